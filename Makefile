@@ -1,0 +1,56 @@
+# HomeRack's commands. `make` alone lists them.
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+HOST ?= 127.0.0.1
+PORT ?= 8000
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow lint types format clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv/production .env ## Run HomeRack here, with the demo lab on the first start
+	@$(BIN)/python manage.py migrate --verbosity 0
+	@$(BIN)/python manage.py load_demo --if-empty
+	@$(BIN)/python manage.py ensure_administrator
+	@$(BIN)/python manage.py runserver $(HOST):$(PORT)
+
+test: .venv/development ## Run the tests against a PostgreSQL server of their own
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+test-slow: .venv/development ## Run the tests that take minutes
+	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: .venv/development ## Check style, formatting and the import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache
+
+types: .venv/development ## Check the types
+	@SECRET_KEY=types $(BIN)/mypy
+
+format: .venv/development ## Put the code into shape
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean: ## Remove the virtual environment and the caches (never a database)
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/bin/python:
+	@echo "Creating .venv with $(PYTHON)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "HomeRack needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.13"; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+.venv/production: requirements.txt | .venv/bin/python
+	@echo "Installing what HomeRack needs (about a minute, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/development: requirements-dev.txt requirements.txt | .venv/bin/python
+	@echo "Installing the tests' and tools' requirements"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ .venv/production
+
+.env:
+	@umask 077; $(BIN)/python -c 'import secrets; print(f"DEBUG=true\nSECRET_KEY={secrets.token_urlsafe(50)}")' > $@

@@ -1,0 +1,58 @@
+"""``DATABASE_URL`` becomes Django's ``DATABASES["default"]``."""
+
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+
+from homerack import env
+
+SQLITE = "django.db.backends.sqlite3"
+POSTGRESQL = "django.db.backends.postgresql"
+DEFAULT_URL = "sqlite:///./homerack.db"
+
+SQLITE_OPTIONS = {
+    # Readers do not wait for the writer; a writer waits up to 20 s for another. IMMEDIATE takes the write lock at
+    # the start of a transaction, where waiting works, instead of failing in the middle of it.
+    "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;",
+    "timeout": 20,
+    "transaction_mode": "IMMEDIATE",
+}
+
+
+def configure(*, base_dir: Path) -> dict[str, Any]:
+    """The ``default`` database: PostgreSQL with kept connections, or SQLite in a file.
+
+    A relative SQLite path is meant from `base_dir`, so that it names one file wherever a command is started.
+    """
+    database = parse_url(env.get_secret("DATABASE_URL", DEFAULT_URL))
+    if database["ENGINE"] == SQLITE:
+        if database["NAME"] != ":memory:":
+            database["NAME"] = str(base_dir / database["NAME"])
+        database["OPTIONS"] = SQLITE_OPTIONS | database.get("OPTIONS", {})
+        return database
+    database["CONN_MAX_AGE"] = env.get_int("CONN_MAX_AGE", default=3600)
+    database["CONN_HEALTH_CHECKS"] = env.get_bool("CONN_HEALTH_CHECKS", default=True)
+    return database
+
+
+def parse_url(url: str) -> dict[str, Any]:
+    """Django's settings for `url`, in the spellings that Django and SQLAlchemy projects use.
+
+    Raises ImproperlyConfigured without repeating the address, which may hold a password.
+    """
+    scheme, _, rest = url.partition("://")
+    url = f"{scheme.partition('+')[0]}://{rest}"
+    if url.startswith("sqlite:///./"):
+        url = url.replace("///./", "///", 1)
+    example = "postgres://user:password@127.0.0.1:5432/homerack"
+    try:
+        database: dict[str, Any] = dict(dj_database_url.parse(url))
+    except (ValueError, dj_database_url.UnknownSchemeError) as error:
+        fault = "can not be read; write # / ? @ : % in a password as %23 %2F %3F %40 %3A %25"
+        raise env.refuse("DATABASE_URL", fault, example) from error
+    if database["ENGINE"] not in {SQLITE, POSTGRESQL}:
+        raise env.refuse("DATABASE_URL", f"starts with {scheme}://; HomeRack runs on sqlite and postgres", example)
+    if not database["NAME"]:
+        raise env.refuse("DATABASE_URL", "names no database", example)
+    return database

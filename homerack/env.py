@@ -1,0 +1,88 @@
+"""Read the environment strictly: a wrong value stops the start and says which variable it is.
+
+Only settings.py calls this module. Values come from the process environment or, where that is silent, from the
+``.env`` file beside manage.py. A secret ``NAME`` may also come from the file that ``NAME_FILE`` points at
+(Docker and Kubernetes secrets).
+"""
+
+import os
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+TRUE_WORDS = frozenset({"1", "on", "true", "yes"})
+FALSE_WORDS = frozenset({"0", "off", "false", "no"})
+
+
+def load_dotenv(path: Path) -> None:
+    """Put the variables of the ``.env`` file at `path` into the environment; those already set win."""
+    if path.is_file():
+        environ.Env.read_env(path)
+
+
+def refuse(name: str, fault: str, example: str) -> ImproperlyConfigured:
+    """The error for a wrong variable: its name, what is wrong with it, and what a right one looks like."""
+    return ImproperlyConfigured(f"{name} {fault}. Example: {name}={example}")
+
+
+def get_text(name: str, default: str = "") -> str:
+    """The variable's text without surrounding white space; unset and empty both mean `default`."""
+    return os.environ.get(name, "").strip() or default
+
+
+def get_secret(name: str, default: str = "") -> str:
+    """A text that may also stand in the file named by ``NAME_FILE``. Naming both is refused."""
+    file_name = get_text(f"{name}_FILE")
+    if not file_name:
+        return get_text(name, default)
+    if get_text(name):
+        raise refuse(f"{name}_FILE", f"is set beside {name}; keep one of the two", f"/run/secrets/{name.lower()}")
+    try:
+        secret = Path(file_name).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        fault = f"names {file_name}, which can not be read ({type(error).__name__})"
+        raise refuse(f"{name}_FILE", fault, f"/run/secrets/{name.lower()}") from error
+    if not secret:
+        raise refuse(f"{name}_FILE", f"names {file_name}, which is empty", f"/run/secrets/{name.lower()}")
+    return secret
+
+
+def get_bool(name: str, *, default: bool) -> bool:
+    """True or False from the usual words; anything else is refused rather than guessed."""
+    word = get_text(name).lower()
+    if not word:
+        return default
+    if word in TRUE_WORDS:
+        return True
+    if word in FALSE_WORDS:
+        return False
+    raise refuse(name, f"is {word!r}, which is neither true nor false", "true")
+
+
+def get_int(name: str, *, default: int, minimum: int = 0) -> int:
+    """A whole number of at least `minimum`."""
+    text = get_text(name)
+    if not text:
+        return default
+    try:
+        number = int(text)
+    except ValueError as error:
+        raise refuse(name, f"is {text!r}, which is not a whole number", str(default)) from error
+    if number < minimum:
+        raise refuse(name, f"is {number}; the least is {minimum}", str(default))
+    return number
+
+
+def get_choice(name: str, *, default: str, choices: tuple[str, ...]) -> str:
+    """One of `choices`, compared without regard to case and returned as `choices` spells it."""
+    text = get_text(name, default)
+    for choice in choices:
+        if choice.lower() == text.lower():
+            return choice
+    raise refuse(name, f"is {text!r}; known are {', '.join(choices)}", choices[0])
+
+
+def get_list(name: str, default: tuple[str, ...] = ()) -> list[str]:
+    """The comma-separated parts, without empty ones."""
+    return [part.strip() for part in get_text(name).split(",") if part.strip()] or list(default)

