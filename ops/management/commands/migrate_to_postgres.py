@@ -1,0 +1,169 @@
+"""``manage.py migrate_to_postgres``: the door to `ops.transfer.engine`."""
+
+import contextlib
+import json
+import sys
+import zoneinfo
+from argparse import RawDescriptionHelpFormatter
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
+from django.utils.module_loading import import_string
+from rich.console import Console
+
+from ops.errors import OpsError, PreconditionFailed
+from ops.postgres.address import Address, from_settings, parse_url
+from ops.signals import interrupted_by_sigterm
+from ops.terminal import listener
+from ops.transfer import rendering
+from ops.transfer.engine import Options, Prepared, carry_over, prepared
+from ops.transfer.quarantine import check_directory
+from ops.transfer.target import Target, inspect_target
+
+FINDINGS, QUARANTINED, INTERRUPTED = 2, 3, 130
+EXAMPLES = """
+examples:
+  See what would happen, without writing anything:
+    manage.py migrate_to_postgres --sqlite-path homerack.db --postgres-url postgres://me:secret@db/homerack --dry-run
+  Move, from a script:
+    manage.py migrate_to_postgres --sqlite-path homerack.db --yes --json result.json
+  Move what can be moved, and keep the rest to mend it:
+    manage.py migrate_to_postgres --sqlite-path homerack.db --quarantine refused/
+
+exit codes: 0 moved and verified (or the dry run found nothing) · 1 an error, nothing was changed ·
+  2 findings stand in the way, nothing was changed · 3 moved without the rows in quarantine · 130 interrupted
+"""
+
+
+class Command(BaseCommand):
+    help = (
+        "Move a SQLite file to PostgreSQL, all or nothing. Every cell is examined before anything is written; the rows"
+        " go into a new database, are compared with the file, and take the place of the empty target in one step."
+    )
+    requires_system_checks = ()
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        return super().create_parser(
+            prog_name, subcommand, epilog=EXAMPLES, formatter_class=RawDescriptionHelpFormatter, **kwargs
+        )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add = parser.add_argument
+        add("--sqlite-path", type=Path, metavar="FILE", help="the file to move (default: the SQLite database in use)")
+        add("--postgres-url", metavar="URL", help="where to (default: DATABASE_URL, when that is PostgreSQL)")
+        add("--dry-run", action="store_true", help="examine the file and show the plan; write nothing to PostgreSQL")
+        add("--no-backup", action="store_true", help="do not keep the verified copy of the file")
+        add("--yes", action="store_true", help="do not ask for confirmation")
+        add("--strip-nul", action="store_true", help="take NUL characters out of text, which PostgreSQL can not keep")
+        add("--quarantine", type=Path, metavar="DIR", help="move without refused rows; write those to DIR")
+        add("--skip-table", action="append", default=[], metavar="T", help="leave this table behind (repeatable)")
+        add("--source-timezone", metavar="Z", help="zone of times without an offset (default: UTC, as Django writes)")
+        add("--json", metavar="FILE", help="write the result as JSON to FILE; - for standard output")
+
+    def handle(self, **options: Any) -> None:
+        # With --json - standard output belongs to the JSON.
+        console = Console(file=sys.stderr if options["json"] == "-" else sys.stdout, highlight=False)
+        try:
+            with interrupted_by_sigterm():
+                code = self.run(console, options)
+        except OpsError as error:
+            write_json(options["json"], {"status": "failed", "error": error.message, "hint": error.hint})
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            write_json(options["json"], {"status": "interrupted"})
+            raise CommandError("Interrupted. Nothing was changed.", returncode=INTERRUPTED) from None
+        if code:
+            sys.exit(code)
+
+    def run(self, console: Console, options: dict[str, Any]) -> int:
+        address = find_address(options["postgres_url"])
+        path = options["sqlite_path"] or current_file()
+        if options["quarantine"]:
+            check_directory(options["quarantine"])
+        choices = Options(
+            keep_copy=not options["no_backup"],
+            strip_nul=options["strip_nul"],
+            quarantine=options["quarantine"],
+            skip_tables=frozenset(options["skip_table"]),
+            zone=find_zone(options["source_timezone"]),
+        )
+        target = inspect_target(address)
+        legacy = import_string(settings.OPS_LEGACY_FORMAT) if getattr(settings, "OPS_LEGACY_FORMAT", "") else None
+        keep_in = Path(getattr(settings, "BACKUP_DIR", "backups"))
+        with contextlib.ExitStack() as stack:
+            with listener(console) as report:
+                ready = stack.enter_context(
+                    prepared(
+                        path=path, postgres=address, legacy=legacy, options=choices, keep_in=keep_in, report=report
+                    )
+                )
+            rendering.show_plan(console, ready, target)
+            if options["dry_run"] or stands_in_the_way(ready, quarantine=choices.quarantine):
+                write_json(options["json"], rendering.plan_as_json(ready, target))
+                rendering.show_stop(console, ready, dry_run=options["dry_run"], kept=choices.keep_copy)
+                return 0 if ready.acceptable else FINDINGS
+            if not options["yes"]:
+                confirm(ready, target)
+            with listener(console) as report:
+                result = carry_over(prepared=ready, target=target, quarantine=choices.quarantine, report=report)
+            write_json(options["json"], rendering.result_as_json(ready, target, result))
+            rendering.show_result(console, ready, target, result, options)
+            return QUARANTINED if result.refused else 0
+
+
+def stands_in_the_way(ready: Prepared, *, quarantine: Path | None) -> bool:
+    """Unknown tables always do; refused cells do unless their rows go into quarantine."""
+    return bool(ready.plan.unknown) or (bool(ready.examination.count) and not quarantine)
+
+
+def confirm(ready: Prepared, target: Target) -> None:
+    """Ask for the word yes. Raises PreconditionFailed for anything else, and where nobody can be asked."""
+    rows = sum(ready.examination.rows_of(table) for table in ready.plan.tables)
+    question = f"Type yes to move {rows:,} rows into the database {target.address}: "
+    try:
+        answer = input(question)
+    except EOFError:
+        raise PreconditionFailed("Nobody is here to confirm. Nothing was changed.", "Add --yes in a script.") from None
+    if answer.strip() != "yes":
+        raise PreconditionFailed("Not confirmed. Nothing was changed.")
+
+
+def find_address(url: str | None) -> Address:
+    if url:
+        return parse_url(url)
+    if connection.vendor == "postgresql":
+        return from_settings(connection.settings_dict)
+    raise PreconditionFailed(
+        "No PostgreSQL database is named: DATABASE_URL is SQLite.",
+        "Add --postgres-url postgres://user:password@127.0.0.1:5432/homerack",
+    )
+
+
+def current_file() -> Path:
+    if connection.vendor == "sqlite":
+        return Path(connection.settings_dict["NAME"])
+    raise PreconditionFailed("No SQLite file is named.", "Add --sqlite-path FILE.")
+
+
+def find_zone(name: str | None) -> zoneinfo.ZoneInfo | None:
+    if not name or name == "UTC":
+        return None
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
+        raise PreconditionFailed(
+            f"--source-timezone {name}: no time zone has that name.", "Example: --source-timezone Europe/Berlin"
+        ) from error
+
+
+def write_json(name: str | None, document: dict[str, Any]) -> None:
+    if not name:
+        return
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    if name == "-":
+        sys.stdout.write(text)
+    else:
+        Path(name).write_text(text, encoding="utf-8")

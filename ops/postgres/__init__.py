@@ -1,0 +1,1 @@
+"""PostgreSQL itself: addresses, whole databases, and the indexes and keys of tables."""

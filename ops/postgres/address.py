@@ -1,0 +1,127 @@
+"""Where a PostgreSQL database is, and connections to it that belong to nobody's request."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import dj_database_url
+import psycopg2
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.postgresql.base import DatabaseWrapper
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from ops.errors import PreconditionFailed
+
+APPLICATION = "ops"
+DJANGO_OPTIONS = frozenset({"assume_role", "isolation_level", "server_side_binding", "service_file", "pool"})
+EXAMPLE = "postgres://user:password@127.0.0.1:5432/homerack"
+CONNECT_TIMEOUT = 10
+"""Seconds."""
+SESSION = "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c client_encoding=UTF8"
+"""Whatever the role's or the database's defaults are: text means the same in every session of ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """One database on one server, and who connects. Its text names no password."""
+
+    database: str
+    host: str = ""
+    port: str = ""
+    user: str = ""
+    password: str = field(default="", repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __str__(self) -> str:
+        where = self.host or "the local socket"
+        return f"{self.database} on {where}{':' + self.port if self.port else ''}"
+
+    def named(self, database: str) -> "Address":
+        """The database of that name on the same server."""
+        return replace(self, database=database)
+
+    def connect(self, *, autocommit: bool = False) -> Connection:
+        """A new connection with UTC and ISO dates. Raises PreconditionFailed with the server's own words."""
+        settings: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, **self.libpq_options()}
+        settings["options"] = f"{settings.get('options', '')} {SESSION}".strip()
+        where = {"host": self.host, "port": self.port, "user": self.user, "password": self.password}
+        settings |= {name: value for name, value in where.items() if value}
+        try:
+            connection = psycopg2.connect(dbname=self.database, application_name=APPLICATION, **settings)
+        except psycopg2.OperationalError as error:
+            raise PreconditionFailed(
+                f"No connection to the database {self}: {server_words(error)}.",
+                "Is the server running, and are host, port, user and password right?",
+            ) from error
+        connection.autocommit = autocommit
+        return connection
+
+    def libpq_options(self) -> dict[str, str | int]:
+        """The options that libpq understands, such as ``sslmode``; Django and pools have others of their own there."""
+        return {
+            name: value
+            for name, value in self.options.items()
+            if isinstance(value, str | int) and not isinstance(value, bool) and name not in DJANGO_OPTIONS
+        }
+
+    def wrapper(self, alias: str = "default") -> BaseDatabaseWrapper:
+        """Django's own, unpooled view of the database."""
+        settings = {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": self.database,
+            "HOST": self.host,
+            "PORT": self.port,
+            "USER": self.user,
+            "PASSWORD": self.password,
+            "OPTIONS": self.libpq_options(),
+            "ATOMIC_REQUESTS": False,
+            "AUTOCOMMIT": True,
+            "CONN_MAX_AGE": 0,
+            "CONN_HEALTH_CHECKS": False,
+            "TIME_ZONE": None,
+            "TEST": {},
+        }
+        return DatabaseWrapper(settings, alias)
+
+
+def server_words(error: BaseException) -> str:
+    """What a database says, without the connection's details."""
+    # libpq puts "connection to server at …, port … failed:" before the server's own line; hints come after it.
+    for line in str(error).splitlines():
+        words = line.rpartition("FATAL:")[2].rpartition("ERROR:")[2].rpartition(" failed:")[2].strip()
+        if words:
+            return words.rstrip(".")
+    return "no reason given"
+
+
+def from_settings(settings: Mapping[str, Any]) -> Address:
+    """The address in an entry of Django's ``DATABASES``."""
+    return Address(
+        database=str(settings["NAME"]),
+        host=str(settings.get("HOST") or ""),
+        port=str(settings.get("PORT") or ""),
+        user=str(settings.get("USER") or ""),
+        password=str(settings.get("PASSWORD") or ""),
+        options=dict(settings.get("OPTIONS") or {}),
+    )
+
+
+def parse_url(url: str) -> Address:
+    """The address in a URL like ``postgres://user:password@host:5432/name?sslmode=require``.
+
+    Raises PreconditionFailed without repeating the URL, which may hold a password.
+    """
+    scheme, separator, rest = url.partition("://")
+    scheme = scheme.partition("+")[0]
+    if not separator or scheme not in {"postgres", "postgresql", "pgsql"}:
+        raise PreconditionFailed("The PostgreSQL URL has to start with postgres://.", f"Example: {EXAMPLE}")
+    try:
+        settings = dj_database_url.parse(f"{scheme}://{rest}")
+    except ValueError as error:
+        raise PreconditionFailed(
+            "The PostgreSQL URL can not be read.",
+            f"In a password write # / ? @ : % as %23 %2F %3F %40 %3A %25. Example: {EXAMPLE}",
+        ) from error
+    if not settings["NAME"]:
+        raise PreconditionFailed("The PostgreSQL URL names no database.", f"Example: {EXAMPLE}")
+    return from_settings(settings)

@@ -1,0 +1,106 @@
+"""Rows from the snapshot into PostgreSQL: SQLite writes the text of ``COPY``, a chunk at a time."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from ops.errors import VerificationFailed
+from ops.postgres.schema import quote
+from ops.progress import Progress, Report
+from ops.transfer.kinds import find_kind
+from ops.transfer.plan import ColumnPlan, TablePlan, rename
+from ops.transfer.preflight import Examination
+from ops.transfer.reading import (
+    chunks,
+    connect,
+    leave_out,
+    register_converters,
+    rows_of,
+    spelled,
+)
+from ops.transfer.source import Snapshot
+
+COLUMNS_PER_PRINTF = 100
+"""SQLite takes 127 arguments to a function by default."""
+
+
+def line_of(values: list[str]) -> str:
+    """SQL for one line of CSV with ``'`` as its quote: SQLite's ``%Q`` quotes text so, and writes NULL for NULL."""
+    groups = [values[start : start + COLUMNS_PER_PRINTF] for start in range(0, len(values), COLUMNS_PER_PRINTF)]
+    return "||','||".join(f"printf('{','.join(['%Q'] * len(group))}', {', '.join(group)})" for group in groups)
+
+
+class CopyStream:
+    """What psycopg2 reads a COPY from: each ``read`` gives the next chunk whole."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self.parts = parts
+
+    def read(self, _size: int = -1) -> bytes:
+        return next(self.parts, b"")
+
+    def readline(self, _size: int = -1) -> bytes:
+        """Part of the interface; psycopg2 reads only."""
+        return self.read()
+
+
+def copy_table(*, table: TablePlan, snapshot: Snapshot, target: Connection, seen: Examination, report: Report) -> None:
+    """Replace what PostgreSQL has in `table` by the snapshot's rows, without those that were refused."""
+    odd = seen.odd.get(table.name, frozenset())
+    columns = ", ".join(quote(column.name) for column in table.columns)
+    with contextlib.closing(connect(snapshot)) as connection, target.cursor() as cursor:
+        register_converters(connection, table, odd)
+        cursor.execute(f"TRUNCATE {quote(table.name)}")
+        cursor.copy_expert(
+            f"COPY {quote(table.name)} ({columns}) FROM STDIN"
+            " (FORMAT csv, QUOTE '''', ESCAPE '''', NULL 'NULL', FREEZE, ENCODING 'UTF8')",
+            CopyStream(stream(connection, table, seen, report)),
+        )
+        expected = seen.rows_of(table)
+        if cursor.rowcount != expected:
+            raise VerificationFailed(
+                f"{table.name}: PostgreSQL took {cursor.rowcount} rows where the file has {expected}."
+            )
+
+
+def stream(connection: sqlite3.Connection, table: TablePlan, seen: Examination, report: Report) -> Iterator[bytes]:
+    odd = seen.odd.get(table.name, frozenset())
+    line = line_of([spelled(column, column.kind.copy, odd=column.name in odd) for column in table.columns])
+    kept = leave_out(connection, seen.refused, table.name)
+    query = (
+        f"SELECT CAST(group_concat({line}, char(10)) AS BLOB) FROM {rows_of(table)}"
+        f" WHERE ops_row > ? AND ops_row <= ? AND {kept}"
+    )
+    done, total = 0, table.rows
+    for after, up_to, rows in chunks(connection, table):
+        (text,) = connection.execute(query, [after, up_to]).fetchone()
+        if text is not None:
+            yield text
+            yield b"\n"
+        done += rows
+        report(Progress(stage="copy", item=table.name, done=done, total=total))
+
+
+def resolve_lookups(table: TablePlan, cursor: Cursor) -> TablePlan:
+    """`table` with natural keys of seeded rows replaced by the primary keys that PostgreSQL gave them."""
+    return replace(table, columns=tuple(resolve(column, cursor) for column in table.columns))
+
+
+def resolve(column: ColumnPlan, cursor: Cursor) -> ColumnPlan:
+    if not column.lookup:
+        return column
+    name, natural = column.lookup
+    cursor.execute(sql.SQL("SELECT {}, id FROM {}").format(sql.Identifier(natural), sql.Identifier(name)))
+    ids = dict(cursor.fetchall())
+    return replace(
+        column,
+        value=rename(column.value, ids),
+        kind=find_kind(column.db_type),
+        allowed=tuple(map(str, ids.values())),
+        lookup=None,
+    )

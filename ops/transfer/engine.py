@@ -1,0 +1,329 @@
+"""The whole move, step by step: snapshot, plan, preflight, and then a new database that is proven and put in place."""
+
+import contextlib
+import datetime as dt
+import enum
+import os
+import secrets
+import tempfile
+import time
+import zoneinfo
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth.management import create_permissions
+from django.contrib.contenttypes.management import create_contenttypes
+from django.db.migrations.loader import MigrationLoader
+
+from ops.django_databases import pointing_at, sqlite_wrapper
+from ops.errors import PreconditionFailed
+from ops.postgres import schema
+from ops.postgres.address import Address
+from ops.progress import Progress, Report
+from ops.transfer import source as sources
+from ops.transfer.copying import copy_table, resolve_lookups
+from ops.transfer.findings import FindingLog
+from ops.transfer.legacy import LegacyFormat
+from ops.transfer.parallel import for_each
+from ops.transfer.plan import Plan, Planner, TablePlan
+from ops.transfer.preflight import Examination, examine
+from ops.transfer.proof import prove_table
+from ops.transfer.quarantine import write_quarantine
+from ops.transfer.reading import connect
+from ops.transfer.source import STOP_WRITERS, Snapshot, Source
+from ops.transfer.target import Target, Workspace, opened
+
+
+class Stage(enum.StrEnum):
+    """What a migration is doing, in this order."""
+
+    SNAPSHOT = "snapshot"
+    PREFLIGHT = "preflight"
+    SCHEMA = "schema"
+    COPY = "copy"
+    BUILD = "build"
+    VERIFY = "verify"
+    CUT_OVER = "cut-over"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the person asked for."""
+
+    keep_copy: bool = True
+    strip_nul: bool = False
+    quarantine: Path | None = None
+    skip_tables: frozenset[str] = frozenset()
+    zone: zoneinfo.ZoneInfo | None = None
+    """The zone of times without an offset; None is UTC."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A file that has been read and examined; nothing was written to PostgreSQL yet."""
+
+    source: Source
+    snapshot: Snapshot
+    plan: Plan
+    examination: Examination
+    findings_file: Path | None
+    seconds: Mapping[Stage, float]
+
+    @property
+    def acceptable(self) -> bool:
+        return not self.examination.count and not self.plan.unknown
+
+    @property
+    def estimate(self) -> float:
+        """Seconds the rest will take: writing and proving cost a few times what reading did."""
+        return 3 + 4 * self.seconds[Stage.PREFLIGHT]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableResult:
+    """One table in its new place. `sha256` is over its content, equal on both sides."""
+
+    name: str
+    label: str
+    rows: int
+    refused: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A migration that ended verified and in place."""
+
+    tables: tuple[TableResult, ...]
+    seconds: Mapping[Stage, float]
+    beside: bool
+
+    @property
+    def rows(self) -> int:
+        return sum(table.rows for table in self.tables)
+
+    @property
+    def refused(self) -> int:
+        return sum(table.refused for table in self.tables)
+
+
+class Clock:
+    """Seconds spent in each stage, and a report when one begins."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.seconds: dict[Stage, float] = {}
+
+    @contextlib.contextmanager
+    def stage(self, stage: Stage, *, total: int = 0) -> Iterator[None]:
+        self.report(Progress(stage=stage, total=total))
+        start = time.monotonic()
+        yield
+        self.seconds[stage] = time.monotonic() - start
+
+
+@contextlib.contextmanager
+def prepared(
+    *, path: Path, postgres: Address, legacy: LegacyFormat | None, options: Options, keep_in: Path, report: Report
+) -> Iterator[Prepared]:
+    """Snapshot, plan and examine the file at `path`. The snapshot is kept in `keep_in` or gone when the block ends.
+
+    Raises PreconditionFailed or ArtifactInvalid when the file can not be moved as a whole, whatever its cells hold.
+    """
+    clock = Clock(report)
+    with sources.opened(path) as source, directory_for(keep_in, keep=options.keep_copy) as directory:
+        stamp = f"{dt.datetime.now(dt.UTC):%Y%m%d_%H%M%S}_{secrets.token_hex(2)}"
+        with clock.stage(Stage.SNAPSHOT):
+            destination = directory / f"{path.stem}_{stamp}.sqlite3"
+            snapshot = sources.take_snapshot(source=source, destination=destination, report=report)
+        with clock.stage(Stage.PREFLIGHT):
+            plan = make_plan(snapshot, postgres=postgres, legacy=legacy, options=options)
+            report(Progress(stage=Stage.PREFLIGHT, total=plan.rows))
+            log = FindingLog(path=keep_in / f"{path.stem}_{stamp}_findings.csv")
+            try:
+                examination = examine(
+                    plan=plan, snapshot=snapshot, log=log, quarantine=bool(options.quarantine), threads=2, report=report
+                )
+            finally:
+                log.close()
+        yield Prepared(
+            source=source,
+            snapshot=snapshot,
+            plan=plan,
+            examination=examination,
+            findings_file=log.path if log.count else None,
+            seconds=clock.seconds,
+        )
+
+
+@contextlib.contextmanager
+def directory_for(kept: Path, *, keep: bool) -> Iterator[Path]:
+    if not keep:
+        with tempfile.TemporaryDirectory(prefix="ops-") as temporary:
+            yield Path(temporary)
+        return
+    try:
+        kept.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.listdir(kept)
+    except OSError as error:
+        raise PreconditionFailed(
+            f"The directory {kept} can not be used: {error.strerror}.", "Set BACKUP_DIR to a directory of yours."
+        ) from error
+    yield kept
+
+
+def make_plan(snapshot: Snapshot, *, postgres: Address, legacy: LegacyFormat | None, options: Options) -> Plan:
+    with pointing_at(sqlite_wrapper(snapshot.uri)) as wrapper, contextlib.closing(connect(snapshot)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        is_ours = "django_migrations" in tables
+        if is_ours:
+            check_migrations(wrapper, snapshot.source)
+        elif not legacy or not legacy.signature or not legacy.signature <= tables:
+            raise unknown_format(snapshot.source, tables, legacy)
+        return Planner(
+            connection=connection,
+            sqlite=wrapper,
+            postgres=postgres.wrapper(),
+            legacy=None if is_ours else legacy,
+            zone=options.zone,
+            strip_nul=options.strip_nul,
+            skip=options.skip_tables,
+        ).build()
+
+
+def unknown_format(path: Path, tables: set[str], legacy: LegacyFormat | None) -> PreconditionFailed:
+    found = f"its tables are {', '.join(sorted(tables)[:8])}{' …' if len(tables) > 8 else ''}" if tables else "no table"
+    missing = f" A {legacy.name} file has also {', '.join(sorted(legacy.signature - tables))}." if legacy else ""
+    return PreconditionFailed(
+        f"{path} is no file of this project: it has no django_migrations, and {found}.",
+        f"Name the file that the program keeps its data in.{missing}",
+    )
+
+
+def check_migrations(wrapper: Any, path: Path) -> None:
+    """The file's migrations have to be exactly those of the code. Raises PreconditionFailed naming those that differ."""
+    loader = MigrationLoader(wrapper)
+    replaced = {key for migration in loader.disk_migrations.values() for key in migration.replaces}
+    known = set(loader.disk_migrations) | replaced
+    newer = sorted(key for key in loader.applied_migrations if key not in known and key[0] in loader.migrated_apps)
+    if newer:
+        raise PreconditionFailed(
+            f"{path} was written by a newer version: this code does not know {'.'.join(newer[0])}"
+            f"{f' and {len(newer) - 1} more' if len(newer) > 1 else ''}.",
+            "Upgrade the code to the version that wrote the file, and run the command again.",
+        )
+    missing = sorted(key for key in loader.graph.nodes if key not in loader.applied_migrations)
+    if missing:
+        raise PreconditionFailed(
+            f"{path} was written by an older version: it lacks {'.'.join(missing[0])}"
+            f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}.",
+            f"Upgrade it first: DATABASE_URL=sqlite:///{path.absolute()} python manage.py migrate",
+        )
+
+
+def carry_over(*, prepared: Prepared, target: Target, quarantine: Path | None, report: Report) -> Result:
+    """Fill `target` with what was prepared, prove it, and put it in place; or leave the target as it was.
+
+    Raises PreconditionFailed, VerificationFailed or OpsError.
+    """
+    clock = Clock(report)
+    plan, seen = prepared.plan, prepared.examination
+    if quarantine:
+        write_quarantine(directory=quarantine, plan=plan, snapshot=prepared.snapshot, seen=seen)
+    clock.report(Progress(stage=Stage.SCHEMA))
+    start = time.monotonic()
+    with opened(target) as workspace:
+        clock.seconds[Stage.SCHEMA] = time.monotonic() - start
+        tables, digests = fill(workspace, prepared, clock)
+        add_missing_permissions(workspace)
+        if prepared.source.changed():
+            raise PreconditionFailed(
+                f"{prepared.source.path} was written to while it was being moved. The database {target.address} is"
+                " as it was.",
+                STOP_WRITERS,
+            )
+        report(Progress(stage=Stage.CUT_OVER))
+        cut_over = time.monotonic()
+    clock.seconds[Stage.CUT_OVER] = time.monotonic() - cut_over
+    return Result(
+        tables=tuple(
+            TableResult(
+                name=table.name,
+                label=table.label,
+                rows=seen.rows_of(table),
+                refused=len(seen.refused.get(table.name, ())),
+                sha256=digests[table.name],
+            )
+            for table in tables
+        ),
+        seconds={**prepared.seconds, **clock.seconds},
+        beside=target.beside,
+    )
+
+
+def fill(workspace: Workspace, prepared: Prepared, clock: Clock) -> tuple[tuple[TablePlan, ...], Mapping[str, str]]:
+    """Copy, build and verify all tables; returns them and the digest of each one's content."""
+    seen, snapshot = prepared.examination, prepared.snapshot
+    with workspace.session() as connection, connection.cursor() as cursor:
+        tables = tuple(resolve_lookups(table, cursor) for table in prepared.plan.tables)
+        parts = schema.drop_parts(cursor, schema.read_parts(cursor, [table.name for table in tables]))
+    by_size = sorted(tables, key=lambda table: -table.rows * table.bytes_per_row)
+    digests: dict[str, str] = {}
+
+    def copy(table: TablePlan, tell: Report) -> None:
+        with workspace.session() as connection:
+            copy_table(table=table, snapshot=snapshot, target=connection, seen=seen, report=tell)
+
+    def prove(table: TablePlan, tell: Report) -> None:
+        with workspace.session() as connection:
+            digests[table.name] = prove_table(table=table, snapshot=snapshot, target=connection, seen=seen, report=tell)
+
+    with clock.stage(Stage.COPY, total=prepared.plan.rows):
+        for_each(by_size, copy, threads=workspace.threads, report=clock.report, interrupt=workspace.interrupt)
+    with clock.stage(Stage.BUILD):
+        build(workspace, tables, parts, clock.report)
+    with clock.stage(Stage.VERIFY, total=prepared.plan.rows):
+        for_each(by_size, prove, threads=workspace.threads, report=clock.report, interrupt=workspace.interrupt)
+    return tables, digests
+
+
+def build(workspace: Workspace, tables: tuple[TablePlan, ...], parts: schema.Parts, report: Report) -> None:
+    """Indexes first, then the keys that need them, then sequences and statistics."""
+    rows = {table.name: table.rows for table in tables}
+    steps = len(parts.indexes) + len(parts.keys)
+    done = 0
+
+    def make(part: schema.Part, tell: Report) -> None:
+        nonlocal done
+        with workspace.session() as connection, connection.cursor() as cursor:
+            if part.others:
+                schema.lock_tables(cursor, part)
+            cursor.execute(part.create)
+        done += 1
+        tell(Progress(stage=Stage.BUILD, item=part.name, done=done, total=steps))
+
+    for group in (parts.indexes, parts.keys):
+        by_size = sorted(group, key=lambda part: -rows.get(part.table, 0))
+        for_each(by_size, make, threads=workspace.threads, report=report, interrupt=workspace.interrupt)
+    with workspace.session() as connection, connection.cursor() as cursor:
+        for table in tables:
+            schema.restart_sequences(cursor, table.name, table.watermark)
+        cursor.execute("ANALYZE")
+
+
+def add_missing_permissions(workspace: Workspace) -> None:
+    """Content types and permissions that the code has and the file had not; a model may gain one without migration."""
+    if workspace.shared:
+        make_permissions()
+        return
+    with pointing_at(workspace.address.wrapper()):
+        make_permissions()
+
+
+def make_permissions() -> None:
+    for config in apps.get_app_configs():
+        create_contenttypes(config, verbosity=0, interactive=False)
+        create_permissions(config, verbosity=0, interactive=False)

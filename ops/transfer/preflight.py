@@ -1,0 +1,296 @@
+"""Read every cell before anything is written: what would PostgreSQL refuse or change, and which rows depend on it."""
+
+import array
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ops.progress import Progress, Report, ignore
+from ops.transfer.constraints import Reference, Unique
+from ops.transfer.findings import Finding, FindingLog, Group, excerpt
+from ops.transfer.kinds import Refused, Stored
+from ops.transfer.parallel import for_each
+from ops.transfer.plan import ColumnPlan, Plan, TablePlan, quoted
+from ops.transfer.reading import (
+    InvalidText,
+    chunks,
+    conditions,
+    connect,
+    is_plain,
+    leave_out,
+    or_null,
+    rows_of,
+)
+from ops.transfer.source import Snapshot
+
+IDS_PER_QUERY = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """What the preflight found: `refused` row ids by table, and `odd` columns whose cells need `Kind.convert`."""
+
+    count: int
+    groups: tuple[Group, ...]
+    refused: Mapping[str, Sequence[int]]
+    odd: Mapping[str, frozenset[str]]
+    stripped: Mapping[str, int]
+    """Cells by ``table.column`` out of which --strip-nul takes NUL characters."""
+
+    def rows_of(self, table: TablePlan) -> int:
+        return table.rows - len(self.refused.get(table.name, ()))
+
+    @property
+    def rows_refused(self) -> int:
+        return sum(map(len, self.refused.values()))
+
+
+@dataclass
+class TableReport:
+    """What one table's examination gathers."""
+
+    refused: set[int] = field(default_factory=set)
+    odd: set[str] = field(default_factory=set)
+    stripped: dict[str, int] = field(default_factory=dict)
+
+
+def examine(
+    *, plan: Plan, snapshot: Snapshot, log: FindingLog, quarantine: bool, threads: int, report: Report
+) -> Examination:
+    """Examine all tables of `plan`. With `quarantine`, rows that depend on refused ones are refused as well."""
+    reports = {table.name: TableReport() for table in plan.tables}
+    by_size = sorted(plan.tables, key=lambda table: -table.rows * table.bytes_per_row)
+    sources = {table.name: table for table in plan.tables}
+
+    def work(table: TablePlan, tell: Report) -> None:
+        with contextlib.closing(connect(snapshot)) as connection:
+            Examiner(connection, table, sources, log, reports[table.name], tell).run()
+
+    for_each(by_size, work, threads=threads, report=report)
+    refused = {name: found.refused for name, found in reports.items() if found.refused}
+    if quarantine and refused:
+        with contextlib.closing(connect(snapshot)) as connection:
+            refuse_dependants(connection, plan, sources, refused, log)
+    return Examination(
+        count=log.count,
+        groups=log.groups,
+        refused={name: array.array("q", sorted(rows)) for name, rows in refused.items()},
+        odd={name: frozenset(found.odd) for name, found in reports.items()},
+        stripped={
+            f"{name}.{column}": count for name, found in reports.items() for column, count in found.stripped.items()
+        },
+    )
+
+
+class Examiner:
+    """Examines one table on one connection."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        table: TablePlan,
+        sources: Mapping[str, TablePlan],
+        log: FindingLog,
+        found: TableReport,
+        report: Report,
+    ) -> None:
+        self.connection = connection
+        self.table = table
+        self.sources = sources
+        self.log = log
+        self.found = found
+        self.report = report
+        self.texts = [column for column in table.columns if column.kind.text]
+
+    def run(self) -> None:
+        self.examine_cells()
+        for reference in self.table.references:
+            if not self.table.column(reference.column).lookup:
+                self.examine_reference(reference)
+        for rule in self.table.unique:
+            self.examine_unique(rule)
+
+    # --- Cells --------------------------------------------------------------------------------------------
+    def examine_cells(self) -> None:
+        """One pass: SQLite names the rows that are not plain, and hands over all text to be checked as UTF-8."""
+        plain = " AND ".join([*map(is_plain, self.table.columns), *self.row_checks()])
+        text = "||".join(f"ifnull({quoted(column.name)}, '')" for column in self.texts) or "''"
+        query = (
+            f"SELECT group_concat(CASE WHEN {plain} THEN NULL ELSE ops_row END), CAST(group_concat({text}, '') AS BLOB)"
+            f" FROM {rows_of(self.table)} WHERE ops_row > ? AND ops_row <= ?"
+        )
+        done = 0
+        for after, up_to, rows in chunks(self.connection, self.table):
+            odd, texts = self.connection.execute(query, [after, up_to]).fetchone()
+            if odd:
+                self.examine_rows(f"ops_row IN ({odd})")
+            if not is_clean(texts or b""):
+                self.examine_texts(after, up_to)
+            done += rows
+            self.report(Progress(stage="preflight", item=self.table.name, done=done, total=self.table.rows))
+
+    def row_checks(self) -> list[str]:
+        return [f"(({check.sql}) IS NOT 0)" for check in self.table.checks]
+
+    def examine_rows(self, condition: str) -> None:
+        """Look at each cell of the rows that are not plain."""
+        wanted = [(column, sql, reason) for column in self.table.columns for sql, reason in conditions(column)]
+        flags = [or_null(column, f"({sql})") for column, sql, _ in wanted] + self.row_checks()
+        names = [column.name for column in self.table.columns]
+        for row, key, values, held in self.read_rows(names, flags, condition):
+            for (column, _, reason), plain in zip(wanted, held, strict=False):
+                if not plain:
+                    self.examine_cell(row, key, column, values[column.name], reason)
+            for check, holds in zip(self.table.checks, held[len(wanted) :], strict=True):
+                if not holds:
+                    self.refuse(row, key, "", None, f"breaks the rule {check.name}")
+
+    def read_rows(
+        self, names: Sequence[str], flags: Sequence[str], condition: str
+    ) -> Iterator[tuple[int, str, dict[str, Any], Sequence[int]]]:
+        """Row id, primary key as text, the values of `names` and the results of `flags`."""
+        keys = [name for name in self.table.key if name not in names]
+        columns = [*names, *keys]
+        selected = ", ".join(["ops_row", *map(quoted, columns), *flags])
+        query = f"SELECT {selected} FROM {rows_of(self.table)} WHERE {condition} ORDER BY ops_row"
+        for row, *rest in self.connection.execute(query):
+            values = dict(zip(columns, rest, strict=False))
+            yield row, ", ".join(str(values[name]) for name in self.table.key), values, rest[len(columns) :]
+
+    def examine_cell(self, row: int, key: str, column: ColumnPlan, value: Any, reason: str) -> None:
+        if value is None:
+            self.refuse(row, key, column.source, None, "empty (NULL) where a value has to be")
+        elif isinstance(value, InvalidText):
+            self.refuse(row, key, column.source, value, "not valid UTF-8")
+        elif reason:
+            self.refuse(row, key, column.source, value, reason)
+        else:
+            self.ask_kind(row, key, column, value)
+
+    def ask_kind(self, row: int, key: str, column: ColumnPlan, value: Stored) -> None:
+        try:
+            column.kind.convert(value)
+        except Refused as refused:
+            self.refuse(row, key, column.source, value, str(refused))
+            return
+        self.found.odd.add(column.name)
+        if isinstance(value, str) and ("\x00" in value or "\\u0000" in value):
+            self.found.stripped[column.source] = self.found.stripped.get(column.source, 0) + 1
+
+    def examine_texts(self, after: int, up_to: int) -> None:
+        """Some text of this chunk is not UTF-8 or holds NUL. Cells that are not plain have been looked at already."""
+        names = [column.name for column in self.texts]
+        flags = [is_plain(column) for column in self.texts]
+        within = f"ops_row > {after} AND ops_row <= {up_to}"
+        for row, key, values, plain in self.read_rows(names, flags, within):
+            for column, looks_plain in zip(self.texts, plain, strict=True):
+                value = values[column.name]
+                if looks_plain and value is not None and not is_clean(as_bytes(value)):
+                    self.examine_cell(row, key, column, value, "")
+
+    def refuse(self, row: int, key: str, column: str, value: Any, reason: str) -> None:
+        self.found.refused.add(row)
+        self.log.add(
+            Finding(
+                table=self.table.source,
+                key=key,
+                column=column,
+                stored_type=stored_type(value),
+                value=excerpt(value, column),
+                reason=reason,
+            )
+        )
+
+    # --- Rows among each other ------------------------------------------------------------------------------
+    def examine_reference(self, reference: Reference) -> None:
+        """Rows whose foreign key leads nowhere; PostgreSQL would find out at the very end, without naming one."""
+        parent = self.sources.get(reference.target)
+        column = quoted(reference.column)
+        missing = "1"
+        if parent:
+            missing = (
+                f"NOT EXISTS (SELECT 1 FROM {rows_of(parent, (reference.target_column,))} AS parent"
+                f" WHERE parent.{quoted(reference.target_column)} = child.{column})"
+            )
+        child = f"{rows_of(self.table, (reference.column,))} AS child"
+        query = f"SELECT ops_row FROM {child} WHERE {column} IS NOT NULL AND {missing}"
+        reason = f"refers to a row that {reference.target} does not have"
+        if not parent:
+            reason = f"refers to {reference.target}, which is not carried over"
+        self.refuse_rows(query, reference.column, reason)
+
+    def examine_unique(self, rule: Unique) -> None:
+        """All rows but the first of those that PostgreSQL would find alike."""
+        conditions = [f"({rule.where})"] if rule.where else []
+        if rule.nulls_distinct:
+            conditions += [f"({expression}) IS NOT NULL" for expression in rule.expressions]
+        query = (
+            f"SELECT ops_row FROM (SELECT ops_row, row_number() OVER (PARTITION BY {', '.join(rule.expressions)}"
+            f" ORDER BY ops_row) AS copy FROM {rows_of(self.table)} WHERE {' AND '.join(conditions) or '1'})"
+            " WHERE copy > 1"
+        )
+        self.refuse_rows(query, ", ".join(rule.columns), f"not unique ({rule.name}): another row has the same value")
+
+    def refuse_rows(self, query: str, columns: str, reason: str) -> None:
+        names = [name.strip() for name in columns.split(",") if name]
+        rows = [row for (row,) in self.connection.execute(query)]
+        for start in range(0, len(rows), IDS_PER_QUERY):
+            ids = ", ".join(map(str, rows[start : start + IDS_PER_QUERY]))
+            for row, key, values, _ in self.read_rows(names, (), f"ops_row IN ({ids})"):
+                value = values[names[0]] if len(names) == 1 else None
+                source = self.table.column(names[0]).source if len(names) == 1 else columns
+                self.refuse(row, key, source, value, reason)
+
+
+def is_clean(text: bytes) -> bool:
+    """Valid UTF-8 without NUL."""
+    if b"\x00" in text:
+        return False
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def as_bytes(value: Any) -> bytes:
+    return value.encode() if isinstance(value, str) else bytes(value)
+
+
+def stored_type(value: Any) -> str:
+    """SQLite's name for the type of a stored value."""
+    if isinstance(value, str | InvalidText):
+        return "text"
+    return {int: "integer", float: "real", bytes: "blob"}.get(type(value), "NULL")
+
+
+def refuse_dependants(
+    connection: sqlite3.Connection,
+    plan: Plan,
+    sources: Mapping[str, TablePlan],
+    refused: dict[str, set[int]],
+    log: FindingLog,
+) -> None:
+    """Add to `refused` every row that refers to a refused one, and what refers to those, until none is left."""
+    grown = True
+    while grown:
+        grown = False
+        for table in plan.tables:
+            for reference in table.references:
+                parent = sources.get(reference.target)
+                if not parent or not refused.get(parent.name):
+                    continue
+                found = TableReport()
+                examiner = Examiner(connection, table, sources, log, found, ignore)
+                keep_out = leave_out(connection, {name: list(rows) for name, rows in refused.items()}, parent.name)
+                lost = f"SELECT {quoted(reference.target_column)} FROM {rows_of(parent)} WHERE NOT ({keep_out})"
+                already = leave_out(connection, {name: list(rows) for name, rows in refused.items()}, table.name)
+                query = (
+                    f"SELECT ops_row FROM {rows_of(table)} WHERE {quoted(reference.column)} IN ({lost}) AND {already}"
+                )
+                examiner.refuse_rows(query, reference.column, f"refers to a row of {parent.name} that is refused")
+                if found.refused:
+                    refused.setdefault(table.name, set()).update(found.refused)
+                    grown = True

@@ -1,0 +1,201 @@
+"""Where the rows go: a new database beside the target that takes its place, or one transaction on the target."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from django.db import models, transaction
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from ops import signals
+from ops.django_databases import pointing_at, run_migrations, sqlite_wrapper
+from ops.errors import PreconditionFailed
+from ops.postgres import databases
+from ops.postgres.address import Address
+from ops.postgres.queries import fetch_value
+from ops.transfer.plan import concrete_models, quoted
+
+NEW_SUFFIX = "_ops_new"
+OLD_SUFFIX = "_ops_old"
+OLDEST_SERVER = 120000
+MADE_BY_MIGRATE = frozenset({"django_migrations", "django_content_type", "auth_permission", "django_session"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The PostgreSQL database to fill. `beside`: it is built beside and renamed; otherwise in one transaction."""
+
+    address: Address
+    exists: bool
+    beside: bool
+    server: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """A database with the project's schema, not visible to anybody else yet. `shared` is set inside one transaction."""
+
+    address: Address
+    threads: int
+    shared: Connection | None = None
+    _connections: dict[int, Connection] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Connection]:
+        """This thread's connection, committed when the block ends unless all of the work is one transaction."""
+        if self.shared:
+            yield self.shared
+            return
+        thread = threading.get_ident()
+        if thread not in self._connections:
+            self._connections[thread] = self.address.connect()
+        connection = self._connections[thread]
+        try:
+            yield connection
+            connection.commit()
+        except BaseException:
+            connection.close()
+            self._connections.pop(thread, None)
+            raise
+
+    def interrupt(self) -> None:
+        """End the statements that are under way; their threads get an error."""
+        for connection in [*self._connections.values(), *filter(None, [self.shared])]:
+            if not connection.closed:
+                connection.cancel()
+
+    def close(self) -> None:
+        while self._connections:
+            self._connections.popitem()[1].close()
+
+
+def inspect_target(address: Address) -> Target:
+    """Look at the target without changing it. Raises PreconditionFailed unless it can be filled."""
+    with databases.maintenance(address) as connection:
+        version = connection.server_version
+        if version < OLDEST_SERVER:
+            raise PreconditionFailed(f"The server runs PostgreSQL {version // 10000}; 12 is the oldest that works.")
+        exists = databases.exists(connection, address.database)
+        may_create = databases.may_create(connection, address.database)
+    if not exists and not may_create:
+        raise PreconditionFailed(
+            f"The database {address} does not exist, and the role {address.user} may not create it.",
+            f"As an administrator: CREATE DATABASE {quoted(address.database)} OWNER {quoted(address.user)};",
+        )
+    if exists:
+        require_empty(address)
+    return Target(address=address, exists=exists, beside=may_create, server=f"{version // 10000}.{version % 10000}")
+
+
+def require_empty(address: Address) -> None:
+    """Refuse a target that holds rows beyond what `migrate` makes, or anything that is not this project's."""
+    ours = {model._meta.db_table: model for model in concrete_models()}
+    with contextlib.closing(address.connect()) as connection, connection.cursor() as cursor:
+        encoding = fetch_value(
+            cursor, "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()"
+        )
+        if encoding != "UTF8":
+            raise PreconditionFailed(
+                f"The database {address} has the encoding {encoding}, which can not hold every text.",
+                "Create it anew: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
+            )
+        cursor.execute(
+            "SELECT namespace.nspname, relname, relkind::text FROM pg_class JOIN pg_namespace AS namespace"
+            " ON namespace.oid = relnamespace WHERE relkind IN ('r', 'p', 'v', 'm', 'f')"
+            " AND nspname !~ '^pg_' AND nspname <> 'information_schema' AND NOT EXISTS (SELECT 1 FROM pg_depend"
+            " WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e') ORDER BY 1, 2"
+        )
+        relations = cursor.fetchall()
+        strange = [f"{schema}.{name}" for schema, name, _ in relations if name not in {*ours, "django_migrations"}]
+        if strange:
+            raise PreconditionFailed(
+                f"The database {address} holds what is not this project's: {', '.join(strange[:5])}"
+                f"{' …' if len(strange) > 5 else ''}.",
+                "Name a database of its own for HomeRack, or drop what is there.",
+            )
+        rows = {name: fetch_value(cursor, f"SELECT count(*) FROM {quoted(name)}") for _, name, _ in relations}
+    filled = {name: count for name, count in rows.items() if count and name not in MADE_BY_MIGRATE}
+    filled = without_seeds(address, filled, ours) if filled else {}
+    if filled:
+        listed = ", ".join(f"{count} in {name}" for name, count in sorted(filled.items()))
+        raise PreconditionFailed(
+            f"The database {address} is not empty: rows {listed}.",
+            "Name an empty database; this command never adds to rows or replaces them.",
+        )
+
+
+def without_seeds(address: Address, filled: dict[str, int], ours: dict[str, type[models.Model]]) -> dict[str, int]:
+    """`filled` without the tables whose rows are those that `migrate` puts into a new database by itself.
+
+    What that is shows in a database in memory. Rows are told apart by their own columns: keys and times differ.
+    """
+    with pointing_at(sqlite_wrapper(":memory:")):
+        run_migrations()
+        seeds = {name: contents(ours[name]) for name in filled}
+    with pointing_at(address.wrapper()):
+        present = {name: contents(ours[name]) for name in filled}
+    return {name: count for name, count in filled.items() if not is_within(present[name], seeds[name])}
+
+
+def contents(model: type[models.Model]) -> list[str]:
+    times = (models.DateField, models.TimeField)
+    names = [
+        column.attname
+        for column in model._meta.local_concrete_fields
+        if not (column.primary_key or column.remote_field or isinstance(column, times))
+    ]
+    return [repr(row) for row in model._base_manager.values_list(*names or ["pk"])]
+
+
+def is_within(present: list[str], seeds: list[str]) -> bool:
+    return len(present) <= len(seeds) and set(present) <= set(seeds)
+
+
+@contextlib.contextmanager
+def opened(target: Target) -> Iterator[Workspace]:
+    """The workspace of `target`: put in place when the block ends well, gone without a trace when it does not."""
+    with databases.maintenance(target.address) as connection, databases.locked(connection, target.address.database):
+        if target.beside:
+            with opened_beside(target, connection) as workspace:
+                yield workspace
+        else:
+            databases.end_leftover_sessions(connection, target.address.database)
+            with opened_in_place(target) as workspace:
+                yield workspace
+
+
+@contextlib.contextmanager
+def opened_beside(target: Target, connection: Connection) -> Iterator[Workspace]:
+    live = target.address.database
+    new, old = (databases.side_name(live, suffix) for suffix in (NEW_SUFFIX, OLD_SUFFIX))
+    databases.drop_leftovers(connection, new, old)
+    description = databases.describe(connection, target.address) if target.exists else None
+    databases.create_beside(connection, new, description)
+    try:
+        beside = target.address.named(new)
+        databases.add_extensions(beside, description.extensions if description else ())
+        with pointing_at(beside.wrapper()):
+            run_migrations()
+        with contextlib.closing(Workspace(address=beside, threads=2)) as workspace:
+            yield workspace
+        if target.exists:
+            require_empty(target.address)
+        with signals.held():
+            databases.swap(connection, new=new, live=live, old=old, description=description)
+    except BaseException:
+        databases.drop(connection, new)
+        raise
+    databases.drop(connection, old)
+
+
+@contextlib.contextmanager
+def opened_in_place(target: Target) -> Iterator[Workspace]:
+    with pointing_at(target.address.wrapper()) as wrapper, transaction.atomic():
+        with wrapper.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '10s'")
+            run_migrations()
+            # The seeds' foreign keys are checked now; TRUNCATE refuses while checks are pending.
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            cursor.execute("SET LOCAL TIME ZONE 'UTC'")
+        yield Workspace(address=target.address, threads=1, shared=wrapper.connection)

@@ -1,0 +1,93 @@
+"""A project that is not HomeRack: every field type of Django, and every kind of table."""
+
+import uuid
+
+from django.db import models
+from django.db.models.functions import Lower
+
+
+class Everything(models.Model):
+    """One column of each type, all nullable, so that a test can fill one at a time."""
+
+    small = models.SmallIntegerField(null=True)
+    number = models.IntegerField(null=True)
+    big = models.BigIntegerField(null=True)
+    positive = models.PositiveIntegerField(null=True)
+    flag = models.BooleanField(null=True)
+    short = models.CharField(max_length=20, null=True)
+    long = models.TextField(null=True)
+    real = models.FloatField(null=True)
+    money = models.DecimalField(max_digits=12, decimal_places=2, null=True)
+    day = models.DateField(null=True)
+    moment = models.DateTimeField(null=True)
+    clock = models.TimeField(null=True)
+    span = models.DurationField(null=True)
+    code = models.UUIDField(null=True)
+    address = models.GenericIPAddressField(null=True)
+    blob = models.BinaryField(null=True)
+    data = models.JSONField(null=True)
+    touched = models.DateTimeField(auto_now=True, null=True)
+
+    class Meta:
+        db_table = "everything"
+
+
+class Author(models.Model):
+    """Refers to a book, which refers to an author: a circle."""
+
+    name = models.CharField(max_length=50)
+    favourite = models.ForeignKey("Book", models.SET_NULL, null=True, related_name="fans")
+    mentor = models.ForeignKey("self", models.SET_NULL, null=True)
+
+
+class Tag(models.Model):
+    """A key of text, sorted differently by SQLite, PostgreSQL and people."""
+
+    name = models.CharField(max_length=30, primary_key=True)
+
+
+class Book(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    title = models.CharField(max_length=50, unique=True)
+    author = models.ForeignKey(Author, models.CASCADE)
+    tags = models.ManyToManyField(Tag)
+    similar = models.ManyToManyField("self")
+    pages = models.PositiveIntegerField(default=1)
+    price = models.DecimalField(max_digits=8, decimal_places=2, default=0)
+    letters = models.GeneratedField(
+        expression=models.F("pages") * 2000, output_field=models.IntegerField(), db_persist=True
+    )
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(condition=models.Q(price__lt=1000), name="book_is_affordable"),
+            models.UniqueConstraint(Lower("title"), name="book_title_without_case"),
+        )
+
+
+class Comic(Book):
+    """Multi-table inheritance."""
+
+    colour = models.BooleanField(default=True)
+
+
+class Bestseller(Book):
+    class Meta:
+        proxy = True
+
+
+class Shelf(models.Model):
+    room = models.CharField(max_length=20)
+    number = models.IntegerField()
+
+    class Meta:
+        unique_together = (("room", "number"),)
+
+
+class Place(models.Model):
+    """A primary key of two columns."""
+
+    pk = models.CompositePrimaryKey("shelf_id", "position")
+    shelf = models.ForeignKey(Shelf, models.CASCADE)
+    position = models.IntegerField()
+    book = models.ForeignKey(Book, models.CASCADE)
