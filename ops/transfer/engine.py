@@ -30,7 +30,7 @@ from ops.transfer.legacy import LegacyFormat
 from ops.transfer.parallel import for_each
 from ops.transfer.plan import Plan, Planner, TablePlan
 from ops.transfer.preflight import Examination, examine
-from ops.transfer.proof import prove_table
+from ops.transfer.proof import prove
 from ops.transfer.quarantine import write_quarantine
 from ops.transfer.reading import connect
 from ops.transfer.source import STOP_WRITERS, Snapshot, Source
@@ -271,22 +271,17 @@ def fill(workspace: Workspace, prepared: Prepared, clock: Clock) -> tuple[tuple[
         tables = tuple(resolve_lookups(table, cursor) for table in prepared.plan.tables)
         parts = schema.drop_parts(cursor, schema.read_parts(cursor, [table.name for table in tables]))
     by_size = sorted(tables, key=lambda table: -table.rows * table.bytes_per_row)
-    digests: dict[str, str] = {}
 
     def copy(table: TablePlan, tell: Report) -> None:
         with workspace.session() as connection:
             copy_table(table=table, snapshot=snapshot, target=connection, seen=seen, report=tell)
-
-    def prove(table: TablePlan, tell: Report) -> None:
-        with workspace.session() as connection:
-            digests[table.name] = prove_table(table=table, snapshot=snapshot, target=connection, seen=seen, report=tell)
 
     with clock.stage(Stage.COPY, total=prepared.plan.rows):
         for_each(by_size, copy, threads=workspace.threads, report=clock.report, interrupt=workspace.interrupt)
     with clock.stage(Stage.BUILD):
         build(workspace, tables, parts, clock.report)
     with clock.stage(Stage.VERIFY, total=prepared.plan.rows):
-        for_each(by_size, prove, threads=workspace.threads, report=clock.report, interrupt=workspace.interrupt)
+        digests = prove(tables=tables, snapshot=snapshot, workspace=workspace, seen=seen, report=clock.report)
     return tables, digests
 
 

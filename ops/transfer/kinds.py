@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 Stored = int | float | str | bytes
 """What a cell of SQLite can hold besides NULL."""
 
@@ -41,8 +43,8 @@ class Kind:
     """PostgreSQL: one text for each value."""
     text: bool = False
     """The stored text goes over as it is, so it has to be valid UTF-8 without NUL."""
-    by_value: Callable[[str, str], bool] | None = None
-    """Compares two texts of one value that may be spelled differently; the proof then leaves them out."""
+    document: bool = False
+    """JSON: one value has many spellings, so the proof compares what they mean."""
 
 
 def refuse_type(value: Stored, wanted: str) -> Refused:
@@ -176,11 +178,15 @@ def convert_address(value: Stored) -> str:
         raise Refused("not an IP address") from None
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
         raise Refused("an IP address with a zone, which PostgreSQL can not keep")
-    return value
+    return spell_address(address)
 
 
-def same_address(source: str, target: str) -> bool:
-    return ipaddress.ip_address(source) == ipaddress.ip_address(target.removesuffix("/32").removesuffix("/128"))
+def spell_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """As PostgreSQL prints it: the last 32 bits with dots after ``::`` and after ``::ffff:`` (inet_net_ntop.c)."""
+    prefix, low = divmod(int(address), 2**32)
+    if address.version == 6 and (prefix == 0xFFFF or prefix == 0 and low >= 2**16):
+        return f"::{'ffff:' if prefix else ''}{ipaddress.IPv4Address(low)}"
+    return str(address)
 
 
 def convert_binary(value: Stored) -> str:
@@ -227,12 +233,22 @@ def respell_json(document: str) -> str:
     return spelled
 
 
+BIG_NUMBER = re.compile(rb"\de\d\d\d?[,}\]]")
+
+
 def same_json(source: str, target: str) -> bool:
-    """Equal as JSON: key order and spelling do not count, but true is not 1 and every digit matters."""
+    """Equal as JSON: key order and spelling do not count, but true is not 1 and every digit of a whole number does."""
+    forms = (orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS) for text in (source, target))
+    form = next(forms)
+    # orjson makes floating-point numbers of whole ones beyond 64 bits, and writes them with an exponent.
+    if form == next(forms) and not BIG_NUMBER.search(form):
+        return True
     return json_form(source) == json_form(target)
 
 
 def json_form(document: str) -> str:
+    """Slow and exact: numbers as decimals of all their digits."""
+
     def number(digits: str) -> str:
         return f"number {decimal.Decimal(digits).normalize()}"
 
@@ -348,15 +364,17 @@ BOOLEAN = Kind(
 FLOAT = Kind(
     plain="typeof({c}) = 'real' AND abs({c}) < 1.7976931348623157e308",
     copy="exact_float({c})",
-    proof="spell_float({c})",
+    # The everyday case costs least: there Python and PostgreSQL print alike.
+    proof="CASE WHEN abs({c}) BETWEEN 1e-4 AND 1e15 AND CAST({c} AS INTEGER) <> {c} THEN repr_float({c})"
+    " ELSE spell_float({c}) END",
     convert=spell_float,
 )
 UUID = Kind(
-    plain="typeof({c}) = 'text' AND length({c}) = 32 AND NOT {c} GLOB '*[^0-9a-f]*'",
+    plain=f"typeof({{c}}) = 'text' AND {{c}} GLOB '{'[0-9a-f]' * 32}'",
     target_proof="replace({c}::text, '-', '')",
     convert=convert_uuid,
 )
-ADDRESS = Kind(plain="0", target_proof="host({c})", convert=convert_address, by_value=same_address)
+ADDRESS = Kind(plain="0", target_proof="host({c})", convert=convert_address)
 BINARY = Kind(
     plain="typeof({c}) = 'blob'",
     copy="'\\x' || hex({c})",
@@ -364,14 +382,9 @@ BINARY = Kind(
     target_proof="encode({c}, 'hex')",
     convert=convert_binary,
 )
-JSON = Kind(
-    # Escapes of NUL and of surrogates need a closer look; json_valid follows RFC 8259, as PostgreSQL does.
-    plain="typeof({c}) = 'text' AND json_valid({c}) AND instr({c}, '\\u0000') = 0"
-    " AND instr({c}, '\\ud') = 0 AND instr({c}, '\\uD') = 0",
-    convert=convert_json,
-    text=True,
-    by_value=same_json,
-)
+# json_valid follows RFC 8259, as PostgreSQL does, but for escapes of NUL and of half a surrogate pair.
+JSON = Kind(plain="typeof({c}) = 'text' AND json_valid({c})", convert=convert_json, text=True, document=True)
+JSON_WITHOUT_NUL = dataclasses.replace(JSON, plain=f"{JSON.plain} AND instr({{c}}, '\\u0000') = 0", convert=strip_json)
 DATE_KIND = Kind(plain="typeof({c}) = 'text' AND date({c}) IS {c} AND {c} > '0001'", convert=convert_date)
 TIME = Kind(
     plain=clock_check(8, "time").replace(" AND {c} > '0001'", ""), proof=TRIMMED.format(whole=8), convert=convert_time
@@ -411,6 +424,6 @@ def find_kind(db_type: str, *, zone: zoneinfo.ZoneInfo | None = None, strip_nul:
         digits, places = (int(part) for part in arguments.rstrip(") ").split(","))
         return numeric(digits, places)
     if name in BY_NAME:
-        return dataclasses.replace(JSON, convert=strip_json) if strip_nul and name == "jsonb" else BY_NAME[name]
+        return JSON_WITHOUT_NUL if strip_nul and name == "jsonb" else BY_NAME[name]
     limit = int(arguments.rstrip(") ")) if name in {"varchar", "char"} and arguments else None
     return stripped(text(limit)) if strip_nul else text(limit)

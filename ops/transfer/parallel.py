@@ -14,6 +14,12 @@ class Stopped(Exception):
     """Raised in the other threads, at their next report, when one has failed."""
 
 
+def split(items: Sequence[Item], parts: int) -> list[Sequence[Item]]:
+    """`items` in at most `parts` consecutive runs of about the same length."""
+    size = max(1, -(-len(items) // parts))
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
 def nothing() -> None:
     """No statement of another program has to be interrupted."""
 

@@ -2,16 +2,18 @@
 
 import array
 import contextlib
+import functools
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ops.progress import Progress, Report, ignore
+from ops.progress import Progress, Report, Tally
 from ops.transfer.constraints import Reference, Unique
 from ops.transfer.findings import Finding, FindingLog, Group, excerpt
 from ops.transfer.kinds import Refused, Stored
-from ops.transfer.parallel import for_each
+from ops.transfer.parallel import for_each, split
 from ops.transfer.plan import ColumnPlan, Plan, TablePlan, quoted
 from ops.transfer.reading import (
     InvalidText,
@@ -26,6 +28,11 @@ from ops.transfer.reading import (
 from ops.transfer.source import Snapshot
 
 IDS_PER_QUERY = 500
+SHARES = 8
+"""Into how many a table is split, so that two threads end at about the same time."""
+WHOLE_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
+"""JSON's spelling of characters beyond U+FFFF; PostgreSQL refuses one half without the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +68,23 @@ def examine(
 ) -> Examination:
     """Examine all tables of `plan`. With `quarantine`, rows that depend on refused ones are refused as well."""
     reports = {table.name: TableReport() for table in plan.tables}
-    by_size = sorted(plan.tables, key=lambda table: -table.rows * table.bytes_per_row)
     sources = {table.name: table for table in plan.tables}
+    tally = Tally()
 
-    def work(table: TablePlan, tell: Report) -> None:
+    def work(item: Work, tell: Report) -> None:
+        table = item.table
         with contextlib.closing(connect(snapshot)) as connection:
-            Examiner(connection, table, sources, log, reports[table.name], tell).run()
+            examiner = Examiner(connection, table, sources, log, reports[table.name])
+            if not item.ranges:
+                examiner.examine_rules()
+            for after, up_to, rows in item.ranges:
+                examiner.examine_cells(after, up_to)
+                done = tally.add(table.name, rows)
+                tell(Progress(stage="preflight", item=table.name, done=done, total=table.rows))
 
-    for_each(by_size, work, threads=threads, report=report)
+    with contextlib.closing(connect(snapshot)) as connection:
+        items = list_work(connection, plan)
+    for_each(items, work, threads=threads, report=report)
     refused = {name: found.refused for name, found in reports.items() if found.refused}
     if quarantine and refused:
         with contextlib.closing(connect(snapshot)) as connection:
@@ -84,6 +100,24 @@ def examine(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A share of a table for one thread: the cells of some `ranges` of rows, or without any the table's rules."""
+
+    table: TablePlan
+    ranges: Sequence[tuple[int, int, int]] = ()
+
+
+def list_work(connection: sqlite3.Connection, plan: Plan) -> list[Work]:
+    by_size = sorted(plan.tables, key=lambda table: -table.rows * table.bytes_per_row)
+    cells = [
+        Work(table=table, ranges=ranges)
+        for table in by_size
+        for ranges in split(list(chunks(connection, table)), SHARES)
+    ]
+    return cells + [Work(table=table) for table in by_size if table.references or table.unique]
+
+
 class Examiner:
     """Examines one table on one connection."""
 
@@ -94,18 +128,16 @@ class Examiner:
         sources: Mapping[str, TablePlan],
         log: FindingLog,
         found: TableReport,
-        report: Report,
     ) -> None:
         self.connection = connection
         self.table = table
         self.sources = sources
         self.log = log
         self.found = found
-        self.report = report
         self.texts = [column for column in table.columns if column.kind.text]
 
-    def run(self) -> None:
-        self.examine_cells()
+    def examine_rules(self) -> None:
+        """What rows owe each other: references and uniqueness."""
         for reference in self.table.references:
             if not self.table.column(reference.column).lookup:
                 self.examine_reference(reference)
@@ -113,23 +145,22 @@ class Examiner:
             self.examine_unique(rule)
 
     # --- Cells --------------------------------------------------------------------------------------------
-    def examine_cells(self) -> None:
-        """One pass: SQLite names the rows that are not plain, and hands over all text to be checked as UTF-8."""
+    def examine_cells(self, after: int, up_to: int) -> None:
+        """SQLite names the rows of the range that are not plain, and hands over all its text to be checked as UTF-8."""
+        odd, texts = self.connection.execute(self.cells_query, [after, up_to]).fetchone()
+        if odd:
+            self.examine_rows(f"ops_row IN ({odd})")
+        if not is_clean(texts or b""):
+            self.examine_texts(after, up_to)
+
+    @functools.cached_property
+    def cells_query(self) -> str:
         plain = " AND ".join([*map(is_plain, self.table.columns), *self.row_checks()])
         text = "||".join(f"ifnull({quoted(column.name)}, '')" for column in self.texts) or "''"
-        query = (
+        return (
             f"SELECT group_concat(CASE WHEN {plain} THEN NULL ELSE ops_row END), CAST(group_concat({text}, '') AS BLOB)"
             f" FROM {rows_of(self.table)} WHERE ops_row > ? AND ops_row <= ?"
         )
-        done = 0
-        for after, up_to, rows in chunks(self.connection, self.table):
-            odd, texts = self.connection.execute(query, [after, up_to]).fetchone()
-            if odd:
-                self.examine_rows(f"ops_row IN ({odd})")
-            if not is_clean(texts or b""):
-                self.examine_texts(after, up_to)
-            done += rows
-            self.report(Progress(stage="preflight", item=self.table.name, done=done, total=self.table.rows))
 
     def row_checks(self) -> list[str]:
         return [f"(({check.sql}) IS NOT 0)" for check in self.table.checks]
@@ -245,8 +276,10 @@ class Examiner:
 
 
 def is_clean(text: bytes) -> bool:
-    """Valid UTF-8 without NUL."""
-    if b"\x00" in text:
+    """Valid UTF-8 without NUL, and without escapes in JSON that PostgreSQL refuses."""
+    if b"\x00" in text or b"\\u0000" in text:
+        return False
+    if HALF_PAIR.search(text) and HALF_PAIR.search(WHOLE_PAIR.sub(b"", text)):
         return False
     try:
         text.decode()
@@ -283,7 +316,7 @@ def refuse_dependants(
                 if not parent or not refused.get(parent.name):
                     continue
                 found = TableReport()
-                examiner = Examiner(connection, table, sources, log, found, ignore)
+                examiner = Examiner(connection, table, sources, log, found)
                 keep_out = leave_out(connection, {name: list(rows) for name, rows in refused.items()}, parent.name)
                 lost = f"SELECT {quoted(reference.target_column)} FROM {rows_of(parent)} WHERE NOT ({keep_out})"
                 already = leave_out(connection, {name: list(rows) for name, rows in refused.items()}, table.name)

@@ -7,27 +7,44 @@ compared value by value, so that the error can name them.
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.errors import VerificationFailed
 from ops.postgres.queries import fetch_row
 from ops.postgres.schema import quote
-from ops.progress import Progress, Report
+from ops.progress import Progress, Report, Tally
 from ops.transfer.copying import line_of
 from ops.transfer.findings import excerpt
+from ops.transfer.kinds import same_json
+from ops.transfer.parallel import for_each, split
 from ops.transfer.plan import ColumnPlan, TablePlan
-from ops.transfer.preflight import Examination
+from ops.transfer.preflight import SHARES, Examination
 from ops.transfer.reading import chunk_rows, connect, leave_out, register_converters, rows_of, spelled
 from ops.transfer.source import Snapshot
+from ops.transfer.target import Workspace
 
 NATIVE_ORDER = ("bigint", "integer", "smallint", "uuid")
 """Types that both sides sort alike by themselves; others are sorted by their text, byte for byte."""
-INDEX_NAME = "ops_proof"
 Bound = tuple[Any, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """Some rows of one side: the SHA-256 of their text, their number, and each JSON column's documents as one array."""
+
+    sha256: str
+    rows: int
+    documents: tuple[str | None, ...]
+
+    def equals(self, other: "Chunk") -> bool:
+        if (self.sha256, self.rows) != (other.sha256, other.rows):
+            return False
+        pairs = zip(self.documents, other.documents, strict=True)
+        return all(left == right or same_json(left or "", right or "") for left, right in pairs)
 
 
 class Proof:
@@ -38,33 +55,17 @@ class Proof:
         self.source = source
         self.cursor = cursor
         self.odd = seen.odd.get(table.name, frozenset())
-        self.total = seen.rows_of(table)
         register_converters(source, table, self.odd)
         self.kept = leave_out(source, seen.refused, table.name)
         self.keys = [table.column(name) for name in table.key]
-        self.hashed = [column for column in table.columns if not column.kind.by_value]
-        self.by_value = [column for column in table.columns if column.kind.by_value]
+        self.documents = [column for column in table.columns if column.kind.document]
 
-    def run(self, report: Report) -> str:
-        """SHA-256 over the table's content. Raises VerificationFailed naming the first differences."""
-        total = hashlib.sha256()
-        done = 0
-        for low, high in self.ranges():
-            ours, rows, values = self.read_source(low, high)
-            theirs, their_rows, their_values = self.read_target(low, high)
-            if ours != theirs or rows != their_rows or not self.are_same(values, their_values):
-                raise self.describe_difference(low, high)
-            total.update(bytes.fromhex(ours))
-            done += rows
-            report(Progress(stage="verify", item=self.table.name, done=done, total=self.total))
-        return total.hexdigest()
-
-    def are_same(self, ours: Sequence[Any], theirs: Sequence[Any]) -> bool:
-        """Whether the columns that are compared by value hold the same, row by row."""
-        return all(
-            len(left) == len(right or ()) and all(map(is_same(column), left, right or ()))
-            for column, left, right in zip(self.by_value, ours, theirs, strict=True)
-        )
+    def compare(self, low: Bound, high: Bound) -> tuple[str, int]:
+        """SHA-256 and number of the rows in a range. Raises VerificationFailed naming the first differences."""
+        ours, theirs = self.read_source(low, high), self.read_target(low, high)
+        if not ours.equals(theirs):
+            raise self.describe_difference(low, high)
+        return ours.sha256, ours.rows
 
     # --- The source -----------------------------------------------------------------------------------------
     def text_of(self, column: ColumnPlan) -> str:
@@ -108,26 +109,28 @@ class Proof:
         query = f"SELECT {texts} FROM {rows_of(self.table)} WHERE {condition} ORDER BY {order}"
         return self.source.execute(query, parameters).fetchall()
 
-    def read_source(self, low: Bound, high: Bound) -> tuple[str, int, Sequence[Any]]:
+    def read_source(self, low: Bound, high: Bound) -> Chunk:
         condition, parameters = self.source_range(low, high)
         order = ", ".join(map(self.source_key, self.keys))
-        line = line_of([self.text_of(column) for column in self.hashed])
-        text, rows = self.source.execute(
-            f"SELECT CAST(group_concat(line, char(10)) AS BLOB), count(*) FROM (SELECT {line} AS line"
-            f" FROM {rows_of(self.table)} WHERE {condition} ORDER BY {order})",
+        line = line_of([self.in_line(column, self.text_of(column)) for column in self.table.columns])
+        documents = "".join(
+            f", ifnull({self.text_of(column)}, 'null') AS d{number}" for number, column in enumerate(self.documents)
+        )
+        joined = "".join(f", '[' || group_concat(d{number}) || ']'" for number in range(len(self.documents)))
+        text, rows, *found = self.source.execute(
+            f"SELECT CAST(group_concat(line, char(10)) AS BLOB), count(*){joined} FROM (SELECT {line} AS line"
+            f"{documents} FROM {rows_of(self.table)} WHERE {condition} ORDER BY {order})",
             parameters,
         ).fetchone()
-        values = list(zip(*self.source_rows(self.by_value, low, high), strict=True)) if self.by_value and rows else []
-        return hashlib.sha256(text or b"").hexdigest(), rows, values or [()] * len(self.by_value)
+        return Chunk(sha256=hashlib.sha256(text or b"").hexdigest(), rows=rows, documents=tuple(found))
+
+    def in_line(self, column: ColumnPlan, text: str) -> str:
+        """What stands for `column` in the text of a row: of documents only whether there is one."""
+        return f"{quote(column.name)} IS NULL" if column.kind.document else text
 
     # --- The target -----------------------------------------------------------------------------------------
-    def target_key(self, column: ColumnPlan) -> str:
-        if column.db_type in NATIVE_ORDER:
-            return quote(column.name)
-        return f'({column.kind.target_proof.format(c=quote(column.name))}) COLLATE "C"'
-
     def target_range(self, low: Bound, high: Bound) -> str:
-        keys = f"({', '.join(map(self.target_key, self.keys))})"
+        keys = f"({', '.join(map(target_key, self.keys))})"
         conditions = ["true"]
         if low is not None:
             conditions.append(f"{keys} > {self.literals(low)}")
@@ -143,25 +146,30 @@ class Proof:
     def target_text(self, column: ColumnPlan) -> str:
         return column.kind.target_proof.format(c=quote(column.name))
 
-    def read_target(self, low: Bound, high: Bound) -> tuple[str, int, Sequence[Any]]:
-        condition = self.target_range(low, high)
-        line = " || ',' || ".join(quoted_text(self.target_text(column), column) for column in self.hashed)
-        arrays = "".join(f", array_agg(v{number})" for number in range(len(self.by_value)))
-        values = "".join(f", {self.target_text(column)} AS v{number}" for number, column in enumerate(self.by_value))
+    def read_target(self, low: Bound, high: Bound) -> Chunk:
+        line = " || ',' || ".join(quoted_text(self.target_line_text(column), column) for column in self.table.columns)
+        documents = "".join(
+            f", coalesce({self.target_text(column)}, 'null') AS d{number}"
+            for number, column in enumerate(self.documents)
+        )
+        joined = "".join(f", '[' || string_agg(d{number}, ',') || ']'" for number in range(len(self.documents)))
         digest, rows, *found = fetch_row(
             self.cursor,
             "SELECT encode(sha256(convert_to(coalesce(string_agg(line, E'\\n'), ''), 'UTF8')), 'hex'), count(*)"
-            f"{arrays} FROM (SELECT {line} AS line{values} FROM {quote(self.table.name)} WHERE {condition}"
-            f" ORDER BY {', '.join(map(self.target_key, self.keys))}) AS chunk",
+            f"{joined} FROM (SELECT {line} AS line{documents} FROM {quote(self.table.name)}"
+            f" WHERE {self.target_range(low, high)} ORDER BY {', '.join(map(target_key, self.keys))}) AS chunk",
         )
-        return digest, rows, found
+        return Chunk(sha256=digest, rows=rows, documents=tuple(found))
+
+    def target_line_text(self, column: ColumnPlan) -> str:
+        return f"({quote(column.name)} IS NULL)::int::text" if column.kind.document else self.target_text(column)
 
     def target_rows(self, low: Bound, high: Bound) -> list[Any]:
         condition = self.target_range(low, high)
         texts = ", ".join(map(self.target_text, self.table.columns))
         self.cursor.execute(
             f"SELECT {texts} FROM {quote(self.table.name)} WHERE {condition}"
-            f" ORDER BY {', '.join(map(self.target_key, self.keys))}"
+            f" ORDER BY {', '.join(map(target_key, self.keys))}"
         )
         return self.cursor.fetchall()
 
@@ -177,18 +185,24 @@ class Proof:
         lines += [f"row {', '.join(map(str, key))} is not in the file" for key in theirs if key not in ours]
         for key in ours.keys() & theirs.keys():
             for column, left, right in zip(columns, ours[key], theirs[key], strict=True):
-                if not is_same(column)(as_text(left), right):
+                if not is_same(column, as_text(left), right):
                     shown = f"{excerpt(as_text(left), column.name)} became {excerpt(right, column.name)}"
                     lines.append(f"row {', '.join(map(str, key))}, column {column.name}: {shown}")
         listed = "\n  ".join(sorted(lines)[:5]) or "the order of its rows"
         return VerificationFailed(f"{self.table.name}: PostgreSQL does not hold what the file holds:\n  {listed}")
 
 
-def is_same(column: ColumnPlan) -> Any:
-    by_value = column.kind.by_value
-    if not by_value:
-        return lambda left, right: left == right
-    return lambda left, right: left == right or (left is not None and right is not None and by_value(left, right))
+def target_key(column: ColumnPlan) -> str:
+    """PostgreSQL: what to sort by so that both sides sort alike."""
+    if column.db_type in NATIVE_ORDER:
+        return quote(column.name)
+    return f'({column.kind.target_proof.format(c=quote(column.name))}) COLLATE "C"'
+
+
+def is_same(column: ColumnPlan, left: Any, right: Any) -> bool:
+    if column.kind.document and left is not None and right is not None:
+        return same_json(left, right)
+    return bool(left == right)
 
 
 def as_text(value: Any) -> Any:
@@ -201,17 +215,68 @@ def quoted_text(text: str, column: ColumnPlan) -> str:
     return f"coalesce('''' || {inner} || '''', 'NULL')" if column.null else f"'''' || {inner} || ''''"
 
 
-def prove_table(*, table: TablePlan, snapshot: Snapshot, target: Connection, seen: Examination, report: Report) -> str:
-    """SHA-256 of the table's content, equal on both sides. Raises VerificationFailed."""
-    with contextlib.closing(connect(snapshot)) as source, target.cursor() as cursor:
-        proof = Proof(table, source, cursor, seen)
-        needs_index = seen.rows_of(table) > chunk_rows(table) and any(
-            column.kind.text and column.db_type not in NATIVE_ORDER for column in proof.keys
-        )
-        if needs_index:
-            keys = ", ".join(f"({proof.target_key(column)})" for column in proof.keys)
-            cursor.execute(f"CREATE INDEX {INDEX_NAME} ON {quote(table.name)} ({keys})")
-        digest = proof.run(report)
-        if needs_index:
-            cursor.execute(f"DROP INDEX {INDEX_NAME}")
-        return digest
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """Some `ranges` of a table for one thread; `number` tells its place among the table's shares."""
+
+    table: TablePlan
+    number: int
+    ranges: Sequence[tuple[Bound, Bound]]
+
+
+def prove(
+    *, tables: Sequence[TablePlan], snapshot: Snapshot, workspace: Workspace, seen: Examination, report: Report
+) -> dict[str, str]:
+    """SHA-256 of each table's content, equal on both sides. Raises VerificationFailed."""
+    tally = Tally()
+    digests: dict[tuple[str, int], list[str]] = {}
+
+    def work(share: Share, tell: Report) -> None:
+        table, found = share.table, digests.setdefault((share.table.name, share.number), [])
+        with (
+            contextlib.closing(connect(snapshot)) as source,
+            workspace.session() as target,
+            target.cursor() as cursor,
+        ):
+            proof = Proof(table, source, cursor, seen)
+            for low, high in share.ranges:
+                digest, rows = proof.compare(low, high)
+                found.append(digest)
+                done = tally.add(table.name, rows)
+                tell(Progress(stage="verify", item=table.name, done=done, total=seen.rows_of(table)))
+
+    with workspace.session() as target, target.cursor() as cursor, indexed(cursor, tables, seen):
+        target.commit() if not workspace.shared else None
+        shares = list_shares(tables, snapshot, cursor, seen)
+        for_each(shares, work, threads=workspace.threads, report=report, interrupt=workspace.interrupt)
+    return {table.name: digest_of(table.name, digests) for table in tables}
+
+
+def digest_of(table: str, digests: Mapping[tuple[str, int], Sequence[str]]) -> str:
+    parts = [part for name, number in sorted(digests) if name == table for part in digests[name, number]]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def list_shares(tables: Sequence[TablePlan], snapshot: Snapshot, cursor: Cursor, seen: Examination) -> list[Share]:
+    by_size = sorted(tables, key=lambda table: -table.rows * table.bytes_per_row)
+    with contextlib.closing(connect(snapshot)) as source:
+        return [
+            Share(table=table, number=number, ranges=ranges)
+            for table in by_size
+            for number, ranges in enumerate(split(list(Proof(table, source, cursor, seen).ranges()), SHARES))
+        ]
+
+
+@contextlib.contextmanager
+def indexed(cursor: Cursor, tables: Sequence[TablePlan], seen: Examination) -> Iterator[None]:
+    """While the block runs, keys of text in larger tables have an index in the order of their bytes."""
+    made = []
+    for table in tables:
+        keys = [table.column(name) for name in table.key]
+        if seen.rows_of(table) > chunk_rows(table) and any(column.kind.text for column in keys):
+            listed = ", ".join(f"({target_key(column)})" for column in keys)
+            made.append(f"ops_proof_{len(made)}")
+            cursor.execute(f"CREATE INDEX {made[-1]} ON {quote(table.name)} ({listed})")
+    yield
+    for name in made:
+        cursor.execute(f"DROP INDEX {name}")

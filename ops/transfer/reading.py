@@ -36,6 +36,7 @@ def connect(snapshot: Snapshot) -> sqlite3.Connection:
     connection.text_factory = read_text
     register_django_functions(connection)
     connection.create_function("spell_float", 1, spell_float, deterministic=True)
+    connection.create_function("repr_float", 1, float.__repr__, deterministic=True)
     return connection
 
 

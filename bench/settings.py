@@ -1,0 +1,8 @@
+"""A project of one app, to measure with."""
+
+from homerack.settings import *  # noqa: F403
+
+INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "homerack.accounts", "bench.lab", "ops"]
+ROOT_URLCONF = "bench.settings"
+urlpatterns: list[object] = []
+OPS_LEGACY_FORMAT = ""
