@@ -12,6 +12,10 @@ class OpsError(Exception):
         self.message = message
         self.hint = hint
 
+    def __reduce__(self) -> tuple[type["OpsError"], tuple[str, str]]:
+        """Errors travel between processes with their hints."""
+        return type(self), (self.message, self.hint)
+
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 

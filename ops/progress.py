@@ -1,9 +1,8 @@
 """How an operation tells whoever listens how far it is: a terminal, a log, a test's list."""
 
-import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,21 +18,18 @@ class Progress:
     total: int = 0
 
 
-@dataclass
-class Tally:
-    """Counts what several threads do to the same items."""
-
-    _done: Counter[str] = field(default_factory=Counter)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, item: str, units: int) -> int:
-        """The item's total after `units` more."""
-        with self._lock:
-            self._done[item] += units
-            return self._done[item]
-
-
 Report = Callable[[Progress], None]
+
+
+def summed(report: Report) -> Report:
+    """A listener for steps (`done` is what one step did), which tells `report` the sum for each item."""
+    sums: Counter[str] = Counter()
+
+    def tell(step: Progress) -> None:
+        sums[step.item] += step.done
+        report(replace(step, done=sums[step.item]))
+
+    return tell
 
 
 def ignore(progress: Progress) -> None:

@@ -21,6 +21,7 @@ from rich.text import Text
 from ops.progress import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_FRAMES = 0.1
 
 
 class RateColumn(ProgressColumn):
@@ -86,7 +87,10 @@ class Bars(Listener):
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            # No thread of its own: processes are forked while the bars are shown.
+            auto_refresh=False,
         )
+        self.refreshed = 0.0
 
     def __enter__(self) -> "Bars":
         self.display.start()
@@ -108,6 +112,12 @@ class Bars(Listener):
         self.tasks[""] = self.display.add_task(f"[bold]{escape(self.stage)}", total=None)
 
     def show(self, report: Progress) -> None:
+        self.update(report)
+        if time.monotonic() - self.refreshed > SECONDS_BETWEEN_FRAMES:
+            self.refreshed = time.monotonic()
+            self.display.refresh()
+
+    def update(self, report: Progress) -> None:
         self.display.update(self.tasks[""], completed=sum(self.done.values()), total=self.total or None)
         if report.item:
             if report.item not in self.tasks:

@@ -47,7 +47,7 @@ class Address:
         where = {"host": self.host, "port": self.port, "user": self.user, "password": self.password}
         settings |= {name: value for name, value in where.items() if value}
         try:
-            connection = psycopg2.connect(dbname=self.database, application_name=APPLICATION, **settings)
+            connection: Connection = psycopg2.connect(dbname=self.database, application_name=APPLICATION, **settings)
         except psycopg2.OperationalError as error:
             raise PreconditionFailed(
                 f"No connection to the database {self}: {server_words(error)}.",

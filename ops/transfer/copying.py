@@ -24,6 +24,7 @@ from ops.transfer.reading import (
     spelled,
 )
 from ops.transfer.source import Snapshot
+from ops.transfer.stages import Stage
 
 COLUMNS_PER_PRINTF = 100
 """SQLite takes 127 arguments to a function by default."""
@@ -83,7 +84,7 @@ def stream(connection: sqlite3.Connection, table: TablePlan, seen: Examination, 
             yield text
             yield b"\n"
         done += rows
-        report(Progress(stage="copy", item=table.name, done=done, total=total))
+        report(Progress(stage=Stage.COPY, item=table.name, done=done, total=total))
 
 
 def resolve_lookups(table: TablePlan, cursor: Cursor) -> TablePlan:

@@ -2,8 +2,6 @@
 
 import contextlib
 import datetime as dt
-import enum
-import os
 import secrets
 import tempfile
 import time
@@ -27,26 +25,15 @@ from ops.transfer import source as sources
 from ops.transfer.copying import copy_table, resolve_lookups
 from ops.transfer.findings import FindingLog
 from ops.transfer.legacy import LegacyFormat
-from ops.transfer.parallel import for_each
+from ops.transfer.parallel import for_each, suitable_processes
 from ops.transfer.plan import Plan, Planner, TablePlan
 from ops.transfer.preflight import Examination, examine
 from ops.transfer.proof import prove
 from ops.transfer.quarantine import write_quarantine
 from ops.transfer.reading import connect
 from ops.transfer.source import STOP_WRITERS, Snapshot, Source
+from ops.transfer.stages import Stage
 from ops.transfer.target import Target, Workspace, opened
-
-
-class Stage(enum.StrEnum):
-    """What a migration is doing, in this order."""
-
-    SNAPSHOT = "snapshot"
-    PREFLIGHT = "preflight"
-    SCHEMA = "schema"
-    COPY = "copy"
-    BUILD = "build"
-    VERIFY = "verify"
-    CUT_OVER = "cut-over"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,12 +130,14 @@ def prepared(
             plan = make_plan(snapshot, postgres=postgres, legacy=legacy, options=options)
             report(Progress(stage=Stage.PREFLIGHT, total=plan.rows))
             log = FindingLog(path=keep_in / f"{path.stem}_{stamp}_findings.csv")
-            try:
-                examination = examine(
-                    plan=plan, snapshot=snapshot, log=log, quarantine=bool(options.quarantine), threads=2, report=report
-                )
-            finally:
-                log.close()
+            examination = examine(
+                plan=plan,
+                snapshot=snapshot,
+                log=log,
+                quarantine=bool(options.quarantine),
+                processes=suitable_processes(),
+                report=report,
+            )
         yield Prepared(
             source=source,
             snapshot=snapshot,
@@ -167,7 +156,7 @@ def directory_for(kept: Path, *, keep: bool) -> Iterator[Path]:
         return
     try:
         kept.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.listdir(kept)
+        next(kept.iterdir(), None)
     except OSError as error:
         raise PreconditionFailed(
             f"The directory {kept} can not be used: {error.strerror}.", "Set BACKUP_DIR to a directory of yours."
@@ -204,7 +193,7 @@ def unknown_format(path: Path, tables: set[str], legacy: LegacyFormat | None) ->
 
 
 def check_migrations(wrapper: Any, path: Path) -> None:
-    """The file's migrations have to be exactly those of the code. Raises PreconditionFailed naming those that differ."""
+    """The file's migrations have to be exactly those of the code. Raises PreconditionFailed naming what differs."""
     loader = MigrationLoader(wrapper)
     replaced = {key for migration in loader.disk_migrations.values() for key in migration.replaces}
     known = set(loader.disk_migrations) | replaced
@@ -277,7 +266,7 @@ def fill(workspace: Workspace, prepared: Prepared, clock: Clock) -> tuple[tuple[
             copy_table(table=table, snapshot=snapshot, target=connection, seen=seen, report=tell)
 
     with clock.stage(Stage.COPY, total=prepared.plan.rows):
-        for_each(by_size, copy, threads=workspace.threads, report=clock.report, interrupt=workspace.interrupt)
+        for_each(by_size, copy, processes=workspace.processes, report=clock.report, at_end=workspace.close)
     with clock.stage(Stage.BUILD):
         build(workspace, tables, parts, clock.report)
     with clock.stage(Stage.VERIFY, total=prepared.plan.rows):
@@ -289,20 +278,18 @@ def build(workspace: Workspace, tables: tuple[TablePlan, ...], parts: schema.Par
     """Indexes first, then the keys that need them, then sequences and statistics."""
     rows = {table.name: table.rows for table in tables}
     steps = len(parts.indexes) + len(parts.keys)
-    done = 0
+    report(Progress(stage=Stage.BUILD, total=steps))
 
     def make(part: schema.Part, tell: Report) -> None:
-        nonlocal done
         with workspace.session() as connection, connection.cursor() as cursor:
             if part.others:
                 schema.lock_tables(cursor, part)
             cursor.execute(part.create)
-        done += 1
-        tell(Progress(stage=Stage.BUILD, item=part.name, done=done, total=steps))
+        tell(Progress(stage=Stage.BUILD, item=part.name, done=1, total=1))
 
     for group in (parts.indexes, parts.keys):
         by_size = sorted(group, key=lambda part: -rows.get(part.table, 0))
-        for_each(by_size, make, threads=workspace.threads, report=report, interrupt=workspace.interrupt)
+        for_each(by_size, make, processes=workspace.processes, report=report, at_end=workspace.close)
     with workspace.session() as connection, connection.cursor() as cursor:
         for table in tables:
             schema.restart_sequences(cursor, table.name, table.watermark)

@@ -184,7 +184,7 @@ def convert_address(value: Stored) -> str:
 def spell_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     """As PostgreSQL prints it: the last 32 bits with dots after ``::`` and after ``::ffff:`` (inet_net_ntop.c)."""
     prefix, low = divmod(int(address), 2**32)
-    if address.version == 6 and (prefix == 0xFFFF or prefix == 0 and low >= 2**16):
+    if address.version == 6 and (prefix == 0xFFFF or (prefix == 0 and low >= 2**16)):
         return f"::{'ffff:' if prefix else ''}{ipaddress.IPv4Address(low)}"
     return str(address)
 
@@ -267,7 +267,8 @@ def convert_date(value: Stored) -> str:
         raise refuse_type(value, "a date")
     if not (match := re.fullmatch(DATE, value, re.ASCII)):
         raise Refused("not a date of the form 2026-01-31")
-    return read_parts(dt.date, *match.groups()).isoformat()
+    day: dt.date = read_parts(dt.date, *match.groups())
+    return day.isoformat()
 
 
 def read_parts(kind: Callable[..., Any], *parts: str) -> Any:

@@ -5,11 +5,12 @@ import contextlib
 import functools
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ops.progress import Progress, Report, Tally
+from ops.progress import Progress, Report, summed
 from ops.transfer.constraints import Reference, Unique
 from ops.transfer.findings import Finding, FindingLog, Group, excerpt
 from ops.transfer.kinds import Refused, Stored
@@ -26,10 +27,11 @@ from ops.transfer.reading import (
     rows_of,
 )
 from ops.transfer.source import Snapshot
+from ops.transfer.stages import Stage
 
 IDS_PER_QUERY = 500
 SHARES = 8
-"""Into how many a table is split, so that two threads end at about the same time."""
+"""Into how many a table is split, so that all processes end at about the same time."""
 WHOLE_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 """JSON's spelling of characters beyond U+FFFF; PostgreSQL refuses one half without the other."""
@@ -60,35 +62,45 @@ class TableReport:
 
     refused: set[int] = field(default_factory=set)
     odd: set[str] = field(default_factory=set)
-    stripped: dict[str, int] = field(default_factory=dict)
+    stripped: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "TableReport") -> None:
+        """Take in what was found in another share of the same table."""
+        self.refused |= other.refused
+        self.odd |= other.odd
+        self.stripped += other.stripped
 
 
 def examine(
-    *, plan: Plan, snapshot: Snapshot, log: FindingLog, quarantine: bool, threads: int, report: Report
+    *, plan: Plan, snapshot: Snapshot, log: FindingLog, quarantine: bool, processes: int, report: Report
 ) -> Examination:
     """Examine all tables of `plan`. With `quarantine`, rows that depend on refused ones are refused as well."""
     reports = {table.name: TableReport() for table in plan.tables}
     sources = {table.name: table for table in plan.tables}
-    tally = Tally()
 
-    def work(item: Work, tell: Report) -> None:
-        table = item.table
+    def work(item: Work, tell: Report) -> tuple[TableReport, FindingLog]:
+        found, own_log = TableReport(), FindingLog(path=log.path)
         with contextlib.closing(connect(snapshot)) as connection:
-            examiner = Examiner(connection, table, sources, log, reports[table.name])
+            examiner = Examiner(connection, item.table, sources, own_log, found)
             if not item.ranges:
                 examiner.examine_rules()
             for after, up_to, rows in item.ranges:
                 examiner.examine_cells(after, up_to)
-                done = tally.add(table.name, rows)
-                tell(Progress(stage="preflight", item=table.name, done=done, total=table.rows))
+                tell(Progress(stage=Stage.PREFLIGHT, item=item.table.name, done=rows, total=item.table.rows))
+        own_log.flush()
+        return found, own_log
 
     with contextlib.closing(connect(snapshot)) as connection:
         items = list_work(connection, plan)
-    for_each(items, work, threads=threads, report=report)
+    results = for_each(items, work, processes=processes, report=summed(report))
+    for item, (found, own_log) in zip(items, results, strict=True):
+        reports[item.table.name].add(found)
+        log.merge(own_log)
     refused = {name: found.refused for name, found in reports.items() if found.refused}
     if quarantine and refused:
         with contextlib.closing(connect(snapshot)) as connection:
             refuse_dependants(connection, plan, sources, refused, log)
+    log.flush()
     return Examination(
         count=log.count,
         groups=log.groups,
@@ -102,7 +114,7 @@ def examine(
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A share of a table for one thread: the cells of some `ranges` of rows, or without any the table's rules."""
+    """A share of a table for one process: the cells of some `ranges` of rows, or without any the table's rules."""
 
     table: TablePlan
     ranges: Sequence[tuple[int, int, int]] = ()
@@ -208,7 +220,7 @@ class Examiner:
             return
         self.found.odd.add(column.name)
         if isinstance(value, str) and ("\x00" in value or "\\u0000" in value):
-            self.found.stripped[column.source] = self.found.stripped.get(column.source, 0) + 1
+            self.found.stripped[column.source] += 1
 
     def examine_texts(self, after: int, up_to: int) -> None:
         """Some text of this chunk is not UTF-8 or holds NUL. Cells that are not plain have been looked at already."""

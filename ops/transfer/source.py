@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from ops.progress import Progress, Report, ignore
+from ops.transfer.stages import Stage
 
 HEADER = b"SQLite format 3\x00"
 PAGES_PER_STEP = 2048
@@ -145,7 +146,7 @@ def take_snapshot(*, source: Source, destination: Path, report: Report = ignore)
 
 def copy_pages(source: Source, partial: Path, report: Report) -> None:
     def tell(_status: int, remaining: int, total: int) -> None:
-        report(Progress(stage="snapshot", done=total - remaining, total=total))
+        report(Progress(stage=Stage.SNAPSHOT, done=total - remaining, total=total))
 
     # The open read transaction keeps every step of the backup on the same state of the file.
     source.connection.execute("BEGIN")

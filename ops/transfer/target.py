@@ -1,7 +1,7 @@
 """Where the rows go: a new database beside the target that takes its place, or one transaction on the target."""
 
 import contextlib
-import threading
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -14,6 +14,7 @@ from ops.errors import PreconditionFailed
 from ops.postgres import databases
 from ops.postgres.address import Address
 from ops.postgres.queries import fetch_value
+from ops.transfer.parallel import suitable_processes
 from ops.transfer.plan import concrete_models, quoted
 
 NEW_SUFFIX = "_ops_new"
@@ -37,37 +38,32 @@ class Workspace:
     """A database with the project's schema, not visible to anybody else yet. `shared` is set inside one transaction."""
 
     address: Address
-    threads: int
+    processes: int
     shared: Connection | None = None
     _connections: dict[int, Connection] = field(default_factory=dict)
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Connection]:
-        """This thread's connection, committed when the block ends unless all of the work is one transaction."""
+        """This process's connection, committed when the block ends unless all of the work is one transaction."""
         if self.shared:
             yield self.shared
             return
-        thread = threading.get_ident()
-        if thread not in self._connections:
-            self._connections[thread] = self.address.connect()
-        connection = self._connections[thread]
+        process = os.getpid()
+        if process not in self._connections:
+            self._connections[process] = self.address.connect()
+        connection = self._connections[process]
         try:
             yield connection
             connection.commit()
         except BaseException:
             connection.close()
-            self._connections.pop(thread, None)
+            self._connections.pop(process, None)
             raise
 
-    def interrupt(self) -> None:
-        """End the statements that are under way; their threads get an error."""
-        for connection in [*self._connections.values(), *filter(None, [self.shared])]:
-            if not connection.closed:
-                connection.cancel()
-
     def close(self) -> None:
-        while self._connections:
-            self._connections.popitem()[1].close()
+        """Close this process's connection; one that was inherited belongs to the parent."""
+        if connection := self._connections.pop(os.getpid(), None):
+            connection.close()
 
 
 def inspect_target(address: Address) -> Target:
@@ -177,7 +173,7 @@ def opened_beside(target: Target, connection: Connection) -> Iterator[Workspace]
         databases.add_extensions(beside, description.extensions if description else ())
         with pointing_at(beside.wrapper()):
             run_migrations()
-        with contextlib.closing(Workspace(address=beside, threads=2)) as workspace:
+        with contextlib.closing(Workspace(address=beside, processes=suitable_processes())) as workspace:
             yield workspace
         if target.exists:
             require_empty(target.address)
@@ -198,4 +194,4 @@ def opened_in_place(target: Target) -> Iterator[Workspace]:
             # The seeds' foreign keys are checked now; TRUNCATE refuses while checks are pending.
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             cursor.execute("SET LOCAL TIME ZONE 'UTC'")
-        yield Workspace(address=target.address, threads=1, shared=wrapper.connection)
+        yield Workspace(address=target.address, processes=1, shared=wrapper.connection)
