@@ -8,7 +8,7 @@ a warning, but can not be made worse. `QuerySet.update()` speaks to the database
 
 import math
 from collections.abc import Collection, Iterable
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import models, router, transaction
@@ -46,13 +46,16 @@ class CheckedQuerySet(models.QuerySet[ModelT]):
         return len(rows)
 
 
+CheckedManager = models.Manager.from_queryset(CheckedQuerySet)
+
+
 class CheckedModel(models.Model):
     """A row that is checked when it is saved."""
 
     checked_together = False
     """Set on an instance by a form set that has checked all its rows at once: two devices may swap places."""
 
-    objects: ClassVar[models.Manager[Self]] = models.Manager.from_queryset(CheckedQuerySet)()
+    objects = CheckedManager()
 
     class Meta:
         abstract = True

@@ -71,4 +71,4 @@ def same_port(one: str | None, other: str | None) -> bool:
 
 
 def end(device: Device, port: str | None) -> str:
-    return f"{device} {port}" if port else str(device)
+    return f"{device} · {port}" if port else str(device)

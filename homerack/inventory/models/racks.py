@@ -164,7 +164,7 @@ class RackPosition(CheckedModel):
             raise ValidationError({"start_u": message})
 
     def refuse_second_place(self) -> None:
-        if self.device.pk is None:
+        if self.device._state.adding:
             return
         other = RackPosition.objects.filter(device_id=self.device.pk).exclude(pk=self.pk).select_related("rack").first()
         if other is not None:
