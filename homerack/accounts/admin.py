@@ -11,7 +11,7 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
-from unfold.widgets import UnfoldAdminCheckboxSelectMultiple
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from homerack.accounts.models import User
 from homerack.unfolded import ModelAdmin, UserAdmin
@@ -84,7 +84,7 @@ class PersonAdmin(UserAdmin[User]):  # type: ignore[type-var]
 class GroupAdmin(DjangoGroupAdmin, ModelAdmin[Group]):
     list_display = ("name", "people_count")
     filter_horizontal = ()
-    formfield_overrides: ClassVar = {models.ManyToManyField: {"widget": UnfoldAdminCheckboxSelectMultiple}}
+    formfield_overrides: ClassVar = {models.ManyToManyField: {"widget": UnfoldAdminCheckboxSelectMultipleWidget}}
     search_fields = ("name",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:

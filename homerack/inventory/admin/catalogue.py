@@ -85,7 +85,6 @@ class BrandAdmin(InventoryAdmin[Brand]):
 class DeviceModelAdmin(InventoryAdmin[DeviceModel]):
     list_display = ("full_name", "brand", "type_label", "height", "depth", "weight", "power", "devices_count")
     list_filter = ("device_type", "width_type", "airflow_pattern", ("brand", admin.RelatedOnlyFieldListFilter))
-    list_select_related = ("brand", "device_type")
     search_fields = ("name", "variant", "brand__name", "description")
     autocomplete_fields = ("brand", "device_type")
     readonly_fields = ("last_updated",)
@@ -101,7 +100,7 @@ class DeviceModelAdmin(InventoryAdmin[DeviceModel]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeviceModel]:
         devices = count_of(Device.objects.all(), by="model")
         # Answers of autocomplete fields come from here too, and name the brand.
-        return super().get_queryset(request).select_related("brand").annotate(devices_count=devices)
+        return super().get_queryset(request).select_related("brand", "device_type").annotate(devices_count=devices)
 
     @admin.display(description="model", ordering="name")
     def full_name(self, model: DeviceModel) -> str:
