@@ -258,6 +258,13 @@ class TestSpecifications:
         device.save()
         assert (device.specification.migrated_to_model, device.model_name) == (other, "Other")
 
+    def test_it_follows_when_only_the_model_is_saved(self) -> None:
+        device, other = make_device(), make_model(name="Other")
+        device.model = other
+        device.save(update_fields=["model"])
+        device.refresh_from_db()
+        assert (device.specification.migrated_to_model, device.model_name) == (other, "Other")
+
     def test_one_of_its_own_stays_when_the_model_changes(self) -> None:
         own = DeviceSpecification.objects.create(brand="Home", model="made", height_u=1)
         device = Device.objects.create(custom_name="box", specification=own)

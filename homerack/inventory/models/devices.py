@@ -49,6 +49,13 @@ class Device(CheckedModel):
     def __str__(self) -> str:
         return self.custom_name
 
+    def save(self, *args: Any, **options: Any) -> None:
+        """Save; what follows from the model goes along when only some fields are to be saved."""
+        fields = options.get("update_fields")
+        if fields is not None and not {"model", "specification"}.isdisjoint(fields):
+            options["update_fields"] = {*fields, "specification", "brand_name", "model_name"}
+        super().save(*args, **options)
+
     def effective(self, name: str) -> Any:
         """What the catalogue says about `name` (``depth_mm``, say), or else the specification; None is unknown."""
         for source in (self.model, self.specification if self.specification_id else None):
