@@ -217,6 +217,16 @@ class TestPositionsOfARack:
         said = messages_of(self.save(editor_client, rack, row))
         assert "Main: Power: 6000 of 5000 W, 1000 W over the budget." in said
 
+    def test_saving_does_not_flood_the_page_with_warnings(self, editor_client: Client) -> None:
+        rack = make_rack()
+        for unit in range(1, 6):
+            place(make_device(f"d{unit}", width_type='19"'), rack, unit)
+        Rack.objects.update(width_inches='11"')
+        rack.refresh_from_db()
+        said = messages_of(self.save(editor_client, rack, **{"positions-TOTAL_FORMS": 0}))
+        wide = [f'Main: d{unit} is 19" wide; Main takes devices of up to 11".' for unit in (5, 4, 3)]
+        assert said[:-1] == [*wide, "Main: 2 more on its page."]
+
     def test_viewers_change_nothing(self, viewer_client: Client) -> None:
         rack = make_rack()
         assert self.save(viewer_client, rack, name="Mine").status_code == 403

@@ -30,6 +30,9 @@ DRAWS_WATTS = Case(
 )
 
 
+MOST_MESSAGES = 3
+
+
 @admin.register(Rack)
 class RackAdmin(InventoryAdmin[Rack]):
     list_display = ("name", "location", "devices_count", "space_used", "power_used", "weight_used")
@@ -112,8 +115,12 @@ def bar(budget: Budget) -> SafeString:
 
 
 def warn_about(request: HttpRequest, rack: Rack) -> None:
-    for warning in rack.warnings():
+    """The first warnings about `rack` as messages; a rack from a legacy file may have dozens."""
+    warnings = rack.warnings()
+    for warning in warnings[:MOST_MESSAGES]:
         messages.warning(request, f"{rack}: {warning}")
+    if len(warnings) > MOST_MESSAGES:
+        messages.warning(request, f"{rack}: {len(warnings) - MOST_MESSAGES} more on its page.")
 
 
 def device_link(request: HttpRequest) -> Any:

@@ -9,7 +9,7 @@ TYPES = (
     ("Router", "router", "📡", "#7C3AED", "Leads from one network to another"),
     ("Firewall", "firewall", "🛡️", "#DC2626", "Decides what may pass"),
     ("Storage", "storage", "💾", "#B45309", "Keeps data: disks, shelves, tapes"),
-    ("PDU", "pdu", "⚡", "#A16207", "Distributes power within a rack"),
+    ("PDU", "pdu", "⚡", "#EAB308", "Distributes power within a rack"),
     ("UPS", "ups", "🔋", "#4D7C0F", "Bridges power cuts"),
     ("Patch panel", "patch_panel", "🔌", "#0E7490", "Where the cables in the walls end"),
     ("Other", "other", "📦", "#64748B", "Consoles, shelves and the rest"),
