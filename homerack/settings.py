@@ -4,9 +4,10 @@ import zoneinfo
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-from homerack import databases, env
+from homerack import databases, env, navigation
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env.load_dotenv(BASE_DIR / ".env")
@@ -125,6 +126,8 @@ UNFOLD = {
     "SITE_TITLE": "HomeRack",
     "SITE_HEADER": "HomeRack",
     "SITE_SYMBOL": "dns",
+    "STYLES": [lambda _request: static("inventory/console.css")],
+    "SIDEBAR": {"show_search": True, "navigation": navigation.SECTIONS},
 }
 LOG_LEVEL = env.get_choice("LOG_LEVEL", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
 LOGGING = {

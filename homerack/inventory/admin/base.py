@@ -1,0 +1,113 @@
+"""What the inventory's admin classes share."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldBooleanSwitchWidget
+
+from homerack.inventory.elevation import paint
+from homerack.inventory.models import DeviceType
+from homerack.unfolded import ModelAdmin, ModelForm, TabularInline
+
+ModelT = TypeVar("ModelT", bound=models.Model)
+ParentT = TypeVar("ParentT", bound=models.Model)
+
+# Django 5.2 warns where the scheme of an address typed without one is left to it.
+FORMFIELDS: Mapping[Any, Mapping[str, Any]] = {models.URLField: {"assume_scheme": "https"}}
+
+
+class InventoryForm(ModelForm[ModelT]):
+    """Keeps what came from elsewhere: a value that is no known choice stays until somebody picks another."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for name, field in self.fields.items():
+            stored = getattr(self.instance, name, None)
+            if isinstance(field, forms.TypedChoiceField) and stored and not field.valid_value(stored):
+                field.choices = [*field.choices, (stored, f"{stored} (unknown)")]  # type: ignore[misc]
+
+    def _post_clean(self) -> None:
+        """Rows of an inline that nobody touched are not saved, so they are not checked either."""
+        if self.instance.pk is None or self.has_changed():
+            super()._post_clean()  # type: ignore[misc]
+
+
+def plain_switch(db_field: "models.Field[Any, Any]", options: dict[str, Any]) -> forms.Field | None:
+    """Legacy files hold NULL in columns of yes and no; people are asked for yes or no all the same."""
+    if not isinstance(db_field, models.BooleanField) or not db_field.null:
+        return None
+    options.pop("request", None)
+    switch = UnfoldBooleanSwitchWidget()
+    return forms.BooleanField(
+        required=False, label=db_field.verbose_name, help_text=db_field.help_text, widget=switch, initial=False
+    )
+
+
+class InventoryAdmin(ModelAdmin[ModelT]):
+    """Lists that say how many rows there are, forms that say in words what is refused."""
+
+    form: type[Any] = InventoryForm
+    formfield_overrides = FORMFIELDS
+    list_per_page = 50
+    empty_value_display = "–"
+    list_filter_sheet = False
+    warn_unsaved_form = True
+
+    def formfield_for_dbfield(
+        self, db_field: "models.Field[Any, Any]", request: HttpRequest, **options: Any
+    ) -> forms.Field | None:
+        return plain_switch(db_field, options) or super().formfield_for_dbfield(db_field, request, **options)
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Say so when a rule is broken only at the moment of saving: by another row of the same page, or a race."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except ValidationError as error:
+            for message in error.messages:
+                messages.error(request, f"Nothing was saved. {message}")
+            return HttpResponseRedirect(request.get_full_path())
+
+
+class InventoryInline(TabularInline[ModelT, ParentT]):
+    form: type[Any] = InventoryForm
+    formfield_overrides = FORMFIELDS
+    extra = 0
+
+    def formfield_for_dbfield(
+        self, db_field: "models.Field[Any, Any]", request: HttpRequest, **options: Any
+    ) -> forms.Field | None:
+        return plain_switch(db_field, options) or super().formfield_for_dbfield(db_field, request, **options)
+
+
+def count_of(rows: QuerySet[Any], *, by: str) -> Coalesce:
+    """A column with the number of `rows` whose `by` is the listed one; apart from the list's own joins."""
+    counted = rows.filter(**{by: OuterRef("pk")}).order_by().values(by).annotate(number=Count("pk")).values("number")
+    return Coalesce(Subquery(counted), 0)
+
+
+def type_badge(device_type: DeviceType | None) -> SafeString | str:
+    """A dot in the type's colour and its name."""
+    if device_type is None:
+        return "–"
+    dot = '<svg class="type-dot" viewBox="0 0 8 8" aria-hidden="true"><circle cx="4" cy="4" r="4" fill="{}"/></svg>'
+    return format_html('<span class="type-badge">' + dot + "{}</span>", paint(device_type.color), device_type.name)
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """``2.5 kg``; a dash where it is unknown."""
+    return "–" if value is None else f"{value:.6g} {unit}".rstrip()

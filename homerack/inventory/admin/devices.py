@@ -1,0 +1,140 @@
+"""Devices in the console: the list, and the page with place and cables."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+
+from homerack.inventory.admin.base import InventoryAdmin, InventoryInline, count_of, number, type_badge
+from homerack.inventory.admin.positions import PlaceInline
+from homerack.inventory.admin.racks import warn_about
+from homerack.inventory.models import Cable, Device, RackPosition
+from homerack.inventory.models.choices import AccessFrequency
+from homerack.unfolded import ModelForm
+
+CABLE_DETAILS = ("cable_type", "calculated_length_m", "routing_path")
+
+
+class PlacedFilter(admin.SimpleListFilter):
+    title = "place"
+    parameter_name = "placed"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:  # noqa: ARG002
+        return (("yes", "in a rack"), ("no", "not in a rack"))
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Device]) -> QuerySet[Device]:  # noqa: ARG002
+        if self.value() in {"yes", "no"}:
+            return queryset.filter(positions__isnull=self.value() == "no").distinct()
+        return queryset
+
+
+class OutgoingCableInline(InventoryInline[Cable, Device]):
+    model = Cable
+    fk_name = "from_device"
+    fields = ("from_port", "to_device", "to_port", *CABLE_DETAILS)
+    autocomplete_fields = ("to_device",)
+    ordering = ("from_port", "pk")
+    verbose_name_plural = "outgoing cables"
+    hide_title = True
+
+
+class IncomingCableInline(InventoryInline[Cable, Device]):
+    model = Cable
+    fk_name = "to_device"
+    fields = ("to_port", "from_device", "from_port", *CABLE_DETAILS)
+    autocomplete_fields = ("from_device",)
+    ordering = ("to_port", "pk")
+    verbose_name_plural = "incoming cables"
+    hide_title = True
+
+
+@admin.register(Device)
+class DeviceAdmin(InventoryAdmin[Device]):
+    list_display = ("custom_name", "kind", "type_label", "place", "cables_count", "frequency", "serial_number")
+    list_filter = (
+        "model__device_type",
+        PlacedFilter,
+        "positions__rack",
+        ("model__brand", admin.RelatedOnlyFieldListFilter),
+        "access_frequency",
+    )
+    search_fields = ("custom_name", "serial_number", "brand_name", "model_name", "notes")
+    autocomplete_fields = ("model", "specification")
+    readonly_fields = ("measures", "ports")
+    inlines = (PlaceInline, OutgoingCableInline, IncomingCableInline)
+    fieldsets = (
+        (None, {"fields": (("custom_name", "serial_number"), "model", "specification", "access_frequency", "notes")}),
+        ("What is known about it", {"fields": ("measures", "ports")}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Device]:
+        places = RackPosition.objects.filter(device=OuterRef("pk")).order_by("pk")
+        outgoing = count_of(Cable.objects.all(), by="from_device")
+        incoming = count_of(Cable.objects.all(), by="to_device")
+        return (
+            super()
+            .get_queryset(request)
+            .select_related("model__brand", "model__device_type", "specification")
+            .annotate(
+                cables_count=outgoing + incoming,
+                rack_name=Subquery(places.values("rack__name")[:1]),
+                rack_unit=Subquery(places.values("start_u")[:1]),
+            )
+        )
+
+    def save_related(self, request: HttpRequest, form: ModelForm[Device], formsets: Any, change: bool) -> None:  # noqa: FBT001
+        super().save_related(request, form, formsets, change)
+        for position in form.instance.positions.select_related("rack"):
+            warn_about(request, position.rack)
+
+    @admin.display(description="model", ordering=F("brand_name").asc(nulls_last=True))
+    def kind(self, device: Device) -> str:
+        return device.kind
+
+    @admin.display(description="type", ordering="model__device_type__name")
+    def type_label(self, device: Device) -> SafeString | str:
+        return type_badge(device.device_type)
+
+    @admin.display(description="place", ordering="rack_name")
+    def place(self, device: Device) -> str:
+        rack = getattr(device, "rack_name", None)
+        return f"{rack}, U{getattr(device, 'rack_unit', '?')}" if rack else "–"
+
+    @admin.display(description="cables", ordering="cables_count")
+    def cables_count(self, device: Device) -> int:
+        return int(getattr(device, "cables_count", 0))
+
+    @display(  # type: ignore[untyped-decorator]
+        description="touched",
+        ordering="access_frequency",
+        label={AccessFrequency.HIGH.label: "success", AccessFrequency.MEDIUM.label: "info"},
+    )
+    def frequency(self, device: Device) -> str:
+        return str(device.get_access_frequency_display() or "unknown")
+
+    @admin.display(description="measures")
+    def measures(self, device: Device) -> str:
+        if not device.specification_id and device.model is None:
+            return "–"
+        known = (
+            number(device.size.height_u, "U"),
+            device.size.width and f"{device.size.width} wide",
+            device.size.depth_mm and f"{device.size.depth_mm:g} mm deep",
+            number(device.effective("weight_kg"), "kg"),
+            number(device.effective("power_watts"), "W"),
+        )
+        return ", ".join(part for part in known if part and part != "–")
+
+    @admin.display(description="ports")
+    def ports(self, device: Device) -> SafeString | str:
+        ports = device.effective("typical_ports") if device.specification_id or device.model else None
+        if not isinstance(ports, dict) or not ports:
+            return "–"
+        rows = ((count, kind.replace("_", " ")) for kind, count in ports.items())
+        chips = format_html_join("", '<span class="port-chip"><b>{}</b> {}</span>', rows)
+        return format_html('<span class="port-chips">{}</span>', chips)

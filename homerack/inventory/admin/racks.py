@@ -1,0 +1,133 @@
+"""Racks in the console: the list with its bars, and the page with the drawing."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import Case, Count, F, FloatField, QuerySet, Sum, Value, When
+from django.db.models.functions import Ceil, Coalesce
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from homerack.inventory.admin.base import InventoryAdmin
+from homerack.inventory.admin.positions import RackPositionInline
+from homerack.inventory.budgets import Budget
+from homerack.inventory.models import Device, Rack
+from homerack.inventory.models.devices import SUPPLIES_POWER
+from homerack.inventory.rack_page import build_page
+from homerack.unfolded import ModelForm
+
+
+def effective(name: str) -> Coalesce:
+    """`Device.effective`, in SQL, for the devices in a rack."""
+    model, specification = f"positions__device__model__{name}", f"positions__device__specification__{name}"
+    return Coalesce(F(model), F(specification), Value(0.0), output_field=FloatField())
+
+
+DRAWS_WATTS = Case(
+    When(positions__device__model__device_type__slug=SUPPLIES_POWER, then=Value(0.0)), default=effective("power_watts")
+)
+
+
+MOST_MESSAGES = 3
+
+
+@admin.register(Rack)
+class RackAdmin(InventoryAdmin[Rack]):
+    list_display = ("name", "location", "devices_count", "space_used", "power_used", "weight_used")
+    list_filter = ("location", "width_inches")
+    search_fields = ("name", "location")
+    inlines = (RackPositionInline,)
+    change_form_outer_before_template = "admin/inventory/rack/elevation.html"
+    fieldsets = (
+        (None, {"fields": (("name", "location"), ("total_height_u", "width_inches"), "depth_mm")}),
+        ("Budgets", {"fields": (("max_weight_kg", "max_power_watts"),)}),
+        (
+            "Cooling",
+            {
+                "fields": (
+                    ("cooling_type", "airflow_cfm"),
+                    "cooling_capacity_btu",
+                    ("ambient_temp_c", "max_inlet_temp_c"),
+                ),
+                "classes": ("collapse",),
+            },
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Rack]:
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                devices_count=Count("positions"),
+                used_u=Sum(Ceil(effective("height_u"))),
+                used_watts=Sum(DRAWS_WATTS),
+                used_kg=Sum(effective("weight_kg")),
+            )
+        )
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        rack = self.get_object(request, object_id)
+        if rack is not None and self.has_view_or_change_permission(request, rack):
+            extra_context = {**(extra_context or {}), "rack_page": build_page(rack, link=device_link(request))}
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    def save_related(self, request: HttpRequest, form: ModelForm[Rack], formsets: Any, change: bool) -> None:  # noqa: FBT001
+        super().save_related(request, form, formsets, change)
+        if "_continue" not in request.POST:  # the page that is shown next says it itself
+            warn_about(request, form.instance)
+
+    @admin.display(description="devices", ordering="devices_count")
+    def devices_count(self, rack: Rack) -> int:
+        return int(getattr(rack, "devices_count", 0))
+
+    @admin.display(description="space", ordering="used_u")
+    def space_used(self, rack: Rack) -> SafeString:
+        return bar(Budget(name="Space", used=listed(rack, "used_u"), limit=rack.total_height_u, unit="U", warns=False))
+
+    @admin.display(description="power", ordering="used_watts")
+    def power_used(self, rack: Rack) -> SafeString:
+        return bar(Budget(name="Power", used=listed(rack, "used_watts"), limit=rack.max_power_watts, unit="W"))
+
+    @admin.display(description="weight", ordering="used_kg")
+    def weight_used(self, rack: Rack) -> SafeString:
+        return bar(Budget(name="Weight", used=listed(rack, "used_kg"), limit=rack.max_weight_kg, unit="kg"))
+
+
+def listed(rack: Rack, annotation: str) -> float:
+    return float(getattr(rack, annotation, 0) or 0)
+
+
+def bar(budget: Budget) -> SafeString:
+    """A bar as wide as the used part, with the numbers beneath."""
+    return format_html(
+        '<span class="budget"><svg class="budget-bar {}" viewBox="0 0 100 6" preserveAspectRatio="none" '
+        'aria-hidden="true"><rect class="budget-rest" width="100" height="6"/>'
+        '<rect class="budget-used" width="{}" height="6"/></svg><span class="budget-text">{}</span></span>',
+        f"is-{budget.level}",
+        min(budget.percent or 0, 100),
+        budget.text,
+    )
+
+
+def warn_about(request: HttpRequest, rack: Rack) -> None:
+    """The first warnings about `rack` as messages; a rack from a legacy file may have dozens."""
+    warnings = rack.warnings()
+    for warning in warnings[:MOST_MESSAGES]:
+        messages.warning(request, f"{rack}: {warning}")
+    if len(warnings) > MOST_MESSAGES:
+        messages.warning(request, f"{rack}: {len(warnings) - MOST_MESSAGES} more on its page.")
+
+
+def device_link(request: HttpRequest) -> Any:
+    """Addresses of devices' pages for those who may open them, nothing for others."""
+    allowed = any(request.user.has_perm(f"inventory.{verb}_device") for verb in ("view", "change"))
+
+    def link(device: Device) -> str:
+        return reverse("admin:inventory_device_change", args=(device.pk,)) if allowed else ""
+
+    return link

@@ -1,0 +1,53 @@
+"""How much of a rack's space, power and weight allowance is used, and when that deserves a warning."""
+
+from dataclasses import dataclass
+
+NEARLY_PERCENT = 90
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """`used` of `limit` in `unit`; a `limit` of None is unknown. `unknown` devices have no figure on record."""
+
+    name: str
+    used: float
+    limit: float | None
+    unit: str
+    unknown: int = 0
+    warns: bool = True
+
+    @property
+    def percent(self) -> int | None:
+        """Rounded down, so that 100 means full; None where the limit is unknown."""
+        return int(100 * self.used / self.limit) if self.limit else None
+
+    @property
+    def level(self) -> str:
+        """``over``, ``nearly`` or ``fine``."""
+        if not self.warns or self.percent is None or self.limit is None:
+            return "fine"
+        if self.used > self.limit:
+            return "over"
+        return "nearly" if self.percent >= NEARLY_PERCENT else "fine"
+
+    @property
+    def text(self) -> str:
+        """``1250 of 5000 W``, or ``1250 W`` where the limit is unknown."""
+        if self.limit is None:
+            return f"{self.used:.6g} {self.unit}"
+        return f"{self.used:.6g} of {self.limit:.6g} {self.unit}"
+
+    @property
+    def note(self) -> str:
+        if not self.unknown:
+            return ""
+        return f"{self.unknown} device{'s have' if self.unknown > 1 else ' has'} no figure on record"
+
+    @property
+    def warning(self) -> str:
+        """A sentence for a person, or nothing."""
+        if self.level == "over" and self.limit is not None:
+            return f"{self.name}: {self.text}, {self.used - self.limit:.6g} {self.unit} over the budget."
+        if self.level == "nearly":
+            return f"{self.name}: {self.text} ({self.percent} %), nearly used up."
+        return ""

@@ -1,0 +1,33 @@
+"""Fill an inventory with a lab to look at."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from homerack.inventory import demo
+
+
+class Command(BaseCommand):
+    help = "Add the demo lab: three racks with 40 devices and 80 cables. What is there already stays as it is."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--if-empty", action="store_true", help="do nothing when the inventory has content")
+
+    def handle(self, *_args: Any, if_empty: bool, **_options: Any) -> None:
+        if if_empty and not demo.is_empty():
+            self.stdout.write("The inventory has content; the demo lab was not loaded.")
+            return
+        try:
+            added = demo.load_demo()
+        except ValidationError as error:
+            reasons = " ".join(error.messages)
+            message = f"The demo lab does not go with what is in the inventory. Nothing was added. {reasons}"
+            raise CommandError(message) from error
+        self.stdout.write(describe(added))
+
+
+def describe(added: Mapping[str, int]) -> str:
+    parts = [f"{number} {kind}" for kind, number in added.items() if number]
+    return f"Added the demo lab: {', '.join(parts)}." if parts else "The demo lab is there already; nothing was added."

@@ -1,0 +1,211 @@
+"""What can be bought: types, brands, models, and the specifications that older files know devices by."""
+
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+from django.utils import timezone
+
+from homerack.inventory.models.base import CheckedModel, validate_not_negative, validate_positive
+from homerack.inventory.models.choices import Airflow, Confidence, MigrationStatus, Source, Width
+from homerack.inventory.models.placement import refuse_new_misfits
+
+PORTS_HELP = 'How many of each kind, as JSON: {"gigabit_ethernet": 48, "sfp_plus_10g": 4}'
+
+
+def validate_ports(value: Any) -> None:
+    """Ports are counted: ``{"sfp": 4}``."""
+    if not isinstance(value, dict) or not all(
+        isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in value.values()
+    ):
+        raise ValidationError('Enter kinds and numbers of ports, such as {"gigabit_ethernet": 48}.', code="ports")
+
+
+class DeviceType(CheckedModel):
+    """A kind of device: switch, server, patch panel."""
+
+    name = models.CharField("name", max_length=100, unique=True)
+    slug = models.SlugField("short name", max_length=100, unique=True)
+    icon = models.CharField("icon", max_length=50, null=True, blank=True, help_text="An emoji.")
+    description = models.TextField("description", null=True, blank=True)
+    color = models.CharField(
+        "colour",
+        max_length=50,
+        null=True,
+        blank=True,
+        validators=[RegexValidator(r"^#(?:[0-9A-Fa-f]{3}){1,2}\Z", "Enter a colour such as #3B82F6.")],
+        help_text="Devices of this type have it in the rack drawing. Example: #3B82F6",
+    )
+    created_at = models.DateTimeField("created", default=timezone.now, null=True, editable=False)
+    updated_at = models.DateTimeField("changed", auto_now=True, null=True)
+
+    class Meta:
+        db_table = "device_types"
+        ordering = ("name",)
+        verbose_name = "device type"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Brand(CheckedModel):
+    """Who makes it."""
+
+    name = models.CharField("name", max_length=200, unique=True)
+    slug = models.SlugField("short name", max_length=200, unique=True)
+    website = models.URLField("website", max_length=500, null=True, blank=True)
+    support_url = models.URLField("support page", max_length=500, null=True, blank=True)
+    logo_url = models.URLField("logo", max_length=500, null=True, blank=True)
+    description = models.TextField("description", null=True, blank=True)
+    founded_year = models.IntegerField("founded", null=True, blank=True)
+    headquarters = models.CharField("headquarters", max_length=200, null=True, blank=True)
+    last_fetched_at = models.DateTimeField("last looked up", null=True, blank=True)
+    fetch_confidence = models.CharField("confidence", max_length=20, choices=Confidence, null=True, blank=True)
+    fetch_source = models.CharField("looked up at", max_length=100, null=True, blank=True)
+    created_at = models.DateTimeField("created", default=timezone.now, null=True, editable=False)
+    updated_at = models.DateTimeField("changed", auto_now=True, null=True)
+
+    class Meta:
+        db_table = "brands"
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Hardware(CheckedModel):
+    """What models and specifications both say about a device."""
+
+    height_u = models.FloatField(
+        "height (U)", default=1, validators=[validate_not_negative], help_text="0 for devices beside the rails."
+    )
+    depth_mm = models.FloatField("depth (mm)", null=True, blank=True, validators=[validate_positive])
+    weight_kg = models.FloatField("weight (kg)", null=True, blank=True, validators=[validate_not_negative])
+    power_watts = models.FloatField("power (W)", null=True, blank=True, validators=[validate_not_negative])
+    heat_output_btu = models.FloatField("heat (BTU/h)", null=True, blank=True, validators=[validate_not_negative])
+    max_operating_temp_c = models.FloatField("highest temperature (°C)", null=True, blank=True)
+    typical_ports = models.JSONField("ports", null=True, blank=True, validators=[validate_ports], help_text=PORTS_HELP)
+    fetched_at = models.DateTimeField("looked up", null=True, blank=True)
+    last_updated = models.DateTimeField("changed", auto_now=True, null=True)
+
+    class Meta:
+        abstract = True
+
+    def clean(self) -> None:
+        """Devices of this kind that are in racks must still fit after a change of size."""
+        super().clean()
+        refuse_new_misfits(self, height="height_u", width="width_type", depth="depth_mm")
+
+
+class DeviceModel(Hardware):
+    """A model of a brand, in the catalogue."""
+
+    brand = models.ForeignKey(Brand, on_delete=models.PROTECT, related_name="models", verbose_name="brand")
+    device_type = models.ForeignKey(DeviceType, on_delete=models.PROTECT, related_name="models", verbose_name="type")
+    name = models.CharField("name", max_length=200, db_index=True)
+    variant = models.CharField("variant", max_length=100, null=True, blank=True)
+    description = models.TextField("description", null=True, blank=True)
+    release_date = models.DateField("released", null=True, blank=True)
+    end_of_life = models.DateField("end of life", null=True, blank=True)
+    width_type = models.CharField(
+        "width", max_length=10, choices=Width, default=Width.NINETEEN_INCH, null=True, blank=True
+    )
+    airflow_pattern = models.CharField("airflow", max_length=50, choices=Airflow, null=True, blank=True)
+    mounting_type = models.CharField("mounting", max_length=100, null=True, blank=True)
+    datasheet_url = models.URLField("data sheet", max_length=500, null=True, blank=True)
+    image_url = models.URLField("picture", max_length=500, null=True, blank=True)
+    source = models.CharField("source", max_length=50, null=True, blank=True)
+    confidence = models.CharField("confidence", max_length=20, choices=Confidence, null=True, blank=True)
+
+    class Meta:
+        db_table = "models"
+        ordering = ("brand__name", "name", "variant")
+        verbose_name = "model"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=("brand", "name", "variant"),
+                name="models_brand_name_variant",
+                violation_error_message="This brand has a model of this name and variant.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.brand.name, self.name, self.variant) if part)
+
+    def clean(self) -> None:
+        super().clean()
+        self._refuse_twin_without_variant()
+        if self.release_date and self.end_of_life and self.end_of_life < self.release_date:
+            raise ValidationError({"end_of_life": "A model ends after it was released."})
+
+    def _refuse_twin_without_variant(self) -> None:
+        """NULLs differ from one another in SQL, so the constraint lets two models without a variant pass."""
+        if self.variant or not self.changed() & {"brand", "name", "variant"}:
+            return
+        twins = DeviceModel.objects.filter(brand_id=self.brand_id, name=self.name, variant=self.variant)
+        if twins.exclude(pk=self.pk).exists():
+            raise ValidationError({"name": "This brand has a model of this name without a variant."})
+
+
+class DeviceSpecification(Hardware):
+    """What is known about a device that may be in no catalogue. Every device has one; it is where legacy files look."""
+
+    brand = models.CharField("brand", db_index=True)
+    model = models.CharField("model", db_index=True)
+    variant = models.CharField("variant", null=True, blank=True)
+    width_type = models.CharField(
+        "width", max_length=20, choices=Width, default=Width.NINETEEN_INCH, null=True, blank=True
+    )
+    airflow_pattern = models.CharField(
+        "airflow", max_length=20, choices=Airflow, default=Airflow.FRONT_TO_BACK, null=True, blank=True
+    )
+    mounting_type = models.CharField("mounting", null=True, blank=True)
+    source = models.CharField(
+        "source", max_length=20, choices=Source, default=Source.USER_CUSTOM, null=True, blank=True
+    )
+    source_url = models.CharField("found at", null=True, blank=True)
+    confidence = models.CharField(
+        "confidence", max_length=20, choices=Confidence, default=Confidence.MEDIUM, null=True, blank=True
+    )
+    migrated_to_model = models.ForeignKey(
+        DeviceModel,
+        on_delete=models.SET_NULL,
+        related_name="specifications",
+        null=True,
+        blank=True,
+        verbose_name="model in the catalogue",
+    )
+    migration_status = models.CharField(
+        "move to the catalogue", max_length=20, choices=MigrationStatus, null=True, blank=True
+    )
+    deprecated = models.BooleanField("out of use", default=False, null=True)
+
+    class Meta:
+        db_table = "device_specifications"
+        ordering = ("brand", "model", "variant")
+        verbose_name = "specification"
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.brand, self.model, self.variant) if part)
+
+    @classmethod
+    def for_model(cls, model: DeviceModel) -> "DeviceSpecification":
+        """The specification that belongs to `model`; made from it when there is none."""
+        known = cls.objects.filter(migrated_to_model=model).order_by("pk").first()
+        if known is not None:
+            return known
+        shared = {field.name: getattr(model, field.name) for field in Hardware._meta.fields}
+        specification = cls(
+            brand=model.brand.name,
+            model=model.name,
+            variant=model.variant,
+            width_type=model.width_type,
+            airflow_pattern=model.airflow_pattern,
+            mounting_type=model.mounting_type,
+            migrated_to_model=model,
+            migration_status=MigrationStatus.COMPLETED,
+            **shared,
+        )
+        specification.save()
+        return specification

@@ -1,0 +1,33 @@
+"""Other programs that hardware catalogues can be read from."""
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.utils import timezone
+
+from homerack.inventory.models.base import CheckedModel
+from homerack.inventory.models.choices import DcimType
+
+
+class DcimConnection(CheckedModel):
+    """The address of a NetBox, RackTables or Ralph."""
+
+    name = models.CharField("name", max_length=200)
+    type = models.CharField("program", max_length=20, choices=DcimType)
+    # No URLField: that one refuses the short host names of a home network.
+    base_url = models.CharField(
+        "address", max_length=500, validators=[RegexValidator(r"^https?://\S+\Z", "Enter an address with https://.")]
+    )
+    api_token = models.CharField("API token", max_length=500, null=True, blank=True)
+    is_public = models.BooleanField("needs no token", default=False, null=True)
+    last_sync = models.DateTimeField("last read", null=True, blank=True)
+    sync_status = models.CharField("state", max_length=50, null=True, blank=True)
+    created_at = models.DateTimeField("created", default=timezone.now, null=True, editable=False)
+    updated_at = models.DateTimeField("changed", auto_now=True, null=True)
+
+    class Meta:
+        db_table = "dcim_connections"
+        ordering = ("name", "pk")
+        verbose_name = "DCIM connection"
+
+    def __str__(self) -> str:
+        return self.name

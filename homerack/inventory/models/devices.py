@@ -1,0 +1,127 @@
+"""The devices of the lab."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ValidationError
+from django.db import models
+
+from homerack.inventory.fit import Aspect, Size
+from homerack.inventory.models.base import CheckedModel, lock
+from homerack.inventory.models.catalogue import DeviceModel, DeviceSpecification, DeviceType
+from homerack.inventory.models.choices import AccessFrequency
+from homerack.inventory.models.placement import find_in, refuse, with_sizes
+
+if TYPE_CHECKING:
+    from homerack.inventory.models.racks import RackPosition
+
+SUPPLIES_POWER = "ups"
+"""The short name of the device type whose `power_watts` is what it delivers; it does not count as consumption."""
+
+
+class Device(CheckedModel):
+    """One device that somebody owns."""
+
+    custom_name = models.CharField("name")
+    specification = models.ForeignKey(
+        DeviceSpecification,
+        on_delete=models.PROTECT,
+        related_name="devices",
+        blank=True,
+        verbose_name="specification",
+        help_text="For a device that is in no catalogue. Left empty, it follows from the model.",
+    )
+    model = models.ForeignKey(
+        DeviceModel, on_delete=models.PROTECT, related_name="devices", null=True, blank=True, verbose_name="model"
+    )
+    # Copies of the brand's and the model's names, which legacy programs search by.
+    brand_name = models.CharField("brand", db_column="brand", db_index=True, null=True, blank=True, editable=False)
+    model_name = models.CharField("model name", db_column="model", db_index=True, null=True, blank=True, editable=False)
+    access_frequency = models.CharField(
+        "touched", max_length=20, choices=AccessFrequency, default=AccessFrequency.MEDIUM, null=True, blank=True
+    )
+    notes = models.TextField("notes", null=True, blank=True)
+    serial_number = models.CharField("serial number", null=True, blank=True)
+
+    class Meta:
+        db_table = "devices"
+        ordering = ("custom_name", "pk")
+
+    def __str__(self) -> str:
+        return self.custom_name
+
+    def save(self, *args: Any, **options: Any) -> None:
+        """Save; what follows from the model goes along when only some fields are to be saved."""
+        fields = options.get("update_fields")
+        if fields is not None and not {"model", "specification"}.isdisjoint(fields):
+            options["update_fields"] = {*fields, "specification", "brand_name", "model_name"}
+        super().save(*args, **options)
+
+    def effective(self, name: str) -> Any:
+        """What the catalogue says about `name` (``depth_mm``, say), or else the specification; None is unknown."""
+        for source in (self.model, self.specification if self.specification_id else None):
+            value = getattr(source, name, None)
+            if value is not None:
+                return value
+        return None
+
+    @property
+    def size(self) -> Size:
+        return Size(
+            height_u=self.effective("height_u") or 0,
+            width=self.effective("width_type"),
+            depth_mm=self.effective("depth_mm"),
+        )
+
+    @property
+    def device_type(self) -> DeviceType | None:
+        return self.model.device_type if self.model else None
+
+    @property
+    def draws_watts(self) -> float | None:
+        """What it takes from the rack's power budget; None is unknown."""
+        if self.device_type and self.device_type.slug == SUPPLIES_POWER:
+            return 0
+        watts: float | None = self.effective("power_watts")
+        return watts
+
+    @property
+    def kind(self) -> str:
+        """Brand and model in words."""
+        return str(self.model or (self.specification if self.specification_id else ""))
+
+    def clean(self) -> None:
+        super().clean()
+        if self.model is None and not self.specification_id:
+            raise ValidationError({"model": "Choose a model, or a specification for a device that is in no catalogue."})
+        if self.pk is not None and self.changed() & {"model", "specification"}:
+            self.refuse_if_too_large()
+
+    def refuse_if_too_large(self) -> None:
+        """A device that becomes another model must fit where it stands."""
+        positions: list[RackPosition] = list(with_sizes(self.positions.all()))
+        for position in positions:
+            position.device = self
+        refuse(find_in(positions), dict.fromkeys(Aspect, "model"))
+
+    def prepare(self) -> None:
+        if self.pk is not None:
+            lock(Device.objects.filter(pk=self.pk))
+        self.fill_in_specification()
+        self.fill_in_names()
+
+    def fill_in_specification(self) -> None:
+        """The specification follows the model, unless it was chosen or belongs to no model."""
+        if self.model is None:
+            return
+        follows = "model" in self.changed() and "specification" not in self.changed()
+        belongs = self.specification_id and self.specification.migrated_to_model_id
+        if not self.specification_id or (follows and belongs and belongs != self.model.pk):
+            self.specification = DeviceSpecification.for_model(self.model)
+
+    def fill_in_names(self) -> None:
+        if not self.changed() & {"model", "specification"} or not (self.model or self.specification_id):
+            return
+        if self.model is not None:
+            self.brand_name, self.model_name = self.model.brand.name, self.model.name
+        else:
+            self.brand_name, self.model_name = self.specification.brand, self.specification.model

@@ -1,0 +1,66 @@
+"""The demo lab."""
+
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from homerack.inventory.models import Brand, Cable, Device, DeviceModel, DeviceType, Rack, RackPosition
+from tests.inventory.make import make_device, make_rack, place
+
+pytestmark = pytest.mark.django_db
+
+
+def load(**options: bool) -> str:
+    out = StringIO()
+    call_command("load_demo", stdout=out, **options)
+    return out.getvalue()
+
+
+def counts() -> list[int]:
+    tables = (DeviceType, Brand, DeviceModel, Rack, Device, RackPosition, Cable)
+    return [table.objects.count() for table in tables]
+
+
+def test_it_fills_an_empty_inventory() -> None:
+    said = "Added the demo lab: 9 device types, 12 brands, 42 models, 3 racks, 40 devices, 80 cables.\n"
+    assert load(if_empty=True) == said
+    assert counts() == [9, 12, 42, 3, 40, 39, 80]
+
+
+def test_it_leaves_free_space_and_has_one_warning() -> None:
+    load()
+    racks = {rack.name: (rack.warnings(), rack.budgets(rack.placed())[0].text) for rack in Rack.objects.all()}
+    assert racks == {
+        "Main rack": (["Power: 4599 of 5000 W (91 %), nearly used up."], "37 of 42 U"),
+        "Network cabinet": ([], "11 of 18 U"),
+        "Workshop cabinet": ([], "6 of 12 U"),
+    }
+
+
+def test_twice_changes_nothing_and_says_so() -> None:
+    load()
+    before = counts()
+    Device.objects.filter(custom_name="nas-01").update(notes="Mine now.")
+    assert load() == "The demo lab is there already; nothing was added.\n"
+    assert counts() == before
+    assert Device.objects.get(custom_name="nas-01").notes == "Mine now."
+
+
+def test_if_empty_leaves_an_inventory_alone() -> None:
+    make_device()
+    before = counts()
+    assert load(if_empty=True) == "The inventory has content; the demo lab was not loaded.\n"
+    assert counts() == before
+
+
+def test_it_adds_nothing_where_it_does_not_fit() -> None:
+    place(make_device("mine"), make_rack("Main rack"), 42)
+    before = counts()
+    with pytest.raises(CommandError) as caught:
+        load()
+    assert str(caught.value) == (
+        "The demo lab does not go with what is in the inventory. Nothing was added. "
+        "patch-main-01 needs U42, but mine is at U42."
+    )
+    assert counts() == before

@@ -1,0 +1,352 @@
+"""What the model layer refuses, whichever door a row comes in by, and what it only warns about."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, connection
+
+from homerack.inventory.models import Brand, Cable, Device, DeviceModel, DeviceSpecification, Rack, RackPosition
+from tests.inventory.make import connect, make_device, make_model, make_rack, make_type, place
+
+pytestmark = pytest.mark.django_db
+
+
+def refusal(action: Callable[..., Any], *arguments: Any, **options: Any) -> dict[str, list[str]]:
+    with pytest.raises(ValidationError) as caught:
+        action(*arguments, **options)
+    return caught.value.message_dict
+
+
+class TestHeight:
+    def test_it_refuses_a_device_that_reaches_above_the_rack(self) -> None:
+        rack, device = make_rack(total_height_u=10), make_device("nas", height_u=2)
+        assert refusal(place, device, rack, 10) == {"start_u": ["nas would reach up to U11; Main ends at U10."]}
+        assert not RackPosition.objects.exists()
+
+    def test_it_takes_a_device_whose_top_is_the_racks_top(self) -> None:
+        assert place(make_device(height_u=2), make_rack(total_height_u=10), 9).pk
+
+    def test_it_refuses_units_below_the_lowest(self) -> None:
+        messages = refusal(place, make_device("nas"), make_rack(), 0)
+        assert messages == {"start_u": ["The lowest unit is 1.", "nas starts at U0; the lowest unit is U1."]}
+
+    def test_it_counts_part_of_a_unit_as_the_whole(self) -> None:
+        rack = make_rack()
+        place(make_device("one", height_u=1.5), rack, 1)
+        messages = refusal(place, make_device("two"), rack, 2)
+        assert messages == {"start_u": ["two needs U2, but one is at U1 to U2."]}
+
+    def test_it_takes_anything_into_a_rack_of_unknown_size(self) -> None:
+        rack = make_rack(total_height_u=None, width_inches=None, depth_mm=None)
+        assert place(make_device(height_u=40, depth_mm=3000), rack, 50).pk
+
+
+class TestWidthAndDepth:
+    def test_it_refuses_a_device_that_is_wider_than_the_rack(self) -> None:
+        rack = make_rack(width_inches='11"')
+        messages = refusal(place, make_device("sw", width_type='19"'), rack)
+        assert messages == {"device": ['sw is 19" wide; Main takes devices of up to 11".']}
+
+    def test_it_takes_a_device_that_is_narrower_than_the_rack(self) -> None:
+        assert place(make_device(width_type='11"'), make_rack(width_inches='19"')).pk
+
+    def test_it_refuses_a_device_that_is_deeper_than_the_rack(self) -> None:
+        messages = refusal(place, make_device("srv", depth_mm=715), make_rack(depth_mm=700))
+        assert messages == {"device": ["srv is 715 mm deep; Main has room for 700 mm."]}
+
+    def test_it_takes_a_device_of_unknown_depth(self) -> None:
+        assert place(make_device(depth_mm=None), make_rack(depth_mm=100)).pk
+
+    def test_it_looks_at_the_specification_where_the_model_is_silent(self) -> None:
+        device = make_device("srv", depth_mm=None)
+        DeviceSpecification.objects.filter(pk=device.specification_id).update(depth_mm=900)
+        assert "device" in refusal(place, Device.objects.get(), make_rack(depth_mm=700))
+
+
+class TestOverlap:
+    def test_it_refuses_two_devices_at_one_place(self) -> None:
+        rack = make_rack()
+        place(make_device("below", height_u=4), rack, 1)
+        messages = refusal(place, make_device("above", height_u=2), rack, 4)
+        assert messages == {"start_u": ["above needs U4 to U5, but below is at U1 to U4."]}
+
+    def test_it_takes_neighbours(self) -> None:
+        rack = make_rack()
+        place(make_device(height_u=4), rack, 1)
+        assert place(make_device(), rack, 5).pk
+
+    def test_it_takes_devices_beside_the_rails_anywhere(self) -> None:
+        rack = make_rack(width_inches='11"', depth_mm=100)
+        place(make_device(height_u=1, width_type='11"'), rack, 1)
+        for _ in range(2):
+            assert place(make_device(height_u=0, width_type='19"', depth_mm=900), rack, 1).pk
+
+    def test_it_refuses_a_second_place_for_a_device(self) -> None:
+        device = make_device("nas")
+        place(device, make_rack("One"), 3)
+        assert refusal(place, device, make_rack("Two"), 1) == {"device": ["nas is in One at U3 already."]}
+
+    def test_it_refuses_to_move_a_locked_device(self) -> None:
+        position = place(make_device("ups"), make_rack(), 1, locked=True)
+        position.start_u = 5
+        assert refusal(position.save) == {"start_u": ["ups is locked at U1. Unlock it, save, and then move it."]}
+
+    def test_it_checks_rows_made_in_bulk_against_one_another(self) -> None:
+        rack = make_rack()
+        rows = [RackPosition(device=make_device(name), rack=rack, start_u=1) for name in ("a", "b")]
+        assert refusal(RackPosition.objects.bulk_create, rows) == {"start_u": ["b needs U1, but a is at U1."]}
+        assert not RackPosition.objects.exists()
+
+    def test_it_checks_rows_changed_in_bulk(self) -> None:
+        rack = make_rack()
+        place(make_device("a"), rack, 1)
+        other = place(make_device("b"), rack, 2)
+        other.start_u = 1
+        assert "start_u" in refusal(RackPosition.objects.bulk_update, [other], ["start_u"])
+
+    def test_it_refuses_bulk_options_that_would_go_past_the_rules(self) -> None:
+        with pytest.raises(TypeError, match=r"^Rows that have rules can not be made with ignore_conflicts\.$"):
+            RackPosition.objects.bulk_create([], ignore_conflicts=True)
+
+
+class TestLaterChanges:
+    def test_it_refuses_to_shrink_a_rack_below_its_devices(self) -> None:
+        rack = make_rack(total_height_u=42)
+        place(make_device("top"), rack, 42)
+        rack.total_height_u = 40
+        assert refusal(rack.save) == {"total_height_u": ["top would reach up to U42; Main ends at U40."]}
+
+    def test_it_refuses_a_model_that_grows_into_a_neighbour(self) -> None:
+        rack, device = make_rack(), make_device("grows")
+        place(device, rack, 1)
+        place(make_device("neighbour"), rack, 2)
+        model = DeviceModel.objects.get(pk=device.model_id)
+        model.height_u = 2
+        assert refusal(model.save) == {"height_u": ["grows needs U1 to U2, but neighbour is at U2."]}
+
+    def test_it_refuses_a_model_of_which_two_stand_too_close(self) -> None:
+        rack, model = make_rack(), make_model()
+        for start, name in ((1, "low"), (2, "high")):
+            place(Device.objects.create(custom_name=name, model=model), rack, start)
+        model.height_u = 2
+        messages = refusal(model.save)["height_u"]
+        assert sorted(messages) == [
+            "high needs U2 to U3, but low is at U1 to U2.",
+            "low needs U1 to U2, but high is at U2 to U3.",
+        ]
+
+    def test_it_lets_a_specification_change_that_the_model_overrules(self) -> None:
+        device = make_device(depth_mm=500)
+        place(device, make_rack(depth_mm=700))
+        device.specification.depth_mm = 900
+        device.specification.save()
+
+    def test_it_refuses_another_model_that_does_not_fit(self) -> None:
+        device = make_device("nas")
+        place(device, make_rack(total_height_u=3), 3)
+        device.model = make_model(height_u=2)
+        assert refusal(device.save) == {"model": ["nas would reach up to U4; Main ends at U3."]}
+
+    def test_it_lets_crooked_rows_be_renamed_but_not_made_worse(self) -> None:
+        rack, device = make_rack(), make_device("wide", width_type='19"')
+        position = place(device, rack, 1)
+        Rack.objects.filter(pk=rack.pk).update(width_inches='11"')
+        rack.refresh_from_db()
+        rack.name = "Cellar"
+        rack.save()
+        assert rack.warnings() == ['wide is 19" wide; Cellar takes devices of up to 11".']
+        position.start_u = 2
+        assert "device" in refusal(position.save)
+
+
+class TestCables:
+    def test_it_refuses_a_cable_from_a_port_to_itself(self) -> None:
+        device = make_device()
+        message = {"to_port": ["A cable from a device to itself needs two different ports."]}
+        assert refusal(connect, device, device, from_port="eth0", to_port="ETH0") == message
+        assert refusal(connect, device, device) == message
+
+    def test_it_takes_a_cable_between_two_ports_of_a_device(self) -> None:
+        device = make_device()
+        assert connect(device, device, from_port="eth0", to_port="eth1").pk
+
+    def test_it_refuses_a_second_cable_in_a_port(self) -> None:
+        one, two, three = make_device("one"), make_device("two"), make_device("three")
+        connect(one, two, from_port="eth0", to_port="1")
+        said = {"to_port": ["one has a cable in Eth0 already: one · eth0 to two · 1."]}
+        assert refusal(connect, three, one, to_port="Eth0") == said
+
+    def test_it_does_not_count_ports_without_a_name(self) -> None:
+        one, two = make_device(), make_device()
+        connect(one, two)
+        assert connect(one, two).pk
+
+    @pytest.mark.parametrize("length", [0, -1.5, float("inf"), float("nan")])
+    def test_it_refuses_lengths_that_are_none(self, length: float) -> None:
+        messages = refusal(connect, make_device(), make_device(), calculated_length_m=length)
+        assert messages == {"calculated_length_m": ["Enter a number above 0."]}
+
+    def test_it_lets_a_doubled_port_of_a_legacy_file_keep_its_cable(self) -> None:
+        one, two = make_device(), make_device()
+        connect(one, two, from_port="eth0")
+        second = connect(one, two, from_port="eth1")
+        Cable.objects.filter(pk=second.pk).update(from_port="eth0")
+        second.refresh_from_db()
+        second.calculated_length_m = 2.5
+        second.save()
+
+
+class TestCatalogue:
+    def test_it_refuses_a_second_model_without_variant(self) -> None:
+        model = make_model(name="K1")
+        message = {"name": ["This brand has a model of this name without a variant."]}
+        assert refusal(make_model, name="K1", brand=model.brand) == message
+
+    def test_it_refuses_a_second_model_of_a_variant(self) -> None:
+        make_model(name="K1", variant="AC")
+        message = {"__all__": ["This brand has a model of this name and variant."]}
+        assert refusal(make_model, name="K1", variant="AC") == message
+        assert make_model(name="K1", variant="DC").pk
+
+    def test_the_database_holds_twins_without_variant_as_legacy_files_do(self) -> None:
+        make_model(name="K1", variant="a")
+        other = make_model(name="K1", variant="b")
+        DeviceModel.objects.update(variant=None)
+        with pytest.raises(IntegrityError):
+            DeviceModel.objects.filter(pk__lte=other.pk).update(variant="c")
+
+    def test_it_refuses_ports_that_are_not_counted(self) -> None:
+        message = {"typical_ports": ['Enter kinds and numbers of ports, such as {"gigabit_ethernet": 48}.']}
+        assert refusal(make_model, typical_ports=["sfp"]) == message
+        assert refusal(make_model, typical_ports={"sfp": "4"}) == message
+
+    def test_it_refuses_a_colour_that_is_none(self) -> None:
+        assert refusal(make_type, "odd", color="red;}") == {"color": ["Enter a colour such as #3B82F6."]}
+
+    def test_an_unknown_value_from_elsewhere_stays_until_it_is_changed(self) -> None:
+        model = make_model()
+        DeviceModel.objects.update(airflow_pattern="chimney")
+        model.refresh_from_db()
+        model.description = "Smokes."
+        model.save()
+        model.airflow_pattern = "sideways"
+        assert refusal(model.save) == {"airflow_pattern": ["Value 'sideways' is not a valid choice."]}
+
+
+class TestSpecifications:
+    def test_it_is_made_from_the_model(self) -> None:
+        device = make_device(height_u=2, weight_kg=7.5, typical_ports={"sfp": 4})
+        made = device.specification
+        assert (made.brand, made.model, made.height_u, made.weight_kg) == ("Acme", device.model_name, 2, 7.5)
+        assert (made.typical_ports, made.migrated_to_model, made.migration_status) == (
+            {"sfp": 4},
+            device.model,
+            "completed",
+        )
+
+    def test_it_is_shared_by_devices_of_a_model(self) -> None:
+        first = make_device()
+        second = Device.objects.create(custom_name="second", model=first.model)
+        assert second.specification == first.specification
+
+    def test_it_follows_when_the_model_changes(self) -> None:
+        device, other = make_device(), make_model(name="Other")
+        device.model = other
+        device.save()
+        assert (device.specification.migrated_to_model, device.model_name) == (other, "Other")
+
+    def test_it_follows_when_only_the_model_is_saved(self) -> None:
+        device, other = make_device(), make_model(name="Other")
+        device.model = other
+        device.save(update_fields=["model"])
+        device.refresh_from_db()
+        assert (device.specification.migrated_to_model, device.model_name) == (other, "Other")
+
+    def test_one_of_its_own_stays_when_the_model_changes(self) -> None:
+        own = DeviceSpecification.objects.create(brand="Home", model="made", height_u=1)
+        device = Device.objects.create(custom_name="box", specification=own)
+        assert (device.brand_name, device.model_name) == ("Home", "made")
+        device.model = make_model()
+        device.save()
+        assert device.specification == own
+
+    def test_a_device_needs_a_model_or_a_specification(self) -> None:
+        message = {"model": ["Choose a model, or a specification for a device that is in no catalogue."]}
+        assert refusal(Device.objects.create, custom_name="box") == message
+
+
+class TestBudgets:
+    def test_it_warns_of_weight_and_power_and_refuses_neither(self) -> None:
+        rack = make_rack(max_power_watts=500, max_weight_kg=10)
+        place(make_device(power_watts=520, weight_kg=9.5), rack)
+        assert rack.warnings() == [
+            "Power: 520 of 500 W, 20 W over the budget.",
+            "Weight: 9.5 of 10 kg (95 %), nearly used up.",
+        ]
+
+    def test_it_does_not_count_what_a_ups_delivers(self) -> None:
+        rack = make_rack(max_power_watts=500)
+        place(make_device(power_watts=2700, device_type=make_type("ups")), rack)
+        assert rack.warnings() == []
+
+    def test_it_says_how_many_figures_are_missing(self) -> None:
+        rack = make_rack()
+        place(make_device(), rack)
+        assert [budget.note for budget in rack.budgets(rack.placed())] == [
+            "",
+            *["1 device has no figure on record"] * 2,
+        ]
+
+    def test_a_rack_without_budgets_warns_of_none(self) -> None:
+        rack = make_rack(max_power_watts=None, max_weight_kg=None, total_height_u=None)
+        place(make_device(power_watts=9000), rack)
+        assert rack.warnings() == []
+        assert [budget.text for budget in rack.budgets(rack.placed())] == ["1 U", "9000 W", "0 kg"]
+
+
+class TestDeleting:
+    def test_a_rack_leaves_its_devices(self) -> None:
+        rack = make_rack()
+        place(make_device(), rack)
+        rack.delete()
+        assert (Device.objects.count(), RackPosition.objects.count()) == (1, 0)
+
+    def test_a_device_takes_its_place_and_cables_with_it(self) -> None:
+        one, two = make_device(), make_device()
+        place(one, make_rack())
+        connect(one, two)
+        connect(two, one)
+        one.delete()
+        assert (RackPosition.objects.count(), Cable.objects.count(), Rack.objects.count()) == (0, 0, 1)
+
+    def test_what_devices_are_made_of_can_not_be_deleted(self) -> None:
+        device = make_device()
+        for needed in (device.model, device.specification, Brand.objects.get()):
+            with pytest.raises(Exception, match="Cannot delete some instances"):
+                needed.delete()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_want_one_place_at_the_same_moment_one_gets_it() -> None:
+    rack, devices = make_rack(), [make_device(), make_device()]
+    barrier, outcomes = threading.Barrier(2), []
+
+    def want(device: Device) -> None:
+        barrier.wait()
+        try:
+            place(device, rack, 1)
+            outcomes.append("placed")
+        except ValidationError:
+            outcomes.append("refused")
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=want, args=(device,)) for device in devices]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["placed", "refused"]
