@@ -17,10 +17,11 @@ def show_plan(console: Console, ready: Prepared, target: Target) -> None:
     """The tables in the order of their foreign keys, and what stays behind with the reason."""
     snapshot = ready.snapshot
     wal = " and what stood in its -wal" if snapshot.wal else ""
-    console.print(f"\nSource  {escape(str(snapshot.source))}{wal}: {ready.plan.format}, {megabytes(snapshot.size)}")
+    console.print()
+    say(console, f"Source  {escape(str(snapshot.source))}{wal}: {ready.plan.format}, {megabytes(snapshot.size)}")
     how = "a new database is built beside it and takes its name" if target.beside else "in one transaction on it"
     state = "" if target.exists else ", which does not exist yet"
-    console.print(f"Target  {escape(str(target.address))} (PostgreSQL {target.server}){state}: {how}\n")
+    say(console, f"Target  {escape(str(target.address))} (PostgreSQL {target.server}){state}: {how}\n")
     table = Table(box=None, pad_edge=False)
     table.add_column("Table", no_wrap=True)
     table.add_column("Rows", justify="right")
@@ -53,7 +54,7 @@ def show_findings(console: Console, ready: Prepared) -> None:
             console.print(f"      [dim]primary key {escape(example.key)}{escape(value)}[/dim]")
     if len(groups) > GROUPS_SHOWN:
         console.print(f"  … and {len(groups) - GROUPS_SHOWN} more kinds")
-    console.print(f"All of them: {escape(str(ready.findings_file))}", soft_wrap=True)
+    say(console, f"All of them: {escape(str(ready.findings_file))}")
 
 
 def show_stop(console: Console, ready: Prepared, *, dry_run: bool, kept: bool) -> None:
@@ -63,9 +64,9 @@ def show_stop(console: Console, ready: Prepared, *, dry_run: bool, kept: bool) -
         names = sorted({entry.table.partition(".")[0] for entry in ready.plan.unknown if "." not in entry.table})
         if names:
             options = " ".join(f"--skip-table {name}" for name in names)
-            console.print(f"To leave the unknown tables behind, add {escape(options)}.", soft_wrap=True)
+            say(console, f"To leave the unknown tables behind, add {escape(options)}.")
         if len(names) < len(ready.plan.unknown):
-            console.print("Unknown columns: the file is of another version than this code, or was changed by hand.")
+            say(console, "Unknown columns: the file is of another version than this code, or was changed by hand.")
     if ready.examination.count:
         console.print("Mend the values in the file, or add --quarantine DIR to move without their rows.")
     if dry_run and ready.acceptable:
@@ -76,7 +77,7 @@ def show_stop(console: Console, ready: Prepared, *, dry_run: bool, kept: bool) -
 
 def show_copy(console: Console, ready: Prepared, *, kept: bool) -> None:
     if kept:
-        console.print(f"A verified copy of the file: {escape(str(ready.snapshot.path))}", soft_wrap=True)
+        say(console, f"A verified copy of the file: {escape(str(ready.snapshot.path))}")
 
 
 def show_result(console: Console, ready: Prepared, target: Target, result: Result, options: dict[str, Any]) -> None:
@@ -91,15 +92,22 @@ def show_result(console: Console, ready: Prepared, target: Target, result: Resul
     console.print()
     console.print(table)
     seconds = sum(result.seconds.values())
-    console.print(
-        f"\n[green]Done.[/green] {result.rows:,} rows are in {escape(str(target.address))},"
-        f" compared value by value with the file; {seconds:,.1f} s."
+    console.print()
+    say(
+        console,
+        f"[green]Done.[/green] {result.rows:,} rows are in {escape(str(target.address))},"
+        f" compared value by value with the file; {seconds:,.1f} s.",
     )
     if result.refused:
         console.print(f"[yellow]{result.refused:,} rows[/yellow] are in {escape(str(options['quarantine']))}.")
     show_copy(console, ready, kept=not options["no_backup"])
     if not os.environ.get("DATABASE_URL", "").startswith("postgres"):
-        console.print("Next: set DATABASE_URL to this database and start HomeRack again. Everybody signs in anew.")
+        say(console, "Next: set DATABASE_URL to this database and start HomeRack again. Everybody signs in anew.")
+
+
+def say(console: Console, sentence: str) -> None:
+    """A sentence on one line, however narrow the log is."""
+    console.print(sentence, soft_wrap=True)
 
 
 def megabytes(size: int) -> str:

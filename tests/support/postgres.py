@@ -137,7 +137,7 @@ class PostgresServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=die_with_parent,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - started before any thread is
             )
         deadline = time.monotonic() + 60
         while True:
