@@ -1,5 +1,7 @@
 # HomeRack's commands. `make` alone lists them.
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	$$name -c '$(SUITABLE)' 2>/dev/null && echo $$name && break; done)
 HOST ?= 127.0.0.1
 PORT ?= 8000
 BIN := .venv/bin
@@ -38,8 +40,9 @@ clean: ## Remove the virtual environment and the caches (never a database)
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/bin/python:
-	@echo "Creating .venv with $(PYTHON)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "HomeRack needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.13"; exit 1; }
+	@$(or $(PYTHON),false) -c '$(SUITABLE)' || \
+		{ echo "HomeRack needs Python 3.11, 3.12 or 3.13. Name one: make PYTHON=/path/to/python3.13 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Creating .venv with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv .venv
 
 .venv/production: requirements.txt | .venv/bin/python
