@@ -16,7 +16,8 @@ run: .venv/production .env ## Run HomeRack here, with the demo lab on the first 
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python manage.py load_demo --if-empty
 	@$(BIN)/python manage.py ensure_administrator
-	@$(BIN)/python manage.py runserver $(HOST):$(PORT)
+	@echo "HomeRack is at http://$(HOST):$(PORT)/ (stop it with Ctrl-C)"
+	@DJANGO_RUNSERVER_HIDE_WARNING=true $(BIN)/python manage.py runserver $(HOST):$(PORT)
 
 test: .venv/development ## Run the tests against a PostgreSQL server of their own
 	@$(BIN)/python -m pytest -n 2 $(ARGS)

@@ -1,0 +1,127 @@
+"""The environment is read strictly: a wrong value stops the start and says what would be right."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from homerack import databases, env
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(("word", "value"), [("TRUE", True), ("1", True), ("on", True), ("No", False), ("0", False)])
+def test_bool_takes_the_usual_words(monkeypatch, word, value):
+    monkeypatch.setenv("FLAG", word)
+    assert env.get_bool("FLAG", default=not value) is value
+
+
+def test_empty_means_unset(monkeypatch):
+    monkeypatch.setenv("FLAG", " ")
+    assert env.get_bool("FLAG", default=True) is True
+    assert env.get_int("FLAG", default=7) == 7
+    assert env.get_list("FLAG", ("a",)) == ["a"]
+
+
+def test_bool_refuses_to_guess(monkeypatch):
+    monkeypatch.setenv("FLAG", "maybe")
+    with pytest.raises(ImproperlyConfigured) as caught:
+        env.get_bool("FLAG", default=False)
+    assert str(caught.value) == "FLAG is 'maybe', which is neither true nor false. Example: FLAG=true"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("many", "SIZE is 'many', which is not a whole number. Example: SIZE=5"),
+        ("-1", "SIZE is -1; the least is 0. Example: SIZE=5"),
+    ],
+)
+def test_int_says_what_is_wrong(monkeypatch, text, message):
+    monkeypatch.setenv("SIZE", text)
+    with pytest.raises(ImproperlyConfigured) as caught:
+        env.get_int("SIZE", default=5)
+    assert str(caught.value) == message
+
+
+def test_choice_names_the_choices(monkeypatch):
+    monkeypatch.setenv("LEVEL", "loud")
+    with pytest.raises(ImproperlyConfigured) as caught:
+        env.get_choice("LEVEL", default="INFO", choices=("INFO", "DEBUG"))
+    assert str(caught.value) == "LEVEL is 'loud'; known are INFO, DEBUG. Example: LEVEL=INFO"
+
+
+def test_secret_comes_from_a_file(monkeypatch, tmp_path):
+    (tmp_path / "key").write_text("s3cret\n")
+    monkeypatch.setenv("KEY_FILE", str(tmp_path / "key"))
+    assert env.get_secret("KEY") == "s3cret"
+
+
+def test_secret_in_two_places_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("KEY", "a")
+    monkeypatch.setenv("KEY_FILE", str(tmp_path / "key"))
+    with pytest.raises(ImproperlyConfigured) as caught:
+        env.get_secret("KEY")
+    assert str(caught.value) == "KEY_FILE is set beside KEY; keep one of the two. Example: KEY_FILE=/run/secrets/key"
+
+
+def test_unreadable_secret_file_is_named(monkeypatch):
+    monkeypatch.setenv("KEY_FILE", "/nowhere/key")
+    with pytest.raises(ImproperlyConfigured, match=r"KEY_FILE names /nowhere/key, which can not be read"):
+        env.get_secret("KEY")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgres://me:p@h:5432/lab", "postgresql://me:p@h:5432/lab", "postgresql+psycopg2://me:p@h:5432/lab"],
+)
+def test_postgres_urls_of_django_and_sqlalchemy(url):
+    database = databases.parse_url(url)
+    assert (database["NAME"], database["USER"], database["HOST"], database["PORT"]) == ("lab", "me", "h", 5432)
+
+
+def test_relative_sqlite_path_is_meant_from_the_project(monkeypatch, tmp_path):
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///./lab.db")
+    assert databases.configure(base_dir=tmp_path)["NAME"] == str(tmp_path / "lab.db")
+
+
+@pytest.mark.parametrize("url", ["postgres://me:p#ss@h/lab", "mysql://me:p#ss@h/lab", "nonsense p#ss", "postgres://h"])
+def test_wrong_database_url_is_refused_without_its_password(monkeypatch, url):
+    with pytest.raises(ImproperlyConfigured) as caught:
+        databases.parse_url(url)
+    assert str(caught.value).startswith("DATABASE_URL ")
+    assert "p#ss" not in str(caught.value)
+
+
+def start(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`manage.py check` with these variables and no others of ours."""
+    inherited = {"PATH": os.environ["PATH"], "DJANGO_SETTINGS_MODULE": "homerack.settings"}
+    settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'lab.db'}", **inherited, **variables}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "manage.py", "check", *(["--deploy"] if "HTTPS" not in variables else [])],
+        cwd=ROOT,
+        env=settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.skipif((ROOT / ".env").exists(), reason="a .env of this checkout would answer instead")
+def test_no_secret_key_no_start(tmp_path):
+    ended = start(tmp_path, DEBUG="false")
+    assert ended.returncode == 1
+    assert "SECRET_KEY is not set. Generate one with: python -c" in ended.stderr
+
+
+def test_production_settings_pass_the_deployment_checks(tmp_path):
+    ended = start(tmp_path, DEBUG="false", SECRET_KEY="0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOP")
+    assert (ended.returncode, ended.stdout) == (0, "System check identified no issues (0 silenced).\n")
+
+
+def test_unknown_time_zone_is_refused(tmp_path):
+    ended = start(tmp_path, SECRET_KEY="x", TIME_ZONE="Mars/Base", HTTPS="false")
+    assert "TIME_ZONE is 'Mars/Base', which is no time zone's name. Example: TIME_ZONE=Europe/Berlin" in ended.stderr
