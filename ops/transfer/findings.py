@@ -5,6 +5,7 @@ import os
 import re
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -79,11 +80,11 @@ class FindingLog:
         )
 
 
-def excerpt(value: Any, column: str) -> str:
+def excerpt(value: Any, column: str, show: Callable[[Any], str] = repr) -> str:
     """`value` short enough to read, and not at all where the column's name says that it is a secret."""
     if value is None:
         return ""
     if SECRET.search(column):
         return "(hidden)"
-    text = repr(value)
+    text = show(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

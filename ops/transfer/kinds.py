@@ -12,6 +12,7 @@ import ipaddress
 import json
 import math
 import re
+import struct
 import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ class Kind:
     """The stored text goes over as it is, so it has to be valid UTF-8 without NUL."""
     by_value: Callable[[str, str], bool] | None = None
     """Compares two texts of one value that may be spelled differently; the proof then leaves them out."""
+    show: Callable[[str], str] = repr
+    """What a person is shown of a text of the proof."""
 
 
 def refuse_type(value: Stored, wanted: str) -> Refused:
@@ -68,26 +71,31 @@ def convert_boolean(value: Stored) -> str:
     raise refuse_type(value, "0 or 1")
 
 
-def spell_float(value: Stored) -> str:
-    """The shortest text that gives the same 64 bits, as PostgreSQL prints it: an exponent from 1e15 on."""
+WHOLE_FLOATS = 2**53
+"""Up to here a floating-point number holds every whole number."""
+
+
+def convert_float(value: Stored) -> str:
     if isinstance(value, int):
-        if int(float(value)) != value:
-            raise Refused("a whole number with more digits than a floating-point number holds")
-        value = float(value)
-    if not isinstance(value, float):
-        raise refuse_type(value, "a number")
+        raise Refused("a whole number with more digits than a floating-point number holds")
+    raise refuse_type(value, "a number")
+
+
+def spell_float(value: float) -> str:
+    """Text that gives the same 64 bits in PostgreSQL."""
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
-    mantissa, _, exponent = repr(value).partition("e")
-    if exponent:
-        return f"{mantissa}e{exponent}"
-    whole = mantissa.removesuffix(".0")
-    digits = whole.lstrip("-")
-    if "." not in digits and len(digits) > 15:
-        significant = digits.rstrip("0")
-        fraction = f".{significant[1:]}" if len(significant) > 1 else ""
-        return f"{'-' if value < 0 else ''}{significant[0]}{fraction}e+{len(digits) - 1}"
-    return whole
+    return repr(float(value))
+
+
+def float_bits(value: float | None) -> str | None:
+    """The 64 bits as hexadecimal digits. Texts will not do: Python and PostgreSQL spell some numbers differently."""
+    return None if value is None else struct.pack(">d", value).hex()
+
+
+def show_float(bits: str) -> str:
+    """The number behind `float_bits`."""
+    return repr(struct.unpack(">d", bytes.fromhex(bits))[0])
 
 
 def numeric(digits: int, places: int) -> Kind:
@@ -232,9 +240,15 @@ def same_json(source: str, target: str) -> bool:
     return json_form(source) == json_form(target)
 
 
+EXACT = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
+NUMBER = "\0"
+"""A key that no document has: NUL is refused."""
+
+
 def json_form(document: str) -> str:
-    def number(digits: str) -> str:
-        return f"number {decimal.Decimal(digits).normalize()}"
+    def number(digits: str) -> dict[str, str]:
+        value = decimal.Decimal(digits)
+        return {NUMBER: str(value.normalize(EXACT)) if value else "0"}
 
     return json.dumps(json.loads(document, parse_int=number, parse_float=number), sort_keys=True)
 
@@ -301,7 +315,7 @@ def timestamp(zone: zoneinfo.ZoneInfo | None) -> Kind:
         return trimmed(str(moment.replace(tzinfo=None).isoformat(sep=" "))) + "+00"
 
     return Kind(
-        plain="0" if zone else clock_check(19, "datetime"),
+        plain="0" if zone else f"{clock_check(19, 'datetime')} AND {AFTER_CHRIST}",
         proof=f"{TRIMMED.format(whole=19)} || '+00'",
         convert=convert,
     )
@@ -321,11 +335,15 @@ def place(naive: dt.datetime, offset: str | None, zone: zoneinfo.ZoneInfo | None
     return first
 
 
+AFTER_CHRIST = "substr({c}, 1, 4) > '0000'"
+"""SQLite: a year that Python and PostgreSQL know. ``substr`` also keeps the column's numeric affinity out of it."""
+
+
 def clock_check(length: int, function: str) -> str:
     """SQLite: text of `length` characters that its date functions read and print alike, then perhaps 6 digits."""
     head = f"substr({{c}}, 1, {length})"
     return (
-        f"typeof({{c}}) = 'text' AND {function}({head}) IS {head} AND {{c}} > '0001' AND (length({{c}}) = {length} OR"
+        f"typeof({{c}}) = 'text' AND {function}({head}) IS {head} AND (length({{c}}) = {length} OR"
         f" length({{c}}) = {length + 7} AND substr({{c}}, {length + 1}) GLOB '.{DIGITS}')"
     )
 
@@ -346,10 +364,12 @@ BOOLEAN = Kind(
     plain="typeof({c}) = 'integer' AND {c} IN (0, 1)", target_proof="{c}::int::text", convert=convert_boolean
 )
 FLOAT = Kind(
-    plain="typeof({c}) = 'real' AND abs({c}) < 1.7976931348623157e308",
-    copy="exact_float({c})",
-    proof="spell_float({c})",
-    convert=spell_float,
+    plain=f"(typeof({{c}}) = 'real' OR typeof({{c}}) = 'integer' AND {{c}} BETWEEN -{WHOLE_FLOATS} AND {WHOLE_FLOATS})",
+    copy="CASE WHEN abs({c}) < 1.7976931348623157e308 THEN exact_float({c}) ELSE spell_float({c}) END",
+    proof="float_bits({c})",
+    target_proof="encode(float8send({c}), 'hex')",
+    show=show_float,
+    convert=convert_float,
 )
 UUID = Kind(
     plain="typeof({c}) = 'text' AND length({c}) = 32 AND NOT {c} GLOB '*[^0-9a-f]*'",
@@ -372,13 +392,18 @@ JSON = Kind(
     text=True,
     by_value=same_json,
 )
-DATE_KIND = Kind(plain="typeof({c}) = 'text' AND date({c}) IS {c} AND {c} > '0001'", convert=convert_date)
+DATE_KIND = Kind(plain=f"typeof({{c}}) = 'text' AND date({{c}}) IS {{c}} AND {AFTER_CHRIST}", convert=convert_date)
 TIME = Kind(
-    plain=clock_check(8, "time").replace(" AND {c} > '0001'", ""), proof=TRIMMED.format(whole=8), convert=convert_time
+    # SQLite takes 24:00:00 for a time.
+    plain=f"{clock_check(8, 'time')} AND substr({{c}}, 1, 2) < '24'",
+    proof=TRIMMED.format(whole=8),
+    convert=convert_time,
 )
 INTERVAL = Kind(
     plain=f"typeof({{c}}) = 'integer' AND abs({{c}}) <= {LONGEST}",
     copy="printf('%d days %d seconds %d microseconds', {c} / 86400000000, {c} % 86400000000 / 1000000, {c} % 1000000)",
+    # As text, because the proof sorts keys of this type by their text on both sides.
+    proof="CAST({c} AS TEXT)",
     target_proof="(extract(epoch FROM {c}) * 1000000)::bigint::text",
     convert=convert_interval,
 )

@@ -27,6 +27,8 @@ from ops.transfer.source import Snapshot
 NATIVE_ORDER = ("bigint", "integer", "smallint", "uuid")
 """Types that both sides sort alike by themselves; others are sorted by their text, byte for byte."""
 INDEX_NAME = "ops_proof"
+NO_COLUMNS = "'-'"
+"""The line of a row all of whose columns are compared by value."""
 Bound = tuple[Any, ...] | None
 
 
@@ -111,7 +113,7 @@ class Proof:
     def read_source(self, low: Bound, high: Bound) -> tuple[str, int, Sequence[Any]]:
         condition, parameters = self.source_range(low, high)
         order = ", ".join(map(self.source_key, self.keys))
-        line = line_of([self.text_of(column) for column in self.hashed])
+        line = line_of([self.text_of(column) for column in self.hashed]) or NO_COLUMNS
         text, rows = self.source.execute(
             f"SELECT CAST(group_concat(line, char(10)) AS BLOB), count(*) FROM (SELECT {line} AS line"
             f" FROM {rows_of(self.table)} WHERE {condition} ORDER BY {order})",
@@ -145,7 +147,7 @@ class Proof:
 
     def read_target(self, low: Bound, high: Bound) -> tuple[str, int, Sequence[Any]]:
         condition = self.target_range(low, high)
-        line = " || ',' || ".join(quoted_text(self.target_text(column), column) for column in self.hashed)
+        line = " || ',' || ".join(quoted_text(self.target_text(column), column) for column in self.hashed) or NO_COLUMNS
         arrays = "".join(f", array_agg(v{number})" for number in range(len(self.by_value)))
         values = "".join(f", {self.target_text(column)} AS v{number}" for number, column in enumerate(self.by_value))
         digest, rows, *found = fetch_row(
@@ -178,7 +180,7 @@ class Proof:
         for key in ours.keys() & theirs.keys():
             for column, left, right in zip(columns, ours[key], theirs[key], strict=True):
                 if not is_same(column)(as_text(left), right):
-                    shown = f"{excerpt(as_text(left), column.name)} became {excerpt(right, column.name)}"
+                    shown = f"{shown_value(left, column)} became {shown_value(right, column)}"
                     lines.append(f"row {', '.join(map(str, key))}, column {column.name}: {shown}")
         listed = "\n  ".join(sorted(lines)[:5]) or "the order of its rows"
         return VerificationFailed(f"{self.table.name}: PostgreSQL does not hold what the file holds:\n  {listed}")
@@ -193,6 +195,10 @@ def is_same(column: ColumnPlan) -> Any:
 
 def as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
+
+
+def shown_value(value: Any, column: ColumnPlan) -> str:
+    return excerpt(as_text(value), column.name, column.kind.show) or "NULL"
 
 
 def quoted_text(text: str, column: ColumnPlan) -> str:

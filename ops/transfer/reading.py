@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.backends.sqlite3._functions import register as register_django_functions
 
-from ops.transfer.kinds import spell_float
+from ops.transfer.kinds import float_bits, spell_float
 from ops.transfer.plan import ROW, ColumnPlan, TablePlan, quoted
 from ops.transfer.source import Snapshot
 
@@ -36,6 +36,7 @@ def connect(snapshot: Snapshot) -> sqlite3.Connection:
     connection.text_factory = read_text
     register_django_functions(connection)
     connection.create_function("spell_float", 1, spell_float, deterministic=True)
+    connection.create_function("float_bits", 1, float_bits, deterministic=True)
     return connection
 
 
