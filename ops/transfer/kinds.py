@@ -103,6 +103,7 @@ def numeric(digits: int, places: int) -> Kind:
     # Rounding to the column's decimals and back has to give the very same floating-point number.
     spelled = f"printf('%.{places}f', {{c}})"
     limit = 10 ** (digits - places)
+    below = min(limit, 10**14)
 
     def convert(value: Stored) -> str:
         if isinstance(value, bytes):
@@ -125,8 +126,9 @@ def numeric(digits: int, places: int) -> Kind:
         return f"{rounded or abs(rounded):f}"
 
     return Kind(
-        plain=f"CASE typeof({{c}}) WHEN 'real' THEN abs({{c}}) < {min(limit, 10**14)} AND"
-        f" CAST({spelled} AS REAL) = {{c}} WHEN 'integer' THEN abs({{c}}) < {min(limit, 10**14)} ELSE 0 END",
+        # No abs(): SQLite has none of the smallest integer.
+        plain=f"{{c}} > -{below} AND {{c}} < {below} AND CASE typeof({{c}}) WHEN 'real' THEN"
+        f" CAST({spelled} AS REAL) = {{c}} WHEN 'integer' THEN 1 ELSE 0 END",
         copy=spelled,
         proof=spelled,
         convert=convert,
@@ -184,7 +186,7 @@ def convert_address(value: Stored) -> str:
         raise Refused("not an IP address") from None
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
         raise Refused("an IP address with a zone, which PostgreSQL can not keep")
-    return value
+    return str(address)
 
 
 def same_address(source: str, target: str) -> bool:
@@ -324,7 +326,10 @@ def timestamp(zone: zoneinfo.ZoneInfo | None) -> Kind:
 def place(naive: dt.datetime, offset: str | None, zone: zoneinfo.ZoneInfo | None) -> dt.datetime:
     """`naive` on the time line. A local time that the clocks skipped, or showed twice, is refused."""
     if offset:
-        return dt.datetime.fromisoformat(naive.isoformat() + offset)
+        try:
+            return dt.datetime.fromisoformat(naive.isoformat() + offset)
+        except ValueError:
+            raise Refused(f"{offset} is no offset from UTC") from None
     if zone is None:
         return naive.replace(tzinfo=UTC)
     first, second = (naive.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
@@ -335,6 +340,8 @@ def place(naive: dt.datetime, offset: str | None, zone: zoneinfo.ZoneInfo | None
     return first
 
 
+RECKONED = "'+0 days'"
+"""SQLite prints 30 February and 24 o'clock as they came unless it has to reckon with them."""
 AFTER_CHRIST = "substr({c}, 1, 4) > '0000'"
 """SQLite: a year that Python and PostgreSQL know. ``substr`` also keeps the column's numeric affinity out of it."""
 
@@ -343,7 +350,7 @@ def clock_check(length: int, function: str) -> str:
     """SQLite: text of `length` characters that its date functions read and print alike, then perhaps 6 digits."""
     head = f"substr({{c}}, 1, {length})"
     return (
-        f"typeof({{c}}) = 'text' AND {function}({head}) IS {head} AND (length({{c}}) = {length} OR"
+        f"typeof({{c}}) = 'text' AND {function}({head}, {RECKONED}) IS {head} AND (length({{c}}) = {length} OR"
         f" length({{c}}) = {length + 7} AND substr({{c}}, {length + 1}) GLOB '.{DIGITS}')"
     )
 
@@ -353,13 +360,10 @@ TRIMMED = "CASE length({{c}}) WHEN {whole} THEN {{c}} ELSE rtrim(rtrim({{c}}, '0
 
 
 def convert_interval(value: Stored) -> str:
-    if not isinstance(value, int):
-        raise refuse_type(value, "a number of microseconds")
-    raise Refused("longer than Python's timedelta can be")
+    raise refuse_type(value, "a number of microseconds")
 
 
 # --- By PostgreSQL type ---------------------------------------------------------------------------------------
-LONGEST = 86_400_000_000 * 999_999_999
 BOOLEAN = Kind(
     plain="typeof({c}) = 'integer' AND {c} IN (0, 1)", target_proof="{c}::int::text", convert=convert_boolean
 )
@@ -392,15 +396,12 @@ JSON = Kind(
     text=True,
     by_value=same_json,
 )
-DATE_KIND = Kind(plain=f"typeof({{c}}) = 'text' AND date({{c}}) IS {{c}} AND {AFTER_CHRIST}", convert=convert_date)
-TIME = Kind(
-    # SQLite takes 24:00:00 for a time.
-    plain=f"{clock_check(8, 'time')} AND substr({{c}}, 1, 2) < '24'",
-    proof=TRIMMED.format(whole=8),
-    convert=convert_time,
+DATE_KIND = Kind(
+    plain=f"typeof({{c}}) = 'text' AND date({{c}}, {RECKONED}) IS {{c}} AND {AFTER_CHRIST}", convert=convert_date
 )
+TIME = Kind(plain=clock_check(8, "time"), proof=TRIMMED.format(whole=8), convert=convert_time)
 INTERVAL = Kind(
-    plain=f"typeof({{c}}) = 'integer' AND abs({{c}}) <= {LONGEST}",
+    plain="typeof({c}) = 'integer'",
     copy="printf('%d days %d seconds %d microseconds', {c} / 86400000000, {c} % 86400000000 / 1000000, {c} % 1000000)",
     # As text, because the proof sorts keys of this type by their text on both sides.
     proof="CAST({c} AS TEXT)",
