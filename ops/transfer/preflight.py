@@ -2,6 +2,7 @@
 
 import array
 import contextlib
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,9 @@ from ops.transfer.reading import (
     is_plain,
     leave_out,
     or_null,
+    register_comparers,
     rows_of,
+    spelled,
 )
 from ops.transfer.source import Snapshot
 
@@ -110,7 +113,8 @@ class Examiner:
             if not self.table.column(reference.column).lookup:
                 self.examine_reference(reference)
         for rule in self.table.unique:
-            self.examine_unique(rule)
+            if not rule.watched or self.found.odd.intersection(rule.columns):
+                self.examine_unique(rule)
 
     # --- Cells --------------------------------------------------------------------------------------------
     def examine_cells(self) -> None:
@@ -223,15 +227,24 @@ class Examiner:
 
     def examine_unique(self, rule: Unique) -> None:
         """All rows but the first of those that PostgreSQL would find alike."""
+        register_comparers(self.connection, self.table, self.found.odd)
+        expressions = [self.as_postgres_has_it(expression) for expression in rule.expressions]
         conditions = [f"({rule.where})"] if rule.where else []
         if rule.nulls_distinct:
-            conditions += [f"({expression}) IS NOT NULL" for expression in rule.expressions]
+            conditions += [f"({expression}) IS NOT NULL" for expression in expressions]
         query = (
-            f"SELECT ops_row FROM (SELECT ops_row, row_number() OVER (PARTITION BY {', '.join(rule.expressions)}"
+            f"SELECT ops_row FROM (SELECT ops_row, row_number() OVER (PARTITION BY {', '.join(expressions)}"
             f" ORDER BY ops_row) AS copy FROM {rows_of(self.table)} WHERE {' AND '.join(conditions) or '1'})"
             " WHERE copy > 1"
         )
         self.refuse_rows(query, ", ".join(rule.columns), f"not unique ({rule.name}): another row has the same value")
+
+    def as_postgres_has_it(self, expression: str) -> str:
+        """SQL that gives the same value for whatever will be the same in PostgreSQL."""
+        for column in self.table.columns:
+            if column.name in self.found.odd and expression == quoted(column.name):
+                return spelled(column, column.kind.proof, odd=True)
+        return re.sub(r"\b(LOWER|UPPER)\(", r"ops_\1(", expression)
 
     def refuse_rows(self, query: str, columns: str, reason: str) -> None:
         names = [name.strip() for name in columns.split(",") if name]
