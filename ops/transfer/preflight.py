@@ -120,9 +120,10 @@ class Examiner:
     def examine_cells(self) -> None:
         """One pass: SQLite names the rows that are not plain, and hands over all text to be checked as UTF-8."""
         plain = " AND ".join([*map(is_plain, self.table.columns), *self.row_checks()])
-        text = "||".join(f"ifnull({quoted(column.name)}, '')" for column in self.texts) or "''"
+        # A comma between any two texts, lest a broken end and a broken start make a letter.
+        text = "||','||".join(f"ifnull({quoted(column.name)}, '')" for column in self.texts) or "''"
         query = (
-            f"SELECT group_concat(CASE WHEN {plain} THEN NULL ELSE ops_row END), CAST(group_concat({text}, '') AS BLOB)"
+            f"SELECT group_concat(CASE WHEN {plain} THEN NULL ELSE ops_row END), CAST(group_concat({text}, ',') AS BLOB)"
             f" FROM {rows_of(self.table)} WHERE ops_row > ? AND ops_row <= ?"
         )
         done = 0
