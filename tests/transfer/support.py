@@ -21,6 +21,7 @@ from ops.postgres.address import Address, parse_url
 from ops.progress import Report, ignore
 from ops.transfer.engine import Clock, Options, Prepared, fill, prepared
 from ops.transfer.legacy import LegacyFormat
+from ops.transfer.proof import prove_table
 from ops.transfer.target import NEW_SUFFIX, OLD_SUFFIX, Workspace
 
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
@@ -216,3 +217,15 @@ def carry(ready: Prepared, database: Database, report: Report = ignore) -> None:
     """Copy, build and prove into a database that has the schema already. Raises VerificationFailed."""
     with contextlib.closing(Workspace(address=database.address, threads=1)) as workspace:
         fill(workspace, ready, Clock(report))
+
+
+def prove_after(ready: Prepared, database: Database, *changes: str) -> None:
+    """Change what was copied, without triggers and keys in the way, and prove every table again."""
+    with contextlib.closing(database.address.connect()) as connection:
+        with connection, connection.cursor() as cursor:
+            # Only here, to plant what must not happen.
+            cursor.execute("SET session_replication_role = replica")
+            for change in changes:
+                cursor.execute(change)
+        for table in ready.plan.tables:
+            prove_table(table=table, snapshot=ready.snapshot, target=connection, seen=ready.examination, report=ignore)

@@ -101,6 +101,18 @@ def test_text_that_is_not_utf8_is_named(file: Path) -> None:
     assert support.findings(file) == [("everything", "3", "long", "text", "b'a\\xffb'", "not valid UTF-8")]
 
 
+def test_halves_of_a_letter_in_two_cells_do_not_make_it_whole(file: Path) -> None:
+    support.alter(
+        file,
+        "INSERT INTO everything (id, short, long) VALUES (3, CAST(x'61c3' AS TEXT), CAST(x'a962' AS TEXT))",
+        "INSERT INTO everything (id, long) VALUES (4, CAST(x'c3' AS TEXT)), (5, CAST(x'a9' AS TEXT))",
+    )
+    named = [(line[1], line[2], line[5]) for line in support.findings(file)]
+    assert named == [
+        (key, name, "not valid UTF-8") for key, name in [("3", "long"), ("3", "short"), ("4", "long"), ("5", "long")]
+    ]
+
+
 def test_every_finding_of_a_row_is_listed(file: Path) -> None:
     support.put(file, "everything", {"id": 1, "day": "", "flag": 5, "positive": -1, "long": "a\0", "code": "?"})
     assert [line[2] for line in support.findings(file)] == ["code", "day", "flag", "long", "positive"]

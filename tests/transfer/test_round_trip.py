@@ -164,7 +164,7 @@ def as_float(value: float) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.inf
+        return math.copysign(math.inf, value)
 
 
 def json_text(value: str) -> tuple[str, str]:
@@ -451,7 +451,7 @@ class Track:
                 content = value.content if isinstance(value, BrokenText) else value
                 connection.execute(f"INSERT INTO everything (id, {column}) VALUES (?, {mark})", [row, content])
             connection.commit()
-            connection.text_factory = lambda stored: decoded(stored)
+            connection.text_factory = decoded
             return [value for (value,) in connection.execute(f"SELECT {column} FROM everything ORDER BY id")]
 
     def carry(self, rows: int) -> dict[int, str]:
