@@ -16,6 +16,7 @@ from ops.postgres.queries import fetch_row, fetch_value
 
 MARK = "made by ops; may be dropped"
 SWAP_ATTEMPTS = 5
+LISTS_OF_NAMES = frozenset({"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"})
 NAME_LIMIT = 63
 """Bytes in a name; PostgreSQL cuts longer ones without a word."""
 
@@ -281,18 +282,28 @@ def keep_properties(cursor: Cursor, name: str, description: Description) -> None
     limit = sql.Literal(description.connection_limit)
     cursor.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(database, limit))
     for role, setting, value in description.settings:
-        statement = sql.SQL("ALTER DATABASE {} SET {} = {}").format(
-            database, sql.Identifier(setting), sql.Literal(value)
-        )
+        whose = sql.SQL("ALTER DATABASE {}").format(database)
         if role:
-            statement = sql.SQL("ALTER ROLE {} IN DATABASE {} SET {} = {}").format(
-                sql.Identifier(role), database, sql.Identifier(setting), sql.Literal(value)
-            )
-        cursor.execute(statement)
+            whose = sql.SQL("ALTER ROLE {} IN DATABASE {}").format(sql.Identifier(role), database)
+        cursor.execute(sql.SQL("{} SET {} = {}").format(whose, setting_name(setting), setting_value(setting, value)))
     if fetch_value(cursor, "SELECT current_user") != description.owner:
         cursor.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, sql.Identifier(description.owner)))
     if description.acl:
         keep_rights(cursor, database, description)
+
+
+def setting_name(name: str) -> sql.Composable:
+    """The name of a setting, which may be that of an extension's: ``module.name``."""
+    return sql.SQL(".").join(map(sql.Identifier, name.split(".")))
+
+
+def setting_value(name: str, value: str) -> sql.Composable:
+    """The value as SET takes it. Those that are lists of names are kept as one text, and would become one name."""
+    if name not in LISTS_OF_NAMES:
+        return sql.Literal(value)
+    names = re.findall(r'"(?:[^"]|"")*"|[^\s,]+', value)
+    bare = [item[1:-1].replace('""', '"') if item.startswith('"') else item for item in names]
+    return sql.SQL(", ").join(map(sql.Literal, bare or [""]))
 
 
 def keep_rights(cursor: Cursor, database: sql.Identifier, description: Description) -> None:
