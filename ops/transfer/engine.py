@@ -3,7 +3,6 @@
 import contextlib
 import datetime as dt
 import enum
-import os
 import secrets
 import tempfile
 import time
@@ -13,15 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 from django.apps import apps
 from django.contrib.auth.management import create_permissions
 from django.contrib.contenttypes.management import create_contenttypes
+from django.db import Error as DatabaseError
 from django.db.migrations.loader import MigrationLoader
 
 from ops.django_databases import pointing_at, sqlite_wrapper
-from ops.errors import PreconditionFailed
+from ops.errors import OpsError, PreconditionFailed
 from ops.postgres import schema
-from ops.postgres.address import Address
+from ops.postgres.address import Address, server_words
 from ops.progress import Progress, Report
 from ops.transfer import source as sources
 from ops.transfer.copying import copy_table, resolve_lookups
@@ -167,7 +168,7 @@ def directory_for(kept: Path, *, keep: bool) -> Iterator[Path]:
         return
     try:
         kept.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.listdir(kept)
+        next(kept.iterdir(), None)
     except OSError as error:
         raise PreconditionFailed(
             f"The directory {kept} can not be used: {error.strerror}.", "Set BACKUP_DIR to a directory of yours."
@@ -204,7 +205,7 @@ def unknown_format(path: Path, tables: set[str], legacy: LegacyFormat | None) ->
 
 
 def check_migrations(wrapper: Any, path: Path) -> None:
-    """The file's migrations have to be exactly those of the code. Raises PreconditionFailed naming those that differ."""
+    """The file's migrations have to be exactly those of the code. Raises PreconditionFailed naming others."""
     loader = MigrationLoader(wrapper)
     replaced = {key for migration in loader.disk_migrations.values() for key in migration.replaces}
     known = set(loader.disk_migrations) | replaced
@@ -235,7 +236,7 @@ def carry_over(*, prepared: Prepared, target: Target, quarantine: Path | None, r
         write_quarantine(directory=quarantine, plan=plan, snapshot=prepared.snapshot, seen=seen)
     clock.report(Progress(stage=Stage.SCHEMA))
     start = time.monotonic()
-    with opened(target) as workspace:
+    with errors_of_the_server(target), opened(target) as workspace:
         clock.seconds[Stage.SCHEMA] = time.monotonic() - start
         tables, digests = fill(workspace, prepared, clock)
         add_missing_permissions(workspace)
@@ -262,6 +263,21 @@ def carry_over(*, prepared: Prepared, target: Target, quarantine: Path | None, r
         seconds={**prepared.seconds, **clock.seconds},
         beside=target.beside,
     )
+
+
+@contextlib.contextmanager
+def errors_of_the_server(target: Target) -> Iterator[None]:
+    """What PostgreSQL refuses after all, and connections that break, end the migration with a sentence."""
+    try:
+        yield
+    except (psycopg2.Error, DatabaseError) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, psycopg2.Error) else error
+        detail = getattr(getattr(cause, "diag", None), "message_detail", None)
+        raise OpsError(
+            f"PostgreSQL ended the migration: {server_words(cause)}{f' ({detail})' if detail else ''}."
+            f" The database {target.address} is as it was.",
+            "Run the command again; if it ends here again, the server's log tells more.",
+        ) from error
 
 
 def fill(workspace: Workspace, prepared: Prepared, clock: Clock) -> tuple[tuple[TablePlan, ...], Mapping[str, str]]:

@@ -267,7 +267,8 @@ def convert_date(value: Stored) -> str:
         raise refuse_type(value, "a date")
     if not (match := re.fullmatch(DATE, value, re.ASCII)):
         raise Refused("not a date of the form 2026-01-31")
-    return read_parts(dt.date, *match.groups()).isoformat()
+    day: dt.date = read_parts(dt.date, *match.groups())
+    return day.isoformat()
 
 
 def read_parts(kind: Callable[..., Any], *parts: str) -> Any:

@@ -42,13 +42,13 @@ def for_each(
     with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="ops") as pool:
         futures = [pool.submit(work, item, tell) for item in items]
         try:
-            wait(futures, return_when=FIRST_EXCEPTION)
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         finally:
             if not all(future.done() and not future.exception() for future in futures):
                 stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 interrupt()
-    errors = [error for future in futures if not future.cancelled() and (error := future.exception())]
-    # Those that were merely told to stop say nothing about why.
-    for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
-        raise error
+    # Those that came later were told to stop, or had their statement interrupted, which says nothing about why.
+    for future in (*done, *futures):
+        if not future.cancelled() and (error := future.exception()):
+            raise error

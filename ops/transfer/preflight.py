@@ -123,8 +123,8 @@ class Examiner:
         # A comma between any two texts, lest a broken end and a broken start make a letter.
         text = "||','||".join(f"ifnull({quoted(column.name)}, '')" for column in self.texts) or "''"
         query = (
-            f"SELECT group_concat(CASE WHEN {plain} THEN NULL ELSE ops_row END), CAST(group_concat({text}, ',') AS BLOB)"
-            f" FROM {rows_of(self.table)} WHERE ops_row > ? AND ops_row <= ?"
+            f"SELECT group_concat(CASE WHEN {plain} THEN NULL ELSE ops_row END),"
+            f" CAST(group_concat({text}, ',') AS BLOB) FROM {rows_of(self.table)} WHERE ops_row > ? AND ops_row <= ?"
         )
         done = 0
         for after, up_to, rows in chunks(self.connection, self.table):

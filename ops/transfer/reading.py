@@ -141,7 +141,7 @@ def keeping_null(convert: Callable[[Any], str]) -> Callable[[Any], str | None]:
 
 
 def register_comparers(connection: sqlite3.Connection, table: TablePlan, odd: Set[str]) -> None:
-    """The converters, for rows that may hold refused cells too (NULL then), and ``lower`` and ``upper`` of all letters."""
+    """The converters, which give NULL for refused cells here, and ``lower`` and ``upper`` of all letters."""
     for column in table.columns:
         if column.name in odd:
             connection.create_function(f"convert_{column.name}", 1, null_if_refused(column.kind.convert))
