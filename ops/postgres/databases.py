@@ -15,6 +15,8 @@ from ops.postgres.address import APPLICATION, Address, server_words
 from ops.postgres.queries import fetch_row, fetch_value
 
 MARK = "made by ops; may be dropped"
+MARK_LIMIT = 1_700_001
+"""A connection limit that nobody else gives to a database."""
 SWAP_ATTEMPTS = 5
 LISTS_OF_NAMES = frozenset({"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"})
 NAME_LIMIT = 63
@@ -153,8 +155,12 @@ def create_beside(connection: Connection, name: str, like: Description | None) -
 
     Raises PreconditionFailed when the server refuses.
     """
-    statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(
+    # The connection limit marks it from its first moment; the comment can only come a moment later.
+    statement = sql.SQL(
+        "CREATE DATABASE {} CONNECTION LIMIT {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}"
+    ).format(
         sql.Identifier(name),
+        sql.Literal(MARK_LIMIT),
         sql.Literal(like.encoding if like else "UTF8"),
         sql.Literal(like.collate if like else default_locale(connection)),
         sql.Literal(like.ctype if like else default_locale(connection)),
@@ -165,6 +171,7 @@ def create_beside(connection: Connection, name: str, like: Description | None) -
         with connection.cursor() as cursor:
             cursor.execute(statement)
             cursor.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(MARK)))
+            cursor.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT -1").format(sql.Identifier(name)))
     except psycopg2.Error as error:
         raise PreconditionFailed(f"The database {name} could not be created: {server_words(error)}.") from error
 
@@ -198,8 +205,9 @@ def drop_leftovers(connection: Connection, *names: str) -> list[str]:
     """Drop those of `names` that carry our mark: an earlier run was killed. The caller holds the lock."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT datname FROM pg_database WHERE datname = ANY(%s) AND shobj_description(oid, 'pg_database') = %s",
-            [list(names), MARK],
+            "SELECT datname FROM pg_database WHERE datname = ANY(%s)"
+            " AND (shobj_description(oid, 'pg_database') = %s OR datconnlimit = %s)",
+            [list(names), MARK, MARK_LIMIT],
         )
         found = [row[0] for row in cursor.fetchall()]
     for name in found:
