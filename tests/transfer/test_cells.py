@@ -153,7 +153,7 @@ def test_many_findings_are_counted_and_all_written(file: Path) -> None:
         assert len(support.read_findings(ready.findings_file)) == 5000
 
 
-# --- What other programs write and PostgreSQL can hold ------------------------------------------------------------------
+# --- What other programs write and PostgreSQL can hold ------------------------------------------------------
 def arrived(file: Path, database: Database, column: str, *values: Any, **options: Any) -> list[Any]:
     support.put(file, "everything", *({"id": row, column: value} for row, value in enumerate(values, 1)))
     with support.examined(file, **options) as ready:

@@ -22,7 +22,7 @@ def tables_of_server(database: Database) -> Any:
     return sorted(databases), database.tables()
 
 
-# --- Dry run --------------------------------------------------------------------------------------------------------
+# --- Dry run ------------------------------------------------------------------------------------------------
 def test_a_dry_run_shows_the_plan_and_writes_nothing(library: Path, database: Database) -> None:
     before = tables_of_server(database)
     outcome = support.run(library, database, "--dry-run")
@@ -77,7 +77,7 @@ def test_findings_stop_the_move(library: Path, database: Database) -> None:
     assert outcome.out.endswith("Stopped. Nothing was changed.\n")
 
 
-# --- JSON -----------------------------------------------------------------------------------------------------------
+# --- JSON ---------------------------------------------------------------------------------------------------
 def test_the_result_is_written_as_json(library: Path, database: Database) -> None:
     document = support.move(library, database).document
     assert set(document) == {
@@ -118,7 +118,7 @@ def test_equal_content_has_equal_digests(library: Path, database: Database, nowh
     assert len({table["sha256"] for table in first if table["rows"] > 2}) > 10
 
 
-# --- Confirmation -----------------------------------------------------------------------------------------------------
+# --- Confirmation -------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("answer", ["y\n", "Y\n", "YES\n", "\n", "yes please\n", "no\n"])
 def test_only_yes_is_a_confirmation(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, answer: str
@@ -147,7 +147,7 @@ def test_where_nobody_can_be_asked_nothing_happens(
     assert database.tables() == []
 
 
-# --- Addresses and passwords ------------------------------------------------------------------------------------------
+# --- Addresses and passwords --------------------------------------------------------------------------------
 def test_the_password_is_never_shown(library: Path, database: Database) -> None:
     """Nor is it in the arguments of the process when it comes from the environment."""
     arguments = support.command(library, database, "--yes")
@@ -232,7 +232,7 @@ def test_a_time_zone_changes_what_naive_times_mean(library: Path, database: Data
     assert database.value(query) == "2024-07-01 10:00:00"
 
 
-# --- Output -----------------------------------------------------------------------------------------------------------
+# --- Output -------------------------------------------------------------------------------------------------
 def test_lines_are_plain_where_there_is_no_terminal(library: Path, database: Database) -> None:
     outcome = support.move(library, database)
     assert "\x1b" not in outcome.out

@@ -17,7 +17,8 @@ import pytest
 from ops import signals
 from ops.errors import AlreadyRunning
 from ops.postgres import databases
-from ops.transfer import copying, engine, target as targets
+from ops.transfer import copying, engine
+from ops.transfer import target as targets
 from ops.transfer.engine import Stage
 from ops.transfer.target import inspect_target
 from tests.transfer import support
@@ -175,7 +176,7 @@ def test_a_run_killed_right_after_it_made_its_database_is_cleaned_up(library: Pa
     assert database.value("SELECT datconnlimit FROM pg_database WHERE datname = current_database()") == -1
 
 
-# --- Connections that break ---------------------------------------------------------------------------------------------
+# --- Connections that break ---------------------------------------------------------------------------------
 @pytest.mark.parametrize("step", ["copy_table", "prove_table"])
 def test_a_connection_that_breaks_is_a_sentence(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, step: str
@@ -246,14 +247,16 @@ def test_what_postgresql_refuses_after_all_is_a_sentence(
     outcome = support.run(library, database, "--yes")
     assert (outcome.code, outcome.error) == (
         1,
-        'PostgreSQL ended the migration: could not create unique index "anyproject_tag_pkey"'
-        f" (Key (name)=(a) is duplicated.). The database {database.address} is as it was.\n"
-        "Run the command again; if it ends here again, the server's log tells more.",
+        (
+            'PostgreSQL ended the migration: could not create unique index "anyproject_tag_pkey"'
+            f" (Key (name)=(a) is duplicated.). The database {database.address} is as it was.\n"
+            "Run the command again; if it ends here again, the server's log tells more."
+        ),
     )
     assert support.beside(database.name) == []
 
 
-# --- A fault at every statement (SQLite's ioerr.test) ---------------------------------------------------------------------
+# --- A fault at every statement (SQLite's ioerr.test) -------------------------------------------------------
 class Fault(psycopg2.OperationalError):
     """The server says no."""
 
@@ -303,7 +306,7 @@ def test_a_fault_at_any_step_leaves_all_or_nothing(
     assert database.value("SELECT count(*) FROM anyproject_book") == 5
 
 
-# --- Too late -----------------------------------------------------------------------------------------------------------
+# --- Too late -----------------------------------------------------------------------------------------------
 def test_ctrl_c_after_the_cut_over_does_not_say_that_nothing_was_changed(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,10 +338,15 @@ def test_signals_are_as_before_afterwards() -> None:
     with signals.held():
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), signals.interrupted_by_sigterm():
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_oneself()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def interrupt_oneself() -> None:
+    with signals.interrupted_by_sigterm():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_looking_at_a_target_changes_nothing(database: Database) -> None:

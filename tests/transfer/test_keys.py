@@ -18,6 +18,7 @@ from tests.transfer import support
 from tests.transfer.support import Database
 
 ROWS = 2 * CHUNK_ROWS + 137
+EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  (as SQLite keeps it)
 LETTERS = ["a", "B", "c", "Z", "_", "-", " ", "é", "É", "𝄞", "ß", "1", "10", "'", "\\", "\n", "\x01", "~", "\uffff"]
 
 
@@ -30,11 +31,11 @@ def day(number: int) -> str:
 
 
 def moment(number: int) -> str:
-    return str(dt.datetime(1970, 1, 1) + dt.timedelta(seconds=number * 86399, microseconds=number % 3 * 1000))
+    return str(EPOCH + dt.timedelta(seconds=number * 86399, microseconds=number % 3 * 1000))
 
 
 def clock(number: int) -> str:
-    return str((dt.datetime(1970, 1, 1) + dt.timedelta(seconds=number * 7, milliseconds=number % 2 * 5)).time())
+    return str((EPOCH + dt.timedelta(seconds=number * 7, milliseconds=number % 2 * 5)).time())
 
 
 KEYS: dict[str, tuple[str, str, Callable[[int], Any]]] = {

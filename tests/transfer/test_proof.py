@@ -133,8 +133,10 @@ def test_a_difference_throws_the_new_database_away(
     outcome = support.run(library, database, "--yes")
     assert (outcome.code, outcome.error) == (
         1,
-        "anyproject_author: PostgreSQL does not hold what the file holds:\n"
-        "  row 2, column name: 'Author 1' became 'Author 1!'",
+        (
+            "anyproject_author: PostgreSQL does not hold what the file holds:\n"
+            "  row 2, column name: 'Author 1' became 'Author 1!'"
+        ),
     )
     assert outcome.document["status"] == "failed"
     assert database.tables() == []

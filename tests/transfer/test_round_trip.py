@@ -48,7 +48,7 @@ class BrokenText:
     content: bytes
 
 
-# --- The oracle: what a stored value means ------------------------------------------------------------------------
+# --- The oracle: what a stored value means ------------------------------------------------------------------
 def demand(condition: Any) -> None:
     if not condition:
         raise NoReading
@@ -198,7 +198,7 @@ READ: dict[str, Callable[[Any], Any]] = {
 ARRIVED: dict[str, Callable[[Any], Any]] = {"blob": bytes, "address": ipaddress.ip_address, "data": json_form}
 """What Django gives for a column of PostgreSQL, in the form of `READ`."""
 
-# --- Values -----------------------------------------------------------------------------------------------------------
+# --- Values -------------------------------------------------------------------------------------------------
 EDGES = [
     0,
     1,
@@ -313,8 +313,11 @@ offsets = st.sampled_from(
         "+24:00",
         "-99:99",
         "+00:60",
+        "+02",
+        " +02:00",
+        "+01:02:03",
+        " UTC",
     ]
-    + ["+02", " +02:00", "+01:02:03", " UTC"]
 )
 near_moment = joined(near_day, st.sampled_from([" ", " ", "T", "t", "  ", ""]), near_clock, offsets) | near_day
 near_moment |= st.sampled_from(
@@ -343,8 +346,11 @@ near_code = st.uuids().flatmap(
             code.urn,
             code.hex[:-1],
             code.hex + "0",
+            code.hex[:-1] + "g",
+            code.hex + "\n",
+            str(code)[:18] + str(code)[19:],
+            code.hex[:-1] + "１",
         ]
-        + [code.hex[:-1] + "g", code.hex + "\n", str(code)[:18] + str(code)[19:], code.hex[:-1] + "１"]
     )
 )
 near_address = (
@@ -432,7 +438,7 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
 """What Django itself writes; none of it may be refused."""
 
 
-# --- The engine, with its pieces kept between examples ------------------------------------------------------------------
+# --- The engine, with its pieces kept between examples ------------------------------------------------------
 @dataclass
 class Track:
     """One file and one database that many examples go through."""

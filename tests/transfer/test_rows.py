@@ -21,7 +21,7 @@ def books(file: Path) -> Path:
     return file
 
 
-# --- A7 -----------------------------------------------------------------------------------------------------------
+# --- A7 -----------------------------------------------------------------------------------------------------
 def test_orphans_are_named(books: Path) -> None:
     support.put(books, "anyproject_author", {"id": 2, "name": "Bob", "mentor_id": 77}, {"id": 3, "name": "C"})
     support.put(books, "anyproject_book", book(A, "One", author_id=99))
@@ -79,7 +79,7 @@ def test_a_reference_in_another_spelling_is_an_orphan(books: Path) -> None:
     assert line[:3] == ("anyproject_comic", A.upper(), "book_ptr_id")
 
 
-# --- Duplicates -----------------------------------------------------------------------------------------------------
+# --- Duplicates ---------------------------------------------------------------------------------------------
 def test_duplicates_under_an_expression_are_named(books: Path) -> None:
     """Titles are unique without regard to case; somebody dropped the index."""
     support.alter(books, "DROP INDEX book_title_without_case")
@@ -181,7 +181,7 @@ def test_a_key_that_refused_and_odd_values_share_is_no_crash(file: Path) -> None
     assert [(line[1], line[5]) for line in support.findings(file)] == [("2", "not a UUID")]
 
 
-# --- Rules and notes ----------------------------------------------------------------------------------------------
+# --- Rules and notes ----------------------------------------------------------------------------------------
 def test_rows_that_break_a_rule_of_the_model_are_named(books: Path) -> None:
     support.put(books, "anyproject_book", book(A, "One", price=1000), book(B, "Two", price=999.99))
     assert support.findings(books) == [("anyproject_book", A, "", "NULL", "", "breaks the rule book_is_affordable")]

@@ -41,7 +41,7 @@ def next_id(database: Database, model: type[models.Model]) -> int:
     return int(database.value(f"SELECT nextval(pg_get_serial_sequence('{table}', '{column}'))"))
 
 
-# --- A1 -----------------------------------------------------------------------------------------------------------
+# --- A1 -----------------------------------------------------------------------------------------------------
 def test_every_sequence_goes_on_after_the_highest_id(library: Path, moved: Database) -> None:
     found = tables_with_sequences()
     assert {"anyproject_book_tags", "anyproject_book_similar", "accounts_user_groups"} <= {
@@ -100,7 +100,7 @@ def test_a_full_sequence_says_so_and_gives_no_id_twice(file: Path, migrated: Dat
         next_id(migrated, Slot)
 
 
-# --- A2 -----------------------------------------------------------------------------------------------------------
+# --- A2 -----------------------------------------------------------------------------------------------------
 def test_content_types_and_permissions_keep_the_ids_of_the_file(file: Path, database: Database) -> None:
     """Rows of other tables refer to them by number."""
     with support.opened(file) as before:
@@ -162,7 +162,7 @@ def test_nobody_is_told_that_rows_were_saved(library: Path, database: Database) 
     assert heard == []
 
 
-# --- A6 -----------------------------------------------------------------------------------------------------------
+# --- A6 -----------------------------------------------------------------------------------------------------
 def test_rows_that_the_default_manager_hides_are_moved(moved: Database) -> None:
     assert Slot.objects.count() == 1
     assert Slot._base_manager.count() == 2

@@ -110,7 +110,7 @@ def test_a_file_in_utf16_is_refused(tmp_path: Path, templates: Path, database: D
     )
 
 
-# --- Journals -----------------------------------------------------------------------------------------------------
+# --- Journals -----------------------------------------------------------------------------------------------
 def test_rows_that_stand_only_in_the_wal_come_along(file: Path, database: Database) -> None:
     with contextlib.closing(sqlite3.connect(file)) as writer:
         writer.execute("PRAGMA journal_mode = WAL")
@@ -244,7 +244,7 @@ def test_a_directory_that_may_not_be_entered_is_refused(file: Path, locked_direc
     assert snapshot_as_nobody(closed / "lab.db", locked_directory) == message
 
 
-# --- Other programs ---------------------------------------------------------------------------------------------------
+# --- Other programs -----------------------------------------------------------------------------------------
 def test_a_locked_file_is_refused(file: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "LOCK_TIMEOUT", 0.2)
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as writer:
@@ -312,13 +312,17 @@ def count_pairs(file: Path, destination: Path) -> Any:
     )
 
 
-# --- The copy -----------------------------------------------------------------------------------------------------
+# --- The copy -----------------------------------------------------------------------------------------------
 def test_the_file_is_not_touched(library: Path, database: Database) -> None:
-    before = library.stat().st_mtime_ns, digest(library), sorted(os.listdir(library.parent))
+    before = library.stat().st_mtime_ns, digest(library), names_beside(library)
     support.move(library, database)
     made = {"backups", *(path.name for path in library.parent.glob("result_*.json"))}
-    after = sorted(name for name in os.listdir(library.parent) if name not in made)
+    after = sorted(name for name in names_beside(library) if name not in made)
     assert (library.stat().st_mtime_ns, digest(library), after) == before
+
+
+def names_beside(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.parent.iterdir())
 
 
 def test_a_verified_copy_is_kept_for_its_owner_only(library: Path, database: Database) -> None:

@@ -27,7 +27,7 @@ def refusal(database: Database) -> str:
     return str(refused.value)
 
 
-# --- A13: what is there already -------------------------------------------------------------------------------------
+# --- A13: what is there already -----------------------------------------------------------------------------
 def test_rows_of_any_table_are_in_the_way(migrated: Database) -> None:
     migrated.rows("INSERT INTO anyproject_tag VALUES ('a'), ('b')")
     migrated.rows("INSERT INTO anyproject_author (name) VALUES ('Ada')")
@@ -119,7 +119,7 @@ def test_who_may_not_create_a_database_is_told_how(nowhere: Database, small_role
     )
 
 
-# --- The swap ---------------------------------------------------------------------------------------------------------
+# --- The swap -----------------------------------------------------------------------------------------------
 @pytest.fixture
 def role() -> Iterator[str]:
     name = f"role_{support.new_name()}"
@@ -221,8 +221,10 @@ def test_sessions_of_stronger_roles_stop_the_swap(library: Path, database: Datab
             outcome = support.run(library, mine, "--yes")
         assert (outcome.code, outcome.error) == (
             1,
-            f"Sessions of other roles are connected to {database.name}, and this role may not end them.\n"
-            "Stop the programs that use the database, or run the command as their role.",
+            (
+                f"Sessions of other roles are connected to {database.name}, and this role may not end them.\n"
+                "Stop the programs that use the database, or run the command as their role."
+            ),
         )
         assert database.tables() == []
         assert support.beside(database.name) == []
@@ -240,7 +242,7 @@ def test_long_names_get_neighbours_of_their_own() -> None:
     assert len(databases.side_name("x" * 63, "_ops_old").encode()) == 63
 
 
-# --- Without the right to create databases ------------------------------------------------------------------------------
+# --- Without the right to create databases ------------------------------------------------------------------
 def test_a_small_role_fills_its_database_in_one_transaction(
     library: Path, database: Database, small_role: tuple[str, str]
 ) -> None:
