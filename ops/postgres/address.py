@@ -94,6 +94,12 @@ def server_words(error: BaseException) -> str:
     return "no reason given"
 
 
+def server_detail(error: BaseException) -> str:
+    """The server's DETAIL line, or ''. From the text: an error that comes from another process has lost its fields."""
+    details = [line for line in str(error).splitlines() if line.startswith("DETAIL:")]
+    return details[0].removeprefix("DETAIL:").strip() if details else ""
+
+
 def from_settings(settings: Mapping[str, Any]) -> Address:
     """The address in an entry of Django's ``DATABASES``."""
     return Address(

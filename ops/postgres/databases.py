@@ -15,7 +15,10 @@ from ops.postgres.address import APPLICATION, Address, server_words
 from ops.postgres.queries import fetch_row, fetch_value
 
 MARK = "made by ops; may be dropped"
+MARK_LIMIT = 1_700_001
+"""A connection limit that nobody else gives to a database."""
 SWAP_ATTEMPTS = 5
+LISTS_OF_NAMES = frozenset({"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"})
 NAME_LIMIT = 63
 """Bytes in a name; PostgreSQL cuts longer ones without a word."""
 
@@ -152,8 +155,12 @@ def create_beside(connection: Connection, name: str, like: Description | None) -
 
     Raises PreconditionFailed when the server refuses.
     """
-    statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(
+    # The connection limit marks it from its first moment; the comment can only come a moment later.
+    statement = sql.SQL(
+        "CREATE DATABASE {} CONNECTION LIMIT {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}"
+    ).format(
         sql.Identifier(name),
+        sql.Literal(MARK_LIMIT),
         sql.Literal(like.encoding if like else "UTF8"),
         sql.Literal(like.collate if like else default_locale(connection)),
         sql.Literal(like.ctype if like else default_locale(connection)),
@@ -164,6 +171,7 @@ def create_beside(connection: Connection, name: str, like: Description | None) -
         with connection.cursor() as cursor:
             cursor.execute(statement)
             cursor.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(MARK)))
+            cursor.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT -1").format(sql.Identifier(name)))
     except psycopg2.Error as error:
         raise PreconditionFailed(f"The database {name} could not be created: {server_words(error)}.") from error
 
@@ -197,8 +205,9 @@ def drop_leftovers(connection: Connection, *names: str) -> list[str]:
     """Drop those of `names` that carry our mark: an earlier run was killed. The caller holds the lock."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT datname FROM pg_database WHERE datname = ANY(%s) AND shobj_description(oid, 'pg_database') = %s",
-            [list(names), MARK],
+            "SELECT datname FROM pg_database WHERE datname = ANY(%s)"
+            " AND (shobj_description(oid, 'pg_database') = %s OR datconnlimit = %s)",
+            [list(names), MARK, MARK_LIMIT],
         )
         found = [row[0] for row in cursor.fetchall()]
     for name in found:
@@ -281,18 +290,28 @@ def keep_properties(cursor: Cursor, name: str, description: Description) -> None
     limit = sql.Literal(description.connection_limit)
     cursor.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(database, limit))
     for role, setting, value in description.settings:
-        statement = sql.SQL("ALTER DATABASE {} SET {} = {}").format(
-            database, sql.Identifier(setting), sql.Literal(value)
-        )
+        whose = sql.SQL("ALTER DATABASE {}").format(database)
         if role:
-            statement = sql.SQL("ALTER ROLE {} IN DATABASE {} SET {} = {}").format(
-                sql.Identifier(role), database, sql.Identifier(setting), sql.Literal(value)
-            )
-        cursor.execute(statement)
+            whose = sql.SQL("ALTER ROLE {} IN DATABASE {}").format(sql.Identifier(role), database)
+        cursor.execute(sql.SQL("{} SET {} = {}").format(whose, setting_name(setting), setting_value(setting, value)))
     if fetch_value(cursor, "SELECT current_user") != description.owner:
         cursor.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, sql.Identifier(description.owner)))
     if description.acl:
         keep_rights(cursor, database, description)
+
+
+def setting_name(name: str) -> sql.Composable:
+    """The name of a setting, which may be that of an extension's: ``module.name``."""
+    return sql.SQL(".").join(map(sql.Identifier, name.split(".")))
+
+
+def setting_value(name: str, value: str) -> sql.Composable:
+    """The value as SET takes it. Those that are lists of names are kept as one text, and would become one name."""
+    if name not in LISTS_OF_NAMES:
+        return sql.Literal(value)
+    names = re.findall(r'"(?:[^"]|"")*"|[^\s,]+', value)
+    bare = [item[1:-1].replace('""', '"') if item.startswith('"') else item for item in names]
+    return sql.SQL(", ").join(map(sql.Literal, bare or [""]))
 
 
 def keep_rights(cursor: Cursor, database: sql.Identifier, description: Description) -> None:

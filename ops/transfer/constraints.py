@@ -37,6 +37,8 @@ class Unique:
     expressions: tuple[str, ...]
     where: str = ""
     nulls_distinct: bool = True
+    watched: bool = False
+    """The file has an index for it, which sees to it as long as no value is spelled in two ways."""
 
 
 def private(owner: object, name: str) -> Any:

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 from django.apps import apps
 from django.contrib.auth.management import create_permissions
 from django.contrib.contenttypes.management import create_contenttypes
+from django.db import Error as DatabaseError
 from django.db.migrations.loader import MigrationLoader
 
 from ops.django_databases import pointing_at, sqlite_wrapper
-from ops.errors import PreconditionFailed
+from ops.errors import OpsError, PreconditionFailed
 from ops.postgres import schema
-from ops.postgres.address import Address
+from ops.postgres.address import Address, server_detail, server_words
 from ops.progress import Progress, Report
 from ops.transfer import source as sources
 from ops.transfer.copying import copy_table, resolve_lookups
@@ -135,7 +137,7 @@ def prepared(
                 snapshot=snapshot,
                 log=log,
                 quarantine=bool(options.quarantine),
-                processes=suitable_processes(),
+                processes=suitable_processes(plan.rows),
                 report=report,
             )
         yield Prepared(
@@ -224,7 +226,7 @@ def carry_over(*, prepared: Prepared, target: Target, quarantine: Path | None, r
         write_quarantine(directory=quarantine, plan=plan, snapshot=prepared.snapshot, seen=seen)
     clock.report(Progress(stage=Stage.SCHEMA))
     start = time.monotonic()
-    with opened(target) as workspace:
+    with errors_of_the_server(target), opened(target, rows=plan.rows) as workspace:
         clock.seconds[Stage.SCHEMA] = time.monotonic() - start
         tables, digests = fill(workspace, prepared, clock)
         add_missing_permissions(workspace)
@@ -251,6 +253,21 @@ def carry_over(*, prepared: Prepared, target: Target, quarantine: Path | None, r
         seconds={**prepared.seconds, **clock.seconds},
         beside=target.beside,
     )
+
+
+@contextlib.contextmanager
+def errors_of_the_server(target: Target) -> Iterator[None]:
+    """What PostgreSQL refuses after all, and connections that break, end the migration with a sentence."""
+    try:
+        yield
+    except (psycopg2.Error, DatabaseError) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, psycopg2.Error) else error
+        detail = server_detail(cause)
+        raise OpsError(
+            f"PostgreSQL ended the migration: {server_words(cause)}{f' ({detail})' if detail else ''}."
+            f" The database {target.address} is as it was.",
+            "Run the command again; if it ends here again, the server's log tells more.",
+        ) from error
 
 
 def fill(workspace: Workspace, prepared: Prepared, clock: Clock) -> tuple[tuple[TablePlan, ...], Mapping[str, str]]:

@@ -6,7 +6,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,11 +101,11 @@ def append(descriptor: int, text: str) -> None:
         os.close(descriptor)
 
 
-def excerpt(value: Any, column: str) -> str:
+def excerpt(value: Any, column: str, show: Callable[[Any], str] = repr) -> str:
     """`value` short enough to read, and not at all where the column's name says that it is a secret."""
     if value is None:
         return ""
     if SECRET.search(column):
         return "(hidden)"
-    text = repr(value)
+    text = show(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

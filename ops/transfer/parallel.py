@@ -21,6 +21,8 @@ from ops.progress import Progress, Report
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 MOST_PROCESSES = 4
+ROWS_WORTH_IT = 20_000
+"""With fewer, one process has done the work before others have begun."""
 
 
 def split(items: Sequence[Item], parts: int) -> list[Sequence[Item]]:
@@ -29,9 +31,9 @@ def split(items: Sequence[Item], parts: int) -> list[Sequence[Item]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def suitable_processes() -> int:
+def suitable_processes(rows: int) -> int:
     """One for each processor; only one, this one, where forking is not safe: beside other threads, or not on Linux."""
-    if sys.platform != "linux" or threading.active_count() > 1:
+    if rows < ROWS_WORTH_IT or sys.platform != "linux" or threading.active_count() > 1:
         return 1
     return min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
 

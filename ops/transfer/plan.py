@@ -57,7 +57,6 @@ class TablePlan:
     key: tuple[str, ...]
     references: tuple[Reference, ...]
     unique: tuple[Unique, ...]
-    """What PostgreSQL wants unique and the file itself does not watch over."""
     checks: tuple[RowCheck, ...]
     where: str = ""
     rows: int = 0
@@ -262,14 +261,19 @@ class Planner:
             columns=columns,
             key=tuple(column.column for column in model._meta.pk_fields),
             references=tuple(find_references(model)),
-            unique=tuple(rule for rule in find_unique(model, self.sqlite) if not self.is_watched(rule, columns, entry)),
+            unique=tuple(
+                replace(rule, watched=self.is_watched(rule, columns, entry)) for rule in find_unique(model, self.sqlite)
+            ),
             checks=tuple(find_row_checks(model, self.sqlite)),
             where=entry.where,
         )
 
     def is_watched(self, rule: Unique, columns: tuple[ColumnPlan, ...], entry: LegacyTable) -> bool:
-        """The file's own index sees to the rule already, on values that nobody renames."""
-        if any(column.allowed for column in columns if column.name in rule.columns):
+        """The file's own index sees to the rule already, on values that nobody renames.
+
+        Not so where an expression is unique: ``lower`` of SQLite knows ASCII only.
+        """
+        if not rule.columns or any(column.allowed for column in columns if column.name in rule.columns):
             return False
         if rule.name in self.schema.indexes:
             return True

@@ -24,7 +24,9 @@ from ops.transfer.reading import (
     is_plain,
     leave_out,
     or_null,
+    register_comparers,
     rows_of,
+    spelled,
 )
 from ops.transfer.source import Snapshot
 from ops.transfer.stages import Stage
@@ -81,7 +83,8 @@ def examine(
     def work(item: Work, tell: Report) -> tuple[TableReport, FindingLog]:
         found, own_log = TableReport(), FindingLog(path=log.path)
         with contextlib.closing(connect(snapshot)) as connection:
-            examiner = Examiner(connection, item.table, sources, own_log, found)
+            odd = frozenset(reports[item.table.name].odd)
+            examiner = Examiner(connection, item.table, sources, own_log, found, odd)
             if not item.ranges:
                 examiner.examine_rules()
             for after, up_to, rows in item.ranges:
@@ -91,11 +94,13 @@ def examine(
         return found, own_log
 
     with contextlib.closing(connect(snapshot)) as connection:
-        items = list_work(connection, plan)
-    results = for_each(items, work, processes=processes, report=summed(report))
-    for item, (found, own_log) in zip(items, results, strict=True):
-        reports[item.table.name].add(found)
-        log.merge(own_log)
+        cells, rules = list_cells(connection, plan), [Work(table=table) for table in plan.tables]
+    # Rules after all cells: they have to know which columns hold values that change their spelling.
+    for items, tell in ((cells, summed(report)), (rules, report)):
+        results = for_each(items, work, processes=processes, report=tell)
+        for item, (found, own_log) in zip(items, results, strict=True):
+            reports[item.table.name].add(found)
+            log.merge(own_log)
     refused = {name: found.refused for name, found in reports.items() if found.refused}
     if quarantine and refused:
         with contextlib.closing(connect(snapshot)) as connection:
@@ -120,14 +125,13 @@ class Work:
     ranges: Sequence[tuple[int, int, int]] = ()
 
 
-def list_work(connection: sqlite3.Connection, plan: Plan) -> list[Work]:
+def list_cells(connection: sqlite3.Connection, plan: Plan) -> list[Work]:
     by_size = sorted(plan.tables, key=lambda table: -table.rows * table.bytes_per_row)
-    cells = [
+    return [
         Work(table=table, ranges=ranges)
         for table in by_size
         for ranges in split(list(chunks(connection, table)), SHARES)
     ]
-    return cells + [Work(table=table) for table in by_size if table.references or table.unique]
 
 
 class Examiner:
@@ -140,12 +144,14 @@ class Examiner:
         sources: Mapping[str, TablePlan],
         log: FindingLog,
         found: TableReport,
+        odd: frozenset[str] = frozenset(),
     ) -> None:
         self.connection = connection
         self.table = table
         self.sources = sources
         self.log = log
         self.found = found
+        self.odd = odd
         self.texts = [column for column in table.columns if column.kind.text]
 
     def examine_rules(self) -> None:
@@ -154,7 +160,8 @@ class Examiner:
             if not self.table.column(reference.column).lookup:
                 self.examine_reference(reference)
         for rule in self.table.unique:
-            self.examine_unique(rule)
+            if not rule.watched or self.odd.intersection(rule.columns):
+                self.examine_unique(rule)
 
     # --- Cells --------------------------------------------------------------------------------------------
     def examine_cells(self, after: int, up_to: int) -> None:
@@ -168,10 +175,11 @@ class Examiner:
     @functools.cached_property
     def cells_query(self) -> str:
         plain = " AND ".join([*map(is_plain, self.table.columns), *self.row_checks()])
-        text = "||".join(f"ifnull({quoted(column.name)}, '')" for column in self.texts) or "''"
+        # A comma between any two texts, lest a broken end and a broken start make a letter.
+        text = "||','||".join(f"ifnull({quoted(column.name)}, '')" for column in self.texts) or "''"
         return (
-            f"SELECT group_concat(CASE WHEN {plain} THEN NULL ELSE ops_row END), CAST(group_concat({text}, '') AS BLOB)"
-            f" FROM {rows_of(self.table)} WHERE ops_row > ? AND ops_row <= ?"
+            f"SELECT group_concat(CASE WHEN {plain} THEN NULL ELSE ops_row END),"
+            f" CAST(group_concat({text}, ',') AS BLOB) FROM {rows_of(self.table)} WHERE ops_row > ? AND ops_row <= ?"
         )
 
     def row_checks(self) -> list[str]:
@@ -266,15 +274,24 @@ class Examiner:
 
     def examine_unique(self, rule: Unique) -> None:
         """All rows but the first of those that PostgreSQL would find alike."""
+        register_comparers(self.connection, self.table, self.odd)
+        expressions = [self.as_postgres_has_it(expression) for expression in rule.expressions]
         conditions = [f"({rule.where})"] if rule.where else []
         if rule.nulls_distinct:
-            conditions += [f"({expression}) IS NOT NULL" for expression in rule.expressions]
+            conditions += [f"({expression}) IS NOT NULL" for expression in expressions]
         query = (
-            f"SELECT ops_row FROM (SELECT ops_row, row_number() OVER (PARTITION BY {', '.join(rule.expressions)}"
+            f"SELECT ops_row FROM (SELECT ops_row, row_number() OVER (PARTITION BY {', '.join(expressions)}"
             f" ORDER BY ops_row) AS copy FROM {rows_of(self.table)} WHERE {' AND '.join(conditions) or '1'})"
             " WHERE copy > 1"
         )
         self.refuse_rows(query, ", ".join(rule.columns), f"not unique ({rule.name}): another row has the same value")
+
+    def as_postgres_has_it(self, expression: str) -> str:
+        """SQL that gives the same value for whatever will be the same in PostgreSQL."""
+        for column in self.table.columns:
+            if column.name in self.odd and expression == quoted(column.name):
+                return spelled(column, column.kind.proof, odd=True)
+        return re.sub(r"\b(LOWER|UPPER)\(", r"ops_\1(", expression)
 
     def refuse_rows(self, query: str, columns: str, reason: str) -> None:
         names = [name.strip() for name in columns.split(",") if name]

@@ -202,14 +202,17 @@ def by_key(table: TablePlan, rows: Sequence[tuple[Any, ...]]) -> dict[str, tuple
 def differing_cells(table: TablePlan, key: str, ours: Sequence[Any], theirs: Sequence[Any]) -> Iterator[str]:
     for column, left, right in zip(table.columns, map(as_text, ours), theirs, strict=True):
         if not is_same(column, left, right):
-            became = f"{excerpt(left, column.name)} became {excerpt(right, column.name)}"
-            yield f"row {key}, column {column.name}: {became}"
+            yield f"row {key}, column {column.name}: {shown(left, column)} became {shown(right, column)}"
 
 
 def is_same(column: ColumnPlan, left: Any, right: Any) -> bool:
     if column.kind.document and left is not None and right is not None:
         return same_json(left, right)
     return bool(left == right)
+
+
+def shown(value: Any, column: ColumnPlan) -> str:
+    return excerpt(value, column.name, column.kind.show) or "NULL"
 
 
 def as_text(value: Any) -> Any:

@@ -5,12 +5,12 @@ import functools
 import random
 import sqlite3
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from django.db.backends.sqlite3._functions import register as register_django_functions
 
-from ops.transfer.kinds import spell_float
+from ops.transfer.kinds import Refused, float_bits, spell_float
 from ops.transfer.plan import ROW, ColumnPlan, TablePlan, quoted
 from ops.transfer.source import Snapshot
 
@@ -36,7 +36,7 @@ def connect(snapshot: Snapshot) -> sqlite3.Connection:
     connection.text_factory = read_text
     register_django_functions(connection)
     connection.create_function("spell_float", 1, spell_float, deterministic=True)
-    connection.create_function("repr_float", 1, float.__repr__, deterministic=True)
+    connection.create_function("float_bits", 1, float_bits, deterministic=True)
     return connection
 
 
@@ -138,6 +138,35 @@ def register_converters(connection: sqlite3.Connection, table: TablePlan, odd: f
 
 def keeping_null(convert: Callable[[Any], str]) -> Callable[[Any], str | None]:
     return lambda value: None if value is None else convert(value)
+
+
+def register_comparers(connection: sqlite3.Connection, table: TablePlan, odd: Set[str]) -> None:
+    """The converters, which give NULL for refused cells here, and ``lower`` and ``upper`` of all letters."""
+    for column in table.columns:
+        if column.name in odd:
+            connection.create_function(f"convert_{column.name}", 1, null_if_refused(column.kind.convert))
+    connection.create_function("ops_lower", 1, letter_by_letter(str.lower), deterministic=True)
+    connection.create_function("ops_upper", 1, letter_by_letter(str.upper), deterministic=True)
+
+
+def null_if_refused(convert: Callable[[Any], str]) -> Callable[[Any], str | None]:
+    def compare(value: Any) -> str | None:
+        try:
+            return None if value is None else convert(value)
+        except Refused:
+            return None
+
+    return compare
+
+
+def letter_by_letter(change: Callable[[str], str]) -> Callable[[Any], Any]:
+    """As PostgreSQL does it: a letter never becomes two."""
+
+    def changed(letter: str) -> str:
+        other = change(letter)
+        return other if len(other) == 1 else letter
+
+    return lambda value: "".join(map(changed, value)) if isinstance(value, str) else value
 
 
 def leave_out(connection: sqlite3.Connection, refused: Mapping[str, Sequence[int]], table: str) -> str:

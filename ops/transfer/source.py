@@ -17,6 +17,7 @@ HEADER = b"SQLite format 3\x00"
 PAGES_PER_STEP = 2048
 LOCK_TIMEOUT = 10.0
 """Seconds to wait for a program that is writing to the file."""
+NAME_THE_FILE = "Name the SQLite file with --sqlite-path FILE."
 STOP_WRITERS = "Stop HomeRack and whatever else uses the file, then run the command again."
 
 
@@ -61,11 +62,11 @@ def stamp_of(path: Path) -> tuple[int, int]:
 
 def check_file(path: Path) -> None:
     """Refuse what is no SQLite file, by looking at it; opening a missing one would create it."""
-    if not path.exists():
-        raise PreconditionFailed(f"There is no file {path}.", "Name the SQLite file with --sqlite-path FILE.")
-    if not path.is_file():
-        raise PreconditionFailed(f"{path} is not a file.", "Name the SQLite file with --sqlite-path FILE.")
     try:
+        if not path.exists():
+            raise PreconditionFailed(f"There is no file {path}.", NAME_THE_FILE)
+        if not path.is_file():
+            raise PreconditionFailed(f"{path} is not a file.", NAME_THE_FILE)
         with path.open("rb") as file:
             header = file.read(len(HEADER))
     except PermissionError as error:
@@ -94,13 +95,30 @@ def open_source(path: Path) -> sqlite3.Connection:
 
 
 def open_unwritable(path: Path, error: sqlite3.OperationalError) -> sqlite3.Connection:
-    """Without a ``-wal`` beside it nobody has the file open, so it can be read as it lies on a read-only disk."""
+    """Without a journal beside it nobody has the file open, so it can be read as it lies on a read-only disk.
+
+    A ``-journal`` holds what has to go back into the file before it may be read (sqlite.org/lockingv3.html).
+    """
+    if path.with_name(path.name + "-journal").exists():
+        raise PreconditionFailed(
+            f"{path} has a transaction that its program did not finish, in {path.name}-journal.",
+            f"Let SQLite take it back: sqlite3 {path} 'PRAGMA quick_check'",
+        ) from error
     if path.with_name(path.name + "-wal").exists():
         raise PreconditionFailed(
             f"{path} has changes in {path.name}-wal, and its directory can not be written, which reading them needs.",
             "Copy the file together with its -wal to a directory of yours and name that copy.",
         ) from error
     return sqlite3.connect(read_only_uri(path, immutable=True), uri=True, isolation_level=None)
+
+
+def check_encoding(path: Path, connection: sqlite3.Connection) -> None:
+    (encoding,) = connection.execute("PRAGMA encoding").fetchone()
+    if encoding != "UTF-8":
+        raise PreconditionFailed(
+            f"{path} keeps its text in {encoding}, and only UTF-8 can be moved.",
+            f"Convert a copy: sqlite3 {path} .dump | sqlite3 converted.db",
+        )
 
 
 def damaged(path: Path, what: str) -> ArtifactInvalid:
@@ -115,6 +133,7 @@ def opened(path: Path) -> Iterator[Source]:
     """The checked live file, watched for changes until the end of the block."""
     check_file(path)
     with contextlib.closing(open_source(path)) as connection:
+        check_encoding(path, connection)
         (version,) = connection.execute("PRAGMA data_version").fetchone()
         yield Source(path=path, connection=connection, version=version, stamp=stamp_of(path))
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import psycopg2
 from django.db import models, transaction
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
@@ -80,12 +81,39 @@ def inspect_target(address: Address) -> Target:
             f"As an administrator: CREATE DATABASE {quoted(address.database)} OWNER {quoted(address.user)};",
         )
     if exists:
-        require_empty(address)
+        require_empty(address, replaced=may_create)
     return Target(address=address, exists=exists, beside=may_create, server=f"{version // 10000}.{version % 10000}")
 
 
-def require_empty(address: Address) -> None:
-    """Refuse a target that holds rows beyond what `migrate` makes, or anything that is not this project's."""
+NOT_OF_AN_EXTENSION = (
+    "nspname !~ '^pg_' AND nspname <> 'information_schema' AND NOT EXISTS"
+    " (SELECT 1 FROM pg_depend WHERE classid = {catalog}::regclass AND objid = {catalog_oid} AND deptype IN ({kinds}))"
+)
+TABLES = (
+    "SELECT nspname, relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace"
+    " WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND "
+    + NOT_OF_AN_EXTENSION.format(catalog="'pg_class'", catalog_oid="c.oid", kinds="'e'")
+    + " ORDER BY 1, 2"
+)
+OTHER_OBJECTS = (
+    "SELECT nspname, proname || '()' FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = pronamespace WHERE "
+    + NOT_OF_AN_EXTENSION.format(catalog="'pg_proc'", catalog_oid="p.oid", kinds="'e'")
+    + " UNION ALL SELECT nspname, typname FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = typnamespace"
+    " WHERE typtype IN ('e', 'd', 'r') AND "
+    + NOT_OF_AN_EXTENSION.format(catalog="'pg_type'", catalog_oid="t.oid", kinds="'e'")
+    + " UNION ALL SELECT nspname, relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace"
+    " WHERE relkind = 'S' AND "
+    + NOT_OF_AN_EXTENSION.format(catalog="'pg_class'", catalog_oid="c.oid", kinds="'e', 'a', 'i'")
+    + " ORDER BY 1, 2"
+)
+"""Functions, types and sequences of nobody's tables, which would be gone with a database that is replaced."""
+
+
+def require_empty(address: Address, *, replaced: bool) -> None:
+    """Refuse a target that holds rows beyond what `migrate` makes, or anything that is not this project's.
+
+    A database that will be `replaced` by another may have no functions, types or sequences of its own either.
+    """
     ours = {model._meta.db_table: model for model in concrete_models()}
     with contextlib.closing(address.connect()) as connection, connection.cursor() as cursor:
         encoding = fetch_value(
@@ -96,21 +124,21 @@ def require_empty(address: Address) -> None:
                 f"The database {address} has the encoding {encoding}, which can not hold every text.",
                 "Create it anew: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
             )
-        cursor.execute(
-            "SELECT namespace.nspname, relname, relkind::text FROM pg_class JOIN pg_namespace AS namespace"
-            " ON namespace.oid = relnamespace WHERE relkind IN ('r', 'p', 'v', 'm', 'f')"
-            " AND nspname !~ '^pg_' AND nspname <> 'information_schema' AND NOT EXISTS (SELECT 1 FROM pg_depend"
-            " WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e') ORDER BY 1, 2"
-        )
+        cursor.execute(TABLES)
         relations = cursor.fetchall()
-        strange = [f"{schema}.{name}" for schema, name, _ in relations if name not in {*ours, "django_migrations"}]
+        home = fetch_value(cursor, "SELECT current_schema()")
+        known = {(home, name) for name in (*ours, "django_migrations")}
+        strange = [f"{schema}.{name}" for schema, name in relations if (schema, name) not in known]
+        if replaced:
+            cursor.execute(OTHER_OBJECTS)
+            strange += [f"{schema}.{name}" for schema, name in cursor.fetchall()]
         if strange:
             raise PreconditionFailed(
                 f"The database {address} holds what is not this project's: {', '.join(strange[:5])}"
                 f"{' …' if len(strange) > 5 else ''}.",
                 "Name a database of its own for HomeRack, or drop what is there.",
             )
-        rows = {name: fetch_value(cursor, f"SELECT count(*) FROM {quoted(name)}") for _, name, _ in relations}
+        rows = {name: fetch_value(cursor, f"SELECT count(*) FROM {quoted(name)}") for _, name in relations}
     filled = {name: count for name, count in rows.items() if count and name not in MADE_BY_MIGRATE}
     filled = without_seeds(address, filled, ours) if filled else {}
     if filled:
@@ -149,11 +177,11 @@ def is_within(present: list[str], seeds: list[str]) -> bool:
 
 
 @contextlib.contextmanager
-def opened(target: Target) -> Iterator[Workspace]:
-    """The workspace of `target`: put in place when the block ends well, gone without a trace when it does not."""
+def opened(target: Target, *, rows: int) -> Iterator[Workspace]:
+    """The workspace of `target` for so many `rows`: put in place when the block ends well, gone without a trace when it does not."""
     with databases.maintenance(target.address) as connection, databases.locked(connection, target.address.database):
         if target.beside:
-            with opened_beside(target, connection) as workspace:
+            with opened_beside(target, connection, rows) as workspace:
                 yield workspace
         else:
             databases.end_leftover_sessions(connection, target.address.database)
@@ -162,7 +190,7 @@ def opened(target: Target) -> Iterator[Workspace]:
 
 
 @contextlib.contextmanager
-def opened_beside(target: Target, connection: Connection) -> Iterator[Workspace]:
+def opened_beside(target: Target, connection: Connection, rows: int) -> Iterator[Workspace]:
     live = target.address.database
     new, old = (databases.side_name(live, suffix) for suffix in (NEW_SUFFIX, OLD_SUFFIX))
     databases.drop_leftovers(connection, new, old)
@@ -173,16 +201,20 @@ def opened_beside(target: Target, connection: Connection) -> Iterator[Workspace]
         databases.add_extensions(beside, description.extensions if description else ())
         with pointing_at(beside.wrapper()):
             run_migrations()
-        with contextlib.closing(Workspace(address=beside, processes=suitable_processes())) as workspace:
+        with contextlib.closing(Workspace(address=beside, processes=suitable_processes(rows))) as workspace:
             yield workspace
         if target.exists:
-            require_empty(target.address)
+            require_empty(target.address, replaced=True)
         with signals.held():
             databases.swap(connection, new=new, live=live, old=old, description=description)
+            # The rows are in place: an empty database that is left over must not look like a failure.
+            with contextlib.suppress(psycopg2.Error):
+                databases.drop(connection, old)
     except BaseException:
-        databases.drop(connection, new)
+        # Without a connection the server ends what was under way, and the next run drops what it left.
+        with contextlib.suppress(psycopg2.Error):
+            databases.drop(connection, new)
         raise
-    databases.drop(connection, old)
 
 
 @contextlib.contextmanager

@@ -91,3 +91,68 @@ class Place(models.Model):
     shelf = models.ForeignKey(Shelf, models.CASCADE)
     position = models.IntegerField()
     book = models.ForeignKey(Book, models.CASCADE)
+
+
+class SeenShelves(models.Manager["Slot"]):
+    """A default manager that hides rows, as those of soft-deleting projects do."""
+
+    def get_queryset(self) -> models.QuerySet["Slot"]:
+        return super().get_queryset().filter(hidden=False)
+
+
+class Slot(models.Model):
+    """A small key that runs out, a rule for some rows only, and a reference that the database does not watch."""
+
+    id = models.SmallAutoField(primary_key=True)
+    label = models.CharField(max_length=20)
+    code = models.CharField(max_length=20, unique=True, null=True)
+    active = models.BooleanField(default=True)
+    hidden = models.BooleanField(default=False)
+    guest = models.ForeignKey(Author, models.DO_NOTHING, null=True, db_constraint=False)
+
+    objects = SeenShelves()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["label"], condition=models.Q(active=True), name="slot_active_label"),
+        )
+
+
+class Sighting(models.Model):
+    """Unique values that SQLite can spell in several ways."""
+
+    code = models.UUIDField(unique=True, null=True)
+    moment = models.DateTimeField(unique=True, null=True)
+    note = models.TextField(unique=True, null=True)
+
+
+class ByDay(models.Model):
+    key = models.DateField(primary_key=True)
+
+
+class ByMoment(models.Model):
+    key = models.DateTimeField(primary_key=True)
+
+
+class ByClock(models.Model):
+    key = models.TimeField(primary_key=True)
+
+
+class ByPrice(models.Model):
+    key = models.DecimalField(max_digits=12, decimal_places=2, primary_key=True)
+
+
+class BySpan(models.Model):
+    key = models.DurationField(primary_key=True)
+
+
+class ByReal(models.Model):
+    key = models.FloatField(primary_key=True)
+
+
+class ByAddress(models.Model):
+    key = models.GenericIPAddressField(primary_key=True)
+
+
+class ByBlob(models.Model):
+    key = models.BinaryField(primary_key=True)

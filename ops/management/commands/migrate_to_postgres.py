@@ -16,7 +16,7 @@ from rich.console import Console
 
 from ops.errors import OpsError, PreconditionFailed
 from ops.postgres.address import Address, from_settings, parse_url
-from ops.signals import interrupted_by_sigterm
+from ops.signals import held, interrupted_by_sigterm
 from ops.terminal import listener
 from ops.transfer import rendering
 from ops.transfer.engine import Options, Prepared, carry_over, prepared
@@ -64,6 +64,7 @@ class Command(BaseCommand):
         add("--json", metavar="FILE", help="write the result as JSON to FILE; - for standard output")
 
     def handle(self, **options: Any) -> None:
+        check_json(options["json"])
         # With --json - standard output belongs to the JSON.
         console = Console(file=sys.stderr if options["json"] == "-" else sys.stdout, highlight=False)
         try:
@@ -106,11 +107,13 @@ class Command(BaseCommand):
                 rendering.show_stop(console, ready, dry_run=options["dry_run"], kept=choices.keep_copy)
                 return 0 if ready.acceptable else FINDINGS
             if not options["yes"]:
-                confirm(ready, target)
+                confirm(console, ready, target)
             with listener(console) as report:
                 result = carry_over(prepared=ready, target=target, quarantine=choices.quarantine, report=report)
-            write_json(options["json"], rendering.result_as_json(ready, target, result))
-            rendering.show_result(console, ready, target, result, options)
+            # It is done: Ctrl-C from here on must not say that nothing was changed.
+            with held():
+                write_json(options["json"], rendering.result_as_json(ready, target, result))
+                rendering.show_result(console, ready, target, result, options)
             return QUARANTINED if result.refused else 0
 
 
@@ -119,12 +122,13 @@ def stands_in_the_way(ready: Prepared, *, quarantine: Path | None) -> bool:
     return bool(ready.plan.unknown) or (bool(ready.examination.count) and not quarantine)
 
 
-def confirm(ready: Prepared, target: Target) -> None:
+def confirm(console: Console, ready: Prepared, target: Target) -> None:
     """Ask for the word yes. Raises PreconditionFailed for anything else, and where nobody can be asked."""
     rows = sum(ready.examination.rows_of(table) for table in ready.plan.tables)
     question = f"Type yes to move {rows:,} rows into the database {target.address}: "
+    console.print(question, end="", markup=False, soft_wrap=True)
     try:
-        answer = input(question)
+        answer = input()
     except EOFError:
         raise PreconditionFailed("Nobody is here to confirm. Nothing was changed.", "Add --yes in a script.") from None
     if answer.strip() != "yes":
@@ -157,6 +161,12 @@ def find_zone(name: str | None) -> zoneinfo.ZoneInfo | None:
         raise PreconditionFailed(
             f"--source-timezone {name}: no time zone has that name.", "Example: --source-timezone Europe/Berlin"
         ) from error
+
+
+def check_json(name: str | None) -> None:
+    """Refuse a place that can not be written before anything is done."""
+    if name and name != "-" and not (Path(name).parent.is_dir() and not Path(name).is_dir()):
+        raise CommandError(f"--json {name}: no file can be written there. Nothing was changed.")
 
 
 def write_json(name: str | None, document: dict[str, Any]) -> None:
