@@ -27,8 +27,9 @@ from tests.transfer.support import Database
 STAGES = [Stage.SCHEMA, Stage.COPY, Stage.BUILD, Stage.VERIFY, Stage.CUT_OVER]
 KILLED = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 130}
 STOP_AT = """
-import os, sys
+import os, signal, sys
 import django
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 django.setup()
 from ops.management.commands import migrate_to_postgres as door
 from ops.terminal import Lines
