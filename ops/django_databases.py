@@ -26,6 +26,9 @@ def pointing_at(wrapper: BaseDatabaseWrapper, alias: str = "default") -> Iterato
         connections[alias] = before
         ContentType.objects.clear_cache()
         wrapper.close()
+        if wrapper.connection is not None:
+            # Django keeps databases in memory open.
+            wrapper.connection.close()
 
 
 def sqlite_wrapper(name: str, alias: str = "default") -> BaseDatabaseWrapper:

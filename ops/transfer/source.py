@@ -83,14 +83,22 @@ def check_file(path: Path) -> None:
 def open_source(path: Path) -> sqlite3.Connection:
     """Open the file for reading. A WAL file in a directory that can not be written needs care (sqlite.org/wal.html)."""
     try:
-        connection = sqlite3.connect(read_only_uri(path), uri=True, isolation_level=None, timeout=LOCK_TIMEOUT)
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return readable(sqlite3.connect(read_only_uri(path), uri=True, isolation_level=None, timeout=LOCK_TIMEOUT))
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise PreconditionFailed(f"{path} is locked by another program.", STOP_WRITERS) from error
         return open_unwritable(path, error)
     except sqlite3.DatabaseError as error:
         raise damaged(path, str(error)) from error
+
+
+def readable(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """`connection`, which can read; it is closed where it can not."""
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 

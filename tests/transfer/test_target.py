@@ -211,6 +211,35 @@ def test_programs_that_connect_again_and_again_do_not_stop_the_swap(library: Pat
     assert database.value("SELECT count(*) FROM anyproject_book") == 5
 
 
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_session_that_comes_between_is_ended_too(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """It was opened after the others were ended and before the database was locked; PostgreSQL waits 5 s for it."""
+    monkeypatch.setattr(databases, "SWAP_ATTEMPTS", 2)
+    real = databases.end_sessions
+    visitors: list[Any] = []
+
+    def end_and_let_in(cursor: Any, name: str) -> None:
+        real(cursor, name)
+        if len(visitors) < times:
+            visitors.append(database.connect())
+
+    monkeypatch.setattr(databases, "end_sessions", end_and_let_in)
+    outcome = support.run(library, database, "--yes")
+    for visitor in visitors:
+        visitor.close()
+    assert len(visitors) == times
+    if times == 1:
+        assert outcome.code == 0
+        return
+    assert outcome.code == 1
+    assert outcome.error.startswith(f"Programs kept connecting to {database.name}: ")
+    assert outcome.error.endswith("\nStop them and run the command again.")
+    assert database.tables() == []
+    assert support.beside(database.name) == []
+
+
 def test_sessions_of_stronger_roles_stop_the_swap(library: Path, database: Database) -> None:
     name, password = f"maker_{database.name}", "pw"
     support.server().rows(f"CREATE ROLE {name} LOGIN CREATEDB PASSWORD '{password}'")
