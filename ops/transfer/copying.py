@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 
+import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -41,9 +42,14 @@ class CopyStream:
 
     def __init__(self, parts: Iterator[bytes]) -> None:
         self.parts = parts
+        self.failure: BaseException | None = None
 
     def read(self, _size: int = -1) -> bytes:
-        return next(self.parts, b"")
+        try:
+            return next(self.parts, b"")
+        except BaseException as failure:
+            self.failure = failure
+            raise
 
     def readline(self, _size: int = -1) -> bytes:
         """Part of the interface; psycopg2 reads only."""
@@ -57,11 +63,18 @@ def copy_table(*, table: TablePlan, snapshot: Snapshot, target: Connection, seen
     with contextlib.closing(connect(snapshot)) as connection, target.cursor() as cursor:
         register_converters(connection, table, odd)
         cursor.execute(f"TRUNCATE {quote(table.name)}")
-        cursor.copy_expert(
-            f"COPY {quote(table.name)} ({columns}) FROM STDIN"
-            " (FORMAT csv, QUOTE '''', ESCAPE '''', NULL 'NULL', FREEZE, ENCODING 'UTF8')",
-            CopyStream(stream(connection, table, seen, report)),
-        )
+        rows = CopyStream(stream(connection, table, seen, report))
+        try:
+            cursor.copy_expert(
+                f"COPY {quote(table.name)} ({columns}) FROM STDIN"
+                " (FORMAT csv, QUOTE '''', ESCAPE '''', NULL 'NULL', FREEZE, ENCODING 'UTF8')",
+                rows,
+            )
+        except psycopg2.Error:
+            # psycopg2 makes an error of the server of whatever `read` raises, Ctrl-C included.
+            if rows.failure:
+                raise rows.failure from None
+            raise
         expected = seen.rows_of(table)
         if cursor.rowcount != expected:
             raise VerificationFailed(

@@ -30,8 +30,8 @@ from ops.transfer.findings import FindingLog
 from ops.transfer.plan import Plan
 from ops.transfer.preflight import examine
 from ops.transfer.proof import prove
-from ops.transfer.target import Workspace
 from ops.transfer.source import Snapshot
+from ops.transfer.target import Workspace
 from tests.anyproject.models import Everything
 from tests.transfer import support
 

@@ -105,6 +105,7 @@ def test_content_types_and_permissions_keep_the_ids_of_the_file(file: Path, data
     """Rows of other tables refer to them by number."""
     with support.opened(file) as before:
         before.execute("UPDATE auth_permission SET content_type_id = content_type_id + 1000, id = id + 5000")
+        before.execute("UPDATE auth_group_permissions SET permission_id = permission_id + 5000")
         before.execute("UPDATE django_content_type SET id = id + 1000")
         types = before.execute("SELECT id, app_label, model FROM django_content_type ORDER BY id").fetchall()
         permissions = before.execute("SELECT id, codename FROM auth_permission ORDER BY id").fetchall()
