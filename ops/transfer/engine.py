@@ -222,7 +222,7 @@ def carry_over(*, prepared: Prepared, target: Target, quarantine: Path | None, r
     """
     clock = Clock(report)
     plan, seen = prepared.plan, prepared.examination
-    if quarantine:
+    if quarantine and seen.rows_refused:
         write_quarantine(directory=quarantine, plan=plan, snapshot=prepared.snapshot, seen=seen)
     clock.report(Progress(stage=Stage.SCHEMA))
     start = time.monotonic()

@@ -178,7 +178,7 @@ def is_within(present: list[str], seeds: list[str]) -> bool:
 
 @contextlib.contextmanager
 def opened(target: Target, *, rows: int) -> Iterator[Workspace]:
-    """The workspace of `target` for so many `rows`: put in place when the block ends well, else gone without a trace."""
+    """The workspace of `target` for so many `rows`: put in place when the block ends well, else gone."""
     with databases.maintenance(target.address) as connection, databases.locked(connection, target.address.database):
         if target.beside:
             with opened_beside(target, connection, rows) as workspace:
