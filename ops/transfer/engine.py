@@ -28,7 +28,8 @@ from ops.transfer.copying import copy_table, resolve_lookups
 from ops.transfer.findings import FindingLog
 from ops.transfer.legacy import LegacyFormat
 from ops.transfer.parallel import for_each, suitable_processes
-from ops.transfer.plan import Plan, Planner, TablePlan
+from ops.transfer.plan import Plan, TablePlan
+from ops.transfer.planner import Planner
 from ops.transfer.preflight import Examination, examine
 from ops.transfer.proof import prove
 from ops.transfer.quarantine import write_quarantine

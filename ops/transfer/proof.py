@@ -20,7 +20,7 @@ from ops.postgres.schema import quote
 from ops.progress import Progress, Report, summed
 from ops.transfer.copying import line_of
 from ops.transfer.findings import excerpt
-from ops.transfer.kinds import same_json
+from ops.transfer.kinds.documents import same_json
 from ops.transfer.parallel import for_each, split
 from ops.transfer.plan import ColumnPlan, TablePlan
 from ops.transfer.preflight import SHARES, Examination

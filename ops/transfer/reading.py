@@ -10,10 +10,13 @@ from typing import Any
 
 from django.db.backends.sqlite3._functions import register as register_django_functions
 
-from ops.transfer.kinds import Refused, float_bits, spell_float
-from ops.transfer.plan import ROW, ColumnPlan, TablePlan, quoted
+from ops.transfer.file_schema import quoted
+from ops.transfer.kinds.base import Refused
+from ops.transfer.kinds.numbers import float_bits, spell_float
+from ops.transfer.plan import ColumnPlan, TablePlan
 from ops.transfer.source import Snapshot
 
+ROW = "rowid"
 CHUNK_ROWS = 2000
 CHUNK_BYTES = 1_000_000
 PRINTF_FLOAT = "printf('%!.20g', {c})"

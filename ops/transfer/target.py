@@ -15,8 +15,9 @@ from ops.errors import PreconditionFailed
 from ops.postgres import databases
 from ops.postgres.address import Address
 from ops.postgres.queries import fetch_value
+from ops.transfer.file_schema import quoted
 from ops.transfer.parallel import suitable_processes
-from ops.transfer.plan import concrete_models, quoted
+from ops.transfer.planner import concrete_models
 
 NEW_SUFFIX = "_ops_new"
 OLD_SUFFIX = "_ops_old"

@@ -8,7 +8,7 @@ import pytest
 
 from ops.errors import VerificationFailed
 from ops.transfer import engine
-from ops.transfer.kinds import same_json
+from ops.transfer.kinds.documents import same_json
 from tests.transfer import support
 from tests.transfer.support import Database
 
