@@ -31,12 +31,14 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "homerack",
     "homerack.accounts",
     "homerack.inventory",
     "ops",
 ]
 
 MIDDLEWARE = [
+    "homerack.postgresql.middleware.hurry",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -68,6 +70,10 @@ TEMPLATES = [
 
 # --- Database -------------------------------------------------------------------------------------------------
 DATABASES = {"default": databases.configure(base_dir=BASE_DIR)}
+# What the operator believes the database to be; a system check compares it with DATABASE_URL.
+DB_TYPE = env.get_choice("DB_TYPE", default="", choices=("", *databases.DB_TYPES))
+# How many web processes gunicorn starts (it reads the same variable); each has a pool of its own.
+WEB_CONCURRENCY = env.get_int("WEB_CONCURRENCY", default=1, minimum=1)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- People ---------------------------------------------------------------------------------------------------

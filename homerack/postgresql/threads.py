@@ -1,0 +1,39 @@
+"""Connections of a thread that ends without closing them.
+
+They would come back when the garbage collector finds the thread's wrappers, which are rings of references: later, or,
+in a process that makes little garbage, never.
+"""
+
+import sys
+import threading
+from typing import Protocol
+
+
+class Discardable(Protocol):
+    def discard(self) -> None: ...
+
+
+class _ThreadEnd:
+    """Sits in a thread's locals and goes with them, taking along what the thread still holds."""
+
+    def __init__(self) -> None:
+        self.held: set[Discardable] = set()
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            for thing in tuple(self.held):
+                thing.discard()
+
+
+_local = threading.local()
+
+
+def held_by_this_thread() -> set[Discardable]:
+    """The set of what is discarded when this thread ends. Whoever is in it takes itself out when it is done.
+
+    Keep the set, never its owner: the owner's end is the signal.
+    """
+    if not hasattr(_local, "end"):
+        _local.end = _ThreadEnd()
+    end: _ThreadEnd = _local.end
+    return end.held
