@@ -35,9 +35,10 @@ def _remember(raw: connection, record: ConnectionPoolEntry) -> None:
 
 
 def _logger_of(words: str, name: str) -> Any:
-    def log(_raw: connection | None, record: ConnectionPoolEntry, *_more: object) -> None:
+    def log(_raw: connection | None, record: ConnectionPoolEntry, *more: object) -> None:
         if logger.isEnabledFor(logging.DEBUG) and "backend" in record.info:
             age = time.monotonic() - record.info["opened"]
-            logger.debug("pool %s: connection %d %s, %.3f s old", name, record.info["backend"], words, age)
+            cause = "".join(f" ({type(error).__name__})" for error in more if isinstance(error, BaseException))
+            logger.debug("pool %s: connection %d %s, %.3f s old%s", name, record.info["backend"], words, age, cause)
 
     return log
