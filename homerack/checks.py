@@ -82,9 +82,10 @@ def _available_connections(alias: str) -> int | None:
 
 def _too_many(alias: str, wanted: int, available: int, pool: dict[str, int]) -> CheckMessage:
     return Warning(
-        f"The web processes may ask for {wanted} connections to {alias!r}: WEB_CONCURRENCY {settings.WEB_CONCURRENCY} "
-        f"× (DB_POOL_SIZE {pool['SIZE']} + DB_MAX_OVERFLOW {pool['MAX_OVERFLOW']}). The server has {available} to give.",
-        hint="Lower one of the three or raise the server's max_connections; docs/connections.md says how to size them.",
+        f"The web processes may ask for {wanted} connections to {alias!r}, the server has {available} to give: "
+        f"WEB_CONCURRENCY {settings.WEB_CONCURRENCY} × "
+        f"(DB_POOL_SIZE {pool['SIZE']} + DB_MAX_OVERFLOW {pool['MAX_OVERFLOW']}).",
+        hint="Lower one of the three or raise the server's max_connections; see docs/connections.md.",
         id="homerack.W003",
     )
 
