@@ -92,12 +92,23 @@ def time_query(connection: BaseDatabaseWrapper) -> float:
 
 def unapplied_migrations(connection: BaseDatabaseWrapper) -> tuple[str, ...]:
     """``app.name`` of the migrations in the code that the database does not record."""
-    applied = MigrationRecorder(connection).applied_migrations()
+    applied = applied_migrations(connection)
     return tuple(
         f"{app}.{name}"
         for (app, name), replaces in _migrations_in_code().items()
         if (app, name) not in applied and not (replaces and all(replaced in applied for replaced in replaces))
     )
+
+
+def applied_migrations(connection: BaseDatabaseWrapper) -> set[tuple[str, str]]:
+    """What Django's recorder returns; it would look for a connection by its alias, which one beside a pool has not."""
+    if not MigrationRecorder(connection).has_table():
+        return set()
+    quote = connection.ops.quote_name
+    columns, table = f"{quote('app')}, {quote('name')}", quote(MigrationRecorder.Migration._meta.db_table)  # noqa: SLF001
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {columns} FROM {table}")  # noqa: S608  # names of Django's own model, quoted
+        return {(app, name) for app, name in cursor.fetchall()}
 
 
 @cache

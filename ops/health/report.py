@@ -44,7 +44,7 @@ def options_from_settings(alias: str = "default") -> HealthOptions:
 def examine(options: HealthOptions, *, within: float = ANSWER_WITHIN) -> HealthReport:
     """Check everything that is configured. Returns in `within` seconds, whatever hangs; never raises for a fault."""
     others = {name: tower.ask(name, question) for name, question in _surroundings(options).items()}
-    database = tower.ask(f"database {options.alias}", partial(ask_database, options.alias)).outcome(within=within)
+    database = _ask_database(options, within)
     checks = _judge_database(database, options)
     for name, flight in others.items():
         checks[name] = _judge(flight, within, options)
@@ -58,6 +58,15 @@ def examine(options: HealthOptions, *, within: float = ANSWER_WITHIN) -> HealthR
         version=options.version,
         checks=checks,
     )
+
+
+def examine_database(options: HealthOptions, *, within: float = ANSWER_WITHIN) -> dict[str, CheckResult]:
+    """The checks of the database alone: ``database`` and, when it answers, ``migrations``."""
+    return _judge_database(_ask_database(options, within), options)
+
+
+def _ask_database(options: HealthOptions, within: float) -> DatabaseAnswer | BaseException:
+    return tower.ask(f"database {options.alias}", partial(ask_database, options.alias)).outcome(within=within)
 
 
 def _surroundings(options: HealthOptions) -> Mapping[str, Callable[[], CheckResult]]:

@@ -12,7 +12,7 @@ from redis.retry import Retry
 from ops.health.results import CheckResult, Status
 
 SOCKET_TIMEOUT = 1.0
-WORKER_TIMEOUT = 1.0
+WORKER_TIMEOUT = 0.7
 """Seconds a worker has to answer a ping. The first answer ends the wait."""
 LEAST_FREE = 1 << 30
 """Bytes. Below it a backup is likely to fail for want of room."""

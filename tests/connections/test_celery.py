@@ -36,12 +36,12 @@ def worker(server: PostgresServer, redis_server: RedisServer, client: Celery) ->
     log = Path(tempfile.mkstemp(prefix="homerack-celery-")[1])
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "tests.support.worker", "worker", "--concurrency", "2", "--pool", "prefork"],
+            [sys.executable, "-m", "celery", "-A", "tests.support.worker", "worker", "--concurrency", "2"],
             cwd=ROOT,
             env=os.environ | environment,
             stdout=output,
             stderr=output,
-            preexec_fn=die_with_parent,
+            preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call; nothing else can tell a child to follow
         )
     try:
         eventually(lambda: client.control.ping(timeout=0.5, limit=1), within=40)

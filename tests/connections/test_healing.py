@@ -77,7 +77,7 @@ def test_a_statement_killed_in_the_middle_fails_once(
     backend = backend_id(wrapper)
     killer = threading.Timer(0.3, lambda: kill_by(server, backend))
     killer.start()
-    with pytest.raises(OperationalError, match="server closed the connection|terminating connection"):
+    with pytest.raises(OperationalError, match=r"server closed the connection|terminating connection"):
         ask(wrapper, "SELECT pg_sleep(20)")
     killer.join()
     assert backend_id(wrapper) != backend

@@ -168,8 +168,8 @@ def test_a_server_that_ends_each_connection_costs_no_place(url: str, monkeypatch
     wrapper = make_wrapper(url)
     wrapper.ensure_connection()
     wrapper.close()
-    monkeypatch.setattr("homerack.postgresql.session.is_silent", lambda raw: False)
-    monkeypatch.setattr("homerack.postgresql.session.is_alive", lambda raw: False)
+    monkeypatch.setattr("homerack.postgresql.session.is_silent", lambda _: False)
+    monkeypatch.setattr("homerack.postgresql.session.is_alive", lambda _: False)
     for _ in range(5):
         with pytest.raises(OperationalError, match="got no working connection: the server ends new ones at once"):
             wrapper.ensure_connection()

@@ -27,14 +27,14 @@ def pauses(caplog: pytest.LogCaptureFixture) -> list[float]:
 def test_a_refused_port_is_tried_again_with_growing_pauses(
     url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("random.uniform", lambda least, most: most)  # the longest that chance may choose
+    monkeypatch.setattr("random.uniform", lambda _, most: most)  # the longest that chance may choose
     wrapper = make_wrapper(refused(url), CONNECT_RETRY={"ATTEMPTS": 5, "DELAY": 0.05})
     start = time.monotonic()
     with pytest.raises(OperationalError, match="Connection refused"):
         wrapper.ensure_connection()
     assert pauses(caplog) == [0.05, 0.1, 0.2, 0.4]
     assert 0.75 <= time.monotonic() - start < 3
-    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING][0] == (
+    assert next(record.getMessage() for record in caplog.records if record.levelno == logging.WARNING) == (
         "PostgreSQL can not be reached (connection refused): attempt 1 failed, the next in 0.05 s"
     )
 

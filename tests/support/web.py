@@ -43,8 +43,8 @@ class WebServer:
         port = free_port()
         log = Path(tempfile.mkstemp(prefix="homerack-gunicorn-")[1])
         # fmt: off
-        command = [sys.executable, "-m", "gunicorn", application, "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread",
-                   "--no-control-socket", "--graceful-timeout", "1", *arguments]
+        command = [sys.executable, "-m", "gunicorn", application, "--bind", f"127.0.0.1:{port}",
+                   "--worker-class", "gthread", "--no-control-socket", "--graceful-timeout", "1", *arguments]
         # fmt: on
         with log.open("ab") as output:
             process = subprocess.Popen(
