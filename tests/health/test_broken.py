@@ -1,4 +1,4 @@
-"""The site under gunicorn answers its health within 2 seconds, whatever is broken, and tells nobody where anything is."""
+"""The site under gunicorn tells its health within 2 seconds, whatever is broken, and nobody where anything is."""
 
 import contextlib
 import socket
@@ -133,6 +133,26 @@ def test_an_exhausted_pool(web: WebServer, ask: Callable[[str], Answer]) -> None
         web.get("/release/")
         assert {answer.result().status for answer in held} == {200}
     recovers(web)
+
+
+def test_every_thread_of_the_web_server_hangs(server: PostgresServer, redis_server: RedisServer) -> None:
+    """Requests that ask a frozen server take all threads; probes have a lane of their own."""
+    environment = {"DATABASE_URL": server.url("postgres"), "REDIS_URL": redis_server.url()}
+    web = WebServer.start("--threads", "2", application="tests.support.holding", **environment)
+    server.freeze()
+    try:
+        with ThreadPoolExecutor(6) as executor:
+            stuck = [executor.submit(web.get, "/hold/1/") for _ in range(6)]
+            time.sleep(0.5)
+            assert not any(request.done() for request in stuck)
+            for path in ("/health/live/", "/health/", "/health/ready", FULL):
+                assert web.get(path).seconds < PROMISED
+            server.thaw()
+            assert {request.result().status for request in stuck} == {200}
+    finally:
+        server.thaw()
+        web.stop()
+    assert web.process.returncode == 0
 
 
 @pytest.mark.parametrize("fault", ["stopped", "frozen"])

@@ -32,7 +32,10 @@ class Answer:
 
 @dataclass
 class WebServer:
-    """gunicorn with `arguments`, serving `application`; `environment` comes on top of the tests' own."""
+    """gunicorn as in production, with `arguments` on top, serving `application`.
+
+    Its environment is that of the tests and `environment`.
+    """
 
     port: int
     log: Path
@@ -44,7 +47,7 @@ class WebServer:
         log = Path(tempfile.mkstemp(prefix="homerack-gunicorn-")[1])
         # fmt: off
         command = [sys.executable, "-m", "gunicorn", application, "--bind", f"127.0.0.1:{port}",
-                   "--worker-class", "gthread", "--no-control-socket", "--graceful-timeout", "1", *arguments]
+                   "--no-control-socket", "--graceful-timeout", "1", *arguments]
         # fmt: on
         with log.open("ab") as output:
             process = subprocess.Popen(
