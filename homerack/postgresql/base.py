@@ -21,6 +21,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
 from django.db.backends.postgresql.psycopg_any import IsolationLevel, is_psycopg3
+from django.db.backends.signals import connection_created
 from django.utils.asyncio import async_unsafe
 from psycopg2.extensions import connection
 
@@ -115,20 +116,35 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return f"{ours} {self.settings_dict['OPTIONS'].get('options', '')}".rstrip()
 
     @async_unsafe
-    def get_new_connection(self, conn_params: dict[str, Any]) -> connection:
+    def connect(self) -> None:
+        """Django's, without the steps that a pooled connection has behind it: they would be paid by each request."""
         _connected.add(self)
         pool = self.connection_pool
         if pool is None:
-            plain = super().get_new_connection
-            raw: connection = connect_with_retry(
-                lambda: plain(conn_params),
-                policy=self._retry_policy(),
-                patience=patience.current(),
-            )
-            return raw
+            super().connect()
+            return
+        self.check_settings()
+        self.in_atomic_block = self.needs_rollback = self.closed_in_transaction = self.errors_occurred = False
+        self.savepoint_ids, self.atomic_blocks, self.run_on_commit = [], [], []
         self._lease = pool.check_out(queueing=patience.current().queueing)
         self._lease.belongs_to(self)
-        return self._lease.connection
+        self.connection = self._lease.connection
+        self.autocommit = True
+        if not self.settings_dict["AUTOCOMMIT"]:
+            self.set_autocommit(False)  # Django's signature
+        self.init_connection_state()
+        connection_created.send(sender=self.__class__, connection=self)
+
+    @async_unsafe
+    def get_new_connection(self, conn_params: dict[str, Any]) -> connection:
+        """A connection without a pool."""
+        plain = super().get_new_connection
+        raw: connection = connect_with_retry(
+            lambda: plain(conn_params),
+            policy=self._retry_policy(),
+            patience=patience.current(),
+        )
+        return raw
 
     # --- Letting it go -------------------------------------------------------------------------------------------
 

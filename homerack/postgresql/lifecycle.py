@@ -23,7 +23,12 @@ EVENTS = {
 
 
 def listen(pool: QueuePool, *, name: str) -> None:
-    """Log the life of the connections of `pool`, which is called `name`."""
+    """Log the life of the connections of `pool`, which is called `name`, if DEBUG is logged at this moment.
+
+    Else nothing is hung on the path that every request takes.
+    """
+    if not logger.isEnabledFor(logging.DEBUG):
+        return
     event.listen(pool, "connect", _remember)
     for happening, words in EVENTS.items():
         event.listen(pool, happening, _logger_of(words, name))
@@ -36,7 +41,7 @@ def _remember(raw: connection, record: ConnectionPoolEntry) -> None:
 
 def _logger_of(words: str, name: str) -> Any:
     def log(_raw: connection | None, record: ConnectionPoolEntry, *more: object) -> None:
-        if logger.isEnabledFor(logging.DEBUG) and "backend" in record.info:
+        if "backend" in record.info:
             age = time.monotonic() - record.info["opened"]
             cause = "".join(f" ({type(error).__name__})" for error in more if isinstance(error, BaseException))
             logger.debug("pool %s: connection %d %s, %.3f s old%s", name, record.info["backend"], words, age, cause)
