@@ -1,6 +1,5 @@
 """A bounded pool of connections to one database, of one process."""
 
-import os
 import queue
 import time
 import weakref
@@ -54,7 +53,6 @@ class Lease:
         self.connection = cast("connection", proxy.driver_connection)
         self._pool = pool
         self._proxy = proxy
-        self._pid = os.getpid()
         self._owner: weakref.ref[object] | None = None
         self._held_by_thread = held_by_this_thread()
         self._held_by_thread.add(self)
@@ -72,7 +70,7 @@ class Lease:
 
         Never raises an error of the database: the connection's next user gets another.
         """
-        if self._pool.disposed or self._pid != os.getpid():
+        if self._pool.disposed or self._pool.inherited:
             self.discard()
             return
         try:
@@ -91,7 +89,7 @@ class Lease:
         self._settle(lambda: self._proxy.invalidate(error))
 
     def _settle(self, give_away: Callable[[], None]) -> None:
-        if self._pid != os.getpid() or not self._pool.take_from_leased(self):
+        if self._pool.inherited or not self._pool.take_from_leased(self):
             return
         self._let_go()
         try:
@@ -122,6 +120,7 @@ class ConnectionPool:
         self.name = name
         self.settings = settings
         self.disposed = False
+        self.inherited = False
         self._connections = QueuePool(
             connect,
             pool_size=settings.size,

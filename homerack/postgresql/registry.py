@@ -2,6 +2,7 @@
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Hashable
 
 from homerack.postgresql.pool import ConnectionPool
@@ -15,6 +16,8 @@ class Registry:
     def __init__(self) -> None:
         self._pools: dict[Key, ConnectionPool] = {}
         self._lock = threading.Lock()
+        # Also those that are disposed of, while connections of theirs are still in use.
+        self._made: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
         self._inherited: list[ConnectionPool] = []
 
     def find_or_make(self, key: Key, make: Callable[[], ConnectionPool]) -> ConnectionPool:
@@ -23,6 +26,7 @@ class Registry:
         with self._lock:
             if key not in self._pools:
                 self._pools[key] = make()
+                self._made.add(self._pools[key])
             return self._pools[key]
 
     def dispose(self, alias: str) -> None:
@@ -39,7 +43,9 @@ class Registry:
         new, since another thread of the parent may have held the old one.
         """
         self._lock = threading.Lock()
-        self._inherited += self._pools.values()
+        for pool in tuple(self._made):
+            pool.inherited = True
+            self._inherited.append(pool)
         self._pools = {}
 
 

@@ -4,6 +4,7 @@ They would come back when the garbage collector finds the thread's wrappers, whi
 in a process that makes little garbage, never.
 """
 
+import os
 import sys
 import threading
 from typing import Protocol
@@ -18,9 +19,11 @@ class _ThreadEnd:
 
     def __init__(self) -> None:
         self.held: set[Discardable] = set()
+        self._pid = os.getpid()
 
     def __del__(self) -> None:
-        if not sys.is_finalizing():
+        # In a forked child the locals of the parent's other threads go, too, before any hook of a fork is called.
+        if self._pid == os.getpid() and not sys.is_finalizing():
             for thing in tuple(self.held):
                 thing.discard()
 

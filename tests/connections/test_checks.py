@@ -17,6 +17,7 @@ def ids(**kwargs: list[str]) -> list[str]:
     return [str(message.id) for message in run_checks(**kwargs) if str(message.id).startswith("homerack.")]  # type: ignore[arg-type]
 
 
+@pytest.mark.django_db
 def test_all_is_well() -> None:
     assert ids() == []
     assert ids(databases=["default"]) == []
@@ -50,6 +51,7 @@ def test_db_type_stops_a_command() -> None:
     assert "(homerack.E002) DB_TYPE is sqlite, but DATABASE_URL leads to postgresql." in done.stderr
 
 
+@pytest.mark.django_db
 def test_more_connections_than_the_server_has_are_warned_of() -> None:
     with override_settings(WEB_CONCURRENCY=4):  # 4 × 30; a server has 100 and keeps 3 for superusers
         (warning,) = [message for message in run_checks(databases=["default"]) if message.id == "homerack.W003"]

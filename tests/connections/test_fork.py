@@ -140,6 +140,15 @@ def test_a_fork_while_another_thread_holds_the_registry_does_not_block_the_child
         thread.join()
 
 
+def test_a_connection_of_a_pool_that_was_closed_meanwhile_is_left_alone_too(url: str) -> None:
+    wrapper = make_wrapper(url)
+    backend = backend_id(wrapper)
+    wrapper.close_pool()
+    in_child(wrapper.close)
+    assert backend_id(wrapper) == backend
+    wrapper.close()
+
+
 def test_a_grandchild_is_as_safe(wrapper: DatabaseWrapper) -> None:
     backend = backend_id(wrapper)
 
