@@ -4,10 +4,10 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
+from tests.support.backend import eventually
 from tests.support.postgres import PASSWORD, PostgresServer, free_port
 from tests.support.web import ROOT
 
@@ -58,18 +58,20 @@ def test_sqlite_has_no_pool(tmp_path: Path) -> None:
     assert (done.returncode, answer["database_type"], answer["pool_info"]) == (0, "sqlite", None)
 
 
-def test_waiting_ends_when_the_server_comes(server: PostgresServer) -> None:
+def test_waiting_ends_when_the_server_comes(server: PostgresServer, tmp_path: Path) -> None:
     migrate(server.url("postgres"))
     server.halt()
-    results: list[subprocess.CompletedProcess[str]] = []
-    environment = {"DATABASE_URL": server.url("postgres"), "DB_CONNECT_RETRY_DELAY": "0.2"}
-    waiter = threading.Thread(target=lambda: results.append(check("--wait", "30", "--json", **environment)))
-    waiter.start()
-    time.sleep(1.5)
+    environment = {"DATABASE_URL": server.url("postgres"), "DB_CONNECT_RETRY_DELAY": "0.2", "REDIS_URL": ""}
+    log = tmp_path / "stderr"
+    with log.open("w") as stderr:
+        command = [sys.executable, "manage.py", "check_database", "--wait", "60", "--json"]
+        waiter = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=stderr
+        )
+    refused = "PostgreSQL can not be reached (connection refused): attempt 1 failed"
+    eventually(lambda: refused in log.read_text(), within=30)
     server.launch()
-    waiter.join()
-    assert results[0].returncode == 0
-    assert "PostgreSQL can not be reached (connection refused): attempt 1 failed" in results[0].stderr
+    assert waiter.wait(timeout=60) == 0
 
 
 def test_waiting_ends_when_the_time_is_up_and_at_once_for_a_wrong_password(server: PostgresServer) -> None:
