@@ -74,7 +74,7 @@ TEMPLATES = [
 # --- Database -------------------------------------------------------------------------------------------------
 DATABASES = {"default": databases.configure(base_dir=BASE_DIR)}
 # What the operator believes the database to be; a system check compares it with DATABASE_URL.
-DB_TYPE = env.get_choice("DB_TYPE", default="", choices=("", *databases.DB_TYPES))
+DB_TYPE = env.get_text("DB_TYPE") and env.get_choice("DB_TYPE", default="", choices=tuple(databases.DB_TYPES))
 # How many web processes gunicorn starts (it reads the same variable); each has a pool of its own.
 WEB_CONCURRENCY = env.get_int("WEB_CONCURRENCY", default=1, minimum=1)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

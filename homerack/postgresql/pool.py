@@ -53,6 +53,7 @@ class Lease:
         self.connection = cast("connection", proxy.driver_connection)
         self._pool = pool
         self._proxy = proxy
+        self._place = [True]
         self._owner: weakref.ref[object] | None = None
         self._held_by_thread = held_by_this_thread()
         self._held_by_thread.add(self)
@@ -63,7 +64,7 @@ class Lease:
         The collector may run anywhere, also inside of a lock of the pool, so that it only leaves a note, for which
         `SimpleQueue.put` is safe: whoever waits next closes the connection.
         """
-        self._owner = weakref.ref(owner, lambda _: self._pool.free_place(self))
+        self._owner = weakref.ref(owner, lambda _: self._return_place(self))
 
     def hand_back(self) -> None:
         """Make the connection as good as new and return it; when that fails, or its pool is gone, close it.
@@ -95,13 +96,21 @@ class Lease:
         try:
             give_away()
         finally:
-            self._pool.free_place()
+            self._return_place()
 
     def close_abandoned(self) -> None:
         """Close the connection on behalf of the collected owner, for whoever has its place now."""
         if self._pool.take_from_leased(self):
             self._let_go()
             self._proxy.invalidate()
+
+    def _return_place(self, abandoned: "Lease | None" = None) -> None:
+        """Once, whichever comes first: the end of the lease, of its owner or of its thread."""
+        try:
+            self._place.pop()
+        except IndexError:
+            return
+        self._pool.free_place(abandoned)
 
     def _let_go(self) -> None:
         self._owner = None

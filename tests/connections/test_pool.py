@@ -159,6 +159,26 @@ def test_a_wrapper_dropped_without_closing_costs_no_place(url: str) -> None:
     model.close()
 
 
+def test_a_wrapper_dropped_in_a_thread_that_ends_does_not_make_a_place(url: str) -> None:
+    model = make_wrapper(url)
+
+    def drop() -> None:
+        beside(model).ensure_connection()
+        gc.collect()
+
+    for _ in range(3):
+        thread = threading.Thread(target=drop)
+        thread.start()
+        thread.join()
+    wrappers = [beside(model) for _ in range(3)]
+    for wrapper in wrappers:
+        wrapper.ensure_connection()
+    with pytest.raises(OperationalError, match="all 3 of the pool"):
+        model.ensure_connection()
+    for wrapper in wrappers:
+        wrapper.close()
+
+
 def test_a_server_that_ends_each_connection_costs_no_place(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def open_and_hang_up(params: dict[str, Any]) -> Any:
         raw = psycopg2.connect(**params)

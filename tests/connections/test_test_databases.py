@@ -28,7 +28,7 @@ def wrapper(server: PostgresServer) -> Iterator[DatabaseWrapper]:
 def test_they_are_made_cloned_and_dropped(wrapper: DatabaseWrapper) -> None:
     ask(wrapper, "SELECT 1")
     wrapper.close()  # idle in the pool of "lab"
-    wrapper.settings_dict["TEST"] |= {"TEMPLATE": "lab", "MIGRATE": False}
+    wrapper.settings_dict["TEST"] |= {"NAME": None, "TEMPLATE": "lab", "MIGRATE": False}
     creation = wrapper.creation
     assert creation.create_test_db(verbosity=0, autoclobber=True, serialize=False) == "test_lab"
     assert ask(wrapper, "SELECT current_database()") == "test_lab"
