@@ -8,7 +8,8 @@ import dj_database_url
 from homerack import env
 
 SQLITE = "django.db.backends.sqlite3"
-POSTGRESQL = "django.db.backends.postgresql"
+POSTGRESQL = "homerack.postgresql"
+DB_TYPES = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
 DEFAULT_URL = "sqlite:///./homerack.db"
 
 SQLITE_OPTIONS = {
@@ -20,8 +21,19 @@ SQLITE_OPTIONS = {
 }
 
 
+# libpq's own defaults let a silent server or a lost network hold a connection for hours. Seconds, except for the last.
+POSTGRESQL_OPTIONS = {
+    "application_name": "homerack",
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+
 def configure(*, base_dir: Path) -> dict[str, Any]:
-    """The ``default`` database: PostgreSQL with kept connections, or SQLite in a file.
+    """The ``default`` database: PostgreSQL with pooled connections, or SQLite in a file.
 
     A relative SQLite path is meant from `base_dir`, so that it names one file wherever a command is started.
     """
@@ -31,9 +43,25 @@ def configure(*, base_dir: Path) -> dict[str, Any]:
             database["NAME"] = str(base_dir / database["NAME"])
         database["OPTIONS"] = SQLITE_OPTIONS | database.get("OPTIONS", {})
         return database
-    database["CONN_MAX_AGE"] = env.get_int("CONN_MAX_AGE", default=3600)
-    database["CONN_HEALTH_CHECKS"] = env.get_bool("CONN_HEALTH_CHECKS", default=True)
-    return database
+    return database | read_pool_settings() | {"OPTIONS": POSTGRESQL_OPTIONS | database.get("OPTIONS", {})}
+
+
+def read_pool_settings() -> dict[str, Any]:
+    """The keys of `homerack.postgresql`; their meaning is told there."""
+    return {
+        "CONN_MAX_AGE": env.get_int("DB_POOL_RECYCLE", default=3600),
+        "CONN_HEALTH_CHECKS": env.get_bool("DB_POOL_PRE_PING", default=True),
+        "POOL": {
+            "SIZE": env.get_int("DB_POOL_SIZE", default=20),
+            "MAX_OVERFLOW": env.get_int("DB_MAX_OVERFLOW", default=10),
+            "TIMEOUT": env.get_seconds("DB_POOL_TIMEOUT", default=30),
+        },
+        "CONNECT_RETRY": {
+            "ATTEMPTS": env.get_int("DB_CONNECT_RETRY_MAX_ATTEMPTS", default=5, minimum=1),
+            "DELAY": env.get_seconds("DB_CONNECT_RETRY_DELAY", default=2),
+        },
+        "ECHO": env.get_bool("DB_ECHO", default=False),
+    }
 
 
 def parse_url(url: str) -> dict[str, Any]:
@@ -51,6 +79,8 @@ def parse_url(url: str) -> dict[str, Any]:
     except (ValueError, dj_database_url.UnknownSchemeError) as error:
         fault = "can not be read; write # / ? @ : % in a password as %23 %2F %3F %40 %3A %25"
         raise env.refuse("DATABASE_URL", fault, example) from error
+    if database["ENGINE"] == "django.db.backends.postgresql":
+        database["ENGINE"] = POSTGRESQL
     if database["ENGINE"] not in {SQLITE, POSTGRESQL}:
         raise env.refuse("DATABASE_URL", f"starts with {scheme}://; HomeRack runs on sqlite and postgres", example)
     if not database["NAME"]:

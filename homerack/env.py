@@ -74,6 +74,20 @@ def get_int(name: str, *, default: int, minimum: int = 0) -> int:
     return number
 
 
+def get_seconds(name: str, *, default: float) -> float:
+    """A duration in seconds, with a decimal point if need be; not negative."""
+    text = get_text(name)
+    if not text:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError as error:
+        raise refuse(name, f"is {text!r}, which is not a number of seconds", f"{default:g}") from error
+    if not 0 <= seconds < float("inf"):
+        raise refuse(name, f"is {text}; it is a number of seconds, 0 or more", f"{default:g}")
+    return seconds
+
+
 def get_choice(name: str, *, default: str, choices: tuple[str, ...]) -> str:
     """One of `choices`, compared without regard to case and returned as `choices` spells it."""
     text = get_text(name, default)

@@ -20,7 +20,9 @@ if not SECRET_KEY:
         "SECRET_KEY is not set. Generate one with: "
         "python -c 'import secrets; print(secrets.token_urlsafe(50))' and set SECRET_KEY or SECRET_KEY_FILE.",
     )
-ALLOWED_HOSTS = env.get_list("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+# Health probes ask by these names from inside of the container, whatever the site is called.
+ALLOWED_HOSTS = [*env.get_list("ALLOWED_HOSTS"), *LOOPBACK_HOSTS]
 CSRF_TRUSTED_ORIGINS = env.get_list("CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
@@ -32,12 +34,15 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "health_check",
+    "homerack",
     "homerack.accounts",
     "homerack.inventory",
     "ops",
 ]
 
 MIDDLEWARE = [
+    "homerack.postgresql.middleware.hurry",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -69,6 +74,10 @@ TEMPLATES = [
 
 # --- Database -------------------------------------------------------------------------------------------------
 DATABASES = {"default": databases.configure(base_dir=BASE_DIR)}
+# What the operator believes the database to be; a system check compares it with DATABASE_URL.
+DB_TYPE = env.get_text("DB_TYPE") and env.get_choice("DB_TYPE", default="", choices=tuple(databases.DB_TYPES))
+# How many web processes gunicorn starts (it reads the same variable); each has a pool of its own.
+WEB_CONCURRENCY = env.get_int("WEB_CONCURRENCY", default=1, minimum=1)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- People ---------------------------------------------------------------------------------------------------
@@ -108,6 +117,8 @@ STORAGES = {
 # --- Security -------------------------------------------------------------------------------------------------
 HTTPS = env.get_bool("HTTPS", default=not DEBUG)
 SECURE_SSL_REDIRECT = HTTPS
+# Probes come from inside of the container, by plain HTTP and by the name of localhost.
+SECURE_REDIRECT_EXEMPT = [r"^health(/|$)"]
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = env.get_int("HSTS_SECONDS", default=31_536_000 if HTTPS else 0)
@@ -119,7 +130,17 @@ X_FRAME_OPTIONS = "DENY"
 # --- Looking after the database (the `ops` app) -----------------------------------------------------------------
 # Files of another program that this project takes in: how their tables become ours.
 OPS_LEGACY_FORMAT = "homerack.inventory.legacy.FORMAT"
+OPS_VERSION = "0.1.0"
 BACKUP_DIR = BASE_DIR / env.get_text("BACKUP_DIR", "backups")
+
+# --- Redis: Celery's broker and results; without it there are no background tasks ---------------------------------
+REDIS_URL = env.get_secret("REDIS_URL")
+OPS_CELERY_APP = "homerack.celery.app" if REDIS_URL else ""
+CELERY_BROKER_URL = CELERY_RESULT_BACKEND = REDIS_URL or None
+# Seconds. A Redis that is gone shows as an error, not as a hang.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 5, "socket_timeout": 30}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TIMEZONE = TIME_ZONE
 
 # --- Console and log --------------------------------------------------------------------------------------------
 UNFOLD = {
@@ -138,5 +159,7 @@ LOGGING = {
     "loggers": {
         "homerack": {"handlers": ["console"], "level": LOG_LEVEL},
         "ops": {"handlers": ["console"], "level": LOG_LEVEL},
+        # DB_ECHO decides on these lines, whatever LOG_LEVEL is.
+        "homerack.postgresql.echo": {"level": "INFO"},
     },
 }

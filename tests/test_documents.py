@@ -13,7 +13,7 @@ READS = re.compile(r'(?:env\.|= |\()get_(text|secret|bool|int|choice|list|float)
 def variables() -> list[str]:
     found = {match for source in SOURCES for match in READS.findall(source.read_text())}
     assert len(found) > 8
-    return sorted(name for _, name in found)
+    return sorted({name for _, name in found})
 
 
 @pytest.mark.parametrize("name", variables())

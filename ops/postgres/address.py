@@ -46,8 +46,10 @@ class Address:
         settings["options"] = f"{settings.get('options', '')} {SESSION}".strip()
         where = {"host": self.host, "port": self.port, "user": self.user, "password": self.password}
         settings |= {name: value for name, value in where.items() if value}
+        # It tells our sessions from those of the site (see `databases.end_leftover_sessions`).
+        settings["application_name"] = APPLICATION
         try:
-            connection: Connection = psycopg2.connect(dbname=self.database, application_name=APPLICATION, **settings)
+            connection: Connection = psycopg2.connect(dbname=self.database, **settings)
         except psycopg2.OperationalError as error:
             raise PreconditionFailed(
                 f"No connection to the database {self}: {server_words(error)}.",

@@ -67,6 +67,21 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
 
 
+def children_of(pid: int) -> list[int]:
+    """The processes whose parent is `pid`, from ``/proc`` (or ``ps``, where there is none)."""
+    if not Path("/proc/self/stat").exists():
+        listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        return [int(child) for child, parent in map(str.split, listing.splitlines()) if int(parent) == pid]
+    children = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # "pid (name) state ppid …", where the name may hold spaces and parentheses.
+            parent = stat.read_text().rpartition(")")[2].split()[1]
+            if int(parent) == pid:
+                children.append(int(stat.parent.name))
+    return children
+
+
 @dataclass
 class PostgresServer:
     """One cluster with its data in a temporary directory. The role ``homerack`` is its superuser."""
@@ -137,7 +152,7 @@ class PostgresServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - started before any thread is
+                preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call; nothing else can tell a child to follow
             )
         deadline = time.monotonic() + 60
         while True:
@@ -153,7 +168,7 @@ class PostgresServer:
     def halt(self) -> None:
         """Stop the server process at once (connections are cut); the data stay."""
         if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
+            self.thaw()
             self.process.send_signal(signal.SIGINT)
             try:
                 self.process.wait(timeout=20)
@@ -167,15 +182,22 @@ class PostgresServer:
 
     def freeze(self) -> None:
         """SIGSTOP to the server and all its backends: ports accept, nobody answers."""
-        os.killpg(self._group(), signal.SIGSTOP)
+        self._signal_all(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        os.killpg(self._group(), signal.SIGCONT)
+        self._signal_all(signal.SIGCONT)
 
-    def _group(self) -> int:
+    def _signal_all(self, number: int) -> None:
+        """Signal the postmaster first, so that it starts no new children, then each child by its own id.
+
+        A signal to the process group would miss the backends: each makes a session of its own (``setsid``).
+        """
         if self.process is None:
             raise RuntimeError("The server is not running.")
-        return self.process.pid
+        os.kill(self.process.pid, number)
+        for child in children_of(self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, number)
 
     def stop(self) -> None:
         """Stop the server and remove all of it."""

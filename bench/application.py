@@ -1,0 +1,40 @@
+"""The site, its middleware and all, with three trivial views for `bench.connections`."""
+
+import os
+
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.urls import include, path
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "homerack.settings"
+settings.ROOT_URLCONF = "bench.application"
+
+
+def run(sql: str) -> HttpResponse:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        cursor.fetchone()
+    return HttpResponse(b"ok")
+
+
+def one_query(_request: HttpRequest) -> HttpResponse:
+    return run("SELECT 1")
+
+
+def slow_query(_request: HttpRequest) -> HttpResponse:
+    return run("SELECT pg_sleep(0.01)")
+
+
+def no_query(_request: HttpRequest) -> HttpResponse:
+    return HttpResponse(b"ok")
+
+
+urlpatterns = [
+    path("one-query/", one_query),
+    path("slow-query/", slow_query),
+    path("no-query/", no_query),
+    path("", include("ops.urls")),
+]
+application = get_wsgi_application()

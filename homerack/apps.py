@@ -1,0 +1,9 @@
+from django.apps import AppConfig
+
+
+class HomeRackConfig(AppConfig):
+    name = "homerack"
+    verbose_name = "HomeRack"
+
+    def ready(self) -> None:
+        from homerack import checks  # noqa: F401, PLC0415  # registers them

@@ -1,0 +1,206 @@
+"""Django's PostgreSQL backend, on a pool.
+
+``DATABASES`` takes these keys beside Django's own::
+
+    "POOL": {"SIZE": 20, "MAX_OVERFLOW": 10, "TIMEOUT": 30}   # SIZE 0, or no POOL: Django's persistent connections
+    "CONNECT_RETRY": {"ATTEMPTS": 5, "DELAY": 2}
+    "ECHO": False
+
+``CONN_MAX_AGE`` is the age that a pooled connection may reach, ``CONN_HEALTH_CHECKS`` whether it is proved to work
+before it is handed out. A connection goes back to the pool wherever Django would look after a persistent one: when a
+request or a task begins and ends (``close_old_connections``), and whenever it is closed.
+"""
+
+import os
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db.backends.base.base import NO_DB_ALIAS
+from django.db.backends.postgresql import base
+from django.db.backends.postgresql.psycopg_any import IsolationLevel, is_psycopg3
+from django.db.backends.signals import connection_created
+from django.utils.asyncio import async_unsafe
+from psycopg2.extensions import connection
+
+from homerack.postgresql import echo, patience
+from homerack.postgresql.creation import DatabaseCreation
+from homerack.postgresql.pool import ConnectionPool, Lease, PoolSettings
+from homerack.postgresql.registry import pools
+from homerack.postgresql.retry import RetryPolicy, connect_with_retry
+from homerack.postgresql.session import open_session
+
+if is_psycopg3:
+    raise ImproperlyConfigured(
+        "psycopg 3 is installed, and Django prefers it to psycopg2, which this backend is made for. "
+        "Remove it: pip uninstall psycopg psycopg-binary psycopg-pool",
+    )
+
+IDLE_IN_TRANSACTION_TIMEOUT = 600_000
+"""Milliseconds after which the server ends a session that sits in a transaction and does nothing, holding its locks."""
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """A connection as Django sees it: one for each thread, connected only while it is used."""
+
+    creation_class = DatabaseCreation
+
+    def __init__(self, settings_dict: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        super().__init__(settings_dict, *args, **kwargs)
+        self._lease: Lease | None = None
+        if settings_dict.get("ECHO"):
+            self.execute_wrappers.append(echo.log_statement)
+
+    # --- What the project's own tools may ask (each is optional for a backend) -----------------------------------
+
+    def pool_status(self) -> dict[str, int] | None:
+        """The numbers of this process's pool, or None when there is no pool."""
+        return self.connection_pool.status() if self.connection_pool else None
+
+    @contextmanager
+    def patience(
+        self,
+        *,
+        connecting: float,
+        queueing: float | None = None,
+        persistent: bool = False,
+    ) -> Iterator[None]:
+        """Limit how long this thread waits for connections; see `homerack.postgresql.patience.Patience`."""
+        limits = patience.Patience(connecting=connecting, queueing=queueing, persistent=persistent)
+        with patience.limited_to(limits):
+            yield
+
+    # --- Getting a connection ------------------------------------------------------------------------------------
+
+    @property
+    def connection_pool(self) -> ConnectionPool | None:
+        """The pool for this alias and target, made when first asked for. The no-database alias has none."""
+        if self.alias == NO_DB_ALIAS or not self.settings_dict.get("POOL", {}).get("SIZE"):
+            return None
+        settings = self.settings_dict
+        target = (settings["HOST"], settings["PORT"], settings["NAME"], settings["USER"], self.timezone_name)
+        return pools.find_or_make((self.alias, target), self._make_pool)
+
+    def _make_pool(self) -> ConnectionPool:
+        settings, policy = self.settings_dict, self._retry_policy()
+        params = self.get_connection_params() | {"options": self._startup_options()}
+
+        def connect() -> connection:
+            return connect_with_retry(lambda: open_session(params), policy=policy, patience=patience.current())
+
+        return ConnectionPool(
+            name=self.alias,
+            connect=connect,
+            settings=PoolSettings(
+                size=settings["POOL"]["SIZE"],
+                max_overflow=settings["POOL"].get("MAX_OVERFLOW", 10),
+                timeout=settings["POOL"].get("TIMEOUT", 30),
+                recycle=settings["CONN_MAX_AGE"],
+                pre_ping=settings["CONN_HEALTH_CHECKS"],
+            ),
+        )
+
+    def _retry_policy(self) -> RetryPolicy:
+        settings = self.settings_dict.get("CONNECT_RETRY", {})
+        return RetryPolicy(attempts=settings.get("ATTEMPTS", 5), delay=settings.get("DELAY", 2))
+
+    def _startup_options(self) -> str:
+        """What a session starts with and falls back to at ``DISCARD ALL``; those of the settings come last and win."""
+        options = {"TimeZone": self.timezone_name, "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT}
+        if level := self.settings_dict["OPTIONS"].get("isolation_level"):
+            words = IsolationLevel(level).name.lower().replace("_", r"\ ")
+            options["default_transaction_isolation"] = words
+        ours = " ".join(f"-c {name}={value}" for name, value in options.items())
+        return f"{ours} {self.settings_dict['OPTIONS'].get('options', '')}".rstrip()
+
+    @async_unsafe
+    def connect(self) -> None:
+        """Django's, without the steps that a pooled connection has behind it: they would be paid by each request."""
+        _connected.add(self)
+        pool = self.connection_pool
+        if pool is None:
+            super().connect()
+            return
+        self.check_settings()
+        self.in_atomic_block = self.needs_rollback = self.closed_in_transaction = self.errors_occurred = False
+        self.savepoint_ids, self.atomic_blocks, self.run_on_commit = [], [], []
+        self._lease = pool.check_out(queueing=patience.current().queueing)
+        self._lease.belongs_to(self)
+        self.connection = self._lease.connection
+        self.autocommit = True
+        if not self.settings_dict["AUTOCOMMIT"]:
+            self.set_autocommit(False)  # Django's signature
+        self.init_connection_state()
+        connection_created.send(sender=self.__class__, connection=self)
+
+    @async_unsafe
+    def get_new_connection(self, conn_params: dict[str, Any]) -> connection:
+        """A connection without a pool."""
+        plain = super().get_new_connection
+        raw: connection = connect_with_retry(
+            lambda: plain(conn_params),
+            policy=self._retry_policy(),
+            patience=patience.current(),
+        )
+        return raw
+
+    # --- Letting it go -------------------------------------------------------------------------------------------
+
+    def _close(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is None:
+            super()._close()  # type: ignore[misc]  # missing in django-stubs
+        elif self.in_atomic_block:
+            # Django keeps the connection object until the block ends. It must be a closed one, not another's.
+            lease.discard()
+        else:
+            lease.hand_back()
+
+    def close_if_unusable_or_obsolete(self) -> None:
+        """Django calls this where a request or task begins and ends."""
+        if self._lease is None:
+            super().close_if_unusable_or_obsolete()
+        else:
+            self.close()
+
+    def close_if_health_check_failed(self) -> None:
+        """Called before each statement. A connection known to be dead is replaced, except in a transaction.
+
+        The statement that found it dead has failed, and its author knows; later ones need not fail, too.
+        """
+        if self.connection is not None and self.connection.closed and self.autocommit and not self.in_atomic_block:
+            self.close()
+        elif self._lease is None:
+            super().close_if_health_check_failed()
+
+    def close_pool(self) -> None:
+        pools.dispose(self.alias)
+
+    # --- Fork ----------------------------------------------------------------------------------------------------
+
+    def forget_inherited(self) -> None:
+        """In a forked child: let go of the parent's connection without touching its socket.
+
+        psycopg2 does not close a connection that is collected in another process than its own.
+        """
+        if self.connection is None:
+            return
+        self._lease = None
+        self.connection = None
+        if self.in_atomic_block:
+            # The transaction is the parent's. Django refuses to go on in it with a new connection.
+            self.closed_in_transaction = True
+            self.needs_rollback = True
+
+
+_connected: weakref.WeakSet[DatabaseWrapper] = weakref.WeakSet()
+
+
+def _forget_inherited_connections() -> None:
+    for wrapper in tuple(_connected):
+        wrapper.forget_inherited()
+
+
+os.register_at_fork(after_in_child=_forget_inherited_connections)

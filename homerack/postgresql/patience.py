@@ -1,0 +1,44 @@
+"""How long whoever runs now is willing to wait for a connection.
+
+A person waits for a request, so a request gets seconds. A command, a worker and the start of a container can wait for
+the database to come back, and do. A health check wants to know how it is at this moment.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """Limits on getting a connection, in seconds. None leaves a limit to the settings of the database.
+
+    `connecting`: no further attempt to reach the server starts later than this after the first; 0 means one attempt.
+    `queueing`: the longest wait for a place in a pool that is fully in use.
+    `persistent`: only `connecting` ends the attempts, not their configured number.
+    """
+
+    connecting: float | None = None
+    queueing: float | None = None
+    persistent: bool = False
+
+
+AS_CONFIGURED = Patience()
+REQUEST = Patience(connecting=2.0)
+
+_current: ContextVar[Patience] = ContextVar("patience", default=AS_CONFIGURED)
+
+
+def current() -> Patience:
+    return _current.get()
+
+
+@contextmanager
+def limited_to(patience: Patience) -> Iterator[None]:
+    """What runs inside gets connections with this `patience`. Threads started inside do not inherit it."""
+    token = _current.set(patience)
+    try:
+        yield
+    finally:
+        _current.reset(token)

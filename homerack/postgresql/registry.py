@@ -1,0 +1,53 @@
+"""The pools of this process: one for each alias and target database."""
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Hashable
+
+from homerack.postgresql.pool import ConnectionPool
+
+Key = tuple[str, Hashable]
+
+
+class Registry:
+    """Finds or makes pools by ``(alias, target)``. A forked child starts with none."""
+
+    def __init__(self) -> None:
+        self._pools: dict[Key, ConnectionPool] = {}
+        self._lock = threading.Lock()
+        # Also those that are disposed of, while connections of theirs are still in use.
+        self._made: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
+        self._inherited: list[ConnectionPool] = []
+
+    def find_or_make(self, key: Key, make: Callable[[], ConnectionPool]) -> ConnectionPool:
+        if pool := self._pools.get(key):
+            return pool
+        with self._lock:
+            if key not in self._pools:
+                self._pools[key] = make()
+                self._made.add(self._pools[key])
+            return self._pools[key]
+
+    def dispose(self, alias: str) -> None:
+        """Close the pools of `alias`, to whichever database they lead."""
+        with self._lock:
+            pools = [self._pools.pop(key) for key in tuple(self._pools) if key[0] == alias]
+        for pool in pools:
+            pool.dispose()
+
+    def forget_inherited(self) -> None:
+        """In a forked child: let go of the parent's pools without touching a socket.
+
+        They are kept, unused, since collecting them would send a reset through the parent's connections. The lock is
+        new, since another thread of the parent may have held the old one.
+        """
+        self._lock = threading.Lock()
+        for pool in tuple(self._made):
+            pool.inherited = True
+            self._inherited.append(pool)
+        self._pools = {}
+
+
+pools = Registry()
+os.register_at_fork(after_in_child=pools.forget_inherited)

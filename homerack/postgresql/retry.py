@@ -1,0 +1,99 @@
+"""Reaching a server that is not there for a moment.
+
+Only connecting is tried again, never a statement: a transaction that was cut off may or may not have been committed,
+and only its author knows what to do then.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import psycopg2
+import tenacity
+
+from homerack.postgresql.patience import Patience
+
+logger = logging.getLogger(__name__)
+
+Connection = TypeVar("Connection")
+
+LONGEST_DELAY = 30.0
+"""Seconds; the delays grow up to this."""
+
+# psycopg2's errors of a failed connect carry no SQLSTATE, so their text is all there is. The server's sentences are in
+# PostgreSQL's src/backend/postmaster/postmaster.c and utils/init/postinit.c, libpq's in fe-connect.c.
+TEMPORARY = {
+    "Connection refused": "connection refused",
+    "No such file or directory": "no socket",
+    "could not translate host name": "host name not resolved",
+    "timeout expired": "timed out",
+    "Connection timed out": "timed out",
+    "No route to host": "no route to the host",
+    "Network is unreachable": "network unreachable",
+    "Connection reset by peer": "connection reset",
+    "server closed the connection unexpectedly": "connection closed",
+    "could not receive data from server": "connection lost",
+    "the database system is starting up": "server starting up",
+    "the database system is not yet accepting connections": "server starting up",
+    "the database system is shutting down": "server shutting down",
+    "the database system is in recovery mode": "server recovering",
+    "terminating connection due to administrator command": "server shutting down",
+    "is not currently accepting connections": "database closed for a moment",
+    "just been dropped or renamed": "database being replaced",
+    "too many clients already": "server has no free connection",
+    "remaining connection slots are reserved": "server has no free connection",
+    "too many connections for": "no free connection for the role or database",
+}
+FINAL = ("authentication failed", "no pg_hba.conf entry", "no password supplied", 'role "', "permission denied")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """At most `attempts` tries; before try n + 1 a random pause of up to `delay` × 2ⁿ⁻¹ seconds ("full jitter")."""
+
+    attempts: int = 5
+    delay: float = 2.0
+
+
+def cause_worth_waiting_for(error: BaseException) -> str:
+    """Why another attempt may succeed, in words without host, user or database; empty when none will.
+
+    With several hosts libpq reports all of them in one text: a refusal of the login among them is final.
+    """
+    text = str(error)
+    if not isinstance(error, psycopg2.OperationalError) or any(phrase in text for phrase in FINAL):
+        return ""
+    return next((cause for phrase, cause in TEMPORARY.items() if phrase in text), "")
+
+
+def connect_with_retry(connect: Callable[[], Connection], *, policy: RetryPolicy, patience: Patience) -> Connection:
+    """What `connect` returns, calling it again while the cause may pass and `policy` and `patience` allow.
+
+    The last error is raised as it came. Pauses block the calling thread only.
+    """
+    window = policy.delay
+    enough: tenacity.stop.stop_base = tenacity.stop_after_attempt(policy.attempts)
+    if patience.connecting is not None:
+        # A short budget is better spent on several tries than on one long pause.
+        window = min(window, patience.connecting / 4)
+        in_time = tenacity.stop_before_delay(patience.connecting)
+        enough = in_time if patience.persistent else enough | in_time
+
+    def announce(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        logger.warning(
+            "PostgreSQL can not be reached (%s): attempt %d failed, the next in %.2f s",
+            cause_worth_waiting_for(error) if error else "",
+            state.attempt_number,
+            state.upcoming_sleep,
+        )
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(lambda error: bool(cause_worth_waiting_for(error))),
+        wait=tenacity.wait_random_exponential(multiplier=window, max=LONGEST_DELAY),
+        stop=enough,
+        before_sleep=announce,
+        reraise=True,
+    )
+    return retrying(connect)

@@ -1,0 +1,1 @@
+"""How the database and what belongs to it are, told in time whatever is broken."""

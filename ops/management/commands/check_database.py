@@ -1,0 +1,74 @@
+"""``manage.py check_database``: the answer of ``/health/``, for a person at a terminal or a start script."""
+
+import json
+import sys
+from argparse import ArgumentParser
+from typing import IO, Any, cast
+
+from django.core.management.base import BaseCommand
+from django.db import DEFAULT_DB_ALIAS, OperationalError
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ops.health.database import wait_for_database
+from ops.health.report import examine, options_from_settings
+from ops.health.results import HealthReport, Status
+
+EXIT_CODES = {Status.HEALTHY: 0, Status.UNHEALTHY: 1, Status.DEGRADED: 3}
+COLOURS = {Status.HEALTHY: "green", Status.DEGRADED: "yellow", Status.UNHEALTHY: "red"}
+
+
+class Command(BaseCommand):
+    help = (
+        "Say how the database and what belongs to it are. "
+        "Exit code: 0 healthy, 3 degraded (it works, but look), 1 unhealthy."
+    )
+    requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own way; a sick database is what this is for
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--json", action="store_true", help="the same for scripts, as one JSON object")
+        parser.add_argument("--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS", help="default: %(default)s")
+        parser.add_argument(
+            "--wait",
+            type=float,
+            default=0,
+            metavar="SECONDS",
+            help="first wait up to this long for the database to be reachable (for start scripts)",
+        )
+
+    def handle(self, *, json: bool, database: str, wait: float, **_options: Any) -> None:
+        if wait > 0:
+            self.wait(database, wait)
+        report = examine(options_from_settings(database))
+        if json:
+            self.stdout.write(as_json(report))
+        else:
+            Console(file=cast("IO[str]", self.stdout)).print(as_table(report))
+        sys.exit(EXIT_CODES[report.status])
+
+    def wait(self, alias: str, seconds: float) -> None:
+        try:
+            wait_for_database(alias, seconds=seconds)
+        except OperationalError as error:
+            self.stderr.write(f"The database {alias!r} could not be reached: {type(error).__name__}.")
+
+
+def as_json(report: HealthReport) -> str:
+    return json.dumps(report.as_dict(details=True), indent=2)
+
+
+def as_table(report: HealthReport) -> Table:
+    table = Table(title=f"Database: {word(report.status)}", show_header=False, title_justify="left")
+    table.add_row("Type", report.database_type)
+    table.add_row("Query", "no answer" if report.query_time_ms is None else f"{report.query_time_ms:.3f} ms")
+    if report.pool_info:
+        numbers = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in report.pool_info.items())
+        table.add_row(f"Pool of {report.pool_scope}", numbers)
+    for name, check in report.checks.items():
+        table.add_row(name.replace("_", " ").capitalize(), f"{word(check.status)} {escape(check.detail)}".rstrip())
+    return table
+
+
+def word(status: Status) -> str:
+    return f"[{COLOURS[status]}]{status}[/]"

@@ -1,0 +1,84 @@
+"""System checks on the database's settings."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.checks import run_checks
+from django.test.utils import override_settings
+
+from homerack import checks
+from tests.support.web import ROOT
+
+
+def ids(**kwargs: list[str]) -> list[str]:
+    return [str(message.id) for message in run_checks(**kwargs) if str(message.id).startswith("homerack.")]  # type: ignore[arg-type]
+
+
+@pytest.mark.django_db
+def test_all_is_well() -> None:
+    assert ids() == []
+    assert ids(databases=["default"]) == []
+
+
+def test_psycopg_3_is_an_error(tmp_path: Path) -> None:
+    package = tmp_path / "psycopg"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    sys.path.insert(0, str(tmp_path))
+    try:
+        (error,) = checks.psycopg_3_is_absent()
+    finally:
+        sys.path.remove(str(tmp_path))
+    assert error.id == "homerack.E001"
+    assert error.hint == "pip uninstall psycopg psycopg-binary psycopg-pool"
+
+
+@pytest.mark.parametrize(("db_type", "found"), [("", []), ("postgresql", []), ("sqlite", ["homerack.E002"])])
+def test_db_type_is_compared_with_the_address(db_type: str, found: list[str]) -> None:
+    with override_settings(DB_TYPE=db_type):
+        assert ids() == found
+
+
+def test_db_type_stops_a_command() -> None:
+    environment = os.environ | {"DB_TYPE": "SQLite"}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "(homerack.E002) DB_TYPE is sqlite, but DATABASE_URL leads to postgresql." in done.stderr
+
+
+@pytest.mark.django_db
+def test_more_connections_than_the_server_has_are_warned_of() -> None:
+    with override_settings(WEB_CONCURRENCY=4):  # 4 × 30; a server has 100 and keeps 3 for superusers
+        (warning,) = [message for message in run_checks(databases=["default"]) if message.id == "homerack.W003"]
+    assert warning.msg == (
+        "The web processes may ask for 120 connections to 'default', the server has 97 to give: "
+        "WEB_CONCURRENCY 4 × (DB_POOL_SIZE 20 + DB_MAX_OVERFLOW 10)."
+    )
+
+
+def sqlite(path: Path) -> dict[str, dict[str, str]]:
+    return {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path)}}
+
+
+def test_sqlite_in_a_container_needs_a_volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "CONTAINER_MARKS", (tmp_path,))
+    monkeypatch.setattr(checks.settings, "DATABASES", sqlite(Path("/opt/app/homerack.db")))
+    (warning,) = checks.sqlite_outlives_its_container()
+    assert (warning.id, warning.msg) == (
+        "homerack.W004",
+        "The SQLite file lies in /opt/app, inside of the container: it is lost with the container.",
+    )
+    monkeypatch.setattr(checks.settings, "DATABASES", sqlite(Path("/dev/shm/homerack.db")))  # a file system of its own
+    assert checks.sqlite_outlives_its_container() == []
+
+
+def test_sqlite_outside_of_a_container_needs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "CONTAINER_MARKS", (tmp_path / "absent",))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setattr(checks.settings, "DATABASES", sqlite(Path("/opt/app/homerack.db")))
+    assert checks.sqlite_outlives_its_container() == []

@@ -1,0 +1,236 @@
+"""Servers that restart, backends that are killed, databases that are renamed: on real ones."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.transaction import TransactionManagementError
+
+from homerack.postgresql.base import DatabaseWrapper
+from tests.support.backend import ask, backend_id, eventually, make_wrapper
+from tests.support.postgres import PostgresServer
+
+
+@pytest.fixture
+def observer(server: PostgresServer) -> Iterator[DatabaseWrapper]:
+    wrapper = make_wrapper(server.url("postgres"))
+    yield wrapper
+    wrapper.close()
+
+
+def kill(observer: DatabaseWrapper, backend: int) -> None:
+    assert ask(observer, "SELECT pg_terminate_backend(%s)", backend)
+    eventually(lambda: not ask(observer, "SELECT count(*) FROM pg_stat_activity WHERE pid = %s", backend))
+
+
+def use_as_default(wrapper: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `transaction.atomic` find the wrapper by its alias."""
+    monkeypatch.setitem(transaction.connections._connections.__dict__, wrapper.alias, wrapper)
+
+
+@pytest.mark.parametrize("pool", [{"SIZE": 2}, {"SIZE": 0}], ids=["pool", "no pool"])
+def test_a_backend_killed_between_requests_is_not_noticed(
+    server: PostgresServer, observer: DatabaseWrapper, pool: dict[str, int]
+) -> None:
+    wrapper = make_wrapper(server.url("postgres"), POOL=pool)
+    backend = backend_id(wrapper)
+    wrapper.close_if_unusable_or_obsolete()
+    kill(observer, backend)  # within the second in which no ping would be due
+    assert backend_id(wrapper) != backend
+    wrapper.close()
+
+
+def test_one_killed_backend_leaves_the_others_alone(server: PostgresServer, observer: DatabaseWrapper) -> None:
+    first = make_wrapper(server.url("postgres"))
+    second = DatabaseWrapper(first.settings_dict, first.alias)
+    killed, spared = backend_id(first), backend_id(second)
+    second.close()
+    first.close()
+    kill(observer, killed)
+    backends = {backend_id(first), backend_id(second)}
+    assert spared in backends
+    assert killed not in backends
+    first.close()
+    second.close()
+
+
+def test_without_pre_ping_the_first_statement_fails_and_the_next_works(
+    server: PostgresServer, observer: DatabaseWrapper
+) -> None:
+    wrapper = make_wrapper(server.url("postgres"), CONN_HEALTH_CHECKS=False)
+    backend = backend_id(wrapper)
+    wrapper.close()
+    kill(observer, backend)
+    with pytest.raises((OperationalError, InterfaceError)):
+        ask(wrapper, "SELECT 1")
+    assert ask(wrapper, "SELECT 1") == 1
+    wrapper.close()
+
+
+@pytest.mark.parametrize("pool", [{"SIZE": 2}, {"SIZE": 0}], ids=["pool", "no pool"])
+def test_a_statement_killed_in_the_middle_fails_once(
+    server: PostgresServer, observer: DatabaseWrapper, pool: dict[str, int]
+) -> None:
+    wrapper = make_wrapper(server.url("postgres"), POOL=pool)
+    wrapper.inc_thread_sharing()
+    backend = backend_id(wrapper)
+    killer = threading.Timer(0.3, lambda: kill_by(server, backend))
+    killer.start()
+    with pytest.raises(OperationalError, match=r"server closed the connection|terminating connection"):
+        ask(wrapper, "SELECT pg_sleep(20)")
+    killer.join()
+    assert backend_id(wrapper) != backend
+    wrapper.close()
+
+
+def kill_by(server: PostgresServer, backend: int) -> None:
+    other = make_wrapper(server.url("postgres"))
+    kill(other, backend)
+    other.close()
+
+
+def test_a_transaction_that_was_cut_off_is_not_repeated(
+    server: PostgresServer, observer: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrapper = make_wrapper(server.url("postgres"))
+    use_as_default(wrapper, monkeypatch)
+    ask(wrapper, "CREATE TABLE cut_off (id int)")
+    with pytest.raises(OperationalError), transaction.atomic(using=wrapper.alias):
+        ask(wrapper, "INSERT INTO cut_off VALUES (1)")
+        kill(observer, backend_id(wrapper))
+        ask(wrapper, "INSERT INTO cut_off VALUES (2)")
+    assert ask(wrapper, "SELECT count(*) FROM cut_off") == 0
+    with transaction.atomic(using=wrapper.alias):
+        ask(wrapper, "INSERT INTO cut_off VALUES (3)")
+    assert ask(wrapper, "SELECT count(*) FROM cut_off") == 1
+    ask(wrapper, "DROP TABLE cut_off")
+    wrapper.close()
+
+
+def test_the_rest_of_a_cut_off_block_does_not_run_on_a_new_connection(
+    server: PostgresServer, observer: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the second half of a transaction would be committed without the first."""
+    wrapper = make_wrapper(server.url("postgres"))
+    use_as_default(wrapper, monkeypatch)
+    with (
+        pytest.raises((OperationalError, InterfaceError, TransactionManagementError)),
+        transaction.atomic(using=wrapper.alias),
+    ):
+        kill(observer, backend_id(wrapper))
+        with pytest.raises((OperationalError, InterfaceError)):
+            ask(wrapper, "SELECT 1")
+        ask(wrapper, "CREATE TABLE second_half (id int)")
+    assert ask(wrapper, "SELECT to_regclass('second_half')") is None
+    wrapper.close()
+
+
+def test_half_a_manual_transaction_does_not_go_on_either(server: PostgresServer, observer: DatabaseWrapper) -> None:
+    wrapper = make_wrapper(server.url("postgres"))
+    wrapper.set_autocommit(False)
+    kill(observer, backend_id(wrapper))
+    for _ in range(2):
+        with pytest.raises((OperationalError, InterfaceError)):
+            ask(wrapper, "CREATE TABLE half (id int)")
+    wrapper.close_if_unusable_or_obsolete()
+    assert wrapper.get_autocommit()
+    assert ask(wrapper, "SELECT to_regclass('half')") is None
+    wrapper.close()
+
+
+def test_a_restart_between_requests_is_not_noticed(server: PostgresServer) -> None:
+    wrappers = [make_wrapper(server.url("postgres"), POOL={"SIZE": 5, "MAX_OVERFLOW": 0})]
+    wrappers += [DatabaseWrapper(wrappers[0].settings_dict, wrappers[0].alias) for _ in range(4)]
+    for _ in range(2):
+        before = {backend_id(wrapper) for wrapper in wrappers}
+        for wrapper in wrappers:
+            wrapper.close()
+        server.restart()
+        assert not before & {backend_id(wrapper) for wrapper in wrappers}
+    for wrapper in wrappers:
+        wrapper.close()
+
+
+def test_a_restart_during_a_request_fails_that_request_only(server: PostgresServer) -> None:
+    wrapper = make_wrapper(server.url("postgres"))
+    wrapper.ensure_connection()
+    server.restart()
+    with pytest.raises((OperationalError, InterfaceError)):
+        ask(wrapper, "SELECT 1")
+    wrapper.close_if_unusable_or_obsolete()
+    assert ask(wrapper, "SELECT 1") == 1
+    wrapper.close()
+
+
+def test_a_command_goes_on_after_a_restart(server: PostgresServer) -> None:
+    """Without the end of a request, where Django would look: only the statement that meets the loss fails."""
+    wrapper = make_wrapper(server.url("postgres"))
+    wrapper.ensure_connection()
+    server.restart()
+    with pytest.raises((OperationalError, InterfaceError)):
+        ask(wrapper, "SELECT 1")
+    assert [ask(wrapper, "SELECT 1") for _ in range(3)] == [1, 1, 1]
+    wrapper.close()
+
+
+def test_a_request_waits_for_a_server_that_is_starting(server: PostgresServer) -> None:
+    wrapper = make_wrapper(server.url("postgres"), CONNECT_RETRY={"ATTEMPTS": 100, "DELAY": 0.1})
+    ask(wrapper, "SELECT 1")
+    wrapper.close()
+    server.halt()
+    answers: list[int] = []
+
+    def request() -> None:
+        mine = DatabaseWrapper(wrapper.settings_dict, wrapper.alias)
+        answers.append(ask(mine, "SELECT 1"))
+        mine.close()
+
+    asker = threading.Thread(target=request)
+    asker.start()
+    threading.Event().wait(0.4)
+    server.launch()  # not from the other thread: a server ends with the thread that started it
+    asker.join()
+    assert answers == [1]
+
+
+def test_a_database_replaced_by_renaming_is_found_again(server: PostgresServer, observer: DatabaseWrapper) -> None:
+    """The cut-over of a restore: connections ended, both renames in one transaction."""
+    for name in ("live", "fresh"):
+        ask(observer, f"CREATE DATABASE {name}")
+        marker = make_wrapper(server.url(name))
+        ask(marker, f"CREATE TABLE is_{name} (id int)")
+        marker.close()
+        marker.close_pool()
+    wrapper = make_wrapper(server.url("live"), CONNECT_RETRY={"ATTEMPTS": 100, "DELAY": 0.2})
+    assert ask(wrapper, "SELECT to_regclass('is_live') IS NOT NULL")
+    wrapper.close()
+    ask(observer, "ALTER DATABASE live ALLOW_CONNECTIONS false")
+    ask(observer, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = 'live'")
+
+    def swap() -> None:
+        other = make_wrapper(server.url("postgres"))
+        other.set_autocommit(False)
+        ask(other, "ALTER DATABASE live RENAME TO old")
+        ask(other, "ALTER DATABASE fresh RENAME TO live")
+        other.commit()
+        other.close()
+
+    swapper = threading.Timer(0.5, swap)
+    swapper.start()
+    assert ask(wrapper, "SELECT to_regclass('is_fresh') IS NOT NULL")
+    swapper.join()
+    wrapper.close()
+
+
+def test_a_session_idle_in_a_transaction_is_ended_and_heals(server: PostgresServer) -> None:
+    options = {"options": "-c idle_in_transaction_session_timeout=200"}
+    wrapper = make_wrapper(server.url("postgres"), OPTIONS=options)
+    wrapper.set_autocommit(False)
+    backend = backend_id(wrapper)
+    threading.Event().wait(0.6)
+    with pytest.raises((OperationalError, InterfaceError)):
+        ask(wrapper, "SELECT 1")
+    wrapper.close_if_unusable_or_obsolete()
+    assert backend_id(wrapper) != backend
+    wrapper.close()

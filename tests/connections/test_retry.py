@@ -1,0 +1,202 @@
+"""What is tried again, how often, how long, and what is not."""
+
+import logging
+import socket
+import threading
+import time
+
+import psycopg2
+import pytest
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse
+
+from homerack.postgresql import patience, retry
+from homerack.postgresql.middleware import hurry
+from tests.support.backend import ask, make_wrapper
+from tests.support.postgres import PostgresServer, free_port
+
+
+def refused(url: str) -> str:
+    return f"{url.rpartition(':')[0]}:{free_port()}/postgres"
+
+
+def pauses(caplog: pytest.LogCaptureFixture) -> list[float]:
+    return [record.args[2] for record in caplog.records if record.name == retry.__name__ and record.args]  # type: ignore[misc]
+
+
+def test_a_refused_port_is_tried_again_with_growing_pauses(
+    url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda _, most: most)  # the longest that chance may choose
+    wrapper = make_wrapper(refused(url), CONNECT_RETRY={"ATTEMPTS": 5, "DELAY": 0.05})
+    start = time.monotonic()
+    with pytest.raises(OperationalError, match="Connection refused"):
+        wrapper.ensure_connection()
+    assert pauses(caplog) == [0.05, 0.1, 0.2, 0.4]
+    assert 0.75 <= time.monotonic() - start < 3
+    assert next(record.getMessage() for record in caplog.records if record.levelno == logging.WARNING) == (
+        "PostgreSQL can not be reached (connection refused): attempt 1 failed, the next in 0.05 s"
+    )
+
+
+def test_the_pauses_are_random_and_capped() -> None:
+    def fail() -> None:
+        raise psycopg2.OperationalError("Connection refused")
+
+    seen: list[list[float]] = []
+
+    class Record(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen[-1].append(record.args[2])  # type: ignore[index, arg-type]
+
+    handler = Record()
+    retry.logger.addHandler(handler)
+    try:
+        for _ in range(20):
+            seen.append([])
+            with pytest.raises(psycopg2.OperationalError):
+                retry.connect_with_retry(
+                    fail, policy=retry.RetryPolicy(attempts=4, delay=0.001), patience=patience.AS_CONFIGURED
+                )
+    finally:
+        retry.logger.removeHandler(handler)
+    assert all(pause <= 0.001 * 2**number for pauses in seen for number, pause in enumerate(pauses))
+    assert len({pauses[2] for pauses in seen}) > 10
+
+
+@pytest.mark.parametrize("pool", [{"SIZE": 2}, {"SIZE": 0}], ids=["pool", "no pool"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"PASSWORD": "wrong"}, "password authentication failed"),
+        ({"USER": "nobody-known"}, "password authentication failed"),
+        ({"NAME": "missing"}, 'database "missing" does not exist'),
+    ],
+)
+def test_what_waiting_does_not_cure_fails_at_once(
+    url: str, caplog: pytest.LogCaptureFixture, pool: dict[str, int], change: dict[str, str], message: str
+) -> None:
+    wrapper = make_wrapper(url, CONNECT_RETRY={"ATTEMPTS": 5, "DELAY": 5}, POOL=pool, **change)
+    start = time.monotonic()
+    with pytest.raises(OperationalError, match=message):
+        wrapper.ensure_connection()
+    assert time.monotonic() - start < 2
+    assert pauses(caplog) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ('connection to server at "h", port 1 failed: Connection refused', "connection refused"),
+        ('could not translate host name "h" to address: Name or service not known', "host name not resolved"),
+        ("FATAL:  the database system is starting up", "server starting up"),
+        ("FATAL:  the database system is shutting down", "server shutting down"),
+        ('FATAL:  database "d" is not currently accepting connections', "database closed for a moment"),
+        (
+            'FATAL:  database "d" does not exist\nDETAIL:  It seems to have just been dropped or renamed.',
+            "database being replaced",
+        ),
+        ("FATAL:  sorry, too many clients already", "server has no free connection"),
+        ('connection to server at "h" failed: timeout expired', "timed out"),
+        ('FATAL:  database "d" does not exist', ""),
+        ('FATAL:  password authentication failed for user "u"', ""),
+        ('FATAL:  no pg_hba.conf entry for host "h"', ""),
+        ('host a: Connection refused\nhost b: FATAL:  password authentication failed for user "u"', ""),
+    ],
+)
+def test_causes_are_told_apart(text: str, cause: str) -> None:
+    assert retry.cause_worth_waiting_for(psycopg2.OperationalError(text)) == cause
+
+
+def test_only_errors_of_connecting_are_worth_waiting_for() -> None:
+    assert retry.cause_worth_waiting_for(psycopg2.ProgrammingError("Connection refused")) == ""
+
+
+def test_a_real_server_that_starts_or_stops_is_waited_for(server: PostgresServer) -> None:
+    """The sentences above are those that this server really says."""
+    seen: set[str] = set()
+    stop = threading.Event()
+
+    def knock() -> None:
+        while not stop.is_set():
+            try:
+                psycopg2.connect(server.url("postgres"), connect_timeout=5).close()
+            except psycopg2.OperationalError as error:
+                seen.add(retry.cause_worth_waiting_for(error) or f"not told apart: {error}")
+
+    thread = threading.Thread(target=knock)
+    thread.start()
+    for _ in range(2):
+        server.restart()
+    stop.set()
+    thread.join()
+    assert "connection refused" in seen
+    assert not [cause for cause in seen if cause.startswith("not told apart")]
+
+
+def test_a_request_gives_up_soon(url: str) -> None:
+    wrapper = make_wrapper(refused(url), CONNECT_RETRY={"ATTEMPTS": 50, "DELAY": 2})
+
+    def view(_request: HttpRequest) -> HttpResponse:
+        wrapper.ensure_connection()
+        return HttpResponse()
+
+    start = time.monotonic()
+    with pytest.raises(OperationalError, match="Connection refused"):
+        hurry(view)(HttpRequest())  # type: ignore[operator]
+    assert time.monotonic() - start < 2.5
+    assert patience.current() is patience.AS_CONFIGURED
+
+
+def test_a_health_check_tries_once(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    wrapper = make_wrapper(refused(url), CONNECT_RETRY={"ATTEMPTS": 50, "DELAY": 2})
+    with pytest.raises(OperationalError), wrapper.patience(connecting=0):
+        wrapper.ensure_connection()
+    assert pauses(caplog) == []
+
+
+def test_who_insists_outlasts_the_configured_attempts(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    wrapper = make_wrapper(refused(url), CONNECT_RETRY={"ATTEMPTS": 1, "DELAY": 0.02})
+    start = time.monotonic()
+    with pytest.raises(OperationalError), wrapper.patience(connecting=1, persistent=True):
+        wrapper.ensure_connection()
+    assert len(pauses(caplog)) > 2
+    assert time.monotonic() - start < 3
+
+
+def test_a_full_pool_is_waited_for_as_long_as_patience_lasts(url: str) -> None:
+    wrapper = make_wrapper(url, POOL={"SIZE": 1, "MAX_OVERFLOW": 0, "TIMEOUT": 30})
+    other = type(wrapper)(wrapper.settings_dict, wrapper.alias)
+    wrapper.ensure_connection()
+    start = time.monotonic()
+    with (
+        pytest.raises(OperationalError, match=r"became free within 0\.2 s"),
+        other.patience(connecting=0, queueing=0.2),
+    ):
+        other.ensure_connection()
+    assert time.monotonic() - start < 2
+    wrapper.close()
+
+
+def test_a_silent_port_does_not_hold_a_connect_for_ever(url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        wrapper = make_wrapper(
+            f"{url.rpartition(':')[0]}:{port}/postgres", OPTIONS={"connect_timeout": 2}, CONNECT_RETRY={"ATTEMPTS": 1}
+        )
+        start = time.monotonic()
+        with pytest.raises(OperationalError, match="timeout expired"):
+            ask(wrapper, "SELECT 1")
+        assert 1.5 < time.monotonic() - start < 5
+
+
+def test_no_password_reaches_the_log(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    wrapper = make_wrapper(
+        refused(url), CONNECT_RETRY={"ATTEMPTS": 2, "DELAY": 0.01}, PASSWORD="very-secret", ECHO=True
+    )
+    with pytest.raises(OperationalError) as caught:
+        wrapper.ensure_connection()
+    assert "very-secret" not in caplog.text
+    assert "very-secret" not in str(caught.value)
+    assert "127.0.0.1" not in caplog.text

@@ -1,0 +1,181 @@
+"""Nothing of one user's session reaches the next."""
+
+import threading
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, transaction
+from django.db.transaction import TransactionManagementError
+from django.test.utils import override_settings
+
+from homerack.postgresql.base import DatabaseWrapper
+from tests.support.backend import ask, backend_id, make_wrapper
+
+
+@pytest.fixture
+def wrapper(url: str) -> Any:
+    wrapper = make_wrapper(url, POOL={"SIZE": 1, "MAX_OVERFLOW": 0})
+    yield wrapper
+    wrapper.close()
+
+
+def change_hands(wrapper: DatabaseWrapper) -> None:
+    """Hand the connection back and get the same one again."""
+    before = wrapper.connection
+    wrapper.close()
+    wrapper.ensure_connection()
+    assert wrapper.connection is before
+
+
+@pytest.mark.parametrize(
+    ("leave", "look", "clean"),
+    [
+        ("SET statement_timeout = 1234", "SHOW statement_timeout", "0"),
+        ("SET TIME ZONE 'Asia/Tokyo'", "SHOW TimeZone", "UTC"),
+        ("SET search_path = pg_catalog", "SHOW search_path", '"$user", public'),
+        ("SET ROLE pg_monitor", "SELECT current_user::text", "homerack"),
+        ("SET SESSION AUTHORIZATION pg_monitor", "SELECT session_user::text", "homerack"),
+        ("SELECT set_config('app.user', 'alice', false)", "SELECT current_setting('app.user', true)", ""),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SHOW transaction_read_only", "off"),
+        ("CREATE TEMP TABLE secrets AS SELECT 1", "SELECT to_regclass('secrets')::text", None),
+        ("PREPARE theirs AS SELECT 1", "SELECT count(*) FROM pg_prepared_statements", 0),
+        ("LISTEN theirs", "SELECT count(*) FROM pg_listening_channels()", 0),
+        (
+            "SELECT pg_advisory_lock(42)",
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
+            0,
+        ),
+        ("DECLARE theirs CURSOR WITH HOLD FOR SELECT 1", "SELECT count(*) FROM pg_cursors WHERE name = 'theirs'", 0),
+    ],
+)
+def test_the_server_forgets(wrapper: DatabaseWrapper, leave: str, look: str, clean: object) -> None:
+    ask(wrapper, leave)
+    assert ask(wrapper, look) != clean
+    change_hands(wrapper)
+    assert ask(wrapper, look) == clean
+
+
+def test_psycopg2_forgets_too(wrapper: DatabaseWrapper) -> None:
+    wrapper.ensure_connection()
+    raw = wrapper.connection
+    raw.set_session(isolation_level="serializable", readonly=True, deferrable=True)
+    raw.set_client_encoding("LATIN1")
+    ask(wrapper, "DO $$ BEGIN RAISE NOTICE 'for your eyes only'; END $$")
+    ask(wrapper, "LISTEN news")
+    ask(wrapper, "NOTIFY news, 'private'")
+    assert raw.notices
+    assert raw.notifies
+    change_hands(wrapper)
+    assert (raw.isolation_level, raw.readonly, raw.deferrable, raw.encoding) == (None, None, None, "UTF8")
+    assert (raw.notices, raw.notifies, raw.autocommit) == ([], [], True)
+    assert ask(wrapper, "SELECT 'ü€'") == "ü€"
+
+
+@pytest.mark.parametrize("begin", ["django", "statement"])
+def test_an_open_transaction_is_rolled_back(wrapper: DatabaseWrapper, begin: str) -> None:
+    ask(wrapper, "CREATE TABLE IF NOT EXISTS left_open (id int)")
+    if begin == "django":
+        wrapper.set_autocommit(False)
+    else:
+        ask(wrapper, "BEGIN")
+    ask(wrapper, "INSERT INTO left_open VALUES (1)")
+    change_hands(wrapper)
+    assert wrapper.get_autocommit()
+    assert ask(wrapper, "SELECT count(*) FROM left_open") == 0
+    ask(wrapper, "DROP TABLE left_open")
+
+
+def test_a_broken_transaction_is_rolled_back(wrapper: DatabaseWrapper) -> None:
+    wrapper.set_autocommit(False)
+    with pytest.raises(DatabaseError, match="division by zero"):
+        ask(wrapper, "SELECT 1 / 0")
+    with pytest.raises(DatabaseError, match="current transaction is aborted"):
+        ask(wrapper, "SELECT 1")
+    change_hands(wrapper)
+    assert ask(wrapper, "SELECT 1") == 1
+
+
+def test_statements_after_a_broken_atomic_block_work(wrapper: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(transaction.connections._connections.__dict__, wrapper.alias, wrapper)
+    with pytest.raises(TransactionManagementError), transaction.atomic(using=wrapper.alias):
+        with pytest.raises(DatabaseError, match="division by zero"):
+            ask(wrapper, "SELECT 1 / 0")
+        wrapper.needs_rollback = True
+        ask(wrapper, "SELECT 1")
+    assert ask(wrapper, "SELECT 1") == 1
+
+
+def test_closing_inside_of_a_block_really_closes(wrapper: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django keeps the connection object until the block ends: it must not be somebody else's by then."""
+    monkeypatch.setitem(transaction.connections._connections.__dict__, wrapper.alias, wrapper)
+    with transaction.atomic(using=wrapper.alias):
+        backend = backend_id(wrapper)
+        raw = wrapper.connection
+        wrapper.close()
+        assert raw.closed
+    assert backend_id(wrapper) != backend
+
+
+def test_a_server_side_cursor_left_open_is_closed(wrapper: DatabaseWrapper) -> None:
+    cursor = wrapper.chunked_cursor()
+    cursor.execute("SELECT generate_series(1, 1000)")
+    assert cursor.fetchmany(3) == [(1,), (2,), (3,)]
+    assert ask(wrapper, "SELECT name FROM pg_cursors") == cursor.name
+    change_hands(wrapper)
+    assert ask(wrapper, "SELECT count(*) FROM pg_cursors") == 0
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_server_side_cursors_read_on(wrapper: DatabaseWrapper, in_transaction: bool) -> None:
+    if in_transaction:
+        wrapper.set_autocommit(False)
+    with wrapper.chunked_cursor() as cursor:
+        cursor.execute("SELECT generate_series(1, 5000)")
+        assert sum(row[0] for row in cursor) == 12_502_500
+    change_hands(wrapper)
+
+
+def test_the_startup_options_survive_every_reset(url: str) -> None:
+    options = {"options": "-c statement_timeout=4321", "isolation_level": 2}
+    wrapper = make_wrapper(url, OPTIONS=options, TIME_ZONE="Europe/Berlin", POOL={"SIZE": 1, "MAX_OVERFLOW": 0})
+    wrapper.ensure_connection()
+    ask(wrapper, "SET TIME ZONE 'UTC'")
+    change_hands(wrapper)
+    shown = [ask(wrapper, f"SHOW {name}") for name in ("TimeZone", "statement_timeout", "transaction_isolation")]
+    assert shown == ["Europe/Berlin", "4321ms", "repeatable read"]
+    assert ask(wrapper, "SHOW idle_in_transaction_session_timeout") == "10min"
+    wrapper.close()
+
+
+def test_a_changed_time_zone_reaches_new_connections(url: str) -> None:
+    with override_settings(USE_TZ=False, TIME_ZONE="America/New_York"):
+        wrapper = make_wrapper(url)
+        assert ask(wrapper, "SHOW TimeZone") == "America/New_York"
+        wrapper.close()
+
+
+def test_the_assumed_role_is_assumed_anew(url: str) -> None:
+    wrapper = make_wrapper(url, OPTIONS={"assume_role": "pg_monitor"}, POOL={"SIZE": 1, "MAX_OVERFLOW": 0})
+    wrapper.ensure_connection()
+    change_hands(wrapper)
+    assert ask(wrapper, "SELECT current_user::text") == "pg_monitor"
+    wrapper.close()
+
+
+def test_users_who_alternate_on_one_connection_see_only_their_own(url: str) -> None:
+    model = make_wrapper(url, POOL={"SIZE": 1, "MAX_OVERFLOW": 0, "TIMEOUT": 20})
+    seen: list[str] = []
+
+    def user(name: str) -> None:
+        mine = DatabaseWrapper(model.settings_dict, model.alias)
+        for _ in range(20):
+            seen.append(ask(mine, "SELECT current_setting('app.user', true)") or "")
+            ask(mine, "SELECT set_config('app.user', %s, false)", name)
+            mine.close()
+
+    threads = [threading.Thread(target=user, args=(name,)) for name in ("alice", "bob")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [""] * 40

@@ -1,0 +1,87 @@
+"""``manage.py check_database``, as a person or a start script runs it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.support.backend import eventually
+from tests.support.postgres import PASSWORD, PostgresServer, free_port
+from tests.support.web import ROOT
+
+
+def check(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", "check_database", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"REDIS_URL": ""} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def migrate(url: str) -> None:
+    command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+    subprocess.run(command, cwd=ROOT, env=os.environ | {"DATABASE_URL": url}, check=True)
+
+
+def test_healthy_degraded_and_unhealthy_have_their_exit_codes(server: PostgresServer) -> None:
+    url = server.url("postgres")
+    degraded = check("--json", DATABASE_URL=url)
+    assert (degraded.returncode, json.loads(degraded.stdout)["status"]) == (3, "degraded")
+    assert json.loads(degraded.stdout)["checks"]["migrations"]["detail"].endswith("Run: manage.py migrate")
+    migrate(url)
+    healthy = check("--json", DATABASE_URL=url)
+    assert (healthy.returncode, json.loads(healthy.stdout)["status"]) == (0, "healthy")
+    unhealthy = check("--json", DATABASE_URL=url.rpartition(":")[0] + f":{free_port()}/postgres")
+    answer = json.loads(unhealthy.stdout)
+    assert (unhealthy.returncode, answer["status"]) == (1, "unhealthy")
+    assert "Connection refused" in answer["checks"]["database"]["detail"]
+    assert PASSWORD not in unhealthy.stdout + unhealthy.stderr
+
+
+def test_a_person_gets_a_table(server: PostgresServer) -> None:
+    done = check(DATABASE_URL=server.url("postgres"))
+    assert "postgresql" in done.stdout
+    assert "pool size 20, checked in" in done.stdout
+    assert done.stderr == ""
+
+
+def test_sqlite_has_no_pool(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'lab.db'}"
+    migrate(url)
+    done = check("--json", DATABASE_URL=url)
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["database_type"], answer["pool_info"]) == (0, "sqlite", None)
+
+
+def test_waiting_ends_when_the_server_comes(server: PostgresServer, tmp_path: Path) -> None:
+    migrate(server.url("postgres"))
+    server.halt()
+    environment = {"DATABASE_URL": server.url("postgres"), "DB_CONNECT_RETRY_DELAY": "0.2", "REDIS_URL": ""}
+    log = tmp_path / "stderr"
+    with log.open("w") as stderr:
+        command = [sys.executable, "manage.py", "check_database", "--wait", "60", "--json"]
+        waiter = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=stderr
+        )
+    refused = "PostgreSQL can not be reached (connection refused): attempt 1 failed"
+    eventually(lambda: refused in log.read_text(), within=30)
+    server.launch()
+    assert waiter.wait(timeout=60) == 0
+
+
+def test_waiting_ends_when_the_time_is_up_and_at_once_for_a_wrong_password(server: PostgresServer) -> None:
+    refused = server.url("postgres").rpartition(":")[0] + f":{free_port()}/postgres"
+    start = time.monotonic()
+    late = check("--wait", "2", "--json", DATABASE_URL=refused)
+    assert 1 < time.monotonic() - start < 8
+    assert late.returncode == 1
+    assert "The database 'default' could not be reached: OperationalError." in late.stderr
+    start = time.monotonic()
+    wrong = check("--wait", "60", "--json", DATABASE_URL=server.url("postgres", password="wrong-one"))
+    assert (wrong.returncode, time.monotonic() - start < 8) == (1, True)
+    assert "wrong-one" not in wrong.stdout + wrong.stderr

@@ -1,0 +1,126 @@
+"""What the health endpoint says, to whom, on a database that works."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.test import Client, override_settings
+
+from tests.support.postgres import free_port
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/"])
+def test_a_healthy_answer(client: Client, path: str) -> None:
+    response = client.get(path)
+    assert response.status_code == 200
+    answer = response.json()
+    assert list(answer) == [
+        "status",
+        "database_type",
+        "query_time_ms",
+        "pool_info",
+        "pool_scope",
+        "version",
+        "checks",
+    ]
+    assert (answer["status"], answer["database_type"], answer["version"]) == ("healthy", "postgresql", "0.1.0")
+    assert 0 < answer["query_time_ms"] < 1000
+    assert set(answer["pool_info"]) == {"pool_size", "checked_in", "checked_out", "overflow", "total_connections"}
+    assert answer["pool_info"]["pool_size"] == 20
+    assert answer["pool_scope"].startswith("process ")
+    assert answer["checks"] == {
+        "database": {"status": "healthy"},
+        "migrations": {"status": "healthy"},
+        "backup_disk": {"status": "healthy"},
+    }
+    assert "no-store" in response["Cache-Control"]
+
+
+@pytest.mark.parametrize("path", ["/health/", "/health/live/", "/health/ready/"])
+def test_only_reading_is_allowed(client: Client, path: str) -> None:
+    assert client.post(path).status_code == 405
+    assert client.head(path).status_code == 200
+
+
+def test_a_probe_from_localhost_is_neither_refused_nor_redirected(client: Client) -> None:
+    with override_settings(SECURE_SSL_REDIRECT=True):
+        for path in ("/health", "/health/live/", "/health/ready", "/health/full/?format=json"):
+            assert client.get(path, headers={"host": "localhost:8000"}).status_code == 200
+        assert client.get("/healthy/").status_code == 301
+
+
+def test_live_touches_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.health.flight.tower.ask", None)
+    monkeypatch.setattr("django.db.backends.base.base.BaseDatabaseWrapper.ensure_connection", None)
+    response = client.get("/health/live/")
+    assert (response.status_code, response.json()) == (200, {"status": "healthy"})
+
+
+def test_the_version_is_the_projects() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert project["version"] == settings.OPS_VERSION
+
+
+def forget_a_migration() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE django_migrations SET name = name || '-gone' WHERE app = 'sessions'")
+
+
+def remember_the_migration() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE django_migrations SET name = replace(name, '-gone', '')")
+
+
+def test_a_missing_migration_degrades_health_and_is_not_ready(client: Client) -> None:
+    forget_a_migration()
+    try:
+        health, ready, full = (client.get(path) for path in ("/health/", "/health/ready/", "/health/full/?format=json"))
+    finally:
+        remember_the_migration()
+    assert (health.status_code, health.json()["status"]) == (200, "degraded")
+    assert health.json()["checks"]["migrations"] == {"status": "degraded", "error": "UnappliedMigrations"}
+    assert (ready.status_code, ready.json()["status"]) == (503, "unhealthy")
+    assert (full.status_code, full.json()["Migrations(alias='default')"]) == (503, "Unavailable: 1 not applied")
+    assert client.get("/health/ready/").status_code == 200
+
+
+def test_details_are_for_staff_only(client: Client) -> None:
+    users = get_user_model().objects
+    staff = users.create_user("staff@example.org", is_staff=True)
+    guest = users.create_user("guest@example.org")
+    port = free_port()
+    with override_settings(REDIS_URL=f"redis://:pass%40word@127.0.0.1:{port}/0"):
+        public = client.get("/health/").json()["checks"]["redis"]
+        client.force_login(guest)
+        signed_in = client.get("/health/").json()["checks"]["redis"]
+        client.force_login(staff)
+        full = client.get("/health/").json()["checks"]["redis"]
+    assert public == signed_in == {"status": "degraded", "error": "ConnectionError"}
+    assert full["detail"] == f"Error 111 connecting to 127.0.0.1:{port}. Connection refused."
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "kind"),
+    [
+        ("", "text/html", "text/html"),
+        ("?format=json", "*/*", "application/json"),
+        ("", "application/json", "application/json"),
+        ("?format=openmetrics", "*/*", "application/openmetrics-text"),
+        ("?format=text", "*/*", "text/plain"),
+    ],
+)
+def test_the_full_page_has_many_forms(client: Client, query: str, accept: str, kind: str) -> None:
+    response = client.get(f"/health/full/{query}", headers={"accept": accept})
+    assert response.status_code == 200
+    assert response["Content-Type"].startswith(kind)
+    for name in ("Database", "Migrations", "Cache", "BackupDisk"):
+        assert name in response.content.decode()
+
+
+def test_the_full_page_says_what_it_can_not_read(client: Client) -> None:
+    assert client.get("/health/full/", headers={"accept": "not a type"}).status_code == 406

@@ -1,0 +1,96 @@
+"""The project under gunicorn, as in production, asked over HTTP."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.postgres import die_with_parent, free_port
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    seconds: float
+    text: str
+    headers: Any = field(repr=False)
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+@dataclass
+class WebServer:
+    """gunicorn as in production, with `arguments` on top, serving `application`.
+
+    Its environment is that of the tests and `environment`.
+    """
+
+    port: int
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls, *arguments: str, application: str = "homerack.wsgi", **environment: str) -> "WebServer":
+        port = free_port()
+        log = Path(tempfile.mkstemp(prefix="homerack-gunicorn-")[1])
+        # fmt: off
+        command = [sys.executable, "-m", "gunicorn", application, "--bind", f"127.0.0.1:{port}",
+                   "--no-control-socket", "--graceful-timeout", "1", *arguments]
+        # fmt: on
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=os.environ | environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call; nothing else can tell a child to follow
+            )
+        server = cls(port=port, log=log, process=process)
+        server.wait_until_up()
+        return server
+
+    def wait_until_up(self) -> None:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                self.get("/health/live/")
+            except OSError:
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    sys.exit(f"gunicorn did not start:\n{self.log.read_text()}")
+                time.sleep(0.05)
+            else:
+                return
+
+    def get(self, path: str, *, timeout: float = 30, **headers: str) -> Answer:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=named)
+        start = time.monotonic()
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as response:
+                return Answer(response.status, time.monotonic() - start, response.read().decode(), response.headers)
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, time.monotonic() - start, error.read().decode(), error.headers)
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self.log.unlink()
