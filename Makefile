@@ -16,6 +16,8 @@ run: .venv/production .env ## Run HomeRack here, with the demo lab on the first 
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python manage.py load_demo --if-empty
 	@$(BIN)/python manage.py ensure_administrator
+	@$(BIN)/python -c 'import socket; socket.create_server(("$(HOST)", $(PORT)))' 2>/dev/null || \
+		{ echo "Port $(PORT) is in use. Try another: make run PORT=$$(($(PORT) + 1))"; exit 1; }
 	@echo "HomeRack is at http://$(HOST):$(PORT)/ (stop it with Ctrl-C)"
 	@DJANGO_RUNSERVER_HIDE_WARNING=true $(BIN)/python manage.py runserver $(HOST):$(PORT)
 

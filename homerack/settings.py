@@ -157,6 +157,8 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
+        # Django's own, which outside DEBUG would only be mailed.
+        "django": {"handlers": ["console"], "level": "INFO"},
         "homerack": {"handlers": ["console"], "level": LOG_LEVEL},
         "ops": {"handlers": ["console"], "level": LOG_LEVEL},
         # DB_ECHO decides on these lines, whatever LOG_LEVEL is.

@@ -51,9 +51,12 @@ class Address:
         try:
             connection: Connection = psycopg2.connect(dbname=self.database, **settings)
         except psycopg2.OperationalError as error:
+            words = server_words(error)
+            raise PreconditionFailed(f"No connection to the database {self}: {words}.", advice(words)) from error
+        except (psycopg2.ProgrammingError, ValueError) as error:
             raise PreconditionFailed(
-                f"No connection to the database {self}: {server_words(error)}.",
-                "Is the server running, and are host, port, user and password right?",
+                f"The address of the database {self} has a part that PostgreSQL does not understand.",
+                "Check the options after ? in the URL.",
             ) from error
         connection.autocommit = autocommit
         return connection
@@ -84,6 +87,15 @@ class Address:
             "TEST": {},
         }
         return DatabaseWrapper(settings, alias)
+
+
+def advice(words: str) -> str:
+    """What to do about a connection that was refused with these words."""
+    if "password authentication failed" in words:
+        return "The server is there; the user or the password is wrong. In a URL write # / ? @ : % as %23 %2F %3F …"
+    if "invalid" in words and "value" in words:
+        return "Check the options after ? in the URL."
+    return "Is the server running, and are host, port, user and password right?"
 
 
 def server_words(error: BaseException) -> str:
@@ -124,6 +136,8 @@ def parse_url(url: str) -> Address:
     if not separator or scheme not in {"postgres", "postgresql", "pgsql"}:
         raise PreconditionFailed("The PostgreSQL URL has to start with postgres://.", f"Example: {EXAMPLE}")
     try:
+        if "%00" in rest:
+            raise ValueError("NUL")
         settings = dj_database_url.parse(f"{scheme}://{rest}")
     except ValueError as error:
         raise PreconditionFailed(

@@ -18,6 +18,8 @@ MARK = "made by ops; may be dropped"
 MARK_LIMIT = 1_700_001
 """A connection limit that nobody else gives to a database."""
 SWAP_ATTEMPTS = 5
+ABOUT_ONE_DATABASE = ("does not exist", "permission denied", "pg_hba.conf", "not currently accepting")
+"""Words of a refusal after which another database of the same server may still take the connection."""
 LISTS_OF_NAMES = frozenset({"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"})
 NAME_LIMIT = 63
 """Bytes in a name; PostgreSQL cuts longer ones without a word."""
@@ -54,8 +56,11 @@ def maintenance(address: Address) -> Iterator[Connection]:
 def connect_first(address: Address, *names: str) -> Connection:
     *others, last = names
     for name in others:
-        with contextlib.suppress(PreconditionFailed):
+        try:
             return address.named(name).connect(autocommit=True)
+        except PreconditionFailed as error:
+            if not any(words in error.message for words in ABOUT_ONE_DATABASE):
+                break
     return address.named(last).connect(autocommit=True)
 
 
@@ -201,7 +206,7 @@ def drop(connection: Connection, name: str) -> None:
         cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def drop_leftovers(connection: Connection, *names: str) -> list[str]:
+def drop_leftovers(connection: Connection, *names: str) -> None:
     """Drop those of `names` that carry our mark: an earlier run was killed. The caller holds the lock."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -212,7 +217,6 @@ def drop_leftovers(connection: Connection, *names: str) -> list[str]:
         found = [row[0] for row in cursor.fetchall()]
     for name in found:
         drop(connection, name)
-    return found
 
 
 def swap(connection: Connection, *, new: str, live: str, old: str, description: Description | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import psycopg2
+from django.apps import apps
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -109,7 +110,8 @@ def resolve(column: ColumnPlan, cursor: Cursor) -> ColumnPlan:
     if not column.lookup:
         return column
     name, natural = column.lookup
-    cursor.execute(sql.SQL("SELECT {}, id FROM {}").format(sql.Identifier(natural), sql.Identifier(name)))
+    key = next(model._meta.pk.column for model in apps.get_models() if model._meta.db_table == name)
+    cursor.execute(sql.SQL("SELECT {}, {} FROM {}").format(*map(sql.Identifier, (natural, key, name))))
     ids = dict(cursor.fetchall())
     return replace(
         column,

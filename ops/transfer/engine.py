@@ -51,9 +51,12 @@ class Options:
     """The zone of times without an offset; None is UTC."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Prepared:
     """A file that has been read and examined; nothing was written to PostgreSQL yet."""
+
+    moved: bool = False
+    """Set when all of it is in place; only then is the copy of the file worth keeping."""
 
     source: Source
     snapshot: Snapshot
@@ -89,7 +92,6 @@ class Result:
 
     tables: tuple[TableResult, ...]
     seconds: Mapping[Stage, float]
-    beside: bool
 
     @property
     def rows(self) -> int:
@@ -119,16 +121,21 @@ class Clock:
 def prepared(
     *, path: Path, postgres: Address, legacy: LegacyFormat | None, options: Options, keep_in: Path, report: Report
 ) -> Iterator[Prepared]:
-    """Snapshot, plan and examine the file at `path`. The snapshot is kept in `keep_in` or gone when the block ends.
+    """Snapshot, plan and examine the file at `path`. The snapshot is gone when the block ends, unless it was moved.
 
     Raises PreconditionFailed or ArtifactInvalid when the file can not be moved as a whole, whatever its cells hold.
     """
     clock = Clock(report)
-    with sources.opened(path) as source, directory_for(keep_in, keep=options.keep_copy) as directory:
+    with (
+        sources.opened(path) as source,
+        directory_for(keep_in, keep=options.keep_copy) as directory,
+        contextlib.ExitStack() as stack,
+    ):
         stamp = f"{dt.datetime.now(dt.UTC):%Y%m%d_%H%M%S}_{secrets.token_hex(2)}"
         with clock.stage(Stage.SNAPSHOT):
             destination = directory / f"{path.stem}_{stamp}.sqlite3"
             snapshot = sources.take_snapshot(source=source, destination=destination, report=report)
+            stack.callback(destination.unlink, missing_ok=True)
         with clock.stage(Stage.PREFLIGHT):
             plan = make_plan(snapshot, postgres=postgres, legacy=legacy, options=options)
             report(Progress(stage=Stage.PREFLIGHT, total=plan.rows))
@@ -141,7 +148,7 @@ def prepared(
                 processes=suitable_processes(plan.rows),
                 report=report,
             )
-        yield Prepared(
+        ready = Prepared(
             source=source,
             snapshot=snapshot,
             plan=plan,
@@ -149,6 +156,9 @@ def prepared(
             findings_file=log.path if log.count else None,
             seconds=clock.seconds,
         )
+        yield ready
+        if ready.moved and options.keep_copy:
+            stack.pop_all()
 
 
 @contextlib.contextmanager
@@ -240,6 +250,7 @@ def carry_over(*, prepared: Prepared, target: Target, quarantine: Path | None, r
         report(Progress(stage=Stage.CUT_OVER))
         cut_over = time.monotonic()
     clock.seconds[Stage.CUT_OVER] = time.monotonic() - cut_over
+    prepared.moved = True
     return Result(
         tables=tuple(
             TableResult(
@@ -252,7 +263,6 @@ def carry_over(*, prepared: Prepared, target: Target, quarantine: Path | None, r
             for table in tables
         ),
         seconds={**prepared.seconds, **clock.seconds},
-        beside=target.beside,
     )
 
 

@@ -132,12 +132,12 @@ class Examiner:
 
     def ask_kind(self, row: int, key: str, column: ColumnPlan, value: Stored) -> None:
         try:
-            column.kind.convert(value)
+            converted = column.kind.convert(value)
         except Refused as refused:
             self.refuse(row, key, column.source, value, str(refused))
             return
         self.found.odd.add(column.name)
-        if isinstance(value, str) and ("\x00" in value or "\\u0000" in value):
+        if isinstance(value, str) and ("\x00" in value or (column.kind.document and converted != value)):
             self.found.stripped[column.source] += 1
 
     def examine_texts(self, after: int, up_to: int) -> None:

@@ -17,6 +17,8 @@ class ColumnPlan:
     kind: Kind
     db_type: str
     null: bool
+    known: tuple[str, ...] = ()
+    """What a legacy file may hold, as told to a person."""
     check: str = ""
     """SQL that PostgreSQL demands of the value beside its type, such as ``"x" >= 0``."""
     allowed: tuple[str, ...] | None = None
@@ -68,7 +70,6 @@ class Plan:
     skipped: tuple[Skipped, ...]
     unknown: tuple[Skipped, ...]
     notes: tuple[str, ...]
-    legacy: bool
 
     @property
     def rows(self) -> int:

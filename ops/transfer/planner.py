@@ -96,7 +96,6 @@ class Planner:
             skipped=tuple(self.explain_skipped(planned)),
             unknown=(*self.find_unknown_tables(planned), *self.find_unknown_columns()),
             notes=tuple(self.notes(planned)),
-            legacy=self.legacy is not None,
         )
 
     def plan_model(self, model: type[models.Model]) -> Iterable[TablePlan]:
@@ -165,6 +164,7 @@ class Planner:
             null=column.null,
             check=parameters["check"] or "",
             allowed=tuple(sorted(map(literal, set(mapped.values.values())))) if mapped.values else None,
+            known=tuple(map(str, mapped.values or ())),
             lookup=mapped.lookup,
         )
 

@@ -100,7 +100,7 @@ def conditions(column: ColumnPlan) -> list[tuple[str, str]]:
     name = quoted(column.name)
     found = [(in_kind(column.kind.plain, column), "")]
     if column.allowed is not None:
-        found.append((f"{name} IN ({', '.join(column.allowed)})", f"unknown; known are {', '.join(column.allowed)}"))
+        found = [(f"{name} IN ({', '.join(column.allowed)})", f"unknown; known are {', '.join(column.known)}")]
     if column.check:
         found.append((column.check, f"has to be {column.check}"))
     return found

@@ -1,8 +1,8 @@
 """A migration's plan, findings and result, for a person and for a script."""
 
-import os
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -35,9 +35,9 @@ def show_plan(console: Console, ready: Prepared, target: Target) -> None:
         table.add_row(escape(unknown.table), f"{unknown.rows:,}", f"[red]{escape(unknown.reason)}[/red]")
     console.print(table)
     for note in ready.plan.notes:
-        console.print(f"[yellow]Note[/yellow] {escape(note)}")
+        say(console, f"[yellow]Note[/yellow] {escape(note)}")
     for column, count in ready.examination.stripped.items():
-        console.print(f"[yellow]Note[/yellow] NUL characters are taken out of {count:,} values of {escape(column)}.")
+        say(console, f"[yellow]Note[/yellow] NUL characters are taken out of {escape(column)} in {count:,} rows.")
     show_findings(console, ready)
 
 
@@ -45,19 +45,24 @@ def show_findings(console: Console, ready: Prepared) -> None:
     groups = ready.examination.groups
     if not groups:
         return
-    console.print(f"\n[red]{ready.examination.count:,} findings[/red] that PostgreSQL would refuse or change:")
+    count = ready.examination.count
+    console.print()
+    say(
+        console,
+        f"[red]{count:,} {'finding' if count == 1 else 'findings'}[/red] that PostgreSQL would refuse or change:",
+    )
     for group in groups[:GROUPS_SHOWN]:
         column = f".{group.column}" if group.column else ""
-        console.print(f"  {group.count:,} × {escape(group.table + column)}: {escape(group.reason)}")
+        say(console, f"  {group.count:,} × {escape(group.table + column)}: {escape(group.reason)}")
         for example in group.examples:
             value = f" {example.stored_type} {example.value}" if example.value else ""
-            console.print(f"      [dim]primary key {escape(example.key)}{escape(value)}[/dim]")
+            say(console, f"      [dim]primary key {escape(example.key)}{escape(value)}[/dim]")
     if len(groups) > GROUPS_SHOWN:
         console.print(f"  … and {len(groups) - GROUPS_SHOWN} more kinds")
     say(console, f"All of them: {escape(str(ready.findings_file))}")
 
 
-def show_stop(console: Console, ready: Prepared, *, dry_run: bool, kept: bool) -> None:
+def show_stop(console: Console, ready: Prepared, *, dry_run: bool) -> None:
     """Why nothing was written, and what to do next."""
     console.print()
     if ready.plan.unknown:
@@ -68,16 +73,14 @@ def show_stop(console: Console, ready: Prepared, *, dry_run: bool, kept: bool) -
         if len(names) < len(ready.plan.unknown):
             say(console, "Unknown columns: the file is of another version than this code, or was changed by hand.")
     if ready.examination.count:
-        console.print("Mend the values in the file, or add --quarantine DIR to move without their rows.")
+        say(
+            console,
+            "Mend the values in the file, or add --quarantine DIR to move without their rows and those that refer to"
+            " them; with --dry-run it counts them first.",
+        )
     if dry_run and ready.acceptable:
         console.print(f"Everything can be moved. It will take about {ready.estimate:,.0f} s.")
-    show_copy(console, ready, kept=kept)
     console.print("Nothing was written to PostgreSQL." if dry_run else "[red]Stopped.[/red] Nothing was changed.")
-
-
-def show_copy(console: Console, ready: Prepared, *, kept: bool) -> None:
-    if kept:
-        say(console, f"A verified copy of the file: {escape(str(ready.snapshot.path))}")
 
 
 def show_result(console: Console, ready: Prepared, target: Target, result: Result, options: dict[str, Any]) -> None:
@@ -99,10 +102,17 @@ def show_result(console: Console, ready: Prepared, target: Target, result: Resul
         f" compared value by value with the file; {seconds:,.1f} s.",
     )
     if result.refused:
-        console.print(f"[yellow]{result.refused:,} rows[/yellow] are in {escape(str(options['quarantine']))}.")
-    show_copy(console, ready, kept=not options["no_backup"])
-    if not os.environ.get("DATABASE_URL", "").startswith("postgres"):
-        say(console, "Next: set DATABASE_URL to this database and start HomeRack again. Everybody signs in anew.")
+        say(
+            console,
+            f"[yellow]{result.refused:,} rows[/yellow] are in {escape(str(options['quarantine']))}, with all they hold.",
+        )
+    people = get_user_model()._meta.db_table
+    if any(table.refused for table in result.tables if table.name == people):
+        say(console, f"[yellow]There are people among them[/yellow] ({people}): can an administrator still sign in?")
+    if not options["no_backup"]:
+        say(console, f"A verified copy of the file: {escape(str(ready.snapshot.path))}")
+    if options["postgres_url"]:
+        say(console, "Next: let DATABASE_URL name this database, and start the site again. Everybody signs in anew.")
 
 
 def say(console: Console, sentence: str) -> None:
@@ -126,7 +136,13 @@ def plan_as_json(ready: Prepared, target: Target) -> dict[str, Any]:
             "sha256": ready.snapshot.sha256,
             "wal": ready.snapshot.wal,
         },
-        "target": {"database": target.address.database, "exists": target.exists, "beside": target.beside},
+        "target": {
+            "database": target.address.database,
+            "host": target.address.host,
+            "port": target.address.port,
+            "exists": target.exists,
+            "beside": target.beside,
+        },
         "tables": [
             {
                 "name": table.name,
@@ -152,8 +168,10 @@ def plan_as_json(ready: Prepared, target: Target) -> dict[str, Any]:
     }
 
 
-def result_as_json(ready: Prepared, target: Target, result: Result) -> dict[str, Any]:
+def result_as_json(ready: Prepared, target: Target, result: Result, options: dict[str, Any]) -> dict[str, Any]:
     return plan_as_json(ready, target) | {
+        "copy": None if options["no_backup"] else str(ready.snapshot.path),
+        "quarantine": str(options["quarantine"]) if result.refused else None,
         "status": "quarantined" if result.refused else "migrated",
         "tables": [vars(table) for table in result.tables],
         "rows": result.rows,

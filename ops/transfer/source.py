@@ -18,7 +18,7 @@ PAGES_PER_STEP = 2048
 LOCK_TIMEOUT = 10.0
 """Seconds to wait for a program that is writing to the file."""
 NAME_THE_FILE = "Name the SQLite file with --sqlite-path FILE."
-STOP_WRITERS = "Stop HomeRack and whatever else uses the file, then run the command again."
+STOP_WRITERS = "Stop the programs that use the file, then run the command again."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ def check_file(path: Path) -> None:
     except PermissionError as error:
         raise PreconditionFailed(f"{path} can not be read: permission denied.", "Run as its owner.") from error
     if not header:
-        raise ArtifactInvalid(f"{path} is empty (0 bytes).", "Is it the right file? HomeRack's own is homerack.db.")
+        raise ArtifactInvalid(f"{path} is empty (0 bytes).", "Is it the right file?")
     if header != HEADER:
         raise ArtifactInvalid(
             f"{path} is not a SQLite file, or it is encrypted.",

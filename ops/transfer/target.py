@@ -21,7 +21,7 @@ from ops.transfer.planner import concrete_models
 
 NEW_SUFFIX = "_ops_new"
 OLD_SUFFIX = "_ops_old"
-OLDEST_SERVER = 120000
+OLDEST_SERVER = 150000
 MADE_BY_MIGRATE = frozenset({"django_migrations", "django_content_type", "auth_permission", "django_session"})
 
 
@@ -73,7 +73,7 @@ def inspect_target(address: Address) -> Target:
     with databases.maintenance(address) as connection:
         version = connection.server_version
         if version < OLDEST_SERVER:
-            raise PreconditionFailed(f"The server runs PostgreSQL {version // 10000}; 12 is the oldest that works.")
+            raise PreconditionFailed(f"The server runs PostgreSQL {version // 10000}; 15 is the oldest that works.")
         exists = databases.exists(connection, address.database)
         may_create = databases.may_create(connection, address.database)
     if not exists and not may_create:
@@ -83,7 +83,26 @@ def inspect_target(address: Address) -> Target:
         )
     if exists:
         require_empty(address, replaced=may_create)
+        if not may_create:
+            require_rights(address)
     return Target(address=address, exists=exists, beside=may_create, server=f"{version // 10000}.{version % 10000}")
+
+
+def require_rights(address: Address) -> None:
+    """Refuse a database in which the role may not make tables, or whose tables are not the role's."""
+    with contextlib.closing(address.connect()) as connection, connection.cursor() as cursor:
+        may_fill = fetch_value(
+            cursor,
+            "SELECT has_schema_privilege(current_schema(), 'CREATE') AND NOT EXISTS (SELECT 1 FROM pg_class"
+            " WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'"
+            " AND NOT pg_has_role(relowner, 'USAGE'))",
+        )
+    if not may_fill:
+        raise PreconditionFailed(
+            f"The role {address.user} may not make tables in {address}, or not change those that are there.",
+            f"As an administrator: ALTER DATABASE {quoted(address.database)} OWNER TO {quoted(address.user)};"
+            f" or give it a database of its own: CREATE DATABASE … OWNER {quoted(address.user)};",
+        )
 
 
 NOT_OF_AN_EXTENSION = (
@@ -137,7 +156,7 @@ def require_empty(address: Address, *, replaced: bool) -> None:
             raise PreconditionFailed(
                 f"The database {address} holds what is not this project's: {', '.join(strange[:5])}"
                 f"{' …' if len(strange) > 5 else ''}.",
-                "Name a database of its own for HomeRack, or drop what is there.",
+                "Name a database of its own for this project, or drop what is there.",
             )
         rows = {name: fetch_value(cursor, f"SELECT count(*) FROM {quoted(name)}") for _, name in relations}
     filled = {name: count for name, count in rows.items() if count and name not in MADE_BY_MIGRATE}

@@ -3,6 +3,7 @@
 from io import StringIO
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
 from homerack.inventory.models import Brand, Cable, Device, DeviceModel, DeviceType, Rack, RackPosition
@@ -50,8 +51,14 @@ def test_twice_changes_nothing_and_says_so() -> None:
 def test_if_empty_leaves_an_inventory_alone() -> None:
     make_device()
     before = counts()
-    assert load(if_empty=True) == "The inventory has content; the demo lab was not loaded.\n"
+    assert load(if_empty=True) == "This is not a new HomeRack; the demo lab was not loaded.\n"
     assert counts() == before
+
+
+def test_if_empty_does_not_bring_back_what_was_deleted() -> None:
+    get_user_model().objects.create_superuser("admin@homerack.local", "password")
+    assert load(if_empty=True) == "This is not a new HomeRack; the demo lab was not loaded.\n"
+    assert set(counts()) == {0}
 
 
 def test_it_adds_nothing_where_it_does_not_fit() -> None:

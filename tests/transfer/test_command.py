@@ -74,7 +74,7 @@ def test_findings_stop_the_move(library: Path, database: Database) -> None:
     assert "1 × everything.day: not a date of the form 2026-01-31" in outcome.out
     assert "primary key 500 text 'someday'" in outcome.out
     assert f"All of them: {file}" in outcome.out
-    assert "Mend the values in the file, or add --quarantine DIR to move without their rows." in outcome.out
+    assert "Mend the values in the file, or add --quarantine DIR to move without their rows" in outcome.out
     assert outcome.out.endswith("Stopped. Nothing was changed.\n")
 
 
@@ -83,7 +83,7 @@ def test_the_result_is_written_as_json(library: Path, database: Database) -> Non
     document = support.move(library, database).document
     assert set(document) == {
         "status", "source", "target", "tables", "skipped", "unknown", "notes", "stripped", "findings",
-        "estimate_seconds", "rows", "refused", "seconds",
+        "estimate_seconds", "rows", "refused", "seconds", "copy", "quarantine",
     }  # fmt: skip
     assert document["status"] == "migrated"
     assert document["refused"] == 0
@@ -177,12 +177,41 @@ def test_the_password_is_never_shown(library: Path, database: Database) -> None:
     assert database.value("SELECT count(*) FROM anyproject_book") == 5
 
 
+WRONG_PASSWORD = "The server is there; the user or the password is wrong."
+
+
+@pytest.mark.parametrize("end", ["?nonsense=1", "?sslmode=bogus", "%00"])
+def test_an_address_that_postgresql_does_not_understand_is_a_sentence(
+    library: Path, database: Database, end: str
+) -> None:
+    outcome = support.run(library, Database(address=database.address, url=database.url + end), "--yes")
+    assert outcome.code == 1
+    expected = "The PostgreSQL URL can not be read." if end == "%00" else "Check the options after ? in the URL."
+    assert expected in outcome.error
+    assert database.address.password not in outcome.error
+
+
+@pytest.mark.parametrize("place", ["/dev/full", "-"])
+def test_a_report_that_can_not_be_written_is_no_failure(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise BrokenPipeError("closed")
+
+    if place == "-":
+        monkeypatch.setattr("ops.management.commands.migrate_to_postgres.write_json", refuse)
+    outcome = support.run(library, database, "--yes", "--json", place)
+    assert outcome.code == 0
+    assert "The migration is done and verified; its report could not be written" in capsys.readouterr().err
+    assert database.value("SELECT count(*) FROM anyproject_book") == 5
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"password": "wrong-secret"}, 'password authentication failed for user "homerack"'),
-        ({"user": "nobody-here"}, 'password authentication failed for user "nobody-here"'),
-        ({"port": "1"}, "Connection refused"),
+        ({"password": "wrong-secret"}, 'password authentication failed for user "homerack".\n' + WRONG_PASSWORD),
+        ({"user": "nobody-here"}, 'password authentication failed for user "nobody-here".\n' + WRONG_PASSWORD),
+        ({"port": "1"}, "Connection refused.\nIs the server running, and are host, port, user and password right?"),
         ({"host": "host.invalid"}, "could not translate host name"),
     ],
 )
@@ -197,7 +226,6 @@ def test_who_can_not_connect_is_told_why(
     where = f"{address.database} on {parts['host']}:{parts['port']}"
     assert outcome.error.startswith(f"No connection to the database {where}: ")
     assert reason in outcome.error
-    assert outcome.error.endswith("\nIs the server running, and are host, port, user and password right?")
     assert parts["password"] not in outcome.error + outcome.out + json.dumps(outcome.document)
 
 

@@ -74,7 +74,7 @@ def test_an_unknown_member_is_named(old: Path, value: Any) -> None:
     support.put(old, "racks", {"id": 1, "number": 1, "width": "NINETEEN"}, {"id": 2, "number": 2, "width": value})
     ((table, key, column, stored_type, shown, reason),) = support.findings(old, legacy=FORMAT)
     assert (table, key, column, stored_type, shown) == ("racks", "2", "width", "text", repr(str(value)))
-    assert reason == "unknown; known are '19\"', 'front to back', 'it''s'"
+    assert reason == "unknown; known are NINETEEN, FRONT_TO_BACK, IT_S, 19\", front to back, it's"
 
 
 def test_two_names_of_one_value_are_duplicates(old: Path) -> None:

@@ -42,7 +42,7 @@ def test_refused_rows_and_those_that_depend_on_them_are_written_in_full(library:
     document = outcome.document
     assert (document["status"], document["refused"]) == ("quarantined", 10)
     assert {t["name"]: t["refused"] for t in document["tables"] if t["refused"]} == {t: len(r) for t, r in rows.items()}
-    assert f"10 rows are in {directory}." in outcome.out
+    assert f"10 rows are in {directory}, with all they hold." in outcome.out
     assert database.value("SELECT count(*) FROM anyproject_book") == 3
     assert database.value("SELECT count(*) FROM anyproject_author") == 2
     assert database.value("SELECT count(*) FROM everything") == 16

@@ -45,7 +45,7 @@ def test_a_directory_is_no_file(tmp_path: Path, database: Database) -> None:
 def test_an_empty_file_is_refused(tmp_path: Path, database: Database) -> None:
     path = tmp_path / "zero.db"
     path.touch()
-    words = f"{path} is empty (0 bytes).\nIs it the right file? HomeRack's own is homerack.db."
+    words = f"{path} is empty (0 bytes).\nIs it the right file?"
     assert refusal(path, database) == words
 
 

@@ -60,7 +60,7 @@ def test_what_is_not_this_projects_is_in_the_way(migrated: Database, statement: 
     where = f"{migrated.name} on 127.0.0.1:{migrated.address.port}"
     assert refusal(migrated) == (
         f"The database {where} holds what is not this project's: {name}.\n"
-        "Name a database of its own for HomeRack, or drop what is there."
+        "Name a database of its own for this project, or drop what is there."
     )
 
 
@@ -105,7 +105,13 @@ def test_rows_that_arrive_meanwhile_are_not_lost(
 def test_a_database_that_does_not_exist_is_made(library: Path, nowhere: Database) -> None:
     outcome = support.move(library, nowhere)
     assert "which does not exist yet" in outcome.out
-    assert outcome.document["target"] == {"database": nowhere.name, "exists": False, "beside": True}
+    assert outcome.document["target"] == {
+        "database": nowhere.name,
+        "host": nowhere.address.host,
+        "port": nowhere.address.port,
+        "exists": False,
+        "beside": True,
+    }
     assert nowhere.value("SELECT count(*) FROM anyproject_book") == 5
     assert nowhere.value("SHOW server_encoding") == "UTF8"
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 
+from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from homerack.inventory.demo.catalogue import BRANDS, MODELS, TYPES
@@ -24,7 +25,9 @@ FIRST_SERIAL = 204_117
 
 
 def is_empty() -> bool:
-    """Whether nobody has entered anything yet."""
+    """Whether nobody has entered anything yet. Where there are people, an empty inventory is meant to be empty."""
+    if get_user_model().objects.exists():
+        return False
     tables = (DeviceType, Brand, DeviceModel, DeviceSpecification, Device, Rack, Cable)
     return not any(table.objects.exists() for table in tables)
 

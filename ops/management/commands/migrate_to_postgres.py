@@ -5,6 +5,7 @@ import json
 import sys
 import zoneinfo
 from argparse import RawDescriptionHelpFormatter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,17 +105,27 @@ class Command(BaseCommand):
             rendering.show_plan(console, ready, target)
             if options["dry_run"] or stands_in_the_way(ready, quarantine=choices.quarantine):
                 write_json(options["json"], rendering.plan_as_json(ready, target))
-                rendering.show_stop(console, ready, dry_run=options["dry_run"], kept=choices.keep_copy)
+                rendering.show_stop(console, ready, dry_run=options["dry_run"])
                 return 0 if ready.acceptable else FINDINGS
             if not options["yes"]:
                 confirm(console, ready, target)
             with listener(console) as report:
                 result = carry_over(prepared=ready, target=target, quarantine=choices.quarantine, report=report)
             # It is done: Ctrl-C from here on must not say that nothing was changed.
-            with held():
-                write_json(options["json"], rendering.result_as_json(ready, target, result))
+            with held(), reporting_is_not_the_work():
+                write_json(options["json"], rendering.result_as_json(ready, target, result, options))
                 rendering.show_result(console, ready, target, result, options)
             return QUARANTINED if result.refused else 0
+
+
+@contextlib.contextmanager
+def reporting_is_not_the_work() -> Iterator[None]:
+    """A full disk or a closed pipe must not make a finished migration look like one that failed."""
+    try:
+        yield
+    except (OSError, SystemExit) as error:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"The migration is done and verified; its report could not be written ({error}).\n")
 
 
 def stands_in_the_way(ready: Prepared, *, quarantine: Path | None) -> bool:

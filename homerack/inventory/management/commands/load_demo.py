@@ -13,11 +13,11 @@ class Command(BaseCommand):
     help = "Add the demo lab: three racks with 40 devices and 80 cables. What is there already stays as it is."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--if-empty", action="store_true", help="do nothing when the inventory has content")
+        parser.add_argument("--if-empty", action="store_true", help="do nothing unless this is a new HomeRack")
 
     def handle(self, *_args: Any, if_empty: bool, **_options: Any) -> None:
         if if_empty and not demo.is_empty():
-            self.stdout.write("The inventory has content; the demo lab was not loaded.")
+            self.stdout.write("This is not a new HomeRack; the demo lab was not loaded.")
             return
         try:
             added = demo.load_demo()
