@@ -135,15 +135,16 @@ def parse_url(url: str) -> Address:
     scheme = scheme.partition("+")[0]
     if not separator or scheme not in {"postgres", "postgresql", "pgsql"}:
         raise PreconditionFailed("The PostgreSQL URL has to start with postgres://.", f"Example: {EXAMPLE}")
+    unreadable = PreconditionFailed(
+        "The PostgreSQL URL can not be read.",
+        f"In a password write # / ? @ : % as %23 %2F %3F %40 %3A %25. Example: {EXAMPLE}",
+    )
+    if "%00" in rest:
+        raise unreadable
     try:
-        if "%00" in rest:
-            raise ValueError("NUL")
         settings = dj_database_url.parse(f"{scheme}://{rest}")
     except ValueError as error:
-        raise PreconditionFailed(
-            "The PostgreSQL URL can not be read.",
-            f"In a password write # / ? @ : % as %23 %2F %3F %40 %3A %25. Example: {EXAMPLE}",
-        ) from error
+        raise unreadable from error
     if not settings["NAME"]:
         raise PreconditionFailed("The PostgreSQL URL names no database.", f"Example: {EXAMPLE}")
     return from_settings(settings)

@@ -104,11 +104,12 @@ def show_result(console: Console, ready: Prepared, target: Target, result: Resul
     if result.refused:
         say(
             console,
-            f"[yellow]{result.refused:,} rows[/yellow] are in {escape(str(options['quarantine']))}, with all they hold.",
+            f"[yellow]{result.refused:,} rows[/yellow] are in {escape(str(options['quarantine']))},"
+            " with all they hold.",
         )
-    people = get_user_model()._meta.db_table
-    if any(table.refused for table in result.tables if table.name == people):
-        say(console, f"[yellow]There are people among them[/yellow] ({people}): can an administrator still sign in?")
+    users = get_user_model()._meta.db_table
+    if any(table.refused for table in result.tables if table.name == users):
+        say(console, f"[yellow]People are among them[/yellow] ({users}): can an administrator sign in?")
     if not options["no_backup"]:
         say(console, f"A verified copy of the file: {escape(str(ready.snapshot.path))}")
     if options["postgres_url"]:

@@ -1,6 +1,8 @@
 """The description of legacy files against their schema and our models."""
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 
 import pytest
 from django.apps import apps
@@ -48,10 +50,10 @@ INVENTORY = [table for table in FORMAT.tables if table.source == table.target]
 
 
 @pytest.fixture(scope="module")
-def legacy() -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:")
-    connection.executescript(SCHEMA)
-    return connection
+def legacy() -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(SCHEMA)
+        yield connection
 
 
 def columns_of(table: str, legacy: sqlite3.Connection) -> set[str]:
@@ -63,11 +65,11 @@ def model_of(table: str) -> type[models.Model]:
 
 
 def evaluate(column: LegacyColumn, value: object) -> object:
-    connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE legacy (value)")
-    connection.execute("INSERT INTO legacy VALUES (?)", (value,))
-    expression = column.expression.replace("{}", '"value"')
-    return connection.execute(f"SELECT {expression} FROM legacy").fetchone()[0]
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE legacy (value)")
+        connection.execute("INSERT INTO legacy VALUES (?)", (value,))
+        expression = column.expression.replace("{}", '"value"')
+        return connection.execute(f"SELECT {expression} FROM legacy").fetchone()[0]
 
 
 def test_every_table_is_carried_or_named(legacy: sqlite3.Connection) -> None:
