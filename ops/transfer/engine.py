@@ -103,18 +103,23 @@ class Result:
 
 
 class Clock:
-    """Seconds spent in each stage, and a report when one begins."""
+    """Seconds spent in each stage, and a report when one begins, which ends the one before."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
         self.seconds: dict[Stage, float] = {}
+        self.now: Stage | None = None
+        self.since = 0.0
 
-    @contextlib.contextmanager
-    def stage(self, stage: Stage, *, total: int = 0) -> Iterator[None]:
+    def begin(self, stage: Stage, *, total: int = 0) -> None:
+        self.end()
+        self.now, self.since = stage, time.monotonic()
         self.report(Progress(stage=stage, total=total))
-        start = time.monotonic()
-        yield
-        self.seconds[stage] = time.monotonic() - start
+
+    def end(self) -> None:
+        if self.now:
+            self.seconds[self.now] = time.monotonic() - self.since
+        self.now = None
 
 
 @contextlib.contextmanager
@@ -132,22 +137,23 @@ def prepared(
         contextlib.ExitStack() as stack,
     ):
         stamp = f"{dt.datetime.now(dt.UTC):%Y%m%d_%H%M%S}_{secrets.token_hex(2)}"
-        with clock.stage(Stage.SNAPSHOT):
-            destination = directory / f"{path.stem}_{stamp}.sqlite3"
-            snapshot = sources.take_snapshot(source=source, destination=destination, report=report)
-            stack.callback(destination.unlink, missing_ok=True)
-        with clock.stage(Stage.PREFLIGHT):
-            plan = make_plan(snapshot, postgres=postgres, legacy=legacy, options=options)
-            report(Progress(stage=Stage.PREFLIGHT, total=plan.rows))
-            log = FindingLog(path=keep_in / f"{path.stem}_{stamp}_findings.csv")
-            examination = examine(
-                plan=plan,
-                snapshot=snapshot,
-                log=log,
-                quarantine=bool(options.quarantine),
-                processes=suitable_processes(plan.rows),
-                report=report,
-            )
+        clock.begin(Stage.SNAPSHOT)
+        destination = directory / f"{path.stem}_{stamp}.sqlite3"
+        snapshot = sources.take_snapshot(source=source, destination=destination, report=report)
+        stack.callback(destination.unlink, missing_ok=True)
+        clock.begin(Stage.PREFLIGHT)
+        plan = make_plan(snapshot, postgres=postgres, legacy=legacy, options=options)
+        report(Progress(stage=Stage.PREFLIGHT, total=plan.rows))
+        log = FindingLog(path=keep_in / f"{path.stem}_{stamp}_findings.csv")
+        examination = examine(
+            plan=plan,
+            snapshot=snapshot,
+            log=log,
+            quarantine=bool(options.quarantine),
+            processes=suitable_processes(plan.rows),
+            report=report,
+        )
+        clock.end()
         ready = Prepared(
             source=source,
             snapshot=snapshot,
@@ -235,10 +241,8 @@ def carry_over(*, prepared: Prepared, target: Target, quarantine: Path | None, r
     plan, seen = prepared.plan, prepared.examination
     if quarantine and seen.rows_refused:
         write_quarantine(directory=quarantine, plan=plan, snapshot=prepared.snapshot, seen=seen)
-    clock.report(Progress(stage=Stage.SCHEMA))
-    start = time.monotonic()
+    clock.begin(Stage.SCHEMA)
     with errors_of_the_server(target), opened(target, rows=plan.rows) as workspace:
-        clock.seconds[Stage.SCHEMA] = time.monotonic() - start
         tables, digests = fill(workspace, prepared, clock)
         add_missing_permissions(workspace)
         if prepared.source.changed():
@@ -247,9 +251,8 @@ def carry_over(*, prepared: Prepared, target: Target, quarantine: Path | None, r
                 " as it was.",
                 STOP_WRITERS,
             )
-        report(Progress(stage=Stage.CUT_OVER))
-        cut_over = time.monotonic()
-    clock.seconds[Stage.CUT_OVER] = time.monotonic() - cut_over
+        clock.begin(Stage.CUT_OVER)
+    clock.end()
     prepared.moved = True
     return Result(
         tables=tuple(
@@ -293,12 +296,12 @@ def fill(workspace: Workspace, prepared: Prepared, clock: Clock) -> tuple[tuple[
         with workspace.session() as connection:
             copy_table(table=table, snapshot=snapshot, target=connection, seen=seen, report=tell)
 
-    with clock.stage(Stage.COPY, total=prepared.plan.rows):
-        for_each(by_size, copy, processes=workspace.processes, report=clock.report, at_end=workspace.close)
-    with clock.stage(Stage.BUILD):
-        build(workspace, tables, parts, clock.report)
-    with clock.stage(Stage.VERIFY, total=prepared.plan.rows):
-        digests = prove(tables=tables, snapshot=snapshot, workspace=workspace, seen=seen, report=clock.report)
+    clock.begin(Stage.COPY, total=prepared.plan.rows)
+    for_each(by_size, copy, processes=workspace.processes, report=clock.report, at_end=workspace.close)
+    clock.begin(Stage.BUILD)
+    build(workspace, tables, parts, clock.report)
+    clock.begin(Stage.VERIFY, total=prepared.plan.rows)
+    digests = prove(tables=tables, snapshot=snapshot, workspace=workspace, seen=seen, report=clock.report)
     return tables, digests
 
 
