@@ -73,6 +73,9 @@ def test_sqlite_in_a_container_needs_a_volume(tmp_path: Path, monkeypatch: pytes
         "homerack.W004",
         "The SQLite file lies in /opt/app, inside of the container: it is lost with the container.",
     )
+    monkeypatch.setattr(checks.settings, "DEBUG", True)
+    assert checks.sqlite_outlives_its_container() == []
+    monkeypatch.setattr(checks.settings, "DEBUG", False)
     monkeypatch.setattr(checks.settings, "DATABASES", sqlite(Path("/dev/shm/homerack.db")))  # a file system of its own
     assert checks.sqlite_outlives_its_container() == []
 
