@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from psycopg2 import errors, sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from ops.identifiers import quoted
 from ops.postgres.queries import fetch_value
 
 
@@ -49,7 +50,7 @@ def read_parts(cursor: Cursor, tables: Sequence[str]) -> Parts:
         [list(tables)],
     )
     indexes = [
-        Part(table=table, name=name, drop=f"DROP INDEX {quote(name)}", create=text)
+        Part(table=table, name=name, drop=f"DROP INDEX {quoted(name)}", create=text)
         for table, name, text in cursor.fetchall()
     ]
     unique = [part for kind, part in constraints if kind != "f"]
@@ -57,15 +58,11 @@ def read_parts(cursor: Cursor, tables: Sequence[str]) -> Parts:
 
 
 def constraint_sql(table: str, name: str, text: str) -> dict[str, str]:
-    alter = f"ALTER TABLE {quote(table)}"
+    alter = f"ALTER TABLE {quoted(table)}"
     return {
-        "drop": f"{alter} DROP CONSTRAINT {quote(name)}",
-        "create": f"{alter} ADD CONSTRAINT {quote(name)} {text}",
+        "drop": f"{alter} DROP CONSTRAINT {quoted(name)}",
+        "create": f"{alter} ADD CONSTRAINT {quoted(name)} {text}",
     }
-
-
-def quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def drop_parts(cursor: Cursor, parts: Parts) -> Parts:
@@ -89,7 +86,7 @@ def drop_part(cursor: Cursor, part: Part) -> bool:
 def lock_tables(cursor: Cursor, part: Part) -> None:
     """Take the locks of adding a foreign key in one order everywhere, so that two of them do not block each other."""
     names = sorted({part.table, *part.others})
-    cursor.execute(f"LOCK TABLE {', '.join(map(quote, names))} IN SHARE ROW EXCLUSIVE MODE")
+    cursor.execute(f"LOCK TABLE {', '.join(map(quoted, names))} IN SHARE ROW EXCLUSIVE MODE")
 
 
 def restart_sequences(cursor: Cursor, table: str, watermark: int) -> None:
@@ -103,11 +100,11 @@ def restart_sequences(cursor: Cursor, table: str, watermark: int) -> None:
         " JOIN pg_sequence AS definition ON definition.seqrelid = seq.oid"
         " JOIN pg_attribute AS att ON att.attrelid = dep.refobjid AND att.attnum = dep.refobjsubid"
         " WHERE dep.refobjid = %s::regclass AND dep.deptype IN ('a', 'i')",
-        [quote(table)],
+        [quoted(table)],
     )
     for sequence, column, limit in cursor.fetchall():
-        last = max(fetch_value(cursor, f"SELECT max({quote(column)}) FROM {quote(table)}") or 0, watermark, 0)
-        name = quote(sequence)
+        last = max(fetch_value(cursor, f"SELECT max({quoted(column)}) FROM {quoted(table)}") or 0, watermark, 0)
+        name = quoted(sequence)
         cursor.execute(sql.SQL(f"ALTER SEQUENCE {name} RESTART WITH {{}}").format(sql.Literal(min(last + 1, limit))))
         if last >= limit:
             cursor.execute("SELECT setval(%s::regclass, %s, true)", [name, limit])

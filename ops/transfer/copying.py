@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.errors import VerificationFailed
-from ops.postgres.schema import quote
+from ops.identifiers import quoted
 from ops.progress import Progress, Report
 from ops.transfer.kinds import find_kind
 from ops.transfer.plan import ColumnPlan, TablePlan, rename
@@ -60,14 +60,14 @@ class CopyStream:
 def copy_table(*, table: TablePlan, snapshot: Snapshot, target: Connection, seen: Examination, report: Report) -> None:
     """Replace what PostgreSQL has in `table` by the snapshot's rows, without those that were refused."""
     odd = seen.odd.get(table.name, frozenset())
-    columns = ", ".join(quote(column.name) for column in table.columns)
+    columns = ", ".join(quoted(column.name) for column in table.columns)
     with contextlib.closing(connect(snapshot)) as connection, target.cursor() as cursor:
         register_converters(connection, table, odd)
-        cursor.execute(f"TRUNCATE {quote(table.name)}")
+        cursor.execute(f"TRUNCATE {quoted(table.name)}")
         rows = CopyStream(stream(connection, table, seen, report))
         try:
             cursor.copy_expert(
-                f"COPY {quote(table.name)} ({columns}) FROM STDIN"
+                f"COPY {quoted(table.name)} ({columns}) FROM STDIN"
                 " (FORMAT csv, QUOTE '''', ESCAPE '''', NULL 'NULL', FREEZE, ENCODING 'UTF8')",
                 rows,
             )

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ops.identifiers import quoted
 from ops.transfer.constraints import Reference, Unique
-from ops.transfer.file_schema import quoted
 from ops.transfer.findings import Finding, FindingLog, excerpt
 from ops.transfer.kinds.base import Refused, Stored
 from ops.transfer.plan import ColumnPlan, TablePlan

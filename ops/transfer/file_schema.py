@@ -5,10 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-
-def quoted(name: str) -> str:
-    """`name` as an identifier, in SQLite and PostgreSQL alike."""
-    return '"' + name.replace('"', '""') + '"'
+from ops.identifiers import quoted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import strip_quotes
 
 from ops.errors import PreconditionFailed
+from ops.identifiers import quoted
 from ops.transfer.constraints import Unique, find_references, find_row_checks, find_unique
-from ops.transfer.file_schema import quoted, read_schema
+from ops.transfer.file_schema import read_schema
 from ops.transfer.kinds import find_kind
 from ops.transfer.legacy import LegacyColumn, LegacyFormat, LegacyTable
 from ops.transfer.plan import ColumnPlan, Plan, Skipped, TablePlan, literal, rename

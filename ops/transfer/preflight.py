@@ -6,9 +6,9 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ops.identifiers import quoted
 from ops.progress import Progress, Report, summed
 from ops.transfer.examiner import Examiner, TableReport
-from ops.transfer.file_schema import quoted
 from ops.transfer.findings import FindingLog, Group
 from ops.transfer.parallel import for_each, split
 from ops.transfer.plan import Plan, TablePlan

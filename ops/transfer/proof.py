@@ -15,8 +15,8 @@ from typing import Any
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.errors import VerificationFailed
+from ops.identifiers import quoted
 from ops.postgres.queries import fetch_row
-from ops.postgres.schema import quote
 from ops.progress import Progress, Report, summed
 from ops.transfer.copying import line_of
 from ops.transfer.findings import excerpt
@@ -68,7 +68,7 @@ class SourceSide:
 
     def key_of(self, column: ColumnPlan) -> str:
         if column.db_type in NATIVE_ORDER and column.name not in self.odd:
-            return quote(column.name)
+            return quoted(column.name)
         return f"{self.text_of(column)} COLLATE BINARY"
 
     def ranges(self) -> Iterator[Range]:
@@ -98,7 +98,7 @@ class SourceSide:
     def read(self, low: Bound, high: Bound) -> Chunk:
         condition, parameters = self.within(low, high)
         columns = self.table.columns
-        line = line_of([f"{quote(c.name)} IS NULL" if c.kind.document else self.text_of(c) for c in columns])
+        line = line_of([f"{quoted(c.name)} IS NULL" if c.kind.document else self.text_of(c) for c in columns])
         documents = [f"ifnull({self.text_of(column)}, 'null')" for column in columns if column.kind.document]
         named = "".join(f", {text} AS d{number}" for number, text in enumerate(documents))
         joined = "".join(f", '[' || group_concat(d{number}) || ']'" for number in range(len(documents)))
@@ -141,7 +141,7 @@ class TargetSide:
     def read(self, low: Bound, high: Bound) -> Chunk:
         columns = self.table.columns
         line = " || ',' || ".join(
-            f"'''' || ({quote(c.name)} IS NULL)::int || ''''" if c.kind.document else as_in_line(c) for c in columns
+            f"'''' || ({quoted(c.name)} IS NULL)::int || ''''" if c.kind.document else as_in_line(c) for c in columns
         )
         documents = [f"coalesce({target_text(column)}, 'null')" for column in columns if column.kind.document]
         named = "".join(f", {text} AS d{number}" for number, text in enumerate(documents))
@@ -149,27 +149,27 @@ class TargetSide:
         digest, rows, *found = fetch_row(
             self.cursor,
             "SELECT encode(sha256(convert_to(coalesce(string_agg(line, E'\\n'), ''), 'UTF8')), 'hex'), count(*)"
-            f"{joined} FROM (SELECT {line} AS line{named} FROM {quote(self.table.name)}"
+            f"{joined} FROM (SELECT {line} AS line{named} FROM {quoted(self.table.name)}"
             f" WHERE {self.within(low, high)} ORDER BY {self.order}) AS chunk",
         )
         return Chunk(sha256=digest, rows=rows, documents=tuple(found))
 
     def read_rows(self, low: Bound, high: Bound) -> list[tuple[Any, ...]]:
         self.cursor.execute(
-            f"SELECT {', '.join(map(target_text, self.table.columns))} FROM {quote(self.table.name)}"
+            f"SELECT {', '.join(map(target_text, self.table.columns))} FROM {quoted(self.table.name)}"
             f" WHERE {self.within(low, high)} ORDER BY {self.order}"
         )
         return self.cursor.fetchall()
 
 
 def target_text(column: ColumnPlan) -> str:
-    return column.kind.target_proof.format(c=quote(column.name))
+    return column.kind.target_proof.format(c=quoted(column.name))
 
 
 def target_key(column: ColumnPlan) -> str:
     """PostgreSQL: what to sort by so that both sides sort alike."""
     if column.db_type in NATIVE_ORDER:
-        return quote(column.name)
+        return quoted(column.name)
     return f'({target_text(column)}) COLLATE "C"'
 
 
@@ -177,7 +177,7 @@ def as_in_line(column: ColumnPlan) -> str:
     """PostgreSQL: the column's text as SQLite's ``%Q`` writes it."""
     text = target_text(column)
     # Only text as it is can hold the quote.
-    inner = f"replace({text}, '''', '''''')" if text == quote(column.name) else text
+    inner = f"replace({text}, '''', '''''')" if text == quoted(column.name) else text
     return f"coalesce('''' || {inner} || '''', 'NULL')" if column.null else f"'''' || {inner} || ''''"
 
 
@@ -276,7 +276,7 @@ def indexed(workspace: Workspace, tables: Sequence[TablePlan], seen: Examination
         keys = [table.column(name) for name in table.key]
         if seen.rows_of(table) > chunk_rows(table) and any(column.kind.text for column in keys):
             listed = ", ".join(f"({target_key(column)})" for column in keys)
-            indexes[f"ops_proof_{len(indexes)}"] = f"{quote(table.name)} ({listed})"
+            indexes[f"ops_proof_{len(indexes)}"] = f"{quoted(table.name)} ({listed})"
     for name, place in indexes.items():
         with workspace.session() as connection, connection.cursor() as cursor:
             cursor.execute(f"CREATE INDEX {name} ON {place}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.errors import PreconditionFailed
-from ops.transfer.file_schema import quoted
+from ops.identifiers import quoted
 from ops.transfer.plan import Plan, TablePlan
 from ops.transfer.preflight import Examination
 from ops.transfer.reading import connect

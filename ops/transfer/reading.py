@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.backends.sqlite3._functions import register as register_django_functions
 
-from ops.transfer.file_schema import quoted
+from ops.identifiers import quoted
 from ops.transfer.kinds.base import Refused
 from ops.transfer.kinds.numbers import float_bits, spell_float
 from ops.transfer.plan import ColumnPlan, TablePlan

@@ -12,10 +12,10 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from ops import signals
 from ops.django_databases import pointing_at, run_migrations, sqlite_wrapper
 from ops.errors import PreconditionFailed
+from ops.identifiers import quoted
 from ops.postgres import databases
 from ops.postgres.address import Address
 from ops.postgres.queries import fetch_value
-from ops.transfer.file_schema import quoted
 from ops.transfer.parallel import suitable_processes
 from ops.transfer.planner import concrete_models
 
