@@ -34,3 +34,11 @@ class ArtifactInvalid(PreconditionFailed):
 
 class VerificationFailed(OpsError):
     """What was written is not what was read. It was thrown away."""
+
+
+class ToolFailed(OpsError):
+    """A program that PostgreSQL brings along did not do its work; the message has its exit code and last words."""
+
+
+class Cancelled(OpsError):
+    """A person ended the operation before it changed anything."""
