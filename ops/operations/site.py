@@ -1,0 +1,67 @@
+"""The database of this project, its backups, and the rules for them, as the settings have it."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connections
+
+from ops.backups.catalogue import Catalogue
+from ops.backups.configuration import catalogue_from_settings, policy_from_settings
+from ops.backups.engine import Engine
+from ops.backups.manifest import Kind
+from ops.backups.postgresql.engine import PostgresEngine
+from ops.backups.retention import Policy
+from ops.backups.sqlite_engine import SqliteEngine
+from ops.errors import PreconditionFailed
+from ops.postgres.address import from_settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """What operations work on. `software` is the project's version."""
+
+    engine: Engine
+    catalogue: Catalogue
+    policy: Policy
+    undo_days: int
+    software: str
+
+    def kind(self, *, compress: bool = True, custom: bool = False) -> Kind:
+        """How a backup is written. Raises PreconditionFailed for what this database has not."""
+        if custom:
+            wanted = Kind.CUSTOM
+        elif self.engine.kind == "postgresql":
+            wanted = Kind.SQL_GZIP if compress else Kind.SQL
+        else:
+            wanted = Kind.SQLITE_GZIP if compress else Kind.SQLITE
+        if wanted not in self.engine.kinds():
+            raise PreconditionFailed("The custom format is PostgreSQL's, and the database is SQLite. Nothing was done.")
+        return wanted
+
+
+def current_site(*, directory: Path | None = None, retention_days: int | None = None, alias: str = "default") -> Site:
+    """From the settings; `directory` and `retention_days` stand in for those that a person names.
+
+    Raises PreconditionFailed for a database of another kind.
+    """
+    policy = policy_from_settings()
+    return Site(
+        engine=engine_of(alias),
+        catalogue=catalogue_from_settings(directory),
+        policy=policy if retention_days is None else replace(policy, days=retention_days),
+        undo_days=settings.UNDO_KEEP_DAYS,
+        software=settings.OPS_VERSION,
+    )
+
+
+def engine_of(alias: str) -> Engine:
+    connection = connections[alias]
+    if connection.vendor == "postgresql":
+        tools = settings.OPS_POSTGRES_BIN
+        return PostgresEngine(from_settings(connection.settings_dict), tools_directory=Path(tools) if tools else None)
+    if connection.vendor == "sqlite" and not connection.is_in_memory_db():
+        return SqliteEngine(Path(connection.settings_dict["NAME"]))
+    raise PreconditionFailed(
+        f"A database of the kind {connection.vendor} can not be backed up; PostgreSQL and SQLite can."
+    )
