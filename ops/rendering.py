@@ -2,18 +2,24 @@
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from django.utils import timezone
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ops.backups.catalogue import Entry
+from ops.backups.engine import Undo
 from ops.backups.impact import Change, Impact
 from ops.backups.manifest import Level, Manifest, Proof
 from ops.backups.restoring import Restored, Undone
 from ops.backups.retention import Verdict
 from ops.backups.signing import Trust
+from ops.backups.sources import Source
 from ops.django_databases import migration_skew
+from ops.operations import Beside
 
 MOST_PEOPLE = 10
 TRUST = {
@@ -84,6 +90,13 @@ def show_backup(console: Console, manifest: Manifest, *, where: str, location: s
     console.print(f"Restore it with: manage.py restore_database {manifest.name}", soft_wrap=True)
 
 
+def show_pruned(console: Console, verdicts: Sequence[Verdict]) -> None:
+    """What a pruning after a backup did, in a line."""
+    gone = [verdict.name for verdict in verdicts if not verdict.keep]
+    if gone:
+        console.print(f"Pruned {counted(len(gone), 'old backup')}: {', '.join(gone)}", soft_wrap=True)
+
+
 def show_entries(console: Console, entries: Iterable[Entry], verdicts: dict[str, Verdict]) -> None:
     """The table of `list_backups`, newest first."""
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -122,6 +135,81 @@ def show_verdicts(console: Console, verdicts: Sequence[Verdict], *, dry_run: boo
         fate = "kept" if verdict.keep else "would go" if dry_run else "deleted"
         table.add_row(verdict.name, f"[{'green' if verdict.keep else 'yellow'}]{fate}[/]", verdict.reason)
     console.print(table)
+
+
+def show_kept(console: Console, undo: Undo | None, *, days: int) -> None:
+    """The database that an undo would bring back."""
+    if undo:
+        until = moment(undo.when + dt.timedelta(days=days))
+        console.print(
+            f"\nKept from the last restore until {until}: {undo.name}, {size(undo.size)}."
+            " manage.py undo_restore brings it back.",
+            soft_wrap=True,
+        )
+
+
+def entries_as_json(entries: Iterable[Entry], verdicts: dict[str, Verdict], undo: Undo | None) -> dict[str, Any]:
+    """What `list_backups --json` prints, newest first."""
+    backups = [
+        {
+            "name": entry.name,
+            "trust": entry.trust,
+            "fault": entry.fault,
+            "kept": verdicts[entry.name].keep if entry.name in verdicts else True,
+            "because": verdicts[entry.name].reason if entry.name in verdicts else "",
+            "manifest": entry.manifest.as_json() if entry.manifest else None,
+        }
+        for entry in entries
+    ]
+    return {"backups": backups, "undo": asdict(undo) if undo else None}
+
+
+def show_proofs(console: Console, proofs: Sequence[tuple[str, Proof]]) -> None:
+    """What a verification found, a line for each backup."""
+    for name, proof in proofs:
+        if proof.passed:
+            how = "restores" if proof.level is Level.RESTORED else "is complete"
+            what = {
+                Level.RESTORED: "loaded, migrated, and every table's content equal to the snapshot's",
+                Level.COMPLETE: "read back in full, and every table's rows equal to the snapshot's",
+            }[proof.level]
+            console.print(f"[green]✓[/green] {name} {how}: {what}; {proof.seconds:.1f} s", soft_wrap=True)
+        else:
+            console.print(f"[red]✗[/red] {name} failed: {escape(proof.fault)}", soft_wrap=True)
+
+
+def show_source(console: Console, source: Source, *, where: str) -> None:
+    """What is about to be restored, and where to."""
+    console.print(f"Restoring [bold]{source.name}[/bold] into [bold]{where}[/bold]", soft_wrap=True)
+    if manifest := source.manifest:
+        console.print(
+            f"Made {moment(manifest.when)} ({age(manifest.when)}) by {manifest.who},"
+            f" {size(manifest.size)}; {proof_in_words(manifest.proof)}",
+            soft_wrap=True,
+        )
+    else:
+        console.print("[yellow]Nobody knows who made this file; its tables and rows are loaded, no more.[/yellow]")
+    console.print()
+
+
+def show_beside(console: Console, result: Beside) -> None:
+    compared = ", equal to the snapshot's by content" if result.compared else ""
+    console.print(
+        f"\nLoaded {result.backup} into {result.database}: {counted(result.rows, 'row')} in"
+        f" {counted(result.tables, 'table')}{compared}. The live database was not touched.",
+        soft_wrap=True,
+    )
+
+
+def show_undo(console: Console, undo: Undo, *, where: str) -> None:
+    """What an undo brings back."""
+    console.print(
+        f"Bringing back [bold]{undo.name}[/bold] ({size(undo.size)}) as [bold]{where}[/bold]: what it was until"
+        f" {moment(undo.when)} ({age(undo.when)}), when {undo.backup} took its place.",
+        soft_wrap=True,
+    )
+    console.print("What has changed since then will be kept aside; undo_restore brings that back in turn.")
+    console.print("Everybody has to sign in again.")
 
 
 def show_impact(console: Console, impact: Impact) -> None:

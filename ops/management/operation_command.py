@@ -1,6 +1,8 @@
 """What the commands that run an operation share: progress, ``--json``, errors as sentences, and exit codes."""
 
+import getpass
 import json
+import socket
 import sys
 from argparse import RawDescriptionHelpFormatter
 from typing import Any
@@ -9,6 +11,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 
 from ops.errors import AlreadyRunning, ArtifactInvalid, Cancelled, OpsError, VerificationFailed
+from ops.models import Run
+from ops.runs import Request
 from ops.signals import interrupted_by_sigterm
 
 FAILED, NOT_PROVEN, LOCKED, DECLINED, INTERRUPTED = 1, 3, 4, 5, 130
@@ -66,6 +70,20 @@ class OperationCommand(BaseCommand):
             sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
+def request(kind: Run.Kind, **arguments: Any) -> Request:
+    """A run that the person at this terminal asks for."""
+    return Request(kind=kind, who=whoever_types(), origin=Run.Origin.COMMAND, arguments=arguments)
+
+
+def whoever_types() -> str:
+    """The user and the machine; a container may know its user by number only."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"
+
+
 def exit_code(error: OpsError) -> int:
     match error:
         case AlreadyRunning():
@@ -84,3 +102,9 @@ def ask(console: Console, question: str) -> str:
         return input().strip()
     except EOFError:
         raise Declined("Nobody is here to confirm. Nothing was changed.", "Add --yes in a script.") from None
+
+
+def confirm_by_name(console: Console, name: str, question: str) -> None:
+    """Only the database's name in full will do. Raises Declined."""
+    if ask(console, question) != name:
+        raise Declined("That is not the database's name. Nothing was changed.")

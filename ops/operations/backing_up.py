@@ -125,9 +125,9 @@ def prune(site: Site, request: Request, report: Report) -> Done[Pruned]:
     return Done(run=recording.id, found=recording.found, result=result)
 
 
-def verdicts_now(site: Site) -> list[Verdict]:
-    """What a pruning would do at this moment."""
-    return judge(site, site.catalogue.entries(), last_run_failed=last_backup_failed(site))
+def verdicts_now(site: Site, entries: Iterable[Entry]) -> list[Verdict]:
+    """What a pruning would do with `entries` at this moment."""
+    return judge(site, entries, last_run_failed=last_backup_failed(site))
 
 
 def judge(site: Site, entries: Iterable[Entry], *, last_run_failed: bool) -> list[Verdict]:
