@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ops.backups.catalogue import Catalogue
 from ops.backups.engine import Engine
-from ops.backups.manifest import Kind, Manifest, Origin
+from ops.backups.manifest import Kind, Manifest, Origin, Proof
 from ops.backups.signing import Trust
 from ops.backups.sources import Source
 from ops.backups.stages import Stage
@@ -36,12 +36,7 @@ def create_backup(*, engine: Engine, catalogue: Catalogue, order: Order, name: s
     try:
         manifest = write(engine=engine, catalogue=catalogue, order=order, name=name, report=report)
         report(Progress(stage=Stage.PROVE, total=manifest.plain_size))
-        proof = prove_complete(engine=engine, source=own_source(catalogue, manifest), report=report)
-        if not proof.passed:
-            raise VerificationFailed(
-                f"The backup was written, but reading it back showed: {proof.fault}. It was thrown away.",
-                "Look at the disk it is written to, and run the command again.",
-            )
+        proof = require_passed(prove_complete(engine=engine, source=own_source(catalogue, manifest), report=report))
         return catalogue.publish(manifest.with_proof(proof))
     except BaseException:
         catalogue.discard(name)
@@ -79,6 +74,16 @@ def write(*, engine: Engine, catalogue: Catalogue, order: Order, name: str, repo
             run=order.run,
             facts=described.facts,
         )
+
+
+def require_passed(proof: Proof) -> Proof:
+    """Raises VerificationFailed for a proof that did not pass."""
+    if not proof.passed:
+        raise VerificationFailed(
+            f"The backup was written, but reading it back showed: {proof.fault}. It was thrown away.",
+            "Look at the disk it is written to, and run the command again.",
+        )
+    return proof
 
 
 def own_source(catalogue: Catalogue, manifest: Manifest) -> Source:

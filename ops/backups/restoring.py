@@ -98,7 +98,7 @@ def restore(
 ) -> Restored:
     """Replace the live database by `source`, all or nothing; it is kept as the undo.
 
-    Raises ArtifactInvalid, VerificationFailed, PreconditionFailed or PreBackupFailed, and the live database is as it was.
+    Raises ArtifactInvalid, VerificationFailed, PreconditionFailed or PreBackupFailed; then the live one is as it was.
     """
     trusted = check(source, engine=engine, untrusted=untrusted)
     with engine.scratch(for_swap=True) as scratch:

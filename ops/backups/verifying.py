@@ -61,8 +61,8 @@ class Filled:
 def fill(scratch: Scratch, *, source: Source, trusted: bool, report: Report) -> Filled:
     """Load `source` into the scratch database, compare it with the manifest, and apply the code's newer migrations.
 
-    Raises ArtifactInvalid for a file that is not what it should be, and VerificationFailed when the rows that arrived are
-    not those of the snapshot.
+    Raises ArtifactInvalid for a file that is not what it should be, and VerificationFailed when the rows that arrived
+    are not those of the snapshot.
     """
     manifest = source.manifest
     report(Progress(stage=Stage.LOAD, total=manifest.plain_size if manifest else 0))

@@ -11,6 +11,7 @@ from ops.backups.creating import Order, create_backup
 from ops.backups.manifest import Kind, Level, Manifest, Origin, Proof
 from ops.backups.retention import Verdict
 from ops.backups.signing import Trust
+from ops.backups.sources import Source
 from ops.backups.stages import Stage
 from ops.backups.verifying import drill, prove_complete
 from ops.errors import ArtifactInvalid
@@ -92,8 +93,7 @@ def verify_one(site: Site, recording: Recording, name: str, *, restore: bool) ->
     entry = site.catalogue.get(name)
     try:
         source = sources.from_entry(site.catalogue, entry)
-        if entry.trust is Trust.TAMPERED:
-            raise ArtifactInvalid("Its manifest was changed after it was made.")
+        refuse_tampered(source)
         if restore:
             trusted = entry.trust is Trust.SIGNED
             proof = drill(engine=site.engine, source=source, trusted=trusted, report=recording.report)
@@ -106,6 +106,12 @@ def verify_one(site: Site, recording: Recording, name: str, *, restore: bool) ->
     if entry.trust is Trust.SIGNED:
         site.catalogue.change(name, proof=proof)
     return proof
+
+
+def refuse_tampered(source: Source) -> None:
+    """What a manifest says that was changed proves nothing."""
+    if source.trust is Trust.TAMPERED:
+        raise ArtifactInvalid("Its manifest was changed after it was made.")
 
 
 # --- Prune --------------------------------------------------------------------------------------------------------
