@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.db import connections
@@ -15,6 +13,7 @@ from ops.health.database import DatabaseAnswer, ask_database
 from ops.health.flight import Flight, tower
 from ops.health.results import CheckResult, HealthReport, Status
 from ops.health.surroundings import ask_redis, ask_worker, look_at_disk
+from ops.redaction import without_secrets
 
 ANSWER_WITHIN = 1.5
 """Seconds for all checks, which run side by side; `/health/` promises an answer in 2."""
@@ -45,9 +44,9 @@ def examine(options: HealthOptions, *, within: float = ANSWER_WITHIN) -> HealthR
     """Check everything that is configured. Returns in `within` seconds, whatever hangs; never raises for a fault."""
     others = {name: tower.ask(name, question) for name, question in _surroundings(options).items()}
     database = _ask_database(options, within)
-    checks = _judge_database(database, options)
+    checks = _judge_database(database)
     for name, flight in others.items():
-        checks[name] = _judge(flight, within, options)
+        checks[name] = _judge(flight, within)
     connection = connections[options.alias]
     pool_status = getattr(connection, "pool_status", None)
     return HealthReport(
@@ -62,7 +61,7 @@ def examine(options: HealthOptions, *, within: float = ANSWER_WITHIN) -> HealthR
 
 def examine_database(options: HealthOptions, *, within: float = ANSWER_WITHIN) -> dict[str, CheckResult]:
     """The checks of the database alone: ``database`` and, when it answers, ``migrations``."""
-    return _judge_database(_ask_database(options, within), options)
+    return _judge_database(_ask_database(options, within))
 
 
 def _ask_database(options: HealthOptions, within: float) -> DatabaseAnswer | BaseException:
@@ -80,9 +79,9 @@ def _surroundings(options: HealthOptions) -> Mapping[str, Callable[[], CheckResu
     return questions
 
 
-def _judge_database(answer: DatabaseAnswer | BaseException, options: HealthOptions) -> dict[str, CheckResult]:
+def _judge_database(answer: DatabaseAnswer | BaseException) -> dict[str, CheckResult]:
     if isinstance(answer, BaseException):
-        return {"database": _fault(answer, Status.UNHEALTHY, options)}
+        return {"database": _fault(answer, Status.UNHEALTHY)}
     return {
         "database": CheckResult(
             status=Status.DEGRADED,
@@ -101,19 +100,10 @@ def _judge_database(answer: DatabaseAnswer | BaseException, options: HealthOptio
     }
 
 
-def _judge(flight: Flight[CheckResult], within: float, options: HealthOptions) -> CheckResult:
+def _judge(flight: Flight[CheckResult], within: float) -> CheckResult:
     outcome = flight.outcome(within=within)
-    return _fault(outcome, Status.DEGRADED, options) if isinstance(outcome, BaseException) else outcome
+    return _fault(outcome, Status.DEGRADED) if isinstance(outcome, BaseException) else outcome
 
 
-def _fault(error: BaseException, status: Status, options: HealthOptions) -> CheckResult:
-    return CheckResult(status=status, error=type(error).__name__, detail=without_passwords(str(error).strip(), options))
-
-
-def without_passwords(text: str, options: HealthOptions) -> str:
-    """`text` of another program, in which the passwords that it may have been told are blotted out."""
-    database: dict[str, Any] = settings.DATABASES[options.alias]
-    for secret in (database.get("PASSWORD"), unquote(urlsplit(options.redis_url).password or "")):
-        if secret:
-            text = text.replace(str(secret), "…")
-    return text
+def _fault(error: BaseException, status: Status) -> CheckResult:
+    return CheckResult(status=status, error=type(error).__name__, detail=without_secrets(str(error).strip()))
