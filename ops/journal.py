@@ -2,6 +2,7 @@
 
 An event is a JSON object: ``event`` is ``started`` or ``ended``, ``run`` the run's id, ``when`` the moment, and the
 rest are the fields of `ops.models.Run` at that moment. A run that started and did not end is under way, or was killed.
+``claimed`` in between has the ``name`` of the data file that the run begins to write.
 """
 
 import datetime as dt
@@ -21,7 +22,7 @@ from ops.models import Backup, Run
 logger = logging.getLogger(__name__)
 
 Event = Mapping[str, Any]
-STARTED, ENDED = "started", "ended"
+STARTED, CLAIMED, ENDED = "started", "claimed", "ended"
 RUN_FIELDS = {field.attname: field for field in Run._meta.concrete_fields}
 IN_EVENTS = tuple(RUN_FIELDS.keys() - {"id", "in_place", "cancel_requested"})
 """`in_place` is a mark on one database, and `cancel_requested` is for others to write."""
@@ -67,6 +68,18 @@ def record_end(catalogue: Catalogue, run: Run) -> None:
     catalogue.record(_event(ENDED, run))
 
 
+def record_claim(catalogue: Catalogue, run: Run, name: str) -> None:
+    """The run is about to write the data file `name`."""
+    event = {"event": CLAIMED, "run": str(run.pk), "when": timezone.now().isoformat(), "name": name}
+    catalogue.record(event)
+
+
+def claims_of(events: Iterable[Event], runs: Iterable[Run]) -> list[str]:
+    """The names of the data files that these runs were going to write."""
+    wanted = {str(run.pk) for run in runs}
+    return [str(event["name"]) for event in events if event.get("event") == CLAIMED and event.get("run") in wanted]
+
+
 def _event(event: str, run: Run) -> dict[str, Any]:
     values = {name: getattr(run, name) for name in IN_EVENTS}
     plain = {name: value.isoformat() if isinstance(value, dt.datetime) else value for name, value in values.items()}
@@ -77,6 +90,8 @@ def runs_of(events: Iterable[Event]) -> dict[UUID, Run]:
     """Each run as its last event knows it. Events that can not be read are logged and left out."""
     runs: dict[UUID, Run] = {}
     for event in events:
+        if event.get("event") == CLAIMED:
+            continue
         try:
             run = _run_of(event)
         except (KeyError, ValueError, TypeError, AttributeError, ValidationError):

@@ -57,6 +57,7 @@ class Recording:
         self._done: dict[str, int] = {}
         self._stage_began = 0.0
         self._may_be_cancelled, self._is_in_place = True, False
+        self._failure: OpsError | None = None
         self._writer = RowWriter(self._state)
 
     @property
@@ -87,6 +88,14 @@ class Recording:
     def name_backup(self, name: str) -> None:
         """The run makes or works on this backup."""
         self._run.backup = name
+
+    def claim(self, name: str) -> None:
+        """Before a data file of this name is written: should this process be killed, what is there of it may go."""
+        journal.record_claim(self._catalogue, self._run, name)
+
+    def fail(self, error: OpsError) -> None:
+        """The operation has ended and gives a result, but the run did not succeed."""
+        self._failure = error
 
     def index(self, entry: Entry) -> None:
         """Have the row of a backup written that is new or has changed."""
@@ -125,6 +134,7 @@ class Recording:
 
     def end(self, error: BaseException | None) -> None:
         """Record how it ended. Never raises: what the operation did or raised is what counts."""
+        error = error or self._failure
         with self._lock:
             self._end_stage()
             self._run.status, self._run.ended = self._verdict(error), timezone.now()

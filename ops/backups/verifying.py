@@ -71,12 +71,17 @@ def fill(scratch: Scratch, *, source: Source, trusted: bool, report: Report) -> 
     report(Progress(stage=Stage.COMPARE, total=manifest.rows if manifest else 0))
     if manifest:
         compare(scratch.tables(report), manifest)
+    return Filled(rows=rows, migrations=migrate(scratch, source.name, report=report))
+
+
+def migrate(scratch: Scratch, name: str, *, report: Report) -> tuple[str, ...]:
+    """Apply the code's newer migrations and return them. Raises PreconditionFailed when `name` is newer than the code."""
     report(Progress(stage=Stage.MIGRATE))
     with scratch.as_default() as wrapper:
-        pending = require_known(applied_migrations(wrapper), source.name)
+        pending = require_known(applied_migrations(wrapper), name)
         if pending:
             run_migrations()
-    return Filled(rows=rows, migrations=pending)
+    return pending
 
 
 def compare(found: Tables, manifest: Manifest) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ops.errors import AlreadyRunning, ArtifactInvalid, Cancelled, OpsError, VerificationFailed
 from ops.models import Run
-from ops.runs import Request
+from ops.recording import Request
 from ops.signals import interrupted_by_sigterm
 
 FAILED, NOT_PROVEN, LOCKED, DECLINED, INTERRUPTED = 1, 3, 4, 5, 130

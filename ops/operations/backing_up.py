@@ -19,7 +19,7 @@ from ops.models import Run
 from ops.operations.common import Done, as_json
 from ops.operations.site import Site
 from ops.progress import Progress, Report
-from ops.runs import Recording, Request
+from ops.recording import Recording, Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,23 +34,23 @@ def back_up(site: Site, request: Request, report: Report) -> Done[BackedUp]:
     """Make a backup, then prune. Arguments: kind, note, keep (all optional)."""
     with runs.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
         by_schedule = request.origin == Run.Origin.SCHEDULE
-        manifest = make_backup(site, recording, origin=Origin.SCHEDULED if by_schedule else Origin.MANUAL)
+        manifest = make_backup(site, request, recording, origin=Origin.SCHEDULED if by_schedule else Origin.MANUAL)
         recording.report(Progress(stage=Stage.PRUNE))
         result = BackedUp(manifest=manifest, verdicts=delete_what_may_go(site, last_run_failed=False))
-        recording.result = as_json(result)
+        recording.result.update(as_json(result))
     return Done(run=recording.id, found=recording.found, result=result)
 
 
-def make_backup(site: Site, recording: Recording, *, origin: Origin) -> Manifest:
+def make_backup(site: Site, request: Request, recording: Recording, *, origin: Origin) -> Manifest:
     """One backup within a run. Raises what `create_backup` raises; nothing of it is left then."""
-    arguments = recording.request.arguments
+    arguments = request.arguments
     kind = Kind(arguments.get("kind") or site.kind())
     name = site.catalogue.next_name(kind, dt.datetime.now(dt.UTC))
     recording.claim(name)
     order = Order(
         kind=kind,
         origin=origin,
-        who=recording.request.who,
+        who=request.who,
         run=recording.id,
         software=site.software,
         note=arguments.get("note", ""),
@@ -75,14 +75,15 @@ def verify(site: Site, request: Request, report: Report) -> Done[Verified]:
     """Prove backups anew. Arguments: names (a list), restore (a drill instead of reading)."""
     with runs.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
         names = request.arguments["names"]
-        recording.backup = names[0] if len(names) == 1 else ""
+        if len(names) == 1:
+            recording.name_backup(names[0])
         proofs = []
         for name in names:
             proof = verify_one(site, recording, name, restore=bool(request.arguments.get("restore")))
             proofs.append((name, proof))
             recording.log(f"{name}: {proof.level}, {proof.fault or 'passed'}")
         result = Verified(proofs=tuple(proofs))
-        recording.result = as_json(result)
+        recording.result.update(as_json(result))
         if not result.passed:
             recording.fail("Not every backup passed: " + "; ".join(f"{n}: {p.fault}" for n, p in proofs if p.fault))
     return Done(run=recording.id, found=recording.found, result=result)
@@ -127,7 +128,7 @@ def prune(site: Site, request: Request, report: Report) -> Done[Pruned]:
     with runs.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
         recording.report(Progress(stage=Stage.PRUNE))
         result = Pruned(verdicts=delete_what_may_go(site, last_run_failed=last_backup_failed(site)))
-        recording.result = as_json(result)
+        recording.result.update(as_json(result))
     return Done(run=recording.id, found=recording.found, result=result)
 
 
