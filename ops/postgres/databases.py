@@ -90,7 +90,7 @@ def describe_holder(connection: Connection, key: str) -> str:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT activity.pid, application_name,"
-            " coalesce(to_char(activity.backend_start AT TIME ZONE 'UTC', '\", since \"YYYY-MM-DD HH24:MI\" UTC\"'), '')"
+            " to_char(activity.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')"
             " FROM pg_locks JOIN pg_stat_activity AS activity USING (pid)"
             " WHERE locktype = 'advisory' AND granted AND objsubid = 1"
             " AND (classid::bigint << 32 | objid::bigint) = hashtextextended(%s, 0)",
@@ -101,7 +101,8 @@ def describe_holder(connection: Connection, key: str) -> str:
         return ""
     process, name, since = row
     label = f": {name.removeprefix(LABEL)}" if name.startswith(LABEL) else ""
-    return f"{label} (server process {process}{since})"
+    # The server tells when a session began only to those who may see into it.
+    return f"{label} (server process {process}{f', since {since} UTC' if since else ''})"
 
 
 def exists(connection: Connection, name: str) -> bool:
@@ -220,8 +221,19 @@ def drop(connection: Connection, name: str) -> None:
         cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
+def comment_and_size(connection: Connection, name: str) -> tuple[str, int] | None:
+    """The comment of the database and its size in bytes; None when there is no such database."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(shobj_description(oid, 'pg_database'), ''), pg_database_size(oid) FROM pg_database"
+            " WHERE datname = %s",
+            [name],
+        )
+        return cursor.fetchone()
+
+
 def drop_leftovers(connection: Connection, *names: str) -> tuple[str, ...]:
-    """Drop those of `names` that carry our mark, and return them: an earlier run was killed. The caller holds the lock."""
+    """Drop those of `names` that carry our mark: an earlier run was killed. Returns them. The caller holds the lock."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT datname FROM pg_database WHERE datname = ANY(%s)"

@@ -37,7 +37,7 @@ def exchange(
         try:
             with transaction(connection), connection.cursor() as cursor:
                 cursor.execute("SET LOCAL lock_timeout = '10s'")
-                end_sessions(cursor, [before for before, _ in renames])
+                end_sessions(cursor, [live, *(before for before, _ in renames)])
                 rename_all(cursor, renames)
                 comment_on(cursor, {live: description.comment if description else "", **comments})
                 if description:
@@ -67,7 +67,7 @@ def comment_on(cursor: Cursor, comments: Mapping[str, str]) -> None:
 
 
 def end_sessions(cursor: Cursor, databases: Sequence[str]) -> None:
-    """End all sessions of the databases. Raises PreconditionFailed where the role may not."""
+    """End all sessions of the databases, the live one first. Raises PreconditionFailed where the role may not."""
     try:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -76,7 +76,7 @@ def end_sessions(cursor: Cursor, databases: Sequence[str]) -> None:
         )
     except errors.InsufficientPrivilege as error:
         raise PreconditionFailed(
-            f"Sessions of other roles are connected to {' or '.join(databases)}, and this role may not end them.",
+            f"Sessions of other roles are connected to {databases[0]}, and this role may not end them.",
             "Stop the programs that use the database, or run the command as their role.",
         ) from error
 
