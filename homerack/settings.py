@@ -131,6 +131,8 @@ X_FRAME_OPTIONS = "DENY"
 # Files of another program that this project takes in: how their tables become ours.
 OPS_LEGACY_FORMAT = "homerack.inventory.legacy.FORMAT"
 OPS_VERSION = "0.1.0"
+# Where pg_dump and pg_restore are looked for first.
+OPS_POSTGRES_BIN = env.get_text("PG_BIN")
 BACKUP_DIR = BASE_DIR / env.get_text("BACKUP_DIR", "backups")
 
 # --- Redis: Celery's broker and results; without it there are no background tasks ---------------------------------

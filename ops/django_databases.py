@@ -29,7 +29,7 @@ def pointing_at(wrapper: BaseDatabaseWrapper, alias: str = "default") -> Iterato
         connections[alias] = before
         ContentType.objects.clear_cache()
         wrapper.close()
-        if wrapper.connection is not None:
+        if wrapper.vendor == "sqlite" and wrapper.connection is not None:
             # Django keeps databases in memory open.
             wrapper.connection.close()
 
