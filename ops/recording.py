@@ -88,6 +88,10 @@ class Recording:
         """The run makes or works on this backup."""
         self._run.backup = name
 
+    def claim(self, name: str) -> None:
+        """Before a data file is written: should this run be killed, the next one sweeps away what there is of it."""
+        journal.record_claim(self._catalogue, self._state(), name)
+
     def index(self, entry: Entry) -> None:
         """Have the row of a backup written that is new or has changed."""
         self._writer.also(partial(journal.write_backup, entry))
