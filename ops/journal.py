@@ -1,8 +1,8 @@
 """What has happened, kept where no restore rolls it back: events beside the backups, and rows as an index of them.
 
-An event is a JSON object: ``event`` is ``started`` or ``ended``, ``run`` the run's id, ``when`` the moment, and the
-rest are the fields of `ops.models.Run` at that moment. A run that started and did not end is under way, or was killed.
-``claimed`` in between has the ``name`` of the data file that the run begins to write.
+An event is a JSON object: ``event`` is ``started``, ``claimed`` or ``ended``, ``run`` the run's id, ``when`` the moment,
+and the rest are the fields of `ops.models.Run` at that moment. ``claims`` of a ``claimed`` event is the name of a data file
+that the run is about to write, so that it can be swept away if the run gets no further. A run that started and did not end is under way, or was killed.
 """
 
 import datetime as dt
@@ -36,10 +36,11 @@ Row = TypeVar("Row", Run, Backup)
 
 
 class Entry(Protocol):
-    """A backup as the catalogue finds it: its manifest, what its signature is worth, and whether its data are gone."""
+    """A backup as the catalogue finds it: its manifest (None: unreadable), what its signature is worth, whether its data
+    are gone."""
 
     @property
-    def manifest(self) -> Manifest: ...
+    def manifest(self) -> Manifest | None: ...
     @property
     def trust(self) -> str: ...
     @property
@@ -52,9 +53,16 @@ class Catalogue(Protocol):
     def record(self, event: dict[str, Any]) -> str:
         """Write the event; it is there to stay when this returns. Returns its name."""
 
-    def events(self) -> list[dict[str, Any]]: ...
+    def events(self) -> list[dict[str, Any]]:
+        """All events, in the order in which they came."""
+
+    def unended_events(self) -> list[dict[str, Any]]:
+        """Events of the runs that have not ended. Reads no others: there may be ten thousands."""
 
     def entries(self) -> Iterable[Entry]: ...
+
+    def sweep(self, claimed: Iterable[str]) -> tuple[str, ...]:
+        """Remove what is unfinished of these data files, and say what it was in sentences."""
 
 
 # --- Events ------------------------------------------------------------------------------------------------------
@@ -64,20 +72,17 @@ def record_start(catalogue: Catalogue, run: Run) -> None:
     catalogue.record(_event(STARTED, run))
 
 
+def record_claim(catalogue: Catalogue, run: Run, name: str) -> None:
+    catalogue.record({**_event(CLAIMED, run), "claims": name})
+
+
+def claims_of(events: Iterable[Event]) -> set[str]:
+    """The names of the data files that these events lay claim to."""
+    return {str(event["claims"]) for event in events if event.get("event") == CLAIMED and "claims" in event}
+
+
 def record_end(catalogue: Catalogue, run: Run) -> None:
     catalogue.record(_event(ENDED, run))
-
-
-def record_claim(catalogue: Catalogue, run: Run, name: str) -> None:
-    """The run is about to write the data file `name`."""
-    event = {"event": CLAIMED, "run": str(run.pk), "when": timezone.now().isoformat(), "name": name}
-    catalogue.record(event)
-
-
-def claims_of(events: Iterable[Event], runs: Iterable[Run]) -> list[str]:
-    """The names of the data files that these runs were going to write."""
-    wanted = {str(run.pk) for run in runs}
-    return [str(event["name"]) for event in events if event.get("event") == CLAIMED and event.get("run") in wanted]
 
 
 def _event(event: str, run: Run) -> dict[str, Any]:
@@ -90,14 +95,12 @@ def runs_of(events: Iterable[Event]) -> dict[UUID, Run]:
     """Each run as its last event knows it. Events that can not be read are logged and left out."""
     runs: dict[UUID, Run] = {}
     for event in events:
-        if event.get("event") == CLAIMED:
-            continue
         try:
             run = _run_of(event)
         except (KeyError, ValueError, TypeError, AttributeError, ValidationError):
             logger.warning("An event of run %r can not be read.", event.get("run"))
             continue
-        if run.is_over or run.pk not in runs:
+        if run.is_over or run.pk not in runs or not runs[run.pk].is_over:
             runs[run.pk] = run
     return runs
 
@@ -147,8 +150,10 @@ def write_history(catalogue: Catalogue, *, restored: bool = False) -> None:
 
 
 def write_backup(entry: Entry) -> None:
-    """Write the row of a backup that is new or has changed."""
-    backup = _backup_of(entry)
+    """Write the row of a backup that is new or has changed. What has no readable manifest has no row."""
+    if entry.manifest is None:
+        return
+    backup = _backup_of(entry.manifest, entry)
     with transaction.atomic():
         Backup.objects.filter(name=backup.name).exclude(pk=backup.pk).delete()
         _upsert(Backup, [backup], FROM_MANIFEST)
@@ -160,8 +165,10 @@ def write_run(run: Run) -> None:
 
 
 def _write_backups(entries: Iterable[Entry], known: set[UUID]) -> None:
-    named = {backup.name: backup for backup in map(_backup_of, entries)}
-    wanted = {backup.pk: backup for backup in named.values()}
+    wanted = {}
+    for entry in entries:
+        if entry.manifest:
+            wanted[UUID(entry.manifest.id)] = _backup_of(entry.manifest, entry)
     there = {backup.pk: backup for backup in Backup.objects.all()}
     # A name that has moved from one backup to another would be in the way.
     moved = {key for key, backup in wanted.items() if key in there and there[key].name != backup.name}
@@ -206,8 +213,8 @@ def _end_sessions() -> None:
         Session.objects.all().delete()
 
 
-def _backup_of(entry: Entry) -> Backup:
-    manifest, proof = entry.manifest, entry.manifest.proof
+def _backup_of(manifest: Manifest, entry: Entry) -> Backup:
+    proof = manifest.proof
     return Backup(
         id=UUID(manifest.id),
         name=manifest.name,

@@ -90,8 +90,8 @@ class Recording:
         self._run.backup = name
 
     def claim(self, name: str) -> None:
-        """Before a data file of this name is written: should this process be killed, what is there of it may go."""
-        journal.record_claim(self._catalogue, self._run, name)
+        """Before a data file is written: should this run be killed, the next one sweeps away what there is of it."""
+        journal.record_claim(self._catalogue, self._state(), name)
 
     def fail(self, error: OpsError) -> None:
         """The operation has ended and gives a result, but the run did not succeed."""

@@ -8,7 +8,7 @@ import contextlib
 import datetime as dt
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -101,14 +101,15 @@ def _begun(request: Request) -> Run:
 
 
 def _clean_up(engine: Engine, catalogue: Catalogue) -> tuple[str, ...]:
-    return (*_close_killed(catalogue), *engine.sweep())
+    """The caller has the lock, so no run that has not ended is alive."""
+    events = catalogue.unended_events()
+    swept = catalogue.sweep(journal.claims_of(events))
+    killed = list(journal.runs_of(events).values())
+    return (*(_close_killed(killed, catalogue) if killed else ()), *swept, *engine.sweep())
 
 
-def _close_killed(catalogue: Catalogue) -> tuple[str, ...]:
-    """Record the end of runs that started and are no more: the caller has the lock, so none of them is alive."""
-    killed = [run for run in journal.runs_of(catalogue.events()).values() if not run.is_over]
-    if not killed:
-        return ()
+def _close_killed(killed: Sequence[Run], catalogue: Catalogue) -> tuple[str, ...]:
+    """Record how these runs ended."""
     rows = _in_time(lambda: Run.objects.in_bulk([run.pk for run in killed]))
     if isinstance(rows, BaseException):
         # Whether a restore was in place is what only the database knows: the next run will see.

@@ -12,7 +12,7 @@ from django.db import connections
 from ops.health.database import DatabaseAnswer, ask_database
 from ops.health.flight import Flight, tower
 from ops.health.results import CheckResult, HealthReport, Status
-from ops.health.surroundings import ask_redis, ask_worker, look_at_disk
+from ops.health.surroundings import ask_redis, ask_worker, look_at_disk, look_for_maintenance
 from ops.redaction import without_secrets
 
 ANSWER_WITHIN = 1.5
@@ -69,7 +69,7 @@ def _ask_database(options: HealthOptions, within: float) -> DatabaseAnswer | Bas
 
 
 def _surroundings(options: HealthOptions) -> Mapping[str, Callable[[], CheckResult]]:
-    questions: dict[str, Callable[[], CheckResult]] = {}
+    questions: dict[str, Callable[[], CheckResult]] = {"maintenance": partial(look_for_maintenance, options.alias)}
     if options.redis_url:
         questions["redis"] = partial(ask_redis, options.redis_url)
         if options.celery_app:

@@ -1,5 +1,6 @@
-"""What the database's keeper needs beside it: the broker, a worker, and room for backups."""
+"""What is beside the database: the broker, a worker, room for backups, and whether the site takes writes."""
 
+import datetime as dt
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ops.health.results import CheckResult, Status
+from ops.maintenance import sign_from_settings
 
 SOCKET_TIMEOUT = 1.0
 WORKER_TIMEOUT = 0.7
@@ -46,3 +48,12 @@ def look_at_disk(folder: Path) -> CheckResult:
         return CheckResult()
     detail = f"{free / 1e6:.0f} MB are free in {existing}."
     return CheckResult(status=Status.DEGRADED, error="DiskNearlyFull", detail=detail)
+
+
+def look_for_maintenance(alias: str) -> CheckResult:
+    """Whether an operation on the database `alias` holds back writes."""
+    notice = sign_from_settings(alias).read()
+    if notice is None:
+        return CheckResult()
+    detail = f"{notice.reason} Since {notice.since.astimezone(dt.UTC):%H:%M:%S} UTC writes are answered with 503."
+    return CheckResult(status=Status.MAINTENANCE, error="Maintenance", detail=detail)
