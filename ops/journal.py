@@ -85,6 +85,12 @@ def record_end(catalogue: Catalogue, run: Run) -> None:
     catalogue.record(_event(ENDED, run))
 
 
+def last_ended(catalogue: Catalogue, kind: Run.Kind) -> Run | None:
+    """The newest run of this kind that is over."""
+    ended = [run for run in runs_of(catalogue.events()).values() if run.kind == kind and run.is_over]
+    return max(ended, key=lambda run: run.ended or run.asked, default=None)
+
+
 def _event(event: str, run: Run) -> dict[str, Any]:
     values = {name: getattr(run, name) for name in IN_EVENTS}
     plain = {name: value.isoformat() if isinstance(value, dt.datetime) else value for name, value in values.items()}

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ops.backups.catalogue import Entry
 from ops.backups.engine import Undo
+from ops.backups.entries import Entry
 from ops.backups.impact import Change, Impact
 from ops.backups.manifest import Level, Manifest, Proof
 from ops.backups.restoring import Restored, Undone

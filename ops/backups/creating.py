@@ -37,10 +37,12 @@ def create_backup(*, engine: Engine, catalogue: Catalogue, order: Order, name: s
         manifest = write(engine=engine, catalogue=catalogue, order=order, name=name, report=report)
         report(Progress(stage=Stage.PROVE, total=manifest.plain_size))
         proof = require_passed(prove_complete(engine=engine, source=own_source(catalogue, manifest), report=report))
-        return catalogue.publish(manifest.with_proof(proof))
+        manifest = manifest.with_proof(proof)
+        catalogue.publish(manifest)
     except BaseException:
         catalogue.discard(name)
         raise
+    return manifest
 
 
 def write(*, engine: Engine, catalogue: Catalogue, order: Order, name: str, report: Report) -> Manifest:
@@ -49,7 +51,7 @@ def write(*, engine: Engine, catalogue: Catalogue, order: Order, name: str, repo
     with engine.snapshot(kind=order.kind) as snapshot:
         described = snapshot.description
         report(Progress(stage=Stage.DUMP, total=described.size))
-        stored = catalogue.store(name, order.kind, snapshot.stream(report))
+        stored = catalogue.store(name, snapshot.stream(report))
         tables = snapshot.tables()
         return Manifest(
             id=str(uuid.uuid4()),
@@ -93,5 +95,5 @@ def own_source(catalogue: Catalogue, manifest: Manifest) -> Source:
         kind=manifest.kind,
         manifest=manifest,
         trust=Trust.SIGNED,
-        opener=lambda: catalogue.open(manifest.name),
+        opener=lambda: catalogue.open_file(manifest),
     )

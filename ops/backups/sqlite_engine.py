@@ -15,11 +15,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ops.backups.engine import Description, Scratch, Tables, Undo
 from ops.backups.manifest import Kind, TableDigest
 from ops.backups.stages import Stage
-from ops.django_databases import sqlite_wrapper
+from ops.django_databases import pointing_at, sqlite_wrapper
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from ops.progress import Progress, Report, ignore
 from ops.sqlite import content, undo
-from ops.sqlite.files import read_only_uri, sync
+from ops.sqlite.files import sync
 from ops.sqlite.lock import locked
 from ops.sqlite.snapshot import create_private, opened, take_snapshot
 from ops.sqlite.swap import swap
@@ -86,18 +86,24 @@ class SqliteScratch:
 
     path: Path
     name: str
+    kept: bool = False
 
-    def load(self, stream: IO[bytes], *, kind: Kind, trusted: bool, report: Report) -> None:
+    def load(self, stream: IO[bytes], *, kind: Kind, trusted: bool, report: Report) -> Mapping[str, int]:
         require_kind(kind)
         unpack(stream, self.path, told_as=Stage.LOAD, report=report)
         check(self.path, trusted=trusted)
+        with content.reading(self.path) as connection:
+            return content.count_rows(connection)
 
     def tables(self, report: Report) -> Tables:
         with content.reading(self.path) as connection:
             return read_tables(connection, report)
 
-    def wrapper(self) -> BaseDatabaseWrapper:
-        return sqlite_wrapper(str(self.path))
+    def as_default(self) -> contextlib.AbstractContextManager[BaseDatabaseWrapper]:
+        return pointing_at(sqlite_wrapper(str(self.path)))
+
+    def keep(self) -> None:
+        self.kept = True
 
 
 def require_kind(kind: Kind) -> None:
@@ -191,8 +197,9 @@ class SqliteEngine:
         with working_directory(final.parent, of=self.path.name) as directory:
             path = directory / final.name
             create_private(path)
-            yield SqliteScratch(path=path, name=str(final))
-            if name:
+            scratch = SqliteScratch(path=path, name=str(final))
+            yield scratch
+            if scratch.kept:
                 keep_for_good(path, final)
 
     def swap(self, scratch: Scratch, *, run: str, backup: str) -> None:
@@ -221,14 +228,13 @@ class SqliteEngine:
             )
         return self.path.with_name(record.file)
 
-    def undo(self, *, run: str) -> None:
+    @contextlib.contextmanager
+    def undo_scratch(self) -> Iterator[SqliteScratch]:
+        """A copy, so that the kept file is as it was if it is not put back."""
         kept = self.undo_path()
         with self.scratch(for_swap=True) as scratch:
             shutil.copyfile(kept, scratch.path)
-            swap(self.path, scratch.path, run=run, backup="undo")
-
-    def undo_wrapper(self) -> BaseDatabaseWrapper:
-        return sqlite_wrapper(read_only_uri(self.undo_path(), immutable=True))
+            yield scratch
 
     def drop_undo(self) -> None:
         undo.drop_undo(self.path)

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from ops import journal, runs
 from ops.backups import retention, sources
-from ops.backups.catalogue import Entry
 from ops.backups.creating import Order, create_backup
+from ops.backups.entries import Entry
 from ops.backups.manifest import Kind, Level, Manifest, Origin, Proof
 from ops.backups.retention import Verdict
 from ops.backups.signing import Trust
 from ops.backups.sources import Source
 from ops.backups.stages import Stage
 from ops.backups.verifying import drill, prove_complete
-from ops.errors import ArtifactInvalid
+from ops.errors import ArtifactInvalid, VerificationFailed
 from ops.models import Run
 from ops.operations.common import Done, as_json
 from ops.operations.site import Site
@@ -85,7 +85,8 @@ def verify(site: Site, request: Request, report: Report) -> Done[Verified]:
         result = Verified(proofs=tuple(proofs))
         recording.result.update(as_json(result))
         if not result.passed:
-            recording.fail("Not every backup passed: " + "; ".join(f"{n}: {p.fault}" for n, p in proofs if p.fault))
+            faults = "; ".join(f"{name}: {proof.fault}" for name, proof in proofs if proof.fault)
+            recording.fail(VerificationFailed(f"Not every backup passed. {faults}.", "Make a new one: backup_database"))
     return Done(run=recording.id, found=recording.found, result=result)
 
 
@@ -143,6 +144,8 @@ def judge(site: Site, entries: Iterable[Entry], *, last_run_failed: bool) -> lis
         entries,
         now=dt.datetime.now(dt.UTC),
         policy=site.policy,
+        engine=site.engine.kind,
+        database=site.engine.database,
         undo_needs=needed_by_the_undo(site, entries),
         last_run_failed=last_run_failed,
     )

@@ -51,7 +51,7 @@ def surroundings(site: Site, request: Request, recording: Recording, *, why: str
         return make_backup(site, request, recording, origin=Origin.PRE_RESTORE).name
 
     return core.Surroundings(
-        closed=partial(maintenance.closed, why),
+        closed=partial(maintenance.announced, maintenance.sign_from_settings(), reason=why),
         back_up=back_up if wanted else None,
         write_history=recording.write_history,
         no_way_back=recording.no_way_back,

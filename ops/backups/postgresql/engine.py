@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import IO
 
 import psycopg2
-from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
@@ -19,7 +18,6 @@ from ops.backups.manifest import Kind
 from ops.backups.postgresql import snapshot
 from ops.backups.postgresql.beside import Beside
 from ops.backups.postgresql.dumps import count_rows, plain_pieces, read_keys
-from ops.django_databases import pointing_at
 from ops.errors import OpsError, PreconditionFailed
 from ops.identifiers import quoted
 from ops.postgres import databases, swapping
@@ -138,12 +136,17 @@ class PostgresEngine:
             earlier = self._kept(connection) if description else None
             renames = [(self.database, undo)] if description else []
             comments = {undo: undo_comment(run=run, backup=backup, comment=description.comment)} if description else {}
-            if earlier:
-                renames = [(undo, aside), *renames]
-                comments[aside] = databases.MARK
+            if scratch.name == undo:
+                # The kept database comes back: it and the live one change places, by way of a third name.
+                renames, new = [(undo, aside), *renames], aside
+            else:
+                new = scratch.name
+                if earlier:
+                    renames = [(undo, aside), *renames]
+                    comments[aside] = databases.MARK
             swapping.exchange(
                 connection,
-                renames=[*renames, (scratch.name, self.database)],
+                renames=[*renames, (new, self.database)],
                 comments=comments,
                 live=self.database,
                 description=description,
@@ -168,30 +171,17 @@ class PostgresEngine:
         comment, size = found
         return read_undo(name, comment, size)
 
-    def undo(self, *, run: str) -> None:
-        """See `ops.backups.engine.Engine`."""
-        undo, aside = self._beside(UNDO), self._beside(ASIDE)
-        with self._server() as connection, signals.held():
-            self._require_undo(connection)
-            live = databases.describe(connection, self.database)
-            comment = undo_comment(run=run, backup="undo", comment=live.comment if live else "")
-            away = [(self.database, aside)] if live else []
-            swapping.exchange(
-                connection,
-                renames=[*away, (undo, self.database), *([(aside, undo)] if live else [])],
-                comments={undo: comment} if live else {},
-                live=self.database,
-                description=live,
-            )
+    @contextlib.contextmanager
+    def undo_scratch(self) -> Iterator[Scratch]:
+        """The kept database itself: it needs no copy, since a swap is a matter of names."""
+        with self._server() as connection:
+            kept = self._require_undo(connection)
+        yield Beside(self.address.named(kept.name), self._find_tools)
 
     def _require_undo(self, connection: Connection) -> Undo:
         if kept := self._kept(connection):
             return kept
         raise PreconditionFailed(f"No database is kept from a restore of {self.where}.")
-
-    def undo_as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
-        """See `ops.backups.engine.Engine`."""
-        return pointing_at(self.address.named(self._beside(UNDO)).wrapper())
 
     def drop_undo(self) -> None:
         """See `ops.backups.engine.Engine`."""
