@@ -1,5 +1,6 @@
 """What backups there are: data files with their manifests in one storage, and one file for each event."""
 
+import contextlib
 import dataclasses
 import datetime as dt
 import difflib
@@ -60,6 +61,11 @@ class Catalogue:
         self.prefix = prefix
         self.pattern = re.compile(rf"{prefix}_\d{{8}}_\d{{6}}(?:_\d+)?\.({KINDS})", re.ASCII)
 
+    @property
+    def location(self) -> str:
+        """Where the backups are, for a person: a directory where it is one, else what kind of storage it is."""
+        return str(getattr(self.storage, "location", "") or type(self.storage).__name__)
+
     # --- Reading ------------------------------------------------------------------------------------------------
 
     def entries(self) -> list[Entry]:
@@ -96,6 +102,10 @@ class Catalogue:
         manifest = entry.require_manifest()
         if entry.fault:
             raise ArtifactInvalid(f"{entry.name} can not be read. {entry.fault}", LIST_THEM)
+        return self.open_file(manifest)
+
+    def open_file(self, manifest: Manifest) -> IO[bytes]:
+        """As `open`, of a data file that is no backup yet."""
         return reader(self.checked(manifest))
 
     def checked(self, manifest: Manifest) -> Iterator[bytes]:
@@ -131,6 +141,11 @@ class Catalogue:
             stream = compressed(stream, threads=suitable_threads())
         self.files.create(name, after.passing(stream))
         return StoredFile(size=after.size, sha256=after.sha256, plain_size=before.size)
+
+    def discard(self, name: str) -> None:
+        """Remove a data file that did not become a backup, as far as the storage lets us: an error is under way."""
+        with contextlib.suppress(OSError, OpsError):
+            self.storage.delete(name)
 
     def publish(self, manifest: Manifest) -> None:
         """Make a stored file a backup. Raises ArtifactInvalid where the file is not there in its full size."""
@@ -216,8 +231,20 @@ class Catalogue:
 
     def events(self) -> list[dict[str, Any]]:
         """The whole history in its order. Files that can not be read are logged and left out."""
+        return self.read_events(self.event_names())
+
+    def unended_events(self) -> list[dict[str, Any]]:
+        """Events of the runs that have none called ``ended``. The others, of which there may be many, are not read."""
+        names = self.event_names()
+        ended = {run for run, event in map(run_and_event, names) if event == "ended"}
+        return self.read_events([name for name in names if run_and_event(name)[0] not in ended])
+
+    def event_names(self) -> list[str]:
+        return sorted(filter(EVENT.fullmatch, self.files.names(EVENTS)))
+
+    def read_events(self, names: list[str]) -> list[dict[str, Any]]:
         events = []
-        for name in sorted(filter(EVENT.fullmatch, self.files.names(EVENTS))):
+        for name in names:
             try:
                 events.append(self.files.document(f"{EVENTS}/{name}"))
             except (OpsError, FileNotFoundError) as error:
@@ -274,3 +301,8 @@ def listed(names: list[str]) -> str:
 
 def sentence(error: OpsError | FileNotFoundError) -> str:
     return error.message if isinstance(error, OpsError) else "The file is gone."
+
+
+def run_and_event(name: str) -> list[str]:
+    """The parts of an event's file name that say whose it is and what happened."""
+    return name.removesuffix(MANIFEST).split("_")[3:]

@@ -37,7 +37,9 @@ def back_up(site: Site, request: Request, report: Report) -> Done[BackedUp]:
         manifest = make_backup(site, request, recording, origin=Origin.SCHEDULED if by_schedule else Origin.MANUAL)
         recording.report(Progress(stage=Stage.PRUNE))
         result = BackedUp(manifest=manifest, verdicts=delete_what_may_go(site, last_run_failed=False))
-        recording.result.update(as_json(result))
+        recording.name_backup(manifest.name)
+        facts = {name: getattr(manifest, name) for name in ("rows", "size", "plain_size", "seconds")}
+        recording.result.update(facts, tables=len(manifest.tables), deleted=deleted(result.verdicts))
     return Done(run=recording.id, found=recording.found, result=result)
 
 
@@ -129,7 +131,7 @@ def prune(site: Site, request: Request, report: Report) -> Done[Pruned]:
     with runs.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
         recording.report(Progress(stage=Stage.PRUNE))
         result = Pruned(verdicts=delete_what_may_go(site, last_run_failed=last_backup_failed(site)))
-        recording.result.update(as_json(result))
+        recording.result.update(deleted=deleted(result.verdicts), kept=sum(v.keep for v in result.verdicts))
     return Done(run=recording.id, found=recording.found, result=result)
 
 
@@ -167,6 +169,11 @@ def delete_what_may_go(site: Site, *, last_run_failed: bool) -> tuple[Verdict, .
         if not verdict.keep:
             site.catalogue.delete(verdict.name)
     return tuple(verdicts)
+
+
+def deleted(verdicts: Iterable[Verdict]) -> dict[str, str]:
+    """The names of those that went, and why."""
+    return {verdict.name: verdict.reason for verdict in verdicts if not verdict.keep}
 
 
 def last_backup_failed(site: Site) -> bool:
