@@ -1,8 +1,9 @@
 """What has happened, kept where no restore rolls it back: events beside the backups, and rows as an index of them.
 
-An event is a JSON object: ``event`` is ``started``, ``claimed`` or ``ended``, ``run`` the run's id, ``when`` the moment,
-and the rest are the fields of `ops.models.Run` at that moment. ``claims`` of a ``claimed`` event is the name of a data file
-that the run is about to write, so that it can be swept away if the run gets no further. A run that started and did not end is under way, or was killed.
+An event is a JSON object: ``event`` is ``started``, ``claimed`` or ``ended``, ``run`` the run's id, ``when`` the
+moment, and the rest are the fields of `ops.models.Run` at that moment. ``claims`` of a ``claimed`` event is the name of
+a data file that the run is about to write, so that it can be swept away if the run gets no further. A run that started
+and did not end is under way, or was killed.
 """
 
 import datetime as dt
@@ -36,8 +37,9 @@ Row = TypeVar("Row", Run, Backup)
 
 
 class Entry(Protocol):
-    """A backup as the catalogue finds it: its manifest (None: unreadable), what its signature is worth, whether its data
-    are gone."""
+    """A backup as the catalogue finds it: its manifest (None where it can not be read), what its signature is worth,
+    and whether its data are gone.
+    """
 
     @property
     def manifest(self) -> Manifest | None: ...
@@ -153,6 +155,19 @@ def write_history(catalogue: Catalogue, *, restored: bool = False) -> None:
             queued = Run.objects.filter(status=Run.Status.QUEUED).values_list("pk", flat=True)
             _close(set(queued), Run.Status.CANCELLED, QUEUED_BEFORE)
             _end_sessions()
+
+
+def write_catalogue(entries: Iterable[Entry], kept: Mapping[str, tuple[dt.datetime | None, str]]) -> None:
+    """Make the rows of backups say what `entries` say, which are all there are. `kept`: until when, and why, by name."""
+    with transaction.atomic():
+        _write_backups(entries, set(Backup.objects.values_list("pk", flat=True)))
+        changed = []
+        for backup in Backup.objects.only("name", "kept_until", "kept_because"):
+            until, because = kept.get(backup.name, (None, ""))
+            if (backup.kept_until, backup.kept_because) != (until, because):
+                backup.kept_until, backup.kept_because = until, because
+                changed.append(backup)
+        Backup.objects.bulk_update(changed, ["kept_until", "kept_because"], batch_size=BATCH)
 
 
 def write_backup(entry: Entry) -> None:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -100,6 +100,10 @@ class Recording:
     def index(self, entry: Entry) -> None:
         """Have the row of a backup written that is new or has changed."""
         self._writer.also(partial(journal.write_backup, entry))
+
+    def index_all(self, entries: Sequence[Entry], kept: Mapping[str, tuple[dt.datetime | None, str]]) -> None:
+        """Have the rows of all backups written; see `ops.journal.write_catalogue`."""
+        self._writer.also(partial(journal.write_catalogue, entries, kept))
 
     def no_way_back(self) -> None:
         """Before a cut-over: from now on nobody can cancel, and the live database is left alone until the run ends.

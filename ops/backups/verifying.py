@@ -75,7 +75,7 @@ def fill(scratch: Scratch, *, source: Source, trusted: bool, report: Report) -> 
 
 
 def migrate(scratch: Scratch, name: str, *, report: Report) -> tuple[str, ...]:
-    """Apply the code's newer migrations and return them. Raises PreconditionFailed when `name` is newer than the code."""
+    """Apply the code's newer migrations, and return them. Raises PreconditionFailed when `name` is newer itself."""
     report(Progress(stage=Stage.MIGRATE))
     with scratch.as_default() as wrapper:
         pending = require_known(applied_migrations(wrapper), name)

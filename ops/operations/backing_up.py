@@ -36,7 +36,7 @@ def back_up(site: Site, request: Request, report: Report) -> Done[BackedUp]:
         by_schedule = request.origin == Run.Origin.SCHEDULE
         manifest = make_backup(site, request, recording, origin=Origin.SCHEDULED if by_schedule else Origin.MANUAL)
         recording.report(Progress(stage=Stage.PRUNE))
-        result = BackedUp(manifest=manifest, verdicts=delete_what_may_go(site, last_run_failed=False))
+        result = BackedUp(manifest=manifest, verdicts=delete_what_may_go(site, recording, last_run_failed=False))
         recording.name_backup(manifest.name)
         facts = {name: getattr(manifest, name) for name in ("rows", "size", "plain_size", "seconds")}
         recording.result.update(facts, tables=len(manifest.tables), deleted=deleted(result.verdicts))
@@ -108,7 +108,7 @@ def verify_one(site: Site, recording: Recording, name: str, *, restore: bool) ->
         level = Level.RESTORED if restore else Level.COMPLETE
         proof = Proof(level=level, when=dt.datetime.now(dt.UTC), seconds=0, fault=error.message.rstrip("."))
     if entry.trust is Trust.SIGNED:
-        site.catalogue.change(name, proof=proof)
+        recording.index(site.catalogue.change(name, proof=proof))
     return proof
 
 
@@ -130,7 +130,7 @@ def prune(site: Site, request: Request, report: Report) -> Done[Pruned]:
     """Delete what the retention lets go; nothing at all when the last backup failed."""
     with runs.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
         recording.report(Progress(stage=Stage.PRUNE))
-        result = Pruned(verdicts=delete_what_may_go(site, last_run_failed=last_backup_failed(site)))
+        result = Pruned(verdicts=delete_what_may_go(site, recording, last_run_failed=last_backup_failed(site)))
         recording.result.update(deleted=deleted(result.verdicts), kept=sum(v.keep for v in result.verdicts))
     return Done(run=recording.id, found=recording.found, result=result)
 
@@ -163,11 +163,14 @@ def needed_by_the_undo(site: Site, entries: Sequence[Entry]) -> frozenset[str]:
     )
 
 
-def delete_what_may_go(site: Site, *, last_run_failed: bool) -> tuple[Verdict, ...]:
-    verdicts = judge(site, site.catalogue.entries(), last_run_failed=last_run_failed)
+def delete_what_may_go(site: Site, recording: Recording, *, last_run_failed: bool) -> tuple[Verdict, ...]:
+    entries = site.catalogue.entries()
+    verdicts = judge(site, entries, last_run_failed=last_run_failed)
     for verdict in verdicts:
         if not verdict.keep:
             site.catalogue.delete(verdict.name)
+    kept = {verdict.name: (verdict.until, verdict.reason) for verdict in verdicts if verdict.keep}
+    recording.index_all([entry for entry in entries if entry.name in kept], kept)
     return tuple(verdicts)
 
 

@@ -59,8 +59,9 @@ def engine_of(alias: str) -> Engine:
     if connection.vendor == "postgresql":
         tools = getattr(settings, "OPS_POSTGRES_BIN", "")
         return PostgresEngine(from_settings(connection.settings_dict), tools_directory=Path(tools) if tools else None)
-    if connection.vendor == "sqlite" and not connection.is_in_memory_db():
-        return SqliteEngine(Path(connection.settings_dict["NAME"]))
+    name = str(connection.settings_dict["NAME"])
+    if connection.vendor == "sqlite" and ":memory:" not in name and "mode=memory" not in name:
+        return SqliteEngine(Path(name))
     raise PreconditionFailed(
         f"A database of the kind {connection.vendor} can not be backed up; PostgreSQL and SQLite can."
     )
