@@ -45,6 +45,8 @@ class Files:
 
     def create(self, name: str, blocks: Iterator[bytes]) -> None:
         """Save a new file. On an error nothing of ours is left, and what was there before is as it was."""
+        if self.storage.exists(name):
+            raise PreconditionFailed(f"{name} exists already.", "It was left as it is.")
         with contextlib.closing(Pulled(blocks, name)) as content:
             try:
                 saved = self.storage.save(name, content)

@@ -74,9 +74,9 @@ def judge(
         manifest = ours.get(entry.name)
         if manifest is None:
             return Verdict(name=entry.name, keep=True, reason=strange(entry, engine, database))
-        until = manifest.when + dt.timedelta(days=policy.days)
         lasting = lasting_reason(manifest, now, last, undo_needs)
-        if not lasting and now < until:
+        if not lasting and now - manifest.when < dt.timedelta(days=policy.days):
+            until = manifest.when + dt.timedelta(days=policy.days)
             reason = f"kept until {until:%Y-%m-%d}: younger than {days(policy.days)}"
             return Verdict(name=entry.name, keep=True, reason=reason, until=until)
         reason = lasting or periods.get(entry.name, "")

@@ -122,7 +122,10 @@ class PrivateDirectory(Storage):
     def listdir(self, path: str) -> tuple[list[str], list[str]]:
         """Names of directories and of everything else; both empty where there is no such directory."""
         try:
-            with self.folder(f"{path}/any" if path else "any") as (folder, _), os.scandir(folder) as found_here:
+            with (
+                self.folder(f"{path}/any" if path not in {"", "."} else "any") as (folder, _),
+                os.scandir(folder) as found_here,
+            ):
                 entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found_here]
         except FileNotFoundError:
             return [], []

@@ -347,14 +347,25 @@ def test_an_interrupted_dump_leaves_nothing(catalogue):
     assert catalogue.files.names() == set()
 
 
-@pytest.mark.parametrize("storage", [PrivateDirectory, InMemoryStorage])
-def test_a_taken_name_is_refused_and_stays(tmp_path, storage):
-    catalogue = Catalogue(storage(str(tmp_path)), make.KEYS, "homerack")
+def test_a_taken_name_is_refused_and_stays(catalogue):
     before = make.backup(catalogue)
     with pytest.raises(PreconditionFailed, match=f"{NAME} exists already"):
         catalogue.store(NAME, iter([b"other"]))
     with pytest.raises(PreconditionFailed, match=rf"{NAME}\.json exists already"):
         catalogue.publish(before.manifest)
+    assert catalogue.entries() == [before]
+    assert catalogue.files.names() == {NAME, NAME + ".json"}
+
+
+def test_a_name_that_is_taken_at_the_last_moment_is_refused_and_stays(monkeypatch):
+    """Where the storage finds another name instead, what it saved there is taken back."""
+    catalogue = Catalogue(InMemoryStorage(), make.KEYS, "homerack")
+    before = make.backup(catalogue)
+    answers = iter([False, True])
+    monkeypatch.setattr(catalogue.storage, "exists", lambda _name: next(answers, False))
+    with pytest.raises(PreconditionFailed, match=f"^{NAME} exists already"):
+        catalogue.store(NAME, iter([b"other"]))
+    monkeypatch.undo()
     assert catalogue.entries() == [before]
     assert catalogue.files.names() == {NAME, NAME + ".json"}
 

@@ -131,6 +131,11 @@ def test_the_future_is_kept_and_is_not_the_newest():
     ]
 
 
+def test_the_end_of_time_is_only_far_away():
+    end = (NOW - dt.datetime.max.replace(tzinfo=dt.UTC)) / DAY
+    assert reasons(entry(end + 1e-3)) == [(True, "kept: dated in the future (9999-12-31 23:58 UTC)")]
+
+
 def test_nothing_goes_after_a_failed_backup():
     assert reasons(NEWEST, entry(30), last_run_failed=True) == [
         LAST,
