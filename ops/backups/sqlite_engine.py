@@ -19,10 +19,10 @@ from ops.django_databases import sqlite_wrapper
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from ops.progress import Progress, Report, ignore
 from ops.sqlite import content, undo
-from ops.sqlite.files import read_only_uri, sync
+from ops.sqlite.files import leave_wal, read_only_uri, sync
 from ops.sqlite.lock import locked
 from ops.sqlite.snapshot import create_private, opened, take_snapshot
-from ops.sqlite.swap import swap
+from ops.sqlite.swap import is_database, swap
 from ops.sqlite.unpacking import check, unpack
 from ops.sqlite.working import sweep, working_directory
 
@@ -91,6 +91,7 @@ class SqliteScratch:
         require_kind(kind)
         unpack(stream, self.path, told_as=Stage.LOAD, report=report)
         check(self.path, trusted=trusted)
+        leave_wal(self.path)
 
     def tables(self, report: Report) -> Tables:
         with content.reading(self.path) as connection:
@@ -114,7 +115,7 @@ class SqliteEngine:
     kind = "sqlite"
 
     def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
+        self.path = path.resolve()
         self.database = path.stem
         self.where = f"{self.database} in {self.path}"
 
@@ -209,7 +210,7 @@ class SqliteEngine:
             when=dt.datetime.fromisoformat(record.when),
             run=record.run,
             backup=record.backup,
-            size=self.undo_path().stat().st_size,
+            size=self.path.with_name(record.file).stat().st_size,
         )
 
     def undo_path(self) -> Path:
@@ -224,7 +225,13 @@ class SqliteEngine:
     def undo(self, *, run: str) -> None:
         kept = self.undo_path()
         with self.scratch(for_swap=True) as scratch:
+            if not is_database(kept):
+                raise PreconditionFailed(
+                    f"The file that was replaced was no database any more; it is kept as {kept}.",
+                    f"Save what can be read with: sqlite3 {kept} .recover | sqlite3 recovered.db",
+                )
             shutil.copyfile(kept, scratch.path)
+            leave_wal(scratch.path)
             swap(self.path, scratch.path, run=run, backup="undo")
 
     def undo_wrapper(self) -> BaseDatabaseWrapper:
