@@ -4,9 +4,10 @@ import contextlib
 import datetime as dt
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -62,6 +63,7 @@ class SqliteSnapshot:
     description: Description
     migrations: tuple[str, ...]
     when: dt.datetime
+    counted: Future[Tables]
 
     def stream(self, report: Report) -> Iterator[bytes]:
         total, done = self.path.stat().st_size, 0
@@ -72,12 +74,27 @@ class SqliteSnapshot:
                 report(Progress(stage=Stage.DUMP, done=done, total=total))
 
     def tables(self) -> Tables:
-        return self._tables
+        return self.counted.result()
 
-    @cached_property
-    def _tables(self) -> Tables:
-        with content.reading(self.path) as connection:
-            return read_tables(connection, ignore)
+
+@contextlib.contextmanager
+def counting(path: Path) -> Iterator[Future[Tables]]:
+    """The tables of a file that nobody writes to, read by a thread while others go on; it ends with the block."""
+    ended = threading.Event()
+
+    def watch(_progress: Progress) -> None:
+        if ended.is_set():
+            raise CancelledError
+
+    def read() -> Tables:
+        with content.reading(path) as connection:
+            return read_tables(connection, watch)
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        try:
+            yield pool.submit(read)
+        finally:
+            ended.set()
 
 
 @dataclass(kw_only=True)
@@ -152,17 +169,16 @@ class SqliteEngine:
             copy = take_snapshot(source=source, destination=directory / self.path.name)
             with content.reading(copy.path) as connection:
                 migrations = read_migrations(connection)
-            yield SqliteSnapshot(
-                path=copy.path,
-                when=when,
-                migrations=migrations,
-                description=Description(
-                    server_version=sqlite3.sqlite_version,
-                    tool_version=sqlite3.sqlite_version,
-                    size=copy.size,
-                    facts={"file": str(self.path), **facts},
-                ),
+            description = Description(
+                server_version=sqlite3.sqlite_version,
+                tool_version=sqlite3.sqlite_version,
+                size=copy.size,
+                facts={"file": str(self.path), **facts},
             )
+            with counting(copy.path) as counted:
+                yield SqliteSnapshot(
+                    path=copy.path, when=when, migrations=migrations, description=description, counted=counted
+                )
 
     def count(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
         with self.unpacked(stream, kind, report) as connection:

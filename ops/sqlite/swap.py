@@ -105,15 +105,20 @@ def pour(path: Path, new: Path, record: Record) -> None:
             # Not all in the first step, which would end the transaction before the old content is safe.
             steps = max(1, min(PAGES_PER_STEP, pages - 1))
             source.backup(live, pages=steps, progress=keep_old, sleep=SECONDS_BETWEEN_TRIES)
-            # The log is as large as the content now. Where others are reading, the next one makes it small again.
-            live.execute("PRAGMA busy_timeout = 0")
-            live.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            shorten_log(live)
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise locked(path) from error
         raise PreconditionFailed(
             f"The new content could not be written to {path}: {error}. It is as it was.", snapshot.FREE_SPACE
         ) from error
+
+
+def shorten_log(live: sqlite3.Connection) -> None:
+    """The log is as large as the content now. While others are reading it stays, and it hurts nobody."""
+    live.execute("PRAGMA busy_timeout = 0")
+    with contextlib.suppress(sqlite3.OperationalError):
+        live.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def prepare(path: Path, live: sqlite3.Connection, source: sqlite3.Connection) -> None:

@@ -6,6 +6,7 @@ import random
 import sqlite3
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,31 @@ def test_a_vacuum_is_no_change(odd: Path) -> None:
     with contextlib.closing(sqlite3.connect(odd)) as connection:
         connection.execute("VACUUM")
     assert tables(odd) == before
+
+
+def test_rows_that_break_a_constraint_are_content(odd: Path) -> None:
+    """They are backed up as they are; only damage to the file is refused."""
+    with contextlib.closing(sqlite3.connect(odd)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute("CREATE TABLE strict (n integer CHECK (n > 0))")
+        connection.execute("INSERT INTO strict VALUES (-1)")
+        connection.commit()
+    assert loaded(odd, support.backup(odd))["strict"].rows == 1
+
+
+def test_a_snapshot_that_is_given_up_does_not_count_to_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "large.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE many (a)")
+        connection.execute(
+            "INSERT INTO many WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 800000)"
+            " SELECT n FROM c"
+        )
+        connection.commit()
+    with pytest.raises(KeyboardInterrupt), SqliteEngine(path).snapshot(kind=Kind.SQLITE) as snapshot:
+        raise KeyboardInterrupt
+    with pytest.raises(CancelledError):
+        snapshot.tables()
 
 
 def test_values_of_a_column(odd: Path) -> None:

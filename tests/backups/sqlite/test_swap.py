@@ -124,6 +124,35 @@ def test_what_was_written_before_the_swap_is_in_the_undo(engine: SqliteEngine, l
     assert before + after == int(out)
 
 
+def test_the_locks_of_this_process_survive(engine: SqliteEngine, live: Path, data: bytes) -> None:
+    """Opening and closing the file beside SQLite would end them, and the next program would throw the log away."""
+    with contextlib.closing(sqlite3.connect(live)) as site:
+        site.execute("INSERT INTO log VALUES (1)")
+        site.commit()
+        support.backup(live)
+        put_in_place(engine, data, run="r1")
+        engine.undo(run="r2")
+        engine.sweep()
+        site.execute("INSERT INTO log VALUES (2)")
+        site.commit()
+        other = support.start(live, "with connection.cursor() as cursor:\n    cursor.execute('SELECT * FROM log')\n")
+        assert other.communicate(timeout=60) == ("", "")
+        assert live.with_name("lab.db-wal").exists()
+        site.execute("INSERT INTO log VALUES (3)")
+        site.commit()
+    assert support.value(live, "SELECT group_concat(number) FROM log") == "1,2,3"
+
+
+def test_a_reader_that_stays_keeps_its_view(engine: SqliteEngine, live: Path, data: bytes) -> None:
+    with contextlib.closing(sqlite3.connect(live, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT DISTINCT label FROM item").fetchall() == [("old",)]
+        put_in_place(engine, data, run="r1")
+        assert reader.execute("SELECT DISTINCT label FROM item").fetchall() == [("old",)]
+        reader.execute("COMMIT")
+        assert reader.execute("SELECT DISTINCT label FROM item").fetchall() == [("new",)]
+
+
 @pytest.mark.usefixtures("free_connections")
 def test_this_process_goes_on_too(engine: SqliteEngine, live: Path, data: bytes) -> None:
     with pointing_at(sqlite_wrapper(str(live))), djangos.cursor() as cursor:
