@@ -4,9 +4,10 @@ import contextlib
 import datetime as dt
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -19,10 +20,10 @@ from ops.django_databases import pointing_at, sqlite_wrapper
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from ops.progress import Progress, Report, ignore
 from ops.sqlite import content, undo
-from ops.sqlite.files import sync
+from ops.sqlite.files import leave_wal, sync
 from ops.sqlite.lock import locked
 from ops.sqlite.snapshot import create_private, opened, take_snapshot
-from ops.sqlite.swap import swap
+from ops.sqlite.swap import is_database, swap
 from ops.sqlite.unpacking import check, unpack
 from ops.sqlite.working import sweep, working_directory
 
@@ -62,6 +63,7 @@ class SqliteSnapshot:
     description: Description
     migrations: tuple[str, ...]
     when: dt.datetime
+    counted: Future[Tables]
 
     def stream(self, report: Report) -> Iterator[bytes]:
         total, done = self.path.stat().st_size, 0
@@ -72,12 +74,27 @@ class SqliteSnapshot:
                 report(Progress(stage=Stage.DUMP, done=done, total=total))
 
     def tables(self) -> Tables:
-        return self._tables
+        return self.counted.result()
 
-    @cached_property
-    def _tables(self) -> Tables:
-        with content.reading(self.path) as connection:
-            return read_tables(connection, ignore)
+
+@contextlib.contextmanager
+def counting(path: Path) -> Iterator[Future[Tables]]:
+    """The tables of a file that nobody writes to, read by a thread while others go on; it ends with the block."""
+    ended = threading.Event()
+
+    def watch(_progress: Progress) -> None:
+        if ended.is_set():
+            raise CancelledError
+
+    def read() -> Tables:
+        with content.reading(path) as connection:
+            return read_tables(connection, watch)
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        try:
+            yield pool.submit(read)
+        finally:
+            ended.set()
 
 
 @dataclass(kw_only=True)
@@ -92,6 +109,7 @@ class SqliteScratch:
         require_kind(kind)
         unpack(stream, self.path, told_as=Stage.LOAD, report=report)
         check(self.path, trusted=trusted)
+        leave_wal(self.path)
         with content.reading(self.path) as connection:
             return content.count_rows(connection)
 
@@ -120,7 +138,7 @@ class SqliteEngine:
     kind = "sqlite"
 
     def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
+        self.path = path.resolve()
         self.database = path.stem
         self.where = f"{self.database} in {self.path}"
 
@@ -157,17 +175,16 @@ class SqliteEngine:
             copy = take_snapshot(source=source, destination=directory / self.path.name)
             with content.reading(copy.path) as connection:
                 migrations = read_migrations(connection)
-            yield SqliteSnapshot(
-                path=copy.path,
-                when=when,
-                migrations=migrations,
-                description=Description(
-                    server_version=sqlite3.sqlite_version,
-                    tool_version=sqlite3.sqlite_version,
-                    size=copy.size,
-                    facts={"file": str(self.path), **facts},
-                ),
+            description = Description(
+                server_version=sqlite3.sqlite_version,
+                tool_version=sqlite3.sqlite_version,
+                size=copy.size,
+                facts={"file": str(self.path), **facts},
             )
+            with counting(copy.path) as counted:
+                yield SqliteSnapshot(
+                    path=copy.path, when=when, migrations=migrations, description=description, counted=counted
+                )
 
     def count(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
         with self.unpacked(stream, kind, report) as connection:
@@ -216,7 +233,7 @@ class SqliteEngine:
             when=dt.datetime.fromisoformat(record.when),
             run=record.run,
             backup=record.backup,
-            size=self.undo_path().stat().st_size,
+            size=self.path.with_name(record.file).stat().st_size,
         )
 
     def undo_path(self) -> Path:
@@ -233,7 +250,13 @@ class SqliteEngine:
         """A copy, so that the kept file is as it was if it is not put back."""
         kept = self.undo_path()
         with self.scratch(for_swap=True) as scratch:
+            if not is_database(kept):
+                raise PreconditionFailed(
+                    f"The file that was replaced was no database any more; it is kept as {kept}.",
+                    f"Save what can be read with: sqlite3 {kept} .recover | sqlite3 recovered.db",
+                )
             shutil.copyfile(kept, scratch.path)
+            leave_wal(scratch.path)
             yield scratch
 
     def drop_undo(self) -> None:

@@ -1,5 +1,6 @@
 """SQLite files on a disk: what stands beside them, and connections that change nothing."""
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -90,6 +91,25 @@ def damaged(path: Path, what: str) -> ArtifactInvalid:
         f"{path} is damaged: {what}.",
         f"Save what can be read with: sqlite3 {path} .recover | sqlite3 recovered.db",
     )
+
+
+def is_broken(error: sqlite3.Error) -> bool:
+    """The file holds no database that SQLite can make sense of; as opposed to locked, forbidden, a failing disk."""
+    return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def unusable(path: Path, error: sqlite3.Error) -> PreconditionFailed:
+    if "locked" in str(error):
+        return locked(path)
+    return PreconditionFailed(
+        f"{path} can not be used: {error}.", "Run as its owner; if it is lost, move it away first."
+    )
+
+
+def leave_wal(path: Path) -> None:
+    """All of the database into its one file. Nobody else may use it."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
 
 
 def remove(path: Path) -> None:

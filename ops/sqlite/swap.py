@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ops.errors import PreconditionFailed
 from ops.sqlite import snapshot
-from ops.sqlite.files import JOURNALS, LOCK_TIMEOUT, adopt, beside, locked, readable, remove, sync
+from ops.sqlite.files import JOURNALS, LOCK_TIMEOUT, adopt, beside, is_broken, locked, readable, remove, sync, unusable
 from ops.sqlite.snapshot import PAGES_PER_STEP
 from ops.sqlite.undo import Record, settle, undo_files_name, write_intent, write_mark, writing
 
@@ -48,13 +48,9 @@ def is_database(path: Path) -> bool:
     try:
         with writing(path) as connection:
             readable(connection)
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            raise locked(path) from error
-        if "readonly" in str(error) or "unable to open" in str(error):
-            raise PreconditionFailed(f"{path} can not be written: {error}.", "Run as its owner.") from error
-        return False
-    except sqlite3.DatabaseError:
+    except sqlite3.DatabaseError as error:
+        if not is_broken(error):
+            raise unusable(path, error) from error
         return False
     return True
 
@@ -109,13 +105,20 @@ def pour(path: Path, new: Path, record: Record) -> None:
             # Not all in the first step, which would end the transaction before the old content is safe.
             steps = max(1, min(PAGES_PER_STEP, pages - 1))
             source.backup(live, pages=steps, progress=keep_old, sleep=SECONDS_BETWEEN_TRIES)
-            live.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            shorten_log(live)
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise locked(path) from error
         raise PreconditionFailed(
             f"The new content could not be written to {path}: {error}. It is as it was.", snapshot.FREE_SPACE
         ) from error
+
+
+def shorten_log(live: sqlite3.Connection) -> None:
+    """The log is as large as the content now. While others are reading it stays, and it hurts nobody."""
+    live.execute("PRAGMA busy_timeout = 0")
+    with contextlib.suppress(sqlite3.OperationalError):
+        live.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def prepare(path: Path, live: sqlite3.Connection, source: sqlite3.Connection) -> None:
@@ -127,7 +130,6 @@ def prepare(path: Path, live: sqlite3.Connection, source: sqlite3.Connection) ->
             "Move it to a local disk.",
         )
     live.execute("PRAGMA synchronous = FULL")
-    source.execute("PRAGMA journal_mode = DELETE")
     theirs, ours = value(source, "encoding"), value(live, "encoding")
     if theirs != ours:
         raise PreconditionFailed(

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ops.sqlite.content import MARK
-from ops.sqlite.files import JOURNALS, LOCK_TIMEOUT, adopt, beside, remove, sync
+from ops.sqlite.files import JOURNALS, LOCK_TIMEOUT, adopt, beside, is_broken, remove, sync, unusable
 from ops.sqlite.working import glob_literal
 
 INTENT = ".ops-swap.json"
@@ -35,9 +35,10 @@ class Record:
 
 def read_record(path: Path, suffix: str = RECORD) -> Record | None:
     try:
-        return Record(**json.loads(beside(path, suffix).read_text()))
+        record = Record(**json.loads(beside(path, suffix).read_text()))
     except FileNotFoundError:
         return None
+    return record if suffix == INTENT or path.with_name(record.file).exists() else None
 
 
 def write_intent(path: Path, record: Record) -> None:
@@ -125,8 +126,9 @@ def read_mark(path: Path) -> str:
             (run,) = connection.execute(f"SELECT run FROM {MARK}").fetchone()
             return str(run)
     except sqlite3.DatabaseError as error:
-        if "locked" in str(error):
-            raise
+        if not is_broken(error):
+            # Not to know is not "no": it decides which of two files is thrown away.
+            raise unusable(path, error) from error
         return ""
 
 

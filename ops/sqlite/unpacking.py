@@ -74,7 +74,7 @@ def refuse_code(path: Path) -> None:
     """A schema can hold programs: triggers, views, modules of virtual tables, and functions in its expressions.
 
     See sqlite.org/security.html. Functions that SQLite regards as innocuous (``json_valid`` in the check of a model's
-    JSONField, ``lower`` in an index) may stand there.
+    JSONField, ``lower`` in an index) may stand there. In a check SQLite itself leaves out what it would not call.
     """
     try:
         with reading(path) as connection:
