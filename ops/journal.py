@@ -1,8 +1,9 @@
 """What has happened, kept where no restore rolls it back: events beside the backups, and rows as an index of them.
 
-An event is a JSON object: ``event`` is ``started``, ``claimed`` or ``ended``, ``run`` the run's id, ``when`` the moment,
-and the rest are the fields of `ops.models.Run` at that moment. ``claims`` of a ``claimed`` event is the name of a data file
-that the run is about to write, so that it can be swept away if the run gets no further. A run that started and did not end is under way, or was killed.
+An event is a JSON object: ``event`` is ``started``, ``claimed`` or ``ended``, ``run`` the run's id, ``when`` the
+moment, and the rest are the fields of `ops.models.Run` at that moment. ``claims`` of a ``claimed`` event is the name of
+a data file that the run is about to write, so that it can be swept away if the run gets no further. A run that started
+and did not end is under way, or was killed.
 """
 
 import datetime as dt
@@ -36,8 +37,7 @@ Row = TypeVar("Row", Run, Backup)
 
 
 class Entry(Protocol):
-    """A backup as the catalogue finds it: its manifest (None: unreadable), what its signature is worth, whether its data
-    are gone."""
+    """A backup as the catalogue finds it: its manifest (None: unreadable), its worth, and whether data are missing."""
 
     @property
     def manifest(self) -> Manifest | None: ...
@@ -222,20 +222,20 @@ def _backup_of(manifest: Manifest, entry: Entry) -> Backup:
         origin=str(manifest.origin),
         engine=manifest.engine,
         database=manifest.database,
-        who=storable(manifest.who),
+        who=manifest.who,
         when=manifest.when,
         size=manifest.size,
         plain_size=manifest.plain_size,
         rows=manifest.rows,
         seconds=manifest.seconds,
-        note=storable(manifest.note),
+        note=manifest.note,
         keep=manifest.keep,
         proof_level=str(proof.level) if proof else "",
         proof_when=proof.when if proof else None,
         proof_seconds=proof.seconds if proof else None,
-        proof_fault=storable(proof.fault) if proof else "",
+        proof_fault=proof.fault if proof else "",
         trust=str(entry.trust),
         missing=entry.missing,
         run=manifest.run,
-        manifest=storable(manifest.as_json()),
+        manifest=manifest.as_json(),
     )
