@@ -31,6 +31,8 @@ NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 class FileLock:
     """The part of an engine that runs need, by a lock on a file."""
 
+    database = "lab"
+
     def __init__(self, folder: Path) -> None:
         self.path = folder / "lock"
 

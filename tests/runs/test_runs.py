@@ -150,6 +150,13 @@ def test_what_a_killed_run_left_is_found_named_and_closed(tmp_path: Path, engine
     assert reconcile(engine, catalogue) == ()
 
 
+def test_runs_on_other_databases_are_not_taken_for_dead(tmp_path: Path, engine: Engine, catalogue: Catalogue) -> None:
+    kill(start_elsewhere(tmp_path, "backup"))
+    engine.database = "another"
+    assert reconcile(engine, catalogue) == ()
+    assert Run.objects.get().status == "running"
+
+
 def test_a_restore_that_was_killed_in_place_has_succeeded(tmp_path: Path, engine: Engine, catalogue: Catalogue) -> None:
     kill(start_elsewhere(tmp_path, "restore"))
     killed = Run.objects.get()
