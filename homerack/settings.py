@@ -2,6 +2,7 @@
 
 import zoneinfo
 from pathlib import Path
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
@@ -104,7 +105,7 @@ if TIME_ZONE not in zoneinfo.available_timezones():
 USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-STORAGES = {
+STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": (
@@ -133,6 +134,20 @@ X_FRAME_OPTIONS = "DENY"
 OPS_LEGACY_FORMAT = "homerack.inventory.legacy.FORMAT"
 OPS_VERSION = "0.1.0"
 BACKUP_DIR = BASE_DIR / env.get_text("BACKUP_DIR", "backups")
+STORAGES["backups"] = {
+    "BACKEND": "ops.backups.storage.PrivateDirectory",
+    "OPTIONS": {"location": str(BACKUP_DIR)},
+}
+OPS_BACKUP_PREFIX = "homerack"
+# Signs the manifests of backups; SECRET_KEY does where it is not set.
+BACKUP_SIGNING_KEY = env.get_secret("BACKUP_SIGNING_KEY")
+BACKUP_RETENTION_DAYS = env.get_int("BACKUP_RETENTION_DAYS", default=7, minimum=1)
+BACKUP_KEEP_DAILY = env.get_int("BACKUP_KEEP_DAILY", default=0)
+BACKUP_KEEP_WEEKLY = env.get_int("BACKUP_KEEP_WEEKLY", default=0)
+BACKUP_KEEP_MONTHLY = env.get_int("BACKUP_KEEP_MONTHLY", default=0)
+BACKUP_KEEP_YEARLY = env.get_int("BACKUP_KEEP_YEARLY", default=0)
+# Days that the database is kept which a restore replaced.
+UNDO_KEEP_DAYS = env.get_int("UNDO_KEEP_DAYS", default=3, minimum=1)
 
 # --- Redis: Celery's broker and results; without it there are no background tasks ---------------------------------
 REDIS_URL = env.get_secret("REDIS_URL")
