@@ -37,9 +37,7 @@ Row = TypeVar("Row", Run, Backup)
 
 
 class Entry(Protocol):
-    """A backup as the catalogue finds it: its manifest (None where it can not be read), what its signature is worth,
-    and whether its data are gone.
-    """
+    """A backup as the catalogue finds it: its manifest (None: unreadable), its worth, and whether data are missing."""
 
     @property
     def manifest(self) -> Manifest | None: ...
@@ -195,23 +193,20 @@ def _write_backups(entries: Iterable[Entry], known: set[UUID]) -> None:
     moved = {key for key, backup in wanted.items() if key in there and there[key].name != backup.name}
     for keys in _batches([*((known & there.keys()) - wanted.keys()), *moved]):
         Backup.objects.filter(pk__in=keys).delete()
-    _upsert(Backup, _changed(wanted, there, FROM_MANIFEST), FROM_MANIFEST)
+    changed = [backup for key, backup in wanted.items() if key not in there or _differs(backup, there[key])]
+    _upsert(Backup, changed, FROM_MANIFEST)
+
+
+def _differs(backup: Backup, other: Backup) -> bool:
+    return any(getattr(backup, name) != getattr(other, name) for name in FROM_MANIFEST)
 
 
 def _write_runs(runs: Mapping[UUID, Run]) -> None:
-    there = {run.pk: run for run in Run.objects.all()}
-    over = {key: run for key, run in runs.items() if run.is_over}
-    _upsert(Run, _changed(over, there, IN_EVENTS), IN_EVENTS)
+    there = {key: end for key, *end in Run.objects.values_list("pk", "status", "ended")}
+    over = [run for key, run in runs.items() if run.is_over and there.get(key) != [run.status, run.ended]]
+    _upsert(Run, over, IN_EVENTS)
     under_way = [run for key, run in runs.items() if not run.is_over and key not in there]
     Run.objects.bulk_create(under_way, batch_size=BATCH, ignore_conflicts=True)
-
-
-def _changed(wanted: Mapping[UUID, Row], there: Mapping[UUID, Row], names: Sequence[str]) -> list[Row]:
-    return [
-        row
-        for key, row in wanted.items()
-        if key not in there or any(getattr(row, name) != getattr(there[key], name) for name in names)
-    ]
 
 
 def _upsert(model: type[Row], rows: Sequence[Row], names: Sequence[str]) -> None:
@@ -243,20 +238,20 @@ def _backup_of(manifest: Manifest, entry: Entry) -> Backup:
         origin=str(manifest.origin),
         engine=manifest.engine,
         database=manifest.database,
-        who=storable(manifest.who),
+        who=manifest.who,
         when=manifest.when,
         size=manifest.size,
         plain_size=manifest.plain_size,
         rows=manifest.rows,
         seconds=manifest.seconds,
-        note=storable(manifest.note),
+        note=manifest.note,
         keep=manifest.keep,
         proof_level=str(proof.level) if proof else "",
         proof_when=proof.when if proof else None,
         proof_seconds=proof.seconds if proof else None,
-        proof_fault=storable(proof.fault) if proof else "",
+        proof_fault=proof.fault if proof else "",
         trust=str(entry.trust),
         missing=entry.missing,
         run=manifest.run,
-        manifest=storable(manifest.as_json()),
+        manifest=manifest.as_json(),
     )

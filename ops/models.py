@@ -43,6 +43,7 @@ class Run(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     kind = models.CharField(choices=Kind.choices)
     status = models.CharField(choices=Status.choices, default=Status.QUEUED)
+    database = models.CharField(blank=True, help_text="Its name; runs on others may be recorded in the same storage.")
     who = models.CharField(help_text="An e-mail address, or who runs the command on which machine.")
     origin = models.CharField(choices=Origin.choices, default=Origin.COMMAND)
     backup = models.CharField(blank=True, help_text="The name of the backup it made or worked on.")

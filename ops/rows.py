@@ -83,9 +83,10 @@ class RowWriter(threading.Thread):
 
     def _write(self) -> None:
         run = self._state()
-        if self._behind():
+        values = values_of(run)
+        if values != self._written:
             journal.write_run(run)
-            self._written = values_of(run)
+            self._written = values
         while self._changes:
             self._changes[0]()
             self._changes.popleft()

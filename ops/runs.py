@@ -55,7 +55,7 @@ def recorded(request: Request, *, engine: Engine, catalogue: Catalogue, report: 
 def _begin(request: Request, engine: Engine, catalogue: Catalogue, report: Report) -> Recording:
     try:
         found = _clean_up(engine, catalogue)
-        recording = Recording(_begun(request), catalogue=catalogue, report=report, found=found)
+        recording = Recording(_begun(request, engine), catalogue=catalogue, report=report, found=found)
         recording.begin()
     except OSError as error:
         raise PreconditionFailed(
@@ -85,11 +85,12 @@ def label_of(request: Request) -> str:
     return f"{request.kind.label} by {request.who} on {socket.gethostname()} since {since}"
 
 
-def _begun(request: Request) -> Run:
+def _begun(request: Request, engine: Engine) -> Run:
     return Run(
         id=request.id,
         kind=request.kind,
         status=Run.Status.RUNNING,
+        database=engine.database,
         who=request.who,
         origin=request.origin,
         arguments=journal.storable(request.arguments),
@@ -101,8 +102,8 @@ def _begun(request: Request) -> Run:
 
 
 def _clean_up(engine: Engine, catalogue: Catalogue) -> tuple[str, ...]:
-    """The caller has the lock, so no run that has not ended is alive."""
-    events = catalogue.unended_events()
+    """The caller has the lock, so no run on this database that has not ended is alive."""
+    events = [event for event in catalogue.unended_events() if event.get("database") == engine.database]
     swept = catalogue.sweep(journal.claims_of(events))
     killed = list(journal.runs_of(events).values())
     return (*(_close_killed(killed, catalogue) if killed else ()), *swept, *engine.sweep())
