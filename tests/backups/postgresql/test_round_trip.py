@@ -5,7 +5,8 @@ import io
 import pytest
 
 from ops.backups.manifest import Kind
-from ops.backups.postgresql.engine import UNDO, PostgresEngine
+from ops.backups.postgresql.beside import UNDO
+from ops.backups.postgresql.engine import PostgresEngine
 from ops.progress import ignore
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database
