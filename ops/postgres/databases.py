@@ -248,6 +248,13 @@ def comment_and_size(connection: Connection, name: str) -> tuple[str, int] | Non
         return cursor.fetchone()
 
 
+def marked(connection: Connection, comment: str) -> tuple[str, ...]:
+    """The databases on which `comment` is written."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') = %s", [comment])
+        return tuple(name for (name,) in cursor.fetchall())
+
+
 def drop_leftovers(connection: Connection, *names: str) -> tuple[str, ...]:
     """Drop those of `names` that carry our mark: an earlier run was killed. Returns them. The caller holds the lock."""
     with connection.cursor() as cursor:

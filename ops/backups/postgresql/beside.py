@@ -7,14 +7,13 @@ from typing import IO
 
 import psycopg2
 from django.db.backends.base.base import BaseDatabaseWrapper
-from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops.backups.engine import Scratch, Tables, Undo
 from ops.backups.manifest import Kind
 from ops.backups.postgresql import digests, kept, loader
 from ops.backups.postgresql.dumps import plain_pieces
-from ops.backups.postgresql.lesser_role import lesser_role
+from ops.backups.postgresql.lesser_role import drop_leftover, lesser_role
 from ops.backups.postgresql.loader import Loader
 from ops.backups.stages import Stage
 from ops.django_databases import pointing_at
@@ -94,6 +93,7 @@ class DatabasesBeside:
         self._live = address.database
         self._server = server
         self._find = find
+        self._mark = f"{databases.MARK}; beside {self._live}"
         self._new, self._drill, self._undo, self._aside = (
             databases.side_name(self._live, suffix) for suffix in (NEW, DRILL, UNDO, ASIDE)
         )
@@ -102,7 +102,13 @@ class DatabasesBeside:
         """See `ops.backups.engine.Engine`."""
         for name in (self._live, self._new, self._drill):
             databases.end_leftover_sessions(connection, name)
+        named = databases.marked(connection, self._mark)
         dropped = databases.drop_leftovers(connection, self._new, self._drill, self._aside)
+        for name in named:
+            databases.drop(connection, name)
+        dropped += named
+        for name in (self._new, self._drill, *named):
+            drop_leftover(connection, name)
         return tuple(f"The database {name} was left by a run that was killed; it was dropped." for name in dropped)
 
     @contextlib.contextmanager
@@ -132,6 +138,8 @@ class DatabasesBeside:
         template = databases.template_with(connection, self._address, extensions)
         databases.create_beside(connection, name, databases.describe(connection, self._live), template=template)
         try:
+            if name not in (self._new, self._drill):
+                swapping.comment(connection, name, self._mark)
             databases.add_extensions(self._address.named(name), extensions)
         except BaseException:
             databases.drop(connection, name)
@@ -143,8 +151,7 @@ class DatabasesBeside:
             if not place.kept:
                 databases.drop(connection, place.name)
             elif named:
-                with connection.cursor() as cursor:
-                    cursor.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(sql.Identifier(place.name)))
+                swapping.comment(connection, place.name, "")
 
     def swap(self, scratch: Scratch, *, run: str, backup: str) -> None:
         """See `ops.backups.engine.Engine`."""

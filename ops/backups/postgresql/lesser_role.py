@@ -1,6 +1,7 @@
 """Who loads a file that somebody else made: a role that can neither run programs nor read the server's files."""
 
 import contextlib
+import hashlib
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
@@ -47,7 +48,7 @@ def lesser_role(scratch: Address) -> Iterator[Address]:
         if not is_powerful(connection):
             yield scratch
             return
-        stranger = replace(scratch, user=f"{PREFIX}{secrets.token_hex(6)}", password=secrets.token_urlsafe(24))
+        stranger = replace(scratch, user=role_name(scratch.database), password=secrets.token_urlsafe(24))
         try:
             make_owner(connection, stranger)
             stranger.connect().close()
@@ -65,6 +66,11 @@ def lesser_role(scratch: Address) -> Iterator[Address]:
             remove(connection, stranger.user)
 
 
+def role_name(database: str) -> str:
+    """The role that loads into `database`; always the same, so that one which was left behind can be found."""
+    return f"{PREFIX}{hashlib.sha256(database.encode()).hexdigest()[:16]}"
+
+
 def make_owner(connection: Connection, stranger: Address) -> None:
     role = sql.Identifier(stranger.user)
     with connection.cursor() as cursor:
@@ -74,6 +80,12 @@ def make_owner(connection: Connection, stranger: Address) -> None:
             )
         )
         cursor.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(stranger.database), role))
+
+
+def drop_leftover(connection: Connection, database: str) -> None:
+    """Drop the role that a killed run left; `database`, into which it loaded, is gone."""
+    with contextlib.suppress(psycopg2.Error), connection.cursor() as cursor:
+        cursor.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role_name(database))))
 
 
 def remove(connection: Connection, name: str) -> None:
