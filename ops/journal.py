@@ -156,7 +156,7 @@ def write_history(catalogue: Catalogue, *, restored: bool = False) -> None:
 
 
 def write_catalogue(entries: Iterable[Entry], kept: Mapping[str, tuple[dt.datetime | None, str]]) -> None:
-    """Make the rows of backups say what `entries` say, which are all there are. `kept`: until when, and why, by name."""
+    """Make the rows of backups say what `entries` say, which are all. `kept`: until when, and why, by name."""
     with transaction.atomic():
         _write_backups(entries, set(Backup.objects.values_list("pk", flat=True)))
         changed = []

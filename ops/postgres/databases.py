@@ -170,17 +170,18 @@ def side_name(database: str, suffix: str) -> str:
     return f"{database.encode()[: NAME_LIMIT - len(suffix)].decode(errors='ignore')}{suffix}"
 
 
-def create_beside(connection: Connection, name: str, like: Description | None) -> None:
+def create_beside(connection: Connection, name: str, like: Description | None, *, template: str = "template0") -> None:
     """Make the empty database `name` with the encoding and locale of `like` (UTF-8 and C.UTF-8 or C without one).
 
     Raises PreconditionFailed when the server refuses.
     """
     # The connection limit marks it from its first moment; the comment can only come a moment later.
     statement = sql.SQL(
-        "CREATE DATABASE {} CONNECTION LIMIT {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}"
+        "CREATE DATABASE {} CONNECTION LIMIT {} TEMPLATE {} ENCODING {} LC_COLLATE {} LC_CTYPE {}"
     ).format(
         sql.Identifier(name),
         sql.Literal(MARK_LIMIT),
+        sql.Identifier(template),
         sql.Literal(like.encoding if like else "UTF8"),
         sql.Literal(like.collate if like else default_locale(connection)),
         sql.Literal(like.ctype if like else default_locale(connection)),
@@ -201,6 +202,21 @@ def default_locale(connection: Connection) -> str:
     with connection.cursor() as cursor:
         locale = str(fetch_value(cursor, "SELECT datcollate FROM pg_database WHERE datname = 'template0'"))
     return locale if re.search(r"utf-?8$", locale, re.IGNORECASE) else "C"
+
+
+def template_with(connection: Connection, address: Address, extensions: tuple[str, ...]) -> str:
+    """The template for a database that needs `extensions`: ``template1`` where it has those the role may not create."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name FROM pg_available_extensions JOIN pg_available_extension_versions AS version USING (name)"
+            " WHERE version.version = default_version AND superuser AND NOT trusted AND name = ANY(%s)"
+            " AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)",
+            [list(extensions)],
+        )
+        needed = {name for (name,) in cursor.fetchall()}
+    if needed and needed <= set(read_extensions(address.named("template1"))):
+        return "template1"
+    return "template0"
 
 
 def add_extensions(address: Address, names: tuple[str, ...]) -> None:
@@ -230,6 +246,13 @@ def comment_and_size(connection: Connection, name: str) -> tuple[str, int] | Non
             [name],
         )
         return cursor.fetchone()
+
+
+def marked(connection: Connection, comment: str) -> tuple[str, ...]:
+    """The databases on which `comment` is written."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') = %s", [comment])
+        return tuple(name for (name,) in cursor.fetchall())
 
 
 def drop_leftovers(connection: Connection, *names: str) -> tuple[str, ...]:

@@ -66,6 +66,12 @@ def comment_on(cursor: Cursor, comments: Mapping[str, str]) -> None:
         cursor.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(text or None)))
 
 
+def comment(connection: Connection, name: str, text: str) -> None:
+    """Write `text` on the database `name`, or nothing for ''."""
+    with connection.cursor() as cursor:
+        comment_on(cursor, {name: text})
+
+
 def end_sessions(cursor: Cursor, databases: Sequence[str]) -> None:
     """End all sessions of the databases, the live one first. Raises PreconditionFailed where the role may not."""
     try:

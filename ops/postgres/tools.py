@@ -7,10 +7,10 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from psycopg2.extensions import make_dsn
 
@@ -99,7 +99,8 @@ def connection_arguments(address: Address) -> Call:
     """How a client program reaches `address`. The password is in the environment only, which others can not read."""
     named = {"host": address.host, "port": address.port, "user": address.user, "dbname": address.database}
     options = {name: value for name, value in address.libpq_options().items() if name not in SECRET_OPTIONS}
-    settings = {"connect_timeout": CONNECT_TIMEOUT, **options, **{k: v for k, v in named.items() if v}}
+    settings: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, **options}
+    settings |= {name: value for name, value in named.items() if value}
     dsn = make_dsn(**{**settings, "application_name": APPLICATION})
     password = {"PGPASSWORD": address.password} if address.password else {}
     return ["--no-password", f"--dbname={dsn}"], {"LC_ALL": "C", **password}
@@ -131,7 +132,7 @@ def plain_text_call(tools: Tools) -> Call:
     return [str(tools.directory / "pg_restore"), *options], {"LC_ALL": "C"}
 
 
-def output_of(call: Call, *, feed: IO[bytes] | None = None) -> Iterator[bytes]:
+def output_of(call: Call, *, feed: IO[bytes] | None = None) -> Generator[bytes]:
     """What the program prints, in pieces; it reads `feed`, which is read to its end whatever the program takes of it.
 
     Ends only after the program has succeeded; raises ToolFailed otherwise. Closing the generator ends the program.

@@ -69,7 +69,7 @@ def list_tables(cursor: Cursor) -> list[Table]:
 
 
 def read_digests(cursor: Cursor, *, stage: str, report: Report) -> dict[str, TableDigest]:
-    """Rows and digest of every table, by title. The digest is the sum of the rows' 64-bit hashes, so order is no matter.
+    """Rows and digest of every table, by title. The digest is the sum of the rows' 64-bit hashes, in any order.
 
     Two databases agree only if they have the same encoding.
     """

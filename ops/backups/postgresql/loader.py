@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
+from typing import Any, cast
 
 import psycopg2
 from psycopg2 import errors
@@ -78,7 +79,8 @@ class Loader:
         freeze = " WITH (FREEZE)" if block.name in self._own_tables else ""
         source = Watched(block, lambda: self._tell(block, reader))
         try:
-            cursor.copy_expert(block.statement.rstrip(";") + freeze, source, size=PIECE)
+            # Only read() is called; the stubs ask for more.
+            cursor.copy_expert(block.statement.rstrip(";") + freeze, cast("Any", source), size=PIECE)
         except psycopg2.Error as error:
             if source.error:
                 raise source.error from None

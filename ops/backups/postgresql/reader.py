@@ -85,7 +85,7 @@ def cut_off() -> ArtifactInvalid:
 
 
 class DumpReader:
-    """Iterates over the items of a dump that comes in `pieces`. `complete` is whether it ended with pg_dump's marker."""
+    """Iterates over the items of a dump that comes in `pieces`. `complete`: it ended with pg_dump's marker."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -212,32 +212,33 @@ def find_end(text: bytes, start: int) -> int | None:
 
     Follows psql's own rules: quotes, dollar quotes, comments, parentheses, and the bodies of SQL functions.
     """
-    position, depth, body = start, 0, 0
+    position: int | None = start
+    depth, body = 0, 0
     routine = ROUTINE.match(text, start) is not None
-    while token := TOKEN.search(text, position):
-        position = token.end()
-        match token.lastgroup:
-            case "end" if depth <= 0 and body == 0:
-                return position
-            case "open":
-                depth += 1
-            case "close":
-                depth -= 1
-            case "word" if routine:
-                body = follow_body(token["word"].upper(), body)
-            case "dollar":
-                position = text.find(token["dollar"], position) + len(token["dollar"])
-                if position < len(token["dollar"]) + token.end():
-                    return None
-            case "comment":
-                if (after := skip_comment(text, position)) is None:
-                    return None
-                position = after
-            case "backslash":
-                raise refuse_command(text[token.start() : token.start() + 80])
-            case "unfinished":
-                return None
+    while position is not None and (token := TOKEN.search(text, position)):
+        kind = token.lastgroup
+        if kind == "end" and depth <= 0 and body == 0:
+            return token.end()
+        if kind == "word" and routine:
+            body = follow_body(token["word"].upper(), body)
+        depth += {"open": 1, "close": -1}.get(kind or "", 0)
+        position = skip(text, token)
     return None
+
+
+def skip(text: bytes, token: re.Match[bytes]) -> int | None:
+    """Where to go on behind `token`; None when `text` ends within what it begins."""
+    match token.lastgroup:
+        case "dollar":
+            end = text.find(token["dollar"], token.end())
+            return end + len(token["dollar"]) if end >= 0 else None
+        case "comment":
+            return skip_comment(text, token.end())
+        case "unfinished":
+            return None
+        case "backslash":
+            raise refuse_command(text[token.start() : token.start() + 80])
+    return token.end()
 
 
 def follow_body(word: bytes, depth: int) -> int:

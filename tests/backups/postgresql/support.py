@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ops.backups.manifest import Kind
-from ops.backups.postgresql.engine import ASIDE, DRILL, NEW, UNDO, PostgresEngine
 from ops.backups.engine import Tables
+from ops.backups.manifest import Kind
+from ops.backups.postgresql.beside import ASIDE, DRILL, NEW, UNDO
+from ops.backups.postgresql.engine import PostgresEngine
 from ops.postgres import databases
 from ops.progress import ignore
 from tests.transfer.support import Database, create, database_named, new_name, server
@@ -91,3 +92,9 @@ def write_program(directory: Path, name: str, script: str) -> None:
     path = directory / name
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
+
+
+def undo(engine: PostgresEngine, *, run: str) -> None:
+    """Put the kept database back."""
+    with engine.locked("undo"), engine.undo_scratch() as scratch:
+        engine.swap(scratch, run=run, backup="undo")

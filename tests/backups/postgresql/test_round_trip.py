@@ -5,7 +5,8 @@ import io
 import pytest
 
 from ops.backups.manifest import Kind
-from ops.backups.postgresql.engine import UNDO, PostgresEngine
+from ops.backups.postgresql.beside import UNDO
+from ops.backups.postgresql.engine import PostgresEngine
 from ops.progress import ignore
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database
@@ -31,11 +32,13 @@ def test_an_undo_brings_the_changes_back(lab: Database, engine: PostgresEngine) 
     changed = support.dump_of(engine)[1]
     restored = support.restore(engine, dump)
     kept = engine.undo_copy()
-    assert kept and (kept.run, kept.backup) == ("run-1", "backup-1")
+    assert kept
+    assert (kept.run, kept.backup) == ("run-1", "backup-1")
     engine.undo(run="run-2")
     assert support.dump_of(engine)[1] == changed
     kept = engine.undo_copy()
-    assert kept and (kept.run, kept.backup) == ("run-2", "undo")
+    assert kept
+    assert (kept.run, kept.backup) == ("run-2", "undo")
     engine.undo(run="run-3")
     assert support.dump_of(engine)[1] == restored
     engine.drop_undo()

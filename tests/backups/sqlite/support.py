@@ -104,3 +104,9 @@ def ended(*programs: subprocess.Popen[str]) -> Iterator[None]:
         for program in programs:
             program.kill()
             program.communicate()
+
+
+def undo(engine: SqliteEngine, *, run: str) -> None:
+    """Put the kept database back."""
+    with engine.locked("undo"), engine.undo_scratch() as scratch:
+        engine.swap(scratch, run=run, backup="undo")

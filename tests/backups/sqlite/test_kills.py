@@ -115,7 +115,7 @@ def still_usable(engine: SqliteEngine, live: Path, data: bytes) -> None:
     assert engine.sweep() == ()
     put_in_place(engine, data, run="again")
     assert content(live) == "new"
-    engine.undo(run="back")
+    support.undo(engine, run="back")
     assert undo_of(engine) == ("back", "new")
 
 

@@ -53,12 +53,12 @@ def test_the_new_content_is_live_and_the_old_is_kept(engine: SqliteEngine, live:
 
 def test_an_undo_can_be_undone(engine: SqliteEngine, live: Path, data: bytes) -> None:
     put_in_place(engine, data, run="r1")
-    engine.undo(run="r2")
+    support.undo(engine, run="r2")
     assert content(live) == "old"
     kept = engine.undo_copy()
     assert kept is not None
     assert (kept.run, kept.backup) == ("r2", "undo")
-    engine.undo(run="r3")
+    support.undo(engine, run="r3")
     assert content(live) == "new"
     assert len(beside(live)) == 2
 
@@ -66,7 +66,7 @@ def test_an_undo_can_be_undone(engine: SqliteEngine, live: Path, data: bytes) ->
 @pytest.mark.usefixtures("free_connections")
 def test_the_kept_database_is_read_through_django(engine: SqliteEngine, data: bytes) -> None:
     put_in_place(engine, data, run="r1")
-    with pointing_at(engine.undo_wrapper()), djangos.cursor() as cursor:
+    with engine.undo_scratch() as scratch, scratch.as_default(), djangos.cursor() as cursor:
         cursor.execute("SELECT DISTINCT label FROM item")
         assert cursor.fetchall() == [("old",)]
 
@@ -77,7 +77,7 @@ def test_the_kept_database_can_be_let_go(engine: SqliteEngine, live: Path, data:
     assert engine.undo_copy() is None
     assert beside(live) == []
     with pytest.raises(PreconditionFailed) as refusal:
-        engine.undo(run="r2")
+        support.undo(engine, run="r2")
     assert refusal.value.message == f"No database is kept that {live} could be put back to."
     assert content(live) == "new"
 
@@ -95,7 +95,7 @@ def test_programs_that_use_the_file_go_on(tmp_path: Path, data: bytes, mode: str
             assert program.stdout.readline() == "ready\n"
         put_in_place(engine, data, run="r0")
         for number in range(6):
-            engine.undo(run=f"r{number}")
+            support.undo(engine, run=f"r{number}")
         stop.touch()
         outcomes = [program.communicate(timeout=60) for program in programs]
     assert [err for _, err in outcomes] == ["", "", ""]
@@ -131,7 +131,7 @@ def test_the_locks_of_this_process_survive(engine: SqliteEngine, live: Path, dat
         site.commit()
         support.backup(live)
         put_in_place(engine, data, run="r1")
-        engine.undo(run="r2")
+        support.undo(engine, run="r2")
         engine.sweep()
         site.execute("INSERT INTO log VALUES (2)")
         site.commit()
@@ -221,7 +221,7 @@ def test_a_broken_file_is_set_aside_as_it_is(engine: SqliteEngine, live: Path, d
     assert kept is not None
     assert live.with_name(kept.name).read_bytes() == broken
     with pytest.raises(PreconditionFailed) as refusal:
-        engine.undo(run="r2")
+        support.undo(engine, run="r2")
     assert refusal.value.message == (
         f"The file that was replaced was no database any more; it is kept as {live.with_name(kept.name)}."
     )
@@ -233,7 +233,7 @@ def test_an_empty_file_is_a_database_without_tables(engine: SqliteEngine, live: 
     live.write_bytes(b"")
     put_in_place(engine, data, run="r1")
     assert content(live) == "new"
-    engine.undo(run="r2")
+    support.undo(engine, run="r2")
     assert support.value(live, "SELECT count(*) FROM sqlite_master") == 0
 
 
