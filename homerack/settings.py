@@ -174,7 +174,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     # A Redis that is gone shows as an error, not as a hang.
     "socket_connect_timeout": 5,
     "socket_timeout": 30,
-    # Redis hands a message out again when nobody has begun with it for so long: longer than it waits behind another task.
+    # Redis hands a message out again when nobody begins with it for so long: longer than it waits behind a task.
     "visibility_timeout": 2 * CELERY_TASK_TIME_LIMIT,
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
