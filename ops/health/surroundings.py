@@ -68,7 +68,7 @@ def look_at_schedules(alias: str) -> CheckResult:
     if not missed:
         return CheckResult()
     name, due = missed[0]
-    others = f" and {len(missed) - 1} more" if missed[1:] else ""
+    others = f" ({len(missed)} are late)" if missed[1:] else ""
     detail = f"{name!r} was due at {schedules.in_words(due)} and was not started{others}. Is Celery's beat running?"
     return CheckResult(status=Status.DEGRADED, error="MissedSchedules", detail=detail)
 
