@@ -17,6 +17,7 @@ from homerack.celery import app
 from ops import schedules
 from ops.health.results import CheckResult, Status
 from ops.health.surroundings import look_at_schedules
+from ops.models import Run
 
 LIST = "admin:django_celery_beat_periodictask_changelist"
 
@@ -137,6 +138,20 @@ def test_the_list_says_when_in_the_zone_of_the_site(
     page = administrator.get(reverse(LIST)).content.decode()
     assert '<span class="moment">2026-01-01 17:30 IST</span>' in page
     assert '<span class="schedule-missed">missed: 2026-01-01 18:30 IST</span>' in page
+
+
+def test_the_list_shows_how_the_last_run_of_the_kind_ended(
+    task: Callable[..., PeriodicTask], administrator: Client
+) -> None:
+    PeriodicTask.objects.all().delete()
+    task(task="ops.tasks.drill")
+    assert "succeeded" not in administrator.get(reverse(LIST)).content.decode()
+    Run.objects.create(kind=Run.Kind.DRILL, status=Run.Status.SUCCEEDED, asked=ago(days=1), who="beat")
+    Run.objects.create(kind=Run.Kind.DRILL, status=Run.Status.FAILED, asked=ago(days=8), who="beat")
+    Run.objects.create(kind=Run.Kind.BACKUP, status=Run.Status.FAILED, asked=ago(hours=1), who="beat")
+    page = administrator.get(reverse(LIST)).content.decode()
+    assert "succeeded" in page
+    assert "failed" not in page
 
 
 @pytest.mark.parametrize(
