@@ -264,6 +264,7 @@ def test_a_scratch_with_a_name_stays(engine: SqliteEngine, live: Path, tmp_path:
     path = tmp_path / "beside.db"
     with engine.scratch(name=str(path), for_swap=False) as scratch:
         scratch.load(io.BytesIO(data), kind=Kind.SQLITE, trusted=True, report=ignore)
+        scratch.keep()
         assert not path.exists()
     assert content(path) == "new"
     assert path.stat().st_mode & 0o777 == 0o600
