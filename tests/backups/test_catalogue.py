@@ -370,6 +370,14 @@ def test_a_name_that_is_taken_at_the_last_moment_is_refused_and_stays(monkeypatc
     assert catalogue.files.names() == {NAME, NAME + ".json"}
 
 
+def test_a_file_that_came_at_the_last_moment_is_not_deleted(private, monkeypatch):
+    before = make.backup(private)
+    monkeypatch.setattr(private.storage, "exists", lambda _name: False)
+    with pytest.raises(PreconditionFailed, match="exists already"):
+        private.store(NAME, iter([b"other"]))
+    assert private.entries() == [before]
+
+
 def test_two_stores_of_one_name(private):
     """The second comes while the first writes, and does not throw away what that one makes."""
 
@@ -429,6 +437,7 @@ def test_whichever_call_fails_a_deleted_backup_can_be_deleted_again(private, mon
         except PreconditionFailed:
             monkeypatch.setattr(storage_module, "os", os)
             (entry,) = private.entries() or [None]
+            assert entry or NAME not in private.files.names()
             assert entry is None or entry.missing or entry.proven
             private.delete(NAME)
         monkeypatch.setattr(storage_module, "os", os)

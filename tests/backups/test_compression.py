@@ -40,6 +40,11 @@ def test_gunzip_reads_what_was_compressed(sizes, threads):
     assert gzip.decompress(packed) == b"".join(blocks)
 
 
+def test_nothing_is_a_file_as_well():
+    (member,) = compressed(iter([]), threads=1)
+    assert gzip.decompress(member) == b""
+
+
 def test_unpacked_as_it_was():
     content = lines(9 * 2**20)
     packed = io.BytesIO(b"".join(compressed(iter([content]), threads=2)))
