@@ -2,7 +2,6 @@
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from django.utils import timezone
@@ -10,10 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ops.backups.catalogue import Entry
 from ops.backups.engine import Undo
+from ops.backups.entries import Entry
 from ops.backups.impact import Change, Impact
-from ops.backups.manifest import Level, Manifest, Proof
+from ops.backups.manifest import Level, Manifest, Proof, plain_values
 from ops.backups.restoring import Restored, Undone
 from ops.backups.retention import Verdict
 from ops.backups.signing import Trust
@@ -41,7 +40,7 @@ def size(number: int) -> str:
 
 def moment(when: dt.datetime) -> str:
     """Date and time in the site's zone."""
-    return f"{timezone.localtime(when):%Y-%m-%d %H:%M}"
+    return f"{timezone.localtime(when):%Y-%m-%d %H:%M %Z}"
 
 
 def age(when: dt.datetime) -> str:
@@ -101,7 +100,8 @@ def show_entries(console: Console, entries: Iterable[Entry], verdicts: dict[str,
     """The table of `list_backups`, newest first."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("Backup", "Made", "Why", "Size", "Rows", "Verified", "Kept", "Migrations"):
-        table.add_column(name, justify="right" if name in {"Size", "Rows"} else "left", overflow="fold")
+        number = name in {"Size", "Rows"}
+        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=name == "Backup")
     for entry in entries:
         verdict = verdicts.get(entry.name)
         kept = verdict.reason if verdict else ""
@@ -161,7 +161,7 @@ def entries_as_json(entries: Iterable[Entry], verdicts: dict[str, Verdict], undo
         }
         for entry in entries
     ]
-    return {"backups": backups, "undo": asdict(undo) if undo else None}
+    return {"backups": backups, "undo": plain_values(undo) if undo else None}
 
 
 def show_proofs(console: Console, proofs: Sequence[tuple[str, Proof]]) -> None:

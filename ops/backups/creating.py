@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ops.backups.catalogue import Catalogue
 from ops.backups.engine import Engine
-from ops.backups.manifest import Kind, Manifest, Origin
+from ops.backups.manifest import Kind, Manifest, Origin, Proof
 from ops.backups.signing import Trust
 from ops.backups.sources import Source
 from ops.backups.stages import Stage
@@ -36,16 +36,13 @@ def create_backup(*, engine: Engine, catalogue: Catalogue, order: Order, name: s
     try:
         manifest = write(engine=engine, catalogue=catalogue, order=order, name=name, report=report)
         report(Progress(stage=Stage.PROVE, total=manifest.plain_size))
-        proof = prove_complete(engine=engine, source=own_source(catalogue, manifest), report=report)
-        if not proof.passed:
-            raise VerificationFailed(
-                f"The backup was written, but reading it back showed: {proof.fault}. It was thrown away.",
-                "Look at the disk it is written to, and run the command again.",
-            )
-        return catalogue.publish(manifest.with_proof(proof))
+        proof = require_passed(prove_complete(engine=engine, source=own_source(catalogue, manifest), report=report))
+        manifest = manifest.with_proof(proof)
+        catalogue.publish(manifest)
     except BaseException:
         catalogue.discard(name)
         raise
+    return manifest
 
 
 def write(*, engine: Engine, catalogue: Catalogue, order: Order, name: str, report: Report) -> Manifest:
@@ -54,7 +51,7 @@ def write(*, engine: Engine, catalogue: Catalogue, order: Order, name: str, repo
     with engine.snapshot(kind=order.kind) as snapshot:
         described = snapshot.description
         report(Progress(stage=Stage.DUMP, total=described.size))
-        stored = catalogue.store(name, order.kind, snapshot.stream(report))
+        stored = catalogue.store(name, snapshot.stream(report))
         tables = snapshot.tables()
         return Manifest(
             id=str(uuid.uuid4()),
@@ -81,6 +78,16 @@ def write(*, engine: Engine, catalogue: Catalogue, order: Order, name: str, repo
         )
 
 
+def require_passed(proof: Proof) -> Proof:
+    """Raises VerificationFailed for a proof that did not pass."""
+    if not proof.passed:
+        raise VerificationFailed(
+            f"The backup was written, but reading it back showed: {proof.fault}. It was thrown away.",
+            "Look at the disk it is written to, and run the command again.",
+        )
+    return proof
+
+
 def own_source(catalogue: Catalogue, manifest: Manifest) -> Source:
     """The file that was just written, which has no manifest in the storage yet."""
     return Source(
@@ -88,5 +95,5 @@ def own_source(catalogue: Catalogue, manifest: Manifest) -> Source:
         kind=manifest.kind,
         manifest=manifest,
         trust=Trust.SIGNED,
-        opener=lambda: catalogue.open(manifest.name),
+        opener=lambda: catalogue.open_file(manifest),
     )

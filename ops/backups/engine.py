@@ -113,11 +113,11 @@ class Engine(Protocol):
     def undo_copy(self) -> Undo | None:
         """What `undo` would bring back."""
 
-    def undo(self, *, run: str) -> None:
-        """Put the kept database back in one step; what was live becomes the undo."""
+    def undo_scratch(self) -> AbstractContextManager[Scratch]:
+        """The kept database, or a copy of it, for `swap` to put back; it stays kept where that does not happen.
 
-    def undo_as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
-        """Within the block "default" is the kept database for this thread."""
+        Raises PreconditionFailed when none is kept.
+        """
 
     def drop_undo(self) -> None:
         """Let the kept database go."""

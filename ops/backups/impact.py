@@ -162,5 +162,5 @@ def label_of(model: type[models.Model]) -> str:
 def key_of(model: type[models.Model]) -> str:
     """The column that tells rows apart: the name for people, the primary key for everything else."""
     if model is get_user_model():
-        return str(get_user_model()._meta.get_field(get_user_model().USERNAME_FIELD).column)
+        return next(f.column for f in model._meta.concrete_fields if f.name == get_user_model().USERNAME_FIELD)
     return str(model._meta.pk.column)

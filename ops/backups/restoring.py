@@ -9,10 +9,12 @@ from ops.backups.engine import Engine, Scratch, Undo
 from ops.backups.signing import Trust
 from ops.backups.sources import Source
 from ops.backups.stages import Stage
-from ops.backups.verifying import Filled, fill, require_known
-from ops.django_databases import applied_migrations, run_migrations
+from ops.backups.verifying import Filled, fill, migrate, require_known
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
 from ops.progress import Progress, Report
+
+UNDO = "undo"
+"""What replaced a database that an undo has replaced."""
 
 
 class PreBackupFailed(OpsError):
@@ -25,13 +27,14 @@ class Surroundings:
 
     `closed` holds writers off while its block lasts. `back_up` makes the pre-restore backup and returns its name; None
     when the person goes without. `write_history` puts the history into the database that "default" is; `no_way_back` is
-    called when it can not be cancelled any more.
+    called when it can not be cancelled any more, and `is_in_place` right after the cut-over.
     """
 
     closed: Callable[[], AbstractContextManager[None]]
     back_up: Callable[[], str] | None
     write_history: Callable[[], None]
     no_way_back: Callable[[], None]
+    is_in_place: Callable[[], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +101,7 @@ def restore(
 ) -> Restored:
     """Replace the live database by `source`, all or nothing; it is kept as the undo.
 
-    Raises ArtifactInvalid, VerificationFailed, PreconditionFailed or PreBackupFailed, and the live database is as it was.
+    Raises ArtifactInvalid, VerificationFailed, PreconditionFailed or PreBackupFailed; then the live one is as it was.
     """
     trusted = check(source, engine=engine, untrusted=untrusted)
     with engine.scratch(for_swap=True) as scratch:
@@ -144,6 +147,7 @@ def put_in_place(
     report(Progress(stage=Stage.CUT_OVER))
     began = time.monotonic()
     engine.swap(scratch, run=run, backup=backup)
+    around.is_in_place()
     return time.monotonic() - began
 
 
@@ -181,21 +185,11 @@ def require_undo(engine: Engine) -> Undo:
 def undo(*, engine: Engine, run: str, around: Surroundings, report: Report) -> Undone:
     """Put the kept database back in one step. Raises PreconditionFailed or OpsError, and nothing was changed."""
     kept = require_undo(engine)
-    with engine.undo_as_default() as wrapper:
-        report(Progress(stage=Stage.MIGRATE))
-        migrations = require_known(applied_migrations(wrapper), kept.name)
-        if migrations:
-            run_migrations()
-    closed = time.monotonic()
-    with around.closed():
-        around.no_way_back()
-        report(Progress(stage=Stage.HISTORY))
-        with engine.undo_as_default():
-            around.write_history()
-        report(Progress(stage=Stage.CUT_OVER))
-        began = time.monotonic()
-        engine.undo(run=run)
-        cut_over = time.monotonic() - began
+    with engine.undo_scratch() as scratch:
+        migrations = migrate(scratch, kept.name, report=report)
+        closed = time.monotonic()
+        with around.closed():
+            cut_over = put_in_place(engine, scratch, UNDO, run=run, around=around, report=report)
     return Undone(
         brought_back=kept,
         undo=engine.undo_copy(),

@@ -61,8 +61,8 @@ class Filled:
 def fill(scratch: Scratch, *, source: Source, trusted: bool, report: Report) -> Filled:
     """Load `source` into the scratch database, compare it with the manifest, and apply the code's newer migrations.
 
-    Raises ArtifactInvalid for a file that is not what it should be, and VerificationFailed when the rows that arrived are
-    not those of the snapshot.
+    Raises ArtifactInvalid for a file that is not what it should be, and VerificationFailed when the rows that arrived
+    are not those of the snapshot.
     """
     manifest = source.manifest
     report(Progress(stage=Stage.LOAD, total=manifest.plain_size if manifest else 0))
@@ -71,12 +71,17 @@ def fill(scratch: Scratch, *, source: Source, trusted: bool, report: Report) -> 
     report(Progress(stage=Stage.COMPARE, total=manifest.rows if manifest else 0))
     if manifest:
         compare(scratch.tables(report), manifest)
+    return Filled(rows=rows, migrations=migrate(scratch, source.name, report=report))
+
+
+def migrate(scratch: Scratch, name: str, *, report: Report) -> tuple[str, ...]:
+    """Apply the code's newer migrations, and return them. Raises PreconditionFailed when `name` is newer itself."""
     report(Progress(stage=Stage.MIGRATE))
     with scratch.as_default() as wrapper:
-        pending = require_known(applied_migrations(wrapper), source.name)
+        pending = require_known(applied_migrations(wrapper), name)
         if pending:
             run_migrations()
-    return Filled(rows=rows, migrations=pending)
+    return pending
 
 
 def compare(found: Tables, manifest: Manifest) -> None:

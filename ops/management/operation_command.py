@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ops.errors import AlreadyRunning, ArtifactInvalid, Cancelled, OpsError, VerificationFailed
 from ops.models import Run
-from ops.runs import Request
+from ops.recording import Request
 from ops.signals import interrupted_by_sigterm
 
 FAILED, NOT_PROVEN, LOCKED, DECLINED, INTERRUPTED = 1, 3, 4, 5, 130
@@ -70,9 +70,9 @@ class OperationCommand(BaseCommand):
             sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
-def request(kind: Run.Kind, **arguments: Any) -> Request:
+def request(operation: Run.Kind, **arguments: Any) -> Request:
     """A run that the person at this terminal asks for."""
-    return Request(kind=kind, who=whoever_types(), origin=Run.Origin.COMMAND, arguments=arguments)
+    return Request(kind=operation, who=whoever_types(), origin=Run.Origin.COMMAND, arguments=arguments)
 
 
 def whoever_types() -> str:

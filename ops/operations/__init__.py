@@ -1,6 +1,7 @@
 """What a door calls: one function for each kind of run, which holds the lock, is recorded, and returns what happened.
 
-All take the site, a request whose `arguments` can be kept as JSON (a task gets no more than a run's id), and a listener.
+All take the site, a request whose `arguments` can be kept as JSON (a task gets no more than a run's id), and a
+listener.
 """
 
 from ops.operations.backing_up import BackedUp, Pruned, Verified, back_up, prune, verdicts_now, verify

@@ -6,19 +6,20 @@ from dataclasses import dataclass
 
 from ops import journal, runs
 from ops.backups import retention, sources
-from ops.backups.catalogue import Entry
 from ops.backups.creating import Order, create_backup
+from ops.backups.entries import Entry
 from ops.backups.manifest import Kind, Level, Manifest, Origin, Proof
 from ops.backups.retention import Verdict
 from ops.backups.signing import Trust
+from ops.backups.sources import Source
 from ops.backups.stages import Stage
 from ops.backups.verifying import drill, prove_complete
-from ops.errors import ArtifactInvalid
+from ops.errors import ArtifactInvalid, VerificationFailed
 from ops.models import Run
 from ops.operations.common import Done, as_json
 from ops.operations.site import Site
 from ops.progress import Progress, Report
-from ops.runs import Recording, Request
+from ops.recording import Recording, Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,23 +34,25 @@ def back_up(site: Site, request: Request, report: Report) -> Done[BackedUp]:
     """Make a backup, then prune. Arguments: kind, note, keep (all optional)."""
     with runs.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
         by_schedule = request.origin == Run.Origin.SCHEDULE
-        manifest = make_backup(site, recording, origin=Origin.SCHEDULED if by_schedule else Origin.MANUAL)
+        manifest = make_backup(site, request, recording, origin=Origin.SCHEDULED if by_schedule else Origin.MANUAL)
         recording.report(Progress(stage=Stage.PRUNE))
-        result = BackedUp(manifest=manifest, verdicts=delete_what_may_go(site, last_run_failed=False))
-        recording.result = as_json(result)
+        result = BackedUp(manifest=manifest, verdicts=delete_what_may_go(site, recording, last_run_failed=False))
+        recording.name_backup(manifest.name)
+        facts = {name: getattr(manifest, name) for name in ("rows", "size", "plain_size", "seconds")}
+        recording.result.update(facts, tables=len(manifest.tables), deleted=deleted(result.verdicts))
     return Done(run=recording.id, found=recording.found, result=result)
 
 
-def make_backup(site: Site, recording: Recording, *, origin: Origin) -> Manifest:
+def make_backup(site: Site, request: Request, recording: Recording, *, origin: Origin) -> Manifest:
     """One backup within a run. Raises what `create_backup` raises; nothing of it is left then."""
-    arguments = recording.request.arguments
+    arguments = request.arguments
     kind = Kind(arguments.get("kind") or site.kind())
     name = site.catalogue.next_name(kind, dt.datetime.now(dt.UTC))
     recording.claim(name)
     order = Order(
         kind=kind,
         origin=origin,
-        who=recording.request.who,
+        who=request.who,
         run=recording.id,
         software=site.software,
         note=arguments.get("note", ""),
@@ -74,16 +77,18 @@ def verify(site: Site, request: Request, report: Report) -> Done[Verified]:
     """Prove backups anew. Arguments: names (a list), restore (a drill instead of reading)."""
     with runs.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
         names = request.arguments["names"]
-        recording.backup = names[0] if len(names) == 1 else ""
+        if len(names) == 1:
+            recording.name_backup(names[0])
         proofs = []
         for name in names:
             proof = verify_one(site, recording, name, restore=bool(request.arguments.get("restore")))
             proofs.append((name, proof))
             recording.log(f"{name}: {proof.level}, {proof.fault or 'passed'}")
         result = Verified(proofs=tuple(proofs))
-        recording.result = as_json(result)
+        recording.result.update(as_json(result))
         if not result.passed:
-            recording.fail("Not every backup passed: " + "; ".join(f"{n}: {p.fault}" for n, p in proofs if p.fault))
+            faults = "; ".join(f"{name}: {proof.fault}" for name, proof in proofs if proof.fault)
+            recording.fail(VerificationFailed(f"Not every backup passed. {faults}.", "Make a new one: backup_database"))
     return Done(run=recording.id, found=recording.found, result=result)
 
 
@@ -92,8 +97,7 @@ def verify_one(site: Site, recording: Recording, name: str, *, restore: bool) ->
     entry = site.catalogue.get(name)
     try:
         source = sources.from_entry(site.catalogue, entry)
-        if entry.trust is Trust.TAMPERED:
-            raise ArtifactInvalid("Its manifest was changed after it was made.")
+        refuse_tampered(source)
         if restore:
             trusted = entry.trust is Trust.SIGNED
             proof = drill(engine=site.engine, source=source, trusted=trusted, report=recording.report)
@@ -104,8 +108,14 @@ def verify_one(site: Site, recording: Recording, name: str, *, restore: bool) ->
         level = Level.RESTORED if restore else Level.COMPLETE
         proof = Proof(level=level, when=dt.datetime.now(dt.UTC), seconds=0, fault=error.message.rstrip("."))
     if entry.trust is Trust.SIGNED:
-        site.catalogue.change(name, proof=proof)
+        recording.index(site.catalogue.change(name, proof=proof))
     return proof
+
+
+def refuse_tampered(source: Source) -> None:
+    """What a manifest says that was changed proves nothing."""
+    if source.trust is Trust.TAMPERED:
+        raise ArtifactInvalid("Its manifest was changed after it was made.")
 
 
 # --- Prune --------------------------------------------------------------------------------------------------------
@@ -120,8 +130,8 @@ def prune(site: Site, request: Request, report: Report) -> Done[Pruned]:
     """Delete what the retention lets go; nothing at all when the last backup failed."""
     with runs.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
         recording.report(Progress(stage=Stage.PRUNE))
-        result = Pruned(verdicts=delete_what_may_go(site, last_run_failed=last_backup_failed(site)))
-        recording.result = as_json(result)
+        result = Pruned(verdicts=delete_what_may_go(site, recording, last_run_failed=last_backup_failed(site)))
+        recording.result.update(deleted=deleted(result.verdicts), kept=sum(v.keep for v in result.verdicts))
     return Done(run=recording.id, found=recording.found, result=result)
 
 
@@ -136,6 +146,8 @@ def judge(site: Site, entries: Iterable[Entry], *, last_run_failed: bool) -> lis
         entries,
         now=dt.datetime.now(dt.UTC),
         policy=site.policy,
+        engine=site.engine.kind,
+        database=site.engine.database,
         undo_needs=needed_by_the_undo(site, entries),
         last_run_failed=last_run_failed,
     )
@@ -151,12 +163,20 @@ def needed_by_the_undo(site: Site, entries: Sequence[Entry]) -> frozenset[str]:
     )
 
 
-def delete_what_may_go(site: Site, *, last_run_failed: bool) -> tuple[Verdict, ...]:
-    verdicts = judge(site, site.catalogue.entries(), last_run_failed=last_run_failed)
+def delete_what_may_go(site: Site, recording: Recording, *, last_run_failed: bool) -> tuple[Verdict, ...]:
+    entries = site.catalogue.entries()
+    verdicts = judge(site, entries, last_run_failed=last_run_failed)
     for verdict in verdicts:
         if not verdict.keep:
             site.catalogue.delete(verdict.name)
+    kept = {verdict.name: (verdict.until, verdict.reason) for verdict in verdicts if verdict.keep}
+    recording.index_all([entry for entry in entries if entry.name in kept], kept)
     return tuple(verdicts)
+
+
+def deleted(verdicts: Iterable[Verdict]) -> dict[str, str]:
+    """The names of those that went, and why."""
+    return {verdict.name: verdict.reason for verdict in verdicts if not verdict.keep}
 
 
 def last_backup_failed(site: Site) -> bool:

@@ -1,7 +1,9 @@
 """What all operations give back."""
 
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from ops.backups.manifest import plain_values
 
 Result = TypeVar("Result")
 
@@ -20,7 +22,8 @@ class Done(Generic[Result]):
 
 
 def as_json(result: object) -> dict[str, Any]:
-    """A result, which is a dataclass, as the run keeps it."""
-    if not is_dataclass(result) or isinstance(result, type):
+    """A result, which is a dataclass, with values that JSON has."""
+    document = plain_values(result)
+    if not isinstance(document, dict):
         raise TypeError(f"{result!r} is no result of an operation.")
-    return asdict(result)
+    return document

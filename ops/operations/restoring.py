@@ -17,7 +17,7 @@ from ops.operations.backing_up import make_backup
 from ops.operations.common import Done, as_json
 from ops.operations.site import Site
 from ops.progress import Report
-from ops.runs import Recording, Request
+from ops.recording import Recording, Request
 
 
 def find_source(site: Site, arguments: Mapping[str, Any]) -> Source:
@@ -31,30 +31,31 @@ def restore(site: Site, request: Request, report: Report) -> Done[core.Restored]
     """Replace the live database. Arguments: name or file, untrusted, pre_backup (True when absent)."""
     with runs.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
         source = find_source(site, request.arguments)
-        recording.backup = source.name
+        recording.name_backup(source.name)
         result = core.restore(
             engine=site.engine,
             source=source,
             untrusted=bool(request.arguments.get("untrusted")),
             run=recording.id,
-            around=surroundings(site, recording, why=f"A backup is being restored ({source.name})."),
+            around=surroundings(site, request, recording, why=f"A backup is being restored ({source.name})."),
             report=recording.report,
         )
-        recording.result = as_json(result)
+        recording.result.update(as_json(result))
     return Done(run=recording.id, found=recording.found, result=result)
 
 
-def surroundings(site: Site, recording: Recording, *, why: str) -> core.Surroundings:
-    wanted = recording.request.arguments.get("pre_backup", True)
+def surroundings(site: Site, request: Request, recording: Recording, *, why: str) -> core.Surroundings:
+    wanted = request.arguments.get("pre_backup", True)
 
     def back_up() -> str:
-        return make_backup(site, recording, origin=Origin.PRE_RESTORE).name
+        return make_backup(site, request, recording, origin=Origin.PRE_RESTORE).name
 
     return core.Surroundings(
-        closed=partial(maintenance.closed, why),
+        closed=partial(maintenance.announced, maintenance.sign_from_settings(), reason=why),
         back_up=back_up if wanted else None,
         write_history=recording.write_history,
         no_way_back=recording.no_way_back,
+        is_in_place=recording.is_in_place,
     )
 
 
@@ -74,7 +75,7 @@ def restore_beside(site: Site, request: Request, report: Report) -> Done[Beside]
     """Load a backup into the new database `to`. Arguments: name or file, to, untrusted."""
     with runs.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
         source = find_source(site, request.arguments)
-        recording.backup = source.name
+        recording.name_backup(source.name)
         database = request.arguments["to"]
         untrusted = bool(request.arguments.get("untrusted"))
         filled = core.restore_beside(
@@ -88,7 +89,7 @@ def restore_beside(site: Site, request: Request, report: Report) -> Done[Beside]
             compared=source.manifest is not None,
             migrations=filled.migrations,
         )
-        recording.result = as_json(result)
+        recording.result.update(as_json(result))
     return Done(run=recording.id, found=recording.found, result=result)
 
 
@@ -98,11 +99,11 @@ def undo_restore(site: Site, request: Request, report: Report) -> Done[core.Undo
         result = core.undo(
             engine=site.engine,
             run=recording.id,
-            around=surroundings(site, recording, why="A restore is being undone."),
+            around=surroundings(site, request, recording, why="A restore is being undone."),
             report=recording.report,
         )
-        recording.backup = result.brought_back.backup
-        recording.result = as_json(result)
+        recording.name_backup(result.brought_back.backup)
+        recording.result.update(as_json(result))
     return Done(run=recording.id, found=recording.found, result=result)
 
 
@@ -118,7 +119,7 @@ def drop_undo(site: Site, request: Request, report: Report) -> Done[LetGo]:
     with runs.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
         result = LetGo(undo=core.require_undo(site.engine))
         site.engine.drop_undo()
-        recording.result = as_json(result)
+        recording.result.update(as_json(result))
     return Done(run=recording.id, found=recording.found, result=result)
 
 

@@ -1,6 +1,6 @@
 """The database of this project, its backups, and the rules for them, as the settings have it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
@@ -45,23 +45,23 @@ def current_site(*, directory: Path | None = None, retention_days: int | None = 
 
     Raises PreconditionFailed for a database of another kind.
     """
-    policy = policy_from_settings()
     return Site(
         engine=engine_of(alias),
         catalogue=catalogue_from_settings(directory),
-        policy=policy if retention_days is None else replace(policy, days=retention_days),
-        undo_days=settings.UNDO_KEEP_DAYS,
-        software=settings.OPS_VERSION,
+        policy=policy_from_settings(retention_days),
+        undo_days=getattr(settings, "UNDO_KEEP_DAYS", 3),
+        software=getattr(settings, "OPS_VERSION", ""),
     )
 
 
 def engine_of(alias: str) -> Engine:
     connection = connections[alias]
     if connection.vendor == "postgresql":
-        tools = settings.OPS_POSTGRES_BIN
+        tools = getattr(settings, "OPS_POSTGRES_BIN", "")
         return PostgresEngine(from_settings(connection.settings_dict), tools_directory=Path(tools) if tools else None)
-    if connection.vendor == "sqlite" and not connection.is_in_memory_db():
-        return SqliteEngine(Path(connection.settings_dict["NAME"]))
+    name = str(connection.settings_dict["NAME"])
+    if connection.vendor == "sqlite" and ":memory:" not in name and "mode=memory" not in name:
+        return SqliteEngine(Path(name))
     raise PreconditionFailed(
         f"A database of the kind {connection.vendor} can not be backed up; PostgreSQL and SQLite can."
     )

@@ -160,11 +160,14 @@ class DatabasesBeside:
             earlier = self._kept(connection)
             renames, comments = [(scratch.name, self._live)], {}
             if live:
-                renames = [(self._live, self._undo), *renames]
                 comments = {self._undo: kept.note(run=run, backup=backup, comment=live.comment)}
-            if live and earlier:
-                renames = [(self._undo, self._aside), *renames]
-                comments[self._aside] = databases.MARK
+            if live and scratch.name == self._undo:
+                renames = [(self._live, self._aside), *renames, (self._aside, self._undo)]
+            elif live:
+                renames = [(self._live, self._undo), *renames]
+                if earlier:
+                    renames = [(self._undo, self._aside), *renames]
+                    comments[self._aside] = databases.MARK
             swapping.exchange(connection, renames=renames, comments=comments, live=self._live, description=live)
             scratch.keep()
             # The restore is in place: an earlier undo that is left over must not look like a failure.
@@ -180,24 +183,16 @@ class DatabasesBeside:
         found = databases.comment_and_size(connection, self._undo)
         return kept.read_note(self._undo, *found) if found else None
 
-    def undo(self, *, run: str) -> None:
-        """See `ops.backups.engine.Engine`."""
+    @contextlib.contextmanager
+    def undo_scratch(self) -> Iterator[Scratch]:
+        """The kept database itself: a swap is a matter of names, and needs no copy."""
         with self._server() as connection:
             self._require_undo(connection)
-            live = databases.describe(connection, self._live)
-            renames, comments = [(self._undo, self._live)], {}
-            if live:
-                renames = [(self._live, self._aside), *renames, (self._aside, self._undo)]
-                comments = {self._undo: kept.note(run=run, backup="undo", comment=live.comment)}
-            swapping.exchange(connection, renames=renames, comments=comments, live=self._live, description=live)
+        yield Beside(self._address.named(self._undo), self._find)
 
     def _require_undo(self, connection: Connection) -> None:
         if not self._kept(connection):
             raise kept.no_undo(str(self._address))
-
-    def undo_wrapper(self) -> BaseDatabaseWrapper:
-        """Django's view of the kept database."""
-        return self._address.named(self._undo).wrapper()
 
     def drop_undo(self) -> None:
         """See `ops.backups.engine.Engine`."""

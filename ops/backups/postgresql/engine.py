@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
 
-from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops import signals
@@ -16,7 +15,6 @@ from ops.backups.postgresql import snapshot
 from ops.backups.postgresql.beside import DatabasesBeside
 from ops.backups.postgresql.dumps import count_rows, plain_pieces, read_keys
 from ops.backups.postgresql.within import SchemasWithin
-from ops.django_databases import pointing_at
 from ops.postgres import databases
 from ops.postgres.address import Address
 from ops.postgres.tools import Tools, find_tools
@@ -110,14 +108,9 @@ class PostgresEngine:
         """See `ops.backups.engine.Engine`."""
         return self._place().undo_copy()
 
-    def undo(self, *, run: str) -> None:
+    def undo_scratch(self) -> AbstractContextManager[Scratch]:
         """See `ops.backups.engine.Engine`."""
-        with signals.held():
-            self._place().undo(run=run)
-
-    def undo_as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
-        """See `ops.backups.engine.Engine`."""
-        return pointing_at(self._place().undo_wrapper())
+        return self._place().undo_scratch()
 
     def drop_undo(self) -> None:
         """See `ops.backups.engine.Engine`."""

@@ -5,7 +5,6 @@ Everybody else goes on seeing the old schema until the commit; a crash at any mo
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import IO
 
 import psycopg2
@@ -226,40 +225,29 @@ class SchemasWithin:
                 return None
             return kept.read_note(UNDO_SCHEMA, row[0], int(fetch_value(cursor, SIZE, [UNDO_SCHEMA])))
 
-    def undo(self, *, run: str) -> None:
-        """See `ops.backups.engine.Engine`."""
+    @contextlib.contextmanager
+    def undo_scratch(self) -> Iterator[Scratch]:
+        """The kept schema under the name ``public``, in a transaction that `swap` commits."""
         self._require_undo()
-        with contextlib.closing(self._address.connect()) as connection:
-            try:
-                with connection, connection.cursor() as cursor:
-                    exchange(cursor, kept.note(run=run, backup="undo"))
-            except psycopg2.Error as error:
-                raise OpsError(f"The kept tables could not take their place: {server_words(error)}.") from error
+        place = Within(self._address, self._find)
+        try:
+            with place.connection.cursor() as cursor:
+                rename(cursor, "public", ASIDE_SCHEMA)
+                rename(cursor, UNDO_SCHEMA, "public")
+                move_extensions(cursor, ASIDE_SCHEMA, "public")
+                comment_on(cursor, "public", None)
+            yield place
+        except psycopg2.Error as error:
+            raise OpsError(f"The kept tables could not take their place: {server_words(error)}.") from error
+        finally:
+            place.connection.close()
 
     def _require_undo(self) -> None:
         if not self.undo_copy():
             raise kept.no_undo(str(self._address))
-
-    def undo_wrapper(self) -> BaseDatabaseWrapper:
-        """Django's view of the kept schema."""
-        options = dict(self._address.options)
-        options["options"] = f"{options.get('options', '')} -c search_path={UNDO_SCHEMA}".strip()
-        return replace(self._address, options=options).wrapper()
 
     def drop_undo(self) -> None:
         """See `ops.backups.engine.Engine`."""
         self._require_undo()
         with contextlib.closing(self._address.connect()) as connection, connection, connection.cursor() as cursor:
             cursor.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(UNDO_SCHEMA)))
-
-
-def exchange(cursor: Cursor, note: str) -> None:
-    """``public`` and the kept schema take each other's place; `note` is for what is kept from now on."""
-    cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_WAIT])
-    rename(cursor, "public", ASIDE_SCHEMA)
-    rename(cursor, UNDO_SCHEMA, "public")
-    rename(cursor, ASIDE_SCHEMA, UNDO_SCHEMA)
-    move_extensions(cursor, UNDO_SCHEMA, "public")
-    comment_on(cursor, UNDO_SCHEMA, note)
-    comment_on(cursor, "public", None)
-    end_own_sessions(cursor)

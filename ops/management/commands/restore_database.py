@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
+from django.utils import timezone
 from rich.console import Console
 
 from ops import operations, rendering
 from ops.backups.impact import measure_impact
 from ops.backups.restoring import PreBackupFailed, Restored, check
 from ops.backups.sources import Source
-from ops.errors import PreconditionFailed
 from ops.management.operation_command import OperationCommand, confirm_by_name, request
 from ops.models import Run
 from ops.terminal import listener
@@ -69,10 +69,7 @@ def chosen(site: operations.Site, options: dict[str, Any]) -> dict[str, Any]:
         return arguments | {"file": str(options["backup_file"].absolute())}
     if options["name"]:
         return arguments | {"name": site.catalogue.get(options["name"]).name}
-    latest = site.catalogue.latest()
-    if latest is None:
-        raise PreconditionFailed("There is no proven backup.", "See what there is: manage.py list_backups")
-    return arguments | {"name": latest.name}
+    return arguments | {"name": site.catalogue.latest(now=timezone.now()).name}
 
 
 def show_what_changes(console: Console, site: operations.Site, source: Source) -> None:

@@ -18,7 +18,7 @@ class Command(OperationCommand):
     manage.py sync_backups
 """
 
-    def operate(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    def operate(self, console: Console, _options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         site = operations.current_site()
         synced = operations.sync(site)
         rendering.show_found(console, synced.found)

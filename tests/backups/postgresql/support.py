@@ -92,3 +92,9 @@ def write_program(directory: Path, name: str, script: str) -> None:
     path = directory / name
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
+
+
+def undo(engine: PostgresEngine, *, run: str) -> None:
+    """Put the kept database back."""
+    with engine.locked("undo"), engine.undo_scratch() as scratch:
+        engine.swap(scratch, run=run, backup="undo")

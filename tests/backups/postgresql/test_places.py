@@ -80,7 +80,7 @@ def test_what_belongs_to_the_name_stays_with_it(role: Role, lab: Database, engin
         support.restore(engine, dump)
         assert properties(lab) == before
         support.restore(engine, dump)
-        engine.undo(run="x")
+        support.undo(engine, run="x")
         assert properties(lab) == before
     finally:
         support.drop(lab.name)
@@ -243,9 +243,9 @@ def test_an_owner_restores_within_the_database(owner: Database) -> None:
     kept = engine.undo_copy()
     assert kept
     assert (kept.name, kept.run, kept.backup) == ("ops_undo", "second", "b")
-    engine.undo(run="third")
+    support.undo(engine, run="third")
     assert support.dump_of(engine)[1] == before
-    with engine.undo_as_default() as wrapper:
+    with engine.undo_scratch() as scratch, scratch.as_default() as wrapper:
         assert len(applied_migrations(wrapper)) == 2
     engine.drop_undo()
     assert engine.undo_copy() is None
