@@ -1,9 +1,8 @@
 """How fast are backups and restores of PostgreSQL, against the usual pipes?
 
-    python -m bench.backup [--rows 1000000] [--rounds 3] [--url postgresql://…]
+    python -m bench.backup [--rows 1000000] [--rounds 3]
 
-Measures on a PostgreSQL server of its own (or on the database at --url, which is only read, with scratch databases
-beside it), in turn within each round
+Measures on a PostgreSQL server of its own, in turn within each round
 
 - a backup: snapshot, digests, dump, compression, SHA-256, and the proof: all of it read back and counted;
 - ``pg_dump | gzip -6``, which proves nothing;
@@ -15,7 +14,6 @@ Prints wall seconds and bytes, ratios within each round, and their medians.
 
 import argparse
 import contextlib
-import hashlib
 import os
 import shutil
 import statistics
@@ -24,17 +22,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import django
-from isal import igzip_threaded, isal_zlib
 
-from bench.migrate import execute, make_file
+from bench.migrate import environment, execute, make_file, measure
 from tests.support.postgres import PostgresServer
-
-BLOCK = 2 << 20
 
 
 @dataclass
@@ -46,57 +40,47 @@ class Round:
 
 
 # --- Ours: the engine, with the compression of backups around it ---------------------------------------------------
-def compressed(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Independent gzip members, two at a time."""
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        waiting = []
-        for block in blocks(pieces):
-            waiting.append(pool.submit(isal_zlib.compress, block, 3, 31))
-            if len(waiting) > 3:
-                yield waiting.pop(0).result()
-        yield from (future.result() for future in waiting)
+class Passing:
+    """A file that is measured while it is read."""
 
+    def __init__(self, file, measure) -> None:
+        self.file, self.measure = file, measure
 
-def blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    parts, size = [], 0
-    for piece in pieces:
-        parts.append(piece)
-        size += len(piece)
-        if size >= BLOCK:
-            yield b"".join(parts)
-            parts, size = [], 0
-    yield b"".join(parts)
+    def read(self, size: int) -> bytes:
+        block = self.file.read(size)
+        self.measure.add(block)
+        return block
 
 
 def back_up(engine, path: Path):
+    from ops.backups.compression import Measure, compressed, plain, suitable_threads
     from ops.backups.manifest import Kind
     from ops.progress import ignore
 
-    digest = hashlib.sha256()
+    written, read = Measure(), Measure()
     with engine.snapshot(kind=Kind.SQL_GZIP) as snapshot, path.open("wb") as file:
-        for piece in compressed(snapshot.stream(ignore)):
-            digest.update(piece)
-            file.write(piece)
+        packed = compressed(snapshot.stream(ignore), threads=suitable_threads())
+        file.writelines(written.passing(packed))
         file.flush()
         os.fsync(file.fileno())
         tables = snapshot.tables()
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").digest() != digest.digest():
-            sys.exit("The file is not what was written.")
-    with igzip_threaded.open(path, "rb") as stream:
+    with path.open("rb") as file, plain(Passing(file, read), Kind.SQL_GZIP) as stream:
         counts = engine.count(stream, kind=Kind.SQL_GZIP, report=ignore)
+    if read.sha256 != written.sha256:
+        sys.exit("The file is not what was written.")
     if counts != {name: table.rows for name, table in tables.items()}:
         sys.exit("The proof failed.")
     return tables
 
 
 def restore(engine, path: Path, tables) -> dict[str, float]:
+    from ops.backups.compression import plain
     from ops.backups.manifest import Kind
     from ops.progress import ignore
 
     marks = [time.monotonic()]
     with engine.locked("bench"), engine.scratch(for_swap=True) as scratch:
-        with igzip_threaded.open(path, "rb") as stream:
+        with path.open("rb") as file, plain(file, Kind.SQL_GZIP) as stream:
             scratch.load(stream, kind=Kind.SQL_GZIP, trusted=True, report=ignore)
         marks.append(time.monotonic())
         if scratch.tables(ignore) != tables:
@@ -158,7 +142,9 @@ def report(rounds: list[Round]) -> None:
         print("  ".join(f"{name} {value:.2f} s" for name, value in one.seconds.items()), one.sizes)
     for ours, theirs in (("backup", "pg_dump | gzip -6"), ("restore", "gunzip | psql -1")):
         ratios = [one.seconds[ours] / one.seconds[theirs] for one in rounds]
-        print(f"{ours} / {theirs}: {statistics.median(ratios):.3f} of the time ({', '.join(f'{r:.3f}' for r in ratios)})")
+        print(
+            f"{ours} / {theirs}: {statistics.median(ratios):.3f} of the time ({', '.join(f'{r:.3f}' for r in ratios)})"
+        )
     sizes = [one.sizes["ours"] / one.sizes["theirs"] for one in rounds]
     print(f"bytes: {statistics.median(sizes):.3f}")
 
@@ -173,7 +159,6 @@ def filled_server(rows: int) -> Iterator[tuple[PostgresServer, str]]:
     server = PostgresServer.start("shared_buffers = '256MB'")
     try:
         arguments = ["migrate_to_postgres", "--sqlite-path", str(file), "--postgres-url", server.url("lab"), "--yes"]
-        from bench.migrate import environment, measure
 
         measure([sys.executable, "manage.py", *arguments, "--no-backup"], environment("sqlite://:memory:"))
         execute(server, "CHECKPOINT")
