@@ -1,14 +1,15 @@
-"""How fast are backups and restores of PostgreSQL, against the usual pipes?
+"""How fast are backups and restores of PostgreSQL, against the usual pipes? And how long does a restore close the site?
 
     python -m bench.backup [--rows 1000000] [--rounds 3]
 
 Measures on a PostgreSQL server of its own, in turn within each round
 
-- a backup: snapshot, digests, dump, compression, SHA-256, and the proof: all of it read back and counted;
-- ``pg_dump | gzip -6``, which proves nothing;
-- a restore: load, compare with the digests, put in place of another database;
-- ``gunzip | psql -1`` into an empty database, followed by the ANALYZE that the restore includes.
+- a backup as the command makes it: snapshot, digests, dump, compression, signature, and the proof, for which all of it
+  is read back and counted; against ``pg_dump | gzip -6``, which proves nothing;
+- a restore as the command does it, without the backup beforehand: load, compare, migrate, swap; against
+  ``gunzip | psql -1`` into an empty database, followed by the ANALYZE that the restore includes.
 
+Then restores once more beneath a site in gunicorn (with the backup beforehand), while a client asks it all the time.
 Prints wall seconds and bytes, ratios within each round, and their medians.
 """
 
@@ -20,75 +21,57 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import django
 
-from bench.migrate import environment, execute, make_file, measure
+from bench.migrate import environment, execute, file_of, measure
 from tests.support.postgres import PostgresServer
+from tests.support.web import WebServer
 
 
 @dataclass
 class Round:
     """Seconds by way, and bytes of the two files."""
 
-    seconds: dict[str, float]
-    sizes: dict[str, int]
+    seconds: dict[str, float] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
 
 
-# --- Ours: the engine, with the compression of backups around it ---------------------------------------------------
-class Passing:
-    """A file that is measured while it is read."""
-
-    def __init__(self, file, measure) -> None:
-        self.file, self.measure = file, measure
-
-    def read(self, size: int) -> bytes:
-        block = self.file.read(size)
-        self.measure.add(block)
-        return block
-
-
-def back_up(engine, path: Path):
-    from ops.backups.compression import Measure, compressed, plain, suitable_threads
-    from ops.backups.manifest import Kind
+# --- Ours ---------------------------------------------------------------------------------------------------------
+def back_up() -> int:
+    """Bytes of the backup."""
+    from ops import operations
+    from ops.models import Run
     from ops.progress import ignore
 
-    written, read = Measure(), Measure()
-    with engine.snapshot(kind=Kind.SQL_GZIP) as snapshot, path.open("wb") as file:
-        packed = compressed(snapshot.stream(ignore), threads=suitable_threads())
-        file.writelines(written.passing(packed))
-        file.flush()
-        os.fsync(file.fileno())
-        tables = snapshot.tables()
-    with path.open("rb") as file, plain(Passing(file, read), Kind.SQL_GZIP) as stream:
-        counts = engine.count(stream, kind=Kind.SQL_GZIP, report=ignore)
-    if read.sha256 != written.sha256:
-        sys.exit("The file is not what was written.")
-    if counts != {name: table.rows for name, table in tables.items()}:
-        sys.exit("The proof failed.")
-    return tables
+    done = operations.back_up(operations.current_site(), asked(Run.Kind.BACKUP), ignore)
+    return done.result.manifest.size
 
 
-def restore(engine, path: Path, tables) -> dict[str, float]:
-    from ops.backups.compression import plain
-    from ops.backups.manifest import Kind
+def restore(*, pre_backup: bool) -> dict[str, float]:
+    """Seconds that the swap took, and that writers were held off."""
+    from django.utils import timezone
+
+    from ops import operations
+    from ops.models import Run
     from ops.progress import ignore
 
-    marks = [time.monotonic()]
-    with engine.locked("bench"), engine.scratch(for_swap=True) as scratch:
-        with path.open("rb") as file, plain(file, Kind.SQL_GZIP) as stream:
-            scratch.load(stream, kind=Kind.SQL_GZIP, trusted=True, report=ignore)
-        marks.append(time.monotonic())
-        if scratch.tables(ignore) != tables:
-            sys.exit("The comparison failed.")
-        marks.append(time.monotonic())
-        engine.swap(scratch, run="bench", backup=path.name)
-        marks.append(time.monotonic())
-    return {"load": marks[1] - marks[0], "compare": marks[2] - marks[1], "swap": marks[3] - marks[2]}
+    site = operations.current_site()
+    name = site.catalogue.latest(now=timezone.now()).name
+    done = operations.restore(site, asked(Run.Kind.RESTORE, name=name, pre_backup=pre_backup), ignore)
+    return {"swap": done.result.cut_over, "writers held off": done.result.writes_closed}
+
+
+def asked(kind, **arguments):
+    from ops.models import Run
+    from ops.recording import Request
+
+    return Request(kind=kind, who="bench", origin=Run.Origin.COMMAND, arguments=arguments)
 
 
 # --- The usual pipes ----------------------------------------------------------------------------------------------
@@ -102,69 +85,90 @@ def timed(work: Callable[[], object]) -> tuple[float, object]:
     return time.monotonic() - start, result
 
 
-# --- The report ---------------------------------------------------------------------------------------------------
-def one_round(server: PostgresServer, url: str, directory: Path, number: int) -> Round:
-    from ops.backups.postgresql.engine import PostgresEngine
-    from ops.postgres.address import parse_url
-
-    binaries = server.binaries
-    engine = PostgresEngine(parse_url(url), tools_directory=binaries)
-    ours, theirs = directory / "ours.sql.gz", directory / "theirs.sql.gz"
-    seconds: dict[str, float] = {}
-    dumps = {
-        "backup": lambda: back_up(engine, ours),
-        "pg_dump | gzip -6": lambda: pipe(f"{binaries}/pg_dump -d '{url}' | gzip -6 > {theirs}"),
-    }
-    results: dict[str, object] = {}
-    for name in sorted(dumps, reverse=bool(number % 2)):
-        seconds[name], results[name] = timed(dumps[name])
+def one_round(server: PostgresServer, directory: Path, number: int) -> Round:
+    binaries, theirs = server.binaries, directory / "theirs.sql.gz"
+    psql = f"{binaries}/psql -q -1 -v ON_ERROR_STOP=1 -d '{server.url('usual')}'"
+    result = Round()
     execute(server, "CREATE DATABASE usual")
-    execute(server, "CREATE DATABASE live")
-    try:
-        live = PostgresEngine(parse_url(server.url("live")), tools_directory=binaries)
-        psql = f"{binaries}/psql -q -1 -v ON_ERROR_STOP=1 -d '{server.url('usual')}'"
-        loads = {
-            "restore": lambda: restore(live, ours, results["backup"]),
+    pairs: list[dict[str, Callable[[], object]]] = [
+        {
+            "backup": back_up,
+            "pg_dump | gzip -6": lambda: pipe(f"{binaries}/pg_dump -d '{server.url('lab')}' | gzip -6 > {theirs}"),
+        },
+        {
+            "restore": lambda: restore(pre_backup=False),
             "gunzip | psql -1": lambda: pipe(f"gunzip -c {theirs} | {psql} && {psql} -c ANALYZE"),
-        }
-        for name in sorted(loads, reverse=bool(number % 2)):
+        },
+    ]
+    for pair in pairs:
+        for name in sorted(pair, reverse=bool(number % 2)):
             execute(server, "CHECKPOINT")
-            seconds[name], results[name] = timed(loads[name])
-        seconds |= results["restore"]  # type: ignore[operator]
+            result.seconds[name], answer = timed(pair[name])
+            if name == "backup":
+                result.sizes["ours"] = int(answer)  # type: ignore[call-overload]
+    result.sizes["theirs"] = theirs.stat().st_size
+    execute(server, "DROP DATABASE usual")
+    return result
+
+
+# --- The site meanwhile -------------------------------------------------------------------------------------------
+class Client(threading.Thread):
+    """Asks for a page that needs the database, again and again. `longest` is the longest time without an answer."""
+
+    def __init__(self, site: WebServer) -> None:
+        super().__init__()
+        self.site, self.over = site, threading.Event()
+        self.longest, self.answers, self.refusals = 0.0, 0, 0
+
+    def run(self) -> None:
+        last = time.monotonic()
+        while not self.over.is_set():
+            answer = self.site.get("/one-query/")
+            now = time.monotonic()
+            if answer.status == 200:
+                self.longest, last = max(self.longest, now - last), now
+                self.answers += 1
+            else:
+                self.refusals += 1
+
+
+def restore_beneath_a_site(server: PostgresServer, rounds: int) -> None:
+    site = WebServer.start(application="bench.application", DATABASE_URL=server.url("lab"), HTTPS="false")
+    try:
+        for _ in range(rounds):
+            client = Client(site)
+            client.start()
+            seconds, parts = timed(lambda: restore(pre_backup=True))
+            client.over.set()
+            client.join()
+            print(
+                f"restore with a backup beforehand {seconds:.2f} s ({parts}): {client.answers:,} answers,"
+                f" {client.refusals} refusals, longest time without an answer {client.longest:.3f} s",
+                flush=True,
+            )
     finally:
-        for name in ("usual", "live", "live_ops_undo", "live_ops_new"):
-            execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-    return Round(seconds=seconds, sizes={"ours": ours.stat().st_size, "theirs": theirs.stat().st_size})
+        site.stop()
 
 
+# --- The report ---------------------------------------------------------------------------------------------------
 def report(rounds: list[Round]) -> None:
     for one in rounds:
-        print("  ".join(f"{name} {value:.2f} s" for name, value in one.seconds.items()), one.sizes)
+        print("  ".join(f"{name} {value:.2f} s" for name, value in one.seconds.items()), one.sizes, flush=True)
     for ours, theirs in (("backup", "pg_dump | gzip -6"), ("restore", "gunzip | psql -1")):
         ratios = [one.seconds[ours] / one.seconds[theirs] for one in rounds]
-        print(
-            f"{ours} / {theirs}: {statistics.median(ratios):.3f} of the time ({', '.join(f'{r:.3f}' for r in ratios)})"
-        )
-    sizes = [one.sizes["ours"] / one.sizes["theirs"] for one in rounds]
-    print(f"bytes: {statistics.median(sizes):.3f}")
+        print(f"{ours} / {theirs}: {statistics.median(ratios):.2f} ({', '.join(f'{ratio:.2f}' for ratio in ratios)})")
+    print(f"bytes: {statistics.median(one.sizes['ours'] / one.sizes['theirs'] for one in rounds):.3f}")
 
 
 @contextlib.contextmanager
-def filled_server(rows: int) -> Iterator[tuple[PostgresServer, str]]:
-    """A server of its own with `rows` rows in its database ``lab``."""
-    file = Path(tempfile.gettempdir()) / f"bench_{rows}.sqlite3"
-    if not file.exists():
-        print(f"Making {file} with {rows:,} rows …", flush=True)
-        make_file(file, rows)
-    server = PostgresServer.start("shared_buffers = '256MB'")
-    try:
-        arguments = ["migrate_to_postgres", "--sqlite-path", str(file), "--postgres-url", server.url("lab"), "--yes"]
-
-        measure([sys.executable, "manage.py", *arguments, "--no-backup"], environment("sqlite://:memory:"))
-        execute(server, "CHECKPOINT")
-        yield server, server.url("lab")
-    finally:
-        server.stop()
+def loaded(rows: int, server: PostgresServer, directory: Path) -> Iterator[None]:
+    """Django on a database with `rows` rows, whose backups go to `directory`."""
+    url = server.url("lab")
+    arguments = ["migrate_to_postgres", "--sqlite-path", str(file_of(rows)), "--postgres-url", url, "--yes"]
+    measure([sys.executable, "manage.py", *arguments, "--no-backup"], environment("sqlite://:memory:"))
+    os.environ.update(environment(url) | {"BACKUP_DIR": str(directory), "PG_BIN": str(server.binaries)})
+    django.setup()
+    yield
 
 
 def main() -> None:
@@ -172,18 +176,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    os.environ |= {"DJANGO_SETTINGS_MODULE": "bench.settings", "SECRET_KEY": "only-for-measuring"}
-    os.environ["DATABASE_URL"] = "sqlite://:memory:"
-    django.setup()
-    directory = Path(tempfile.mkdtemp(prefix="bench-"))
+    directory = Path(tempfile.mkdtemp(prefix="bench-backup-"))
+    server = PostgresServer.start("shared_buffers = '256MB'")
     try:
-        with filled_server(options.rows) as (server, url):
-            rounds = []
-            for number in range(options.rounds):
-                rounds.append(one_round(server, url, directory, number))
-                print(f"round {number + 1}: {rounds[-1].seconds}", flush=True)
-            report(rounds)
+        with loaded(options.rows, server, directory):
+            report([one_round(server, directory, number) for number in range(options.rounds)])
+            restore_beneath_a_site(server, options.rounds)
     finally:
+        server.stop()
         shutil.rmtree(directory)
 
 

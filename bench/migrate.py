@@ -61,6 +61,16 @@ def make_file(path: Path, rows: int) -> None:
     partial.rename(path)
 
 
+def file_of(rows: int) -> Path:
+    """The file of so many rows, made once, with the tables that the code has today."""
+    path = Path(tempfile.gettempdir()) / f"bench_{rows}.sqlite3"
+    if not path.exists():
+        print(f"Making {path} with {rows:,} rows …", flush=True)
+        make_file(path, rows)
+    django(f"sqlite:///{path}", "migrate", "--verbosity", "0")
+    return path
+
+
 def fill(rows: int) -> None:
     """Runs inside Django, on the file."""
     from bench.lab.models import Event, Probe, Reading  # noqa: PLC0415
@@ -249,10 +259,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--skip", action="append", default=[], choices=("pgloader", "bare"))
     options = parser.parse_args()
-    file = Path(tempfile.gettempdir()) / f"bench_{options.rows}.sqlite3"
-    if not file.exists():
-        print(f"Making {file} with {options.rows:,} rows …", flush=True)
-        make_file(file, options.rows)
+    file = file_of(options.rows)
     without = set(options.skip) | (set() if shutil.which("pgloader") else {"pgloader"})
     server = PostgresServer.start("shared_buffers = '256MB'")
     texts = Path(tempfile.mkdtemp(prefix="bench-"))
