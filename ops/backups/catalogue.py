@@ -216,8 +216,20 @@ class Catalogue:
 
     def events(self) -> list[dict[str, Any]]:
         """The whole history in its order. Files that can not be read are logged and left out."""
+        return self.read_events(self.event_names())
+
+    def unended_events(self) -> list[dict[str, Any]]:
+        """Events of the runs that have none called ``ended``. The others, of which there may be many, are not read."""
+        names = self.event_names()
+        ended = {run for run, event in map(run_and_event, names) if event == "ended"}
+        return self.read_events([name for name in names if run_and_event(name)[0] not in ended])
+
+    def event_names(self) -> list[str]:
+        return sorted(filter(EVENT.fullmatch, self.files.names(EVENTS)))
+
+    def read_events(self, names: list[str]) -> list[dict[str, Any]]:
         events = []
-        for name in sorted(filter(EVENT.fullmatch, self.files.names(EVENTS))):
+        for name in names:
             try:
                 events.append(self.files.document(f"{EVENTS}/{name}"))
             except (OpsError, FileNotFoundError) as error:
@@ -266,6 +278,11 @@ class Catalogue:
         document = manifest.as_json()
         Manifest.from_json(document)
         return written(self.keys.sign(document))
+
+
+def run_and_event(name: str) -> list[str]:
+    """What the name of an event's file says: whose it is, and what happened."""
+    return name.removesuffix(MANIFEST).split("_")[3:]
 
 
 def listed(names: list[str]) -> str:
