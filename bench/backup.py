@@ -27,6 +27,7 @@ from pathlib import Path
 
 import django
 
+from bench.migrate import django as migrate
 from bench.migrate import environment, execute, make_file, measure
 from tests.support.postgres import PostgresServer
 
@@ -158,6 +159,7 @@ def filled_server(rows: int) -> Iterator[tuple[PostgresServer, str]]:
         make_file(file, rows)
     server = PostgresServer.start("shared_buffers = '256MB'")
     try:
+        migrate(f"sqlite:///{file}", "migrate", "--verbosity", "0")
         arguments = ["migrate_to_postgres", "--sqlite-path", str(file), "--postgres-url", server.url("lab"), "--yes"]
 
         measure([sys.executable, "manage.py", *arguments, "--no-backup"], environment("sqlite://:memory:"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ops.backups.manifest import Kind
 from ops.backups.postgresql.engine import PostgresEngine
-from ops.backups.postgresql.reader import CopyBlock, DumpReader, Statement
+from ops.backups.postgresql.reader import DumpReader, Statement
 from ops.errors import PreconditionFailed
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database, Role
@@ -26,7 +26,7 @@ def in_pieces(text: bytes, size: int) -> Iterator[bytes]:
     return (text[start : start + size] for start in range(0, len(text), size))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.tuples(MIXED, st.one_of(st.none(), MIXED), st.binary(max_size=5)), max_size=6),
     size=st.integers(1, 40),
@@ -47,9 +47,8 @@ def test_any_text_survives(
     assert [str(item) for item in items if isinstance(item, Statement)] == [
         str(item) for item in DumpReader(iter([dump])) if isinstance(item, Statement)
     ]
-    assert {item.table: item.rows for item in items if isinstance(item, CopyBlock)} == {
-        name: table.rows for name, table in before.items()
-    }
+    counted = engine.count(io.BytesIO(dump), kind=Kind.SQL, report=ignore)
+    assert counted == {name: table.rows for name, table in before.items()}
     found = engine.keys(io.BytesIO(dump), kind=Kind.SQL, columns={"any_text": "key", "gone": "x"})
     assert found == {"any_text": frozenset(key for key, _, _ in rows)}
 

@@ -77,7 +77,7 @@ def test_the_call_has_no_password() -> None:
     arguments, environment = connection_arguments(address)
     assert arguments == [
         "--no-password",
-        "--dbname=connect_timeout=10 sslmode=require host=db port=5433 user=ada application_name=ops dbname=lab",
+        "--dbname=connect_timeout=10 sslmode=require host=db port=5433 user=ada dbname=lab application_name=ops",
     ]
     assert environment == {"LC_ALL": "C", "PGPASSWORD": "s3cret"}
 
@@ -144,7 +144,7 @@ def test_who_locks_a_table_is_waited_for_and_then_named(lab: Database, monkeypat
     with lab.connect() as connection, connection.cursor() as cursor:
         cursor.execute("BEGIN; LOCK TABLE rack")
         with engine.snapshot(kind=Kind.SQL) as snapshot:
-            with pytest.raises(ToolFailed, match="canceling statement due to lock timeout"):
+            with pytest.raises(ToolFailed, match="canceling statement due to statement timeout"):
                 list(snapshot.stream(ignore))
             with pytest.raises(PreconditionFailed, match=r"^Another program has locked a table of "):
                 snapshot.tables()
