@@ -11,6 +11,7 @@ from ops.backups.manifest import Kind
 from ops.backups.postgresql.engine import PostgresEngine
 from ops.backups.postgresql.reader import DumpReader, Statement
 from ops.errors import PreconditionFailed
+from ops.progress import ignore
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database, Role
 
