@@ -73,7 +73,7 @@ def file_of(rows: int) -> Path:
 
 def fill(rows: int) -> None:
     """Runs inside Django, on the file."""
-    from bench.lab.models import Event, Probe, Reading  # noqa: PLC0415
+    from bench.lab.models import Event, Probe, Reading
 
     generator = random.Random(15)
     start = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
@@ -181,7 +181,7 @@ def run_pgloader(file: Path, server: PostgresServer) -> Run:
 
 
 def compare_counts(file: Path, server: PostgresServer, database: str) -> None:
-    import sqlite3  # noqa: PLC0415
+    import sqlite3
 
     with contextlib.closing(sqlite3.connect(file)) as source, connected(server, database) as connection:
         for table in TABLES:
@@ -195,7 +195,7 @@ def compare_counts(file: Path, server: PostgresServer, database: str) -> None:
 
 def run_bare_copy(texts: Path, server: PostgresServer) -> Run:
     """In this process, which does little else: its memory is not reported."""
-    from ops.postgres import schema  # noqa: PLC0415
+    from ops.postgres import schema
 
     create(server, "bare")
     django(server.url("bare"), "migrate", "--verbosity", "0")

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,8 @@ from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
 from ops.postgres import databases, swapping
 from ops.progress import ignore
 from tests.backups.postgresql import support
-from tests.backups.postgresql.support import Database
+from tests.backups.postgresql.support import Database, Role
 from tests.transfer.test_target import properties
-
-Role = Callable[..., tuple[str, str]]
 
 
 @pytest.fixture
