@@ -306,8 +306,3 @@ def listed(names: list[str]) -> str:
 
 def sentence(error: OpsError | FileNotFoundError) -> str:
     return error.message if isinstance(error, OpsError) else "The file is gone."
-
-
-def run_and_event(name: str) -> list[str]:
-    """The parts of an event's file name that say whose it is and what happened."""
-    return name.removesuffix(MANIFEST).split("_")[3:]
