@@ -152,6 +152,10 @@ BACKUP_KEEP_YEARLY = env.get_int("BACKUP_KEEP_YEARLY", default=0)
 # Days that the database is kept which a restore replaced.
 UNDO_KEEP_DAYS = env.get_int("UNDO_KEEP_DAYS", default=3, minimum=1)
 
+# Hours that the last verified backup may be old, before the console and /health/ say so.
+BACKUP_MAX_AGE_HOURS = env.get_int("BACKUP_MAX_AGE_HOURS", default=26, minimum=1)
+OPS_DASHBOARD_CARDS = ["homerack.dashboard.lab"]
+
 # --- Redis: Celery's broker and results; without it there are no background tasks ---------------------------------
 REDIS_URL = env.get_secret("REDIS_URL")
 OPS_CELERY_APP = "homerack.celery.app" if REDIS_URL else ""
@@ -189,7 +193,8 @@ UNFOLD = {
     "SITE_TITLE": "HomeRack",
     "SITE_HEADER": "HomeRack",
     "SITE_SYMBOL": "dns",
-    "STYLES": [lambda _request: static("inventory/console.css")],
+    "STYLES": [lambda _request: static("inventory/console.css"), lambda _request: static("ops/dashboard.css")],
+    "DASHBOARD_CALLBACK": "ops.console.dashboard.add_dashboard",
     "SIDEBAR": {"show_search": True, "navigation": navigation.SECTIONS},
 }
 LOG_LEVEL = env.get_choice("LOG_LEVEL", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))

@@ -4,7 +4,6 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.utils import timezone
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -19,6 +18,7 @@ from ops.backups.signing import Trust
 from ops.backups.sources import Source
 from ops.django_databases import migration_skew
 from ops.operations import Beside
+from ops.wording import age, counted, moment, size
 
 MOST_PEOPLE = 10
 TRUST = {
@@ -26,34 +26,6 @@ TRUST = {
     Trust.FOREIGN: "signed with another key",
     Trust.TAMPERED: "changed after it was made",
 }
-
-
-def size(number: int) -> str:
-    """Bytes for people, in powers of ten as disks are sold."""
-    value, unit = float(number), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
-
-
-def moment(when: dt.datetime) -> str:
-    """Date and time in the site's zone."""
-    return f"{timezone.localtime(when):%Y-%m-%d %H:%M %Z}"
-
-
-def age(when: dt.datetime) -> str:
-    """How long ago, in the largest unit that says something."""
-    seconds = (timezone.now() - when).total_seconds()
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if (count := int(seconds // length)) >= 1:
-            return f"{count} {unit}{'s' if count > 1 else ''} ago"
-    return "just now" if seconds >= 0 else "in the future"
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def proof_in_words(proof: Proof | None) -> str:

@@ -22,6 +22,11 @@ class Budget:
         return int(100 * self.used / self.limit) if self.limit else None
 
     @property
+    def bar(self) -> int:
+        """How much of a bar is filled, in percent."""
+        return min(self.percent or 0, 100)
+
+    @property
     def level(self) -> str:
         """``over``, ``nearly`` or ``fine``."""
         if not self.warns or self.percent is None or self.limit is None:

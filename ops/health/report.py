@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import connections
 
 from ops import schedules
+from ops.health.backups import look_at_backups
 from ops.health.database import DatabaseAnswer, ask_database
 from ops.health.flight import Flight, tower
 from ops.health.results import CheckResult, HealthReport, Status
@@ -57,9 +58,10 @@ def examine(options: HealthOptions, *, within: float = ANSWER_WITHIN) -> HealthR
     others = {name: tower.ask(name, question) for name, question in _surroundings(options).items()}
     database = _ask_database(options, within)
     checks = _judge_database(database)
-    if _shall_look_at_schedules(database, options):
-        flight = tower.ask(f"schedules {options.alias}", partial(look_at_schedules, options.alias))
-        checks["schedules"] = _judge(flight, deadline - time.monotonic())
+    in_rows = _in_rows(database, options)
+    flights = {name: tower.ask(f"{name} {options.alias}", question) for name, question in in_rows.items()}
+    for name, flight in flights.items():
+        checks[name] = _judge(flight, deadline - time.monotonic())
     for name, flight in others.items():
         checks[name] = _judge(flight, within)
     connection = connections[options.alias]
@@ -96,11 +98,17 @@ def _surroundings(options: HealthOptions) -> Mapping[str, Callable[[], CheckResu
     return questions
 
 
-def _shall_look_at_schedules(database: DatabaseAnswer | BaseException, options: HealthOptions) -> bool:
-    """Not in a database that is away, full, or without its tables: those are news enough."""
-    if not (options.has_schedules and options.celery_app and isinstance(database, DatabaseAnswer)):
-        return False
-    return not (database.pool_exhausted or database.unapplied)
+def _in_rows(
+    database: DatabaseAnswer | BaseException, options: HealthOptions
+) -> Mapping[str, Callable[[], CheckResult]]:
+    """What is not asked of a database that is away, full, or without its tables: those are news enough."""
+    if not isinstance(database, DatabaseAnswer) or database.pool_exhausted or database.unapplied:
+        return {}
+    keeps_schedules = options.has_schedules and bool(options.celery_app)
+    questions = {"backups": partial(look_at_backups, options.alias, expected=keeps_schedules)}
+    if keeps_schedules:
+        questions["schedules"] = partial(look_at_schedules, options.alias)
+    return questions
 
 
 def _judge_database(answer: DatabaseAnswer | BaseException) -> dict[str, CheckResult]:

@@ -3,8 +3,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Case, Count, F, FloatField, QuerySet, Sum, Value, When
-from django.db.models.functions import Ceil, Coalesce
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
@@ -14,20 +13,9 @@ from homerack.inventory.admin.base import InventoryAdmin
 from homerack.inventory.admin.positions import RackPositionInline
 from homerack.inventory.budgets import Budget
 from homerack.inventory.models import Device, Rack
-from homerack.inventory.models.devices import SUPPLIES_POWER
 from homerack.inventory.rack_page import build_page
+from homerack.inventory.usage import with_usage
 from homerack.unfolded import ModelForm
-
-
-def effective(name: str) -> Coalesce:
-    """`Device.effective`, in SQL, for the devices in a rack."""
-    model, specification = f"positions__device__model__{name}", f"positions__device__specification__{name}"
-    return Coalesce(F(model), F(specification), Value(0.0), output_field=FloatField())
-
-
-DRAWS_WATTS = Case(
-    When(positions__device__model__device_type__slug=SUPPLIES_POWER, then=Value(0.0)), default=effective("power_watts")
-)
 
 
 MOST_MESSAGES = 3
@@ -57,16 +45,7 @@ class RackAdmin(InventoryAdmin[Rack]):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Rack]:
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(
-                devices_count=Count("positions"),
-                used_u=Sum(Ceil(effective("height_u"))),
-                used_watts=Sum(DRAWS_WATTS),
-                used_kg=Sum(effective("weight_kg")),
-            )
-        )
+        return with_usage(super().get_queryset(request))
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -109,7 +88,7 @@ def bar(budget: Budget) -> SafeString:
         'aria-hidden="true"><rect class="budget-rest" width="100" height="6"/>'
         '<rect class="budget-used" width="{}" height="6"/></svg><span class="budget-text">{}</span></span>',
         f"is-{budget.level}",
-        min(budget.percent or 0, 100),
+        budget.bar,
         budget.text,
     )
 

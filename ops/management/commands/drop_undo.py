@@ -10,6 +10,7 @@ from ops.backups.restoring import require_undo
 from ops.management.operation_command import Declined, OperationCommand, ask, request
 from ops.models import Run
 from ops.terminal import listener
+from ops.wording import size
 
 
 class Command(OperationCommand):
@@ -34,5 +35,5 @@ class Command(OperationCommand):
         with listener(console) as report:
             done = operations.drop_undo(site, request(Run.Kind.DROP_UNDO), report)
         rendering.show_found(console, done.found)
-        console.print(f"Dropped {undo.name}, {rendering.size(undo.size)}.")
+        console.print(f"Dropped {undo.name}, {size(undo.size)}.")
         return done.as_json(), 0

@@ -1,0 +1,114 @@
+"""The lab on the console's first page: its racks with their fill, its devices, its power."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count
+from django.http import HttpRequest
+from django.urls import reverse
+
+from homerack.inventory.budgets import Budget
+from homerack.inventory.elevation import paint
+from homerack.inventory.models import Device, Rack
+from homerack.inventory.usage import with_usage
+from homerack.navigation import viewers_of
+from ops.console.dashboard import Card
+
+MOST_RACKS = 8
+MOST_TYPES = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class RackLine:
+    name: str
+    location: str
+    url: str
+    devices: int
+    space: Budget
+    power: Budget
+
+    @property
+    def fill(self) -> float:
+        return self.space.used / (self.space.limit or 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TypeLine:
+    name: str
+    color: str
+    number: int
+
+
+def lab(request: HttpRequest) -> Card | None:
+    """For those who may look at racks or devices. Two queries, however large the lab is."""
+    sees_racks, sees_devices = viewers_of("inventory.rack")(request), viewers_of("inventory.device")(request)
+    if not (sees_racks or sees_devices):
+        return None
+    context = (of_racks() if sees_racks else {}) | (of_devices() if sees_devices else {})
+    return Card(template="dashboard/lab.html", context=context)
+
+
+def of_racks() -> Mapping[str, Any]:
+    """The fullest racks, and the sums of all."""
+    columns = ("pk", "name", "location", "total_height_u", "max_power_watts", "devices_count", "used_u", "used_watts")
+    lines = [rack_line(row) for row in with_usage(Rack.objects.order_by()).values(*columns)]
+    lines.sort(key=lambda line: (-line.fill, line.name))
+    return {
+        "racks": lines[:MOST_RACKS],
+        "more_racks": len(lines[MOST_RACKS:]),
+        "racks_url": reverse("admin:inventory_rack_changelist"),
+        "budgets": totals(lines) if lines else (),
+        "shows_racks": True,
+    }
+
+
+def rack_line(row: Mapping[str, Any]) -> RackLine:
+    space = Budget(name="Space", used=row["used_u"] or 0, limit=row["total_height_u"], unit="U", warns=False)
+    return RackLine(
+        name=row["name"],
+        location=row["location"] or "",
+        url=reverse("admin:inventory_rack_change", args=(row["pk"],)),
+        devices=row["devices_count"],
+        space=space,
+        power=Budget(name="Power", used=row["used_watts"] or 0, limit=row["max_power_watts"], unit="W"),
+    )
+
+
+def totals(lines: Sequence[RackLine]) -> tuple[Budget, Budget]:
+    """Space and power of all racks together; what has no limit on record has no part in the sum of limits."""
+    return (
+        Budget(
+            name="Space",
+            used=sum(line.space.used for line in lines),
+            limit=sum(line.space.limit or 0 for line in lines) or None,
+            unit="U",
+            warns=False,
+        ),
+        Budget(
+            name="Power",
+            used=sum(line.power.used for line in lines),
+            limit=sum(line.power.limit or 0 for line in lines) or None,
+            unit="W",
+        ),
+    )
+
+
+def of_devices() -> Mapping[str, Any]:
+    """Devices by type, the most frequent first."""
+    by_type = Device.objects.order_by().values("model__device_type__name", "model__device_type__color")
+    lines = [
+        TypeLine(
+            name=row["model__device_type__name"] or "No type",
+            color=paint(row["model__device_type__color"]),
+            number=row["number"],
+        )
+        for row in by_type.annotate(number=Count("pk")).order_by("-number", "model__device_type__name")
+    ]
+    return {
+        "devices": sum(line.number for line in lines),
+        "types": lines[:MOST_TYPES],
+        "other_types": sum(line.number for line in lines[MOST_TYPES:]),
+        "devices_url": reverse("admin:inventory_device_changelist"),
+        "shows_devices": True,
+    }

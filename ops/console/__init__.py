@@ -1,0 +1,1 @@
+"""The pages of `ops` in the admin of any Django project, on django-unfold."""

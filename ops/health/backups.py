@@ -1,0 +1,89 @@
+"""Whether there is a backup to go back to, by the rows that `ops` keeps of backups and runs."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import connections
+from django.db.models import Count, Max, Min, Q, Sum
+from django.utils import timezone
+
+from ops import schedules
+from ops.health.database import hurried
+from ops.health.results import CheckResult, Status
+from ops.models import Backup, Run
+
+VERIFIED = Q(trust="signed", missing=False, proof_fault="") & ~Q(proof_level="") & ~Q(origin="upload")
+"""Made here, there, and read back in full at least."""
+ENDINGS = (Run.Status.SUCCEEDED, Run.Status.FAILED, Run.Status.INTERRUPTED)
+"""A run that a person cancelled says nothing about the next."""
+MAKING_BACKUPS = "ops.tasks.back_up"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backups:
+    """What rows say. `failed` and `error` are of the newest attempt, if it failed; sizes are bytes."""
+
+    number: int
+    size: int
+    first: dt.datetime | None
+    verified: dt.datetime | None
+    restored: dt.datetime | None
+    failed: dt.datetime | None
+    error: str
+
+
+def max_age() -> dt.timedelta:
+    """How old the last verified backup may be: BACKUP_MAX_AGE_HOURS."""
+    return dt.timedelta(hours=getattr(settings, "BACKUP_MAX_AGE_HOURS", 26))
+
+
+def read_backups(alias: str = "default") -> Backups:
+    """Two queries, however many backups there are. Raises Django's database errors."""
+    sums = Backup.objects.using(alias).aggregate(
+        number=Count("pk"),
+        bytes=Sum("size"),
+        first=Min("when"),
+        verified=Max("when", filter=VERIFIED),
+        restored=Max("proof_when", filter=VERIFIED & Q(proof_level="restored")),
+    )
+    attempts = Run.objects.using(alias).filter(kind=Run.Kind.BACKUP, status__in=ENDINGS).order_by("-asked")
+    last = attempts.values("status", "asked", "ended", "error").first()
+    failed = last if last and last["status"] != Run.Status.SUCCEEDED else None
+    return Backups(
+        number=sums["number"],
+        size=sums["bytes"] or 0,
+        first=sums["first"],
+        verified=sums["verified"],
+        restored=sums["restored"],
+        failed=(failed["ended"] or failed["asked"]) if failed else None,
+        error=failed["error"] if failed else "",
+    )
+
+
+def look_at_backups(alias: str, *, expected: bool) -> CheckResult:
+    """Whether backups are as they should be; `expected`: schedules are kept here. Raises Django's database errors."""
+    with hurried(connections[alias]):
+        backups = read_backups(alias)
+        wanted = expected and any(task.task == MAKING_BACKUPS for task in schedules.rows(alias))
+    return judge_backups(backups, now=timezone.now(), within=max_age(), wanted=wanted)
+
+
+def judge_backups(backups: Backups, *, now: dt.datetime, within: dt.timedelta, wanted: bool) -> CheckResult:
+    """`wanted`: a schedule makes backups. Where there is neither a schedule nor a backup, nobody asked for any."""
+    if backups.failed:
+        when = schedules.in_words(backups.failed)
+        detail = f"The last attempt at a backup failed at {when}: {backups.error}"
+        return CheckResult(status=Status.DEGRADED, error="BackupFailed", detail=detail)
+    if backups.verified is None:
+        if not (wanted or backups.number):
+            return CheckResult()
+        detail = "There is no verified backup. Run: manage.py backup_database"
+        return CheckResult(status=Status.DEGRADED, error="NoBackup", detail=detail)
+    if now - backups.verified <= within:
+        return CheckResult()
+    hours = (now - backups.verified) // dt.timedelta(hours=1)
+    detail = (
+        f"The last verified backup is {hours} hours old; BACKUP_MAX_AGE_HOURS is {within // dt.timedelta(hours=1)}."
+    )
+    return CheckResult(status=Status.DEGRADED, error="BackupTooOld", detail=detail)

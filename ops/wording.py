@@ -1,0 +1,50 @@
+"""Sizes, times and counts in words, the same in a terminal and in the console."""
+
+import datetime as dt
+
+from django.utils import timezone
+
+
+def size(number: int) -> str:
+    """Bytes for people, in powers of ten as disks are sold."""
+    value, unit = float(number), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+
+
+def moment(when: dt.datetime) -> str:
+    """Date and time in the site's zone."""
+    return f"{timezone.localtime(when):%Y-%m-%d %H:%M %Z}"
+
+
+def age(when: dt.datetime) -> str:
+    """How long ago, in the largest unit that says something."""
+    seconds = (timezone.now() - when).total_seconds()
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if (count := int(seconds // length)) >= 1:
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now" if seconds >= 0 else "in the future"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """``0.4 s``, ``42 s``, ``3 min 20 s``, ``1 h 5 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def zone() -> str:
+    """The name of the site's time zone, for pages that show times without it."""
+    return timezone.get_default_timezone_name()
