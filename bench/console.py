@@ -2,8 +2,8 @@
 
     python -m bench.console [--backups 10000] [--runs 10000] [--devices 100000] [--rounds 15]
 
-Makes such a database in a PostgreSQL server of its own and in a SQLite file, signs an administrator in, and asks for each
-page with Django's test client, without a network. Prints the median milliseconds and the number of queries.
+Makes such a database in a PostgreSQL server of its own and in a SQLite file, signs an administrator in, and asks for
+each page with Django's test client, without a network. Prints the median milliseconds and the number of queries.
 """
 
 import argparse
@@ -188,8 +188,9 @@ def measure(rounds: int) -> dict[str, tuple[float, int]]:
             continue
         with CaptureQueriesContext(connection) as queries:
             status = client.get(path).status_code
+            number = len(queries)
         assert status == 200, f"{path}: {status}"
-        results[title] = (statistics.median(milliseconds(client, path) for _ in range(rounds)), len(queries))
+        results[title] = (statistics.median(milliseconds(client, path) for _ in range(rounds)), number)
     return results
 
 

@@ -6,6 +6,7 @@ Only settings.py calls this module. Values come from the process environment or,
 """
 
 import os
+import re
 from pathlib import Path
 
 import environ
@@ -100,3 +101,17 @@ def get_choice(name: str, *, default: str, choices: tuple[str, ...]) -> str:
 def get_list(name: str, default: tuple[str, ...] = ()) -> list[str]:
     """The comma-separated parts, without empty ones."""
     return [part.strip() for part in get_text(name).split(",") if part.strip()] or list(default)
+
+
+def get_urls(name: str) -> list[str]:
+    """Addresses, separated by spaces or commas; a comma that no other address follows belongs to the one before it.
+
+    They hold passwords, so they may also stand in a file (`get_secret`), and a wrong one is not shown.
+    """
+    urls = [part for part in re.split(r"[\s,]+(?=[\w+.-]+://)", get_secret(name)) if part]
+    for number, url in enumerate(urls, start=1):
+        if not re.match(r"[a-z][\w+.-]*://\S+\Z", url, re.IGNORECASE):
+            raise refuse(
+                name, f"has an address, number {number}, that does not begin with a service", "ntfy://ntfy.sh/lab"
+            )
+    return urls

@@ -46,7 +46,15 @@ SECTIONS: list[dict[str, Any]] = [
     {
         "title": "Database",
         "separator": True,
-        "items": [entry("Schedules", "schedule", "django_celery_beat.periodictask")],
+        "items": [
+            entry("Schedules", "schedule", "django_celery_beat.periodictask"),
+            {
+                "title": "Notices",
+                "icon": "notifications",
+                "link": reverse_lazy("ops-notices"),
+                "permission": lambda request: request.user.is_superuser,
+            },
+        ],
     },
     {
         "title": "People",

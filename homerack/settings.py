@@ -154,6 +154,11 @@ UNDO_KEEP_DAYS = env.get_int("UNDO_KEEP_DAYS", default=3, minimum=1)
 
 # Hours that the last verified backup may be old, before the console and /health/ say so.
 BACKUP_MAX_AGE_HOURS = env.get_int("BACKUP_MAX_AGE_HOURS", default=26, minimum=1)
+# Who is told of failures (addresses of apprise), and what misses backups that do not come.
+NOTIFY_URLS = env.get_urls("NOTIFY_URLS")
+HEARTBEAT_URL = env.get_secret("HEARTBEAT_URL")
+if HEARTBEAT_URL and not HEARTBEAT_URL.startswith(("https://", "http://")):
+    raise env.refuse("HEARTBEAT_URL", "is no address of the web", "https://hc-ping.com/<id of a check>")
 OPS_DASHBOARD_CARDS = ["homerack.dashboard.lab"]
 
 # --- Redis: Celery's broker and results; without it there are no background tasks ---------------------------------

@@ -136,8 +136,8 @@ class Recording:
         journal.record_start(self._catalogue, self._state())
         self._writer.start()
 
-    def end(self, error: BaseException | None) -> None:
-        """Record how it ended. Never raises: what the operation did or raised is what counts."""
+    def end(self, error: BaseException | None) -> Run:
+        """Record how it ended, and return it. Never raises: what the operation did or raised is what counts."""
         error = error or self._failure
         with self._lock:
             self._end_stage()
@@ -149,6 +149,7 @@ class Recording:
             logger.exception("The end of the run %s could not be recorded beside the backups.", self.id)
         if not self._writer.finish(within=PATIENCE):
             logger.warning("The row of the run %s is behind. Run: manage.py sync_backups", self.id)
+        return self._state()
 
     def _verdict(self, error: BaseException | None) -> Run.Status:
         if error is None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from django.utils import timezone
 
-from ops import journal
+from ops import journal, notices
 from ops.backups.engine import Engine
 from ops.errors import AlreadyRunning, PreconditionFailed
 from ops.health.flight import Tower
@@ -35,21 +35,25 @@ def recorded(request: Request, *, engine: Engine, catalogue: Catalogue, report: 
     Raises AlreadyRunning and PreconditionFailed before anything is recorded but in a queued row, the latter when the
     storage takes no record. What the block raises is recorded and goes on.
     """
+    over: list[Run] = []
     with contextlib.ExitStack() as stack:
+        # Called when the lock has been given back: nobody waits for a mail server.
+        stack.callback(notices.tell_of_runs, over)
         try:
             stack.enter_context(engine.locked(label_of(request)))
             recording = _begin(request, engine, catalogue, report)
         except PreconditionFailed as error:
             _in_time(partial(_refuse, request, error))
+            over += _refused(request, engine, error)
             raise
         try:
             yield recording
         except BaseException as error:
             with held():
-                recording.end(error)
+                over.append(recording.end(error))
             raise
         with held():
-            recording.end(None)
+            over.append(recording.end(None))
 
 
 def _begin(request: Request, engine: Engine, catalogue: Catalogue, report: Report) -> Recording:
@@ -68,6 +72,15 @@ def _begin(request: Request, engine: Engine, catalogue: Catalogue, report: Repor
 def _refuse(request: Request, error: PreconditionFailed) -> None:
     queued = Run.objects.filter(pk=request.id, status=Run.Status.QUEUED)
     queued.update(status=Run.Status.FAILED, error=error.message, hint=error.hint, ended=timezone.now())
+
+
+def _refused(request: Request, engine: Engine, error: PreconditionFailed) -> list[Run]:
+    """The run that there was not, to be told of; nothing where another one was only in the way."""
+    if isinstance(error, AlreadyRunning):
+        return []
+    run = _begun(request, engine)
+    run.status, run.ended, run.error, run.hint = Run.Status.FAILED, timezone.now(), error.message, error.hint
+    return [run]
 
 
 def reconcile(engine: Engine, catalogue: Catalogue) -> tuple[str, ...]:
@@ -119,6 +132,7 @@ def _close_killed(killed: Sequence[Run], catalogue: Catalogue) -> tuple[str, ...
     for run in closed:
         journal.record_end(catalogue, run)
     _in_time(partial(_write_rows, closed))
+    notices.tell_of_runs(closed)
     return tuple(f"{_told(run)} was killed. It is recorded as {run.get_status_display()}." for run in closed)
 
 

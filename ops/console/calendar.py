@@ -68,9 +68,9 @@ def first_day(today: dt.date) -> dt.date:
 
 def draw(days: Sequence[Day], *, today: dt.date) -> str:
     """The whole calendar as one ``<svg>`` element. `days` are in order, from `first_day` on, without gaps."""
+    attributes = f'viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="{escape(summary(days, today=today))}"'
     parts = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="ops-calendar" viewBox="0 0 {WIDTH} {HEIGHT}" role="group" '
-        f'aria-label="{escape(summary(days, today=today))}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="dash-calendar" {attributes}>',
         *(f'<text x="0" y="{TOP + row * STEP + CELL / 2:g}">{name}</text>' for row, name in ((0, "Mon"), (3, "Thu"))),
         *_months(days),
         *(_square(day, number, today) for number, day in enumerate(days)),
@@ -94,12 +94,24 @@ def _square(day: Day, number: int, today: dt.date) -> str:
         return ""
     x, y = LEFT + number // DAYS * STEP, TOP + number % DAYS * STEP
     words = escape(in_words(day, today=today))
-    mark = f'<path class="ops-mark" d="{MARKS[state]}"/>' if state in MARKS else ""
     here = " is-today" if day.date == today else ""
     return (
-        f'<g class="ops-day is-{state.name.lower()}{here}" role="img" aria-label="{words}" '
+        f'<g class="dash-day is-{state.name.lower()}{here}" role="img" aria-label="{words}" '
         f'transform="translate({x} {y})"><title>{words}</title>'
-        f'<rect width="{CELL}" height="{CELL}" rx="4"/>{mark}</g>'
+        f"{_cell(state)}</g>"
+    )
+
+
+def _cell(state: State) -> str:
+    mark = f'<path class="dash-mark" d="{MARKS[state]}"/>' if state in MARKS else ""
+    return f'<rect width="{CELL}" height="{CELL}" rx="4"/>{mark}'
+
+
+def draw_key(state: State) -> str:
+    """One square of the calendar by itself, for the legend."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="dash-key dash-day is-{state.name.lower()}" '
+        f'viewBox="0 0 {CELL} {CELL}" aria-hidden="true">{_cell(state)}</svg>'
     )
 
 
@@ -110,12 +122,13 @@ def in_words(day: Day, *, today: dt.date) -> str:
         said.append(counted(day.made, "backup") + (f", {day.proven} proven by restoring" if day.proven else ""))
     if day.failed:
         said.append(f"{counted(day.failed, 'attempt')} failed")
-    if not said:
-        missed = day.state(today) is State.MISSED
-        said.append(
-            "no backup, though one was due" if missed else "no backup yet" if day.date == today else "no backup"
-        )
-    return f"{day.date:%A} {day.date.day} {day.date:%B}: {'; '.join(said)}"
+    return f"{day.date:%A} {day.date.day} {day.date:%B}: {'; '.join(said) or _none(day, today)}"
+
+
+def _none(day: Day, today: dt.date) -> str:
+    if day.state(today) is State.MISSED:
+        return "no backup, though one was due"
+    return "no backup yet" if day.date == today else "no backup"
 
 
 def summary(days: Sequence[Day], *, today: dt.date) -> str:

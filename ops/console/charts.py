@@ -28,9 +28,9 @@ def draw_sizes(points: Sequence[Point]) -> str:
     """Sizes by day as one ``<svg>`` element; `points` are at least one, in order of their dates."""
     top = LINES * round_up(max(point.size for point in points) / LINES)
     places = list(_places(points, top))
+    attributes = f'viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(describe(points))}"'
     parts = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="ops-chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(describe(points))}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="dash-chart" {attributes}>',
         *_grid(top),
         *_line(places),
         *(_dot(point, place) for point, place in zip(points, places, strict=True)),
@@ -44,7 +44,7 @@ def round_up(value: float) -> float:
     """The next of 1, 2, 2.5, 5, 10, 20 … from `value` on."""
     if value <= 1:
         return 1
-    unit = 10 ** math.floor(math.log10(value))
+    unit: float = 10.0 ** math.floor(math.log10(value))
     return next(step * unit for step in STEPS if step * unit >= value * 0.999999)
 
 
@@ -71,34 +71,34 @@ def _grid(top: float) -> Iterator[str]:
     for number in range(LINES + 1):
         value = number * top / LINES
         y = _height(value, top)
-        yield f'<path class="ops-grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
-        yield f'<text class="ops-end" x="{LEFT - 8}" y="{y:.1f}">{size(round(value)) if number else "0"}</text>'
+        yield f'<path class="dash-grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
+        yield f'<text class="dash-end" x="{LEFT - 8}" y="{y:.1f}">{size(round(value)) if number else "0"}</text>'
 
 
 def _line(places: Sequence[tuple[float, float]]) -> Iterator[str]:
     path = " ".join(f"{x:.1f} {y:.1f}" for x, y in places)
     floor = HEIGHT - BOTTOM
     if len(places) > 1:
-        yield f'<path class="ops-area" d="M{places[0][0]:.1f} {floor}L{path} {places[-1][0]:.1f} {floor}Z"/>'
-        yield f'<path class="ops-line" d="M{path}"/>'
+        yield f'<path class="dash-area" d="M{places[0][0]:.1f} {floor}L{path} {places[-1][0]:.1f} {floor}Z"/>'
+        yield f'<path class="dash-line" d="M{path}"/>'
 
 
 def _dot(point: Point, place: tuple[float, float]) -> str:
     x, y = place
     return (
-        f'<g class="ops-point"><title>{_day(point.date)}: {size(point.size)}</title>'
-        f'<circle class="ops-reach" cx="{x:.1f}" cy="{y:.1f}" r="7"/>'
-        f'<circle class="ops-dot" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/></g>'
+        f'<g class="dash-point"><title>{_day(point.date)}: {size(point.size)}</title>'
+        f'<circle class="dash-reach" cx="{x:.1f}" cy="{y:.1f}" r="7"/>'
+        f'<circle class="dash-dot" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/></g>'
     )
 
 
 def _dates(points: Sequence[Point]) -> Iterator[str]:
     y = HEIGHT - 6
     if len(points) == 1:
-        yield f'<text class="ops-middle" x="{(LEFT + WIDTH - RIGHT) / 2:g}" y="{y}">{_day(points[0].date)}</text>'
+        yield f'<text class="dash-middle" x="{(LEFT + WIDTH - RIGHT) / 2:g}" y="{y}">{_day(points[0].date)}</text>'
         return
     yield f'<text x="{LEFT}" y="{y}">{_day(points[0].date)}</text>'
-    yield f'<text class="ops-end" x="{WIDTH - RIGHT}" y="{y}">{_day(points[-1].date)}</text>'
+    yield f'<text class="dash-end" x="{WIDTH - RIGHT}" y="{y}">{_day(points[-1].date)}</text>'
 
 
 def _day(date: dt.date) -> str:

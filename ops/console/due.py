@@ -27,7 +27,7 @@ def is_missed(due: dt.datetime | None, now: dt.datetime) -> bool:
 
 
 def wants(tasks: Sequence[Any], day: dt.date) -> bool:
-    """Whether one of the schedules makes a backup on `day`; those of a rhythm that says no days are taken to be silent."""
+    """Whether one of the schedules makes a backup on `day`. Those whose rhythm names no days say nothing."""
     return any(_wants(task, day) for task in tasks)
 
 

@@ -179,12 +179,12 @@ def last_restoring() -> Restoring | None:
     """The newest drill's time, or that of the newest restore."""
     kinds = (Run.Kind.DRILL, Run.Kind.RESTORE)
     done = Run.objects.filter(kind__in=kinds, status=Run.Status.SUCCEEDED, started__isnull=False, ended__isnull=False)
-    run = done.exclude(backup="").order_by("-asked").values("kind", "started", "ended", "backup").first()
-    if run is None:
+    run = done.exclude(backup="").order_by("-asked").only("kind", "started", "ended", "backup").first()
+    if run is None or run.started is None or run.ended is None:
         return None
     return Restoring(
-        seconds=(run["ended"] - run["started"]).total_seconds(),
-        when=run["ended"],
-        backup=run["backup"],
-        is_drill=run["kind"] == Run.Kind.DRILL,
+        seconds=(run.ended - run.started).total_seconds(),
+        when=run.ended,
+        backup=run.backup,
+        is_drill=run.kind == Run.Kind.DRILL,
     )

@@ -10,13 +10,15 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from homerack.inventory.admin.base import InventoryAdmin, InventoryInline, count_of, number, type_badge
+from homerack.inventory.admin.base import InventoryAdmin, InventoryInline, KeysFirst, count_of, number, type_badge
 from homerack.inventory.admin.positions import PlaceInline
 from homerack.inventory.admin.racks import warn_about
 from homerack.inventory.models import Cable, Device, RackPosition
 from homerack.inventory.models.choices import AccessFrequency
 from homerack.unfolded import ModelForm
 
+MOST_CHOICES = 100
+"""Racks in the filter."""
 CABLE_DETAILS = ("cable_type", "calculated_length_m", "routing_path")
 
 
@@ -31,6 +33,13 @@ class PlacedFilter(admin.SimpleListFilter):
         if self.value() in {"yes", "no"}:
             return queryset.filter(positions__isnull=self.value() == "no").distinct()
         return queryset
+
+
+class RackFilter(admin.RelatedFieldListFilter):
+    """Absent in a large lab, where nobody finds a rack among thousands; a rack's page lists its devices."""
+
+    def has_output(self) -> bool:
+        return super().has_output() and len(self.lookup_choices) <= MOST_CHOICES
 
 
 class OutgoingCableInline(InventoryInline[Cable, Device]):
@@ -59,10 +68,12 @@ class DeviceAdmin(InventoryAdmin[Device]):
     list_filter = (
         "model__device_type",
         PlacedFilter,
-        "positions__rack",
+        ("positions__rack", RackFilter),
         ("model__brand", admin.RelatedOnlyFieldListFilter),
         "access_frequency",
     )
+    paginator = KeysFirst
+    show_full_result_count = False
     search_fields = ("custom_name", "serial_number", "brand_name", "model_name", "notes")
     autocomplete_fields = ("model", "specification")
     readonly_fields = ("measures", "ports")

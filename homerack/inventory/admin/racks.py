@@ -17,7 +17,6 @@ from homerack.inventory.rack_page import build_page
 from homerack.inventory.usage import with_usage
 from homerack.unfolded import ModelForm
 
-
 MOST_MESSAGES = 3
 
 

@@ -45,6 +45,7 @@ class Device(CheckedModel):
     class Meta:
         db_table = "devices"
         ordering = ("custom_name", "pk")
+        indexes = (models.Index(fields=("custom_name", "id"), name="devices_in_order"),)
 
     def __str__(self) -> str:
         return self.custom_name

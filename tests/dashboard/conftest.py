@@ -1,0 +1,46 @@
+"""A history in rows, without the files that it would be about."""
+
+import datetime as dt
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from ops.models import Backup, Run
+
+MakeBackup = Callable[..., Backup]
+MakeRun = Callable[..., Run]
+
+
+@pytest.fixture
+def make_backup(db: None) -> MakeBackup:
+    """A verified backup of so many hours ago."""
+
+    def make(hours: float = 3, **fields: Any) -> Backup:
+        when = timezone.now() - dt.timedelta(hours=hours)
+        values = {
+            "name": f"homerack_{when:%Y%m%d_%H%M%S}.sql.gz", "kind": "sql.gz", "origin": "manual", "engine": "postgresql",
+            "database": "homerack", "who": "somebody", "when": when, "size": 2_000_000, "plain_size": 8_000_000,
+            "rows": 1400, "seconds": 2.5, "proof_level": "complete", "proof_when": when, "proof_seconds": 3.0,
+            "trust": "signed",
+        }  # fmt: skip
+        return Backup.objects.create(id=uuid.uuid4(), **{**values, **fields})
+
+    return make
+
+
+@pytest.fixture
+def make_run(db: None) -> MakeRun:
+    """A backup run of so many hours ago that succeeded in 9 seconds."""
+
+    def make(hours: float = 3, **fields: Any) -> Run:
+        asked = timezone.now() - dt.timedelta(hours=hours)
+        values = {
+            "kind": Run.Kind.BACKUP, "status": Run.Status.SUCCEEDED, "who": "somebody", "asked": asked, "started": asked,
+            "ended": asked + dt.timedelta(seconds=9),
+        }  # fmt: skip
+        return Run.objects.create(**{**values, **fields})
+
+    return make

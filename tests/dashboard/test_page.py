@@ -1,0 +1,210 @@
+"""The dashboard as a browser gets it."""
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.core.files.storage import Storage
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from homerack.accounts.models import User
+from ops.console import facts
+from ops.models import Run
+from tests.dashboard.conftest import MakeBackup, MakeRun
+from tests.inventory import make
+
+SilentStorage = type("SilentStorage", (Storage,), {"free_bytes": lambda _self: time.sleep(5)})
+
+
+@pytest.fixture
+def keeper(sign_in: Callable[..., Client]) -> Client:
+    """Somebody who may see backups and nothing else."""
+    client = sign_in()
+    user = User.objects.get()
+    user.user_permissions.set(Permission.objects.filter(codename="view_backup", content_type__app_label="ops"))
+    return client
+
+
+@pytest.fixture
+def superuser(sign_in: Callable[..., Client]) -> Client:
+    return sign_in(is_superuser=True)
+
+
+def page(client: Client) -> str:
+    response = client.get("/admin/")
+    assert response.status_code == 200
+    return re.sub(r"\s+", " ", response.content.decode())
+
+
+def test_without_a_backup_it_says_so_first(superuser: Client) -> None:
+    shown = page(superuser)
+
+    assert "No backup yet. Make the first one." in shown
+    assert 'class="dash-sentence is-bad"' in shown
+    assert "Nothing to go back to" in shown
+    assert "Shown from the first backup on." in shown
+    assert "The first restore drill measures it" in shown
+
+
+def test_it_tells_of_the_last_verified_backup(superuser: Client, make_backup: MakeBackup) -> None:
+    make_backup(hours=3)
+    make_backup(hours=1, proof_fault="The file is cut off.")
+
+    shown = page(superuser)
+
+    assert "Backed up 3 hours ago, read back in full, not yet proven by restoring." in shown
+    assert "2.0 MB, 1,400 rows, read back in full" in shown
+    assert "4.0 MB used" in shown
+    assert "2 backups" in shown
+
+
+@pytest.mark.parametrize("field", [{"trust": "tampered"}, {"missing": True}, {"origin": "upload"}, {"proof_level": ""}])
+def test_what_can_not_be_relied_on_does_not_count(
+    superuser: Client, make_backup: MakeBackup, field: dict[str, Any]
+) -> None:
+    make_backup(**field)
+
+    assert "There are backups, but none that is verified." in page(superuser)
+
+
+def test_a_failure_is_told_with_its_reason(superuser: Client, make_backup: MakeBackup, make_run: MakeRun) -> None:
+    make_backup(hours=3)
+    make_run(hours=1, status=Run.Status.FAILED, error="<b>pg_dump</b> ended with exit code 1.")
+
+    shown = page(superuser)
+
+    assert "The last attempt failed 59 minutes ago: &lt;b&gt;pg_dump&lt;/b&gt; ended with exit code 1." in shown
+    assert 'class="dash-sentence is-warning"' in shown
+
+
+def test_the_calendar_remembers_backups_that_are_pruned(superuser: Client, make_run: MakeRun) -> None:
+    make_run(hours=24 * 30, backup="one.sql.gz", result={"manifest": {"size": 3_000_000}})
+    make_run(hours=24 * 28, backup="one.sql.gz", kind=Run.Kind.DRILL)
+
+    shown = page(superuser)
+
+    assert "1 backup, 1 proven by restoring" in shown
+    assert "Size of the backup of" in shown
+    assert "3.0 MB" in shown
+
+
+def test_days_without_a_backup_are_missed_when_one_was_scheduled(superuser: Client, make_backup: MakeBackup) -> None:
+    make_backup(hours=24 * 3)
+
+    assert page(superuser).count("no backup, though one was due") >= 2 * 2  # the title and the label of two squares
+
+
+def test_the_restore_time_is_the_newest_drill_s(superuser: Client, make_run: MakeRun) -> None:
+    make_run(hours=50, kind=Run.Kind.RESTORE, backup="older.sql.gz")
+    make_run(hours=24, kind=Run.Kind.DRILL, backup="newer.sql.gz")
+
+    shown = page(superuser)
+
+    assert "9.0 s" in shown
+    assert "Measured by a restore drill yesterday" in shown
+    assert "newer.sql.gz" in shown
+
+
+def test_a_storage_that_hangs_does_not_hang_the_page(superuser: Client, settings: Any) -> None:
+    settings.STORAGES = {**settings.STORAGES, "backups": {"BACKEND": f"{__name__}.SilentStorage"}}
+    start = time.monotonic()
+
+    shown = page(superuser)
+
+    assert time.monotonic() - start < 3
+    assert "The storage does not answer" in shown
+
+
+def test_a_broker_that_is_gone_does_not_hang_the_page(
+    superuser: Client, make_backup: MakeBackup, settings: Any
+) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    settings.OPS_CELERY_APP = "homerack.celery.app"
+    make_backup(hours=3)
+
+    assert "The next one will not be made: Redis does not answer." in page(superuser)
+
+
+def test_without_the_permission_there_is_nothing_of_backups(viewer_client: Client, make_backup: MakeBackup) -> None:
+    backup = make_backup()
+    make.place(make.make_device(), make.make_rack("Cellar"))
+
+    shown = page(viewer_client)
+
+    assert backup.name not in shown
+    assert "dash-sentence" not in shown
+    assert "Cellar" in shown
+
+
+def test_those_who_may_only_look_get_no_button(keeper: Client, make_backup: MakeBackup) -> None:
+    make_backup()
+
+    shown = page(keeper)
+
+    assert "Backed up 3 hours ago" in shown
+    assert "Back up now" not in shown
+    assert "Racks" not in shown
+
+
+def test_who_may_see_nothing_is_told(stranger_client: Client) -> None:
+    assert "There is nothing here that you may look at." in page(stranger_client)
+
+
+def test_the_lab_is_shown_with_its_fill(superuser: Client) -> None:
+    rack = make.make_rack("<i>Cellar</i>", total_height_u=10, max_power_watts=500)
+    make.place(make.make_device(height_u=2, power_watts=480), rack)
+
+    shown = page(superuser)
+
+    assert "&lt;i&gt;Cellar&lt;/i&gt;" in shown
+    assert "2 of 10 U" in shown
+    assert "480 of 500 W" in shown
+    assert "is-nearly" in shown
+
+
+def test_a_large_lab_shows_its_fullest_racks(superuser: Client) -> None:
+    for number in range(9):
+        make.make_rack(f"Empty {number}", total_height_u=10)
+    make.place(make.make_device(height_u=2), make.make_rack("Full", total_height_u=2))
+
+    shown = page(superuser)
+
+    assert shown.index(">Full<") < shown.index(">Empty 0<")
+    assert "2 more racks, less full" in shown
+    assert "Empty 8" not in shown
+
+
+def test_queries_do_not_grow_with_the_history(superuser: Client, make_backup: MakeBackup, make_run: MakeRun) -> None:
+    page(superuser)
+    with CaptureQueriesContext(connection) as few:
+        page(superuser)
+    for number in range(30):
+        make_backup(hours=number * 20)
+        make_run(hours=number * 20, backup="one")
+        make.place(make.make_device(), make.make_rack(f"Rack {number}"))
+    with CaptureQueriesContext(connection) as many:
+        page(superuser)
+
+    assert len(many) == len(few)
+    assert len(many) <= 18
+
+
+def test_counting_stops_where_it_would_take_long(superuser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.console.counting.ENOUGH", 3)
+    for _ in range(5):
+        make.make_rack()
+
+    assert "over 3" in page(superuser)
+
+
+def test_the_database_is_described(superuser: Client) -> None:
+    described = facts.describe_database()
+
+    assert described.kind == "PostgreSQL"
+    assert described.size > 1_000_000
+    assert f"PostgreSQL {described.version}" in page(superuser)
