@@ -6,6 +6,7 @@ Only settings.py calls this module. Values come from the process environment or,
 """
 
 import os
+import re
 from pathlib import Path
 
 import environ
@@ -100,3 +101,13 @@ def get_choice(name: str, *, default: str, choices: tuple[str, ...]) -> str:
 def get_list(name: str, default: tuple[str, ...] = ()) -> list[str]:
     """The comma-separated parts, without empty ones."""
     return [part.strip() for part in get_text(name).split(",") if part.strip()] or list(default)
+
+
+def get_url_path(name: str, *, default: str, reserved: tuple[str, ...]) -> str:
+    """A path below the site's root as Django's `path` takes it, such as ``admin/``; not below those in `reserved`."""
+    path = get_text(name, default).strip("/") + "/"
+    if not re.fullmatch(r"([A-Za-z0-9_-]+/)+", path):
+        raise refuse(name, f"is {path!r}; it is made of letters, digits, - and _", default)
+    if path.startswith(reserved):
+        raise refuse(name, f"is {path!r}, which leads elsewhere already", default)
+    return path
