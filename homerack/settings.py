@@ -113,8 +113,6 @@ if TIME_ZONE not in zoneinfo.available_timezones():
 USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-# Where large files lie while they are being uploaded; None is the system's place for temporary files.
-FILE_UPLOAD_TEMP_DIR = env.get_text("UPLOAD_DIR") or None
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
