@@ -32,7 +32,7 @@ EXPOSE 8000
 VOLUME ["/var/lib/homerack/backups", "/var/lib/homerack/uploads"]
 ENTRYPOINT ["tini", "--"]
 # Files that gunicorn touches to show that it lives stay in memory.
-CMD ["gunicorn", "--bind", "0.0.0.0:8000", "--worker-tmp-dir", "/dev/shm", "--access-logfile", "-"]
+CMD ["gunicorn", "--bind", "0.0.0.0:8000", "--worker-tmp-dir", "/dev/shm", "--access-logfile", "-", "--no-control-socket"]
 # Live, not ready: a restart cures a web server that hangs, not a database that is away.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health/live/', timeout=4)"]

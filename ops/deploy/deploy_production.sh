@@ -81,7 +81,7 @@ check_settings() {
 
 start_databases() {
     quietly compose up --detach postgres redis || fail "PostgreSQL and Redis could not be started."
-    changed "the containers homerack-postgres and homerack-redis run"
+    if [[ $first == yes ]]; then changed "PostgreSQL and Redis were started, with volumes of their own"; fi
     wait_until_healthy homerack-postgres 90
     wait_until_healthy homerack-redis 60
     # 3: it answers, and has no tables yet.

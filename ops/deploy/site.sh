@@ -85,10 +85,11 @@ is_well() {
     answer=$(health) && [[ $answer == '{"status": "healthy", "database_type": "postgresql"'* ]]
 }
 
+# Gives up early on a web server that Docker has to start again and again.
 is_well_within() {
     local deadline=$((SECONDS + $1))
     until is_well; do
-        if ((SECONDS > deadline)); then return 1; fi
+        if ((SECONDS > deadline)) || (($(docker inspect --format '{{.RestartCount}}' homerack-web) > 2)); then return 1; fi
         sleep 1
     done
 }
@@ -96,7 +97,7 @@ is_well_within() {
 wait_until_well() {
     is_well_within "$1" && return
     { health || docker logs --tail 20 homerack-web; } >>"$log" 2>&1
-    fail "HomeRack does not say that it is healthy and on PostgreSQL, $1 s after its start."
+    fail "HomeRack does not say that it is healthy and on PostgreSQL." "Its own words: docker logs homerack-web"
 }
 
 health_summary() {
