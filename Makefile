@@ -10,7 +10,7 @@ BIN := .venv/bin
 .PHONY: help run test test-slow test-deploy lint types format clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/production .env ## Run HomeRack here, with the demo lab on the first start
 	@$(BIN)/python manage.py migrate --verbosity 0
