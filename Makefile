@@ -12,14 +12,11 @@ BIN := .venv/bin
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: .venv/production .env ## Run HomeRack here, with the demo lab on the first start
+run: .venv/production .env ## Run site, worker and schedules here, with the demo lab on the first start
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python manage.py load_demo --if-empty
 	@$(BIN)/python manage.py ensure_administrator
-	@$(BIN)/python -c 'import socket; socket.create_server(("$(HOST)", $(PORT)))' 2>/dev/null || \
-		{ echo "Port $(PORT) is in use. Try another: make run PORT=$$(($(PORT) + 1))"; exit 1; }
-	@echo "HomeRack is at http://$(HOST):$(PORT)/ (stop it with Ctrl-C)"
-	@DJANGO_RUNSERVER_HIDE_WARNING=true $(BIN)/python manage.py runserver $(HOST):$(PORT)
+	@$(BIN)/python manage.py serve --host $(HOST) --port $(PORT)
 
 test: .venv/development ## Run the tests against a PostgreSQL server of their own
 	@$(BIN)/python -m pytest -n 2 $(ARGS)

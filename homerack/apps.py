@@ -6,4 +6,4 @@ class HomeRackConfig(AppConfig):
     verbose_name = "HomeRack"
 
     def ready(self) -> None:
-        from homerack import checks  # noqa: F401, PLC0415  # registers them
+        from homerack import celery, checks  # noqa: F401, PLC0415  # the app and the checks are known once imported

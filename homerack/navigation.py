@@ -44,6 +44,11 @@ SECTIONS: list[dict[str, Any]] = [
         ],
     },
     {
+        "title": "Database",
+        "separator": True,
+        "items": [entry("Schedules", "schedule", "django_celery_beat.periodictask")],
+    },
+    {
         "title": "People",
         "separator": True,
         "items": [

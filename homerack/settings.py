@@ -3,6 +3,7 @@
 import datetime as dt
 import zoneinfo
 from pathlib import Path
+from typing import Any
 
 from csp import constants as csp
 from django.core.exceptions import ImproperlyConfigured
@@ -39,6 +40,7 @@ INSTALLED_APPS = [
     "axes",
     "csp",
     "health_check",
+    "django_celery_beat",
     "homerack",
     "homerack.accounts",
     "homerack.inventory",
@@ -51,6 +53,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "homerack.middleware.permissions_policy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "ops.middleware.hold_back_writes",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -114,7 +117,7 @@ if TIME_ZONE not in zoneinfo.available_timezones():
 USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-STORAGES = {
+STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": (
@@ -174,16 +177,55 @@ AXES_VERBOSE = False
 # Files of another program that this project takes in: how their tables become ours.
 OPS_LEGACY_FORMAT = "homerack.inventory.legacy.FORMAT"
 OPS_VERSION = "0.1.0"
+# Where pg_dump and pg_restore are looked for first.
+OPS_POSTGRES_BIN = env.get_text("PG_BIN")
 BACKUP_DIR = BASE_DIR / env.get_text("BACKUP_DIR", "backups")
+STORAGES["backups"] = {
+    "BACKEND": "ops.backups.storage.PrivateDirectory",
+    "OPTIONS": {"location": str(BACKUP_DIR)},
+}
+OPS_BACKUP_PREFIX = "homerack"
+# Signs the manifests of backups; SECRET_KEY does where it is not set.
+BACKUP_SIGNING_KEY = env.get_secret("BACKUP_SIGNING_KEY")
+BACKUP_RETENTION_DAYS = env.get_int("BACKUP_RETENTION_DAYS", default=7, minimum=1)
+BACKUP_KEEP_DAILY = env.get_int("BACKUP_KEEP_DAILY", default=0)
+BACKUP_KEEP_WEEKLY = env.get_int("BACKUP_KEEP_WEEKLY", default=0)
+BACKUP_KEEP_MONTHLY = env.get_int("BACKUP_KEEP_MONTHLY", default=0)
+BACKUP_KEEP_YEARLY = env.get_int("BACKUP_KEEP_YEARLY", default=0)
+# Days that the database is kept which a restore replaced.
+UNDO_KEEP_DAYS = env.get_int("UNDO_KEEP_DAYS", default=3, minimum=1)
 
 # --- Redis: Celery's broker and results; without it there are no background tasks ---------------------------------
 REDIS_URL = env.get_secret("REDIS_URL")
 OPS_CELERY_APP = "homerack.celery.app" if REDIS_URL else ""
-CELERY_BROKER_URL = CELERY_RESULT_BACKEND = REDIS_URL or None
-# Seconds. A Redis that is gone shows as an error, not as a hang.
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 5, "socket_timeout": 30}
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# redis-py and Celery name a socket differently.
+CELERY_BROKER_URL = CELERY_RESULT_BACKEND = REDIS_URL.replace("unix://", "redis+socket://", 1) or None
 CELERY_TIMEZONE = TIME_ZONE
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+# A task is started once. One that broke off is found by `ops` and shown, never repeated behind people's backs.
+CELERY_TASK_ACKS_LATE = False
+CELERY_TASK_REJECT_ON_WORKER_LOST = False
+# Its state is kept with the run, where people see it.
+CELERY_TASK_TRACK_STARTED = False
+CELERY_RESULT_EXPIRES = 24 * 3600  # seconds, as everywhere below
+# The first limit raises an error in the task, which cleans up; the second ends its process.
+CELERY_TASK_SOFT_TIME_LIMIT = 6 * 3600
+CELERY_TASK_TIME_LIMIT = CELERY_TASK_SOFT_TIME_LIMIT + 15 * 60
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # A Redis that is gone shows as an error, not as a hang.
+    "socket_connect_timeout": 5,
+    "socket_timeout": 30,
+    # Redis hands a message out again when nobody begins with it for so long: longer than it waits behind a task.
+    "visibility_timeout": 2 * CELERY_TASK_TIME_LIMIT,
+}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BEAT_SCHEDULER = "ops.beat:Scheduler"
+# What was started is written down at once: a beat that is killed does not start it again.
+CELERY_BEAT_SYNC_EVERY = 1
+# Beat answers the health check's ping, as workers do.
+CELERY_BEAT_ENABLE_REMOTE_CONTROL = True
 
 # --- Console and log --------------------------------------------------------------------------------------------
 UNFOLD = {
@@ -202,6 +244,7 @@ LOGGING = {
     "loggers": {
         # Django's own, which outside DEBUG would only be mailed.
         "django": {"handlers": ["console"], "level": "INFO"},
+        "celery": {"handlers": ["console"], "level": "INFO"},
         "homerack": {"handlers": ["console"], "level": LOG_LEVEL},
         "ops": {"handlers": ["console"], "level": LOG_LEVEL},
         "axes": {"handlers": ["console"], "level": "WARNING"},

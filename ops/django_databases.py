@@ -1,7 +1,8 @@
 """Let Django work on another database than the configured one, in this thread only."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
@@ -9,6 +10,8 @@ from django.core.management import call_command
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLite
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 
 
 @contextlib.contextmanager
@@ -26,7 +29,7 @@ def pointing_at(wrapper: BaseDatabaseWrapper, alias: str = "default") -> Iterato
         connections[alias] = before
         ContentType.objects.clear_cache()
         wrapper.close()
-        if wrapper.connection is not None:
+        if wrapper.vendor == "sqlite" and wrapper.connection is not None:
             # Django keeps databases in memory open.
             wrapper.connection.close()
 
@@ -50,3 +53,45 @@ def sqlite_wrapper(name: str, alias: str = "default") -> BaseDatabaseWrapper:
 def run_migrations() -> None:
     """``migrate`` on what "default" is for this thread."""
     call_command("migrate", database="default", interactive=False, verbosity=0, skip_checks=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skew:
+    """How the migrations of a database differ from the code's, as ``app.name``."""
+
+    pending: tuple[str, ...]
+    """In the code, not applied."""
+    unknown: tuple[str, ...]
+    """Applied, but not in the code, though their app is: the database is newer."""
+
+
+def migration_skew(applied: Iterable[str]) -> Skew:
+    """Compare `applied` (``app.name``) with the migrations of the installed apps. Needs no database."""
+    loader = MigrationLoader(None)
+    there = {(app, name) for app, _, name in (key.partition(".") for key in applied)}
+    replaced = {key for migration in loader.disk_migrations.values() for key in migration.replaces}
+    known = set(loader.disk_migrations) | replaced
+    # A squashed migration counts as applied when all that it replaces is (Django's loader does the same).
+    there |= {
+        key
+        for key, migration in loader.disk_migrations.items()
+        if migration.replaces and set(migration.replaces) <= there
+    }
+    return Skew(
+        pending=tuple(".".join(key) for key in sorted(loader.graph.nodes) if key not in there),
+        unknown=tuple(".".join(key) for key in sorted(there) if key not in known and key[0] in loader.migrated_apps),
+    )
+
+
+def applied_migrations(wrapper: BaseDatabaseWrapper) -> tuple[str, ...]:
+    """``app.name`` of the migrations recorded in the database, in the order they were applied."""
+    recorder = MigrationRecorder(wrapper)
+    if not recorder.has_table():
+        return ()
+    rows = recorder.migration_qs.order_by("pk").values_list("app", "name")
+    return tuple(f"{app}.{name}" for app, name in rows)
+
+
+def first_of(migrations: tuple[str, ...]) -> str:
+    """The first of them and how many there are beside it, for a sentence."""
+    return f"{migrations[0]} and {len(migrations) - 1} more" if len(migrations) > 1 else migrations[0]

@@ -18,7 +18,7 @@ STAFF_WITHIN = 0.3
 @never_cache
 @transaction.non_atomic_requests
 def health(request: HttpRequest) -> HttpResponse:
-    """Everything: 200 while the site works (healthy or degraded), 503 when it does not."""
+    """Everything: 200 while the site works (healthy, degraded or maintenance), 503 when it does not."""
     report = examine(options_from_settings())
     body = report.as_dict(details=is_staff(request, report))
     return JsonResponse(body, status=503 if report.status is Status.UNHEALTHY else 200)

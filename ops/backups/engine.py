@@ -43,14 +43,19 @@ class Scratch(Protocol):
 
     name: str
 
-    def load(self, stream: IO[bytes], *, kind: Kind, trusted: bool, report: Report) -> None:
-        """Fill it from a dump before compression. Raises ArtifactInvalid for one that is cut off or does more than data."""
+    def load(self, stream: IO[bytes], *, kind: Kind, trusted: bool, report: Report) -> Mapping[str, int]:
+        """Fill it from a plain dump; returns the rows by table. Raises ArtifactInvalid for one that is cut off, or does
+        what a dump has no business to do.
+        """
 
     def tables(self, report: Report) -> Tables:
         """As `Snapshot.tables`, of what was loaded."""
 
-    def wrapper(self) -> BaseDatabaseWrapper:
-        """Django's view of it, for `ops.django_databases.pointing_at`."""
+    def as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
+        """Within the block "default" is this database for this thread (`ops.django_databases.pointing_at`)."""
+
+    def keep(self) -> None:
+        """It stays when the context ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +113,11 @@ class Engine(Protocol):
     def undo_copy(self) -> Undo | None:
         """What `undo` would bring back."""
 
-    def undo(self, *, run: str) -> None:
-        """Put the kept database back in one step; what was live becomes the undo."""
+    def undo_scratch(self) -> AbstractContextManager[Scratch]:
+        """The kept database, or a copy of it, for `swap` to put back; it stays kept where that does not happen.
 
-    def undo_wrapper(self) -> BaseDatabaseWrapper:
-        """Django's view of the kept database."""
+        Raises PreconditionFailed when none is kept.
+        """
 
     def drop_undo(self) -> None:
         """Let the kept database go."""

@@ -5,9 +5,13 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
+
+from ops.backups import fields
+from ops.errors import ArtifactInvalid
 
 FORMAT = 1
+"""Goes up when an older version could not read a manifest, or would misunderstand it."""
 
 
 class Kind(StrEnum):
@@ -18,6 +22,11 @@ class Kind(StrEnum):
     CUSTOM = "dump"
     SQLITE_GZIP = "sqlite3.gz"
     SQLITE = "sqlite3"
+
+    @property
+    def compressed(self) -> bool:
+        """Whether the file has to be unpacked with gzip before an engine reads it."""
+        return self in (Kind.SQL_GZIP, Kind.SQLITE_GZIP)
 
 
 class Origin(StrEnum):
@@ -62,9 +71,9 @@ class Proof:
 class Manifest:
     """One backup. Times are UTC; sizes are bytes.
 
-    `id` is a UUID and stays; `name` is the data file's name in the storage. `tables` maps a table's name to its digest at
-    the snapshot. `migrations` are ``app.name`` in the order they were applied. `size` and `sha256` are of the file as it is
-    stored, `plain_size` is before compression. `untrusted` is set for files that somebody else made.
+    `id` is a UUID and stays; `name` is the data file's name in the storage. `tables` maps a table's name to its digest
+    at the snapshot. `migrations` are ``app.name`` in the order they were applied. `size` and `sha256` are of the file
+    as it is stored, `plain_size` is before compression. `untrusted` is set for files that somebody else made.
     """
 
     id: str
@@ -88,6 +97,7 @@ class Manifest:
     plain_size: int
     sha256: str
     proofs: tuple[Proof, ...] = ()
+    """In the order in which they were made."""
     note: str = ""
     keep: bool = False
     run: str = ""
@@ -104,12 +114,91 @@ class Manifest:
     def proof(self) -> Proof | None:
         """The strongest proof that holds: the newest of `restored` ones, else of `complete` ones.
 
-        A failure that is newer than every success is what holds.
+        A failure ends what was proven before it, and is what holds until a success follows.
         """
-        raise NotImplementedError
+        failures = [index for index, proof in enumerate(self.proofs) if not proof.passed]
+        since = self.proofs[failures[-1] :] if failures else self.proofs
+        passed = [proof for proof in since if proof.passed]
+        restored = [proof for proof in passed if proof.level is Level.RESTORED]
+        for held in (restored, passed, since):
+            if held:
+                return held[-1]
+        return None
 
-    def with_proof(self, proof: Proof) -> "Manifest":
+    def with_proof(self, proof: Proof) -> Self:
         return dataclasses.replace(self, proofs=(*self.proofs, proof))
 
     def as_json(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """What `from_json` reads: values that JSON has, times as ISO 8601 texts."""
+        return {"format": FORMAT, **plain_values(self)}
+
+    @classmethod
+    def from_json(cls, document: object) -> Self:
+        """The manifest of a parsed, unsigned `document`. Raises ArtifactInvalid, which says where it is odd."""
+        if isinstance(document, dict) and isinstance(newer := document.get("format"), int) and newer > FORMAT:
+            raise ArtifactInvalid(
+                f"The manifest has format {newer}, and this version of the software knows formats up to {FORMAT}.",
+                "Use the version that made the backup, or a newer one.",
+            )
+        values = READ(document, "")
+        if (known := values.pop("format")) != FORMAT:
+            raise fields.refuse("format", f"is {known}")
+        if not values["name"].endswith(f".{values['kind']}"):
+            raise fields.refuse("name", f"does not end in .{values['kind']}, its kind")
+        return cls(**values)
+
+
+def plain_values(part: Any) -> Any:
+    """Dataclasses, mappings, tuples and times as JSON has them."""
+    if dataclasses.is_dataclass(part):
+        return {field.name: plain_values(getattr(part, field.name)) for field in dataclasses.fields(part)}
+    if isinstance(part, Mapping):
+        return {name: plain_values(value) for name, value in part.items()}
+    if isinstance(part, tuple):
+        return [plain_values(value) for value in part]
+    return part.astimezone(dt.UTC).isoformat() if isinstance(part, dt.datetime) else part
+
+
+def table_digest(value: object, path: str) -> TableDigest:
+    return TableDigest(**fields.record({"rows": fields.whole, "digest": fields.text})(value, path))
+
+
+def proof(value: object, path: str) -> Proof:
+    readers = {
+        "level": fields.one_of(Level),
+        "when": fields.moment,
+        "seconds": fields.seconds,
+        "fault": fields.text,
+    }
+    return Proof(**fields.record(readers)(value, path))
+
+
+READ = fields.record(
+    {
+        "format": fields.whole,
+        "id": fields.identifier,
+        "name": fields.matching(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9]+)+", "the name of a backup's file"),
+        "kind": fields.one_of(Kind),
+        "engine": fields.text,
+        "database": fields.text,
+        "origin": fields.one_of(Origin),
+        "who": fields.text,
+        "when": fields.moment,
+        "seconds": fields.seconds,
+        "server_version": fields.text,
+        "tool_version": fields.text,
+        "software": fields.text,
+        "migrations": fields.each(fields.text),
+        "tables": fields.named(table_digest),
+        "size": fields.whole,
+        "plain_size": fields.whole,
+        "sha256": fields.matching("[0-9a-f]{64}", "a SHA-256 in 64 hexadecimal digits"),
+        "proofs": fields.each(proof),
+        "note": fields.text,
+        "keep": fields.truth,
+        "run": fields.text,
+        "facts": fields.named(fields.text),
+        "untrusted": fields.truth,
+    },
+)
+"""The fields of format 1, in the order in which a person reads them."""

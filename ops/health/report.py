@@ -1,20 +1,28 @@
 """All checks at once, answered together and in time."""
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.db import connections
 
+from ops import schedules
 from ops.health.database import DatabaseAnswer, ask_database
 from ops.health.flight import Flight, tower
 from ops.health.results import CheckResult, HealthReport, Status
-from ops.health.surroundings import ask_redis, ask_worker, look_at_disk
+from ops.health.surroundings import (
+    ask_beat,
+    ask_redis,
+    ask_worker,
+    look_at_disk,
+    look_at_schedules,
+    look_for_maintenance,
+)
+from ops.redaction import without_secrets
 
 ANSWER_WITHIN = 1.5
 """Seconds for all checks, which run side by side; `/health/` promises an answer in 2."""
@@ -22,12 +30,13 @@ ANSWER_WITHIN = 1.5
 
 @dataclass(frozen=True, kw_only=True)
 class HealthOptions:
-    """What there is to check. `celery_app` is a dotted path; what is empty or None is not configured."""
+    """What there is to check. `celery_app` is a dotted path; what is empty, False or None is not configured."""
 
     alias: str = "default"
     version: str = ""
     redis_url: str = ""
     celery_app: str = ""
+    has_schedules: bool = False
     backup_dir: Path | None = None
 
 
@@ -37,17 +46,22 @@ def options_from_settings(alias: str = "default") -> HealthOptions:
         version=getattr(settings, "OPS_VERSION", ""),
         redis_url=getattr(settings, "REDIS_URL", ""),
         celery_app=getattr(settings, "OPS_CELERY_APP", ""),
+        has_schedules=schedules.are_installed(),
         backup_dir=getattr(settings, "BACKUP_DIR", None),
     )
 
 
 def examine(options: HealthOptions, *, within: float = ANSWER_WITHIN) -> HealthReport:
     """Check everything that is configured. Returns in `within` seconds, whatever hangs; never raises for a fault."""
+    deadline = time.monotonic() + within
     others = {name: tower.ask(name, question) for name, question in _surroundings(options).items()}
     database = _ask_database(options, within)
-    checks = _judge_database(database, options)
+    checks = _judge_database(database)
+    if _shall_look_at_schedules(database, options):
+        flight = tower.ask(f"schedules {options.alias}", partial(look_at_schedules, options.alias))
+        checks["schedules"] = _judge(flight, deadline - time.monotonic())
     for name, flight in others.items():
-        checks[name] = _judge(flight, within, options)
+        checks[name] = _judge(flight, within)
     connection = connections[options.alias]
     pool_status = getattr(connection, "pool_status", None)
     return HealthReport(
@@ -62,7 +76,7 @@ def examine(options: HealthOptions, *, within: float = ANSWER_WITHIN) -> HealthR
 
 def examine_database(options: HealthOptions, *, within: float = ANSWER_WITHIN) -> dict[str, CheckResult]:
     """The checks of the database alone: ``database`` and, when it answers, ``migrations``."""
-    return _judge_database(_ask_database(options, within), options)
+    return _judge_database(_ask_database(options, within))
 
 
 def _ask_database(options: HealthOptions, within: float) -> DatabaseAnswer | BaseException:
@@ -70,19 +84,28 @@ def _ask_database(options: HealthOptions, within: float) -> DatabaseAnswer | Bas
 
 
 def _surroundings(options: HealthOptions) -> Mapping[str, Callable[[], CheckResult]]:
-    questions: dict[str, Callable[[], CheckResult]] = {}
+    questions: dict[str, Callable[[], CheckResult]] = {"maintenance": partial(look_for_maintenance, options.alias)}
     if options.redis_url:
         questions["redis"] = partial(ask_redis, options.redis_url)
         if options.celery_app:
             questions["worker"] = partial(ask_worker, options.celery_app, options.redis_url)
+            if options.has_schedules:
+                questions["beat"] = partial(ask_beat, options.celery_app, options.redis_url)
     if options.backup_dir:
         questions["backup_disk"] = partial(look_at_disk, options.backup_dir)
     return questions
 
 
-def _judge_database(answer: DatabaseAnswer | BaseException, options: HealthOptions) -> dict[str, CheckResult]:
+def _shall_look_at_schedules(database: DatabaseAnswer | BaseException, options: HealthOptions) -> bool:
+    """Not in a database that is away, full, or without its tables: those are news enough."""
+    if not (options.has_schedules and options.celery_app and isinstance(database, DatabaseAnswer)):
+        return False
+    return not (database.pool_exhausted or database.unapplied)
+
+
+def _judge_database(answer: DatabaseAnswer | BaseException) -> dict[str, CheckResult]:
     if isinstance(answer, BaseException):
-        return {"database": _fault(answer, Status.UNHEALTHY, options)}
+        return {"database": _fault(answer, Status.UNHEALTHY)}
     return {
         "database": CheckResult(
             status=Status.DEGRADED,
@@ -101,19 +124,10 @@ def _judge_database(answer: DatabaseAnswer | BaseException, options: HealthOptio
     }
 
 
-def _judge(flight: Flight[CheckResult], within: float, options: HealthOptions) -> CheckResult:
+def _judge(flight: Flight[CheckResult], within: float) -> CheckResult:
     outcome = flight.outcome(within=within)
-    return _fault(outcome, Status.DEGRADED, options) if isinstance(outcome, BaseException) else outcome
+    return _fault(outcome, Status.DEGRADED) if isinstance(outcome, BaseException) else outcome
 
 
-def _fault(error: BaseException, status: Status, options: HealthOptions) -> CheckResult:
-    return CheckResult(status=status, error=type(error).__name__, detail=without_passwords(str(error).strip(), options))
-
-
-def without_passwords(text: str, options: HealthOptions) -> str:
-    """`text` of another program, in which the passwords that it may have been told are blotted out."""
-    database: dict[str, Any] = settings.DATABASES[options.alias]
-    for secret in (database.get("PASSWORD"), unquote(urlsplit(options.redis_url).password or "")):
-        if secret:
-            text = text.replace(str(secret), "…")
-    return text
+def _fault(error: BaseException, status: Status) -> CheckResult:
+    return CheckResult(status=status, error=type(error).__name__, detail=without_secrets(str(error).strip()))

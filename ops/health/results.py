@@ -7,10 +7,11 @@ from typing import Any
 
 
 class Status(StrEnum):
-    """From best to worst. Degraded: it works, but somebody should look."""
+    """From best to worst. Degraded: it works, but somebody should look. Maintenance: writes have to wait."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
+    MAINTENANCE = "maintenance"
     UNHEALTHY = "unhealthy"
 
 

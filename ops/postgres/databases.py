@@ -1,4 +1,4 @@
-"""Whole databases of a server: locked, described, made beside each other, and swapped in one transaction."""
+"""Whole databases of a server: locked, described, and made beside each other."""
 
 import contextlib
 import re
@@ -8,19 +8,18 @@ from dataclasses import dataclass
 import psycopg2
 from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
-from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
+from ops.errors import AlreadyRunning, PreconditionFailed
 from ops.postgres.address import APPLICATION, Address, server_words
-from ops.postgres.queries import fetch_row, fetch_value
+from ops.postgres.queries import fetch_value
 
 MARK = "made by ops; may be dropped"
+LABEL = f"{APPLICATION}: "
+"""How the name of a session begins that holds the lock and says for whom."""
 MARK_LIMIT = 1_700_001
 """A connection limit that nobody else gives to a database."""
-SWAP_ATTEMPTS = 5
 ABOUT_ONE_DATABASE = ("does not exist", "permission denied", "pg_hba.conf", "not currently accepting")
 """Words of a refusal after which another database of the same server may still take the connection."""
-LISTS_OF_NAMES = frozenset({"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"})
 NAME_LIMIT = 63
 """Bytes in a name; PostgreSQL cuts longer ones without a word."""
 
@@ -40,7 +39,7 @@ class Description:
     acl: tuple[str, ...]
     settings: tuple[tuple[str, str, str], ...]
     """(role or '', name, value) of ALTER DATABASE … SET."""
-    extensions: tuple[str, ...]
+    comment: str
 
 
 @contextlib.contextmanager
@@ -65,13 +64,15 @@ def connect_first(address: Address, *names: str) -> Connection:
 
 
 @contextlib.contextmanager
-def locked(connection: Connection, database: str) -> Iterator[None]:
+def locked(connection: Connection, database: str, label: str = "") -> Iterator[None]:
     """One operation at a time on `database`: an advisory lock of this session, which ends with it however it ends.
 
-    Raises AlreadyRunning with what is known of the holder.
+    `label` says whose it is. Raises AlreadyRunning with what is known of the holder.
     """
     key = f"ops:{database}"
     with connection.cursor() as cursor:
+        if label:
+            cursor.execute("SELECT set_config('application_name', %s, false)", [f"{LABEL}{label}"])
         if not fetch_value(cursor, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [key]):
             raise AlreadyRunning(
                 f"Another operation on the database {database} is running{describe_holder(connection, key)}.",
@@ -88,14 +89,20 @@ def locked(connection: Connection, database: str) -> Iterator[None]:
 def describe_holder(connection: Connection, key: str) -> str:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT activity.pid, to_char(activity.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')"
+            "SELECT activity.pid, application_name,"
+            " to_char(activity.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')"
             " FROM pg_locks JOIN pg_stat_activity AS activity USING (pid)"
             " WHERE locktype = 'advisory' AND granted AND objsubid = 1"
             " AND (classid::bigint << 32 | objid::bigint) = hashtextextended(%s, 0)",
             [key],
         )
         row = cursor.fetchone()
-    return f" (server process {row[0]}, since {row[1]} UTC)" if row else ""
+    if not row:
+        return ""
+    process, name, since = row
+    label = f": {name.removeprefix(LABEL)}" if name.startswith(LABEL) else ""
+    # The server tells when a session began only to those who may see into it.
+    return f"{label} (server process {process}{f', since {since} UTC' if since else ''})"
 
 
 def exists(connection: Connection, name: str) -> bool:
@@ -116,25 +123,26 @@ def may_create(connection: Connection, database: str) -> bool:
         return bool(allowed)
 
 
-def describe(connection: Connection, address: Address) -> Description:
-    """What has to be kept of the database at `address`; `connection` is to any database of the server."""
+def describe(connection: Connection, database: str) -> Description | None:
+    """What has to be kept of `database`, or None when there is none; it need not be able to take connections."""
     with connection.cursor() as cursor:
-        name, owner, encoding, collate, ctype, provider, icu, limit, acl = fetch_row(
-            cursor,
+        cursor.execute(
             "SELECT datname, pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype,"
             " datlocprovider::text, coalesce(to_jsonb(d)->>'daticulocale', to_jsonb(d)->>'datlocale', ''),"
-            " datconnlimit, coalesce(datacl::text[], '{}') FROM pg_database AS d WHERE datname = %s",
-            [address.database],
+            " datconnlimit, coalesce(datacl::text[], '{}'), coalesce(shobj_description(oid, 'pg_database'), '')"
+            " FROM pg_database AS d WHERE datname = %s",
+            [database],
         )
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        name, owner, encoding, collate, ctype, provider, icu, limit, acl, comment = row
         cursor.execute(
             "SELECT CASE setrole WHEN 0 THEN '' ELSE pg_get_userbyid(setrole) END, unnest(setconfig)"
             " FROM pg_db_role_setting WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = %s)",
-            [address.database],
+            [database],
         )
         settings = tuple((role, *entry.split("=", 1)) for role, entry in cursor.fetchall())
-    with contextlib.closing(address.connect()) as own, own.cursor() as cursor:
-        cursor.execute("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1")
-        extensions = tuple(row[0] for row in cursor.fetchall())
     return Description(
         name=name,
         owner=owner,
@@ -146,8 +154,15 @@ def describe(connection: Connection, address: Address) -> Description:
         connection_limit=limit,
         acl=tuple(acl),
         settings=settings,
-        extensions=extensions,
+        comment=comment,
     )
+
+
+def read_extensions(address: Address) -> tuple[str, ...]:
+    """The names of the extensions in the database at `address`, but for that which every database has."""
+    with contextlib.closing(address.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1")
+        return tuple(row[0] for row in cursor.fetchall())
 
 
 def side_name(database: str, suffix: str) -> str:
@@ -155,17 +170,18 @@ def side_name(database: str, suffix: str) -> str:
     return f"{database.encode()[: NAME_LIMIT - len(suffix)].decode(errors='ignore')}{suffix}"
 
 
-def create_beside(connection: Connection, name: str, like: Description | None) -> None:
+def create_beside(connection: Connection, name: str, like: Description | None, *, template: str = "template0") -> None:
     """Make the empty database `name` with the encoding and locale of `like` (UTF-8 and C.UTF-8 or C without one).
 
     Raises PreconditionFailed when the server refuses.
     """
     # The connection limit marks it from its first moment; the comment can only come a moment later.
     statement = sql.SQL(
-        "CREATE DATABASE {} CONNECTION LIMIT {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}"
+        "CREATE DATABASE {} CONNECTION LIMIT {} TEMPLATE {} ENCODING {} LC_COLLATE {} LC_CTYPE {}"
     ).format(
         sql.Identifier(name),
         sql.Literal(MARK_LIMIT),
+        sql.Identifier(template),
         sql.Literal(like.encoding if like else "UTF8"),
         sql.Literal(like.collate if like else default_locale(connection)),
         sql.Literal(like.ctype if like else default_locale(connection)),
@@ -188,6 +204,21 @@ def default_locale(connection: Connection) -> str:
     return locale if re.search(r"utf-?8$", locale, re.IGNORECASE) else "C"
 
 
+def template_with(connection: Connection, address: Address, extensions: tuple[str, ...]) -> str:
+    """The template for a database that needs `extensions`: ``template1`` where it has those the role may not create."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name FROM pg_available_extensions JOIN pg_available_extension_versions AS version USING (name)"
+            " WHERE version.version = default_version AND superuser AND NOT trusted AND name = ANY(%s)"
+            " AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)",
+            [list(extensions)],
+        )
+        needed = {name for (name,) in cursor.fetchall()}
+    if needed and needed <= set(read_extensions(address.named("template1"))):
+        return "template1"
+    return "template0"
+
+
 def add_extensions(address: Address, names: tuple[str, ...]) -> None:
     with contextlib.closing(address.connect(autocommit=True)) as connection, connection.cursor() as cursor:
         for name in names:
@@ -206,8 +237,26 @@ def drop(connection: Connection, name: str) -> None:
         cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def drop_leftovers(connection: Connection, *names: str) -> None:
-    """Drop those of `names` that carry our mark: an earlier run was killed. The caller holds the lock."""
+def comment_and_size(connection: Connection, name: str) -> tuple[str, int] | None:
+    """The comment of the database and its size in bytes; None when there is no such database."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(shobj_description(oid, 'pg_database'), ''), pg_database_size(oid) FROM pg_database"
+            " WHERE datname = %s",
+            [name],
+        )
+        return cursor.fetchone()
+
+
+def marked(connection: Connection, comment: str) -> tuple[str, ...]:
+    """The databases on which `comment` is written."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') = %s", [comment])
+        return tuple(name for (name,) in cursor.fetchall())
+
+
+def drop_leftovers(connection: Connection, *names: str) -> tuple[str, ...]:
+    """Drop those of `names` that carry our mark: an earlier run was killed. Returns them. The caller holds the lock."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT datname FROM pg_database WHERE datname = ANY(%s)"
@@ -217,123 +266,7 @@ def drop_leftovers(connection: Connection, *names: str) -> None:
         found = [row[0] for row in cursor.fetchall()]
     for name in found:
         drop(connection, name)
-
-
-def swap(connection: Connection, *, new: str, live: str, old: str, description: Description | None) -> None:
-    """Rename `live` to `old` and `new` to `live` in one transaction, and give it what `live` had.
-
-    Without `description` there is no live database yet. Sessions of `live` are ended. One that is being opened waits
-    for the transaction and then gets an error that is worth a retry (SQLSTATE 3D000, "just been dropped or renamed").
-    Raises OpsError; then, and when this process is killed, both databases have the names they had.
-    """
-    for attempt in range(SWAP_ATTEMPTS):
-        try:
-            with transaction(connection), connection.cursor() as cursor:
-                rename_both(cursor, new=new, live=live, old=old, description=description)
-        except errors.ObjectInUse as error:
-            # A program connected between the end of the others and the lock that RENAME takes.
-            if attempt == SWAP_ATTEMPTS - 1:
-                raise PreconditionFailed(
-                    f"Programs kept connecting to {live}: {server_words(error)}.",
-                    "Stop them and run the command again.",
-                ) from error
-        except psycopg2.Error as error:
-            raise OpsError(f"The new database could not take the place of {live}: {server_words(error)}.") from error
-        else:
-            return
-
-
-def rename_both(cursor: Cursor, *, new: str, live: str, old: str, description: Description | None) -> None:
-    cursor.execute("SET LOCAL lock_timeout = '10s'")
-    comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
-    if description:
-        end_sessions(cursor, live)
-        cursor.execute(rename(live, old))
-        cursor.execute(comment.format(sql.Identifier(old), sql.Literal(MARK)))
-    cursor.execute(rename(new, live))
-    cursor.execute(comment.format(sql.Identifier(live), sql.Literal(None)))
-    if description:
-        keep_properties(cursor, live, description)
-
-
-def end_sessions(cursor: Cursor, database: str) -> None:
-    """End all sessions of the database. Raises PreconditionFailed where the role may not."""
-    try:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
-            [database],
-        )
-    except errors.InsufficientPrivilege as error:
-        raise PreconditionFailed(
-            f"Sessions of other roles are connected to {database}, and this role may not end them.",
-            "Stop the programs that use the database, or run the command as their role.",
-        ) from error
-
-
-@contextlib.contextmanager
-def transaction(connection: Connection) -> Iterator[None]:
-    """A transaction on a connection that is otherwise in autocommit mode."""
-    connection.autocommit = False
-    try:
-        yield
-        connection.commit()
-    except BaseException:
-        connection.rollback()
-        raise
-    finally:
-        connection.autocommit = True
-
-
-def rename(old: str, new: str) -> sql.Composed:
-    return sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new))
-
-
-def keep_properties(cursor: Cursor, name: str, description: Description) -> None:
-    """Owner, connection limit, settings and rights, which belong to a database and not to its name."""
-    database = sql.Identifier(name)
-    limit = sql.Literal(description.connection_limit)
-    cursor.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(database, limit))
-    for role, setting, value in description.settings:
-        whose = sql.SQL("ALTER DATABASE {}").format(database)
-        if role:
-            whose = sql.SQL("ALTER ROLE {} IN DATABASE {}").format(sql.Identifier(role), database)
-        cursor.execute(sql.SQL("{} SET {} = {}").format(whose, setting_name(setting), setting_value(setting, value)))
-    if fetch_value(cursor, "SELECT current_user") != description.owner:
-        cursor.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, sql.Identifier(description.owner)))
-    if description.acl:
-        keep_rights(cursor, database, description)
-
-
-def setting_name(name: str) -> sql.Composable:
-    """The name of a setting, which may be that of an extension's: ``module.name``."""
-    return sql.SQL(".").join(map(sql.Identifier, name.split(".")))
-
-
-def setting_value(name: str, value: str) -> sql.Composable:
-    """The value as SET takes it. Those that are lists of names are kept as one text, and would become one name."""
-    if name not in LISTS_OF_NAMES:
-        return sql.Literal(value)
-    names = re.findall(r'"(?:[^"]|"")*"|[^\s,]+', value)
-    bare = [item[1:-1].replace('""', '"') if item.startswith('"') else item for item in names]
-    return sql.SQL(", ").join(map(sql.Literal, bare or [""]))
-
-
-def keep_rights(cursor: Cursor, database: sql.Identifier, description: Description) -> None:
-    cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
-    cursor.execute(
-        "SELECT CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee) END, privilege_type, is_grantable"
-        " FROM aclexplode(%s::aclitem[])",
-        [list(description.acl)],
-    )
-    for grantee, privilege, grantable in cursor.fetchall():
-        cursor.execute(
-            sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
-                sql.SQL(privilege),
-                database,
-                sql.Identifier(grantee) if grantee else sql.SQL("PUBLIC"),
-                sql.SQL(" WITH GRANT OPTION" if grantable and grantee != description.owner else ""),
-            )
-        )
+    return tuple(found)
 
 
 def end_leftover_sessions(connection: Connection, database: str) -> None:

@@ -9,16 +9,15 @@ import zoneinfo
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psycopg2
 from django.apps import apps
 from django.contrib.auth.management import create_permissions
 from django.contrib.contenttypes.management import create_contenttypes
 from django.db import Error as DatabaseError
-from django.db.migrations.loader import MigrationLoader
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ops.django_databases import pointing_at, sqlite_wrapper
+from ops.django_databases import applied_migrations, first_of, migration_skew, pointing_at, sqlite_wrapper
 from ops.errors import OpsError, PreconditionFailed
 from ops.postgres import schema
 from ops.postgres.address import Address, server_detail, server_words
@@ -211,23 +210,17 @@ def unknown_format(path: Path, tables: set[str], legacy: LegacyFormat | None) ->
     )
 
 
-def check_migrations(wrapper: Any, path: Path) -> None:
+def check_migrations(wrapper: BaseDatabaseWrapper, path: Path) -> None:
     """The file's migrations have to be exactly those of the code. Raises PreconditionFailed naming what differs."""
-    loader = MigrationLoader(wrapper)
-    replaced = {key for migration in loader.disk_migrations.values() for key in migration.replaces}
-    known = set(loader.disk_migrations) | replaced
-    newer = sorted(key for key in loader.applied_migrations if key not in known and key[0] in loader.migrated_apps)
-    if newer:
+    skew = migration_skew(applied_migrations(wrapper))
+    if skew.unknown:
         raise PreconditionFailed(
-            f"{path} was written by a newer version: this code does not know {'.'.join(newer[0])}"
-            f"{f' and {len(newer) - 1} more' if len(newer) > 1 else ''}.",
+            f"{path} was written by a newer version: this code does not know {first_of(skew.unknown)}.",
             "Upgrade the code to the version that wrote the file, and run the command again.",
         )
-    missing = sorted(key for key in loader.graph.nodes if key not in loader.applied_migrations)
-    if missing:
+    if skew.pending:
         raise PreconditionFailed(
-            f"{path} was written by an older version: it lacks {'.'.join(missing[0])}"
-            f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}.",
+            f"{path} was written by an older version: it lacks {first_of(skew.pending)}.",
             f"Upgrade it first: DATABASE_URL=sqlite:///{path.absolute()} python manage.py migrate",
         )
 

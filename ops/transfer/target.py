@@ -13,7 +13,7 @@ from ops import signals
 from ops.django_databases import pointing_at, run_migrations, sqlite_wrapper
 from ops.errors import PreconditionFailed
 from ops.identifiers import quoted
-from ops.postgres import databases
+from ops.postgres import databases, swapping
 from ops.postgres.address import Address
 from ops.postgres.queries import fetch_value
 from ops.transfer.parallel import suitable_processes
@@ -214,11 +214,11 @@ def opened_beside(target: Target, connection: Connection, rows: int) -> Iterator
     live = target.address.database
     new, old = (databases.side_name(live, suffix) for suffix in (NEW_SUFFIX, OLD_SUFFIX))
     databases.drop_leftovers(connection, new, old)
-    description = databases.describe(connection, target.address) if target.exists else None
+    description = databases.describe(connection, live)
     databases.create_beside(connection, new, description)
     try:
         beside = target.address.named(new)
-        databases.add_extensions(beside, description.extensions if description else ())
+        databases.add_extensions(beside, databases.read_extensions(target.address) if target.exists else ())
         with pointing_at(beside.wrapper()):
             run_migrations()
         with contextlib.closing(Workspace(address=beside, processes=suitable_processes(rows))) as workspace:
@@ -226,7 +226,13 @@ def opened_beside(target: Target, connection: Connection, rows: int) -> Iterator
         if target.exists:
             require_empty(target.address, replaced=True)
         with signals.held():
-            databases.swap(connection, new=new, live=live, old=old, description=description)
+            swapping.exchange(
+                connection,
+                renames=[*([(live, old)] if description else []), (new, live)],
+                comments={old: databases.MARK} if description else {},
+                live=live,
+                description=description,
+            )
             # The rows are in place: an empty database that is left over must not look like a failure.
             with contextlib.suppress(psycopg2.Error):
                 databases.drop(connection, old)

@@ -37,6 +37,7 @@ def test_a_healthy_answer(client: Client, path: str) -> None:
         "database": {"status": "healthy"},
         "migrations": {"status": "healthy"},
         "backup_disk": {"status": "healthy"},
+        "maintenance": {"status": "healthy"},
     }
     assert "no-store" in response["Cache-Control"]
 

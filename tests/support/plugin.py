@@ -20,6 +20,7 @@ def pytest_load_initial_conftests() -> None:
     server = PostgresServer.start()
     servers.append(server)
     os.environ["DATABASE_URL"] = server.url("homerack")
+    os.environ["PG_BIN"] = str(server.binaries)
 
 
 def pytest_unconfigure() -> None:

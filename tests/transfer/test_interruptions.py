@@ -16,7 +16,7 @@ import pytest
 
 from ops import signals
 from ops.errors import AlreadyRunning
-from ops.postgres import databases
+from ops.postgres import databases, swapping
 from ops.transfer import copying, engine, proof
 from ops.transfer import target as targets
 from ops.transfer.engine import Stage
@@ -262,7 +262,7 @@ class Fault(psycopg2.OperationalError):
 def fail_at(monkeypatch: pytest.MonkeyPatch, nth: int) -> Callable[[], bool]:
     """From the `nth` statement that changes whole databases on: one fault. Returns whether it came to that."""
     count = 0
-    original = databases.rename_both, databases.end_sessions, databases.keep_properties
+    original = swapping.rename_all, swapping.end_sessions, swapping.keep_properties
 
     def counted(real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **named: Any) -> Any:
@@ -279,7 +279,7 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, nth: int) -> Callable[[], bool]:
         return call
 
     for function in original:
-        monkeypatch.setattr(databases, function.__name__, counted(function))
+        monkeypatch.setattr(swapping, function.__name__, counted(function))
     monkeypatch.setattr(targets, "run_migrations", counted(targets.run_migrations))
     monkeypatch.setattr(engine, "build", counted(engine.build))
     monkeypatch.setattr(engine, "add_missing_permissions", counted(engine.add_missing_permissions))

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ops.sqlite import files, snapshot
 from ops.transfer import engine, source
 from ops.transfer.engine import Stage
 from tests.transfer import support
@@ -246,7 +247,7 @@ def test_a_directory_that_may_not_be_entered_is_refused(file: Path, locked_direc
 
 # --- Other programs -----------------------------------------------------------------------------------------
 def test_a_locked_file_is_refused(file: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "LOCK_TIMEOUT", 0.2)
+    monkeypatch.setattr(files, "LOCK_TIMEOUT", 0.2)
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as writer:
         writer.execute("BEGIN EXCLUSIVE")
         message = refusal(file, database)
@@ -348,7 +349,7 @@ def test_a_copy_that_can_not_be_written_leaves_nothing(
     def fail(*_arguments: Any) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(source, "check_pages", fail)
+    monkeypatch.setattr(snapshot, "check_pages", fail)
     with source.opened(library) as opened, pytest.raises(sqlite3.OperationalError):
         source.take_snapshot(source=opened, destination=tmp_path / "copy.db")
     assert list(tmp_path.glob("copy.db*")) == []

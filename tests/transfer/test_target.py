@@ -12,7 +12,7 @@ import pytest
 
 from ops.django_databases import pointing_at, run_migrations
 from ops.errors import PreconditionFailed
-from ops.postgres import databases
+from ops.postgres import databases, swapping
 from ops.transfer import target as targets
 from ops.transfer.target import inspect_target
 from tests.transfer import support
@@ -222,16 +222,16 @@ def test_a_session_that_comes_between_is_ended_too(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     """It was opened after the others were ended and before the database was locked; PostgreSQL waits 5 s for it."""
-    monkeypatch.setattr(databases, "SWAP_ATTEMPTS", 2)
-    real = databases.end_sessions
+    monkeypatch.setattr(swapping, "SWAP_ATTEMPTS", 2)
+    real = swapping.end_sessions
     visitors: list[Any] = []
 
-    def end_and_let_in(cursor: Any, name: str) -> None:
-        real(cursor, name)
+    def end_and_let_in(cursor: Any, names: list[str]) -> None:
+        real(cursor, names)
         if len(visitors) < times:
             visitors.append(database.connect())
 
-    monkeypatch.setattr(databases, "end_sessions", end_and_let_in)
+    monkeypatch.setattr(swapping, "end_sessions", end_and_let_in)
     outcome = support.run(library, database, "--yes")
     for visitor in visitors:
         visitor.close()

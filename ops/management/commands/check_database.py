@@ -15,14 +15,19 @@ from ops.health.database import wait_for_database
 from ops.health.report import examine, options_from_settings
 from ops.health.results import HealthReport, Status
 
-EXIT_CODES = {Status.HEALTHY: 0, Status.UNHEALTHY: 1, Status.DEGRADED: 3}
-COLOURS = {Status.HEALTHY: "green", Status.DEGRADED: "yellow", Status.UNHEALTHY: "red"}
+EXIT_CODES = {Status.HEALTHY: 0, Status.UNHEALTHY: 1, Status.DEGRADED: 3, Status.MAINTENANCE: 4}
+COLOURS = {
+    Status.HEALTHY: "green",
+    Status.DEGRADED: "yellow",
+    Status.MAINTENANCE: "magenta",
+    Status.UNHEALTHY: "red",
+}
 
 
 class Command(BaseCommand):
     help = (
         "Say how the database and what belongs to it are. "
-        "Exit code: 0 healthy, 3 degraded (it works, but look), 1 unhealthy."
+        "Exit code: 0 healthy, 3 degraded (it works, but look), 4 maintenance (writes have to wait), 1 unhealthy."
     )
     requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own way; a sick database is what this is for
 

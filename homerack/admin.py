@@ -1,0 +1,127 @@
+"""Schedules in the console: django-celery-beat's pages in the look of all others."""
+
+import datetime as dt
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Case, CharField, OuterRef, QuerySet, Subquery, Value, When
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django_celery_beat import admin as beat
+from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from homerack.unfolded import ModelAdmin, TabularInline
+from ops import schedules
+from ops.models import Run
+
+KINDS = {
+    "ops.tasks.back_up": Run.Kind.BACKUP,
+    "ops.tasks.prune": Run.Kind.PRUNE,
+    "ops.tasks.drill": Run.Kind.DRILL,
+    "ops.tasks.let_go_of_undo": Run.Kind.DROP_UNDO,
+}
+"""What the runs are called that a schedule's task makes."""
+RESULT_COLORS = {
+    Run.Status.SUCCEEDED: "success",
+    Run.Status.RUNNING: "info",
+    Run.Status.FAILED: "danger",
+    Run.Status.INTERRUPTED: "danger",
+    Run.Status.CANCELLED: "warning",
+}
+
+for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
+    admin.site.unregister(model)
+
+
+class TaskSelect(UnfoldAdminSelectWidget, beat.TaskSelectWidget):
+    pass
+
+
+class ScheduleForm(beat.PeriodicTaskForm):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if "task" in self.fields:  # absent for those who may only look
+            self.fields["regtask"].widget = TaskSelect()
+            self.fields["task"].widget = UnfoldAdminTextInputWidget()
+
+
+@admin.register(PeriodicTask)
+class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin[PeriodicTask]):
+    form = ScheduleForm
+    list_display = ("name", "rhythm", "next_run", "last_start", "last_result", "enabled")
+    list_filter = ("enabled", "task")
+    list_filter_sheet = False
+    date_hierarchy = None
+    ordering = ("name",)
+    actions = ("enable_tasks", "disable_tasks", "run_tasks")
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Only for those who may change schedules: the original offers them to everybody who sees the list."""
+        return super().get_actions(request) if self.has_change_permission(request) else {}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[PeriodicTask]:
+        """With the status of the newest run of the kind that each task makes, whoever asked for that run."""
+        kind = Case(*(When(task=task, then=Value(kind)) for task, kind in KINDS.items()), output_field=CharField())
+        newest = Run.objects.filter(kind=OuterRef("kind")).exclude(status=Run.Status.QUEUED).order_by("-asked")
+        tasks: Any = super().get_queryset(request)
+        return tasks.annotate(kind=kind).annotate(result=Subquery(newest.values("status")[:1]))  # type: ignore[no-any-return]
+
+    @admin.display(description="schedule")
+    def rhythm(self, task: PeriodicTask) -> str:
+        return str(task.crontab.human_readable if task.crontab else task.scheduler or "none")
+
+    @admin.display(description="next run")
+    def next_run(self, task: PeriodicTask) -> SafeString | str:
+        due = schedules.next_run(task)
+        if due is None:
+            return "never"
+        if due + schedules.GRACE < timezone.now():
+            return format_html('<span class="schedule-missed">missed: {}</span>', schedules.in_words(due))
+        return moment(due)
+
+    @admin.display(description="last start", ordering="last_run_at")
+    def last_start(self, task: PeriodicTask) -> SafeString | str:
+        return moment(task.last_run_at) if task.last_run_at else "not yet"
+
+    @display(description="last result", label=RESULT_COLORS)  # type: ignore[untyped-decorator]
+    def last_result(self, task: PeriodicTask) -> str | None:
+        return task.result  # type: ignore[no-any-return]  # annotated
+
+
+class TasksOfSchedule(beat.PeriodicTaskInline, TabularInline[PeriodicTask, Any]):
+    fields = readonly_fields = ("name", "task")
+    tab = False
+
+
+class ScheduleAdmin(ModelAdmin[Any]):
+    inlines = (TasksOfSchedule,)
+
+
+@admin.register(IntervalSchedule)
+class IntervalScheduleAdmin(ScheduleAdmin):
+    pass
+
+
+@admin.register(CrontabSchedule)
+class CrontabScheduleAdmin(beat.CrontabScheduleAdmin, ScheduleAdmin):
+    list_display = ("human_readable", "timezone")
+    inlines = (TasksOfSchedule,)
+
+
+@admin.register(SolarSchedule)
+class SolarScheduleAdmin(ScheduleAdmin):
+    pass
+
+
+@admin.register(ClockedSchedule)
+class ClockedScheduleAdmin(ScheduleAdmin):
+    pass
+
+
+def moment(when: dt.datetime) -> SafeString:
+    """A time with its zone, that does not break into two lines."""
+    return format_html('<span class="moment">{}</span>', schedules.in_words(when))

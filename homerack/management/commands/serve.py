@@ -1,0 +1,118 @@
+"""``manage.py serve``: all of HomeRack by one command, what ``make run`` runs."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
+
+from homerack.serving import programs
+from homerack.serving.folder import AlreadyServed, private_folder, socket_path
+from homerack.serving.supervisor import ProgramEnded, Supervisor
+from ops.health.database import unapplied_migrations
+
+COLOURS = {"web": "36", "worker": "32", "beat": "35", "redis": "34"}
+
+
+class Command(BaseCommand):
+    help = (
+        "Run the site, the worker and the scheduler until Ctrl-C, with a Redis of their own unless REDIS_URL is set. "
+        "When one of them ends, all end, with exit code 1."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="where the site listens (default: %(default)s)")
+        parser.add_argument("--port", type=int, default=8000, help="default: %(default)s")
+
+    def handle(self, *_args: Any, host: str, port: int, **_options: Any) -> None:
+        self.require_migrations()
+        self.require_port(host, port)
+        address = f"http://{host}:{port}/"
+        label = f"at {address} by process {os.getpid()}"
+        try:
+            with stopped_like_ctrl_c(), self.environment(label) as (environment, redis):
+                self.supervise(environment, [*redis, *everything(host, port)], address)
+        except KeyboardInterrupt:
+            self.stdout.write("HomeRack has stopped.")
+        except AlreadyServed as error:
+            message = (
+                f"This database is served {error} already; two schedulers would start every backup twice. "
+                f"Nothing was started. Stop the other one, or name another DATABASE_URL."
+            )
+            raise CommandError(message) from error
+        except ProgramEnded as error:
+            message = f"{error} Everything else was stopped. The lines above tell why; start again with: make run"
+            raise CommandError(message) from error
+
+    def require_migrations(self) -> None:
+        """Beat reads its schedules the moment it starts."""
+        missing = unapplied_migrations(connections["default"])
+        connections.close_all()
+        if missing:
+            message = f"{len(missing)} migrations are not applied. Nothing was started. Run: manage.py migrate"
+            raise CommandError(message)
+
+    def require_port(self, host: str, port: int) -> None:
+        try:
+            is_free = programs.is_free(host, port)
+        except (OSError, OverflowError) as error:
+            raise CommandError(f"The site can not listen at {host}:{port} ({error}). Nothing was started.") from error
+        if not is_free:
+            raise CommandError(f"Port {port} is in use. Nothing was started. Try another: make run PORT={port + 1}")
+
+    @contextlib.contextmanager
+    def environment(self, label: str) -> Iterator[tuple[dict[str, str], list[programs.Program]]]:
+        """What the programs find in their environment, and the Redis to start for them, if any."""
+        environment = os.environ | {"DJANGO_RUNSERVER_HIDE_WARNING": "true"}
+        folder = private_folder(Path(settings.BASE_DIR) / ".run", settings.DATABASES["default"], label=label)
+        with folder as private, socket_path(private) as path:
+            if settings.REDIS_URL:
+                yield environment, []
+            else:
+                yield environment | {"REDIS_URL": f"unix://{path}"}, [programs.embedded_redis(path)]
+
+    def supervise(self, environment: dict[str, str], started: list[programs.Program], address: str) -> None:
+        supervisor = Supervisor(environment=environment, write=self.write_line)
+        try:
+            for program in started:
+                supervisor.start(program)
+                if program.name == "redis":
+                    supervisor.wait_until_ready(program)
+            supervisor.wait_until_ready(*started)
+            self.stdout.write(f"HomeRack is at {address} (stop it with Ctrl-C)")
+            supervisor.watch()
+        finally:
+            supervisor.stop()
+
+    def write_line(self, name: str, line: str) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self.stdout.write(f"{self.prefix(name)}{line}")
+
+    def prefix(self, name: str) -> str:
+        if not name:
+            return ""
+        shown = f"{name:<6} |"
+        return f"\x1b[{COLOURS[name]}m{shown}\x1b[0m " if self.stdout.isatty() else f"{shown} "
+
+
+def everything(host: str, port: int) -> list[programs.Program]:
+    return [programs.worker(), programs.beat(), programs.web(host=host, port=port, reloads=settings.DEBUG)]
+
+
+@contextlib.contextmanager
+def stopped_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM, and a terminal that is closed, stop everything as Ctrl-C does, which works even where a shell ignores it."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

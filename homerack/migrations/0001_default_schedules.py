@@ -1,0 +1,41 @@
+"""The schedules that HomeRack begins with. Made once: what people change or delete stays changed or deleted."""
+
+from django.conf import settings
+from django.db import migrations
+
+HOUR = 3600
+# Name, task, what it is good for, crontab (minute, hour, day of week), seconds after which a start that waits is dropped.
+DAILY = [
+    ("Back up", "ops.tasks.back_up", "Makes a backup and proves that it is complete.", ("0", "2", "*"), 12 * HOUR),
+    ("Prune backups", "ops.tasks.prune", "Deletes backups that no rule keeps.", ("0", "3", "*"), 12 * HOUR),
+    ("Restore drill", "ops.tasks.drill", "Proves the newest backup by restoring it beside the database.",
+     ("30", "3", "0"), 48 * HOUR),
+    ("Let go of undo copies", "ops.tasks.let_go_of_undo", "Drops the database that a restore replaced, when it is old.",
+     ("0", "4", "*"), 12 * HOUR),
+]
+RECONCILE = ("Reconcile", "ops.tasks.reconcile", "Finds operations that broke off, and what they left behind.")
+
+
+def make_schedules(apps, schema_editor):
+    alias = schema_editor.connection.alias
+    tasks = apps.get_model("django_celery_beat", "PeriodicTask").objects.using(alias)
+    crontabs = apps.get_model("django_celery_beat", "CrontabSchedule").objects.using(alias)
+    intervals = apps.get_model("django_celery_beat", "IntervalSchedule").objects.using(alias)
+    for name, task, description, (minute, hour, day_of_week), expire_seconds in DAILY:
+        crontab, _ = crontabs.get_or_create(
+            minute=minute, hour=hour, day_of_week=day_of_week, day_of_month="*", month_of_year="*",
+            timezone=settings.TIME_ZONE,
+        )
+        defaults = {"task": task, "description": description, "crontab": crontab, "expire_seconds": expire_seconds}
+        tasks.get_or_create(name=name, defaults=defaults)
+    name, task, description = RECONCILE
+    every_5_minutes, _ = intervals.get_or_create(every=5, period="minutes")
+    defaults = {"task": task, "description": description, "interval": every_5_minutes, "expire_seconds": 300}
+    tasks.get_or_create(name=name, defaults=defaults)
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [("django_celery_beat", "0019_alter_periodictasks_options")]
+
+    operations = [migrations.RunPython(make_schedules, migrations.RunPython.noop)]

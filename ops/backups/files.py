@@ -1,0 +1,84 @@
+"""New files and JSON documents in any Django storage, there in full or not at all."""
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.core.files.base import ContentFile
+from django.core.files.storage import Storage
+
+from ops.backups.compression import Pulled
+from ops.errors import ArtifactInvalid, PreconditionFailed
+
+LARGEST_DOCUMENT = 64 * 2**20
+"""Bytes. A manifest has about 100 for each table."""
+
+
+class Files:
+    """What the catalogue asks of a storage beyond Django's interface."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+
+    def names(self, folder: str = "") -> set[str]:
+        """Of the files in `folder`; none where there is no such folder."""
+        try:
+            return set(self.storage.listdir(folder)[1])
+        except FileNotFoundError:
+            return set()
+
+    def document(self, name: str) -> dict[str, Any]:
+        """A JSON object. Raises ArtifactInvalid for anything else, and what the storage raises."""
+        with self.storage.open(name, "rb") as file:
+            content = file.read(LARGEST_DOCUMENT + 1)
+        if len(content) > LARGEST_DOCUMENT:
+            raise ArtifactInvalid(f"{name} is larger than {LARGEST_DOCUMENT:,} bytes.")
+        try:
+            document = json.loads(content.decode(), parse_constant=finite, parse_float=finite)
+        except (ValueError, RecursionError) as error:
+            raise ArtifactInvalid(f"{name} is not JSON: {error}.") from error
+        if not isinstance(document, dict):
+            raise ArtifactInvalid(f"{name} is not a JSON object.")
+        return document
+
+    def create(self, name: str, blocks: Iterator[bytes]) -> None:
+        """Save a new file. On an error nothing of ours is left, and what was there before is as it was."""
+        if self.storage.exists(name):
+            raise PreconditionFailed(f"{name} exists already.", "It was left as it is.")
+        with contextlib.closing(Pulled(blocks, name)) as content:
+            try:
+                saved = self.storage.save(name, content)
+            except BaseException:
+                # Not every storage takes back what it began. One that did not ask for content has begun nothing.
+                if content.started:
+                    self.storage.delete(name)
+                raise
+        if saved != name:
+            self.storage.delete(saved)
+            raise PreconditionFailed(f"{name} exists already.", "It was left as it is.")
+
+    def rewrite(self, name: str, content: bytes) -> None:
+        """Write over a file, in one step where the storage can: with a method `replace`, or when `save` overwrites."""
+        replace = getattr(self.storage, "replace", None)
+        if replace:
+            replace(name, ContentFile(content))
+            return
+        saved = self.storage.save(name, ContentFile(content))
+        if saved != name:
+            # It gives new names instead. The content is kept under that one while the old file makes room.
+            self.storage.delete(name)
+            self.storage.save(name, ContentFile(content))
+            self.storage.delete(saved)
+
+
+def written(document: Mapping[str, Any]) -> bytes:
+    """JSON for people to read, too."""
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def finite(number: str) -> float:
+    if not math.isfinite(value := float(number)):
+        raise ValueError(f"{number} is no number of JSON")
+    return value

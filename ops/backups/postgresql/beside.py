@@ -1,0 +1,201 @@
+"""Databases beside the live one, for roles that may create databases: scratch, drill, and what a restore replaced."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import IO
+
+import psycopg2
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from ops.backups.engine import Scratch, Tables, Undo
+from ops.backups.manifest import Kind
+from ops.backups.postgresql import digests, kept, loader
+from ops.backups.postgresql.dumps import plain_pieces
+from ops.backups.postgresql.lesser_role import drop_leftover, lesser_role
+from ops.backups.postgresql.loader import Loader
+from ops.backups.stages import Stage
+from ops.django_databases import pointing_at
+from ops.errors import OpsError, PreconditionFailed
+from ops.identifiers import quoted
+from ops.postgres import databases, swapping
+from ops.postgres.address import Address
+from ops.postgres.tools import Tools
+from ops.progress import Progress, Report
+
+NEW, DRILL, UNDO, ASIDE = "_ops_new", "_ops_drill", "_ops_undo", "_ops_aside"
+"""What is added to the live database's name: for a restore, for a drill, for what a restore replaced, and for an
+earlier undo, or a database that is on its way elsewhere, within a swap."""
+
+
+class Beside:
+    """Implements `ops.backups.engine.Scratch`: a database of its own, which nobody else knows."""
+
+    def __init__(self, address: Address, find: Callable[[], Tools]) -> None:
+        self.name = address.database
+        self.address = address
+        self.kept = False
+        self._find = find
+
+    def load(self, stream: IO[bytes], *, kind: Kind, trusted: bool, report: Report) -> Mapping[str, int]:
+        """See `ops.backups.engine.Scratch`."""
+        pieces = plain_pieces(stream, kind=kind, find=self._find)
+        who = contextlib.nullcontext(self.address) if trusted else lesser_role(self.address)
+        with who as address:
+            rows = fill(address, pieces, trusted=trusted, report=report)
+        report(Progress(stage=Stage.LOAD, item="ANALYZE"))
+        with contextlib.closing(self.address.connect(autocommit=True)) as connection, connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+        return rows
+
+    def tables(self, report: Report) -> Tables:
+        """See `ops.backups.engine.Scratch`."""
+        with contextlib.closing(self.address.connect()) as connection, connection.cursor() as cursor:
+            return digests.read_digests(cursor, stage=Stage.COMPARE, report=report)
+
+    def as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
+        """See `ops.backups.engine.Scratch`."""
+        return pointing_at(self.address.wrapper())
+
+    def keep(self) -> None:
+        """See `ops.backups.engine.Scratch`."""
+        self.kept = True
+
+
+def fill(address: Address, pieces: Iterator[bytes], *, trusted: bool, report: Report) -> Mapping[str, int]:
+    """Tables and rows in one transaction, and what is built upon them on several connections. Returns rows by table."""
+
+    def session() -> Connection:
+        connection = address.connect()
+        loader.set_up(connection)
+        return connection
+
+    with contextlib.closing(session()) as connection:
+        load = Loader(connection, trusted=trusted, report=report)
+        later = load.load(pieces)
+        connection.commit()
+    loader.build(session, later, report)
+    return load.rows
+
+
+class DatabasesBeside:
+    """The place of restores for the database at `address`; `server` gives a session of the maintenance database."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        server: Callable[[], AbstractContextManager[Connection]],
+        find: Callable[[], Tools],
+    ) -> None:
+        self._address = address
+        self._live = address.database
+        self._server = server
+        self._find = find
+        self._mark = f"{databases.MARK}; beside {self._live}"
+        self._new, self._drill, self._undo, self._aside = (
+            databases.side_name(self._live, suffix) for suffix in (NEW, DRILL, UNDO, ASIDE)
+        )
+
+    def sweep(self, connection: Connection) -> tuple[str, ...]:
+        """See `ops.backups.engine.Engine`."""
+        for name in (self._live, self._new, self._drill):
+            databases.end_leftover_sessions(connection, name)
+        named = databases.marked(connection, self._mark)
+        dropped = databases.drop_leftovers(connection, self._new, self._drill, self._aside)
+        for name in named:
+            databases.drop(connection, name)
+        dropped += named
+        for name in (self._new, self._drill, *named):
+            drop_leftover(connection, name)
+        return tuple(f"The database {name} was left by a run that was killed; it was dropped." for name in dropped)
+
+    @contextlib.contextmanager
+    def scratch(self, *, name: str, for_swap: bool) -> Iterator[Scratch]:
+        """See `ops.backups.engine.Engine`."""
+        chosen = name or (self._new if for_swap else self._drill)
+        with self._server() as connection:
+            self._create(connection, chosen)
+        place = Beside(self._address.named(chosen), self._find)
+        try:
+            yield place
+        finally:
+            # Without a connection the next run drops what was left.
+            with contextlib.suppress(psycopg2.Error, OpsError):
+                self._leave(place, named=bool(name))
+
+    def _create(self, connection: Connection, name: str) -> None:
+        if len(name.encode()) > databases.NAME_LIMIT or databases.exists(connection, name):
+            raise PreconditionFailed(
+                f"There is a database {name} already, or the name is too long. Nothing was changed.",
+                f"Choose another name, or drop that database: DROP DATABASE {quoted(name)};",
+            )
+        extensions: tuple[str, ...] = ()
+        # A live database that takes no connections is one of the reasons to restore; dumps name their extensions, too.
+        with contextlib.suppress(PreconditionFailed, psycopg2.Error):
+            extensions = databases.read_extensions(self._address)
+        template = databases.template_with(connection, self._address, extensions)
+        databases.create_beside(connection, name, databases.describe(connection, self._live), template=template)
+        try:
+            if name not in (self._new, self._drill):
+                swapping.comment(connection, name, self._mark)
+            databases.add_extensions(self._address.named(name), extensions)
+        except BaseException:
+            databases.drop(connection, name)
+            raise
+
+    def _leave(self, place: Beside, *, named: bool) -> None:
+        """Drop the scratch database unless it was put in place or is to be kept."""
+        with self._server() as connection:
+            if not place.kept:
+                databases.drop(connection, place.name)
+            elif named:
+                swapping.comment(connection, place.name, "")
+
+    def swap(self, scratch: Scratch, *, run: str, backup: str) -> None:
+        """See `ops.backups.engine.Engine`."""
+        with self._server() as connection:
+            live = databases.describe(connection, self._live)
+            earlier = self._kept(connection)
+            renames, comments = [(scratch.name, self._live)], {}
+            if live:
+                comments = {self._undo: kept.note(run=run, backup=backup, comment=live.comment)}
+            if live and scratch.name == self._undo:
+                renames = [(self._live, self._aside), *renames, (self._aside, self._undo)]
+            elif live:
+                renames = [(self._live, self._undo), *renames]
+                if earlier:
+                    renames = [(self._undo, self._aside), *renames]
+                    comments[self._aside] = databases.MARK
+            swapping.exchange(connection, renames=renames, comments=comments, live=self._live, description=live)
+            scratch.keep()
+            # The restore is in place: an earlier undo that is left over must not look like a failure.
+            with contextlib.suppress(psycopg2.Error):
+                databases.drop_leftovers(connection, self._aside)
+
+    def undo_copy(self) -> Undo | None:
+        """See `ops.backups.engine.Engine`."""
+        with self._server() as connection:
+            return self._kept(connection)
+
+    def _kept(self, connection: Connection) -> Undo | None:
+        found = databases.comment_and_size(connection, self._undo)
+        return kept.read_note(self._undo, *found) if found else None
+
+    @contextlib.contextmanager
+    def undo_scratch(self) -> Iterator[Scratch]:
+        """The kept database itself: a swap is a matter of names, and needs no copy."""
+        with self._server() as connection:
+            self._require_undo(connection)
+        yield Beside(self._address.named(self._undo), self._find)
+
+    def _require_undo(self, connection: Connection) -> None:
+        if not self._kept(connection):
+            raise kept.no_undo(str(self._address))
+
+    def drop_undo(self) -> None:
+        """See `ops.backups.engine.Engine`."""
+        with self._server() as connection:
+            self._require_undo(connection)
+            databases.drop(connection, self._undo)

@@ -1,0 +1,117 @@
+"""PostgreSQL as an engine of backups: everything that `ops.backups.engine.Engine` promises."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO
+
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from ops import signals
+from ops.backups.engine import Scratch, Snapshot, Undo
+from ops.backups.manifest import Kind
+from ops.backups.postgresql import snapshot
+from ops.backups.postgresql.beside import DatabasesBeside
+from ops.backups.postgresql.dumps import count_rows, plain_pieces, read_keys
+from ops.backups.postgresql.within import SchemasWithin
+from ops.postgres import databases
+from ops.postgres.address import Address
+from ops.postgres.tools import Tools, find_tools
+from ops.progress import Report
+
+
+class PostgresEngine:
+    """Implements `ops.backups.engine.Engine` for the database at `address`.
+
+    `tools_directory` is where pg_dump and pg_restore are looked for first.
+    """
+
+    kind = "postgresql"
+
+    def __init__(self, address: Address, *, tools_directory: Path | None = None) -> None:
+        self.address = address
+        self.database = address.database
+        self.where = str(address)
+        self._tools_directory = tools_directory
+        self._lock: Connection | None = None
+
+    # --- One at a time --------------------------------------------------------------------------------------------
+    @contextlib.contextmanager
+    def locked(self, label: str) -> Iterator[None]:
+        """See `ops.backups.engine.Engine`."""
+        with databases.maintenance(self.address) as connection, databases.locked(connection, self.database, label):
+            self._lock = connection
+            try:
+                yield
+            finally:
+                self._lock = None
+
+    @contextlib.contextmanager
+    def _server(self) -> Iterator[Connection]:
+        """The session that holds the lock, so that nothing is done when the lock was lost; without a lock another."""
+        if self._lock:
+            yield self._lock
+            return
+        with databases.maintenance(self.address) as connection:
+            yield connection
+
+    def sweep(self) -> tuple[str, ...]:
+        """See `ops.backups.engine.Engine`."""
+        with self._server() as connection:
+            return DatabasesBeside(self.address, server=self._server, find=self._find_tools).sweep(connection)
+
+    # --- Backups --------------------------------------------------------------------------------------------------
+    def kinds(self) -> tuple[Kind, ...]:
+        """See `ops.backups.engine.Engine`."""
+        return Kind.SQL_GZIP, Kind.SQL, Kind.CUSTOM
+
+    def require_tools(self) -> None:
+        """See `ops.backups.engine.Engine`."""
+        self._find_tools()
+
+    def _find_tools(self) -> Tools:
+        with self._server() as connection:
+            return find_tools(connection.server_version // 10000, self._tools_directory)
+
+    def snapshot(self, *, kind: Kind) -> AbstractContextManager[Snapshot]:
+        """See `ops.backups.engine.Engine`."""
+        return snapshot.taken(self.address, self._find_tools(), kind)
+
+    def count(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
+        """See `ops.backups.engine.Engine`."""
+        return count_rows(plain_pieces(stream, kind=kind, find=self._find_tools), report)
+
+    def keys(self, stream: IO[bytes], *, kind: Kind, columns: Mapping[str, str]) -> Mapping[str, frozenset[str]]:
+        """See `ops.backups.engine.Engine`."""
+        return read_keys(plain_pieces(stream, kind=kind, find=self._find_tools), columns)
+
+    # --- Restores -------------------------------------------------------------------------------------------------
+    def _place(self) -> DatabasesBeside | SchemasWithin:
+        """Where restores are built: beside the live database when the role may, within it otherwise."""
+        with self._server() as connection:
+            beside = databases.may_create(connection, self.database)
+        if beside:
+            return DatabasesBeside(self.address, server=self._server, find=self._find_tools)
+        return SchemasWithin(self.address, find=self._find_tools)
+
+    def scratch(self, *, name: str = "", for_swap: bool) -> AbstractContextManager[Scratch]:
+        """See `ops.backups.engine.Engine`."""
+        return self._place().scratch(name=name, for_swap=for_swap)
+
+    def swap(self, scratch: Scratch, *, run: str, backup: str) -> None:
+        """See `ops.backups.engine.Engine`."""
+        with signals.held():
+            self._place().swap(scratch, run=run, backup=backup)
+
+    def undo_copy(self) -> Undo | None:
+        """See `ops.backups.engine.Engine`."""
+        return self._place().undo_copy()
+
+    def undo_scratch(self) -> AbstractContextManager[Scratch]:
+        """See `ops.backups.engine.Engine`."""
+        return self._place().undo_scratch()
+
+    def drop_undo(self) -> None:
+        """See `ops.backups.engine.Engine`."""
+        self._place().drop_undo()

@@ -1,0 +1,260 @@
+"""Reads what pg_dump writes as plain text: statements, and the rows of COPY blocks as they stand.
+
+Nothing is executed here, and no Python code runs per row. What psql would do for a line with a backslash, this refuses.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ops.errors import ArtifactInvalid
+
+MARKER = b"-- PostgreSQL database dump complete"
+"""The line after the last statement. Since 15.14 ``\\unrestrict`` follows it."""
+LONGEST_STATEMENT = 1 << 30
+"""Bytes, as in PostgreSQL."""
+END_OF_ROWS = b"\\.\n"
+NAME = rb'(?:[a-z_\x80-\xff][a-z0-9_$\x80-\xff]*|"(?:[^"]|"")+")'
+COPY = re.compile(
+    rb"COPY (?P<table>" + NAME + rb"(?:\." + NAME + rb")?) (?:\((?P<columns>.*)\))? ?FROM stdin;", re.DOTALL
+)
+SPACE = re.compile(rb"\s*")
+RESTRICT = re.compile(rb"\\(?:un)?restrict [A-Za-z0-9]+\s*")
+TOKEN = re.compile(
+    rb"""(?P<skip>--[^\n]*\n|[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*")"""
+    rb"""|(?P<comment>/\*)|(?P<dollar>\$(?:[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*)?\$)"""
+    rb"""|(?P<word>[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*)|(?P<open>\()|(?P<close>\))|(?P<end>;)"""
+    rb"""|(?P<backslash>\\)|(?P<unfinished>--|'|")""",
+    re.DOTALL,
+)
+ROUTINE = re.compile(rb"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE)\b")
+COMMENT = re.compile(rb"/\*|\*/")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement with its semicolon, in the encoding of the dump."""
+
+    text: bytes
+
+    def __str__(self) -> str:
+        return self.text.decode(errors="replace")
+
+    @property
+    def beginning(self) -> str:
+        """Enough of it for a sentence."""
+        words = " ".join(str(self).split())
+        return words if len(words) < 80 else f"{words[:80]} …"
+
+
+class CopyBlock:
+    """The rows of one table: a file for ``copy_expert``. Read it to its end before asking for the next item."""
+
+    def __init__(self, reader: "DumpReader", statement: bytes, match: re.Match[bytes]) -> None:
+        self._reader = reader
+        self.statement = statement.decode()
+        self.name = match["table"].decode()
+        self.table = table_name(self.name)
+        self.columns = tuple(split_names((match["columns"] or b"").decode()))
+        self.rows = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes of rows. Raises ArtifactInvalid where the dump ends within them."""
+        piece = self._reader.read_rows(size)
+        self.rows += piece.count(b"\n")
+        return piece
+
+
+Item = Statement | CopyBlock
+
+
+def split_names(text: str) -> list[str]:
+    """The bare names in a list (or dotted path) of identifiers."""
+    found = re.findall(r'"((?:[^"]|"")+)"|([^\s,."]+)', text)
+    return [quoted.replace('""', '"') or bare for quoted, bare in found]
+
+
+def table_name(path: str) -> str:
+    """How manifests call the table: bare in the schema ``public``, ``schema.table`` elsewhere."""
+    names = split_names(path)
+    return names[-1] if names[0] == "public" or len(names) == 1 else ".".join(names)
+
+
+def cut_off() -> ArtifactInvalid:
+    return ArtifactInvalid("The dump is cut off: its end is missing.", "Choose another backup; this one is damaged.")
+
+
+class DumpReader:
+    """Iterates over the items of a dump that comes in `pieces`. `complete`: it ended with pg_dump's marker."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._buffer = b""
+        self._position = 0
+        self._in_rows = False
+        self._at_line_start = True
+        self.complete = False
+        self.size = 0
+        """Bytes taken from `pieces` so far."""
+
+    def __iter__(self) -> Iterator[Item]:
+        """All items. At the end raises ArtifactInvalid unless the dump is complete."""
+        while self._skip_to_statement():
+            statement = self._read_statement()
+            if not statement.startswith(b"COPY"):
+                yield Statement(statement)
+                continue
+            match = COPY.fullmatch(statement)
+            if match is None:
+                raise ArtifactInvalid(
+                    f"The dump holds a COPY that is not one of rows: {Statement(statement).beginning}"
+                )
+            self._begin_rows()
+            yield CopyBlock(self, statement, match)
+            while self._in_rows:
+                self.read_rows(1 << 20)
+        if not self.complete:
+            raise cut_off()
+
+    def _fill(self) -> bool:
+        piece = next(self._pieces, b"")
+        self._buffer = self._buffer[self._position :] + piece
+        self._position = 0
+        self.size += len(piece)
+        return bool(piece)
+
+    def _grow(self) -> bool:
+        """Double what is there, so that long statements are not looked through again for every piece."""
+        wanted = 2 * (len(self._buffer) - self._position)
+        parts = [self._buffer[self._position :]]
+        size = len(parts[0])
+        while size <= wanted and (piece := next(self._pieces, b"")):
+            parts.append(piece)
+            size += len(piece)
+            self.size += len(piece)
+        self._buffer, self._position = b"".join(parts), 0
+        return len(parts) > 1
+
+    def _skip_to_statement(self) -> bool:
+        """Pass over what stands between statements. False at the end of the dump."""
+        while True:
+            self._position = SPACE.match(self._buffer, self._position).end()  # type: ignore[union-attr]
+            if len(self._buffer) - self._position < 2 and self._fill():
+                continue
+            if self._position == len(self._buffer):
+                return False
+            if self._buffer.startswith(b"--", self._position):
+                self.complete = self._read_line().rstrip() == MARKER or self.complete
+            elif self._buffer.startswith(b"\\", self._position):
+                if not RESTRICT.fullmatch(line := self._read_line()):
+                    raise refuse_command(line)
+            else:
+                self.complete = False
+                return True
+
+    def _read_line(self) -> bytes:
+        while (end := self._buffer.find(b"\n", self._position)) < 0:
+            if not self._fill():
+                end = len(self._buffer) - 1
+                break
+        line = self._buffer[self._position : end + 1]
+        self._position = end + 1
+        return line
+
+    def _read_statement(self) -> bytes:
+        while (end := find_end(self._buffer, self._position)) is None:
+            if len(self._buffer) - self._position > LONGEST_STATEMENT:
+                raise ArtifactInvalid("The dump holds a statement of more than 1 GB.")
+            if not self._grow():
+                raise cut_off()
+        statement = self._buffer[self._position : end]
+        self._position = end
+        return statement
+
+    def _begin_rows(self) -> None:
+        if self._read_line().strip():
+            raise ArtifactInvalid("The dump holds something behind COPY … FROM stdin; in the same line.")
+        self._in_rows = self._at_line_start = True
+
+    def read_rows(self, size: int) -> bytes:
+        """The next bytes of the rows at hand, at most `size` (no limit below 0); empty at their end."""
+        while self._in_rows:
+            if self._at_line_start and self._buffer.startswith(END_OF_ROWS, self._position):
+                self._position += len(END_OF_ROWS)
+                self._in_rows = False
+                break
+            end = self._buffer.find(b"\n" + END_OF_ROWS, self._position) + 1
+            # What may be the beginning of the end of the rows is left for later.
+            safe = end or len(self._buffer) - len(END_OF_ROWS)
+            if safe > self._position:
+                return self._take(safe if size < 0 else min(safe, self._position + size))
+            if not self._fill():
+                raise cut_off()
+        return b""
+
+    def _take(self, end: int) -> bytes:
+        piece = self._buffer[self._position : end]
+        self._position = end
+        self._at_line_start = piece.endswith(b"\n")
+        return piece
+
+
+def refuse_command(line: bytes) -> ArtifactInvalid:
+    words = line.decode(errors="replace").strip()[:80]
+    return ArtifactInvalid(
+        f"The dump holds a command for psql, which could run any program: {words}",
+        "Nothing of it was executed. Do not use this file unless you know who wrote it.",
+    )
+
+
+def find_end(text: bytes, start: int) -> int | None:
+    """Where the statement that begins at `start` ends, behind its semicolon; None when `text` ends before.
+
+    Follows psql's own rules: quotes, dollar quotes, comments, parentheses, and the bodies of SQL functions.
+    """
+    position: int | None = start
+    depth, body = 0, 0
+    routine = ROUTINE.match(text, start) is not None
+    while position is not None and (token := TOKEN.search(text, position)):
+        kind = token.lastgroup
+        if kind == "end" and depth <= 0 and body == 0:
+            return token.end()
+        if kind == "word" and routine:
+            body = follow_body(token["word"].upper(), body)
+        depth += {"open": 1, "close": -1}.get(kind or "", 0)
+        position = skip(text, token)
+    return None
+
+
+def skip(text: bytes, token: re.Match[bytes]) -> int | None:
+    """Where to go on behind `token`; None when `text` ends within what it begins."""
+    match token.lastgroup:
+        case "dollar":
+            end = text.find(token["dollar"], token.end())
+            return end + len(token["dollar"]) if end >= 0 else None
+        case "comment":
+            return skip_comment(text, token.end())
+        case "unfinished":
+            return None
+        case "backslash":
+            raise refuse_command(text[token.start() : token.start() + 80])
+    return token.end()
+
+
+def follow_body(word: bytes, depth: int) -> int:
+    """How deep we are in BEGIN ATOMIC … END, in which semicolons do not end the statement."""
+    if word == b"BEGIN" or (word == b"CASE" and depth):
+        return depth + 1
+    return depth - 1 if word == b"END" and depth else depth
+
+
+def skip_comment(text: bytes, position: int) -> int | None:
+    """Where the comment ends whose beginning is before `position`; comments nest."""
+    depth = 1
+    while depth:
+        mark = COMMENT.search(text, position)
+        if mark is None:
+            return None
+        depth += 1 if mark[0] == b"/*" else -1
+        position = mark.end()
+    return position

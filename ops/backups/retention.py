@@ -1,0 +1,141 @@
+"""Which backups may go. A pure function: every backup gets a verdict, and a reason that a person reads."""
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from ops.backups.entries import Entry, age
+from ops.backups.manifest import Manifest
+from ops.backups.signing import Trust
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """Keep everything for `days`, and the newest verified backup of each of the last so many days, weeks, … with any.
+
+    Days, ISO weeks, months and years are those of UTC.
+    """
+
+    days: int = 7
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+    yearly: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """`keep` with its `reason`, and `until` when where age alone decides."""
+
+    name: str
+    keep: bool
+    reason: str
+    until: dt.datetime | None = None
+
+
+NAMES_OF_PERIODS: Mapping[str, Callable[[dt.datetime], str]] = {
+    "daily": lambda when: f"{when:%Y-%m-%d}",
+    "weekly": lambda when: f"week {when.isocalendar().week}",
+    "monthly": lambda when: f"{when:%Y-%m}",
+    "yearly": lambda when: f"{when:%Y}",
+}
+PERIODS: Mapping[str, Callable[[dt.datetime], tuple[int, ...]]] = {
+    "daily": lambda when: (when.year, when.month, when.day),
+    "weekly": lambda when: when.isocalendar()[:2],
+    "monthly": lambda when: (when.year, when.month),
+    "yearly": lambda when: (when.year,),
+}
+
+
+def judge(
+    entries: Iterable[Entry],
+    *,
+    now: dt.datetime,
+    policy: Policy,
+    engine: str,
+    database: str,
+    undo_needs: frozenset[str],
+    last_run_failed: bool,
+) -> list[Verdict]:
+    """A verdict for each of `entries`, the newest first.
+
+    Only what this installation made of this `engine` and `database` is ever let go. Verified means: signed, its data in
+    place, its newest proof passed, not from the future. The last verified one stays whatever `policy` says.
+    `undo_needs` names backups that belong to an undo.
+    """
+    ordered = sorted(entries, key=age)
+    ours = {entry.name: entry.manifest for entry in ordered if entry.manifest and not strange(entry, engine, database)}
+    verified = [entry.manifest for entry in ordered if entry.name in ours and entry.proven and entry.manifest]
+    verified = [manifest for manifest in verified if manifest.when <= now]
+    last = verified[0].name if verified else ""
+    periods = kept_by_period(verified, policy)
+
+    def of(entry: Entry) -> Verdict:
+        manifest = ours.get(entry.name)
+        if manifest is None:
+            return Verdict(name=entry.name, keep=True, reason=strange(entry, engine, database))
+        lasting = lasting_reason(manifest, now, last, undo_needs)
+        if not lasting and now - manifest.when < dt.timedelta(days=policy.days):
+            until = manifest.when + dt.timedelta(days=policy.days)
+            reason = f"kept until {until:%Y-%m-%d}: younger than {days(policy.days)}"
+            return Verdict(name=entry.name, keep=True, reason=reason, until=until)
+        reason = lasting or periods.get(entry.name, "")
+        if not reason and last_run_failed:
+            reason = "kept: nothing is deleted after a failed backup"
+        if reason:
+            return Verdict(name=entry.name, keep=True, reason=reason)
+        return Verdict(name=entry.name, keep=False, reason=f"older than {days(policy.days)}{weakness(entry)}")
+
+    return [of(entry) for entry in ordered]
+
+
+def strange(entry: Entry, engine: str, database: str) -> str:
+    """Why `entry` is not ours to delete; empty where it is."""
+    if entry.manifest is None:
+        return "kept: its manifest can not be read"
+    if entry.trust is not Trust.SIGNED:
+        return f"kept: not made by this installation ({entry.trust})"
+    if (entry.manifest.engine, entry.manifest.database) != (engine, database):
+        return f"kept: of another database ({entry.manifest.database}, {entry.manifest.engine})"
+    return ""
+
+
+def lasting_reason(manifest: Manifest, now: dt.datetime, last: str, undo_needs: frozenset[str]) -> str:
+    """Why it stays however old it gets; empty where age decides."""
+    if manifest.keep:
+        return "kept: marked to be kept"
+    if manifest.name in undo_needs:
+        return "kept: an undo still needs it"
+    if manifest.when > now:
+        return f"kept: dated in the future ({manifest.when:%Y-%m-%d %H:%M} UTC)"
+    if manifest.name == last:
+        return "kept: the last verified backup"
+    return ""
+
+
+def kept_by_period(verified: Iterable[Manifest], policy: Policy) -> dict[str, str]:
+    """Reasons by name. `verified` is sorted, the newest first, and the newest of a period stands for it."""
+    reasons: dict[str, str] = {}
+    verified = list(verified)
+    for word, period in PERIODS.items():
+        newest: dict[tuple[int, ...], Manifest] = {}
+        for manifest in verified:
+            newest.setdefault(period(manifest.when), manifest)
+        for manifest in list(newest.values())[: getattr(policy, word)]:
+            reasons.setdefault(manifest.name, f"kept: {word}, {NAMES_OF_PERIODS[word](manifest.when)}")
+    return reasons
+
+
+def weakness(entry: Entry) -> str:
+    proof = entry.manifest.proof if entry.manifest else None
+    if entry.missing:
+        return ", and its data file is missing"
+    if entry.fault:
+        return ", and its data file is damaged"
+    if proof is None:
+        return ", and never verified"
+    return "" if proof.passed else ", and its verification failed"
+
+
+def days(count: int) -> str:
+    return f"{count} day" if count == 1 else f"{count} days"

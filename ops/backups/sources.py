@@ -1,0 +1,74 @@
+"""Where a restore reads from: a backup of the catalogue, or a file that somebody names."""
+
+import contextlib
+import datetime as dt
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from ops.backups.catalogue import Catalogue
+from ops.backups.compression import plain
+from ops.backups.entries import Entry
+from ops.backups.manifest import Kind, Manifest
+from ops.backups.signing import Trust
+from ops.errors import ArtifactInvalid, PreconditionFailed
+
+GZIP, SQLITE, CUSTOM = b"\x1f\x8b", b"SQLite format 3\x00", b"PGDMP"
+"""How the files begin."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A dump to read. Without `manifest` nothing is known of its content, and it can not be compared with anything.
+
+    `opener` gives the file as it is stored; its end raises ArtifactInvalid where it is not the one of the manifest.
+    """
+
+    name: str
+    kind: Kind
+    manifest: Manifest | None
+    trust: Trust
+    opener: Callable[[], AbstractContextManager[IO[bytes]]]
+
+    @property
+    def when(self) -> dt.datetime | None:
+        return self.manifest.when if self.manifest else None
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[IO[bytes]]:
+        """The dump before compression."""
+        with self.opener() as raw, plain(raw, self.kind) as stream:
+            yield stream
+
+
+def from_entry(catalogue: Catalogue, entry: Entry) -> Source:
+    """A backup of the catalogue. Raises ArtifactInvalid when its manifest or its file is not there to be read."""
+    manifest = entry.require_manifest()
+    if entry.fault:
+        raise ArtifactInvalid(f"The backup {entry.name} can not be read: {entry.fault}", "Choose another: list_backups")
+    return Source(
+        name=entry.name, kind=manifest.kind, manifest=manifest, trust=entry.trust, opener=lambda: catalogue.open(entry)
+    )
+
+
+def from_file(path: Path) -> Source:
+    """A file without a manifest that we could believe. Raises PreconditionFailed when it can not be read."""
+    if not path.is_file():
+        raise PreconditionFailed(
+            f"There is no file {path}.", "Name a backup, or a file that pg_dump or HomeRack wrote."
+        )
+    return Source(
+        name=path.name, kind=kind_of(path), manifest=None, trust=Trust.UNSIGNED, opener=lambda: path.open("rb")
+    )
+
+
+def kind_of(path: Path) -> Kind:
+    """How the file is written, by its first bytes; its name may say anything."""
+    with path.open("rb") as file:
+        head = file.read(len(SQLITE))
+    if not head.startswith(GZIP):
+        return Kind.SQLITE if head == SQLITE else Kind.CUSTOM if head.startswith(CUSTOM) else Kind.SQL
+    with path.open("rb") as file, plain(file, Kind.SQL_GZIP) as stream:
+        return Kind.SQLITE_GZIP if stream.read(len(SQLITE)) == SQLITE else Kind.SQL_GZIP

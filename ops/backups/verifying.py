@@ -1,0 +1,125 @@
+"""Two ways to prove a backup: read it back in full and count; or load it beside the live database and compare."""
+
+import datetime as dt
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ops.backups.engine import Engine, Scratch, Tables
+from ops.backups.manifest import Level, Manifest, Proof
+from ops.backups.sources import Source
+from ops.backups.stages import Stage
+from ops.django_databases import applied_migrations, first_of, migration_skew, run_migrations
+from ops.errors import ArtifactInvalid, PreconditionFailed, VerificationFailed
+from ops.progress import Progress, Report
+
+MOST_NAMED = 5
+
+
+def prove_complete(*, engine: Engine, source: Source, report: Report) -> Proof:
+    """Read the whole file: its SHA-256, its compression, its end marker, and the rows of each table.
+
+    A file that fails gives a proof with a `fault`; other errors (no storage, no tool) are raised.
+    """
+    began = time.monotonic()
+    fault = ""
+    try:
+        with source.opened() as stream:
+            counts = engine.count(stream, kind=source.kind, report=report)
+        if source.manifest:
+            fault = differences(counts, rows_of(source.manifest.tables), "rows")
+    except ArtifactInvalid as error:
+        fault = error.message.rstrip(".")
+    return proof_of(Level.COMPLETE, began, fault)
+
+
+def drill(*, engine: Engine, source: Source, trusted: bool, report: Report) -> Proof:
+    """Restore into a scratch database as a real restore would, compare, and drop it. The live one is not touched."""
+    began = time.monotonic()
+    fault = ""
+    try:
+        with engine.scratch(for_swap=False) as scratch:
+            fill(scratch, source=source, trusted=trusted, report=report)
+            report(Progress(stage=Stage.CLEAN_UP))
+    except (ArtifactInvalid, VerificationFailed) as error:
+        fault = error.message.rstrip(".")
+    return proof_of(Level.RESTORED, began, fault)
+
+
+def proof_of(level: Level, began: float, fault: str) -> Proof:
+    return Proof(level=level, when=dt.datetime.now(dt.UTC), seconds=round(time.monotonic() - began, 3), fault=fault)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """A scratch database that holds a backup: rows by table, and the migrations that were applied on top."""
+
+    rows: Mapping[str, int]
+    migrations: tuple[str, ...]
+
+
+def fill(scratch: Scratch, *, source: Source, trusted: bool, report: Report) -> Filled:
+    """Load `source` into the scratch database, compare it with the manifest, and apply the code's newer migrations.
+
+    Raises ArtifactInvalid for a file that is not what it should be, and VerificationFailed when the rows that arrived
+    are not those of the snapshot.
+    """
+    manifest = source.manifest
+    report(Progress(stage=Stage.LOAD, total=manifest.plain_size if manifest else 0))
+    with source.opened() as stream:
+        rows = scratch.load(stream, kind=source.kind, trusted=trusted, report=report)
+    report(Progress(stage=Stage.COMPARE, total=manifest.rows if manifest else 0))
+    if manifest:
+        compare(scratch.tables(report), manifest)
+    return Filled(rows=rows, migrations=migrate(scratch, source.name, report=report))
+
+
+def migrate(scratch: Scratch, name: str, *, report: Report) -> tuple[str, ...]:
+    """Apply the code's newer migrations, and return them. Raises PreconditionFailed when `name` is newer itself."""
+    report(Progress(stage=Stage.MIGRATE))
+    with scratch.as_default() as wrapper:
+        pending = require_known(applied_migrations(wrapper), name)
+        if pending:
+            run_migrations()
+    return pending
+
+
+def compare(found: Tables, manifest: Manifest) -> None:
+    """Raises VerificationFailed naming the tables whose rows or content are not those of the snapshot."""
+    fault = differences(rows_of(found), rows_of(manifest.tables), "rows")
+    contents = {name: table.digest for name, table in found.items()}
+    fault = fault or differences(contents, {name: table.digest for name, table in manifest.tables.items()}, "content")
+    if fault:
+        raise VerificationFailed(
+            f"What was loaded from {manifest.name} is not what was backed up: {fault}. The live database is as it was.",
+            "Do not rely on this backup; restore another one: list_backups",
+        )
+
+
+def rows_of(tables: Tables) -> Mapping[str, int]:
+    return {name: table.rows for name, table in tables.items()}
+
+
+def differences(found: Mapping[str, object], expected: Mapping[str, object], what: str) -> str:
+    """A clause that names the tables in which the two differ, or ''."""
+    faults = [
+        f"{name} has {found[name]} {what} instead of {value}" if what == "rows" else f"the {what} of {name} differs"
+        for name, value in expected.items()
+        if name in found and found[name] != value
+    ]
+    faults += [f"{name} is missing" for name in expected if name not in found]
+    faults += [f"{name} was not in the snapshot" for name in found if name not in expected]
+    more = f" and {len(faults) - MOST_NAMED} more" if len(faults) > MOST_NAMED else ""
+    return ", ".join(faults[:MOST_NAMED]) + more
+
+
+def require_known(applied: Sequence[str], name: str) -> tuple[str, ...]:
+    """The code's migrations that `applied` lacks. Raises PreconditionFailed when it has some that the code has not."""
+    skew = migration_skew(applied)
+    if skew.unknown:
+        raise PreconditionFailed(
+            f"{name} was written by a newer version: this code does not know {first_of(skew.unknown)}."
+            " Nothing was changed.",
+            "Upgrade the code to the version that wrote it, and run the command again.",
+        )
+    return skew.pending

@@ -1,0 +1,49 @@
+"""``manage.py backup_database``: the door to `ops.operations.back_up`."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandParser
+from rich.console import Console
+
+from ops import operations, rendering
+from ops.management.operation_command import OperationCommand, request
+from ops.models import Run
+from ops.terminal import listener
+
+
+class Command(OperationCommand):
+    help = (
+        "Back the database up: one consistent snapshot, compressed, then read back in full and counted against the"
+        " snapshot before it counts as a backup. Old backups are pruned afterwards."
+    )
+    examples = """
+  Back up now:
+    manage.py backup_database
+  Before something risky, and keep it whatever the retention says:
+    manage.py backup_database --note "before the move" --keep
+  From cron, to another disk:
+    manage.py backup_database --backup-dir /mnt/disk/backups --json
+"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        add = parser.add_argument
+        add("--note", default="", metavar="TEXT", help="a line that lists show beside it")
+        add("--keep", action="store_true", help="never prune this one")
+        add("--no-compress", action="store_true", help="write it plain")
+        add("--format", choices=("plain", "custom"), default="plain", help="custom: for pg_restore -j; PostgreSQL only")
+        add("--backup-dir", type=Path, metavar="DIR", help="where to (default: the storage in the settings)")
+        add("--retention-days", type=int, metavar="N", help="prune what is older (default: BACKUP_RETENTION_DAYS)")
+
+    def operate(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
+        site = operations.current_site(directory=options["backup_dir"], retention_days=options["retention_days"])
+        kind = site.kind(compress=not options["no_compress"], custom=options["format"] == "custom")
+        asked = request(Run.Kind.BACKUP, kind=kind, note=options["note"], keep=options["keep"])
+        with listener(console) as report:
+            done = operations.back_up(site, asked, report)
+        rendering.show_found(console, done.found)
+        manifest = done.result.manifest
+        rendering.show_backup(console, manifest, where=site.engine.where, location=site.catalogue.location)
+        rendering.show_pruned(console, done.result.verdicts)
+        return done.as_json(), 0

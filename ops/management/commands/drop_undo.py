@@ -1,0 +1,38 @@
+"""``manage.py drop_undo``: the door to `ops.operations.drop_undo`."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+from rich.console import Console
+
+from ops import operations, rendering
+from ops.backups.restoring import require_undo
+from ops.management.operation_command import Declined, OperationCommand, ask, request
+from ops.models import Run
+from ops.terminal import listener
+
+
+class Command(OperationCommand):
+    help = (
+        "Let go of the database that the last restore replaced, which takes as much room as the live one. It is let go"
+        " by itself after UNDO_KEEP_DAYS."
+    )
+    examples = """
+  Free the room:
+    manage.py drop_undo --yes
+"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+
+    def operate(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
+        site = operations.current_site()
+        undo = require_undo(site.engine)
+        if not options["yes"] and ask(console, f"Type yes to drop {undo.name} for good: ") != "yes":
+            raise Declined("Not confirmed. Nothing was changed.")
+        with listener(console) as report:
+            done = operations.drop_undo(site, request(Run.Kind.DROP_UNDO), report)
+        rendering.show_found(console, done.found)
+        console.print(f"Dropped {undo.name}, {rendering.size(undo.size)}.")
+        return done.as_json(), 0

@@ -1,0 +1,26 @@
+"""``manage.py sync_backups``: the door to `ops.operations.sync`."""
+
+from typing import Any
+
+from rich.console import Console
+
+from ops import operations, rendering
+from ops.management.operation_command import OperationCommand
+
+
+class Command(OperationCommand):
+    help = (
+        "Write the console's lists of backups and runs anew from the manifests and events in the storage. It changes"
+        " nothing there, and does the same as often as you like."
+    )
+    examples = """
+  After files were copied into the backup directory by hand:
+    manage.py sync_backups
+"""
+
+    def operate(self, console: Console, _options: dict[str, Any]) -> tuple[dict[str, Any], int]:
+        site = operations.current_site()
+        synced = operations.sync(site)
+        rendering.show_found(console, synced.found)
+        console.print(f"{synced.backups:,} backups and {synced.runs:,} runs, as they are in {site.catalogue.location}.")
+        return operations.as_json(synced), 0

@@ -1,0 +1,39 @@
+"""``manage.py undo_restore``: the door to `ops.operations.undo_restore`."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+from rich.console import Console
+
+from ops import operations, rendering
+from ops.backups.restoring import require_undo
+from ops.management.operation_command import OperationCommand, confirm_by_name, request
+from ops.models import Run
+from ops.terminal import listener
+
+
+class Command(OperationCommand):
+    help = (
+        "Take the last restore back: the database that it replaced becomes the live one again, and what is live now is"
+        " kept, so that this can be undone as well."
+    )
+    examples = """
+  Take the last restore back:
+    manage.py undo_restore
+"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--yes", action="store_true", help="do not ask for the database's name")
+
+    def operate(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
+        site = operations.current_site()
+        rendering.show_undo(console, require_undo(site.engine), where=site.engine.where)
+        if not options["yes"]:
+            name = site.engine.database
+            confirm_by_name(console, name, f"Type the database's name, {name}, to bring it back: ")
+        with listener(console) as report:
+            done = operations.undo_restore(site, request(Run.Kind.UNDO), report)
+        rendering.show_found(console, done.found)
+        rendering.show_undone(console, done.result, where=site.engine.where)
+        return done.as_json(), 0

@@ -1,0 +1,134 @@
+"""Restore, beside or in place; undo; let the kept database go."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ops import maintenance, runs
+from ops.backups import restoring as core
+from ops.backups import sources
+from ops.backups.engine import Undo
+from ops.backups.manifest import Origin
+from ops.backups.sources import Source
+from ops.operations.backing_up import make_backup
+from ops.operations.common import Done, as_json
+from ops.operations.site import Site
+from ops.progress import Report
+from ops.recording import Recording, Request
+
+
+def find_source(site: Site, arguments: Mapping[str, Any]) -> Source:
+    """What to restore: the backup `name` of the catalogue, or a `file` of a person's own."""
+    if arguments.get("file"):
+        return sources.from_file(Path(arguments["file"]))
+    return sources.from_entry(site.catalogue, site.catalogue.get(arguments["name"]))
+
+
+def restore(site: Site, request: Request, report: Report) -> Done[core.Restored]:
+    """Replace the live database. Arguments: name or file, untrusted, pre_backup (True when absent)."""
+    with runs.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
+        source = find_source(site, request.arguments)
+        recording.name_backup(source.name)
+        result = core.restore(
+            engine=site.engine,
+            source=source,
+            untrusted=bool(request.arguments.get("untrusted")),
+            run=recording.id,
+            around=surroundings(site, request, recording, why=f"A backup is being restored ({source.name})."),
+            report=recording.report,
+        )
+        recording.result.update(as_json(result))
+    return Done(run=recording.id, found=recording.found, result=result)
+
+
+def surroundings(site: Site, request: Request, recording: Recording, *, why: str) -> core.Surroundings:
+    wanted = request.arguments.get("pre_backup", True)
+
+    def back_up() -> str:
+        return make_backup(site, request, recording, origin=Origin.PRE_RESTORE).name
+
+    return core.Surroundings(
+        closed=partial(maintenance.announced, maintenance.sign_from_settings(), reason=why),
+        back_up=back_up if wanted else None,
+        write_history=recording.write_history,
+        no_way_back=recording.no_way_back,
+        is_in_place=recording.is_in_place,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """A backup that was loaded into a database of its own."""
+
+    backup: str
+    database: str
+    rows: int
+    tables: int
+    compared: bool
+    migrations: tuple[str, ...]
+
+
+def restore_beside(site: Site, request: Request, report: Report) -> Done[Beside]:
+    """Load a backup into the new database `to`. Arguments: name or file, to, untrusted."""
+    with runs.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
+        source = find_source(site, request.arguments)
+        recording.name_backup(source.name)
+        database = request.arguments["to"]
+        untrusted = bool(request.arguments.get("untrusted"))
+        filled = core.restore_beside(
+            engine=site.engine, source=source, name=database, untrusted=untrusted, report=recording.report
+        )
+        result = Beside(
+            backup=source.name,
+            database=database,
+            rows=sum(filled.rows.values()),
+            tables=len(filled.rows),
+            compared=source.manifest is not None,
+            migrations=filled.migrations,
+        )
+        recording.result.update(as_json(result))
+    return Done(run=recording.id, found=recording.found, result=result)
+
+
+def undo_restore(site: Site, request: Request, report: Report) -> Done[core.Undone]:
+    """Put the database back that the last restore (or undo) replaced."""
+    with runs.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
+        result = core.undo(
+            engine=site.engine,
+            run=recording.id,
+            around=surroundings(site, request, recording, why="A restore is being undone."),
+            report=recording.report,
+        )
+        recording.name_backup(result.brought_back.backup)
+        recording.result.update(as_json(result))
+    return Done(run=recording.id, found=recording.found, result=result)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LetGo:
+    """The kept database that is gone; None when it is too young, or there was none."""
+
+    undo: Undo | None
+
+
+def drop_undo(site: Site, request: Request, report: Report) -> Done[LetGo]:
+    """Let the kept database go. Raises PreconditionFailed when there is none."""
+    with runs.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
+        result = LetGo(undo=core.require_undo(site.engine))
+        site.engine.drop_undo()
+        recording.result.update(as_json(result))
+    return Done(run=recording.id, found=recording.found, result=result)
+
+
+def undo_is_old(site: Site) -> bool:
+    """Whether a database is kept that is older than UNDO_KEEP_DAYS."""
+    undo = site.engine.undo_copy()
+    return undo is not None and undo.when < dt.datetime.now(dt.UTC) - dt.timedelta(days=site.undo_days)
+
+
+def let_go_of_undo(site: Site, request: Request, report: Report) -> Done[LetGo] | None:
+    """Let the kept database go when it is old enough; otherwise there is not even a run."""
+    return drop_undo(site, request, report) if undo_is_old(site) else None

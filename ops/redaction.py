@@ -1,0 +1,21 @@
+"""Words of other programs, without the secrets that those programs may have been told."""
+
+from urllib.parse import quote, unquote, urlsplit
+
+from django.conf import settings
+
+
+def without_secrets(text: str) -> str:
+    """`text` with the passwords and keys of the settings blotted out, in plain and as they are written in addresses."""
+    for secret in _secrets():
+        for spelling in {secret, quote(secret, safe="")}:
+            text = text.replace(spelling, "…")
+    return text
+
+
+def _secrets() -> list[str]:
+    """The longest first: one may be a part of another."""
+    found = [str(database.get("PASSWORD") or "") for database in settings.DATABASES.values()]
+    found.append(unquote(urlsplit(getattr(settings, "REDIS_URL", "")).password or ""))
+    found += [getattr(settings, name, "") for name in ("SECRET_KEY", "BACKUP_SIGNING_KEY")]
+    return sorted(filter(None, found), key=len, reverse=True)

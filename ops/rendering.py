@@ -1,0 +1,290 @@
+"""Backups and what was done with them, in words and tables for a terminal."""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.utils import timezone
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ops.backups.engine import Undo
+from ops.backups.entries import Entry
+from ops.backups.impact import Change, Impact
+from ops.backups.manifest import Level, Manifest, Proof, plain_values
+from ops.backups.restoring import Restored, Undone
+from ops.backups.retention import Verdict
+from ops.backups.signing import Trust
+from ops.backups.sources import Source
+from ops.django_databases import migration_skew
+from ops.operations import Beside
+
+MOST_PEOPLE = 10
+TRUST = {
+    Trust.UNSIGNED: "not signed",
+    Trust.FOREIGN: "signed with another key",
+    Trust.TAMPERED: "changed after it was made",
+}
+
+
+def size(number: int) -> str:
+    """Bytes for people, in powers of ten as disks are sold."""
+    value, unit = float(number), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+
+
+def moment(when: dt.datetime) -> str:
+    """Date and time in the site's zone."""
+    return f"{timezone.localtime(when):%Y-%m-%d %H:%M %Z}"
+
+
+def age(when: dt.datetime) -> str:
+    """How long ago, in the largest unit that says something."""
+    seconds = (timezone.now() - when).total_seconds()
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if (count := int(seconds // length)) >= 1:
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now" if seconds >= 0 else "in the future"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def proof_in_words(proof: Proof | None) -> str:
+    if proof is None:
+        return "not verified"
+    how = {Level.COMPLETE: "read back and counted", Level.RESTORED: "restored and compared"}[proof.level]
+    return f"{how} {age(proof.when)}" if proof.passed else f"FAILED {age(proof.when)}: {proof.fault}"
+
+
+def migrations_in_words(manifest: Manifest) -> str:
+    """How the backup's schema stands to the code's."""
+    skew = migration_skew(manifest.migrations)
+    if skew.unknown:
+        return f"{len(skew.unknown)} ahead"
+    return f"{len(skew.pending)} behind" if skew.pending else "the same"
+
+
+def show_found(console: Console, found: Sequence[str]) -> None:
+    """What an earlier run that was killed had left behind."""
+    for sentence in found:
+        console.print(f"[yellow]Found:[/yellow] {sentence}", soft_wrap=True)
+
+
+def show_backup(console: Console, manifest: Manifest, *, where: str, location: str) -> None:
+    console.print(f"\nBacked up {where} as [bold]{manifest.name}[/bold]", soft_wrap=True)
+    percent = 100 * manifest.size / (manifest.plain_size or 1)
+    console.print(
+        f"  {counted(manifest.rows, 'row')} in {counted(len(manifest.tables), 'table')};"
+        f" {size(manifest.size)}, {percent:.0f} % of {size(manifest.plain_size)}; {manifest.seconds:.1f} s"
+    )
+    console.print("  Proven complete: read back in full, every table's rows counted and equal to the snapshot's")
+    console.print(f"  It is in {location}", soft_wrap=True)
+    console.print(f"Restore it with: manage.py restore_database {manifest.name}", soft_wrap=True)
+
+
+def show_pruned(console: Console, verdicts: Sequence[Verdict]) -> None:
+    """What a pruning after a backup did, in a line."""
+    gone = [verdict.name for verdict in verdicts if not verdict.keep]
+    if gone:
+        console.print(f"Pruned {counted(len(gone), 'old backup')}: {', '.join(gone)}", soft_wrap=True)
+
+
+def show_entries(console: Console, entries: Iterable[Entry], verdicts: dict[str, Verdict]) -> None:
+    """The table of `list_backups`, newest first."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Backup", "Made", "Why", "Size", "Rows", "Verified", "Kept", "Migrations"):
+        number = name in {"Size", "Rows"}
+        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=name == "Backup")
+    for entry in entries:
+        verdict = verdicts.get(entry.name)
+        kept = verdict.reason if verdict else ""
+        if entry.manifest is None:
+            table.add_row(entry.name, "", "", "", "", f"[red]{entry.fault}[/red]", kept, "")
+            continue
+        manifest = entry.manifest
+        verified = proof_in_words(manifest.proof)
+        colour = "green" if manifest.proof and manifest.proof.passed else "red"
+        if entry.fault or entry.trust is not Trust.SIGNED:
+            verified, colour = entry.fault or TRUST[entry.trust], "red"
+        table.add_row(
+            entry.name + (f"\n[dim]{manifest.note}[/dim]" if manifest.note else ""),
+            f"{moment(manifest.when)}\n[dim]{age(manifest.when)}[/dim]",
+            str(manifest.origin),
+            size(manifest.size),
+            f"{manifest.rows:,}",
+            f"[{colour}]{verified}[/{colour}]",
+            kept,
+            migrations_in_words(manifest),
+        )
+    console.print(table)
+
+
+def show_verdicts(console: Console, verdicts: Sequence[Verdict], *, dry_run: bool) -> None:
+    """Every backup's fate with its reason."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Backup", "", "Because"):
+        table.add_column(name, overflow="fold")
+    for verdict in verdicts:
+        fate = "kept" if verdict.keep else "would go" if dry_run else "deleted"
+        table.add_row(verdict.name, f"[{'green' if verdict.keep else 'yellow'}]{fate}[/]", verdict.reason)
+    console.print(table)
+
+
+def show_kept(console: Console, undo: Undo | None, *, days: int) -> None:
+    """The database that an undo would bring back."""
+    if undo:
+        until = moment(undo.when + dt.timedelta(days=days))
+        console.print(
+            f"\nKept from the last restore until {until}: {undo.name}, {size(undo.size)}."
+            " manage.py undo_restore brings it back.",
+            soft_wrap=True,
+        )
+
+
+def entries_as_json(entries: Iterable[Entry], verdicts: dict[str, Verdict], undo: Undo | None) -> dict[str, Any]:
+    """What `list_backups --json` prints, newest first."""
+    backups = [
+        {
+            "name": entry.name,
+            "trust": entry.trust,
+            "fault": entry.fault,
+            "kept": verdicts[entry.name].keep if entry.name in verdicts else True,
+            "because": verdicts[entry.name].reason if entry.name in verdicts else "",
+            "manifest": entry.manifest.as_json() if entry.manifest else None,
+        }
+        for entry in entries
+    ]
+    return {"backups": backups, "undo": plain_values(undo) if undo else None}
+
+
+def show_proofs(console: Console, proofs: Sequence[tuple[str, Proof]]) -> None:
+    """What a verification found, a line for each backup."""
+    for name, proof in proofs:
+        if proof.passed:
+            how = "restores" if proof.level is Level.RESTORED else "is complete"
+            what = {
+                Level.RESTORED: "loaded, migrated, and every table's content equal to the snapshot's",
+                Level.COMPLETE: "read back in full, and every table's rows equal to the snapshot's",
+            }[proof.level]
+            console.print(f"[green]✓[/green] {name} {how}: {what}; {proof.seconds:.1f} s", soft_wrap=True)
+        else:
+            console.print(f"[red]✗[/red] {name} failed: {escape(proof.fault)}", soft_wrap=True)
+
+
+def show_source(console: Console, source: Source, *, where: str) -> None:
+    """What is about to be restored, and where to."""
+    console.print(f"Restoring [bold]{source.name}[/bold] into [bold]{where}[/bold]", soft_wrap=True)
+    if manifest := source.manifest:
+        console.print(
+            f"Made {moment(manifest.when)} ({age(manifest.when)}) by {manifest.who},"
+            f" {size(manifest.size)}; {proof_in_words(manifest.proof)}",
+            soft_wrap=True,
+        )
+    else:
+        console.print("[yellow]Nobody knows who made this file; its tables and rows are loaded, no more.[/yellow]")
+    console.print()
+
+
+def show_beside(console: Console, result: Beside) -> None:
+    compared = ", equal to the snapshot's by content" if result.compared else ""
+    console.print(
+        f"\nLoaded {result.backup} into {result.database}: {counted(result.rows, 'row')} in"
+        f" {counted(result.tables, 'table')}{compared}. The live database was not touched.",
+        soft_wrap=True,
+    )
+
+
+def show_undo(console: Console, undo: Undo, *, where: str) -> None:
+    """What an undo brings back."""
+    console.print(
+        f"Bringing back [bold]{undo.name}[/bold] ({size(undo.size)}) as [bold]{where}[/bold]: what it was until"
+        f" {moment(undo.when)} ({age(undo.when)}), when {undo.backup} took its place.",
+        soft_wrap=True,
+    )
+    console.print("What has changed since then will be kept aside; undo_restore brings that back in turn.")
+    console.print("Everybody has to sign in again.")
+
+
+def show_impact(console: Console, impact: Impact) -> None:
+    """What a restore changes: a table of models, then sentences about people, sessions and migrations."""
+    if impact.unreadable:
+        console.print(
+            f"[yellow]The live database does not answer ({impact.unreadable}); what it holds is unknown.[/yellow]"
+        )
+    changed = [change for change in impact.changes if change.gained or change.lost or change.now != change.then]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for name in ("Now", "Then", "Come back", "Disappear"):
+        table.add_column(name, justify="right")
+    for change in changed:
+        table.add_row(*impact_cells(change))
+    if changed:
+        console.print(table)
+    same = len(impact.changes) - len(changed)
+    if same:
+        words = "has" if same == 1 else "have"
+        console.print(f"{counted(same, 'model')} {words} the same rows now and then; single values may differ.")
+    for words, people in (("disappear", impact.people_lost), ("come back", impact.people_back)):
+        if people:
+            more = f" and {len(people) - MOST_PEOPLE} more" if len(people) > MOST_PEOPLE else ""
+            console.print(f"People who {words}: {', '.join(people[:MOST_PEOPLE])}{more}", soft_wrap=True, markup=False)
+    console.print("Passwords, groups and rights become those of the backup.")
+    console.print(f"Everybody has to sign in again ({counted(impact.sessions, 'session')} end).")
+    if impact.pending:
+        console.print(
+            f"The backup is older than the code: {counted(len(impact.pending), 'migration')} will be applied."
+        )
+
+
+def impact_cells(change: Change) -> tuple[str, str, str, str, str]:
+    about = "" if change.exact else "~"
+    return (
+        change.label[:1].upper() + change.label[1:],
+        "?" if change.now is None else f"{change.now:,}",
+        f"{change.then:,}",
+        f"[green]{about}{change.gained:,}[/green]" if change.gained else "",
+        f"[red]{about}{change.lost:,}[/red]" if change.lost else "",
+    )
+
+
+def show_restored(console: Console, result: Restored, *, where: str) -> None:
+    console.print(f"\n[bold]Restored[/bold] {result.backup} into {where}", soft_wrap=True)
+    compared = (
+        ", compared with the manifest by content" if result.compared else ", which nothing is known of to compare with"
+    )
+    console.print(f"  {counted(result.rows, 'row')} in {counted(result.tables, 'table')}{compared}")
+    if result.migrations:
+        console.print(f"  {counted(len(result.migrations), 'migration')} applied on top")
+    console.print(
+        f"  The database was away for {result.cut_over:.2f} s; changes were held off for {result.writes_closed:.1f} s"
+    )
+    before = f"the backup {result.pre_backup}" if result.pre_backup else "no backup (you went without one)"
+    console.print(f"  What was there before: {before}", soft_wrap=True)
+    if result.undo:
+        console.print(
+            f"  and the database itself, kept as {result.undo.name} ({size(result.undo.size)})", soft_wrap=True
+        )
+        console.print("To take the restore back: manage.py undo_restore")
+        console.print("To let the kept database go: manage.py drop_undo")
+
+
+def show_undone(console: Console, result: Undone, *, where: str) -> None:
+    console.print(
+        f"\n[bold]Undone.[/bold] {where} is again what it was at {moment(result.brought_back.when)}.", soft_wrap=True
+    )
+    console.print(
+        f"  The database was away for {result.cut_over:.2f} s; changes were held off for {result.writes_closed:.1f} s"
+    )
+    if result.migrations:
+        console.print(f"  {counted(len(result.migrations), 'migration')} applied on top")
+    if result.undo:
+        console.print(
+            f"  What was live until now is kept as {result.undo.name}; undo_restore brings it back.", soft_wrap=True
+        )

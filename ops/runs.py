@@ -1,0 +1,153 @@
+"""One operation at a time, and a record of each that survives whatever happens to the process or the database.
+
+The order of things: the lock; what killed runs left is closed and swept away; the event of the start is in the storage;
+the operation; the event of the end; the row. Rows are written beside all that, by `ops.rows`.
+"""
+
+import contextlib
+import datetime as dt
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
+
+from django.utils import timezone
+
+from ops import journal
+from ops.backups.engine import Engine
+from ops.errors import AlreadyRunning, PreconditionFailed
+from ops.health.flight import Tower
+from ops.journal import Catalogue
+from ops.models import Run
+from ops.progress import Report, ignore
+from ops.recording import PATIENCE, Recording, Request
+from ops.redaction import without_secrets
+from ops.signals import held
+
+Answer = TypeVar("Answer")
+
+
+@contextlib.contextmanager
+def recorded(request: Request, *, engine: Engine, catalogue: Catalogue, report: Report = ignore) -> Iterator[Recording]:
+    """Run the block alone on its database, and record it.
+
+    Raises AlreadyRunning and PreconditionFailed before anything is recorded but in a queued row, the latter when the
+    storage takes no record. What the block raises is recorded and goes on.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(engine.locked(label_of(request)))
+            recording = _begin(request, engine, catalogue, report)
+        except PreconditionFailed as error:
+            _in_time(partial(_refuse, request, error))
+            raise
+        try:
+            yield recording
+        except BaseException as error:
+            with held():
+                recording.end(error)
+            raise
+        with held():
+            recording.end(None)
+
+
+def _begin(request: Request, engine: Engine, catalogue: Catalogue, report: Report) -> Recording:
+    try:
+        found = _clean_up(engine, catalogue)
+        recording = Recording(_begun(request, engine), catalogue=catalogue, report=report, found=found)
+        recording.begin()
+    except OSError as error:
+        raise PreconditionFailed(
+            f"The storage of the backups does not take the record of this run: {without_secrets(str(error))}.",
+            "Nothing was changed. Make it writable, with room for files, and try again.",
+        ) from error
+    return recording
+
+
+def _refuse(request: Request, error: PreconditionFailed) -> None:
+    queued = Run.objects.filter(pk=request.id, status=Run.Status.QUEUED)
+    queued.update(status=Run.Status.FAILED, error=error.message, hint=error.hint, ended=timezone.now())
+
+
+def reconcile(engine: Engine, catalogue: Catalogue) -> tuple[str, ...]:
+    """Close and sweep away what killed runs left, and say what it was; nothing while another run is at work."""
+    try:
+        with engine.locked(f"cleaning up on {socket.gethostname()} since {_minute(timezone.now())}"):
+            return _clean_up(engine, catalogue)
+    except AlreadyRunning:
+        return ()
+
+
+def label_of(request: Request) -> str:
+    """Whose lock it is, for whoever finds it taken."""
+    since = _minute(timezone.now())
+    return f"{request.kind.label} by {request.who} on {socket.gethostname()} since {since}"
+
+
+def _begun(request: Request, engine: Engine) -> Run:
+    return Run(
+        id=request.id,
+        kind=request.kind,
+        status=Run.Status.RUNNING,
+        database=engine.database,
+        who=request.who,
+        origin=request.origin,
+        arguments=journal.storable(request.arguments),
+        asked=request.asked,
+        started=timezone.now(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+    )
+
+
+def _clean_up(engine: Engine, catalogue: Catalogue) -> tuple[str, ...]:
+    """The caller has the lock, so no run on this database that has not ended is alive."""
+    events = [event for event in catalogue.unended_events() if event.get("database") == engine.database]
+    swept = catalogue.sweep(journal.claims_of(events))
+    killed = list(journal.runs_of(events).values())
+    return (*(_close_killed(killed, catalogue) if killed else ()), *swept, *engine.sweep())
+
+
+def _close_killed(killed: Sequence[Run], catalogue: Catalogue) -> tuple[str, ...]:
+    """Record how these runs ended."""
+    rows = _in_time(lambda: Run.objects.in_bulk([run.pk for run in killed]))
+    if isinstance(rows, BaseException):
+        # Whether a restore was in place is what only the database knows: the next run will see.
+        return tuple(f"{_told(run)} was killed; how far it was is to be seen in the database." for run in killed)
+    closed = [_closed(run, rows.get(run.pk)) for run in killed]
+    for run in closed:
+        journal.record_end(catalogue, run)
+    _in_time(partial(_write_rows, closed))
+    return tuple(f"{_told(run)} was killed. It is recorded as {run.get_status_display()}." for run in closed)
+
+
+def _write_rows(runs: Iterable[Run]) -> None:
+    for run in runs:
+        journal.write_run(run)
+
+
+def _closed(run: Run, row: Run | None) -> Run:
+    """How the killed `run` ended, by what its row in the live database says."""
+    if row and row.is_over:
+        return row
+    run = row or run
+    run.ended = timezone.now()
+    run.status, run.error = Run.Status.INTERRUPTED, f"The process {run.pid} on {run.host} was killed."
+    run.hint = "The database is as it was. Start it again."
+    if run.in_place:
+        run.status, run.hint = Run.Status.SUCCEEDED, "The restored database had been put in place by then."
+    return run
+
+
+def _told(run: Run) -> str:
+    return f"The {run.get_kind_display()} that {run.who} started on {run.host} at {_minute(run.started or run.asked)}"
+
+
+def _minute(moment: dt.datetime) -> str:
+    return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _in_time(question: Callable[[], Answer]) -> Answer | BaseException:
+    """The answer of the live database, or why there was none: no run waits for long for the sake of its record."""
+    return Tower().ask("rows", question).outcome(within=PATIENCE)

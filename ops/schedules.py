@@ -1,0 +1,63 @@
+"""When schedules are due, told of django-celery-beat's rows. Nothing here is called where that app is not installed."""
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from django.apps import apps
+from django.utils import timezone
+
+if TYPE_CHECKING:
+    from django_celery_beat.models import PeriodicTask
+
+GRACE = dt.timedelta(minutes=10)
+"""A schedule counts as missed when it was not started for so long after it was due."""
+
+
+def are_installed() -> bool:
+    return apps.is_installed("django_celery_beat")
+
+
+def next_run(task: "PeriodicTask") -> dt.datetime | None:
+    """When beat starts `task` next; in the past when it should have been by now, None when it never will be.
+
+    Counts from the last start, as beat does; from the last change of the row where there was none. Exact to a second.
+    """
+    now = timezone.now()
+    is_spent = task.one_off and task.total_run_count > 0
+    if not task.enabled or is_spent or task.scheduler is None or (task.expires and task.expires <= now):
+        return None
+    if task.start_time and task.start_time > now:
+        return _whole_seconds(task.due_start_time(timezone.get_default_timezone()))
+    if task.start_time and not task.last_run_at:
+        return _whole_seconds(task.start_time)
+    schedule = task.schedule
+    zone = getattr(schedule, "tz", None) or timezone.get_default_timezone()
+    since = (task.last_run_at or task.date_changed).astimezone(zone)
+    return _whole_seconds(timezone.now() + schedule.remaining_estimate(since))
+
+
+def _whole_seconds(moment: dt.datetime) -> dt.datetime:
+    """`moment` without what the clock went on while it was computed: 02:00, not 01:59:59.99."""
+    return (moment + dt.timedelta(seconds=0.5)).replace(microsecond=0)
+
+
+def rows(alias: str) -> "Iterable[PeriodicTask]":
+    """The schedules that are switched on, in one query."""
+    from django_celery_beat.models import PeriodicTask  # noqa: PLC0415  # may not be installed
+
+    related = ("interval", "crontab", "solar", "clocked")
+    enabled: Iterable[PeriodicTask] = PeriodicTask.objects.using(alias).filter(enabled=True).select_related(*related)
+    return enabled
+
+
+def find_missed(alias: str) -> list[tuple[str, dt.datetime]]:
+    """Name of each schedule that was not started in time, and when it was due; the longest overdue first."""
+    latest = timezone.now() - GRACE
+    due = [(task.name, next_run(task)) for task in rows(alias)]
+    return sorted(((name, when) for name, when in due if when and when < latest), key=lambda missed: missed[1])
+
+
+def in_words(moment: dt.datetime) -> str:
+    """``2026-11-23 02:00 CET``, in the site's time zone."""
+    return timezone.localtime(moment, timezone.get_default_timezone()).strftime("%Y-%m-%d %H:%M %Z")

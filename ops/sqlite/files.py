@@ -1,0 +1,134 @@
+"""SQLite files on a disk: what stands beside them, and connections that change nothing."""
+
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+from ops.errors import ArtifactInvalid, PreconditionFailed
+
+JOURNALS = ("-wal", "-shm", "-journal")
+LOCK_TIMEOUT = 10.0
+"""Seconds to wait for a program that is writing to the file."""
+STOP_WRITERS = "Stop the programs that use the file, then run the command again."
+
+
+def beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def read_only_uri(path: Path, *, immutable: bool = False) -> str:
+    return f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if immutable else ''}"
+
+
+def check_exists(path: Path, hint: str) -> None:
+    """Refuse what is no file; opening a missing one would create it.
+
+    It is not opened here: to close it again would end the locks of every connection of this process to it
+    (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    try:
+        if not path.exists():
+            raise PreconditionFailed(f"There is no file {path}.", hint)
+        if not path.is_file():
+            raise PreconditionFailed(f"{path} is not a file.", hint)
+        readable_by_us = os.access(path, os.R_OK)
+    except PermissionError:
+        readable_by_us = False
+    if not readable_by_us:
+        raise PreconditionFailed(f"{path} can not be read: permission denied.", "Run as its owner.")
+    if not path.stat().st_size:
+        raise ArtifactInvalid(f"{path} is empty (0 bytes).", "Is it the right file?")
+
+
+def open_source(path: Path) -> sqlite3.Connection:
+    """Open the file for reading. A WAL file in a directory that can not be written needs care (sqlite.org/wal.html)."""
+    try:
+        return readable(sqlite3.connect(read_only_uri(path), uri=True, isolation_level=None, timeout=LOCK_TIMEOUT))
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise locked(path) from error
+        return open_unwritable(path, error)
+    except sqlite3.DatabaseError as error:
+        raise damaged(path, str(error)) from error
+
+
+def readable(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """`connection`, which can read; it is closed where it can not."""
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def open_unwritable(path: Path, error: sqlite3.OperationalError) -> sqlite3.Connection:
+    """Without a journal beside it nobody has the file open, so it can be read as it lies on a read-only disk.
+
+    A ``-journal`` holds what has to go back into the file before it may be read (sqlite.org/lockingv3.html).
+    """
+    if beside(path, "-journal").exists():
+        raise PreconditionFailed(
+            f"{path} has a transaction that its program did not finish, in {path.name}-journal.",
+            f"Let SQLite take it back: sqlite3 {path} 'PRAGMA quick_check'",
+        ) from error
+    if beside(path, "-wal").exists():
+        raise PreconditionFailed(
+            f"{path} has changes in {path.name}-wal, and its directory can not be written, which reading them needs.",
+            "Copy the file together with its -wal to a directory of yours and name that copy.",
+        ) from error
+    return sqlite3.connect(read_only_uri(path, immutable=True), uri=True, isolation_level=None)
+
+
+def locked(path: Path) -> PreconditionFailed:
+    return PreconditionFailed(f"{path} is locked by another program.", STOP_WRITERS)
+
+
+def damaged(path: Path, what: str) -> ArtifactInvalid:
+    return ArtifactInvalid(
+        f"{path} is damaged: {what}.",
+        f"Save what can be read with: sqlite3 {path} .recover | sqlite3 recovered.db",
+    )
+
+
+def is_broken(error: sqlite3.Error) -> bool:
+    """The file holds no database that SQLite can make sense of; as opposed to locked, forbidden, a failing disk."""
+    return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def unusable(path: Path, error: sqlite3.Error) -> PreconditionFailed:
+    if "locked" in str(error):
+        return locked(path)
+    return PreconditionFailed(
+        f"{path} can not be used: {error}.", "Run as its owner; if it is lost, move it away first."
+    )
+
+
+def leave_wal(path: Path) -> None:
+    """All of the database into its one file. Nobody else may use it."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+
+
+def remove(path: Path) -> None:
+    """The file and its journals, as far as they are there."""
+    for suffix in ("", *JOURNALS):
+        beside(path, suffix).unlink(missing_ok=True)
+
+
+def adopt(path: Path, like: Path) -> None:
+    """Give a file that root made to the owner of `like`, or of its directory: the site has to be able to use it."""
+    owner = (like if like.exists() else like.parent).stat()
+    if os.geteuid() == 0:
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def sync(path: Path) -> None:
+    """Bring a file or the names in a directory to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,165 @@
+"""B1 and C1: what is cut off or was killed on the way is never taken for a whole."""
+
+import contextlib
+import io
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from ops.backups.manifest import Kind
+from ops.backups.postgresql.engine import PostgresEngine
+from ops.backups.postgresql.reader import MARKER
+from ops.errors import ArtifactInvalid, OpsError, ToolFailed
+from ops.progress import ignore
+from tests.backups.postgresql import support
+from tests.backups.postgresql.support import Database
+from tests.support.postgres import children_of
+
+
+@pytest.fixture
+def large(lab: Database) -> Database:
+    """Enough rows that pg_dump waits for whoever reads from it."""
+    lab.rows("INSERT INTO device (name) SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
+    return lab
+
+
+def dump_processes() -> list[int]:
+    return [pid for pid in children_of(os.getpid()) if Path(f"/proc/{pid}/comm").read_text().strip() == "pg_dump"]
+
+
+def test_a_cut_dump_is_never_committed(lab: Database, engine: PostgresEngine) -> None:
+    """200 random prefixes are refused while they are read; a few are loaded as well."""
+    dump, _ = support.dump_of(engine)
+    end = dump.index(MARKER) + len(MARKER) - 1
+    generator = random.Random(4)
+    cuts = [*generator.sample(range(end), 196), 0, 1, end - 1, end]
+    for cut in cuts:
+        with pytest.raises(ArtifactInvalid):
+            engine.count(io.BytesIO(dump[:cut]), kind=Kind.SQL, report=ignore)
+    with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
+        for cut in [*cuts[:20], *cuts[-4:]]:
+            with pytest.raises(ArtifactInvalid):
+                scratch.load(io.BytesIO(dump[:cut]), kind=Kind.SQL, trusted=True, report=ignore)
+            assert scratch.tables(ignore) == {}
+    assert support.beside(lab.name) == []
+
+
+def test_every_cut_of_a_small_dump_is_seen(engine: PostgresEngine) -> None:
+    dump = b"--\n-- x\n--\nSET a = 'b;\n''';\nCOPY public.t (a) FROM stdin;\n\\\\.\n1\n\\.\n\n\n" + MARKER
+    assert engine.count(io.BytesIO(dump), kind=Kind.SQL, report=ignore) == {"t": 2}
+    for cut in range(len(dump)):
+        with pytest.raises(ArtifactInvalid, match=r"cut off|behind COPY"):
+            engine.count(io.BytesIO(dump[:cut]), kind=Kind.SQL, report=ignore)
+
+
+def test_a_cut_file_of_the_custom_format_is_refused(engine: PostgresEngine) -> None:
+    dump, _ = support.dump_of(engine, Kind.CUSTOM)
+    for cut in (0, 3, len(dump) // 2, len(dump) - 20):
+        with pytest.raises(ArtifactInvalid, match=r"^The dump can not be read: pg_restore failed with exit code 1: "):
+            engine.count(io.BytesIO(dump[:cut]), kind=Kind.CUSTOM, report=ignore)
+
+
+class Wrong(io.BytesIO):
+    """A file whose check sum is wrong, which shows at its end."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if piece := super().read(size):
+            return piece
+        raise ArtifactInvalid("The check sum is wrong.")
+
+
+@pytest.mark.parametrize("kind", [Kind.SQL, Kind.CUSTOM])
+def test_what_the_stream_raises_at_its_end_stops_the_load(engine: PostgresEngine, kind: Kind) -> None:
+    dump, _ = support.dump_of(engine, kind)
+    with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
+        with pytest.raises(ArtifactInvalid, match="The check sum is wrong"):
+            scratch.load(Wrong(dump), kind=kind, trusted=True, report=ignore)
+        assert scratch.tables(ignore) == {}
+    with pytest.raises(ArtifactInvalid, match="The check sum is wrong"):
+        engine.count(Wrong(dump), kind=kind, report=ignore)
+
+
+def test_what_the_stream_raises_within_rows_is_raised(engine: PostgresEngine) -> None:
+    dump, _ = support.dump_of(engine)
+    cut = dump.index(b"device 250")
+    with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
+        with pytest.raises(ArtifactInvalid, match="The check sum is wrong"):
+            scratch.load(Wrong(dump[:cut]), kind=Kind.SQL, trusted=True, report=ignore)
+        assert scratch.tables(ignore) == {}
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGKILL, r"^pg_dump was ended by signal 9: it said nothing$"),
+        (signal.SIGTERM, r"^pg_dump failed with exit code 1: .*terminated by user$"),
+    ],
+)
+def test_a_pg_dump_that_is_killed_is_an_error(large: Database, engine: PostgresEngine, number: int, words: str) -> None:
+    with engine.snapshot(kind=Kind.SQL) as snapshot:
+        pieces = snapshot.stream(ignore)
+        next(pieces)
+        (process,) = dump_processes()
+        os.kill(process, number)
+        with pytest.raises(ToolFailed, match=words):
+            list(pieces)
+    assert dump_processes() == []
+
+
+def test_a_pg_dump_whose_server_process_ends_is_an_error(large: Database, engine: PostgresEngine) -> None:
+    with engine.snapshot(kind=Kind.SQL) as snapshot:
+        pieces = snapshot.stream(ignore)
+        next(pieces)
+        large.rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND query LIKE 'COPY %%'"
+        )
+        with pytest.raises(ToolFailed, match=r"^pg_dump failed with exit code 1: .*terminating connection"):
+            list(pieces)
+
+
+def test_who_stops_reading_leaves_no_process(large: Database, engine: PostgresEngine) -> None:
+    with engine.snapshot(kind=Kind.SQL) as snapshot, contextlib.closing(snapshot.stream(ignore)) as pieces:  # type: ignore[type-var]
+        next(pieces)
+        assert len(dump_processes()) == 1
+    assert dump_processes() == []
+    assert (
+        large.rows("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL")
+        == []
+    )
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(
+    lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's own words for it, raised by a statement of the dump."""
+    dump, _ = support.dump_of(engine)
+    full = b"DO $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left' USING ERRCODE = '53100'; END $$;\n"
+    with pytest.raises(OpsError) as raised:
+        support.restore(engine, dump.replace(b"CREATE INDEX device_rack", full + b"CREATE INDEX device_rack"))
+    assert raised.value.message == (
+        "The server's disk is full: could not extend file: No space left. What had been loaded is gone again."
+    )
+    assert support.beside(lab.name) == []
+
+
+def test_a_server_that_ends_the_session_leaves_the_live_database(
+    lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump, before = support.dump_of(engine)
+    end = b"DO $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); END $$;\n"
+    with pytest.raises(OpsError, match=r"^The server gave up: "):
+        support.restore(engine, dump.replace(b"CREATE INDEX device_rack", end + b"CREATE INDEX device_rack"))
+    assert support.beside(lab.name) == []
+    assert support.dump_of(engine)[1] == before
+
+
+def test_a_table_that_breaks_a_rule_is_refused(engine: PostgresEngine) -> None:
+    dump, _ = support.dump_of(engine)
+    broken = dump.replace(b"\n500\t3\tdevice 500", b"\n500\t9\tdevice 500")
+    assert broken != dump
+    with pytest.raises(ArtifactInvalid, match="violates foreign key constraint"):
+        support.restore(engine, broken)

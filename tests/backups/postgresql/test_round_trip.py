@@ -1,0 +1,46 @@
+"""From a database into a dump and back: everything is as it was, and nothing is left behind."""
+
+import io
+
+import pytest
+
+from ops.backups.manifest import Kind
+from ops.backups.postgresql.beside import UNDO
+from ops.backups.postgresql.engine import PostgresEngine
+from ops.progress import ignore
+from tests.backups.postgresql import support
+from tests.backups.postgresql.support import Database
+
+
+@pytest.mark.parametrize("kind", [Kind.SQL, Kind.CUSTOM])
+def test_a_restore_brings_everything_back(lab: Database, engine: PostgresEngine, kind: Kind) -> None:
+    dump, before = support.dump_of(engine, kind)
+    assert engine.count(io.BytesIO(dump), kind=kind, report=ignore) == {
+        name: table.rows for name, table in before.items()
+    }
+    lab.rows("DELETE FROM device; UPDATE rack SET notes = 'changed'; DROP TABLE nothing; CREATE TABLE later ()")
+    assert support.restore(engine, dump, kind=kind) == before
+    assert support.dump_of(engine)[1] == before
+    assert support.beside(lab.name) == [UNDO]
+    # Keys go on where they were.
+    assert lab.value("INSERT INTO device (rack_id) VALUES (1) RETURNING id") == 501
+
+
+def test_an_undo_brings_the_changes_back(lab: Database, engine: PostgresEngine) -> None:
+    dump, _ = support.dump_of(engine)
+    lab.rows("INSERT INTO rack (name) VALUES ('new')")
+    changed = support.dump_of(engine)[1]
+    restored = support.restore(engine, dump)
+    kept = engine.undo_copy()
+    assert kept
+    assert (kept.run, kept.backup) == ("run-1", "backup-1")
+    engine.undo(run="run-2")
+    assert support.dump_of(engine)[1] == changed
+    kept = engine.undo_copy()
+    assert kept
+    assert (kept.run, kept.backup) == ("run-2", "undo")
+    engine.undo(run="run-3")
+    assert support.dump_of(engine)[1] == restored
+    engine.drop_undo()
+    assert engine.undo_copy() is None
+    assert support.beside(lab.name) == []

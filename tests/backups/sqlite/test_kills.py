@@ -1,0 +1,188 @@
+"""kill -9 at every step of a cut-over: the old or the new, whole, and the next operation finds its way."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from ops.backups.sqlite_engine import SqliteEngine
+from tests.backups.sqlite import support
+from tests.backups.sqlite.support import beside, content, put_in_place
+
+VICTIM = """
+import importlib, threading
+engine, data, point, delay = SqliteEngine(Path(sys.argv[1])), sys.argv[2], sys.argv[3], float(sys.argv[4])
+when, module, name = point.split(":")
+module = importlib.import_module(module)
+holder = getattr(module, "Path") if name.startswith("Path.") else module
+name = name.removeprefix("Path.")
+real = getattr(holder, name)
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def dying(*arguments, **named):
+    if when == "before":
+        die()
+    result = real(*arguments, **named)
+    if when == "after":
+        die()
+    threading.Timer(delay, die).start()
+    return result
+
+with engine.locked("the victim"):
+    with engine.scratch(for_swap=True) as scratch:
+        with open(data, "rb") as file:
+            scratch.load(file, kind=Kind.SQLITE, trusted=True, report=ignore)
+        setattr(holder, name, dying)
+        engine.swap(scratch, run="killed", backup="b.sqlite3")
+time.sleep(1)
+print("survived")
+"""
+SWAP, UNDO, SNAPSHOT = "ops.sqlite.swap", "ops.sqlite.undo", "ops.sqlite.snapshot"
+BEFORE_COMMIT = [
+    f"before:{SWAP}:prepare",
+    f"after:{SWAP}:prepare",
+    f"after:{SWAP}:write_mark",
+    f"before:{SNAPSHOT}:create_private",
+    f"before:{SNAPSHOT}:copy_pages",
+    f"after:{SNAPSHOT}:copy_pages",
+    f"before:{SWAP}:write_intent",
+    f"before:{UNDO}:Path.replace",
+    f"after:{SWAP}:write_intent",
+    f"after:{SWAP}:keep",
+]
+AFTER_COMMIT = [
+    f"before:{SWAP}:settle",
+    f"after:{UNDO}:read_mark",
+    f"before:{UNDO}:remove",
+    f"after:{UNDO}:remove",
+    f"before:{UNDO}:drop_mark",
+    f"after:{UNDO}:drop_mark",
+]
+
+
+@pytest.fixture
+def restored_before(engine: SqliteEngine, live: Path, tmp_path: Path) -> SqliteEngine:
+    """The live content is "old", and there is an undo of an earlier restore with the content "earlier"."""
+    earlier = tmp_path / "earlier.db"
+    support.write_content(earlier, "earlier")
+    old = support.backup(live)
+    put_in_place(engine, support.backup(earlier), run="r0")
+    put_in_place(engine, old, run="r1")
+    return engine
+
+
+def kill(live: Path, data: bytes, point: str, delay: float = 0.0) -> None:
+    file = live.parent.parent / "data"
+    file.write_bytes(data)
+    victim = support.start(live, VICTIM, str(file), point, str(delay))
+    out, err = victim.communicate(timeout=60)
+    assert (victim.returncode, out, err) == (-signal.SIGKILL, "", "")
+
+
+def undo_of(engine: SqliteEngine) -> tuple[str, str]:
+    kept = engine.undo_copy()
+    assert kept is not None
+    return kept.run, content(engine.path.with_name(kept.name))
+
+
+@pytest.mark.parametrize("point", BEFORE_COMMIT)
+def test_killed_before_it_happened(restored_before: SqliteEngine, live: Path, data: bytes, point: str) -> None:
+    kill(live, data, point)
+    assert content(live) == "old"
+    with restored_before.locked("the next one"):
+        found = restored_before.sweep()
+    assert found[-1].startswith("What a killed operation was working on was removed: ")
+    assert undo_of(restored_before) == ("r1", "earlier")
+    still_usable(restored_before, live, data)
+
+
+@pytest.mark.parametrize("point", AFTER_COMMIT)
+def test_killed_after_it_happened(restored_before: SqliteEngine, live: Path, data: bytes, point: str) -> None:
+    kill(live, data, point)
+    assert content(live) == "new"
+    with restored_before.locked("the next one"):
+        found = restored_before.sweep()
+    assert found[-1].startswith("What a killed operation was working on was removed: ")
+    assert undo_of(restored_before) == ("killed", "old")
+    still_usable(restored_before, live, data)
+
+
+def still_usable(engine: SqliteEngine, live: Path, data: bytes) -> None:
+    assert support.value(live, "SELECT count(*) FROM sqlite_master WHERE name LIKE 'ops%'") == 0
+    assert len(beside(live)) == 2, beside(live)
+    assert engine.sweep() == ()
+    put_in_place(engine, data, run="again")
+    assert content(live) == "new"
+    support.undo(engine, run="back")
+    assert undo_of(engine) == ("back", "new")
+
+
+@pytest.mark.parametrize("milliseconds", [0, 1, 2, 4, 7, 11, 16, 25])
+def test_killed_while_it_writes(restored_before: SqliteEngine, live: Path, tmp_path: Path, milliseconds: int) -> None:
+    path = tmp_path / "large.db"
+    support.write_content(path, "new", rows=20_000)
+    kill(live, support.backup(path), f"then:{SWAP}:keep", milliseconds / 1000)
+    label = content(live)
+    found = restored_before.sweep()
+    if label == "old":
+        assert "The run killed was killed before it could put b.sqlite3 in place: the database is as it was." in found
+        assert undo_of(restored_before) == ("r1", "earlier")
+    else:
+        assert label == "new"
+        assert undo_of(restored_before) == ("killed", "old")
+    still_usable(restored_before, live, support.backup(path))
+
+
+def test_what_a_kill_left_is_told(engine: SqliteEngine, live: Path, data: bytes) -> None:
+    kill(live, data, f"before:{SWAP}:settle")
+    kept = next(name for name in beside(live) if ".ops-undo-" in name)
+    (directory,) = live.parent.glob("*.ops-work-*")
+    assert engine.sweep() == (
+        (
+            "The run killed was killed after it had put b.sqlite3 in place: that is the live database now,"
+            f" and the one before it is kept in {kept}."
+        ),
+        f"What a killed operation was working on was removed: {directory}.",
+    )
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        f"before:{SWAP}:write_intent",
+        f"after:{SWAP}:write_intent",
+        f"after:{SWAP}:Path.hardlink_to",
+        f"after:{SWAP}:Path.rename",
+    ],
+)
+def test_killed_before_a_broken_file_was_replaced(engine: SqliteEngine, live: Path, data: bytes, point: str) -> None:
+    broken = b"\xee" * 9000
+    live.write_bytes(broken)
+    index = live.with_name("lab.db-shm")
+    index.write_bytes(b"of its journal")
+    kill(live, data, point)
+    engine.sweep()
+    assert (live.read_bytes(), index.read_bytes()) == (broken, b"of its journal")
+    assert beside(live) == []
+    put_in_place(engine, data, run="again")
+    assert content(live) == "new"
+
+
+def test_killed_after_a_broken_file_was_replaced(engine: SqliteEngine, live: Path, data: bytes) -> None:
+    broken = b"\xee" * 9000
+    live.write_bytes(broken)
+    kill(live, data, f"before:{SWAP}:settle")
+    assert content(live) == "new"
+    engine.sweep()
+    kept = engine.undo_copy()
+    assert kept is not None
+    assert live.with_name(kept.name).read_bytes() == broken
+    assert len(beside(live)) == 2
+
+
+def test_work_that_goes_on_is_not_swept(engine: SqliteEngine, live: Path) -> None:
+    with engine.scratch(for_swap=True) as scratch:
+        assert engine.sweep() == ()
+        assert scratch.path.exists()

@@ -1,0 +1,309 @@
+"""What a backup of a file holds, what its digests see, and which files are refused."""
+
+import contextlib
+import io
+import random
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from pathlib import Path
+
+import pytest
+
+from ops.backups.engine import Tables
+from ops.backups.manifest import Kind
+from ops.backups.sqlite_engine import SqliteEngine
+from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
+from ops.progress import ignore
+from tests.backups.sqlite import support
+
+ODD = """
+CREATE TABLE odd (id integer PRIMARY KEY, cell);
+INSERT INTO odd (cell) VALUES ('text'), (x'74657874'), (CAST(x'ff00fe' AS text)), ('a' || char(0) || 'b'), (NULL),
+    (9223372036854775807), (-9223372036854775808), (1e999), (-1e999), (0.1), (1), (1.0), ('1'), ('é'), ('');
+CREATE TABLE keyed (a text, b text, PRIMARY KEY (b, a)) WITHOUT ROWID;
+INSERT INTO keyed VALUES ('1', '2'), ('2', '1');
+CREATE TABLE "we""ird" ("sel""ect" integer, rowid text, twice AS ("sel""ect" * 2) STORED);
+INSERT INTO "we""ird" VALUES (1, 'x');
+CREATE VIRTUAL TABLE words USING fts5(body);
+INSERT INTO words VALUES ('full text');
+CREATE VIEW seen AS SELECT * FROM odd;
+CREATE TABLE counted (id integer PRIMARY KEY AUTOINCREMENT);
+INSERT INTO counted DEFAULT VALUES;
+"""
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    path = tmp_path / "odd.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(ODD)
+    return path
+
+
+def tables(path: Path) -> Tables:
+    with SqliteEngine(path).snapshot(kind=Kind.SQLITE) as snapshot:
+        return snapshot.tables()
+
+
+def loaded(path: Path, data: bytes, *, trusted: bool = True) -> Tables:
+    with SqliteEngine(path).scratch(for_swap=False) as scratch:
+        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, trusted=trusted, report=ignore)
+        return scratch.tables(ignore)
+
+
+def test_a_loaded_backup_has_the_digests_of_the_snapshot(odd: Path) -> None:
+    assert loaded(odd, support.backup(odd)) == tables(odd)
+
+
+def test_every_table_that_stores_rows_is_counted(odd: Path) -> None:
+    found = {name: table.rows for name, table in tables(odd).items()}
+    assert {name: found[name] for name in ("odd", "keyed", 'we"ird', "counted")} == {
+        "odd": 15,
+        "keyed": 2,
+        'we"ird': 1,
+        "counted": 1,
+    }
+    assert set(found) - {"odd", "keyed", 'we"ird', "counted"} == {
+        f"words_{part}" for part in ("data", "idx", "content", "docsize", "config")
+    }
+    engine = SqliteEngine(odd)
+    assert engine.count(io.BytesIO(support.backup(odd)), kind=Kind.SQLITE, report=ignore) == found
+
+
+@pytest.mark.parametrize(
+    ("change", "table"),
+    [
+        ("UPDATE odd SET cell = x'74657874' WHERE cell = 'text'", "odd"),
+        ("UPDATE odd SET cell = CAST(x'ff00fd' AS text) WHERE id = 3", "odd"),
+        ("UPDATE odd SET cell = 'a' || char(0) || 'c' WHERE id = 4", "odd"),
+        ("UPDATE odd SET cell = 9223372036854775806 WHERE id = 6", "odd"),
+        ("UPDATE odd SET cell = 0.10000000000000002 WHERE id = 10", "odd"),
+        ("UPDATE odd SET cell = 1.0 WHERE id = 11", "odd"),
+        ("UPDATE odd SET cell = '' WHERE id = 5", "odd"),
+        ("UPDATE keyed SET a = '3' WHERE a = '1'", "keyed"),
+        ('UPDATE "we""ird" SET rowid = \'y\'', 'we"ird'),
+        ("DELETE FROM counted", "counted"),
+    ],
+)
+def test_the_digest_sees_every_change(odd: Path, change: str, table: str) -> None:
+    before = tables(odd)
+    with contextlib.closing(sqlite3.connect(odd)) as connection:
+        assert connection.execute(change).rowcount == 1
+        connection.commit()
+    after = tables(odd)
+    assert {name for name in before if before[name] != after[name]} == {table}
+
+
+def test_a_vacuum_is_no_change(odd: Path) -> None:
+    before = tables(odd)
+    with contextlib.closing(sqlite3.connect(odd)) as connection:
+        connection.execute("VACUUM")
+    assert tables(odd) == before
+
+
+def test_rows_that_break_a_constraint_are_content(odd: Path) -> None:
+    """They are backed up as they are; only damage to the file is refused."""
+    with contextlib.closing(sqlite3.connect(odd)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute("CREATE TABLE strict (n integer CHECK (n > 0))")
+        connection.execute("INSERT INTO strict VALUES (-1)")
+        connection.commit()
+    assert loaded(odd, support.backup(odd))["strict"].rows == 1
+
+
+def test_a_snapshot_that_is_given_up_does_not_count_to_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "large.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE many (a)")
+        connection.execute(
+            "INSERT INTO many WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 800000)"
+            " SELECT n FROM c"
+        )
+        connection.commit()
+    with pytest.raises(KeyboardInterrupt), SqliteEngine(path).snapshot(kind=Kind.SQLITE) as snapshot:
+        raise KeyboardInterrupt
+    with pytest.raises(CancelledError):
+        snapshot.tables()
+
+
+def test_values_of_a_column(odd: Path) -> None:
+    engine, data = SqliteEngine(odd), support.backup(odd)
+    columns = {"keyed": "a", 'we"ird': 'sel"ect', "missing": "id", "odd": "missing"}
+    assert engine.keys(io.BytesIO(data), kind=Kind.SQLITE, columns=columns) == {
+        "keyed": {"1", "2"},
+        'we"ird': {"1"},
+        "missing": set(),
+        "odd": set(),
+    }
+
+
+def test_migrations_are_those_of_the_snapshot(tmp_path: Path) -> None:
+    path = tmp_path / "django.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "CREATE TABLE django_migrations (id integer PRIMARY KEY, app, name, applied);"
+            "INSERT INTO django_migrations (app, name) VALUES ('b', '0001_initial'), ('a', '0001_initial')"
+        )
+    with SqliteEngine(path).snapshot(kind=Kind.SQLITE_GZIP) as snapshot:
+        assert snapshot.migrations == ("b.0001_initial", "a.0001_initial")
+        assert snapshot.description.size == path.stat().st_size
+        assert snapshot.description.facts["encoding"] == "UTF-8"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["django.db"]
+
+
+def test_a_missing_file_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "missing.db"
+    with pytest.raises(PreconditionFailed) as refusal, SqliteEngine(path).snapshot(kind=Kind.SQLITE):
+        pytest.fail("It was read")
+    assert str(refusal.value) == f"There is no file {path}.\nDoes DATABASE_URL name the right file?"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_file_is_not_backed_up(live: Path) -> None:
+    content = bytearray(live.read_bytes())
+    content[40_960:45_056] = b"\xee" * 4096
+    live.write_bytes(content)
+    with pytest.raises(ArtifactInvalid, match="is damaged: "), SqliteEngine(live).snapshot(kind=Kind.SQLITE):
+        pytest.fail("It was read")
+    assert support.beside(live) == []
+
+
+def test_a_backup_of_postgresql_is_refused(engine: SqliteEngine) -> None:
+    with pytest.raises(ArtifactInvalid, match=r"A backup that ends in \.sql\.gz is one of PostgreSQL"):
+        engine.count(io.BytesIO(b""), kind=Kind.SQL_GZIP, report=ignore)
+
+
+# --- Damage in a backup -------------------------------------------------------------------------------------
+def test_no_prefix_of_a_backup_is_loaded(engine: SqliteEngine, data: bytes) -> None:
+    generator = random.Random(4)
+    lengths = {0, 1, 16, 99, 100, 4096, len(data) - 1, len(data) - 4096, *(generator.sample(range(len(data)), 60))}
+    for length in sorted(lengths):
+        stream = io.BytesIO(data[:length])
+        with pytest.raises(ArtifactInvalid), engine.scratch(for_swap=False) as scratch:
+            scratch.load(stream, kind=Kind.SQLITE, trusted=True, report=ignore)
+        with pytest.raises(ArtifactInvalid):
+            engine.count(io.BytesIO(data[:length]), kind=Kind.SQLITE, report=ignore)
+    with pytest.raises(ArtifactInvalid, match="its header speaks of"):
+        engine.count(io.BytesIO(data + b"more"), kind=Kind.SQLITE, report=ignore)
+
+
+def test_the_cut_is_told(engine: SqliteEngine, data: bytes) -> None:
+    with pytest.raises(ArtifactInvalid) as refusal:
+        engine.count(io.BytesIO(data[:5000]), kind=Kind.SQLITE, report=ignore)
+    assert str(refusal.value) == (
+        f"The backup is cut off: it has 5,000 bytes of {len(data):,}.\n"
+        "Take another backup: python manage.py list_backups"
+    )
+
+
+def test_a_flipped_bit_is_refused_or_seen_or_without_effect(odd: Path) -> None:
+    """Whatever loads has either another digest or, row for row, the same content."""
+    data, expected = support.backup(odd), tables(odd)
+    dump = dumped(data, odd)
+    generator, outcomes = random.Random(15), {"refused": 0, "seen": 0, "same": 0}
+    for _ in range(150):
+        position = generator.randrange(len(data))
+        flipped = bytearray(data)
+        flipped[position] ^= 1 << generator.randrange(8)
+        try:
+            found = loaded(odd, bytes(flipped))
+        except (OpsError, sqlite3.DatabaseError):
+            outcomes["refused"] += 1
+            continue
+        if found != expected:
+            outcomes["seen"] += 1
+        else:
+            assert dumped(bytes(flipped), odd) == dump
+            outcomes["same"] += 1
+    assert outcomes["refused"]
+    assert outcomes["seen"] + outcomes["same"]
+
+
+def dumped(data: bytes, near: Path) -> list[tuple[object, ...]]:
+    path = near.with_name("look.db")
+    path.write_bytes(data)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.text_factory = bytes
+        return [
+            row
+            for table in ("odd", "keyed", '"we""ird"', "counted")
+            for row in connection.execute(f"SELECT *, typeof(1) FROM {table} NOT INDEXED").fetchall()
+        ]
+
+
+# --- Files of unknown origin --------------------------------------------------------------------------------
+HARMLESS = """
+CREATE TABLE thing (id integer PRIMARY KEY, name text, extra text CHECK (json_valid(extra) OR extra IS NULL));
+CREATE UNIQUE INDEX thing_name ON thing (lower(name)) WHERE name <> '';
+INSERT INTO thing VALUES (1, 'A', '{}');
+"""
+
+
+def strange(path: Path, script: str) -> bytes:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(HARMLESS)
+        connection.create_function("evil", 1, lambda value: value, deterministic=True)
+        connection.executescript(script)
+    return path.read_bytes()
+
+
+def test_a_strange_file_without_programs_is_loaded(engine: SqliteEngine, tmp_path: Path) -> None:
+    assert set(loaded(engine.path, strange(tmp_path / "strange.db", ""), trusted=False)) == {"thing"}
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("CREATE TRIGGER t AFTER INSERT ON thing BEGIN DELETE FROM thing; END", "the trigger t, which could run"),
+        ("CREATE VIEW v AS SELECT * FROM thing", "the view v, which could run"),
+        ("CREATE VIRTUAL TABLE f USING fts5(body)", "the virtual table f, which could run"),
+        ("CREATE TABLE g (a, b AS (evil(a)))", "a schema that is not trusted: .*evil"),
+        ("CREATE INDEX i ON thing (evil(name))", "a schema that is not trusted: .*evil"),
+        ("CREATE TABLE g (a DEFAULT (load_extension('x')))", "a schema that is not trusted: unsafe use of load_ext"),
+    ],
+)
+def test_a_strange_file_with_programs_is_refused(engine: SqliteEngine, tmp_path: Path, script: str, words: str) -> None:
+    data = strange(tmp_path / "strange.db", script)
+    with pytest.raises(ArtifactInvalid, match=words):
+        loaded(engine.path, data, trusted=False)
+
+
+def test_an_index_that_lies_is_found_in_a_strange_file(engine: SqliteEngine, live: Path) -> None:
+    data = bytearray(support.backup(live))
+    with contextlib.closing(sqlite3.connect(live)) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'item_label'").fetchone()
+    position = data.index(b"old", (root - 1) * 4096)
+    data[position : position + 3] = b"odd"
+    with pytest.raises(ArtifactInvalid, match="is damaged"):
+        loaded(engine.path, bytes(data), trusted=False)
+
+
+# --- While others write -------------------------------------------------------------------------------------
+PAIRS = """
+with connection.cursor() as cursor:
+    print("ready", flush=True)
+    for number in range(10**9):
+        cursor.execute("BEGIN IMMEDIATE")
+        cursor.execute("INSERT INTO log VALUES (%s)", [number])
+        cursor.execute("INSERT INTO item (label) VALUES ('pair')")
+        cursor.execute("COMMIT")
+"""
+
+
+def pairs(program: subprocess.Popen[str], count: Callable[[], dict[str, int]]) -> list[dict[str, int]]:
+    assert program.stdout is not None
+    assert program.stdout.readline() == "ready\n"
+    return [count() for _ in range(10)]
+
+
+def test_a_snapshot_is_one_moment(engine: SqliteEngine, live: Path) -> None:
+    def count() -> dict[str, int]:
+        return {name: table.rows for name, table in tables(live).items()}
+
+    writer = support.start(live, PAIRS)
+    with support.ended(writer):
+        counts = pairs(writer, count)
+    assert all(found["item"] == 300 + found["log"] for found in counts)
+    assert len({found["log"] for found in counts}) > 1

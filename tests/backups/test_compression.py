@@ -1,0 +1,163 @@
+"""Blocks come through complete and in order, or with the error that stopped them."""
+
+import gzip
+import hashlib
+import io
+import itertools
+import random
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ops.backups.compression import BLOCK, Measure, Pulled, blocks_of, compressed, plain, reader
+from ops.backups.manifest import Kind
+from ops.errors import ArtifactInvalid
+from tests.backups import make
+
+NOISE = random.Random(4).randbytes(64 * 1024)
+
+
+def lines(size: int) -> bytes:
+    """Text of about `size` bytes, in which no two MiB are the same."""
+    return b"".join(b"%d\track %d\n" % (number, number * 7) for number in range(size // 16))
+
+
+@pytest.fixture(autouse=True)
+def no_thread_stays_behind() -> Iterator[None]:
+    yield
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("backup")] == []
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(0, 3 * BLOCK // 2), max_size=5), st.integers(1, 3))
+def test_gunzip_reads_what_was_compressed(sizes, threads):
+    blocks = [(NOISE * 64)[:size] for size in sizes]
+    packed = b"".join(compressed(iter(blocks), threads=threads))
+    assert gzip.decompress(packed) == b"".join(blocks)
+
+
+def test_nothing_is_a_file_as_well():
+    (member,) = compressed(iter([]), threads=1)
+    assert gzip.decompress(member) == b""
+
+
+def test_unpacked_as_it_was():
+    content = lines(9 * 2**20)
+    packed = io.BytesIO(b"".join(compressed(iter([content]), threads=2)))
+    with plain(packed, Kind.SQL_GZIP) as stream:
+        assert stream.readline() == b"0\track 0\n"
+        assert stream.read(3) == b"1\tr"
+        assert b"0\track 0\n1\tr" + b"".join(blocks_of(stream)) == content
+    assert not packed.closed
+
+
+def test_what_is_not_compressed_is_passed_on():
+    with plain(io.BytesIO(b"PGDMP"), Kind.CUSTOM) as stream:
+        assert stream.read() == b"PGDMP"
+
+
+def test_an_error_of_the_source_comes_at_once():
+    taken = []
+    with pytest.raises(ValueError, match="pg_dump"):
+        taken.extend(compressed(make.failing(lines(BLOCK), error=ValueError("pg_dump")), threads=2))
+    assert taken == []
+
+
+def test_the_source_is_not_read_far_ahead():
+    read = []
+
+    def source() -> Iterator[bytes]:
+        for number in itertools.count():
+            read.append(number)
+            yield bytes(BLOCK)
+
+    stream = compressed(source(), threads=2)
+    next(stream)
+    time.sleep(0.1)
+    assert len(read) <= 6
+    stream.close()
+
+
+def test_a_reader_that_leaves_early_leaves_no_thread():
+    packed = io.BytesIO(b"".join(compressed(iter([lines(40 * 2**20)]), threads=2)))
+    with plain(packed, Kind.SQL_GZIP) as stream:
+        stream.read(10)
+
+
+PACKED = gzip.compress(NOISE)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "The backup's file is empty (0 bytes)."),
+        (PACKED[:5], "The backup's file is cut off: it ends within its compressed data."),
+        (PACKED[:-1], "The backup's file is cut off: it ends within its compressed data."),
+        (PACKED[: len(PACKED) // 2], "The backup's file is cut off: it ends within its compressed data."),
+        (b"CREATE TABLE rack (id integer);", "The backup's file is damaged: Not a gzipped file (b'CR')."),
+        (PACKED + b"rm -rf / and more of it", "The backup's file is damaged: Not a gzipped file (b'rm')."),
+        (PACKED[:-6] + b"\0\0" + PACKED[-4:], "The backup's file is damaged: CRC check failed"),
+    ],
+)
+def test_a_file_that_is_no_whole_gzip_is_refused(content, message):
+    with pytest.raises(ArtifactInvalid) as caught, plain(io.BytesIO(content), Kind.SQL_GZIP) as stream:
+        stream.read()
+    assert caught.value.message.startswith(message)
+
+
+@given(st.integers(0, len(PACKED) - 1))
+@settings(max_examples=50)
+def test_no_part_of_a_file_passes_for_the_whole(size):
+    with pytest.raises(ArtifactInvalid), plain(io.BytesIO(PACKED[:size]), Kind.SQL_GZIP) as stream:
+        stream.read()
+
+
+def test_an_error_of_the_storage_is_not_taken_for_damage():
+    raw = reader(make.failing(PACKED[:100], error=ConnectionError("the bucket is gone")))
+    with pytest.raises(ConnectionError, match="the bucket is gone"), plain(raw, Kind.SQL_GZIP) as stream:
+        stream.read()
+
+
+def test_measured_in_passing():
+    measure = Measure()
+    assert list(measure.passing(iter([b"ab", b"", b"c"]))) == [b"ab", b"", b"c"]
+    assert (measure.size, measure.sha256) == (3, hashlib.sha256(b"abc").hexdigest())
+
+
+def test_a_storage_may_read_or_take_chunks():
+    blocks = [b"a" * 10, b"", b"b" * 3_000_000]
+    assert b"".join(Pulled(iter(blocks), "x").chunks()) == b"".join(blocks)
+    file = Pulled(iter(blocks), "x")
+    assert not file.started
+    assert not file.seekable()
+    assert [len(file.read(2_000_000)), len(file.read(2_000_000)), file.read(5)] == [2_000_000, 1_000_010, b""]
+    assert file.started
+
+
+def test_an_error_is_not_taken_for_the_end_by_who_tries_again():
+    file = Pulled(make.failing(b"half", error=ValueError("pg_dump was killed")), "x")
+    for _ in range(3):
+        with pytest.raises(ValueError, match="pg_dump was killed"):
+            file.read()
+
+
+def test_closing_the_file_ends_its_source():
+    ended = []
+
+    def source() -> Iterator[bytes]:
+        try:
+            yield b"x"
+            yield b"y"
+        finally:
+            ended.append("pg_dump")
+
+    file = Pulled(compressed(source(), threads=2), "x")
+    with file:
+        file.read(1)
+    assert ended == ["pg_dump"]
+    with pytest.raises(ValueError, match="closed"):
+        file.read(1)

@@ -1,0 +1,256 @@
+"""B3: retention never takes the last good backup, nor one that is not ours, and says why for each."""
+
+import datetime as dt
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ops.backups.entries import Entry
+from ops.backups.retention import Policy, Verdict, judge
+from ops.backups.signing import Trust
+from tests.backups import make
+
+DAY = dt.timedelta(days=1)
+WEEK = Policy()
+NOW = make.NOON
+
+
+def entry(
+    days_old: float = 0,
+    *,
+    name: str = "",
+    trust: Trust = Trust.SIGNED,
+    missing: bool = False,
+    fault: str = "",
+    **values: Any,
+) -> Entry:
+    when = NOW - DAY * days_old
+    name = name or f"homerack_{when:%Y%m%d_%H%M%S}.sql.gz"
+    manifest = make.manifest(name=name, when=when, **values)
+    return Entry(name=name, manifest=manifest, trust=trust, missing=missing, fault=fault or "gone" * missing)
+
+
+def verdicts(entries: Sequence[Entry], policy: Policy = WEEK, **options: Any) -> list[Verdict]:
+    usual = {"engine": "postgresql", "database": "homerack", "undo_needs": frozenset(), "last_run_failed": False}
+    return judge(entries, now=NOW, policy=policy, **{**usual, **options})
+
+
+def reasons(*entries: Entry, policy: Policy = WEEK, **options: Any) -> list[tuple[bool, str]]:
+    return [(verdict.keep, verdict.reason) for verdict in verdicts(entries, policy, **options)]
+
+
+NEWEST = entry(0)
+LAST = (True, "kept: the last verified backup")
+
+
+def test_nothing_is_judged_to_nothing():
+    assert verdicts([]) == []
+
+
+def test_by_days():
+    judged = verdicts([NEWEST, entry(1), entry(6.9), entry(7), entry(30)])
+    assert [(verdict.keep, verdict.reason) for verdict in judged] == [
+        LAST,
+        (True, "kept until 2026-11-29: younger than 7 days"),
+        (True, "kept until 2026-11-23: younger than 7 days"),
+        (False, "older than 7 days"),
+        (False, "older than 7 days"),
+    ]
+    assert [verdict.until for verdict in judged[:3]] == [None, NOW + 6 * DAY, NOW + 0.1 * DAY]
+    assert reasons(NEWEST, entry(0.5), entry(1), policy=Policy(days=1))[1:] == [
+        (True, "kept until 2026-11-24: younger than 1 day"),
+        (False, "older than 1 day"),
+    ]
+
+
+def test_the_last_verified_stays_however_old():
+    assert reasons(entry(400)) == [LAST]
+    assert reasons(entry(400), policy=Policy(days=0)) == [LAST]
+
+
+@pytest.mark.parametrize(
+    ("worthless", "why"),
+    [
+        ({"proofs": ()}, ", and never verified"),
+        ({"proofs": (make.COMPLETE, make.FAILED)}, ", and its verification failed"),
+        ({"missing": True}, ", and its data file is missing"),
+        ({"fault": "Its data file has 3 bytes."}, ", and its data file is damaged"),
+    ],
+)
+def test_what_is_not_verified_is_kept_for_its_days_and_does_not_stand_for_a_good_one(worthless, why):
+    newer, older = entry(1, **worthless), entry(8, **worthless)
+    assert reasons(newer, older, entry(30), policy=Policy(days=7, daily=1, yearly=1)) == [
+        (True, "kept until 2026-11-29: younger than 7 days"),
+        (False, f"older than 7 days{why}"),
+        LAST,
+    ]
+
+
+@pytest.mark.parametrize("trust", [Trust.UNSIGNED, Trust.FOREIGN, Trust.TAMPERED])
+def test_what_others_made_stays_and_does_not_stand_for_ours(trust):
+    assert reasons(entry(0, trust=trust), entry(30)) == [
+        (True, f"kept: not made by this installation ({trust})"),
+        LAST,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [({"database": "lab"}, "lab, postgresql"), ({"engine": "sqlite"}, "homerack, sqlite")],
+)
+def test_what_is_of_another_database_stays_and_does_not_stand_for_this_one(other, named):
+    assert reasons(entry(9, **other), entry(30)) == [(True, f"kept: of another database ({named})"), LAST]
+
+
+def test_what_can_not_be_read_stays():
+    broken = Entry(name="homerack_1", manifest=None, trust=Trust.SIGNED, fault="cut off")
+    assert reasons(broken, entry(30)) == [LAST, (True, "kept: its manifest can not be read")]
+
+
+def test_what_a_person_keeps_stays():
+    assert reasons(NEWEST, entry(30, keep=True)) == [LAST, (True, "kept: marked to be kept")]
+
+
+def test_what_an_undo_needs_stays():
+    needed = entry(30)
+    assert reasons(NEWEST, needed, undo_needs=frozenset([needed.name])) == [
+        LAST,
+        (True, "kept: an undo still needs it"),
+    ]
+
+
+def test_the_future_is_kept_and_is_not_the_newest():
+    assert reasons(entry(-3), entry(30), entry(31), policy=Policy(days=7, daily=1)) == [
+        (True, "kept: dated in the future (2026-11-26 12:00 UTC)"),
+        LAST,
+        (False, "older than 7 days"),
+    ]
+
+
+def test_the_end_of_time_is_only_far_away():
+    end = (NOW - dt.datetime.max.replace(tzinfo=dt.UTC)) / DAY
+    assert reasons(entry(end + 1e-3)) == [(True, "kept: dated in the future (9999-12-31 23:58 UTC)")]
+
+
+def test_nothing_goes_after_a_failed_backup():
+    assert reasons(NEWEST, entry(30), last_run_failed=True) == [
+        LAST,
+        (True, "kept: nothing is deleted after a failed backup"),
+    ]
+
+
+def test_grandfather_father_son():
+    daily = [entry(days) for days in range(800)]
+    policy = Policy(days=1, daily=3, weekly=3, monthly=3, yearly=3)
+    kept = [
+        (f"{NOW - DAY * days:%Y-%m-%d}", verdict.reason)
+        for days, verdict in enumerate(verdicts(daily, policy))
+        if verdict.keep
+    ]
+    # 2026-11-23 is a Monday, the first day of week 48.
+    assert kept == [
+        ("2026-11-23", "kept: the last verified backup"),
+        ("2026-11-22", "kept: daily, 2026-11-22"),
+        ("2026-11-21", "kept: daily, 2026-11-21"),
+        ("2026-11-15", "kept: weekly, week 46"),
+        ("2026-10-31", "kept: monthly, 2026-10"),
+        ("2026-09-30", "kept: monthly, 2026-09"),
+        ("2025-12-31", "kept: yearly, 2025"),
+        ("2024-12-31", "kept: yearly, 2024"),
+    ]
+
+
+def test_the_week_between_two_years_is_one():
+    monday, friday = (NOW - dt.datetime(*day, 12, tzinfo=dt.UTC) for day in ((2025, 12, 29), (2026, 1, 2)))
+    policy = Policy(days=1, weekly=2)
+    assert reasons(NEWEST, entry(friday / DAY), entry(monday / DAY), policy=policy)[1:] == [
+        (True, "kept: weekly, week 1"),
+        (False, "older than 1 day"),
+    ]
+
+
+# --- Whatever there is ---------------------------------------------------------------------------------------------
+
+kinds_of_entries = st.builds(
+    lambda hours, number, options: entry(hours / 24, name=f"homerack_20200101_000000_{number}.sql.gz", **options),
+    st.integers(-48, 24 * 900),
+    st.integers(0, 10**9),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "trust": st.sampled_from(Trust),
+            "missing": st.booleans(),
+            "keep": st.booleans(),
+            "database": st.sampled_from(["homerack", "lab"]),
+            "proofs": st.sampled_from([(), (make.COMPLETE,), (make.FAILED,), (make.FAILED, make.COMPLETE)]),
+        },
+    ),
+)
+collections = st.lists(kinds_of_entries, max_size=30, unique_by=lambda entry: entry.name)
+counts = st.integers(0, 5)
+policies = st.builds(Policy, days=st.integers(0, 30), daily=counts, weekly=counts, monthly=counts, yearly=counts)
+
+
+def ours_and_good(entries: Sequence[Entry]) -> list[Entry]:
+    return [
+        entry
+        for entry in entries
+        if entry.proven and entry.manifest.database == "homerack" and entry.manifest.when <= NOW
+    ]
+
+
+def kept(entries: Sequence[Entry], policy: Policy, **options: Any) -> set[str]:
+    return {verdict.name for verdict in verdicts(entries, policy, **options) if verdict.keep}
+
+
+@given(collections, policies)
+def test_the_last_verified_always_stays(entries, policy):
+    good = ours_and_good(entries)
+    if good:
+        newest = max(entry.manifest.when for entry in good)
+        assert {entry.name for entry in good if entry.manifest.when == newest} & kept(entries, policy)
+
+
+@given(collections, policies)
+def test_what_is_not_ours_always_stays(entries, policy):
+    strangers = {entry.name for entry in entries if entry.trust is not Trust.SIGNED or entry.manifest.database == "lab"}
+    assert strangers <= kept(entries, policy)
+
+
+@given(collections, policies)
+def test_deleting_once_is_deleting_all(entries, policy):
+    names = kept(entries, policy)
+    rest = [entry for entry in entries if entry.name in names]
+    assert kept(rest, policy) == names
+
+
+@given(collections, policies, st.randoms())
+def test_the_order_of_the_entries_does_not_matter(entries, policy, chance: random.Random):
+    shuffled = chance.sample(entries, len(entries))
+    assert verdicts(shuffled, policy) == verdicts(entries, policy)
+
+
+@given(collections, policies)
+def test_nothing_ever_goes_after_a_failed_backup(entries, policy):
+    assert kept(entries, policy, last_run_failed=True) == {entry.name for entry in entries}
+
+
+@given(collections, st.integers(0, 5), st.sampled_from(["daily", "weekly", "monthly", "yearly"]))
+def test_each_of_the_last_periods_keeps_one_and_only_one(entries, count, word):
+    """With age out of the way, as many stay as there are periods with a verified backup, up to the count."""
+    period = {"daily": "%Y-%m-%d", "weekly": "%G-%V", "monthly": "%Y-%m", "yearly": "%Y"}[word]
+    good = [entry for entry in ours_and_good(entries) if not entry.manifest.keep]
+    named = {f"{entry.manifest.when:{period}}" for entry in good}
+    expected = max(min(count, len(named)), min(1, len(named)))
+    assert len(kept(good, Policy(days=0, **{word: count}))) == expected
+
+
+@given(collections, policies)
+def test_every_verdict_has_its_reason(entries, policy):
+    for verdict in verdicts(entries, policy):
+        assert verdict.reason.startswith("kept" if verdict.keep else "older than ")
+        assert (verdict.until is not None) == verdict.reason.startswith("kept until ")

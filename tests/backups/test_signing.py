@@ -1,0 +1,89 @@
+"""A manifest that was changed, or that somebody else signed, is told from our own."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ops.backups.signing import Key, Keys, Trust
+from ops.errors import PreconditionFailed
+from tests.backups import make
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+documents = st.dictionaries(st.text().filter(lambda name: name != "signature"), values, max_size=4)
+
+
+@given(documents)
+def test_a_signature_survives_the_way_through_a_file(document):
+    read = json.loads(json.dumps(make.KEYS.sign(document), indent=2))
+    assert make.KEYS.check(dict(reversed(read.items()))) is Trust.SIGNED
+
+
+@given(documents, documents)
+def test_a_signature_does_not_fit_other_content(document, other):
+    signed = make.KEYS.sign(document)
+    moved = {**other, "signature": signed["signature"]}
+    assert (make.KEYS.check(moved) is Trust.SIGNED) == (
+        json.dumps(document, sort_keys=True) == json.dumps(other, sort_keys=True)
+    )
+
+
+@pytest.mark.parametrize("name", sorted(make.manifest().as_json()))
+def test_no_field_of_a_manifest_can_be_changed_or_taken_away(name):
+    signed = make.KEYS.sign(make.manifest().as_json())
+    assert make.KEYS.check({**signed, name: "changed"}) is Trust.TAMPERED
+    del signed[name]
+    assert make.KEYS.check(signed) is Trust.TAMPERED
+
+
+def test_without_a_signature():
+    assert make.KEYS.check({"a": 1}) is Trust.UNSIGNED
+
+
+def test_of_somebody_else():
+    assert make.KEYS.check(Keys(["another"]).sign({"a": 1})) is Trust.FOREIGN
+
+
+def test_an_older_key_is_known_and_the_newest_signs():
+    both = Keys(["new", "", "old"])
+    old = Keys(["old"]).sign({"a": 1})
+    assert both.check(old) is Trust.SIGNED
+    assert both.sign(old) == Keys(["new"]).sign({"a": 1})
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        None,
+        "x",
+        {},
+        {"key": Key.derived("a secret of this installation").id},
+        {"key": "x", "hmac": 5},
+        {"key": "x", "hmac": "", "more": 1},
+    ],
+)
+def test_a_signature_of_another_form_is_tampering(signature):
+    assert make.KEYS.check({"a": 1, "signature": signature}) is Trust.TAMPERED
+
+
+def test_a_known_key_with_a_wrong_sum_is_tampering():
+    signature = make.KEYS.sign({"a": 1})["signature"]
+    assert make.KEYS.check({"a": 1, "signature": {**signature, "hmac": "\ud800é"}}) is Trust.TAMPERED
+
+
+def test_the_secret_does_not_show():
+    key = Key.derived("topsecret")
+    assert key.secret not in repr(key).encode()
+    assert len(key.id) == 8
+    assert key.id not in key.secret.hex()
+
+
+def test_no_key_is_an_error():
+    with pytest.raises(PreconditionFailed) as caught:
+        Keys(["", ""])
+    assert str(caught.value) == "There is no key to sign backups with.\nSet BACKUP_SIGNING_KEY."

@@ -1,0 +1,384 @@
+"""B4, B6, E2: files of backups are private, complete or not there, and nobody is led astray by a link."""
+
+import contextlib
+import errno
+import os
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import SuspiciousFileOperation
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
+from django.db.migrations.writer import MigrationWriter
+
+from ops.backups import storage as module
+from ops.backups.compression import Pulled
+from ops.backups.storage import PrivateDirectory
+from ops.errors import PreconditionFailed
+from tests.backups import make
+from tests.backups.faults import Faulty
+
+WRITTEN = ["open", "fchmod", "write", "write", "fsync", "replace", "fsync"]
+CALLS = {"x": ["mkdir", "open", *WRITTEN], "events/x": ["mkdir", "open", "mkdir", "open", *WRITTEN]}
+"""What changes something, or could, while a file is replaced in a directory that is there."""
+OLD, NEW = b"o" * 1_500_000, b"n" * 1_500_000
+"""Each is two writes."""
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> PrivateDirectory:
+    return PrivateDirectory(tmp_path / "backups")
+
+
+def content(text: bytes = b"new") -> Pulled:
+    return Pulled(iter([text[:1], text[1:]]), "x")
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def tree(directory: PrivateDirectory) -> dict[str, bytes]:
+    """Every file below it, read without its help."""
+    paths = [path for path in directory.location.rglob("*") if path.is_file()]
+    return {str(path.relative_to(directory.location)): path.read_bytes() for path in paths}
+
+
+def test_a_file_comes_back(directory):
+    assert directory.save("a.sql.gz", content(b"abc")) == "a.sql.gz"
+    assert directory.save("events/b.json", ContentFile(b"{}")) == "events/b.json"
+    assert directory.exists("a.sql.gz")
+    assert directory.exists("events/b.json")
+    assert directory.size("a.sql.gz") == 3
+    assert directory.listdir("") == directory.listdir(".") == (["events"], ["a.sql.gz"])
+    assert directory.listdir("events") == ([], ["b.json"])
+    with directory.open("a.sql.gz") as file:
+        assert (file.name, file.read()) == ("a.sql.gz", b"abc")
+    directory.delete("a.sql.gz")
+    directory.delete("a.sql.gz")
+    assert not directory.exists("a.sql.gz")
+
+
+def test_nothing_is_made_by_looking(directory):
+    assert directory.listdir("") == ([], [])
+    assert directory.listdir("events") == ([], [])
+    assert not directory.exists("events/x.json")
+    with pytest.raises(FileNotFoundError):
+        directory.open("x")
+    with pytest.raises(FileNotFoundError):
+        directory.size("x")
+    directory.delete("x")
+    assert not directory.location.exists()
+
+
+def test_it_is_only_read_and_saved(directory):
+    with pytest.raises(ValueError, match=r"^Backups are read with mode 'rb', not 'wb'\.$"):
+        directory.open("x", "wb")
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o277])
+def test_modes_do_not_depend_on_the_umask(directory, umask):
+    before = os.umask(umask)
+    try:
+        directory.save("events/x.json", content())
+        directory.save("x", content())
+    finally:
+        os.umask(before)
+    assert [mode(directory.location / name) for name in ("", "events", "x", "events/x.json")] == [
+        0o700,
+        0o700,
+        0o600,
+        0o600,
+    ]
+
+
+def test_a_directory_that_was_open_is_closed(directory):
+    directory.location.mkdir(mode=0o755)
+    directory.save("x", content())
+    assert mode(directory.location) == 0o700
+
+
+def test_a_taken_name_is_left_alone(directory):
+    directory.save("x", content(b"old"))
+    with pytest.raises(PreconditionFailed) as caught:
+        directory.save("x", content())
+    assert str(caught.value) == f"{directory.location}/x exists already.\nIt was left as it is."
+    assert tree(directory) == {"x": b"old"}
+
+
+def test_replacing(directory):
+    directory.replace("x", content(b"old"))
+    directory.replace("x", content(b"new"))
+    assert tree(directory) == {"x": b"new"}
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "/etc/passwd", "a/../x", "a/b/c", ".", "", "a//b", "a\\b", "a\0b", "events/.."]
+)
+def test_names_that_lead_elsewhere(directory, name):
+    for ask in (directory.exists, directory.size, directory.delete, directory.open, directory.path):
+        with pytest.raises(SuspiciousFileOperation):
+            ask(name)
+    with pytest.raises(SuspiciousFileOperation):
+        directory.save(name or "/", content())
+    with pytest.raises(SuspiciousFileOperation):
+        directory.replace(name, content())
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "victim"
+    path.write_bytes(b"precious")
+    yield path
+    assert path.read_bytes() == b"precious"
+
+
+def test_a_link_under_the_partial_name_is_not_written_through(directory, victim):
+    directory.location.mkdir()
+    (directory.location / "x.partial").symlink_to(victim)
+    with pytest.raises(PreconditionFailed, match=r"x\.partial exists: another run is writing it"):
+        directory.save("x", content())
+
+
+def test_a_link_under_the_final_name_is_replaced_not_followed(directory, victim):
+    directory.location.mkdir()
+    (directory.location / "x").symlink_to(victim)
+    with pytest.raises(PreconditionFailed, match="exists already"):
+        directory.save("x", content())
+    directory.replace("x", content())
+    assert not (directory.location / "x").is_symlink()
+
+
+def test_a_link_is_not_read(directory, victim):
+    directory.location.mkdir()
+    (directory.location / "x").symlink_to(victim)
+    with pytest.raises(PreconditionFailed) as caught:
+        directory.open("x")
+    assert str(caught.value) == (
+        f"{directory.location}/x is, or is behind, a symbolic link or something else that is not expected there.\n"
+        "Backups are not read or written through links. Take it away, or set BACKUP_DIR to where it leads."
+    )
+    directory.delete("x")
+
+
+def test_a_link_in_place_of_a_folder_is_not_followed(directory, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    directory.location.mkdir()
+    (directory.location / "events").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PreconditionFailed, match="symbolic link"):
+        directory.save("events/x.json", content())
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_the_directory_itself_may_be_a_link(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "backups").symlink_to(tmp_path / "disk")
+    PrivateDirectory(tmp_path / "backups").save("x", content())
+    assert (tmp_path / "disk" / "x").read_bytes() == b"new"
+
+
+def test_a_pipe_is_not_waited_for(directory):
+    directory.location.mkdir()
+    os.mkfifo(directory.location / "x")
+    with pytest.raises(PreconditionFailed, match=r"/x is not a file\.$|/x is not a file\.\n"):
+        directory.open("x")
+
+
+def test_a_file_in_place_of_the_directory(directory):
+    directory.location.write_text("a file")
+    with pytest.raises(PreconditionFailed, match="something else that is not expected there"):
+        directory.save("x", content())
+    assert directory.location.read_text() == "a file"
+
+
+def test_what_the_content_raises_is_passed_on_and_nothing_is_left(directory):
+    file = Pulled(make.failing(b"half", error=OSError(errno.ENOSPC, "of somebody else")), "x")
+    with pytest.raises(OSError, match="of somebody else"):
+        directory.save("x", file)
+    assert tree(directory) == {}
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EACCES])
+@pytest.mark.parametrize("name", ["x", "events/x"])
+def test_whichever_call_fails_the_old_state_or_the_new_one_is_there(directory, monkeypatch, name, number):
+    def fail() -> None:
+        raise OSError(number, os.strerror(number))
+
+    directory.replace(name, content(OLD))
+    for at in range(1, 30):
+        faulty = Faulty(at, fail)
+        monkeypatch.setattr(module, "os", faulty)
+        refused = pytest.raises(PreconditionFailed, match=f"{directory.location / name}.* {os.strerror(number)}")
+        with refused if at <= len(CALLS[name]) else contextlib.nullcontext():
+            directory.replace(name, content(NEW))
+        monkeypatch.setattr(module, "os", os)
+        if not faulty.happened:
+            break
+        renamed = faulty.calls[: at - 1].count("replace") == 1
+        assert tree(directory) == {name: NEW if renamed else OLD}, faulty.calls
+        directory.replace(name, content(OLD))
+    assert faulty.calls == CALLS[name]
+
+
+def test_killed_at_whichever_call_the_old_state_or_the_new_one_is_there(tmp_path):
+    program = """
+import os, sys
+from pathlib import Path
+from django.core.files.base import ContentFile
+from ops.backups import storage
+from tests.backups.faults import Faulty
+directory = storage.PrivateDirectory(sys.argv[1])
+at = 0
+while True:
+    at += 1
+    if not os.fork():
+        storage.os = Faulty(at, lambda: os._exit(9))
+        directory.replace("x", ContentFile(b"new"))
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.wait()[1])
+    content = (directory.location / "x").read_text()
+    print(at, code, content, sorted(path.name for path in directory.location.iterdir()))
+    directory.delete("x.partial")
+    directory.replace("x", ContentFile(b"old"))
+    if code == 0:
+        break
+"""
+    PrivateDirectory(tmp_path).replace("x", ContentFile(b"old"))
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent.parent.parent,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+    )
+    lines = [line.split(maxsplit=3) for line in ended.stdout.splitlines()]
+    states = [content for _, _, content, _ in lines]
+    assert len(states) > 6
+    assert states == ["old"] * states.index("new") + ["new"] * (len(states) - states.index("new"))
+    assert {files for _, _, _, files in lines} == {"['x']", "['x', 'x.partial']"}
+    assert lines[-1][1:] == ["0", "new", "['x']"]
+
+
+def test_a_file_that_may_not_grow_further(directory):
+    """A real limit of the system (``ulimit -f``), which needs no special disk."""
+    program = f"""
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+from ops.backups.compression import Pulled
+from ops.backups.storage import PrivateDirectory
+from ops.errors import PreconditionFailed
+try:
+    PrivateDirectory({str(directory.location)!r}).save("x", Pulled(iter([bytes(60_000)] * 3), "x"))
+except PreconditionFailed as error:
+    print(error)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent.parent.parent,
+    )
+    assert ended.stdout == (
+        f"{directory.location}/x could not be written: File too large.\n"
+        "Free some space there, or set BACKUP_DIR to another disk.\n"
+    )
+    assert tree(directory) == {}
+
+
+def test_a_full_disk(directory, monkeypatch):
+    """``/dev/full`` answers every write as a full disk does."""
+
+    class Full:
+        def __getattr__(self, name):
+            return getattr(os, name)
+
+        def open(self, path, flags, *arguments, **options):
+            descriptor = os.open(path, flags, *arguments, **options)
+            if str(path).endswith(".partial"):
+                full = os.open("/dev/full", os.O_WRONLY)
+                os.dup2(full, descriptor)
+                os.close(full)
+            return descriptor
+
+        def fchmod(self, *arguments):
+            """It would be that of ``/dev/full``."""
+
+    monkeypatch.setattr(module, "os", Full())
+    with pytest.raises(PreconditionFailed) as caught:
+        directory.save("x", content())
+    assert str(caught.value) == (
+        f"{directory.location}/x could not be written: No space left on device.\n"
+        "Free some space there, or set BACKUP_DIR to another disk."
+    )
+    assert tree(directory) == {}
+
+
+def test_of_two_that_save_one_name_the_second_is_refused(directory):
+    begun, finish = threading.Event(), threading.Event()
+
+    def slow() -> Iterator[bytes]:
+        yield b"fir"
+        begun.set()
+        assert finish.wait(10)
+        yield b"st"
+
+    first = threading.Thread(target=lambda: directory.save("x", Pulled(slow(), "x")))
+    first.start()
+    assert begun.wait(10)
+    for second in (directory.save, directory.replace):
+        with pytest.raises(PreconditionFailed) as caught:
+            second("x", content(b"second"))
+        assert str(caught.value) == (
+            f"{directory.location}/x.partial exists: another run is writing it, or was killed while it did.\n"
+            "Wait for the other run. What a killed one left goes when the next backup is made."
+        )
+    finish.set()
+    first.join()
+    assert tree(directory) == {"x": b"first"}
+
+
+def test_free_space_is_that_of_the_disk_below(directory, monkeypatch):
+    asked = []
+
+    class Disk:
+        f_bavail, f_frsize = 3, 4096
+
+    monkeypatch.setattr(module.os, "statvfs", lambda path: asked.append(path) or Disk)
+    assert directory.free_bytes() == 3 * 4096
+    assert asked == [directory.location.parent]
+
+
+def test_free_space_may_not_be_known(directory, monkeypatch):
+    def fail(path: Path) -> None:
+        raise OSError(errno.ENOSYS, "no such thing")
+
+    monkeypatch.setattr(module.os, "statvfs", fail)
+    assert directory.free_bytes() is None
+
+
+def test_no_descriptor_stays_open(directory):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    test_a_file_comes_back(directory)
+    with pytest.raises(PreconditionFailed):
+        directory.save("events/b.json", content())
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_it_can_stand_in_a_migration():
+    text, imports = MigrationWriter.serialize(PrivateDirectory("/srv/backups"))
+    assert text == "ops.backups.storage.PrivateDirectory('/srv/backups')"
+    assert imports == {"import ops.backups.storage"}
+
+
+def test_the_settings_name_it(settings):
+    storage = storages["backups"]
+    assert isinstance(storage, PrivateDirectory)
+    assert storage.location == settings.BACKUP_DIR

@@ -1,0 +1,22 @@
+"""A migrated database in a file, made once."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.celery.support import manage
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("migrated")
+    done = manage(folder, "migrate")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def home(migrated: Path, tmp_path: Path) -> Path:
+    """A folder with a database of its own."""
+    return Path(shutil.copytree(migrated, tmp_path / "home"))

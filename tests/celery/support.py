@@ -1,0 +1,112 @@
+"""HomeRack's processes as a person starts them, on a SQLite file of their own."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.postgres import children_of, die_with_parent, free_port
+from tests.support.web import ROOT
+
+
+def environment(folder: Path, **changes: str) -> dict[str, str]:
+    """That of the tests, with a database in `folder` and no Redis, unless `changes` name one."""
+    own = {"DATABASE_URL": f"sqlite:///{folder}/homerack.db", "DEBUG": "true", "REDIS_URL": ""}
+    return os.environ | own | changes
+
+
+def manage(folder: Path, *arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=environment(folder, **changes),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextlib.contextmanager
+def running(folder: Path, name: str, *command: str, **changes: str) -> Iterator["Running"]:
+    """``python …`` while the block lasts, ended as gently as it lets itself; its output is in a file called `name`."""
+    log = folder / f"{name}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env=environment(folder, **changes),
+            stdout=output,
+            stderr=output,
+            preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call; nothing else can tell a child to follow
+        )
+    started = Running(process, log)
+    try:
+        yield started
+    except BaseException:
+        print(log.read_text())  # noqa: T201
+        raise
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(timeout=40)
+
+
+@dataclass
+class Running:
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def family(self) -> list[int]:
+        """All processes that it has started, and those that these have."""
+        found = children_of(self.process.pid)
+        for pid in found:
+            found.extend(children_of(pid))
+        return found
+
+    def child(self, name: str) -> int:
+        """The process among its own children whose command has the word `name`."""
+        return next(pid for pid in children_of(self.process.pid) if name in command_of(pid).split("\0"))
+
+    def end_with(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(timeout=40)
+
+
+@contextlib.contextmanager
+def served(folder: Path, **changes: str) -> Iterator[tuple[Running, int]]:
+    """``manage.py serve`` on the database in `folder`, from the moment that it says it is there, and its port."""
+    port = free_port()
+    with running(folder, f"serve-{port}", "manage.py", "serve", "--port", str(port), **changes) as serving:
+        wait_for(lambda: "HomeRack is at" in serving.output, serving)
+        yield serving, port
+
+
+def wait_for(condition: Callable[[], object], running: Running, *, within: float = 60) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        assert running.process.poll() is None, "the process has ended"
+        time.sleep(0.05)
+
+
+def command_of(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process that is no zombie."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False

@@ -1,0 +1,99 @@
+"""A real beat that sends to a real Redis, and a real worker that does what it is sent."""
+
+import datetime as dt
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.celery.support import Running, manage, running, wait_for
+from tests.support.redis import RedisServer
+
+BEAT = ("-m", "celery", "--app", "tests.celery.app", "beat", "--pidfile=")
+WORKER = ("-m", "celery", "--app", "tests.celery.app", "worker", "--concurrency=1")
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    server = RedisServer.start()
+    yield server.url()
+    server.stop()
+
+
+@pytest.fixture
+def trace(home: Path) -> Path:
+    return home / "trace"
+
+
+@pytest.fixture
+def schedule(home: Path, trace: Path) -> Callable[..., None]:
+    """Adds one that leaves a trace, in place of those that HomeRack begins with."""
+
+    def add(**fields: Any) -> None:
+        code = (
+            "from django_celery_beat.models import *; PeriodicTask.objects.all().delete();"
+            f"PeriodicTask(name='Trace', task='tests.celery.app.leave_trace', args={json.dumps([str(trace)])!r}, "
+            + ", ".join(f"{name}={value}" for name, value in fields.items())
+            + ").save()"
+        )
+        done = manage(home, "shell", "--no-imports", "--command", code)
+        assert done.returncode == 0, done.stderr
+
+    return add
+
+
+def last_run(home: Path) -> Any:
+    with sqlite3.connect(home / "homerack.db") as connection:
+        return connection.execute("SELECT last_run_at FROM django_celery_beat_periodictask").fetchone()[0]
+
+
+def test_a_schedule_of_one_second_fires(home: Path, trace: Path, schedule: Callable[..., None], redis_url: str) -> None:
+    schedule(interval="IntervalSchedule.objects.create(every=1, period='seconds')")
+    with (
+        running(home, "worker", *WORKER, REDIS_URL=redis_url) as worker,
+        running(home, "beat", *BEAT, REDIS_URL=redis_url),
+    ):
+        wait_for(lambda: trace.exists() and len(trace.read_text().splitlines()) >= 2, worker)
+        # A beat that is killed now would know that it was started.
+        assert last_run(home)
+
+
+def test_what_a_machine_has_slept_through_is_made_up_for_at_once(
+    home: Path, schedule: Callable[..., None], redis_url: str
+) -> None:
+    """Also when the hour of the schedule is far from now on the clock."""
+    hour = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=6)).hour
+    schedule(
+        crontab=f"CrontabSchedule.objects.create(minute='0', hour='{hour}', timezone='UTC')",
+        last_run_at="__import__('django.utils.timezone').utils.timezone.now() - __import__('datetime').timedelta(2)",
+    )
+    assert checks(home, redis_url)["schedules"]["error"] == "MissedSchedules"
+    before = last_run(home)
+    with running(home, "beat", *BEAT, REDIS_URL=redis_url) as beat:
+        wait_for(lambda: last_run(home) != before, beat)
+    assert checks(home, redis_url)["schedules"] == {"status": "healthy"}
+
+
+def checks(home: Path, redis_url: str) -> dict[str, dict[str, str]]:
+    told = manage(home, "check_database", "--json", REDIS_URL=redis_url)
+    found: dict[str, dict[str, str]] = json.loads(told.stdout)["checks"]
+    return found
+
+
+def is_seen(home: Path, redis_url: str, name: str) -> Callable[[], bool]:
+    return lambda: checks(home, redis_url)[name] == {"status": "healthy"}
+
+
+def test_health_tells_worker_and_beat_apart(home: Path, redis_url: str) -> None:
+    def is_only(name: str, process: Running) -> None:
+        wait_for(is_seen(home, redis_url, name), process)
+        missing = {"worker": "beat", "beat": "worker"}[name]
+        assert checks(home, redis_url)[missing]["status"] == "degraded"
+
+    with running(home, "worker", *WORKER, REDIS_URL=redis_url) as worker:
+        is_only("worker", worker)
+    with running(home, "beat", *BEAT, REDIS_URL=redis_url) as beat:
+        is_only("beat", beat)

@@ -1,0 +1,123 @@
+"""A small engine with a real lock, a catalogue in a folder, and programs that can be killed."""
+
+import contextlib
+import datetime as dt
+import fcntl
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from django.conf import settings
+from django.db import connection
+
+from ops.backups.catalogue import Catalogue
+from ops.backups.engine import Engine
+from ops.backups.manifest import Kind, Level, Manifest, Origin, Proof, TableDigest
+from ops.backups.signing import Keys
+from ops.backups.storage import PrivateDirectory
+from ops.errors import AlreadyRunning
+from ops.models import Run
+from ops.recording import Request
+from tests.support.postgres import die_with_parent
+from tests.support.web import ROOT
+
+NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+
+
+class FileLock:
+    """The part of an engine that runs need, by a lock on a file."""
+
+    database = "lab"
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "lock"
+
+    @contextlib.contextmanager
+    def locked(self, label: str) -> Iterator[None]:
+        with self.path.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise AlreadyRunning(f"At work: {self.path.read_text()}.", "Wait until it has ended.") from error
+            file.truncate(0)
+            file.write(label)
+            file.flush()
+            yield
+
+    def sweep(self) -> tuple[str, ...]:
+        return ()
+
+
+def engine_in(folder: Path) -> Engine:
+    return cast("Engine", FileLock(folder))
+
+
+def catalogue_in(folder: Path) -> Catalogue:
+    return Catalogue(PrivateDirectory(location=str(folder / "backups")), Keys([settings.SECRET_KEY]), "lab")
+
+
+def request(kind: Run.Kind = Run.Kind.BACKUP, **fields: Any) -> Request:
+    return Request(kind=kind, who="jane@example.org", origin=Run.Origin.COMMAND, **fields)
+
+
+def manifest(number: int, **fields: Any) -> Manifest:
+    """The manifest of the backup of the second `number` after `NOON`."""
+    when = NOON + dt.timedelta(seconds=number)
+    values = {
+        "id": str(uuid.uuid5(uuid.NAMESPACE_OID, str(number))),
+        "name": f"lab_{when:%Y%m%d_%H%M%S}.sql",
+        "kind": Kind.SQL,
+        "engine": "postgresql",
+        "database": "lab",
+        "origin": Origin.MANUAL,
+        "who": "jane@example.org",
+        "when": when,
+        "seconds": 0.5,
+        "server_version": "15.18",
+        "tool_version": "15.18",
+        "software": "0.1.0",
+        "migrations": ("inventory.0001_initial",),
+        "tables": {
+            "inventory_rack": TableDigest(rows=3, digest="12"),
+            "inventory_device": TableDigest(rows=4, digest="1"),
+        },
+        "size": 4,
+        "plain_size": 4,
+        "sha256": "0" * 64,
+        "proofs": (Proof(level=Level.COMPLETE, when=when, seconds=0.1),),
+        "run": "",
+    }
+    return Manifest(**(values | fields))
+
+
+def add_backup(catalogue: Catalogue, number: int, **fields: Any) -> Manifest:
+    made = manifest(number, **fields)
+    stored = catalogue.store(made.name, iter([b"rows"]))
+    assert stored.size == made.size
+    catalogue.publish(made)
+    return made
+
+
+def start_elsewhere(folder: Path, what: str) -> subprocess.Popen[str]:
+    """A run in a process of its own, on the tests' database; returns when it has printed that it is under way."""
+    url = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{connection.settings_dict['NAME']}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.runs.elsewhere", str(folder), what],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call; nothing else can tell a child to follow
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "under way\n"
+    return process
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()

@@ -1,0 +1,184 @@
+"""The rows say what the files beside the backups say, whatever has become of the rows."""
+
+import datetime as dt
+import shutil
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+
+from ops import journal
+from ops.backups.catalogue import Catalogue
+from ops.backups.entries import Entry
+from ops.backups.manifest import Level, Proof
+from ops.backups.signing import Trust
+from ops.django_databases import pointing_at, run_migrations, sqlite_wrapper
+from ops.models import Backup, Run
+from ops.runs import recorded
+from tests.runs.support import NOON, add_backup, catalogue_in, engine_in, manifest, request
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Catalogue:
+    return catalogue_in(tmp_path)
+
+
+def run_once(folder: Path, kind: Run.Kind = Run.Kind.BACKUP) -> uuid.UUID:
+    asked = request(kind)
+    with recorded(asked, engine=engine_in(folder), catalogue=catalogue_in(folder)):
+        pass
+    return asked.id
+
+
+def rows() -> list[Any]:
+    return [*Backup.objects.order_by("pk").values(), *Run.objects.order_by("pk").values()]
+
+
+def test_a_backup_as_its_manifest_describes_it(catalogue: Catalogue) -> None:
+    made = add_backup(catalogue, 1, note="before the move", keep=True, run=str(uuid.uuid4()))
+    journal.write_history(catalogue)
+    backup = Backup.objects.get()
+    assert (str(backup.pk), backup.name, backup.kind, backup.origin) == (made.id, made.name, "sql", "manual")
+    assert (backup.engine, backup.database, backup.who) == ("postgresql", "lab", "jane@example.org")
+    assert (backup.when, backup.size, backup.plain_size, backup.rows) == (NOON + dt.timedelta(seconds=1), 4, 4, 7)
+    assert (backup.note, backup.keep, backup.run) == ("before the move", True, made.run)
+    assert (backup.proof_level, backup.proof_when, backup.proof_fault) == ("complete", made.when, "")
+    assert (backup.trust, backup.missing) == ("signed", False)
+    assert backup.manifest["tables"]["inventory_rack"] == {"rows": 3, "digest": "12"}
+
+
+def test_changes_and_losses_are_followed(catalogue: Catalogue) -> None:
+    first, second, third = (add_backup(catalogue, number) for number in (1, 2, 3))
+    journal.write_history(catalogue)
+    Backup.objects.update(kept_because="younger than 7 days")
+    catalogue.change(first.name, proof=Proof(level=Level.RESTORED, when=NOON, seconds=3))
+    catalogue.storage.delete(second.name)
+    catalogue.delete(third.name)
+    journal.write_history(catalogue)
+    found = {backup.name: (backup.proof_level, backup.missing) for backup in Backup.objects.all()}
+    assert found == {first.name: ("restored", False), second.name: ("complete", True)}
+    assert set(Backup.objects.values_list("kept_because", flat=True)) == {"younger than 7 days"}
+
+
+def test_a_name_may_move_from_one_backup_to_another(catalogue: Catalogue) -> None:
+    first, second = manifest(1), manifest(2)
+    journal.write_backup(Entry(name=first.name, manifest=first, trust=Trust.SIGNED))
+    replacing = manifest(1, id=second.id)
+    journal.write_backup(Entry(name=first.name, manifest=replacing, trust=Trust.SIGNED))
+    assert [str(backup.pk) for backup in Backup.objects.all()] == [second.id]
+
+
+def test_it_is_written_once(tmp_path: Path, catalogue: Catalogue, django_assert_num_queries: Any) -> None:
+    add_backup(catalogue, 1)
+    run_once(tmp_path)
+    journal.write_history(catalogue)
+    before = rows()
+    with django_assert_num_queries(6):  # two looks before, BEGIN, two looks at what is there, COMMIT
+        journal.write_history(catalogue)
+    assert rows() == before
+
+
+def test_what_is_under_way_is_left_alone(tmp_path: Path, catalogue: Catalogue) -> None:
+    queued = Run.objects.create(kind="backup", who="jane@example.org")
+    with recorded(request(), engine=engine_in(tmp_path), catalogue=catalogue) as recording:
+        journal.write_history(catalogue)
+        found = dict(Run.objects.values_list("pk", "status"))
+        assert found == {queued.pk: "queued", uuid.UUID(recording.id): "running"}
+
+
+def test_a_row_that_nobody_is_at_work_on_is_closed(catalogue: Catalogue) -> None:
+    Run.objects.create(kind="backup", who="jane@example.org", status="running")
+    journal.write_history(catalogue)
+    run = Run.objects.get()
+    assert (run.status, run.error) == ("interrupted", "Its start is not recorded beside the backups.")
+
+
+def test_events_that_can_not_be_read_do_not_hide_the_others(
+    tmp_path: Path, catalogue: Catalogue, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = run_once(tmp_path)
+    Run.objects.all().delete()
+    catalogue.record({"event": "started", "run": "17", "when": timezone.now().isoformat()})
+    journal.write_history(catalogue)
+    assert list(Run.objects.values_list("pk", "status")) == [(key, "succeeded")]
+    assert "An event of run '17' can not be read." in caplog.text
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    """A migrated SQLite database with a backup, a run, another that is queued, and somebody signed in."""
+    path = tmp_path / "older.sqlite3"
+    with pointing_at(sqlite_wrapper(str(path))):
+        run_migrations()
+        add_backup(catalogue_in(tmp_path), 1)
+        Run.objects.create(kind="backup", who="jane@example.org")
+        SessionStore().save()
+        assert Session.objects.count() == 1
+    run_once(tmp_path)
+    with pointing_at(sqlite_wrapper(str(path))):
+        journal.write_history(catalogue_in(tmp_path))
+    return path
+
+
+def test_history_is_complete_after_the_tables_were_rolled_back(tmp_path: Path, older: Path) -> None:
+    """HAZARDS C3, C6 and C9."""
+    catalogue, scratch = catalogue_in(tmp_path), tmp_path / "scratch.sqlite3"
+    second, later = add_backup(catalogue, 2), run_once(tmp_path, Run.Kind.DRILL)
+    shutil.copy(older, scratch)
+    asked = request(Run.Kind.RESTORE)
+    with recorded(asked, engine=engine_in(tmp_path), catalogue=catalogue) as recording:
+        recording.no_way_back()
+        with pointing_at(sqlite_wrapper(str(scratch))):
+            recording.write_history()
+            assert second.name in Backup.objects.values_list("name", flat=True)
+            restore = Run.objects.get(pk=asked.id)
+            assert (restore.status, restore.in_place, restore.who) == ("running", True, "jane@example.org")
+            assert Run.objects.get(pk=later).status == "succeeded"
+            queued = Run.objects.get(status="cancelled")
+            assert queued.error == "Queued before a restore, which has replaced the database that it was meant for."
+            assert Run.objects.count() == 4
+            assert Session.objects.count() == 0
+    assert Run.objects.get(pk=asked.id).in_place is False, "the database that was live is not the restored one"
+    with pointing_at(sqlite_wrapper(str(scratch))):
+        journal.write_history(catalogue)
+        assert Run.objects.get(pk=asked.id).status == "succeeded"
+
+
+@dataclass
+class Many:
+    """As many backups and runs as nobody will have, without their files."""
+
+    entered: list[Entry]
+    happened: list[dict[str, Any]]
+
+    def entries(self) -> list[Entry]:
+        return self.entered
+
+    def events(self) -> list[dict[str, Any]]:
+        return self.happened
+
+
+def test_ten_thousand_backups_take_seconds(tmp_path: Path, catalogue: Catalogue) -> None:
+    run_once(tmp_path)
+    started, ended = catalogue.events()
+    keys = [str(uuid.uuid4()) for _ in range(10_000)]
+    many = Many(
+        entered=[Entry(name=made.name, manifest=made, trust=Trust.SIGNED) for made in map(manifest, range(10_000))],
+        happened=[{**event, "run": key} for key in keys for event in (started, ended)],
+    )
+    start = time.monotonic()
+    journal.write_history(many)  # type: ignore[arg-type]
+    first = time.monotonic() - start
+    assert (Backup.objects.count(), Run.objects.count()) == (10_000, 10_001)
+    start = time.monotonic()
+    journal.write_history(many)  # type: ignore[arg-type]
+    assert first < 30
+    assert time.monotonic() - start < 15

@@ -1,0 +1,313 @@
+"""One operation at a time, each recorded whatever happens to it, to its process or to the database."""
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.files.storage import FileSystemStorage
+from django.db import connection, connections
+from django.utils import timezone
+
+from ops.backups.catalogue import Catalogue
+from ops.backups.engine import Engine
+from ops.backups.signing import Keys
+from ops.errors import AlreadyRunning, Cancelled, OpsError, PreconditionFailed
+from ops.models import Backup, Run
+from ops.progress import Progress
+from ops.recording import Recording
+from ops.runs import reconcile, recorded
+from tests.runs.support import add_backup, catalogue_in, engine_in, kill, request, start_elsewhere
+from tests.support.backend import eventually
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HOST = socket.gethostname()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    return engine_in(tmp_path)
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Catalogue:
+    return catalogue_in(tmp_path)
+
+
+def words(catalogue: Catalogue) -> list[str]:
+    return [event["event"] for event in catalogue.events()]
+
+
+def minute(moment: Any) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def killed_words(kind: str, run: Run) -> str:
+    return f"The {kind} that jane@example.org started on {HOST} at {minute(run.started)} was killed."
+
+
+def test_a_run_is_recorded_from_its_start_to_its_end(engine: Engine, catalogue: Catalogue) -> None:
+    heard: list[Progress] = []
+    asked = request(arguments={"note": "before the move"})
+    with recorded(asked, engine=engine, catalogue=catalogue, report=heard.append) as recording:
+        assert words(catalogue) == ["started"]
+        recording.report(Progress(stage="dump", total=10))
+        recording.report(Progress(stage="dump", item="rack", done=3))
+        recording.report(Progress(stage="dump", item="device", done=4))
+        eventually(lambda: Run.objects.filter(stage="dump", done=7, total=10, status="running").exists(), within=3)
+        recording.report(Progress(stage="prove"))
+        recording.name_backup("lab_20260301_120000.sql")
+        recording.log("Read back in full.")
+        recording.result["rows"] = 7
+        recording.index(catalogue.get(add_backup(catalogue, 0).name))
+    run = Run.objects.get()
+    assert (run.pk, run.kind, run.who, run.origin) == (asked.id, "backup", "jane@example.org", "command")
+    assert (run.status, run.stage, run.backup, run.error) == ("succeeded", "prove", "lab_20260301_120000.sql", "")
+    assert (run.arguments, run.result) == ({"note": "before the move"}, {"rows": 7})
+    assert (run.host, run.pid) == (HOST, os.getpid())
+    assert run.asked <= run.started <= run.ended
+    assert run.log[8:] == " Read back in full.\n"
+    assert [stage["stage"] for stage in run.stages] == ["dump", "prove"]
+    assert all(0 <= stage["seconds"] < 5 for stage in run.stages)
+    assert [progress.done for progress in heard] == [0, 3, 4, 0]
+    assert words(catalogue) == ["started", "ended"]
+    assert catalogue.events()[1]["result"] == {"rows": 7}
+    assert Backup.objects.get().name == "lab_20260301_120000.sql"
+
+
+def test_errors_are_recorded_with_their_hints(engine: Engine, catalogue: Catalogue) -> None:
+    with pytest.raises(OpsError), recorded(request(), engine=engine, catalogue=catalogue):
+        raise OpsError("The disk is full.", "Free some space.")
+    run = Run.objects.get()
+    assert (run.status, run.error, run.hint) == ("failed", "The disk is full.", "Free some space.")
+
+
+def test_errors_are_recorded_without_secrets(engine: Engine, catalogue: Catalogue) -> None:
+    password = str(settings.DATABASES["default"]["PASSWORD"])
+    with pytest.raises(LookupError), recorded(request(), engine=engine, catalogue=catalogue) as recording:
+        recording.log(f"connecting with {password}")
+        raise LookupError(f"no entry for {password}")
+    run = Run.objects.get()
+    assert (run.status, run.error) == ("failed", "LookupError: no entry for …")
+    assert password not in run.log + str(catalogue.events())
+
+
+def test_an_interruption_is_no_failure(engine: Engine, catalogue: Catalogue) -> None:
+    with pytest.raises(KeyboardInterrupt), recorded(request(), engine=engine, catalogue=catalogue):
+        raise KeyboardInterrupt
+    run = Run.objects.get()
+    assert (run.status, run.error) == ("interrupted", "It was interrupted.")
+
+
+def test_an_interruption_after_the_cut_over_comes_too_late(engine: Engine, catalogue: Catalogue) -> None:
+    with pytest.raises(KeyboardInterrupt), recorded(request(), engine=engine, catalogue=catalogue) as recording:
+        recording.is_in_place()
+        raise KeyboardInterrupt
+    assert Run.objects.get().status == "succeeded"
+
+
+def test_the_second_is_told_who_is_at_work(tmp_path: Path, engine: Engine, catalogue: Catalogue) -> None:
+    queued = Run.objects.create(kind="restore", who="jane@example.org")
+    process = start_elsewhere(tmp_path, "backup")
+    try:
+        since = Run.objects.get(status="running").started
+        with (
+            pytest.raises(AlreadyRunning) as refusal,
+            recorded(request(Run.Kind.RESTORE, id=queued.pk), engine=engine, catalogue=catalogue),
+        ):
+            pytest.fail("Two runs at once.")
+        assert reconcile(engine, catalogue) == ()
+    finally:
+        kill(process)
+    assert refusal.value.message == f"At work: backup by jane@example.org on {HOST} since {minute(since)}."
+    assert words(catalogue) == ["started", "claimed"]
+    queued.refresh_from_db()
+    assert (queued.status, queued.error, queued.hint) == ("failed", refusal.value.message, "Wait until it has ended.")
+
+
+def test_what_a_killed_run_left_is_found_named_and_closed(tmp_path: Path, engine: Engine, catalogue: Catalogue) -> None:
+    process = start_elsewhere(tmp_path, "backup")
+    kill(process)
+    killed = Run.objects.get()
+    assert (killed.status, killed.stage, killed.done) == ("running", "dump", 3)
+    with recorded(request(), engine=engine, catalogue=catalogue) as recording:
+        assert recording.found == (
+            f"{killed_words('backup', killed)} It is recorded as interrupted.",
+            "Removed lab_20260301_120000.sql.partial, which a run that was killed had left unfinished.",
+        )
+    killed.refresh_from_db()
+    assert (killed.status, killed.error) == ("interrupted", f"The process {process.pid} on {HOST} was killed.")
+    assert killed.ended is not None
+    assert sorted(words(catalogue)) == ["claimed", "ended", "ended", "started", "started"]
+    assert catalogue.storage.listdir("")[1] == []
+    assert reconcile(engine, catalogue) == ()
+
+
+def test_runs_on_other_databases_are_not_taken_for_dead(tmp_path: Path, engine: Engine, catalogue: Catalogue) -> None:
+    kill(start_elsewhere(tmp_path, "backup"))
+    engine.database = "another"
+    assert reconcile(engine, catalogue) == ()
+    assert Run.objects.get().status == "running"
+
+
+def test_a_restore_that_was_killed_in_place_has_succeeded(tmp_path: Path, engine: Engine, catalogue: Catalogue) -> None:
+    kill(start_elsewhere(tmp_path, "restore"))
+    killed = Run.objects.get()
+    assert (killed.status, killed.stage, killed.in_place) == ("running", "cut-over", True)
+    assert reconcile(engine, catalogue) == (f"{killed_words('restore', killed)} It is recorded as succeeded.",)
+    killed.refresh_from_db()
+    assert (killed.status, killed.hint) == ("succeeded", "The restored database had been put in place by then.")
+    assert words(catalogue) == ["started", "ended"]
+
+
+def test_a_killed_run_stays_open_while_the_database_can_not_be_asked(
+    tmp_path: Path, engine: Engine, catalogue: Catalogue, table_away: Callable[[], None]
+) -> None:
+    kill(start_elsewhere(tmp_path, "restore"))
+    table_away()
+    (sentence,) = reconcile(engine, catalogue)
+    assert sentence.endswith("was killed; how far it was is to be seen in the database.")
+    assert words(catalogue) == ["started"]
+
+
+def test_a_person_cancels(engine: Engine, catalogue: Catalogue) -> None:
+    def go_on_for_ever(recording: Recording) -> None:
+        while True:
+            recording.report(Progress(stage="dump"))
+            time.sleep(0.01)
+
+    asked = request()
+    with (
+        pytest.raises(Cancelled, match=r"^The backup was cancelled on request\. Nothing was changed\.$"),
+        recorded(asked, engine=engine, catalogue=catalogue) as recording,
+    ):
+        eventually(lambda: Run.objects.filter(status="running").update(cancel_requested=True), within=3)
+        start = time.monotonic()
+        try:
+            go_on_for_ever(recording)
+        finally:
+            assert time.monotonic() - start < 1
+    assert Run.objects.get().status == "cancelled"
+    assert catalogue.events()[-1]["status"] == "cancelled"
+
+
+def test_nobody_cancels_once_there_is_no_way_back(engine: Engine, catalogue: Catalogue) -> None:
+    with recorded(request(), engine=engine, catalogue=catalogue) as recording:
+        recording.report(Progress(stage="cut-over"))
+        recording.no_way_back()
+        assert Run.objects.get().stage == "cut-over"
+        Run.objects.update(cancel_requested=True)
+        time.sleep(1.2)
+        recording.report(Progress(stage="clean up"))
+        assert Run.objects.get().stage == "cut-over", "the live database is left alone"
+    assert Run.objects.get().status == "succeeded"
+
+
+def test_the_last_moment_to_cancel(engine: Engine, catalogue: Catalogue) -> None:
+    with pytest.raises(Cancelled), recorded(request(), engine=engine, catalogue=catalogue) as recording:
+        eventually(lambda: Run.objects.update(cancel_requested=True), within=3)
+        recording.no_way_back()
+
+
+@pytest.fixture
+def table_away(transactional_db: None) -> Iterator[Callable[[], None]]:
+    """Takes the table of the runs away until the end of the test."""
+    moved = []
+
+    def rename(old: str, new: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {old} RENAME TO {new}")
+
+    def take_away() -> None:
+        rename("ops_run", "ops_run_away")
+        moved.append(True)
+
+    yield take_away
+    eventually(lambda: "run-row" not in {thread.name for thread in threading.enumerate()})
+    if moved:
+        rename("ops_run_away", "ops_run")
+
+
+def test_a_broken_database_stops_no_run(
+    engine: Engine, catalogue: Catalogue, table_away: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = request()
+    with recorded(asked, engine=engine, catalogue=catalogue) as recording:
+        eventually(Run.objects.exists, within=3)
+        table_away()
+        recording.report(Progress(stage="dump"))
+        time.sleep(0.7)
+        start = time.monotonic()
+    assert time.monotonic() - start < 7
+    assert words(catalogue) == ["started", "ended"]
+    assert [record.message for record in caplog.records if record.name.startswith("ops")] == [
+        f"The row of run {asked.id} can not be written (ProgrammingError).",
+        f"The row of the run {asked.id} is behind. Run: manage.py sync_backups",
+    ]
+
+
+def test_the_row_is_complete_when_the_database_comes_back_in_time(engine: Engine, catalogue: Catalogue) -> None:
+    with recorded(request(), engine=engine, catalogue=catalogue) as recording:
+        eventually(Run.objects.exists, within=3)
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE ops_run RENAME TO ops_run_away")
+        recording.report(Progress(stage="dump"))
+
+        def bring_back() -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("ALTER TABLE ops_run_away RENAME TO ops_run")
+            connections.close_all()
+
+        returning = threading.Timer(1.5, bring_back)
+        returning.start()
+    returning.join()
+    assert (Run.objects.get().status, Run.objects.get().stage) == ("succeeded", "dump")
+
+
+def test_a_database_that_hangs_holds_up_no_run(engine: Engine, catalogue: Catalogue) -> None:
+    locked, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        connection.set_autocommit(False)
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE ops_run IN ACCESS EXCLUSIVE MODE")
+        locked.set()
+        let_go.wait(60)
+        connection.rollback()
+        connections.close_all()
+
+    holder = threading.Thread(target=hold)
+    start = time.monotonic()
+    with recorded(request(), engine=engine, catalogue=catalogue) as recording:
+        holder.start()
+        locked.wait(10)
+        for number in range(1000):
+            recording.report(Progress(stage="dump", done=number, total=1000))
+        assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 8
+    assert words(catalogue) == ["started", "ended"]
+    let_go.set()
+    holder.join()
+    eventually(lambda: Run.objects.filter(status="succeeded").exists(), within=10)
+
+
+def test_no_run_without_a_record(tmp_path: Path, engine: Engine) -> None:
+    (tmp_path / "events").write_text("in the way")
+    catalogue = Catalogue(FileSystemStorage(tmp_path), Keys(["key"]), "lab")
+    queued = Run.objects.create(id=uuid.uuid4(), kind="backup", who="jane@example.org", asked=timezone.now())
+    with (
+        pytest.raises(PreconditionFailed) as refusal,
+        recorded(request(id=queued.pk), engine=engine, catalogue=catalogue),
+    ):
+        pytest.fail("A run without a record.")
+    assert refusal.value.message.startswith("The storage of the backups does not take the record of this run: ")
+    assert refusal.value.hint == "Nothing was changed. Make it writable, with room for files, and try again."
+    queued.refresh_from_db()
+    assert (queued.status, queued.error) == ("failed", refusal.value.message)
