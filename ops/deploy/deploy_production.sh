@@ -95,7 +95,7 @@ back_up() {
     if [[ $first == yes ]]; then from=$candidate_image; fi
     in_image "$from" python manage.py backup_database --note "before an upgrade" --json >"$work/backup.json" \
         2>>"$log" || fail "The backup failed." "To go on without one: --skip-backup"
-    safety=$(json_field name <"$work/backup.json")
+    safety=$(json_field manifest name <"$work/backup.json")
     say "    $safety"
 }
 
@@ -146,8 +146,11 @@ verify_background() {
 }
 
 prove_backup() {
-    quietly in_web python manage.py backup_database --note "after a deployment" --json || fail "No backup could be made."
-    quietly in_web python manage.py verify_backup --latest --restore --json || fail "The backup did not restore."
+    in_web python manage.py backup_database --note "after a deployment" --json >"$work/backup.json" 2>>"$log" ||
+        fail "No backup could be made."
+    proven=$(json_field manifest name <"$work/backup.json")
+    quietly in_web python manage.py verify_backup "$proven" --restore --json || fail "The backup did not restore."
+    say "    $proven was restored into a scratch database and compared."
 }
 
 tidy_up() {

@@ -44,9 +44,12 @@ in_candidate() { in_image "$candidate_image" "$@"; }
 
 in_web() { docker exec --interactive homerack-web "$@"; }
 
-# A field of the JSON object on standard input.
-json_field() { docker run --rm --interactive --network none "$candidate_image" \
-    python -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
+# What a path of keys leads to in the JSON object on standard input.
+json_field() {
+    docker run --rm --interactive --network none "$candidate_image" python -c '
+import functools, json, sys
+print(functools.reduce(lambda value, key: value[key], sys.argv[1:], json.load(sys.stdin)))' "$@"
+}
 
 wait_until_healthy() {
     local container=$1 deadline=$((SECONDS + $2)) state

@@ -86,7 +86,7 @@ class Machine:
             return str(response.read().decode())
 
     def query(self, sql: str) -> str:
-        return self.docker("exec", "homerack-postgres", "psql", "-U", "homerack", "-d", "homerack", "-tAc", sql)
+        return self.docker("exec", "homerack-postgres", "psql", "-q", "-U", "homerack", "-d", "homerack", "-tAc", sql)
 
     def remains(self) -> list[str]:
         """What a deployment leaves on an engine."""

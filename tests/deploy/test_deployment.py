@@ -62,8 +62,9 @@ def test_a_dry_run_changes_nothing(machine: Machine, lab: Path) -> None:
 
 
 def test_the_first_deployment_moves_the_lab_and_verifies(machine: Machine, lab: Path) -> None:
-    ended = machine.run(SCRIPT, "--skip-backup", "--sqlite-path", str(lab))
+    ended = machine.run(SCRIPT, "--sqlite-path", str(lab))
     assert ended.code == 0, ended.text
+    assert re.search(r"homerack_\w+\.sql\.gz was restored into a scratch database and compared\.", ended.text)
     assert re.search(rf"✓ Move {lab} to PostgreSQL \d+\.\d s", ended.text)
     assert "healthy on postgresql; pool: pool_size 20" in ended.text
     assert "HomeRack is at https://homerack.test/." in ended.text
@@ -93,9 +94,9 @@ def test_containers_are_contained(machine: Machine, service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_nothing_but_the_first_process_of_a_start_is_root(machine: Machine, service: str) -> None:
-    running = machine.docker("top", f"homerack-{service}", "-o", "uid,args").splitlines()[1:]
+    running = machine.docker("top", f"homerack-{service}", "-eo", "pid,uid,args").splitlines()[1:]
     assert running
-    assert not [line for line in running if line.split()[0] == "0"]
+    assert not [line for line in running if line.split()[1] == "0"]
 
 
 def test_the_image_has_the_client_of_15_and_no_tools_to_build_with(machine: Machine) -> None:
@@ -120,6 +121,37 @@ def test_what_is_there_is_not_overwritten_by_a_file(machine: Machine, lab: Path)
     assert health(machine) == WELL
 
 
+class TestBackups:
+    """Through the scripts that people know by name, with copies that leave the containers."""
+
+    def test_a_copy_brings_back_what_was_deleted(self, machine: Machine) -> None:
+        made = machine.run("ops/deploy/backup_postgres.sh", "--backup-dir", "copies", "--note", "before the accident")
+        assert made.code == 0, made.text
+        (copy,) = machine.folder.glob("copies/*.sql.gz")
+        assert copy.stat().st_mode & 0o077 == copy.parent.stat().st_mode & 0o077 == 0
+        machine.docker("exec", "homerack-web", "sh", "-c", f'rm "$BACKUP_DIR"/{copy.name}*')
+        machine.query("DELETE FROM connections")
+        restored = machine.run("ops/deploy/restore_postgres.sh", "--force", "--backup-file", str(copy))
+        assert restored.code == 0, restored.text
+        assert machine.query("SELECT count(*) FROM connections") == "120"
+
+    def test_a_file_of_pg_dump_is_restored_as_a_stranger_s(self, machine: Machine) -> None:
+        dump = machine.docker("exec", "homerack-postgres", "pg_dump", "-U", "homerack", "--no-owner", "homerack")
+        path = machine.folder / "dump.sql"
+        path.write_text(dump + "\n")
+        machine.query("DELETE FROM connections")
+        restored = machine.run("ops/deploy/restore_postgres.sh", "--force", "--backup-file", "dump.sql")
+        assert restored.code == 0, restored.text
+        assert machine.query("SELECT count(*) FROM connections") == "120"
+        assert machine.docker("exec", "homerack-web", "sh", "-c", 'ls "$TMPDIR"') == ""
+
+    def test_nothing_is_restored_without_somebody_to_ask(self, machine: Machine) -> None:
+        (copy,) = machine.folder.glob("copies/*.sql.gz")
+        ended = machine.run("ops/deploy/restore_postgres.sh", "--backup-file", copy.name)
+        assert ended.code == 5
+        assert "Nobody is here to confirm. Nothing was changed." in ended.text
+
+
 def test_down_and_up_again_loses_nothing(machine: Machine) -> None:
     assert machine.compose("down").code == 0
     assert machine.compose("up", "--detach").code == 0
@@ -131,8 +163,9 @@ def test_down_and_up_again_loses_nothing(machine: Machine) -> None:
 def test_a_second_run_upgrades(machine: Machine) -> None:
     before = machine.inspect("homerack-web")["Image"]
     machine.folder.joinpath("homerack", "newer.py").write_text('"""A newer release."""\n')
-    ended = machine.run(SCRIPT, "--skip-backup")
+    ended = machine.run(SCRIPT)
     assert ended.code == 0, ended.text
+    assert re.search(r"▸ Back up what is there\n    homerack_\w+\.sql\.gz\n", ended.text)
     assert machine.inspect("homerack-web")["Image"] != before
     assert machine.docker("image", "inspect", "--format", "{{.Id}}", "homerack:previous") == before
 
