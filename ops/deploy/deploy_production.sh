@@ -114,8 +114,8 @@ move_sqlite_file() {
     fi
     take_snapshot_of "$sqlite" >"$work/snapshot.db" 2>>"$log" || fail "$sqlite can not be read as a SQLite database."
     # shellcheck disable=SC2016  # for the shell in the container
-    in_candidate sh -c 'cd "$(mktemp -d)" && cat >"$0" && python /srv/homerack/manage.py migrate_to_postgres \
-        --sqlite-path "$0" --yes --json -; code=$?; rm -f "$0"; exit $code' "$(basename "$sqlite")" \
+    in_candidate sh -euc 'folder=$(mktemp -d); trap "rm -r $folder" EXIT; cat >"$folder/$0"
+        python manage.py migrate_to_postgres --sqlite-path "$folder/$0" --yes --json -' "$(basename "$sqlite")" \
         <"$work/snapshot.db" >"$work/migration.json" 2> >(tee -a "$log" >&2) ||
         fail "The SQLite file was not moved." "Read the findings above; manage.py migrate_to_postgres --help knows ways."
     changed "the rows of $sqlite are in PostgreSQL (the file itself is as it was)"

@@ -70,6 +70,7 @@ def test_the_first_deployment_moves_the_lab_and_verifies(machine: Machine, lab: 
     assert "HomeRack is at https://homerack.test/." in ended.text
     assert health(machine) == WELL
     assert machine.query("SELECT count(*) FROM devices") == "60"
+    assert "legacy_lab" not in machine.docker("exec", "homerack-web", "sh", "-c", 'find "$TMPDIR"')
     assert machine.folder.joinpath("deploy.log").stat().st_mode & 0o077 == 0
 
 
@@ -143,7 +144,7 @@ class TestBackups:
         restored = machine.run("ops/deploy/restore_postgres.sh", "--force", "--backup-file", "dump.sql")
         assert restored.code == 0, restored.text
         assert machine.query("SELECT count(*) FROM connections") == "120"
-        assert machine.docker("exec", "homerack-web", "sh", "-c", 'ls "$TMPDIR"') == ""
+        assert "dump.sql" not in machine.docker("exec", "homerack-web", "sh", "-c", 'ls "$TMPDIR"')
 
     def test_nothing_is_restored_without_somebody_to_ask(self, machine: Machine) -> None:
         (copy,) = machine.folder.glob("copies/*.sql.gz")
@@ -176,7 +177,7 @@ def test_a_broken_image_gives_way_to_the_previous_one(machine: Machine) -> None:
     ended = machine.run(SCRIPT, "--skip-backup")
     assert ended.code == 1
     assert "✗ Verify: healthy, on PostgreSQL failed" in ended.text
-    assert "RuntimeError: broken on purpose" in machine.folder.joinpath("deploy.log").read_text()
+    assert "broken on purpose" in machine.folder.joinpath("deploy.log").read_text()
     assert "The previous image runs again and is healthy." in ended.text
     assert machine.inspect("homerack-web")["Image"] == before
     assert health(machine) == WELL
