@@ -7,10 +7,10 @@ PORT ?= 8000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint types format clean
+.PHONY: help run test test-slow test-deploy lint types format clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/production .env ## Run site, worker and schedules here, with the demo lab on the first start
 	@$(BIN)/python manage.py migrate --verbosity 0
@@ -23,6 +23,9 @@ test: .venv/development ## Run the tests against a PostgreSQL server of their ow
 
 test-slow: .venv/development ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-deploy: .venv/development ## Deploy for real on the Docker engine of DOCKER_HOST, which has to be clean
+	@$(BIN)/python -m pytest -m deploy tests/deploy $(ARGS)
 
 lint: .venv/development ## Check style, formatting and the import contracts
 	@$(BIN)/ruff check .

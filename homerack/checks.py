@@ -5,6 +5,7 @@ homerack.E001      psycopg 3 is importable
 homerack.E002      ``DB_TYPE`` contradicts ``DATABASE_URL``
 homerack.W003      all processes together may ask for more connections than the server has
 homerack.W004      SQLite in a container, on storage that goes with the container
+homerack.E005      (``check --deploy``) ``ALLOWED_HOSTS`` names no host
 =================  =============================================================================================
 
 W003 asks the server, and so runs only where databases are checked: ``migrate`` and ``check --database default``.
@@ -104,6 +105,19 @@ def sqlite_outlives_its_container(**_kwargs: Any) -> list[CheckMessage]:
             f"The SQLite file lies in {folder}, inside of the container: it is lost with the container.",
             hint="Mount a volume there (docker run -v homerack:/data -e DATABASE_URL=sqlite:////data/homerack.db).",
             id="homerack.W004",
+        ),
+    ]
+
+
+@register(Tags.security, deploy=True)
+def hosts_are_named(**_kwargs: Any) -> list[CheckMessage]:
+    if set(settings.ALLOWED_HOSTS) - set(settings.LOOPBACK_HOSTS):
+        return []
+    return [
+        Error(
+            "ALLOWED_HOSTS is not set: the site answers to localhost only.",
+            hint="Name what people type into their browsers: ALLOWED_HOSTS=homerack.example.org",
+            id="homerack.E005",
         ),
     ]
 

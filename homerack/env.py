@@ -115,3 +115,13 @@ def get_urls(name: str) -> list[str]:
                 name, f"has an address, number {number}, that does not begin with a service", "ntfy://ntfy.sh/lab"
             )
     return urls
+
+
+def get_url_path(name: str, *, default: str, reserved: tuple[str, ...]) -> str:
+    """A path below the site's root as Django's `path` takes it, such as ``admin/``; not below those in `reserved`."""
+    path = get_text(name, default).strip("/") + "/"
+    if not re.fullmatch(r"([A-Za-z0-9_-]+/)+", path):
+        raise refuse(name, f"is {path!r}; it is made of letters, digits, - and _", default)
+    if path.startswith(reserved):
+        raise refuse(name, f"is {path!r}, which leads elsewhere already", default)
+    return path

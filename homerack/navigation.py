@@ -62,6 +62,7 @@ SECTIONS: list[dict[str, Any]] = [
         "items": [
             entry("Users", "person", "accounts.user"),
             entry("Groups", "group", "auth.group"),
+            entry("Access attempts", "lock", "axes.accessattempt"),
         ],
     },
     {

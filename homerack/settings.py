@@ -1,9 +1,11 @@
 """Django's settings. The environment is read through `env` only; README.md lists every variable."""
 
+import datetime as dt
 import zoneinfo
 from pathlib import Path
 from typing import Any
 
+from csp import constants as csp
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
@@ -35,6 +37,8 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "axes",
+    "csp",
     "health_check",
     "django_celery_beat",
     "homerack",
@@ -46,6 +50,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "homerack.postgresql.middleware.hurry",
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "homerack.middleware.permissions_policy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "ops.middleware.hold_back_writes",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -54,9 +60,12 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "homerack.urls"
+# Where the console is. Moved elsewhere, it is not given away by the site's root either (homerack/urls.py).
+ADMIN_PATH = env.get_url_path("ADMIN_PATH", default="admin/", reserved=("health/", "static/"))
 WSGI_APPLICATION = "homerack.wsgi.application"
 ASGI_APPLICATION = "homerack.asgi.application"
 
@@ -85,6 +94,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- People ---------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
@@ -97,6 +107,7 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.BCryptPasswordHasher",
 ]
 LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 
 # --- Language, time, files --------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
@@ -126,9 +137,41 @@ SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = env.get_int("HSTS_SECONDS", default=31_536_000 if HTTPS else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_HSTS_SECONDS > 0
-if env.get_bool("BEHIND_PROXY", default=False):
+BEHIND_PROXY = env.get_bool("BEHIND_PROXY", default=False)
+if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [csp.NONE],
+        # The console's Alpine.js compiles the expressions in its attributes.
+        "script-src": [csp.SELF, csp.UNSAFE_EVAL],
+        # The console's colours and widths are written into its pages.
+        "style-src": [csp.SELF, csp.UNSAFE_INLINE],
+        "img-src": [csp.SELF, "data:"],
+        "font-src": [csp.SELF],
+        "connect-src": [csp.SELF],
+        "form-action": [csp.SELF],
+        "frame-ancestors": [csp.NONE],
+        "base-uri": [csp.NONE],
+    },
+}
+
+# Against guessing passwords (django-axes): who fails this often with one address from one place has to wait.
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = dt.timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+# Who tries again too early does not wait longer for it.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_USERNAME_FORM_FIELD = "username"
+AXES_USERNAME_CALLABLE = "homerack.accounts.guessing.name_tried"
+AXES_CLIENT_IP_CALLABLE = "homerack.accounts.guessing.client_address"
+AXES_LOCKOUT_CALLABLE = "homerack.accounts.guessing.locked_out"
+# Failures are kept until the pause is over; there is no second list of them, nor one of successes to prune.
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 
 # --- Looking after the database (the `ops` app) -----------------------------------------------------------------
 # Files of another program that this project takes in: how their tables become ours.
@@ -214,6 +257,7 @@ LOGGING = {
         "celery": {"handlers": ["console"], "level": "INFO"},
         "homerack": {"handlers": ["console"], "level": LOG_LEVEL},
         "ops": {"handlers": ["console"], "level": LOG_LEVEL},
+        "axes": {"handlers": ["console"], "level": "WARNING"},
         # DB_ECHO decides on these lines, whatever LOG_LEVEL is.
         "homerack.postgresql.echo": {"level": "INFO"},
     },

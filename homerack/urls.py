@@ -1,9 +1,12 @@
+from django.conf import settings
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
-urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:index")),
-    path("admin/", admin.site.urls),
+urlpatterns: list[URLPattern | URLResolver] = [
+    path(settings.ADMIN_PATH, admin.site.urls),
     path("", include("ops.urls")),
 ]
+# Whoever moves the console does not want strangers to be led to it.
+if settings.ADMIN_PATH == "admin/":
+    urlpatterns.append(path("", RedirectView.as_view(pattern_name="admin:index")))

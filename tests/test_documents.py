@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SOURCES = [*ROOT.glob("homerack/*.py"), *ROOT.glob("homerack/postgresql/*.py")]
-READS = re.compile(r'(?:env\.|= |\()get_(text|secret|bool|int|choice|list|float)\(\s*"([A-Z][A-Z0-9_]+)"')
+READS = re.compile(r'(?:env\.|= |\()get_([a-z_]+)\(\s*"([A-Z][A-Z0-9_]+)"')
 
 
 def variables() -> list[str]:

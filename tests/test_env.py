@@ -119,8 +119,28 @@ def test_no_secret_key_no_start(tmp_path):
 
 def test_production_settings_pass_the_deployment_checks(tmp_path):
     key = "0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOP"
-    ended = start(tmp_path, DEBUG="false", SECRET_KEY=key, DATABASE_URL="sqlite://:memory:")
+    hosts = "homerack.example.org"
+    ended = start(tmp_path, DEBUG="false", SECRET_KEY=key, DATABASE_URL="sqlite://:memory:", ALLOWED_HOSTS=hosts)
     assert (ended.returncode, ended.stdout + ended.stderr) == (0, "System check identified no issues (0 silenced).\n")
+
+
+def test_production_has_to_name_its_hosts(tmp_path):
+    key = "0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOP"
+    ended = start(tmp_path, DEBUG="false", SECRET_KEY=key, DATABASE_URL="sqlite://:memory:")
+    assert ended.returncode == 1
+    assert "?: (homerack.E005) ALLOWED_HOSTS is not set: the site answers to localhost only." in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "fault"),
+    [
+        ("/../x/", "'../x/'; it is made of letters, digits, - and _"),
+        ("health", "'health/', which leads elsewhere already"),
+    ],
+)
+def test_the_console_can_not_be_put_just_anywhere(tmp_path, path, fault):
+    ended = start(tmp_path, SECRET_KEY="x", ADMIN_PATH=path, HTTPS="false")
+    assert f"ADMIN_PATH is {fault}. Example: ADMIN_PATH=admin/" in ended.stderr
 
 
 def test_unknown_time_zone_is_refused(tmp_path):

@@ -2,7 +2,9 @@
 
 from typing import Any, ClassVar
 
+from axes.models import AccessAttempt
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.models import Group
@@ -93,3 +95,22 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin[Group]):
     @admin.display(description="people", ordering="people_count")
     def people_count(self, group: Group) -> int:
         return int(getattr(group, "people_count", 0))
+
+
+@admin.register(AccessAttempt)
+class AccessAttemptAdmin(ModelAdmin[AccessAttempt]):
+    """Who failed to sign in lately. To delete an entry is to let somebody try again at once."""
+
+    list_display = ("attempt_time", "username", "ip_address", "failures_since_start", "is_locked_out")
+    search_fields = ("username", "ip_address")
+    fields = ("attempt_time", "username", "ip_address", "failures_since_start", "user_agent")
+
+    def has_add_permission(self, _request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, _request: HttpRequest, _attempt: AccessAttempt | None = None) -> bool:
+        return False
+
+    @admin.display(description="has to wait", boolean=True)
+    def is_locked_out(self, attempt: AccessAttempt) -> bool:
+        return bool(attempt.failures_since_start >= settings.AXES_FAILURE_LIMIT)

@@ -69,6 +69,11 @@ class TestPages:
         response = client.post("/admin/login/?next=/admin/", {"username": "ADA@Example.com", "password": PASSWORD})
         assert (response.status_code, response["Location"]) == (302, "/admin/")
 
+    def test_who_signs_in_without_a_way_to_go_comes_to_the_console(self, client: Client) -> None:
+        User.objects.create_superuser("ada@example.com", PASSWORD)
+        response = client.post("/admin/login/", {"username": "ada@example.com", "password": PASSWORD})
+        assert (response.status_code, response["Location"]) == (302, "/admin/")
+
     def test_a_person_is_made_with_address_password_and_group(self, admin_client: Client) -> None:
         form = {
             "email": "zoe@EXAMPLE.com",

@@ -2,12 +2,14 @@
 
 import datetime as dt
 import json
+import signal
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from tests.celery.support import Running, manage, running, wait_for
 
@@ -89,3 +91,24 @@ def test_health_tells_worker_and_beat_apart(home: Path, redis_url: str) -> None:
         is_only("worker", worker)
     with running(home, "beat", *BEAT, REDIS_URL=redis_url) as beat:
         is_only("beat", beat)
+
+
+def test_of_two_beats_one_starts_the_tasks_and_the_other_takes_over(
+    home: Path, schedule: Callable[..., None], redis_url: str
+) -> None:
+    """Also when the first is killed, and knows nothing of giving anything back."""
+    schedule(interval="IntervalSchedule.objects.create(every=1, period='seconds')")
+    with running(home, "first", *BEAT, REDIS_URL=redis_url) as first:
+        wait_for(lambda: "This beat starts the tasks." in first.output, first)
+        with running(home, "second", *BEAT, REDIS_URL=redis_url) as second:
+            wait_for(lambda: "beat: Starting..." in second.output, second)
+            before = last_run(home)
+            wait_for(lambda: last_run(home) != before, first)
+            assert "This beat starts the tasks." not in second.output
+            first.end_with(signal.SIGKILL)
+            wait_for(lambda: "This beat starts the tasks." in second.output, second)
+            before = last_run(home)
+            wait_for(lambda: last_run(home) != before, second)
+            assert second.end_with(signal.SIGTERM) == 0
+    with redis.Redis.from_url(redis_url) as client:
+        assert not client.exists("ops:beat")

@@ -1,0 +1,215 @@
+#!/usr/bin/env bash
+# Takes a machine with Docker and a filled .env.production to a verified HomeRack on PostgreSQL. Run again, it upgrades,
+# and goes back to the previous image by itself when the new one is not healthy.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=ops/deploy/steps.sh
+source "$here/steps.sh"
+# shellcheck source=ops/deploy/site.sh
+source "$here/site.sh"
+# shellcheck source=ops/deploy/prerequisites.sh
+source "$here/prerequisites.sh"
+
+usage() {
+    cat <<'TEXT'
+usage: deploy_production.sh [options]
+
+  (no option)          everything: build, backup, migrate, move a SQLite file, start, verify
+  --skip-migration     as above, but move no SQLite file (the tables are brought up to date all the same)
+  --migrate-only       bring up the database, migrate, move the SQLite file; start nothing else
+  --sqlite-path FILE   the SQLite file to move (default: homerack.db beside manage.py, when there is one)
+  --skip-backup        make no backup before an upgrade and prove none afterwards
+  --force              do not ask; go on with little disk space
+  --dry-run            check everything that can be checked, and say what would be done
+
+exit codes: 0 done and verified · 1 failed, with what was changed and how to go back · 2 wrong options
+TEXT
+}
+
+migration=yes services=yes backup=yes force=no sqlite='' sqlite_named=no
+
+parse_options() {
+    while (($#)); do
+        case $1 in
+            --skip-migration) migration=no ;;
+            --migrate-only) services=no ;;
+            --skip-backup) backup=no ;;
+            --force) force=yes ;;
+            --dry-run) dry_run=yes ;;
+            --sqlite-path)
+                (($# > 1)) || wrong_option "--sqlite-path needs a file"
+                sqlite=$2 sqlite_named=yes
+                shift
+                ;;
+            --help | -h) usage && exit 0 ;;
+            *) wrong_option "unknown option $1" ;;
+        esac
+        shift
+    done
+    [[ $migration$services != nono ]] || wrong_option "--skip-migration and --migrate-only leave nothing to do"
+    [[ $migration$sqlite_named != noyes ]] || wrong_option "--skip-migration and --sqlite-path contradict each other"
+    if [[ -z $sqlite && -f $root/homerack.db ]]; then sqlite=$root/homerack.db; fi
+}
+
+wrong_option() {
+    printf '%s\n\n' "$1" >&2
+    usage >&2
+    exit 2
+}
+
+confirm() {
+    [[ $force == no && $dry_run == no && $first == no && -t 0 ]] || return 0
+    read -rp "HomeRack runs here already. Type yes to upgrade it: " answer
+    [[ $answer == yes ]] || fail "Not confirmed."
+}
+
+# --- Steps: each does one thing, says what it changed, and fails with a reason -----------------------------------------
+
+build_image() {
+    if [[ $first == no ]]; then quietly docker tag "$image" "$previous_image"; fi
+    quietly docker build --tag "$candidate_image" "$root" || fail "The image could not be built."
+}
+
+check_settings() {
+    local level=WARNING
+    # Plain HTTP in a closed network is a choice, and a dozen warnings to Django.
+    is_true "$(setting HTTPS true)" || level=ERROR
+    quietly in_candidate python manage.py check --deploy --fail-level "$level" ||
+        fail "Django's deployment checks found something in .env.production."
+}
+
+start_databases() {
+    quietly compose up --detach postgres redis || fail "PostgreSQL and Redis could not be started."
+    if [[ $first == yes ]]; then changed "PostgreSQL and Redis were started, with volumes of their own"; fi
+    wait_until_healthy homerack-postgres 90
+    wait_until_healthy homerack-redis 60
+    # 3: it answers, and has no tables yet.
+    quietly in_candidate python manage.py check_database --wait 60 --json || (($? == 3)) ||
+        fail "PostgreSQL runs, and HomeRack can not reach it." "POSTGRES_PASSWORD counts when the volume is first made only."
+}
+
+back_up() {
+    has_data || { say "    There is nothing to back up yet." && return; }
+    local from=$previous_image
+    if [[ $first == yes ]]; then from=$candidate_image; fi
+    in_image "$from" python manage.py backup_database --note "before an upgrade" --json >"$work/backup.json" \
+        2>>"$log" || fail "The backup failed." "To go on without one: --skip-backup"
+    safety=$(json_field manifest name <"$work/backup.json")
+    say "    $safety"
+}
+
+update_tables() {
+    applied=$(in_candidate python manage.py showmigrations --plan 2>>"$log" | grep -c '^\[ \]') || true
+    quietly in_candidate python manage.py migrate --no-input || fail "A migration failed, and was rolled back."
+    if ((applied)); then changed "$applied migrations were applied to the database"; fi
+}
+
+move_sqlite_file() {
+    if has_data; then
+        [[ $sqlite_named == no ]] || fail "PostgreSQL is not empty; $sqlite can not be moved into it." \
+            "Without --sqlite-path the deployment goes on with what is there."
+        say "    PostgreSQL holds data already; $sqlite stays where it is."
+        return
+    fi
+    take_snapshot_of "$sqlite" >"$work/snapshot.db" 2>>"$log" || fail "$sqlite can not be read as a SQLite database."
+    # shellcheck disable=SC2016  # for the shell in the container
+    in_candidate sh -euc 'folder=$(mktemp -d); trap "rm -r $folder" EXIT; cat >"$folder/$0"
+        python manage.py migrate_to_postgres --sqlite-path "$folder/$0" --yes --json -' "$(basename "$sqlite")" \
+        <"$work/snapshot.db" >"$work/migration.json" 2> >(tee -a "$log" >&2) ||
+        fail "The SQLite file was not moved." "Read the findings above; manage.py migrate_to_postgres --help knows ways."
+    changed "the rows of $sqlite are in PostgreSQL (the file itself is as it was)"
+}
+
+start_services() {
+    quietly docker tag "$candidate_image" "$image"
+    swapped=yes
+    changed "web, worker and beat were started from the new image"
+    quietly compose up --detach --no-build || fail "The services could not be started."
+}
+
+verify_health() {
+    wait_until_well 120
+    say "    $(health | health_summary)"
+}
+
+verify_sign_in() {
+    page=$(ask "/$(setting ADMIN_PATH admin | sed 's|^/*||; s|/*$||')/login/") || fail "The sign-in page does not answer."
+    [[ $page == *csrfmiddlewaretoken* ]] || fail "What should be the sign-in page is none."
+}
+
+verify_background() {
+    # shellcheck disable=SC2016  # for the shell in the container
+    quietly docker exec homerack-worker sh -c 'celery -A homerack inspect ping --destination "celery@$HOSTNAME"' ||
+        fail "The worker does not answer." "docker logs homerack-worker"
+    wait_until_healthy homerack-beat 90
+}
+
+prove_backup() {
+    in_web python manage.py backup_database --note "after a deployment" --json >"$work/backup.json" 2>>"$log" ||
+        fail "No backup could be made."
+    proven=$(json_field manifest name <"$work/backup.json")
+    quietly in_web python manage.py verify_backup "$proven" --restore --json || fail "The backup did not restore."
+    say "    $proven was restored into a scratch database and compared."
+}
+
+tidy_up() {
+    quietly docker image prune --force --filter label=org.opencontainers.image.title=HomeRack
+}
+
+# --- What happens when a step fails -------------------------------------------------------------------------------------
+
+go_back() {
+    if [[ $swapped == no ]]; then
+        if [[ $first == no ]]; then say "HomeRack itself runs on as before."; fi
+        return
+    fi
+    if [[ $first == yes ]]; then
+        say "The containers are left for you to look at: docker logs homerack-web"
+        return
+    fi
+    say "Going back to the previous image …"
+    if quietly docker tag "$previous_image" "$image" && quietly compose up --detach --no-build && is_well_within 120; then
+        say "The previous image runs again and is healthy. The new one is kept as $candidate_image."
+    else
+        say "The previous image is not healthy either. Look at: docker logs homerack-web"
+    fi
+    if ((applied)); then say "It runs on tables that $applied new migrations have changed."; fi
+    if [[ $safety ]]; then say "To return to the data of before: ops/deploy/restore_postgres.sh --backup-file $safety"; fi
+}
+
+say_what_is_next() {
+    say ""
+    if [[ $services == no ]]; then
+        say "The database is ready. Next: ops/deploy/deploy_production.sh"
+        return
+    fi
+    say "HomeRack is at $(site_address)."
+    in_web python manage.py ensure_administrator
+    say "Everything that was done is in $log. Logs: docker logs homerack-web (-worker, -beat, -postgres, -redis)"
+}
+
+main() {
+    parse_options "$@"
+    begin "deploy"
+    check "Prerequisites" check_prerequisites
+    find_out_what_runs
+    confirm
+    step "Build the image" build_image
+    step "Check the settings as Django sees them" check_settings
+    step "Start PostgreSQL and Redis" start_databases
+    if [[ $backup == yes ]]; then step "Back up what is there" back_up; fi
+    step "Bring the tables up to date" update_tables
+    if [[ $migration == yes && $sqlite ]]; then step "Move $sqlite to PostgreSQL" move_sqlite_file; fi
+    if [[ $services == yes ]]; then
+        step "Start web, worker and beat" start_services
+        step "Verify: healthy, on PostgreSQL" verify_health
+        step "Verify: the sign-in page" verify_sign_in
+        step "Verify: worker and beat" verify_background
+        if [[ $backup == yes ]]; then step "Verify: a backup that restores" prove_backup; fi
+        step "Remove images of older releases" tidy_up
+    fi
+    succeed
+}
+
+main "$@"

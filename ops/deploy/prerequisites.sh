@@ -1,0 +1,97 @@
+# shellcheck shell=bash disable=SC2034,SC2154  # the scripts share their variables
+# What has to hold before anything is changed. Everything that is wrong is listed at once.
+
+least_free=$((5 << 20)) # KiB: an image, and a backup of a home lab
+problems=()
+compose_program=()
+
+problem() { problems+=("$1"); }
+
+check_prerequisites() {
+    check_programs
+    check_settings_file
+    if ((${#problems[@]} == 0)); then
+        forget_variables_of_the_shell
+        check_disk
+        check_port "$(setting WEB_PORT 8000)" WEB_PORT homerack-web
+        check_port "$(setting POSTGRES_PORT 5432)" POSTGRES_PORT homerack-postgres
+        quietly compose config --quiet || problem "Compose can not read docker-compose.prod.yml; see $log"
+    fi
+    if [[ $sqlite && $migration == yes && ! -r $sqlite ]]; then problem "The SQLite file $sqlite can not be read."; fi
+    if ((${#problems[@]})); then
+        printf '  ✗ %s\n' "${problems[@]}" >&2
+        fail "mend what is marked ✗ above (${#problems[@]})."
+    fi
+    say "    $("${compose_program[@]}" version --short 2>/dev/null | sed 's/^v\?/Compose /'), Docker $(docker version --format '{{.Server.Version}}')"
+}
+
+check_programs() {
+    local program
+    for program in docker curl flock; do
+        command -v "$program" >/dev/null || problem "$program is not installed."
+    done
+    if command -v docker >/dev/null && ! docker info >/dev/null 2>&1; then
+        problem "Docker does not answer. Is it running, and are you in the group docker?"
+    fi
+    if docker compose version >/dev/null 2>&1; then
+        compose_program=(docker compose)
+    elif [[ $(docker-compose version --short 2>/dev/null) =~ ^(1\.29|[2-9]) ]]; then
+        compose_program=(docker-compose)
+    else
+        problem "Docker Compose 2 (or docker-compose 1.29) is not installed."
+    fi
+}
+
+check_settings_file() {
+    if [[ ! -f $settings_file ]]; then
+        problem "There is no .env.production. Begin with: install -m 600 .env.production.example .env.production"
+        return
+    fi
+    exec 9<"$settings_file"
+    flock --nonblock 9 || problem "Another deployment is under way."
+    [[ $(stat --format %a "$settings_file") =~ 00$ ]] ||
+        problem ".env.production can be read by others than you: chmod 600 .env.production"
+    local line
+    while read -r line; do problem "${line%%=*} in .env.production still is a placeholder."; done \
+        < <(grep -E '^[A-Z_]+=.*(CHANGE_ME|change-me|example\.org)' "$settings_file")
+    while read -r line; do problem "${line%%=*} in .env.production: write the value without quotes, \$, blanks or comment."; done \
+        < <(grep -E "^[A-Z_]+=.*[\"'\$[:space:]]" "$settings_file")
+    check_secrets
+}
+
+check_secrets() {
+    local name value
+    for name in SECRET_KEY ALLOWED_HOSTS POSTGRES_PASSWORD REDIS_PASSWORD; do
+        value=$(setting "$name")
+        if [[ $value == *CHANGE_ME* ]]; then
+            continue
+        elif [[ -z $value ]]; then
+            problem "$name is not set in .env.production."
+        elif [[ $name == SECRET_KEY && ${#value} -lt 50 ]]; then
+            problem "SECRET_KEY in .env.production is shorter than 50 characters. Make one: openssl rand -hex 32"
+        elif [[ $name == *_PASSWORD && ! $value =~ ^[A-Za-z0-9_-]{16,}$ ]]; then
+            problem "$name in .env.production is not 16 or more letters, digits, - and _. Make one: openssl rand -hex 32"
+        fi
+    done
+}
+
+check_disk() {
+    local folder free
+    folder=$(docker info --format '{{.DockerRootDir}}')
+    [[ -d $folder ]] || folder=$root
+    free=$(df --output=avail "$folder" | tail -n 1)
+    if ((free < least_free)) && [[ $force == no ]]; then
+        problem "$((free >> 10)) MiB are free in $folder; $((least_free >> 10)) are needed. To go on all the same: --force"
+    fi
+}
+
+# Somebody else on one of our ports would be found only after everything else is done.
+check_port() {
+    local port=$1 name=$2 container=$3
+    if [[ ! $port =~ ^[0-9]+$ ]]; then
+        problem "$name in .env.production is no number."
+    elif (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null &&
+        ! docker port "$container" 2>/dev/null | grep -q ":$port\$"; then
+        problem "Port $port is in use. Choose another $name in .env.production."
+    fi
+}

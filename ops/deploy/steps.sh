@@ -1,0 +1,90 @@
+# shellcheck shell=bash disable=SC2034,SC2154  # the scripts share their variables
+# Running a list of steps: each says what it does and how long it took; a failure says which, why, what was changed and
+# how to go back. Used by the scripts beside it, which define go_back and say_what_is_next.
+
+dry_run=no
+work='' log='' log_begins=1 title='' reason='' hint=''
+changes=()
+began=$SECONDS
+
+say() { printf '%s\n' "$*"; }
+
+# Start: a private folder for what the steps hand on, and the log. Only one deployment may run at a time.
+begin() {
+    work=$(mktemp -d)
+    log=$root/$1.log
+    (umask 077 && printf '\n=== %s\n' "$(date --utc '+%Y-%m-%d %H:%M:%S UTC')" >>"$log")
+    trap 'finish $?' EXIT
+    trap 'fail "Interrupted."' INT TERM
+}
+
+# A step that only looks: it is done in a dry run as well.
+check() {
+    title=$1
+    local started=${EPOCHREALTIME/./}
+    printf '\n--- %s\n' "$title" >>"$log"
+    log_begins=$(($(wc -l <"$log") + 1))
+    say "▸ $title"
+    "$2"
+    printf '✓ %s %d.%d s\n' "$title" $(((${EPOCHREALTIME/./} - started) / 1000000)) \
+        $(((${EPOCHREALTIME/./} - started) / 100000 % 10))
+    title=''
+}
+
+step() {
+    if [[ $dry_run == yes ]]; then
+        say "  would: $1"
+    else
+        check "$@"
+    fi
+}
+
+# Run with the output in the log.
+quietly() { "$@" >>"$log" 2>&1; }
+
+changed() { changes+=("$1"); }
+
+fail() {
+    reason=$1 hint=${2:-}
+    exit 1
+}
+
+succeed() {
+    if [[ $dry_run == yes ]]; then
+        say "Nothing was changed: this was a dry run."
+    else
+        say_what_is_next
+        say "Done in $((SECONDS - began)) s."
+    fi
+}
+
+# The end, however it came.
+finish() {
+    local code=$1
+    trap - EXIT INT TERM
+    if ((code)); then
+        set +e
+        report_failure >&2
+    fi
+    rm -rf "$work"
+    exit "$code"
+}
+
+report_failure() {
+    say ""
+    say "✗ ${title:-The deployment} failed: ${reason:-see the end of the log.}"
+    if [[ $hint ]]; then say "  $hint"; fi
+    local excerpt
+    excerpt=$(tail -n "+$log_begins" "$log" | tail -n 15)
+    if [[ $title && $excerpt ]]; then
+        say "  The end of $log:"
+        printf '  | %s\n' "${excerpt//$'\n'/$'\n'  | }"
+    fi
+    if ((${#changes[@]})); then
+        say "What was changed:"
+        printf '  - %s\n' "${changes[@]}"
+    else
+        say "Nothing was changed."
+    fi
+    go_back
+}

@@ -1,0 +1,108 @@
+"""A machine to deploy on: a copy of the project in a folder of its own, and the Docker engine of DOCKER_HOST."""
+
+import json
+import os
+import shutil
+import subprocess
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.postgres import free_port
+
+ROOT = Path(__file__).parent.parent.parent
+SCRIPT = "ops/deploy/deploy_production.sh"
+COPIED = (
+    *("homerack", "ops", "templates", "manage.py", "gunicorn.conf.py", "requirements.txt"),
+    *("Dockerfile", ".dockerignore", "docker-compose.prod.yml", ".env.production.example"),
+)
+FILLED_IN = {
+    "SECRET_KEY": "0123456789abcdef" * 4,
+    "POSTGRES_PASSWORD": "database-password-of-a-test",
+    "REDIS_PASSWORD": "broker-password-of-a-test",
+    "ALLOWED_HOSTS": "homerack.test",
+    "HTTPS": "true",
+    "BEHIND_PROXY": "true",
+    "COMPOSE_PROJECT_NAME": "homerack",
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    text: str
+
+
+class Machine:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.web_port, self.database_port = free_port(), free_port()
+        self.environment_file = folder / ".env.production"
+        for name in COPIED:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, folder / name)
+
+    def configure(self, text: str = "", **changes: str) -> None:
+        """Write .env.production: `text`, or everything that is needed with `changes`."""
+        ports = {"WEB_PORT": str(self.web_port), "POSTGRES_PORT": str(self.database_port)}
+        values = FILLED_IN | ports | changes
+        self.environment_file.write_text(text or "".join(f"{name}={value}\n" for name, value in values.items()))
+        self.environment_file.chmod(0o600)
+
+    def run(self, *command: str) -> Ended:
+        """Run a program of the project without variables of ours; what it writes to both outputs, in its order."""
+        kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "DOCKER_HOST"}}
+        ended = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=kept,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return Ended(ended.returncode, ended.stdout)
+
+    def compose(self, *command: str) -> Ended:
+        program = ("docker", "compose") if self.run("docker", "compose", "version").code == 0 else ("docker-compose",)
+        return self.run(*program, "-f", "docker-compose.prod.yml", "--env-file", ".env.production", *command)
+
+    def docker(self, *command: str) -> str:
+        ended = self.run("docker", *command)
+        assert ended.code == 0, ended.text
+        return ended.text.strip()
+
+    def inspect(self, container: str) -> dict[str, Any]:
+        (found,) = json.loads(self.docker("inspect", container))
+        return dict(found)
+
+    def ask(self, path: str) -> str:
+        """What the site answers to the proxy in front of it."""
+        headers = {"Host": "homerack.test", "X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.web_port}{path}", headers=headers)
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return str(response.read().decode())
+
+    def query(self, sql: str) -> str:
+        return self.docker("exec", "homerack-postgres", "psql", "-q", "-U", "homerack", "-d", "homerack", "-tAc", sql)
+
+    def remains(self) -> list[str]:
+        """What a deployment leaves on an engine."""
+        return [
+            *self.docker("ps", "--all", "--filter", "name=^homerack-", "--format", "{{.Names}}").split(),
+            *self.docker("volume", "ls", "--filter", "name=^homerack-", "--format", "{{.Name}}").split(),
+            *self.docker("images", "homerack", "--format", "{{.Repository}}:{{.Tag}}").split(),
+        ]
+
+    def clean(self) -> None:
+        self.compose("down", "--volumes")
+        if images := self.docker("images", "homerack", "--format", "{{.Repository}}:{{.Tag}}").split():
+            self.docker("rmi", *images)
+
+
+def engine_answers() -> bool:
+    if not shutil.which("docker"):
+        return False
+    return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0

@@ -1,0 +1,184 @@
+"""A clean Docker engine, from the first deployment to the way back from a broken image. The tests follow each other."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.machine import ROOT, SCRIPT, Machine, engine_answers
+
+pytestmark = [pytest.mark.deploy, pytest.mark.skipif(not engine_answers(), reason="no Docker engine answers")]
+LEGACY = ROOT.parent / "shared" / "data" / "legacy_lab.db"
+SERVICES = ("postgres", "redis", "web", "worker", "beat")
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    machine = Machine(tmp_path_factory.mktemp("machine"))
+    if remains := machine.remains():
+        pytest.fail(f"The engine is not clean; these would be lost: {', '.join(remains)}")
+    machine.configure()
+    yield machine
+    machine.clean()
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The older HomeRack's file, readable by its owner only."""
+    if not LEGACY.exists():
+        pytest.skip("no legacy file")
+    path = tmp_path_factory.mktemp("old") / "legacy_lab.db"
+    path.write_bytes(LEGACY.read_bytes())
+    path.chmod(0o600)
+    return path
+
+
+def health(machine: Machine) -> dict[str, object]:
+    answer = json.loads(machine.ask("/health/"))
+    return {name: answer[name] for name in ("status", "database_type")}
+
+
+WELL = {"status": "healthy", "database_type": "postgresql"}
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "ALLOWED_HOSTS", "POSTGRES_PASSWORD", "REDIS_PASSWORD"])
+def test_a_missing_secret_stops_compose_with_its_name(machine: Machine, name: str) -> None:
+    machine.configure(**{name: ""})
+    ended = machine.compose("up", "--detach")
+    machine.configure()
+    assert ended.code != 0
+    assert name in ended.text
+    assert machine.remains() == []
+
+
+def test_a_dry_run_changes_nothing(machine: Machine, lab: Path) -> None:
+    ended = machine.run(SCRIPT, "--dry-run", "--sqlite-path", str(lab))
+    assert ended.code == 0, ended.text
+    assert f"would: Move {lab} to PostgreSQL" in ended.text
+    assert "Nothing was changed: this was a dry run." in ended.text
+    assert machine.remains() == []
+
+
+def test_the_first_deployment_moves_the_lab_and_verifies(machine: Machine, lab: Path) -> None:
+    ended = machine.run(SCRIPT, "--sqlite-path", str(lab))
+    assert ended.code == 0, ended.text
+    assert re.search(r"homerack_\w+\.sql\.gz was restored into a scratch database and compared\.", ended.text)
+    assert re.search(rf"✓ Move {lab} to PostgreSQL \d+\.\d s", ended.text)
+    assert "healthy on postgresql; pool: pool_size 20" in ended.text
+    assert "HomeRack is at https://homerack.test/." in ended.text
+    assert health(machine) == WELL
+    assert machine.query("SELECT count(*) FROM devices") == "60"
+    assert "legacy_lab" not in machine.docker("exec", "homerack-web", "sh", "-c", 'find "$TMPDIR"')
+    assert machine.folder.joinpath("deploy.log").stat().st_mode & 0o077 == 0
+
+
+def test_no_secret_is_in_the_log(machine: Machine) -> None:
+    log = machine.folder.joinpath("deploy.log").read_text()
+    assert not re.search("0123456789abcdef|database-password|broker-password", log)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_containers_are_contained(machine: Machine, service: str) -> None:
+    container = machine.inspect(f"homerack-{service}")
+    host = container["HostConfig"]
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert host["Memory"] > 0 < host["PidsLimit"]
+    assert host["LogConfig"]["Config"] == {"max-file": "5", "max-size": "10m"}
+    assert host["RestartPolicy"]["Name"] == "unless-stopped"
+    published = [binding["HostIp"] for bindings in host["PortBindings"].values() for binding in bindings]
+    assert set(published) <= {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_nothing_but_the_first_process_of_a_start_is_root(machine: Machine, service: str) -> None:
+    running = machine.docker("top", f"homerack-{service}", "-eo", "pid,uid,args").splitlines()[1:]
+    assert running
+    assert not [line for line in running if line.split()[1] == "0"]
+
+
+def test_the_image_has_the_client_of_15_and_no_tools_to_build_with(machine: Machine) -> None:
+    inside = ("run", "--rm", "homerack:current")
+    assert "(PostgreSQL) 15." in machine.docker(*inside, "pg_dump", "--version")
+    assert machine.run("docker", *inside, "sh", "-c", "command -v gcc make pip").text == ""
+    assert ".env" not in machine.docker(*inside, "find", "/srv/homerack", "-name", ".env*")
+
+
+def test_the_sign_in_page_comes_with_its_hashed_styles(machine: Machine) -> None:
+    page = machine.ask("/admin/login/")
+    style = re.search(r'href="(/static/inventory/console\.[0-9a-f]{12}\.css)"', page)
+    assert style
+    assert "--rack-frame" in machine.ask(style[1])
+
+
+def test_what_is_there_is_not_overwritten_by_a_file(machine: Machine, lab: Path) -> None:
+    ended = machine.run(SCRIPT, "--skip-backup", "--migrate-only", "--sqlite-path", str(lab))
+    assert ended.code == 1
+    assert "PostgreSQL is not empty" in ended.text
+    assert "Nothing was changed." in ended.text
+    assert health(machine) == WELL
+
+
+class TestBackups:
+    """Through the scripts that people know by name, with copies that leave the containers."""
+
+    def test_a_copy_brings_back_what_was_deleted(self, machine: Machine) -> None:
+        made = machine.run("ops/deploy/backup_postgres.sh", "--backup-dir", "copies", "--note", "before the accident")
+        assert made.code == 0, made.text
+        (copy,) = machine.folder.glob("copies/*.sql.gz")
+        assert copy.stat().st_mode & 0o077 == copy.parent.stat().st_mode & 0o077 == 0
+        machine.docker("exec", "homerack-web", "sh", "-c", f'rm "$BACKUP_DIR"/{copy.name}*')
+        machine.query("DELETE FROM connections")
+        restored = machine.run("ops/deploy/restore_postgres.sh", "--force", "--backup-file", str(copy))
+        assert restored.code == 0, restored.text
+        assert machine.query("SELECT count(*) FROM connections") == "120"
+
+    def test_a_file_of_pg_dump_is_restored_as_a_stranger_s(self, machine: Machine) -> None:
+        dump = machine.docker("exec", "homerack-postgres", "pg_dump", "-U", "homerack", "--no-owner", "homerack")
+        path = machine.folder / "dump.sql"
+        path.write_text(dump + "\n")
+        machine.query("DELETE FROM connections")
+        restored = machine.run("ops/deploy/restore_postgres.sh", "--force", "--backup-file", "dump.sql")
+        assert restored.code == 0, restored.text
+        assert machine.query("SELECT count(*) FROM connections") == "120"
+        assert "dump.sql" not in machine.docker("exec", "homerack-web", "sh", "-c", 'ls "$TMPDIR"')
+
+    def test_nothing_is_restored_without_somebody_to_ask(self, machine: Machine) -> None:
+        (copy,) = machine.folder.glob("copies/*.sql.gz")
+        ended = machine.run("ops/deploy/restore_postgres.sh", "--backup-file", copy.name)
+        assert ended.code == 5
+        assert "Nobody is here to confirm. Nothing was changed." in ended.text
+
+
+def test_down_and_up_again_loses_nothing(machine: Machine) -> None:
+    assert machine.compose("down").code == 0
+    assert machine.compose("up", "--detach").code == 0
+    ended = machine.run(SCRIPT, "--skip-backup", "--skip-migration")
+    assert ended.code == 0, ended.text
+    assert machine.query("SELECT count(*) FROM devices") == "60"
+
+
+def test_a_second_run_upgrades(machine: Machine) -> None:
+    before = machine.inspect("homerack-web")["Image"]
+    machine.folder.joinpath("homerack", "newer.py").write_text('"""A newer release."""\n')
+    ended = machine.run(SCRIPT)
+    assert ended.code == 0, ended.text
+    assert re.search(r"▸ Back up what is there\n    homerack_\w+\.sql\.gz\n", ended.text)
+    assert machine.inspect("homerack-web")["Image"] != before
+    assert machine.docker("image", "inspect", "--format", "{{.Id}}", "homerack:previous") == before
+
+
+def test_a_broken_image_gives_way_to_the_previous_one(machine: Machine) -> None:
+    before = machine.inspect("homerack-web")["Image"]
+    machine.folder.joinpath("homerack", "wsgi.py").write_text('raise RuntimeError("broken on purpose")\n')
+    ended = machine.run(SCRIPT, "--skip-backup")
+    assert ended.code == 1
+    assert "✗ Verify: healthy, on PostgreSQL failed" in ended.text
+    assert "broken on purpose" in machine.folder.joinpath("deploy.log").read_text()
+    assert "The previous image runs again and is healthy." in ended.text
+    assert machine.inspect("homerack-web")["Image"] == before
+    assert health(machine) == WELL
+    assert machine.query("SELECT count(*) FROM devices") == "60"

@@ -1,0 +1,125 @@
+"""The files of a deployment agree with each other and with the settings. No Docker is needed."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.machine import SCRIPT, Machine
+from tests.test_documents import variables
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLE = (ROOT / ".env.production.example").read_text()
+COMPOSE = (ROOT / "docker-compose.prod.yml").read_text()
+SECRETS = ("SECRET_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD")
+MADE_BY_COMPOSE = EXAMPLE[EXAMPLE.index("# --- Set by docker-compose.prod.yml") :]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def output_of(*command: str) -> str:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+
+
+def assignments() -> dict[str, str]:
+    return dict(re.findall(r"^#? ?([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", sorted({*variables(), *re.findall(r"\$\{([A-Z_]+)", COMPOSE)}))
+def test_every_variable_is_in_the_example(name: str) -> None:
+    assert name in assignments() or re.search(rf"\b{name}\b", MADE_BY_COMPOSE)
+
+
+@pytest.mark.parametrize("name", assignments())
+def test_the_example_names_no_variable_that_nobody_reads(name: str) -> None:
+    assert name in variables() or f"${{{name}" in COMPOSE or name in {"COMPOSE_PROJECT_NAME", "WEB_CONCURRENCY"}
+
+
+def test_the_example_has_the_defaults_of_compose() -> None:
+    defaults = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", COMPOSE))
+    assert {name: assignments().get(name, default) for name, default in defaults.items()} == defaults | {
+        "HOMERACK_IMAGE": "homerack:current"
+    }
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_no_secret_has_a_default(name: str) -> None:
+    assert assignments()[name] == "CHANGE_ME"
+    assert f"${{{name}:?" in COMPOSE
+    assert f"${{{name}:-" not in COMPOSE
+    assert f"${{{name}}}" not in COMPOSE
+
+
+def test_a_filled_in_environment_is_never_committed_nor_copied_into_an_image() -> None:
+    assert output_of("git", "check-ignore", ".env", ".env.production").split() == [".env", ".env.production"]
+    rules = (ROOT / ".dockerignore").read_text().splitlines()
+    assert next(rule for rule in rules if rule and not rule.startswith("#")) == "*"
+    assert "**/.env*" in rules
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="apt-get install shellcheck")
+def test_shellcheck_finds_nothing() -> None:
+    scripts = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "ops/deploy").glob("*.sh"))
+    assert scripts
+    assert output_of("shellcheck", "--external-sources", *scripts) == ""
+
+
+class TestRefusals:
+    """Nothing is changed, and everything that is wrong is listed at once."""
+
+    def test_without_an_environment(self, machine: Machine) -> None:
+        ended = machine.run(SCRIPT)
+        assert ended.code == 1
+        assert "There is no .env.production. Begin with: install -m 600 .env.production.example" in ended.text
+        assert "Nothing was changed." in ended.text
+
+    def test_placeholders(self, machine: Machine) -> None:
+        machine.configure(EXAMPLE)
+        ended = machine.run(SCRIPT)
+        assert ended.code == 1
+        for name in (*SECRETS, "ALLOWED_HOSTS"):
+            assert f"✗ {name} in .env.production still is a placeholder." in ended.text
+        assert "Nothing was changed." in ended.text
+
+    @pytest.mark.parametrize(
+        ("change", "problem"),
+        [
+            ({"SECRET_KEY": "short"}, "SECRET_KEY in .env.production is shorter than 50 characters."),
+            ({"REDIS_PASSWORD": ""}, "REDIS_PASSWORD is not set in .env.production."),
+            ({"POSTGRES_PASSWORD": "with/slash-and-more"}, "POSTGRES_PASSWORD in .env.production is not 16 or more"),
+            ({"TIME_ZONE": '"UTC"'}, "TIME_ZONE in .env.production: write the value without quotes"),
+            ({"LOG_LEVEL": "INFO # much"}, "LOG_LEVEL in .env.production: write the value without quotes"),
+        ],
+    )
+    def test_values(self, machine: Machine, change: dict[str, str], problem: str) -> None:
+        machine.configure(**change)
+        ended = machine.run(SCRIPT)
+        assert ended.code == 1
+        assert f"✗ {problem}" in ended.text
+
+    def test_an_environment_that_others_can_read(self, machine: Machine) -> None:
+        machine.configure()
+        machine.environment_file.chmod(0o640)
+        assert "chmod 600 .env.production" in machine.run(SCRIPT).text
+
+    @pytest.mark.parametrize(
+        ("options", "problem"),
+        [
+            (["--fast"], "unknown option --fast"),
+            (["--sqlite-path"], "--sqlite-path needs a file"),
+            (["--skip-migration", "--migrate-only"], "--skip-migration and --migrate-only leave nothing to do"),
+            (["--skip-migration", "--sqlite-path", "x"], "--skip-migration and --sqlite-path contradict each other"),
+        ],
+    )
+    def test_options(self, machine: Machine, options: list[str], problem: str) -> None:
+        ended = machine.run(SCRIPT, *options)
+        assert ended.code == 2
+        assert ended.text.startswith(f"{problem}\n\nusage: deploy_production.sh")
+
+    def test_help_is_no_error(self, machine: Machine) -> None:
+        assert machine.run(SCRIPT, "--help").code == 0

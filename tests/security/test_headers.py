@@ -1,0 +1,59 @@
+"""What browsers are told, and where the console is."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import Resolver404, clear_url_caches, resolve, reverse
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("path", ["/admin/login/", "/health/", "/health/live/"])
+def test_pages_load_and_send_nothing_elsewhere(client: Client, path: str) -> None:
+    response = client.get(path)
+    policy = dict(part.split(" ", 1) for part in response["Content-Security-Policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == "'self' 'unsafe-eval'"
+    assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    sources = {source for name in policy for source in policy[name].split()}
+    assert sources == {"'none'", "'self'", "'unsafe-eval'", "'unsafe-inline'", "data:"}
+
+
+def test_browsers_are_told_what_is_not_used(client: Client) -> None:
+    response = client.get("/health/live/")
+    assert response["Permissions-Policy"] == "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+    assert response["Referrer-Policy"] == "same-origin"
+    assert response["X-Frame-Options"] == "DENY"
+    assert response["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.fixture
+def moved_console(settings: Any) -> Iterator[None]:
+    """The project's addresses as a start with ``ADMIN_PATH=back/room/`` makes them."""
+    settings.ADMIN_PATH = "back/room/"
+    reload_urls()
+    yield
+    settings.ADMIN_PATH = "admin/"
+    reload_urls()
+
+
+def reload_urls() -> None:
+    importlib.reload(sys.modules["homerack.urls"])
+    clear_url_caches()
+
+
+@pytest.mark.usefixtures("moved_console")
+def test_a_moved_console_is_where_it_was_put_and_nowhere_else(client: Client) -> None:
+    assert reverse("admin:index") == "/back/room/"
+    assert client.get("/back/room/login/").status_code == 200
+    for path in ("/admin/", "/"):
+        with pytest.raises(Resolver404):
+            resolve(path)
+
+
+def test_the_site_leads_to_a_console_in_its_usual_place(client: Client) -> None:
+    assert client.get("/")["Location"] == "/admin/"
