@@ -61,9 +61,19 @@ def make_file(path: Path, rows: int) -> None:
     partial.rename(path)
 
 
+def file_of(rows: int) -> Path:
+    """The file of so many rows, made once, with the tables that the code has today."""
+    path = Path(tempfile.gettempdir()) / f"bench_{rows}.sqlite3"
+    if not path.exists():
+        print(f"Making {path} with {rows:,} rows …", flush=True)
+        make_file(path, rows)
+    django(f"sqlite:///{path}", "migrate", "--verbosity", "0")
+    return path
+
+
 def fill(rows: int) -> None:
     """Runs inside Django, on the file."""
-    from bench.lab.models import Event, Probe, Reading  # noqa: PLC0415
+    from bench.lab.models import Event, Probe, Reading
 
     generator = random.Random(15)
     start = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
@@ -171,7 +181,7 @@ def run_pgloader(file: Path, server: PostgresServer) -> Run:
 
 
 def compare_counts(file: Path, server: PostgresServer, database: str) -> None:
-    import sqlite3  # noqa: PLC0415
+    import sqlite3
 
     with contextlib.closing(sqlite3.connect(file)) as source, connected(server, database) as connection:
         for table in TABLES:
@@ -185,7 +195,7 @@ def compare_counts(file: Path, server: PostgresServer, database: str) -> None:
 
 def run_bare_copy(texts: Path, server: PostgresServer) -> Run:
     """In this process, which does little else: its memory is not reported."""
-    from ops.postgres import schema  # noqa: PLC0415
+    from ops.postgres import schema
 
     create(server, "bare")
     django(server.url("bare"), "migrate", "--verbosity", "0")
@@ -249,10 +259,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--skip", action="append", default=[], choices=("pgloader", "bare"))
     options = parser.parse_args()
-    file = Path(tempfile.gettempdir()) / f"bench_{options.rows}.sqlite3"
-    if not file.exists():
-        print(f"Making {file} with {options.rows:,} rows …", flush=True)
-        make_file(file, options.rows)
+    file = file_of(options.rows)
     without = set(options.skip) | (set() if shutil.which("pgloader") else {"pgloader"})
     server = PostgresServer.start("shared_buffers = '256MB'")
     texts = Path(tempfile.mkdtemp(prefix="bench-"))

@@ -137,7 +137,8 @@ def write_history(catalogue: Catalogue, *, restored: bool = False) -> None:
 
     Rows change together or not at all, and only where they differ. What is under way is left to whoever is at work on
     it, unless the database is `restored`: then its rows tell of another moment, what is queued in them is cancelled,
-    and its sessions are ended, since they may be of people who have signed out or were locked out.
+    its sessions are ended, since they may be of people who have signed out or were locked out, and its schedules go on
+    from now.
 
     Raises Django's database errors.
     """
@@ -153,6 +154,7 @@ def write_history(catalogue: Catalogue, *, restored: bool = False) -> None:
             queued = Run.objects.filter(status=Run.Status.QUEUED).values_list("pk", flat=True)
             _close(set(queued), Run.Status.CANCELLED, QUEUED_BEFORE)
             _end_sessions()
+            _skip_missed_schedules()
 
 
 def write_catalogue(entries: Iterable[Entry], kept: Mapping[str, tuple[dt.datetime | None, str]]) -> None:
@@ -227,6 +229,13 @@ def _end_sessions() -> None:
     if apps.is_installed("django.contrib.sessions"):
         Session = apps.get_model("sessions", "Session")
         Session.objects.all().delete()
+
+
+def _skip_missed_schedules() -> None:
+    """Schedules count from their last start. In a restored database that is long ago, and all would start at once."""
+    if apps.is_installed("django_celery_beat"):
+        PeriodicTask = apps.get_model("django_celery_beat", "PeriodicTask")
+        PeriodicTask.objects.filter(last_run_at__isnull=False).update(last_run_at=timezone.now())
 
 
 def _backup_of(manifest: Manifest, entry: Entry) -> Backup:

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from django.utils import timezone
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -18,9 +19,10 @@ from ops.backups.signing import Trust
 from ops.backups.sources import Source
 from ops.django_databases import migration_skew
 from ops.operations import Beside
-from ops.wording import age, counted, moment, size
+from ops.wording import age, counted, moment, size, zone
 
 MOST_PEOPLE = 10
+ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 TRUST = {
     Trust.UNSIGNED: "not signed",
     Trust.FOREIGN: "signed with another key",
@@ -31,8 +33,7 @@ TRUST = {
 def proof_in_words(proof: Proof | None) -> str:
     if proof is None:
         return "not verified"
-    how = {Level.COMPLETE: "read back and counted", Level.RESTORED: "restored and compared"}[proof.level]
-    return f"{how} {age(proof.when)}" if proof.passed else f"FAILED {age(proof.when)}: {proof.fault}"
+    return f"{proof.level}, {age(proof.when)}" if proof.passed else f"FAILED {age(proof.when)}: {proof.fault}"
 
 
 def migrations_in_words(manifest: Manifest) -> str:
@@ -69,33 +70,50 @@ def show_pruned(console: Console, verdicts: Sequence[Verdict]) -> None:
 
 
 def show_entries(console: Console, entries: Iterable[Entry], verdicts: dict[str, Verdict]) -> None:
-    """The table of `list_backups`, newest first."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("Backup", "Made", "Why", "Size", "Rows", "Verified", "Kept", "Migrations"):
-        number = name in {"Size", "Rows"}
-        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=name == "Backup")
+    """The table of `list_backups`, newest first: a line of figures for each, and one of words below it."""
+    entries = list(entries)
+    width = max(len(entry.name) for entry in entries)
+    head = f"{'Backup':<{width}}  {f'Made ({zone()})':<16}  {'Size':>8}  {'Rows':>9}  Verified"
+    console.print(f"[bold]{head}[/bold]", soft_wrap=True)
     for entry in entries:
+        console.print(figures(entry, width), soft_wrap=True)
         verdict = verdicts.get(entry.name)
-        kept = verdict.reason if verdict else ""
-        if entry.manifest is None:
-            table.add_row(entry.name, "", "", "", "", f"[red]{entry.fault}[/red]", kept, "")
-            continue
-        manifest = entry.manifest
-        verified = proof_in_words(manifest.proof)
-        colour = "green" if manifest.proof and manifest.proof.passed else "red"
-        if entry.fault or entry.trust is not Trust.SIGNED:
-            verified, colour = entry.fault or TRUST[entry.trust], "red"
-        table.add_row(
-            entry.name + (f"\n[dim]{manifest.note}[/dim]" if manifest.note else ""),
-            f"{moment(manifest.when)}\n[dim]{age(manifest.when)}[/dim]",
-            str(manifest.origin),
-            size(manifest.size),
-            f"{manifest.rows:,}",
-            f"[{colour}]{verified}[/{colour}]",
-            kept,
-            migrations_in_words(manifest),
-        )
-    console.print(table)
+        words = [*about(entry), *([escape(verdict.reason)] if verdict else [])]
+        console.print(f"  [dim]{' · '.join(words)}[/dim]", soft_wrap=True)
+
+
+def figures(entry: Entry, width: int) -> str:
+    manifest = entry.manifest
+    if manifest is None:
+        return f"{entry.name:<{width}}  [red]{escape(entry.fault)}[/red]"
+    colour, verified = "red", entry.fault or TRUST.get(entry.trust, "")
+    if not verified:
+        proof = manifest.proof
+        colour = "green" if proof and proof.passed else "red"
+        verified = (str(proof.level) if proof.passed else f"FAILED: {proof.fault}") if proof else "no"
+    made = f"{timezone.localtime(manifest.when):%Y-%m-%d %H:%M}"
+    return (
+        f"{entry.name:<{width}}  {made:<16}  {size(manifest.size):>8}  {manifest.rows:>9,}"
+        f"  [{colour}]{escape(verified)}[/{colour}]"
+    )
+
+
+def about(entry: Entry) -> list[str]:
+    """What there is to say of a backup beside its figures."""
+    if not (manifest := entry.manifest):
+        return []
+    words = [f"{manifest.origin}, {ENGINES.get(manifest.engine, manifest.engine)}"]
+    if manifest.note:
+        words.append(escape(f"“{manifest.note}”"))
+    if manifest.proof:
+        words.append(f"verified {age(manifest.proof.when)}")
+    skew = migrations_in_words(manifest)
+    return words if skew == "the same" else [*words, f"migrations {skew}"]
+
+
+def because(verdict: Verdict) -> str:
+    """The reason where the verdict stands beside it."""
+    return verdict.reason.removeprefix("kept: ").removeprefix("kept ")
 
 
 def show_verdicts(console: Console, verdicts: Sequence[Verdict], *, dry_run: bool) -> None:
@@ -105,7 +123,7 @@ def show_verdicts(console: Console, verdicts: Sequence[Verdict], *, dry_run: boo
         table.add_column(name, overflow="fold")
     for verdict in verdicts:
         fate = "kept" if verdict.keep else "would go" if dry_run else "deleted"
-        table.add_row(verdict.name, f"[{'green' if verdict.keep else 'yellow'}]{fate}[/]", verdict.reason)
+        table.add_row(verdict.name, f"[{'green' if verdict.keep else 'yellow'}]{fate}[/]", because(verdict))
     console.print(table)
 
 

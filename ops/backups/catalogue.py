@@ -295,14 +295,14 @@ class Catalogue:
         return written(self.keys.sign(document))
 
 
+def run_and_event(name: str) -> list[str]:
+    """What the name of an event's file says: whose it is, and what happened."""
+    return name.removesuffix(MANIFEST).split("_")[3:]
+
+
 def listed(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def sentence(error: OpsError | FileNotFoundError) -> str:
     return error.message if isinstance(error, OpsError) else "The file is gone."
-
-
-def run_and_event(name: str) -> list[str]:
-    """The parts of an event's file name that say whose it is and what happened."""
-    return name.removesuffix(MANIFEST).split("_")[3:]

@@ -10,6 +10,8 @@ from typing import Any
 from ops import maintenance, runs
 from ops.backups import restoring as core
 from ops.backups import sources
+from ops.backups.catalogue import MANIFEST
+from ops.backups.configuration import catalogue_from_settings
 from ops.backups.engine import Undo
 from ops.backups.manifest import Origin
 from ops.backups.sources import Source
@@ -21,10 +23,14 @@ from ops.recording import Recording, Request
 
 
 def find_source(site: Site, arguments: Mapping[str, Any]) -> Source:
-    """What to restore: the backup `name` of the catalogue, or a `file` of a person's own."""
-    if arguments.get("file"):
-        return sources.from_file(Path(arguments["file"]))
-    return sources.from_entry(site.catalogue, site.catalogue.get(arguments["name"]))
+    """What to restore: the backup `name` of the catalogue, or a `file`, which may have brought its manifest along."""
+    if not arguments.get("file"):
+        return sources.from_entry(site.catalogue, site.catalogue.get(arguments["name"]))
+    path = Path(arguments["file"])
+    if path.with_name(path.name + MANIFEST).is_file():
+        elsewhere = catalogue_from_settings(path.parent)
+        return sources.from_entry(elsewhere, elsewhere.get(path.name))
+    return sources.from_file(path)
 
 
 def restore(site: Site, request: Request, report: Report) -> Done[core.Restored]:

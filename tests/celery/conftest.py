@@ -1,11 +1,13 @@
-"""A migrated database in a file, made once."""
+"""A migrated database in a file, made once, and a Redis."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.celery.support import manage
+from tests.support.redis import RedisServer
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +22,10 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def home(migrated: Path, tmp_path: Path) -> Path:
     """A folder with a database of its own."""
     return Path(shutil.copytree(migrated, tmp_path / "home"))
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    server = RedisServer.start()
+    yield server.url()
+    server.stop()

@@ -3,24 +3,16 @@
 import datetime as dt
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.celery.support import Running, manage, running, wait_for
-from tests.support.redis import RedisServer
 
 BEAT = ("-m", "celery", "--app", "tests.celery.app", "beat", "--pidfile=")
 WORKER = ("-m", "celery", "--app", "tests.celery.app", "worker", "--concurrency=1")
-
-
-@pytest.fixture
-def redis_url() -> Iterator[str]:
-    server = RedisServer.start()
-    yield server.url()
-    server.stop()
 
 
 @pytest.fixture

@@ -77,7 +77,8 @@ def test_a_missed_schedule_is_named(task: Callable[..., PeriodicTask], settings:
     assert look_at_schedules("default") == CheckResult(
         status=Status.DEGRADED,
         error="MissedSchedules",
-        detail=f"'Back up' was due at {due:%Y-%m-%d %H:%M} UTC and was not started (2 are late). Is Celery's beat running?",
+        detail=f"'Back up' was due at {due:%Y-%m-%d %H:%M} UTC and was not started (2 are late)."
+        " Is Celery's beat running?",
     )
 
 

@@ -112,6 +112,19 @@ def test_events_that_can_not_be_read_do_not_hide_the_others(
     assert "An event of run '17' can not be read." in caplog.text
 
 
+def test_only_events_of_runs_that_have_not_ended_are_read(tmp_path: Path, catalogue: Catalogue) -> None:
+    run_once(tmp_path)
+    with recorded(request(), engine=engine_in(tmp_path), catalogue=catalogue) as recording:
+        recording.claim("lab_20260301_120000.sql")
+        for ended in (tmp_path / "backups" / "events").glob("*_ended.json"):
+            ended.write_text("not read")
+        events = catalogue.unended_events()
+        assert [(event["event"], event["run"]) for event in events] == [
+            ("started", recording.id),
+            ("claimed", recording.id),
+        ]
+
+
 @pytest.fixture
 def older(tmp_path: Path) -> Path:
     """A migrated SQLite database with a backup, a run, another that is queued, and somebody signed in."""
@@ -174,11 +187,12 @@ def test_ten_thousand_backups_take_seconds(tmp_path: Path, catalogue: Catalogue)
         entered=[Entry(name=made.name, manifest=made, trust=Trust.SIGNED) for made in map(manifest, range(10_000))],
         happened=[{**event, "run": key} for key in keys for event in (started, ended)],
     )
-    start = time.monotonic()
+    # Of this process: the machine may be busy with other things.
+    start = time.process_time()
     journal.write_history(many)  # type: ignore[arg-type]
-    first = time.monotonic() - start
+    first = time.process_time() - start
     assert (Backup.objects.count(), Run.objects.count()) == (10_000, 10_001)
-    start = time.monotonic()
+    start = time.process_time()
     journal.write_history(many)  # type: ignore[arg-type]
-    assert first < 30
-    assert time.monotonic() - start < 15
+    assert first < 20
+    assert time.process_time() - start < 10

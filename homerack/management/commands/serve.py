@@ -106,7 +106,7 @@ def everything(host: str, port: int) -> list[programs.Program]:
 
 @contextlib.contextmanager
 def stopped_like_ctrl_c() -> Iterator[None]:
-    """SIGTERM, and a terminal that is closed, stop everything as Ctrl-C does, which works even where a shell ignores it."""
+    """SIGTERM, and a terminal that is closed, stop everything as Ctrl-C does, even where a shell ignores that."""
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
         numbers.append(signal.SIGHUP)

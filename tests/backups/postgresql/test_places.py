@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,8 @@ from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
 from ops.postgres import databases, swapping
 from ops.progress import ignore
 from tests.backups.postgresql import support
-from tests.backups.postgresql.support import Database
+from tests.backups.postgresql.support import Database, Role
 from tests.transfer.test_target import properties
-
-Role = Callable[..., tuple[str, str]]
 
 
 @pytest.fixture
@@ -144,9 +141,10 @@ def test_a_fault_within_the_swap_changes_nothing(
         raise psycopg2.OperationalError("ERROR: injected")
 
     for function in ("rename_all", "comment_on", "keep_properties"):
-        with monkeypatch.context() as patch, pytest.raises(OpsError, match="could not take the place of"):
+        with monkeypatch.context() as patch:
             patch.setattr(swapping, function, fail)
-            support.restore(engine, dump)
+            with pytest.raises(OpsError, match="could not take the place of"):
+                support.restore(engine, dump)
         assert support.beside(lab.name) == [UNDO]
         assert engine.undo_copy() == first
     assert support.dump_of(engine)[1] == before
@@ -239,7 +237,7 @@ def test_an_owner_restores_within_the_database(owner: Database) -> None:
                 assert support.dump_of(engine)[1] == changed
             engine.swap(scratch, run=run, backup="b")
         assert support.dump_of(engine)[1] == before
-    owner.rows("DELETE FROM rack WHERE name = 'Hall'")
+    owner.rows("DELETE FROM device")
     kept = engine.undo_copy()
     assert kept
     assert (kept.name, kept.run, kept.backup) == ("ops_undo", "second", "b")
@@ -275,17 +273,9 @@ def test_migrations_run_within_the_same_transaction(role: Role) -> None:
                 run_migrations()
             assert mine.tables() == []
             engine.swap(scratch, run="x", backup="y")
-        assert "inventory_rack" in "".join(mine.tables()) or mine.tables()
-        with scratch_rolled_back(engine):
-            pass
+        assert "anyproject_book" in mine.tables()
     finally:
         support.drop(database)
-
-
-@contextlib.contextmanager
-def scratch_rolled_back(engine: PostgresEngine) -> Any:
-    with engine.scratch(for_swap=False) as scratch, scratch.as_default():
-        yield
 
 
 def test_a_role_without_rights_is_told_the_exact_words(role: Role, lab: Database) -> None:

@@ -34,12 +34,12 @@ def test_an_undo_brings_the_changes_back(lab: Database, engine: PostgresEngine) 
     kept = engine.undo_copy()
     assert kept
     assert (kept.run, kept.backup) == ("run-1", "backup-1")
-    engine.undo(run="run-2")
+    support.undo(engine, run="run-2")
     assert support.dump_of(engine)[1] == changed
     kept = engine.undo_copy()
     assert kept
     assert (kept.run, kept.backup) == ("run-2", "undo")
-    engine.undo(run="run-3")
+    support.undo(engine, run="run-3")
     assert support.dump_of(engine)[1] == restored
     engine.drop_undo()
     assert engine.undo_copy() is None

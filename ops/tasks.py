@@ -1,0 +1,60 @@
+"""What schedules start. Each makes a run of its own, and how it ended stands there, not in Celery's result."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery import shared_task
+
+from ops import operations, runs
+from ops.errors import OpsError
+from ops.models import Run
+from ops.operations import Site
+from ops.progress import Report, ignore
+from ops.recording import Request
+
+logger = logging.getLogger(__name__)
+
+WHO = "schedule"
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def back_up() -> None:
+    """Make a backup, prove that it is complete, and prune."""
+    perform_scheduled(Run.Kind.BACKUP, operations.back_up)
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def prune() -> None:
+    perform_scheduled(Run.Kind.PRUNE, operations.prune)
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def drill() -> None:
+    """Restore the newest backup beside the database, and compare. Nothing to do where there is none."""
+    entries = operations.current_site().catalogue.entries()
+    if newest := next((entry.name for entry in entries if not entry.missing), None):
+        perform_scheduled(Run.Kind.DRILL, operations.verify, names=[newest], restore=True)
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def let_go_of_undo() -> None:
+    """Drop the database that a restore replaced, once it is old enough."""
+    perform_scheduled(Run.Kind.DROP_UNDO, operations.let_go_of_undo)
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def reconcile() -> None:
+    """Close the runs whose processes were killed, and sweep away what they left."""
+    site = operations.current_site()
+    for sentence in runs.reconcile(engine=site.engine, catalogue=site.catalogue):
+        logger.warning("%s", sentence)
+
+
+def perform_scheduled(kind: Run.Kind, operation: Callable[[Site, Request, Report], Any], **arguments: Any) -> None:
+    """Run `operation` now. An OpsError ends it with a line in the log; it is never tried again by itself."""
+    request = Request(kind=kind, who=WHO, origin=Run.Origin.SCHEDULE, arguments=arguments)
+    try:
+        operation(operations.current_site(), request, ignore)
+    except OpsError as error:
+        logger.error("The scheduled %s did not succeed: %s", kind.label, error)  # noqa: TRY400  # a sentence says it all

@@ -1,0 +1,161 @@
+"""B2 and B5: which programs are taken, and what others can see of them."""
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from ops.backups.manifest import Kind
+from ops.backups.postgresql.engine import PostgresEngine
+from ops.errors import PreconditionFailed, ToolFailed
+from ops.postgres import tools
+from ops.postgres.address import Address
+from ops.postgres.tools import Tools, connection_arguments, dump_call, find_tools
+from ops.progress import ignore
+from tests.backups.postgresql import support
+from tests.backups.postgresql.support import Database
+from tests.support.postgres import children_of
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only directory below which programs are looked for."""
+    monkeypatch.setattr(tools, "candidates", lambda: sorted(tmp_path.iterdir()))
+    return tmp_path
+
+
+def install(directory: Path, version: str) -> Path:
+    support.write_program(directory, "pg_dump", f"echo 'pg_dump (PostgreSQL) {version}'")
+    support.write_program(directory, "pg_restore", "exit 0")
+    return directory
+
+
+def test_the_newest_of_the_servers_version_is_taken(places: Path) -> None:
+    for version in ("15.4", "15.18 (Debian 15.18-1)", "15.9", "17.2"):
+        install(places / version.split()[0], version)
+    assert find_tools(15) == Tools(directory=places / "15.18", version="15.18")
+
+
+def test_the_named_directory_comes_first_if_it_fits(places: Path) -> None:
+    install(places / "newer", "15.18")
+    named = install(places / "named", "15.2")
+    assert find_tools(15, named).directory == named
+    assert find_tools(15, install(places / "other", "17.2")).directory == places / "newer"
+
+
+def test_an_incomplete_directory_and_debians_wrapper_do_not_count(places: Path) -> None:
+    (install(places / "half", "15.18") / "pg_restore").unlink()
+    wrapper = install(places / "wrapper", "15.18") / "pg_dump"
+    wrapper.rename(wrapper.with_name("pg_wrapper"))
+    wrapper.symlink_to("pg_wrapper")
+    with pytest.raises(PreconditionFailed):
+        find_tools(15)
+
+
+def test_another_version_is_refused_with_the_package_to_install(places: Path) -> None:
+    install(places / "new", "17.2")
+    with pytest.raises(PreconditionFailed) as refused:
+        find_tools(15)
+    assert str(refused.value) == (
+        "The server runs PostgreSQL 15, and there is no pg_dump of that version on this machine"
+        f" (found: 17.2 in {places}/new).\n"
+        "Install it: apt-get install postgresql-client-15 (Debian), apk add postgresql15-client (Alpine),"
+        " dnf install postgresql15 (Red Hat), brew install postgresql@15 (macOS); or name its directory in PG_BIN."
+    )
+
+
+def test_the_call_has_no_password() -> None:
+    address = Address(
+        database="lab",
+        host="db",
+        port="5433",
+        user="ada",
+        password="s3cret",
+        options={"sslmode": "require", "sslpassword": "s3cret", "pool": True},
+    )
+    arguments, environment = connection_arguments(address)
+    assert arguments == [
+        "--no-password",
+        "--dbname=connect_timeout=10 sslmode=require host=db port=5433 user=ada dbname=lab application_name=ops",
+    ]
+    assert environment == {"LC_ALL": "C", "PGPASSWORD": "s3cret"}
+
+
+def test_the_call_of_pg_dump() -> None:
+    found = Tools(directory=Path("/bin"), version="15.18")
+    arguments, environment = dump_call(
+        found, Address(database="lab"), custom=False, snapshot="1-1", lock_wait=5, without_schemas=["x"]
+    )
+    assert arguments[0] == "/bin/pg_dump"
+    assert arguments[3:] == [
+        "--format=plain",
+        "--encoding=UTF8",
+        "--no-owner",
+        "--no-privileges",
+        "--no-tablespaces",
+        "--snapshot=1-1",
+        "--lock-wait-timeout=5",
+        "--exclude-schema=x",
+    ]
+    assert environment == {"LC_ALL": "C"}
+
+
+def test_nobody_sees_the_password(lab: Database, engine: PostgresEngine, caplog: pytest.LogCaptureFixture) -> None:
+    """In the arguments of any process while pg_dump runs, or in the log."""
+    lab.rows("INSERT INTO device (name) SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
+    with engine.snapshot(kind=Kind.SQL) as snapshot:
+        pieces = snapshot.stream(ignore)
+        next(pieces)
+        lines = [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in children_of(os.getpid())]
+        list(pieces)
+    assert any("pg_dump" in line for line in lines)
+    assert not [line for line in lines if lab.address.password in line]
+    assert lab.address.password not in caplog.text + repr(engine.address)
+
+
+def test_errors_do_not_repeat_the_password(lab: Database, tmp_path: Path) -> None:
+    programs = install(tmp_path / "bin", "15.18")
+    version = support.server().value("SELECT current_setting('server_version')").split()[0]
+    support.write_program(
+        programs,
+        "pg_dump",
+        f'[ "$1" = --version ] && echo "pg_dump (PostgreSQL) {version}" && exit\n'
+        'echo "one\ntwo\nthree\nfour\nfive: $PGPASSWORD" >&2; exit 3',
+    )
+    engine = support.engine_of(lab, tools_directory=programs)
+    with engine.snapshot(kind=Kind.SQL) as snapshot, pytest.raises(ToolFailed) as failed:
+        list(snapshot.stream(ignore))
+    assert str(failed.value) == "pg_dump failed with exit code 3: two / three / four / five: ***"
+
+
+def test_a_dump_of_a_newer_pg_dump_loads(engine: PostgresEngine) -> None:
+    """Since 17 it sets what older servers do not know."""
+    dump, before = support.dump_of(engine)
+    newer = dump.replace(b"SET lock_timeout = 0;", b"SET lock_timeout = 0;\nSET transaction_timeout = 0;")
+    assert newer != dump
+    assert support.drill(engine, newer)[1] == before
+
+
+def test_who_locks_a_table_is_waited_for_and_then_named(lab: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B9: a migration that takes long."""
+    monkeypatch.setattr("ops.backups.postgresql.snapshot.LOCK_WAIT", 300)
+    engine = support.engine_of(lab)
+    with lab.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE rack")
+        with engine.snapshot(kind=Kind.SQL) as snapshot:
+            with pytest.raises(ToolFailed, match="canceling statement due to statement timeout"):
+                list(snapshot.stream(ignore))
+            with pytest.raises(PreconditionFailed, match=r"^Another program has locked a table of "):
+                snapshot.tables()
+    connection.close()
+
+
+def test_a_load_leaves_other_sessions_as_they_are(lab: Database, engine: PostgresEngine) -> None:
+    """C10: a dump empties the search path of its session, which nobody else gets to see."""
+    dump, _ = support.dump_of(engine)
+    with engine.scratch(for_swap=False) as scratch:
+        scratch.load(io.BytesIO(dump), kind=Kind.SQL, trusted=True, report=ignore)
+        with scratch.as_default() as wrapper, wrapper.cursor() as cursor:
+            cursor.execute("SHOW search_path")
+            assert cursor.fetchone() == ('"$user", public',)
