@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import shared_task
 
-from ops import operations, runs
+from ops import notices, operations, runs
 from ops.errors import OpsError
 from ops.models import Run
 from ops.operations import Site
@@ -45,10 +45,11 @@ def let_go_of_undo() -> None:
 
 @shared_task  # type: ignore[untyped-decorator]
 def reconcile() -> None:
-    """Close the runs whose processes were killed, and sweep away what they left."""
+    """Close the runs whose processes were killed, sweep away what they left, and tell what no run can tell."""
     site = operations.current_site()
     for sentence in runs.reconcile(engine=site.engine, catalogue=site.catalogue):
         logger.warning("%s", sentence)
+    notices.watch()
 
 
 def perform_scheduled(kind: Run.Kind, operation: Callable[[Site, Request, Report], Any], **arguments: Any) -> None:
