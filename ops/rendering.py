@@ -74,18 +74,18 @@ def migrations_in_words(manifest: Manifest) -> str:
 def show_found(console: Console, found: Sequence[str]) -> None:
     """What an earlier run that was killed had left behind."""
     for sentence in found:
-        console.print(f"[yellow]Found:[/yellow] {sentence}", soft_wrap=True)
+        console.print(f"[yellow]Found:[/yellow] {escape(sentence)}", soft_wrap=True)
 
 
 def show_backup(console: Console, manifest: Manifest, *, where: str, location: str) -> None:
-    console.print(f"\nBacked up {where} as [bold]{manifest.name}[/bold]", soft_wrap=True)
+    console.print(f"\nBacked up {escape(where)} as [bold]{manifest.name}[/bold]", soft_wrap=True)
     percent = 100 * manifest.size / (manifest.plain_size or 1)
     console.print(
         f"  {counted(manifest.rows, 'row')} in {counted(len(manifest.tables), 'table')};"
         f" {size(manifest.size)}, {percent:.0f} % of {size(manifest.plain_size)}; {manifest.seconds:.1f} s"
     )
     console.print("  Proven complete: read back in full, every table's rows counted and equal to the snapshot's")
-    console.print(f"  It is in {location}", soft_wrap=True)
+    console.print(f"  It is in {location}", soft_wrap=True, markup=False)
     console.print(f"Restore it with: manage.py restore_database {manifest.name}", soft_wrap=True)
 
 
@@ -106,7 +106,7 @@ def show_entries(console: Console, entries: Iterable[Entry], verdicts: dict[str,
         verdict = verdicts.get(entry.name)
         kept = verdict.reason if verdict else ""
         if entry.manifest is None:
-            table.add_row(entry.name, "", "", "", "", f"[red]{entry.fault}[/red]", kept, "")
+            table.add_row(entry.name, "", "", "", "", f"[red]{escape(entry.fault)}[/red]", escape(kept), "")
             continue
         manifest = entry.manifest
         verified = proof_in_words(manifest.proof)
@@ -114,13 +114,13 @@ def show_entries(console: Console, entries: Iterable[Entry], verdicts: dict[str,
         if entry.fault or entry.trust is not Trust.SIGNED:
             verified, colour = entry.fault or TRUST[entry.trust], "red"
         table.add_row(
-            entry.name + (f"\n[dim]{manifest.note}[/dim]" if manifest.note else ""),
+            entry.name + (f"\n[dim]{escape(manifest.note)}[/dim]" if manifest.note else ""),
             f"{moment(manifest.when)}\n[dim]{age(manifest.when)}[/dim]",
             str(manifest.origin),
             size(manifest.size),
             f"{manifest.rows:,}",
-            f"[{colour}]{verified}[/{colour}]",
-            kept,
+            f"[{colour}]{escape(verified)}[/{colour}]",
+            escape(kept),
             migrations_in_words(manifest),
         )
     console.print(table)
@@ -133,7 +133,7 @@ def show_verdicts(console: Console, verdicts: Sequence[Verdict], *, dry_run: boo
         table.add_column(name, overflow="fold")
     for verdict in verdicts:
         fate = "kept" if verdict.keep else "would go" if dry_run else "deleted"
-        table.add_row(verdict.name, f"[{'green' if verdict.keep else 'yellow'}]{fate}[/]", verdict.reason)
+        table.add_row(verdict.name, f"[{'green' if verdict.keep else 'yellow'}]{fate}[/]", escape(verdict.reason))
     console.print(table)
 
 
@@ -180,12 +180,13 @@ def show_proofs(console: Console, proofs: Sequence[tuple[str, Proof]]) -> None:
 
 def show_source(console: Console, source: Source, *, where: str) -> None:
     """What is about to be restored, and where to."""
-    console.print(f"Restoring [bold]{source.name}[/bold] into [bold]{where}[/bold]", soft_wrap=True)
+    console.print(f"Restoring [bold]{escape(source.name)}[/bold] into [bold]{escape(where)}[/bold]", soft_wrap=True)
     if manifest := source.manifest:
         console.print(
             f"Made {moment(manifest.when)} ({age(manifest.when)}) by {manifest.who},"
             f" {size(manifest.size)}; {proof_in_words(manifest.proof)}",
             soft_wrap=True,
+            markup=False,
         )
     else:
         console.print("[yellow]Nobody knows who made this file; its tables and rows are loaded, no more.[/yellow]")
@@ -198,13 +199,14 @@ def show_beside(console: Console, result: Beside) -> None:
         f"\nLoaded {result.backup} into {result.database}: {counted(result.rows, 'row')} in"
         f" {counted(result.tables, 'table')}{compared}. The live database was not touched.",
         soft_wrap=True,
+        markup=False,
     )
 
 
 def show_undo(console: Console, undo: Undo, *, where: str) -> None:
     """What an undo brings back."""
     console.print(
-        f"Bringing back [bold]{undo.name}[/bold] ({size(undo.size)}) as [bold]{where}[/bold]: what it was until"
+        f"Bringing back [bold]{undo.name}[/bold] ({size(undo.size)}) as [bold]{escape(where)}[/bold]: what it was until"
         f" {moment(undo.when)} ({age(undo.when)}), when {undo.backup} took its place.",
         soft_wrap=True,
     )
@@ -246,7 +248,7 @@ def show_impact(console: Console, impact: Impact) -> None:
 def impact_cells(change: Change) -> tuple[str, str, str, str, str]:
     about = "" if change.exact else "~"
     return (
-        change.label[:1].upper() + change.label[1:],
+        escape(change.label[:1].upper() + change.label[1:]),
         "?" if change.now is None else f"{change.now:,}",
         f"{change.then:,}",
         f"[green]{about}{change.gained:,}[/green]" if change.gained else "",
@@ -255,7 +257,7 @@ def impact_cells(change: Change) -> tuple[str, str, str, str, str]:
 
 
 def show_restored(console: Console, result: Restored, *, where: str) -> None:
-    console.print(f"\n[bold]Restored[/bold] {result.backup} into {where}", soft_wrap=True)
+    console.print(f"\n[bold]Restored[/bold] {escape(result.backup)} into {escape(where)}", soft_wrap=True)
     compared = (
         ", compared with the manifest by content" if result.compared else ", which nothing is known of to compare with"
     )
@@ -277,7 +279,7 @@ def show_restored(console: Console, result: Restored, *, where: str) -> None:
 
 def show_undone(console: Console, result: Undone, *, where: str) -> None:
     console.print(
-        f"\n[bold]Undone.[/bold] {where} is again what it was at {moment(result.brought_back.when)}.", soft_wrap=True
+        f"\n[bold]Undone.[/bold] {escape(where)} is again what it was at {moment(result.brought_back.when)}.", soft_wrap=True
     )
     console.print(
         f"  The database was away for {result.cut_over:.2f} s; changes were held off for {result.writes_closed:.1f} s"
