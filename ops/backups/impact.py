@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
@@ -19,6 +20,8 @@ MOST_KEYS = 100_000
 BEHIND_THE_SCENES = frozenset({"contenttypes", "sessions", "admin", "ops"})
 """Apps whose rows nobody misses: they are made anew, or live on beside the database."""
 BEHIND_MODELS = frozenset({"auth.permission"})
+WRITTEN_ALIKE = (models.IntegerField, models.CharField, models.TextField, models.UUIDField)
+"""Keys of these kinds have one spelling. A moment, say, is written in whatever time zone a session has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,10 @@ class Impact:
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """A table whose rows mean something to people: what to call it, and the column that tells its rows apart."""
+    """A table whose rows mean something to people: what to call it, and the column that tells its rows apart.
+
+    `key` is '' where no single column does, or its values are not written alike in a database and in a dump.
+    """
 
     table: str
     label: str
@@ -69,7 +75,7 @@ def measure_impact(*, engine: Engine, source: Source) -> Impact:
     then = rows_then(engine, source)
     live = Live()
     tables = [shown for shown in shown_tables() if shown.table in then or live.rows.get(shown.table)]
-    columns = {shown.table: shown.key for shown in tables if comparable(then.get(shown.table, 0), live, shown.table)}
+    columns = {shown.table: shown.key for shown in tables if comparable(shown, then.get(shown.table, 0), live)}
     keys = read_keys(engine, source, {table: key for table, key in columns.items() if then.get(table)})
     none: frozenset[str] = frozenset()
     changes = []
@@ -126,8 +132,8 @@ class Live:
             return frozenset(str(key) for (key,) in cursor.fetchall())
 
 
-def comparable(then: int, live: Live, table: str) -> bool:
-    return not live.unreadable and table in live.rows and max(then, live.rows[table]) <= MOST_KEYS
+def comparable(shown: Shown, then: int, live: Live) -> bool:
+    return bool(shown.key) and shown.table in live.rows and max(then, live.rows[shown.table]) <= MOST_KEYS
 
 
 def change(shown: Shown, now: int | None, then: int, ours: frozenset[str] | None, theirs: frozenset[str]) -> Change:
@@ -163,4 +169,8 @@ def key_of(model: type[models.Model]) -> str:
     """The column that tells rows apart: the name for people, the primary key for everything else."""
     if model is get_user_model():
         return next(f.column for f in model._meta.concrete_fields if f.name == get_user_model().USERNAME_FIELD)
-    return str(model._meta.pk.column)
+    key = model._meta.pk
+    field: Any = key
+    while field.remote_field:
+        field = field.target_field
+    return str(key.column) if isinstance(field, WRITTEN_ALIKE) else ""

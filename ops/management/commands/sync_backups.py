@@ -22,5 +22,7 @@ class Command(OperationCommand):
         site = operations.current_site()
         synced = operations.sync(site)
         rendering.show_found(console, synced.found)
-        console.print(f"{synced.backups:,} backups and {synced.runs:,} runs, as they are in {site.catalogue.location}.")
+        backups = rendering.counted(synced.backups, "backup")
+        runs = rendering.counted(synced.runs, "run")
+        console.print(f"{backups} and {runs}, as they are in {site.catalogue.location}.", soft_wrap=True)
         return operations.as_json(synced), 0

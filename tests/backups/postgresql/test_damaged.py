@@ -94,8 +94,8 @@ def test_what_the_stream_raises_within_rows_is_raised(engine: PostgresEngine) ->
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        (signal.SIGKILL, r"^pg_dump was ended by signal 9: it said nothing$"),
-        (signal.SIGTERM, r"^pg_dump failed with exit code 1: .*terminated by user$"),
+        (signal.SIGKILL, r"^pg_dump was ended by signal 9: it said nothing\.\n"),
+        (signal.SIGTERM, r"^pg_dump failed with exit code 1: .*terminated by user\.\n"),
     ],
 )
 def test_a_pg_dump_that_is_killed_is_an_error(large: Database, engine: PostgresEngine, number: int, words: str) -> None:
