@@ -279,7 +279,8 @@ def show_restored(console: Console, result: Restored, *, where: str) -> None:
 
 def show_undone(console: Console, result: Undone, *, where: str) -> None:
     console.print(
-        f"\n[bold]Undone.[/bold] {escape(where)} is again what it was at {moment(result.brought_back.when)}.", soft_wrap=True
+        f"\n[bold]Undone.[/bold] {escape(where)} is again what it was at {moment(result.brought_back.when)}.",
+        soft_wrap=True,
     )
     console.print(
         f"  The database was away for {result.cut_over:.2f} s; changes were held off for {result.writes_closed:.1f} s"

@@ -66,9 +66,7 @@ def new_lab(kind: str, folder: Path, forker: Forker, role: str = "", template: s
 
 
 @pytest.fixture
-def make_lab(
-    templates: Callable[[str], Lab], tmp_path: Path, small_role: str
-) -> Iterator[Callable[[str], Lab]]:
+def make_lab(templates: Callable[[str], Lab], tmp_path: Path, small_role: str) -> Iterator[Callable[[str], Lab]]:
     made: list[Lab] = []
 
     def make(kind: str) -> Lab:

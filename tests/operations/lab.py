@@ -254,9 +254,7 @@ class Lab:
         """Rows, and a hash of all of them, of every table; sequences where the database has such."""
         names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_stat%'"
         if self.database:
-            names = (
-                "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')"
-            )
+            names = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')"
         tables = {}
         with self.connected() as cursor:
             cursor.execute(names)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.operations.lab import Lab
+from tests.transfer import support
 
 COMMANDS = (
     "backup_database",
@@ -58,7 +59,9 @@ def test_help_has_examples_and_exit_codes(sqlite_lab: Lab, command: str) -> None
 def test_without_any_backup(lab: Lab) -> None:
     listed = lab.do("list_backups").out
     assert listed == f"There is no backup in {lab.backups} yet.\nMake one: manage.py backup_database\n"
-    assert refused(lab, "restore_database", "--latest", code=1).startswith("There is no verified backup.\nMake one with")
+    assert refused(lab, "restore_database", "--latest", code=1).startswith(
+        "There is no verified backup.\nMake one with"
+    )
     assert refused(lab, "verify_backup", "--all", code=1).startswith("There is no backup to verify.\nMake one")
     assert refused(lab, "restore_database", "homerack", code=1).startswith("There is no backup 'homerack'.")
     for command in ("undo_restore", "drop_undo"):
@@ -277,19 +280,15 @@ def test_beside_the_live_database(lab: Lab) -> None:
         assert f"Loaded {name} into {target}: " in said
         assert "equal to the snapshot's by content. The live database was not touched." in said
         assert lab.content() == changed
-        beside = Lab(
-            kind=lab.kind,
-            name="other",
-            url=lab.url.rpartition("/")[0] + "/" + target.lstrip("/"),
-            folder=lab.folder,
-            forker=lab.forker,
-        )
-        if lab.kind == "sqlite":
-            assert beside.value("SELECT count(*) FROM racks WHERE name = 'Changed'") == 0
+        beside = Lab(kind=lab.kind, name="other", url="", folder=lab.folder, forker=lab.forker)
+        if lab.database:
+            beside.database = support.database_named(target)
+        assert beside.value("SELECT count(*) FROM racks") > 0
+        assert beside.value("SELECT count(*) FROM racks WHERE name = 'Changed'") == 0
         again = lab.manage("restore_database", name, "--to", target)
         assert again.code == 1
         assert target in again.error
-        assert "exist" in again.error or "already" in again.error
+        assert "already" in again.error
         assert lab.ask("list_backups")["undo"] is None
     finally:
         if lab.database:
@@ -333,8 +332,8 @@ def test_a_person_is_offered_to_go_without_a_backup_that_fails(postgres_lab: Lab
     said = refused(lab, "restore_database", name, "--yes", code=1, **broken)
     assert said.startswith(
         "The database could not be backed up before the restore: pg_dump failed with exit code 1: could not read"
-        " block 7 Nothing was changed.\n"
-    ) or "could not read block 7. Nothing was changed." in said
+        " block 7. Nothing was changed.\n"
+    )
     assert "--no-pre-backup" in said
     assert lab.listed() == [name]
     with lab.typing("restore_database", name, **broken) as (command, keyboard):
