@@ -405,9 +405,16 @@ def test_without_compression_and_to_another_directory(lab: Lab) -> None:
 
 
 # --- Pruning --------------------------------------------------------------------------------------------------------
-def aged(lab: Lab, days: int, **environment: str) -> str:
-    """A backup of some days ago: signed anew, as a clock that was behind would have made it."""
-    name = lab.back_up()
+def two_old_ones(lab: Lab) -> tuple[str, str]:
+    """Backups of 30 and of 20 days ago."""
+    names = lab.back_up(), lab.back_up()
+    for name, days in zip(names, (30, 20), strict=True):
+        age(lab, name, days)
+    return names
+
+
+def age(lab: Lab, name: str, days: int) -> None:
+    """Date a backup back, and sign it anew: as a clock that was behind would have made it."""
     code = f"""
 import dataclasses, datetime as dt
 from ops.backups.configuration import catalogue_from_settings
@@ -417,11 +424,10 @@ when = manifest.when - dt.timedelta(days={days})
 catalogue.files.rewrite({name!r} + ".json", catalogue.signed(dataclasses.replace(manifest, when=when)))
 """
     lab.do("shell", "-c", code)
-    return name
 
 
 def test_b3_verdicts_and_the_last_verified_one(lab: Lab) -> None:
-    oldest, old = aged(lab, 30), aged(lab, 20)
+    oldest, old = two_old_ones(lab)
     rows = {v["name"]: v for v in lab.ask("prune_backups", "--dry-run")["verdicts"]}
     assert (rows[old]["keep"], rows[old]["reason"]) == (True, "kept: the last verified backup")
     assert (rows[oldest]["keep"], rows[oldest]["reason"]) == (False, "older than 7 days")
@@ -436,7 +442,7 @@ def test_b3_verdicts_and_the_last_verified_one(lab: Lab) -> None:
 
 
 def test_b3_nothing_is_pruned_after_a_backup_that_failed(lab: Lab) -> None:
-    oldest, old = aged(lab, 30), aged(lab, 20)
+    oldest, old = two_old_ones(lab)
     failed = lab.manage("backup_database", largest_file=lab.full_disk)
     assert failed.code == 1, failed
     assert set(lab.listed()) == {old, oldest}
