@@ -67,7 +67,7 @@ def become(request: dict[str, Any], files: list[int]) -> None:
         for number, file in enumerate(files):
             os.dup2(file, number)
             os.close(file)
-        sys.stdin, sys.stdout, sys.stderr = (open(number, "rw"[number > 0]) for number in range(3))
+        sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, "rw"[number > 0]) for number in range(3))
         sys.argv = ["manage.py", *request["arguments"]]
         os.environ.clear()
         os.environ.update(request["environment"])
@@ -80,7 +80,7 @@ def become(request: dict[str, Any], files: list[int]) -> None:
         code = 0
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 0
-    except BaseException:
+    except BaseException:  # noqa: BLE001  # it is told, as an interpreter does
         traceback.print_exc()
     finally:
         sys.stdout.flush()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.operations.lab import Lab
+from tests.transfer import support
 
 COMMANDS = (
     "backup_database",
@@ -279,19 +280,15 @@ def test_beside_the_live_database(lab: Lab) -> None:
         assert f"Loaded {name} into {target}: " in said
         assert "equal to the snapshot's by content. The live database was not touched." in said
         assert lab.content() == changed
-        beside = Lab(
-            kind=lab.kind,
-            name="other",
-            url=lab.url.rpartition("/")[0] + "/" + target.lstrip("/"),
-            folder=lab.folder,
-            forker=lab.forker,
-        )
-        if lab.kind == "sqlite":
-            assert beside.value("SELECT count(*) FROM racks WHERE name = 'Changed'") == 0
+        beside = Lab(kind=lab.kind, name="other", url="", folder=lab.folder, forker=lab.forker)
+        if lab.database:
+            beside.database = support.database_named(target)
+        assert beside.value("SELECT count(*) FROM racks") > 0
+        assert beside.value("SELECT count(*) FROM racks WHERE name = 'Changed'") == 0
         again = lab.manage("restore_database", name, "--to", target)
         assert again.code == 1
         assert target in again.error
-        assert "exist" in again.error or "already" in again.error
+        assert "already" in again.error
         assert lab.ask("list_backups")["undo"] is None
     finally:
         if lab.database:
@@ -333,12 +330,9 @@ def test_a_person_is_offered_to_go_without_a_backup_that_fails(postgres_lab: Lab
     changed = lab.content()
     broken = break_pre_backup(lab)
     said = refused(lab, "restore_database", name, "--yes", code=1, **broken)
-    assert (
-        said.startswith(
-            "The database could not be backed up before the restore: pg_dump failed with exit code 1: could not read"
-            " block 7 Nothing was changed.\n"
-        )
-        or "could not read block 7. Nothing was changed." in said
+    assert said.startswith(
+        "The database could not be backed up before the restore: pg_dump failed with exit code 1: could not read"
+        " block 7. Nothing was changed.\n"
     )
     assert "--no-pre-backup" in said
     assert lab.listed() == [name]
@@ -411,9 +405,16 @@ def test_without_compression_and_to_another_directory(lab: Lab) -> None:
 
 
 # --- Pruning --------------------------------------------------------------------------------------------------------
-def aged(lab: Lab, days: int, **environment: str) -> str:
-    """A backup of some days ago: signed anew, as a clock that was behind would have made it."""
-    name = lab.back_up()
+def two_old_ones(lab: Lab) -> tuple[str, str]:
+    """Backups of 30 and of 20 days ago."""
+    names = lab.back_up(), lab.back_up()
+    for name, days in zip(names, (30, 20), strict=True):
+        age(lab, name, days)
+    return names
+
+
+def age(lab: Lab, name: str, days: int) -> None:
+    """Date a backup back, and sign it anew: as a clock that was behind would have made it."""
     code = f"""
 import dataclasses, datetime as dt
 from ops.backups.configuration import catalogue_from_settings
@@ -423,11 +424,10 @@ when = manifest.when - dt.timedelta(days={days})
 catalogue.files.rewrite({name!r} + ".json", catalogue.signed(dataclasses.replace(manifest, when=when)))
 """
     lab.do("shell", "-c", code)
-    return name
 
 
 def test_b3_verdicts_and_the_last_verified_one(lab: Lab) -> None:
-    oldest, old = aged(lab, 30), aged(lab, 20)
+    oldest, old = two_old_ones(lab)
     rows = {v["name"]: v for v in lab.ask("prune_backups", "--dry-run")["verdicts"]}
     assert (rows[old]["keep"], rows[old]["reason"]) == (True, "kept: the last verified backup")
     assert (rows[oldest]["keep"], rows[oldest]["reason"]) == (False, "older than 7 days")
@@ -442,7 +442,7 @@ def test_b3_verdicts_and_the_last_verified_one(lab: Lab) -> None:
 
 
 def test_b3_nothing_is_pruned_after_a_backup_that_failed(lab: Lab) -> None:
-    oldest, old = aged(lab, 30), aged(lab, 20)
+    oldest, old = two_old_ones(lab)
     failed = lab.manage("backup_database", largest_file=lab.full_disk)
     assert failed.code == 1, failed
     assert set(lab.listed()) == {old, oldest}

@@ -1,18 +1,21 @@
 """kill -9 at every stage: what served goes on serving, and the next command says what it found and clears it away."""
 
-import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from tests.operations.lab import Lab
 
 BEFORE = ("load", "compare", "migrate", "snapshot", "dump", "prove", "history", "cut-over")
+
+
+def stages(*names: str, quick: tuple[str, ...] = ()) -> list[Any]:
+    """As parameters; all but the `quick` ones belong to the slow tests."""
+    return [pytest.param(name, marks=[] if name in quick else pytest.mark.slow) for name in names]
+
+
 CHANGE = "UPDATE racks SET name = 'Changed'"
-
-
-def last_run(lab: Lab) -> tuple[str, str, str]:
-    return lab.rows("SELECT kind, status, error FROM ops_run ORDER BY asked DESC LIMIT 2")[-1]  # type: ignore[return-value]
 
 
 def found_by(lab: Lab) -> str:
@@ -34,12 +37,12 @@ def nothing_is_left(lab: Lab) -> None:
         assert not [path.name for path in lab.folder.iterdir() if "-work-" in path.name]
 
 
-@pytest.mark.parametrize("stage", BEFORE)
+@pytest.mark.parametrize("stage", stages(*BEFORE, quick=("load", "dump", "cut-over")))
 def test_c2_a_restore_killed_before_its_end_changed_nothing(lab: Lab, stage: str) -> None:
     kill_a_restore_before_its_end(lab, stage)
 
 
-@pytest.mark.parametrize("stage", [pytest.param(stage, marks=pytest.mark.slow) for stage in BEFORE])
+@pytest.mark.parametrize("stage", stages(*BEFORE))
 def test_c7_the_same_within_one_database(make_lab: Callable[[str], Lab], stage: str) -> None:
     kill_a_restore_before_its_end(make_lab("within"), stage)
 
@@ -80,7 +83,7 @@ def test_c2_a_restore_killed_after_the_cut_over_has_succeeded(lab: Lab) -> None:
     assert lab.content() == changed
 
 
-@pytest.mark.parametrize("stage", ["migrate", "history", "cut-over"])
+@pytest.mark.parametrize("stage", stages("migrate", "history", "cut-over", quick=("cut-over",)))
 def test_an_undo_that_is_killed_changed_nothing_and_can_be_done_again(lab: Lab, stage: str) -> None:
     name = lab.back_up()
     lab.rows(CHANGE)
@@ -96,7 +99,7 @@ def test_an_undo_that_is_killed_changed_nothing_and_can_be_done_again(lab: Lab, 
     assert lab.content() == changed
 
 
-@pytest.mark.parametrize("stage", ["snapshot", "dump", "prove", "prune"])
+@pytest.mark.parametrize("stage", stages("snapshot", "dump", "prove", "prune", quick=("dump", "prune")))
 def test_b1_a_backup_killed_at_any_stage_is_none(lab: Lab, stage: str) -> None:
     old = lab.back_up()
     backup = lab.start("backup_database", stop_at=stage).until_stopped()
@@ -117,4 +120,3 @@ def test_sync_finds_as_well_what_was_killed(lab: Lab) -> None:
     assert "recorded as interrupted" in document["found"][0]
     assert (document["backups"], document["runs"]) == (0, 1)
     assert lab.runs() == [("backup", "interrupted")]
-    json.dumps(document)
