@@ -4,7 +4,6 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.utils import timezone
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -19,7 +18,7 @@ from ops.backups.signing import Trust
 from ops.backups.sources import Source
 from ops.django_databases import migration_skew
 from ops.operations import Beside
-from ops.wording import age, counted, moment, size, zone
+from ops.wording import age, bare_moment, counted, moment, size, zone
 
 MOST_PEOPLE = 10
 ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
@@ -91,7 +90,7 @@ def figures(entry: Entry, width: int) -> str:
         proof = manifest.proof
         colour = "green" if proof and proof.passed else "red"
         verified = (str(proof.level) if proof.passed else f"FAILED: {proof.fault}") if proof else "no"
-    made = f"{timezone.localtime(manifest.when):%Y-%m-%d %H:%M}"
+    made = bare_moment(manifest.when)
     return (
         f"{entry.name:<{width}}  {made:<16}  {size(manifest.size):>8}  {manifest.rows:>9,}"
         f"  [{colour}]{escape(verified)}[/{colour}]"

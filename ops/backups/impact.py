@@ -66,8 +66,10 @@ class Shown:
     key: str
 
 
-def measure_impact(*, engine: Engine, source: Source) -> Impact:
+def measure_impact(*, engine: Engine, source: Source, by_keys: bool = True) -> Impact:
     """Compare the live database with the backup; the file is read where tables are small enough to compare keys.
+
+    Without `by_keys` the file is not read where its manifest tells the numbers of rows.
 
     Raises ArtifactInvalid when the file is damaged, PreconditionFailed when it is newer than the code.
     """
@@ -75,7 +77,9 @@ def measure_impact(*, engine: Engine, source: Source) -> Impact:
     then = rows_then(engine, source)
     live = Live()
     tables = [shown for shown in shown_tables() if shown.table in then or live.rows.get(shown.table)]
-    columns = {shown.table: shown.key for shown in tables if comparable(shown, then.get(shown.table, 0), live)}
+    columns = {
+        shown.table: shown.key for shown in tables if by_keys and comparable(shown, then.get(shown.table, 0), live)
+    }
     keys = read_keys(engine, source, {table: key for table, key in columns.items() if then.get(table)})
     none: frozenset[str] = frozenset()
     changes = []
@@ -166,7 +170,7 @@ def label_of(model: type[models.Model]) -> str:
 
 
 def key_of(model: type[models.Model]) -> str:
-    """The column that tells rows apart: the name for people, the primary key for everything else."""
+    """The column that tells rows apart: the name for people, the primary key for everything else; '' for several."""
     if model is get_user_model():
         return next(f.column for f in model._meta.concrete_fields if f.name == get_user_model().USERNAME_FIELD)
     key = model._meta.pk
