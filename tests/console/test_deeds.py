@@ -23,6 +23,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 LIST = "/admin/ops/backup/"
 PASSWORD = "a-password-of-the-tests"
 
+HALF_A_DUMP = gzip.compress(b"-- half a dump\n", mtime=0)
+
 
 def back_up(**arguments: Any) -> Backup:
     """A real one, of the database of the tests."""
