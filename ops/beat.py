@@ -5,6 +5,7 @@ Needs django-celery-beat, and only beat itself imports it.
 
 import contextlib
 import logging
+import uuid
 from typing import Any
 
 import redis
@@ -15,6 +16,7 @@ from redis.exceptions import LockError, RedisError
 
 logger = logging.getLogger(__name__)
 
+NAME = "ops:beat"
 LEASE = 15
 """Seconds that the right to start tasks outlives a beat that was killed. It is renewed at each tick."""
 LOOK = 5.0
@@ -26,15 +28,21 @@ class Lease:
     """The right to start tasks, which one beat of a broker has at a time: all others stand by."""
 
     def __init__(self, url: str) -> None:
-        client = redis.Redis.from_url(url, socket_timeout=SOCKET_TIMEOUT, socket_connect_timeout=SOCKET_TIMEOUT)
-        self.lock = client.lock("ops:beat", timeout=LEASE)
+        self.url = url
+        self.token = uuid.uuid4().hex
+        self.lock = self.connect().lock(NAME, timeout=LEASE)
+
+    def connect(self) -> "redis.Redis":
+        return redis.Redis.from_url(
+            self.url, socket_timeout=SOCKET_TIMEOUT, socket_connect_timeout=SOCKET_TIMEOUT, decode_responses=True
+        )
 
     def hold(self) -> bool:
         """Take or renew it. Without Redis nobody has it, and tasks could not be sent either."""
         try:
             if self.lock.owned():
                 return bool(self.lock.reacquire())
-            return bool(self.lock.acquire(blocking=False))
+            return bool(self.lock.acquire(blocking=False, token=self.token))
         except LockError:  # it ran out between the two questions
             return False
         except RedisError as error:
@@ -42,8 +50,10 @@ class Lease:
             return False
 
     def give_back(self) -> None:
-        with contextlib.suppress(LockError, RedisError):
-            self.lock.release()
+        """Let the next begin at once. The signal to stop may have come amid a question: its connection is spent."""
+        with contextlib.suppress(RedisError), self.connect() as client:
+            if client.get(NAME) == self.token:
+                client.delete(NAME)
 
 
 class Scheduler(DatabaseScheduler):
@@ -55,9 +65,13 @@ class Scheduler(DatabaseScheduler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.lease = Lease(settings.REDIS_URL)
         self.stands_by = True
+        self.is_closed = False
         super().__init__(*args, **kwargs)
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
+        if self.is_closed:
+            # The handler of SIGTERM raises this itself; in the middle of a destructor Python drops it.
+            raise SystemExit
         if not self.lease.hold():
             if not self.stands_by:
                 logger.warning("Another beat starts the tasks now; this one stands by.")
@@ -76,7 +90,15 @@ class Scheduler(DatabaseScheduler):
         self._initial_read = True
 
     def close(self) -> None:
-        super().close()
+        """Called by the handler of SIGTERM, too, amid whatever was under way.
+
+        An error here would be taken for one of the task that was being sent, and beat would go on.
+        """
+        self.is_closed = True
+        try:
+            super().close()
+        except Exception:
+            logger.exception("Beat could not keep what it knows of its last starts.")
         self.lease.give_back()
 
     def enabled_models_qs(self) -> Any:

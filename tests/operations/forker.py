@@ -17,6 +17,7 @@ import traceback
 import warnings
 from typing import Any
 
+import axes.conf
 import django
 from django.conf import Settings, settings
 from django.core.files.storage import storages
@@ -96,6 +97,8 @@ def read_settings_again() -> None:
     settings.__dict__.clear()
     settings._wrapped = Settings(name)
     logging.config.dictConfig(settings.LOGGING)
+    # It puts its defaults into the settings when it is imported.
+    importlib.reload(axes.conf)
     # As new: they keep what they have read, and the connection that Django's start has made.
     vars(connections).clear()
     connections.__init__()  # type: ignore[misc]
