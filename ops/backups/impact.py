@@ -58,6 +58,7 @@ class Shown:
     table: str
     label: str
     key: str
+    """'' where it takes several; then rows are only counted."""
 
 
 def measure_impact(*, engine: Engine, source: Source) -> Impact:
@@ -69,7 +70,11 @@ def measure_impact(*, engine: Engine, source: Source) -> Impact:
     then = rows_then(engine, source)
     live = Live()
     tables = [shown for shown in shown_tables() if shown.table in then or live.rows.get(shown.table)]
-    columns = {shown.table: shown.key for shown in tables if comparable(then.get(shown.table, 0), live, shown.table)}
+    columns = {
+        shown.table: shown.key
+        for shown in tables
+        if shown.key and comparable(then.get(shown.table, 0), live, shown.table)
+    }
     keys = read_keys(engine, source, {table: key for table, key in columns.items() if then.get(table)})
     none: frozenset[str] = frozenset()
     changes = []
@@ -163,4 +168,4 @@ def key_of(model: type[models.Model]) -> str:
     """The column that tells rows apart: the name for people, the primary key for everything else."""
     if model is get_user_model():
         return next(f.column for f in model._meta.concrete_fields if f.name == get_user_model().USERNAME_FIELD)
-    return str(model._meta.pk.column)
+    return str(model._meta.pk.column or "")
