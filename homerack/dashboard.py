@@ -1,6 +1,6 @@
 """The lab on the console's first page: its racks with their fill, its devices, its power."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from ops.console.dashboard import Card
 
 MOST_RACKS = 8
 MOST_TYPES = 6
+LARGE_WATTS = 100_000
+"""From here on kilowatts read better."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +40,24 @@ class TypeLine:
     color: str
     number: int
 
+    @property
+    def text(self) -> str:
+        return f"{self.number:,}"
+
 
 def lab(request: HttpRequest) -> Card | None:
     """For those who may look at racks or devices. Three queries, however large the lab is."""
     sees_racks, sees_devices = viewers_of("inventory.rack")(request), viewers_of("inventory.device")(request)
     if not (sees_racks or sees_devices):
         return None
-    context = {**(of_racks() if sees_racks else {}), **(of_devices() if sees_devices else {})}
+    context = {
+        **(of_racks(may_add=request.user.has_perm("inventory.add_rack")) if sees_racks else {}),
+        **(of_devices() if sees_devices else {}),
+    }
     return Card(template="dashboard/lab.html", context=context)
 
 
-def of_racks() -> Mapping[str, Any]:
+def of_racks(*, may_add: bool) -> Mapping[str, Any]:
     """The fullest racks, and the sums of all."""
     usage = usage_by_rack()
     columns = ("pk", "name", "location", "total_height_u", "max_power_watts")
@@ -59,6 +68,7 @@ def of_racks() -> Mapping[str, Any]:
         "more_racks": len(lines[MOST_RACKS:]),
         "racks_url": reverse("admin:inventory_rack_changelist"),
         "budgets": totals(lines) if lines else (),
+        "first_rack_url": reverse("admin:inventory_rack_add") if may_add else "",
         "shows_racks": True,
     }
 
@@ -75,21 +85,23 @@ def rack_line(row: Mapping[str, Any], usage: Mapping[str, Any]) -> RackLine:
 
 
 def totals(lines: Sequence[RackLine]) -> tuple[Budget, Budget]:
-    """Space and power of all racks together; what has no limit on record has no part in the sum of limits."""
-    return (
-        Budget(
-            name="Space",
-            used=sum(line.space.used for line in lines),
-            limit=sum(line.space.limit or 0 for line in lines) or None,
-            unit="U",
-            warns=False,
-        ),
-        Budget(
-            name="Power",
-            used=sum(line.power.used for line in lines),
-            limit=sum(line.power.limit or 0 for line in lines) or None,
-            unit="W",
-        ),
+    """Space and power of all racks together."""
+    space, power = [line.space for line in lines], [line.power for line in lines]
+    large = sum(budget.used for budget in power) >= LARGE_WATTS
+    return total("Space", space, "U"), total("Power", power, "kW" if large else "W", scale=1000 if large else 1)
+
+
+def total(name: str, budgets: Iterable[Budget], unit: str, *, scale: int = 1) -> Budget:
+    """The sums of `budgets`; what has no limit on record has no part in the sum of limits."""
+    used, limit = 0.0, 0.0
+    for budget in budgets:
+        used, limit = used + budget.used, limit + (budget.limit or 0)
+    return Budget(
+        name=name,
+        used=round(used / scale, 1),
+        limit=round(limit / scale, 1) or None,
+        unit=unit,
+        warns=unit != "U",
     )
 
 
@@ -105,9 +117,9 @@ def of_devices() -> Mapping[str, Any]:
         for row in by_type.annotate(number=Count("pk")).order_by("-number", "model__device_type__name")
     ]
     return {
-        "devices": sum(line.number for line in lines),
+        "devices": f"{sum(line.number for line in lines):,}",
         "types": lines[:MOST_TYPES],
-        "other_types": sum(line.number for line in lines[MOST_TYPES:]),
+        "other_types": f"{sum(line.number for line in lines[MOST_TYPES:]):,}" if lines[MOST_TYPES:] else "",
         "devices_url": reverse("admin:inventory_device_changelist"),
         "shows_devices": True,
     }

@@ -47,6 +47,8 @@ SECTIONS: list[dict[str, Any]] = [
         "title": "Database",
         "separator": True,
         "items": [
+            entry("Backups", "backup", "ops.backup"),
+            entry("Runs", "history", "ops.run"),
             entry("Schedules", "schedule", "django_celery_beat.periodictask"),
             {
                 "title": "Notices",

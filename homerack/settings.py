@@ -193,6 +193,8 @@ BACKUP_KEEP_MONTHLY = env.get_int("BACKUP_KEEP_MONTHLY", default=0)
 BACKUP_KEEP_YEARLY = env.get_int("BACKUP_KEEP_YEARLY", default=0)
 # Days that the database is kept which a restore replaced.
 UNDO_KEEP_DAYS = env.get_int("UNDO_KEEP_DAYS", default=3, minimum=1)
+# Bytes that a backup may have which is uploaded in the console.
+OPS_UPLOAD_LIMIT = env.get_int("BACKUP_UPLOAD_LIMIT_MB", default=10_000, minimum=1) * 1_000_000
 
 # Hours that the last verified backup may be old, before the console and /health/ say so.
 BACKUP_MAX_AGE_HOURS = env.get_int("BACKUP_MAX_AGE_HOURS", default=26, minimum=1)
@@ -240,7 +242,14 @@ UNFOLD = {
     "SITE_TITLE": "HomeRack",
     "SITE_HEADER": "HomeRack",
     "SITE_SYMBOL": "dns",
-    "STYLES": [lambda _request: static("inventory/console.css"), lambda _request: static("ops/dashboard.css")],
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("inventory/favicon.svg")}
+    ],
+    "STYLES": [
+        lambda _request: static("inventory/console.css"),
+        lambda _request: static("ops/dashboard.css"),
+        lambda _request: static("ops/pages.css"),
+    ],
     "DASHBOARD_CALLBACK": "ops.console.dashboard.add_dashboard",
     "SIDEBAR": {"show_search": True, "navigation": navigation.SECTIONS},
 }

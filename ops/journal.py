@@ -8,7 +8,7 @@ and did not end is under way, or was killed.
 
 import datetime as dt
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -178,6 +178,10 @@ def write_backup(entry: Entry) -> None:
     with transaction.atomic():
         Backup.objects.filter(name=backup.name).exclude(pk=backup.pk).delete()
         _upsert(Backup, [backup], FROM_MANIFEST)
+
+
+def remove_backups(names: Collection[str]) -> None:
+    Backup.objects.filter(name__in=names).delete()
 
 
 def write_run(run: Run) -> None:

@@ -25,6 +25,10 @@ class Run(models.Model):
         PRUNE = "prune", "pruning of backups"
         SYNC = "sync", "reading of the catalogue"
         UPLOAD = "upload", "upload of a backup"
+        DOWNLOAD = "download", "download of a backup"
+        CHANGE = "change", "change of a backup's note"
+        DELETION = "deletion", "deletion of a backup"
+        PREFLIGHT = "preflight", "preflight of the move to PostgreSQL"
         MIGRATION = "migration", "move to PostgreSQL"
 
     class Status(models.TextChoices):

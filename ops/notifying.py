@@ -22,7 +22,7 @@ PATIENCE = 20.0
 """Seconds for all addresses, which are served side by side."""
 TIMEOUT = 8
 """Seconds for one connection or one answer."""
-LONGEST_ANSWER = 300
+LONGEST_ANSWER = 600
 """Characters of what the other side says."""
 HARMLESS = re.compile(r"\A(?:localhost|\d+(?:\.\d+){3}|[\w-]+(?:\.[\w-]+)+)\Z")
 """A host's name. Where a service has none, its token stands in that place."""

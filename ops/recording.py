@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -41,6 +41,8 @@ class Request:
     """JSON values."""
     id: uuid.UUID = field(default_factory=uuid.uuid4)
     asked: dt.datetime = field(default_factory=timezone.now)
+    waited: bool = False
+    """It is that of a row in the queue, and void when the row is not queued any more."""
 
 
 class Recording:
@@ -104,6 +106,10 @@ class Recording:
     def index_all(self, entries: Sequence[Entry], kept: Mapping[str, tuple[dt.datetime | None, str]]) -> None:
         """Have the rows of all backups written; see `ops.journal.write_catalogue`."""
         self._writer.also(partial(journal.write_catalogue, entries, kept))
+
+    def forget(self, names: Collection[str]) -> None:
+        """Have the rows of backups removed that are gone."""
+        self._writer.also(partial(journal.remove_backups, names))
 
     def no_way_back(self) -> None:
         """Before a cut-over: from now on nobody can cancel, and the live database is left alone until the run ends.

@@ -4,7 +4,6 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.utils import timezone
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -19,7 +18,7 @@ from ops.backups.signing import Trust
 from ops.backups.sources import Source
 from ops.django_databases import migration_skew
 from ops.operations import Beside
-from ops.wording import age, counted, moment, size, zone
+from ops.wording import age, bare_moment, counted, moment, size, zone
 
 MOST_PEOPLE = 10
 ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
@@ -47,18 +46,18 @@ def migrations_in_words(manifest: Manifest) -> str:
 def show_found(console: Console, found: Sequence[str]) -> None:
     """What an earlier run that was killed had left behind."""
     for sentence in found:
-        console.print(f"[yellow]Found:[/yellow] {sentence}", soft_wrap=True)
+        console.print(f"[yellow]Found:[/yellow] {escape(sentence)}", soft_wrap=True)
 
 
 def show_backup(console: Console, manifest: Manifest, *, where: str, location: str) -> None:
-    console.print(f"\nBacked up {where} as [bold]{manifest.name}[/bold]", soft_wrap=True)
+    console.print(f"\nBacked up {escape(where)} as [bold]{manifest.name}[/bold]", soft_wrap=True)
     percent = 100 * manifest.size / (manifest.plain_size or 1)
     console.print(
         f"  {counted(manifest.rows, 'row')} in {counted(len(manifest.tables), 'table')};"
         f" {size(manifest.size)}, {percent:.0f} % of {size(manifest.plain_size)}; {manifest.seconds:.1f} s"
     )
     console.print("  Proven complete: read back in full, every table's rows counted and equal to the snapshot's")
-    console.print(f"  It is in {location}", soft_wrap=True)
+    console.print(f"  It is in {location}", soft_wrap=True, markup=False)
     console.print(f"Restore it with: manage.py restore_database {manifest.name}", soft_wrap=True)
 
 
@@ -91,7 +90,7 @@ def figures(entry: Entry, width: int) -> str:
         proof = manifest.proof
         colour = "green" if proof and proof.passed else "red"
         verified = (str(proof.level) if proof.passed else f"FAILED: {proof.fault}") if proof else "no"
-    made = f"{timezone.localtime(manifest.when):%Y-%m-%d %H:%M}"
+    made = bare_moment(manifest.when)
     return (
         f"{entry.name:<{width}}  {made:<16}  {size(manifest.size):>8}  {manifest.rows:>9,}"
         f"  [{colour}]{escape(verified)}[/{colour}]"
@@ -170,12 +169,13 @@ def show_proofs(console: Console, proofs: Sequence[tuple[str, Proof]]) -> None:
 
 def show_source(console: Console, source: Source, *, where: str) -> None:
     """What is about to be restored, and where to."""
-    console.print(f"Restoring [bold]{source.name}[/bold] into [bold]{where}[/bold]", soft_wrap=True)
+    console.print(f"Restoring [bold]{escape(source.name)}[/bold] into [bold]{escape(where)}[/bold]", soft_wrap=True)
     if manifest := source.manifest:
         console.print(
             f"Made {moment(manifest.when)} ({age(manifest.when)}) by {manifest.who},"
             f" {size(manifest.size)}; {proof_in_words(manifest.proof)}",
             soft_wrap=True,
+            markup=False,
         )
     else:
         console.print("[yellow]Nobody knows who made this file; its tables and rows are loaded, no more.[/yellow]")
@@ -188,13 +188,14 @@ def show_beside(console: Console, result: Beside) -> None:
         f"\nLoaded {result.backup} into {result.database}: {counted(result.rows, 'row')} in"
         f" {counted(result.tables, 'table')}{compared}. The live database was not touched.",
         soft_wrap=True,
+        markup=False,
     )
 
 
 def show_undo(console: Console, undo: Undo, *, where: str) -> None:
     """What an undo brings back."""
     console.print(
-        f"Bringing back [bold]{undo.name}[/bold] ({size(undo.size)}) as [bold]{where}[/bold]: what it was until"
+        f"Bringing back [bold]{undo.name}[/bold] ({size(undo.size)}) as [bold]{escape(where)}[/bold]: what it was until"
         f" {moment(undo.when)} ({age(undo.when)}), when {undo.backup} took its place.",
         soft_wrap=True,
     )
@@ -236,7 +237,7 @@ def show_impact(console: Console, impact: Impact) -> None:
 def impact_cells(change: Change) -> tuple[str, str, str, str, str]:
     about = "" if change.exact else "~"
     return (
-        change.label[:1].upper() + change.label[1:],
+        escape(change.label[:1].upper() + change.label[1:]),
         "?" if change.now is None else f"{change.now:,}",
         f"{change.then:,}",
         f"[green]{about}{change.gained:,}[/green]" if change.gained else "",
@@ -245,7 +246,7 @@ def impact_cells(change: Change) -> tuple[str, str, str, str, str]:
 
 
 def show_restored(console: Console, result: Restored, *, where: str) -> None:
-    console.print(f"\n[bold]Restored[/bold] {result.backup} into {where}", soft_wrap=True)
+    console.print(f"\n[bold]Restored[/bold] {escape(result.backup)} into {escape(where)}", soft_wrap=True)
     compared = (
         ", compared with the manifest by content" if result.compared else ", which nothing is known of to compare with"
     )
@@ -267,7 +268,8 @@ def show_restored(console: Console, result: Restored, *, where: str) -> None:
 
 def show_undone(console: Console, result: Undone, *, where: str) -> None:
     console.print(
-        f"\n[bold]Undone.[/bold] {where} is again what it was at {moment(result.brought_back.when)}.", soft_wrap=True
+        f"\n[bold]Undone.[/bold] {escape(where)} is again what it was at {moment(result.brought_back.when)}.",
+        soft_wrap=True,
     )
     console.print(
         f"  The database was away for {result.cut_over:.2f} s; changes were held off for {result.writes_closed:.1f} s"

@@ -11,7 +11,9 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
+from uuid import UUID
 
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from ops import journal, notices
@@ -26,6 +28,11 @@ from ops.redaction import without_secrets
 from ops.signals import held
 
 Answer = TypeVar("Answer")
+CANCELLED_EARLY = "It was cancelled before anybody had begun with it."
+
+
+class Superseded(PreconditionFailed):
+    """A run that waited is not to be done any more."""
 
 
 @contextlib.contextmanager
@@ -56,7 +63,69 @@ def recorded(request: Request, *, engine: Engine, catalogue: Catalogue, report: 
             over.append(recording.end(None))
 
 
+def queue(request: Request) -> Run:
+    """The row of a run that waits for a worker, which finds it with `waiting`."""
+    return Run.objects.create(
+        id=request.id,
+        kind=request.kind,
+        who=request.who,
+        origin=request.origin,
+        arguments=journal.storable(request.arguments),
+        backup=name_of_backup(request),
+        asked=request.asked,
+    )
+
+
+def name_of_backup(request: Request) -> str:
+    """The one that a queued run is about, or ''."""
+    names = request.arguments.get("names") or [request.arguments.get("name", "")]
+    return str(names[0]) if len(names) == 1 else ""
+
+
+def waiting(run: UUID | str) -> Request | None:
+    """What the queued row asks for; None when it is gone, was cancelled, or is being worked on by somebody else."""
+    row = Run.objects.filter(pk=run, status=Run.Status.QUEUED).first()
+    if row is None:
+        return None
+    return Request(
+        kind=Run.Kind(row.kind),
+        who=row.who,
+        origin=Run.Origin(row.origin),
+        arguments=row.arguments,
+        id=row.pk,
+        asked=row.asked,
+        waited=True,
+    )
+
+
+def note(request: Request, *, engine: Engine, catalogue: Catalogue, backup: str) -> None:
+    """Record something that is done the moment it is asked for, and changes nothing. Raises OpsError or OSError."""
+    run = _begun(request, engine)
+    run.backup, run.status, run.ended = backup, Run.Status.SUCCEEDED, run.started
+    journal.record_end(catalogue, run)
+    journal.write_run(run)
+
+
+def cancel(run: Run) -> bool:
+    """Ask for the end of a run; one that still waits ends at once. False when it is over."""
+    waits = Run.objects.filter(pk=run.pk, status=Run.Status.QUEUED)
+    if waits.update(status=Run.Status.CANCELLED, ended=timezone.now(), error=CANCELLED_EARLY):
+        return True
+    return bool(Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(cancel_requested=True))
+
+
+def give_up(run: UUID, error: PreconditionFailed) -> None:
+    """A queued row that nobody will work on."""
+    _fail(Run.objects.filter(pk=run, status=Run.Status.QUEUED), error)
+
+
+def _fail(rows: QuerySet[Run], error: PreconditionFailed) -> None:
+    rows.update(status=Run.Status.FAILED, error=error.message, hint=error.hint, ended=timezone.now())
+
+
 def _begin(request: Request, engine: Engine, catalogue: Catalogue, report: Report) -> Recording:
+    if request.waited:
+        _take(request)
     try:
         found = _clean_up(engine, catalogue)
         recording = Recording(_begun(request, engine), catalogue=catalogue, report=report, found=found)
@@ -69,9 +138,23 @@ def _begin(request: Request, engine: Engine, catalogue: Catalogue, report: Repor
     return recording
 
 
+def _take(request: Request) -> None:
+    """Of all who may have been handed this request, only one goes on; none after a restore, which cancels what waits.
+
+    The caller has the lock, so no restore can come in between.
+    """
+    waits = Run.objects.filter(pk=request.id, status=Run.Status.QUEUED)
+    mine = {"status": Run.Status.RUNNING, "started": timezone.now(), "host": socket.gethostname(), "pid": os.getpid()}
+    if _in_time(lambda: waits.update(**mine)) != 1:
+        raise Superseded("It does not wait any more: it was cancelled, or somebody else has begun with it.")
+
+
 def _refuse(request: Request, error: PreconditionFailed) -> None:
-    queued = Run.objects.filter(pk=request.id, status=Run.Status.QUEUED)
-    queued.update(status=Run.Status.FAILED, error=error.message, hint=error.hint, ended=timezone.now())
+    """Close the row in the queue, or the one that this process has just taken out of it."""
+    if isinstance(error, Superseded):
+        return
+    own = Q(status=Run.Status.RUNNING, host=socket.gethostname(), pid=os.getpid())
+    _fail(Run.objects.filter(Q(status=Run.Status.QUEUED) | own, pk=request.id), error)
 
 
 def _refused(request: Request, engine: Engine, error: PreconditionFailed) -> list[Run]:

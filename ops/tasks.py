@@ -1,13 +1,15 @@
-"""What schedules start. Each makes a run of its own, and how it ended stands there, not in Celery's result."""
+"""What workers do: runs that people have queued, and what schedules start. How one ended stands in its run."""
 
 import logging
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 from celery import shared_task
+from kombu.exceptions import OperationalError
 
-from ops import operations, runs
-from ops.errors import OpsError
+from ops import notices, operations, runs
+from ops.errors import OpsError, PreconditionFailed
 from ops.models import Run
 from ops.operations import Site
 from ops.progress import Report, ignore
@@ -16,6 +18,43 @@ from ops.recording import Request
 logger = logging.getLogger(__name__)
 
 WHO = "schedule"
+OPERATIONS: dict[Run.Kind, Callable[[Site, Request, Report], object]] = {
+    Run.Kind.BACKUP: operations.back_up,
+    Run.Kind.VERIFICATION: operations.verify,
+    Run.Kind.DRILL: operations.verify,
+    Run.Kind.RESTORE: operations.restore,
+    Run.Kind.UNDO: operations.undo_restore,
+    Run.Kind.DROP_UNDO: operations.drop_undo,
+    Run.Kind.PREFLIGHT: operations.examine_move,
+}
+"""What people may queue."""
+
+
+# --- What people ask for -------------------------------------------------------------------------------------------
+@shared_task  # type: ignore[untyped-decorator]
+def perform(run: str) -> None:
+    """Do what the queued row `run` asks for; nothing when it is not queued any more."""
+    request = runs.waiting(run)
+    if request is None:
+        logger.info("The run %s does not wait any more.", run)
+        return
+    try:
+        OPERATIONS[request.kind](operations.current_site(), request, ignore)
+    except OpsError as error:
+        logger.error("The %s of %s did not succeed: %s", request.kind.label, request.who, error)  # noqa: TRY400
+
+
+def enqueue(run: UUID) -> None:
+    """Hand the queued row `run` to a worker. Where the queue does not answer, the row tells so."""
+    try:
+        perform.delay(str(run))
+    except OperationalError:
+        logger.exception("The run %s could not be queued.", run)
+        why = "The queue does not answer: Redis can not be reached. Nothing was changed."
+        runs.give_up(run, PreconditionFailed(why, "Start Redis (REDIS_URL) and ask again."))
+
+
+# --- What schedules start ------------------------------------------------------------------------------------------
 
 
 @shared_task  # type: ignore[untyped-decorator]
@@ -45,10 +84,11 @@ def let_go_of_undo() -> None:
 
 @shared_task  # type: ignore[untyped-decorator]
 def reconcile() -> None:
-    """Close the runs whose processes were killed, and sweep away what they left."""
+    """Close the runs whose processes were killed, sweep away what they left, and tell what no run can tell."""
     site = operations.current_site()
     for sentence in runs.reconcile(engine=site.engine, catalogue=site.catalogue):
         logger.warning("%s", sentence)
+    notices.watch()
 
 
 def perform_scheduled(kind: Run.Kind, operation: Callable[[Site, Request, Report], Any], **arguments: Any) -> None:

@@ -16,8 +16,13 @@ def size(number: int) -> str:
 
 
 def moment(when: dt.datetime) -> str:
-    """Date and time in the site's zone."""
+    """Date and time in the site's zone, with its name."""
     return f"{timezone.localtime(when):%Y-%m-%d %H:%M %Z}"
+
+
+def bare_moment(when: dt.datetime) -> str:
+    """As `moment`, for pages that name the zone once for all times on them."""
+    return f"{timezone.localtime(when):%Y-%m-%d %H:%M}"
 
 
 def age(when: dt.datetime) -> str:

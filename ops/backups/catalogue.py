@@ -230,9 +230,9 @@ class Catalogue:
         self.files.create(f"{EVENTS}/{name}", iter([written(event)]))
         return name
 
-    def events(self) -> list[dict[str, Any]]:
-        """The whole history in its order. Files that can not be read are logged and left out."""
-        return self.read_events(self.event_names())
+    def events(self, run: str = "") -> list[dict[str, Any]]:
+        """The whole history in its order, or that of one `run`. Files that can not be read are logged and left out."""
+        return self.read_events([name for name in self.event_names() if not run or run_and_event(name)[0] == run])
 
     def unended_events(self) -> list[dict[str, Any]]:
         """Events of the runs that have none called ``ended``. The others, of which there may be many, are not read."""

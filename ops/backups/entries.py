@@ -22,7 +22,9 @@ class Entry:
     @property
     def proven(self) -> bool:
         """Made here, its data file in place, and its newest proof passed."""
-        proof = self.manifest and self.manifest.proof
+        if self.manifest is None or self.manifest.untrusted:
+            return False
+        proof = self.manifest.proof
         return bool(self.trust is Trust.SIGNED and not self.fault and proof and proof.passed)
 
     def require_manifest(self) -> Manifest:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
@@ -19,6 +20,8 @@ MOST_KEYS = 100_000
 BEHIND_THE_SCENES = frozenset({"contenttypes", "sessions", "admin", "ops"})
 """Apps whose rows nobody misses: they are made anew, or live on beside the database."""
 BEHIND_MODELS = frozenset({"auth.permission"})
+WRITTEN_ALIKE = (models.IntegerField, models.CharField, models.TextField, models.UUIDField)
+"""Keys of these kinds have one spelling. A moment, say, is written in whatever time zone a session has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +56,20 @@ class Impact:
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """A table whose rows mean something to people: what to call it, and the column that tells its rows apart."""
+    """A table whose rows mean something to people: what to call it, and the column that tells its rows apart.
+
+    `key` is '' where no single column does, or its values are not written alike in a database and in a dump.
+    """
 
     table: str
     label: str
     key: str
-    """'' where it takes several; then rows are only counted."""
 
 
-def measure_impact(*, engine: Engine, source: Source) -> Impact:
+def measure_impact(*, engine: Engine, source: Source, by_keys: bool = True) -> Impact:
     """Compare the live database with the backup; the file is read where tables are small enough to compare keys.
+
+    Without `by_keys` the file is not read where its manifest tells the numbers of rows.
 
     Raises ArtifactInvalid when the file is damaged, PreconditionFailed when it is newer than the code.
     """
@@ -71,9 +78,7 @@ def measure_impact(*, engine: Engine, source: Source) -> Impact:
     live = Live()
     tables = [shown for shown in shown_tables() if shown.table in then or live.rows.get(shown.table)]
     columns = {
-        shown.table: shown.key
-        for shown in tables
-        if shown.key and comparable(then.get(shown.table, 0), live, shown.table)
+        shown.table: shown.key for shown in tables if by_keys and comparable(shown, then.get(shown.table, 0), live)
     }
     keys = read_keys(engine, source, {table: key for table, key in columns.items() if then.get(table)})
     none: frozenset[str] = frozenset()
@@ -131,8 +136,8 @@ class Live:
             return frozenset(str(key) for (key,) in cursor.fetchall())
 
 
-def comparable(then: int, live: Live, table: str) -> bool:
-    return not live.unreadable and table in live.rows and max(then, live.rows[table]) <= MOST_KEYS
+def comparable(shown: Shown, then: int, live: Live) -> bool:
+    return bool(shown.key) and shown.table in live.rows and max(then, live.rows[shown.table]) <= MOST_KEYS
 
 
 def change(shown: Shown, now: int | None, then: int, ours: frozenset[str] | None, theirs: frozenset[str]) -> Change:
@@ -165,7 +170,11 @@ def label_of(model: type[models.Model]) -> str:
 
 
 def key_of(model: type[models.Model]) -> str:
-    """The column that tells rows apart: the name for people, the primary key for everything else."""
+    """The column that tells rows apart: the name for people, the primary key for everything else; '' for several."""
     if model is get_user_model():
         return next(f.column for f in model._meta.concrete_fields if f.name == get_user_model().USERNAME_FIELD)
-    return str(model._meta.pk.column or "")
+    key = model._meta.pk
+    field: Any = key
+    while field.remote_field:
+        field = field.target_field
+    return str(key.column) if isinstance(field, WRITTEN_ALIKE) else ""

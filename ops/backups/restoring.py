@@ -129,8 +129,9 @@ def pre_restore_backup(around: Surroundings) -> str:
     try:
         return around.back_up()
     except OpsError as error:
+        why = error.message.rstrip(".")
         raise PreBackupFailed(
-            f"The database could not be backed up before the restore: {error.message} Nothing was changed.",
+            f"The database could not be backed up before the restore: {why}. Nothing was changed.",
             "If it is broken, go without: --no-pre-backup. The database is kept aside all the same, and undo_restore"
             " brings it back.",
         ) from error

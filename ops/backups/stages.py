@@ -11,6 +11,8 @@ class Stage(StrEnum):
     DUMP = "dump"
     PROVE = "prove"
     PRUNE = "prune"
+    # An upload
+    STORE = "store"
     # A drill or a restore
     LOAD = "load"
     COMPARE = "compare"

@@ -30,7 +30,7 @@ class Counted:
 
 
 def count_rows(site: AdminSite, request: HttpRequest) -> list[Counted]:
-    """The models that have pages here and that the person may look at, by their size. One query for all of them."""
+    """Models that have rows, a page here, and that the person may look at, by size. One query for all of them."""
     pages = {
         model: admin
         for model, admin in site._registry.items()  # noqa: SLF001  # no other way to the models of a site
@@ -41,6 +41,7 @@ def count_rows(site: AdminSite, request: HttpRequest) -> list[Counted]:
     counted = [
         Counted(label=_label(model), rows=number, url=_link(site, model), percent=round(100 * number / largest))
         for model, number in rows.items()
+        if number
     ]
     return sorted(counted, key=lambda model: (-model.rows, model.label))[:LONGEST]
 

@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
             name='Run',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('backup', 'backup'), ('verification', 'verification'), ('drill', 'restore drill'), ('restore', 'restore'), ('undo', 'undo of a restore'), ('drop undo', 'removal of the undo copy'), ('prune', 'pruning of backups'), ('sync', 'reading of the catalogue'), ('upload', 'upload of a backup'), ('migration', 'move to PostgreSQL')])),
+                ('kind', models.CharField(choices=[('backup', 'backup'), ('verification', 'verification'), ('drill', 'restore drill'), ('restore', 'restore'), ('undo', 'undo of a restore'), ('drop undo', 'removal of the undo copy'), ('prune', 'pruning of backups'), ('sync', 'reading of the catalogue'), ('upload', 'upload of a backup'), ('download', 'download of a backup'), ('change', "change of a backup's note"), ('deletion', 'deletion of a backup'), ('preflight', 'preflight of the move to PostgreSQL'), ('migration', 'move to PostgreSQL')])),
                 ('status', models.CharField(choices=[('queued', 'queued'), ('running', 'running'), ('succeeded', 'succeeded'), ('failed', 'failed'), ('interrupted', 'interrupted'), ('cancelled', 'cancelled')], default='queued')),
                 ('database', models.CharField(blank=True, help_text='Its name; runs on others may be recorded in the same storage.')),
                 ('who', models.CharField(help_text='An e-mail address, or who runs the command on which machine.')),

@@ -6,6 +6,8 @@ listener.
 
 from ops.operations.backing_up import BackedUp, Pruned, Verified, back_up, prune, verdicts_now, verify
 from ops.operations.common import Done, as_json
+from ops.operations.keeping import Changed, Deleted, change_backup, delete_backup, record_download
+from ops.operations.moving import Preflight, examine_move
 from ops.operations.restoring import (
     Beside,
     LetGo,
@@ -18,27 +20,37 @@ from ops.operations.restoring import (
 )
 from ops.operations.site import Site, current_site
 from ops.operations.syncing import Synced, sync
+from ops.operations.uploading import Uploaded, upload
 
 __all__ = [
     "BackedUp",
     "Beside",
+    "Changed",
+    "Deleted",
     "Done",
     "LetGo",
+    "Preflight",
     "Pruned",
     "Site",
     "Synced",
+    "Uploaded",
     "Verified",
     "as_json",
     "back_up",
+    "change_backup",
     "current_site",
+    "delete_backup",
     "drop_undo",
+    "examine_move",
     "find_source",
     "let_go_of_undo",
     "prune",
+    "record_download",
     "restore",
     "restore_beside",
     "sync",
     "undo_restore",
+    "upload",
     "verdicts_now",
     "verify",
 ]

@@ -58,7 +58,11 @@ def make_backup(site: Site, request: Request, recording: Recording, *, origin: O
         note=arguments.get("note", ""),
         keep=bool(arguments.get("keep")),
     )
-    return create_backup(engine=site.engine, catalogue=site.catalogue, order=order, name=name, report=recording.report)
+    manifest = create_backup(
+        engine=site.engine, catalogue=site.catalogue, order=order, name=name, report=recording.report
+    )
+    recording.index(site.catalogue.get(name))
+    return manifest
 
 
 # --- Verify -------------------------------------------------------------------------------------------------------
@@ -99,7 +103,7 @@ def verify_one(site: Site, recording: Recording, name: str, *, restore: bool) ->
         source = sources.from_entry(site.catalogue, entry)
         refuse_tampered(source)
         if restore:
-            trusted = entry.trust is Trust.SIGNED
+            trusted = source.trust is Trust.SIGNED
             proof = drill(engine=site.engine, source=source, trusted=trusted, report=recording.report)
         else:
             recording.report(Progress(stage=Stage.PROVE, total=source.manifest.plain_size if source.manifest else 0))

@@ -210,4 +210,7 @@ def failure(program: str, code: int, complaints: IO[bytes], password: str) -> To
     if password:
         words = words.replace(password, "***")
     ended = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
-    return ToolFailed(f"{Path(program).name} {ended}: {words}")
+    return ToolFailed(
+        f"{Path(program).name} {ended}: {words.rstrip('.')}.",
+        "The database is as it was. Run the command again; if it fails again, the server's log may tell more.",
+    )

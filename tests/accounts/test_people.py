@@ -50,11 +50,27 @@ class TestEnsureAdministrator:
 
 class TestGroups:
     def test_editors_do_everything_and_viewers_look(self) -> None:
-        rights = {group.name: {right.codename for right in group.permissions.all()} for group in Group.objects.all()}
+        rights = {
+            group.name: {right.codename for right in group.permissions.all()}
+            for group in Group.objects.exclude(name__startswith="Backup")
+        }
         models = "brand cable dcimconnection device devicemodel devicespecification devicetype rack rackposition"
         assert rights == {
             "Editors": {f"{verb}_{name}" for name in models.split() for verb in ("add", "change", "delete", "view")},
             "Viewers": {f"view_{name}" for name in models.split()},
+        }
+
+    def test_who_may_do_what_with_backups(self) -> None:
+        rights = {
+            group.name: {right.codename for right in group.permissions.all()}
+            for group in Group.objects.filter(name__startswith="Backup")
+        }
+        view = {"view_backup", "view_run"}
+        operate = {*view, "make_backup", "verify_backup", "keep_backup"}
+        assert rights == {
+            "Backup viewers": view,
+            "Backup operators": operate,
+            "Backup restorers": {*operate, "restore_backup", "download_backup"},
         }
 
     def test_they_have_pages(self, admin_client: Client) -> None:

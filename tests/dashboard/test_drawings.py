@@ -1,7 +1,7 @@
 """Pictures are text: what they say to those who do not see them, and that they are whole."""
 
 import datetime as dt
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -21,7 +21,7 @@ def weeks(**by_day: Day) -> list[Day]:
 
 def squares(days: list[Day]) -> dict[str, str]:
     """Class by what is read out."""
-    drawing = ElementTree.fromstring(calendar.draw(days, today=TODAY))
+    drawing = ET.fromstring(calendar.draw(days, today=TODAY))
     return {group.attrib["aria-label"]: group.attrib["class"] for group in drawing.iter(f"{SVG}g")}
 
 
@@ -79,14 +79,14 @@ def test_the_calendar_is_summed_up() -> None:
 def test_sizes_are_a_line_with_a_dot_for_each_day() -> None:
     points = [Point(date=TODAY - dt.timedelta(days=1), size=2_000_000), Point(date=TODAY, size=4_100_000)]
 
-    drawing = ElementTree.fromstring(charts.draw_sizes(points))
+    drawing = ET.fromstring(charts.draw_sizes(points))
 
     assert drawing.attrib["aria-label"] == "Size of backups: 2.0 MB on 23 Nov 2026, 4.1 MB on 24 Nov 2026"
     assert [title.text for title in drawing.iter(f"{SVG}title")] == ["23 Nov 2026: 2.0 MB", "24 Nov 2026: 4.1 MB"]
 
 
 def test_one_backup_is_a_dot() -> None:
-    drawing = ElementTree.fromstring(charts.draw_sizes([Point(date=TODAY, size=0)]))
+    drawing = ET.fromstring(charts.draw_sizes([Point(date=TODAY, size=0)]))
 
     assert drawing.attrib["aria-label"] == "Size of the backup of 24 Nov 2026: 0 B"
     assert [path.attrib["class"] for path in drawing.iter(f"{SVG}path")] == ["dash-grid"] * 4

@@ -179,6 +179,24 @@ def test_a_large_lab_shows_its_fullest_racks(superuser: Client) -> None:
     assert "Empty 8" not in shown
 
 
+def test_sums_of_a_large_lab_are_in_kilowatts(superuser: Client) -> None:
+    for number in range(2):
+        rack = make.make_rack(f"Rack {number}", total_height_u=10, max_power_watts=200_000)
+        make.place(make.make_device(height_u=2, power_watts=60_000), rack)
+
+    shown = page(superuser)
+
+    assert "120 of 400 kW" in shown
+    assert "4 of 20 U" in shown
+
+
+def test_an_empty_lab_invites(superuser: Client) -> None:
+    shown = page(superuser)
+
+    assert "No racks yet." in shown
+    assert 'href="/admin/inventory/rack/add/"' in shown
+
+
 def test_queries_do_not_grow_with_the_history(superuser: Client, make_backup: MakeBackup, make_run: MakeRun) -> None:
     page(superuser)
     with CaptureQueriesContext(connection) as few:

@@ -44,26 +44,34 @@ OLD = {"verified": hours(24 * 4 + 1)}
         (
             {"restored": hours(24 * 20)},
             Tone.WARNING,
-            "Backed up 3 hours ago, read back in full, not proven by restoring since 4 November."
-            " Next backup tonight at 02:00.",
+            (
+                "Backed up 3 hours ago, read back in full, not proven by restoring since 4 November."
+                " Next backup tonight at 02:00."
+            ),
         ),
         (
             {"is_running": True},
             Tone.GOOD,
-            "A backup is being made right now. Backed up 3 hours ago, proven by restoring on Sunday."
-            " Next backup tonight at 02:00.",
+            (
+                "A backup is being made right now. Backed up 3 hours ago, proven by restoring on Sunday."
+                " Next backup tonight at 02:00."
+            ),
         ),
         (
             {"failed": hours(0.5), "error": "pg_dump ended with exit code 1."},
             Tone.WARNING,
-            "Backed up 3 hours ago, proven by restoring on Sunday. The last attempt failed 30 minutes ago:"
-            " pg_dump ended with exit code 1. Next backup tonight at 02:00.",
+            (
+                "Backed up 3 hours ago, proven by restoring on Sunday. The last attempt failed 30 minutes ago:"
+                " pg_dump ended with exit code 1. Next backup tonight at 02:00."
+            ),
         ),
         (
             {"keeper": Keeper.WORKER},
             Tone.WARNING,
-            "Backed up 3 hours ago, proven by restoring on Sunday."
-            " The next one will not be made: the worker does not answer.",
+            (
+                "Backed up 3 hours ago, proven by restoring on Sunday."
+                " The next one will not be made: the worker does not answer."
+            ),
         ),
         (
             {"keeper": Keeper.NONE},
@@ -100,14 +108,18 @@ OLD = {"verified": hours(24 * 4 + 1)}
         (
             {"verified": None, "restored": None},
             Tone.BAD,
-            "There are backups, but none that is verified. Verify one, or make a new one."
-            " Next backup tonight at 02:00.",
+            (
+                "There are backups, but none that is verified. Verify one, or make a new one."
+                " Next backup tonight at 02:00."
+            ),
         ),
         (
             {"verified": None, "restored": None, "failed": hours(2)},
             Tone.BAD,
-            "There are backups, but none that is verified. The last attempt failed 2 hours ago."
-            " Next backup tonight at 02:00.",
+            (
+                "There are backups, but none that is verified. The last attempt failed 2 hours ago."
+                " Next backup tonight at 02:00."
+            ),
         ),
         ({**OLD, "keeper": Keeper.WORKER}, Tone.BAD, "No backup for 4 days: the worker does not answer."),
         ({**OLD, "keeper": Keeper.BROKER}, Tone.BAD, "No backup for 4 days: Redis does not answer."),
@@ -124,14 +136,18 @@ OLD = {"verified": hours(24 * 4 + 1)}
         (
             {**OLD, "failed": hours(13), "error": "The disk is full."},
             Tone.BAD,
-            "No backup for 4 days: the last attempt failed 13 hours ago: The disk is full."
-            " Next backup tonight at 02:00.",
+            (
+                "No backup for 4 days: the last attempt failed 13 hours ago: The disk is full."
+                " Next backup tonight at 02:00."
+            ),
         ),
         (
             {**OLD, "failed": hours(13), "keeper": Keeper.WORKER},
             Tone.BAD,
-            "No backup for 4 days: the last attempt failed 13 hours ago."
-            " The next one will not be made: the worker does not answer.",
+            (
+                "No backup for 4 days: the last attempt failed 13 hours ago."
+                " The next one will not be made: the worker does not answer."
+            ),
         ),
     ],
 )

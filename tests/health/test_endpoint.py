@@ -38,6 +38,7 @@ def test_a_healthy_answer(client: Client, path: str) -> None:
         "migrations": {"status": "healthy"},
         "backup_disk": {"status": "healthy"},
         "maintenance": {"status": "healthy"},
+        "backups": {"status": "healthy"},
     }
     assert "no-store" in response["Cache-Control"]
 

@@ -411,3 +411,15 @@ def test_specifications_say_which_model_they_became(admin_client: Client) -> Non
     model = make_device().model
     assert str(model) in html(admin_client.get("/admin/inventory/devicespecification/"))
     assert DeviceSpecification.objects.get().migrated_to_model == model
+
+
+def test_a_page_of_a_long_list_holds_its_rows_in_order(admin_client: Client) -> None:
+    model = make_model()
+    for number in range(60):
+        Device.objects.create(custom_name=f"device-{number:02}", model=model)
+
+    second = admin_client.get("/admin/inventory/device/?p=2").context["cl"].result_list
+
+    assert [device.custom_name for device in second] == [f"device-{number}" for number in range(50, 60)]
+    backwards = admin_client.get("/admin/inventory/device/?p=2&o=-1").context["cl"].result_list
+    assert [device.custom_name for device in backwards] == [f"device-{number:02}" for number in range(9, -1, -1)]

@@ -94,8 +94,8 @@ class KeysFirst(Paginator):  # type: ignore[type-arg]  # at run time it takes no
         number = self.validate_number(number)
         first = (number - 1) * self.per_page
         rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
-        keys = list(rows.values_list("pk", flat=True)[first : first + self.per_page])
-        return self._get_page(rows.filter(pk__in=keys), number, self)
+        keys = rows.values("pk")[first : first + self.per_page]
+        return Page(rows.filter(pk__in=keys), number, self)
 
 
 class InventoryInline(TabularInline[ModelT, ParentT]):

@@ -73,7 +73,8 @@ class Command(BaseCommand):
             with interrupted_by_sigterm():
                 code = self.run(console, options)
         except OpsError as error:
-            write_json(options["json"], {"status": "failed", "error": error.message, "hint": error.hint})
+            with contextlib.suppress(OSError):
+                write_json(options["json"], {"status": "failed", "error": error.message, "hint": error.hint})
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             write_json(options["json"], {"status": "interrupted"})

@@ -87,7 +87,7 @@ def restore(
     except PreBackupFailed as error:
         if not may_ask:
             raise
-        console.print(f"[yellow]{error.message}[/yellow]", soft_wrap=True)
+        console.print(error.message, style="yellow", soft_wrap=True, markup=False)
         name = site.engine.database
         confirm_by_name(console, name, f"Type {name} to restore without it; the old database is kept aside: ")
     with listener(console) as report:

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from ops import operations, rendering
 from ops.management.operation_command import OperationCommand
+from ops.wording import counted
 
 
 class Command(OperationCommand):
@@ -22,5 +23,7 @@ class Command(OperationCommand):
         site = operations.current_site()
         synced = operations.sync(site)
         rendering.show_found(console, synced.found)
-        console.print(f"{synced.backups:,} backups and {synced.runs:,} runs, as they are in {site.catalogue.location}.")
+        backups = counted(synced.backups, "backup")
+        runs = counted(synced.runs, "run")
+        console.print(f"{backups} and {runs}, as they are in {site.catalogue.location}.", soft_wrap=True)
         return operations.as_json(synced), 0

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from ops.backups.engine import Undo
 from ops.backups.manifest import Kind
 from ops.backups.postgresql.beside import DRILL, NEW, UNDO
 from ops.backups.postgresql.engine import PostgresEngine
@@ -130,6 +131,12 @@ def wait_for_lock(engine: PostgresEngine) -> None:
             return
 
 
+def named(undo: Undo | None) -> tuple[str, str, str]:
+    """What tells one undo from another; its size changes when PostgreSQL cleans up."""
+    assert undo
+    return undo.name, undo.run, undo.backup
+
+
 def test_a_fault_within_the_swap_changes_nothing(
     lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,7 +153,7 @@ def test_a_fault_within_the_swap_changes_nothing(
             with pytest.raises(OpsError, match="could not take the place of"):
                 support.restore(engine, dump)
         assert support.beside(lab.name) == [UNDO]
-        assert engine.undo_copy() == first
+        assert named(engine.undo_copy()) == named(first)
     assert support.dump_of(engine)[1] == before
 
 

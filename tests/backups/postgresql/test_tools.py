@@ -126,7 +126,7 @@ def test_errors_do_not_repeat_the_password(lab: Database, tmp_path: Path) -> Non
     engine = support.engine_of(lab, tools_directory=programs)
     with engine.snapshot(kind=Kind.SQL) as snapshot, pytest.raises(ToolFailed) as failed:
         list(snapshot.stream(ignore))
-    assert str(failed.value) == "pg_dump failed with exit code 3: two / three / four / five: ***"
+    assert failed.value.message == "pg_dump failed with exit code 3: two / three / four / five: ***."
 
 
 def test_a_dump_of_a_newer_pg_dump_loads(engine: PostgresEngine) -> None:

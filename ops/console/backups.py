@@ -1,0 +1,188 @@
+"""Backups in the console: the list, and the addresses of all that can be done with them."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.views.decorators.csrf import csrf_exempt
+from unfold.decorators import display
+
+from ops.console import deeds, restoring, undoing, uploading
+from ops.console import moving as moves
+from ops.console.backup_pages import BackupPage
+from ops.console.base import IndexAdmin
+from ops.console.buttons import Button, buttons_for, last_proven, may
+from ops.console.kept import kept_database
+from ops.console.starting import workers_are_set_up
+from ops.console.states import State, rows_in, state_of
+from ops.models import Backup, Run
+from ops.wording import age, bare_moment, duration, size, zone
+
+POST, BOTH = ("POST",), ("GET", "HEAD", "POST")
+
+
+class StateFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [(state.name.lower(), state.words) for state in State]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Backup]) -> QuerySet[Backup]:  # noqa: ARG002
+        chosen = (self.value() or "").upper()
+        return queryset.filter(rows_in(State[chosen])) if chosen in State.__members__ else queryset
+
+
+class OriginFilter(admin.SimpleListFilter):
+    title = "origin"
+    parameter_name = "origin"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [(origin, origin) for origin in ("manual", "scheduled", "pre-restore", "upload")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Backup]) -> QuerySet[Backup]:  # noqa: ARG002
+        return queryset.filter(origin=self.value()) if self.value() else queryset
+
+
+@admin.register(Backup)
+class BackupAdmin(IndexAdmin[Backup]):
+    list_filter = (StateFilter, OriginFilter, "keep")
+    search_fields = ("name", "note", "who")
+    ordering = ("-when",)
+    list_before_template = "ops/console/backups_before.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Backup]:
+        """A manifest names every table; the list needs none of that."""
+        return super().get_queryset(request).defer("manifest")
+
+    # --- Addresses ---------------------------------------------------------------------------------------------
+    def get_urls(self) -> list[URLPattern]:
+        of_one = {
+            "verify": (deeds.verify, POST),
+            "drill": (deeds.drill, POST),
+            "download": (deeds.download, POST),
+            "keep": (deeds.keep, POST),
+            "note": (deeds.note, BOTH),
+            "delete": (deeds.delete, BOTH),
+            "restore": (restoring.restore, BOTH),
+        }
+        of_all = {
+            "make": (deeds.make, POST),
+            "upload": (uploading.upload, BOTH),
+            "undo": (undoing.undo, BOTH),
+            "let-go": (undoing.let_go, BOTH),
+            "to-postgresql": (moves.preflight, BOTH),
+        }
+        return [
+            *(self.address(f"{name}/", name, *view) for name, view in of_all.items()),
+            *(self.address(f"<uuid:key>/{name}/", name, *view) for name, view in of_one.items()),
+            *super().get_urls(),
+        ]
+
+    def address(
+        self, route: str, name: str, view: Callable[..., HttpResponseBase], methods: tuple[str, ...]
+    ) -> URLPattern:
+        def only(request: HttpRequest, **captured: Any) -> HttpResponseBase:
+            if request.method not in methods:
+                return HttpResponseNotAllowed(methods)
+            return view(self, request, **captured)
+
+        # An upload checks the token itself, after it has set a limit to what it reads.
+        guarded = csrf_exempt(only) if view is uploading.upload else only
+        return path(route, self.admin_site.admin_view(guarded), name=f"ops_backup_{name.replace('-', '_')}")
+
+    # --- The list ----------------------------------------------------------------------------------------------
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Buttons depend on who asks, and an admin class is shared by all requests."""
+        columns: list[Any] = ["backup", "state", "made", "origin", "data", "kept"]
+        buttons = partial(self.buttons, request, last_proven())
+        buttons.short_description = "actions"  # type: ignore[attr-defined]
+        buttons.__name__ = "buttons"  # type: ignore[attr-defined]
+        has_buttons = any(may(request.user, name) for name in ("verify", "restore", "keep", "download", "delete"))
+        return [*columns, buttons] if has_buttons else columns
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        shown = {
+            "zone": zone(),
+            "kept": kept_database(),
+            "may_make": may(request.user, "make"),
+            "may_restore": may(request.user, "restore"),
+            "may_upload": request.user.is_superuser,
+            "may_move": moves.is_offered(request),
+            "no_worker": not workers_are_set_up(),
+        }
+        return super().changelist_view(request, {**shown, **(extra_context or {})})
+
+    @admin.display(description="backup", ordering="name")
+    def backup(self, backup: Backup) -> SafeString:
+        note = format_html('<span class="ops-quiet ops-remark">{}</span>', backup.note) if backup.note else ""
+        return format_html('<span class="ops-name">{}</span>{}', backup.name, note)
+
+    @display(description="state", label={state.words: state.badge for state in State})  # type: ignore[untyped-decorator]
+    def state(self, backup: Backup) -> str:
+        return state_of(backup).words
+
+    @admin.display(description="made", ordering="when")
+    def made(self, backup: Backup) -> SafeString:
+        return two_lines(bare_moment(backup.when), age(backup.when))
+
+    @admin.display(description="size", ordering="size")
+    def data(self, backup: Backup) -> SafeString:
+        return two_lines(size(backup.size), f"{backup.rows:,} rows, {duration(backup.seconds)}")
+
+    @admin.display(description="kept", ordering="kept_until")
+    def kept(self, backup: Backup) -> SafeString:
+        return format_html('<span class="ops-because">{}</span>', kept_in_words(backup))
+
+    def buttons(self, request: HttpRequest, last: str, backup: Backup) -> SafeString:
+        found = ((row_button(button),) for button in buttons_for(request.user, backup, last=last))
+        return format_html('<span class="ops-row-buttons">{}</span>', format_html_join("", "{}", found))
+
+    # --- The page ----------------------------------------------------------------------------------------------
+    def change_view(self, request: HttpRequest, object_id: str, *_args: Any, **_options: Any) -> HttpResponse:
+        """A page to read: there is no form."""
+        if request.method not in {"GET", "HEAD"}:
+            raise PermissionDenied
+        backup = self.shown(request, object_id)
+        may_see_runs = request.user.has_perm("ops.view_run")
+        return self.page(
+            request,
+            "ops/console/backup.html",
+            title=backup.name,
+            backup=backup,
+            shown=BackupPage(backup, kept=kept_in_words(backup)),
+            buttons=list(buttons_for(request.user, backup, last=last_proven())),
+            runs=Run.objects.filter(backup=backup.name).defer("log", "arguments")[:50] if may_see_runs else [],
+        )
+
+
+def two_lines(first: str, second: str) -> SafeString:
+    return format_html('<span class="ops-nowrap">{}</span><span class="ops-quiet ops-nowrap">{}</span>', first, second)
+
+
+def kept_in_words(backup: Backup) -> str:
+    """Until when, and why; before the retention has judged it, what is known at once."""
+    if backup.keep:
+        return "kept: marked to be kept"
+    return backup.kept_because or "until the next pruning"
+
+
+def row_button(button: Button) -> SafeString:
+    """In the list all buttons share the form of the list, which brings the token along."""
+    icon = format_html('<span class="material-symbols-outlined" aria-hidden="true">{}</span>', button.icon)
+    if not button.posts:
+        link = '<a class="ops-icon-button" href="{}" title="{}" aria-label="{}">{}</a>'
+        return format_html(link, button.url, button.label, button.label, icon)
+    post = (
+        '<button class="ops-icon-button" type="submit" formaction="{}" name="set" value="{}" title="{}"'
+        ' aria-label="{}">{}</button>'
+    )
+    return format_html(post, button.url, button.value, button.label, button.label, icon)

@@ -1,0 +1,48 @@
+"""Before something that everybody feels: the database's name in full, and the person's password once more."""
+
+from typing import Any
+
+from django import forms
+from django.http import HttpRequest
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget, UnfoldBooleanWidget
+
+
+class Confirmation(forms.Form):
+    """Valid when the person who is signed in typed the name of `database` and the password of their own."""
+
+    database = forms.CharField(label="Database's name", strip=True)
+    password = forms.CharField(label="Your password", strip=False)
+
+    def __init__(self, request: HttpRequest, database: str) -> None:
+        super().__init__(request.POST if request.method == "POST" else None)
+        self.person, self.expected = request.user, database
+        quiet = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+        self.fields["database"].widget = UnfoldAdminTextInputWidget(attrs=quiet)
+        self.fields["database"].label = f"Type the database's name, {database}"
+        self.fields["password"].widget = UnfoldAdminPasswordWidget(attrs={"autocomplete": "current-password"})
+
+    def clean_database(self) -> str:
+        typed: str = self.cleaned_data["database"]
+        if typed != self.expected:
+            raise forms.ValidationError(f"That is not the database's name; it is {self.expected}.")
+        return typed
+
+    def clean_password(self) -> str:
+        typed: str = self.cleaned_data["password"]
+        if not self.person.check_password(typed):
+            raise forms.ValidationError("That is not your password.")
+        return typed
+
+
+class RestoreConfirmation(Confirmation):
+    """With the choice to go without a backup of what is there now."""
+
+    no_pre_backup = forms.BooleanField(
+        label="Do not back up first",
+        required=False,
+        help_text="Only when the database is too broken for that. It is kept for an undo all the same.",
+    )
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.fields["no_pre_backup"].widget = UnfoldBooleanWidget()

@@ -1,0 +1,44 @@
+"""The database that a restore replaced: put it back, or let it go."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from ops import operations
+from ops.console.base import IndexAdmin, require
+from ops.console.confirming import Confirmation
+from ops.console.kept import kept_database
+from ops.console.starting import command, start, workers_are_set_up
+from ops.models import Backup, Run
+
+LIST = "admin:ops_backup_changelist"
+
+
+def undo(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
+    return confirmed(admin, request, Run.Kind.UNDO, "Undo the restore")
+
+
+def let_go(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
+    return confirmed(admin, request, Run.Kind.DROP_UNDO, "Let the kept database go")
+
+
+def confirmed(admin: IndexAdmin[Backup], request: HttpRequest, kind: Run.Kind, title: str) -> HttpResponse:
+    require(request, "ops.restore_backup")
+    kept = kept_database()
+    if kept is None:
+        messages.warning(request, "No database is kept from a restore.")
+        return HttpResponseRedirect(reverse(LIST))
+    site = operations.current_site()
+    form = Confirmation(request, site.engine.database)
+    if request.method == "POST" and form.is_valid():
+        return start(request, kind, back_to=reverse(LIST))
+    return admin.page(
+        request,
+        "ops/console/undo.html",
+        title=title,
+        brings_back=kind == Run.Kind.UNDO,
+        kept=kept,
+        site=site,
+        form=form,
+        command="" if workers_are_set_up() else command(kind, {}),
+    )

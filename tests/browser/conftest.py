@@ -1,0 +1,110 @@
+"""The whole of HomeRack with a worker, on either database, and a real browser to look at it."""
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg2
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.celery.support import manage, served
+
+PASSWORD = "a-password-of-the-tests"
+PEOPLE = f"""
+from django.contrib.auth.models import Group
+from homerack.accounts.models import User
+User.objects.create_superuser("ada@example.com", "{PASSWORD}")
+vera = User.objects.create_user("vera@example.com", "{PASSWORD}", is_staff=True)
+vera.groups.set(Group.objects.filter(name__in=["Viewers", "Backup viewers"]))
+"""
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@dataclass
+class Site:
+    """HomeRack at `address`, whose database is called `database`, and what went wrong in browsers that looked at it."""
+
+    address: str
+    database: str
+    browser: Browser
+    complaints: list[str] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def page(self, *, width: int = 1440, height: int = 900, scheme: str = "light") -> Iterator[Page]:
+        """A window of its own, in which nobody is signed in."""
+        context = self.browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if scheme == "dark" else "light",
+            base_url=self.address,
+        )
+        page = context.new_page()
+        page.on(
+            "console",
+            lambda said: self.complain(page, f"{said.text} {said.location}") if said.type == "error" else None,
+        )
+        page.on("pageerror", lambda error: self.complain(page, str(error)))
+        yield page
+        context.close()
+
+    def complain(self, page: Page, text: str) -> None:
+        self.complaints.append(f"{page.url}: {text}")
+
+    def own_complaints(self) -> list[str]:
+        """Those of our pages; unfold's own scripts complain when a page of theirs is left while it still loads."""
+        ours = re.compile(r"^\S+/(admin/ops|runs)/")
+        return [said for said in self.complaints if ours.match(said)]
+
+    def sign_in(self, page: Page, email: str = "ada@example.com") -> None:
+        page.goto("/admin/login/?next=/admin/ops/backup/")
+        page.get_by_label("E-mail address").fill(email)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url("**/admin/ops/backup/")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    if not program:
+        pytest.skip("No Chromium was found. Install one (apt-get install chromium), or name it: CHROMIUM=/path")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def site(request: pytest.FixtureRequest, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """With the demo lab, an administrator called Ada and a viewer called Vera."""
+    folder = tmp_path_factory.mktemp(request.param)
+    changes = {"BACKUP_DIR": str(folder / "backups"), "DJANGO_SETTINGS_MODULE": "homerack.settings"}
+    name = "homerack"
+    with contextlib.ExitStack() as stack:
+        if request.param == "postgresql":
+            name = stack.enter_context(database_on_the_server())
+            changes["DATABASE_URL"] = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{name}"
+        for command in (["migrate"], ["load_demo"], ["shell", "-c", PEOPLE]):
+            done = manage(folder, *command, **changes)
+            assert done.returncode == 0, done.stderr
+        _, port = stack.enter_context(served(Path(folder), **changes))
+        yield Site(f"http://127.0.0.1:{port}", name, browser)
+
+
+@contextlib.contextmanager
+def database_on_the_server() -> Iterator[str]:
+    """A new database beside those of other tests, gone afterwards with what a restore has put beside it."""
+    name = f"browser_{os.getpid()}"
+    server = os.environ["DATABASE_URL"].rpartition("/")[0] + "/postgres"
+    with contextlib.closing(psycopg2.connect(server)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute(f"CREATE DATABASE {name}")
+        yield name
+        cursor.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [f"{name}%"])
+        for (found,) in cursor.fetchall():
+            cursor.execute(f"ALTER DATABASE {found} ALLOW_CONNECTIONS true")
+            cursor.execute(f"DROP DATABASE {found} WITH (FORCE)")

@@ -1,0 +1,163 @@
+"""What people do in the console, in a real browser, with a real worker behind it."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import PASSWORD, Site
+
+pytestmark = pytest.mark.browser
+
+AXE = Path(__file__).parent / "axe" / "axe.min.js"
+LIST = "/admin/ops/backup/"
+PATIENCE = 60_000
+"""Milliseconds."""
+
+
+def wait_for_the_end(page: Page, outcome: str = "succeeded") -> None:
+    """Without reloading: the page moves by itself."""
+    expect(page.locator(".ops-run[data-over]")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(".ops-run")).to_have_attribute("data-run", outcome)
+
+
+def confirm(page: Page, site: Site, button: str) -> None:
+    page.get_by_label(re.compile("^Type the database's name")).fill(site.database)
+    page.get_by_label("Your password").fill(PASSWORD)
+    page.get_by_role("button", name=button, exact=True).click()
+
+
+def back_up(page: Page) -> None:
+    page.goto(LIST)
+    page.get_by_role("button", name="Back up now").click()
+    page.wait_for_url("**/admin/ops/run/**")
+    wait_for_the_end(page)
+
+
+def devices(page: Page) -> int:
+    page.goto("/admin/inventory/device/")
+    found = re.search(r"(\d+) devices", page.locator("body").inner_text())
+    assert found
+    return int(found[1])
+
+
+def delete_a_device(page: Page) -> None:
+    page.goto("/admin/inventory/device/")
+    page.locator("#result_list tbody a[href*='/change/']").first.click()
+    page.wait_for_url("**/change/**")
+    page.goto(page.url.partition("/change/")[0] + "/delete/")
+    page.get_by_role("button", name=re.compile("Yes, I’m sure|Yes, I'm sure")).click()
+    page.wait_for_url("**/admin/inventory/device/**")
+
+
+def test_back_up_lose_a_device_restore_and_undo(site: Site) -> None:
+    with site.page() as page:
+        site.sign_in(page)
+        back_up(page)
+        expect(page.locator(".ops-results")).to_contain_text("Proven complete")
+        before = devices(page)
+        delete_a_device(page)
+        assert devices(page) == before - 1
+
+        page.goto(LIST)
+        page.get_by_role("link", name="Restore", exact=True).first.click()
+        row = page.get_by_role("row", name=re.compile("^Devices"))
+        expect(row).to_have_text(re.compile(rf"Devices\s*{before - 1}\s*{before}\s*1"))
+        confirm(page, site, "Restore")
+        page.wait_for_url("**/admin/ops/run/**")
+        wait_for_the_end(page)
+        expect(page.locator(".ops-results")).to_contain_text("compared with the manifest by content: equal")
+        expect(page.locator(".ops-results")).to_contain_text("The site took no changes for")
+
+        site.sign_in(page)  # the restore has ended the session
+        assert devices(page) == before
+        page.goto(LIST)
+        page.get_by_role("link", name="Undo…").click()
+        expect(page.locator(".ops-results")).to_contain_text("ada@example.com replaced it by")
+        confirm(page, site, "Undo the restore")
+        page.wait_for_url("**/admin/ops/run/**")
+        wait_for_the_end(page)
+        site.sign_in(page)
+        assert devices(page) == before - 1
+    assert site.own_complaints() == []
+
+
+def test_the_page_of_a_restore_shows_its_end_to_those_who_were_signed_out(site: Site) -> None:
+    with site.page() as page:
+        site.sign_in(page)
+        back_up(page)
+        page.goto(LIST)
+        page.get_by_role("link", name="Restore", exact=True).first.click()
+        confirm(page, site, "Restore")
+        page.wait_for_url("**/admin/ops/run/**")
+        address = page.locator("[data-watch]").get_attribute("data-watch")
+        wait_for_the_end(page)
+        page.goto(LIST)
+        assert "/admin/login/" in page.url
+    with site.page() as stranger:
+        assert address
+        stranger.goto(address.removesuffix("state/"))
+        wait_for_the_end(stranger)
+        expect(stranger.get_by_role("heading", level=1)).to_have_text("Restore")
+
+
+def test_viewers_look_and_have_no_buttons(site: Site) -> None:
+    with site.page() as page:
+        site.sign_in(page)
+        back_up(page)
+    with site.page() as page:
+        site.sign_in(page, "vera@example.com")
+        assert page.locator(".ops-button, .ops-icon-button").count() == 0
+        page.locator("#result_list tbody a[href*='/change/']").first.click()
+        page.wait_for_url("**/change/**")
+        expect(page.get_by_role("heading", name="Rows then and now")).to_be_visible()
+        assert page.locator(".ops-button").count() == 0
+        page.get_by_role("link", name="Backup", exact=True).click()
+        page.wait_for_url("**/admin/ops/run/**")
+        assert page.locator(".ops-button").count() == 0
+        token = page.evaluate("document.cookie.match(/csrftoken=([^;]+)/)?.[1] || ''")
+        refused = page.request.post(f"{LIST}make/", headers={"X-CSRFToken": token, "Referer": site.address})
+        assert refused.status == 403
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")])
+def test_every_page_is_accessible_and_fits(site: Site, width: int, scheme: str) -> None:
+    site.complaints.clear()
+    with site.page(width=width, scheme=scheme) as page:
+        site.sign_in(page)
+        if not page.locator("#result_list").count():
+            back_up(page)
+        for address in addresses(page):
+            page.goto(address)
+            page.wait_for_timeout(300)  # unfold's own scripts settle
+            assert serious(page) == [], address
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, address
+    assert site.own_complaints() == []
+
+
+def addresses(page: Page) -> list[str]:
+    """Our pages, with a backup and a run to show."""
+    page.goto("/admin/ops/run/")
+    run = page.locator("#result_list tbody a[href*='/change/']").first.get_attribute("href") or ""
+    page.goto(run)
+    watched = (page.locator("[data-watch]").get_attribute("data-watch") or "").removesuffix("state/")
+    page.goto(LIST)
+    backup = page.locator("#result_list tbody a[href*='/change/']").last.get_attribute("href") or ""
+    of_one = [backup, *(backup.replace("change/", f"{name}/") for name in ("restore", "note", "delete"))]
+    return [LIST, *of_one, f"{LIST}upload/", f"{LIST}undo/", f"{LIST}to-postgresql/", "/admin/ops/run/", run, watched]
+
+
+def serious(page: Page) -> list[str]:
+    """What axe finds serious or worse in our part of the page."""
+    page.evaluate(AXE.read_text())  # a script tag of ours would not pass the content security policy
+    found = page.evaluate(
+        """async () => (await axe.run(
+            document.querySelector("#content") || document.querySelector("main"),
+            {resultTypes: ["violations"]},
+        )).violations.filter(found => ["serious", "critical"].includes(found.impact))
+         .map(found => `${found.id}: ${found.nodes.map(node => node.html.slice(0, 200)).join(" | ")}`)"""
+    )
+    assert isinstance(found, list)
+    return [str(violation) for violation in found]

@@ -1,0 +1,60 @@
+"""Rows as they stand in the database, and what pages answer."""
+
+import datetime as dt
+import html
+import itertools
+import uuid
+from typing import Any
+
+from django.contrib.messages import get_messages
+from django.http import HttpResponse
+from django.utils import timezone
+
+from homerack.inventory.models import Device
+from ops.models import Backup, Run
+
+numbers = itertools.count(1)
+
+
+def add_backup(**changes: Any) -> Backup:
+    """A good one that was read back, unless `changes` say otherwise. Each is an hour older than the one before."""
+    number = next(numbers)
+    when = timezone.now() - dt.timedelta(hours=number)
+    values: dict[str, Any] = {
+        "id": uuid.uuid4(),
+        "name": f"homerack_20261101_{number:06}.sql.gz",
+        "kind": "sql.gz",
+        "origin": "manual",
+        "engine": "postgresql",
+        "database": "homerack",
+        "who": "ada@example.com",
+        "when": when,
+        "size": 1_500_000,
+        "plain_size": 9_000_000,
+        "rows": 430,
+        "seconds": 1.5,
+        "proof_level": "complete",
+        "proof_when": when,
+        "proof_seconds": 0.4,
+        "trust": "signed",
+        "manifest": {"tables": {Device._meta.db_table: {"rows": 430, "digest": "1"}}, "migrations": []},
+    }
+    return Backup.objects.create(**values | changes)
+
+
+def add_run(**changes: Any) -> Run:
+    """A backup that succeeded, unless `changes` say otherwise."""
+    now = timezone.now()
+    values = {"kind": "backup", "status": "succeeded", "who": "ada@example.com", "started": now, "ended": now}
+    return Run.objects.create(**values | changes)
+
+
+def text(response: HttpResponse, *, status: int = 200) -> str:
+    """The page with its entities resolved."""
+    assert response.status_code == status
+    return html.unescape(response.content.decode())
+
+
+def told(response: HttpResponse) -> list[str]:
+    """The messages that the next page will show."""
+    return [str(message) for message in get_messages(response.wsgi_request)]  # type: ignore[attr-defined]

@@ -1,0 +1,137 @@
+"""From a click to a worker: what is queued, who takes it, and what becomes of it when nobody can."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from kombu.exceptions import OperationalError
+
+from ops import journal, operations, runs, tasks
+from ops.backups.configuration import catalogue_from_settings
+from ops.console import starting
+from ops.models import Run
+from ops.recording import Request
+from tests.console.support import add_backup, add_run, told
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/ops/backup/"
+
+
+def ask(kind: Run.Kind = Run.Kind.BACKUP, **arguments: Any) -> Run:
+    return runs.queue(Request(kind=kind, who="ada@example.com", origin=Run.Origin.CONSOLE, arguments=arguments))
+
+
+class TestClick:
+    def test_it_makes_a_row_that_waits_and_leads_to_its_page(
+        self, operator: Client, queue: list[str], django_capture_on_commit_callbacks: Any
+    ) -> None:
+        with django_capture_on_commit_callbacks(execute=True):
+            answer = operator.post(f"{LIST}make/")
+        run = Run.objects.get()
+        assert (run.kind, run.status, run.origin) == ("backup", "queued", "console")
+        assert run.who == "Backup operators@example.com"
+        assert answer.headers["Location"] == f"/admin/ops/run/{run.pk}/change/"
+        assert queue == [str(run.pk)]
+
+    @pytest.mark.parametrize(("name", "kind", "restore"), [("verify", "verification", None), ("drill", "drill", True)])
+    @pytest.mark.usefixtures("queue")
+    def test_a_proof_is_of_one_backup(self, operator: Client, name: str, kind: str, restore: bool | None) -> None:
+        backup = add_backup()
+        operator.post(f"{LIST}{backup.pk}/{name}/")
+        run = Run.objects.get()
+        assert (run.kind, run.backup, run.arguments["names"]) == (kind, backup.name, [backup.name])
+        assert run.arguments.get("restore") is restore
+
+    def test_without_a_queue_it_says_what_to_type(self, operator: Client, settings: Any) -> None:
+        settings.OPS_CELERY_APP = ""
+        backup = add_backup()
+        typed = f"manage.py verify_backup {backup.name} --restore"
+        assert told(operator.post(f"{LIST}{backup.pk}/drill/")) == [starting.NO_WORKER + typed]
+        assert not Run.objects.exists()
+
+    def test_a_queue_that_does_not_answer_is_told_in_the_row(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(_run: str) -> None:
+            raise OperationalError
+
+        monkeypatch.setattr(tasks.perform, "delay", fail)
+        run = ask()
+        tasks.enqueue(run.pk)
+        run.refresh_from_db()
+        assert run.status == "failed"
+        assert run.error == "The queue does not answer: Redis can not be reached. Nothing was changed."
+        assert run.hint == "Start Redis (REDIS_URL) and ask again."
+
+
+class TestWorker:
+    @pytest.fixture
+    def done(self, monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+        requests: list[Request] = []
+        remember = lambda _site, request, _report: requests.append(request)  # noqa: E731
+        monkeypatch.setattr(tasks, "OPERATIONS", dict.fromkeys(Run.Kind, remember))
+        return requests
+
+    def test_it_does_what_the_row_asks_for(self, done: list[Request]) -> None:
+        run = ask(Run.Kind.RESTORE, name="a.sql.gz", untrusted=False, pre_backup=True)
+        tasks.perform(str(run.pk))
+        (request,) = done
+        assert (request.kind, request.who, request.id, request.waited) == ("restore", run.who, run.pk, True)
+        assert request.arguments == {"name": "a.sql.gz", "untrusted": False, "pre_backup": True}
+
+    @pytest.mark.parametrize("status", ["running", "succeeded", "cancelled", "failed"])
+    def test_it_leaves_alone_what_does_not_wait(self, done: list[Request], status: str) -> None:
+        tasks.perform(str(add_run(status=status).pk))
+        assert done == []
+
+    def test_it_leaves_alone_what_a_restore_has_cancelled(self, done: list[Request]) -> None:
+        run = ask()
+        journal.write_history(catalogue_from_settings(), restored=True)
+        tasks.perform(str(run.pk))
+        assert done == []
+        run.refresh_from_db()
+        assert (run.status, run.error) == ("cancelled", journal.QUEUED_BEFORE)
+
+    def test_every_kind_that_a_page_queues_has_its_operation(self) -> None:
+        queued = {"backup", "verification", "drill", "restore", "undo", "drop undo", "preflight"}
+        assert set(tasks.OPERATIONS) == queued
+
+
+@pytest.mark.django_db(transaction=True)
+class TestTaking:
+    """The row is taken out of the queue under the database's lock: by one, and by nobody after it was cancelled."""
+
+    def recorded(self, request: Request) -> None:
+        site = operations.current_site()
+        with runs.recorded(request, engine=site.engine, catalogue=site.catalogue):
+            pass
+
+    def test_the_first_one_takes_it(self) -> None:
+        run = ask()
+        request = runs.waiting(run.pk)
+        assert request
+        self.recorded(request)
+        run.refresh_from_db()
+        assert run.status == "succeeded"
+        with pytest.raises(runs.Superseded):
+            self.recorded(request)
+        run.refresh_from_db()
+        assert run.status == "succeeded"
+
+    def test_one_that_was_cancelled_meanwhile_is_not_begun(self) -> None:
+        run = ask()
+        request = runs.waiting(run.pk)
+        assert request
+        assert runs.cancel(run)
+        with pytest.raises(runs.Superseded, match="It does not wait any more"):
+            self.recorded(request)
+        run.refresh_from_db()
+        assert run.status == "cancelled"
+        assert catalogue_from_settings().events() == []
+
+    def test_one_that_finds_the_lock_taken_says_whose_it_is(self) -> None:
+        run = ask()
+        with operations.current_site().engine.locked("restore by ada"):
+            tasks.perform(str(run.pk))
+        run.refresh_from_db()
+        assert run.status == "failed"
+        assert "restore by ada" in run.error

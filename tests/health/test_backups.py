@@ -1,0 +1,80 @@
+"""Whether health notices that there is nothing recent to go back to."""
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from ops.health.backups import Backups, judge_backups, look_at_backups
+from ops.health.results import CheckResult, Status
+from tests.dashboard.conftest import MakeBackup, MakeRun, make_backup, make_run
+
+__all__ = ["make_backup", "make_run"]
+
+NOW = dt.datetime(2026, 11, 24, 15, 0, tzinfo=dt.UTC)
+DAY = dt.timedelta(hours=26)
+
+
+def judged(*, wanted: bool = True, **changed: Any) -> CheckResult:
+    well = {
+        "number": 3, "size": 1, "first": NOW - 9 * DAY, "verified": NOW - dt.timedelta(hours=3), "restored": None,
+        "failed": None, "error": "",
+    }  # fmt: skip
+    return judge_backups(Backups(**{**well, **changed}), now=NOW, within=DAY, wanted=wanted)
+
+
+def test_a_recent_backup_is_healthy() -> None:
+    assert judged() == CheckResult()
+
+
+def test_an_old_one_is_degraded() -> None:
+    result = judged(verified=NOW - dt.timedelta(hours=30))
+
+    assert (result.status, result.error) == (Status.DEGRADED, "BackupTooOld")
+    assert result.detail == "The last verified backup is 30 hours old; BACKUP_MAX_AGE_HOURS is 26."
+
+
+def test_a_failed_attempt_is_degraded_though_there_is_a_recent_one() -> None:
+    result = judged(failed=NOW, error="The disk is full.")
+
+    assert (result.status, result.error) == (Status.DEGRADED, "BackupFailed")
+    assert result.detail == "The last attempt at a backup failed at 2026-11-24 15:00 UTC: The disk is full."
+
+
+@pytest.mark.parametrize(("number", "wanted", "error"), [(0, True, "NoBackup"), (2, False, "NoBackup"), (0, False, "")])
+def test_none_is_degraded_where_one_was_wanted(number: int, wanted: bool, error: str) -> None:
+    assert judged(number=number, verified=None, wanted=wanted).error == error
+
+
+def test_a_schedule_wants_backups(db: None) -> None:
+    assert look_at_backups("default", expected=True).error == "NoBackup"
+    assert look_at_backups("default", expected=False) == CheckResult()
+
+
+def test_rows_are_what_is_judged(make_backup: MakeBackup, make_run: MakeRun, settings: Any) -> None:
+    make_backup(hours=3)
+    make_run(hours=3)
+    assert look_at_backups("default", expected=True) == CheckResult()
+
+    settings.BACKUP_MAX_AGE_HOURS = 2
+    assert look_at_backups("default", expected=True).error == "BackupTooOld"
+
+    make_run(hours=1, status="interrupted", error="The process 7 on attic was killed.")
+    assert look_at_backups("default", expected=True).error == "BackupFailed"
+
+
+def test_a_cancelled_attempt_is_no_failure(make_backup: MakeBackup, make_run: MakeRun) -> None:
+    make_backup(hours=3)
+    make_run(hours=1, status="cancelled")
+
+    assert look_at_backups("default", expected=True) == CheckResult()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_health_tells_of_it(client: Client, make_run: MakeRun) -> None:
+    make_run(hours=1, status="failed", error="a secret path")
+
+    answer = client.get("/health/").json()
+
+    assert answer["checks"]["backups"] == {"status": "degraded", "error": "BackupFailed"}

@@ -1,0 +1,192 @@
+"""C2, C8, C10: a busy site under gunicorn during a restore: readers hardly notice, writers are told."""
+
+import http.client
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.operations.lab import Lab
+from tests.support.web import WebServer
+
+COOKIE = {"Cookie": "sessionid=abcdefghijklmnopqrstuvwxyz012345"}
+"""Of nobody: what is asked for has to be looked up in the database, and leads to the page to sign in at."""
+SANITY = 5.0
+"""Seconds. On a quiet machine it is a fraction of one; here others may be at work."""
+PEOPLE = """
+from django.contrib.auth import get_user_model
+get_user_model().objects.create_superuser("writer@example.org", password="a long enough one")
+"""
+
+
+@pytest.fixture
+def web(lab: Lab) -> Iterator[WebServer]:
+    web = WebServer.start("--workers", "2", **(lab.environment | {"DEBUG": "true"}))
+    yield web
+    web.stop()
+
+
+@dataclass
+class Reader(threading.Thread):
+    """Asks all the time, and remembers when it was refused."""
+
+    port: int
+    over: threading.Event
+    asked: int = 0
+    failures: list[tuple[float, object]] = field(default_factory=list)
+    longest: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__init__(daemon=True)
+
+    __hash__ = threading.Thread.__hash__
+
+    def run(self) -> None:
+        while not self.over.is_set():
+            began = time.monotonic()
+            try:
+                status = ask(self.port, "GET", "/admin/", headers=COOKIE)[0]
+            except (OSError, http.client.HTTPException) as error:
+                status = repr(error)
+            self.asked += 1
+            self.longest = max(self.longest, time.monotonic() - began)
+            if status != 302:
+                self.failures.append((began, status))
+            time.sleep(0.01)
+
+    @property
+    def refused_for(self) -> float:
+        """Seconds from the first failure to the last one."""
+        return self.failures[-1][0] - self.failures[0][0] if self.failures else 0.0
+
+
+def ask(
+    port: int, method: str, path: str, *, body: str = "", headers: dict[str, str]
+) -> tuple[int, http.client.HTTPMessage, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request(method, path, body or None, headers)
+        response = connection.getresponse()
+        return response.status, response.headers, response.read().decode()
+    finally:
+        connection.close()
+
+
+class Writer:
+    """Somebody who is signed in and adds racks."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.cookies: dict[str, str] = {}
+        self.accepted: list[str] = []
+        self.held_back: list[http.client.HTTPMessage] = []
+        self.post("/admin/login/", username="writer@example.org", password="a long enough one", next="/admin/")
+
+    def request(self, method: str, path: str, body: str = "") -> tuple[int, http.client.HTTPMessage, str]:
+        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        kind = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
+        status, headers, text = ask(self.port, method, path, body=body, headers={"Cookie": cookies, **kind})
+        for cookie in headers.get_all("Set-Cookie", []):
+            name, _, value = cookie.partition(";")[0].partition("=")
+            self.cookies[name] = value
+        return status, headers, text
+
+    def post(self, path: str, **fields: str) -> tuple[int, http.client.HTTPMessage, str]:
+        if "csrftoken" not in self.cookies:
+            self.request("GET", path)
+        return self.request("POST", path, urlencode({**fields, "csrfmiddlewaretoken": self.cookies["csrftoken"]}))
+
+    def add(self, name: str) -> bool:
+        """Whether the site says that it has added the brand."""
+        status, headers, text = self.post("/admin/inventory/brand/add/", name=name, slug=name)
+        if status == 503:
+            self.held_back.append(headers)
+        if status == 302 and re.search(r"/admin/inventory/brand/$", headers["Location"]):
+            self.accepted.append(name)
+            return True
+        assert status in {302, 503, 500}, (status, text[-2000:])
+        return False
+
+
+def test_c2_readers_hardly_notice_a_restore(lab: Lab, web: WebServer, capsys: pytest.CaptureFixture[str]) -> None:
+    name = lab.back_up()
+    over = threading.Event()
+    readers = [Reader(web.port, over) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    try:
+        time.sleep(0.5)
+        restored = lab.ask("restore_database", name, "--yes")
+        undone = lab.ask("undo_restore", "--yes")
+        time.sleep(0.5)
+    finally:
+        over.set()
+    for reader in readers:
+        reader.join(60)
+    failures = [failure for reader in readers for failure in reader.failures]
+    with capsys.disabled():
+        print(  # noqa: T201  # the numbers are worth a look
+            f"\n{lab.kind}: {sum(reader.asked for reader in readers)} reads, {len(failures)} failed within"
+            f" {max(reader.refused_for for reader in readers):.2f} s, the longest took"
+            f" {max(reader.longest for reader in readers):.2f} s; cut-over {restored['cut_over']} s and"
+            f" {undone['cut_over']} s, writers held off {restored['writes_closed']} s"
+        )
+    assert sum(reader.asked for reader in readers) > 20
+    assert max(reader.refused_for for reader in readers) < SANITY
+    assert len(failures) <= 6, (failures, web.log.read_text()[-3000:])
+    # C10: the pools of all workers have recovered by themselves.
+    for _ in range(20):
+        assert ask(web.port, "GET", "/admin/", headers=COOKIE)[0] == 302
+    assert web.get("/health/ready/").status == 200
+
+
+def test_c8_nothing_that_was_accepted_is_lost(lab: Lab, web: WebServer) -> None:
+    lab.do("shell", "-c", PEOPLE)
+    name = lab.back_up()
+    writer = Writer(web.port)
+    assert writer.add("before")
+    restore = lab.start("restore_database", name, "--yes", stop_at="load").until_stopped()
+    assert writer.add("while-it-is-loaded")
+    restore.go_on()
+    number = 0
+    while not restore_is_over(restore.pid):
+        writer.add(f"number-{number}")
+        number += 1
+    outcome = restore.wait()
+    assert outcome.code == 0, outcome
+    assert not writer.add("with-a-session-that-has-ended")
+    assert lab.value("SELECT count(*) FROM brands WHERE name = 'before'") == 0
+    lab.do("undo_restore", "--yes")
+    kept = {brand for (brand,) in lab.rows("SELECT name FROM brands")}
+    assert set(writer.accepted) <= kept, set(writer.accepted) - kept
+
+
+def restore_is_over(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_c8_a_writer_is_told_to_come_back(lab: Lab, web: WebServer) -> None:
+    lab.do("shell", "-c", PEOPLE)
+    name = lab.back_up()
+    writer = Writer(web.port)
+    restore = lab.start("restore_database", name, "--yes", stop_at="dump").until_stopped()
+    assert not writer.add("too-late")
+    (headers,) = writer.held_back
+    assert headers["Retry-After"] == "10"
+    status, _, text = writer.post("/admin/inventory/brand/add/", name="too-late")
+    assert (status, f"A backup is being restored ({name})." in text) == (503, True)
+    assert ask(web.port, "GET", "/admin/", headers=COOKIE)[0] == 302
+    assert restore.go_on().wait().code == 0
+    anew = Writer(web.port)
+    assert anew.add("welcome-again")
+    lab.do("undo_restore", "--yes")
+    assert lab.value("SELECT count(*) FROM brands WHERE name = 'too-late'") == 0
