@@ -45,6 +45,15 @@ def test_a_dry_run_changes_nothing(machine: Machine, lab: Path) -> None:
     assert machine.remains() == []
 
 
+def test_an_interrupted_first_deployment_says_how_to_go_on(machine: Machine) -> None:
+    ended = machine.interrupt(SCRIPT, after="▸ Bring the tables up to date")
+    assert ended.code == 1
+    assert "✗ Bring the tables up to date failed: Interrupted." in ended.text
+    assert "What was changed:\n  - PostgreSQL and Redis were started, with volumes of their own\n" in ended.text
+    assert "Run the deployment again to go on." in ended.text
+    assert "-f docker-compose.prod.yml --env-file .env.production down --volumes" in ended.text
+
+
 def test_the_first_deployment_moves_the_lab_and_verifies(machine: Machine, lab: Path) -> None:
     ended = machine.run(SCRIPT, "--sqlite-path", str(lab))
     assert ended.code == 0, ended.text
