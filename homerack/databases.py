@@ -10,6 +10,7 @@ from homerack import env
 SQLITE = "django.db.backends.sqlite3"
 POSTGRESQL = "homerack.postgresql"
 DB_TYPES = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
+EXAMPLE = "postgres://user:password@127.0.0.1:5432/homerack"
 DEFAULT_URL = "sqlite:///./homerack.db"
 
 SQLITE_OPTIONS = {
@@ -43,7 +44,25 @@ def configure(*, base_dir: Path) -> dict[str, Any]:
             database["NAME"] = str(base_dir / database["NAME"])
         database["OPTIONS"] = SQLITE_OPTIONS | database.get("OPTIONS", {})
         return database
-    return database | read_pool_settings() | {"OPTIONS": POSTGRESQL_OPTIONS | database.get("OPTIONS", {})}
+    database["OPTIONS"] = POSTGRESQL_OPTIONS | database.get("OPTIONS", {})
+    return database | read_pool_settings()
+
+
+def configure_direct(database: dict[str, Any]) -> dict[str, Any]:
+    """Where ``DATABASE_DIRECT_URL`` leads, or an empty dictionary; `database` then is one behind PgBouncer.
+
+    There, a cursor of the server would be looked for in another session than the one that it was made in.
+    """
+    url = env.get_secret("DATABASE_DIRECT_URL")
+    if not url:
+        return {}
+    direct = parse_url(url, variable="DATABASE_DIRECT_URL")
+    if {direct["ENGINE"], database["ENGINE"]} != {POSTGRESQL}:
+        raise env.refuse("DATABASE_DIRECT_URL", "and DATABASE_URL have to lead to PostgreSQL, both", EXAMPLE)
+    database["DISABLE_SERVER_SIDE_CURSORS"] = True
+    return {name: direct[name] for name in ("NAME", "HOST", "PORT", "USER", "PASSWORD")} | {
+        "OPTIONS": POSTGRESQL_OPTIONS | direct.get("OPTIONS", {})
+    }
 
 
 def read_pool_settings() -> dict[str, Any]:
@@ -64,8 +83,8 @@ def read_pool_settings() -> dict[str, Any]:
     }
 
 
-def parse_url(url: str) -> dict[str, Any]:
-    """Django's settings for `url`, in the spellings that Django and SQLAlchemy projects use.
+def parse_url(url: str, *, variable: str = "DATABASE_URL") -> dict[str, Any]:
+    """Django's settings for `url`, in the spellings that Django and SQLAlchemy projects use. It stands in `variable`.
 
     Raises ImproperlyConfigured without repeating the address, which may hold a password.
     """
@@ -73,16 +92,15 @@ def parse_url(url: str) -> dict[str, Any]:
     url = f"{scheme.partition('+')[0]}://{rest}"
     if url.startswith("sqlite:///./"):
         url = url.replace("///./", "///", 1)
-    example = "postgres://user:password@127.0.0.1:5432/homerack"
     try:
         database: dict[str, Any] = dict(dj_database_url.parse(url))
     except (ValueError, dj_database_url.UnknownSchemeError) as error:
         fault = "can not be read; write # / ? @ : % in a password as %23 %2F %3F %40 %3A %25"
-        raise env.refuse("DATABASE_URL", fault, example) from error
+        raise env.refuse(variable, fault, EXAMPLE) from error
     if database["ENGINE"] == "django.db.backends.postgresql":
         database["ENGINE"] = POSTGRESQL
     if database["ENGINE"] not in {SQLITE, POSTGRESQL}:
-        raise env.refuse("DATABASE_URL", f"starts with {scheme}://; HomeRack runs on sqlite and postgres", example)
+        raise env.refuse(variable, f"starts with {scheme}://; HomeRack runs on sqlite and postgres", EXAMPLE)
     if not database["NAME"]:
-        raise env.refuse("DATABASE_URL", "names no database", example)
+        raise env.refuse(variable, "names no database", EXAMPLE)
     return database

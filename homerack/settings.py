@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-from homerack import databases, env, navigation
+from homerack import backup_storage, databases, env, navigation
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env.load_dotenv(BASE_DIR / ".env")
@@ -88,6 +88,8 @@ TEMPLATES = [
 DATABASES = {"default": databases.configure(base_dir=BASE_DIR)}
 # What the operator believes the database to be; a system check compares it with DATABASE_URL.
 DB_TYPE = env.get_text("DB_TYPE") and env.get_choice("DB_TYPE", default="", choices=tuple(databases.DB_TYPES))
+# PostgreSQL itself, where DATABASE_URL leads to PgBouncer: for what belongs to a session, such as locks and snapshots.
+OPS_DIRECT_DATABASE = databases.configure_direct(DATABASES["default"])
 # How many web processes gunicorn starts (it reads the same variable); each has a pool of its own.
 WEB_CONCURRENCY = env.get_int("WEB_CONCURRENCY", default=1, minimum=1)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -180,10 +182,7 @@ OPS_VERSION = "0.1.0"
 # Where pg_dump and pg_restore are looked for first.
 OPS_POSTGRES_BIN = env.get_text("PG_BIN")
 BACKUP_DIR = BASE_DIR / env.get_text("BACKUP_DIR", "backups")
-STORAGES["backups"] = {
-    "BACKEND": "ops.backups.storage.PrivateDirectory",
-    "OPTIONS": {"location": str(BACKUP_DIR)},
-}
+STORAGES["backups"] = backup_storage.configure(directory=BACKUP_DIR)
 OPS_BACKUP_PREFIX = "homerack"
 # Signs the manifests of backups; SECRET_KEY does where it is not set.
 BACKUP_SIGNING_KEY = env.get_secret("BACKUP_SIGNING_KEY")

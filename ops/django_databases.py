@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import connections
@@ -34,9 +35,19 @@ def pointing_at(wrapper: BaseDatabaseWrapper, alias: str = "default") -> Iterato
             wrapper.connection.close()
 
 
+def direct_settings(alias: str = "default") -> dict[str, Any]:
+    """The entry of DATABASES, with the address of the server itself where a pooler such as PgBouncer stands before it.
+
+    For what belongs to a session and not to a transaction: locks, exported snapshots, and the renaming of databases.
+    The setting OPS_DIRECT_DATABASE has what differs for "default".
+    """
+    direct = getattr(settings, "OPS_DIRECT_DATABASE", {}) if alias == "default" else {}
+    return {**connections[alias].settings_dict, **direct}
+
+
 def sqlite_wrapper(name: str, alias: str = "default") -> BaseDatabaseWrapper:
     """Django's view of the SQLite database `name`, which may be a ``file:`` URI."""
-    settings: dict[str, Any] = {
+    own: dict[str, Any] = {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": name,
         "ATOMIC_REQUESTS": False,
@@ -47,7 +58,7 @@ def sqlite_wrapper(name: str, alias: str = "default") -> BaseDatabaseWrapper:
         "TIME_ZONE": None,
         "TEST": {},
     }
-    return SQLite(settings, alias)
+    return SQLite(own, alias)
 
 
 def run_migrations() -> None:

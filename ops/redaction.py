@@ -15,7 +15,8 @@ def without_secrets(text: str) -> str:
 
 def _secrets() -> list[str]:
     """The longest first: one may be a part of another."""
-    found = [str(database.get("PASSWORD") or "") for database in settings.DATABASES.values()]
+    databases = [*settings.DATABASES.values(), getattr(settings, "OPS_DIRECT_DATABASE", {})]
+    found = [str(database.get("PASSWORD") or "") for database in databases]
     found.append(unquote(urlsplit(getattr(settings, "REDIS_URL", "")).password or ""))
     found += [getattr(settings, name, "") for name in ("SECRET_KEY", "BACKUP_SIGNING_KEY")]
     return sorted(filter(None, found), key=len, reverse=True)

@@ -64,7 +64,8 @@ class Catalogue:
     @property
     def location(self) -> str:
         """Where the backups are, for a person: a directory where it is one, else what kind of storage it is."""
-        return str(getattr(self.storage, "location", "") or type(self.storage).__name__)
+        known = (getattr(self.storage, name, "") for name in ("place", "location"))
+        return str(next(filter(None, known), type(self.storage).__name__))
 
     # --- Reading ------------------------------------------------------------------------------------------------
 

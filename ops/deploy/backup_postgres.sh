@@ -52,14 +52,23 @@ wrong_option() {
 
 in_container() { docker exec "$container" "$@"; }
 
+# A file of the backups, wherever HomeRack keeps them, on standard output.
+read_out() {
+    in_container python -c '
+import shutil, sys, django
+django.setup()
+from django.core.files.storage import storages
+with storages["backups"].open(sys.argv[1]) as file:
+    shutil.copyfileobj(file, sys.stdout.buffer)' "$1"
+}
+
 # The copies get their names when they are whole and on the disk: what has the name of a backup is one.
 copy_out() {
     local name=$1 file
     umask 077
     mkdir -p "$directory"
     for file in "$name" "$name.json"; do
-        # shellcheck disable=SC2016  # for the shell in the container
-        in_container sh -c 'cat "$BACKUP_DIR/$0"' "$file" >"$directory/$file.partial"
+        read_out "$file" >"$directory/$file.partial"
         sync "$directory/$file.partial"
     done
     mv "$directory/$name.partial" "$directory/$name"

@@ -99,10 +99,16 @@ back_up() {
     say "    $safety"
 }
 
+# How many migrations the database has not had yet.
+pending() { in_candidate python manage.py showmigrations --plan 2>>"$log" | grep -c '^\[ \]' || true; }
+
 update_tables() {
-    applied=$(in_candidate python manage.py showmigrations --plan 2>>"$log" | grep -c '^\[ \]') || true
-    quietly in_candidate python manage.py migrate --no-input || fail "A migration failed, and was rolled back."
+    local before failed=no
+    before=$(pending)
+    quietly in_candidate python manage.py migrate --no-input || failed=yes
+    applied=$((before - $(pending)))
     if ((applied)); then changed "$applied migrations were applied to the database"; fi
+    [[ $failed == no ]] || fail "A migration failed, and was rolled back."
 }
 
 move_sqlite_file() {
@@ -128,8 +134,10 @@ start_services() {
     quietly compose up --detach --no-build || fail "The services could not be started."
 }
 
+verify_start() { wait_until is_well 120; }
+
 verify_health() {
-    wait_until_well 120
+    wait_until is_healthy 60
     say "    $(health | health_summary)"
 }
 
@@ -153,29 +161,37 @@ prove_backup() {
     say "    $proven was restored into a scratch database and compared."
 }
 
+# Images of older releases, and temporary files that a container left which was killed.
 tidy_up() {
     quietly docker image prune --force --filter label=org.opencontainers.image.title=HomeRack
+    # shellcheck disable=SC2016  # for the shell in the container
+    quietly in_web sh -c 'find "$TMPDIR" -mindepth 1 -maxdepth 1 \( -name "tmp*" -o -name "restore-*" \) -mtime +0 \
+        -exec rm -rf {} +'
 }
 
 # --- What happens when a step fails -------------------------------------------------------------------------------------
 
 go_back() {
-    if [[ $swapped == no ]]; then
-        if [[ $first == no ]]; then say "HomeRack itself runs on as before."; fi
-        return
-    fi
     if [[ $first == yes ]]; then
-        say "The containers are left for you to look at: docker logs homerack-web"
+        if ((${#changes[@]})); then
+            say "The containers are left for you to look at (docker ps --all, docker logs homerack-web)."
+            say "Run the deployment again to go on. To take everything away, with its data:"
+            say "  ${compose_program[*]} -f docker-compose.prod.yml --env-file .env.production down --volumes"
+        fi
         return
     fi
+    if [[ $swapped == no ]]; then say "HomeRack itself runs on as before."; else go_back_to_previous_image; fi
+    if ((applied)); then say "It runs on tables that $applied new migrations have changed."; fi
+    if [[ $safety ]]; then say "To return to the data of before: ops/deploy/restore_postgres.sh --backup-file $safety"; fi
+}
+
+go_back_to_previous_image() {
     say "Going back to the previous image …"
-    if quietly docker tag "$previous_image" "$image" && quietly compose up --detach --no-build && is_well_within 120; then
+    if quietly docker tag "$previous_image" "$image" && quietly compose up --detach --no-build && within 120 is_well; then
         say "The previous image runs again and is healthy. The new one is kept as $candidate_image."
     else
         say "The previous image is not healthy either. Look at: docker logs homerack-web"
     fi
-    if ((applied)); then say "It runs on tables that $applied new migrations have changed."; fi
-    if [[ $safety ]]; then say "To return to the data of before: ops/deploy/restore_postgres.sh --backup-file $safety"; fi
 }
 
 say_what_is_next() {
@@ -203,11 +219,14 @@ main() {
     if [[ $migration == yes && $sqlite ]]; then step "Move $sqlite to PostgreSQL" move_sqlite_file; fi
     if [[ $services == yes ]]; then
         step "Start web, worker and beat" start_services
-        step "Verify: healthy, on PostgreSQL" verify_health
+        step "Verify: it runs on PostgreSQL" verify_start
         step "Verify: the sign-in page" verify_sign_in
         step "Verify: worker and beat" verify_background
-        if [[ $backup == yes ]]; then step "Verify: a backup that restores" prove_backup; fi
-        step "Remove images of older releases" tidy_up
+        if [[ $backup == yes ]]; then
+            step "Verify: a backup that restores" prove_backup
+            step "Verify: healthy" verify_health
+        fi
+        step "Remove what older releases left" tidy_up
     fi
     succeed
 }

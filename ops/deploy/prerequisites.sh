@@ -53,9 +53,9 @@ check_settings_file() {
         problem ".env.production can be read by others than you: chmod 600 .env.production"
     local line
     while read -r line; do problem "${line%%=*} in .env.production still is a placeholder."; done \
-        < <(grep -E '^[A-Z_]+=.*(CHANGE_ME|change-me|example\.org)' "$settings_file")
+        < <(grep -E '^[A-Z0-9_]+=.*(CHANGE_ME|change-me|example\.org)' "$settings_file")
     while read -r line; do problem "${line%%=*} in .env.production: write the value without quotes, \$, blanks or comment."; done \
-        < <(grep -E "^[A-Z_]+=.*[\"'\$[:space:]]" "$settings_file")
+        < <(grep -E "^[A-Z0-9_]+=.*[\"'\$[:space:]]" "$settings_file")
     check_secrets
 }
 

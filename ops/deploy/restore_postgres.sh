@@ -47,7 +47,7 @@ in_container() { docker exec --interactive "$container" "$@"; }
 # Write standard input to a private file of the container.
 copy_in() {
     # shellcheck disable=SC2016  # for the shell in the container
-    in_container sh -euc 'umask 077; cat >"$0.partial" && mv "$0.partial" "$0"' "$1"
+    in_container sh -euc 'umask 077; cat >"$0"' "$1"
 }
 
 restore() {
@@ -57,33 +57,26 @@ restore() {
     docker exec "${terminal[@]}" "$container" python manage.py restore_database "$@"
 }
 
-# A file of a stranger: it is loaded as one, and does not stay.
-restore_foreign_file() {
-    local copy
-    copy=$(in_container printenv TMPDIR)/restore-$$-$(basename "$backup")
+# A file of this machine: with its manifest it is a backup of ours, whose signature tells whether that is true; without
+# one it is loaded as that of a stranger. It does not stay.
+restore_file() {
+    local folder copy
+    folder=$(in_container mktemp --directory --tmpdir restore-XXXXXX)
     # shellcheck disable=SC2064  # the name as it is now
-    trap "docker exec '$container' rm -f '$copy' '$copy.partial'" EXIT
+    trap "docker exec '$container' rm -r '$folder'" EXIT
+    copy=$folder/$(basename "$backup")
     copy_in "$copy" <"$backup"
-    restore --backup-file "$copy" --untrusted
-}
-
-# A copy of a backup of ours goes back to where it came from, unless it still is there. Its signature tells whether it
-# is one.
-restore_own_copy() {
-    local original
-    original=$(in_container printenv BACKUP_DIR)/$(basename "$backup")
-    if ! in_container test -e "$original"; then
-        copy_in "$original" <"$backup"
-        copy_in "$original.json" <"$backup.json"
+    if [[ -f $backup.json ]]; then
+        copy_in "$copy.json" <"$backup.json"
+        restore --backup-file "$copy"
+    else
+        restore --backup-file "$copy" --untrusted
     fi
-    restore "$(basename "$backup")"
 }
 
 parse_options "$@"
-if [[ ! -f $backup ]]; then
-    restore "$backup"
-elif [[ -f $backup.json ]]; then
-    restore_own_copy
+if [[ -f $backup ]]; then
+    restore_file
 else
-    restore_foreign_file
+    restore "$backup"
 fi

@@ -25,7 +25,7 @@ compose() {
 # What is set in the shell would win over .env.production.
 forget_variables_of_the_shell() {
     local name
-    while read -r name; do unset "$name"; done < <(sed -nE 's/^#? ?([A-Z_]+)=.*/\1/p' "$root/.env.production.example")
+    while read -r name; do unset "$name"; done < <(sed -nE 's/^#? ?([A-Z0-9_]+)=.*/\1/p' "$root/.env.production.example")
     unset HOMERACK_IMAGE DATABASE_URL COMPOSE_FILE COMPOSE_PROJECT_NAME COMPOSE_PROFILES
 }
 
@@ -83,22 +83,31 @@ ask() {
 
 health() { ask /health/; }
 
-is_well() {
+is_healthy() {
     local answer
     answer=$(health) && [[ $answer == '{"status": "healthy", "database_type": "postgresql"'* ]]
 }
 
-# Gives up early on a web server that Docker has to start again and again.
-is_well_within() {
+# Healthy but for backups and schedules: what was done in the past says nothing of an image, and the first backup is
+# made after this.
+is_well() {
+    local answer
+    answer=$(health) && [[ $answer == *'"database_type": "postgresql"'* ]] || return 1
+    answer=$(sed -E 's/.*"checks": //; s/"(backups|schedules)": \{[^}]*\}//g' <<<"$answer")
+    ! grep --quiet --extended-regexp '"status": "(degraded|maintenance|unhealthy)"' <<<"$answer"
+}
+
+# Ask one of the two for so many seconds. Gives up early on a web server that Docker has to start again and again.
+within() {
     local deadline=$((SECONDS + $1))
-    until is_well; do
+    until "$2"; do
         if ((SECONDS > deadline)) || (($(docker inspect --format '{{.RestartCount}}' homerack-web) > 2)); then return 1; fi
         sleep 1
     done
 }
 
-wait_until_well() {
-    is_well_within "$1" && return
+wait_until() {
+    within "$2" "$1" && return
     { health || docker logs --tail 20 homerack-web; } >>"$log" 2>&1
     fail "HomeRack does not say that it is healthy and on PostgreSQL." "Its own words: docker logs homerack-web"
 }

@@ -61,7 +61,9 @@ succeed() {
 # The end, however it came.
 finish() {
     local code=$1
-    trap - EXIT INT TERM
+    trap - EXIT
+    # Going back is not left halfway.
+    trap '' INT TERM
     if ((code)); then
         set +e
         report_failure >&2

@@ -13,6 +13,7 @@ from ops.backups.manifest import Kind
 from ops.backups.postgresql.engine import PostgresEngine
 from ops.backups.retention import Policy
 from ops.backups.sqlite_engine import SqliteEngine
+from ops.django_databases import direct_settings
 from ops.errors import PreconditionFailed
 from ops.postgres.address import from_settings
 
@@ -58,7 +59,7 @@ def engine_of(alias: str) -> Engine:
     connection = connections[alias]
     if connection.vendor == "postgresql":
         tools = getattr(settings, "OPS_POSTGRES_BIN", "")
-        return PostgresEngine(from_settings(connection.settings_dict), tools_directory=Path(tools) if tools else None)
+        return PostgresEngine(from_settings(direct_settings(alias)), tools_directory=Path(tools) if tools else None)
     name = str(connection.settings_dict["NAME"])
     if connection.vendor == "sqlite" and ":memory:" not in name and "mode=memory" not in name:
         return SqliteEngine(Path(name))

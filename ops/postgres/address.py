@@ -93,6 +93,11 @@ def advice(words: str) -> str:
     """What to do about a connection that was refused with these words."""
     if "password authentication failed" in words:
         return "The server is there; the user or the password is wrong. In a URL write # / ? @ : % as %23 %2F %3F …"
+    if "startup parameter" in words:
+        return (
+            "It is PgBouncer that answers, and this needs sessions of its own. Name the server itself in the setting"
+            " OPS_DIRECT_DATABASE (HomeRack's DATABASE_DIRECT_URL)."
+        )
     if "invalid" in words and "value" in words:
         return "Check the options after ? in the URL."
     return "Is the server running, and are host, port, user and password right?"

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import urllib.request
 from dataclasses import dataclass
@@ -15,7 +16,13 @@ ROOT = Path(__file__).parent.parent.parent
 SCRIPT = "ops/deploy/deploy_production.sh"
 COPIED = (
     *("homerack", "ops", "templates", "manage.py", "gunicorn.conf.py", "requirements.txt"),
-    *("Dockerfile", ".dockerignore", "docker-compose.prod.yml", ".env.production.example"),
+    *(
+        "Dockerfile",
+        ".dockerignore",
+        "docker-compose.prod.yml",
+        "docker-compose.elsewhere.yml",
+        ".env.production.example",
+    ),
 )
 FILLED_IN = {
     "SECRET_KEY": "0123456789abcdef" * 4,
@@ -34,6 +41,11 @@ class Ended:
     text: str
 
 
+def heed_ctrl_c() -> None:
+    """In the child: programs that were started in the background ignore it, and so would all that they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Machine:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -50,20 +62,42 @@ class Machine:
         self.environment_file.write_text(text or "".join(f"{name}={value}\n" for name, value in values.items()))
         self.environment_file.chmod(0o600)
 
+    def value_of(self, name: str) -> str:
+        """A variable in .env.production."""
+        return dict(line.split("=", 1) for line in self.environment_file.read_text().splitlines())[name]
+
     def run(self, *command: str) -> Ended:
         """Run a program of the project without variables of ours; what it writes to both outputs, in its order."""
-        kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "DOCKER_HOST"}}
-        ended = subprocess.run(
+        with self.start(*command) as process:
+            try:
+                text, _ = process.communicate()
+            except BaseException:
+                os.killpg(process.pid, signal.SIGINT)
+                raise
+        return Ended(process.returncode, text)
+
+    def interrupt(self, *command: str, after: str) -> Ended:
+        """Press Ctrl-C as soon as it has written `after`: everything that it has started gets the signal, too."""
+        with self.start(*command) as process:
+            lines = []
+            for line in process.stdout or ():
+                lines.append(line)
+                if line.strip() == after:
+                    os.killpg(process.pid, signal.SIGINT)
+        return Ended(process.returncode, "".join(lines))
+
+    def start(self, *command: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
             command,
             cwd=self.folder,
-            env=kept,
+            env={name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "DOCKER_HOST"}},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            check=False,
+            start_new_session=True,
+            preexec_fn=heed_ctrl_c,  # noqa: PLW1509  # a system call; a shell can not undo what it inherits
         )
-        return Ended(ended.returncode, ended.stdout)
 
     def compose(self, *command: str) -> Ended:
         program = ("docker", "compose") if self.run("docker", "compose", "version").code == 0 else ("docker-compose",)

@@ -2,37 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.deploy.machine import ROOT, SCRIPT, Machine, engine_answers
+from tests.deploy.machine import SCRIPT, Machine, engine_answers
 
 pytestmark = [pytest.mark.deploy, pytest.mark.skipif(not engine_answers(), reason="no Docker engine answers")]
-LEGACY = ROOT.parent / "shared" / "data" / "legacy_lab.db"
 SERVICES = ("postgres", "redis", "web", "worker", "beat")
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    machine = Machine(tmp_path_factory.mktemp("machine"))
-    if remains := machine.remains():
-        pytest.fail(f"The engine is not clean; these would be lost: {', '.join(remains)}")
-    machine.configure()
-    yield machine
-    machine.clean()
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The older HomeRack's file, readable by its owner only."""
-    if not LEGACY.exists():
-        pytest.skip("no legacy file")
-    path = tmp_path_factory.mktemp("old") / "legacy_lab.db"
-    path.write_bytes(LEGACY.read_bytes())
-    path.chmod(0o600)
-    return path
 
 
 def health(machine: Machine) -> dict[str, object]:
@@ -40,6 +17,13 @@ def health(machine: Machine) -> dict[str, object]:
     return {name: answer[name] for name in ("status", "database_type")}
 
 
+BROKEN_MIGRATION = """
+from django.db import migrations
+
+class Migration(migrations.Migration):
+    dependencies = [("accounts", "{latest}")]
+    operations = [migrations.RunSQL("CREATE TABLE half_done (n int); SELECT this_is_no_column FROM accounts_user")]
+"""
 WELL = {"status": "healthy", "database_type": "postgresql"}
 
 
@@ -59,6 +43,15 @@ def test_a_dry_run_changes_nothing(machine: Machine, lab: Path) -> None:
     assert f"would: Move {lab} to PostgreSQL" in ended.text
     assert "Nothing was changed: this was a dry run." in ended.text
     assert machine.remains() == []
+
+
+def test_an_interrupted_first_deployment_says_how_to_go_on(machine: Machine) -> None:
+    ended = machine.interrupt(SCRIPT, after="▸ Bring the tables up to date")
+    assert ended.code == 1
+    assert "✗ Bring the tables up to date failed: Interrupted." in ended.text
+    assert "What was changed:\n  - PostgreSQL and Redis were started, with volumes of their own\n" in ended.text
+    assert "Run the deployment again to go on." in ended.text
+    assert "-f docker-compose.prod.yml --env-file .env.production down --volumes" in ended.text
 
 
 def test_the_first_deployment_moves_the_lab_and_verifies(machine: Machine, lab: Path) -> None:
@@ -148,7 +141,7 @@ class TestBackups:
 
     def test_nothing_is_restored_without_somebody_to_ask(self, machine: Machine) -> None:
         (copy,) = machine.folder.glob("copies/*.sql.gz")
-        ended = machine.run("ops/deploy/restore_postgres.sh", "--backup-file", copy.name)
+        ended = machine.run("ops/deploy/restore_postgres.sh", "--backup-file", str(copy))
         assert ended.code == 5
         assert "Nobody is here to confirm. Nothing was changed." in ended.text
 
@@ -161,14 +154,66 @@ def test_down_and_up_again_loses_nothing(machine: Machine) -> None:
     assert machine.query("SELECT count(*) FROM devices") == "60"
 
 
+def leave_files_behind(machine: Machine) -> None:
+    """What containers leave that were killed: long ago, and just now."""
+    made = 'cd "$TMPDIR"; touch tmp-file; mkdir restore-old restore-new; touch --date "2 days ago" tmp-file restore-old'
+    machine.docker("exec", "homerack-web", "sh", "-c", made)
+
+
 def test_a_second_run_upgrades(machine: Machine) -> None:
     before = machine.inspect("homerack-web")["Image"]
     machine.folder.joinpath("homerack", "newer.py").write_text('"""A newer release."""\n')
+    leave_files_behind(machine)
     ended = machine.run(SCRIPT)
     assert ended.code == 0, ended.text
+    left = machine.docker("exec", "homerack-web", "sh", "-c", 'ls "$TMPDIR"').split()
+    assert {"tmp-file", "restore-old", "restore-new"} & {*left} == {"restore-new"}
     assert re.search(r"▸ Back up what is there\n    homerack_\w+\.sql\.gz\n", ended.text)
     assert machine.inspect("homerack-web")["Image"] != before
     assert machine.docker("image", "inspect", "--format", "{{.Id}}", "homerack:previous") == before
+
+
+def test_a_migration_that_fails_leaves_the_old_release_running(machine: Machine) -> None:
+    before = machine.inspect("homerack-web")["Image"]
+    broken = machine.folder / "homerack" / "accounts" / "migrations" / "0999_broken.py"
+    latest = max(path.stem for path in broken.parent.glob("0*.py"))
+    broken.write_text(BROKEN_MIGRATION.format(latest=latest))
+    ended = machine.run(SCRIPT)
+    broken.unlink()
+    assert ended.code == 1
+    assert "✗ Bring the tables up to date failed: A migration failed, and was rolled back." in ended.text
+    assert "this_is_no_column" in ended.text
+    assert "Nothing was changed.\nHomeRack itself runs on as before." in ended.text
+    assert "ops/deploy/restore_postgres.sh --backup-file homerack_" in ended.text
+    assert machine.inspect("homerack-web")["Image"] == before
+    assert health(machine) == WELL
+    assert machine.query("SELECT to_regclass('half_done') IS NULL") == "t"
+
+
+def test_an_interrupted_upgrade_goes_back(machine: Machine) -> None:
+    before = machine.inspect("homerack-web")["Image"]
+    machine.folder.joinpath("homerack", "newest.py").write_text('"""The newest release."""\n')
+    ended = machine.interrupt(SCRIPT, "--skip-backup", after="▸ Verify: it runs on PostgreSQL")
+    assert ended.code == 1
+    assert "failed: Interrupted." in ended.text
+    assert "- web, worker and beat were started from the new image" in ended.text
+    assert "The previous image runs again and is healthy." in ended.text
+    assert machine.inspect("homerack-web")["Image"] == before
+
+
+def test_another_host_reaches_the_same_database(machine: Machine) -> None:
+    """By the addresses that docker-compose.elsewhere.yml takes, here those of the first host's containers."""
+    secrets = {name: machine.value_of(name) for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD")}
+    machine.configure(
+        DATABASE_URL=f"postgres://homerack:{secrets['POSTGRES_PASSWORD']}@homerack-postgres:5432/homerack?sslmode=prefer",
+        REDIS_URL=f"redis://:{secrets['REDIS_PASSWORD']}@homerack-redis:6379/0",
+    )
+    report = ("python", "manage.py", "check_database", "--json")
+    files = ("-f", "docker-compose.elsewhere.yml")
+    ended = machine.compose(*files, "run", "--rm", "--no-deps", "-T", "web", *report)
+    machine.configure()
+    assert ended.code == 0, ended.text
+    assert '"worker": {\n      "status": "healthy"' in ended.text
 
 
 def test_a_broken_image_gives_way_to_the_previous_one(machine: Machine) -> None:
@@ -176,7 +221,7 @@ def test_a_broken_image_gives_way_to_the_previous_one(machine: Machine) -> None:
     machine.folder.joinpath("homerack", "wsgi.py").write_text('raise RuntimeError("broken on purpose")\n')
     ended = machine.run(SCRIPT, "--skip-backup")
     assert ended.code == 1
-    assert "✗ Verify: healthy, on PostgreSQL failed" in ended.text
+    assert "✗ Verify: it runs on PostgreSQL failed" in ended.text
     assert "broken on purpose" in machine.folder.joinpath("deploy.log").read_text()
     assert "The previous image runs again and is healthy." in ended.text
     assert machine.inspect("homerack-web")["Image"] == before

@@ -15,6 +15,7 @@ from django.db import connection
 from django.utils.module_loading import import_string
 from rich.console import Console
 
+from ops.django_databases import direct_settings
 from ops.errors import OpsError, PreconditionFailed
 from ops.postgres.address import Address, from_settings, parse_url
 from ops.signals import held, interrupted_by_sigterm
@@ -151,7 +152,7 @@ def find_address(url: str | None) -> Address:
     if url:
         return parse_url(url)
     if connection.vendor == "postgresql":
-        return from_settings(connection.settings_dict)
+        return from_settings(direct_settings())
     raise PreconditionFailed(
         "No PostgreSQL database is named: DATABASE_URL is SQLite.",
         "Add --postgres-url postgres://user:password@127.0.0.1:5432/homerack",
