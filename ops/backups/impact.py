@@ -78,7 +78,9 @@ def measure_impact(*, engine: Engine, source: Source, by_keys: bool = True) -> I
     pending = require_known(source.manifest.migrations, source.name) if source.manifest else ()
     then = rows_then(engine, source)
     live = Live()
-    tables = [shown for shown in shown_tables(also=SET_UP_BY_PEOPLE) if shown.table in then or live.rows.get(shown.table)]
+    tables = [
+        shown for shown in shown_tables(also=SET_UP_BY_PEOPLE) if shown.table in then or live.rows.get(shown.table)
+    ]
     columns = {
         shown.table: shown.key for shown in tables if by_keys and comparable(shown, then.get(shown.table, 0), live)
     }
@@ -161,9 +163,7 @@ def shown_tables(*, also: Collection[str] = ()) -> list[Shown]:
     return [
         Shown(table=model._meta.db_table, label=label_of(model), key=key_of(model))
         for model in apps.get_models(include_auto_created=True)
-        if (is_content(model) or model._meta.label_lower in also)
-        and model._meta.managed
-        and not model._meta.proxy
+        if (is_content(model) or model._meta.label_lower in also) and model._meta.managed and not model._meta.proxy
     ]
 
 

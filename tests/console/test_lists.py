@@ -133,7 +133,8 @@ def test_a_backup_whose_file_is_gone_can_not_be_restored(admin_client: Client) -
 
 
 def test_a_backup_s_bars_are_the_lab_s(viewer: Client) -> None:
-    tables = dict.fromkeys(("django_celery_beat_periodictask", "axes_accessfailurelog"), {"rows": 5, "digest": "1"})
+    names = ("django_celery_beat_periodictask", "axes_accessfailurelog")
+    tables = {name: {"rows": 5, "digest": "1"} for name in names}
     backup = add_backup(manifest={"tables": tables, "migrations": []})
     page = text(viewer.get(f"{BACKUPS}{backup.pk}/change/"))
     assert "eriodic task" not in page
