@@ -11,11 +11,11 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import redis
 from django.conf import settings
@@ -27,6 +27,7 @@ from ops.errors import PreconditionFailed
 
 logger = logging.getLogger(__name__)
 
+View = TypeVar("View", bound=Callable[..., Any])
 LIFETIME = 30
 """Seconds until a sign that nobody renews is void."""
 RENEWAL = 5.0
@@ -123,6 +124,16 @@ def sign_from_settings(alias: str = "default") -> Sign:
         key=f"ops:maintenance:{Path(name).name}",
         path=path,
     )
+
+
+def never_held_back(view: View) -> View:
+    """Mark a view that takes its requests while the sign is up, since what it writes concerns the operation itself."""
+    view.never_held_back = True  # type: ignore[attr-defined]
+    return view
+
+
+def is_held_back(view: Callable[..., Any]) -> bool:
+    return not getattr(view, "never_held_back", False)
 
 
 @contextlib.contextmanager

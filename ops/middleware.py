@@ -8,10 +8,11 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
+from django.urls import Resolver404, resolve
 from django.utils.cache import add_never_cache_headers
 from django.utils.decorators import sync_and_async_middleware
 
-from ops.maintenance import Notice, sign_from_settings
+from ops.maintenance import Notice, is_held_back, sign_from_settings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 RETRY_AFTER = 10
@@ -46,13 +47,21 @@ def writes(request: HttpRequest) -> bool:
 def refused(request: HttpRequest) -> HttpResponse | None:
     """The answer to a request that writes, or None when it is welcome."""
     notice = sign_from_settings().read()
-    if notice is None:
+    if notice is None or not leads_to_a_view_held_back(request):
         return None
     as_page = request.get_preferred_type(["text/html", "application/json"]) != "application/json"
     response = page(request, notice) if as_page else document(notice)
     response.headers["Retry-After"] = str(RETRY_AFTER)
     add_never_cache_headers(response)
     return response
+
+
+def leads_to_a_view_held_back(request: HttpRequest) -> bool:
+    """What leads to no view at all is answered as all the others."""
+    try:
+        return is_held_back(resolve(request.path_info).func)
+    except Resolver404:
+        return True
 
 
 def page(request: HttpRequest, notice: Notice) -> HttpResponse:

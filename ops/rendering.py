@@ -18,7 +18,7 @@ from ops.backups.signing import Trust
 from ops.backups.sources import Source
 from ops.django_databases import migration_skew
 from ops.operations import Beside
-from ops.wording import age, bare_moment, counted, moment, size, zone
+from ops.wording import age, bare_moment, counted, moment, size, without_verb, zone
 
 MOST_PEOPLE = 10
 ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
@@ -110,11 +110,6 @@ def about(entry: Entry) -> list[str]:
     return words if skew == "the same" else [*words, f"migrations {skew}"]
 
 
-def because(verdict: Verdict) -> str:
-    """The reason where the verdict stands beside it."""
-    return verdict.reason.removeprefix("kept: ").removeprefix("kept ")
-
-
 def show_verdicts(console: Console, verdicts: Sequence[Verdict], *, dry_run: bool) -> None:
     """Every backup's fate with its reason."""
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -122,7 +117,7 @@ def show_verdicts(console: Console, verdicts: Sequence[Verdict], *, dry_run: boo
         table.add_column(name, overflow="fold")
     for verdict in verdicts:
         fate = "kept" if verdict.keep else "would go" if dry_run else "deleted"
-        table.add_row(verdict.name, f"[{'green' if verdict.keep else 'yellow'}]{fate}[/]", because(verdict))
+        table.add_row(verdict.name, f"[{'green' if verdict.keep else 'yellow'}]{fate}[/]", without_verb(verdict.reason))
     console.print(table)
 
 

@@ -29,6 +29,13 @@ from ops.signals import held
 
 Answer = TypeVar("Answer")
 CANCELLED_EARLY = "It was cancelled before anybody had begun with it."
+LONGEST_WAIT = dt.timedelta(minutes=15)
+"""In the queue, while no other run is at work."""
+LOST = PreconditionFailed(
+    "No worker took it out of the queue for 15 minutes. Nothing was changed.",
+    "Redis forgets its queue when it is started anew without a file of its own. See that it and the worker run, and ask"
+    " again.",
+)
 
 
 class Superseded(PreconditionFailed):
@@ -114,13 +121,15 @@ def cancel(run: Run) -> bool:
     return bool(Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(cancel_requested=True))
 
 
-def give_up(run: UUID, error: PreconditionFailed) -> None:
-    """A queued row that nobody will work on."""
-    _fail(Run.objects.filter(pk=run, status=Run.Status.QUEUED), error)
+def give_up(run: UUID, error: PreconditionFailed) -> list[Run]:
+    """Close the queued row of a run that nobody will work on. Returns it, or nothing when it does not wait any more."""
+    if _fail(Run.objects.filter(pk=run, status=Run.Status.QUEUED), error):
+        return [Run.objects.get(pk=run)]
+    return []
 
 
-def _fail(rows: QuerySet[Run], error: PreconditionFailed) -> None:
-    rows.update(status=Run.Status.FAILED, error=error.message, hint=error.hint, ended=timezone.now())
+def _fail(rows: QuerySet[Run], error: PreconditionFailed) -> int:
+    return rows.update(status=Run.Status.FAILED, error=error.message, hint=error.hint, ended=timezone.now())
 
 
 def _begin(request: Request, engine: Engine, catalogue: Catalogue, report: Report) -> Recording:
@@ -167,12 +176,28 @@ def _refused(request: Request, engine: Engine, error: PreconditionFailed) -> lis
 
 
 def reconcile(engine: Engine, catalogue: Catalogue) -> tuple[str, ...]:
-    """Close and sweep away what killed runs left, and say what it was; nothing while another run is at work."""
+    """Close and sweep away what killed runs left, and say what it was; nothing while another run is at work.
+
+    Runs whose place in the queue is lost are closed as well.
+    """
     try:
         with engine.locked(f"cleaning up on {socket.gethostname()} since {_minute(timezone.now())}"):
-            return _clean_up(engine, catalogue)
+            found, lost = _clean_up(engine, catalogue), _in_time(_give_up_lost)
     except AlreadyRunning:
         return ()
+    if isinstance(lost, BaseException):
+        return found
+    notices.tell_of_runs(lost)
+    return (*found, *(f"{_told(run)} was lost from the queue." for run in lost))
+
+
+def _give_up_lost() -> list[Run]:
+    """The caller has the lock: no run is at work now, and none was lately, behind which others could still wait."""
+    since = timezone.now() - LONGEST_WAIT
+    waiting = list(Run.objects.filter(status=Run.Status.QUEUED, asked__lt=since).values_list("pk", flat=True))
+    if not waiting or Run.objects.filter(started__isnull=False, ended__gt=since).exists():
+        return []
+    return [run for key in waiting for run in give_up(key, LOST)]
 
 
 def label_of(request: Request) -> str:
@@ -238,7 +263,8 @@ def _closed(run: Run, row: Run | None) -> Run:
 
 
 def _told(run: Run) -> str:
-    return f"The {run.get_kind_display()} that {run.who} started on {run.host} at {_minute(run.started or run.asked)}"
+    where = f"started on {run.host}" if run.host else "asked for"
+    return f"The {run.get_kind_display()} that {run.who} {where} at {_minute(run.started or run.asked)}"
 
 
 def _minute(moment: dt.datetime) -> str:

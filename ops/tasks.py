@@ -2,14 +2,17 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from celery import shared_task
+from celery.signals import worker_ready
 from kombu.exceptions import OperationalError
 
 from ops import notices, operations, runs
 from ops.errors import OpsError, PreconditionFailed
+from ops.health.flight import Tower
 from ops.models import Run
 from ops.operations import Site
 from ops.progress import Report, ignore
@@ -51,7 +54,9 @@ def enqueue(run: UUID) -> None:
     except OperationalError:
         logger.exception("The run %s could not be queued.", run)
         why = "The queue does not answer: Redis can not be reached. Nothing was changed."
-        runs.give_up(run, PreconditionFailed(why, "Start Redis (REDIS_URL) and ask again."))
+        given_up = runs.give_up(run, PreconditionFailed(why, "Start Redis (REDIS_URL) and ask again."))
+        # Somebody waits for the answer to a click, and a mail server may take its time.
+        Tower().ask("notice", partial(notices.tell_of_runs, given_up))
 
 
 # --- What schedules start ------------------------------------------------------------------------------------------
@@ -89,6 +94,19 @@ def reconcile() -> None:
     for sentence in runs.reconcile(engine=site.engine, catalogue=site.catalogue):
         logger.warning("%s", sentence)
     notices.watch()
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def take_stock() -> None:
+    """Close what killed runs left, and have the lists of backups and runs say what is in the storage."""
+    for sentence in operations.sync(operations.current_site()).found:
+        logger.warning("%s", sentence)
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def begin(**_options: object) -> None:
+    """Leave the first look to a process of the pool: this one takes messages, and keeps no connection to a database."""
+    take_stock.delay()
 
 
 def perform_scheduled(kind: Run.Kind, operation: Callable[[Site, Request, Report], Any], **arguments: Any) -> None:

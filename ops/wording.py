@@ -38,6 +38,11 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def without_verb(reason: str) -> str:
+    """Why a backup is kept, for a place beside the word "kept": ``until 2026-11-30: younger than 7 days``."""
+    return reason.removeprefix("kept: ").removeprefix("kept ")
+
+
 def duration(seconds: float) -> str:
     """``0.4 s``, ``42 s``, ``3 min 20 s``, ``1 h 5 min``."""
     if seconds < 10:

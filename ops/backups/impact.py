@@ -1,6 +1,6 @@
 """What a restore will change, model by model, before it does."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,11 @@ from ops.progress import ignore
 
 MOST_KEYS = 100_000
 """Rows of a table up to which keys are compared one by one; beyond it, numbers have to do."""
-BEHIND_THE_SCENES = frozenset({"contenttypes", "sessions", "admin", "ops"})
-"""Apps whose rows nobody misses: they are made anew, or live on beside the database."""
+BEHIND_THE_SCENES = frozenset({"contenttypes", "sessions", "admin", "ops", "axes", "django_celery_beat"})
+"""Apps whose rows are no content: they are made anew, live on beside the database, or keep it going."""
 BEHIND_MODELS = frozenset({"auth.permission"})
+SET_UP_BY_PEOPLE = frozenset({"django_celery_beat.periodictask"})
+"""Of those apps: what somebody misses all the same when a restore has taken it away."""
 WRITTEN_ALIKE = (models.IntegerField, models.CharField, models.TextField, models.UUIDField)
 """Keys of these kinds have one spelling. A moment, say, is written in whatever time zone a session has."""
 
@@ -76,7 +78,9 @@ def measure_impact(*, engine: Engine, source: Source, by_keys: bool = True) -> I
     pending = require_known(source.manifest.migrations, source.name) if source.manifest else ()
     then = rows_then(engine, source)
     live = Live()
-    tables = [shown for shown in shown_tables() if shown.table in then or live.rows.get(shown.table)]
+    tables = [
+        shown for shown in shown_tables(also=SET_UP_BY_PEOPLE) if shown.table in then or live.rows.get(shown.table)
+    ]
     columns = {
         shown.table: shown.key for shown in tables if by_keys and comparable(shown, then.get(shown.table, 0), live)
     }
@@ -149,15 +153,17 @@ def change(shown: Shown, now: int | None, then: int, ours: frozenset[str] | None
     )
 
 
-def shown_tables() -> list[Shown]:
-    """The tables of the project's models, in the order of its apps."""
+def is_content(model: type[models.Model]) -> bool:
+    """Whether its rows are what the project is there for."""
+    return model._meta.app_label not in BEHIND_THE_SCENES and model._meta.label_lower not in BEHIND_MODELS
+
+
+def shown_tables(*, also: Collection[str] = ()) -> list[Shown]:
+    """The tables of the project's content, and of `also`, which are labels of models; in the order of its apps."""
     return [
         Shown(table=model._meta.db_table, label=label_of(model), key=key_of(model))
         for model in apps.get_models(include_auto_created=True)
-        if model._meta.app_label not in BEHIND_THE_SCENES
-        and model._meta.label_lower not in BEHIND_MODELS
-        and model._meta.managed
-        and not model._meta.proxy
+        if (is_content(model) or model._meta.label_lower in also) and model._meta.managed and not model._meta.proxy
     ]
 
 

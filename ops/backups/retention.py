@@ -93,6 +93,8 @@ def strange(entry: Entry, engine: str, database: str) -> str:
     """Why `entry` is not ours to delete; empty where it is."""
     if entry.manifest is None:
         return "kept: its manifest can not be read"
+    if entry.manifest.untrusted:
+        return "kept: uploads are for people to delete"
     if entry.trust is not Trust.SIGNED:
         return f"kept: not made by this installation ({entry.trust})"
     if (entry.manifest.engine, entry.manifest.database) != (engine, database):

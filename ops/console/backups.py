@@ -24,7 +24,7 @@ from ops.console.kept import kept_database
 from ops.console.starting import workers_are_set_up
 from ops.console.states import State, rows_in, state_of
 from ops.models import Backup, Run
-from ops.wording import age, bare_moment, duration, size, zone
+from ops.wording import age, bare_moment, duration, size, without_verb, zone
 
 POST, BOTH = ("POST",), ("GET", "HEAD", "POST")
 
@@ -102,7 +102,7 @@ class BackupAdmin(IndexAdmin[Backup]):
     # --- The list ----------------------------------------------------------------------------------------------
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Buttons depend on who asks, and an admin class is shared by all requests."""
-        columns: list[Any] = ["backup", "state", "made", "origin", "data", "kept"]
+        columns: list[Any] = ["backup", "state", "made", "data", "kept"]
         buttons = partial(self.buttons, request, last_proven())
         buttons.short_description = "actions"  # type: ignore[attr-defined]
         buttons.__name__ = "buttons"  # type: ignore[attr-defined]
@@ -123,8 +123,10 @@ class BackupAdmin(IndexAdmin[Backup]):
 
     @admin.display(description="backup", ordering="name")
     def backup(self, backup: Backup) -> SafeString:
-        note = format_html('<span class="ops-quiet ops-remark">{}</span>', backup.note) if backup.note else ""
-        return format_html('<span class="ops-name">{}</span>{}', backup.name, note)
+        stem, dot, ending = backup.name.partition(".")
+        about = f"{backup.origin}: {backup.note}" if backup.note else backup.origin
+        name = '<span class="ops-name">{}<wbr>{}</span><span class="ops-quiet ops-remark">{}</span>'
+        return format_html(name, stem, dot + ending, about)
 
     @display(description="state", label={state.words: state.badge for state in State})  # type: ignore[untyped-decorator]
     def state(self, backup: Backup) -> str:
@@ -140,7 +142,9 @@ class BackupAdmin(IndexAdmin[Backup]):
 
     @admin.display(description="kept", ordering="kept_until")
     def kept(self, backup: Backup) -> SafeString:
-        return format_html('<span class="ops-because">{}</span>', kept_in_words(backup))
+        how_long, _, because = kept_in_words(backup).partition(": ")
+        kept = '<span class="ops-because">{}<span class="ops-quiet">{}</span></span>'
+        return format_html(kept, how_long, because)
 
     def buttons(self, request: HttpRequest, last: str, backup: Backup) -> SafeString:
         found = ((row_button(button),) for button in buttons_for(request.user, backup, last=last))
@@ -171,8 +175,8 @@ def two_lines(first: str, second: str) -> SafeString:
 def kept_in_words(backup: Backup) -> str:
     """Until when, and why; before the retention has judged it, what is known at once."""
     if backup.keep:
-        return "kept: marked to be kept"
-    return backup.kept_because or "until the next pruning"
+        return "marked to be kept"
+    return without_verb(backup.kept_because) or "until the next pruning"
 
 
 def row_button(button: Button) -> SafeString:

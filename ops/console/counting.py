@@ -9,6 +9,8 @@ from django.db import connection, models
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
+from ops.backups.impact import is_content
+
 ENOUGH = 250_000
 """Counting stops here."""
 LONGEST = 8
@@ -30,11 +32,11 @@ class Counted:
 
 
 def count_rows(site: AdminSite, request: HttpRequest) -> list[Counted]:
-    """Models that have rows, a page here, and that the person may look at, by size. One query for all of them."""
+    """Models of content that have rows, a page here, and that the person may look at, by size. One query for all."""
     pages = {
         model: admin
         for model, admin in site._registry.items()  # noqa: SLF001  # no other way to the models of a site
-        if admin.has_view_permission(request) and model._meta.managed
+        if is_content(model) and model._meta.managed and admin.has_view_permission(request)
     }
     rows = dict(zip(pages, _count(pages), strict=True))
     largest = max(rows.values(), default=0) or 1

@@ -16,6 +16,7 @@ from ops import runs
 from ops.console.base import IndexAdmin
 from ops.console.run_pages import RunPage, seconds_of
 from ops.console.watching import link_to
+from ops.maintenance import never_held_back
 from ops.models import Backup, Run
 from ops.wording import bare_moment, duration, zone
 
@@ -45,7 +46,7 @@ class RunAdmin(IndexAdmin[Run]):
         return rows.defer("log", "result", "arguments", "stages")
 
     def get_urls(self) -> list[URLPattern]:
-        cancel = self.admin_site.admin_view(self.cancel_view)
+        cancel = never_held_back(self.admin_site.admin_view(self.cancel_view))
         return [path("<uuid:key>/cancel/", cancel, name="ops_run_cancel"), *super().get_urls()]
 
     # --- The list ----------------------------------------------------------------------------------------------

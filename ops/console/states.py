@@ -15,7 +15,7 @@ class State(Enum):
     MISSING = "missing file", "danger"
     TAMPERED = "changed afterwards", "danger"
     FAILED = "failed", "danger"
-    UPLOADED = "uploaded, not trusted", "warning"
+    UPLOADED = "untrusted", "warning"
     FOREIGN = "not signed here", "warning"
     RESTORED = "proven by restore", "success"
     COMPLETE = "complete", "info"

@@ -1,12 +1,30 @@
-"""The project's Celery app with a task that leaves a trace. Used as ``celery -A tests.celery.app``."""
+"""The project's Celery app with a task that leaves a trace. Used as ``celery -A tests.celery.app``.
 
+With STOP_AT in its environment a worker stops, as by SIGSTOP, where a run reports this stage.
+"""
+
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import django
 
 from homerack.celery import app
 
 django.setup()
+
+if stage := os.environ.get("STOP_AT"):
+    from ops.recording import Recording
+
+    told = Recording.report
+
+    def stopping(self: Recording, progress: Any) -> None:
+        told(self, progress)
+        if progress.stage == stage:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    Recording.report = stopping  # type: ignore[method-assign]
 
 
 @app.task

@@ -105,6 +105,12 @@ def command_of(pid: int) -> str:
     return ""
 
 
+def is_stopped(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    return False
+
+
 def is_alive(pid: int) -> bool:
     """Whether there is such a process that is no zombie."""
     with contextlib.suppress(OSError):

@@ -1,12 +1,15 @@
 """What the schedules start, done by a real worker."""
 
 import json
+import os
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.celery.support import manage, running, wait_for
+from tests.celery.support import Running, is_stopped, manage, running, wait_for
 from tests.celery.test_beat import BEAT, WORKER
 
 
@@ -47,3 +50,54 @@ def test_the_other_tasks_do_their_work(home: Path, backups: Path, redis_url: str
         assert shell(home, code + "answer = True", **places)
     done = [run[:3] for run in shell(home, RUNS, **places)]
     assert done == [[kind, "succeeded", "schedule"] for kind in ("backup", "prune", "drill")]
+
+
+ASK = """
+from ops import runs, tasks
+from ops.recording import Request
+run = runs.queue(Request(kind=Run.Kind.BACKUP, who="ada@example.com", origin=Run.Origin.CONSOLE))
+tasks.enqueue(run.pk)
+answer = str(run.pk)
+"""
+STATE = """
+from ops.models import Backup
+answer = [*(Run.objects.values_list("status", "error").first() or ()) , Backup.objects.count()]
+"""
+
+
+def kill(worker: Running) -> None:
+    """The worker with its pool, as when the machine loses its power."""
+    for pid in [worker.process.pid, *worker.family()]:
+        os.kill(pid, signal.SIGKILL)
+    worker.process.wait(timeout=40)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+def test_a_worker_killed_in_the_middle_is_found_and_leaves_no_half_a_backup(
+    home: Path, backups: Path, redis_url: str
+) -> None:
+    places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
+    with running(home, "worker", *WORKER, STOP_AT="prove", **places) as worker:
+        shell(home, ASK, **places)
+        wait_for(lambda: any(map(is_stopped, worker.family())), worker)
+        assert list(backups.glob("homerack_*.gz"))
+        kill(worker)
+    assert shell(home, STATE, **places) == ["running", "", 0]
+
+    reconcile = "from ops import tasks\ntasks.reconcile()\n"
+    status, error, listed = shell(home, reconcile + STATE, **places)
+    assert (status, listed) == ("interrupted", 0)
+    assert "was killed" in error
+    assert list(backups.glob("homerack_*")) == []
+
+
+def test_a_worker_begins_with_what_is_in_the_storage(home: Path, backups: Path, redis_url: str) -> None:
+    places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
+    assert manage(home, "backup_database", **places).returncode == 0
+    shell(
+        home,
+        "from ops.models import Backup\nBackup.objects.all().delete(); Run.objects.all().delete(); answer = 0",
+        **places,
+    )
+    with running(home, "worker", *WORKER, **places) as worker:
+        wait_for(lambda: shell(home, STATE, **places) == ["succeeded", "", 1], worker)

@@ -118,7 +118,7 @@ class TestUploading:
         assert gzip.decompress((storage / upload.name).read_bytes()) == gzip.decompress(content)
         page = text(admin.get(f"{LIST}{upload.pk}/change/"))
         assert "This file was uploaded." in page
-        assert "uploaded, not trusted" in page
+        assert "untrusted" in page
 
     def test_it_never_counts_as_the_last_verified_one(self, admin: Client, storage: Path) -> None:
         backup = back_up()

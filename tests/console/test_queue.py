@@ -1,9 +1,11 @@
 """From a click to a worker: what is queued, who takes it, and what becomes of it when nobody can."""
 
+import datetime as dt
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from ops import journal, operations, runs, tasks
@@ -12,6 +14,7 @@ from ops.console import starting
 from ops.models import Run
 from ops.recording import Request
 from tests.console.support import add_backup, add_run, told
+from tests.support.backend import eventually
 
 pytestmark = pytest.mark.django_db
 
@@ -55,9 +58,12 @@ class TestClick:
             raise OperationalError
 
         monkeypatch.setattr(tasks.perform, "delay", fail)
+        given_up: list[Run] = []
+        monkeypatch.setattr("ops.notices.tell_of_runs", given_up.extend)
         run = ask()
         tasks.enqueue(run.pk)
         run.refresh_from_db()
+        eventually(lambda: given_up == [run])
         assert run.status == "failed"
         assert run.error == "The queue does not answer: Redis can not be reached. Nothing was changed."
         assert run.hint == "Start Redis (REDIS_URL) and ask again."
@@ -135,3 +141,46 @@ class TestTaking:
         run.refresh_from_db()
         assert run.status == "failed"
         assert "restore by ada" in run.error
+
+
+@pytest.mark.django_db(transaction=True)
+class TestLost:
+    """Whose message Redis has forgotten."""
+
+    @pytest.fixture
+    def told_of(self, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+        runs_told: list[Run] = []
+        monkeypatch.setattr("ops.notices.tell_of_runs", runs_told.extend)
+        return runs_told
+
+    def ask_at(self, minutes: int) -> Run:
+        run = ask()
+        Run.objects.filter(pk=run.pk).update(asked=timezone.now() - dt.timedelta(minutes=minutes))
+        return run
+
+    def test_it_fails_after_a_quarter_of_an_hour(self, told_of: list[Run]) -> None:
+        lost, fresh = self.ask_at(16), self.ask_at(14)
+        tasks.reconcile()
+        lost.refresh_from_db()
+        fresh.refresh_from_db()
+        assert (lost.status, lost.error, lost.hint) == ("failed", runs.LOST.message, runs.LOST.hint)
+        assert fresh.status == "queued"
+        assert told_of == [lost]
+
+    def test_it_may_wait_behind_a_run_at_work(self) -> None:
+        run = self.ask_at(120)
+        with operations.current_site().engine.locked("drill by ada"):
+            tasks.reconcile()
+        run.refresh_from_db()
+        assert run.status == "queued"
+
+    def test_it_gets_the_time_again_when_that_one_has_ended(self) -> None:
+        run = self.ask_at(120)
+        before = add_run(ended=timezone.now() - dt.timedelta(minutes=14))
+        tasks.reconcile()
+        run.refresh_from_db()
+        assert run.status == "queued"
+        Run.objects.filter(pk=before.pk).update(ended=timezone.now() - dt.timedelta(minutes=16))
+        tasks.reconcile()
+        run.refresh_from_db()
+        assert run.status == "failed"

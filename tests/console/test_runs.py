@@ -13,11 +13,13 @@ from django.utils import timezone
 from ops import journal
 from ops.backups.configuration import catalogue_from_settings
 from ops.console import watching
+from ops.maintenance import announced, sign_from_settings
 from ops.models import Run
 from tests.console.support import add_run, text, told
 
 pytestmark = pytest.mark.django_db
 
+BACKUPS = "/admin/ops/backup/"
 RESTORED: dict[str, Any] = {
     "backup": "homerack_20261101_020000.sql.gz",
     "rows": 430,
@@ -153,6 +155,16 @@ class TestCancelling:
         run.refresh_from_db()
         assert (run.status, run.cancel_requested) == ("running", True)
         assert "It will be cancelled as soon as it can be." in text(operator.get(path_of(run)))
+
+    def test_it_works_while_writes_are_held_back(self, restorer: Client) -> None:
+        run = add_run(kind="restore", status="running", ended=None, stage="snapshot")
+        with announced(sign_from_settings(), reason="A backup is being restored."):
+            assert restorer.post(f"{BACKUPS}make/").status_code == 503
+            assert restorer.post(f"/admin/ops/run/{run.pk}/cancel/").status_code == 302
+            assert "It will be cancelled as soon as it can be." in text(restorer.get(link(run)))
+            assert "It will be cancelled as soon as it can be." in text(restorer.get(f"{link(run)}state/"))
+        run.refresh_from_db()
+        assert run.cancel_requested
 
     @pytest.mark.parametrize("stage", ["history", "cut-over"])
     def test_from_the_cut_over_on_there_is_no_way_back(self, restorer: Client, stage: str) -> None:

@@ -212,6 +212,16 @@ def test_queries_do_not_grow_with_the_history(superuser: Client, make_backup: Ma
     assert len(many) <= 18
 
 
+def test_rows_are_those_of_the_lab_and_its_people(superuser: Client, make_run: MakeRun) -> None:
+    make_run()
+    make.make_device()
+    counted = page(superuser).partition("<h2>Rows</h2>")[2].partition("</section>")[0]
+    assert "/admin/inventory/device/" in counted
+    assert "/admin/accounts/user/" in counted
+    for other in ("django_celery_beat", "axes", "ops/"):
+        assert f"/admin/{other}" not in counted
+
+
 def test_counting_stops_where_it_would_take_long(superuser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ops.console.counting.ENOUGH", 3)
     for _ in range(5):
