@@ -102,6 +102,34 @@ def test_the_page_of_a_restore_shows_its_end_to_those_who_were_signed_out(site: 
         expect(stranger.get_by_role("heading", level=1)).to_have_text("Restore")
 
 
+def test_an_uploaded_file_is_restored_and_not_trusted(site: Site, tmp_path: Path) -> None:
+    with site.page() as page:
+        site.sign_in(page)
+        back_up(page)
+        before = devices(page)
+        page.goto(LIST)
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download", exact=True).first.click()
+        file = tmp_path / download.value.suggested_filename
+        download.value.save_as(file)
+        delete_a_device(page)
+
+        page.goto(f"{LIST}upload/")
+        page.locator("input[type=file]").set_input_files(file)
+        page.get_by_role("button", name="Upload", exact=True).click()
+        page.wait_for_url("**/change/")
+        expect(page.get_by_text("This file was uploaded.")).to_be_visible()
+        page.get_by_role("link", name="Restore…").click()
+        expect(page.get_by_text("Nobody knows who made this file.")).to_be_visible()
+        confirm(page, site, "Restore")
+        page.wait_for_url("**/admin/ops/run/**")
+        wait_for_the_end(page)
+        expect(page.locator(".ops-results")).to_contain_text("Nothing is known of the file to compare them with.")
+        site.sign_in(page)
+        assert devices(page) == before
+    assert site.own_complaints() == []
+
+
 def test_viewers_look_and_have_no_buttons(site: Site) -> None:
     with site.page() as page:
         site.sign_in(page)

@@ -61,7 +61,7 @@ answer = str(run.pk)
 """
 STATE = """
 from ops.models import Backup
-answer = [*(Run.objects.values_list("status", "error").first() or ()) , Backup.objects.count()]
+answer = [*(Run.objects.values_list("status", "error").first() or ()), Backup.objects.count()]
 """
 
 
