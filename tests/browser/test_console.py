@@ -150,6 +150,21 @@ def test_viewers_look_and_have_no_buttons(site: Site) -> None:
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("width", [390, 1024, 1280, 1440])
+def test_the_list_shows_its_buttons_without_scrolling(site: Site, width: int) -> None:
+    with site.page(width=width) as page:
+        site.sign_in(page)
+        if not page.locator("#result_list").count():
+            back_up(page)
+            page.goto(LIST)
+        right = page.locator("#result_list .ops-icon-button").evaluate_all(
+            "buttons => Math.max(...buttons.map(button => button.getBoundingClientRect().right))"
+        )
+        assert 0 < right <= width
+        assert page.evaluate("(frame => frame.scrollWidth - frame.clientWidth)(result_list.parentElement)") <= 0
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")])
 def test_every_page_is_accessible_and_fits(site: Site, width: int, scheme: str) -> None:
     site.complaints.clear()
