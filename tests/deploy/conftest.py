@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.machine import ROOT, Machine
-
-LEGACY = ROOT.parent / "shared" / "data" / "legacy_lab.db"
+from tests.deploy.machine import LEGACY, Machine
 
 
 @pytest.fixture(scope="session")
@@ -23,8 +21,6 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The older HomeRack's file, readable by its owner only."""
-    if not LEGACY.exists():
-        pytest.skip("no legacy file")
     path = tmp_path_factory.mktemp("old") / "legacy_lab.db"
     path.write_bytes(LEGACY.read_bytes())
     path.chmod(0o600)

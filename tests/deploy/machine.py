@@ -136,6 +136,17 @@ class Machine:
             self.docker("rmi", *images)
 
 
+LEGACY = ROOT.parent / "shared" / "data" / "legacy_lab.db"
+"""A real file of the older HomeRack, which the tests of a deployment begin with; it is not part of the project."""
+
+
+def why_not() -> str:
+    """What a deployment can not be tried without, or ''."""
+    if not engine_answers():
+        return "no Docker engine answers"
+    return "" if LEGACY.exists() else f"there is no {LEGACY}"
+
+
 def engine_answers() -> bool:
     if not shutil.which("docker"):
         return False

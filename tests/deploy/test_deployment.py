@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.machine import SCRIPT, Machine, engine_answers
+from tests.deploy.machine import SCRIPT, Machine, why_not
 
-pytestmark = [pytest.mark.deploy, pytest.mark.skipif(not engine_answers(), reason="no Docker engine answers")]
+pytestmark = [pytest.mark.deploy, pytest.mark.skipif(bool(why_not()), reason=why_not())]
 SERVICES = ("postgres", "redis", "web", "worker", "beat")
 
 

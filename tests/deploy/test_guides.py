@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.machine import ROOT, SCRIPT, Machine, engine_answers
+from tests.deploy.machine import ROOT, SCRIPT, Machine, why_not
 
 GUIDES = ("POSTGRESQL_QUICKSTART.md", "POSTGRESQL_MIGRATION.md")
 SETTING_UP = (".env.production",)
@@ -89,7 +89,7 @@ def test_options_of_the_guides_exist(empty_machine: Machine) -> None:
 
 
 @pytest.mark.deploy
-@pytest.mark.skipif(not engine_answers(), reason="no Docker engine answers")
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
 @pytest.mark.parametrize("command", RUNNING)
 def test_a_command_works(deployed: Machine, command: str) -> None:
     ended = deployed.run("bash", "-c", command.replace("localhost:8000", f"localhost:{deployed.web_port}"))
@@ -97,7 +97,7 @@ def test_a_command_works(deployed: Machine, command: str) -> None:
 
 
 @pytest.mark.deploy
-@pytest.mark.skipif(not engine_answers(), reason="no Docker engine answers")
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
 def test_the_way_back_to_sqlite_takes_the_lab_along(deployed: Machine) -> None:
     """The guide's last commands have written the file."""
     with contextlib.closing(sqlite3.connect(deployed.folder / "lab.db")) as file:
