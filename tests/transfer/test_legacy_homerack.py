@@ -9,6 +9,7 @@ from typing import Any
 import bcrypt
 import pytest
 from django.contrib.auth import authenticate
+from django.test import RequestFactory
 
 from homerack.accounts.models import User
 from homerack.inventory.legacy import FORMAT
@@ -93,7 +94,7 @@ def test_a_lab_moves_with_its_people(lab: Path, database: Database) -> None:
     (blacklist,) = (skipped for skipped in outcome.document["skipped"] if skipped["table"] == "token_blacklist")
     assert (blacklist["rows"], blacklist["reason"]) == (1, FORMAT.not_carried["token_blacklist"])
     with pointing_at(database.address.wrapper()):
-        admin = authenticate(username="admin@lampadas.local", password=PASSWORD)
+        admin = authenticate(RequestFactory().get("/"), username="admin@lampadas.local", password=PASSWORD)
         assert admin is not None
         assert (admin.is_superuser, admin.is_staff) == (True, True)
         groups = {user.email: [group.name for group in user.groups.all()] for user in User.objects.all()}
@@ -131,4 +132,4 @@ def test_the_shared_lab_moves(tmp_path: Path, database: Database) -> None:
     outcome = support.move(Path(shutil.copy(REAL_FILE, tmp_path)), database)
     assert (outcome.document["rows"], outcome.document["refused"]) == (363, 0)
     with pointing_at(database.address.wrapper()):
-        assert authenticate(username="admin@lampadas.local", password=PASSWORD) is not None
+        assert authenticate(RequestFactory().get("/"), username="admin@lampadas.local", password=PASSWORD) is not None
