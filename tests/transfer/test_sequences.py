@@ -10,6 +10,7 @@ from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, models
+from django.test import RequestFactory
 
 from ops.django_databases import pointing_at
 from tests.anyproject.models import Author, Bestseller, Book, Comic, Everything, Place, Shelf, Slot, Tag
@@ -130,7 +131,7 @@ def test_people_keep_their_rights(moved: Database) -> None:
     ada = get_user_model().objects.get(email="ada@example.org")
     assert ada.get_all_permissions() == {"anyproject.add_book", "anyproject.change_book"}
     assert Permission.objects.filter(codename="lend", content_type=ContentType.objects.get_for_model(Book)).exists()
-    assert authenticate(username="ada@example.org", password="correct horse") == ada
+    assert authenticate(RequestFactory().get("/"), username="ada@example.org", password="correct horse") == ada
 
 
 def test_sessions_stay_behind_and_are_reported(library: Path, database: Database) -> None:
