@@ -13,6 +13,8 @@ COUNT = "from homerack.inventory.models import Device; print(sum(1 for _ in Devi
 MANY = """
 from concurrent.futures import ThreadPoolExecutor
 from django.db import transaction
+
+pytestmark = pytest.mark.slow
 from homerack.inventory.models import Device
 
 def count(_):

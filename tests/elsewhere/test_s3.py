@@ -12,6 +12,8 @@ from tests.elsewhere.bucket import NAME, S3
 from tests.elsewhere.machines import Server
 from tests.elsewhere.support import Home
 
+pytestmark = pytest.mark.slow
+
 AGE = """
 import dataclasses, datetime as dt
 from ops.backups.catalogue import MANIFEST

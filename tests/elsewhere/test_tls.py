@@ -9,6 +9,8 @@ from tests.elsewhere.support import Home
 
 SESSION = """
 from django.db import connection
+
+pytestmark = pytest.mark.slow
 with connection.cursor() as cursor:
     cursor.execute("SELECT ssl, version, client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
     print(cursor.fetchone(), connection.pool_status()["total_connections"])
