@@ -9,12 +9,12 @@ from tests.elsewhere.machines import PgBouncer, Server
 from tests.elsewhere.support import Home
 from tests.support.web import WebServer
 
+pytestmark = pytest.mark.slow
+
 COUNT = "from homerack.inventory.models import Device; print(sum(1 for _ in Device.objects.iterator()))"
 MANY = """
 from concurrent.futures import ThreadPoolExecutor
 from django.db import transaction
-
-pytestmark = pytest.mark.slow
 from homerack.inventory.models import Device
 
 def count(_):

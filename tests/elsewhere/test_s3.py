@@ -13,7 +13,6 @@ from tests.elsewhere.machines import Server
 from tests.elsewhere.support import Home
 
 pytestmark = pytest.mark.slow
-
 AGE = """
 import dataclasses, datetime as dt
 from ops.backups.catalogue import MANIFEST

@@ -7,10 +7,10 @@ import pytest
 from tests.elsewhere.machines import Server
 from tests.elsewhere.support import Home
 
+pytestmark = pytest.mark.slow
+
 SESSION = """
 from django.db import connection
-
-pytestmark = pytest.mark.slow
 with connection.cursor() as cursor:
     cursor.execute("SELECT ssl, version, client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
     print(cursor.fetchone(), connection.pool_status()["total_connections"])
