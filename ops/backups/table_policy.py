@@ -1,0 +1,71 @@
+"""Tables whose rows are not treated like the others: left out of backups, or kept from the live database in a restore.
+
+Names are those of tables, since backups know no models. A name that the database does not have does no harm.
+"""
+
+from django.conf import settings
+
+SESSIONS = frozenset({"django_session"})
+"""Whoever reads one in a backup is signed in as its user."""
+LOCKOUTS = frozenset({"axes_accessattempt", "axes_accessattemptexpiration", "axes_accessfailurelog", "axes_accesslog"})
+"""Counters of failed sign-ins belong to today: a restore must not set them back."""
+SCHEDULES = frozenset(
+    {
+        "django_celery_beat_clockedschedule",
+        "django_celery_beat_crontabschedule",
+        "django_celery_beat_intervalschedule",
+        "django_celery_beat_periodictask",
+        "django_celery_beat_periodictasks",
+        "django_celery_beat_solarschedule",
+    }
+)
+"""They name the code that a worker runs."""
+HISTORY = frozenset({"ops_backup", "ops_run"})
+API_KEYS = frozenset(
+    {
+        "authtoken_token",
+        "knox_authtoken",
+        "oauth2_provider_accesstoken",
+        "oauth2_provider_application",
+        "oauth2_provider_grant",
+        "oauth2_provider_refreshtoken",
+        "rest_framework_api_key_apikey",
+        "token_blacklist_blacklistedtoken",
+        "token_blacklist_outstandingtoken",
+    }
+)
+STORED_SETTINGS = frozenset(
+    {
+        "constance_config",
+        "constance_constance",
+        "django_site",
+        "dynamic_preferences_globalpreferencemodel",
+        "extra_settings_setting",
+        "waffle_flag",
+        "waffle_sample",
+        "waffle_switch",
+    }
+)
+
+
+def excluded_from_backups() -> frozenset[str]:
+    """Tables whose rows no backup holds; the setting OPS_BACKUP_EXCLUDED_TABLES adds those of the project."""
+    return SESSIONS | LOCKOUTS | _named("OPS_BACKUP_EXCLUDED_TABLES")
+
+
+def kept_in_every_restore() -> frozenset[str]:
+    """Tables whose rows of today stay, whatever is restored."""
+    return LOCKOUTS
+
+
+def never_from_untrusted_files() -> frozenset[str]:
+    """Tables whose rows of today stay when an untrusted file is restored, because they steer code or open doors.
+
+    The setting OPS_UNTRUSTED_EXCLUDED_TABLES adds those of the project.
+    """
+    steering = SESSIONS | LOCKOUTS | SCHEDULES | HISTORY | API_KEYS | STORED_SETTINGS
+    return steering | _named("OPS_UNTRUSTED_EXCLUDED_TABLES") | _named("OPS_BACKUP_EXCLUDED_TABLES")
+
+
+def _named(setting: str) -> frozenset[str]:
+    return frozenset(getattr(settings, setting, ()))
