@@ -11,7 +11,7 @@ from django.db import connection, models
 
 from ops.backups.engine import Engine
 from ops.backups.sources import Source
-from ops.backups.verifying import require_known
+from ops.backups.verifying import count_rows, require_known
 from ops.identifiers import quoted
 from ops.progress import ignore
 
@@ -107,15 +107,18 @@ def measure_impact(*, engine: Engine, source: Source, by_keys: bool = True) -> I
 def rows_then(engine: Engine, source: Source) -> Mapping[str, int]:
     if source.manifest:
         return {name: table.rows for name, table in source.manifest.tables.items()}
-    with source.opened() as stream:
-        return engine.count(stream, kind=source.kind, report=ignore)
+    return count_rows(engine, source, report=ignore)
 
 
 def read_keys(engine: Engine, source: Source, columns: Mapping[str, str]) -> Mapping[str, frozenset[str]]:
     if not columns:
         return {}
-    with source.opened() as stream:
-        return engine.keys(stream, kind=source.kind, columns=columns)
+    if source.trusted:
+        with source.opened() as stream:
+            return engine.keys(stream, kind=source.kind, columns=columns)
+    with engine.untrusted(source) as file:
+        found = file.read_columns({table: [column] for table, column in columns.items()})
+    return {table: frozenset(value for (value,) in rows if value is not None) for table, rows in found.items()}
 
 
 class Live:
