@@ -53,17 +53,18 @@ class Source:
 def from_entry(catalogue: Catalogue, entry: Entry) -> Source:
     """A backup of the catalogue. Raises ArtifactInvalid when its manifest or its file is not there to be read.
 
-    The manifest of an upload tells that somebody uploaded it, not what it is: it vouches for nothing.
+    The manifest of an upload, and one that is not signed here, vouch for nothing.
     """
     manifest = entry.require_manifest()
     if entry.fault:
         raise ArtifactInvalid(f"The backup {entry.name} can not be read: {entry.fault}", "Choose another: list_backups")
+    trust = Trust.UNSIGNED if manifest.untrusted else entry.trust
     return Source(
         name=entry.name,
         kind=manifest.kind,
         size=manifest.size,
-        manifest=None if manifest.untrusted else manifest,
-        trust=Trust.UNSIGNED if manifest.untrusted else entry.trust,
+        manifest=manifest if trust is Trust.SIGNED else None,
+        trust=trust,
         opener=lambda: catalogue.open(entry),
     )
 

@@ -26,7 +26,7 @@ RESTRICT = re.compile(rb"\\(?:un)?restrict [A-Za-z0-9]+\s*")
 TOKEN = re.compile(
     rb"""(?P<skip>--[^\n]*+\n|[eE]'(?:[^'\\]++|\\.|'')*+'|'(?:[^']++|'')*+'|"(?:[^"]++|"")*+")"""
     rb"""|(?P<comment>/\*)|(?P<dollar>\$(?:[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*)?\$)"""
-    rb"""|(?P<word>[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*)|(?P<open>\()|(?P<close>\))|(?P<end>;)"""
+    rb"""|(?P<word>[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*)|(?P<open>\(++)|(?P<close>\)++)|(?P<end>;)"""
     rb"""|(?P<backslash>\\)|(?P<unfinished>--|'|")""",
     re.DOTALL,
 )
@@ -227,7 +227,7 @@ def find_end(text: bytes, start: int) -> int | None:
             return token.end()
         if kind == "word" and routine:
             body = follow_body(token["word"].upper(), body)
-        depth += {"open": 1, "close": -1}.get(kind or "", 0)
+        depth += len(token["open"] or b"") - len(token["close"] or b"")
         position = skip(text, token)
     return None
 

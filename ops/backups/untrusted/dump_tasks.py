@@ -20,6 +20,9 @@ PIECE = 1 << 20
 """Bytes."""
 MIGRATIONS = "django_migrations"
 MOST_MIGRATIONS = 20_000
+MOST_STATEMENTS = 1_000_000
+LONGEST_NAME = 255
+"""Characters of an app's or a migration's name, as in Django's own table."""
 MOST_COLUMNS_READ = 1_000_000
 """Rows of the tables whose columns are read into memory."""
 INSERT = re.compile(rb"INSERT\s", re.IGNORECASE)
@@ -34,6 +37,9 @@ def survey(*, emit: Emit, unpacked: int, **file: Any) -> dict[str, Any]:  # noqa
     for block in blocks_of(pieces(unpacked=unpacked, **file)):
         if block.table == MIGRATIONS and {"app", "name"} <= set(block.columns):
             for pair in column_rows(block, ("app", "name")):
+                require(
+                    all(0 < len(name or "") <= LONGEST_NAME for name in pair), "Its migrations have no proper names."
+                )
                 migrations.append(list(pair))
                 require(len(migrations) <= MOST_MIGRATIONS, f"It names more than {MOST_MIGRATIONS:,} migrations.")
         while block.read(PIECE):
@@ -82,7 +88,8 @@ def copy_rows(*, emit: Emit, unpacked: int, tables: Sequence[str], **file: Any) 
 
 def blocks_of(text: Iterator[bytes]) -> Iterator[CopyBlock]:
     """The COPY blocks of the dump. Raises ArtifactInvalid for rows in INSERT statements, which would be lost."""
-    for item in DumpReader(text):
+    for number, item in enumerate(DumpReader(text)):
+        require(number < MOST_STATEMENTS, f"It has more than {MOST_STATEMENTS:,} statements.")
         if isinstance(item, CopyBlock):
             yield item
         else:
@@ -106,9 +113,9 @@ def check_statement(statement: Statement) -> None:
 
 def pieces(*, unpacked: int, kind: str, pg_restore: str = "") -> Iterator[bytes]:
     """The dump on standard input as plain text. Raises ArtifactInvalid beyond `unpacked` bytes."""
-    read = {"sql": plain, "sql.gz": unzipped, "dump": functools.partial(converted, pg_restore)}[kind]
+    stream = {"sql": plain, "sql.gz": unzipped}[kind]() if kind != "dump" else converted(pg_restore)
     size = 0
-    for piece in read():
+    for piece in stream:
         size += len(piece)
         require_size(size, unpacked)
         yield piece

@@ -20,9 +20,9 @@ from ops.postgres.tools import Feeder, end
 CHILD = Path(__file__).with_name("child.py")
 MEMORY = 512 << 20
 """Bytes of address space. Python with its decompressor takes about 60 MB."""
-UNPACK_AT_LEAST, UNPACK_RATIO, UNPACK_AT_MOST = 64 << 20, 50, 50 * 10**9
+UNPACK_AT_LEAST, UNPACK_RATIO, UNPACK_AT_MOST = 32 << 20, 50, 50 * 10**9
 """Bytes that any file may unpack to; times its size that a larger one may; bytes that no file may exceed."""
-CPU_AT_LEAST, BYTES_PER_CPU_SECOND = 20, 4 * 10**6
+CPU_AT_LEAST, BYTES_PER_CPU_SECOND = 10, 4 * 10**6
 """Seconds that any file may take; the slowest task reads some ten times as many bytes in a second."""
 HEADER_SIZE = 9
 """Bytes before each frame: its kind, and the length of its payload."""

@@ -1,8 +1,8 @@
 """The schema for the rows of an untrusted file: built by the project's own migrations, at the file's state."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from django.apps import apps
 from django.contrib.auth.management import create_permissions
@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import NodeNotFoundError
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.migration import Migration
 
 from ops.backups.stages import Stage
 from ops.errors import ArtifactInvalid, PreconditionFailed
@@ -82,17 +83,15 @@ def build_schema(wrapper: BaseDatabaseWrapper, state: MigrationState, *, report:
 
     Content types and permissions are made as Django makes them after ``migrate``. Raises PreconditionFailed.
     """
-    applied = 0
+    applied = itertools.count(1)
 
-    def tell(action: str, migration: Any = None, fake: bool = False) -> None:  # noqa: ARG001, FBT001, FBT002  # Django's
-        nonlocal applied
+    def on_progress(action: str, migration: Migration | None = None, fake: bool = False) -> None:  # noqa: ARG001, FBT001, FBT002  # Django's
         if action == "apply_success":
-            applied += 1
             # Deferred constraints would hold up the ALTER TABLE of the next migration in the same transaction.
             wrapper.check_constraints()
-            report(Progress(stage=Stage.LOAD, item="schema", done=applied))
+            report(Progress(stage=Stage.LOAD, item="schema", done=next(applied)))
 
-    executor = MigrationExecutor(wrapper, tell)
+    executor = MigrationExecutor(wrapper, on_progress)  # type: ignore[arg-type]  # the stubs know one of its two calls
     executor.loader = MigrationLoader(wrapper, replace_migrations=state.replaces)
     try:
         reached = executor.migrate(last_nodes(executor.loader, state))

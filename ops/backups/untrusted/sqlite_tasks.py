@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.backups.untrusted.dump_tasks import (
+    LONGEST_NAME,
     MIGRATIONS,
     MOST_COLUMNS_READ,
     MOST_MIGRATIONS,
@@ -63,7 +64,9 @@ def survey(*, emit: Emit, unpacked: int, path: str) -> dict[str, Any]:  # noqa: 
         if {"app", "name"} <= set(tables.get(MIGRATIONS, ())):
             require(rows[MIGRATIONS] <= MOST_MIGRATIONS, f"It names more than {MOST_MIGRATIONS:,} migrations.")
             migrations = connection.execute(f"SELECT app, name FROM {MIGRATIONS} NOT INDEXED").fetchall()
-    require(all(isinstance(value, str) for pair in migrations for value in pair), "Its migrations are not text.")
+    names = [name for pair in migrations for name in pair]
+    proper = all(isinstance(name, str) and 0 < len(name) <= LONGEST_NAME for name in names)
+    require(proper, "Its migrations have no proper names.")
     return {"migrations": migrations, "rows": rows}
 
 
