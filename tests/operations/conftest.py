@@ -69,9 +69,7 @@ def new_lab(kind: str, folder: Path, forker: Forker, role: str = "", template: s
 
 
 @pytest.fixture
-def make_lab(
-    templates: Callable[[str], Lab], tmp_path: Path, roles: dict[str, str]
-) -> Iterator[Callable[[str], Lab]]:
+def make_lab(templates: Callable[[str], Lab], tmp_path: Path, roles: dict[str, str]) -> Iterator[Callable[[str], Lab]]:
     made: list[Lab] = []
 
     def make(kind: str) -> Lab:

@@ -71,19 +71,19 @@ def dump_of(engine: PostgresEngine, kind: Kind = Kind.SQL) -> tuple[bytes, Table
         return b"".join(snapshot.stream(ignore)), snapshot.tables()
 
 
-def restore(engine: PostgresEngine, dump: bytes, *, kind: Kind = Kind.SQL, trusted: bool = True) -> Tables:
+def restore(engine: PostgresEngine, dump: bytes, *, kind: Kind = Kind.SQL) -> Tables:
     """Load `dump` beside and put it in place; returns what was loaded."""
     with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
-        scratch.load(io.BytesIO(dump), kind=kind, trusted=trusted, report=ignore)
+        scratch.load(io.BytesIO(dump), kind=kind, report=ignore)
         tables = scratch.tables(ignore)
         engine.swap(scratch, run="run-1", backup="backup-1")
     return tables
 
 
-def drill(engine: PostgresEngine, dump: bytes, *, trusted: bool = True) -> tuple[Mapping[str, int], Tables]:
+def drill(engine: PostgresEngine, dump: bytes) -> tuple[Mapping[str, int], Tables]:
     """Load `dump` into a scratch database; rows by table as counted while loading, and what is there afterwards."""
     with engine.locked("test"), engine.scratch(for_swap=False) as scratch:
-        rows = scratch.load(io.BytesIO(dump), kind=Kind.SQL, trusted=trusted, report=ignore)
+        rows = scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=ignore)
         return rows, scratch.tables(ignore)
 
 

@@ -42,7 +42,7 @@ def test_a_cut_dump_is_never_committed(lab: Database, engine: PostgresEngine) ->
     with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
         for cut in [*cuts[:20], *cuts[-4:]]:
             with pytest.raises(ArtifactInvalid):
-                scratch.load(io.BytesIO(dump[:cut]), kind=Kind.SQL, trusted=True, report=ignore)
+                scratch.load(io.BytesIO(dump[:cut]), kind=Kind.SQL, report=ignore)
             assert scratch.tables(ignore) == {}
     assert support.beside(lab.name) == []
 
@@ -76,7 +76,7 @@ def test_what_the_stream_raises_at_its_end_stops_the_load(engine: PostgresEngine
     dump, _ = support.dump_of(engine, kind)
     with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
         with pytest.raises(ArtifactInvalid, match="The check sum is wrong"):
-            scratch.load(Wrong(dump), kind=kind, trusted=True, report=ignore)
+            scratch.load(Wrong(dump), kind=kind, report=ignore)
         assert scratch.tables(ignore) == {}
     with pytest.raises(ArtifactInvalid, match="The check sum is wrong"):
         engine.count(Wrong(dump), kind=kind, report=ignore)
@@ -87,7 +87,7 @@ def test_what_the_stream_raises_within_rows_is_raised(engine: PostgresEngine) ->
     cut = dump.index(b"device 250")
     with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
         with pytest.raises(ArtifactInvalid, match="The check sum is wrong"):
-            scratch.load(Wrong(dump[:cut]), kind=Kind.SQL, trusted=True, report=ignore)
+            scratch.load(Wrong(dump[:cut]), kind=Kind.SQL, report=ignore)
         assert scratch.tables(ignore) == {}
 
 

@@ -200,7 +200,7 @@ def test_a_drill_is_not_near_the_live_database(lab: Database, engine: PostgresEn
     dump, before = support.dump_of(engine)
     with engine.locked("test"), engine.scratch(for_swap=False) as scratch:
         assert scratch.name == databases.side_name(lab.name, DRILL)
-        scratch.load(io.BytesIO(dump), kind=Kind.SQL, trusted=True, report=ignore)
+        scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=ignore)
         assert scratch.tables(ignore) == before
     assert support.beside(lab.name) == []
 
@@ -237,7 +237,7 @@ def test_an_owner_restores_within_the_database(owner: Database) -> None:
     changed = support.dump_of(engine)[1]
     for run in ("first", "second"):
         with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
-            scratch.load(io.BytesIO(dump), kind=Kind.SQL, trusted=True, report=ignore)
+            scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=ignore)
             assert scratch.tables(ignore) == before
             if run == "first":
                 # Everybody else sees what was, and a backup can be made meanwhile.
@@ -261,7 +261,7 @@ def test_a_scratch_within_the_database_is_rolled_back(owner: Database) -> None:
     engine = support.engine_of(owner)
     dump, before = support.dump_of(engine)
     with engine.scratch(for_swap=False) as scratch:
-        scratch.load(io.BytesIO(dump), kind=Kind.SQL, trusted=True, report=ignore)
+        scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=ignore)
         assert scratch.tables(ignore) == before
     assert support.dump_of(engine)[1] == before
     assert engine.undo_copy() is None

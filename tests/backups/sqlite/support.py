@@ -62,11 +62,9 @@ def backup(path: Path) -> bytes:
         return b"".join(snapshot.stream(ignore))
 
 
-def put_in_place(
-    engine: SqliteEngine, data: bytes, *, run: str, backup: str = "b.sqlite3", trusted: bool = True
-) -> None:
+def put_in_place(engine: SqliteEngine, data: bytes, *, run: str, backup: str = "b.sqlite3") -> None:
     with engine.scratch(for_swap=True) as scratch:
-        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, trusted=trusted, report=ignore)
+        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=ignore)
         engine.swap(scratch, run=run, backup=backup)
 
 

@@ -33,7 +33,7 @@ def dying(*arguments, **named):
 with engine.locked("the victim"):
     with engine.scratch(for_swap=True) as scratch:
         with open(data, "rb") as file:
-            scratch.load(file, kind=Kind.SQLITE, trusted=True, report=ignore)
+            scratch.load(file, kind=Kind.SQLITE, report=ignore)
         setattr(holder, name, dying)
         engine.swap(scratch, run="killed", backup="b.sqlite3")
 time.sleep(1)

@@ -47,9 +47,9 @@ def tables(path: Path) -> Tables:
         return snapshot.tables()
 
 
-def loaded(path: Path, data: bytes, *, trusted: bool = True) -> Tables:
+def loaded(path: Path, data: bytes) -> Tables:
     with SqliteEngine(path).scratch(for_swap=False) as scratch:
-        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, trusted=trusted, report=ignore)
+        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=ignore)
         return scratch.tables(ignore)
 
 
@@ -182,7 +182,7 @@ def test_no_prefix_of_a_backup_is_loaded(engine: SqliteEngine, data: bytes) -> N
     for length in sorted(lengths):
         stream = io.BytesIO(data[:length])
         with pytest.raises(ArtifactInvalid), engine.scratch(for_swap=False) as scratch:
-            scratch.load(stream, kind=Kind.SQLITE, trusted=True, report=ignore)
+            scratch.load(stream, kind=Kind.SQLITE, report=ignore)
         with pytest.raises(ArtifactInvalid):
             engine.count(io.BytesIO(data[:length]), kind=Kind.SQLITE, report=ignore)
     with pytest.raises(ArtifactInvalid, match="its header speaks of"):
@@ -231,53 +231,6 @@ def dumped(data: bytes, near: Path) -> list[tuple[object, ...]]:
             for table in ("odd", "keyed", '"we""ird"', "counted")
             for row in connection.execute(f"SELECT *, typeof(1) FROM {table} NOT INDEXED").fetchall()
         ]
-
-
-# --- Files of unknown origin --------------------------------------------------------------------------------
-HARMLESS = """
-CREATE TABLE thing (id integer PRIMARY KEY, name text, extra text CHECK (json_valid(extra) OR extra IS NULL));
-CREATE UNIQUE INDEX thing_name ON thing (lower(name)) WHERE name <> '';
-INSERT INTO thing VALUES (1, 'A', '{}');
-"""
-
-
-def strange(path: Path, script: str) -> bytes:
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.executescript(HARMLESS)
-        connection.create_function("evil", 1, lambda value: value, deterministic=True)
-        connection.executescript(script)
-    return path.read_bytes()
-
-
-def test_a_strange_file_without_programs_is_loaded(engine: SqliteEngine, tmp_path: Path) -> None:
-    assert set(loaded(engine.path, strange(tmp_path / "strange.db", ""), trusted=False)) == {"thing"}
-
-
-@pytest.mark.parametrize(
-    ("script", "words"),
-    [
-        ("CREATE TRIGGER t AFTER INSERT ON thing BEGIN DELETE FROM thing; END", "the trigger t, which could run"),
-        ("CREATE VIEW v AS SELECT * FROM thing", "the view v, which could run"),
-        ("CREATE VIRTUAL TABLE f USING fts5(body)", "the virtual table f, which could run"),
-        ("CREATE TABLE g (a, b AS (evil(a)))", "a schema that is not trusted: .*evil"),
-        ("CREATE INDEX i ON thing (evil(name))", "a schema that is not trusted: .*evil"),
-        ("CREATE TABLE g (a DEFAULT (load_extension('x')))", "a schema that is not trusted: unsafe use of load_ext"),
-    ],
-)
-def test_a_strange_file_with_programs_is_refused(engine: SqliteEngine, tmp_path: Path, script: str, words: str) -> None:
-    data = strange(tmp_path / "strange.db", script)
-    with pytest.raises(ArtifactInvalid, match=words):
-        loaded(engine.path, data, trusted=False)
-
-
-def test_an_index_that_lies_is_found_in_a_strange_file(engine: SqliteEngine, live: Path) -> None:
-    data = bytearray(support.backup(live))
-    with contextlib.closing(sqlite3.connect(live)) as connection:
-        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'item_label'").fetchone()
-    position = data.index(b"old", (root - 1) * 4096)
-    data[position : position + 3] = b"odd"
-    with pytest.raises(ArtifactInvalid, match="is damaged"):
-        loaded(engine.path, bytes(data), trusted=False)
 
 
 # --- While others write -------------------------------------------------------------------------------------

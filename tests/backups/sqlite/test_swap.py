@@ -241,7 +241,7 @@ def test_files_are_for_their_owner_only(engine: SqliteEngine, live: Path, data: 
     live.chmod(0o644)
     before = live.stat()
     with engine.locked("a test"), engine.scratch(for_swap=True) as scratch:
-        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, trusted=True, report=ignore)
+        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=ignore)
         assert scratch.path.stat().st_mode & 0o777 == 0o600
         assert scratch.path.parent.stat().st_mode & 0o777 == 0o700
         engine.swap(scratch, run="r1", backup="b")
@@ -263,7 +263,7 @@ def test_what_root_makes_belongs_to_the_owner_of_the_file(engine: SqliteEngine, 
 def test_a_scratch_with_a_name_stays(engine: SqliteEngine, live: Path, tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "beside.db"
     with engine.scratch(name=str(path), for_swap=False) as scratch:
-        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, trusted=True, report=ignore)
+        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=ignore)
         scratch.keep()
         assert not path.exists()
     assert content(path) == "new"
@@ -289,7 +289,7 @@ engine = SqliteEngine(Path(sys.argv[1]))
 try:
     with engine.locked("a test"), engine.scratch(for_swap=True) as scratch:
         with open(sys.argv[2], "rb") as file:
-            scratch.load(file, kind=Kind.SQLITE, trusted=True, report=ignore)
+            scratch.load(file, kind=Kind.SQLITE, report=ignore)
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
         engine.swap(scratch, run="r1", backup="b")
 except OpsError as error:
@@ -324,7 +324,7 @@ def test_a_full_disk_ends_the_unpacking(tmp_path: Path, data: bytes) -> None:
             pytest.raises(PreconditionFailed) as refusal,
             SqliteEngine(small / "lab.db").scratch(for_swap=True) as scratch,
         ):
-            scratch.load(io.BytesIO(data), kind=Kind.SQLITE, trusted=True, report=ignore)
+            scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=ignore)
         assert refusal.value.message == f"The backup could not be unpacked in {small}: No space left on device."
         assert list(small.iterdir()) == []
     finally:
