@@ -43,6 +43,8 @@ RETRY_SECONDS = 10
 SWEEP_SECONDS = 0.25
 BLOCK = 65_536
 
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
 
 @dataclass(kw_only=True)
 class Arrival:
@@ -71,7 +73,8 @@ class HealthLaneWorker(ThreadWorker):
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
-        self.wsgi = partial(self.serve, self.wsgi)
+        application: Application = self.wsgi
+        self.wsgi: Application = partial(self.serve, application)
         self.upload_path = reverse("admin:ops_backup_upload")
 
     # --- Reading requests ----------------------------------------------------------------------------------------
@@ -185,7 +188,7 @@ class HealthLaneWorker(ThreadWorker):
         return bool(super().handle_request(req, conn))
 
     def serve(
-        self, application: Callable[..., Iterable[bytes]], environ: dict[str, Any], start_response: Callable[..., Any]
+        self, application: Application, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         """The application, told how the threads are: `ops.views` answers readiness and liveness by it."""
         environ["ops.free_threads"] = max(0, self.cfg.threads - len(self.pages))

@@ -319,6 +319,45 @@ def test_an_interrupted_upgrade_goes_back(machine: Machine) -> None:
     assert machine.inspect("homerack-web")["Image"] == before
 
 
+def as_superuser(machine: Machine, role: str, sql: str, database: str = "homerack") -> None:
+    machine.docker("exec", "homerack-postgres", "psql", "-qv", "ON_ERROR_STOP=1", "-U", role, "-d", database, "-c", sql)
+
+
+def test_a_volume_whose_superuser_is_the_site_s_role_is_changed(machine: Machine) -> None:
+    """As compose made it at first: the bootstrap superuser is `homerack`, and owns all."""
+    databases = machine.query("SELECT datname FROM pg_database WHERE datdba = 'homerack'::regrole").split()
+    as_superuser(machine, "postgres", "CREATE ROLE temporary SUPERUSER LOGIN")
+    for name in databases:
+        as_superuser(machine, "temporary", "REASSIGN OWNED BY homerack TO postgres", name)
+    secret = machine.value_of("POSTGRES_PASSWORD")
+    renamed = f"DROP ROLE homerack; ALTER ROLE postgres RENAME TO homerack; ALTER ROLE homerack PASSWORD '{secret}'"
+    as_superuser(machine, "temporary", renamed)
+    as_superuser(machine, "homerack", "DROP ROLE temporary")
+    assert machine.query("SELECT rolsuper FROM pg_roles WHERE rolname = current_user") == "t"
+    ended = machine.run(SCRIPT, "--skip-backup")
+    assert ended.code == 0, ended.text
+    assert machine.query("SELECT rolname FROM pg_roles WHERE rolsuper") == "postgres"
+    assert machine.query("SELECT count(*) FROM pg_database WHERE datdba = 'homerack'::regrole") == str(len(databases))
+    TestRoles().test_the_site_s_role(machine)
+    assert machine.query("SELECT count(*) FROM devices") == "60"
+
+
+@pytest.mark.parametrize(
+    ("settings", "url"), [({"HTTPS": "false"}, "http_port"), ({"FRONT": "own", "HTTPS": "false"}, "web_port")]
+)
+def test_plain_http_and_a_proxy_of_ones_own(machine: Machine, settings: dict[str, str], url: str) -> None:
+    machine.configure(**settings)
+    ended = machine.run(SCRIPT, "--skip-backup", "--skip-migration")
+    assert ended.code == 0, ended.text
+    page = machine.run(
+        "curl", "-sf", "-H", "Host: homerack.test", f"http://127.0.0.1:{getattr(machine, url)}/admin/login/"
+    )
+    machine.configure()
+    again = machine.run(SCRIPT, "--skip-backup", "--skip-migration")
+    assert again.code == 0, again.text
+    assert "csrfmiddlewaretoken" in page.text
+
+
 def test_another_host_reaches_the_same_database(machine: Machine) -> None:
     """By the addresses that docker-compose.elsewhere.yml takes, here those of the first host's containers."""
     secrets = {name: machine.value_of(name) for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD")}
