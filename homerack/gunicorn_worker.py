@@ -238,7 +238,7 @@ class HealthLaneWorker(ThreadWorker):
 
     def refuse(self, conn: TConn, status: HTTPStatus) -> None:
         """Answer without a thread, and close."""
-        self.log.info("Refused a request from %s: %s", (conn.client or "a socket"), f"{status.value} {status.phrase}")
+        self.log.info("Refused a request from %s: %s %s", conn.client or "a socket", status.value, status.phrase)
         if conn in self.reading:
             self.release(conn)
         retry = f"Retry-After: {RETRY_SECONDS}\r\n" if status is HTTPStatus.SERVICE_UNAVAILABLE else ""

@@ -139,6 +139,8 @@ start_services() {
     quietly docker tag "$front_image:candidate" "$front_image:current"
     swapped=yes
     changed "front, web, worker and beat were started from the new images"
+    # Compose leaves alone what it is not to start.
+    has_front || quietly docker rm --force homerack-front || true
     quietly compose up --detach --no-build || fail "The services could not be started."
 }
 

@@ -19,6 +19,7 @@ from tests.support.web import ROOT, WebServer
 
 THREADS = 8
 LOGIN, UPLOAD = "/admin/login/", "/admin/ops/backup/upload/"
+HALF = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 LIMIT = 1_000_000
 LARGE = 900_000
 """What `tests.support.holding` answers with."""
@@ -128,8 +129,10 @@ def temporary_files(environment: dict[str, str]) -> list[str]:
     return [name for name in os.listdir(environment["TMPDIR"]) if not name.startswith("wgunicorn")]  # noqa: PTH208
 
 
-@pytest.mark.parametrize("number", [THREADS, 2 * THREADS, MAX_READING + 50])
-@pytest.mark.parametrize("path", [LOGIN, "/nowhere/", "/health/"])
+@pytest.mark.parametrize(
+    ("number", "path"),
+    [(THREADS, LOGIN), (2 * THREADS, LOGIN), (MAX_READING + 50, LOGIN), (THREADS, "/nowhere/"), (THREADS, "/health/")],
+)
 def test_slow_bodies(web: WebServer, strangers: Callable[..., list[Stranger]], number: int, path: str) -> None:
     slow = strangers(number, head("POST", path, Content_Length=1000) + b"a")
     for _ in range(4):
@@ -142,8 +145,9 @@ def test_slow_bodies(web: WebServer, strangers: Callable[..., list[Stranger]], n
         assert slow[0].answer().startswith("HTTP/1.1 503 ")
 
 
-@pytest.mark.parametrize("number", [2 * THREADS, MAX_READING + 50])
-@pytest.mark.parametrize("sent", [b"", b"G", b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "])
+@pytest.mark.parametrize(
+    ("number", "sent"), [(2 * THREADS, b"G"), (2 * THREADS, HALF), (MAX_READING + 50, b""), (MAX_READING + 50, HALF)]
+)
 def test_slow_heads(web: WebServer, strangers: Callable[..., list[Stranger]], number: int, sent: bytes) -> None:
     slow = strangers(number, sent)
     for _ in range(4):
