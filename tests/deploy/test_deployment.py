@@ -30,6 +30,15 @@ class Migration(migrations.Migration):
     dependencies = [("accounts", "{latest}")]
     operations = [migrations.RunSQL("CREATE TABLE half_done (n int); SELECT this_is_no_column FROM accounts_user")]
 """
+SIGN_IN = """
+import django
+django.setup()
+from django.test import Client
+from homerack.accounts.models import User
+client = Client()
+client.force_login(User.objects.filter(is_superuser=True).first())
+print(client.cookies["sessionid"].value)
+"""
 WELL = {"status": "healthy", "database_type": "postgresql"}
 
 
@@ -221,6 +230,24 @@ class TestFront:
     def test_a_stranger_uploads_nothing(self, connect: Callable[[bytes], ssl.SSLSocket]) -> None:
         client = connect(head("POST", "/admin/ops/backup/upload/", Content_Length=50_000_000) + bytes(10))
         assert client.recv(65536).startswith(b"HTTP/1.1 302 ")
+
+    def test_an_administrator_uploads_more_than_a_form_may_have(self, machine: Machine) -> None:
+        """It arrives, and is no backup."""
+        key = machine.docker("exec", "homerack-web", "python", "-c", SIGN_IN)
+        url = f"https://homerack.test:{machine.https_port}/admin/ops/backup/upload/"
+        path, jar = machine.folder / "large.sql.gz", machine.folder / "administrators"
+        path.write_bytes(bytes(5_000_000))
+        signed_in = ("--cookie", f"sessionid={key}")
+        page = machine.curl(url, "--fail", "--cookie-jar", str(jar), *signed_in).text
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
+        cookie = re.search(r"csrftoken\s(\w+)", jar.read_text())
+        assert token
+        assert cookie
+        sent = ("--form", f"csrfmiddlewaretoken={token[1]}", "--form", f"file=@{path}", "--header", f"Referer: {url}")
+        cookies = ("--cookie", f"sessionid={key}; csrftoken={cookie[1]}")
+        answer = machine.curl(url, *cookies, *sent, "--write-out", "%{http_code}").text
+        assert answer.endswith("200")
+        assert "Upload a backup" in answer
 
 
 def test_the_sign_in_page_comes_with_its_hashed_styles(machine: Machine) -> None:
