@@ -384,14 +384,14 @@ def test_a_volume_whose_superuser_is_the_site_s_role_is_changed(machine: Machine
 
 
 @pytest.mark.parametrize(
-    ("settings", "url"), [({"HTTPS": "false"}, "http_port"), ({"FRONT": "own", "HTTPS": "false"}, "web_port")]
+    ("changes", "port"), [({"HTTPS": "false"}, "http_port"), ({"FRONT": "own", "HTTPS": "false"}, "web_port")]
 )
-def test_plain_http_and_a_proxy_of_ones_own(machine: Machine, settings: dict[str, str], url: str) -> None:
-    machine.configure(**settings)
+def test_plain_http_and_a_proxy_of_ones_own(machine: Machine, changes: dict[str, str], port: str) -> None:
+    machine.configure(**changes)
     ended = machine.run(SCRIPT, "--skip-backup", "--skip-migration")
     assert ended.code == 0, ended.text
     page = machine.run(
-        "curl", "-sf", "-H", "Host: homerack.test", f"http://127.0.0.1:{getattr(machine, url)}/admin/login/"
+        "curl", "-sf", "-H", "Host: homerack.test", f"http://127.0.0.1:{getattr(machine, port)}/admin/login/"
     )
     machine.configure()
     again = machine.run(SCRIPT, "--skip-backup", "--skip-migration")
