@@ -7,3 +7,5 @@ threads = 8
 preload_app = True
 # Seconds that running requests have at a stop; docker stop kills after 10.
 graceful_timeout = 8
+# Files are sent as pages are, so that a slow client does not keep a thread.
+sendfile = False

@@ -6,9 +6,10 @@ homerack.E002      ``DB_TYPE`` contradicts ``DATABASE_URL``
 homerack.W003      all processes together may ask for more connections than the server has
 homerack.W004      SQLite in a container, on storage that goes with the container
 homerack.E005      (``check --deploy``) ``ALLOWED_HOSTS`` names no host
+homerack.W006      ``DATABASE_URL`` signs in to PostgreSQL as a superuser (and ``DEBUG`` is off)
 =================  =============================================================================================
 
-W003 asks the server, and so runs only where databases are checked: ``migrate`` and ``check --database default``.
+W003 and W006 ask the server, and so run only where databases are checked: ``migrate`` and ``check --database default``.
 """
 
 import importlib.util
@@ -88,6 +89,31 @@ def _too_many(alias: str, wanted: int, available: int, pool: dict[str, int]) -> 
         f"(DB_POOL_SIZE {pool['SIZE']} + DB_MAX_OVERFLOW {pool['MAX_OVERFLOW']}).",
         hint="Lower one of the three or raise the server's max_connections; see docs/connections.md.",
         id="homerack.W003",
+    )
+
+
+@register(Tags.database)
+def role_is_no_superuser(*, databases: Sequence[str] | None = None, **_kwargs: Any) -> list[CheckMessage]:
+    """A superuser's statements run programs on the server: what breaks in here could, too."""
+    postgresql = [alias for alias in databases or () if connections[alias].vendor == "postgresql"]
+    return [] if settings.DEBUG else [_superuser(alias) for alias in postgresql if _is_superuser(alias)]
+
+
+def _is_superuser(alias: str) -> bool:
+    try:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+            return bool(cursor.fetchone()[0])
+    except OperationalError:
+        return False  # whoever needs the database will say so better
+
+
+def _superuser(alias: str) -> CheckMessage:
+    role = connections[alias].settings_dict["USER"]
+    return Warning(
+        f"The role {role} of the database {alias!r} is a superuser of PostgreSQL.",
+        hint="HomeRack needs no more than a role that owns its database: CREATE ROLE … LOGIN NOSUPERUSER CREATEDB.",
+        id="homerack.W006",
     )
 
 

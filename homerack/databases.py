@@ -6,6 +6,7 @@ from typing import Any
 import dj_database_url
 
 from homerack import env
+from homerack.sqlite import PrivateFile
 
 SQLITE = "django.db.backends.sqlite3"
 POSTGRESQL = "homerack.postgresql"
@@ -19,6 +20,7 @@ SQLITE_OPTIONS = {
     "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;",
     "timeout": 20,
     "transaction_mode": "IMMEDIATE",
+    "factory": PrivateFile,
 }
 
 

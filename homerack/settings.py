@@ -143,6 +143,12 @@ BEHIND_PROXY = env.get_bool("BEHIND_PROXY", default=False)
 if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
+# Bytes that a request may have. Only the page that takes uploads accepts more, and files.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
+FILE_UPLOAD_HANDLERS = ["homerack.uploads.RefuseFiles"]
+# Seconds that a request may take to arrive: its headers, and then its body (homerack/gunicorn_worker.py).
+WEB_HEAD_SECONDS = 10
+WEB_BODY_SECONDS = 30
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [csp.NONE],
@@ -204,6 +210,9 @@ HEARTBEAT_URL = env.get_secret("HEARTBEAT_URL")
 if HEARTBEAT_URL and not HEARTBEAT_URL.startswith(("https://", "http://")):
     raise env.refuse("HEARTBEAT_URL", "is no address of the web", "https://hc-ping.com/<id of a check>")
 OPS_DASHBOARD_CARDS = ["homerack.dashboard.lab"]
+
+# Seconds that all threads of the web server may be busy without one of them becoming free, before it counts as hanging.
+OPS_STALLED_AFTER = 60
 
 # --- Redis: Celery's broker and results; without it there are no background tasks ---------------------------------
 REDIS_URL = env.get_secret("REDIS_URL")

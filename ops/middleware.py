@@ -11,6 +11,7 @@ from django.template.loader import render_to_string
 from django.urls import Resolver404, resolve
 from django.utils.cache import add_never_cache_headers
 from django.utils.decorators import sync_and_async_middleware
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from ops.maintenance import Notice, is_held_back, sign_from_settings
 
@@ -75,6 +76,10 @@ def document(notice: Notice) -> JsonResponse:
 
 
 def page_before(request: HttpRequest) -> str:
-    """Where a person was when they sent the form; what it was sent to may not take a GET."""
-    referer = urlsplit(request.headers.get("Referer", ""))
-    return referer._replace(scheme="", netloc="").geturl() if referer.netloc == request.get_host() else "/"
+    """Where a person was when they sent the form; what it was sent to may not take a GET. Never another site's page."""
+    try:
+        referer = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:
+        return "/"
+    page = referer._replace(scheme="", netloc="").geturl() if referer.netloc == request.get_host() else ""
+    return page if url_has_allowed_host_and_scheme(page, allowed_hosts=None) else "/"

@@ -8,10 +8,15 @@ from django.views.decorators.http import require_safe
 
 from ops.health.flight import tower
 from ops.health.report import examine, examine_database, options_from_settings
-from ops.health.results import HealthReport, Status
+from ops.health.results import CheckResult, HealthReport, Status, worst
 
 STAFF_WITHIN = 0.3
 """Seconds to find out whether staff is asking. The sessions are in the database, too."""
+FREE_THREADS, STALLED_SECONDS = "ops.free_threads", "ops.stalled_seconds"
+"""What a web server may put into the WSGI environment: how many of its threads are free, and for how long all of them
+have been busy without one becoming free. A server that says nothing is asked nothing."""
+STALLED_AFTER = 60
+"""Seconds without progress after which a restart is the cure; the setting OPS_STALLED_AFTER wins."""
 
 
 @require_safe
@@ -27,21 +32,36 @@ def health(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 @transaction.non_atomic_requests
-def live(_request: HttpRequest) -> HttpResponse:
-    """The process answers. Nothing else is looked at: a restart of it would cure nothing else."""
-    return JsonResponse({"status": str(Status.HEALTHY)})
+def live(request: HttpRequest) -> HttpResponse:
+    """The process answers, and its threads make progress. A restart of it would cure nothing else."""
+    stalled = request.META.get(STALLED_SECONDS, 0) > getattr(settings, "OPS_STALLED_AFTER", STALLED_AFTER)
+    status = Status.UNHEALTHY if stalled else Status.HEALTHY
+    return JsonResponse({"status": str(status)}, status=503 if stalled else 200)
 
 
 @require_safe
 @never_cache
 @transaction.non_atomic_requests
-def ready(_request: HttpRequest) -> HttpResponse:
-    """Requests can be served: the database answers and has all migrations. A busy pool is no reason to stay away."""
-    checks = examine_database(options_from_settings())
-    migrated = "migrations" in checks and checks["migrations"].status is Status.HEALTHY
-    status = Status.HEALTHY if migrated else Status.UNHEALTHY
+def ready(request: HttpRequest) -> HttpResponse:
+    """Requests can be served: a thread is free, the database answers and has all migrations.
+
+    A busy pool of connections is no reason to stay away.
+    """
+    checks = examine_database(options_from_settings()) | examine_threads(request)
+    needed = [checks[name].status for name in ("migrations", "threads") if name in checks]
+    is_ready = "migrations" in checks and worst(needed) is Status.HEALTHY
     shown = {name: check.as_dict(details=False) for name, check in checks.items()}
-    return JsonResponse({"status": str(status), "checks": shown}, status=200 if migrated else 503)
+    status = Status.HEALTHY if is_ready else Status.UNHEALTHY
+    return JsonResponse({"status": str(status), "checks": shown}, status=200 if is_ready else 503)
+
+
+def examine_threads(request: HttpRequest) -> dict[str, CheckResult]:
+    """Whether another request would find a thread; empty where the web server does not say."""
+    if FREE_THREADS not in request.META:
+        return {}
+    if request.META[FREE_THREADS] > 0:
+        return {"threads": CheckResult()}
+    return {"threads": CheckResult(status=Status.UNHEALTHY, error="NoFreeThread")}
 
 
 def is_staff(request: HttpRequest, report: HealthReport) -> bool:

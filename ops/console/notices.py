@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods
 
@@ -26,4 +26,12 @@ def notices_page(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "ops/console/notices.html", context)
 
 
-page = admin.site.admin_view(notices_page)
+def page(request: HttpRequest) -> HttpResponse:
+    """The page is not below the console's address, which a redirect to its sign-in page would give away."""
+    if not admin.site.has_permission(request):
+        raise Http404
+    answer: HttpResponse = guarded_page(request)
+    return answer
+
+
+guarded_page = admin.site.admin_view(notices_page)

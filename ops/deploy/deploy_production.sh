@@ -10,6 +10,8 @@ source "$here/steps.sh"
 source "$here/site.sh"
 # shellcheck source=ops/deploy/prerequisites.sh
 source "$here/prerequisites.sh"
+# shellcheck source=ops/deploy/roles.sh
+source "$here/roles.sh"
 
 usage() {
     cat <<'TEXT'
@@ -66,9 +68,13 @@ confirm() {
 
 # --- Steps: each does one thing, says what it changed, and fails with a reason -----------------------------------------
 
-build_image() {
-    if [[ $first == no ]]; then quietly docker tag "$image" "$previous_image"; fi
+build_images() {
+    if [[ $first == no ]]; then
+        quietly docker tag "$image" "$previous_image"
+        quietly docker tag "$front_image:current" "$front_image:previous" || true
+    fi
     quietly docker build --tag "$candidate_image" "$root" || fail "The image could not be built."
+    quietly docker build --tag "$front_image:candidate" "$root/front" || fail "The image of the front could not be built."
 }
 
 check_settings() {
@@ -84,9 +90,10 @@ start_databases() {
     if [[ $first == yes ]]; then changed "PostgreSQL and Redis were started, with volumes of their own"; fi
     wait_until_healthy homerack-postgres 90
     wait_until_healthy homerack-redis 60
+    ensure_role || fail "HomeRack's role and database could not be made in PostgreSQL."
     # 3: it answers, and has no tables yet.
     quietly in_candidate python manage.py check_database --wait 60 --json || (($? == 3)) ||
-        fail "PostgreSQL runs, and HomeRack can not reach it." "POSTGRES_PASSWORD counts when the volume is first made only."
+        fail "PostgreSQL runs, and HomeRack can not reach it."
 }
 
 back_up() {
@@ -129,8 +136,11 @@ move_sqlite_file() {
 
 start_services() {
     quietly docker tag "$candidate_image" "$image"
+    quietly docker tag "$front_image:candidate" "$front_image:current"
     swapped=yes
-    changed "web, worker and beat were started from the new image"
+    changed "front, web, worker and beat were started from the new images"
+    # Compose leaves alone what it is not to start.
+    has_front || quietly docker rm --force homerack-front || true
     quietly compose up --detach --no-build || fail "The services could not be started."
 }
 
@@ -187,6 +197,7 @@ go_back() {
 
 go_back_to_previous_image() {
     say "Going back to the previous image …"
+    quietly docker tag "$front_image:previous" "$front_image:current" || true
     if quietly docker tag "$previous_image" "$image" && quietly compose up --detach --no-build && within 120 is_well; then
         say "The previous image runs again and is healthy. The new one is kept as $candidate_image."
     else
@@ -202,7 +213,7 @@ say_what_is_next() {
     fi
     say "HomeRack is at $(site_address)."
     in_web python manage.py ensure_administrator
-    say "Everything that was done is in $log. Logs: docker logs homerack-web (-worker, -beat, -postgres, -redis)"
+    say "Everything that was done is in $log. Logs: docker logs homerack-web (-front, -worker, -beat, -postgres, -redis)"
 }
 
 main() {
@@ -211,14 +222,14 @@ main() {
     check "Prerequisites" check_prerequisites
     find_out_what_runs
     confirm
-    step "Build the image" build_image
+    step "Build the images" build_images
     step "Check the settings as Django sees them" check_settings
     step "Start PostgreSQL and Redis" start_databases
     if [[ $backup == yes ]]; then step "Back up what is there" back_up; fi
     step "Bring the tables up to date" update_tables
     if [[ $migration == yes && $sqlite ]]; then step "Move $sqlite to PostgreSQL" move_sqlite_file; fi
     if [[ $services == yes ]]; then
-        step "Start web, worker and beat" start_services
+        step "Start front, web, worker and beat" start_services
         step "Verify: it runs on PostgreSQL" verify_start
         step "Verify: the sign-in page" verify_sign_in
         step "Verify: worker and beat" verify_background

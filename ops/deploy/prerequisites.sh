@@ -13,7 +13,12 @@ check_prerequisites() {
     if ((${#problems[@]} == 0)); then
         forget_variables_of_the_shell
         check_disk
-        check_port "$(setting WEB_PORT 8000)" WEB_PORT homerack-web
+        if has_front; then
+            check_port "$(setting HTTP_PORT 80)" HTTP_PORT homerack-front
+            check_port "$(setting HTTPS_PORT 443)" HTTPS_PORT homerack-front
+        else
+            check_port "$(setting WEB_PORT 8000)" WEB_PORT homerack-web
+        fi
         check_port "$(setting POSTGRES_PORT 5432)" POSTGRES_PORT homerack-postgres
         quietly compose config --quiet || problem "Compose can not read docker-compose.prod.yml; see $log"
     fi
@@ -57,11 +62,20 @@ check_settings_file() {
     while read -r line; do problem "${line%%=*} in .env.production: write the value without quotes, \$, blanks or comment."; done \
         < <(grep -E "^[A-Z0-9_]+=.*[\"'\$[:space:]]" "$settings_file")
     check_secrets
+    check_front
+}
+
+check_front() {
+    [[ $(setting FRONT caddy) =~ ^(caddy|own)$ ]] || problem "FRONT in .env.production is neither caddy nor own."
+    [[ $(setting TLS internal) =~ ^(internal|[^@]+@[^@]+)$ ]] ||
+        problem "TLS in .env.production is neither internal nor an e-mail address for Let's Encrypt."
+    [[ ! $(setting ALLOWED_HOSTS) =~ (^|,)\*(,|$) ]] ||
+        problem "ALLOWED_HOSTS in .env.production is *: name the hosts, for which Caddy needs certificates."
 }
 
 check_secrets() {
     local name value
-    for name in SECRET_KEY ALLOWED_HOSTS POSTGRES_PASSWORD REDIS_PASSWORD; do
+    for name in SECRET_KEY ALLOWED_HOSTS POSTGRES_PASSWORD POSTGRES_SUPERUSER_PASSWORD REDIS_PASSWORD; do
         value=$(setting "$name")
         if [[ $value == *CHANGE_ME* ]]; then
             continue

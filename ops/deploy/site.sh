@@ -6,6 +6,7 @@ settings_file=$root/.env.production
 image=homerack:current
 candidate_image=homerack:candidate
 previous_image=homerack:previous
+front_image=homerack-front
 first=yes swapped=no applied=0 safety=''
 
 # The value of a variable in .env.production, or a default.
@@ -17,16 +18,21 @@ setting() {
 
 is_true() { [[ ${1,,} =~ ^(1|on|true|yes)$ ]]; }
 
+# Whether Caddy stands in front of HomeRack, or a proxy that is somebody else's.
+has_front() { [[ $(setting FRONT caddy) == caddy ]]; }
+
 compose() {
+    local files=(--file "$root/docker-compose.prod.yml")
+    has_front || files+=(--file "$root/docker-compose.own-proxy.yml")
     "${compose_program[@]}" --project-name homerack --project-directory "$root" \
-        --file "$root/docker-compose.prod.yml" --env-file "$settings_file" "$@"
+        "${files[@]}" --env-file "$settings_file" "$@"
 }
 
 # What is set in the shell would win over .env.production.
 forget_variables_of_the_shell() {
     local name
     while read -r name; do unset "$name"; done < <(sed -nE 's/^#? ?([A-Z0-9_]+)=.*/\1/p' "$root/.env.production.example")
-    unset HOMERACK_IMAGE DATABASE_URL COMPOSE_FILE COMPOSE_PROJECT_NAME COMPOSE_PROFILES
+    unset HOMERACK_IMAGE HOMERACK_FRONT_IMAGE DATABASE_URL COMPOSE_FILE COMPOSE_PROJECT_NAME COMPOSE_PROFILES
 }
 
 find_out_what_runs() {
@@ -63,22 +69,27 @@ wait_until_healthy() {
     [[ $state == healthy ]] || fail "$container is gone."
 }
 
-local_address() {
-    local host
-    host=$(setting WEB_BIND 127.0.0.1)
-    if [[ $host == 0.0.0.0 ]]; then host=127.0.0.1; fi
-    printf 'http://%s:%s' "$host" "$(setting WEB_PORT 8000)"
-}
-
 site_address() {
-    local scheme=http
-    if is_true "$(setting HTTPS true)"; then scheme=https; fi
-    printf '%s://%s/' "$scheme" "$(setting ALLOWED_HOSTS | cut -d , -f 1)"
+    local scheme=http port
+    port=$(setting HTTP_PORT 80)
+    if is_true "$(setting HTTPS true)"; then scheme=https port=$(setting HTTPS_PORT 443); fi
+    if ! has_front || [[ $scheme:$port =~ ^(http:80|https:443)$ ]]; then port=''; fi
+    printf '%s://%s%s/' "$scheme" "$(setting ALLOWED_HOSTS | cut -d , -f 1)" "${port:+:$port}"
 }
 
-# Ask the site through its published port, as the proxy does.
+# Ask the site as browsers do: through Caddy, whose certificate for localhost is its own authority's. Without Caddy, as
+# the proxy does.
 ask() {
-    curl --silent --fail --max-time 10 --header 'Host: localhost' --header 'X-Forwarded-Proto: https' "$(local_address)$1"
+    local address port bind
+    if ! has_front; then
+        address=http://localhost:8000 port=$(setting WEB_PORT 8000) bind=$(setting WEB_BIND 127.0.0.1)
+    elif is_true "$(setting HTTPS true)"; then
+        address=https://localhost port=$(setting HTTPS_PORT 443) bind=$(setting FRONT_BIND 0.0.0.0)
+    else
+        address=http://localhost port=$(setting HTTP_PORT 80) bind=$(setting FRONT_BIND 0.0.0.0)
+    fi
+    if [[ $bind == 0.0.0.0 ]]; then bind=127.0.0.1; fi
+    curl --silent --fail --max-time 10 --insecure --connect-to "::$bind:$port" --header 'X-Forwarded-Proto: https' "$address$1"
 }
 
 health() { ask /health/; }

@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.core.checks import run_checks
+from django.db import connection
 from django.test.utils import override_settings
 
 from homerack import checks
@@ -17,10 +19,29 @@ def ids(**kwargs: list[str]) -> list[str]:
     return [str(message.id) for message in run_checks(**kwargs) if str(message.id).startswith("homerack.")]  # type: ignore[arg-type]
 
 
-@pytest.mark.django_db
+@pytest.fixture
+def ordinary_role(db: None) -> Iterator[None]:
+    """The connection acts as a role that is no superuser, as HomeRack's is in production."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE homerack_ordinary; SET ROLE homerack_ordinary")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("RESET ROLE")
+
+
+@pytest.mark.usefixtures("ordinary_role")
 def test_all_is_well() -> None:
     assert ids() == []
     assert ids(databases=["default"]) == []
+
+
+@pytest.mark.django_db
+def test_a_superuser_is_warned_of_in_production() -> None:
+    with override_settings(DEBUG=False):
+        (warning,) = [message for message in run_checks(databases=["default"]) if message.id == "homerack.W006"]
+    assert warning.msg == "The role homerack of the database 'default' is a superuser of PostgreSQL."
+    with override_settings(DEBUG=True):
+        assert ids(databases=["default"]) == []
 
 
 def test_psycopg_3_is_an_error(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,22 +14,24 @@ from tests.support.postgres import free_port
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = "ops/deploy/deploy_production.sh"
 COPIED = (
-    *("homerack", "ops", "templates", "manage.py", "gunicorn.conf.py", "requirements.txt"),
+    *("homerack", "ops", "templates", "front", "manage.py", "gunicorn.conf.py", "requirements.txt"),
     *(
         "Dockerfile",
         ".dockerignore",
         "docker-compose.prod.yml",
         "docker-compose.elsewhere.yml",
+        "docker-compose.own-proxy.yml",
         ".env.production.example",
     ),
 )
 FILLED_IN = {
     "SECRET_KEY": "0123456789abcdef" * 4,
     "POSTGRES_PASSWORD": "database-password-of-a-test",
+    "POSTGRES_SUPERUSER_PASSWORD": "superuser-password-of-a-test",
     "REDIS_PASSWORD": "broker-password-of-a-test",
     "ALLOWED_HOSTS": "homerack.test",
     "HTTPS": "true",
-    "BEHIND_PROXY": "true",
+    "FRONT_BIND": "127.0.0.1",
     "COMPOSE_PROJECT_NAME": "homerack",
 }
 
@@ -49,7 +50,7 @@ def heed_ctrl_c() -> None:
 class Machine:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.web_port, self.database_port = free_port(), free_port()
+        self.web_port, self.http_port, self.https_port, self.database_port = (free_port() for _ in range(4))
         self.environment_file = folder / ".env.production"
         for name in COPIED:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -57,7 +58,12 @@ class Machine:
 
     def configure(self, text: str = "", **changes: str) -> None:
         """Write .env.production: `text`, or everything that is needed with `changes`."""
-        ports = {"WEB_PORT": str(self.web_port), "POSTGRES_PORT": str(self.database_port)}
+        ports = {
+            "WEB_PORT": self.web_port,
+            "HTTP_PORT": self.http_port,
+            "HTTPS_PORT": self.https_port,
+            "POSTGRES_PORT": self.database_port,
+        }
         values = FILLED_IN | ports | changes
         self.environment_file.write_text(text or "".join(f"{name}={value}\n" for name, value in values.items()))
         self.environment_file.chmod(0o600)
@@ -113,11 +119,19 @@ class Machine:
         return dict(found)
 
     def ask(self, path: str) -> str:
-        """What the site answers to the proxy in front of it."""
-        headers = {"Host": "homerack.test", "X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7"}
-        request = urllib.request.Request(f"http://127.0.0.1:{self.web_port}{path}", headers=headers)
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return str(response.read().decode())
+        """What the site answers to a browser that trusts the front's authority."""
+        ended = self.curl(f"https://homerack.test:{self.https_port}{path}", "--fail")
+        assert ended.code == 0, ended.text
+        return ended.text
+
+    def curl(self, url: str, *options: str) -> Ended:
+        authority = self.folder / "authority.crt"
+        if not authority.exists():
+            path = "/var/lib/front/caddy/pki/authorities/local/root.crt"
+            authority.write_text(self.docker("exec", "homerack-front", "cat", path))
+        here = (f"homerack.test:{port}:127.0.0.1" for port in (self.https_port, self.http_port))
+        resolved = [word for host in here for word in ("--resolve", host)]
+        return self.run("curl", "--silent", "--max-time", "20", "--cacert", str(authority), *resolved, *options, url)
 
     def query(self, sql: str) -> str:
         return self.docker("exec", "homerack-postgres", "psql", "-q", "-U", "homerack", "-d", "homerack", "-tAc", sql)
@@ -127,12 +141,16 @@ class Machine:
         return [
             *self.docker("ps", "--all", "--filter", "name=^homerack-", "--format", "{{.Names}}").split(),
             *self.docker("volume", "ls", "--filter", "name=^homerack-", "--format", "{{.Name}}").split(),
-            *self.docker("images", "homerack", "--format", "{{.Repository}}:{{.Tag}}").split(),
+            *self.images(),
         ]
+
+    def images(self) -> list[str]:
+        named = self.docker("images", "--filter", "reference=homerack*", "--format", "{{.Repository}}:{{.Tag}}")
+        return [name for name in named.split() if name.partition(":")[0] in {"homerack", "homerack-front"}]
 
     def clean(self) -> None:
         self.compose("down", "--volumes")
-        if images := self.docker("images", "homerack", "--format", "{{.Repository}}:{{.Tag}}").split():
+        if images := self.images():
             self.docker("rmi", *images)
 
 

@@ -1,15 +1,21 @@
 """A clean Docker engine, from the first deployment to the way back from a broken image. The tests follow each other."""
 
+import contextlib
 import json
 import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.deploy.machine import SCRIPT, Machine, why_not
+from tests.support.backend import eventually
 
 pytestmark = [pytest.mark.deploy, pytest.mark.skipif(bool(why_not()), reason=why_not())]
-SERVICES = ("postgres", "redis", "web", "worker", "beat")
+SERVICES = ("postgres", "redis", "web", "worker", "beat", "front")
 
 
 def health(machine: Machine) -> dict[str, object]:
@@ -24,10 +30,21 @@ class Migration(migrations.Migration):
     dependencies = [("accounts", "{latest}")]
     operations = [migrations.RunSQL("CREATE TABLE half_done (n int); SELECT this_is_no_column FROM accounts_user")]
 """
+SIGN_IN = """
+import django
+django.setup()
+from django.test import Client
+from homerack.accounts.models import User
+client = Client()
+client.force_login(User.objects.filter(is_superuser=True).first())
+print(client.cookies["sessionid"].value)
+"""
 WELL = {"status": "healthy", "database_type": "postgresql"}
 
 
-@pytest.mark.parametrize("name", ["SECRET_KEY", "ALLOWED_HOSTS", "POSTGRES_PASSWORD", "REDIS_PASSWORD"])
+@pytest.mark.parametrize(
+    "name", ["SECRET_KEY", "ALLOWED_HOSTS", "POSTGRES_PASSWORD", "POSTGRES_SUPERUSER_PASSWORD", "REDIS_PASSWORD"]
+)
 def test_a_missing_secret_stops_compose_with_its_name(machine: Machine, name: str) -> None:
     machine.configure(**{name: ""})
     ended = machine.compose("up", "--detach")
@@ -60,7 +77,7 @@ def test_the_first_deployment_moves_the_lab_and_verifies(machine: Machine, lab: 
     assert re.search(r"homerack_\w+\.sql\.gz was restored into a scratch database and compared\.", ended.text)
     assert re.search(rf"✓ Move {lab} to PostgreSQL \d+\.\d s", ended.text)
     assert "healthy on postgresql; pool: pool_size 20" in ended.text
-    assert "HomeRack is at https://homerack.test/." in ended.text
+    assert f"HomeRack is at https://homerack.test:{machine.https_port}/." in ended.text
     assert health(machine) == WELL
     assert machine.query("SELECT count(*) FROM devices") == "60"
     assert "legacy_lab" not in machine.docker("exec", "homerack-web", "sh", "-c", 'find "$TMPDIR"')
@@ -69,7 +86,7 @@ def test_the_first_deployment_moves_the_lab_and_verifies(machine: Machine, lab: 
 
 def test_no_secret_is_in_the_log(machine: Machine) -> None:
     log = machine.folder.joinpath("deploy.log").read_text()
-    assert not re.search("0123456789abcdef|database-password|broker-password", log)
+    assert not re.search("0123456789abcdef|database-password|superuser-password|broker-password", log)
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -88,9 +105,13 @@ def test_containers_are_contained(machine: Machine, service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_nothing_but_the_first_process_of_a_start_is_root(machine: Machine, service: str) -> None:
-    running = machine.docker("top", f"homerack-{service}", "-eo", "pid,uid,args").splitlines()[1:]
-    assert running
-    assert not [line for line in running if line.split()[1] == "0"]
+    def running() -> list[str]:
+        lines = machine.docker("top", f"homerack-{service}", "-eo", "pid,uid,args").splitlines()[1:]
+        assert lines
+        return [line for line in lines if line.split()[1] == "0"]
+
+    # Docker's own health check is, and is over soon.
+    eventually(lambda: not running())
 
 
 def test_the_image_has_the_client_of_15_and_no_tools_to_build_with(machine: Machine) -> None:
@@ -98,6 +119,144 @@ def test_the_image_has_the_client_of_15_and_no_tools_to_build_with(machine: Mach
     assert "(PostgreSQL) 15." in machine.docker(*inside, "pg_dump", "--version")
     assert machine.run("docker", *inside, "sh", "-c", "command -v gcc make pip").text == ""
     assert ".env" not in machine.docker(*inside, "find", "/srv/homerack", "-name", ".env*")
+
+
+class TestRoles:
+    """The site's role is no superuser, and knows none."""
+
+    def test_the_site_s_role(self, machine: Machine) -> None:
+        what = "rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls"
+        assert machine.query(f"SELECT {what} FROM pg_roles WHERE rolname = current_user") == "f|t|f|f|f"
+        owners = "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+        assert machine.query(owners) == "homerack"
+        assert machine.query("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'homerack'") == "homerack"
+
+    @pytest.mark.parametrize("service", ["web", "worker", "beat", "front"])
+    def test_nobody_else_has_the_superuser_s_password(self, machine: Machine, service: str) -> None:
+        given = machine.docker("inspect", "--format", "{{json .Config.Env}}", f"homerack-{service}")
+        assert "superuser-password" not in given
+        assert ("database-password" in given) is (service != "front")
+
+    def test_the_check_warns_of_a_superuser(self, machine: Machine) -> None:
+        check = ("docker", "exec", "homerack-web", "python", "manage.py", "check", "--database", "default")
+        assert "homerack.W006" not in machine.run(*check).text
+        as_superuser = "DATABASE_URL=postgres://postgres:superuser-password-of-a-test@postgres:5432/homerack"
+        said = machine.run("docker", "exec", "--env", as_superuser, *check[2:]).text
+        assert "homerack.W006" in said
+
+
+def head(method: str, path: str, **headers: object) -> bytes:
+    named = {"Host": "homerack.test"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    return "\r\n".join([f"{method} {path} HTTP/1.1", *(f"{name}: {it}" for name, it in named.items()), "", ""]).encode()
+
+
+class TestFront:
+    """Caddy: TLS, whole requests, their sizes, and who asks."""
+
+    @pytest.fixture
+    def connect(self, machine: Machine) -> Iterator[Callable[[bytes], ssl.SSLSocket]]:
+        machine.ask("/health/live/")
+        context = ssl.create_default_context(cafile=str(machine.folder / "authority.crt"))
+        with contextlib.ExitStack() as stack:
+
+            def send(first: bytes) -> ssl.SSLSocket:
+                plain = socket.create_connection(("127.0.0.1", machine.https_port), timeout=40)
+                client = stack.enter_context(context.wrap_socket(plain, server_hostname="homerack.test"))
+                client.sendall(first)
+                return client
+
+            yield send
+
+    def test_plain_http_leads_to_https(self, machine: Machine) -> None:
+        answer = machine.curl(f"http://homerack.test:{machine.http_port}/admin/", "--head")
+        assert "Location: https://homerack.test" in answer.text
+
+    def test_the_probes_name_for_this_machine(self, machine: Machine) -> None:
+        url = f"https://localhost:{machine.https_port}/health/live/"
+        assert machine.curl(url).text == '{"status": "healthy"}'
+
+    def test_nobody_else_talks_to_web(self, machine: Machine) -> None:
+        ports = machine.inspect("homerack-web")["HostConfig"]["PortBindings"]
+        assert not ports
+        networks = machine.inspect("homerack-front")["NetworkSettings"]["Networks"]
+        assert set(networks) == {"homerack-front"}
+
+    def test_what_a_client_claims_about_itself_is_dropped(self, machine: Machine) -> None:
+        """The site would redirect what is not by HTTPS, and count failures by the address that it believes."""
+        claims = ("--header", "X-Forwarded-Proto: http", "--header", "X-Forwarded-For: 192.0.2.7")
+        url = f"https://homerack.test:{machine.https_port}/admin/login/"
+        assert machine.curl(url, "--fail", *claims).code == 0
+        cookies = ("--cookie-jar", str(machine.folder / "jar"), "--cookie", str(machine.folder / "jar"))
+        machine.curl(url, *cookies)
+        token = re.search(r"csrftoken\s(\w+)", (machine.folder / "jar").read_text())
+        assert token
+        form = f"csrfmiddlewaretoken={token[1]}&username=stranger@example.com&password=wrong"
+        machine.curl(url, *claims, *cookies, "--header", f"Referer: {url}", "--data", form)
+        addresses = machine.query("SELECT ip_address FROM axes_accessattempt").split()
+        assert addresses
+        assert "192.0.2.7" not in addresses
+
+    def test_slow_bodies_and_heads_stop_nobody(
+        self, machine: Machine, connect: Callable[[bytes], ssl.SSLSocket]
+    ) -> None:
+        slow = [connect(head("POST", "/admin/login/", Content_Length=1000) + b"a") for _ in range(24)]
+        slow += [connect(b"POST /admin/login/ HTTP/1.1\r\nHost: homer") for _ in range(24)]
+        for _ in range(5):
+            start = time.monotonic()
+            assert "csrfmiddlewaretoken" in machine.ask("/admin/login/")
+            assert json.loads(machine.ask("/health/ready/"))["checks"]["threads"] == {"status": "healthy"}
+            assert time.monotonic() - start < 5
+            for client in slow[:24]:
+                client.sendall(b"a")
+
+    def test_a_whole_form_arrives(self, connect: Callable[[bytes], ssl.SSLSocket]) -> None:
+        client = connect(head("POST", "/nowhere/", Content_Length=900_000, Connection="close") + bytes(900_000))
+        assert client.recv(65536).startswith(b"HTTP/1.1 404 ")
+
+    @pytest.mark.parametrize("path", ["/admin/login/", "/admin/ops/backup/uploads/", "/nowhere/"])
+    @pytest.mark.parametrize("how", [{"Content_Length": 400_000_000}, {"Transfer_Encoding": "chunked"}])
+    def test_large_bodies_are_refused(
+        self, machine: Machine, connect: Callable[[bytes], ssl.SSLSocket], path: str, how: dict[str, object]
+    ) -> None:
+        client = connect(head("POST", path, **how))
+        with contextlib.suppress(OSError):
+            for _ in range(32):
+                client.sendall(b"20000\r\n" + bytes(131072) + b"\r\n" if "Transfer_Encoding" in how else bytes(131072))
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            answer = client.recv(65536)
+            assert answer == b"" or answer.split()[1] in {b"413", b"502", b"400", b"411"}
+        assert machine.docker("exec", "homerack-web", "sh", "-c", 'find "$TMPDIR" -name "*.upload"') == ""
+
+    def test_a_stranger_uploads_nothing(self, connect: Callable[[bytes], ssl.SSLSocket]) -> None:
+        """HomeRack answers at once; Caddy passes that on when it has read what the client was sending."""
+        client = connect(head("POST", "/admin/ops/backup/upload/", Content_Length=50_000_000))
+        answer, sent = b"", 0
+        while not answer and sent < 50_000_000:
+            sent += client.send(bytes(65536))
+            client.settimeout(0.02)
+            with contextlib.suppress(TimeoutError):
+                answer = client.recv(65536)
+            client.settimeout(10)
+        assert answer.startswith(b"HTTP/1.1 302 ")
+        assert sent < 50_000_000
+
+    def test_an_administrator_uploads_more_than_a_form_may_have(self, machine: Machine) -> None:
+        """It arrives, and is no backup."""
+        key = machine.docker("exec", "homerack-web", "python", "-c", SIGN_IN)
+        url = f"https://homerack.test:{machine.https_port}/admin/ops/backup/upload/"
+        path, jar = machine.folder / "large.sql.gz", machine.folder / "administrators"
+        path.write_bytes(bytes(5_000_000))
+        signed_in = ("--cookie", f"sessionid={key}")
+        page = machine.curl(url, "--fail", "--cookie-jar", str(jar), *signed_in).text
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
+        cookie = re.search(r"csrftoken\s(\w+)", jar.read_text())
+        assert token
+        assert cookie
+        sent = ("--form", f"csrfmiddlewaretoken={token[1]}", "--form", f"file=@{path}", "--header", f"Referer: {url}")
+        cookies = ("--cookie", f"sessionid={key}; csrftoken={cookie[1]}")
+        answer = machine.curl(url, *cookies, *sent, "--write-out", "%{http_code}").text
+        assert answer.endswith("200")
+        assert "Upload a backup" in answer
 
 
 def test_the_sign_in_page_comes_with_its_hashed_styles(machine: Machine) -> None:
@@ -196,9 +355,48 @@ def test_an_interrupted_upgrade_goes_back(machine: Machine) -> None:
     ended = machine.interrupt(SCRIPT, "--skip-backup", after="▸ Verify: it runs on PostgreSQL")
     assert ended.code == 1
     assert "failed: Interrupted." in ended.text
-    assert "- web, worker and beat were started from the new image" in ended.text
+    assert "- front, web, worker and beat were started from the new images" in ended.text
     assert "The previous image runs again and is healthy." in ended.text
     assert machine.inspect("homerack-web")["Image"] == before
+
+
+def as_superuser(machine: Machine, role: str, sql: str, database: str = "homerack") -> None:
+    machine.docker("exec", "homerack-postgres", "psql", "-qv", "ON_ERROR_STOP=1", "-U", role, "-d", database, "-c", sql)
+
+
+def test_a_volume_whose_superuser_is_the_site_s_role_is_changed(machine: Machine) -> None:
+    """As compose made it at first: the bootstrap superuser is `homerack`, and owns all."""
+    databases = machine.query("SELECT datname FROM pg_database WHERE datdba = 'homerack'::regrole").split()
+    as_superuser(machine, "postgres", "CREATE ROLE temporary SUPERUSER LOGIN")
+    for name in databases:
+        as_superuser(machine, "temporary", "REASSIGN OWNED BY homerack TO postgres", name)
+    secret = machine.value_of("POSTGRES_PASSWORD")
+    renamed = f"DROP ROLE homerack; ALTER ROLE postgres RENAME TO homerack; ALTER ROLE homerack PASSWORD '{secret}'"
+    as_superuser(machine, "temporary", renamed)
+    as_superuser(machine, "homerack", "DROP ROLE temporary")
+    assert machine.query("SELECT rolsuper FROM pg_roles WHERE rolname = current_user") == "t"
+    ended = machine.run(SCRIPT, "--skip-backup")
+    assert ended.code == 0, ended.text
+    assert machine.query("SELECT rolname FROM pg_roles WHERE rolsuper") == "postgres"
+    assert machine.query("SELECT count(*) FROM pg_database WHERE datdba = 'homerack'::regrole") == str(len(databases))
+    TestRoles().test_the_site_s_role(machine)
+    assert machine.query("SELECT count(*) FROM devices") == "60"
+
+
+@pytest.mark.parametrize(
+    ("changes", "port"), [({"HTTPS": "false"}, "http_port"), ({"FRONT": "own", "HTTPS": "false"}, "web_port")]
+)
+def test_plain_http_and_a_proxy_of_ones_own(machine: Machine, changes: dict[str, str], port: str) -> None:
+    machine.configure(**changes)
+    ended = machine.run(SCRIPT, "--skip-backup", "--skip-migration")
+    assert ended.code == 0, ended.text
+    page = machine.run(
+        "curl", "-sf", "-H", "Host: homerack.test", f"http://127.0.0.1:{getattr(machine, port)}/admin/login/"
+    )
+    machine.configure()
+    again = machine.run(SCRIPT, "--skip-backup", "--skip-migration")
+    assert again.code == 0, again.text
+    assert "csrfmiddlewaretoken" in page.text
 
 
 def test_another_host_reaches_the_same_database(machine: Machine) -> None:

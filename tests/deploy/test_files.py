@@ -14,7 +14,8 @@ ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = (ROOT / ".env.production.example").read_text()
 COMPOSE = (ROOT / "docker-compose.prod.yml").read_text()
 ELSEWHERE = (ROOT / "docker-compose.elsewhere.yml").read_text()
-SECRETS = ("SECRET_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD")
+OWN_PROXY = (ROOT / "docker-compose.own-proxy.yml").read_text()
+SECRETS = ("SECRET_KEY", "POSTGRES_PASSWORD", "POSTGRES_SUPERUSER_PASSWORD", "REDIS_PASSWORD")
 MADE_BY_COMPOSE = EXAMPLE[EXAMPLE.index("# --- Set by docker-compose.prod.yml") :]
 
 
@@ -38,14 +39,15 @@ def test_every_variable_is_in_the_example(name: str) -> None:
 
 @pytest.mark.parametrize("name", assignments())
 def test_the_example_names_no_variable_that_nobody_reads(name: str) -> None:
-    read_by_others = {"COMPOSE_PROJECT_NAME", "WEB_CONCURRENCY"}
-    assert name in variables() or f"${{{name}" in COMPOSE + ELSEWHERE or name in read_by_others
+    read_by_others = {"COMPOSE_PROJECT_NAME", "FRONT", "WEB_CONCURRENCY"}
+    assert name in variables() or f"${{{name}" in COMPOSE + ELSEWHERE + OWN_PROXY or name in read_by_others
 
 
 def test_the_example_has_the_defaults_of_compose() -> None:
-    defaults = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", COMPOSE))
+    defaults = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", COMPOSE + OWN_PROXY))
     assert {name: assignments().get(name, default) for name, default in defaults.items()} == defaults | {
-        "HOMERACK_IMAGE": "homerack:current"
+        "HOMERACK_IMAGE": "homerack:current",
+        "HOMERACK_FRONT_IMAGE": "homerack-front:current",
     }
 
 
@@ -66,7 +68,7 @@ def test_a_filled_in_environment_is_never_committed_nor_copied_into_an_image() -
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="apt-get install shellcheck")
 def test_shellcheck_finds_nothing() -> None:
-    scripts = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "ops/deploy").glob("*.sh"))
+    scripts = ["front/start", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "ops/deploy").glob("*.sh"))]
     assert scripts
     assert output_of("shellcheck", "--external-sources", *scripts) == ""
 
@@ -95,6 +97,13 @@ class TestRefusals:
             ({"REDIS_PASSWORD": ""}, "REDIS_PASSWORD is not set in .env.production."),
             ({"POSTGRES_PASSWORD": "with/slash-and-more"}, "POSTGRES_PASSWORD in .env.production is not 16 or more"),
             ({"TIME_ZONE": '"UTC"'}, "TIME_ZONE in .env.production: write the value without quotes"),
+            (
+                {"POSTGRES_SUPERUSER_PASSWORD": "short"},
+                "POSTGRES_SUPERUSER_PASSWORD in .env.production is not 16 or more",
+            ),
+            ({"FRONT": "nginx"}, "FRONT in .env.production is neither caddy nor own."),
+            ({"TLS": "off"}, "TLS in .env.production is neither internal nor an e-mail address for Let's Encrypt."),
+            ({"ALLOWED_HOSTS": "a.lan,*"}, "ALLOWED_HOSTS in .env.production is *: name the hosts"),
             ({"LOG_LEVEL": "INFO # much"}, "LOG_LEVEL in .env.production: write the value without quotes"),
         ],
     )

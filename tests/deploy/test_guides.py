@@ -92,7 +92,7 @@ def test_options_of_the_guides_exist(empty_machine: Machine) -> None:
 @pytest.mark.skipif(bool(why_not()), reason=why_not())
 @pytest.mark.parametrize("command", RUNNING)
 def test_a_command_works(deployed: Machine, command: str) -> None:
-    ended = deployed.run("bash", "-c", command.replace("localhost:8000", f"localhost:{deployed.web_port}"))
+    ended = deployed.run("bash", "-c", command.replace("https://localhost", f"https://localhost:{deployed.https_port}"))
     assert ended.code == 0, ended.text
 
 

@@ -56,10 +56,32 @@ def test_a_write_is_answered_with_a_page_that_needs_no_database(client: Client, 
     assert client.post("/nowhere/").status_code == 404
 
 
-def test_the_page_leads_nowhere_else(client: Client, sign: Sign) -> None:
+@pytest.mark.parametrize(
+    "referer",
+    [
+        "https://elsewhere.example/",
+        "http://testserver//elsewhere.example/",
+        "http://testserver///elsewhere.example/",
+        "http://testserver//elsewhere.example",
+        "http://testserver/\\elsewhere.example/",
+        "http://testserver\\@elsewhere.example/",
+        "http://testserver@elsewhere.example/",
+        "http://testserver:80@elsewhere.example/",
+        "http://elsewhere.example/#http://testserver/",
+        "//elsewhere.example/",
+        "//testserver//elsewhere.example/",
+        "javascript://elsewhere.example/%0Aalert(1)",
+        "javascript:alert(1)//testserver/",
+        "http://[broken/",
+        "testserver",
+        "",
+    ],
+)
+def test_the_page_leads_nowhere_else(client: Client, sign: Sign, referer: str) -> None:
     with announced(sign, reason=REASON):
-        page = client.post("/nowhere/", headers={"referer": "https://elsewhere.example/"}).content.decode()
+        page = client.post("/nowhere/", headers={"referer": referer}).content.decode()
     assert '<meta http-equiv="refresh" content="10; url=/">' in page
+    assert '<a href="/">' in page
 
 
 def test_a_program_gets_json(client: Client, sign: Sign) -> None:

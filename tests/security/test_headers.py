@@ -1,13 +1,14 @@
 """What browsers are told, and where the console is."""
 
 import importlib
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 from django.test import Client
-from django.urls import Resolver404, clear_url_caches, resolve, reverse
+from django.urls import Resolver404, URLPattern, URLResolver, clear_url_caches, get_resolver, resolve, reverse
 
 pytestmark = pytest.mark.django_db
 
@@ -53,6 +54,49 @@ def test_a_moved_console_is_where_it_was_put_and_nowhere_else(client: Client) ->
     for path in ("/admin/", "/"):
         with pytest.raises(Resolver404):
             resolve(path)
+
+
+def outside_of_the_console() -> list[str]:
+    """An address for every pattern of the site, and those that have none."""
+    patterns = [re.sub(r"\\?/\?\$$|[\^$]", "/", str(each.pattern)) for each in flattened(get_resolver().url_patterns)]
+    paths = {"/" + re.sub(r"<[^>]*>", "x", pattern).strip("/") for pattern in patterns}
+    assert {"/health/live", "/notices", "/runs/x/state"} <= paths
+    known = [
+        "/",
+        "/admin",
+        "/nowhere",
+        "/static",
+        "/static/x.css",
+        "/back",
+        "/room",
+        "/favicon.ico",
+        "/login",
+        "/accounts/login",
+    ]
+    return sorted(path.rstrip("/") + end for path in paths | {*known} for end in ("", "/", "/?next=/", "//"))
+
+
+def flattened(patterns: Iterable[Any]) -> Iterator[URLPattern]:
+    for each in patterns:
+        if str(each.pattern) == "back/room/":
+            continue
+        if isinstance(each, URLResolver):
+            assert str(each.pattern) == "", "Join the prefix to the patterns below it, then."
+            yield from flattened(each.url_patterns)
+        else:
+            yield each
+
+
+@pytest.mark.usefixtures("moved_console")
+@pytest.mark.parametrize("method", ["get", "head", "post", "put", "options"])
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_no_address_outside_gives_a_moved_console_away(method: str, accept: str) -> None:
+    for checks_tokens in (False, True):
+        client = Client(enforce_csrf_checks=checks_tokens)
+        for path in outside_of_the_console():
+            response = getattr(client, method)(path or "/", headers={"accept": accept})
+            told = f"{dict(response.headers)} {response.getvalue().decode()}"
+            assert "back/room" not in told, path
 
 
 def test_the_site_leads_to_a_console_in_its_usual_place(client: Client) -> None:

@@ -1,4 +1,7 @@
-"""The site, and two addresses beside it: ``/hold/SECONDS/`` keeps a connection, ``/release/`` lets all go."""
+"""The site, and addresses beside it: ``/hold/SECONDS/`` keeps a connection, ``/release/`` lets all go.
+
+``/large/`` answers with `LARGE` bytes, ``/echo/`` with the body of the request.
+"""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -11,10 +14,11 @@ from django.db import connection
 from homerack.wsgi import application as homerack
 
 released = threading.Event()
+LARGE = 900_000
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    path = environ["PATH_INFO"]
+    path, answer = environ["PATH_INFO"], b""
     if path.startswith("/hold/"):
         signals.request_started.send(sender=None, environ=environ)
         connection.ensure_connection()
@@ -22,10 +26,14 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         signals.request_finished.send(sender=None)
     elif path == "/release/":
         released.set()
+    elif path == "/large/":
+        answer = b"x" * LARGE
+    elif path == "/echo/":
+        answer = environ["wsgi.input"].read()
     else:
         return homerack(environ, start_response)
-    start_response("200 OK", [("Content-Length", "0")])
-    return []
+    start_response("200 OK", [("Content-Length", str(len(answer)))])
+    return [answer]
 
 
 call_command("migrate", verbosity=0)

@@ -1,0 +1,328 @@
+"""Strangers who send or read slowly, or send much, do not stop the site: gunicorn as in production, with 8 threads."""
+
+import contextlib
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from homerack.gunicorn_worker import MAX_READING, UPLOAD_THREADS
+from tests.support.backend import eventually
+from tests.support.web import ROOT, WebServer
+
+THREADS = 8
+LOGIN, UPLOAD = "/admin/login/", "/admin/ops/backup/upload/"
+HALF = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
+LIMIT = 1_000_000
+LARGE = 900_000
+"""What `tests.support.holding` answers with."""
+SIGN_IN = """
+import django
+django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+from django.test import Client
+from homerack.accounts.models import User
+client = Client()
+client.force_login(User.objects.create_superuser("administrator@example.com"))
+print(client.cookies["sessionid"].value)
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "temporary").mkdir()
+    return {
+        "DATABASE_URL": f"sqlite:///{folder}/site.db",
+        "DJANGO_SETTINGS_MODULE": "tests.support.hasty",
+        "TMPDIR": str(folder / "temporary"),
+        "BACKUP_DIR": str(folder / "backups"),
+        "REDIS_URL": "",
+    }
+
+
+@pytest.fixture(scope="module")
+def session(environment: dict[str, str]) -> str:
+    """The key of an administrator's session."""
+    command = [sys.executable, "-c", SIGN_IN]
+    return subprocess.run(
+        command, cwd=ROOT, env=os.environ | environment, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def web(environment: dict[str, str], session: str) -> Iterator[WebServer]:
+    web = WebServer.start("--threads", str(THREADS), application="tests.support.holding", **environment)
+    yield web
+    web.stop()
+
+
+class Stranger:
+    """A client that decides itself what it sends, and when."""
+
+    def __init__(self, web: WebServer, sent: bytes, *, receives: int = 0) -> None:
+        self.socket = socket.socket()
+        if receives:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
+        self.socket.connect(("127.0.0.1", web.port))
+        self.socket.settimeout(10)
+        self.socket.sendall(sent)
+
+    def trickle(self) -> None:
+        with contextlib.suppress(OSError):
+            self.socket.send(b"a")
+
+    def answer(self) -> str:
+        """All that comes until the server closes."""
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            while data := self.socket.recv(65536):
+                received += data
+        return received.decode()
+
+
+def head(method: str, path: str, **headers: object) -> bytes:
+    named = {"Host": "localhost"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in named.items())
+    return f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode()
+
+
+@pytest.fixture
+def strangers(web: WebServer) -> Iterator[Callable[..., list[Stranger]]]:
+    """Call with a number and what each of them sends at first."""
+    with contextlib.ExitStack() as stack:
+
+        def come(number: int, sent: bytes, **options: int) -> list[Stranger]:
+            come_now = [Stranger(web, sent, **options) for _ in range(number)]
+            for stranger in come_now:
+                stack.callback(stranger.socket.close)
+            return come_now
+
+        yield come
+    eventually(lambda: web.get("/health/ready/").json["checks"]["threads"] == {"status": "healthy"}, within=10)
+
+
+def assert_the_site_answers(web: WebServer) -> None:
+    for path, status in ((LOGIN, 200), ("/health/ready/", 200), ("/health/live/", 200), ("/admin/", 302)):
+        answer = opened(web, path)
+        assert (path, answer.status) == (path, status)
+
+
+def opened(web: WebServer, path: str, method: str = "GET") -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=2)
+    connection.request(method, path, headers={"Host": "localhost"})
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer
+
+
+def temporary_files(environment: dict[str, str]) -> list[str]:
+    return [name for name in os.listdir(environment["TMPDIR"]) if not name.startswith("wgunicorn")]  # noqa: PTH208
+
+
+@pytest.mark.parametrize(
+    ("number", "path"),
+    [(THREADS, LOGIN), (2 * THREADS, LOGIN), (MAX_READING + 50, LOGIN), (THREADS, "/nowhere/"), (THREADS, "/health/")],
+)
+def test_slow_bodies(web: WebServer, strangers: Callable[..., list[Stranger]], number: int, path: str) -> None:
+    slow = strangers(number, head("POST", path, Content_Length=1000) + b"a")
+    for _ in range(4):
+        assert_the_site_answers(web)
+        for stranger in slow:
+            stranger.trickle()
+        time.sleep(0.1)
+    assert slow[-1].answer().startswith("HTTP/1.1 408 ")
+    if number > MAX_READING:  # the first of them made room
+        assert slow[0].answer().startswith("HTTP/1.1 503 ")
+
+
+@pytest.mark.parametrize(
+    ("number", "sent"), [(2 * THREADS, b"G"), (2 * THREADS, HALF), (MAX_READING + 50, b""), (MAX_READING + 50, HALF)]
+)
+def test_slow_heads(web: WebServer, strangers: Callable[..., list[Stranger]], number: int, sent: bytes) -> None:
+    slow = strangers(number, sent)
+    for _ in range(4):
+        assert_the_site_answers(web)
+        if sent:
+            for stranger in slow:
+                stranger.trickle()
+    last = slow[-1].answer()
+    assert last.startswith("HTTP/1.1 408 ") if sent else last == ""
+
+
+def test_slow_readers(web: WebServer, strangers: Callable[..., list[Stranger]]) -> None:
+    """More than fits into the buffers between the two is kept, and sent as it is taken."""
+    slow = strangers(4 * THREADS, head("GET", "/large/", Connection="close"), receives=4096)
+    time.sleep(0.3)
+    assert_the_site_answers(web)
+    answer = slow[0].answer()
+    assert answer.endswith("\r\n\r\n" + LARGE * "x")
+
+
+def test_those_who_do_not_close_after_their_answer(web: WebServer, strangers: Callable[..., list[Stranger]]) -> None:
+    """gunicorn would wait up to 2 s for each of them, in its main thread."""
+    strangers(4 * THREADS, head("GET", LOGIN, Connection="close"))
+    start = time.monotonic()
+    assert_the_site_answers(web)
+    assert time.monotonic() - start < 2
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (head("POST", LOGIN, Content_Length=LIMIT + 1), 413),
+        (head("POST", LOGIN, Content_Length=400_000_000), 413),
+        (head("POST", UPLOAD + "../upload", Content_Length=400_000_000), 413),
+        (head("PUT", UPLOAD, Content_Length=400_000_000), 413),
+        (head("POST", LOGIN, Transfer_Encoding="chunked") + b"5\r\naaaaa\r\n", 411),
+        (head("POST", LOGIN, Transfer_Encoding="chunked", Content_Length=5) + b"5\r\naaaaa\r\n", 400),
+        (head("GET", LOGIN, X_Long=8200 * "x"), 431),
+        (b"GET / HTTP/1.1\r\n" + b"X: x\r\n" * 12_000, 431),
+        (b"GET /" + b"x" * 66_000, 431),
+        (b"nonsense\r\n\r\n", 400),
+    ],
+)
+def test_what_is_too_large_is_refused_at_once(
+    web: WebServer, strangers: Callable[..., list[Stranger]], sent: bytes, status: int
+) -> None:
+    start = time.monotonic()
+    (stranger,) = strangers(1, sent)
+    assert stranger.answer().startswith(f"HTTP/1.1 {status} ")
+    assert time.monotonic() - start < 1
+
+
+def test_400_megabytes_leave_nothing_in_the_temporary_directory(
+    web: WebServer, strangers: Callable[..., list[Stranger]], environment: dict[str, str]
+) -> None:
+    before = temporary_files(environment)
+    part = b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
+    kind = "multipart/form-data; boundary=b"
+    (stranger,) = strangers(1, head("POST", LOGIN, Content_Type=kind, Content_Length=400_000_000) + part)
+    sent, seen = 0, set()
+    with contextlib.suppress(OSError):
+        while sent < 400_000_000:
+            sent += stranger.socket.send(bytes(1 << 20))
+            seen.update(temporary_files(environment))
+    assert seen <= set(before)
+
+
+def upload_of(session: str, length: int = 50_000_000) -> bytes:
+    kind = "multipart/form-data; boundary=b"
+    # Without a token for forms Django would refuse before it reads any.
+    cookie = {"Cookie": f"sessionid={session}; csrftoken={32 * 'a'}"} if session else {}
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="f.sql"\r\n\r\n'
+    return head("POST", UPLOAD, Content_Type=kind, Content_Length=length, **cookie) + part
+
+
+def test_uploads_have_two_threads_of_their_own(
+    web: WebServer, strangers: Callable[..., list[Stranger]], session: str
+) -> None:
+    first, *_ = strangers(UPLOAD_THREADS, upload_of(session) + bytes(3 * LIMIT))
+    time.sleep(0.3)
+    (third,) = strangers(1, upload_of(session))
+    refused = third.answer()
+    assert refused.startswith("HTTP/1.1 503 ")
+    assert "\r\nRetry-After: 10\r\n" in refused
+    assert_the_site_answers(web)
+    first.socket.close()
+
+    def is_free() -> bool:
+        (next_one,) = strangers(1, upload_of(session, length=2 * LIMIT) + bytes(2 * LIMIT))
+        return not next_one.answer().startswith("HTTP/1.1 503 ")
+
+    eventually(is_free)
+
+
+def test_a_stranger_keeps_no_thread_of_the_uploads(web: WebServer, strangers: Callable[..., list[Stranger]]) -> None:
+    """Who it is is asked before the file is read."""
+    for stranger in strangers(3 * UPLOAD_THREADS, b""):
+        stranger.socket.sendall(upload_of(""))
+        answer = stranger.answer()
+        assert answer.startswith("HTTP/1.1 302 ")
+        assert "Connection: close" in answer
+
+
+class TestThreads:
+    def test_no_free_thread_fails_readiness_and_no_progress_liveness(
+        self, web: WebServer, strangers: Callable[..., list[Stranger]]
+    ) -> None:
+        strangers(2 * THREADS, head("GET", "/hold/2.5/", Connection="close"))
+        time.sleep(0.2)
+        ready = web.get("/health/ready/")
+        assert (ready.status, ready.json["checks"]["threads"]) == (
+            503,
+            {"status": "unhealthy", "error": "NoFreeThread"},
+        )
+        assert web.get("/health/live/").status == 200
+        eventually(lambda: web.get("/health/live/").status == 503, within=3)
+        eventually(lambda: web.get("/health/live/").status == 200, within=3)
+        eventually(lambda: web.get("/health/ready/").status == 200, within=5)
+
+    def test_busy_threads_that_make_progress_are_alive(self, web: WebServer) -> None:
+        end = time.monotonic() + 2.5
+
+        def visit(_: int) -> None:
+            while time.monotonic() < end:
+                web.get("/hold/0.3/")
+
+        with ThreadPoolExecutor(3 * THREADS) as executor:
+            visits = executor.map(visit, range(3 * THREADS))
+            time.sleep(0.5)
+            while time.monotonic() < end:
+                assert web.get("/health/live/").status == 200
+                time.sleep(0.1)
+            list(visits)
+
+
+class TestRequestsThatAreWelcome:
+    def test_a_body_in_pieces(self, strangers: Callable[..., list[Stranger]]) -> None:
+        body = bytes(range(256)) * 3900
+        (client,) = strangers(1, head("POST", "/echo/", Content_Length=len(body), Connection="close"))
+        for start in range(0, len(body), 100_000):
+            client.socket.sendall(body[start : start + 100_000])
+            time.sleep(0.01)
+        received = b""
+        while data := client.socket.recv(65536):
+            received += data
+        assert received.endswith(b"\r\n\r\n" + body)
+
+    def test_one_connection_after_another_request(self, web: WebServer) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=5)
+        for number in range(3):
+            connection.request("POST", "/echo/", body=b"body %d" % number, headers={"Host": "localhost"})
+            assert connection.getresponse().read() == b"body %d" % number
+        connection.close()
+
+    def test_requests_that_do_not_wait_for_answers(self, strangers: Callable[..., list[Stranger]]) -> None:
+        several = b"".join(head("POST", "/echo/", Content_Length=9) + b"number %02d" % number for number in range(20))
+        last = head("GET", "/echo/", Connection="close")
+        (client,) = strangers(1, several + last)
+        answer = client.answer()
+        assert answer.count("HTTP/1.1 200 OK") == 21
+        assert [f"number {number:02}" in answer for number in range(20)] == [True] * 20
+
+    def test_a_client_that_asks_before_it_sends(self, strangers: Callable[..., list[Stranger]]) -> None:
+        asks = head("POST", "/echo/", Content_Length=4, Expect="100-continue", Connection="close")
+        (client,) = strangers(1, asks)
+        assert client.socket.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.socket.sendall(b"body")
+        answer = client.answer()
+        assert answer.startswith("HTTP/1.1 200 OK")
+        assert answer.endswith("\r\n\r\nbody")
+
+
+def test_a_file_in_a_form_is_refused_before_it_is_read(client: object, tmp_path: Path, settings: object) -> None:
+    """In Django, too: a server in front of it may be another one."""
+    settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path / "missing")  # type: ignore[attr-defined]  # writing to it would fail
+    with (ROOT / "README.md").open("rb") as file:
+        answer = client.post(LOGIN, {"username": "x", "password": "x", "file": file})  # type: ignore[attr-defined]
+    assert answer.status_code == 400

@@ -1,0 +1,11 @@
+"""The tests' settings with a web server that loses its patience soon."""
+
+from tests.settings import *  # noqa: F403
+
+WEB_HEAD_SECONDS = 1
+WEB_BODY_SECONDS = 2
+OPS_STALLED_AFTER = 1
+STORAGES = {
+    **STORAGES,  # noqa: F405
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
