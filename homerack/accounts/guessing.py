@@ -195,7 +195,8 @@ def keep_no_form(instance: AccessAttempt, **_signal: Any) -> None:
 
 def locked_out(request: HttpRequest, _response: HttpResponse, credentials: dict[str, Any] | None) -> HttpResponse:
     """The page for those who have to wait, in place of whatever page asked for the password."""
-    account, address, now = asked(request, credentials)
+    account, address, _ = asked(request, credentials)
+    now = timezone.now()
     seconds = max(1, math.ceil((wait_until(account, address, now) - now).total_seconds()))
     context = {**admin.site.each_context(request), "title": "Too many attempts", "wait": in_words(seconds)}
     response = render(request, "accounts/locked_out.html", context, status=TOO_MANY_REQUESTS)
