@@ -161,7 +161,7 @@ CONTENT_SECURITY_POLICY = {
 
 # Whether clients have addresses of their own here. Behind a published port of a container, or a proxy that HomeRack
 # does not know of, all may seem to come from one, and a lock of that address would be a lock of everybody.
-CLIENT_ADDRESSES_DIFFER = BEHIND_PROXY or env.get_bool("CLIENT_ADDRESSES_DIFFER", default=True)
+CLIENT_ADDRESSES_DIFFER = env.get_bool("CLIENT_ADDRESSES_DIFFER", default=True) or BEHIND_PROXY
 # Against guessing passwords (django-axes): how often somebody may fail, homerack/accounts/guessing.py says.
 AXES_HANDLER = "homerack.accounts.guessing.Handler"
 AXES_FAILURE_LIMIT = 5

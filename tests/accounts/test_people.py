@@ -70,7 +70,7 @@ class TestGroups:
         assert rights == {
             "Backup viewers": view,
             "Backup operators": operate,
-            "Backup restorers": {*operate, "restore_backup", "download_backup"},
+            "Backup restorers": {*operate, "restore_backup"},
         }
 
     def test_they_have_pages(self, admin_client: Client) -> None:

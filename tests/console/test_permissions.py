@@ -21,7 +21,7 @@ POST_ONLY = ("make", "verify", "drill", "download", "keep")
 MAY = {
     "Backup viewers": set(),
     "Backup operators": {"make", "verify", "drill", "keep", "note"},
-    "Backup restorers": {"make", "verify", "drill", "keep", "note", "restore", "download", "undo", "let-go"},
+    "Backup restorers": {"make", "verify", "drill", "keep", "note", "restore", "undo", "let-go"},
 }
 
 
