@@ -207,7 +207,7 @@ HEARTBEAT_URL = env.get_secret("HEARTBEAT_URL")
 if HEARTBEAT_URL and not HEARTBEAT_URL.startswith(("https://", "http://")):
     raise env.refuse("HEARTBEAT_URL", "is no address of the web", "https://hc-ping.com/<id of a check>")
 OPS_TROUBLES = ["homerack.accounts.reporting.guessed_accounts"]
-OPS_DASHBOARD_CARDS = ["homerack.dashboard.lab"]
+OPS_DASHBOARD_CARDS = ["homerack.accounts.reporting.card", "homerack.dashboard.lab"]
 
 # --- Redis: Celery's broker and results; without it there are no background tasks ---------------------------------
 REDIS_URL = env.get_secret("REDIS_URL")

@@ -9,6 +9,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -152,7 +153,11 @@ def troubles_of_the_project(alias: str) -> None:
     for path in getattr(settings, "OPS_TROUBLES", ()):
         mark = f"{path} "
         found = import_string(path)(alias)
-        tell({mark + key: trouble for key, trouble in found.items()}, among=lambda key, mark=mark: key.startswith(mark))
+        tell({mark + key: trouble for key, trouble in found.items()}, among=partial(has_prefix, mark))
+
+
+def has_prefix(prefix: str, key: str) -> bool:
+    return key.startswith(prefix)
 
 
 # --- Once for a change ------------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ class PersonAdmin(UserAdmin[User]):  # type: ignore[type-var]
         """One's own password is changed where the old one is asked for."""
         if self.get_object(request, unquote(id)) == request.user:
             return redirect("admin:password_change")
-        return super().user_change_password(request, id, form_url)  # type: ignore[no-any-return]
+        return super().user_change_password(request, id, form_url)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Those who are entered in the console usually are to use it."""
@@ -152,6 +152,7 @@ class AccessAttemptAdmin(ModelAdmin[AccessAttempt]):
 
     list_display = ("attempt_time", "account", "ip_address", "failures_since_start", "is_locked_out")
     search_fields = ("email", "username", "ip_address")
+    list_per_page = 25
     fields = ("attempt_time", "account", "ip_address", "failures_since_start", "user_agent")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AccessAttempt]:

@@ -11,15 +11,18 @@ anywhere                                    at most a minute; and administrators
                                             out by strangers.
 ==========================  ==============  ==========================================================================
 
-An address is an IPv4 address or the /64 network of an IPv6 address, which one machine can use as a whole. Where all
-clients seem to come from one address (CLIENT_ADDRESSES_DIFFER is false), a lock of that address would be a lock of
-everybody: then only the third row holds.
+An address is an IPv4 address or the /64 network of an IPv6 address, which one machine can use as a whole. Where many
+clients seem to come from one address (CLIENT_ADDRESSES_DIFFER is false, or a proxy names the gateway of its network), a
+lock of that address would be a lock of everybody: then only the third row holds.
 """
 
 import datetime as dt
+import functools
 import ipaddress
 import math
+import sys
 import unicodedata
+from pathlib import Path
 from typing import Any
 
 from axes.handlers.database import AxesDatabaseHandler
@@ -88,8 +91,26 @@ def account_tried(request: HttpRequest, credentials: dict[str, Any] | None = Non
 
 
 def is_told_apart(address: str) -> bool:
-    """Whether `address` stands for one client rather than for everybody."""
-    return settings.CLIENT_ADDRESSES_DIFFER and address != NO_ADDRESS
+    """Whether `address` stands for one client rather than for many.
+
+    A container engine may pass connections on to a proxy with the address of the network's gateway instead of theirs.
+    """
+    if not settings.CLIENT_ADDRESSES_DIFFER or address == NO_ADDRESS:
+        return False
+    return not (settings.BEHIND_PROXY and address == gateway())
+
+
+@functools.cache
+def gateway() -> str:
+    """The default gateway of this machine or container as Linux knows it; '' where there is none."""
+    try:
+        lines = Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]
+    except OSError:
+        return ""
+    routes = [line.split() for line in lines]
+    # Addresses are 32-bit numbers in this machine's byte order.
+    found = [int(fields[2], 16).to_bytes(4, sys.byteorder) for fields in routes if fields[1] == fields[7] == "00000000"]
+    return str(ipaddress.IPv4Address(found[0])) if found else ""
 
 
 # --- Who has to wait ----------------------------------------------------------------------------------------------
@@ -156,9 +177,9 @@ class Handler(AxesDatabaseHandler):  # type: ignore[misc]
     def user_login_failed(
         self, sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **options: Any
     ) -> None:
-        is_counted = request is not None and not request.axes_locked_out  # type: ignore[attr-defined]
+        was_refused = getattr(request, "axes_locked_out", False)
         super().user_login_failed(sender, credentials, request, **options)
-        if is_counted:
+        if request is not None and not was_refused:
             reporting.warn(account_tried(request, credentials), recent(timezone.now()))
 
 

@@ -1,4 +1,5 @@
-"""Administrators are notified when somebody guesses the password of an account: in the log, and by `ops.notices`."""
+"""Administrators are notified when somebody guesses the password of an account: in the log, by
+`ops.notices`, and on the console's first page."""
 
 import logging
 import socket
@@ -8,9 +9,11 @@ from axes.models import AccessAttempt
 from django.conf import settings
 from django.db.models import CharField, Count, OuterRef, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Cast, Concat
+from django.http import HttpRequest
 from django.utils import timezone
 
 from homerack.accounts.models import User
+from ops.console.dashboard import Card
 from ops.notices import Trouble
 
 logger = logging.getLogger(__name__)
@@ -21,17 +24,19 @@ REPORTED_AFTER = 10
 
 def with_email(attempts: QuerySet[AccessAttempt]) -> QuerySet[AccessAttempt]:
     """`attempts` with the `email` of the account that they are about; None where there is no such account."""
-    key = Concat(Value("account:"), Cast("pk", CharField()), output_field=CharField())
+    key: Any = Concat(Value("account:"), Cast("pk", CharField()), output_field=CharField())
     user = User.objects.alias(key=key).filter(key=OuterRef("username")).order_by()
-    return attempts.annotate(email=Subquery(user.values("email")[:1]))
+    annotated: QuerySet[AccessAttempt] = attempts.annotate(email=Subquery(user.values("email")[:1]))
+    return annotated
 
 
 def counted(attempts: QuerySet[AccessAttempt]) -> QuerySet[AccessAttempt, dict[str, Any]]:
     """The failures of each account, and from how many addresses."""
     of_accounts = with_email(attempts).filter(email__isnull=False, failures_since_start__gt=0).order_by("username")
-    return of_accounts.values("username", "email").annotate(
+    counts: QuerySet[AccessAttempt, dict[str, Any]] = of_accounts.values("username", "email").annotate(
         failures=Sum("failures_since_start"), addresses=Count("ip_address", distinct=True)
     )
+    return counts
 
 
 def warn(account: str, recent: QuerySet[AccessAttempt]) -> None:
@@ -43,17 +48,31 @@ def warn(account: str, recent: QuerySet[AccessAttempt]) -> None:
 
 def guessed_accounts(alias: str) -> dict[str, Trouble]:
     """The accounts whose passwords somebody guesses, for `ops.notices` (OPS_TROUBLES)."""
-    since = timezone.now() - settings.AXES_COOLOFF_TIME
-    recent = AccessAttempt.objects.using(alias).filter(attempt_time__gt=since)
-    found = counted(recent).filter(failures__gte=REPORTED_AFTER)
     return {
         attempts["username"]: Trouble(
             title=f"Somebody guesses the password of {attempts['email']} on {socket.gethostname()}.",
             text=f"{in_words(attempts)} The account is not locked: its owner can sign in. See Access attempts.",
             relief=f"Nobody guesses the password of {attempts['email']} on {socket.gethostname()} any more.",
         )
-        for attempts in found
+        for attempts in guessed(alias)
     }
+
+
+def card(request: HttpRequest) -> Card | None:
+    """The same for administrators who look at the console's first page."""
+    found = [(attempts["email"], in_words(attempts)) for attempts in guessed("default")] if may_see(request) else []
+    return Card(template="dashboard/guessed.html", context={"accounts": found}) if found else None
+
+
+def may_see(request: HttpRequest) -> bool:
+    return request.user.has_perm("axes.view_accessattempt")
+
+
+def guessed(alias: str) -> QuerySet[AccessAttempt, dict[str, Any]]:
+    since = timezone.now() - settings.AXES_COOLOFF_TIME
+    return counted(AccessAttempt.objects.using(alias).filter(attempt_time__gt=since)).filter(
+        failures__gte=REPORTED_AFTER
+    )
 
 
 def in_words(attempts: dict[str, Any]) -> str:

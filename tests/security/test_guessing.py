@@ -29,6 +29,12 @@ def ada() -> User:
     return User.objects.create_superuser("ada@example.com", PASSWORD)
 
 
+@pytest.fixture(autouse=True)
+def another_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway of the machine that runs the tests may have any address, those of the tests among them."""
+    monkeypatch.setattr(guessing, "gateway", lambda: "203.0.113.254")
+
+
 def sign_in(password: str, *, name: str = "ada@example.com", sender: str = HERE) -> HttpResponse:
     response: HttpResponse = Client(REMOTE_ADDR=sender).post(
         "/admin/login/?next=/admin/", {"username": name, "password": password}
@@ -254,6 +260,27 @@ class TestAddress:
         settings.CLIENT_ADDRESSES_DIFFER = False
         assert not guessing.is_told_apart(HERE)
 
+    @pytest.mark.parametrize("behind_proxy", [True, False])
+    def test_the_gateway_stands_for_many_where_a_proxy_names_it(
+        self, settings: Any, monkeypatch: pytest.MonkeyPatch, behind_proxy: bool
+    ) -> None:
+        monkeypatch.setattr(guessing, "gateway", lambda: HERE)
+        settings.BEHIND_PROXY = behind_proxy
+        assert fail(6).status_code == (200 if behind_proxy else 429)
+        assert sign_in(PASSWORD).status_code == (302 if behind_proxy else 429)
+
+    def test_the_gateway_is_that_of_the_default_route(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        lines = (
+            "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT",
+            "eth0 000011AC 00000000 0001 0 0 0 0000FFFF 0 0 0",
+            "eth0 00000000 010011AC 0003 0 0 0 00000000 0 0 0",
+        )
+        monkeypatch.undo()
+        monkeypatch.setattr(guessing.Path, "read_text", lambda _path, **_options: "\n".join(lines))
+        assert guessing.gateway.__wrapped__() == "172.17.0.1"
+        lines = lines[:2]
+        assert guessing.gateway.__wrapped__() == ""
+
     def test_no_address_is_no_client(self) -> None:
         assert fail(6, sender="").status_code == 200
         assert sign_in(PASSWORD, sender="").status_code == 302
@@ -349,6 +376,14 @@ class TestReport:
         assert trouble.text.startswith("10 attempts failed within 15 minutes, from 4 addresses.")
         pass_time(minutes=15)
         assert reporting.guessed_accounts("default") == {}
+
+    def test_administrators_see_it_on_the_first_page(self, admin_client: Client, viewer_client: Client) -> None:
+        attack(10)
+        said = "<b>ada@example.com</b>: 10 attempts failed within 15 minutes, from 4 addresses."
+        assert said in admin_client.get("/admin/").content.decode()
+        assert said not in viewer_client.get("/admin/").content.decode()
+        pass_time(minutes=15)
+        assert "Somebody guesses passwords" not in admin_client.get("/admin/").content.decode()
 
 
 @pytest.mark.usefixtures("uncollected_static_files")
