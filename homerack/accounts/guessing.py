@@ -172,7 +172,8 @@ class Handler(AxesDatabaseHandler):  # type: ignore[misc]
 
     def get_failures(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> int:
         """The limit once it is reached: django-axes asks after each failure whether that was the last one."""
-        return settings.AXES_FAILURE_LIMIT if locked_until(*(found := asked(request, credentials))) > found[2] else 0
+        account, address, now = asked(request, credentials)
+        return settings.AXES_FAILURE_LIMIT if locked_until(account, address, now) > now else 0
 
     def user_login_failed(
         self, sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **options: Any
@@ -189,11 +190,13 @@ def asked(request: HttpRequest, credentials: dict[str, Any] | None) -> tuple[str
 
 
 def begin_pause(account: str, address: str, now: dt.datetime) -> None:
-    """Remember the first attempt of an address that has to wait: its pause counts from there."""
+    """Remember the first attempt of an address that has to wait: its pause counts from there.
+
+    django-axes may not have swept away a row of an older attack yet; it is used again.
+    """
     if not recent(now).filter(username=account, ip_address=address).exists():
-        AccessAttempt.objects.get_or_create(
-            username=account, ip_address=address, user_agent="", defaults={"failures_since_start": 0}
-        )
+        first = {"failures_since_start": 0, "attempt_time": timezone.now()}
+        AccessAttempt.objects.update_or_create(username=account, ip_address=address, user_agent="", defaults=first)
 
 
 class Backend(ModelBackend):

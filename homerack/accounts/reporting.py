@@ -40,9 +40,9 @@ def counted(attempts: QuerySet[AccessAttempt]) -> QuerySet[AccessAttempt, dict[s
 
 
 def warn(account: str, recent: QuerySet[AccessAttempt]) -> None:
-    """A line in the log for every `REPORTED_AFTER` failures of an account."""
+    """A line in the log for each failure of an account from the `REPORTED_AFTER`th on."""
     found = counted(recent.filter(username=account)).first()
-    if found is not None and found["failures"] % REPORTED_AFTER == 0:
+    if found is not None and found["failures"] >= REPORTED_AFTER:
         logger.warning("Somebody guesses the password of %s: %s", found["email"], in_words(found))
 
 

@@ -316,6 +316,15 @@ class TestSlowed:
         pass_time(seconds=6)
         assert sign_in(PASSWORD).status_code == 302
 
+    def test_an_older_attack_makes_no_pause_longer(self) -> None:
+        attack(10)
+        assert sign_in(PASSWORD)["Retry-After"] == "1"
+        old = AccessAttempt.objects.filter(ip_address=HERE)
+        old.update(attempt_time=timezone.now() - dt.timedelta(hours=1))
+        assert sign_in(PASSWORD)["Retry-After"] == "1"
+        pass_time(seconds=1)
+        assert sign_in(PASSWORD).status_code == 302
+
     def test_a_thousand_failures_elsewhere_lock_no_administrator_out(self, ada: User) -> None:
         """While the attack goes on: each of 200 addresses fails five times, and goes on trying."""
         now = timezone.now()
@@ -348,6 +357,9 @@ class TestReport:
         assert not self.warnings(caplog)
         sign_in("wrong", sender=ELSEWHERE)
         (line,) = self.warnings(caplog)
+        pass_time(seconds=1)
+        sign_in("wrong", sender=ELSEWHERE)
+        assert "11 attempts failed" in self.warnings(caplog)[1]
         assert line == (
             "Somebody guesses the password of ada@example.com: 10 attempts failed within 15 minutes, from 4 addresses."
             " Attempts are slowed down."
