@@ -17,10 +17,12 @@ RUN apt-get update -qq \
 COPY --from=packages /opt/venv /opt/venv
 LABEL org.opencontainers.image.title=HomeRack
 WORKDIR /srv/homerack
+# Through a published port all clients may have one address. BEHIND_PROXY=true makes up for it.
 ENV PATH=/opt/venv/bin:/usr/lib/postgresql/15/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     DJANGO_SETTINGS_MODULE=homerack.settings \
+    CLIENT_ADDRESSES_DIFFER=false \
     BACKUP_DIR=/var/lib/homerack/backups \
     TMPDIR=/var/lib/homerack/uploads
 COPY . .

@@ -1,9 +1,18 @@
 from django.apps import AppConfig
+from django.contrib.admin import apps as django_admin
 
 
 class HomeRackConfig(AppConfig):
     name = "homerack"
+    default = True
     verbose_name = "HomeRack"
 
     def ready(self) -> None:
         from homerack import celery, checks  # noqa: F401, PLC0415  # the app and the checks are known once imported
+
+
+class ConsoleConfig(django_admin.AdminConfig):
+    """Django's admin, on the site of `homerack.admin_site`."""
+
+    default = False
+    default_site = "homerack.admin_site.ConsoleSite"

@@ -29,8 +29,8 @@ ALLOWED_HOSTS = [*env.get_list("ALLOWED_HOSTS"), *LOOPBACK_HOSTS]
 CSRF_TRUSTED_ORIGINS = env.get_list("CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
-    "unfold",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "homerack.apps.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -96,7 +96,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- People ---------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "homerack.accounts.guessing.Backend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
@@ -165,15 +165,18 @@ CONTENT_SECURITY_POLICY = {
     },
 }
 
-# Against guessing passwords (django-axes): who fails this often with one address from one place has to wait.
+# Whether clients have addresses of their own here. Behind a published port of a container, or a proxy that HomeRack
+# does not know of, all may seem to come from one, and a lock of that address would be a lock of everybody.
+CLIENT_ADDRESSES_DIFFER = env.get_bool("CLIENT_ADDRESSES_DIFFER", default=True) or BEHIND_PROXY
+# Against guessing passwords (django-axes): how often somebody may fail, homerack/accounts/guessing.py says.
+AXES_HANDLER = "homerack.accounts.guessing.Handler"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = dt.timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_RESET_ON_SUCCESS = True
 # Who tries again too early does not wait longer for it.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_USERNAME_FORM_FIELD = "username"
-AXES_USERNAME_CALLABLE = "homerack.accounts.guessing.name_tried"
+AXES_USERNAME_CALLABLE = "homerack.accounts.guessing.account_tried"
 AXES_CLIENT_IP_CALLABLE = "homerack.accounts.guessing.client_address"
 AXES_LOCKOUT_CALLABLE = "homerack.accounts.guessing.locked_out"
 # Failures are kept until the pause is over; there is no second list of them, nor one of successes to prune.
@@ -209,7 +212,8 @@ NOTIFY_URLS = env.get_urls("NOTIFY_URLS")
 HEARTBEAT_URL = env.get_secret("HEARTBEAT_URL")
 if HEARTBEAT_URL and not HEARTBEAT_URL.startswith(("https://", "http://")):
     raise env.refuse("HEARTBEAT_URL", "is no address of the web", "https://hc-ping.com/<id of a check>")
-OPS_DASHBOARD_CARDS = ["homerack.dashboard.lab"]
+OPS_TROUBLES = ["homerack.accounts.reporting.guessed_accounts"]
+OPS_DASHBOARD_CARDS = ["homerack.accounts.reporting.card", "homerack.dashboard.lab"]
 
 # Seconds that all threads of the web server may be busy without one of them becoming free, before it counts as hanging.
 OPS_STALLED_AFTER = 60

@@ -124,8 +124,6 @@ class Backup(models.Model):
             ("verify_backup", "Can verify a backup"),
             ("keep_backup", "Can keep a backup from being pruned"),
             ("restore_backup", "Can restore a backup"),
-            ("download_backup", "Can download a backup"),
-            ("upload_backup", "Can upload a backup"),
         )
         ordering = ("-when",)
         indexes = (

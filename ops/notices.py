@@ -9,12 +9,14 @@ import logging
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.core.files.storage import InvalidStorageError, storages
 from django.db import Error
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from ops import schedules
 from ops.backups.files import Files, written
@@ -99,7 +101,7 @@ def watch(alias: str = "default") -> None:
     """Look for what runs can not tell: missed schedules, old backups, little room. For a task every few minutes."""
     if not are_wanted():
         return
-    for look in (missed_schedules, old_backups, little_room):
+    for look in (missed_schedules, old_backups, little_room, troubles_of_the_project):
         try:
             look(alias)
         except (Error, OpsError, OSError) as error:
@@ -144,6 +146,18 @@ def little_room(alias: str) -> None:
         relief=f"The storage of the backups has room again on {socket.gethostname()}.",
     )
     tell({"storage": trouble} if free is not None and free < wanted else {}, among="storage".__eq__)
+
+
+def troubles_of_the_project(alias: str) -> None:
+    """What the functions find that OPS_TROUBLES names: each takes an alias, and gives troubles by keys of its own."""
+    for path in getattr(settings, "OPS_TROUBLES", ()):
+        mark = f"{path} "
+        found = import_string(path)(alias)
+        tell({mark + key: trouble for key, trouble in found.items()}, among=partial(has_prefix, mark))
+
+
+def has_prefix(prefix: str, key: str) -> bool:
+    return key.startswith(prefix)
 
 
 # --- Once for a change ------------------------------------------------------------------------------------------

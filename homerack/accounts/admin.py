@@ -4,18 +4,23 @@ from typing import Any, ClassVar
 
 from axes.models import AccessAttempt
 from django import forms
-from django.conf import settings
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.models import Group
 from django.db import models
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
+from homerack.accounts.guessing import wait_until
 from homerack.accounts.models import User
+from homerack.accounts.reporting import with_email
+from homerack.accounts.rights import grantable_groups, grantable_permissions, may_manage
 from homerack.unfolded import ModelAdmin, UserAdmin
 
 ROLE_COLORS = {"Administrator": "danger", "Editors": "success", "Viewers": "info", "No rights yet": "warning"}
@@ -71,6 +76,28 @@ class PersonAdmin(UserAdmin[User]):  # type: ignore[type-var]
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")
 
+    # --- Nobody gives more rights than they have ------------------------------------------------------------------
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and (obj is None or may_manage(request.user, obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and (obj is None or may_manage(request.user, obj))
+
+    def get_readonly_fields(self, request: HttpRequest, _user: User | None = None) -> Any:
+        """What is not to be edited is no field of the form, so that a forged one is of no use."""
+        return (*self.readonly_fields, *(() if request.user.is_superuser else ("is_superuser",)))
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        if db_field.name == "groups":
+            options["queryset"] = grantable_groups(request.user)
+        return super().formfield_for_manytomany(db_field, request, **options)
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002
+        """One's own password is changed where the old one is asked for."""
+        if self.get_object(request, unquote(id)) == request.user:
+            return redirect("admin:password_change")
+        return super().user_change_password(request, id, form_url)
+
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Those who are entered in the console usually are to use it."""
         return {"is_staff": True, **super().get_changeform_initial_data(request)}
@@ -92,6 +119,28 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin[Group]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
         return super().get_queryset(request).annotate(people_count=Count("user"))
 
+    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return super().has_change_permission(request, obj) and self.may_manage(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and self.may_manage(request, obj)
+
+    def may_manage(self, request: HttpRequest, group: Group | None) -> bool:
+        return group is None or grantable_groups(request.user).filter(pk=group.pk).exists()
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        if db_field.name == "permissions":
+            options["queryset"] = grantable_permissions(request.user)
+        return super().formfield_for_manytomany(db_field, request, **options)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Group], search_term: str
+    ) -> tuple[QuerySet[Group], bool]:
+        """The field of a user's groups offers those that may be given."""
+        if "field_name" in request.GET:
+            queryset = queryset.filter(pk__in=grantable_groups(request.user).values("pk"))
+        return super().get_search_results(request, queryset, search_term)
+
     @admin.display(description="people", ordering="people_count")
     def people_count(self, group: Group) -> int:
         return int(getattr(group, "people_count", 0))
@@ -101,9 +150,13 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin[Group]):
 class AccessAttemptAdmin(ModelAdmin[AccessAttempt]):
     """Who failed to sign in lately. To delete an entry is to let somebody try again at once."""
 
-    list_display = ("attempt_time", "username", "ip_address", "failures_since_start", "is_locked_out")
-    search_fields = ("username", "ip_address")
-    fields = ("attempt_time", "username", "ip_address", "failures_since_start", "user_agent")
+    list_display = ("attempt_time", "account", "ip_address", "failures_since_start", "is_locked_out")
+    search_fields = ("email", "username", "ip_address")
+    list_per_page = 25
+    fields = ("attempt_time", "account", "ip_address", "failures_since_start", "user_agent")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AccessAttempt]:
+        return with_email(super().get_queryset(request))
 
     def has_add_permission(self, _request: HttpRequest) -> bool:
         return False
@@ -111,6 +164,11 @@ class AccessAttemptAdmin(ModelAdmin[AccessAttempt]):
     def has_change_permission(self, _request: HttpRequest, _attempt: AccessAttempt | None = None) -> bool:
         return False
 
+    @admin.display(description="account", ordering="email")
+    def account(self, attempt: AccessAttempt) -> str:
+        return attempt.email or f"unknown: {attempt.username.removeprefix('name:')}"
+
     @admin.display(description="has to wait", boolean=True)
     def is_locked_out(self, attempt: AccessAttempt) -> bool:
-        return bool(attempt.failures_since_start >= settings.AXES_FAILURE_LIMIT)
+        now = timezone.now()
+        return wait_until(attempt.username, attempt.ip_address, now) > now

@@ -1,45 +1,234 @@
-"""Against guessing passwords: what django-axes, which counts the failures, has to know about HomeRack."""
+"""Against guessing passwords: who waits after how many failures. django-axes keeps the failures and asks here.
 
+==========================  ==============  ==========================================================================
+Failures within 15 minutes  Setting         Then
+==========================  ==============  ==========================================================================
+5 of one account from one   AXES_FAILURE    Nobody signs in to that account from that address until they are 15
+address                     _LIMIT          minutes old.
+50 from one address         ADDRESS_LIMIT   Nobody signs in from that address until then.
+10 of one account from      SLOWED_AFTER    Every address waits between two attempts at that account: 1, 2, 4 … seconds,
+anywhere                                    at most a minute; and administrators are notified. Its owner is never locked
+                                            out by strangers.
+==========================  ==============  ==========================================================================
+
+An address is an IPv4 address or the /64 network of an IPv6 address, which one machine can use as a whole. Where many
+clients seem to come from one address (CLIENT_ADDRESSES_DIFFER is false, or a proxy names the gateway of its network), a
+lock of that address would be a lock of everybody: then only the third row holds.
+"""
+
+import datetime as dt
+import functools
 import ipaddress
+import math
+import sys
 import unicodedata
+from pathlib import Path
 from typing import Any
 
+from axes.handlers.database import AxesDatabaseHandler
+from axes.handlers.proxy import AxesProxyHandler
+from axes.models import AccessAttempt
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.auth.backends import ModelBackend
+from django.db.models import Max, QuerySet, Sum
+from django.db.models.signals import pre_save
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
+
+from homerack.accounts import reporting
+from homerack.accounts.models import User
 
 TOO_MANY_REQUESTS = 429
+ADDRESS_LIMIT = 50
+"""Failures from one address, whatever accounts they are about."""
+SLOWED_AFTER = reporting.REPORTED_AFTER
+"""Failures of one account, wherever they come from: more than one address makes before it is locked."""
+LONGEST_PAUSE = 60
+"""Seconds."""
+NO_ADDRESS = "0.0.0.0"  # noqa: S104  # nothing is bound to it
+"""Stands for clients whose address nobody knows, such as those of a socket."""
+LONGEST_KEY = 255
+"""Characters in django-axes' column."""
 
 
-def client_address(request: HttpRequest) -> str | None:
-    """Whom a request comes from, or None when nobody says.
+# --- Whose failures count together --------------------------------------------------------------------------------
 
-    Behind a proxy it is the last entry of X-Forwarded-For, which our proxy wrote; those before it anybody can invent.
+
+def client_address(request: HttpRequest) -> str:
+    """The IPv4 address that a request comes from, or the first address of its IPv6 /64, or `NO_ADDRESS`.
+
+    Behind a proxy it is the last entry of X-Forwarded-For, which our proxy wrote; anybody can invent those before it.
     """
     sender = request.META.get("REMOTE_ADDR", "")
     if settings.BEHIND_PROXY:
         sender = request.META.get("HTTP_X_FORWARDED_FOR", sender).rpartition(",")[2].strip()
     try:
-        return str(ipaddress.ip_address(sender))
+        address = ipaddress.ip_address(sender)
     except ValueError:
-        return None
+        return NO_ADDRESS
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    # A server that listens to both families writes IPv4 addresses like this. They are not one network.
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Address(int(address) >> 64 << 64))
 
 
-def name_tried(request: HttpRequest, credentials: dict[str, str] | None = None) -> str:
-    """The address that somebody tries to sign in with, in one spelling: case makes no other person of it."""
-    name = (credentials or request.POST).get("username") or ""
-    return unicodedata.normalize("NFKC", name).strip().casefold()
+def account_tried(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str:
+    """``account:`` and the primary key of whom a name signs in, so that all spellings of it count together.
+
+    A name of no account is ``name:`` and its normalised spelling: it is treated the same, and so tells nothing.
+    """
+    typed = (credentials or request.POST).get("username") or ""
+    name = unicodedata.normalize("NFKC", typed).strip()
+    try:
+        return f"account:{User.objects.get_by_natural_key(name).pk}"
+    except User.DoesNotExist:
+        return f"name:{name.casefold()}"[:LONGEST_KEY]
 
 
-def locked_out(request: HttpRequest, _response: HttpResponse, _credentials: dict[str, Any] | None) -> HttpResponse:
-    """The page for those who have to wait."""
-    pause = settings.AXES_COOLOFF_TIME
-    context = {
-        **admin.site.each_context(request),
-        "title": "Too many attempts",
-        "minutes": int(pause.total_seconds() // 60),
-    }
+def is_told_apart(address: str) -> bool:
+    """Whether `address` stands for one client rather than for many.
+
+    A container engine may pass connections on to a proxy with the address of the network's gateway instead of theirs.
+    """
+    if not settings.CLIENT_ADDRESSES_DIFFER or address == NO_ADDRESS:
+        return False
+    return not (settings.BEHIND_PROXY and address == gateway())
+
+
+@functools.cache
+def gateway() -> str:
+    """The default gateway of this machine or container as Linux knows it; '' where there is none."""
+    try:
+        lines = Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]
+    except OSError:
+        return ""
+    routes = [line.split() for line in lines]
+    # Addresses are 32-bit numbers in this machine's byte order.
+    found = [int(fields[2], 16).to_bytes(4, sys.byteorder) for fields in routes if fields[1] == fields[7] == "00000000"]
+    return str(ipaddress.IPv4Address(found[0])) if found else ""
+
+
+# --- Who has to wait ----------------------------------------------------------------------------------------------
+
+
+def recent(now: dt.datetime) -> QuerySet[AccessAttempt]:
+    attempts: QuerySet[AccessAttempt] = AccessAttempt.objects.filter(attempt_time__gt=now - settings.AXES_COOLOFF_TIME)
+    return attempts
+
+
+def wait_until(account: str, address: str, now: dt.datetime) -> dt.datetime:
+    """When a password for `account` from `address` is looked at again; `now`: at once."""
+    return max(locked_until(account, address, now), slowed_until(account, address, now))
+
+
+def locked_until(account: str, address: str, now: dt.datetime) -> dt.datetime:
+    if not is_told_apart(address):
+        return now
+    from_here = recent(now).filter(ip_address=address)
+    of_pair = below(settings.AXES_FAILURE_LIMIT, from_here.filter(username=account), now)
+    return max(of_pair, below(ADDRESS_LIMIT, from_here, now))
+
+
+def below(limit: int, attempts: QuerySet[AccessAttempt], now: dt.datetime) -> dt.datetime:
+    """When fewer failures than `limit` are left, as the others are forgotten."""
+    failures = 0
+    for when, number in attempts.order_by("-attempt_time").values_list("attempt_time", "failures_since_start"):
+        failures += number
+        if failures >= limit:
+            until: dt.datetime = when + settings.AXES_COOLOFF_TIME
+            return until
+    return now
+
+
+def slowed_until(account: str, address: str, now: dt.datetime) -> dt.datetime:
+    """The pause begins with the last failure at this address or, where there is none, with the first attempt.
+
+    So strangers elsewhere cannot make the owner wait longer than one pause, however often they try.
+    """
+    of_account = recent(now).filter(username=account)
+    failures = of_account.aggregate(sum=Sum("failures_since_start"))["sum"] or 0
+    if failures < SLOWED_AFTER:
+        return now
+    pause = dt.timedelta(seconds=min(LONGEST_PAUSE, 2 ** min(failures - SLOWED_AFTER, LONGEST_PAUSE)))
+    last: dt.datetime | None = of_account.filter(ip_address=address).aggregate(last=Max("attempt_time"))["last"]
+    return max(now, (last or now) + pause)
+
+
+class Handler(AxesDatabaseHandler):  # type: ignore[misc]
+    """django-axes' own, with the limits of the table above. Attempts while somebody has to wait are not counted."""
+
+    def is_locked(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
+        """Whether nobody looks at the password now."""
+        account, address, now = asked(request, credentials)
+        if wait_until(account, address, now) <= now:
+            return False
+        begin_pause(account, address, now)
+        return True
+
+    def get_failures(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> int:
+        """The limit once it is reached: django-axes asks after each failure whether that was the last one."""
+        account, address, now = asked(request, credentials)
+        return settings.AXES_FAILURE_LIMIT if locked_until(account, address, now) > now else 0
+
+    def user_login_failed(
+        self, sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **options: Any
+    ) -> None:
+        was_refused = getattr(request, "axes_locked_out", False)
+        super().user_login_failed(sender, credentials, request, **options)
+        if request is not None and not was_refused:
+            reporting.warn(account_tried(request, credentials), recent(timezone.now()))
+
+
+def asked(request: HttpRequest, credentials: dict[str, Any] | None) -> tuple[str, str, dt.datetime]:
+    """Which account is tried, from where, and when."""
+    return account_tried(request, credentials), request.axes_ip_address, request.axes_attempt_time  # type: ignore[attr-defined]
+
+
+def begin_pause(account: str, address: str, now: dt.datetime) -> None:
+    """Remember the first attempt of an address that has to wait: its pause counts from there.
+
+    django-axes may not have swept away a row of an older attack yet; it is used again.
+    """
+    if not recent(now).filter(username=account, ip_address=address).exists():
+        first = {"failures_since_start": 0, "attempt_time": timezone.now()}
+        AccessAttempt.objects.update_or_create(username=account, ip_address=address, user_agent="", defaults=first)
+
+
+class Backend(ModelBackend):
+    """Django's own. A right password ends the count here, also where nobody signs in anew with it."""
+
+    def authenticate(
+        self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **options: Any
+    ) -> Any:
+        user = super().authenticate(request, username=username, password=password, **options)
+        if user is not None and request is not None:
+            AxesProxyHandler.get_implementation().reset_user_attempts(request, {"username": username})
+        return user
+
+
+@receiver(pre_save, sender=AccessAttempt)
+def keep_no_form(instance: AccessAttempt, **_signal: Any) -> None:
+    """django-axes keeps what was typed into a form but for fields that it is told of. Passwords have many names."""
+    instance.get_data = instance.post_data = ""
+
+
+def locked_out(request: HttpRequest, _response: HttpResponse, credentials: dict[str, Any] | None) -> HttpResponse:
+    """The page for those who have to wait, in place of whatever page asked for the password."""
+    account, address, _ = asked(request, credentials)
+    now = timezone.now()
+    seconds = max(1, math.ceil((wait_until(account, address, now) - now).total_seconds()))
+    context = {**admin.site.each_context(request), "title": "Too many attempts", "wait": in_words(seconds)}
     response = render(request, "accounts/locked_out.html", context, status=TOO_MANY_REQUESTS)
-    response["Retry-After"] = str(int(pause.total_seconds()))
+    response["Retry-After"] = str(seconds)
     return response
+
+
+def in_words(seconds: int) -> str:
+    if seconds > LONGEST_PAUSE:
+        return f"{math.ceil(seconds / 60)} minutes"
+    return "1 second" if seconds == 1 else f"{seconds} seconds"

@@ -6,6 +6,7 @@ from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.core.mail import send_mail
 from django.db import models
+from django.db.models import CharField, Value
 from django.db.models.functions import Lower
 from django.utils import timezone
 
@@ -14,7 +15,8 @@ class UserManager(BaseUserManager["User"]):
     """Makes users; e-mail addresses differ by more than upper and lower case."""
 
     def get_by_natural_key(self, username: str | None) -> "User":
-        return self.get(email__iexact=username)
+        """The user with this address, compared as the table's constraint does it: there is one at most."""
+        return self.alias(lowered=Lower("email")).get(lowered=Lower(Value(username, output_field=CharField())))
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
         if not email:

@@ -19,7 +19,7 @@ from ops.console import deeds, restoring, undoing, uploading
 from ops.console import moving as moves
 from ops.console.backup_pages import BackupPage
 from ops.console.base import IndexAdmin
-from ops.console.buttons import Button, buttons_for, last_proven, may
+from ops.console.buttons import Button, buttons_for, is_administrator, last_proven, may
 from ops.console.kept import kept_database
 from ops.console.starting import workers_are_set_up
 from ops.console.states import State, rows_in, state_of
@@ -106,7 +106,7 @@ class BackupAdmin(IndexAdmin[Backup]):
         buttons = partial(self.buttons, request, last_proven())
         buttons.short_description = "actions"  # type: ignore[attr-defined]
         buttons.__name__ = "buttons"  # type: ignore[attr-defined]
-        has_buttons = any(may(request.user, name) for name in ("verify", "restore", "keep", "download", "delete"))
+        has_buttons = any(may(request.user, name) for name in ("verify", "restore", "keep", "delete"))
         return [*columns, buttons] if has_buttons else columns
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -115,7 +115,7 @@ class BackupAdmin(IndexAdmin[Backup]):
             "kept": kept_database(),
             "may_make": may(request.user, "make"),
             "may_restore": may(request.user, "restore"),
-            "may_upload": request.user.is_superuser,
+            "may_upload": is_administrator(request.user),
             "may_move": moves.is_offered(request),
             "no_worker": not workers_are_set_up(),
         }

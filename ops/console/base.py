@@ -69,6 +69,12 @@ def require(request: HttpRequest, permission: str) -> None:
         raise PermissionDenied
 
 
+def require_administrator(request: HttpRequest) -> None:
+    """Raises PermissionDenied for everybody but superusers."""
+    if not request.user.is_superuser:
+        raise PermissionDenied
+
+
 def tell(request: HttpRequest, error: OpsError) -> None:
     """What went wrong as a message on the next page."""
     messages.error(request, f"{error.message} {error.hint}".strip())

@@ -3,8 +3,18 @@
 from typing import Any
 
 from django import forms
+from django.contrib.auth import authenticate
 from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget, UnfoldBooleanWidget
+
+
+def reauthenticate(request: HttpRequest, password: str) -> bool:
+    """Whether `password` is that of the user who is signed in.
+
+    It is checked as at a sign-in, through every authentication backend: what counts wrong passwords there (django-axes,
+    for example) counts them here, and refuses the right one where it would refuse a sign-in.
+    """
+    return authenticate(request, username=request.user.get_username(), password=password) == request.user
 
 
 class Confirmation(forms.Form):
@@ -15,7 +25,7 @@ class Confirmation(forms.Form):
 
     def __init__(self, request: HttpRequest, database: str) -> None:
         super().__init__(request.POST if request.method == "POST" else None)
-        self.person, self.expected = request.user, database
+        self.request, self.expected = request, database
         quiet = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
         self.fields["database"].widget = UnfoldAdminTextInputWidget(attrs=quiet)
         self.fields["database"].label = f"Type the database's name, {database}"
@@ -29,7 +39,7 @@ class Confirmation(forms.Form):
 
     def clean_password(self) -> str:
         typed: str = self.cleaned_data["password"]
-        if not self.person.check_password(typed):
+        if not reauthenticate(self.request, typed):
             raise forms.ValidationError("That is not your password.")
         return typed
 

@@ -13,7 +13,7 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 from ops import operations
-from ops.console.base import IndexAdmin, require, tell
+from ops.console.base import IndexAdmin, require, require_administrator, tell
 from ops.console.buttons import last_proven
 from ops.console.starting import asked_for, start
 from ops.errors import OpsError
@@ -45,7 +45,7 @@ def drill(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpRes
 
 def download(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponseBase:
     """The stored file, as it is. That somebody took it is recorded first, whether or not they read to the end."""
-    require(request, "ops.download_backup")
+    require_administrator(request)
     backup = admin.shown(request, str(key))
     try:
         site = current_site()

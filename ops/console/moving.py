@@ -4,12 +4,11 @@ import shlex
 
 from django.conf import settings
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from ops.console.base import IndexAdmin
+from ops.console.base import IndexAdmin, require_administrator
 from ops.console.run_pages import RunPage
 from ops.console.starting import command, start, workers_are_set_up
 from ops.models import Backup, Run
@@ -23,8 +22,7 @@ def is_offered(request: HttpRequest) -> bool:
 
 
 def preflight(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
-    if not request.user.is_superuser:
-        raise PermissionDenied
+    require_administrator(request)
     if connection.vendor != "sqlite":
         messages.info(request, "The database is PostgreSQL already. There is nothing to move.")
         return HttpResponseRedirect(reverse(LIST))

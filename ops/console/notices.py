@@ -1,20 +1,19 @@
 """The page on which a superuser tries out whether notices arrive."""
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods
 
 from ops import notices
+from ops.console.base import require_administrator
 from ops.notifying import named
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def notices_page(request: HttpRequest) -> HttpResponse:
     """Who is told, and a button; after the button, what each of them answered."""
-    if not request.user.is_superuser:
-        raise PermissionDenied
+    require_administrator(request)
     answers = notices.send_test(request.user.get_username()) if request.method == "POST" else []
     context = {
         **admin.site.each_context(request),

@@ -4,7 +4,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
 from django.core.files.uploadhandler import StopUpload, TemporaryFileUploadHandler
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -12,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.csrf import csrf_protect
 
 from ops import operations
-from ops.console.base import IndexAdmin, tell
+from ops.console.base import IndexAdmin, require_administrator, tell
 from ops.console.starting import asked_for
 from ops.errors import ArtifactInvalid, OpsError
 from ops.models import Backup, Run
@@ -44,8 +43,7 @@ def limit_from_settings() -> int:
 
 def upload(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
     """Its handler has to be set before anybody reads the form, hence the check of the token comes after that."""
-    if not request.user.is_superuser:
-        raise PermissionDenied
+    require_administrator(request)
     handler = LimitedUpload(request, limit_from_settings())
     request.upload_handlers = [handler]
     answer: HttpResponse = csrf_protect(lambda checked: received(admin, checked, handler))(request)

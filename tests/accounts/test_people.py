@@ -3,7 +3,7 @@
 from io import StringIO
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.core.management import CommandError, call_command
 from django.test import Client
 
@@ -70,7 +70,14 @@ class TestGroups:
         assert rights == {
             "Backup viewers": view,
             "Backup operators": operate,
-            "Backup restorers": {*operate, "restore_backup", "download_backup"},
+            "Backup restorers": {*operate, "restore_backup"},
+        }
+
+    def test_no_group_can_be_given_what_administrators_alone_do(self) -> None:
+        rights = Permission.objects.filter(content_type__app_label="ops").values_list("codename", flat=True)
+        assert set(rights) == {
+            *("view_backup", "view_run", "make_backup", "verify_backup", "keep_backup", "restore_backup"),
+            "delete_backup",
         }
 
     def test_they_have_pages(self, admin_client: Client) -> None:

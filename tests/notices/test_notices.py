@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axes.models import AccessAttempt
 from django.utils import timezone
 
+from homerack.accounts.models import User
 from ops import notices, schedules
 from ops.models import Run
 from tests.dashboard.conftest import MakeBackup, make_backup
@@ -134,6 +136,28 @@ def test_a_missed_schedule_is_told_once(receiver: Receiver, host: None, monkeypa
     missed.clear()
     notices.watch()
     assert titles(receiver)[1:] == ["'Back up' is on time again on attic."]
+
+
+def test_a_trouble_of_the_project_is_told_once(receiver: Receiver, host: None, settings: Any) -> None:
+    settings.OPS_TROUBLES = [
+        "homerack.accounts.reporting.guessed_accounts",
+        f"{__name__}.{trouble_in_the_attic.__name__}",
+    ]
+    notices.watch()
+    user = User.objects.create_user("ada@example.com")
+    AccessAttempt.objects.create(username=f"account:{user.pk}", ip_address="192.0.2.1", failures_since_start=10)
+    notices.watch()
+    notices.watch()
+    guessed = "Somebody guesses the password of ada@example.com on attic."
+    assert titles(receiver) == ["It drips.", guessed]
+
+    AccessAttempt.objects.update(attempt_time=timezone.now() - dt.timedelta(minutes=16))
+    notices.watch()
+    assert titles(receiver)[2:] == ["Nobody guesses the password of ada@example.com on attic any more."]
+
+
+def trouble_in_the_attic(_alias: str) -> dict[str, notices.Trouble]:
+    return {"roof": notices.Trouble(title="It drips.", text="On the racks.", relief="It is dry again.")}
 
 
 def test_an_old_backup_is_told_once(receiver: Receiver, host: None, make_backup: MakeBackup) -> None:

@@ -1,0 +1,255 @@
+"""Who may change users and groups gives nobody more rights than they have, and decides about nobody above them."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, Permission
+from django.http import HttpResponse
+from django.test import Client
+
+from homerack.accounts.models import User
+from homerack.accounts.rights import grantable_groups, may_manage
+
+pytestmark = pytest.mark.django_db
+
+PASSWORD = "a long enough passphrase"
+USERS, GROUPS = "/admin/accounts/user/", "/admin/auth/group/"
+MANAGES = [
+    f"{verb}_{model}" for model in ("user", "group", "permission") for verb in ("view", "add", "change", "delete")
+]
+"""Everything about users and groups, and nothing else."""
+
+
+def permissions(*codenames: str) -> list[Permission]:
+    found = list(Permission.objects.filter(codename__in=codenames))
+    assert {permission.codename for permission in found} == set(codenames)
+    return found
+
+
+@pytest.fixture
+def manager() -> User:
+    """Manages users and groups, and views racks: by permissions of their own and of groups."""
+    user = User.objects.create_user("manager@example.com", PASSWORD, is_staff=True)
+    user.user_permissions.set(permissions(*MANAGES))
+    viewing = Group.objects.create(name="Rack viewers")
+    viewing.permissions.set(permissions("view_rack"))
+    user.groups.add(viewing)
+    return user
+
+
+@pytest.fixture
+def browser(manager: User) -> Client:
+    client = Client()
+    client.force_login(manager)
+    return client
+
+
+def account(
+    email: str = "target@example.com", *, rights: tuple[str, ...] = (), groups: tuple[str, ...] = (), **fields: Any
+) -> User:
+    user = User.objects.create_user(email, PASSWORD, is_staff=True, **fields)
+    user.user_permissions.set(permissions(*rights))
+    user.groups.set(Group.objects.filter(name__in=groups))
+    return user
+
+
+ACCOUNTS: dict[str, tuple[Callable[[], User], bool]] = {
+    "without rights": (account, True),
+    "with the same right": (lambda: account(rights=("view_rack",)), True),
+    "in the same group": (lambda: account(groups=("Rack viewers",)), True),
+    "another manager": (lambda: account(rights=tuple(MANAGES)), True),
+    "deactivated, without rights": (lambda: account(is_active=False), True),
+    "with one right more": (lambda: account(rights=("view_rack", "change_rack")), False),
+    "in a group with more rights": (lambda: account(groups=("Editors",)), False),
+    "administrator": (lambda: account(is_superuser=True), False),
+    "deactivated administrator": (lambda: account(is_superuser=True, is_active=False), False),
+    "deactivated, with one right more": (lambda: account(rights=("change_rack",), is_active=False), False),
+}
+"""How the account is made, and whether the manager may manage it."""
+
+
+def state(user: User) -> Any:
+    """All that can be changed about an account, or None where it is gone."""
+    row = User.objects.filter(pk=user.pk).values().first()
+    if row is None:
+        return None
+    del row["updated_at"], row["last_login"]
+    return row, sorted(user.groups.values_list("name", flat=True)), sorted(permission_names(user))
+
+
+def permission_names(user: User) -> set[str]:
+    return set(Permission.objects.filter(user=user).values_list("codename", flat=True))
+
+
+def form(user: User | None, **changes: Any) -> dict[str, Any]:
+    values = {"email": "target@example.com", "full_name": "", "is_active": "on", "is_staff": "on", **changes}
+    new = {"password1": PASSWORD, "password2": PASSWORD} if user is None else {}
+    return {**new, **values}
+
+
+def take_over(browser: Client, user: User, how: str) -> HttpResponse:
+    page = f"{USERS}{user.pk}/"
+    path, data = {
+        "e-mail": (f"{page}change/", form(user, email="mallory@example.com")),
+        "deactivation": (f"{page}change/", {"email": user.email, "is_staff": "on"}),
+        "activation": (f"{page}change/", form(user)),
+        "groups": (f"{page}change/", form(user, groups=[Group.objects.get(name="Rack viewers").pk])),
+        "password": (f"{page}password/", {"password1": "mallory's passphrase", "password2": "mallory's passphrase"}),
+        "deletion": (f"{page}delete/", {"post": "yes"}),
+        "deletion from the list": (USERS, {"action": "delete_selected", "_selected_action": [user.pk], "post": "yes"}),
+    }[how]
+    answer: HttpResponse = browser.post(path, data)
+    return answer
+
+
+WAYS = ("e-mail", "deactivation", "activation", "groups", "password", "deletion", "deletion from the list")
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("name", ACCOUNTS)
+def test_nobody_decides_about_an_account_with_more_rights(browser: Client, manager: User, name: str, how: str) -> None:
+    make, is_allowed = ACCOUNTS[name]
+    user = make()
+    assert may_manage(manager, user) is is_allowed
+    before = state(user)
+    answer = take_over(browser, user, how)
+    if is_allowed:
+        assert answer.status_code == 302, answer.content.decode()
+    else:
+        assert state(user) == before
+        assert answer.status_code == (403 if how != "deletion from the list" else answer.status_code)
+
+
+@pytest.mark.parametrize("name", [name for name, (_, is_allowed) in ACCOUNTS.items() if not is_allowed])
+def test_its_page_can_be_read_only(browser: Client, name: str) -> None:
+    user = ACCOUNTS[name][0]()
+    page = browser.get(f"{USERS}{user.pk}/change/")
+    assert page.status_code == 200
+    assert page.context["has_change_permission"] is False
+    assert browser.get(f"{USERS}{user.pk}/password/").status_code == 403
+    assert browser.get(f"{USERS}{user.pk}/delete/").status_code == 403
+
+
+@pytest.mark.parametrize("name", [None, *(name for name, (_, is_allowed) in ACCOUNTS.items() if is_allowed), "oneself"])
+class TestForgedFields:
+    """A new account, one that the manager may change, and the manager's own."""
+
+    def send(self, browser: Client, manager: User, name: str | None, **forged: Any) -> tuple[User | None, HttpResponse]:
+        user = manager if name == "oneself" else ACCOUNTS[name][0]() if name else None
+        email = user.email if user else "new@example.com"
+        path = f"{USERS}{user.pk}/change/" if user else f"{USERS}add/"
+        answer = browser.post(path, form(user, email=email, **forged))
+        return User.objects.filter(email=email).first(), answer
+
+    def test_nobody_becomes_an_administrator(self, browser: Client, manager: User, name: str | None) -> None:
+        user, answer = self.send(browser, manager, name, is_superuser="on")
+        assert answer.status_code == 302
+        assert user is not None
+        assert not user.is_superuser
+
+    def test_nobody_gets_permissions_past_the_groups(self, browser: Client, manager: User, name: str | None) -> None:
+        everything = list(Permission.objects.values_list("pk", flat=True))
+        user, _ = self.send(browser, manager, name, user_permissions=everything)
+        assert user is not None
+        assert permission_names(user) <= {*MANAGES, "view_rack"}
+
+    @pytest.mark.parametrize("group", ["Editors", "Viewers", "Backup viewers", "Backup restorers", "Mixed"])
+    def test_nobody_gets_a_group_with_more_rights(
+        self, browser: Client, manager: User, name: str | None, group: str
+    ) -> None:
+        mixed = Group.objects.create(name="Mixed")
+        mixed.permissions.set(permissions("view_rack", "view_device"))
+        user, answer = self.send(browser, manager, name, groups=[Group.objects.get(name=group).pk])
+        assert answer.status_code == 200
+        assert "groups" in answer.context["adminform"].form.errors
+        assert user is None or group not in user.groups.values_list("name", flat=True)
+
+    def test_a_group_with_rights_of_one_s_own_is_given(self, browser: Client, manager: User, name: str | None) -> None:
+        user, answer = self.send(browser, manager, name, groups=[Group.objects.get(name="Rack viewers").pk])
+        assert answer.status_code == 302
+        assert user is not None
+        assert [group.name for group in user.groups.all()] == ["Rack viewers"]
+
+
+class TestGroups:
+    def save(self, browser: Client, group: Group | None, *codenames: str, name: str = "Name") -> HttpResponse:
+        path = f"{GROUPS}{group.pk}/change/" if group else f"{GROUPS}add/"
+        keys = [permission.pk for permission in permissions(*codenames)]
+        answer: HttpResponse = browser.post(path, {"name": name, "permissions": keys})
+        return answer
+
+    def test_a_group_gets_rights_of_one_s_own(self, browser: Client) -> None:
+        assert self.save(browser, None, "view_rack", "change_user").status_code == 302
+        group = Group.objects.get(name="Name")
+        assert self.save(browser, group, "view_rack").status_code == 302
+        assert [permission.codename for permission in group.permissions.all()] == ["view_rack"]
+
+    @pytest.mark.parametrize("codename", ["change_rack", "view_device", "restore_backup", "delete_accessattempt"])
+    @pytest.mark.parametrize("is_new", [True, False])
+    def test_a_group_gets_no_other_right(self, browser: Client, codename: str, is_new: bool) -> None:
+        group = None if is_new else Group.objects.get(name="Rack viewers")
+        answer = self.save(browser, group, "view_rack", codename)
+        assert answer.status_code == 200
+        assert "permissions" in answer.context["adminform"].form.errors
+        assert not Group.objects.filter(name="Name").exists()
+        assert not Group.objects.filter(name="Rack viewers", permissions__codename=codename).exists()
+
+    @pytest.mark.parametrize("how", ["change", "delete", "list"])
+    def test_a_group_with_more_rights_stays_as_it_is(self, browser: Client, how: str) -> None:
+        group = Group.objects.get(name="Editors")
+        before = set(group.permissions.all())
+        if how == "change":
+            assert self.save(browser, group, "view_rack").status_code == 403
+        elif how == "delete":
+            assert browser.post(f"{GROUPS}{group.pk}/delete/", {"post": "yes"}).status_code == 403
+        else:
+            browser.post(GROUPS, {"action": "delete_selected", "_selected_action": [group.pk], "post": "yes"})
+        assert set(Group.objects.get(name="Editors").permissions.all()) == before
+
+    def test_only_those_that_may_be_given_are_offered(self, browser: Client) -> None:
+        Group.objects.create(name="Empty")
+        field = {"app_label": "accounts", "model_name": "user", "field_name": "groups"}
+        offered = browser.get("/admin/autocomplete/", field).json()["results"]
+        assert sorted(group["text"] for group in offered) == ["Empty", "Rack viewers"]
+        assert b"Editors" in browser.get(GROUPS).content
+
+
+def test_administrators_do_all_of_it(admin_client: Client) -> None:
+    for make, _ in ACCOUNTS.values():
+        Group.objects.get_or_create(name="Rack viewers")
+        user = make()
+        editors = Group.objects.get(name="Editors")
+        data = form(user, is_superuser="on", groups=[editors.pk])
+        assert admin_client.post(f"{USERS}{user.pk}/change/", data).status_code == 302
+        user.refresh_from_db()
+        assert (user.is_superuser, list(user.groups.all())) == (True, [editors])
+        assert admin_client.post(f"{USERS}{user.pk}/delete/", {"post": "yes"}).status_code == 302
+
+
+def test_a_group_is_grantable_when_all_its_permissions_are() -> None:
+    """Against a plain reading of the rule, for all sets of three permissions."""
+    names = ("view_rack", "view_device", "view_brand")
+    sets = [frozenset(chosen) for size in range(4) for chosen in itertools.combinations(names, size)]
+    Group.objects.all().delete()
+    for number, chosen in enumerate(sets):
+        Group.objects.create(name=str(number)).permissions.set(permissions(*chosen))
+    for number, own in enumerate(sets):
+        user = account(f"{number}@example.com", rights=tuple(own))
+        expected = {str(other) for other, chosen in enumerate(sets) if chosen <= own}
+        assert set(grantable_groups(user).values_list("name", flat=True)) == expected
+
+
+def test_permissions_have_no_other_page() -> None:
+    """Pages on which rights could be given: a new one needs the same rule."""
+    rights = {"groups", "permissions", "user_permissions", "is_superuser"}
+    found = {
+        model.__name__
+        for model, model_admin in admin.site._registry.items()
+        if rights & {field.name for field in model._meta.get_fields()} or model is Permission
+        if not model.__module__.startswith("ops.")
+    }
+    assert found == {"User", "Group"}
+    assert not [one.list_editable for one in admin.site._registry.values() if one.list_editable]

@@ -1,0 +1,355 @@
+"""Who may open and use which page: every address of the site, for everybody, against a table.
+
+The addresses are found by walking Django's resolver. One that the table does not name fails the test: write down who
+may see it (GET) and who may act on it (POST). So does a group, an argument or a model that is not known here.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.cookies import SimpleCookie
+from typing import Any
+
+import pytest
+from axes.models import AccessAttempt
+from django.apps import apps
+from django.contrib import admin, auth
+from django.contrib.auth.models import Group
+from django.contrib.contenttypes.models import ContentType
+from django.db import models, transaction
+from django.http import HttpResponse
+from django.template.response import SimpleTemplateResponse
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, path
+from django.utils import timezone
+from django_celery_beat.models import ClockedSchedule, SolarSchedule
+
+from homerack.accounts.models import User
+from homerack.inventory.models import DcimConnection, DeviceSpecification
+from ops.console import deeds
+from ops.console.watching import link_to
+from ops.errors import PreconditionFailed
+from ops.models import Run
+from tests.console.conftest import queue, storage
+from tests.console.support import add_backup, add_run
+from tests.inventory.make import connect, make_device, make_rack, place
+
+__all__ = ["queue", "storage"]
+
+pytestmark = pytest.mark.django_db
+
+# --- Who ----------------------------------------------------------------------------------------------------------
+STRANGER, NO_STAFF, NO_GROUP, ADMINISTRATOR = (
+    "a stranger",
+    "a user without staff",
+    "staff without a group",
+    "a superuser",
+)
+GROUPS = {"Viewers", "Editors", "Backup viewers", "Backup operators", "Backup restorers"}
+NOBODY: frozenset[str] = frozenset()
+ADMINISTRATORS = frozenset({ADMINISTRATOR})
+STAFF = frozenset({NO_GROUP, *GROUPS, ADMINISTRATOR})
+EVERYBODY = STAFF | {STRANGER, NO_STAFF}
+EDIT = frozenset({"Editors", ADMINISTRATOR})
+LOOK = EDIT | {"Viewers"}
+RESTORE = frozenset({"Backup restorers", ADMINISTRATOR})
+OPERATE = RESTORE | {"Backup operators"}
+WATCH = OPERATE | {"Backup viewers"}
+
+
+# --- May do what: the table ---------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Page:
+    """Who gets something by GET, and for whose POST it does something; the others are refused."""
+
+    see: frozenset[str]
+    act: frozenset[str]
+
+
+PAGES = {
+    "admin:index": Page(STAFF, STAFF),
+    "admin:login": Page(EVERYBODY, EVERYBODY),
+    "admin:logout": Page(frozenset({STRANGER, NO_STAFF}), EVERYBODY),  # strangers are led to the console
+    "admin:password_change": Page(STAFF, STAFF),
+    "admin:password_change_done": Page(STAFF, NOBODY),
+    "admin:search": Page(STAFF, STAFF),
+    "admin:autocomplete": Page(ADMINISTRATORS, NOBODY),  # the groups of users
+    "admin:jsi18n": Page(STAFF, NOBODY),
+    "admin:view_on_site": Page(NOBODY, NOBODY),  # nothing has a page outside of the console
+    "admin:auth_user_password_change": Page(ADMINISTRATORS, ADMINISTRATORS),
+    "admin:ops_backup_make": Page(NOBODY, OPERATE),
+    "admin:ops_backup_verify": Page(NOBODY, OPERATE),
+    "admin:ops_backup_drill": Page(NOBODY, OPERATE),
+    "admin:ops_backup_keep": Page(NOBODY, OPERATE),
+    "admin:ops_backup_note": Page(OPERATE, OPERATE),
+    "admin:ops_backup_restore": Page(RESTORE, RESTORE),
+    "admin:ops_backup_undo": Page(RESTORE, RESTORE),
+    "admin:ops_backup_let_go": Page(RESTORE, RESTORE),
+    "admin:ops_backup_download": Page(NOBODY, ADMINISTRATORS),
+    "admin:ops_backup_upload": Page(ADMINISTRATORS, ADMINISTRATORS),
+    "admin:ops_backup_to_postgresql": Page(ADMINISTRATORS, ADMINISTRATORS),
+    "admin:ops_run_cancel": Page(NOBODY, OPERATE),  # a backup; what one may start, one may cancel
+    "ops-notices": Page(ADMINISTRATORS, ADMINISTRATORS),
+    "ops-watch": Page(EVERYBODY, NOBODY),  # its address is signed
+    "ops-watch-state": Page(EVERYBODY, NOBODY),
+    "health": Page(EVERYBODY, NOBODY),
+    "health-live": Page(EVERYBODY, NOBODY),
+    "health-ready": Page(EVERYBODY, NOBODY),
+    "health-full": Page(EVERYBODY, NOBODY),
+    "/": Page(EVERYBODY, EVERYBODY),  # leads to the console
+    "/admin/(?P<url>.*)$": Page(NOBODY, NOBODY),  # what is not there
+}
+"""By their names, and those without a name by their routes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rights:
+    """Who may do what with the rows of a model in the console."""
+
+    view: frozenset[str]
+    add: frozenset[str] = NOBODY
+    change: frozenset[str] = NOBODY
+    delete: frozenset[str] = NOBODY
+
+    def page(self, kind: str) -> Page:
+        return {
+            "changelist": Page(self.view, self.view),
+            "history": Page(self.view, self.view),
+            "add": Page(self.add, self.add),
+            "change": Page(self.view, self.change),
+            "delete": Page(self.delete, self.delete),
+        }[kind]
+
+
+INVENTORY = Rights(view=LOOK, add=EDIT, change=EDIT, delete=EDIT)
+FOR_ADMINISTRATORS = Rights(view=ADMINISTRATORS, add=ADMINISTRATORS, change=ADMINISTRATORS, delete=ADMINISTRATORS)
+MODELS = {
+    "inventory_brand": INVENTORY,
+    "inventory_cable": INVENTORY,
+    "inventory_dcimconnection": INVENTORY,
+    "inventory_device": INVENTORY,
+    "inventory_devicemodel": INVENTORY,
+    "inventory_devicespecification": INVENTORY,
+    "inventory_devicetype": INVENTORY,
+    "inventory_rack": INVENTORY,
+    "ops_backup": Rights(view=WATCH, delete=ADMINISTRATORS),
+    "ops_run": Rights(view=WATCH),
+    "accounts_user": FOR_ADMINISTRATORS,
+    "auth_group": FOR_ADMINISTRATORS,
+    "axes_accessattempt": Rights(view=ADMINISTRATORS, delete=ADMINISTRATORS),
+    "django_celery_beat_clockedschedule": FOR_ADMINISTRATORS,
+    "django_celery_beat_crontabschedule": FOR_ADMINISTRATORS,
+    "django_celery_beat_intervalschedule": FOR_ADMINISTRATORS,
+    "django_celery_beat_periodictask": FOR_ADMINISTRATORS,
+    "django_celery_beat_solarschedule": FOR_ADMINISTRATORS,
+}
+"""By app and model, as in the names of the console's pages."""
+QUERIES = {"admin:autocomplete": "?app_label=accounts&model_name=user&field_name=groups"}
+POSTED = {"post": "yes", "action": "delete_selected"}
+"""Confirms a deletion; it is undone after each request."""
+
+
+# --- Which pages there are ----------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Address:
+    """One page of the site: its name or, where it has none, its route; and its path."""
+
+    name: str
+    path: str
+    page: Page
+
+
+def patterns(resolver: URLResolver, route: str = "/", space: str = "") -> Iterator[tuple[str, str]]:
+    """The name and the route of every page below `resolver`."""
+    for pattern in resolver.url_patterns:
+        whole = route + str(pattern.pattern).removeprefix("^")
+        if isinstance(pattern, URLPattern):
+            yield (f"{space}{pattern.name}" if pattern.name else whole), whole
+        else:
+            yield from patterns(pattern, whole, f"{space}{pattern.namespace}:" if pattern.namespace else space)
+
+
+def all_addresses() -> list[Address]:
+    rows = make_rows()
+    return [
+        Address(name, path + QUERIES.get(name, ""), page)
+        for name, route in patterns(get_resolver())
+        for path, page in filled(name, route, rows)
+    ]
+
+
+def filled(name: str, route: str, rows: dict[str, str]) -> Iterator[tuple[str, Page]]:
+    """The path of a page, with its arguments from `rows`, and its entry in the table."""
+    if name == "admin:app_list":
+        yield from ((f"/admin/{label}/", page_of_app(label)) for label in admin_apps())
+    else:
+        yield path_of(name, route, rows), page_of(name, route)
+
+
+def page_of(name: str, route: str) -> Page:
+    """Raises AssertionError for a page that nobody wrote down."""
+    if name in PAGES:
+        return PAGES[name]
+    if name == route and route.endswith("/<path:object_id>/"):
+        return Page(STAFF, STAFF)  # leads to the page of the row
+    label, _, kind = name.removeprefix("admin:").rpartition("_")
+    assert label in MODELS, (
+        f"{name} ({route}) is not in the permission matrix. Write down who may see it and who may act on it:"
+        f" in PAGES of {__name__}, or its model with all its pages in MODELS."
+    )
+    return MODELS[label].page(kind)
+
+
+def page_of_app(label: str) -> Page:
+    """The list of its models is for those who may do anything with one of them."""
+    may = frozenset().union(*(MODELS[model].view for model in admin_models() if model.startswith(f"{label}_")))
+    return Page(may, may)
+
+
+def admin_models() -> list[str]:
+    return [f"{model._meta.app_label}_{model._meta.model_name}" for model in admin.site._registry]
+
+
+def admin_apps() -> list[str]:
+    return sorted({model._meta.app_label for model in admin.site._registry})
+
+
+def path_of(name: str, route: str, rows: dict[str, str]) -> str:
+    of_model = re.match(r"/admin/(\w+)/(\w+)/", route)
+
+    def argument(match: re.Match[str]) -> str:
+        wanted = match["path"] or match["regex"]
+        is_row = of_model is not None and wanted in {"object_id", "id", "key"}
+        key = "_".join(of_model.groups()) if of_model and is_row else wanted
+        assert key in rows, f"{name} ({route}) takes {wanted!r}. Give it a value in make_rows of {__name__}: {key!r}."
+        return rows[key]
+
+    path = re.sub(r"<(?:\w+:)?(?P<path>\w+)>|\(\?P<(?P<regex>\w+)>[^()]*\)", argument, route)
+    return path.removesuffix("$").removesuffix("/?")
+
+
+def make_rows() -> dict[str, str]:
+    """A value for each argument of an address: the key of a row of each model, and what else there is."""
+    device = make_device("one")
+    connect(device, make_device("two"))
+    place(device, make_rack())
+    DcimConnection.objects.create(name="dcim", type="netbox", base_url="https://dcim.example.org")
+    DeviceSpecification.objects.create(brand="Acme", model="One")
+    SolarSchedule.objects.create(event="sunrise", latitude=52, longitude=13)
+    ClockedSchedule.objects.create(clocked_time=timezone.now())
+    User.objects.create_user("target@example.com")
+    AccessAttempt.objects.create(username="name:somebody", ip_address="192.0.2.1", failures_since_start=1)
+    add_backup()
+    run = add_run(status="queued", started=None, ended=None)
+    rows = {label: row_of(apps.get_model(*label.rsplit("_", 1))) for label in admin_models()}
+    types = {"content_type_id": str(ContentType.objects.get_for_model(Run).pk), "object_id": str(run.pk)}
+    return {**rows, **types, "token": link_to(run, may_undo=False), "url": "nothing-here"}
+
+
+def row_of(model: type[models.Model]) -> str:
+    row = model._base_manager.order_by("-pk").first()
+    assert row is not None, f"{__name__}.make_rows makes no row of {model._meta.label}."
+    return str(row.pk)
+
+
+# --- The comparison -----------------------------------------------------------------------------------------------
+@pytest.fixture(autouse=True)
+def nothing_happens(queue: list[str], storage: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would be done at once refuses after the permission was checked; pages are not drawn, which takes long."""
+
+    def refuse() -> None:
+        raise PreconditionFailed("There is no site.")
+
+    monkeypatch.setattr(deeds, "current_site", refuse)
+    monkeypatch.setattr(SimpleTemplateResponse, "rendered_content", "")
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+
+
+def browser_of(who: str, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """Signed in. The user and their permissions are read once rather than for each of a thousand requests."""
+    client = Client()
+    if who != STRANGER:
+        fields = {"is_staff": who != NO_STAFF, "is_superuser": who == ADMINISTRATOR}
+        user = User.objects.create_user("reader@example.com", "a long passphrase", **fields)
+        user.groups.set(Group.objects.filter(name=who))
+        client.force_login(user)
+        monkeypatch.setattr(auth, "get_user", lambda _request: user)
+    return client
+
+
+def ask(client: Client, method: str, path: str) -> HttpResponse:
+    """The answer to a request, of which nothing is kept."""
+    send: Callable[..., HttpResponse] = getattr(client, method.lower())
+    if method in {"GET", "HEAD"}:
+        return send(path)
+    cookies = client.cookies.output(header="")
+    with transaction.atomic():
+        answer = send(path, POSTED) if method == "POST" else send(path)
+        transaction.set_rollback(True)
+    client.cookies = SimpleCookie(cookies)
+    return answer
+
+
+def is_refused(answer: HttpResponse) -> bool:
+    """Not allowed, not with this method, not there, or signing in comes first."""
+    leads_to_sign_in = answer.status_code == 302 and answer["Location"].startswith("/admin/login/")
+    return answer.status_code in {403, 404, 405} or leads_to_sign_in
+
+
+def methods(address: Address, who: str) -> dict[str, bool]:
+    """Which methods are tried, and whether something comes of them. Those that no page knows are for nobody."""
+    sees, acts = who in address.page.see, who in address.page.act
+    expected = {"GET": sees, "POST": acts}
+    if who == STRANGER or not address.name.startswith("admin:"):
+        expected["HEAD"] = sees
+    if who in {STRANGER, NO_GROUP} and not sees and not acts:
+        expected["DELETE"] = False
+    if who == STRANGER and not sees and not acts:
+        expected |= {"PUT": False, "PATCH": False}
+    return expected
+
+
+ROLES = [STRANGER, NO_STAFF, NO_GROUP, *sorted(GROUPS), ADMINISTRATOR]
+
+
+@pytest.mark.parametrize("who", ROLES)
+def test_everybody_gets_what_the_table_says_and_nothing_else(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses = all_addresses()
+    client = browser_of(who, monkeypatch)
+    wrong = []
+    for address in addresses:
+        for method, allowed in methods(address, who).items():
+            answer = ask(client, method, address.path)
+            if is_refused(answer) is allowed or answer.status_code >= 500:
+                table = "may" if allowed else "may not"
+                wrong.append(f"{method} {address.path} ({address.name}): {who} {table}, and got {answer.status_code}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_table_has_no_pages_that_are_gone() -> None:
+    found = {address.name for address in all_addresses()}
+    assert set(PAGES) <= found
+    assert set(MODELS) == set(admin_models())
+
+
+def test_every_group_of_the_project_is_in_the_table() -> None:
+    assert set(Group.objects.values_list("name", flat=True)) == GROUPS
+
+
+def test_a_page_that_nobody_wrote_down_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it is: on the site, in the console, and with an argument that nothing is known of."""
+    urlconf = get_resolver().url_patterns
+
+    def view(_request: Any, **_arguments: Any) -> HttpResponse:
+        return HttpResponse()
+
+    for new, complaint in (
+        (path("new/", view), r"^/new/ \(/new/\) is not in the permission matrix\. Write down who may see it"),
+        (path("admin/inventory/rack/new/", view, name="rack_new"), "^rack_new .* is not in the permission matrix"),
+        (path("new/<int:unknown>/", view, name="health"), r"takes 'unknown'\. Give it a value in make_rows"),
+    ):
+        monkeypatch.setattr(get_resolver(), "url_patterns", [new, *urlconf])
+        with transaction.atomic():
+            with pytest.raises(AssertionError, match=complaint):
+                all_addresses()
+            transaction.set_rollback(True)
