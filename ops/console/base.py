@@ -9,7 +9,9 @@ from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from ops import authorization
 from ops.errors import OpsError
+from ops.models import Run
 from ops.wording import zone
 
 if TYPE_CHECKING:
@@ -66,6 +68,12 @@ class IndexAdmin(ModelAdmin[Row]):
 def require(request: HttpRequest, permission: str) -> None:
     """Raises PermissionDenied for those who do not have it."""
     if not request.user.has_perm(permission):
+        raise PermissionDenied
+
+
+def require_start(request: HttpRequest, kind: Run.Kind, **arguments: Any) -> None:
+    """Raises PermissionDenied for those who may not start such a run."""
+    if not authorization.may_start(request.user, kind, arguments):
         raise PermissionDenied
 
 

@@ -4,12 +4,12 @@ import shlex
 
 from django.conf import settings
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from ops.console.base import IndexAdmin
+from ops.authorization import may_start
+from ops.console.base import IndexAdmin, require_start
 from ops.console.run_pages import RunPage
 from ops.console.starting import command, start, workers_are_set_up
 from ops.models import Backup, Run
@@ -19,12 +19,11 @@ LIST = "admin:ops_backup_changelist"
 
 def is_offered(request: HttpRequest) -> bool:
     """What it shows are values of any table, so it is for administrators; and for SQLite only."""
-    return connection.vendor == "sqlite" and request.user.is_superuser
+    return connection.vendor == "sqlite" and may_start(request.user, Run.Kind.PREFLIGHT)
 
 
 def preflight(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
-    if not request.user.is_superuser:
-        raise PermissionDenied
+    require_start(request, Run.Kind.PREFLIGHT)
     if connection.vendor != "sqlite":
         messages.info(request, "The database is PostgreSQL already. There is nothing to move.")
         return HttpResponseRedirect(reverse(LIST))

@@ -46,16 +46,20 @@ def test_the_other_tasks_do_their_work(home: Path, backups: Path, redis_url: str
     places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
     with running(home, "worker", *WORKER, **places):
         names = ("drill", "let_go_of_undo", "reconcile", "back_up", "prune", "drill")
-        code = "from ops import tasks\n" + "".join(f"tasks.{name}.delay().get(timeout=60)\n" for name in names)
+        code = "from ops import tasks\n" + "".join(
+            f"tasks.{name}.apply_async(ignore_result=False).get(timeout=60)\n" for name in names
+        )
         assert shell(home, code + "answer = True", **places)
     done = [run[:3] for run in shell(home, RUNS, **places)]
     assert done == [[kind, "succeeded", "schedule"] for kind in ("backup", "prune", "drill")]
 
 
 ASK = """
+from django.contrib.auth import get_user_model
 from ops import runs, tasks
 from ops.recording import Request
-run = runs.queue(Request(kind=Run.Kind.BACKUP, who="ada@example.com", origin=Run.Origin.CONSOLE))
+get_user_model().objects.create_superuser("ada@example.com", "a-long-password")
+run, _ = runs.queue(Request(kind=Run.Kind.BACKUP, who="ada@example.com", origin=Run.Origin.CONSOLE))
 tasks.enqueue(run.pk)
 answer = str(run.pk)
 """
