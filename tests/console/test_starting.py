@@ -12,6 +12,7 @@ import redis
 from django.db import connection, transaction
 from django.http import HttpResponse
 from django.test import Client
+from django_celery_beat.models import PeriodicTask
 
 from homerack.celery import app
 from ops import runs, tasks
@@ -236,3 +237,38 @@ def test_of_many_requests_at_one_moment_one_is_queued(queue: list[str]) -> None:
         made = list(executor.map(ask, range(8)))
     assert sorted(made) == [False] * 7 + [True]
     assert Run.objects.count() == 1
+
+
+class TestSchedules:
+    """*Run selected tasks* in the list of schedules sends messages, too."""
+
+    SCHEDULES = "/admin/django_celery_beat/periodictask/"
+
+    @pytest.fixture
+    def run_now(self, admin_client: Client) -> Callable[[], list[str]]:
+        key = PeriodicTask.objects.get(name="Prune backups").pk
+
+        def post() -> list[str]:
+            start = time.monotonic()
+            answer = admin_client.post(self.SCHEDULES, {"action": "run_tasks", "_selected_action": [key]})
+            assert time.monotonic() - start < IN_TIME
+            assert answer.status_code == 302
+            return told(answer)
+
+        return post
+
+    def test_it_is_sent(self, broker: Any, run_now: Any, server: RedisServer) -> None:
+        broker(server.url())
+        assert run_now() == ["1 task was successfully run"]
+        assert queued_messages(server) == 1
+
+    def test_without_redis_it_says_so(self, broker: Any, run_now: Any) -> None:
+        broker(f"redis://127.0.0.1:{free_port()}/0")
+        assert run_now() == [NO_REDIS]
+
+    def test_a_redis_that_goes_away_is_told(
+        self, broker: Any, run_now: Any, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        broker(server.url())
+        monkeypatch.setattr("homerack.admin.require_redis", server.halt)
+        assert run_now() == ["Not all tasks could be started: Redis does not answer any more."]
