@@ -105,3 +105,20 @@ def test_a_worker_begins_with_what_is_in_the_storage(home: Path, backups: Path, 
     )
     with running(home, "worker", *WORKER, **places) as worker:
         wait_for(lambda: shell(home, STATE, **places) == ["succeeded", "", 1], worker)
+
+
+DEACTIVATE = """
+from django.contrib.auth import get_user_model
+get_user_model().objects.filter(email="ada@example.com").update(is_active=False)
+"""
+
+
+def test_a_worker_refuses_what_a_user_has_queued_who_was_deactivated_meanwhile(
+    home: Path, backups: Path, redis_url: str
+) -> None:
+    places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
+    shell(home, ASK + DEACTIVATE, **places)
+    refused = "ada@example.com asked for it, but this user may not use the console any more. Nothing was changed."
+    with running(home, "worker", *WORKER, **places) as worker:
+        wait_for(lambda: shell(home, STATE, **places) == ["failed", refused, 0], worker)
+    assert list(backups.glob("homerack_*")) == []

@@ -45,8 +45,9 @@ def broker(settings: Any) -> Iterator[Callable[[str], None]]:
     """Has this process send its tasks to the Redis at an address, with the timeouts of the settings."""
 
     def use(url: str | None) -> None:
-        app.conf.broker_url = url
+        app.conf.broker_url = app.conf.result_backend = url
         app._pool = app.amqp._producer_pool = None
+        vars(app._local).pop("backend", None)
 
     def switch(url: str) -> None:
         settings.REDIS_URL, settings.OPS_CELERY_APP = url, "homerack.celery.app"
