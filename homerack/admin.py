@@ -1,9 +1,10 @@
 """Schedules in the console: django-celery-beat's pages in the look of all others."""
 
 import datetime as dt
+import logging
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Case, CharField, OuterRef, QuerySet, Subquery, Value, When
 from django.http import HttpRequest
 from django.utils import timezone
@@ -11,12 +12,18 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django_celery_beat import admin as beat
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from homerack.unfolded import ModelAdmin, TabularInline
 from ops import schedules
+from ops.errors import PreconditionFailed
 from ops.models import Run
+from ops.tasks import require_redis
+
+logger = logging.getLogger(__name__)
 
 KINDS = {
     "ops.tasks.back_up": Run.Kind.BACKUP,
@@ -62,6 +69,20 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin[PeriodicTask]):
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Only for those who may change schedules: the original offers them to everybody who sees the list."""
         return super().get_actions(request) if self.has_change_permission(request) else {}
+
+    @admin.action(description="Run selected tasks")
+    def run_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
+        """Start them now. Where Redis does not answer the original waits for long, and its page is an error."""
+        try:
+            require_redis()
+            super().run_tasks(request, queryset)
+        except PreconditionFailed as error:
+            self.message_user(request, f"{error.message} {error.hint}", messages.ERROR)
+        except (OperationalError, RedisError, RuntimeError):  # the last one is of Celery's result backend
+            logger.exception("Not all of these tasks could be sent.")
+            self.message_user(
+                request, "Not all tasks could be started: Redis does not answer any more.", messages.ERROR
+            )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PeriodicTask]:
         """With the status of the newest run of the kind that each task makes, whoever asked for that run."""

@@ -14,10 +14,8 @@ from typing import Any
 import redis.asyncio
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
-from django.utils.module_loading import import_string
 from health_check import checks as library
 from health_check.base import HealthCheck, HealthCheckResult
-from health_check.contrib import celery as library_celery
 from health_check.contrib import redis as library_redis
 from health_check.exceptions import ServiceUnavailable, ServiceWarning
 from health_check.views import HealthCheckView, MediaType
@@ -26,7 +24,7 @@ from ops.health.database import ask_database, hurried
 from ops.health.flight import Flight, tower
 from ops.health.report import ANSWER_WITHIN, HealthOptions, options_from_settings
 from ops.health.results import Status
-from ops.health.surroundings import SOCKET_TIMEOUT, ask_redis, look_at_disk
+from ops.health.surroundings import SOCKET_TIMEOUT, ask_worker, look_at_disk
 
 
 @dataclasses.dataclass
@@ -71,15 +69,18 @@ class Redis(library_redis.Redis):
 
 
 @dataclasses.dataclass
-class Worker(library_celery.Ping):
-    """The library's ping, after making sure of the broker, which Celery would wait for."""
+class Worker(HealthCheck):
+    """A Celery worker takes what pages queue.
 
-    app: Any = dataclasses.field(repr=False, kw_only=True)
-    redis_url: str = dataclasses.field(repr=False, kw_only=True)
+    The library's own check takes whoever answers a ping first for a worker, and asks it for its queues.
+    """
+
+    options: HealthOptions = dataclasses.field(repr=False)
 
     def run(self) -> None:
-        ask_redis(self.redis_url)
-        super().run()
+        result = ask_worker(self.options.celery_app, self.options.redis_url)
+        if result.status is not Status.HEALTHY:
+            raise ServiceUnavailable(result.error)
 
 
 class InTime:
@@ -137,7 +138,7 @@ class FullHealthView(HealthCheckView):
         if options.redis_url:
             yield InTime(Redis(client_factory=lambda: make_client(options.redis_url)))
         if options.redis_url and options.celery_app:
-            yield InTime(Worker(app=import_string(options.celery_app), redis_url=options.redis_url, limit=1))
+            yield InTime(Worker(options=options))
         if options.backup_dir:
             yield InTime(BackupDisk(options=options))
 

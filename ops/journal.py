@@ -211,7 +211,7 @@ def _write_runs(runs: Mapping[UUID, Run]) -> None:
     there = {key: end for key, *end in Run.objects.values_list("pk", "status", "ended")}
     over = [run for key, run in runs.items() if run.is_over and there.get(key) != [run.status, run.ended]]
     _upsert(Run, over, IN_EVENTS)
-    under_way = [run for key, run in runs.items() if not run.is_over and key not in there]
+    under_way = [run for key, run in runs.items() if run.status == Run.Status.RUNNING and key not in there]
     Run.objects.bulk_create(under_way, batch_size=BATCH, ignore_conflicts=True)
 
 

@@ -75,6 +75,11 @@ class Run(models.Model):
     class Meta:
         default_permissions = ("view",)
         ordering = ("-asked",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["kind"], condition=models.Q(status="queued"), name="ops_run_one_queued_of_a_kind"
+            ),
+        )
         indexes = (
             models.Index(fields=["-asked"], name="ops_run_asked"),
             models.Index(fields=["kind", "-asked"], name="ops_run_kind_asked"),

@@ -13,12 +13,13 @@ from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
+from django.db import IntegrityError
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from ops import journal, notices
 from ops.backups.engine import Engine
-from ops.errors import AlreadyRunning, PreconditionFailed
+from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
 from ops.health.flight import Tower
 from ops.journal import Catalogue
 from ops.models import Run
@@ -31,6 +32,8 @@ Answer = TypeVar("Answer")
 CANCELLED_EARLY = "It was cancelled before anybody had begun with it."
 LONGEST_WAIT = dt.timedelta(minutes=15)
 """In the queue, while no other run is at work."""
+MOST_TRIES = 3
+"""To find the run that waits, or to become it."""
 LOST = PreconditionFailed(
     "No worker took it out of the queue for 15 minutes. Nothing was changed.",
     "Redis forgets its queue when it is started anew without a file of its own. See that it and the worker run, and ask"
@@ -70,17 +73,26 @@ def recorded(request: Request, *, engine: Engine, catalogue: Catalogue, report: 
             over.append(recording.end(None))
 
 
-def queue(request: Request) -> Run:
-    """The row of a run that waits for a worker, which finds it with `waiting`."""
-    return Run.objects.create(
-        id=request.id,
-        kind=request.kind,
-        who=request.who,
-        origin=request.origin,
-        arguments=journal.storable(request.arguments),
-        backup=name_of_backup(request),
-        asked=request.asked,
-    )
+def queue(request: Request) -> tuple[Run, bool]:
+    """The row of a run that waits for a worker, which finds it with `waiting`; and whether it is new.
+
+    One run of each kind waits at a time. Of two requests at the same moment the database lets one make the row, and
+    the other gets that row.
+    """
+    row = {
+        "id": request.id,
+        "who": request.who,
+        "origin": request.origin,
+        "arguments": journal.storable(request.arguments),
+        "backup": name_of_backup(request),
+        "asked": request.asked,
+    }
+    find_or_make = partial(Run.objects.get_or_create, kind=request.kind, status=Run.Status.QUEUED, defaults=row)
+    for _ in range(MOST_TRIES - 1):
+        # A worker may take the other one out of the queue just when this one has been refused for its sake.
+        with contextlib.suppress(IntegrityError):
+            return find_or_make()
+    return find_or_make()
 
 
 def name_of_backup(request: Request) -> str:
@@ -121,14 +133,14 @@ def cancel(run: Run) -> bool:
     return bool(Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(cancel_requested=True))
 
 
-def give_up(run: UUID, error: PreconditionFailed) -> list[Run]:
+def give_up(run: UUID, error: OpsError) -> list[Run]:
     """Close the queued row of a run that nobody will work on. Returns it, or nothing when it does not wait any more."""
     if _fail(Run.objects.filter(pk=run, status=Run.Status.QUEUED), error):
         return [Run.objects.get(pk=run)]
     return []
 
 
-def _fail(rows: QuerySet[Run], error: PreconditionFailed) -> int:
+def _fail(rows: QuerySet[Run], error: OpsError) -> int:
     return rows.update(status=Run.Status.FAILED, error=error.message, hint=error.hint, ended=timezone.now())
 
 

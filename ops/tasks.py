@@ -1,4 +1,8 @@
-"""What workers do: runs that people have queued, and what schedules start. How one ended stands in its run."""
+"""What workers do: runs that people have queued, and what schedules start.
+
+How one ended stands in its run. Celery keeps no result: to prepare for one, whoever starts a task would connect to the
+result backend, and would try that for 20 seconds.
+"""
 
 import logging
 from collections.abc import Callable
@@ -8,11 +12,12 @@ from uuid import UUID
 
 from celery import shared_task
 from celery.signals import worker_ready
-from kombu.exceptions import OperationalError
+from django.conf import settings
 
-from ops import notices, operations, runs
+from ops import authorization, notices, operations, runs
 from ops.errors import OpsError, PreconditionFailed
-from ops.health.flight import Tower
+from ops.health.flight import Tower, tower
+from ops.health.surroundings import ask_redis
 from ops.models import Run
 from ops.operations import Site
 from ops.progress import Report, ignore
@@ -31,10 +36,18 @@ OPERATIONS: dict[Run.Kind, Callable[[Site, Request, Report], object]] = {
     Run.Kind.PREFLIGHT: operations.examine_move,
 }
 """What people may queue."""
+PING_WITHIN = 1.0
+HAND_OVER_WITHIN = 1.5
+"""Seconds that a click waits for Redis, each.
+
+A message that is sent later all the same does no harm: its row has ended by then, and the worker leaves it alone.
+"""
+RETRY_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+"""For a connection that was open when Redis was started anew. More tries would take longer than a click may."""
 
 
 # --- What people ask for -------------------------------------------------------------------------------------------
-@shared_task  # type: ignore[untyped-decorator]
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def perform(run: str) -> None:
     """Do what the queued row `run` asks for; nothing when it is not queued any more."""
     request = runs.waiting(run)
@@ -42,38 +55,69 @@ def perform(run: str) -> None:
         logger.info("The run %s does not wait any more.", run)
         return
     try:
+        authorize(request)
         OPERATIONS[request.kind](operations.current_site(), request, ignore)
     except OpsError as error:
         logger.error("The %s of %s did not succeed: %s", request.kind.label, request.who, error)  # noqa: TRY400
+        # Whatever was refused before the run had begun would wait on.
+        notices.tell_of_runs(runs.give_up(request.id, error))
+
+
+def authorize(request: Request) -> None:
+    """Raises PreconditionFailed for a user who lost the right to start this run while it waited.
+
+    Those who have a shell, and schedules, need no right in the database.
+    """
+    if request.origin != Run.Origin.CONSOLE:
+        return
+    refusal = authorization.find_refusal(username=request.who, kind=request.kind, arguments=request.arguments)
+    if refusal:
+        raise PreconditionFailed(
+            f"{request.who} asked for it, but {refusal}. Nothing was changed.",
+            "Another user with the right can start it.",
+        )
+
+
+def require_redis() -> None:
+    """Before a row is queued. Raises PreconditionFailed where Redis does not answer within a second."""
+    url = getattr(settings, "REDIS_URL", "")
+    if url and isinstance(tower.ask("redis", partial(ask_redis, url)).outcome(within=PING_WITHIN), BaseException):
+        raise PreconditionFailed(
+            "Cannot start: Redis does not answer.", "Nothing was queued. Start Redis (REDIS_URL) and try again."
+        )
 
 
 def enqueue(run: UUID) -> None:
-    """Hand the queued row `run` to a worker. Where the queue does not answer, the row tells so."""
-    try:
-        perform.delay(str(run))
-    except OperationalError:
-        logger.exception("The run %s could not be queued.", run)
-        why = "The queue does not answer: Redis can not be reached. Nothing was changed."
-        given_up = runs.give_up(run, PreconditionFailed(why, "Start Redis (REDIS_URL) and ask again."))
-        # Somebody waits for the answer to a click, and a mail server may take its time.
-        Tower().ask("notice", partial(notices.tell_of_runs, given_up))
+    """Hand the queued row `run` to a worker. Never raises what the queue does: the row ends as failed with it.
+
+    Returns in HAND_OVER_WITHIN seconds, although Celery and Redis's client would try again and again.
+    """
+    publish = partial(perform.apply_async, (str(run),), retry_policy=RETRY_ONCE)
+    outcome = Tower().ask("publish", publish).outcome(within=HAND_OVER_WITHIN)
+    if not isinstance(outcome, BaseException):
+        return
+    logger.error("The run %s could not be queued.", run, exc_info=outcome)
+    why = "The queue does not answer: Redis cannot be reached. Nothing was changed."
+    given_up = runs.give_up(run, PreconditionFailed(why, "Start Redis (REDIS_URL) and try again."))
+    # A user waits for the answer to a click, and a mail server may take its time.
+    Tower().ask("notice", partial(notices.tell_of_runs, given_up))
 
 
 # --- What schedules start ------------------------------------------------------------------------------------------
 
 
-@shared_task  # type: ignore[untyped-decorator]
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def back_up() -> None:
     """Make a backup, prove that it is complete, and prune."""
     perform_scheduled(Run.Kind.BACKUP, operations.back_up)
 
 
-@shared_task  # type: ignore[untyped-decorator]
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def prune() -> None:
     perform_scheduled(Run.Kind.PRUNE, operations.prune)
 
 
-@shared_task  # type: ignore[untyped-decorator]
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def drill() -> None:
     """Restore the newest backup beside the database, and compare. Nothing to do where there is none."""
     entries = operations.current_site().catalogue.entries()
@@ -81,13 +125,13 @@ def drill() -> None:
         perform_scheduled(Run.Kind.DRILL, operations.verify, names=[newest], restore=True)
 
 
-@shared_task  # type: ignore[untyped-decorator]
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def let_go_of_undo() -> None:
     """Drop the database that a restore replaced, once it is old enough."""
     perform_scheduled(Run.Kind.DROP_UNDO, operations.let_go_of_undo)
 
 
-@shared_task  # type: ignore[untyped-decorator]
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def reconcile() -> None:
     """Close the runs whose processes were killed, sweep away what they left, and tell what no run can tell."""
     site = operations.current_site()
@@ -96,7 +140,7 @@ def reconcile() -> None:
     notices.watch()
 
 
-@shared_task  # type: ignore[untyped-decorator]
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def take_stock() -> None:
     """Close what killed runs left, and have the lists of backups and runs say what is in the storage."""
     for sentence in operations.sync(operations.current_site()).found:

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_exempt
 from unfold.decorators import display
 
+from ops.authorization import may_start
 from ops.console import deeds, restoring, undoing, uploading
 from ops.console import moving as moves
 from ops.console.backup_pages import BackupPage
@@ -106,15 +107,16 @@ class BackupAdmin(IndexAdmin[Backup]):
         buttons = partial(self.buttons, request, last_proven())
         buttons.short_description = "actions"  # type: ignore[attr-defined]
         buttons.__name__ = "buttons"  # type: ignore[attr-defined]
-        has_buttons = any(may(request.user, name) for name in ("verify", "restore", "keep", "delete"))
-        return [*columns, buttons] if has_buttons else columns
+        has_buttons = any(may(request.user, name) for name in ("keep", "delete"))
+        may_run = any(may_start(request.user, kind) for kind in (Run.Kind.VERIFICATION, Run.Kind.RESTORE))
+        return [*columns, buttons] if has_buttons or may_run else columns
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         shown = {
             "zone": zone(),
             "kept": kept_database(),
-            "may_make": may(request.user, "make"),
-            "may_restore": may(request.user, "restore"),
+            "may_make": may_start(request.user, Run.Kind.BACKUP),
+            "may_restore": may_start(request.user, Run.Kind.UNDO),
             "may_upload": is_administrator(request.user),
             "may_move": moves.is_offered(request),
             "no_worker": not workers_are_set_up(),

@@ -9,7 +9,9 @@ from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from ops import authorization
 from ops.errors import OpsError
+from ops.models import Run
 from ops.wording import zone
 
 if TYPE_CHECKING:
@@ -72,6 +74,12 @@ def require(request: HttpRequest, permission: str) -> None:
 def require_administrator(request: HttpRequest) -> None:
     """Raises PermissionDenied for everybody but superusers."""
     if not request.user.is_superuser:
+        raise PermissionDenied
+
+
+def require_start(request: HttpRequest, kind: Run.Kind, **arguments: Any) -> None:
+    """Raises PermissionDenied for those who may not start such a run."""
+    if not authorization.may_start(request.user, kind, arguments):
         raise PermissionDenied
 
 

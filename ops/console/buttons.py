@@ -3,14 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.auth.models import AnonymousUser, PermissionsMixin
 from django.urls import reverse
 
+from ops.authorization import Person, may_start
 from ops.console.states import PROVEN, State, state_of
-from ops.models import Backup
-
-Person = AbstractBaseUser | AnonymousUser | PermissionsMixin
+from ops.models import Backup, Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,22 +46,23 @@ def buttons_for(person: Person, backup: Backup, *, last: str) -> Iterator[Button
 
 
 def buttons_for_data(person: Person, backup: Backup, state: State) -> Iterator[Button]:
-    if may(person, "restore") and state is not State.TAMPERED:
+    if may_start(person, Run.Kind.RESTORE) and state is not State.TAMPERED:
         yield button(backup, "restore", "Restore", "Restore", "settings_backup_restore", posts=False)
-    if may(person, "verify"):
+    if may_start(person, Run.Kind.VERIFICATION):
         yield button(backup, "verify", "Verify", "Verify: read it back and count", "task_alt")
+    if may_start(person, Run.Kind.DRILL):
         yield button(backup, "drill", "Drill", "Drill: restore it into a scratch database and compare", "experiment")
     if is_administrator(person):
         yield button(backup, "download", "Download", "Download", "download")
 
 
 def may(person: Person, what: str) -> bool:
-    return isinstance(person, PermissionsMixin) and person.has_perm(f"ops.{what}_backup")
+    return person.has_perm(f"ops.{what}_backup")
 
 
 def is_administrator(person: Person) -> bool:
     """A backup is the whole database, so taking one away or bringing one in is not for a group."""
-    return isinstance(person, PermissionsMixin) and person.is_superuser
+    return person.is_active and person.is_superuser
 
 
 def button(

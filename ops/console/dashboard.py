@@ -17,11 +17,13 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
 
+from ops.authorization import may_start
 from ops.console import calendar, charts
 from ops.console.counting import count_rows
 from ops.console.facts import State, read_state
 from ops.console.moments import ago, past_day
 from ops.console.sentence import Tone, speak
+from ops.models import Run
 from ops.wording import counted, duration, size, zone
 
 ICONS = {Tone.GOOD: "verified_user", Tone.WARNING: "gpp_maybe", Tone.BAD: "gpp_bad"}
@@ -64,7 +66,7 @@ def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
 def _of_backups(request: HttpRequest, state: State) -> dict[str, Any]:
     today = timezone.localdate(state.facts.now)
     sentence = speak(state.facts)
-    makes = request.user.has_perm("ops.make_backup") and not state.facts.is_running
+    makes = may_start(request.user, Run.Kind.BACKUP) and not state.facts.is_running
     # The drawings escape what they are given.
     line = SafeString(charts.draw_sizes(state.history.sizes)) if state.history.sizes else ""
     return {

@@ -13,7 +13,7 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 from ops import operations
-from ops.console.base import IndexAdmin, require, require_administrator, tell
+from ops.console.base import IndexAdmin, require, require_administrator, require_start, tell
 from ops.console.buttons import last_proven
 from ops.console.starting import asked_for, start
 from ops.errors import OpsError
@@ -27,18 +27,18 @@ LONGEST_NOTE = 1000
 
 
 def make(_admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
-    require(request, "ops.make_backup")
+    require_start(request, Run.Kind.BACKUP)
     return start(request, Run.Kind.BACKUP, back_to=reverse(LIST))
 
 
 def verify(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
-    require(request, "ops.verify_backup")
+    require_start(request, Run.Kind.VERIFICATION)
     name = admin.shown(request, str(key)).name
     return start(request, Run.Kind.VERIFICATION, back_to=reverse(LIST), names=[name])
 
 
 def drill(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
-    require(request, "ops.verify_backup")
+    require_start(request, Run.Kind.DRILL)
     name = admin.shown(request, str(key)).name
     return start(request, Run.Kind.DRILL, back_to=reverse(LIST), names=[name], restore=True)
 

@@ -27,7 +27,7 @@ from ops.health.surroundings import ask_beat, ask_redis, ask_worker
 from ops.models import Backup, Run
 
 PATIENCE = 0.8
-"""Seconds for the broker, the worker and the storage together: a little more than Celery's own ping takes."""
+"""Seconds for the broker, the worker and the storage together: a little more than workers have to answer."""
 Flights = Mapping[str, Flight[Any]]
 
 

@@ -8,7 +8,8 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from ops.console.base import IndexAdmin, require_administrator
+from ops.authorization import may_start
+from ops.console.base import IndexAdmin, require_start
 from ops.console.run_pages import RunPage
 from ops.console.starting import command, start, workers_are_set_up
 from ops.models import Backup, Run
@@ -18,11 +19,11 @@ LIST = "admin:ops_backup_changelist"
 
 def is_offered(request: HttpRequest) -> bool:
     """What it shows are values of any table, so it is for administrators; and for SQLite only."""
-    return connection.vendor == "sqlite" and request.user.is_superuser
+    return connection.vendor == "sqlite" and may_start(request.user, Run.Kind.PREFLIGHT)
 
 
 def preflight(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
-    require_administrator(request)
+    require_start(request, Run.Kind.PREFLIGHT)
     if connection.vendor != "sqlite":
         messages.info(request, "The database is PostgreSQL already. There is nothing to move.")
         return HttpResponseRedirect(reverse(LIST))

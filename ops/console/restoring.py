@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
@@ -16,7 +15,7 @@ from ops import operations
 from ops.backups.impact import Change, Impact, measure_impact
 from ops.backups.restoring import check
 from ops.backups.sources import Source
-from ops.console.base import IndexAdmin, require
+from ops.console.base import IndexAdmin, require_start
 from ops.console.confirming import RestoreConfirmation
 from ops.console.starting import command, start, workers_are_set_up
 from ops.errors import OpsError
@@ -40,11 +39,10 @@ class Check:
 
 
 def restore(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
-    require(request, "ops.restore_backup")
+    require_start(request, Run.Kind.RESTORE)
     backup = admin.shown(request, str(key))
     untrusted = bool(backup.manifest.get("untrusted"))
-    if untrusted and not request.user.is_superuser:
-        raise PermissionDenied
+    require_start(request, Run.Kind.RESTORE, untrusted=untrusted)
     site = operations.current_site()
     form = RestoreConfirmation(request, site.engine.database)
     if request.method == "POST" and form.is_valid():

@@ -13,6 +13,7 @@ from django.utils.text import capfirst
 from unfold.decorators import display
 
 from ops import runs
+from ops.authorization import may_start
 from ops.console.base import IndexAdmin
 from ops.console.run_pages import RunPage, seconds_of
 from ops.console.watching import link_to
@@ -20,15 +21,6 @@ from ops.maintenance import never_held_back
 from ops.models import Backup, Run
 from ops.wording import bare_moment, duration, zone
 
-CANCEL = {
-    Run.Kind.BACKUP: "ops.make_backup",
-    Run.Kind.VERIFICATION: "ops.verify_backup",
-    Run.Kind.DRILL: "ops.verify_backup",
-    Run.Kind.RESTORE: "ops.restore_backup",
-    Run.Kind.UNDO: "ops.restore_backup",
-    Run.Kind.DROP_UNDO: "ops.restore_backup",
-}
-"""Who may start a run may end it; the others are administrators' matter."""
 BADGES = {"succeeded": "success", "failed": "danger", "interrupted": "warning", "queued": "info", "running": "primary"}
 
 
@@ -80,7 +72,7 @@ class RunAdmin(IndexAdmin[Run]):
             raise PermissionDenied
         run = self.shown(request, object_id)
         shown = RunPage(run)
-        may_undo = request.user.has_perm("ops.restore_backup")
+        may_undo = may_start(request.user, Run.Kind.UNDO)
         return self.page(
             request,
             "ops/console/run.html",
@@ -105,5 +97,5 @@ class RunAdmin(IndexAdmin[Run]):
 
 
 def may_cancel(request: HttpRequest, run: Run) -> bool:
-    permission = CANCEL.get(Run.Kind(run.kind))
-    return request.user.has_perm(permission) if permission else request.user.is_superuser
+    """Who may start a run may end it."""
+    return may_start(request.user, run.kind, run.arguments)

@@ -10,6 +10,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from ops import runs, tasks
+from ops.console.base import tell
+from ops.errors import PreconditionFailed
 from ops.models import Run
 from ops.recording import Request
 
@@ -22,13 +24,32 @@ def workers_are_set_up() -> bool:
 
 
 def start(request: HttpRequest, kind: Run.Kind, *, back_to: str, **arguments: Any) -> HttpResponse:
-    """Queue a run of the person who asks, and lead to its page. Without a queue: say what to type instead."""
+    """Queue a run of the user who asks, and lead to its page, or to that of the run of its kind that waits already.
+
+    Without a queue: say what to type instead.
+    """
     if not workers_are_set_up():
         messages.error(request, NO_WORKER + command(kind, arguments))
         return HttpResponseRedirect(back_to)
-    run = runs.queue(asked_for(request, kind, **arguments))
-    transaction.on_commit(lambda: tasks.enqueue(run.pk))
+    try:
+        tasks.require_redis()
+    except PreconditionFailed as error:
+        tell(request, error)
+        return HttpResponseRedirect(back_to)
+    run, is_new = runs.queue(asked_for(request, kind, **arguments))
+    if is_new:
+        transaction.on_commit(lambda: tasks.enqueue(run.pk))
+    else:
+        messages.warning(request, waits_already(run))
     return HttpResponseRedirect(reverse("admin:ops_run_change", args=[run.pk]))
+
+
+def waits_already(run: Run) -> str:
+    about = f" of {run.backup}" if run.backup else ""
+    return (
+        f"Nothing was queued: the {run.get_kind_display()}{about} that {run.who} asked for has not begun yet,"
+        " and one run of each kind waits at a time. Try again when it has begun, or cancel it."
+    )
 
 
 def asked_for(request: HttpRequest, kind: Run.Kind, **arguments: Any) -> Request:

@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from ops import operations
-from ops.console.base import IndexAdmin, require
+from ops.console.base import IndexAdmin, require_start
 from ops.console.confirming import Confirmation
 from ops.console.kept import kept_database
 from ops.console.starting import command, start, workers_are_set_up
@@ -23,7 +23,7 @@ def let_go(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
 
 
 def confirmed(admin: IndexAdmin[Backup], request: HttpRequest, kind: Run.Kind, title: str) -> HttpResponse:
-    require(request, "ops.restore_backup")
+    require_start(request, kind)
     kept = kept_database()
     if kept is None:
         messages.warning(request, "No database is kept from a restore.")

@@ -2,7 +2,9 @@
 
 import datetime as dt
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import redis
 from celery import Celery
@@ -17,10 +19,13 @@ from ops.health.results import CheckResult, Status
 from ops.maintenance import sign_from_settings
 
 SOCKET_TIMEOUT = 1.0
-PING_TIMEOUT = 0.7
-"""Seconds a worker or beat has to answer a ping. The first answer ends the wait."""
+ANSWER_TIMEOUT = 0.7
+"""Seconds that a worker or beat has to answer. The first right answer ends the wait."""
 BEAT = "celerybeat@"
 """How beat's name begins; workers are called otherwise."""
+PONG = {"ok": "pong"}
+PERFORM = "ops.tasks.perform"
+"""The task that does what pages queue."""
 LEAST_FREE = 1 << 30
 """Bytes. Below it a backup is likely to fail for want of room."""
 
@@ -34,10 +39,21 @@ def ask_redis(url: str) -> CheckResult:
 
 
 def ask_worker(app_path: str, redis_url: str) -> CheckResult:
-    """Whether any Celery worker of the app at the dotted `app_path` answers. Raises what the broker raises."""
-    if _ping(app_path, redis_url, pattern=f"^(?!{BEAT})"):
+    """Whether a Celery worker takes tasks from the queue that runs are sent to. Raises what the broker raises.
+
+    `app_path` is the dotted path of the Celery app. Beat answers control commands, too, but has no queues, and another
+    worker may listen to other queues: the first answer proves nothing, the first right one does.
+    """
+    app: Celery = import_string(app_path)
+    queue = app.amqp.router.route({}, PERFORM)["queue"].name
+
+    def takes_it(answer: Any) -> bool:
+        return isinstance(answer, list) and any(known["name"] == queue for known in answer)
+
+    if _is_answered(app, redis_url, "active_queues", takes_it, pattern=f"^(?!{BEAT})"):
         return CheckResult()
-    return CheckResult(status=Status.DEGRADED, error="NoWorker", detail="No Celery worker answered.")
+    detail = f"No Celery worker answered that takes tasks from the queue {queue!r}."
+    return CheckResult(status=Status.DEGRADED, error="NoWorker", detail=detail)
 
 
 def ask_beat(app_path: str, redis_url: str) -> CheckResult:
@@ -45,20 +61,35 @@ def ask_beat(app_path: str, redis_url: str) -> CheckResult:
 
     It answers where the setting ``CELERY_BEAT_ENABLE_REMOTE_CONTROL`` is on, as of Celery 5.7.
     """
-    if _ping(app_path, redis_url, pattern=f"^{BEAT}"):
+    app: Celery = import_string(app_path)
+    if _is_answered(app, redis_url, "ping", lambda answer: answer == PONG, pattern=f"^{BEAT}"):
         return CheckResult()
     detail = "Celery's beat did not answer: no schedule is started. Start it: celery -A … beat"
     return CheckResult(status=Status.DEGRADED, error="NoBeat", detail=detail)
 
 
-def _ping(app_path: str, redis_url: str, *, pattern: str) -> bool:
-    """Whether one of the nodes whose names match `pattern` answers.
+class _Answered(Exception):
+    """The answer that ends the wait."""
 
-    The broker is asked first: Celery itself would try to reach it for much longer than anybody waits here.
+
+def _is_answered(app: Celery, redis_url: str, command: str, is_right: Callable[[Any], bool], *, pattern: str) -> bool:
+    """Whether one of the nodes whose names match `pattern` gives the right answer to a control command.
+
+    The broker is asked first: Celery itself would try to reach it for much longer than anybody waits here. Celery's
+    own ``limit`` would end the wait at the first answer, right or wrong, and even at a late one to an earlier question.
     """
+
+    def hear(reply: Mapping[str, Any]) -> None:
+        if any(map(is_right, reply.values())):
+            raise _Answered
+
     ask_redis(redis_url)
-    app: Celery = import_string(app_path)
-    return bool(app.control.ping(timeout=PING_TIMEOUT, limit=1, pattern=pattern, matcher="pcre"))
+    options = {"reply": True, "timeout": ANSWER_TIMEOUT, "callback": hear, "pattern": pattern, "matcher": "pcre"}
+    try:
+        app.control.broadcast(command, **options)
+    except _Answered:
+        return True
+    return False
 
 
 def look_at_schedules(alias: str) -> CheckResult:

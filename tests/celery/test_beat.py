@@ -1,5 +1,6 @@
 """A real beat that sends to a real Redis, and a real worker that does what it is sent."""
 
+import contextlib
 import datetime as dt
 import json
 import signal
@@ -40,7 +41,7 @@ def schedule(home: Path, trace: Path) -> Callable[..., None]:
 
 
 def last_run(home: Path) -> Any:
-    with sqlite3.connect(home / "homerack.db") as connection:
+    with contextlib.closing(sqlite3.connect(home / "homerack.db")) as connection:
         return connection.execute("SELECT last_run_at FROM django_celery_beat_periodictask").fetchone()[0]
 
 

@@ -46,16 +46,20 @@ def test_the_other_tasks_do_their_work(home: Path, backups: Path, redis_url: str
     places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
     with running(home, "worker", *WORKER, **places):
         names = ("drill", "let_go_of_undo", "reconcile", "back_up", "prune", "drill")
-        code = "from ops import tasks\n" + "".join(f"tasks.{name}.delay().get(timeout=60)\n" for name in names)
+        code = "from ops import tasks\n" + "".join(
+            f"tasks.{name}.apply_async(ignore_result=False).get(timeout=60)\n" for name in names
+        )
         assert shell(home, code + "answer = True", **places)
     done = [run[:3] for run in shell(home, RUNS, **places)]
     assert done == [[kind, "succeeded", "schedule"] for kind in ("backup", "prune", "drill")]
 
 
 ASK = """
+from django.contrib.auth import get_user_model
 from ops import runs, tasks
 from ops.recording import Request
-run = runs.queue(Request(kind=Run.Kind.BACKUP, who="ada@example.com", origin=Run.Origin.CONSOLE))
+get_user_model().objects.create_superuser("ada@example.com", "a-long-password")
+run, _ = runs.queue(Request(kind=Run.Kind.BACKUP, who="ada@example.com", origin=Run.Origin.CONSOLE))
 tasks.enqueue(run.pk)
 answer = str(run.pk)
 """
@@ -101,3 +105,20 @@ def test_a_worker_begins_with_what_is_in_the_storage(home: Path, backups: Path, 
     )
     with running(home, "worker", *WORKER, **places) as worker:
         wait_for(lambda: shell(home, STATE, **places) == ["succeeded", "", 1], worker)
+
+
+DEACTIVATE = """
+from django.contrib.auth import get_user_model
+get_user_model().objects.filter(email="ada@example.com").update(is_active=False)
+"""
+
+
+def test_a_worker_refuses_what_a_user_has_queued_who_was_deactivated_meanwhile(
+    home: Path, backups: Path, redis_url: str
+) -> None:
+    places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
+    shell(home, ASK + DEACTIVATE, **places)
+    refused = "ada@example.com asked for it, but this user may not use the console any more. Nothing was changed."
+    with running(home, "worker", *WORKER, **places) as worker:
+        wait_for(lambda: shell(home, STATE, **places) == ["failed", refused, 0], worker)
+    assert list(backups.glob("homerack_*")) == []

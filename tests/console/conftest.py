@@ -25,7 +25,8 @@ def queue(settings: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The runs that were handed to workers, of which there are none."""
     handed: list[str] = []
     settings.OPS_CELERY_APP = "homerack.celery.app"
-    monkeypatch.setattr(tasks.perform, "delay", handed.append)
+    hand_over = lambda arguments, **_options: handed.append(*arguments)  # noqa: E731
+    monkeypatch.setattr(tasks.perform, "apply_async", hand_over)
     return handed
 
 

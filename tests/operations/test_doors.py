@@ -26,7 +26,7 @@ COMMANDS = (
 )
 NOTE = "before [bold] moves & what [/red] is"
 CHANGE = "UPDATE racks SET name = 'Changed'"
-PYTHON_CHANGES = "from ops.models import Run; Run.objects.create(kind='backup', who='jane@example.org')"
+QUEUE = "from ops.models import Run; Run.objects.create(kind='{kind}', who='jane@example.org')"
 
 
 def manifest_of(lab: Lab, name: str) -> Path:
@@ -506,9 +506,9 @@ def test_sync_brings_lists_back_that_were_lost(lab: Lab) -> None:
 
 
 def test_c6_what_was_queued_before_a_restore_is_cancelled(lab: Lab) -> None:
-    lab.do("shell", "-c", PYTHON_CHANGES)
+    lab.do("shell", "-c", QUEUE.format(kind="backup"))
     name = lab.back_up()
-    lab.do("shell", "-c", PYTHON_CHANGES)
+    lab.do("shell", "-c", QUEUE.format(kind="drill"))
     lab.do("restore_database", name, "--yes")
     assert lab.runs().count(("backup", "cancelled")) == 1
     assert "queued" not in {status for _, status in lab.runs()}

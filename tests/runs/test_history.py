@@ -112,6 +112,28 @@ def test_events_that_can_not_be_read_do_not_hide_the_others(
     assert "An event of run '17' can not be read." in caplog.text
 
 
+def test_no_event_puts_a_run_into_the_queue(catalogue: Catalogue) -> None:
+    """Of which there is one of each kind: whoever writes to the storage would keep others out of it."""
+    run = Run(kind="backup", who="mallory@example.org", status="queued")
+    journal.record_start(catalogue, run)
+    journal.write_history(catalogue)
+    assert not Run.objects.exists()
+
+
+def test_a_run_that_waits_is_in_nobodys_way(tmp_path: Path, catalogue: Catalogue) -> None:
+    """Of its kind are a run that ended, one that is at work, and their rows were lost."""
+    ended = run_once(tmp_path)
+    Run.objects.all().delete()
+    queued = Run.objects.create(kind="backup", who="jane@example.org")
+    with recorded(request(), engine=engine_in(tmp_path), catalogue=catalogue) as recording:
+        Run.objects.filter(pk=recording.id).delete()
+        journal.write_history(catalogue)
+        states = dict(Run.objects.values_list("pk", "status"))
+        assert states == {queued.pk: "queued", ended: "succeeded", uuid.UUID(recording.id): "running"}
+        journal.write_history(catalogue, restored=True)
+    assert Run.objects.get(pk=queued.pk).status == "cancelled"
+
+
 def test_only_events_of_runs_that_have_not_ended_are_read(tmp_path: Path, catalogue: Catalogue) -> None:
     run_once(tmp_path)
     with recorded(request(), engine=engine_in(tmp_path), catalogue=catalogue) as recording:

@@ -1,0 +1,55 @@
+"""Who may start which kind of run: pages ask before they queue it, and the worker asks again before it begins."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from django.contrib.auth import get_user_model
+
+from ops.models import Run
+
+PERMISSIONS: Mapping[str, str] = {
+    Run.Kind.BACKUP: "ops.make_backup",
+    Run.Kind.VERIFICATION: "ops.verify_backup",
+    Run.Kind.DRILL: "ops.verify_backup",
+    Run.Kind.RESTORE: "ops.restore_backup",
+    Run.Kind.UNDO: "ops.restore_backup",
+    Run.Kind.DROP_UNDO: "ops.restore_backup",
+}
+"""The kinds that are not here are for administrators."""
+
+
+class Person(Protocol):
+    """A user of the project's own model, or Django's anonymous one."""
+
+    @property
+    def is_active(self) -> bool: ...
+    @property
+    def is_superuser(self) -> bool: ...
+    def has_perm(self, perm: str, /) -> bool: ...
+
+
+def may_start(user: Person, kind: str, arguments: Mapping[str, Any] | None = None) -> bool:
+    """Whether `user` may start a run of this kind, and therefore cancel one.
+
+    A restore whose `arguments` say ``untrusted`` is for administrators, as is a kind that has no permission.
+    """
+    permission = PERMISSIONS.get(kind)
+    if permission is None or (arguments or {}).get("untrusted"):
+        return user.is_active and user.is_superuser
+    return user.has_perm(permission)
+
+
+def find_refusal(*, username: str, kind: str, arguments: Mapping[str, Any]) -> str:
+    """Why the user `username` may not start this run as things stand now, as the end of a sentence; '' if they may.
+
+    The name is compared exactly, as it was when the run was queued. Raises Django's database errors.
+    """
+    users = get_user_model()
+    user = users._default_manager.filter(**{users.USERNAME_FIELD: username}).first()
+    if user is None:
+        return "there is no such user any more"
+    if not (user.is_active and user.is_staff):
+        return "this user may not use the console any more"
+    if not may_start(user, kind, arguments):
+        return "this user does not have the right to start it any more"
+    return ""

@@ -1,0 +1,69 @@
+"""The site asks workers, and only them, whether they take what pages queue: with a real worker, beat and Redis."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.celery.support import environment, running, wait_for
+from tests.celery.test_beat import BEAT, WORKER
+from tests.support.redis import RedisServer
+from tests.support.web import WebServer
+
+FULL = "/health/full/?format=json"
+OTHER_QUEUE = (*WORKER, "--queues=photos", "--hostname=photos@%h")
+
+
+@pytest.fixture(scope="module")
+def redis_url() -> Iterator[str]:
+    server = RedisServer.start()
+    yield server.url()
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def home(migrated: Path) -> Path:
+    """Nothing here writes to it."""
+    return migrated
+
+
+@pytest.fixture(scope="module")
+def web(home: Path, redis_url: str) -> Iterator[WebServer]:
+    names = ("DATABASE_URL", "DEBUG", "REDIS_URL")
+    changed = environment(home, REDIS_URL=redis_url)
+    server = WebServer.start("--threads", "4", **{name: changed[name] for name in names})
+    yield server
+    server.stop()
+
+
+@contextlib.contextmanager
+def started(home: Path, redis_url: str, **commands: tuple[str, ...]) -> Iterator[None]:
+    """These processes, each from the moment that it says it is ready."""
+    with contextlib.ExitStack() as stack:
+        for name, command in commands.items():
+            process = stack.enter_context(running(home, name, *command, REDIS_URL=redis_url))
+            ready = "beat: Starting..." if command is BEAT else " ready."
+            wait_for(lambda process=process, ready=ready: ready in process.output, process)  # type: ignore[misc]
+        yield
+
+
+def workers_seen(web: WebServer, *, calls: int) -> tuple[set[str], set[str]]:
+    """What both pages say of the worker."""
+    health: list[Any] = [web.get("/health/").json["checks"]["worker"] for _ in range(calls)]
+    full: list[Any] = [web.get(FULL).json["Worker()"] for _ in range(calls)]
+    return {answer.get("error", "") for answer in health}, set(full)
+
+
+def test_a_worker_is_seen_at_every_call_although_beat_answers_too(home: Path, redis_url: str, web: WebServer) -> None:
+    with started(home, redis_url, worker=WORKER, beat=BEAT, other=OTHER_QUEUE):
+        assert workers_seen(web, calls=30) == ({""}, {"OK"})
+        assert {web.get(FULL).status for _ in range(12)} == {200}
+
+
+def test_beat_and_a_worker_for_other_queues_are_none(home: Path, redis_url: str, web: WebServer) -> None:
+    with started(home, redis_url, beat=BEAT, other=OTHER_QUEUE):
+        assert workers_seen(web, calls=3) == ({"NoWorker"}, {"Unavailable: NoWorker"})
+        assert web.get(FULL).status == 503
+        assert web.get("/health/").json["checks"]["beat"] == {"status": "healthy"}
