@@ -9,6 +9,8 @@ from django.conf import settings
 
 from ops.errors import PreconditionFailed
 
+PROJECT_SETTINGS = ("OPS_BACKUP_EXCLUDED_TABLES", "OPS_UNTRUSTED_EXCLUDED_TABLES")
+"""Where a project names tables of its own, in lists."""
 SESSIONS = frozenset({"django_session"})
 """Whoever reads one in a backup is signed in as its user."""
 LOCKOUTS = frozenset({"axes_accessattempt", "axes_accessattemptexpiration", "axes_accessfailurelog", "axes_accesslog"})
@@ -72,7 +74,7 @@ def excluded_from_backups() -> frozenset[str]:
 def cannot_exclude(referring: str, referred: str) -> PreconditionFailed:
     """The refusal of a backup whose rows of `referring` would refer to rows of `referred` that it does not hold."""
     return PreconditionFailed(
-        f"Rows of {referred} are left out of backups, but {referring} refers to them. No backup was made.",
+        f"Rows of {referred} are left out of backups, but {referring} refers to them: no backup can be made.",
         f'Leave out both: add "{referring}" to OPS_BACKUP_EXCLUDED_TABLES; or take "{referred}" out of it.',
     )
 

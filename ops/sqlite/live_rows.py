@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from django.db.backends.sqlite3._functions import register as register_django_functions
@@ -13,6 +14,7 @@ from ops.identifiers import quoted
 from ops.sqlite.content import table_names
 from ops.sqlite.emptying import without_triggers
 from ops.sqlite.files import LOCK_TIMEOUT
+from ops.wording import counted
 
 
 def copy_rows(path: Path, *, live: Path, tables: Collection[str]) -> tuple[str, ...]:
@@ -73,17 +75,38 @@ def columns(connection: sqlite3.Connection, schema: str, table: str) -> Mapping[
 def remove_dangling(connection: sqlite3.Connection, tables: Sequence[str]) -> Iterator[str]:
     """Remove rows of `tables` that refer to rows which are not there, and then those that refer to these."""
     removed: Counter[str] = Counter()
-    while True:
-        found = [(table, rowid) for table in tables for _, rowid, *_ in violations(connection, table)]
-        if not found:
-            break
-        for table, rowid in found:
-            # A table WITHOUT ROWID does not tell which row it is.
-            chosen = "" if rowid is None else f" WHERE rowid = {int(rowid)}"
+    statements = [(table, statement) for table in tables for statement in dangling(connection, table)]
+    before = -1
+    while before != removed.total():
+        before = removed.total()
+        for table, statement in statements:
             with without_triggers(connection, table):
-                removed[table] += connection.execute(f"DELETE FROM main.{quoted(table)}{chosen}").rowcount
-    for table, number in sorted(removed.items()):
-        yield f"{number} rows of {table} were left out: what they refer to is not in the restored database."
+                removed[table] += connection.execute(statement).rowcount
+    for table, number in sorted((+removed).items()):
+        yield f"{counted(number, 'row')} of {table} could not be kept: the restored database lacks what it refers to."
+
+
+def dangling(connection: sqlite3.Connection, table: str) -> Iterator[str]:
+    """For each foreign key the statement that removes the rows of which it leads nowhere."""
+    there = {name.lower() for name in table_names(connection)}
+    keys = connection.execute(f"PRAGMA main.foreign_key_list({quoted(table)})").fetchall()
+    for _, group in groupby(sorted(keys, key=lambda key: key[:2]), key=lambda key: key[0]):
+        parts = list(group)
+        parent = parts[0][2]
+        given = " AND ".join(f"child.{quoted(key[3])} IS NOT NULL" for key in parts)
+        if parent.lower() in there:
+            referred = [key[4] or primary_key(connection, parent)[key[1]] for key in parts]
+            pairs = zip(parts, referred, strict=True)
+            # SQLite compares with the collation of what stands on the left: the parent's, as for foreign keys.
+            equal = " AND ".join(f"parent.{quoted(theirs)} = child.{quoted(key[3])}" for key, theirs in pairs)
+            given += f" AND NOT EXISTS (SELECT 1 FROM main.{quoted(parent)} AS parent WHERE {equal})"
+        yield f"DELETE FROM main.{quoted(table)} AS child WHERE {given}"
+
+
+def primary_key(connection: sqlite3.Connection, table: str) -> Sequence[str]:
+    """The columns that a foreign key refers to which names none."""
+    found = connection.execute(f"PRAGMA main.table_info({quoted(table)})").fetchall()
+    return [name for _, name, *_, place in sorted(found, key=lambda column: column[-1]) if place]
 
 
 def references_of_others(connection: sqlite3.Connection, tables: Mapping[str, str]) -> set[tuple[str, object, str]]:

@@ -19,6 +19,7 @@ from ops.errors import OpsError, PreconditionFailed
 from ops.identifiers import quoted
 from ops.postgres.address import Address, server_words
 from ops.postgres.schema import restart_sequences
+from ops.wording import counted
 
 LOCK_WAIT = "10s"
 """How long a table of the live database is waited for that somebody has locked."""
@@ -244,7 +245,7 @@ def remove_dangling(cursor: Cursor, tables: Sequence[Target]) -> Iterator[str]:
             cursor.execute(statement)
             removed[table.name] += cursor.rowcount
     for name, number in sorted((+removed).items()):
-        yield f"{number} rows of {name} were left out: what they refer to is not in the restored database."
+        yield f"{counted(number, 'row')} of {name} could not be kept: the restored database lacks what it refers to."
 
 
 def dangling(table: Target, parent: str, columns: Sequence[str], referred: Sequence[str]) -> str:

@@ -111,7 +111,7 @@ def test_a_table_that_others_refer_to_cannot_be_left_out(lab: Database, engine: 
     with pytest.raises(PreconditionFailed) as refused:
         dump(engine, "rack")
     assert refused.value.message == (
-        "Rows of rack are left out of backups, but device refers to them. No backup was made."
+        "Rows of rack are left out of backups, but device refers to them: no backup can be made."
     )
     assert 'add "device" to OPS_BACKUP_EXCLUDED_TABLES' in refused.value.hint
     assert set(dump(engine, "rack", "device")[2]) == {"rack", "device"}

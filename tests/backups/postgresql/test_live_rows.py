@@ -148,7 +148,7 @@ def test_what_rows_refer_to_may_be_gone(lab: Database, engine: PostgresEngine) -
         "INSERT INTO rack (id, name) VALUES (90, 'of today'); INSERT INTO token VALUES ('kept', 1), ('left out', 90)"
     )
     assert restore(engine, dump, "token") == (
-        "1 rows of token were left out: what they refer to is not in the restored database.",
+        "1 row of token could not be kept: the restored database lacks what it refers to.",
     )
     assert lab.rows("SELECT key FROM token") == [("kept",)]
 
