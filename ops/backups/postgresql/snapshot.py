@@ -49,7 +49,7 @@ class PostgresSnapshot:
             self.description = describe(cursor, address, found)
             self.migrations = read_migrations(cursor)
             self._without_rows = excluded_tables.find(cursor, excluded)
-            self.excluded = {table.title: excluded[table.wanted] for table in self._without_rows}
+            self.excluded: Mapping[str, str] = {table.title: excluded[table.wanted] for table in self._without_rows}
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="digests")
         self._tables: Future[Tables] = self._executor.submit(self._count, connection)
 
