@@ -77,6 +77,7 @@ for url in ("/admin/", "/admin/ops/backup/", f"{backup}change/", f"{backup}resto
     if url.endswith("/restore/"):
         page = answer.content.decode()
 call_command("restore_database", "--latest", "--yes")
+connection.close()  # PostgreSQL has ended it
 assert list(Item.objects.values_list("name", flat=True)) == ["kept"]
 assert client.get("/admin/").status_code == 302
 assert Run.objects.filter(status="succeeded").count() == 3
