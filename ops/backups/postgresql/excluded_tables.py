@@ -11,10 +11,9 @@ from ops.identifiers import quoted
 
 NAMED = """
 SELECT c.oid, wanted.name
-FROM unnest(%s::text[]) AS wanted(name)
-JOIN pg_class AS c ON relname = wanted.name AND c.oid = to_regclass(quote_ident(wanted.name))
-    OR c.oid IN (SELECT t.oid FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace
-                 WHERE n.nspname || '.' || t.relname = wanted.name OR n.nspname = 'public' AND t.relname = wanted.name)
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace JOIN unnest(%s::text[]) AS wanted(name)
+    ON c.relname = wanted.name AND (n.nspname = 'public' OR c.oid = to_regclass(quote_ident(wanted.name)))
+    OR n.nspname || '.' || c.relname = wanted.name
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
 """
 """A name means what it means in a query of the site, or the table of ``public``; another schema is named before it."""
