@@ -58,7 +58,10 @@ def copy_table(connection: sqlite3.Connection, ours: str, theirs: str) -> Iterat
     try:
         with without_triggers(connection, ours):
             connection.execute(f"DELETE FROM main.{quoted(ours)}")
-            connection.execute(f"INSERT INTO main.{quoted(ours)} ({common}) SELECT {common} FROM live.{quoted(theirs)}")
+            # Even an INSERT of no rows would make an entry in sqlite_sequence.
+            if connection.execute(f"SELECT 1 FROM live.{quoted(theirs)} LIMIT 1").fetchone():
+                query = f"SELECT {common} FROM live.{quoted(theirs)}"
+                connection.execute(f"INSERT INTO main.{quoted(ours)} ({common}) {query}")
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         if connection.in_transaction:

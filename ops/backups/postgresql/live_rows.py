@@ -18,6 +18,7 @@ from ops.backups.postgresql.excluded_tables import NAMED
 from ops.errors import OpsError, PreconditionFailed
 from ops.identifiers import quoted
 from ops.postgres.address import Address, server_words
+from ops.postgres.queries import fetch_value
 from ops.postgres.schema import restart_sequences
 from ops.wording import counted
 
@@ -98,7 +99,8 @@ def copy_rows(live: Cursor, target: Cursor, tables: Collection[str], *, renamed:
             copied, sentences = copy_tables(live, target, found, renamed)
             sentences += remove_dangling(target, copied)
         for table in copied:
-            restart_sequences(target, table.quoted, 0)
+            if fetch_value(target, f"SELECT EXISTS (SELECT FROM {table.quoted})"):
+                restart_sequences(target, table.quoted, 0)
     except psycopg2.Error as error:
         raise OpsError(
             f"Rows of the live database could not be written to the new one: {server_words(error)}."

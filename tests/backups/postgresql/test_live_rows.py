@@ -141,6 +141,13 @@ def test_tables_and_columns_of_one_side_only_are_passed_over(lab: Database, engi
     assert lab.value("SELECT count(*) FROM a_task") == 1
 
 
+def test_where_there_are_no_rows_numbers_go_on(lab: Database, engine: PostgresEngine) -> None:
+    lab.rows("INSERT INTO crontab (minute) VALUES ('0'); DELETE FROM crontab")
+    dump, _ = support.dump_of(engine)
+    assert restore(engine, dump, "crontab") == ()
+    assert lab.value("INSERT INTO crontab (minute) VALUES ('next') RETURNING id") == 2
+
+
 def test_what_rows_refer_to_may_be_gone(lab: Database, engine: PostgresEngine) -> None:
     lab.rows(OLD)
     dump, _ = support.dump_of(engine)

@@ -128,6 +128,13 @@ def test_tables_and_columns_of_one_side_only_are_passed_over(site: Path) -> None
     assert rows(site, "SELECT count(*) FROM a_task") == [(1,)]
 
 
+def test_where_there_are_no_rows_nothing_changes(site: Path) -> None:
+    run(site, "INSERT INTO crontab (minute) VALUES ('0'); DELETE FROM crontab")
+    data = support.backup(site)
+    assert restore(site, data, "crontab", "attempt") == ()
+    assert rows(site, "SELECT * FROM sqlite_sequence ORDER BY name") == [(b"crontab", 1), (b"rack", 1)]
+
+
 def test_what_rows_refer_to_may_be_gone(site: Path) -> None:
     data = support.backup(site)
     run(site, "INSERT INTO rack VALUES (90, 'of today'); INSERT INTO token VALUES ('kept', 1), ('left out', 90)")
