@@ -222,7 +222,9 @@ def show_impact(console: Console, impact: Impact) -> None:
             more = f" and {len(people) - MOST_PEOPLE} more" if len(people) > MOST_PEOPLE else ""
             console.print(f"People who {words}: {', '.join(people[:MOST_PEOPLE])}{more}", soft_wrap=True, markup=False)
     console.print("Passwords, groups and rights become those of the backup.")
-    console.print(f"Everybody has to sign in again ({counted(impact.sessions, 'session')} end).")
+    for label, rows in impact.emptied:
+        console.print(f"Backups hold no {label}: their table is empty afterwards ({counted(rows, 'row')} now).")
+    console.print("Everybody has to sign in again.")
     if impact.pending:
         console.print(
             f"The backup is older than the code: {counted(len(impact.pending), 'migration')} will be applied."

@@ -30,7 +30,9 @@ def test_every_command_is_in_the_readme(command):
     assert command in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/ARCHITECTURE.md", "docs/console.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/ARCHITECTURE.md", "docs/console.md", "docs/ops-in-your-project.md"]
+)
 def test_links_and_pictures_lead_somewhere(document):
     text = (ROOT / document).read_text()
     for target in re.findall(r"\]\(([^)#:]+)[^):]*\)|src(?:set)?=\"([^\"]+)\"", text):

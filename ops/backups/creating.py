@@ -2,11 +2,12 @@
 
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ops.backups.catalogue import Catalogue
 from ops.backups.engine import Engine
-from ops.backups.manifest import Kind, Manifest, Origin, Proof
+from ops.backups.manifest import ExcludedTable, Kind, Manifest, Origin, Proof
 from ops.backups.signing import Trust
 from ops.backups.sources import Source
 from ops.backups.stages import Stage
@@ -17,13 +18,17 @@ from ops.progress import Progress, Report
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What is asked for, and what the manifest says of it. `software` is the project's version."""
+    """What is asked for, and what the manifest says of it. `software` is the project's version.
+
+    `excluded` maps tables whose rows are left out to the reason.
+    """
 
     kind: Kind
     origin: Origin
     who: str
     run: str
     software: str
+    excluded: Mapping[str, str]
     note: str = ""
     keep: bool = False
 
@@ -48,7 +53,7 @@ def create_backup(*, engine: Engine, catalogue: Catalogue, order: Order, name: s
 def write(*, engine: Engine, catalogue: Catalogue, order: Order, name: str, report: Report) -> Manifest:
     began = time.monotonic()
     report(Progress(stage=Stage.SNAPSHOT))
-    with engine.snapshot(kind=order.kind) as snapshot:
+    with engine.snapshot(kind=order.kind, excluded=order.excluded) as snapshot:
         described = snapshot.description
         report(Progress(stage=Stage.DUMP, total=described.size))
         stored = catalogue.store(name, snapshot.stream(report))
@@ -75,6 +80,11 @@ def write(*, engine: Engine, catalogue: Catalogue, order: Order, name: str, repo
             keep=order.keep,
             run=order.run,
             facts=described.facts,
+            excluded=tuple(
+                ExcludedTable(table=table, reason=reason)
+                for table, reason in sorted(snapshot.excluded.items())
+                if table in tables
+            ),
         )
 
 

@@ -1,9 +1,10 @@
 """What a kind of database has to be able to do, so that backups and restores are the same for all of them."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import IO, Protocol
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -13,6 +14,7 @@ from ops.backups.sources import Source
 from ops.progress import Report
 
 Tables = Mapping[str, TableDigest]
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,8 @@ class Snapshot(Protocol):
     description: Description
     migrations: tuple[str, ...]
     when: dt.datetime
+    excluded: Mapping[str, str]
+    """Tables whose rows are left out, and why: those of the database among the ones that were to be."""
 
     def stream(self, report: Report) -> Iterator[bytes]:
         """The dump before compression, in pieces of some megabytes. Raises ToolFailed rather than ending early."""
@@ -104,6 +108,16 @@ class Scratch(Protocol):
 
     def keep(self) -> None:
         """It stays when the context ends."""
+
+    def copy_live_rows(self, tables: Collection[str]) -> tuple[str, ...]:
+        """Replace the rows of these tables by those of the live database, while nobody writes to it.
+
+        A table that either side lacks is passed over, and so are columns that only one of them has. The next insert
+        gets a new key, and rows that refer to others find them. A live database that is broken does not stop it: what
+        could not be copied is named in the sentences that it returns.
+
+        Raises PreconditionFailed where rows of other tables refer to rows that the live database does not have.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +154,11 @@ class Engine(Protocol):
     def require_tools(self) -> None:
         """Raises PreconditionFailed, naming the package to install, where a backup could not be made."""
 
-    def snapshot(self, *, kind: Kind) -> AbstractContextManager[Snapshot]:
-        """Hold the database at one moment. Raises PreconditionFailed when it can not be read."""
+    def snapshot(self, *, kind: Kind, excluded: Mapping[str, str] = NOTHING) -> AbstractContextManager[Snapshot]:
+        """Hold the database at one moment, without the rows of the tables that `excluded` names with a reason each.
+
+        Raises PreconditionFailed when it cannot be read, or when rows of another table refer to an excluded one.
+        """
 
     def count(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
         """Rows by table in a dump before compression, read to its end. Raises ArtifactInvalid when it is cut off."""

@@ -11,6 +11,7 @@ from django.db import connection, models
 
 from ops.backups.engine import Engine
 from ops.backups.sources import Source
+from ops.backups.table_policy import excluded_from_backups, kept_in_every_restore
 from ops.backups.verifying import count_rows, require_known
 from ops.identifiers import quoted
 from ops.progress import ignore
@@ -49,7 +50,8 @@ class Impact:
     changes: tuple[Change, ...]
     people_lost: tuple[str, ...]
     people_back: tuple[str, ...]
-    sessions: int
+    emptied: tuple[tuple[str, int], ...]
+    """What no backup holds and no restore keeps: label and rows now. That is not among the `changes`."""
     pending: tuple[str, ...]
     """Migrations that will be applied to the older data."""
     unreadable: str = ""
@@ -78,8 +80,10 @@ def measure_impact(*, engine: Engine, source: Source, by_keys: bool = True) -> I
     pending = require_known(source.manifest.migrations, source.name) if source.manifest else ()
     then = rows_then(engine, source)
     live = Live()
+    left_out = tables_left_out(source)
+    every = shown_tables(also=SET_UP_BY_PEOPLE)
     tables = [
-        shown for shown in shown_tables(also=SET_UP_BY_PEOPLE) if shown.table in then or live.rows.get(shown.table)
+        shown for shown in every if shown.table not in left_out and (shown.table in then or live.rows.get(shown.table))
     ]
     columns = {
         shown.table: shown.key for shown in tables if by_keys and comparable(shown, then.get(shown.table, 0), live)
@@ -98,10 +102,21 @@ def measure_impact(*, engine: Engine, source: Source, by_keys: bool = True) -> I
         changes=tuple(changes),
         people_lost=tuple(sorted(people[0] - people[1])),
         people_back=tuple(sorted(people[1] - people[0])),
-        sessions=live.rows.get("django_session", 0),
+        emptied=tuple(
+            (shown.label, rows)
+            for shown in every
+            if shown.table in left_out - kept_in_every_restore() and (rows := live.rows.get(shown.table))
+        ),
         pending=pending,
         unreadable=live.unreadable,
     )
+
+
+def tables_left_out(source: Source) -> frozenset[str]:
+    """Tables of which the backup says that it does not hold their rows; without a manifest, those of the settings."""
+    if source.manifest:
+        return frozenset(left_out.table for left_out in source.manifest.excluded)
+    return excluded_from_backups()
 
 
 def rows_then(engine: Engine, source: Source) -> Mapping[str, int]:

@@ -54,6 +54,14 @@ class TableDigest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExcludedTable:
+    """A table whose rows were left out on purpose, and why."""
+
+    table: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Proof:
     """One verification. A failed one has its reason in `fault`. `seconds` is how long it took."""
 
@@ -105,6 +113,8 @@ class Manifest:
     facts: Mapping[str, str] = field(default_factory=dict)
     """What else is worth knowing: encoding, collation, host."""
     untrusted: bool = False
+    excluded: tuple[ExcludedTable, ...] = ()
+    """Each of them is among `tables`, with no rows and the digest of none."""
 
     @property
     def rows(self) -> int:
@@ -145,6 +155,9 @@ class Manifest:
             raise fields.refuse("format", f"is {known}")
         if not values["name"].endswith(f".{values['kind']}"):
             raise fields.refuse("name", f"does not end in .{values['kind']}, its kind")
+        for left_out in values["excluded"]:
+            if left_out.table not in values["tables"] or values["tables"][left_out.table].rows:
+                raise fields.refuse("excluded", f"names {left_out.table!r:.60}, which is not among the empty tables")
         return cls(**values)
 
 
@@ -161,6 +174,10 @@ def plain_values(part: Any) -> Any:
 
 def table_digest(value: object, path: str) -> TableDigest:
     return TableDigest(**fields.record({"rows": fields.whole, "digest": fields.text})(value, path))
+
+
+def excluded_table(value: object, path: str) -> ExcludedTable:
+    return ExcludedTable(**fields.record({"table": fields.text, "reason": fields.text})(value, path))
 
 
 def proof(value: object, path: str) -> Proof:
@@ -199,6 +216,7 @@ READ = fields.record(
         "run": fields.text,
         "facts": fields.named(fields.text),
         "untrusted": fields.truth,
+        "excluded": fields.each(excluded_table),
     },
 )
 """The fields of format 1, in the order in which a person reads them."""

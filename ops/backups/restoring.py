@@ -9,6 +9,7 @@ from ops.backups.engine import Engine, LeftOut, Scratch, Undo
 from ops.backups.signing import Trust
 from ops.backups.sources import Source
 from ops.backups.stages import Stage
+from ops.backups.table_policy import kept_in_every_restore
 from ops.backups.verifying import Filled, fill, migrate, require_known
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
 from ops.progress import Progress, Report
@@ -27,7 +28,8 @@ class Surroundings:
 
     `closed` holds writers off while its block lasts. `back_up` makes the pre-restore backup and returns its name; None
     when the person goes without. `write_history` puts the history into the database that "default" is; `no_way_back` is
-    called when it can not be cancelled any more, and `is_in_place` right after the cut-over.
+    called when it can not be cancelled any more, and `is_in_place` right after the cut-over. `log` keeps a sentence
+    with the run.
     """
 
     closed: Callable[[], AbstractContextManager[None]]
@@ -35,6 +37,7 @@ class Surroundings:
     write_history: Callable[[], None]
     no_way_back: Callable[[], None]
     is_in_place: Callable[[], None]
+    log: Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,9 +146,14 @@ def pre_restore_backup(around: Surroundings) -> str:
 def put_in_place(
     engine: Engine, scratch: Scratch, backup: str, *, run: str, around: Surroundings, report: Report
 ) -> float:
-    """The history goes into the new database before everybody sees it. Returns the seconds of the swap alone."""
+    """Rows that stay and the history go into the new database before everybody sees it.
+
+    Returns the seconds of the swap alone.
+    """
     around.no_way_back()
     report(Progress(stage=Stage.HISTORY))
+    for not_copied in scratch.copy_live_rows(kept_in_every_restore()):
+        around.log(not_copied)
     with scratch.as_default():
         around.write_history()
     report(Progress(stage=Stage.CUT_OVER))

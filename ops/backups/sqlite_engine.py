@@ -5,7 +5,7 @@ import datetime as dt
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +13,19 @@ from typing import IO
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ops.backups.engine import Description, Scratch, Tables, Undo, UntrustedFile
+from ops.backups.engine import NOTHING, Description, Scratch, Tables, Undo, UntrustedFile
 from ops.backups.manifest import Kind, TableDigest
 from ops.backups.sources import Source
 from ops.backups.sqlite_untrusted import UntrustedSqliteFile
 from ops.backups.stages import Stage
-from ops.backups.table_policy import never_from_untrusted_files
+from ops.backups.table_policy import cannot_exclude, never_from_untrusted_files
 from ops.django_databases import pointing_at, sqlite_wrapper
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from ops.progress import Progress, Report, ignore
 from ops.sqlite import content, undo
+from ops.sqlite.emptying import empty_tables, find_tables, references_to
 from ops.sqlite.files import leave_wal, sync
+from ops.sqlite.live_rows import copy_rows
 from ops.sqlite.lock import locked
 from ops.sqlite.snapshot import create_private, opened, take_snapshot
 from ops.sqlite.swap import is_database, swap
@@ -66,6 +68,7 @@ class SqliteSnapshot:
     description: Description
     migrations: tuple[str, ...]
     when: dt.datetime
+    excluded: Mapping[str, str]
     counted: Future[Tables]
 
     def stream(self, report: Report) -> Iterator[bytes]:
@@ -106,6 +109,7 @@ class SqliteScratch:
 
     path: Path
     name: str
+    live: Path
     kept: bool = False
 
     def load(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
@@ -128,6 +132,9 @@ class SqliteScratch:
 
     def keep(self) -> None:
         self.kept = True
+
+    def copy_live_rows(self, tables: Collection[str]) -> tuple[str, ...]:
+        return copy_rows(self.path, live=self.live, tables=tables)
 
 
 def require_kind(kind: Kind) -> None:
@@ -170,7 +177,7 @@ class SqliteEngine:
         """SQLite comes with Python."""
 
     @contextlib.contextmanager
-    def snapshot(self, *, kind: Kind) -> Iterator[SqliteSnapshot]:
+    def snapshot(self, *, kind: Kind, excluded: Mapping[str, str] = NOTHING) -> Iterator[SqliteSnapshot]:
         require_kind(kind)
         with opened(self.path, hint=NAME_THE_FILE) as source, self.working_directory() as directory:
             when = dt.datetime.now(dt.UTC)
@@ -179,6 +186,7 @@ class SqliteEngine:
                 for pragma in ("encoding", "page_size", "journal_mode")
             }
             copy = take_snapshot(source=source, destination=directory / self.path.name)
+            left_out = leave_out(copy.path, excluded)
             with content.reading(copy.path) as connection:
                 migrations = read_migrations(connection)
             description = Description(
@@ -189,7 +197,12 @@ class SqliteEngine:
             )
             with counting(copy.path) as counted:
                 yield SqliteSnapshot(
-                    path=copy.path, when=when, migrations=migrations, description=description, counted=counted
+                    path=copy.path,
+                    when=when,
+                    migrations=migrations,
+                    description=description,
+                    excluded=left_out,
+                    counted=counted,
                 )
 
     def count(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
@@ -226,7 +239,7 @@ class SqliteEngine:
         with working_directory(final.parent, of=self.path.name) as directory:
             path = directory / final.name
             create_private(path)
-            scratch = SqliteScratch(path=path, name=str(final))
+            scratch = SqliteScratch(path=path, name=str(final), live=self.path)
             yield scratch
             if scratch.kept:
                 keep_for_good(path, final)
@@ -276,6 +289,15 @@ class SqliteEngine:
 
     def working_directory(self) -> contextlib.AbstractContextManager[Path]:
         return working_directory(self.path.parent, of=self.path.name)
+
+
+def leave_out(path: Path, excluded: Mapping[str, str]) -> Mapping[str, str]:
+    """Write the copy at `path` anew without the rows of the tables `excluded`; returns those that it has, with why."""
+    tables = find_tables(path, excluded)
+    if references := references_to(path, tables):
+        raise cannot_exclude(*references[0])
+    empty_tables(path, tables)
+    return {table: excluded[name] for table, name in tables.items()}
 
 
 def keep_for_good(path: Path, final: Path) -> None:

@@ -3,8 +3,14 @@
 Names are those of tables, since backups know no models. A name that the database does not have does no harm.
 """
 
+from collections.abc import Mapping
+
 from django.conf import settings
 
+from ops.errors import PreconditionFailed
+
+PROJECT_SETTINGS = ("OPS_BACKUP_EXCLUDED_TABLES", "OPS_UNTRUSTED_EXCLUDED_TABLES")
+"""Where a project names tables of its own, in lists."""
 SESSIONS = frozenset({"django_session"})
 """Whoever reads one in a backup is signed in as its user."""
 LOCKOUTS = frozenset({"axes_accessattempt", "axes_accessattemptexpiration", "axes_accessfailurelog", "axes_accesslog"})
@@ -48,9 +54,29 @@ STORED_SETTINGS = frozenset(
 )
 
 
+def exclusions() -> Mapping[str, str]:
+    """Tables whose rows no backup holds, and why, as manifests say it.
+
+    The setting OPS_BACKUP_EXCLUDED_TABLES adds those of the project.
+    """
+    return {
+        **dict.fromkeys(sorted(_named("OPS_BACKUP_EXCLUDED_TABLES")), "named in OPS_BACKUP_EXCLUDED_TABLES"),
+        **dict.fromkeys(sorted(LOCKOUTS), "failed sign-ins, which a restore does not set back"),
+        **dict.fromkeys(sorted(SESSIONS), "sessions, whose keys sign their readers in"),
+    }
+
+
 def excluded_from_backups() -> frozenset[str]:
-    """Tables whose rows no backup holds; the setting OPS_BACKUP_EXCLUDED_TABLES adds those of the project."""
-    return SESSIONS | LOCKOUTS | _named("OPS_BACKUP_EXCLUDED_TABLES")
+    """The names of `exclusions`."""
+    return frozenset(exclusions())
+
+
+def cannot_exclude(referring: str, referred: str) -> PreconditionFailed:
+    """The refusal of a backup whose rows of `referring` would refer to rows of `referred` that it does not hold."""
+    return PreconditionFailed(
+        f"Rows of {referred} are left out of backups, but {referring} refers to them: no backup can be made.",
+        f'Leave out both: add "{referring}" to OPS_BACKUP_EXCLUDED_TABLES; or take "{referred}" out of it.',
+    )
 
 
 def kept_in_every_restore() -> frozenset[str]:

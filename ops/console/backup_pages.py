@@ -51,6 +51,7 @@ class BackupPage:
             else ("Uploaded", f"{bare_moment(backup.when)}, {age(backup.when)}"),
             ("Asked for by", f"{backup.who} ({backup.origin})"),
             ("Holds", f"{counted(backup.rows, 'row')} in {counted(len(manifest.get('tables', {})), 'table')}"),
+            *([("Without", self.left_out)] if self.left_out else []),
             ("Size", f"{size(backup.size)}; {size(backup.plain_size)} before compression"),
             *([] if self.is_upload else [("Took", duration(backup.seconds))]),
             ("Database", self.database),
@@ -59,6 +60,11 @@ class BackupPage:
             ("Kept", self.kept),
             ("SHA-256", str(manifest.get("sha256", ""))),
         ]
+
+    @property
+    def left_out(self) -> str:
+        """The tables whose rows it does not hold, each with the reason."""
+        return "; ".join(f"{entry['table']} ({entry['reason']})" for entry in self.manifest.get("excluded", ()))
 
     @property
     def database(self) -> str:
@@ -98,12 +104,13 @@ class BackupPage:
 
 def bars(backup: Backup) -> list[Bar]:
     """The models with rows in the backup or now, those with the most rows first."""
+    left_out = {entry["table"] for entry in backup.manifest.get("excluded", ())}
     tables = backup.manifest.get("tables", {})
     live = Live()
     rows = [
         (shown.label, int(tables.get(shown.table, {}).get("rows", 0)), live.rows.get(shown.table))
         for shown in shown_tables()
-        if shown.table in tables or live.rows.get(shown.table)
+        if shown.table not in left_out and (shown.table in tables or live.rows.get(shown.table))
     ]
     found = [(label, then, now) for label, then, now in rows if then or now]
     most = max((max(then, now or 0) for _, then, now in found), default=1)

@@ -13,6 +13,7 @@ from ops.backups.retention import Verdict
 from ops.backups.signing import Trust
 from ops.backups.sources import Source
 from ops.backups.stages import Stage
+from ops.backups.table_policy import exclusions
 from ops.backups.verifying import drill, prove_complete
 from ops.errors import ArtifactInvalid, VerificationFailed
 from ops.models import Run
@@ -57,6 +58,7 @@ def make_backup(site: Site, request: Request, recording: Recording, *, origin: O
         software=site.software,
         note=arguments.get("note", ""),
         keep=bool(arguments.get("keep")),
+        excluded=exclusions(),
     )
     manifest = create_backup(
         engine=site.engine, catalogue=site.catalogue, order=order, name=name, report=recording.report

@@ -62,6 +62,7 @@ def surroundings(site: Site, request: Request, recording: Recording, *, why: str
         write_history=recording.write_history,
         no_way_back=recording.no_way_back,
         is_in_place=recording.is_in_place,
+        log=recording.log,
     )
 
 

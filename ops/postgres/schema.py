@@ -92,19 +92,21 @@ def lock_tables(cursor: Cursor, part: Part) -> None:
 def restart_sequences(cursor: Cursor, table: str, watermark: int) -> None:
     """Let every sequence that fills a column of `table` go on after its largest value and after `watermark`.
 
+    `table` is quoted, and may name its schema.
+
     ``ALTER SEQUENCE`` is undone by a rollback; ``setval`` is not.
     """
     cursor.execute(
-        "SELECT seq.relname, att.attname, definition.seqmax FROM pg_depend AS dep"
+        "SELECT seq.oid::regclass::text, att.attname, definition.seqmax FROM pg_depend AS dep"
         " JOIN pg_class AS seq ON seq.oid = dep.objid AND seq.relkind = 'S'"
         " JOIN pg_sequence AS definition ON definition.seqrelid = seq.oid"
         " JOIN pg_attribute AS att ON att.attrelid = dep.refobjid AND att.attnum = dep.refobjsubid"
         " WHERE dep.refobjid = %s::regclass AND dep.deptype IN ('a', 'i')",
-        [quoted(table)],
+        [table],
     )
-    for sequence, column, limit in cursor.fetchall():
-        last = max(fetch_value(cursor, f"SELECT max({quoted(column)}) FROM {quoted(table)}") or 0, watermark, 0)
-        name = quoted(sequence)
-        cursor.execute(sql.SQL(f"ALTER SEQUENCE {name} RESTART WITH {{}}").format(sql.Literal(min(last + 1, limit))))
+    for name, column, limit in cursor.fetchall():
+        last = max(fetch_value(cursor, f"SELECT max({quoted(column)}) FROM {table}") or 0, watermark, 0)
+        restart = sql.SQL("ALTER SEQUENCE {} RESTART WITH {}")
+        cursor.execute(restart.format(sql.SQL(name), sql.Literal(min(last + 1, limit))))
         if last >= limit:
             cursor.execute("SELECT setval(%s::regclass, %s, true)", [name, limit])

@@ -107,9 +107,19 @@ def connection_arguments(address: Address) -> Call:
 
 
 def dump_call(
-    tools: Tools, address: Address, *, custom: bool, snapshot: str, lock_wait: int, without_schemas: Sequence[str]
+    tools: Tools,
+    address: Address,
+    *,
+    custom: bool,
+    snapshot: str,
+    lock_wait: int,
+    without_schemas: Sequence[str],
+    without_rows: Sequence[str] = (),
 ) -> Call:
-    """pg_dump of the exported `snapshot` to its standard output. `lock_wait` in milliseconds."""
+    """pg_dump of the exported `snapshot` to its standard output. `lock_wait` in milliseconds.
+
+    `without_rows` are pg_dump's patterns of tables whose rows are left out.
+    """
     where, environment = connection_arguments(address)
     arguments = [
         str(tools.directory / "pg_dump"),
@@ -122,6 +132,7 @@ def dump_call(
         f"--snapshot={snapshot}",
         f"--lock-wait-timeout={lock_wait}",
         *(f"--exclude-schema={name}" for name in without_schemas),
+        *(f"--exclude-table-data={pattern}" for pattern in without_rows),
     ]
     return arguments, environment
 

@@ -27,11 +27,11 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def table_names(connection: sqlite3.Connection) -> list[str]:
+def table_names(connection: sqlite3.Connection, schema: str = "main") -> list[str]:
     """Every table that stores rows: those of virtual tables (full-text search) are among them, SQLite's own are not."""
     rows = connection.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND substr(name, 1, 7) <> 'sqlite_'"
-        " AND name <> ? ORDER BY name",
+        f"SELECT name FROM {schema}.sqlite_master WHERE type = 'table' AND rootpage > 0"
+        " AND substr(name, 1, 7) <> 'sqlite_' AND name <> ? ORDER BY name",
         [MARK],
     )
     return [name for (name,) in rows]

@@ -19,6 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ops.django_databases import applied_migrations, first_of, migration_skew, pointing_at, sqlite_wrapper
 from ops.errors import OpsError, PreconditionFailed
+from ops.identifiers import quoted
 from ops.postgres import schema
 from ops.postgres.address import Address, server_detail, server_words
 from ops.progress import Progress, Report
@@ -316,7 +317,7 @@ def build(workspace: Workspace, tables: tuple[TablePlan, ...], parts: schema.Par
         for_each(by_size, make, processes=workspace.processes, report=report, at_end=workspace.close)
     with workspace.session() as connection, connection.cursor() as cursor:
         for table in tables:
-            schema.restart_sequences(cursor, table.name, table.watermark)
+            schema.restart_sequences(cursor, quoted(table.name), table.watermark)
         cursor.execute("ANALYZE")
 
 

@@ -1,6 +1,7 @@
 """A manifest is read back as it was written, or refused with the place where it is odd."""
 
 import copy
+import dataclasses
 import datetime as dt
 import json
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.backups.manifest import Kind, Level, Manifest, Origin, Proof, TableDigest
+from ops.backups.manifest import ExcludedTable, Kind, Level, Manifest, Origin, Proof, TableDigest
 from ops.errors import ArtifactInvalid
 from tests.backups import make
 
@@ -46,10 +47,16 @@ manifests = st.sampled_from(Kind).flatmap(
         untrusted=st.booleans(),
     ),
 )
+empty_tables = st.dictionaries(texts, st.just(TableDigest(rows=0, digest="0")), max_size=3)
 
 
-@given(manifests)
-def test_what_is_written_is_read_back(manifest):
+@given(manifests, empty_tables, texts)
+def test_what_is_written_is_read_back(manifest, empty, reason):
+    manifest = dataclasses.replace(
+        manifest,
+        tables={**manifest.tables, **empty},
+        excluded=tuple(ExcludedTable(table=table, reason=reason) for table in empty),
+    )
     assert Manifest.from_json(json.loads(json.dumps(manifest.as_json()))) == manifest
 
 
@@ -92,6 +99,15 @@ def test_times_are_written_in_utc():
         (["keep"], 1, "keep is 1, not true or false"),
         (["colour"], "red", "colour is unknown"),
         (["proofs", 0, "colour"], "red", "proofs[0].colour is unknown"),
+        (["excluded"], {}, "excluded is {}, not a list"),
+        (["excluded"], [{"table": "x"}], "excluded[0].reason is missing"),
+        (["excluded"], [{"table": "x", "reason": 1}], "excluded[0].reason is 1, not a text"),
+        (["excluded"], [{"table": "x", "reason": ""}], "excluded names 'x', which is not among the empty tables"),
+        (
+            ["excluded"],
+            [{"table": "inventory_rack", "reason": ""}],
+            "excluded names 'inventory_rack', which is not among the empty tables",
+        ),
         (["format"], 0, "format is 0"),
         (["format"], "1", "format is '1', not a whole number of 0 or more"),
     ],

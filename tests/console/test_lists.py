@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from homerack.inventory.models import Device
 from ops.console.states import State, rows_in, state_of
 from ops.models import Backup
+from tests.anyproject.models import Tag
 from tests.console.support import add_backup, add_run, text
 
 pytestmark = pytest.mark.django_db
@@ -156,3 +157,24 @@ def test_a_backup_s_page_compares_it_with_today(viewer: Client) -> None:
     assert "1 migration ahead of this code, which can not restore it: inventory.9999_from_the_future" in page
     assert "430 rows in 1 table" in page
     assert "1.5 MB; 9.0 MB before compression" in page
+
+
+def test_a_backup_s_page_names_the_tables_that_it_does_not_hold(viewer: Client) -> None:
+    table = Tag._meta.db_table
+    Tag.objects.create(name="one")
+    backup = add_backup(
+        manifest={
+            "tables": {table: {"rows": 0, "digest": "0"}, "django_session": {"rows": 0, "digest": "0"}},
+            "migrations": [],
+            "excluded": [
+                {"table": "django_session", "reason": "sessions, whose keys sign their readers in"},
+                {"table": table, "reason": "named in OPS_BACKUP_EXCLUDED_TABLES"},
+            ],
+        }
+    )
+    page = text(viewer.get(f"{BACKUPS}{backup.pk}/change/"))
+    assert (
+        "django_session (sessions, whose keys sign their readers in);"
+        f" {table} (named in OPS_BACKUP_EXCLUDED_TABLES)" in page
+    )
+    assert '<th scope="row">Tags</th>' not in page

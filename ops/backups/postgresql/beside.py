@@ -1,7 +1,7 @@
 """Databases beside the live one, for roles that may create databases: scratch, drill, and what a restore replaced."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import IO
 
@@ -13,6 +13,7 @@ from ops.backups.engine import Scratch, Tables, Undo
 from ops.backups.manifest import Kind
 from ops.backups.postgresql import digests, kept, loader
 from ops.backups.postgresql.dumps import plain_pieces
+from ops.backups.postgresql.live_rows import copy_between
 from ops.backups.postgresql.loader import Loader
 from ops.backups.stages import Stage
 from ops.django_databases import pointing_at
@@ -31,9 +32,10 @@ earlier undo, or a database that is on its way elsewhere, within a swap."""
 class Beside:
     """Implements `ops.backups.engine.Scratch`: a database of its own, which nobody else knows."""
 
-    def __init__(self, address: Address, find: Callable[[], Tools]) -> None:
+    def __init__(self, address: Address, find: Callable[[], Tools], *, live: Address) -> None:
         self.name = address.database
         self.address = address
+        self._live = live
         self.kept = False
         self._find = find
 
@@ -70,6 +72,10 @@ class Beside:
     def keep(self) -> None:
         """See `ops.backups.engine.Scratch`."""
         self.kept = True
+
+    def copy_live_rows(self, tables: Collection[str]) -> tuple[str, ...]:
+        """See `ops.backups.engine.Scratch`."""
+        return copy_between(self._live, self.address, tables)
 
 
 def fill(address: Address, pieces: Iterator[bytes], *, report: Report) -> Mapping[str, int]:
@@ -124,7 +130,7 @@ class DatabasesBeside:
         chosen = name or (self._new if for_swap else self._drill)
         with self._server() as connection:
             self._create(connection, chosen)
-        place = Beside(self._address.named(chosen), self._find)
+        place = Beside(self._address.named(chosen), self._find, live=self._address)
         try:
             yield place
         finally:
@@ -195,7 +201,7 @@ class DatabasesBeside:
         """The kept database itself: a swap is a matter of names, and needs no copy."""
         with self._server() as connection:
             self._require_undo(connection)
-        yield Beside(self._address.named(self._undo), self._find)
+        yield Beside(self._address.named(self._undo), self._find, live=self._address)
 
     def _require_undo(self, connection: Connection) -> None:
         if not self._kept(connection):

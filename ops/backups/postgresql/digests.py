@@ -1,5 +1,6 @@
 """What is in each table: its rows and one number over the content of all of them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from psycopg2 import sql
@@ -42,6 +43,9 @@ ORDER BY pg_relation_size(c.oid) DESC, 1, 2
 """Those whose rows pg_dump writes. The condition is that of an extension's own table: ``WHERE …``."""
 
 
+NO_ROWS = TableDigest(rows=0, digest="0")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """A table as the server names it. `condition` is SQL that limits which rows are dumped, or ''."""
@@ -68,17 +72,19 @@ def list_tables(cursor: Cursor) -> list[Table]:
     return [Table(schema=schema, name=name, condition=condition) for schema, name, condition in cursor.fetchall()]
 
 
-def read_digests(cursor: Cursor, *, stage: str, report: Report) -> dict[str, TableDigest]:
+def read_digests(
+    cursor: Cursor, *, stage: str, report: Report, excluded: Collection[str] = ()
+) -> dict[str, TableDigest]:
     """Rows and digest of every table, by title. The digest is the sum of the rows' 64-bit hashes, in any order.
 
-    Two databases agree only if they have the same encoding.
+    Those `excluded` count as empty. Two databases agree only if they have the same encoding.
     """
     spell_alike(cursor)
     tables = list_tables(cursor)
     digests = {}
     for done, table in enumerate(tables):
         report(Progress(stage=stage, item=table.title, done=done, total=len(tables)))
-        digests[table.title] = read_digest(cursor, table)
+        digests[table.title] = NO_ROWS if table.title in excluded else read_digest(cursor, table)
     return dict(sorted(digests.items()))
 
 

@@ -9,7 +9,7 @@ from typing import IO
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops import signals
-from ops.backups.engine import Scratch, Snapshot, Undo, UntrustedFile
+from ops.backups.engine import NOTHING, Scratch, Snapshot, Undo, UntrustedFile
 from ops.backups.manifest import Kind
 from ops.backups.postgresql import snapshot, untrusted
 from ops.backups.postgresql.beside import DatabasesBeside
@@ -76,9 +76,9 @@ class PostgresEngine:
         with self._server() as connection:
             return find_tools(connection.server_version // 10000, self._tools_directory)
 
-    def snapshot(self, *, kind: Kind) -> AbstractContextManager[Snapshot]:
+    def snapshot(self, *, kind: Kind, excluded: Mapping[str, str] = NOTHING) -> AbstractContextManager[Snapshot]:
         """See `ops.backups.engine.Engine`."""
-        return snapshot.taken(self.address, self._find_tools(), kind)
+        return snapshot.taken(self.address, self._find_tools(), kind, excluded=excluded)
 
     def count(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
         """See `ops.backups.engine.Engine`."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import psycopg2
@@ -12,7 +12,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.engine import Description, Tables
 from ops.backups.manifest import Kind
-from ops.backups.postgresql import digests
+from ops.backups.postgresql import digests, excluded_tables
 from ops.backups.stages import Stage
 from ops.errors import PreconditionFailed
 from ops.identifiers import quoted
@@ -34,7 +34,9 @@ UNREADABLE = (
 class PostgresSnapshot:
     """Implements `ops.backups.engine.Snapshot`; made by `taken`."""
 
-    def __init__(self, address: Address, found: Tools, kind: Kind, connection: Connection) -> None:
+    def __init__(
+        self, address: Address, found: Tools, kind: Kind, connection: Connection, excluded: Mapping[str, str]
+    ) -> None:
         self._address = address
         self._tools = found
         self._custom = kind is Kind.CUSTOM
@@ -46,12 +48,14 @@ class PostgresSnapshot:
             require_readable(cursor, address)
             self.description = describe(cursor, address, found)
             self.migrations = read_migrations(cursor)
+            self._without_rows = excluded_tables.find(cursor, excluded)
+            self.excluded: Mapping[str, str] = {table.title: excluded[table.wanted] for table in self._without_rows}
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="digests")
         self._tables: Future[Tables] = self._executor.submit(self._count, connection)
 
     def _count(self, connection: Connection) -> Tables:
         with connection.cursor() as cursor:
-            return digests.read_digests(cursor, stage=Stage.SNAPSHOT, report=ignore)
+            return digests.read_digests(cursor, stage=Stage.SNAPSHOT, report=ignore, excluded=self.excluded)
 
     def stream(self, report: Report) -> Iterator[bytes]:
         """See `ops.backups.engine.Snapshot`."""
@@ -62,6 +66,7 @@ class PostgresSnapshot:
             snapshot=self._id,
             lock_wait=LOCK_WAIT,
             without_schemas=[digests.UNDO_SCHEMA],
+            without_rows=[table.pattern for table in self._without_rows],
         )
         done = 0
         with contextlib.closing(tools.output_of(call)) as pieces:
@@ -91,12 +96,12 @@ class PostgresSnapshot:
 
 
 @contextlib.contextmanager
-def taken(address: Address, found: Tools, kind: Kind) -> Iterator[PostgresSnapshot]:
-    """Hold the database as it is now. Raises PreconditionFailed when it can not be read."""
+def taken(address: Address, found: Tools, kind: Kind, *, excluded: Mapping[str, str]) -> Iterator[PostgresSnapshot]:
+    """Hold the database as it is now. Raises PreconditionFailed as `ops.backups.engine.Engine.snapshot` does."""
     with contextlib.closing(address.connect()) as connection:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         try:
-            snapshot = PostgresSnapshot(address, found, kind, connection)
+            snapshot = PostgresSnapshot(address, found, kind, connection, excluded)
         except psycopg2.Error as error:
             raise PreconditionFailed(f"The database {address} can not be read: {server_words(error)}.") from error
         try:

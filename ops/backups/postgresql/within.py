@@ -4,7 +4,7 @@ Everybody else goes on seeing the old schema until the commit; a crash at any mo
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import IO
 
 import psycopg2
@@ -19,6 +19,7 @@ from ops.backups.manifest import Kind
 from ops.backups.postgresql import digests, kept, loader
 from ops.backups.postgresql.digests import ASIDE_SCHEMA, UNDO_SCHEMA
 from ops.backups.postgresql.dumps import plain_pieces
+from ops.backups.postgresql.live_rows import copy_rows
 from ops.backups.postgresql.loader import Loader
 from ops.backups.stages import Stage
 from ops.django_databases import pointing_at
@@ -96,7 +97,7 @@ class Within:
         report(Progress(stage=Stage.LOAD, item="ANALYZE"))
         with self.connection.cursor() as cursor:
             if not reaches_beyond_databases(self.connection):
-                cursor.execute("ANALYZE")
+                analyze(cursor)
 
     def _restore_path(self, cursor: Cursor) -> None:
         # A dump leaves its session without one, and so do digests.
@@ -118,6 +119,11 @@ class Within:
     def keep(self) -> None:
         """See `ops.backups.engine.Scratch`."""
         self.connection.commit()
+
+    def copy_live_rows(self, tables: Collection[str]) -> tuple[str, ...]:
+        """See `ops.backups.engine.Scratch`."""
+        with self.connection.cursor() as cursor:
+            return copy_rows(cursor, cursor, tables, renamed={"public": ASIDE_SCHEMA})
 
     def put_in_place(self, note: str) -> None:
         """Let an earlier undo go, keep what was replaced in its stead, end other sessions of the role, and commit."""
@@ -176,6 +182,13 @@ def move_extensions(cursor: Cursor, old: str, new: str) -> None:
                 " Nothing was changed.",
                 "As an administrator: ALTER ROLE … CREATEDB, so that a database can be built beside.",
             ) from error
+
+
+def analyze(cursor: Cursor) -> None:
+    """Collect statistics on what was loaded; the tables that were put aside may be broken."""
+    cursor.execute("SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'public'")
+    if tables := [name for (name,) in cursor.fetchall()]:
+        cursor.execute(f"ANALYZE {', '.join(tables)}")
 
 
 def rename(cursor: Cursor, old: str, new: str) -> None:

@@ -1,0 +1,144 @@
+"""Sessions are neither in backups nor in restored databases; who has to wait for guessing passwords goes on waiting."""
+
+import gzip
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ops.backups.table_policy import LOCKOUTS, SESSIONS
+from tests.operations.lab import Lab
+from tests.operations.test_site import PEOPLE, Writer
+from tests.support.web import WebServer
+
+PASSWORD = "a long enough one"
+GUESSED = ("eve@example.org", "mallory@example.org")
+
+
+@pytest.fixture(params=["postgresql", "within", "sqlite"])
+def lab(request: pytest.FixtureRequest, make_lab: Callable[[str], Lab]) -> Lab:
+    return make_lab(request.param)
+
+
+@pytest.fixture
+def web(lab: Lab) -> Iterator[WebServer]:
+    people = "".join(PEOPLE.replace("writer@example.org", name) for name in ("writer@example.org", *GUESSED))
+    lab.do("shell", "-c", people)
+    web = WebServer.start(**(lab.environment | {"DEBUG": "true"}))
+    yield web
+    web.stop()
+
+
+class Guesser(Writer):
+    """Somebody who tries passwords of another person."""
+
+    def __init__(self, port: int, name: str) -> None:
+        self.port, self.name = port, name
+        self.cookies = {}
+
+    def tries(self, password: str) -> int:
+        return self.post("/admin/login/", username=self.name, password=password, next="/admin/")[0]
+
+
+def is_signed_in(writer: Writer) -> bool:
+    status, headers, _ = writer.request("GET", "/admin/")
+    assert status == 200 or "/admin/login/" in headers["Location"]
+    return status == 200
+
+
+def stored(lab: Lab) -> bytes:
+    """All that is stored of backups, before compression."""
+    files = [path.read_bytes() for path in sorted(lab.backups.iterdir()) if path.name.endswith(".gz")]
+    return b"".join(gzip.decompress(data) for data in files)
+
+
+def test_sessions_end_and_lockouts_stay(lab: Lab, web: WebServer) -> None:
+    writer = Writer(web.port)
+    assert is_signed_in(writer)
+    keys = [writer.cookies["sessionid"]]
+    name = lab.back_up()
+    guesser = Guesser(web.port, GUESSED[0])
+    assert [guesser.tries("wrong") for _ in range(5)] == [200] * 4 + [429]
+    assert guesser.tries(PASSWORD) == 429
+    assert Guesser(web.port, "tried@example.org").tries("wrong") == 200
+
+    lab.do("restore_database", name, "--yes")
+    assert lab.value("SELECT count(*) FROM django_session") == 0
+    assert not is_signed_in(writer)
+    assert Guesser(web.port, GUESSED[0]).tries(PASSWORD) == 429
+    assert Guesser(web.port, GUESSED[1]).tries(PASSWORD) == 302
+
+    # What was counted since then stays as well when the restore is undone.
+    again, other = Writer(web.port), Guesser(web.port, GUESSED[1])
+    assert is_signed_in(again)
+    keys.append(again.cookies["sessionid"])
+    assert [other.tries("wrong") for _ in range(5)][-1] == 429
+    lab.do("undo_restore", "--yes")
+    assert not is_signed_in(writer)
+    assert not is_signed_in(again)
+    assert [Guesser(web.port, guessed).tries(PASSWORD) for guessed in GUESSED] == [429, 429]
+    assert lab.value("SELECT count(*) FROM axes_accessattempt") == 3
+
+    # No key of a session and no name that was guessed for is in any backup, and each manifest says so.
+    backups = lab.ask("list_backups")["backups"]
+    assert len(backups) == 2
+    content = stored(lab)
+    assert [key for key in keys if len(key) < 32 or key.encode() in content] == []
+    assert b"tried@example.org" not in content
+    for backup in backups:
+        excluded = {entry["table"] for entry in backup["manifest"]["excluded"]}
+        assert excluded == {table for table in SESSIONS | LOCKOUTS if table in backup["manifest"]["tables"]}
+        assert all(backup["manifest"]["tables"][table]["rows"] == 0 for table in excluded)
+    for level in ("complete", "restored"):
+        options = ["--restore"] if level == "restored" else []
+        assert lab.ask("verify_backup", name, *options)["proofs"][0][1]["fault"] == "", level
+
+
+@pytest.mark.parametrize("lab", ["postgresql", "sqlite"], indirect=True)
+def test_a_backup_that_holds_rows_of_such_a_table_fails_at_both_levels(lab: Lab, web: WebServer) -> None:
+    """As a patched pg_dump, or somebody with the signing key, would make it."""
+    Writer(web.port)
+    lab.do("backup_database", "--no-compress")
+    (name,) = lab.listed()
+    smuggle = f"""
+from ops import operations
+from ops.backups import verifying
+from ops.backups.sources import from_entry
+from ops.backups.engine import NOTHING
+from ops.backups.manifest import Kind
+from ops.progress import ignore
+import dataclasses, io
+site = operations.current_site()
+entry = site.catalogue.get({name!r})
+source = from_entry(site.catalogue, entry)
+with site.engine.snapshot(kind=source.kind, excluded=NOTHING) as snapshot:
+    data = b"".join(snapshot.stream(ignore))
+source = dataclasses.replace(source, opener=lambda: io.BytesIO(data))
+print(verifying.prove_complete(engine=site.engine, source=source, report=ignore).fault)
+with site.engine.locked("test"):
+    print(verifying.drill(engine=site.engine, source=source, trusted=True, report=ignore).fault)
+"""
+    complete, restored = lab.do("shell", "-c", smuggle).out.strip().splitlines()[-2:]
+    assert "django_session has 1 rows instead of 0" in complete
+    assert "django_session has 1 rows instead of 0" in restored
+
+
+@pytest.mark.parametrize("lab", ["postgresql", "sqlite"], indirect=True)
+def test_a_table_that_others_refer_to_stops_a_backup_before_anything_is_written(lab: Lab) -> None:
+    lab.rows("CREATE TABLE follower (session varchar(40) REFERENCES django_session (session_key))")
+    outcome = lab.manage("backup_database")
+    assert outcome.code == 1
+    assert "Rows of django_session are left out of backups, but follower refers to them" in outcome.error
+    assert 'add "follower" to OPS_BACKUP_EXCLUDED_TABLES' in outcome.error
+    assert lab.files() == []
+
+
+def test_a_live_database_that_is_broken_is_restored_and_the_log_says_what_is_lost(
+    make_lab: Callable[[str], Lab],
+) -> None:
+    lab = make_lab("sqlite")
+    name = lab.back_up()
+    lab.file.write_bytes(b"no database" * 1000)
+    lab.do("restore_database", name, "--yes", "--no-pre-backup")
+    log = lab.value("SELECT log FROM ops_run WHERE kind = 'restore'")
+    assert "could not be taken from the live database: file is not a database." in log
+    assert "axes_accessattempt" in log
