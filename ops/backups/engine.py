@@ -1,7 +1,7 @@
 """What a kind of database has to be able to do, so that backups and restores are the same for all of them."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, Protocol
@@ -12,6 +12,10 @@ from ops.backups.manifest import Kind, TableDigest
 from ops.progress import Report
 
 Tables = Mapping[str, TableDigest]
+Rows = list[tuple[str | None, ...]]
+"""Rows of some columns, their values as the database writes them as text; None is NULL."""
+Columns = Mapping[str, Sequence[str]]
+"""The columns that are wanted, by table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +102,11 @@ class Engine(Protocol):
     def count(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
         """Rows by table in a dump before compression, read to its end. Raises ArtifactInvalid when it is cut off."""
 
-    def keys(self, stream: IO[bytes], *, kind: Kind, columns: Mapping[str, str]) -> Mapping[str, frozenset[str]]:
-        """The values, as text, of one column of each table in `columns`, from a dump before compression."""
+    def read_columns(self, stream: IO[bytes], *, kind: Kind, columns: Columns) -> Mapping[str, Rows]:
+        """All rows of the tables in `columns`, from a dump before compression.
+
+        A table that the dump does not have, or that lacks one of the columns, is left out. Raises ArtifactInvalid.
+        """
 
     def scratch(self, *, name: str = "", for_swap: bool) -> AbstractContextManager[Scratch]:
         """An empty database beside the live one; `name` is one to keep for good, refused when it exists."""
@@ -115,6 +122,12 @@ class Engine(Protocol):
 
     def undo_scratch(self) -> AbstractContextManager[Scratch]:
         """The kept database, or a copy of it, for `swap` to put back; it stays kept where that does not happen.
+
+        Raises PreconditionFailed when none is kept.
+        """
+
+    def undo_as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
+        """Within the block "default" is the previous database for this thread, which can only read it.
 
         Raises PreconditionFailed when none is kept.
         """
