@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ops.wording import counted, listed
 
 MOST_PERMISSIONS_NAMED = 5
+SHOWN_AT_FIRST = 10
 
 
 class Permission(NamedTuple):
@@ -225,9 +226,13 @@ class Section:
     grave: bool = False
 
     @property
-    def more(self) -> int:
-        """How many there are beyond those that a page names at first."""
-        return max(0, len(self.lines) - SHOWN_AT_FIRST)
+    def first(self) -> tuple[str, ...]:
+        """What a page shows before it is asked for `more`."""
+        return self.lines[:SHOWN_AT_FIRST]
+
+    @property
+    def more(self) -> tuple[str, ...]:
+        return self.lines[SHOWN_AT_FIRST:]
 
 
 def sections(change: RightsChange) -> list[Section]:
