@@ -201,7 +201,9 @@ def label_of(model: type[models.Model]) -> str:
 def key_of(model: type[models.Model]) -> str:
     """The column that tells rows apart: the name for people, the primary key for everything else; '' for several."""
     if model is get_user_model():
-        return next(f.column for f in model._meta.concrete_fields if f.name == get_user_model().USERNAME_FIELD)
+        name: Any = model._meta.get_field(get_user_model().USERNAME_FIELD)
+        if name.model is model:
+            return str(name.column)
     key = model._meta.pk
     field: Any = key
     while field.remote_field:
