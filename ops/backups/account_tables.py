@@ -167,7 +167,8 @@ def many(model: type[models.Model]) -> Iterator[tuple[Relation, type[models.Mode
     """The pairs of keys of each many-to-many field, and the model at its other end."""
     for field in model._meta.many_to_many:
         columns = (field.m2m_column_name(), field.m2m_reverse_name())
-        yield Relation(table=field.m2m_db_table(), columns=columns), concrete_model(field.related_model)
+        other: Any = field.related_model
+        yield Relation(table=field.m2m_db_table(), columns=columns), concrete_model(other)
 
 
 def own_of(user: type[models.Model]) -> Iterator[Relation]:

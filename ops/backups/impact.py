@@ -124,7 +124,8 @@ def read(
     wanted = {table: names for table, names in columns.items() if then.get(table)}
     found: dict[str, Rows] = {table: [] for table in columns if then.get(table) == 0}
     with source.opened() as stream:
-        return Content(columns=columns, rows=found | engine.read_columns(stream, kind=source.kind, columns=wanted))
+        found |= engine.read_columns(stream, kind=source.kind, columns=wanted)
+    return Content(columns=columns, rows=found)
 
 
 def accounts_then(layout: Layout, content: Content, then: Mapping[str, int]) -> Accounts:
