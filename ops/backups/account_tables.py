@@ -13,8 +13,8 @@ from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
-TRUE = frozenset({"t", "true", "1"})
-"""How PostgreSQL and SQLite write it, as text and in dumps."""
+FALSE = frozenset({None, "", "f", "false", "0", "0.0"})
+"""How PostgreSQL and SQLite write it, as text and in dumps. Django takes any other value of a SQLite file for true."""
 STAFF = "access to the admin site"
 Field = Any
 """A field of a model, of which the stubs know many kinds."""
@@ -47,7 +47,7 @@ class Mark:
     def words_for(self, value: str | None) -> str:
         """What the value gives, or ''."""
         if self.switch:
-            return self.words if value in TRUE else ""
+            return self.words if value not in FALSE else ""
         return f"{self.words} {value}" if value else ""
 
 

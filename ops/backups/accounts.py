@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from ops.backups.account_tables import TRUE, Layout, Relation
+from ops.backups.account_tables import FALSE, Layout, Relation
 from ops.backups.engine import Columns, Rows
 from ops.backups.rights import Account, Accounts, Permission, RightsChange, compare
 from ops.errors import OpsError
@@ -106,8 +106,8 @@ def account(
         key=key or "",
         name=values.get(layout.name) or "",
         password=values.get("password"),
-        active="is_active" not in values or values["is_active"] in TRUE,
-        superuser=values.get("is_superuser") in TRUE,
+        active="is_active" not in values or values["is_active"] not in FALSE,
+        superuser=values.get("is_superuser") not in FALSE,
         marks=frozenset(filter(None, (mark.words_for(values.get(mark.field)) for mark in layout.marks))),
         groups=groups,
         own=own,

@@ -93,6 +93,7 @@ def own_source(catalogue: Catalogue, manifest: Manifest) -> Source:
     return Source(
         name=manifest.name,
         kind=manifest.kind,
+        size=manifest.size,
         manifest=manifest,
         trust=Trust.SIGNED,
         opener=lambda: catalogue.open_file(manifest),

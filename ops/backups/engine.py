@@ -9,6 +9,7 @@ from typing import IO, Protocol
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ops.backups.manifest import Kind, TableDigest
+from ops.backups.sources import Source
 from ops.progress import Report
 
 Tables = Mapping[str, TableDigest]
@@ -26,6 +27,49 @@ class Description:
     tool_version: str
     size: int
     facts: Mapping[str, str]
+
+
+NEVER_TAKEN = "never taken from an untrusted file"
+NOT_OURS = "not a table of this project"
+UNMATCHED = "refer to a content type or a permission that this version does not have"
+UNKNOWN_COLUMNS = "columns that this version does not have"
+"""Reasons of `LeftOut`; the names of the columns follow the last one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """Rows of an untrusted file that are not taken, and why."""
+
+    table: str
+    rows: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedRows:
+    """Rows by table that were taken from an untrusted file, and what was not."""
+
+    rows: Mapping[str, int]
+    left_out: tuple[LeftOut, ...]
+
+
+class UntrustedFile(Protocol):
+    """A file that this installation has not signed, as a limited process reads it. Nothing of it is executed.
+
+    `migrations` (``app.name``) and `rows` (by table) are what it says of itself. Everything that reads it raises
+    ArtifactInvalid when the file is damaged, or exceeds a limit.
+    """
+
+    migrations: tuple[str, ...]
+    rows: Mapping[str, int]
+
+    def read_columns(self, columns: Columns) -> Mapping[str, Rows]:
+        """As `Engine.read_columns`."""
+
+    def copy_rows(self, scratch: "Scratch", *, report: Report) -> LoadedRows:
+        """Fill the tables of `scratch`, which the project's migrations have made. Raises ArtifactInvalid for rows that
+        break a constraint.
+        """
 
 
 class Snapshot(Protocol):
@@ -47,10 +91,14 @@ class Scratch(Protocol):
 
     name: str
 
-    def load(self, stream: IO[bytes], *, kind: Kind, trusted: bool, report: Report) -> Mapping[str, int]:
-        """Fill it from a plain dump; returns the rows by table. Raises ArtifactInvalid for one that is cut off, or does
-        what a dump has no business to do.
+    def load(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
+        """Fill it from a plain dump that this installation has signed; returns the rows by table.
+
+        Raises ArtifactInvalid for one that is cut off.
         """
+
+    def analyze(self, report: Report) -> None:
+        """Collect the statistics that the query planner needs."""
 
     def tables(self, report: Report) -> Tables:
         """As `Snapshot.tables`, of what was loaded."""
@@ -106,6 +154,12 @@ class Engine(Protocol):
         """All rows of the tables in `columns`, from a dump before compression.
 
         A table that the dump does not have, or that lacks one of the columns, is left out. Raises ArtifactInvalid.
+        """
+
+    def untrusted(self, source: Source) -> AbstractContextManager[UntrustedFile]:
+        """`source` as a limited process reads it; it is looked through once for that.
+
+        Raises ArtifactInvalid, and PreconditionFailed for a database role that is too powerful to take such rows.
         """
 
     def scratch(self, *, name: str = "", for_swap: bool) -> AbstractContextManager[Scratch]:

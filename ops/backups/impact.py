@@ -15,7 +15,7 @@ from ops.backups.accounts import MOST_ROWS, Content, accounts_in, compared, requ
 from ops.backups.engine import Engine, Rows
 from ops.backups.rights import Accounts, RightsChange
 from ops.backups.sources import Source
-from ops.backups.verifying import require_known
+from ops.backups.verifying import count_rows, require_known
 from ops.identifiers import quoted
 from ops.progress import ignore
 
@@ -112,8 +112,7 @@ def measure_impact(*, engine: Engine, source: Source, by_keys: bool = True) -> I
 def rows_then(engine: Engine, source: Source) -> Mapping[str, int]:
     if source.manifest:
         return {name: table.rows for name, table in source.manifest.tables.items()}
-    with source.opened() as stream:
-        return engine.count(stream, kind=source.kind, report=ignore)
+    return count_rows(engine, source, report=ignore)
 
 
 def read(
@@ -123,8 +122,12 @@ def read(
     columns = merged(*keys, *(relation for relation in layout.relations if then.get(relation.table, 0) <= MOST_ROWS))
     wanted = {table: names for table, names in columns.items() if then.get(table)}
     found: dict[str, Rows] = {table: [] for table in columns if then.get(table) == 0}
-    with source.opened() as stream:
-        found |= engine.read_columns(stream, kind=source.kind, columns=wanted)
+    if source.trusted:
+        with source.opened() as stream:
+            found |= engine.read_columns(stream, kind=source.kind, columns=wanted)
+    else:
+        with engine.untrusted(source) as file:
+            found |= file.read_columns(wanted)
     return Content(columns=columns, rows=found)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from ops.backups.engine import Engine, Scratch, Undo
+from ops.backups.engine import Engine, LeftOut, Scratch, Undo
 from ops.backups.signing import Trust
 from ops.backups.sources import Source
 from ops.backups.stages import Stage
@@ -51,17 +51,19 @@ class Restored:
     tables: int
     compared: bool
     migrations: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    """Rows of an untrusted file that were not taken."""
     pre_backup: str
     undo: Undo | None
     writes_closed: float
     cut_over: float
 
 
-def require_trust(source: Source, *, untrusted: bool) -> bool:
-    """Whether the file's statements may run as they are. Raises ArtifactInvalid for a file nobody should load."""
+def require_trust(source: Source, *, untrusted: bool) -> None:
+    """Raises ArtifactInvalid for a file that is not trusted, unless the user knows and it was not tampered with."""
     match source.trust:
         case Trust.SIGNED:
-            return True
+            return
         case Trust.TAMPERED:
             raise ArtifactInvalid(
                 f"{source.name} was changed after it was made: its signature does not fit. Nothing was changed.",
@@ -69,11 +71,12 @@ def require_trust(source: Source, *, untrusted: bool) -> bool:
                 " restore_database --backup-file FILE --untrusted",
             )
     if untrusted:
-        return False
+        return
     why = "is not signed" if source.trust is Trust.UNSIGNED else "was signed with another key (SECRET_KEY has changed?)"
     raise ArtifactInvalid(
-        f"{source.name} {why}, so nobody knows who made it. Nothing was changed.",
-        "If you trust its origin, add --untrusted: only its tables and rows are loaded, by a role that can do no more.",
+        f"{source.name} {why}, so its origin is unknown. Nothing was changed.",
+        "To take its rows all the same, add --untrusted: the project's migrations make the tables, and nothing of the"
+        " file is executed.",
     )
 
 
@@ -89,13 +92,12 @@ def require_engine(source: Source, engine: Engine) -> None:
         )
 
 
-def check(source: Source, *, engine: Engine, untrusted: bool) -> bool:
-    """All that can be told without reading the file. Returns whether it is trusted."""
-    trusted = require_trust(source, untrusted=untrusted)
+def check(source: Source, *, engine: Engine, untrusted: bool) -> None:
+    """All that can be told without reading the file."""
+    require_trust(source, untrusted=untrusted)
     require_engine(source, engine)
     if source.manifest:
         require_known(source.manifest.migrations, source.name)
-    return trusted
 
 
 def restore(
@@ -105,9 +107,9 @@ def restore(
 
     Raises ArtifactInvalid, VerificationFailed, PreconditionFailed or PreBackupFailed; then the live one is as it was.
     """
-    trusted = check(source, engine=engine, untrusted=untrusted)
+    check(source, engine=engine, untrusted=untrusted)
     with engine.scratch(for_swap=True) as scratch:
-        filled = fill(scratch, source=source, trusted=trusted, report=report)
+        filled = fill(engine, scratch, source=source, report=report)
         closed = time.monotonic()
         with around.closed():
             around.permitted(scratch)
@@ -117,8 +119,9 @@ def restore(
         backup=source.name,
         rows=sum(filled.rows.values()),
         tables=len(filled.rows),
-        compared=source.manifest is not None,
+        compared=source.trusted and source.manifest is not None,
         migrations=filled.migrations,
+        left_out=filled.left_out,
         pre_backup=pre_backup,
         undo=engine.undo_copy(),
         writes_closed=round(time.monotonic() - closed, 3),
@@ -157,9 +160,9 @@ def put_in_place(
 
 def restore_beside(*, engine: Engine, source: Source, name: str, untrusted: bool, report: Report) -> Filled:
     """Load `source` into the new database `name` and leave it there."""
-    trusted = check(source, engine=engine, untrusted=untrusted)
+    check(source, engine=engine, untrusted=untrusted)
     with engine.scratch(name=name, for_swap=False) as scratch:
-        filled = fill(scratch, source=source, trusted=trusted, report=report)
+        filled = fill(engine, scratch, source=source, report=report)
         scratch.keep()
     return filled
 

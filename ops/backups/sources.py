@@ -23,14 +23,21 @@ GZIP, SQLITE, CUSTOM = b"\x1f\x8b", b"SQLite format 3\x00", b"PGDMP"
 class Source:
     """A dump to read. Without `manifest` nothing is known of its content, and it can not be compared with anything.
 
-    `opener` gives the file as it is stored; its end raises ArtifactInvalid where it is not the one of the manifest.
+    `size` is of the file as it is stored, in bytes. `opener` gives that file; its end raises ArtifactInvalid where it
+    is not the one of the manifest.
     """
 
     name: str
     kind: Kind
+    size: int
     manifest: Manifest | None
     trust: Trust
     opener: Callable[[], AbstractContextManager[IO[bytes]]]
+
+    @property
+    def trusted(self) -> bool:
+        """Whether this installation made the file; its statements may be executed then."""
+        return self.trust is Trust.SIGNED
 
     @property
     def when(self) -> dt.datetime | None:
@@ -46,16 +53,18 @@ class Source:
 def from_entry(catalogue: Catalogue, entry: Entry) -> Source:
     """A backup of the catalogue. Raises ArtifactInvalid when its manifest or its file is not there to be read.
 
-    The manifest of an upload tells that somebody uploaded it, not what it is: it vouches for nothing.
+    The manifest of an upload, and one that is not signed here, vouch for nothing.
     """
     manifest = entry.require_manifest()
     if entry.fault:
         raise ArtifactInvalid(f"The backup {entry.name} can not be read: {entry.fault}", "Choose another: list_backups")
+    trust = Trust.UNSIGNED if manifest.untrusted else entry.trust
     return Source(
         name=entry.name,
         kind=manifest.kind,
-        manifest=None if manifest.untrusted else manifest,
-        trust=Trust.UNSIGNED if manifest.untrusted else entry.trust,
+        size=manifest.size,
+        manifest=manifest if trust is Trust.SIGNED else None,
+        trust=trust,
         opener=lambda: catalogue.open(entry),
     )
 
@@ -67,7 +76,12 @@ def from_file(path: Path) -> Source:
             f"There is no file {path}.", "Name a backup, or a file that pg_dump or HomeRack wrote."
         )
     return Source(
-        name=path.name, kind=kind_of(path), manifest=None, trust=Trust.UNSIGNED, opener=lambda: path.open("rb")
+        name=path.name,
+        kind=kind_of(path),
+        size=path.stat().st_size,
+        manifest=None,
+        trust=Trust.UNSIGNED,
+        opener=lambda: path.open("rb"),
     )
 
 

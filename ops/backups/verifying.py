@@ -5,10 +5,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ops.backups.engine import Engine, Scratch, Tables
+from ops.backups.engine import Engine, LeftOut, Scratch, Tables
 from ops.backups.manifest import Level, Manifest, Proof
 from ops.backups.sources import Source
 from ops.backups.stages import Stage
+from ops.backups.untrusted.schema import build_schema, state_of
 from ops.django_databases import applied_migrations, first_of, migration_skew, run_migrations
 from ops.errors import ArtifactInvalid, PreconditionFailed, VerificationFailed
 from ops.progress import Progress, Report
@@ -24,8 +25,7 @@ def prove_complete(*, engine: Engine, source: Source, report: Report) -> Proof:
     began = time.monotonic()
     fault = ""
     try:
-        with source.opened() as stream:
-            counts = engine.count(stream, kind=source.kind, report=report)
+        counts = count_rows(engine, source, report=report)
         if source.manifest:
             fault = differences(counts, rows_of(source.manifest.tables), "rows")
     except ArtifactInvalid as error:
@@ -33,13 +33,22 @@ def prove_complete(*, engine: Engine, source: Source, report: Report) -> Proof:
     return proof_of(Level.COMPLETE, began, fault)
 
 
-def drill(*, engine: Engine, source: Source, trusted: bool, report: Report) -> Proof:
+def count_rows(engine: Engine, source: Source, *, report: Report) -> Mapping[str, int]:
+    """Rows by table in the file, read to its end. Raises ArtifactInvalid when it is damaged."""
+    if source.trusted:
+        with source.opened() as stream:
+            return engine.count(stream, kind=source.kind, report=report)
+    with engine.untrusted(source) as file:
+        return file.rows
+
+
+def drill(*, engine: Engine, source: Source, report: Report) -> Proof:
     """Restore into a scratch database as a real restore would, compare, and drop it. The live one is not touched."""
     began = time.monotonic()
     fault = ""
     try:
         with engine.scratch(for_swap=False) as scratch:
-            fill(scratch, source=source, trusted=trusted, report=report)
+            fill(engine, scratch, source=source, report=report)
             report(Progress(stage=Stage.CLEAN_UP))
     except (ArtifactInvalid, VerificationFailed) as error:
         fault = error.message.rstrip(".")
@@ -52,26 +61,47 @@ def proof_of(level: Level, began: float, fault: str) -> Proof:
 
 @dataclass(frozen=True, kw_only=True)
 class Filled:
-    """A scratch database that holds a backup: rows by table, and the migrations that were applied on top."""
+    """A scratch database that holds a backup: rows by table, what was left out of an untrusted file, and the migrations
+    that were applied on top.
+    """
 
     rows: Mapping[str, int]
+    left_out: tuple[LeftOut, ...] = ()
     migrations: tuple[str, ...]
 
 
-def fill(scratch: Scratch, *, source: Source, trusted: bool, report: Report) -> Filled:
+def fill(engine: Engine, scratch: Scratch, *, source: Source, report: Report) -> Filled:
     """Load `source` into the scratch database, compare it with the manifest, and apply the code's newer migrations.
 
-    Raises ArtifactInvalid for a file that is not what it should be, and VerificationFailed when the rows that arrived
-    are not those of the snapshot.
+    Of an untrusted file only the rows are taken. Raises ArtifactInvalid for a file that is not what it should be, and
+    VerificationFailed when the rows that arrived are not those of the snapshot.
     """
+    if not source.trusted:
+        return fill_with_rows(engine, scratch, source=source, report=report)
     manifest = source.manifest
     report(Progress(stage=Stage.LOAD, total=manifest.plain_size if manifest else 0))
     with source.opened() as stream:
-        rows = scratch.load(stream, kind=source.kind, trusted=trusted, report=report)
+        rows = scratch.load(stream, kind=source.kind, report=report)
     report(Progress(stage=Stage.COMPARE, total=manifest.rows if manifest else 0))
     if manifest:
         compare(scratch.tables(report), manifest)
     return Filled(rows=rows, migrations=migrate(scratch, source.name, report=report))
+
+
+def fill_with_rows(engine: Engine, scratch: Scratch, *, source: Source, report: Report) -> Filled:
+    """The project's migrations make the schema at the state of the file; then its rows are copied and checked."""
+    report(Progress(stage=Stage.LOAD))
+    with engine.untrusted(source) as file:
+        state = state_of(file.migrations, source.name)
+        require_known(file.migrations, source.name)
+        with scratch.as_default() as wrapper:
+            build_schema(wrapper, state, report=report)
+        loaded = file.copy_rows(scratch, report=report)
+    scratch.analyze(report)
+    migrations = migrate(scratch, source.name, report=report)
+    with scratch.as_default() as wrapper:
+        wrapper.check_constraints()
+    return Filled(rows=loaded.rows, left_out=loaded.left_out, migrations=migrations)
 
 
 def migrate(scratch: Scratch, name: str, *, report: Report) -> tuple[str, ...]:

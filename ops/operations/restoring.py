@@ -12,7 +12,7 @@ from ops.backups import restoring as core
 from ops.backups import sources
 from ops.backups.catalogue import MANIFEST
 from ops.backups.configuration import catalogue_from_settings
-from ops.backups.engine import Undo
+from ops.backups.engine import LeftOut, Undo
 from ops.backups.manifest import Origin
 from ops.backups.sources import Source
 from ops.operations.backing_up import make_backup
@@ -77,6 +77,7 @@ class Beside:
     tables: int
     compared: bool
     migrations: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
 
 
 def restore_beside(site: Site, request: Request, report: Report) -> Done[Beside]:
@@ -94,8 +95,9 @@ def restore_beside(site: Site, request: Request, report: Report) -> Done[Beside]
             database=database,
             rows=sum(filled.rows.values()),
             tables=len(filled.rows),
-            compared=source.manifest is not None,
+            compared=source.trusted and source.manifest is not None,
             migrations=filled.migrations,
+            left_out=filled.left_out,
         )
         recording.result.update(as_json(result))
     return Done(run=recording.id, found=recording.found, result=result)

@@ -10,6 +10,7 @@ from ops.backups.compression import blocks_of, plain
 from ops.backups.manifest import Kind, Manifest, Origin, TableDigest
 from ops.backups.sources import from_file, kind_of
 from ops.backups.stages import Stage
+from ops.backups.verifying import count_rows
 from ops.errors import ArtifactInvalid
 from ops.operations.common import Done
 from ops.operations.site import Site
@@ -41,8 +42,7 @@ def take_in(site: Site, request: Request, recording: Recording) -> Manifest:
     kind = kind_of(path)
     refuse_strange(site, kind, named)
     recording.report(Progress(stage=Stage.PROVE))
-    with from_file(path).opened() as stream:
-        counts = site.engine.count(stream, kind=kind, report=recording.report)
+    counts = count_rows(site.engine, from_file(path), report=recording.report)
     now = dt.datetime.now(dt.UTC)
     name = site.catalogue.next_name(kind, now)
     recording.claim(name)

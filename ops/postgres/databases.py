@@ -123,6 +123,22 @@ def may_create(connection: Connection, database: str) -> bool:
         return bool(allowed)
 
 
+BEYOND_DATABASES = ["pg_execute_server_program", "pg_read_server_files", "pg_write_server_files"]
+
+
+def reaches_beyond_databases(connection: Connection) -> bool:
+    """Whether what the role executes can run programs or touch files on the server."""
+    with connection.cursor() as cursor:
+        return bool(
+            fetch_value(
+                cursor,
+                "SELECT rolsuper OR EXISTS (SELECT 1 FROM pg_roles AS other WHERE other.rolname = ANY(%s)"
+                " AND pg_has_role(current_user, other.oid, 'MEMBER')) FROM pg_roles WHERE rolname = current_user",
+                [BEYOND_DATABASES],
+            )
+        )
+
+
 def describe(connection: Connection, database: str) -> Description | None:
     """What has to be kept of `database`, or None when there is none; it need not be able to take connections."""
     with connection.cursor() as cursor:

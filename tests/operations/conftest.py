@@ -21,12 +21,15 @@ def forker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forker]:
 
 
 @pytest.fixture(scope="session")
-def small_role() -> Iterator[str]:
-    """A role that may not create databases."""
-    name = f"small_{support.new_name()}"
-    support.server().rows(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'")
-    yield name
-    support.server().rows(f"DROP ROLE {name}")
+def roles() -> Iterator[dict[str, str]]:
+    """The role that each kind of lab on PostgreSQL connects as; none is a superuser, and one may not make databases."""
+    names = {"postgresql": f"ordinary_{support.new_name()}", "within": f"small_{support.new_name()}"}
+    for kind, name in names.items():
+        option = "CREATEDB" if kind == "postgresql" else "NOCREATEDB"
+        support.server().rows(f"CREATE ROLE {name} LOGIN {option} PASSWORD '{PASSWORD}'")
+    yield names
+    for name in names.values():
+        support.server().rows(f"DROP ROLE {name}")
 
 
 def migrated(lab: Lab) -> Lab:
@@ -37,7 +40,7 @@ def migrated(lab: Lab) -> Lab:
 
 @pytest.fixture(scope="session")
 def templates(
-    tmp_path_factory: pytest.TempPathFactory, forker: Forker, small_role: str
+    tmp_path_factory: pytest.TempPathFactory, forker: Forker, roles: dict[str, str]
 ) -> Iterator[Callable[[str], Lab]]:
     """A lab of each kind to make others from; made when it is first wanted."""
     made: dict[str, Lab] = {}
@@ -45,7 +48,7 @@ def templates(
     def template(kind: str) -> Lab:
         if kind not in made:
             folder = tmp_path_factory.mktemp(kind)
-            made[kind] = migrated(new_lab(kind, folder, forker, small_role if kind == "within" else ""))
+            made[kind] = migrated(new_lab(kind, folder, forker, roles.get(kind, "")))
         return made[kind]
 
     yield template
@@ -66,15 +69,14 @@ def new_lab(kind: str, folder: Path, forker: Forker, role: str = "", template: s
 
 
 @pytest.fixture
-def make_lab(templates: Callable[[str], Lab], tmp_path: Path, small_role: str) -> Iterator[Callable[[str], Lab]]:
+def make_lab(templates: Callable[[str], Lab], tmp_path: Path, roles: dict[str, str]) -> Iterator[Callable[[str], Lab]]:
     made: list[Lab] = []
 
     def make(kind: str) -> Lab:
         template = templates(kind)
         folder = tmp_path / f"lab{len(made)}"
         folder.mkdir()
-        role = small_role if kind == "within" else ""
-        lab = new_lab(kind, folder, template.forker, role, template.name)
+        lab = new_lab(kind, folder, template.forker, roles.get(kind, ""), template.name)
         if kind == "sqlite":
             shutil.copy(template.file, lab.file)
         made.append(lab)

@@ -1,6 +1,9 @@
 """Whose rights a restore or an undo would raise: named before it is confirmed, compared again before it goes live."""
 
+import contextlib
+import gzip
 import json
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -212,3 +215,26 @@ def test_a_live_database_without_its_tables_counts_as_one_without_accounts(lab: 
     asked = lab.manage("restore_database", name, typed="no\n")
     assert "  rita@example.com: the group Backup restorers with " in asked.out
     assert asked.code == 5
+
+
+def test_a_file_of_unknown_origin_is_compared_as_well(lab: Lab) -> None:
+    shell(lab, PEOPLE)
+    name = lab.back_up()
+    foreign = lab.folder / f"foreign.{name.partition('.')[2]}"
+    foreign.write_bytes((lab.backups / name).read_bytes())
+    shell(lab, LESS)
+    asked = lab.manage("restore_database", "--backup-file", str(foreign), "--untrusted", typed="no\n")
+    assert asked.code == 5, asked
+    for words in NAMED:
+        assert f"  {words}\n" in asked.out.replace("\t", "\\t").replace("        ", "\\t"), words
+
+
+def test_sqlite_keeps_no_types_and_any_true_value_counts(sqlite_lab: Lab) -> None:
+    shell(sqlite_lab, PEOPLE)
+    foreign = sqlite_lab.folder / "foreign.db"
+    foreign.write_bytes(gzip.decompress((sqlite_lab.backups / sqlite_lab.back_up()).read_bytes()))
+    with contextlib.closing(sqlite3.connect(foreign)) as connection, connection:
+        connection.execute("UPDATE accounts_user SET is_superuser = 2 WHERE email = 'carl@example.com'")
+        connection.execute("UPDATE accounts_user SET is_superuser = 'yes' WHERE email = 'dan@example.com'")
+    asked = sqlite_lab.manage("restore_database", "--backup-file", str(foreign), "--untrusted", typed="no\n")
+    assert "2 users get more rights than today:\n  carl@example.com: every right (superuser)\n  dan@" in asked.out

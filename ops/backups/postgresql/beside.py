@@ -13,7 +13,6 @@ from ops.backups.engine import Scratch, Tables, Undo
 from ops.backups.manifest import Kind
 from ops.backups.postgresql import digests, kept, loader
 from ops.backups.postgresql.dumps import plain_pieces
-from ops.backups.postgresql.lesser_role import drop_leftover, lesser_role
 from ops.backups.postgresql.loader import Loader
 from ops.backups.stages import Stage
 from ops.django_databases import pointing_at
@@ -38,16 +37,26 @@ class Beside:
         self.kept = False
         self._find = find
 
-    def load(self, stream: IO[bytes], *, kind: Kind, trusted: bool, report: Report) -> Mapping[str, int]:
+    def load(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
         """See `ops.backups.engine.Scratch`."""
-        pieces = plain_pieces(stream, kind=kind, find=self._find)
-        who = contextlib.nullcontext(self.address) if trusted else lesser_role(self.address)
-        with who as address:
-            rows = fill(address, pieces, trusted=trusted, report=report)
+        rows = fill(self.address, plain_pieces(stream, kind=kind, find=self._find), report=report)
+        self.analyze(report)
+        return rows
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Connection]:
+        """See `ops.backups.engine.Scratch`."""
+        with contextlib.closing(self.address.connect()) as connection:
+            loader.set_up(connection)
+            yield connection
+            connection.commit()
+
+    def analyze(self, report: Report) -> None:
+        """See `ops.backups.engine.Scratch`. Expressions of indexes are computed: not with a superuser's rights."""
         report(Progress(stage=Stage.LOAD, item="ANALYZE"))
         with contextlib.closing(self.address.connect(autocommit=True)) as connection, connection.cursor() as cursor:
-            cursor.execute("ANALYZE")
-        return rows
+            if not databases.reaches_beyond_databases(connection):
+                cursor.execute("ANALYZE")
 
     def tables(self, report: Report) -> Tables:
         """See `ops.backups.engine.Scratch`."""
@@ -63,7 +72,7 @@ class Beside:
         self.kept = True
 
 
-def fill(address: Address, pieces: Iterator[bytes], *, trusted: bool, report: Report) -> Mapping[str, int]:
+def fill(address: Address, pieces: Iterator[bytes], *, report: Report) -> Mapping[str, int]:
     """Tables and rows in one transaction, and what is built upon them on several connections. Returns rows by table."""
 
     def session() -> Connection:
@@ -72,7 +81,7 @@ def fill(address: Address, pieces: Iterator[bytes], *, trusted: bool, report: Re
         return connection
 
     with contextlib.closing(session()) as connection:
-        load = Loader(connection, trusted=trusted, report=report)
+        load = Loader(connection, report=report)
         later = load.load(pieces)
         connection.commit()
     loader.build(session, later, report)
@@ -107,8 +116,6 @@ class DatabasesBeside:
         for name in named:
             databases.drop(connection, name)
         dropped += named
-        for name in (self._new, self._drill, *named):
-            drop_leftover(connection, name)
         return tuple(f"The database {name} was left by a run that was killed; it was dropped." for name in dropped)
 
     @contextlib.contextmanager

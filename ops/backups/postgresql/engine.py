@@ -10,12 +10,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops import signals
-from ops.backups.engine import Columns, Rows, Scratch, Snapshot, Undo
+from ops.backups.engine import Columns, Rows, Scratch, Snapshot, Undo, UntrustedFile
 from ops.backups.manifest import Kind
-from ops.backups.postgresql import snapshot
+from ops.backups.postgresql import snapshot, untrusted
 from ops.backups.postgresql.beside import DatabasesBeside
 from ops.backups.postgresql.dumps import count_rows, plain_pieces, read_columns
 from ops.backups.postgresql.within import SchemasWithin
+from ops.backups.sources import Source
+from ops.backups.table_policy import never_from_untrusted_files
 from ops.postgres import databases
 from ops.postgres.address import Address
 from ops.postgres.tools import Tools, find_tools
@@ -86,6 +88,13 @@ class PostgresEngine:
     def read_columns(self, stream: IO[bytes], *, kind: Kind, columns: Columns) -> Mapping[str, Rows]:
         """See `ops.backups.engine.Engine`."""
         return read_columns(plain_pieces(stream, kind=kind, find=self._find_tools), columns)
+
+    @contextlib.contextmanager
+    def untrusted(self, source: Source) -> Iterator[UntrustedFile]:
+        """See `ops.backups.engine.Engine`."""
+        with self._server() as server:
+            untrusted.require_ordinary_role(server)
+        yield untrusted.UntrustedDump(source, find=self._find_tools, excluded=never_from_untrusted_files())
 
     # --- Restores -------------------------------------------------------------------------------------------------
     def _place(self) -> DatabasesBeside | SchemasWithin:

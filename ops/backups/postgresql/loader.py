@@ -42,9 +42,8 @@ CONSTRAINT = re.compile(
 class Loader:
     """One dump on its way into one database. `rows` by table, as far as it has come."""
 
-    def __init__(self, connection: Connection, *, trusted: bool, report: Report) -> None:
+    def __init__(self, connection: Connection, *, report: Report) -> None:
         self._connection = connection
-        self._trusted = trusted
         self._report = report
         self._own_tables: set[str] = set()
         self.rows: dict[str, int] = {}
@@ -62,7 +61,7 @@ class Loader:
                     while later:
                         execute(cursor, later.pop(0))
                     self._copy(cursor, item, reader)
-                elif rules.admit(item, trusted=self._trusted):
+                elif rules.admit(item):
                     if later or builds(item):
                         later.append(item)
                     else:

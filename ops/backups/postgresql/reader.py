@@ -4,7 +4,7 @@ Nothing is executed here, and no Python code runs per row. What psql would do fo
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ops.errors import ArtifactInvalid
@@ -13,17 +13,20 @@ MARKER = b"-- PostgreSQL database dump complete"
 """The line after the last statement. Since 15.14 ``\\unrestrict`` follows it."""
 LONGEST_STATEMENT = 1 << 30
 """Bytes, as in PostgreSQL."""
+LONGEST_COPY = 1 << 18
+"""Bytes of the statement before the rows: 1,600 columns, the most that a table has, with the longest names."""
 END_OF_ROWS = b"\\.\n"
-NAME = rb'(?:[a-z_\x80-\xff][a-z0-9_$\x80-\xff]*|"(?:[^"]|"")+")'
+NAME = rb'(?:[a-z_\x80-\xff][a-z0-9_$\x80-\xff]*+|"(?:[^"]++|"")++")'
 COPY = re.compile(
     rb"COPY (?P<table>" + NAME + rb"(?:\." + NAME + rb")?) (?:\((?P<columns>.*)\))? ?FROM stdin;", re.DOTALL
 )
 SPACE = re.compile(rb"\s*")
 RESTRICT = re.compile(rb"\\(?:un)?restrict [A-Za-z0-9]+\s*")
+# Possessive quantifiers: without them each character of a literal costs memory for a way back that is never taken.
 TOKEN = re.compile(
-    rb"""(?P<skip>--[^\n]*\n|[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*")"""
+    rb"""(?P<skip>--[^\n]*+\n|[eE]'(?:[^'\\]++|\\.|'')*+'|'(?:[^']++|'')*+'|"(?:[^"]++|"")*+")"""
     rb"""|(?P<comment>/\*)|(?P<dollar>\$(?:[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*)?\$)"""
-    rb"""|(?P<word>[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*)|(?P<open>\()|(?P<close>\))|(?P<end>;)"""
+    rb"""|(?P<word>[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*)|(?P<open>\(++)|(?P<close>\)++)|(?P<end>;)"""
     rb"""|(?P<backslash>\\)|(?P<unfinished>--|'|")""",
     re.DOTALL,
 )
@@ -43,7 +46,7 @@ class Statement:
     @property
     def beginning(self) -> str:
         """Enough of it for a sentence."""
-        words = " ".join(str(self).split())
+        words = " ".join(self.text[:1000].decode(errors="replace").split())
         return words if len(words) < 80 else f"{words[:80]} …"
 
 
@@ -52,7 +55,10 @@ class CopyBlock:
 
     def __init__(self, reader: "DumpReader", statement: bytes, match: re.Match[bytes]) -> None:
         self._reader = reader
-        self.statement = statement.decode()
+        try:
+            self.statement = statement.decode()
+        except UnicodeDecodeError as error:
+            raise ArtifactInvalid(f"The dump is not in UTF-8: {Statement(statement).beginning}") from error
         self.name = match["table"].decode()
         self.table = table_name(self.name)
         self.columns = tuple(split_names((match["columns"] or b"").decode()))
@@ -70,7 +76,7 @@ Item = Statement | CopyBlock
 
 def split_names(text: str) -> list[str]:
     """The bare names in a list (or dotted path) of identifiers."""
-    found = re.findall(r'"((?:[^"]|"")+)"|([^\s,."]+)', text)
+    found = re.findall(r'"((?:[^"]++|"")++)(?:"|$)|([^\s,."]++)', text)
     return [quoted.replace('""', '"') or bare for quoted, bare in found]
 
 
@@ -104,7 +110,7 @@ class DumpReader:
             if not statement.startswith(b"COPY"):
                 yield Statement(statement)
                 continue
-            match = COPY.fullmatch(statement)
+            match = COPY.fullmatch(statement) if len(statement) <= LONGEST_COPY else None
             if match is None:
                 raise ArtifactInvalid(
                     f"The dump holds a COPY that is not one of rows: {Statement(statement).beginning}"
@@ -154,7 +160,7 @@ class DumpReader:
 
     def _read_line(self) -> bytes:
         while (end := self._buffer.find(b"\n", self._position)) < 0:
-            if not self._fill():
+            if not self._grow():
                 end = len(self._buffer) - 1
                 break
         line = self._buffer[self._position : end + 1]
@@ -221,7 +227,7 @@ def find_end(text: bytes, start: int) -> int | None:
             return token.end()
         if kind == "word" and routine:
             body = follow_body(token["word"].upper(), body)
-        depth += {"open": 1, "close": -1}.get(kind or "", 0)
+        depth += len(token["open"] or b"") - len(token["close"] or b"")
         position = skip(text, token)
     return None
 
@@ -258,3 +264,50 @@ def skip_comment(text: bytes, position: int) -> int | None:
         depth += 1 if mark[0] == b"/*" else -1
         position = mark.end()
     return position
+
+
+# --- Values ---------------------------------------------------------------------------------------------------
+ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{1,2}|[0-7]{1,3}|.)", re.DOTALL)
+ESCAPES = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+
+
+def column_rows(block: CopyBlock, columns: Sequence[str]) -> Iterator[tuple[str | None, ...]]:
+    """The values of `columns` in each row of the block, as text; None for NULL."""
+    numbers = [block.columns.index(column) for column in columns]
+    for line in lines_of(block):
+        values = line.split(b"\t")
+        if len(values) != len(block.columns):
+            raise ArtifactInvalid(f"The dump is damaged: a row of {block.table} has {len(values)} values.")
+        yield tuple(decode_value(values[number]) for number in numbers)
+
+
+def lines_of(block: CopyBlock) -> Iterator[bytes]:
+    """The rows of the block without their line ends, which text of COPY has nowhere else."""
+    rest: list[bytes] = []
+    while piece := block.read(1 << 20):
+        first, *others = piece.split(b"\n")
+        rest.append(first)
+        for line in others:
+            yield b"".join(rest)
+            rest = [line]
+
+
+def decode_value(value: bytes) -> str | None:
+    """A value of COPY's text format (https://www.postgresql.org/docs/current/sql-copy.html, "Text Format")."""
+    if value == b"\\N":
+        return None
+    if b"\\" in value:
+        value = ESCAPE.sub(unescape, value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise ArtifactInvalid("The dump holds text that is not UTF-8.", "Choose another backup.") from error
+
+
+def unescape(match: re.Match[bytes]) -> bytes:
+    code: bytes = match[1]
+    if code.startswith(b"x") and len(code) > 1:
+        return bytes([int(code[1:], 16)])
+    if code.isdigit() and code < b"8":
+        return bytes([int(code, 8) & 0xFF])
+    return ESCAPES.get(code, code)

@@ -19,16 +19,16 @@ from ops.backups.manifest import Kind
 from ops.backups.postgresql import digests, kept, loader
 from ops.backups.postgresql.digests import ASIDE_SCHEMA, UNDO_SCHEMA
 from ops.backups.postgresql.dumps import plain_pieces
-from ops.backups.postgresql.lesser_role import require_lesser
 from ops.backups.postgresql.loader import Loader
 from ops.backups.stages import Stage
 from ops.django_databases import pointing_at
 from ops.errors import OpsError, PreconditionFailed
 from ops.identifiers import quoted
 from ops.postgres.address import Address, server_words
+from ops.postgres.databases import reaches_beyond_databases
 from ops.postgres.queries import fetch_value
 from ops.postgres.tools import Tools
-from ops.progress import Report
+from ops.progress import Progress, Report
 
 LOCK_WAIT = "10s"
 MAY_REPLACE = (
@@ -73,18 +73,30 @@ class Within:
             self._search_path: str = fetch_value(cursor, "SHOW search_path")
         self.connection.commit()
 
-    def load(self, stream: IO[bytes], *, kind: Kind, trusted: bool, report: Report) -> Mapping[str, int]:
+    def load(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
         """See `ops.backups.engine.Scratch`."""
-        if not trusted:
-            require_lesser(self.connection)
         pieces = plain_pieces(stream, kind=kind, find=self._find)
-        load = Loader(self.connection, trusted=trusted, report=report)
+        load = Loader(self.connection, report=report)
         loader.run_all(self.connection, load.load(pieces), report)
         with self.connection.cursor() as cursor:
-            cursor.execute("ANALYZE")
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             self._restore_path(cursor)
+        self.analyze(report)
         return load.rows
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Connection]:
+        """See `ops.backups.engine.Scratch`."""
+        yield self.connection
+        with self.connection.cursor() as cursor:
+            self._restore_path(cursor)
+
+    def analyze(self, report: Report) -> None:
+        """See `ops.backups.engine.Scratch`. Expressions of indexes are computed: not with a superuser's rights."""
+        report(Progress(stage=Stage.LOAD, item="ANALYZE"))
+        with self.connection.cursor() as cursor:
+            if not reaches_beyond_databases(self.connection):
+                cursor.execute("ANALYZE")
 
     def _restore_path(self, cursor: Cursor) -> None:
         # A dump leaves its session without one, and so do digests.

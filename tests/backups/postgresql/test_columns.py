@@ -6,8 +6,8 @@ import pytest
 from django.db import Error, connection
 
 from ops.backups.manifest import Kind
-from ops.backups.postgresql.dumps import decode_value
 from ops.backups.postgresql.engine import PostgresEngine
+from ops.backups.postgresql.reader import decode_value
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database

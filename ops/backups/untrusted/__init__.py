@@ -1,0 +1,1 @@
+"""Files that this installation has not signed: their rows are read, nothing of them is executed."""

@@ -1,0 +1,116 @@
+"""The schema for the rows of an untrusted file: built by the project's own migrations, at the file's state."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.apps import apps
+from django.contrib.auth.management import create_permissions
+from django.contrib.contenttypes.management import create_contenttypes
+from django.db import Error
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.exceptions import NodeNotFoundError
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.migration import Migration
+
+from ops.backups.stages import Stage
+from ops.errors import ArtifactInvalid, PreconditionFailed
+from ops.progress import Progress, Report
+
+Node = tuple[str, str]
+MIGRATIONS = "django_migrations"
+LEGACY_HINT = (
+    "HomeRack 1.0.1 kept its data in a SQLite file; migrate that: manage.py migrate_to_postgres --sqlite-path FILE."
+    " Any other dump is loaded by hand into a database of its own."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigrationState:
+    """Nodes of the code's migration graph. `replaces`: squashed migrations stand for what they replace."""
+
+    nodes: tuple[Node, ...]
+    replaces: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class NaturalKeyTables:
+    """The tables of content types and permissions, '' where the project has none.
+
+    Django makes their rows; those of a file are matched with them by natural key, and not taken.
+    """
+
+    content_types: str
+    permissions: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.content_types, self.permissions)))
+
+
+def natural_key_tables() -> NaturalKeyTables:
+    """Those of the project."""
+
+    def table(app: str, model: str) -> str:
+        return str(apps.get_model(app, model)._meta.db_table) if apps.is_installed(f"django.contrib.{app}") else ""
+
+    return NaturalKeyTables(content_types=table("contenttypes", "ContentType"), permissions=table("auth", "Permission"))
+
+
+def state_of(applied: Sequence[str], name: str) -> MigrationState:
+    """The state that `applied` (``app.name``, as the file `name` records them) leads to; its apps are installed ones.
+
+    Raises ArtifactInvalid where no migrations are recorded. That all of them are known is the caller's to check.
+    """
+    if not applied:
+        raise ArtifactInvalid(
+            f"{name} has no table django_migrations, so its schema is not known. Nothing was changed.", LEGACY_HINT
+        )
+    there: set[Node] = {(app, migration) for app, _, migration in (key.partition(".") for key in applied)}
+    loader = MigrationLoader(None)
+    squashed = {key: set(migration.replaces) for key, migration in loader.disk_migrations.items() if migration.replaces}
+    whole = {key for key, replaced in squashed.items() if key in there or replaced <= there}
+    halves = [key for key, replaced in squashed.items() if key not in whole and replaced & there]
+    covered = set().union(*(squashed[key] for key in whole)) if whole else set()
+    # A graph holds squashed migrations or what they replace, not both.
+    nodes = (there | covered) - whole if halves else (there - covered) | whole
+    return MigrationState(nodes=tuple(sorted(nodes & set(loader.disk_migrations))), replaces=not halves)
+
+
+def build_schema(wrapper: BaseDatabaseWrapper, state: MigrationState, *, report: Report) -> None:
+    """Apply the migrations of `state` and whatever they depend on, to the empty database that "default" is here.
+
+    Content types and permissions are made as Django makes them after ``migrate``. Raises PreconditionFailed.
+    """
+    applied = itertools.count(1)
+
+    def on_progress(action: str, migration: Migration | None = None, fake: bool = False) -> None:  # noqa: ARG001, FBT001, FBT002  # Django's
+        if action == "apply_success":
+            # Deferred constraints would hold up the ALTER TABLE of the next migration in the same transaction.
+            wrapper.check_constraints()
+            report(Progress(stage=Stage.LOAD, item="schema", done=next(applied)))
+
+    executor = MigrationExecutor(wrapper, on_progress)  # type: ignore[arg-type]  # the stubs know one of its two calls
+    executor.loader = MigrationLoader(wrapper, replace_migrations=state.replaces)
+    try:
+        reached = executor.migrate(last_nodes(executor.loader, state))
+    except (Error, NodeNotFoundError, KeyError) as error:
+        raise PreconditionFailed(
+            f"The project's migrations cannot build the schema that the file was made with: {error}."
+            " Nothing was changed.",
+            "Bring the installation that made it to the current migrations (manage.py migrate), and make it again.",
+        ) from error
+    for app in apps.get_app_configs():
+        create_contenttypes(app, verbosity=0, interactive=False, using=wrapper.alias, apps=reached.apps)
+        create_permissions(app, verbosity=0, interactive=False, using=wrapper.alias, apps=reached.apps)
+
+
+def last_nodes(loader: MigrationLoader, state: MigrationState) -> list[Node]:
+    """The nodes of the state's closure that no other of their app follows: earlier ones as targets lead backwards."""
+    closure = {key for node in state.nodes for key in loader.graph.forwards_plan(node)}
+    return sorted(
+        key
+        for key in closure
+        if not any(child.key in closure and child.key[0] == key[0] for child in loader.graph.node_map[key].children)
+    )
