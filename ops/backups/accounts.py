@@ -119,7 +119,7 @@ def compared(layout: Layout, then: Callable[[], Accounts]) -> RightsChange:
     """What changes when the accounts of `then` take the place of the live ones; unknown where either cannot be read."""
     try:
         return compare(live_accounts(layout), then())
-    except AccountsUnknown as error:
+    except OpsError as error:
         return RightsChange(unknown=error.message)
 
 
