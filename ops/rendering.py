@@ -14,13 +14,13 @@ from ops.backups.impact import Change, Impact
 from ops.backups.manifest import Level, Manifest, Proof, plain_values
 from ops.backups.restoring import Restored, Undone
 from ops.backups.retention import Verdict
+from ops.backups.rights import RightsChange, sections
 from ops.backups.signing import Trust
 from ops.backups.sources import Source
 from ops.django_databases import migration_skew
 from ops.operations import Beside
 from ops.wording import age, bare_moment, counted, moment, size, without_verb, zone
 
-MOST_PEOPLE = 10
 ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 TRUST = {
     Trust.UNSIGNED: "not signed",
@@ -217,11 +217,8 @@ def show_impact(console: Console, impact: Impact) -> None:
     if same:
         words = "has" if same == 1 else "have"
         console.print(f"{counted(same, 'model')} {words} the same rows now and then; single values may differ.")
-    for words, people in (("disappear", impact.people_lost), ("come back", impact.people_back)):
-        if people:
-            more = f" and {len(people) - MOST_PEOPLE} more" if len(people) > MOST_PEOPLE else ""
-            console.print(f"People who {words}: {', '.join(people[:MOST_PEOPLE])}{more}", soft_wrap=True, markup=False)
-    console.print("Passwords, groups and rights become those of the backup.")
+    if impact.rights:
+        show_rights(console, impact.rights)
     for label, rows in impact.emptied:
         console.print(f"Backups hold no {label}: their table is empty afterwards ({counted(rows, 'row')} now).")
     console.print("Everybody has to sign in again.")
@@ -229,6 +226,21 @@ def show_impact(console: Console, impact: Impact) -> None:
         console.print(
             f"The backup is older than the code: {counted(len(impact.pending), 'migration')} will be applied."
         )
+
+
+def show_rights(console: Console, change: RightsChange) -> None:
+    """Who may do more than today, and what else becomes of accounts, all by name."""
+    if change.unknown:
+        console.print(change.unknown, style="yellow", soft_wrap=True, markup=False)
+        console.print("Passwords, groups and rights become those of then.")
+        return
+    for section in sections(change):
+        words = f"{section.heading}:" if section.grave else f"{section.heading}: {', '.join(section.lines)}"
+        console.print(words, style="yellow" if section.grave else None, soft_wrap=True, markup=False)
+        for line in section.lines if section.grave else ():
+            console.print(f"  {line}", soft_wrap=True, markup=False)
+    if not change.needs_administrator:
+        console.print("Nobody gets more rights than today.")
 
 
 def impact_cells(change: Change) -> tuple[str, str, str, str, str]:

@@ -1,6 +1,7 @@
 """Sizes, times and counts in words, the same in a terminal and in the console."""
 
 import datetime as dt
+from collections.abc import Sequence
 
 from django.utils import timezone
 
@@ -36,6 +37,12 @@ def age(when: dt.datetime) -> str:
 
 def counted(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """``a, b, c``, and how many more there are beyond `most`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def without_verb(reason: str) -> str:

@@ -15,6 +15,10 @@ from ops.progress import Report
 
 Tables = Mapping[str, TableDigest]
 NOTHING: Mapping[str, str] = MappingProxyType({})
+Rows = list[tuple[str | None, ...]]
+"""Rows of some columns, their values as the database writes them as text; None is NULL."""
+Columns = Mapping[str, Sequence[str]]
+"""The columns that are wanted, by table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +65,7 @@ class UntrustedFile(Protocol):
     migrations: tuple[str, ...]
     rows: Mapping[str, int]
 
-    def read_columns(self, columns: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[tuple[str | None, ...]]]:
+    def read_columns(self, columns: Columns) -> Mapping[str, Rows]:
         """As `Engine.read_columns`."""
 
     def copy_rows(self, scratch: "Scratch", *, report: Report) -> LoadedRows:
@@ -163,8 +167,11 @@ class Engine(Protocol):
     def count(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
         """Rows by table in a dump before compression, read to its end. Raises ArtifactInvalid when it is cut off."""
 
-    def keys(self, stream: IO[bytes], *, kind: Kind, columns: Mapping[str, str]) -> Mapping[str, frozenset[str]]:
-        """The values, as text, of one column of each table in `columns`, from a dump before compression."""
+    def read_columns(self, stream: IO[bytes], *, kind: Kind, columns: Columns) -> Mapping[str, Rows]:
+        """All rows of the tables in `columns`, from a dump before compression.
+
+        A table that the dump does not have, or that lacks one of the columns, is left out. Raises ArtifactInvalid.
+        """
 
     def untrusted(self, source: Source) -> AbstractContextManager[UntrustedFile]:
         """`source` as a limited process reads it; it is looked through once for that.
@@ -186,6 +193,12 @@ class Engine(Protocol):
 
     def undo_scratch(self) -> AbstractContextManager[Scratch]:
         """The kept database, or a copy of it, for `swap` to put back; it stays kept where that does not happen.
+
+        Raises PreconditionFailed when none is kept.
+        """
+
+    def undo_as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
+        """Within the block "default" is the previous database for this thread, which can only read it.
 
         Raises PreconditionFailed when none is kept.
         """

@@ -1,7 +1,8 @@
 """What a restore will change, model by model, before it does."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.apps import apps
@@ -9,7 +10,10 @@ from django.contrib.auth import get_user_model
 from django.db import Error as DatabaseError
 from django.db import connection, models
 
-from ops.backups.engine import Engine
+from ops.backups.account_tables import Layout, Relation, layout_of, merged
+from ops.backups.accounts import MOST_ROWS, Content, accounts_in, compared, require_few
+from ops.backups.engine import Engine, Rows
+from ops.backups.rights import Accounts, RightsChange
 from ops.backups.sources import Source
 from ops.backups.table_policy import excluded_from_backups, kept_in_every_restore
 from ops.backups.verifying import count_rows, require_known
@@ -45,11 +49,13 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Impact:
-    """What changes when the backup takes the live database's place. People are named by what they sign in with."""
+    """What changes when the backup takes the live database's place.
+
+    `rights` is None where the file was not read for it.
+    """
 
     changes: tuple[Change, ...]
-    people_lost: tuple[str, ...]
-    people_back: tuple[str, ...]
+    rights: RightsChange | None
     emptied: tuple[tuple[str, int], ...]
     """What no backup holds and no restore keeps: label and rows now. That is not among the `changes`."""
     pending: tuple[str, ...]
@@ -85,23 +91,22 @@ def measure_impact(*, engine: Engine, source: Source, by_keys: bool = True) -> I
     tables = [
         shown for shown in every if shown.table not in left_out and (shown.table in then or live.rows.get(shown.table))
     ]
-    columns = {
-        shown.table: shown.key for shown in tables if by_keys and comparable(shown, then.get(shown.table, 0), live)
+    keys = {
+        shown.table: Relation(table=shown.table, columns=(shown.key,))
+        for shown in tables
+        if by_keys and comparable(shown, then.get(shown.table, 0), live)
     }
-    keys = read_keys(engine, source, {table: key for table, key in columns.items() if then.get(table)})
-    none: frozenset[str] = frozenset()
+    layout = layout_of(get_user_model())
+    content = read(engine, source, then, keys=keys.values(), layout=layout) if by_keys else None
     changes = []
-    people = (none, none)
     for shown in tables:
-        ours = live.keys(shown) if shown.table in columns else None
-        theirs = keys.get(shown.table, none)
-        changes.append(change(shown, live.rows.get(shown.table), then.get(shown.table, 0), ours, theirs))
-        if shown.table == get_user_model()._meta.db_table and ours is not None:
-            people = (ours, theirs)
+        compared_keys = None
+        if content and shown.table in keys and shown.table in content.rows:
+            compared_keys = live.keys(shown), values(content, keys[shown.table])
+        changes.append(change(shown, live.rows.get(shown.table), then.get(shown.table, 0), compared_keys))
     return Impact(
         changes=tuple(changes),
-        people_lost=tuple(sorted(people[0] - people[1])),
-        people_back=tuple(sorted(people[1] - people[0])),
+        rights=compared(layout, partial(accounts_then, layout, content, then)) if content else None,
         emptied=tuple(
             (shown.label, rows)
             for shown in every
@@ -125,15 +130,32 @@ def rows_then(engine: Engine, source: Source) -> Mapping[str, int]:
     return count_rows(engine, source, report=ignore)
 
 
-def read_keys(engine: Engine, source: Source, columns: Mapping[str, str]) -> Mapping[str, frozenset[str]]:
-    if not columns:
-        return {}
+def read(
+    engine: Engine, source: Source, then: Mapping[str, int], *, keys: Iterable[Relation], layout: Layout
+) -> Content:
+    """What is compared value by value: keys, and the accounts unless there are too many of them."""
+    columns = merged(*keys, *(relation for relation in layout.relations if then.get(relation.table, 0) <= MOST_ROWS))
+    wanted = {table: names for table, names in columns.items() if then.get(table)}
+    found: dict[str, Rows] = {table: [] for table in columns if then.get(table) == 0}
     if source.trusted:
         with source.opened() as stream:
-            return engine.keys(stream, kind=source.kind, columns=columns)
-    with engine.untrusted(source) as file:
-        found = file.read_columns({table: [column] for table, column in columns.items()})
-    return {table: frozenset(value for (value,) in rows if value is not None) for table, rows in found.items()}
+            found |= engine.read_columns(stream, kind=source.kind, columns=wanted)
+    else:
+        with engine.untrusted(source) as file:
+            found |= file.read_columns(wanted)
+    return Content(columns=columns, rows=found)
+
+
+def accounts_then(layout: Layout, content: Content, then: Mapping[str, int]) -> Accounts:
+    """Those of the backup. Raises AccountsUnknown."""
+    for table in layout.columns:
+        require_few(table, then.get(table, 0), where="the backup")
+    return accounts_in(layout, content, where="the backup")
+
+
+def values(content: Content, relation: Relation) -> frozenset[str]:
+    """The values of a relation of one column, without NULL."""
+    return frozenset(value for (value,) in content.select(relation) if value is not None)
 
 
 class Live:
@@ -162,12 +184,14 @@ def comparable(shown: Shown, then: int, live: Live) -> bool:
     return bool(shown.key) and shown.table in live.rows and max(then, live.rows[shown.table]) <= MOST_KEYS
 
 
-def change(shown: Shown, now: int | None, then: int, ours: frozenset[str] | None, theirs: frozenset[str]) -> Change:
+def change(shown: Shown, now: int | None, then: int, keys: tuple[frozenset[str], frozenset[str]] | None) -> Change:
+    """`keys` are those of now and then where they were compared."""
     gained, lost = max(0, then - (now or 0)), max(0, (now or 0) - then)
-    if ours is not None:
+    if keys:
+        ours, theirs = keys
         gained, lost = len(theirs - ours), len(ours - theirs)
     return Change(
-        table=shown.table, label=shown.label, now=now, then=then, gained=gained, lost=lost, exact=ours is not None
+        table=shown.table, label=shown.label, now=now, then=then, gained=gained, lost=lost, exact=keys is not None
     )
 
 
@@ -196,7 +220,9 @@ def label_of(model: type[models.Model]) -> str:
 def key_of(model: type[models.Model]) -> str:
     """The column that tells rows apart: the name for people, the primary key for everything else; '' for several."""
     if model is get_user_model():
-        return next(f.column for f in model._meta.concrete_fields if f.name == get_user_model().USERNAME_FIELD)
+        name: Any = model._meta.get_field(get_user_model().USERNAME_FIELD)
+        if name.model is model:
+            return str(name.column)
     key = model._meta.pk
     field: Any = key
     while field.remote_field:

@@ -26,13 +26,15 @@ class PreBackupFailed(OpsError):
 class Surroundings:
     """What a restore needs beside the database.
 
-    `closed` holds writers off while its block lasts. `back_up` makes the pre-restore backup and returns its name; None
-    when the person goes without. `write_history` puts the history into the database that "default" is; `no_way_back` is
-    called when it can not be cancelled any more, and `is_in_place` right after the cut-over. `log` keeps a sentence
-    with the run.
+    `closed` holds writers off while its block lasts. Within it `permitted` is called, which raises PreconditionFailed
+    where the requester may not put the scratch database in place. `back_up` makes the pre-restore backup and returns
+    its name; None when the person goes without. `write_history` puts the history into the database that "default" is;
+    `no_way_back` is called when it can not be cancelled any more, and `is_in_place` right after the cut-over.
+    `log` keeps a sentence with the run.
     """
 
     closed: Callable[[], AbstractContextManager[None]]
+    permitted: Callable[[Scratch], None]
     back_up: Callable[[], str] | None
     write_history: Callable[[], None]
     no_way_back: Callable[[], None]
@@ -113,6 +115,7 @@ def restore(
         filled = fill(engine, scratch, source=source, report=report)
         closed = time.monotonic()
         with around.closed():
+            around.permitted(scratch)
             pre_backup = pre_restore_backup(around)
             cut_over = put_in_place(engine, scratch, source.name, run=run, around=around, report=report)
     return Restored(
@@ -201,6 +204,7 @@ def undo(*, engine: Engine, run: str, around: Surroundings, report: Report) -> U
         migrations = migrate(scratch, kept.name, report=report)
         closed = time.monotonic()
         with around.closed():
+            around.permitted(scratch)
             cut_over = put_in_place(engine, scratch, UNDO, run=run, around=around, report=report)
     return Undone(
         brought_back=kept,

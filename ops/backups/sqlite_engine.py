@@ -13,7 +13,7 @@ from typing import IO
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ops.backups.engine import NOTHING, Description, Scratch, Tables, Undo, UntrustedFile
+from ops.backups.engine import NOTHING, Columns, Description, Rows, Scratch, Tables, Undo, UntrustedFile
 from ops.backups.manifest import Kind, TableDigest
 from ops.backups.sources import Source
 from ops.backups.sqlite_untrusted import UntrustedSqliteFile
@@ -24,7 +24,7 @@ from ops.errors import ArtifactInvalid, PreconditionFailed
 from ops.progress import Progress, Report, ignore
 from ops.sqlite import content, undo
 from ops.sqlite.emptying import empty_tables, find_tables, references_to
-from ops.sqlite.files import leave_wal, sync
+from ops.sqlite.files import leave_wal, read_only_uri, sync
 from ops.sqlite.live_rows import copy_rows
 from ops.sqlite.lock import locked
 from ops.sqlite.snapshot import create_private, opened, take_snapshot
@@ -209,9 +209,9 @@ class SqliteEngine:
         with self.unpacked(stream, kind, report) as connection:
             return content.count_rows(connection)
 
-    def keys(self, stream: IO[bytes], *, kind: Kind, columns: Mapping[str, str]) -> Mapping[str, frozenset[str]]:
+    def read_columns(self, stream: IO[bytes], *, kind: Kind, columns: Columns) -> Mapping[str, Rows]:
         with self.unpacked(stream, kind, ignore) as connection:
-            return {table: content.values(connection, table, column) for table, column in columns.items()}
+            return content.select_columns(connection, columns)
 
     @contextlib.contextmanager
     def unpacked(self, stream: IO[bytes], kind: Kind, report: Report) -> Iterator[sqlite3.Connection]:
@@ -283,6 +283,9 @@ class SqliteEngine:
             shutil.copyfile(kept, scratch.path)
             leave_wal(scratch.path)
             yield scratch
+
+    def undo_as_default(self) -> contextlib.AbstractContextManager[BaseDatabaseWrapper]:
+        return pointing_at(sqlite_wrapper(read_only_uri(self.undo_path(), immutable=True)))
 
     def drop_undo(self) -> None:
         undo.drop_undo(self.path)

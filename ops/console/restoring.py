@@ -17,6 +17,7 @@ from ops.backups.restoring import check
 from ops.backups.sources import Source
 from ops.console.base import IndexAdmin, require_start
 from ops.console.confirming import RestoreConfirmation
+from ops.console.rights import require_confirmable, rights_on_page
 from ops.console.starting import command, start, workers_are_set_up
 from ops.errors import OpsError
 from ops.models import Backup, Run
@@ -44,8 +45,12 @@ def restore(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpR
     untrusted = bool(backup.manifest.get("untrusted"))
     require_start(request, Run.Kind.RESTORE, untrusted=untrusted)
     site = operations.current_site()
+    found = what_would_happen(site, backup, untrusted=untrusted)
+    impact: Impact | None = found.get("impact")
+    rights = impact.rights if impact else None
+    require_confirmable(request, rights)
     form = RestoreConfirmation(request, site.engine.database)
-    if request.method == "POST" and form.is_valid():
+    if request.method == "POST" and "refusal" not in found and form.is_valid():
         wanted = {"name": backup.name, "untrusted": untrusted, "pre_backup": not form.cleaned_data["no_pre_backup"]}
         back_to = reverse("admin:ops_backup_change", args=[backup.pk])
         return start(request, Run.Kind.RESTORE, back_to=back_to, **wanted)
@@ -58,7 +63,8 @@ def restore(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpR
         untrusted=untrusted,
         form=form,
         command="" if workers_are_set_up() else command(Run.Kind.RESTORE, {"name": backup.name}),
-        **what_would_happen(site, backup, untrusted=untrusted),
+        **rights_on_page(request, rights),
+        **found,
     )
 
 

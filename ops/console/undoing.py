@@ -8,6 +8,7 @@ from ops import operations
 from ops.console.base import IndexAdmin, require_start
 from ops.console.confirming import Confirmation
 from ops.console.kept import kept_database
+from ops.console.rights import require_confirmable, rights_on_page
 from ops.console.starting import command, start, workers_are_set_up
 from ops.models import Backup, Run
 
@@ -29,6 +30,8 @@ def confirmed(admin: IndexAdmin[Backup], request: HttpRequest, kind: Run.Kind, t
         messages.warning(request, "No database is kept from a restore.")
         return HttpResponseRedirect(reverse(LIST))
     site = operations.current_site()
+    rights = operations.rights_of_undo(site.engine) if kind == Run.Kind.UNDO else None
+    require_confirmable(request, rights)
     form = Confirmation(request, site.engine.database)
     if request.method == "POST" and form.is_valid():
         return start(request, kind, back_to=reverse(LIST))
@@ -41,4 +44,5 @@ def confirmed(admin: IndexAdmin[Backup], request: HttpRequest, kind: Run.Kind, t
         site=site,
         form=form,
         command="" if workers_are_set_up() else command(kind, {}),
+        **rights_on_page(request, rights),
     )

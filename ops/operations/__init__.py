@@ -8,6 +8,7 @@ from ops.operations.backing_up import BackedUp, Pruned, Verified, back_up, prune
 from ops.operations.common import Done, as_json
 from ops.operations.keeping import Changed, Deleted, change_backup, delete_backup, record_download
 from ops.operations.moving import Preflight, examine_move
+from ops.operations.permitting import rights_of_undo
 from ops.operations.restoring import (
     Beside,
     LetGo,
@@ -48,6 +49,7 @@ __all__ = [
     "record_download",
     "restore",
     "restore_beside",
+    "rights_of_undo",
     "sync",
     "undo_restore",
     "upload",

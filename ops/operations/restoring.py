@@ -17,6 +17,7 @@ from ops.backups.manifest import Origin
 from ops.backups.sources import Source
 from ops.operations.backing_up import make_backup
 from ops.operations.common import Done, as_json
+from ops.operations.permitting import require_rights_stay
 from ops.operations.site import Site
 from ops.progress import Report
 from ops.recording import Recording, Request
@@ -58,6 +59,7 @@ def surroundings(site: Site, request: Request, recording: Recording, *, why: str
 
     return core.Surroundings(
         closed=partial(maintenance.announced, maintenance.sign_from_settings(), reason=why),
+        permitted=partial(require_rights_stay, request),
         back_up=back_up if wanted else None,
         write_history=recording.write_history,
         no_way_back=recording.no_way_back,

@@ -40,6 +40,11 @@ class Address:
         """The database of that name on the same server."""
         return replace(self, database=database)
 
+    def with_session(self, options: str) -> "Address":
+        """The same database, in sessions that begin with these options (``-c name=value``) as well."""
+        own = f"{self.options.get('options', '')} {options}".strip()
+        return replace(self, options={**self.options, "options": own})
+
     def connect(self, *, autocommit: bool = False) -> Connection:
         """A new connection with UTC and ISO dates. Raises PreconditionFailed with the server's own words."""
         settings: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, **self.libpq_options()}

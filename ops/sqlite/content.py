@@ -4,7 +4,7 @@ import contextlib
 import functools
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ops.identifiers import quoted
@@ -16,6 +16,8 @@ MARK = "ops_mark"
 
 any_text = functools.partial(str, encoding="utf-8", errors="surrogateescape")
 """Text of SQLite that need not be UTF-8."""
+readable_text = functools.partial(str, encoding="utf-8", errors="replace")
+"""The same for people to read."""
 
 
 @contextlib.contextmanager
@@ -86,10 +88,19 @@ def stored_columns(connection: sqlite3.Connection, table: str) -> list[str]:
     ]
 
 
-def values(connection: sqlite3.Connection, table: str, column: str) -> frozenset[str]:
-    """What stands in `column`, as text, NULL left out; nothing where there is no such table or column."""
-    if table not in table_names(connection) or quoted(column) not in stored_columns(connection, table):
-        return frozenset()
-    name = quoted(column)
-    rows = connection.execute(f"SELECT CAST({name} AS TEXT) FROM {quoted(table)} WHERE {name} IS NOT NULL")
-    return frozenset(value for (value,) in rows)
+def select_columns(
+    connection: sqlite3.Connection, columns: Mapping[str, Sequence[str]]
+) -> dict[str, list[tuple[str | None, ...]]]:
+    """All rows of these columns, by table, as text; a table that is not there or lacks one of them is left out."""
+    there = set(table_names(connection))
+    found = {}
+    connection.text_factory = readable_text
+    try:
+        for table, wanted in columns.items():
+            names = [quoted(name) for name in wanted]
+            if table in there and set(names) <= set(stored_columns(connection, table)):
+                texts = ", ".join(f"CAST({name} AS TEXT)" for name in names)
+                found[table] = connection.execute(f"SELECT {texts} FROM {quoted(table)}").fetchall()
+    finally:
+        connection.text_factory = any_text
+    return found

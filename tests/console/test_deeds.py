@@ -179,7 +179,7 @@ class TestRestoring:
         page = " ".join(text(admin.get(f"{LIST}{backup.pk}/restore/")).split())
         row = '<th scope="row">Brands</th><td class="ops-number">1</td><td class="ops-number">1</td>'
         assert f'{row}<td class="ops-number ops-gained">1</td><td class="ops-number ops-lost">1</td>' in page
-        assert "<b>1 user will vanish:</b> eve@example.com" in page
+        assert "<b>1 user disappears:</b> eve@example.com" in page
         assert "Everybody has to sign in again." in page
         assert "Signed here, and not changed since." in page
 

@@ -203,6 +203,14 @@ class DatabasesBeside:
             self._require_undo(connection)
         yield Beside(self._address.named(self._undo), self._find, live=self._address)
 
+    @contextlib.contextmanager
+    def undo_as_default(self) -> Iterator[BaseDatabaseWrapper]:
+        """See `ops.backups.engine.Engine`."""
+        with self._server() as connection:
+            self._require_undo(connection)
+        with pointing_at(self._address.named(self._undo).with_session(kept.READ_ONLY).wrapper()) as wrapper:
+            yield wrapper
+
     def _require_undo(self, connection: Connection) -> None:
         if not self._kept(connection):
             raise kept.no_undo(str(self._address))

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO
 
+from ops.backups.engine import Columns, Rows
 from ops.backups.manifest import Kind
-from ops.backups.postgresql.reader import CopyBlock, DumpReader
+from ops.backups.postgresql.reader import CopyBlock, DumpReader, column_rows
 from ops.backups.stages import Stage
 from ops.errors import ArtifactInvalid, ToolFailed
 from ops.postgres import tools
@@ -13,7 +14,6 @@ from ops.progress import Progress, Report
 
 PIECE = 1 << 20
 """Bytes."""
-ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
 def plain_pieces(stream: IO[bytes], *, kind: Kind, find: Callable[[], Tools]) -> Iterator[bytes]:
@@ -44,35 +44,16 @@ def count_rows(pieces: Iterator[bytes], report: Report) -> Mapping[str, int]:
     return rows
 
 
-def read_keys(pieces: Iterator[bytes], columns: Mapping[str, str]) -> Mapping[str, frozenset[str]]:
-    """The values of one column of each table in `columns`. A table that the dump does not have is left out."""
-    found = {}
+def read_columns(pieces: Iterator[bytes], columns: Columns) -> Mapping[str, Rows]:
+    """See `ops.backups.engine.Engine`."""
+    found: dict[str, Rows] = {}
+    lacking = set()
     for item in DumpReader(pieces):
-        if isinstance(item, CopyBlock) and columns.get(item.table) in item.columns:
-            found[item.table] = frozenset(column_values(item, item.columns.index(columns[item.table])))
-    return found
-
-
-def column_values(block: CopyBlock, number: int) -> Iterator[str]:
-    """Column `number` of each row; NULLs are left out."""
-    rest = b""
-    while piece := block.read(PIECE):
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            value = line.split(b"\t", number + 1)[number]
-            if value != b"\\N":
-                yield decode_value(value)
-
-
-def decode_value(value: bytes) -> str:
-    """A value of COPY's text format (https://www.postgresql.org/docs/current/sql-copy.html, "Text Format")."""
-    first, *escaped = value.decode().split("\\")
-    text = [first]
-    parts = iter(escaped)
-    for part in parts:
-        if part:
-            text.append(ESCAPES.get(part[0], part[0]) + part[1:])
-        else:
-            # Two backslashes are one; what follows them belongs to no escape.
-            text.append("\\" + next(parts, ""))
-    return "".join(text)
+        if not isinstance(item, CopyBlock) or item.table not in columns:
+            continue
+        if not set(columns[item.table]) <= set(item.columns):
+            lacking.add(item.table)
+            continue
+        # A dump may bring the rows of a table in several blocks.
+        found.setdefault(item.table, []).extend(column_rows(item, columns[item.table]))
+    return {table: rows for table, rows in found.items() if table not in lacking}

@@ -6,14 +6,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
 
+from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops import signals
-from ops.backups.engine import NOTHING, Scratch, Snapshot, Undo, UntrustedFile
+from ops.backups.engine import NOTHING, Columns, Rows, Scratch, Snapshot, Undo, UntrustedFile
 from ops.backups.manifest import Kind
 from ops.backups.postgresql import snapshot, untrusted
 from ops.backups.postgresql.beside import DatabasesBeside
-from ops.backups.postgresql.dumps import count_rows, plain_pieces, read_keys
+from ops.backups.postgresql.dumps import count_rows, plain_pieces, read_columns
 from ops.backups.postgresql.within import SchemasWithin
 from ops.backups.sources import Source
 from ops.backups.table_policy import never_from_untrusted_files
@@ -84,9 +85,9 @@ class PostgresEngine:
         """See `ops.backups.engine.Engine`."""
         return count_rows(plain_pieces(stream, kind=kind, find=self._find_tools), report)
 
-    def keys(self, stream: IO[bytes], *, kind: Kind, columns: Mapping[str, str]) -> Mapping[str, frozenset[str]]:
+    def read_columns(self, stream: IO[bytes], *, kind: Kind, columns: Columns) -> Mapping[str, Rows]:
         """See `ops.backups.engine.Engine`."""
-        return read_keys(plain_pieces(stream, kind=kind, find=self._find_tools), columns)
+        return read_columns(plain_pieces(stream, kind=kind, find=self._find_tools), columns)
 
     @contextlib.contextmanager
     def untrusted(self, source: Source) -> Iterator[UntrustedFile]:
@@ -120,6 +121,10 @@ class PostgresEngine:
     def undo_scratch(self) -> AbstractContextManager[Scratch]:
         """See `ops.backups.engine.Engine`."""
         return self._place().undo_scratch()
+
+    def undo_as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
+        """See `ops.backups.engine.Engine`."""
+        return self._place().undo_as_default()
 
     def drop_undo(self) -> None:
         """See `ops.backups.engine.Engine`."""

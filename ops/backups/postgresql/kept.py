@@ -7,6 +7,9 @@ from ops.backups.engine import Undo
 from ops.errors import PreconditionFailed
 from ops.identifiers import quoted
 
+READ_ONLY = "-c default_transaction_read_only=on"
+"""For a session that only looks at what is kept."""
+
 
 def note(*, run: str, backup: str, comment: str = "") -> str:
     """A comment for PostgreSQL; `comment` is what was written there before."""

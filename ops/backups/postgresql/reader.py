@@ -267,7 +267,8 @@ def skip_comment(text: bytes, position: int) -> int | None:
 
 
 # --- Values ---------------------------------------------------------------------------------------------------
-ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{1,2}|[0-7]{1,3}|.)", re.DOTALL)
+ESCAPES = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 
 
 def column_rows(block: CopyBlock, columns: Sequence[str]) -> Iterator[tuple[str | None, ...]]:
@@ -295,13 +296,18 @@ def decode_value(value: bytes) -> str | None:
     """A value of COPY's text format (https://www.postgresql.org/docs/current/sql-copy.html, "Text Format")."""
     if value == b"\\N":
         return None
-    first, *escaped = value.decode().split("\\")
-    text = [first]
-    parts = iter(escaped)
-    for part in parts:
-        if part:
-            text.append(ESCAPES.get(part[0], part[0]) + part[1:])
-        else:
-            # Two backslashes are one; what follows them belongs to no escape.
-            text.append("\\" + next(parts, ""))
-    return "".join(text)
+    if b"\\" in value:
+        value = ESCAPE.sub(unescape, value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise ArtifactInvalid("The dump holds text that is not UTF-8.", "Choose another backup.") from error
+
+
+def unescape(match: re.Match[bytes]) -> bytes:
+    code: bytes = match[1]
+    if code.startswith(b"x") and len(code) > 1:
+        return bytes([int(code[1:], 16)])
+    if code.isdigit() and code < b"8":
+        return bytes([int(code, 8) & 0xFF])
+    return ESCAPES.get(code, code)

@@ -1,10 +1,10 @@
 """An untrusted dump of PostgreSQL: surveyed, read and copied through a limited process."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ops.backups.engine import LoadedRows, Scratch
+from ops.backups.engine import Columns, LoadedRows, Rows, Scratch
 from ops.backups.manifest import Kind
 from ops.backups.postgresql.beside import Beside
 from ops.backups.postgresql.rows import RowLoader
@@ -35,7 +35,7 @@ class UntrustedDump:
         self.migrations = tuple(f"{app}.{name}" for app, name in found["migrations"])
         self.rows: Mapping[str, int] = found["rows"]
 
-    def read_columns(self, columns: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[tuple[str | None, ...]]]:
+    def read_columns(self, columns: Columns) -> Mapping[str, Rows]:
         """See `ops.backups.engine.UntrustedFile`."""
         with self._source.opener() as stored:
             found = process.ask("read_dump_columns", limits=self._limits, feed=stored, columns=columns, **self._file)

@@ -267,6 +267,14 @@ class SchemasWithin:
         finally:
             place.connection.close()
 
+    @contextlib.contextmanager
+    def undo_as_default(self) -> Iterator[BaseDatabaseWrapper]:
+        """See `ops.backups.engine.Engine`."""
+        self._require_undo()
+        session = f"{kept.READ_ONLY} -c search_path={UNDO_SCHEMA}"
+        with pointing_at(self._address.with_session(session).wrapper()) as wrapper:
+            yield wrapper
+
     def _require_undo(self) -> None:
         if not self.undo_copy():
             raise kept.no_undo(str(self._address))

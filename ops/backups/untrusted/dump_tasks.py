@@ -57,14 +57,17 @@ def read_columns(
 ) -> dict[str, Any]:
     """The values of some columns as text. Tables that lack one of them are left out."""
     found: dict[str, list[tuple[str | None, ...]]] = {}
+    lacking = set()
     for block in blocks_of(pieces(unpacked=unpacked, **file)):
         wanted = columns.get(block.table)
-        if wanted and set(wanted) <= set(block.columns):
+        if wanted and not set(wanted) <= set(block.columns):
+            lacking.add(block.table)
+        elif wanted:
             rows = found.setdefault(block.table, [])
             for row in column_rows(block, wanted):
                 rows.append(row)
                 require(len(rows) <= MOST_COLUMNS_READ, f"{block.table} has more than {MOST_COLUMNS_READ:,} rows.")
-    return found
+    return {table: rows for table, rows in found.items() if table not in lacking}
 
 
 def copy_rows(*, emit: Emit, unpacked: int, tables: Sequence[str], **file: Any) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from ops import operations, rendering
 from ops.backups.impact import measure_impact
+from ops.backups.manifest import plain_values
 from ops.backups.restoring import PreBackupFailed, Restored, check
-from ops.backups.sources import Source
 from ops.management.operation_command import OperationCommand, confirm_by_name, request
 from ops.models import Run
 from ops.terminal import listener
@@ -51,7 +51,9 @@ class Command(OperationCommand):
         check(source, engine=site.engine, untrusted=options["untrusted"])
         if options["to"]:
             return beside(console, site, {**arguments, "to": options["to"]})
-        show_what_changes(console, site, source)
+        impact = measure_impact(engine=site.engine, source=source)
+        rendering.show_source(console, source, where=site.engine.where)
+        rendering.show_impact(console, impact)
         if not options["yes"]:
             name = site.engine.database
             confirm_by_name(console, name, f"Type the database's name, {name}, to restore it: ")
@@ -59,7 +61,7 @@ class Command(OperationCommand):
         done = restore(console, site, arguments, may_ask=not options["yes"] and sys.stdin.isatty())
         rendering.show_found(console, done.found)
         rendering.show_restored(console, done.result, where=site.engine.where)
-        return done.as_json(), 0
+        return {**done.as_json(), "rights": plain_values(impact.rights)}, 0
 
 
 def chosen(site: operations.Site, options: dict[str, Any]) -> dict[str, Any]:
@@ -70,11 +72,6 @@ def chosen(site: operations.Site, options: dict[str, Any]) -> dict[str, Any]:
     if options["name"]:
         return arguments | {"name": site.catalogue.get(options["name"]).name}
     return arguments | {"name": site.catalogue.latest(now=timezone.now()).name}
-
-
-def show_what_changes(console: Console, site: operations.Site, source: Source) -> None:
-    rendering.show_source(console, source, where=site.engine.where)
-    rendering.show_impact(console, measure_impact(engine=site.engine, source=source))
 
 
 def restore(

@@ -6,6 +6,7 @@ from django.core.management.base import CommandParser
 from rich.console import Console
 
 from ops import operations, rendering
+from ops.backups.manifest import plain_values
 from ops.backups.restoring import require_undo
 from ops.management.operation_command import OperationCommand, confirm_by_name, request
 from ops.models import Run
@@ -29,6 +30,8 @@ class Command(OperationCommand):
     def operate(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         site = operations.current_site()
         rendering.show_undo(console, require_undo(site.engine), where=site.engine.where)
+        rights = operations.rights_of_undo(site.engine)
+        rendering.show_rights(console, rights)
         if not options["yes"]:
             name = site.engine.database
             confirm_by_name(console, name, f"Type the database's name, {name}, to bring it back: ")
@@ -36,4 +39,4 @@ class Command(OperationCommand):
             done = operations.undo_restore(site, request(Run.Kind.UNDO), report)
         rendering.show_found(console, done.found)
         rendering.show_undone(console, done.result, where=site.engine.where)
-        return done.as_json(), 0
+        return {**done.as_json(), "rights": plain_values(rights)}, 0

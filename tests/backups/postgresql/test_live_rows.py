@@ -80,7 +80,7 @@ def engine(request: pytest.FixtureRequest, lab: Database, role: Role) -> Iterato
 @contextlib.contextmanager
 def loaded(engine: PostgresEngine, dump: bytes) -> Iterator[Scratch]:
     with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
-        scratch.load(io.BytesIO(dump), kind=Kind.SQL, trusted=True, report=ignore)
+        scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=ignore)
         yield scratch
 
 

@@ -71,7 +71,7 @@ def test_no_byte_of_a_session_is_in_the_file(site: Path) -> None:
     engine = SqliteEngine(site)
     assert engine.count(io.BytesIO(data), kind=Kind.SQLITE, report=ignore)["django_session"] == 0
     with engine.scratch(for_swap=False) as scratch:
-        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, trusted=True, report=ignore)
+        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=ignore)
         assert scratch.tables(ignore) == tables
 
 

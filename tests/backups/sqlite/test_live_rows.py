@@ -68,7 +68,7 @@ def site(tmp_path: Path) -> Path:
 @contextlib.contextmanager
 def loaded(path: Path, data: bytes) -> Iterator[Scratch]:
     with SqliteEngine(path).scratch(for_swap=True) as scratch:
-        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, trusted=True, report=ignore)
+        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=ignore)
         yield scratch
 
 

@@ -1,0 +1,42 @@
+"""Some columns of a SQLite file, read without putting it in place; and of the one that was replaced."""
+
+import contextlib
+import io
+import sqlite3
+from pathlib import Path
+
+import pytest
+from django.db import Error, connection
+
+from ops.backups.manifest import Kind
+from ops.backups.sqlite_engine import SqliteEngine
+from ops.errors import PreconditionFailed
+from tests.backups.sqlite import support
+
+
+def test_values_are_text_and_what_is_missing_is_left_out(engine: SqliteEngine, tmp_path: Path) -> None:
+    path = tmp_path / "people.db"
+    with contextlib.closing(sqlite3.connect(path)) as writer, writer:
+        writer.execute("CREATE TABLE people (id integer PRIMARY KEY, name text, staff bool, twice AS (id * 2))")
+        writer.execute("INSERT INTO people (name, staff) VALUES ('eve', 1), (NULL, 0), (CAST(x'ff41' AS text), NULL)")
+    columns = {"people": ("staff", "name"), "groups": ("id",), "sqlite_master": ("sql",)}
+    found = engine.read_columns(io.BytesIO(path.read_bytes()), kind=Kind.SQLITE, columns=columns)
+    assert found == {"people": [("1", "eve"), ("0", None), (None, "\ufffdA")]}
+    data = io.BytesIO(path.read_bytes())
+    assert engine.read_columns(data, kind=Kind.SQLITE, columns={"people": ("id", "email")}) == {}
+
+
+@pytest.mark.usefixtures("free_connections")
+def test_the_previous_database_is_read_and_not_changed(engine: SqliteEngine, data: bytes) -> None:
+    with pytest.raises(PreconditionFailed, match="No database is kept"):
+        engine.undo_as_default()
+    support.put_in_place(engine, data, run="run-1")
+    kept = engine.undo_path()
+    before = kept.read_bytes(), sorted(kept.parent.iterdir())
+    with engine.undo_as_default(), connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT label FROM item")
+        assert cursor.fetchall() == [("old",)]
+        with pytest.raises(Error, match="readonly"):
+            cursor.execute("DELETE FROM item")
+    assert (kept.read_bytes(), sorted(kept.parent.iterdir())) == before
+    assert support.content(engine.path) == "new"

@@ -1,0 +1,240 @@
+"""Whose rights a restore or an undo would raise: named before it is confirmed, compared again before it goes live."""
+
+import contextlib
+import gzip
+import json
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.operations.lab import Lab
+
+PASSWORD = "a-password-of-the-tests"
+BEFORE = f"""
+from django.contrib.auth.models import Group, Permission
+from homerack.accounts.models import User
+make = User.objects.create_user
+User.objects.create_superuser("ada@example.com", "{PASSWORD}")
+make("rita@example.com", "{PASSWORD}", is_staff=True).groups.add(Group.objects.get(name="Backup restorers"))
+"""
+PEOPLE = (
+    BEFORE
+    + """
+User.objects.create_superuser("eve@example.com", "first")
+make("carl@example.com", "first")
+friends = Group.objects.create(name="Friends")
+friends.permissions.add(Permission.objects.get(codename="add_device"))
+make("dan@example.com", "first").groups.add(friends)
+make("gus@example.com", "first").user_permissions.add(Permission.objects.get(codename="delete_device"))
+make("tab\\\\t and \\\\\\\\ slash@example.com", "first", is_staff=True)
+"""
+)
+LESS = """
+from django.contrib.auth.models import Group
+from homerack.accounts.models import User
+User.objects.filter(email="eve@example.com").update(is_superuser=False)
+User.objects.filter(email="carl@example.com").update(is_active=False)
+Group.objects.get(name="Friends").permissions.clear()
+User.objects.get(email="gus@example.com").delete()
+User.objects.filter(email__startswith="tab").delete()
+zoe = User.objects.get(email="dan@example.com")
+zoe.set_password("second")
+zoe.save()
+"""
+MORE = """
+from homerack.accounts.models import User
+User.objects.filter(email="rita@example.com").update(full_name="Changed")
+User.objects.create_superuser("yan@example.com", "first")
+"""
+NAMED = (
+    "eve@example.com: every right (superuser)",
+    "carl@example.com: without any right",
+    "dan@example.com: 1 permission (inventory.add_device) that the group Friends does not have today",
+    "gus@example.com: 1 permission (inventory.delete_device) of its own",
+    "tab\\t and \\\\ slash@example.com: access to the admin site",
+)
+VISIT = """
+import html, json
+from django.conf import settings
+from django.test import Client
+from homerack.accounts.models import User
+from ops import operations, tasks
+from ops.models import Run
+settings.OPS_CELERY_APP = "homerack.celery.app"
+settings.ALLOWED_HOSTS = ["testserver"]
+settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "whitenoise" not in name]
+plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
+tasks.perform.apply_async = lambda *arguments, **options: None
+client = Client()
+client.force_login(User.objects.get(email=who))
+site = operations.current_site()
+from ops.models import Backup
+path = f"/admin/ops/backup/{Backup.objects.get(name=name).pk}/restore/" if name else "/admin/ops/backup/undo/"
+page = client.get(path)
+form = {"database": site.engine.database, "password": password}
+posted = client.post(path, form)
+print("ANSWER", json.dumps({
+    "page": " ".join(html.unescape(page.content.decode()).split()),
+    "posted": posted.status_code,
+    "queued": Run.objects.filter(status="queued").count(),
+}))
+Run.objects.filter(status="queued").delete()
+"""
+RUN = """
+from ops import operations
+from ops.errors import OpsError
+from ops.models import Run
+from ops.progress import ignore
+from ops.recording import Request
+kind, do = (Run.Kind.RESTORE, operations.restore) if name else (Run.Kind.UNDO, operations.undo_restore)
+arguments = {"name": name} if name else {}
+try:
+    do(operations.current_site(), Request(kind=kind, who=who, origin=Run.Origin.CONSOLE, arguments=arguments), ignore)
+    print("ANSWER", '"done"')
+except OpsError as error:
+    import json
+    print("ANSWER", json.dumps(str(error)))
+"""
+REFUSED = "rita@example.com is not an administrator. Nothing was changed.\nAsk an administrator to start it"
+
+
+def shell(lab: Lab, script: str, **names: str) -> Any:
+    """What the script answers."""
+    given = "\n".join(f"{name} = {value!r}" for name, value in {"password": PASSWORD, **names}.items())
+    out = lab.do("shell", "-c", f"{given}\n{script}").out
+    return json.loads(out.rpartition("ANSWER ")[2]) if "ANSWER " in out else None
+
+
+@pytest.fixture(params=["postgresql", "within", "sqlite"])
+def lab(request: pytest.FixtureRequest, make_lab: Callable[[str], Lab]) -> Lab:
+    return make_lab(request.param)
+
+
+def confirmable(answer: Any) -> bool:
+    """Whether the page offered to confirm, which is what the answer to a confirmation has to fit."""
+    offered = 'name="password"' in answer["page"]
+    assert ("Only an administrator can confirm this" in answer["page"]) is not offered
+    assert (answer["posted"], answer["queued"]) == ((302, 1) if offered else (403, 0))
+    return offered
+
+
+def test_only_an_administrator_confirms_a_restore_that_raises_rights(lab: Lab) -> None:
+    shell(lab, PEOPLE)
+    name = lab.back_up()
+    assert confirmable(shell(lab, VISIT, who="rita@example.com", name=name))
+    shell(lab, LESS)
+    for who, may in (("rita@example.com", False), ("ada@example.com", True)):
+        answer = shell(lab, VISIT, who=who, name=name)
+        for words in NAMED:
+            assert words in answer["page"].replace("tab and", "tab\\t and"), words
+        assert "<b>1 user has another password then:</b> dan@example.com" in answer["page"]
+        assert confirmable(answer) is may
+
+
+def test_the_run_compares_again_right_before_it_goes_live(lab: Lab) -> None:
+    shell(lab, PEOPLE)
+    name = lab.back_up()
+    # The page was shown, and confirmed, when nothing would be raised; then rights were lowered.
+    shell(lab, LESS)
+    before = lab.content()
+    said = shell(lab, RUN, who="rita@example.com", name=name)
+    assert said.startswith("It would give more rights than today to dan@example.com, eve@example.com, carl@")
+    assert REFUSED in said
+    assert lab.content() == before
+    assert lab.runs()[-1] == ("restore", "failed")
+    assert len(lab.listed()) == 1
+    assert shell(lab, RUN, who="nobody@example.com", name=name) == said.replace("rita@", "nobody@")
+    assert shell(lab, RUN, who="ADA@example.com", name=name) == said.replace("rita@", "ADA@")
+    assert shell(lab, RUN, who="ada@example.com", name=name) == "done"
+    assert lab.value("SELECT count(*) FROM accounts_user WHERE email = 'eve@example.com' AND is_superuser") == 1
+
+
+def test_an_undo_can_raise_rights_as_well(lab: Lab) -> None:
+    shell(lab, BEFORE)
+    name = lab.back_up()
+    shell(lab, MORE)
+    assert shell(lab, RUN, who="rita@example.com", name=name) == "done"
+    for who, may in (("rita@example.com", False), ("ada@example.com", True)):
+        answer = shell(lab, VISIT, who=who, name="")
+        assert "yan@example.com: every right (superuser); access to the admin site" in answer["page"]
+        assert confirmable(answer) is may
+    before = lab.content()
+    said = shell(lab, RUN, who="rita@example.com", name="")
+    assert said.startswith("It would give more rights than today to yan@example.com.")
+    assert REFUSED in said
+    assert lab.content() == before
+    asked = lab.manage("undo_restore", typed="no\n")
+    assert asked.code == 5
+    assert "  yan@example.com: every right (superuser); access to the admin site\n" in asked.out
+    (raised,) = lab.ask("undo_restore", "--yes")["rights"]["returning"]
+    assert raised["name"] == "yan@example.com"
+    # Once more the other way: nobody gains, so whoever may restore may confirm it.
+    answer = shell(lab, VISIT, who="rita@example.com", name="")
+    assert "Nobody gets more rights than today" in answer["page"]
+    assert "<b>1 user disappears:</b> yan@example.com" in answer["page"]
+    assert confirmable(answer)
+    assert shell(lab, RUN, who="rita@example.com", name="") == "done"
+
+
+def test_the_commands_list_it_and_ask(lab: Lab) -> None:
+    shell(lab, PEOPLE)
+    name = lab.back_up()
+    shell(lab, LESS)
+    asked = lab.manage("restore_database", name, typed="no\n")
+    assert asked.code == 5
+    told = lab.do("restore_database", name, "--yes", "--json")
+    for said in (asked.out, told.error):
+        for words in NAMED:
+            assert f"  {words}\n" in said.replace("\t", "\\t").replace("        ", "\\t"), words
+        assert "1 user has another password then: dan@example.com\n" in said
+    rights = told.json["rights"]
+    assert [gain["name"] for gain in rights["raised"]] == ["dan@example.com", "eve@example.com"]
+    assert rights["raised"][1]["reasons"] == [{"cause": "superuser", "subject": "", "permissions": []}]
+    assert [gain["name"] for gain in rights["revived"]] == ["carl@example.com"]
+    assert rights["passwords"] == ["dan@example.com"]
+    assert rights["unknown"] == ""
+
+
+def test_the_command_works_after_all_users_are_lost(lab: Lab) -> None:
+    shell(lab, BEFORE)
+    name = lab.back_up()
+    lab.rows("DELETE FROM accounts_user_groups")
+    lab.rows("DELETE FROM accounts_user")
+    asked = lab.do("restore_database", name, typed=f"{lab.name}\n")
+    assert "2 users who do not exist today come back with rights:\n  ada@example.com: every right" in asked.out
+    assert lab.value("SELECT count(*) FROM accounts_user") == 2
+
+
+def test_a_live_database_without_its_tables_counts_as_one_without_accounts(lab: Lab) -> None:
+    shell(lab, BEFORE)
+    name = lab.back_up()
+    lab.rows("DROP TABLE accounts_user_groups")
+    asked = lab.manage("restore_database", name, typed="no\n")
+    assert "  rita@example.com: the group Backup restorers with " in asked.out
+    assert asked.code == 5
+
+
+def test_a_file_of_unknown_origin_is_compared_as_well(lab: Lab) -> None:
+    shell(lab, PEOPLE)
+    name = lab.back_up()
+    foreign = lab.folder / f"foreign.{name.partition('.')[2]}"
+    foreign.write_bytes((lab.backups / name).read_bytes())
+    shell(lab, LESS)
+    asked = lab.manage("restore_database", "--backup-file", str(foreign), "--untrusted", typed="no\n")
+    assert asked.code == 5, asked
+    for words in NAMED:
+        assert f"  {words}\n" in asked.out.replace("\t", "\\t").replace("        ", "\\t"), words
+
+
+def test_sqlite_keeps_no_types_and_any_true_value_counts(sqlite_lab: Lab) -> None:
+    shell(sqlite_lab, PEOPLE)
+    foreign = sqlite_lab.folder / "foreign.db"
+    foreign.write_bytes(gzip.decompress((sqlite_lab.backups / sqlite_lab.back_up()).read_bytes()))
+    with contextlib.closing(sqlite3.connect(foreign)) as connection, connection:
+        connection.execute("UPDATE accounts_user SET is_superuser = 2 WHERE email = 'carl@example.com'")
+        connection.execute("UPDATE accounts_user SET is_superuser = 'yes' WHERE email = 'dan@example.com'")
+    asked = sqlite_lab.manage("restore_database", "--backup-file", str(foreign), "--untrusted", typed="no\n")
+    assert "2 users get more rights than today:\n  carl@example.com: every right (superuser)\n  dan@" in asked.out
