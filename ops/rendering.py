@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ops.backups.engine import Undo
+from ops.backups.engine import LeftOut, Undo, describe_left_out
 from ops.backups.entries import Entry
 from ops.backups.impact import Change, Impact
 from ops.backups.manifest import Level, Manifest, Proof, plain_values
@@ -173,7 +173,11 @@ def show_source(console: Console, source: Source, *, where: str) -> None:
             markup=False,
         )
     else:
-        console.print("[yellow]Nobody knows who made this file; its tables and rows are loaded, no more.[/yellow]")
+        console.print(
+            "[yellow]The origin of this file is unknown. Only rows of the project's own tables are taken; nothing of it"
+            " is executed.[/yellow]",
+            soft_wrap=True,
+        )
     console.print()
 
 
@@ -185,6 +189,7 @@ def show_beside(console: Console, result: Beside) -> None:
         soft_wrap=True,
         markup=False,
     )
+    show_left_out(console, result.left_out)
 
 
 def show_undo(console: Console, undo: Undo, *, where: str) -> None:
@@ -221,11 +226,18 @@ def show_impact(console: Console, impact: Impact) -> None:
         show_rights(console, impact.rights)
     for label, rows in impact.emptied:
         console.print(f"Backups hold no {label}: their table is empty afterwards ({counted(rows, 'row')} now).")
+    show_left_out(console, impact.not_taken)
     console.print("Everybody has to sign in again.")
     if impact.pending:
         console.print(
             f"The backup is older than the code: {counted(len(impact.pending), 'migration')} will be applied."
         )
+
+
+def show_left_out(console: Console, left_out: Sequence[LeftOut]) -> None:
+    """What is not taken from an untrusted file, by table."""
+    for sentence in describe_left_out(left_out):
+        console.print(sentence, soft_wrap=True, markup=False)
 
 
 def show_rights(console: Console, change: RightsChange) -> None:
@@ -260,6 +272,7 @@ def show_restored(console: Console, result: Restored, *, where: str) -> None:
         ", compared with the manifest by content" if result.compared else ", which nothing is known of to compare with"
     )
     console.print(f"  {counted(result.rows, 'row')} in {counted(result.tables, 'table')}{compared}")
+    show_left_out(console, result.left_out)
     if result.migrations:
         console.print(f"  {counted(len(result.migrations), 'migration')} applied on top")
     console.print(

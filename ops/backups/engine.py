@@ -47,6 +47,16 @@ class LeftOut:
     reason: str
 
 
+def describe_left_out(left_out: Sequence[LeftOut]) -> list[str]:
+    """A sentence for each table."""
+    return [
+        f"Left out {left.rows:,} row{'' if left.rows == 1 else 's'} of {left.table}: {left.reason}."
+        if left.rows
+        else f"Left out of {left.table}: {left.reason}."
+        for left in left_out
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadedRows:
     """Rows by table that were taken from an untrusted file, and what was not."""

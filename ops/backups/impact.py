@@ -1,6 +1,6 @@
 """What a restore will change, model by model, before it does."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,10 +12,11 @@ from django.db import connection, models
 
 from ops.backups.account_tables import Layout, Relation, layout_of, merged
 from ops.backups.accounts import MOST_ROWS, Content, accounts_in, compared, require_few
-from ops.backups.engine import Engine, Rows
+from ops.backups.engine import NEVER_TAKEN, NOT_OURS, Engine, LeftOut, Rows
 from ops.backups.rights import Accounts, RightsChange
 from ops.backups.sources import Source
-from ops.backups.table_policy import excluded_from_backups, kept_in_every_restore
+from ops.backups.table_policy import kept_in_every_restore, kept_with_untrusted_files, never_from_untrusted_files
+from ops.backups.untrusted.schema import MIGRATIONS
 from ops.backups.verifying import count_rows, require_known
 from ops.identifiers import quoted
 from ops.progress import ignore
@@ -58,6 +59,8 @@ class Impact:
     rights: RightsChange | None
     emptied: tuple[tuple[str, int], ...]
     """What no backup holds and no restore keeps: label and rows now. That is not among the `changes`."""
+    not_taken: tuple[LeftOut, ...]
+    """Rows of an untrusted file that a restore leaves out."""
     pending: tuple[str, ...]
     """Migrations that will be applied to the older data."""
     unreadable: str = ""
@@ -87,6 +90,7 @@ def measure_impact(*, engine: Engine, source: Source, by_keys: bool = True) -> I
     then = rows_then(engine, source)
     live = Live()
     left_out = tables_left_out(source)
+    stays = kept_in_every_restore() if source.trusted else kept_with_untrusted_files()
     every = shown_tables(also=SET_UP_BY_PEOPLE)
     tables = [
         shown for shown in every if shown.table not in left_out and (shown.table in then or live.rows.get(shown.table))
@@ -110,18 +114,30 @@ def measure_impact(*, engine: Engine, source: Source, by_keys: bool = True) -> I
         emptied=tuple(
             (shown.label, rows)
             for shown in every
-            if shown.table in left_out - kept_in_every_restore() and (rows := live.rows.get(shown.table))
+            if shown.table in left_out - stays and (rows := live.rows.get(shown.table))
         ),
+        not_taken=tuple(rows_not_taken(source, then)),
         pending=pending,
         unreadable=live.unreadable,
     )
 
 
 def tables_left_out(source: Source) -> frozenset[str]:
-    """Tables of which the backup says that it does not hold their rows; without a manifest, those of the settings."""
+    """Tables of which the backup says that it does not hold their rows; of an untrusted file, those never taken."""
     if source.manifest:
         return frozenset(left_out.table for left_out in source.manifest.excluded)
-    return excluded_from_backups()
+    return never_from_untrusted_files()
+
+
+def rows_not_taken(source: Source, then: Mapping[str, int]) -> Iterator[LeftOut]:
+    """What an untrusted file holds that a restore will not take, as far as the names of its tables say."""
+    if source.trusted:
+        return
+    ours = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
+    never = never_from_untrusted_files()
+    for table, rows in sorted(then.items()):
+        if rows and table != MIGRATIONS and (table in never or table not in ours):
+            yield LeftOut(table=table, rows=rows, reason=NEVER_TAKEN if table in never else NOT_OURS)
 
 
 def rows_then(engine: Engine, source: Source) -> Mapping[str, int]:

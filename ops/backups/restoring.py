@@ -1,7 +1,7 @@
 """Putting a backup in the place of the live database, which is kept; and putting that back."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from ops.backups.engine import Engine, LeftOut, Scratch, Undo
 from ops.backups.signing import Trust
 from ops.backups.sources import Source
 from ops.backups.stages import Stage
-from ops.backups.table_policy import kept_in_every_restore
+from ops.backups.table_policy import kept_in_every_restore, kept_with_untrusted_files
 from ops.backups.verifying import Filled, fill, migrate, require_known
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
 from ops.progress import Progress, Report
@@ -117,7 +117,15 @@ def restore(
         with around.closed():
             around.permitted(scratch)
             pre_backup = pre_restore_backup(around)
-            cut_over = put_in_place(engine, scratch, source.name, run=run, around=around, report=report)
+            cut_over = put_in_place(
+                engine,
+                scratch,
+                source.name,
+                kept_tables=kept_in_every_restore() if source.trusted else kept_with_untrusted_files(),
+                run=run,
+                around=around,
+                report=report,
+            )
     return Restored(
         backup=source.name,
         rows=sum(filled.rows.values()),
@@ -147,15 +155,22 @@ def pre_restore_backup(around: Surroundings) -> str:
 
 
 def put_in_place(
-    engine: Engine, scratch: Scratch, backup: str, *, run: str, around: Surroundings, report: Report
+    engine: Engine,
+    scratch: Scratch,
+    backup: str,
+    *,
+    kept_tables: Collection[str],
+    run: str,
+    around: Surroundings,
+    report: Report,
 ) -> float:
-    """Rows that stay and the history go into the new database before everybody sees it.
+    """Rows of `kept_tables` and the history go into the new database before everybody sees it.
 
     Returns the seconds of the swap alone.
     """
     around.no_way_back()
     report(Progress(stage=Stage.HISTORY))
-    for not_copied in scratch.copy_live_rows(kept_in_every_restore()):
+    for not_copied in scratch.copy_live_rows(kept_tables):
         around.log(not_copied)
     with scratch.as_default():
         around.write_history()
@@ -205,7 +220,15 @@ def undo(*, engine: Engine, run: str, around: Surroundings, report: Report) -> U
         closed = time.monotonic()
         with around.closed():
             around.permitted(scratch)
-            cut_over = put_in_place(engine, scratch, UNDO, run=run, around=around, report=report)
+            cut_over = put_in_place(
+                engine,
+                scratch,
+                UNDO,
+                kept_tables=kept_in_every_restore(),
+                run=run,
+                around=around,
+                report=report,
+            )
     return Undone(
         brought_back=kept,
         undo=engine.undo_copy(),

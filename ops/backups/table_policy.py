@@ -5,6 +5,7 @@ Names are those of tables, since backups know no models. A name that the databas
 
 from collections.abc import Mapping
 
+from django.apps import apps
 from django.conf import settings
 
 from ops.errors import PreconditionFailed
@@ -91,6 +92,24 @@ def never_from_untrusted_files() -> frozenset[str]:
     """
     steering = SESSIONS | LOCKOUTS | SCHEDULES | HISTORY | API_KEYS | STORED_SETTINGS
     return steering | _named("OPS_UNTRUSTED_EXCLUDED_TABLES") | _named("OPS_BACKUP_EXCLUDED_TABLES")
+
+
+def kept_with_untrusted_files() -> frozenset[str]:
+    """Of `never_from_untrusted_files`, the tables whose rows of today are put next to the rows of the file.
+
+    Not sessions, since all users sign in again; not the history, which is written anew; and no table that refers to
+    one whose rows come from the file: an API key of today would belong to whatever user has that number there.
+    """
+    kept = set(never_from_untrusted_files() - SESSIONS - HISTORY)
+    references = {
+        model._meta.db_table: {
+            field.remote_field.model._meta.db_table for field in model._meta.concrete_fields if field.remote_field
+        }
+        for model in apps.get_models(include_auto_created=True)
+    }
+    while dependent := {table for table in kept if references.get(table, set()) - kept}:
+        kept -= dependent
+    return frozenset(kept)
 
 
 def _named(setting: str) -> frozenset[str]:

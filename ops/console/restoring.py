@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 from ops import operations
+from ops.backups.engine import describe_left_out
 from ops.backups.impact import Change, Impact, measure_impact
 from ops.backups.restoring import check
 from ops.backups.sources import Source
@@ -78,6 +79,7 @@ def what_would_happen(site: Site, backup: Backup, *, untrusted: bool) -> dict[st
         return {"refusal": refusal}
     return {
         "impact": impact,
+        "not_taken": describe_left_out(impact.not_taken) if impact else [],
         "changes": [row(change) for change in impact.changes if is_change(change)] if impact else [],
         "same": sum(not is_change(change) for change in impact.changes) if impact else 0,
         "checks": list(checks(site, source, backup, impact)),
@@ -110,7 +112,9 @@ def row(change: Change) -> dict[str, str]:
 # --- Checks -------------------------------------------------------------------------------------------------------
 def checks(site: Site, source: Source, backup: Backup, impact: Impact | None) -> Iterator[Check]:
     if source.manifest is None:
-        yield Check(fine=False, words="Nobody knows who made this file. Its tables and rows are loaded, no more.")
+        yield Check(
+            fine=False, words="The origin of this file is unknown. Only rows of the project's own tables are taken."
+        )
     else:
         yield Check(fine=True, words="Signed here, and not changed since.")
         yield versions(backup)
