@@ -1,0 +1,184 @@
+"""A hostile file is uploaded, tested and restored, on every kind of database: only rows of known tables arrive."""
+
+import contextlib
+import gzip
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.operations.lab import Lab
+from tests.transfer.support import database_named
+
+EVIL = r"""
+SET client_encoding = 'UTF8';
+CREATE FUNCTION public.take_over() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  UPDATE accounts_user SET is_superuser = true; RETURN NEW; END $$;
+CREATE TRIGGER take_over AFTER INSERT ON public.django_session EXECUTE FUNCTION public.take_over();
+CREATE TABLE public.copy_of_users AS SELECT * FROM accounts_user;
+CREATE UNLOGGED TABLE public.unlogged (a int);
+ALTER TABLE public.racks FORCE ROW LEVEL SECURITY;
+ALTER TABLE public.devices ADD CONSTRAINT cascades FOREIGN KEY (id) REFERENCES public.racks ON DELETE CASCADE;
+CREATE INDEX runs_a_program ON public.racks (public.take_over());
+COMMENT ON DATABASE "{live}" IS 'made by ops; may be dropped';
+COMMENT ON DATABASE "{live}" IS 'made by ops; may be dropped; beside {live}';
+ALTER DATABASE "{live}" CONNECTION LIMIT 1700001;
+DO $$ BEGIN EXECUTE 'COPY (SELECT 1) TO PROGRAM ''touch {mark}'''; END $$;
+COPY public.unknown_table (a) FROM stdin;
+1
+2
+\.
+COPY public.django_session (session_key, session_data, expire_date) FROM stdin;
+stolen	data	2100-01-01 00:00:00+00
+\.
+COPY public.django_celery_beat_periodictask (id, name, task) FROM stdin;
+1000	evil	os.system
+\.
+"""
+
+
+def users(lab: Lab) -> list[tuple[Any, ...]]:
+    return lab.rows("SELECT email, is_superuser, is_active FROM accounts_user ORDER BY email")
+
+
+def content(lab: Lab) -> dict[str, tuple[int, str]]:
+    """All but the tables that Django fills itself, whose numbers and times differ from one database to another."""
+    own = ("django_", "auth_permission", "auth_group_permissions", "sqlite_sequence")
+    return {name: found for name, found in lab.content().items() if not name.startswith(own)}
+
+
+def rights(lab: Lab) -> list[tuple[Any, ...]]:
+    """Which group has which permission, by name."""
+    return lab.rows(
+        "SELECT g.name, c.app_label, c.model, p.codename FROM auth_group_permissions gp JOIN auth_group g ON g.id ="
+        " gp.group_id JOIN auth_permission p ON p.id = gp.permission_id JOIN django_content_type c ON c.id ="
+        " p.content_type_id ORDER BY 1, 2, 3, 4"
+    )
+
+
+def schedules(lab: Lab) -> list[tuple[Any, ...]]:
+    return lab.rows("SELECT name, task FROM django_celery_beat_periodictask ORDER BY 1")
+
+
+def hostile_dump(lab: Lab, mark: Path) -> Path:
+    """The lab as a plain dump, with what an attacker would add to it."""
+    file = lab.folder / "hostile.sql"
+    program = Path(os.environ["PG_BIN"]) / "pg_dump"
+    subprocess.run([str(program), "--file", str(file), lab.url], check=True)
+    head, sep, tail = file.read_text().partition("\n--\n-- Data for Name")
+    file.write_text(head + EVIL.format(mark=mark, live=lab.name) + sep + tail)
+    return file
+
+
+def hostile_custom_dump(lab: Lab) -> Path:
+    """A database with functions, triggers and tables of an attacker, in the custom format."""
+    lab.rows("CREATE TABLE public.unknown_table AS SELECT n AS a FROM generate_series(1, 2) AS n")
+    lab.rows("CREATE FUNCTION take_over() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'")
+    lab.rows("CREATE TRIGGER take_over AFTER INSERT ON django_session EXECUTE FUNCTION take_over()")
+    lab.rows("INSERT INTO django_session VALUES ('stolen', 'data', '2100-01-01')")
+    file = lab.folder / "hostile.dump"
+    program = Path(os.environ["PG_BIN"]) / "pg_dump"
+    subprocess.run([str(program), "--format=custom", "--file", str(file), lab.url], check=True)
+    lab.rows("DROP TRIGGER take_over ON django_session; DROP FUNCTION take_over; DROP TABLE unknown_table")
+    return file
+
+
+def hostile_sqlite(lab: Lab) -> Path:
+    """The lab with triggers, views, a cascading key, a virtual table with a forged root page and a false index."""
+    file = lab.folder / "hostile.sqlite3"
+    shutil.copy(lab.file, file)
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.executescript(
+            """
+            CREATE TABLE unknown_table (a); INSERT INTO unknown_table VALUES (1), (2);
+            CREATE TRIGGER take_over AFTER INSERT ON django_session
+              BEGIN UPDATE accounts_user SET is_superuser = 1; END;
+            CREATE VIEW evil AS SELECT load_extension('x');
+            CREATE INDEX devices_evil ON devices (id) WHERE id > 1000;
+            INSERT INTO django_session VALUES ('stolen', 'data', '2100-01-01');
+            UPDATE django_celery_beat_periodictask SET task = 'os.system';
+            PRAGMA writable_schema = ON;
+            INSERT INTO sqlite_master
+              VALUES ('table', 'forged', 'forged', 2, 'CREATE VIRTUAL TABLE forged USING fts5(a)');
+            UPDATE sqlite_master SET sql = replace(sql, 'DEFERRABLE INITIALLY DEFERRED', 'ON DELETE CASCADE')
+              WHERE name = 'devices';
+            """
+        )
+    return file
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "within", "sqlite"])
+def test_only_rows_of_known_tables_arrive(make_lab: Callable[[str], Lab], tmp_path: Path, kind: str) -> None:
+    lab, mark = make_lab(kind), tmp_path / "mark"
+    before, groups, tasks, people = content(lab), rights(lab), schedules(lab), users(lab)
+    file = hostile_sqlite(lab) if kind == "sqlite" else hostile_dump(lab, mark)
+    lab.rows("DELETE FROM connections")
+    done = lab.do("restore_database", "--backup-file", str(file), "--untrusted", "--yes")
+    assert "Left out 2 rows of unknown_table: not a table of this project." in done.out
+    assert "of django_session: never taken from an untrusted file." in done.out
+    assert content(lab) == before
+    assert (rights(lab), schedules(lab), users(lab)) == (groups, tasks, people)
+    assert lab.value("SELECT count(*) FROM django_session") == 0
+    assert not mark.exists()
+    # A row that arrived numbers the next one.
+    lab.rows("INSERT INTO brands (name, slug) VALUES ('Another', 'another')")
+    assert strangers(lab) == []
+    if kind != "sqlite":
+        assert lab.value(f"SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database"
+                         f" WHERE datname = '{lab.name}'") == ""  # fmt: skip
+
+
+def strangers(lab: Lab) -> list[str]:
+    """Whatever in the live database no migration has made."""
+    if lab.kind == "sqlite":
+        query = (
+            "SELECT name FROM sqlite_master WHERE type IN ('trigger', 'view') OR name IN ('forged', 'unknown_table')"
+        )
+    else:
+        query = (
+            "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace UNION ALL"
+            " SELECT tgname FROM pg_trigger WHERE NOT tgisinternal UNION ALL SELECT relname FROM pg_class WHERE"
+            " relname IN ('unknown_table', 'unlogged', 'copy_of_users', 'runs_a_program')"
+            " AND relnamespace = 'public'::regnamespace"
+        )
+    return [name for (name,) in lab.rows(query)]
+
+
+def test_a_hostile_dump_of_the_custom_format(postgres_lab: Lab) -> None:
+    lab = postgres_lab
+    before = content(lab)
+    file = hostile_custom_dump(lab)
+    lab.rows("DELETE FROM connections")
+    done = lab.do("restore_database", "--backup-file", str(file), "--untrusted", "--yes")
+    assert "Left out 2 rows of unknown_table: not a table of this project." in done.out
+    assert content(lab) == before
+    assert strangers(lab) == []
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+def test_a_bomb_is_refused(make_lab: Callable[[str], Lab], kind: str) -> None:
+    lab = make_lab(kind)
+    before = lab.content()
+    file = lab.folder / "bomb.gz"
+    head = b"SQLite format 3\0" if kind == "sqlite" else b"SELECT '"
+    file.write_bytes(gzip.compress(head + bytes(100_000_000)))
+    refusal = lab.manage("restore_database", "--backup-file", str(file), "--untrusted", "--yes")
+    assert refusal.code == 3
+    assert "unpacks to more than 34 MB, far more than its size lets expect. Nothing was changed." in refusal.error
+    assert lab.content() == before
+
+
+def test_a_superuser_takes_no_rows_of_unknown_origin(postgres_lab: Lab) -> None:
+    lab = postgres_lab
+    file = lab.folder / "any.sql"
+    file.write_text("-- PostgreSQL database dump complete\n")
+    url = database_named(lab.name).url
+    refusal = lab.manage("restore_database", "--backup-file", str(file), "--untrusted", "--yes", DATABASE_URL=url)
+    assert refusal.code == 1
+    assert "The role of the database is a superuser" in refusal.error
