@@ -1,0 +1,108 @@
+"""C15: a small file does not cost much memory, time or disk: the process that reads it is limited and ended."""
+
+import gzip
+import io
+import resource
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.backups.untrusted import process
+from ops.errors import ArtifactInvalid
+
+END = b"\n-- PostgreSQL database dump complete\n"
+COPY = b"COPY public.django_migrations (id, app, name, applied) FROM stdin;\n"
+TOO_LARGE = "unpacks to more than 34 MB"
+
+
+def survey(data: bytes, kind: str = "sql", **limits: int) -> Any:
+    given = process.Limits(**{**vars(process.limits_for(len(data))), **limits})
+    return process.ask("survey_dump", limits=given, feed=io.BytesIO(data), kind=kind)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"SELECT '" + b"a" * 10_000_000 + b"';",
+        b"SELECT '" + b"''" * 5_000_000 + b"';",
+        b"CREATE INDEX " + b"a" * 40_000 + b"(x);",
+        b"SELECT " + b"(" * 10_000_000 + b")" * 10_000_000 + b";",
+        b"SELECT " + b"$a$b$" * 1_000_000 + b";",
+        b"-- " + b"x" * 10_000_000 + b"\n",
+        b"\n" * 10_000_000,
+    ],
+    ids=["literal", "quotes", "identifier", "parentheses", "dollars", "comment", "lines"],
+)
+def test_long_texts_take_little_memory_and_time(text: bytes) -> None:
+    data = gzip.compress(text + END, 1)
+    assert survey(data, "sql.gz", memory=256 << 20, cpu=10) == {"migrations": [], "rows": {}}
+
+
+@pytest.mark.parametrize("kind", ["sql.gz", "sqlite3.gz"])
+def test_a_file_that_unpacks_to_far_more_is_refused(kind: str, tmp_path: Path) -> None:
+    data, path = gzip.compress(bytes(200_000_000), 9), tmp_path / "unpacked"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    task, given = ("survey_dump", {}) if kind == "sql.gz" else ("unpack_sqlite", {"path": str(path)})
+    limits = process.limits_for(len(data))
+    with pytest.raises(ArtifactInvalid, match=TOO_LARGE):
+        process.ask(task, limits=limits, feed=io.BytesIO(data), kind=kind, **given)
+    assert not path.exists() or path.stat().st_size <= 34_000_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+
+
+def test_memory_is_limited() -> None:
+    data = b"SELECT '" + b"a" * 30_000_000 + b"';" + END
+    with pytest.raises(ArtifactInvalid, match=r"takes more than \d+ MB of memory"):
+        survey(data, memory=120 << 20)
+
+
+def test_cpu_time_is_limited() -> None:
+    data = b"SELECT " + b"a b " * 7_000_000 + b";" + END
+    with pytest.raises(ArtifactInvalid, match="it took more than 1 s of CPU time"):
+        survey(data, cpu=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"INSERT INTO public.racks VALUES (1);", "holds rows as INSERT statements"),
+        (b"SET client_encoding = SJIS;", "not in UTF-8"),
+        (b"SET client_encoding = 'SJIS';", "not in UTF-8"),
+        (b"set session client_encoding to latin1;", "not in UTF-8"),
+        (b"SELECT pg_catalog.set_config('client_encoding', 'SJIS', false);", "not in UTF-8"),
+        (b"\\! touch file", "a command for psql"),
+        (b"COPY public.racks TO PROGRAM 'touch file';", "not one of rows"),
+        (b"COPY public.racks FROM PROGRAM 'touch file';", "not one of rows"),
+        (COPY + b"1\ta\t\\N\tx\n\\.\n", "no proper names"),
+        (COPY + b"1\ta\n\\.\n", "has 2 values"),
+        (COPY + b"1\ta\tb\tc\n" * 20_001 + b"\\.\n", "more than 20,000 migrations"),
+        (COPY + b"1\ta\tb\tc\n", "cut off"),
+        (b";" * 1_000_001, "more than 1,000,000 statements"),
+    ],
+)
+def test_it_is_refused(text: bytes, words: str) -> None:
+    with pytest.raises(ArtifactInvalid, match=words):
+        survey(text + END)
+
+
+@pytest.mark.parametrize("kind", ["sql.gz", "sqlite3.gz", "dump"])
+def test_damaged_files_are_named(kind: str, tmp_path: Path) -> None:
+    task, given = {
+        "dump": ("survey_dump", {"pg_restore": "/bin/false"}),
+        "sql.gz": ("survey_dump", {}),
+        "sqlite3.gz": ("unpack_sqlite", {"path": str(tmp_path / "file")}),
+    }[kind]
+    limits = process.limits_for(100)
+    data = gzip.compress(b"SELECT 1;" * 1000)[:-9] if kind != "dump" else b"PGDMP" + bytes(100)
+    with pytest.raises(ArtifactInvalid):
+        process.ask(task, limits=limits, feed=io.BytesIO(data), kind=kind, **given)
+
+
+def test_an_error_of_the_feed_is_raised() -> None:
+    class Broken(io.RawIOBase):
+        def read(self, _size: int = -1) -> bytes:
+            raise ArtifactInvalid("The stored file is not the one of its manifest.")
+
+    with pytest.raises(ArtifactInvalid, match="not the one of its manifest"):
+        process.ask("survey_dump", limits=process.limits_for(0), feed=Broken(), kind="sql")  # type: ignore[arg-type]
