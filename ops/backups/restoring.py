@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from ops.backups.engine import Engine, Scratch, Undo
+from ops.backups.engine import UNRECORDED, Claims, Engine, Scratch, Undo
 from ops.backups.signing import Trust
 from ops.backups.sources import Source
 from ops.backups.stages import Stage
@@ -27,7 +27,8 @@ class Surroundings:
 
     `closed` holds writers off while its block lasts. `back_up` makes the pre-restore backup and returns its name; None
     when the person goes without. `write_history` puts the history into the database that "default" is; `no_way_back` is
-    called when it can not be cancelled any more, and `is_in_place` right after the cut-over.
+    called when it can not be cancelled any more, and `is_in_place` right after the cut-over. `claims` records what is
+    made beside the live database.
     """
 
     closed: Callable[[], AbstractContextManager[None]]
@@ -35,6 +36,7 @@ class Surroundings:
     write_history: Callable[[], None]
     no_way_back: Callable[[], None]
     is_in_place: Callable[[], None]
+    claims: Claims = UNRECORDED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +106,7 @@ def restore(
     Raises ArtifactInvalid, VerificationFailed, PreconditionFailed or PreBackupFailed; then the live one is as it was.
     """
     trusted = check(source, engine=engine, untrusted=untrusted)
-    with engine.scratch(for_swap=True) as scratch:
+    with engine.scratch(for_swap=True, claims=around.claims) as scratch:
         filled = fill(scratch, source=source, trusted=trusted, report=report)
         closed = time.monotonic()
         with around.closed():
@@ -147,15 +149,17 @@ def put_in_place(
         around.write_history()
     report(Progress(stage=Stage.CUT_OVER))
     began = time.monotonic()
-    engine.swap(scratch, run=run, backup=backup)
+    engine.swap(scratch, run=run, backup=backup, claims=around.claims)
     around.is_in_place()
     return time.monotonic() - began
 
 
-def restore_beside(*, engine: Engine, source: Source, name: str, untrusted: bool, report: Report) -> Filled:
+def restore_beside(
+    *, engine: Engine, source: Source, name: str, untrusted: bool, report: Report, claims: Claims = UNRECORDED
+) -> Filled:
     """Load `source` into the new database `name` and leave it there."""
     trusted = check(source, engine=engine, untrusted=untrusted)
-    with engine.scratch(name=name, for_swap=False) as scratch:
+    with engine.scratch(name=name, for_swap=False, claims=claims) as scratch:
         filled = fill(scratch, source=source, trusted=trusted, report=report)
         scratch.keep()
     return filled

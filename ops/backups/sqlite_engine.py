@@ -5,7 +5,7 @@ import datetime as dt
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import IO
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ops.backups.engine import Description, Scratch, Tables, Undo
+from ops.backups.engine import UNRECORDED, Claims, Description, Scratch, Tables, Undo
 from ops.backups.manifest import Kind, TableDigest
 from ops.backups.stages import Stage
 from ops.django_databases import pointing_at, sqlite_wrapper
@@ -147,7 +147,7 @@ class SqliteEngine:
         with locked(self.path, label):
             yield
 
-    def sweep(self) -> tuple[str, ...]:
+    def sweep(self, claimed: Collection[str] = ()) -> tuple[str, ...]:  # noqa: ARG002  # its files know their runs
         found: list[str] = []
         if settled := undo.settle(self.path):
             found.append(settled_words(settled[0], happened=settled[1]))
@@ -205,7 +205,13 @@ class SqliteEngine:
                 yield connection
 
     @contextlib.contextmanager
-    def scratch(self, *, name: str = "", for_swap: bool) -> Iterator[SqliteScratch]:
+    def scratch(
+        self,
+        *,
+        name: str = "",
+        for_swap: bool,
+        claims: Claims = UNRECORDED,  # noqa: ARG002  # a directory of work is locked by its run
+    ) -> Iterator[SqliteScratch]:
         final = Path(name) if name else self.path
         if name and for_swap:
             raise ValueError("A scratch with a name of its own stays beside the live database.")
@@ -219,7 +225,7 @@ class SqliteEngine:
             if scratch.kept:
                 keep_for_good(path, final)
 
-    def swap(self, scratch: Scratch, *, run: str, backup: str) -> None:
+    def swap(self, scratch: Scratch, *, run: str, backup: str, claims: Claims = UNRECORDED) -> None:  # noqa: ARG002
         if not isinstance(scratch, SqliteScratch):
             raise TypeError(scratch)
         swap(self.path, scratch.path, run=run, backup=backup)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ops.backups.engine import Engine, Scratch, Tables
+from ops.backups.engine import UNRECORDED, Claims, Engine, Scratch, Tables
 from ops.backups.manifest import Level, Manifest, Proof
 from ops.backups.sources import Source
 from ops.backups.stages import Stage
@@ -33,12 +33,12 @@ def prove_complete(*, engine: Engine, source: Source, report: Report) -> Proof:
     return proof_of(Level.COMPLETE, began, fault)
 
 
-def drill(*, engine: Engine, source: Source, trusted: bool, report: Report) -> Proof:
+def drill(*, engine: Engine, source: Source, trusted: bool, report: Report, claims: Claims = UNRECORDED) -> Proof:
     """Restore into a scratch database as a real restore would, compare, and drop it. The live one is not touched."""
     began = time.monotonic()
     fault = ""
     try:
-        with engine.scratch(for_swap=False) as scratch:
+        with engine.scratch(for_swap=False, claims=claims) as scratch:
             fill(scratch, source=source, trusted=trusted, report=report)
             report(Progress(stage=Stage.CLEAN_UP))
     except (ArtifactInvalid, VerificationFailed) as error:

@@ -7,6 +7,7 @@ listener.
 from ops.operations.backing_up import BackedUp, Pruned, Verified, back_up, prune, verdicts_now, verify
 from ops.operations.common import Done, as_json
 from ops.operations.keeping import Changed, Deleted, change_backup, delete_backup, record_download
+from ops.operations.migrating import recorded_claims
 from ops.operations.moving import Preflight, examine_move
 from ops.operations.restoring import (
     Beside,
@@ -46,6 +47,7 @@ __all__ = [
     "let_go_of_undo",
     "prune",
     "record_download",
+    "recorded_claims",
     "restore",
     "restore_beside",
     "sync",

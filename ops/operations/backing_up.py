@@ -104,7 +104,7 @@ def verify_one(site: Site, recording: Recording, name: str, *, restore: bool) ->
         refuse_tampered(source)
         if restore:
             trusted = source.trust is Trust.SIGNED
-            proof = drill(engine=site.engine, source=source, trusted=trusted, report=recording.report)
+            proof = drill(engine=site.engine, source=source, trusted=trusted, report=recording.report, claims=recording)
         else:
             recording.report(Progress(stage=Stage.PROVE, total=source.manifest.plain_size if source.manifest else 0))
             proof = prove_complete(engine=site.engine, source=source, report=recording.report)

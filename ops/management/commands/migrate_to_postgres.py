@@ -15,6 +15,7 @@ from django.db import connection
 from django.utils.module_loading import import_string
 from rich.console import Console
 
+from ops import operations
 from ops.django_databases import direct_settings
 from ops.errors import OpsError, PreconditionFailed
 from ops.postgres.address import Address, from_settings, parse_url
@@ -111,8 +112,10 @@ class Command(BaseCommand):
                 return 0 if ready.acceptable else FINDINGS
             if not options["yes"]:
                 confirm(console, ready, target)
-            with listener(console) as report:
-                result = carry_over(prepared=ready, target=target, quarantine=choices.quarantine, report=report)
+            with listener(console) as report, operations.recorded_claims(str(target.address)) as claims:
+                result = carry_over(
+                    prepared=ready, target=target, quarantine=choices.quarantine, claims=claims, report=report
+                )
             # It is done: Ctrl-C from here on must not say that nothing was changed.
             with held(), reporting_is_not_the_work():
                 write_json(options["json"], rendering.result_as_json(ready, target, result, options))
