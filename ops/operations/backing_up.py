@@ -116,6 +116,14 @@ def verify_one(site: Site, recording: Recording, name: str, *, restore: bool) ->
     return proof
 
 
+def newest_verified(site: Site) -> Entry | None:
+    """The newest backup that was made here, for this kind of database, is whole, and passed its last verification."""
+    for entry in site.catalogue.entries():
+        if entry.proven and entry.manifest and entry.manifest.kind in site.engine.kinds():
+            return entry
+    return None
+
+
 def refuse_tampered(source: Source) -> None:
     """What a manifest says that was changed proves nothing."""
     if source.trust is Trust.TAMPERED:
