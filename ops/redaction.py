@@ -18,5 +18,7 @@ def _secrets() -> list[str]:
     databases = [*settings.DATABASES.values(), getattr(settings, "OPS_DIRECT_DATABASE", {})]
     found = [str(database.get("PASSWORD") or "") for database in databases]
     found.append(unquote(urlsplit(getattr(settings, "REDIS_URL", "")).password or ""))
-    found += [getattr(settings, name, "") for name in ("SECRET_KEY", "BACKUP_SIGNING_KEY")]
+    found += [str(getattr(settings, name, "")) for name in ("SECRET_KEY", "BACKUP_SIGNING_KEY")]
+    for name in ("SECRET_KEY_FALLBACKS", "BACKUP_SIGNING_KEY_FALLBACKS"):
+        found += map(str, getattr(settings, name, ()))
     return sorted(filter(None, found), key=len, reverse=True)

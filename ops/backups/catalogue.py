@@ -167,7 +167,7 @@ class Catalogue:
         if entry.trust is not Trust.SIGNED:
             raise ArtifactInvalid(
                 f"The manifest of {entry.name} was not changed: {UNCHANGEABLE[entry.trust]}.",
-                "If its key was replaced, name the old one in SECRET_KEY_FALLBACKS.",
+                "If its key was replaced, name the old one in BACKUP_SIGNING_KEY_FALLBACKS.",
             )
         if proof is not None:
             manifest = manifest.with_proof(proof)

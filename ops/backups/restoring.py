@@ -70,10 +70,11 @@ def require_trust(source: Source, *, untrusted: bool) -> bool:
             )
     if untrusted:
         return False
-    why = "is not signed" if source.trust is Trust.UNSIGNED else "was signed with another key (SECRET_KEY has changed?)"
+    why = "is not signed" if source.trust is Trust.UNSIGNED else "was signed with a key that is not named here"
     raise ArtifactInvalid(
         f"{source.name} {why}, so nobody knows who made it. Nothing was changed.",
-        "If you trust its origin, add --untrusted: only its tables and rows are loaded, by a role that can do no more.",
+        "If it was made here before the key was changed, name the old key in BACKUP_SIGNING_KEY_FALLBACKS. If you trust"
+        " its origin, add --untrusted: only its tables and rows are loaded, by a role that can do no more.",
     )
 
 
