@@ -92,6 +92,8 @@ DATABASES = {"default": databases.configure(base_dir=BASE_DIR)}
 DB_TYPE = env.get_text("DB_TYPE") and env.get_choice("DB_TYPE", default="", choices=tuple(databases.DB_TYPES))
 # PostgreSQL itself, where DATABASE_URL leads to PgBouncer: for what belongs to a session, such as locks and snapshots.
 OPS_DIRECT_DATABASE = databases.configure_direct(DATABASES["default"])
+# Where `migrate_to_postgres` moves a SQLite file to: here others do not see the password, in its arguments they do.
+POSTGRES_URL = env.get_secret("POSTGRES_URL")
 # How many web processes gunicorn starts (it reads the same variable); each has a pool of its own.
 WEB_CONCURRENCY = env.get_int("WEB_CONCURRENCY", default=1, minimum=1)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
