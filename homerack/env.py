@@ -49,6 +49,11 @@ def get_secret(name: str, default: str = "") -> str:
     return secret
 
 
+def get_secrets(name: str) -> list[str]:
+    """Secrets, separated by white space; they may also stand in a file (see `get_secret`), one or more on a line."""
+    return get_secret(name).split()
+
+
 def get_bool(name: str, *, default: bool) -> bool:
     """True or False from the usual words; anything else is refused rather than guessed."""
     word = get_text(name).lower()

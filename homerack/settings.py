@@ -23,6 +23,8 @@ if not SECRET_KEY:
         "SECRET_KEY is not set. Generate one with: "
         "python -c 'import secrets; print(secrets.token_urlsafe(50))' and set SECRET_KEY or SECRET_KEY_FILE.",
     )
+# Keys that it had before: what they signed stays valid.
+SECRET_KEY_FALLBACKS = env.get_secrets("SECRET_KEY_FALLBACKS")
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 # Health probes ask by these names from inside of the container, whatever the site is called.
 ALLOWED_HOSTS = [*env.get_list("ALLOWED_HOSTS"), *LOOPBACK_HOSTS]
@@ -90,6 +92,8 @@ DATABASES = {"default": databases.configure(base_dir=BASE_DIR)}
 DB_TYPE = env.get_text("DB_TYPE") and env.get_choice("DB_TYPE", default="", choices=tuple(databases.DB_TYPES))
 # PostgreSQL itself, where DATABASE_URL leads to PgBouncer: for what belongs to a session, such as locks and snapshots.
 OPS_DIRECT_DATABASE = databases.configure_direct(DATABASES["default"])
+# Where `migrate_to_postgres` moves a SQLite file to: here others do not see the password, in its arguments they do.
+POSTGRES_URL = env.get_secret("POSTGRES_URL")
 # How many web processes gunicorn starts (it reads the same variable); each has a pool of its own.
 WEB_CONCURRENCY = env.get_int("WEB_CONCURRENCY", default=1, minimum=1)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -195,6 +199,8 @@ STORAGES["backups"] = backup_storage.configure(directory=BACKUP_DIR)
 OPS_BACKUP_PREFIX = "homerack"
 # Signs the manifests of backups; SECRET_KEY does where it is not set.
 BACKUP_SIGNING_KEY = env.get_secret("BACKUP_SIGNING_KEY")
+# Keys that signed backups before: they verify, and sign nothing any more.
+BACKUP_SIGNING_KEY_FALLBACKS = env.get_secrets("BACKUP_SIGNING_KEY_FALLBACKS")
 BACKUP_RETENTION_DAYS = env.get_int("BACKUP_RETENTION_DAYS", default=7, minimum=1)
 BACKUP_KEEP_DAILY = env.get_int("BACKUP_KEEP_DAILY", default=0)
 BACKUP_KEEP_WEEKLY = env.get_int("BACKUP_KEEP_WEEKLY", default=0)

@@ -1,9 +1,13 @@
 """What has happened, kept where no restore rolls it back: events beside the backups, and rows as an index of them.
 
-An event is a JSON object: ``event`` is ``started``, ``claimed`` or ``ended``, ``run`` the run's id, ``when`` the
-moment, and the rest are the fields of `ops.models.Run` at that moment. ``claims`` of a ``claimed`` event is the name of
-a data file that the run is about to write, so that it can be swept away if the run gets no further. A run that started
-and did not end is under way, or was killed.
+An event is a JSON object: ``event`` is ``started``, ``claimed``, ``left``, ``ended`` or ``swept``, ``run`` is the run's
+id, ``when`` the moment, and the rest are the fields of `ops.models.Run` at that moment. A run that started and did not
+end is under way, or was killed.
+
+``claims`` of a ``claimed`` event is the name of a data file that the run is about to write, so that it can be swept
+away if the run gets no further; ``claims_database`` is the name of a database that it is about to make. A ``left``
+event names a database that the run could not drop before it ended; ``swept`` says that a later run has done so. A
+migration to another database is not a run: its events have a ``target`` and claims, and nothing else.
 """
 
 import datetime as dt
@@ -23,7 +27,7 @@ from ops.models import Backup, Run
 logger = logging.getLogger(__name__)
 
 Event = Mapping[str, Any]
-STARTED, CLAIMED, ENDED = "started", "claimed", "ended"
+STARTED, CLAIMED, LEFT, ENDED, SWEPT = "started", "claimed", "left", "ended", "swept"
 RUN_FIELDS = {field.attname: field for field in Run._meta.concrete_fields}
 IN_EVENTS = tuple(RUN_FIELDS.keys() - {"id", "in_place", "cancel_requested"})
 """`in_place` is a mark on one database, and `cancel_requested` is for others to write."""
@@ -57,7 +61,7 @@ class Catalogue(Protocol):
         """All events, in the order in which they came."""
 
     def unended_events(self) -> list[dict[str, Any]]:
-        """Events of the runs that have not ended. Reads no others: there may be ten thousands."""
+        """Events of the runs that have not ended, or left a database. Reads no others: there may be ten thousands."""
 
     def entries(self) -> Iterable[Entry]: ...
 
@@ -81,6 +85,35 @@ def claims_of(events: Iterable[Event]) -> set[str]:
     return {str(event["claims"]) for event in events if event.get("event") == CLAIMED and "claims" in event}
 
 
+def record_database(catalogue: Catalogue, run: Run, name: str) -> None:
+    """The run is about to make the database `name`."""
+    catalogue.record({**_event(CLAIMED, run), "claims_database": name})
+
+
+def record_leftover(catalogue: Catalogue, run: Run, name: str) -> None:
+    """The run has made the database `name`, and could not drop it."""
+    catalogue.record({**_event(LEFT, run), "claims_database": name})
+
+
+def databases_of(events: Iterable[Event]) -> set[str]:
+    """The databases that these runs may have left: all that a run claimed which did not end, else what it says."""
+    events = list(events)
+    ended = {event.get("run") for event in events if event.get("event") == ENDED}
+    names = (
+        event.get("claims_database")
+        for event in events
+        if event.get("event") == LEFT or (event.get("event") == CLAIMED and event.get("run") not in ended)
+    )
+    return {name for name in names if isinstance(name, str)}
+
+
+def record_swept(catalogue: Catalogue, events: Iterable[Event]) -> None:
+    """What the runs of these events left is gone."""
+    events = list(events)
+    for run in {event.get("run") for event in events if event.get("event") == LEFT}:
+        catalogue.record({"event": SWEPT, "run": run, "when": timezone.now().isoformat()})
+
+
 def record_end(catalogue: Catalogue, run: Run) -> None:
     catalogue.record(_event(ENDED, run))
 
@@ -101,6 +134,8 @@ def runs_of(events: Iterable[Event]) -> dict[UUID, Run]:
     """Each run as its last event knows it. Events that can not be read are logged and left out."""
     runs: dict[UUID, Run] = {}
     for event in events:
+        if event.get("event") == SWEPT or "target" in event:
+            continue
         try:
             run = _run_of(event)
         except (KeyError, ValueError, TypeError, AttributeError, ValidationError):

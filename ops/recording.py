@@ -15,7 +15,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from ops import journal
-from ops.errors import Cancelled, OpsError
+from ops.errors import Cancelled, OpsError, PreconditionFailed
 from ops.journal import Catalogue, Entry
 from ops.models import Run
 from ops.progress import Progress, Report
@@ -136,6 +136,16 @@ class Recording:
         """After a cut-over: an interruption does not make the run less of a success any more."""
         self._is_in_place = True
 
+    # --- Databases that it makes (see `ops.backups.engine.Claims`) ---------------------------------------------
+
+    def claim_database(self, name: str) -> None:
+        """Raises PreconditionFailed where the storage does not keep it: nothing was made then."""
+        claim_database(self._catalogue, self._state(), name)
+
+    def leave_database(self, name: str) -> None:
+        """Never raises: something else has failed before."""
+        leave_database(self._catalogue, self._state(), name)
+
     # --- How it is kept ----------------------------------------------------------------------------------------
 
     def begin(self) -> None:
@@ -187,6 +197,29 @@ class Recording:
             run.stages = [dict(stage) for stage in run.stages]
             run.result, run.log = journal.storable(run.result), journal.storable(run.log)
             return run
+
+
+def claim_database(catalogue: Catalogue, run: Run, name: str) -> None:
+    """Record that the run is about to make the database. Raises PreconditionFailed where that can not be recorded."""
+    try:
+        journal.record_database(catalogue, run, name)
+    except OSError as error:
+        raise unrecorded(error) from error
+
+
+def leave_database(catalogue: Catalogue, run: Run, name: str) -> None:
+    """Record that the run could not drop the database. Never raises: something else has failed before."""
+    try:
+        journal.record_leftover(catalogue, run, name)
+    except (OSError, OpsError):
+        logger.exception("The database %s is left over, and no later run will drop it.", name)
+
+
+def unrecorded(error: OSError) -> PreconditionFailed:
+    return PreconditionFailed(
+        f"The storage of the backups does not take the record of this run: {without_secrets(str(error))}.",
+        "Nothing was changed. Make it writable, with room for files, and try again.",
+    )
 
 
 def explanation(error: BaseException | None) -> tuple[str, str]:

@@ -13,10 +13,19 @@ def without_secrets(text: str) -> str:
     return text
 
 
+def _password(url: str) -> str:
+    try:
+        return urlsplit(url).password or ""
+    except ValueError:
+        return ""
+
+
 def _secrets() -> list[str]:
     """The longest first: one may be a part of another."""
     databases = [*settings.DATABASES.values(), getattr(settings, "OPS_DIRECT_DATABASE", {})]
     found = [str(database.get("PASSWORD") or "") for database in databases]
-    found.append(unquote(urlsplit(getattr(settings, "REDIS_URL", "")).password or ""))
-    found += [getattr(settings, name, "") for name in ("SECRET_KEY", "BACKUP_SIGNING_KEY")]
+    found += [unquote(_password(getattr(settings, name, ""))) for name in ("REDIS_URL", "POSTGRES_URL")]
+    found += [str(getattr(settings, name, "")) for name in ("SECRET_KEY", "BACKUP_SIGNING_KEY")]
+    for name in ("SECRET_KEY_FALLBACKS", "BACKUP_SIGNING_KEY_FALLBACKS"):
+        found += map(str, getattr(settings, name, ()))
     return sorted(filter(None, found), key=len, reverse=True)

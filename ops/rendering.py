@@ -19,7 +19,7 @@ from ops.backups.signing import Trust
 from ops.backups.sources import Source
 from ops.django_databases import migration_skew
 from ops.operations import Beside
-from ops.wording import age, bare_moment, counted, moment, size, without_verb, zone
+from ops.wording import age, bare_moment, counted, moment, size, unknown_key, without_verb, zone
 
 ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 TRUST = {
@@ -79,6 +79,12 @@ def show_entries(console: Console, entries: Iterable[Entry], verdicts: dict[str,
         verdict = verdicts.get(entry.name)
         words = [*about(entry), *([escape(verdict.reason)] if verdict else [])]
         console.print(f"  [dim]{' · '.join(words)}[/dim]", soft_wrap=True)
+
+
+def show_unknown_keys(console: Console, entries: Iterable[Entry]) -> None:
+    """Whose signature nobody here can verify: said with every list, so that it is known before a restore."""
+    if names := sorted(entry.name for entry in entries if entry.trust is Trust.FOREIGN):
+        console.print(f"\n[yellow]{escape(unknown_key(len(names), names[-1]))}[/yellow]", soft_wrap=True)
 
 
 def figures(entry: Entry, width: int) -> str:

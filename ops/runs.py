@@ -24,8 +24,7 @@ from ops.health.flight import Tower
 from ops.journal import Catalogue
 from ops.models import Run
 from ops.progress import Report, ignore
-from ops.recording import PATIENCE, Recording, Request
-from ops.redaction import without_secrets
+from ops.recording import PATIENCE, Recording, Request, unrecorded
 from ops.signals import held
 
 Answer = TypeVar("Answer")
@@ -152,10 +151,7 @@ def _begin(request: Request, engine: Engine, catalogue: Catalogue, report: Repor
         recording = Recording(_begun(request, engine), catalogue=catalogue, report=report, found=found)
         recording.begin()
     except OSError as error:
-        raise PreconditionFailed(
-            f"The storage of the backups does not take the record of this run: {without_secrets(str(error))}.",
-            "Nothing was changed. Make it writable, with room for files, and try again.",
-        ) from error
+        raise unrecorded(error) from error
     return recording
 
 
@@ -238,8 +234,11 @@ def _clean_up(engine: Engine, catalogue: Catalogue) -> tuple[str, ...]:
     """The caller has the lock, so no run on this database that has not ended is alive."""
     events = [event for event in catalogue.unended_events() if event.get("database") == engine.database]
     swept = catalogue.sweep(journal.claims_of(events))
-    killed = list(journal.runs_of(events).values())
-    return (*(_close_killed(killed, catalogue) if killed else ()), *swept, *engine.sweep())
+    # Before the runs are closed: who is killed now leaves their claims to the next one.
+    dropped = engine.sweep(journal.databases_of(events))
+    journal.record_swept(catalogue, events)
+    killed = [run for run in journal.runs_of(events).values() if not run.is_over]
+    return (*(_close_killed(killed, catalogue) if killed else ()), *swept, *dropped)
 
 
 def _close_killed(killed: Sequence[Run], catalogue: Catalogue) -> tuple[str, ...]:

@@ -119,10 +119,12 @@ def prune() -> None:
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def drill() -> None:
-    """Restore the newest backup beside the database, and compare. Nothing to do where there is none."""
-    entries = operations.current_site().catalogue.entries()
-    if newest := next((entry.name for entry in entries if not entry.missing), None):
-        perform_scheduled(Run.Kind.DRILL, operations.verify, names=[newest], restore=True)
+    """Restore the newest backup of this site's own that is verified into a scratch database, and compare."""
+    newest = operations.newest_verified(operations.current_site())
+    if newest is None:
+        logger.info("There is no restore test: no backup of this site is there that is signed, whole and verified.")
+        return
+    perform_scheduled(Run.Kind.DRILL, operations.verify, names=[newest.name], restore=True)
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]

@@ -45,6 +45,18 @@ def listed(names: Sequence[str], most: int = 10) -> str:
     return f"{', '.join(names[:most])}{more}"
 
 
+def unknown_key(number: int, newest: str) -> str:
+    """What there is to say of so many backups whose signature nobody here can verify, and what to do about it."""
+    if number == 1:
+        what = f"The backup {newest} is signed with a key that is not named here"
+    else:
+        what = f"{counted(number, 'backup')} are signed with a key that is not named here, the newest is {newest}"
+    return (
+        f"{what}. If the key was changed, name the old one in BACKUP_SIGNING_KEY_FALLBACKS and start HomeRack again;"
+        f" {'it is' if number == 1 else 'they are'} not trusted until then."
+    )
+
+
 def without_verb(reason: str) -> str:
     """Why a backup is kept, for a place beside the word "kept": ``until 2026-11-30: younger than 7 days``."""
     return reason.removeprefix("kept: ").removeprefix("kept ")

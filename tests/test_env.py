@@ -60,6 +60,16 @@ def test_secret_comes_from_a_file(monkeypatch, tmp_path):
     assert env.get_secret("KEY") == "s3cret"
 
 
+def test_secrets_are_separated_by_spaces_or_lines(monkeypatch, tmp_path):
+    assert env.get_secrets("KEYS") == []
+    monkeypatch.setenv("KEYS", " one  two ")
+    assert env.get_secrets("KEYS") == ["one", "two"]
+    monkeypatch.delenv("KEYS")
+    (tmp_path / "keys").write_text("one\ntwo\n")
+    monkeypatch.setenv("KEYS_FILE", str(tmp_path / "keys"))
+    assert env.get_secrets("KEYS") == ["one", "two"]
+
+
 def test_secret_in_two_places_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("KEY", "a")
     monkeypatch.setenv("KEY_FILE", str(tmp_path / "key"))

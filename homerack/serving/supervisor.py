@@ -57,7 +57,7 @@ class Supervisor:
         """A session of its own keeps the terminal's Ctrl-C from it: ends have an order."""
         popen = subprocess.Popen(
             program.command,
-            env=self.environment,
+            env=self.environment if program.environment is None else program.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -167,7 +167,7 @@ class Catalogue:
         if entry.trust is not Trust.SIGNED:
             raise ArtifactInvalid(
                 f"The manifest of {entry.name} was not changed: {UNCHANGEABLE[entry.trust]}.",
-                "If its key was replaced, name the old one in SECRET_KEY_FALLBACKS.",
+                "If its key was replaced, name the old one in BACKUP_SIGNING_KEY_FALLBACKS.",
             )
         if proof is not None:
             manifest = manifest.with_proof(proof)
@@ -235,10 +235,16 @@ class Catalogue:
         return self.read_events([name for name in self.event_names() if not run or run_and_event(name)[0] == run])
 
     def unended_events(self) -> list[dict[str, Any]]:
-        """Events of the runs that have none called ``ended``. The others, of which there may be many, are not read."""
+        """Events of the runs that have none called ``ended``, or one called ``left`` and none called ``swept``.
+
+        The others, of which there may be many, are not read.
+        """
         names = self.event_names()
-        ended = {run for run, event in map(run_and_event, names) if event == "ended"}
-        return self.read_events([name for name in names if run_and_event(name)[0] not in ended])
+        runs: dict[str, set[str]] = {word: set() for word in ("ended", "left", "swept")}
+        for run, event in map(run_and_event, names):
+            runs.setdefault(event, set()).add(run)
+        closed = runs["ended"] - (runs["left"] - runs["swept"])
+        return self.read_events([name for name in names if run_and_event(name)[0] not in closed])
 
     def event_names(self) -> list[str]:
         return sorted(filter(EVENT.fullmatch, self.files.names(EVENTS)))
@@ -247,7 +253,10 @@ class Catalogue:
         events = []
         for name in names:
             try:
-                events.append(self.files.document(f"{EVENTS}/{name}"))
+                event = self.files.document(f"{EVENTS}/{name}")
+                if [event.get("run"), event.get("event")] != run_and_event(name):
+                    raise ArtifactInvalid("Its name tells of another event.")
+                events.append(event)
             except (OpsError, FileNotFoundError) as error:
                 logger.warning("%s/%s can not be read. %s", EVENTS, name, sentence(error))
         return events

@@ -14,8 +14,16 @@ from ops.errors import PreconditionFailed
 
 
 def keys_from_settings() -> Keys:
-    """BACKUP_SIGNING_KEY signs, or SECRET_KEY where it is empty; that and SECRET_KEY_FALLBACKS are known as well."""
-    secrets = [getattr(settings, "BACKUP_SIGNING_KEY", ""), settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    """BACKUP_SIGNING_KEY signs, or SECRET_KEY where it is empty.
+
+    Those two, BACKUP_SIGNING_KEY_FALLBACKS and SECRET_KEY_FALLBACKS verify.
+    """
+    secrets = [
+        getattr(settings, "BACKUP_SIGNING_KEY", ""),
+        settings.SECRET_KEY,
+        *getattr(settings, "BACKUP_SIGNING_KEY_FALLBACKS", ()),
+        *settings.SECRET_KEY_FALLBACKS,
+    ]
     return Keys(force_str(secret) for secret in secrets)
 
 

@@ -146,6 +146,29 @@ class Undo:
     size: int
 
 
+class Claims(Protocol):
+    """The record of the databases that an operation makes: kept with the backups, where no dump can write."""
+
+    def claim_database(self, name: str) -> None:
+        """Before it is made. Should the operation be killed, the next run drops it. Raises OpsError."""
+
+    def leave_database(self, name: str) -> None:
+        """It was claimed and could not be dropped: the next run drops it."""
+
+
+class Unrecorded:
+    """Claims that nobody keeps: what an operation leaves behind is never dropped by a later one."""
+
+    def claim_database(self, name: str) -> None:
+        """See `Claims`."""
+
+    def leave_database(self, name: str) -> None:
+        """See `Claims`."""
+
+
+UNRECORDED = Unrecorded()
+
+
 class Engine(Protocol):
     """One database of the project, its kind, and what is beside it."""
 
@@ -159,8 +182,12 @@ class Engine(Protocol):
     def locked(self, label: str) -> AbstractContextManager[None]:
         """One operation at a time; `label` says whose it is. Raises AlreadyRunning with the holder's label."""
 
-    def sweep(self) -> tuple[str, ...]:
-        """Remove what a killed run left, and say what it was in sentences. The caller holds the lock."""
+    def sweep(self, claimed: Collection[str] = ()) -> tuple[str, ...]:
+        """Remove what a killed run left, and say what it was in sentences. The caller holds the lock.
+
+        A database is dropped only if it is among those that killed runs `claimed`, and bears the mark of a database
+        that is being made; never the live one, nor the one that a restore replaced.
+        """
 
     def kinds(self) -> tuple[Kind, ...]:
         """The files it makes and reads; the first is the default."""
@@ -189,10 +216,12 @@ class Engine(Protocol):
         Raises ArtifactInvalid, and PreconditionFailed for a database role that is too powerful to take such rows.
         """
 
-    def scratch(self, *, name: str = "", for_swap: bool) -> AbstractContextManager[Scratch]:
+    def scratch(
+        self, *, name: str = "", for_swap: bool, claims: Claims = UNRECORDED
+    ) -> AbstractContextManager[Scratch]:
         """An empty database beside the live one; `name` is one to keep for good, refused when it exists."""
 
-    def swap(self, scratch: Scratch, *, run: str, backup: str) -> None:
+    def swap(self, scratch: Scratch, *, run: str, backup: str, claims: Claims = UNRECORDED) -> None:
         """Put it in the place of the live database in one step, keep that as the undo, end its sessions.
 
         Raises OpsError; then both are as they were.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ops.backups.manifest import Manifest
+from ops.backups.manifest import Manifest, Origin
 from ops.backups.signing import Trust
 from ops.errors import ArtifactInvalid
 
@@ -22,7 +22,7 @@ class Entry:
     @property
     def proven(self) -> bool:
         """Made here, its data file in place, and its newest proof passed."""
-        if self.manifest is None or self.manifest.untrusted:
+        if self.manifest is None or self.manifest.untrusted or self.manifest.origin is Origin.UPLOAD:
             return False
         proof = self.manifest.proof
         return bool(self.trust is Trust.SIGNED and not self.fault and proof and proof.passed)

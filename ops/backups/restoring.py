@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from ops.backups.engine import Engine, LeftOut, Scratch, Undo
+from ops.backups.engine import UNRECORDED, Claims, Engine, LeftOut, Scratch, Undo
 from ops.backups.signing import Trust
 from ops.backups.sources import Source
 from ops.backups.stages import Stage
@@ -30,7 +30,7 @@ class Surroundings:
     where the requester may not put the scratch database in place. `back_up` makes the pre-restore backup and returns
     its name; None when the person goes without. `write_history` puts the history into the database that "default" is;
     `no_way_back` is called when it can not be cancelled any more, and `is_in_place` right after the cut-over.
-    `log` keeps a sentence with the run.
+    `log` keeps a sentence with the run; `claims` records the databases that are made for it.
     """
 
     closed: Callable[[], AbstractContextManager[None]]
@@ -40,6 +40,7 @@ class Surroundings:
     no_way_back: Callable[[], None]
     is_in_place: Callable[[], None]
     log: Callable[[str], None]
+    claims: Claims = UNRECORDED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +76,12 @@ def require_trust(source: Source, *, untrusted: bool) -> None:
             )
     if untrusted:
         return
-    why = "is not signed" if source.trust is Trust.UNSIGNED else "was signed with another key (SECRET_KEY has changed?)"
+    why = "is not signed" if source.trust is Trust.UNSIGNED else "was signed with a key that is not named here"
     raise ArtifactInvalid(
         f"{source.name} {why}, so its origin is unknown. Nothing was changed.",
-        "To take its rows all the same, add --untrusted: the project's migrations make the tables, and nothing of the"
-        " file is executed.",
+        "If it was made here before the key was changed, name the old key in BACKUP_SIGNING_KEY_FALLBACKS. To take its"
+        " rows all the same, add --untrusted: the project's migrations make the tables, and nothing of the file is"
+        " executed.",
     )
 
 
@@ -111,7 +113,7 @@ def restore(
     Raises ArtifactInvalid, VerificationFailed, PreconditionFailed or PreBackupFailed; then the live one is as it was.
     """
     check(source, engine=engine, untrusted=untrusted)
-    with engine.scratch(for_swap=True) as scratch:
+    with engine.scratch(for_swap=True, claims=around.claims) as scratch:
         filled = fill(engine, scratch, source=source, report=report)
         closed = time.monotonic()
         with around.closed():
@@ -176,15 +178,17 @@ def put_in_place(
         around.write_history()
     report(Progress(stage=Stage.CUT_OVER))
     began = time.monotonic()
-    engine.swap(scratch, run=run, backup=backup)
+    engine.swap(scratch, run=run, backup=backup, claims=around.claims)
     around.is_in_place()
     return time.monotonic() - began
 
 
-def restore_beside(*, engine: Engine, source: Source, name: str, untrusted: bool, report: Report) -> Filled:
+def restore_beside(
+    *, engine: Engine, source: Source, name: str, untrusted: bool, report: Report, claims: Claims = UNRECORDED
+) -> Filled:
     """Load `source` into the new database `name` and leave it there."""
     check(source, engine=engine, untrusted=untrusted)
-    with engine.scratch(name=name, for_swap=False) as scratch:
+    with engine.scratch(name=name, for_swap=False, claims=claims) as scratch:
         filled = fill(engine, scratch, source=source, report=report)
         scratch.keep()
     return filled

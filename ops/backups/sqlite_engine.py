@@ -13,7 +13,18 @@ from typing import IO
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ops.backups.engine import NOTHING, Columns, Description, Rows, Scratch, Tables, Undo, UntrustedFile
+from ops.backups.engine import (
+    NOTHING,
+    UNRECORDED,
+    Claims,
+    Columns,
+    Description,
+    Rows,
+    Scratch,
+    Tables,
+    Undo,
+    UntrustedFile,
+)
 from ops.backups.manifest import Kind, TableDigest
 from ops.backups.sources import Source
 from ops.backups.sqlite_untrusted import UntrustedSqliteFile
@@ -160,7 +171,7 @@ class SqliteEngine:
         with locked(self.path, label):
             yield
 
-    def sweep(self) -> tuple[str, ...]:
+    def sweep(self, claimed: Collection[str] = ()) -> tuple[str, ...]:  # noqa: ARG002  # its files know their runs
         found: list[str] = []
         if settled := undo.settle(self.path):
             found.append(settled_words(settled[0], happened=settled[1]))
@@ -230,7 +241,13 @@ class SqliteEngine:
             yield UntrustedSqliteFile(source, directory, excluded=never_from_untrusted_files())
 
     @contextlib.contextmanager
-    def scratch(self, *, name: str = "", for_swap: bool) -> Iterator[SqliteScratch]:
+    def scratch(
+        self,
+        *,
+        name: str = "",
+        for_swap: bool,
+        claims: Claims = UNRECORDED,  # noqa: ARG002  # a directory of work is locked by its run
+    ) -> Iterator[SqliteScratch]:
         final = Path(name) if name else self.path
         if name and for_swap:
             raise ValueError("A scratch with a name of its own stays beside the live database.")
@@ -244,7 +261,7 @@ class SqliteEngine:
             if scratch.kept:
                 keep_for_good(path, final)
 
-    def swap(self, scratch: Scratch, *, run: str, backup: str) -> None:
+    def swap(self, scratch: Scratch, *, run: str, backup: str, claims: Claims = UNRECORDED) -> None:  # noqa: ARG002
         if not isinstance(scratch, SqliteScratch):
             raise TypeError(scratch)
         swap(self.path, scratch.path, run=run, backup=backup)

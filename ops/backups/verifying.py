@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ops.backups.engine import Engine, LeftOut, Scratch, Tables
+from ops.backups.engine import UNRECORDED, Claims, Engine, LeftOut, Scratch, Tables
 from ops.backups.manifest import Level, Manifest, Proof
 from ops.backups.sources import Source
 from ops.backups.stages import Stage
@@ -42,12 +42,12 @@ def count_rows(engine: Engine, source: Source, *, report: Report) -> Mapping[str
         return file.rows
 
 
-def drill(*, engine: Engine, source: Source, report: Report) -> Proof:
+def drill(*, engine: Engine, source: Source, report: Report, claims: Claims = UNRECORDED) -> Proof:
     """Restore into a scratch database as a real restore would, compare, and drop it. The live one is not touched."""
     began = time.monotonic()
     fault = ""
     try:
-        with engine.scratch(for_swap=False) as scratch:
+        with engine.scratch(for_swap=False, claims=claims) as scratch:
             fill(engine, scratch, source=source, report=report)
             report(Progress(stage=Stage.CLEAN_UP))
     except (ArtifactInvalid, VerificationFailed) as error:

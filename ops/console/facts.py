@@ -91,6 +91,8 @@ def read_state() -> State:
         due=when,
         is_missed=due.is_missed(when, now),
         keeper=_keeper(flights),
+        foreign=backups.foreign,
+        newest_foreign=backups.newest_foreign,
     )
     return State(
         facts=facts,

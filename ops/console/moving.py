@@ -39,7 +39,7 @@ def preflight(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
         path=path,
         last=last,
         shown=RunPage(last) if last else None,
-        command=f"manage.py migrate_to_postgres --sqlite-path {shlex.quote(path)} \\\n"
-        "  --postgres-url postgres://user:password@127.0.0.1:5432/homerack",
+        address="POSTGRES_URL=postgres://user:password@127.0.0.1:5432/homerack",
+        command=f"manage.py migrate_to_postgres --sqlite-path {shlex.quote(path)}",
         dry_run="" if workers_are_set_up() else command(Run.Kind.PREFLIGHT, {}),
     )

@@ -7,6 +7,7 @@ from enum import StrEnum
 from django.utils import timezone
 
 from ops.console.moments import ago, past_day, span, upcoming
+from ops.wording import unknown_key
 
 PROVEN_ENOUGH = dt.timedelta(days=15)
 """Two weekly restore drills and a day."""
@@ -51,6 +52,9 @@ class Facts:
     """When the schedule starts the next backup; in the past where it should have; None without a schedule."""
     is_missed: bool = False
     keeper: Keeper = Keeper.WELL
+    foreign: int = 0
+    """How many backups are signed with a key that is not known here, and the name of the newest of them."""
+    newest_foreign: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +66,8 @@ class Sentence:
 def speak(facts: Facts) -> Sentence:
     """What somebody has to know who reads no more than this."""
     running = "A backup is being made right now." if facts.is_running else ""
-    said = (running, *_what_there_is(facts), _what_comes(facts))
+    key = unknown_key(facts.foreign, facts.newest_foreign) if facts.foreign else ""
+    said = (running, *_what_there_is(facts), key, _what_comes(facts))
     return Sentence(text=" ".join(filter(None, said)), tone=judge(facts))
 
 
@@ -75,7 +80,7 @@ def judge(facts: Facts) -> Tone:
     proven = facts.restored or facts.first or facts.verified
     stale = facts.now - proven > PROVEN_ENOUGH
     will_come = facts.due and not facts.is_missed and facts.keeper is Keeper.WELL
-    return Tone.GOOD if will_come and not (facts.failed or stale) else Tone.WARNING
+    return Tone.GOOD if will_come and not (facts.failed or stale or facts.foreign) else Tone.WARNING
 
 
 def is_overdue(facts: Facts) -> bool:

@@ -12,9 +12,11 @@ from ops import schedules
 from ops.health.database import hurried
 from ops.health.results import CheckResult, Status
 from ops.models import Backup, Run
+from ops.wording import unknown_key
 
 VERIFIED = Q(trust="signed", missing=False, proof_fault="") & ~Q(proof_level="") & ~Q(origin="upload")
 """Made here, there, and read back in full at least."""
+FOREIGN = Q(trust="foreign key")
 ENDINGS = (Run.Status.SUCCEEDED, Run.Status.FAILED, Run.Status.INTERRUPTED)
 """A run that a person cancelled says nothing about the next."""
 MAKING_BACKUPS = "ops.tasks.back_up"
@@ -31,6 +33,9 @@ class Backups:
     restored: dt.datetime | None
     failed: dt.datetime | None
     error: str
+    foreign: int = 0
+    """How many are signed with a key that is not known here."""
+    newest_foreign: str = ""
 
 
 def max_age() -> dt.timedelta:
@@ -46,6 +51,8 @@ def read_backups(alias: str = "default") -> Backups:
         first=Min("when"),
         verified=Max("when", filter=VERIFIED),
         restored=Max("proof_when", filter=VERIFIED & Q(proof_level="restored")),
+        foreign=Count("pk", filter=FOREIGN),
+        newest_foreign=Max("name", filter=FOREIGN),
     )
     attempts = Run.objects.using(alias).filter(kind=Run.Kind.BACKUP, status__in=ENDINGS).order_by("-asked")
     last = attempts.values("status", "asked", "ended", "error").first()
@@ -58,6 +65,8 @@ def read_backups(alias: str = "default") -> Backups:
         restored=sums["restored"],
         failed=(failed["ended"] or failed["asked"]) if failed else None,
         error=failed["error"] if failed else "",
+        foreign=sums["foreign"],
+        newest_foreign=sums["newest_foreign"] or "",
     )
 
 
@@ -70,20 +79,30 @@ def look_at_backups(alias: str, *, expected: bool) -> CheckResult:
 
 
 def judge_backups(backups: Backups, *, now: dt.datetime, within: dt.timedelta, wanted: bool) -> CheckResult:
-    """`wanted`: a schedule makes backups. Where there is neither a schedule nor a backup, nobody asked for any."""
+    """`wanted`: a schedule makes backups. Where there is neither a schedule nor a backup, nobody asked for any.
+
+    A missing key is said with whatever else is wrong: it may be why there is no verified backup.
+    """
+    faults = [fault for fault in (_fault(backups, now, within, wanted=wanted), _unknown_key(backups)) if fault]
+    if not faults:
+        return CheckResult()
+    details = " ".join(detail for _, detail in faults)
+    return CheckResult(status=Status.DEGRADED, error=faults[0][0], detail=details)
+
+
+def _fault(backups: Backups, now: dt.datetime, within: dt.timedelta, *, wanted: bool) -> tuple[str, str] | None:
     if backups.failed:
         when = schedules.in_words(backups.failed)
-        detail = f"The last attempt at a backup failed at {when}: {backups.error}"
-        return CheckResult(status=Status.DEGRADED, error="BackupFailed", detail=detail)
+        return "BackupFailed", f"The last attempt at a backup failed at {when}: {backups.error}"
     if backups.verified is None:
         if not (wanted or backups.number):
-            return CheckResult()
-        detail = "There is no verified backup. Run: manage.py backup_database"
-        return CheckResult(status=Status.DEGRADED, error="NoBackup", detail=detail)
+            return None
+        return "NoBackup", "There is no verified backup. Run: manage.py backup_database"
     if now - backups.verified <= within:
-        return CheckResult()
-    hours = (now - backups.verified) // dt.timedelta(hours=1)
-    detail = (
-        f"The last verified backup is {hours} hours old; BACKUP_MAX_AGE_HOURS is {within // dt.timedelta(hours=1)}."
-    )
-    return CheckResult(status=Status.DEGRADED, error="BackupTooOld", detail=detail)
+        return None
+    hours, most = ((span // dt.timedelta(hours=1)) for span in (now - backups.verified, within))
+    return "BackupTooOld", f"The last verified backup is {hours} hours old; BACKUP_MAX_AGE_HOURS is {most}."
+
+
+def _unknown_key(backups: Backups) -> tuple[str, str] | None:
+    return ("UnknownKey", unknown_key(backups.foreign, backups.newest_foreign)) if backups.foreign else None

@@ -4,9 +4,10 @@ All take the site, a request whose `arguments` can be kept as JSON (a task gets 
 listener.
 """
 
-from ops.operations.backing_up import BackedUp, Pruned, Verified, back_up, prune, verdicts_now, verify
+from ops.operations.backing_up import BackedUp, Pruned, Verified, back_up, newest_verified, prune, verdicts_now, verify
 from ops.operations.common import Done, as_json
 from ops.operations.keeping import Changed, Deleted, change_backup, delete_backup, record_download
+from ops.operations.migrating import recorded_claims
 from ops.operations.moving import Preflight, examine_move
 from ops.operations.permitting import rights_of_undo
 from ops.operations.restoring import (
@@ -45,8 +46,10 @@ __all__ = [
     "examine_move",
     "find_source",
     "let_go_of_undo",
+    "newest_verified",
     "prune",
     "record_download",
+    "recorded_claims",
     "restore",
     "restore_beside",
     "rights_of_undo",

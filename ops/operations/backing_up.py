@@ -105,7 +105,7 @@ def verify_one(site: Site, recording: Recording, name: str, *, restore: bool) ->
         source = sources.from_entry(site.catalogue, entry)
         refuse_tampered(source)
         if restore:
-            proof = drill(engine=site.engine, source=source, report=recording.report)
+            proof = drill(engine=site.engine, source=source, report=recording.report, claims=recording)
         else:
             recording.report(Progress(stage=Stage.PROVE, total=source.manifest.plain_size if source.manifest else 0))
             proof = prove_complete(engine=site.engine, source=source, report=recording.report)
@@ -115,6 +115,14 @@ def verify_one(site: Site, recording: Recording, name: str, *, restore: bool) ->
     if entry.trust is Trust.SIGNED:
         recording.index(site.catalogue.change(name, proof=proof))
     return proof
+
+
+def newest_verified(site: Site) -> Entry | None:
+    """The newest backup that was made here, for this kind of database, is whole, and passed its last verification."""
+    for entry in site.catalogue.entries():
+        if entry.proven and entry.manifest and entry.manifest.kind in site.engine.kinds():
+            return entry
+    return None
 
 
 def refuse_tampered(source: Source) -> None:

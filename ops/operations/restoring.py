@@ -65,6 +65,7 @@ def surroundings(site: Site, request: Request, recording: Recording, *, why: str
         no_way_back=recording.no_way_back,
         is_in_place=recording.is_in_place,
         log=recording.log,
+        claims=recording,
     )
 
 
@@ -89,7 +90,12 @@ def restore_beside(site: Site, request: Request, report: Report) -> Done[Beside]
         database = request.arguments["to"]
         untrusted = bool(request.arguments.get("untrusted"))
         filled = core.restore_beside(
-            engine=site.engine, source=source, name=database, untrusted=untrusted, report=recording.report
+            engine=site.engine,
+            source=source,
+            name=database,
+            untrusted=untrusted,
+            report=recording.report,
+            claims=recording,
         )
         result = Beside(
             backup=source.name,

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import psycopg2
@@ -264,20 +264,18 @@ def comment_and_size(connection: Connection, name: str) -> tuple[str, int] | Non
         return cursor.fetchone()
 
 
-def marked(connection: Connection, comment: str) -> tuple[str, ...]:
-    """The databases on which `comment` is written."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') = %s", [comment])
-        return tuple(name for (name,) in cursor.fetchall())
+def drop_claimed(connection: Connection, claimed: Collection[str], *, spared: Collection[str]) -> tuple[str, ...]:
+    """Drop the databases that killed runs had `claimed`, where they bear our mark. Returns them.
 
-
-def drop_leftovers(connection: Connection, *names: str) -> tuple[str, ...]:
-    """Drop those of `names` that carry our mark: an earlier run was killed. Returns them. The caller holds the lock."""
+    Neither is enough by itself: whoever writes a dump may write the mark, and a name may have been given to another
+    database since. Never `spared`, nor what the server itself needs. The caller holds the lock.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT datname FROM pg_database WHERE datname = ANY(%s)"
-            " AND (shobj_description(oid, 'pg_database') = %s OR datconnlimit = %s)",
-            [list(names), MARK, MARK_LIMIT],
+            "SELECT datname FROM pg_database WHERE datname = ANY(%s) AND datname <> ALL(%s)"
+            " AND NOT datistemplate AND datname <> current_database() AND pg_has_role(datdba, 'USAGE')"
+            " AND (shobj_description(oid, 'pg_database') = %s OR datconnlimit = %s) ORDER BY datname",
+            [list(claimed), [*spared, "postgres"], MARK, MARK_LIMIT],
         )
         found = [row[0] for row in cursor.fetchall()]
     for name in found:

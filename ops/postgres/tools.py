@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from psycopg2.extensions import make_dsn
 
+from ops.environment import minimal_environment, of_libpq
 from ops.errors import PreconditionFailed, ToolFailed
 from ops.postgres.address import APPLICATION, CONNECT_TIMEOUT, Address
 
@@ -35,7 +36,7 @@ PATIENCE = 10
 """Seconds that a program gets to end after it was told to."""
 
 Call = tuple[list[str], dict[str, str]]
-"""Arguments, and what is put into the environment."""
+"""Arguments, and what is put into the environment beside what the connection needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,9 @@ def look_into(directory: Path) -> Tools | None:
         return None
     command = [str(directory / "pg_dump"), "--version"]
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        said = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False).stdout
+        said = subprocess.run(
+            command, env=minimal_environment(), capture_output=True, text=True, timeout=PATIENCE, check=False
+        ).stdout
         if version := re.search(r"\(PostgreSQL\) (\d+\S*)", said):
             return Tools(directory=directory, version=version[1])
     return None
@@ -103,7 +106,7 @@ def connection_arguments(address: Address) -> Call:
     settings |= {name: value for name, value in named.items() if value}
     dsn = make_dsn(**{**settings, "application_name": APPLICATION})
     password = {"PGPASSWORD": address.password} if address.password else {}
-    return ["--no-password", f"--dbname={dsn}"], {"LC_ALL": "C", **password}
+    return ["--no-password", f"--dbname={dsn}"], {**of_libpq(), "LC_ALL": "C", **password}
 
 
 def dump_call(
@@ -152,7 +155,7 @@ def output_of(call: Call, *, feed: IO[bytes] | None = None) -> Generator[bytes]:
     with tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(
             arguments,
-            env={**os.environ, **environment},
+            env=minimal_environment(**environment),
             stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=complaints,

@@ -36,7 +36,7 @@ from ops.transfer.quarantine import write_quarantine
 from ops.transfer.reading import connect
 from ops.transfer.source import STOP_WRITERS, Snapshot, Source
 from ops.transfer.stages import Stage
-from ops.transfer.target import Target, Workspace, opened
+from ops.transfer.target import Claims, Target, Workspace, opened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,9 +226,12 @@ def check_migrations(wrapper: BaseDatabaseWrapper, path: Path) -> None:
         )
 
 
-def carry_over(*, prepared: Prepared, target: Target, quarantine: Path | None, report: Report) -> Result:
+def carry_over(
+    *, prepared: Prepared, target: Target, quarantine: Path | None, claims: Claims, report: Report
+) -> Result:
     """Fill `target` with what was prepared, prove it, and put it in place; or leave the target as it was.
 
+    `claims` records the databases that are made on the way, so that the next migration drops what a killed one leaves.
     Raises PreconditionFailed, VerificationFailed or OpsError.
     """
     clock = Clock(report)
@@ -236,7 +239,7 @@ def carry_over(*, prepared: Prepared, target: Target, quarantine: Path | None, r
     if quarantine and seen.rows_refused:
         write_quarantine(directory=quarantine, plan=plan, snapshot=prepared.snapshot, seen=seen)
     clock.begin(Stage.SCHEMA)
-    with errors_of_the_server(target), opened(target, rows=plan.rows) as workspace:
+    with errors_of_the_server(target), opened(target, rows=plan.rows, claims=claims) as workspace:
         tables, digests = fill(workspace, prepared, clock)
         add_missing_permissions(workspace)
         if prepared.source.changed():

@@ -83,8 +83,10 @@ def show_stop(console: Console, ready: Prepared, *, dry_run: bool) -> None:
     console.print("Nothing was written to PostgreSQL." if dry_run else "[red]Stopped.[/red] Nothing was changed.")
 
 
-def show_result(console: Console, ready: Prepared, target: Target, result: Result, options: dict[str, Any]) -> None:
-    """One table of what is there now, and what to type next."""
+def show_result(
+    console: Console, ready: Prepared, target: Target, result: Result, options: dict[str, Any], *, is_live: bool
+) -> None:
+    """One table of what is there now, and what to type next. `is_live`: the site uses the target already."""
     table = Table(box=None, pad_edge=False)
     table.add_column("Table", no_wrap=True)
     table.add_column("Rows", justify="right")
@@ -112,7 +114,7 @@ def show_result(console: Console, ready: Prepared, target: Target, result: Resul
         say(console, f"[yellow]People are among them[/yellow] ({users}): can an administrator sign in?")
     if not options["no_backup"]:
         say(console, f"A verified copy of the file: {escape(str(ready.snapshot.path))}")
-    if options["postgres_url"]:
+    if not is_live:
         say(console, "Next: let DATABASE_URL name this database, and start the site again. Everybody signs in anew.")
 
 

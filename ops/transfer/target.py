@@ -2,8 +2,9 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import psycopg2
 from django.db import models, transaction
@@ -33,6 +34,22 @@ class Target:
     exists: bool
     beside: bool
     server: str
+
+
+class Claims(Protocol):
+    """The record of the databases that migrations make on this server, which only its owner can write."""
+
+    def left_by_killed(self) -> Collection[str]:
+        """What killed migrations into this database claimed. The caller holds the lock."""
+
+    def settle_killed(self) -> None:
+        """All of that has been dropped, or is not ours."""
+
+    def claim_database(self, name: str) -> None:
+        """Before it is made, or given that name. Raises OpsError."""
+
+    def leave_database(self, name: str) -> None:
+        """It could not be dropped: the next migration drops it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,11 +214,11 @@ def is_within(present: list[str], seeds: list[str]) -> bool:
 
 
 @contextlib.contextmanager
-def opened(target: Target, *, rows: int) -> Iterator[Workspace]:
+def opened(target: Target, *, rows: int, claims: Claims) -> Iterator[Workspace]:
     """The workspace of `target` for so many `rows`: put in place when the block ends well, else gone."""
     with databases.maintenance(target.address) as connection, databases.locked(connection, target.address.database):
         if target.beside:
-            with opened_beside(target, connection, rows) as workspace:
+            with opened_beside(target, connection, rows, claims) as workspace:
                 yield workspace
         else:
             databases.end_leftover_sessions(connection, target.address.database)
@@ -210,13 +227,17 @@ def opened(target: Target, *, rows: int) -> Iterator[Workspace]:
 
 
 @contextlib.contextmanager
-def opened_beside(target: Target, connection: Connection, rows: int) -> Iterator[Workspace]:
+def opened_beside(target: Target, connection: Connection, rows: int, claims: Claims) -> Iterator[Workspace]:
     live = target.address.database
     new, old = (databases.side_name(live, suffix) for suffix in (NEW_SUFFIX, OLD_SUFFIX))
-    databases.drop_leftovers(connection, new, old)
+    databases.drop_claimed(connection, claims.left_by_killed(), spared=(live,))
+    claims.settle_killed()
     description = databases.describe(connection, live)
-    databases.create_beside(connection, new, description)
+    for name in (new, old):
+        require_free(connection, name)
+        claims.claim_database(name)
     try:
+        databases.create_beside(connection, new, description)
         beside = target.address.named(new)
         databases.add_extensions(beside, databases.read_extensions(target.address) if target.exists else ())
         with pointing_at(beside.wrapper()):
@@ -234,13 +255,27 @@ def opened_beside(target: Target, connection: Connection, rows: int) -> Iterator
                 description=description,
             )
             # The rows are in place: an empty database that is left over must not look like a failure.
-            with contextlib.suppress(psycopg2.Error):
-                databases.drop(connection, old)
+            drop_marked(connection, live, old, claims)
     except BaseException:
-        # Without a connection the server ends what was under way, and the next run drops what it left.
-        with contextlib.suppress(psycopg2.Error):
-            databases.drop(connection, new)
+        drop_marked(connection, live, new, claims)
         raise
+
+
+def require_free(connection: Connection, name: str) -> None:
+    """Raises PreconditionFailed where a database has the name already, whatever is written on it."""
+    if databases.exists(connection, name):
+        raise PreconditionFailed(
+            f"There is a database {name} already, and the migration needs that name. Nothing was changed.",
+            f"Look into it, and drop it if nobody needs it: DROP DATABASE {quoted(name)};",
+        )
+
+
+def drop_marked(connection: Connection, live: str, name: str, claims: Claims) -> None:
+    """Drop what this migration has claimed. Without a connection the next one does."""
+    try:
+        databases.drop_claimed(connection, [name], spared=(live,))
+    except psycopg2.Error:
+        claims.leave_database(name)
 
 
 @contextlib.contextmanager

@@ -318,7 +318,7 @@ def test_what_is_not_ours_is_not_signed(catalogue, change, why):
         catalogue.change(NAME, keep=True)
     assert str(caught.value) == (
         f"The manifest of {NAME} was not changed: {why}.\n"
-        "If its key was replaced, name the old one in SECRET_KEY_FALLBACKS."
+        "If its key was replaced, name the old one in BACKUP_SIGNING_KEY_FALLBACKS."
     )
     with catalogue.storage.open(NAME + ".json", "rb") as file:
         assert file.read() == content

@@ -42,6 +42,15 @@ OLD = {"verified": hours(24 * 4 + 1)}
             "Backed up 3 hours ago, read back in full, not yet proven by restoring. Next backup tonight at 02:00.",
         ),
         (
+            {"foreign": 1, "newest_foreign": "lab_1.sql"},
+            Tone.WARNING,
+            (
+                "Backed up 3 hours ago, proven by restoring on Sunday. The backup lab_1.sql is signed with a key that"
+                " is not named here. If the key was changed, name the old one in BACKUP_SIGNING_KEY_FALLBACKS and start"
+                " HomeRack again; it is not trusted until then. Next backup tonight at 02:00."
+            ),
+        ),
+        (
             {"restored": hours(24 * 20)},
             Tone.WARNING,
             (

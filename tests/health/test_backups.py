@@ -47,6 +47,27 @@ def test_none_is_degraded_where_one_was_wanted(number: int, wanted: bool, error:
     assert judged(number=number, verified=None, wanted=wanted).error == error
 
 
+def test_a_missing_key_is_said_with_what_else_is_wrong() -> None:
+    alone = judged(foreign=1, newest_foreign="lab_1.sql")
+    assert (alone.status, alone.error) == (Status.DEGRADED, "UnknownKey")
+    assert alone.detail == (
+        "The backup lab_1.sql is signed with a key that is not named here. If the key was changed, name the old one in"
+        " BACKUP_SIGNING_KEY_FALLBACKS and start HomeRack again; it is not trusted until then."
+    )
+    both = judged(foreign=2, newest_foreign="lab_2.sql", verified=None)
+    assert both.error == "NoBackup"
+    assert both.detail.startswith("There is no verified backup. Run: manage.py backup_database 2 backups are signed")
+
+
+def test_rows_of_another_key_are_counted(make_backup: MakeBackup) -> None:
+    make_backup(hours=3)
+    newest = make_backup(hours=4, trust="foreign key")
+    make_backup(hours=5, trust="foreign key")
+    make_backup(hours=6, trust="tampered")
+    detail = look_at_backups("default", expected=True).detail
+    assert detail.startswith(f"2 backups are signed with a key that is not named here, the newest is {newest.name}.")
+
+
 def test_a_schedule_wants_backups(db: None) -> None:
     assert look_at_backups("default", expected=True).error == "NoBackup"
     assert look_at_backups("default", expected=False) == CheckResult()

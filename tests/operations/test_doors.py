@@ -174,9 +174,9 @@ def test_an_unsigned_backup_and_one_of_another_key(lab: Lab) -> None:
     before = lab.content()
     said = refused(lab, "restore_database", name, "--yes", code=3, SECRET_KEY="another key, as it were " * 3)
     assert said == (
-        f"{name} was signed with another key (SECRET_KEY has changed?), so nobody knows who made it. Nothing was"
-        " changed.\nIf you trust its origin, add --untrusted: only its tables and rows are loaded, by a role that can"
-        " do no more.\n"
+        f"{name} was signed with a key that is not named here, so nobody knows who made it. Nothing was changed.\nIf it"
+        " was made here before the key was changed, name the old key in BACKUP_SIGNING_KEY_FALLBACKS. If you trust its"
+        " origin, add --untrusted: only its tables and rows are loaded, by a role that can do no more.\n"
     )
     document = json.loads(manifest_of(lab, name).read_text())
     del document["signature"]

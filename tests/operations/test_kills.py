@@ -113,6 +113,18 @@ def test_b1_a_backup_killed_at_any_stage_is_none(lab: Lab, stage: str) -> None:
     nothing_is_left(lab)
 
 
+@pytest.mark.parametrize("command", [("verify_backup", "--restore"), ("restore_database", "--to", "{}_old")])
+def test_a_scratch_database_of_a_killed_run_is_dropped(postgres_lab: Lab, command: tuple[str, ...]) -> None:
+    lab, others = postgres_lab, "SELECT datname FROM pg_database WHERE datname LIKE '{}\\_%'"
+    name = lab.back_up()
+    first, *more = command
+    killed = lab.start(first, name, *(word.format(lab.name) for word in more), stop_at="compare").until_stopped()
+    killed.kill()
+    ((scratch,),) = lab.rows(others.format(lab.name))
+    assert f"The database {scratch} was left by a run that was killed; it was dropped." in found_by(lab)
+    assert lab.rows(others.format(lab.name)) == []
+
+
 def test_sync_finds_as_well_what_was_killed(lab: Lab) -> None:
     backup = lab.start("backup_database", stop_at="prove").until_stopped()
     backup.kill()

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,8 +48,8 @@ class FileLock:
             file.flush()
             yield
 
-    def sweep(self) -> tuple[str, ...]:
-        return ()
+    def sweep(self, claimed: Collection[str] = ()) -> tuple[str, ...]:
+        return tuple(f"{name} was dropped." for name in sorted(claimed))
 
 
 def engine_in(folder: Path) -> Engine:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from homerack import backup_storage
 from ops.django_databases import pointing_at, run_migrations, sqlite_wrapper
 from tests.transfer import support
 from tests.transfer.library import write_library
@@ -24,6 +25,7 @@ def databases_are_open(django_db_blocker: Any) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def private_places(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.BACKUP_DIR = tmp_path / "backups"
+    settings.STORAGES = {**settings.STORAGES, "backups": backup_storage.configure(directory=settings.BACKUP_DIR)}
     settings.OPS_LEGACY_FORMAT = ""
     monkeypatch.setenv("COLUMNS", "200")
 

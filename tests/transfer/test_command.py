@@ -149,13 +149,29 @@ def test_where_nobody_can_be_asked_nothing_happens(
 
 
 # --- Addresses and passwords --------------------------------------------------------------------------------
-def test_the_password_is_never_shown(library: Path, database: Database) -> None:
-    """Nor is it in the arguments of the process when it comes from the environment."""
+DOCUMENTED = ["variable", "secret file", "option", "pgpass", "the site's own"]
+
+
+@pytest.mark.parametrize("way", DOCUMENTED)
+def test_the_password_is_never_shown(library: Path, database: Database, tmp_path: Path, way: str) -> None:
+    """Nor is it in the arguments of the process, however it is told."""
+    address = database.address
+    bare = database.url.replace(f":{address.password}@", "@")
+    (tmp_path / "url").write_text(database.url + "\n")
+    (tmp_path / "pgpass").write_text(f"*:*:*:*:{address.password}\n")
+    (tmp_path / "pgpass").chmod(0o600)
+    changes, words = {
+        "variable": ({"POSTGRES_URL": database.url}, []),
+        "secret file": ({"POSTGRES_URL_FILE": str(tmp_path / "url")}, []),
+        "option": ({}, ["--postgres-url-file", str(tmp_path / "url")]),
+        "pgpass": ({"PGPASSFILE": str(tmp_path / "pgpass")}, ["--postgres-url", bare]),
+        "the site's own": ({"DATABASE_URL": database.url}, []),
+    }[way]
     arguments = support.command(library, database, "--yes")
-    arguments = [*arguments[: arguments.index("--postgres-url")], "--yes"]
+    arguments = [*arguments[: arguments.index("--postgres-url")], *words, "--yes"]
     process = subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=support.MANAGE.parent,
-        env=support.environment(library.parent) | {"DATABASE_URL": database.url},
+        env=support.environment(library.parent) | changes,
     )  # fmt: skip
     seen: list[str] = []
 
@@ -163,18 +179,53 @@ def test_the_password_is_never_shown(library: Path, database: Database) -> None:
         while process.poll() is None:
             with contextlib.suppress(OSError):
                 seen.append(Path(f"/proc/{process.pid}/cmdline").read_bytes().decode())
-            time.sleep(0.02)
+            time.sleep(0.01)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     watcher.join()
-    assert process.returncode == 0
-    assert "Done." in output
-    assert database.address.password not in output
+    assert process.returncode == 0, output
+    assert address.password not in output
     assert seen
-    assert not any(database.address.password in line for line in seen)
+    assert not any(address.password in line for line in seen)
+    assert ("Next: let DATABASE_URL name this database" in output) == (way != "the site's own")
     assert database.value("SELECT count(*) FROM anyproject_book") == 5
+
+
+def test_a_password_among_the_arguments_is_allowed_and_advised_against(library: Path, database: Database) -> None:
+    said = "Every user of this machine can read the password in --postgres-url while this runs."
+    assert said in support.run(library, database, "--dry-run").out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "--postgres-url-file {} can not be read (FileNotFoundError). Nothing was changed."),
+        (b"\xff", "--postgres-url-file {} can not be read (UnicodeDecodeError). Nothing was changed."),
+        (b" \n", "--postgres-url-file {} is empty. Nothing was changed."),
+    ],
+)
+def test_a_file_without_an_address_is_refused(
+    library: Path, tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    path = tmp_path / "url"
+    if content is not None:
+        path.write_bytes(content)
+    outcome = support.run(library, None, "--postgres-url-file", str(path))
+    assert outcome.error.startswith(message.format(path) + "\n")
+
+
+def test_what_is_typed_counts_more_than_the_environment(library: Path, database: Database, settings: Any) -> None:
+    settings.POSTGRES_URL = "postgres://nobody@127.0.0.1:1/nothing"
+    assert support.run(library, database, "--dry-run").code == 0
+    assert "nothing on 127.0.0.1:1" in support.run(library, None, "--dry-run").error
+
+
+def test_the_documents_name_the_way_that_shows_no_password() -> None:
+    for path in support.MANAGE.parent.rglob("*.md"):
+        if not {".venv", "node_modules"} & set(path.parts):
+            assert not re.search(r"--postgres-url[ =]\S*:[^/\s]\S*@", path.read_text()), path
 
 
 WRONG_PASSWORD = "The server is there; the user or the password is wrong."

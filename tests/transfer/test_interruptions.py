@@ -15,7 +15,9 @@ import psycopg2
 import pytest
 
 from ops import signals
+from ops.backups.configuration import catalogue_from_settings
 from ops.errors import AlreadyRunning
+from ops.operations.migrating import Recorded
 from ops.postgres import databases, swapping
 from ops.transfer import copying, engine, proof
 from ops.transfer import target as targets
@@ -148,22 +150,38 @@ def test_operations_on_two_databases_do_not_block_each_other(database: Database,
             pass
 
 
-def test_only_databases_that_we_made_are_dropped(library: Path, database: Database) -> None:
-    """Somebody's own database may have the very name."""
-    theirs = support.create(databases.side_name(database.name, targets.OLD_SUFFIX))
+@pytest.mark.parametrize("suffix", [targets.NEW_SUFFIX, targets.OLD_SUFFIX])
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "",
+        "COMMENT ON DATABASE {} IS 'made by ops; may be dropped'",
+        f"ALTER DATABASE {{}} CONNECTION LIMIT {databases.MARK_LIMIT}",
+    ],
+)
+def test_only_databases_that_we_made_are_dropped(library: Path, database: Database, suffix: str, mark: str) -> None:
+    """Somebody's own database may have the very name, and even the mark, which a dump may write."""
+    theirs = support.create(databases.side_name(database.name, suffix))
     theirs.rows("CREATE TABLE precious ()")
+    if mark:
+        theirs.rows(mark.format(theirs.name))
+        theirs.rows(mark.format(database.name))
     outcome = support.run(library, database, "--yes")
     assert outcome.code == 1
-    assert f'database "{theirs.name}" already exists' in outcome.error
+    assert outcome.error == (
+        f"There is a database {theirs.name} already, and the migration needs that name. Nothing was changed.\n"
+        f'Look into it, and drop it if nobody needs it: DROP DATABASE "{theirs.name}";'
+    )
     assert theirs.tables() == ["precious"]
     assert database.tables() == []
 
 
 def test_a_run_killed_right_after_it_made_its_database_is_cleaned_up(library: Path, database: Database) -> None:
     """CREATE DATABASE and its comment are two statements."""
+    new = databases.side_name(database.name, targets.NEW_SUFFIX)
+    Recorded(catalogue_from_settings(), str(database.address)).claim_database(new)
     with databases.maintenance(database.address) as connection:
-        databases.create_beside(connection, databases.side_name(database.name, targets.NEW_SUFFIX), None)
-    (new,) = support.beside(database.name)
+        databases.create_beside(connection, new, None)
     support.server().rows(f"COMMENT ON DATABASE {new} IS NULL")
     support.server().rows(f"ALTER DATABASE {new} CONNECTION LIMIT {databases.MARK_LIMIT}")
     support.move(library, database)

@@ -9,7 +9,7 @@ import psycopg2
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ops.backups.engine import Scratch, Tables, Undo
+from ops.backups.engine import Claims, Scratch, Tables, Undo
 from ops.backups.manifest import Kind
 from ops.backups.postgresql import digests, kept, loader
 from ops.backups.postgresql.dumps import plain_pieces
@@ -108,65 +108,73 @@ class DatabasesBeside:
         self._live = address.database
         self._server = server
         self._find = find
-        self._mark = f"{databases.MARK}; beside {self._live}"
         self._new, self._drill, self._undo, self._aside = (
             databases.side_name(self._live, suffix) for suffix in (NEW, DRILL, UNDO, ASIDE)
         )
 
-    def sweep(self, connection: Connection) -> tuple[str, ...]:
+    def sweep(self, connection: Connection, claimed: Collection[str]) -> tuple[str, ...]:
         """See `ops.backups.engine.Engine`."""
         for name in (self._live, self._new, self._drill):
             databases.end_leftover_sessions(connection, name)
-        named = databases.marked(connection, self._mark)
-        dropped = databases.drop_leftovers(connection, self._new, self._drill, self._aside)
-        for name in named:
-            databases.drop(connection, name)
-        dropped += named
+        dropped = databases.drop_claimed(connection, claimed, spared=(self._live, self._undo))
         return tuple(f"The database {name} was left by a run that was killed; it was dropped." for name in dropped)
 
     @contextlib.contextmanager
-    def scratch(self, *, name: str, for_swap: bool) -> Iterator[Scratch]:
+    def scratch(self, *, name: str, for_swap: bool, claims: Claims) -> Iterator[Scratch]:
         """See `ops.backups.engine.Engine`."""
         chosen = name or (self._new if for_swap else self._drill)
         with self._server() as connection:
-            self._create(connection, chosen)
+            self._create(connection, chosen, claims)
         place = Beside(self._address.named(chosen), self._find, live=self._address)
         try:
             yield place
         finally:
-            # Without a connection the next run drops what was left.
-            with contextlib.suppress(psycopg2.Error, OpsError):
-                self._leave(place, named=bool(name))
+            try:
+                self._leave(place)
+            except (psycopg2.Error, OpsError):
+                # The connection is gone. What is kept stays, and bears a mark for which nobody looks.
+                if not place.kept:
+                    claims.leave_database(chosen)
 
-    def _create(self, connection: Connection, name: str) -> None:
+    def _claim(self, connection: Connection, name: str, claims: Claims) -> None:
+        """Only a name that is free: what is there already is not ours, whatever is written on it."""
         if len(name.encode()) > databases.NAME_LIMIT or databases.exists(connection, name):
             raise PreconditionFailed(
                 f"There is a database {name} already, or the name is too long. Nothing was changed.",
-                f"Choose another name, or drop that database: DROP DATABASE {quoted(name)};",
+                f"Choose another name, or look into that database, and drop it: DROP DATABASE {quoted(name)};",
             )
+        claims.claim_database(name)
+
+    def _create(self, connection: Connection, name: str, claims: Claims) -> None:
+        self._claim(connection, name, claims)
         extensions: tuple[str, ...] = ()
         # A live database that takes no connections is one of the reasons to restore; dumps name their extensions, too.
         with contextlib.suppress(PreconditionFailed, psycopg2.Error):
             extensions = databases.read_extensions(self._address)
         template = databases.template_with(connection, self._address, extensions)
-        databases.create_beside(connection, name, databases.describe(connection, self._live), template=template)
         try:
-            if name not in (self._new, self._drill):
-                swapping.comment(connection, name, self._mark)
+            databases.create_beside(connection, name, databases.describe(connection, self._live), template=template)
             databases.add_extensions(self._address.named(name), extensions)
         except BaseException:
-            databases.drop(connection, name)
+            self._discard(connection, name, claims)
             raise
 
-    def _leave(self, place: Beside, *, named: bool) -> None:
-        """Drop the scratch database unless it was put in place or is to be kept."""
+    def _discard(self, connection: Connection, name: str, claims: Claims) -> None:
+        """Drop what was claimed and may have been made; one that somebody else made meanwhile bears no mark."""
+        try:
+            databases.drop_claimed(connection, [name], spared=(self._live, self._undo))
+        except psycopg2.Error:
+            claims.leave_database(name)
+
+    def _leave(self, place: Beside) -> None:
+        """Drop the scratch database unless it is to be kept; one that was put in place has another name by now."""
         with self._server() as connection:
             if not place.kept:
                 databases.drop(connection, place.name)
-            elif named:
+            elif databases.exists(connection, place.name):
                 swapping.comment(connection, place.name, "")
 
-    def swap(self, scratch: Scratch, *, run: str, backup: str) -> None:
+    def swap(self, scratch: Scratch, *, run: str, backup: str, claims: Claims) -> None:
         """See `ops.backups.engine.Engine`."""
         with self._server() as connection:
             live = databases.describe(connection, self._live)
@@ -179,13 +187,17 @@ class DatabasesBeside:
             elif live:
                 renames = [(self._live, self._undo), *renames]
                 if earlier:
+                    self._claim(connection, self._aside, claims)
                     renames = [(self._undo, self._aside), *renames]
                     comments[self._aside] = databases.MARK
             swapping.exchange(connection, renames=renames, comments=comments, live=self._live, description=live)
             scratch.keep()
             # The restore is in place: an earlier undo that is left over must not look like a failure.
-            with contextlib.suppress(psycopg2.Error):
-                databases.drop_leftovers(connection, self._aside)
+            if self._aside in comments:
+                try:
+                    databases.drop(connection, self._aside)
+                except psycopg2.Error:
+                    claims.leave_database(self._aside)
 
     def undo_copy(self) -> Undo | None:
         """See `ops.backups.engine.Engine`."""

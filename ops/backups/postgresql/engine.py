@@ -1,7 +1,7 @@
 """PostgreSQL as an engine of backups: everything that `ops.backups.engine.Engine` promises."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops import signals
-from ops.backups.engine import NOTHING, Columns, Rows, Scratch, Snapshot, Undo, UntrustedFile
+from ops.backups.engine import NOTHING, UNRECORDED, Claims, Columns, Rows, Scratch, Snapshot, Undo, UntrustedFile
 from ops.backups.manifest import Kind
 from ops.backups.postgresql import snapshot, untrusted
 from ops.backups.postgresql.beside import DatabasesBeside
@@ -59,10 +59,11 @@ class PostgresEngine:
         with databases.maintenance(self.address) as connection:
             yield connection
 
-    def sweep(self) -> tuple[str, ...]:
+    def sweep(self, claimed: Collection[str] = ()) -> tuple[str, ...]:
         """See `ops.backups.engine.Engine`."""
         with self._server() as connection:
-            return DatabasesBeside(self.address, server=self._server, find=self._find_tools).sweep(connection)
+            beside = DatabasesBeside(self.address, server=self._server, find=self._find_tools)
+            return beside.sweep(connection, claimed)
 
     # --- Backups --------------------------------------------------------------------------------------------------
     def kinds(self) -> tuple[Kind, ...]:
@@ -105,14 +106,16 @@ class PostgresEngine:
             return DatabasesBeside(self.address, server=self._server, find=self._find_tools)
         return SchemasWithin(self.address, find=self._find_tools)
 
-    def scratch(self, *, name: str = "", for_swap: bool) -> AbstractContextManager[Scratch]:
+    def scratch(
+        self, *, name: str = "", for_swap: bool, claims: Claims = UNRECORDED
+    ) -> AbstractContextManager[Scratch]:
         """See `ops.backups.engine.Engine`."""
-        return self._place().scratch(name=name, for_swap=for_swap)
+        return self._place().scratch(name=name, for_swap=for_swap, claims=claims)
 
-    def swap(self, scratch: Scratch, *, run: str, backup: str) -> None:
+    def swap(self, scratch: Scratch, *, run: str, backup: str, claims: Claims = UNRECORDED) -> None:
         """See `ops.backups.engine.Engine`."""
         with signals.held():
-            self._place().swap(scratch, run=run, backup=backup)
+            self._place().swap(scratch, run=run, backup=backup, claims=claims)
 
     def undo_copy(self) -> Undo | None:
         """See `ops.backups.engine.Engine`."""

@@ -14,7 +14,7 @@ from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ops.backups.engine import Scratch, Tables, Undo
+from ops.backups.engine import Claims, Scratch, Tables, Undo
 from ops.backups.manifest import Kind
 from ops.backups.postgresql import digests, kept, loader
 from ops.backups.postgresql.digests import ASIDE_SCHEMA, UNDO_SCHEMA
@@ -215,7 +215,7 @@ class SchemasWithin:
         self._find = find
 
     @contextlib.contextmanager
-    def scratch(self, *, name: str, for_swap: bool) -> Iterator[Scratch]:
+    def scratch(self, *, name: str, for_swap: bool, claims: Claims) -> Iterator[Scratch]:  # noqa: ARG002
         """An empty schema ``public`` in a transaction, which is rolled back unless it was put in place."""
         if name:
             raise PreconditionFailed(
@@ -233,7 +233,7 @@ class SchemasWithin:
         finally:
             place.connection.close()
 
-    def swap(self, scratch: Scratch, *, run: str, backup: str) -> None:
+    def swap(self, scratch: Scratch, *, run: str, backup: str, claims: Claims) -> None:  # noqa: ARG002
         """See `ops.backups.engine.Engine`."""
         if not isinstance(scratch, Within):
             raise TypeError(f"{scratch.name} was made for another place.")

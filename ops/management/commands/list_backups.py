@@ -30,6 +30,7 @@ class Command(OperationCommand):
         undo = site.engine.undo_copy()
         if entries:
             rendering.show_entries(console, entries, verdicts)
+            rendering.show_unknown_keys(console, entries)
         else:
             console.print(f"There is no backup in {site.catalogue.location} yet.", soft_wrap=True)
             console.print("Make one: manage.py backup_database")

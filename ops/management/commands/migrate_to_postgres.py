@@ -15,6 +15,7 @@ from django.db import connection
 from django.utils.module_loading import import_string
 from rich.console import Console
 
+from ops import operations
 from ops.django_databases import direct_settings
 from ops.errors import OpsError, PreconditionFailed
 from ops.postgres.address import Address, from_settings, parse_url
@@ -26,10 +27,17 @@ from ops.transfer.quarantine import check_directory
 from ops.transfer.target import Target, inspect_target
 
 FINDINGS, QUARANTINED, INTERRUPTED = 2, 3, 130
+SEEN_BY_OTHERS = (
+    "Every user of this machine can read the password in --postgres-url while this runs. Next time set POSTGRES_URL in"
+    " the environment or the .env file, or name a file: --postgres-url-file FILE."
+)
 EXAMPLES = """
 examples:
-  See what would happen, without writing anything:
-    manage.py migrate_to_postgres --sqlite-path homerack.db --postgres-url postgres://me:secret@db/homerack --dry-run
+  See what would happen, without writing anything; POSTGRES_URL=postgres://me:secret@db/homerack is in the .env file:
+    manage.py migrate_to_postgres --sqlite-path homerack.db --dry-run
+  The same with the address in a file, or with the password in ~/.pgpass:
+    manage.py migrate_to_postgres --sqlite-path homerack.db --postgres-url-file /run/secrets/postgres_url --dry-run
+    manage.py migrate_to_postgres --sqlite-path homerack.db --postgres-url postgres://me@db/homerack --dry-run
   Move, from a script:
     manage.py migrate_to_postgres --sqlite-path homerack.db --yes --json result.json
   Move what can be moved, and keep the rest to mend it:
@@ -55,7 +63,19 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("--sqlite-path", type=Path, metavar="FILE", help="the file to move (default: the SQLite database in use)")
-        add("--postgres-url", metavar="URL", help="where to (default: DATABASE_URL, when that is PostgreSQL)")
+        where = parser.add_mutually_exclusive_group()
+        where.add_argument(
+            "--postgres-url-file",
+            type=Path,
+            metavar="FILE",
+            help="a file with the address of the database to move to (default: POSTGRES_URL from the environment, or"
+            " DATABASE_URL when that is PostgreSQL)",
+        )
+        where.add_argument(
+            "--postgres-url",
+            metavar="URL",
+            help="the address itself, without a password: other users of the machine see what is typed here",
+        )
         add("--dry-run", action="store_true", help="examine the file and show the plan; write nothing to PostgreSQL")
         add("--no-backup", action="store_true", help="do not keep the verified copy of the file")
         add("--yes", action="store_true", help="do not ask for confirmation")
@@ -83,7 +103,9 @@ class Command(BaseCommand):
             sys.exit(code)
 
     def run(self, console: Console, options: dict[str, Any]) -> int:
-        address = find_address(options["postgres_url"])
+        address = find_address(options)
+        if options["postgres_url"] and address.password:
+            console.print(SEEN_BY_OTHERS, style="yellow", soft_wrap=True)
         path = options["sqlite_path"] or current_file()
         if options["quarantine"]:
             check_directory(options["quarantine"])
@@ -111,12 +133,14 @@ class Command(BaseCommand):
                 return 0 if ready.acceptable else FINDINGS
             if not options["yes"]:
                 confirm(console, ready, target)
-            with listener(console) as report:
-                result = carry_over(prepared=ready, target=target, quarantine=choices.quarantine, report=report)
+            with listener(console) as report, operations.recorded_claims(str(target.address)) as claims:
+                result = carry_over(
+                    prepared=ready, target=target, quarantine=choices.quarantine, claims=claims, report=report
+                )
             # It is done: Ctrl-C from here on must not say that nothing was changed.
             with held(), reporting_is_not_the_work():
                 write_json(options["json"], rendering.result_as_json(ready, target, result, options))
-                rendering.show_result(console, ready, target, result, options)
+                rendering.show_result(console, ready, target, result, options, is_live=is_live(address))
             return QUARANTINED if result.refused else 0
 
 
@@ -148,15 +172,41 @@ def confirm(console: Console, ready: Prepared, target: Target) -> None:
         raise PreconditionFailed("Not confirmed. Nothing was changed.")
 
 
-def find_address(url: str | None) -> Address:
-    if url:
+def find_address(options: dict[str, Any]) -> Address:
+    """Where to: what is typed counts more than what is in the environment."""
+    url = options["postgres_url"] or ""
+    if options["postgres_url_file"]:
+        url = read_url(options["postgres_url_file"])
+    if url := url or getattr(settings, "POSTGRES_URL", ""):
         return parse_url(url)
     if connection.vendor == "postgresql":
         return from_settings(direct_settings())
     raise PreconditionFailed(
         "No PostgreSQL database is named: DATABASE_URL is SQLite.",
-        "Add --postgres-url postgres://user:password@127.0.0.1:5432/homerack",
+        "Set POSTGRES_URL=postgres://user:password@127.0.0.1:5432/homerack in the environment or the .env file.",
     )
+
+
+def read_url(path: Path) -> str:
+    """Raises PreconditionFailed."""
+    try:
+        url = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PreconditionFailed(
+            f"--postgres-url-file {path} can not be read ({type(error).__name__}). Nothing was changed.",
+            "Name a file whose first line is postgres://user:password@host:5432/name, for you alone to read.",
+        ) from error
+    if not url:
+        raise PreconditionFailed(
+            f"--postgres-url-file {path} is empty. Nothing was changed.",
+            "Write postgres://user:password@host:5432/name into it.",
+        )
+    return url
+
+
+def is_live(address: Address) -> bool:
+    """Whether the site uses this database already."""
+    return connection.vendor == "postgresql" and from_settings(direct_settings()) == address
 
 
 def current_file() -> Path:

@@ -26,4 +26,5 @@ class Command(OperationCommand):
         backups = counted(synced.backups, "backup")
         runs = counted(synced.runs, "run")
         console.print(f"{backups} and {runs}, as they are in {site.catalogue.location}.", soft_wrap=True)
+        rendering.show_unknown_keys(console, site.catalogue.entries())
         return operations.as_json(synced), 0

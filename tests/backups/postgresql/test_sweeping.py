@@ -1,0 +1,240 @@
+"""What a run drops that others left: what is claimed, by its name, and marked. Anybody may write a comment."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+from django.conf import settings
+
+from ops import journal
+from ops.backups.catalogue import Catalogue
+from ops.backups.postgresql.beside import ASIDE, DRILL, NEW, UNDO
+from ops.backups.postgresql.engine import PostgresEngine
+from ops.backups.signing import Keys
+from ops.backups.storage import PrivateDirectory
+from ops.errors import PreconditionFailed
+from ops.models import Run
+from ops.postgres import databases, swapping
+from ops.recording import Recording, Request
+from ops.runs import reconcile, recorded
+from tests.backups.postgresql import support
+from tests.backups.postgresql.support import Database
+
+FORGED = {
+    "a comment": "COMMENT ON DATABASE {} IS 'made by ops; may be dropped'",
+    "the comment of version 1.0": "COMMENT ON DATABASE {} IS 'made by ops; may be dropped; beside {live}'",
+    "a connection limit": f"ALTER DATABASE {{}} CONNECTION LIMIT {databases.MARK_LIMIT}",
+}
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Catalogue:
+    return Catalogue(PrivateDirectory(location=str(tmp_path / "backups")), Keys([settings.SECRET_KEY]), "lab")
+
+
+@pytest.fixture
+def foreign(lab: Database) -> Iterator[Database]:
+    """A database of somebody else on the same server."""
+    name = support.new_name()
+    yield support.create(name)
+    support.drop(name)
+
+
+def request() -> Request:
+    return Request(kind=Run.Kind.RESTORE, who="jane@example.org", origin=Run.Origin.COMMAND)
+
+
+def killed(engine: PostgresEngine, catalogue: Catalogue, *names: str) -> None:
+    """A run that claimed these databases and got no further."""
+    run = Run(kind=Run.Kind.RESTORE, status=Run.Status.RUNNING, who="jane", database=engine.database)
+    journal.record_start(catalogue, run)
+    for name in names:
+        journal.record_database(catalogue, run, name)
+
+
+def exist(*names: str) -> list[str]:
+    found = support.server().rows("SELECT datname FROM pg_database WHERE datname = ANY(%s) ORDER BY 1", [list(names)])
+    return [name for (name,) in found]
+
+
+@pytest.mark.parametrize("forged", FORGED)
+@pytest.mark.parametrize("claimed", [False, True])
+@pytest.mark.django_db(transaction=True)
+def test_no_mark_makes_the_sweep_drop_what_is_not_its_own(
+    lab: Database, foreign: Database, engine: PostgresEngine, catalogue: Catalogue, forged: str, *, claimed: bool
+) -> None:
+    """Not even a claim, which somebody may forge who writes into the storage, is enough for those that matter."""
+    dump, _ = support.dump_of(engine)
+    support.restore(engine, dump)
+    undo = databases.side_name(lab.name, UNDO)
+    marked = [lab.name, undo, foreign.name]
+    for name in marked:
+        support.server().rows(FORGED[forged].format(name, live=lab.name))
+    if claimed:
+        killed(engine, catalogue, lab.name, undo, "postgres", "template0", "template1")
+    reconcile(engine, catalogue)
+    assert exist(*marked) == sorted(marked)
+    assert exist("postgres", "template0", "template1") == ["postgres", "template0", "template1"]
+
+
+def test_a_name_that_was_claimed_is_not_dropped_without_the_mark(
+    foreign: Database, engine: PostgresEngine, catalogue: Catalogue
+) -> None:
+    """It was free when the run claimed it, and somebody has made a database of that name since."""
+    with engine.locked("test"):
+        assert engine.sweep([foreign.name]) == ()
+    assert exist(foreign.name) == [foreign.name]
+
+
+@pytest.mark.parametrize("suffix", [NEW, DRILL])
+def test_a_database_of_our_name_that_is_not_claimed_is_in_the_way(
+    lab: Database, engine: PostgresEngine, suffix: str
+) -> None:
+    theirs = support.create(databases.side_name(lab.name, suffix))
+    support.server().rows(FORGED["a comment"].format(theirs.name))
+    with engine.locked("test"):
+        engine.sweep()
+        with pytest.raises(PreconditionFailed) as refused, engine.scratch(for_swap=suffix == NEW):
+            pass
+    assert refused.value.message.startswith(f"There is a database {theirs.name} already")
+    assert exist(theirs.name) == [theirs.name]
+
+
+class Claims:
+    """Remembers what was claimed and left, and that nothing was there when it was claimed."""
+
+    def __init__(self) -> None:
+        self.claimed: list[str] = []
+        self.left: list[str] = []
+
+    def claim_database(self, name: str) -> None:
+        assert exist(name) == []
+        self.claimed.append(name)
+
+    def leave_database(self, name: str) -> None:
+        self.left.append(name)
+
+
+def test_each_database_is_claimed_before_it_is_made(lab: Database, engine: PostgresEngine) -> None:
+    dump, _ = support.dump_of(engine)
+    support.restore(engine, dump)
+    claims, named = Claims(), support.new_name()
+    new, drill, aside = (databases.side_name(lab.name, suffix) for suffix in (NEW, DRILL, ASIDE))
+    with engine.locked("test"):
+        with engine.scratch(for_swap=False, claims=claims):
+            assert claims.claimed == [drill]
+        with engine.scratch(name=named, for_swap=False, claims=claims):
+            assert claims.claimed == [drill, named]
+        with engine.scratch(for_swap=True, claims=claims) as scratch:
+            engine.swap(scratch, run="run-2", backup="b", claims=claims)
+    assert claims.claimed == [drill, named, new, aside]
+    assert claims.left == []
+    assert support.beside(lab.name) == [UNDO]
+
+
+def test_a_claim_that_can_not_be_recorded_makes_no_database(
+    lab: Database, engine: PostgresEngine, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    run = Run(kind=Run.Kind.RESTORE, status=Run.Status.RUNNING, who="jane", database=engine.database)
+    recording = Recording(run, catalogue=catalogue, report=print, found=())
+    monkeypatch.setattr(catalogue, "record", full)
+    with (
+        engine.locked("test"),
+        pytest.raises(PreconditionFailed, match=r"does not take the record of this run: .*No space left on device"),
+        engine.scratch(for_swap=True, claims=recording),
+    ):
+        pass
+    assert support.beside(lab.name) == []
+
+
+def test_what_could_not_be_dropped_is_dropped_by_the_next_run_though_the_first_one_ended(
+    lab: Database, engine: PostgresEngine, catalogue: Catalogue
+) -> None:
+    """The server ended the session that holds the lock, so the run failed, and its database is still there."""
+    drill = databases.side_name(lab.name, DRILL)
+    with (
+        contextlib.suppress(psycopg2.Error),
+        recorded(request(), engine=engine, catalogue=catalogue) as recording,
+        engine.scratch(for_swap=False, claims=recording),
+    ):
+        support.server().rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'ops: restore by jane%'"
+        )
+        raise psycopg2.OperationalError("the connection is gone")
+    assert exist(drill) == [drill]
+    found = reconcile(engine, catalogue)
+    assert f"The database {drill} was left by a run that was killed; it was dropped." in found
+    assert exist(drill) == []
+    assert catalogue.unended_events() == []
+    assert reconcile(engine, catalogue) == ()
+
+
+@pytest.mark.parametrize("moment", ["create_beside", "add_extensions"])
+def test_a_database_that_was_begun_is_not_left(
+    lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    real = getattr(databases, moment)
+
+    def fail(*arguments: object, **options: object) -> None:
+        real(*arguments, **options)
+        raise PreconditionFailed("It was refused after all.")
+
+    monkeypatch.setattr(databases, moment, fail)
+    claims = Claims()
+    with engine.locked("test"), pytest.raises(PreconditionFailed), engine.scratch(for_swap=True, claims=claims):
+        pass
+    assert support.beside(lab.name) == []
+    assert claims.left == []
+
+
+def test_an_earlier_undo_that_stays_is_left_to_the_next_run(
+    lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump, _ = support.dump_of(engine)
+    support.restore(engine, dump)
+    claims, aside = Claims(), databases.side_name(lab.name, ASIDE)
+
+    def fail(_connection: object, name: str) -> None:
+        if name == aside:
+            raise psycopg2.OperationalError
+
+    with engine.locked("test"), engine.scratch(for_swap=True, claims=claims) as scratch:
+        monkeypatch.setattr(databases, "drop", fail)
+        engine.swap(scratch, run="run-2", backup="b", claims=claims)
+    monkeypatch.undo()
+    assert claims.left == [aside]
+    with engine.locked("next"):
+        assert engine.sweep(claims.left) == (
+            f"The database {aside} was left by a run that was killed; it was dropped.",
+        )
+    assert support.beside(lab.name) == [UNDO]
+
+
+def test_a_kept_database_loses_its_mark(lab: Database, engine: PostgresEngine) -> None:
+    name = support.new_name()
+    try:
+        with engine.locked("test"), engine.scratch(name=name, for_swap=False) as scratch:
+            scratch.keep()
+        with engine.locked("test"):
+            assert engine.sweep([name]) == ()
+        assert exist(name) == [name]
+    finally:
+        support.drop(name)
+
+
+def test_the_mark_is_in_a_database_from_its_first_moment(
+    lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = databases.side_name(lab.name, NEW)
+    with databases.maintenance(engine.address) as connection:
+        databases.create_beside(connection, name, None)
+        swapping.comment(connection, name, "")
+        assert databases.drop_claimed(connection, [name], spared=()) == ()
+        with connection.cursor() as cursor:
+            cursor.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT {databases.MARK_LIMIT}')
+        assert databases.drop_claimed(connection, [name], spared=()) == (name,)

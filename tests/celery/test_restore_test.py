@@ -1,0 +1,138 @@
+"""The scheduled restore test takes a backup of this site's own making that is verified, however new others are."""
+
+import datetime as dt
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+
+from ops import tasks
+from ops.backups.catalogue import Catalogue
+from ops.backups.manifest import Kind, Origin
+from ops.backups.signing import Keys
+from ops.operations.site import Site, current_site
+from ops.recording import Request
+from tests.backups import make
+
+NOON = make.NOON
+LATER = NOON + dt.timedelta(hours=1)
+
+
+@pytest.fixture
+def site(db: None, settings: Any, tmp_path: Path) -> Site:
+    backups = {"BACKEND": "ops.backups.storage.PrivateDirectory", "OPTIONS": {"location": str(tmp_path)}}
+    settings.STORAGES = {**settings.STORAGES, "backups": backups}
+    return current_site()
+
+
+@pytest.fixture
+def tested(site: Site, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the backups that are given to the restore test."""
+    names: list[str] = []
+
+    def verify(_site: Site, request: Request, _report: object) -> None:
+        assert request.arguments["restore"] is True
+        names.extend(request.arguments["names"])
+
+    monkeypatch.setattr(tasks.operations, "verify", verify)
+    return names
+
+
+def an_upload(site: Site) -> None:
+    make.backup(site.catalogue, when=LATER, origin=Origin.UPLOAD, untrusted=True)
+
+
+def one_called_an_upload(site: Site) -> None:
+    make.backup(site.catalogue, when=LATER, origin=Origin.UPLOAD)
+
+
+def a_foreign_one(site: Site) -> None:
+    foreign = Catalogue(site.catalogue.storage, Keys(["somebody else's"]), site.catalogue.prefix)
+    make.backup(foreign, when=LATER)
+
+
+def an_unsigned_one(site: Site) -> None:
+    changed(site, lambda document: document.pop("signature"))
+
+
+def a_tampered_one(site: Site) -> None:
+    changed(site, lambda document: document.update(note="changed"))
+
+
+def changed(site: Site, change: Any) -> None:
+    entry = make.backup(site.catalogue, when=LATER)
+    path = Path(str(site.catalogue.location)) / f"{entry.name}.json"
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+def an_unverified_one(site: Site) -> None:
+    make.backup(site.catalogue, when=LATER, proofs=())
+
+
+def one_that_failed(site: Site) -> None:
+    make.backup(site.catalogue, when=LATER, proofs=(make.COMPLETE, make.FAILED))
+
+
+def one_without_data(site: Site) -> None:
+    entry = make.backup(site.catalogue, when=LATER)
+    site.catalogue.storage.delete(entry.name)
+
+
+def one_cut_short(site: Site) -> None:
+    entry = make.backup(site.catalogue, when=LATER)
+    path = Path(str(site.catalogue.location)) / entry.name
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def one_of_sqlite(site: Site) -> None:
+    make.backup(site.catalogue, when=LATER, kind=Kind.SQLITE_GZIP, engine="sqlite")
+
+
+OTHERS = [
+    an_upload, one_called_an_upload, a_foreign_one, an_unsigned_one, a_tampered_one, an_unverified_one, one_that_failed,
+    one_without_data, one_cut_short, one_of_sqlite,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_newer_backup_that_is_not_ours_or_not_verified_is_passed_over(
+    site: Site, tested: list[str], other: Any
+) -> None:
+    own = make.backup(site.catalogue, when=NOON)
+    other(site)
+    assert len(site.catalogue.entries()) == 2
+    tasks.drill()
+    assert tested == [own.name]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_where_there_is_no_other_there_is_nothing_to_test(
+    site: Site, tested: list[str], other: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    other(site)
+    with caplog.at_level(logging.INFO, "ops.tasks"):
+        tasks.drill()
+    assert tested == []
+    assert [record.getMessage() for record in caplog.records] == [
+        "There is no restore test: no backup of this site is there that is signed, whole and verified."
+    ]
+
+
+def test_one_that_an_older_key_signed_is_ours(site: Site, tested: list[str], settings: Any) -> None:
+    own = make.backup(site.catalogue, when=NOON)
+    settings.SECRET_KEY_FALLBACKS = [django_settings.SECRET_KEY]
+    settings.SECRET_KEY = "another one from now on"
+    tasks.drill()
+    assert tested == [own.name]
+
+
+def test_the_newest_of_several_is_taken(site: Site, tested: list[str]) -> None:
+    make.backup(site.catalogue, when=NOON)
+    newest = make.backup(site.catalogue, when=LATER)
+    tasks.drill()
+    assert tested == [newest.name]

@@ -1,0 +1,68 @@
+"""The signing key is changed: one's own backups stay one's own, and a missing key is said before it is needed."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.operations.lab import Lab
+
+OLD, NEW = "the key that signed before " * 3, "the key that signs from now on " * 2
+OLD, NEW = OLD.replace(" ", "-"), NEW.replace(" ", "-")
+
+
+def key_of(lab: Lab, name: str) -> str:
+    return str(json.loads((lab.backups / f"{name}.json").read_text())["signature"]["key"])
+
+
+@pytest.mark.parametrize("where", ["variable", "file"])
+def test_a_key_that_signed_before_verifies_and_the_newest_signs(sqlite_lab: Lab, tmp_path: Path, where: str) -> None:
+    lab = sqlite_lab
+    name = lab.ask("backup_database", BACKUP_SIGNING_KEY=OLD)["manifest"]["name"]
+    before = key_of(lab, name)
+    older = {"BACKUP_SIGNING_KEY_FALLBACKS": f"a-still-older-one {OLD}"}
+    if where == "file":
+        (tmp_path / "keys").write_text(f"a-still-older-one\n{OLD}\n")
+        older = {"BACKUP_SIGNING_KEY_FALLBACKS_FILE": str(tmp_path / "keys")}
+    changed = {"BACKUP_SIGNING_KEY": NEW, **older}
+    (listed,) = lab.ask("list_backups", **changed)["backups"]
+    assert listed["trust"] == "signed"
+    assert "not named" not in lab.do("list_backups", **changed).said
+    lab.do("restore_database", name, "--yes", "--no-pre-backup", **changed)
+    # A verification writes into the manifest, which is signed anew.
+    lab.do("verify_backup", name, **changed)
+    assert key_of(lab, name) != before
+    assert lab.ask("list_backups", BACKUP_SIGNING_KEY=NEW)["backups"][0]["trust"] == "signed"
+
+
+def test_the_secret_key_of_before_verifies_as_well(sqlite_lab: Lab) -> None:
+    name = sqlite_lab.ask("backup_database", SECRET_KEY=OLD)["manifest"]["name"]
+    changed = {"SECRET_KEY": NEW, "SECRET_KEY_FALLBACKS": OLD}
+    sqlite_lab.do("restore_database", name, "--yes", "--no-pre-backup", **changed)
+
+
+def test_a_missing_key_is_said_wherever_backups_are_looked_at(sqlite_lab: Lab) -> None:
+    lab = sqlite_lab
+    names = [lab.ask("backup_database", SECRET_KEY=OLD)["manifest"]["name"] for _ in range(2)]
+    what = re.escape(
+        f"2 backups are signed with a key that is not named here, the newest is {names[1]}. If the key was changed,"
+        " name the old one in BACKUP_SIGNING_KEY_FALLBACKS and start HomeRack again; they are not trusted until then."
+    )
+    assert re.search(what, lab.do("list_backups").out)
+    assert re.search(what, lab.do("sync_backups").out)
+    checked = lab.manage("check_database", "--json")
+    assert checked.code == 3
+    assert re.search(what, checked.json["checks"]["backups"]["detail"])
+    refused = lab.manage("restore_database", names[0], "--yes")
+    assert refused.code == 3
+    assert refused.error == (
+        f"CommandError: {names[0]} was signed with a key that is not named here, so nobody knows who made it. Nothing"
+        " was changed.\nIf it was made here before the key was changed, name the old key in"
+        " BACKUP_SIGNING_KEY_FALLBACKS. If you trust its origin, add --untrusted: only its tables and rows are loaded,"
+        " by a role that can do no more.\n"
+    )
+    known = {"BACKUP_SIGNING_KEY_FALLBACKS": OLD}
+    lab.do("sync_backups", **known)
+    assert "not named" not in lab.do("list_backups", **known).said
+    assert lab.ask("check_database", **known)["checks"]["backups"]["status"] == "healthy"
