@@ -20,7 +20,7 @@ PIECE = 1 << 20
 """Bytes."""
 MIGRATIONS = "django_migrations"
 MOST_MIGRATIONS = 20_000
-MOST_STATEMENTS = 1_000_000
+MOST_STATEMENTS = 250_000
 LONGEST_NAME = 255
 """Characters of an app's or a migration's name, as in Django's own table."""
 MOST_COLUMNS_READ = 1_000_000
