@@ -145,6 +145,7 @@ class Manifest:
             raise fields.refuse("format", f"is {known}")
         if not values["name"].endswith(f".{values['kind']}"):
             raise fields.refuse("name", f"does not end in .{values['kind']}, its kind")
+        fields.whole(sum(table.rows for table in values["tables"].values()), "tables, all rows of them,")
         return cls(**values)
 
 
