@@ -17,19 +17,18 @@ from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from django.apps import apps
-from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
 from ops.backups.manifest import Manifest
+from ops.backups.signing import Trust
+from ops.errors import OpsError
+from ops.events import CLAIMED, ENDED, LEFT, STARTED, SWEPT, Event, read_run
 from ops.models import Backup, Run
 
 logger = logging.getLogger(__name__)
 
-Event = Mapping[str, Any]
-STARTED, CLAIMED, LEFT, ENDED, SWEPT = "started", "claimed", "left", "ended", "swept"
-RUN_FIELDS = {field.attname: field for field in Run._meta.concrete_fields}
-IN_EVENTS = tuple(RUN_FIELDS.keys() - {"id", "in_place", "cancel_requested"})
+IN_EVENTS = tuple({field.attname for field in Run._meta.concrete_fields} - {"id", "in_place", "cancel_requested"})
 """`in_place` is a mark on one database, and `cancel_requested` is for others to write."""
 FROM_MANIFEST = tuple(
     field.attname for field in Backup._meta.concrete_fields if field.attname not in {"id", "kept_until", "kept_because"}
@@ -126,8 +125,8 @@ def last_ended(catalogue: Catalogue, kind: Run.Kind) -> Run | None:
 
 def _event(event: str, run: Run) -> dict[str, Any]:
     values = {name: getattr(run, name) for name in IN_EVENTS}
-    plain = {name: value.isoformat() if isinstance(value, dt.datetime) else value for name, value in values.items()}
-    return {"event": event, "run": str(run.pk), "when": timezone.now().isoformat(), **plain}
+    said = {name: value.isoformat() if isinstance(value, dt.datetime) else value for name, value in values.items()}
+    return {"event": event, "run": str(run.pk), "when": timezone.now().isoformat(), **said}
 
 
 def runs_of(events: Iterable[Event]) -> dict[UUID, Run]:
@@ -137,31 +136,13 @@ def runs_of(events: Iterable[Event]) -> dict[UUID, Run]:
         if event.get("event") == SWEPT or "target" in event:
             continue
         try:
-            run = _run_of(event)
-        except (KeyError, ValueError, TypeError, AttributeError, ValidationError):
-            logger.warning("An event of run %r can not be read.", event.get("run"))
+            run = read_run(event)
+        except (OpsError, KeyError, ValueError, OverflowError) as error:
+            logger.warning("An event of the run %r can not be read (%s).", event.get("run"), type(error).__name__)
             continue
         if run.is_over or run.pk not in runs or not runs[run.pk].is_over:
             runs[run.pk] = run
     return runs
-
-
-def _run_of(event: Event) -> Run:
-    run = Run(id=UUID(event["run"]))
-    for name in IN_EVENTS:
-        setattr(run, name, RUN_FIELDS[name].to_python(storable(event[name])))
-    return run
-
-
-def storable(value: Any) -> Any:
-    """`value`, which is from a file, without what PostgreSQL keeps neither in text nor in JSON."""
-    if isinstance(value, str):
-        return value.replace("\0", "").encode(errors="replace").decode()
-    if isinstance(value, Mapping):
-        return {storable(name): storable(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [storable(item) for item in value]
-    return value
 
 
 # --- Rows --------------------------------------------------------------------------------------------------------
@@ -227,8 +208,12 @@ def write_run(run: Run) -> None:
 def _write_backups(entries: Iterable[Entry], known: set[UUID]) -> None:
     wanted = {}
     for entry in entries:
-        if entry.manifest:
-            wanted[UUID(entry.manifest.id)] = _backup_of(entry.manifest, entry)
+        if not entry.manifest:
+            continue
+        key = UUID(entry.manifest.id)
+        # A file that nobody signed does not hide the backup whose number it gives as its own.
+        if key not in wanted or entry.trust == Trust.SIGNED:
+            wanted[key] = _backup_of(entry.manifest, entry)
     there = {backup.pk: backup for backup in Backup.objects.all()}
     # A name that has moved from one backup to another would be in the way.
     moved = {key for key, backup in wanted.items() if key in there and there[key].name != backup.name}

@@ -19,8 +19,10 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from ops import schedules
+from ops.backups import fields
 from ops.backups.files import Files, written
 from ops.errors import OpsError
+from ops.events import moment
 from ops.health.backups import VERIFIED, look_at_backups
 from ops.models import Backup, Run
 from ops.notifying import Answer, Message, beat_heart, send_to_all
@@ -207,12 +209,22 @@ def files() -> Files:
 def told() -> dict[str, Any]:
     """What people know of, by its key; empty where that can not be read, since telling twice is better than never."""
     try:
-        return files().document(TOLD)
+        known = files().document(TOLD)
     except FileNotFoundError:
         return {}
     except (OpsError, OSError) as error:
         logger.warning("What has been told before is not known: %s", without_secrets(str(error)))
         return {}
+    return {key: trouble for key, trouble in known.items() if is_trouble(trouble)}
+
+
+def is_trouble(value: object) -> bool:
+    """Whether it is what `tell` keeps of a trouble: anybody may have written the file."""
+    try:
+        fields.record({"since": moment, "relief": fields.text})(value, "")
+    except (OpsError, ValueError, OverflowError):
+        return False
+    return True
 
 
 def remember(known: Mapping[str, Any]) -> None:

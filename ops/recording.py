@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from ops import journal
 from ops.errors import Cancelled, OpsError, PreconditionFailed
+from ops.events import plain
 from ops.journal import Catalogue, Entry
 from ops.models import Run
 from ops.progress import Progress, Report
@@ -195,7 +196,7 @@ class Recording:
         with self._lock:
             run = copy.copy(self._run)
             run.stages = [dict(stage) for stage in run.stages]
-            run.result, run.log = journal.storable(run.result), journal.storable(run.log)
+            run.result, run.log = plain(run.result), plain(run.log)
             return run
 
 

@@ -20,6 +20,7 @@ from django.utils import timezone
 from ops import journal, notices
 from ops.backups.engine import Engine
 from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
+from ops.events import plain
 from ops.health.flight import Tower
 from ops.journal import Catalogue
 from ops.models import Run
@@ -82,7 +83,7 @@ def queue(request: Request) -> tuple[Run, bool]:
         "id": request.id,
         "who": request.who,
         "origin": request.origin,
-        "arguments": journal.storable(request.arguments),
+        "arguments": plain(request.arguments),
         "backup": name_of_backup(request),
         "asked": request.asked,
     }
@@ -222,7 +223,7 @@ def _begun(request: Request, engine: Engine) -> Run:
         database=engine.database,
         who=request.who,
         origin=request.origin,
-        arguments=journal.storable(request.arguments),
+        arguments=plain(request.arguments),
         asked=request.asked,
         started=timezone.now(),
         host=socket.gethostname(),

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 MANIFEST = ".json"
 EVENTS = "events"
+LARGEST_EVENT = 16 * 2**20
+"""Bytes. A log is most of it."""
 EVENT = re.compile(r"\d{8}_\d{6}_\d{6}_[0-9A-Za-z-]+_[a-z]+\.json", re.ASCII)
 KINDS = "|".join(re.escape(kind) for kind in Kind)
 LIST_THEM = "`manage.py list_backups` shows all of them."
@@ -253,7 +255,7 @@ class Catalogue:
         events = []
         for name in names:
             try:
-                event = self.files.document(f"{EVENTS}/{name}")
+                event = self.files.document(f"{EVENTS}/{name}", largest=LARGEST_EVENT)
                 if [event.get("run"), event.get("event")] != run_and_event(name):
                     raise ArtifactInvalid("Its name tells of another event.")
                 events.append(event)

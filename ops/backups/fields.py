@@ -14,6 +14,12 @@ Value = TypeVar("Value")
 Word = TypeVar("Word", bound=StrEnum)
 Reader = Callable[[object, str], Value]
 """Takes a value and the path to it, for the error."""
+LARGEST = 2**53
+"""What every reader of JSON knows exactly; a database's sums of such numbers do not overflow."""
+LONGEST = 100_000
+"""Characters in a text."""
+FIRST_YEAR, LAST_YEAR = 1970, 9000
+"""Of times that can be shown in every zone. A machine without a clock of its own begins in 1970."""
 
 
 def refuse(path: str, reason: str) -> ArtifactInvalid:
@@ -26,6 +32,8 @@ def text(value: object, path: str) -> str:
         raise refuse(path, f"is {value!r:.60}, not a text")
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
         raise refuse(path, "has characters that are no text")
+    if len(value) > LONGEST:
+        raise refuse(path, f"has more than {LONGEST:,} characters")
     return value
 
 
@@ -45,9 +53,11 @@ def truth(value: object, path: str) -> bool:
 
 
 def whole(value: object, path: str) -> int:
-    """A whole number, 0 or more."""
+    """A whole number, 0 or more, that fits into a database."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise refuse(path, f"is {value!r:.60}, not a whole number of 0 or more")
+    if value > LARGEST:
+        raise refuse(path, "is a number larger than anything here")
     return value
 
 
@@ -65,6 +75,8 @@ def moment(value: object, path: str) -> dt.datetime:
         raise refuse(path, f"is {value!r:.60}, not a time") from error
     if when.utcoffset() != dt.timedelta(0) or when.isoformat() != value:
         raise refuse(path, f"is {value!r:.60}, not a time in UTC such as 2026-11-23T03:00:00+00:00")
+    if not FIRST_YEAR <= when.year <= LAST_YEAR:
+        raise refuse(path, f"is {value!r:.60}, which is no year of ours")
     return when
 
 
@@ -103,6 +115,17 @@ def named(reader: Reader[Value]) -> Reader[dict[str, Value]]:
         if not isinstance(value, dict):
             raise refuse(path, f"is {value!r:.60}, not an object")
         return {text(name, path): reader(part, f"{path}.{name}") for name, part in value.items()}
+
+    return read
+
+
+def part(readers: Mapping[str, Reader[Any]]) -> Reader[dict[str, Any]]:
+    """An object that has these keys, whatever else it has."""
+
+    def read(value: object, path: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise refuse(path, f"is {value!r:.60}, not an object")
+        return record(readers)({name: value[name] for name in readers.keys() & value.keys()}, path)
 
     return read
 

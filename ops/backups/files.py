@@ -29,12 +29,12 @@ class Files:
         except FileNotFoundError:
             return set()
 
-    def document(self, name: str) -> dict[str, Any]:
-        """A JSON object. Raises ArtifactInvalid for anything else, and what the storage raises."""
+    def document(self, name: str, *, largest: int = LARGEST_DOCUMENT) -> dict[str, Any]:
+        """A JSON object of so many bytes at most. Raises ArtifactInvalid for anything else, what the storage raises."""
         with self.storage.open(name, "rb") as file:
-            content = file.read(LARGEST_DOCUMENT + 1)
-        if len(content) > LARGEST_DOCUMENT:
-            raise ArtifactInvalid(f"{name} is larger than {LARGEST_DOCUMENT:,} bytes.")
+            content = file.read(largest + 1)
+        if len(content) > largest:
+            raise ArtifactInvalid(f"{name} is larger than {largest:,} bytes.")
         try:
             document = json.loads(content.decode(), parse_constant=finite, parse_float=finite)
         except (ValueError, RecursionError) as error:

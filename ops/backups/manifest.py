@@ -158,6 +158,7 @@ class Manifest:
         for left_out in values["excluded"]:
             if left_out.table not in values["tables"] or values["tables"][left_out.table].rows:
                 raise fields.refuse("excluded", f"names {left_out.table!r:.60}, which is not among the empty tables")
+        fields.whole(sum(table.rows for table in values["tables"].values()), "tables, all rows of them,")
         return cls(**values)
 
 

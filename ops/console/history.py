@@ -64,7 +64,7 @@ def _runs_by_day(since: dt.datetime) -> QuerySet[Run, dict[str, Any]]:
             made=Count("pk", filter=MADE),
             proven=Count("pk", filter=MADE & Q(backup__in=drilled)),
             failed=Count("pk", filter=BROKE),
-            largest=Max(Cast(KT("result__manifest__size"), BigIntegerField()), filter=MADE),
+            largest=Max(Cast(KT("result__size"), BigIntegerField()), filter=MADE),
         )
     )
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 from ops.backups.engine import LeftOut, describe_left_out
 from ops.backups.manifest import Level
 from ops.backups.stages import Stage
+from ops.events import read_result, read_stages
 from ops.models import Run
 from ops.wording import counted, duration, size
 
@@ -46,6 +47,7 @@ class RunPage:
         self.badge = BADGES[Run.Status(run.status)]
         self.is_over = run.is_over
         self.error, self.hint, self.log = run.error, run.hint, run.log
+        self.result = read_result(run.kind, run.result)
 
     @property
     def took(self) -> str:
@@ -55,7 +57,7 @@ class RunPage:
     def stages(self) -> list[StageLine]:
         lines = [
             StageLine(name=str(stage["stage"]), took=took_in_words(stage.get("seconds")), now=False)
-            for stage in self.run.stages
+            for stage in read_stages(self.run.stages)
         ]
         if lines and not self.is_over:
             lines[-1] = StageLine(name=lines[-1].name, took="…", now=True)
@@ -79,7 +81,7 @@ class RunPage:
     @property
     def may_be_undone(self) -> bool:
         """Whether it kept a database that was replaced; whether that is still there, its page says."""
-        return self.replaced and bool(self.run.result.get("undo", True))
+        return self.replaced and bool(self.result.get("undo", True))
 
     @property
     def replaced(self) -> bool:
@@ -92,9 +94,7 @@ class RunPage:
     def results(self) -> list[str]:
         """Sentences on what came out of it; none for what does not know yet, or failed."""
         sentences = RESULTS.get(Run.Kind(self.run.kind))
-        if not sentences or not self.run.result:
-            return []
-        return sentences(self.run.result)
+        return sentences(self.result) if sentences and self.result else []
 
 
 def seconds_of(run: Run) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.files.storage import InvalidStorageError, storages
 from django.utils import timezone
 
-from ops import journal
+from ops import events, journal
 from ops.backups.catalogue import Catalogue
 from ops.backups.configuration import catalogue_from_settings
 from ops.errors import OpsError
@@ -30,18 +30,19 @@ class Recorded:
 
     def left_by_killed(self) -> Collection[str]:
         """See `ops.transfer.target.Claims`."""
-        events = [event for event in self._catalogue.unended_events() if event.get("target") == self._target]
-        self._killed = {event["run"] for event in events}
-        return journal.databases_of(events)
+        unended = self._catalogue.unended_events()
+        found = [event for event in unended if event.get("target") == self._target]
+        self._killed = {event["run"] for event in found}
+        return journal.databases_of(found)
 
     def settle_killed(self) -> None:
         """See `ops.transfer.target.Claims`."""
         for run in self._killed:
-            self._record(journal.ENDED, run)
+            self._record(events.ENDED, run)
 
     def claim_database(self, name: str) -> None:
         """See `ops.transfer.target.Claims`."""
-        self._record(journal.CLAIMED, self._id, claims_database=name)
+        self._record(events.CLAIMED, self._id, claims_database=name)
         self._is_open = True
 
     def leave_database(self, name: str) -> None:  # noqa: ARG002  # it is among those that were claimed
@@ -52,7 +53,7 @@ class Recorded:
         """Give the claims up. Never raises: the migration is over, and the next one finds no such databases."""
         if self._is_open:
             with contextlib.suppress(OpsError):
-                self._record(journal.ENDED, self._id)
+                self._record(events.ENDED, self._id)
 
     def _record(self, event: str, run: str, **fields: Any) -> None:
         common = {"event": event, "run": run, "when": timezone.now().isoformat(), "target": self._target}

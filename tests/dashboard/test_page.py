@@ -83,7 +83,7 @@ def test_a_failure_is_told_with_its_reason(superuser: Client, make_backup: MakeB
 
 
 def test_the_calendar_remembers_backups_that_are_pruned(superuser: Client, make_run: MakeRun) -> None:
-    make_run(hours=24 * 30, backup="one.sql.gz", result={"manifest": {"size": 3_000_000}})
+    make_run(hours=24 * 30, backup="one.sql.gz", result={"size": 3_000_000})
     make_run(hours=24 * 28, backup="one.sql.gz", kind=Run.Kind.DRILL)
 
     shown = page(superuser)
