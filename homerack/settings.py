@@ -276,7 +276,12 @@ LOG_LEVEL = env.get_choice("LOG_LEVEL", default="INFO", choices=("DEBUG", "INFO"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "formatters": {
+        "line": {
+            "()": "ops.printable.PrintableFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
+        },
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
         # Django's own, which outside DEBUG would only be mailed.

@@ -1,16 +1,21 @@
-"""Words of other programs, without the secrets that those programs may have been told."""
+"""Words of other programs, without control characters and without the secrets that those programs may know."""
 
 from urllib.parse import quote, unquote, urlsplit
 
 from django.conf import settings
 
+from ops.printable import printable
+
 
 def without_secrets(text: str) -> str:
-    """`text` with the passwords and keys of the settings blotted out, in plain and as they are written in addresses."""
+    """`text` with the passwords and keys of the settings blotted out, in plain and as they are written in addresses.
+
+    It is `printable`, too: it goes into errors, logs and notices.
+    """
     for secret in _secrets():
         for spelling in {secret, quote(secret, safe="")}:
             text = text.replace(spelling, "…")
-    return text
+    return printable(text)
 
 
 def _password(url: str) -> str:

@@ -50,7 +50,7 @@ def show_found(console: Console, found: Sequence[str]) -> None:
 
 
 def show_backup(console: Console, manifest: Manifest, *, where: str, location: str) -> None:
-    console.print(f"\nBacked up {escape(where)} as [bold]{manifest.name}[/bold]", soft_wrap=True)
+    console.print(f"\nBacked up {escape(where)} as [bold]{escape(manifest.name)}[/bold]", soft_wrap=True)
     percent = 100 * manifest.size / (manifest.plain_size or 1)
     console.print(
         f"  {counted(manifest.rows, 'row')} in {counted(len(manifest.tables), 'table')};"
@@ -58,14 +58,14 @@ def show_backup(console: Console, manifest: Manifest, *, where: str, location: s
     )
     console.print("  Proven complete: read back in full, every table's rows counted and equal to the snapshot's")
     console.print(f"  It is in {location}", soft_wrap=True, markup=False)
-    console.print(f"Restore it with: manage.py restore_database {manifest.name}", soft_wrap=True)
+    console.print(f"Restore it with: manage.py restore_database {manifest.name}", soft_wrap=True, markup=False)
 
 
 def show_pruned(console: Console, verdicts: Sequence[Verdict]) -> None:
     """What a pruning after a backup did, in a line."""
     gone = [verdict.name for verdict in verdicts if not verdict.keep]
     if gone:
-        console.print(f"Pruned {counted(len(gone), 'old backup')}: {', '.join(gone)}", soft_wrap=True)
+        console.print(f"Pruned {counted(len(gone), 'old backup')}: {', '.join(gone)}", soft_wrap=True, markup=False)
 
 
 def show_entries(console: Console, entries: Iterable[Entry], verdicts: dict[str, Verdict]) -> None:
@@ -90,7 +90,7 @@ def show_unknown_keys(console: Console, entries: Iterable[Entry]) -> None:
 def figures(entry: Entry, width: int) -> str:
     manifest = entry.manifest
     if manifest is None:
-        return f"{entry.name:<{width}}  [red]{escape(entry.fault)}[/red]"
+        return f"{escape(entry.name.ljust(width))}  [red]{escape(entry.fault)}[/red]"
     colour, verified = "red", entry.fault or TRUST.get(entry.trust, "")
     if not verified:
         proof = manifest.proof
@@ -98,7 +98,7 @@ def figures(entry: Entry, width: int) -> str:
         verified = (str(proof.level) if proof.passed else f"FAILED: {proof.fault}") if proof else "no"
     made = bare_moment(manifest.when)
     return (
-        f"{entry.name:<{width}}  {made:<16}  {size(manifest.size):>8}  {manifest.rows:>9,}"
+        f"{escape(entry.name.ljust(width))}  {made:<16}  {size(manifest.size):>8}  {manifest.rows:>9,}"
         f"  [{colour}]{escape(verified)}[/{colour}]"
     )
 
@@ -107,7 +107,7 @@ def about(entry: Entry) -> list[str]:
     """What there is to say of a backup beside its figures."""
     if not (manifest := entry.manifest):
         return []
-    words = [f"{manifest.origin}, {ENGINES.get(manifest.engine, manifest.engine)}"]
+    words = [escape(f"{manifest.origin}, {ENGINES.get(manifest.engine, manifest.engine)}")]
     if manifest.note:
         words.append(escape(f"“{manifest.note}”"))
     if manifest.proof:
@@ -123,7 +123,8 @@ def show_verdicts(console: Console, verdicts: Sequence[Verdict], *, dry_run: boo
         table.add_column(name, overflow="fold")
     for verdict in verdicts:
         fate = "kept" if verdict.keep else "would go" if dry_run else "deleted"
-        table.add_row(verdict.name, f"[{'green' if verdict.keep else 'yellow'}]{fate}[/]", without_verb(verdict.reason))
+        colour, reason = "green" if verdict.keep else "yellow", without_verb(verdict.reason)
+        table.add_row(escape(verdict.name), f"[{colour}]{fate}[/]", escape(reason))
     console.print(table)
 
 
@@ -135,6 +136,7 @@ def show_kept(console: Console, undo: Undo | None, *, days: int) -> None:
             f"\nKept from the last restore until {until}: {undo.name}, {size(undo.size)}."
             " manage.py undo_restore brings it back.",
             soft_wrap=True,
+            markup=False,
         )
 
 
@@ -163,9 +165,9 @@ def show_proofs(console: Console, proofs: Sequence[tuple[str, Proof]]) -> None:
                 Level.RESTORED: "loaded, migrated, and every table's content equal to the snapshot's",
                 Level.COMPLETE: "read back in full, and every table's rows equal to the snapshot's",
             }[proof.level]
-            console.print(f"[green]✓[/green] {name} {how}: {what}; {proof.seconds:.1f} s", soft_wrap=True)
+            console.print(f"[green]✓[/green] {escape(name)} {how}: {what}; {proof.seconds:.1f} s", soft_wrap=True)
         else:
-            console.print(f"[red]✗[/red] {name} failed: {escape(proof.fault)}", soft_wrap=True)
+            console.print(f"[red]✗[/red] {escape(name)} failed: {escape(proof.fault)}", soft_wrap=True)
 
 
 def show_source(console: Console, source: Source, *, where: str) -> None:
@@ -201,8 +203,8 @@ def show_beside(console: Console, result: Beside) -> None:
 def show_undo(console: Console, undo: Undo, *, where: str) -> None:
     """What an undo brings back."""
     console.print(
-        f"Bringing back [bold]{undo.name}[/bold] ({size(undo.size)}) as [bold]{escape(where)}[/bold]: what it was until"
-        f" {moment(undo.when)} ({age(undo.when)}), when {undo.backup} took its place.",
+        f"Bringing back [bold]{escape(undo.name)}[/bold] ({size(undo.size)}) as [bold]{escape(where)}[/bold]: what it was until"
+        f" {moment(undo.when)} ({age(undo.when)}), when {escape(undo.backup)} took its place.",
         soft_wrap=True,
     )
     console.print("What has changed since then will be kept aside; undo_restore brings that back in turn.")
@@ -213,7 +215,7 @@ def show_impact(console: Console, impact: Impact) -> None:
     """What a restore changes: a table of models, then sentences about people, sessions and migrations."""
     if impact.unreadable:
         console.print(
-            f"[yellow]The live database does not answer ({impact.unreadable}); what it holds is unknown.[/yellow]"
+            f"[yellow]The live database does not answer ({escape(impact.unreadable)}); what it holds is unknown.[/yellow]"
         )
     changed = [change for change in impact.changes if change.gained or change.lost or change.now != change.then]
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -231,7 +233,8 @@ def show_impact(console: Console, impact: Impact) -> None:
     if impact.rights:
         show_rights(console, impact.rights)
     for label, rows in impact.emptied:
-        console.print(f"Backups hold no {label}: their table is empty afterwards ({counted(rows, 'row')} now).")
+        sentence = f"Backups hold no {label}: their table is empty afterwards ({counted(rows, 'row')} now)."
+        console.print(sentence, markup=False)
     show_left_out(console, impact.not_taken)
     console.print("Everybody has to sign in again.")
     if impact.pending:
@@ -285,10 +288,12 @@ def show_restored(console: Console, result: Restored, *, where: str) -> None:
         f"  The database was away for {result.cut_over:.2f} s; changes were held off for {result.writes_closed:.1f} s"
     )
     before = f"the backup {result.pre_backup}" if result.pre_backup else "no backup (you went without one)"
-    console.print(f"  What was there before: {before}", soft_wrap=True)
+    console.print(f"  What was there before: {before}", soft_wrap=True, markup=False)
     if result.undo:
         console.print(
-            f"  and the database itself, kept as {result.undo.name} ({size(result.undo.size)})", soft_wrap=True
+            f"  and the database itself, kept as {result.undo.name} ({size(result.undo.size)})",
+            soft_wrap=True,
+            markup=False,
         )
         console.print("To take the restore back: manage.py undo_restore")
         console.print("To let the kept database go: manage.py drop_undo")
@@ -306,5 +311,7 @@ def show_undone(console: Console, result: Undone, *, where: str) -> None:
         console.print(f"  {counted(len(result.migrations), 'migration')} applied on top")
     if result.undo:
         console.print(
-            f"  What was live until now is kept as {result.undo.name}; undo_restore brings it back.", soft_wrap=True
+            f"  What was live until now is kept as {result.undo.name}; undo_restore brings it back.",
+            soft_wrap=True,
+            markup=False,
         )

@@ -1,10 +1,12 @@
-"""Progress for a person: bars in a terminal, plain lines elsewhere."""
+"""What people read: a console that shows no control characters, and progress: bars in a terminal, else plain lines."""
 
 import time
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from types import TracebackType
+from typing import IO, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -16,12 +18,31 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Display
+from rich.segment import Segment
 from rich.text import Text
 
+from ops.printable import printable
 from ops.progress import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_FRAMES = 0.1
+
+
+class PrintableConsole(Console):
+    """Shows text that anyone may have written: the only control characters that reach the terminal are rich's own."""
+
+    def __init__(self, file: IO[str]) -> None:
+        # A note that says :boom: is shown as it is.
+        super().__init__(file=file, highlight=False, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Replaced before it is measured, so that columns are as wide as what is in them."""
+        return super().render_str(printable(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Everything that is shown passes here, also what was made a Text elsewhere: a column of the progress."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
 class RateColumn(ProgressColumn):
@@ -136,7 +157,9 @@ class Lines(Listener):
     def show(self, report: Progress) -> None:
         if time.monotonic() - self.last > SECONDS_BETWEEN_LINES and self.total:
             self.last = time.monotonic()
-            self.console.print(f"  {self.stage}: {sum(self.done.values()):,} of {self.total:,}, now {report.item}")
+            self.console.print(
+                f"  {self.stage}: {sum(self.done.values()):,} of {self.total:,}, now {escape(report.item)}"
+            )
 
 
 def listener(console: Console) -> Listener:

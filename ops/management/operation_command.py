@@ -1,7 +1,6 @@
 """What the commands that run an operation share: progress, ``--json``, errors as sentences, and exit codes."""
 
 import getpass
-import json
 import socket
 import sys
 from argparse import RawDescriptionHelpFormatter
@@ -12,8 +11,10 @@ from rich.console import Console
 
 from ops.errors import AlreadyRunning, ArtifactInvalid, Cancelled, OpsError, VerificationFailed
 from ops.models import Run
+from ops.printable import json_text, printable
 from ops.recording import Request
 from ops.signals import interrupted_by_sigterm
+from ops.terminal import PrintableConsole
 
 FAILED, NOT_PROVEN, LOCKED, DECLINED, INTERRUPTED = 1, 3, 4, 5, 130
 EXIT_CODES = """
@@ -50,14 +51,14 @@ class OperationCommand(BaseCommand):
         raise NotImplementedError
 
     def handle(self, **options: Any) -> None:
-        console = Console(file=sys.stderr if options["json"] else sys.stdout, highlight=False)
+        console = PrintableConsole(sys.stderr if options["json"] else sys.stdout)
         try:
             with interrupted_by_sigterm():
                 document, code = self.operate(console, options)
         except OpsError as error:
             code = exit_code(error)
             self.print_json(options, {"status": "failed", "error": error.message, "hint": error.hint})
-            raise CommandError(str(error), returncode=code) from error
+            raise CommandError(printable(str(error)), returncode=code) from error
         except KeyboardInterrupt:
             self.print_json(options, {"status": "interrupted"})
             raise CommandError("Interrupted. What was under way was taken back.", returncode=INTERRUPTED) from None
@@ -67,7 +68,7 @@ class OperationCommand(BaseCommand):
 
     def print_json(self, options: dict[str, Any], document: dict[str, Any]) -> None:
         if options["json"]:
-            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
+            sys.stdout.write(json_text(document))
 
 
 def request(operation: Run.Kind, **arguments: Any) -> Request:

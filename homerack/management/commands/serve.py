@@ -15,6 +15,7 @@ from homerack.serving import programs
 from homerack.serving.folder import AlreadyServed, private_folder, socket_path
 from homerack.serving.supervisor import ProgramEnded, Supervisor
 from ops.health.database import unapplied_migrations
+from ops.printable import printable
 
 COLOURS = {"web": "36", "worker": "32", "beat": "35", "redis": "34"}
 
@@ -91,7 +92,7 @@ class Command(BaseCommand):
 
     def write_line(self, name: str, line: str) -> None:
         with contextlib.suppress(BrokenPipeError):
-            self.stdout.write(f"{self.prefix(name)}{line}")
+            self.stdout.write(f"{self.prefix(name)}{printable(line)}")
 
     def prefix(self, name: str) -> str:
         if not name:

@@ -1,19 +1,19 @@
 """``manage.py check_database``: the answer of ``/health/``, for a person at a terminal or a start script."""
 
-import json
 import sys
 from argparse import ArgumentParser
 from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand
 from django.db import DEFAULT_DB_ALIAS, OperationalError
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from ops.health.database import wait_for_database
 from ops.health.report import examine, options_from_settings
 from ops.health.results import HealthReport, Status
+from ops.printable import json_text
+from ops.terminal import PrintableConsole
 
 EXIT_CODES = {Status.HEALTHY: 0, Status.UNHEALTHY: 1, Status.DEGRADED: 3, Status.MAINTENANCE: 4}
 COLOURS = {
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         if json:
             self.stdout.write(as_json(report))
         else:
-            Console(file=cast("IO[str]", self.stdout)).print(as_table(report))
+            PrintableConsole(cast("IO[str]", self.stdout)).print(as_table(report))
         sys.exit(EXIT_CODES[report.status])
 
     def wait(self, alias: str, seconds: float) -> None:
@@ -60,18 +60,20 @@ class Command(BaseCommand):
 
 
 def as_json(report: HealthReport) -> str:
-    return json.dumps(report.as_dict(details=True), indent=2)
+    return json_text(report.as_dict(details=True))
 
 
 def as_table(report: HealthReport) -> Table:
     table = Table(title=f"Database: {word(report.status)}", show_header=False, title_justify="left")
-    table.add_row("Type", report.database_type)
+    table.add_row("Type", escape(report.database_type))
     table.add_row("Query", "no answer" if report.query_time_ms is None else f"{report.query_time_ms:.3f} ms")
     if report.pool_info:
         numbers = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in report.pool_info.items())
         table.add_row(f"Pool of {report.pool_scope}", numbers)
     for name, check in report.checks.items():
-        table.add_row(name.replace("_", " ").capitalize(), f"{word(check.status)} {escape(check.detail)}".rstrip())
+        table.add_row(
+            escape(name.replace("_", " ").capitalize()), f"{word(check.status)} {escape(check.detail)}".rstrip()
+        )
     return table
 
 

@@ -35,5 +35,5 @@ class Command(OperationCommand):
         with listener(console) as report:
             done = operations.drop_undo(site, request(Run.Kind.DROP_UNDO), report)
         rendering.show_found(console, done.found)
-        console.print(f"Dropped {undo.name}, {size(undo.size)}.")
+        console.print(f"Dropped {undo.name}, {size(undo.size)}.", markup=False)
         return done.as_json(), 0

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 from rich.console import Console
+from rich.markup import escape
 
 from ops import operations, rendering
 from ops.management.operation_command import OperationCommand
@@ -32,7 +33,7 @@ class Command(OperationCommand):
             rendering.show_entries(console, entries, verdicts)
             rendering.show_unknown_keys(console, entries)
         else:
-            console.print(f"There is no backup in {site.catalogue.location} yet.", soft_wrap=True)
+            console.print(f"There is no backup in {escape(site.catalogue.location)} yet.", soft_wrap=True)
             console.print("Make one: manage.py backup_database")
         rendering.show_kept(console, undo, days=site.undo_days)
         return rendering.entries_as_json(entries, verdicts, undo), 0

@@ -1,7 +1,6 @@
 """``manage.py migrate_to_postgres``: the door to `ops.transfer.engine`."""
 
 import contextlib
-import json
 import sys
 import zoneinfo
 from argparse import RawDescriptionHelpFormatter
@@ -19,8 +18,9 @@ from ops import operations
 from ops.django_databases import direct_settings
 from ops.errors import OpsError, PreconditionFailed
 from ops.postgres.address import Address, from_settings, parse_url
+from ops.printable import json_text, printable
 from ops.signals import held, interrupted_by_sigterm
-from ops.terminal import listener
+from ops.terminal import PrintableConsole, listener
 from ops.transfer import rendering
 from ops.transfer.engine import Options, Prepared, carry_over, prepared
 from ops.transfer.quarantine import check_directory
@@ -88,14 +88,14 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         check_json(options["json"])
         # With --json - standard output belongs to the JSON.
-        console = Console(file=sys.stderr if options["json"] == "-" else sys.stdout, highlight=False)
+        console = PrintableConsole(sys.stderr if options["json"] == "-" else sys.stdout)
         try:
             with interrupted_by_sigterm():
                 code = self.run(console, options)
         except OpsError as error:
             with contextlib.suppress(OSError):
                 write_json(options["json"], {"status": "failed", "error": error.message, "hint": error.hint})
-            raise CommandError(str(error)) from error
+            raise CommandError(printable(str(error))) from error
         except KeyboardInterrupt:
             write_json(options["json"], {"status": "interrupted"})
             raise CommandError("Interrupted. Nothing was changed.", returncode=INTERRUPTED) from None
@@ -151,7 +151,8 @@ def reporting_is_not_the_work() -> Iterator[None]:
         yield
     except (OSError, SystemExit) as error:
         with contextlib.suppress(OSError):
-            sys.stderr.write(f"The migration is done and verified; its report could not be written ({error}).\n")
+            reason = printable(str(error))
+            sys.stderr.write(f"The migration is done and verified; its report could not be written ({reason}).\n")
 
 
 def stands_in_the_way(ready: Prepared, *, quarantine: Path | None) -> bool:
@@ -229,13 +230,13 @@ def find_zone(name: str | None) -> zoneinfo.ZoneInfo | None:
 def check_json(name: str | None) -> None:
     """Refuse a place that can not be written before anything is done."""
     if name and name != "-" and not (Path(name).parent.is_dir() and not Path(name).is_dir()):
-        raise CommandError(f"--json {name}: no file can be written there. Nothing was changed.")
+        raise CommandError(printable(f"--json {name}: no file can be written there. Nothing was changed."))
 
 
 def write_json(name: str | None, document: dict[str, Any]) -> None:
     if not name:
         return
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    text = json_text(document)
     if name == "-":
         sys.stdout.write(text)
     else:

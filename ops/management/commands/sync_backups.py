@@ -3,6 +3,7 @@
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from ops import operations, rendering
 from ops.management.operation_command import OperationCommand
@@ -25,6 +26,6 @@ class Command(OperationCommand):
         rendering.show_found(console, synced.found)
         backups = counted(synced.backups, "backup")
         runs = counted(synced.runs, "run")
-        console.print(f"{backups} and {runs}, as they are in {site.catalogue.location}.", soft_wrap=True)
+        console.print(f"{backups} and {runs}, as they are in {escape(site.catalogue.location)}.", soft_wrap=True)
         rendering.show_unknown_keys(console, site.catalogue.entries())
         return operations.as_json(synced), 0

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from ops import notices
+from ops.printable import printable
 
 
 class Command(BaseCommand):
@@ -21,7 +22,8 @@ class Command(BaseCommand):
             raise CommandError("Nobody is to be told: NOTIFY_URLS and HEARTBEAT_URL are not set. Nothing was sent.")
         answers = notices.send_test(f"{getpass.getuser()} on {socket.gethostname()}")
         for answer in answers:
-            self.stdout.write(f"{'✓' if answer.accepted else '✗'} {answer.target}: {answer.said}")
+            mark = "✓" if answer.accepted else "✗"
+            self.stdout.write(printable(f"{mark} {answer.target}: {answer.said}"))
         refused = [answer.target for answer in answers if not answer.accepted]
         if refused:
-            raise CommandError(f"Not taken: {', '.join(refused)}. Look at the addresses in NOTIFY_URLS.")
+            raise CommandError(printable(f"Not taken: {', '.join(refused)}. Look at the addresses in NOTIFY_URLS."))

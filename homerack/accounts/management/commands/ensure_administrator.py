@@ -9,6 +9,7 @@ from django.core.validators import validate_email
 from django.db import transaction
 
 from homerack.accounts.models import User
+from ops.printable import printable
 
 DEFAULT_EMAIL = "admin@homerack.local"
 
@@ -22,10 +23,10 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, email: str, **_options: Any) -> None:
         administrator = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
         if administrator is not None:
-            self.stdout.write(f"The administrator is {administrator.email}.")
+            self.stdout.write(printable(f"The administrator is {administrator.email}."))
             return
         password = make_administrator(email)
-        self.stdout.write(f"Made the administrator {email}.")
+        self.stdout.write(printable(f"Made the administrator {email}."))
         self.stdout.write(f"Password: {password}")
         self.stdout.write("Write it down: it is not shown again.")
 
@@ -40,6 +41,6 @@ def make_administrator(email: str) -> str:
     with transaction.atomic():
         if User.objects.filter(email__iexact=email).exists():
             message = f"{email} exists and is no active administrator. Name another address with --email."
-            raise CommandError(message)
+            raise CommandError(printable(message))
         User.objects.create_superuser(email, password)
     return password

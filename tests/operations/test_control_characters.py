@@ -1,0 +1,210 @@
+"""Text that anyone may have written reaches terminals, errors and logs without characters that a terminal obeys."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import logging
+import logging.config
+import re
+import shutil
+import sqlite3
+import sys
+import unicodedata
+
+import pytest
+from django.conf import settings
+from django.core.management import get_commands
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from ops.printable import json_text, printable
+from ops.progress import Progress
+from ops.redaction import without_secrets
+from ops.terminal import Bars, Lines, PrintableConsole
+from tests.operations.lab import Lab, Outcome
+from tests.transfer.support import database_named, new_name
+
+DIRECTIONS = {"\u061c", "\u200e", "\u200f", *map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
+MARKUP = "[red]x[/red]"
+HOSTILE = f"a\x1b[77mb\x1b]0;title\x07\x9b31m\x7f\u202egnp.exe\u2066\u2028{MARKUP}[/]:boom:"
+"""A colour, the window's title, C1, DEL, a reversal, a line separator, and markup."""
+SHOWN = printable(HOSTILE)
+
+
+def obeyed(character: str) -> bool:
+    """Whether a terminal does not just show it, as Unicode's own tables say."""
+    return character not in "\n\t" and (
+        unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} or character in DIRECTIONS
+    )
+
+
+def assert_harmless(text: str) -> None:
+    assert not {character for character in text if obeyed(character)}, ascii(text)
+
+
+def test_every_such_character_is_replaced_and_no_other() -> None:
+    for character in map(chr, range(sys.maxunicode + 1)):
+        assert printable(character) == ("\ufffd" if obeyed(character) else character), ascii(character)
+
+
+def test_json_keeps_them_as_escapes() -> None:
+    text = json_text({HOSTILE: [HOSTILE, "ü\udc9b"]})
+    assert_harmless(text)
+    assert json.loads(text) == {HOSTILE: [HOSTILE, "ü\udc9b"]}
+    assert "ü" in text
+
+
+# --- Commands ---------------------------------------------------------------------------------------------------
+@pytest.fixture
+def hostile_lab(sqlite_lab: Lab) -> Lab:
+    """Everything in it that somebody can name has a hostile name."""
+    folder = sqlite_lab.folder / HOSTILE.replace("/", "⁄")
+    folder.mkdir()
+    lab = dataclasses.replace(sqlite_lab, folder=folder, url=f"sqlite:///{folder}/lab.db")
+    shutil.move(sqlite_lab.file, lab.file)
+    with contextlib.closing(sqlite3.connect(lab.file)) as connection, connection:
+        connection.execute(f'CREATE TABLE "{HOSTILE}" (a)')
+        connection.execute(f'INSERT INTO "{HOSTILE}" VALUES (1)')
+        connection.execute("UPDATE accounts_user SET email = ? || id", [HOSTILE])
+        connection.execute("UPDATE accounts_user SET is_superuser = 1, is_active = 1")
+    return lab
+
+
+def everything_a_person_can_type(lab: Lab) -> list[tuple[str, ...]]:
+    """Each command that prints, in an order in which all have something to print."""
+    foreign = lab.folder / f"{lab.folder.name}.sqlite3"
+    target = database_named(new_name()).url
+    shutil.copy(lab.file, foreign)
+    return [
+        ("check_database",),
+        ("ensure_administrator",),
+        ("backup_database", "--note", HOSTILE),
+        ("list_backups",),
+        ("verify_backup", "--latest"),
+        ("verify_backup", "--latest", "--restore"),
+        ("sync_backups",),
+        ("prune_backups", "--dry-run"),
+        ("prune_backups",),
+        ("restore_database", "--latest", "--yes"),
+        ("undo_restore", "--yes"),
+        ("restore_database", "--backup-file", str(foreign), "--untrusted", "--yes"),
+        ("drop_undo", "--yes"),
+        ("migrate_to_postgres", "--sqlite-path", str(lab.file), "--postgres-url", target, "--dry-run"),
+        # Errors.
+        ("list_backups", "--backup-dir", str(lab.file)),
+        ("verify_backup", HOSTILE),
+        ("restore_database", "--backup-file", f"{foreign}.missing", "--yes"),
+        ("migrate_to_postgres", "--sqlite-path", f"{foreign}.missing", "--postgres-url", target, "--dry-run"),
+        ("migrate_to_postgres", "--sqlite-path", str(foreign), "--json", f"{foreign}/x"),
+        ("ensure_administrator", "--email", HOSTILE),
+        ("test_notice",),
+    ]
+
+
+def changed(lab: Lab) -> None:
+    """Nobody is an administrator any more: what gives the rights back is named."""
+    lab.rows("UPDATE accounts_user SET is_superuser = 0, email = email || 'x' WHERE id > 1")
+
+
+def test_no_command_prints_them(hostile_lab: Lab) -> None:
+    lab = hostile_lab
+    said: dict[str, str] = {}
+    typed = everything_a_person_can_type(lab)
+    for words in typed:
+        if words == ("restore_database", "--latest", "--yes"):
+            changed(lab)
+        outcome = lab.manage(*words)
+        assert "Traceback" not in outcome.error, (words, outcome.error)
+        assert_harmless(outcome.said)
+        said[words[0]] = said.get(words[0], "") + outcome.said
+    ours = {name for name, app in get_commands().items() if app == "ops"}
+    assert ours <= said.keys()
+    # What is hostile was there to be printed, and markup in it is no markup.
+    for command in ("list_backups", "restore_database", "sync_backups", "migrate_to_postgres", "ensure_administrator"):
+        assert "\ufffd" in said[command], said[command]
+        assert f"{MARKUP}[/]:boom:" in said[command].replace("⁄", "/"), said[command]
+
+
+def test_json_is_exact(hostile_lab: Lab) -> None:
+    name = hostile_lab.back_up("--note", HOSTILE)
+    outcomes: list[Outcome] = [
+        hostile_lab.do("list_backups", "--json"),
+        hostile_lab.do("verify_backup", name, "--json"),
+        hostile_lab.manage("check_database", "--json"),
+    ]
+    for outcome in outcomes:
+        assert_harmless(outcome.said)
+    assert outcomes[0].json["backups"][0]["manifest"]["note"] == HOSTILE
+
+
+# --- The terminal -------------------------------------------------------------------------------------------------
+def own_codes_removed(text: str) -> str:
+    """Without the colours and movements of rich itself, and the return to the line's start."""
+    assert "\x1b[77m" not in text
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", text)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> PrintableConsole:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    return PrintableConsole(io.StringIO())
+
+
+def written(console: PrintableConsole) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_colours_stay_and_foreign_codes_go(terminal: PrintableConsole) -> None:
+    table = Table(title=escape(HOSTILE))
+    table.add_column(escape(HOSTILE))
+    table.add_row(escape(HOSTILE), style="bold")
+    table.add_row(Text(HOSTILE))
+    terminal.print(f"[green]{escape(HOSTILE)}[/green]")
+    terminal.print(HOSTILE, style="yellow", markup=False)
+    terminal.print(table)
+    text = written(terminal)
+    assert "\x1b[32m" in text
+    assert "\x1b[33m" in text
+    plain = own_codes_removed(text)
+    assert_harmless(plain)
+    assert plain.count(SHOWN) >= 4
+
+
+@pytest.mark.parametrize("kind", [Bars, Lines])
+def test_progress_shows_names_of_tables_only(
+    terminal: PrintableConsole, monkeypatch: pytest.MonkeyPatch, kind: type[Bars | Lines]
+) -> None:
+    monkeypatch.setattr("ops.terminal.SECONDS_BETWEEN_FRAMES", 0)
+    monkeypatch.setattr("ops.terminal.SECONDS_BETWEEN_LINES", 0)
+    with kind(terminal) as report:
+        report(Progress(stage="Copy", total=9))
+        report(Progress(stage="Copy", item=HOSTILE, done=1, total=9))
+    plain = own_codes_removed(written(terminal))
+    assert_harmless(plain)
+    assert MARKUP in plain
+
+
+# --- Errors and logs ----------------------------------------------------------------------------------------------
+def test_words_of_other_programs_lose_them() -> None:
+    assert without_secrets(HOSTILE) == SHOWN
+
+
+def test_a_log_line_shows_none(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert all(logger.get("handlers", ["console"]) == ["console"] for logger in settings.LOGGING["loggers"].values())
+    handler = settings.LOGGING["handlers"]["console"]
+    assert handler["formatter"] == "line"
+    configured = logging.config.DictConfigurator(settings.LOGGING)  # type: ignore[attr-defined]
+    formatter = configured.configure_formatter(configured.config["formatters"]["line"])
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        record = logging.LogRecord("ops", logging.ERROR, __file__, 1, "%s", (HOSTILE,), sys.exc_info())
+    line = formatter.format(record)
+    assert_harmless(line)
+    assert line.count(SHOWN) == 2
+    assert "ERROR ops: a" in line
