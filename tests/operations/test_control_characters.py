@@ -201,7 +201,7 @@ def test_a_log_line_shows_none(capsys: pytest.CaptureFixture[str], monkeypatch: 
     configured = logging.config.DictConfigurator(settings.LOGGING)  # type: ignore[attr-defined]
     formatter = configured.configure_formatter(configured.config["formatters"]["line"])
     try:
-        raise ValueError(HOSTILE)
+        int(HOSTILE)
     except ValueError:
         record = logging.LogRecord("ops", logging.ERROR, __file__, 1, "%s", (HOSTILE,), sys.exc_info())
     line = formatter.format(record)
