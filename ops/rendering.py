@@ -197,8 +197,8 @@ def show_beside(console: Console, result: Beside) -> None:
 def show_undo(console: Console, undo: Undo, *, where: str) -> None:
     """What an undo brings back."""
     console.print(
-        f"Bringing back [bold]{escape(undo.name)}[/bold] ({size(undo.size)}) as [bold]{escape(where)}[/bold]: what it was until"
-        f" {moment(undo.when)} ({age(undo.when)}), when {escape(undo.backup)} took its place.",
+        f"Bringing back [bold]{escape(undo.name)}[/bold] ({size(undo.size)}) as [bold]{escape(where)}[/bold]:"
+        f" what it was until {moment(undo.when)} ({age(undo.when)}), when {escape(undo.backup)} took its place.",
         soft_wrap=True,
     )
     console.print("What has changed since then will be kept aside; undo_restore brings that back in turn.")
@@ -208,9 +208,8 @@ def show_undo(console: Console, undo: Undo, *, where: str) -> None:
 def show_impact(console: Console, impact: Impact) -> None:
     """What a restore changes: a table of models, then sentences about people, sessions and migrations."""
     if impact.unreadable:
-        console.print(
-            f"[yellow]The live database does not answer ({escape(impact.unreadable)}); what it holds is unknown.[/yellow]"
-        )
+        sentence = f"The live database does not answer ({impact.unreadable}); what it holds is unknown."
+        console.print(sentence, style="yellow", markup=False)
     changed = [change for change in impact.changes if change.gained or change.lost or change.now != change.then]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
