@@ -23,6 +23,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register  # n
 from django.db import OperationalError, connections
 
 from homerack.databases import DB_TYPES, SQLITE
+from ops.printable import printable
 
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
@@ -126,9 +127,10 @@ def sqlite_outlives_its_container(**_kwargs: Any) -> list[CheckMessage]:
     folder = Path(database["NAME"]).parent
     if is_on_volume(folder):
         return []
+    where = printable(str(folder))
     return [
         Warning(
-            f"The SQLite file lies in {folder}, inside of the container: it is lost with the container.",
+            f"The SQLite file lies in {where}, inside of the container: it is lost with the container.",
             hint="Mount a volume there (docker run -v homerack:/data -e DATABASE_URL=sqlite:////data/homerack.db).",
             id="homerack.W004",
         ),

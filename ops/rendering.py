@@ -214,10 +214,8 @@ def show_undo(console: Console, undo: Undo, *, where: str) -> None:
 def show_impact(console: Console, impact: Impact) -> None:
     """What a restore changes: a table of models, then sentences about people, sessions and migrations."""
     if impact.unreadable:
-        console.print(
-            f"[yellow]The live database does not answer ({escape(impact.unreadable)}); what it holds is"
-            " unknown.[/yellow]"
-        )
+        sentence = f"The live database does not answer ({impact.unreadable}); what it holds is unknown."
+        console.print(sentence, style="yellow", markup=False)
     changed = [change for change in impact.changes if change.gained or change.lost or change.now != change.then]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")

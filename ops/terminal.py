@@ -142,7 +142,9 @@ class Bars(Listener):
         self.display.update(self.tasks[""], completed=sum(self.done.values()), total=self.total or None)
         if report.item:
             if report.item not in self.tasks:
-                self.tasks[report.item] = self.display.add_task(f"  {escape(report.item)}", total=report.total or None)
+                # A column takes its width from the text that it is given.
+                name = escape(printable(report.item))
+                self.tasks[report.item] = self.display.add_task(f"  {name}", total=report.total or None)
             ended = report.done >= report.total
             self.display.update(self.tasks[report.item], completed=report.done, visible=not ended)
 
@@ -157,9 +159,8 @@ class Lines(Listener):
     def show(self, report: Progress) -> None:
         if time.monotonic() - self.last > SECONDS_BETWEEN_LINES and self.total:
             self.last = time.monotonic()
-            self.console.print(
-                f"  {self.stage}: {sum(self.done.values()):,} of {self.total:,}, now {escape(report.item)}"
-            )
+            done = f"{sum(self.done.values()):,} of {self.total:,}"
+            self.console.print(f"  {self.stage}: {done}, now {report.item}", markup=False)
 
 
 def listener(console: Console) -> Listener:

@@ -63,12 +63,12 @@ def hostile_lab(sqlite_lab: Lab) -> Lab:
     folder = sqlite_lab.folder / HOSTILE.replace("/", "⁄")
     folder.mkdir()
     lab = dataclasses.replace(sqlite_lab, folder=folder, url=f"sqlite:///{folder}/lab.db")
+    sqlite_lab.do("ensure_administrator")
     shutil.move(sqlite_lab.file, lab.file)
     with contextlib.closing(sqlite3.connect(lab.file)) as connection, connection:
         connection.execute(f'CREATE TABLE "{HOSTILE}" (a)')
         connection.execute(f'INSERT INTO "{HOSTILE}" VALUES (1)')
-        connection.execute("UPDATE accounts_user SET email = ? || id", [HOSTILE])
-        connection.execute("UPDATE accounts_user SET is_superuser = 1, is_active = 1")
+        connection.execute("UPDATE accounts_user SET email = ?", [HOSTILE])
     return lab
 
 
@@ -103,18 +103,14 @@ def everything_a_person_can_type(lab: Lab) -> list[tuple[str, ...]]:
     ]
 
 
-def changed(lab: Lab) -> None:
-    """Nobody is an administrator any more: what gives the rights back is named."""
-    lab.rows("UPDATE accounts_user SET is_superuser = 0, email = email || 'x' WHERE id > 1")
-
-
 def test_no_command_prints_them(hostile_lab: Lab) -> None:
     lab = hostile_lab
     said: dict[str, str] = {}
     typed = everything_a_person_can_type(lab)
     for words in typed:
         if words == ("restore_database", "--latest", "--yes"):
-            changed(lab)
+            # What gives the rights back is named.
+            lab.rows("UPDATE accounts_user SET is_superuser = 0")
         outcome = lab.manage(*words)
         assert "Traceback" not in outcome.error, (words, outcome.error)
         assert_harmless(outcome.said)
@@ -194,16 +190,14 @@ def test_words_of_other_programs_lose_them() -> None:
     assert without_secrets(HOSTILE) == SHOWN
 
 
-def test_a_log_line_shows_none(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_line_shows_none() -> None:
     assert all(logger.get("handlers", ["console"]) == ["console"] for logger in settings.LOGGING["loggers"].values())
     handler = settings.LOGGING["handlers"]["console"]
     assert handler["formatter"] == "line"
     configured = logging.config.DictConfigurator(settings.LOGGING)  # type: ignore[attr-defined]
     formatter = configured.configure_formatter(configured.config["formatters"]["line"])
-    try:
-        int(HOSTILE)
-    except ValueError:
-        record = logging.LogRecord("ops", logging.ERROR, __file__, 1, "%s", (HOSTILE,), sys.exc_info())
+    error = ValueError(HOSTILE)
+    record = logging.LogRecord("ops", logging.ERROR, __file__, 1, "%s", (HOSTILE,), (ValueError, error, None))
     line = formatter.format(record)
     assert_harmless(line)
     assert line.count(SHOWN) == 2

@@ -71,9 +71,8 @@ def as_table(report: HealthReport) -> Table:
         numbers = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in report.pool_info.items())
         table.add_row(f"Pool of {report.pool_scope}", numbers)
     for name, check in report.checks.items():
-        table.add_row(
-            escape(name.replace("_", " ").capitalize()), f"{word(check.status)} {escape(check.detail)}".rstrip()
-        )
+        label = escape(name.replace("_", " ").capitalize())
+        table.add_row(label, f"{word(check.status)} {escape(check.detail)}".rstrip())
     return table
 
 
