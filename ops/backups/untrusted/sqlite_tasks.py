@@ -13,7 +13,7 @@ import re
 import sqlite3
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ ORDINARY = re.compile(r"CREATE TABLE ")
 """How SQLite writes the definition of a table that stores its own rows."""
 LONGEST_VALUE = 256 << 20
 """Bytes of a text, a blob or a row."""
+LARGEST_KEY = (1 << 63) - (1 << 53)
 ROWS_AT_ONCE = 500
 READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ}
 PRAGMAS = {"table_xinfo", "encoding"}
@@ -129,6 +130,7 @@ def copy_rows(
                 result["rows"][table] = copy.rows
                 result["unmatched"] |= {table: copy.unmatched} if copy.unmatched else {}
                 result["columns"] |= {table: copy.unknown} if copy.unknown else {}
+        require_room_for_keys(ours, result["rows"])
         ours.execute("COMMIT")
     return result
 
@@ -194,6 +196,13 @@ def empty(connection: sqlite3.Connection, tables: Mapping[str, Any]) -> None:
         connection.execute(f"DELETE FROM {quoted(table)}")
         if sequences:
             connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", [table])
+
+
+def require_room_for_keys(ours: sqlite3.Connection, tables: Iterable[str]) -> None:
+    """Raises ArtifactInvalid for a key so large that the table could take no more rows (sqlite.org/autoinc.html)."""
+    for table in tables:
+        (largest,) = ours.execute(f"SELECT max(rowid) FROM {quoted(table)}").fetchone()
+        require((largest or 0) <= LARGEST_KEY, f"A key of {table} is {largest}, which leaves no numbers for new rows.")
 
 
 def match_natural_keys(

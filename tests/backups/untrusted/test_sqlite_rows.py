@@ -109,6 +109,11 @@ def test_a_value_that_django_could_not_read_is_refused(tmp_path: Path, column: s
         copied(tmp_path, f"INSERT INTO thing (id, {column}) VALUES (1, {value});")
 
 
+def test_a_key_that_leaves_no_numbers_for_new_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactInvalid, match="leaves no numbers for new rows"):
+        copied(tmp_path, "INSERT INTO thing (id) VALUES (9223372036854775807);")
+
+
 @pytest.mark.parametrize(
     "script",
     [
