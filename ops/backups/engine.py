@@ -211,10 +211,10 @@ class Engine(Protocol):
         """
 
     def untrusted(self, source: Source) -> AbstractContextManager[UntrustedFile]:
-        """`source` as a limited process reads it; it is looked through once for that.
+        """`source` as a limited process reads it; it is looked through once for that. Raises ArtifactInvalid."""
 
-        Raises ArtifactInvalid, and PreconditionFailed for a database role that is too powerful to take such rows.
-        """
+    def require_ordinary_role(self) -> None:
+        """Raises PreconditionFailed where rows of unknown origin would be loaded with the rights of a superuser."""
 
     def scratch(
         self, *, name: str = "", for_swap: bool, claims: Claims = UNRECORDED

@@ -101,6 +101,8 @@ def check(source: Source, *, engine: Engine, untrusted: bool) -> None:
     """All that can be told without reading the file."""
     require_trust(source, untrusted=untrusted)
     require_engine(source, engine)
+    if not source.trusted:
+        engine.require_ordinary_role()
     if source.manifest:
         require_known(source.manifest.migrations, source.name)
 

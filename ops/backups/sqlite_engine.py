@@ -234,6 +234,9 @@ class SqliteEngine:
             with content.reading(path) as connection:
                 yield connection
 
+    def require_ordinary_role(self) -> None:
+        """SQLite has no roles."""
+
     @contextlib.contextmanager
     def untrusted(self, source: Source) -> Iterator[UntrustedFile]:
         require_kind(source.kind)

@@ -92,6 +92,7 @@ def fill(engine: Engine, scratch: Scratch, *, source: Source, report: Report) ->
 def fill_with_rows(engine: Engine, scratch: Scratch, *, source: Source, report: Report) -> Filled:
     """The project's migrations make the schema at the state of the file; then its rows are copied and checked."""
     report(Progress(stage=Stage.LOAD))
+    engine.require_ordinary_role()
     with engine.untrusted(source) as file:
         state = state_of(file.migrations, source.name)
         require_known(file.migrations, source.name)

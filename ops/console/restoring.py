@@ -51,7 +51,7 @@ def restore(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpR
     rights = impact.rights if impact else None
     require_confirmable(request, rights)
     form = RestoreConfirmation(request, site.engine.database)
-    if request.method == "POST" and "refusal" not in found and form.is_valid():
+    if request.method == "POST" and form.is_valid() and "refusal" not in found:
         wanted = {"name": backup.name, "untrusted": untrusted, "pre_backup": not form.cleaned_data["no_pre_backup"]}
         back_to = reverse("admin:ops_backup_change", args=[backup.pk])
         return start(request, Run.Kind.RESTORE, back_to=back_to, **wanted)

@@ -90,11 +90,14 @@ class PostgresEngine:
         """See `ops.backups.engine.Engine`."""
         return read_columns(plain_pieces(stream, kind=kind, find=self._find_tools), columns)
 
-    @contextlib.contextmanager
-    def untrusted(self, source: Source) -> Iterator[UntrustedFile]:
+    def require_ordinary_role(self) -> None:
         """See `ops.backups.engine.Engine`."""
         with self._server() as server:
             untrusted.require_ordinary_role(server)
+
+    @contextlib.contextmanager
+    def untrusted(self, source: Source) -> Iterator[UntrustedFile]:
+        """See `ops.backups.engine.Engine`."""
         yield untrusted.UntrustedDump(source, find=self._find_tools, excluded=never_from_untrusted_files())
 
     # --- Restores -------------------------------------------------------------------------------------------------
