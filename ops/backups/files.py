@@ -29,9 +29,10 @@ class Files:
         except FileNotFoundError:
             return set()
 
-    def document(self, name: str, *, largest: int = LARGEST_DOCUMENT) -> dict[str, Any]:
+    def document(self, name: str, *, largest: int = 0) -> dict[str, Any]:
         """A JSON object of so many bytes at most. Raises ArtifactInvalid for anything else, what the storage raises."""
         with self.storage.open(name, "rb") as file:
+            largest = largest or LARGEST_DOCUMENT
             content = file.read(largest + 1)
         if len(content) > largest:
             raise ArtifactInvalid(f"{name} is larger than {largest:,} bytes.")

@@ -109,7 +109,7 @@ def test_events_that_can_not_be_read_do_not_hide_the_others(
     catalogue.record({"event": "started", "run": "17", "when": timezone.now().isoformat()})
     journal.write_history(catalogue)
     assert list(Run.objects.values_list("pk", "status")) == [(key, "succeeded")]
-    assert "An event of run '17' can not be read." in caplog.text
+    assert "An event of the run '17' can not be read (ValueError)." in caplog.text
 
 
 def test_no_event_puts_a_run_into_the_queue(catalogue: Catalogue) -> None:
