@@ -138,7 +138,15 @@ def row(*readers: Reader[Any]) -> Reader[list[Any]]:
 
 UNDO = fields.part({"name": text, "when": text, "run": text, "backup": text, "size": whole})
 PROOF = fields.part({"level": fields.one_of(Level), "when": text, "seconds": seconds, "fault": text})
-LOADED = {"backup": text, "rows": whole, "tables": whole, "compared": truth, "migrations": each(text)}
+LEFT_OUT = fields.part({"table": text, "rows": whole, "reason": text})
+LOADED = {
+    "backup": text,
+    "rows": whole,
+    "tables": whole,
+    "compared": truth,
+    "migrations": each(text),
+    "left_out": each(LEFT_OUT),
+}
 SWAPPED = {"migrations": each(text), "undo": optional(UNDO), "writes_closed": seconds, "cut_over": seconds}
 IN_PLACE = fields.part({**LOADED, **SWAPPED, "pre_backup": text})
 IN_ANOTHER = fields.part({**LOADED, "database": text})

@@ -139,7 +139,7 @@ def of_restore(result: Result) -> list[str]:
         else ". Nothing is known of the file to compare them with."
     )
     sentences = [f"{counted(result['rows'], 'row')} in {counted(result['tables'], 'table')}{compared}"]
-    sentences += describe_left_out([LeftOut(**left) for left in result.get("left_out", ())])
+    sentences += describe_left_out([LeftOut(**left) for left in result["left_out"]])
     if "database" in result:
         return [*sentences, f"They are in {result['database']}; the live database was not touched."]
     if result["pre_backup"]:

@@ -26,6 +26,7 @@ RESTORED: dict[str, Any] = {
     "tables": 12,
     "compared": True,
     "migrations": ["inventory.0003_more"],
+    "left_out": [],
     "pre_backup": "homerack_20261123_101500.sql.gz",
     "undo": {
         "name": "homerack_ops_undo",

@@ -267,6 +267,11 @@ class Lab:
                     tables[name] = len(rows), hashlib.sha256("\n".join(rows).encode()).hexdigest()
         return tables
 
+    def own_content(self) -> dict[str, tuple[int, str]]:
+        """`content` without what Django fills itself, whose numbers and times differ from one database to another."""
+        own = ("django_", "auth_permission", "auth_group_permissions", "sqlite_sequence")
+        return {name: found for name, found in self.content().items() if not name.startswith(own)}
+
     # --- The history --------------------------------------------------------------------------------------------
     def runs(self) -> list[tuple[str, str]]:
         """Kind and status of every run in the database's own list, in the order in which they were asked for."""

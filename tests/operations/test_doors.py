@@ -171,22 +171,21 @@ def test_c1_a_file_that_is_cut_off_and_has_no_manifest_to_tell(lab: Lab) -> None
 
 def test_an_unsigned_backup_and_one_of_another_key(lab: Lab) -> None:
     name = lab.back_up()
-    before = lab.content()
+    before = lab.own_content()
     said = refused(lab, "restore_database", name, "--yes", code=3, SECRET_KEY="another key, as it were " * 3)
     assert said == (
-        f"{name} was signed with a key that is not named here, so nobody knows who made it. Nothing was changed.\nIf it"
-        " was made here before the key was changed, name the old key in BACKUP_SIGNING_KEY_FALLBACKS. If you trust its"
-        " origin, add --untrusted: only its tables and rows are loaded, by a role that can do no more.\n"
+        f"{name} was signed with a key that is not named here, so its origin is unknown. Nothing was changed.\nIf it"
+        " was made here before the key was changed, name the old key in BACKUP_SIGNING_KEY_FALLBACKS. To take its rows"
+        " all the same, add --untrusted: the project's migrations make the tables, and nothing of the file is"
+        " executed.\n"
     )
     document = json.loads(manifest_of(lab, name).read_text())
     del document["signature"]
     manifest_of(lab, name).write_text(json.dumps(document))
-    assert f"{name} is not signed, so nobody knows who made it." in refused(
-        lab, "restore_database", name, "--yes", code=3
-    )
+    assert f"{name} is not signed, so its origin is unknown." in refused(lab, "restore_database", name, "--yes", code=3)
     lab.rows(CHANGE)
     lab.do("restore_database", name, "--yes", "--untrusted")
-    assert lab.content() == before
+    assert lab.own_content() == before
 
 
 def test_a_backup_of_the_other_engine(make_lab: Callable[[str], Lab]) -> None:
@@ -242,22 +241,22 @@ def test_c4_a_backup_of_older_code_is_migrated_beside(lab: Lab) -> None:
 # --- Other ways to back up and restore ----------------------------------------------------------------------------
 def test_a_dump_of_a_persons_own(postgres_lab: Lab) -> None:
     lab = postgres_lab
-    before = lab.content()
+    before = lab.own_content()
     file = lab.folder / "mine.sql"
     program = Path(os.environ["PG_BIN"]) / "pg_dump"
     subprocess.run([str(program), "--file", str(file), lab.url], check=True)
     lab.rows(CHANGE)
     said = refused(lab, "restore_database", "--backup-file", str(file), "--yes", code=3)
-    assert said.startswith("mine.sql is not signed, so nobody knows who made it. Nothing was changed.\n")
+    assert said.startswith("mine.sql is not signed, so its origin is unknown. Nothing was changed.\n")
     shown = lab.do("restore_database", "--backup-file", str(file), "--untrusted", typed=f"{lab.name}\n").out
-    assert "Nobody knows who made this file; its tables and rows are loaded, no more." in shown
-    assert lab.content() == before
+    assert "The origin of this file is unknown. Only rows of the project's own tables are taken;" in shown
+    assert lab.own_content() == before
     assert [status for _, status in lab.runs()] == ["succeeded"]
 
 
 @pytest.mark.parametrize(
     "evil",
-    ["\\! touch {mark}", "COPY racks TO PROGRAM 'touch {mark}';", "COPY racks FROM PROGRAM 'touch {mark}';", "COMMIT;"],
+    ["\\! touch {mark}", "COPY racks TO PROGRAM 'touch {mark}';", "COPY racks FROM PROGRAM 'touch {mark}';"],
 )
 def test_b7_a_dump_that_does_more_than_a_dump(postgres_lab: Lab, evil: str) -> None:
     lab = postgres_lab
@@ -372,18 +371,18 @@ def test_a_broken_sqlite_file_is_replaced_without_a_backup(sqlite_lab: Lab) -> N
 
 def test_the_custom_format(postgres_lab: Lab, sqlite_lab: Lab) -> None:
     lab = postgres_lab
-    before = lab.content()
+    before = lab.own_content()
     name = lab.back_up("--format", "custom")
     assert name.endswith(".dump")
     assert (lab.backups / name).read_bytes().startswith(b"PGDMP")
     lab.do("verify_backup", name, "--restore")
     lab.rows(CHANGE)
     lab.do("restore_database", name, "--yes")
-    assert lab.content() == before
+    assert lab.own_content() == before
     copy = shutil.copy(lab.backups / name, lab.folder / "copy")
     lab.rows(CHANGE)
     lab.do("restore_database", "--backup-file", str(copy), "--untrusted", "--yes")
-    assert lab.content() == before
+    assert lab.own_content() == before
     assert refused(sqlite_lab, "backup_database", "--format", "custom", code=1) == (
         "The custom format is PostgreSQL's, and the database is SQLite. Nothing was done.\n"
     )

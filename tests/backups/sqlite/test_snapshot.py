@@ -128,17 +128,6 @@ def test_a_snapshot_that_is_given_up_does_not_count_to_the_end(tmp_path: Path) -
         snapshot.tables()
 
 
-def test_values_of_a_column(odd: Path) -> None:
-    engine, data = SqliteEngine(odd), support.backup(odd)
-    columns = {"keyed": "a", 'we"ird': 'sel"ect', "missing": "id", "odd": "missing"}
-    assert engine.keys(io.BytesIO(data), kind=Kind.SQLITE, columns=columns) == {
-        "keyed": {"1", "2"},
-        'we"ird': {"1"},
-        "missing": set(),
-        "odd": set(),
-    }
-
-
 def test_migrations_are_those_of_the_snapshot(tmp_path: Path) -> None:
     path = tmp_path / "django.db"
     with contextlib.closing(sqlite3.connect(path)) as connection:

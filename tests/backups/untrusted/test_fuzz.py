@@ -46,7 +46,7 @@ def read(data: bytes, size: int) -> list[tuple[str, int]]:
             with contextlib.suppress(ArtifactInvalid):
                 for _ in column_rows(item, item.columns[:1]):
                     pass
-            while item.read(7):
+            while item.read(max(7, size)):
                 pass
             found.append((item.table, item.rows))
     return found
