@@ -186,7 +186,7 @@ def of_preflight(result: Result) -> list[str]:
 
 def of_upload(result: Result) -> list[str]:
     rows = f"{counted(result['rows'], 'row')} in {counted(result['tables'], 'table')}"
-    return [f"{rows}; {size(result['size'])}. Nobody knows who made it, so it is not trusted."]
+    return [f"{rows}; {size(result['size'])}. Its origin is unknown, so it is not trusted."]
 
 
 RESULTS = {

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -86,8 +87,7 @@ def site(request: pytest.FixtureRequest, browser: Browser, tmp_path_factory: pyt
     name = "homerack"
     with contextlib.ExitStack() as stack:
         if request.param == "postgresql":
-            name = stack.enter_context(database_on_the_server())
-            changes["DATABASE_URL"] = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{name}"
+            name, changes["DATABASE_URL"] = stack.enter_context(database_on_the_server())
         for command in (["migrate"], ["load_demo"], ["shell", "-c", PEOPLE]):
             done = manage(folder, *command, **changes)
             assert done.returncode == 0, done.stderr
@@ -96,15 +96,17 @@ def site(request: pytest.FixtureRequest, browser: Browser, tmp_path_factory: pyt
 
 
 @contextlib.contextmanager
-def database_on_the_server() -> Iterator[str]:
-    """A new database beside those of other tests, gone afterwards with what a restore has put beside it."""
-    name = f"browser_{os.getpid()}"
+def database_on_the_server() -> Iterator[tuple[str, str]]:
+    """A new database of an ordinary role, and its URL; gone afterwards with what restores have made for it."""
+    name, password = f"browser_{os.getpid()}", secrets.token_hex(8)
     server = os.environ["DATABASE_URL"].rpartition("/")[0] + "/postgres"
     with contextlib.closing(psycopg2.connect(server)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
-        cursor.execute(f"CREATE DATABASE {name}")
-        yield name
+        cursor.execute(f"CREATE ROLE {name} LOGIN CREATEDB PASSWORD '{password}'")
+        cursor.execute(f"CREATE DATABASE {name} OWNER {name}")
+        yield name, f"postgres://{name}:{password}@{server.rpartition('@')[2].rpartition('/')[0]}/{name}"
         cursor.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [f"{name}%"])
         for (found,) in cursor.fetchall():
             cursor.execute(f"ALTER DATABASE {found} ALLOW_CONNECTIONS true")
             cursor.execute(f"DROP DATABASE {found} WITH (FORCE)")
+        cursor.execute(f"DROP ROLE {name}")

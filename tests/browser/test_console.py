@@ -120,7 +120,7 @@ def test_an_uploaded_file_is_restored_and_not_trusted(site: Site, tmp_path: Path
         page.wait_for_url("**/change/")
         expect(page.get_by_text("This file was uploaded.")).to_be_visible()
         page.get_by_role("link", name="Restore…").click()
-        expect(page.get_by_text("Nobody knows who made this file.")).to_be_visible()
+        expect(page.get_by_text("The origin of this file is unknown.")).to_be_visible()
         confirm(page, site, "Restore")
         page.wait_for_url("**/admin/ops/run/**")
         wait_for_the_end(page)

@@ -57,10 +57,10 @@ def test_a_missing_key_is_said_wherever_backups_are_looked_at(sqlite_lab: Lab) -
     refused = lab.manage("restore_database", names[0], "--yes")
     assert refused.code == 3
     assert refused.error == (
-        f"CommandError: {names[0]} was signed with a key that is not named here, so nobody knows who made it. Nothing"
+        f"CommandError: {names[0]} was signed with a key that is not named here, so its origin is unknown. Nothing"
         " was changed.\nIf it was made here before the key was changed, name the old key in"
-        " BACKUP_SIGNING_KEY_FALLBACKS. If you trust its origin, add --untrusted: only its tables and rows are loaded,"
-        " by a role that can do no more.\n"
+        " BACKUP_SIGNING_KEY_FALLBACKS. To take its rows all the same, add --untrusted: the project's migrations make"
+        " the tables, and nothing of the file is executed.\n"
     )
     known = {"BACKUP_SIGNING_KEY_FALLBACKS": OLD}
     lab.do("sync_backups", **known)

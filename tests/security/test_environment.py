@@ -120,6 +120,8 @@ def test_whatever_starts_a_program_says_what_it_finds_there() -> None:
             "homerack/serving/supervisor.py",
             ["self.environment if program.environment is None else program.environment"],
         ),
+        ("ops/backups/untrusted/dump_tasks.py", ["minimal_environment(LC_ALL='C')"]),
+        ("ops/backups/untrusted/process.py", ["minimal_environment(LC_ALL='C.UTF-8')"]),
         ("ops/postgres/tools.py", ["minimal_environment()"]),
         ("ops/postgres/tools.py", ["minimal_environment(**environment)"]),
     ]

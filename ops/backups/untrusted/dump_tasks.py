@@ -13,6 +13,7 @@ from typing import Any
 from isal import igzip, isal_zlib
 
 from ops.backups.postgresql.reader import CopyBlock, DumpReader, Statement, column_rows
+from ops.environment import minimal_environment
 from ops.errors import ArtifactInvalid
 
 Emit = Callable[[bytes, bytes], None]
@@ -161,7 +162,13 @@ def converted(pg_restore: str) -> Iterator[bytes]:
     command = [pg_restore, "--file=-", "--no-owner", "--no-privileges", "--no-tablespaces"]
     with (
         tempfile.TemporaryFile() as complaints,
-        subprocess.Popen(command, stdin=sys.stdin.buffer, stdout=subprocess.PIPE, stderr=complaints) as process,
+        subprocess.Popen(
+            command,
+            env=minimal_environment(LC_ALL="C"),
+            stdin=sys.stdin.buffer,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+        ) as process,
     ):
         try:
             yield from iter(functools.partial(process.stdout.read, PIECE), b"")  # type: ignore[union-attr]

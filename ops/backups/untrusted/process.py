@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from ops.environment import minimal_environment
 from ops.errors import ArtifactInvalid
 from ops.postgres.tools import Feeder, end
 
@@ -77,7 +78,7 @@ def run(task: str, *, limits: Limits, feed: IO[bytes] | None = None, **arguments
         process = subprocess.Popen(
             # -I: neither the environment nor the current directory decides which code is imported.
             [sys.executable, "-I", str(CHILD), task, str(parameters.fileno())],
-            env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
+            env=minimal_environment(LC_ALL="C.UTF-8"),
             stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=complaints,
