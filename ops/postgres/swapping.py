@@ -75,9 +75,10 @@ def comment(connection: Connection, name: str, text: str) -> None:
 def end_sessions(cursor: Cursor, databases: Sequence[str]) -> None:
     """End all sessions of the databases, the live one first. Raises PreconditionFailed where the role may not."""
     try:
+        # Autovacuum workers belong to no role: RENAME ends them itself, and an ordinary role may not.
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = ANY(%s) AND pid <> pg_backend_pid()",
+            " WHERE datname = ANY(%s) AND pid <> pg_backend_pid() AND usesysid IS NOT NULL",
             [list(databases)],
         )
     except errors.InsufficientPrivilege as error:

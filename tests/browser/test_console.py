@@ -164,8 +164,16 @@ def test_the_list_shows_its_buttons_without_scrolling(site: Site, width: int) ->
         assert page.evaluate("(frame => frame.scrollWidth - frame.clientWidth)(result_list.parentElement)") <= 0
 
 
+WIDTHS = [
+    (1440, "light"),
+    (390, "dark"),
+    pytest.param(1440, "dark", marks=pytest.mark.slow),
+    pytest.param(390, "light", marks=pytest.mark.slow),
+]
+
+
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), WIDTHS)
 def test_every_page_is_accessible_and_fits(site: Site, width: int, scheme: str) -> None:
     site.complaints.clear()
     with site.page(width=width, scheme=scheme) as page:

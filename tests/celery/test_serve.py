@@ -59,6 +59,7 @@ def test_nothing_outlives_a_killed_server_and_the_next_one_starts(home: Path) ->
         assert serving.end_with(signal.SIGINT) == 0
 
 
+@pytest.mark.slow
 def test_two_databases_are_served_side_by_side_and_one_only_once(home: Path, tmp_path: Path) -> None:
     second = Path(shutil.copytree(home, tmp_path / "second"))
     with served(home) as (one, port), served(second) as (two, _):

@@ -108,7 +108,7 @@ def shell(lab: Lab, script: str, **names: str) -> Any:
     return json.loads(out.rpartition("ANSWER ")[2]) if "ANSWER " in out else None
 
 
-@pytest.fixture(params=["postgresql", "within", "sqlite"])
+@pytest.fixture(params=["postgresql", pytest.param("within", marks=pytest.mark.slow), "sqlite"])
 def lab(request: pytest.FixtureRequest, make_lab: Callable[[str], Lab]) -> Lab:
     return make_lab(request.param)
 

@@ -201,6 +201,7 @@ class Many:
         return self.happened
 
 
+@pytest.mark.slow
 def test_ten_thousand_backups_take_seconds(tmp_path: Path, catalogue: Catalogue) -> None:
     run_once(tmp_path)
     started, ended = catalogue.events()

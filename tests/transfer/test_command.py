@@ -149,7 +149,8 @@ def test_where_nobody_can_be_asked_nothing_happens(
 
 
 # --- Addresses and passwords --------------------------------------------------------------------------------
-DOCUMENTED = ["variable", "secret file", "option", "pgpass", "the site's own"]
+OTHERS = ("secret file", "option", "pgpass", "the site's own")
+DOCUMENTED = ["variable", *(pytest.param(way, marks=pytest.mark.slow) for way in OTHERS)]
 
 
 @pytest.mark.parametrize("way", DOCUMENTED)

@@ -76,9 +76,7 @@ def finish(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int,
 @pytest.mark.parametrize(
     ("stage", "number"),
     [
-        pytest.param(
-            stage, number, marks=[] if number == signal.SIGKILL or at in {(1, 0), (4, 1)} else pytest.mark.slow
-        )
+        pytest.param(stage, number, marks=[] if at in {(1, 0), (3, 2), (4, 1), (4, 2)} else pytest.mark.slow)
         for stage_index, stage in enumerate(STAGES)
         for number_index, number in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGKILL))
         for at in [(stage_index, number_index)]
@@ -108,8 +106,10 @@ def small(database: Database, small_role: tuple[str, str]) -> Iterator[Database]
     support.drop(database.name)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
-@pytest.mark.parametrize("stage", [Stage.COPY, Stage.CUT_OVER])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=lambda number: number.name
+)
+@pytest.mark.parametrize("stage", [pytest.param(Stage.COPY, marks=pytest.mark.slow), Stage.CUT_OVER])
 def test_the_one_transaction_of_a_small_role_leaves_nothing(
     library: Path, small: Database, database: Database, stage: Stage, number: signal.Signals
 ) -> None:
@@ -304,6 +304,7 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, nth: int) -> Callable[[], bool]:
     return lambda: count >= nth
 
 
+@pytest.mark.slow
 def test_a_fault_at_any_step_leaves_all_or_nothing(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
