@@ -124,6 +124,15 @@ def drop(name: str) -> None:
         server().rows(f'DROP DATABASE IF EXISTS "{databases.side_name(name, suffix)}" WITH (FORCE)')
 
 
+def end_lock_session(name: str) -> None:
+    """End the server session that holds the lock of this database, and no other: tests share the server."""
+    server().rows(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+        " AND (classid::bigint << 32 | objid::bigint) = hashtextextended(%s, 0)",
+        [f"ops:{name}"],
+    )
+
+
 def beside(name: str) -> list[str]:
     """The names of databases that a run left beside `name`."""
     names = [databases.side_name(name, suffix) for suffix in (NEW_SUFFIX, OLD_SUFFIX)]

@@ -229,12 +229,7 @@ def test_a_lost_lock_connection_is_a_sentence(
 
     def cut(*arguments: Any) -> None:
         real(*arguments)
-        support.server().rows(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres'"
-            " AND application_name = 'ops' AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory'"
-            " AND (classid::bigint << 32 | objid::bigint) = hashtextextended(%s, 0))",
-            [f"ops:{database.name}"],
-        )
+        support.end_lock_session(database.name)
 
     with monkeypatch.context() as patch:
         patch.setattr(engine, "build", cut)

@@ -11,9 +11,9 @@ from ops.backups.postgresql.beside import ASIDE, DRILL, NEW, UNDO
 from ops.backups.postgresql.engine import PostgresEngine
 from ops.postgres import databases
 from ops.progress import ignore
-from tests.transfer.support import Database, create, database_named, new_name, server
+from tests.transfer.support import Database, create, database_named, end_lock_session, new_name, server
 
-__all__ = ["Database", "create", "database_named", "new_name", "server"]
+__all__ = ["Database", "create", "database_named", "end_lock_session", "new_name", "server"]
 
 Role = Callable[..., tuple[str, str]]
 """The fixture that makes roles: it takes options of CREATE ROLE and gives name and password."""
