@@ -78,7 +78,7 @@ def test_waiting_ends_when_the_time_is_up_and_at_once_for_a_wrong_password(serve
     refused = server.url("postgres").rpartition(":")[0] + f":{free_port()}/postgres"
     start = time.monotonic()
     late = check("--wait", "2", "--json", DATABASE_URL=refused)
-    assert 1 < time.monotonic() - start < 8
+    assert 1 < time.monotonic() - start < 30
     assert late.returncode == 1
     assert "The database 'default' could not be reached: OperationalError." in late.stderr
     start = time.monotonic()
