@@ -47,7 +47,7 @@ def back_up() -> int:
     """Bytes of the backup."""
     from ops import operations
     from ops.models import Run
-    from ops.progress import ignore
+    from ops.utils.progress import ignore
 
     done = operations.back_up(operations.current_site(), asked(Run.Kind.BACKUP), ignore)
     return done.result.manifest.size
@@ -59,7 +59,7 @@ def restore(*, pre_backup: bool) -> dict[str, float]:
 
     from ops import operations
     from ops.models import Run
-    from ops.progress import ignore
+    from ops.utils.progress import ignore
 
     site = operations.current_site()
     name = site.catalogue.latest(now=timezone.now()).name
@@ -69,7 +69,7 @@ def restore(*, pre_backup: bool) -> dict[str, float]:
 
 def asked(kind, **arguments):
     from ops.models import Run
-    from ops.recording import Request
+    from ops.runs.recorder import Request
 
     return Request(kind=kind, who="bench", origin=Run.Origin.COMMAND, arguments=arguments)
 

@@ -195,13 +195,13 @@ def compare_counts(file: Path, server: PostgresServer, database: str) -> None:
 
 def run_bare_copy(texts: Path, server: PostgresServer) -> Run:
     """In this process, which does little else: its memory is not reported."""
-    from ops.postgres import schema
+    from ops.databases.postgres import constraints
 
     create(server, "bare")
     django(server.url("bare"), "migrate", "--verbosity", "0")
     start = time.monotonic()
     with connected(server, "bare") as connection, connection.cursor() as cursor:
-        parts = schema.drop_parts(cursor, schema.read_parts(cursor, TABLES))
+        parts = constraints.drop_parts(cursor, constraints.read_parts(cursor, TABLES))
         for table in TABLES:
             cursor.execute(f"TRUNCATE {table}")
             with (texts / table).open("rb") as file:

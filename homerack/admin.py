@@ -18,9 +18,9 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from homerack.unfolded import ModelAdmin, TabularInline
-from ops import schedules
 from ops.errors import PreconditionFailed
 from ops.models import Run
+from ops.schedules import timetable
 from ops.tasks import require_redis
 
 logger = logging.getLogger(__name__)
@@ -97,11 +97,11 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin[PeriodicTask]):
 
     @admin.display(description="next run")
     def next_run(self, task: PeriodicTask) -> SafeString | str:
-        due = schedules.next_run(task)
+        due = timetable.next_run(task)
         if due is None:
             return "never"
-        if due + schedules.GRACE < timezone.now():
-            return format_html('<span class="schedule-missed">missed: {}</span>', schedules.in_words(due))
+        if due + timetable.GRACE < timezone.now():
+            return format_html('<span class="schedule-missed">missed: {}</span>', timetable.in_words(due))
         return moment(due)
 
     @admin.display(description="last start", ordering="last_run_at")
@@ -145,4 +145,4 @@ class ClockedScheduleAdmin(ScheduleAdmin):
 
 def moment(when: dt.datetime) -> SafeString:
     """A time with its zone, that does not break into two lines."""
-    return format_html('<span class="moment">{}</span>', schedules.in_words(when))
+    return format_html('<span class="moment">{}</span>', timetable.in_words(when))

@@ -8,11 +8,12 @@ class HomeRackConfig(AppConfig):
     verbose_name = "HomeRack"
 
     def ready(self) -> None:
-        from homerack import celery, checks  # noqa: F401, PLC0415  # the app and the checks are known once imported
+        from homerack import celery  # noqa: F401, PLC0415  # the app and the checks are known once imported
+        from homerack.config import checks  # noqa: F401, PLC0415  # the app and the checks are known once imported
 
 
 class ConsoleConfig(django_admin.AdminConfig):
-    """Django's admin, on the site of `homerack.admin_site`."""
+    """Django's admin, on the site of `homerack.web.admin_site`."""
 
     default = False
-    default_site = "homerack.admin_site.ConsoleSite"
+    default_site = "homerack.web.admin_site.ConsoleSite"

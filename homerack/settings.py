@@ -10,7 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-from homerack import backup_storage, databases, env, navigation
+from homerack.config import databases, env, storage
+from homerack.web import navigation
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env.load_dotenv(BASE_DIR / ".env")
@@ -53,7 +54,7 @@ MIDDLEWARE = [
     "homerack.postgresql.middleware.hurry",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
-    "homerack.middleware.permissions_policy",
+    "homerack.web.middleware.permissions_policy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "ops.middleware.hold_back_writes",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -100,7 +101,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- People ---------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "homerack.accounts.guessing.Backend"]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "homerack.accounts.login_protection.Backend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
@@ -149,8 +150,8 @@ if BEHIND_PROXY:
 X_FRAME_OPTIONS = "DENY"
 # Bytes that a request may have. Only the page that takes uploads accepts more, and files.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
-FILE_UPLOAD_HANDLERS = ["homerack.uploads.RefuseFiles"]
-# Seconds that a request may take to arrive: its headers, and then its body (homerack/gunicorn_worker.py).
+FILE_UPLOAD_HANDLERS = ["homerack.web.uploads.RefuseFiles"]
+# Seconds that a request may take to arrive: its headers, and then its body (homerack/web/gunicorn_worker.py).
 WEB_HEAD_SECONDS = 10
 WEB_BODY_SECONDS = 30
 CONTENT_SECURITY_POLICY = {
@@ -172,17 +173,17 @@ CONTENT_SECURITY_POLICY = {
 # Whether clients have addresses of their own here. Behind a published port of a container, or a proxy that HomeRack
 # does not know of, all may seem to come from one, and a lock of that address would be a lock of everybody.
 CLIENT_ADDRESSES_DIFFER = env.get_bool("CLIENT_ADDRESSES_DIFFER", default=True) or BEHIND_PROXY
-# Against guessing passwords (django-axes): how often somebody may fail, homerack/accounts/guessing.py says.
-AXES_HANDLER = "homerack.accounts.guessing.Handler"
+# Against guessing passwords (django-axes): how often somebody may fail, homerack/accounts/login_protection.py says.
+AXES_HANDLER = "homerack.accounts.login_protection.Handler"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = dt.timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 # Who tries again too early does not wait longer for it.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_USERNAME_FORM_FIELD = "username"
-AXES_USERNAME_CALLABLE = "homerack.accounts.guessing.account_tried"
-AXES_CLIENT_IP_CALLABLE = "homerack.accounts.guessing.client_address"
-AXES_LOCKOUT_CALLABLE = "homerack.accounts.guessing.locked_out"
+AXES_USERNAME_CALLABLE = "homerack.accounts.login_protection.account_tried"
+AXES_CLIENT_IP_CALLABLE = "homerack.accounts.login_protection.client_address"
+AXES_LOCKOUT_CALLABLE = "homerack.accounts.login_protection.locked_out"
 # Failures are kept until the pause is over; there is no second list of them, nor one of successes to prune.
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
@@ -195,7 +196,7 @@ OPS_VERSION = "0.1.0"
 # Where pg_dump and pg_restore are looked for first.
 OPS_POSTGRES_BIN = env.get_text("PG_BIN")
 BACKUP_DIR = BASE_DIR / env.get_text("BACKUP_DIR", "backups")
-STORAGES["backups"] = backup_storage.configure(directory=BACKUP_DIR)
+STORAGES["backups"] = storage.configure(directory=BACKUP_DIR)
 OPS_BACKUP_PREFIX = "homerack"
 # Signs the manifests of backups; SECRET_KEY does where it is not set.
 BACKUP_SIGNING_KEY = env.get_secret("BACKUP_SIGNING_KEY")
@@ -219,7 +220,7 @@ HEARTBEAT_URL = env.get_secret("HEARTBEAT_URL")
 if HEARTBEAT_URL and not HEARTBEAT_URL.startswith(("https://", "http://")):
     raise env.refuse("HEARTBEAT_URL", "is no address of the web", "https://hc-ping.com/<id of a check>")
 OPS_TROUBLES = ["homerack.accounts.reporting.guessed_accounts"]
-OPS_DASHBOARD_CARDS = ["homerack.accounts.reporting.card", "homerack.dashboard.lab"]
+OPS_DASHBOARD_CARDS = ["homerack.accounts.reporting.card", "homerack.web.dashboard.lab"]
 
 # Seconds that all threads of the web server may be busy without one of them becoming free, before it counts as hanging.
 OPS_STALLED_AFTER = 60
@@ -250,7 +251,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 2 * CELERY_TASK_TIME_LIMIT,
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BEAT_SCHEDULER = "ops.beat:Scheduler"
+CELERY_BEAT_SCHEDULER = "ops.schedules.beat:Scheduler"
 # What was started is written down at once: a beat that is killed does not start it again.
 CELERY_BEAT_SYNC_EVERY = 1
 # Beat answers the health check's ping, as workers do.
@@ -269,7 +270,7 @@ UNFOLD = {
         lambda _request: static("ops/dashboard.css"),
         lambda _request: static("ops/pages.css"),
     ],
-    "DASHBOARD_CALLBACK": "ops.console.dashboard.add_dashboard",
+    "DASHBOARD_CALLBACK": "ops.admin.dashboard.context.add_dashboard",
     "SIDEBAR": {"show_search": True, "navigation": navigation.SECTIONS},
 }
 LOG_LEVEL = env.get_choice("LOG_LEVEL", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
@@ -278,7 +279,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "line": {
-            "()": "ops.printable.PrintableFormatter",
+            "()": "ops.utils.printable.PrintableFormatter",
             "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
         },
     },
@@ -291,6 +292,6 @@ LOGGING = {
         "ops": {"handlers": ["console"], "level": LOG_LEVEL},
         "axes": {"handlers": ["console"], "level": "WARNING"},
         # DB_ECHO decides on these lines, whatever LOG_LEVEL is.
-        "homerack.postgresql.echo": {"level": "INFO"},
+        "homerack.postgresql.query_logging": {"level": "INFO"},
     },
 }

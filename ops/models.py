@@ -1,8 +1,9 @@
 """What the console shows of runs and backups.
 
 Rows of both tables are an index: the truth is in the storage of the backups, as one JSON file for the start and one for
-the end of each run, and a manifest beside each backup. `ops.journal` writes the rows anew from there, after a restore
-has rolled them back for instance. Hence there are no foreign keys between them and no rule that a row could break.
+the end of each run, and a manifest beside each backup. `ops.runs.event_log` writes the rows anew from
+there, after a restore has rolled them back for instance. Hence there are no foreign keys between them and no rule that
+a row could break.
 """
 
 import uuid

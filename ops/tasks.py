@@ -14,14 +14,16 @@ from celery import shared_task
 from celery.signals import worker_ready
 from django.conf import settings
 
-from ops import authorization, notices, operations, runs
+from ops import operations
 from ops.errors import OpsError, PreconditionFailed
-from ops.health.flight import Tower, tower
-from ops.health.surroundings import ask_redis
+from ops.health.dependencies import ask_redis
 from ops.models import Run
+from ops.notifications import alerts
 from ops.operations import Site
-from ops.progress import Report, ignore
-from ops.recording import Request
+from ops.runs import authorization, executor
+from ops.runs.recorder import Request
+from ops.utils.progress import Report, ignore
+from ops.utils.single_flight import Tower, tower
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ RETRY_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interv
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def perform(run: str) -> None:
     """Do what the queued row `run` asks for; nothing when it is not queued any more."""
-    request = runs.waiting(run)
+    request = executor.waiting(run)
     if request is None:
         logger.info("The run %s does not wait any more.", run)
         return
@@ -60,7 +62,7 @@ def perform(run: str) -> None:
     except OpsError as error:
         logger.error("The %s of %s did not succeed: %s", request.kind.label, request.who, error)  # noqa: TRY400
         # Whatever was refused before the run had begun would wait on.
-        notices.tell_of_runs(runs.give_up(request.id, error))
+        alerts.tell_of_runs(executor.give_up(request.id, error))
 
 
 def authorize(request: Request) -> None:
@@ -98,9 +100,9 @@ def enqueue(run: UUID) -> None:
         return
     logger.error("The run %s could not be queued.", run, exc_info=outcome)
     why = "The queue does not answer: Redis cannot be reached. Nothing was changed."
-    given_up = runs.give_up(run, PreconditionFailed(why, "Start Redis (REDIS_URL) and try again."))
+    given_up = executor.give_up(run, PreconditionFailed(why, "Start Redis (REDIS_URL) and try again."))
     # A user waits for the answer to a click, and a mail server may take its time.
-    Tower().ask("notice", partial(notices.tell_of_runs, given_up))
+    Tower().ask("notice", partial(alerts.tell_of_runs, given_up))
 
 
 # --- What schedules start ------------------------------------------------------------------------------------------
@@ -137,9 +139,9 @@ def let_go_of_undo() -> None:
 def reconcile() -> None:
     """Close the runs whose processes were killed, sweep away what they left, and tell what no run can tell."""
     site = operations.current_site()
-    for sentence in runs.reconcile(engine=site.engine, catalogue=site.catalogue):
+    for sentence in executor.reconcile(engine=site.engine, catalogue=site.catalogue):
         logger.warning("%s", sentence)
-    notices.watch()
+    alerts.watch()
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]

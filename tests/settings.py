@@ -3,7 +3,7 @@
 from homerack.settings import *  # noqa: F403
 from homerack.settings import INSTALLED_APPS
 
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.anyproject"]
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.otherproject"]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.MD5PasswordHasher",
     "django.contrib.auth.hashers.BCryptPasswordHasher",

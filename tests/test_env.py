@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from homerack import databases, env
+from homerack.config import databases, env
 
 ROOT = Path(__file__).parent.parent
 

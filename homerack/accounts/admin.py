@@ -17,7 +17,7 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from homerack.accounts.guessing import wait_until
+from homerack.accounts.login_protection import wait_until
 from homerack.accounts.models import User
 from homerack.accounts.reporting import with_email
 from homerack.accounts.rights import grantable_groups, grantable_permissions, may_manage

@@ -6,7 +6,7 @@ from django import forms
 from django.http import HttpRequest
 from unfold.forms import AdminOwnPasswordChangeForm
 
-from ops.console.confirming import reauthenticate
+from ops.admin.forms import reauthenticate
 
 
 class OwnPasswordChangeForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]

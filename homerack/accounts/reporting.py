@@ -1,5 +1,5 @@
 """Administrators are notified when somebody guesses the password of an account: in the log, by
-`ops.notices`, and on the console's first page."""
+`ops.notifications.alerts`, and on the console's first page."""
 
 import logging
 import socket
@@ -13,8 +13,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from homerack.accounts.models import User
-from ops.console.dashboard import Card
-from ops.notices import Trouble
+from ops.admin.dashboard.context import Card
+from ops.notifications.alerts import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def warn(account: str, recent: QuerySet[AccessAttempt]) -> None:
 
 
 def guessed_accounts(alias: str) -> dict[str, Trouble]:
-    """The accounts whose passwords somebody guesses, for `ops.notices` (OPS_TROUBLES)."""
+    """The accounts whose passwords somebody guesses, for `ops.notifications.alerts` (OPS_TROUBLES)."""
     return {
         attempts["username"]: Trouble(
             title=f"Somebody guesses the password of {attempts['email']} on {socket.gethostname()}.",

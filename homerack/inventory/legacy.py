@@ -19,7 +19,7 @@ from homerack.inventory.models.choices import (
     Source,
     Width,
 )
-from ops.transfer.legacy import LegacyColumn, LegacyFormat, LegacyTable
+from ops.engine_migration.legacy import LegacyColumn, LegacyFormat, LegacyTable
 
 NOT_ADMINISTRATOR = "role NOT IN ('ADMIN', 'admin')"
 EDITORS, VIEWERS = "Editors", "Viewers"

@@ -25,7 +25,7 @@ from django.db.backends.signals import connection_created
 from django.utils.asyncio import async_unsafe
 from psycopg2.extensions import connection
 
-from homerack.postgresql import echo, patience
+from homerack.postgresql import query_logging, retry_budget
 from homerack.postgresql.creation import DatabaseCreation
 from homerack.postgresql.pool import ConnectionPool, Lease, PoolSettings
 from homerack.postgresql.registry import pools
@@ -51,7 +51,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().__init__(settings_dict, *args, **kwargs)
         self._lease: Lease | None = None
         if settings_dict.get("ECHO"):
-            self.execute_wrappers.append(echo.log_statement)
+            self.execute_wrappers.append(query_logging.log_statement)
 
     # --- What the project's own tools may ask (each is optional for a backend) -----------------------------------
 
@@ -60,16 +60,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return self.connection_pool.status() if self.connection_pool else None
 
     @contextmanager
-    def patience(
+    def retry_budget(
         self,
         *,
         connecting: float,
         queueing: float | None = None,
         persistent: bool = False,
     ) -> Iterator[None]:
-        """Limit how long this thread waits for connections; see `homerack.postgresql.patience.Patience`."""
-        limits = patience.Patience(connecting=connecting, queueing=queueing, persistent=persistent)
-        with patience.limited_to(limits):
+        """Limit how long this thread waits for connections; see `homerack.postgresql.retry_budget.Patience`."""
+        limits = retry_budget.Patience(connecting=connecting, queueing=queueing, persistent=persistent)
+        with retry_budget.limited_to(limits):
             yield
 
     # --- Getting a connection ------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         params = self.get_connection_params() | {"options": self._startup_options()}
 
         def connect() -> connection:
-            return connect_with_retry(lambda: open_session(params), policy=policy, patience=patience.current())
+            return connect_with_retry(lambda: open_session(params), policy=policy, patience=retry_budget.current())
 
         return ConnectionPool(
             name=self.alias,
@@ -126,7 +126,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.check_settings()
         self.in_atomic_block = self.needs_rollback = self.closed_in_transaction = self.errors_occurred = False
         self.savepoint_ids, self.atomic_blocks, self.run_on_commit = [], [], []
-        self._lease = pool.check_out(queueing=patience.current().queueing)
+        self._lease = pool.check_out(queueing=retry_budget.current().queueing)
         self._lease.belongs_to(self)
         self.connection = self._lease.connection
         self.autocommit = True
@@ -142,7 +142,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         raw: connection = connect_with_retry(
             lambda: plain(conn_params),
             policy=self._retry_policy(),
-            patience=patience.current(),
+            patience=retry_budget.current(),
         )
         return raw
 

@@ -14,7 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 
-from homerack.postgresql import lifecycle, session
+from homerack.postgresql import pool_logging, session
 from homerack.postgresql.threads import held_by_this_thread
 
 PROOF_LASTS = 1.0
@@ -146,7 +146,7 @@ class ConnectionPool:
         # Strong references: in a forked child these must never be collected (SQLAlchemy would reset and close them).
         self._leased: set[Lease] = set()
         self._open: set[int] = set()
-        lifecycle.listen(self._connections, name=name)
+        pool_logging.listen(self._connections, name=name)
         event.listen(self._connections, "connect", self._on_connect)
         event.listen(self._connections, "checkout", self._on_checkout)
         event.listen(self._connections, "close", self._on_close)

@@ -12,7 +12,7 @@ from typing import TypeVar
 import psycopg2
 import tenacity
 
-from homerack.postgresql.patience import Patience
+from homerack.postgresql.retry_budget import Patience
 
 logger = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from django.conf import settings
 from django.core.files.storage import InvalidStorageError, storages
 from django.utils.encoding import force_str
 
-from ops.backups.catalogue import Catalogue
+from ops.backups.repository import Catalogue
 from ops.backups.retention import Policy
 from ops.backups.signing import Keys
-from ops.backups.storage import PrivateDirectory
+from ops.backups.storage.local import PrivateDirectory
 from ops.errors import PreconditionFailed
 
 
@@ -34,7 +34,7 @@ def catalogue_from_settings(directory: Path | None = None) -> Catalogue:
     except InvalidStorageError as error:
         raise PreconditionFailed(
             f"Where backups go is not set up: {error}",
-            'Set STORAGES["backups"], for example to ops.backups.storage.PrivateDirectory with a location.',
+            'Set STORAGES["backups"], for example to ops.backups.storage.local.PrivateDirectory with a location.',
         ) from error
     return Catalogue(storage, keys_from_settings(), getattr(settings, "OPS_BACKUP_PREFIX", "database"))
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ops.backups.catalogue import Catalogue
 from ops.backups.compression import plain
 from ops.backups.entries import Entry
 from ops.backups.manifest import Kind, Manifest
+from ops.backups.repository import Catalogue
 from ops.backups.signing import Trust
 from ops.errors import ArtifactInvalid, PreconditionFailed
 

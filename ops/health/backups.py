@@ -8,11 +8,11 @@ from django.db import connections
 from django.db.models import Count, Max, Min, Q, Sum
 from django.utils import timezone
 
-from ops import schedules
 from ops.health.database import hurried
 from ops.health.results import CheckResult, Status
 from ops.models import Backup, Run
-from ops.wording import unknown_key
+from ops.schedules import timetable
+from ops.utils.formatting import unknown_key
 
 VERIFIED = Q(trust="signed", missing=False, proof_fault="") & ~Q(proof_level="") & ~Q(origin="upload")
 """Made here, there, and read back in full at least."""
@@ -74,7 +74,7 @@ def look_at_backups(alias: str, *, expected: bool) -> CheckResult:
     """Whether backups are as they should be; `expected`: schedules are kept here. Raises Django's database errors."""
     with hurried(connections[alias]):
         backups = read_backups(alias)
-        wanted = expected and any(task.task == MAKING_BACKUPS for task in schedules.rows(alias))
+        wanted = expected and any(task.task == MAKING_BACKUPS for task in timetable.rows(alias))
     return judge_backups(backups, now=timezone.now(), within=max_age(), wanted=wanted)
 
 
@@ -92,7 +92,7 @@ def judge_backups(backups: Backups, *, now: dt.datetime, within: dt.timedelta, w
 
 def _fault(backups: Backups, now: dt.datetime, within: dt.timedelta, *, wanted: bool) -> tuple[str, str] | None:
     if backups.failed:
-        when = schedules.in_words(backups.failed)
+        when = timetable.in_words(backups.failed)
         return "BackupFailed", f"The last attempt at a backup failed at {when}: {backups.error}"
     if backups.verified is None:
         if not (wanted or backups.number):

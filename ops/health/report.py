@@ -10,12 +10,9 @@ from pathlib import Path
 from django.conf import settings
 from django.db import connections
 
-from ops import schedules
 from ops.health.backups import look_at_backups
 from ops.health.database import DatabaseAnswer, ask_database
-from ops.health.flight import Flight, tower
-from ops.health.results import CheckResult, HealthReport, Status
-from ops.health.surroundings import (
+from ops.health.dependencies import (
     ask_beat,
     ask_redis,
     ask_worker,
@@ -23,7 +20,10 @@ from ops.health.surroundings import (
     look_at_schedules,
     look_for_maintenance,
 )
-from ops.redaction import without_secrets
+from ops.health.results import CheckResult, HealthReport, Status
+from ops.schedules import timetable
+from ops.utils.redaction import without_secrets
+from ops.utils.single_flight import Flight, tower
 
 ANSWER_WITHIN = 1.5
 """Seconds for all checks, which run side by side; `/health/` promises an answer in 2."""
@@ -47,7 +47,7 @@ def options_from_settings(alias: str = "default") -> HealthOptions:
         version=getattr(settings, "OPS_VERSION", ""),
         redis_url=getattr(settings, "REDIS_URL", ""),
         celery_app=getattr(settings, "OPS_CELERY_APP", ""),
-        has_schedules=schedules.are_installed(),
+        has_schedules=timetable.are_installed(),
         backup_dir=getattr(settings, "BACKUP_DIR", None),
     )
 

@@ -4,13 +4,12 @@ All take the site, a request whose `arguments` can be kept as JSON (a task gets 
 listener.
 """
 
-from ops.operations.backing_up import BackedUp, Pruned, Verified, back_up, newest_verified, prune, verdicts_now, verify
-from ops.operations.common import Done, as_json
-from ops.operations.keeping import Changed, Deleted, change_backup, delete_backup, record_download
+from ops.operations.backup import BackedUp, Pruned, Verified, back_up, newest_verified, prune, verdicts_now, verify
+from ops.operations.backup_edits import Changed, Deleted, change_backup, delete_backup, record_download
+from ops.operations.context import Site, current_site
 from ops.operations.migrating import recorded_claims
-from ops.operations.moving import Preflight, examine_move
-from ops.operations.permitting import rights_of_undo
-from ops.operations.restoring import (
+from ops.operations.preflight import Preflight, examine_move
+from ops.operations.restore import (
     Beside,
     LetGo,
     drop_undo,
@@ -20,9 +19,10 @@ from ops.operations.restoring import (
     restore_beside,
     undo_restore,
 )
-from ops.operations.site import Site, current_site
-from ops.operations.syncing import Synced, sync
-from ops.operations.uploading import Uploaded, upload
+from ops.operations.results import Done, as_json
+from ops.operations.rights import rights_of_undo
+from ops.operations.sync import Synced, sync
+from ops.operations.upload import Uploaded, upload
 
 __all__ = [
     "BackedUp",

@@ -8,16 +8,16 @@ from typing import Any
 from django.core.files.storage import InvalidStorageError, storages
 from django.utils import timezone
 
-from ops import events, journal
-from ops.backups.catalogue import Catalogue
 from ops.backups.configuration import catalogue_from_settings
+from ops.backups.repository import Catalogue
+from ops.engine_migration.target import Claims
 from ops.errors import OpsError
-from ops.recording import unrecorded
-from ops.transfer.target import Claims
+from ops.runs import event_format, event_log
+from ops.runs.recorder import unrecorded
 
 
 class Recorded:
-    """Implements `ops.transfer.target.Claims` by events that have a ``target`` and nothing of a run's row.
+    """Implements `ops.engine_migration.target.Claims` by events that have a ``target`` and nothing of a run's row.
 
     A migration whose claims do not end was killed, or could not drop what it had made.
     """
@@ -29,31 +29,31 @@ class Recorded:
         self._killed: set[str] = set()
 
     def left_by_killed(self) -> Collection[str]:
-        """See `ops.transfer.target.Claims`."""
+        """See `ops.engine_migration.target.Claims`."""
         unended = self._catalogue.unended_events()
         found = [event for event in unended if event.get("target") == self._target]
         self._killed = {event["run"] for event in found}
-        return journal.databases_of(found)
+        return event_log.databases_of(found)
 
     def settle_killed(self) -> None:
-        """See `ops.transfer.target.Claims`."""
+        """See `ops.engine_migration.target.Claims`."""
         for run in self._killed:
-            self._record(events.ENDED, run)
+            self._record(event_format.ENDED, run)
 
     def claim_database(self, name: str) -> None:
-        """See `ops.transfer.target.Claims`."""
-        self._record(events.CLAIMED, self._id, claims_database=name)
+        """See `ops.engine_migration.target.Claims`."""
+        self._record(event_format.CLAIMED, self._id, claims_database=name)
         self._is_open = True
 
     def leave_database(self, name: str) -> None:  # noqa: ARG002  # it is among those that were claimed
-        """See `ops.transfer.target.Claims`."""
+        """See `ops.engine_migration.target.Claims`."""
         self._is_open = False
 
     def end(self) -> None:
         """Give the claims up. Never raises: the migration is over, and the next one finds no such databases."""
         if self._is_open:
             with contextlib.suppress(OpsError):
-                self._record(events.ENDED, self._id)
+                self._record(event_format.ENDED, self._id)
 
     def _record(self, event: str, run: str, **fields: Any) -> None:
         common = {"event": event, "run": run, "when": timezone.now().isoformat(), "target": self._target}
@@ -67,17 +67,17 @@ class Unrecorded:
     """For projects without a storage of backups: what a killed migration leaves has to be dropped by hand."""
 
     def left_by_killed(self) -> Collection[str]:
-        """See `ops.transfer.target.Claims`."""
+        """See `ops.engine_migration.target.Claims`."""
         return ()
 
     def settle_killed(self) -> None:
-        """See `ops.transfer.target.Claims`."""
+        """See `ops.engine_migration.target.Claims`."""
 
     def claim_database(self, name: str) -> None:
-        """See `ops.transfer.target.Claims`."""
+        """See `ops.engine_migration.target.Claims`."""
 
     def leave_database(self, name: str) -> None:
-        """See `ops.transfer.target.Claims`."""
+        """See `ops.engine_migration.target.Claims`."""
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ops.backups.compression import BLOCK, Measure, Pulled, blocks_of, compressed, plain, reader
 from ops.backups.manifest import Kind
 from ops.errors import ArtifactInvalid
-from tests.backups import make
+from tests.backups import factories
 
 NOISE = random.Random(4).randbytes(64 * 1024)
 
@@ -63,7 +63,7 @@ def test_what_is_not_compressed_is_passed_on():
 def test_an_error_of_the_source_comes_at_once():
     taken = []
     with pytest.raises(ValueError, match="pg_dump"):
-        taken.extend(compressed(make.failing(lines(BLOCK), error=ValueError("pg_dump")), threads=2))
+        taken.extend(compressed(factories.failing(lines(BLOCK), error=ValueError("pg_dump")), threads=2))
     assert taken == []
 
 
@@ -117,7 +117,7 @@ def test_no_part_of_a_file_passes_for_the_whole(size):
 
 
 def test_an_error_of_the_storage_is_not_taken_for_damage():
-    raw = reader(make.failing(PACKED[:100], error=ConnectionError("the bucket is gone")))
+    raw = reader(factories.failing(PACKED[:100], error=ConnectionError("the bucket is gone")))
     with pytest.raises(ConnectionError, match="the bucket is gone"), plain(raw, Kind.SQL_GZIP) as stream:
         stream.read()
 
@@ -139,7 +139,7 @@ def test_a_storage_may_read_or_take_chunks():
 
 
 def test_an_error_is_not_taken_for_the_end_by_who_tries_again():
-    file = Pulled(make.failing(b"half", error=ValueError("pg_dump was killed")), "x")
+    file = Pulled(factories.failing(b"half", error=ValueError("pg_dump was killed")), "x")
     for _ in range(3):
         with pytest.raises(ValueError, match="pg_dump was killed"):
             file.read()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ops.backups.manifest import ExcludedTable, Kind, Level, Manifest, Origin, Proof, TableDigest
 from ops.errors import ArtifactInvalid
-from tests.backups import make
+from tests.backups import factories
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 numbers = st.integers(min_value=0, max_value=2**50)
@@ -62,9 +62,9 @@ def test_what_is_written_is_read_back(manifest, empty, reason):
 
 def test_times_are_written_in_utc():
     berlin = dt.timezone(dt.timedelta(hours=1))
-    document = make.manifest(when=dt.datetime(2026, 11, 23, 13, tzinfo=berlin)).as_json()
+    document = factories.manifest(when=dt.datetime(2026, 11, 23, 13, tzinfo=berlin)).as_json()
     assert document["when"] == "2026-11-23T12:00:00+00:00"
-    assert Manifest.from_json(document).when == make.NOON
+    assert Manifest.from_json(document).when == factories.NOON
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_times_are_written_in_utc():
     ],
 )
 def test_an_odd_value_is_refused_with_its_place(place, value, reason):
-    document: Any = copy.deepcopy(make.manifest().as_json())
+    document: Any = copy.deepcopy(factories.manifest().as_json())
     part = document
     for step in place[:-1]:
         part = part[step]
@@ -127,9 +127,9 @@ def test_an_odd_value_is_refused_with_its_place(place, value, reason):
     assert caught.value.message.startswith(f"The manifest is not valid: {reason}")
 
 
-@pytest.mark.parametrize("name", sorted(make.manifest().as_json()))
+@pytest.mark.parametrize("name", sorted(factories.manifest().as_json()))
 def test_every_field_has_to_be_there(name):
-    document = make.manifest().as_json()
+    document = factories.manifest().as_json()
     del document[name]
     with pytest.raises(ArtifactInvalid) as caught:
         Manifest.from_json(document)
@@ -152,7 +152,7 @@ def test_a_newer_format_is_refused_whatever_is_in_it():
 
 
 def proof(level: Level, *, fault: str = "") -> Proof:
-    return Proof(level=level, when=make.NOON, seconds=1, fault=fault)
+    return Proof(level=level, when=factories.NOON, seconds=1, fault=fault)
 
 
 GOOD, BEST = proof(Level.COMPLETE), proof(Level.RESTORED)
@@ -173,9 +173,9 @@ BAD, WORSE = proof(Level.COMPLETE, fault="cut off"), proof(Level.RESTORED, fault
     ],
 )
 def test_the_proof_that_holds(given_, holds):
-    assert make.manifest(proofs=tuple(given_)).proof is holds
+    assert factories.manifest(proofs=tuple(given_)).proof is holds
 
 
 def test_the_newest_of_equal_proofs_holds():
-    later = Proof(level=Level.RESTORED, when=make.NOON + dt.timedelta(days=1), seconds=1)
-    assert make.manifest(proofs=(BEST,)).with_proof(later).proof is later
+    later = Proof(level=Level.RESTORED, when=factories.NOON + dt.timedelta(days=1), seconds=1)
+    assert factories.manifest(proofs=(BEST,)).with_proof(later).proof is later

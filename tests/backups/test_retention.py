@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from ops.backups.entries import Entry
 from ops.backups.retention import Policy, Verdict, judge
 from ops.backups.signing import Trust
-from tests.backups import make
+from tests.backups import factories
 
 DAY = dt.timedelta(days=1)
 WEEK = Policy()
-NOW = make.NOON
+NOW = factories.NOON
 
 
 def entry(
@@ -30,7 +30,7 @@ def entry(
 ) -> Entry:
     when = NOW - DAY * days_old
     name = name or f"homerack_{when:%Y%m%d_%H%M%S}.sql.gz"
-    manifest = make.manifest(name=name, when=when, **values)
+    manifest = factories.manifest(name=name, when=when, **values)
     return Entry(name=name, manifest=manifest, trust=trust, missing=missing, fault=fault or "gone" * missing)
 
 
@@ -76,7 +76,7 @@ def test_the_last_verified_stays_however_old():
     ("worthless", "why"),
     [
         ({"proofs": ()}, ", and never verified"),
-        ({"proofs": (make.COMPLETE, make.FAILED)}, ", and its verification failed"),
+        ({"proofs": (factories.COMPLETE, factories.FAILED)}, ", and its verification failed"),
         ({"missing": True}, ", and its data file is missing"),
         ({"fault": "Its data file has 3 bytes."}, ", and its data file is damaged"),
     ],
@@ -186,7 +186,9 @@ kinds_of_entries = st.builds(
             "missing": st.booleans(),
             "keep": st.booleans(),
             "database": st.sampled_from(["homerack", "lab"]),
-            "proofs": st.sampled_from([(), (make.COMPLETE,), (make.FAILED,), (make.FAILED, make.COMPLETE)]),
+            "proofs": st.sampled_from(
+                [(), (factories.COMPLETE,), (factories.FAILED,), (factories.FAILED, factories.COMPLETE)]
+            ),
         },
     ),
 )

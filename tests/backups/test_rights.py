@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ops.backups.rights import (
+from ops.backups.rights.changes import (
     Account,
     Accounts,
     Cause,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ops.backups.signing import Key, Keys, Trust
 from ops.errors import PreconditionFailed
-from tests.backups import make
+from tests.backups import factories
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -20,33 +20,33 @@ documents = st.dictionaries(st.text().filter(lambda name: name != "signature"), 
 
 @given(documents)
 def test_a_signature_survives_the_way_through_a_file(document):
-    read = json.loads(json.dumps(make.KEYS.sign(document), indent=2))
-    assert make.KEYS.check(dict(reversed(read.items()))) is Trust.SIGNED
+    read = json.loads(json.dumps(factories.KEYS.sign(document), indent=2))
+    assert factories.KEYS.check(dict(reversed(read.items()))) is Trust.SIGNED
 
 
 @given(documents, documents)
 def test_a_signature_does_not_fit_other_content(document, other):
-    signed = make.KEYS.sign(document)
+    signed = factories.KEYS.sign(document)
     moved = {**other, "signature": signed["signature"]}
-    assert (make.KEYS.check(moved) is Trust.SIGNED) == (
+    assert (factories.KEYS.check(moved) is Trust.SIGNED) == (
         json.dumps(document, sort_keys=True) == json.dumps(other, sort_keys=True)
     )
 
 
-@pytest.mark.parametrize("name", sorted(make.manifest().as_json()))
+@pytest.mark.parametrize("name", sorted(factories.manifest().as_json()))
 def test_no_field_of_a_manifest_can_be_changed_or_taken_away(name):
-    signed = make.KEYS.sign(make.manifest().as_json())
-    assert make.KEYS.check({**signed, name: "changed"}) is Trust.TAMPERED
+    signed = factories.KEYS.sign(factories.manifest().as_json())
+    assert factories.KEYS.check({**signed, name: "changed"}) is Trust.TAMPERED
     del signed[name]
-    assert make.KEYS.check(signed) is Trust.TAMPERED
+    assert factories.KEYS.check(signed) is Trust.TAMPERED
 
 
 def test_without_a_signature():
-    assert make.KEYS.check({"a": 1}) is Trust.UNSIGNED
+    assert factories.KEYS.check({"a": 1}) is Trust.UNSIGNED
 
 
 def test_of_somebody_else():
-    assert make.KEYS.check(Keys(["another"]).sign({"a": 1})) is Trust.FOREIGN
+    assert factories.KEYS.check(Keys(["another"]).sign({"a": 1})) is Trust.FOREIGN
 
 
 def test_an_older_key_is_known_and_the_newest_signs():
@@ -68,12 +68,12 @@ def test_an_older_key_is_known_and_the_newest_signs():
     ],
 )
 def test_a_signature_of_another_form_is_tampering(signature):
-    assert make.KEYS.check({"a": 1, "signature": signature}) is Trust.TAMPERED
+    assert factories.KEYS.check({"a": 1, "signature": signature}) is Trust.TAMPERED
 
 
 def test_a_known_key_with_a_wrong_sum_is_tampering():
-    signature = make.KEYS.sign({"a": 1})["signature"]
-    assert make.KEYS.check({"a": 1, "signature": {**signature, "hmac": "\ud800é"}}) is Trust.TAMPERED
+    signature = factories.KEYS.sign({"a": 1})["signature"]
+    assert factories.KEYS.check({"a": 1, "signature": {**signature, "hmac": "\ud800é"}}) is Trust.TAMPERED
 
 
 def test_the_secret_does_not_show():

@@ -16,12 +16,12 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.db.migrations.writer import MigrationWriter
 
-from ops.backups import storage as module
 from ops.backups.compression import Pulled
-from ops.backups.storage import PrivateDirectory
+from ops.backups.storage import local as module
+from ops.backups.storage.local import PrivateDirectory
 from ops.errors import PreconditionFailed
-from tests.backups import make
-from tests.backups.faults import Faulty
+from tests.backups import factories
+from tests.backups.fault_injection import Faulty
 
 WRITTEN = ["open", "fchmod", "write", "write", "fsync", "replace", "fsync"]
 CALLS = {"x": ["mkdir", "open", *WRITTEN], "events/x": ["mkdir", "open", "mkdir", "open", *WRITTEN]}
@@ -197,7 +197,7 @@ def test_a_file_in_place_of_the_directory(directory):
 
 
 def test_what_the_content_raises_is_passed_on_and_nothing_is_left(directory):
-    file = Pulled(make.failing(b"half", error=OSError(errno.ENOSPC, "of somebody else")), "x")
+    file = Pulled(factories.failing(b"half", error=OSError(errno.ENOSPC, "of somebody else")), "x")
     with pytest.raises(OSError, match="of somebody else"):
         directory.save("x", file)
     assert tree(directory) == {}
@@ -231,7 +231,7 @@ import os, sys
 from pathlib import Path
 from django.core.files.base import ContentFile
 from ops.backups import storage
-from tests.backups.faults import Faulty
+from tests.backups.fault_injection import Faulty
 directory = storage.PrivateDirectory(sys.argv[1])
 at = 0
 while True:
@@ -374,8 +374,8 @@ def test_no_descriptor_stays_open(directory):
 
 def test_it_can_stand_in_a_migration():
     text, imports = MigrationWriter.serialize(PrivateDirectory("/srv/backups"))
-    assert text == "ops.backups.storage.PrivateDirectory('/srv/backups')"
-    assert imports == {"import ops.backups.storage"}
+    assert text == "ops.backups.storage.local.PrivateDirectory('/srv/backups')"
+    assert imports == {"import ops.backups.storage.local"}
 
 
 def test_the_settings_name_it(settings):

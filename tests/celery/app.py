@@ -15,7 +15,7 @@ from homerack.celery import app
 django.setup()
 
 if stage := os.environ.get("STOP_AT"):
-    from ops.recording import Recording
+    from ops.runs.recorder import Recording
 
     told = Recording.report
 

@@ -10,20 +10,20 @@ import pytest
 from django.conf import settings as django_settings
 
 from ops import tasks
-from ops.backups.catalogue import Catalogue
 from ops.backups.manifest import Kind, Origin
+from ops.backups.repository import Catalogue
 from ops.backups.signing import Keys
-from ops.operations.site import Site, current_site
-from ops.recording import Request
-from tests.backups import make
+from ops.operations.context import Site, current_site
+from ops.runs.recorder import Request
+from tests.backups import factories
 
-NOON = make.NOON
+NOON = factories.NOON
 LATER = NOON + dt.timedelta(hours=1)
 
 
 @pytest.fixture
 def site(db: None, settings: Any, tmp_path: Path) -> Site:
-    backups = {"BACKEND": "ops.backups.storage.PrivateDirectory", "OPTIONS": {"location": str(tmp_path)}}
+    backups = {"BACKEND": "ops.backups.storage.local.PrivateDirectory", "OPTIONS": {"location": str(tmp_path)}}
     settings.STORAGES = {**settings.STORAGES, "backups": backups}
     return current_site()
 
@@ -42,16 +42,16 @@ def tested(site: Site, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def an_upload(site: Site) -> None:
-    make.backup(site.catalogue, when=LATER, origin=Origin.UPLOAD, untrusted=True)
+    factories.backup(site.catalogue, when=LATER, origin=Origin.UPLOAD, untrusted=True)
 
 
 def one_called_an_upload(site: Site) -> None:
-    make.backup(site.catalogue, when=LATER, origin=Origin.UPLOAD)
+    factories.backup(site.catalogue, when=LATER, origin=Origin.UPLOAD)
 
 
 def a_foreign_one(site: Site) -> None:
     foreign = Catalogue(site.catalogue.storage, Keys(["somebody else's"]), site.catalogue.prefix)
-    make.backup(foreign, when=LATER)
+    factories.backup(foreign, when=LATER)
 
 
 def an_unsigned_one(site: Site) -> None:
@@ -63,7 +63,7 @@ def a_tampered_one(site: Site) -> None:
 
 
 def changed(site: Site, change: Any) -> None:
-    entry = make.backup(site.catalogue, when=LATER)
+    entry = factories.backup(site.catalogue, when=LATER)
     path = Path(str(site.catalogue.location)) / f"{entry.name}.json"
     document = json.loads(path.read_text())
     change(document)
@@ -71,26 +71,26 @@ def changed(site: Site, change: Any) -> None:
 
 
 def an_unverified_one(site: Site) -> None:
-    make.backup(site.catalogue, when=LATER, proofs=())
+    factories.backup(site.catalogue, when=LATER, proofs=())
 
 
 def one_that_failed(site: Site) -> None:
-    make.backup(site.catalogue, when=LATER, proofs=(make.COMPLETE, make.FAILED))
+    factories.backup(site.catalogue, when=LATER, proofs=(factories.COMPLETE, factories.FAILED))
 
 
 def one_without_data(site: Site) -> None:
-    entry = make.backup(site.catalogue, when=LATER)
+    entry = factories.backup(site.catalogue, when=LATER)
     site.catalogue.storage.delete(entry.name)
 
 
 def one_cut_short(site: Site) -> None:
-    entry = make.backup(site.catalogue, when=LATER)
+    entry = factories.backup(site.catalogue, when=LATER)
     path = Path(str(site.catalogue.location)) / entry.name
     path.write_bytes(path.read_bytes()[:-1])
 
 
 def one_of_sqlite(site: Site) -> None:
-    make.backup(site.catalogue, when=LATER, kind=Kind.SQLITE_GZIP, engine="sqlite")
+    factories.backup(site.catalogue, when=LATER, kind=Kind.SQLITE_GZIP, engine="sqlite")
 
 
 OTHERS = [
@@ -103,7 +103,7 @@ OTHERS = [
 def test_a_newer_backup_that_is_not_ours_or_not_verified_is_passed_over(
     site: Site, tested: list[str], other: Any
 ) -> None:
-    own = make.backup(site.catalogue, when=NOON)
+    own = factories.backup(site.catalogue, when=NOON)
     other(site)
     assert len(site.catalogue.entries()) == 2
     tasks.drill()
@@ -124,7 +124,7 @@ def test_where_there_is_no_other_there_is_nothing_to_test(
 
 
 def test_one_that_an_older_key_signed_is_ours(site: Site, tested: list[str], settings: Any) -> None:
-    own = make.backup(site.catalogue, when=NOON)
+    own = factories.backup(site.catalogue, when=NOON)
     settings.SECRET_KEY_FALLBACKS = [django_settings.SECRET_KEY]
     settings.SECRET_KEY = "another one from now on"
     tasks.drill()
@@ -132,7 +132,7 @@ def test_one_that_an_older_key_signed_is_ours(site: Site, tested: list[str], set
 
 
 def test_the_newest_of_several_is_taken(site: Site, tested: list[str]) -> None:
-    make.backup(site.catalogue, when=NOON)
-    newest = make.backup(site.catalogue, when=LATER)
+    factories.backup(site.catalogue, when=NOON)
+    newest = factories.backup(site.catalogue, when=LATER)
     tasks.drill()
     assert tested == [newest.name]

@@ -14,10 +14,10 @@ from django_celery_beat.models import CrontabSchedule, IntervalSchedule, Periodi
 from pytest_django import DjangoAssertNumQueries
 
 from homerack.celery import app
-from ops import schedules
+from ops.health.dependencies import look_at_schedules
 from ops.health.results import CheckResult, Status
-from ops.health.surroundings import look_at_schedules
 from ops.models import Run
+from ops.schedules import timetable
 
 LIST = "admin:django_celery_beat_periodictask_changelist"
 
@@ -40,12 +40,12 @@ def ago(**duration: float) -> dt.datetime:
 # --- When ---------------------------------------------------------------------------------------------------------
 def test_an_interval_counts_from_the_last_start(task: Callable[..., PeriodicTask]) -> None:
     started = ago(minutes=20)
-    assert schedules.next_run(task(last_run_at=started)) == started + dt.timedelta(hours=1)
+    assert timetable.next_run(task(last_run_at=started)) == started + dt.timedelta(hours=1)
 
 
 def test_a_crontab_is_meant_in_its_own_zone(task: Callable[..., PeriodicTask]) -> None:
     crontab = CrontabSchedule.objects.create(minute="30", hour="3", timezone="Asia/Kolkata")
-    due = schedules.next_run(task(crontab=crontab, last_run_at=timezone.now()))
+    due = timetable.next_run(task(crontab=crontab, last_run_at=timezone.now()))
     assert due is not None
     assert (due.astimezone(dt.UTC).hour, due.minute, due.second) == (22, 0, 0)
     assert timezone.now() < due <= timezone.now() + dt.timedelta(days=1)
@@ -60,12 +60,12 @@ def test_a_crontab_is_meant_in_its_own_zone(task: Callable[..., PeriodicTask]) -
     ],
 )
 def test_what_is_off_spent_or_expired_never_runs(task: Callable[..., PeriodicTask], fields: dict[str, Any]) -> None:
-    assert schedules.next_run(task(**fields)) is None
+    assert timetable.next_run(task(**fields)) is None
 
 
 def test_what_has_yet_to_begin_runs_then(task: Callable[..., PeriodicTask]) -> None:
     begin = timezone.now().replace(microsecond=0) + dt.timedelta(days=3)
-    assert schedules.next_run(task(start_time=begin)) == begin
+    assert timetable.next_run(task(start_time=begin)) == begin
 
 
 def test_a_missed_schedule_is_named(task: Callable[..., PeriodicTask], settings: Any) -> None:

@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from homerack.serving.folder import socket_path
+from homerack.serve.runtime_dir import socket_path
 from tests.celery.support import Running, is_alive, manage, served
 from tests.support.backend import eventually
 from tests.support.web import ROOT

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from django.db import connection
 from ops import runs
-from ops.recording import Request
+from ops.runs.recorder import Request
 barrier = Barrier(8)
 def ask(number):
     barrier.wait(30)

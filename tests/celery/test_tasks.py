@@ -57,7 +57,7 @@ def test_the_other_tasks_do_their_work(home: Path, backups: Path, redis_url: str
 ASK = """
 from django.contrib.auth import get_user_model
 from ops import runs, tasks
-from ops.recording import Request
+from ops.runs.recorder import Request
 get_user_model().objects.create_superuser("ada@example.com", "a-long-password")
 run, _ = runs.queue(Request(kind=Run.Kind.BACKUP, who="ada@example.com", origin=Run.Origin.CONSOLE))
 tasks.enqueue(run.pk)

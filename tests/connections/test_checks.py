@@ -11,7 +11,7 @@ from django.core.checks import run_checks
 from django.db import connection
 from django.test.utils import override_settings
 
-from homerack import checks
+from homerack.config import checks
 from tests.support.web import ROOT
 
 

@@ -6,7 +6,7 @@ import re
 import pytest
 from django.db import DatabaseError
 
-from homerack.postgresql import echo
+from homerack.postgresql import query_logging
 from tests.support.backend import ask, backend_id, make_wrapper
 
 
@@ -22,7 +22,7 @@ def test_each_station_of_a_connection_is_logged(url: str, caplog: pytest.LogCapt
     wrapper.ensure_connection()
     wrapper.connection.close()
     wrapper.close()
-    lines = [record.getMessage() for record in caplog.records if record.name == "homerack.postgresql.lifecycle"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "homerack.postgresql.pool_logging"]
     happenings = [re.sub(r"\d+\.\d{3} s", "… s", line) for line in lines]
     start = f"pool {wrapper.alias}: connection {backend}"
     assert happenings == [
@@ -46,7 +46,9 @@ def test_echo_shows_statement_and_time_but_no_values(url: str, caplog: pytest.Lo
     with pytest.raises(DatabaseError):
         ask(wrapper, "SELECT 1 / 0")
     wrapper.close()
-    lines = [re.sub(r"^\d+\.\d{3} ms", "… ms", r.getMessage()) for r in caplog.records if r.name == echo.__name__]
+    lines = [
+        re.sub(r"^\d+\.\d{3} ms", "… ms", r.getMessage()) for r in caplog.records if r.name == query_logging.__name__
+    ]
     assert lines == [
         "… ms SELECT %s, %s, %s, '…''…'; [str 6, int, NULL]",
         "… ms CREATE TEMP TABLE noted (word text); []",
@@ -62,7 +64,7 @@ def test_without_echo_there_are_no_statements(url: str, caplog: pytest.LogCaptur
     wrapper = make_wrapper(url)
     ask(wrapper, "SELECT 1")
     wrapper.close()
-    assert [record for record in caplog.records if record.name == echo.__name__] == []
+    assert [record for record in caplog.records if record.name == query_logging.__name__] == []
 
 
 @pytest.mark.parametrize(
@@ -76,4 +78,4 @@ def test_without_echo_there_are_no_statements(url: str, caplog: pytest.LogCaptur
     ],
 )
 def test_literals_are_left_out(sql: str, shown: str) -> None:
-    assert echo.without_literals(sql) == shown
+    assert query_logging.without_literals(sql) == shown

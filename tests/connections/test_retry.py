@@ -10,7 +10,7 @@ import pytest
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 
-from homerack.postgresql import patience, retry
+from homerack.postgresql import retry, retry_budget
 from homerack.postgresql.middleware import hurry
 from tests.support.backend import ask, make_wrapper
 from tests.support.postgres import PostgresServer, free_port
@@ -56,7 +56,7 @@ def test_the_pauses_are_random_and_capped() -> None:
             seen.append([])
             with pytest.raises(psycopg2.OperationalError):
                 retry.connect_with_retry(
-                    fail, policy=retry.RetryPolicy(attempts=4, delay=0.001), patience=patience.AS_CONFIGURED
+                    fail, policy=retry.RetryPolicy(attempts=4, delay=0.001), patience=retry_budget.AS_CONFIGURED
                 )
     finally:
         retry.logger.removeHandler(handler)
@@ -145,7 +145,7 @@ def test_a_request_gives_up_soon(url: str) -> None:
     with pytest.raises(OperationalError, match="Connection refused"):
         hurry(view)(HttpRequest())  # type: ignore[operator]
     assert time.monotonic() - start < 2.5
-    assert patience.current() is patience.AS_CONFIGURED
+    assert retry_budget.current() is retry_budget.AS_CONFIGURED
 
 
 def test_a_health_check_tries_once(url: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from homerack import databases
+from homerack.config import databases
 from homerack.postgresql.base import DatabaseWrapper
 
 VARIABLES = (

@@ -13,10 +13,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from homerack.accounts.models import User
-from ops.console import facts
+from ops.admin.dashboard import status
 from ops.models import Run
 from tests.dashboard.conftest import MakeBackup, MakeRun
-from tests.inventory import make
+from tests.inventory import factories
 
 SilentStorage = type("SilentStorage", (Storage,), {"free_bytes": lambda _self: time.sleep(5)})
 
@@ -132,7 +132,7 @@ def test_a_broker_that_is_gone_does_not_hang_the_page(
 
 def test_without_the_permission_there_is_nothing_of_backups(viewer_client: Client, make_backup: MakeBackup) -> None:
     backup = make_backup()
-    make.place(make.make_device(), make.make_rack("Cellar"))
+    factories.place(factories.make_device(), factories.make_rack("Cellar"))
 
     shown = page(viewer_client)
 
@@ -156,8 +156,8 @@ def test_who_may_see_nothing_is_told(stranger_client: Client) -> None:
 
 
 def test_the_lab_is_shown_with_its_fill(superuser: Client) -> None:
-    rack = make.make_rack("<i>Cellar</i>", total_height_u=10, max_power_watts=500)
-    make.place(make.make_device(height_u=2, power_watts=480), rack)
+    rack = factories.make_rack("<i>Cellar</i>", total_height_u=10, max_power_watts=500)
+    factories.place(factories.make_device(height_u=2, power_watts=480), rack)
 
     shown = page(superuser)
 
@@ -169,8 +169,8 @@ def test_the_lab_is_shown_with_its_fill(superuser: Client) -> None:
 
 def test_a_large_lab_shows_its_fullest_racks(superuser: Client) -> None:
     for number in range(9):
-        make.make_rack(f"Empty {number}", total_height_u=10)
-    make.place(make.make_device(height_u=2), make.make_rack("Full", total_height_u=2))
+        factories.make_rack(f"Empty {number}", total_height_u=10)
+    factories.place(factories.make_device(height_u=2), factories.make_rack("Full", total_height_u=2))
 
     shown = page(superuser)
 
@@ -181,8 +181,8 @@ def test_a_large_lab_shows_its_fullest_racks(superuser: Client) -> None:
 
 def test_sums_of_a_large_lab_are_in_kilowatts(superuser: Client) -> None:
     for number in range(2):
-        rack = make.make_rack(f"Rack {number}", total_height_u=10, max_power_watts=200_000)
-        make.place(make.make_device(height_u=2, power_watts=60_000), rack)
+        rack = factories.make_rack(f"Rack {number}", total_height_u=10, max_power_watts=200_000)
+        factories.place(factories.make_device(height_u=2, power_watts=60_000), rack)
 
     shown = page(superuser)
 
@@ -204,7 +204,7 @@ def test_queries_do_not_grow_with_the_history(superuser: Client, make_backup: Ma
     for number in range(30):
         make_backup(hours=number * 20)
         make_run(hours=number * 20, backup="one")
-        make.place(make.make_device(), make.make_rack(f"Rack {number}"))
+        factories.place(factories.make_device(), factories.make_rack(f"Rack {number}"))
     with CaptureQueriesContext(connection) as many:
         page(superuser)
 
@@ -214,7 +214,7 @@ def test_queries_do_not_grow_with_the_history(superuser: Client, make_backup: Ma
 
 def test_rows_are_those_of_the_lab_and_its_people(superuser: Client, make_run: MakeRun) -> None:
     make_run()
-    make.make_device()
+    factories.make_device()
     counted = page(superuser).partition("<h2>Rows</h2>")[2].partition("</section>")[0]
     assert "/admin/inventory/device/" in counted
     assert "/admin/accounts/user/" in counted
@@ -223,15 +223,15 @@ def test_rows_are_those_of_the_lab_and_its_people(superuser: Client, make_run: M
 
 
 def test_counting_stops_where_it_would_take_long(superuser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ops.console.counting.ENOUGH", 3)
+    monkeypatch.setattr("ops.admin.dashboard.model_counts.ENOUGH", 3)
     for _ in range(5):
-        make.make_rack()
+        factories.make_rack()
 
     assert "over 3" in page(superuser)
 
 
 def test_the_database_is_described(superuser: Client) -> None:
-    described = facts.describe_database()
+    described = status.describe_database()
 
     assert described.kind == "PostgreSQL"
     assert described.size > 1_000_000

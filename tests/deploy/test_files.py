@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.machine import SCRIPT, Machine
-from tests.test_documents import variables
+from tests.test_docs_links import variables
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = (ROOT / ".env.production.example").read_text()

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ops.health.flight import Tower, tower
+from ops.utils.single_flight import Tower, tower
 
 
 def test_all_who_ask_meanwhile_share_one_answer() -> None:

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from homerack.inventory.demo import load_demo
 from homerack.inventory.models import Brand, Cable, DcimConnection, Device, DeviceSpecification, Rack, RackPosition
-from tests.inventory.make import connect, make_device, make_model, make_rack, make_type, place
+from tests.inventory.factories import connect, make_device, make_model, make_rack, make_type, place
 
 pytestmark = pytest.mark.django_db
 

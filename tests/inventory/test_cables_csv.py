@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from homerack.inventory.cables_csv import plain
 from homerack.inventory.models import Cable
-from tests.inventory.make import connect, make_device
+from tests.inventory.factories import connect, make_device
 
 pytestmark = pytest.mark.django_db
 HEADER = ["From device", "From port", "To device", "To port", "Type", "Length (m)", "Routing", "Category needed"]

@@ -7,7 +7,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
 from homerack.inventory.models import Brand, Cable, Device, DeviceModel, DeviceType, Rack, RackPosition
-from tests.inventory.make import make_device, make_rack, place
+from tests.inventory.factories import make_device, make_rack, place
 
 pytestmark = pytest.mark.django_db
 

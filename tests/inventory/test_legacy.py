@@ -11,7 +11,7 @@ from django.db import models
 
 from homerack.inventory.legacy import FORMAT
 from homerack.inventory.models.choices import CableType, DcimType, Width
-from ops.transfer.legacy import LegacyColumn, LegacyTable
+from ops.engine_migration.legacy import LegacyColumn, LegacyTable
 
 SCHEMA = """
 CREATE TABLE racks (id, name, location, total_height_u, width_inches, depth_mm, max_weight_kg, max_power_watts,

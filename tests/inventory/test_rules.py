@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection
 
 from homerack.inventory.models import Brand, Cable, Device, DeviceModel, DeviceSpecification, Rack, RackPosition
-from tests.inventory.make import connect, make_device, make_model, make_rack, make_type, place
+from tests.inventory.factories import connect, make_device, make_model, make_rack, make_type, place
 
 pytestmark = pytest.mark.django_db
 

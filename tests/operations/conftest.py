@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.backups.postgresql.support import drop as drop_all
-from tests.operations.lab import Forker, Lab
-from tests.transfer import support
+from tests.engine_migration import support
+from tests.operations.harness import Forker, Lab
 
 PASSWORD = "kept-secret-by-the-tests"
 

@@ -19,12 +19,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ops.printable import json_text, printable
-from ops.progress import Progress
-from ops.redaction import without_secrets
-from ops.terminal import Bars, Lines, PrintableConsole
-from tests.operations.lab import Lab, Outcome
-from tests.transfer.support import database_named, new_name
+from ops.management.progress import Bars, Lines, PrintableConsole
+from ops.utils.printable import json_text, printable
+from ops.utils.progress import Progress
+from ops.utils.redaction import without_secrets
+from tests.engine_migration.support import database_named, new_name
+from tests.operations.harness import Lab, Outcome
 
 DIRECTIONS = {"\u061c", "\u200e", "\u200f", *map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
 MARKUP = "[red]x[/red]"
@@ -175,8 +175,8 @@ def test_colours_stay_and_foreign_codes_go(terminal: PrintableConsole) -> None:
 def test_progress_shows_names_of_tables_only(
     terminal: PrintableConsole, monkeypatch: pytest.MonkeyPatch, kind: type[Bars | Lines]
 ) -> None:
-    monkeypatch.setattr("ops.terminal.SECONDS_BETWEEN_FRAMES", 0)
-    monkeypatch.setattr("ops.terminal.SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr("ops.management.progress.SECONDS_BETWEEN_FRAMES", 0)
+    monkeypatch.setattr("ops.management.progress.SECONDS_BETWEEN_LINES", 0)
     with kind(terminal) as report:
         report(Progress(stage="Copy", total=9))
         report(Progress(stage="Copy", item=HOSTILE, done=1, total=9))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.operations.lab import Lab
+from tests.operations.harness import Lab
 
 OLD, NEW = "the key that signed before " * 3, "the key that signs from now on " * 2
 OLD, NEW = OLD.replace(" ", "-"), NEW.replace(" ", "-")

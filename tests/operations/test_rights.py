@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.operations.lab import Lab
+from tests.operations.harness import Lab
 
 PASSWORD = "a-password-of-the-tests"
 BEFORE = f"""
@@ -87,8 +87,8 @@ RUN = """
 from ops import operations
 from ops.errors import OpsError
 from ops.models import Run
-from ops.progress import ignore
-from ops.recording import Request
+from ops.utils.progress import ignore
+from ops.runs.recorder import Request
 kind, do = (Run.Kind.RESTORE, operations.restore) if name else (Run.Kind.UNDO, operations.undo_restore)
 arguments = {"name": name} if name else {}
 try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ops.backups.table_policy import LOCKOUTS, SESSIONS
-from tests.operations.lab import Lab
+from tests.operations.harness import Lab
 from tests.operations.test_site import PEOPLE, Writer
 from tests.support.web import WebServer
 
@@ -103,9 +103,9 @@ def test_a_backup_that_holds_rows_of_such_a_table_fails_at_both_levels(lab: Lab,
 from ops import operations
 from ops.backups import verifying
 from ops.backups.sources import from_entry
-from ops.backups.engine import NOTHING
+from ops.backups.engines.base import NOTHING
 from ops.backups.manifest import Kind
-from ops.progress import ignore
+from ops.utils.progress import ignore
 import dataclasses, io
 site = operations.current_site()
 entry = site.catalogue.get({name!r})

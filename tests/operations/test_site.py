@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.operations.lab import Lab
+from tests.operations.harness import Lab
 from tests.support.web import WebServer
 
 COOKIE = {"Cookie": "sessionid=abcdefghijklmnopqrstuvwxyz012345"}

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.operations.lab import Lab
-from tests.transfer.support import database_named
+from tests.engine_migration.support import database_named
+from tests.operations.harness import Lab
 
 EVIL = r"""
 SET client_encoding = 'UTF8';

@@ -14,14 +14,14 @@ from typing import Any, cast
 from django.conf import settings
 from django.db import connection
 
-from ops.backups.catalogue import Catalogue
-from ops.backups.engine import Engine
+from ops.backups.engines.base import Engine
 from ops.backups.manifest import Kind, Level, Manifest, Origin, Proof, TableDigest
+from ops.backups.repository import Catalogue
 from ops.backups.signing import Keys
-from ops.backups.storage import PrivateDirectory
+from ops.backups.storage.local import PrivateDirectory
 from ops.errors import AlreadyRunning
 from ops.models import Run
-from ops.recording import Request
+from ops.runs.recorder import Request
 from tests.support.postgres import die_with_parent
 from tests.support.web import ROOT
 
@@ -106,7 +106,7 @@ def start_elsewhere(folder: Path, what: str) -> subprocess.Popen[str]:
     """A run in a process of its own, on the tests' database; returns when it has printed that it is under way."""
     url = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{connection.settings_dict['NAME']}"
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.runs.elsewhere", str(folder), what],
+        [sys.executable, "-m", "tests.runs.remote_process", str(folder), what],
         cwd=ROOT,
         env=os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "tests.settings"},
         stdout=subprocess.PIPE,

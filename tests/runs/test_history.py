@@ -13,14 +13,14 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from ops import journal
-from ops.backups.catalogue import Catalogue
 from ops.backups.entries import Entry
 from ops.backups.manifest import Level, Proof
+from ops.backups.repository import Catalogue
 from ops.backups.signing import Trust
-from ops.django_databases import pointing_at, run_migrations, sqlite_wrapper
+from ops.databases.override import pointing_at, run_migrations, sqlite_wrapper
 from ops.models import Backup, Run
-from ops.runs import recorded
+from ops.runs import event_log
+from ops.runs.executor import recorded
 from tests.runs.support import NOON, add_backup, catalogue_in, engine_in, manifest, request
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,7 +44,7 @@ def rows() -> list[Any]:
 
 def test_a_backup_as_its_manifest_describes_it(catalogue: Catalogue) -> None:
     made = add_backup(catalogue, 1, note="before the move", keep=True, run=str(uuid.uuid4()))
-    journal.write_history(catalogue)
+    event_log.write_history(catalogue)
     backup = Backup.objects.get()
     assert (str(backup.pk), backup.name, backup.kind, backup.origin) == (made.id, made.name, "sql", "manual")
     assert (backup.engine, backup.database, backup.who) == ("postgresql", "lab", "jane@example.org")
@@ -57,12 +57,12 @@ def test_a_backup_as_its_manifest_describes_it(catalogue: Catalogue) -> None:
 
 def test_changes_and_losses_are_followed(catalogue: Catalogue) -> None:
     first, second, third = (add_backup(catalogue, number) for number in (1, 2, 3))
-    journal.write_history(catalogue)
+    event_log.write_history(catalogue)
     Backup.objects.update(kept_because="younger than 7 days")
     catalogue.change(first.name, proof=Proof(level=Level.RESTORED, when=NOON, seconds=3))
     catalogue.storage.delete(second.name)
     catalogue.delete(third.name)
-    journal.write_history(catalogue)
+    event_log.write_history(catalogue)
     found = {backup.name: (backup.proof_level, backup.missing) for backup in Backup.objects.all()}
     assert found == {first.name: ("restored", False), second.name: ("complete", True)}
     assert set(Backup.objects.values_list("kept_because", flat=True)) == {"younger than 7 days"}
@@ -70,33 +70,33 @@ def test_changes_and_losses_are_followed(catalogue: Catalogue) -> None:
 
 def test_a_name_may_move_from_one_backup_to_another(catalogue: Catalogue) -> None:
     first, second = manifest(1), manifest(2)
-    journal.write_backup(Entry(name=first.name, manifest=first, trust=Trust.SIGNED))
+    event_log.write_backup(Entry(name=first.name, manifest=first, trust=Trust.SIGNED))
     replacing = manifest(1, id=second.id)
-    journal.write_backup(Entry(name=first.name, manifest=replacing, trust=Trust.SIGNED))
+    event_log.write_backup(Entry(name=first.name, manifest=replacing, trust=Trust.SIGNED))
     assert [str(backup.pk) for backup in Backup.objects.all()] == [second.id]
 
 
 def test_it_is_written_once(tmp_path: Path, catalogue: Catalogue, django_assert_num_queries: Any) -> None:
     add_backup(catalogue, 1)
     run_once(tmp_path)
-    journal.write_history(catalogue)
+    event_log.write_history(catalogue)
     before = rows()
     with django_assert_num_queries(6):  # two looks before, BEGIN, two looks at what is there, COMMIT
-        journal.write_history(catalogue)
+        event_log.write_history(catalogue)
     assert rows() == before
 
 
 def test_what_is_under_way_is_left_alone(tmp_path: Path, catalogue: Catalogue) -> None:
     queued = Run.objects.create(kind="backup", who="jane@example.org")
     with recorded(request(), engine=engine_in(tmp_path), catalogue=catalogue) as recording:
-        journal.write_history(catalogue)
+        event_log.write_history(catalogue)
         found = dict(Run.objects.values_list("pk", "status"))
         assert found == {queued.pk: "queued", uuid.UUID(recording.id): "running"}
 
 
 def test_a_row_that_nobody_is_at_work_on_is_closed(catalogue: Catalogue) -> None:
     Run.objects.create(kind="backup", who="jane@example.org", status="running")
-    journal.write_history(catalogue)
+    event_log.write_history(catalogue)
     run = Run.objects.get()
     assert (run.status, run.error) == ("interrupted", "Its start is not recorded beside the backups.")
 
@@ -107,7 +107,7 @@ def test_events_that_can_not_be_read_do_not_hide_the_others(
     key = run_once(tmp_path)
     Run.objects.all().delete()
     catalogue.record({"event": "started", "run": "17", "when": timezone.now().isoformat()})
-    journal.write_history(catalogue)
+    event_log.write_history(catalogue)
     assert list(Run.objects.values_list("pk", "status")) == [(key, "succeeded")]
     assert "An event of the run '17' can not be read (ValueError)." in caplog.text
 
@@ -115,8 +115,8 @@ def test_events_that_can_not_be_read_do_not_hide_the_others(
 def test_no_event_puts_a_run_into_the_queue(catalogue: Catalogue) -> None:
     """Of which there is one of each kind: whoever writes to the storage would keep others out of it."""
     run = Run(kind="backup", who="mallory@example.org", status="queued")
-    journal.record_start(catalogue, run)
-    journal.write_history(catalogue)
+    event_log.record_start(catalogue, run)
+    event_log.write_history(catalogue)
     assert not Run.objects.exists()
 
 
@@ -127,10 +127,10 @@ def test_a_run_that_waits_is_in_nobodys_way(tmp_path: Path, catalogue: Catalogue
     queued = Run.objects.create(kind="backup", who="jane@example.org")
     with recorded(request(), engine=engine_in(tmp_path), catalogue=catalogue) as recording:
         Run.objects.filter(pk=recording.id).delete()
-        journal.write_history(catalogue)
+        event_log.write_history(catalogue)
         states = dict(Run.objects.values_list("pk", "status"))
         assert states == {queued.pk: "queued", ended: "succeeded", uuid.UUID(recording.id): "running"}
-        journal.write_history(catalogue, restored=True)
+        event_log.write_history(catalogue, restored=True)
     assert Run.objects.get(pk=queued.pk).status == "cancelled"
 
 
@@ -159,7 +159,7 @@ def older(tmp_path: Path) -> Path:
         assert Session.objects.count() == 1
     run_once(tmp_path)
     with pointing_at(sqlite_wrapper(str(path))):
-        journal.write_history(catalogue_in(tmp_path))
+        event_log.write_history(catalogue_in(tmp_path))
     return path
 
 
@@ -183,7 +183,7 @@ def test_history_is_complete_after_the_tables_were_rolled_back(tmp_path: Path, o
             assert Session.objects.count() == 0
     assert Run.objects.get(pk=asked.id).in_place is False, "the database that was live is not the restored one"
     with pointing_at(sqlite_wrapper(str(scratch))):
-        journal.write_history(catalogue)
+        event_log.write_history(catalogue)
         assert Run.objects.get(pk=asked.id).status == "succeeded"
 
 
@@ -212,10 +212,10 @@ def test_ten_thousand_backups_take_seconds(tmp_path: Path, catalogue: Catalogue)
     )
     # Of this process: the machine may be busy with other things.
     start = time.process_time()
-    journal.write_history(many)  # type: ignore[arg-type]
+    event_log.write_history(many)  # type: ignore[arg-type]
     first = time.process_time() - start
     assert (Backup.objects.count(), Run.objects.count()) == (10_000, 10_001)
     start = time.process_time()
-    journal.write_history(many)  # type: ignore[arg-type]
+    event_log.write_history(many)  # type: ignore[arg-type]
     assert first < 20
     assert time.process_time() - start < 10

@@ -15,14 +15,14 @@ from django.core.files.storage import FileSystemStorage
 from django.db import connection, connections
 from django.utils import timezone
 
-from ops.backups.catalogue import Catalogue
-from ops.backups.engine import Engine
+from ops.backups.engines.base import Engine
+from ops.backups.repository import Catalogue
 from ops.backups.signing import Keys
 from ops.errors import AlreadyRunning, Cancelled, OpsError, PreconditionFailed
 from ops.models import Backup, Run
-from ops.progress import Progress
-from ops.recording import Recording
-from ops.runs import reconcile, recorded
+from ops.runs.executor import reconcile, recorded
+from ops.runs.recorder import Recording
+from ops.utils.progress import Progress
 from tests.runs.support import add_backup, catalogue_in, engine_in, kill, request, start_elsewhere
 from tests.support.backend import eventually
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from homerack.serving.programs import embedded_redis
+from homerack.serve.services import embedded_redis
 from ops.backups.manifest import Kind
-from ops.environment import OF_LIBPQ, SYSTEM
+from ops.databases.postgres.client_programs import look_into
 from ops.errors import ArtifactInvalid, ToolFailed
-from ops.postgres.tools import look_into
-from ops.progress import ignore
+from ops.utils.environment import OF_LIBPQ, SYSTEM
+from ops.utils.progress import ignore
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database
 from tests.support.web import ROOT
@@ -117,11 +117,11 @@ def test_whatever_starts_a_program_says_what_it_finds_there() -> None:
     ]
     assert sorted(found) == [
         (
-            "homerack/serving/supervisor.py",
+            "homerack/serve/supervisor.py",
             ["self.environment if program.environment is None else program.environment"],
         ),
         ("ops/backups/untrusted/dump_tasks.py", ["minimal_environment(LC_ALL='C')"]),
         ("ops/backups/untrusted/process.py", ["minimal_environment(LC_ALL='C.UTF-8')"]),
-        ("ops/postgres/tools.py", ["minimal_environment()"]),
-        ("ops/postgres/tools.py", ["minimal_environment(**environment)"]),
+        ("ops/databases/postgres/client_programs.py", ["minimal_environment()"]),
+        ("ops/databases/postgres/client_programs.py", ["minimal_environment(**environment)"]),
     ]

@@ -26,13 +26,13 @@ from django_celery_beat.models import ClockedSchedule, SolarSchedule
 
 from homerack.accounts.models import User
 from homerack.inventory.models import DcimConnection, DeviceSpecification
-from ops.console import deeds
-from ops.console.watching import link_to
+from ops.admin import backup_actions
+from ops.admin.run_status import link_to
 from ops.errors import PreconditionFailed
 from ops.models import Run
-from tests.console.conftest import queue, storage
-from tests.console.support import add_backup, add_run
-from tests.inventory.make import connect, make_device, make_rack, place
+from tests.admin.conftest import queue, storage
+from tests.admin.support import add_backup, add_run
+from tests.inventory.factories import connect, make_device, make_rack, place
 
 __all__ = ["queue", "storage"]
 
@@ -260,7 +260,7 @@ def nothing_happens(queue: list[str], storage: Any, settings: Any, monkeypatch: 
     def refuse() -> None:
         raise PreconditionFailed("There is no site.")
 
-    monkeypatch.setattr(deeds, "current_site", refuse)
+    monkeypatch.setattr(backup_actions, "current_site", refuse)
     monkeypatch.setattr(SimpleTemplateResponse, "rendered_content", "")
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 

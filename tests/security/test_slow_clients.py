@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from homerack.gunicorn_worker import MAX_READING, UPLOAD_THREADS
+from homerack.web.gunicorn_worker import MAX_READING, UPLOAD_THREADS
 from tests.support.backend import eventually
 from tests.support.web import ROOT, WebServer
 
@@ -22,7 +22,7 @@ LOGIN, UPLOAD = "/admin/login/", "/admin/ops/backup/upload/"
 HALF = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 LIMIT = 1_000_000
 LARGE = 900_000
-"""What `tests.support.holding` answers with."""
+"""What `tests.support.blocking_server` answers with."""
 SIGN_IN = """
 import django
 django.setup()
@@ -60,7 +60,7 @@ def session(environment: dict[str, str]) -> str:
 
 @pytest.fixture(scope="module")
 def web(environment: dict[str, str], session: str) -> Iterator[WebServer]:
-    web = WebServer.start("--threads", str(THREADS), application="tests.support.holding", **environment)
+    web = WebServer.start("--threads", str(THREADS), application="tests.support.blocking_server", **environment)
     yield web
     web.stop()
 

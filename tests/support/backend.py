@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from homerack.databases import parse_url
+from homerack.config.databases import parse_url
 from homerack.postgresql.base import DatabaseWrapper
 
 numbers = itertools.count()

@@ -11,10 +11,10 @@ from django.utils.safestring import SafeString
 
 from homerack.inventory.admin.base import InventoryAdmin
 from homerack.inventory.admin.positions import RackPositionInline
-from homerack.inventory.budgets import Budget
+from homerack.inventory.capacity import Budget
 from homerack.inventory.models import Device, Rack
-from homerack.inventory.rack_page import build_page
-from homerack.inventory.usage import with_usage
+from homerack.inventory.rack_detail import build_page
+from homerack.inventory.rack_usage import with_usage
 from homerack.unfolded import ModelForm
 
 MOST_MESSAGES = 3

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
-from homerack.inventory.budgets import Budget
+from homerack.inventory.capacity import Budget
 from homerack.inventory.fit import MAX_HEIGHT_U, Aspect, Place, Space
 from homerack.inventory.models.base import CheckedModel, lock, validate_not_negative, validate_positive
 from homerack.inventory.models.choices import Width

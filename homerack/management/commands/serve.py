@@ -11,11 +11,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
-from homerack.serving import programs
-from homerack.serving.folder import AlreadyServed, private_folder, socket_path
-from homerack.serving.supervisor import ProgramEnded, Supervisor
+from homerack.serve import services
+from homerack.serve.runtime_dir import AlreadyServed, private_folder, socket_path
+from homerack.serve.supervisor import ProgramEnded, Supervisor
 from ops.health.database import unapplied_migrations
-from ops.printable import printable
+from ops.utils.printable import printable
 
 COLOURS = {"web": "36", "worker": "32", "beat": "35", "redis": "34"}
 
@@ -60,14 +60,14 @@ class Command(BaseCommand):
 
     def require_port(self, host: str, port: int) -> None:
         try:
-            is_free = programs.is_free(host, port)
+            is_free = services.is_free(host, port)
         except (OSError, OverflowError) as error:
             raise CommandError(f"The site can not listen at {host}:{port} ({error}). Nothing was started.") from error
         if not is_free:
             raise CommandError(f"Port {port} is in use. Nothing was started. Try another: make run PORT={port + 1}")
 
     @contextlib.contextmanager
-    def environment(self, label: str) -> Iterator[tuple[dict[str, str], list[programs.Program]]]:
+    def environment(self, label: str) -> Iterator[tuple[dict[str, str], list[services.Program]]]:
         """What the programs find in their environment, and the Redis to start for them, if any."""
         environment = os.environ | {"DJANGO_RUNSERVER_HIDE_WARNING": "true"}
         folder = private_folder(Path(settings.BASE_DIR) / ".run", settings.DATABASES["default"], label=label)
@@ -75,9 +75,9 @@ class Command(BaseCommand):
             if settings.REDIS_URL:
                 yield environment, []
             else:
-                yield environment | {"REDIS_URL": f"unix://{path}"}, [programs.embedded_redis(path)]
+                yield environment | {"REDIS_URL": f"unix://{path}"}, [services.embedded_redis(path)]
 
-    def supervise(self, environment: dict[str, str], started: list[programs.Program], address: str) -> None:
+    def supervise(self, environment: dict[str, str], started: list[services.Program], address: str) -> None:
         supervisor = Supervisor(environment=environment, write=self.write_line)
         try:
             for program in started:
@@ -101,8 +101,8 @@ class Command(BaseCommand):
         return f"\x1b[{COLOURS[name]}m{shown}\x1b[0m " if self.stdout.isatty() else f"{shown} "
 
 
-def everything(host: str, port: int) -> list[programs.Program]:
-    return [programs.worker(), programs.beat(), programs.web(host=host, port=port, reloads=settings.DEBUG)]
+def everything(host: str, port: int) -> list[services.Program]:
+    return [services.worker(), services.beat(), services.web(host=host, port=port, reloads=settings.DEBUG)]
 
 
 @contextlib.contextmanager

@@ -12,9 +12,9 @@ from typing import Any
 
 from isal import igzip, isal_zlib
 
-from ops.backups.postgresql.reader import CopyBlock, DumpReader, Statement, column_rows
-from ops.environment import minimal_environment
+from ops.backups.engines.postgresql.dump_reader import CopyBlock, DumpReader, Statement, column_rows
 from ops.errors import ArtifactInvalid
+from ops.utils.environment import minimal_environment
 
 Emit = Callable[[bytes, bytes], None]
 PIECE = 1 << 20

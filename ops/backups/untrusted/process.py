@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ops.environment import minimal_environment
+from ops.databases.postgres.client_programs import Feeder, end
 from ops.errors import ArtifactInvalid
-from ops.postgres.tools import Feeder, end
+from ops.utils.environment import minimal_environment
 
 CHILD = Path(__file__).with_name("child.py")
 MEMORY = 512 << 20

@@ -16,7 +16,7 @@ from django.db.migrations.migration import Migration
 
 from ops.backups.stages import Stage
 from ops.errors import ArtifactInvalid, PreconditionFailed
-from ops.progress import Progress, Report
+from ops.utils.progress import Progress, Report
 
 Node = tuple[str, str]
 MIGRATIONS = "django_migrations"

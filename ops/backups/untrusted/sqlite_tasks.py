@@ -29,7 +29,7 @@ from ops.backups.untrusted.dump_tasks import (
     unzipped,
 )
 from ops.errors import ArtifactInvalid
-from ops.identifiers import quoted
+from ops.utils.identifiers import quoted
 
 ORDINARY = re.compile(r"CREATE TABLE ")
 """How SQLite writes the definition of a table that stores its own rows."""

@@ -6,10 +6,11 @@ from typing import Any
 from django.core.management.base import CommandParser
 from rich.console import Console
 
-from ops import operations, rendering
-from ops.management.operation_command import OperationCommand, request
+from ops import operations
+from ops.management import output
+from ops.management.base import OperationCommand, request
+from ops.management.progress import listener
 from ops.models import Run
-from ops.terminal import listener
 
 
 class Command(OperationCommand):
@@ -42,8 +43,8 @@ class Command(OperationCommand):
         asked = request(Run.Kind.BACKUP, kind=kind, note=options["note"], keep=options["keep"])
         with listener(console) as report:
             done = operations.back_up(site, asked, report)
-        rendering.show_found(console, done.found)
+        output.show_found(console, done.found)
         manifest = done.result.manifest
-        rendering.show_backup(console, manifest, where=site.engine.where, location=site.catalogue.location)
-        rendering.show_pruned(console, done.result.verdicts)
+        output.show_backup(console, manifest, where=site.engine.where, location=site.catalogue.location)
+        output.show_pruned(console, done.result.verdicts)
         return done.as_json(), 0

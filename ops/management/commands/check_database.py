@@ -12,8 +12,8 @@ from rich.table import Table
 from ops.health.database import wait_for_database
 from ops.health.report import examine, options_from_settings
 from ops.health.results import HealthReport, Status
-from ops.printable import json_text
-from ops.terminal import PrintableConsole
+from ops.management.progress import PrintableConsole
+from ops.utils.printable import json_text
 
 EXIT_CODES = {Status.HEALTHY: 0, Status.UNHEALTHY: 1, Status.DEGRADED: 3, Status.MAINTENANCE: 4}
 COLOURS = {

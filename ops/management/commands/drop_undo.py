@@ -5,12 +5,13 @@ from typing import Any
 from django.core.management.base import CommandParser
 from rich.console import Console
 
-from ops import operations, rendering
-from ops.backups.restoring import require_undo
-from ops.management.operation_command import Declined, OperationCommand, ask, request
+from ops import operations
+from ops.backups.restore import require_undo
+from ops.management import output
+from ops.management.base import Declined, OperationCommand, ask, request
+from ops.management.progress import listener
 from ops.models import Run
-from ops.terminal import listener
-from ops.wording import size
+from ops.utils.formatting import size
 
 
 class Command(OperationCommand):
@@ -34,6 +35,6 @@ class Command(OperationCommand):
             raise Declined("Not confirmed. Nothing was changed.")
         with listener(console) as report:
             done = operations.drop_undo(site, request(Run.Kind.DROP_UNDO), report)
-        rendering.show_found(console, done.found)
+        output.show_found(console, done.found)
         console.print(f"Dropped {undo.name}, {size(undo.size)}.", markup=False)
         return done.as_json(), 0

@@ -7,8 +7,9 @@ from django.core.management.base import CommandParser
 from rich.console import Console
 from rich.markup import escape
 
-from ops import operations, rendering
-from ops.management.operation_command import OperationCommand
+from ops import operations
+from ops.management import output
+from ops.management.base import OperationCommand
 
 
 class Command(OperationCommand):
@@ -30,10 +31,10 @@ class Command(OperationCommand):
         verdicts = {verdict.name: verdict for verdict in operations.verdicts_now(site, entries)}
         undo = site.engine.undo_copy()
         if entries:
-            rendering.show_entries(console, entries, verdicts)
-            rendering.show_unknown_keys(console, entries)
+            output.show_entries(console, entries, verdicts)
+            output.show_unknown_keys(console, entries)
         else:
             console.print(f"There is no backup in {escape(site.catalogue.location)} yet.", soft_wrap=True)
             console.print("Make one: manage.py backup_database")
-        rendering.show_kept(console, undo, days=site.undo_days)
-        return rendering.entries_as_json(entries, verdicts, undo), 0
+        output.show_kept(console, undo, days=site.undo_days)
+        return output.entries_as_json(entries, verdicts, undo), 0

@@ -1,4 +1,4 @@
-"""``manage.py migrate_to_postgres``: the door to `ops.transfer.engine`."""
+"""``manage.py migrate_to_postgres``: the door to `ops.engine_migration.pipeline`."""
 
 import contextlib
 import sys
@@ -15,16 +15,16 @@ from django.utils.module_loading import import_string
 from rich.console import Console
 
 from ops import operations
-from ops.django_databases import direct_settings
+from ops.databases.override import direct_settings
+from ops.databases.postgres.connection import Address, from_settings, parse_url
+from ops.engine_migration import report as migration_report
+from ops.engine_migration.pipeline import Options, Prepared, carry_over, prepared
+from ops.engine_migration.quarantine import check_directory
+from ops.engine_migration.target import Target, inspect_target
 from ops.errors import OpsError, PreconditionFailed
-from ops.postgres.address import Address, from_settings, parse_url
-from ops.printable import json_text, printable
-from ops.signals import held, interrupted_by_sigterm
-from ops.terminal import PrintableConsole, listener
-from ops.transfer import rendering
-from ops.transfer.engine import Options, Prepared, carry_over, prepared
-from ops.transfer.quarantine import check_directory
-from ops.transfer.target import Target, inspect_target
+from ops.management.progress import PrintableConsole, listener
+from ops.utils.posix_signals import held, interrupted_by_sigterm
+from ops.utils.printable import json_text, printable
 
 FINDINGS, QUARANTINED, INTERRUPTED = 2, 3, 130
 SEEN_BY_OTHERS = (
@@ -126,10 +126,10 @@ class Command(BaseCommand):
                         path=path, postgres=address, legacy=legacy, options=choices, keep_in=keep_in, report=report
                     )
                 )
-            rendering.show_plan(console, ready, target)
+            migration_report.show_plan(console, ready, target)
             if options["dry_run"] or stands_in_the_way(ready, quarantine=choices.quarantine):
-                write_json(options["json"], rendering.plan_as_json(ready, target))
-                rendering.show_stop(console, ready, dry_run=options["dry_run"])
+                write_json(options["json"], migration_report.plan_as_json(ready, target))
+                migration_report.show_stop(console, ready, dry_run=options["dry_run"])
                 return 0 if ready.acceptable else FINDINGS
             if not options["yes"]:
                 confirm(console, ready, target)
@@ -139,8 +139,8 @@ class Command(BaseCommand):
                 )
             # It is done: Ctrl-C from here on must not say that nothing was changed.
             with held(), reporting_is_not_the_work():
-                write_json(options["json"], rendering.result_as_json(ready, target, result, options))
-                rendering.show_result(console, ready, target, result, options, is_live=is_live(address))
+                write_json(options["json"], migration_report.result_as_json(ready, target, result, options))
+                migration_report.show_result(console, ready, target, result, options, is_live=is_live(address))
             return QUARANTINED if result.refused else 0
 
 

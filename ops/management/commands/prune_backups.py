@@ -6,10 +6,11 @@ from typing import Any
 from django.core.management.base import CommandParser
 from rich.console import Console
 
-from ops import operations, rendering
-from ops.management.operation_command import OperationCommand, request
+from ops import operations
+from ops.management import output
+from ops.management.base import OperationCommand, request
+from ops.management.progress import listener
 from ops.models import Run
-from ops.terminal import listener
 
 
 class Command(OperationCommand):
@@ -33,10 +34,10 @@ class Command(OperationCommand):
         site = operations.current_site(directory=options["backup_dir"], retention_days=options["retention_days"])
         if options["dry_run"]:
             verdicts = operations.verdicts_now(site, site.catalogue.entries())
-            rendering.show_verdicts(console, verdicts, dry_run=True)
+            output.show_verdicts(console, verdicts, dry_run=True)
             return operations.as_json(operations.Pruned(verdicts=tuple(verdicts))), 0
         with listener(console) as report:
             done = operations.prune(site, request(Run.Kind.PRUNE), report)
-        rendering.show_found(console, done.found)
-        rendering.show_verdicts(console, done.result.verdicts, dry_run=False)
+        output.show_found(console, done.found)
+        output.show_verdicts(console, done.result.verdicts, dry_run=False)
         return done.as_json(), 0

@@ -8,13 +8,14 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 from rich.console import Console
 
-from ops import operations, rendering
-from ops.backups.impact import measure_impact
+from ops import operations
 from ops.backups.manifest import plain_values
-from ops.backups.restoring import PreBackupFailed, Restored, check
-from ops.management.operation_command import OperationCommand, confirm_by_name, request
+from ops.backups.preview import measure_impact
+from ops.backups.restore import PreBackupFailed, Restored, check
+from ops.management import output
+from ops.management.base import OperationCommand, confirm_by_name, request
+from ops.management.progress import listener
 from ops.models import Run
-from ops.terminal import listener
 
 
 class Command(OperationCommand):
@@ -52,15 +53,15 @@ class Command(OperationCommand):
         if options["to"]:
             return beside(console, site, {**arguments, "to": options["to"]})
         impact = measure_impact(engine=site.engine, source=source)
-        rendering.show_source(console, source, where=site.engine.where)
-        rendering.show_impact(console, impact)
+        output.show_source(console, source, where=site.engine.where)
+        output.show_impact(console, impact)
         if not options["yes"]:
             name = site.engine.database
             confirm_by_name(console, name, f"Type the database's name, {name}, to restore it: ")
         arguments["pre_backup"] = not options["no_pre_backup"]
         done = restore(console, site, arguments, may_ask=not options["yes"] and sys.stdin.isatty())
-        rendering.show_found(console, done.found)
-        rendering.show_restored(console, done.result, where=site.engine.where)
+        output.show_found(console, done.found)
+        output.show_restored(console, done.result, where=site.engine.where)
         return {**done.as_json(), "rights": plain_values(impact.rights)}, 0
 
 
@@ -94,6 +95,6 @@ def restore(
 def beside(console: Console, site: operations.Site, arguments: dict[str, Any]) -> tuple[dict[str, Any], int]:
     with listener(console) as report:
         done = operations.restore_beside(site, request(Run.Kind.RESTORE, **arguments), report)
-    rendering.show_found(console, done.found)
-    rendering.show_beside(console, done.result)
+    output.show_found(console, done.found)
+    output.show_beside(console, done.result)
     return done.as_json(), 0

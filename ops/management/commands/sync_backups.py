@@ -5,9 +5,10 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from ops import operations, rendering
-from ops.management.operation_command import OperationCommand
-from ops.wording import counted
+from ops import operations
+from ops.management import output
+from ops.management.base import OperationCommand
+from ops.utils.formatting import counted
 
 
 class Command(OperationCommand):
@@ -23,9 +24,9 @@ class Command(OperationCommand):
     def operate(self, console: Console, _options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         site = operations.current_site()
         synced = operations.sync(site)
-        rendering.show_found(console, synced.found)
+        output.show_found(console, synced.found)
         backups = counted(synced.backups, "backup")
         runs = counted(synced.runs, "run")
         console.print(f"{backups} and {runs}, as they are in {escape(site.catalogue.location)}.", soft_wrap=True)
-        rendering.show_unknown_keys(console, site.catalogue.entries())
+        output.show_unknown_keys(console, site.catalogue.entries())
         return operations.as_json(synced), 0

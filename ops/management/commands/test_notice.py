@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ops import notices
-from ops.printable import printable
+from ops.notifications import alerts
+from ops.utils.printable import printable
 
 
 class Command(BaseCommand):
@@ -18,9 +18,9 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own way; it needs no database
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        if not notices.are_wanted():
+        if not alerts.are_wanted():
             raise CommandError("Nobody is to be told: NOTIFY_URLS and HEARTBEAT_URL are not set. Nothing was sent.")
-        answers = notices.send_test(f"{getpass.getuser()} on {socket.gethostname()}")
+        answers = alerts.send_test(f"{getpass.getuser()} on {socket.gethostname()}")
         for answer in answers:
             mark = "✓" if answer.accepted else "✗"
             self.stdout.write(printable(f"{mark} {answer.target}: {answer.said}"))

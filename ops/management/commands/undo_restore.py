@@ -5,12 +5,13 @@ from typing import Any
 from django.core.management.base import CommandParser
 from rich.console import Console
 
-from ops import operations, rendering
+from ops import operations
 from ops.backups.manifest import plain_values
-from ops.backups.restoring import require_undo
-from ops.management.operation_command import OperationCommand, confirm_by_name, request
+from ops.backups.restore import require_undo
+from ops.management import output
+from ops.management.base import OperationCommand, confirm_by_name, request
+from ops.management.progress import listener
 from ops.models import Run
-from ops.terminal import listener
 
 
 class Command(OperationCommand):
@@ -29,14 +30,14 @@ class Command(OperationCommand):
 
     def operate(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         site = operations.current_site()
-        rendering.show_undo(console, require_undo(site.engine), where=site.engine.where)
+        output.show_undo(console, require_undo(site.engine), where=site.engine.where)
         rights = operations.rights_of_undo(site.engine)
-        rendering.show_rights(console, rights)
+        output.show_rights(console, rights)
         if not options["yes"]:
             name = site.engine.database
             confirm_by_name(console, name, f"Type the database's name, {name}, to bring it back: ")
         with listener(console) as report:
             done = operations.undo_restore(site, request(Run.Kind.UNDO), report)
-        rendering.show_found(console, done.found)
-        rendering.show_undone(console, done.result, where=site.engine.where)
+        output.show_found(console, done.found)
+        output.show_undone(console, done.result, where=site.engine.where)
         return {**done.as_json(), "rights": plain_values(rights)}, 0

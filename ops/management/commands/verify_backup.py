@@ -6,11 +6,12 @@ from typing import Any
 from django.core.management.base import CommandParser
 from rich.console import Console
 
-from ops import operations, rendering
+from ops import operations
 from ops.errors import PreconditionFailed
-from ops.management.operation_command import NOT_PROVEN, OperationCommand, request
+from ops.management import output
+from ops.management.base import NOT_PROVEN, OperationCommand, request
+from ops.management.progress import listener
 from ops.models import Run
-from ops.terminal import listener
 
 
 class Command(OperationCommand):
@@ -40,8 +41,8 @@ class Command(OperationCommand):
         asked = request(kind, names=chosen(site, options), restore=options["restore"])
         with listener(console) as report:
             done = operations.verify(site, asked, report)
-        rendering.show_found(console, done.found)
-        rendering.show_proofs(console, done.result.proofs)
+        output.show_found(console, done.found)
+        output.show_proofs(console, done.result.proofs)
         return done.as_json(), 0 if done.result.passed else NOT_PROVEN
 
 

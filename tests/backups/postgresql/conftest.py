@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ops.backups.postgresql.engine import PostgresEngine
+from ops.backups.engines.postgresql.engine import PostgresEngine
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database
 

@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ops.backups.engine import Tables
+from ops.backups.engines.base import Tables
+from ops.backups.engines.postgresql.database_swap import ASIDE, DRILL, NEW, UNDO
+from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind
-from ops.backups.postgresql.beside import ASIDE, DRILL, NEW, UNDO
-from ops.backups.postgresql.engine import PostgresEngine
-from ops.postgres import databases
-from ops.progress import ignore
-from tests.transfer.support import Database, create, database_named, end_lock_session, new_name, server
+from ops.databases.postgres import databases
+from ops.utils.progress import ignore
+from tests.engine_migration.support import Database, create, database_named, end_lock_session, new_name, server
 
 __all__ = ["Database", "create", "database_named", "end_lock_session", "new_name", "server"]
 

@@ -5,9 +5,9 @@ import io
 import pytest
 from django.db import Error, connection
 
+from ops.backups.engines.postgresql.dump_reader import decode_value
+from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind
-from ops.backups.postgresql.engine import PostgresEngine
-from ops.backups.postgresql.reader import decode_value
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from ops.backups.engines.postgresql.dump_reader import MARKER
+from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind
-from ops.backups.postgresql.engine import PostgresEngine
-from ops.backups.postgresql.reader import MARKER
 from ops.errors import ArtifactInvalid, OpsError, ToolFailed
-from ops.progress import ignore
+from ops.utils.progress import ignore
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database
 from tests.support.postgres import children_of

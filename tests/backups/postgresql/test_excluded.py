@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from ops.backups.engine import Tables
+from ops.backups.engines.base import Tables
+from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind, TableDigest
-from ops.backups.postgresql.engine import PostgresEngine
 from ops.errors import PreconditionFailed
-from ops.progress import ignore
+from ops.utils.progress import ignore
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database
 
@@ -130,7 +130,7 @@ def test_what_no_backup_holds_anyway_is_passed_over(lab: Database, engine: Postg
 
 def test_rows_that_a_dump_holds_all_the_same_are_found(lab: Database, engine: PostgresEngine, monkeypatch: Any) -> None:
     """Should pg_dump take a pattern for another table, the backup fails rather than hold the rows."""
-    monkeypatch.setattr("ops.backups.postgresql.excluded_tables.NamedTable.pattern", "nothing")
+    monkeypatch.setattr("ops.backups.engines.postgresql.excluded_tables.NamedTable.pattern", "nothing")
     made, tables, _ = dump(engine, 'odd "name" with quotes')
     assert tables['odd "name" with quotes'] == NONE
     assert engine.count(io.BytesIO(made), kind=Kind.SQL, report=ignore)['odd "name" with quotes'] == 3

@@ -9,11 +9,11 @@ from typing import Any
 import psycopg2
 import pytest
 
-from ops.backups.engine import Scratch
+from ops.backups.engines.base import Scratch
+from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind
-from ops.backups.postgresql.engine import PostgresEngine
 from ops.errors import PreconditionFailed
-from ops.progress import ignore
+from ops.utils.progress import ignore
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database, Role
 

@@ -4,10 +4,10 @@ import io
 
 import pytest
 
+from ops.backups.engines.postgresql.database_swap import UNDO
+from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind
-from ops.backups.postgresql.beside import UNDO
-from ops.backups.postgresql.engine import PostgresEngine
-from ops.progress import ignore
+from ops.utils.progress import ignore
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database
 

@@ -8,17 +8,17 @@ import psycopg2
 import pytest
 from django.conf import settings
 
-from ops import journal
-from ops.backups.catalogue import Catalogue
-from ops.backups.postgresql.beside import ASIDE, DRILL, NEW, UNDO
-from ops.backups.postgresql.engine import PostgresEngine
+from ops.backups.engines.postgresql.database_swap import ASIDE, DRILL, NEW, UNDO
+from ops.backups.engines.postgresql.engine import PostgresEngine
+from ops.backups.repository import Catalogue
 from ops.backups.signing import Keys
-from ops.backups.storage import PrivateDirectory
+from ops.backups.storage.local import PrivateDirectory
+from ops.databases.postgres import databases, rename
 from ops.errors import PreconditionFailed
 from ops.models import Run
-from ops.postgres import databases, swapping
-from ops.recording import Recording, Request
-from ops.runs import reconcile, recorded
+from ops.runs import event_log
+from ops.runs.executor import reconcile, recorded
+from ops.runs.recorder import Recording, Request
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database
 
@@ -49,9 +49,9 @@ def request() -> Request:
 def killed(engine: PostgresEngine, catalogue: Catalogue, *names: str) -> None:
     """A run that claimed these databases and got no further."""
     run = Run(kind=Run.Kind.RESTORE, status=Run.Status.RUNNING, who="jane", database=engine.database)
-    journal.record_start(catalogue, run)
+    event_log.record_start(catalogue, run)
     for name in names:
-        journal.record_database(catalogue, run, name)
+        event_log.record_database(catalogue, run, name)
 
 
 def exist(*names: str) -> list[str]:
@@ -231,7 +231,7 @@ def test_the_mark_is_in_a_database_from_its_first_moment(
     name = databases.side_name(lab.name, NEW)
     with databases.maintenance(engine.address) as connection:
         databases.create_beside(connection, name, None)
-        swapping.comment(connection, name, "")
+        rename.comment(connection, name, "")
         assert databases.drop_claimed(connection, [name], spared=()) == ()
         with connection.cursor() as cursor:
             cursor.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT {databases.MARK_LIMIT}')

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind
-from ops.backups.postgresql.engine import PostgresEngine
+from ops.databases.postgres import client_programs
+from ops.databases.postgres.client_programs import Tools, connection_arguments, dump_call, find_tools
+from ops.databases.postgres.connection import Address
 from ops.errors import PreconditionFailed, ToolFailed
-from ops.postgres import tools
-from ops.postgres.address import Address
-from ops.postgres.tools import Tools, connection_arguments, dump_call, find_tools
-from ops.progress import ignore
+from ops.utils.progress import ignore
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database
 from tests.support.postgres import children_of
@@ -21,7 +21,7 @@ from tests.support.postgres import children_of
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only directory below which programs are looked for."""
-    monkeypatch.setattr(tools, "candidates", lambda: sorted(tmp_path.iterdir()))
+    monkeypatch.setattr(client_programs, "candidates", lambda: sorted(tmp_path.iterdir()))
     return tmp_path
 
 
@@ -139,7 +139,7 @@ def test_a_dump_of_a_newer_pg_dump_loads(engine: PostgresEngine) -> None:
 
 def test_who_locks_a_table_is_waited_for_and_then_named(lab: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """B9: a migration that takes long."""
-    monkeypatch.setattr("ops.backups.postgresql.snapshot.LOCK_WAIT", 300)
+    monkeypatch.setattr("ops.backups.engines.postgresql.snapshot.LOCK_WAIT", 300)
     engine = support.engine_of(lab)
     with lab.connect() as connection, connection.cursor() as cursor:
         cursor.execute("BEGIN; LOCK TABLE rack")

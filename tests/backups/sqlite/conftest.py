@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ops.backups.sqlite_engine import SqliteEngine
+from ops.backups.engines.sqlite.engine import SqliteEngine
 from tests.backups.sqlite import support
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.manifest import Kind
-from ops.backups.sqlite_engine import SqliteEngine
-from ops.progress import ignore
+from ops.utils.progress import ignore
 
 ROOT = Path(__file__).resolve().parents[3]
 PREAMBLE = """
@@ -22,9 +22,9 @@ import django
 django.setup()
 from django.db import connection
 from ops.backups.manifest import Kind
-from ops.backups.sqlite_engine import SqliteEngine
+from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.errors import OpsError
-from ops.progress import ignore
+from ops.utils.progress import ignore
 """
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from django.db import Error, connection
 
+from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.manifest import Kind
-from ops.backups.sqlite_engine import SqliteEngine
 from ops.errors import PreconditionFailed
 from tests.backups.sqlite import support
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from ops.backups.engine import Tables
+from ops.backups.engines.base import Tables
+from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.manifest import Kind, TableDigest
-from ops.backups.sqlite_engine import SqliteEngine
+from ops.databases.sqlite import emptying
 from ops.errors import PreconditionFailed
-from ops.progress import ignore
-from ops.sqlite import emptying
+from ops.utils.progress import ignore
 from tests.backups.sqlite import support
 
 NONE = TableDigest(rows=0, digest="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
@@ -84,7 +84,7 @@ def test_deleting_alone_would_leave_them(site: Path, monkeypatch: pytest.MonkeyP
             for table in tables:
                 connection.execute(f'DELETE FROM "{table}"')
 
-    monkeypatch.setattr("ops.backups.sqlite_engine.empty_tables", delete_only)
+    monkeypatch.setattr("ops.backups.engines.sqlite.engine.empty_tables", delete_only)
     data, tables, _ = backup(site, "django_session")
     assert tables["django_session"] == NONE
     assert SECRET.encode() in data

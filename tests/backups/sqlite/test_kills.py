@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.backups.sqlite_engine import SqliteEngine
+from ops.backups.engines.sqlite.engine import SqliteEngine
 from tests.backups.sqlite import support
 from tests.backups.sqlite.support import beside, content, put_in_place
 
@@ -39,7 +39,7 @@ with engine.locked("the victim"):
 time.sleep(1)
 print("survived")
 """
-SWAP, UNDO, SNAPSHOT = "ops.sqlite.swap", "ops.sqlite.undo", "ops.sqlite.snapshot"
+SWAP, UNDO, SNAPSHOT = "ops.databases.sqlite.swap", "ops.databases.sqlite.undo", "ops.databases.sqlite.snapshot"
 BEFORE_COMMIT = [
     f"before:{SWAP}:prepare",
     f"after:{SWAP}:prepare",

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from ops.backups.engine import Scratch
+from ops.backups.engines.base import Scratch
+from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.manifest import Kind
-from ops.backups.sqlite_engine import SqliteEngine
 from ops.errors import PreconditionFailed
-from ops.progress import ignore
+from ops.utils.progress import ignore
 from tests.backups.sqlite import support
 
 SCHEMA = """

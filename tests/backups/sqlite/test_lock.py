@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.backups.sqlite_engine import SqliteEngine
+from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.errors import AlreadyRunning, PreconditionFailed
 from tests.backups.sqlite import support
 

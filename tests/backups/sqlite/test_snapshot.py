@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from ops.backups.engine import Tables
+from ops.backups.engines.base import Tables
+from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.manifest import Kind
-from ops.backups.sqlite_engine import SqliteEngine
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
-from ops.progress import ignore
+from ops.utils.progress import ignore
 from tests.backups.sqlite import support
 
 ODD = """

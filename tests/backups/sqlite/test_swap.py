@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from django.db import connection as djangos
 
+from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.manifest import Kind
-from ops.backups.sqlite_engine import SqliteEngine
-from ops.django_databases import pointing_at, sqlite_wrapper
+from ops.databases.override import pointing_at, sqlite_wrapper
+from ops.databases.sqlite import swap as swapping
 from ops.errors import PreconditionFailed
-from ops.progress import ignore
-from ops.sqlite import swap as swapping
+from ops.utils.progress import ignore
 from tests.backups.sqlite import support
 from tests.backups.sqlite.support import beside, content, put_in_place
 

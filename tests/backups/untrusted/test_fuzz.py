@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ops.backups.engines.postgresql.dump_reader import CopyBlock, DumpReader, column_rows
 from ops.backups.manifest import Manifest
-from ops.backups.postgresql.reader import CopyBlock, DumpReader, column_rows
 from ops.backups.untrusted import process, sqlite_tasks
 from ops.errors import ArtifactInvalid
 

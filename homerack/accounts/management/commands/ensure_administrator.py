@@ -9,7 +9,7 @@ from django.core.validators import validate_email
 from django.db import transaction
 
 from homerack.accounts.models import User
-from ops.printable import printable
+from ops.utils.printable import printable
 
 DEFAULT_EMAIL = "admin@homerack.local"
 

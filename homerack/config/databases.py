@@ -1,0 +1,108 @@
+"""``DATABASE_URL`` becomes Django's ``DATABASES["default"]``."""
+
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+
+from homerack.config import env
+from homerack.sqlite import PrivateFile
+
+SQLITE = "django.db.backends.sqlite3"
+POSTGRESQL = "homerack.postgresql"
+DB_TYPES = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
+EXAMPLE = "postgres://user:password@127.0.0.1:5432/homerack"
+DEFAULT_URL = "sqlite:///./homerack.db"
+
+SQLITE_OPTIONS = {
+    # Readers do not wait for the writer; a writer waits up to 20 s for another. IMMEDIATE takes the write lock at
+    # the start of a transaction, where waiting works, instead of failing in the middle of it.
+    "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;",
+    "timeout": 20,
+    "transaction_mode": "IMMEDIATE",
+    "factory": PrivateFile,
+}
+
+
+# libpq's own defaults let a silent server or a lost network hold a connection for hours. Seconds, except for the last.
+POSTGRESQL_OPTIONS = {
+    "application_name": "homerack",
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+
+def configure(*, base_dir: Path) -> dict[str, Any]:
+    """The ``default`` database: PostgreSQL with pooled connections, or SQLite in a file.
+
+    A relative SQLite path is meant from `base_dir`, so that it names one file wherever a command is started.
+    """
+    database = parse_url(env.get_secret("DATABASE_URL", DEFAULT_URL))
+    if database["ENGINE"] == SQLITE:
+        if database["NAME"] != ":memory:":
+            database["NAME"] = str(base_dir / database["NAME"])
+        database["OPTIONS"] = SQLITE_OPTIONS | database.get("OPTIONS", {})
+        return database
+    database["OPTIONS"] = POSTGRESQL_OPTIONS | database.get("OPTIONS", {})
+    return database | read_pool_settings()
+
+
+def configure_direct(database: dict[str, Any]) -> dict[str, Any]:
+    """Where ``DATABASE_DIRECT_URL`` leads, or an empty dictionary; `database` then is one behind PgBouncer.
+
+    There, a cursor of the server would be looked for in another session than the one that it was made in.
+    """
+    url = env.get_secret("DATABASE_DIRECT_URL")
+    if not url:
+        return {}
+    direct = parse_url(url, variable="DATABASE_DIRECT_URL")
+    if {direct["ENGINE"], database["ENGINE"]} != {POSTGRESQL}:
+        raise env.refuse("DATABASE_DIRECT_URL", "and DATABASE_URL have to lead to PostgreSQL, both", EXAMPLE)
+    database["DISABLE_SERVER_SIDE_CURSORS"] = True
+    return {name: direct[name] for name in ("NAME", "HOST", "PORT", "USER", "PASSWORD")} | {
+        "OPTIONS": POSTGRESQL_OPTIONS | direct.get("OPTIONS", {})
+    }
+
+
+def read_pool_settings() -> dict[str, Any]:
+    """The keys of `homerack.postgresql`; their meaning is told there."""
+    return {
+        "CONN_MAX_AGE": env.get_int("DB_POOL_RECYCLE", default=3600),
+        "CONN_HEALTH_CHECKS": env.get_bool("DB_POOL_PRE_PING", default=True),
+        "POOL": {
+            "SIZE": env.get_int("DB_POOL_SIZE", default=20),
+            "MAX_OVERFLOW": env.get_int("DB_MAX_OVERFLOW", default=10),
+            "TIMEOUT": env.get_seconds("DB_POOL_TIMEOUT", default=30),
+        },
+        "CONNECT_RETRY": {
+            "ATTEMPTS": env.get_int("DB_CONNECT_RETRY_MAX_ATTEMPTS", default=5, minimum=1),
+            "DELAY": env.get_seconds("DB_CONNECT_RETRY_DELAY", default=2),
+        },
+        "ECHO": env.get_bool("DB_ECHO", default=False),
+    }
+
+
+def parse_url(url: str, *, variable: str = "DATABASE_URL") -> dict[str, Any]:
+    """Django's settings for `url`, in the spellings that Django and SQLAlchemy projects use. It stands in `variable`.
+
+    Raises ImproperlyConfigured without repeating the address, which may hold a password.
+    """
+    scheme, _, rest = url.partition("://")
+    url = f"{scheme.partition('+')[0]}://{rest}"
+    if url.startswith("sqlite:///./"):
+        url = url.replace("///./", "///", 1)
+    try:
+        database: dict[str, Any] = dict(dj_database_url.parse(url))
+    except (ValueError, dj_database_url.UnknownSchemeError) as error:
+        fault = "can not be read; write # / ? @ : % in a password as %23 %2F %3F %40 %3A %25"
+        raise env.refuse(variable, fault, EXAMPLE) from error
+    if database["ENGINE"] == "django.db.backends.postgresql":
+        database["ENGINE"] = POSTGRESQL
+    if database["ENGINE"] not in {SQLITE, POSTGRESQL}:
+        raise env.refuse(variable, f"starts with {scheme}://; HomeRack runs on sqlite and postgres", EXAMPLE)
+    if not database["NAME"]:
+        raise env.refuse(variable, "names no database", EXAMPLE)
+    return database

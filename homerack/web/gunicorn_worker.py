@@ -1,0 +1,310 @@
+"""gunicorn's threaded worker, with threads only for requests that have arrived whole.
+
+By itself gunicorn reads a request in the thread that answers it: as many clients as there are threads stop a site by
+sending, or reading, slowly. Here the main thread reads each request into memory, within limits of size and time, and
+sends what is left of an answer. Three pools serve: one for pages; one for uploads, which are too large for memory; and
+one for health probes while all threads of the first are busy, because the one question that must be answered when the
+database hangs would wait behind those who hang with it.
+"""
+
+import contextlib
+import re
+import selectors
+import socket
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.urls import reverse
+from gunicorn.http import get_parser
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from homerack.web.gunicorn_streams import Outlet, Received
+
+PROBE = re.compile(rb"(GET|HEAD) /health[/? ]")
+PROBE_THREADS = 4
+UPLOAD_THREADS = 2
+MAX_HEAD = 65_536
+"""Bytes of a request line and its headers; gunicorn limits each of them besides."""
+MAX_READING = 200
+"""Connections of each kind that the main thread looks after; the one that has taken longest makes room."""
+MAX_WAITING = 100
+"""Requests that wait for a thread, in each pool."""
+LINGER_SECONDS = 2
+"""How long a client may go on sending after its last answer: closing at once could destroy the answer on its way."""
+FLUSH_SECONDS = 60
+"""How long a client may take to read an answer."""
+RETRY_SECONDS = 10
+SWEEP_SECONDS = 0.25
+BLOCK = 65_536
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+@dataclass(kw_only=True)
+class Arrival:
+    """A request that is being read; `size` is all of it in bytes, once the head has been read."""
+
+    deadline: float
+    data: bytearray = field(default_factory=bytearray)
+    size: int | None = None
+
+
+class HealthLaneWorker(ThreadWorker):
+    """All but `handle`, `handle_request` and `serve` runs in the main thread, so that nothing needs a lock."""
+
+    def init_process(self) -> None:
+        self.reading: dict[TConn, Arrival] = {}
+        self.leaving: dict[TConn, float] = {}
+        self.busy: set[TConn] = set()
+        self.pages: set[TConn] = set()
+        self.probing: set[TConn] = set()
+        self.uploading: set[TConn] = set()
+        self.probe_pool = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="health")
+        self.upload_pool = ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="upload")
+        self.progressed = self.swept = time.monotonic()
+        self.max_keepalived = MAX_READING
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        application: Application = self.wsgi
+        self.wsgi: Application = partial(self.serve, application)
+        self.upload_path = reverse("admin:ops_backup_upload")
+
+    # --- Reading requests ----------------------------------------------------------------------------------------
+    def enqueue_req(self, conn: TConn) -> None:
+        """gunicorn calls this where a request may begin: on a new connection, and on one that was kept."""
+        if conn.parser is None:
+            conn.sock = Outlet(conn.sock)
+        begun = conn.parser.unreader.take_buffered() if conn.parser else b""
+        if len(self.reading) >= MAX_READING:
+            self.give_up(next(iter(self.reading)), HTTPStatus.SERVICE_UNAVAILABLE)
+        self.reading[conn] = Arrival(deadline=time.monotonic() + settings.WEB_HEAD_SECONDS)
+        conn.sock.setblocking(False)  # noqa: FBT003  # socket's own signature
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_readable, conn))
+        if begun:
+            self.take(conn, begun)
+
+    def on_readable(self, conn: TConn, _sock: Outlet) -> None:
+        if conn not in self.reading:
+            return  # it was given up for another one that the poller has reported with it
+        try:
+            data = conn.sock.recv(BLOCK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self.take(conn, data)
+        else:
+            self.forget(conn)
+
+    def take(self, conn: TConn, data: bytes) -> None:
+        arrival = self.reading[conn]
+        searched = len(arrival.data)
+        arrival.data += data
+        if arrival.size is None:
+            end = arrival.data.find(b"\r\n\r\n", max(0, searched - 3))
+            if end >= 0:
+                self.read_head(conn, arrival, end + 4)
+            elif len(arrival.data) > MAX_HEAD:
+                self.refuse(conn, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        if arrival.size is not None and conn in self.reading and len(arrival.data) >= arrival.size:
+            self.submit(conn)
+
+    def read_head(self, conn: TConn, arrival: Arrival, end: int) -> None:
+        """Find out how much belongs to the request, and whether that is welcome."""
+        try:
+            request = next(get_parser(self.cfg, iter([bytes(arrival.data[:end])]), conn.client))
+        except Exception:  # noqa: BLE001  # whatever is wrong with it: gunicorn finds it again, and answers
+            arrival.size = end
+            return
+        length = getattr(request.body.reader, "length", None)
+        if length is None:
+            # Chunks: Django reads no body of unknown length, and browsers send none.
+            self.refuse(conn, HTTPStatus.LENGTH_REQUIRED)
+        elif self.is_upload(request):
+            self.submit_upload(conn)
+        elif length > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            self.refuse(conn, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        else:
+            arrival.size = end + length
+            arrival.deadline = time.monotonic() + settings.WEB_BODY_SECONDS
+            if request._expected_100_continue and len(arrival.data) < arrival.size:  # noqa: SLF001  # gunicorn has no other
+                self.send(conn, b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def is_upload(self, request: Any) -> bool:
+        return bool(request.method == "POST" and request.path == self.upload_path)
+
+    # --- Handing requests to threads -----------------------------------------------------------------------------
+    def submit(self, conn: TConn) -> None:
+        data = self.release(conn)
+        is_probe = bool(PROBE.match(data))
+        pool, members = self.tpool, self.busy
+        if is_probe and len(self.busy) >= self.cfg.threads:
+            pool, members = self.probe_pool, self.probing
+        if len(members) >= self.cfg.threads + MAX_WAITING:
+            self.refuse(conn, HTTPStatus.SERVICE_UNAVAILABLE)
+            return
+        if not is_probe:
+            self.occupy(conn)
+        members.add(conn)
+        self.start(conn, Received(data), pool)
+
+    def submit_upload(self, conn: TConn) -> None:
+        """Django asks who it is before it reads the file, so that a stranger does not keep one of these threads."""
+        if len(self.uploading) >= UPLOAD_THREADS:
+            self.refuse(conn, HTTPStatus.SERVICE_UNAVAILABLE)
+            return
+        data = self.release(conn)
+        self.uploading.add(conn)
+        self.start(conn, Received(data, conn.sock), self.upload_pool)
+
+    def start(self, conn: TConn, source: Received, pool: ThreadPoolExecutor) -> None:
+        if conn.parser is None:
+            conn.initialized = conn.data_ready = True
+            conn.parser = get_parser(self.cfg, source, conn.client)
+        else:
+            conn.parser.unreader.sock = source
+        future = pool.submit(self.handle, conn)
+        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+
+    def release(self, conn: TConn) -> bytes:
+        """What has been read of a request, which the main thread reads no further."""
+        self.poller.unregister(conn.sock)
+        return bytes(self.reading.pop(conn).data)
+
+    def handle_request(self, req: Any, conn: TConn) -> bool:
+        if conn in self.uploading:
+            req.force_close()
+        else:
+            req._expected_100_continue = False  # noqa: SLF001  # the main thread has answered it
+        return bool(super().handle_request(req, conn))
+
+    def serve(
+        self, application: Application, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """The application, told how the threads are: `ops.health.views` answers readiness and liveness by it."""
+        environ["ops.free_threads"] = max(0, self.cfg.threads - len(self.pages))
+        environ["ops.stalled_seconds"] = self.stalled_seconds()
+        return application(environ, start_response)
+
+    # --- Ends of requests ----------------------------------------------------------------------------------------
+    def finish_request(self, conn: TConn, fs: "Future[object]") -> None:
+        if conn in self.pages:
+            self.progressed = time.monotonic()
+        for members in (self.busy, self.pages, self.probing, self.uploading):
+            members.discard(conn)
+        if conn.sock.unsent:
+            self.leave(conn, selectors.EVENT_WRITE, partial(self.on_writable, conn, fs), FLUSH_SECONDS)
+        else:
+            self.settle(conn, fs)
+
+    def settle(self, conn: TConn, fs: "Future[object]") -> None:
+        """The answer is sent: keep the connection for the next request, or close it."""
+        if not fs.cancelled() and fs.exception() is None and fs.result():
+            # The next request may have begun to arrive behind this one.
+            unreader = conn.parser.unreader
+            unreader.unread(unreader.take_buffered() + unreader.sock.recv(BLOCK))
+            super().finish_request(conn, fs)
+        else:
+            self.linger(conn)
+
+    def on_writable(self, conn: TConn, fs: "Future[object]", _sock: Outlet) -> None:
+        if conn not in self.leaving:
+            return
+        try:
+            conn.sock.flush()
+        except OSError:
+            self.forget(conn)
+            return
+        if not conn.sock.unsent:
+            self.poller.unregister(conn.sock)
+            del self.leaving[conn]
+            self.settle(conn, fs)
+
+    def give_up(self, conn: TConn, status: HTTPStatus) -> None:
+        """End a connection whose request is not whole; who has said nothing yet does not get an answer."""
+        if self.reading[conn].data:
+            self.refuse(conn, status)
+        else:
+            self.forget(conn)
+
+    def refuse(self, conn: TConn, status: HTTPStatus) -> None:
+        """Answer without a thread, and close."""
+        self.log.info("Refused a request from %s: %s %s", conn.client or "a socket", status.value, status.phrase)
+        if conn in self.reading:
+            self.release(conn)
+        retry = f"Retry-After: {RETRY_SECONDS}\r\n" if status is HTTPStatus.SERVICE_UNAVAILABLE else ""
+        body = f"{status.value} {status.phrase}\n"
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain\r\n{retry}Connection: close\r\n"
+        self.send(conn, f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        self.linger(conn)
+
+    def send(self, conn: TConn, data: bytes) -> None:
+        """What fits into any socket's buffer."""
+        with contextlib.suppress(OSError):
+            conn.sock.send(data, socket.MSG_DONTWAIT)
+
+    def linger(self, conn: TConn) -> None:
+        """Say that nothing follows, and wait for the client to close, without a thread (gunicorn waits in this one)."""
+        with contextlib.suppress(OSError):
+            conn.sock.shutdown(socket.SHUT_WR)
+        self.leave(conn, selectors.EVENT_READ, partial(self.on_discarded, conn), LINGER_SECONDS)
+
+    def on_discarded(self, conn: TConn, _sock: Outlet) -> None:
+        if conn not in self.leaving:
+            return
+        try:
+            data = conn.sock.recv(BLOCK, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.forget(conn)
+
+    def leave(self, conn: TConn, event: int, callback: Callable[[Outlet], None], seconds: float) -> None:
+        if len(self.leaving) >= MAX_READING:
+            self.forget(next(iter(self.leaving)))
+        self.leaving[conn] = time.monotonic() + seconds
+        self.poller.register(conn.sock, event, callback)
+
+    def forget(self, conn: TConn) -> None:
+        """Close a connection of the main thread's."""
+        self.reading.pop(conn, None)
+        self.leaving.pop(conn, None)
+        with contextlib.suppress(OSError, KeyError, ValueError):
+            self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
+
+    def murder_pending(self) -> None:
+        """gunicorn calls this all the time: end what has taken too long."""
+        now = time.monotonic()
+        if now < self.swept + SWEEP_SECONDS:
+            return
+        self.swept = now
+        for conn, arrival in list(self.reading.items()):
+            if now > arrival.deadline or not (self.alive or arrival.data):
+                self.give_up(conn, HTTPStatus.REQUEST_TIMEOUT)
+        for conn, deadline in list(self.leaving.items()):
+            if now > deadline:
+                self.forget(conn)
+
+    # --- How the threads are -------------------------------------------------------------------------------------
+    def occupy(self, conn: TConn) -> None:
+        """Probes do not count: they are over soon, whatever hangs."""
+        if len(self.pages) < self.cfg.threads:
+            self.progressed = time.monotonic()
+        self.pages.add(conn)
+
+    def stalled_seconds(self) -> float:
+        """How long all threads have been busy without one of them becoming free; 0 while one is."""
+        return time.monotonic() - self.progressed if len(self.pages) >= self.cfg.threads else 0.0

@@ -1,0 +1,136 @@
+"""A backup in words and bars: its manifest, how its rows compare with today's, and its migrations with the code's."""
+
+from dataclasses import dataclass
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from ops.admin.states import State, state_of
+from ops.backups.preview import Live, shown_tables
+from ops.databases.override import migration_skew
+from ops.models import Backup
+from ops.utils.formatting import age, bare_moment, counted, duration, size
+
+ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
+MOST_NAMED = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """One model: rows in the backup and now, of which None is not known, and both as a drawing."""
+
+    label: str
+    then: int
+    now: int | None
+    drawing: SafeString
+
+    @property
+    def differs(self) -> bool:
+        return self.now is not None and self.now != self.then
+
+
+class BackupPage:
+    """What the template of a backup's page shows. Asks the database for today's rows of each model."""
+
+    def __init__(self, backup: Backup, *, kept: str) -> None:
+        self.backup, self.kept = backup, kept
+        self.state = state_of(backup)
+        self.manifest = backup.manifest
+        self.is_upload = self.state is State.UPLOADED
+        skew = migration_skew(self.manifest.get("migrations", ()))
+        self.ahead, self.behind = skew.unknown, () if self.is_upload else skew.pending
+        self.bars = bars(backup)
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """The manifest, each line with what it is about."""
+        backup, manifest = self.backup, self.manifest
+        return [
+            ("Shows", f"{backup.database or 'a database'} as it was at {bare_moment(backup.when)}, {age(backup.when)}")
+            if not self.is_upload
+            else ("Uploaded", f"{bare_moment(backup.when)}, {age(backup.when)}"),
+            ("Asked for by", f"{backup.who} ({backup.origin})"),
+            ("Holds", f"{counted(backup.rows, 'row')} in {counted(len(manifest.get('tables', {})), 'table')}"),
+            *([("Without", self.left_out)] if self.left_out else []),
+            ("Size", f"{size(backup.size)}; {size(backup.plain_size)} before compression"),
+            *([] if self.is_upload else [("Took", duration(backup.seconds))]),
+            ("Database", self.database),
+            *([] if self.is_upload else [("Made by", f"version {manifest.get('software', '')}")]),
+            ("Verified", self.proof),
+            ("Kept", self.kept),
+            ("SHA-256", str(manifest.get("sha256", ""))),
+        ]
+
+    @property
+    def left_out(self) -> str:
+        """The tables whose rows it does not hold, each with the reason."""
+        return "; ".join(f"{entry['table']} ({entry['reason']})" for entry in self.manifest.get("excluded", ()))
+
+    @property
+    def database(self) -> str:
+        engine = ENGINES.get(self.backup.engine, self.backup.engine)
+        server, tool = self.manifest.get("server_version", ""), self.manifest.get("tool_version", "")
+        return f"{engine} {server}" + (f", dumped by {tool}" if tool and tool != server else "")
+
+    @property
+    def proof(self) -> str:
+        backup = self.backup
+        if backup.proof_when is None:
+            return "never"
+        when = f"{bare_moment(backup.proof_when)}, {age(backup.proof_when)}"
+        if backup.proof_fault:
+            return f"failed: {backup.proof_fault} ({when})"
+        how = {"complete": "read back in full and counted", "restored": "restored and compared by content"}
+        took = f", {duration(backup.proof_seconds)}" if backup.proof_seconds is not None else ""
+        return f"{how[backup.proof_level]} ({when}{took})"
+
+    @property
+    def migrations(self) -> str:
+        """How the backup's schema stands to the code's."""
+        if self.is_upload:
+            return "Not known before it is loaded."
+        if self.ahead:
+            return f"{counted(len(self.ahead), 'migration')} ahead of this code, which can not restore it: "
+        if self.behind:
+            return f"{counted(len(self.behind), 'migration')} behind; a restore applies them: "
+        return "The same as the code's."
+
+    @property
+    def migrations_named(self) -> str:
+        names = self.ahead or self.behind
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        return ", ".join(names[:MOST_NAMED]) + more
+
+
+def bars(backup: Backup) -> list[Bar]:
+    """The models with rows in the backup or now, those with the most rows first."""
+    left_out = {entry["table"] for entry in backup.manifest.get("excluded", ())}
+    tables = backup.manifest.get("tables", {})
+    live = Live()
+    rows = [
+        (shown.label, int(tables.get(shown.table, {}).get("rows", 0)), live.rows.get(shown.table))
+        for shown in shown_tables()
+        if shown.table not in left_out and (shown.table in tables or live.rows.get(shown.table))
+    ]
+    found = [(label, then, now) for label, then, now in rows if then or now]
+    most = max((max(then, now or 0) for _, then, now in found), default=1)
+    return [
+        Bar(label=label[:1].upper() + label[1:], then=then, now=now, drawing=draw(then, now, most))
+        for label, then, now in sorted(found, key=lambda row: -max(row[1], row[2] or 0))
+    ]
+
+
+def draw(then: int, now: int | None, most: int) -> SafeString:
+    """The rows of then over those of now, both on a scale up to `most`. It repeats the numbers beside it."""
+    return format_html(
+        '<svg class="ops-twin" viewBox="0 0 100 12" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect class="ops-twin-then" width="{}" height="5"/>'
+        '<rect class="ops-twin-now" y="7" width="{}" height="5"/></svg>',
+        share(then, most),
+        share(now or 0, most),
+    )
+
+
+def share(number: int, most: int) -> str:
+    """Per cent of `most`; what is there at all can be seen."""
+    return f"{max(100 * number / most, 0.8 if number else 0):.1f}"

@@ -1,0 +1,139 @@
+"""Twelve weeks of backups, a square a day: plain data in, SVG out. Colours and shapes are those of dashboard.css.
+
+A square's state shows by a mark as well as by its colour, and every square says its day in words.
+"""
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from html import escape
+
+from ops.utils.formatting import counted
+
+WEEKS = 12
+DAYS = 7
+CELL, GAP = 22, 5
+"""In the drawing's own units."""
+LEFT, TOP = 34, 20
+"""Where the names of days and months stand."""
+STEP = CELL + GAP
+WIDTH = LEFT + WEEKS * STEP - GAP
+HEIGHT = TOP + DAYS * STEP - GAP
+
+
+class State(StrEnum):
+    """How a day went; the value is what is read out."""
+
+    PROVEN = "proven by restoring"
+    MADE = "backed up"
+    FAILED = "failed"
+    MISSED = "missed"
+    NONE = "nothing was due"
+    FUTURE = "yet to come"
+
+
+MARKS = {
+    State.PROVEN: "m6 11.5 3.5 3.5 7-7.5",
+    State.FAILED: "m7 7 8 8m0-8-8 8",
+    State.MISSED: "M7 11h8",
+}
+"""Paths within a cell: a tick, a cross, a stroke."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Day:
+    """What happened on one day. `expected`: a schedule wanted a backup by its end."""
+
+    date: dt.date
+    made: int = 0
+    proven: int = 0
+    failed: int = 0
+    expected: bool = False
+
+    def state(self, today: dt.date) -> State:
+        if self.date > today:
+            return State.FUTURE
+        if self.made:
+            return State.PROVEN if self.proven else State.MADE
+        if self.failed:
+            return State.FAILED
+        return State.MISSED if self.expected and self.date < today else State.NONE
+
+
+def first_day(today: dt.date) -> dt.date:
+    """The Monday with which the calendar begins."""
+    return today - dt.timedelta(days=today.weekday() + DAYS * (WEEKS - 1))
+
+
+def draw(days: Sequence[Day], *, today: dt.date) -> str:
+    """The whole calendar as one ``<svg>`` element. `days` are in order, from `first_day` on, without gaps."""
+    attributes = f'viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="{escape(summary(days, today=today))}"'
+    parts = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="dash-calendar" {attributes}>',
+        *(f'<text x="0" y="{TOP + row * STEP + CELL / 2:g}">{name}</text>' for row, name in ((0, "Mon"), (3, "Thu"))),
+        *_months(days),
+        *(_square(day, number, today) for number, day in enumerate(days)),
+        "</svg>",
+    )
+    return "".join(parts)
+
+
+def _months(days: Sequence[Day]) -> Iterator[str]:
+    """The name of each month above the first whole week in it."""
+    named = -3
+    for week, monday in enumerate(days[::DAYS]):
+        if monday.date.day <= DAYS and week - named > 1:
+            named = week
+            yield f'<text x="{LEFT + week * STEP}" y="8">{monday.date:%b}</text>'
+
+
+def _square(day: Day, number: int, today: dt.date) -> str:
+    state = day.state(today)
+    if state is State.FUTURE:
+        return ""
+    x, y = LEFT + number // DAYS * STEP, TOP + number % DAYS * STEP
+    words = escape(in_words(day, today=today))
+    here = " is-today" if day.date == today else ""
+    return (
+        f'<g class="dash-day is-{state.name.lower()}{here}" role="img" aria-label="{words}" '
+        f'transform="translate({x} {y})"><title>{words}</title>'
+        f"{_cell(state)}</g>"
+    )
+
+
+def _cell(state: State) -> str:
+    mark = f'<path class="dash-mark" d="{MARKS[state]}"/>' if state in MARKS else ""
+    return f'<rect width="{CELL}" height="{CELL}" rx="4"/>{mark}'
+
+
+def draw_key(state: State) -> str:
+    """One square of the calendar by itself, for the legend."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="dash-key dash-day is-{state.name.lower()}" '
+        f'viewBox="0 0 {CELL} {CELL}" aria-hidden="true">{_cell(state)}</svg>'
+    )
+
+
+def in_words(day: Day, *, today: dt.date) -> str:
+    """``Sunday 22 November: 2 backups, 1 proven by restoring; 1 attempt failed``."""
+    said = []
+    if day.made:
+        said.append(counted(day.made, "backup") + (f", {day.proven} proven by restoring" if day.proven else ""))
+    if day.failed:
+        said.append(f"{counted(day.failed, 'attempt')} failed")
+    return f"{day.date:%A} {day.date.day} {day.date:%B}: {'; '.join(said) or _none(day, today)}"
+
+
+def _none(day: Day, today: dt.date) -> str:
+    if day.state(today) is State.MISSED:
+        return "no backup, though one was due"
+    return "no backup yet" if day.date == today else "no backup"
+
+
+def summary(days: Sequence[Day], *, today: dt.date) -> str:
+    """The calendar for those who do not see it."""
+    counts = {state: sum(day.state(today) is state for day in days) for state in State}
+    told = (State.PROVEN, State.MADE, State.FAILED, State.MISSED)
+    listed = ", ".join(f"{counts[state]} {state}" for state in told if counts[state])
+    return f"Backups of the last {WEEKS} weeks by day: {listed or 'none'}"

@@ -1,0 +1,83 @@
+"""What the calendar and the line of sizes show, from rows: runs, which stay, and backups, which are pruned."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import BigIntegerField, Count, Max, Q, QuerySet
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast, TruncDate
+
+from ops.admin.dashboard.backup_calendar import DAYS, WEEKS, Day, first_day
+from ops.admin.dashboard.charts import Point
+from ops.admin.dashboard.next_runs import wants
+from ops.models import Backup, Run
+
+BROKE = Q(status__in=(Run.Status.FAILED, Run.Status.INTERRUPTED))
+MADE = Q(status=Run.Status.SUCCEEDED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    days: Sequence[Day]
+    sizes: Sequence[Point]
+
+
+def read_history(*, today: dt.date, since: dt.datetime, schedules: Sequence[Any]) -> History:
+    """The days of the calendar, which begins at the moment `since`, and the largest backup of each. Two queries."""
+    from_runs = {row["day"]: row for row in _runs_by_day(since)}
+    from_backups = {row["day"]: row for row in _backups_by_day(since)}
+    known = from_runs.keys() | from_backups.keys()
+    begin = min(known, default=today)
+    dates = [first_day(today) + dt.timedelta(days=number) for number in range(WEEKS * DAYS)]
+    days = [
+        _day(date, from_runs.get(date, {}), from_backups.get(date, {}), date >= begin and wants(schedules, date))
+        for date in dates
+    ]
+    sizes = {date: _largest(from_runs.get(date, {}), from_backups.get(date, {})) for date in sorted(known)}
+    return History(days=days, sizes=[Point(date=date, size=size) for date, size in sizes.items() if size])
+
+
+def _day(date: dt.date, runs: Mapping[str, Any], backups: Mapping[str, Any], expected: bool) -> Day:  # noqa: FBT001
+    return Day(
+        date=date,
+        # The same backups from two sides: a run whose backup is pruned, and a backup whose run is not known.
+        made=max(runs.get("made", 0), backups.get("made", 0)),
+        proven=max(runs.get("proven", 0), backups.get("proven", 0)),
+        failed=runs.get("failed", 0),
+        expected=expected,
+    )
+
+
+def _largest(runs: Mapping[str, Any], backups: Mapping[str, Any]) -> int:
+    return max(runs.get("largest") or 0, backups.get("largest") or 0)
+
+
+def _runs_by_day(since: dt.datetime) -> QuerySet[Run, dict[str, Any]]:
+    drilled = Run.objects.filter(MADE, kind=Run.Kind.DRILL, asked__gte=since).exclude(backup="").values("backup")
+    return (
+        Run.objects.filter(kind=Run.Kind.BACKUP, asked__gte=since)
+        .order_by()
+        .values(day=TruncDate("asked"))
+        .annotate(
+            made=Count("pk", filter=MADE),
+            proven=Count("pk", filter=MADE & Q(backup__in=drilled)),
+            failed=Count("pk", filter=BROKE),
+            largest=Max(Cast(KT("result__size"), BigIntegerField()), filter=MADE),
+        )
+    )
+
+
+def _backups_by_day(since: dt.datetime) -> QuerySet[Backup, dict[str, Any]]:
+    return (
+        Backup.objects.filter(when__gte=since)
+        .exclude(origin="upload")
+        .order_by()
+        .values(day=TruncDate("when"))
+        .annotate(
+            made=Count("pk"),
+            proven=Count("pk", filter=Q(proof_level="restored", proof_fault="", trust="signed")),
+            largest=Max("size"),
+        )
+    )

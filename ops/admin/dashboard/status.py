@@ -1,0 +1,192 @@
+"""Everything that the dashboard tells of the database and its backups. Rows and the engine are asked, files are not.
+
+Whoever may not answer (the broker, a storage far away) is asked first and in threads, and is waited for last.
+"""
+
+import datetime as dt
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.core.files.storage import InvalidStorageError, storages
+from django.db import connection
+from django.utils import timezone
+
+from ops.admin.dashboard import next_runs
+from ops.admin.dashboard.backup_calendar import first_day
+from ops.admin.dashboard.history import History, read_history
+from ops.admin.dashboard.summary import Facts, Keeper
+from ops.health.backups import VERIFIED, Backups, max_age, read_backups
+from ops.health.dependencies import ask_beat, ask_redis, ask_worker
+from ops.health.results import CheckResult, Status
+from ops.models import Backup, Run
+from ops.schedules import timetable
+from ops.utils.single_flight import Flight, tower
+
+PATIENCE = 0.8
+"""Seconds for the broker, the worker and the storage together: a little more than workers have to answer."""
+Flights = Mapping[str, Flight[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """`size` is bytes. `in_use` of `places` connections, in this process alone; None where there is no pool."""
+
+    kind: str
+    name: str
+    version: str
+    size: int
+    in_use: int | None
+    places: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restoring:
+    """How long the newest restore or restore drill took, and when that was."""
+
+    seconds: float
+    when: dt.datetime
+    backup: str
+    is_drill: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What there is. `free` is bytes; None when the storage does not know, or does not answer."""
+
+    facts: Facts
+    backups: Backups
+    last: Backup | None
+    history: History
+    database: Database
+    restoring: Restoring | None
+    free: int | None
+    storage_answers: bool
+
+
+def read_state() -> State:
+    """Seven queries, two more on PostgreSQL for its version and size. Raises Django's database errors."""
+    flights = _take_off()
+    now = timezone.now()
+    backups, tasks = read_backups(), next_runs.backup_schedules()
+    is_running = Run.objects.filter(kind=Run.Kind.BACKUP, status=Run.Status.RUNNING).exists()
+    last = Backup.objects.filter(VERIFIED).order_by("-when").defer("manifest").first()
+    history = read_history(today=timezone.localdate(now), since=_beginning(now), schedules=tasks)
+    database, restoring = describe_database(), last_restoring()
+    # From here on it is waited.
+    free = flights["storage"].outcome(within=PATIENCE)
+    when = next_runs.next_due(tasks)
+    facts = Facts(
+        now=now,
+        max_age=max_age(),
+        first=backups.first,
+        verified=backups.verified,
+        restored=backups.restored,
+        failed=backups.failed,
+        error=backups.error,
+        is_running=is_running,
+        due=when,
+        is_missed=next_runs.is_missed(when, now),
+        keeper=_keeper(flights),
+        foreign=backups.foreign,
+        newest_foreign=backups.newest_foreign,
+    )
+    return State(
+        facts=facts,
+        backups=backups,
+        last=last,
+        history=history,
+        database=database,
+        restoring=restoring,
+        free=None if isinstance(free, BaseException) else free,
+        storage_answers=not isinstance(free, BaseException),
+    )
+
+
+def _beginning(now: dt.datetime) -> dt.datetime:
+    first = first_day(timezone.localdate(now))
+    return timezone.make_aware(dt.datetime.combine(first, dt.time()))
+
+
+# --- Those who may not answer -----------------------------------------------------------------------------------
+
+
+def _take_off() -> Flights:
+    questions: dict[str, Callable[[], Any]] = {"storage": free_bytes}
+    redis, app = getattr(settings, "REDIS_URL", ""), getattr(settings, "OPS_CELERY_APP", "")
+    if redis and app:
+        questions |= {"redis": partial(ask_redis, redis), "worker": partial(ask_worker, app, redis)}
+        if timetable.are_installed():
+            questions["beat"] = partial(ask_beat, app, redis)
+    return {name: tower.ask(name, question) for name, question in questions.items()}
+
+
+def free_bytes() -> int | None:
+    """Room in the storage of the backups, where it knows. Raises what the storage raises."""
+    try:
+        storage = storages["backups"]
+    except InvalidStorageError:
+        return None
+    measure: Callable[[], int | None] | None = getattr(storage, "free_bytes", None)
+    return measure() if measure else None
+
+
+def _keeper(flights: Flights) -> Keeper:
+    if "redis" not in flights:
+        return Keeper.NONE
+    for name, keeper in (("redis", Keeper.BROKER), ("worker", Keeper.WORKER), ("beat", Keeper.BEAT)):
+        if name in flights and not _is_well(flights[name]):
+            return keeper
+    return Keeper.WELL
+
+
+def _is_well(flight: Flight[CheckResult]) -> bool:
+    outcome = flight.outcome(within=PATIENCE)
+    return isinstance(outcome, CheckResult) and outcome.status is Status.HEALTHY
+
+
+# --- The database -----------------------------------------------------------------------------------------------
+
+
+def describe_database() -> Database:
+    pool: Callable[[], Mapping[str, int] | None] | None = getattr(connection, "pool_status", None)
+    status = pool() if pool else None
+    kind, version, size = _measured()
+    return Database(
+        kind=kind,
+        name=str(connection.settings_dict["NAME"]).rpartition("/")[2],
+        version=version,
+        size=size,
+        in_use=status["checked_out"] if status else None,
+        places=status["pool_size"] if status else None,
+    )
+
+
+def _measured() -> tuple[str, str, int]:
+    """Name of the kind, version, bytes."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT current_setting('server_version'), pg_database_size(current_database())")
+            version, size = cursor.fetchone()
+            return "PostgreSQL", version.split()[0], size
+        cursor.execute("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
+        (size,) = cursor.fetchone()
+        return "SQLite", sqlite3.sqlite_version, size
+
+
+def last_restoring() -> Restoring | None:
+    """The newest drill's time, or that of the newest restore."""
+    kinds = (Run.Kind.DRILL, Run.Kind.RESTORE)
+    done = Run.objects.filter(kind__in=kinds, status=Run.Status.SUCCEEDED, started__isnull=False, ended__isnull=False)
+    run = done.exclude(backup="").order_by("-asked").only("kind", "started", "ended", "backup").first()
+    if run is None or run.started is None or run.ended is None:
+        return None
+    return Restoring(
+        seconds=(run.ended - run.started).total_seconds(),
+        when=run.ended,
+        backup=run.backup,
+        is_drill=run.kind == Run.Kind.DRILL,
+    )

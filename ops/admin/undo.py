@@ -1,0 +1,48 @@
+"""The database that a restore replaced: put it back, or let it go."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from ops import operations
+from ops.admin.base import IndexAdmin, require_start
+from ops.admin.forms import Confirmation
+from ops.admin.kept import kept_database
+from ops.admin.rights import require_confirmable, rights_on_page
+from ops.admin.starting import command, start, workers_are_set_up
+from ops.models import Backup, Run
+
+LIST = "admin:ops_backup_changelist"
+
+
+def undo(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
+    return confirmed(admin, request, Run.Kind.UNDO, "Undo the restore")
+
+
+def let_go(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
+    return confirmed(admin, request, Run.Kind.DROP_UNDO, "Let the kept database go")
+
+
+def confirmed(admin: IndexAdmin[Backup], request: HttpRequest, kind: Run.Kind, title: str) -> HttpResponse:
+    require_start(request, kind)
+    kept = kept_database()
+    if kept is None:
+        messages.warning(request, "No database is kept from a restore.")
+        return HttpResponseRedirect(reverse(LIST))
+    site = operations.current_site()
+    rights = operations.rights_of_undo(site.engine) if kind == Run.Kind.UNDO else None
+    require_confirmable(request, rights)
+    form = Confirmation(request, site.engine.database)
+    if request.method == "POST" and form.is_valid():
+        return start(request, kind, back_to=reverse(LIST))
+    return admin.page(
+        request,
+        "ops/console/undo.html",
+        title=title,
+        brings_back=kind == Run.Kind.UNDO,
+        kept=kept,
+        site=site,
+        form=form,
+        command="" if workers_are_set_up() else command(kind, {}),
+        **rights_on_page(request, rights),
+    )

@@ -1,0 +1,76 @@
+"""Upload of a backup file: written to the disk while it arrives, up to a limit, and not trusted afterwards."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
+from django.core.files.uploadhandler import StopUpload, TemporaryFileUploadHandler
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.views.decorators.csrf import csrf_protect
+
+from ops import operations
+from ops.admin.base import IndexAdmin, require_administrator, tell
+from ops.admin.starting import asked_for
+from ops.errors import ArtifactInvalid, OpsError
+from ops.models import Backup, Run
+from ops.utils.formatting import size
+from ops.utils.progress import ignore
+
+DEFAULT_LIMIT = 10_000_000_000
+"""Bytes."""
+
+
+class LimitedUpload(TemporaryFileUploadHandler):
+    """Writes to a temporary file, and stops reading where more arrives than `limit` bytes."""
+
+    def __init__(self, request: HttpRequest, limit: int) -> None:
+        super().__init__(request)
+        self.limit, self.arrived, self.is_too_large = limit, 0, False
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        self.arrived += len(raw_data)
+        if self.arrived > self.limit:
+            self.is_too_large = True
+            raise StopUpload(connection_reset=True)
+        super().receive_data_chunk(raw_data, start)
+
+
+def limit_from_settings() -> int:
+    return int(getattr(settings, "OPS_UPLOAD_LIMIT", DEFAULT_LIMIT))
+
+
+def upload(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
+    """Its handler has to be set before anybody reads the form, hence the check of the token comes after that."""
+    require_administrator(request)
+    handler = LimitedUpload(request, limit_from_settings())
+    request.upload_handlers = [handler]
+    answer: HttpResponse = csrf_protect(lambda checked: received(admin, checked, handler))(request)
+    return answer
+
+
+def received(admin: IndexAdmin[Backup], request: HttpRequest, handler: LimitedUpload) -> HttpResponse:
+    if request.method == "POST":
+        try:
+            manifest = take_in(request, request.FILES.get("file"), handler)
+        except OpsError as error:
+            tell(request, error)
+        else:
+            messages.success(request, f"{manifest.name} is among the backups. It is not proven, and not trusted.")
+            return HttpResponseRedirect(reverse("admin:ops_backup_change", args=[manifest.id]))
+    limit = size(limit_from_settings())
+    return admin.page(request, "ops/console/upload.html", title="Upload a backup", limit=limit)
+
+
+def take_in(request: HttpRequest, file: Any, handler: LimitedUpload) -> Any:
+    """Raises OpsError for what is not to be kept."""
+    if handler.is_too_large:
+        raise ArtifactInvalid(
+            f"The file is larger than {size(handler.limit)}. Nothing was kept.",
+            "Copy it to the server and name it: manage.py restore_database --backup-file FILE --untrusted",
+        )
+    if not isinstance(file, UploadedFile) or not isinstance(file, TemporaryUploadedFile) or not file.size:
+        raise ArtifactInvalid("Choose a file first. It must not be empty.")
+    asked = asked_for(request, Run.Kind.UPLOAD, file=file.temporary_file_path(), named=file.name or "")
+    return operations.upload(operations.current_site(), asked, ignore).result.manifest

@@ -1,0 +1,282 @@
+"""Copies the rows of an untrusted dump into tables that the project's migrations have made."""
+
+import contextlib
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import psycopg2
+from psycopg2 import errors, sql
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from ops.backups.engines.base import NEVER_TAKEN, NOT_OURS, UNKNOWN_COLUMNS, UNMATCHED, LeftOut, LoadedRows
+from ops.backups.engines.postgresql import table_digests
+from ops.backups.stages import Stage
+from ops.backups.untrusted.process import ROWS, TABLE, Frame
+from ops.backups.untrusted.schema import MIGRATIONS, NaturalKeyTables
+from ops.databases.postgres.connection import server_words
+from ops.databases.postgres.queries import fetch_value
+from ops.errors import ArtifactInvalid, OpsError
+from ops.utils.identifiers import quoted
+from ops.utils.progress import Progress, Report
+
+PIECE = 1 << 20
+"""Bytes."""
+ROOM_IN_SEQUENCES = 1000
+"""The part of a sequence (one in so many) that the largest key must leave free for new rows."""
+COLUMNS = """
+SELECT a.attname, format_type(a.atttypid, NULL)
+FROM pg_attribute AS a WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+ORDER BY a.attnum
+"""
+REFERENCES = """
+SELECT a.attname, c.confrelid::regclass = %s::regclass
+FROM pg_constraint AS c JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+WHERE c.contype = 'f' AND c.conrelid = %s::regclass AND c.confrelid = ANY(%s::regclass[])
+"""
+SEQUENCES = """
+SELECT a.attname, pg_get_serial_sequence(%(table)s, a.attname), s.seqmax
+FROM pg_attribute AS a JOIN pg_sequence AS s ON s.seqrelid = pg_get_serial_sequence(%(table)s, a.attname)::regclass
+WHERE a.attrelid = %(table)s::regclass AND a.attnum > 0 AND NOT a.attisdropped
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A table that takes rows: its quoted name, and the types of its stored columns."""
+
+    name: str
+    types: Mapping[str, str]
+    references: Mapping[str, str]
+    """Columns that refer to the table of content types or of permissions."""
+
+
+class RowLoader:
+    """One untrusted dump on its way into one database, within the transaction of `cursor`."""
+
+    def __init__(self, cursor: Cursor, keys: NaturalKeyTables, excluded: Iterable[str], report: Report) -> None:
+        self._cursor = cursor
+        self._keys = keys
+        self._report = report
+        self._staged: dict[str, list[tuple[str, Sequence[str]]]] = {}
+        self._unmatched: dict[str, int] = {}
+        self._unknown_columns: dict[str, list[str]] = {}
+        self._there = {table.title: table for table in table_digests.list_tables(cursor)}
+        taken = self._there.keys() - {*excluded, *keys.names, MIGRATIONS}
+        self._shapes = {title: self._shape(title) for title in sorted(taken)}
+        self.rows: dict[str, int] = {}
+
+    @property
+    def tables(self) -> list[str]:
+        """Those of the dump that it needs: those that take rows, and those whose rows are matched."""
+        return [*self._shapes, *self._keys.names]
+
+    def _shape(self, title: str) -> Shape:
+        table = self._there[title]
+        name = f"{quoted(table.schema)}.{quoted(table.name)}"
+        self._cursor.execute(COLUMNS, [name])
+        types = dict(self._cursor.fetchall())
+        references = {}
+        keys = [self._name(key) for key in self._keys.names]
+        if keys:
+            self._cursor.execute(REFERENCES, [self._name(self._keys.content_types), name, keys])
+            for column, is_content_type in self._cursor.fetchall():
+                references[column] = self._keys.content_types if is_content_type else self._keys.permissions
+        return Shape(name=name, types=types, references=references)
+
+    def _name(self, title: str) -> str:
+        table = self._there[title]
+        return f"{quoted(table.schema)}.{quoted(table.name)}"
+
+    # --- Loading ----------------------------------------------------------------------------------------------
+    def load(self, frames: Generator[Frame]) -> LoadedRows:
+        """Take the rows of `frames` (see `dump_tasks.copy_rows`). Raises ArtifactInvalid, and nothing is committed."""
+        try:
+            self._empty()
+            left_out = self._copy_all(frames)
+            self._match()
+            for title, parts in self._staged.items():
+                if title in self._shapes:
+                    self._insert(title, parts)
+            self._cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            self._cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+            for title in self._shapes:
+                self._set_sequences(title)
+        except psycopg2.Error as error:
+            raise refused(error) from error
+        return LoadedRows(rows=dict(sorted(self.rows.items())), left_out=tuple(self._left_out(left_out)))
+
+    def _empty(self) -> None:
+        """Remove what migrations have put there."""
+        self._cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        self._cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+        names = ", ".join(shape.name for shape in self._shapes.values())
+        if names:
+            self._cursor.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+
+    def _copy_all(self, frames: Generator[Frame]) -> Mapping[str, int]:
+        with contextlib.closing(frames):
+            for frame in frames:
+                if frame.kind != TABLE:
+                    return cast("Mapping[str, int]", frame.json()["left_out"])
+                header = frame.json()
+                self._copy(header["table"], header["columns"], RowsOfBlock(frames, header["table"], self._report))
+        raise AssertionError("A result ends the frames, or an error is raised.")
+
+    def _copy(self, title: str, columns: Sequence[str], block: "RowsOfBlock") -> None:
+        shape = self._shapes.get(title)
+        if shape and not shape.references and set(columns) <= shape.types.keys() and len(set(columns)) == len(columns):
+            listed = sql.SQL(", ").join(map(sql.Identifier, columns))
+            target = sql.SQL("{} ({})").format(sql.SQL(shape.name), listed)
+            self.rows[title] = self.rows.get(title, 0) + self._copy_into(target, block, title)
+            return
+        staged = f"ops_rows_{sum(map(len, self._staged.values()))}"
+        listed = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(f"c{n}")) for n in range(len(columns)))
+        # In the transaction's own schema of temporary tables; it is gone at the end, whatever happens.
+        self._cursor.execute(sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(sql.Identifier(staged), listed))
+        self._copy_into(sql.Identifier("pg_temp", staged), block, title)
+        self._staged.setdefault(title, []).append((staged, columns))
+
+    def _copy_into(self, target: sql.Composable, block: "RowsOfBlock", title: str) -> int:
+        statement = sql.SQL("COPY {} FROM STDIN WITH (ENCODING 'UTF8')").format(target)
+        try:
+            # Only read() is called; the stubs ask for more.
+            self._cursor.copy_expert(statement, cast("Any", block), size=PIECE)
+        except psycopg2.Error as error:
+            if block.error:
+                raise block.error from None
+            raise refused(error, f"the rows of {title}") from error
+        if self._cursor.rowcount != block.rows:
+            raise OpsError(f"{self._cursor.rowcount} of the {block.rows} rows of {title} arrived. Nothing was changed.")
+        return block.rows
+
+    # --- What had to be staged --------------------------------------------------------------------------------
+    def _match(self) -> None:
+        """Temporary tables (before, after) of primary keys, one for each of the two tables."""
+        for key in self._keys.names:
+            self._cursor.execute(f"CREATE TEMP TABLE {self._matched(key)} (before bigint, after bigint) ON COMMIT DROP")
+            for staged, columns in self._staged.get(key, []):
+                old = {name: f"old.c{position}" for position, name in enumerate(columns)}
+                query = self._natural_join(key, old)
+                if query:
+                    old_id = f"{old['id']}::bigint"
+                    self._cursor.execute(
+                        f"INSERT INTO pg_temp.{self._matched(key)} SELECT {old_id}, new.id"
+                        f" FROM pg_temp.{staged} AS old {query}"
+                    )
+
+    def _natural_join(self, key: str, old: Mapping[str, str]) -> str:
+        """How rows of the file (`old`, by column) find theirs in the table `key`; '' where columns are missing."""
+        new = f"JOIN {self._name(key)} AS new"
+        if key == self._keys.content_types and {"id", "app_label", "model"} <= old.keys():
+            return f"{new} ON new.app_label = {old['app_label']} AND new.model = {old['model']}"
+        if key == self._keys.permissions and {"id", "content_type_id", "codename"} <= old.keys():
+            types = f"pg_temp.{self._matched(self._keys.content_types)}"
+            return (
+                f"JOIN {types} AS type ON type.before = {old['content_type_id']}::bigint"
+                f" {new} ON new.content_type_id = type.after AND new.codename = {old['codename']}"
+            )
+        return ""
+
+    def _matched(self, key: str) -> str:
+        return f"ops_matched_{self._keys.names.index(key)}"
+
+    def _insert(self, title: str, parts: Sequence[tuple[str, Sequence[str]]]) -> None:
+        shape = self._shapes[title]
+        for staged, columns in parts:
+            position = {name: f"row.c{number}" for number, name in enumerate(columns)}
+            known = [name for name in position if name in shape.types]
+            if unknown := [name for name in position if name not in shape.types]:
+                self._unknown_columns[title] = unknown
+            total = int(fetch_value(self._cursor, f"SELECT count(*) FROM pg_temp.{staged}"))
+            if known:
+                self._cursor.execute(self._insert_query(shape, staged, {name: position[name] for name in known}))
+                self.rows[title] = self.rows.get(title, 0) + self._cursor.rowcount
+                total -= self._cursor.rowcount
+            self._unmatched[title] = self._unmatched.get(title, 0) + total
+
+    def _insert_query(self, shape: Shape, staged: str, position: Mapping[str, str]) -> str:
+        """All columns as their own types; references to natural keys as what they match, rows without a match not."""
+        values, joins, condition = [], "", "true"
+        for number, (name, text) in enumerate(position.items()):
+            value = f"{text}::{shape.types[name]}"
+            if key := shape.references.get(name):
+                match = f"m{number}"
+                joins += f" LEFT JOIN pg_temp.{self._matched(key)} AS {match} ON {match}.before = {value}"
+                condition += f" AND ({text} IS NULL OR {match}.after IS NOT NULL)"
+                value = f"{match}.after"
+            values.append(value)
+        return (
+            f"INSERT INTO {shape.name} ({', '.join(map(quoted, position))}) OVERRIDING SYSTEM VALUE"
+            f" SELECT {', '.join(values)} FROM pg_temp.{staged} AS row{joins} WHERE {condition}"
+        )
+
+    def _set_sequences(self, title: str) -> None:
+        """Raises ArtifactInvalid for keys so large that the table could take no more rows."""
+        shape = self._shapes[title]
+        self._cursor.execute(SEQUENCES, {"table": shape.name})
+        for column, sequence, most in self._cursor.fetchall():
+            largest = fetch_value(self._cursor, f"SELECT coalesce(max({quoted(column)}), 0) FROM {shape.name}")
+            if largest > most - most // ROOM_IN_SEQUENCES:
+                raise ArtifactInvalid(
+                    f"The column {column} of {title} goes up to {largest}, which leaves no numbers for new rows."
+                    " Nothing was changed.",
+                    "Renumber that row in the application that made the dump, and make the dump again.",
+                )
+            self._cursor.execute("SELECT setval(%s::regclass, %s, %s)", [sequence, max(largest, 1), largest > 0])
+
+    def _left_out(self, elsewhere: Mapping[str, int]) -> Iterable[LeftOut]:
+        for table, rows in sorted(elsewhere.items()):
+            if table == MIGRATIONS or not rows:
+                continue
+            yield LeftOut(table=table, rows=rows, reason=NEVER_TAKEN if table in self._there else NOT_OURS)
+        for table, rows in self._unmatched.items():
+            if rows:
+                yield LeftOut(table=table, rows=rows, reason=UNMATCHED)
+        for table, columns in self._unknown_columns.items():
+            yield LeftOut(table=table, rows=0, reason=f"{UNKNOWN_COLUMNS}: {', '.join(columns)[:200]}")
+
+
+class RowsOfBlock:
+    """The rows of one table for psycopg2, which loses the error that reading them raised."""
+
+    def __init__(self, frames: Generator[Frame], table: str, report: Report) -> None:
+        self._frames = frames
+        self._table = table
+        self._report = report
+        self._rest = memoryview(b"")
+        self._ended = False
+        self.rows = 0
+        self.error: BaseException | None = None
+
+    def read(self, size: int = PIECE) -> bytes:
+        try:
+            if not self._rest and not self._ended:
+                self._next()
+        except BaseException as error:
+            self.error = error
+            raise
+        piece = bytes(self._rest[:size])
+        self._rest = self._rest[size:]
+        return piece
+
+    def _next(self) -> None:
+        frame = next(self._frames)
+        if frame.kind != ROWS:
+            raise ArtifactInvalid(f"The rows of {self._table} are not followed by their end.")
+        self._rest, self._ended = memoryview(frame.payload), not frame.payload
+        self.rows += frame.payload.count(b"\n")
+        self._report(Progress(stage=Stage.LOAD, item=self._table, done=self.rows))
+
+
+def refused(error: psycopg2.Error, what: str = "its rows") -> OpsError:
+    """Connection errors are the server's; everything else says that the rows do not fit the schema."""
+    words = server_words(error)
+    if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) and not isinstance(
+        error, errors.ProgramLimitExceeded
+    ):
+        return OpsError(f"The server failed: {words} (at: {what}). The load was rolled back; nothing was changed.")
+    return ArtifactInvalid(
+        f"The rows do not fit the project's schema: {words} (at: {what}). Nothing was changed.",
+        "Correct them in the application that made the file, and make it again.",
+    )

@@ -1,0 +1,286 @@
+"""A scratch within the live database, for roles that may not create databases: a schema, in one transaction.
+
+Everybody else goes on seeing the old schema until the commit; a crash at any moment leaves it as it was.
+"""
+
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import IO
+
+import psycopg2
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.postgresql.base import DatabaseWrapper
+from psycopg2 import errors, sql
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from ops.backups.engines.base import Claims, Scratch, Tables, Undo
+from ops.backups.engines.postgresql import dump_loader, table_digests, undo_comment
+from ops.backups.engines.postgresql.dump_format import plain_pieces
+from ops.backups.engines.postgresql.dump_loader import Loader
+from ops.backups.engines.postgresql.live_rows import copy_rows
+from ops.backups.engines.postgresql.table_digests import ASIDE_SCHEMA, UNDO_SCHEMA
+from ops.backups.manifest import Kind
+from ops.backups.stages import Stage
+from ops.databases.override import pointing_at
+from ops.databases.postgres.client_programs import Tools
+from ops.databases.postgres.connection import Address, server_words
+from ops.databases.postgres.databases import reaches_beyond_databases
+from ops.databases.postgres.queries import fetch_value
+from ops.errors import OpsError, PreconditionFailed
+from ops.utils.identifiers import quoted
+from ops.utils.progress import Progress, Report
+
+LOCK_WAIT = "10s"
+MAY_REPLACE = (
+    "SELECT has_database_privilege(current_database(), 'CREATE') AND pg_has_role(nspowner, 'USAGE')"
+    " FROM pg_namespace WHERE nspname = 'public'"
+)
+OTHER_SCHEMAS = (
+    "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN"
+    " ('information_schema', 'public', %s) ORDER BY 1"
+)
+RIGHTS = (
+    "SELECT CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee) END, privilege_type FROM pg_namespace,"
+    " aclexplode(nspacl) WHERE nspname = %s AND grantee <> nspowner"
+)
+SIZE = (
+    "SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class"
+    " WHERE relkind IN ('r', 'm') AND relnamespace = to_regnamespace(%s)"
+)
+
+
+class OneTransaction(DatabaseWrapper):
+    """Django's view of a connection whose transaction is neither committed nor closed by Django."""
+
+    def close(self) -> None:
+        """Nothing: the one who made the connection closes it."""
+
+
+class Within:
+    """Implements `ops.backups.engines.base.Scratch` in the transaction of its connection."""
+
+    def __init__(self, address: Address, find: Callable[[], Tools]) -> None:
+        self.name = f"{address.database} (in a transaction)"
+        self._find = find
+        plain = address.wrapper()
+        # Without autocommit Django makes savepoints only.
+        self._wrapper = OneTransaction({**plain.settings_dict, "AUTOCOMMIT": False}, "default")
+        self._wrapper.ensure_connection()
+        self.connection: Connection = self._wrapper.connection
+        dump_loader.set_up(self.connection)
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, false)", [LOCK_WAIT])
+            self._search_path: str = fetch_value(cursor, "SHOW search_path")
+        self.connection.commit()
+
+    def load(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
+        """See `ops.backups.engines.base.Scratch`."""
+        pieces = plain_pieces(stream, kind=kind, find=self._find)
+        load = Loader(self.connection, report=report)
+        dump_loader.run_all(self.connection, load.load(pieces), report)
+        with self.connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            self._restore_path(cursor)
+        self.analyze(report)
+        return load.rows
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Connection]:
+        """See `ops.backups.engines.base.Scratch`."""
+        yield self.connection
+        with self.connection.cursor() as cursor:
+            self._restore_path(cursor)
+
+    def analyze(self, report: Report) -> None:
+        """See `Scratch`. Expressions of indexes are computed: not with a superuser's rights."""
+        report(Progress(stage=Stage.LOAD, item="ANALYZE"))
+        with self.connection.cursor() as cursor:
+            if not reaches_beyond_databases(self.connection):
+                analyze(cursor)
+
+    def _restore_path(self, cursor: Cursor) -> None:
+        # A dump leaves its session without one, and so do digests.
+        cursor.execute("SELECT set_config('search_path', %s, false)", [self._search_path])
+
+    def tables(self, report: Report) -> Tables:
+        """See `ops.backups.engines.base.Scratch`."""
+        with self.connection.cursor() as cursor:
+            found = table_digests.read_digests(cursor, stage=Stage.COMPARE, report=report)
+            self._restore_path(cursor)
+        return found
+
+    @contextlib.contextmanager
+    def as_default(self) -> Iterator[BaseDatabaseWrapper]:
+        """See `ops.backups.engines.base.Scratch`."""
+        with pointing_at(self._wrapper) as wrapper:
+            yield wrapper
+
+    def keep(self) -> None:
+        """See `ops.backups.engines.base.Scratch`."""
+        self.connection.commit()
+
+    def copy_live_rows(self, tables: Collection[str]) -> tuple[str, ...]:
+        """See `ops.backups.engines.base.Scratch`."""
+        with self.connection.cursor() as cursor:
+            return copy_rows(cursor, cursor, tables, renamed={"public": ASIDE_SCHEMA})
+
+    def put_in_place(self, note: str) -> None:
+        """Let an earlier undo go, keep what was replaced in its stead, end other sessions of the role, and commit."""
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(UNDO_SCHEMA)))
+                rename(cursor, ASIDE_SCHEMA, UNDO_SCHEMA)
+                comment_on(cursor, UNDO_SCHEMA, note)
+                end_own_sessions(cursor)
+            self.connection.commit()
+        except psycopg2.Error as error:
+            raise OpsError(f"The restored tables could not take their place: {server_words(error)}.") from error
+
+
+def require_rights(cursor: Cursor, address: Address) -> None:
+    """Raises PreconditionFailed with what to ask for unless the schema ``public`` is the role's, and all there is."""
+    if not fetch_value(cursor, MAY_REPLACE):
+        name = fetch_value(cursor, "SELECT current_user")
+        role = quoted(name)
+        raise PreconditionFailed(
+            f"The role {name} may neither create databases nor replace the schema public of {address}."
+            " Nothing was changed.",
+            f"As an administrator, one of the two: ALTER ROLE {role} CREATEDB;"
+            f" or ALTER DATABASE {quoted(address.database)} OWNER TO {role};",
+        )
+    cursor.execute(OTHER_SCHEMAS, [UNDO_SCHEMA])
+    if others := [name for (name,) in cursor.fetchall()]:
+        raise PreconditionFailed(
+            f"{address} has schemas beside public ({', '.join(others)}), which can only be replaced with the database."
+            " Nothing was changed.",
+            f"As an administrator: ALTER ROLE {quoted(fetch_value(cursor, 'SELECT current_user'))} CREATEDB;",
+        )
+
+
+def make_room(cursor: Cursor) -> None:
+    """Put what is in ``public`` aside, and an empty schema with the same rights in its place."""
+    rename(cursor, "public", ASIDE_SCHEMA)
+    cursor.execute("CREATE SCHEMA public")
+    cursor.execute(RIGHTS, [ASIDE_SCHEMA])
+    for grantee, privilege in cursor.fetchall():
+        whom = sql.Identifier(grantee) if grantee else sql.SQL("PUBLIC")
+        cursor.execute(sql.SQL("GRANT {} ON SCHEMA public TO {}").format(sql.SQL(privilege), whom))
+    move_extensions(cursor, ASIDE_SCHEMA, "public")
+
+
+def move_extensions(cursor: Cursor, old: str, new: str) -> None:
+    """Extensions are not part of what is replaced: dumps do not hold their objects."""
+    cursor.execute("SELECT extname FROM pg_extension WHERE extnamespace = %s::regnamespace ORDER BY 1", [old])
+    for (name,) in cursor.fetchall():
+        statement = sql.SQL("ALTER EXTENSION {} SET SCHEMA {}").format(sql.Identifier(name), sql.Identifier(new))
+        try:
+            cursor.execute(statement)
+        except (errors.InsufficientPrivilege, errors.FeatureNotSupported) as error:
+            raise PreconditionFailed(
+                f"The extension {name} is in the schema public and can not be moved: {server_words(error)}."
+                " Nothing was changed.",
+                "As an administrator: ALTER ROLE … CREATEDB, so that a database can be built beside.",
+            ) from error
+
+
+def analyze(cursor: Cursor) -> None:
+    """Collect statistics on what was loaded; the tables that were put aside may be broken."""
+    cursor.execute("SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'public'")
+    if tables := [name for (name,) in cursor.fetchall()]:
+        cursor.execute(f"ANALYZE {', '.join(tables)}")
+
+
+def rename(cursor: Cursor, old: str, new: str) -> None:
+    cursor.execute(sql.SQL("ALTER SCHEMA {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new)))
+
+
+def comment_on(cursor: Cursor, schema: str, text: str | None) -> None:
+    cursor.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(sql.Identifier(schema), sql.Literal(text)))
+
+
+def end_own_sessions(cursor: Cursor) -> None:
+    """End the other sessions of this role in the database; they may hold what they read of the old tables."""
+    cursor.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND usename = current_user"
+    )
+
+
+class SchemasWithin:
+    """The place of restores within the database at `address`."""
+
+    def __init__(self, address: Address, *, find: Callable[[], Tools]) -> None:
+        self._address = address
+        self._find = find
+
+    @contextlib.contextmanager
+    def scratch(self, *, name: str, for_swap: bool, claims: Claims) -> Iterator[Scratch]:  # noqa: ARG002
+        """An empty schema ``public`` in a transaction, which is rolled back unless it was put in place."""
+        if name:
+            raise PreconditionFailed(
+                f"The role may not create the database {name}. Nothing was changed.",
+                f"As an administrator: ALTER ROLE {quoted(self._address.user)} CREATEDB;",
+            )
+        if for_swap:
+            self.undo_copy()
+        place = Within(self._address, self._find)
+        try:
+            with place.connection.cursor() as cursor:
+                require_rights(cursor, self._address)
+                make_room(cursor)
+            yield place
+        finally:
+            place.connection.close()
+
+    def swap(self, scratch: Scratch, *, run: str, backup: str, claims: Claims) -> None:  # noqa: ARG002
+        """See `ops.backups.engines.base.Engine`."""
+        if not isinstance(scratch, Within):
+            raise TypeError(f"{scratch.name} was made for another place.")
+        scratch.put_in_place(undo_comment.note(run=run, backup=backup))
+
+    def undo_copy(self) -> Undo | None:
+        """See `ops.backups.engines.base.Engine`."""
+        with contextlib.closing(self._address.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT coalesce(obj_description(oid, 'pg_namespace'), '') FROM pg_namespace WHERE nspname = %s",
+                [UNDO_SCHEMA],
+            )
+            if not (row := cursor.fetchone()):
+                return None
+            return undo_comment.read_note(UNDO_SCHEMA, row[0], int(fetch_value(cursor, SIZE, [UNDO_SCHEMA])))
+
+    @contextlib.contextmanager
+    def undo_scratch(self) -> Iterator[Scratch]:
+        """The kept schema under the name ``public``, in a transaction that `swap` commits."""
+        self._require_undo()
+        place = Within(self._address, self._find)
+        try:
+            with place.connection.cursor() as cursor:
+                rename(cursor, "public", ASIDE_SCHEMA)
+                rename(cursor, UNDO_SCHEMA, "public")
+                move_extensions(cursor, ASIDE_SCHEMA, "public")
+                comment_on(cursor, "public", None)
+            yield place
+        except psycopg2.Error as error:
+            raise OpsError(f"The kept tables could not take their place: {server_words(error)}.") from error
+        finally:
+            place.connection.close()
+
+    @contextlib.contextmanager
+    def undo_as_default(self) -> Iterator[BaseDatabaseWrapper]:
+        """See `ops.backups.engines.base.Engine`."""
+        self._require_undo()
+        session = f"{undo_comment.READ_ONLY} -c search_path={UNDO_SCHEMA}"
+        with pointing_at(self._address.with_session(session).wrapper()) as wrapper:
+            yield wrapper
+
+    def _require_undo(self) -> None:
+        if not self.undo_copy():
+            raise undo_comment.no_undo(str(self._address))
+
+    def drop_undo(self) -> None:
+        """See `ops.backups.engines.base.Engine`."""
+        self._require_undo()
+        with contextlib.closing(self._address.connect()) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(UNDO_SCHEMA)))

@@ -1,0 +1,152 @@
+"""The live database at one moment: pg_dump and the digests read the same exported snapshot at the same time."""
+
+import contextlib
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import psycopg2
+from psycopg2 import errors
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from ops.backups.engines.base import Description, Tables
+from ops.backups.engines.postgresql import excluded_tables, table_digests
+from ops.backups.manifest import Kind
+from ops.backups.stages import Stage
+from ops.databases.postgres import client_programs
+from ops.databases.postgres.client_programs import Tools
+from ops.databases.postgres.connection import Address, server_words
+from ops.databases.postgres.queries import fetch_row, fetch_value
+from ops.errors import PreconditionFailed
+from ops.utils.identifiers import quoted
+from ops.utils.progress import Progress, Report, ignore
+
+LOCK_WAIT = 30_000
+"""Milliseconds that a backup waits for somebody who changes the schema."""
+UNREADABLE = (
+    "SELECT relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace WHERE relkind IN ('r', 'S', 'p')"
+    " AND nspname !~ '^pg_' AND nspname NOT IN ('information_schema', %s) AND NOT has_table_privilege(c.oid, 'SELECT')"
+    " ORDER BY 1"
+)
+
+
+class PostgresSnapshot:
+    """Implements `ops.backups.engines.base.Snapshot`; made by `taken`."""
+
+    def __init__(
+        self, address: Address, found: Tools, kind: Kind, connection: Connection, excluded: Mapping[str, str]
+    ) -> None:
+        self._address = address
+        self._tools = found
+        self._custom = kind is Kind.CUSTOM
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(LOCK_WAIT)])
+            self._id: str = fetch_value(cursor, "SELECT pg_export_snapshot()")
+            self.when: dt.datetime = fetch_value(cursor, "SELECT now()").astimezone(dt.UTC)
+            require_readable(cursor, address)
+            self.description = describe(cursor, address, found)
+            self.migrations = read_migrations(cursor)
+            self._without_rows = excluded_tables.find(cursor, excluded)
+            self.excluded: Mapping[str, str] = {table.title: excluded[table.wanted] for table in self._without_rows}
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="digests")
+        self._tables: Future[Tables] = self._executor.submit(self._count, connection)
+
+    def _count(self, connection: Connection) -> Tables:
+        with connection.cursor() as cursor:
+            return table_digests.read_digests(cursor, stage=Stage.SNAPSHOT, report=ignore, excluded=self.excluded)
+
+    def stream(self, report: Report) -> Iterator[bytes]:
+        """See `ops.backups.engines.base.Snapshot`."""
+        call = client_programs.dump_call(
+            self._tools,
+            self._address,
+            custom=self._custom,
+            snapshot=self._id,
+            lock_wait=LOCK_WAIT,
+            without_schemas=[table_digests.UNDO_SCHEMA],
+            without_rows=[table.pattern for table in self._without_rows],
+        )
+        done = 0
+        with contextlib.closing(client_programs.output_of(call)) as pieces:
+            for piece in pieces:
+                done += len(piece)
+                report(Progress(stage=Stage.DUMP, done=done))
+                yield piece
+
+    def tables(self) -> Tables:
+        """See `ops.backups.engines.base.Snapshot`. Raises PreconditionFailed where they could not be read."""
+        try:
+            return self._tables.result()
+        except errors.LockNotAvailable as error:
+            raise PreconditionFailed(
+                f"Another program has locked a table of {self._address} for {LOCK_WAIT // 1000} s.",
+                "Wait until it has ended (a migration?), and run the command again.",
+            ) from error
+        except psycopg2.Error as error:
+            raise PreconditionFailed(f"The rows of {self._address} can not be read: {server_words(error)}.") from error
+
+    def close(self, connection: Connection) -> None:
+        """End the counting, however far it is."""
+        if not self._tables.done():
+            with contextlib.suppress(psycopg2.Error):
+                connection.cancel()
+        self._executor.shutdown()
+
+
+@contextlib.contextmanager
+def taken(address: Address, found: Tools, kind: Kind, *, excluded: Mapping[str, str]) -> Iterator[PostgresSnapshot]:
+    """Hold the database as it is now. Raises PreconditionFailed as `ops.backups.engines.base.Engine.snapshot` does."""
+    with contextlib.closing(address.connect()) as connection:
+        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        try:
+            snapshot = PostgresSnapshot(address, found, kind, connection, excluded)
+        except psycopg2.Error as error:
+            raise PreconditionFailed(f"The database {address} can not be read: {server_words(error)}.") from error
+        try:
+            yield snapshot
+        finally:
+            snapshot.close(connection)
+
+
+def require_readable(cursor: Cursor, address: Address) -> None:
+    """Raises PreconditionFailed with the exact GRANT when there are tables that the role may not read."""
+    cursor.execute(UNREADABLE, [table_digests.UNDO_SCHEMA])
+    names = [name for (name,) in cursor.fetchall()]
+    if not names:
+        return
+    role = fetch_value(cursor, "SELECT current_user")
+    listed = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+    raise PreconditionFailed(
+        f"The role {role} may not read {len(names)} tables and sequences of {address}: {listed}.",
+        f"As an administrator: GRANT pg_read_all_data TO {quoted(role)};",
+    )
+
+
+def describe(cursor: Cursor, address: Address, found: Tools) -> Description:
+    """What the manifest tells of the database."""
+    version, size, encoding, collate, ctype = fetch_row(
+        cursor,
+        "SELECT current_setting('server_version'), pg_database_size(oid), pg_encoding_to_char(encoding), datcollate,"
+        " datctype FROM pg_database WHERE datname = current_database()",
+    )
+    cursor.execute("SELECT extname || ' ' || extversion FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1")
+    extensions = ", ".join(name for (name,) in cursor.fetchall())
+    facts = {
+        "host": address.host or "local socket",
+        "encoding": encoding,
+        "collation": collate,
+        "character type": ctype,
+        **({"extensions": extensions} if extensions else {}),
+    }
+    return Description(
+        server_version=version.split()[0], tool_version=f"pg_dump {found.version}", size=size, facts=facts
+    )
+
+
+def read_migrations(cursor: Cursor) -> tuple[str, ...]:
+    if not table_digests.has_table(cursor, "django_migrations"):
+        return ()
+    cursor.execute("SELECT app || '.' || name FROM django_migrations ORDER BY id")
+    return tuple(name for (name,) in cursor.fetchall())

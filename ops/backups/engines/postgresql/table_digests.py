@@ -1,0 +1,99 @@
+"""What is in each table: its rows and one number over the content of all of them."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from ops.backups.manifest import TableDigest
+from ops.databases.postgres.queries import fetch_row, fetch_value
+from ops.utils.progress import Progress, Report
+
+UNDO_SCHEMA = "ops_undo"
+"""Where a restore within the database keeps what it replaced; no backup holds it."""
+ASIDE_SCHEMA = "ops_aside"
+"""What was ``public``, as long as such a restore has not been committed."""
+SPELLING = {
+    "datestyle": "ISO, YMD",
+    "timezone": "UTC",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "3",
+    "bytea_output": "hex",
+    "xmloption": "content",
+    "lc_monetary": "C",
+    "search_path": "",
+    "row_security": "off",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+}
+"""For the transaction: the same rows are the same text wherever and by whomever they are read."""
+TABLES = """
+SELECT n.nspname, c.relname,
+       coalesce((SELECT e.extcondition[array_position(e.extconfig, c.oid)]
+                 FROM pg_extension AS e WHERE c.oid = ANY(e.extconfig)), '') AS condition
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence <> 't'
+  AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', %s, %s)
+  AND (NOT EXISTS (SELECT 1 FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                   AND d.deptype = 'e')
+       OR EXISTS (SELECT 1 FROM pg_extension AS e WHERE c.oid = ANY(e.extconfig)))
+ORDER BY pg_relation_size(c.oid) DESC, 1, 2
+"""
+"""Those whose rows pg_dump writes. The condition is that of an extension's own table: ``WHERE …``."""
+
+
+NO_ROWS = TableDigest(rows=0, digest="0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table as the server names it. `condition` is SQL that limits which rows are dumped, or ''."""
+
+    schema: str
+    name: str
+    condition: str
+
+    @property
+    def title(self) -> str:
+        """How manifests call it (see `reader.table_name`)."""
+        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+
+
+def spell_alike(cursor: Cursor) -> None:
+    """Set what decides about the text of values, until the transaction ends."""
+    for name, value in SPELLING.items():
+        cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
+
+
+def list_tables(cursor: Cursor) -> list[Table]:
+    """All tables with rows of their own, the largest first."""
+    cursor.execute(TABLES, [UNDO_SCHEMA, ASIDE_SCHEMA])
+    return [Table(schema=schema, name=name, condition=condition) for schema, name, condition in cursor.fetchall()]
+
+
+def read_digests(
+    cursor: Cursor, *, stage: str, report: Report, excluded: Collection[str] = ()
+) -> dict[str, TableDigest]:
+    """Rows and digest of every table, by title. The digest is the sum of the rows' 64-bit hashes, in any order.
+
+    Those `excluded` count as empty. Two databases agree only if they have the same encoding.
+    """
+    spell_alike(cursor)
+    tables = list_tables(cursor)
+    digests = {}
+    for done, table in enumerate(tables):
+        report(Progress(stage=stage, item=table.title, done=done, total=len(tables)))
+        digests[table.title] = NO_ROWS if table.title in excluded else read_digest(cursor, table)
+    return dict(sorted(digests.items()))
+
+
+def read_digest(cursor: Cursor, table: Table) -> TableDigest:
+    query = sql.SQL("SELECT count(*), coalesce(sum(hashtextextended((r.*)::text, 0)), 0)::text FROM ONLY {}.{} AS r {}")
+    name = sql.Identifier(table.schema), sql.Identifier(table.name)
+    rows, digest = fetch_row(cursor, query.format(*name, sql.SQL(table.condition)))
+    return TableDigest(rows=rows, digest=digest)
+
+
+def has_table(cursor: Cursor, name: str) -> bool:
+    return fetch_value(cursor, "SELECT to_regclass(%s) IS NOT NULL", [name]) is True

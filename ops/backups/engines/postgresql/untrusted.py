@@ -1,0 +1,66 @@
+"""An untrusted dump of PostgreSQL: surveyed, read and copied through a limited process."""
+
+from collections.abc import Callable, Collection, Mapping
+
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from ops.backups.engines.base import Columns, LoadedRows, Rows, Scratch
+from ops.backups.engines.postgresql.database_swap import Beside
+from ops.backups.engines.postgresql.row_loader import RowLoader
+from ops.backups.engines.postgresql.schema_swap import Within
+from ops.backups.manifest import Kind
+from ops.backups.sources import Source
+from ops.backups.untrusted import process
+from ops.backups.untrusted.schema import natural_key_tables
+from ops.databases.postgres.client_programs import Tools
+from ops.databases.postgres.databases import reaches_beyond_databases
+from ops.errors import PreconditionFailed
+from ops.utils.progress import Report
+
+
+class UntrustedDump:
+    """Implements `ops.backups.engines.base.UntrustedFile`; surveyed when it is made.
+
+    `find` gives the programs, which only the custom format needs; `excluded` are tables whose rows are never taken.
+    """
+
+    def __init__(self, source: Source, *, find: Callable[[], Tools], excluded: Collection[str]) -> None:
+        self._source = source
+        self._excluded = excluded
+        pg_restore = str(find().directory / "pg_restore") if source.kind is Kind.CUSTOM else ""
+        self._file = {"kind": str(source.kind), "pg_restore": pg_restore}
+        self._limits = process.limits_for(source.size)
+        with source.opener() as stored:
+            found = process.ask("survey_dump", limits=self._limits, feed=stored, **self._file)
+        self.migrations = tuple(f"{app}.{name}" for app, name in found["migrations"])
+        self.rows: Mapping[str, int] = found["rows"]
+
+    def read_columns(self, columns: Columns) -> Mapping[str, Rows]:
+        """See `ops.backups.engines.base.UntrustedFile`."""
+        with self._source.opener() as stored:
+            found = process.ask("read_dump_columns", limits=self._limits, feed=stored, columns=columns, **self._file)
+        return {table: [tuple(row) for row in rows] for table, rows in found.items()}
+
+    def copy_rows(self, scratch: Scratch, *, report: Report) -> LoadedRows:
+        """See `ops.backups.engines.base.UntrustedFile`."""
+        if not isinstance(scratch, Beside | Within):
+            raise TypeError(scratch)
+        with (
+            scratch.session() as connection,
+            connection.cursor() as cursor,
+            self._source.opener() as stored,
+        ):
+            loader = RowLoader(cursor, natural_key_tables(), self._excluded, report)
+            frames = process.run("copy_dump_rows", limits=self._limits, feed=stored, tables=loader.tables, **self._file)
+            return loader.load(frames)
+
+
+def require_ordinary_role(server: Connection) -> None:
+    """Indexes and constraints compute on the rows of others: not with the rights of a superuser."""
+    if reaches_beyond_databases(server):
+        raise PreconditionFailed(
+            "The role of the database is a superuser, or may run programs or read files on the server. Rows of an"
+            " untrusted file are not loaded by such a role. Nothing was changed.",
+            "Let HomeRack use an ordinary role that owns its database:"
+            " CREATE ROLE homerack LOGIN CREATEDB PASSWORD '…'; ALTER DATABASE … OWNER TO homerack;",
+        )

@@ -1,0 +1,86 @@
+"""An untrusted SQLite file: surveyed, read and copied through a limited process."""
+
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ops.backups.engines.base import NEVER_TAKEN, NOT_OURS, UNKNOWN_COLUMNS, UNMATCHED, LeftOut, LoadedRows, Scratch
+from ops.backups.sources import Source
+from ops.backups.stages import Stage
+from ops.backups.untrusted import process
+from ops.backups.untrusted.schema import MIGRATIONS, NaturalKeyTables, natural_key_tables
+from ops.databases.sqlite import tables
+from ops.utils.identifiers import quoted
+from ops.utils.progress import Progress, Report
+
+FILE = "untrusted.sqlite3"
+
+
+class UntrustedSqliteFile:
+    """Implements `ops.backups.engines.base.UntrustedFile`: unpacked into `directory` and surveyed when it is made.
+
+    `excluded` are tables whose rows are never taken.
+    """
+
+    def __init__(self, source: Source, directory: Path, *, excluded: Collection[str]) -> None:
+        self._path = str(directory / FILE)
+        self._excluded = excluded
+        self._limits = process.limits_for(source.size)
+        with source.opener() as stored:
+            process.ask("unpack_sqlite", limits=self._limits, feed=stored, kind=str(source.kind), path=self._path)
+        found = process.ask("survey_sqlite", limits=self._limits, path=self._path)
+        self.migrations = tuple(f"{app}.{name}" for app, name in found["migrations"])
+        self.rows: Mapping[str, int] = found["rows"]
+
+    def read_columns(self, columns: Mapping[str, Sequence[str]]) -> Mapping[str, list[tuple[str | None, ...]]]:
+        """See `ops.backups.engines.base.UntrustedFile`."""
+        found = process.ask("read_sqlite_columns", limits=self._limits, path=self._path, columns=columns)
+        return {table: [tuple(row) for row in rows] for table, rows in found.items()}
+
+    def copy_rows(self, scratch: Scratch, *, report: Report) -> LoadedRows:
+        """See `ops.backups.engines.base.UntrustedFile`."""
+        destination = getattr(scratch, "path", None)
+        if not isinstance(destination, Path):
+            raise TypeError(scratch)
+        report(Progress(stage=Stage.LOAD, item="rows", total=sum(self.rows.values())))
+        keys = natural_key_tables()
+        with tables.reading(destination) as connection:
+            there = set(tables.table_names(connection))
+            wanted = there - {*self._excluded, *keys.names, MIGRATIONS}
+            shapes = {table: shape_of(connection, table, keys) for table in sorted(wanted)}
+        done = process.ask(
+            "copy_sqlite_rows",
+            limits=self._limits,
+            path=self._path,
+            destination=str(destination),
+            tables=shapes,
+            content_types=keys.content_types,
+            permissions=keys.permissions,
+        )
+        process.ask("check_sqlite_constraints", limits=self._limits, path=str(destination))
+        return LoadedRows(rows=done["rows"], left_out=tuple(self._left_out(done, there, {*wanted, *keys.names})))
+
+    def _left_out(self, done: Mapping[str, Any], there: Collection[str], taken: Collection[str]) -> Iterable[LeftOut]:
+        for table, rows in self.rows.items():
+            if rows and table not in taken and table != MIGRATIONS:
+                yield LeftOut(table=table, rows=rows, reason=NEVER_TAKEN if table in there else NOT_OURS)
+        for table, rows in done["unmatched"].items():
+            yield LeftOut(table=table, rows=rows, reason=UNMATCHED)
+        for table, columns in done["columns"].items():
+            yield LeftOut(table=table, rows=0, reason=f"{UNKNOWN_COLUMNS}: {', '.join(columns)[:200]}")
+
+
+def shape_of(connection: sqlite3.Connection, table: str, keys: NaturalKeyTables) -> dict[str, Any]:
+    """The stored columns of one of our own tables, and those that refer to content types or permissions."""
+    columns = [
+        name
+        for _, name, *_, hidden in connection.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
+        if not hidden
+    ]
+    references = {
+        column: to
+        for _, _, to, column, *_ in connection.execute(f"PRAGMA foreign_key_list({quoted(table)})").fetchall()
+        if to in keys.names
+    }
+    return {"columns": columns, "references": references}

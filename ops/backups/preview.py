@@ -1,0 +1,246 @@
+"""What a restore will change, model by model, before it does."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.db import Error as DatabaseError
+from django.db import connection, models
+
+from ops.backups.engines.base import NEVER_TAKEN, NOT_OURS, Engine, LeftOut, Rows
+from ops.backups.rights.accounts import MOST_ROWS, Content, accounts_in, compared, require_few
+from ops.backups.rights.changes import Accounts, RightsChange
+from ops.backups.rights.tables import Layout, Relation, layout_of, merged
+from ops.backups.sources import Source
+from ops.backups.table_policy import kept_in_every_restore, kept_with_untrusted_files, never_from_untrusted_files
+from ops.backups.untrusted.schema import MIGRATIONS
+from ops.backups.verify import count_rows, require_known
+from ops.utils.identifiers import quoted
+from ops.utils.progress import ignore
+
+MOST_KEYS = 100_000
+"""Rows of a table up to which keys are compared one by one; beyond it, numbers have to do."""
+BEHIND_THE_SCENES = frozenset({"contenttypes", "sessions", "admin", "ops", "axes", "django_celery_beat"})
+"""Apps whose rows are no content: they are made anew, live on beside the database, or keep it going."""
+BEHIND_MODELS = frozenset({"auth.permission"})
+SET_UP_BY_PEOPLE = frozenset({"django_celery_beat.periodictask"})
+"""Of those apps: what somebody misses all the same when a restore has taken it away."""
+WRITTEN_ALIKE = (models.IntegerField, models.CharField, models.TextField, models.UUIDField)
+"""Keys of these kinds have one spelling. A moment, say, is written in whatever time zone a session has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One model: rows `now` (None where the live database does not tell) and `then`.
+
+    `exact`: `gained` and `lost` were found by comparing keys, not numbers alone.
+    """
+
+    table: str
+    label: str
+    now: int | None
+    then: int
+    gained: int
+    lost: int
+    exact: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Impact:
+    """What changes when the backup takes the live database's place.
+
+    `rights` is None where the file was not read for it.
+    """
+
+    changes: tuple[Change, ...]
+    rights: RightsChange | None
+    emptied: tuple[tuple[str, int], ...]
+    """What no backup holds and no restore keeps: label and rows now. That is not among the `changes`."""
+    not_taken: tuple[LeftOut, ...]
+    """Rows of an untrusted file that a restore leaves out."""
+    pending: tuple[str, ...]
+    """Migrations that will be applied to the older data."""
+    unreadable: str = ""
+    """Why the live database does not tell its rows, or ''."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A table whose rows mean something to people: what to call it, and the column that tells its rows apart.
+
+    `key` is '' where no single column does, or its values are not written alike in a database and in a dump.
+    """
+
+    table: str
+    label: str
+    key: str
+
+
+def measure_impact(*, engine: Engine, source: Source, by_keys: bool = True) -> Impact:
+    """Compare the live database with the backup; the file is read where tables are small enough to compare keys.
+
+    Without `by_keys` the file is not read where its manifest tells the numbers of rows.
+
+    Raises ArtifactInvalid when the file is damaged, PreconditionFailed when it is newer than the code.
+    """
+    pending = require_known(source.manifest.migrations, source.name) if source.manifest else ()
+    then = rows_then(engine, source)
+    live = Live()
+    left_out = tables_left_out(source)
+    stays = kept_in_every_restore() if source.trusted else kept_with_untrusted_files()
+    every = shown_tables(also=SET_UP_BY_PEOPLE)
+    tables = [
+        shown for shown in every if shown.table not in left_out and (shown.table in then or live.rows.get(shown.table))
+    ]
+    keys = {
+        shown.table: Relation(table=shown.table, columns=(shown.key,))
+        for shown in tables
+        if by_keys and comparable(shown, then.get(shown.table, 0), live)
+    }
+    layout = layout_of(get_user_model())
+    content = read(engine, source, then, keys=keys.values(), layout=layout) if by_keys else None
+    changes = []
+    for shown in tables:
+        compared_keys = None
+        if content and shown.table in keys and shown.table in content.rows:
+            compared_keys = live.keys(shown), values(content, keys[shown.table])
+        changes.append(change(shown, live.rows.get(shown.table), then.get(shown.table, 0), compared_keys))
+    return Impact(
+        changes=tuple(changes),
+        rights=compared(layout, partial(accounts_then, layout, content, then)) if content else None,
+        emptied=tuple(
+            (shown.label, rows)
+            for shown in every
+            if shown.table in left_out - stays and (rows := live.rows.get(shown.table))
+        ),
+        not_taken=tuple(rows_not_taken(source, then)),
+        pending=pending,
+        unreadable=live.unreadable,
+    )
+
+
+def tables_left_out(source: Source) -> frozenset[str]:
+    """Tables of which the backup says that it does not hold their rows; of an untrusted file, those never taken."""
+    if source.manifest:
+        return frozenset(left_out.table for left_out in source.manifest.excluded)
+    return never_from_untrusted_files()
+
+
+def rows_not_taken(source: Source, then: Mapping[str, int]) -> Iterator[LeftOut]:
+    """What an untrusted file holds that a restore will not take, as far as the names of its tables say."""
+    if source.trusted:
+        return
+    ours = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
+    never = never_from_untrusted_files()
+    for table, rows in sorted(then.items()):
+        if rows and table != MIGRATIONS and (table in never or table not in ours):
+            yield LeftOut(table=table, rows=rows, reason=NEVER_TAKEN if table in never else NOT_OURS)
+
+
+def rows_then(engine: Engine, source: Source) -> Mapping[str, int]:
+    if source.manifest:
+        return {name: table.rows for name, table in source.manifest.tables.items()}
+    return count_rows(engine, source, report=ignore)
+
+
+def read(
+    engine: Engine, source: Source, then: Mapping[str, int], *, keys: Iterable[Relation], layout: Layout
+) -> Content:
+    """What is compared value by value: keys, and the accounts unless there are too many of them."""
+    columns = merged(*keys, *(relation for relation in layout.relations if then.get(relation.table, 0) <= MOST_ROWS))
+    wanted = {table: names for table, names in columns.items() if then.get(table)}
+    found: dict[str, Rows] = {table: [] for table in columns if then.get(table) == 0}
+    if source.trusted:
+        with source.opened() as stream:
+            found |= engine.read_columns(stream, kind=source.kind, columns=wanted)
+    else:
+        with engine.untrusted(source) as file:
+            found |= file.read_columns(wanted)
+    return Content(columns=columns, rows=found)
+
+
+def accounts_then(layout: Layout, content: Content, then: Mapping[str, int]) -> Accounts:
+    """Those of the backup. Raises AccountsUnknown."""
+    for table in layout.columns:
+        require_few(table, then.get(table, 0), where="the backup")
+    return accounts_in(layout, content, where="the backup")
+
+
+def values(content: Content, relation: Relation) -> frozenset[str]:
+    """The values of a relation of one column, without NULL."""
+    return frozenset(value for (value,) in content.select(relation) if value is not None)
+
+
+class Live:
+    """The rows of the live database, as far as it answers."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, int] = {}
+        self.unreadable = ""
+        try:
+            with connection.cursor() as cursor:
+                there = set(connection.introspection.table_names(cursor))
+                for table in (model._meta.db_table for model in apps.get_models(include_auto_created=True)):
+                    if table in there:
+                        cursor.execute(f"SELECT count(*) FROM {quoted(table)}")
+                        self.rows[table] = cursor.fetchone()[0]
+        except DatabaseError as error:
+            self.rows, self.unreadable = {}, type(error).__name__
+
+    def keys(self, shown: Shown) -> frozenset[str]:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {quoted(shown.key)} FROM {quoted(shown.table)}")
+            return frozenset(str(key) for (key,) in cursor.fetchall())
+
+
+def comparable(shown: Shown, then: int, live: Live) -> bool:
+    return bool(shown.key) and shown.table in live.rows and max(then, live.rows[shown.table]) <= MOST_KEYS
+
+
+def change(shown: Shown, now: int | None, then: int, keys: tuple[frozenset[str], frozenset[str]] | None) -> Change:
+    """`keys` are those of now and then where they were compared."""
+    gained, lost = max(0, then - (now or 0)), max(0, (now or 0) - then)
+    if keys:
+        ours, theirs = keys
+        gained, lost = len(theirs - ours), len(ours - theirs)
+    return Change(
+        table=shown.table, label=shown.label, now=now, then=then, gained=gained, lost=lost, exact=keys is not None
+    )
+
+
+def is_content(model: type[models.Model]) -> bool:
+    """Whether its rows are what the project is there for."""
+    return model._meta.app_label not in BEHIND_THE_SCENES and model._meta.label_lower not in BEHIND_MODELS
+
+
+def shown_tables(*, also: Collection[str] = ()) -> list[Shown]:
+    """The tables of the project's content, and of `also`, which are labels of models; in the order of its apps."""
+    return [
+        Shown(table=model._meta.db_table, label=label_of(model), key=key_of(model))
+        for model in apps.get_models(include_auto_created=True)
+        if (is_content(model) or model._meta.label_lower in also) and model._meta.managed and not model._meta.proxy
+    ]
+
+
+def label_of(model: type[models.Model]) -> str:
+    """The model's name in the plural; for the table between two models, both."""
+    if not model._meta.auto_created:
+        return str(model._meta.verbose_name_plural)
+    ends = [field.remote_field.model for field in model._meta.fields if field.remote_field]
+    return " and ".join(str(end._meta.verbose_name_plural) for end in ends)
+
+
+def key_of(model: type[models.Model]) -> str:
+    """The column that tells rows apart: the name for people, the primary key for everything else; '' for several."""
+    if model is get_user_model():
+        name: Any = model._meta.get_field(get_user_model().USERNAME_FIELD)
+        if name.model is model:
+            return str(name.column)
+    key = model._meta.pk
+    field: Any = key
+    while field.remote_field:
+        field = field.target_field
+    return str(key.column) if isinstance(field, WRITTEN_ALIKE) else ""

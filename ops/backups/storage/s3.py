@@ -1,0 +1,109 @@
+"""Backups in S3, or in what speaks its protocol. Needs django-storages[s3]; only a setting names this module."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from django.core.files.base import File
+from storages.backends.s3 import S3Storage
+
+from ops.errors import PreconditionFailed
+from ops.utils.redaction import without_secrets
+
+PART = 32 * 2**20
+"""Bytes in each part of an upload, and of memory for it. S3 takes 10,000 parts, so a backup may have 320 GB."""
+MISSING = frozenset({"404", "NoSuchKey"})
+
+
+class Bucket(S3Storage):  # type: ignore[misc]  # django-storages has no types
+    """A bucket, with django-storages' OPTIONS. An object is there when its upload is complete, and not before.
+
+    A killed upload leaves parts that no list shows. Let a lifecycle rule of the bucket abort incomplete uploads.
+    """
+
+    def get_default_settings(self) -> dict[str, Any]:
+        """Those of django-storages, but for what backups need."""
+        usual: dict[str, Any] = super().get_default_settings()
+        return usual | {
+            # In the caller's thread, so that an error of the dump, or Ctrl-C, ends the upload and reaches the caller.
+            "transfer_config": TransferConfig(multipart_chunksize=PART, multipart_threshold=PART, use_threads=False),
+            # Else .gz becomes a Content-Encoding, which programs undo without a word.
+            "object_parameters": {"ContentType": "application/octet-stream"},
+            "client_config": Config(
+                connect_timeout=10,
+                read_timeout=60,
+                retries={"mode": "standard", "max_attempts": 5},
+                # Many servers of others know neither the newer checksums nor names of buckets as names of hosts.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                s3={"addressing_style": "path"},
+            ),
+        }
+
+    @property
+    def place(self) -> str:
+        """Where it is, for a person."""
+        return f"s3://{self.bucket_name}/{self.location}".rstrip("/")
+
+    def _open(self, name: str, mode: str = "rb") -> File:  # type: ignore[type-arg]  # generic for the checker only
+        """The object as it comes over the network. S3Storage would first have all of it in memory."""
+        if mode != "rb":
+            raise ValueError("Backups are opened for reading only.")
+        with self.explained(name):
+            return Downloaded(self.bucket.Object(self._normalize_name(name)).get()["Body"], name, self)
+
+    def _save(self, name: str, content: Any) -> str:
+        with self.explained(name):
+            return str(super()._save(name, content))
+
+    def exists(self, name: str) -> bool:
+        """See django.core.files.storage.Storage."""
+        with self.explained(name):
+            return bool(super().exists(name))
+
+    def size(self, name: str) -> int:
+        """In bytes. Raises FileNotFoundError."""
+        with self.explained(name):
+            return int(super().size(name))
+
+    def delete(self, name: str) -> None:
+        """See django.core.files.storage.Storage."""
+        with self.explained(name):
+            super().delete(name)
+
+    def listdir(self, path: str) -> tuple[list[str], list[str]]:
+        """See django.core.files.storage.Storage."""
+        with self.explained(path):
+            folders, files = super().listdir(path)
+        return folders, files
+
+    @contextlib.contextmanager
+    def explained(self, name: str) -> Iterator[None]:
+        """Say what S3 refused. Raises FileNotFoundError for what is not there, PreconditionFailed for the rest."""
+        try:
+            yield
+        except (ClientError, BotoCoreError, Boto3Error) as error:
+            code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+            if code in MISSING:
+                raise FileNotFoundError(name) from error
+            raise PreconditionFailed(
+                f"{self.place} could not be reached ({name or 'its list'}): {without_secrets(str(error)).rstrip('.')}.",
+                "Look at the settings BACKUP_S3_… and at the rights of their key.",
+            ) from error
+
+
+class Downloaded(File):  # type: ignore[type-arg]  # generic for the checker only
+    """What is being read from a bucket, once and from front to back."""
+
+    def __init__(self, body: Any, name: str, bucket: Bucket) -> None:
+        super().__init__(body, name)
+        self.body, self.bucket = body, bucket
+
+    def read(self, size: int | None = None) -> bytes:
+        """At most `size` bytes; all that is left without."""
+        with self.bucket.explained(str(self.name)):
+            return bytes(self.body.read(size))

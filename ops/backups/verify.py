@@ -1,0 +1,162 @@
+"""Two ways to prove a backup: read it back in full and count; or load it beside the live database and compare."""
+
+import datetime as dt
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ops.backups.engines.base import UNRECORDED, Claims, Engine, LeftOut, Scratch, Tables
+from ops.backups.manifest import Level, Manifest, Proof
+from ops.backups.sources import Source
+from ops.backups.stages import Stage
+from ops.backups.untrusted.schema import build_schema, state_of
+from ops.databases.override import applied_migrations, first_of, migration_skew, run_migrations
+from ops.errors import ArtifactInvalid, PreconditionFailed, VerificationFailed
+from ops.utils.progress import Progress, Report
+
+MOST_NAMED = 5
+
+
+def prove_complete(*, engine: Engine, source: Source, report: Report) -> Proof:
+    """Read the whole file: its SHA-256, its compression, its end marker, and the rows of each table.
+
+    A file that fails gives a proof with a `fault`; other errors (no storage, no tool) are raised.
+    """
+    began = time.monotonic()
+    fault = ""
+    try:
+        counts = count_rows(engine, source, report=report)
+        if source.manifest:
+            fault = differences(with_excluded(counts, source.manifest), rows_of(source.manifest.tables), "rows")
+    except ArtifactInvalid as error:
+        fault = error.message.rstrip(".")
+    return proof_of(Level.COMPLETE, began, fault)
+
+
+def count_rows(engine: Engine, source: Source, *, report: Report) -> Mapping[str, int]:
+    """Rows by table in the file, read to its end. Raises ArtifactInvalid when it is damaged."""
+    if source.trusted:
+        with source.opened() as stream:
+            return engine.count(stream, kind=source.kind, report=report)
+    with engine.untrusted(source) as file:
+        return file.rows
+
+
+def drill(*, engine: Engine, source: Source, report: Report, claims: Claims = UNRECORDED) -> Proof:
+    """Restore into a scratch database as a real restore would, compare, and drop it. The live one is not touched."""
+    began = time.monotonic()
+    fault = ""
+    try:
+        with engine.scratch(for_swap=False, claims=claims) as scratch:
+            fill(engine, scratch, source=source, report=report)
+            report(Progress(stage=Stage.CLEAN_UP))
+    except (ArtifactInvalid, VerificationFailed) as error:
+        fault = error.message.rstrip(".")
+    return proof_of(Level.RESTORED, began, fault)
+
+
+def proof_of(level: Level, began: float, fault: str) -> Proof:
+    return Proof(level=level, when=dt.datetime.now(dt.UTC), seconds=round(time.monotonic() - began, 3), fault=fault)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """A scratch database that holds a backup: rows by table, what was left out of an untrusted file, and the migrations
+    that were applied on top.
+    """
+
+    rows: Mapping[str, int]
+    left_out: tuple[LeftOut, ...] = ()
+    migrations: tuple[str, ...]
+
+
+def fill(engine: Engine, scratch: Scratch, *, source: Source, report: Report) -> Filled:
+    """Load `source` into the scratch database, compare it with the manifest, and apply the code's newer migrations.
+
+    Of an untrusted file only the rows are taken. Raises ArtifactInvalid for a file that is not what it should be, and
+    VerificationFailed when the rows that arrived are not those of the snapshot.
+    """
+    if not source.trusted:
+        return fill_with_rows(engine, scratch, source=source, report=report)
+    manifest = source.manifest
+    report(Progress(stage=Stage.LOAD, total=manifest.plain_size if manifest else 0))
+    with source.opened() as stream:
+        rows = scratch.load(stream, kind=source.kind, report=report)
+    report(Progress(stage=Stage.COMPARE, total=manifest.rows if manifest else 0))
+    if manifest:
+        rows = with_excluded(rows, manifest)
+        compare(scratch.tables(report), manifest)
+    return Filled(rows=rows, migrations=migrate(scratch, source.name, report=report))
+
+
+def fill_with_rows(engine: Engine, scratch: Scratch, *, source: Source, report: Report) -> Filled:
+    """The project's migrations make the schema at the state of the file; then its rows are copied and checked."""
+    report(Progress(stage=Stage.LOAD))
+    engine.require_ordinary_role()
+    with engine.untrusted(source) as file:
+        state = state_of(file.migrations, source.name)
+        require_known(file.migrations, source.name)
+        with scratch.as_default() as wrapper:
+            build_schema(wrapper, state, report=report)
+        loaded = file.copy_rows(scratch, report=report)
+    scratch.analyze(report)
+    migrations = migrate(scratch, source.name, report=report)
+    with scratch.as_default() as wrapper:
+        wrapper.check_constraints()
+    return Filled(rows=loaded.rows, left_out=loaded.left_out, migrations=migrations)
+
+
+def migrate(scratch: Scratch, name: str, *, report: Report) -> tuple[str, ...]:
+    """Apply the code's newer migrations, and return them. Raises PreconditionFailed when `name` is newer itself."""
+    report(Progress(stage=Stage.MIGRATE))
+    with scratch.as_default() as wrapper:
+        pending = require_known(applied_migrations(wrapper), name)
+        if pending:
+            run_migrations()
+    return pending
+
+
+def compare(found: Tables, manifest: Manifest) -> None:
+    """Raises VerificationFailed naming the tables whose rows or content are not those of the snapshot."""
+    fault = differences(rows_of(found), rows_of(manifest.tables), "rows")
+    contents = {name: table.digest for name, table in found.items()}
+    fault = fault or differences(contents, {name: table.digest for name, table in manifest.tables.items()}, "content")
+    if fault:
+        raise VerificationFailed(
+            f"What was loaded from {manifest.name} is not what was backed up: {fault}. The live database is as it was.",
+            "Do not rely on this backup; restore another one: list_backups",
+        )
+
+
+def with_excluded(rows: Mapping[str, int], manifest: Manifest) -> Mapping[str, int]:
+    """A dump does not even mention the rows of a table that was left out; where it does, it has them."""
+    return {**{left_out.table: 0 for left_out in manifest.excluded}, **rows}
+
+
+def rows_of(tables: Tables) -> Mapping[str, int]:
+    return {name: table.rows for name, table in tables.items()}
+
+
+def differences(found: Mapping[str, object], expected: Mapping[str, object], what: str) -> str:
+    """A clause that names the tables in which the two differ, or ''."""
+    faults = [
+        f"{name} has {found[name]} {what} instead of {value}" if what == "rows" else f"the {what} of {name} differs"
+        for name, value in expected.items()
+        if name in found and found[name] != value
+    ]
+    faults += [f"{name} is missing" for name in expected if name not in found]
+    faults += [f"{name} was not in the snapshot" for name in found if name not in expected]
+    more = f" and {len(faults) - MOST_NAMED} more" if len(faults) > MOST_NAMED else ""
+    return ", ".join(faults[:MOST_NAMED]) + more
+
+
+def require_known(applied: Sequence[str], name: str) -> tuple[str, ...]:
+    """The code's migrations that `applied` lacks. Raises PreconditionFailed when it has some that the code has not."""
+    skew = migration_skew(applied)
+    if skew.unknown:
+        raise PreconditionFailed(
+            f"{name} was written by a newer version: this code does not know {first_of(skew.unknown)}."
+            " Nothing was changed.",
+            "Upgrade the code to the version that wrote it, and run the command again.",
+        )
+    return skew.pending

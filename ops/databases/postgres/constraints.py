@@ -1,0 +1,112 @@
+"""Indexes and keys of tables, dropped before many rows come in and built again afterwards, and their sequences."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg2 import errors, sql
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from ops.databases.postgres.queries import fetch_value
+from ops.utils.identifiers import quoted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """An index or constraint: how to drop it and how to make it again. `others` are tables it locks beside `table`."""
+
+    table: str
+    name: str
+    drop: str
+    create: str
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """All of the tables' indexes and constraints: `keys` first need their `indexes`."""
+
+    indexes: tuple[Part, ...]
+    keys: tuple[Part, ...]
+
+
+def read_parts(cursor: Cursor, tables: Sequence[str]) -> Parts:
+    """Foreign keys of and to `tables`, their other constraints that make an index, and their other indexes."""
+    cursor.execute(
+        "SELECT relation.relname, conname, contype::text, pg_get_constraintdef(con.oid), target.relname"
+        " FROM pg_constraint AS con JOIN pg_class AS relation ON relation.oid = conrelid"
+        " LEFT JOIN pg_class AS target ON target.oid = confrelid"
+        " WHERE con.connamespace = current_schema()::regnamespace AND contype IN ('p', 'u', 'x', 'f')"
+        " AND (relation.relname = ANY(%s) OR target.relname = ANY(%s)) ORDER BY relation.relname, contype, conname",
+        [list(tables), list(tables)],
+    )
+    constraints = [
+        (kind, Part(table=table, name=name, others=(target,) if target else (), **constraint_sql(table, name, text)))
+        for table, name, kind, text, target in cursor.fetchall()
+    ]
+    cursor.execute(
+        "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema()"
+        " AND tablename = ANY(%s) AND indexname NOT IN (SELECT conname FROM pg_constraint"
+        " WHERE connamespace = current_schema()::regnamespace AND contype IN ('p', 'u', 'x')) ORDER BY 1, 2",
+        [list(tables)],
+    )
+    indexes = [
+        Part(table=table, name=name, drop=f"DROP INDEX {quoted(name)}", create=text)
+        for table, name, text in cursor.fetchall()
+    ]
+    unique = [part for kind, part in constraints if kind != "f"]
+    return Parts(indexes=(*unique, *indexes), keys=tuple(part for kind, part in constraints if kind == "f"))
+
+
+def constraint_sql(table: str, name: str, text: str) -> dict[str, str]:
+    alter = f"ALTER TABLE {quoted(table)}"
+    return {
+        "drop": f"{alter} DROP CONSTRAINT {quoted(name)}",
+        "create": f"{alter} ADD CONSTRAINT {quoted(name)} {text}",
+    }
+
+
+def drop_parts(cursor: Cursor, parts: Parts) -> Parts:
+    """Drop them in the cursor's transaction and return those that are gone; one that a view needs stays in place."""
+    gone_keys = tuple(part for part in parts.keys if drop_part(cursor, part))
+    gone_indexes = tuple(part for part in parts.indexes if drop_part(cursor, part))
+    return Parts(indexes=gone_indexes, keys=gone_keys)
+
+
+def drop_part(cursor: Cursor, part: Part) -> bool:
+    cursor.execute("SAVEPOINT part")
+    try:
+        cursor.execute(part.drop)
+    except errors.DependentObjectsStillExist:
+        cursor.execute("ROLLBACK TO SAVEPOINT part")
+        return False
+    cursor.execute("RELEASE SAVEPOINT part")
+    return True
+
+
+def lock_tables(cursor: Cursor, part: Part) -> None:
+    """Take the locks of adding a foreign key in one order everywhere, so that two of them do not block each other."""
+    names = sorted({part.table, *part.others})
+    cursor.execute(f"LOCK TABLE {', '.join(map(quoted, names))} IN SHARE ROW EXCLUSIVE MODE")
+
+
+def restart_sequences(cursor: Cursor, table: str, watermark: int) -> None:
+    """Let every sequence that fills a column of `table` go on after its largest value and after `watermark`.
+
+    `table` is quoted, and may name its schema.
+
+    ``ALTER SEQUENCE`` is undone by a rollback; ``setval`` is not.
+    """
+    cursor.execute(
+        "SELECT seq.oid::regclass::text, att.attname, definition.seqmax FROM pg_depend AS dep"
+        " JOIN pg_class AS seq ON seq.oid = dep.objid AND seq.relkind = 'S'"
+        " JOIN pg_sequence AS definition ON definition.seqrelid = seq.oid"
+        " JOIN pg_attribute AS att ON att.attrelid = dep.refobjid AND att.attnum = dep.refobjsubid"
+        " WHERE dep.refobjid = %s::regclass AND dep.deptype IN ('a', 'i')",
+        [table],
+    )
+    for name, column, limit in cursor.fetchall():
+        last = max(fetch_value(cursor, f"SELECT max({quoted(column)}) FROM {table}") or 0, watermark, 0)
+        restart = sql.SQL("ALTER SEQUENCE {} RESTART WITH {}")
+        cursor.execute(restart.format(sql.SQL(name), sql.Literal(min(last + 1, limit))))
+        if last >= limit:
+            cursor.execute("SELECT setval(%s::regclass, %s, true)", [name, limit])

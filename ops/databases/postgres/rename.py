@@ -1,0 +1,150 @@
+"""Databases change places: renamed in one transaction, and what belongs to a name stays with the name."""
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import psycopg2
+from psycopg2 import errors, sql
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from ops.databases.postgres.connection import server_words
+from ops.databases.postgres.databases import Description
+from ops.databases.postgres.queries import fetch_value
+from ops.errors import OpsError, PreconditionFailed
+
+SWAP_ATTEMPTS = 5
+LISTS_OF_NAMES = frozenset({"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"})
+
+
+def exchange(
+    connection: Connection,
+    *,
+    renames: Sequence[tuple[str, str]],
+    comments: Mapping[str, str],
+    live: str,
+    description: Description | None,
+) -> None:
+    """Rename databases in one transaction, each (from, to) in turn, and give `live` what `description` says of it.
+
+    `comments` are by the names at the end. Without `description` there was no live database before. Sessions of all of
+    them are ended. One that is being opened waits for the transaction and then gets an error that is worth a retry
+    (SQLSTATE 3D000, "just been dropped or renamed"). Raises OpsError; then, and when this process is killed, all
+    databases have the names they had.
+    """
+    for attempt in range(SWAP_ATTEMPTS):
+        try:
+            with transaction(connection), connection.cursor() as cursor:
+                cursor.execute("SET LOCAL lock_timeout = '10s'")
+                end_sessions(cursor, [live, *(before for before, _ in renames)])
+                rename_all(cursor, renames)
+                comment_on(cursor, {live: description.comment if description else "", **comments})
+                if description:
+                    keep_properties(cursor, live, description)
+        except errors.ObjectInUse as error:
+            # A program connected between the end of the others and the lock that RENAME takes.
+            if attempt == SWAP_ATTEMPTS - 1:
+                raise PreconditionFailed(
+                    f"Programs kept connecting to {live}: {server_words(error)}.",
+                    "Stop them and run the command again.",
+                ) from error
+        except psycopg2.Error as error:
+            raise OpsError(f"The new database could not take the place of {live}: {server_words(error)}.") from error
+        else:
+            return
+
+
+def rename_all(cursor: Cursor, renames: Sequence[tuple[str, str]]) -> None:
+    for before, after in renames:
+        names = sql.Identifier(before), sql.Identifier(after)
+        cursor.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*names))
+
+
+def comment_on(cursor: Cursor, comments: Mapping[str, str]) -> None:
+    for name, text in comments.items():
+        cursor.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(text or None)))
+
+
+def comment(connection: Connection, name: str, text: str) -> None:
+    """Write `text` on the database `name`, or nothing for ''."""
+    with connection.cursor() as cursor:
+        comment_on(cursor, {name: text})
+
+
+def end_sessions(cursor: Cursor, databases: Sequence[str]) -> None:
+    """End all sessions of the databases, the live one first. Raises PreconditionFailed where the role may not."""
+    try:
+        # Autovacuum workers belong to no role: RENAME ends them itself, and an ordinary role may not.
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = ANY(%s) AND pid <> pg_backend_pid() AND usesysid IS NOT NULL",
+            [list(databases)],
+        )
+    except errors.InsufficientPrivilege as error:
+        raise PreconditionFailed(
+            f"Sessions of other roles are connected to {databases[0]}, and this role may not end them.",
+            "Stop the programs that use the database, or run the command as their role.",
+        ) from error
+
+
+@contextlib.contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """A transaction on a connection that is otherwise in autocommit mode."""
+    connection.autocommit = False
+    try:
+        yield
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+    finally:
+        connection.autocommit = True
+
+
+def keep_properties(cursor: Cursor, name: str, description: Description) -> None:
+    """Owner, connection limit, settings and rights, which belong to a database and not to its name."""
+    database = sql.Identifier(name)
+    limit = sql.Literal(description.connection_limit)
+    cursor.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(database, limit))
+    for role, setting, value in description.settings:
+        whose = sql.SQL("ALTER DATABASE {}").format(database)
+        if role:
+            whose = sql.SQL("ALTER ROLE {} IN DATABASE {}").format(sql.Identifier(role), database)
+        cursor.execute(sql.SQL("{} SET {} = {}").format(whose, setting_name(setting), setting_value(setting, value)))
+    if fetch_value(cursor, "SELECT current_user") != description.owner:
+        cursor.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, sql.Identifier(description.owner)))
+    if description.acl:
+        keep_rights(cursor, database, description)
+
+
+def setting_name(name: str) -> sql.Composable:
+    """The name of a setting, which may be that of an extension's: ``module.name``."""
+    return sql.SQL(".").join(map(sql.Identifier, name.split(".")))
+
+
+def setting_value(name: str, value: str) -> sql.Composable:
+    """The value as SET takes it. Those that are lists of names are kept as one text, and would become one name."""
+    if name not in LISTS_OF_NAMES:
+        return sql.Literal(value)
+    names = re.findall(r'"(?:[^"]|"")*"|[^\s,]+', value)
+    bare = [item[1:-1].replace('""', '"') if item.startswith('"') else item for item in names]
+    return sql.SQL(", ").join(map(sql.Literal, bare or [""]))
+
+
+def keep_rights(cursor: Cursor, database: sql.Identifier, description: Description) -> None:
+    cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+    cursor.execute(
+        "SELECT CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee) END, privilege_type, is_grantable"
+        " FROM aclexplode(%s::aclitem[])",
+        [list(description.acl)],
+    )
+    for grantee, privilege, grantable in cursor.fetchall():
+        cursor.execute(
+            sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
+                sql.SQL(privilege),
+                database,
+                sql.Identifier(grantee) if grantee else sql.SQL("PUBLIC"),
+                sql.SQL(" WITH GRANT OPTION" if grantable and grantee != description.owner else ""),
+            )
+        )

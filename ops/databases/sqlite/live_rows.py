@@ -1,0 +1,142 @@
+"""Rows of the live file for another one that is about to be put in its place."""
+
+import contextlib
+import sqlite3
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from django.db.backends.sqlite3._functions import register as register_django_functions
+
+from ops.databases.sqlite.emptying import without_triggers
+from ops.databases.sqlite.files import LOCK_TIMEOUT
+from ops.databases.sqlite.tables import table_names
+from ops.errors import PreconditionFailed
+from ops.utils.formatting import counted
+from ops.utils.identifiers import quoted
+
+
+def copy_rows(path: Path, *, live: Path, tables: Collection[str]) -> tuple[str, ...]:
+    """Replace the rows of `tables` in the file at `path`, which nobody else uses, by those of `live`.
+
+    Tables and columns that one of them lacks are passed over. Returns sentences on what could not be copied; a table
+    that could not has the rows it had. Raises PreconditionFailed where rows of other tables lose what they refer to.
+    """
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=LOCK_TIMEOUT)) as connection:
+        # Constraints of models may use them.
+        register_django_functions(connection)
+        connection.execute("PRAGMA foreign_keys = OFF")
+        try:
+            connection.execute("ATTACH ? AS live", [f"{live.absolute().as_uri()}?mode=rw"])
+            theirs = known_tables(connection, "live", tables)
+        except sqlite3.Error as error:
+            return (f"The rows of {', '.join(sorted(tables))} could not be taken from the live database: {error}.",)
+        ours = known_tables(connection, "main", tables)
+        both = [(ours[key], theirs[key]) for key in sorted(ours.keys() & theirs.keys())]
+        dangling = references_of_others(connection, ours)
+        sentences = [sentence for pair in both for sentence in copy_table(connection, *pair)]
+        sentences += remove_dangling(connection, [name for name, _ in both])
+        refuse_new(references_of_others(connection, ours) - dangling)
+    return tuple(sentences)
+
+
+def known_tables(connection: sqlite3.Connection, schema: str, tables: Collection[str]) -> Mapping[str, str]:
+    """Those that the file has, by their names in lower case."""
+    wanted = {name.lower() for name in tables}
+    return {name.lower(): name for name in table_names(connection, schema) if name.lower() in wanted}
+
+
+def copy_table(connection: sqlite3.Connection, ours: str, theirs: str) -> Iterator[str]:
+    """In a transaction of its own; yields a sentence where it failed."""
+    there = columns(connection, "live", theirs)
+    common = ", ".join(quoted(name) for key, name in columns(connection, "main", ours).items() if key in there)
+    if not common:
+        return
+    connection.execute("BEGIN")
+    try:
+        with without_triggers(connection, ours):
+            connection.execute(f"DELETE FROM main.{quoted(ours)}")
+            # Even an INSERT of no rows would make an entry in sqlite_sequence.
+            if connection.execute(f"SELECT 1 FROM live.{quoted(theirs)} LIMIT 1").fetchone():
+                query = f"SELECT {common} FROM live.{quoted(theirs)}"
+                connection.execute(f"INSERT INTO main.{quoted(ours)} ({common}) {query}")
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        yield f"The rows of {ours} could not be taken from the live database: {error}."
+
+
+def columns(connection: sqlite3.Connection, schema: str, table: str) -> Mapping[str, str]:
+    """Those that are not generated from others, by their names in lower case."""
+    found = connection.execute(f"PRAGMA {schema}.table_xinfo({quoted(table)})").fetchall()
+    return {name.lower(): name for _, name, *_, hidden in found if not hidden}
+
+
+def remove_dangling(connection: sqlite3.Connection, tables: Sequence[str]) -> Iterator[str]:
+    """Remove rows of `tables` that refer to rows which are not there, and then those that refer to these."""
+    removed: Counter[str] = Counter()
+    statements = [(table, statement) for table in tables for statement in dangling(connection, table)]
+    before = -1
+    while before != removed.total():
+        before = removed.total()
+        for table, statement in statements:
+            with without_triggers(connection, table):
+                removed[table] += connection.execute(statement).rowcount
+    for table, number in sorted((+removed).items()):
+        yield f"{counted(number, 'row')} of {table} could not be kept: the restored database lacks what it refers to."
+
+
+def dangling(connection: sqlite3.Connection, table: str) -> Iterator[str]:
+    """For each foreign key the statement that removes the rows of which it leads nowhere."""
+    there = {name.lower() for name in table_names(connection)}
+    keys = connection.execute(f"PRAGMA main.foreign_key_list({quoted(table)})").fetchall()
+    for _, group in groupby(sorted(keys, key=lambda key: key[:2]), key=lambda key: key[0]):
+        parts = list(group)
+        parent = parts[0][2]
+        given = " AND ".join(f"child.{quoted(key[3])} IS NOT NULL" for key in parts)
+        if parent.lower() in there:
+            referred = [key[4] or primary_key(connection, parent)[key[1]] for key in parts]
+            pairs = zip(parts, referred, strict=True)
+            # SQLite compares with the collation of what stands on the left: the parent's, as for foreign keys.
+            equal = " AND ".join(f"parent.{quoted(theirs)} = child.{quoted(key[3])}" for key, theirs in pairs)
+            given += f" AND NOT EXISTS (SELECT 1 FROM main.{quoted(parent)} AS parent WHERE {equal})"
+        yield f"DELETE FROM main.{quoted(table)} AS child WHERE {given}"
+
+
+def primary_key(connection: sqlite3.Connection, table: str) -> Sequence[str]:
+    """The columns that a foreign key refers to which names none."""
+    found = connection.execute(f"PRAGMA main.table_info({quoted(table)})").fetchall()
+    return [name for _, name, *_, place in sorted(found, key=lambda column: column[-1]) if place]
+
+
+def references_of_others(connection: sqlite3.Connection, tables: Mapping[str, str]) -> set[tuple[str, object, str]]:
+    """Rows of other tables that refer to rows of `tables` which are not there."""
+    return {
+        (table, rowid, parent)
+        for table in table_names(connection)
+        if table.lower() not in tables and refers_to(connection, table, tables)
+        for table, rowid, parent, _ in violations(connection, table)
+        if parent.lower() in tables
+    }
+
+
+def refers_to(connection: sqlite3.Connection, table: str, parents: Mapping[str, str]) -> bool:
+    keys = connection.execute(f"PRAGMA main.foreign_key_list({quoted(table)})").fetchall()
+    return any(parent.lower() in parents for _, _, parent, *_ in keys)
+
+
+def violations(connection: sqlite3.Connection, table: str) -> list[tuple[str, int | None, str, int]]:
+    """Table, rowid, the table that it refers to, and which of its foreign keys that is."""
+    return connection.execute(f"PRAGMA main.foreign_key_check({quoted(table)})").fetchall()
+
+
+def refuse_new(dangling: Collection[tuple[str, object, str]]) -> None:
+    for table, _, parent in sorted(dangling, key=str):
+        raise PreconditionFailed(
+            f"The rows of {parent} are those of the live database, and {table} refers to some that it does not have."
+            " Nothing was changed.",
+            f"Restore into another database, and correct the rows of {table} there.",
+        )

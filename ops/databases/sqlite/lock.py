@@ -1,0 +1,62 @@
+"""One operation at a time on a database file: a lock of the kernel, which ends with the process however it ends."""
+
+import contextlib
+import datetime as dt
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ops.databases.sqlite.files import adopt, beside
+from ops.errors import AlreadyRunning, PreconditionFailed
+
+SUFFIX = ".ops-lock"
+
+
+@contextlib.contextmanager
+def locked(path: Path, label: str) -> Iterator[None]:
+    """Hold `path`. Raises AlreadyRunning with the label of the holder and since when."""
+    descriptor = open_lock(path)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyRunning(
+                f"Another operation on {path} is running{holder(descriptor)}.",
+                "Wait until it has ended, or stop it, and run the command again.",
+            ) from error
+        write(descriptor, json.dumps({"label": label, "since": f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"}))
+        try:
+            yield
+        finally:
+            write(descriptor, "")
+    finally:
+        os.close(descriptor)
+
+
+def open_lock(path: Path) -> int:
+    file = beside(path, SUFFIX)
+    try:
+        descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise PreconditionFailed(
+            f"{file}, which keeps operations apart, can not be opened: {error.strerror}.",
+            f"Run as the owner of {path}.",
+        ) from error
+    adopt(file, path)
+    return descriptor
+
+
+def holder(descriptor: int) -> str:
+    """Who holds the lock; nothing in the moment before that has been written down."""
+    try:
+        told = json.loads(os.pread(descriptor, 10_000, 0))
+        return f": {told['label']}, since {told['since']}"
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def write(descriptor: int, text: str) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, text.encode(), 0)

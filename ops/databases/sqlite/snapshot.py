@@ -1,0 +1,151 @@
+"""A file at one moment: copied through the online backup API while others go on, checked, and brought to the disk."""
+
+import contextlib
+import hashlib
+import itertools
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.db.backends.sqlite3._functions import register as register_django_functions
+
+from ops.databases.sqlite.files import beside, check_exists, damaged, locked, open_source, read_only_uri, remove, sync
+from ops.errors import PreconditionFailed
+from ops.utils.progress import Progress, Report, ignore
+
+PAGES_PER_STEP = 2048
+STAGE = "snapshot"
+NO_LIMIT = 2_000_000_000
+ABOUT_ROWS = re.compile(r"ok$|(NULL|NUMERIC|TEXT|non-[A-Z]+) value in |CHECK constraint failed in ")
+FREE_SPACE = "Free some space there."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A consistent copy of `source` at `path`. Nobody writes to it any more."""
+
+    source: Path
+    path: Path
+    size: int
+    sha256: str
+    wal: bool
+    """True when changes that stood only in the ``-wal`` file beside the source came along."""
+
+    @property
+    def uri(self) -> str:
+        return read_only_uri(self.path, immutable=True)
+
+
+@dataclass(kw_only=True)
+class Source:
+    """The live file. `changed()` tells whether anybody wrote to it since the snapshot."""
+
+    path: Path
+    connection: sqlite3.Connection
+    version: int
+    stamp: tuple[int, int]
+
+    def changed(self) -> bool:
+        (version,) = self.connection.execute("PRAGMA data_version").fetchone()
+        return bool(version != self.version) or stamp_of(self.path) != self.stamp
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+@contextlib.contextmanager
+def opened(path: Path, *, hint: str) -> Iterator[Source]:
+    """The live file, watched for changes until the end of the block. `hint` is for one that is not there."""
+    check_exists(path, hint)
+    with contextlib.closing(open_source(path)) as connection:
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        yield Source(path=path, connection=connection, version=version, stamp=stamp_of(path))
+
+
+def take_snapshot(*, source: Source, destination: Path, report: Report = ignore, if_full: str = FREE_SPACE) -> Snapshot:
+    """Copy `source` to the new file `destination` (mode 0600), check it, and bring it to the disk.
+
+    The copy is what one reader sees at one moment, with what stands in the ``-wal``. Written under a ``.partial`` name;
+    nothing is left behind on failure. Raises ArtifactInvalid for a damaged file, PreconditionFailed for a locked one or
+    a full disk, with the hint `if_full`.
+    """
+    wal = beside(source.path, "-wal")
+    had_wal = wal.exists() and wal.stat().st_size > 0
+    partial = beside(destination, ".partial")
+    create_private(partial)
+    try:
+        copy_pages(source, partial, report, if_full)
+        check_pages(source.path, partial)
+        sha256 = hash_and_sync(partial)
+        partial.rename(destination)
+    finally:
+        remove(partial)
+    size = destination.stat().st_size
+    return Snapshot(source=source.path, path=destination, size=size, sha256=sha256, wal=had_wal)
+
+
+def create_private(path: Path) -> None:
+    """An empty file that only its owner can read. Raises FileExistsError rather than following or emptying another."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+
+
+def copy_pages(source: Source, partial: Path, report: Report = ignore, if_full: str = FREE_SPACE) -> None:
+    """What `source` holds at one moment into the empty file `partial`, page by page, damaged or not."""
+
+    def tell(_status: int, remaining: int, total: int) -> None:
+        report(Progress(stage=STAGE, done=total - remaining, total=total))
+
+    # The open read transaction keeps every step of the backup on the same state of the file.
+    source.connection.execute("BEGIN")
+    try:
+        source.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        with contextlib.closing(sqlite3.connect(partial)) as target:
+            target.execute("PRAGMA synchronous = OFF")
+            source.connection.backup(target, pages=PAGES_PER_STEP, progress=tell)
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise locked(source.path) from error
+        if "disk" in str(error):
+            raise PreconditionFailed(
+                f"The copy of {source.path} could not be written to {partial.parent}: {error}.", if_full
+            ) from error
+        raise damaged(source.path, str(error)) from error
+    except sqlite3.DatabaseError as error:
+        raise damaged(source.path, str(error)) from error
+    finally:
+        source.connection.execute("ROLLBACK")
+
+
+def check_pages(source: Path, copy: Path) -> None:
+    """SQLite's ``quick_check``. Raises ArtifactInvalid in the name of `source`."""
+    if faults := faults_of(copy):
+        raise damaged(source, faults)
+
+
+def faults_of(path: Path, *, check: str = "quick_check") -> str:
+    """What SQLite finds wrong in a file that nobody writes to; it may report faults or trip over them itself.
+
+    Rows that break a constraint are no damage: they are the content.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(read_only_uri(path, immutable=True), uri=True)) as connection:
+            # Constraints of models may use them.
+            register_django_functions(connection)
+            connection.execute("PRAGMA ignore_check_constraints = ON")
+            told = (str(fault) for (fault,) in connection.execute(f"PRAGMA {check}({NO_LIMIT})"))
+            faults = list(itertools.islice((fault for fault in told if not ABOUT_ROWS.match(fault)), 3))
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return "; ".join(" ".join(fault.split()) for fault in faults)
+
+
+def hash_and_sync(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    sync(path)
+    return digest

@@ -1,0 +1,59 @@
+"""A SQLite file that comes as a stream: written down, and looked at before anything is done with it."""
+
+from pathlib import Path
+from typing import IO
+
+from ops.databases.sqlite.files import remove
+from ops.databases.sqlite.snapshot import FREE_SPACE, create_private, faults_of
+from ops.errors import ArtifactInvalid, PreconditionFailed
+from ops.utils.progress import Progress, Report
+
+PIECE = 4 << 20
+"""Bytes."""
+HEADER = b"SQLite format 3\x00"
+HEADER_SIZE = 100
+TAKE_ANOTHER = "Take another backup: python manage.py list_backups"
+
+
+def unpack(stream: IO[bytes], path: Path, *, told_as: str, report: Report) -> None:
+    """Write `stream` to `path`, in place of what is there, readable by its owner only."""
+    remove(path)
+    create_private(path)
+    done = 0
+    with path.open("wb") as file:
+        while piece := stream.read(PIECE):
+            try:
+                file.write(piece)
+                file.flush()
+            except OSError as error:
+                raise PreconditionFailed(
+                    f"The backup could not be unpacked in {path.parent.parent}: {error.strerror}.", FREE_SPACE
+                ) from error
+            done += len(piece)
+            report(Progress(stage=told_as, done=done))
+
+
+def check(path: Path) -> None:
+    """Raises ArtifactInvalid for a file that is cut off or damaged."""
+    check_length(path)
+    if faults := faults_of(path, check="quick_check"):
+        raise invalid(f"is damaged: {faults}")
+
+
+def invalid(what: str) -> ArtifactInvalid:
+    return ArtifactInvalid(f"The backup {what}.", TAKE_ANOTHER)
+
+
+def check_length(path: Path) -> None:
+    """The header knows how many pages there are (sqlite.org/fileformat2.html, 1.3); SQLite reads shorter files, too."""
+    with path.open("rb") as file:
+        header = file.read(HEADER_SIZE)
+    if not header.startswith(HEADER[: len(header)]) or not header:
+        raise invalid("is not a SQLite file, or it is encrypted" if header else "is empty")
+    page_size = int.from_bytes(header[16:18], "big")
+    pages = int.from_bytes(header[28:32], "big")
+    size, expected = path.stat().st_size, (65536 if page_size == 1 else page_size) * pages
+    if len(header) < HEADER_SIZE or size < expected:
+        raise invalid(f"is cut off: it has {size:,} bytes of {max(expected, HEADER_SIZE):,}")
+    if size > expected:
+        raise invalid(f"is damaged: it has {size:,} bytes, and its header speaks of {expected:,}")

@@ -1,0 +1,115 @@
+"""Rows from the snapshot into PostgreSQL: SQLite writes the text of ``COPY``, a chunk at a time."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psycopg2
+from django.apps import apps
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from ops.engine_migration.plan import ColumnPlan, TablePlan, rename
+from ops.engine_migration.preflight import Examination
+from ops.engine_migration.source import Snapshot
+from ops.engine_migration.source_sql import chunks, connect, leave_out, register_converters, rows_of, spelled
+from ops.engine_migration.stages import Stage
+from ops.engine_migration.types import find_kind
+from ops.errors import VerificationFailed
+from ops.utils.identifiers import quoted
+from ops.utils.progress import Progress, Report
+
+COLUMNS_PER_PRINTF = 100
+"""SQLite takes 127 arguments to a function by default."""
+
+
+def line_of(values: list[str]) -> str:
+    """SQL for one line of CSV with ``'`` as its quote: SQLite's ``%Q`` quotes text so, and writes NULL for NULL."""
+    groups = [values[start : start + COLUMNS_PER_PRINTF] for start in range(0, len(values), COLUMNS_PER_PRINTF)]
+    return "||','||".join(f"printf('{','.join(['%Q'] * len(group))}', {', '.join(group)})" for group in groups)
+
+
+class CopyStream:
+    """What psycopg2 reads a COPY from: each ``read`` gives the next chunk whole."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self.parts = parts
+        self.failure: BaseException | None = None
+
+    def read(self, _size: int = -1) -> bytes:
+        try:
+            return next(self.parts, b"")
+        except BaseException as failure:
+            self.failure = failure
+            raise
+
+    def readline(self, _size: int = -1) -> bytes:
+        """Part of the interface; psycopg2 reads only."""
+        return self.read()
+
+
+def copy_table(*, table: TablePlan, snapshot: Snapshot, target: Connection, seen: Examination, report: Report) -> None:
+    """Replace what PostgreSQL has in `table` by the snapshot's rows, without those that were refused."""
+    odd = seen.odd.get(table.name, frozenset())
+    columns = ", ".join(quoted(column.name) for column in table.columns)
+    with contextlib.closing(connect(snapshot)) as connection, target.cursor() as cursor:
+        register_converters(connection, table, odd)
+        cursor.execute(f"TRUNCATE {quoted(table.name)}")
+        rows = CopyStream(stream(connection, table, seen, report))
+        try:
+            cursor.copy_expert(
+                f"COPY {quoted(table.name)} ({columns}) FROM STDIN"
+                " (FORMAT csv, QUOTE '''', ESCAPE '''', NULL 'NULL', FREEZE, ENCODING 'UTF8')",
+                rows,
+            )
+        except psycopg2.Error:
+            # psycopg2 makes an error of the server of whatever `read` raises, Ctrl-C included.
+            if rows.failure:
+                raise rows.failure from None
+            raise
+        expected = seen.rows_of(table)
+        if cursor.rowcount != expected:
+            raise VerificationFailed(
+                f"{table.name}: PostgreSQL took {cursor.rowcount} rows where the file has {expected}."
+            )
+
+
+def stream(connection: sqlite3.Connection, table: TablePlan, seen: Examination, report: Report) -> Iterator[bytes]:
+    odd = seen.odd.get(table.name, frozenset())
+    line = line_of([spelled(column, column.kind.copy, odd=column.name in odd) for column in table.columns])
+    kept = leave_out(connection, seen.refused, table.name)
+    query = (
+        f"SELECT CAST(group_concat({line}, char(10)) AS BLOB) FROM {rows_of(table)}"
+        f" WHERE ops_row > ? AND ops_row <= ? AND {kept}"
+    )
+    done, total = 0, table.rows
+    for after, up_to, rows in chunks(connection, table):
+        (text,) = connection.execute(query, [after, up_to]).fetchone()
+        if text is not None:
+            yield text
+            yield b"\n"
+        done += rows
+        report(Progress(stage=Stage.COPY, item=table.name, done=done, total=total))
+
+
+def resolve_lookups(table: TablePlan, cursor: Cursor) -> TablePlan:
+    """`table` with natural keys of seeded rows replaced by the primary keys that PostgreSQL gave them."""
+    return replace(table, columns=tuple(resolve(column, cursor) for column in table.columns))
+
+
+def resolve(column: ColumnPlan, cursor: Cursor) -> ColumnPlan:
+    if not column.lookup:
+        return column
+    name, natural = column.lookup
+    key = next(model._meta.pk.column for model in apps.get_models() if model._meta.db_table == name)
+    cursor.execute(sql.SQL("SELECT {}, {} FROM {}").format(*map(sql.Identifier, (natural, key, name))))
+    ids = dict(cursor.fetchall())
+    return replace(
+        column,
+        value=rename(column.value, ids),
+        kind=find_kind(column.db_type),
+        allowed=tuple(map(str, ids.values())),
+        lookup=None,
+    )

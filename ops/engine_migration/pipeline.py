@@ -1,0 +1,339 @@
+"""The whole move, step by step: snapshot, plan, preflight, and then a new database that is proven and put in place."""
+
+import contextlib
+import datetime as dt
+import secrets
+import tempfile
+import time
+import zoneinfo
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+from django.apps import apps
+from django.contrib.auth.management import create_permissions
+from django.contrib.contenttypes.management import create_contenttypes
+from django.db import Error as DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ops.databases.override import applied_migrations, first_of, migration_skew, pointing_at, sqlite_wrapper
+from ops.databases.postgres import constraints
+from ops.databases.postgres.connection import Address, server_detail, server_words
+from ops.engine_migration import source as sources
+from ops.engine_migration.copying import copy_table, resolve_lookups
+from ops.engine_migration.findings import FindingLog
+from ops.engine_migration.legacy import LegacyFormat
+from ops.engine_migration.plan import Plan, TablePlan
+from ops.engine_migration.planner import Planner
+from ops.engine_migration.preflight import Examination, examine
+from ops.engine_migration.quarantine import write_quarantine
+from ops.engine_migration.source import STOP_WRITERS, Snapshot, Source
+from ops.engine_migration.source_sql import connect
+from ops.engine_migration.stages import Stage
+from ops.engine_migration.target import Claims, Target, Workspace, opened
+from ops.engine_migration.verify import prove
+from ops.engine_migration.workers import for_each, suitable_processes
+from ops.errors import OpsError, PreconditionFailed
+from ops.utils.identifiers import quoted
+from ops.utils.progress import Progress, Report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the person asked for."""
+
+    keep_copy: bool = True
+    strip_nul: bool = False
+    quarantine: Path | None = None
+    skip_tables: frozenset[str] = frozenset()
+    zone: zoneinfo.ZoneInfo | None = None
+    """The zone of times without an offset; None is UTC."""
+
+
+@dataclass(kw_only=True)
+class Prepared:
+    """A file that has been read and examined; nothing was written to PostgreSQL yet."""
+
+    moved: bool = False
+    """Set when all of it is in place; only then is the copy of the file worth keeping."""
+
+    source: Source
+    snapshot: Snapshot
+    plan: Plan
+    examination: Examination
+    findings_file: Path | None
+    seconds: Mapping[Stage, float]
+
+    @property
+    def acceptable(self) -> bool:
+        return not self.examination.count and not self.plan.unknown
+
+    @property
+    def estimate(self) -> float:
+        """Seconds the rest will take: writing and proving cost a few times what reading did."""
+        return 3 + 4 * self.seconds[Stage.PREFLIGHT]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableResult:
+    """One table in its new place. `sha256` is over its content, equal on both sides."""
+
+    name: str
+    label: str
+    rows: int
+    refused: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A migration that ended verified and in place."""
+
+    tables: tuple[TableResult, ...]
+    seconds: Mapping[Stage, float]
+
+    @property
+    def rows(self) -> int:
+        return sum(table.rows for table in self.tables)
+
+    @property
+    def refused(self) -> int:
+        return sum(table.refused for table in self.tables)
+
+
+class Clock:
+    """Seconds spent in each stage, and a report when one begins, which ends the one before."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.seconds: dict[Stage, float] = {}
+        self.now: Stage | None = None
+        self.since = 0.0
+
+    def begin(self, stage: Stage, *, total: int = 0) -> None:
+        self.end()
+        self.now, self.since = stage, time.monotonic()
+        self.report(Progress(stage=stage, total=total))
+
+    def end(self) -> None:
+        if self.now:
+            self.seconds[self.now] = time.monotonic() - self.since
+        self.now = None
+
+
+@contextlib.contextmanager
+def prepared(
+    *, path: Path, postgres: Address, legacy: LegacyFormat | None, options: Options, keep_in: Path, report: Report
+) -> Iterator[Prepared]:
+    """Snapshot, plan and examine the file at `path`. The snapshot is gone when the block ends, unless it was moved.
+
+    Raises PreconditionFailed or ArtifactInvalid when the file can not be moved as a whole, whatever its cells hold.
+    """
+    clock = Clock(report)
+    with (
+        sources.opened(path) as source,
+        directory_for(keep_in, keep=options.keep_copy) as directory,
+        contextlib.ExitStack() as stack,
+    ):
+        stamp = f"{dt.datetime.now(dt.UTC):%Y%m%d_%H%M%S}_{secrets.token_hex(2)}"
+        clock.begin(Stage.SNAPSHOT)
+        destination = directory / f"{path.stem}_{stamp}.sqlite3"
+        snapshot = sources.take_snapshot(source=source, destination=destination, report=report)
+        stack.callback(destination.unlink, missing_ok=True)
+        clock.begin(Stage.PREFLIGHT)
+        plan = make_plan(snapshot, postgres=postgres, legacy=legacy, options=options)
+        report(Progress(stage=Stage.PREFLIGHT, total=plan.rows))
+        log = FindingLog(path=keep_in / f"{path.stem}_{stamp}_findings.csv")
+        examination = examine(
+            plan=plan,
+            snapshot=snapshot,
+            log=log,
+            quarantine=bool(options.quarantine),
+            processes=suitable_processes(plan.rows),
+            report=report,
+        )
+        clock.end()
+        ready = Prepared(
+            source=source,
+            snapshot=snapshot,
+            plan=plan,
+            examination=examination,
+            findings_file=log.path if log.count else None,
+            seconds=clock.seconds,
+        )
+        yield ready
+        if ready.moved and options.keep_copy:
+            stack.pop_all()
+
+
+@contextlib.contextmanager
+def directory_for(kept: Path, *, keep: bool) -> Iterator[Path]:
+    if not keep:
+        with tempfile.TemporaryDirectory(prefix="ops-") as temporary:
+            yield Path(temporary)
+        return
+    try:
+        kept.mkdir(parents=True, exist_ok=True, mode=0o700)
+        next(kept.iterdir(), None)
+    except OSError as error:
+        raise PreconditionFailed(
+            f"The directory {kept} can not be used: {error.strerror}.", "Set BACKUP_DIR to a directory of yours."
+        ) from error
+    yield kept
+
+
+def make_plan(snapshot: Snapshot, *, postgres: Address, legacy: LegacyFormat | None, options: Options) -> Plan:
+    with pointing_at(sqlite_wrapper(snapshot.uri)) as wrapper, contextlib.closing(connect(snapshot)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        is_ours = "django_migrations" in tables
+        if is_ours:
+            check_migrations(wrapper, snapshot.source)
+        elif not legacy or not legacy.signature or not legacy.signature <= tables:
+            raise unknown_format(snapshot.source, tables, legacy)
+        return Planner(
+            connection=connection,
+            sqlite=wrapper,
+            postgres=postgres.wrapper(),
+            legacy=None if is_ours else legacy,
+            zone=options.zone,
+            strip_nul=options.strip_nul,
+            skip=options.skip_tables,
+        ).build()
+
+
+def unknown_format(path: Path, tables: set[str], legacy: LegacyFormat | None) -> PreconditionFailed:
+    found = f"its tables are {', '.join(sorted(tables)[:8])}{' …' if len(tables) > 8 else ''}" if tables else "no table"
+    missing = f" A {legacy.name} file has also {', '.join(sorted(legacy.signature - tables))}." if legacy else ""
+    return PreconditionFailed(
+        f"{path} is no file of this project: it has no django_migrations, and {found}.",
+        f"Name the file that the program keeps its data in.{missing}",
+    )
+
+
+def check_migrations(wrapper: BaseDatabaseWrapper, path: Path) -> None:
+    """The file's migrations have to be exactly those of the code. Raises PreconditionFailed naming what differs."""
+    skew = migration_skew(applied_migrations(wrapper))
+    if skew.unknown:
+        raise PreconditionFailed(
+            f"{path} was written by a newer version: this code does not know {first_of(skew.unknown)}.",
+            "Upgrade the code to the version that wrote the file, and run the command again.",
+        )
+    if skew.pending:
+        raise PreconditionFailed(
+            f"{path} was written by an older version: it lacks {first_of(skew.pending)}.",
+            f"Upgrade it first: DATABASE_URL=sqlite:///{path.absolute()} python manage.py migrate",
+        )
+
+
+def carry_over(
+    *, prepared: Prepared, target: Target, quarantine: Path | None, claims: Claims, report: Report
+) -> Result:
+    """Fill `target` with what was prepared, prove it, and put it in place; or leave the target as it was.
+
+    `claims` records the databases that are made on the way, so that the next migration drops what a killed one leaves.
+    Raises PreconditionFailed, VerificationFailed or OpsError.
+    """
+    clock = Clock(report)
+    plan, seen = prepared.plan, prepared.examination
+    if quarantine and seen.rows_refused:
+        write_quarantine(directory=quarantine, plan=plan, snapshot=prepared.snapshot, seen=seen)
+    clock.begin(Stage.SCHEMA)
+    with errors_of_the_server(target), opened(target, rows=plan.rows, claims=claims) as workspace:
+        tables, digests = fill(workspace, prepared, clock)
+        add_missing_permissions(workspace)
+        if prepared.source.changed():
+            raise PreconditionFailed(
+                f"{prepared.source.path} was written to while it was being moved. The database {target.address} is"
+                " as it was.",
+                STOP_WRITERS,
+            )
+        clock.begin(Stage.CUT_OVER)
+    clock.end()
+    prepared.moved = True
+    return Result(
+        tables=tuple(
+            TableResult(
+                name=table.name,
+                label=table.label,
+                rows=seen.rows_of(table),
+                refused=len(seen.refused.get(table.name, ())),
+                sha256=digests[table.name],
+            )
+            for table in tables
+        ),
+        seconds={**prepared.seconds, **clock.seconds},
+    )
+
+
+@contextlib.contextmanager
+def errors_of_the_server(target: Target) -> Iterator[None]:
+    """What PostgreSQL refuses after all, and connections that break, end the migration with a sentence."""
+    try:
+        yield
+    except (psycopg2.Error, DatabaseError) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, psycopg2.Error) else error
+        detail = server_detail(cause)
+        raise OpsError(
+            f"PostgreSQL ended the migration: {server_words(cause)}{f' ({detail})' if detail else ''}."
+            f" The database {target.address} is as it was.",
+            "Run the command again; if it ends here again, the server's log tells more.",
+        ) from error
+
+
+def fill(workspace: Workspace, prepared: Prepared, clock: Clock) -> tuple[tuple[TablePlan, ...], Mapping[str, str]]:
+    """Copy, build and verify all tables; returns them and the digest of each one's content."""
+    seen, snapshot = prepared.examination, prepared.snapshot
+    with workspace.session() as connection, connection.cursor() as cursor:
+        tables = tuple(resolve_lookups(table, cursor) for table in prepared.plan.tables)
+        parts = constraints.drop_parts(cursor, constraints.read_parts(cursor, [table.name for table in tables]))
+    by_size = sorted(tables, key=lambda table: -table.rows * table.bytes_per_row)
+
+    def copy(table: TablePlan, tell: Report) -> None:
+        with workspace.session() as connection:
+            copy_table(table=table, snapshot=snapshot, target=connection, seen=seen, report=tell)
+
+    clock.begin(Stage.COPY, total=prepared.plan.rows)
+    for_each(by_size, copy, processes=workspace.processes, report=clock.report, at_end=workspace.close)
+    clock.begin(Stage.BUILD)
+    build(workspace, tables, parts, clock.report)
+    clock.begin(Stage.VERIFY, total=prepared.plan.rows)
+    digests = prove(tables=tables, snapshot=snapshot, workspace=workspace, seen=seen, report=clock.report)
+    return tables, digests
+
+
+def build(workspace: Workspace, tables: tuple[TablePlan, ...], parts: constraints.Parts, report: Report) -> None:
+    """Indexes first, then the keys that need them, then sequences and statistics."""
+    rows = {table.name: table.rows for table in tables}
+    steps = len(parts.indexes) + len(parts.keys)
+    report(Progress(stage=Stage.BUILD, total=steps))
+
+    def make(part: constraints.Part, tell: Report) -> None:
+        with workspace.session() as connection, connection.cursor() as cursor:
+            if part.others:
+                constraints.lock_tables(cursor, part)
+            cursor.execute(part.create)
+        tell(Progress(stage=Stage.BUILD, item=part.name, done=1, total=1))
+
+    for group in (parts.indexes, parts.keys):
+        by_size = sorted(group, key=lambda part: -rows.get(part.table, 0))
+        for_each(by_size, make, processes=workspace.processes, report=report, at_end=workspace.close)
+    with workspace.session() as connection, connection.cursor() as cursor:
+        for table in tables:
+            constraints.restart_sequences(cursor, quoted(table.name), table.watermark)
+        cursor.execute("ANALYZE")
+
+
+def add_missing_permissions(workspace: Workspace) -> None:
+    """Content types and permissions that the code has and the file had not; a model may gain one without migration."""
+    if workspace.shared:
+        make_permissions()
+        return
+    with pointing_at(workspace.address.wrapper()):
+        make_permissions()
+
+
+def make_permissions() -> None:
+    for config in apps.get_app_configs():
+        create_contenttypes(config, verbosity=0, interactive=False)
+        create_permissions(config, verbosity=0, interactive=False)

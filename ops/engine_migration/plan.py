@@ -1,0 +1,86 @@
+"""What goes where: the tables to fill, column by column, and what stays behind."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ops.engine_migration.constraints import Reference, RowCheck, Unique
+from ops.engine_migration.types.base import Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnPlan:
+    """A column `name` of PostgreSQL and the SQL `value` that reads it from a row of the file."""
+
+    name: str
+    source: str
+    value: str
+    kind: Kind
+    db_type: str
+    null: bool
+    known: tuple[str, ...] = ()
+    """What a legacy file may hold, as told to a person."""
+    check: str = ""
+    """SQL that PostgreSQL demands of the value beside its type, such as ``"x" >= 0``."""
+    allowed: tuple[str, ...] | None = None
+    """The values, as SQL literals, that may come out where a legacy format renames what is stored."""
+    lookup: tuple[str, str] | None = None
+    """The values are natural keys of this seeded (table, column); its primary key goes into PostgreSQL."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TablePlan:
+    """A table `name` of PostgreSQL, filled from the table `source` of the file."""
+
+    name: str
+    label: str
+    source: str
+    columns: tuple[ColumnPlan, ...]
+    key: tuple[str, ...]
+    references: tuple[Reference, ...]
+    unique: tuple[Unique, ...]
+    checks: tuple[RowCheck, ...]
+    where: str = ""
+    rows: int = 0
+    bytes_per_row: int = 0
+    watermark: int = 0
+    """The highest id the file ever gave out in this table; ids of deleted rows are not given out again."""
+
+    def column(self, name: str) -> ColumnPlan:
+        return next(column for column in self.columns if column.name == name)
+
+    def __str__(self) -> str:
+        return self.name if self.name == self.source else f"{self.source} → {self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A table of the file that is not carried over, and why."""
+
+    table: str
+    rows: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All of it: `tables` in foreign-key order, what is `skipped`, and tables or columns that are `unknown`."""
+
+    format: str
+    tables: tuple[TablePlan, ...]
+    skipped: tuple[Skipped, ...]
+    unknown: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(table.rows for table in self.tables)
+
+
+def rename(value: str, names: Mapping[str, str | int]) -> str:
+    """SQL that gives each stored value its name here, and leaves others as they are, for the preflight to refuse."""
+    cases = " ".join(f"WHEN {literal(stored)} THEN {literal(ours)}" for stored, ours in names.items())
+    return f"CASE {value} {cases} ELSE {value} END"
+
+
+def literal(value: str | int) -> str:
+    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,242 @@
+"""Makes the plan: every table of the project's models, against what the file holds."""
+
+import sqlite3
+import zoneinfo
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from django.apps import apps
+from django.db import models, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import strip_quotes
+
+from ops.engine_migration.constraints import Unique, find_references, find_row_checks, find_unique
+from ops.engine_migration.legacy import LegacyColumn, LegacyFormat, LegacyTable
+from ops.engine_migration.plan import ColumnPlan, Plan, Skipped, TablePlan, literal, rename
+from ops.engine_migration.source_schema import read_schema
+from ops.engine_migration.types import find_kind
+from ops.errors import PreconditionFailed
+from ops.utils.identifiers import quoted
+
+LEFT_BEHIND = {
+    "django_migrations": "PostgreSQL gets its own from `migrate`",
+    "django_session": "everybody signs in again",
+}
+
+
+def concrete_models(alias: str = "default") -> list[type[models.Model]]:
+    """Every managed model with a table of its own, auto-created many-to-many ones included, parents first."""
+    found = [
+        model
+        for model in apps.get_models(include_auto_created=True)
+        if model._meta.managed and not model._meta.proxy and router.allow_migrate_model(alias, model)
+    ]
+    return in_reference_order(found)
+
+
+def in_reference_order(found: Iterable[type[models.Model]]) -> list[type[models.Model]]:
+    """Depth first along foreign keys; where they form a circle, any order will do."""
+    ordered: dict[type[models.Model], None] = {}
+    pending = set(found)
+
+    def visit(model: type[models.Model]) -> None:
+        if model not in pending:
+            return
+        pending.discard(model)
+        for column in model._meta.local_concrete_fields:
+            if column.remote_field and isinstance(column.remote_field.model, type):
+                visit(column.remote_field.model)
+        ordered[model] = None
+
+    for model in sorted(pending, key=lambda model: model._meta.db_table):
+        visit(model)
+    return list(ordered)
+
+
+class Planner:
+    """Builds the `Plan` of one file, of which `sqlite` is Django's view.
+
+    `postgres` is a (not connected) wrapper that knows PostgreSQL's types.
+    """
+
+    def __init__(
+        self,
+        *,
+        connection: sqlite3.Connection,
+        sqlite: BaseDatabaseWrapper,
+        postgres: BaseDatabaseWrapper,
+        legacy: LegacyFormat | None,
+        zone: zoneinfo.ZoneInfo | None = None,
+        strip_nul: bool = False,
+        skip: frozenset[str] = frozenset(),
+    ) -> None:
+        self.connection = connection
+        self.sqlite = sqlite
+        self.postgres = postgres
+        self.legacy = legacy
+        self.zone = zone
+        self.strip_nul = strip_nul
+        self.skip = skip
+        self.schema = read_schema(connection)
+        self.used: dict[str, set[str]] = {}
+
+    def build(self) -> Plan:
+        """Raises PreconditionFailed when the file lacks a table or a column that the code has, or --skip-table errs."""
+        missing = self.skip - set(self.schema.columns)
+        if missing:
+            raise PreconditionFailed(
+                f"--skip-table {min(missing)}: the file has no such table.",
+                f"It has: {', '.join(sorted(self.schema.columns))}.",
+            )
+        planned = tuple(table for model in concrete_models() for table in self.plan_model(model))
+        tables = tuple(self.measure(table) for table in planned)
+        return Plan(
+            format=self.legacy.name if self.legacy else "a file of this project",
+            tables=tables,
+            skipped=tuple(self.explain_skipped(planned)),
+            unknown=(*self.find_unknown_tables(planned), *self.find_unknown_columns()),
+            notes=tuple(self.notes(planned)),
+        )
+
+    def plan_model(self, model: type[models.Model]) -> Iterable[TablePlan]:
+        table = strip_quotes(model._meta.db_table)
+        if self.legacy:
+            for entry in self.legacy.tables:
+                if entry.target == table and entry.source not in self.skip:
+                    yield self.plan_table(model, entry)
+        elif table not in LEFT_BEHIND and table not in self.skip:
+            if table not in self.schema.columns:
+                raise PreconditionFailed(
+                    f"The file has no table {table}, which {model._meta.label} needs.",
+                    "The file's structure is not what its django_migrations says. Restore or repair it.",
+                )
+            yield self.plan_table(model, LegacyTable(source=table, target=table))
+
+    def plan_table(self, model: type[models.Model], entry: LegacyTable) -> TablePlan:
+        fields = [column for column in model._meta.local_concrete_fields if not column.generated]
+        mapped = [entry.columns.get(column.column, LegacyColumn(source=column.column)) for column in fields]
+        columns = tuple(self.plan_column(*pair, entry.source) for pair in zip(fields, mapped, strict=True))
+        self.used.setdefault(entry.source, set()).update(entry.dropped, (column.source for column in mapped))
+        return TablePlan(
+            name=strip_quotes(model._meta.db_table),
+            label=str(model._meta.verbose_name_plural),
+            source=entry.source,
+            columns=columns,
+            key=tuple(column.column for column in model._meta.pk_fields),
+            references=tuple(find_references(model)),
+            unique=tuple(
+                replace(rule, watched=self.is_watched(rule, columns, entry)) for rule in find_unique(model, self.sqlite)
+            ),
+            checks=tuple(find_row_checks(model, self.sqlite)),
+            where=entry.where,
+        )
+
+    def is_watched(self, rule: Unique, columns: tuple[ColumnPlan, ...], entry: LegacyTable) -> bool:
+        """The file's own index sees to the rule already, on values that nobody renames.
+
+        Not so where an expression is unique: ``lower`` of SQLite knows ASCII only.
+        """
+        if not rule.columns or any(column.allowed for column in columns if column.name in rule.columns):
+            return False
+        if rule.name in self.schema.indexes:
+            return True
+        sources = frozenset(column.source for column in columns if column.name in rule.columns)
+        return not rule.where and bool(sources) and sources in self.schema.unique[entry.source]
+
+    def plan_column(self, column: Any, mapped: LegacyColumn, table: str) -> ColumnPlan:
+        if mapped.source and mapped.source not in self.schema.columns.get(table, ()):
+            raise PreconditionFailed(
+                f"The file's table {table} has no column {mapped.source}, which {column.model._meta.label} needs.",
+                "The file is of another version than this code. Upgrade it first, or use the code that wrote it.",
+            )
+        parameters = column.db_parameters(self.postgres)
+        db_type = parameters["type"]
+        value = mapped.expression.format(quoted(mapped.source)) if mapped.source else mapped.expression
+        kind = find_kind(db_type, zone=self.zone, strip_nul=self.strip_nul)
+        if mapped.lookup:
+            kind = find_kind("text")
+        return ColumnPlan(
+            name=column.column,
+            source=mapped.source or column.column,
+            value=rename(value, mapped.values) if mapped.values else value,
+            kind=kind,
+            db_type=db_type,
+            null=column.null,
+            check=parameters["check"] or "",
+            allowed=tuple(sorted(map(literal, set(mapped.values.values())))) if mapped.values else None,
+            known=tuple(map(str, mapped.values or ())),
+            lookup=mapped.lookup,
+        )
+
+    def measure(self, table: TablePlan) -> TablePlan:
+        """`table` with its number of rows and their size, which decides how many of them go into one chunk."""
+        wide = [column.value for column in table.columns if column.kind.text or column.db_type == "bytea"]
+        size = " + ".join(f"coalesce(length({value}), 0)" for value in wide) or "0"
+        where = f" WHERE {table.where}" if table.where else ""
+        rows, total = self.connection.execute(
+            f"SELECT count(*), coalesce(sum({size}), 0) FROM {quoted(table.source)}{where}",
+        ).fetchone()
+        if not self.has_rowid(table.source):
+            raise PreconditionFailed(
+                f"The file's table {table.source} is declared WITHOUT ROWID, which Django never does.",
+                "Rebuild it without that clause in a copy of the file, and name the copy.",
+            )
+        width = total // rows if rows else 0
+        return replace(
+            table, rows=rows, bytes_per_row=width + 16 * len(table.columns), watermark=self.find_watermark(table.source)
+        )
+
+    def has_rowid(self, table: str) -> bool:
+        try:
+            self.connection.execute(f"SELECT rowid FROM {quoted(table)} LIMIT 0")
+        except sqlite3.OperationalError:
+            return False
+        return True
+
+    def find_watermark(self, table: str) -> int:
+        if "sqlite_sequence" not in self.schema.columns:
+            return 0
+        row = self.connection.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = ?", [table]).fetchone()
+        return int(row[0] or 0)
+
+    def count(self, table: str) -> int:
+        return int(self.connection.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()[0])
+
+    def explain_skipped(self, planned: Iterable[TablePlan]) -> Iterable[Skipped]:
+        reasons = dict.fromkeys(self.skip, "by --skip-table")
+        reasons |= dict(self.legacy.not_carried) if self.legacy else LEFT_BEHIND
+        carried = {table.source for table in planned}
+        for name in self.schema.columns:
+            if name.startswith("sqlite_"):
+                yield Skipped(table=name, rows=self.count(name), reason="SQLite's own")
+            elif name in reasons and name not in carried:
+                yield Skipped(table=name, rows=self.count(name), reason=reasons[name])
+
+    def find_unknown_tables(self, planned: Iterable[TablePlan]) -> list[Skipped]:
+        known = {table.source for table in planned} | self.skip | set(LEFT_BEHIND)
+        known |= set(self.legacy.not_carried) if self.legacy else set()
+        return [
+            Skipped(table=name, rows=self.count(name), reason="no model knows this table")
+            for name in self.schema.columns
+            if name not in known and not name.startswith("sqlite_")
+        ]
+
+    def find_unknown_columns(self) -> list[Skipped]:
+        return [
+            Skipped(table=f"{table}.{column}", rows=0, reason="no model has this column")
+            for table, used in self.used.items()
+            for column in self.schema.columns[table]
+            if column not in used
+        ]
+
+    def notes(self, planned: Iterable[TablePlan]) -> Iterable[str]:
+        for kind, name in self.schema.others:
+            yield f"The file's {kind} {name} is not carried over."
+        carried = {table.source for table in planned}
+        for table, column in sorted(self.schema.without_case):
+            if table in carried:
+                yield (
+                    f"{table}.{column} is unique without regard to case in the file;"
+                    " PostgreSQL tells upper from lower case."
+                )

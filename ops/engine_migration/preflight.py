@@ -1,0 +1,130 @@
+"""Read every cell before anything is written: what would PostgreSQL refuse or change, and which rows depend on it."""
+
+import array
+import contextlib
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ops.engine_migration.cell_checker import Examiner, TableReport
+from ops.engine_migration.findings import FindingLog, Group
+from ops.engine_migration.plan import Plan, TablePlan
+from ops.engine_migration.source import Snapshot
+from ops.engine_migration.source_sql import chunks, connect, leave_out, rows_of
+from ops.engine_migration.stages import Stage
+from ops.engine_migration.workers import for_each, split
+from ops.utils.identifiers import quoted
+from ops.utils.progress import Progress, Report, summed
+
+SHARES = 8
+"""Into how many a table is split, so that all processes end at about the same time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """What the preflight found: `refused` row ids by table, and `odd` columns whose cells need `Kind.convert`."""
+
+    count: int
+    groups: tuple[Group, ...]
+    refused: Mapping[str, Sequence[int]]
+    odd: Mapping[str, frozenset[str]]
+    stripped: Mapping[str, int]
+    """Cells by ``table.column`` out of which --strip-nul takes NUL characters."""
+
+    def rows_of(self, table: TablePlan) -> int:
+        return table.rows - len(self.refused.get(table.name, ()))
+
+    @property
+    def rows_refused(self) -> int:
+        return sum(map(len, self.refused.values()))
+
+
+def examine(
+    *, plan: Plan, snapshot: Snapshot, log: FindingLog, quarantine: bool, processes: int, report: Report
+) -> Examination:
+    """Examine all tables of `plan`. With `quarantine`, rows that depend on refused ones are refused as well."""
+    reports = {table.name: TableReport() for table in plan.tables}
+    sources = {table.name: table for table in plan.tables}
+
+    def work(item: Work, tell: Report) -> tuple[TableReport, FindingLog]:
+        found, own_log = TableReport(), FindingLog(path=log.path)
+        with contextlib.closing(connect(snapshot)) as connection:
+            odd = frozenset(reports[item.table.name].odd)
+            examiner = Examiner(connection, item.table, sources, own_log, found, odd)
+            if not item.ranges:
+                examiner.examine_rules()
+            for after, up_to, rows in item.ranges:
+                examiner.examine_cells(after, up_to)
+                tell(Progress(stage=Stage.PREFLIGHT, item=item.table.name, done=rows, total=item.table.rows))
+        own_log.flush()
+        return found, own_log
+
+    with contextlib.closing(connect(snapshot)) as connection:
+        cells, rules = list_cells(connection, plan), [Work(table=table) for table in plan.tables]
+    # Rules after all cells: they have to know which columns hold values that change their spelling.
+    for items, tell in ((cells, summed(report)), (rules, report)):
+        results = for_each(items, work, processes=processes, report=tell)
+        for item, (found, own_log) in zip(items, results, strict=True):
+            reports[item.table.name].add(found)
+            log.merge(own_log)
+    refused = {name: found.refused for name, found in reports.items() if found.refused}
+    if quarantine and refused:
+        with contextlib.closing(connect(snapshot)) as connection:
+            refuse_dependants(connection, plan, sources, refused, log)
+    log.flush()
+    return Examination(
+        count=log.count,
+        groups=log.groups,
+        refused={name: array.array("q", sorted(rows)) for name, rows in refused.items()},
+        odd={name: frozenset(found.odd) for name, found in reports.items()},
+        stripped={
+            f"{name}.{column}": count for name, found in reports.items() for column, count in found.stripped.items()
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A share of a table for one process: the cells of some `ranges` of rows, or without any the table's rules."""
+
+    table: TablePlan
+    ranges: Sequence[tuple[int, int, int]] = ()
+
+
+def list_cells(connection: sqlite3.Connection, plan: Plan) -> list[Work]:
+    by_size = sorted(plan.tables, key=lambda table: -table.rows * table.bytes_per_row)
+    return [
+        Work(table=table, ranges=ranges)
+        for table in by_size
+        for ranges in split(list(chunks(connection, table)), SHARES)
+    ]
+
+
+def refuse_dependants(
+    connection: sqlite3.Connection,
+    plan: Plan,
+    sources: Mapping[str, TablePlan],
+    refused: dict[str, set[int]],
+    log: FindingLog,
+) -> None:
+    """Add to `refused` every row that refers to a refused one, and what refers to those, until none is left."""
+    grown = True
+    while grown:
+        grown = False
+        for table in plan.tables:
+            for reference in table.references:
+                parent = sources.get(reference.target)
+                if not parent or not refused.get(parent.name):
+                    continue
+                found = TableReport()
+                examiner = Examiner(connection, table, sources, log, found)
+                keep_out = leave_out(connection, {name: list(rows) for name, rows in refused.items()}, parent.name)
+                lost = f"SELECT {quoted(reference.target_column)} FROM {rows_of(parent)} WHERE NOT ({keep_out})"
+                already = leave_out(connection, {name: list(rows) for name, rows in refused.items()}, table.name)
+                query = (
+                    f"SELECT ops_row FROM {rows_of(table)} WHERE {quoted(reference.column)} IN ({lost}) AND {already}"
+                )
+                examiner.refuse_rows(query, reference.column, f"refers to a row of {parent.name} that is refused")
+                if found.refused:
+                    refused.setdefault(table.name, set()).update(found.refused)
+                    grown = True

@@ -1,0 +1,49 @@
+"""Refused rows, written in full where a person can mend them."""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ops.engine_migration.plan import Plan, TablePlan
+from ops.engine_migration.preflight import Examination
+from ops.engine_migration.source import Snapshot
+from ops.engine_migration.source_sql import connect
+from ops.errors import PreconditionFailed
+from ops.utils.identifiers import quoted
+
+
+def check_directory(directory: Path) -> None:
+    """Refuse a directory with anything in it: rows of two runs must not mix."""
+    try:
+        if directory.exists() and any(directory.iterdir()):
+            raise PreconditionFailed(f"The quarantine directory {directory} is not empty.", "Name a new one.")
+    except OSError as error:
+        raise PreconditionFailed(f"{directory} can not be used: {error.strerror}.", "Name a new directory.") from error
+
+
+def write_quarantine(*, directory: Path, plan: Plan, snapshot: Snapshot, seen: Examination) -> None:
+    """One file ``TABLE.jsonl`` (mode 0600) for each table with refused rows, a row as a JSON object on each line.
+
+    Binary values are written as ``{"hex": "…"}``.
+    """
+    check_directory(directory)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with contextlib.closing(connect(snapshot)) as connection:
+        for table in plan.tables:
+            if rows := seen.refused.get(table.name):
+                write_table(connection, table, rows, directory / f"{table.name}.jsonl")
+
+
+def write_table(connection: Any, table: TablePlan, rows: Any, path: Path) -> None:
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+        for row in rows:
+            cursor = connection.execute(f"SELECT * FROM {quoted(table.source)} WHERE rowid = ?", [row])
+            names = [description[0] for description in cursor.description]
+            values = {name: readable(value) for name, value in zip(names, cursor.fetchone(), strict=True)}
+            file.write(json.dumps(values, ensure_ascii=False) + "\n")
+
+
+def readable(value: Any) -> Any:
+    return {"hex": value.hex()} if isinstance(value, bytes) else value

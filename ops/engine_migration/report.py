@@ -1,0 +1,183 @@
+"""A migration's plan, findings and result, for a person and for a script."""
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ops.engine_migration.pipeline import Prepared, Result
+from ops.engine_migration.target import Target
+
+GROUPS_SHOWN = 12
+
+
+def show_plan(console: Console, ready: Prepared, target: Target) -> None:
+    """The tables in the order of their foreign keys, and what stays behind with the reason."""
+    snapshot = ready.snapshot
+    wal = " and what stood in its -wal" if snapshot.wal else ""
+    console.print()
+    say(console, f"Source  {escape(str(snapshot.source))}{wal}: {ready.plan.format}, {megabytes(snapshot.size)}")
+    how = "a new database is built beside it and takes its name" if target.beside else "in one transaction on it"
+    state = "" if target.exists else ", which does not exist yet"
+    say(console, f"Target  {escape(str(target.address))} (PostgreSQL {target.server}){state}: {how}\n")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("Table", no_wrap=True)
+    table.add_column("Rows", justify="right")
+    table.add_column("What happens")
+    for entry in ready.plan.tables:
+        refused = len(ready.examination.refused.get(entry.name, ()))
+        table.add_row(escape(str(entry)), f"{entry.rows:,}", f"[red]{refused:,} refused[/red]" if refused else "moves")
+    for skipped in ready.plan.skipped:
+        table.add_row(escape(skipped.table), f"{skipped.rows:,}", f"[dim]stays behind: {escape(skipped.reason)}[/dim]")
+    for unknown in ready.plan.unknown:
+        table.add_row(escape(unknown.table), f"{unknown.rows:,}", f"[red]{escape(unknown.reason)}[/red]")
+    console.print(table)
+    for note in ready.plan.notes:
+        say(console, f"[yellow]Note[/yellow] {escape(note)}")
+    for column, count in ready.examination.stripped.items():
+        say(console, f"[yellow]Note[/yellow] NUL characters are taken out of {escape(column)} in {count:,} rows.")
+    show_findings(console, ready)
+
+
+def show_findings(console: Console, ready: Prepared) -> None:
+    groups = ready.examination.groups
+    if not groups:
+        return
+    count = ready.examination.count
+    console.print()
+    say(
+        console,
+        f"[red]{count:,} {'finding' if count == 1 else 'findings'}[/red] that PostgreSQL would refuse or change:",
+    )
+    for group in groups[:GROUPS_SHOWN]:
+        column = f".{group.column}" if group.column else ""
+        say(console, f"  {group.count:,} × {escape(group.table + column)}: {escape(group.reason)}")
+        for example in group.examples:
+            value = f" {example.stored_type} {example.value}" if example.value else ""
+            say(console, f"      [dim]primary key {escape(example.key)}{escape(value)}[/dim]")
+    if len(groups) > GROUPS_SHOWN:
+        console.print(f"  … and {len(groups) - GROUPS_SHOWN} more kinds")
+    say(console, f"All of them: {escape(str(ready.findings_file))}")
+
+
+def show_stop(console: Console, ready: Prepared, *, dry_run: bool) -> None:
+    """Why nothing was written, and what to do next."""
+    console.print()
+    if ready.plan.unknown:
+        names = sorted({entry.table.partition(".")[0] for entry in ready.plan.unknown if "." not in entry.table})
+        if names:
+            options = " ".join(f"--skip-table {name}" for name in names)
+            say(console, f"To leave the unknown tables behind, add {escape(options)}.")
+        if len(names) < len(ready.plan.unknown):
+            say(console, "Unknown columns: the file is of another version than this code, or was changed by hand.")
+    if ready.examination.count:
+        say(
+            console,
+            "Mend the values in the file, or add --quarantine DIR to move without their rows and those that refer to"
+            " them; with --dry-run it counts them first.",
+        )
+    if dry_run and ready.acceptable:
+        console.print(f"Everything can be moved. It will take about {ready.estimate:,.0f} s.")
+    console.print("Nothing was written to PostgreSQL." if dry_run else "[red]Stopped.[/red] Nothing was changed.")
+
+
+def show_result(
+    console: Console, ready: Prepared, target: Target, result: Result, options: dict[str, Any], *, is_live: bool
+) -> None:
+    """One table of what is there now, and what to type next. `is_live`: the site uses the target already."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("Table", no_wrap=True)
+    table.add_column("Rows", justify="right")
+    table.add_column("Verified", no_wrap=True)
+    for entry in result.tables:
+        refused = f", [yellow]{entry.refused:,} in quarantine[/yellow]" if entry.refused else ""
+        table.add_row(escape(entry.name), f"{entry.rows:,}", f"[green]equal[/green] {entry.sha256[:12]}{refused}")
+    console.print()
+    console.print(table)
+    seconds = sum(result.seconds.values())
+    console.print()
+    say(
+        console,
+        f"[green]Done.[/green] {result.rows:,} rows are in {escape(str(target.address))},"
+        f" compared value by value with the file; {seconds:,.1f} s.",
+    )
+    if result.refused:
+        say(
+            console,
+            f"[yellow]{result.refused:,} rows[/yellow] are in {escape(str(options['quarantine']))},"
+            " with all they hold.",
+        )
+    users = get_user_model()._meta.db_table
+    if any(table.refused for table in result.tables if table.name == users):
+        say(console, f"[yellow]People are among them[/yellow] ({users}): can an administrator sign in?")
+    if not options["no_backup"]:
+        say(console, f"A verified copy of the file: {escape(str(ready.snapshot.path))}")
+    if not is_live:
+        say(console, "Next: let DATABASE_URL name this database, and start the site again. Everybody signs in anew.")
+
+
+def say(console: Console, sentence: str) -> None:
+    """A sentence on one line, however narrow the log is."""
+    console.print(sentence, soft_wrap=True)
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+# --- For scripts ----------------------------------------------------------------------------------------------
+def plan_as_json(ready: Prepared, target: Target) -> dict[str, Any]:
+    seen = ready.examination
+    return {
+        "status": "plan" if ready.acceptable else "findings",
+        "source": {
+            "path": str(ready.snapshot.source),
+            "format": ready.plan.format,
+            "bytes": ready.snapshot.size,
+            "sha256": ready.snapshot.sha256,
+            "wal": ready.snapshot.wal,
+        },
+        "target": {
+            "database": target.address.database,
+            "host": target.address.host,
+            "port": target.address.port,
+            "exists": target.exists,
+            "beside": target.beside,
+        },
+        "tables": [
+            {
+                "name": table.name,
+                "source": table.source,
+                "rows": table.rows,
+                "refused": table.rows - seen.rows_of(table),
+            }
+            for table in ready.plan.tables
+        ],
+        "skipped": [vars(skipped) for skipped in ready.plan.skipped],
+        "unknown": [vars(unknown) for unknown in ready.plan.unknown],
+        "notes": list(ready.plan.notes),
+        "stripped": dict(seen.stripped),
+        "findings": {
+            "count": seen.count,
+            "file": str(ready.findings_file) if ready.findings_file else None,
+            "groups": [
+                {"table": group.table, "column": group.column, "reason": group.reason, "count": group.count}
+                for group in seen.groups
+            ],
+        },
+        "estimate_seconds": round(ready.estimate, 1),
+    }
+
+
+def result_as_json(ready: Prepared, target: Target, result: Result, options: dict[str, Any]) -> dict[str, Any]:
+    return plan_as_json(ready, target) | {
+        "copy": None if options["no_backup"] else str(ready.snapshot.path),
+        "quarantine": str(options["quarantine"]) if result.refused else None,
+        "status": "quarantined" if result.refused else "migrated",
+        "tables": [vars(table) for table in result.tables],
+        "rows": result.rows,
+        "refused": result.refused,
+        "seconds": {str(stage): round(seconds, 3) for stage, seconds in result.seconds.items()},
+    }

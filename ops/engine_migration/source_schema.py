@@ -1,0 +1,72 @@
+"""What a SQLite file says of its own tables."""
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ops.utils.identifiers import quoted
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSchema:
+    """The tables of a SQLite file with their columns (generated ones apart) and unique column groups."""
+
+    columns: Mapping[str, tuple[str, ...]]
+    unique: Mapping[str, frozenset[frozenset[str]]]
+    indexes: frozenset[str]
+    without_case: frozenset[tuple[str, str]]
+    """(table, column) whose text the file compares without regard to case."""
+    others: tuple[tuple[str, str], ...]
+    """Views and triggers, as (kind, name)."""
+
+
+def read_schema(connection: sqlite3.Connection) -> FileSchema:
+    connection.text_factory = str
+    names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    columns = {
+        name: tuple(row[1] for row in connection.execute(f"PRAGMA table_xinfo({quoted(name)})") if row[6] == 0)
+        for name in names
+    }
+    indexes = [read_index(connection, name, row[1]) for name in names for row in list_indexes(connection, name)]
+    unique: dict[str, set[frozenset[str]]] = {name: {primary_key(connection, name)} for name in names}
+    for index in indexes:
+        if index.whole:
+            unique[index.table].add(frozenset(column for column, _ in index.parts))
+    others = connection.execute("SELECT type, name FROM sqlite_master WHERE type IN ('view', 'trigger')").fetchall()
+    return FileSchema(
+        columns=columns,
+        unique={table: frozenset(groups) for table, groups in unique.items()},
+        indexes=frozenset(index.name for index in indexes),
+        without_case=frozenset(
+            (index.table, column) for index in indexes for column, collation in index.parts if collation == "NOCASE"
+        ),
+        others=tuple(others),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniqueIndex:
+    """A unique index of the file; `whole` when it covers all rows by plain columns. `parts`: (column, collation)."""
+
+    table: str
+    name: str
+    whole: bool
+    parts: tuple[tuple[str, str], ...]
+
+
+def list_indexes(connection: sqlite3.Connection, table: str) -> list[tuple[Any, ...]]:
+    rows = connection.execute(f"PRAGMA index_list({quoted(table)})").fetchall()
+    return [row for row in rows if row[2]]
+
+
+def read_index(connection: sqlite3.Connection, table: str, name: str) -> UniqueIndex:
+    (partial,) = [row[4] for row in list_indexes(connection, table) if row[1] == name]
+    rows = connection.execute(f"PRAGMA index_xinfo({quoted(name)})").fetchall()
+    parts = tuple((row[2], row[4]) for row in rows if row[5])
+    whole = not partial and all(column is not None for column, _ in parts)
+    return UniqueIndex(table=table, name=name, whole=whole, parts=parts)
+
+
+def primary_key(connection: sqlite3.Connection, table: str) -> frozenset[str]:
+    return frozenset(row[1] for row in connection.execute(f"PRAGMA table_info({quoted(table)})") if row[5])

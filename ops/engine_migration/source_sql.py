@@ -1,0 +1,185 @@
+"""SQL that reads a planned table from the snapshot, chunk by chunk, and the functions it needs there."""
+
+import contextlib
+import functools
+import random
+import sqlite3
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from typing import Any
+
+from django.db.backends.sqlite3._functions import register as register_django_functions
+
+from ops.engine_migration.plan import ColumnPlan, TablePlan
+from ops.engine_migration.source import Snapshot
+from ops.engine_migration.types.base import Refused
+from ops.engine_migration.types.numbers import float_bits, spell_float
+from ops.utils.identifiers import quoted
+
+ROW = "rowid"
+CHUNK_ROWS = 2000
+CHUNK_BYTES = 1_000_000
+PRINTF_FLOAT = "printf('%!.20g', {c})"
+
+
+class InvalidText(bytes):
+    """What SQLite calls text although it is not UTF-8."""
+
+
+def read_text(stored: bytes) -> str | InvalidText:
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return InvalidText(stored)
+
+
+def connect(snapshot: Snapshot) -> sqlite3.Connection:
+    """A reading connection for one thread. Django's own SQL functions may stand in the checks of models."""
+    connection = sqlite3.connect(snapshot.uri, uri=True, isolation_level=None)
+    connection.text_factory = read_text
+    register_django_functions(connection)
+    connection.create_function("spell_float", 1, spell_float, deterministic=True)
+    connection.create_function("float_bits", 1, float_bits, deterministic=True)
+    return connection
+
+
+@functools.cache
+def exact_float() -> str:
+    """SQL that spells a floating-point number with all its bits: SQLite's own printf where it proves exact.
+
+    Its result depends on the processor and the version of SQLite, so it is tried on numbers of every size.
+    """
+    generator = random.Random(15)  # noqa: S311
+    patterns = [generator.getrandbits(64).to_bytes(8, "little") for _ in range(3000)]
+    everyday = [round(generator.uniform(-1e6, 1e6), generator.randrange(8)) for _ in range(1000)]
+    numbers = [struct.unpack("<d", pattern)[0] for pattern in patterns] + everyday
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        query = f"SELECT {PRINTF_FLOAT.format(c='?')}"
+        exact = all(
+            float(connection.execute(query, [number]).fetchone()[0]) == number
+            for number in numbers
+            if abs(number) < 1.79e308  # neither NaN nor infinite, which are not spelled this way
+        )
+    return PRINTF_FLOAT if exact else "spell_float({c})"
+
+
+def rows_of(table: TablePlan, names: Sequence[str] | None = None) -> str:
+    """A subquery with ``ops_row`` and the columns' values under the names they have in PostgreSQL."""
+    wanted = [column for column in table.columns if names is None or column.name in names]
+    values = "".join(f", {column.value} AS {quoted(column.name)}" for column in wanted)
+    where = f" WHERE {table.where}" if table.where else ""
+    return f"(SELECT {ROW} AS ops_row{values} FROM {quoted(table.source)}{where})"
+
+
+def chunk_rows(table: TablePlan) -> int:
+    """So many rows that a chunk stays near a megabyte."""
+    return max(1, min(CHUNK_ROWS, CHUNK_BYTES // max(1, table.bytes_per_row)))
+
+
+def chunks(connection: sqlite3.Connection, table: TablePlan) -> Iterator[tuple[int, int, int]]:
+    """``(after, up_to, rows)`` for consecutive ranges of row ids that cover the table."""
+    query = (
+        f"SELECT max(ops_row), count(*) FROM (SELECT ops_row FROM {rows_of(table, ())}"
+        f" WHERE ops_row > ? ORDER BY ops_row LIMIT {chunk_rows(table)})"
+    )
+    after = -(2**63)
+    while True:
+        up_to, rows = connection.execute(query, [after]).fetchone()
+        if not rows:
+            return
+        yield after, up_to, rows
+        after = up_to
+
+
+def in_kind(template: str, column: ColumnPlan) -> str:
+    return template.format(c=quoted(column.name))
+
+
+def conditions(column: ColumnPlan) -> list[tuple[str, str]]:
+    """SQL that must hold for a cell that is not NULL, and why it is refused if not; '' means: ask `Kind.convert`."""
+    name = quoted(column.name)
+    found = [(in_kind(column.kind.plain, column), "")]
+    if column.allowed is not None:
+        found = [(f"{name} IN ({', '.join(column.allowed)})", f"unknown; known are {', '.join(column.known)}")]
+    if column.check:
+        found.append((column.check, f"has to be {column.check}"))
+    return found
+
+
+def or_null(column: ColumnPlan, condition: str) -> str:
+    """SQL, 1 or 0: `condition` holds, or the cell is NULL and may be."""
+    null = "1" if column.null else "0"
+    return f"CASE WHEN {quoted(column.name)} IS NULL THEN {null} WHEN {condition} THEN 1 ELSE 0 END"
+
+
+def is_plain(column: ColumnPlan) -> str:
+    """SQL, 1 or 0: the cell needs no closer look."""
+    return or_null(column, " AND ".join(f"({condition})" for condition, _ in conditions(column)))
+
+
+def spelled(column: ColumnPlan, template: str, *, odd: bool) -> str:
+    """SQL for a cell's text: by `template` when plain; `odd` columns hold cells that `Kind.convert` spells."""
+    name = quoted(column.name)
+    text = in_kind(template.replace("exact_float({c})", exact_float()), column)
+    if odd:
+        text = f"CASE WHEN {is_plain(column)} THEN {text} ELSE {converter_name(column)}({name}) END"
+    if column.null and text != name:
+        return f"CASE WHEN {name} IS NOT NULL THEN {text} END"
+    return text
+
+
+def converter_name(column: ColumnPlan) -> str:
+    return quoted(f"convert_{column.name}")
+
+
+def register_converters(connection: sqlite3.Connection, table: TablePlan, odd: frozenset[str]) -> None:
+    """Make `Kind.convert` callable for the columns that hold odd cells."""
+    for column in table.columns:
+        if column.name in odd:
+            connection.create_function(f"convert_{column.name}", 1, keeping_null(column.kind.convert))
+
+
+def keeping_null(convert: Callable[[Any], str]) -> Callable[[Any], str | None]:
+    return lambda value: None if value is None else convert(value)
+
+
+def register_comparers(connection: sqlite3.Connection, table: TablePlan, odd: Set[str]) -> None:
+    """The converters, which give NULL for refused cells here, and ``lower`` and ``upper`` of all letters."""
+    for column in table.columns:
+        if column.name in odd:
+            connection.create_function(f"convert_{column.name}", 1, null_if_refused(column.kind.convert))
+    connection.create_function("ops_lower", 1, letter_by_letter(str.lower), deterministic=True)
+    connection.create_function("ops_upper", 1, letter_by_letter(str.upper), deterministic=True)
+
+
+def null_if_refused(convert: Callable[[Any], str]) -> Callable[[Any], str | None]:
+    def compare(value: Any) -> str | None:
+        try:
+            return None if value is None else convert(value)
+        except Refused:
+            return None
+
+    return compare
+
+
+def letter_by_letter(change: Callable[[str], str]) -> Callable[[Any], Any]:
+    """As PostgreSQL does it: a letter never becomes two."""
+
+    def changed(letter: str) -> str:
+        other = change(letter)
+        return other if len(other) == 1 else letter
+
+    return lambda value: "".join(map(changed, value)) if isinstance(value, str) else value
+
+
+def leave_out(connection: sqlite3.Connection, refused: Mapping[str, Sequence[int]], table: str) -> str:
+    """A condition that leaves out the refused rows of `table`, which it puts into a temporary table."""
+    if not refused.get(table):
+        return "1"
+    name = quoted(f"refused_{table}")
+    connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {name} (ops_row INTEGER PRIMARY KEY)")
+    connection.executemany(
+        f"INSERT OR IGNORE INTO {name} VALUES (?)",
+        ([row] for row in refused[table]),
+    )
+    return f"ops_row NOT IN (SELECT ops_row FROM {name})"

@@ -1,0 +1,44 @@
+"""How the values of each PostgreSQL column type are read from SQLite, which keeps any value in any column.
+
+Reading is split in two. A *plain* value is one that SQLite itself can check and spell with an SQL expression, as
+fast as it reads it. Every other value is shown to `Kind.convert`, which gives the text PostgreSQL would print for
+it, or raises `Refused` with the reason: there is no third way, so no value changes its meaning silently.
+"""
+
+import zoneinfo
+
+from ops.engine_migration.types import datetimes, documents, numbers, text
+from ops.engine_migration.types.base import Kind
+
+BY_NAME = {
+    "bigint": numbers.integer(-(2**63), 2**63 - 1),
+    "boolean": numbers.BOOLEAN,
+    "bytea": text.BINARY,
+    "date": datetimes.DATE_KIND,
+    "double precision": numbers.FLOAT,
+    "inet": text.ADDRESS,
+    "integer": numbers.integer(-(2**31), 2**31 - 1),
+    "interval": datetimes.INTERVAL,
+    "jsonb": documents.JSON,
+    "smallint": numbers.integer(-(2**15), 2**15 - 1),
+    "time": datetimes.TIME,
+    "uuid": text.UUID,
+}
+
+
+def find_kind(db_type: str, *, zone: zoneinfo.ZoneInfo | None = None, strip_nul: bool = False) -> Kind:
+    """The kind of a column that Django declares as `db_type` in PostgreSQL.
+
+    A type that Django's own fields do not use goes over as its text, and the proof compares it as that.
+    """
+    name, _, arguments = db_type.lower().partition("(")
+    name = name.strip()
+    if name == "timestamp with time zone":
+        return datetimes.timestamp(zone)
+    if name == "numeric":
+        digits, places = (int(part) for part in arguments.rstrip(") ").split(","))
+        return numbers.numeric(digits, places)
+    if name in BY_NAME:
+        return documents.JSON_WITHOUT_NUL if strip_nul and name == "jsonb" else BY_NAME[name]
+    limit = int(arguments.rstrip(") ")) if name in {"varchar", "char"} and arguments else None
+    return text.stripped(text.text(limit)) if strip_nul else text.text(limit)

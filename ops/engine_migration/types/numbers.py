@@ -1,0 +1,101 @@
+"""Whole numbers, booleans, floating-point numbers and decimals."""
+
+import decimal
+import math
+import re
+import struct
+
+from ops.engine_migration.types.base import Kind, Refused, Stored, refuse_type
+
+
+def integer(low: int, high: int) -> Kind:
+    def convert(value: Stored) -> str:
+        if isinstance(value, float) and value.is_integer() and abs(value) >= 2**63:
+            raise Refused("too large for SQLite, which kept it as a floating-point number and lost digits")
+        if not isinstance(value, int):
+            raise refuse_type(value, "a whole number")
+        raise Refused(f"outside {low} to {high}")
+
+    return Kind(plain=f"typeof({{c}}) = 'integer' AND {{c}} BETWEEN {low} AND {high}", convert=convert)
+
+
+def convert_boolean(value: Stored) -> str:
+    if isinstance(value, int):
+        raise Refused("neither 0 nor 1, which is how SQLite keeps false and true")
+    raise refuse_type(value, "0 or 1")
+
+
+WHOLE_FLOATS = 2**53
+"""Up to here a floating-point number holds every whole number."""
+
+
+def convert_float(value: Stored) -> str:
+    if isinstance(value, int):
+        raise Refused("a whole number with more digits than a floating-point number holds")
+    raise refuse_type(value, "a number")
+
+
+def spell_float(value: float) -> str:
+    """Text that gives the same 64 bits in PostgreSQL."""
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return repr(float(value))
+
+
+float_bits = struct.Struct(">d").pack
+"""The 64 bits, which PostgreSQL gives as well. Texts will not do: the two spell some numbers differently."""
+
+
+def show_float(bits: str) -> str:
+    """The number behind the hexadecimal digits of `float_bits`."""
+    return repr(struct.unpack(">d", bytes.fromhex(bits))[0])
+
+
+def numeric(digits: int, places: int) -> Kind:
+    """``numeric(digits, places)``: a value with more decimals, or more digits, is refused, never rounded."""
+    # Rounding to the column's decimals and back has to give the very same floating-point number.
+    spelled = f"printf('%.{places}f', {{c}})"
+    limit = 10 ** (digits - places)
+    below = min(limit, 10**14)
+
+    def convert(value: Stored) -> str:
+        if isinstance(value, bytes):
+            raise refuse_type(value, "a decimal number")
+        try:
+            # As Django reads it: SQLite keeps decimals as floating-point numbers of 15 sure digits.
+            exact = decimal.Decimal(repr(value) if isinstance(value, float) else value)
+        except decimal.InvalidOperation:
+            raise refuse_type(value, "a decimal number") from None
+        if not exact.is_finite():
+            raise Refused("not a finite number")
+        if isinstance(value, str) and not re.fullmatch(r"[+-]?\d+(\.\d*)?", value, re.ASCII):
+            raise refuse_type(value, "a decimal number")
+        with decimal.localcontext(prec=1100):
+            rounded = exact.quantize(decimal.Decimal(1).scaleb(-places))
+        if rounded != exact:
+            raise Refused(f"more than {places} decimals")
+        if abs(rounded) >= limit:
+            raise Refused(f"more than {digits - places} digits before the point")
+        return f"{rounded or abs(rounded):f}"
+
+    return Kind(
+        # No abs(): SQLite has none of the smallest integer.
+        plain=f"{{c}} > -{below} AND {{c}} < {below} AND CASE typeof({{c}}) WHEN 'real' THEN"
+        f" CAST({spelled} AS REAL) = {{c}} WHEN 'integer' THEN 1 ELSE 0 END",
+        copy=spelled,
+        proof=spelled,
+        convert=convert,
+    )
+
+
+BOOLEAN = Kind(
+    plain="typeof({c}) = 'integer' AND {c} IN (0, 1)", target_proof="{c}::int::text", convert=convert_boolean
+)
+FLOAT = Kind(
+    plain=f"(typeof({{c}}) = 'real' OR typeof({{c}}) = 'integer' AND {{c}} BETWEEN -{WHOLE_FLOATS} AND {WHOLE_FLOATS})",
+    copy="CASE WHEN abs({c}) < 1.7976931348623157e308 THEN exact_float({c}) ELSE spell_float({c}) END",
+    proof="lower(hex(float_bits({c})))",
+    target_proof="encode(float8send({c}), 'hex')",
+    show=show_float,
+    convert=convert_float,
+)

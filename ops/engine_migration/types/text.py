@@ -1,0 +1,86 @@
+"""Text, and what SQLite keeps as text or bytes: UUIDs, addresses, binary data."""
+
+import ipaddress
+import re
+
+from ops.engine_migration.types.base import Kind, Refused, Stored, refuse_type
+
+
+def convert_text(value: Stored) -> str:
+    if not isinstance(value, str):
+        raise refuse_type(value, "text")
+    if "\x00" in value:
+        raise Refused("a NUL character, which PostgreSQL can not keep in text")
+    return value
+
+
+def text(limit: int | None) -> Kind:
+    def convert(value: Stored) -> str:
+        if isinstance(value, str) and limit is not None and len(value) > limit:
+            raise Refused(f"{len(value)} characters; the column holds {limit}")
+        return convert_text(value)
+
+    within = "" if limit is None else f" AND length({{c}}) <= {limit}"
+    return Kind(plain=f"typeof({{c}}) = 'text'{within}", target_proof="{c}", convert=convert, text=True)
+
+
+def stripped(kind: Kind) -> Kind:
+    """`kind` of text with ``--strip-nul``: NUL characters are taken out before anything else."""
+
+    def convert(value: Stored) -> str:
+        return kind.convert(value.replace("\x00", "") if isinstance(value, str) else value)
+
+    return Kind(
+        plain=f"{kind.plain} AND instr({{c}}, char(0)) = 0",
+        target_proof=kind.target_proof,
+        convert=convert,
+        text=True,
+    )
+
+
+def convert_uuid(value: Stored) -> str:
+    if isinstance(value, str) and re.fullmatch(
+        r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}", value, re.ASCII | re.IGNORECASE
+    ):
+        return value.replace("-", "").lower()
+    raise Refused("not a UUID")
+
+
+def convert_address(value: Stored) -> str:
+    if not isinstance(value, str):
+        raise refuse_type(value, "an IP address")
+    try:
+        # Refuses leading zeros, which some read as octal and PostgreSQL drops.
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        raise Refused("not an IP address") from None
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
+        raise Refused("an IP address with a zone, which PostgreSQL can not keep")
+    return spell_address(address)
+
+
+def spell_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """As PostgreSQL prints it: the last 32 bits with dots after ``::`` and after ``::ffff:`` (inet_net_ntop.c)."""
+    prefix, low = divmod(int(address), 2**32)
+    if address.version == 6 and (prefix == 0xFFFF or (prefix == 0 and low >= 2**16)):
+        return f"::{'ffff:' if prefix else ''}{ipaddress.IPv4Address(low)}"
+    return str(address)
+
+
+def convert_binary(value: Stored) -> str:
+    raise refuse_type(value, "binary data")
+
+
+UUID = Kind(
+    plain=f"typeof({{c}}) = 'text' AND {{c}} GLOB '{'[0-9a-f]' * 32}'",
+    target_proof="replace({c}::text, '-', '')",
+    convert=convert_uuid,
+)
+ADDRESS = Kind(plain="0", target_proof="host({c})", convert=convert_address)
+BINARY = Kind(
+    plain="typeof({c}) = 'blob'",
+    copy="'\\x' || hex({c})",
+    proof="lower(hex({c}))",
+    target_proof="encode({c}, 'hex')",
+    convert=convert_binary,
+)

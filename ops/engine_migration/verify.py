@@ -1,0 +1,286 @@
+"""Prove that PostgreSQL holds what the snapshot holds: every value of every row, in the order of the primary key.
+
+Both sides spell a range of rows as one text. PostgreSQL sends only its SHA-256; where that differs, the rows are
+compared value by value, so that the error can name them. JSON, of which one value has many spellings, is always
+compared by what it means.
+"""
+
+import contextlib
+import hashlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from ops.databases.postgres.queries import fetch_row
+from ops.engine_migration.copying import line_of
+from ops.engine_migration.findings import excerpt
+from ops.engine_migration.plan import ColumnPlan, TablePlan
+from ops.engine_migration.preflight import SHARES, Examination
+from ops.engine_migration.source import Snapshot
+from ops.engine_migration.source_sql import chunk_rows, connect, leave_out, register_converters, rows_of, spelled
+from ops.engine_migration.stages import Stage
+from ops.engine_migration.target import Workspace
+from ops.engine_migration.types.documents import same_json
+from ops.engine_migration.workers import for_each, split
+from ops.errors import VerificationFailed
+from ops.utils.identifiers import quoted
+from ops.utils.progress import Progress, Report, summed
+
+NATIVE_ORDER = ("bigint", "integer", "smallint", "uuid")
+"""Types that both sides sort alike by themselves; others are sorted by their text, byte for byte."""
+DIFFERENCES_NAMED = 5
+Bound = tuple[Any, ...] | None
+Range = tuple[Bound, Bound]
+"""Primary keys ``(after, up_to)``; None is without bound."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """Some rows of one side: the SHA-256 of their text, their number, and each JSON column's documents as one array."""
+
+    sha256: str
+    rows: int
+    documents: tuple[str | None, ...]
+
+    def equals(self, other: "Chunk") -> bool:
+        if (self.sha256, self.rows) != (other.sha256, other.rows):
+            return False
+        pairs = zip(self.documents, other.documents, strict=True)
+        return all(left == right or same_json(left or "", right or "") for left, right in pairs)
+
+
+class SourceSide:
+    """A table as the snapshot has it, without its refused rows."""
+
+    def __init__(self, table: TablePlan, connection: sqlite3.Connection, seen: Examination) -> None:
+        self.table = table
+        self.connection = connection
+        self.odd = seen.odd.get(table.name, frozenset())
+        register_converters(connection, table, self.odd)
+        self.kept = leave_out(connection, seen.refused, table.name)
+        self.order = ", ".join(self.key_of(table.column(name)) for name in table.key)
+
+    def text_of(self, column: ColumnPlan) -> str:
+        return spelled(column, column.kind.proof, odd=column.name in self.odd)
+
+    def key_of(self, column: ColumnPlan) -> str:
+        if column.db_type in NATIVE_ORDER and column.name not in self.odd:
+            return quoted(column.name)
+        return f"{self.text_of(column)} COLLATE BINARY"
+
+    def ranges(self) -> Iterator[Range]:
+        """Consecutive ranges from before the first key to after the last, so that no row of the target escapes."""
+        low: Bound = None
+        while True:
+            condition, parameters = self.within(low, None)
+            high = self.connection.execute(
+                f"SELECT {self.order} FROM {rows_of(self.table)} WHERE {condition}"
+                f" ORDER BY {self.order} LIMIT 1 OFFSET {chunk_rows(self.table) - 1}",
+                parameters,
+            ).fetchone()
+            yield low, high
+            if high is None:
+                return
+            low = high
+
+    def within(self, low: Bound, high: Bound) -> tuple[str, list[Any]]:
+        marks = f"({', '.join('?' * len(self.table.key))})"
+        conditions = [self.kept]
+        if low is not None:
+            conditions.append(f"({self.order}) > {marks}")
+        if high is not None:
+            conditions.append(f"({self.order}) <= {marks}")
+        return " AND ".join(conditions), [*(low or ()), *(high or ())]
+
+    def read(self, low: Bound, high: Bound) -> Chunk:
+        condition, parameters = self.within(low, high)
+        columns = self.table.columns
+        line = line_of([f"{quoted(c.name)} IS NULL" if c.kind.document else self.text_of(c) for c in columns])
+        documents = [f"ifnull({self.text_of(column)}, 'null')" for column in columns if column.kind.document]
+        named = "".join(f", {text} AS d{number}" for number, text in enumerate(documents))
+        joined = "".join(f", '[' || group_concat(d{number}) || ']'" for number in range(len(documents)))
+        text, rows, *found = self.connection.execute(
+            f"SELECT CAST(group_concat(line, char(10)) AS BLOB), count(*){joined} FROM (SELECT {line} AS line{named}"
+            f" FROM {rows_of(self.table)} WHERE {condition} ORDER BY {self.order})",
+            parameters,
+        ).fetchone()
+        return Chunk(sha256=hashlib.sha256(text or b"").hexdigest(), rows=rows, documents=tuple(found))
+
+    def read_rows(self, low: Bound, high: Bound) -> list[tuple[Any, ...]]:
+        condition, parameters = self.within(low, high)
+        texts = ", ".join(map(self.text_of, self.table.columns))
+        query = f"SELECT {texts} FROM {rows_of(self.table)} WHERE {condition} ORDER BY {self.order}"
+        return self.connection.execute(query, parameters).fetchall()
+
+
+class TargetSide:
+    """A table as PostgreSQL has it."""
+
+    def __init__(self, table: TablePlan, cursor: Cursor) -> None:
+        self.table = table
+        self.cursor = cursor
+        self.keys = [table.column(name) for name in table.key]
+        self.order = ", ".join(map(target_key, self.keys))
+
+    def within(self, low: Bound, high: Bound) -> str:
+        conditions = ["true"]
+        if low is not None:
+            conditions.append(f"({self.order}) > {self.literals(low)}")
+        if high is not None:
+            conditions.append(f"({self.order}) <= {self.literals(high)}")
+        return " AND ".join(conditions)
+
+    def literals(self, bound: tuple[Any, ...]) -> str:
+        types = (column.db_type if column.db_type in NATIVE_ORDER else "text" for column in self.keys)
+        values = (self.cursor.mogrify("%s", [value]).decode() for value in bound)
+        return f"({', '.join(f'{value}::{kind}' for value, kind in zip(values, types, strict=True))})"
+
+    def read(self, low: Bound, high: Bound) -> Chunk:
+        columns = self.table.columns
+        line = " || ',' || ".join(
+            f"'''' || ({quoted(c.name)} IS NULL)::int || ''''" if c.kind.document else as_in_line(c) for c in columns
+        )
+        documents = [f"coalesce({target_text(column)}, 'null')" for column in columns if column.kind.document]
+        named = "".join(f", {text} AS d{number}" for number, text in enumerate(documents))
+        joined = "".join(f", '[' || string_agg(d{number}, ',') || ']'" for number in range(len(documents)))
+        digest, rows, *found = fetch_row(
+            self.cursor,
+            "SELECT encode(sha256(convert_to(coalesce(string_agg(line, E'\\n'), ''), 'UTF8')), 'hex'), count(*)"
+            f"{joined} FROM (SELECT {line} AS line{named} FROM {quoted(self.table.name)}"
+            f" WHERE {self.within(low, high)} ORDER BY {self.order}) AS chunk",
+        )
+        return Chunk(sha256=digest, rows=rows, documents=tuple(found))
+
+    def read_rows(self, low: Bound, high: Bound) -> list[tuple[Any, ...]]:
+        self.cursor.execute(
+            f"SELECT {', '.join(map(target_text, self.table.columns))} FROM {quoted(self.table.name)}"
+            f" WHERE {self.within(low, high)} ORDER BY {self.order}"
+        )
+        return self.cursor.fetchall()
+
+
+def target_text(column: ColumnPlan) -> str:
+    return column.kind.target_proof.format(c=quoted(column.name))
+
+
+def target_key(column: ColumnPlan) -> str:
+    """PostgreSQL: what to sort by so that both sides sort alike."""
+    if column.db_type in NATIVE_ORDER:
+        return quoted(column.name)
+    return f'({target_text(column)}) COLLATE "C"'
+
+
+def as_in_line(column: ColumnPlan) -> str:
+    """PostgreSQL: the column's text as SQLite's ``%Q`` writes it."""
+    text = target_text(column)
+    # Only text as it is can hold the quote.
+    inner = f"replace({text}, '''', '''''')" if text == quoted(column.name) else text
+    return f"coalesce('''' || {inner} || '''', 'NULL')" if column.null else f"'''' || {inner} || ''''"
+
+
+# --- When they differ -------------------------------------------------------------------------------------------
+def describe_difference(source: SourceSide, target: TargetSide, low: Bound, high: Bound) -> VerificationFailed:
+    """Compare a range value by value and name the first differences."""
+    table = source.table
+    ours = by_key(table, source.read_rows(low, high))
+    theirs = by_key(table, target.read_rows(low, high))
+    lines = [f"row {key} is missing" for key in ours if key not in theirs]
+    lines += [f"row {key} is not in the file" for key in theirs if key not in ours]
+    lines += [line for key in ours if key in theirs for line in differing_cells(table, key, ours[key], theirs[key])]
+    listed = "\n  ".join(lines[:DIFFERENCES_NAMED]) or "the order of its rows"
+    return VerificationFailed(f"{table.name}: PostgreSQL does not hold what the file holds:\n  {listed}")
+
+
+def by_key(table: TablePlan, rows: Sequence[tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    positions = [[column.name for column in table.columns].index(name) for name in table.key]
+    return {", ".join(str(row[position]) for position in positions): row for row in rows}
+
+
+def differing_cells(table: TablePlan, key: str, ours: Sequence[Any], theirs: Sequence[Any]) -> Iterator[str]:
+    for column, left, right in zip(table.columns, map(as_text, ours), theirs, strict=True):
+        if not is_same(column, left, right):
+            yield f"row {key}, column {column.name}: {shown(left, column)} became {shown(right, column)}"
+
+
+def is_same(column: ColumnPlan, left: Any, right: Any) -> bool:
+    if column.kind.document and left is not None and right is not None:
+        return same_json(left, right)
+    return bool(left == right)
+
+
+def shown(value: Any, column: ColumnPlan) -> str:
+    return excerpt(value, column.name, column.kind.show) or "NULL"
+
+
+def as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) else value
+
+
+# --- All tables -------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """Some consecutive `ranges` of a table for one process."""
+
+    table: TablePlan
+    ranges: Sequence[Range]
+
+
+def prove(
+    *, tables: Sequence[TablePlan], snapshot: Snapshot, workspace: Workspace, seen: Examination, report: Report
+) -> dict[str, str]:
+    """SHA-256 of each table's content, equal on both sides. Raises VerificationFailed."""
+
+    def work(share: Share, tell: Report) -> list[str]:
+        table, digests = share.table, []
+        with (
+            contextlib.closing(connect(snapshot)) as connection,
+            workspace.session() as session,
+            session.cursor() as cursor,
+        ):
+            source, target = SourceSide(table, connection, seen), TargetSide(table, cursor)
+            for low, high in share.ranges:
+                ours = source.read(low, high)
+                if not ours.equals(target.read(low, high)):
+                    raise describe_difference(source, target, low, high)
+                digests.append(ours.sha256)
+                tell(Progress(stage=Stage.VERIFY, item=table.name, done=ours.rows, total=seen.rows_of(table)))
+        return digests
+
+    with indexed(workspace, tables, seen):
+        shares = list_shares(tables, snapshot, seen)
+        results = for_each(shares, work, processes=workspace.processes, report=summed(report), at_end=workspace.close)
+    parts: dict[str, list[str]] = {table.name: [] for table in tables}
+    for share, digests in zip(shares, results, strict=True):
+        parts[share.table.name] += digests
+    return {name: hashlib.sha256("".join(digests).encode()).hexdigest() for name, digests in parts.items()}
+
+
+def list_shares(tables: Sequence[TablePlan], snapshot: Snapshot, seen: Examination) -> list[Share]:
+    by_size = sorted(tables, key=lambda table: -table.rows * table.bytes_per_row)
+    with contextlib.closing(connect(snapshot)) as connection:
+        return [
+            Share(table=table, ranges=ranges)
+            for table in by_size
+            for ranges in split(list(SourceSide(table, connection, seen).ranges()), SHARES)
+        ]
+
+
+@contextlib.contextmanager
+def indexed(workspace: Workspace, tables: Sequence[TablePlan], seen: Examination) -> Iterator[None]:
+    """While the block runs, keys of text in larger tables have an index in the order of their bytes."""
+    indexes: dict[str, str] = {}
+    for table in tables:
+        keys = [table.column(name) for name in table.key]
+        if seen.rows_of(table) > chunk_rows(table) and any(column.kind.text for column in keys):
+            listed = ", ".join(f"({target_key(column)})" for column in keys)
+            indexes[f"ops_proof_{len(indexes)}"] = f"{quoted(table.name)} ({listed})"
+    for name, place in indexes.items():
+        with workspace.session() as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE INDEX {name} ON {place}")
+    yield
+    for name in indexes:
+        with workspace.session() as connection, connection.cursor() as cursor:
+            cursor.execute(f"DROP INDEX {name}")

@@ -1,0 +1,146 @@
+"""Run one function over many items in a few processes.
+
+Threads would not do: SQLite takes one lock around every piece of memory it asks for, so that two threads in one
+process read slower than one. The processes are forked, so that `work` and the items need not be pickled.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
+
+from ops.errors import OpsError
+from ops.utils.progress import Progress, Report
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+MOST_PROCESSES = 4
+ROWS_WORTH_IT = 20_000
+"""With fewer, one process has done the work before others have begun."""
+
+
+def split(items: Sequence[Item], parts: int) -> list[Sequence[Item]]:
+    """`items` in at most `parts` consecutive runs of about the same length."""
+    size = max(1, -(-len(items) // parts))
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def suitable_processes(rows: int) -> int:
+    """One for each processor; only one, this one, where forking is not safe: beside other threads, or not on Linux."""
+    if rows < ROWS_WORTH_IT or sys.platform != "linux" or threading.active_count() > 1:
+        return 1
+    return min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
+
+
+def nothing() -> None:
+    """There is nothing to close."""
+
+
+def for_each(
+    items: Sequence[Item],
+    work: Callable[[Item, Report], Result],
+    *,
+    processes: int,
+    report: Report,
+    at_end: Callable[[], None] = nothing,
+) -> list[Result]:
+    """``work(item, report)`` of every item, in the items' order; started in that order, too.
+
+    The first error, or Ctrl-C, ends the other processes at once. `at_end` is called in each process before it ends.
+    With one process everything happens in this one, and `at_end` is left to the caller.
+    """
+    if processes == 1 or len(items) < 2:
+        return [work(item, report) for item in items]
+    with contextlib.ExitStack() as stack:
+        crew = Crew(items, work, at_end)
+        stack.callback(crew.stop)
+        crew.start(min(processes, len(items)))
+        return crew.collect(report)
+
+
+class Crew:
+    """Forked processes that ask for one item after the other."""
+
+    def __init__(self, items: Sequence[Any], work: Callable[[Any, Report], Any], at_end: Callable[[], None]) -> None:
+        self.items = items
+        self.work = work
+        self.at_end = at_end
+        self.pipes: list[Connection] = []
+        self.members: list[Any] = []
+
+    def start(self, processes: int) -> None:
+        context = multiprocessing.get_context("fork")
+        for _ in range(processes):
+            ours, theirs = context.Pipe()
+            self.pipes.append(ours)
+            member = context.Process(target=self.serve, args=(theirs,), daemon=True)
+            member.start()
+            self.members.append(member)
+            theirs.close()
+
+    def serve(self, pipe: Connection) -> None:
+        """In the child: work until the parent has no more, or is gone."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for inherited in self.pipes:
+            # Else a brother would keep the parent's end open, and nobody would notice that the parent has died.
+            inherited.close()
+        with contextlib.suppress(EOFError, BrokenPipeError):
+            while (number := pipe.recv()) is not None:
+                pipe.send((number, *self.attempt(self.items[number], pipe)))
+        self.at_end()
+
+    def attempt(self, item: Any, pipe: Connection) -> tuple[Any, BaseException | None]:
+        try:
+            return self.work(item, pipe.send), None
+        except (EOFError, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 - raised again in the parent
+            return None, error
+
+    def collect(self, report: Report) -> list[Any]:
+        """Hand out the items, pass progress on, and give the results in order."""
+        results: dict[int, Any] = {}
+        waiting = deque(range(len(self.items)))
+        for pipe in self.pipes:
+            pipe.send(waiting.popleft())
+        while len(results) < len(self.items):
+            for pipe in self.pipes_with_news():
+                match self.receive(pipe):
+                    case Progress() as progress:
+                        report(progress)
+                    case (_, _, Exception() as error):
+                        raise error
+                    case (number, result, _):
+                        results[number] = result
+                        if waiting:
+                            pipe.send(waiting.popleft())
+        for pipe in self.pipes:
+            pipe.send(None)
+        for member in self.members:
+            member.join()
+        return [results[number] for number in range(len(self.items))]
+
+    def pipes_with_news(self) -> list[Connection]:
+        ready = wait(self.pipes)
+        return [pipe for pipe in self.pipes if pipe in ready]
+
+    def receive(self, pipe: Connection) -> Any:
+        try:
+            return pipe.recv()
+        except EOFError:
+            raise OpsError("A worker process ended unexpectedly; was it killed, or is memory short?") from None
+
+    def stop(self) -> None:
+        """End those that still work."""
+        for member in self.members:
+            member.terminate()
+            member.join()
+        for pipe in self.pipes:
+            pipe.close()

@@ -1,0 +1,72 @@
+"""Health over HTTP: thin doors to `ops.health`."""
+
+from django.conf import settings
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from ops.health.report import examine, examine_database, options_from_settings
+from ops.health.results import CheckResult, HealthReport, Status, worst
+from ops.utils.single_flight import tower
+
+STAFF_WITHIN = 0.3
+"""Seconds to find out whether staff is asking. The sessions are in the database, too."""
+FREE_THREADS, STALLED_SECONDS = "ops.free_threads", "ops.stalled_seconds"
+"""What a web server may put into the WSGI environment: how many of its threads are free, and for how long all of them
+have been busy without one becoming free. A server that says nothing is asked nothing."""
+STALLED_AFTER = 60
+"""Seconds without progress after which a restart is the cure; the setting OPS_STALLED_AFTER wins."""
+
+
+@require_safe
+@never_cache
+@transaction.non_atomic_requests
+def health(request: HttpRequest) -> HttpResponse:
+    """Everything: 200 while the site works (healthy, degraded or maintenance), 503 when it does not."""
+    report = examine(options_from_settings())
+    body = report.as_dict(details=is_staff(request, report))
+    return JsonResponse(body, status=503 if report.status is Status.UNHEALTHY else 200)
+
+
+@require_safe
+@never_cache
+@transaction.non_atomic_requests
+def live(request: HttpRequest) -> HttpResponse:
+    """The process answers, and its threads make progress. A restart of it would cure nothing else."""
+    stalled = request.META.get(STALLED_SECONDS, 0) > getattr(settings, "OPS_STALLED_AFTER", STALLED_AFTER)
+    status = Status.UNHEALTHY if stalled else Status.HEALTHY
+    return JsonResponse({"status": str(status)}, status=503 if stalled else 200)
+
+
+@require_safe
+@never_cache
+@transaction.non_atomic_requests
+def ready(request: HttpRequest) -> HttpResponse:
+    """Requests can be served: a thread is free, the database answers and has all migrations.
+
+    A busy pool of connections is no reason to stay away.
+    """
+    checks = examine_database(options_from_settings()) | examine_threads(request)
+    needed = [checks[name].status for name in ("migrations", "threads") if name in checks]
+    is_ready = "migrations" in checks and worst(needed) is Status.HEALTHY
+    shown = {name: check.as_dict(details=False) for name, check in checks.items()}
+    status = Status.HEALTHY if is_ready else Status.UNHEALTHY
+    return JsonResponse({"status": str(status), "checks": shown}, status=200 if is_ready else 503)
+
+
+def examine_threads(request: HttpRequest) -> dict[str, CheckResult]:
+    """Whether another request would find a thread; empty where the web server does not say."""
+    if FREE_THREADS not in request.META:
+        return {}
+    if request.META[FREE_THREADS] > 0:
+        return {"threads": CheckResult()}
+    return {"threads": CheckResult(status=Status.UNHEALTHY, error="NoFreeThread")}
+
+
+def is_staff(request: HttpRequest, report: HealthReport) -> bool:
+    """Whether somebody with access to the console asks. In doubt, and when finding out would take long: no."""
+    if settings.SESSION_COOKIE_NAME not in request.COOKIES or report.checks["database"].status is not Status.HEALTHY:
+        return False
+    flight = tower.ask_alone("staff", lambda: bool(request.user.is_active and request.user.is_staff))
+    return flight is not None and flight.outcome(within=STAFF_WITHIN) is True

@@ -1,0 +1,168 @@
+"""What people read: a console that shows no control characters, and progress: bars in a terminal, else plain lines."""
+
+import time
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import IO, Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Display
+from rich.segment import Segment
+from rich.text import Text
+
+from ops.utils.printable import printable
+from ops.utils.progress import Progress
+
+SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_FRAMES = 0.1
+
+
+class PrintableConsole(Console):
+    """Shows text that anyone may have written: the only control characters that reach the terminal are rich's own."""
+
+    def __init__(self, file: IO[str]) -> None:
+        # A note that says :boom: is shown as it is.
+        super().__init__(file=file, highlight=False, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Replaced before it is measured, so that columns are as wide as what is in them."""
+        return super().render_str(printable(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Everything that is shown passes here, also what was made a Text elsewhere: a column of the progress."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+class RateColumn(ProgressColumn):
+    """Units per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f}/s" if speed else "", style="progress.data.speed")
+
+
+class Listener(AbstractContextManager["Listener"]):
+    """Follows the reports of an operation: which stage, for how long, and how far all its items are together."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.stage = ""
+        self.since = 0.0
+        self.total = 0
+        self.done: dict[str, int] = {}
+
+    def __call__(self, report: Progress) -> None:
+        if report.stage != self.stage:
+            self.end_stage()
+            self.stage, self.since = report.stage, time.monotonic()
+            self.total, self.done = 0, {}
+            self.show_stage()
+        if report.item:
+            self.done[report.item] = report.done
+        elif report.total:
+            self.total = report.total
+            self.done[""] = report.done
+        self.show(report)
+
+    def end_stage(self) -> None:
+        if self.stage:
+            self.console.print(f"[green]✓[/green] {self.stage} [dim]{time.monotonic() - self.since:.1f} s[/dim]")
+        self.stage = ""
+
+    def show_stage(self) -> None:
+        """A stage begins."""
+
+    def show(self, report: Progress) -> None:
+        """Something has moved on."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.end_stage()
+
+
+class Bars(Listener):
+    """A bar for the stage with the time it will take, and one for each table at work with its rows per second."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self.tasks: dict[str, TaskID] = {}
+        self.display = Display(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            RateColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            # No thread of its own: processes are forked while the bars are shown.
+            auto_refresh=False,
+        )
+        self.refreshed = 0.0
+
+    def __enter__(self) -> "Bars":
+        self.display.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self.display.stop()
+
+    def end_stage(self) -> None:
+        for task in self.tasks.values():
+            self.display.remove_task(task)
+        self.tasks.clear()
+        super().end_stage()
+
+    def show_stage(self) -> None:
+        self.tasks[""] = self.display.add_task(f"[bold]{escape(self.stage)}", total=None)
+
+    def show(self, report: Progress) -> None:
+        self.update(report)
+        if time.monotonic() - self.refreshed > SECONDS_BETWEEN_FRAMES:
+            self.refreshed = time.monotonic()
+            self.display.refresh()
+
+    def update(self, report: Progress) -> None:
+        self.display.update(self.tasks[""], completed=sum(self.done.values()), total=self.total or None)
+        if report.item:
+            if report.item not in self.tasks:
+                # A column takes its width from the text that it is given.
+                name = escape(printable(report.item))
+                self.tasks[report.item] = self.display.add_task(f"  {name}", total=report.total or None)
+            ended = report.done >= report.total
+            self.display.update(self.tasks[report.item], completed=report.done, visible=not ended)
+
+
+class Lines(Listener):
+    """A line when a stage ends and, in long ones, now and then."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self.last = time.monotonic()
+
+    def show(self, report: Progress) -> None:
+        if time.monotonic() - self.last > SECONDS_BETWEEN_LINES and self.total:
+            self.last = time.monotonic()
+            done = f"{sum(self.done.values()):,} of {self.total:,}"
+            self.console.print(f"  {self.stage}: {done}, now {report.item}", markup=False)
+
+
+def listener(console: Console) -> Listener:
+    """What suits the place the output goes to."""
+    return Bars(console) if console.is_terminal else Lines(console)

@@ -1,0 +1,106 @@
+"""Keeping the row of a run as new as the run, without ever keeping the run waiting."""
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from django.db import Error, connection, connections
+
+from ops.health.database import hurried
+from ops.models import Run
+from ops.runs import event_log
+
+logger = logging.getLogger(__name__)
+
+INTERVAL = 0.5
+"""Seconds between two looks at the run, and between two looks for a request to cancel it."""
+RETRY = 0.2
+"""Seconds between attempts at the last write."""
+
+
+class RowWriter(threading.Thread):
+    """Writes what `state` returns, twice a second if it has changed; states in between are not written.
+
+    It has a connection of its own, so that it reaches the live database wherever the run's thread points "default". A
+    database that is broken, hangs or is just being replaced leaves the row behind, and nothing else.
+    """
+
+    def __init__(self, state: Callable[[], Run]) -> None:
+        super().__init__(name="run-row", daemon=True)
+        self.cancel_requested = threading.Event()
+        self._state = state
+        self._written: dict[str, object] = {}
+        self._changes: deque[Callable[[], None]] = deque()
+        self._wake, self._paused = threading.Event(), threading.Event()
+        self._pausing = self._ending = self._complained = False
+        self._deadline = 0.0
+
+    def also(self, change: Callable[[], None]) -> None:
+        """Make another change to the rows with the next write, and again after a failure."""
+        self._changes.append(change)
+
+    def pause(self, *, within: float) -> None:
+        """Write once more and then nothing until `finish`; wait up to `within` seconds for that."""
+        self._pausing = True
+        self._wake.set()
+        self._paused.wait(within)
+
+    def finish(self, *, within: float) -> bool:
+        """Write the last state, trying for `within` seconds. Returns whether it is written."""
+        self._deadline = time.monotonic() + within
+        self._ending = True
+        self._wake.set()
+        self.join(within)
+        return not self.is_alive() and not self._behind()
+
+    def run(self) -> None:
+        while not self._ending:
+            pausing = self._pausing
+            self._attempt()
+            if pausing:
+                self._paused.set()
+            self._wake.clear()
+            if not self._ending and self._pausing is pausing:
+                self._wake.wait(None if pausing else INTERVAL)
+        while not self._attempt() and time.monotonic() < self._deadline:
+            time.sleep(RETRY)
+
+    def _attempt(self) -> bool:
+        try:
+            with hurried(connection):
+                self._write()
+        except Error as error:
+            self._complain(error)
+            return False
+        finally:
+            # The next time the name may lead to another database.
+            with contextlib.suppress(Error):
+                connections.close_all()
+        return True
+
+    def _write(self) -> None:
+        run = self._state()
+        values = values_of(run)
+        if values != self._written:
+            event_log.write_run(run)
+            self._written = values
+        while self._changes:
+            self._changes[0]()
+            self._changes.popleft()
+        if Run.objects.filter(pk=run.pk, cancel_requested=True).exists():
+            self.cancel_requested.set()
+
+    def _behind(self) -> bool:
+        return bool(self._changes) or self._written != values_of(self._state())
+
+    def _complain(self, error: Error) -> None:
+        if not self._complained:
+            logger.warning("The row of run %s can not be written (%s).", self._state().pk, type(error).__name__)
+        self._complained = True
+
+
+def values_of(run: Run) -> dict[str, object]:
+    return {name: getattr(run, name) for name in event_log.IN_EVENTS}

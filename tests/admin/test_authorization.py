@@ -1,0 +1,141 @@
+"""A run that waited is started only if whoever asked for it may still have it started."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+
+from homerack.accounts.models import User
+from ops import operations, tasks
+from ops.models import Run
+from ops.runs import authorization, executor
+from ops.runs.recorder import Request
+from tests.admin.support import add_run
+
+pytestmark = pytest.mark.django_db
+
+WHO = "ada@example.com"
+GROUPS = {
+    Run.Kind.BACKUP: "Backup operators",
+    Run.Kind.VERIFICATION: "Backup operators",
+    Run.Kind.DRILL: "Backup operators",
+    Run.Kind.RESTORE: "Backup restorers",
+    Run.Kind.UNDO: "Backup restorers",
+    Run.Kind.DROP_UNDO: "Backup restorers",
+}
+"""The least that may start it; the others are for administrators."""
+
+
+def deactivate(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_active=False)
+
+
+def bar_from_the_console(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_staff=False)
+
+
+def take_rights(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_superuser=False)
+    user.groups.set(Group.objects.filter(name="Backup viewers"))
+
+
+def rename(user: User) -> None:
+    """Not even to another case: there may be somebody else whose name is alike."""
+    User.objects.filter(pk=user.pk).update(email=WHO.upper())
+
+
+NO_USER = "there is no such user any more"
+NO_CONSOLE = "this user may not use the console any more"
+NO_RIGHT = "this user does not have the right to start it any more"
+LOSSES: dict[str, tuple[Callable[[User], object], str]] = {
+    "deactivated": (deactivate, NO_CONSOLE),
+    "barred": (bar_from_the_console, NO_CONSOLE),
+    "deleted": (User.delete, NO_USER),
+    "renamed": (rename, NO_USER),
+    "demoted": (take_rights, NO_RIGHT),
+}
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+    """What the worker has begun with, of every kind that there is; nothing is done."""
+    begun: list[Request] = []
+    remember = lambda _site, request, _report: begun.append(request)  # noqa: E731
+    monkeypatch.setattr(tasks, "OPERATIONS", dict.fromkeys(tasks.OPERATIONS, remember))
+    return begun
+
+
+def user_for(kind: Run.Kind) -> User:
+    """Who may start it, and no more."""
+    user = User.objects.create_user(WHO, is_staff=True, is_superuser=kind not in GROUPS)
+    user.groups.set(Group.objects.filter(name=GROUPS.get(kind)))
+    return user
+
+
+def queue(kind: Run.Kind, **arguments: Any) -> Run:
+    return executor.queue(Request(kind=kind, who=WHO, origin=Run.Origin.CONSOLE, arguments=arguments))[0]
+
+
+@pytest.mark.parametrize("kind", tasks.OPERATIONS)
+def test_a_user_whose_rights_stayed_has_it_started(started: list[Request], kind: Run.Kind) -> None:
+    user_for(kind)
+    run = queue(kind)
+    tasks.perform(str(run.pk))
+    assert [request.id for request in started] == [run.pk]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("kind", tasks.OPERATIONS)
+def test_a_user_who_lost_the_right_meanwhile_is_refused(
+    started: list[Request], monkeypatch: pytest.MonkeyPatch, kind: Run.Kind, loss: str
+) -> None:
+    told_of: list[Run] = []
+    monkeypatch.setattr("ops.notifications.alerts.tell_of_runs", told_of.extend)
+    user = user_for(kind)
+    run = queue(kind)
+    lose, reason = LOSSES[loss]
+    lose(user)
+    tasks.perform(str(run.pk))
+    assert started == []
+    run.refresh_from_db()
+    assert (run.status, run.error) == ("failed", f"{WHO} asked for it, but {reason}. Nothing was changed.")
+    assert run.ended
+    assert told_of == [run]
+
+
+def test_a_restore_of_an_untrusted_file_needs_an_administrator_when_it_starts(started: list[Request]) -> None:
+    user = user_for(Run.Kind.RESTORE)
+    User.objects.filter(pk=user.pk).update(is_superuser=True)
+    first = queue(Run.Kind.RESTORE, name="a.sql.gz", untrusted=True)
+    tasks.perform(str(first.pk))
+    assert len(started) == 1
+    Run.objects.filter(pk=first.pk).update(status="succeeded")
+    User.objects.filter(pk=user.pk).update(is_superuser=False)
+    second = queue(Run.Kind.RESTORE, name="a.sql.gz", untrusted=True)
+    tasks.perform(str(second.pk))
+    assert len(started) == 1
+    second.refresh_from_db()
+    assert (second.status, NO_RIGHT in second.error) == ("failed", True)
+
+
+@pytest.mark.parametrize("origin", ["command", "schedule"])
+def test_what_no_page_has_queued_needs_no_user(started: list[Request], origin: str) -> None:
+    run = add_run(status="queued", origin=origin, who="root on lab")
+    tasks.perform(str(run.pk))
+    assert [request.id for request in started] == [run.pk]
+
+
+def test_every_kind_that_can_be_queued_is_tested_with_its_right() -> None:
+    assert set(authorization.PERMISSIONS) == set(GROUPS)
+    assert set(GROUPS) < set(tasks.OPERATIONS)
+
+
+def test_what_is_refused_before_it_begins_does_not_wait_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The preflight of a move, on PostgreSQL: it is refused before there is a record of it."""
+    user_for(Run.Kind.PREFLIGHT)
+    run = queue(Run.Kind.PREFLIGHT)
+    assert operations.current_site().engine.kind == "postgresql"
+    tasks.perform(str(run.pk))
+    run.refresh_from_db()
+    assert (run.status, run.error) == ("failed", "The database is PostgreSQL already. There is nothing to move.")

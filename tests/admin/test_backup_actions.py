@@ -1,0 +1,252 @@
+"""What is done with one backup, on a real storage: download, keep, note, delete, upload, restore."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from homerack.accounts.models import User
+from homerack.inventory.models import Brand
+from ops import operations
+from ops.admin.upload import limit_from_settings
+from ops.models import Backup, Run
+from ops.runs.recorder import Request
+from ops.utils.progress import ignore
+from tests.admin.support import text, told
+from tests.otherproject.models import Tag
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIST = "/admin/ops/backup/"
+PASSWORD = "a-password-of-the-tests"
+
+HALF_A_DUMP = gzip.compress(b"-- half a dump\n", mtime=0)
+
+
+def back_up(**arguments: Any) -> Backup:
+    """A real one, of the database of the tests."""
+    request = Request(kind=Run.Kind.BACKUP, who="ada@example.com", origin=Run.Origin.COMMAND, arguments=arguments)
+    name = operations.back_up(operations.current_site(), request, ignore).result.manifest.name
+    return Backup.objects.get(name=name)
+
+
+@pytest.fixture
+def admin() -> Client:
+    person = User.objects.create_superuser("ada@example.com", PASSWORD)
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+class TestDownload:
+    def test_it_streams_the_file_and_records_who_took_it(self, admin: Client, storage: Path) -> None:
+        backup = back_up()
+        answer = admin.post(f"{LIST}{backup.pk}/download/")
+        assert answer.streaming
+        assert answer.headers["Content-Disposition"] == f'attachment; filename="{backup.name}"'
+        assert int(answer.headers["Content-Length"]) == backup.size
+        assert answer.getvalue() == (storage / backup.name).read_bytes()
+        run = Run.objects.get(kind="download")
+        assert (run.who, run.status, run.backup) == ("ada@example.com", "succeeded", backup.name)
+        events = operations.current_site().catalogue.events(str(run.pk))
+        assert [event["event"] for event in events] == ["ended"]
+
+    def test_what_is_gone_is_told(self, admin: Client, storage: Path) -> None:
+        backup = back_up()
+        (storage / backup.name).unlink()
+        answer = admin.post(f"{LIST}{backup.pk}/download/")
+        assert answer.status_code == 302
+        assert "Its data file is missing." in told(answer)[0]
+        assert not Run.objects.filter(kind="download").exists()
+
+
+class TestNotes:
+    def test_keeping_and_releasing_are_in_the_manifest_and_the_row(self, admin: Client) -> None:
+        backup = back_up()
+        for value, kept in (("yes", True), ("no", False)):
+            admin.post(f"{LIST}{backup.pk}/keep/", {"set": value})
+            backup.refresh_from_db()
+            manifest = operations.current_site().catalogue.get(backup.name).manifest
+            assert manifest
+            assert (backup.keep, manifest.keep) == (kept, kept)
+        assert list(Run.objects.filter(kind="change").values_list("who", flat=True)) == ["ada@example.com"] * 2
+
+    def test_a_note_is_escaped_where_it_is_shown(self, admin: Client) -> None:
+        backup = back_up()
+        admin.post(f"{LIST}{backup.pk}/note/", {"note": " <script>alert(1)</script> "})
+        page = admin.get(f"{LIST}{backup.pk}/change/").content.decode()
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+        assert "<script>alert(1)" not in page
+
+
+class TestDeleting:
+    def test_it_asks_and_then_nothing_is_left(self, admin: Client, storage: Path) -> None:
+        old, new = back_up(), back_up()
+        path = f"{LIST}{old.pk}/delete/"
+        assert "Nobody can bring it back." in text(admin.get(path))
+        assert (storage / old.name).exists()
+        assert told(admin.post(path)) == [f"{old.name} is deleted."]
+        assert not list(storage.glob(f"{old.name}*"))
+        assert list(Backup.objects.values_list("name", flat=True)) == [new.name]
+        assert Run.objects.get(kind="deletion").backup == old.name
+
+    def test_the_last_verified_one_stays_whoever_asks(self, admin: Client, storage: Path) -> None:
+        backup = back_up()
+        path = f"{LIST}{backup.pk}/delete/"
+        assert "This is the last verified backup, and it is never deleted." in text(admin.get(path))
+        refusal = f"{backup.name} is the last verified backup. Nothing was deleted."
+        assert told(admin.post(path)) == [f"{refusal} Make another one first; then this one can be deleted."]
+        assert (storage / backup.name).exists()
+
+
+class TestUploading:
+    def send(self, admin: Client, content: bytes, name: str = "mine.sql.gz") -> Any:
+        return admin.post(f"{LIST}upload/", {"file": SimpleUploadedFile(name, content)})
+
+    def test_it_lands_unproven_and_untrusted(self, admin: Client, storage: Path) -> None:
+        content = (storage / back_up().name).read_bytes()
+        answer = self.send(admin, content)
+        upload = Backup.objects.get(origin="upload")
+        assert told(answer) == [f"{upload.name} is among the backups. It is not proven, and not trusted."]
+        assert (upload.who, upload.proof_level, upload.note) == ("ada@example.com", "", "Uploaded as mine.sql.gz")
+        entry = operations.current_site().catalogue.get(upload.name)
+        assert entry.manifest
+        assert entry.manifest.untrusted
+        assert gzip.decompress((storage / upload.name).read_bytes()) == gzip.decompress(content)
+        page = text(admin.get(f"{LIST}{upload.pk}/change/"))
+        assert "This file was uploaded." in page
+        assert "untrusted" in page
+
+    def test_it_never_counts_as_the_last_verified_one(self, admin: Client, storage: Path) -> None:
+        backup = back_up()
+        self.send(admin, (storage / backup.name).read_bytes())
+        upload = Backup.objects.get(origin="upload")
+        asked = Request(
+            kind=Run.Kind.VERIFICATION, who="ada", origin=Run.Origin.CONSOLE, arguments={"names": [upload.name]}
+        )
+        operations.verify(operations.current_site(), asked, ignore)
+        upload.refresh_from_db()
+        assert upload.proof_level == "complete"
+        answer = admin.post(f"{LIST}{backup.pk}/delete/")
+        assert "is the last verified backup" in told(answer)[-1]
+
+    def test_only_administrators_restore_it(
+        self, admin: Client, storage: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("ops.backups.engines.postgresql.untrusted.require_ordinary_role", lambda _server: None)
+        self.send(admin, (storage / back_up().name).read_bytes())
+        upload = Backup.objects.get(origin="upload")
+        page = text(admin.get(f"{LIST}{upload.pk}/restore/"))
+        assert "The origin of this file is unknown. Only rows of the project's own tables are taken." in page.replace(
+            "&#x27;", "'"
+        )
+        User.objects.update(is_superuser=False)
+        person = User.objects.get()
+        person.user_permissions.set(Permission.objects.filter(codename__in=["view_backup", "restore_backup"]))
+        assert admin.get(f"{LIST}{upload.pk}/restore/").status_code == 403
+
+    @pytest.mark.parametrize(
+        "content", [b"no dump at all", gzip.compress(b"-- half a dump\n", mtime=0), b"\x1f\x8bbroken"]
+    )
+    def test_what_is_no_backup_is_not_kept(self, admin: Client, storage: Path, content: bytes) -> None:
+        answer = self.send(admin, content)
+        assert answer.status_code == 200
+        assert len(told(answer)) == 1
+        assert not Backup.objects.exists()
+        assert not list(storage.glob("homerack_*"))
+
+    def test_sqlite_is_sent_elsewhere(self, admin: Client) -> None:
+        (said,) = told(self.send(admin, b"SQLite format 3\x00" + bytes(100), "lab.db"))
+        assert said.startswith("lab.db is no backup for this database: it looks like one of SQLite.")
+
+    def test_it_stops_reading_at_the_limit(self, admin: Client, settings: Any) -> None:
+        settings.OPS_UPLOAD_LIMIT = 100_000
+        assert limit_from_settings() == 100_000
+        (said,) = told(self.send(admin, bytes(300_000)))
+        assert said.startswith("The file is larger than 100 kB. Nothing was kept.")
+        assert not Run.objects.exists()
+
+    def test_nothing_chosen_is_told(self, admin: Client) -> None:
+        assert told(admin.post(f"{LIST}upload/")) == ["Choose a file first. It must not be empty."]
+
+
+class TestRestoring:
+    def test_it_shows_what_will_change_before_it_asks(self, admin: Client) -> None:
+        Brand.objects.create(name="Old", slug="old")
+        backup = back_up()
+        Brand.objects.all().delete()
+        Brand.objects.create(name="New", slug="new")
+        User.objects.create_user("eve@example.com", PASSWORD)
+        page = " ".join(text(admin.get(f"{LIST}{backup.pk}/restore/")).split())
+        row = '<th scope="row">Brands</th><td class="ops-number">1</td><td class="ops-number">1</td>'
+        assert f'{row}<td class="ops-number ops-gained">1</td><td class="ops-number ops-lost">1</td>' in page
+        assert "<b>1 user disappears:</b> eve@example.com" in page
+        assert "Everybody has to sign in again." in page
+        assert "Signed here, and not changed since." in page
+
+    def test_what_no_backup_holds_is_not_shown_as_lost(self, admin: Client, settings: Any) -> None:
+        settings.OPS_BACKUP_EXCLUDED_TABLES = ["anyproject_tag", "anyproject_book_tags"]
+        Tag.objects.bulk_create([Tag(name="one"), Tag(name="two")])
+        page = " ".join(text(admin.get(f"{LIST}{back_up().pk}/restore/")).split())
+        assert "Backups hold no tags: their table is empty afterwards (2 rows now)." in page
+        assert '<th scope="row">Tags</th>' not in page
+        for label in ("Sessions", "Access attempts"):
+            assert f'<th scope="row">{label}</th>' not in page
+        assert "session " not in page
+
+    @pytest.mark.parametrize(
+        ("typed", "complaint"),
+        [
+            ({"database": "another", "password": PASSWORD}, "That is not the database's name; it is "),
+            ({"database": "", "password": PASSWORD}, "This field is required."),
+            ({"database": None, "password": "wrong"}, "That is not your password."),
+        ],
+    )
+    def test_a_wrong_confirmation_does_nothing(
+        self, admin: Client, queue: list[str], typed: dict[str, str | None], complaint: str
+    ) -> None:
+        backup, name = back_up(), operations.current_site().engine.database
+        form = {key: name if value is None else value for key, value in typed.items()}
+        page = text(admin.post(f"{LIST}{backup.pk}/restore/", form))
+        assert complaint in page
+        assert PASSWORD not in page
+        assert queue == []
+
+    def test_a_right_one_queues_the_restore(self, admin: Client, queue: list[str]) -> None:
+        backup, name = back_up(), operations.current_site().engine.database
+        answer = admin.post(f"{LIST}{backup.pk}/restore/", {"database": name, "password": PASSWORD})
+        run = Run.objects.get(kind="restore")
+        assert queue == [str(run.pk)]
+        assert answer.headers["Location"] == f"/admin/ops/run/{run.pk}/change/"
+        assert run.arguments == {"name": backup.name, "untrusted": False, "pre_backup": True}
+        assert PASSWORD not in str(run.arguments)
+
+    @pytest.mark.usefixtures("queue")
+    def test_without_a_backup_first_if_that_is_wanted(self, admin: Client) -> None:
+        backup, name = back_up(), operations.current_site().engine.database
+        form = {"database": name, "password": PASSWORD, "no_pre_backup": "on"}
+        admin.post(f"{LIST}{backup.pk}/restore/", form)
+        assert Run.objects.get(kind="restore").arguments["pre_backup"] is False
+
+    def test_a_backup_that_can_not_be_restored_says_why_and_asks_for_nothing(
+        self, admin: Client, storage: Path
+    ) -> None:
+        backup = back_up()
+        (storage / backup.name).write_bytes(b"short")
+        page = text(admin.get(f"{LIST}{backup.pk}/restore/"))
+        assert "and the manifest says" in page
+        assert 'name="password"' not in page
+
+    @pytest.mark.parametrize("name", ["undo", "let-go"])
+    def test_there_is_nothing_to_undo_without_a_restore(self, admin: Client, name: str) -> None:
+        assert told(admin.get(f"{LIST}{name}/")) == ["No database is kept from a restore."]
+
+
+def test_postgresql_is_not_moved_to_postgresql(admin: Client) -> None:
+    answer = admin.get(f"{LIST}to-postgresql/")
+    assert told(answer) == ["The database is PostgreSQL already. There is nothing to move."]
+    assert "to-postgresql" not in text(admin.get(LIST))

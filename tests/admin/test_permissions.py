@@ -1,0 +1,75 @@
+"""How actions are asked for, and who sees their buttons. Who may do what: tests/security/test_permission_matrix.py."""
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from ops.models import Run
+from tests.admin.support import add_backup, add_run, text
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/ops/backup/"
+OF_ALL = ("make", "upload", "undo", "let-go", "to-postgresql")
+OF_ONE = ("verify", "drill", "download", "keep", "note", "delete", "restore")
+POST_ONLY = ("make", "verify", "drill", "download", "keep")
+
+
+def address(name: str) -> str:
+    return f"{LIST}{name}/" if name in OF_ALL else f"{LIST}{add_backup().pk}/{name}/"
+
+
+@pytest.mark.parametrize("name", POST_ONLY)
+def test_a_link_does_nothing(admin_client: Client, name: str) -> None:
+    assert admin_client.get(address(name)).status_code == 405
+    assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["", "upload/", "undo/", "let-go/", "to-postgresql/"])
+def test_looking_writes_nothing(admin_client: Client, name: str) -> None:
+    admin_client.get(LIST)
+    with CaptureQueriesContext(connection) as captured:
+        admin_client.get(LIST + name)
+    assert [query["sql"] for query in captured if query["sql"].startswith(("INSERT", "UPDATE", "DELETE"))] == []
+
+
+@pytest.mark.parametrize("name", [name for name in OF_ALL + OF_ONE if name != "upload"])
+def test_a_post_needs_its_token(admin_client: Client, name: str) -> None:
+    admin_client.handler.enforce_csrf_checks = True
+    assert admin_client.post(address(name)).status_code == 403
+    assert not Run.objects.exists()
+
+
+def test_an_upload_needs_its_token_too(admin_client: Client) -> None:
+    admin_client.handler.enforce_csrf_checks = True
+    assert admin_client.post(f"{LIST}upload/").status_code == 403
+
+
+def test_viewers_see_no_buttons(viewer: Client) -> None:
+    backup, run = add_backup(), add_run(status="running")
+    for path in (LIST, f"{LIST}{backup.pk}/change/", f"/admin/ops/run/{run.pk}/change/"):
+        page = text(viewer.get(path))
+        assert '<button class="ops-' not in page
+        assert '<a class="ops-button' not in page
+        assert "ops-icon-button" not in page
+        assert "/cancel/" not in page
+
+
+def test_nobody_edits_or_adds_by_a_form(admin_client: Client) -> None:
+    backup, run = add_backup(), add_run()
+    for path in (f"{LIST}{backup.pk}/change/", f"/admin/ops/run/{run.pk}/change/"):
+        assert admin_client.post(path, {"who": "mallory"}).status_code == 403
+    for path in (f"{LIST}add/", "/admin/ops/run/add/", f"/admin/ops/run/{run.pk}/delete/"):
+        assert admin_client.post(path).status_code == 403
+
+
+def test_only_administrators_see_what_takes_a_backup_away_or_brings_one_in(
+    restorer: Client, admin_client: Client
+) -> None:
+    backup = add_backup()
+    for path in (LIST, f"{LIST}{backup.pk}/change/"):
+        assert "/download/" not in text(restorer.get(path))
+        assert "/download/" in text(admin_client.get(path))
+    assert f"{LIST}upload/" not in text(restorer.get(LIST))
+    assert f"{LIST}upload/" in text(admin_client.get(LIST))

@@ -1,0 +1,155 @@
+"""What the page of a restore says of rights, and who is offered to confirm it. The engines are in tests/operations."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, Permission
+from django.db import DatabaseError
+from django.test import Client
+
+from homerack.accounts.models import User
+from ops import operations
+from ops.admin import restore
+from ops.backups.rights import accounts
+from ops.models import Backup, Run
+from ops.operations import rights
+from tests.admin.support import text
+from tests.admin.test_backup_actions import LIST, PASSWORD, back_up
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ONLY = "Only an administrator can confirm this"
+LONG_NAME = "<b>eve</b>@example.com"
+
+
+@pytest.fixture
+def restorer(queue: list[str]) -> Client:
+    # Groups of the migrations are gone after a test that flushes.
+    group, _ = Group.objects.get_or_create(name="Backup restorers")
+    group.permissions.set(Permission.objects.filter(content_type__app_label="ops"))
+    person = User.objects.create_user("rita@example.com", PASSWORD, is_staff=True)
+    person.groups.add(group)
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+def confirm(client: Client, backup: Backup) -> int:
+    form = {"database": operations.current_site().engine.database, "password": PASSWORD}
+    return client.post(f"{LIST}{backup.pk}/restore/", form).status_code
+
+
+def page_of(client: Client, backup: Backup) -> str:
+    return " ".join(text(client.get(f"{LIST}{backup.pk}/restore/")).split())
+
+
+def test_nothing_is_said_of_rights_that_stay(restorer: Client, queue: list[str]) -> None:
+    backup = back_up()
+    page = page_of(restorer, backup)
+    assert "Nobody gets more rights than today, and no password changes." in page
+    assert ONLY not in page
+    assert confirm(restorer, backup) == 302
+    assert len(queue) == 1
+
+
+@pytest.mark.parametrize("confirmation", [{}, {"password": PASSWORD}, {"database": "x", "password": "wrong"}])
+def test_a_forged_confirmation_is_refused_before_any_password_is_checked(
+    restorer: Client, queue: list[str], confirmation: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    User.objects.create_superuser("eve@example.com", PASSWORD)
+    backup = back_up()
+    User.objects.filter(email="eve@example.com").update(is_superuser=False)
+
+    def fail(*_arguments: object) -> bool:
+        raise AssertionError("A password was checked.")
+
+    monkeypatch.setattr(User, "check_password", fail)
+    assert restorer.post(f"{LIST}{backup.pk}/restore/", confirmation).status_code == 403
+    assert queue == []
+    assert not Run.objects.filter(kind="restore").exists()
+
+
+def test_names_are_escaped_and_long_lists_can_be_opened(restorer: Client) -> None:
+    User.objects.create_superuser(LONG_NAME, PASSWORD)
+    for number in range(12):
+        User.objects.create_user(f"user{number:02}@example.com", PASSWORD)
+    backup = back_up()
+    User.objects.filter(email=LONG_NAME).update(is_superuser=False)
+    User.objects.filter(email__startswith="user").update(password="!")
+    page = restorer.get(f"{LIST}{backup.pk}/restore/").content.decode()
+    assert "&lt;b&gt;eve&lt;/b&gt;@example.com: every right (superuser)" in page
+    assert LONG_NAME not in page
+    assert "<b>12 users have other passwords then:</b> user00@example.com, " in page
+    assert "user09@example.com and 2 more</summary>user10@example.com, user11@example.com</details>" in page
+
+
+def test_where_the_live_database_says_nothing_only_an_administrator_confirms(
+    restorer: Client, queue: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = back_up()
+    User.objects.create_superuser("ada@example.com", PASSWORD)
+    ada = Client()
+    ada.force_login(User.objects.get(email="ada@example.com"))
+
+    class Broken:
+        introspection: Any = None
+
+        def cursor(self) -> None:
+            raise DatabaseError("could not read block 0")
+
+    monkeypatch.setattr(accounts, "connection", Broken())
+    for client, may in ((restorer, False), (ada, True)):
+        page = page_of(client, backup)
+        assert "Rights could not be compared: the live database is unreachable (DatabaseError)." in page
+        assert (ONLY in page) is not may
+        assert (confirm(client, backup) == 302) is may
+    assert len(queue) == 1
+
+
+def test_what_is_too_large_for_the_page_is_left_to_the_run(
+    restorer: Client, queue: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    User.objects.create_superuser("eve@example.com", PASSWORD)
+    backup = back_up()
+    User.objects.filter(email="eve@example.com").update(is_superuser=False)
+    monkeypatch.setattr(restore, "READ_UP_TO", 1)
+    page = page_of(restorer, backup)
+    assert "The file is too large to be read for this page; the restore compares rights before" in page
+    assert f"manage.py restore_database {backup.name}" in page
+    assert confirm(restorer, backup) == 302
+    assert len(queue) == 1
+
+
+def test_what_cannot_be_restored_is_not_queued(restorer: Client, queue: list[str], storage: Path) -> None:
+    backup = back_up()
+    (storage / backup.name).write_bytes(b"short")
+    assert confirm(restorer, backup) == 200
+    assert queue == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_one"),
+    [
+        ({}, True),
+        ({"is_active": False}, False),
+        ({"is_superuser": False}, False),
+        ({"email": "other@example.com"}, False),
+    ],
+)
+def test_an_administrator_is_one_now_and_by_the_exact_name(
+    make_user: Callable[..., None], changes: dict[str, Any], is_one: bool
+) -> None:
+    make_user(**changes)
+    assert rights.is_administrator("admin@example.com") is is_one
+    assert not rights.is_administrator("Admin@example.com")
+    assert not rights.is_administrator("adm\u0131n@example.com")
+
+
+@pytest.fixture
+def make_user() -> Callable[..., None]:
+    def make(**changes: Any) -> None:
+        User.objects.create_superuser("admin@example.com", PASSWORD)
+        User.objects.update(**changes)
+
+    return make

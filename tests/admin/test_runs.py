@@ -1,0 +1,182 @@
+"""The page of a run, its signed link, and what it needs to be shown."""
+
+import datetime as dt
+import uuid
+from typing import Any
+
+import pytest
+from django.core import signing
+from django.db import OperationalError
+from django.test import Client
+from django.utils import timezone
+
+from ops.admin import run_status
+from ops.backups.configuration import catalogue_from_settings
+from ops.maintenance import announced, sign_from_settings
+from ops.models import Run
+from ops.runs import event_log
+from tests.admin.support import add_run, text, told
+
+pytestmark = pytest.mark.django_db
+
+BACKUPS = "/admin/ops/backup/"
+RESTORED: dict[str, Any] = {
+    "backup": "homerack_20261101_020000.sql.gz",
+    "rows": 430,
+    "tables": 12,
+    "compared": True,
+    "migrations": ["inventory.0003_more"],
+    "left_out": [],
+    "pre_backup": "homerack_20261123_101500.sql.gz",
+    "undo": {
+        "name": "homerack_ops_undo",
+        "when": "2026-11-23T10:15:00+00:00",
+        "run": "",
+        "backup": "",
+        "size": 12_000_000,
+    },
+    "writes_closed": 2.4,
+    "cut_over": 0.041,
+}
+
+
+def path_of(run: Run) -> str:
+    return f"/admin/ops/run/{run.pk}/change/"
+
+
+def link(run: Run, *, may_undo: bool = False) -> str:
+    return f"/runs/{run_status.link_to(run, may_undo=may_undo)}/"
+
+
+class TestPage:
+    def test_it_shows_stages_with_their_times_and_how_far_the_last_one_is(self, viewer: Client) -> None:
+        stages = [
+            {"stage": "snapshot", "began": "2026-11-23T10:00:00+00:00", "seconds": 0.31},
+            {"stage": "dump", "began": "2026-11-23T10:00:01+00:00", "seconds": None},
+        ]
+        page = text(
+            viewer.get(path_of(add_run(status="running", ended=None, stage="dump", stages=stages, done=30, total=120)))
+        )
+        assert '<span>snapshot</span> <span class="ops-number">0.3 s</span>' in page
+        assert "Dump: 25 %" in page
+        assert 'max="100" value="25"' in page
+
+    def test_what_came_out_of_a_restore(self, restorer: Client) -> None:
+        page = text(restorer.get(path_of(add_run(kind="restore", result=RESTORED))))
+        for sentence in (
+            "430 rows in 12 tables, compared with the manifest by content: equal.",
+            "What was there before is in the backup homerack_20261123_101500.sql.gz.",
+            "1 migration applied on top.",
+            "The site took no changes for 2.4 s; the database was away for 0.04 s.",
+            "The database that was replaced is kept: homerack_ops_undo, 12.0 MB.",
+        ):
+            assert sentence in page
+        assert 'href="/admin/ops/backup/undo/">Undo…</a>' in page
+
+    def test_viewers_see_the_result_and_no_undo(self, viewer: Client) -> None:
+        page = text(viewer.get(path_of(add_run(kind="restore", result=RESTORED))))
+        assert "430 rows" in page
+        assert "Undo…" not in page
+
+    def test_an_error_comes_with_its_hint(self, viewer: Client) -> None:
+        run = add_run(
+            status="failed",
+            error="The disk is full. Nothing was changed.",
+            hint="Free some space.",
+            log="10:00:00 dump\n",
+        )
+        page = text(viewer.get(path_of(run)))
+        assert "<b>The disk is full. Nothing was changed.</b></p><p>Free some space.</p>" in page
+        assert "10:00:00 dump" in page
+
+    def test_a_long_wait_asks_for_a_worker(self, viewer: Client) -> None:
+        waiting = add_run(status="queued", started=None, ended=None)
+        assert "It waits for a worker.</p>" in text(viewer.get(path_of(waiting)))
+        Run.objects.update(asked=timezone.now() - dt.timedelta(minutes=1))
+        assert "None has taken it yet." in text(viewer.get(path_of(waiting)))
+
+
+class TestLink:
+    def test_it_needs_no_session(self, client: Client, django_assert_num_queries: Any) -> None:
+        run = add_run(kind="restore", result=RESTORED)
+        for address in (link(run), f"{link(run)}state/"):
+            with django_assert_num_queries(1):
+                page = text(client.get(address))
+            assert "430 rows in 12 tables" in page
+            assert "Undo…" not in page
+        assert client.cookies == {}
+
+    def test_it_shows_the_undo_to_whom_it_was_made_for(self, client: Client) -> None:
+        run = add_run(kind="restore", result=RESTORED)
+        assert 'href="/admin/ops/backup/undo/"' in text(client.get(link(run, may_undo=True)))
+
+    def test_it_goes_on_without_rows(self, client: Client) -> None:
+        run = add_run(kind="restore", result=RESTORED)
+        address = f"{link(run)}state/"
+        event_log.record_end(catalogue_from_settings(), run)
+        Run.objects.all().delete()
+        assert "430 rows in 12 tables" in text(client.get(address))
+
+    def test_it_goes_on_without_a_database(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = add_run(kind="restore", result=RESTORED)
+
+        def is_away(**_conditions: object) -> None:
+            raise OperationalError
+
+        monkeypatch.setattr(Run.objects, "filter", is_away)
+        monkeypatch.setattr(run_status.connection, "close", lambda: None)
+        assert client.get(f"{link(run)}state/").status_code == 503
+        page = text(client.get(link(run)))
+        assert "It keeps asking." in page
+        event_log.record_end(catalogue_from_settings(), run)
+        assert "430 rows in 12 tables" in text(client.get(f"{link(run)}state/"))
+
+    def test_it_is_for_one_run_and_for_a_day(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = add_run()
+        forged = signing.dumps({"run": str(uuid.uuid4()), "may_undo": True}, salt="another")
+        assert client.get(f"/runs/{forged}/").status_code == 404
+        address = link(run)
+        monkeypatch.setattr(run_status, "LONGEST", -1)
+        assert client.get(address).status_code == 404
+
+    def test_it_takes_no_post(self, client: Client) -> None:
+        assert client.post(link(add_run())).status_code == 405
+
+
+class TestCancelling:
+    def test_a_run_that_waits_ends_at_once(self, operator: Client) -> None:
+        run = add_run(status="queued", started=None, ended=None)
+        operator.post(f"/admin/ops/run/{run.pk}/cancel/")
+        run.refresh_from_db()
+        assert (run.status, run.error) == ("cancelled", "It was cancelled before anybody had begun with it.")
+
+    def test_a_run_at_work_is_asked_to_end(self, operator: Client) -> None:
+        run = add_run(status="running", ended=None, stage="dump")
+        operator.post(f"/admin/ops/run/{run.pk}/cancel/")
+        run.refresh_from_db()
+        assert (run.status, run.cancel_requested) == ("running", True)
+        assert "It will be cancelled as soon as it can be." in text(operator.get(path_of(run)))
+
+    def test_it_works_while_writes_are_held_back(self, restorer: Client) -> None:
+        run = add_run(kind="restore", status="running", ended=None, stage="snapshot")
+        with announced(sign_from_settings(), reason="A backup is being restored."):
+            assert restorer.post(f"{BACKUPS}make/").status_code == 503
+            assert restorer.post(f"/admin/ops/run/{run.pk}/cancel/").status_code == 302
+            assert "It will be cancelled as soon as it can be." in text(restorer.get(link(run)))
+            assert "It will be cancelled as soon as it can be." in text(restorer.get(f"{link(run)}state/"))
+        run.refresh_from_db()
+        assert run.cancel_requested
+
+    @pytest.mark.parametrize("stage", ["history", "cut-over"])
+    def test_from_the_cut_over_on_there_is_no_way_back(self, restorer: Client, stage: str) -> None:
+        run = add_run(kind="restore", status="running", ended=None, stage=stage)
+        assert "/cancel/" not in text(restorer.get(path_of(run)))
+        answer = restorer.post(f"/admin/ops/run/{run.pk}/cancel/")
+        assert told(answer) == ["It can not be cancelled any more."]
+        run.refresh_from_db()
+        assert not run.cancel_requested
+
+    @pytest.mark.parametrize("kind", ["restore", "undo", "prune"])
+    def test_who_may_not_start_it_may_not_end_it(self, operator: Client, kind: str) -> None:
+        run = add_run(kind=kind, status="running", ended=None)
+        assert operator.post(f"/admin/ops/run/{run.pk}/cancel/").status_code == 403

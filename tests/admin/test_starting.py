@@ -1,0 +1,276 @@
+"""A click, whatever Redis does: the page comes in time, says what is wrong, and no run is left waiting for nobody."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import kombu.pools
+import pytest
+import redis
+from django.db import connection, transaction
+from django.http import HttpResponse
+from django.test import Client
+from django_celery_beat.models import PeriodicTask
+
+from homerack.celery import app
+from ops import tasks
+from ops.models import Run
+from ops.runs import executor
+from ops.runs.recorder import Request
+from ops.utils.single_flight import tower
+from tests.admin.support import add_backup, add_run, told
+from tests.support.backend import eventually
+from tests.support.postgres import free_port
+from tests.support.redis import RedisServer
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/ops/backup/"
+IN_TIME = 3.0
+"""Seconds that a person waits for the page after a click, at most, on a machine that is busy with other tests."""
+NO_REDIS = "Cannot start: Redis does not answer. Nothing was queued. Start Redis (REDIS_URL) and try again."
+NOT_TAKEN = "The queue does not answer: Redis cannot be reached. Nothing was changed."
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    server = RedisServer.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def broker(settings: Any) -> Iterator[Callable[[str], None]]:
+    """Has this process send its tasks to the Redis at an address, with the timeouts of the settings."""
+
+    def use(url: str | None) -> None:
+        app.conf.broker_url = app.conf.result_backend = url
+        app._pool = app.amqp._producer_pool = None
+        vars(app._local).pop("backend", None)
+
+    def switch(url: str) -> None:
+        settings.REDIS_URL, settings.OPS_CELERY_APP = url, "homerack.celery.app"
+        use(url)
+
+    yield switch
+    eventually(lambda: not tower._flights)
+    kombu.pools.reset()
+    use(None)
+
+
+@pytest.fixture
+def click(admin_client: Client, django_capture_on_commit_callbacks: Any) -> Callable[..., HttpResponse]:
+    """POST, with what is to happen when the row is committed; the answer came in time."""
+
+    def post(path: str = "make/") -> HttpResponse:
+        start = time.monotonic()
+        with django_capture_on_commit_callbacks(execute=True):
+            answer = admin_client.post(f"{LIST}{path}")
+        assert time.monotonic() - start < IN_TIME
+        assert answer.status_code == 302
+        return answer
+
+    return post
+
+
+def queued_messages(server: RedisServer) -> int:
+    with redis.Redis.from_url(server.url()) as client:
+        return client.llen("celery")  # type: ignore[return-value]
+
+
+class TestRedisIsAway:
+    """Before the click."""
+
+    @pytest.mark.parametrize("path", ["make/", "{backup}/verify/", "{backup}/drill/"])
+    def test_a_port_that_refuses(self, broker: Any, click: Any, path: str) -> None:
+        broker(f"redis://127.0.0.1:{free_port()}/0")
+        answer = click(path.format(backup=add_backup().pk))
+        assert told(answer) == [NO_REDIS]
+        assert answer.headers["Location"] == LIST
+        assert not Run.objects.exists()
+
+    def test_a_listener_that_never_answers(self, broker: Any, click: Any) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            broker(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+            assert told(click()) == [NO_REDIS]
+        assert not Run.objects.exists()
+
+    @pytest.mark.parametrize("fault", ["frozen", "wrong password"])
+    def test_a_redis_that_does_not_serve_us(self, broker: Any, click: Any, server: RedisServer, fault: str) -> None:
+        if fault == "frozen":
+            broker(server.url())
+            server.freeze()
+        else:
+            broker(server.url().replace(server.password, "wrong"))
+        assert told(click()) == [NO_REDIS]
+        assert not Run.objects.exists()
+        server.thaw()
+
+
+def refuse_writes(server: RedisServer) -> None:
+    with redis.Redis.from_url(server.url()) as client:
+        client.config_set("maxmemory", 1)
+
+
+FAULTS: dict[str, Callable[[RedisServer], None]] = {
+    "halted": RedisServer.halt,
+    "frozen": RedisServer.freeze,
+    "full": refuse_writes,
+}
+
+
+class TestRedisGoesAway:
+    """Between the question whether it answers and the message."""
+
+    @pytest.fixture(params=FAULTS, autouse=True)
+    def fault(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, server: RedisServer) -> None:
+        ask = tasks.require_redis
+
+        def ask_and_break() -> None:
+            ask()
+            FAULTS[request.param](server)
+
+        monkeypatch.setattr(tasks, "require_redis", ask_and_break)
+
+    @pytest.fixture
+    def told_of(self, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+        runs_told: list[Run] = []
+        monkeypatch.setattr("ops.notifications.alerts.tell_of_runs", runs_told.extend)
+        return runs_told
+
+    @pytest.mark.parametrize("is_connected", [False, True])
+    def test_the_row_ends_as_failed(
+        self, broker: Any, click: Any, server: RedisServer, told_of: list[Run], is_connected: bool
+    ) -> None:
+        broker(server.url())
+        if is_connected:
+            tasks.perform.apply_async(("none",))
+        answer = click()
+        run = Run.objects.get()
+        assert answer.headers["Location"] == f"/admin/ops/run/{run.pk}/change/"
+        assert (run.status, run.error, run.hint) == ("failed", NOT_TAKEN, "Start Redis (REDIS_URL) and try again.")
+        assert run.ended
+        eventually(lambda: told_of == [run])
+
+
+class TestRedisIsBack:
+    def test_after_it_was_started_anew_the_next_click_is_queued(
+        self, broker: Any, click: Any, server: RedisServer
+    ) -> None:
+        broker(server.url())
+        click()
+        executor.cancel(Run.objects.get())
+        server.halt()
+        assert told(click()) == [NO_REDIS]
+        server.launch()
+        eventually(lambda: not tower._flights)
+        click()
+        assert sorted(Run.objects.values_list("status", flat=True)) == ["cancelled", "queued"]
+        assert queued_messages(server) == 1
+
+
+class TestOneWaits:
+    """Of each kind."""
+
+    def test_a_second_click_leads_to_the_run_that_waits(self, queue: list[str], click: Any) -> None:
+        first, second = click(), click()
+        run = Run.objects.get()
+        assert first.headers["Location"] == second.headers["Location"] == f"/admin/ops/run/{run.pk}/change/"
+        (message,) = told(second)
+        assert message == (
+            f"Nothing was queued: the backup that {run.who} asked for has not begun yet, and one run of each kind waits"
+            " at a time. Try again when it has begun, or cancel it."
+        )
+        assert queue == [str(run.pk)]
+
+    @pytest.mark.usefixtures("queue")
+    def test_one_for_another_backup_is_named(self, click: Any) -> None:
+        one, other = add_backup(), add_backup()
+        click(f"{one.pk}/verify/")
+        (message,) = told(click(f"{other.pk}/verify/"))
+        assert f"Nothing was queued: the verification of {one.name} that " in message
+        assert Run.objects.get().backup == one.name
+
+    def test_other_kinds_do_not_wait_for_it(self, queue: list[str], click: Any) -> None:
+        backup = add_backup()
+        for path in ("make/", f"{backup.pk}/verify/", f"{backup.pk}/drill/"):
+            assert told(click(path)) == []
+        assert len(queue) == Run.objects.filter(status="queued").count() == 3
+
+    @pytest.mark.parametrize("status", [status for status in Run.Status if status != "queued"])
+    def test_one_that_has_begun_is_not_in_the_way(self, queue: list[str], click: Any, status: str) -> None:
+        add_run(status=status)
+        assert told(click()) == []
+        assert len(queue) == 1
+
+    def test_one_that_is_taken_at_this_very_moment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The database refuses a second one, and then there is no first one."""
+        waiting = add_run(status="queued")
+        find = type(Run.objects.all()).get
+        looked: list[int] = []
+
+        def get_after_it_was_taken(rows: Any, *args: Any, **names: Any) -> Any:
+            looked.append(1)
+            if len(looked) == 1:
+                raise Run.DoesNotExist  # it has not been committed yet
+            Run.objects.filter(pk=waiting.pk).update(status="running")
+            return find(rows, *args, **names)
+
+        monkeypatch.setattr("django.db.models.query.QuerySet.get", get_after_it_was_taken)
+        run, is_new = executor.queue(Request(kind=Run.Kind.BACKUP, who="ada@example.com", origin=Run.Origin.CONSOLE))
+        assert (is_new, run.pk == waiting.pk) == (True, False)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_requests_at_one_moment_one_is_queued(queue: list[str]) -> None:
+    request = Request(kind=Run.Kind.BACKUP, who="ada@example.com", origin=Run.Origin.CONSOLE)
+
+    def ask(_number: int) -> bool:
+        try:
+            with transaction.atomic():
+                time.sleep(0.05)
+                return executor.queue(Request(kind=request.kind, who=request.who, origin=request.origin))[1]
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(ask, range(8)))
+    assert sorted(made) == [False] * 7 + [True]
+    assert Run.objects.count() == 1
+
+
+class TestSchedules:
+    """*Run selected tasks* in the list of schedules sends messages, too."""
+
+    SCHEDULES = "/admin/django_celery_beat/periodictask/"
+
+    @pytest.fixture
+    def run_now(self, admin_client: Client) -> Callable[[], list[str]]:
+        key = PeriodicTask.objects.get(name="Prune backups").pk
+
+        def post() -> list[str]:
+            start = time.monotonic()
+            answer = admin_client.post(self.SCHEDULES, {"action": "run_tasks", "_selected_action": [key]})
+            assert time.monotonic() - start < IN_TIME
+            assert answer.status_code == 302
+            return told(answer)
+
+        return post
+
+    def test_it_is_sent(self, broker: Any, run_now: Any, server: RedisServer) -> None:
+        broker(server.url())
+        assert run_now() == ["1 task was successfully run"]
+        assert queued_messages(server) == 1
+
+    def test_without_redis_it_says_so(self, broker: Any, run_now: Any) -> None:
+        broker(f"redis://127.0.0.1:{free_port()}/0")
+        assert run_now() == [NO_REDIS]
+
+    def test_a_redis_that_goes_away_is_told(
+        self, broker: Any, run_now: Any, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        broker(server.url())
+        monkeypatch.setattr("homerack.admin.require_redis", server.halt)
+        assert run_now() == ["Not all tasks could be started: Redis does not answer any more."]

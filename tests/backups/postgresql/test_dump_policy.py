@@ -1,0 +1,76 @@
+"""B7: even in a dump that this installation has signed, only what pg_dump writes is executed."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from ops.backups.engines.postgresql import dump_policy
+from ops.backups.engines.postgresql.dump_reader import DumpReader, Statement
+from ops.backups.engines.postgresql.engine import PostgresEngine
+from ops.backups.manifest import Kind
+from ops.errors import ArtifactInvalid
+from ops.utils.progress import ignore
+from tests.backups.postgresql import support
+
+HARMFUL = [
+    r"\! touch file",
+    r"\unrestrict `touch file`",
+    r"\copy rack to program 'touch file'",
+    "COPY (SELECT 1) TO PROGRAM 'touch file';",
+    "COPY public.rack (name) FROM PROGRAM 'touch file';",
+    "COPY public.rack (name) FROM 'file';",
+    "commit and chain;",
+    "rollback;",
+    "PREPARE TRANSACTION 'x';",
+    "SET standard_conforming_strings = off;",
+    "SET client_encoding = 'SJIS';",
+]
+DUMP = rb"""
+SET standard_conforming_strings = on;
+CREATE TABLE public.rack (name text DEFAULT 'it''s (a)'::text NOT NULL, height numeric(4,1));
+COPY public.rack (name) FROM stdin;
+\! touch file
+\.
+{line}
+-- PostgreSQL database dump complete
+"""
+
+
+def admitted(line: str) -> list[str]:
+    """The statements that would be run of a dump with `line` in it."""
+    dump = DUMP.replace(b"{line}", line.encode())
+    items = [item for item in DumpReader(iter([dump])) if isinstance(item, Statement)]
+    return [str(item) for item in items if dump_policy.admit(item)]
+
+
+@pytest.mark.parametrize("line", HARMFUL)
+def test_what_pg_dump_does_not_write_is_refused_in_our_own_dumps(line: str) -> None:
+    with pytest.raises(ArtifactInvalid):
+        admitted(line)
+
+
+def test_a_tampered_dump_runs_no_program(engine: PostgresEngine, tmp_path: Path) -> None:
+    """psql, as a superuser, would have run it."""
+    file = tmp_path / "executed"
+    dump, _ = support.dump_of(engine)
+    for line in (f"\\! touch {file}", f"\\unrestrict `touch {file}`", f"COPY (SELECT 1) TO PROGRAM 'touch {file}';"):
+        planted = dump.replace(b"CREATE INDEX device_rack", f"{line}\nCREATE INDEX device_rack".encode())
+        assert planted != dump
+        with pytest.raises(ArtifactInvalid):
+            support.drill(engine, planted)
+        assert not file.exists()
+    assert support.beside(engine.database) == []
+
+
+def test_a_commit_in_the_middle_commits_nothing(engine: PostgresEngine) -> None:
+    """pg_dump itself writes them around large objects."""
+    dump, _ = support.dump_of(engine)
+    cut = dump.replace(b"CREATE INDEX device_rack", b"COMMIT;\nCREATE INDEX device_rack").partition(b"ADD CONSTRAINT")[
+        0
+    ]
+    assert b"\nCOMMIT;" in cut or b"COPY" in cut
+    with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
+        with pytest.raises(ArtifactInvalid, match="cut off"):
+            scratch.load(io.BytesIO(cut), kind=Kind.SQL, report=ignore)
+        assert scratch.tables(ignore) == {}

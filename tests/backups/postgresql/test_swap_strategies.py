@@ -1,0 +1,307 @@
+"""C2, C5 and C7: how a restored database takes its place, what it keeps, and who may do so."""
+
+import contextlib
+import io
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from ops.backups.engines.base import Undo
+from ops.backups.engines.postgresql.database_swap import DRILL, NEW, UNDO
+from ops.backups.engines.postgresql.engine import PostgresEngine
+from ops.backups.manifest import Kind
+from ops.databases.override import applied_migrations, run_migrations
+from ops.databases.postgres import databases, rename
+from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
+from ops.utils.progress import ignore
+from tests.backups.postgresql import support
+from tests.backups.postgresql.support import Database, Role
+from tests.engine_migration.test_target import properties
+
+
+@pytest.fixture
+def owner(role: Role, lab: Database) -> Database:
+    """The lab as its owner sees it, who may not create databases."""
+    name, password = role()
+    lab.rows(f"ALTER DATABASE {lab.name} OWNER TO {name}")
+    lab.rows(
+        "DO $$ DECLARE name text; BEGIN FOR name IN SELECT format('%I', tablename) FROM pg_tables"
+        f" WHERE schemaname = 'public' LOOP EXECUTE 'ALTER TABLE ' || name || ' OWNER TO {name}'; END LOOP; END $$"
+    )
+    return support.database_named(lab.name, user=name, password=password)
+
+
+def test_the_second_is_told_who_is_at_work(lab: Database, engine: PostgresEngine) -> None:
+    with (
+        engine.locked("backup by ada@example.com"),
+        pytest.raises(AlreadyRunning) as refused,
+        support.engine_of(lab).locked("x"),
+    ):
+        pass
+    assert refused.value.message.startswith(
+        f"Another operation on the database {lab.name} is running: backup by ada@example.com (server process "
+    )
+    with engine.locked("again"):
+        pass
+
+
+def test_sessions_end_and_new_ones_see_what_was_restored(lab: Database, engine: PostgresEngine) -> None:
+    dump, _ = support.dump_of(engine)
+    with contextlib.closing(lab.connect()) as idle, idle.cursor() as cursor:
+        cursor.execute("BEGIN; DELETE FROM device")
+        support.restore(engine, dump)
+        with pytest.raises(psycopg2.OperationalError):
+            cursor.execute("SELECT 1")
+    assert lab.value("SELECT count(*) FROM device") == 500
+
+
+def test_what_belongs_to_the_name_stays_with_it(role: Role, lab: Database, engine: PostgresEngine) -> None:
+    reader, _ = role()
+    for statement in (
+        f"ALTER DATABASE {lab.name} CONNECTION LIMIT 17",
+        f"ALTER DATABASE {lab.name} SET work_mem = '5MB'",
+        f"ALTER ROLE {reader} IN DATABASE {lab.name} SET statement_timeout = '3s'",
+        f"REVOKE CONNECT ON DATABASE {lab.name} FROM PUBLIC",
+        f"GRANT CONNECT ON DATABASE {lab.name} TO {reader}",
+        f"COMMENT ON DATABASE {lab.name} IS 'Do not touch, Bob''s'",
+    ):
+        support.server().rows(statement)
+    before = properties(lab)
+    dump, _ = support.dump_of(engine)
+    try:
+        support.restore(engine, dump)
+        assert properties(lab) == before
+        support.restore(engine, dump)
+        support.undo(engine, run="x")
+        assert properties(lab) == before
+    finally:
+        support.drop(lab.name)
+
+
+KILLED = """
+import os, signal, sys
+import django
+django.setup()
+from ops.backups.engines.postgresql.engine import PostgresEngine
+from ops.databases.postgres import swapping
+from ops.databases.postgres.connection import parse_url
+from tests.backups.postgresql import support
+
+engine = PostgresEngine(parse_url(os.environ["LAB"]))
+real = getattr(swapping, sys.argv[1])
+def kill(*arguments):
+    real(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(swapping, sys.argv[1], kill)
+support.restore(engine, support.dump_of(engine)[0])
+"""
+
+
+@pytest.mark.parametrize("function", ["end_sessions", "rename_all", "comment_on", "keep_properties"])
+def test_a_kill_within_the_swap_changes_nothing(lab: Database, engine: PostgresEngine, function: str) -> None:
+    before = support.dump_of(engine)[1]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, function],
+        env=os.environ | {"LAB": lab.url, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+        cwd=Path(__file__).parents[3],
+        check=False,
+        capture_output=True,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert support.dump_of(engine)[1] == before
+    assert support.beside(lab.name) == [NEW]
+    wait_for_lock(engine)
+    with engine.locked("next"):
+        new = databases.side_name(lab.name, NEW)
+        assert engine.sweep() == ()
+        assert engine.sweep([new]) == (f"The database {new} was left by a run that was killed; it was dropped.",)
+        assert engine.sweep([new]) == ()
+    assert support.beside(lab.name) == []
+
+
+def wait_for_lock(engine: PostgresEngine) -> None:
+    """The server notices a moment later that its client is gone."""
+    for _ in range(100):
+        with contextlib.suppress(AlreadyRunning), engine.locked("waiting"):
+            return
+
+
+def named(undo: Undo | None) -> tuple[str, str, str]:
+    """What tells one undo from another; its size changes when PostgreSQL cleans up."""
+    assert undo
+    return undo.name, undo.run, undo.backup
+
+
+def test_a_fault_within_the_swap_changes_nothing(
+    lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump, before = support.dump_of(engine)
+    support.restore(engine, dump)
+    first = engine.undo_copy()
+
+    def fail(*_: Any) -> None:
+        raise psycopg2.OperationalError("ERROR: injected")
+
+    for function in ("rename_all", "comment_on", "keep_properties"):
+        with monkeypatch.context() as patch:
+            patch.setattr(rename, function, fail)
+            with pytest.raises(OpsError, match="could not take the place of"):
+                support.restore(engine, dump)
+        assert support.beside(lab.name) == [UNDO]
+        assert named(engine.undo_copy()) == named(first)
+    assert support.dump_of(engine)[1] == before
+
+
+def test_a_lost_lock_stops_the_swap(lab: Database, engine: PostgresEngine) -> None:
+    """Another run may have begun."""
+    with contextlib.suppress(OpsError), engine.locked("test"), engine.scratch(for_swap=True) as scratch:
+        support.end_lock_session(lab.name)
+        with pytest.raises((OpsError, psycopg2.Error)):
+            engine.swap(scratch, run="x", backup="y")
+    assert lab.value("SELECT count(*) FROM device") == 500
+    with engine.locked("next"):
+        engine.sweep()
+
+
+def test_nothing_is_kept_of_what_is_not_there(lab: Database, engine: PostgresEngine) -> None:
+    dump, before = support.dump_of(engine)
+    support.server().rows(f"DROP DATABASE {lab.name}")
+    assert support.restore(engine, dump) == before
+    assert engine.undo_copy() is None
+
+
+def test_a_live_database_that_takes_no_connections_is_replaced(lab: Database, engine: PostgresEngine) -> None:
+    dump, before = support.dump_of(engine)
+    support.server().rows(f"ALTER DATABASE {lab.name} ALLOW_CONNECTIONS false")
+    assert support.restore(engine, dump) == before
+    assert support.dump_of(engine)[1] == before
+    assert support.beside(lab.name) == [UNDO]
+
+
+def test_a_database_of_somebody_else_is_not_taken_for_the_undo(lab: Database, engine: PostgresEngine) -> None:
+    dump, _ = support.dump_of(engine)
+    name = databases.side_name(lab.name, UNDO)
+    support.create(name)
+    with pytest.raises(PreconditionFailed, match=f"^What a restore replaces is kept as {name}, and there is"):
+        support.restore(engine, dump)
+    with pytest.raises(PreconditionFailed):
+        engine.drop_undo()
+    assert support.beside(lab.name) == [UNDO]
+
+
+def test_a_drill_is_not_near_the_live_database(lab: Database, engine: PostgresEngine) -> None:
+    dump, before = support.dump_of(engine)
+    with engine.locked("test"), engine.scratch(for_swap=False) as scratch:
+        assert scratch.name == databases.side_name(lab.name, DRILL)
+        scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=ignore)
+        assert scratch.tables(ignore) == before
+    assert support.beside(lab.name) == []
+
+
+def test_a_named_database_stays_only_when_it_is_kept(lab: Database, engine: PostgresEngine) -> None:
+    name = support.new_name()
+    found = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
+    try:
+        with engine.scratch(name=name, for_swap=False):
+            pass
+        assert support.server().rows(found, [name]) == []
+        with engine.scratch(name=name, for_swap=False) as scratch:
+            scratch.keep()
+        assert support.server().rows(found, [name]) == [(None,)]
+        with pytest.raises(PreconditionFailed), engine.scratch(name=name, for_swap=False):
+            pass
+    finally:
+        support.drop(name)
+
+
+def test_tables_of_a_newer_schema_do_not_stay(lab: Database, engine: PostgresEngine) -> None:
+    """C5: nothing of what was there is mixed with what is restored."""
+    dump, before = support.dump_of(engine)
+    lab.rows("CREATE TABLE newer (rack bigint REFERENCES rack); ALTER TABLE rack ADD COLUMN newer int")
+    assert support.restore(engine, dump) == before
+    assert "newer" not in lab.tables()
+
+
+# --- Within the database -----------------------------------------------------------------------------------------
+def test_an_owner_restores_within_the_database(owner: Database) -> None:
+    engine = support.engine_of(owner)
+    dump, before = support.dump_of(engine)
+    owner.rows("DELETE FROM device; CREATE TABLE later ()")
+    changed = support.dump_of(engine)[1]
+    for run in ("first", "second"):
+        with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
+            scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=ignore)
+            assert scratch.tables(ignore) == before
+            if run == "first":
+                # Everybody else sees what was, and a backup can be made meanwhile.
+                assert support.dump_of(engine)[1] == changed
+            engine.swap(scratch, run=run, backup="b")
+        assert support.dump_of(engine)[1] == before
+    owner.rows("DELETE FROM device")
+    kept = engine.undo_copy()
+    assert kept
+    assert (kept.name, kept.run, kept.backup) == ("ops_undo", "second", "b")
+    support.undo(engine, run="third")
+    assert support.dump_of(engine)[1] == before
+    with engine.undo_scratch() as scratch, scratch.as_default() as wrapper:
+        assert len(applied_migrations(wrapper)) == 2
+    engine.drop_undo()
+    assert engine.undo_copy() is None
+    assert b"ops_undo" not in support.dump_of(engine)[0]
+
+
+def test_a_scratch_within_the_database_is_rolled_back(owner: Database) -> None:
+    engine = support.engine_of(owner)
+    dump, before = support.dump_of(engine)
+    with engine.scratch(for_swap=False) as scratch:
+        scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=ignore)
+        assert scratch.tables(ignore) == before
+    assert support.dump_of(engine)[1] == before
+    assert engine.undo_copy() is None
+
+
+def test_migrations_run_within_the_same_transaction(role: Role) -> None:
+    name, password = role()
+    database = support.new_name()
+    support.create(database)
+    support.server().rows(f"ALTER DATABASE {database} OWNER TO {name}")
+    mine = support.database_named(database, user=name, password=password)
+    engine = support.engine_of(mine)
+    try:
+        with engine.scratch(for_swap=True) as scratch:
+            with scratch.as_default():
+                run_migrations()
+            assert mine.tables() == []
+            engine.swap(scratch, run="x", backup="y")
+        assert "anyproject_book" in mine.tables()
+    finally:
+        support.drop(database)
+
+
+def test_a_role_without_rights_is_told_the_exact_words(role: Role, lab: Database) -> None:
+    name, password = role()
+    engine = support.engine_of(support.database_named(lab.name, user=name, password=password))
+    with pytest.raises(PreconditionFailed) as refused, engine.scratch(for_swap=True):
+        pass
+    assert str(refused.value) == (
+        f"The role {name} may neither create databases nor replace the schema public of {engine.where}."
+        " Nothing was changed.\n"
+        f'As an administrator, one of the two: ALTER ROLE "{name}" CREATEDB;'
+        f' or ALTER DATABASE "{lab.name}" OWNER TO "{name}";'
+    )
+    with pytest.raises(PreconditionFailed) as refused, engine.snapshot(kind=Kind.SQL):
+        pass
+    assert f"The role {name} may not read 7 tables and sequences of {engine.where}: device, " in str(refused.value)
+    assert str(refused.value).endswith(f'As an administrator: GRANT pg_read_all_data TO "{name}";')
+
+
+def test_other_schemas_can_not_be_replaced_within(owner: Database) -> None:
+    owner.rows("CREATE SCHEMA other")
+    with pytest.raises(PreconditionFailed, match=r"has schemas beside public \(other\)"):
+        support.restore(support.engine_of(owner), b"")

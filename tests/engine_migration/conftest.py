@@ -1,0 +1,100 @@
+"""Files and databases for the tests of the migration; each test has its own."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from homerack.config import storage
+from ops.databases.override import pointing_at, run_migrations, sqlite_wrapper
+from tests.engine_migration import support
+from tests.engine_migration.factories import write_library
+from tests.engine_migration.support import Database
+
+
+@pytest.fixture(scope="session", autouse=True)
+def databases_are_open(django_db_blocker: Any) -> Iterator[None]:
+    """These tests make databases of their own, so pytest-django need not watch over the default one."""
+    with django_db_blocker.unblock():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def private_places(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.BACKUP_DIR = tmp_path / "backups"
+    settings.STORAGES = {**settings.STORAGES, "backups": storage.configure(directory=settings.BACKUP_DIR)}
+    settings.OPS_LEGACY_FORMAT = ""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory, databases_are_open: None) -> Path:
+    """``empty.db``: just migrated by Django. ``library.db``: with rows that Django wrote."""
+    directory = tmp_path_factory.mktemp("templates")
+    with pointing_at(sqlite_wrapper(str(directory / "empty.db"))):
+        run_migrations()
+    shutil.copy(directory / "empty.db", directory / "library.db")
+    with pointing_at(sqlite_wrapper(str(directory / "library.db"))):
+        write_library()
+    return directory
+
+
+@pytest.fixture
+def file(templates: Path, tmp_path: Path) -> Path:
+    """A file that Django has just migrated."""
+    return Path(shutil.copy(templates / "empty.db", tmp_path / "lab.db"))
+
+
+@pytest.fixture
+def library(templates: Path, tmp_path: Path) -> Path:
+    """A file in which every table has rows."""
+    return Path(shutil.copy(templates / "library.db", tmp_path / "library.db"))
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    """An empty database."""
+    name = support.new_name()
+    yield support.create(name)
+    support.drop(name)
+
+
+@pytest.fixture
+def nowhere() -> Iterator[Database]:
+    """The name of a database that does not exist yet."""
+    name = support.new_name()
+    yield support.database_named(name)
+    support.drop(name)
+
+
+@pytest.fixture(scope="session")
+def schema(databases_are_open: None) -> Iterator[str]:
+    """The name of a database that Django has migrated, to make others from."""
+    name = support.new_name()
+    database = support.create(name)
+    with pointing_at(database.address.wrapper()):
+        run_migrations()
+    yield name
+    support.drop(name)
+
+
+@pytest.fixture
+def migrated(schema: str) -> Iterator[Database]:
+    """A database with the project's tables and what `migrate` puts into them."""
+    name = support.new_name()
+    yield support.create(name, schema)
+    support.drop(name)
+
+
+@pytest.fixture
+def small_role() -> Iterator[tuple[str, str]]:
+    """Name and password of a role that may not create databases."""
+    name = f"small_{support.new_name()}"
+    password = f"pw-{os.urandom(6).hex()}"
+    support.server().rows(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
+    yield name, password
+    support.server().rows(f"DROP OWNED BY {name}")
+    support.server().rows(f"DROP ROLE {name}")

@@ -1,0 +1,246 @@
+"""What the tests of the migration share: files to move, databases to move into, and ways to run the command."""
+
+import contextlib
+import csv
+import io
+import itertools
+import json
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from django.core.management import CommandError, call_command
+
+from ops.databases.postgres import databases
+from ops.databases.postgres.connection import Address, parse_url
+from ops.engine_migration.legacy import LegacyFormat
+from ops.engine_migration.pipeline import Clock, Options, Prepared, fill, prepared
+from ops.engine_migration.target import NEW_SUFFIX, OLD_SUFFIX, Workspace
+from ops.engine_migration.verify import prove
+from ops.utils.progress import Report, ignore
+
+MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
+numbers = itertools.count(1)
+
+
+# --- Files ------------------------------------------------------------------------------------------------------
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """The file with none of SQLite's own checks, committed when the block ends."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        yield connection
+        connection.commit()
+
+
+def put(path: Path, table: str, *rows: dict[str, Any]) -> None:
+    """Write `rows` as they are; what a row does not name is NULL or the column's default."""
+    with opened(path) as connection:
+        for row in rows:
+            names = ", ".join(f'"{name}"' for name in row)
+            connection.execute(
+                f'INSERT INTO "{table}" ({names}) VALUES ({", ".join("?" * len(row))})', list(row.values())
+            )
+
+
+def alter(path: Path, *statements: str) -> None:
+    """Run SQL on the file."""
+    with opened(path) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def loosen(path: Path, table: str, old: str, new: str) -> None:
+    """Rewrite the declaration of a table, so that it takes what it would refuse."""
+    with opened(path) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        changed = connection.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, ?, ?) WHERE name = ? AND instr(sql, ?)",
+            [old, new, table, old],
+        )
+        assert changed.rowcount == 1, f"{old!r} is not in the declaration of {table}"
+
+
+# --- Databases --------------------------------------------------------------------------------------------------
+@dataclass
+class Database:
+    """A PostgreSQL database of one test. It need not exist."""
+
+    address: Address
+    url: str
+
+    @property
+    def name(self) -> str:
+        return self.address.database
+
+    def connect(self) -> Any:
+        connection = psycopg2.connect(self.url, application_name="test")
+        connection.autocommit = True
+        return connection
+
+    def rows(self, query: str, parameters: Any = None) -> list[Any]:
+        with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(query, parameters)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def value(self, query: str, parameters: Any = None) -> Any:
+        ((value,),) = self.rows(query, parameters)
+        return value
+
+    def tables(self) -> list[str]:
+        return [name for (name,) in self.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")]
+
+
+def server() -> Database:
+    """The database through which others are made."""
+    return database_named("postgres")
+
+
+def database_named(name: str, *, user: str = "", password: str = "") -> Database:
+    address = parse_url(os.environ["DATABASE_URL"])
+    user, password = user or address.user, password or address.password
+    url = f"postgresql://{user}:{password}@{address.host}:{address.port}/{name}"
+    return Database(address=parse_url(url), url=url)
+
+
+def new_name() -> str:
+    return f"t_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{os.getpid()}_{next(numbers)}"
+
+
+def create(name: str, template: str = "template0") -> Database:
+    server().rows(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    return database_named(name)
+
+
+def drop(name: str) -> None:
+    """Drop the database and whatever a run may have left beside it."""
+    for suffix in ("", NEW_SUFFIX, OLD_SUFFIX):
+        server().rows(f'DROP DATABASE IF EXISTS "{databases.side_name(name, suffix)}" WITH (FORCE)')
+
+
+def end_lock_session(name: str) -> None:
+    """End the server session that holds the lock of this database, and no other: tests share the server."""
+    server().rows(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+        " AND (classid::bigint << 32 | objid::bigint) = hashtextextended(%s, 0)",
+        [f"ops:{name}"],
+    )
+
+
+def beside(name: str) -> list[str]:
+    """The names of databases that a run left beside `name`."""
+    names = [databases.side_name(name, suffix) for suffix in (NEW_SUFFIX, OLD_SUFFIX)]
+    found = server().rows("SELECT datname FROM pg_database WHERE datname = ANY(%s)", [names])
+    return [name for (name,) in found]
+
+
+# --- Running ----------------------------------------------------------------------------------------------------
+@dataclass
+class Outcome:
+    """How a run of the command ended: exit code, what it printed, its error, and its ``--json``."""
+
+    code: int
+    out: str
+    error: str
+    document: dict[str, Any] = field(default_factory=dict)
+
+
+def run(path: Path, database: Database | None, *arguments: str) -> Outcome:
+    """``manage.py migrate_to_postgres`` in this process, confirmed unless `arguments` say what to do."""
+    words = ["--sqlite-path", str(path)]
+    if database:
+        words += ["--postgres-url", database.url]
+    result = path.with_name(f"result_{next(numbers)}.json")
+    if "--json" not in arguments:
+        words += ["--json", str(result)]
+    out, code, error = io.StringIO(), 0, ""
+    with contextlib.redirect_stdout(out):
+        try:
+            call_command("migrate_to_postgres", *words, *arguments)
+        except CommandError as refused:
+            code, error = refused.returncode, str(refused)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    document = json.loads(result.read_text()) if result.exists() else {}
+    return Outcome(code=code, out=out.getvalue(), error=error, document=document)
+
+
+def move(path: Path, database: Database, *arguments: str) -> Outcome:
+    """Run the command; it has to succeed."""
+    outcome = run(path, database, "--yes", *arguments)
+    assert (outcome.code, outcome.error) == (0, ""), outcome
+    return outcome
+
+
+def command(path: Path, database: Database, *arguments: str) -> list[str]:
+    """The command line of the same in a process of its own."""
+    return [
+        *(sys.executable, "-W", "error", str(MANAGE), "migrate_to_postgres", "--sqlite-path", str(path)),
+        *("--postgres-url", database.url, *arguments),
+    ]
+
+
+def environment(directory: Path) -> dict[str, str]:
+    return os.environ | {
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "BACKUP_DIR": str(directory / "backups"),
+        "DATABASE_URL": "sqlite://:memory:",
+        "COLUMNS": "200",
+    }
+
+
+@contextlib.contextmanager
+def examined(path: Path, *, legacy: LegacyFormat | None = None, **options: Any) -> Iterator[Prepared]:
+    """The file after the preflight. No server is asked."""
+    with prepared(
+        path=path,
+        postgres=Address(database="nowhere"),
+        legacy=legacy,
+        options=Options(keep_copy=False, **options),
+        keep_in=path.parent / f"examined_{next(numbers)}",
+        report=ignore,
+    ) as ready:
+        yield ready
+
+
+def findings(path: Path, *, legacy: LegacyFormat | None = None, **options: Any) -> list[tuple[str, ...]]:
+    """Every finding in the file: table, primary key, column, stored type, value, reason."""
+    with examined(path, legacy=legacy, **options) as ready:
+        return read_findings(ready.findings_file)
+
+
+def read_findings(path: Path | None) -> list[tuple[str, ...]]:
+    if path is None:
+        return []
+    with path.open(newline="") as file:
+        return sorted(tuple(row) for row in list(csv.reader(file))[1:])
+
+
+def carry(ready: Prepared, database: Database, report: Report = ignore) -> None:
+    """Copy, build and prove into a database that has the schema already. Raises VerificationFailed."""
+    with contextlib.closing(Workspace(address=database.address, processes=1)) as workspace:
+        fill(workspace, ready, Clock(report))
+
+
+def prove_after(ready: Prepared, database: Database, *changes: str) -> None:
+    """Change what was copied, without triggers and keys in the way, and prove every table again."""
+    with contextlib.closing(database.address.connect()) as connection:
+        with connection, connection.cursor() as cursor:
+            # Only here, to plant what must not happen.
+            cursor.execute("SET session_replication_role = replica")
+            for change in changes:
+                cursor.execute(change)
+        workspace = Workspace(address=database.address, processes=1, shared=connection)
+        prove(
+            tables=ready.plan.tables,
+            snapshot=ready.snapshot,
+            workspace=workspace,
+            seen=ready.examination,
+            report=ignore,
+        )

@@ -1,0 +1,350 @@
+"""The door: options, questions, exit codes, what is printed, and what never is."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from tests.engine_migration import support
+from tests.engine_migration.support import Database
+
+
+def tables_of_server(database: Database) -> Any:
+    databases = support.server().rows("SELECT datname FROM pg_database WHERE datname LIKE %s", [f"{database.name}%"])
+    return sorted(databases), database.tables()
+
+
+# --- Dry run ------------------------------------------------------------------------------------------------
+def test_a_dry_run_shows_the_plan_and_writes_nothing(library: Path, database: Database) -> None:
+    before = tables_of_server(database)
+    outcome = support.run(library, database, "--dry-run")
+    assert (outcome.code, outcome.error) == (0, "")
+    assert tables_of_server(database) == before
+    assert outcome.document["status"] == "plan"
+    order = [table["name"] for table in outcome.document["tables"]]
+    assert order.index("anyproject_book") < order.index("anyproject_comic")
+    assert order.index("anyproject_tag") < order.index("anyproject_book_tags")
+    assert "Everything can be moved. It will take about " in outcome.out
+    assert outcome.out.endswith("Nothing was written to PostgreSQL.\n")
+
+
+def test_a_dry_run_with_findings_ends_with_2(library: Path, database: Database) -> None:
+    before = tables_of_server(database)
+    support.put(library, "everything", {"id": 500, "day": "someday"})
+    outcome = support.run(library, database, "--dry-run", "--quarantine", str(library.parent / "refused"))
+    assert outcome.code == 2
+    assert outcome.document["status"] == "findings"
+    assert tables_of_server(database) == before
+    assert not (library.parent / "refused").exists()
+
+
+def test_findings_stop_the_move(library: Path, database: Database) -> None:
+    support.put(library, "everything", {"id": 500, "day": "someday", "flag": 2})
+    outcome = support.run(library, database, "--yes")
+    assert outcome.code == 2
+    assert database.tables() == []
+    file = outcome.document["findings"]["file"]
+    assert outcome.document["findings"] == {
+        "count": 2,
+        "file": file,
+        "groups": [
+            {
+                "table": "everything",
+                "column": "flag",
+                "count": 1,
+                "reason": "neither 0 nor 1, which is how SQLite keeps false and true",
+            },
+            {"table": "everything", "column": "day", "count": 1, "reason": "not a date of the form 2026-01-31"},
+        ],
+    }
+    assert Path(file).stat().st_mode & 0o777 == 0o600
+    assert support.read_findings(Path(file))[0] == (
+        "everything", "500", "day", "text", "'someday'", "not a date of the form 2026-01-31",
+    )  # fmt: skip
+    assert "2 findings that PostgreSQL would refuse or change:" in outcome.out
+    assert "1 × everything.day: not a date of the form 2026-01-31" in outcome.out
+    assert "primary key 500 text 'someday'" in outcome.out
+    assert f"All of them: {file}" in outcome.out
+    assert "Mend the values in the file, or add --quarantine DIR to move without their rows" in outcome.out
+    assert outcome.out.endswith("Stopped. Nothing was changed.\n")
+
+
+# --- JSON ---------------------------------------------------------------------------------------------------
+def test_the_result_is_written_as_json(library: Path, database: Database) -> None:
+    document = support.move(library, database).document
+    assert set(document) == {
+        "status", "source", "target", "tables", "skipped", "unknown", "notes", "stripped", "findings",
+        "estimate_seconds", "rows", "refused", "seconds", "copy", "quarantine",
+    }  # fmt: skip
+    assert document["status"] == "migrated"
+    assert document["refused"] == 0
+    assert document["rows"] == sum(table["rows"] for table in document["tables"])
+    (book,) = (table for table in document["tables"] if table["name"] == "anyproject_book")
+    assert set(book) == {"name", "label", "rows", "refused", "sha256"}
+    assert (book["rows"], book["label"], len(book["sha256"])) == (5, "books", 64)
+    assert document["source"]["format"] == "a file of this project"
+
+
+def test_json_may_go_to_standard_output_alone(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
+    outcome = support.run(library, database, "--json", "-")
+    assert outcome.code == 0
+    assert json.loads(outcome.out)["status"] == "migrated"
+    messages = capsys.readouterr().err
+    assert "Done." in messages
+    assert "Type yes to move" in messages
+
+
+def test_json_that_can_not_be_written_stops_the_move_beforehand(library: Path, database: Database) -> None:
+    place = library.parent / "nowhere" / "result.json"
+    outcome = support.run(library, database, "--yes", "--json", str(place))
+    assert outcome.error == f"--json {place}: no file can be written there. Nothing was changed."
+    assert database.tables() == []
+
+
+def test_equal_content_has_equal_digests(library: Path, database: Database, nowhere: Database) -> None:
+    first, second = (support.move(library, place).document["tables"] for place in (database, nowhere))
+    assert first == second
+    assert len({table["sha256"] for table in first if table["rows"] > 2}) > 10
+
+
+# --- Confirmation -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("answer", ["y\n", "Y\n", "YES\n", "\n", "yes please\n", "no\n"])
+def test_only_yes_is_a_confirmation(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    outcome = support.run(library, database)
+    assert (outcome.code, outcome.error) == (1, "Not confirmed. Nothing was changed.")
+    assert database.tables() == []
+    rows = outcome.out.rpartition("Type yes to move ")[2]
+    assert re.fullmatch(rf"\d{{3}} rows into the database {database.address}: ", rows)
+
+
+def test_yes_is_a_confirmation(library: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
+    assert support.run(library, database).code == 0
+    assert database.value("SELECT count(*) FROM anyproject_book") == 5
+
+
+def test_where_nobody_can_be_asked_nothing_happens(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    outcome = support.run(library, database)
+    message = "Nobody is here to confirm. Nothing was changed.\nAdd --yes in a script."
+    assert (outcome.code, outcome.error) == (1, message)
+    assert database.tables() == []
+
+
+# --- Addresses and passwords --------------------------------------------------------------------------------
+OTHERS = ("secret file", "option", "pgpass", "the site's own")
+DOCUMENTED = ["variable", *(pytest.param(way, marks=pytest.mark.slow) for way in OTHERS)]
+
+
+@pytest.mark.parametrize("way", DOCUMENTED)
+def test_the_password_is_never_shown(library: Path, database: Database, tmp_path: Path, way: str) -> None:
+    """Nor is it in the arguments of the process, however it is told."""
+    address = database.address
+    bare = database.url.replace(f":{address.password}@", "@")
+    (tmp_path / "url").write_text(database.url + "\n")
+    (tmp_path / "pgpass").write_text(f"*:*:*:*:{address.password}\n")
+    (tmp_path / "pgpass").chmod(0o600)
+    changes, words = {
+        "variable": ({"POSTGRES_URL": database.url}, []),
+        "secret file": ({"POSTGRES_URL_FILE": str(tmp_path / "url")}, []),
+        "option": ({}, ["--postgres-url-file", str(tmp_path / "url")]),
+        "pgpass": ({"PGPASSFILE": str(tmp_path / "pgpass")}, ["--postgres-url", bare]),
+        "the site's own": ({"DATABASE_URL": database.url}, []),
+    }[way]
+    arguments = support.command(library, database, "--yes")
+    arguments = [*arguments[: arguments.index("--postgres-url")], *words, "--yes"]
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=support.MANAGE.parent,
+        env=support.environment(library.parent) | changes,
+    )  # fmt: skip
+    seen: list[str] = []
+
+    def watch() -> None:
+        while process.poll() is None:
+            with contextlib.suppress(OSError):
+                seen.append(Path(f"/proc/{process.pid}/cmdline").read_bytes().decode())
+            time.sleep(0.01)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    output, _ = process.communicate(timeout=120)
+    watcher.join()
+    assert process.returncode == 0, output
+    assert address.password not in output
+    assert seen
+    assert not any(address.password in line for line in seen)
+    assert ("Next: let DATABASE_URL name this database" in output) == (way != "the site's own")
+    assert database.value("SELECT count(*) FROM anyproject_book") == 5
+
+
+def test_a_password_among_the_arguments_is_allowed_and_advised_against(library: Path, database: Database) -> None:
+    said = "Every user of this machine can read the password in --postgres-url while this runs."
+    assert said in support.run(library, database, "--dry-run").out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "--postgres-url-file {} can not be read (FileNotFoundError). Nothing was changed."),
+        (b"\xff", "--postgres-url-file {} can not be read (UnicodeDecodeError). Nothing was changed."),
+        (b" \n", "--postgres-url-file {} is empty. Nothing was changed."),
+    ],
+)
+def test_a_file_without_an_address_is_refused(
+    library: Path, tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    path = tmp_path / "url"
+    if content is not None:
+        path.write_bytes(content)
+    outcome = support.run(library, None, "--postgres-url-file", str(path))
+    assert outcome.error.startswith(message.format(path) + "\n")
+
+
+def test_what_is_typed_counts_more_than_the_environment(library: Path, database: Database, settings: Any) -> None:
+    settings.POSTGRES_URL = "postgres://nobody@127.0.0.1:1/nothing"
+    assert support.run(library, database, "--dry-run").code == 0
+    assert "nothing on 127.0.0.1:1" in support.run(library, None, "--dry-run").error
+
+
+def test_the_documents_name_the_way_that_shows_no_password() -> None:
+    for path in support.MANAGE.parent.rglob("*.md"):
+        if not {".venv", "node_modules"} & set(path.parts):
+            assert not re.search(r"--postgres-url[ =]\S*:[^/\s]\S*@", path.read_text()), path
+
+
+WRONG_PASSWORD = "The server is there; the user or the password is wrong."
+
+
+@pytest.mark.parametrize("end", ["?nonsense=1", "?sslmode=bogus", "%00"])
+def test_an_address_that_postgresql_does_not_understand_is_a_sentence(
+    library: Path, database: Database, end: str
+) -> None:
+    outcome = support.run(library, Database(address=database.address, url=database.url + end), "--yes")
+    assert outcome.code == 1
+    expected = "The PostgreSQL URL can not be read." if end == "%00" else "Check the options after ? in the URL."
+    assert expected in outcome.error
+    assert database.address.password not in outcome.error
+
+
+@pytest.mark.parametrize("place", ["/dev/full", "-"])
+def test_a_report_that_can_not_be_written_is_no_failure(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise BrokenPipeError("closed")
+
+    if place == "-":
+        monkeypatch.setattr("ops.management.commands.migrate_to_postgres.write_json", refuse)
+    outcome = support.run(library, database, "--yes", "--json", place)
+    assert outcome.code == 0
+    assert "The migration is done and verified; its report could not be written" in capsys.readouterr().err
+    assert database.value("SELECT count(*) FROM anyproject_book") == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"password": "wrong-secret"}, 'password authentication failed for user "homerack".\n' + WRONG_PASSWORD),
+        ({"user": "nobody-here"}, 'password authentication failed for user "nobody-here".\n' + WRONG_PASSWORD),
+        ({"port": "1"}, "Connection refused.\nIs the server running, and are host, port, user and password right?"),
+        ({"host": "host.invalid"}, "could not translate host name"),
+    ],
+)
+def test_who_can_not_connect_is_told_why(
+    library: Path, database: Database, change: dict[str, str], reason: str
+) -> None:
+    address = database.address
+    parts = {"user": address.user, "password": address.password, "host": address.host, "port": address.port} | change
+    url = f"postgres://{parts['user']}:{parts['password']}@{parts['host']}:{parts['port']}/{address.database}"
+    outcome = support.run(library, Database(address=address, url=url), "--yes")
+    assert outcome.code == 1
+    where = f"{address.database} on {parts['host']}:{parts['port']}"
+    assert outcome.error.startswith(f"No connection to the database {where}: ")
+    assert reason in outcome.error
+    assert parts["password"] not in outcome.error + outcome.out + json.dumps(outcome.document)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("mysql://me:secret@host/db", "The PostgreSQL URL has to start with postgres://."),
+        ("me:secret@host/db", "The PostgreSQL URL has to start with postgres://."),
+        ("postgres://me:secret@host:5432/", "The PostgreSQL URL names no database."),
+        ("postgres://me:se#cret@host:5432/db", "The PostgreSQL URL can not be read."),
+        ("postgres://me:se/cret@host:5432/db", "The PostgreSQL URL can not be read."),
+    ],
+)
+def test_an_address_that_can_not_be_read_is_not_repeated(library: Path, url: str, message: str) -> None:
+    with pytest.raises(CommandError) as refused:
+        call_command("migrate_to_postgres", "--sqlite-path", str(library), "--postgres-url", url)
+    assert str(refused.value).startswith(f"{message}\n")
+    assert "cret" not in str(refused.value)
+
+
+def test_an_unknown_time_zone_is_refused(library: Path, database: Database) -> None:
+    outcome = support.run(library, database, "--source-timezone", "Mars/Olympus")
+    assert outcome.error == (
+        "--source-timezone Mars/Olympus: no time zone has that name.\nExample: --source-timezone Europe/Berlin"
+    )
+
+
+def test_a_time_zone_changes_what_naive_times_mean(library: Path, database: Database) -> None:
+    support.put(library, "everything", {"id": 900, "moment": "2024-07-01 12:00:00"})
+    support.alter(library, "DELETE FROM everything WHERE moment LIKE '9999%' OR moment LIKE '0001%'")
+    support.move(library, database, "--source-timezone", "Europe/Berlin")
+    query = "SELECT (moment AT TIME ZONE 'UTC')::text FROM everything WHERE id = 900"
+    assert database.value(query) == "2024-07-01 10:00:00"
+
+
+# --- Output -------------------------------------------------------------------------------------------------
+def test_lines_are_plain_where_there_is_no_terminal(library: Path, database: Database) -> None:
+    outcome = support.move(library, database)
+    assert "\x1b" not in outcome.out
+    assert "\r" not in outcome.out
+    for stage in ("snapshot", "preflight", "schema", "copy", "build", "verify", "cut-over"):
+        assert f"✓ {stage} " in outcome.out
+    assert re.search(
+        rf"\n\w.* \d{{3}} rows are in {database.address}, compared value by value with the file", outcome.out
+    )
+
+
+def test_names_are_not_taken_for_markup(library: Path, database: Database) -> None:
+    odd = library.with_name("[bold]lab[red].db")
+    library.rename(odd)
+    assert f"Source  {odd}" in support.run(odd, database, "--dry-run").out
+
+
+def test_in_a_terminal_there_are_bars(library: Path, database: Database) -> None:
+    import pty  # noqa: PLC0415
+
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        support.command(library, database, "--yes"), stdin=follower, stdout=follower, stderr=follower,
+        cwd=support.MANAGE.parent, env=support.environment(library.parent) | {"TERM": "xterm-256color"},
+    )  # fmt: skip
+    os.close(follower)
+    output = b""
+    with contextlib.suppress(OSError):
+        while chunk := os.read(leader, 65536):
+            output += chunk
+    os.close(leader)
+    assert process.wait(timeout=60) == 0
+    assert "━".encode() in output
+    assert b"Done." in output

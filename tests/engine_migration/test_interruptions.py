@@ -1,0 +1,368 @@
+"""A14: killed, interrupted, cut off or refused at any moment, the target is as it was and the next run succeeds."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from ops.backups.configuration import catalogue_from_settings
+from ops.databases.postgres import databases, rename
+from ops.engine_migration import copying, pipeline, verify
+from ops.engine_migration import target as targets
+from ops.engine_migration.pipeline import Stage
+from ops.engine_migration.target import inspect_target
+from ops.errors import AlreadyRunning
+from ops.operations.migrating import Recorded
+from ops.utils import posix_signals
+from tests.engine_migration import support
+from tests.engine_migration.support import Database
+
+STAGES = [Stage.SCHEMA, Stage.COPY, Stage.BUILD, Stage.VERIFY, Stage.CUT_OVER]
+KILLED = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 130}
+STOP_AT = """
+import os, signal, sys
+import django
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+django.setup()
+from ops.management.commands import migrate_to_postgres as door
+from ops.management.progress import Lines
+class Stopping(Lines):
+    def __call__(self, report):
+        super().__call__(report)
+        if report.stage == sys.argv[1] and (report.item or report.stage in ("schema", "cut-over")):
+            print("here", flush=True)
+            sys.stdin.readline()
+door.listener = Stopping
+from django.core.management import execute_from_command_line
+execute_from_command_line(["manage.py", "migrate_to_postgres", *sys.argv[2:]])
+"""
+"""The command, which waits at its first report of a stage until it is told to go on."""
+
+
+def start_and_stop_at(stage: str, path: Path, database: Database, *arguments: str) -> subprocess.Popen[str]:
+    """A process that waits within `stage`, having begun its work there."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOP_AT, stage, *support.command(path, database, "--yes", *arguments)[5:]],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=support.MANAGE.parent,
+        env=support.environment(path.parent),
+    )
+    assert process.stdout
+    for line in process.stdout:
+        if line == "here\n":
+            return process
+    raise AssertionError(process.stderr.read() if process.stderr else "")
+
+
+def finish(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, str]:
+    process.send_signal(number)
+    # Whoever waits for its turn in a thread goes on; whoever was killed does not care.
+    _, error = process.communicate("\n" * 500, timeout=30)
+    return process.returncode, error
+
+
+@pytest.mark.parametrize(
+    ("stage", "number"),
+    [
+        pytest.param(stage, number, marks=[] if at in {(1, 0), (3, 2), (4, 1), (4, 2)} else pytest.mark.slow)
+        for stage_index, stage in enumerate(STAGES)
+        for number_index, number in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGKILL))
+        for at in [(stage_index, number_index)]
+    ],
+)
+def test_a_run_that_is_ended_leaves_the_target_as_it_was(
+    library: Path, database: Database, stage: Stage, number: signal.Signals
+) -> None:
+    process = start_and_stop_at(stage, library, database)
+    code, error = finish(process, number)
+    assert code == KILLED[number]
+    assert database.tables() == []
+    if number != signal.SIGKILL:
+        assert error.strip() == "CommandError: Interrupted. Nothing was changed."
+        assert support.beside(database.name) == []
+    support.move(library, database)
+    assert support.beside(database.name) == []
+    assert database.value("SELECT count(*) FROM anyproject_book") == 5
+
+
+@pytest.fixture
+def small(database: Database, small_role: tuple[str, str]) -> Iterator[Database]:
+    """The database as a role sees it that may not create others."""
+    role, password = small_role
+    support.server().rows(f"ALTER DATABASE {database.name} OWNER TO {role}")
+    yield support.database_named(database.name, user=role, password=password)
+    support.drop(database.name)
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=lambda number: number.name
+)
+@pytest.mark.parametrize("stage", [pytest.param(Stage.COPY, marks=pytest.mark.slow), Stage.CUT_OVER])
+def test_the_one_transaction_of_a_small_role_leaves_nothing(
+    library: Path, small: Database, database: Database, stage: Stage, number: signal.Signals
+) -> None:
+    process = start_and_stop_at(stage, library, small)
+    code, _ = finish(process, number)
+    assert code == KILLED[number]
+    assert database.tables() == []
+    support.move(library, small)
+    assert database.value("SELECT count(*) FROM anyproject_book") == 5
+
+
+def test_a_second_run_at_once_is_refused(library: Path, database: Database) -> None:
+    process = start_and_stop_at(Stage.COPY, library, database)
+    try:
+        outcome = support.run(library, database, "--yes")
+        assert outcome.code == 1
+        assert re.fullmatch(
+            rf"Another operation on the database {database.name} is running"
+            r" \(server process \d+, since \d{4}-\d\d-\d\d \d\d:\d\d UTC\)\.\n"
+            r"Wait until it has ended, or stop it, and run the command again\.",
+            outcome.error,
+        )
+        assert len(support.beside(database.name)) == 1
+    finally:
+        output, error = process.communicate("\n" * 500, timeout=60)
+    assert (process.returncode, error) == (0, "")
+    assert "Done." in output
+    assert database.value("SELECT count(*) FROM anyproject_book") == 5
+
+
+def test_operations_on_two_databases_do_not_block_each_other(database: Database, nowhere: Database) -> None:
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(databases.maintenance(database.address))
+        second = stack.enter_context(databases.maintenance(nowhere.address))
+        stack.enter_context(databases.locked(first, database.name))
+        stack.enter_context(databases.locked(second, nowhere.name))
+        with pytest.raises(AlreadyRunning), databases.locked(second, database.name):
+            pass
+
+
+@pytest.mark.parametrize("suffix", [targets.NEW_SUFFIX, targets.OLD_SUFFIX])
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "",
+        "COMMENT ON DATABASE {} IS 'made by ops; may be dropped'",
+        f"ALTER DATABASE {{}} CONNECTION LIMIT {databases.MARK_LIMIT}",
+    ],
+)
+def test_only_databases_that_we_made_are_dropped(library: Path, database: Database, suffix: str, mark: str) -> None:
+    """Somebody's own database may have the very name, and even the mark, which a dump may write."""
+    theirs = support.create(databases.side_name(database.name, suffix))
+    theirs.rows("CREATE TABLE precious ()")
+    if mark:
+        theirs.rows(mark.format(theirs.name))
+        theirs.rows(mark.format(database.name))
+    outcome = support.run(library, database, "--yes")
+    assert outcome.code == 1
+    assert outcome.error == (
+        f"There is a database {theirs.name} already, and the migration needs that name. Nothing was changed.\n"
+        f'Look into it, and drop it if nobody needs it: DROP DATABASE "{theirs.name}";'
+    )
+    assert theirs.tables() == ["precious"]
+    assert database.tables() == []
+
+
+def test_a_run_killed_right_after_it_made_its_database_is_cleaned_up(library: Path, database: Database) -> None:
+    """CREATE DATABASE and its comment are two statements."""
+    new = databases.side_name(database.name, targets.NEW_SUFFIX)
+    Recorded(catalogue_from_settings(), str(database.address)).claim_database(new)
+    with databases.maintenance(database.address) as connection:
+        databases.create_beside(connection, new, None)
+    support.server().rows(f"COMMENT ON DATABASE {new} IS NULL")
+    support.server().rows(f"ALTER DATABASE {new} CONNECTION LIMIT {databases.MARK_LIMIT}")
+    support.move(library, database)
+    assert support.beside(database.name) == []
+    assert database.value("SELECT datconnlimit FROM pg_database WHERE datname = current_database()") == -1
+
+
+# --- Connections that break ---------------------------------------------------------------------------------
+@pytest.mark.parametrize("step", ["stream", "as_in_line"])
+def test_a_connection_that_breaks_is_a_sentence(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """While rows are copied, and while they are compared."""
+    module = copying if step == "stream" else verify
+    real = getattr(module, step)
+
+    def cut(*arguments: Any) -> Any:
+        support.server().rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY(%s)",
+            [support.beside(database.name)],
+        )
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, step, cut)
+        outcome = support.run(library, database, "--yes")
+    assert outcome.code == 1
+    assert re.fullmatch(
+        r"PostgreSQL ended the migration: "
+        r"(terminating connection due to administrator command|server closed the connection unexpectedly)\."
+        rf" The database {database.address} is as it was\.\n"
+        r"Run the command again; if it ends here again, the server's log tells more\.",
+        outcome.error,
+    )
+    assert database.tables() == []
+    assert support.beside(database.name) == []
+    support.move(library, database)
+
+
+def test_a_lost_lock_connection_is_a_sentence(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection that would have swapped the databases is gone; the next run cleans up."""
+    real = pipeline.build
+
+    def cut(*arguments: Any) -> None:
+        real(*arguments)
+        support.end_lock_session(database.name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "build", cut)
+        outcome = support.run(library, database, "--yes")
+    assert outcome.code == 1
+    assert outcome.error.startswith(
+        ("PostgreSQL ended the migration: ", "The new database could not take the place of ")
+    )
+    assert database.tables() == []
+    support.move(library, database)
+    assert support.beside(database.name) == []
+
+
+def test_what_postgresql_refuses_after_all_is_a_sentence(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = copying.copy_table
+
+    def copy(**arguments: Any) -> None:
+        real(**arguments)
+        if arguments["table"].name == "anyproject_tag":
+            with arguments["target"].cursor() as cursor:
+                cursor.execute("INSERT INTO anyproject_tag VALUES ('a')")
+
+    monkeypatch.setattr(pipeline, "copy_table", copy)
+    outcome = support.run(library, database, "--yes")
+    assert (outcome.code, outcome.error) == (
+        1,
+        (
+            'PostgreSQL ended the migration: could not create unique index "anyproject_tag_pkey"'
+            f" (Key (name)=(a) is duplicated.). The database {database.address} is as it was.\n"
+            "Run the command again; if it ends here again, the server's log tells more."
+        ),
+    )
+    assert support.beside(database.name) == []
+
+
+# --- A fault at every statement (SQLite's ioerr.test) -------------------------------------------------------
+class Fault(psycopg2.OperationalError):
+    """The server says no."""
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, nth: int) -> Callable[[], bool]:
+    """From the `nth` statement that changes whole databases on: one fault. Returns whether it came to that."""
+    count = 0
+    original = rename.rename_all, rename.end_sessions, rename.keep_properties
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == nth:
+                raise Fault("ERROR: injected")
+            result = real(*arguments, **named)
+            count += 1
+            if count == nth:
+                raise Fault("ERROR: injected")
+            return result
+
+        return call
+
+    for function in original:
+        monkeypatch.setattr(rename, function.__name__, counted(function))
+    monkeypatch.setattr(targets, "run_migrations", counted(targets.run_migrations))
+    monkeypatch.setattr(pipeline, "build", counted(pipeline.build))
+    monkeypatch.setattr(pipeline, "add_missing_permissions", counted(pipeline.add_missing_permissions))
+    return lambda: count >= nth
+
+
+@pytest.mark.slow
+def test_a_fault_at_any_step_leaves_all_or_nothing(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for nth in range(1, 40):
+        with monkeypatch.context() as patch:
+            happened = fail_at(patch, nth)
+            outcome = support.run(library, database, "--yes")
+        if not happened():
+            break
+        assert outcome.code == 1, nth
+        assert "injected" in outcome.error, nth
+        assert database.tables() == [], nth
+        assert support.beside(database.name) == [], nth
+    assert nth > 12
+    assert outcome.code == 0
+    assert database.value("SELECT count(*) FROM anyproject_book") == 5
+
+
+# --- Too late -----------------------------------------------------------------------------------------------
+def test_ctrl_c_after_the_cut_over_does_not_say_that_nothing_was_changed(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = databases.drop
+
+    def press(*arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        real(*arguments)
+
+    monkeypatch.setattr(databases, "drop", press)
+    outcome = support.move(library, database)
+    assert "Done." in outcome.out
+    assert support.beside(database.name) == []
+
+
+def test_a_leftover_that_can_not_be_dropped_is_no_failure(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: Any) -> None:
+        raise Fault("ERROR: injected")
+
+    monkeypatch.setattr(databases, "drop", refuse)
+    support.move(library, database)
+    assert database.value("SELECT count(*) FROM anyproject_book") == 5
+
+
+def test_signals_are_as_before_afterwards() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with posix_signals.held():
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_oneself()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def interrupt_oneself() -> None:
+    with posix_signals.interrupted_by_sigterm():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+
+def test_looking_at_a_target_changes_nothing(database: Database) -> None:
+    before = support.server().rows("SELECT datname, oid FROM pg_database WHERE datname = %s", [database.name])
+    inspect_target(database.address)
+    assert support.server().rows("SELECT datname, oid FROM pg_database WHERE datname = %s", [database.name]) == before
+    assert database.tables() == []

@@ -1,0 +1,120 @@
+"""Tables of several chunks, whatever their primary key: SQLite and PostgreSQL sort few types alike."""
+
+import contextlib
+import datetime as dt
+import random
+import sqlite3
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.engine_migration.copying import line_of
+from ops.engine_migration.source_sql import CHUNK_ROWS, chunk_rows
+from ops.errors import VerificationFailed
+from tests.engine_migration import support
+from tests.engine_migration.support import Database
+
+ROWS = 2 * CHUNK_ROWS + 137
+EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  (as SQLite keeps it)
+LETTERS = ["a", "B", "c", "Z", "_", "-", " ", "é", "É", "𝄞", "ß", "1", "10", "'", "\\", "\n", "\x01", "~", "\uffff"]
+
+
+def text_key(number: int) -> str:
+    return "".join(LETTERS[number // len(LETTERS) ** power % len(LETTERS)] for power in range(4))
+
+
+def day(number: int) -> str:
+    return str(dt.date(1, 1, 1) + dt.timedelta(days=number * 800))
+
+
+def moment(number: int) -> str:
+    return str(EPOCH + dt.timedelta(seconds=number * 86399, microseconds=number % 3 * 1000))
+
+
+def clock(number: int) -> str:
+    return str((EPOCH + dt.timedelta(seconds=number * 7, milliseconds=number % 2 * 5)).time())
+
+
+KEYS: dict[str, tuple[str, str, Callable[[int], Any]]] = {
+    "integer": ("everything", "id", lambda number: number * 3 - 5000),
+    "text": ("anyproject_tag", "name", text_key),
+    "date": ("anyproject_byday", "key", day),
+    "moment": ("anyproject_bymoment", "key", moment),
+    "time": ("anyproject_byclock", "key", clock),
+    "decimal": ("anyproject_byprice", "key", lambda number: (number * 37 - 50000) / 100),
+    "interval": ("anyproject_byspan", "key", lambda number: (number - 2000) * 10 ** (number % 9)),
+    "float": ("anyproject_byreal", "key", lambda number: (number - 2000) / 7 * 10.0 ** (number % 40)),
+    "address": ("anyproject_byaddress", "key", lambda number: f"10.0.{number // 256}.{number % 256}"),
+    "IPv6": ("anyproject_byaddress", "key", lambda number: f"FE80::{number:X}"),
+    "binary": ("anyproject_byblob", "key", lambda number: number.to_bytes(2 + number % 2, "little")),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_large_table_is_moved_and_proven(file: Path, migrated: Database, kind: str) -> None:
+    table, column, make = KEYS[kind]
+    values = list(dict.fromkeys(map(make, range(ROWS))))
+    random.Random(1).shuffle(values)
+    support.put(file, table, *({column: value} for value in values))
+    prove_and_spoil(file, migrated, table, column, len(values))
+
+
+def test_a_large_table_with_uuid_keys_is_moved_and_proven(file: Path, migrated: Database) -> None:
+    generator = random.Random(2)
+    codes = [uuid.UUID(int=generator.getrandbits(128)) for _ in range(ROWS)]
+    spellings = [str(code).upper() if number % 5 == 0 else code.hex for number, code in enumerate(codes)]
+    support.put(file, "anyproject_author", {"id": 1, "name": "Ada"})
+    support.put(
+        file,
+        "anyproject_book",
+        *({"id": code, "title": f"t{n}", "author_id": 1, "pages": 1, "price": 1} for n, code in enumerate(spellings)),
+    )
+    prove_and_spoil(file, migrated, "anyproject_book", "id", ROWS)
+
+
+def test_a_large_table_with_a_key_of_two_columns_is_moved_and_proven(file: Path, migrated: Database) -> None:
+    support.put(file, "anyproject_author", {"id": 1, "name": "Ada"})
+    support.put(file, "anyproject_book", {"id": "f" * 32, "title": "t", "author_id": 1, "pages": 1, "price": 1})
+    support.put(file, "anyproject_shelf", *({"id": shelf, "room": "r", "number": shelf} for shelf in range(1, 21)))
+    places = [{"shelf_id": n % 20 + 1, "position": n // 20 - 50, "book_id": "f" * 32} for n in range(ROWS)]
+    support.put(file, "anyproject_place", *places)
+    prove_and_spoil(file, migrated, "anyproject_place", "position", ROWS)
+
+
+def prove_and_spoil(file: Path, database: Database, table: str, column: str, rows: int) -> None:
+    """Move it; then take one row of the last chunk away, which the proof has to notice."""
+    with support.examined(file) as ready:
+        assert ready.examination.groups == ()
+        (plan,) = (entry for entry in ready.plan.tables if entry.name == table)
+        assert rows > chunk_rows(plan)
+        support.carry(ready, database)
+        assert database.value(f"SELECT count(*) FROM {table}") == rows
+        with pytest.raises(VerificationFailed, match=rf"{table}: PostgreSQL does not hold .*\n  row .* is missing"):
+            support.prove_after(
+                ready,
+                database,
+                f"DELETE FROM {table} WHERE {column} = (SELECT {column} FROM {table} ORDER BY 1 DESC LIMIT 1)",
+            )
+
+
+def test_wide_rows_go_in_small_chunks(file: Path, migrated: Database) -> None:
+    support.put(file, "everything", *({"id": n, "long": "x" * 300_000} for n in range(1, 8)))
+    with support.examined(file) as ready:
+        (plan,) = (entry for entry in ready.plan.tables if entry.name == "everything")
+        assert chunk_rows(plan) == 3
+        support.carry(ready, migrated)
+    assert migrated.value("SELECT sum(length(long)) FROM everything") == 2_100_000
+
+
+@pytest.mark.parametrize("width", [1, 99, 100, 101, 127, 128, 300])
+def test_a_line_may_have_more_columns_than_a_function_of_sqlite_takes_arguments(width: int) -> None:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        names = [f"c{number}" for number in range(width)]
+        connection.execute(f"CREATE TABLE wide ({', '.join(names)})")
+        values = [None if number % 3 == 0 else f"it's {number}" for number in range(width)]
+        connection.execute(f"INSERT INTO wide VALUES ({', '.join('?' * width)})", values)
+        (line,) = connection.execute(f"SELECT {line_of(names)} FROM wide").fetchone()
+    assert line == ",".join("NULL" if value is None else f"'it''s {n}'" for n, value in enumerate(values))

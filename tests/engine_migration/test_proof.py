@@ -1,0 +1,165 @@
+"""A15: whatever differs after the copy is found, and said so that a person can look at it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.engine_migration import pipeline
+from ops.engine_migration.types.documents import same_json
+from ops.errors import VerificationFailed
+from tests.engine_migration import support
+from tests.engine_migration.support import Database
+
+ROW: dict[str, Any] = {
+    "moment": "2026-01-31 23:59:59.123456",
+    "clock": "23:59:59.000001",
+    "day": "2026-01-31",
+    "real": 0.1,
+    "money": 12.34,
+    "long": "a text",
+    "short": "",
+    "big": 2**53 + 1,
+    "flag": 1,
+    "span": 1,
+    "code": "0" * 31 + "1",
+    "address": "10.0.0.1",
+    "blob": b"\x00\x01",
+    "data": '{"a": [1, {"b": 1.10, "c": true}], "d": null, "e": "1"}',
+}
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "difference"),
+    [
+        (
+            "moment",
+            "moment + '1 microsecond'",
+            "'2026-01-31 23:59:59.123456+00' became '2026-01-31 23:59:59.123457+00'",
+        ),
+        ("clock", "clock - '1 microsecond'::interval", "'23:59:59.000001' became '23:59:59'"),
+        ("day", "day + 1", "'2026-01-31' became '2026-02-01'"),
+        ("real", "0.10000000000000002", "0.1 became 0.10000000000000002"),
+        ("money", "money + 0.01", "'12.34' became '12.35'"),
+        ("long", "long || ' '", "'a text' became 'a text '"),
+        ("long", "replace(long, 'a', 'а')", "'a text' became 'а text'"),
+        ("short", "NULL", "'' became NULL"),
+        ("number", "0", "NULL became '0'"),
+        ("big", "big - 1", "'9007199254740993' became '9007199254740992'"),
+        ("flag", "NOT flag", "'1' became '0'"),
+        ("span", "span * 2", "'1' became '2'"),
+        ("code", "'00000000000000000000000000000002'", f"'{'0' * 31}1' became '{'0' * 31}2'"),
+        ("address", "'10.0.0.2'", "'10.0.0.1' became '10.0.0.2'"),
+        ("blob", "'\\x0001'::bytea || '\\x00'::bytea", "'0001' became '000100'"),
+        ("data", "jsonb_set(data, '{a,1,b}', '1.1000000000000001')", None),
+        ("data", "jsonb_set(data, '{a,1,c}', '1')", None),
+        ("data", "jsonb_set(data, '{a,0}', 'true')", None),
+        ("data", "jsonb_set(data, '{e}', '1')", None),
+        ("data", "data - 'd'", None),
+        ("data", "jsonb_set(data, '{d}', '\"null\"')", None),
+        ("data", "NULL", None),
+    ],
+)
+def test_the_smallest_change_is_found(
+    file: Path, migrated: Database, column: str, change: str, difference: str | None
+) -> None:
+    support.put(file, "everything", {"id": 3} | ROW, {"id": 4} | ROW)
+    with support.examined(file) as ready:
+        support.carry(ready, migrated)
+        support.prove_after(ready, migrated)
+        with pytest.raises(VerificationFailed) as failure:
+            support.prove_after(ready, migrated, f"UPDATE everything SET {column} = {change} WHERE id = 4")
+    start = "everything: PostgreSQL does not hold what the file holds:\n  row 4, column "
+    assert failure.value.message.startswith(f"{start}{column}: ")
+    if difference:
+        assert failure.value.message == f"{start}{column}: {difference}"
+
+
+@pytest.mark.parametrize(
+    ("change", "differences"),
+    [
+        ("DELETE FROM everything WHERE id = 4", ["row 4 is missing"]),
+        ("INSERT INTO everything (id) VALUES (9)", ["row 9 is not in the file"]),
+        ("INSERT INTO everything (id) VALUES (-9)", ["row -9 is not in the file"]),
+        ("UPDATE everything SET id = 9 WHERE id = 4", ["row 4 is missing", "row 9 is not in the file"]),
+        (
+            "UPDATE everything SET long = CASE id WHEN 3 THEN 'four' ELSE 'three' END",
+            ["row 3, column long: 'three' became 'four'", "row 4, column long: 'four' became 'three'"],
+        ),
+    ],
+)
+def test_missing_added_and_swapped_rows_are_found(
+    file: Path, migrated: Database, change: str, differences: list[str]
+) -> None:
+    support.put(file, "everything", {"id": 3, "long": "three"}, {"id": 4, "long": "four"})
+    with support.examined(file) as ready:
+        support.carry(ready, migrated)
+        listed = "\n  ".join(differences)
+        words = f"everything: PostgreSQL does not hold what the file holds:\n  {listed}"
+        with pytest.raises(VerificationFailed, match=f"^{re.escape(words)}$"):
+            support.prove_after(ready, migrated, change)
+
+
+def test_rows_of_a_table_that_should_be_empty_are_found(file: Path, migrated: Database) -> None:
+    with support.examined(file) as ready:
+        support.carry(ready, migrated)
+        with pytest.raises(VerificationFailed, match="row x is not in the file"):
+            support.prove_after(ready, migrated, "INSERT INTO anyproject_tag VALUES ('x')")
+
+
+def test_values_of_secret_columns_are_not_shown(library: Path, migrated: Database) -> None:
+    with support.examined(library) as ready:
+        support.carry(ready, migrated)
+        with pytest.raises(VerificationFailed) as failure:
+            support.prove_after(ready, migrated, "UPDATE accounts_user SET password = 'changed'")
+    assert failure.value.message == (
+        "accounts_user: PostgreSQL does not hold what the file holds:\n"
+        "  row 1, column password: (hidden) became (hidden)"
+    )
+
+
+def test_a_difference_throws_the_new_database_away(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = pipeline.build
+
+    def build_and_spoil(workspace: Any, *arguments: Any) -> None:
+        real(workspace, *arguments)
+        with workspace.session() as connection, connection.cursor() as cursor:
+            cursor.execute("UPDATE anyproject_author SET name = name || '!' WHERE id = 2")
+
+    monkeypatch.setattr(pipeline, "build", build_and_spoil)
+    outcome = support.run(library, database, "--yes")
+    assert (outcome.code, outcome.error) == (
+        1,
+        (
+            "anyproject_author: PostgreSQL does not hold what the file holds:\n"
+            "  row 2, column name: 'Author 1' became 'Author 1!'"
+        ),
+    )
+    assert outcome.document["status"] == "failed"
+    assert database.tables() == []
+    assert support.beside(database.name) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ('{"a": 1, "b": 2}', '{"b": 2, "a": 1}', True),
+        ("1.10", "1.1", True),
+        ("1e3", "1000", True),
+        ("-0.0", "0", True),
+        ("1", "true", False),
+        ("0", "false", False),
+        ("1", '"1"', False),
+        ('"number 1"', "1", False),
+        ("null", '"null"', False),
+        ("1." + "0" * 40 + "1", "1." + "0" * 40 + "2", False),
+        ("1" * 60, "1" * 59 + "2", False),
+        ("[]", "{}", False),
+        ("[1, 2]", "[2, 1]", False),
+    ],
+)
+def test_json_is_compared_by_value(one: str, other: str, same: bool) -> None:
+    assert same_json(one, other) is same

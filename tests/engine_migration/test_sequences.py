@@ -1,0 +1,218 @@
+"""A1, A2, A6: after the move the database works on, as if it had always been PostgreSQL."""
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.apps import apps
+from django.contrib.auth import authenticate, get_user_model
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection, models
+from django.test import RequestFactory
+
+from ops.databases.override import pointing_at
+from tests.engine_migration import support
+from tests.engine_migration.factories import AWKWARD
+from tests.engine_migration.support import Database
+from tests.otherproject.models import Author, Bestseller, Book, Comic, Everything, Place, Shelf, Slot, Tag
+
+LEFT = {"django_migrations", "django_session"}
+
+
+@pytest.fixture
+def moved(library: Path, database: Database) -> Iterator[Database]:
+    """The library in PostgreSQL, which Django points at."""
+    support.move(library, database)
+    with pointing_at(database.address.wrapper()):
+        yield database
+
+
+def tables_with_sequences() -> list[type[models.Model]]:
+    return [
+        model
+        for model in apps.get_models(include_auto_created=True)
+        if model._meta.managed and not model._meta.proxy and isinstance(model._meta.pk, models.AutoField)
+    ]
+
+
+def next_id(database: Database, model: type[models.Model]) -> int:
+    table, column = model._meta.db_table, model._meta.pk.column
+    return int(database.value(f"SELECT nextval(pg_get_serial_sequence('{table}', '{column}'))"))
+
+
+# --- A1 -----------------------------------------------------------------------------------------------------
+def test_every_sequence_goes_on_after_the_highest_id(library: Path, moved: Database) -> None:
+    found = tables_with_sequences()
+    assert {"anyproject_book_tags", "anyproject_book_similar", "accounts_user_groups"} <= {
+        m._meta.db_table for m in found
+    }
+    for model in found:
+        highest = moved.value(f"SELECT coalesce(max(id), 0) FROM {model._meta.db_table}")
+        if model._meta.db_table in LEFT:
+            continue
+        given_out = sqlite_watermark(library, model._meta.db_table)
+        assert next_id(moved, model) == max(highest, given_out) + 1, model._meta.db_table
+
+
+def sqlite_watermark(library: Path, table: str) -> int:
+    with support.opened(library) as connection:
+        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", [table]).fetchone()
+    return int(row[0]) if row else 0
+
+
+def test_rows_can_be_added_to_every_kind_of_table(moved: Database) -> None:
+    author = Author.objects.create(name="New")
+    book = Book.objects.create(title="New", author=author)
+    book.tags.add(Tag.objects.create(name="new"))
+    book.similar.add(Comic.objects.create(title="New comic", author=author))
+    Place.objects.create(shelf=Shelf.objects.create(room="new", number=1), position=1, book=book)
+    Slot.objects.create(label="new")
+    Everything.objects.create()
+    user = get_user_model().objects.create_user("new@example.org", "secret")
+    user.user_permissions.add(Permission.objects.first())
+    assert book.letters is not None
+    connection.check_constraints()
+
+
+def test_ids_of_deleted_rows_are_not_given_out_again(file: Path, database: Database) -> None:
+    support.alter(file, "INSERT INTO sqlite_sequence (name, seq) VALUES ('anyproject_author', 500)")
+    support.put(file, "anyproject_author", {"id": 3, "name": "Ada"})
+    support.move(file, database)
+    assert next_id(database, Author) == 501
+
+
+@pytest.mark.parametrize(
+    ("ids", "following"), [((), 1), ((-5,), 1), ((0,), 1), ((-3, 7), 8), ((2**63 - 2,), 2**63 - 1)]
+)
+def test_a_sequence_starts_rightly(file: Path, migrated: Database, ids: tuple[int, ...], following: int) -> None:
+    support.put(file, "everything", *({"id": number} for number in ids))
+    with support.examined(file) as ready:
+        support.carry(ready, migrated)
+    assert next_id(migrated, Everything) == following
+
+
+def test_a_full_sequence_says_so_and_gives_no_id_twice(file: Path, migrated: Database) -> None:
+    support.put(file, "anyproject_slot", {"id": 2**15 - 1, "label": "last", "active": 1, "hidden": 0})
+    with support.examined(file) as ready:
+        support.carry(ready, migrated)
+    with pytest.raises(Exception, match="reached maximum value of sequence"):
+        next_id(migrated, Slot)
+
+
+# --- A2 -----------------------------------------------------------------------------------------------------
+def test_content_types_and_permissions_keep_the_ids_of_the_file(file: Path, database: Database) -> None:
+    """Rows of other tables refer to them by number."""
+    with support.opened(file) as before:
+        before.execute("UPDATE auth_permission SET content_type_id = content_type_id + 1000, id = id + 5000")
+        before.execute("UPDATE auth_group_permissions SET permission_id = permission_id + 5000")
+        before.execute("UPDATE django_content_type SET id = id + 1000")
+        types = before.execute("SELECT id, app_label, model FROM django_content_type ORDER BY id").fetchall()
+        permissions = before.execute("SELECT id, codename FROM auth_permission ORDER BY id").fetchall()
+    support.move(file, database)
+    assert database.rows("SELECT id, app_label, model FROM django_content_type ORDER BY id") == types
+    assert database.rows("SELECT id, codename FROM auth_permission ORDER BY id") == permissions
+
+
+def test_content_types_and_permissions_that_the_file_lacks_are_added(file: Path, database: Database) -> None:
+    """A model may come without a migration of its own; `migrate` would add them after the next one."""
+    support.alter(
+        file,
+        "DELETE FROM auth_permission WHERE codename LIKE '%_tag' OR codename = 'add_book'",
+        "DELETE FROM django_content_type WHERE model = 'tag'",
+    )
+    support.move(file, database)
+    query = "SELECT codename FROM auth_permission WHERE codename LIKE '%_tag' OR codename = 'add_book' ORDER BY 1"
+    assert [name for (name,) in database.rows(query)] == ["add_book", "add_tag", "change_tag", "delete_tag", "view_tag"]
+
+
+def test_people_keep_their_rights(moved: Database) -> None:
+    ada = get_user_model().objects.get(email="ada@example.org")
+    assert ada.get_all_permissions() == {"anyproject.add_book", "anyproject.change_book"}
+    assert Permission.objects.filter(codename="lend", content_type=ContentType.objects.get_for_model(Book)).exists()
+    assert authenticate(RequestFactory().get("/"), username="ada@example.org", password="correct horse") == ada
+
+
+def test_sessions_stay_behind_and_are_reported(library: Path, database: Database) -> None:
+    outcome = support.move(library, database)
+    skipped = {entry["table"]: (entry["rows"], entry["reason"]) for entry in outcome.document["skipped"]}
+    assert skipped["django_session"] == (1, "everybody signs in again")
+    assert skipped["django_migrations"][1] == "PostgreSQL gets its own from `migrate`"
+    assert database.value("SELECT count(*) FROM django_session") == 0
+    with support.opened(library) as connection:
+        applied = connection.execute("SELECT app, name FROM django_migrations ORDER BY 1, 2").fetchall()
+    assert database.rows('SELECT app COLLATE "C", name FROM django_migrations ORDER BY 1, 2') == applied
+
+
+def test_nobody_is_told_that_rows_were_saved(library: Path, database: Database) -> None:
+    """A signal's receiver would write rows of its own, or send mail."""
+    heard = []
+
+    def hear(sender: type[models.Model], **_details: object) -> None:
+        if sender._meta.app_label in {"anyproject", "accounts"}:
+            heard.append(sender)
+
+    signals = (models.signals.pre_save, models.signals.post_save, models.signals.m2m_changed)
+    for signal in signals:
+        signal.connect(hear)
+    try:
+        support.move(library, database)
+    finally:
+        for signal in signals:
+            signal.disconnect(hear)
+    assert heard == []
+
+
+# --- A6 -----------------------------------------------------------------------------------------------------
+def test_rows_that_the_default_manager_hides_are_moved(moved: Database) -> None:
+    assert Slot.objects.count() == 1
+    assert Slot._base_manager.count() == 2
+
+
+def test_inherited_and_proxied_rows_are_moved_once(moved: Database) -> None:
+    assert Book.objects.count() == Bestseller.objects.count() == 5
+    comic = Comic.objects.get()
+    assert (comic.title, comic.colour, comic.pages, comic.letters) == ("Comic", False, 1, 2000)
+
+
+def test_circles_of_references_are_moved(moved: Database) -> None:
+    first, second, _ = Author.objects.order_by("pk")
+    assert second.mentor == first
+    assert first.favourite.title == "Book 3"
+
+
+def test_awkward_texts_arrive_as_they_were(moved: Database) -> None:
+    rows = Everything.objects.order_by("pk")[: len(AWKWARD)]
+    assert [row.long for row in rows] == list(AWKWARD)
+    assert [row.short for row in rows] == [text[:20] for text in AWKWARD]
+    assert [row.data for row in rows] == [{"text": text, "list": [text, None, True]} for text in AWKWARD]
+
+
+def test_null_and_empty_stay_apart(moved: Database) -> None:
+    empty = Everything.objects.get(short="")
+    assert (empty.long, empty.blob, empty.day) == ("", None, None)
+    assert Everything.objects.filter(blob=b"").count() == 1
+    assert Everything.objects.get(data="null").span == dt.timedelta(0)
+
+
+def test_both_databases_hold_the_same_to_django(library: Path, moved: Database) -> None:
+    from ops.databases.override import sqlite_wrapper  # noqa: PLC0415
+
+    theirs = all_rows()
+    with pointing_at(sqlite_wrapper(str(library))):
+        ours = all_rows()
+    assert ours == theirs
+    assert sum(map(len, ours.values())) > 150
+
+
+def all_rows() -> dict[str, list[tuple[object, ...]]]:
+    return {
+        model._meta.label: sorted((tuple(map(plain, row)) for row in model._base_manager.values_list()), key=repr)
+        for model in apps.get_models(include_auto_created=True)
+        if model._meta.db_table not in LEFT
+    }
+
+
+def plain(value: object) -> object:
+    return bytes(value) if isinstance(value, memoryview) else value

@@ -1,0 +1,367 @@
+"""The file to move: what is refused, what is read although it is awkward, and that it is never touched."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.databases.sqlite import files, snapshot
+from ops.engine_migration import pipeline, source
+from ops.engine_migration.pipeline import Stage
+from tests.engine_migration import support
+from tests.engine_migration.support import Database
+
+NAME_IT = "Name the SQLite file with --sqlite-path FILE."
+
+
+def refusal(path: Path, database: Database) -> str:
+    outcome = support.run(path, database, "--yes")
+    assert outcome.code == 1
+    assert outcome.document["status"] == "failed"
+    assert database.tables() == []
+    return outcome.error
+
+
+def test_a_missing_file_is_not_created(tmp_path: Path, database: Database) -> None:
+    path = tmp_path / "missing.db"
+    assert refusal(path, database) == f"There is no file {path}.\n{NAME_IT}"
+    assert not path.exists()
+
+
+def test_a_directory_is_no_file(tmp_path: Path, database: Database) -> None:
+    path = tmp_path / "folder.db"
+    path.mkdir()
+    assert refusal(path, database) == f"{path} is not a file.\n{NAME_IT}"
+
+
+def test_an_empty_file_is_refused(tmp_path: Path, database: Database) -> None:
+    path = tmp_path / "zero.db"
+    path.touch()
+    words = f"{path} is empty (0 bytes).\nIs it the right file?"
+    assert refusal(path, database) == words
+
+
+@pytest.mark.parametrize("content", [b"hello", os.urandom(8192), b"SQLite format 3"], ids=["text", "random", "short"])
+def test_what_is_no_database_is_refused(tmp_path: Path, database: Database, content: bytes) -> None:
+    path = tmp_path / "encrypted.db"
+    path.write_bytes(content)
+    assert refusal(path, database) == (
+        f"{path} is not a SQLite file, or it is encrypted.\n"
+        "An encrypted file has to be decrypted with the program that made it."
+    )
+
+
+def test_a_header_without_a_database_is_refused(tmp_path: Path, database: Database) -> None:
+    path = tmp_path / "header.db"
+    path.write_bytes(source.HEADER + os.urandom(8176))
+    assert refusal(path, database) == (
+        f"{path} is damaged: file is not a database.\n"
+        f"Save what can be read with: sqlite3 {path} .recover | sqlite3 recovered.db"
+    )
+
+
+def test_a_file_of_another_program_is_refused(tmp_path: Path, database: Database) -> None:
+    path = tmp_path / "music.db"
+    support.alter(path, "CREATE TABLE songs (name)", "CREATE TABLE albums (name)")
+    assert refusal(path, database) == (
+        f"{path} is no file of this project: it has no django_migrations, and its tables are albums, songs.\n"
+        "Name the file that the program keeps its data in."
+    )
+
+
+@pytest.mark.parametrize("damage", ["page", "cut"])
+def test_a_damaged_file_is_refused(library: Path, database: Database, damage: str) -> None:
+    content = bytearray(library.read_bytes())
+    if damage == "cut":
+        content = content[: len(content) // 2]
+    else:
+        (page,) = sqlite_value(library, "SELECT rootpage FROM sqlite_master WHERE name = 'everything'")
+        content[(page - 1) * 4096 : page * 4096] = b"\xee" * 4096
+    library.write_bytes(content)
+    message = refusal(library, database)
+    assert message.startswith(f"{library} is damaged: ")
+    assert message.endswith(f"\nSave what can be read with: sqlite3 {library} .recover | sqlite3 recovered.db")
+    assert list(library.parent.glob("backups/*")) == []
+
+
+def sqlite_value(path: Path, query: str) -> Any:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query).fetchone()
+
+
+def test_a_file_in_utf16_is_refused(tmp_path: Path, templates: Path, database: Database) -> None:
+    """Its texts would arrive as other bytes. Django always writes UTF-8."""
+    path = tmp_path / "wide.db"
+    with contextlib.closing(sqlite3.connect(path)) as wide:
+        wide.execute("PRAGMA encoding = 'UTF-16le'")
+        with contextlib.closing(sqlite3.connect(templates / "library.db")) as narrow:
+            wide.executescript("\n".join(line for line in narrow.iterdump() if "sqlite_sequence" not in line))
+    assert refusal(path, database) == (
+        f"{path} keeps its text in UTF-16le, and only UTF-8 can be moved.\n"
+        f"Convert a copy: sqlite3 {path} .dump | sqlite3 converted.db"
+    )
+
+
+# --- Journals -----------------------------------------------------------------------------------------------
+def test_rows_that_stand_only_in_the_wal_come_along(file: Path, database: Database) -> None:
+    with contextlib.closing(sqlite3.connect(file)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("INSERT INTO anyproject_tag VALUES ('from the wal')")
+        writer.commit()
+        wal = file.with_name(file.name + "-wal")
+        assert wal.stat().st_size > 0
+        copy = file.with_name("copy.db")
+        shutil.copy(file, copy)
+        shutil.copy(wal, copy.with_name("copy.db-wal"))
+    outcome = support.move(copy, database)
+    assert database.rows("SELECT name FROM anyproject_tag") == [("from the wal",)]
+    assert outcome.document["source"]["wal"] is True
+    assert f"Source  {copy} and what stood in its -wal: a file of this project" in outcome.out
+
+
+def test_an_unfinished_transaction_is_not_taken_for_a_finished_one(file: Path, database: Database) -> None:
+    """A program died while it wrote: what its -journal holds has to go back into the file first."""
+    crashed = file.with_name("crashed.db")
+    with contextlib.closing(sqlite3.connect(file)) as writer:
+        writer.execute("PRAGMA cache_size = 5")
+        writer.execute("BEGIN")
+        writer.executemany("INSERT INTO anyproject_tag VALUES (?)", ((f"tag {number}",) for number in range(20000)))
+        shutil.copy(file, crashed)
+        shutil.copy(f"{file}-journal", f"{crashed}-journal")
+        writer.rollback()
+    assert crashed.read_bytes() != file.read_bytes()
+    before = digest(crashed)
+    assert refusal(crashed, database) == (
+        f"{crashed} has a transaction that its program did not finish, in {crashed.name}-journal.\n"
+        f"Let SQLite take it back: sqlite3 {crashed} 'PRAGMA quick_check'"
+    )
+    assert digest(crashed) == before
+    with contextlib.closing(sqlite3.connect(crashed)) as mended:
+        assert mended.execute("PRAGMA quick_check").fetchone() == ("ok",)
+    support.move(crashed, database)
+    assert database.value("SELECT count(*) FROM anyproject_tag") == 0
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def locked_directory(file: Path) -> Iterator[Path]:
+    """The file in WAL mode in a directory that other users can read but not write."""
+    directory = Path("/tmp") / f"readonly-{support.new_name()}"  # pytest's own directories are closed to others
+    directory.mkdir(mode=0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+AS_NOBODY = """
+import os, sys
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+from pathlib import Path
+from ops.engine_migration import source
+from ops.errors import OpsError
+try:
+    with source.opened(Path(sys.argv[1])) as opened:
+        snapshot = source.take_snapshot(source=opened, destination=Path(sys.argv[2]))
+    print("copied", snapshot.size)
+except OpsError as error:
+    print(error)
+"""
+
+
+def snapshot_as_nobody(path: Path, directory: Path) -> str:
+    destination = directory / "open"
+    destination.mkdir()
+    destination.chmod(0o777)
+    code = f"import sys; sys.path.insert(0, {str(support.MANAGE.parent)!r})\n{AS_NOBODY}"
+    # The modules are imported before the rights are given up: the virtual environment may be closed to others.
+    code = code.replace("import os, sys\n", "import os, sys\nfrom ops.engine_migration import source\n", 1)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path), str(destination / "snapshot.db")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+
+
+@root_only
+def test_a_wal_in_a_directory_that_can_not_be_written_needs_a_copy(file: Path, locked_directory: Path) -> None:
+    path = locked_directory / "lab.db"
+    shutil.copy(file, path)
+    with contextlib.closing(sqlite3.connect(path)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("INSERT INTO anyproject_tag VALUES ('x')")
+        writer.commit()
+        shutil.copy(f"{path}-wal", locked_directory / "kept")
+    shutil.move(locked_directory / "kept", f"{path}-wal")
+    Path(f"{path}-shm").unlink(missing_ok=True)
+    assert snapshot_as_nobody(path, locked_directory) == (
+        f"{path} has changes in lab.db-wal, and its directory can not be written, which reading them needs.\n"
+        "Copy the file together with its -wal to a directory of yours and name that copy."
+    )
+
+
+@root_only
+def test_a_file_in_wal_mode_in_a_directory_that_can_not_be_written_is_read(file: Path, locked_directory: Path) -> None:
+    path = locked_directory / "lab.db"
+    shutil.copy(file, path)
+    with contextlib.closing(sqlite3.connect(path)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+    assert not Path(f"{path}-wal").exists()
+    assert snapshot_as_nobody(path, locked_directory) == f"copied {path.stat().st_size}"
+
+
+@root_only
+def test_a_file_that_may_not_be_read_is_refused(file: Path, locked_directory: Path) -> None:
+    path = locked_directory / "lab.db"
+    shutil.copy(file, path)
+    path.chmod(0o600)
+    assert (
+        snapshot_as_nobody(path, locked_directory) == f"{path} can not be read: permission denied.\nRun as its owner."
+    )
+
+
+@root_only
+def test_a_directory_that_may_not_be_entered_is_refused(file: Path, locked_directory: Path) -> None:
+    closed = locked_directory / "closed"
+    closed.mkdir(mode=0o700)
+    shutil.copy(file, closed / "lab.db")
+    message = f"{closed / 'lab.db'} can not be read: permission denied.\nRun as its owner."
+    assert snapshot_as_nobody(closed / "lab.db", locked_directory) == message
+
+
+# --- Other programs -----------------------------------------------------------------------------------------
+def test_a_locked_file_is_refused(file: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LOCK_TIMEOUT", 0.2)
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        message = refusal(file, database)
+    assert message == f"{file} is locked by another program.\n{source.STOP_WRITERS}"
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_a_file_that_is_written_to_meanwhile_is_not_moved(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    with contextlib.closing(sqlite3.connect(library)) as writer:
+        writer.execute(f"PRAGMA journal_mode = {mode}")
+        real = pipeline.add_missing_permissions
+
+        def write_and_go_on(workspace: Any) -> None:
+            writer.execute("INSERT INTO anyproject_tag VALUES ('late')")
+            writer.commit()
+            real(workspace)
+
+        monkeypatch.setattr(pipeline, "add_missing_permissions", write_and_go_on)
+        message = refusal(library, database)
+    assert message == (
+        f"{library} was written to while it was being moved. The database {database.address} is as it was.\n"
+        f"{source.STOP_WRITERS}"
+    )
+    assert support.beside(database.name) == []
+
+
+def test_a_busy_writer_does_not_tear_the_snapshot(file: Path, tmp_path: Path) -> None:
+    """Every transaction writes a parent and its child; no snapshot may hold one without the other."""
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    stop = threading.Event()
+
+    def write() -> None:
+        with contextlib.closing(sqlite3.connect(file, timeout=30)) as connection:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                connection.execute("INSERT INTO anyproject_author (id, name) VALUES (?, ?)", [number, "x" * 50])
+                connection.execute(
+                    "INSERT INTO anyproject_book (id, title, author_id, pages, price) VALUES (?, ?, ?, 1, 1)",
+                    [f"{number:032x}", str(number), number],
+                )
+                connection.commit()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        counts = [count_pairs(file, tmp_path / f"snapshot{number}.db") for number in range(15)]
+    finally:
+        stop.set()
+        writer.join()
+    assert all(authors == books for authors, books in counts)
+    assert len(set(counts)) > 1
+
+
+def count_pairs(file: Path, destination: Path) -> Any:
+    with source.opened(file) as opened:
+        source.take_snapshot(source=opened, destination=destination)
+    return sqlite_value(
+        destination, "SELECT (SELECT count(*) FROM anyproject_author), (SELECT count(*) FROM anyproject_book)"
+    )
+
+
+# --- The copy -----------------------------------------------------------------------------------------------
+def test_the_file_is_not_touched(library: Path, database: Database) -> None:
+    before = library.stat().st_mtime_ns, digest(library), names_beside(library)
+    support.move(library, database)
+    made = {"backups", *(path.name for path in library.parent.glob("result_*.json"))}
+    after = sorted(name for name in names_beside(library) if name not in made)
+    assert (library.stat().st_mtime_ns, digest(library), after) == before
+
+
+def names_beside(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.parent.iterdir())
+
+
+def test_a_verified_copy_is_kept_for_its_owner_only(library: Path, database: Database) -> None:
+    outcome = support.move(library, database)
+    (copy,) = (library.parent / "backups").glob("*.sqlite3")
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert copy.parent.stat().st_mode & 0o777 == 0o700
+    assert digest(copy) == outcome.document["source"]["sha256"]
+    assert copy.name.startswith("library_")
+    assert copy.suffix == ".sqlite3"
+    assert f"A verified copy of the file: {copy}" in outcome.out
+
+
+def test_no_copy_is_kept_without_backup(library: Path, database: Database) -> None:
+    outcome = support.move(library, database, "--no-backup")
+    assert list((library.parent / "backups").glob("*.sqlite3")) == []
+    assert "verified copy" not in outcome.out
+
+
+def test_a_copy_that_can_not_be_written_leaves_nothing(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(snapshot, "check_pages", fail)
+    with source.opened(library) as opened, pytest.raises(sqlite3.OperationalError):
+        source.take_snapshot(source=opened, destination=tmp_path / "copy.db")
+    assert list(tmp_path.glob("copy.db*")) == []
+
+
+def test_a_backup_directory_that_is_a_file_is_refused(library: Path, database: Database, settings: Any) -> None:
+    settings.BACKUP_DIR = library
+    assert refusal(library, database) == (
+        f"The directory {library} can not be used: File exists.\nSet BACKUP_DIR to a directory of yours."
+    )
+
+
+def test_stages_come_in_their_order(library: Path, database: Database) -> None:
+    document = support.move(library, database).document
+    assert list(document["seconds"]) == [str(stage) for stage in Stage]

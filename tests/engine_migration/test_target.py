@@ -1,0 +1,305 @@
+"""The database to fill: what it may hold beforehand, and what it keeps when another takes its place."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from ops.databases.override import pointing_at, run_migrations
+from ops.databases.postgres import databases, rename
+from ops.engine_migration import target as targets
+from ops.engine_migration.target import inspect_target
+from ops.errors import PreconditionFailed
+from tests.engine_migration import support
+from tests.engine_migration.support import Database
+
+NEVER_ADDS = "Name an empty database; this command never adds to rows or replaces them."
+
+
+def refusal(database: Database) -> str:
+    with pytest.raises(PreconditionFailed) as refused:
+        inspect_target(database.address)
+    return str(refused.value)
+
+
+# --- A13: what is there already -----------------------------------------------------------------------------
+def test_rows_of_any_table_are_in_the_way(migrated: Database) -> None:
+    migrated.rows("INSERT INTO anyproject_tag VALUES ('a'), ('b')")
+    migrated.rows("INSERT INTO anyproject_author (name) VALUES ('Ada')")
+    where = f"{migrated.name} on 127.0.0.1:{migrated.address.port}"
+    words = f"The database {where} is not empty: rows 1 in anyproject_author, 2 in anyproject_tag."
+    assert refusal(migrated) == f"{words}\n{NEVER_ADDS}"
+
+
+def test_what_migrate_itself_makes_is_not_in_the_way(library: Path, migrated: Database) -> None:
+    assert migrated.value("SELECT count(*) FROM auth_permission") > 50
+    support.move(library, migrated)
+    assert migrated.value("SELECT count(*) FROM anyproject_book") == 5
+
+
+@pytest.mark.parametrize(
+    ("statement", "name"),
+    [
+        ("CREATE TABLE photos ()", "public.photos"),
+        ("CREATE VIEW pictures AS SELECT 1", "public.pictures"),
+        ("CREATE MATERIALIZED VIEW pictures AS SELECT 1", "public.pictures"),
+        ("CREATE SCHEMA other CREATE TABLE anyproject_tag ()", "other.anyproject_tag"),
+        ("CREATE FUNCTION answer() RETURNS int LANGUAGE sql AS 'SELECT 42'", "public.answer()"),
+        ("CREATE TYPE mood AS ENUM ('fine')", "public.mood"),
+        ("CREATE DOMAIN age AS int", "public.age"),
+        ("CREATE SEQUENCE tickets", "public.tickets"),
+    ],
+)
+def test_what_is_not_this_projects_is_in_the_way(migrated: Database, statement: str, name: str) -> None:
+    migrated.rows(statement)
+    where = f"{migrated.name} on 127.0.0.1:{migrated.address.port}"
+    assert refusal(migrated) == (
+        f"The database {where} holds what is not this project's: {name}.\n"
+        "Name a database of its own for this project, or drop what is there."
+    )
+
+
+def test_objects_of_extensions_are_not_in_the_way(database: Database) -> None:
+    database.rows("CREATE EXTENSION pg_stat_statements")
+    assert inspect_target(database.address).beside
+
+
+def test_another_encoding_is_refused(nowhere: Database) -> None:
+    support.server().rows(
+        f"CREATE DATABASE {nowhere.name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    )
+    where = f"{nowhere.name} on 127.0.0.1:{nowhere.address.port}"
+    assert refusal(nowhere) == (
+        f"The database {where} has the encoding LATIN1, which can not hold every text.\n"
+        "Create it anew: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+    )
+
+
+def test_rows_that_arrive_meanwhile_are_not_lost(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = targets.require_empty
+    seen: list[Any] = []
+
+    def look(address: Any, **options: Any) -> None:
+        seen.append(address)
+        if len(seen) == 2:
+            with pointing_at(database.address.wrapper()):
+                run_migrations()
+            database.rows("INSERT INTO anyproject_tag VALUES ('precious')")
+        real(address, **options)
+
+    monkeypatch.setattr(targets, "require_empty", look)
+    outcome = support.run(library, database, "--yes")
+    words = f"The database {database.address} is not empty: rows 1 in anyproject_tag.\n{NEVER_ADDS}"
+    assert (outcome.code, outcome.error) == (1, words)
+    assert database.rows("SELECT name FROM anyproject_tag") == [("precious",)]
+    assert support.beside(database.name) == []
+
+
+def test_a_database_that_does_not_exist_is_made(library: Path, nowhere: Database) -> None:
+    outcome = support.move(library, nowhere)
+    assert "which does not exist yet" in outcome.out
+    assert outcome.document["target"] == {
+        "database": nowhere.name,
+        "host": nowhere.address.host,
+        "port": nowhere.address.port,
+        "exists": False,
+        "beside": True,
+    }
+    assert nowhere.value("SELECT count(*) FROM anyproject_book") == 5
+    assert nowhere.value("SHOW server_encoding") == "UTF8"
+
+
+def test_who_may_not_create_a_database_is_told_how(nowhere: Database, small_role: tuple[str, str]) -> None:
+    role, password = small_role
+    mine = support.database_named(nowhere.name, user=role, password=password)
+    assert refusal(mine) == (
+        f"The database {nowhere.address} does not exist, and the role {role} may not create it.\n"
+        f'As an administrator: CREATE DATABASE "{nowhere.name}" OWNER "{role}";'
+    )
+
+
+# --- The swap -----------------------------------------------------------------------------------------------
+@pytest.fixture
+def role() -> Iterator[str]:
+    name = f"role_{support.new_name()}"
+    support.server().rows(f"CREATE ROLE {name}")
+    yield name
+    support.server().rows(f"DROP OWNED BY {name}")
+    support.server().rows(f"DROP ROLE {name}")
+
+
+def test_the_new_database_keeps_what_the_old_one_had(library: Path, database: Database, role: str) -> None:
+    name = database.name
+    owner = f"owner_{name}"
+    for statement in (
+        f"CREATE ROLE {owner}",
+        f"ALTER DATABASE {name} OWNER TO {owner}",
+        f"ALTER DATABASE {name} CONNECTION LIMIT 17",
+        f'ALTER DATABASE {name} SET search_path = "$user", public, "odd, name"',
+        f"ALTER DATABASE {name} SET timezone = 'Europe/Berlin'",
+        f"ALTER DATABASE {name} SET work_mem = '5MB'",
+        f"ALTER DATABASE {name} SET homerack.colour = 'it''s blue'",
+        f"ALTER ROLE {role} IN DATABASE {name} SET statement_timeout = '3s'",
+        f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC",
+        f"GRANT CONNECT, TEMPORARY ON DATABASE {name} TO {role} WITH GRANT OPTION",
+    ):
+        support.server().rows(statement)
+    database.rows("CREATE EXTENSION pg_stat_statements")
+    before = properties(database)
+    try:
+        support.move(library, database)
+        assert properties(database) == before
+        assert database.value("SELECT oid FROM pg_database WHERE datname = current_database()") != before["oid"]
+        assert database.value("SELECT count(*) FROM anyproject_book") == 5
+    finally:
+        support.drop(name)
+        support.server().rows(f"DROP ROLE {owner}")
+
+
+class Properties(dict[str, Any]):
+    """Compared without the number of the database."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, dict) and {**self, "oid": 0} == {**other, "oid": 0}
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def properties(database: Database) -> Properties:
+    ((oid, owner, limit, acl, encoding, collate, comment),) = database.rows(
+        "SELECT oid, pg_get_userbyid(datdba), datconnlimit, ARRAY(SELECT unnest(datacl)::text ORDER BY 1),"
+        " pg_encoding_to_char(encoding), datcollate, shobj_description(oid, 'pg_database')"
+        " FROM pg_database WHERE datname = current_database()"
+    )
+    settings = database.rows(
+        "SELECT setrole::regrole::text, unnest(setconfig) FROM pg_db_role_setting"
+        " JOIN pg_database AS d ON d.oid = setdatabase WHERE datname = current_database() ORDER BY 1, 2"
+    )
+    extensions = database.rows("SELECT extname FROM pg_extension ORDER BY 1")
+    return Properties(
+        oid=oid, owner=owner, limit=limit, acl=acl, encoding=encoding, collate=collate, comment=comment,
+        settings=settings, extensions=extensions,
+    )  # fmt: skip
+
+
+def test_sessions_of_the_target_are_ended(library: Path, database: Database) -> None:
+    with contextlib.closing(database.connect()) as idle, idle.cursor() as cursor:
+        support.move(library, database)
+        with pytest.raises(psycopg2.OperationalError):
+            cursor.execute("SELECT 1")
+    assert support.beside(database.name) == []
+
+
+def test_programs_that_connect_again_and_again_do_not_stop_the_swap(library: Path, database: Database) -> None:
+    stop = threading.Event()
+
+    def knock() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(psycopg2.OperationalError), contextlib.closing(database.connect()):
+                time.sleep(0.005)
+
+    knockers = [threading.Thread(target=knock) for _ in range(3)]
+    for knocker in knockers:
+        knocker.start()
+    try:
+        support.move(library, database)
+    finally:
+        stop.set()
+        for knocker in knockers:
+            knocker.join()
+    assert database.value("SELECT count(*) FROM anyproject_book") == 5
+
+
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_session_that_comes_between_is_ended_too(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """It was opened after the others were ended and before the database was locked; PostgreSQL waits 5 s for it."""
+    monkeypatch.setattr(rename, "SWAP_ATTEMPTS", 2)
+    real = rename.end_sessions
+    visitors: list[Any] = []
+
+    def end_and_let_in(cursor: Any, names: list[str]) -> None:
+        real(cursor, names)
+        if len(visitors) < times:
+            visitors.append(database.connect())
+
+    monkeypatch.setattr(rename, "end_sessions", end_and_let_in)
+    outcome = support.run(library, database, "--yes")
+    for visitor in visitors:
+        visitor.close()
+    assert len(visitors) == times
+    if times == 1:
+        assert outcome.code == 0
+        return
+    assert outcome.code == 1
+    assert outcome.error.startswith(f"Programs kept connecting to {database.name}: ")
+    assert outcome.error.endswith("\nStop them and run the command again.")
+    assert database.tables() == []
+    assert support.beside(database.name) == []
+
+
+def test_sessions_of_stronger_roles_stop_the_swap(library: Path, database: Database) -> None:
+    name, password = f"maker_{database.name}", "pw"
+    support.server().rows(f"CREATE ROLE {name} LOGIN CREATEDB PASSWORD '{password}'")
+    support.server().rows(f"ALTER DATABASE {database.name} OWNER TO {name}")
+    mine = support.database_named(database.name, user=name, password=password)
+    try:
+        with contextlib.closing(database.connect()):
+            outcome = support.run(library, mine, "--yes")
+        assert (outcome.code, outcome.error) == (
+            1,
+            (
+                f"Sessions of other roles are connected to {database.name}, and this role may not end them.\n"
+                "Stop the programs that use the database, or run the command as their role."
+            ),
+        )
+        assert database.tables() == []
+        assert support.beside(database.name) == []
+        support.move(library, mine)
+        assert database.value("SELECT count(*) FROM anyproject_book") == 5
+    finally:
+        support.drop(database.name)
+        support.server().rows(f"DROP ROLE {name}")
+
+
+def test_long_names_get_neighbours_of_their_own() -> None:
+    assert databases.side_name("homerack", "_ops_new") == "homerack_ops_new"
+    long = "ä" * 31
+    assert databases.side_name(long, "_ops_new") == "ä" * 27 + "_ops_new"
+    assert len(databases.side_name("x" * 63, "_ops_old").encode()) == 63
+
+
+# --- Without the right to create databases ------------------------------------------------------------------
+def test_a_small_role_fills_its_database_in_one_transaction(
+    library: Path, database: Database, small_role: tuple[str, str]
+) -> None:
+    role, password = small_role
+    support.server().rows(f"ALTER DATABASE {database.name} OWNER TO {role}")
+    mine = support.database_named(database.name, user=role, password=password)
+    oid = database.value("SELECT oid FROM pg_database WHERE datname = current_database()")
+    outcome = support.move(library, mine)
+    assert "in one transaction on it" in outcome.out
+    assert outcome.document["target"]["beside"] is False
+    assert database.value("SELECT oid FROM pg_database WHERE datname = current_database()") == oid
+    assert database.value("SELECT count(*) FROM anyproject_book") == 5
+    assert database.value("SELECT nextval('anyproject_author_id_seq')") == 4
+    support.drop(database.name)
+
+
+def test_a_small_role_leaves_the_functions_of_others_alone(
+    library: Path, database: Database, small_role: tuple[str, str]
+) -> None:
+    role, password = small_role
+    support.server().rows(f"ALTER DATABASE {database.name} OWNER TO {role}")
+    database.rows("CREATE FUNCTION answer() RETURNS int LANGUAGE sql AS 'SELECT 42'")
+    support.move(library, support.database_named(database.name, user=role, password=password))
+    assert database.value("SELECT answer()") == 42
+    support.drop(database.name)

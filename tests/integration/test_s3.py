@@ -1,0 +1,142 @@
+"""Backups in S3, against a server that speaks the protocol: what comes of them, and what broken uploads leave."""
+
+import gzip
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.bucket import NAME, S3
+from tests.integration.support import Home
+from tests.integration.tls_servers import Server
+
+pytestmark = pytest.mark.slow
+AGE = """
+import dataclasses, datetime as dt
+from ops.backups.repository import MANIFEST
+from ops.operations import current_site
+catalogue = current_site().catalogue
+manifest = catalogue.get({name!r}).manifest
+aged = dataclasses.replace(manifest, when=manifest.when - dt.timedelta(days=30))
+catalogue.files.rewrite({name!r} + MANIFEST, catalogue.signed(aged))
+"""
+"""Makes a backup 30 days old."""
+
+
+def test_a_backup_is_made_listed_proven_and_restored(home: Home, s3: S3, server: Server, database: str) -> None:
+    made = home.manage("backup_database", "--note", "off the machine")
+    assert f"It is in s3://{NAME}/rack" in made
+    name = home.json("list_backups")["backups"][0]["name"]
+    assert {f"rack/{name}", f"rack/{name}.json"} <= set(s3.names())
+    assert "off the machine" in home.manage("list_backups")
+    assert "restores: loaded, migrated" in home.manage("verify_backup", name, "--restore")
+    assert home.json("list_backups")["backups"][0]["manifest"]["proofs"][-1]["level"] == "restored"
+    server.query("DELETE FROM connections", database)
+    home.manage("restore_database", name, "--yes")
+    assert server.query("SELECT count(*) FROM connections", database) == [(80,)]
+    assert not list(Path(home.variables["BACKUP_DIR"]).glob("*.gz"))
+
+
+def test_a_file_is_stored_as_it_is(home: Home, s3: S3) -> None:
+    name = home.json("backup_database")["manifest"]["name"]
+    stored = s3.client.get_object(Bucket=NAME, Key=f"rack/{name}")
+    assert "ContentEncoding" not in stored
+    assert b"PostgreSQL database dump complete" in gzip.decompress(stored["Body"].read())
+
+
+def test_pruning_deletes_there(home: Home, s3: S3) -> None:
+    old, new = (home.json("backup_database")["manifest"]["name"] for _ in range(2))
+    home.python(AGE.format(name=old))
+    assert "deleted" in home.manage("prune_backups")
+    assert {name.partition(".")[0] for name in s3.names() if ".sql.gz" in name} == {f"rack/{new.partition('.')[0]}"}
+
+
+def test_an_object_that_was_changed_is_refused(home: Home, s3: S3) -> None:
+    name = home.json("backup_database")["manifest"]["name"]
+    body = s3.client.get_object(Bucket=NAME, Key=f"rack/{name}")["Body"].read()
+    s3.client.put_object(Bucket=NAME, Key=f"rack/{name}", Body=bytes([*body[:-1], body[-1] ^ 1]))
+    assert "its SHA-256 is different" in home.manage("verify_backup", name, code=3)
+
+
+@pytest.fixture
+def noise(server: Server, database: str) -> None:
+    """Rows that do not compress, and more than two parts of an upload."""
+    server.query(
+        "CREATE TABLE noise AS SELECT n, encode(sha512((n::text)::bytea), 'hex') || encode(sha512((-n)::text::bytea),"
+        " 'hex') AS text FROM generate_series(1, 700000) AS n",
+        database,
+    )
+
+
+def wait_for_upload(s3: S3, process: "subprocess.Popen[str]") -> str:
+    """The name of the object, when the server has begun to take it."""
+    deadline = time.monotonic() + 60
+    while not (begun := s3.begun_uploads()):
+        assert time.monotonic() < deadline, "no upload began"
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    return begun[0]
+
+
+@pytest.mark.usefixtures("noise")
+def test_a_killed_upload_leaves_nothing_that_is_listed(home: Home, s3: S3) -> None:
+    with home.start("backup_database") as process:
+        name = wait_for_upload(s3, process)
+        process.send_signal(signal.SIGKILL)
+    assert name not in s3.names()
+    assert home.json("list_backups")["backups"] == []
+    assert "was killed" in home.manage("backup_database")
+    assert len(home.json("list_backups")["backups"]) == 1
+
+
+@pytest.mark.usefixtures("noise")
+def test_a_dump_that_breaks_off_aborts_its_upload(home: Home, s3: S3, server: Server, database: str) -> None:
+    with home.start("backup_database") as process:
+        name = wait_for_upload(s3, process)
+        copying = f"datname = '{database}' AND query LIKE 'COPY %'"
+        assert server.query(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {copying}") == [(True,)]
+        _, errors = process.communicate()
+    assert process.returncode == 1
+    assert "pg_dump failed with exit code 1" in errors
+    assert name not in s3.names()
+    assert s3.begun_uploads() == []
+
+
+@pytest.mark.usefixtures("noise")
+def test_an_interruption_aborts_the_upload(home: Home, s3: S3) -> None:
+    with home.start("backup_database") as process:
+        name = wait_for_upload(s3, process)
+        process.terminate()
+        process.communicate()
+    assert process.returncode == 130
+    assert name not in s3.names()
+    assert s3.begun_uploads() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"BACKUP_S3_BUCKET": "not-there"}, "The specified bucket does not exist"),
+        ({"BACKUP_S3_ENDPOINT": "http://127.0.0.1:1"}, "Could not connect to the endpoint URL"),
+    ],
+)
+def test_a_bucket_that_can_not_be_reached_is_told(home: Home, change: dict[str, str], words: str) -> None:
+    home.variables |= change
+    said = home.manage("backup_database", code=1)
+    assert words in said
+    assert "BACKUP_S3_" in said
+    assert "Traceback" not in said
+
+
+def test_keys_may_stand_in_files(home: Home, tmp_path: Path) -> None:
+    for name in ("BACKUP_S3_ACCESS_KEY", "BACKUP_S3_SECRET_KEY"):
+        (tmp_path / name).write_text(home.variables.pop(name))
+        home.variables[f"{name}_FILE"] = str(tmp_path / name)
+    assert "Proven complete" in home.manage("backup_database")
+
+
+def test_a_bucket_has_to_be_named(home: Home) -> None:
+    home.variables["BACKUP_S3_BUCKET"] = ""
+    assert "BACKUP_S3_BUCKET is not set, and BACKUP_STORAGE is s3." in home.manage("check", code=1)

@@ -1,0 +1,101 @@
+"""Runs tell how they ended."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
+from ops.runs.executor import reconcile, recorded
+from tests.notifications.conftest import Receiver
+from tests.runs.support import catalogue_in, engine_in, kill, request, start_elsewhere
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def told_to(settings: Any, receiver: Receiver, storage: Path) -> None:
+    settings.NOTIFY_URLS = [f"json://{receiver.host}"]
+    settings.HEARTBEAT_URL = f"http://{receiver.host}/beat"
+
+
+def titles(receiver: Receiver) -> list[str]:
+    told = [json.loads(body)["title"] for method, _, body in receiver.requests if method == "POST"]
+    return [title.partition(" on ")[0] for title in told]
+
+
+def fail(folder: Path) -> None:
+    with (
+        pytest.raises(OpsError),
+        recorded(request(), engine=engine_in(folder), catalogue=catalogue_in(folder)),
+    ):
+        raise OpsError("pg_dump ended with exit code 1.")
+
+
+def test_a_failure_and_the_success_after_it_are_told(tmp_path: Path, receiver: Receiver) -> None:
+    fail(tmp_path)
+    with recorded(request(), engine=engine_in(tmp_path), catalogue=catalogue_in(tmp_path)):
+        assert titles(receiver) == ["The backup failed"]
+
+    assert titles(receiver) == ["The backup failed", "The backup works again"]
+    assert [path for path in receiver.paths if "beat" in path] == ["/beat/fail", "/beat"]
+
+
+def test_the_lock_is_given_back_before_anybody_is_told(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found_free = []
+
+    def look(_runs: object) -> None:
+        with engine_in(tmp_path).locked("somebody else"):
+            found_free.append(True)
+
+    monkeypatch.setattr("ops.notifications.alerts.tell_of_runs", look)
+    fail(tmp_path)
+
+    assert found_free == [True]
+
+
+def test_a_notice_that_can_not_be_sent_fails_no_run(tmp_path: Path, receiver: Receiver, settings: Any) -> None:
+    settings.NOTIFY_URLS = ["json://127.0.0.1:1", "nothing"]
+    settings.HEARTBEAT_URL = "http://127.0.0.1:1"
+
+    fail(tmp_path)
+
+
+def test_a_storage_that_takes_no_record_is_told(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = catalogue_in(tmp_path)
+
+    def refuse(_event: object) -> str:
+        raise OSError("read-only file system")
+
+    monkeypatch.setattr(catalogue, "record", refuse)
+    with pytest.raises(PreconditionFailed), recorded(request(), engine=engine_in(tmp_path), catalogue=catalogue):
+        pass
+
+    assert titles(receiver) == ["The backup failed"]
+    assert "does not take the record of this run" in receiver.requests[-1][2]
+
+
+def test_another_run_in_the_way_is_no_failure(tmp_path: Path, receiver: Receiver) -> None:
+    engine = engine_in(tmp_path)
+    with (
+        engine.locked("somebody else"),
+        pytest.raises(AlreadyRunning),
+        recorded(request(), engine=engine, catalogue=catalogue_in(tmp_path)),
+    ):
+        pass
+
+    assert receiver.requests == []
+
+
+def test_a_killed_run_is_told_when_it_is_found(tmp_path: Path, receiver: Receiver) -> None:
+    kill(start_elsewhere(tmp_path, "backup"))
+
+    reconcile(engine_in(tmp_path), catalogue_in(tmp_path))
+
+    assert titles(receiver) == ["The backup failed"]
+    assert "was killed" in next(body for method, _, body in receiver.requests if method == "POST")

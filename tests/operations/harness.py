@@ -1,0 +1,285 @@
+"""HomeRack on a database of its own, looked after through ``manage.py`` as a person would."""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import pty
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.engine_migration.support import Database
+from tests.support.postgres import die_with_parent
+from tests.support.web import ROOT
+
+PATIENCE = 120
+"""Seconds for a command on a busy machine."""
+OWN = ("ops_run", "ops_backup", "django_session")
+"""Tables that live on beside the database, or end with it."""
+numbers = itertools.count(1)
+
+
+@dataclass
+class Forker:
+    """The process that commands are forked from."""
+
+    path: str
+    process: "subprocess.Popen[bytes]"
+
+    @classmethod
+    def start(cls, folder: Path) -> "Forker":
+        path = str(folder / "forker")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.operations.fork_server", path],
+            cwd=ROOT,
+            env=os.environ | {"DATABASE_URL": "sqlite://:memory:", "DJANGO_SETTINGS_MODULE": "tests.settings"},
+            preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call; nothing else can tell a child to follow
+        )
+        deadline = time.monotonic() + PATIENCE
+        while not Path(path).exists():
+            assert process.poll() is None, "Django does not start"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return cls(path, process)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a command ended: exit code, and what it printed."""
+
+    code: int
+    out: str
+    error: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def said(self) -> str:
+        """All that a person sees, on one line each."""
+        return f"{self.out}{self.error}"
+
+
+@dataclass
+class Command:
+    """A command under way."""
+
+    pid: int
+    out: Path
+    error: Path
+    connection: socket.socket
+    ended: Outcome | None = None
+
+    def wait(self) -> Outcome:
+        if not self.ended:
+            with self.connection:
+                code = int(line(self.connection))
+            self.ended = Outcome(code=code, out=self.out.read_text(), error=self.error.read_text())
+        return self.ended
+
+    def until_stopped(self) -> "Command":
+        """Until it has come to where it was told to stop."""
+        self.until(lambda: Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+        return self
+
+    def until(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, (self.out.read_text(), self.error.read_text())
+            assert Path(f"/proc/{self.pid}").exists(), (self.out.read_text(), self.error.read_text())
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> "Command":
+        os.kill(self.pid, signal.SIGCONT)
+        return self
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> Outcome:
+        os.kill(self.pid, number)
+        return self.wait()
+
+
+def line(connection: socket.socket) -> str:
+    text = b""
+    while not text.endswith(b"\n"):
+        piece = connection.recv(1)
+        assert piece, "the forker is gone"
+        text += piece
+    return text.decode()
+
+
+@dataclass
+class Lab:
+    """One HomeRack. `folder` is all its own: the backups, and the database where that is a file."""
+
+    kind: str
+    """``postgresql``, ``sqlite``, or ``within``: PostgreSQL, and a role that may not create databases."""
+    name: str
+    url: str
+    folder: Path
+    forker: Forker
+    database: Database | None = None
+    commands: list[Command] = field(default_factory=list)
+
+    @property
+    def backups(self) -> Path:
+        return self.folder / "backups"
+
+    @property
+    def file(self) -> Path:
+        return self.folder / f"{self.name}.db"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        own = {
+            "DATABASE_URL": self.url,
+            "BACKUP_DIR": str(self.backups),
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "COLUMNS": "200",
+            "REDIS_URL": "",
+            "DB_CONNECT_RETRY_DELAY": "0.1",
+        }
+        return os.environ | own
+
+    @property
+    def full_disk(self) -> int:
+        """The largest file that can be written where there is no room for a backup, but for the database's journal."""
+        return 10_000 if self.database else 200_000
+
+    # --- Commands ----------------------------------------------------------------------------------------------
+    def start(
+        self, *arguments: str, typed: str = "", stop_at: str = "", largest_file: int = 0, **changes: str
+    ) -> Command:
+        """Start a command; `typed` comes from its standard input, which is at its end then."""
+        with tempfile.TemporaryFile("w+") as given:
+            given.write(typed)
+            given.seek(0)
+            return self.start_with(given.fileno(), arguments, changes, stop_at=stop_at, largest_file=largest_file)
+
+    def start_with(self, given: int, arguments: Sequence[str], changes: dict[str, str], **limits: Any) -> Command:
+        request = {
+            "arguments": arguments,
+            "environment": self.environment | changes,
+            "stop_at": "",
+            "largest_file": 0,
+            **limits,
+        }
+        out, error = (self.folder / f"{next(numbers)}.{kind}" for kind in ("out", "error"))
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(PATIENCE)
+        connection.connect(self.forker.path)
+        with out.open("w") as out_file, error.open("w") as error_file:
+            files = [given, out_file.fileno(), error_file.fileno()]
+            socket.send_fds(connection, [json.dumps(request).encode()], files)
+            pid = int(line(connection))
+        command = Command(pid, out, error, connection)
+        self.commands.append(command)
+        return command
+
+    def end(self) -> None:
+        """Kill what a test that failed has left running."""
+        for command in self.commands:
+            if not command.ended:
+                command.kill()
+
+    def manage(self, *arguments: str, **how: Any) -> Outcome:
+        """Run a command to its end; `how` as in `start`."""
+        return self.start(*arguments, **how).wait()
+
+    def do(self, *arguments: str, **how: Any) -> Outcome:
+        """Run a command, which has to succeed."""
+        outcome = self.manage(*arguments, **how)
+        assert outcome.code == 0, outcome
+        return outcome
+
+    def ask(self, *arguments: str, **changes: str) -> Any:
+        """The JSON of a command, which has to succeed."""
+        return self.do(*arguments, "--json", **changes).json
+
+    @contextlib.contextmanager
+    def typing(self, *arguments: str, **changes: str) -> Iterator[tuple[Command, int]]:
+        """A command whose standard input is a terminal, and the end of that which a person types at."""
+        keyboard, terminal = pty.openpty()
+        try:
+            yield self.start_with(terminal, arguments, changes), keyboard
+        finally:
+            os.close(keyboard)
+            os.close(terminal)
+
+    def back_up(self, *arguments: str) -> str:
+        """Make a backup, and return its name."""
+        return str(self.ask("backup_database", *arguments)["manifest"]["name"])
+
+    def listed(self) -> list[str]:
+        return [backup["name"] for backup in self.ask("list_backups")["backups"]]
+
+    # --- The database -------------------------------------------------------------------------------------------
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[Any]:
+        """A cursor in the live database, as somebody else has it."""
+        if self.database:
+            with contextlib.closing(self.database.connect()) as connection, connection.cursor() as cursor:
+                yield cursor
+        else:
+            with contextlib.closing(sqlite3.connect(self.file, timeout=20)) as connection, connection:
+                yield connection.cursor()
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with self.connected() as cursor:
+            cursor.execute(query)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def value(self, query: str) -> Any:
+        ((value,),) = self.rows(query)
+        return value
+
+    def content(self) -> dict[str, tuple[int, str]]:
+        """Rows, and a hash of all of them, of every table; sequences where the database has such."""
+        names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_stat%'"
+        if self.database:
+            names = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')"
+        tables = {}
+        with self.connected() as cursor:
+            cursor.execute(names)
+            for (name,) in cursor.fetchall():
+                if not name.startswith(OWN):
+                    # How many numbers a session has taken in advance is nobody's concern.
+                    columns = "last_value, is_called" if name.endswith("_id_seq") else "*"
+                    cursor.execute(f'SELECT {columns} FROM "{name}"')
+                    rows = sorted(map(repr, cursor.fetchall()))
+                    tables[name] = len(rows), hashlib.sha256("\n".join(rows).encode()).hexdigest()
+        return tables
+
+    def own_content(self) -> dict[str, tuple[int, str]]:
+        """`content` without what Django fills itself, whose numbers and times differ from one database to another."""
+        own = ("django_", "auth_permission", "auth_group_permissions", "sqlite_sequence")
+        return {name: found for name, found in self.content().items() if not name.startswith(own)}
+
+    # --- The history --------------------------------------------------------------------------------------------
+    def runs(self) -> list[tuple[str, str]]:
+        """Kind and status of every run in the database's own list, in the order in which they were asked for."""
+        return [(kind, status) for kind, status in self.rows("SELECT kind, status FROM ops_run ORDER BY asked")]
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(path.read_text()) for path in sorted((self.backups / "events").glob("*.json"))]
+
+    def files(self) -> list[str]:
+        """What is in the directory of the backups, without the events."""
+        return sorted(path.name for path in self.backups.glob("*") if path.name != "events")

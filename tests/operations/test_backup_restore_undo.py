@@ -1,0 +1,65 @@
+"""Back up, change, restore, undo, undo that: through the commands, and everything is as it should be each time."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.operations.harness import Lab
+
+SIGN_IN = """
+from django.contrib.auth import get_user_model
+from django.test import Client
+person = get_user_model().objects.create_superuser("late@example.org", password="a long enough one")
+client = Client()
+client.force_login(person)
+"""
+CHANGES = (
+    "UPDATE racks SET name = 'Renamed' WHERE id = (SELECT min(id) FROM racks)",
+    "DELETE FROM connections",
+    "UPDATE devices SET custom_name = 'changed'",
+)
+
+
+@pytest.fixture(params=["postgresql", "within", "sqlite"])
+def lab(request: pytest.FixtureRequest, make_lab: Callable[[str], Lab]) -> Lab:
+    return make_lab(request.param)
+
+
+def test_the_whole_story(lab: Lab) -> None:
+    before = lab.content()
+    assert before["connections"][0] > 0
+    made = lab.do("backup_database", "--note", "before the move")
+    (name,) = lab.listed()
+    assert f"Restore it with: manage.py restore_database {name}" in made.out
+
+    for change in CHANGES:
+        lab.rows(change)
+    lab.do("shell", "-c", SIGN_IN)
+    changed = lab.content()
+    assert lab.value("SELECT count(*) FROM django_session") == 1
+
+    restored = lab.do("restore_database", name, typed=f"{lab.name}\n")
+    assert "1 user disappears: late@example.org" in restored.out
+    assert "Everybody has to sign in again." in restored.out
+    assert lab.content() == before
+    assert lab.value("SELECT count(*) FROM django_session") == 0
+    assert lab.runs() == [("backup", "succeeded"), ("restore", "succeeded")]
+    assert len(lab.listed()) == 2
+    origins = "SELECT origin FROM ops_backup ORDER BY origin"
+    assert lab.rows(origins) == [("manual",), ("pre-restore",)]
+    assert lab.value("SELECT count(*) FROM ops_run WHERE who LIKE '%@%' AND origin = 'command'") == 2
+
+    undone = lab.do("undo_restore", typed=f"{lab.name}\n")
+    assert "Undone." in undone.out
+    assert lab.content() == changed
+    assert lab.value("SELECT count(*) FROM django_session") == 0
+    assert lab.value("SELECT count(*) FROM ops_backup") == 2
+
+    lab.do("undo_restore", typed=f"{lab.name}\n")
+    assert lab.content() == before
+    assert lab.runs() == [("backup", "succeeded"), ("restore", "succeeded"), *[("undo", "succeeded")] * 2]
+    assert lab.value("SELECT count(*) FROM ops_backup") == 2
+
+    lab.do("drop_undo", "--yes")
+    assert lab.manage("undo_restore").error.startswith("CommandError: There is nothing to undo: no database is kept")
+    assert lab.content() == before

@@ -1,0 +1,515 @@
+"""What each command says and how it ends, for every outcome that a person may meet."""
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine_migration import support
+from tests.operations.harness import Lab
+
+COMMANDS = (
+    "backup_database",
+    "list_backups",
+    "verify_backup",
+    "restore_database",
+    "undo_restore",
+    "drop_undo",
+    "prune_backups",
+    "sync_backups",
+)
+NOTE = "before [bold] moves & what [/red] is"
+CHANGE = "UPDATE racks SET name = 'Changed'"
+QUEUE = "from ops.models import Run; Run.objects.create(kind='{kind}', who='jane@example.org')"
+
+
+def manifest_of(lab: Lab, name: str) -> Path:
+    return lab.backups / f"{name}.json"
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document | changes))
+
+
+def refused(lab: Lab, *arguments: str, code: int, **how: Any) -> str:
+    """A command that must fail with `code` and change nothing; what it says."""
+    before = lab.content()
+    outcome = lab.manage(*arguments, **how)
+    assert outcome.code == code, outcome
+    assert lab.content() == before
+    assert "Traceback" not in outcome.error, outcome.error
+    return outcome.error.removeprefix("CommandError: ")
+
+
+# --- Help and nothing there -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples_and_exit_codes(sqlite_lab: Lab, command: str) -> None:
+    out = sqlite_lab.do(command, "--help").out
+    assert f"manage.py {command}" in out.partition("examples:")[2]
+    assert "exit codes: 0 done" in out
+
+
+def test_without_any_backup(lab: Lab) -> None:
+    listed = lab.do("list_backups").out
+    assert listed == f"There is no backup in {lab.backups} yet.\nMake one: manage.py backup_database\n"
+    assert refused(lab, "restore_database", "--latest", code=1).startswith(
+        "There is no verified backup.\nMake one with"
+    )
+    assert refused(lab, "verify_backup", "--all", code=1).startswith("There is no backup to verify.\nMake one")
+    assert refused(lab, "restore_database", "homerack", code=1).startswith("There is no backup 'homerack'.")
+    for command in ("undo_restore", "drop_undo"):
+        assert refused(lab, command, "--yes", code=1).startswith("There is nothing to undo")
+    assert lab.runs() == []
+    assert lab.events() == []
+
+
+def test_the_name_of_a_backup_may_be_cut_short_but_not_too_short(lab: Lab) -> None:
+    first, second = lab.back_up(), lab.back_up()
+    assert refused(lab, "restore_database", "homerack_", code=1) == (
+        f"'homerack_' begins the names of {second}, {first}.\nName one of them in full.\n"
+    )
+    wrong = refused(lab, "verify_backup", first.replace("homerack", "homerock"), code=1)
+    assert f"Near to it: {first}" in wrong or f"Near to it: {second}" in wrong
+    assert lab.ask("verify_backup", f"{first}.json")["proofs"][0][0] == first
+
+
+# --- Confirming -----------------------------------------------------------------------------------------------------
+def test_only_the_name_in_full_confirms(lab: Lab) -> None:
+    name = lab.back_up()
+    lab.rows(CHANGE)
+    for typed in ("\n", "y\n", "yes\n", f"{lab.name.upper()}\n", f"{lab.name}x\n"):
+        said = refused(lab, "restore_database", name, typed=typed, code=5)
+        assert said == "That is not the database's name. Nothing was changed.\n"
+    assert refused(lab, "restore_database", name, code=5) == (
+        "Nobody is here to confirm. Nothing was changed.\nAdd --yes in a script.\n"
+    )
+    assert [kind for kind, _ in lab.runs()] == ["backup"]
+    lab.do("restore_database", name, typed=f"{lab.name}\n")
+    assert refused(lab, "undo_restore", typed="no\n", code=5).startswith("That is not the database's name.")
+    assert refused(lab, "drop_undo", typed="y\n", code=5) == "Not confirmed. Nothing was changed.\n"
+    lab.do("drop_undo", typed="yes\n")
+
+
+def test_a_person_at_a_terminal_types_the_name(lab: Lab) -> None:
+    name = lab.back_up()
+    lab.rows(CHANGE)
+    with lab.typing("restore_database", name) as (command, keyboard):
+        command.until(lambda: "to restore it: " in command.out.read_text())
+        os.write(keyboard, f"{lab.name}\n".encode())
+        outcome = command.wait()
+    assert outcome.code == 0, outcome
+    assert lab.value("SELECT count(*) FROM racks WHERE name = 'Changed'") == 0
+
+
+# --- What is not restored -----------------------------------------------------------------------------------------
+def test_a_manifest_that_was_changed(lab: Lab) -> None:
+    name = lab.back_up()
+    rewrite(manifest_of(lab, name), note="better than it is")
+    said = refused(lab, "restore_database", name, "--yes", code=3)
+    assert said.startswith(f"{name} was changed after it was made: its signature does not fit. Nothing was changed.\n")
+    assert refused(lab, "restore_database", name, "--yes", "--untrusted", code=3) == said
+    assert "There is no verified backup." in refused(lab, "restore_database", "--latest", "--yes", code=1)
+    verified = lab.manage("verify_backup", name)
+    assert verified.code == 3
+    assert f"✗ {name} failed: Its manifest was changed after it was made" in verified.out
+    assert "changed after it was made" in lab.do("list_backups").out
+    copy = Path(shutil.copy(lab.backups / name, lab.folder / "copy"))
+    lab.do("restore_database", "--backup-file", str(copy), "--untrusted", "--yes")
+
+
+def test_data_that_were_changed(lab: Lab) -> None:
+    name = lab.back_up("--no-compress")
+    data = lab.backups / name
+    content = data.read_bytes()
+    place = content.rindex(b"ops_run")
+    data.write_bytes(content[:place] + b"ops_rum" + content[place + 7 :])
+    for arguments in (["restore_database", name, "--yes"], ["restore_database", name, "--to", other(lab)]):
+        assert "is not the file that its manifest tells of: its SHA-256 is different" in refused(
+            lab, *arguments, code=3
+        )
+    assert lab.manage("verify_backup", name).code == 3
+    assert lab.manage("verify_backup", name, "--restore").code == 3
+    assert "There is no verified backup." in refused(lab, "restore_database", "--latest", "--yes", code=1)
+    assert "FAILED" in lab.do("list_backups").out
+
+
+def other(lab: Lab) -> str:
+    return str(lab.folder / "other.db") if lab.kind == "sqlite" else f"{lab.name}_other"
+
+
+def test_data_that_are_cut_off_or_gone(lab: Lab) -> None:
+    name = lab.back_up()
+    data = lab.backups / name
+    content = data.read_bytes()
+    data.write_bytes(content[: len(content) // 2])
+    assert f"Its data file has {len(content) // 2:,} bytes, and the manifest says {len(content):,}." in refused(
+        lab, "restore_database", name, "--yes", code=3
+    )
+    assert lab.manage("verify_backup", name).code == 3
+    data.unlink()
+    assert "Its data file is missing." in refused(lab, "restore_database", name, "--yes", code=3)
+    assert "Its data file is missing." in lab.do("list_backups").out
+
+
+def test_c1_a_file_that_is_cut_off_and_has_no_manifest_to_tell(lab: Lab) -> None:
+    name = lab.back_up("--no-compress")
+    content = (lab.backups / name).read_bytes()
+    cut = lab.folder / "cut"
+    for size in (0, 10, 500, len(content) // 2, int(len(content) * 0.9)):
+        for pack in (bytes, gzip.compress):
+            cut.write_bytes(pack(content[:size]))
+            outcome = refused(lab, "restore_database", "--backup-file", str(cut), "--untrusted", "--yes", code=3)
+            assert outcome.count("\n") <= 3, outcome
+
+
+def test_an_unsigned_backup_and_one_of_another_key(lab: Lab) -> None:
+    name = lab.back_up()
+    before = lab.own_content()
+    said = refused(lab, "restore_database", name, "--yes", code=3, SECRET_KEY="another key, as it were " * 3)
+    assert said == (
+        f"{name} was signed with a key that is not named here, so its origin is unknown. Nothing was changed.\nIf it"
+        " was made here before the key was changed, name the old key in BACKUP_SIGNING_KEY_FALLBACKS. To take its rows"
+        " all the same, add --untrusted: the project's migrations make the tables, and nothing of the file is"
+        " executed.\n"
+    )
+    document = json.loads(manifest_of(lab, name).read_text())
+    del document["signature"]
+    manifest_of(lab, name).write_text(json.dumps(document))
+    assert f"{name} is not signed, so its origin is unknown." in refused(lab, "restore_database", name, "--yes", code=3)
+    lab.rows(CHANGE)
+    lab.do("restore_database", name, "--yes", "--untrusted")
+    assert lab.own_content() == before
+
+
+def test_a_backup_of_the_other_engine(make_lab: Callable[[str], Lab]) -> None:
+    postgres, sqlite = make_lab("postgresql"), make_lab("sqlite")
+    theirs = {lab.kind: lab.back_up() for lab in (postgres, sqlite)}
+    for source, target in ((postgres, sqlite), (sqlite, postgres)):
+        for path in source.backups.glob(f"{theirs[source.kind]}*"):
+            shutil.copy(path, target.backups)
+    said = refused(postgres, "restore_database", theirs["sqlite"], "--yes", code=3)
+    assert said.startswith(f"{theirs['sqlite']} is a backup of SQLite, and the database is not. Nothing was changed.")
+    assert "manage.py migrate_to_postgres --sqlite-path FILE" in said
+    said = refused(sqlite, "restore_database", theirs["postgresql"], "--yes", code=3)
+    assert "is a backup of PostgreSQL, and the database is not. Nothing was changed." in said
+    for lab in (postgres, sqlite):
+        assert "of another database" in lab.do("prune_backups", "--dry-run").out
+
+
+def test_c4_a_backup_of_newer_code(lab: Lab) -> None:
+    lab.rows("INSERT INTO django_migrations (app, name, applied) VALUES ('inventory', '0099_future', '2026-01-01')")
+    name = lab.back_up()
+    lab.rows("DELETE FROM django_migrations WHERE name = '0099_future'")
+    words = (
+        f"{name} was written by a newer version: this code does not know inventory.0099_future. Nothing was changed.\n"
+        "Upgrade the code to the version that wrote it, and run the command again.\n"
+    )
+    assert refused(lab, "restore_database", name, "--yes", code=1) == words
+    assert refused(lab, "restore_database", name, "--to", other(lab), code=1) == words
+    copy = shutil.copy(lab.backups / name, lab.folder / "copy")
+    said = refused(lab, "restore_database", "--backup-file", str(copy), "--untrusted", "--yes", code=1)
+    assert said.startswith("copy was written by a newer version: this code does not know inventory.0099_future.")
+    assert "1 ahead" in lab.do("list_backups").out
+
+
+def test_c4_a_backup_of_older_code_is_migrated_beside(lab: Lab) -> None:
+    before = lab.content()
+    lab.do("migrate", "anyproject", "0001", "--verbosity", "0", "--skip-checks")
+    name = lab.back_up()
+    lab.do("migrate", "--verbosity", "0", "--skip-checks")
+    lab.rows(CHANGE)
+    assert "1 behind" in lab.do("list_backups").out
+    assert lab.do("verify_backup", name, "--restore").code == 0
+    restored = lab.do("restore_database", name, "--yes").out
+    assert "The backup is older than the code: 1 migration will be applied." in restored
+    assert "1 migration applied on top" in restored
+    after = lab.content()
+    # Migrating back and forth has left marks of its own.
+    marks = {name for name in after if name.startswith(("django_", "auth_", "sqlite_", "anyproject_"))}
+    assert marks >= {"anyproject_byday", "django_migrations"}
+    assert {k: v for k, v in after.items() if k not in marks} == {k: v for k, v in before.items() if k not in marks}
+    assert lab.do("migrate", "--check", "--skip-checks").code == 0
+
+
+# --- Other ways to back up and restore ----------------------------------------------------------------------------
+def test_a_dump_of_a_persons_own(postgres_lab: Lab) -> None:
+    lab = postgres_lab
+    before = lab.own_content()
+    file = lab.folder / "mine.sql"
+    program = Path(os.environ["PG_BIN"]) / "pg_dump"
+    subprocess.run([str(program), "--file", str(file), lab.url], check=True)
+    lab.rows(CHANGE)
+    said = refused(lab, "restore_database", "--backup-file", str(file), "--yes", code=3)
+    assert said.startswith("mine.sql is not signed, so its origin is unknown. Nothing was changed.\n")
+    shown = lab.do("restore_database", "--backup-file", str(file), "--untrusted", typed=f"{lab.name}\n").out
+    assert "The origin of this file is unknown. Only rows of the project's own tables are taken;" in shown
+    assert lab.own_content() == before
+    assert [status for _, status in lab.runs()] == ["succeeded"]
+
+
+@pytest.mark.parametrize(
+    "evil",
+    ["\\! touch {mark}", "COPY racks TO PROGRAM 'touch {mark}';", "COPY racks FROM PROGRAM 'touch {mark}';"],
+)
+def test_b7_a_dump_that_does_more_than_a_dump(postgres_lab: Lab, evil: str) -> None:
+    lab = postgres_lab
+    mark = lab.folder / "mark"
+    content = (lab.backups / lab.back_up("--no-compress")).read_text()
+    file = lab.folder / "evil.sql"
+    head, sep, tail = content.partition("CREATE TABLE")
+    file.write_text(head + evil.format(mark=mark) + "\n" + sep + tail)
+    refused(lab, "restore_database", "--backup-file", str(file), "--untrusted", "--yes", code=3)
+    assert not mark.exists()
+
+
+def test_beside_the_live_database(lab: Lab) -> None:
+    name = lab.back_up()
+    lab.rows(CHANGE)
+    changed = lab.content()
+    target = other(lab)
+    try:
+        said = lab.do("restore_database", name, "--to", target).out
+        assert f"Loaded {name} into {target}: " in said
+        assert "equal to the snapshot's by content. The live database was not touched." in said
+        assert lab.content() == changed
+        beside = Lab(kind=lab.kind, name="other", url="", folder=lab.folder, forker=lab.forker)
+        if lab.database:
+            beside.database = support.database_named(target)
+        assert beside.value("SELECT count(*) FROM racks") > 0
+        assert beside.value("SELECT count(*) FROM racks WHERE name = 'Changed'") == 0
+        again = lab.manage("restore_database", name, "--to", target)
+        assert again.code == 1
+        assert target in again.error
+        assert "already" in again.error
+        assert lab.ask("list_backups")["undo"] is None
+    finally:
+        if lab.database:
+            lab.rows(f'DROP DATABASE IF EXISTS "{target}"')
+
+
+def test_without_a_backup_first(lab: Lab) -> None:
+    name = lab.back_up()
+    lab.rows(CHANGE)
+    changed = lab.content()
+    said = lab.do("restore_database", name, "--yes", "--no-pre-backup").out
+    assert "What was there before: no backup (you went without one)" in said
+    assert lab.listed() == [name]
+    (event,) = [e for e in lab.events() if e["kind"] == "restore" and e["event"] == "ended"]
+    assert event["arguments"]["pre_backup"] is False
+    assert event["result"]["pre_backup"] == ""
+    lab.do("undo_restore", "--yes")
+    assert lab.content() == changed
+
+
+def break_pre_backup(lab: Lab) -> dict[str, str]:
+    """An environment in which the live database can be restored but not dumped."""
+    programs = lab.folder / "programs"
+    programs.mkdir()
+    real = Path(os.environ["PG_BIN"])
+    for name, does in (("pg_dump", "echo 'could not read block 7' >&2; exit 1"), ("pg_restore", "exit 1")):
+        (programs / name).write_text(
+            f'#!/bin/sh\ncase "$1" in --version) exec {real}/{name} --version;; esac\n{does}\n'
+        )
+        (programs / name).chmod(0o755)
+    return {"PG_BIN": str(programs)}
+
+
+def test_a_person_is_offered_to_go_without_a_backup_that_fails(postgres_lab: Lab) -> None:
+    lab = postgres_lab
+    before = lab.content()
+    name = lab.back_up()
+    lab.rows(CHANGE)
+    changed = lab.content()
+    broken = break_pre_backup(lab)
+    said = refused(lab, "restore_database", name, "--yes", code=1, **broken)
+    assert said.startswith(
+        "The database could not be backed up before the restore: pg_dump failed with exit code 1: could not read"
+        " block 7. Nothing was changed.\n"
+    )
+    assert "--no-pre-backup" in said
+    assert lab.listed() == [name]
+    with lab.typing("restore_database", name, **broken) as (command, keyboard):
+        command.until(lambda: "to restore it: " in command.out.read_text())
+        os.write(keyboard, f"{lab.name}\n".encode())
+        command.until(lambda: "to restore without it" in command.out.read_text())
+        os.write(keyboard, f"{lab.name}\n".encode())
+        outcome = command.wait()
+    assert outcome.code == 0, outcome
+    assert "no backup (you went without one)" in outcome.out
+    assert lab.content() == before
+    assert [run for run in lab.runs() if run[0] == "restore"] == [
+        ("restore", "failed"),
+        ("restore", "failed"),
+        ("restore", "succeeded"),
+    ]
+    lab.do("undo_restore", "--yes", **broken)
+    assert lab.content() == changed
+
+
+def test_a_broken_sqlite_file_is_replaced_without_a_backup(sqlite_lab: Lab) -> None:
+    lab = sqlite_lab
+    before = lab.content()
+    name = lab.back_up()
+    broken = b"not a database at all " * 1000
+    for suffix in ("-wal", "-shm"):
+        lab.file.with_name(lab.file.name + suffix).unlink(missing_ok=True)
+    lab.file.write_bytes(broken)
+    outcome = lab.manage("restore_database", name, "--yes")
+    assert outcome.code == 1, outcome
+    assert "--no-pre-backup" in outcome.error
+    assert lab.file.read_bytes() == broken
+    lab.do("restore_database", name, "--yes", "--no-pre-backup")
+    assert lab.content() == before
+
+
+def test_the_custom_format(postgres_lab: Lab, sqlite_lab: Lab) -> None:
+    lab = postgres_lab
+    before = lab.own_content()
+    name = lab.back_up("--format", "custom")
+    assert name.endswith(".dump")
+    assert (lab.backups / name).read_bytes().startswith(b"PGDMP")
+    lab.do("verify_backup", name, "--restore")
+    lab.rows(CHANGE)
+    lab.do("restore_database", name, "--yes")
+    assert lab.own_content() == before
+    copy = shutil.copy(lab.backups / name, lab.folder / "copy")
+    lab.rows(CHANGE)
+    lab.do("restore_database", "--backup-file", str(copy), "--untrusted", "--yes")
+    assert lab.own_content() == before
+    assert refused(sqlite_lab, "backup_database", "--format", "custom", code=1) == (
+        "The custom format is PostgreSQL's, and the database is SQLite. Nothing was done.\n"
+    )
+
+
+def test_without_compression_and_to_another_directory(lab: Lab) -> None:
+    before = lab.content()
+    place = lab.folder / "another disk"
+    document = lab.ask("backup_database", "--no-compress", "--keep", "--note", NOTE, "--backup-dir", str(place))
+    manifest = document["manifest"]
+    assert manifest["name"].endswith(".sqlite3" if lab.kind == "sqlite" else ".sql")
+    assert (manifest["size"], manifest["keep"], manifest["note"]) == (manifest["plain_size"], True, NOTE)
+    assert lab.listed() == []
+    assert NOTE in lab.do("list_backups", "--backup-dir", str(place)).out
+    assert (place.stat().st_mode & 0o777, (place / manifest["name"]).stat().st_mode & 0o777) == (0o700, 0o600)
+    lab.rows(CHANGE)
+    lab.do("restore_database", "--latest", "--backup-dir", str(place), "--yes")
+    assert lab.content() == before
+
+
+# --- Pruning --------------------------------------------------------------------------------------------------------
+def two_old_ones(lab: Lab) -> tuple[str, str]:
+    """Backups of 30 and of 20 days ago."""
+    names = lab.back_up(), lab.back_up()
+    for name, days in zip(names, (30, 20), strict=True):
+        age(lab, name, days)
+    return names
+
+
+def age(lab: Lab, name: str, days: int) -> None:
+    """Date a backup back, and sign it anew: as a clock that was behind would have made it."""
+    code = f"""
+import dataclasses, datetime as dt
+from ops.backups.configuration import catalogue_from_settings
+catalogue = catalogue_from_settings()
+manifest = catalogue.get({name!r}).require_manifest()
+when = manifest.when - dt.timedelta(days={days})
+catalogue.files.rewrite({name!r} + ".json", catalogue.signed(dataclasses.replace(manifest, when=when)))
+"""
+    lab.do("shell", "-c", code)
+
+
+def test_b3_verdicts_and_the_last_verified_one(lab: Lab) -> None:
+    oldest, old = two_old_ones(lab)
+    rows = {v["name"]: v for v in lab.ask("prune_backups", "--dry-run")["verdicts"]}
+    assert (rows[old]["keep"], rows[old]["reason"]) == (True, "kept: the last verified backup")
+    assert (rows[oldest]["keep"], rows[oldest]["reason"]) == (False, "older than 7 days")
+    assert "would go" in lab.do("prune_backups", "--dry-run").out
+    assert set(lab.listed()) == {old, oldest}
+    assert lab.ask("prune_backups", "--retention-days", "60")["verdicts"][-1]["keep"]
+    assert "deleted" in lab.do("prune_backups").out
+    assert lab.listed() == [old]
+    new = lab.do("backup_database")
+    assert f"Pruned 1 old backup: {old}" in new.out
+    assert lab.value("SELECT count(*) FROM ops_backup") == 1
+
+
+def test_b3_nothing_is_pruned_after_a_backup_that_failed(lab: Lab) -> None:
+    oldest, old = two_old_ones(lab)
+    failed = lab.manage("backup_database", largest_file=lab.full_disk)
+    assert failed.code == 1, failed
+    assert set(lab.listed()) == {old, oldest}
+    document = lab.ask("prune_backups")
+    assert {v["reason"] for v in document["verdicts"]} == {
+        "kept: the last verified backup",
+        "kept: nothing is deleted after a failed backup",
+    }
+    assert set(lab.listed()) == {old, oldest}
+
+
+def test_a_backup_marked_to_be_kept_stays_and_one_that_an_undo_needs(lab: Lab) -> None:
+    kept = lab.back_up("--keep")
+    lab.do("restore_database", kept, "--yes")
+    lab.back_up()
+    reasons = {v["name"]: v["reason"] for v in lab.ask("prune_backups", "--retention-days", "0")["verdicts"]}
+    assert reasons[kept] == "kept: marked to be kept"
+    assert "kept: an undo still needs it" in reasons.values()
+    lab.do("drop_undo", "--yes")
+    assert len(lab.listed()) == 3
+    lab.do("prune_backups", "--retention-days", "0")
+    assert len(lab.listed()) == 2
+
+
+# --- JSON and the lists ---------------------------------------------------------------------------------------------
+def test_json_of_every_command_and_no_secrets(lab: Lab) -> None:
+    said = []
+    name = lab.back_up()
+    for arguments in (
+        ["list_backups"],
+        ["verify_backup", "--all"],
+        ["verify_backup", "--latest", "--restore"],
+        ["restore_database", name, "--yes"],
+        ["undo_restore", "--yes"],
+        ["drop_undo", "--yes"],
+        ["prune_backups"],
+        ["sync_backups"],
+    ):
+        outcome = lab.do(*arguments, "--json")
+        assert outcome.json["status"] == "done"
+        said.append(outcome.out + outcome.error)
+    failed = lab.manage("restore_database", "nothing", "--json")
+    assert failed.json["status"] == "failed"
+    assert failed.json["error"] == "There is no backup 'nothing'."
+    everything = "".join([*said, *map(json.dumps, lab.events()), *(p.read_text() for p in lab.backups.glob("*.json"))])
+    everything += repr(lab.rows("SELECT * FROM ops_run")) + repr(lab.rows("SELECT * FROM ops_backup"))
+    assert os.environ["SECRET_KEY"] not in everything
+    if lab.database:
+        assert lab.database.address.password not in everything
+
+
+def test_sync_brings_lists_back_that_were_lost(lab: Lab) -> None:
+    lab.back_up()
+    lab.do("verify_backup", "--latest")
+    runs = lab.runs()
+    lab.rows("DELETE FROM ops_run")
+    lab.rows("DELETE FROM ops_backup")
+    assert lab.do("sync_backups").out == f"1 backup and 2 runs, as they are in {lab.backups}.\n"
+    assert lab.runs() == runs
+    assert lab.value("SELECT count(*) FROM ops_backup") == 1
+
+
+def test_c6_what_was_queued_before_a_restore_is_cancelled(lab: Lab) -> None:
+    lab.do("shell", "-c", QUEUE.format(kind="backup"))
+    name = lab.back_up()
+    lab.do("shell", "-c", QUEUE.format(kind="drill"))
+    lab.do("restore_database", name, "--yes")
+    assert lab.runs().count(("backup", "cancelled")) == 1
+    assert "queued" not in {status for _, status in lab.runs()}
+    (told,) = lab.rows("SELECT error FROM ops_run WHERE status = 'cancelled'")
+    assert told[0].startswith("Queued before a restore")

@@ -1,0 +1,234 @@
+"""What goes wrong with backups and restores in real life (the letters are those of the catalogue of hazards)."""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.engine_migration.support import server
+from tests.operations.harness import Command, Lab
+from tests.support.postgres import children_of
+
+LARGE = "CREATE TABLE large AS SELECT g AS id, repeat(md5(g::text), 4) AS text FROM generate_series(1, 300000) AS g"
+
+
+def command_line(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    return ""
+
+
+def dumping(command: Command) -> int | None:
+    """The process pg_dump that the command has started."""
+    return next((pid for pid in children_of(command.pid) if "pg_dump --no-password" in command_line(pid)), None)
+
+
+def mid_dump(lab: Lab) -> tuple[Command, int]:
+    """A backup that has written something, and its pg_dump, which has not come to its end."""
+    command = lab.start("backup_database", "--no-compress")
+    command.until(lambda: any(path.stat().st_size for path in lab.backups.glob("*.partial")))
+    command.stop()
+    pid = dumping(command)
+    assert pid, "it was too fast"
+    return command, pid
+
+
+def left_no_backup(lab: Lab, old: str, *, status: str = "failed") -> None:
+    assert lab.listed() == [old]
+    assert lab.files() == [old, f"{old}.json"]
+    assert lab.runs()[-1] == ("backup", status)
+    assert lab.ask("verify_backup", "--latest")["found"] == []
+
+
+def test_b1_pg_dump_is_killed_in_the_middle(postgres_lab: Lab) -> None:
+    old = postgres_lab.back_up()
+    postgres_lab.rows(LARGE)
+    command, pid = mid_dump(postgres_lab)
+    os.kill(pid, signal.SIGKILL)
+    outcome = command.go_on().wait()
+    assert outcome.code == 1
+    assert "pg_dump was ended by signal 9" in outcome.error
+    left_no_backup(postgres_lab, old)
+
+
+def test_b1_the_server_ends_the_session_of_pg_dump(postgres_lab: Lab) -> None:
+    old = postgres_lab.back_up()
+    postgres_lab.rows(LARGE)
+    command, _ = mid_dump(postgres_lab)
+    ended = postgres_lab.rows(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND query LIKE 'COPY %'"
+    )
+    assert ended == [(True,)]
+    outcome = command.go_on().wait()
+    assert outcome.code == 1
+    assert "pg_dump failed with exit code 1" in outcome.error
+    left_no_backup(postgres_lab, old)
+
+
+def test_b1_the_disk_is_full(lab: Lab) -> None:
+    old = lab.back_up()
+    outcome = lab.manage("backup_database", largest_file=lab.full_disk)
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.error
+    left_no_backup(lab, old)
+
+
+def test_b1_ctrl_c_takes_back_what_was_under_way(lab: Lab) -> None:
+    old = lab.back_up()
+    backup = lab.start("backup_database", stop_at="prove").until_stopped()
+    os.kill(backup.pid, signal.SIGTERM)
+    outcome = backup.go_on().wait()
+    assert (outcome.code, outcome.error) == (130, "CommandError: Interrupted. What was under way was taken back.\n")
+    left_no_backup(lab, old, status="interrupted")
+
+
+def test_b4_the_second_of_two_says_who_the_first_is(lab: Lab) -> None:
+    name = lab.back_up()
+    first = lab.start("backup_database", stop_at="dump").until_stopped()
+    for arguments in (["backup_database"], ["restore_database", name, "--yes"], ["verify_backup", name]):
+        second = lab.manage(*arguments)
+        assert second.code == 4, second
+        assert "backup by " in second.error
+        assert " since 20" in second.error
+        assert "Wait until it has ended" in second.error
+    assert lab.listed() == [name]
+    assert lab.ask("sync_backups")["found"] == []
+    assert first.go_on().wait().code == 0
+    assert len(lab.listed()) == 2
+    assert lab.runs() == [("backup", "succeeded")] * 2
+
+
+def test_b4_many_at_once(lab: Lab) -> None:
+    outcomes = []
+    threads = [threading.Thread(target=lambda: outcomes.append(lab.manage("backup_database"))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    codes = sorted(outcome.code for outcome in outcomes)
+    assert set(codes) <= {0, 4}, outcomes
+    assert len(lab.listed()) == codes.count(0) >= 1
+    lab.do("verify_backup", "--all")
+
+
+@contextlib.contextmanager
+def locked_table(lab: Lab) -> Iterator[None]:
+    """Programs that want the table wait."""
+    assert lab.database
+    with contextlib.closing(lab.database.connect()) as connection, connection.cursor() as cursor:
+        connection.autocommit = False
+        cursor.execute("LOCK TABLE racks IN ACCESS EXCLUSIVE MODE")
+        yield
+        connection.rollback()
+
+
+def test_b5_the_password_is_nowhere_to_be_seen(postgres_lab: Lab) -> None:
+    lab = postgres_lab
+    assert lab.database
+    password = lab.database.address.password
+    with locked_table(lab):
+        command = lab.start("backup_database", "--json")
+        command.until(lambda: dumping(command))
+        lines = [command_line(int(path.name)) for path in Path("/proc").glob("[0-9]*")]
+        assert [line for line in lines if "pg_dump" in line and lab.name in line]
+        assert not [line for line in lines if password in line]
+        names = lab.rows("SELECT application_name || query FROM pg_stat_activity")
+        assert password not in repr(names)
+    told = command.wait()
+    assert told.code == 0, told
+    wrong = lab.manage("backup_database", DATABASE_URL=lab.url.replace(password, "wrong-" + password))
+    assert wrong.code == 1
+    everything = [told.out, told.error, wrong.out, wrong.error, json.dumps(lab.events())]
+    everything += [path.read_text() for path in lab.backups.glob("*.json")]
+    everything += [repr(lab.rows(f"SELECT * FROM {table}")) for table in ("ops_run", "ops_backup")]
+    assert password not in "".join(everything)
+
+
+def test_b6_files_are_nobody_elses(lab: Lab) -> None:
+    lab.back_up()
+    lab.do("restore_database", "--latest", "--yes")
+    for path in (lab.backups, *lab.backups.rglob("*")):
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_c2_a_restore_ends_other_programs_sessions_and_they_may_come_back(postgres_lab: Lab) -> None:
+    lab = postgres_lab
+    name = lab.back_up()
+    assert lab.database
+    with contextlib.closing(lab.database.connect()) as connection, connection.cursor() as cursor:
+        connection.autocommit = False
+        cursor.execute("SELECT count(*) FROM racks")
+        lab.do("restore_database", name, "--yes")
+    assert lab.value("SELECT count(*) FROM racks") > 0
+
+
+def test_c3_the_history_is_complete_after_the_restore(lab: Lab) -> None:
+    name = lab.back_up()
+    lab.do("verify_backup", name)
+    lab.manage("backup_database", largest_file=lab.full_disk)
+    lab.do("backup_database", "--note", "another")
+    runs = lab.runs()
+    assert runs == [
+        ("backup", "succeeded"),
+        ("verification", "succeeded"),
+        ("backup", "failed"),
+        ("backup", "succeeded"),
+    ]
+    lab.do("restore_database", name, "--yes")
+    assert lab.runs() == [*runs, ("restore", "succeeded")]
+    listed = {backup["name"] for backup in lab.ask("list_backups")["backups"]}
+    assert {row[0] for row in lab.rows("SELECT name FROM ops_backup")} == listed
+    assert len(listed) == 3
+    (ended,) = lab.rows("SELECT who, backup, stage, error FROM ops_run WHERE kind = 'restore'")
+    assert ended[1:] == (name, "cut-over", "")
+    assert "@" in ended[0]
+
+
+def test_c7_a_role_without_rights_is_told_what_to_grant(postgres_lab: Lab) -> None:
+    lab = postgres_lab
+    role = f"nobody_{lab.name}"
+    server().rows(f"CREATE ROLE {role} LOGIN PASSWORD 'pw'")
+    try:
+        head, _, tail = lab.url.partition("://")
+        url = f"{head}://{role}:pw@{tail.partition('@')[2]}"
+        told = lab.manage("backup_database", DATABASE_URL=url)
+        assert told.code == 1
+        assert f"GRANT pg_read_all_data TO {role};" in told.error.replace('"', "")
+        assert "Traceback" not in told.error
+    finally:
+        server().rows(f"DROP ROLE {role}")
+
+
+def test_c9_locked_out_people_do_not_come_back_with_their_sessions(lab: Lab) -> None:
+    sign_in = """
+from django.contrib.auth import get_user_model
+from django.test import Client
+client = Client()
+client.force_login(get_user_model().objects.create_superuser("eve@example.org", password="a long enough one"))
+"""
+    lab.do("shell", "-c", sign_in)
+    name = lab.back_up()
+    lab.rows("DELETE FROM django_session")
+    shown = lab.do("restore_database", name, "--yes").out
+    assert "Everybody has to sign in again" in shown
+    assert "Nobody gets more rights than today." in shown
+    assert lab.value("SELECT count(*) FROM django_session") == 0
+    lab.do("undo_restore", "--yes")
+    assert lab.value("SELECT count(*) FROM django_session") == 0
+
+
+def test_c8_the_site_is_told_while_a_restore_is_at_work_and_not_before(lab: Lab) -> None:
+    name = lab.back_up()
+    for stage, closed in (("load", False), ("snapshot", True)):
+        restore = lab.start("restore_database", name, "--yes", stop_at=stage).until_stopped()
+        assert sign(lab) == ("maintenance" if closed else "healthy"), stage
+        assert restore.go_on().wait().code == 0
+        assert sign(lab) == "healthy"
+
+
+def sign(lab: Lab) -> str:
+    return str(lab.manage("check_database", "--json").json["checks"]["maintenance"]["status"])

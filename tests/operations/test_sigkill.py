@@ -1,0 +1,134 @@
+"""kill -9 at every stage: what served goes on serving, and the next command says what it found and clears it away."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.operations.harness import Lab
+
+BEFORE = ("load", "compare", "migrate", "snapshot", "dump", "prove", "history", "cut-over")
+
+
+def stages(*names: str, quick: tuple[str, ...] = ()) -> list[Any]:
+    """As parameters; all but the `quick` ones belong to the slow tests."""
+    return [pytest.param(name, marks=[] if name in quick else pytest.mark.slow) for name in names]
+
+
+CHANGE = "UPDATE racks SET name = 'Changed'"
+
+
+def found_by(lab: Lab) -> str:
+    """What the next command finds; the one after it finds nothing."""
+    outcome = lab.do("verify_backup", "--latest")
+    found = [said for said in outcome.out.splitlines() if said.startswith("Found:")]
+    assert lab.ask("verify_backup", "--latest")["found"] == []
+    return "\n".join(found)
+
+
+def nothing_is_left(lab: Lab) -> None:
+    assert not [name for name in lab.files() if "partial" in name]
+    assert len(lab.listed()) == len([name for name in lab.files() if name.endswith(".json")])
+    if lab.database:
+        names = [name for (name,) in lab.rows("SELECT datname FROM pg_database")]
+        assert not [name for name in names if name.startswith(lab.name) and name.endswith(("_new", "_drill", "_aside"))]
+        assert lab.value("SELECT count(*) FROM pg_namespace WHERE nspname ~ 'ops_(new|aside)'") == 0
+    else:
+        assert not [path.name for path in lab.folder.iterdir() if "-work-" in path.name]
+
+
+@pytest.mark.parametrize("stage", stages(*BEFORE, quick=("load", "dump", "cut-over")))
+def test_c2_a_restore_killed_before_its_end_changed_nothing(lab: Lab, stage: str) -> None:
+    kill_a_restore_before_its_end(lab, stage)
+
+
+@pytest.mark.parametrize("stage", stages(*BEFORE))
+def test_c7_the_same_within_one_database(make_lab: Callable[[str], Lab], stage: str) -> None:
+    kill_a_restore_before_its_end(make_lab("within"), stage)
+
+
+def kill_a_restore_before_its_end(lab: Lab, stage: str) -> None:
+    name = lab.back_up()
+    lab.rows(CHANGE)
+    before = lab.content()
+    restore = lab.start("restore_database", name, "--yes", stop_at=stage).until_stopped()
+    assert restore.kill().code == -9
+    assert lab.content() == before
+    found = found_by(lab)
+    assert "The restore that " in found
+    assert "was killed. It is recorded as interrupted." in found
+    assert lab.runs()[:2] == [("backup", "succeeded"), ("restore", "interrupted")]
+    (hint,) = lab.rows("SELECT hint FROM ops_run WHERE kind = 'restore'")
+    assert hint == ("The database is as it was. Start it again.",)
+    assert lab.content() == before
+    nothing_is_left(lab)
+    assert lab.ask("list_backups")["undo"] is None
+    lab.do("restore_database", name, "--yes")
+    assert lab.value("SELECT count(*) FROM racks WHERE name = 'Changed'") == 0
+
+
+def test_c2_a_restore_killed_after_the_cut_over_has_succeeded(lab: Lab) -> None:
+    before = lab.content()
+    name = lab.back_up()
+    lab.rows(CHANGE)
+    changed = lab.content()
+    restore = lab.start("restore_database", name, "--yes", stop_at="in place").until_stopped()
+    restore.kill()
+    assert lab.content() == before
+    assert "It is recorded as succeeded." in found_by(lab)
+    assert lab.runs()[:2] == [("backup", "succeeded"), ("restore", "succeeded")]
+    assert lab.content() == before
+    nothing_is_left(lab)
+    lab.do("undo_restore", "--yes")
+    assert lab.content() == changed
+
+
+@pytest.mark.parametrize("stage", stages("migrate", "history", "cut-over", quick=("cut-over",)))
+def test_an_undo_that_is_killed_changed_nothing_and_can_be_done_again(lab: Lab, stage: str) -> None:
+    name = lab.back_up()
+    lab.rows(CHANGE)
+    changed = lab.content()
+    lab.do("restore_database", name, "--yes")
+    before = lab.content()
+    undo = lab.start("undo_restore", "--yes", stop_at=stage).until_stopped()
+    undo.kill()
+    assert lab.content() == before
+    assert "The undo of a restore that " in found_by(lab)
+    assert ("undo", "interrupted") in lab.runs()
+    lab.do("undo_restore", "--yes")
+    assert lab.content() == changed
+
+
+@pytest.mark.parametrize("stage", stages("snapshot", "dump", "prove", "prune", quick=("dump", "prune")))
+def test_b1_a_backup_killed_at_any_stage_is_none(lab: Lab, stage: str) -> None:
+    old = lab.back_up()
+    backup = lab.start("backup_database", stop_at=stage).until_stopped()
+    backup.kill()
+    found = found_by(lab)
+    assert "The backup that " in found
+    # Once it is proven it is a backup, whatever becomes of the pruning.
+    assert lab.listed()[-1] == old
+    assert len(lab.listed()) == (2 if stage == "prune" else 1)
+    assert lab.value("SELECT count(*) FROM ops_backup") == len(lab.listed())
+    nothing_is_left(lab)
+
+
+@pytest.mark.parametrize("command", [("verify_backup", "--restore"), ("restore_database", "--to", "{}_old")])
+def test_a_scratch_database_of_a_killed_run_is_dropped(postgres_lab: Lab, command: tuple[str, ...]) -> None:
+    lab, others = postgres_lab, "SELECT datname FROM pg_database WHERE datname LIKE '{}\\_%'"
+    name = lab.back_up()
+    first, *more = command
+    killed = lab.start(first, name, *(word.format(lab.name) for word in more), stop_at="compare").until_stopped()
+    killed.kill()
+    ((scratch,),) = lab.rows(others.format(lab.name))
+    assert f"The database {scratch} was left by a run that was killed; it was dropped." in found_by(lab)
+    assert lab.rows(others.format(lab.name)) == []
+
+
+def test_sync_finds_as_well_what_was_killed(lab: Lab) -> None:
+    backup = lab.start("backup_database", stop_at="prove").until_stopped()
+    backup.kill()
+    document = lab.ask("sync_backups")
+    assert "recorded as interrupted" in document["found"][0]
+    assert (document["backups"], document["runs"]) == (0, 1)
+    assert lab.runs() == [("backup", "interrupted")]
