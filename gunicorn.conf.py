@@ -1,7 +1,7 @@
 """How gunicorn serves HomeRack; options on its command line win. Processes: WEB_CONCURRENCY (each has its own pool)."""
 
 wsgi_app = "homerack.wsgi"
-worker_class = "homerack.web.gunicorn_worker.HealthLaneWorker"
+worker_class = "homerack.web.gunicorn_worker.ProbeAwareWorker"
 threads = 8
 # Workers share the code's memory. Connections are safe: a forked process leaves those of its parent alone.
 preload_app = True

@@ -47,9 +47,9 @@ def back_up() -> int:
     """Bytes of the backup."""
     from ops import operations
     from ops.models import Run
-    from ops.utils.progress import ignore
+    from ops.utils.progress import no_progress
 
-    done = operations.back_up(operations.current_site(), asked(Run.Kind.BACKUP), ignore)
+    done = operations.back_up(operations.get_context(), asked(Run.Kind.BACKUP), no_progress)
     return done.result.manifest.size
 
 
@@ -59,11 +59,11 @@ def restore(*, pre_backup: bool) -> dict[str, float]:
 
     from ops import operations
     from ops.models import Run
-    from ops.utils.progress import ignore
+    from ops.utils.progress import no_progress
 
-    site = operations.current_site()
+    site = operations.get_context()
     name = site.catalogue.latest(now=timezone.now()).name
-    done = operations.restore(site, asked(Run.Kind.RESTORE, name=name, pre_backup=pre_backup), ignore)
+    done = operations.restore(site, asked(Run.Kind.RESTORE, name=name, pre_backup=pre_backup), no_progress)
     return {"swap": done.result.cut_over, "writers held off": done.result.writes_closed}
 
 

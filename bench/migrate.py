@@ -201,7 +201,7 @@ def run_bare_copy(texts: Path, server: PostgresServer) -> Run:
     django(server.url("bare"), "migrate", "--verbosity", "0")
     start = time.monotonic()
     with connected(server, "bare") as connection, connection.cursor() as cursor:
-        parts = constraints.drop_parts(cursor, constraints.read_parts(cursor, TABLES))
+        parts = constraints.drop_indexes_and_keys(cursor, constraints.read_indexes_and_keys(cursor, TABLES))
         for table in TABLES:
             cursor.execute(f"TRUNCATE {table}")
             with (texts / table).open("rb") as file:

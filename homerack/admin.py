@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 KINDS = {
     "ops.tasks.back_up": Run.Kind.BACKUP,
     "ops.tasks.prune": Run.Kind.PRUNE,
-    "ops.tasks.drill": Run.Kind.DRILL,
-    "ops.tasks.let_go_of_undo": Run.Kind.DROP_UNDO,
+    "ops.tasks.restore_test": Run.Kind.DRILL,
+    "ops.tasks.drop_expired_undo": Run.Kind.DROP_UNDO,
 }
 """What the runs are called that a schedule's task makes."""
 RESULT_COLORS = {
@@ -101,7 +101,7 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin[PeriodicTask]):
         if due is None:
             return "never"
         if due + timetable.GRACE < timezone.now():
-            return format_html('<span class="schedule-missed">missed: {}</span>', timetable.in_words(due))
+            return format_html('<span class="schedule-missed">missed: {}</span>', timetable.format_due(due))
         return moment(due)
 
     @admin.display(description="last start", ordering="last_run_at")
@@ -145,4 +145,4 @@ class ClockedScheduleAdmin(ScheduleAdmin):
 
 def moment(when: dt.datetime) -> SafeString:
     """A time with its zone, that does not break into two lines."""
-    return format_html('<span class="moment">{}</span>', timetable.in_words(when))
+    return format_html('<span class="moment">{}</span>', timetable.format_due(when))

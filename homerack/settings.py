@@ -51,12 +51,12 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "homerack.postgresql.middleware.hurry",
+    "homerack.postgresql.middleware.retry_budget_middleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "homerack.web.middleware.permissions_policy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "ops.middleware.hold_back_writes",
+    "ops.middleware.maintenance_middleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -181,9 +181,9 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 # Who tries again too early does not wait longer for it.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_USERNAME_FORM_FIELD = "username"
-AXES_USERNAME_CALLABLE = "homerack.accounts.login_protection.account_tried"
-AXES_CLIENT_IP_CALLABLE = "homerack.accounts.login_protection.client_address"
-AXES_LOCKOUT_CALLABLE = "homerack.accounts.login_protection.locked_out"
+AXES_USERNAME_CALLABLE = "homerack.accounts.login_protection.username_from"
+AXES_CLIENT_IP_CALLABLE = "homerack.accounts.login_protection.client_ip"
+AXES_LOCKOUT_CALLABLE = "homerack.accounts.login_protection.lockout_response"
 # Failures are kept until the pause is over; there is no second list of them, nor one of successes to prune.
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False

@@ -30,14 +30,14 @@ logger = logging.getLogger(__name__)
 View = TypeVar("View", bound=Callable[..., Any])
 LIFETIME = 30
 """Seconds until a sign that nobody renews is void."""
-RENEWAL = 5.0
+RENEW_INTERVAL = 5.0
 """Seconds between renewals."""
 SOCKET_TIMEOUT = 0.25
 """Seconds. Somebody waits for Redis with each request that writes."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Notice:
+class MaintenanceState:
     """Why the site takes no writes, as a sentence for everybody, and since when."""
 
     reason: str
@@ -45,21 +45,21 @@ class Notice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sign:
+class MaintenanceMode:
     """Where the sign of one database is hung up. `redis_url` may be empty, `path` None; `key` is its name in Redis."""
 
     redis_url: str
     key: str
     path: Path | None
 
-    def read(self) -> Notice | None:
+    def read(self) -> MaintenanceState | None:
         """What it says, or None where there is none. A Redis that does not answer is no sign."""
         if self.redis_url:
             with contextlib.suppress(redis.RedisError):
                 return _parsed(cast("bytes | None", _client(self.redis_url).get(self.key)))
         return _parsed(self._read_file())
 
-    def hang_up(self, notice: Notice) -> None:
+    def hang_up(self, notice: MaintenanceState) -> None:
         """Let everybody know for `LIFETIME` from now on. Raises PreconditionFailed when there is nowhere to put it."""
         text = json.dumps(
             {"reason": notice.reason, "since": notice.since.isoformat(), "until": time.time() + LIFETIME},
@@ -111,7 +111,7 @@ class Sign:
         return ""
 
 
-def sign_from_settings(alias: str = "default") -> Sign:
+def sign_from_settings(alias: str = "default") -> MaintenanceMode:
     """The sign of the database `alias`. Every process of the project finds the same."""
     database: dict[str, Any] = settings.DATABASES[alias]
     name = str(database["NAME"])
@@ -119,27 +119,27 @@ def sign_from_settings(alias: str = "default") -> Sign:
     path = folder / ".maintenance" if folder else None
     if database["ENGINE"].endswith("sqlite3") and Path(name).is_absolute():
         path = Path(f"{name}.ops-maintenance")
-    return Sign(
+    return MaintenanceMode(
         redis_url=getattr(settings, "REDIS_URL", ""),
         key=f"ops:maintenance:{Path(name).name}",
         path=path,
     )
 
 
-def never_held_back(view: View) -> View:
+def maintenance_exempt(view: View) -> View:
     """Mark a view that takes its requests while the sign is up, since what it writes concerns the operation itself."""
     view.never_held_back = True  # type: ignore[attr-defined]
     return view
 
 
-def is_held_back(view: Callable[..., Any]) -> bool:
-    return not getattr(view, "never_held_back", False)
+def is_exempt(view: Callable[..., Any]) -> bool:
+    return not getattr(view, "maintenance_exempt", False)
 
 
 @contextlib.contextmanager
-def announced(sign: Sign, *, reason: str) -> Iterator[None]:
+def maintenance_mode(sign: MaintenanceMode, *, reason: str) -> Iterator[None]:
     """Keep the sign up within the block. Raises PreconditionFailed when it can not be hung up."""
-    notice, over = Notice(reason=reason, since=timezone.now()), threading.Event()
+    notice, over = MaintenanceState(reason=reason, since=timezone.now()), threading.Event()
     sign.hang_up(notice)
     renewing = threading.Thread(target=_renew, args=(sign, notice, over), name="maintenance", daemon=True)
     renewing.start()
@@ -151,20 +151,20 @@ def announced(sign: Sign, *, reason: str) -> Iterator[None]:
         sign.take_down()
 
 
-def _renew(sign: Sign, notice: Notice, over: threading.Event) -> None:
-    while not over.wait(RENEWAL):
+def _renew(sign: MaintenanceMode, notice: MaintenanceState, over: threading.Event) -> None:
+    while not over.wait(RENEW_INTERVAL):
         try:
             sign.hang_up(notice)
         except PreconditionFailed as error:
             logger.warning("%s", error.message)
 
 
-def _parsed(text: bytes | None) -> Notice | None:
+def _parsed(text: bytes | None) -> MaintenanceState | None:
     """What a sign says, unless it is void or of somebody else's making."""
     try:
         said = json.loads(text or b"{}")
         if said["until"] > time.time():
-            return Notice(reason=str(said["reason"]), since=dt.datetime.fromisoformat(said["since"]))
+            return MaintenanceState(reason=str(said["reason"]), since=dt.datetime.fromisoformat(said["since"]))
     except (ValueError, KeyError, TypeError):
         pass
     return None

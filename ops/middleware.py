@@ -13,7 +13,7 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from ops.maintenance import Notice, is_held_back, sign_from_settings
+from ops.maintenance import MaintenanceState, is_exempt, sign_from_settings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 RETRY_AFTER = 10
@@ -23,7 +23,7 @@ Answer = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awa
 
 
 @sync_and_async_middleware
-def hold_back_writes(get_response: Answer) -> Answer:
+def maintenance_middleware(get_response: Answer) -> Answer:
     """Belongs before the sessions, since it has to work without a database. Requests that only read cost nothing."""
     if iscoroutinefunction(get_response):
         answer_later = cast("Callable[[HttpRequest], Awaitable[HttpResponseBase]]", get_response)
@@ -48,34 +48,34 @@ def writes(request: HttpRequest) -> bool:
 def refused(request: HttpRequest) -> HttpResponse | None:
     """The answer to a request that writes, or None when it is welcome."""
     notice = sign_from_settings().read()
-    if notice is None or not leads_to_a_view_held_back(request):
+    if notice is None or not blocks_request(request):
         return None
     as_page = request.get_preferred_type(["text/html", "application/json"]) != "application/json"
-    response = page(request, notice) if as_page else document(notice)
+    response = page(request, notice) if as_page else json_response(notice)
     response.headers["Retry-After"] = str(RETRY_AFTER)
     add_never_cache_headers(response)
     return response
 
 
-def leads_to_a_view_held_back(request: HttpRequest) -> bool:
+def blocks_request(request: HttpRequest) -> bool:
     """What leads to no view at all is answered as all the others."""
     try:
-        return is_held_back(resolve(request.path_info).func)
+        return is_exempt(resolve(request.path_info).func)
     except Resolver404:
         return True
 
 
-def page(request: HttpRequest, notice: Notice) -> HttpResponse:
-    context = {"notice": notice, "retry_after": RETRY_AFTER, "next": page_before(request)}
+def page(request: HttpRequest, notice: MaintenanceState) -> HttpResponse:
+    context = {"notice": notice, "retry_after": RETRY_AFTER, "next": referring_page(request)}
     return HttpResponse(render_to_string("ops/maintenance.html", context), status=503)
 
 
-def document(notice: Notice) -> JsonResponse:
+def json_response(notice: MaintenanceState) -> JsonResponse:
     said = {"since": notice.since.isoformat(), "retry_after": RETRY_AFTER}
     return JsonResponse({"status": "maintenance", "reason": notice.reason, **said}, status=503)
 
 
-def page_before(request: HttpRequest) -> str:
+def referring_page(request: HttpRequest) -> str:
     """Where a person was when they sent the form; what it was sent to may not take a GET. Never another site's page."""
     try:
         referer = urlsplit(request.headers.get("Referer", ""))

@@ -16,19 +16,19 @@ from django.conf import settings
 
 from ops import operations
 from ops.errors import OpsError, PreconditionFailed
-from ops.health.dependencies import ask_redis
+from ops.health.dependencies import ping_redis
 from ops.models import Run
 from ops.notifications import alerts
-from ops.operations import Site
+from ops.operations import OpsContext
 from ops.runs import authorization, executor
 from ops.runs.recorder import Request
-from ops.utils.progress import Report, ignore
-from ops.utils.single_flight import Tower, tower
+from ops.utils.progress import ProgressCallback, no_progress
+from ops.utils.single_flight import SingleFlight, shared_calls
 
 logger = logging.getLogger(__name__)
 
-WHO = "schedule"
-OPERATIONS: dict[Run.Kind, Callable[[Site, Request, Report], object]] = {
+SCHEDULER = "schedule"
+OPERATIONS: dict[Run.Kind, Callable[[OpsContext, Request, ProgressCallback], object]] = {
     Run.Kind.BACKUP: operations.back_up,
     Run.Kind.VERIFICATION: operations.verify,
     Run.Kind.DRILL: operations.verify,
@@ -38,8 +38,8 @@ OPERATIONS: dict[Run.Kind, Callable[[Site, Request, Report], object]] = {
     Run.Kind.PREFLIGHT: operations.examine_move,
 }
 """What people may queue."""
-PING_WITHIN = 1.0
-HAND_OVER_WITHIN = 1.5
+PING_TIMEOUT = 1.0
+PUBLISH_TIMEOUT = 1.5
 """Seconds that a click waits for Redis, each.
 
 A message that is sent later all the same does no harm: its row has ended by then, and the worker leaves it alone.
@@ -50,19 +50,19 @@ RETRY_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interv
 
 # --- What people ask for -------------------------------------------------------------------------------------------
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
-def perform(run: str) -> None:
+def execute_run(run: str) -> None:
     """Do what the queued row `run` asks for; nothing when it is not queued any more."""
-    request = executor.waiting(run)
+    request = executor.claim(run)
     if request is None:
         logger.info("The run %s does not wait any more.", run)
         return
     try:
         authorize(request)
-        OPERATIONS[request.kind](operations.current_site(), request, ignore)
+        OPERATIONS[request.kind](operations.get_context(), request, no_progress)
     except OpsError as error:
         logger.error("The %s of %s did not succeed: %s", request.kind.label, request.who, error)  # noqa: TRY400
         # Whatever was refused before the run had begun would wait on.
-        alerts.tell_of_runs(executor.give_up(request.id, error))
+        alerts.notify_runs(executor.fail_queued(request.id, error))
 
 
 def authorize(request: Request) -> None:
@@ -83,7 +83,9 @@ def authorize(request: Request) -> None:
 def require_redis() -> None:
     """Before a row is queued. Raises PreconditionFailed where Redis does not answer within a second."""
     url = getattr(settings, "REDIS_URL", "")
-    if url and isinstance(tower.ask("redis", partial(ask_redis, url)).outcome(within=PING_WITHIN), BaseException):
+    if url and isinstance(
+        shared_calls.run("redis", partial(ping_redis, url)).result(within=PING_TIMEOUT), BaseException
+    ):
         raise PreconditionFailed(
             "Cannot start: Redis does not answer.", "Nothing was queued. Start Redis (REDIS_URL) and try again."
         )
@@ -94,15 +96,15 @@ def enqueue(run: UUID) -> None:
 
     Returns in HAND_OVER_WITHIN seconds, although Celery and Redis's client would try again and again.
     """
-    publish = partial(perform.apply_async, (str(run),), retry_policy=RETRY_ONCE)
-    outcome = Tower().ask("publish", publish).outcome(within=HAND_OVER_WITHIN)
+    publish = partial(execute_run.apply_async, (str(run),), retry_policy=RETRY_ONCE)
+    outcome = SingleFlight().run("publish", publish).result(within=PUBLISH_TIMEOUT)
     if not isinstance(outcome, BaseException):
         return
     logger.error("The run %s could not be queued.", run, exc_info=outcome)
     why = "The queue does not answer: Redis cannot be reached. Nothing was changed."
-    given_up = executor.give_up(run, PreconditionFailed(why, "Start Redis (REDIS_URL) and try again."))
+    given_up = executor.fail_queued(run, PreconditionFailed(why, "Start Redis (REDIS_URL) and try again."))
     # A user waits for the answer to a click, and a mail server may take its time.
-    Tower().ask("notice", partial(alerts.tell_of_runs, given_up))
+    SingleFlight().run("notice", partial(alerts.notify_runs, given_up))
 
 
 # --- What schedules start ------------------------------------------------------------------------------------------
@@ -120,9 +122,9 @@ def prune() -> None:
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
-def drill() -> None:
+def restore_test() -> None:
     """Restore the newest backup of this site's own that is verified into a scratch database, and compare."""
-    newest = operations.newest_verified(operations.current_site())
+    newest = operations.newest_verified(operations.get_context())
     if newest is None:
         logger.info("There is no restore test: no backup of this site is there that is signed, whole and verified.")
         return
@@ -130,37 +132,39 @@ def drill() -> None:
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
-def let_go_of_undo() -> None:
+def drop_expired_undo() -> None:
     """Drop the database that a restore replaced, once it is old enough."""
-    perform_scheduled(Run.Kind.DROP_UNDO, operations.let_go_of_undo)
+    perform_scheduled(Run.Kind.DROP_UNDO, operations.drop_expired_undo)
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def reconcile() -> None:
     """Close the runs whose processes were killed, sweep away what they left, and tell what no run can tell."""
-    site = operations.current_site()
+    site = operations.get_context()
     for sentence in executor.reconcile(engine=site.engine, catalogue=site.catalogue):
         logger.warning("%s", sentence)
-    alerts.watch()
+    alerts.check()
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
-def take_stock() -> None:
+def rebuild_index() -> None:
     """Close what killed runs left, and have the lists of backups and runs say what is in the storage."""
-    for sentence in operations.sync(operations.current_site()).found:
+    for sentence in operations.sync(operations.get_context()).found:
         logger.warning("%s", sentence)
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
-def begin(**_options: object) -> None:
+def on_worker_ready(**_options: object) -> None:
     """Leave the first look to a process of the pool: this one takes messages, and keeps no connection to a database."""
-    take_stock.delay()
+    rebuild_index.delay()
 
 
-def perform_scheduled(kind: Run.Kind, operation: Callable[[Site, Request, Report], Any], **arguments: Any) -> None:
+def perform_scheduled(
+    kind: Run.Kind, operation: Callable[[OpsContext, Request, ProgressCallback], Any], **arguments: Any
+) -> None:
     """Run `operation` now. An OpsError ends it with a line in the log; it is never tried again by itself."""
-    request = Request(kind=kind, who=WHO, origin=Run.Origin.SCHEDULE, arguments=arguments)
+    request = Request(kind=kind, who=SCHEDULER, origin=Run.Origin.SCHEDULE, arguments=arguments)
     try:
-        operation(operations.current_site(), request, ignore)
+        operation(operations.get_context(), request, no_progress)
     except OpsError as error:
         logger.error("The scheduled %s did not succeed: %s", kind.label, error)  # noqa: TRY400  # a sentence says it all

@@ -13,6 +13,6 @@ urlpatterns = [
     re_path(r"^health/ready/?$", views.ready, name="health-ready"),
     re_path(r"^health/full/?$", FullHealthView.as_view(), name="health-full"),
     # Signed links to one run, for those whose session a restore has ended.
-    path("runs/<str:token>/", run_status.watch, name="ops-watch"),
-    path("runs/<str:token>/state/", run_status.watch_state, name="ops-watch-state"),
+    path("runs/<str:token>/", run_status.run_status, name="ops-watch"),
+    path("runs/<str:token>/state/", run_status.run_status_fragment, name="ops-watch-state"),
 ]

@@ -57,7 +57,7 @@ LONGEST_KEY = 255
 # --- Whose failures count together --------------------------------------------------------------------------------
 
 
-def client_address(request: HttpRequest) -> str:
+def client_ip(request: HttpRequest) -> str:
     """The IPv4 address that a request comes from, or the first address of its IPv6 /64, or `NO_ADDRESS`.
 
     Behind a proxy it is the last entry of X-Forwarded-For, which our proxy wrote; anybody can invent those before it.
@@ -77,7 +77,7 @@ def client_address(request: HttpRequest) -> str:
     return str(ipaddress.IPv6Address(int(address) >> 64 << 64))
 
 
-def account_tried(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str:
+def username_from(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str:
     """``account:`` and the primary key of whom a name signs in, so that all spellings of it count together.
 
     A name of no account is ``name:`` and its normalised spelling: it is treated the same, and so tells nothing.
@@ -181,12 +181,12 @@ class Handler(AxesDatabaseHandler):  # type: ignore[misc]
         was_refused = getattr(request, "axes_locked_out", False)
         super().user_login_failed(sender, credentials, request, **options)
         if request is not None and not was_refused:
-            reporting.warn(account_tried(request, credentials), recent(timezone.now()))
+            reporting.warn(username_from(request, credentials), recent(timezone.now()))
 
 
 def asked(request: HttpRequest, credentials: dict[str, Any] | None) -> tuple[str, str, dt.datetime]:
     """Which account is tried, from where, and when."""
-    return account_tried(request, credentials), request.axes_ip_address, request.axes_attempt_time  # type: ignore[attr-defined]
+    return username_from(request, credentials), request.axes_ip_address, request.axes_attempt_time  # type: ignore[attr-defined]
 
 
 def begin_pause(account: str, address: str, now: dt.datetime) -> None:
@@ -217,7 +217,7 @@ def keep_no_form(instance: AccessAttempt, **_signal: Any) -> None:
     instance.get_data = instance.post_data = ""
 
 
-def locked_out(request: HttpRequest, _response: HttpResponse, credentials: dict[str, Any] | None) -> HttpResponse:
+def lockout_response(request: HttpRequest, _response: HttpResponse, credentials: dict[str, Any] | None) -> HttpResponse:
     """The page for those who have to wait, in place of whatever page asked for the password."""
     account, address, _ = asked(request, credentials)
     now = timezone.now()

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from homerack.accounts.models import User
 from ops.admin.dashboard.context import Card
-from ops.notifications.alerts import Trouble
+from ops.notifications.alerts import Alert
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +46,10 @@ def warn(account: str, recent: QuerySet[AccessAttempt]) -> None:
         logger.warning("Somebody guesses the password of %s: %s", found["email"], in_words(found))
 
 
-def guessed_accounts(alias: str) -> dict[str, Trouble]:
+def guessed_accounts(alias: str) -> dict[str, Alert]:
     """The accounts whose passwords somebody guesses, for `ops.notifications.alerts` (OPS_TROUBLES)."""
     return {
-        attempts["username"]: Trouble(
+        attempts["username"]: Alert(
             title=f"Somebody guesses the password of {attempts['email']} on {socket.gethostname()}.",
             text=f"{in_words(attempts)} The account is not locked: its owner can sign in. See Access attempts.",
             relief=f"Nobody guesses the password of {attempts['email']} on {socket.gethostname()} any more.",

@@ -9,8 +9,11 @@ from homerack.config import env
 def configure(*, directory: Path) -> dict[str, Any]:
     """Where backups go: a private `directory`, or a bucket of S3."""
     if env.get_choice("BACKUP_STORAGE", default="directory", choices=("directory", "s3")) == "directory":
-        return {"BACKEND": "ops.backups.storage.local.PrivateDirectory", "OPTIONS": {"location": str(directory)}}
-    return {"BACKEND": "ops.backups.storage.s3.Bucket", "OPTIONS": bucket_options()}
+        return {
+            "BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage",
+            "OPTIONS": {"location": str(directory)},
+        }
+    return {"BACKEND": "ops.backups.storage.s3.S3BackupStorage", "OPTIONS": bucket_options()}
 
 
 def bucket_options() -> dict[str, str]:

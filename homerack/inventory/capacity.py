@@ -6,7 +6,7 @@ NEARLY_PERCENT = 90
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
+class Capacity:
     """`used` of `limit` in `unit`; a `limit` of None is unknown. `unknown` devices have no figure on record."""
 
     name: str

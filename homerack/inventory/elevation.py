@@ -49,7 +49,7 @@ class Mounted:
 
     @property
     def paint(self) -> str:
-        return paint(self.color)
+        return safe_color(self.color)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +179,7 @@ def shorten(text: str, width: float) -> str:
     return f"{kept.rstrip()}…"
 
 
-def paint(color: str | None) -> str:
+def safe_color(color: str | None) -> str:
     """`color` as #RRGGBB; grey where it is missing or something else than a hexadecimal colour."""
     if not color or not re.fullmatch(r"#(?:[0-9A-Fa-f]{3}){1,2}", color):
         return PLAIN_COLOR

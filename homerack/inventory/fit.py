@@ -16,7 +16,7 @@ WIDTH_ORDER = ('11"', '18"', '19"', '23"')
 """The width classes, narrowest first: a device fits into a rack of its own class or a wider one."""
 
 
-class Aspect(StrEnum):
+class Dimension(StrEnum):
     """What can be wrong about a place."""
 
     HEIGHT = "height"
@@ -45,7 +45,7 @@ class Space:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Position:
     """A device at the unit where it starts."""
 
     name: str
@@ -68,28 +68,28 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Misfit:
+class PlacementError:
     """One reason why a device can not be where it is wanted."""
 
-    aspect: Aspect
+    aspect: Dimension
     message: str
 
 
-def find_misfits(place: Place, space: Space, others: Iterable[Place] = ()) -> Iterator[Misfit]:
+def find_misfits(place: Position, space: Space, others: Iterable[Position] = ()) -> Iterator[PlacementError]:
     """Everything that speaks against `place` in `space` beside `others`."""
     if message := exceeds_height(place, space):
-        yield Misfit(aspect=Aspect.HEIGHT, message=message)
+        yield PlacementError(aspect=Dimension.HEIGHT, message=message)
     if message := exceeds_width(place, space):
-        yield Misfit(aspect=Aspect.WIDTH, message=message)
+        yield PlacementError(aspect=Dimension.WIDTH, message=message)
     if message := exceeds_depth(place, space):
-        yield Misfit(aspect=Aspect.DEPTH, message=message)
+        yield PlacementError(aspect=Dimension.DEPTH, message=message)
     for other in others:
         if set(place.units) & set(other.units):
             message = f"{place.name} needs {place.label}, but {other.name} is at {other.label}."
-            yield Misfit(aspect=Aspect.OVERLAP, message=message)
+            yield PlacementError(aspect=Dimension.OVERLAP, message=message)
 
 
-def exceeds_height(place: Place, space: Space) -> str:
+def exceeds_height(place: Position, space: Space) -> str:
     if place.start_u < 1:
         return f"{place.name} starts at U{place.start_u}; the lowest unit is U1."
     if space.height_u is not None and place.top_u > space.height_u:
@@ -97,7 +97,7 @@ def exceeds_height(place: Place, space: Space) -> str:
     return ""
 
 
-def exceeds_width(place: Place, space: Space) -> str:
+def exceeds_width(place: Position, space: Space) -> str:
     """Devices beside the rails (0 U) may have any width, and so may those whose class nobody knows."""
     device, rack = place.size.width, space.width
     if not place.units or device not in WIDTH_ORDER or rack not in WIDTH_ORDER:
@@ -107,7 +107,7 @@ def exceeds_width(place: Place, space: Space) -> str:
     return f"{place.name} is {device} wide; {space.name} takes devices of up to {rack}."
 
 
-def exceeds_depth(place: Place, space: Space) -> str:
+def exceeds_depth(place: Position, space: Space) -> str:
     device, rack = place.size.depth_mm, space.depth_mm
     if not place.units or device is None or rack is None or device <= rack:
         return ""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from homerack.inventory.capacity import Budget
+from homerack.inventory.capacity import Capacity
 from homerack.inventory.elevation import Elevation, Mounted, draw, types_of
 from homerack.inventory.models import Device, Rack, RackPosition
 
@@ -13,7 +13,7 @@ class RackPage:
     """`svg` is markup; `beside` are the devices that are not drawn, or too flat to carry their name."""
 
     svg: str
-    budgets: list[Budget]
+    budgets: list[Capacity]
     types: list[tuple[str, str, int]]
     beside: list[Mounted]
     warnings: list[str]

@@ -8,9 +8,9 @@ HOUR = 3600
 DAILY = [
     ("Back up", "ops.tasks.back_up", "Makes a backup and proves that it is complete.", ("0", "2", "*"), 12 * HOUR),
     ("Prune backups", "ops.tasks.prune", "Deletes backups that no rule keeps.", ("0", "3", "*"), 12 * HOUR),
-    ("Restore drill", "ops.tasks.drill", "Proves the newest backup by restoring it beside the database.",
+    ("Restore drill", "ops.tasks.restore_test", "Proves the newest backup by restoring it beside the database.",
      ("30", "3", "0"), 48 * HOUR),
-    ("Let go of undo copies", "ops.tasks.let_go_of_undo", "Drops the database that a restore replaced, when it is old.",
+    ("Let go of undo copies", "ops.tasks.drop_expired_undo", "Drops the database that a restore replaced, when it is old.",
      ("0", "4", "*"), 12 * HOUR),
 ]
 RECONCILE = ("Reconcile", "ops.tasks.reconcile", "Finds operations that broke off, and what they left behind.")

@@ -27,7 +27,7 @@ from psycopg2.extensions import connection
 
 from homerack.postgresql import query_logging, retry_budget
 from homerack.postgresql.creation import DatabaseCreation
-from homerack.postgresql.pool import ConnectionPool, Lease, PoolSettings
+from homerack.postgresql.pool import CheckedOut, ConnectionPool, PoolSettings
 from homerack.postgresql.registry import pools
 from homerack.postgresql.retry import RetryPolicy, connect_with_retry
 from homerack.postgresql.session import open_session
@@ -49,7 +49,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def __init__(self, settings_dict: dict[str, Any], *args: Any, **kwargs: Any) -> None:
         super().__init__(settings_dict, *args, **kwargs)
-        self._lease: Lease | None = None
+        self._lease: CheckedOut | None = None
         if settings_dict.get("ECHO"):
             self.execute_wrappers.append(query_logging.log_statement)
 
@@ -67,9 +67,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         queueing: float | None = None,
         persistent: bool = False,
     ) -> Iterator[None]:
-        """Limit how long this thread waits for connections; see `homerack.postgresql.retry_budget.Patience`."""
-        limits = retry_budget.Patience(connecting=connecting, queueing=queueing, persistent=persistent)
-        with retry_budget.limited_to(limits):
+        """Limit how long this thread waits for connections; see `homerack.postgresql.retry_budget.RetryBudget`."""
+        limits = retry_budget.RetryBudget(connecting=connecting, queueing=queueing, persistent=persistent)
+        with retry_budget.with_budget(limits):
             yield
 
     # --- Getting a connection ------------------------------------------------------------------------------------

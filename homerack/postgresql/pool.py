@@ -42,7 +42,7 @@ class PoolSettings:
     pre_ping: bool
 
 
-class Lease:
+class CheckedOut:
     """One connection in somebody's hands. It is settled once: handed back, or discarded.
 
     In a forked child nothing happens to the leases of the parent: whatever is sent or closed there would hit the
@@ -104,7 +104,7 @@ class Lease:
             self._let_go()
             self._proxy.invalidate()
 
-    def _return_place(self, abandoned: "Lease | None" = None) -> None:
+    def _return_place(self, abandoned: "CheckedOut | None" = None) -> None:
         """Once, whichever comes first: the end of the lease, of its owner or of its thread."""
         try:
             self._place.pop()
@@ -136,22 +136,22 @@ class ConnectionPool:
             max_overflow=settings.max_overflow,
             timeout=settings.timeout,
             recycle=-1 if settings.recycle is None else settings.recycle,
-            reset_on_return=None,  # `Lease.hand_back` does it, and needs to know whether it worked
+            reset_on_return=None,  # `CheckedOut.hand_back` does it, and needs to know whether it worked
             use_lifo=True,  # the last one back was proved most recently
         )
         # None, or the lease of a collected wrapper, whose connection the receiver closes first.
-        self._places: queue.SimpleQueue[Lease | None] = queue.SimpleQueue()
+        self._places: queue.SimpleQueue[CheckedOut | None] = queue.SimpleQueue()
         for _ in range(settings.size + settings.max_overflow):
             self._places.put(None)
         # Strong references: in a forked child these must never be collected (SQLAlchemy would reset and close them).
-        self._leased: set[Lease] = set()
+        self._leased: set[CheckedOut] = set()
         self._open: set[int] = set()
         pool_logging.listen(self._connections, name=name)
         event.listen(self._connections, "connect", self._on_connect)
         event.listen(self._connections, "checkout", self._on_checkout)
         event.listen(self._connections, "close", self._on_close)
 
-    def check_out(self, *, queueing: float | None = None) -> Lease:
+    def check_out(self, *, queueing: float | None = None) -> CheckedOut:
         """A connection that works, waiting up to `queueing` seconds (default: the configured timeout) for a place.
 
         Raises PoolExhausted, or the psycopg2 error with which connecting failed.
@@ -164,7 +164,7 @@ class ConnectionPool:
         try:
             if abandoned:
                 abandoned.close_abandoned()
-            lease = Lease(self, self._connections.connect())
+            lease = CheckedOut(self, self._connections.connect())
         except SQLAlchemyError as error:
             self.free_place()
             message = f"The pool {self.name!r} got no working connection: the server ends new ones at once."
@@ -191,7 +191,7 @@ class ConnectionPool:
         self.disposed = True
         self._connections.dispose()
 
-    def take_from_leased(self, lease: Lease) -> bool:
+    def take_from_leased(self, lease: CheckedOut) -> bool:
         """Whether the caller is the one who settles `lease`."""
         try:
             self._leased.remove(lease)
@@ -199,7 +199,7 @@ class ConnectionPool:
             return False
         return True
 
-    def free_place(self, abandoned: Lease | None = None) -> None:
+    def free_place(self, abandoned: CheckedOut | None = None) -> None:
         self._places.put(abandoned)
 
     def _exhausted(self, wait: float) -> PoolExhausted:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import psycopg2
 import tenacity
 
-from homerack.postgresql.retry_budget import Patience
+from homerack.postgresql.retry_budget import RetryBudget
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ LONGEST_DELAY = 30.0
 
 # psycopg2's errors of a failed connect carry no SQLSTATE, so their text is all there is. The server's sentences are in
 # PostgreSQL's src/backend/postmaster/postmaster.c and utils/init/postinit.c, libpq's in fe-connect.c.
-TEMPORARY = {
+TRANSIENT = {
     "Connection refused": "connection refused",
     "No such file or directory": "no socket",
     "could not translate host name": "host name not resolved",
@@ -45,7 +45,7 @@ TEMPORARY = {
     "remaining connection slots are reserved": "server has no free connection",
     "too many connections for": "no free connection for the role or database",
 }
-FINAL = ("authentication failed", "no pg_hba.conf entry", "no password supplied", 'role "', "permission denied")
+PERMANENT = ("authentication failed", "no pg_hba.conf entry", "no password supplied", 'role "', "permission denied")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,18 +56,18 @@ class RetryPolicy:
     delay: float = 2.0
 
 
-def cause_worth_waiting_for(error: BaseException) -> str:
+def transient_reason(error: BaseException) -> str:
     """Why another attempt may succeed, in words without host, user or database; empty when none will.
 
     With several hosts libpq reports all of them in one text: a refusal of the login among them is final.
     """
     text = str(error)
-    if not isinstance(error, psycopg2.OperationalError) or any(phrase in text for phrase in FINAL):
+    if not isinstance(error, psycopg2.OperationalError) or any(phrase in text for phrase in PERMANENT):
         return ""
-    return next((cause for phrase, cause in TEMPORARY.items() if phrase in text), "")
+    return next((cause for phrase, cause in TRANSIENT.items() if phrase in text), "")
 
 
-def connect_with_retry(connect: Callable[[], Connection], *, policy: RetryPolicy, patience: Patience) -> Connection:
+def connect_with_retry(connect: Callable[[], Connection], *, policy: RetryPolicy, patience: RetryBudget) -> Connection:
     """What `connect` returns, calling it again while the cause may pass and `policy` and `patience` allow.
 
     The last error is raised as it came. Pauses block the calling thread only.
@@ -84,13 +84,13 @@ def connect_with_retry(connect: Callable[[], Connection], *, policy: RetryPolicy
         error = state.outcome.exception() if state.outcome else None
         logger.warning(
             "PostgreSQL can not be reached (%s): attempt %d failed, the next in %.2f s",
-            cause_worth_waiting_for(error) if error else "",
+            transient_reason(error) if error else "",
             state.attempt_number,
             state.upcoming_sleep,
         )
 
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(lambda error: bool(cause_worth_waiting_for(error))),
+        retry=tenacity.retry_if_exception(lambda error: bool(transient_reason(error))),
         wait=tenacity.wait_random_exponential(multiplier=window, max=LONGEST_DELAY),
         stop=enough,
         before_sleep=announce,

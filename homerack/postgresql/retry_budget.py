@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class RetryBudget:
     """Limits on getting a connection, in seconds. None leaves a limit to the settings of the database.
 
     `connecting`: no further attempt to reach the server starts later than this after the first; 0 means one attempt.
@@ -24,18 +24,18 @@ class Patience:
     persistent: bool = False
 
 
-AS_CONFIGURED = Patience()
-REQUEST = Patience(connecting=2.0)
+AS_CONFIGURED = RetryBudget()
+REQUEST = RetryBudget(connecting=2.0)
 
-_current: ContextVar[Patience] = ContextVar("patience", default=AS_CONFIGURED)
+_current: ContextVar[RetryBudget] = ContextVar("patience", default=AS_CONFIGURED)
 
 
-def current() -> Patience:
+def current() -> RetryBudget:
     return _current.get()
 
 
 @contextmanager
-def limited_to(patience: Patience) -> Iterator[None]:
+def with_budget(patience: RetryBudget) -> Iterator[None]:
     """What runs inside gets connections with this `patience`. Threads started inside do not inherit it."""
     token = _current.set(patience)
     try:

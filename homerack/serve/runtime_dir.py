@@ -14,12 +14,12 @@ PLAIN_PATH = re.compile(r"[\w./-]{1,100}", re.ASCII)
 """What may stand in an address unquoted, and is short enough for the name of a socket (104 bytes on macOS)."""
 
 
-class AlreadyServed(Exception):
+class AlreadyRunning(Exception):
     """Another process serves this database; the message is the label that it left."""
 
 
 @contextlib.contextmanager
-def private_folder(parent: Path, database: Mapping[str, Any], *, label: str) -> Iterator[Path]:
+def runtime_dir(parent: Path, database: Mapping[str, Any], *, label: str) -> Iterator[Path]:
     """A folder below `parent` (mode 0700) that belongs to one server of `database` at a time, without leftovers.
 
     Two servers of one database would start every schedule twice. Raises AlreadyServed. The lock is the kernel's, so
@@ -34,7 +34,7 @@ def private_folder(parent: Path, database: Mapping[str, Any], *, label: str) -> 
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.seek(0)
-            raise AlreadyServed(lock.read()) from error
+            raise AlreadyRunning(lock.read()) from error
         lock.truncate(0)
         lock.write(label)
         lock.flush()

@@ -35,7 +35,9 @@ def web(*, host: str, port: int, reloads: bool) -> Program:
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     development = (*PYTHON, "manage.py", "runserver", address)
     production = (*PYTHON, "-m", "gunicorn", "--bind", address)
-    return Program(name="web", command=development if reloads else production, is_ready=lambda: answers(host, port))
+    return Program(
+        name="web", command=development if reloads else production, is_ready=lambda: accepts_connections(host, port)
+    )
 
 
 def worker() -> Program:
@@ -54,11 +56,11 @@ def embedded_redis(path: Path) -> Program:
                "--save", "", "--appendonly", "no", "--dir", str(path.parent), "--daemonize", "no",
                "--loglevel", "nothing")
     # fmt: on
-    is_ready = partial(pings, f"unix://{path}")
+    is_ready = partial(redis_is_up, f"unix://{path}")
     return Program(name="redis", command=command, is_ready=is_ready, environment=minimal_environment())
 
 
-def answers(host: str, port: int) -> bool:
+def accepts_connections(host: str, port: int) -> bool:
     try:
         socket.create_connection((host, port), timeout=1).close()
     except OSError:
@@ -78,7 +80,7 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def pings(url: str) -> bool:
+def redis_is_up(url: str) -> bool:
     try:
         with redis.Redis.from_url(url, socket_timeout=1) as client:
             return bool(client.ping())

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from homerack.serve.services import Program
 
 PR_SET_PDEATHSIG = 1
-GLANCE = 0.2
+POLL_INTERVAL = 0.2
 """Seconds between two looks at who is still alive."""
 PATIENCE = 60.0
 """Seconds for a program to become ready."""
@@ -84,7 +84,7 @@ class Supervisor:
             self.look()
 
     def look(self) -> None:
-        self.read(GLANCE)
+        self.read(POLL_INTERVAL)
         for process in self.processes:
             if (code := process.popen.poll()) is not None:
                 self.read(0)
@@ -120,7 +120,7 @@ class Supervisor:
                 process.popen.terminate()
         deadline = time.monotonic() + GRACE
         while (alive := [each for each in processes if each.popen.poll() is None]) and time.monotonic() < deadline:
-            self.read(GLANCE)
+            self.read(POLL_INTERVAL)
         for process in alive:
             self.write("", f"{process.program.name} was still at work after {GRACE:.0f} s and was ended.")
             process.signal_group(signal.SIGKILL)

@@ -8,8 +8,8 @@ from django.db.models import Count
 from django.http import HttpRequest
 from django.urls import reverse
 
-from homerack.inventory.capacity import Budget
-from homerack.inventory.elevation import paint
+from homerack.inventory.capacity import Capacity
+from homerack.inventory.elevation import safe_color
 from homerack.inventory.models import Device, Rack
 from homerack.inventory.rack_usage import usage_by_rack
 from homerack.web.navigation import viewers_of
@@ -26,8 +26,8 @@ class RackLine:
     name: str
     location: str
     url: str
-    space: Budget
-    power: Budget
+    space: Capacity
+    power: Capacity
 
     @property
     def fill(self) -> float:
@@ -74,29 +74,29 @@ def of_racks(*, may_add: bool) -> Mapping[str, Any]:
 
 
 def rack_line(row: Mapping[str, Any], usage: Mapping[str, Any]) -> RackLine:
-    space = Budget(name="Space", used=usage.get("used_u") or 0, limit=row["total_height_u"], unit="U", warns=False)
+    space = Capacity(name="Space", used=usage.get("used_u") or 0, limit=row["total_height_u"], unit="U", warns=False)
     return RackLine(
         name=row["name"],
         location=row["location"] or "",
         url=reverse("admin:inventory_rack_change", args=(row["pk"],)),
         space=space,
-        power=Budget(name="Power", used=usage.get("used_watts") or 0, limit=row["max_power_watts"], unit="W"),
+        power=Capacity(name="Power", used=usage.get("used_watts") or 0, limit=row["max_power_watts"], unit="W"),
     )
 
 
-def totals(lines: Sequence[RackLine]) -> tuple[Budget, Budget]:
+def totals(lines: Sequence[RackLine]) -> tuple[Capacity, Capacity]:
     """Space and power of all racks together."""
     space, power = [line.space for line in lines], [line.power for line in lines]
     large = sum(budget.used for budget in power) >= LARGE_WATTS
     return total("Space", space, "U"), total("Power", power, "kW" if large else "W", scale=1000 if large else 1)
 
 
-def total(name: str, budgets: Iterable[Budget], unit: str, *, scale: int = 1) -> Budget:
+def total(name: str, budgets: Iterable[Capacity], unit: str, *, scale: int = 1) -> Capacity:
     """The sums of `budgets`; what has no limit on record has no part in the sum of limits."""
     used, limit = 0.0, 0.0
     for budget in budgets:
         used, limit = used + budget.used, limit + (budget.limit or 0)
-    return Budget(
+    return Capacity(
         name=name,
         used=round(used / scale, 1),
         limit=round(limit / scale, 1) or None,
@@ -111,7 +111,7 @@ def of_devices() -> Mapping[str, Any]:
     lines = [
         TypeLine(
             name=row["model__device_type__name"] or "No type",
-            color=paint(row["model__device_type__color"]),
+            color=safe_color(row["model__device_type__color"]),
             number=row["number"],
         )
         for row in by_type.annotate(number=Count("pk")).order_by("-number", "model__device_type__name")

@@ -55,7 +55,7 @@ class Arrival:
     size: int | None = None
 
 
-class HealthLaneWorker(ThreadWorker):
+class ProbeAwareWorker(ThreadWorker):
     """All but `handle`, `handle_request` and `serve` runs in the main thread, so that nothing needs a lock."""
 
     def init_process(self) -> None:

@@ -13,34 +13,34 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 from ops import operations
-from ops.admin.base import IndexAdmin, require, require_administrator, require_start, tell
-from ops.admin.buttons import last_proven
-from ops.admin.starting import asked_for, start
+from ops.admin.base import IndexAdmin, require, require_administrator, require_start, show_error
+from ops.admin.buttons import last_verified
+from ops.admin.starting import enqueue_run, new_run
 from ops.errors import OpsError
 from ops.models import Backup, Run
-from ops.operations import current_site
-from ops.utils.progress import ignore
+from ops.operations import get_context
+from ops.utils.progress import no_progress
 
 LIST = "admin:ops_backup_changelist"
 LONGEST_NOTE = 1000
 """Characters."""
 
 
-def make(_admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
+def back_up(_admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
     require_start(request, Run.Kind.BACKUP)
-    return start(request, Run.Kind.BACKUP, back_to=reverse(LIST))
+    return enqueue_run(request, Run.Kind.BACKUP, back_to=reverse(LIST))
 
 
 def verify(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
     require_start(request, Run.Kind.VERIFICATION)
     name = admin.shown(request, str(key)).name
-    return start(request, Run.Kind.VERIFICATION, back_to=reverse(LIST), names=[name])
+    return enqueue_run(request, Run.Kind.VERIFICATION, back_to=reverse(LIST), names=[name])
 
 
 def drill(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
     require_start(request, Run.Kind.DRILL)
     name = admin.shown(request, str(key)).name
-    return start(request, Run.Kind.DRILL, back_to=reverse(LIST), names=[name], restore=True)
+    return enqueue_run(request, Run.Kind.DRILL, back_to=reverse(LIST), names=[name], restore=True)
 
 
 def download(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponseBase:
@@ -48,10 +48,10 @@ def download(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> Http
     require_administrator(request)
     backup = admin.shown(request, str(key))
     try:
-        site = current_site()
-        entry = operations.record_download(site, asked_for(request, Run.Kind.DOWNLOAD, name=backup.name))
+        site = get_context()
+        entry = operations.record_download(site, new_run(request, Run.Kind.DOWNLOAD, name=backup.name))
     except OpsError as error:
-        tell(request, error)
+        show_error(request, error)
         return to_page(backup)
     file = site.catalogue.open(entry)
     answer = FileResponse(file, as_attachment=True, filename=backup.name, content_type="application/octet-stream")
@@ -83,13 +83,13 @@ def delete(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpRe
     backup = admin.shown(request, str(key))
     if request.method != "POST":
         title = f"Delete {backup.name}?"
-        is_last = backup.name == last_proven()
+        is_last = backup.name == last_verified()
         return admin.page(request, "ops/console/delete.html", title=title, backup=backup, is_last=is_last)
     try:
-        asked = asked_for(request, Run.Kind.DELETION, name=backup.name)
-        operations.delete_backup(current_site(), asked, ignore)
+        asked = new_run(request, Run.Kind.DELETION, name=backup.name)
+        operations.delete_backup(get_context(), asked, no_progress)
     except OpsError as error:
-        tell(request, error)
+        show_error(request, error)
         return to_page(backup)
     messages.success(request, f"{backup.name} is deleted.")
     return HttpResponseRedirect(reverse(LIST))
@@ -98,10 +98,10 @@ def delete(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpRe
 def change(request: HttpRequest, backup: Backup, done: str, **values: Any) -> None:
     """Write into its manifest at once, and tell how that went."""
     try:
-        asked = asked_for(request, Run.Kind.CHANGE, name=backup.name, **values)
-        operations.change_backup(current_site(), asked, ignore)
+        asked = new_run(request, Run.Kind.CHANGE, name=backup.name, **values)
+        operations.change_backup(get_context(), asked, no_progress)
     except OpsError as error:
-        tell(request, error)
+        show_error(request, error)
     else:
         messages.success(request, done)
 

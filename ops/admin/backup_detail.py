@@ -6,10 +6,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from ops.admin.states import State, state_of
-from ops.backups.preview import Live, shown_tables
+from ops.backups.preview import LiveCounts, shown_tables
 from ops.databases.override import migration_skew
 from ops.models import Backup
-from ops.utils.formatting import age, bare_moment, counted, duration, size
+from ops.utils.formatting import format_age, format_duration, format_local, format_size, pluralize
 
 ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 MOST_NAMED = 8
@@ -29,7 +29,7 @@ class Bar:
         return self.now is not None and self.now != self.then
 
 
-class BackupPage:
+class BackupPresenter:
     """What the template of a backup's page shows. Asks the database for today's rows of each model."""
 
     def __init__(self, backup: Backup, *, kept: str) -> None:
@@ -45,15 +45,16 @@ class BackupPage:
     def facts(self) -> list[tuple[str, str]]:
         """The manifest, each line with what it is about."""
         backup, manifest = self.backup, self.manifest
+        when = f"{format_local(backup.when)}, {format_age(backup.when)}"
         return [
-            ("Shows", f"{backup.database or 'a database'} as it was at {bare_moment(backup.when)}, {age(backup.when)}")
-            if not self.is_upload
-            else ("Uploaded", f"{bare_moment(backup.when)}, {age(backup.when)}"),
+            ("Uploaded", when)
+            if self.is_upload
+            else ("Shows", f"{backup.database or 'a database'} as it was at {when}"),
             ("Asked for by", f"{backup.who} ({backup.origin})"),
-            ("Holds", f"{counted(backup.rows, 'row')} in {counted(len(manifest.get('tables', {})), 'table')}"),
+            ("Holds", f"{pluralize(backup.rows, 'row')} in {pluralize(len(manifest.get('tables', {})), 'table')}"),
             *([("Without", self.left_out)] if self.left_out else []),
-            ("Size", f"{size(backup.size)}; {size(backup.plain_size)} before compression"),
-            *([] if self.is_upload else [("Took", duration(backup.seconds))]),
+            ("Size", f"{format_size(backup.size)}; {format_size(backup.plain_size)} before compression"),
+            *([] if self.is_upload else [("Took", format_duration(backup.seconds))]),
             ("Database", self.database),
             *([] if self.is_upload else [("Made by", f"version {manifest.get('software', '')}")]),
             ("Verified", self.proof),
@@ -77,11 +78,11 @@ class BackupPage:
         backup = self.backup
         if backup.proof_when is None:
             return "never"
-        when = f"{bare_moment(backup.proof_when)}, {age(backup.proof_when)}"
+        when = f"{format_local(backup.proof_when)}, {format_age(backup.proof_when)}"
         if backup.proof_fault:
             return f"failed: {backup.proof_fault} ({when})"
         how = {"complete": "read back in full and counted", "restored": "restored and compared by content"}
-        took = f", {duration(backup.proof_seconds)}" if backup.proof_seconds is not None else ""
+        took = f", {format_duration(backup.proof_seconds)}" if backup.proof_seconds is not None else ""
         return f"{how[backup.proof_level]} ({when}{took})"
 
     @property
@@ -90,9 +91,9 @@ class BackupPage:
         if self.is_upload:
             return "Not known before it is loaded."
         if self.ahead:
-            return f"{counted(len(self.ahead), 'migration')} ahead of this code, which can not restore it: "
+            return f"{pluralize(len(self.ahead), 'migration')} ahead of this code, which can not restore it: "
         if self.behind:
-            return f"{counted(len(self.behind), 'migration')} behind; a restore applies them: "
+            return f"{pluralize(len(self.behind), 'migration')} behind; a restore applies them: "
         return "The same as the code's."
 
     @property
@@ -106,7 +107,7 @@ def bars(backup: Backup) -> list[Bar]:
     """The models with rows in the backup or now, those with the most rows first."""
     left_out = {entry["table"] for entry in backup.manifest.get("excluded", ())}
     tables = backup.manifest.get("tables", {})
-    live = Live()
+    live = LiveCounts()
     rows = [
         (shown.label, int(tables.get(shown.table, {}).get("rows", 0)), live.rows.get(shown.table))
         for shown in shown_tables()

@@ -17,15 +17,22 @@ from unfold.decorators import display
 
 from ops.admin import backup_actions, restore, undo, upload
 from ops.admin import migrate as moves
-from ops.admin.backup_detail import BackupPage
+from ops.admin.backup_detail import BackupPresenter
 from ops.admin.base import IndexAdmin
-from ops.admin.buttons import Button, buttons_for, is_administrator, last_proven, may
+from ops.admin.buttons import Button, buttons_for, is_administrator, last_verified, may
 from ops.admin.kept import kept_database
 from ops.admin.starting import workers_are_set_up
 from ops.admin.states import State, rows_in, state_of
 from ops.models import Backup, Run
 from ops.runs.authorization import may_start
-from ops.utils.formatting import age, bare_moment, duration, size, without_verb, zone
+from ops.utils.formatting import (
+    format_age,
+    format_duration,
+    format_local,
+    format_size,
+    strip_kept,
+    time_zone_name,
+)
 
 POST, BOTH = ("POST",), ("GET", "HEAD", "POST")
 
@@ -76,10 +83,10 @@ class BackupAdmin(IndexAdmin[Backup]):
             "restore": (restore.restore, BOTH),
         }
         of_all = {
-            "make": (backup_actions.make, POST),
+            "make": (backup_actions.back_up, POST),
             "upload": (upload.upload, BOTH),
             "undo": (undo.undo, BOTH),
-            "let-go": (undo.let_go, BOTH),
+            "let-go": (undo.drop_previous_database, BOTH),
             "to-postgresql": (moves.preflight, BOTH),
         }
         return [
@@ -104,7 +111,7 @@ class BackupAdmin(IndexAdmin[Backup]):
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Buttons depend on who asks, and an admin class is shared by all requests."""
         columns: list[Any] = ["backup", "state", "made", "data", "kept"]
-        buttons = partial(self.buttons, request, last_proven())
+        buttons = partial(self.buttons, request, last_verified())
         buttons.short_description = "actions"  # type: ignore[attr-defined]
         buttons.__name__ = "buttons"  # type: ignore[attr-defined]
         has_buttons = any(may(request.user, name) for name in ("keep", "delete"))
@@ -113,7 +120,7 @@ class BackupAdmin(IndexAdmin[Backup]):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         shown = {
-            "zone": zone(),
+            "zone": time_zone_name(),
             "kept": kept_database(),
             "may_make": may_start(request.user, Run.Kind.BACKUP),
             "may_restore": may_start(request.user, Run.Kind.UNDO),
@@ -136,11 +143,11 @@ class BackupAdmin(IndexAdmin[Backup]):
 
     @admin.display(description="made", ordering="when")
     def made(self, backup: Backup) -> SafeString:
-        return two_lines(bare_moment(backup.when), age(backup.when))
+        return two_lines(format_local(backup.when), format_age(backup.when))
 
     @admin.display(description="size", ordering="size")
     def data(self, backup: Backup) -> SafeString:
-        return two_lines(size(backup.size), f"{backup.rows:,} rows, {duration(backup.seconds)}")
+        return two_lines(format_size(backup.size), f"{backup.rows:,} rows, {format_duration(backup.seconds)}")
 
     @admin.display(description="kept", ordering="kept_until")
     def kept(self, backup: Backup) -> SafeString:
@@ -164,8 +171,8 @@ class BackupAdmin(IndexAdmin[Backup]):
             "ops/console/backup.html",
             title=backup.name,
             backup=backup,
-            shown=BackupPage(backup, kept=kept_in_words(backup)),
-            buttons=list(buttons_for(request.user, backup, last=last_proven())),
+            shown=BackupPresenter(backup, kept=kept_in_words(backup)),
+            buttons=list(buttons_for(request.user, backup, last=last_verified())),
             runs=Run.objects.filter(backup=backup.name).defer("log", "arguments")[:50] if may_see_runs else [],
         )
 
@@ -178,7 +185,7 @@ def kept_in_words(backup: Backup) -> str:
     """Until when, and why; before the retention has judged it, what is known at once."""
     if backup.keep:
         return "marked to be kept"
-    return without_verb(backup.kept_because) or "until the next pruning"
+    return strip_kept(backup.kept_because) or "until the next pruning"
 
 
 def row_button(button: Button) -> SafeString:

@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from ops.errors import OpsError
 from ops.models import Run
 from ops.runs import authorization
-from ops.utils.formatting import zone
+from ops.utils.formatting import time_zone_name
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
@@ -61,7 +61,7 @@ class IndexAdmin(ModelAdmin[Row]):
     ) -> HttpResponse:
         """A page of ours inside of the console's frame."""
         frame = self.admin_site.each_context(request)
-        shared = {"opts": self.opts, "title": title, "zone": zone(), "show_back_button": True}
+        shared = {"opts": self.opts, "title": title, "zone": time_zone_name(), "show_back_button": True}
         return TemplateResponse(request, template, {**frame, **shared, **context}, status=status)
 
 
@@ -83,6 +83,6 @@ def require_start(request: HttpRequest, kind: Run.Kind, **arguments: Any) -> Non
         raise PermissionDenied
 
 
-def tell(request: HttpRequest, error: OpsError) -> None:
+def show_error(request: HttpRequest, error: OpsError) -> None:
     """What went wrong as a message on the next page."""
     messages.error(request, f"{error.message} {error.hint}".strip())

@@ -25,13 +25,13 @@ class Button:
     value: str = ""
 
 
-def last_proven() -> str:
+def last_verified() -> str:
     """The name of the backup that nobody may delete, or '' where none is proven."""
     return Backup.objects.filter(PROVEN).values_list("name", flat=True).first() or ""
 
 
 def buttons_for(person: Person, backup: Backup, *, last: str) -> Iterator[Button]:
-    """Those that `person` has the permission for and that make sense; `last` is what `last_proven` says."""
+    """Those that `person` has the permission for and that make sense; `last` is what `last_verified` says."""
     state = state_of(backup)
     if state is not State.MISSING:
         yield from buttons_for_data(person, backup, state)

@@ -8,7 +8,7 @@ from ops import operations
 from ops.backups.engines.base import Undo
 from ops.errors import OpsError
 from ops.models import Run
-from ops.utils.formatting import size
+from ops.utils.formatting import format_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,13 +21,13 @@ class Kept:
 
     @property
     def size(self) -> str:
-        return size(self.undo.size)
+        return format_size(self.undo.size)
 
 
 def kept_database() -> Kept | None:
     """None where there is none, or the server does not say."""
     try:
-        site = operations.current_site()
+        site = operations.get_context()
         undo = site.engine.undo_copy()
     except OpsError:
         return None

@@ -9,8 +9,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from ops.admin.base import IndexAdmin, require_start
-from ops.admin.run_detail import RunPage
-from ops.admin.starting import command, start, workers_are_set_up
+from ops.admin.run_detail import RunPresenter
+from ops.admin.starting import command, enqueue_run, workers_are_set_up
 from ops.models import Backup, Run
 from ops.runs.authorization import may_start
 
@@ -29,7 +29,7 @@ def preflight(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(reverse(LIST))
     here = reverse("admin:ops_backup_to_postgresql")
     if request.method == "POST":
-        return start(request, Run.Kind.PREFLIGHT, back_to=here)
+        return enqueue_run(request, Run.Kind.PREFLIGHT, back_to=here)
     last = Run.objects.filter(kind=Run.Kind.PREFLIGHT, status=Run.Status.SUCCEEDED).first()
     path = str(settings.DATABASES["default"]["NAME"])
     return admin.page(
@@ -38,7 +38,7 @@ def preflight(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
         title="Move to PostgreSQL",
         path=path,
         last=last,
-        shown=RunPage(last) if last else None,
+        shown=RunPresenter(last) if last else None,
         address="POSTGRES_URL=postgres://user:password@127.0.0.1:5432/homerack",
         command=f"manage.py migrate_to_postgres --sqlite-path {shlex.quote(path)}",
         dry_run="" if workers_are_set_up() else command(Run.Kind.PREFLIGHT, {}),

@@ -7,7 +7,7 @@ from django.views.decorators.http import require_http_methods
 
 from ops.admin.base import require_administrator
 from ops.notifications import alerts
-from ops.notifications.channels import named
+from ops.notifications.channels import safe_label
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -18,8 +18,8 @@ def notices_page(request: HttpRequest) -> HttpResponse:
     context = {
         **admin.site.each_context(request),
         "title": "Notices",
-        "targets": [named(url) for url in alerts.addresses()],
-        "heartbeat": alerts.heartbeat() and named(alerts.heartbeat()),
+        "targets": [safe_label(url) for url in alerts.addresses()],
+        "heartbeat": alerts.heartbeat() and safe_label(alerts.heartbeat()),
         "answers": answers,
     }
     return TemplateResponse(request, "ops/console/notices.html", context)

@@ -15,15 +15,15 @@ from ops import operations
 from ops.admin.base import IndexAdmin, require_start
 from ops.admin.forms import RestoreConfirmation
 from ops.admin.rights import require_confirmable, rights_on_page
-from ops.admin.starting import command, start, workers_are_set_up
+from ops.admin.starting import command, enqueue_run, workers_are_set_up
 from ops.backups.engines.base import describe_left_out
-from ops.backups.preview import Change, Impact, measure_impact
+from ops.backups.preview import RestorePreview, TableDiff, preview_restore
 from ops.backups.restore import check
-from ops.backups.sources import Source
+from ops.backups.sources import RestoreSource
 from ops.errors import OpsError
 from ops.models import Backup, Run
-from ops.operations import Site
-from ops.utils.formatting import counted, size
+from ops.operations import OpsContext
+from ops.utils.formatting import format_size, pluralize
 
 READ_UP_TO = 500_000_000
 """Bytes before compression of a backup that is read for its page, which takes seconds; larger ones are compared by
@@ -45,16 +45,16 @@ def restore(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpR
     backup = admin.shown(request, str(key))
     untrusted = bool(backup.manifest.get("untrusted"))
     require_start(request, Run.Kind.RESTORE, untrusted=untrusted)
-    site = operations.current_site()
+    site = operations.get_context()
     found = what_would_happen(site, backup, untrusted=untrusted)
-    impact: Impact | None = found.get("impact")
+    impact: RestorePreview | None = found.get("impact")
     rights = impact.rights if impact else None
     require_confirmable(request, rights)
     form = RestoreConfirmation(request, site.engine.database)
     if request.method == "POST" and form.is_valid() and "refusal" not in found:
         wanted = {"name": backup.name, "untrusted": untrusted, "pre_backup": not form.cleaned_data["no_pre_backup"]}
         back_to = reverse("admin:ops_backup_change", args=[backup.pk])
-        return start(request, Run.Kind.RESTORE, back_to=back_to, **wanted)
+        return enqueue_run(request, Run.Kind.RESTORE, back_to=back_to, **wanted)
     return admin.page(
         request,
         "ops/console/restore.html",
@@ -69,7 +69,7 @@ def restore(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpR
     )
 
 
-def what_would_happen(site: Site, backup: Backup, *, untrusted: bool) -> dict[str, Any]:
+def what_would_happen(site: OpsContext, backup: Backup, *, untrusted: bool) -> dict[str, Any]:
     """The impact and the checks, or the `refusal` of a backup that can not be restored."""
     try:
         source = operations.find_source(site, {"name": backup.name})
@@ -86,19 +86,19 @@ def what_would_happen(site: Site, backup: Backup, *, untrusted: bool) -> dict[st
     }
 
 
-def measure(site: Site, source: Source, backup: Backup) -> Impact | None:
+def measure(site: OpsContext, source: RestoreSource, backup: Backup) -> RestorePreview | None:
     """None for a large file of which nothing is known but what reading it would tell."""
     by_keys = backup.plain_size <= READ_UP_TO
     if not by_keys and source.manifest is None:
         return None
-    return measure_impact(engine=site.engine, source=source, by_keys=by_keys)
+    return preview_restore(engine=site.engine, source=source, by_keys=by_keys)
 
 
-def is_change(change: Change) -> bool:
+def is_change(change: TableDiff) -> bool:
     return bool(change.gained or change.lost or change.now != change.then)
 
 
-def row(change: Change) -> dict[str, str]:
+def row(change: TableDiff) -> dict[str, str]:
     about = "" if change.exact else "about "
     return {
         "label": change.label[:1].upper() + change.label[1:],
@@ -110,7 +110,7 @@ def row(change: Change) -> dict[str, str]:
 
 
 # --- Checks -------------------------------------------------------------------------------------------------------
-def checks(site: Site, source: Source, backup: Backup, impact: Impact | None) -> Iterator[Check]:
+def checks(site: OpsContext, source: RestoreSource, backup: Backup, impact: RestorePreview | None) -> Iterator[Check]:
     if source.manifest is None:
         yield Check(
             fine=False, words="The origin of this file is unknown. Only rows of the project's own tables are taken."
@@ -119,7 +119,7 @@ def checks(site: Site, source: Source, backup: Backup, impact: Impact | None) ->
         yield Check(fine=True, words="Signed here, and not changed since.")
         yield versions(backup)
     if impact and impact.pending:
-        applied = f"{counted(len(impact.pending), 'migration')} will be applied to it."
+        applied = f"{pluralize(len(impact.pending), 'migration')} will be applied to it."
         yield Check(fine=True, words=f"Older than the code: {applied}")
     elif source.manifest:
         yield Check(fine=True, words="Its migrations are those of the code.")
@@ -144,14 +144,18 @@ def proof(backup: Backup) -> Check:
     return Check(fine=True, words=f"Verified: {how}.")
 
 
-def room(site: Site, backup: Backup) -> Iterator[Check]:
+def room(site: OpsContext, backup: Backup) -> Iterator[Check]:
     """A server of its own does not tell how full its disk is."""
     needed = int(backup.plain_size * ROOM)
     if site.engine.kind != "sqlite":
-        yield Check(fine=True, words=f"The database server needs about {size(needed)} for the time of the restore.")
+        yield Check(
+            fine=True, words=f"The database server needs about {format_size(needed)} for the time of the restore."
+        )
         return
     free = shutil.disk_usage(Path(settings.DATABASES["default"]["NAME"]).parent).free
     if free < needed:
-        yield Check(fine=False, words=f"It needs about {size(needed)} of disk, and {size(free)} are free.")
+        yield Check(
+            fine=False, words=f"It needs about {format_size(needed)} of disk, and {format_size(free)} are free."
+        )
     else:
-        yield Check(fine=True, words=f"It needs about {size(needed)} of disk; {size(free)} are free.")
+        yield Check(fine=True, words=f"It needs about {format_size(needed)} of disk; {format_size(free)} are free.")

@@ -12,7 +12,7 @@ from ops.backups.manifest import Level
 from ops.backups.stages import Stage
 from ops.models import Run
 from ops.runs.event_format import read_result, read_stages
-from ops.utils.formatting import counted, duration, size
+from ops.utils.formatting import format_duration, format_size, pluralize
 
 BADGES = {
     Run.Status.QUEUED: "info",
@@ -36,7 +36,7 @@ class StageLine:
     now: bool
 
 
-class RunPage:
+class RunPresenter:
     """What templates show of a run."""
 
     def __init__(self, run: Run) -> None:
@@ -51,7 +51,7 @@ class RunPage:
 
     @property
     def took(self) -> str:
-        return duration(seconds_of(self.run)) if self.run.started else ""
+        return format_duration(seconds_of(self.run)) if self.run.started else ""
 
     @property
     def stages(self) -> list[StageLine]:
@@ -103,7 +103,7 @@ def seconds_of(run: Run) -> float:
 
 
 def took_in_words(seconds: float | None) -> str:
-    return "" if seconds is None else duration(seconds)
+    return "" if seconds is None else format_duration(seconds)
 
 
 # --- What came out of it ------------------------------------------------------------------------------------------
@@ -112,9 +112,9 @@ Result = Mapping[str, Any]
 
 def of_backup(result: Result) -> list[str]:
     percent = 100 * result["size"] / (result["plain_size"] or 1)
-    rows = f"{counted(result['rows'], 'row')} in {counted(result['tables'], 'table')}"
+    rows = f"{pluralize(result['rows'], 'row')} in {pluralize(result['tables'], 'table')}"
     proven = "Proven complete: read back in full, every table's rows counted and equal to the snapshot's."
-    sizes = f"{size(result['size'])}, {percent:.0f} % of {size(result['plain_size'])}"
+    sizes = f"{format_size(result['size'])}, {percent:.0f} % of {format_size(result['plain_size'])}"
     return [f"{rows}; {sizes}.", proven, *of_deleted(result.get("deleted") or {})]
 
 
@@ -126,10 +126,10 @@ def proof_in_words(name: str, proof: Mapping[str, Any]) -> str:
     if proof.get("fault"):
         return f"{name} failed: {proof['fault']}."
     what = {
-        Level.COMPLETE: "is complete: read back in full, every table's rows equal to the snapshot's",
+        Level.READ: "is complete: read back in full, every table's rows equal to the snapshot's",
         Level.RESTORED: "restores: loaded, migrated, and every table's content equal to the snapshot's",
     }[Level(proof["level"])]
-    return f"{name} {what}; {duration(proof['seconds'])}."
+    return f"{name} {what}; {format_duration(proof['seconds'])}."
 
 
 def of_restore(result: Result) -> list[str]:
@@ -138,7 +138,7 @@ def of_restore(result: Result) -> list[str]:
         if result["compared"]
         else ". Nothing is known of the file to compare them with."
     )
-    sentences = [f"{counted(result['rows'], 'row')} in {counted(result['tables'], 'table')}{compared}"]
+    sentences = [f"{pluralize(result['rows'], 'row')} in {pluralize(result['tables'], 'table')}{compared}"]
     sentences += describe_left_out([LeftOut(**left) for left in result["left_out"]])
     if "database" in result:
         return [*sentences, f"They are in {result['database']}; the live database was not touched."]
@@ -154,24 +154,28 @@ def of_undo(result: Result) -> list[str]:
 def of_swap(result: Result) -> list[str]:
     sentences = []
     if result["migrations"]:
-        sentences.append(f"{counted(len(result['migrations']), 'migration')} applied on top.")
+        sentences.append(f"{pluralize(len(result['migrations']), 'migration')} applied on top.")
     sentences.append(
-        f"The site took no changes for {duration(result['writes_closed'])};"
+        f"The site took no changes for {format_duration(result['writes_closed'])};"
         f" the database was away for {result['cut_over']:.2f} s."
     )
     if undo := result.get("undo"):
-        sentences.append(f"The database that was replaced is kept: {undo['name']}, {size(undo['size'])}.")
+        sentences.append(f"The database that was replaced is kept: {undo['name']}, {format_size(undo['size'])}.")
     return sentences
 
 
 def of_dropping(result: Result) -> list[str]:
     undo = result.get("undo")
-    return [f"{undo['name']} is gone; {size(undo['size'])} are free."] if undo else ["There was nothing to let go of."]
+    return (
+        [f"{undo['name']} is gone; {format_size(undo['size'])} are free."]
+        if undo
+        else ["There was nothing to let go of."]
+    )
 
 
 def of_pruning(result: Result) -> list[str]:
     gone = of_deleted(result.get("deleted") or {})
-    return [f"{counted(result['kept'], 'backup')} kept.", *gone] if gone else ["Nothing had to go."]
+    return [f"{pluralize(result['kept'], 'backup')} kept.", *gone] if gone else ["Nothing had to go."]
 
 
 def of_deleted(deleted: Mapping[str, str]) -> list[str]:
@@ -180,13 +184,13 @@ def of_deleted(deleted: Mapping[str, str]) -> list[str]:
 
 def of_preflight(result: Result) -> list[str]:
     if result["acceptable"]:
-        return [f"All of {counted(result['rows'], 'row')} can be moved as they are."]
-    return [f"{counted(result['findings'], 'value')} would be refused or changed by PostgreSQL."]
+        return [f"All of {pluralize(result['rows'], 'row')} can be moved as they are."]
+    return [f"{pluralize(result['findings'], 'value')} would be refused or changed by PostgreSQL."]
 
 
 def of_upload(result: Result) -> list[str]:
-    rows = f"{counted(result['rows'], 'row')} in {counted(result['tables'], 'table')}"
-    return [f"{rows}; {size(result['size'])}. Its origin is unknown, so it is not trusted."]
+    rows = f"{pluralize(result['rows'], 'row')} in {pluralize(result['tables'], 'table')}"
+    return [f"{rows}; {format_size(result['size'])}. Its origin is unknown, so it is not trusted."]
 
 
 RESULTS = {

@@ -17,9 +17,9 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from ops.admin.run_detail import RunPage
+from ops.admin.run_detail import RunPresenter
 from ops.backups.configuration import catalogue_from_settings
-from ops.health.database import hurried
+from ops.health.database import with_health_deadline
 from ops.models import Run
 from ops.runs import event_log
 
@@ -28,7 +28,7 @@ LONGEST = 24 * 3600
 """Seconds that a link works."""
 
 
-def link_to(run: Run, *, may_undo: bool) -> str:
+def status_link(run: Run, *, may_undo: bool) -> str:
     """The part of the address that stands for `run`; `may_undo`: its reader may take a restore back."""
     return signing.dumps({"run": str(run.pk), "may_undo": may_undo}, salt=SALT)
 
@@ -52,7 +52,7 @@ def read(token: str) -> Link:
 
 @require_safe
 @never_cache
-def watch(request: HttpRequest, token: str) -> HttpResponse:
+def run_status(request: HttpRequest, token: str) -> HttpResponse:
     """A page of its own about one run, without the console around it."""
     link = read(token)
     return render(request, "ops/console/watch.html", {"token": token, **state(link, token)})
@@ -60,7 +60,7 @@ def watch(request: HttpRequest, token: str) -> HttpResponse:
 
 @require_safe
 @never_cache
-def watch_state(request: HttpRequest, token: str) -> HttpResponse:
+def run_status_fragment(request: HttpRequest, token: str) -> HttpResponse:
     """The piece of HTML; 503 while nothing is known, which does not last."""
     found = state(read(token), token)
     return render(request, "ops/console/run_state.html", found, status=200 if found["run"] else 503)
@@ -68,7 +68,7 @@ def watch_state(request: HttpRequest, token: str) -> HttpResponse:
 
 def state(link: Link, token: str) -> dict[str, Any]:
     run = find_run(link.run)
-    page = RunPage(run) if run else None
+    page = RunPresenter(run) if run else None
     undo = reverse("admin:ops_backup_undo") if link.may_undo and page and page.may_be_undone else ""
     return {"run": page, "undo_url": undo, "own_url": reverse("admin:ops_run_change", args=[link.run]), "token": token}
 
@@ -79,7 +79,7 @@ def find_run(key: UUID) -> Run | None:
     None while the database is away, or has not heard of the run yet. Raises Http404 for a run that nobody knows.
     """
     try:
-        with hurried(connection):
+        with with_health_deadline(connection):
             row = Run.objects.filter(pk=key).first()
     except DatabaseError:
         connection.close()

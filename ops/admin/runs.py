@@ -13,13 +13,13 @@ from django.utils.text import capfirst
 from unfold.decorators import display
 
 from ops.admin.base import IndexAdmin
-from ops.admin.run_detail import RunPage, seconds_of
-from ops.admin.run_status import link_to
-from ops.maintenance import never_held_back
+from ops.admin.run_detail import RunPresenter, seconds_of
+from ops.admin.run_status import status_link
+from ops.maintenance import maintenance_exempt
 from ops.models import Backup, Run
 from ops.runs import executor
 from ops.runs.authorization import may_start
-from ops.utils.formatting import bare_moment, duration, zone
+from ops.utils.formatting import format_duration, format_local, time_zone_name
 
 BADGES = {"succeeded": "success", "failed": "danger", "interrupted": "warning", "queued": "info", "running": "primary"}
 
@@ -38,12 +38,12 @@ class RunAdmin(IndexAdmin[Run]):
         return rows.defer("log", "result", "arguments", "stages")
 
     def get_urls(self) -> list[URLPattern]:
-        cancel = never_held_back(self.admin_site.admin_view(self.cancel_view))
+        cancel = maintenance_exempt(self.admin_site.admin_view(self.cancel_view))
         return [path("<uuid:key>/cancel/", cancel, name="ops_run_cancel"), *super().get_urls()]
 
     # --- The list ----------------------------------------------------------------------------------------------
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"zone": zone(), **(extra_context or {})})
+        return super().changelist_view(request, {"zone": time_zone_name(), **(extra_context or {})})
 
     @admin.display(description="what", ordering="kind")
     def what(self, run: Run) -> str:
@@ -55,11 +55,11 @@ class RunAdmin(IndexAdmin[Run]):
 
     @admin.display(description="asked", ordering="asked")
     def moment_asked(self, run: Run) -> SafeString:
-        return format_html('<span class="ops-nowrap">{}</span>', bare_moment(run.asked))
+        return format_html('<span class="ops-nowrap">{}</span>', format_local(run.asked))
 
     @admin.display(description="took")
     def took(self, run: Run) -> str:
-        return duration(seconds_of(run)) if run.started else "–"
+        return format_duration(seconds_of(run)) if run.started else "–"
 
     @admin.display(description="backup", ordering="backup")
     def about(self, run: Run) -> SafeString | str:
@@ -71,14 +71,14 @@ class RunAdmin(IndexAdmin[Run]):
         if request.method not in {"GET", "HEAD"}:
             raise PermissionDenied
         run = self.shown(request, object_id)
-        shown = RunPage(run)
+        shown = RunPresenter(run)
         may_undo = may_start(request.user, Run.Kind.UNDO)
         return self.page(
             request,
             "ops/console/run.html",
             title=capfirst(run.get_kind_display()),
             run=shown,
-            token=(token := link_to(run, may_undo=may_undo)),
+            token=(token := status_link(run, may_undo=may_undo)),
             undo_url=reverse("admin:ops_backup_undo") if may_undo and shown.may_be_undone else "",
             may_cancel=may_cancel(request, run) and shown.may_be_cancelled,
             watch_url=reverse("ops-watch", args=[token]),
@@ -91,7 +91,7 @@ class RunAdmin(IndexAdmin[Run]):
         run = self.shown(request, key)
         if not may_cancel(request, run):
             raise PermissionDenied
-        if not RunPage(run).may_be_cancelled or not executor.cancel(run):
+        if not RunPresenter(run).may_be_cancelled or not executor.cancel(run):
             messages.warning(request, "It can not be cancelled any more.")
         return HttpResponseRedirect(reverse("admin:ops_run_change", args=[run.pk]))
 

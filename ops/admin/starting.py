@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from ops import tasks
-from ops.admin.base import tell
+from ops.admin.base import show_error
 from ops.errors import PreconditionFailed
 from ops.models import Run
 from ops.runs import executor
@@ -24,7 +24,7 @@ def workers_are_set_up() -> bool:
     return bool(getattr(settings, "OPS_CELERY_APP", ""))
 
 
-def start(request: HttpRequest, kind: Run.Kind, *, back_to: str, **arguments: Any) -> HttpResponse:
+def enqueue_run(request: HttpRequest, kind: Run.Kind, *, back_to: str, **arguments: Any) -> HttpResponse:
     """Queue a run of the user who asks, and lead to its page, or to that of the run of its kind that waits already.
 
     Without a queue: say what to type instead.
@@ -35,9 +35,9 @@ def start(request: HttpRequest, kind: Run.Kind, *, back_to: str, **arguments: An
     try:
         tasks.require_redis()
     except PreconditionFailed as error:
-        tell(request, error)
+        show_error(request, error)
         return HttpResponseRedirect(back_to)
-    run, is_new = executor.queue(asked_for(request, kind, **arguments))
+    run, is_new = executor.queue(new_run(request, kind, **arguments))
     if is_new:
         transaction.on_commit(lambda: tasks.enqueue(run.pk))
     else:
@@ -53,7 +53,7 @@ def waits_already(run: Run) -> str:
     )
 
 
-def asked_for(request: HttpRequest, kind: Run.Kind, **arguments: Any) -> Request:
+def new_run(request: HttpRequest, kind: Run.Kind, **arguments: Any) -> Request:
     return Request(kind=kind, who=request.user.get_username(), origin=Run.Origin.CONSOLE, arguments=arguments)
 
 

@@ -37,7 +37,7 @@ RULES = {
     State.UPLOADED: Q(origin=Origin.UPLOAD),
     State.FOREIGN: ~Q(trust=Trust.SIGNED),
     State.RESTORED: Q(proof_level=Level.RESTORED),
-    State.COMPLETE: Q(proof_level=Level.COMPLETE),
+    State.COMPLETE: Q(proof_level=Level.READ),
     State.UNPROVEN: Q(),
 }
 """In the order of their weight."""
@@ -52,7 +52,7 @@ def state_of(backup: Backup) -> State:
         State.UPLOADED: backup.origin == Origin.UPLOAD,
         State.FOREIGN: backup.trust != Trust.SIGNED,
         State.RESTORED: backup.proof_level == Level.RESTORED,
-        State.COMPLETE: backup.proof_level == Level.COMPLETE,
+        State.COMPLETE: backup.proof_level == Level.READ,
     }
     return next((state for state, holds in held.items() if holds), State.UNPROVEN)
 

@@ -9,7 +9,7 @@ from ops.admin.base import IndexAdmin, require_start
 from ops.admin.forms import Confirmation
 from ops.admin.kept import kept_database
 from ops.admin.rights import require_confirmable, rights_on_page
-from ops.admin.starting import command, start, workers_are_set_up
+from ops.admin.starting import command, enqueue_run, workers_are_set_up
 from ops.models import Backup, Run
 
 LIST = "admin:ops_backup_changelist"
@@ -19,7 +19,7 @@ def undo(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
     return confirmed(admin, request, Run.Kind.UNDO, "Undo the restore")
 
 
-def let_go(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
+def drop_previous_database(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
     return confirmed(admin, request, Run.Kind.DROP_UNDO, "Let the kept database go")
 
 
@@ -29,12 +29,12 @@ def confirmed(admin: IndexAdmin[Backup], request: HttpRequest, kind: Run.Kind, t
     if kept is None:
         messages.warning(request, "No database is kept from a restore.")
         return HttpResponseRedirect(reverse(LIST))
-    site = operations.current_site()
+    site = operations.get_context()
     rights = operations.rights_of_undo(site.engine) if kind == Run.Kind.UNDO else None
     require_confirmable(request, rights)
     form = Confirmation(request, site.engine.database)
     if request.method == "POST" and form.is_valid():
-        return start(request, kind, back_to=reverse(LIST))
+        return enqueue_run(request, kind, back_to=reverse(LIST))
     return admin.page(
         request,
         "ops/console/undo.html",

@@ -11,12 +11,12 @@ from django.urls import reverse
 from django.views.decorators.csrf import csrf_protect
 
 from ops import operations
-from ops.admin.base import IndexAdmin, require_administrator, tell
-from ops.admin.starting import asked_for
+from ops.admin.base import IndexAdmin, require_administrator, show_error
+from ops.admin.starting import new_run
 from ops.errors import ArtifactInvalid, OpsError
 from ops.models import Backup, Run
-from ops.utils.formatting import size
-from ops.utils.progress import ignore
+from ops.utils.formatting import format_size
+from ops.utils.progress import no_progress
 
 DEFAULT_LIMIT = 10_000_000_000
 """Bytes."""
@@ -55,11 +55,11 @@ def received(admin: IndexAdmin[Backup], request: HttpRequest, handler: LimitedUp
         try:
             manifest = take_in(request, request.FILES.get("file"), handler)
         except OpsError as error:
-            tell(request, error)
+            show_error(request, error)
         else:
             messages.success(request, f"{manifest.name} is among the backups. It is not proven, and not trusted.")
             return HttpResponseRedirect(reverse("admin:ops_backup_change", args=[manifest.id]))
-    limit = size(limit_from_settings())
+    limit = format_size(limit_from_settings())
     return admin.page(request, "ops/console/upload.html", title="Upload a backup", limit=limit)
 
 
@@ -67,10 +67,10 @@ def take_in(request: HttpRequest, file: Any, handler: LimitedUpload) -> Any:
     """Raises OpsError for what is not to be kept."""
     if handler.is_too_large:
         raise ArtifactInvalid(
-            f"The file is larger than {size(handler.limit)}. Nothing was kept.",
+            f"The file is larger than {format_size(handler.limit)}. Nothing was kept.",
             "Copy it to the server and name it: manage.py restore_database --backup-file FILE --untrusted",
         )
     if not isinstance(file, UploadedFile) or not isinstance(file, TemporaryUploadedFile) or not file.size:
         raise ArtifactInvalid("Choose a file first. It must not be empty.")
-    asked = asked_for(request, Run.Kind.UPLOAD, file=file.temporary_file_path(), named=file.name or "")
-    return operations.upload(operations.current_site(), asked, ignore).result.manifest
+    asked = new_run(request, Run.Kind.UPLOAD, file=file.temporary_file_path(), named=file.name or "")
+    return operations.upload(operations.get_context(), asked, no_progress).result.manifest

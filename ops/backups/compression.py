@@ -26,7 +26,7 @@ MOST_THREADS = 4
 READ_AHEAD = 4
 
 
-class Measure:
+class HashingCounter:
     """Counts and hashes (SHA-256) the bytes that pass."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Measure:
         self.hash.update(block)
 
 
-class Blocks(io.RawIOBase):
+class IteratorIO(io.RawIOBase):
     """A stream over blocks that come when they are read. An error of theirs is raised again by every later read."""
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
@@ -84,13 +84,13 @@ class Blocks(io.RawIOBase):
         super().close()
 
 
-class Pulled(File):  # type: ignore[type-arg]  # generic for the type checker only
+class IteratorFile(File):  # type: ignore[type-arg]  # generic for the type checker only
     """Blocks as the file that ``Storage.save`` asks for, with `chunks` or `read`, once and from front to back."""
 
     DEFAULT_CHUNK_SIZE = 2**20
 
     def __init__(self, blocks: Iterator[bytes], name: str) -> None:
-        self.source = Blocks(blocks)
+        self.source = IteratorIO(blocks)
         super().__init__(io.BufferedReader(self.source, self.DEFAULT_CHUNK_SIZE), name)
 
     @property
@@ -101,7 +101,7 @@ class Pulled(File):  # type: ignore[type-arg]  # generic for the type checker on
 
 def reader(blocks: Iterator[bytes]) -> io.BufferedReader:
     """`blocks` as a stream, which gives less than was asked for only at the end. Closing it closes a generator."""
-    return io.BufferedReader(Blocks(blocks), 2**20)
+    return io.BufferedReader(IteratorIO(blocks), 2**20)
 
 
 def blocks_of(raw: IO[bytes]) -> Iterator[bytes]:
@@ -120,7 +120,7 @@ def compressed(blocks: Iterator[bytes], *, threads: int) -> Iterator[bytes]:
     """
     members: deque[Future[bytes]] = deque()
     with pool(threads) as executor:
-        for block in resized(blocks, BLOCK):
+        for block in rechunk(blocks, BLOCK):
             members.append(executor.submit(isal_zlib.compress, block, LEVEL, GZIP_FORMAT))
             if len(members) > 2 * threads:
                 yield members.popleft().result()
@@ -128,7 +128,7 @@ def compressed(blocks: Iterator[bytes], *, threads: int) -> Iterator[bytes]:
             yield members.popleft().result()
 
 
-def resized(blocks: Iterator[bytes], size: int) -> Iterator[bytes]:
+def rechunk(blocks: Iterator[bytes], size: int) -> Iterator[bytes]:
     """The same bytes in blocks of `size`, the last one shorter; one empty block where there are none."""
     waiting = bytearray()
     empty = True
@@ -153,7 +153,7 @@ def pool(threads: int) -> Iterator[ThreadPoolExecutor]:
 
 
 @contextlib.contextmanager
-def plain(raw: IO[bytes], kind: Kind) -> Iterator[IO[bytes]]:
+def decompressed(raw: IO[bytes], kind: Kind) -> Iterator[IO[bytes]]:
     """What an engine reads from the stored file `raw`, unpacked by a thread that is a few MiB ahead.
 
     Raises ArtifactInvalid, when entered or read, where the file is empty, cut off or damaged; and what `raw` raises.
@@ -177,13 +177,13 @@ def unpacking(packed: IO[bytes]) -> IO[bytes]:
 
 def read_ahead(read: Callable[[int], bytes], executor: ThreadPoolExecutor) -> Iterator[bytes]:
     """What `read` gives until its end. The executor has one thread, so that pieces come in order."""
-    pieces = deque(executor.submit(piece, read) for _ in range(READ_AHEAD))
+    pieces = deque(executor.submit(read_chunk, read) for _ in range(READ_AHEAD))
     while block := pieces.popleft().result():
-        pieces.append(executor.submit(piece, read))
+        pieces.append(executor.submit(read_chunk, read))
         yield block
 
 
-def piece(read: Callable[[int], bytes]) -> bytes:
+def read_chunk(read: Callable[[int], bytes]) -> bytes:
     try:
         return read(2**20)
     except EOFError as error:

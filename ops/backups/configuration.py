@@ -6,10 +6,10 @@ from django.conf import settings
 from django.core.files.storage import InvalidStorageError, storages
 from django.utils.encoding import force_str
 
-from ops.backups.repository import Catalogue
+from ops.backups.repository import BackupRepository
 from ops.backups.retention import Policy
 from ops.backups.signing import Keys
-from ops.backups.storage.local import PrivateDirectory
+from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.errors import PreconditionFailed
 
 
@@ -27,16 +27,17 @@ def keys_from_settings() -> Keys:
     return Keys(force_str(secret) for secret in secrets)
 
 
-def catalogue_from_settings(directory: Path | None = None) -> Catalogue:
+def catalogue_from_settings(directory: Path | None = None) -> BackupRepository:
     """The backups in `directory`, or in the storage ``STORAGES["backups"]``."""
     try:
-        storage = PrivateDirectory(directory) if directory else storages["backups"]
+        storage = PrivateFileSystemStorage(directory) if directory else storages["backups"]
     except InvalidStorageError as error:
         raise PreconditionFailed(
             f"Where backups go is not set up: {error}",
-            'Set STORAGES["backups"], for example to ops.backups.storage.local.PrivateDirectory with a location.',
+            'Set STORAGES["backups"], for example to ops.backups.storage.local.PrivateFileSystemStorage'
+            " with a location.",
         ) from error
-    return Catalogue(storage, keys_from_settings(), getattr(settings, "OPS_BACKUP_PREFIX", "database"))
+    return BackupRepository(storage, keys_from_settings(), getattr(settings, "OPS_BACKUP_PREFIX", "database"))
 
 
 def policy_from_settings(days: int | None = None) -> Policy:

@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ops.backups.engines.base import Engine
-from ops.backups.manifest import ExcludedTable, Kind, Manifest, Origin, Proof
-from ops.backups.repository import Catalogue
+from ops.backups.manifest import ExcludedTable, Kind, Manifest, Origin, Verification
+from ops.backups.repository import BackupRepository
 from ops.backups.signing import Trust
-from ops.backups.sources import Source
+from ops.backups.sources import RestoreSource
 from ops.backups.stages import Stage
-from ops.backups.verify import prove_complete
+from ops.backups.verify import read_back
 from ops.errors import VerificationFailed
-from ops.utils.progress import Progress, Report
+from ops.utils.progress import Progress, ProgressCallback
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class BackupSpec:
     """What is asked for, and what the manifest says of it. `software` is the project's version.
 
     `excluded` maps tables whose rows are left out to the reason.
@@ -33,7 +33,9 @@ class Order:
     keep: bool = False
 
 
-def create_backup(*, engine: Engine, catalogue: Catalogue, order: Order, name: str, report: Report) -> Manifest:
+def create_backup(
+    *, engine: Engine, catalogue: BackupRepository, order: BackupSpec, name: str, report: ProgressCallback
+) -> Manifest:
     """Make the backup `name` and prove it ``complete``. On any error nothing of it stays in the storage.
 
     Raises PreconditionFailed, ToolFailed, VerificationFailed.
@@ -41,8 +43,8 @@ def create_backup(*, engine: Engine, catalogue: Catalogue, order: Order, name: s
     try:
         manifest = write(engine=engine, catalogue=catalogue, order=order, name=name, report=report)
         report(Progress(stage=Stage.PROVE, total=manifest.plain_size))
-        proof = require_passed(prove_complete(engine=engine, source=own_source(catalogue, manifest), report=report))
-        manifest = manifest.with_proof(proof)
+        proof = require_passed(read_back(engine=engine, source=own_source(catalogue, manifest), report=report))
+        manifest = manifest.with_verification(proof)
         catalogue.publish(manifest)
     except BaseException:
         catalogue.discard(name)
@@ -50,7 +52,9 @@ def create_backup(*, engine: Engine, catalogue: Catalogue, order: Order, name: s
     return manifest
 
 
-def write(*, engine: Engine, catalogue: Catalogue, order: Order, name: str, report: Report) -> Manifest:
+def write(
+    *, engine: Engine, catalogue: BackupRepository, order: BackupSpec, name: str, report: ProgressCallback
+) -> Manifest:
     began = time.monotonic()
     report(Progress(stage=Stage.SNAPSHOT))
     with engine.snapshot(kind=order.kind, excluded=order.excluded) as snapshot:
@@ -88,19 +92,19 @@ def write(*, engine: Engine, catalogue: Catalogue, order: Order, name: str, repo
         )
 
 
-def require_passed(proof: Proof) -> Proof:
+def require_passed(proof: Verification) -> Verification:
     """Raises VerificationFailed for a proof that did not pass."""
     if not proof.passed:
         raise VerificationFailed(
-            f"The backup was written, but reading it back showed: {proof.fault}. It was thrown away.",
+            f"The backup was written, but reading it back showed: {proof.error}. It was thrown away.",
             "Look at the disk it is written to, and run the command again.",
         )
     return proof
 
 
-def own_source(catalogue: Catalogue, manifest: Manifest) -> Source:
+def own_source(catalogue: BackupRepository, manifest: Manifest) -> RestoreSource:
     """The file that was just written, which has no manifest in the storage yet."""
-    return Source(
+    return RestoreSource(
         name=manifest.name,
         kind=manifest.kind,
         size=manifest.size,

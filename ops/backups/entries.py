@@ -8,7 +8,7 @@ from ops.errors import ArtifactInvalid
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class BackupRecord:
     """One manifest of the catalogue. `fault` says why it can not be restored from, and is empty for a good one."""
 
     name: str
@@ -20,11 +20,11 @@ class Entry:
     fault: str = ""
 
     @property
-    def proven(self) -> bool:
+    def verified(self) -> bool:
         """Made here, its data file in place, and its newest proof passed."""
         if self.manifest is None or self.manifest.untrusted or self.manifest.origin is Origin.UPLOAD:
             return False
-        proof = self.manifest.proof
+        proof = self.manifest.verification
         return bool(self.trust is Trust.SIGNED and not self.fault and proof and proof.passed)
 
     def require_manifest(self) -> Manifest:
@@ -36,7 +36,7 @@ class Entry:
         return self.manifest
 
 
-def age(entry: Entry) -> tuple[bool, float, str]:
+def age(entry: BackupRecord) -> tuple[bool, float, str]:
     """Sorts by the moment of the snapshot, the newest first."""
     if entry.manifest is None:
         return True, 0, entry.name

@@ -41,7 +41,7 @@ class Origin(StrEnum):
 class Level(StrEnum):
     """How far a backup was proven: read back in full and counted, or loaded and compared."""
 
-    COMPLETE = "complete"
+    READ = "complete"
     RESTORED = "restored"
 
 
@@ -62,17 +62,17 @@ class ExcludedTable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proof:
+class Verification:
     """One verification. A failed one has its reason in `fault`. `seconds` is how long it took."""
 
     level: Level
     when: dt.datetime
     seconds: float
-    fault: str = ""
+    error: str = ""
 
     @property
     def passed(self) -> bool:
-        return not self.fault
+        return not self.error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ class Manifest:
     size: int
     plain_size: int
     sha256: str
-    proofs: tuple[Proof, ...] = ()
+    verifications: tuple[Verification, ...] = ()
     """In the order in which they were made."""
     note: str = ""
     keep: bool = False
@@ -121,13 +121,13 @@ class Manifest:
         return sum(table.rows for table in self.tables.values())
 
     @property
-    def proof(self) -> Proof | None:
+    def verification(self) -> Verification | None:
         """The strongest proof that holds: the newest of `restored` ones, else of `complete` ones.
 
         A failure ends what was proven before it, and is what holds until a success follows.
         """
-        failures = [index for index, proof in enumerate(self.proofs) if not proof.passed]
-        since = self.proofs[failures[-1] :] if failures else self.proofs
+        failures = [index for index, proof in enumerate(self.verifications) if not proof.passed]
+        since = self.verifications[failures[-1] :] if failures else self.verifications
         passed = [proof for proof in since if proof.passed]
         restored = [proof for proof in passed if proof.level is Level.RESTORED]
         for held in (restored, passed, since):
@@ -135,8 +135,8 @@ class Manifest:
                 return held[-1]
         return None
 
-    def with_proof(self, proof: Proof) -> Self:
-        return dataclasses.replace(self, proofs=(*self.proofs, proof))
+    def with_verification(self, proof: Verification) -> Self:
+        return dataclasses.replace(self, verifications=(*self.verifications, proof))
 
     def as_json(self) -> dict[str, Any]:
         """What `from_json` reads: values that JSON has, times as ISO 8601 texts."""
@@ -181,14 +181,14 @@ def excluded_table(value: object, path: str) -> ExcludedTable:
     return ExcludedTable(**fields.record({"table": fields.text, "reason": fields.text})(value, path))
 
 
-def proof(value: object, path: str) -> Proof:
+def proof(value: object, path: str) -> Verification:
     readers = {
         "level": fields.one_of(Level),
         "when": fields.moment,
         "seconds": fields.seconds,
         "fault": fields.text,
     }
-    return Proof(**fields.record(readers)(value, path))
+    return Verification(**fields.record(readers)(value, path))
 
 
 READ = fields.record(

@@ -10,30 +10,30 @@ from django.contrib.auth import get_user_model
 from django.db import Error as DatabaseError
 from django.db import connection, models
 
-from ops.backups.engines.base import NEVER_TAKEN, NOT_OURS, Engine, LeftOut, Rows
-from ops.backups.rights.accounts import MOST_ROWS, Content, accounts_in, compared, require_few
+from ops.backups.engines.base import NEVER_COPIED, NOT_OURS, Engine, LeftOut, Rows
+from ops.backups.rights.accounts import MOST_ROWS, Content, accounts_in, compare_accounts, require_few
 from ops.backups.rights.changes import Accounts, RightsChange
 from ops.backups.rights.tables import Layout, Relation, layout_of, merged
-from ops.backups.sources import Source
+from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import kept_in_every_restore, kept_with_untrusted_files, never_from_untrusted_files
 from ops.backups.untrusted.schema import MIGRATIONS
 from ops.backups.verify import count_rows, require_known
 from ops.utils.identifiers import quoted
-from ops.utils.progress import ignore
+from ops.utils.progress import no_progress
 
 MOST_KEYS = 100_000
 """Rows of a table up to which keys are compared one by one; beyond it, numbers have to do."""
-BEHIND_THE_SCENES = frozenset({"contenttypes", "sessions", "admin", "ops", "axes", "django_celery_beat"})
+SYSTEM_APPS = frozenset({"contenttypes", "sessions", "admin", "ops", "axes", "django_celery_beat"})
 """Apps whose rows are no content: they are made anew, live on beside the database, or keep it going."""
-BEHIND_MODELS = frozenset({"auth.permission"})
-SET_UP_BY_PEOPLE = frozenset({"django_celery_beat.periodictask"})
+SYSTEM_MODELS = frozenset({"auth.permission"})
+CONTENT_IN_SYSTEM_APPS = frozenset({"django_celery_beat.periodictask"})
 """Of those apps: what somebody misses all the same when a restore has taken it away."""
-WRITTEN_ALIKE = (models.IntegerField, models.CharField, models.TextField, models.UUIDField)
+COMPARABLE_KEY_FIELDS = (models.IntegerField, models.CharField, models.TextField, models.UUIDField)
 """Keys of these kinds have one spelling. A moment, say, is written in whatever time zone a session has."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class TableDiff:
     """One model: rows `now` (None where the live database does not tell) and `then`.
 
     `exact`: `gained` and `lost` were found by comparing keys, not numbers alone.
@@ -49,13 +49,13 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Impact:
+class RestorePreview:
     """What changes when the backup takes the live database's place.
 
     `rights` is None where the file was not read for it.
     """
 
-    changes: tuple[Change, ...]
+    changes: tuple[TableDiff, ...]
     rights: RightsChange | None
     emptied: tuple[tuple[str, int], ...]
     """What no backup holds and no restore keeps: label and rows now. That is not among the `changes`."""
@@ -68,7 +68,7 @@ class Impact:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class ContentTable:
     """A table whose rows mean something to people: what to call it, and the column that tells its rows apart.
 
     `key` is '' where no single column does, or its values are not written alike in a database and in a dump.
@@ -79,7 +79,7 @@ class Shown:
     key: str
 
 
-def measure_impact(*, engine: Engine, source: Source, by_keys: bool = True) -> Impact:
+def preview_restore(*, engine: Engine, source: RestoreSource, by_keys: bool = True) -> RestorePreview:
     """Compare the live database with the backup; the file is read where tables are small enough to compare keys.
 
     Without `by_keys` the file is not read where its manifest tells the numbers of rows.
@@ -88,10 +88,10 @@ def measure_impact(*, engine: Engine, source: Source, by_keys: bool = True) -> I
     """
     pending = require_known(source.manifest.migrations, source.name) if source.manifest else ()
     then = rows_then(engine, source)
-    live = Live()
+    live = LiveCounts()
     left_out = tables_left_out(source)
     stays = kept_in_every_restore() if source.trusted else kept_with_untrusted_files()
-    every = shown_tables(also=SET_UP_BY_PEOPLE)
+    every = shown_tables(also=CONTENT_IN_SYSTEM_APPS)
     tables = [
         shown for shown in every if shown.table not in left_out and (shown.table in then or live.rows.get(shown.table))
     ]
@@ -108,9 +108,9 @@ def measure_impact(*, engine: Engine, source: Source, by_keys: bool = True) -> I
         if content and shown.table in keys and shown.table in content.rows:
             compared_keys = live.keys(shown), values(content, keys[shown.table])
         changes.append(change(shown, live.rows.get(shown.table), then.get(shown.table, 0), compared_keys))
-    return Impact(
+    return RestorePreview(
         changes=tuple(changes),
-        rights=compared(layout, partial(accounts_then, layout, content, then)) if content else None,
+        rights=compare_accounts(layout, partial(accounts_then, layout, content, then)) if content else None,
         emptied=tuple(
             (shown.label, rows)
             for shown in every
@@ -122,14 +122,14 @@ def measure_impact(*, engine: Engine, source: Source, by_keys: bool = True) -> I
     )
 
 
-def tables_left_out(source: Source) -> frozenset[str]:
+def tables_left_out(source: RestoreSource) -> frozenset[str]:
     """Tables of which the backup says that it does not hold their rows; of an untrusted file, those never taken."""
     if source.manifest:
         return frozenset(left_out.table for left_out in source.manifest.excluded)
     return never_from_untrusted_files()
 
 
-def rows_not_taken(source: Source, then: Mapping[str, int]) -> Iterator[LeftOut]:
+def rows_not_taken(source: RestoreSource, then: Mapping[str, int]) -> Iterator[LeftOut]:
     """What an untrusted file holds that a restore will not take, as far as the names of its tables say."""
     if source.trusted:
         return
@@ -137,24 +137,24 @@ def rows_not_taken(source: Source, then: Mapping[str, int]) -> Iterator[LeftOut]
     never = never_from_untrusted_files()
     for table, rows in sorted(then.items()):
         if rows and table != MIGRATIONS and (table in never or table not in ours):
-            yield LeftOut(table=table, rows=rows, reason=NEVER_TAKEN if table in never else NOT_OURS)
+            yield LeftOut(table=table, rows=rows, reason=NEVER_COPIED if table in never else NOT_OURS)
 
 
-def rows_then(engine: Engine, source: Source) -> Mapping[str, int]:
+def rows_then(engine: Engine, source: RestoreSource) -> Mapping[str, int]:
     if source.manifest:
         return {name: table.rows for name, table in source.manifest.tables.items()}
-    return count_rows(engine, source, report=ignore)
+    return count_rows(engine, source, report=no_progress)
 
 
 def read(
-    engine: Engine, source: Source, then: Mapping[str, int], *, keys: Iterable[Relation], layout: Layout
+    engine: Engine, source: RestoreSource, then: Mapping[str, int], *, keys: Iterable[Relation], layout: Layout
 ) -> Content:
     """What is compared value by value: keys, and the accounts unless there are too many of them."""
     columns = merged(*keys, *(relation for relation in layout.relations if then.get(relation.table, 0) <= MOST_ROWS))
     wanted = {table: names for table, names in columns.items() if then.get(table)}
     found: dict[str, Rows] = {table: [] for table in columns if then.get(table) == 0}
     if source.trusted:
-        with source.opened() as stream:
+        with source.open() as stream:
             found |= engine.read_columns(stream, kind=source.kind, columns=wanted)
     else:
         with engine.untrusted(source) as file:
@@ -174,7 +174,7 @@ def values(content: Content, relation: Relation) -> frozenset[str]:
     return frozenset(value for (value,) in content.select(relation) if value is not None)
 
 
-class Live:
+class LiveCounts:
     """The rows of the live database, as far as it answers."""
 
     def __init__(self) -> None:
@@ -190,36 +190,38 @@ class Live:
         except DatabaseError as error:
             self.rows, self.unreadable = {}, type(error).__name__
 
-    def keys(self, shown: Shown) -> frozenset[str]:
+    def keys(self, shown: ContentTable) -> frozenset[str]:
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT {quoted(shown.key)} FROM {quoted(shown.table)}")
             return frozenset(str(key) for (key,) in cursor.fetchall())
 
 
-def comparable(shown: Shown, then: int, live: Live) -> bool:
+def comparable(shown: ContentTable, then: int, live: LiveCounts) -> bool:
     return bool(shown.key) and shown.table in live.rows and max(then, live.rows[shown.table]) <= MOST_KEYS
 
 
-def change(shown: Shown, now: int | None, then: int, keys: tuple[frozenset[str], frozenset[str]] | None) -> Change:
+def change(
+    shown: ContentTable, now: int | None, then: int, keys: tuple[frozenset[str], frozenset[str]] | None
+) -> TableDiff:
     """`keys` are those of now and then where they were compared."""
     gained, lost = max(0, then - (now or 0)), max(0, (now or 0) - then)
     if keys:
         ours, theirs = keys
         gained, lost = len(theirs - ours), len(ours - theirs)
-    return Change(
+    return TableDiff(
         table=shown.table, label=shown.label, now=now, then=then, gained=gained, lost=lost, exact=keys is not None
     )
 
 
 def is_content(model: type[models.Model]) -> bool:
     """Whether its rows are what the project is there for."""
-    return model._meta.app_label not in BEHIND_THE_SCENES and model._meta.label_lower not in BEHIND_MODELS
+    return model._meta.app_label not in SYSTEM_APPS and model._meta.label_lower not in SYSTEM_MODELS
 
 
-def shown_tables(*, also: Collection[str] = ()) -> list[Shown]:
+def shown_tables(*, also: Collection[str] = ()) -> list[ContentTable]:
     """The tables of the project's content, and of `also`, which are labels of models; in the order of its apps."""
     return [
-        Shown(table=model._meta.db_table, label=label_of(model), key=key_of(model))
+        ContentTable(table=model._meta.db_table, label=label_of(model), key=key_of(model))
         for model in apps.get_models(include_auto_created=True)
         if (is_content(model) or model._meta.label_lower in also) and model._meta.managed and not model._meta.proxy
     ]
@@ -243,4 +245,4 @@ def key_of(model: type[models.Model]) -> str:
     field: Any = key
     while field.remote_field:
         field = field.target_field
-    return str(key.column) if isinstance(field, WRITTEN_ALIKE) else ""
+    return str(key.column) if isinstance(field, COMPARABLE_KEY_FIELDS) else ""

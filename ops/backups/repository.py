@@ -12,11 +12,11 @@ from typing import IO, Any
 
 from django.core.files.storage import Storage
 
-from ops.backups.compression import Measure, blocks_of, compressed, reader, suitable_threads
-from ops.backups.entries import Entry, age
-from ops.backups.manifest import Kind, Manifest, Proof
+from ops.backups.compression import HashingCounter, blocks_of, compressed, reader, suitable_threads
+from ops.backups.entries import BackupRecord, age
+from ops.backups.manifest import Kind, Manifest, Verification
 from ops.backups.signing import Keys, Trust, unsigned
-from ops.backups.storage.atomic_files import Files, written
+from ops.backups.storage.atomic_files import AtomicFiles, written
 from ops.backups.storage.local import PARTIAL
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
 
@@ -45,7 +45,7 @@ class StoredFile:
     plain_size: int
 
 
-class Catalogue:
+class BackupRepository:
     """The backups that `prefix` names in any Django storage. Its callers hold the lock of the database.
 
     A backup exists when its manifest does, and that is written last. `keys` sign manifests.
@@ -58,7 +58,7 @@ class Catalogue:
                 "OPS_BACKUP_PREFIX takes letters, digits, _ and -.",
             )
         self.storage = storage
-        self.files = Files(storage)
+        self.files = AtomicFiles(storage)
         self.keys = keys
         self.prefix = prefix
         self.pattern = re.compile(rf"{prefix}_\d{{8}}_\d{{6}}(?:_\d+)?\.({KINDS})", re.ASCII)
@@ -71,12 +71,12 @@ class Catalogue:
 
     # --- Reading ------------------------------------------------------------------------------------------------
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[BackupRecord]:
         """All, the newest first, those without a readable manifest last. Broken ones are entries, not errors."""
         files = self.files.names()
         return sorted((self.entry(name, files) for name in self.names(files)), key=age)
 
-    def get(self, name: str) -> Entry:
+    def get(self, name: str) -> BackupRecord:
         """By its name, its manifest's name, or a beginning of its name that no other has. Raises PreconditionFailed."""
         files = self.files.names()
         names = self.names(files)
@@ -90,17 +90,17 @@ class Catalogue:
         hint = f"Near to it: {listed(near)}. " if near else ""
         raise PreconditionFailed(f"There is no backup {name!r}.", hint + LIST_THEM)
 
-    def latest(self, *, now: dt.datetime, proven: bool = True) -> Entry:
+    def latest(self, *, now: dt.datetime, proven: bool = True) -> BackupRecord:
         """The newest that is not from after `now` (a clock may have been wrong). Raises PreconditionFailed."""
         for entry in self.entries():
-            if entry.manifest and entry.manifest.when <= now and (entry.proven or not proven):
+            if entry.manifest and entry.manifest.when <= now and (entry.verified or not proven):
                 return entry
         raise PreconditionFailed(
             "There is no verified backup." if proven else "There is no backup.",
             "Make one with `manage.py backup_database`.",
         )
 
-    def open(self, entry: Entry) -> IO[bytes]:
+    def open(self, entry: BackupRecord) -> IO[bytes]:
         """The data file as it is stored. Its end raises ArtifactInvalid where its SHA-256 is not the manifest's."""
         manifest = entry.require_manifest()
         if entry.fault:
@@ -112,7 +112,7 @@ class Catalogue:
         return reader(self.checked(manifest))
 
     def checked(self, manifest: Manifest) -> Iterator[bytes]:
-        measure = Measure()
+        measure = HashingCounter()
         with self.storage.open(manifest.name, "rb") as file:
             yield from measure.passing(blocks_of(file))
         if (measure.size, measure.sha256) != (manifest.size, manifest.sha256):
@@ -138,7 +138,7 @@ class Catalogue:
 
         Raises what `blocks` raises and PreconditionFailed where the name is taken; then nothing of it is left.
         """
-        before, after = Measure(), Measure()
+        before, after = HashingCounter(), HashingCounter()
         stream = before.passing(blocks)
         if self.kind_of(name).compressed:
             stream = compressed(stream, threads=suitable_threads())
@@ -158,8 +158,8 @@ class Catalogue:
         self.files.create(manifest.name + MANIFEST, iter([self.signed(manifest)]))
 
     def change(
-        self, name: str, *, keep: bool | None = None, note: str | None = None, proof: Proof | None = None
-    ) -> Entry:
+        self, name: str, *, keep: bool | None = None, note: str | None = None, proof: Verification | None = None
+    ) -> BackupRecord:
         """Write what is given into a manifest and sign it again.
 
         Raises ArtifactInvalid for one that is not ours as it is: signing would turn it into a trusted one.
@@ -172,7 +172,7 @@ class Catalogue:
                 "If its key was replaced, name the old one in BACKUP_SIGNING_KEY_FALLBACKS.",
             )
         if proof is not None:
-            manifest = manifest.with_proof(proof)
+            manifest = manifest.with_verification(proof)
         manifest = dataclasses.replace(
             manifest,
             keep=manifest.keep if keep is None else keep,
@@ -276,20 +276,20 @@ class Catalogue:
             raise PreconditionFailed(f"{name!r} is not the name of a backup here.", LIST_THEM)
         return Kind(match[1])
 
-    def entry(self, name: str, files: set[str]) -> Entry:
+    def entry(self, name: str, files: set[str]) -> BackupRecord:
         trust = Trust.UNSIGNED
         try:
             document = self.files.document(name + MANIFEST)
             trust = self.keys.check(document)
             manifest = Manifest.from_json(unsigned(document))
         except (OpsError, FileNotFoundError) as error:
-            return Entry(name=name, manifest=None, trust=trust, fault=sentence(error))
+            return BackupRecord(name=name, manifest=None, trust=trust, fault=sentence(error))
         if manifest.name != name:
             # A signed manifest, copied to where it vouches for other data.
             fault = f"The manifest is that of {manifest.name}."
-            return Entry(name=name, manifest=None, trust=Trust.TAMPERED, fault=fault)
+            return BackupRecord(name=name, manifest=None, trust=Trust.TAMPERED, fault=fault)
         fault = self.fault_of(manifest, files)
-        return Entry(name=name, manifest=manifest, trust=trust, missing=name not in files, fault=fault)
+        return BackupRecord(name=name, manifest=manifest, trust=trust, missing=name not in files, fault=fault)
 
     def fault_of(self, manifest: Manifest, files: set[str]) -> str:
         """What a look at the data file, without reading it, says against it."""

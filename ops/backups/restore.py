@@ -5,14 +5,14 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from ops.backups.engines.base import UNRECORDED, Claims, Engine, LeftOut, Scratch, Undo
+from ops.backups.engines.base import NO_CLAIMS, Claims, Engine, LeftOut, Scratch, Undo
 from ops.backups.signing import Trust
-from ops.backups.sources import Source
+from ops.backups.sources import RestoreSource
 from ops.backups.stages import Stage
 from ops.backups.table_policy import kept_in_every_restore, kept_with_untrusted_files
-from ops.backups.verify import Filled, fill, migrate, require_known
+from ops.backups.verify import LoadResult, load_and_migrate, migrate, require_known
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
-from ops.utils.progress import Progress, Report
+from ops.utils.progress import Progress, ProgressCallback
 
 UNDO = "undo"
 """What replaced a database that an undo has replaced."""
@@ -28,8 +28,8 @@ class Surroundings:
 
     `closed` holds writers off while its block lasts. Within it `permitted` is called, which raises PreconditionFailed
     where the requester may not put the scratch database in place. `back_up` makes the pre-restore backup and returns
-    its name; None when the person goes without. `write_history` puts the history into the database that "default" is;
-    `no_way_back` is called when it can not be cancelled any more, and `is_in_place` right after the cut-over.
+    its name; None when the person goes without. `rebuild_index` puts the history into the database that "default" is;
+    `point_of_no_return` is called when it can not be cancelled any more, and `mark_applied` right after the cut-over.
     `log` keeps a sentence with the run; `claims` records the databases that are made for it.
     """
 
@@ -40,7 +40,7 @@ class Surroundings:
     no_way_back: Callable[[], None]
     is_in_place: Callable[[], None]
     log: Callable[[str], None]
-    claims: Claims = UNRECORDED
+    claims: Claims = NO_CLAIMS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class Restored:
     cut_over: float
 
 
-def require_trust(source: Source, *, untrusted: bool) -> None:
+def require_trust(source: RestoreSource, *, untrusted: bool) -> None:
     """Raises ArtifactInvalid for a file that is not trusted, unless the user knows and it was not tampered with."""
     match source.trust:
         case Trust.SIGNED:
@@ -85,7 +85,7 @@ def require_trust(source: Source, *, untrusted: bool) -> None:
     )
 
 
-def require_engine(source: Source, engine: Engine) -> None:
+def require_engine(source: RestoreSource, engine: Engine) -> None:
     """Raises ArtifactInvalid for the backup of another kind of database."""
     if source.kind not in engine.kinds():
         theirs = "SQLite" if source.kind.startswith("sqlite") else "PostgreSQL"
@@ -97,7 +97,7 @@ def require_engine(source: Source, engine: Engine) -> None:
         )
 
 
-def check(source: Source, *, engine: Engine, untrusted: bool) -> None:
+def check(source: RestoreSource, *, engine: Engine, untrusted: bool) -> None:
     """All that can be told without reading the file."""
     require_trust(source, untrusted=untrusted)
     require_engine(source, engine)
@@ -108,7 +108,7 @@ def check(source: Source, *, engine: Engine, untrusted: bool) -> None:
 
 
 def restore(
-    *, engine: Engine, source: Source, untrusted: bool, run: str, around: Surroundings, report: Report
+    *, engine: Engine, source: RestoreSource, untrusted: bool, run: str, around: Surroundings, report: ProgressCallback
 ) -> Restored:
     """Replace the live database by `source`, all or nothing; it is kept as the undo.
 
@@ -116,7 +116,7 @@ def restore(
     """
     check(source, engine=engine, untrusted=untrusted)
     with engine.scratch(for_swap=True, claims=around.claims) as scratch:
-        filled = fill(engine, scratch, source=source, report=report)
+        filled = load_and_migrate(engine, scratch, source=source, report=report)
         closed = time.monotonic()
         with around.closed():
             around.permitted(scratch)
@@ -166,7 +166,7 @@ def put_in_place(
     kept_tables: Collection[str],
     run: str,
     around: Surroundings,
-    report: Report,
+    report: ProgressCallback,
 ) -> float:
     """Rows of `kept_tables` and the history go into the new database before everybody sees it.
 
@@ -186,12 +186,18 @@ def put_in_place(
 
 
 def restore_beside(
-    *, engine: Engine, source: Source, name: str, untrusted: bool, report: Report, claims: Claims = UNRECORDED
-) -> Filled:
+    *,
+    engine: Engine,
+    source: RestoreSource,
+    name: str,
+    untrusted: bool,
+    report: ProgressCallback,
+    claims: Claims = NO_CLAIMS,
+) -> LoadResult:
     """Load `source` into the new database `name` and leave it there."""
     check(source, engine=engine, untrusted=untrusted)
     with engine.scratch(name=name, for_swap=False, claims=claims) as scratch:
-        filled = fill(engine, scratch, source=source, report=report)
+        filled = load_and_migrate(engine, scratch, source=source, report=report)
         scratch.keep()
     return filled
 
@@ -218,7 +224,7 @@ def require_undo(engine: Engine) -> Undo:
     return undo
 
 
-def undo(*, engine: Engine, run: str, around: Surroundings, report: Report) -> Undone:
+def undo(*, engine: Engine, run: str, around: Surroundings, report: ProgressCallback) -> Undone:
     """Put the kept database back in one step. Raises PreconditionFailed or OpsError, and nothing was changed."""
     kept = require_undo(engine)
     with engine.undo_scratch() as scratch:

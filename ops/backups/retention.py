@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from ops.backups.entries import Entry, age
+from ops.backups.entries import BackupRecord, age
 from ops.backups.manifest import Manifest
 from ops.backups.signing import Trust
 
@@ -24,7 +24,7 @@ class Policy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class RetentionDecision:
     """`keep` with its `reason`, and `until` when where age alone decides."""
 
     name: str
@@ -47,8 +47,8 @@ PERIODS: Mapping[str, Callable[[dt.datetime], tuple[int, ...]]] = {
 }
 
 
-def judge(
-    entries: Iterable[Entry],
+def evaluate(
+    entries: Iterable[BackupRecord],
     *,
     now: dt.datetime,
     policy: Policy,
@@ -56,7 +56,7 @@ def judge(
     database: str,
     undo_needs: frozenset[str],
     last_run_failed: bool,
-) -> list[Verdict]:
+) -> list[RetentionDecision]:
     """A verdict for each of `entries`, the newest first.
 
     Only what this installation made of this `engine` and `database` is ever let go. Verified means: signed, its data in
@@ -64,32 +64,38 @@ def judge(
     `undo_needs` names backups that belong to an undo.
     """
     ordered = sorted(entries, key=age)
-    ours = {entry.name: entry.manifest for entry in ordered if entry.manifest and not strange(entry, engine, database)}
-    verified = [entry.manifest for entry in ordered if entry.name in ours and entry.proven and entry.manifest]
+    ours = {
+        entry.name: entry.manifest
+        for entry in ordered
+        if entry.manifest and not not_ours_reason(entry, engine, database)
+    }
+    verified = [entry.manifest for entry in ordered if entry.name in ours and entry.verified and entry.manifest]
     verified = [manifest for manifest in verified if manifest.when <= now]
     last = verified[0].name if verified else ""
     periods = kept_by_period(verified, policy)
 
-    def of(entry: Entry) -> Verdict:
+    def of(entry: BackupRecord) -> RetentionDecision:
         manifest = ours.get(entry.name)
         if manifest is None:
-            return Verdict(name=entry.name, keep=True, reason=strange(entry, engine, database))
-        lasting = lasting_reason(manifest, now, last, undo_needs)
+            return RetentionDecision(name=entry.name, keep=True, reason=not_ours_reason(entry, engine, database))
+        lasting = permanent_reason(manifest, now, last, undo_needs)
         if not lasting and now - manifest.when < dt.timedelta(days=policy.days):
             until = manifest.when + dt.timedelta(days=policy.days)
             reason = f"kept until {until:%Y-%m-%d}: younger than {days(policy.days)}"
-            return Verdict(name=entry.name, keep=True, reason=reason, until=until)
+            return RetentionDecision(name=entry.name, keep=True, reason=reason, until=until)
         reason = lasting or periods.get(entry.name, "")
         if not reason and last_run_failed:
             reason = "kept: nothing is deleted after a failed backup"
         if reason:
-            return Verdict(name=entry.name, keep=True, reason=reason)
-        return Verdict(name=entry.name, keep=False, reason=f"older than {days(policy.days)}{weakness(entry)}")
+            return RetentionDecision(name=entry.name, keep=True, reason=reason)
+        return RetentionDecision(
+            name=entry.name, keep=False, reason=f"older than {days(policy.days)}{quality_note(entry)}"
+        )
 
     return [of(entry) for entry in ordered]
 
 
-def strange(entry: Entry, engine: str, database: str) -> str:
+def not_ours_reason(entry: BackupRecord, engine: str, database: str) -> str:
     """Why `entry` is not ours to delete; empty where it is."""
     if entry.manifest is None:
         return "kept: its manifest can not be read"
@@ -102,7 +108,7 @@ def strange(entry: Entry, engine: str, database: str) -> str:
     return ""
 
 
-def lasting_reason(manifest: Manifest, now: dt.datetime, last: str, undo_needs: frozenset[str]) -> str:
+def permanent_reason(manifest: Manifest, now: dt.datetime, last: str, undo_needs: frozenset[str]) -> str:
     """Why it stays however old it gets; empty where age decides."""
     if manifest.keep:
         return "kept: marked to be kept"
@@ -128,8 +134,8 @@ def kept_by_period(verified: Iterable[Manifest], policy: Policy) -> dict[str, st
     return reasons
 
 
-def weakness(entry: Entry) -> str:
-    proof = entry.manifest.proof if entry.manifest else None
+def quality_note(entry: BackupRecord) -> str:
+    proof = entry.manifest.verification if entry.manifest else None
     if entry.missing:
         return ", and its data file is missing"
     if entry.fault:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ops.backups.compression import plain
-from ops.backups.entries import Entry
+from ops.backups.compression import decompressed
+from ops.backups.entries import BackupRecord
 from ops.backups.manifest import Kind, Manifest
-from ops.backups.repository import Catalogue
+from ops.backups.repository import BackupRepository
 from ops.backups.signing import Trust
 from ops.errors import ArtifactInvalid, PreconditionFailed
 
@@ -20,7 +20,7 @@ GZIP, SQLITE, CUSTOM = b"\x1f\x8b", b"SQLite format 3\x00", b"PGDMP"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class RestoreSource:
     """A dump to read. Without `manifest` nothing is known of its content, and it can not be compared with anything.
 
     `size` is of the file as it is stored, in bytes. `opener` gives that file; its end raises ArtifactInvalid where it
@@ -44,13 +44,13 @@ class Source:
         return self.manifest.when if self.manifest else None
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[IO[bytes]]:
+    def open(self) -> Iterator[IO[bytes]]:
         """The dump before compression."""
-        with self.opener() as raw, plain(raw, self.kind) as stream:
+        with self.opener() as raw, decompressed(raw, self.kind) as stream:
             yield stream
 
 
-def from_entry(catalogue: Catalogue, entry: Entry) -> Source:
+def from_entry(catalogue: BackupRepository, entry: BackupRecord) -> RestoreSource:
     """A backup of the catalogue. Raises ArtifactInvalid when its manifest or its file is not there to be read.
 
     The manifest of an upload, and one that is not signed here, vouch for nothing.
@@ -59,7 +59,7 @@ def from_entry(catalogue: Catalogue, entry: Entry) -> Source:
     if entry.fault:
         raise ArtifactInvalid(f"The backup {entry.name} can not be read: {entry.fault}", "Choose another: list_backups")
     trust = Trust.UNSIGNED if manifest.untrusted else entry.trust
-    return Source(
+    return RestoreSource(
         name=entry.name,
         kind=manifest.kind,
         size=manifest.size,
@@ -69,13 +69,13 @@ def from_entry(catalogue: Catalogue, entry: Entry) -> Source:
     )
 
 
-def from_file(path: Path) -> Source:
+def from_file(path: Path) -> RestoreSource:
     """A file without a manifest that we could believe. Raises PreconditionFailed when it can not be read."""
     if not path.is_file():
         raise PreconditionFailed(
             f"There is no file {path}.", "Name a backup, or a file that pg_dump or HomeRack wrote."
         )
-    return Source(
+    return RestoreSource(
         name=path.name,
         kind=kind_of(path),
         size=path.stat().st_size,
@@ -91,5 +91,5 @@ def kind_of(path: Path) -> Kind:
         head = file.read(len(SQLITE))
     if not head.startswith(GZIP):
         return Kind.SQLITE if head == SQLITE else Kind.CUSTOM if head.startswith(CUSTOM) else Kind.SQL
-    with path.open("rb") as file, plain(file, Kind.SQL_GZIP) as stream:
+    with path.open("rb") as file, decompressed(file, Kind.SQL_GZIP) as stream:
         return Kind.SQLITE_GZIP if stream.read(len(SQLITE)) == SQLITE else Kind.SQL_GZIP

@@ -5,19 +5,19 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ops.backups.engines.base import UNRECORDED, Claims, Engine, LeftOut, Scratch, Tables
-from ops.backups.manifest import Level, Manifest, Proof
-from ops.backups.sources import Source
+from ops.backups.engines.base import NO_CLAIMS, Claims, Engine, LeftOut, Scratch, Tables
+from ops.backups.manifest import Level, Manifest, Verification
+from ops.backups.sources import RestoreSource
 from ops.backups.stages import Stage
 from ops.backups.untrusted.schema import build_schema, state_of
-from ops.databases.override import applied_migrations, first_of, migration_skew, run_migrations
+from ops.databases.override import applied_migrations, migration_skew, run_migrations, summarize
 from ops.errors import ArtifactInvalid, PreconditionFailed, VerificationFailed
-from ops.utils.progress import Progress, Report
+from ops.utils.progress import Progress, ProgressCallback
 
 MOST_NAMED = 5
 
 
-def prove_complete(*, engine: Engine, source: Source, report: Report) -> Proof:
+def read_back(*, engine: Engine, source: RestoreSource, report: ProgressCallback) -> Verification:
     """Read the whole file: its SHA-256, its compression, its end marker, and the rows of each table.
 
     A file that fails gives a proof with a `fault`; other errors (no storage, no tool) are raised.
@@ -30,37 +30,41 @@ def prove_complete(*, engine: Engine, source: Source, report: Report) -> Proof:
             fault = differences(with_excluded(counts, source.manifest), rows_of(source.manifest.tables), "rows")
     except ArtifactInvalid as error:
         fault = error.message.rstrip(".")
-    return proof_of(Level.COMPLETE, began, fault)
+    return verification_of(Level.READ, began, fault)
 
 
-def count_rows(engine: Engine, source: Source, *, report: Report) -> Mapping[str, int]:
+def count_rows(engine: Engine, source: RestoreSource, *, report: ProgressCallback) -> Mapping[str, int]:
     """Rows by table in the file, read to its end. Raises ArtifactInvalid when it is damaged."""
     if source.trusted:
-        with source.opened() as stream:
+        with source.open() as stream:
             return engine.count(stream, kind=source.kind, report=report)
     with engine.untrusted(source) as file:
         return file.rows
 
 
-def drill(*, engine: Engine, source: Source, report: Report, claims: Claims = UNRECORDED) -> Proof:
+def restore_test(
+    *, engine: Engine, source: RestoreSource, report: ProgressCallback, claims: Claims = NO_CLAIMS
+) -> Verification:
     """Restore into a scratch database as a real restore would, compare, and drop it. The live one is not touched."""
     began = time.monotonic()
     fault = ""
     try:
         with engine.scratch(for_swap=False, claims=claims) as scratch:
-            fill(engine, scratch, source=source, report=report)
+            load_and_migrate(engine, scratch, source=source, report=report)
             report(Progress(stage=Stage.CLEAN_UP))
     except (ArtifactInvalid, VerificationFailed) as error:
         fault = error.message.rstrip(".")
-    return proof_of(Level.RESTORED, began, fault)
+    return verification_of(Level.RESTORED, began, fault)
 
 
-def proof_of(level: Level, began: float, fault: str) -> Proof:
-    return Proof(level=level, when=dt.datetime.now(dt.UTC), seconds=round(time.monotonic() - began, 3), fault=fault)
+def verification_of(level: Level, began: float, fault: str) -> Verification:
+    return Verification(
+        level=level, when=dt.datetime.now(dt.UTC), seconds=round(time.monotonic() - began, 3), error=fault
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filled:
+class LoadResult:
     """A scratch database that holds a backup: rows by table, what was left out of an untrusted file, and the migrations
     that were applied on top.
     """
@@ -70,26 +74,30 @@ class Filled:
     migrations: tuple[str, ...]
 
 
-def fill(engine: Engine, scratch: Scratch, *, source: Source, report: Report) -> Filled:
+def load_and_migrate(
+    engine: Engine, scratch: Scratch, *, source: RestoreSource, report: ProgressCallback
+) -> LoadResult:
     """Load `source` into the scratch database, compare it with the manifest, and apply the code's newer migrations.
 
     Of an untrusted file only the rows are taken. Raises ArtifactInvalid for a file that is not what it should be, and
     VerificationFailed when the rows that arrived are not those of the snapshot.
     """
     if not source.trusted:
-        return fill_with_rows(engine, scratch, source=source, report=report)
+        return load_rows_and_migrate(engine, scratch, source=source, report=report)
     manifest = source.manifest
     report(Progress(stage=Stage.LOAD, total=manifest.plain_size if manifest else 0))
-    with source.opened() as stream:
+    with source.open() as stream:
         rows = scratch.load(stream, kind=source.kind, report=report)
     report(Progress(stage=Stage.COMPARE, total=manifest.rows if manifest else 0))
     if manifest:
         rows = with_excluded(rows, manifest)
         compare(scratch.tables(report), manifest)
-    return Filled(rows=rows, migrations=migrate(scratch, source.name, report=report))
+    return LoadResult(rows=rows, migrations=migrate(scratch, source.name, report=report))
 
 
-def fill_with_rows(engine: Engine, scratch: Scratch, *, source: Source, report: Report) -> Filled:
+def load_rows_and_migrate(
+    engine: Engine, scratch: Scratch, *, source: RestoreSource, report: ProgressCallback
+) -> LoadResult:
     """The project's migrations make the schema at the state of the file; then its rows are copied and checked."""
     report(Progress(stage=Stage.LOAD))
     engine.require_ordinary_role()
@@ -103,10 +111,10 @@ def fill_with_rows(engine: Engine, scratch: Scratch, *, source: Source, report: 
     migrations = migrate(scratch, source.name, report=report)
     with scratch.as_default() as wrapper:
         wrapper.check_constraints()
-    return Filled(rows=loaded.rows, left_out=loaded.left_out, migrations=migrations)
+    return LoadResult(rows=loaded.rows, left_out=loaded.left_out, migrations=migrations)
 
 
-def migrate(scratch: Scratch, name: str, *, report: Report) -> tuple[str, ...]:
+def migrate(scratch: Scratch, name: str, *, report: ProgressCallback) -> tuple[str, ...]:
     """Apply the code's newer migrations, and return them. Raises PreconditionFailed when `name` is newer itself."""
     report(Progress(stage=Stage.MIGRATE))
     with scratch.as_default() as wrapper:
@@ -155,7 +163,7 @@ def require_known(applied: Sequence[str], name: str) -> tuple[str, ...]:
     skew = migration_skew(applied)
     if skew.unknown:
         raise PreconditionFailed(
-            f"{name} was written by a newer version: this code does not know {first_of(skew.unknown)}."
+            f"{name} was written by a newer version: this code does not know {summarize(skew.unknown)}."
             " Nothing was changed.",
             "Upgrade the code to the version that wrote it, and run the command again.",
         )

@@ -16,7 +16,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 
 @contextlib.contextmanager
-def pointing_at(wrapper: BaseDatabaseWrapper, alias: str = "default") -> Iterator[BaseDatabaseWrapper]:
+def override_database(wrapper: BaseDatabaseWrapper, alias: str = "default") -> Iterator[BaseDatabaseWrapper]:
     """Whatever this thread does with `alias` reaches `wrapper`; migrations that name no database do, too.
 
     Connections are per thread in Django, so others do not notice. The wrapper is closed at the end.
@@ -67,7 +67,7 @@ def run_migrations() -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Skew:
+class MigrationSkew:
     """How the migrations of a database differ from the code's, as ``app.name``."""
 
     pending: tuple[str, ...]
@@ -76,7 +76,7 @@ class Skew:
     """Applied, but not in the code, though their app is: the database is newer."""
 
 
-def migration_skew(applied: Iterable[str]) -> Skew:
+def migration_skew(applied: Iterable[str]) -> MigrationSkew:
     """Compare `applied` (``app.name``) with the migrations of the installed apps. Needs no database."""
     loader = MigrationLoader(None)
     there = {(app, name) for app, _, name in (key.partition(".") for key in applied)}
@@ -88,7 +88,7 @@ def migration_skew(applied: Iterable[str]) -> Skew:
         for key, migration in loader.disk_migrations.items()
         if migration.replaces and set(migration.replaces) <= there
     }
-    return Skew(
+    return MigrationSkew(
         pending=tuple(".".join(key) for key in sorted(loader.graph.nodes) if key not in there),
         unknown=tuple(".".join(key) for key in sorted(there) if key not in known and key[0] in loader.migrated_apps),
     )
@@ -103,6 +103,6 @@ def applied_migrations(wrapper: BaseDatabaseWrapper) -> tuple[str, ...]:
     return tuple(f"{app}.{name}" for app, name in rows)
 
 
-def first_of(migrations: tuple[str, ...]) -> str:
+def summarize(migrations: tuple[str, ...]) -> str:
     """The first of them and how many there are beside it, for a sentence."""
     return f"{migrations[0]} and {len(migrations) - 1} more" if len(migrations) > 1 else migrations[0]

@@ -14,18 +14,18 @@ from ops.engine_migration.plan import ColumnPlan, TablePlan
 from ops.engine_migration.source_sql import (
     InvalidText,
     conditions,
-    is_plain,
+    is_canonical,
     or_null,
-    register_comparers,
+    register_equality_functions,
+    rendered,
     rows_of,
-    spelled,
 )
 from ops.engine_migration.types.base import Refused, Stored
 from ops.utils.identifiers import quoted
 
 IDS_PER_QUERY = 500
-WHOLE_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
-HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
+SURROGATE_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 """JSON's spelling of characters beyond U+FFFF; PostgreSQL refuses one half without the other."""
 
 
@@ -34,17 +34,17 @@ class TableReport:
     """What one table's examination gathers."""
 
     refused: set[int] = field(default_factory=set)
-    odd: set[str] = field(default_factory=set)
+    non_canonical: set[str] = field(default_factory=set)
     stripped: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "TableReport") -> None:
         """Take in what was found in another share of the same table."""
         self.refused |= other.refused
-        self.odd |= other.odd
+        self.non_canonical |= other.non_canonical
         self.stripped += other.stripped
 
 
-class Examiner:
+class TableChecker:
     """Examines one table on one connection."""
 
     def __init__(
@@ -64,27 +64,27 @@ class Examiner:
         self.odd = odd
         self.texts = [column for column in table.columns if column.kind.text]
 
-    def examine_rules(self) -> None:
+    def check_rules(self) -> None:
         """What rows owe each other: references and uniqueness."""
         for reference in self.table.references:
             if not self.table.column(reference.column).lookup:
-                self.examine_reference(reference)
+                self.check_reference(reference)
         for rule in self.table.unique:
-            if not rule.watched or self.odd.intersection(rule.columns):
-                self.examine_unique(rule)
+            if not rule.enforced_by_source or self.odd.intersection(rule.columns):
+                self.check_unique(rule)
 
     # --- Cells --------------------------------------------------------------------------------------------
-    def examine_cells(self, after: int, up_to: int) -> None:
+    def check_cells(self, after: int, up_to: int) -> None:
         """SQLite names the rows of the range that are not plain, and hands over all its text to be checked as UTF-8."""
         odd, texts = self.connection.execute(self.cells_query, [after, up_to]).fetchone()
         if odd:
-            self.examine_rows(f"ops_row IN ({odd})")
+            self.check_rows(f"ops_row IN ({odd})")
         if not is_clean(texts or b""):
-            self.examine_texts(after, up_to)
+            self.check_texts(after, up_to)
 
     @functools.cached_property
     def cells_query(self) -> str:
-        plain = " AND ".join([*map(is_plain, self.table.columns), *self.row_checks()])
+        plain = " AND ".join([*map(is_canonical, self.table.columns), *self.row_checks()])
         # A comma between any two texts, lest a broken end and a broken start make a letter.
         text = "||','||".join(f"ifnull({quoted(column.name)}, '')" for column in self.texts) or "''"
         return (
@@ -95,7 +95,7 @@ class Examiner:
     def row_checks(self) -> list[str]:
         return [f"(({check.sql}) IS NOT 0)" for check in self.table.checks]
 
-    def examine_rows(self, condition: str) -> None:
+    def check_rows(self, condition: str) -> None:
         """Look at each cell of the rows that are not plain."""
         wanted = [(column, sql, reason) for column in self.table.columns for sql, reason in conditions(column)]
         flags = [or_null(column, f"({sql})") for column, sql, _ in wanted] + self.row_checks()
@@ -103,7 +103,7 @@ class Examiner:
         for row, key, values, held in self.read_rows(names, flags, condition):
             for (column, _, reason), plain in zip(wanted, held, strict=False):
                 if not plain:
-                    self.examine_cell(row, key, column, values[column.name], reason)
+                    self.check_cell(row, key, column, values[column.name], reason)
             for check, holds in zip(self.table.checks, held[len(wanted) :], strict=True):
                 if not holds:
                     self.refuse(row, key, "", None, f"breaks the rule {check.name}")
@@ -120,7 +120,7 @@ class Examiner:
             values = dict(zip(columns, rest, strict=False))
             yield row, ", ".join(str(values[name]) for name in self.table.key), values, rest[len(columns) :]
 
-    def examine_cell(self, row: int, key: str, column: ColumnPlan, value: Any, reason: str) -> None:
+    def check_cell(self, row: int, key: str, column: ColumnPlan, value: Any, reason: str) -> None:
         if value is None:
             self.refuse(row, key, column.source, None, "empty (NULL) where a value has to be")
         elif isinstance(value, InvalidText):
@@ -128,28 +128,28 @@ class Examiner:
         elif reason:
             self.refuse(row, key, column.source, value, reason)
         else:
-            self.ask_kind(row, key, column, value)
+            self.convert(row, key, column, value)
 
-    def ask_kind(self, row: int, key: str, column: ColumnPlan, value: Stored) -> None:
+    def convert(self, row: int, key: str, column: ColumnPlan, value: Stored) -> None:
         try:
             converted = column.kind.convert(value)
         except Refused as refused:
             self.refuse(row, key, column.source, value, str(refused))
             return
-        self.found.odd.add(column.name)
+        self.found.non_canonical.add(column.name)
         if isinstance(value, str) and ("\x00" in value or (column.kind.document and converted != value)):
             self.found.stripped[column.source] += 1
 
-    def examine_texts(self, after: int, up_to: int) -> None:
+    def check_texts(self, after: int, up_to: int) -> None:
         """Some text of this chunk is not UTF-8 or holds NUL. Cells that are not plain have been looked at already."""
         names = [column.name for column in self.texts]
-        flags = [is_plain(column) for column in self.texts]
+        flags = [is_canonical(column) for column in self.texts]
         within = f"ops_row > {after} AND ops_row <= {up_to}"
         for row, key, values, plain in self.read_rows(names, flags, within):
             for column, looks_plain in zip(self.texts, plain, strict=True):
                 value = values[column.name]
                 if looks_plain and value is not None and not is_clean(as_bytes(value)):
-                    self.examine_cell(row, key, column, value, "")
+                    self.check_cell(row, key, column, value, "")
 
     def refuse(self, row: int, key: str, column: str, value: Any, reason: str) -> None:
         self.found.refused.add(row)
@@ -165,7 +165,7 @@ class Examiner:
         )
 
     # --- Rows among each other ------------------------------------------------------------------------------
-    def examine_reference(self, reference: Reference) -> None:
+    def check_reference(self, reference: Reference) -> None:
         """Rows whose foreign key leads nowhere; PostgreSQL would find out at the very end, without naming one."""
         parent = self.sources.get(reference.target)
         column = quoted(reference.column)
@@ -182,10 +182,10 @@ class Examiner:
             reason = f"refers to {reference.target}, which is not carried over"
         self.refuse_rows(query, reference.column, reason)
 
-    def examine_unique(self, rule: Unique) -> None:
+    def check_unique(self, rule: Unique) -> None:
         """All rows but the first of those that PostgreSQL would find alike."""
-        register_comparers(self.connection, self.table, self.odd)
-        expressions = [self.as_postgres_has_it(expression) for expression in rule.expressions]
+        register_equality_functions(self.connection, self.table, self.odd)
+        expressions = [self.postgres_equivalent(expression) for expression in rule.expressions]
         conditions = [f"({rule.where})"] if rule.where else []
         if rule.nulls_distinct:
             conditions += [f"({expression}) IS NOT NULL" for expression in expressions]
@@ -196,11 +196,11 @@ class Examiner:
         )
         self.refuse_rows(query, ", ".join(rule.columns), f"not unique ({rule.name}): another row has the same value")
 
-    def as_postgres_has_it(self, expression: str) -> str:
+    def postgres_equivalent(self, expression: str) -> str:
         """SQL that gives the same value for whatever will be the same in PostgreSQL."""
         for column in self.table.columns:
             if column.name in self.odd and expression == quoted(column.name):
-                return spelled(column, column.kind.proof, odd=True)
+                return rendered(column, column.kind.source_text, odd=True)
         return re.sub(r"\b(LOWER|UPPER)\(", r"ops_\1(", expression)
 
     def refuse_rows(self, query: str, columns: str, reason: str) -> None:
@@ -218,7 +218,7 @@ def is_clean(text: bytes) -> bool:
     """Valid UTF-8 without NUL, and without escapes in JSON that PostgreSQL refuses."""
     if b"\x00" in text or b"\\u0000" in text:
         return False
-    if HALF_PAIR.search(text) and HALF_PAIR.search(WHOLE_PAIR.sub(b"", text)):
+    if LONE_SURROGATE.search(text) and LONE_SURROGATE.search(SURROGATE_PAIR.sub(b"", text)):
         return False
     try:
         text.decode()

@@ -37,11 +37,11 @@ class Unique:
     expressions: tuple[str, ...]
     where: str = ""
     nulls_distinct: bool = True
-    watched: bool = False
+    enforced_by_source: bool = False
     """The file has an index for it, which sees to it as long as no value is spelled in two ways."""
 
 
-def private(owner: object, name: str) -> Any:
+def untyped(owner: object, name: str) -> Any:
     """An attribute that Django has and its type stubs do not declare."""
     return getattr(owner, name)
 
@@ -60,7 +60,7 @@ def find_row_checks(model: type[models.Model], sqlite: BaseDatabaseWrapper) -> I
     editor = sqlite.SchemaEditorClass(sqlite, collect_sql=True)
     for constraint in model._meta.constraints:
         if isinstance(constraint, models.CheckConstraint):
-            yield RowCheck(name=constraint.name, sql=private(constraint, "_get_check_sql")(model, editor))
+            yield RowCheck(name=constraint.name, sql=untyped(constraint, "_get_check_sql")(model, editor))
 
 
 def find_unique(model: type[models.Model], sqlite: BaseDatabaseWrapper) -> Iterable[Unique]:
@@ -78,7 +78,7 @@ def find_unique(model: type[models.Model], sqlite: BaseDatabaseWrapper) -> Itera
 
 
 def columns_of(model: type[models.Model], names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(str(private(model._meta.get_field(name), "column")) for name in names)
+    return tuple(str(untyped(model._meta.get_field(name), "column")) for name in names)
 
 
 def plain_unique(name: str, columns: tuple[str, ...]) -> Unique:
@@ -96,7 +96,7 @@ def declared_unique(
         query = Query(model=model, alias_cols=False)
         compiler = query.get_compiler(connection=sqlite)
         resolved = [
-            private(expression, "resolve_expression")(query, allow_joins=False) for expression in constraint.expressions
+            untyped(expression, "resolve_expression")(query, allow_joins=False) for expression in constraint.expressions
         ]
         bare = [item.expression if isinstance(item, OrderBy) else item for item in resolved]
         spelled = [compiler.compile(item) for item in bare]
@@ -105,6 +105,6 @@ def declared_unique(
         name=constraint.name,
         columns=columns,
         expressions=expressions,
-        where=private(constraint, "_get_condition_sql")(model, editor) or "",
+        where=untyped(constraint, "_get_condition_sql")(model, editor) or "",
         nulls_distinct=constraint.nulls_distinct is not False,
     )

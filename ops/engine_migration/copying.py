@@ -12,14 +12,14 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.engine_migration.plan import ColumnPlan, TablePlan, rename
-from ops.engine_migration.preflight import Examination
+from ops.engine_migration.preflight import PreflightResult
 from ops.engine_migration.source import Snapshot
-from ops.engine_migration.source_sql import chunks, connect, leave_out, register_converters, rows_of, spelled
+from ops.engine_migration.source_sql import chunks, connect, exclude_refused, register_converters, rendered, rows_of
 from ops.engine_migration.stages import Stage
-from ops.engine_migration.types import find_kind
+from ops.engine_migration.types import column_type
 from ops.errors import VerificationFailed
 from ops.utils.identifiers import quoted
-from ops.utils.progress import Progress, Report
+from ops.utils.progress import Progress, ProgressCallback
 
 COLUMNS_PER_PRINTF = 100
 """SQLite takes 127 arguments to a function by default."""
@@ -50,9 +50,11 @@ class CopyStream:
         return self.read()
 
 
-def copy_table(*, table: TablePlan, snapshot: Snapshot, target: Connection, seen: Examination, report: Report) -> None:
+def copy_table(
+    *, table: TablePlan, snapshot: Snapshot, target: Connection, seen: PreflightResult, report: ProgressCallback
+) -> None:
     """Replace what PostgreSQL has in `table` by the snapshot's rows, without those that were refused."""
-    odd = seen.odd.get(table.name, frozenset())
+    odd = seen.non_canonical.get(table.name, frozenset())
     columns = ", ".join(quoted(column.name) for column in table.columns)
     with contextlib.closing(connect(snapshot)) as connection, target.cursor() as cursor:
         register_converters(connection, table, odd)
@@ -76,10 +78,12 @@ def copy_table(*, table: TablePlan, snapshot: Snapshot, target: Connection, seen
             )
 
 
-def stream(connection: sqlite3.Connection, table: TablePlan, seen: Examination, report: Report) -> Iterator[bytes]:
-    odd = seen.odd.get(table.name, frozenset())
-    line = line_of([spelled(column, column.kind.copy, odd=column.name in odd) for column in table.columns])
-    kept = leave_out(connection, seen.refused, table.name)
+def stream(
+    connection: sqlite3.Connection, table: TablePlan, seen: PreflightResult, report: ProgressCallback
+) -> Iterator[bytes]:
+    odd = seen.non_canonical.get(table.name, frozenset())
+    line = line_of([rendered(column, column.kind.copy_text, odd=column.name in odd) for column in table.columns])
+    kept = exclude_refused(connection, seen.refused, table.name)
     query = (
         f"SELECT CAST(group_concat({line}, char(10)) AS BLOB) FROM {rows_of(table)}"
         f" WHERE ops_row > ? AND ops_row <= ? AND {kept}"
@@ -109,7 +113,7 @@ def resolve(column: ColumnPlan, cursor: Cursor) -> ColumnPlan:
     return replace(
         column,
         value=rename(column.value, ids),
-        kind=find_kind(column.db_type),
+        kind=column_type(column.db_type),
         allowed=tuple(map(str, ids.values())),
         lookup=None,
     )

@@ -17,30 +17,30 @@ from django.contrib.contenttypes.management import create_contenttypes
 from django.db import Error as DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ops.databases.override import applied_migrations, first_of, migration_skew, pointing_at, sqlite_wrapper
+from ops.databases.override import applied_migrations, migration_skew, override_database, sqlite_wrapper, summarize
 from ops.databases.postgres import constraints
-from ops.databases.postgres.connection import Address, server_detail, server_words
+from ops.databases.postgres.connection import ConnectionInfo, server_detail, server_message
 from ops.engine_migration import source as sources
 from ops.engine_migration.copying import copy_table, resolve_lookups
 from ops.engine_migration.findings import FindingLog
 from ops.engine_migration.legacy import LegacyFormat
 from ops.engine_migration.plan import Plan, TablePlan
 from ops.engine_migration.planner import Planner
-from ops.engine_migration.preflight import Examination, examine
+from ops.engine_migration.preflight import PreflightResult, run_preflight
 from ops.engine_migration.quarantine import write_quarantine
 from ops.engine_migration.source import STOP_WRITERS, Snapshot, Source
 from ops.engine_migration.source_sql import connect
 from ops.engine_migration.stages import Stage
-from ops.engine_migration.target import Claims, Target, Workspace, opened
-from ops.engine_migration.verify import prove
+from ops.engine_migration.target import Claims, StagingDatabase, Target, staging
+from ops.engine_migration.verify import verify_tables
 from ops.engine_migration.workers import for_each, suitable_processes
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils.identifiers import quoted
-from ops.utils.progress import Progress, Report
+from ops.utils.progress import Progress, ProgressCallback
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class MigrationOptions:
     """What the person asked for."""
 
     keep_copy: bool = True
@@ -52,7 +52,7 @@ class Options:
 
 
 @dataclass(kw_only=True)
-class Prepared:
+class PreparedMigration:
     """A file that has been read and examined; nothing was written to PostgreSQL yet."""
 
     moved: bool = False
@@ -61,7 +61,7 @@ class Prepared:
     source: Source
     snapshot: Snapshot
     plan: Plan
-    examination: Examination
+    examination: PreflightResult
     findings_file: Path | None
     seconds: Mapping[Stage, float]
 
@@ -102,10 +102,10 @@ class Result:
         return sum(table.refused for table in self.tables)
 
 
-class Clock:
+class StageTimer:
     """Seconds spent in each stage, and a report when one begins, which ends the one before."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: ProgressCallback) -> None:
         self.report = report
         self.seconds: dict[Stage, float] = {}
         self.now: Stage | None = None
@@ -123,14 +123,20 @@ class Clock:
 
 
 @contextlib.contextmanager
-def prepared(
-    *, path: Path, postgres: Address, legacy: LegacyFormat | None, options: Options, keep_in: Path, report: Report
-) -> Iterator[Prepared]:
+def prepare(
+    *,
+    path: Path,
+    postgres: ConnectionInfo,
+    legacy: LegacyFormat | None,
+    options: MigrationOptions,
+    keep_in: Path,
+    report: ProgressCallback,
+) -> Iterator[PreparedMigration]:
     """Snapshot, plan and examine the file at `path`. The snapshot is gone when the block ends, unless it was moved.
 
     Raises PreconditionFailed or ArtifactInvalid when the file can not be moved as a whole, whatever its cells hold.
     """
-    clock = Clock(report)
+    clock = StageTimer(report)
     with (
         sources.opened(path) as source,
         directory_for(keep_in, keep=options.keep_copy) as directory,
@@ -145,7 +151,7 @@ def prepared(
         plan = make_plan(snapshot, postgres=postgres, legacy=legacy, options=options)
         report(Progress(stage=Stage.PREFLIGHT, total=plan.rows))
         log = FindingLog(path=keep_in / f"{path.stem}_{stamp}_findings.csv")
-        examination = examine(
+        examination = run_preflight(
             plan=plan,
             snapshot=snapshot,
             log=log,
@@ -154,7 +160,7 @@ def prepared(
             report=report,
         )
         clock.end()
-        ready = Prepared(
+        ready = PreparedMigration(
             source=source,
             snapshot=snapshot,
             plan=plan,
@@ -183,8 +189,13 @@ def directory_for(kept: Path, *, keep: bool) -> Iterator[Path]:
     yield kept
 
 
-def make_plan(snapshot: Snapshot, *, postgres: Address, legacy: LegacyFormat | None, options: Options) -> Plan:
-    with pointing_at(sqlite_wrapper(snapshot.uri)) as wrapper, contextlib.closing(connect(snapshot)) as connection:
+def make_plan(
+    snapshot: Snapshot, *, postgres: ConnectionInfo, legacy: LegacyFormat | None, options: MigrationOptions
+) -> Plan:
+    with (
+        override_database(sqlite_wrapper(snapshot.uri)) as wrapper,
+        contextlib.closing(connect(snapshot)) as connection,
+    ):
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         is_ours = "django_migrations" in tables
         if is_ours:
@@ -216,31 +227,31 @@ def check_migrations(wrapper: BaseDatabaseWrapper, path: Path) -> None:
     skew = migration_skew(applied_migrations(wrapper))
     if skew.unknown:
         raise PreconditionFailed(
-            f"{path} was written by a newer version: this code does not know {first_of(skew.unknown)}.",
+            f"{path} was written by a newer version: this code does not know {summarize(skew.unknown)}.",
             "Upgrade the code to the version that wrote the file, and run the command again.",
         )
     if skew.pending:
         raise PreconditionFailed(
-            f"{path} was written by an older version: it lacks {first_of(skew.pending)}.",
+            f"{path} was written by an older version: it lacks {summarize(skew.pending)}.",
             f"Upgrade it first: DATABASE_URL=sqlite:///{path.absolute()} python manage.py migrate",
         )
 
 
-def carry_over(
-    *, prepared: Prepared, target: Target, quarantine: Path | None, claims: Claims, report: Report
+def migrate(
+    *, prepared: PreparedMigration, target: Target, quarantine: Path | None, claims: Claims, report: ProgressCallback
 ) -> Result:
     """Fill `target` with what was prepared, prove it, and put it in place; or leave the target as it was.
 
     `claims` records the databases that are made on the way, so that the next migration drops what a killed one leaves.
     Raises PreconditionFailed, VerificationFailed or OpsError.
     """
-    clock = Clock(report)
+    clock = StageTimer(report)
     plan, seen = prepared.plan, prepared.examination
     if quarantine and seen.rows_refused:
         write_quarantine(directory=quarantine, plan=plan, snapshot=prepared.snapshot, seen=seen)
     clock.begin(Stage.SCHEMA)
-    with errors_of_the_server(target), opened(target, rows=plan.rows, claims=claims) as workspace:
-        tables, digests = fill(workspace, prepared, clock)
+    with translate_server_errors(target), staging(target, rows=plan.rows, claims=claims) as workspace:
+        tables, digests = copy_and_verify(workspace, prepared, clock)
         add_missing_permissions(workspace)
         if prepared.source.changed():
             raise PreconditionFailed(
@@ -267,7 +278,7 @@ def carry_over(
 
 
 @contextlib.contextmanager
-def errors_of_the_server(target: Target) -> Iterator[None]:
+def translate_server_errors(target: Target) -> Iterator[None]:
     """What PostgreSQL refuses after all, and connections that break, end the migration with a sentence."""
     try:
         yield
@@ -275,40 +286,49 @@ def errors_of_the_server(target: Target) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error.__cause__, psycopg2.Error) else error
         detail = server_detail(cause)
         raise OpsError(
-            f"PostgreSQL ended the migration: {server_words(cause)}{f' ({detail})' if detail else ''}."
+            f"PostgreSQL ended the migration: {server_message(cause)}{f' ({detail})' if detail else ''}."
             f" The database {target.address} is as it was.",
             "Run the command again; if it ends here again, the server's log tells more.",
         ) from error
 
 
-def fill(workspace: Workspace, prepared: Prepared, clock: Clock) -> tuple[tuple[TablePlan, ...], Mapping[str, str]]:
+def copy_and_verify(
+    workspace: StagingDatabase, prepared: PreparedMigration, clock: StageTimer
+) -> tuple[tuple[TablePlan, ...], Mapping[str, str]]:
     """Copy, build and verify all tables; returns them and the digest of each one's content."""
     seen, snapshot = prepared.examination, prepared.snapshot
     with workspace.session() as connection, connection.cursor() as cursor:
         tables = tuple(resolve_lookups(table, cursor) for table in prepared.plan.tables)
-        parts = constraints.drop_parts(cursor, constraints.read_parts(cursor, [table.name for table in tables]))
+        parts = constraints.drop_indexes_and_keys(
+            cursor, constraints.read_indexes_and_keys(cursor, [table.name for table in tables])
+        )
     by_size = sorted(tables, key=lambda table: -table.rows * table.bytes_per_row)
 
-    def copy(table: TablePlan, tell: Report) -> None:
+    def copy(table: TablePlan, tell: ProgressCallback) -> None:
         with workspace.session() as connection:
             copy_table(table=table, snapshot=snapshot, target=connection, seen=seen, report=tell)
 
     clock.begin(Stage.COPY, total=prepared.plan.rows)
     for_each(by_size, copy, processes=workspace.processes, report=clock.report, at_end=workspace.close)
     clock.begin(Stage.BUILD)
-    build(workspace, tables, parts, clock.report)
+    build_indexes(workspace, tables, parts, clock.report)
     clock.begin(Stage.VERIFY, total=prepared.plan.rows)
-    digests = prove(tables=tables, snapshot=snapshot, workspace=workspace, seen=seen, report=clock.report)
+    digests = verify_tables(tables=tables, snapshot=snapshot, workspace=workspace, seen=seen, report=clock.report)
     return tables, digests
 
 
-def build(workspace: Workspace, tables: tuple[TablePlan, ...], parts: constraints.Parts, report: Report) -> None:
+def build_indexes(
+    workspace: StagingDatabase,
+    tables: tuple[TablePlan, ...],
+    parts: constraints.IndexesAndKeys,
+    report: ProgressCallback,
+) -> None:
     """Indexes first, then the keys that need them, then sequences and statistics."""
     rows = {table.name: table.rows for table in tables}
     steps = len(parts.indexes) + len(parts.keys)
     report(Progress(stage=Stage.BUILD, total=steps))
 
-    def make(part: constraints.Part, tell: Report) -> None:
+    def make(part: constraints.DroppableObject, tell: ProgressCallback) -> None:
         with workspace.session() as connection, connection.cursor() as cursor:
             if part.others:
                 constraints.lock_tables(cursor, part)
@@ -324,12 +344,12 @@ def build(workspace: Workspace, tables: tuple[TablePlan, ...], parts: constraint
         cursor.execute("ANALYZE")
 
 
-def add_missing_permissions(workspace: Workspace) -> None:
+def add_missing_permissions(workspace: StagingDatabase) -> None:
     """Content types and permissions that the code has and the file had not; a model may gain one without migration."""
     if workspace.shared:
         make_permissions()
         return
-    with pointing_at(workspace.address.wrapper()):
+    with override_database(workspace.address.wrapper()):
         make_permissions()
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ops.engine_migration.constraints import Reference, RowCheck, Unique
-from ops.engine_migration.types.base import Kind
+from ops.engine_migration.types.base import ColumnType
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +14,7 @@ class ColumnPlan:
     name: str
     source: str
     value: str
-    kind: Kind
+    kind: ColumnType
     db_type: str
     null: bool
     known: tuple[str, ...] = ()

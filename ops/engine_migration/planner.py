@@ -15,11 +15,11 @@ from ops.engine_migration.constraints import Unique, find_references, find_row_c
 from ops.engine_migration.legacy import LegacyColumn, LegacyFormat, LegacyTable
 from ops.engine_migration.plan import ColumnPlan, Plan, Skipped, TablePlan, literal, rename
 from ops.engine_migration.source_schema import read_schema
-from ops.engine_migration.types import find_kind
+from ops.engine_migration.types import column_type
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 
-LEFT_BEHIND = {
+NOT_MIGRATED = {
     "django_migrations": "PostgreSQL gets its own from `migrate`",
     "django_session": "everybody signs in again",
 }
@@ -105,7 +105,7 @@ class Planner:
             for entry in self.legacy.tables:
                 if entry.target == table and entry.source not in self.skip:
                     yield self.plan_table(model, entry)
-        elif table not in LEFT_BEHIND and table not in self.skip:
+        elif table not in NOT_MIGRATED and table not in self.skip:
             if table not in self.schema.columns:
                 raise PreconditionFailed(
                     f"The file has no table {table}, which {model._meta.label} needs.",
@@ -126,7 +126,8 @@ class Planner:
             key=tuple(column.column for column in model._meta.pk_fields),
             references=tuple(find_references(model)),
             unique=tuple(
-                replace(rule, watched=self.is_watched(rule, columns, entry)) for rule in find_unique(model, self.sqlite)
+                replace(rule, enforced_by_source=self.is_watched(rule, columns, entry))
+                for rule in find_unique(model, self.sqlite)
             ),
             checks=tuple(find_row_checks(model, self.sqlite)),
             where=entry.where,
@@ -153,9 +154,9 @@ class Planner:
         parameters = column.db_parameters(self.postgres)
         db_type = parameters["type"]
         value = mapped.expression.format(quoted(mapped.source)) if mapped.source else mapped.expression
-        kind = find_kind(db_type, zone=self.zone, strip_nul=self.strip_nul)
+        kind = column_type(db_type, zone=self.zone, strip_nul=self.strip_nul)
         if mapped.lookup:
-            kind = find_kind("text")
+            kind = column_type("text")
         return ColumnPlan(
             name=column.column,
             source=mapped.source or column.column,
@@ -205,7 +206,7 @@ class Planner:
 
     def explain_skipped(self, planned: Iterable[TablePlan]) -> Iterable[Skipped]:
         reasons = dict.fromkeys(self.skip, "by --skip-table")
-        reasons |= dict(self.legacy.not_carried) if self.legacy else LEFT_BEHIND
+        reasons |= dict(self.legacy.not_carried) if self.legacy else NOT_MIGRATED
         carried = {table.source for table in planned}
         for name in self.schema.columns:
             if name.startswith("sqlite_"):
@@ -214,7 +215,7 @@ class Planner:
                 yield Skipped(table=name, rows=self.count(name), reason=reasons[name])
 
     def find_unknown_tables(self, planned: Iterable[TablePlan]) -> list[Skipped]:
-        known = {table.source for table in planned} | self.skip | set(LEFT_BEHIND)
+        known = {table.source for table in planned} | self.skip | set(NOT_MIGRATED)
         known |= set(self.legacy.not_carried) if self.legacy else set()
         return [
             Skipped(table=name, rows=self.count(name), reason="no model knows this table")
@@ -231,10 +232,10 @@ class Planner:
         ]
 
     def notes(self, planned: Iterable[TablePlan]) -> Iterable[str]:
-        for kind, name in self.schema.others:
+        for kind, name in self.schema.views_and_triggers:
             yield f"The file's {kind} {name} is not carried over."
         carried = {table.source for table in planned}
-        for table, column in sorted(self.schema.without_case):
+        for table, column in sorted(self.schema.nocase_columns):
             if table in carried:
                 yield (
                     f"{table}.{column} is unique without regard to case in the file;"

@@ -6,28 +6,28 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ops.engine_migration.cell_checker import Examiner, TableReport
+from ops.engine_migration.cell_checker import TableChecker, TableReport
 from ops.engine_migration.findings import FindingLog, Group
 from ops.engine_migration.plan import Plan, TablePlan
 from ops.engine_migration.source import Snapshot
-from ops.engine_migration.source_sql import chunks, connect, leave_out, rows_of
+from ops.engine_migration.source_sql import chunks, connect, exclude_refused, rows_of
 from ops.engine_migration.stages import Stage
 from ops.engine_migration.workers import for_each, split
 from ops.utils.identifiers import quoted
-from ops.utils.progress import Progress, Report, summed
+from ops.utils.progress import Progress, ProgressCallback, accumulate
 
 SHARES = 8
 """Into how many a table is split, so that all processes end at about the same time."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examination:
-    """What the preflight found: `refused` row ids by table, and `odd` columns whose cells need `Kind.convert`."""
+class PreflightResult:
+    """What the preflight found: `refused` row ids by table, and `odd` columns whose cells need `ColumnType.convert`."""
 
     count: int
     groups: tuple[Group, ...]
     refused: Mapping[str, Sequence[int]]
-    odd: Mapping[str, frozenset[str]]
+    non_canonical: Mapping[str, frozenset[str]]
     stripped: Mapping[str, int]
     """Cells by ``table.column`` out of which --strip-nul takes NUL characters."""
 
@@ -39,22 +39,22 @@ class Examination:
         return sum(map(len, self.refused.values()))
 
 
-def examine(
-    *, plan: Plan, snapshot: Snapshot, log: FindingLog, quarantine: bool, processes: int, report: Report
-) -> Examination:
+def run_preflight(
+    *, plan: Plan, snapshot: Snapshot, log: FindingLog, quarantine: bool, processes: int, report: ProgressCallback
+) -> PreflightResult:
     """Examine all tables of `plan`. With `quarantine`, rows that depend on refused ones are refused as well."""
     reports = {table.name: TableReport() for table in plan.tables}
     sources = {table.name: table for table in plan.tables}
 
-    def work(item: Work, tell: Report) -> tuple[TableReport, FindingLog]:
+    def work(item: Work, tell: ProgressCallback) -> tuple[TableReport, FindingLog]:
         found, own_log = TableReport(), FindingLog(path=log.path)
         with contextlib.closing(connect(snapshot)) as connection:
-            odd = frozenset(reports[item.table.name].odd)
-            examiner = Examiner(connection, item.table, sources, own_log, found, odd)
+            odd = frozenset(reports[item.table.name].non_canonical)
+            examiner = TableChecker(connection, item.table, sources, own_log, found, odd)
             if not item.ranges:
-                examiner.examine_rules()
+                examiner.check_rules()
             for after, up_to, rows in item.ranges:
-                examiner.examine_cells(after, up_to)
+                examiner.check_cells(after, up_to)
                 tell(Progress(stage=Stage.PREFLIGHT, item=item.table.name, done=rows, total=item.table.rows))
         own_log.flush()
         return found, own_log
@@ -62,7 +62,7 @@ def examine(
     with contextlib.closing(connect(snapshot)) as connection:
         cells, rules = list_cells(connection, plan), [Work(table=table) for table in plan.tables]
     # Rules after all cells: they have to know which columns hold values that change their spelling.
-    for items, tell in ((cells, summed(report)), (rules, report)):
+    for items, tell in ((cells, accumulate(report)), (rules, report)):
         results = for_each(items, work, processes=processes, report=tell)
         for item, (found, own_log) in zip(items, results, strict=True):
             reports[item.table.name].add(found)
@@ -72,11 +72,11 @@ def examine(
         with contextlib.closing(connect(snapshot)) as connection:
             refuse_dependants(connection, plan, sources, refused, log)
     log.flush()
-    return Examination(
+    return PreflightResult(
         count=log.count,
         groups=log.groups,
         refused={name: array.array("q", sorted(rows)) for name, rows in refused.items()},
-        odd={name: frozenset(found.odd) for name, found in reports.items()},
+        non_canonical={name: frozenset(found.non_canonical) for name, found in reports.items()},
         stripped={
             f"{name}.{column}": count for name, found in reports.items() for column, count in found.stripped.items()
         },
@@ -117,10 +117,12 @@ def refuse_dependants(
                 if not parent or not refused.get(parent.name):
                     continue
                 found = TableReport()
-                examiner = Examiner(connection, table, sources, log, found)
-                keep_out = leave_out(connection, {name: list(rows) for name, rows in refused.items()}, parent.name)
+                examiner = TableChecker(connection, table, sources, log, found)
+                keep_out = exclude_refused(
+                    connection, {name: list(rows) for name, rows in refused.items()}, parent.name
+                )
                 lost = f"SELECT {quoted(reference.target_column)} FROM {rows_of(parent)} WHERE NOT ({keep_out})"
-                already = leave_out(connection, {name: list(rows) for name, rows in refused.items()}, table.name)
+                already = exclude_refused(connection, {name: list(rows) for name, rows in refused.items()}, table.name)
                 query = (
                     f"SELECT ops_row FROM {rows_of(table)} WHERE {quoted(reference.column)} IN ({lost}) AND {already}"
                 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.engine_migration.plan import Plan, TablePlan
-from ops.engine_migration.preflight import Examination
+from ops.engine_migration.preflight import PreflightResult
 from ops.engine_migration.source import Snapshot
 from ops.engine_migration.source_sql import connect
 from ops.errors import PreconditionFailed
@@ -23,7 +23,7 @@ def check_directory(directory: Path) -> None:
         raise PreconditionFailed(f"{directory} can not be used: {error.strerror}.", "Name a new directory.") from error
 
 
-def write_quarantine(*, directory: Path, plan: Plan, snapshot: Snapshot, seen: Examination) -> None:
+def write_quarantine(*, directory: Path, plan: Plan, snapshot: Snapshot, seen: PreflightResult) -> None:
     """One file ``TABLE.jsonl`` (mode 0600) for each table with refused rows, a row as a JSON object on each line.
 
     Binary values are written as ``{"hex": "…"}``.

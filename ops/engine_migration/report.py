@@ -7,19 +7,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ops.engine_migration.pipeline import Prepared, Result
+from ops.engine_migration.pipeline import PreparedMigration, Result
 from ops.engine_migration.target import Target
 
 GROUPS_SHOWN = 12
 
 
-def show_plan(console: Console, ready: Prepared, target: Target) -> None:
+def show_plan(console: Console, ready: PreparedMigration, target: Target) -> None:
     """The tables in the order of their foreign keys, and what stays behind with the reason."""
     snapshot = ready.snapshot
     wal = " and what stood in its -wal" if snapshot.wal else ""
     console.print()
     say(console, f"Source  {escape(str(snapshot.source))}{wal}: {ready.plan.format}, {megabytes(snapshot.size)}")
-    how = "a new database is built beside it and takes its name" if target.beside else "in one transaction on it"
+    how = "a new database is built beside it and takes its name" if target.renamed else "in one transaction on it"
     state = "" if target.exists else ", which does not exist yet"
     say(console, f"Target  {escape(str(target.address))} (PostgreSQL {target.server}){state}: {how}\n")
     table = Table(box=None, pad_edge=False)
@@ -41,7 +41,7 @@ def show_plan(console: Console, ready: Prepared, target: Target) -> None:
     show_findings(console, ready)
 
 
-def show_findings(console: Console, ready: Prepared) -> None:
+def show_findings(console: Console, ready: PreparedMigration) -> None:
     groups = ready.examination.groups
     if not groups:
         return
@@ -62,7 +62,7 @@ def show_findings(console: Console, ready: Prepared) -> None:
     say(console, f"All of them: {escape(str(ready.findings_file))}")
 
 
-def show_stop(console: Console, ready: Prepared, *, dry_run: bool) -> None:
+def show_stop(console: Console, ready: PreparedMigration, *, dry_run: bool) -> None:
     """Why nothing was written, and what to do next."""
     console.print()
     if ready.plan.unknown:
@@ -84,7 +84,13 @@ def show_stop(console: Console, ready: Prepared, *, dry_run: bool) -> None:
 
 
 def show_result(
-    console: Console, ready: Prepared, target: Target, result: Result, options: dict[str, Any], *, is_live: bool
+    console: Console,
+    ready: PreparedMigration,
+    target: Target,
+    result: Result,
+    options: dict[str, Any],
+    *,
+    is_live: bool,
 ) -> None:
     """One table of what is there now, and what to type next. `is_live`: the site uses the target already."""
     table = Table(box=None, pad_edge=False)
@@ -128,7 +134,7 @@ def megabytes(size: int) -> str:
 
 
 # --- For scripts ----------------------------------------------------------------------------------------------
-def plan_as_json(ready: Prepared, target: Target) -> dict[str, Any]:
+def plan_as_json(ready: PreparedMigration, target: Target) -> dict[str, Any]:
     seen = ready.examination
     return {
         "status": "plan" if ready.acceptable else "findings",
@@ -144,7 +150,7 @@ def plan_as_json(ready: Prepared, target: Target) -> dict[str, Any]:
             "host": target.address.host,
             "port": target.address.port,
             "exists": target.exists,
-            "beside": target.beside,
+            "beside": target.renamed,
         },
         "tables": [
             {
@@ -171,7 +177,7 @@ def plan_as_json(ready: Prepared, target: Target) -> dict[str, Any]:
     }
 
 
-def result_as_json(ready: Prepared, target: Target, result: Result, options: dict[str, Any]) -> dict[str, Any]:
+def result_as_json(ready: PreparedMigration, target: Target, result: Result, options: dict[str, Any]) -> dict[str, Any]:
     return plan_as_json(ready, target) | {
         "copy": None if options["no_backup"] else str(ready.snapshot.path),
         "quarantine": str(options["quarantine"]) if result.refused else None,

@@ -9,7 +9,7 @@ from ops.databases.sqlite import snapshot as snapshots
 from ops.databases.sqlite.files import STOP_WRITERS, check_exists
 from ops.databases.sqlite.snapshot import Snapshot, Source
 from ops.errors import ArtifactInvalid, PreconditionFailed
-from ops.utils.progress import Report, ignore
+from ops.utils.progress import ProgressCallback, no_progress
 
 __all__ = ["STOP_WRITERS", "Snapshot", "Source", "opened", "take_snapshot"]
 
@@ -28,7 +28,7 @@ def opened(path: Path) -> Iterator[Source]:
         yield source
 
 
-def take_snapshot(*, source: Source, destination: Path, report: Report = ignore) -> Snapshot:
+def take_snapshot(*, source: Source, destination: Path, report: ProgressCallback = no_progress) -> Snapshot:
     """See `ops.databases.sqlite.snapshot.take_snapshot`."""
     return snapshots.take_snapshot(source=source, destination=destination, report=report, if_full=IF_FULL)
 

@@ -9,19 +9,19 @@ from ops.utils.identifiers import quoted
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileSchema:
+class SourceSchema:
     """The tables of a SQLite file with their columns (generated ones apart) and unique column groups."""
 
     columns: Mapping[str, tuple[str, ...]]
     unique: Mapping[str, frozenset[frozenset[str]]]
     indexes: frozenset[str]
-    without_case: frozenset[tuple[str, str]]
+    nocase_columns: frozenset[tuple[str, str]]
     """(table, column) whose text the file compares without regard to case."""
-    others: tuple[tuple[str, str], ...]
+    views_and_triggers: tuple[tuple[str, str], ...]
     """Views and triggers, as (kind, name)."""
 
 
-def read_schema(connection: sqlite3.Connection) -> FileSchema:
+def read_schema(connection: sqlite3.Connection) -> SourceSchema:
     connection.text_factory = str
     names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     columns = {
@@ -34,14 +34,14 @@ def read_schema(connection: sqlite3.Connection) -> FileSchema:
         if index.whole:
             unique[index.table].add(frozenset(column for column, _ in index.parts))
     others = connection.execute("SELECT type, name FROM sqlite_master WHERE type IN ('view', 'trigger')").fetchall()
-    return FileSchema(
+    return SourceSchema(
         columns=columns,
         unique={table: frozenset(groups) for table, groups in unique.items()},
         indexes=frozenset(index.name for index in indexes),
-        without_case=frozenset(
+        nocase_columns=frozenset(
             (index.table, column) for index in indexes for column, collation in index.parts if collation == "NOCASE"
         ),
-        others=tuple(others),
+        views_and_triggers=tuple(others),
     )
 
 

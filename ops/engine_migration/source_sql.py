@@ -96,9 +96,9 @@ def in_kind(template: str, column: ColumnPlan) -> str:
 
 
 def conditions(column: ColumnPlan) -> list[tuple[str, str]]:
-    """SQL that must hold for a cell that is not NULL, and why it is refused if not; '' means: ask `Kind.convert`."""
+    """SQL that must hold for a cell that is not NULL, and why it is refused if not; '': ask `ColumnType.convert`."""
     name = quoted(column.name)
-    found = [(in_kind(column.kind.plain, column), "")]
+    found = [(in_kind(column.kind.canonical_check, column), "")]
     if column.allowed is not None:
         found = [(f"{name} IN ({', '.join(column.allowed)})", f"unknown; known are {', '.join(column.known)}")]
     if column.check:
@@ -112,17 +112,17 @@ def or_null(column: ColumnPlan, condition: str) -> str:
     return f"CASE WHEN {quoted(column.name)} IS NULL THEN {null} WHEN {condition} THEN 1 ELSE 0 END"
 
 
-def is_plain(column: ColumnPlan) -> str:
+def is_canonical(column: ColumnPlan) -> str:
     """SQL, 1 or 0: the cell needs no closer look."""
     return or_null(column, " AND ".join(f"({condition})" for condition, _ in conditions(column)))
 
 
-def spelled(column: ColumnPlan, template: str, *, odd: bool) -> str:
-    """SQL for a cell's text: by `template` when plain; `odd` columns hold cells that `Kind.convert` spells."""
+def rendered(column: ColumnPlan, template: str, *, odd: bool) -> str:
+    """SQL for a cell's text: by `template` when plain; `odd` columns hold cells that `ColumnType.convert` spells."""
     name = quoted(column.name)
     text = in_kind(template.replace("exact_float({c})", exact_float()), column)
     if odd:
-        text = f"CASE WHEN {is_plain(column)} THEN {text} ELSE {converter_name(column)}({name}) END"
+        text = f"CASE WHEN {is_canonical(column)} THEN {text} ELSE {converter_name(column)}({name}) END"
     if column.null and text != name:
         return f"CASE WHEN {name} IS NOT NULL THEN {text} END"
     return text
@@ -133,23 +133,23 @@ def converter_name(column: ColumnPlan) -> str:
 
 
 def register_converters(connection: sqlite3.Connection, table: TablePlan, odd: frozenset[str]) -> None:
-    """Make `Kind.convert` callable for the columns that hold odd cells."""
+    """Make `ColumnType.convert` callable for the columns that hold odd cells."""
     for column in table.columns:
         if column.name in odd:
-            connection.create_function(f"convert_{column.name}", 1, keeping_null(column.kind.convert))
+            connection.create_function(f"convert_{column.name}", 1, null_safe(column.kind.convert))
 
 
-def keeping_null(convert: Callable[[Any], str]) -> Callable[[Any], str | None]:
+def null_safe(convert: Callable[[Any], str]) -> Callable[[Any], str | None]:
     return lambda value: None if value is None else convert(value)
 
 
-def register_comparers(connection: sqlite3.Connection, table: TablePlan, odd: Set[str]) -> None:
+def register_equality_functions(connection: sqlite3.Connection, table: TablePlan, odd: Set[str]) -> None:
     """The converters, which give NULL for refused cells here, and ``lower`` and ``upper`` of all letters."""
     for column in table.columns:
         if column.name in odd:
             connection.create_function(f"convert_{column.name}", 1, null_if_refused(column.kind.convert))
-    connection.create_function("ops_lower", 1, letter_by_letter(str.lower), deterministic=True)
-    connection.create_function("ops_upper", 1, letter_by_letter(str.upper), deterministic=True)
+    connection.create_function("ops_lower", 1, simple_case(str.lower), deterministic=True)
+    connection.create_function("ops_upper", 1, simple_case(str.upper), deterministic=True)
 
 
 def null_if_refused(convert: Callable[[Any], str]) -> Callable[[Any], str | None]:
@@ -162,7 +162,7 @@ def null_if_refused(convert: Callable[[Any], str]) -> Callable[[Any], str | None
     return compare
 
 
-def letter_by_letter(change: Callable[[str], str]) -> Callable[[Any], Any]:
+def simple_case(change: Callable[[str], str]) -> Callable[[Any], Any]:
     """As PostgreSQL does it: a letter never becomes two."""
 
     def changed(letter: str) -> str:
@@ -172,7 +172,7 @@ def letter_by_letter(change: Callable[[str], str]) -> Callable[[Any], Any]:
     return lambda value: "".join(map(changed, value)) if isinstance(value, str) else value
 
 
-def leave_out(connection: sqlite3.Connection, refused: Mapping[str, Sequence[int]], table: str) -> str:
+def exclude_refused(connection: sqlite3.Connection, refused: Mapping[str, Sequence[int]], table: str) -> str:
     """A condition that leaves out the refused rows of `table`, which it puts into a temporary table."""
     if not refused.get(table):
         return "1"

@@ -10,9 +10,9 @@ import psycopg2
 from django.db import models, transaction
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ops.databases.override import pointing_at, run_migrations, sqlite_wrapper
+from ops.databases.override import override_database, run_migrations, sqlite_wrapper
 from ops.databases.postgres import databases, rename
-from ops.databases.postgres.connection import Address
+from ops.databases.postgres.connection import ConnectionInfo
 from ops.databases.postgres.queries import fetch_value
 from ops.engine_migration.planner import concrete_models
 from ops.engine_migration.workers import suitable_processes
@@ -30,9 +30,9 @@ MADE_BY_MIGRATE = frozenset({"django_migrations", "django_content_type", "auth_p
 class Target:
     """The PostgreSQL database to fill. `beside`: it is built beside and renamed; otherwise in one transaction."""
 
-    address: Address
+    address: ConnectionInfo
     exists: bool
-    beside: bool
+    renamed: bool
     server: str
 
 
@@ -53,10 +53,10 @@ class Claims(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workspace:
+class StagingDatabase:
     """A database with the project's schema, not visible to anybody else yet. `shared` is set inside one transaction."""
 
-    address: Address
+    address: ConnectionInfo
     processes: int
     shared: Connection | None = None
     _connections: dict[int, Connection] = field(default_factory=dict)
@@ -85,9 +85,9 @@ class Workspace:
             connection.close()
 
 
-def inspect_target(address: Address) -> Target:
+def inspect_target(address: ConnectionInfo) -> Target:
     """Look at the target without changing it. Raises PreconditionFailed unless it can be filled."""
-    with databases.maintenance(address) as connection:
+    with databases.maintenance_connection(address) as connection:
         version = connection.server_version
         if version < OLDEST_SERVER:
             raise PreconditionFailed(f"The server runs PostgreSQL {version // 10000}; 15 is the oldest that works.")
@@ -102,10 +102,10 @@ def inspect_target(address: Address) -> Target:
         require_empty(address, replaced=may_create)
         if not may_create:
             require_rights(address)
-    return Target(address=address, exists=exists, beside=may_create, server=f"{version // 10000}.{version % 10000}")
+    return Target(address=address, exists=exists, renamed=may_create, server=f"{version // 10000}.{version % 10000}")
 
 
-def require_rights(address: Address) -> None:
+def require_rights(address: ConnectionInfo) -> None:
     """Refuse a database in which the role may not make tables, or whose tables are not the role's."""
     with contextlib.closing(address.connect()) as connection, connection.cursor() as cursor:
         may_fill = fetch_value(
@@ -146,7 +146,7 @@ OTHER_OBJECTS = (
 """Functions, types and sequences of nobody's tables, which would be gone with a database that is replaced."""
 
 
-def require_empty(address: Address, *, replaced: bool) -> None:
+def require_empty(address: ConnectionInfo, *, replaced: bool) -> None:
     """Refuse a target that holds rows beyond what `migrate` makes, or anything that is not this project's.
 
     A database that will be `replaced` by another may have no functions, types or sequences of its own either.
@@ -177,7 +177,7 @@ def require_empty(address: Address, *, replaced: bool) -> None:
             )
         rows = {name: fetch_value(cursor, f"SELECT count(*) FROM {quoted(name)}") for _, name in relations}
     filled = {name: count for name, count in rows.items() if count and name not in MADE_BY_MIGRATE}
-    filled = without_seeds(address, filled, ours) if filled else {}
+    filled = ignore_seed_rows(address, filled, ours) if filled else {}
     if filled:
         listed = ", ".join(f"{count} in {name}" for name, count in sorted(filled.items()))
         raise PreconditionFailed(
@@ -186,15 +186,17 @@ def require_empty(address: Address, *, replaced: bool) -> None:
         )
 
 
-def without_seeds(address: Address, filled: dict[str, int], ours: dict[str, type[models.Model]]) -> dict[str, int]:
+def ignore_seed_rows(
+    address: ConnectionInfo, filled: dict[str, int], ours: dict[str, type[models.Model]]
+) -> dict[str, int]:
     """`filled` without the tables whose rows are those that `migrate` puts into a new database by itself.
 
     What that is shows in a database in memory. Rows are told apart by their own columns: keys and times differ.
     """
-    with pointing_at(sqlite_wrapper(":memory:")):
+    with override_database(sqlite_wrapper(":memory:")):
         run_migrations()
         seeds = {name: contents(ours[name]) for name in filled}
-    with pointing_at(address.wrapper()):
+    with override_database(address.wrapper()):
         present = {name: contents(ours[name]) for name in filled}
     return {name: count for name, count in filled.items() if not is_within(present[name], seeds[name])}
 
@@ -214,43 +216,46 @@ def is_within(present: list[str], seeds: list[str]) -> bool:
 
 
 @contextlib.contextmanager
-def opened(target: Target, *, rows: int, claims: Claims) -> Iterator[Workspace]:
+def staging(target: Target, *, rows: int, claims: Claims) -> Iterator[StagingDatabase]:
     """The workspace of `target` for so many `rows`: put in place when the block ends well, else gone."""
-    with databases.maintenance(target.address) as connection, databases.locked(connection, target.address.database):
-        if target.beside:
-            with opened_beside(target, connection, rows, claims) as workspace:
+    with (
+        databases.maintenance_connection(target.address) as connection,
+        databases.locked(connection, target.address.database),
+    ):
+        if target.renamed:
+            with staging_database(target, connection, rows, claims) as workspace:
                 yield workspace
         else:
             databases.end_leftover_sessions(connection, target.address.database)
-            with opened_in_place(target) as workspace:
+            with staging_transaction(target) as workspace:
                 yield workspace
 
 
 @contextlib.contextmanager
-def opened_beside(target: Target, connection: Connection, rows: int, claims: Claims) -> Iterator[Workspace]:
+def staging_database(target: Target, connection: Connection, rows: int, claims: Claims) -> Iterator[StagingDatabase]:
     live = target.address.database
-    new, old = (databases.side_name(live, suffix) for suffix in (NEW_SUFFIX, OLD_SUFFIX))
+    new, old = (databases.suffixed_name(live, suffix) for suffix in (NEW_SUFFIX, OLD_SUFFIX))
     databases.drop_claimed(connection, claims.left_by_killed(), spared=(live,))
     claims.settle_killed()
-    description = databases.describe(connection, live)
+    description = databases.read_properties(connection, live)
     for name in (new, old):
         require_free(connection, name)
         claims.claim_database(name)
     try:
-        databases.create_beside(connection, new, description)
-        beside = target.address.named(new)
+        databases.create_staging(connection, new, description)
+        beside = target.address.with_database(new)
         databases.add_extensions(beside, databases.read_extensions(target.address) if target.exists else ())
-        with pointing_at(beside.wrapper()):
+        with override_database(beside.wrapper()):
             run_migrations()
-        with contextlib.closing(Workspace(address=beside, processes=suitable_processes(rows))) as workspace:
+        with contextlib.closing(StagingDatabase(address=beside, processes=suitable_processes(rows))) as workspace:
             yield workspace
         if target.exists:
             require_empty(target.address, replaced=True)
-        with posix_signals.held():
-            rename.exchange(
+        with posix_signals.ignore_interrupts():
+            rename.rename_databases(
                 connection,
                 renames=[*([(live, old)] if description else []), (new, live)],
-                comments={old: databases.MARK} if description else {},
+                comments={old: databases.OPS_COMMENT} if description else {},
                 live=live,
                 description=description,
             )
@@ -279,12 +284,12 @@ def drop_marked(connection: Connection, live: str, name: str, claims: Claims) ->
 
 
 @contextlib.contextmanager
-def opened_in_place(target: Target) -> Iterator[Workspace]:
-    with pointing_at(target.address.wrapper()) as wrapper, transaction.atomic():
+def staging_transaction(target: Target) -> Iterator[StagingDatabase]:
+    with override_database(target.address.wrapper()) as wrapper, transaction.atomic():
         with wrapper.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '10s'")
             run_migrations()
             # The seeds' foreign keys are checked now; TRUNCATE refuses while checks are pending.
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             cursor.execute("SET LOCAL TIME ZONE 'UTC'")
-        yield Workspace(address=target.address, processes=1, shared=wrapper.connection)
+        yield StagingDatabase(address=target.address, processes=1, shared=wrapper.connection)

@@ -18,16 +18,16 @@ from ops.databases.postgres.queries import fetch_row
 from ops.engine_migration.copying import line_of
 from ops.engine_migration.findings import excerpt
 from ops.engine_migration.plan import ColumnPlan, TablePlan
-from ops.engine_migration.preflight import SHARES, Examination
+from ops.engine_migration.preflight import SHARES, PreflightResult
 from ops.engine_migration.source import Snapshot
-from ops.engine_migration.source_sql import chunk_rows, connect, leave_out, register_converters, rows_of, spelled
+from ops.engine_migration.source_sql import chunk_rows, connect, exclude_refused, register_converters, rendered, rows_of
 from ops.engine_migration.stages import Stage
-from ops.engine_migration.target import Workspace
+from ops.engine_migration.target import StagingDatabase
 from ops.engine_migration.types.documents import same_json
 from ops.engine_migration.workers import for_each, split
 from ops.errors import VerificationFailed
 from ops.utils.identifiers import quoted
-from ops.utils.progress import Progress, Report, summed
+from ops.utils.progress import Progress, ProgressCallback, accumulate
 
 NATIVE_ORDER = ("bigint", "integer", "smallint", "uuid")
 """Types that both sides sort alike by themselves; others are sorted by their text, byte for byte."""
@@ -52,19 +52,19 @@ class Chunk:
         return all(left == right or same_json(left or "", right or "") for left, right in pairs)
 
 
-class SourceSide:
+class SourceTable:
     """A table as the snapshot has it, without its refused rows."""
 
-    def __init__(self, table: TablePlan, connection: sqlite3.Connection, seen: Examination) -> None:
+    def __init__(self, table: TablePlan, connection: sqlite3.Connection, seen: PreflightResult) -> None:
         self.table = table
         self.connection = connection
-        self.odd = seen.odd.get(table.name, frozenset())
+        self.odd = seen.non_canonical.get(table.name, frozenset())
         register_converters(connection, table, self.odd)
-        self.kept = leave_out(connection, seen.refused, table.name)
+        self.kept = exclude_refused(connection, seen.refused, table.name)
         self.order = ", ".join(self.key_of(table.column(name)) for name in table.key)
 
     def text_of(self, column: ColumnPlan) -> str:
-        return spelled(column, column.kind.proof, odd=column.name in self.odd)
+        return rendered(column, column.kind.source_text, odd=column.name in self.odd)
 
     def key_of(self, column: ColumnPlan) -> str:
         if column.db_type in NATIVE_ORDER and column.name not in self.odd:
@@ -116,7 +116,7 @@ class SourceSide:
         return self.connection.execute(query, parameters).fetchall()
 
 
-class TargetSide:
+class TargetTable:
     """A table as PostgreSQL has it."""
 
     def __init__(self, table: TablePlan, cursor: Cursor) -> None:
@@ -163,7 +163,7 @@ class TargetSide:
 
 
 def target_text(column: ColumnPlan) -> str:
-    return column.kind.target_proof.format(c=quoted(column.name))
+    return column.kind.target_text.format(c=quoted(column.name))
 
 
 def target_key(column: ColumnPlan) -> str:
@@ -182,7 +182,7 @@ def as_in_line(column: ColumnPlan) -> str:
 
 
 # --- When they differ -------------------------------------------------------------------------------------------
-def describe_difference(source: SourceSide, target: TargetSide, low: Bound, high: Bound) -> VerificationFailed:
+def describe_difference(source: SourceTable, target: TargetTable, low: Bound, high: Bound) -> VerificationFailed:
     """Compare a range value by value and name the first differences."""
     table = source.table
     ours = by_key(table, source.read_rows(low, high))
@@ -221,26 +221,31 @@ def as_text(value: Any) -> Any:
 
 # --- All tables -------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class WorkItem:
     """Some consecutive `ranges` of a table for one process."""
 
     table: TablePlan
     ranges: Sequence[Range]
 
 
-def prove(
-    *, tables: Sequence[TablePlan], snapshot: Snapshot, workspace: Workspace, seen: Examination, report: Report
+def verify_tables(
+    *,
+    tables: Sequence[TablePlan],
+    snapshot: Snapshot,
+    workspace: StagingDatabase,
+    seen: PreflightResult,
+    report: ProgressCallback,
 ) -> dict[str, str]:
     """SHA-256 of each table's content, equal on both sides. Raises VerificationFailed."""
 
-    def work(share: Share, tell: Report) -> list[str]:
+    def work(share: WorkItem, tell: ProgressCallback) -> list[str]:
         table, digests = share.table, []
         with (
             contextlib.closing(connect(snapshot)) as connection,
             workspace.session() as session,
             session.cursor() as cursor,
         ):
-            source, target = SourceSide(table, connection, seen), TargetSide(table, cursor)
+            source, target = SourceTable(table, connection, seen), TargetTable(table, cursor)
             for low, high in share.ranges:
                 ours = source.read(low, high)
                 if not ours.equals(target.read(low, high)):
@@ -250,26 +255,28 @@ def prove(
         return digests
 
     with indexed(workspace, tables, seen):
-        shares = list_shares(tables, snapshot, seen)
-        results = for_each(shares, work, processes=workspace.processes, report=summed(report), at_end=workspace.close)
+        shares = list_work(tables, snapshot, seen)
+        results = for_each(
+            shares, work, processes=workspace.processes, report=accumulate(report), at_end=workspace.close
+        )
     parts: dict[str, list[str]] = {table.name: [] for table in tables}
     for share, digests in zip(shares, results, strict=True):
         parts[share.table.name] += digests
     return {name: hashlib.sha256("".join(digests).encode()).hexdigest() for name, digests in parts.items()}
 
 
-def list_shares(tables: Sequence[TablePlan], snapshot: Snapshot, seen: Examination) -> list[Share]:
+def list_work(tables: Sequence[TablePlan], snapshot: Snapshot, seen: PreflightResult) -> list[WorkItem]:
     by_size = sorted(tables, key=lambda table: -table.rows * table.bytes_per_row)
     with contextlib.closing(connect(snapshot)) as connection:
         return [
-            Share(table=table, ranges=ranges)
+            WorkItem(table=table, ranges=ranges)
             for table in by_size
-            for ranges in split(list(SourceSide(table, connection, seen).ranges()), SHARES)
+            for ranges in split(list(SourceTable(table, connection, seen).ranges()), SHARES)
         ]
 
 
 @contextlib.contextmanager
-def indexed(workspace: Workspace, tables: Sequence[TablePlan], seen: Examination) -> Iterator[None]:
+def indexed(workspace: StagingDatabase, tables: Sequence[TablePlan], seen: PreflightResult) -> Iterator[None]:
     """While the block runs, keys of text in larger tables have an index in the order of their bytes."""
     indexes: dict[str, str] = {}
     for table in tables:

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 from ops.errors import OpsError
-from ops.utils.progress import Progress, Report
+from ops.utils.progress import Progress, ProgressCallback
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,17 +38,17 @@ def suitable_processes(rows: int) -> int:
     return min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
 
 
-def nothing() -> None:
+def noop() -> None:
     """There is nothing to close."""
 
 
 def for_each(
     items: Sequence[Item],
-    work: Callable[[Item, Report], Result],
+    work: Callable[[Item, ProgressCallback], Result],
     *,
     processes: int,
-    report: Report,
-    at_end: Callable[[], None] = nothing,
+    report: ProgressCallback,
+    at_end: Callable[[], None] = noop,
 ) -> list[Result]:
     """``work(item, report)`` of every item, in the items' order; started in that order, too.
 
@@ -58,16 +58,18 @@ def for_each(
     if processes == 1 or len(items) < 2:
         return [work(item, report) for item in items]
     with contextlib.ExitStack() as stack:
-        crew = Crew(items, work, at_end)
+        crew = ForkedPool(items, work, at_end)
         stack.callback(crew.stop)
         crew.start(min(processes, len(items)))
         return crew.collect(report)
 
 
-class Crew:
+class ForkedPool:
     """Forked processes that ask for one item after the other."""
 
-    def __init__(self, items: Sequence[Any], work: Callable[[Any, Report], Any], at_end: Callable[[], None]) -> None:
+    def __init__(
+        self, items: Sequence[Any], work: Callable[[Any, ProgressCallback], Any], at_end: Callable[[], None]
+    ) -> None:
         self.items = items
         self.work = work
         self.at_end = at_end
@@ -104,7 +106,7 @@ class Crew:
         except Exception as error:  # noqa: BLE001 - raised again in the parent
             return None, error
 
-    def collect(self, report: Report) -> list[Any]:
+    def collect(self, report: ProgressCallback) -> list[Any]:
         """Hand out the items, pass progress on, and give the results in order."""
         results: dict[int, Any] = {}
         waiting = deque(range(len(self.items)))

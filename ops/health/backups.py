@@ -8,18 +8,18 @@ from django.db import connections
 from django.db.models import Count, Max, Min, Q, Sum
 from django.utils import timezone
 
-from ops.health.database import hurried
+from ops.health.database import with_health_deadline
 from ops.health.results import CheckResult, Status
 from ops.models import Backup, Run
 from ops.schedules import timetable
-from ops.utils.formatting import unknown_key
+from ops.utils.formatting import describe_unknown_keys
 
 VERIFIED = Q(trust="signed", missing=False, proof_fault="") & ~Q(proof_level="") & ~Q(origin="upload")
 """Made here, there, and read back in full at least."""
 FOREIGN = Q(trust="foreign key")
 ENDINGS = (Run.Status.SUCCEEDED, Run.Status.FAILED, Run.Status.INTERRUPTED)
 """A run that a person cancelled says nothing about the next."""
-MAKING_BACKUPS = "ops.tasks.back_up"
+BACKUP_TASK = "ops.tasks.back_up"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +70,15 @@ def read_backups(alias: str = "default") -> Backups:
     )
 
 
-def look_at_backups(alias: str, *, expected: bool) -> CheckResult:
+def check_backups(alias: str, *, expected: bool) -> CheckResult:
     """Whether backups are as they should be; `expected`: schedules are kept here. Raises Django's database errors."""
-    with hurried(connections[alias]):
+    with with_health_deadline(connections[alias]):
         backups = read_backups(alias)
-        wanted = expected and any(task.task == MAKING_BACKUPS for task in timetable.rows(alias))
-    return judge_backups(backups, now=timezone.now(), within=max_age(), wanted=wanted)
+        wanted = expected and any(task.task == BACKUP_TASK for task in timetable.enabled_tasks(alias))
+    return evaluate_backups(backups, now=timezone.now(), within=max_age(), wanted=wanted)
 
 
-def judge_backups(backups: Backups, *, now: dt.datetime, within: dt.timedelta, wanted: bool) -> CheckResult:
+def evaluate_backups(backups: Backups, *, now: dt.datetime, within: dt.timedelta, wanted: bool) -> CheckResult:
     """`wanted`: a schedule makes backups. Where there is neither a schedule nor a backup, nobody asked for any.
 
     A missing key is said with whatever else is wrong: it may be why there is no verified backup.
@@ -92,7 +92,7 @@ def judge_backups(backups: Backups, *, now: dt.datetime, within: dt.timedelta, w
 
 def _fault(backups: Backups, now: dt.datetime, within: dt.timedelta, *, wanted: bool) -> tuple[str, str] | None:
     if backups.failed:
-        when = timetable.in_words(backups.failed)
+        when = timetable.format_due(backups.failed)
         return "BackupFailed", f"The last attempt at a backup failed at {when}: {backups.error}"
     if backups.verified is None:
         if not (wanted or backups.number):
@@ -105,4 +105,4 @@ def _fault(backups: Backups, now: dt.datetime, within: dt.timedelta, *, wanted: 
 
 
 def _unknown_key(backups: Backups) -> tuple[str, str] | None:
-    return ("UnknownKey", unknown_key(backups.foreign, backups.newest_foreign)) if backups.foreign else None
+    return ("UnknownKey", describe_unknown_keys(backups.foreign, backups.newest_foreign)) if backups.foreign else None

@@ -54,7 +54,7 @@ def ask_database(alias: str) -> DatabaseAnswer:
 
 
 def _ask(connection: BaseDatabaseWrapper, *, pool_exhausted: bool) -> DatabaseAnswer:
-    with hurried(connection):
+    with with_health_deadline(connection):
         milliseconds = time_query(connection)
         return DatabaseAnswer(
             milliseconds=milliseconds,
@@ -63,7 +63,7 @@ def _ask(connection: BaseDatabaseWrapper, *, pool_exhausted: bool) -> DatabaseAn
         )
 
 
-def hurried(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
+def with_health_deadline(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
     """One attempt to connect, and no long wait in a pool's queue."""
     patience = getattr(connection, "patience", None)
     return patience(connecting=0, queueing=QUEUEING) if patience else nullcontext()

@@ -13,7 +13,7 @@ from django.utils.module_loading import import_string
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ops.health.database import hurried
+from ops.health.database import with_health_deadline
 from ops.health.results import CheckResult, Status
 from ops.maintenance import sign_from_settings
 from ops.schedules import timetable
@@ -24,13 +24,13 @@ ANSWER_TIMEOUT = 0.7
 BEAT = "celerybeat@"
 """How beat's name begins; workers are called otherwise."""
 PONG = {"ok": "pong"}
-PERFORM = "ops.tasks.perform"
+PERFORM = "ops.tasks.execute_run"
 """The task that does what pages queue."""
 LEAST_FREE = 1 << 30
 """Bytes. Below it a backup is likely to fail for want of room."""
 
 
-def ask_redis(url: str) -> CheckResult:
+def ping_redis(url: str) -> CheckResult:
     """Ping the Redis at `url` once. Raises redis.RedisError."""
     timeouts = {"socket_timeout": SOCKET_TIMEOUT, "socket_connect_timeout": SOCKET_TIMEOUT}
     with redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **timeouts) as client:
@@ -38,7 +38,7 @@ def ask_redis(url: str) -> CheckResult:
     return CheckResult()
 
 
-def ask_worker(app_path: str, redis_url: str) -> CheckResult:
+def ping_worker(app_path: str, redis_url: str) -> CheckResult:
     """Whether a Celery worker takes tasks from the queue that runs are sent to. Raises what the broker raises.
 
     `app_path` is the dotted path of the Celery app. Beat answers control commands, too, but has no queues, and another
@@ -56,7 +56,7 @@ def ask_worker(app_path: str, redis_url: str) -> CheckResult:
     return CheckResult(status=Status.DEGRADED, error="NoWorker", detail=detail)
 
 
-def ask_beat(app_path: str, redis_url: str) -> CheckResult:
+def ping_beat(app_path: str, redis_url: str) -> CheckResult:
     """Whether Celery's beat answers, which it does while it ticks. Raises what the broker raises.
 
     It answers where the setting ``CELERY_BEAT_ENABLE_REMOTE_CONTROL`` is on, as of Celery 5.7.
@@ -83,7 +83,7 @@ def _is_answered(app: Celery, redis_url: str, command: str, is_right: Callable[[
         if any(map(is_right, reply.values())):
             raise _Answered
 
-    ask_redis(redis_url)
+    ping_redis(redis_url)
     options = {"reply": True, "timeout": ANSWER_TIMEOUT, "callback": hear, "pattern": pattern, "matcher": "pcre"}
     try:
         app.control.broadcast(command, **options)
@@ -92,19 +92,19 @@ def _is_answered(app: Celery, redis_url: str, command: str, is_right: Callable[[
     return False
 
 
-def look_at_schedules(alias: str) -> CheckResult:
+def check_schedules(alias: str) -> CheckResult:
     """Whether everything that was due has been started. Raises Django's database errors."""
-    with hurried(connections[alias]):
+    with with_health_deadline(connections[alias]):
         missed = timetable.find_missed(alias)
     if not missed:
         return CheckResult()
     name, due = missed[0]
     others = f" ({len(missed)} are late)" if missed[1:] else ""
-    detail = f"{name!r} was due at {timetable.in_words(due)} and was not started{others}. Is Celery's beat running?"
+    detail = f"{name!r} was due at {timetable.format_due(due)} and was not started{others}. Is Celery's beat running?"
     return CheckResult(status=Status.DEGRADED, error="MissedSchedules", detail=detail)
 
 
-def look_at_disk(folder: Path) -> CheckResult:
+def check_disk(folder: Path) -> CheckResult:
     """Whether there is room where backups are (or will be) kept."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free
@@ -114,7 +114,7 @@ def look_at_disk(folder: Path) -> CheckResult:
     return CheckResult(status=Status.DEGRADED, error="DiskNearlyFull", detail=detail)
 
 
-def look_for_maintenance(alias: str) -> CheckResult:
+def check_maintenance(alias: str) -> CheckResult:
     """Whether an operation on the database `alias` holds back writes."""
     notice = sign_from_settings(alias).read()
     if notice is None:

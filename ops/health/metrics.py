@@ -20,11 +20,11 @@ from health_check.contrib import redis as library_redis
 from health_check.exceptions import ServiceUnavailable, ServiceWarning
 from health_check.views import HealthCheckView, MediaType
 
-from ops.health.database import ask_database, hurried
-from ops.health.dependencies import SOCKET_TIMEOUT, ask_worker, look_at_disk
-from ops.health.report import ANSWER_WITHIN, HealthOptions, options_from_settings
+from ops.health.database import ask_database, with_health_deadline
+from ops.health.dependencies import SOCKET_TIMEOUT, check_disk, ping_worker
+from ops.health.report import DEADLINE, HealthOptions, options_from_settings
 from ops.health.results import Status
-from ops.utils.single_flight import Flight, tower
+from ops.utils.single_flight import Call, shared_calls
 
 
 @dataclasses.dataclass
@@ -32,7 +32,7 @@ class Database(library.Database):
     """The library's query, without retry and without a long wait in the pool's queue."""
 
     def run(self) -> None:
-        with hurried(connections[self.alias]):
+        with with_health_deadline(connections[self.alias]):
             super().run()
 
 
@@ -55,7 +55,7 @@ class BackupDisk(HealthCheck):
 
     def run(self) -> None:
         if self.options.backup_dir:
-            result = look_at_disk(self.options.backup_dir)
+            result = check_disk(self.options.backup_dir)
             if result.status is not Status.HEALTHY:
                 raise ServiceWarning(result.error)
 
@@ -78,12 +78,12 @@ class Worker(HealthCheck):
     options: HealthOptions = dataclasses.field(repr=False)
 
     def run(self) -> None:
-        result = ask_worker(self.options.celery_app, self.options.redis_url)
+        result = ping_worker(self.options.celery_app, self.options.redis_url)
         if result.status is not Status.HEALTHY:
             raise ServiceUnavailable(result.error)
 
 
-class InTime:
+class DeadlineCheck:
     """A check as the library's view sees it, put through the tower: one at a time, and not waited for too long."""
 
     def __init__(self, check: HealthCheck) -> None:
@@ -91,16 +91,16 @@ class InTime:
 
     async def get_result(self, _executor: Executor | None = None) -> HealthCheckResult:
         start = time.perf_counter()
-        flight = tower.ask(f"page {self.check!r}", self._run)
+        flight = shared_calls.run(f"page {self.check!r}", self._run)
         outcome = await self._outcome(flight)
-        error = public(outcome) if isinstance(outcome, BaseException) else None
+        error = sanitize_error(outcome) if isinstance(outcome, BaseException) else None
         return HealthCheckResult(check=self.check, error=error, time_taken=time.perf_counter() - start)
 
-    async def _outcome(self, flight: Flight[None]) -> BaseException | None:
-        deadline = flight.started + ANSWER_WITHIN
+    async def _outcome(self, flight: Call[None]) -> BaseException | None:
+        deadline = flight.started + DEADLINE
         while not flight.future.done() and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
-        return flight.outcome(within=0)
+        return flight.result(within=0)
 
     def _run(self) -> None:
         if asyncio.iscoroutinefunction(self.check.run):
@@ -109,7 +109,7 @@ class InTime:
             self.check.run()
 
 
-def public(error: BaseException) -> ServiceUnavailable | ServiceWarning:
+def sanitize_error(error: BaseException) -> ServiceUnavailable | ServiceWarning:
     """What everybody may know of `error`: its class. Our own sentences hold nothing else and stay."""
     if isinstance(error, ServiceUnavailable | ServiceWarning) and error.__cause__ is None:
         return error
@@ -129,18 +129,18 @@ class FullHealthView(HealthCheckView):
             response.status_code = 503
         return response
 
-    def get_checks(self) -> Generator[InTime, None, None]:
+    def get_checks(self) -> Generator[DeadlineCheck, None, None]:
         """What is configured."""
         options = options_from_settings()
-        yield InTime(Database(alias=options.alias))
-        yield InTime(Migrations(alias=options.alias))
-        yield InTime(library.Cache())
+        yield DeadlineCheck(Database(alias=options.alias))
+        yield DeadlineCheck(Migrations(alias=options.alias))
+        yield DeadlineCheck(library.Cache())
         if options.redis_url:
-            yield InTime(Redis(client_factory=lambda: make_client(options.redis_url)))
+            yield DeadlineCheck(Redis(client_factory=lambda: make_client(options.redis_url)))
         if options.redis_url and options.celery_app:
-            yield InTime(Worker(options=options))
+            yield DeadlineCheck(Worker(options=options))
         if options.backup_dir:
-            yield InTime(BackupDisk(options=options))
+            yield DeadlineCheck(BackupDisk(options=options))
 
 
 def make_client(url: str) -> "redis.asyncio.Redis":

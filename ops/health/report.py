@@ -10,22 +10,22 @@ from pathlib import Path
 from django.conf import settings
 from django.db import connections
 
-from ops.health.backups import look_at_backups
+from ops.health.backups import check_backups
 from ops.health.database import DatabaseAnswer, ask_database
 from ops.health.dependencies import (
-    ask_beat,
-    ask_redis,
-    ask_worker,
-    look_at_disk,
-    look_at_schedules,
-    look_for_maintenance,
+    check_disk,
+    check_maintenance,
+    check_schedules,
+    ping_beat,
+    ping_redis,
+    ping_worker,
 )
 from ops.health.results import CheckResult, HealthReport, Status
 from ops.schedules import timetable
-from ops.utils.redaction import without_secrets
-from ops.utils.single_flight import Flight, tower
+from ops.utils.redaction import redact
+from ops.utils.single_flight import Call, shared_calls
 
-ANSWER_WITHIN = 1.5
+DEADLINE = 1.5
 """Seconds for all checks, which run side by side; `/health/` promises an answer in 2."""
 
 
@@ -47,19 +47,19 @@ def options_from_settings(alias: str = "default") -> HealthOptions:
         version=getattr(settings, "OPS_VERSION", ""),
         redis_url=getattr(settings, "REDIS_URL", ""),
         celery_app=getattr(settings, "OPS_CELERY_APP", ""),
-        has_schedules=timetable.are_installed(),
+        has_schedules=timetable.is_installed(),
         backup_dir=getattr(settings, "BACKUP_DIR", None),
     )
 
 
-def examine(options: HealthOptions, *, within: float = ANSWER_WITHIN) -> HealthReport:
+def check_health(options: HealthOptions, *, within: float = DEADLINE) -> HealthReport:
     """Check everything that is configured. Returns in `within` seconds, whatever hangs; never raises for a fault."""
     deadline = time.monotonic() + within
-    others = {name: tower.ask(name, question) for name, question in _surroundings(options).items()}
+    others = {name: shared_calls.run(name, question) for name, question in _start_dependency_checks(options).items()}
     database = _ask_database(options, within)
     checks = _judge_database(database)
     in_rows = _in_rows(database, options)
-    flights = {name: tower.ask(f"{name} {options.alias}", question) for name, question in in_rows.items()}
+    flights = {name: shared_calls.run(f"{name} {options.alias}", question) for name, question in in_rows.items()}
     for name, flight in flights.items():
         checks[name] = _judge(flight, deadline - time.monotonic())
     for name, flight in others.items():
@@ -76,25 +76,25 @@ def examine(options: HealthOptions, *, within: float = ANSWER_WITHIN) -> HealthR
     )
 
 
-def examine_database(options: HealthOptions, *, within: float = ANSWER_WITHIN) -> dict[str, CheckResult]:
+def check_database(options: HealthOptions, *, within: float = DEADLINE) -> dict[str, CheckResult]:
     """The checks of the database alone: ``database`` and, when it answers, ``migrations``."""
     return _judge_database(_ask_database(options, within))
 
 
 def _ask_database(options: HealthOptions, within: float) -> DatabaseAnswer | BaseException:
-    return tower.ask(f"database {options.alias}", partial(ask_database, options.alias)).outcome(within=within)
+    return shared_calls.run(f"database {options.alias}", partial(ask_database, options.alias)).result(within=within)
 
 
-def _surroundings(options: HealthOptions) -> Mapping[str, Callable[[], CheckResult]]:
-    questions: dict[str, Callable[[], CheckResult]] = {"maintenance": partial(look_for_maintenance, options.alias)}
+def _start_dependency_checks(options: HealthOptions) -> Mapping[str, Callable[[], CheckResult]]:
+    questions: dict[str, Callable[[], CheckResult]] = {"maintenance": partial(check_maintenance, options.alias)}
     if options.redis_url:
-        questions["redis"] = partial(ask_redis, options.redis_url)
+        questions["redis"] = partial(ping_redis, options.redis_url)
         if options.celery_app:
-            questions["worker"] = partial(ask_worker, options.celery_app, options.redis_url)
+            questions["worker"] = partial(ping_worker, options.celery_app, options.redis_url)
             if options.has_schedules:
-                questions["beat"] = partial(ask_beat, options.celery_app, options.redis_url)
+                questions["beat"] = partial(ping_beat, options.celery_app, options.redis_url)
     if options.backup_dir:
-        questions["backup_disk"] = partial(look_at_disk, options.backup_dir)
+        questions["backup_disk"] = partial(check_disk, options.backup_dir)
     return questions
 
 
@@ -105,9 +105,9 @@ def _in_rows(
     if not isinstance(database, DatabaseAnswer) or database.pool_exhausted or database.unapplied:
         return {}
     keeps_schedules = options.has_schedules and bool(options.celery_app)
-    questions = {"backups": partial(look_at_backups, options.alias, expected=keeps_schedules)}
+    questions = {"backups": partial(check_backups, options.alias, expected=keeps_schedules)}
     if keeps_schedules:
-        questions["schedules"] = partial(look_at_schedules, options.alias)
+        questions["schedules"] = partial(check_schedules, options.alias)
     return questions
 
 
@@ -132,10 +132,10 @@ def _judge_database(answer: DatabaseAnswer | BaseException) -> dict[str, CheckRe
     }
 
 
-def _judge(flight: Flight[CheckResult], within: float) -> CheckResult:
-    outcome = flight.outcome(within=within)
+def _judge(flight: Call[CheckResult], within: float) -> CheckResult:
+    outcome = flight.result(within=within)
     return _fault(outcome, Status.DEGRADED) if isinstance(outcome, BaseException) else outcome
 
 
 def _fault(error: BaseException, status: Status) -> CheckResult:
-    return CheckResult(status=status, error=type(error).__name__, detail=without_secrets(str(error).strip()))
+    return CheckResult(status=status, error=type(error).__name__, detail=redact(str(error).strip()))

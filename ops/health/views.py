@@ -6,9 +6,9 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from ops.health.report import examine, examine_database, options_from_settings
+from ops.health.report import check_database, check_health, options_from_settings
 from ops.health.results import CheckResult, HealthReport, Status, worst
-from ops.utils.single_flight import tower
+from ops.utils.single_flight import shared_calls
 
 STAFF_WITHIN = 0.3
 """Seconds to find out whether staff is asking. The sessions are in the database, too."""
@@ -24,7 +24,7 @@ STALLED_AFTER = 60
 @transaction.non_atomic_requests
 def health(request: HttpRequest) -> HttpResponse:
     """Everything: 200 while the site works (healthy, degraded or maintenance), 503 when it does not."""
-    report = examine(options_from_settings())
+    report = check_health(options_from_settings())
     body = report.as_dict(details=is_staff(request, report))
     return JsonResponse(body, status=503 if report.status is Status.UNHEALTHY else 200)
 
@@ -47,7 +47,7 @@ def ready(request: HttpRequest) -> HttpResponse:
 
     A busy pool of connections is no reason to stay away.
     """
-    checks = examine_database(options_from_settings()) | examine_threads(request)
+    checks = check_database(options_from_settings()) | examine_threads(request)
     needed = [checks[name].status for name in ("migrations", "threads") if name in checks]
     is_ready = "migrations" in checks and worst(needed) is Status.HEALTHY
     shown = {name: check.as_dict(details=False) for name, check in checks.items()}
@@ -68,5 +68,5 @@ def is_staff(request: HttpRequest, report: HealthReport) -> bool:
     """Whether somebody with access to the console asks. In doubt, and when finding out would take long: no."""
     if settings.SESSION_COOKIE_NAME not in request.COOKIES or report.checks["database"].status is not Status.HEALTHY:
         return False
-    flight = tower.ask_alone("staff", lambda: bool(request.user.is_active and request.user.is_staff))
-    return flight is not None and flight.outcome(within=STAFF_WITHIN) is True
+    flight = shared_calls.run_exclusive("staff", lambda: bool(request.user.is_active and request.user.is_staff))
+    return flight is not None and flight.result(within=STAFF_WITHIN) is True

@@ -13,7 +13,7 @@ from ops.errors import AlreadyRunning, ArtifactInvalid, Cancelled, OpsError, Ver
 from ops.management.progress import PrintableConsole
 from ops.models import Run
 from ops.runs.recorder import Request
-from ops.utils.posix_signals import interrupted_by_sigterm
+from ops.utils.posix_signals import sigterm_as_interrupt
 from ops.utils.printable import json_text, printable
 
 FAILED, NOT_PROVEN, LOCKED, DECLINED, INTERRUPTED = 1, 3, 4, 5, 130
@@ -23,7 +23,7 @@ exit codes: 0 done · 1 an error · 3 a backup is not what it should be · 4 ano
 """
 
 
-class Declined(Cancelled):
+class ConfirmationDeclined(Cancelled):
     """The person did not confirm."""
 
 
@@ -46,15 +46,15 @@ class OperationCommand(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object, for scripts")
 
-    def operate(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         """Do it, tell the person, and return the JSON document and the exit code. Raises OpsError."""
         raise NotImplementedError
 
     def handle(self, **options: Any) -> None:
         console = PrintableConsole(sys.stderr if options["json"] else sys.stdout)
         try:
-            with interrupted_by_sigterm():
-                document, code = self.operate(console, options)
+            with sigterm_as_interrupt():
+                document, code = self.run_operation(console, options)
         except OpsError as error:
             code = exit_code(error)
             self.print_json(options, {"status": "failed", "error": error.message, "hint": error.hint})
@@ -71,12 +71,12 @@ class OperationCommand(BaseCommand):
             sys.stdout.write(json_text(document))
 
 
-def request(operation: Run.Kind, **arguments: Any) -> Request:
+def new_run(operation: Run.Kind, **arguments: Any) -> Request:
     """A run that the person at this terminal asks for."""
-    return Request(kind=operation, who=whoever_types(), origin=Run.Origin.COMMAND, arguments=arguments)
+    return Request(kind=operation, who=current_user(), origin=Run.Origin.COMMAND, arguments=arguments)
 
 
-def whoever_types() -> str:
+def current_user() -> str:
     """The user and the machine; a container may know its user by number only."""
     try:
         user = getpass.getuser()
@@ -91,21 +91,23 @@ def exit_code(error: OpsError) -> int:
             return LOCKED
         case ArtifactInvalid() | VerificationFailed():
             return NOT_PROVEN
-        case Declined():
+        case ConfirmationDeclined():
             return DECLINED
     return FAILED
 
 
-def ask(console: Console, question: str) -> str:
+def prompt(console: Console, question: str) -> str:
     """A line that a person types. Raises Declined where nobody is there to."""
     console.print(question, end="", markup=False, soft_wrap=True)
     try:
         return input().strip()
     except EOFError:
-        raise Declined("Nobody is here to confirm. Nothing was changed.", "Add --yes in a script.") from None
+        raise ConfirmationDeclined(
+            "Nobody is here to confirm. Nothing was changed.", "Add --yes in a script."
+        ) from None
 
 
 def confirm_by_name(console: Console, name: str, question: str) -> None:
     """Only the database's name in full will do. Raises Declined."""
-    if ask(console, question) != name:
-        raise Declined("That is not the database's name. Nothing was changed.")
+    if prompt(console, question) != name:
+        raise ConfirmationDeclined("That is not the database's name. Nothing was changed.")

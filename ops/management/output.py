@@ -9,17 +9,26 @@ from rich.markup import escape
 from rich.table import Table
 
 from ops.backups.engines.base import LeftOut, Undo, describe_left_out
-from ops.backups.entries import Entry
-from ops.backups.manifest import Level, Manifest, Proof, plain_values
-from ops.backups.preview import Change, Impact
+from ops.backups.entries import BackupRecord
+from ops.backups.manifest import Level, Manifest, Verification, plain_values
+from ops.backups.preview import RestorePreview, TableDiff
 from ops.backups.restore import Restored, Undone
-from ops.backups.retention import Verdict
+from ops.backups.retention import RetentionDecision
 from ops.backups.rights.changes import RightsChange, sections
 from ops.backups.signing import Trust
-from ops.backups.sources import Source
+from ops.backups.sources import RestoreSource
 from ops.databases.override import migration_skew
 from ops.operations import Beside
-from ops.utils.formatting import age, bare_moment, counted, moment, size, unknown_key, without_verb, zone
+from ops.utils.formatting import (
+    describe_unknown_keys,
+    format_age,
+    format_datetime,
+    format_local,
+    format_size,
+    pluralize,
+    strip_kept,
+    time_zone_name,
+)
 
 ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 TRUST = {
@@ -29,10 +38,14 @@ TRUST = {
 }
 
 
-def proof_in_words(proof: Proof | None) -> str:
+def proof_in_words(proof: Verification | None) -> str:
     if proof is None:
         return "not verified"
-    return f"{proof.level}, {age(proof.when)}" if proof.passed else f"FAILED {age(proof.when)}: {proof.fault}"
+    return (
+        f"{proof.level}, {format_age(proof.when)}"
+        if proof.passed
+        else f"FAILED {format_age(proof.when)}: {proof.error}"
+    )
 
 
 def migrations_in_words(manifest: Manifest) -> str:
@@ -53,26 +66,26 @@ def show_backup(console: Console, manifest: Manifest, *, where: str, location: s
     console.print(f"\nBacked up {escape(where)} as [bold]{escape(manifest.name)}[/bold]", soft_wrap=True)
     percent = 100 * manifest.size / (manifest.plain_size or 1)
     console.print(
-        f"  {counted(manifest.rows, 'row')} in {counted(len(manifest.tables), 'table')};"
-        f" {size(manifest.size)}, {percent:.0f} % of {size(manifest.plain_size)}; {manifest.seconds:.1f} s"
+        f"  {pluralize(manifest.rows, 'row')} in {pluralize(len(manifest.tables), 'table')};"
+        f" {format_size(manifest.size)}, {percent:.0f}% of {format_size(manifest.plain_size)}; {manifest.seconds:.1f} s"
     )
     console.print("  Proven complete: read back in full, every table's rows counted and equal to the snapshot's")
     console.print(f"  It is in {location}", soft_wrap=True, markup=False)
     console.print(f"Restore it with: manage.py restore_database {manifest.name}", soft_wrap=True, markup=False)
 
 
-def show_pruned(console: Console, verdicts: Sequence[Verdict]) -> None:
+def show_pruned(console: Console, verdicts: Sequence[RetentionDecision]) -> None:
     """What a pruning after a backup did, in a line."""
     gone = [verdict.name for verdict in verdicts if not verdict.keep]
     if gone:
-        console.print(f"Pruned {counted(len(gone), 'old backup')}: {', '.join(gone)}", soft_wrap=True, markup=False)
+        console.print(f"Pruned {pluralize(len(gone), 'old backup')}: {', '.join(gone)}", soft_wrap=True, markup=False)
 
 
-def show_entries(console: Console, entries: Iterable[Entry], verdicts: dict[str, Verdict]) -> None:
+def show_entries(console: Console, entries: Iterable[BackupRecord], verdicts: dict[str, RetentionDecision]) -> None:
     """The table of `list_backups`, newest first: a line of figures for each, and one of words below it."""
     entries = list(entries)
     width = max(len(entry.name) for entry in entries)
-    head = f"{'Backup':<{width}}  {f'Made ({zone()})':<16}  {'Size':>8}  {'Rows':>9}  Verified"
+    head = f"{'Backup':<{width}}  {f'Made ({time_zone_name()})':<16}  {'Size':>8}  {'Rows':>9}  Verified"
     console.print(f"[bold]{head}[/bold]", soft_wrap=True)
     for entry in entries:
         console.print(figures(entry, width), soft_wrap=True)
@@ -81,49 +94,49 @@ def show_entries(console: Console, entries: Iterable[Entry], verdicts: dict[str,
         console.print(f"  [dim]{' · '.join(words)}[/dim]", soft_wrap=True)
 
 
-def show_unknown_keys(console: Console, entries: Iterable[Entry]) -> None:
+def show_unknown_keys(console: Console, entries: Iterable[BackupRecord]) -> None:
     """Whose signature nobody here can verify: said with every list, so that it is known before a restore."""
     if names := sorted(entry.name for entry in entries if entry.trust is Trust.FOREIGN):
-        console.print(f"\n[yellow]{escape(unknown_key(len(names), names[-1]))}[/yellow]", soft_wrap=True)
+        console.print(f"\n[yellow]{escape(describe_unknown_keys(len(names), names[-1]))}[/yellow]", soft_wrap=True)
 
 
-def figures(entry: Entry, width: int) -> str:
+def figures(entry: BackupRecord, width: int) -> str:
     manifest = entry.manifest
     if manifest is None:
         return f"{escape(entry.name.ljust(width))}  [red]{escape(entry.fault)}[/red]"
     colour, verified = "red", entry.fault or TRUST.get(entry.trust, "")
     if not verified:
-        proof = manifest.proof
+        proof = manifest.verification
         colour = "green" if proof and proof.passed else "red"
-        verified = (str(proof.level) if proof.passed else f"FAILED: {proof.fault}") if proof else "no"
-    made = bare_moment(manifest.when)
+        verified = (str(proof.level) if proof.passed else f"FAILED: {proof.error}") if proof else "no"
+    made = format_local(manifest.when)
     return (
-        f"{escape(entry.name.ljust(width))}  {made:<16}  {size(manifest.size):>8}  {manifest.rows:>9,}"
+        f"{escape(entry.name.ljust(width))}  {made:<16}  {format_size(manifest.size):>8}  {manifest.rows:>9,}"
         f"  [{colour}]{escape(verified)}[/{colour}]"
     )
 
 
-def about(entry: Entry) -> list[str]:
+def about(entry: BackupRecord) -> list[str]:
     """What there is to say of a backup beside its figures."""
     if not (manifest := entry.manifest):
         return []
     words = [escape(f"{manifest.origin}, {ENGINES.get(manifest.engine, manifest.engine)}")]
     if manifest.note:
         words.append(escape(f"“{manifest.note}”"))
-    if manifest.proof:
-        words.append(f"verified {age(manifest.proof.when)}")
+    if manifest.verification:
+        words.append(f"verified {format_age(manifest.verification.when)}")
     skew = migrations_in_words(manifest)
     return words if skew == "the same" else [*words, f"migrations {skew}"]
 
 
-def show_verdicts(console: Console, verdicts: Sequence[Verdict], *, dry_run: bool) -> None:
+def show_verdicts(console: Console, verdicts: Sequence[RetentionDecision], *, dry_run: bool) -> None:
     """Every backup's fate with its reason."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("Backup", "", "Because"):
         table.add_column(name, overflow="fold")
     for verdict in verdicts:
         fate = "kept" if verdict.keep else "would go" if dry_run else "deleted"
-        colour, reason = "green" if verdict.keep else "yellow", without_verb(verdict.reason)
+        colour, reason = "green" if verdict.keep else "yellow", strip_kept(verdict.reason)
         table.add_row(escape(verdict.name), f"[{colour}]{fate}[/]", escape(reason))
     console.print(table)
 
@@ -131,16 +144,18 @@ def show_verdicts(console: Console, verdicts: Sequence[Verdict], *, dry_run: boo
 def show_kept(console: Console, undo: Undo | None, *, days: int) -> None:
     """The database that an undo would bring back."""
     if undo:
-        until = moment(undo.when + dt.timedelta(days=days))
+        until = format_datetime(undo.when + dt.timedelta(days=days))
         console.print(
-            f"\nKept from the last restore until {until}: {undo.name}, {size(undo.size)}."
+            f"\nKept from the last restore until {until}: {undo.name}, {format_size(undo.size)}."
             " manage.py undo_restore brings it back.",
             soft_wrap=True,
             markup=False,
         )
 
 
-def entries_as_json(entries: Iterable[Entry], verdicts: dict[str, Verdict], undo: Undo | None) -> dict[str, Any]:
+def entries_as_json(
+    entries: Iterable[BackupRecord], verdicts: dict[str, RetentionDecision], undo: Undo | None
+) -> dict[str, Any]:
     """What `list_backups --json` prints, newest first."""
     backups = [
         {
@@ -156,27 +171,27 @@ def entries_as_json(entries: Iterable[Entry], verdicts: dict[str, Verdict], undo
     return {"backups": backups, "undo": plain_values(undo) if undo else None}
 
 
-def show_proofs(console: Console, proofs: Sequence[tuple[str, Proof]]) -> None:
+def show_proofs(console: Console, proofs: Sequence[tuple[str, Verification]]) -> None:
     """What a verification found, a line for each backup."""
     for name, proof in proofs:
         if proof.passed:
             how = "restores" if proof.level is Level.RESTORED else "is complete"
             what = {
                 Level.RESTORED: "loaded, migrated, and every table's content equal to the snapshot's",
-                Level.COMPLETE: "read back in full, and every table's rows equal to the snapshot's",
+                Level.READ: "read back in full, and every table's rows equal to the snapshot's",
             }[proof.level]
             console.print(f"[green]✓[/green] {escape(name)} {how}: {what}; {proof.seconds:.1f} s", soft_wrap=True)
         else:
-            console.print(f"[red]✗[/red] {escape(name)} failed: {escape(proof.fault)}", soft_wrap=True)
+            console.print(f"[red]✗[/red] {escape(name)} failed: {escape(proof.error)}", soft_wrap=True)
 
 
-def show_source(console: Console, source: Source, *, where: str) -> None:
+def show_source(console: Console, source: RestoreSource, *, where: str) -> None:
     """What is about to be restored, and where to."""
     console.print(f"Restoring [bold]{escape(source.name)}[/bold] into [bold]{escape(where)}[/bold]", soft_wrap=True)
     if manifest := source.manifest:
         console.print(
-            f"Made {moment(manifest.when)} ({age(manifest.when)}) by {manifest.who},"
-            f" {size(manifest.size)}; {proof_in_words(manifest.proof)}",
+            f"Made {format_datetime(manifest.when)} ({format_age(manifest.when)}) by {manifest.who},"
+            f" {format_size(manifest.size)}; {proof_in_words(manifest.verification)}",
             soft_wrap=True,
             markup=False,
         )
@@ -192,8 +207,8 @@ def show_source(console: Console, source: Source, *, where: str) -> None:
 def show_beside(console: Console, result: Beside) -> None:
     compared = ", equal to the snapshot's by content" if result.compared else ""
     console.print(
-        f"\nLoaded {result.backup} into {result.database}: {counted(result.rows, 'row')} in"
-        f" {counted(result.tables, 'table')}{compared}. The live database was not touched.",
+        f"\nLoaded {result.backup} into {result.database}: {pluralize(result.rows, 'row')} in"
+        f" {pluralize(result.tables, 'table')}{compared}. The live database was not touched.",
         soft_wrap=True,
         markup=False,
     )
@@ -203,15 +218,16 @@ def show_beside(console: Console, result: Beside) -> None:
 def show_undo(console: Console, undo: Undo, *, where: str) -> None:
     """What an undo brings back."""
     console.print(
-        f"Bringing back [bold]{escape(undo.name)}[/bold] ({size(undo.size)}) as [bold]{escape(where)}[/bold]:"
-        f" what it was until {moment(undo.when)} ({age(undo.when)}), when {escape(undo.backup)} took its place.",
+        f"Bringing back [bold]{escape(undo.name)}[/bold] ({format_size(undo.size)}) as [bold]{escape(where)}[/bold]:"
+        f" what it was until {format_datetime(undo.when)} ({format_age(undo.when)}),"
+        f" when {escape(undo.backup)} took its place.",
         soft_wrap=True,
     )
     console.print("What has changed since then will be kept aside; undo_restore brings that back in turn.")
     console.print("Everybody has to sign in again.")
 
 
-def show_impact(console: Console, impact: Impact) -> None:
+def show_impact(console: Console, impact: RestorePreview) -> None:
     """What a restore changes: a table of models, then sentences about people, sessions and migrations."""
     if impact.unreadable:
         sentence = f"The live database does not answer ({impact.unreadable}); what it holds is unknown."
@@ -228,17 +244,17 @@ def show_impact(console: Console, impact: Impact) -> None:
     same = len(impact.changes) - len(changed)
     if same:
         words = "has" if same == 1 else "have"
-        console.print(f"{counted(same, 'model')} {words} the same rows now and then; single values may differ.")
+        console.print(f"{pluralize(same, 'model')} {words} the same rows now and then; single values may differ.")
     if impact.rights:
         show_rights(console, impact.rights)
     for label, rows in impact.emptied:
-        sentence = f"Backups hold no {label}: their table is empty afterwards ({counted(rows, 'row')} now)."
+        sentence = f"Backups hold no {label}: their table is empty afterwards ({pluralize(rows, 'row')} now)."
         console.print(sentence, markup=False)
     show_left_out(console, impact.not_taken)
     console.print("Everybody has to sign in again.")
     if impact.pending:
         console.print(
-            f"The backup is older than the code: {counted(len(impact.pending), 'migration')} will be applied."
+            f"The backup is older than the code: {pluralize(len(impact.pending), 'migration')} will be applied."
         )
 
 
@@ -263,7 +279,7 @@ def show_rights(console: Console, change: RightsChange) -> None:
         console.print("Nobody gets more rights than today.")
 
 
-def impact_cells(change: Change) -> tuple[str, str, str, str, str]:
+def impact_cells(change: TableDiff) -> tuple[str, str, str, str, str]:
     about = "" if change.exact else "~"
     return (
         escape(change.label[:1].upper() + change.label[1:]),
@@ -279,10 +295,10 @@ def show_restored(console: Console, result: Restored, *, where: str) -> None:
     compared = (
         ", compared with the manifest by content" if result.compared else ", which nothing is known of to compare with"
     )
-    console.print(f"  {counted(result.rows, 'row')} in {counted(result.tables, 'table')}{compared}")
+    console.print(f"  {pluralize(result.rows, 'row')} in {pluralize(result.tables, 'table')}{compared}")
     show_left_out(console, result.left_out)
     if result.migrations:
-        console.print(f"  {counted(len(result.migrations), 'migration')} applied on top")
+        console.print(f"  {pluralize(len(result.migrations), 'migration')} applied on top")
     console.print(
         f"  The database was away for {result.cut_over:.2f} s; changes were held off for {result.writes_closed:.1f} s"
     )
@@ -290,7 +306,7 @@ def show_restored(console: Console, result: Restored, *, where: str) -> None:
     console.print(f"  What was there before: {before}", soft_wrap=True, markup=False)
     if result.undo:
         console.print(
-            f"  and the database itself, kept as {result.undo.name} ({size(result.undo.size)})",
+            f"  and the database itself, kept as {result.undo.name} ({format_size(result.undo.size)})",
             soft_wrap=True,
             markup=False,
         )
@@ -300,14 +316,14 @@ def show_restored(console: Console, result: Restored, *, where: str) -> None:
 
 def show_undone(console: Console, result: Undone, *, where: str) -> None:
     console.print(
-        f"\n[bold]Undone.[/bold] {escape(where)} is again what it was at {moment(result.brought_back.when)}.",
+        f"\n[bold]Undone.[/bold] {escape(where)} is again what it was at {format_datetime(result.brought_back.when)}.",
         soft_wrap=True,
     )
     console.print(
         f"  The database was away for {result.cut_over:.2f} s; changes were held off for {result.writes_closed:.1f} s"
     )
     if result.migrations:
-        console.print(f"  {counted(len(result.migrations), 'migration')} applied on top")
+        console.print(f"  {pluralize(len(result.migrations), 'migration')} applied on top")
     if result.undo:
         console.print(
             f"  What was live until now is kept as {result.undo.name}; undo_restore brings it back.",

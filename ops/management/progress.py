@@ -53,7 +53,7 @@ class RateColumn(ProgressColumn):
         return Text(f"{speed:,.0f}/s" if speed else "", style="progress.data.speed")
 
 
-class Listener(AbstractContextManager["Listener"]):
+class ProgressReporter(AbstractContextManager["ProgressReporter"]):
     """Follows the reports of an operation: which stage, for how long, and how far all its items are together."""
 
     def __init__(self, console: Console) -> None:
@@ -94,7 +94,7 @@ class Listener(AbstractContextManager["Listener"]):
             self.end_stage()
 
 
-class Bars(Listener):
+class BarReporter(ProgressReporter):
     """A bar for the stage with the time it will take, and one for each table at work with its rows per second."""
 
     def __init__(self, console: Console) -> None:
@@ -113,7 +113,7 @@ class Bars(Listener):
         )
         self.refreshed = 0.0
 
-    def __enter__(self) -> "Bars":
+    def __enter__(self) -> "BarReporter":
         self.display.start()
         return self
 
@@ -149,7 +149,7 @@ class Bars(Listener):
             self.display.update(self.tasks[report.item], completed=report.done, visible=not ended)
 
 
-class Lines(Listener):
+class LineReporter(ProgressReporter):
     """A line when a stage ends and, in long ones, now and then."""
 
     def __init__(self, console: Console) -> None:
@@ -163,6 +163,6 @@ class Lines(Listener):
             self.console.print(f"  {self.stage}: {done}, now {report.item}", markup=False)
 
 
-def listener(console: Console) -> Listener:
+def get_reporter(console: Console) -> ProgressReporter:
     """What suits the place the output goes to."""
-    return Bars(console) if console.is_terminal else Lines(console)
+    return BarReporter(console) if console.is_terminal else LineReporter(console)

@@ -19,28 +19,28 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from ops.backups import fields
-from ops.backups.storage.atomic_files import Files, written
+from ops.backups.storage.atomic_files import AtomicFiles, written
 from ops.errors import OpsError
-from ops.health.backups import VERIFIED, look_at_backups
+from ops.health.backups import VERIFIED, check_backups
 from ops.models import Backup, Run
-from ops.notifications.channels import Answer, Message, beat_heart, send_to_all
+from ops.notifications.channels import Answer, Message, ping_heartbeat, send_to_all
 from ops.runs.event_format import moment
 from ops.schedules import timetable
-from ops.utils.formatting import age, size
-from ops.utils.redaction import without_secrets
+from ops.utils.formatting import format_age, format_size
+from ops.utils.redaction import redact
 
 logger = logging.getLogger(__name__)
 
-TOLD = "notices.json"
+STATE_FILE = "notices.json"
 LEAST_FREE = 1 << 30
 """Bytes. Less room than that is told, or less than for `BACKUPS_TO_COME`."""
 BACKUPS_TO_COME = 3
-RELIEF = 1.25
+HYSTERESIS = 1.25
 """The storage is well again with so many times as much room: no to and fro at the border."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trouble:
+class Alert:
     """Something that people should know. `title` and `text` are sentences, `relief` is the title when it is over."""
 
     title: str
@@ -58,7 +58,7 @@ def heartbeat() -> str:
     return str(getattr(settings, "HEARTBEAT_URL", ""))
 
 
-def are_wanted() -> bool:
+def is_configured() -> bool:
     """Whether anybody is to be told anything."""
     return bool(addresses() or heartbeat())
 
@@ -66,96 +66,97 @@ def are_wanted() -> bool:
 # --- Runs ---------------------------------------------------------------------------------------------------------
 
 
-def tell_of_runs(runs: Iterable[Run]) -> None:
+def notify_runs(runs: Iterable[Run]) -> None:
     """Tell what has come of runs that are over. Never raises for the sake of a notice."""
-    if not are_wanted():
+    if not is_configured():
         return
     for run in runs:
         if run.status == Run.Status.CANCELLED:
             continue
         is_well = run.status == Run.Status.SUCCEEDED
         if run.kind == Run.Kind.BACKUP:
-            give_sign_of_life(success=is_well)
+            send_heartbeat(success=is_well)
         key = f"run {run.kind}"
-        tell({} if is_well else {key: trouble_of(run)}, among=key.__eq__)
+        sync_alerts({} if is_well else {key: alert_of_run(run)}, among=key.__eq__)
 
 
-def trouble_of(run: Run) -> Trouble:
+def alert_of_run(run: Run) -> Alert:
     kind = run.get_kind_display()
-    when = timetable.in_words(run.ended or run.asked)
+    when = timetable.format_due(run.ended or run.asked)
     said = " ".join(filter(None, (run.error, run.hint)))
-    return Trouble(
+    return Alert(
         title=f"The {kind} failed on {socket.gethostname()}.",
-        text=without_secrets(f"{said}\nStarted by {run.who} on {run.host or 'an unknown machine'}, ended at {when}."),
+        text=redact(f"{said}\nStarted by {run.who} on {run.host or 'an unknown machine'}, ended at {when}."),
         relief=f"The {kind} works again on {socket.gethostname()}.",
     )
 
 
-def give_sign_of_life(*, success: bool) -> None:
+def send_heartbeat(*, success: bool) -> None:
     if url := heartbeat():
-        log([beat_heart(url, success=success)])
+        log([ping_heartbeat(url, success=success)])
 
 
 # --- What no run tells ------------------------------------------------------------------------------------------
 
 
-def watch(alias: str = "default") -> None:
+def check(alias: str = "default") -> None:
     """Look for what runs can not tell: missed schedules, old backups, little room. For a task every few minutes."""
-    if not are_wanted():
+    if not is_configured():
         return
-    for look in (missed_schedules, old_backups, little_room, troubles_of_the_project):
+    for look in (check_schedules, check_backup_age, check_disk_space, check_project):
         try:
             look(alias)
         except (Error, OpsError, OSError) as error:
-            logger.warning("%s could not be looked for: %s", look.__name__, without_secrets(str(error)))
+            logger.warning("%s could not be looked for: %s", look.__name__, redact(str(error)))
 
 
-def missed_schedules(alias: str) -> None:
-    if timetable.are_installed():
-        troubles = {f"schedule {name}": trouble_of_schedule(name, due) for name, due in timetable.find_missed(alias)}
-        tell(troubles, among=lambda key: key.startswith("schedule "))
+def check_schedules(alias: str) -> None:
+    if timetable.is_installed():
+        troubles = {f"schedule {name}": alert_of_schedule(name, due) for name, due in timetable.find_missed(alias)}
+        sync_alerts(troubles, among=lambda key: key.startswith("schedule "))
 
 
-def trouble_of_schedule(name: str, due: dt.datetime) -> Trouble:
-    return Trouble(
+def alert_of_schedule(name: str, due: dt.datetime) -> Alert:
+    return Alert(
         title=f"{name!r} was not started on {socket.gethostname()}.",
-        text=f"It was due at {timetable.in_words(due)}. Do the worker and Celery's beat run?",
+        text=f"It was due at {timetable.format_due(due)}. Do the worker and Celery's beat run?",
         relief=f"{name!r} is on time again on {socket.gethostname()}.",
     )
 
 
-def old_backups(alias: str) -> None:
-    result = look_at_backups(alias, expected=False)
-    trouble = Trouble(
+def check_backup_age(alias: str) -> None:
+    result = check_backups(alias, expected=False)
+    trouble = Alert(
         title=f"There is no recent backup on {socket.gethostname()}.",
         text=f"{result.detail} Make one: manage.py backup_database",
         relief=f"There is a recent backup again on {socket.gethostname()}.",
     )
-    tell({"age": trouble} if result.error == "BackupTooOld" else {}, among="age".__eq__)
+    sync_alerts({"age": trouble} if result.error == "BackupTooOld" else {}, among="age".__eq__)
 
 
-def little_room(alias: str) -> None:
+def check_disk_space(alias: str) -> None:
     """Of storages that know their room; a bucket has no end."""
     storage = files().storage
     free: int | None = storage.free_bytes() if hasattr(storage, "free_bytes") else None
     newest = Backup.objects.using(alias).filter(VERIFIED).order_by("-when").values_list("size", flat=True).first()
     wanted = max(LEAST_FREE, BACKUPS_TO_COME * (newest or 0))
-    if "storage" in told():
-        wanted = round(wanted * RELIEF)
-    trouble = Trouble(
+    if "storage" in load_state():
+        wanted = round(wanted * HYSTERESIS)
+    trouble = Alert(
         title=f"The storage of the backups is nearly full on {socket.gethostname()}.",
-        text=f"{size(free or 0)} are free; {size(wanted)} should be. Free some space, or set BACKUP_DIR elsewhere.",
+        text=f"{format_size(free or 0)} are free; {format_size(wanted)} should be."
+        " Free some space, or set BACKUP_DIR elsewhere.",
         relief=f"The storage of the backups has room again on {socket.gethostname()}.",
     )
-    tell({"storage": trouble} if free is not None and free < wanted else {}, among="storage".__eq__)
+    sync_alerts({"storage": trouble} if free is not None and free < wanted else {}, among="storage".__eq__)
 
 
-def troubles_of_the_project(alias: str) -> None:
+def check_project(alias: str) -> None:
     """What the functions find that OPS_TROUBLES names: each takes an alias, and gives troubles by keys of its own."""
     for path in getattr(settings, "OPS_TROUBLES", ()):
         mark = f"{path} "
         found = import_string(path)(alias)
-        tell({mark + key: trouble for key, trouble in found.items()}, among=partial(has_prefix, mark))
+        sync_alerts({mark + key: trouble for key, trouble in found.items()}, among=partial(has_prefix, mark))
 
 
 def has_prefix(prefix: str, key: str) -> bool:
@@ -165,23 +166,23 @@ def has_prefix(prefix: str, key: str) -> bool:
 # --- Once for a change ------------------------------------------------------------------------------------------
 
 
-def tell(troubles: Mapping[str, Trouble], *, among: Callable[[str], bool]) -> None:
+def sync_alerts(troubles: Mapping[str, Alert], *, among: Callable[[str], bool]) -> None:
     """Send what is new about the keys for which `among` holds: those not in `troubles` are well."""
-    before = told()
+    before = load_state()
     after = dict(before)
     for key, trouble in troubles.items():
         if key not in before and send(Message(title=trouble.title, text=trouble.text)):
             after[key] = {"since": timezone.now().isoformat(), "relief": trouble.relief}
     for key in [key for key in before if among(key) and key not in troubles]:
-        if send(relief(before[key])):
+        if send(resolved_message(before[key])):
             del after[key]
     if after != before:
-        remember(after)
+        save_state(after)
 
 
-def relief(trouble: Mapping[str, Any]) -> Message:
+def resolved_message(trouble: Mapping[str, Any]) -> Message:
     since = dt.datetime.fromisoformat(str(trouble["since"]))
-    text = f"It was told {age(since)}, at {timetable.in_words(since)}."
+    text = f"It was told {format_age(since)}, at {timetable.format_due(since)}."
     return Message(title=str(trouble["relief"]), text=text, is_bad=False)
 
 
@@ -198,27 +199,27 @@ def log(answers: Iterable[Answer]) -> None:
             logger.warning("A notice to %s was not taken: %s", answer.target, answer.said)
 
 
-def files() -> Files:
+def files() -> AtomicFiles:
     """The storage of the backups. Raises OpsError where there is none."""
     try:
-        return Files(storages["backups"])
+        return AtomicFiles(storages["backups"])
     except InvalidStorageError as error:
         raise OpsError(f"Where backups go is not set up: {error}") from error
 
 
-def told() -> dict[str, Any]:
+def load_state() -> dict[str, Any]:
     """What people know of, by its key; empty where that can not be read, since telling twice is better than never."""
     try:
-        known = files().document(TOLD)
+        known = files().document(STATE_FILE)
     except FileNotFoundError:
         return {}
     except (OpsError, OSError) as error:
-        logger.warning("What has been told before is not known: %s", without_secrets(str(error)))
+        logger.warning("What has been told before is not known: %s", redact(str(error)))
         return {}
-    return {key: trouble for key, trouble in known.items() if is_trouble(trouble)}
+    return {key: trouble for key, trouble in known.items() if is_alert(trouble)}
 
 
-def is_trouble(value: object) -> bool:
+def is_alert(value: object) -> bool:
     """Whether it is what `tell` keeps of a trouble: anybody may have written the file."""
     try:
         fields.record({"since": moment, "relief": fields.text})(value, "")
@@ -227,11 +228,11 @@ def is_trouble(value: object) -> bool:
     return True
 
 
-def remember(known: Mapping[str, Any]) -> None:
+def save_state(known: Mapping[str, Any]) -> None:
     try:
-        files().rewrite(TOLD, written(known))
+        files().rewrite(STATE_FILE, written(known))
     except (OpsError, OSError) as error:
-        logger.warning("What has been told is not kept: %s", without_secrets(str(error)))
+        logger.warning("What has been told is not kept: %s", redact(str(error)))
 
 
 # --- Trying it out ----------------------------------------------------------------------------------------------
@@ -243,5 +244,5 @@ def send_test(who: str) -> list[Answer]:
     message = Message(title=f"A test from {host}", text=f"{who} asked for it. All is well.", is_bad=False)
     answers = send_to_all(addresses(), message)
     if url := heartbeat():
-        answers.append(beat_heart(url, success=True))
+        answers.append(ping_heartbeat(url, success=True))
     return answers

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from ops.utils.redaction import without_secrets
-from ops.utils.single_flight import Tower
+from ops.utils.redaction import redact
+from ops.utils.single_flight import SingleFlight
 
-PATIENCE = 20.0
+SEND_TIMEOUT = 20.0
 """Seconds for all addresses, which are served side by side."""
 TIMEOUT = 8
 """Seconds for one connection or one answer."""
@@ -52,12 +52,12 @@ class Answer:
 def send_to_all(urls: Iterable[str], message: Message) -> list[Answer]:
     """One answer for each address, after `PATIENCE` at the latest."""
     # A tower of its own for each, because answers are not shared.
-    flights = [(url, Tower().ask("notice", partial(send, url, message))) for url in urls]
+    flights = [(url, SingleFlight().run("notice", partial(send, url, message))) for url in urls]
     answers = []
     for url, flight in flights:
-        outcome = flight.outcome(within=PATIENCE)
+        outcome = flight.result(within=SEND_TIMEOUT)
         if isinstance(outcome, BaseException):
-            outcome = Answer(target=named(url), accepted=False, said=blotted(f"{outcome}.", url))
+            outcome = Answer(target=safe_label(url), accepted=False, said=redact_url(f"{outcome}.", url))
         answers.append(outcome)
     return answers
 
@@ -66,18 +66,18 @@ def send(url: str, message: Message) -> Answer:
     """Hand the message to the service of an apprise address."""
     import apprise  # noqa: PLC0415  # takes a while, and most processes send nothing
 
-    target = named(url)
-    with overheard() as lines:
+    target = safe_label(url)
+    with captured_log() as lines:
         service = apprise.Apprise.instantiate(with_timeouts(url), suppress_exceptions=True)
         if service is None:
             return Answer(target=target, accepted=False, said="Not an address that apprise understands.")
         kind = apprise.NotifyType.FAILURE if message.is_bad else apprise.NotifyType.SUCCESS
         accepted = bool(service.notify(body=message.text, title=message.title, notify_type=kind))
-    said = blotted(telling(lines), url) or ("Accepted." if accepted else "Refused, without a reason.")
+    said = redact_url(summarize_log(lines), url) or ("Accepted." if accepted else "Refused, without a reason.")
     return Answer(target=target, accepted=accepted, said=said)
 
 
-def beat_heart(url: str, *, success: bool) -> Answer:
+def ping_heartbeat(url: str, *, success: bool) -> Answer:
     """GET the address, with ``/fail`` at the end of its path after a failure, as healthchecks.io has it."""
     parts = urlsplit(url)
     if not success:
@@ -91,13 +91,13 @@ def beat_heart(url: str, *, success: bool) -> Answer:
         error.close()
     except (OSError, ValueError) as error:
         said, accepted = f"{type(error).__name__}: {error}", False
-    return Answer(target=named(url), accepted=accepted, said=blotted(said.strip(), url))
+    return Answer(target=safe_label(url), accepted=accepted, said=redact_url(said.strip(), url))
 
 
 # --- Addresses ---------------------------------------------------------------------------------------------------
 
 
-def named(url: str) -> str:
+def safe_label(url: str) -> str:
     """``json at lab.example.org``: the service, and its host where that is one."""
     parts = urlsplit(url)
     host = host_of(url)
@@ -115,9 +115,9 @@ def with_timeouts(url: str) -> str:
     return url + ("&" if "?" in url else "?") + "&".join(limits) if limits else url
 
 
-def blotted(text: str, url: str) -> str:
+def redact_url(text: str, url: str) -> str:
     """`text` in one line without the parts of `url` that may be secret, and without those of the settings."""
-    text = " ".join(without_secrets(text).split())
+    text = " ".join(redact(text).split())
     rest = url.partition("://")[2]
     host = host_of(url)
     found = {rest, *re.split(r"[/:@?&=#,]+", rest)}
@@ -132,7 +132,7 @@ def blotted(text: str, url: str) -> str:
 # --- What apprise says ---------------------------------------------------------------------------------------------
 
 
-class Listener(logging.Handler):
+class ThreadLogHandler(logging.Handler):
     """Keeps the lines of the thread that made it."""
 
     def __init__(self) -> None:
@@ -146,9 +146,9 @@ class Listener(logging.Handler):
 
 
 @contextmanager
-def overheard() -> Iterator[list[tuple[int, str]]]:
+def captured_log() -> Iterator[list[tuple[int, str]]]:
     """What apprise logs in this thread within the block."""
-    listener = Listener()
+    listener = ThreadLogHandler()
     apprise_log.addHandler(listener)
     try:
         yield listener.lines
@@ -156,7 +156,7 @@ def overheard() -> Iterator[list[tuple[int, str]]]:
         apprise_log.removeHandler(listener)
 
 
-def telling(lines: Iterable[tuple[int, str]]) -> str:
+def summarize_log(lines: Iterable[tuple[int, str]]) -> str:
     """Warnings, and what they do not tell: the answer of the other side or the error of the connection."""
     told = [text for level, text in lines if level >= logging.WARNING]
     details = ("Response Details", "Exception")

@@ -4,17 +4,26 @@ All take the site, a request whose `arguments` can be kept as JSON (a task gets 
 listener.
 """
 
-from ops.operations.backup import BackedUp, Pruned, Verified, back_up, newest_verified, prune, verdicts_now, verify
+from ops.operations.backup import (
+    BackedUp,
+    Pruned,
+    Verified,
+    back_up,
+    evaluate_retention,
+    newest_verified,
+    prune,
+    verify,
+)
 from ops.operations.backup_edits import Changed, Deleted, change_backup, delete_backup, record_download
-from ops.operations.context import Site, current_site
+from ops.operations.context import OpsContext, get_context
 from ops.operations.migrating import recorded_claims
 from ops.operations.preflight import Preflight, examine_move
 from ops.operations.restore import (
     Beside,
     LetGo,
+    drop_expired_undo,
     drop_undo,
     find_source,
-    let_go_of_undo,
     restore,
     restore_beside,
     undo_restore,
@@ -31,21 +40,22 @@ __all__ = [
     "Deleted",
     "Done",
     "LetGo",
+    "OpsContext",
     "Preflight",
     "Pruned",
-    "Site",
     "Synced",
     "Uploaded",
     "Verified",
     "as_json",
     "back_up",
     "change_backup",
-    "current_site",
     "delete_backup",
+    "drop_expired_undo",
     "drop_undo",
+    "evaluate_retention",
     "examine_move",
     "find_source",
-    "let_go_of_undo",
+    "get_context",
     "newest_verified",
     "prune",
     "record_download",
@@ -56,6 +66,5 @@ __all__ = [
     "sync",
     "undo_restore",
     "upload",
-    "verdicts_now",
     "verify",
 ]

@@ -11,7 +11,7 @@ from ops.backups.engines.base import Engine
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.manifest import Kind
-from ops.backups.repository import Catalogue
+from ops.backups.repository import BackupRepository
 from ops.backups.retention import Policy
 from ops.databases.override import direct_settings
 from ops.databases.postgres.connection import from_settings
@@ -19,11 +19,11 @@ from ops.errors import PreconditionFailed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Site:
+class OpsContext:
     """What operations work on. `software` is the project's version."""
 
     engine: Engine
-    catalogue: Catalogue
+    catalogue: BackupRepository
     policy: Policy
     undo_days: int
     software: str
@@ -41,12 +41,14 @@ class Site:
         return wanted
 
 
-def current_site(*, directory: Path | None = None, retention_days: int | None = None, alias: str = "default") -> Site:
+def get_context(
+    *, directory: Path | None = None, retention_days: int | None = None, alias: str = "default"
+) -> OpsContext:
     """From the settings; `directory` and `retention_days` stand in for those that a person names.
 
     Raises PreconditionFailed for a database of another kind.
     """
-    return Site(
+    return OpsContext(
         engine=engine_of(alias),
         catalogue=catalogue_from_settings(directory),
         policy=policy_from_settings(retention_days),

@@ -9,7 +9,7 @@ from django.core.files.storage import InvalidStorageError, storages
 from django.utils import timezone
 
 from ops.backups.configuration import catalogue_from_settings
-from ops.backups.repository import Catalogue
+from ops.backups.repository import BackupRepository
 from ops.engine_migration.target import Claims
 from ops.errors import OpsError
 from ops.runs import event_format, event_log
@@ -22,7 +22,7 @@ class Recorded:
     A migration whose claims do not end was killed, or could not drop what it had made.
     """
 
-    def __init__(self, catalogue: Catalogue, target: str) -> None:
+    def __init__(self, catalogue: BackupRepository, target: str) -> None:
         self._catalogue, self._target = catalogue, target
         self._id = str(uuid.uuid4())
         self._is_open = False

@@ -8,14 +8,14 @@ from typing import Any
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from ops.databases.postgres.connection import Address
-from ops.engine_migration.pipeline import Options, Prepared, prepared
+from ops.databases.postgres.connection import ConnectionInfo
+from ops.engine_migration.pipeline import MigrationOptions, PreparedMigration, prepare
 from ops.errors import PreconditionFailed
-from ops.operations.context import Site
+from ops.operations.context import OpsContext
 from ops.operations.results import Done
 from ops.runs import executor
 from ops.runs.recorder import Request
-from ops.utils.progress import Report
+from ops.utils.progress import ProgressCallback
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Preflight:
     facts: Mapping[str, Any]
 
 
-def examine_move(site: Site, request: Request, report: Report) -> Done[Preflight]:
+def examine_move(site: OpsContext, request: Request, report: ProgressCallback) -> Done[Preflight]:
     """Read every cell of the SQLite database as `migrate_to_postgres --dry-run` does, without a target. No arguments.
 
     Raises PreconditionFailed on PostgreSQL.
@@ -35,21 +35,23 @@ def examine_move(site: Site, request: Request, report: Report) -> Done[Preflight
         raise PreconditionFailed("The database is PostgreSQL already. There is nothing to move.")
     with executor.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
         named = getattr(settings, "OPS_LEGACY_FORMAT", "")
-        examined = prepared(
+        examined = prepare(
             path=Path(settings.DATABASES["default"]["NAME"]),
-            postgres=Address(database=site.engine.database),  # it is asked for its types only, without a connection
+            postgres=ConnectionInfo(
+                database=site.engine.database
+            ),  # it is asked for its types only, without a connection
             legacy=import_string(named) if named else None,
-            options=Options(keep_copy=False),
+            options=MigrationOptions(keep_copy=False),
             keep_in=Path(getattr(settings, "BACKUP_DIR", "backups")),
             report=recording.report,
         )
         with examined as ready:
             result = Preflight(acceptable=ready.acceptable, facts=facts_of(ready))
         recording.result.update(result.facts)
-    return Done(run=recording.id, found=recording.found, result=result)
+    return Done(run=recording.id, found=recording.recovered, result=result)
 
 
-def facts_of(ready: Prepared) -> dict[str, Any]:
+def facts_of(ready: PreparedMigration) -> dict[str, Any]:
     plan, seen = ready.plan, ready.examination
     return {
         "acceptable": ready.acceptable,

@@ -14,17 +14,17 @@ from ops.backups.configuration import catalogue_from_settings
 from ops.backups.engines.base import LeftOut, Undo
 from ops.backups.manifest import Origin
 from ops.backups.repository import MANIFEST
-from ops.backups.sources import Source
+from ops.backups.sources import RestoreSource
 from ops.operations.backup import make_backup
-from ops.operations.context import Site
+from ops.operations.context import OpsContext
 from ops.operations.results import Done, as_json
 from ops.operations.rights import require_rights_stay
 from ops.runs import executor
-from ops.runs.recorder import Recording, Request
-from ops.utils.progress import Report
+from ops.runs.recorder import Request, RunRecorder
+from ops.utils.progress import ProgressCallback
 
 
-def find_source(site: Site, arguments: Mapping[str, Any]) -> Source:
+def find_source(site: OpsContext, arguments: Mapping[str, Any]) -> RestoreSource:
     """What to restore: the backup `name` of the catalogue, or a `file`, which may have brought its manifest along."""
     if not arguments.get("file"):
         return sources.from_entry(site.catalogue, site.catalogue.get(arguments["name"]))
@@ -35,11 +35,11 @@ def find_source(site: Site, arguments: Mapping[str, Any]) -> Source:
     return sources.from_file(path)
 
 
-def restore(site: Site, request: Request, report: Report) -> Done[core.Restored]:
+def restore(site: OpsContext, request: Request, report: ProgressCallback) -> Done[core.Restored]:
     """Replace the live database. Arguments: name or file, untrusted, pre_backup (True when absent)."""
     with executor.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
         source = find_source(site, request.arguments)
-        recording.name_backup(source.name)
+        recording.set_backup(source.name)
         result = core.restore(
             engine=site.engine,
             source=source,
@@ -49,22 +49,22 @@ def restore(site: Site, request: Request, report: Report) -> Done[core.Restored]
             report=recording.report,
         )
         recording.result.update(as_json(result))
-    return Done(run=recording.id, found=recording.found, result=result)
+    return Done(run=recording.id, found=recording.recovered, result=result)
 
 
-def surroundings(site: Site, request: Request, recording: Recording, *, why: str) -> core.Surroundings:
+def surroundings(site: OpsContext, request: Request, recording: RunRecorder, *, why: str) -> core.Surroundings:
     wanted = request.arguments.get("pre_backup", True)
 
     def back_up() -> str:
         return make_backup(site, request, recording, origin=Origin.PRE_RESTORE).name
 
     return core.Surroundings(
-        closed=partial(maintenance.announced, maintenance.sign_from_settings(), reason=why),
+        closed=partial(maintenance.maintenance_mode, maintenance.sign_from_settings(), reason=why),
         permitted=partial(require_rights_stay, request),
         back_up=back_up if wanted else None,
         write_history=recording.write_history,
-        no_way_back=recording.no_way_back,
-        is_in_place=recording.is_in_place,
+        no_way_back=recording.point_of_no_return,
+        is_in_place=recording.mark_applied,
         log=recording.log,
         claims=recording,
     )
@@ -83,11 +83,11 @@ class Beside:
     left_out: tuple[LeftOut, ...]
 
 
-def restore_beside(site: Site, request: Request, report: Report) -> Done[Beside]:
+def restore_beside(site: OpsContext, request: Request, report: ProgressCallback) -> Done[Beside]:
     """Load a backup into the new database `to`. Arguments: name or file, to, untrusted."""
     with executor.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
         source = find_source(site, request.arguments)
-        recording.name_backup(source.name)
+        recording.set_backup(source.name)
         database = request.arguments["to"]
         untrusted = bool(request.arguments.get("untrusted"))
         filled = core.restore_beside(
@@ -108,10 +108,10 @@ def restore_beside(site: Site, request: Request, report: Report) -> Done[Beside]
             left_out=filled.left_out,
         )
         recording.result.update(as_json(result))
-    return Done(run=recording.id, found=recording.found, result=result)
+    return Done(run=recording.id, found=recording.recovered, result=result)
 
 
-def undo_restore(site: Site, request: Request, report: Report) -> Done[core.Undone]:
+def undo_restore(site: OpsContext, request: Request, report: ProgressCallback) -> Done[core.Undone]:
     """Put the database back that the last restore (or undo) replaced."""
     with executor.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
         result = core.undo(
@@ -120,9 +120,9 @@ def undo_restore(site: Site, request: Request, report: Report) -> Done[core.Undo
             around=surroundings(site, request, recording, why="A restore is being undone."),
             report=recording.report,
         )
-        recording.name_backup(result.brought_back.backup)
+        recording.set_backup(result.brought_back.backup)
         recording.result.update(as_json(result))
-    return Done(run=recording.id, found=recording.found, result=result)
+    return Done(run=recording.id, found=recording.recovered, result=result)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,21 +132,21 @@ class LetGo:
     undo: Undo | None
 
 
-def drop_undo(site: Site, request: Request, report: Report) -> Done[LetGo]:
+def drop_undo(site: OpsContext, request: Request, report: ProgressCallback) -> Done[LetGo]:
     """Let the kept database go. Raises PreconditionFailed when there is none."""
     with executor.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
         result = LetGo(undo=core.require_undo(site.engine))
         site.engine.drop_undo()
         recording.result.update(as_json(result))
-    return Done(run=recording.id, found=recording.found, result=result)
+    return Done(run=recording.id, found=recording.recovered, result=result)
 
 
-def undo_is_old(site: Site) -> bool:
+def undo_expired(site: OpsContext) -> bool:
     """Whether a database is kept that is older than UNDO_KEEP_DAYS."""
     undo = site.engine.undo_copy()
     return undo is not None and undo.when < dt.datetime.now(dt.UTC) - dt.timedelta(days=site.undo_days)
 
 
-def let_go_of_undo(site: Site, request: Request, report: Report) -> Done[LetGo] | None:
+def drop_expired_undo(site: OpsContext, request: Request, report: ProgressCallback) -> Done[LetGo] | None:
     """Let the kept database go when it is old enough; otherwise there is not even a run."""
-    return drop_undo(site, request, report) if undo_is_old(site) else None
+    return drop_undo(site, request, report) if undo_expired(site) else None

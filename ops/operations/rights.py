@@ -4,13 +4,13 @@ from django.contrib.auth import get_user_model
 from django.db import Error as DatabaseError
 
 from ops.backups.engines.base import Engine, Scratch
-from ops.backups.rights.accounts import accounts_of_default, compared
+from ops.backups.rights.accounts import accounts_of_default, compare_accounts
 from ops.backups.rights.changes import Accounts, RightsChange
 from ops.backups.rights.tables import layout_of
 from ops.errors import PreconditionFailed
 from ops.models import Run
 from ops.runs.recorder import Request
-from ops.utils.formatting import listed
+from ops.utils.formatting import join_names
 
 
 def require_rights_stay(request: Request, scratch: Scratch) -> None:
@@ -25,7 +25,7 @@ def require_rights_stay(request: Request, scratch: Scratch) -> None:
     change = rights_in(scratch)
     if not change.needs_administrator:
         return
-    why = change.unknown or f"It would give more rights than today to {listed(change.gaining)}."
+    why = change.unknown or f"It would give more rights than today to {join_names(change.gaining)}."
     raise PreconditionFailed(
         f"{why} {request.who} is not an administrator. Nothing was changed.",
         "Ask an administrator to start it, or type the command where the site runs: it lists the rights and asks.",
@@ -54,7 +54,7 @@ def rights_in(scratch: Scratch) -> RightsChange:
         with scratch.as_default():
             return accounts_of_default(layout, where="the loaded database")
 
-    return compared(layout, then)
+    return compare_accounts(layout, then)
 
 
 def rights_of_undo(engine: Engine) -> RightsChange:
@@ -65,4 +65,4 @@ def rights_of_undo(engine: Engine) -> RightsChange:
         with engine.undo_as_default():
             return accounts_of_default(layout, where="the previous database")
 
-    return compared(layout, then)
+    return compare_accounts(layout, then)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ops.models import Backup, Run
-from ops.operations.context import Site
+from ops.operations.context import OpsContext
 from ops.runs import event_log, executor
 
 
@@ -16,8 +16,8 @@ class Synced:
     runs: int
 
 
-def sync(site: Site) -> Synced:
+def sync(site: OpsContext) -> Synced:
     """Look for killed runs, unless one is running, and write both lists. Changes nothing in the storage but that."""
     found = executor.reconcile(engine=site.engine, catalogue=site.catalogue)
-    event_log.write_history(site.catalogue)
+    event_log.rebuild_index(site.catalogue)
     return Synced(found=found, backups=Backup.objects.count(), runs=Run.objects.count())

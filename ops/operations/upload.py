@@ -5,17 +5,17 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops.backups.compression import blocks_of, plain
+from ops.backups.compression import blocks_of, decompressed
 from ops.backups.manifest import Kind, Manifest, Origin, TableDigest
 from ops.backups.sources import from_file, kind_of
 from ops.backups.stages import Stage
 from ops.backups.verify import count_rows
 from ops.errors import ArtifactInvalid
-from ops.operations.context import Site
+from ops.operations.context import OpsContext
 from ops.operations.results import Done
 from ops.runs import executor
-from ops.runs.recorder import Recording, Request
-from ops.utils.progress import Progress, Report
+from ops.runs.recorder import Request, RunRecorder
+from ops.utils.progress import Progress, ProgressCallback
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,30 +25,30 @@ class Uploaded:
     manifest: Manifest
 
 
-def upload(site: Site, request: Request, report: Report) -> Done[Uploaded]:
+def upload(site: OpsContext, request: Request, report: ProgressCallback) -> Done[Uploaded]:
     """Put a file among the backups, unproven and untrusted. Arguments: file (a path), named (what its owner calls it).
 
     Raises ArtifactInvalid for a file that no restore could read.
     """
     with executor.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
-        manifest = take_in(site, request, recording)
+        manifest = import_file(site, request, recording)
         recording.index(site.catalogue.get(manifest.name))
         recording.result.update(rows=manifest.rows, tables=len(manifest.tables), size=manifest.size)
-    return Done(run=recording.id, found=recording.found, result=Uploaded(manifest=manifest))
+    return Done(run=recording.id, found=recording.recovered, result=Uploaded(manifest=manifest))
 
 
-def take_in(site: Site, request: Request, recording: Recording) -> Manifest:
+def import_file(site: OpsContext, request: Request, recording: RunRecorder) -> Manifest:
     path, named = Path(request.arguments["file"]), request.arguments["named"]
     kind = kind_of(path)
-    refuse_strange(site, kind, named)
+    require_same_engine(site, kind, named)
     recording.report(Progress(stage=Stage.PROVE))
     counts = count_rows(site.engine, from_file(path), report=recording.report)
     now = dt.datetime.now(dt.UTC)
     name = site.catalogue.next_name(kind, now)
-    recording.claim(name)
-    recording.name_backup(name)
+    recording.reserve_file(name)
+    recording.set_backup(name)
     recording.report(Progress(stage=Stage.STORE, total=path.stat().st_size))
-    with path.open("rb") as raw, plain(raw, kind) as stream:
+    with path.open("rb") as raw, decompressed(raw, kind) as stream:
         stored = site.catalogue.store(name, blocks_of(stream))
     manifest = Manifest(
         id=str(uuid.uuid4()),
@@ -76,7 +76,7 @@ def take_in(site: Site, request: Request, recording: Recording) -> Manifest:
     return manifest
 
 
-def refuse_strange(site: Site, kind: Kind, named: str) -> None:
+def require_same_engine(site: OpsContext, kind: Kind, named: str) -> None:
     """Raises ArtifactInvalid for a file of another kind of database."""
     if kind not in site.engine.kinds():
         theirs = "SQLite" if kind in {Kind.SQLITE, Kind.SQLITE_GZIP} else "PostgreSQL"

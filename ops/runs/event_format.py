@@ -88,7 +88,7 @@ def read_object(value: object) -> dict[str, Any]:
     """A JSON object that is neither deep nor large; an empty one in the place of anything else."""
     budget = [PARTS]
     if isinstance(value, Mapping) and is_small(value, DEPTH, budget):
-        return {clean(str(name)): plain(part) for name, part in value.items()}
+        return {clean(str(name)): sanitize(part) for name, part in value.items()}
     return {}
 
 
@@ -105,14 +105,14 @@ def is_small(value: object, depth: int, budget: list[int]) -> bool:
     return not isinstance(value, int) or abs(value) <= fields.LARGEST
 
 
-def plain(value: object) -> Any:
+def sanitize(value: object) -> Any:
     """The same value without what PostgreSQL keeps neither in text nor in JSON."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, Mapping):
-        return {clean(str(name)): plain(part) for name, part in value.items()}
+        return {clean(str(name)): sanitize(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
+        return [sanitize(part) for part in value]
     return value
 
 

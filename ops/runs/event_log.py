@@ -28,9 +28,9 @@ from ops.runs.event_format import CLAIMED, ENDED, LEFT, STARTED, SWEPT, Event, r
 
 logger = logging.getLogger(__name__)
 
-IN_EVENTS = tuple({field.attname for field in Run._meta.concrete_fields} - {"id", "in_place", "cancel_requested"})
+EVENT_FIELDS = tuple({field.attname for field in Run._meta.concrete_fields} - {"id", "in_place", "cancel_requested"})
 """`in_place` is a mark on one database, and `cancel_requested` is for others to write."""
-FROM_MANIFEST = tuple(
+MANIFEST_FIELDS = tuple(
     field.attname for field in Backup._meta.concrete_fields if field.attname not in {"id", "kept_until", "kept_because"}
 )
 QUEUED_BEFORE = "Queued before a restore, which has replaced the database that it was meant for."
@@ -124,7 +124,7 @@ def last_ended(catalogue: Catalogue, kind: Run.Kind) -> Run | None:
 
 
 def _event(event: str, run: Run) -> dict[str, Any]:
-    values = {name: getattr(run, name) for name in IN_EVENTS}
+    values = {name: getattr(run, name) for name in EVENT_FIELDS}
     said = {name: value.isoformat() if isinstance(value, dt.datetime) else value for name, value in values.items()}
     return {"event": event, "run": str(run.pk), "when": timezone.now().isoformat(), **said}
 
@@ -148,7 +148,7 @@ def runs_of(events: Iterable[Event]) -> dict[UUID, Run]:
 # --- Rows --------------------------------------------------------------------------------------------------------
 
 
-def write_history(catalogue: Catalogue, *, restored: bool = False) -> None:
+def rebuild_index(catalogue: Catalogue, *, restored: bool = False) -> None:
     """Make the rows of "default" say what the catalogue says: backups, and every run with how it ended.
 
     Rows change together or not at all, and only where they differ. What is under way is left to whoever is at work on
@@ -193,7 +193,7 @@ def write_backup(entry: Entry) -> None:
     backup = _backup_of(entry.manifest, entry)
     with transaction.atomic():
         Backup.objects.filter(name=backup.name).exclude(pk=backup.pk).delete()
-        _upsert(Backup, [backup], FROM_MANIFEST)
+        _upsert(Backup, [backup], MANIFEST_FIELDS)
 
 
 def remove_backups(names: Collection[str]) -> None:
@@ -202,7 +202,7 @@ def remove_backups(names: Collection[str]) -> None:
 
 def write_run(run: Run) -> None:
     """Write its row, but for what is not the run's own to say (see IN_EVENTS)."""
-    _upsert(Run, [run], IN_EVENTS)
+    _upsert(Run, [run], EVENT_FIELDS)
 
 
 def _write_backups(entries: Iterable[Entry], known: set[UUID]) -> None:
@@ -220,17 +220,17 @@ def _write_backups(entries: Iterable[Entry], known: set[UUID]) -> None:
     for keys in _batches([*((known & there.keys()) - wanted.keys()), *moved]):
         Backup.objects.filter(pk__in=keys).delete()
     changed = [backup for key, backup in wanted.items() if key not in there or _differs(backup, there[key])]
-    _upsert(Backup, changed, FROM_MANIFEST)
+    _upsert(Backup, changed, MANIFEST_FIELDS)
 
 
 def _differs(backup: Backup, other: Backup) -> bool:
-    return any(getattr(backup, name) != getattr(other, name) for name in FROM_MANIFEST)
+    return any(getattr(backup, name) != getattr(other, name) for name in MANIFEST_FIELDS)
 
 
 def _write_runs(runs: Mapping[UUID, Run]) -> None:
     there = {key: end for key, *end in Run.objects.values_list("pk", "status", "ended")}
     over = [run for key, run in runs.items() if run.is_over and there.get(key) != [run.status, run.ended]]
-    _upsert(Run, over, IN_EVENTS)
+    _upsert(Run, over, EVENT_FIELDS)
     under_way = [run for key, run in runs.items() if run.status == Run.Status.RUNNING and key not in there]
     Run.objects.bulk_create(under_way, batch_size=BATCH, ignore_conflicts=True)
 
@@ -263,7 +263,7 @@ def _skip_missed_schedules() -> None:
 
 
 def _backup_of(manifest: Manifest, entry: Entry) -> Backup:
-    proof = manifest.proof
+    proof = manifest.verification
     return Backup(
         id=UUID(manifest.id),
         name=manifest.name,
@@ -282,7 +282,7 @@ def _backup_of(manifest: Manifest, entry: Entry) -> Backup:
         proof_level=str(proof.level) if proof else "",
         proof_when=proof.when if proof else None,
         proof_seconds=proof.seconds if proof else None,
-        proof_fault=proof.fault if proof else "",
+        proof_fault=proof.error if proof else "",
         trust=str(entry.trust),
         missing=entry.missing,
         run=manifest.run,

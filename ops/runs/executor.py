@@ -22,32 +22,34 @@ from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
 from ops.models import Run
 from ops.notifications import alerts
 from ops.runs import event_log
-from ops.runs.event_format import plain
+from ops.runs.event_format import sanitize
 from ops.runs.event_log import Catalogue
-from ops.runs.recorder import PATIENCE, Recording, Request, unrecorded
-from ops.utils.posix_signals import held
-from ops.utils.progress import Report, ignore
-from ops.utils.single_flight import Tower
+from ops.runs.recorder import DATABASE_TIMEOUT, Request, RunRecorder, unrecorded
+from ops.utils.posix_signals import ignore_interrupts
+from ops.utils.progress import ProgressCallback, no_progress
+from ops.utils.single_flight import SingleFlight
 
 Answer = TypeVar("Answer")
 CANCELLED_EARLY = "It was cancelled before anybody had begun with it."
 LONGEST_WAIT = dt.timedelta(minutes=15)
 """In the queue, while no other run is at work."""
-MOST_TRIES = 3
+MAX_ATTEMPTS = 3
 """To find the run that waits, or to become it."""
-LOST = PreconditionFailed(
+QUEUE_LOST = PreconditionFailed(
     "No worker took it out of the queue for 15 minutes. Nothing was changed.",
     "Redis forgets its queue when it is started anew without a file of its own. See that it and the worker run, and ask"
     " again.",
 )
 
 
-class Superseded(PreconditionFailed):
+class NoLongerQueued(PreconditionFailed):
     """A run that waited is not to be done any more."""
 
 
 @contextlib.contextmanager
-def recorded(request: Request, *, engine: Engine, catalogue: Catalogue, report: Report = ignore) -> Iterator[Recording]:
+def recorded(
+    request: Request, *, engine: Engine, catalogue: Catalogue, report: ProgressCallback = no_progress
+) -> Iterator[RunRecorder]:
     """Run the block alone on its database, and record it.
 
     Raises AlreadyRunning and PreconditionFailed before anything is recorded but in a queued row, the latter when the
@@ -56,21 +58,21 @@ def recorded(request: Request, *, engine: Engine, catalogue: Catalogue, report: 
     over: list[Run] = []
     with contextlib.ExitStack() as stack:
         # Called when the lock has been given back: nobody waits for a mail server.
-        stack.callback(alerts.tell_of_runs, over)
+        stack.callback(alerts.notify_runs, over)
         try:
-            stack.enter_context(engine.locked(label_of(request)))
+            stack.enter_context(engine.locked(lock_label(request)))
             recording = _begin(request, engine, catalogue, report)
         except PreconditionFailed as error:
-            _in_time(partial(_refuse, request, error))
+            _query_with_timeout(partial(_refuse, request, error))
             over += _refused(request, engine, error)
             raise
         try:
             yield recording
         except BaseException as error:
-            with held():
+            with ignore_interrupts():
                 over.append(recording.end(error))
             raise
-        with held():
+        with ignore_interrupts():
             over.append(recording.end(None))
 
 
@@ -84,12 +86,12 @@ def queue(request: Request) -> tuple[Run, bool]:
         "id": request.id,
         "who": request.who,
         "origin": request.origin,
-        "arguments": plain(request.arguments),
+        "arguments": sanitize(request.arguments),
         "backup": name_of_backup(request),
         "asked": request.asked,
     }
     find_or_make = partial(Run.objects.get_or_create, kind=request.kind, status=Run.Status.QUEUED, defaults=row)
-    for _ in range(MOST_TRIES - 1):
+    for _ in range(MAX_ATTEMPTS - 1):
         # A worker may take the other one out of the queue just when this one has been refused for its sake.
         with contextlib.suppress(IntegrityError):
             return find_or_make()
@@ -102,7 +104,7 @@ def name_of_backup(request: Request) -> str:
     return str(names[0]) if len(names) == 1 else ""
 
 
-def waiting(run: UUID | str) -> Request | None:
+def claim(run: UUID | str) -> Request | None:
     """What the queued row asks for; None when it is gone, was cancelled, or is being worked on by somebody else."""
     row = Run.objects.filter(pk=run, status=Run.Status.QUEUED).first()
     if row is None:
@@ -118,7 +120,7 @@ def waiting(run: UUID | str) -> Request | None:
     )
 
 
-def note(request: Request, *, engine: Engine, catalogue: Catalogue, backup: str) -> None:
+def log_instant(request: Request, *, engine: Engine, catalogue: Catalogue, backup: str) -> None:
     """Record something that is done the moment it is asked for, and changes nothing. Raises OpsError or OSError."""
     run = _begun(request, engine)
     run.backup, run.status, run.ended = backup, Run.Status.SUCCEEDED, run.started
@@ -134,7 +136,7 @@ def cancel(run: Run) -> bool:
     return bool(Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(cancel_requested=True))
 
 
-def give_up(run: UUID, error: OpsError) -> list[Run]:
+def fail_queued(run: UUID, error: OpsError) -> list[Run]:
     """Close the queued row of a run that nobody will work on. Returns it, or nothing when it does not wait any more."""
     if _fail(Run.objects.filter(pk=run, status=Run.Status.QUEUED), error):
         return [Run.objects.get(pk=run)]
@@ -145,12 +147,12 @@ def _fail(rows: QuerySet[Run], error: OpsError) -> int:
     return rows.update(status=Run.Status.FAILED, error=error.message, hint=error.hint, ended=timezone.now())
 
 
-def _begin(request: Request, engine: Engine, catalogue: Catalogue, report: Report) -> Recording:
+def _begin(request: Request, engine: Engine, catalogue: Catalogue, report: ProgressCallback) -> RunRecorder:
     if request.waited:
         _take(request)
     try:
         found = _clean_up(engine, catalogue)
-        recording = Recording(_begun(request, engine), catalogue=catalogue, report=report, found=found)
+        recording = RunRecorder(_begun(request, engine), catalogue=catalogue, report=report, found=found)
         recording.begin()
     except OSError as error:
         raise unrecorded(error) from error
@@ -164,13 +166,13 @@ def _take(request: Request) -> None:
     """
     waits = Run.objects.filter(pk=request.id, status=Run.Status.QUEUED)
     mine = {"status": Run.Status.RUNNING, "started": timezone.now(), "host": socket.gethostname(), "pid": os.getpid()}
-    if _in_time(lambda: waits.update(**mine)) != 1:
-        raise Superseded("It does not wait any more: it was cancelled, or somebody else has begun with it.")
+    if _query_with_timeout(lambda: waits.update(**mine)) != 1:
+        raise NoLongerQueued("It does not wait any more: it was cancelled, or somebody else has begun with it.")
 
 
 def _refuse(request: Request, error: PreconditionFailed) -> None:
     """Close the row in the queue, or the one that this process has just taken out of it."""
-    if isinstance(error, Superseded):
+    if isinstance(error, NoLongerQueued):
         return
     own = Q(status=Run.Status.RUNNING, host=socket.gethostname(), pid=os.getpid())
     _fail(Run.objects.filter(Q(status=Run.Status.QUEUED) | own, pk=request.id), error)
@@ -192,13 +194,13 @@ def reconcile(engine: Engine, catalogue: Catalogue) -> tuple[str, ...]:
     """
     try:
         with engine.locked(f"cleaning up on {socket.gethostname()} since {_minute(timezone.now())}"):
-            found, lost = _clean_up(engine, catalogue), _in_time(_give_up_lost)
+            found, lost = _clean_up(engine, catalogue), _query_with_timeout(_give_up_lost)
     except AlreadyRunning:
         return ()
     if isinstance(lost, BaseException):
         return found
-    alerts.tell_of_runs(lost)
-    return (*found, *(f"{_told(run)} was lost from the queue." for run in lost))
+    alerts.notify_runs(lost)
+    return (*found, *(f"{_describe(run)} was lost from the queue." for run in lost))
 
 
 def _give_up_lost() -> list[Run]:
@@ -207,10 +209,10 @@ def _give_up_lost() -> list[Run]:
     waiting = list(Run.objects.filter(status=Run.Status.QUEUED, asked__lt=since).values_list("pk", flat=True))
     if not waiting or Run.objects.filter(started__isnull=False, ended__gt=since).exists():
         return []
-    return [run for key in waiting for run in give_up(key, LOST)]
+    return [run for key in waiting for run in fail_queued(key, QUEUE_LOST)]
 
 
-def label_of(request: Request) -> str:
+def lock_label(request: Request) -> str:
     """Whose lock it is, for whoever finds it taken."""
     since = _minute(timezone.now())
     return f"{request.kind.label} by {request.who} on {socket.gethostname()} since {since}"
@@ -224,7 +226,7 @@ def _begun(request: Request, engine: Engine) -> Run:
         database=engine.database,
         who=request.who,
         origin=request.origin,
-        arguments=plain(request.arguments),
+        arguments=sanitize(request.arguments),
         asked=request.asked,
         started=timezone.now(),
         host=socket.gethostname(),
@@ -240,21 +242,21 @@ def _clean_up(engine: Engine, catalogue: Catalogue) -> tuple[str, ...]:
     dropped = engine.sweep(event_log.databases_of(events))
     event_log.record_swept(catalogue, events)
     killed = [run for run in event_log.runs_of(events).values() if not run.is_over]
-    return (*(_close_killed(killed, catalogue) if killed else ()), *swept, *dropped)
+    return (*(_mark_interrupted(killed, catalogue) if killed else ()), *swept, *dropped)
 
 
-def _close_killed(killed: Sequence[Run], catalogue: Catalogue) -> tuple[str, ...]:
+def _mark_interrupted(killed: Sequence[Run], catalogue: Catalogue) -> tuple[str, ...]:
     """Record how these runs ended."""
-    rows = _in_time(lambda: Run.objects.in_bulk([run.pk for run in killed]))
+    rows = _query_with_timeout(lambda: Run.objects.in_bulk([run.pk for run in killed]))
     if isinstance(rows, BaseException):
         # Whether a restore was in place is what only the database knows: the next run will see.
-        return tuple(f"{_told(run)} was killed; how far it was is to be seen in the database." for run in killed)
+        return tuple(f"{_describe(run)} was killed; how far it was is to be seen in the database." for run in killed)
     closed = [_closed(run, rows.get(run.pk)) for run in killed]
     for run in closed:
         event_log.record_end(catalogue, run)
-    _in_time(partial(_write_rows, closed))
-    alerts.tell_of_runs(closed)
-    return tuple(f"{_told(run)} was killed. It is recorded as {run.get_status_display()}." for run in closed)
+    _query_with_timeout(partial(_write_rows, closed))
+    alerts.notify_runs(closed)
+    return tuple(f"{_describe(run)} was killed. It is recorded as {run.get_status_display()}." for run in closed)
 
 
 def _write_rows(runs: Iterable[Run]) -> None:
@@ -275,7 +277,7 @@ def _closed(run: Run, row: Run | None) -> Run:
     return run
 
 
-def _told(run: Run) -> str:
+def _describe(run: Run) -> str:
     where = f"started on {run.host}" if run.host else "asked for"
     return f"The {run.get_kind_display()} that {run.who} {where} at {_minute(run.started or run.asked)}"
 
@@ -284,6 +286,6 @@ def _minute(moment: dt.datetime) -> str:
     return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _in_time(question: Callable[[], Answer]) -> Answer | BaseException:
+def _query_with_timeout(question: Callable[[], Answer]) -> Answer | BaseException:
     """The answer of the live database, or why there was none: no run waits for long for the sake of its record."""
-    return Tower().ask("rows", question).outcome(within=PATIENCE)
+    return SingleFlight().run("rows", question).result(within=DATABASE_TIMEOUT)

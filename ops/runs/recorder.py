@@ -17,15 +17,15 @@ from django.utils import timezone
 from ops.errors import Cancelled, OpsError, PreconditionFailed
 from ops.models import Run
 from ops.runs import event_log
-from ops.runs.event_format import plain
+from ops.runs.event_format import sanitize
 from ops.runs.event_log import Catalogue, Entry
-from ops.runs.row_writer import RowWriter
-from ops.utils.progress import Progress, Report
-from ops.utils.redaction import without_secrets
+from ops.runs.row_writer import RunRowWriter
+from ops.utils.progress import Progress, ProgressCallback
+from ops.utils.redaction import redact
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 5.0
+DATABASE_TIMEOUT = 5.0
 """Seconds that a run waits for the database on behalf of its record."""
 LONGEST_LOG = 100_000
 """Characters. The end of a log is what matters."""
@@ -46,14 +46,14 @@ class Request:
     """It is that of a row in the queue, and void when the row is not queued any more."""
 
 
-class Recording:
+class RunRecorder:
     """The run as the operation sees it.
 
     `found` are sentences on what killed runs had left. `result` is for the operation to fill with JSON values.
     """
 
-    def __init__(self, run: Run, *, catalogue: Catalogue, report: Report, found: tuple[str, ...]) -> None:
-        self.found = found
+    def __init__(self, run: Run, *, catalogue: Catalogue, report: ProgressCallback, found: tuple[str, ...]) -> None:
+        self.recovered = found
         self.result: dict[str, Any] = run.result
         self._run, self._catalogue, self._listener = run, catalogue, report
         self._lock = threading.Lock()
@@ -61,7 +61,7 @@ class Recording:
         self._stage_began = 0.0
         self._may_be_cancelled, self._is_in_place = True, False
         self._failure: OpsError | None = None
-        self._writer = RowWriter(self._state)
+        self._writer = RunRowWriter(self._state)
 
     @property
     def id(self) -> str:
@@ -71,7 +71,7 @@ class Recording:
 
     def report(self, progress: Progress) -> None:
         """Keep it, and pass it on to the listener. Raises Cancelled within a second of a person's request."""
-        self._heed_cancelling()
+        self._check_cancelled()
         with self._lock:
             if progress.stage != self._run.stage:
                 self._begin_stage(progress.stage)
@@ -84,15 +84,15 @@ class Recording:
 
     def log(self, text: str) -> None:
         """Add a line to the log that is kept with the run."""
-        line = f"{timezone.now():%H:%M:%S} {without_secrets(text)}\n"
+        line = f"{timezone.now():%H:%M:%S} {redact(text)}\n"
         with self._lock:
             self._run.log = (self._run.log + line)[-LONGEST_LOG:]
 
-    def name_backup(self, name: str) -> None:
+    def set_backup(self, name: str) -> None:
         """The run makes or works on this backup."""
         self._run.backup = name
 
-    def claim(self, name: str) -> None:
+    def reserve_file(self, name: str) -> None:
         """Before a data file is written: should this run be killed, the next one sweeps away what there is of it."""
         event_log.record_claim(self._catalogue, self._state(), name)
 
@@ -102,23 +102,23 @@ class Recording:
 
     def index(self, entry: Entry) -> None:
         """Have the row of a backup written that is new or has changed."""
-        self._writer.also(partial(event_log.write_backup, entry))
+        self._writer.enqueue(partial(event_log.write_backup, entry))
 
     def index_all(self, entries: Sequence[Entry], kept: Mapping[str, tuple[dt.datetime | None, str]]) -> None:
         """Have the rows of all backups written; see `ops.runs.event_log.write_catalogue`."""
-        self._writer.also(partial(event_log.write_catalogue, entries, kept))
+        self._writer.enqueue(partial(event_log.write_catalogue, entries, kept))
 
-    def forget(self, names: Collection[str]) -> None:
+    def remove_rows(self, names: Collection[str]) -> None:
         """Have the rows of backups removed that are gone."""
-        self._writer.also(partial(event_log.remove_backups, names))
+        self._writer.enqueue(partial(event_log.remove_backups, names))
 
-    def no_way_back(self) -> None:
+    def point_of_no_return(self) -> None:
         """Before a cut-over: from now on nobody can cancel, and the live database is left alone until the run ends.
 
         Raises Cancelled if somebody asked for that in time.
         """
-        self._writer.pause(within=PATIENCE)
-        self._heed_cancelling()
+        self._writer.drain(within=DATABASE_TIMEOUT)
+        self._check_cancelled()
         self._may_be_cancelled = False
 
     def write_history(self) -> None:
@@ -128,12 +128,12 @@ class Recording:
         did, even if this process is killed a moment later.
         """
         with transaction.atomic():
-            event_log.write_history(self._catalogue, restored=True)
+            event_log.rebuild_index(self._catalogue, restored=True)
             run = self._state()
             event_log.write_run(run)
             Run.objects.filter(pk=run.pk).update(in_place=True)
 
-    def is_in_place(self) -> None:
+    def mark_applied(self) -> None:
         """After a cut-over: an interruption does not make the run less of a success any more."""
         self._is_in_place = True
 
@@ -164,7 +164,7 @@ class Recording:
             event_log.record_end(self._catalogue, self._state())
         except (OSError, OpsError):
             logger.exception("The end of the run %s could not be recorded beside the backups.", self.id)
-        if not self._writer.finish(within=PATIENCE):
+        if not self._writer.close(within=DATABASE_TIMEOUT):
             logger.warning("The row of the run %s is behind. Run: manage.py sync_backups", self.id)
         return self._state()
 
@@ -177,7 +177,7 @@ class Recording:
             return Run.Status.FAILED
         return Run.Status.SUCCEEDED if self._is_in_place else Run.Status.INTERRUPTED
 
-    def _heed_cancelling(self) -> None:
+    def _check_cancelled(self) -> None:
         if self._may_be_cancelled and self._writer.cancel_requested.is_set():
             raise Cancelled(f"The {self._run.get_kind_display()} was cancelled on request. Nothing was changed.")
 
@@ -196,7 +196,7 @@ class Recording:
         with self._lock:
             run = copy.copy(self._run)
             run.stages = [dict(stage) for stage in run.stages]
-            run.result, run.log = plain(run.result), plain(run.log)
+            run.result, run.log = sanitize(run.result), sanitize(run.log)
             return run
 
 
@@ -218,7 +218,7 @@ def leave_database(catalogue: Catalogue, run: Run, name: str) -> None:
 
 def unrecorded(error: OSError) -> PreconditionFailed:
     return PreconditionFailed(
-        f"The storage of the backups does not take the record of this run: {without_secrets(str(error))}.",
+        f"The storage of the backups does not take the record of this run: {redact(str(error))}.",
         "Nothing was changed. Make it writable, with room for files, and try again.",
     )
 
@@ -228,7 +228,7 @@ def explanation(error: BaseException | None) -> tuple[str, str]:
     if error is None:
         return "", ""
     if isinstance(error, OpsError):
-        return without_secrets(error.message), without_secrets(error.hint)
+        return redact(error.message), redact(error.hint)
     if isinstance(error, Exception):
-        return f"{type(error).__name__}: {without_secrets(str(error).strip())}", ""
+        return f"{type(error).__name__}: {redact(str(error).strip())}", ""
     return "It was interrupted.", ""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from django.db import Error, connection, connections
 
-from ops.health.database import hurried
+from ops.health.database import with_health_deadline
 from ops.models import Run
 from ops.runs import event_log
 
@@ -21,7 +21,7 @@ RETRY = 0.2
 """Seconds between attempts at the last write."""
 
 
-class RowWriter(threading.Thread):
+class RunRowWriter(threading.Thread):
     """Writes what `state` returns, twice a second if it has changed; states in between are not written.
 
     It has a connection of its own, so that it reaches the live database wherever the run's thread points "default". A
@@ -38,17 +38,17 @@ class RowWriter(threading.Thread):
         self._pausing = self._ending = self._complained = False
         self._deadline = 0.0
 
-    def also(self, change: Callable[[], None]) -> None:
+    def enqueue(self, change: Callable[[], None]) -> None:
         """Make another change to the rows with the next write, and again after a failure."""
         self._changes.append(change)
 
-    def pause(self, *, within: float) -> None:
+    def drain(self, *, within: float) -> None:
         """Write once more and then nothing until `finish`; wait up to `within` seconds for that."""
         self._pausing = True
         self._wake.set()
         self._paused.wait(within)
 
-    def finish(self, *, within: float) -> bool:
+    def close(self, *, within: float) -> bool:
         """Write the last state, trying for `within` seconds. Returns whether it is written."""
         self._deadline = time.monotonic() + within
         self._ending = True
@@ -70,7 +70,7 @@ class RowWriter(threading.Thread):
 
     def _attempt(self) -> bool:
         try:
-            with hurried(connection):
+            with with_health_deadline(connection):
                 self._write()
         except Error as error:
             self._complain(error)
@@ -103,4 +103,4 @@ class RowWriter(threading.Thread):
 
 
 def values_of(run: Run) -> dict[str, object]:
-    return {name: getattr(run, name) for name in event_log.IN_EVENTS}
+    return {name: getattr(run, name) for name in event_log.EVENT_FIELDS}

@@ -16,28 +16,28 @@ from redis.exceptions import LockError, RedisError
 
 logger = logging.getLogger(__name__)
 
-NAME = "ops:beat"
-LEASE = 15
+LOCK_NAME = "ops:beat"
+LOCK_TIMEOUT = 15
 """Seconds that the right to start tasks outlives a beat that was killed. It is renewed at each tick."""
-LOOK = 5.0
+POLL_INTERVAL = 5.0
 """Seconds between two looks of a beat that stands by; that is also how far beat's own ticks are apart at most."""
 SOCKET_TIMEOUT = 5.0
 
 
-class Lease:
+class LeaderLock:
     """The right to start tasks, which one beat of a broker has at a time: all others stand by."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.token = uuid.uuid4().hex
-        self.lock = self.connect().lock(NAME, timeout=LEASE)
+        self.lock = self.connect().lock(LOCK_NAME, timeout=LOCK_TIMEOUT)
 
     def connect(self) -> "redis.Redis":
         return redis.Redis.from_url(
             self.url, socket_timeout=SOCKET_TIMEOUT, socket_connect_timeout=SOCKET_TIMEOUT, decode_responses=True
         )
 
-    def hold(self) -> bool:
+    def acquire(self) -> bool:
         """Take or renew it. Without Redis nobody has it, and tasks could not be sent either."""
         try:
             if self.lock.owned():
@@ -49,11 +49,11 @@ class Lease:
             logger.warning("Redis can not be asked who starts the tasks: %s", type(error).__name__)
             return False
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Let the next begin at once. The signal to stop may have come amid a question: its connection is spent."""
         with contextlib.suppress(RedisError), self.connect() as client:
-            if client.get(NAME) == self.token:
-                client.delete(NAME)
+            if client.get(LOCK_NAME) == self.token:
+                client.delete(LOCK_NAME)
 
 
 class Scheduler(DatabaseScheduler):
@@ -63,8 +63,8 @@ class Scheduler(DatabaseScheduler):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.lease = Lease(settings.REDIS_URL)
-        self.stands_by = True
+        self.leader_lock = LeaderLock(settings.REDIS_URL)
+        self.is_standby = True
         self.is_closed = False
         super().__init__(*args, **kwargs)
 
@@ -72,18 +72,18 @@ class Scheduler(DatabaseScheduler):
         if self.is_closed:
             # The handler of SIGTERM raises this itself; in the middle of a destructor Python drops it.
             raise SystemExit
-        if not self.lease.hold():
-            if not self.stands_by:
+        if not self.leader_lock.acquire():
+            if not self.is_standby:
                 logger.warning("Another beat starts the tasks now; this one stands by.")
-            self.stands_by = True
-            return LOOK
-        if self.stands_by:
-            self.stands_by = False
+            self.is_standby = True
+            return POLL_INTERVAL
+        if self.is_standby:
+            self.is_standby = False
             logger.info("This beat starts the tasks.")
-            self.read_anew()
-        return min(LOOK, float(super().tick(*args, **kwargs)))
+            self.reload_schedule()
+        return min(POLL_INTERVAL, float(super().tick(*args, **kwargs)))
 
-    def read_anew(self) -> None:
+    def reload_schedule(self) -> None:
         """Forget what this beat believes about last runs: another one has started tasks since."""
         self._dirty.clear()
         self._heap = None
@@ -99,7 +99,7 @@ class Scheduler(DatabaseScheduler):
             super().close()
         except Exception:
             logger.exception("Beat could not keep what it knows of its last starts.")
-        self.lease.give_back()
+        self.leader_lock.release()
 
     def enabled_models_qs(self) -> Any:
         """All of them. The original leaves out what is hours away on the clock, and with it what is overdue since then:

@@ -14,7 +14,7 @@ GRACE = dt.timedelta(minutes=10)
 """A schedule counts as missed when it was not started for so long after it was due."""
 
 
-def are_installed() -> bool:
+def is_installed() -> bool:
     return apps.is_installed("django_celery_beat")
 
 
@@ -28,21 +28,21 @@ def next_run(task: "PeriodicTask") -> dt.datetime | None:
     if not task.enabled or is_spent or task.scheduler is None or (task.expires and task.expires <= now):
         return None
     if task.start_time and task.start_time > now:
-        return _whole_seconds(task.due_start_time(timezone.get_default_timezone()))
+        return round_to_second(task.due_start_time(timezone.get_default_timezone()))
     if task.start_time and not task.last_run_at:
-        return _whole_seconds(task.start_time)
+        return round_to_second(task.start_time)
     schedule = task.schedule
     zone = getattr(schedule, "tz", None) or timezone.get_default_timezone()
     since = (task.last_run_at or task.date_changed).astimezone(zone)
-    return _whole_seconds(timezone.now() + schedule.remaining_estimate(since))
+    return round_to_second(timezone.now() + schedule.remaining_estimate(since))
 
 
-def _whole_seconds(moment: dt.datetime) -> dt.datetime:
+def round_to_second(moment: dt.datetime) -> dt.datetime:
     """`moment` without what the clock went on while it was computed: 02:00, not 01:59:59.99."""
     return (moment + dt.timedelta(seconds=0.5)).replace(microsecond=0)
 
 
-def rows(alias: str) -> "Iterable[PeriodicTask]":
+def enabled_tasks(alias: str) -> "Iterable[PeriodicTask]":
     """The schedules that are switched on, in one query."""
     from django_celery_beat.models import PeriodicTask  # noqa: PLC0415  # may not be installed
 
@@ -54,10 +54,10 @@ def rows(alias: str) -> "Iterable[PeriodicTask]":
 def find_missed(alias: str) -> list[tuple[str, dt.datetime]]:
     """Name of each schedule that was not started in time, and when it was due; the longest overdue first."""
     latest = timezone.now() - GRACE
-    due = [(task.name, next_run(task)) for task in rows(alias)]
+    due = [(task.name, next_run(task)) for task in enabled_tasks(alias)]
     return sorted(((name, when) for name, when in due if when and when < latest), key=lambda missed: missed[1])
 
 
-def in_words(moment: dt.datetime) -> str:
+def format_due(moment: dt.datetime) -> str:
     """``2026-11-23 02:00 CET``, in the site's time zone."""
     return timezone.localtime(moment, timezone.get_default_timezone()).strftime("%Y-%m-%d %H:%M %Z")

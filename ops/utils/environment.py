@@ -2,10 +2,10 @@
 
 import os
 
-SYSTEM = frozenset(
+SYSTEM_VARIABLES = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"}
 )
-OF_LIBPQ = frozenset(
+LIBPQ_VARIABLES = frozenset(
     {
         *("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGSERVICE"),
         *("PGSERVICEFILE", "PGSYSCONFDIR", "PGLOCALEDIR", "PGOPTIONS", "PGAPPNAME", "PGCONNECT_TIMEOUT"),
@@ -29,10 +29,10 @@ Variables" of libpq); the last two are Kerberos's."""
 
 def minimal_environment(**changes: str) -> dict[str, str]:
     """What a program of others is started with: of our own environment what any program needs, and `changes`."""
-    kept = {name: value for name, value in os.environ.items() if name in SYSTEM or name.startswith("LC_")}
+    kept = {name: value for name, value in os.environ.items() if name in SYSTEM_VARIABLES or name.startswith("LC_")}
     return kept | changes
 
 
-def of_libpq() -> dict[str, str]:
+def libpq_environment() -> dict[str, str]:
     """What a program needs in addition that connects to PostgreSQL."""
-    return {name: value for name, value in os.environ.items() if name in OF_LIBPQ}
+    return {name: value for name, value in os.environ.items() if name in LIBPQ_VARIABLES}

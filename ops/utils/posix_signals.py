@@ -8,7 +8,7 @@ from types import FrameType
 
 
 @contextlib.contextmanager
-def interrupted_by_sigterm() -> Iterator[None]:
+def sigterm_as_interrupt() -> Iterator[None]:
     """Within the block SIGTERM raises KeyboardInterrupt. Does nothing outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -25,12 +25,12 @@ def interrupted_by_sigterm() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
+def ignore_interrupts() -> Iterator[None]:
     """Ctrl-C and SIGTERM come too late within the block: what it does must not be reported as not done."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, disregard) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ignore) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
@@ -38,5 +38,5 @@ def held() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def disregard(_number: int, _frame: FrameType | None) -> None:
+def ignore(_number: int, _frame: FrameType | None) -> None:
     """A signal that comes too late."""

@@ -18,10 +18,10 @@ class Progress:
     total: int = 0
 
 
-Report = Callable[[Progress], None]
+ProgressCallback = Callable[[Progress], None]
 
 
-def summed(report: Report) -> Report:
+def accumulate(report: ProgressCallback) -> ProgressCallback:
     """A listener for steps (`done` is what one step did), which tells `report` the sum for each item."""
     sums: Counter[str] = Counter()
 
@@ -32,5 +32,5 @@ def summed(report: Report) -> Report:
     return tell
 
 
-def ignore(progress: Progress) -> None:
+def no_progress(progress: Progress) -> None:
     """The listener of those who do not care."""

@@ -7,7 +7,7 @@ from django.conf import settings
 from ops.utils.printable import printable
 
 
-def without_secrets(text: str) -> str:
+def redact(text: str) -> str:
     """`text` with the passwords and keys of the settings blotted out, in plain and as they are written in addresses.
 
     It is `printable`, too: it goes into errors, logs and notices.

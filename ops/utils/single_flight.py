@@ -17,14 +17,14 @@ from django.db import connections
 Answer = TypeVar("Answer")
 
 
-class Flight(Generic[Answer]):
+class Call(Generic[Answer]):
     """One question under way."""
 
     def __init__(self) -> None:
         self.future: Future[Answer] = Future()
         self.started = time.monotonic()
 
-    def outcome(self, *, within: float) -> Answer | BaseException:
+    def result(self, *, within: float) -> Answer | BaseException:
         """The answer, or the error it ended with: TimeoutError when there is neither `within` seconds of the start.
 
         Who joins a question that has been open for longer is not kept waiting.
@@ -37,32 +37,32 @@ class Flight(Generic[Answer]):
         return error or self.future.result()
 
 
-class Tower:
+class SingleFlight:
     """Knows what is under way in this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._flights: dict[str, Flight[object]] = {}
+        self._calls: dict[str, Call[object]] = {}
 
-    def ask(self, name: str, question: Callable[[], Answer]) -> Flight[Answer]:
+    def run(self, name: str, question: Callable[[], Answer]) -> Call[Answer]:
         """The flight called `name` that is under way, or a new one that puts `question`."""
         with self._lock:
-            if name in self._flights:
-                return cast("Flight[Answer]", self._flights[name])
+            if name in self._calls:
+                return cast("Call[Answer]", self._calls[name])
             return self._start(name, question)
 
-    def ask_alone(self, name: str, question: Callable[[], Answer]) -> Flight[Answer] | None:
+    def run_exclusive(self, name: str, question: Callable[[], Answer]) -> Call[Answer] | None:
         """A new flight, or None when one called `name` is under way: for answers that are not for sharing."""
         with self._lock:
-            return None if name in self._flights else self._start(name, question)
+            return None if name in self._calls else self._start(name, question)
 
-    def _start(self, name: str, question: Callable[[], Answer]) -> Flight[Answer]:
-        flight: Flight[Answer] = Flight()
-        self._flights[name] = cast("Flight[object]", flight)
-        threading.Thread(target=self._fly, args=(name, flight, question), name=f"ask-{name}", daemon=True).start()
+    def _start(self, name: str, question: Callable[[], Answer]) -> Call[Answer]:
+        flight: Call[Answer] = Call()
+        self._calls[name] = cast("Call[object]", flight)
+        threading.Thread(target=self._run, args=(name, flight, question), name=f"ask-{name}", daemon=True).start()
         return flight
 
-    def _fly(self, name: str, flight: Flight[Answer], question: Callable[[], Answer]) -> None:
+    def _run(self, name: str, flight: Call[Answer], question: Callable[[], Answer]) -> None:
         answer: Answer | None = None
         error: BaseException | None = None
         try:
@@ -73,17 +73,17 @@ class Tower:
         except BaseException as raised:  # noqa: BLE001  # carried over to whoever asked
             error = raised
         with self._lock:
-            del self._flights[name]
+            del self._calls[name]
         if error:
             flight.future.set_exception(error)
         else:
             flight.future.set_result(cast("Answer", answer))
 
-    def start_afresh(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: the parent's threads do not exist here, and their answers will not come."""
         self._lock = threading.Lock()
-        self._flights = {}
+        self._calls = {}
 
 
-tower = Tower()
-os.register_at_fork(after_in_child=tower.start_afresh)
+shared_calls = SingleFlight()
+os.register_at_fork(after_in_child=shared_calls.reset_after_fork)

@@ -14,7 +14,7 @@ from ops import tasks
 def storage(settings: Any, tmp_path: Path, uncollected_static_files: None) -> Path:
     """Where the backups of this test are."""
     folder = tmp_path / "backups"
-    backups = {"BACKEND": "ops.backups.storage.local.PrivateDirectory", "OPTIONS": {"location": str(folder)}}
+    backups = {"BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage", "OPTIONS": {"location": str(folder)}}
     settings.STORAGES = {**settings.STORAGES, "backups": backups}
     settings.BACKUP_DIR = folder
     return folder
@@ -26,7 +26,7 @@ def queue(settings: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     handed: list[str] = []
     settings.OPS_CELERY_APP = "homerack.celery.app"
     hand_over = lambda arguments, **_options: handed.append(*arguments)  # noqa: E731
-    monkeypatch.setattr(tasks.perform, "apply_async", hand_over)
+    monkeypatch.setattr(tasks.execute_run, "apply_async", hand_over)
     return handed
 
 

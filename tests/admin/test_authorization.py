@@ -81,7 +81,7 @@ def queue(kind: Run.Kind, **arguments: Any) -> Run:
 def test_a_user_whose_rights_stayed_has_it_started(started: list[Request], kind: Run.Kind) -> None:
     user_for(kind)
     run = queue(kind)
-    tasks.perform(str(run.pk))
+    tasks.execute_run(str(run.pk))
     assert [request.id for request in started] == [run.pk]
 
 
@@ -91,12 +91,12 @@ def test_a_user_who_lost_the_right_meanwhile_is_refused(
     started: list[Request], monkeypatch: pytest.MonkeyPatch, kind: Run.Kind, loss: str
 ) -> None:
     told_of: list[Run] = []
-    monkeypatch.setattr("ops.notifications.alerts.tell_of_runs", told_of.extend)
+    monkeypatch.setattr("ops.notifications.alerts.notify_runs", told_of.extend)
     user = user_for(kind)
     run = queue(kind)
     lose, reason = LOSSES[loss]
     lose(user)
-    tasks.perform(str(run.pk))
+    tasks.execute_run(str(run.pk))
     assert started == []
     run.refresh_from_db()
     assert (run.status, run.error) == ("failed", f"{WHO} asked for it, but {reason}. Nothing was changed.")
@@ -108,12 +108,12 @@ def test_a_restore_of_an_untrusted_file_needs_an_administrator_when_it_starts(st
     user = user_for(Run.Kind.RESTORE)
     User.objects.filter(pk=user.pk).update(is_superuser=True)
     first = queue(Run.Kind.RESTORE, name="a.sql.gz", untrusted=True)
-    tasks.perform(str(first.pk))
+    tasks.execute_run(str(first.pk))
     assert len(started) == 1
     Run.objects.filter(pk=first.pk).update(status="succeeded")
     User.objects.filter(pk=user.pk).update(is_superuser=False)
     second = queue(Run.Kind.RESTORE, name="a.sql.gz", untrusted=True)
-    tasks.perform(str(second.pk))
+    tasks.execute_run(str(second.pk))
     assert len(started) == 1
     second.refresh_from_db()
     assert (second.status, NO_RIGHT in second.error) == ("failed", True)
@@ -122,7 +122,7 @@ def test_a_restore_of_an_untrusted_file_needs_an_administrator_when_it_starts(st
 @pytest.mark.parametrize("origin", ["command", "schedule"])
 def test_what_no_page_has_queued_needs_no_user(started: list[Request], origin: str) -> None:
     run = add_run(status="queued", origin=origin, who="root on lab")
-    tasks.perform(str(run.pk))
+    tasks.execute_run(str(run.pk))
     assert [request.id for request in started] == [run.pk]
 
 
@@ -135,7 +135,7 @@ def test_what_is_refused_before_it_begins_does_not_wait_on(monkeypatch: pytest.M
     """The preflight of a move, on PostgreSQL: it is refused before there is a record of it."""
     user_for(Run.Kind.PREFLIGHT)
     run = queue(Run.Kind.PREFLIGHT)
-    assert operations.current_site().engine.kind == "postgresql"
-    tasks.perform(str(run.pk))
+    assert operations.get_context().engine.kind == "postgresql"
+    tasks.execute_run(str(run.pk))
     run.refresh_from_db()
     assert (run.status, run.error) == ("failed", "The database is PostgreSQL already. There is nothing to move.")

@@ -15,7 +15,7 @@ from ops import operations
 from ops.admin.upload import limit_from_settings
 from ops.models import Backup, Run
 from ops.runs.recorder import Request
-from ops.utils.progress import ignore
+from ops.utils.progress import no_progress
 from tests.admin.support import text, told
 from tests.otherproject.models import Tag
 
@@ -30,7 +30,7 @@ HALF_A_DUMP = gzip.compress(b"-- half a dump\n", mtime=0)
 def back_up(**arguments: Any) -> Backup:
     """A real one, of the database of the tests."""
     request = Request(kind=Run.Kind.BACKUP, who="ada@example.com", origin=Run.Origin.COMMAND, arguments=arguments)
-    name = operations.back_up(operations.current_site(), request, ignore).result.manifest.name
+    name = operations.back_up(operations.get_context(), request, no_progress).result.manifest.name
     return Backup.objects.get(name=name)
 
 
@@ -52,7 +52,7 @@ class TestDownload:
         assert answer.getvalue() == (storage / backup.name).read_bytes()
         run = Run.objects.get(kind="download")
         assert (run.who, run.status, run.backup) == ("ada@example.com", "succeeded", backup.name)
-        events = operations.current_site().catalogue.events(str(run.pk))
+        events = operations.get_context().catalogue.events(str(run.pk))
         assert [event["event"] for event in events] == ["ended"]
 
     def test_what_is_gone_is_told(self, admin: Client, storage: Path) -> None:
@@ -70,7 +70,7 @@ class TestNotes:
         for value, kept in (("yes", True), ("no", False)):
             admin.post(f"{LIST}{backup.pk}/keep/", {"set": value})
             backup.refresh_from_db()
-            manifest = operations.current_site().catalogue.get(backup.name).manifest
+            manifest = operations.get_context().catalogue.get(backup.name).manifest
             assert manifest
             assert (backup.keep, manifest.keep) == (kept, kept)
         assert list(Run.objects.filter(kind="change").values_list("who", flat=True)) == ["ada@example.com"] * 2
@@ -113,7 +113,7 @@ class TestUploading:
         upload = Backup.objects.get(origin="upload")
         assert told(answer) == [f"{upload.name} is among the backups. It is not proven, and not trusted."]
         assert (upload.who, upload.proof_level, upload.note) == ("ada@example.com", "", "Uploaded as mine.sql.gz")
-        entry = operations.current_site().catalogue.get(upload.name)
+        entry = operations.get_context().catalogue.get(upload.name)
         assert entry.manifest
         assert entry.manifest.untrusted
         assert gzip.decompress((storage / upload.name).read_bytes()) == gzip.decompress(content)
@@ -128,7 +128,7 @@ class TestUploading:
         asked = Request(
             kind=Run.Kind.VERIFICATION, who="ada", origin=Run.Origin.CONSOLE, arguments={"names": [upload.name]}
         )
-        operations.verify(operations.current_site(), asked, ignore)
+        operations.verify(operations.get_context(), asked, no_progress)
         upload.refresh_from_db()
         assert upload.proof_level == "complete"
         answer = admin.post(f"{LIST}{backup.pk}/delete/")
@@ -209,7 +209,7 @@ class TestRestoring:
     def test_a_wrong_confirmation_does_nothing(
         self, admin: Client, queue: list[str], typed: dict[str, str | None], complaint: str
     ) -> None:
-        backup, name = back_up(), operations.current_site().engine.database
+        backup, name = back_up(), operations.get_context().engine.database
         form = {key: name if value is None else value for key, value in typed.items()}
         page = text(admin.post(f"{LIST}{backup.pk}/restore/", form))
         assert complaint in page
@@ -217,7 +217,7 @@ class TestRestoring:
         assert queue == []
 
     def test_a_right_one_queues_the_restore(self, admin: Client, queue: list[str]) -> None:
-        backup, name = back_up(), operations.current_site().engine.database
+        backup, name = back_up(), operations.get_context().engine.database
         answer = admin.post(f"{LIST}{backup.pk}/restore/", {"database": name, "password": PASSWORD})
         run = Run.objects.get(kind="restore")
         assert queue == [str(run.pk)]
@@ -227,7 +227,7 @@ class TestRestoring:
 
     @pytest.mark.usefixtures("queue")
     def test_without_a_backup_first_if_that_is_wanted(self, admin: Client) -> None:
-        backup, name = back_up(), operations.current_site().engine.database
+        backup, name = back_up(), operations.get_context().engine.database
         form = {"database": name, "password": PASSWORD, "no_pre_backup": "on"}
         admin.post(f"{LIST}{backup.pk}/restore/", form)
         assert Run.objects.get(kind="restore").arguments["pre_backup"] is False

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from ops import operations
 from ops.backups.configuration import catalogue_from_settings
 from ops.backups.engines.base import Undo
-from ops.backups.manifest import Proof
+from ops.backups.manifest import Verification
 from ops.backups.restore import Restored, Undone
 from ops.models import Backup, Run
-from ops.notifications.alerts import told
+from ops.notifications.alerts import load_state
 from ops.runs import event_format, event_log
 from tests.admin.test_runs import RESTORED
 from tests.backups import factories
@@ -184,7 +184,7 @@ def test_each_field_of_a_result_is_known() -> None:
         operations.LetGo: RESULTS["drop undo"],
         operations.Verified: RESULTS["drill"],
         Undo: UNDO,
-        Proof: PROOF,
+        Verification: PROOF,
         operations.Beside: {
             "backup": "", "database": "lab_old", "rows": 1, "tables": 1, "compared": True, "migrations": [],
             "left_out": [{"table": "cache", "rows": 2, "reason": "not a table of this project"}],
@@ -248,4 +248,4 @@ def test_what_has_been_told_is_read_strictly(settings: Any, trouble: Any) -> Non
     well = {"since": NOW.isoformat(), "relief": "The backup works again."}
     Path(settings.BACKUP_DIR).mkdir()
     (Path(settings.BACKUP_DIR) / "notices.json").write_text(json.dumps({"run backup": trouble, "age": well}))
-    assert told() == {"age": well}
+    assert load_state() == {"age": well}

@@ -73,20 +73,20 @@ class TestWorker:
 
     def test_it_does_what_the_row_asks_for(self, done: list[Request]) -> None:
         run = ask(Run.Kind.RESTORE, name="a.sql.gz", untrusted=False, pre_backup=True)
-        tasks.perform(str(run.pk))
+        tasks.execute_run(str(run.pk))
         (request,) = done
         assert (request.kind, request.who, request.id, request.waited) == ("restore", run.who, run.pk, True)
         assert request.arguments == {"name": "a.sql.gz", "untrusted": False, "pre_backup": True}
 
     @pytest.mark.parametrize("status", ["running", "succeeded", "cancelled", "failed"])
     def test_it_leaves_alone_what_does_not_wait(self, done: list[Request], status: str) -> None:
-        tasks.perform(str(add_run(status=status).pk))
+        tasks.execute_run(str(add_run(status=status).pk))
         assert done == []
 
     def test_it_leaves_alone_what_a_restore_has_cancelled(self, done: list[Request]) -> None:
         run = ask()
-        event_log.write_history(catalogue_from_settings(), restored=True)
-        tasks.perform(str(run.pk))
+        event_log.rebuild_index(catalogue_from_settings(), restored=True)
+        tasks.execute_run(str(run.pk))
         assert done == []
         run.refresh_from_db()
         assert (run.status, run.error) == ("cancelled", event_log.QUEUED_BEFORE)
@@ -102,28 +102,28 @@ class TestTaking:
     """The row is taken out of the queue under the database's lock: by one, and by nobody after it was cancelled."""
 
     def recorded(self, request: Request) -> None:
-        site = operations.current_site()
+        site = operations.get_context()
         with executor.recorded(request, engine=site.engine, catalogue=site.catalogue):
             pass
 
     def test_the_first_one_takes_it(self) -> None:
         run = ask()
-        request = executor.waiting(run.pk)
+        request = executor.claim(run.pk)
         assert request
         self.recorded(request)
         run.refresh_from_db()
         assert run.status == "succeeded"
-        with pytest.raises(executor.Superseded):
+        with pytest.raises(executor.NoLongerQueued):
             self.recorded(request)
         run.refresh_from_db()
         assert run.status == "succeeded"
 
     def test_one_that_was_cancelled_meanwhile_is_not_begun(self) -> None:
         run = ask()
-        request = executor.waiting(run.pk)
+        request = executor.claim(run.pk)
         assert request
         assert executor.cancel(run)
-        with pytest.raises(executor.Superseded, match="It does not wait any more"):
+        with pytest.raises(executor.NoLongerQueued, match="It does not wait any more"):
             self.recorded(request)
         run.refresh_from_db()
         assert run.status == "cancelled"
@@ -131,8 +131,8 @@ class TestTaking:
 
     def test_one_that_finds_the_lock_taken_says_whose_it_is(self) -> None:
         run = ask()
-        with operations.current_site().engine.locked("restore by ada"):
-            tasks.perform(str(run.pk))
+        with operations.get_context().engine.locked("restore by ada"):
+            tasks.execute_run(str(run.pk))
         run.refresh_from_db()
         assert run.status == "failed"
         assert "restore by ada" in run.error
@@ -145,7 +145,7 @@ class TestLost:
     @pytest.fixture
     def told_of(self, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
         runs_told: list[Run] = []
-        monkeypatch.setattr("ops.notifications.alerts.tell_of_runs", runs_told.extend)
+        monkeypatch.setattr("ops.notifications.alerts.notify_runs", runs_told.extend)
         return runs_told
 
     def ask_at(self, minutes: int, kind: Run.Kind = Run.Kind.BACKUP) -> Run:
@@ -158,13 +158,13 @@ class TestLost:
         tasks.reconcile()
         lost.refresh_from_db()
         fresh.refresh_from_db()
-        assert (lost.status, lost.error, lost.hint) == ("failed", executor.LOST.message, executor.LOST.hint)
+        assert (lost.status, lost.error, lost.hint) == ("failed", executor.QUEUE_LOST.message, executor.QUEUE_LOST.hint)
         assert fresh.status == "queued"
         assert told_of == [lost]
 
     def test_it_may_wait_behind_a_run_at_work(self) -> None:
         run = self.ask_at(120)
-        with operations.current_site().engine.locked("drill by ada"):
+        with operations.get_context().engine.locked("drill by ada"):
             tasks.reconcile()
         run.refresh_from_db()
         assert run.status == "queued"

@@ -36,7 +36,7 @@ def restorer(queue: list[str]) -> Client:
 
 
 def confirm(client: Client, backup: Backup) -> int:
-    form = {"database": operations.current_site().engine.database, "password": PASSWORD}
+    form = {"database": operations.get_context().engine.database, "password": PASSWORD}
     return client.post(f"{LIST}{backup.pk}/restore/", form).status_code
 
 

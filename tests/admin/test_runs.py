@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from ops.admin import run_status
 from ops.backups.configuration import catalogue_from_settings
-from ops.maintenance import announced, sign_from_settings
+from ops.maintenance import maintenance_mode, sign_from_settings
 from ops.models import Run
 from ops.runs import event_log
 from tests.admin.support import add_run, text, told
@@ -45,7 +45,7 @@ def path_of(run: Run) -> str:
 
 
 def link(run: Run, *, may_undo: bool = False) -> str:
-    return f"/runs/{run_status.link_to(run, may_undo=may_undo)}/"
+    return f"/runs/{run_status.status_link(run, may_undo=may_undo)}/"
 
 
 class TestPage:
@@ -159,7 +159,7 @@ class TestCancelling:
 
     def test_it_works_while_writes_are_held_back(self, restorer: Client) -> None:
         run = add_run(kind="restore", status="running", ended=None, stage="snapshot")
-        with announced(sign_from_settings(), reason="A backup is being restored."):
+        with maintenance_mode(sign_from_settings(), reason="A backup is being restored."):
             assert restorer.post(f"{BACKUPS}make/").status_code == 503
             assert restorer.post(f"/admin/ops/run/{run.pk}/cancel/").status_code == 302
             assert "It will be cancelled as soon as it can be." in text(restorer.get(link(run)))

@@ -19,7 +19,7 @@ from ops import tasks
 from ops.models import Run
 from ops.runs import executor
 from ops.runs.recorder import Request
-from ops.utils.single_flight import tower
+from ops.utils.single_flight import shared_calls
 from tests.admin.support import add_backup, add_run, told
 from tests.support.backend import eventually
 from tests.support.postgres import free_port
@@ -55,7 +55,7 @@ def broker(settings: Any) -> Iterator[Callable[[str], None]]:
         use(url)
 
     yield switch
-    eventually(lambda: not tower._flights)
+    eventually(lambda: not shared_calls._calls)
     kombu.pools.reset()
     use(None)
 
@@ -137,7 +137,7 @@ class TestRedisGoesAway:
     @pytest.fixture
     def told_of(self, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
         runs_told: list[Run] = []
-        monkeypatch.setattr("ops.notifications.alerts.tell_of_runs", runs_told.extend)
+        monkeypatch.setattr("ops.notifications.alerts.notify_runs", runs_told.extend)
         return runs_told
 
     @pytest.mark.parametrize("is_connected", [False, True])
@@ -146,7 +146,7 @@ class TestRedisGoesAway:
     ) -> None:
         broker(server.url())
         if is_connected:
-            tasks.perform.apply_async(("none",))
+            tasks.execute_run.apply_async(("none",))
         answer = click()
         run = Run.objects.get()
         assert answer.headers["Location"] == f"/admin/ops/run/{run.pk}/change/"
@@ -165,7 +165,7 @@ class TestRedisIsBack:
         server.halt()
         assert told(click()) == [NO_REDIS]
         server.launch()
-        eventually(lambda: not tower._flights)
+        eventually(lambda: not shared_calls._calls)
         click()
         assert sorted(Run.objects.values_list("status", flat=True)) == ["cancelled", "queued"]
         assert queued_messages(server) == 1

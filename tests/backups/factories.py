@@ -5,15 +5,15 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from ops.backups.entries import Entry
-from ops.backups.manifest import Kind, Level, Manifest, Origin, Proof, TableDigest
-from ops.backups.repository import Catalogue
+from ops.backups.entries import BackupRecord
+from ops.backups.manifest import Kind, Level, Manifest, Origin, TableDigest, Verification
+from ops.backups.repository import BackupRepository
 from ops.backups.signing import Keys
 
 NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 KEYS = Keys(["a secret of this installation"])
-COMPLETE = Proof(level=Level.COMPLETE, when=NOON, seconds=1.5)
-FAILED = Proof(level=Level.RESTORED, when=NOON, seconds=2.0, fault="rows are missing")
+COMPLETE = Verification(level=Level.READ, when=NOON, seconds=1.5)
+FAILED = Verification(level=Level.RESTORED, when=NOON, seconds=2.0, error="rows are missing")
 
 
 def manifest(**values: Any) -> Manifest:
@@ -41,8 +41,8 @@ def manifest(**values: Any) -> Manifest:
 
 
 def backup(
-    catalogue: Catalogue, *, content: bytes = b"CREATE TABLE x;\n", when: dt.datetime = NOON, **values: Any
-) -> Entry:
+    catalogue: BackupRepository, *, content: bytes = b"CREATE TABLE x;\n", when: dt.datetime = NOON, **values: Any
+) -> BackupRecord:
     """A stored and published backup."""
     kind = values.pop("kind", Kind.SQL_GZIP)
     name = catalogue.next_name(kind, when)

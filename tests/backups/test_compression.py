@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops.backups.compression import BLOCK, Measure, Pulled, blocks_of, compressed, plain, reader
+from ops.backups.compression import BLOCK, HashingCounter, IteratorFile, blocks_of, compressed, decompressed, reader
 from ops.backups.manifest import Kind
 from ops.errors import ArtifactInvalid
 from tests.backups import factories
@@ -48,7 +48,7 @@ def test_nothing_is_a_file_as_well():
 def test_unpacked_as_it_was():
     content = lines(9 * 2**20)
     packed = io.BytesIO(b"".join(compressed(iter([content]), threads=2)))
-    with plain(packed, Kind.SQL_GZIP) as stream:
+    with decompressed(packed, Kind.SQL_GZIP) as stream:
         assert stream.readline() == b"0\track 0\n"
         assert stream.read(3) == b"1\tr"
         assert b"0\track 0\n1\tr" + b"".join(blocks_of(stream)) == content
@@ -56,7 +56,7 @@ def test_unpacked_as_it_was():
 
 
 def test_what_is_not_compressed_is_passed_on():
-    with plain(io.BytesIO(b"PGDMP"), Kind.CUSTOM) as stream:
+    with decompressed(io.BytesIO(b"PGDMP"), Kind.CUSTOM) as stream:
         assert stream.read() == b"PGDMP"
 
 
@@ -84,7 +84,7 @@ def test_the_source_is_not_read_far_ahead():
 
 def test_a_reader_that_leaves_early_leaves_no_thread():
     packed = io.BytesIO(b"".join(compressed(iter([lines(40 * 2**20)]), threads=2)))
-    with plain(packed, Kind.SQL_GZIP) as stream:
+    with decompressed(packed, Kind.SQL_GZIP) as stream:
         stream.read(10)
 
 
@@ -104,7 +104,7 @@ PACKED = gzip.compress(NOISE, mtime=0)
     ],
 )
 def test_a_file_that_is_no_whole_gzip_is_refused(content, message):
-    with pytest.raises(ArtifactInvalid) as caught, plain(io.BytesIO(content), Kind.SQL_GZIP) as stream:
+    with pytest.raises(ArtifactInvalid) as caught, decompressed(io.BytesIO(content), Kind.SQL_GZIP) as stream:
         stream.read()
     assert caught.value.message.startswith(message)
 
@@ -112,26 +112,26 @@ def test_a_file_that_is_no_whole_gzip_is_refused(content, message):
 @given(st.integers(0, len(PACKED) - 1))
 @settings(max_examples=50)
 def test_no_part_of_a_file_passes_for_the_whole(size):
-    with pytest.raises(ArtifactInvalid), plain(io.BytesIO(PACKED[:size]), Kind.SQL_GZIP) as stream:
+    with pytest.raises(ArtifactInvalid), decompressed(io.BytesIO(PACKED[:size]), Kind.SQL_GZIP) as stream:
         stream.read()
 
 
 def test_an_error_of_the_storage_is_not_taken_for_damage():
     raw = reader(factories.failing(PACKED[:100], error=ConnectionError("the bucket is gone")))
-    with pytest.raises(ConnectionError, match="the bucket is gone"), plain(raw, Kind.SQL_GZIP) as stream:
+    with pytest.raises(ConnectionError, match="the bucket is gone"), decompressed(raw, Kind.SQL_GZIP) as stream:
         stream.read()
 
 
 def test_measured_in_passing():
-    measure = Measure()
+    measure = HashingCounter()
     assert list(measure.passing(iter([b"ab", b"", b"c"]))) == [b"ab", b"", b"c"]
     assert (measure.size, measure.sha256) == (3, hashlib.sha256(b"abc").hexdigest())
 
 
 def test_a_storage_may_read_or_take_chunks():
     blocks = [b"a" * 10, b"", b"b" * 3_000_000]
-    assert b"".join(Pulled(iter(blocks), "x").chunks()) == b"".join(blocks)
-    file = Pulled(iter(blocks), "x")
+    assert b"".join(IteratorFile(iter(blocks), "x").chunks()) == b"".join(blocks)
+    file = IteratorFile(iter(blocks), "x")
     assert not file.started
     assert not file.seekable()
     assert [len(file.read(2_000_000)), len(file.read(2_000_000)), file.read(5)] == [2_000_000, 1_000_010, b""]
@@ -139,7 +139,7 @@ def test_a_storage_may_read_or_take_chunks():
 
 
 def test_an_error_is_not_taken_for_the_end_by_who_tries_again():
-    file = Pulled(factories.failing(b"half", error=ValueError("pg_dump was killed")), "x")
+    file = IteratorFile(factories.failing(b"half", error=ValueError("pg_dump was killed")), "x")
     for _ in range(3):
         with pytest.raises(ValueError, match="pg_dump was killed"):
             file.read()
@@ -155,7 +155,7 @@ def test_closing_the_file_ends_its_source():
         finally:
             ended.append("pg_dump")
 
-    file = Pulled(compressed(source(), threads=2), "x")
+    file = IteratorFile(compressed(source(), threads=2), "x")
     with file:
         file.read(1)
     assert ended == ["pg_dump"]

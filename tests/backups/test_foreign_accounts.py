@@ -23,7 +23,7 @@ AUTH_USER_MODEL = "people.Member"
 OPS_RIGHTS_FIELDS = ["level"]
 STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    "backups": {"BACKEND": "ops.backups.storage.local.PrivateDirectory", "OPTIONS": {"location": "backups"}},
+    "backups": {"BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage", "OPTIONS": {"location": "backups"}},
 }
 BACKUP_DIR = Path("backups")
 ROOT_URLCONF = "ops.urls"

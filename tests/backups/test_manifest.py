@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.backups.manifest import ExcludedTable, Kind, Level, Manifest, Origin, Proof, TableDigest
+from ops.backups.manifest import ExcludedTable, Kind, Level, Manifest, Origin, TableDigest, Verification
 from ops.errors import ArtifactInvalid
 from tests.backups import factories
 
@@ -18,7 +18,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 numbers = st.integers(min_value=0, max_value=2**50)
 durations = st.floats(min_value=0, max_value=1e9)
 moments = st.datetimes(timezones=st.just(dt.UTC)).filter(lambda when: 1970 <= when.year <= 9000)
-proofs = st.builds(Proof, level=st.sampled_from(Level), when=moments, seconds=durations, fault=texts)
+proofs = st.builds(Verification, level=st.sampled_from(Level), when=moments, seconds=durations, fault=texts)
 manifests = st.sampled_from(Kind).flatmap(
     lambda kind: st.builds(
         Manifest,
@@ -151,12 +151,12 @@ def test_a_newer_format_is_refused_whatever_is_in_it():
     )
 
 
-def proof(level: Level, *, fault: str = "") -> Proof:
-    return Proof(level=level, when=factories.NOON, seconds=1, fault=fault)
+def proof(level: Level, *, fault: str = "") -> Verification:
+    return Verification(level=level, when=factories.NOON, seconds=1, error=fault)
 
 
-GOOD, BEST = proof(Level.COMPLETE), proof(Level.RESTORED)
-BAD, WORSE = proof(Level.COMPLETE, fault="cut off"), proof(Level.RESTORED, fault="a row is missing")
+GOOD, BEST = proof(Level.READ), proof(Level.RESTORED)
+BAD, WORSE = proof(Level.READ, fault="cut off"), proof(Level.RESTORED, fault="a row is missing")
 
 
 @pytest.mark.parametrize(
@@ -173,9 +173,9 @@ BAD, WORSE = proof(Level.COMPLETE, fault="cut off"), proof(Level.RESTORED, fault
     ],
 )
 def test_the_proof_that_holds(given_, holds):
-    assert factories.manifest(proofs=tuple(given_)).proof is holds
+    assert factories.manifest(proofs=tuple(given_)).verification is holds
 
 
 def test_the_newest_of_equal_proofs_holds():
-    later = Proof(level=Level.RESTORED, when=factories.NOON + dt.timedelta(days=1), seconds=1)
-    assert factories.manifest(proofs=(BEST,)).with_proof(later).proof is later
+    later = Verification(level=Level.RESTORED, when=factories.NOON + dt.timedelta(days=1), seconds=1)
+    assert factories.manifest(proofs=(BEST,)).with_verification(later).verification is later

@@ -12,13 +12,13 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, InMemoryStorage
 
 from ops.backups import configuration
-from ops.backups.compression import plain
-from ops.backups.manifest import Kind, Level, Proof
-from ops.backups.repository import Catalogue
+from ops.backups.compression import decompressed
+from ops.backups.manifest import Kind, Level, Verification
+from ops.backups.repository import BackupRepository
 from ops.backups.retention import Policy
 from ops.backups.signing import Keys, Trust
 from ops.backups.storage import local as storage_module
-from ops.backups.storage.local import PrivateDirectory
+from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from tests.backups import factories
 from tests.backups.fault_injection import Faulty
@@ -29,26 +29,26 @@ HOUR = dt.timedelta(hours=1)
 
 
 @pytest.fixture(params=["private directory", "memory", "plain directory that overwrites"])
-def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> Catalogue:
+def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> BackupRepository:
     storages = {
-        "private directory": lambda: PrivateDirectory(tmp_path / "backups"),
+        "private directory": lambda: PrivateFileSystemStorage(tmp_path / "backups"),
         "memory": InMemoryStorage,
         "plain directory that overwrites": lambda: FileSystemStorage(tmp_path / "plain", allow_overwrite=True),
     }
-    return Catalogue(storages[request.param](), factories.KEYS, "homerack")
+    return BackupRepository(storages[request.param](), factories.KEYS, "homerack")
 
 
 @pytest.fixture
-def private(tmp_path: Path) -> Catalogue:
-    return Catalogue(PrivateDirectory(tmp_path / "backups"), factories.KEYS, "homerack")
+def private(tmp_path: Path) -> BackupRepository:
+    return BackupRepository(PrivateFileSystemStorage(tmp_path / "backups"), factories.KEYS, "homerack")
 
 
-def overwrite(catalogue: Catalogue, name: str, content: bytes) -> None:
+def overwrite(catalogue: BackupRepository, name: str, content: bytes) -> None:
     catalogue.storage.delete(name)
     catalogue.storage.save(name, ContentFile(content))
 
 
-def document(catalogue: Catalogue, name: str) -> dict[str, Any]:
+def document(catalogue: BackupRepository, name: str) -> dict[str, Any]:
     with catalogue.storage.open(name, "rb") as file:
         return json.loads(file.read())
 
@@ -78,7 +78,7 @@ def test_a_backup_is_read_as_it_was_stored(catalogue, kind):
     )
     (entry,) = catalogue.entries()
     assert (entry.name, entry.trust, entry.fault, entry.missing, entry.proven) == (name, Trust.SIGNED, "", False, True)
-    with catalogue.open(entry) as raw, plain(raw, kind) as stream:
+    with catalogue.open(entry) as raw, decompressed(raw, kind) as stream:
         assert stream.read() == content
 
 
@@ -134,7 +134,7 @@ def test_the_latest(catalogue):
     failed = factories.backup(catalogue, when=factories.NOON + HOUR * 2, proofs=(factories.COMPLETE, factories.FAILED))
     factories.backup(catalogue, when=factories.NOON + HOUR * 9)
     now = factories.NOON + HOUR * 3
-    assert not unproven.proven
+    assert not unproven.verified
     assert catalogue.latest(now=now) == good
     assert catalogue.latest(now=now, proven=False) == failed
     with pytest.raises(PreconditionFailed, match=r"^There is no backup\.\n"):
@@ -275,7 +275,7 @@ def test_another_file_of_good_gzip_is_refused_at_its_end(catalogue):
     with (
         catalogue.open(catalogue.get(entry.name)) as raw,
         pytest.raises(ArtifactInvalid, match="is not the file that its manifest tells of"),
-        plain(raw, Kind.SQL_GZIP) as stream,
+        decompressed(raw, Kind.SQL_GZIP) as stream,
     ):
         stream.read()
 
@@ -285,7 +285,7 @@ def test_another_file_of_good_gzip_is_refused_at_its_end(catalogue):
 
 def test_keep_note_and_proofs_are_written_and_signed(catalogue):
     factories.backup(catalogue, note="old")
-    proof = Proof(level=Level.RESTORED, when=factories.NOON, seconds=3)
+    proof = Verification(level=Level.RESTORED, when=factories.NOON, seconds=3)
     changed = catalogue.change(NAME, keep=True, proof=proof)
     assert changed == catalogue.get(NAME)
     assert changed.trust is Trust.SIGNED
@@ -297,7 +297,7 @@ def test_keep_note_and_proofs_are_written_and_signed(catalogue):
 
 def test_an_old_key_is_replaced_when_a_manifest_changes(catalogue):
     factories.backup(catalogue)
-    rotated = Catalogue(catalogue.storage, Keys(["new", "a secret of this installation"]), "homerack")
+    rotated = BackupRepository(catalogue.storage, Keys(["new", "a secret of this installation"]), "homerack")
     rotated.change(NAME, keep=True)
     assert Keys(["new"]).check(document(catalogue, NAME + ".json")) is Trust.SIGNED
 
@@ -359,7 +359,7 @@ def test_a_taken_name_is_refused_and_stays(catalogue):
 
 def test_a_name_that_is_taken_at_the_last_moment_is_refused_and_stays(monkeypatch):
     """Where the storage finds another name instead, what it saved there is taken back."""
-    catalogue = Catalogue(InMemoryStorage(), factories.KEYS, "homerack")
+    catalogue = BackupRepository(InMemoryStorage(), factories.KEYS, "homerack")
     before = factories.backup(catalogue)
     answers = iter([False, True])
     monkeypatch.setattr(catalogue.storage, "exists", lambda _name: next(answers, False))
@@ -448,7 +448,7 @@ def test_whichever_call_fails_a_deleted_backup_can_be_deleted_again(private, mon
 
 
 def test_a_storage_that_never_overwrites_keeps_the_new_manifest_if_the_process_is_killed(monkeypatch):
-    catalogue = Catalogue(InMemoryStorage(), factories.KEYS, "homerack")
+    catalogue = BackupRepository(InMemoryStorage(), factories.KEYS, "homerack")
     factories.backup(catalogue)
     real = catalogue.storage.delete
     monkeypatch.setattr(
@@ -492,7 +492,7 @@ def test_sweeping_removes_what_killed_runs_left_and_nothing_else(catalogue):
 
 
 def test_a_storage_that_knows_its_space_is_asked(private, monkeypatch):
-    monkeypatch.setattr(PrivateDirectory, "free_bytes", lambda _storage: 2_500_000)
+    monkeypatch.setattr(PrivateFileSystemStorage, "free_bytes", lambda _storage: 2_500_000)
     private.require_space(2_500_000)
     with pytest.raises(PreconditionFailed) as caught:
         private.require_space(1_234_500_000)
@@ -500,12 +500,12 @@ def test_a_storage_that_knows_its_space_is_asked(private, monkeypatch):
         "The backup may take 1,234.5 MB, and 2.5 MB are free where it would go.\n"
         "Free some space there, or set BACKUP_DIR to another disk."
     )
-    monkeypatch.setattr(PrivateDirectory, "free_bytes", lambda _storage: None)
+    monkeypatch.setattr(PrivateFileSystemStorage, "free_bytes", lambda _storage: None)
     private.require_space(2**60)
 
 
 def test_a_storage_that_does_not_know_is_not_asked():
-    Catalogue(InMemoryStorage(), factories.KEYS, "homerack").require_space(2**60)
+    BackupRepository(InMemoryStorage(), factories.KEYS, "homerack").require_space(2**60)
 
 
 RUN = "0e8dbb6c-8d5e-4f1c-9f5e-3a2f6f0f5b11"
@@ -544,7 +544,7 @@ def test_an_event_does_not_choose_where_it_goes(catalogue, event):
 @pytest.mark.parametrize("prefix", ["", "a/b", "a.b", "größe", "a b"])
 def test_a_prefix_is_a_plain_word(prefix):
     with pytest.raises(PreconditionFailed) as caught:
-        Catalogue(InMemoryStorage(), factories.KEYS, prefix)
+        BackupRepository(InMemoryStorage(), factories.KEYS, prefix)
     assert str(caught.value) == (
         f"Backups can not be named {prefix!r}.\nOPS_BACKUP_PREFIX takes letters, digits, _ and -."
     )
@@ -556,7 +556,10 @@ def test_a_prefix_is_a_plain_word(prefix):
 def test_the_catalogue_of_the_settings(settings, tmp_path):
     settings.STORAGES = {
         **settings.STORAGES,
-        "backups": {"BACKEND": "ops.backups.storage.local.PrivateDirectory", "OPTIONS": {"location": str(tmp_path)}},
+        "backups": {
+            "BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage",
+            "OPTIONS": {"location": str(tmp_path)},
+        },
     }
     made = configuration.catalogue_from_settings()
     assert (made.storage.location, made.prefix) == (tmp_path, "homerack")

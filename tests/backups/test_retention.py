@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.backups.entries import Entry
-from ops.backups.retention import Policy, Verdict, judge
+from ops.backups.entries import BackupRecord
+from ops.backups.retention import Policy, RetentionDecision, evaluate
 from ops.backups.signing import Trust
 from tests.backups import factories
 
@@ -27,19 +27,19 @@ def entry(
     missing: bool = False,
     fault: str = "",
     **values: Any,
-) -> Entry:
+) -> BackupRecord:
     when = NOW - DAY * days_old
     name = name or f"homerack_{when:%Y%m%d_%H%M%S}.sql.gz"
     manifest = factories.manifest(name=name, when=when, **values)
-    return Entry(name=name, manifest=manifest, trust=trust, missing=missing, fault=fault or "gone" * missing)
+    return BackupRecord(name=name, manifest=manifest, trust=trust, missing=missing, fault=fault or "gone" * missing)
 
 
-def verdicts(entries: Sequence[Entry], policy: Policy = WEEK, **options: Any) -> list[Verdict]:
+def verdicts(entries: Sequence[BackupRecord], policy: Policy = WEEK, **options: Any) -> list[RetentionDecision]:
     usual = {"engine": "postgresql", "database": "homerack", "undo_needs": frozenset(), "last_run_failed": False}
-    return judge(entries, now=NOW, policy=policy, **{**usual, **options})
+    return evaluate(entries, now=NOW, policy=policy, **{**usual, **options})
 
 
-def reasons(*entries: Entry, policy: Policy = WEEK, **options: Any) -> list[tuple[bool, str]]:
+def reasons(*entries: BackupRecord, policy: Policy = WEEK, **options: Any) -> list[tuple[bool, str]]:
     return [(verdict.keep, verdict.reason) for verdict in verdicts(entries, policy, **options)]
 
 
@@ -107,7 +107,7 @@ def test_what_is_of_another_database_stays_and_does_not_stand_for_this_one(other
 
 
 def test_what_can_not_be_read_stays():
-    broken = Entry(name="homerack_1", manifest=None, trust=Trust.SIGNED, fault="cut off")
+    broken = BackupRecord(name="homerack_1", manifest=None, trust=Trust.SIGNED, fault="cut off")
     assert reasons(broken, entry(30)) == [LAST, (True, "kept: its manifest can not be read")]
 
 
@@ -197,15 +197,15 @@ counts = st.integers(0, 5)
 policies = st.builds(Policy, days=st.integers(0, 30), daily=counts, weekly=counts, monthly=counts, yearly=counts)
 
 
-def ours_and_good(entries: Sequence[Entry]) -> list[Entry]:
+def ours_and_good(entries: Sequence[BackupRecord]) -> list[BackupRecord]:
     return [
         entry
         for entry in entries
-        if entry.proven and entry.manifest.database == "homerack" and entry.manifest.when <= NOW
+        if entry.verified and entry.manifest.database == "homerack" and entry.manifest.when <= NOW
     ]
 
 
-def kept(entries: Sequence[Entry], policy: Policy, **options: Any) -> set[str]:
+def kept(entries: Sequence[BackupRecord], policy: Policy, **options: Any) -> set[str]:
     return {verdict.name for verdict in verdicts(entries, policy, **options) if verdict.keep}
 
 

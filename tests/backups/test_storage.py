@@ -16,9 +16,9 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.db.migrations.writer import MigrationWriter
 
-from ops.backups.compression import Pulled
+from ops.backups.compression import IteratorFile
 from ops.backups.storage import local as module
-from ops.backups.storage.local import PrivateDirectory
+from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.errors import PreconditionFailed
 from tests.backups import factories
 from tests.backups.fault_injection import Faulty
@@ -31,19 +31,19 @@ OLD, NEW = b"o" * 1_500_000, b"n" * 1_500_000
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> PrivateDirectory:
-    return PrivateDirectory(tmp_path / "backups")
+def directory(tmp_path: Path) -> PrivateFileSystemStorage:
+    return PrivateFileSystemStorage(tmp_path / "backups")
 
 
-def content(text: bytes = b"new") -> Pulled:
-    return Pulled(iter([text[:1], text[1:]]), "x")
+def content(text: bytes = b"new") -> IteratorFile:
+    return IteratorFile(iter([text[:1], text[1:]]), "x")
 
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
-def tree(directory: PrivateDirectory) -> dict[str, bytes]:
+def tree(directory: PrivateFileSystemStorage) -> dict[str, bytes]:
     """Every file below it, read without its help."""
     paths = [path for path in directory.location.rglob("*") if path.is_file()]
     return {str(path.relative_to(directory.location)): path.read_bytes() for path in paths}
@@ -178,7 +178,7 @@ def test_a_link_in_place_of_a_folder_is_not_followed(directory, tmp_path):
 def test_the_directory_itself_may_be_a_link(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "backups").symlink_to(tmp_path / "disk")
-    PrivateDirectory(tmp_path / "backups").save("x", content())
+    PrivateFileSystemStorage(tmp_path / "backups").save("x", content())
     assert (tmp_path / "disk" / "x").read_bytes() == b"new"
 
 
@@ -197,7 +197,7 @@ def test_a_file_in_place_of_the_directory(directory):
 
 
 def test_what_the_content_raises_is_passed_on_and_nothing_is_left(directory):
-    file = Pulled(factories.failing(b"half", error=OSError(errno.ENOSPC, "of somebody else")), "x")
+    file = IteratorFile(factories.failing(b"half", error=OSError(errno.ENOSPC, "of somebody else")), "x")
     with pytest.raises(OSError, match="of somebody else"):
         directory.save("x", file)
     assert tree(directory) == {}
@@ -248,7 +248,7 @@ while True:
     if code == 0:
         break
 """
-    PrivateDirectory(tmp_path).replace("x", ContentFile(b"old"))
+    PrivateFileSystemStorage(tmp_path).replace("x", ContentFile(b"old"))
     ended = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],
         capture_output=True,
@@ -330,7 +330,7 @@ def test_of_two_that_save_one_name_the_second_is_refused(directory):
         assert finish.wait(10)
         yield b"st"
 
-    first = threading.Thread(target=lambda: directory.save("x", Pulled(slow(), "x")))
+    first = threading.Thread(target=lambda: directory.save("x", IteratorFile(slow(), "x")))
     first.start()
     assert begun.wait(10)
     for second in (directory.save, directory.replace):
@@ -373,12 +373,12 @@ def test_no_descriptor_stays_open(directory):
 
 
 def test_it_can_stand_in_a_migration():
-    text, imports = MigrationWriter.serialize(PrivateDirectory("/srv/backups"))
-    assert text == "ops.backups.storage.local.PrivateDirectory('/srv/backups')"
+    text, imports = MigrationWriter.serialize(PrivateFileSystemStorage("/srv/backups"))
+    assert text == "ops.backups.storage.local.PrivateFileSystemStorage('/srv/backups')"
     assert imports == {"import ops.backups.storage.local"}
 
 
 def test_the_settings_name_it(settings):
     storage = storages["backups"]
-    assert isinstance(storage, PrivateDirectory)
+    assert isinstance(storage, PrivateFileSystemStorage)
     assert storage.location == settings.BACKUP_DIR

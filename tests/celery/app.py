@@ -15,16 +15,16 @@ from homerack.celery import app
 django.setup()
 
 if stage := os.environ.get("STOP_AT"):
-    from ops.runs.recorder import Recording
+    from ops.runs.recorder import RunRecorder
 
-    told = Recording.report
+    told = RunRecorder.report
 
-    def stopping(self: Recording, progress: Any) -> None:
+    def stopping(self: RunRecorder, progress: Any) -> None:
         told(self, progress)
         if progress.stage == stage:
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    Recording.report = stopping  # type: ignore[method-assign]
+    RunRecorder.report = stopping  # type: ignore[method-assign]
 
 
 @app.task

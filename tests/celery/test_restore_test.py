@@ -11,9 +11,9 @@ from django.conf import settings as django_settings
 
 from ops import tasks
 from ops.backups.manifest import Kind, Origin
-from ops.backups.repository import Catalogue
+from ops.backups.repository import BackupRepository
 from ops.backups.signing import Keys
-from ops.operations.context import Site, current_site
+from ops.operations.context import OpsContext, get_context
 from ops.runs.recorder import Request
 from tests.backups import factories
 
@@ -22,18 +22,18 @@ LATER = NOON + dt.timedelta(hours=1)
 
 
 @pytest.fixture
-def site(db: None, settings: Any, tmp_path: Path) -> Site:
-    backups = {"BACKEND": "ops.backups.storage.local.PrivateDirectory", "OPTIONS": {"location": str(tmp_path)}}
+def site(db: None, settings: Any, tmp_path: Path) -> OpsContext:
+    backups = {"BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage", "OPTIONS": {"location": str(tmp_path)}}
     settings.STORAGES = {**settings.STORAGES, "backups": backups}
-    return current_site()
+    return get_context()
 
 
 @pytest.fixture
-def tested(site: Site, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def tested(site: OpsContext, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the backups that are given to the restore test."""
     names: list[str] = []
 
-    def verify(_site: Site, request: Request, _report: object) -> None:
+    def verify(_site: OpsContext, request: Request, _report: object) -> None:
         assert request.arguments["restore"] is True
         names.extend(request.arguments["names"])
 
@@ -41,28 +41,28 @@ def tested(site: Site, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def an_upload(site: Site) -> None:
+def an_upload(site: OpsContext) -> None:
     factories.backup(site.catalogue, when=LATER, origin=Origin.UPLOAD, untrusted=True)
 
 
-def one_called_an_upload(site: Site) -> None:
+def one_called_an_upload(site: OpsContext) -> None:
     factories.backup(site.catalogue, when=LATER, origin=Origin.UPLOAD)
 
 
-def a_foreign_one(site: Site) -> None:
-    foreign = Catalogue(site.catalogue.storage, Keys(["somebody else's"]), site.catalogue.prefix)
+def a_foreign_one(site: OpsContext) -> None:
+    foreign = BackupRepository(site.catalogue.storage, Keys(["somebody else's"]), site.catalogue.prefix)
     factories.backup(foreign, when=LATER)
 
 
-def an_unsigned_one(site: Site) -> None:
+def an_unsigned_one(site: OpsContext) -> None:
     changed(site, lambda document: document.pop("signature"))
 
 
-def a_tampered_one(site: Site) -> None:
+def a_tampered_one(site: OpsContext) -> None:
     changed(site, lambda document: document.update(note="changed"))
 
 
-def changed(site: Site, change: Any) -> None:
+def changed(site: OpsContext, change: Any) -> None:
     entry = factories.backup(site.catalogue, when=LATER)
     path = Path(str(site.catalogue.location)) / f"{entry.name}.json"
     document = json.loads(path.read_text())
@@ -70,26 +70,26 @@ def changed(site: Site, change: Any) -> None:
     path.write_text(json.dumps(document))
 
 
-def an_unverified_one(site: Site) -> None:
+def an_unverified_one(site: OpsContext) -> None:
     factories.backup(site.catalogue, when=LATER, proofs=())
 
 
-def one_that_failed(site: Site) -> None:
+def one_that_failed(site: OpsContext) -> None:
     factories.backup(site.catalogue, when=LATER, proofs=(factories.COMPLETE, factories.FAILED))
 
 
-def one_without_data(site: Site) -> None:
+def one_without_data(site: OpsContext) -> None:
     entry = factories.backup(site.catalogue, when=LATER)
     site.catalogue.storage.delete(entry.name)
 
 
-def one_cut_short(site: Site) -> None:
+def one_cut_short(site: OpsContext) -> None:
     entry = factories.backup(site.catalogue, when=LATER)
     path = Path(str(site.catalogue.location)) / entry.name
     path.write_bytes(path.read_bytes()[:-1])
 
 
-def one_of_sqlite(site: Site) -> None:
+def one_of_sqlite(site: OpsContext) -> None:
     factories.backup(site.catalogue, when=LATER, kind=Kind.SQLITE_GZIP, engine="sqlite")
 
 
@@ -101,38 +101,38 @@ OTHERS = [
 
 @pytest.mark.parametrize("other", OTHERS)
 def test_a_newer_backup_that_is_not_ours_or_not_verified_is_passed_over(
-    site: Site, tested: list[str], other: Any
+    site: OpsContext, tested: list[str], other: Any
 ) -> None:
     own = factories.backup(site.catalogue, when=NOON)
     other(site)
     assert len(site.catalogue.entries()) == 2
-    tasks.drill()
+    tasks.restore_test()
     assert tested == [own.name]
 
 
 @pytest.mark.parametrize("other", OTHERS)
 def test_where_there_is_no_other_there_is_nothing_to_test(
-    site: Site, tested: list[str], other: Any, caplog: pytest.LogCaptureFixture
+    site: OpsContext, tested: list[str], other: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     other(site)
     with caplog.at_level(logging.INFO, "ops.tasks"):
-        tasks.drill()
+        tasks.restore_test()
     assert tested == []
     assert [record.getMessage() for record in caplog.records] == [
         "There is no restore test: no backup of this site is there that is signed, whole and verified."
     ]
 
 
-def test_one_that_an_older_key_signed_is_ours(site: Site, tested: list[str], settings: Any) -> None:
+def test_one_that_an_older_key_signed_is_ours(site: OpsContext, tested: list[str], settings: Any) -> None:
     own = factories.backup(site.catalogue, when=NOON)
     settings.SECRET_KEY_FALLBACKS = [django_settings.SECRET_KEY]
     settings.SECRET_KEY = "another one from now on"
-    tasks.drill()
+    tasks.restore_test()
     assert tested == [own.name]
 
 
-def test_the_newest_of_several_is_taken(site: Site, tested: list[str]) -> None:
+def test_the_newest_of_several_is_taken(site: OpsContext, tested: list[str]) -> None:
     factories.backup(site.catalogue, when=NOON)
     newest = factories.backup(site.catalogue, when=LATER)
-    tasks.drill()
+    tasks.restore_test()
     assert tested == [newest.name]

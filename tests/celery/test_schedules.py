@@ -14,7 +14,7 @@ from django_celery_beat.models import CrontabSchedule, IntervalSchedule, Periodi
 from pytest_django import DjangoAssertNumQueries
 
 from homerack.celery import app
-from ops.health.dependencies import look_at_schedules
+from ops.health.dependencies import check_schedules
 from ops.health.results import CheckResult, Status
 from ops.models import Run
 from ops.schedules import timetable
@@ -71,10 +71,10 @@ def test_what_has_yet_to_begin_runs_then(task: Callable[..., PeriodicTask]) -> N
 def test_a_missed_schedule_is_named(task: Callable[..., PeriodicTask], settings: Any) -> None:
     PeriodicTask.objects.all().delete()
     task(name="Just due", last_run_at=ago(hours=1, minutes=5))
-    assert look_at_schedules("default") == CheckResult()
+    assert check_schedules("default") == CheckResult()
     due = task(name="Back up", last_run_at=ago(hours=3)).last_run_at + dt.timedelta(hours=1)
     task(name="Later", last_run_at=ago(hours=2))
-    assert look_at_schedules("default") == CheckResult(
+    assert check_schedules("default") == CheckResult(
         status=Status.DEGRADED,
         error="MissedSchedules",
         detail=f"'Back up' was due at {due:%Y-%m-%d %H:%M} UTC and was not started (2 are late)."
@@ -145,7 +145,7 @@ def test_the_list_shows_how_the_last_run_of_the_kind_ended(
     task: Callable[..., PeriodicTask], administrator: Client
 ) -> None:
     PeriodicTask.objects.all().delete()
-    task(task="ops.tasks.drill")
+    task(task="ops.tasks.restore_test")
     assert "succeeded" not in administrator.get(reverse(LIST)).content.decode()
     Run.objects.create(kind=Run.Kind.DRILL, status=Run.Status.SUCCEEDED, asked=ago(days=1), who="beat")
     Run.objects.create(kind=Run.Kind.DRILL, status=Run.Status.FAILED, asked=ago(days=8), who="beat")

@@ -45,7 +45,7 @@ def test_a_schedule_fires_and_a_backup_is_there(home: Path, backups: Path, redis
 def test_the_other_tasks_do_their_work(home: Path, backups: Path, redis_url: str) -> None:
     places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
     with running(home, "worker", *WORKER, **places):
-        names = ("drill", "let_go_of_undo", "reconcile", "back_up", "prune", "drill")
+        names = ("restore_test", "drop_expired_undo", "reconcile", "back_up", "prune", "restore_test")
         code = "from ops import tasks\n" + "".join(
             f"tasks.{name}.apply_async(ignore_result=False).get(timeout=60)\n" for name in names
         )

@@ -11,7 +11,7 @@ from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 
 from homerack.postgresql import retry, retry_budget
-from homerack.postgresql.middleware import hurry
+from homerack.postgresql.middleware import retry_budget_middleware
 from tests.support.backend import ask, make_wrapper
 from tests.support.postgres import PostgresServer, free_port
 
@@ -105,11 +105,11 @@ def test_what_waiting_does_not_cure_fails_at_once(
     ],
 )
 def test_causes_are_told_apart(text: str, cause: str) -> None:
-    assert retry.cause_worth_waiting_for(psycopg2.OperationalError(text)) == cause
+    assert retry.transient_reason(psycopg2.OperationalError(text)) == cause
 
 
 def test_only_errors_of_connecting_are_worth_waiting_for() -> None:
-    assert retry.cause_worth_waiting_for(psycopg2.ProgrammingError("Connection refused")) == ""
+    assert retry.transient_reason(psycopg2.ProgrammingError("Connection refused")) == ""
 
 
 def test_a_real_server_that_starts_or_stops_is_waited_for(server: PostgresServer) -> None:
@@ -122,7 +122,7 @@ def test_a_real_server_that_starts_or_stops_is_waited_for(server: PostgresServer
             try:
                 psycopg2.connect(server.url("postgres"), connect_timeout=5).close()
             except psycopg2.OperationalError as error:
-                seen.add(retry.cause_worth_waiting_for(error) or f"not told apart: {error}")
+                seen.add(retry.transient_reason(error) or f"not told apart: {error}")
 
     thread = threading.Thread(target=knock)
     thread.start()
@@ -143,7 +143,7 @@ def test_a_request_gives_up_soon(url: str) -> None:
 
     start = time.monotonic()
     with pytest.raises(OperationalError, match="Connection refused"):
-        hurry(view)(HttpRequest())  # type: ignore[operator]
+        retry_budget_middleware(view)(HttpRequest())  # type: ignore[operator]
     assert time.monotonic() - start < 2.5
     assert retry_budget.current() is retry_budget.AS_CONFIGURED
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ops.admin.dashboard.summary import Facts, Keeper, Tone, speak
+from ops.admin.dashboard.summary import BackupStatus, SchedulerState, Severity, summarize
 
 NOW = dt.datetime(2026, 11, 24, 15, 0, tzinfo=dt.UTC)
 """A Tuesday."""
@@ -17,10 +17,10 @@ def hours(number: float) -> dt.datetime:
     return NOW - dt.timedelta(hours=number)
 
 
-def facts(**changed: Any) -> Facts:
+def facts(**changed: Any) -> BackupStatus:
     """A site that is well, but for what is said."""
     well = {"first": hours(24 * 9), "verified": hours(3), "restored": SUNDAY, "due": TONIGHT}
-    return Facts(now=NOW, max_age=dt.timedelta(hours=26), **{**well, **changed})
+    return BackupStatus(now=NOW, max_age=dt.timedelta(hours=26), **{**well, **changed})
 
 
 NOTHING = {"first": None, "verified": None, "restored": None}
@@ -30,20 +30,20 @@ OLD = {"verified": hours(24 * 4 + 1)}
 @pytest.mark.parametrize(
     ("changed", "tone", "text"),
     [
-        ({}, Tone.GOOD, "Backed up 3 hours ago, proven by restoring on Sunday. Next backup tonight at 02:00."),
+        ({}, Severity.GOOD, "Backed up 3 hours ago, proven by restoring on Sunday. Next backup tonight at 02:00."),
         (
             {"restored": None},
-            Tone.GOOD,
+            Severity.GOOD,
             "Backed up 3 hours ago, read back in full, not yet proven by restoring. Next backup tonight at 02:00.",
         ),
         (
             {"restored": None, "first": hours(24 * 16)},
-            Tone.WARNING,
+            Severity.WARNING,
             "Backed up 3 hours ago, read back in full, not yet proven by restoring. Next backup tonight at 02:00.",
         ),
         (
             {"foreign": 1, "newest_foreign": "lab_1.sql"},
-            Tone.WARNING,
+            Severity.WARNING,
             (
                 "Backed up 3 hours ago, proven by restoring on Sunday. The backup lab_1.sql is signed with a key that"
                 " is not named here. If the key was changed, name the old one in BACKUP_SIGNING_KEY_FALLBACKS and start"
@@ -52,7 +52,7 @@ OLD = {"verified": hours(24 * 4 + 1)}
         ),
         (
             {"restored": hours(24 * 20)},
-            Tone.WARNING,
+            Severity.WARNING,
             (
                 "Backed up 3 hours ago, read back in full, not proven by restoring since 4 November."
                 " Next backup tonight at 02:00."
@@ -60,7 +60,7 @@ OLD = {"verified": hours(24 * 4 + 1)}
         ),
         (
             {"is_running": True},
-            Tone.GOOD,
+            Severity.GOOD,
             (
                 "A backup is being made right now. Backed up 3 hours ago, proven by restoring on Sunday."
                 " Next backup tonight at 02:00."
@@ -68,55 +68,55 @@ OLD = {"verified": hours(24 * 4 + 1)}
         ),
         (
             {"failed": hours(0.5), "error": "pg_dump ended with exit code 1."},
-            Tone.WARNING,
+            Severity.WARNING,
             (
                 "Backed up 3 hours ago, proven by restoring on Sunday. The last attempt failed 30 minutes ago:"
                 " pg_dump ended with exit code 1. Next backup tonight at 02:00."
             ),
         ),
         (
-            {"keeper": Keeper.WORKER},
-            Tone.WARNING,
+            {"keeper": SchedulerState.WORKER},
+            Severity.WARNING,
             (
                 "Backed up 3 hours ago, proven by restoring on Sunday."
                 " The next one will not be made: the worker does not answer."
             ),
         ),
         (
-            {"keeper": Keeper.NONE},
-            Tone.WARNING,
+            {"keeper": SchedulerState.NONE},
+            Severity.WARNING,
             "Backed up 3 hours ago, proven by restoring on Sunday. The next one will not be made: no worker is set up.",
         ),
         (
             {"due": None},
-            Tone.WARNING,
+            Severity.WARNING,
             "Backed up 3 hours ago, proven by restoring on Sunday. None is scheduled.",
         ),
         (
             {"due": hours(1), "is_missed": True},
-            Tone.WARNING,
+            Severity.WARNING,
             "Backed up 3 hours ago, proven by restoring on Sunday. The one due today at 14:00 was not started.",
         ),
         (
             {"due": hours(0.05)},
-            Tone.GOOD,
+            Severity.GOOD,
             "Backed up 3 hours ago, proven by restoring on Sunday. The next one is due now.",
         ),
-        (NOTHING, Tone.BAD, "No backup yet. Make the first one. Next backup tonight at 02:00."),
-        ({**NOTHING, "due": None}, Tone.BAD, "No backup yet. Make the first one. None is scheduled."),
+        (NOTHING, Severity.BAD, "No backup yet. Make the first one. Next backup tonight at 02:00."),
+        ({**NOTHING, "due": None}, Severity.BAD, "No backup yet. Make the first one. None is scheduled."),
         (
             {**NOTHING, "is_running": True},
-            Tone.WARNING,
+            Severity.WARNING,
             "A backup is being made right now. It is the first one. Next backup tonight at 02:00.",
         ),
         (
             {**NOTHING, "failed": hours(0.01), "error": "The disk is full"},
-            Tone.BAD,
+            Severity.BAD,
             "No backup yet. The last attempt failed just now: The disk is full. Next backup tonight at 02:00.",
         ),
         (
             {"verified": None, "restored": None},
-            Tone.BAD,
+            Severity.BAD,
             (
                 "There are backups, but none that is verified. Verify one, or make a new one."
                 " Next backup tonight at 02:00."
@@ -124,35 +124,35 @@ OLD = {"verified": hours(24 * 4 + 1)}
         ),
         (
             {"verified": None, "restored": None, "failed": hours(2)},
-            Tone.BAD,
+            Severity.BAD,
             (
                 "There are backups, but none that is verified. The last attempt failed 2 hours ago."
                 " Next backup tonight at 02:00."
             ),
         ),
-        ({**OLD, "keeper": Keeper.WORKER}, Tone.BAD, "No backup for 4 days: the worker does not answer."),
-        ({**OLD, "keeper": Keeper.BROKER}, Tone.BAD, "No backup for 4 days: Redis does not answer."),
-        ({**OLD, "keeper": Keeper.BEAT}, Tone.BAD, "No backup for 4 days: the scheduler does not answer."),
-        ({**OLD, "keeper": Keeper.NONE}, Tone.BAD, "No backup for 4 days: no worker is set up."),
-        ({**OLD, "due": None}, Tone.BAD, "No backup for 4 days: none is scheduled."),
-        ({**OLD, "due": None, "keeper": Keeper.NONE}, Tone.BAD, "No backup for 4 days: none is scheduled."),
+        ({**OLD, "keeper": SchedulerState.WORKER}, Severity.BAD, "No backup for 4 days: the worker does not answer."),
+        ({**OLD, "keeper": SchedulerState.BROKER}, Severity.BAD, "No backup for 4 days: Redis does not answer."),
+        ({**OLD, "keeper": SchedulerState.BEAT}, Severity.BAD, "No backup for 4 days: the scheduler does not answer."),
+        ({**OLD, "keeper": SchedulerState.NONE}, Severity.BAD, "No backup for 4 days: no worker is set up."),
+        ({**OLD, "due": None}, Severity.BAD, "No backup for 4 days: none is scheduled."),
+        ({**OLD, "due": None, "keeper": SchedulerState.NONE}, Severity.BAD, "No backup for 4 days: none is scheduled."),
         (
             {**OLD, "due": dt.datetime(2026, 11, 21, 2, 0, tzinfo=dt.UTC), "is_missed": True},
-            Tone.BAD,
+            Severity.BAD,
             "No backup for 4 days: the one due on Saturday at 02:00 was not started.",
         ),
-        (OLD, Tone.BAD, "No backup for 4 days. Next backup tonight at 02:00."),
+        (OLD, Severity.BAD, "No backup for 4 days. Next backup tonight at 02:00."),
         (
             {**OLD, "failed": hours(13), "error": "The disk is full."},
-            Tone.BAD,
+            Severity.BAD,
             (
                 "No backup for 4 days: the last attempt failed 13 hours ago: The disk is full."
                 " Next backup tonight at 02:00."
             ),
         ),
         (
-            {**OLD, "failed": hours(13), "keeper": Keeper.WORKER},
-            Tone.BAD,
+            {**OLD, "failed": hours(13), "keeper": SchedulerState.WORKER},
+            Severity.BAD,
             (
                 "No backup for 4 days: the last attempt failed 13 hours ago."
                 " The next one will not be made: the worker does not answer."
@@ -160,8 +160,8 @@ OLD = {"verified": hours(24 * 4 + 1)}
         ),
     ],
 )
-def test_it_says(changed: dict[str, Any], tone: Tone, text: str) -> None:
-    sentence = speak(facts(**changed))
+def test_it_says(changed: dict[str, Any], tone: Severity, text: str) -> None:
+    sentence = summarize(facts(**changed))
 
     assert sentence.text == text
-    assert sentence.tone is tone
+    assert sentence.severity is tone

@@ -35,7 +35,7 @@ def test_the_calendar_begins_on_a_monday_and_holds_today_in_its_last_week() -> N
 @pytest.mark.parametrize(
     ("day", "state", "words"),
     [
-        (Day(date=TODAY, made=2, proven=1), State.PROVEN, "2 backups, 1 proven by restoring"),
+        (Day(date=TODAY, made=2, proven=1), State.VERIFIED, "2 backups, 1 proven by restoring"),
         (Day(date=TODAY, made=1, failed=1), State.MADE, "1 backup; 1 attempt failed"),
         (Day(date=TODAY, failed=2), State.FAILED, "2 attempts failed"),
         (Day(date=TODAY, expected=True), State.NONE, "no backup yet"),
@@ -63,7 +63,9 @@ def test_every_day_but_those_to_come_is_a_square_with_words() -> None:
 
 def test_states_have_marks_beside_colours() -> None:
     assert (
-        len({backup_calendar.MARKS.get(state, "") for state in (State.PROVEN, State.MADE, State.FAILED, State.MISSED)})
+        len(
+            {backup_calendar.MARKS.get(state, "") for state in (State.VERIFIED, State.MADE, State.FAILED, State.MISSED)}
+        )
         == 4
     )
     assert "<path" in backup_calendar.draw_key(State.FAILED)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from homerack.config import storage
-from ops.databases.override import pointing_at, run_migrations, sqlite_wrapper
+from ops.databases.override import override_database, run_migrations, sqlite_wrapper
 from tests.engine_migration import support
 from tests.engine_migration.factories import write_library
 from tests.engine_migration.support import Database
@@ -34,10 +34,10 @@ def private_places(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def templates(tmp_path_factory: pytest.TempPathFactory, databases_are_open: None) -> Path:
     """``empty.db``: just migrated by Django. ``library.db``: with rows that Django wrote."""
     directory = tmp_path_factory.mktemp("templates")
-    with pointing_at(sqlite_wrapper(str(directory / "empty.db"))):
+    with override_database(sqlite_wrapper(str(directory / "empty.db"))):
         run_migrations()
     shutil.copy(directory / "empty.db", directory / "library.db")
-    with pointing_at(sqlite_wrapper(str(directory / "library.db"))):
+    with override_database(sqlite_wrapper(str(directory / "library.db"))):
         write_library()
     return directory
 
@@ -75,7 +75,7 @@ def schema(databases_are_open: None) -> Iterator[str]:
     """The name of a database that Django has migrated, to make others from."""
     name = support.new_name()
     database = support.create(name)
-    with pointing_at(database.address.wrapper()):
+    with override_database(database.address.wrapper()):
         run_migrations()
     yield name
     support.drop(name)

@@ -17,12 +17,12 @@ import psycopg2
 from django.core.management import CommandError, call_command
 
 from ops.databases.postgres import databases
-from ops.databases.postgres.connection import Address, parse_url
+from ops.databases.postgres.connection import ConnectionInfo, parse_url
 from ops.engine_migration.legacy import LegacyFormat
-from ops.engine_migration.pipeline import Clock, Options, Prepared, fill, prepared
-from ops.engine_migration.target import NEW_SUFFIX, OLD_SUFFIX, Workspace
-from ops.engine_migration.verify import prove
-from ops.utils.progress import Report, ignore
+from ops.engine_migration.pipeline import MigrationOptions, PreparedMigration, StageTimer, copy_and_verify, prepare
+from ops.engine_migration.target import NEW_SUFFIX, OLD_SUFFIX, StagingDatabase
+from ops.engine_migration.verify import verify_tables
+from ops.utils.progress import ProgressCallback, no_progress
 
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 numbers = itertools.count(1)
@@ -72,7 +72,7 @@ def loosen(path: Path, table: str, old: str, new: str) -> None:
 class Database:
     """A PostgreSQL database of one test. It need not exist."""
 
-    address: Address
+    address: ConnectionInfo
     url: str
 
     @property
@@ -121,7 +121,7 @@ def create(name: str, template: str = "template0") -> Database:
 def drop(name: str) -> None:
     """Drop the database and whatever a run may have left beside it."""
     for suffix in ("", NEW_SUFFIX, OLD_SUFFIX):
-        server().rows(f'DROP DATABASE IF EXISTS "{databases.side_name(name, suffix)}" WITH (FORCE)')
+        server().rows(f'DROP DATABASE IF EXISTS "{databases.suffixed_name(name, suffix)}" WITH (FORCE)')
 
 
 def end_lock_session(name: str) -> None:
@@ -135,7 +135,7 @@ def end_lock_session(name: str) -> None:
 
 def beside(name: str) -> list[str]:
     """The names of databases that a run left beside `name`."""
-    names = [databases.side_name(name, suffix) for suffix in (NEW_SUFFIX, OLD_SUFFIX)]
+    names = [databases.suffixed_name(name, suffix) for suffix in (NEW_SUFFIX, OLD_SUFFIX)]
     found = server().rows("SELECT datname FROM pg_database WHERE datname = ANY(%s)", [names])
     return [name for (name,) in found]
 
@@ -196,15 +196,15 @@ def environment(directory: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def examined(path: Path, *, legacy: LegacyFormat | None = None, **options: Any) -> Iterator[Prepared]:
+def examined(path: Path, *, legacy: LegacyFormat | None = None, **options: Any) -> Iterator[PreparedMigration]:
     """The file after the preflight. No server is asked."""
-    with prepared(
+    with prepare(
         path=path,
-        postgres=Address(database="nowhere"),
+        postgres=ConnectionInfo(database="nowhere"),
         legacy=legacy,
-        options=Options(keep_copy=False, **options),
+        options=MigrationOptions(keep_copy=False, **options),
         keep_in=path.parent / f"examined_{next(numbers)}",
-        report=ignore,
+        report=no_progress,
     ) as ready:
         yield ready
 
@@ -222,13 +222,13 @@ def read_findings(path: Path | None) -> list[tuple[str, ...]]:
         return sorted(tuple(row) for row in list(csv.reader(file))[1:])
 
 
-def carry(ready: Prepared, database: Database, report: Report = ignore) -> None:
+def carry(ready: PreparedMigration, database: Database, report: ProgressCallback = no_progress) -> None:
     """Copy, build and prove into a database that has the schema already. Raises VerificationFailed."""
-    with contextlib.closing(Workspace(address=database.address, processes=1)) as workspace:
-        fill(workspace, ready, Clock(report))
+    with contextlib.closing(StagingDatabase(address=database.address, processes=1)) as workspace:
+        copy_and_verify(workspace, ready, StageTimer(report))
 
 
-def prove_after(ready: Prepared, database: Database, *changes: str) -> None:
+def prove_after(ready: PreparedMigration, database: Database, *changes: str) -> None:
     """Change what was copied, without triggers and keys in the way, and prove every table again."""
     with contextlib.closing(database.address.connect()) as connection:
         with connection, connection.cursor() as cursor:
@@ -236,11 +236,11 @@ def prove_after(ready: Prepared, database: Database, *changes: str) -> None:
             cursor.execute("SET session_replication_role = replica")
             for change in changes:
                 cursor.execute(change)
-        workspace = Workspace(address=database.address, processes=1, shared=connection)
-        prove(
+        workspace = StagingDatabase(address=database.address, processes=1, shared=connection)
+        verify_tables(
             tables=ready.plan.tables,
             snapshot=ready.snapshot,
             workspace=workspace,
             seen=ready.examination,
-            report=ignore,
+            report=no_progress,
         )

@@ -142,8 +142,8 @@ def test_a_second_run_at_once_is_refused(library: Path, database: Database) -> N
 
 def test_operations_on_two_databases_do_not_block_each_other(database: Database, nowhere: Database) -> None:
     with contextlib.ExitStack() as stack:
-        first = stack.enter_context(databases.maintenance(database.address))
-        second = stack.enter_context(databases.maintenance(nowhere.address))
+        first = stack.enter_context(databases.maintenance_connection(database.address))
+        second = stack.enter_context(databases.maintenance_connection(nowhere.address))
         stack.enter_context(databases.locked(first, database.name))
         stack.enter_context(databases.locked(second, nowhere.name))
         with pytest.raises(AlreadyRunning), databases.locked(second, database.name):
@@ -156,12 +156,12 @@ def test_operations_on_two_databases_do_not_block_each_other(database: Database,
     [
         "",
         "COMMENT ON DATABASE {} IS 'made by ops; may be dropped'",
-        f"ALTER DATABASE {{}} CONNECTION LIMIT {databases.MARK_LIMIT}",
+        f"ALTER DATABASE {{}} CONNECTION LIMIT {databases.OPS_CONNECTION_LIMIT}",
     ],
 )
 def test_only_databases_that_we_made_are_dropped(library: Path, database: Database, suffix: str, mark: str) -> None:
     """Somebody's own database may have the very name, and even the mark, which a dump may write."""
-    theirs = support.create(databases.side_name(database.name, suffix))
+    theirs = support.create(databases.suffixed_name(database.name, suffix))
     theirs.rows("CREATE TABLE precious ()")
     if mark:
         theirs.rows(mark.format(theirs.name))
@@ -178,12 +178,12 @@ def test_only_databases_that_we_made_are_dropped(library: Path, database: Databa
 
 def test_a_run_killed_right_after_it_made_its_database_is_cleaned_up(library: Path, database: Database) -> None:
     """CREATE DATABASE and its comment are two statements."""
-    new = databases.side_name(database.name, targets.NEW_SUFFIX)
+    new = databases.suffixed_name(database.name, targets.NEW_SUFFIX)
     Recorded(catalogue_from_settings(), str(database.address)).claim_database(new)
-    with databases.maintenance(database.address) as connection:
-        databases.create_beside(connection, new, None)
+    with databases.maintenance_connection(database.address) as connection:
+        databases.create_staging(connection, new, None)
     support.server().rows(f"COMMENT ON DATABASE {new} IS NULL")
-    support.server().rows(f"ALTER DATABASE {new} CONNECTION LIMIT {databases.MARK_LIMIT}")
+    support.server().rows(f"ALTER DATABASE {new} CONNECTION LIMIT {databases.OPS_CONNECTION_LIMIT}")
     support.move(library, database)
     assert support.beside(database.name) == []
     assert database.value("SELECT datconnlimit FROM pg_database WHERE datname = current_database()") == -1
@@ -225,14 +225,14 @@ def test_a_lost_lock_connection_is_a_sentence(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection that would have swapped the databases is gone; the next run cleans up."""
-    real = pipeline.build
+    real = pipeline.build_indexes
 
     def cut(*arguments: Any) -> None:
         real(*arguments)
         support.end_lock_session(database.name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "build", cut)
+        patch.setattr(pipeline, "build_indexes", cut)
         outcome = support.run(library, database, "--yes")
     assert outcome.code == 1
     assert outcome.error.startswith(
@@ -275,7 +275,7 @@ class Fault(psycopg2.OperationalError):
 def fail_at(monkeypatch: pytest.MonkeyPatch, nth: int) -> Callable[[], bool]:
     """From the `nth` statement that changes whole databases on: one fault. Returns whether it came to that."""
     count = 0
-    original = rename.rename_all, rename.end_sessions, rename.keep_properties
+    original = rename.rename_all, rename.end_sessions, rename.copy_properties
 
     def counted(real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **named: Any) -> Any:
@@ -294,7 +294,7 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, nth: int) -> Callable[[], bool]:
     for function in original:
         monkeypatch.setattr(rename, function.__name__, counted(function))
     monkeypatch.setattr(targets, "run_migrations", counted(targets.run_migrations))
-    monkeypatch.setattr(pipeline, "build", counted(pipeline.build))
+    monkeypatch.setattr(pipeline, "build_indexes", counted(pipeline.build_indexes))
     monkeypatch.setattr(pipeline, "add_missing_permissions", counted(pipeline.add_missing_permissions))
     return lambda: count >= nth
 
@@ -347,7 +347,7 @@ def test_a_leftover_that_can_not_be_dropped_is_no_failure(
 
 def test_signals_are_as_before_afterwards() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with posix_signals.held():
+    with posix_signals.ignore_interrupts():
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
@@ -356,7 +356,7 @@ def test_signals_are_as_before_afterwards() -> None:
 
 
 def interrupt_oneself() -> None:
-    with posix_signals.interrupted_by_sigterm():
+    with posix_signals.sigterm_as_interrupt():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
 

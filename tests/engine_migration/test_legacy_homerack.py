@@ -14,7 +14,7 @@ from django.test import RequestFactory
 from homerack.accounts.models import User
 from homerack.inventory.legacy import FORMAT
 from homerack.inventory.models import Cable, Device, DeviceModel, Rack
-from ops.databases.override import pointing_at
+from ops.databases.override import override_database
 from tests.engine_migration import support
 from tests.engine_migration.support import Database
 from tests.inventory.test_legacy import SCHEMA
@@ -93,7 +93,7 @@ def test_a_lab_moves_with_its_people(lab: Path, database: Database) -> None:
     assert outcome.document["source"]["format"] == "legacy HomeRack"
     (blacklist,) = (skipped for skipped in outcome.document["skipped"] if skipped["table"] == "token_blacklist")
     assert (blacklist["rows"], blacklist["reason"]) == (1, FORMAT.not_carried["token_blacklist"])
-    with pointing_at(database.address.wrapper()):
+    with override_database(database.address.wrapper()):
         admin = authenticate(RequestFactory().get("/"), username="admin@lampadas.local", password=PASSWORD)
         assert admin is not None
         assert (admin.is_superuser, admin.is_staff) == (True, True)
@@ -131,5 +131,5 @@ def test_an_unknown_role_is_named_with_those_that_are_known(lab: Path, database:
 def test_the_shared_lab_moves(tmp_path: Path, database: Database) -> None:
     outcome = support.move(Path(shutil.copy(REAL_FILE, tmp_path)), database)
     assert (outcome.document["rows"], outcome.document["refused"]) == (363, 0)
-    with pointing_at(database.address.wrapper()):
+    with override_database(database.address.wrapper()):
         assert authenticate(RequestFactory().get("/"), username="admin@lampadas.local", password=PASSWORD) is not None

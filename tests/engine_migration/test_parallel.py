@@ -13,12 +13,12 @@ import pytest
 from ops.engine_migration import workers
 from ops.engine_migration.workers import for_each, split, suitable_processes
 from ops.errors import OpsError, PreconditionFailed
-from ops.utils.progress import Progress, Report, summed
+from ops.utils.progress import Progress, ProgressCallback, accumulate
 from tests.engine_migration import support
 from tests.engine_migration.support import Database
 
 
-def double(item: int, tell: Report) -> tuple[int, int]:
+def double(item: int, tell: ProgressCallback) -> tuple[int, int]:
     tell(Progress(stage="test", item="all", done=item))
     return item * 2, os.getpid()
 
@@ -26,13 +26,13 @@ def double(item: int, tell: Report) -> tuple[int, int]:
 @pytest.mark.parametrize("processes", [1, 2, 4])
 def test_results_come_in_the_order_of_the_items(processes: int) -> None:
     reports: list[Progress] = []
-    results = for_each(range(20), double, processes=processes, report=summed(reports.append))
+    results = for_each(range(20), double, processes=processes, report=accumulate(reports.append))
     assert [result for result, _ in results] == [item * 2 for item in range(20)]
     assert reports[-1].done == sum(range(20))
 
 
 def test_others_do_the_work() -> None:
-    def slow(item: int, tell: Report) -> int:
+    def slow(item: int, tell: ProgressCallback) -> int:
         time.sleep(0.05)
         return double(item, tell)[1]
 
@@ -42,7 +42,7 @@ def test_others_do_the_work() -> None:
 
 
 def test_an_error_comes_with_its_hint_and_ends_the_others() -> None:
-    def work(item: int, _tell: Report) -> None:
+    def work(item: int, _tell: ProgressCallback) -> None:
         if item == 1:
             raise PreconditionFailed("No.", "Try again.")
         time.sleep(60)
@@ -55,7 +55,7 @@ def test_an_error_comes_with_its_hint_and_ends_the_others() -> None:
 
 
 def test_a_killed_process_is_a_sentence() -> None:
-    def work(_item: int, _tell: Report) -> None:
+    def work(_item: int, _tell: ProgressCallback) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(OpsError, match=r"A worker process ended unexpectedly; was it killed, or is memory short\?"):

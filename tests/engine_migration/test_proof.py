@@ -122,14 +122,14 @@ def test_values_of_secret_columns_are_not_shown(library: Path, migrated: Databas
 def test_a_difference_throws_the_new_database_away(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = pipeline.build
+    real = pipeline.build_indexes
 
     def build_and_spoil(workspace: Any, *arguments: Any) -> None:
         real(workspace, *arguments)
         with workspace.session() as connection, connection.cursor() as cursor:
             cursor.execute("UPDATE anyproject_author SET name = name || '!' WHERE id = 2")
 
-    monkeypatch.setattr(pipeline, "build", build_and_spoil)
+    monkeypatch.setattr(pipeline, "build_indexes", build_and_spoil)
     outcome = support.run(library, database, "--yes")
     assert (outcome.code, outcome.error) == (
         1,

@@ -23,15 +23,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ops.databases.override import pointing_at
+from ops.databases.override import override_database
 from ops.engine_migration.copying import copy_table
 from ops.engine_migration.findings import FindingLog
 from ops.engine_migration.plan import Plan
-from ops.engine_migration.preflight import examine
+from ops.engine_migration.preflight import run_preflight
 from ops.engine_migration.source import Snapshot
-from ops.engine_migration.target import Workspace
-from ops.engine_migration.verify import prove
-from ops.utils.progress import ignore
+from ops.engine_migration.target import StagingDatabase
+from ops.engine_migration.verify import verify_tables
+from ops.utils.progress import no_progress
 from tests.engine_migration import support
 from tests.otherproject.models import Everything
 
@@ -468,12 +468,14 @@ class Track:
         with tempfile.TemporaryDirectory() as directory:
             log = FindingLog(path=Path(directory) / "findings.csv")
             plan = replace(self.plan, tables=(table,))
-            seen = examine(plan=plan, snapshot=snapshot, log=log, quarantine=True, processes=1, report=ignore)
+            seen = run_preflight(
+                plan=plan, snapshot=snapshot, log=log, quarantine=True, processes=1, report=no_progress
+            )
             named = support.read_findings(log.path if log.count else None)
-        workspace = Workspace(address=self.database.address, processes=1, shared=self.target)
+        workspace = StagingDatabase(address=self.database.address, processes=1, shared=self.target)
         with self.target:
-            copy_table(table=table, snapshot=snapshot, target=self.target, seen=seen, report=ignore)
-            prove(tables=[table], snapshot=snapshot, workspace=workspace, seen=seen, report=ignore)
+            copy_table(table=table, snapshot=snapshot, target=self.target, seen=seen, report=no_progress)
+            verify_tables(tables=[table], snapshot=snapshot, workspace=workspace, seen=seen, report=no_progress)
         assert set(seen.refused.get("everything", ())) == {int(finding[1]) for finding in named}
         return {int(finding[1]): finding[5] for finding in named}
 
@@ -494,7 +496,7 @@ def track(templates: Path, schema: str, tmp_path_factory: pytest.TempPathFactory
     with support.examined(file) as ready:
         plan = replace(ready.plan, tables=tuple(t for t in ready.plan.tables if t.name == "everything"))
     database = support.create(support.new_name(), schema)
-    with pointing_at(database.address.wrapper()), contextlib.closing(database.address.connect()) as target:
+    with override_database(database.address.wrapper()), contextlib.closing(database.address.connect()) as target:
         yield Track(file=file, plan=plan, database=database, target=target)
     support.drop(database.name)
 

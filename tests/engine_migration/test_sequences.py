@@ -12,7 +12,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection, models
 from django.test import RequestFactory
 
-from ops.databases.override import pointing_at
+from ops.databases.override import override_database
 from tests.engine_migration import support
 from tests.engine_migration.factories import AWKWARD
 from tests.engine_migration.support import Database
@@ -25,7 +25,7 @@ LEFT = {"django_migrations", "django_session"}
 def moved(library: Path, database: Database) -> Iterator[Database]:
     """The library in PostgreSQL, which Django points at."""
     support.move(library, database)
-    with pointing_at(database.address.wrapper()):
+    with override_database(database.address.wrapper()):
         yield database
 
 
@@ -200,7 +200,7 @@ def test_both_databases_hold_the_same_to_django(library: Path, moved: Database) 
     from ops.databases.override import sqlite_wrapper  # noqa: PLC0415
 
     theirs = all_rows()
-    with pointing_at(sqlite_wrapper(str(library))):
+    with override_database(sqlite_wrapper(str(library))):
         ours = all_rows()
     assert ours == theirs
     assert sum(map(len, ours.values())) > 150

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from ops.databases.override import pointing_at, run_migrations
+from ops.databases.override import override_database, run_migrations
 from ops.databases.postgres import databases, rename
 from ops.engine_migration import target as targets
 from ops.engine_migration.target import inspect_target
@@ -66,7 +66,7 @@ def test_what_is_not_this_projects_is_in_the_way(migrated: Database, statement: 
 
 def test_objects_of_extensions_are_not_in_the_way(database: Database) -> None:
     database.rows("CREATE EXTENSION pg_stat_statements")
-    assert inspect_target(database.address).beside
+    assert inspect_target(database.address).renamed
 
 
 def test_another_encoding_is_refused(nowhere: Database) -> None:
@@ -89,7 +89,7 @@ def test_rows_that_arrive_meanwhile_are_not_lost(
     def look(address: Any, **options: Any) -> None:
         seen.append(address)
         if len(seen) == 2:
-            with pointing_at(database.address.wrapper()):
+            with override_database(database.address.wrapper()):
                 run_migrations()
             database.rows("INSERT INTO anyproject_tag VALUES ('precious')")
         real(address, **options)
@@ -271,10 +271,10 @@ def test_sessions_of_stronger_roles_stop_the_swap(library: Path, database: Datab
 
 
 def test_long_names_get_neighbours_of_their_own() -> None:
-    assert databases.side_name("homerack", "_ops_new") == "homerack_ops_new"
+    assert databases.suffixed_name("homerack", "_ops_new") == "homerack_ops_new"
     long = "ä" * 31
-    assert databases.side_name(long, "_ops_new") == "ä" * 27 + "_ops_new"
-    assert len(databases.side_name("x" * 63, "_ops_old").encode()) == 63
+    assert databases.suffixed_name(long, "_ops_new") == "ä" * 27 + "_ops_new"
+    assert len(databases.suffixed_name("x" * 63, "_ops_old").encode()) == 63
 
 
 # --- Without the right to create databases ------------------------------------------------------------------

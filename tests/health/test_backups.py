@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from ops.health.backups import Backups, judge_backups, look_at_backups
+from ops.health.backups import Backups, check_backups, evaluate_backups
 from ops.health.results import CheckResult, Status
 from tests.dashboard.conftest import MakeBackup, MakeRun, make_backup, make_run
 
@@ -21,7 +21,7 @@ def judged(*, wanted: bool = True, **changed: Any) -> CheckResult:
         "number": 3, "size": 1, "first": NOW - 9 * DAY, "verified": NOW - dt.timedelta(hours=3), "restored": None,
         "failed": None, "error": "",
     }  # fmt: skip
-    return judge_backups(Backups(**{**well, **changed}), now=NOW, within=DAY, wanted=wanted)
+    return evaluate_backups(Backups(**{**well, **changed}), now=NOW, within=DAY, wanted=wanted)
 
 
 def test_a_recent_backup_is_healthy() -> None:
@@ -64,32 +64,32 @@ def test_rows_of_another_key_are_counted(make_backup: MakeBackup) -> None:
     newest = make_backup(hours=4, trust="foreign key")
     make_backup(hours=5, trust="foreign key")
     make_backup(hours=6, trust="tampered")
-    detail = look_at_backups("default", expected=True).detail
+    detail = check_backups("default", expected=True).detail
     assert detail.startswith(f"2 backups are signed with a key that is not named here, the newest is {newest.name}.")
 
 
 def test_a_schedule_wants_backups(db: None) -> None:
-    assert look_at_backups("default", expected=True).error == "NoBackup"
-    assert look_at_backups("default", expected=False) == CheckResult()
+    assert check_backups("default", expected=True).error == "NoBackup"
+    assert check_backups("default", expected=False) == CheckResult()
 
 
 def test_rows_are_what_is_judged(make_backup: MakeBackup, make_run: MakeRun, settings: Any) -> None:
     make_backup(hours=3)
     make_run(hours=3)
-    assert look_at_backups("default", expected=True) == CheckResult()
+    assert check_backups("default", expected=True) == CheckResult()
 
     settings.BACKUP_MAX_AGE_HOURS = 2
-    assert look_at_backups("default", expected=True).error == "BackupTooOld"
+    assert check_backups("default", expected=True).error == "BackupTooOld"
 
     make_run(hours=1, status="interrupted", error="The process 7 on attic was killed.")
-    assert look_at_backups("default", expected=True).error == "BackupFailed"
+    assert check_backups("default", expected=True).error == "BackupFailed"
 
 
 def test_a_cancelled_attempt_is_no_failure(make_backup: MakeBackup, make_run: MakeRun) -> None:
     make_backup(hours=3)
     make_run(hours=1, status="cancelled")
 
-    assert look_at_backups("default", expected=True) == CheckResult()
+    assert check_backups("default", expected=True) == CheckResult()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -57,7 +57,7 @@ def test_a_probe_from_localhost_is_neither_refused_nor_redirected(client: Client
 
 
 def test_live_touches_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ops.utils.single_flight.tower.ask", None)
+    monkeypatch.setattr("ops.utils.single_flight.shared_calls.run", None)
     monkeypatch.setattr("django.db.backends.base.base.BaseDatabaseWrapper.ensure_connection", None)
     response = client.get("/health/live/")
     assert (response.status_code, response.json()) == (200, {"status": "healthy"})

@@ -16,7 +16,7 @@ from django.test import AsyncClient, Client
 
 from ops import maintenance
 from ops.errors import PreconditionFailed
-from ops.maintenance import Notice, Sign, announced, sign_from_settings
+from ops.maintenance import MaintenanceMode, MaintenanceState, maintenance_mode, sign_from_settings
 from tests.support.backend import eventually
 from tests.support.postgres import free_port
 from tests.support.redis import RedisServer
@@ -32,18 +32,18 @@ def backup_dir(settings: Any, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["file", "redis"])
-def sign(request: pytest.FixtureRequest, settings: Any, redis_server: RedisServer) -> Sign:
+def sign(request: pytest.FixtureRequest, settings: Any, redis_server: RedisServer) -> MaintenanceMode:
     settings.REDIS_URL = redis_server.url() if request.param == "redis" else ""
     return sign_from_settings()
 
 
-def test_nothing_is_held_back_without_a_sign(client: Client, sign: Sign) -> None:
+def test_nothing_is_held_back_without_a_sign(client: Client, sign: MaintenanceMode) -> None:
     assert sign.read() is None
     assert client.post("/nowhere/").status_code == 404
 
 
-def test_a_write_is_answered_with_a_page_that_needs_no_database(client: Client, sign: Sign) -> None:
-    with announced(sign, reason=REASON):
+def test_a_write_is_answered_with_a_page_that_needs_no_database(client: Client, sign: MaintenanceMode) -> None:
+    with maintenance_mode(sign, reason=REASON):
         response = client.post("/admin/login/", headers={"referer": "http://testserver/admin/login/?next=/admin/"})
     assert (response.status_code, response["Retry-After"]) == (503, "10")
     assert "no-store" in response["Cache-Control"]
@@ -77,15 +77,15 @@ def test_a_write_is_answered_with_a_page_that_needs_no_database(client: Client, 
         "",
     ],
 )
-def test_the_page_leads_nowhere_else(client: Client, sign: Sign, referer: str) -> None:
-    with announced(sign, reason=REASON):
+def test_the_page_leads_nowhere_else(client: Client, sign: MaintenanceMode, referer: str) -> None:
+    with maintenance_mode(sign, reason=REASON):
         page = client.post("/nowhere/", headers={"referer": referer}).content.decode()
     assert '<meta http-equiv="refresh" content="10; url=/">' in page
     assert '<a href="/">' in page
 
 
-def test_a_program_gets_json(client: Client, sign: Sign) -> None:
-    with announced(sign, reason=REASON):
+def test_a_program_gets_json(client: Client, sign: MaintenanceMode) -> None:
+    with maintenance_mode(sign, reason=REASON):
         response = client.delete("/nowhere/", headers={"accept": "application/json"})
         notice = sign.read()
     assert notice
@@ -99,9 +99,11 @@ def test_a_program_gets_json(client: Client, sign: Sign) -> None:
 
 
 @pytest.mark.parametrize("method", ["get", "head", "options"])
-def test_reading_costs_nothing(client: Client, sign: Sign, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with announced(sign, reason=REASON), monkeypatch.context() as patched:
-        patched.setattr(Sign, "read", None)
+def test_reading_costs_nothing(
+    client: Client, sign: MaintenanceMode, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with maintenance_mode(sign, reason=REASON), monkeypatch.context() as patched:
+        patched.setattr(MaintenanceMode, "read", None)
         assert getattr(client, method)("/nowhere/").status_code == 404
 
 
@@ -109,29 +111,29 @@ async def ask_both(client: AsyncClient) -> tuple[int, int]:
     return (await client.post("/nowhere/")).status_code, (await client.get("/nowhere/")).status_code
 
 
-def test_asynchronous_servers_hold_back_as_well(sign: Sign) -> None:
-    with announced(sign, reason=REASON):
+def test_asynchronous_servers_hold_back_as_well(sign: MaintenanceMode) -> None:
+    with maintenance_mode(sign, reason=REASON):
         assert asyncio.run(ask_both(AsyncClient())) == (503, 404)
 
 
-def test_the_sign_is_renewed_while_its_holder_lives(sign: Sign, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sign_is_renewed_while_its_holder_lives(sign: MaintenanceMode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintenance, "LIFETIME", 1)
-    monkeypatch.setattr(maintenance, "RENEWAL", 0.3)
-    with announced(sign, reason=REASON):
+    monkeypatch.setattr(maintenance, "RENEW_INTERVAL", 0.3)
+    with maintenance_mode(sign, reason=REASON):
         time.sleep(1.6)
         assert sign.read() is not None
     assert sign.read() is None
 
 
-def test_the_sign_of_a_killed_holder_falls_off(sign: Sign, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sign_of_a_killed_holder_falls_off(sign: MaintenanceMode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintenance, "LIFETIME", 1)
-    sign.hang_up(Notice(reason=REASON, since=maintenance.timezone.now()))
+    sign.hang_up(MaintenanceState(reason=REASON, since=maintenance.timezone.now()))
     assert sign.read() is not None
     eventually(lambda: sign.read() is None, within=3)
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"until": "soon"}', '{"until": 9e9}', "\udcff"])
-def test_a_sign_that_can_not_be_read_is_none(sign: Sign, text: str) -> None:
+def test_a_sign_that_can_not_be_read_is_none(sign: MaintenanceMode, text: str) -> None:
     assert sign.path
     sign.path.parent.mkdir()
     sign.path.write_bytes(text.encode(errors="surrogateescape"))
@@ -146,7 +148,7 @@ def test_a_redis_that_is_down_closes_no_site_and_opens_none(
     client: Client, settings: Any, redis_server: RedisServer, backup_dir: Path
 ) -> None:
     settings.REDIS_URL = redis_server.url()
-    with announced(sign_from_settings(), reason=REASON):
+    with maintenance_mode(sign_from_settings(), reason=REASON):
         redis_server.freeze()
         try:
             start = time.monotonic()
@@ -162,24 +164,24 @@ def test_a_redis_that_is_down_closes_no_site_and_opens_none(
 
 def test_a_sign_that_nobody_would_see_is_refused(backup_dir: Path) -> None:
     backup_dir.write_text("a file where the folder should be")
-    sign = Sign(redis_url=f"redis://127.0.0.1:{free_port()}/0", key="key", path=backup_dir / ".maintenance")
-    with pytest.raises(PreconditionFailed) as refusal, announced(sign, reason=REASON):
+    sign = MaintenanceMode(redis_url=f"redis://127.0.0.1:{free_port()}/0", key="key", path=backup_dir / ".maintenance")
+    with pytest.raises(PreconditionFailed) as refusal, maintenance_mode(sign, reason=REASON):
         pytest.fail("Nobody knows.")
     assert refusal.value.message == (
         "Writes to the site can not be held back: Redis does not answer (ConnectionError) and"
         f" {sign.path} can not be written (File exists)."
     )
-    nowhere = Sign(redis_url="", key="key", path=None)
+    nowhere = MaintenanceMode(redis_url="", key="key", path=None)
     with pytest.raises(PreconditionFailed, match="there is no Redis and there is no folder for a file"):
-        nowhere.hang_up(Notice(reason=REASON, since=maintenance.timezone.now()))
+        nowhere.hang_up(MaintenanceState(reason=REASON, since=maintenance.timezone.now()))
     assert nowhere.read() is None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_health_says_so_and_tells_staff_why(client: Client, sign: Sign) -> None:
+def test_health_says_so_and_tells_staff_why(client: Client, sign: MaintenanceMode) -> None:
     staff = Client()
     staff.force_login(get_user_model().objects.create_user("staff@example.org", is_staff=True))
-    with announced(sign, reason=REASON):
+    with maintenance_mode(sign, reason=REASON):
         public, full = client.get("/health/"), staff.get("/health/")
         ready = client.get("/health/ready/")
     assert (public.status_code, public.json()["status"]) == (200, "maintenance")
@@ -200,7 +202,9 @@ def test_check_database_says_so(tmp_path: Path) -> None:
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
     assert manage("migrate", "--verbosity", "0").returncode == 0
-    with announced(Sign(redis_url="", key="", path=Path(f"{database}.ops-maintenance")), reason=REASON):
+    with maintenance_mode(
+        MaintenanceMode(redis_url="", key="", path=Path(f"{database}.ops-maintenance")), reason=REASON
+    ):
         told, shown = manage("check_database", "--json"), manage("check_database")
     assert (told.returncode, json.loads(told.stdout)["status"]) == (4, "maintenance")
     assert "A backup of yesterday" in shown.stdout

@@ -4,7 +4,16 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from homerack.inventory.elevation import Elevation, Mounted, draw, find_gaps, luminance, paint, readable_on, shorten
+from homerack.inventory.elevation import (
+    Elevation,
+    Mounted,
+    draw,
+    find_gaps,
+    luminance,
+    readable_on,
+    safe_color,
+    shorten,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -115,7 +124,7 @@ def test_the_smaller_of_two_that_overlap_is_on_top() -> None:
     [("#2563eb", "#2563EB"), ("#fc0", "#FFCC00"), (None, "#64748B"), ("red", "#64748B"), ("#12345", "#64748B")],
 )
 def test_colours_are_hexadecimal_or_grey(color: str | None, painted: str) -> None:
-    assert paint(color) == painted
+    assert safe_color(color) == painted
 
 
 @pytest.mark.parametrize("color", ["#FFFFFF", "#000000", "#FCD34D", "#3B82F6", "#808080", "#10B981", "#EF4444"])

@@ -64,6 +64,6 @@ def receiver() -> Iterator[Receiver]:
 def storage(settings: Any, tmp_path: Path) -> Path:
     """Where backups would be."""
     place = tmp_path / "backups"
-    private = {"BACKEND": "ops.backups.storage.local.PrivateDirectory", "OPTIONS": {"location": str(place)}}
+    private = {"BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage", "OPTIONS": {"location": str(place)}}
     settings.STORAGES = {**settings.STORAGES, "backups": private}
     return place

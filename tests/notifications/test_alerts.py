@@ -51,32 +51,32 @@ def host(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_failure_is_told_once_and_the_recovery_too(receiver: Receiver, host: None) -> None:
     for status in (Run.Status.FAILED, Run.Status.INTERRUPTED, Run.Status.SUCCEEDED, Run.Status.SUCCEEDED):
-        alerts.tell_of_runs([over(status)])
+        alerts.notify_runs([over(status)])
 
     assert titles(receiver) == ["The backup failed on attic.", "The backup works again on attic."]
     assert "The disk is full. Tidy." in receiver.requests[0][2]
 
 
 def test_what_was_told_outlives_the_database(receiver: Receiver, storage: Path, host: None) -> None:
-    alerts.tell_of_runs([over()])
+    alerts.notify_runs([over()])
 
     assert json.loads((storage / "notices.json").read_text()).keys() == {"run backup"}
 
 
 def test_kinds_of_runs_are_told_apart(receiver: Receiver, host: None) -> None:
-    alerts.tell_of_runs([over(), over(kind=Run.Kind.DRILL), over(Run.Status.SUCCEEDED, Run.Kind.PRUNE)])
+    alerts.notify_runs([over(), over(kind=Run.Kind.DRILL), over(Run.Status.SUCCEEDED, Run.Kind.PRUNE)])
 
     assert titles(receiver) == ["The backup failed on attic.", "The restore drill failed on attic."]
 
 
 def test_what_a_person_cancelled_is_no_news(receiver: Receiver) -> None:
-    alerts.tell_of_runs([over(Run.Status.CANCELLED)])
+    alerts.notify_runs([over(Run.Status.CANCELLED)])
 
     assert receiver.requests == []
 
 
 def test_a_success_after_a_success_is_no_news(receiver: Receiver, storage: Path) -> None:
-    alerts.tell_of_runs([over(Run.Status.SUCCEEDED)])
+    alerts.notify_runs([over(Run.Status.SUCCEEDED)])
 
     assert receiver.requests == []
     assert not storage.exists()
@@ -87,9 +87,9 @@ def test_what_nobody_took_is_told_again(
 ) -> None:
     monkeypatch.setattr(logging.getLogger("ops"), "propagate", True)
     receiver.status, receiver.answer = 503, b"later"
-    alerts.tell_of_runs([over()])
+    alerts.notify_runs([over()])
     receiver.status = 200
-    alerts.tell_of_runs([over()])
+    alerts.notify_runs([over()])
 
     assert titles(receiver) == ["The backup failed on attic."] * 2
     (line,) = [record.getMessage() for record in caplog.records if record.name == "ops.notifications.alerts"]
@@ -101,7 +101,7 @@ def test_a_storage_that_takes_nothing_does_not_keep_a_failure_quiet(
 ) -> None:
     storage.write_text("not a directory")
 
-    alerts.tell_of_runs([over()])
+    alerts.notify_runs([over()])
 
     assert titles(receiver) == ["The backup failed on attic."]
 
@@ -110,7 +110,7 @@ def test_the_heart_beats_with_backups_only(receiver: Receiver, settings: Any) ->
     settings.NOTIFY_URLS = []
     settings.HEARTBEAT_URL = f"http://{receiver.host}/beat"
 
-    alerts.tell_of_runs([over(Run.Status.SUCCEEDED), over(), over(kind=Run.Kind.PRUNE)])
+    alerts.notify_runs([over(Run.Status.SUCCEEDED), over(), over(kind=Run.Kind.PRUNE)])
 
     assert receiver.paths == ["/beat", "/beat/fail"]
 
@@ -118,8 +118,8 @@ def test_the_heart_beats_with_backups_only(receiver: Receiver, settings: Any) ->
 def test_where_nobody_is_to_be_told_nothing_happens(receiver: Receiver, settings: Any, storage: Path) -> None:
     settings.NOTIFY_URLS = []
 
-    alerts.tell_of_runs([over()])
-    alerts.watch()
+    alerts.notify_runs([over()])
+    alerts.check()
 
     assert receiver.requests == []
     assert not storage.exists()
@@ -129,13 +129,13 @@ def test_a_missed_schedule_is_told_once(receiver: Receiver, host: None, monkeypa
     due = dt.datetime(2026, 11, 22, 2, 0, tzinfo=dt.UTC)
     missed = [("Back up", due)]
     monkeypatch.setattr(timetable, "find_missed", lambda _alias: missed)
-    alerts.watch()
-    alerts.watch()
+    alerts.check()
+    alerts.check()
     assert titles(receiver) == ["'Back up' was not started on attic."]
     assert "It was due at 2026-11-22 02:00 UTC." in receiver.requests[0][2]
 
     missed.clear()
-    alerts.watch()
+    alerts.check()
     assert titles(receiver)[1:] == ["'Back up' is on time again on attic."]
 
 
@@ -144,32 +144,32 @@ def test_a_trouble_of_the_project_is_told_once(receiver: Receiver, host: None, s
         "homerack.accounts.reporting.guessed_accounts",
         f"{__name__}.{trouble_in_the_attic.__name__}",
     ]
-    alerts.watch()
+    alerts.check()
     user = User.objects.create_user("ada@example.com")
     AccessAttempt.objects.create(username=f"account:{user.pk}", ip_address="192.0.2.1", failures_since_start=10)
-    alerts.watch()
-    alerts.watch()
+    alerts.check()
+    alerts.check()
     guessed = "Somebody guesses the password of ada@example.com on attic."
     assert titles(receiver) == ["It drips.", guessed]
 
     AccessAttempt.objects.update(attempt_time=timezone.now() - dt.timedelta(minutes=16))
-    alerts.watch()
+    alerts.check()
     assert titles(receiver)[2:] == ["Nobody guesses the password of ada@example.com on attic any more."]
 
 
-def trouble_in_the_attic(_alias: str) -> dict[str, alerts.Trouble]:
-    return {"roof": alerts.Trouble(title="It drips.", text="On the racks.", relief="It is dry again.")}
+def trouble_in_the_attic(_alias: str) -> dict[str, alerts.Alert]:
+    return {"roof": alerts.Alert(title="It drips.", text="On the racks.", relief="It is dry again.")}
 
 
 def test_an_old_backup_is_told_once(receiver: Receiver, host: None, make_backup: MakeBackup) -> None:
     make_backup(hours=30)
-    alerts.watch()
-    alerts.watch()
+    alerts.check()
+    alerts.check()
     assert titles(receiver) == ["There is no recent backup on attic."]
     assert "The last verified backup is 30 hours old; BACKUP_MAX_AGE_HOURS is 26." in receiver.requests[0][2]
 
     make_backup(hours=1)
-    alerts.watch()
+    alerts.check()
     assert titles(receiver)[1:] == ["There is a recent backup again on attic."]
 
 
@@ -177,16 +177,16 @@ def test_little_room_is_told_once_and_relief_needs_more(
     receiver: Receiver, host: None, make_backup: MakeBackup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = {"bytes": 2_900_000_000}
-    monkeypatch.setattr("ops.backups.storage.local.PrivateDirectory.free_bytes", lambda _self: free["bytes"])
+    monkeypatch.setattr("ops.backups.storage.local.PrivateFileSystemStorage.free_bytes", lambda _self: free["bytes"])
     make_backup(size=1_000_000_000)
-    alerts.watch()
+    alerts.check()
     free["bytes"] = 3_100_000_000
-    alerts.watch()
+    alerts.check()
     assert titles(receiver) == ["The storage of the backups is nearly full on attic."]
     assert "2.9 GB are free; 3.0 GB should be." in receiver.requests[0][2]
 
     free["bytes"] = 3_800_000_000
-    alerts.watch()
+    alerts.check()
     assert titles(receiver)[1:] == ["The storage of the backups has room again on attic."]
 
 
@@ -199,6 +199,6 @@ def test_a_look_that_fails_does_not_keep_the_others_from_looking(
     monkeypatch.setattr(timetable, "find_missed", broken)
     make_backup(hours=30)
 
-    alerts.watch()
+    alerts.check()
 
     assert titles(receiver) == ["There is no recent backup on attic."]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ops.notifications import channels
-from ops.notifications.channels import Message, beat_heart, blotted, named, send, send_to_all
+from ops.notifications.channels import Message, ping_heartbeat, redact_url, safe_label, send, send_to_all
 from tests.notifications.conftest import Receiver
 
 MESSAGE = Message(title="The backup failed.", text="The disk is full.")
@@ -61,7 +61,7 @@ def test_an_address_that_is_none_is_told() -> None:
 
 
 def test_silence_ends_after_the_agreed_time(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "PATIENCE", 0.3)
+    monkeypatch.setattr(channels, "SEND_TIMEOUT", 0.3)
     receiver.seconds = 20
 
     (answer,) = send_to_all([f"json://{receiver.host}"], MESSAGE)
@@ -77,7 +77,7 @@ def test_one_that_is_gone_does_not_keep_the_others_from_being_told(receiver: Rec
 
 
 def test_the_heart_beats_on_success(receiver: Receiver) -> None:
-    answer = beat_heart(f"http://{receiver.host}/ping/5b1f-uuid?rid=1", success=True)
+    answer = ping_heartbeat(f"http://{receiver.host}/ping/5b1f-uuid?rid=1", success=True)
 
     assert answer.accepted
     assert answer.said == "200 OK"
@@ -85,7 +85,7 @@ def test_the_heart_beats_on_success(receiver: Receiver) -> None:
 
 
 def test_the_heart_tells_of_a_failure(receiver: Receiver) -> None:
-    beat_heart(f"http://{receiver.host}/ping/5b1f-uuid?rid=1", success=False)
+    ping_heartbeat(f"http://{receiver.host}/ping/5b1f-uuid?rid=1", success=False)
 
     assert receiver.paths == ["/ping/5b1f-uuid/fail?rid=1"]
 
@@ -93,14 +93,14 @@ def test_the_heart_tells_of_a_failure(receiver: Receiver) -> None:
 def test_a_check_that_is_not_known_is_told(receiver: Receiver) -> None:
     receiver.status = 404
 
-    answer = beat_heart(f"http://{receiver.host}/ping/5b1f-uuid", success=True)
+    answer = ping_heartbeat(f"http://{receiver.host}/ping/5b1f-uuid", success=True)
 
     assert not answer.accepted
     assert answer.said == "404 Not Found"
 
 
 def test_a_heartbeat_into_the_void_is_told() -> None:
-    answer = beat_heart("http://127.0.0.1:1/5b1f-uuid", success=True)
+    answer = ping_heartbeat("http://127.0.0.1:1/5b1f-uuid", success=True)
 
     assert not answer.accepted
     assert "refused" in answer.said
@@ -117,12 +117,12 @@ def test_a_heartbeat_into_the_void_is_told() -> None:
     ],
 )
 def test_an_address_is_named_without_its_secrets(url: str, name: str) -> None:
-    assert named(url) == name
+    assert safe_label(url) == name
 
 
 def test_secrets_are_blotted_out_in_every_spelling() -> None:
     url = "mailto://me:p%40ssw%2Frd@mail.example.org/deep-path?to=you"
 
-    told = blotted("Can not sign in to mail.example.org with p@ssw/rd (p%40ssw%2Frd) at deep-path", url)
+    told = redact_url("Can not sign in to mail.example.org with p@ssw/rd (p%40ssw%2Frd) at deep-path", url)
 
     assert told == "Can not sign in to mail.example.org with … (…) at …"

@@ -51,7 +51,7 @@ def test_the_lock_is_given_back_before_anybody_is_told(
         with engine_in(tmp_path).locked("somebody else"):
             found_free.append(True)
 
-    monkeypatch.setattr("ops.notifications.alerts.tell_of_runs", look)
+    monkeypatch.setattr("ops.notifications.alerts.notify_runs", look)
     fail(tmp_path)
 
     assert found_free == [True]

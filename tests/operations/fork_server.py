@@ -109,10 +109,10 @@ def read_settings_again() -> None:
 
 def stop_at(point: str) -> None:
     """Stop, as by SIGSTOP: at the first report of the stage `point`, or once a restore is ``in place``."""
-    from ops.management.progress import Listener  # noqa: PLC0415
-    from ops.runs.recorder import Recording  # noqa: PLC0415  # models want Django to be set up
+    from ops.management.progress import ProgressReporter  # noqa: PLC0415
+    from ops.runs.recorder import RunRecorder  # noqa: PLC0415  # models want Django to be set up
 
-    told = Listener.__call__
+    told = ProgressReporter.__call__
 
     reached = []
 
@@ -125,9 +125,9 @@ def stop_at(point: str) -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
 
     if point == "in place":
-        Recording.is_in_place = lambda _self: os.kill(os.getpid(), signal.SIGSTOP)  # type: ignore[method-assign]
+        RunRecorder.mark_applied = lambda _self: os.kill(os.getpid(), signal.SIGSTOP)  # type: ignore[method-assign]
     elif point:
-        Listener.__call__ = telling  # type: ignore[method-assign]
+        ProgressReporter.__call__ = telling  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ops.management.progress import Bars, Lines, PrintableConsole
+from ops.management.progress import BarReporter, LineReporter, PrintableConsole
 from ops.utils.printable import json_text, printable
 from ops.utils.progress import Progress
-from ops.utils.redaction import without_secrets
+from ops.utils.redaction import redact
 from tests.engine_migration.support import database_named, new_name
 from tests.operations.harness import Lab, Outcome
 
@@ -171,9 +171,9 @@ def test_colours_stay_and_foreign_codes_go(terminal: PrintableConsole) -> None:
     assert plain.count(SHOWN) >= 4
 
 
-@pytest.mark.parametrize("kind", [Bars, Lines])
+@pytest.mark.parametrize("kind", [BarReporter, LineReporter])
 def test_progress_shows_names_of_tables_only(
-    terminal: PrintableConsole, monkeypatch: pytest.MonkeyPatch, kind: type[Bars | Lines]
+    terminal: PrintableConsole, monkeypatch: pytest.MonkeyPatch, kind: type[BarReporter | LineReporter]
 ) -> None:
     monkeypatch.setattr("ops.management.progress.SECONDS_BETWEEN_FRAMES", 0)
     monkeypatch.setattr("ops.management.progress.SECONDS_BETWEEN_LINES", 0)
@@ -187,7 +187,7 @@ def test_progress_shows_names_of_tables_only(
 
 # --- Errors and logs ----------------------------------------------------------------------------------------------
 def test_words_of_other_programs_lose_them() -> None:
-    assert without_secrets(HOSTILE) == SHOWN
+    assert redact(HOSTILE) == SHOWN
 
 
 def test_a_log_line_shows_none() -> None:

@@ -11,21 +11,21 @@ django.setup()
 from ops.backups.stages import Stage  # noqa: E402
 from ops.models import Run  # noqa: E402
 from ops.runs.executor import recorded  # noqa: E402
-from ops.runs.recorder import Recording  # noqa: E402
+from ops.runs.recorder import RunRecorder  # noqa: E402
 from ops.utils.progress import Progress  # noqa: E402
 from tests.runs.support import catalogue_in, engine_in, request  # noqa: E402
 
 
-def back_up(recording: Recording, folder: Path) -> None:
+def back_up(recording: RunRecorder, folder: Path) -> None:
     recording.report(Progress(stage=Stage.DUMP, done=3, total=10))
-    recording.claim("lab_20260301_120000.sql")
+    recording.reserve_file("lab_20260301_120000.sql")
     (folder / "backups" / "lab_20260301_120000.sql.partial").write_text("half of the r")
 
 
-def restore(recording: Recording, folder: Path) -> None:
+def restore(recording: RunRecorder, folder: Path) -> None:
     """The tests' only database stands for the one that is put in place."""
     recording.report(Progress(stage=Stage.CUT_OVER))
-    recording.no_way_back()
+    recording.point_of_no_return()
     recording.write_history()
 
 

@@ -15,10 +15,10 @@ from django.conf import settings
 from django.db import connection
 
 from ops.backups.engines.base import Engine
-from ops.backups.manifest import Kind, Level, Manifest, Origin, Proof, TableDigest
-from ops.backups.repository import Catalogue
+from ops.backups.manifest import Kind, Level, Manifest, Origin, TableDigest, Verification
+from ops.backups.repository import BackupRepository
 from ops.backups.signing import Keys
-from ops.backups.storage.local import PrivateDirectory
+from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.errors import AlreadyRunning
 from ops.models import Run
 from ops.runs.recorder import Request
@@ -56,8 +56,10 @@ def engine_in(folder: Path) -> Engine:
     return cast("Engine", FileLock(folder))
 
 
-def catalogue_in(folder: Path) -> Catalogue:
-    return Catalogue(PrivateDirectory(location=str(folder / "backups")), Keys([settings.SECRET_KEY]), "lab")
+def catalogue_in(folder: Path) -> BackupRepository:
+    return BackupRepository(
+        PrivateFileSystemStorage(location=str(folder / "backups")), Keys([settings.SECRET_KEY]), "lab"
+    )
 
 
 def request(kind: Run.Kind = Run.Kind.BACKUP, **fields: Any) -> Request:
@@ -88,13 +90,13 @@ def manifest(number: int, **fields: Any) -> Manifest:
         "size": 4,
         "plain_size": 4,
         "sha256": "0" * 64,
-        "proofs": (Proof(level=Level.COMPLETE, when=when, seconds=0.1),),
+        "proofs": (Verification(level=Level.READ, when=when, seconds=0.1),),
         "run": "",
     }
     return Manifest(**(values | fields))
 
 
-def add_backup(catalogue: Catalogue, number: int, **fields: Any) -> Manifest:
+def add_backup(catalogue: BackupRepository, number: int, **fields: Any) -> Manifest:
     made = manifest(number, **fields)
     stored = catalogue.store(made.name, iter([b"rows"]))
     assert stored.size == made.size

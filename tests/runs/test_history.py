@@ -13,11 +13,11 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from ops.backups.entries import Entry
-from ops.backups.manifest import Level, Proof
-from ops.backups.repository import Catalogue
+from ops.backups.entries import BackupRecord
+from ops.backups.manifest import Level, Verification
+from ops.backups.repository import BackupRepository
 from ops.backups.signing import Trust
-from ops.databases.override import pointing_at, run_migrations, sqlite_wrapper
+from ops.databases.override import override_database, run_migrations, sqlite_wrapper
 from ops.models import Backup, Run
 from ops.runs import event_log
 from ops.runs.executor import recorded
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def catalogue(tmp_path: Path) -> Catalogue:
+def catalogue(tmp_path: Path) -> BackupRepository:
     return catalogue_in(tmp_path)
 
 
@@ -42,9 +42,9 @@ def rows() -> list[Any]:
     return [*Backup.objects.order_by("pk").values(), *Run.objects.order_by("pk").values()]
 
 
-def test_a_backup_as_its_manifest_describes_it(catalogue: Catalogue) -> None:
+def test_a_backup_as_its_manifest_describes_it(catalogue: BackupRepository) -> None:
     made = add_backup(catalogue, 1, note="before the move", keep=True, run=str(uuid.uuid4()))
-    event_log.write_history(catalogue)
+    event_log.rebuild_index(catalogue)
     backup = Backup.objects.get()
     assert (str(backup.pk), backup.name, backup.kind, backup.origin) == (made.id, made.name, "sql", "manual")
     assert (backup.engine, backup.database, backup.who) == ("postgresql", "lab", "jane@example.org")
@@ -55,89 +55,89 @@ def test_a_backup_as_its_manifest_describes_it(catalogue: Catalogue) -> None:
     assert backup.manifest["tables"]["inventory_rack"] == {"rows": 3, "digest": "12"}
 
 
-def test_changes_and_losses_are_followed(catalogue: Catalogue) -> None:
+def test_changes_and_losses_are_followed(catalogue: BackupRepository) -> None:
     first, second, third = (add_backup(catalogue, number) for number in (1, 2, 3))
-    event_log.write_history(catalogue)
+    event_log.rebuild_index(catalogue)
     Backup.objects.update(kept_because="younger than 7 days")
-    catalogue.change(first.name, proof=Proof(level=Level.RESTORED, when=NOON, seconds=3))
+    catalogue.change(first.name, proof=Verification(level=Level.RESTORED, when=NOON, seconds=3))
     catalogue.storage.delete(second.name)
     catalogue.delete(third.name)
-    event_log.write_history(catalogue)
+    event_log.rebuild_index(catalogue)
     found = {backup.name: (backup.proof_level, backup.missing) for backup in Backup.objects.all()}
     assert found == {first.name: ("restored", False), second.name: ("complete", True)}
     assert set(Backup.objects.values_list("kept_because", flat=True)) == {"younger than 7 days"}
 
 
-def test_a_name_may_move_from_one_backup_to_another(catalogue: Catalogue) -> None:
+def test_a_name_may_move_from_one_backup_to_another(catalogue: BackupRepository) -> None:
     first, second = manifest(1), manifest(2)
-    event_log.write_backup(Entry(name=first.name, manifest=first, trust=Trust.SIGNED))
+    event_log.write_backup(BackupRecord(name=first.name, manifest=first, trust=Trust.SIGNED))
     replacing = manifest(1, id=second.id)
-    event_log.write_backup(Entry(name=first.name, manifest=replacing, trust=Trust.SIGNED))
+    event_log.write_backup(BackupRecord(name=first.name, manifest=replacing, trust=Trust.SIGNED))
     assert [str(backup.pk) for backup in Backup.objects.all()] == [second.id]
 
 
-def test_it_is_written_once(tmp_path: Path, catalogue: Catalogue, django_assert_num_queries: Any) -> None:
+def test_it_is_written_once(tmp_path: Path, catalogue: BackupRepository, django_assert_num_queries: Any) -> None:
     add_backup(catalogue, 1)
     run_once(tmp_path)
-    event_log.write_history(catalogue)
+    event_log.rebuild_index(catalogue)
     before = rows()
     with django_assert_num_queries(6):  # two looks before, BEGIN, two looks at what is there, COMMIT
-        event_log.write_history(catalogue)
+        event_log.rebuild_index(catalogue)
     assert rows() == before
 
 
-def test_what_is_under_way_is_left_alone(tmp_path: Path, catalogue: Catalogue) -> None:
+def test_what_is_under_way_is_left_alone(tmp_path: Path, catalogue: BackupRepository) -> None:
     queued = Run.objects.create(kind="backup", who="jane@example.org")
     with recorded(request(), engine=engine_in(tmp_path), catalogue=catalogue) as recording:
-        event_log.write_history(catalogue)
+        event_log.rebuild_index(catalogue)
         found = dict(Run.objects.values_list("pk", "status"))
         assert found == {queued.pk: "queued", uuid.UUID(recording.id): "running"}
 
 
-def test_a_row_that_nobody_is_at_work_on_is_closed(catalogue: Catalogue) -> None:
+def test_a_row_that_nobody_is_at_work_on_is_closed(catalogue: BackupRepository) -> None:
     Run.objects.create(kind="backup", who="jane@example.org", status="running")
-    event_log.write_history(catalogue)
+    event_log.rebuild_index(catalogue)
     run = Run.objects.get()
     assert (run.status, run.error) == ("interrupted", "Its start is not recorded beside the backups.")
 
 
 def test_events_that_can_not_be_read_do_not_hide_the_others(
-    tmp_path: Path, catalogue: Catalogue, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, catalogue: BackupRepository, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = run_once(tmp_path)
     Run.objects.all().delete()
     catalogue.record({"event": "started", "run": "17", "when": timezone.now().isoformat()})
-    event_log.write_history(catalogue)
+    event_log.rebuild_index(catalogue)
     assert list(Run.objects.values_list("pk", "status")) == [(key, "succeeded")]
     assert "An event of the run '17' can not be read (ValueError)." in caplog.text
 
 
-def test_no_event_puts_a_run_into_the_queue(catalogue: Catalogue) -> None:
+def test_no_event_puts_a_run_into_the_queue(catalogue: BackupRepository) -> None:
     """Of which there is one of each kind: whoever writes to the storage would keep others out of it."""
     run = Run(kind="backup", who="mallory@example.org", status="queued")
     event_log.record_start(catalogue, run)
-    event_log.write_history(catalogue)
+    event_log.rebuild_index(catalogue)
     assert not Run.objects.exists()
 
 
-def test_a_run_that_waits_is_in_nobodys_way(tmp_path: Path, catalogue: Catalogue) -> None:
+def test_a_run_that_waits_is_in_nobodys_way(tmp_path: Path, catalogue: BackupRepository) -> None:
     """Of its kind are a run that ended, one that is at work, and their rows were lost."""
     ended = run_once(tmp_path)
     Run.objects.all().delete()
     queued = Run.objects.create(kind="backup", who="jane@example.org")
     with recorded(request(), engine=engine_in(tmp_path), catalogue=catalogue) as recording:
         Run.objects.filter(pk=recording.id).delete()
-        event_log.write_history(catalogue)
+        event_log.rebuild_index(catalogue)
         states = dict(Run.objects.values_list("pk", "status"))
         assert states == {queued.pk: "queued", ended: "succeeded", uuid.UUID(recording.id): "running"}
-        event_log.write_history(catalogue, restored=True)
+        event_log.rebuild_index(catalogue, restored=True)
     assert Run.objects.get(pk=queued.pk).status == "cancelled"
 
 
-def test_only_events_of_runs_that_have_not_ended_are_read(tmp_path: Path, catalogue: Catalogue) -> None:
+def test_only_events_of_runs_that_have_not_ended_are_read(tmp_path: Path, catalogue: BackupRepository) -> None:
     run_once(tmp_path)
     with recorded(request(), engine=engine_in(tmp_path), catalogue=catalogue) as recording:
-        recording.claim("lab_20260301_120000.sql")
+        recording.reserve_file("lab_20260301_120000.sql")
         for ended in (tmp_path / "backups" / "events").glob("*_ended.json"):
             ended.write_text("not read")
         events = catalogue.unended_events()
@@ -151,15 +151,15 @@ def test_only_events_of_runs_that_have_not_ended_are_read(tmp_path: Path, catalo
 def older(tmp_path: Path) -> Path:
     """A migrated SQLite database with a backup, a run, another that is queued, and somebody signed in."""
     path = tmp_path / "older.sqlite3"
-    with pointing_at(sqlite_wrapper(str(path))):
+    with override_database(sqlite_wrapper(str(path))):
         run_migrations()
         add_backup(catalogue_in(tmp_path), 1)
         Run.objects.create(kind="backup", who="jane@example.org")
         SessionStore().save()
         assert Session.objects.count() == 1
     run_once(tmp_path)
-    with pointing_at(sqlite_wrapper(str(path))):
-        event_log.write_history(catalogue_in(tmp_path))
+    with override_database(sqlite_wrapper(str(path))):
+        event_log.rebuild_index(catalogue_in(tmp_path))
     return path
 
 
@@ -170,8 +170,8 @@ def test_history_is_complete_after_the_tables_were_rolled_back(tmp_path: Path, o
     shutil.copy(older, scratch)
     asked = request(Run.Kind.RESTORE)
     with recorded(asked, engine=engine_in(tmp_path), catalogue=catalogue) as recording:
-        recording.no_way_back()
-        with pointing_at(sqlite_wrapper(str(scratch))):
+        recording.point_of_no_return()
+        with override_database(sqlite_wrapper(str(scratch))):
             recording.write_history()
             assert second.name in Backup.objects.values_list("name", flat=True)
             restore = Run.objects.get(pk=asked.id)
@@ -182,8 +182,8 @@ def test_history_is_complete_after_the_tables_were_rolled_back(tmp_path: Path, o
             assert Run.objects.count() == 4
             assert Session.objects.count() == 0
     assert Run.objects.get(pk=asked.id).in_place is False, "the database that was live is not the restored one"
-    with pointing_at(sqlite_wrapper(str(scratch))):
-        event_log.write_history(catalogue)
+    with override_database(sqlite_wrapper(str(scratch))):
+        event_log.rebuild_index(catalogue)
         assert Run.objects.get(pk=asked.id).status == "succeeded"
 
 
@@ -191,10 +191,10 @@ def test_history_is_complete_after_the_tables_were_rolled_back(tmp_path: Path, o
 class Many:
     """As many backups and runs as nobody will have, without their files."""
 
-    entered: list[Entry]
+    entered: list[BackupRecord]
     happened: list[dict[str, Any]]
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[BackupRecord]:
         return self.entered
 
     def events(self) -> list[dict[str, Any]]:
@@ -202,20 +202,22 @@ class Many:
 
 
 @pytest.mark.slow
-def test_ten_thousand_backups_take_seconds(tmp_path: Path, catalogue: Catalogue) -> None:
+def test_ten_thousand_backups_take_seconds(tmp_path: Path, catalogue: BackupRepository) -> None:
     run_once(tmp_path)
     started, ended = catalogue.events()
     keys = [str(uuid.uuid4()) for _ in range(10_000)]
     many = Many(
-        entered=[Entry(name=made.name, manifest=made, trust=Trust.SIGNED) for made in map(manifest, range(10_000))],
+        entered=[
+            BackupRecord(name=made.name, manifest=made, trust=Trust.SIGNED) for made in map(manifest, range(10_000))
+        ],
         happened=[{**event, "run": key} for key in keys for event in (started, ended)],
     )
     # Of this process: the machine may be busy with other things.
     start = time.process_time()
-    event_log.write_history(many)  # type: ignore[arg-type]
+    event_log.rebuild_index(many)  # type: ignore[arg-type]
     first = time.process_time() - start
     assert (Backup.objects.count(), Run.objects.count()) == (10_000, 10_001)
     start = time.process_time()
-    event_log.write_history(many)  # type: ignore[arg-type]
+    event_log.rebuild_index(many)  # type: ignore[arg-type]
     assert first < 20
     assert time.process_time() - start < 10

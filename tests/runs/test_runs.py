@@ -16,12 +16,12 @@ from django.db import connection, connections
 from django.utils import timezone
 
 from ops.backups.engines.base import Engine
-from ops.backups.repository import Catalogue
+from ops.backups.repository import BackupRepository
 from ops.backups.signing import Keys
 from ops.errors import AlreadyRunning, Cancelled, OpsError, PreconditionFailed
 from ops.models import Backup, Run
 from ops.runs.executor import reconcile, recorded
-from ops.runs.recorder import Recording
+from ops.runs.recorder import RunRecorder
 from ops.utils.progress import Progress
 from tests.runs.support import add_backup, catalogue_in, engine_in, kill, request, start_elsewhere
 from tests.support.backend import eventually
@@ -37,11 +37,11 @@ def engine(tmp_path: Path) -> Engine:
 
 
 @pytest.fixture
-def catalogue(tmp_path: Path) -> Catalogue:
+def catalogue(tmp_path: Path) -> BackupRepository:
     return catalogue_in(tmp_path)
 
 
-def words(catalogue: Catalogue) -> list[str]:
+def words(catalogue: BackupRepository) -> list[str]:
     return [event["event"] for event in catalogue.events()]
 
 
@@ -53,7 +53,7 @@ def killed_words(kind: str, run: Run) -> str:
     return f"The {kind} that jane@example.org started on {HOST} at {minute(run.started)} was killed."
 
 
-def test_a_run_is_recorded_from_its_start_to_its_end(engine: Engine, catalogue: Catalogue) -> None:
+def test_a_run_is_recorded_from_its_start_to_its_end(engine: Engine, catalogue: BackupRepository) -> None:
     heard: list[Progress] = []
     asked = request(arguments={"note": "before the move"})
     with recorded(asked, engine=engine, catalogue=catalogue, report=heard.append) as recording:
@@ -63,7 +63,7 @@ def test_a_run_is_recorded_from_its_start_to_its_end(engine: Engine, catalogue: 
         recording.report(Progress(stage="dump", item="device", done=4))
         eventually(lambda: Run.objects.filter(stage="dump", done=7, total=10, status="running").exists(), within=3)
         recording.report(Progress(stage="prove"))
-        recording.name_backup("lab_20260301_120000.sql")
+        recording.set_backup("lab_20260301_120000.sql")
         recording.log("Read back in full.")
         recording.result["rows"] = 7
         recording.index(catalogue.get(add_backup(catalogue, 0).name))
@@ -82,14 +82,14 @@ def test_a_run_is_recorded_from_its_start_to_its_end(engine: Engine, catalogue: 
     assert Backup.objects.get().name == "lab_20260301_120000.sql"
 
 
-def test_errors_are_recorded_with_their_hints(engine: Engine, catalogue: Catalogue) -> None:
+def test_errors_are_recorded_with_their_hints(engine: Engine, catalogue: BackupRepository) -> None:
     with pytest.raises(OpsError), recorded(request(), engine=engine, catalogue=catalogue):
         raise OpsError("The disk is full.", "Free some space.")
     run = Run.objects.get()
     assert (run.status, run.error, run.hint) == ("failed", "The disk is full.", "Free some space.")
 
 
-def test_errors_are_recorded_without_secrets(engine: Engine, catalogue: Catalogue) -> None:
+def test_errors_are_recorded_without_secrets(engine: Engine, catalogue: BackupRepository) -> None:
     password = str(settings.DATABASES["default"]["PASSWORD"])
     with pytest.raises(LookupError), recorded(request(), engine=engine, catalogue=catalogue) as recording:
         recording.log(f"connecting with {password}")
@@ -99,21 +99,21 @@ def test_errors_are_recorded_without_secrets(engine: Engine, catalogue: Catalogu
     assert password not in run.log + str(catalogue.events())
 
 
-def test_an_interruption_is_no_failure(engine: Engine, catalogue: Catalogue) -> None:
+def test_an_interruption_is_no_failure(engine: Engine, catalogue: BackupRepository) -> None:
     with pytest.raises(KeyboardInterrupt), recorded(request(), engine=engine, catalogue=catalogue):
         raise KeyboardInterrupt
     run = Run.objects.get()
     assert (run.status, run.error) == ("interrupted", "It was interrupted.")
 
 
-def test_an_interruption_after_the_cut_over_comes_too_late(engine: Engine, catalogue: Catalogue) -> None:
+def test_an_interruption_after_the_cut_over_comes_too_late(engine: Engine, catalogue: BackupRepository) -> None:
     with pytest.raises(KeyboardInterrupt), recorded(request(), engine=engine, catalogue=catalogue) as recording:
-        recording.is_in_place()
+        recording.mark_applied()
         raise KeyboardInterrupt
     assert Run.objects.get().status == "succeeded"
 
 
-def test_the_second_is_told_who_is_at_work(tmp_path: Path, engine: Engine, catalogue: Catalogue) -> None:
+def test_the_second_is_told_who_is_at_work(tmp_path: Path, engine: Engine, catalogue: BackupRepository) -> None:
     queued = Run.objects.create(kind="restore", who="jane@example.org")
     process = start_elsewhere(tmp_path, "backup")
     try:
@@ -132,13 +132,15 @@ def test_the_second_is_told_who_is_at_work(tmp_path: Path, engine: Engine, catal
     assert (queued.status, queued.error, queued.hint) == ("failed", refusal.value.message, "Wait until it has ended.")
 
 
-def test_what_a_killed_run_left_is_found_named_and_closed(tmp_path: Path, engine: Engine, catalogue: Catalogue) -> None:
+def test_what_a_killed_run_left_is_found_named_and_closed(
+    tmp_path: Path, engine: Engine, catalogue: BackupRepository
+) -> None:
     process = start_elsewhere(tmp_path, "backup")
     kill(process)
     killed = Run.objects.get()
     assert (killed.status, killed.stage, killed.done) == ("running", "dump", 3)
     with recorded(request(), engine=engine, catalogue=catalogue) as recording:
-        assert recording.found == (
+        assert recording.recovered == (
             f"{killed_words('backup', killed)} It is recorded as interrupted.",
             "Removed lab_20260301_120000.sql.partial, which a run that was killed had left unfinished.",
         )
@@ -150,14 +152,18 @@ def test_what_a_killed_run_left_is_found_named_and_closed(tmp_path: Path, engine
     assert reconcile(engine, catalogue) == ()
 
 
-def test_runs_on_other_databases_are_not_taken_for_dead(tmp_path: Path, engine: Engine, catalogue: Catalogue) -> None:
+def test_runs_on_other_databases_are_not_taken_for_dead(
+    tmp_path: Path, engine: Engine, catalogue: BackupRepository
+) -> None:
     kill(start_elsewhere(tmp_path, "backup"))
     engine.database = "another"
     assert reconcile(engine, catalogue) == ()
     assert Run.objects.get().status == "running"
 
 
-def test_a_restore_that_was_killed_in_place_has_succeeded(tmp_path: Path, engine: Engine, catalogue: Catalogue) -> None:
+def test_a_restore_that_was_killed_in_place_has_succeeded(
+    tmp_path: Path, engine: Engine, catalogue: BackupRepository
+) -> None:
     kill(start_elsewhere(tmp_path, "restore"))
     killed = Run.objects.get()
     assert (killed.status, killed.stage, killed.in_place) == ("running", "cut-over", True)
@@ -168,7 +174,7 @@ def test_a_restore_that_was_killed_in_place_has_succeeded(tmp_path: Path, engine
 
 
 def test_a_killed_run_stays_open_while_the_database_can_not_be_asked(
-    tmp_path: Path, engine: Engine, catalogue: Catalogue, table_away: Callable[[], None]
+    tmp_path: Path, engine: Engine, catalogue: BackupRepository, table_away: Callable[[], None]
 ) -> None:
     kill(start_elsewhere(tmp_path, "restore"))
     table_away()
@@ -177,8 +183,8 @@ def test_a_killed_run_stays_open_while_the_database_can_not_be_asked(
     assert words(catalogue) == ["started"]
 
 
-def test_a_person_cancels(engine: Engine, catalogue: Catalogue) -> None:
-    def go_on_for_ever(recording: Recording) -> None:
+def test_a_person_cancels(engine: Engine, catalogue: BackupRepository) -> None:
+    def go_on_for_ever(recording: RunRecorder) -> None:
         while True:
             recording.report(Progress(stage="dump"))
             time.sleep(0.01)
@@ -198,10 +204,10 @@ def test_a_person_cancels(engine: Engine, catalogue: Catalogue) -> None:
     assert catalogue.events()[-1]["status"] == "cancelled"
 
 
-def test_nobody_cancels_once_there_is_no_way_back(engine: Engine, catalogue: Catalogue) -> None:
+def test_nobody_cancels_once_there_is_no_way_back(engine: Engine, catalogue: BackupRepository) -> None:
     with recorded(request(), engine=engine, catalogue=catalogue) as recording:
         recording.report(Progress(stage="cut-over"))
-        recording.no_way_back()
+        recording.point_of_no_return()
         assert Run.objects.get().stage == "cut-over"
         Run.objects.update(cancel_requested=True)
         time.sleep(1.2)
@@ -210,10 +216,10 @@ def test_nobody_cancels_once_there_is_no_way_back(engine: Engine, catalogue: Cat
     assert Run.objects.get().status == "succeeded"
 
 
-def test_the_last_moment_to_cancel(engine: Engine, catalogue: Catalogue) -> None:
+def test_the_last_moment_to_cancel(engine: Engine, catalogue: BackupRepository) -> None:
     with pytest.raises(Cancelled), recorded(request(), engine=engine, catalogue=catalogue) as recording:
         eventually(lambda: Run.objects.update(cancel_requested=True), within=3)
-        recording.no_way_back()
+        recording.point_of_no_return()
 
 
 @pytest.fixture
@@ -236,7 +242,7 @@ def table_away(transactional_db: None) -> Iterator[Callable[[], None]]:
 
 
 def test_a_broken_database_stops_no_run(
-    engine: Engine, catalogue: Catalogue, table_away: Callable[[], None], caplog: pytest.LogCaptureFixture
+    engine: Engine, catalogue: BackupRepository, table_away: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     asked = request()
     with recorded(asked, engine=engine, catalogue=catalogue) as recording:
@@ -253,7 +259,7 @@ def test_a_broken_database_stops_no_run(
     ]
 
 
-def test_the_row_is_complete_when_the_database_comes_back_in_time(engine: Engine, catalogue: Catalogue) -> None:
+def test_the_row_is_complete_when_the_database_comes_back_in_time(engine: Engine, catalogue: BackupRepository) -> None:
     with recorded(request(), engine=engine, catalogue=catalogue) as recording:
         eventually(Run.objects.exists, within=3)
         with connection.cursor() as cursor:
@@ -271,7 +277,7 @@ def test_the_row_is_complete_when_the_database_comes_back_in_time(engine: Engine
     assert (Run.objects.get().status, Run.objects.get().stage) == ("succeeded", "dump")
 
 
-def test_a_database_that_hangs_holds_up_no_run(engine: Engine, catalogue: Catalogue) -> None:
+def test_a_database_that_hangs_holds_up_no_run(engine: Engine, catalogue: BackupRepository) -> None:
     locked, let_go = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -300,7 +306,7 @@ def test_a_database_that_hangs_holds_up_no_run(engine: Engine, catalogue: Catalo
 
 def test_no_run_without_a_record(tmp_path: Path, engine: Engine) -> None:
     (tmp_path / "events").write_text("in the way")
-    catalogue = Catalogue(FileSystemStorage(tmp_path), Keys(["key"]), "lab")
+    catalogue = BackupRepository(FileSystemStorage(tmp_path), Keys(["key"]), "lab")
     queued = Run.objects.create(id=uuid.uuid4(), kind="backup", who="jane@example.org", asked=timezone.now())
     with (
         pytest.raises(PreconditionFailed) as refusal,

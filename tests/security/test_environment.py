@@ -11,10 +11,10 @@ from django.conf import settings
 
 from homerack.serve.services import embedded_redis
 from ops.backups.manifest import Kind
-from ops.databases.postgres.client_programs import look_into
+from ops.databases.postgres.client_programs import probe_directory
 from ops.errors import ArtifactInvalid, ToolFailed
-from ops.utils.environment import OF_LIBPQ, SYSTEM
-from ops.utils.progress import ignore
+from ops.utils.environment import LIBPQ_VARIABLES, SYSTEM_VARIABLES
+from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database
 from tests.support.web import ROOT
@@ -72,22 +72,22 @@ def environment(path: Path) -> dict[str, str]:
 def test_pg_dump_and_pg_restore_find_what_they_need_and_no_key(lab: Database, programs: Path, tmp_path: Path) -> None:
     engine = support.engine_of(lab, tools_directory=programs)
     with pytest.raises(ToolFailed), engine.snapshot(kind=Kind.SQL) as snapshot:
-        list(snapshot.stream(ignore))
+        list(snapshot.stream(no_progress))
     with pytest.raises(ArtifactInvalid):
-        engine.count(io.BytesIO(b"PGDMP"), kind=Kind.CUSTOM, report=ignore)
+        engine.count(io.BytesIO(b"PGDMP"), kind=Kind.CUSTOM, report=no_progress)
     dump, restore = environment(tmp_path / "pg_dump"), environment(tmp_path / "pg_restore")
     asked = environment(tmp_path / "pg_dump_version")
     assert dump["PGPASSWORD"] == engine.address.password
     assert (dump["PGSSLROOTCERT"], dump["PGPASSFILE"]) == (OURS["PGSSLROOTCERT"], OURS["PGPASSFILE"])
     for found in (dump, restore, asked):
-        assert found.keys() <= SYSTEM | OF_LIBPQ | {"LC_ALL", "LC_CTYPE", "LC_TIME"}
+        assert found.keys() <= SYSTEM_VARIABLES | LIBPQ_VARIABLES | {"LC_ALL", "LC_CTYPE", "LC_TIME"}
         assert found["PATH"]
     # These do not connect to a server.
     assert not [name for found in (restore, asked) for name in found if name.startswith("PG")]
 
 
 def test_what_the_shell_of_a_program_is_told_is_all_there_is(programs: Path) -> None:
-    assert look_into(programs)
+    assert probe_directory(programs)
     secrets = [value for name, value in OURS.items() if name not in {"LC_TIME", "PGSSLROOTCERT", "PGPASSFILE"}]
     written = (programs.parent / "pg_dump_version").read_text()
     assert [secret for secret in [*secrets, settings.SECRET_KEY] if secret in written] == []
@@ -98,7 +98,7 @@ def test_redis_of_make_run_is_told_no_key(monkeypatch: pytest.MonkeyPatch, tmp_p
         monkeypatch.setenv(name, value)
     given = embedded_redis(tmp_path / "socket").environment
     assert given is not None
-    assert given.keys() <= SYSTEM | {"LC_ALL", "LC_CTYPE", "LC_TIME"}
+    assert given.keys() <= SYSTEM_VARIABLES | {"LC_ALL", "LC_CTYPE", "LC_TIME"}
 
 
 def starts() -> Iterator[tuple[str, ast.Call]]:

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from homerack.accounts import login_protection, reporting
-from homerack.accounts.login_protection import NO_ADDRESS, account_tried, client_address
+from homerack.accounts.login_protection import NO_ADDRESS, client_ip, username_from
 from homerack.accounts.models import User
 from tests.admin.support import add_backup
 
@@ -194,8 +194,8 @@ class TestAccount:
 
     def test_keys_of_names_and_accounts_never_meet(self, ada: User) -> None:
         request = RequestFactory().post("/")
-        assert account_tried(request, {"username": "ADA@example.com"}) == f"account:{ada.pk}"
-        assert account_tried(request, {"username": f"account:{ada.pk}"}) == f"name:account:{ada.pk}"
+        assert username_from(request, {"username": "ADA@example.com"}) == f"account:{ada.pk}"
+        assert username_from(request, {"username": f"account:{ada.pk}"}) == f"name:account:{ada.pk}"
 
 
 class TestAddress:
@@ -407,7 +407,7 @@ class TestEveryPage:
     @pytest.fixture(autouse=True)
     def storage(self, settings: Any, tmp_path: Any) -> None:
         backups = {
-            "BACKEND": "ops.backups.storage.local.PrivateDirectory",
+            "BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage",
             "OPTIONS": {"location": str(tmp_path / "b")},
         }
         settings.STORAGES = {**settings.STORAGES, "backups": backups}
@@ -485,12 +485,12 @@ class TestEveryPage:
 )
 def test_behind_a_proxy_only_what_it_wrote_counts(settings: Any, forwarded: str, address: str) -> None:
     request = RequestFactory().get("/", REMOTE_ADDR=HERE, HTTP_X_FORWARDED_FOR=forwarded)
-    assert client_address(request) == HERE
+    assert client_ip(request) == HERE
     settings.BEHIND_PROXY = True
-    assert client_address(request) == address
+    assert client_ip(request) == address
 
 
 def test_a_proxy_that_says_nothing_is_the_sender_itself(settings: Any) -> None:
     settings.BEHIND_PROXY = True
-    assert client_address(RequestFactory().get("/", REMOTE_ADDR=HERE)) == HERE
-    assert client_address(RequestFactory().get("/", REMOTE_ADDR="")) == NO_ADDRESS
+    assert client_ip(RequestFactory().get("/", REMOTE_ADDR=HERE)) == HERE
+    assert client_ip(RequestFactory().get("/", REMOTE_ADDR="")) == NO_ADDRESS

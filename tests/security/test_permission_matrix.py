@@ -27,7 +27,7 @@ from django_celery_beat.models import ClockedSchedule, SolarSchedule
 from homerack.accounts.models import User
 from homerack.inventory.models import DcimConnection, DeviceSpecification
 from ops.admin import backup_actions
-from ops.admin.run_status import link_to
+from ops.admin.run_status import status_link
 from ops.errors import PreconditionFailed
 from ops.models import Run
 from tests.admin.conftest import queue, storage
@@ -243,7 +243,7 @@ def make_rows() -> dict[str, str]:
     run = add_run(status="queued", started=None, ended=None)
     rows = {label: row_of(apps.get_model(*label.rsplit("_", 1))) for label in admin_models()}
     types = {"content_type_id": str(ContentType.objects.get_for_model(Run).pk), "object_id": str(run.pk)}
-    return {**rows, **types, "token": link_to(run, may_undo=False), "url": "nothing-here"}
+    return {**rows, **types, "token": status_link(run, may_undo=False), "url": "nothing-here"}
 
 
 def row_of(model: type[models.Model]) -> str:
@@ -260,7 +260,7 @@ def nothing_happens(queue: list[str], storage: Any, settings: Any, monkeypatch: 
     def refuse() -> None:
         raise PreconditionFailed("There is no site.")
 
-    monkeypatch.setattr(backup_actions, "current_site", refuse)
+    monkeypatch.setattr(backup_actions, "get_context", refuse)
     monkeypatch.setattr(SimpleTemplateResponse, "rendered_content", "")
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 

@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldBooleanSwitchWidget
 
-from homerack.inventory.elevation import paint
+from homerack.inventory.elevation import safe_color
 from homerack.inventory.models import DeviceType
 from homerack.unfolded import ModelAdmin, ModelForm, TabularInline
 
@@ -84,7 +84,7 @@ class InventoryAdmin(ModelAdmin[ModelT]):
             return HttpResponseRedirect(request.get_full_path())
 
 
-class KeysFirst(Paginator):  # type: ignore[type-arg]  # at run time it takes no types
+class DeferredJoinPaginator(Paginator):  # type: ignore[type-arg]  # at run time it takes no types
     """Finds the page's rows by their keys first, so that what a list computes is computed for those alone.
 
     The database would do it for all rows that come before the page, too.
@@ -120,7 +120,7 @@ def type_badge(device_type: DeviceType | None) -> SafeString | str:
     if device_type is None:
         return "–"
     dot = '<svg class="type-dot" viewBox="0 0 8 8" aria-hidden="true"><circle cx="4" cy="4" r="4" fill="{}"/></svg>'
-    return format_html('<span class="type-badge">' + dot + "{}</span>", paint(device_type.color), device_type.name)
+    return format_html('<span class="type-badge">' + dot + "{}</span>", safe_color(device_type.color), device_type.name)
 
 
 def number(value: float | None, unit: str = "") -> str:

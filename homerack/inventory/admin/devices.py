@@ -10,7 +10,14 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from homerack.inventory.admin.base import InventoryAdmin, InventoryInline, KeysFirst, count_of, number, type_badge
+from homerack.inventory.admin.base import (
+    DeferredJoinPaginator,
+    InventoryAdmin,
+    InventoryInline,
+    count_of,
+    number,
+    type_badge,
+)
 from homerack.inventory.admin.positions import PlaceInline
 from homerack.inventory.admin.racks import warn_about
 from homerack.inventory.models import Cable, Device, RackPosition
@@ -72,7 +79,7 @@ class DeviceAdmin(InventoryAdmin[Device]):
         ("model__brand", admin.RelatedOnlyFieldListFilter),
         "access_frequency",
     )
-    paginator = KeysFirst
+    paginator = DeferredJoinPaginator
     show_full_result_count = False
     search_fields = ("custom_name", "serial_number", "brand_name", "model_name", "notes")
     autocomplete_fields = ("model", "specification")

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from homerack.inventory.admin.base import InventoryAdmin
 from homerack.inventory.admin.positions import RackPositionInline
-from homerack.inventory.capacity import Budget
+from homerack.inventory.capacity import Capacity
 from homerack.inventory.models import Device, Rack
 from homerack.inventory.rack_detail import build_page
 from homerack.inventory.rack_usage import with_usage
@@ -65,22 +65,24 @@ class RackAdmin(InventoryAdmin[Rack]):
 
     @admin.display(description="space", ordering="used_u")
     def space_used(self, rack: Rack) -> SafeString:
-        return bar(Budget(name="Space", used=listed(rack, "used_u"), limit=rack.total_height_u, unit="U", warns=False))
+        return bar(
+            Capacity(name="Space", used=listed(rack, "used_u"), limit=rack.total_height_u, unit="U", warns=False)
+        )
 
     @admin.display(description="power", ordering="used_watts")
     def power_used(self, rack: Rack) -> SafeString:
-        return bar(Budget(name="Power", used=listed(rack, "used_watts"), limit=rack.max_power_watts, unit="W"))
+        return bar(Capacity(name="Power", used=listed(rack, "used_watts"), limit=rack.max_power_watts, unit="W"))
 
     @admin.display(description="weight", ordering="used_kg")
     def weight_used(self, rack: Rack) -> SafeString:
-        return bar(Budget(name="Weight", used=listed(rack, "used_kg"), limit=rack.max_weight_kg, unit="kg"))
+        return bar(Capacity(name="Weight", used=listed(rack, "used_kg"), limit=rack.max_weight_kg, unit="kg"))
 
 
 def listed(rack: Rack, annotation: str) -> float:
     return float(getattr(rack, annotation, 0) or 0)
 
 
-def bar(budget: Budget) -> SafeString:
+def bar(budget: Capacity) -> SafeString:
     """A bar as wide as the used part, with the numbers beneath."""
     return format_html(
         '<span class="budget"><svg class="budget-bar {}" viewBox="0 0 100 6" preserveAspectRatio="none" '

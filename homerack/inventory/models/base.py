@@ -49,7 +49,7 @@ class CheckedQuerySet(models.QuerySet[ModelT]):
 CheckedManager = models.Manager.from_queryset(CheckedQuerySet)
 
 
-class CheckedModel(models.Model):
+class ValidatedModel(models.Model):
     """A row that is checked when it is saved."""
 
     checked_together = False

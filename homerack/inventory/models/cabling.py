@@ -4,12 +4,12 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
-from homerack.inventory.models.base import CheckedModel, lock, validate_positive
+from homerack.inventory.models.base import ValidatedModel, lock, validate_positive
 from homerack.inventory.models.choices import CableType, RoutingPath
 from homerack.inventory.models.devices import Device
 
 
-class Cable(CheckedModel):
+class Cable(ValidatedModel):
     """One cable. A port takes one; ports without a name are not looked at."""
 
     from_device = models.ForeignKey(

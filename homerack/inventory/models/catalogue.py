@@ -7,9 +7,9 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
 
-from homerack.inventory.models.base import CheckedModel, validate_not_negative, validate_positive
+from homerack.inventory.models.base import ValidatedModel, validate_not_negative, validate_positive
 from homerack.inventory.models.choices import Airflow, Confidence, MigrationStatus, Source, Width
-from homerack.inventory.models.placement import refuse_new_misfits
+from homerack.inventory.models.placement import validate_placements
 
 PORTS_HELP = 'How many of each kind, as JSON: {"gigabit_ethernet": 48, "sfp_plus_10g": 4}'
 
@@ -22,7 +22,7 @@ def validate_ports(value: Any) -> None:
         raise ValidationError('Enter kinds and numbers of ports, such as {"gigabit_ethernet": 48}.', code="ports")
 
 
-class DeviceType(CheckedModel):
+class DeviceType(ValidatedModel):
     """A kind of device: switch, server, patch panel."""
 
     name = models.CharField("name", max_length=100, unique=True)
@@ -49,7 +49,7 @@ class DeviceType(CheckedModel):
         return self.name
 
 
-class Brand(CheckedModel):
+class Brand(ValidatedModel):
     """Who makes it."""
 
     name = models.CharField("name", max_length=200, unique=True)
@@ -74,7 +74,7 @@ class Brand(CheckedModel):
         return self.name
 
 
-class Hardware(CheckedModel):
+class Hardware(ValidatedModel):
     """What models and specifications both say about a device."""
 
     height_u = models.FloatField(
@@ -95,7 +95,7 @@ class Hardware(CheckedModel):
     def clean(self) -> None:
         """Devices of this kind that are in racks must still fit after a change of size."""
         super().clean()
-        refuse_new_misfits(self, height="height_u", width="width_type", depth="depth_mm")
+        validate_placements(self, height="height_u", width="width_type", depth="depth_mm")
 
 
 class DeviceModel(Hardware):

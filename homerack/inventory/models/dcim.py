@@ -4,11 +4,11 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
 
-from homerack.inventory.models.base import CheckedModel
+from homerack.inventory.models.base import ValidatedModel
 from homerack.inventory.models.choices import DcimType
 
 
-class DcimConnection(CheckedModel):
+class DcimConnection(ValidatedModel):
     """The address of a NetBox, RackTables or Ralph."""
 
     name = models.CharField("name", max_length=200)

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from homerack.inventory.fit import Aspect, Size
-from homerack.inventory.models.base import CheckedModel, lock
+from homerack.inventory.fit import Dimension, Size
+from homerack.inventory.models.base import ValidatedModel, lock
 from homerack.inventory.models.catalogue import DeviceModel, DeviceSpecification, DeviceType
 from homerack.inventory.models.choices import AccessFrequency
-from homerack.inventory.models.placement import find_in, refuse, with_sizes
+from homerack.inventory.models.placement import find_violations, refuse, with_sizes
 
 if TYPE_CHECKING:
     from homerack.inventory.models.racks import RackPosition
@@ -18,7 +18,7 @@ SUPPLIES_POWER = "ups"
 """The short name of the device type whose `power_watts` is what it delivers; it does not count as consumption."""
 
 
-class Device(CheckedModel):
+class Device(ValidatedModel):
     """One device that somebody owns."""
 
     custom_name = models.CharField("name")
@@ -102,7 +102,7 @@ class Device(CheckedModel):
         positions: list[RackPosition] = list(with_sizes(self.positions.all()))
         for position in positions:
             position.device = self
-        refuse(find_in(positions), dict.fromkeys(Aspect, "model"))
+        refuse(find_violations(positions), dict.fromkeys(Dimension, "model"))
 
     def prepare(self) -> None:
         if self.pk is not None:

@@ -7,7 +7,7 @@ from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from homerack.inventory.fit import Aspect, Misfit, find_misfits
+from homerack.inventory.fit import Dimension, PlacementError, find_misfits
 
 if TYPE_CHECKING:
     from homerack.inventory.models.catalogue import Hardware
@@ -21,7 +21,7 @@ def with_sizes(positions: models.QuerySet["RackPosition"]) -> models.QuerySet["R
     )
 
 
-def refuse(misfits: Iterable[Misfit], fields: dict[Aspect, str]) -> None:
+def refuse(misfits: Iterable[PlacementError], fields: dict[Dimension, str]) -> None:
     """Raise ValidationError with the messages of `misfits` at the form field of each."""
     errors: dict[str, list[str]] = {}
     for misfit in misfits:
@@ -30,41 +30,44 @@ def refuse(misfits: Iterable[Misfit], fields: dict[Aspect, str]) -> None:
         raise ValidationError({field: list(dict.fromkeys(messages)) for field, messages in errors.items()})
 
 
-def refuse_new_misfits(hardware: "Hardware", *, height: str, width: str, depth: str) -> None:
+def validate_placements(hardware: "Hardware", *, height: str, width: str, depth: str) -> None:
     """Refuse a new size of `hardware` with which a device of that kind no longer fits where it is.
 
     What was amiss before may stay: those who put it right need not do so in one go.
     """
     changed = hardware.changed()
-    aspects = {Aspect.WIDTH} if width in changed else set()
-    aspects |= {Aspect.DEPTH} if depth in changed else set()
-    aspects |= {Aspect.HEIGHT, Aspect.OVERLAP} if height in changed else set()
+    aspects = {Dimension.WIDTH} if width in changed else set()
+    aspects |= {Dimension.DEPTH} if depth in changed else set()
+    aspects |= {Dimension.HEIGHT, Dimension.OVERLAP} if height in changed else set()
     if hardware.pk is None or not aspects:
         return
     positions: type[RackPosition] = apps.get_model("inventory", "RackPosition")
     column = "model" if hardware._meta.db_table == "models" else "specification"
     affected = list(with_sizes(positions.objects.filter(**{f"device__{column}": hardware})))
-    before = find_in(affected)
+    before = find_violations(affected)
     for position in affected:
         setattr(position.device, column, hardware)
-    fields = {Aspect.HEIGHT: height, Aspect.OVERLAP: height, Aspect.WIDTH: width, Aspect.DEPTH: depth}
+    fields = {Dimension.HEIGHT: height, Dimension.OVERLAP: height, Dimension.WIDTH: width, Dimension.DEPTH: depth}
     resized = {position.pk: position for position in affected}
-    refuse([misfit for misfit in find_in(affected, aspects=aspects, instead=resized) if misfit not in before], fields)
+    refuse(
+        [misfit for misfit in find_violations(affected, aspects=aspects, instead=resized) if misfit not in before],
+        fields,
+    )
 
 
-def find_in(
+def find_violations(
     positions: Collection["RackPosition"],
     *,
-    aspects: Collection[Aspect] = frozenset(Aspect),
+    aspects: Collection[Dimension] = frozenset(Dimension),
     instead: dict[int, "RackPosition"] | None = None,
     pairs_once: bool = False,
-) -> list[Misfit]:
+) -> list[PlacementError]:
     """What is wrong about `positions`, each seen beside the stored others of its rack.
 
     `instead` holds unsaved versions of positions, by primary key, that are meant in place of the stored ones.
     `pairs_once` says of two devices at one place that the second overlaps the first, and not the reverse as well.
     """
-    found: list[Misfit] = []
+    found: list[PlacementError] = []
     neighbours = neighbours_of(positions)
     for position in positions:
         others = [

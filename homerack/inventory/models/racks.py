@@ -7,15 +7,15 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
-from homerack.inventory.capacity import Budget
-from homerack.inventory.fit import MAX_HEIGHT_U, Aspect, Place, Space
-from homerack.inventory.models.base import CheckedModel, lock, validate_not_negative, validate_positive
+from homerack.inventory.capacity import Capacity
+from homerack.inventory.fit import MAX_HEIGHT_U, Dimension, Position, Space
+from homerack.inventory.models.base import ValidatedModel, lock, validate_not_negative, validate_positive
 from homerack.inventory.models.choices import Width
 from homerack.inventory.models.devices import Device
-from homerack.inventory.models.placement import find_in, refuse, with_sizes
+from homerack.inventory.models.placement import find_violations, refuse, with_sizes
 
 
-class Rack(CheckedModel):
+class Rack(ValidatedModel):
     """A rack or cabinet."""
 
     name = models.CharField("name")
@@ -70,14 +70,14 @@ class Rack(CheckedModel):
         """Its positions from the top down, with their devices and sizes, in one query."""
         return list(with_sizes(self.positions.order_by("-start_u", "pk")))
 
-    def budgets(self, positions: Sequence["RackPosition"]) -> list[Budget]:
+    def budgets(self, positions: Sequence["RackPosition"]) -> list[Capacity]:
         """Space, power and weight of the devices at `positions` (from `placed`) against what the rack offers."""
         devices = [position.device for position in positions]
         taken = {unit for position in positions for unit in position.place.units}
         power = [device.draws_watts for device in devices]
         weight = [device.effective("weight_kg") for device in devices]
         return [
-            Budget(name="Space", used=len(taken), limit=self.total_height_u, unit="U", warns=False),
+            Capacity(name="Space", used=len(taken), limit=self.total_height_u, unit="U", warns=False),
             _budget("Power", power, self.max_power_watts, "W"),
             _budget("Weight", weight, self.max_weight_kg, "kg"),
         ]
@@ -86,15 +86,15 @@ class Rack(CheckedModel):
         """What somebody should look at: budgets that are (nearly) used up, devices that do not fit where they are."""
         positions = self.placed() if positions is None else positions
         over = [budget.warning for budget in self.budgets(positions) if budget.warning]
-        return over + [misfit.message for misfit in find_in(positions, pairs_once=True)]
+        return over + [misfit.message for misfit in find_violations(positions, pairs_once=True)]
 
     def clean(self) -> None:
         """The devices in the rack must still fit after a change of its size."""
         super().clean()
         fields = {
-            Aspect.HEIGHT: "total_height_u",
-            Aspect.WIDTH: "width_inches",
-            Aspect.DEPTH: "depth_mm",
+            Dimension.HEIGHT: "total_height_u",
+            Dimension.WIDTH: "width_inches",
+            Dimension.DEPTH: "depth_mm",
         }
         changed = self.changed()
         aspects = {aspect for aspect, field in fields.items() if field in changed}
@@ -103,20 +103,20 @@ class Rack(CheckedModel):
         positions = self.placed()
         for position in positions:
             position.rack = self
-        refuse(find_in(positions, aspects=aspects), fields)
+        refuse(find_violations(positions, aspects=aspects), fields)
 
     def prepare(self) -> None:
         if self.pk is not None:
             lock(Rack.objects.filter(pk=self.pk))
 
 
-def _budget(name: str, figures: Iterable[float | None], limit: float | None, unit: str) -> Budget:
+def _budget(name: str, figures: Iterable[float | None], limit: float | None, unit: str) -> Capacity:
     known = [figure for figure in figures if figure is not None]
     unknown = sum(figure is None for figure in figures)
-    return Budget(name=name, used=sum(known), limit=limit, unit=unit, unknown=unknown)
+    return Capacity(name=name, used=sum(known), limit=limit, unit=unit, unknown=unknown)
 
 
-class RackPosition(CheckedModel):
+class RackPosition(ValidatedModel):
     """Where in which rack a device is."""
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="positions", verbose_name="device")
@@ -139,8 +139,8 @@ class RackPosition(CheckedModel):
         return f"{self.device} at U{self.start_u} of {self.rack}"
 
     @property
-    def place(self) -> Place:
-        return Place(name=self.device.custom_name, size=self.device.size, start_u=self.start_u)
+    def place(self) -> Position:
+        return Position(name=self.device.custom_name, size=self.device.size, start_u=self.start_u)
 
     def clean(self) -> None:
         super().clean()
@@ -151,8 +151,13 @@ class RackPosition(CheckedModel):
             return  # said at the field already
         self.refuse_if_locked()
         self.refuse_second_place()
-        fields = {Aspect.HEIGHT: "start_u", Aspect.OVERLAP: "start_u", Aspect.WIDTH: "device", Aspect.DEPTH: "device"}
-        refuse(find_in([self]), fields)
+        fields = {
+            Dimension.HEIGHT: "start_u",
+            Dimension.OVERLAP: "start_u",
+            Dimension.WIDTH: "device",
+            Dimension.DEPTH: "device",
+        }
+        refuse(find_violations([self]), fields)
 
     def is_complete(self) -> bool:
         return hasattr(self, "device") and hasattr(self, "rack") and isinstance(self.start_u, int)

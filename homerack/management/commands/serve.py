@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from homerack.serve import services
-from homerack.serve.runtime_dir import AlreadyServed, private_folder, socket_path
+from homerack.serve.runtime_dir import AlreadyRunning, runtime_dir, socket_path
 from homerack.serve.supervisor import ProgramEnded, Supervisor
 from ops.health.database import unapplied_migrations
 from ops.utils.printable import printable
@@ -40,7 +40,7 @@ class Command(BaseCommand):
                 self.supervise(environment, [*redis, *everything(host, port)], address)
         except KeyboardInterrupt:
             self.stdout.write("HomeRack has stopped.")
-        except AlreadyServed as error:
+        except AlreadyRunning as error:
             message = (
                 f"This database is served {error} already; two schedulers would start every backup twice. "
                 f"Nothing was started. Stop the other one, or name another DATABASE_URL."
@@ -70,7 +70,7 @@ class Command(BaseCommand):
     def environment(self, label: str) -> Iterator[tuple[dict[str, str], list[services.Program]]]:
         """What the programs find in their environment, and the Redis to start for them, if any."""
         environment = os.environ | {"DJANGO_RUNSERVER_HIDE_WARNING": "true"}
-        folder = private_folder(Path(settings.BASE_DIR) / ".run", settings.DATABASES["default"], label=label)
+        folder = runtime_dir(Path(settings.BASE_DIR) / ".run", settings.DATABASES["default"], label=label)
         with folder as private, socket_path(private) as path:
             if settings.REDIS_URL:
                 yield environment, []

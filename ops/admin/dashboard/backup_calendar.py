@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from html import escape
 
-from ops.utils.formatting import counted
+from ops.utils.formatting import pluralize
 
 WEEKS = 12
 DAYS = 7
@@ -25,7 +25,7 @@ HEIGHT = TOP + DAYS * STEP - GAP
 class State(StrEnum):
     """How a day went; the value is what is read out."""
 
-    PROVEN = "proven by restoring"
+    VERIFIED = "proven by restoring"
     MADE = "backed up"
     FAILED = "failed"
     MISSED = "missed"
@@ -34,7 +34,7 @@ class State(StrEnum):
 
 
 MARKS = {
-    State.PROVEN: "m6 11.5 3.5 3.5 7-7.5",
+    State.VERIFIED: "m6 11.5 3.5 3.5 7-7.5",
     State.FAILED: "m7 7 8 8m0-8-8 8",
     State.MISSED: "M7 11h8",
 }
@@ -55,7 +55,7 @@ class Day:
         if self.date > today:
             return State.FUTURE
         if self.made:
-            return State.PROVEN if self.proven else State.MADE
+            return State.VERIFIED if self.proven else State.MADE
         if self.failed:
             return State.FAILED
         return State.MISSED if self.expected and self.date < today else State.NONE
@@ -119,9 +119,9 @@ def in_words(day: Day, *, today: dt.date) -> str:
     """``Sunday 22 November: 2 backups, 1 proven by restoring; 1 attempt failed``."""
     said = []
     if day.made:
-        said.append(counted(day.made, "backup") + (f", {day.proven} proven by restoring" if day.proven else ""))
+        said.append(pluralize(day.made, "backup") + (f", {day.proven} proven by restoring" if day.proven else ""))
     if day.failed:
-        said.append(f"{counted(day.failed, 'attempt')} failed")
+        said.append(f"{pluralize(day.failed, 'attempt')} failed")
     return f"{day.date:%A} {day.date.day} {day.date:%B}: {'; '.join(said) or _none(day, today)}"
 
 
@@ -134,6 +134,6 @@ def _none(day: Day, today: dt.date) -> str:
 def summary(days: Sequence[Day], *, today: dt.date) -> str:
     """The calendar for those who do not see it."""
     counts = {state: sum(day.state(today) is state for day in days) for state in State}
-    told = (State.PROVEN, State.MADE, State.FAILED, State.MISSED)
+    told = (State.VERIFIED, State.MADE, State.FAILED, State.MISSED)
     listed = ", ".join(f"{counts[state]} {state}" for state in told if counts[state])
     return f"Backups of the last {WEEKS} weeks by day: {listed or 'none'}"

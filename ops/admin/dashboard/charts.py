@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from ops.utils.formatting import size
+from ops.utils.formatting import format_size
 
 WIDTH, HEIGHT = 400, 170
 LEFT, RIGHT, TOP, BOTTOM = 58, 8, 10, 22
@@ -52,8 +52,9 @@ def describe(points: Sequence[Point]) -> str:
     """The line for those who do not see it."""
     first, last = points[0], points[-1]
     if len(points) == 1:
-        return f"Size of the backup of {_day(last.date)}: {size(last.size)}"
-    return f"Size of backups: {size(first.size)} on {_day(first.date)}, {size(last.size)} on {_day(last.date)}"
+        return f"Size of the backup of {_day(last.date)}: {format_size(last.size)}"
+    began = f"{format_size(first.size)} on {_day(first.date)}"
+    return f"Size of backups: {began}, {format_size(last.size)} on {_day(last.date)}"
 
 
 def _places(points: Sequence[Point], top: float) -> Iterator[tuple[float, float]]:
@@ -72,7 +73,7 @@ def _grid(top: float) -> Iterator[str]:
         value = number * top / LINES
         y = _height(value, top)
         yield f'<path class="dash-grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
-        yield f'<text class="dash-end" x="{LEFT - 8}" y="{y:.1f}">{size(round(value)) if number else "0"}</text>'
+        yield f'<text class="dash-end" x="{LEFT - 8}" y="{y:.1f}">{format_size(round(value)) if number else "0"}</text>'
 
 
 def _line(places: Sequence[tuple[float, float]]) -> Iterator[str]:
@@ -86,7 +87,7 @@ def _line(places: Sequence[tuple[float, float]]) -> Iterator[str]:
 def _dot(point: Point, place: tuple[float, float]) -> str:
     x, y = place
     return (
-        f'<g class="dash-point"><title>{_day(point.date)}: {size(point.size)}</title>'
+        f'<g class="dash-point"><title>{_day(point.date)}: {format_size(point.size)}</title>'
         f'<circle class="dash-reach" cx="{x:.1f}" cy="{y:.1f}" r="7"/>'
         f'<circle class="dash-dot" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/></g>'
     )

@@ -20,13 +20,13 @@ from django.utils.safestring import SafeString
 from ops.admin.dashboard import backup_calendar, charts
 from ops.admin.dashboard.model_counts import count_rows
 from ops.admin.dashboard.relative_dates import ago, past_day
-from ops.admin.dashboard.status import State, read_state
-from ops.admin.dashboard.summary import Tone, speak
+from ops.admin.dashboard.status import DashboardData, read_state
+from ops.admin.dashboard.summary import Severity, summarize
 from ops.models import Run
 from ops.runs.authorization import may_start
-from ops.utils.formatting import counted, duration, size, zone
+from ops.utils.formatting import format_duration, format_size, pluralize, time_zone_name
 
-ICONS = {Tone.GOOD: "verified_user", Tone.WARNING: "gpp_maybe", Tone.BAD: "gpp_bad"}
+ICONS = {Severity.GOOD: "verified_user", Severity.WARNING: "gpp_maybe", Severity.BAD: "gpp_bad"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,21 +57,21 @@ def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
     context["title"] = "Dashboard"
     context["ops_rows"] = count_rows(admin.site, request)
     context["ops_cards"] = [card for card in cards if card is not None]
-    context["ops_zone"] = zone()
+    context["ops_zone"] = time_zone_name()
     if request.user.has_perm("ops.view_backup"):
         context |= _of_backups(request, read_state())
     return context
 
 
-def _of_backups(request: HttpRequest, state: State) -> dict[str, Any]:
+def _of_backups(request: HttpRequest, state: DashboardData) -> dict[str, Any]:
     today = timezone.localdate(state.facts.now)
-    sentence = speak(state.facts)
+    sentence = summarize(state.facts)
     makes = may_start(request.user, Run.Kind.BACKUP) and not state.facts.is_running
     # The drawings escape what they are given.
     line = SafeString(charts.draw_sizes(state.history.sizes)) if state.history.sizes else ""
     return {
         "ops_sentence": sentence,
-        "ops_icon": ICONS[sentence.tone],
+        "ops_icon": ICONS[sentence.severity],
         "ops_figures": figures(state, backups_url=page("ops_backup_changelist")),
         "ops_calendar": SafeString(backup_calendar.draw(state.history.days, today=today)),
         "ops_legend": legend(),
@@ -93,7 +93,7 @@ def page(name: str) -> str:
 def legend() -> list[tuple[SafeString, str]]:
     """A square and the words for it."""
     states = (
-        backup_calendar.State.PROVEN,
+        backup_calendar.State.VERIFIED,
         backup_calendar.State.MADE,
         backup_calendar.State.FAILED,
         backup_calendar.State.MISSED,
@@ -101,7 +101,7 @@ def legend() -> list[tuple[SafeString, str]]:
     return [(SafeString(backup_calendar.draw_key(state)), str(state)) for state in states]
 
 
-def figures(state: State, *, backups_url: str) -> list[Figure]:
+def figures(state: DashboardData, *, backups_url: str) -> list[Figure]:
     return [
         database_figure(state),
         backup_figure(state, backups_url),
@@ -110,22 +110,22 @@ def figures(state: State, *, backups_url: str) -> list[Figure]:
     ]
 
 
-def database_figure(state: State) -> Figure:
+def database_figure(state: DashboardData) -> Figure:
     database = state.database
     pool = (
-        f"{database.in_use} of {counted(database.places, 'pooled connection')} of this process in use"
+        f"{database.in_use} of {pluralize(database.places, 'pooled connection')} of this process in use"
         if database.places is not None
         else "No pool of connections"
     )
     return Figure(
         title="Database",
         icon="database",
-        value=size(database.size),
+        value=format_size(database.size),
         notes=(f"{database.kind} {database.version}, {database.name}", pool),
     )
 
 
-def backup_figure(state: State, url: str) -> Figure:
+def backup_figure(state: DashboardData, url: str) -> Figure:
     last, now = state.last, state.facts.now
     if last is None:
         return Figure(title="Last verified backup", icon="inventory_2", value="None", notes=("Nothing to go back to",))
@@ -134,31 +134,31 @@ def backup_figure(state: State, url: str) -> Figure:
         title="Last verified backup",
         icon="inventory_2",
         value=ago(last.when, now),
-        notes=(f"{size(last.size)}, {counted(last.rows, 'row')}, {proof}", last.name),
+        notes=(f"{format_size(last.size)}, {pluralize(last.rows, 'row')}, {proof}", last.name),
         url=url and f"{url}{last.pk}/change/",
     )
 
 
-def storage_figure(state: State) -> Figure:
+def storage_figure(state: DashboardData) -> Figure:
     used, number = state.backups.size, state.backups.number
-    notes = [f"{counted(number, 'backup')}"]
+    notes = [f"{pluralize(number, 'backup')}"]
     if not state.storage_answers:
         notes.append("The storage does not answer")
     elif state.free is not None:
-        notes.append(f"{size(state.free)} free")
+        notes.append(f"{format_size(state.free)} free")
     whole = used + state.free if state.free is not None else 0
     percent = round(100 * used / whole) if whole else None
     return Figure(
         title="Storage of backups",
         icon="hard_drive",
-        value=f"{size(used)} used",
+        value=f"{format_size(used)} used",
         notes=tuple(notes),
         percent=percent,
         is_short=percent is not None and percent > 90,
     )
 
 
-def restoring_figure(state: State) -> Figure:
+def restoring_figure(state: DashboardData) -> Figure:
     restoring = state.restoring
     if restoring is None:
         return Figure(
@@ -168,6 +168,6 @@ def restoring_figure(state: State) -> Figure:
     return Figure(
         title="Restore time",
         icon="timer",
-        value=duration(restoring.seconds),
+        value=format_duration(restoring.seconds),
         notes=(f"Measured by a {what} {past_day(restoring.when, state.facts.now)}", restoring.backup),
     )

@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ops.health.backups import MAKING_BACKUPS
+from ops.health.backups import BACKUP_TASK
 from ops.schedules import timetable
 
 DAY = dt.timedelta(days=1)
@@ -12,9 +12,9 @@ DAY = dt.timedelta(days=1)
 
 def backup_schedules(alias: str = "default") -> list[Any]:
     """django-celery-beat's rows that make backups, in one query; none where that app is not installed."""
-    if not timetable.are_installed():
+    if not timetable.is_installed():
         return []
-    return [task for task in timetable.rows(alias) if task.task == MAKING_BACKUPS]
+    return [task for task in timetable.enabled_tasks(alias) if task.task == BACKUP_TASK]
 
 
 def next_due(tasks: Iterable[Any]) -> dt.datetime | None:

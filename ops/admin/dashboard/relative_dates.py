@@ -4,7 +4,7 @@ import datetime as dt
 
 from django.utils import timezone
 
-from ops.utils.formatting import counted
+from ops.utils.formatting import pluralize
 
 MORNING, EVENING = 6, 20
 """The night is what is in between: hours of the day."""
@@ -21,7 +21,7 @@ def span(passed: dt.timedelta) -> str:
     """``3 hours``: whole units of the largest that fits."""
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if (count := int(passed.total_seconds() // length)) >= 1:
-            return counted(count, unit)
+            return pluralize(count, unit)
     return "less than a minute"
 
 

@@ -18,17 +18,17 @@ from django.utils import timezone
 from ops.admin.dashboard import next_runs
 from ops.admin.dashboard.backup_calendar import first_day
 from ops.admin.dashboard.history import History, read_history
-from ops.admin.dashboard.summary import Facts, Keeper
+from ops.admin.dashboard.summary import BackupStatus, SchedulerState
 from ops.health.backups import VERIFIED, Backups, max_age, read_backups
-from ops.health.dependencies import ask_beat, ask_redis, ask_worker
+from ops.health.dependencies import ping_beat, ping_redis, ping_worker
 from ops.health.results import CheckResult, Status
 from ops.models import Backup, Run
 from ops.schedules import timetable
-from ops.utils.single_flight import Flight, tower
+from ops.utils.single_flight import Call, shared_calls
 
 PATIENCE = 0.8
 """Seconds for the broker, the worker and the storage together: a little more than workers have to answer."""
-Flights = Mapping[str, Flight[Any]]
+Checks = Mapping[str, Call[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Database:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Restoring:
+class RestoreTiming:
     """How long the newest restore or restore drill took, and when that was."""
 
     seconds: float
@@ -54,32 +54,32 @@ class Restoring:
 
 
 @dataclass(frozen=True, kw_only=True)
-class State:
+class DashboardData:
     """What there is. `free` is bytes; None when the storage does not know, or does not answer."""
 
-    facts: Facts
+    facts: BackupStatus
     backups: Backups
     last: Backup | None
     history: History
     database: Database
-    restoring: Restoring | None
+    restoring: RestoreTiming | None
     free: int | None
     storage_answers: bool
 
 
-def read_state() -> State:
+def read_state() -> DashboardData:
     """Seven queries, two more on PostgreSQL for its version and size. Raises Django's database errors."""
-    flights = _take_off()
+    flights = _start_checks()
     now = timezone.now()
     backups, tasks = read_backups(), next_runs.backup_schedules()
     is_running = Run.objects.filter(kind=Run.Kind.BACKUP, status=Run.Status.RUNNING).exists()
     last = Backup.objects.filter(VERIFIED).order_by("-when").defer("manifest").first()
     history = read_history(today=timezone.localdate(now), since=_beginning(now), schedules=tasks)
-    database, restoring = describe_database(), last_restoring()
+    database, restoring = describe_database(), last_restore()
     # From here on it is waited.
-    free = flights["storage"].outcome(within=PATIENCE)
+    free = flights["storage"].result(within=PATIENCE)
     when = next_runs.next_due(tasks)
-    facts = Facts(
+    facts = BackupStatus(
         now=now,
         max_age=max_age(),
         first=backups.first,
@@ -90,11 +90,11 @@ def read_state() -> State:
         is_running=is_running,
         due=when,
         is_missed=next_runs.is_missed(when, now),
-        keeper=_keeper(flights),
+        scheduler=_scheduler_state(flights),
         foreign=backups.foreign,
         newest_foreign=backups.newest_foreign,
     )
-    return State(
+    return DashboardData(
         facts=facts,
         backups=backups,
         last=last,
@@ -114,14 +114,14 @@ def _beginning(now: dt.datetime) -> dt.datetime:
 # --- Those who may not answer -----------------------------------------------------------------------------------
 
 
-def _take_off() -> Flights:
+def _start_checks() -> Checks:
     questions: dict[str, Callable[[], Any]] = {"storage": free_bytes}
     redis, app = getattr(settings, "REDIS_URL", ""), getattr(settings, "OPS_CELERY_APP", "")
     if redis and app:
-        questions |= {"redis": partial(ask_redis, redis), "worker": partial(ask_worker, app, redis)}
-        if timetable.are_installed():
-            questions["beat"] = partial(ask_beat, app, redis)
-    return {name: tower.ask(name, question) for name, question in questions.items()}
+        questions |= {"redis": partial(ping_redis, redis), "worker": partial(ping_worker, app, redis)}
+        if timetable.is_installed():
+            questions["beat"] = partial(ping_beat, app, redis)
+    return {name: shared_calls.run(name, question) for name, question in questions.items()}
 
 
 def free_bytes() -> int | None:
@@ -134,17 +134,21 @@ def free_bytes() -> int | None:
     return measure() if measure else None
 
 
-def _keeper(flights: Flights) -> Keeper:
+def _scheduler_state(flights: Checks) -> SchedulerState:
     if "redis" not in flights:
-        return Keeper.NONE
-    for name, keeper in (("redis", Keeper.BROKER), ("worker", Keeper.WORKER), ("beat", Keeper.BEAT)):
+        return SchedulerState.NONE
+    for name, keeper in (
+        ("redis", SchedulerState.BROKER),
+        ("worker", SchedulerState.WORKER),
+        ("beat", SchedulerState.BEAT),
+    ):
         if name in flights and not _is_well(flights[name]):
             return keeper
-    return Keeper.WELL
+    return SchedulerState.WELL
 
 
-def _is_well(flight: Flight[CheckResult]) -> bool:
-    outcome = flight.outcome(within=PATIENCE)
+def _is_well(flight: Call[CheckResult]) -> bool:
+    outcome = flight.result(within=PATIENCE)
     return isinstance(outcome, CheckResult) and outcome.status is Status.HEALTHY
 
 
@@ -177,14 +181,14 @@ def _measured() -> tuple[str, str, int]:
         return "SQLite", sqlite3.sqlite_version, size
 
 
-def last_restoring() -> Restoring | None:
+def last_restore() -> RestoreTiming | None:
     """The newest drill's time, or that of the newest restore."""
     kinds = (Run.Kind.DRILL, Run.Kind.RESTORE)
     done = Run.objects.filter(kind__in=kinds, status=Run.Status.SUCCEEDED, started__isnull=False, ended__isnull=False)
     run = done.exclude(backup="").order_by("-asked").only("kind", "started", "ended", "backup").first()
     if run is None or run.started is None or run.ended is None:
         return None
-    return Restoring(
+    return RestoreTiming(
         seconds=(run.ended - run.started).total_seconds(),
         when=run.ended,
         backup=run.backup,

@@ -7,13 +7,13 @@ from enum import StrEnum
 from django.utils import timezone
 
 from ops.admin.dashboard.relative_dates import ago, past_day, span, upcoming
-from ops.utils.formatting import unknown_key
+from ops.utils.formatting import describe_unknown_keys
 
-PROVEN_ENOUGH = dt.timedelta(days=15)
+RESTORE_TEST_MAX_AGE = dt.timedelta(days=15)
 """Two weekly restore drills and a day."""
 
 
-class Tone(StrEnum):
+class Severity(StrEnum):
     """From best to worst."""
 
     GOOD = "good"
@@ -21,7 +21,7 @@ class Tone(StrEnum):
     BAD = "bad"
 
 
-class Keeper(StrEnum):
+class SchedulerState(StrEnum):
     """Who makes backups by themselves. The values complete a sentence after a colon."""
 
     WELL = ""
@@ -32,7 +32,7 @@ class Keeper(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class BackupStatus:
     """What is known at `now`. Backups of other people's making do not count."""
 
     now: dt.datetime
@@ -51,7 +51,7 @@ class Facts:
     due: dt.datetime | None = None
     """When the schedule starts the next backup; in the past where it should have; None without a schedule."""
     is_missed: bool = False
-    keeper: Keeper = Keeper.WELL
+    scheduler: SchedulerState = SchedulerState.WELL
     foreign: int = 0
     """How many backups are signed with a key that is not known here, and the name of the newest of them."""
     newest_foreign: str = ""
@@ -60,34 +60,34 @@ class Facts:
 @dataclass(frozen=True, kw_only=True)
 class Sentence:
     text: str
-    tone: Tone
+    severity: Severity
 
 
-def speak(facts: Facts) -> Sentence:
+def summarize(facts: BackupStatus) -> Sentence:
     """What somebody has to know who reads no more than this."""
     running = "A backup is being made right now." if facts.is_running else ""
-    key = unknown_key(facts.foreign, facts.newest_foreign) if facts.foreign else ""
+    key = describe_unknown_keys(facts.foreign, facts.newest_foreign) if facts.foreign else ""
     said = (running, *_what_there_is(facts), key, _what_comes(facts))
-    return Sentence(text=" ".join(filter(None, said)), tone=judge(facts))
+    return Sentence(text=" ".join(filter(None, said)), severity=severity(facts))
 
 
-def judge(facts: Facts) -> Tone:
+def severity(facts: BackupStatus) -> Severity:
     """Bad: there is no recent backup to go back to. Warning: there is, but something about it has to be put right."""
     if facts.verified is None:
-        return Tone.WARNING if facts.first is None and facts.is_running else Tone.BAD
+        return Severity.WARNING if facts.first is None and facts.is_running else Severity.BAD
     if is_overdue(facts):
-        return Tone.BAD
+        return Severity.BAD
     proven = facts.restored or facts.first or facts.verified
-    stale = facts.now - proven > PROVEN_ENOUGH
-    will_come = facts.due and not facts.is_missed and facts.keeper is Keeper.WELL
-    return Tone.GOOD if will_come and not (facts.failed or stale or facts.foreign) else Tone.WARNING
+    stale = facts.now - proven > RESTORE_TEST_MAX_AGE
+    will_come = facts.due and not facts.is_missed and facts.scheduler is SchedulerState.WELL
+    return Severity.GOOD if will_come and not (facts.failed or stale or facts.foreign) else Severity.WARNING
 
 
-def is_overdue(facts: Facts) -> bool:
+def is_overdue(facts: BackupStatus) -> bool:
     return facts.verified is not None and facts.now - facts.verified > facts.max_age
 
 
-def _what_there_is(facts: Facts) -> tuple[str, ...]:
+def _what_there_is(facts: BackupStatus) -> tuple[str, ...]:
     if facts.first is None:
         return _nothing(facts)
     if facts.verified is None:
@@ -98,49 +98,49 @@ def _what_there_is(facts: Facts) -> tuple[str, ...]:
     return (f"Backed up {made}, {_proof(facts)}.", _failure(facts))
 
 
-def _nothing(facts: Facts) -> tuple[str, ...]:
+def _nothing(facts: BackupStatus) -> tuple[str, ...]:
     if facts.failed:
         return ("No backup yet.", _failure(facts))
     return ("It is the first one.",) if facts.is_running else ("No backup yet. Make the first one.",)
 
 
-def _proof(facts: Facts) -> str:
+def _proof(facts: BackupStatus) -> str:
     if facts.restored is None:
         return "read back in full, not yet proven by restoring"
-    if facts.now - facts.restored > PROVEN_ENOUGH:
+    if facts.now - facts.restored > RESTORE_TEST_MAX_AGE:
         return f"read back in full, not proven by restoring since {past_day(facts.restored, facts.now)[3:]}"
     return f"proven by restoring {past_day(facts.restored, facts.now)}"
 
 
-def _failure(facts: Facts) -> str:
+def _failure(facts: BackupStatus) -> str:
     if not facts.failed:
         return ""
     return f"The last attempt failed {ago(facts.failed, facts.now)}{_because(facts)}"
 
 
-def _because(facts: Facts) -> str:
+def _because(facts: BackupStatus) -> str:
     return f": {facts.error.rstrip('.')}." if facts.error else "."
 
 
-def _reason(facts: Facts) -> str:
+def _reason(facts: BackupStatus) -> str:
     """Why there is no backup, as far as one can tell; the error's own stop is left out."""
     if facts.failed:
         return f": the last attempt failed {ago(facts.failed, facts.now)}{_because(facts).rstrip('.')}"
-    if facts.keeper not in {Keeper.WELL, Keeper.NONE}:
-        return f": {facts.keeper}"
+    if facts.scheduler not in {SchedulerState.WELL, SchedulerState.NONE}:
+        return f": {facts.scheduler}"
     if facts.due is None:
         return ": none is scheduled"
-    if facts.keeper is Keeper.NONE:
-        return f": {facts.keeper}"
+    if facts.scheduler is SchedulerState.NONE:
+        return f": {facts.scheduler}"
     return f": the one due {_when(facts.due, facts)} was not started" if facts.is_missed else ""
 
 
-def _what_comes(facts: Facts) -> str:
+def _what_comes(facts: BackupStatus) -> str:
     """The next backup, unless what has been said already says that there will be none."""
     if facts.due is None:
         return "" if is_overdue(facts) else "None is scheduled."
-    if facts.keeper is not Keeper.WELL:
-        return "" if is_overdue(facts) and not facts.failed else f"The next one will not be made: {facts.keeper}."
+    if facts.scheduler is not SchedulerState.WELL:
+        return "" if is_overdue(facts) and not facts.failed else f"The next one will not be made: {facts.scheduler}."
     if facts.is_missed:
         return "" if is_overdue(facts) else f"The one due {_when(facts.due, facts)} was not started."
     if facts.due <= facts.now:
@@ -148,5 +148,5 @@ def _what_comes(facts: Facts) -> str:
     return f"Next backup {upcoming(facts.due, facts.now)}."
 
 
-def _when(moment: dt.datetime, facts: Facts) -> str:
+def _when(moment: dt.datetime, facts: BackupStatus) -> str:
     return f"{past_day(moment, facts.now)} at {timezone.localtime(moment):%H:%M}"

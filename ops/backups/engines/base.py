@@ -10,8 +10,8 @@ from typing import IO, Protocol
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ops.backups.manifest import Kind, TableDigest
-from ops.backups.sources import Source
-from ops.utils.progress import Report
+from ops.backups.sources import RestoreSource
+from ops.utils.progress import ProgressCallback
 
 Tables = Mapping[str, TableDigest]
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -31,7 +31,7 @@ class Description:
     facts: Mapping[str, str]
 
 
-NEVER_TAKEN = "never taken from an untrusted file"
+NEVER_COPIED = "never taken from an untrusted file"
 NOT_OURS = "not a table of this project"
 UNMATCHED = "refer to a content type or a permission that this version does not have"
 UNKNOWN_COLUMNS = "columns that this version does not have"
@@ -78,7 +78,7 @@ class UntrustedFile(Protocol):
     def read_columns(self, columns: Columns) -> Mapping[str, Rows]:
         """As `Engine.read_columns`."""
 
-    def copy_rows(self, scratch: "Scratch", *, report: Report) -> LoadedRows:
+    def copy_rows(self, scratch: "Scratch", *, report: ProgressCallback) -> LoadedRows:
         """Fill the tables of `scratch`, which the project's migrations have made. Raises ArtifactInvalid for rows that
         break a constraint.
         """
@@ -93,7 +93,7 @@ class Snapshot(Protocol):
     excluded: Mapping[str, str]
     """Tables whose rows are left out, and why: those of the database among the ones that were to be."""
 
-    def stream(self, report: Report) -> Iterator[bytes]:
+    def stream(self, report: ProgressCallback) -> Iterator[bytes]:
         """The dump before compression, in pieces of some megabytes. Raises ToolFailed rather than ending early."""
 
     def tables(self) -> Tables:
@@ -105,20 +105,20 @@ class Scratch(Protocol):
 
     name: str
 
-    def load(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
+    def load(self, stream: IO[bytes], *, kind: Kind, report: ProgressCallback) -> Mapping[str, int]:
         """Fill it from a plain dump that this installation has signed; returns the rows by table.
 
         Raises ArtifactInvalid for one that is cut off.
         """
 
-    def analyze(self, report: Report) -> None:
+    def analyze(self, report: ProgressCallback) -> None:
         """Collect the statistics that the query planner needs."""
 
-    def tables(self, report: Report) -> Tables:
+    def tables(self, report: ProgressCallback) -> Tables:
         """As `Snapshot.tables`, of what was loaded."""
 
     def as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
-        """Within the block "default" is this database for this thread (`ops.databases.override.pointing_at`)."""
+        """Within the block "default" is this database for this thread (`ops.databases.override.override_database`)."""
 
     def keep(self) -> None:
         """It stays when the context ends."""
@@ -156,7 +156,7 @@ class Claims(Protocol):
         """It was claimed and could not be dropped: the next run drops it."""
 
 
-class Unrecorded:
+class NoClaims:
     """Claims that nobody keeps: what an operation leaves behind is never dropped by a later one."""
 
     def claim_database(self, name: str) -> None:
@@ -166,7 +166,7 @@ class Unrecorded:
         """See `Claims`."""
 
 
-UNRECORDED = Unrecorded()
+NO_CLAIMS = NoClaims()
 
 
 class Engine(Protocol):
@@ -201,7 +201,7 @@ class Engine(Protocol):
         Raises PreconditionFailed when it cannot be read, or when rows of another table refer to an excluded one.
         """
 
-    def count(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
+    def count(self, stream: IO[bytes], *, kind: Kind, report: ProgressCallback) -> Mapping[str, int]:
         """Rows by table in a dump before compression, read to its end. Raises ArtifactInvalid when it is cut off."""
 
     def read_columns(self, stream: IO[bytes], *, kind: Kind, columns: Columns) -> Mapping[str, Rows]:
@@ -210,18 +210,16 @@ class Engine(Protocol):
         A table that the dump does not have, or that lacks one of the columns, is left out. Raises ArtifactInvalid.
         """
 
-    def untrusted(self, source: Source) -> AbstractContextManager[UntrustedFile]:
+    def untrusted(self, source: RestoreSource) -> AbstractContextManager[UntrustedFile]:
         """`source` as a limited process reads it; it is looked through once for that. Raises ArtifactInvalid."""
 
     def require_ordinary_role(self) -> None:
         """Raises PreconditionFailed where rows of unknown origin would be loaded with the rights of a superuser."""
 
-    def scratch(
-        self, *, name: str = "", for_swap: bool, claims: Claims = UNRECORDED
-    ) -> AbstractContextManager[Scratch]:
+    def scratch(self, *, name: str = "", for_swap: bool, claims: Claims = NO_CLAIMS) -> AbstractContextManager[Scratch]:
         """An empty database beside the live one; `name` is one to keep for good, refused when it exists."""
 
-    def swap(self, scratch: Scratch, *, run: str, backup: str, claims: Claims = UNRECORDED) -> None:
+    def swap(self, scratch: Scratch, *, run: str, backup: str, claims: Claims = NO_CLAIMS) -> None:
         """Put it in the place of the live database in one step, keep that as the undo, end its sessions.
 
         Raises OpsError; then both are as they were.

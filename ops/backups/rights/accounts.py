@@ -115,7 +115,7 @@ def account(
 
 
 # --- Reading a database ---------------------------------------------------------------------------------------------
-def compared(layout: Layout, then: Callable[[], Accounts]) -> RightsChange:
+def compare_accounts(layout: Layout, then: Callable[[], Accounts]) -> RightsChange:
     """What changes when the accounts of `then` take the place of the live ones; unknown where either cannot be read."""
     try:
         return compare(live_accounts(layout), then())

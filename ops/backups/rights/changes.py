@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from ops.utils.formatting import counted, listed
+from ops.utils.formatting import join_names, pluralize
 
 MOST_PERMISSIONS_NAMED = 5
 SHOWN_AT_FIRST = 10
@@ -98,7 +98,9 @@ class Reason:
 
     @property
     def _permissions(self) -> str:
-        return f"{counted(len(self.permissions), 'permission')} ({listed(self.permissions, MOST_PERMISSIONS_NAMED)})"
+        return (
+            f"{pluralize(len(self.permissions), 'permission')} ({join_names(self.permissions, MOST_PERMISSIONS_NAMED)})"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,8 +267,8 @@ def sections(change: RightsChange) -> list[Section]:
 
 def grave(gains: tuple[Gain, ...], one: str, many: str) -> Section:
     lines = tuple(f"{gain.name}: {gain.words}" for gain in gains)
-    return Section(heading=counted(len(lines), one, many), lines=lines, grave=True)
+    return Section(heading=pluralize(len(lines), one, many), lines=lines, grave=True)
 
 
 def plain(lines: tuple[str, ...], one: str, many: str) -> Section:
-    return Section(heading=counted(len(lines), one, many), lines=lines)
+    return Section(heading=pluralize(len(lines), one, many), lines=lines)

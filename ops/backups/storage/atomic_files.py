@@ -9,14 +9,14 @@ from typing import Any
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage
 
-from ops.backups.compression import Pulled
+from ops.backups.compression import IteratorFile
 from ops.errors import ArtifactInvalid, PreconditionFailed
 
 LARGEST_DOCUMENT = 64 * 2**20
 """Bytes. A manifest has about 100 for each table."""
 
 
-class Files:
+class AtomicFiles:
     """What the catalogue asks of a storage beyond Django's interface."""
 
     def __init__(self, storage: Storage) -> None:
@@ -48,7 +48,7 @@ class Files:
         """Save a new file. On an error nothing of ours is left, and what was there before is as it was."""
         if self.storage.exists(name):
             raise PreconditionFailed(f"{name} exists already.", "It was left as it is.")
-        with contextlib.closing(Pulled(blocks, name)) as content:
+        with contextlib.closing(IteratorFile(blocks, name)) as content:
             try:
                 saved = self.storage.save(name, content)
             except BaseException:

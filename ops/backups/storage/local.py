@@ -23,8 +23,8 @@ OLD_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-@deconstructible(path="ops.backups.storage.local.PrivateDirectory")
-class PrivateDirectory(Storage):
+@deconstructible(path="ops.backups.storage.local.PrivateFileSystemStorage")
+class PrivateFileSystemStorage(Storage):
     """Files of mode 0600 in directories of mode 0700, whatever the umask is.
 
     A file is written under a partial name, brought to the disk and renamed, so that a crash leaves the old state or the
@@ -37,7 +37,7 @@ class PrivateDirectory(Storage):
         self.location = Path(location).absolute()
 
     def path(self, name: str) -> str:
-        return str(self.location.joinpath(*parts_of(name)))
+        return str(self.location.joinpath(*split_name(name)))
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:  # noqa: ARG002  # Django's interface
         """The name as it is: a taken one is an error, not a reason for another."""
@@ -63,18 +63,18 @@ class PrivateDirectory(Storage):
                     self.fill(name, descriptor, content)
                 finally:
                     os.close(descriptor)
-                with self.explained(name):
+                with self.translate_errors(name):
                     os.replace(partial, last, src_dir_fd=folder, dst_dir_fd=folder)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(partial, dir_fd=folder)
                 raise
-            with self.explained(name):
+            with self.translate_errors(name):
                 os.fsync(folder)
 
     def create(self, name: str, folder: int, partial: str) -> int:
         try:
-            with self.explained(name):
+            with self.translate_errors(name):
                 return os.open(partial, NEW_FILE, 0o600, dir_fd=folder)
         except FileExistsError as error:
             raise PreconditionFailed(
@@ -84,18 +84,18 @@ class PrivateDirectory(Storage):
 
     def fill(self, name: str, descriptor: int, content: "File[bytes]") -> None:
         """Errors of the content are passed on; those of the disk are explained."""
-        with self.explained(name):
+        with self.translate_errors(name):
             os.fchmod(descriptor, 0o600)
         for block in content.chunks():
-            with self.explained(name):
+            with self.translate_errors(name):
                 write_all(descriptor, block)
-        with self.explained(name):
+        with self.translate_errors(name):
             os.fsync(descriptor)
 
     def _open(self, name: str, mode: str = "rb") -> "File[bytes]":
         if mode != "rb":
             raise ValueError(f"Backups are read with mode 'rb', not {mode!r}.")
-        with self.folder(name) as (folder, last), self.explained(name):
+        with self.folder(name) as (folder, last), self.translate_errors(name):
             descriptor = os.open(last, OLD_FILE, dir_fd=folder)
         file = os.fdopen(descriptor, "rb")
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -115,7 +115,7 @@ class PrivateDirectory(Storage):
             return os.stat(last, dir_fd=folder, follow_symlinks=False).st_size
 
     def delete(self, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError), self.folder(name) as (folder, last), self.explained(name):
+        with contextlib.suppress(FileNotFoundError), self.folder(name) as (folder, last), self.translate_errors(name):
             os.unlink(last, dir_fd=folder)
             os.fsync(folder)
 
@@ -147,25 +147,25 @@ class PrivateDirectory(Storage):
 
         Descriptors, because a path could be bent by a symbolic link between one call and the next.
         """
-        *above, last = parts_of(name)
+        *above, last = split_name(name)
         with contextlib.ExitStack() as stack:
-            with self.explained(name):
+            with self.translate_errors(name):
                 if create:
                     make_directory(self.location)
                 descriptor = os.open(self.location, DIRECTORY)
                 stack.callback(os.close, descriptor)
                 for part in above:
                     if create:
-                        close_to_others(descriptor)
+                        restrict_permissions(descriptor)
                         make_directory(part, within=descriptor)
                     descriptor = os.open(part, DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
                     stack.callback(os.close, descriptor)
                 if create:
-                    close_to_others(descriptor)
+                    restrict_permissions(descriptor)
             yield descriptor, last
 
     @contextlib.contextmanager
-    def explained(self, name: str) -> Iterator[None]:
+    def translate_errors(self, name: str) -> Iterator[None]:
         """Say what the system refused. What exists, or does not, is left to the caller."""
         path = self.path(name)
         try:
@@ -189,7 +189,7 @@ class PrivateDirectory(Storage):
             ) from error
 
 
-def parts_of(name: str) -> list[str]:
+def split_name(name: str) -> list[str]:
     parts = name.split("/")
     if len(parts) > 2 or any(part in {"", ".", ".."} or "\\" in part or "\0" in part for part in parts):
         raise SuspiciousFileOperation(f"{name!r} is not a name for a file of the backups.")
@@ -206,7 +206,7 @@ def make_directory(path: Path | str, *, within: int | None = None) -> None:
             os.fsync(within)
 
 
-def close_to_others(directory: int) -> None:
+def restrict_permissions(directory: int) -> None:
     if stat.S_IMODE(os.fstat(directory).st_mode) != 0o700:
         os.fchmod(directory, 0o700)
 

@@ -12,14 +12,14 @@ from django.core.files.base import File
 from storages.backends.s3 import S3Storage
 
 from ops.errors import PreconditionFailed
-from ops.utils.redaction import without_secrets
+from ops.utils.redaction import redact
 
 PART = 32 * 2**20
 """Bytes in each part of an upload, and of memory for it. S3 takes 10,000 parts, so a backup may have 320 GB."""
 MISSING = frozenset({"404", "NoSuchKey"})
 
 
-class Bucket(S3Storage):  # type: ignore[misc]  # django-storages has no types
+class S3BackupStorage(S3Storage):  # type: ignore[misc]  # django-storages has no types
     """A bucket, with django-storages' OPTIONS. An object is there when its upload is complete, and not before.
 
     A killed upload leaves parts that no list shows. Let a lifecycle rule of the bucket abort incomplete uploads.
@@ -53,36 +53,36 @@ class Bucket(S3Storage):  # type: ignore[misc]  # django-storages has no types
         """The object as it comes over the network. S3Storage would first have all of it in memory."""
         if mode != "rb":
             raise ValueError("Backups are opened for reading only.")
-        with self.explained(name):
-            return Downloaded(self.bucket.Object(self._normalize_name(name)).get()["Body"], name, self)
+        with self.translate_errors(name):
+            return StreamingDownload(self.bucket.Object(self._normalize_name(name)).get()["Body"], name, self)
 
     def _save(self, name: str, content: Any) -> str:
-        with self.explained(name):
+        with self.translate_errors(name):
             return str(super()._save(name, content))
 
     def exists(self, name: str) -> bool:
         """See django.core.files.storage.Storage."""
-        with self.explained(name):
+        with self.translate_errors(name):
             return bool(super().exists(name))
 
     def size(self, name: str) -> int:
         """In bytes. Raises FileNotFoundError."""
-        with self.explained(name):
+        with self.translate_errors(name):
             return int(super().size(name))
 
     def delete(self, name: str) -> None:
         """See django.core.files.storage.Storage."""
-        with self.explained(name):
+        with self.translate_errors(name):
             super().delete(name)
 
     def listdir(self, path: str) -> tuple[list[str], list[str]]:
         """See django.core.files.storage.Storage."""
-        with self.explained(path):
+        with self.translate_errors(path):
             folders, files = super().listdir(path)
         return folders, files
 
     @contextlib.contextmanager
-    def explained(self, name: str) -> Iterator[None]:
+    def translate_errors(self, name: str) -> Iterator[None]:
         """Say what S3 refused. Raises FileNotFoundError for what is not there, PreconditionFailed for the rest."""
         try:
             yield
@@ -91,19 +91,19 @@ class Bucket(S3Storage):  # type: ignore[misc]  # django-storages has no types
             if code in MISSING:
                 raise FileNotFoundError(name) from error
             raise PreconditionFailed(
-                f"{self.place} could not be reached ({name or 'its list'}): {without_secrets(str(error)).rstrip('.')}.",
+                f"{self.place} could not be reached ({name or 'its list'}): {redact(str(error)).rstrip('.')}.",
                 "Look at the settings BACKUP_S3_… and at the rights of their key.",
             ) from error
 
 
-class Downloaded(File):  # type: ignore[type-arg]  # generic for the checker only
+class StreamingDownload(File):  # type: ignore[type-arg]  # generic for the checker only
     """What is being read from a bucket, once and from front to back."""
 
-    def __init__(self, body: Any, name: str, bucket: Bucket) -> None:
+    def __init__(self, body: Any, name: str, bucket: S3BackupStorage) -> None:
         super().__init__(body, name)
         self.body, self.bucket = body, bucket
 
     def read(self, size: int | None = None) -> bytes:
         """At most `size` bytes; all that is left without."""
-        with self.bucket.explained(str(self.name)):
+        with self.bucket.translate_errors(str(self.name)):
             return bytes(self.body.read(size))

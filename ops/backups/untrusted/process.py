@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ops.databases.postgres.client_programs import Feeder, end
+from ops.databases.postgres.client_programs import StdinWriter, terminate
 from ops.errors import ArtifactInvalid
 from ops.utils.environment import minimal_environment
 
@@ -28,7 +28,7 @@ CPU_AT_LEAST, BYTES_PER_CPU_SECOND = 10, 4 * 10**6
 HEADER_SIZE = 9
 """Bytes before each frame: its kind, and the length of its payload."""
 TABLE, ROWS, RESULT, ERROR = b"T", b"R", b"D", b"E"
-BY_HAND = "If you trust it, load it by hand into a database of its own."
+LOAD_BY_HAND = "If you trust it, load it by hand into a database of its own."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def run(task: str, *, limits: Limits, feed: IO[bytes] | None = None, **arguments
             stderr=complaints,
             pass_fds=[parameters.fileno()],
         )
-        feeder = Feeder(feed, process) if feed else None
+        feeder = StdinWriter(feed, process) if feed else None
         try:
             last = None
             for last in frames_of(process.stdout):  # type: ignore[arg-type]
@@ -93,10 +93,10 @@ def run(task: str, *, limits: Limits, feed: IO[bytes] | None = None, **arguments
             if feeder:
                 feeder.finish()
             if last is None or last.kind != RESULT:
-                raise broken_off(process.wait(), limits, complaints)
+                raise process_error(process.wait(), limits, complaints)
             yield last
         finally:
-            end(process)
+            terminate(process)
 
 
 def frames_of(stream: IO[bytes]) -> Generator[Frame]:
@@ -111,13 +111,13 @@ def frames_of(stream: IO[bytes]) -> Generator[Frame]:
         yield Frame(header[:1], payload)
 
 
-def broken_off(code: int, limits: Limits, complaints: IO[bytes]) -> ArtifactInvalid:
+def process_error(code: int, limits: Limits, complaints: IO[bytes]) -> ArtifactInvalid:
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
         return ArtifactInvalid(
             f"Reading the file was ended: it took more than {limits.cpu} s of CPU time, or more memory than there is."
             " Nothing was changed.",
-            BY_HAND,
+            LOAD_BY_HAND,
         )
     complaints.seek(0)
     words = complaints.read().decode(errors="replace").strip().splitlines()[-1:] or ["it printed nothing"]
-    return ArtifactInvalid(f"The file could not be read: {words[0][:200]}. Nothing was changed.", BY_HAND)
+    return ArtifactInvalid(f"The file could not be read: {words[0][:200]}. Nothing was changed.", LOAD_BY_HAND)

@@ -16,7 +16,7 @@ from django.db.migrations.migration import Migration
 
 from ops.backups.stages import Stage
 from ops.errors import ArtifactInvalid, PreconditionFailed
-from ops.utils.progress import Progress, Report
+from ops.utils.progress import Progress, ProgressCallback
 
 Node = tuple[str, str]
 MIGRATIONS = "django_migrations"
@@ -78,7 +78,7 @@ def state_of(applied: Sequence[str], name: str) -> MigrationState:
     return MigrationState(nodes=tuple(sorted(nodes & set(loader.disk_migrations))), replaces=not halves)
 
 
-def build_schema(wrapper: BaseDatabaseWrapper, state: MigrationState, *, report: Report) -> None:
+def build_schema(wrapper: BaseDatabaseWrapper, state: MigrationState, *, report: ProgressCallback) -> None:
     """Apply the migrations of `state` and whatever they depend on, to the empty database that "default" is here.
 
     Content types and permissions are made as Django makes them after ``migrate``. Raises PreconditionFailed.

@@ -14,12 +14,12 @@ from typing import IO, Any
 
 from psycopg2.extensions import make_dsn
 
-from ops.databases.postgres.connection import APPLICATION, CONNECT_TIMEOUT, Address
+from ops.databases.postgres.connection import APPLICATION, CONNECT_TIMEOUT, ConnectionInfo
 from ops.errors import PreconditionFailed, ToolFailed
-from ops.utils.environment import minimal_environment, of_libpq
+from ops.utils.environment import libpq_environment, minimal_environment
 
 PROGRAMS = ("pg_dump", "pg_restore")
-PLACES = (
+DIRECTORIES = (
     "usr/lib/postgresql/*/bin",
     "usr/pgsql-*/bin",
     "usr/libexec/postgresql*",
@@ -32,15 +32,15 @@ SECRET_OPTIONS = frozenset({"password", "sslpassword"})
 PIECE = 1 << 20
 """Bytes."""
 LAST_LINES = 4
-PATIENCE = 10
+EXIT_TIMEOUT = 10
 """Seconds that a program gets to end after it was told to."""
 
-Call = tuple[list[str], dict[str, str]]
+Command = tuple[list[str], dict[str, str]]
 """Arguments, and what is put into the environment beside what the connection needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tools:
+class ClientPrograms:
     """A directory with pg_dump and pg_restore, and what they say of themselves: ``15.18``."""
 
     directory: Path
@@ -55,14 +55,14 @@ class Tools:
         return tuple(map(int, re.findall(r"\d+", self.version)))
 
 
-def find_tools(major: int, directory: Path | None = None) -> Tools:
+def find_programs(major: int, directory: Path | None = None) -> ClientPrograms:
     """The newest programs of the server's `major` version: in `directory` if they are there, else on this machine.
 
     Raises PreconditionFailed with the package to install.
     """
-    if directory and (tools := look_into(directory)) and tools.major == major:
+    if directory and (tools := probe_directory(directory)) and tools.major == major:
         return tools
-    found = [tools for place in candidates() if (tools := look_into(place))]
+    found = [tools for place in candidates() if (tools := probe_directory(place))]
     if fitting := [tools for tools in found if tools.major == major]:
         return max(fitting, key=lambda tools: tools.order)
     others = ", ".join(sorted({f"{tools.version} in {tools.directory}" for tools in found}))
@@ -78,11 +78,11 @@ def find_tools(major: int, directory: Path | None = None) -> Tools:
 def candidates() -> Iterable[Path]:
     if on_path := shutil.which("pg_dump"):
         yield Path(on_path).resolve().parent
-    for pattern in PLACES:
+    for pattern in DIRECTORIES:
         yield from Path("/").glob(pattern)
 
 
-def look_into(directory: Path) -> Tools | None:
+def probe_directory(directory: Path) -> ClientPrograms | None:
     """What is in `directory`, or None. Debian's wrapper, which picks some version, does not count."""
     if not all(os.access(directory / name, os.X_OK) for name in PROGRAMS):
         return None
@@ -91,14 +91,14 @@ def look_into(directory: Path) -> Tools | None:
     command = [str(directory / "pg_dump"), "--version"]
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         said = subprocess.run(
-            command, env=minimal_environment(), capture_output=True, text=True, timeout=PATIENCE, check=False
+            command, env=minimal_environment(), capture_output=True, text=True, timeout=EXIT_TIMEOUT, check=False
         ).stdout
         if version := re.search(r"\(PostgreSQL\) (\d+\S*)", said):
-            return Tools(directory=directory, version=version[1])
+            return ClientPrograms(directory=directory, version=version[1])
     return None
 
 
-def connection_arguments(address: Address) -> Call:
+def connection_arguments(address: ConnectionInfo) -> Command:
     """How a client program reaches `address`. The password is in the environment only, which others can not read."""
     named = {"host": address.host, "port": address.port, "user": address.user, "dbname": address.database}
     options = {name: value for name, value in address.libpq_options().items() if name not in SECRET_OPTIONS}
@@ -106,19 +106,19 @@ def connection_arguments(address: Address) -> Call:
     settings |= {name: value for name, value in named.items() if value}
     dsn = make_dsn(**{**settings, "application_name": APPLICATION})
     password = {"PGPASSWORD": address.password} if address.password else {}
-    return ["--no-password", f"--dbname={dsn}"], {**of_libpq(), "LC_ALL": "C", **password}
+    return ["--no-password", f"--dbname={dsn}"], {**libpq_environment(), "LC_ALL": "C", **password}
 
 
-def dump_call(
-    tools: Tools,
-    address: Address,
+def dump_command(
+    tools: ClientPrograms,
+    address: ConnectionInfo,
     *,
     custom: bool,
     snapshot: str,
     lock_wait: int,
     without_schemas: Sequence[str],
     without_rows: Sequence[str] = (),
-) -> Call:
+) -> Command:
     """pg_dump of the exported `snapshot` to its standard output. `lock_wait` in milliseconds.
 
     `without_rows` are pg_dump's patterns of tables whose rows are left out.
@@ -140,13 +140,13 @@ def dump_call(
     return arguments, environment
 
 
-def plain_text_call(tools: Tools) -> Call:
+def plain_text_command(tools: ClientPrograms) -> Command:
     """pg_restore from a file of the custom format on standard input to plain text on standard output."""
     options = ["--file=-", "--no-owner", "--no-privileges", "--no-tablespaces"]
     return [str(tools.directory / "pg_restore"), *options], {"LC_ALL": "C"}
 
 
-def output_of(call: Call, *, feed: IO[bytes] | None = None) -> Generator[bytes]:
+def output_of(call: Command, *, feed: IO[bytes] | None = None) -> Generator[bytes]:
     """What the program prints, in pieces; it reads `feed`, which is read to its end whatever the program takes of it.
 
     Ends only after the program has succeeded; raises ToolFailed otherwise. Closing the generator ends the program.
@@ -160,19 +160,19 @@ def output_of(call: Call, *, feed: IO[bytes] | None = None) -> Generator[bytes]:
             stdout=subprocess.PIPE,
             stderr=complaints,
         )
-        feeder = Feeder(feed, process) if feed else None
+        feeder = StdinWriter(feed, process) if feed else None
         try:
             yield from iter(lambda: process.stdout.read(PIECE), b"")  # type: ignore[union-attr]
             code = process.wait()
             if feeder:
                 feeder.finish()
             if code:
-                raise failure(arguments[0], code, complaints, environment.get("PGPASSWORD", ""))
+                raise tool_error(arguments[0], code, complaints, environment.get("PGPASSWORD", ""))
         finally:
-            end(process)
+            terminate(process)
 
 
-class Feeder(threading.Thread):
+class StdinWriter(threading.Thread):
     """Copies a stream to the standard input of a process."""
 
     def __init__(self, feed: IO[bytes], process: subprocess.Popen[bytes]) -> None:
@@ -209,7 +209,7 @@ class Feeder(threading.Thread):
             raise self.error
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def terminate(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.kill()
     process.wait()
@@ -217,7 +217,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.stdout.close()
 
 
-def failure(program: str, code: int, complaints: IO[bytes], password: str) -> ToolFailed:
+def tool_error(program: str, code: int, complaints: IO[bytes], password: str) -> ToolFailed:
     complaints.seek(0)
     lines = complaints.read().decode(errors="replace").strip().splitlines()[-LAST_LINES:]
     words = " / ".join(line.strip() for line in lines) or "it said nothing"

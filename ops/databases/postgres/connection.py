@@ -22,7 +22,7 @@ SESSION = "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c client_
 
 
 @dataclass(frozen=True, kw_only=True)
-class Address:
+class ConnectionInfo:
     """One database on one server, and who connects. Its text names no password."""
 
     database: str
@@ -36,11 +36,11 @@ class Address:
         where = self.host or "the local socket"
         return f"{self.database} on {where}{':' + self.port if self.port else ''}"
 
-    def named(self, database: str) -> "Address":
+    def with_database(self, database: str) -> "ConnectionInfo":
         """The database of that name on the same server."""
         return replace(self, database=database)
 
-    def with_session(self, options: str) -> "Address":
+    def with_session(self, options: str) -> "ConnectionInfo":
         """The same database, in sessions that begin with these options (``-c name=value``) as well."""
         own = f"{self.options.get('options', '')} {options}".strip()
         return replace(self, options={**self.options, "options": own})
@@ -56,8 +56,10 @@ class Address:
         try:
             connection: Connection = psycopg2.connect(dbname=self.database, **settings)
         except psycopg2.OperationalError as error:
-            words = server_words(error)
-            raise PreconditionFailed(f"No connection to the database {self}: {words}.", advice(words)) from error
+            words = server_message(error)
+            raise PreconditionFailed(
+                f"No connection to the database {self}: {words}.", connection_hint(words)
+            ) from error
         except (psycopg2.ProgrammingError, ValueError) as error:
             raise PreconditionFailed(
                 f"The address of the database {self} has a part that PostgreSQL does not understand.",
@@ -94,7 +96,7 @@ class Address:
         return DatabaseWrapper(settings, alias)
 
 
-def advice(words: str) -> str:
+def connection_hint(words: str) -> str:
     """What to do about a connection that was refused with these words."""
     if "password authentication failed" in words:
         return "The server is there; the user or the password is wrong. In a URL write # / ? @ : % as %23 %2F %3F …"
@@ -108,7 +110,7 @@ def advice(words: str) -> str:
     return "Is the server running, and are host, port, user and password right?"
 
 
-def server_words(error: BaseException) -> str:
+def server_message(error: BaseException) -> str:
     """What a database says, without the connection's details."""
     # libpq puts "connection to server at …, port … failed:" before the server's own line; hints come after it.
     for line in str(error).splitlines():
@@ -124,9 +126,9 @@ def server_detail(error: BaseException) -> str:
     return details[0].removeprefix("DETAIL:").strip() if details else ""
 
 
-def from_settings(settings: Mapping[str, Any]) -> Address:
+def from_settings(settings: Mapping[str, Any]) -> ConnectionInfo:
     """The address in an entry of Django's ``DATABASES``."""
-    return Address(
+    return ConnectionInfo(
         database=str(settings["NAME"]),
         host=str(settings.get("HOST") or ""),
         port=str(settings.get("PORT") or ""),
@@ -136,7 +138,7 @@ def from_settings(settings: Mapping[str, Any]) -> Address:
     )
 
 
-def parse_url(url: str) -> Address:
+def parse_url(url: str) -> ConnectionInfo:
     """The address in a URL like ``postgres://user:password@host:5432/name?sslmode=require``.
 
     Raises PreconditionFailed without repeating the URL, which may hold a password.

@@ -11,7 +11,7 @@ from ops.utils.identifiers import quoted
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class DroppableObject:
     """An index or constraint: how to drop it and how to make it again. `others` are tables it locks beside `table`."""
 
     table: str
@@ -22,14 +22,14 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class IndexesAndKeys:
     """All of the tables' indexes and constraints: `keys` first need their `indexes`."""
 
-    indexes: tuple[Part, ...]
-    keys: tuple[Part, ...]
+    indexes: tuple[DroppableObject, ...]
+    keys: tuple[DroppableObject, ...]
 
 
-def read_parts(cursor: Cursor, tables: Sequence[str]) -> Parts:
+def read_indexes_and_keys(cursor: Cursor, tables: Sequence[str]) -> IndexesAndKeys:
     """Foreign keys of and to `tables`, their other constraints that make an index, and their other indexes."""
     cursor.execute(
         "SELECT relation.relname, conname, contype::text, pg_get_constraintdef(con.oid), target.relname"
@@ -40,7 +40,12 @@ def read_parts(cursor: Cursor, tables: Sequence[str]) -> Parts:
         [list(tables), list(tables)],
     )
     constraints = [
-        (kind, Part(table=table, name=name, others=(target,) if target else (), **constraint_sql(table, name, text)))
+        (
+            kind,
+            DroppableObject(
+                table=table, name=name, others=(target,) if target else (), **constraint_sql(table, name, text)
+            ),
+        )
         for table, name, kind, text, target in cursor.fetchall()
     ]
     cursor.execute(
@@ -50,11 +55,11 @@ def read_parts(cursor: Cursor, tables: Sequence[str]) -> Parts:
         [list(tables)],
     )
     indexes = [
-        Part(table=table, name=name, drop=f"DROP INDEX {quoted(name)}", create=text)
+        DroppableObject(table=table, name=name, drop=f"DROP INDEX {quoted(name)}", create=text)
         for table, name, text in cursor.fetchall()
     ]
     unique = [part for kind, part in constraints if kind != "f"]
-    return Parts(indexes=(*unique, *indexes), keys=tuple(part for kind, part in constraints if kind == "f"))
+    return IndexesAndKeys(indexes=(*unique, *indexes), keys=tuple(part for kind, part in constraints if kind == "f"))
 
 
 def constraint_sql(table: str, name: str, text: str) -> dict[str, str]:
@@ -65,14 +70,14 @@ def constraint_sql(table: str, name: str, text: str) -> dict[str, str]:
     }
 
 
-def drop_parts(cursor: Cursor, parts: Parts) -> Parts:
+def drop_indexes_and_keys(cursor: Cursor, parts: IndexesAndKeys) -> IndexesAndKeys:
     """Drop them in the cursor's transaction and return those that are gone; one that a view needs stays in place."""
-    gone_keys = tuple(part for part in parts.keys if drop_part(cursor, part))
-    gone_indexes = tuple(part for part in parts.indexes if drop_part(cursor, part))
-    return Parts(indexes=gone_indexes, keys=gone_keys)
+    gone_keys = tuple(part for part in parts.keys if drop_object(cursor, part))
+    gone_indexes = tuple(part for part in parts.indexes if drop_object(cursor, part))
+    return IndexesAndKeys(indexes=gone_indexes, keys=gone_keys)
 
 
-def drop_part(cursor: Cursor, part: Part) -> bool:
+def drop_object(cursor: Cursor, part: DroppableObject) -> bool:
     cursor.execute("SAVEPOINT part")
     try:
         cursor.execute(part.drop)
@@ -83,7 +88,7 @@ def drop_part(cursor: Cursor, part: Part) -> bool:
     return True
 
 
-def lock_tables(cursor: Cursor, part: Part) -> None:
+def lock_tables(cursor: Cursor, part: DroppableObject) -> None:
     """Take the locks of adding a foreign key in one order everywhere, so that two of them do not block each other."""
     names = sorted({part.table, *part.others})
     cursor.execute(f"LOCK TABLE {', '.join(map(quoted, names))} IN SHARE ROW EXCLUSIVE MODE")

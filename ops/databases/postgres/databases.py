@@ -9,23 +9,23 @@ import psycopg2
 from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ops.databases.postgres.connection import APPLICATION, Address, server_words
+from ops.databases.postgres.connection import APPLICATION, ConnectionInfo, server_message
 from ops.databases.postgres.queries import fetch_value
 from ops.errors import AlreadyRunning, PreconditionFailed
 
-MARK = "made by ops; may be dropped"
-LABEL = f"{APPLICATION}: "
+OPS_COMMENT = "made by ops; may be dropped"
+LOCK_LABEL = f"{APPLICATION}: "
 """How the name of a session begins that holds the lock and says for whom."""
-MARK_LIMIT = 1_700_001
+OPS_CONNECTION_LIMIT = 1_700_001
 """A connection limit that nobody else gives to a database."""
-ABOUT_ONE_DATABASE = ("does not exist", "permission denied", "pg_hba.conf", "not currently accepting")
+ERRORS_OF_ONE_DATABASE = ("does not exist", "permission denied", "pg_hba.conf", "not currently accepting")
 """Words of a refusal after which another database of the same server may still take the connection."""
 NAME_LIMIT = 63
 """Bytes in a name; PostgreSQL cuts longer ones without a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Description:
+class DatabaseProperties:
     """What `CREATE DATABASE` and a swap have to keep of a database."""
 
     name: str
@@ -43,7 +43,7 @@ class Description:
 
 
 @contextlib.contextmanager
-def maintenance(address: Address) -> Iterator[Connection]:
+def maintenance_connection(address: ConnectionInfo) -> Iterator[Connection]:
     """A connection to a database of the server that no operation replaces, in autocommit mode."""
     connection = connect_first(address, "postgres", "template1", address.database)
     try:
@@ -52,15 +52,15 @@ def maintenance(address: Address) -> Iterator[Connection]:
         connection.close()
 
 
-def connect_first(address: Address, *names: str) -> Connection:
+def connect_first(address: ConnectionInfo, *names: str) -> Connection:
     *others, last = names
     for name in others:
         try:
-            return address.named(name).connect(autocommit=True)
+            return address.with_database(name).connect(autocommit=True)
         except PreconditionFailed as error:
-            if not any(words in error.message for words in ABOUT_ONE_DATABASE):
+            if not any(words in error.message for words in ERRORS_OF_ONE_DATABASE):
                 break
-    return address.named(last).connect(autocommit=True)
+    return address.with_database(last).connect(autocommit=True)
 
 
 @contextlib.contextmanager
@@ -72,7 +72,7 @@ def locked(connection: Connection, database: str, label: str = "") -> Iterator[N
     key = f"ops:{database}"
     with connection.cursor() as cursor:
         if label:
-            cursor.execute("SELECT set_config('application_name', %s, false)", [f"{LABEL}{label}"])
+            cursor.execute("SELECT set_config('application_name', %s, false)", [f"{LOCK_LABEL}{label}"])
         if not fetch_value(cursor, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [key]):
             raise AlreadyRunning(
                 f"Another operation on the database {database} is running{describe_holder(connection, key)}.",
@@ -100,7 +100,7 @@ def describe_holder(connection: Connection, key: str) -> str:
     if not row:
         return ""
     process, name, since = row
-    label = f": {name.removeprefix(LABEL)}" if name.startswith(LABEL) else ""
+    label = f": {name.removeprefix(LOCK_LABEL)}" if name.startswith(LOCK_LABEL) else ""
     # The server tells when a session began only to those who may see into it.
     return f"{label} (server process {process}{f', since {since} UTC' if since else ''})"
 
@@ -123,10 +123,10 @@ def may_create(connection: Connection, database: str) -> bool:
         return bool(allowed)
 
 
-BEYOND_DATABASES = ["pg_execute_server_program", "pg_read_server_files", "pg_write_server_files"]
+SERVER_FILE_ROLES = ["pg_execute_server_program", "pg_read_server_files", "pg_write_server_files"]
 
 
-def reaches_beyond_databases(connection: Connection) -> bool:
+def has_server_access(connection: Connection) -> bool:
     """Whether what the role executes can run programs or touch files on the server."""
     with connection.cursor() as cursor:
         return bool(
@@ -134,12 +134,12 @@ def reaches_beyond_databases(connection: Connection) -> bool:
                 cursor,
                 "SELECT rolsuper OR EXISTS (SELECT 1 FROM pg_roles AS other WHERE other.rolname = ANY(%s)"
                 " AND pg_has_role(current_user, other.oid, 'MEMBER')) FROM pg_roles WHERE rolname = current_user",
-                [BEYOND_DATABASES],
+                [SERVER_FILE_ROLES],
             )
         )
 
 
-def describe(connection: Connection, database: str) -> Description | None:
+def read_properties(connection: Connection, database: str) -> DatabaseProperties | None:
     """What has to be kept of `database`, or None when there is none; it need not be able to take connections."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -159,7 +159,7 @@ def describe(connection: Connection, database: str) -> Description | None:
             [database],
         )
         settings = tuple((role, *entry.split("=", 1)) for role, entry in cursor.fetchall())
-    return Description(
+    return DatabaseProperties(
         name=name,
         owner=owner,
         encoding=encoding,
@@ -174,19 +174,21 @@ def describe(connection: Connection, database: str) -> Description | None:
     )
 
 
-def read_extensions(address: Address) -> tuple[str, ...]:
+def read_extensions(address: ConnectionInfo) -> tuple[str, ...]:
     """The names of the extensions in the database at `address`, but for that which every database has."""
     with contextlib.closing(address.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1")
         return tuple(row[0] for row in cursor.fetchall())
 
 
-def side_name(database: str, suffix: str) -> str:
+def suffixed_name(database: str, suffix: str) -> str:
     """A name beside `database`, cut so that PostgreSQL does not cut it."""
     return f"{database.encode()[: NAME_LIMIT - len(suffix)].decode(errors='ignore')}{suffix}"
 
 
-def create_beside(connection: Connection, name: str, like: Description | None, *, template: str = "template0") -> None:
+def create_staging(
+    connection: Connection, name: str, like: DatabaseProperties | None, *, template: str = "template0"
+) -> None:
     """Make the empty database `name` with the encoding and locale of `like` (UTF-8 and C.UTF-8 or C without one).
 
     Raises PreconditionFailed when the server refuses.
@@ -196,7 +198,7 @@ def create_beside(connection: Connection, name: str, like: Description | None, *
         "CREATE DATABASE {} CONNECTION LIMIT {} TEMPLATE {} ENCODING {} LC_COLLATE {} LC_CTYPE {}"
     ).format(
         sql.Identifier(name),
-        sql.Literal(MARK_LIMIT),
+        sql.Literal(OPS_CONNECTION_LIMIT),
         sql.Identifier(template),
         sql.Literal(like.encoding if like else "UTF8"),
         sql.Literal(like.collate if like else default_locale(connection)),
@@ -207,10 +209,12 @@ def create_beside(connection: Connection, name: str, like: Description | None, *
     try:
         with connection.cursor() as cursor:
             cursor.execute(statement)
-            cursor.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(MARK)))
+            cursor.execute(
+                sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(OPS_COMMENT))
+            )
             cursor.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT -1").format(sql.Identifier(name)))
     except psycopg2.Error as error:
-        raise PreconditionFailed(f"The database {name} could not be created: {server_words(error)}.") from error
+        raise PreconditionFailed(f"The database {name} could not be created: {server_message(error)}.") from error
 
 
 def default_locale(connection: Connection) -> str:
@@ -220,7 +224,7 @@ def default_locale(connection: Connection) -> str:
     return locale if re.search(r"utf-?8$", locale, re.IGNORECASE) else "C"
 
 
-def template_with(connection: Connection, address: Address, extensions: tuple[str, ...]) -> str:
+def template_with(connection: Connection, address: ConnectionInfo, extensions: tuple[str, ...]) -> str:
     """The template for a database that needs `extensions`: ``template1`` where it has those the role may not create."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -230,12 +234,12 @@ def template_with(connection: Connection, address: Address, extensions: tuple[st
             [list(extensions)],
         )
         needed = {name for (name,) in cursor.fetchall()}
-    if needed and needed <= set(read_extensions(address.named("template1"))):
+    if needed and needed <= set(read_extensions(address.with_database("template1"))):
         return "template1"
     return "template0"
 
 
-def add_extensions(address: Address, names: tuple[str, ...]) -> None:
+def add_extensions(address: ConnectionInfo, names: tuple[str, ...]) -> None:
     with contextlib.closing(address.connect(autocommit=True)) as connection, connection.cursor() as cursor:
         for name in names:
             try:
@@ -275,7 +279,7 @@ def drop_claimed(connection: Connection, claimed: Collection[str], *, spared: Co
             "SELECT datname FROM pg_database WHERE datname = ANY(%s) AND datname <> ALL(%s)"
             " AND NOT datistemplate AND datname <> current_database() AND pg_has_role(datdba, 'USAGE')"
             " AND (shobj_description(oid, 'pg_database') = %s OR datconnlimit = %s) ORDER BY datname",
-            [list(claimed), [*spared, "postgres"], MARK, MARK_LIMIT],
+            [list(claimed), [*spared, "postgres"], OPS_COMMENT, OPS_CONNECTION_LIMIT],
         )
         found = [row[0] for row in cursor.fetchall()]
     for name in found:

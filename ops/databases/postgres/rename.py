@@ -9,8 +9,8 @@ from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ops.databases.postgres.connection import server_words
-from ops.databases.postgres.databases import Description
+from ops.databases.postgres.connection import server_message
+from ops.databases.postgres.databases import DatabaseProperties
 from ops.databases.postgres.queries import fetch_value
 from ops.errors import OpsError, PreconditionFailed
 
@@ -18,13 +18,13 @@ SWAP_ATTEMPTS = 5
 LISTS_OF_NAMES = frozenset({"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"})
 
 
-def exchange(
+def rename_databases(
     connection: Connection,
     *,
     renames: Sequence[tuple[str, str]],
     comments: Mapping[str, str],
     live: str,
-    description: Description | None,
+    description: DatabaseProperties | None,
 ) -> None:
     """Rename databases in one transaction, each (from, to) in turn, and give `live` what `description` says of it.
 
@@ -41,16 +41,16 @@ def exchange(
                 rename_all(cursor, renames)
                 comment_on(cursor, {live: description.comment if description else "", **comments})
                 if description:
-                    keep_properties(cursor, live, description)
+                    copy_properties(cursor, live, description)
         except errors.ObjectInUse as error:
             # A program connected between the end of the others and the lock that RENAME takes.
             if attempt == SWAP_ATTEMPTS - 1:
                 raise PreconditionFailed(
-                    f"Programs kept connecting to {live}: {server_words(error)}.",
+                    f"Programs kept connecting to {live}: {server_message(error)}.",
                     "Stop them and run the command again.",
                 ) from error
         except psycopg2.Error as error:
-            raise OpsError(f"The new database could not take the place of {live}: {server_words(error)}.") from error
+            raise OpsError(f"The new database could not take the place of {live}: {server_message(error)}.") from error
         else:
             return
 
@@ -102,7 +102,7 @@ def transaction(connection: Connection) -> Iterator[None]:
         connection.autocommit = True
 
 
-def keep_properties(cursor: Cursor, name: str, description: Description) -> None:
+def copy_properties(cursor: Cursor, name: str, description: DatabaseProperties) -> None:
     """Owner, connection limit, settings and rights, which belong to a database and not to its name."""
     database = sql.Identifier(name)
     limit = sql.Literal(description.connection_limit)
@@ -115,7 +115,7 @@ def keep_properties(cursor: Cursor, name: str, description: Description) -> None
     if fetch_value(cursor, "SELECT current_user") != description.owner:
         cursor.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, sql.Identifier(description.owner)))
     if description.acl:
-        keep_rights(cursor, database, description)
+        copy_acl(cursor, database, description)
 
 
 def setting_name(name: str) -> sql.Composable:
@@ -132,7 +132,7 @@ def setting_value(name: str, value: str) -> sql.Composable:
     return sql.SQL(", ").join(map(sql.Literal, bare or [""]))
 
 
-def keep_rights(cursor: Cursor, database: sql.Identifier, description: Description) -> None:
+def copy_acl(cursor: Cursor, database: sql.Identifier, description: DatabaseProperties) -> None:
     cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
     cursor.execute(
         "SELECT CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee) END, privilege_type, is_grantable"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.db.backends.sqlite3._functions import register as register_django_functions
 
-from ops.databases.sqlite.files import beside, remove
+from ops.databases.sqlite.files import remove, sibling
 from ops.databases.sqlite.snapshot import FREE_SPACE, create_private
 from ops.databases.sqlite.tables import reading, table_names
 from ops.errors import PreconditionFailed
@@ -53,7 +53,7 @@ def empty_tables(path: Path, tables: Collection[str]) -> None:
     """
     if not has_rows(path, tables):
         return
-    clean = beside(path, ".clean")
+    clean = sibling(path, ".clean")
     create_private(clean)
     try:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:

@@ -14,7 +14,7 @@ LOCK_TIMEOUT = 10.0
 STOP_WRITERS = "Stop the programs that use the file, then run the command again."
 
 
-def beside(path: Path, suffix: str) -> Path:
+def sibling(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
@@ -69,12 +69,12 @@ def open_unwritable(path: Path, error: sqlite3.OperationalError) -> sqlite3.Conn
 
     A ``-journal`` holds what has to go back into the file before it may be read (sqlite.org/lockingv3.html).
     """
-    if beside(path, "-journal").exists():
+    if sibling(path, "-journal").exists():
         raise PreconditionFailed(
             f"{path} has a transaction that its program did not finish, in {path.name}-journal.",
             f"Let SQLite take it back: sqlite3 {path} 'PRAGMA quick_check'",
         ) from error
-    if beside(path, "-wal").exists():
+    if sibling(path, "-wal").exists():
         raise PreconditionFailed(
             f"{path} has changes in {path.name}-wal, and its directory can not be written, which reading them needs.",
             "Copy the file together with its -wal to a directory of yours and name that copy.",
@@ -98,7 +98,7 @@ def is_broken(error: sqlite3.Error) -> bool:
     return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
-def unusable(path: Path, error: sqlite3.Error) -> PreconditionFailed:
+def access_error(path: Path, error: sqlite3.Error) -> PreconditionFailed:
     if "locked" in str(error):
         return locked(path)
     return PreconditionFailed(
@@ -106,7 +106,7 @@ def unusable(path: Path, error: sqlite3.Error) -> PreconditionFailed:
     )
 
 
-def leave_wal(path: Path) -> None:
+def checkpoint_and_leave_wal(path: Path) -> None:
     """All of the database into its one file. Nobody else may use it."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
@@ -115,10 +115,10 @@ def leave_wal(path: Path) -> None:
 def remove(path: Path) -> None:
     """The file and its journals, as far as they are there."""
     for suffix in ("", *JOURNALS):
-        beside(path, suffix).unlink(missing_ok=True)
+        sibling(path, suffix).unlink(missing_ok=True)
 
 
-def adopt(path: Path, like: Path) -> None:
+def copy_owner(path: Path, like: Path) -> None:
     """Give a file that root made to the owner of `like`, or of its directory: the site has to be able to use it."""
     owner = (like if like.exists() else like.parent).stat()
     if os.geteuid() == 0:

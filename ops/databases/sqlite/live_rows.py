@@ -13,7 +13,7 @@ from ops.databases.sqlite.emptying import without_triggers
 from ops.databases.sqlite.files import LOCK_TIMEOUT
 from ops.databases.sqlite.tables import table_names
 from ops.errors import PreconditionFailed
-from ops.utils.formatting import counted
+from ops.utils.formatting import pluralize
 from ops.utils.identifiers import quoted
 
 
@@ -86,7 +86,7 @@ def remove_dangling(connection: sqlite3.Connection, tables: Sequence[str]) -> It
             with without_triggers(connection, table):
                 removed[table] += connection.execute(statement).rowcount
     for table, number in sorted((+removed).items()):
-        yield f"{counted(number, 'row')} of {table} could not be kept: the restored database lacks what it refers to."
+        yield f"{pluralize(number, 'row')} of {table} could not be kept: the restored database lacks what it refers to."
 
 
 def dangling(connection: sqlite3.Connection, table: str) -> Iterator[str]:

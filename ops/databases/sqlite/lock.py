@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ops.databases.sqlite.files import adopt, beside
+from ops.databases.sqlite.files import copy_owner, sibling
 from ops.errors import AlreadyRunning, PreconditionFailed
 
 SUFFIX = ".ops-lock"
@@ -36,7 +36,7 @@ def locked(path: Path, label: str) -> Iterator[None]:
 
 
 def open_lock(path: Path) -> int:
-    file = beside(path, SUFFIX)
+    file = sibling(path, SUFFIX)
     try:
         descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -44,7 +44,7 @@ def open_lock(path: Path) -> int:
             f"{file}, which keeps operations apart, can not be opened: {error.strerror}.",
             f"Run as the owner of {path}.",
         ) from error
-    adopt(file, path)
+    copy_owner(file, path)
     return descriptor
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from django.db.backends.sqlite3._functions import register as register_django_functions
 
-from ops.databases.sqlite.files import beside, check_exists, damaged, locked, open_source, read_only_uri, remove, sync
+from ops.databases.sqlite.files import check_exists, damaged, locked, open_source, read_only_uri, remove, sibling, sync
 from ops.errors import PreconditionFailed
-from ops.utils.progress import Progress, Report, ignore
+from ops.utils.progress import Progress, ProgressCallback, no_progress
 
 PAGES_PER_STEP = 2048
 STAGE = "snapshot"
@@ -67,16 +67,18 @@ def opened(path: Path, *, hint: str) -> Iterator[Source]:
         yield Source(path=path, connection=connection, version=version, stamp=stamp_of(path))
 
 
-def take_snapshot(*, source: Source, destination: Path, report: Report = ignore, if_full: str = FREE_SPACE) -> Snapshot:
+def take_snapshot(
+    *, source: Source, destination: Path, report: ProgressCallback = no_progress, if_full: str = FREE_SPACE
+) -> Snapshot:
     """Copy `source` to the new file `destination` (mode 0600), check it, and bring it to the disk.
 
     The copy is what one reader sees at one moment, with what stands in the ``-wal``. Written under a ``.partial`` name;
     nothing is left behind on failure. Raises ArtifactInvalid for a damaged file, PreconditionFailed for a locked one or
     a full disk, with the hint `if_full`.
     """
-    wal = beside(source.path, "-wal")
+    wal = sibling(source.path, "-wal")
     had_wal = wal.exists() and wal.stat().st_size > 0
-    partial = beside(destination, ".partial")
+    partial = sibling(destination, ".partial")
     create_private(partial)
     try:
         copy_pages(source, partial, report, if_full)
@@ -94,7 +96,9 @@ def create_private(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
 
 
-def copy_pages(source: Source, partial: Path, report: Report = ignore, if_full: str = FREE_SPACE) -> None:
+def copy_pages(
+    source: Source, partial: Path, report: ProgressCallback = no_progress, if_full: str = FREE_SPACE
+) -> None:
     """What `source` holds at one moment into the empty file `partial`, page by page, damaged or not."""
 
     def tell(_status: int, remaining: int, total: int) -> None:

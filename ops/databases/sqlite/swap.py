@@ -16,17 +16,24 @@ from ops.databases.sqlite import snapshot
 from ops.databases.sqlite.files import (
     JOURNALS,
     LOCK_TIMEOUT,
-    adopt,
-    beside,
+    access_error,
+    copy_owner,
     is_broken,
     locked,
     readable,
     remove,
+    sibling,
     sync,
-    unusable,
 )
 from ops.databases.sqlite.snapshot import PAGES_PER_STEP
-from ops.databases.sqlite.undo import Record, settle, undo_files_name, write_intent, write_mark, writing
+from ops.databases.sqlite.undo import (
+    UndoRecord,
+    recover_interrupted_swap,
+    undo_files_name,
+    write_intent,
+    write_marker,
+    writing,
+)
 from ops.errors import PreconditionFailed
 
 SECONDS_BETWEEN_TRIES = 0.02
@@ -38,21 +45,21 @@ def swap(path: Path, new: Path, *, run: str, backup: str) -> None:
     A file that is no database any more is set aside as it is, and `new` renamed into its place.
     Raises PreconditionFailed, and then `path` and its undo are as they were.
     """
-    record = Record(file=undo_files_name(path), when=dt.datetime.now(dt.UTC).isoformat(), run=run, backup=backup)
+    record = UndoRecord(file=undo_files_name(path), when=dt.datetime.now(dt.UTC).isoformat(), run=run, backup=backup)
     try:
         if not path.exists():
-            put_in_empty_place(path, new)
+            move_into_place(path, new)
         elif not is_database(path):
-            set_aside(path, new, record)
+            replace_corrupt(path, new, record)
         else:
-            pour(path, new, record)
+            overwrite_live(path, new, record)
     except OSError as error:
         raise PreconditionFailed(
             f"{path} could not be replaced: {error.strerror}. It is as it was.", "Free some space, or run as its owner."
         ) from error
     finally:
         # Whether it happened is asked of the database: Ctrl-C may have come at any moment.
-        settle(path)
+        recover_interrupted_swap(path)
 
 
 def is_database(path: Path) -> bool:
@@ -61,44 +68,44 @@ def is_database(path: Path) -> bool:
             readable(connection)
     except sqlite3.DatabaseError as error:
         if not is_broken(error):
-            raise unusable(path, error) from error
+            raise access_error(path, error) from error
         return False
     return True
 
 
-def put_in_empty_place(path: Path, new: Path) -> None:
+def move_into_place(path: Path, new: Path) -> None:
     for suffix in JOURNALS:
-        beside(path, suffix).unlink(missing_ok=True)
-    adopt(new, path)
+        sibling(path, suffix).unlink(missing_ok=True)
+    copy_owner(new, path)
     sync(new)
     os.replace(new, path)  # noqa: PTH105
     sync(path.parent)
 
 
-def set_aside(path: Path, new: Path, record: Record) -> None:
+def replace_corrupt(path: Path, new: Path, record: UndoRecord) -> None:
     """`path` gets a second name and loses its journals to that; then `new` takes the first name in one step."""
     aside = path.with_name(record.file)
     with writing(new) as connection:
-        write_mark(connection, record.run)
-    adopt(new, path)
+        write_marker(connection, record.run)
+    copy_owner(new, path)
     new.chmod(path.stat().st_mode & 0o777)
     sync(new)
     write_intent(path, record)
     aside.hardlink_to(path)
     for suffix in JOURNALS:
         with contextlib.suppress(FileNotFoundError):
-            beside(path, suffix).rename(beside(aside, suffix))
+            sibling(path, suffix).rename(sibling(aside, suffix))
     new.replace(path)
     sync(path.parent)
 
 
 # --- Into a live file ---------------------------------------------------------------------------------------
-def pour(path: Path, new: Path, record: Record) -> None:
+def overwrite_live(path: Path, new: Path, record: UndoRecord) -> None:
     """One transaction that holds the write lock while the old content is copied to the undo and the new is written."""
     try:
         with writing(path) as live, writing(new) as source:
-            prepare(path, live, source)
-            write_mark(source, record.run)
+            match_settings(path, live, source)
+            write_marker(source, record.run)
             deadline = time.monotonic() + LOCK_TIMEOUT
             kept = False
 
@@ -109,14 +116,14 @@ def pour(path: Path, new: Path, record: Record) -> None:
                         raise locked(path)
                 elif not kept:
                     # The first pages are in the open transaction: from here on nobody else writes.
-                    keep(path, record)
+                    save_undo_copy(path, record)
                     kept = True
 
             (pages,) = source.execute("PRAGMA page_count").fetchone()
             # Not all in the first step, which would end the transaction before the old content is safe.
             steps = max(1, min(PAGES_PER_STEP, pages - 1))
             source.backup(live, pages=steps, progress=keep_old, sleep=SECONDS_BETWEEN_TRIES)
-            shorten_log(live)
+            truncate_wal(live)
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise locked(path) from error
@@ -125,14 +132,14 @@ def pour(path: Path, new: Path, record: Record) -> None:
         ) from error
 
 
-def shorten_log(live: sqlite3.Connection) -> None:
+def truncate_wal(live: sqlite3.Connection) -> None:
     """The log is as large as the content now. While others are reading it stays, and it hurts nobody."""
     live.execute("PRAGMA busy_timeout = 0")
     with contextlib.suppress(sqlite3.OperationalError):
         live.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def prepare(path: Path, live: sqlite3.Connection, source: sqlite3.Connection) -> None:
+def match_settings(path: Path, live: sqlite3.Connection, source: sqlite3.Connection) -> None:
     """What the backup API needs of both files: a write-ahead log there, equal pages and encodings."""
     (mode,) = live.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
@@ -157,14 +164,14 @@ def value(connection: sqlite3.Connection, pragma: str) -> object:
     return found
 
 
-def keep(path: Path, record: Record) -> None:
+def save_undo_copy(path: Path, record: UndoRecord) -> None:
     """The content of `path` as the undo file, on the disk, and the intent that names it."""
     kept = path.with_name(record.file)
     try:
         snapshot.create_private(kept)
         with snapshot.opened(path, hint="") as source:
             snapshot.copy_pages(source, kept)
-        adopt(kept, path)
+        copy_owner(kept, path)
         sync(kept)
         write_intent(path, record)
     except BaseException:

@@ -11,7 +11,7 @@ from ops.databases.sqlite.files import read_only_uri
 from ops.utils.identifiers import quoted
 
 ROWS_AT_ONCE = 500
-MARK = "ops_mark"
+SWAP_MARKER = "ops_mark"
 """A table that a swap leaves for some moments (see `ops.databases.sqlite.swap`); it belongs to no content."""
 
 any_text = functools.partial(str, encoding="utf-8", errors="surrogateescape")
@@ -34,7 +34,7 @@ def table_names(connection: sqlite3.Connection, schema: str = "main") -> list[st
     rows = connection.execute(
         f"SELECT name FROM {schema}.sqlite_master WHERE type = 'table' AND rootpage > 0"
         " AND substr(name, 1, 7) <> 'sqlite_' AND name <> ? ORDER BY name",
-        [MARK],
+        [SWAP_MARKER],
     )
     return [name for (name,) in rows]
 

@@ -14,17 +14,26 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ops.databases.sqlite.files import JOURNALS, LOCK_TIMEOUT, adopt, beside, is_broken, remove, sync, unusable
-from ops.databases.sqlite.tables import MARK
+from ops.databases.sqlite.files import (
+    JOURNALS,
+    LOCK_TIMEOUT,
+    access_error,
+    copy_owner,
+    is_broken,
+    remove,
+    sibling,
+    sync,
+)
+from ops.databases.sqlite.tables import SWAP_MARKER
 from ops.databases.sqlite.workdir import glob_literal
 
-INTENT = ".ops-swap.json"
+SWAP_INTENT = ".ops-swap.json"
 RECORD = ".ops-undo.json"
 FILES = ".ops-undo-"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class UndoRecord:
     """An undo copy. `file` is its name in the directory of the database, `when` ISO 8601 in UTC."""
 
     file: str
@@ -33,62 +42,62 @@ class Record:
     backup: str
 
 
-def read_record(path: Path, suffix: str = RECORD) -> Record | None:
+def read_record(path: Path, suffix: str = RECORD) -> UndoRecord | None:
     try:
-        record = Record(**json.loads(beside(path, suffix).read_text()))
+        record = UndoRecord(**json.loads(sibling(path, suffix).read_text()))
     except FileNotFoundError:
         return None
-    return record if suffix == INTENT or path.with_name(record.file).exists() else None
+    return record if suffix == SWAP_INTENT or path.with_name(record.file).exists() else None
 
 
-def write_intent(path: Path, record: Record) -> None:
+def write_intent(path: Path, record: UndoRecord) -> None:
     """On the disk before anything is swapped."""
-    partial = beside(path, INTENT + ".partial")
+    partial = sibling(path, SWAP_INTENT + ".partial")
     partial.write_text(json.dumps(asdict(record)))
     partial.chmod(0o600)
-    adopt(partial, path)
+    copy_owner(partial, path)
     sync(partial)
-    partial.replace(beside(path, INTENT))
+    partial.replace(sibling(path, SWAP_INTENT))
     sync(path.parent)
 
 
-def settle(path: Path) -> tuple[Record, bool] | None:
+def recover_interrupted_swap(path: Path) -> tuple[UndoRecord, bool] | None:
     """End the swap that `path` has an intent of: what it was, and whether it had happened.
 
     Then its undo is the undo, and the earlier one is gone; else its undo is gone, and the earlier one stays.
     """
-    record = read_record(path, INTENT)
+    record = read_record(path, SWAP_INTENT)
     if record is None:
         return None
-    happened = read_mark(path) == record.run
+    happened = read_marker(path) == record.run
     if happened:
         earlier = read_record(path)
-        beside(path, INTENT).replace(beside(path, RECORD))
+        sibling(path, SWAP_INTENT).replace(sibling(path, RECORD))
         sync(path.parent)
         if earlier:
             remove(path.with_name(earlier.file))
-        drop_mark(path)
+        drop_marker(path)
     else:
-        put_back_journals(path, path.with_name(record.file))
+        restore_journals(path, path.with_name(record.file))
         remove(path.with_name(record.file))
-        beside(path, INTENT).unlink()
+        sibling(path, SWAP_INTENT).unlink()
     return record, happened
 
 
-def put_back_journals(path: Path, aside: Path) -> None:
-    """A file that was to be set aside is still in its place (see `swap.set_aside`), its journals may not be."""
+def restore_journals(path: Path, aside: Path) -> None:
+    """A file that was to be set aside is still in its place (see `swap.replace_corrupt`), its journals may not be."""
     for suffix in JOURNALS:
         with contextlib.suppress(FileNotFoundError):
-            beside(aside, suffix).rename(beside(path, suffix))
+            sibling(aside, suffix).rename(sibling(path, suffix))
 
 
 def drop_undo(path: Path) -> None:
     if record := read_record(path):
-        beside(path, RECORD).unlink()
+        sibling(path, RECORD).unlink()
         remove(path.with_name(record.file))
 
 
-def remove_strays(path: Path) -> list[Path]:
+def remove_orphans(path: Path) -> list[Path]:
     """Undo files that no record names, of swaps that were killed before they wrote their intent."""
     record = read_record(path)
     kept = record.file if record else ""
@@ -99,7 +108,7 @@ def remove_strays(path: Path) -> list[Path]:
     ]
     for stray in strays:
         stray.unlink()
-    beside(path, INTENT + ".partial").unlink(missing_ok=True)
+    sibling(path, SWAP_INTENT + ".partial").unlink(missing_ok=True)
     return strays
 
 
@@ -112,30 +121,30 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def write_mark(connection: sqlite3.Connection, run: str) -> None:
-    connection.execute(f"DROP TABLE IF EXISTS {MARK}")
-    connection.execute(f"CREATE TABLE {MARK} AS SELECT ? AS run", [run])
+def write_marker(connection: sqlite3.Connection, run: str) -> None:
+    connection.execute(f"DROP TABLE IF EXISTS {SWAP_MARKER}")
+    connection.execute(f"CREATE TABLE {SWAP_MARKER} AS SELECT ? AS run", [run])
 
 
-def read_mark(path: Path) -> str:
+def read_marker(path: Path) -> str:
     """The run whose swap brought the content of `path`, until the mark is dropped."""
     if not path.exists():
         return ""
     try:
         with writing(path) as connection:
-            (run,) = connection.execute(f"SELECT run FROM {MARK}").fetchone()
+            (run,) = connection.execute(f"SELECT run FROM {SWAP_MARKER}").fetchone()
             return str(run)
     except sqlite3.DatabaseError as error:
         if not is_broken(error):
             # Not to know is not "no": it decides which of two files is thrown away.
-            raise unusable(path, error) from error
+            raise access_error(path, error) from error
         return ""
 
 
-def drop_mark(path: Path) -> None:
+def drop_marker(path: Path) -> None:
     """It hurts nobody; where the database is in use all the time, the next operation tries again."""
     with contextlib.suppress(sqlite3.OperationalError), writing(path) as connection:
-        connection.execute(f"DROP TABLE IF EXISTS {MARK}")
+        connection.execute(f"DROP TABLE IF EXISTS {SWAP_MARKER}")
 
 
 def undo_files_name(path: Path) -> str:

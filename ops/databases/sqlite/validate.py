@@ -6,7 +6,7 @@ from typing import IO
 from ops.databases.sqlite.files import remove
 from ops.databases.sqlite.snapshot import FREE_SPACE, create_private, faults_of
 from ops.errors import ArtifactInvalid, PreconditionFailed
-from ops.utils.progress import Progress, Report
+from ops.utils.progress import Progress, ProgressCallback
 
 PIECE = 4 << 20
 """Bytes."""
@@ -15,7 +15,7 @@ HEADER_SIZE = 100
 TAKE_ANOTHER = "Take another backup: python manage.py list_backups"
 
 
-def unpack(stream: IO[bytes], path: Path, *, told_as: str, report: Report) -> None:
+def unpack(stream: IO[bytes], path: Path, *, told_as: str, report: ProgressCallback) -> None:
     """Write `stream` to `path`, in place of what is there, readable by its owner only."""
     remove(path)
     create_private(path)

@@ -34,7 +34,7 @@ def working_directory(parent: Path, *, of: str) -> Iterator[Path]:
 
 def sweep(parent: Path, *, of: str) -> list[Path]:
     """Remove the directories whose program is gone, and tell which these were."""
-    leftover = [path for path in sorted(parent.glob(f"{glob_literal(of)}{INFIX}*")) if abandoned(path)]
+    leftover = [path for path in sorted(parent.glob(f"{glob_literal(of)}{INFIX}*")) if is_abandoned(path)]
     for path in leftover:
         shutil.rmtree(path)
     return leftover
@@ -44,7 +44,7 @@ def glob_literal(name: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
-def abandoned(directory: Path) -> bool:
+def is_abandoned(directory: Path) -> bool:
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:

@@ -1,20 +1,20 @@
 """How the values of each PostgreSQL column type are read from SQLite, which keeps any value in any column.
 
 Reading is split in two. A *plain* value is one that SQLite itself can check and spell with an SQL expression, as
-fast as it reads it. Every other value is shown to `Kind.convert`, which gives the text PostgreSQL would print for
+fast as it reads it. Every other value is shown to `ColumnType.convert`, which gives the text PostgreSQL would print for
 it, or raises `Refused` with the reason: there is no third way, so no value changes its meaning silently.
 """
 
 import zoneinfo
 
 from ops.engine_migration.types import datetimes, documents, numbers, text
-from ops.engine_migration.types.base import Kind
+from ops.engine_migration.types.base import ColumnType
 
 BY_NAME = {
     "bigint": numbers.integer(-(2**63), 2**63 - 1),
     "boolean": numbers.BOOLEAN,
     "bytea": text.BINARY,
-    "date": datetimes.DATE_KIND,
+    "date": datetimes.DATE_TYPE,
     "double precision": numbers.FLOAT,
     "inet": text.ADDRESS,
     "integer": numbers.integer(-(2**31), 2**31 - 1),
@@ -26,7 +26,7 @@ BY_NAME = {
 }
 
 
-def find_kind(db_type: str, *, zone: zoneinfo.ZoneInfo | None = None, strip_nul: bool = False) -> Kind:
+def column_type(db_type: str, *, zone: zoneinfo.ZoneInfo | None = None, strip_nul: bool = False) -> ColumnType:
     """The kind of a column that Django declares as `db_type` in PostgreSQL.
 
     A type that Django's own fields do not use goes over as its text, and the proof compares it as that.

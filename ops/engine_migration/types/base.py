@@ -12,18 +12,18 @@ class Refused(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class ColumnType:
     """A PostgreSQL type, as seen from SQLite. ``{c}`` in the SQL stands for the stored value."""
 
-    plain: str
+    canonical_check: str
     """SQLite: true for values that `copy` and `proof` spell rightly. The SQL is only asked about non-NULL values."""
     convert: Callable[[Stored], str]
     """The text PostgreSQL prints for a value that is not plain; raises Refused."""
-    copy: str = "{c}"
+    copy_text: str = "{c}"
     """SQLite: what goes into the COPY stream."""
-    proof: str = "{c}"
-    """SQLite: the value as `target_proof` prints it, spelled by other means than `copy` where that can go wrong."""
-    target_proof: str = "{c}::text"
+    source_text: str = "{c}"
+    """SQLite: the value as `target_text` prints it, spelled by other means than `copy` where that can go wrong."""
+    target_text: str = "{c}::text"
     """PostgreSQL: one text for each value."""
     text: bool = False
     """The stored text goes over as it is, so it has to be valid UTF-8 without NUL."""

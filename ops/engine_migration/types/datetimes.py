@@ -6,7 +6,7 @@ import zoneinfo
 from collections.abc import Callable
 from typing import Any
 
-from ops.engine_migration.types.base import Kind, Refused, Stored, refuse_type
+from ops.engine_migration.types.base import ColumnType, Refused, Stored, refuse_type
 
 DATE = r"(\d{4})-(\d{2})-(\d{2})"
 CLOCK = r"(\d{2}):(\d{2}):(\d{2})(?:[.](\d+))?"
@@ -52,7 +52,7 @@ def convert_time(value: Stored) -> str:
     return trimmed(moment.isoformat())
 
 
-def timestamp(zone: zoneinfo.ZoneInfo | None) -> Kind:
+def timestamp(zone: zoneinfo.ZoneInfo | None) -> ColumnType:
     """Times without an offset are in `zone`; None means UTC, which is how Django writes them."""
 
     def convert(value: Stored) -> str:
@@ -69,9 +69,9 @@ def timestamp(zone: zoneinfo.ZoneInfo | None) -> Kind:
             raise Refused("outside the years 1 to 9999 in UTC") from None
         return trimmed(str(moment.replace(tzinfo=None).isoformat(sep=" "))) + "+00"
 
-    return Kind(
-        plain="0" if zone else f"{clock_check(19, 'datetime')} AND {AFTER_CHRIST}",
-        proof=f"{TRIMMED.format(whole=19)} || '+00'",
+    return ColumnType(
+        canonical_check="0" if zone else f"{clock_check(19, 'datetime')} AND {YEAR_GE_1}",
+        source_text=f"{TRIMMED.format(whole=19)} || '+00'",
         convert=convert,
     )
 
@@ -93,9 +93,9 @@ def place(naive: dt.datetime, offset: str | None, zone: zoneinfo.ZoneInfo | None
     return first
 
 
-RECKONED = "'+0 days'"
+FORCE_NORMALIZE = "'+0 days'"
 """SQLite prints 30 February and 24 o'clock as they came unless it has to reckon with them."""
-AFTER_CHRIST = "substr({c}, 1, 4) > '0000'"
+YEAR_GE_1 = "substr({c}, 1, 4) > '0000'"
 """SQLite: a year that Python and PostgreSQL know. ``substr`` also keeps the column's numeric affinity out of it."""
 
 
@@ -103,7 +103,7 @@ def clock_check(length: int, function: str) -> str:
     """SQLite: text of `length` characters that its date functions read and print alike, then perhaps 6 digits."""
     head = f"substr({{c}}, 1, {length})"
     return (
-        f"typeof({{c}}) = 'text' AND {function}({head}, {RECKONED}) IS {head} AND (length({{c}}) = {length} OR"
+        f"typeof({{c}}) = 'text' AND {function}({head}, {FORCE_NORMALIZE}) IS {head} AND (length({{c}}) = {length} OR"
         f" length({{c}}) = {length + 7} AND substr({{c}}, {length + 1}) GLOB '.{DIGITS}')"
     )
 
@@ -116,15 +116,17 @@ def convert_interval(value: Stored) -> str:
     raise refuse_type(value, "a number of microseconds")
 
 
-DATE_KIND = Kind(
-    plain=f"typeof({{c}}) = 'text' AND date({{c}}, {RECKONED}) IS {{c}} AND {AFTER_CHRIST}", convert=convert_date
+DATE_TYPE = ColumnType(
+    canonical_check=f"typeof({{c}}) = 'text' AND date({{c}}, {FORCE_NORMALIZE}) IS {{c}} AND {YEAR_GE_1}",
+    convert=convert_date,
 )
-TIME = Kind(plain=clock_check(8, "time"), proof=TRIMMED.format(whole=8), convert=convert_time)
-INTERVAL = Kind(
-    plain="typeof({c}) = 'integer'",
-    copy="printf('%d days %d seconds %d microseconds', {c} / 86400000000, {c} % 86400000000 / 1000000, {c} % 1000000)",
+TIME = ColumnType(canonical_check=clock_check(8, "time"), source_text=TRIMMED.format(whole=8), convert=convert_time)
+INTERVAL = ColumnType(
+    canonical_check="typeof({c}) = 'integer'",
+    copy_text="printf('%d days %d seconds %d microseconds',"
+    " {c} / 86400000000, {c} % 86400000000 / 1000000, {c} % 1000000)",
     # As text, because the proof sorts keys of this type by their text on both sides.
-    proof="CAST({c} AS TEXT)",
-    target_proof="(extract(epoch FROM {c}) * 1000000)::bigint::text",
+    source_text="CAST({c} AS TEXT)",
+    target_text="(extract(epoch FROM {c}) * 1000000)::bigint::text",
     convert=convert_interval,
 )

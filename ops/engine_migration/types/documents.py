@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from ops.engine_migration.types.base import Kind, Refused, Stored, refuse_type
+from ops.engine_migration.types.base import ColumnType, Refused, Stored, refuse_type
 
 
 def refuse_constant(name: str) -> Any:
@@ -88,5 +88,9 @@ def json_form(document: str) -> str:
 
 
 # json_valid follows RFC 8259, as PostgreSQL does, but for escapes of NUL and of half a surrogate pair.
-JSON = Kind(plain="typeof({c}) = 'text' AND json_valid({c})", convert=convert_json, text=True, document=True)
-JSON_WITHOUT_NUL = dataclasses.replace(JSON, plain=f"{JSON.plain} AND instr({{c}}, '\\u0000') = 0", convert=strip_json)
+JSON = ColumnType(
+    canonical_check="typeof({c}) = 'text' AND json_valid({c})", convert=convert_json, text=True, document=True
+)
+JSON_WITHOUT_NUL = dataclasses.replace(
+    JSON, canonical_check=f"{JSON.canonical_check} AND instr({{c}}, '\\u0000') = 0", convert=strip_json
+)

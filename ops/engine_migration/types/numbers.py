@@ -5,10 +5,10 @@ import math
 import re
 import struct
 
-from ops.engine_migration.types.base import Kind, Refused, Stored, refuse_type
+from ops.engine_migration.types.base import ColumnType, Refused, Stored, refuse_type
 
 
-def integer(low: int, high: int) -> Kind:
+def integer(low: int, high: int) -> ColumnType:
     def convert(value: Stored) -> str:
         if isinstance(value, float) and value.is_integer() and abs(value) >= 2**63:
             raise Refused("too large for SQLite, which kept it as a floating-point number and lost digits")
@@ -16,7 +16,7 @@ def integer(low: int, high: int) -> Kind:
             raise refuse_type(value, "a whole number")
         raise Refused(f"outside {low} to {high}")
 
-    return Kind(plain=f"typeof({{c}}) = 'integer' AND {{c}} BETWEEN {low} AND {high}", convert=convert)
+    return ColumnType(canonical_check=f"typeof({{c}}) = 'integer' AND {{c}} BETWEEN {low} AND {high}", convert=convert)
 
 
 def convert_boolean(value: Stored) -> str:
@@ -51,7 +51,7 @@ def show_float(bits: str) -> str:
     return repr(struct.unpack(">d", bytes.fromhex(bits))[0])
 
 
-def numeric(digits: int, places: int) -> Kind:
+def numeric(digits: int, places: int) -> ColumnType:
     """``numeric(digits, places)``: a value with more decimals, or more digits, is refused, never rounded."""
     # Rounding to the column's decimals and back has to give the very same floating-point number.
     spelled = f"printf('%.{places}f', {{c}})"
@@ -78,24 +78,25 @@ def numeric(digits: int, places: int) -> Kind:
             raise Refused(f"more than {digits - places} digits before the point")
         return f"{rounded or abs(rounded):f}"
 
-    return Kind(
+    return ColumnType(
         # No abs(): SQLite has none of the smallest integer.
-        plain=f"{{c}} > -{below} AND {{c}} < {below} AND CASE typeof({{c}}) WHEN 'real' THEN"
+        canonical_check=f"{{c}} > -{below} AND {{c}} < {below} AND CASE typeof({{c}}) WHEN 'real' THEN"
         f" CAST({spelled} AS REAL) = {{c}} WHEN 'integer' THEN 1 ELSE 0 END",
-        copy=spelled,
-        proof=spelled,
+        copy_text=spelled,
+        source_text=spelled,
         convert=convert,
     )
 
 
-BOOLEAN = Kind(
-    plain="typeof({c}) = 'integer' AND {c} IN (0, 1)", target_proof="{c}::int::text", convert=convert_boolean
+BOOLEAN = ColumnType(
+    canonical_check="typeof({c}) = 'integer' AND {c} IN (0, 1)", target_text="{c}::int::text", convert=convert_boolean
 )
-FLOAT = Kind(
-    plain=f"(typeof({{c}}) = 'real' OR typeof({{c}}) = 'integer' AND {{c}} BETWEEN -{WHOLE_FLOATS} AND {WHOLE_FLOATS})",
-    copy="CASE WHEN abs({c}) < 1.7976931348623157e308 THEN exact_float({c}) ELSE spell_float({c}) END",
-    proof="lower(hex(float_bits({c})))",
-    target_proof="encode(float8send({c}), 'hex')",
+FLOAT = ColumnType(
+    canonical_check="(typeof({c}) = 'real' OR typeof({c}) = 'integer'"
+    f" AND {{c}} BETWEEN -{WHOLE_FLOATS} AND {WHOLE_FLOATS})",
+    copy_text="CASE WHEN abs({c}) < 1.7976931348623157e308 THEN exact_float({c}) ELSE spell_float({c}) END",
+    source_text="lower(hex(float_bits({c})))",
+    target_text="encode(float8send({c}), 'hex')",
     show=show_float,
     convert=convert_float,
 )

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 
-from ops.engine_migration.types.base import Kind, Refused, Stored, refuse_type
+from ops.engine_migration.types.base import ColumnType, Refused, Stored, refuse_type
 
 
 def convert_text(value: Stored) -> str:
@@ -14,25 +14,25 @@ def convert_text(value: Stored) -> str:
     return value
 
 
-def text(limit: int | None) -> Kind:
+def text(limit: int | None) -> ColumnType:
     def convert(value: Stored) -> str:
         if isinstance(value, str) and limit is not None and len(value) > limit:
             raise Refused(f"{len(value)} characters; the column holds {limit}")
         return convert_text(value)
 
     within = "" if limit is None else f" AND length({{c}}) <= {limit}"
-    return Kind(plain=f"typeof({{c}}) = 'text'{within}", target_proof="{c}", convert=convert, text=True)
+    return ColumnType(canonical_check=f"typeof({{c}}) = 'text'{within}", target_text="{c}", convert=convert, text=True)
 
 
-def stripped(kind: Kind) -> Kind:
+def stripped(kind: ColumnType) -> ColumnType:
     """`kind` of text with ``--strip-nul``: NUL characters are taken out before anything else."""
 
     def convert(value: Stored) -> str:
         return kind.convert(value.replace("\x00", "") if isinstance(value, str) else value)
 
-    return Kind(
-        plain=f"{kind.plain} AND instr({{c}}, char(0)) = 0",
-        target_proof=kind.target_proof,
+    return ColumnType(
+        canonical_check=f"{kind.canonical_check} AND instr({{c}}, char(0)) = 0",
+        target_text=kind.target_text,
         convert=convert,
         text=True,
     )
@@ -71,16 +71,16 @@ def convert_binary(value: Stored) -> str:
     raise refuse_type(value, "binary data")
 
 
-UUID = Kind(
-    plain=f"typeof({{c}}) = 'text' AND {{c}} GLOB '{'[0-9a-f]' * 32}'",
-    target_proof="replace({c}::text, '-', '')",
+UUID = ColumnType(
+    canonical_check=f"typeof({{c}}) = 'text' AND {{c}} GLOB '{'[0-9a-f]' * 32}'",
+    target_text="replace({c}::text, '-', '')",
     convert=convert_uuid,
 )
-ADDRESS = Kind(plain="0", target_proof="host({c})", convert=convert_address)
-BINARY = Kind(
-    plain="typeof({c}) = 'blob'",
-    copy="'\\x' || hex({c})",
-    proof="lower(hex({c}))",
-    target_proof="encode({c}, 'hex')",
+ADDRESS = ColumnType(canonical_check="0", target_text="host({c})", convert=convert_address)
+BINARY = ColumnType(
+    canonical_check="typeof({c}) = 'blob'",
+    copy_text="'\\x' || hex({c})",
+    source_text="lower(hex({c}))",
+    target_text="encode({c}, 'hex')",
     convert=convert_binary,
 )

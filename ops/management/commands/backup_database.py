@@ -8,8 +8,8 @@ from rich.console import Console
 
 from ops import operations
 from ops.management import output
-from ops.management.base import OperationCommand, request
-from ops.management.progress import listener
+from ops.management.base import OperationCommand, new_run
+from ops.management.progress import get_reporter
 from ops.models import Run
 
 
@@ -38,10 +38,10 @@ class Command(OperationCommand):
         add("--retention-days", type=int, metavar="N", help="prune what is older (default: BACKUP_RETENTION_DAYS)")
 
     def operate(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        site = operations.current_site(directory=options["backup_dir"], retention_days=options["retention_days"])
+        site = operations.get_context(directory=options["backup_dir"], retention_days=options["retention_days"])
         kind = site.kind(compress=not options["no_compress"], custom=options["format"] == "custom")
-        asked = request(Run.Kind.BACKUP, kind=kind, note=options["note"], keep=options["keep"])
-        with listener(console) as report:
+        asked = new_run(Run.Kind.BACKUP, kind=kind, note=options["note"], keep=options["keep"])
+        with get_reporter(console) as report:
             done = operations.back_up(site, asked, report)
         output.show_found(console, done.found)
         manifest = done.result.manifest

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ops.health.database import wait_for_database
-from ops.health.report import examine, options_from_settings
+from ops.health.report import check_health, options_from_settings
 from ops.health.results import HealthReport, Status
 from ops.management.progress import PrintableConsole
 from ops.utils.printable import json_text
@@ -45,7 +45,7 @@ class Command(BaseCommand):
     def handle(self, *, json: bool, database: str, wait: float, **_options: Any) -> None:
         if wait > 0:
             self.wait(database, wait)
-        report = examine(options_from_settings(database))
+        report = check_health(options_from_settings(database))
         if json:
             self.stdout.write(as_json(report))
         else:

@@ -8,10 +8,10 @@ from rich.console import Console
 from ops import operations
 from ops.backups.restore import require_undo
 from ops.management import output
-from ops.management.base import Declined, OperationCommand, ask, request
-from ops.management.progress import listener
+from ops.management.base import ConfirmationDeclined, OperationCommand, new_run, prompt
+from ops.management.progress import get_reporter
 from ops.models import Run
-from ops.utils.formatting import size
+from ops.utils.formatting import format_size
 
 
 class Command(OperationCommand):
@@ -29,12 +29,12 @@ class Command(OperationCommand):
         parser.add_argument("--yes", action="store_true", help="do not ask")
 
     def operate(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        site = operations.current_site()
+        site = operations.get_context()
         undo = require_undo(site.engine)
-        if not options["yes"] and ask(console, f"Type yes to drop {undo.name} for good: ") != "yes":
-            raise Declined("Not confirmed. Nothing was changed.")
-        with listener(console) as report:
-            done = operations.drop_undo(site, request(Run.Kind.DROP_UNDO), report)
+        if not options["yes"] and prompt(console, f"Type yes to drop {undo.name} for good: ") != "yes":
+            raise ConfirmationDeclined("Not confirmed. Nothing was changed.")
+        with get_reporter(console) as report:
+            done = operations.drop_undo(site, new_run(Run.Kind.DROP_UNDO), report)
         output.show_found(console, done.found)
-        console.print(f"Dropped {undo.name}, {size(undo.size)}.", markup=False)
+        console.print(f"Dropped {undo.name}, {format_size(undo.size)}.", markup=False)
         return done.as_json(), 0

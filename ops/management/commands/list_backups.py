@@ -26,9 +26,9 @@ class Command(OperationCommand):
         parser.add_argument("--backup-dir", type=Path, metavar="DIR", help="default: the storage in the settings")
 
     def operate(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        site = operations.current_site(directory=options["backup_dir"])
+        site = operations.get_context(directory=options["backup_dir"])
         entries = site.catalogue.entries()
-        verdicts = {verdict.name: verdict for verdict in operations.verdicts_now(site, entries)}
+        verdicts = {verdict.name: verdict for verdict in operations.evaluate_retention(site, entries)}
         undo = site.engine.undo_copy()
         if entries:
             output.show_entries(console, entries, verdicts)

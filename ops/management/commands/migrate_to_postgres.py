@@ -16,14 +16,14 @@ from rich.console import Console
 
 from ops import operations
 from ops.databases.override import direct_settings
-from ops.databases.postgres.connection import Address, from_settings, parse_url
+from ops.databases.postgres.connection import ConnectionInfo, from_settings, parse_url
 from ops.engine_migration import report as migration_report
-from ops.engine_migration.pipeline import Options, Prepared, carry_over, prepared
+from ops.engine_migration.pipeline import MigrationOptions, PreparedMigration, migrate, prepare
 from ops.engine_migration.quarantine import check_directory
 from ops.engine_migration.target import Target, inspect_target
 from ops.errors import OpsError, PreconditionFailed
-from ops.management.progress import PrintableConsole, listener
-from ops.utils.posix_signals import held, interrupted_by_sigterm
+from ops.management.progress import PrintableConsole, get_reporter
+from ops.utils.posix_signals import ignore_interrupts, sigterm_as_interrupt
 from ops.utils.printable import json_text, printable
 
 FINDINGS, QUARANTINED, INTERRUPTED = 2, 3, 130
@@ -90,7 +90,7 @@ class Command(BaseCommand):
         # With --json - standard output belongs to the JSON.
         console = PrintableConsole(sys.stderr if options["json"] == "-" else sys.stdout)
         try:
-            with interrupted_by_sigterm():
+            with sigterm_as_interrupt():
                 code = self.run(console, options)
         except OpsError as error:
             with contextlib.suppress(OSError):
@@ -109,7 +109,7 @@ class Command(BaseCommand):
         path = options["sqlite_path"] or current_file()
         if options["quarantine"]:
             check_directory(options["quarantine"])
-        choices = Options(
+        choices = MigrationOptions(
             keep_copy=not options["no_backup"],
             strip_nul=options["strip_nul"],
             quarantine=options["quarantine"],
@@ -120,32 +120,30 @@ class Command(BaseCommand):
         legacy = import_string(settings.OPS_LEGACY_FORMAT) if getattr(settings, "OPS_LEGACY_FORMAT", "") else None
         keep_in = Path(getattr(settings, "BACKUP_DIR", "backups"))
         with contextlib.ExitStack() as stack:
-            with listener(console) as report:
+            with get_reporter(console) as report:
                 ready = stack.enter_context(
-                    prepared(
-                        path=path, postgres=address, legacy=legacy, options=choices, keep_in=keep_in, report=report
-                    )
+                    prepare(path=path, postgres=address, legacy=legacy, options=choices, keep_in=keep_in, report=report)
                 )
             migration_report.show_plan(console, ready, target)
-            if options["dry_run"] or stands_in_the_way(ready, quarantine=choices.quarantine):
+            if options["dry_run"] or is_blocked(ready, quarantine=choices.quarantine):
                 write_json(options["json"], migration_report.plan_as_json(ready, target))
                 migration_report.show_stop(console, ready, dry_run=options["dry_run"])
                 return 0 if ready.acceptable else FINDINGS
             if not options["yes"]:
                 confirm(console, ready, target)
-            with listener(console) as report, operations.recorded_claims(str(target.address)) as claims:
-                result = carry_over(
+            with get_reporter(console) as report, operations.recorded_claims(str(target.address)) as claims:
+                result = migrate(
                     prepared=ready, target=target, quarantine=choices.quarantine, claims=claims, report=report
                 )
             # It is done: Ctrl-C from here on must not say that nothing was changed.
-            with held(), reporting_is_not_the_work():
+            with ignore_interrupts(), ignore_report_errors():
                 write_json(options["json"], migration_report.result_as_json(ready, target, result, options))
                 migration_report.show_result(console, ready, target, result, options, is_live=is_live(address))
             return QUARANTINED if result.refused else 0
 
 
 @contextlib.contextmanager
-def reporting_is_not_the_work() -> Iterator[None]:
+def ignore_report_errors() -> Iterator[None]:
     """A full disk or a closed pipe must not make a finished migration look like one that failed."""
     try:
         yield
@@ -155,12 +153,12 @@ def reporting_is_not_the_work() -> Iterator[None]:
             sys.stderr.write(f"The migration is done and verified; its report could not be written ({reason}).\n")
 
 
-def stands_in_the_way(ready: Prepared, *, quarantine: Path | None) -> bool:
+def is_blocked(ready: PreparedMigration, *, quarantine: Path | None) -> bool:
     """Unknown tables always do; refused cells do unless their rows go into quarantine."""
     return bool(ready.plan.unknown) or (bool(ready.examination.count) and not quarantine)
 
 
-def confirm(console: Console, ready: Prepared, target: Target) -> None:
+def confirm(console: Console, ready: PreparedMigration, target: Target) -> None:
     """Ask for the word yes. Raises PreconditionFailed for anything else, and where nobody can be asked."""
     rows = sum(ready.examination.rows_of(table) for table in ready.plan.tables)
     question = f"Type yes to move {rows:,} rows into the database {target.address}: "
@@ -173,7 +171,7 @@ def confirm(console: Console, ready: Prepared, target: Target) -> None:
         raise PreconditionFailed("Not confirmed. Nothing was changed.")
 
 
-def find_address(options: dict[str, Any]) -> Address:
+def find_address(options: dict[str, Any]) -> ConnectionInfo:
     """Where to: what is typed counts more than what is in the environment."""
     url = options["postgres_url"] or ""
     if options["postgres_url_file"]:
@@ -205,7 +203,7 @@ def read_url(path: Path) -> str:
     return url
 
 
-def is_live(address: Address) -> bool:
+def is_live(address: ConnectionInfo) -> bool:
     """Whether the site uses this database already."""
     return connection.vendor == "postgresql" and from_settings(direct_settings()) == address
 

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from ops import operations
 from ops.management import output
-from ops.management.base import OperationCommand, request
-from ops.management.progress import listener
+from ops.management.base import OperationCommand, new_run
+from ops.management.progress import get_reporter
 from ops.models import Run
 
 
@@ -31,13 +31,13 @@ class Command(OperationCommand):
         add("--retention-days", type=int, metavar="N", help="instead of BACKUP_RETENTION_DAYS")
 
     def operate(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        site = operations.current_site(directory=options["backup_dir"], retention_days=options["retention_days"])
+        site = operations.get_context(directory=options["backup_dir"], retention_days=options["retention_days"])
         if options["dry_run"]:
-            verdicts = operations.verdicts_now(site, site.catalogue.entries())
+            verdicts = operations.evaluate_retention(site, site.catalogue.entries())
             output.show_verdicts(console, verdicts, dry_run=True)
             return operations.as_json(operations.Pruned(verdicts=tuple(verdicts))), 0
-        with listener(console) as report:
-            done = operations.prune(site, request(Run.Kind.PRUNE), report)
+        with get_reporter(console) as report:
+            done = operations.prune(site, new_run(Run.Kind.PRUNE), report)
         output.show_found(console, done.found)
         output.show_verdicts(console, done.result.verdicts, dry_run=False)
         return done.as_json(), 0

@@ -10,11 +10,11 @@ from rich.console import Console
 
 from ops import operations
 from ops.backups.manifest import plain_values
-from ops.backups.preview import measure_impact
+from ops.backups.preview import preview_restore
 from ops.backups.restore import PreBackupFailed, Restored, check
 from ops.management import output
-from ops.management.base import OperationCommand, confirm_by_name, request
-from ops.management.progress import listener
+from ops.management.base import OperationCommand, confirm_by_name, new_run
+from ops.management.progress import get_reporter
 from ops.models import Run
 
 
@@ -46,13 +46,13 @@ class Command(OperationCommand):
         add("--backup-dir", type=Path, metavar="DIR", help="where NAME is (default: the storage in the settings)")
 
     def operate(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        site = operations.current_site(directory=options["backup_dir"])
+        site = operations.get_context(directory=options["backup_dir"])
         arguments = chosen(site, options)
         source = operations.find_source(site, arguments)
         check(source, engine=site.engine, untrusted=options["untrusted"])
         if options["to"]:
             return beside(console, site, {**arguments, "to": options["to"]})
-        impact = measure_impact(engine=site.engine, source=source)
+        impact = preview_restore(engine=site.engine, source=source)
         output.show_source(console, source, where=site.engine.where)
         output.show_impact(console, impact)
         if not options["yes"]:
@@ -65,7 +65,7 @@ class Command(OperationCommand):
         return {**done.as_json(), "rights": plain_values(impact.rights)}, 0
 
 
-def chosen(site: operations.Site, options: dict[str, Any]) -> dict[str, Any]:
+def chosen(site: operations.OpsContext, options: dict[str, Any]) -> dict[str, Any]:
     """The arguments that say what to restore. Raises PreconditionFailed when nothing is there."""
     arguments: dict[str, Any] = {"untrusted": options["untrusted"]}
     if options["backup_file"]:
@@ -76,25 +76,25 @@ def chosen(site: operations.Site, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def restore(
-    console: Console, site: operations.Site, arguments: dict[str, Any], *, may_ask: bool
+    console: Console, site: operations.OpsContext, arguments: dict[str, Any], *, may_ask: bool
 ) -> operations.Done[Restored]:
     """Restore; where the backup beforehand fails and a person is there, offer to go without."""
     try:
-        with listener(console) as report:
-            return operations.restore(site, request(Run.Kind.RESTORE, **arguments), report)
+        with get_reporter(console) as report:
+            return operations.restore(site, new_run(Run.Kind.RESTORE, **arguments), report)
     except PreBackupFailed as error:
         if not may_ask:
             raise
         console.print(error.message, style="yellow", soft_wrap=True, markup=False)
         name = site.engine.database
         confirm_by_name(console, name, f"Type {name} to restore without it; the old database is kept aside: ")
-    with listener(console) as report:
-        return operations.restore(site, request(Run.Kind.RESTORE, **arguments | {"pre_backup": False}), report)
+    with get_reporter(console) as report:
+        return operations.restore(site, new_run(Run.Kind.RESTORE, **arguments | {"pre_backup": False}), report)
 
 
-def beside(console: Console, site: operations.Site, arguments: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    with listener(console) as report:
-        done = operations.restore_beside(site, request(Run.Kind.RESTORE, **arguments), report)
+def beside(console: Console, site: operations.OpsContext, arguments: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    with get_reporter(console) as report:
+        done = operations.restore_beside(site, new_run(Run.Kind.RESTORE, **arguments), report)
     output.show_found(console, done.found)
     output.show_beside(console, done.result)
     return done.as_json(), 0

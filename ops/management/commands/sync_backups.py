@@ -8,7 +8,7 @@ from rich.markup import escape
 from ops import operations
 from ops.management import output
 from ops.management.base import OperationCommand
-from ops.utils.formatting import counted
+from ops.utils.formatting import pluralize
 
 
 class Command(OperationCommand):
@@ -22,11 +22,11 @@ class Command(OperationCommand):
 """
 
     def operate(self, console: Console, _options: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        site = operations.current_site()
+        site = operations.get_context()
         synced = operations.sync(site)
         output.show_found(console, synced.found)
-        backups = counted(synced.backups, "backup")
-        runs = counted(synced.runs, "run")
+        backups = pluralize(synced.backups, "backup")
+        runs = pluralize(synced.runs, "run")
         console.print(f"{backups} and {runs}, as they are in {escape(site.catalogue.location)}.", soft_wrap=True)
         output.show_unknown_keys(console, site.catalogue.entries())
         return operations.as_json(synced), 0

@@ -18,7 +18,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own way; it needs no database
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        if not alerts.are_wanted():
+        if not alerts.is_configured():
             raise CommandError("Nobody is to be told: NOTIFY_URLS and HEARTBEAT_URL are not set. Nothing was sent.")
         answers = alerts.send_test(f"{getpass.getuser()} on {socket.gethostname()}")
         for answer in answers:

@@ -9,8 +9,8 @@ from ops import operations
 from ops.backups.manifest import plain_values
 from ops.backups.restore import require_undo
 from ops.management import output
-from ops.management.base import OperationCommand, confirm_by_name, request
-from ops.management.progress import listener
+from ops.management.base import OperationCommand, confirm_by_name, new_run
+from ops.management.progress import get_reporter
 from ops.models import Run
 
 
@@ -29,15 +29,15 @@ class Command(OperationCommand):
         parser.add_argument("--yes", action="store_true", help="do not ask for the database's name")
 
     def operate(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        site = operations.current_site()
+        site = operations.get_context()
         output.show_undo(console, require_undo(site.engine), where=site.engine.where)
         rights = operations.rights_of_undo(site.engine)
         output.show_rights(console, rights)
         if not options["yes"]:
             name = site.engine.database
             confirm_by_name(console, name, f"Type the database's name, {name}, to bring it back: ")
-        with listener(console) as report:
-            done = operations.undo_restore(site, request(Run.Kind.UNDO), report)
+        with get_reporter(console) as report:
+            done = operations.undo_restore(site, new_run(Run.Kind.UNDO), report)
         output.show_found(console, done.found)
         output.show_undone(console, done.result, where=site.engine.where)
         return {**done.as_json(), "rights": plain_values(rights)}, 0

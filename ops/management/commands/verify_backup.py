@@ -9,8 +9,8 @@ from rich.console import Console
 from ops import operations
 from ops.errors import PreconditionFailed
 from ops.management import output
-from ops.management.base import NOT_PROVEN, OperationCommand, request
-from ops.management.progress import listener
+from ops.management.base import NOT_PROVEN, OperationCommand, new_run
+from ops.management.progress import get_reporter
 from ops.models import Run
 
 
@@ -36,17 +36,17 @@ class Command(OperationCommand):
         parser.add_argument("--backup-dir", type=Path, metavar="DIR", help="default: the storage in the settings")
 
     def operate(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        site = operations.current_site(directory=options["backup_dir"])
+        site = operations.get_context(directory=options["backup_dir"])
         kind = Run.Kind.DRILL if options["restore"] else Run.Kind.VERIFICATION
-        asked = request(kind, names=chosen(site, options), restore=options["restore"])
-        with listener(console) as report:
+        asked = new_run(kind, names=chosen(site, options), restore=options["restore"])
+        with get_reporter(console) as report:
             done = operations.verify(site, asked, report)
         output.show_found(console, done.found)
         output.show_proofs(console, done.result.proofs)
         return done.as_json(), 0 if done.result.passed else NOT_PROVEN
 
 
-def chosen(site: operations.Site, options: dict[str, Any]) -> list[str]:
+def chosen(site: operations.OpsContext, options: dict[str, Any]) -> list[str]:
     """The names to verify. Raises PreconditionFailed when there is none."""
     if options["name"]:
         return [site.catalogue.get(options["name"]).name]

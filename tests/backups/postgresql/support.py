@@ -10,7 +10,7 @@ from ops.backups.engines.postgresql.database_swap import ASIDE, DRILL, NEW, UNDO
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind
 from ops.databases.postgres import databases
-from ops.utils.progress import ignore
+from ops.utils.progress import no_progress
 from tests.engine_migration.support import Database, create, database_named, end_lock_session, new_name, server
 
 __all__ = ["Database", "create", "database_named", "end_lock_session", "new_name", "server"]
@@ -48,7 +48,7 @@ def engine_of(database: Database, **options: Any) -> PostgresEngine:
 def drop(name: str) -> None:
     """Drop the database and all that restores may have left beside it."""
     for suffix in ("", NEW, DRILL, UNDO, ASIDE):
-        server().rows(f'DROP DATABASE IF EXISTS "{databases.side_name(name, suffix)}" WITH (FORCE)')
+        server().rows(f'DROP DATABASE IF EXISTS "{databases.suffixed_name(name, suffix)}" WITH (FORCE)')
 
 
 def drop_role(name: str) -> None:
@@ -61,21 +61,21 @@ def beside(name: str) -> list[str]:
     return [
         suffix
         for suffix in (NEW, DRILL, UNDO, ASIDE)
-        if server().rows("SELECT 1 FROM pg_database WHERE datname = %s", [databases.side_name(name, suffix)])
+        if server().rows("SELECT 1 FROM pg_database WHERE datname = %s", [databases.suffixed_name(name, suffix)])
     ]
 
 
 def dump_of(engine: PostgresEngine, kind: Kind = Kind.SQL) -> tuple[bytes, Tables]:
     """The dump as a backup would store it, and what the snapshot held."""
     with engine.snapshot(kind=kind) as snapshot:
-        return b"".join(snapshot.stream(ignore)), snapshot.tables()
+        return b"".join(snapshot.stream(no_progress)), snapshot.tables()
 
 
 def restore(engine: PostgresEngine, dump: bytes, *, kind: Kind = Kind.SQL) -> Tables:
     """Load `dump` beside and put it in place; returns what was loaded."""
     with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
-        scratch.load(io.BytesIO(dump), kind=kind, report=ignore)
-        tables = scratch.tables(ignore)
+        scratch.load(io.BytesIO(dump), kind=kind, report=no_progress)
+        tables = scratch.tables(no_progress)
         engine.swap(scratch, run="run-1", backup="backup-1")
     return tables
 
@@ -83,8 +83,8 @@ def restore(engine: PostgresEngine, dump: bytes, *, kind: Kind = Kind.SQL) -> Ta
 def drill(engine: PostgresEngine, dump: bytes) -> tuple[Mapping[str, int], Tables]:
     """Load `dump` into a scratch database; rows by table as counted while loading, and what is there afterwards."""
     with engine.locked("test"), engine.scratch(for_swap=False) as scratch:
-        rows = scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=ignore)
-        return rows, scratch.tables(ignore)
+        rows = scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=no_progress)
+        return rows, scratch.tables(no_progress)
 
 
 def write_program(directory: Path, name: str, script: str) -> None:

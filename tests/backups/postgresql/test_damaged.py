@@ -13,7 +13,7 @@ from ops.backups.engines.postgresql.dump_reader import MARKER
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind
 from ops.errors import ArtifactInvalid, OpsError, ToolFailed
-from ops.utils.progress import ignore
+from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database
 from tests.support.postgres import children_of
@@ -38,28 +38,28 @@ def test_a_cut_dump_is_never_committed(lab: Database, engine: PostgresEngine) ->
     cuts = [*generator.sample(range(end), 196), 0, 1, end - 1, end]
     for cut in cuts:
         with pytest.raises(ArtifactInvalid):
-            engine.count(io.BytesIO(dump[:cut]), kind=Kind.SQL, report=ignore)
+            engine.count(io.BytesIO(dump[:cut]), kind=Kind.SQL, report=no_progress)
     with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
         for cut in [*cuts[:20], *cuts[-4:]]:
             with pytest.raises(ArtifactInvalid):
-                scratch.load(io.BytesIO(dump[:cut]), kind=Kind.SQL, report=ignore)
-            assert scratch.tables(ignore) == {}
+                scratch.load(io.BytesIO(dump[:cut]), kind=Kind.SQL, report=no_progress)
+            assert scratch.tables(no_progress) == {}
     assert support.beside(lab.name) == []
 
 
 def test_every_cut_of_a_small_dump_is_seen(engine: PostgresEngine) -> None:
     dump = b"--\n-- x\n--\nSET a = 'b;\n''';\nCOPY public.t (a) FROM stdin;\n\\\\.\n1\n\\.\n\n\n" + MARKER
-    assert engine.count(io.BytesIO(dump), kind=Kind.SQL, report=ignore) == {"t": 2}
+    assert engine.count(io.BytesIO(dump), kind=Kind.SQL, report=no_progress) == {"t": 2}
     for cut in range(len(dump)):
         with pytest.raises(ArtifactInvalid, match=r"cut off|behind COPY"):
-            engine.count(io.BytesIO(dump[:cut]), kind=Kind.SQL, report=ignore)
+            engine.count(io.BytesIO(dump[:cut]), kind=Kind.SQL, report=no_progress)
 
 
 def test_a_cut_file_of_the_custom_format_is_refused(engine: PostgresEngine) -> None:
     dump, _ = support.dump_of(engine, Kind.CUSTOM)
     for cut in (0, 3, len(dump) // 2, len(dump) - 20):
         with pytest.raises(ArtifactInvalid, match=r"^The dump can not be read: pg_restore failed with exit code 1: "):
-            engine.count(io.BytesIO(dump[:cut]), kind=Kind.CUSTOM, report=ignore)
+            engine.count(io.BytesIO(dump[:cut]), kind=Kind.CUSTOM, report=no_progress)
 
 
 class Wrong(io.BytesIO):
@@ -76,10 +76,10 @@ def test_what_the_stream_raises_at_its_end_stops_the_load(engine: PostgresEngine
     dump, _ = support.dump_of(engine, kind)
     with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
         with pytest.raises(ArtifactInvalid, match="The check sum is wrong"):
-            scratch.load(Wrong(dump), kind=kind, report=ignore)
-        assert scratch.tables(ignore) == {}
+            scratch.load(Wrong(dump), kind=kind, report=no_progress)
+        assert scratch.tables(no_progress) == {}
     with pytest.raises(ArtifactInvalid, match="The check sum is wrong"):
-        engine.count(Wrong(dump), kind=kind, report=ignore)
+        engine.count(Wrong(dump), kind=kind, report=no_progress)
 
 
 def test_what_the_stream_raises_within_rows_is_raised(engine: PostgresEngine) -> None:
@@ -87,8 +87,8 @@ def test_what_the_stream_raises_within_rows_is_raised(engine: PostgresEngine) ->
     cut = dump.index(b"device 250")
     with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
         with pytest.raises(ArtifactInvalid, match="The check sum is wrong"):
-            scratch.load(Wrong(dump[:cut]), kind=Kind.SQL, report=ignore)
-        assert scratch.tables(ignore) == {}
+            scratch.load(Wrong(dump[:cut]), kind=Kind.SQL, report=no_progress)
+        assert scratch.tables(no_progress) == {}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_what_the_stream_raises_within_rows_is_raised(engine: PostgresEngine) ->
 )
 def test_a_pg_dump_that_is_killed_is_an_error(large: Database, engine: PostgresEngine, number: int, words: str) -> None:
     with engine.snapshot(kind=Kind.SQL) as snapshot:
-        pieces = snapshot.stream(ignore)
+        pieces = snapshot.stream(no_progress)
         next(pieces)
         (process,) = dump_processes()
         os.kill(process, number)
@@ -111,7 +111,7 @@ def test_a_pg_dump_that_is_killed_is_an_error(large: Database, engine: PostgresE
 
 def test_a_pg_dump_whose_server_process_ends_is_an_error(large: Database, engine: PostgresEngine) -> None:
     with engine.snapshot(kind=Kind.SQL) as snapshot:
-        pieces = snapshot.stream(ignore)
+        pieces = snapshot.stream(no_progress)
         next(pieces)
         large.rows(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -124,7 +124,7 @@ def test_a_pg_dump_whose_server_process_ends_is_an_error(large: Database, engine
 
 
 def test_who_stops_reading_leaves_no_process(large: Database, engine: PostgresEngine) -> None:
-    with engine.snapshot(kind=Kind.SQL) as snapshot, contextlib.closing(snapshot.stream(ignore)) as pieces:  # type: ignore[type-var]
+    with engine.snapshot(kind=Kind.SQL) as snapshot, contextlib.closing(snapshot.stream(no_progress)) as pieces:  # type: ignore[type-var]
         next(pieces)
         assert len(dump_processes()) == 1
     assert dump_processes() == []

@@ -13,7 +13,7 @@ from ops.backups.engines.base import Scratch
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind
 from ops.errors import PreconditionFailed
-from ops.utils.progress import ignore
+from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database, Role
 
@@ -80,7 +80,7 @@ def engine(request: pytest.FixtureRequest, lab: Database, role: Role) -> Iterato
 @contextlib.contextmanager
 def loaded(engine: PostgresEngine, dump: bytes) -> Iterator[Scratch]:
     with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
-        scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=ignore)
+        scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=no_progress)
         yield scratch
 
 

@@ -7,7 +7,7 @@ import pytest
 from ops.backups.engines.postgresql.database_swap import UNDO
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind
-from ops.utils.progress import ignore
+from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database
 
@@ -15,7 +15,7 @@ from tests.backups.postgresql.support import Database
 @pytest.mark.parametrize("kind", [Kind.SQL, Kind.CUSTOM])
 def test_a_restore_brings_everything_back(lab: Database, engine: PostgresEngine, kind: Kind) -> None:
     dump, before = support.dump_of(engine, kind)
-    assert engine.count(io.BytesIO(dump), kind=kind, report=ignore) == {
+    assert engine.count(io.BytesIO(dump), kind=kind, report=no_progress) == {
         name: table.rows for name, table in before.items()
     }
     lab.rows("DELETE FROM device; UPDATE rack SET notes = 'changed'; DROP TABLE nothing; CREATE TABLE later ()")

@@ -19,7 +19,7 @@ from ops.backups.manifest import Kind
 from ops.databases.override import applied_migrations, run_migrations
 from ops.databases.postgres import databases, rename
 from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
-from ops.utils.progress import ignore
+from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database, Role
 from tests.engine_migration.test_target import properties
@@ -103,7 +103,7 @@ support.restore(engine, support.dump_of(engine)[0])
 """
 
 
-@pytest.mark.parametrize("function", ["end_sessions", "rename_all", "comment_on", "keep_properties"])
+@pytest.mark.parametrize("function", ["end_sessions", "rename_all", "comment_on", "copy_properties"])
 def test_a_kill_within_the_swap_changes_nothing(lab: Database, engine: PostgresEngine, function: str) -> None:
     before = support.dump_of(engine)[1]
     killed = subprocess.run(
@@ -118,7 +118,7 @@ def test_a_kill_within_the_swap_changes_nothing(lab: Database, engine: PostgresE
     assert support.beside(lab.name) == [NEW]
     wait_for_lock(engine)
     with engine.locked("next"):
-        new = databases.side_name(lab.name, NEW)
+        new = databases.suffixed_name(lab.name, NEW)
         assert engine.sweep() == ()
         assert engine.sweep([new]) == (f"The database {new} was left by a run that was killed; it was dropped.",)
         assert engine.sweep([new]) == ()
@@ -148,7 +148,7 @@ def test_a_fault_within_the_swap_changes_nothing(
     def fail(*_: Any) -> None:
         raise psycopg2.OperationalError("ERROR: injected")
 
-    for function in ("rename_all", "comment_on", "keep_properties"):
+    for function in ("rename_all", "comment_on", "copy_properties"):
         with monkeypatch.context() as patch:
             patch.setattr(rename, function, fail)
             with pytest.raises(OpsError, match="could not take the place of"):
@@ -186,7 +186,7 @@ def test_a_live_database_that_takes_no_connections_is_replaced(lab: Database, en
 
 def test_a_database_of_somebody_else_is_not_taken_for_the_undo(lab: Database, engine: PostgresEngine) -> None:
     dump, _ = support.dump_of(engine)
-    name = databases.side_name(lab.name, UNDO)
+    name = databases.suffixed_name(lab.name, UNDO)
     support.create(name)
     with pytest.raises(PreconditionFailed, match=f"^What a restore replaces is kept as {name}, and there is"):
         support.restore(engine, dump)
@@ -198,9 +198,9 @@ def test_a_database_of_somebody_else_is_not_taken_for_the_undo(lab: Database, en
 def test_a_drill_is_not_near_the_live_database(lab: Database, engine: PostgresEngine) -> None:
     dump, before = support.dump_of(engine)
     with engine.locked("test"), engine.scratch(for_swap=False) as scratch:
-        assert scratch.name == databases.side_name(lab.name, DRILL)
-        scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=ignore)
-        assert scratch.tables(ignore) == before
+        assert scratch.name == databases.suffixed_name(lab.name, DRILL)
+        scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=no_progress)
+        assert scratch.tables(no_progress) == before
     assert support.beside(lab.name) == []
 
 
@@ -236,8 +236,8 @@ def test_an_owner_restores_within_the_database(owner: Database) -> None:
     changed = support.dump_of(engine)[1]
     for run in ("first", "second"):
         with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
-            scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=ignore)
-            assert scratch.tables(ignore) == before
+            scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=no_progress)
+            assert scratch.tables(no_progress) == before
             if run == "first":
                 # Everybody else sees what was, and a backup can be made meanwhile.
                 assert support.dump_of(engine)[1] == changed
@@ -260,8 +260,8 @@ def test_a_scratch_within_the_database_is_rolled_back(owner: Database) -> None:
     engine = support.engine_of(owner)
     dump, before = support.dump_of(engine)
     with engine.scratch(for_swap=False) as scratch:
-        scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=ignore)
-        assert scratch.tables(ignore) == before
+        scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=no_progress)
+        assert scratch.tables(no_progress) == before
     assert support.dump_of(engine)[1] == before
     assert engine.undo_copy() is None
 

@@ -10,28 +10,30 @@ from django.conf import settings
 
 from ops.backups.engines.postgresql.database_swap import ASIDE, DRILL, NEW, UNDO
 from ops.backups.engines.postgresql.engine import PostgresEngine
-from ops.backups.repository import Catalogue
+from ops.backups.repository import BackupRepository
 from ops.backups.signing import Keys
-from ops.backups.storage.local import PrivateDirectory
+from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.databases.postgres import databases, rename
 from ops.errors import PreconditionFailed
 from ops.models import Run
 from ops.runs import event_log
 from ops.runs.executor import reconcile, recorded
-from ops.runs.recorder import Recording, Request
+from ops.runs.recorder import Request, RunRecorder
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database
 
 FORGED = {
     "a comment": "COMMENT ON DATABASE {} IS 'made by ops; may be dropped'",
     "the comment of version 1.0": "COMMENT ON DATABASE {} IS 'made by ops; may be dropped; beside {live}'",
-    "a connection limit": f"ALTER DATABASE {{}} CONNECTION LIMIT {databases.MARK_LIMIT}",
+    "a connection limit": f"ALTER DATABASE {{}} CONNECTION LIMIT {databases.OPS_CONNECTION_LIMIT}",
 }
 
 
 @pytest.fixture
-def catalogue(tmp_path: Path) -> Catalogue:
-    return Catalogue(PrivateDirectory(location=str(tmp_path / "backups")), Keys([settings.SECRET_KEY]), "lab")
+def catalogue(tmp_path: Path) -> BackupRepository:
+    return BackupRepository(
+        PrivateFileSystemStorage(location=str(tmp_path / "backups")), Keys([settings.SECRET_KEY]), "lab"
+    )
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def request() -> Request:
     return Request(kind=Run.Kind.RESTORE, who="jane@example.org", origin=Run.Origin.COMMAND)
 
 
-def killed(engine: PostgresEngine, catalogue: Catalogue, *names: str) -> None:
+def killed(engine: PostgresEngine, catalogue: BackupRepository, *names: str) -> None:
     """A run that claimed these databases and got no further."""
     run = Run(kind=Run.Kind.RESTORE, status=Run.Status.RUNNING, who="jane", database=engine.database)
     event_log.record_start(catalogue, run)
@@ -63,12 +65,12 @@ def exist(*names: str) -> list[str]:
 @pytest.mark.parametrize("claimed", [False, True])
 @pytest.mark.django_db(transaction=True)
 def test_no_mark_makes_the_sweep_drop_what_is_not_its_own(
-    lab: Database, foreign: Database, engine: PostgresEngine, catalogue: Catalogue, forged: str, *, claimed: bool
+    lab: Database, foreign: Database, engine: PostgresEngine, catalogue: BackupRepository, forged: str, *, claimed: bool
 ) -> None:
     """Not even a claim, which somebody may forge who writes into the storage, is enough for those that matter."""
     dump, _ = support.dump_of(engine)
     support.restore(engine, dump)
-    undo = databases.side_name(lab.name, UNDO)
+    undo = databases.suffixed_name(lab.name, UNDO)
     marked = [lab.name, undo, foreign.name]
     for name in marked:
         support.server().rows(FORGED[forged].format(name, live=lab.name))
@@ -80,7 +82,7 @@ def test_no_mark_makes_the_sweep_drop_what_is_not_its_own(
 
 
 def test_a_name_that_was_claimed_is_not_dropped_without_the_mark(
-    foreign: Database, engine: PostgresEngine, catalogue: Catalogue
+    foreign: Database, engine: PostgresEngine, catalogue: BackupRepository
 ) -> None:
     """It was free when the run claimed it, and somebody has made a database of that name since."""
     with engine.locked("test"):
@@ -92,7 +94,7 @@ def test_a_name_that_was_claimed_is_not_dropped_without_the_mark(
 def test_a_database_of_our_name_that_is_not_claimed_is_in_the_way(
     lab: Database, engine: PostgresEngine, suffix: str
 ) -> None:
-    theirs = support.create(databases.side_name(lab.name, suffix))
+    theirs = support.create(databases.suffixed_name(lab.name, suffix))
     support.server().rows(FORGED["a comment"].format(theirs.name))
     with engine.locked("test"):
         engine.sweep()
@@ -121,7 +123,7 @@ def test_each_database_is_claimed_before_it_is_made(lab: Database, engine: Postg
     dump, _ = support.dump_of(engine)
     support.restore(engine, dump)
     claims, named = Claims(), support.new_name()
-    new, drill, aside = (databases.side_name(lab.name, suffix) for suffix in (NEW, DRILL, ASIDE))
+    new, drill, aside = (databases.suffixed_name(lab.name, suffix) for suffix in (NEW, DRILL, ASIDE))
     with engine.locked("test"):
         with engine.scratch(for_swap=False, claims=claims):
             assert claims.claimed == [drill]
@@ -135,13 +137,13 @@ def test_each_database_is_claimed_before_it_is_made(lab: Database, engine: Postg
 
 
 def test_a_claim_that_can_not_be_recorded_makes_no_database(
-    lab: Database, engine: PostgresEngine, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+    lab: Database, engine: PostgresEngine, catalogue: BackupRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_arguments: object) -> str:
         raise OSError(28, "No space left on device")
 
     run = Run(kind=Run.Kind.RESTORE, status=Run.Status.RUNNING, who="jane", database=engine.database)
-    recording = Recording(run, catalogue=catalogue, report=print, found=())
+    recording = RunRecorder(run, catalogue=catalogue, report=print, found=())
     monkeypatch.setattr(catalogue, "record", full)
     with (
         engine.locked("test"),
@@ -153,10 +155,10 @@ def test_a_claim_that_can_not_be_recorded_makes_no_database(
 
 
 def test_what_could_not_be_dropped_is_dropped_by_the_next_run_though_the_first_one_ended(
-    lab: Database, engine: PostgresEngine, catalogue: Catalogue
+    lab: Database, engine: PostgresEngine, catalogue: BackupRepository
 ) -> None:
     """The server ended the session that holds the lock, so the run failed, and its database is still there."""
-    drill = databases.side_name(lab.name, DRILL)
+    drill = databases.suffixed_name(lab.name, DRILL)
     with (
         contextlib.suppress(psycopg2.Error),
         recorded(request(), engine=engine, catalogue=catalogue) as recording,
@@ -172,7 +174,7 @@ def test_what_could_not_be_dropped_is_dropped_by_the_next_run_though_the_first_o
     assert reconcile(engine, catalogue) == ()
 
 
-@pytest.mark.parametrize("moment", ["create_beside", "add_extensions"])
+@pytest.mark.parametrize("moment", ["create_staging", "add_extensions"])
 def test_a_database_that_was_begun_is_not_left(
     lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
@@ -195,7 +197,7 @@ def test_an_earlier_undo_that_stays_is_left_to_the_next_run(
 ) -> None:
     dump, _ = support.dump_of(engine)
     support.restore(engine, dump)
-    claims, aside = Claims(), databases.side_name(lab.name, ASIDE)
+    claims, aside = Claims(), databases.suffixed_name(lab.name, ASIDE)
 
     def fail(_connection: object, name: str) -> None:
         if name == aside:
@@ -228,11 +230,11 @@ def test_a_kept_database_loses_its_mark(lab: Database, engine: PostgresEngine) -
 def test_the_mark_is_in_a_database_from_its_first_moment(
     lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = databases.side_name(lab.name, NEW)
-    with databases.maintenance(engine.address) as connection:
-        databases.create_beside(connection, name, None)
+    name = databases.suffixed_name(lab.name, NEW)
+    with databases.maintenance_connection(engine.address) as connection:
+        databases.create_staging(connection, name, None)
         rename.comment(connection, name, "")
         assert databases.drop_claimed(connection, [name], spared=()) == ()
         with connection.cursor() as cursor:
-            cursor.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT {databases.MARK_LIMIT}')
+            cursor.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT {databases.OPS_CONNECTION_LIMIT}')
         assert databases.drop_claimed(connection, [name], spared=()) == (name,)

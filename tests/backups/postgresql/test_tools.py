@@ -9,10 +9,10 @@ import pytest
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind
 from ops.databases.postgres import client_programs
-from ops.databases.postgres.client_programs import Tools, connection_arguments, dump_call, find_tools
-from ops.databases.postgres.connection import Address
+from ops.databases.postgres.client_programs import ClientPrograms, connection_arguments, dump_command, find_programs
+from ops.databases.postgres.connection import ConnectionInfo
 from ops.errors import PreconditionFailed, ToolFailed
-from ops.utils.progress import ignore
+from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database
 from tests.support.postgres import children_of
@@ -34,14 +34,14 @@ def install(directory: Path, version: str) -> Path:
 def test_the_newest_of_the_servers_version_is_taken(places: Path) -> None:
     for version in ("15.4", "15.18 (Debian 15.18-1)", "15.9", "17.2"):
         install(places / version.split()[0], version)
-    assert find_tools(15) == Tools(directory=places / "15.18", version="15.18")
+    assert find_programs(15) == ClientPrograms(directory=places / "15.18", version="15.18")
 
 
 def test_the_named_directory_comes_first_if_it_fits(places: Path) -> None:
     install(places / "newer", "15.18")
     named = install(places / "named", "15.2")
-    assert find_tools(15, named).directory == named
-    assert find_tools(15, install(places / "other", "17.2")).directory == places / "newer"
+    assert find_programs(15, named).directory == named
+    assert find_programs(15, install(places / "other", "17.2")).directory == places / "newer"
 
 
 def test_an_incomplete_directory_and_debians_wrapper_do_not_count(places: Path) -> None:
@@ -50,13 +50,13 @@ def test_an_incomplete_directory_and_debians_wrapper_do_not_count(places: Path) 
     wrapper.rename(wrapper.with_name("pg_wrapper"))
     wrapper.symlink_to("pg_wrapper")
     with pytest.raises(PreconditionFailed):
-        find_tools(15)
+        find_programs(15)
 
 
 def test_another_version_is_refused_with_the_package_to_install(places: Path) -> None:
     install(places / "new", "17.2")
     with pytest.raises(PreconditionFailed) as refused:
-        find_tools(15)
+        find_programs(15)
     assert str(refused.value) == (
         "The server runs PostgreSQL 15, and there is no pg_dump of that version on this machine"
         f" (found: 17.2 in {places}/new).\n"
@@ -66,7 +66,7 @@ def test_another_version_is_refused_with_the_package_to_install(places: Path) ->
 
 
 def test_the_call_has_no_password() -> None:
-    address = Address(
+    address = ConnectionInfo(
         database="lab",
         host="db",
         port="5433",
@@ -83,9 +83,9 @@ def test_the_call_has_no_password() -> None:
 
 
 def test_the_call_of_pg_dump() -> None:
-    found = Tools(directory=Path("/bin"), version="15.18")
-    arguments, environment = dump_call(
-        found, Address(database="lab"), custom=False, snapshot="1-1", lock_wait=5, without_schemas=["x"]
+    found = ClientPrograms(directory=Path("/bin"), version="15.18")
+    arguments, environment = dump_command(
+        found, ConnectionInfo(database="lab"), custom=False, snapshot="1-1", lock_wait=5, without_schemas=["x"]
     )
     assert arguments[0] == "/bin/pg_dump"
     assert arguments[3:] == [
@@ -105,7 +105,7 @@ def test_nobody_sees_the_password(lab: Database, engine: PostgresEngine, caplog:
     """In the arguments of any process while pg_dump runs, or in the log."""
     lab.rows("INSERT INTO device (name) SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
     with engine.snapshot(kind=Kind.SQL) as snapshot:
-        pieces = snapshot.stream(ignore)
+        pieces = snapshot.stream(no_progress)
         next(pieces)
         lines = [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in children_of(os.getpid())]
         list(pieces)
@@ -125,7 +125,7 @@ def test_errors_do_not_repeat_the_password(lab: Database, tmp_path: Path) -> Non
     )
     engine = support.engine_of(lab, tools_directory=programs)
     with engine.snapshot(kind=Kind.SQL) as snapshot, pytest.raises(ToolFailed) as failed:
-        list(snapshot.stream(ignore))
+        list(snapshot.stream(no_progress))
     assert failed.value.message == "pg_dump failed with exit code 3: two / three / four / five: ***."
 
 
@@ -145,7 +145,7 @@ def test_who_locks_a_table_is_waited_for_and_then_named(lab: Database, monkeypat
         cursor.execute("BEGIN; LOCK TABLE rack")
         with engine.snapshot(kind=Kind.SQL) as snapshot:
             with pytest.raises(ToolFailed, match="canceling statement due to statement timeout"):
-                list(snapshot.stream(ignore))
+                list(snapshot.stream(no_progress))
             with pytest.raises(PreconditionFailed, match=r"^Another program has locked a table of "):
                 snapshot.tables()
     connection.close()
@@ -155,7 +155,7 @@ def test_a_load_leaves_other_sessions_as_they_are(lab: Database, engine: Postgre
     """C10: a dump empties the search path of its session, which nobody else gets to see."""
     dump, _ = support.dump_of(engine)
     with engine.scratch(for_swap=False) as scratch:
-        scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=ignore)
+        scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=no_progress)
         with scratch.as_default() as wrapper, wrapper.cursor() as cursor:
             cursor.execute("SHOW search_path")
             assert cursor.fetchone() == ('"$user", public',)

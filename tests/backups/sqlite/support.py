@@ -12,7 +12,7 @@ from typing import Any
 
 from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.manifest import Kind
-from ops.utils.progress import ignore
+from ops.utils.progress import no_progress
 
 ROOT = Path(__file__).resolve().parents[3]
 PREAMBLE = """
@@ -59,12 +59,12 @@ def value(path: Path, query: str) -> Any:
 
 def backup(path: Path) -> bytes:
     with SqliteEngine(path).snapshot(kind=Kind.SQLITE) as snapshot:
-        return b"".join(snapshot.stream(ignore))
+        return b"".join(snapshot.stream(no_progress))
 
 
 def put_in_place(engine: SqliteEngine, data: bytes, *, run: str, backup: str = "b.sqlite3") -> None:
     with engine.scratch(for_swap=True) as scratch:
-        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=ignore)
+        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=no_progress)
         engine.swap(scratch, run=run, backup=backup)
 
 

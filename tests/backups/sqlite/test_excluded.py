@@ -15,7 +15,7 @@ from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.manifest import Kind, TableDigest
 from ops.databases.sqlite import emptying
 from ops.errors import PreconditionFailed
-from ops.utils.progress import ignore
+from ops.utils.progress import no_progress
 from tests.backups.sqlite import support
 
 NONE = TableDigest(rows=0, digest="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
@@ -53,7 +53,7 @@ def site(tmp_path: Path) -> Path:
 
 def backup(path: Path, *names: str) -> tuple[bytes, Tables, Mapping[str, str]]:
     with SqliteEngine(path).snapshot(kind=Kind.SQLITE, excluded=dict.fromkeys(names, "a reason")) as snapshot:
-        return b"".join(snapshot.stream(ignore)), snapshot.tables(), snapshot.excluded
+        return b"".join(snapshot.stream(no_progress)), snapshot.tables(), snapshot.excluded
 
 
 def opened(data: bytes, tmp_path: Path) -> sqlite3.Connection:
@@ -69,10 +69,10 @@ def test_no_byte_of_a_session_is_in_the_file(site: Path) -> None:
     assert tables["django_session"] == NONE
     assert SECRET.encode() not in data
     engine = SqliteEngine(site)
-    assert engine.count(io.BytesIO(data), kind=Kind.SQLITE, report=ignore)["django_session"] == 0
+    assert engine.count(io.BytesIO(data), kind=Kind.SQLITE, report=no_progress)["django_session"] == 0
     with engine.scratch(for_swap=False) as scratch:
-        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=ignore)
-        assert scratch.tables(ignore) == tables
+        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=no_progress)
+        assert scratch.tables(no_progress) == tables
 
 
 def test_deleting_alone_would_leave_them(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,6 +179,6 @@ def test_a_full_disk_is_named_and_nothing_is_left(site: Path, monkeypatch: pytes
 
 def test_compressed_files_hold_none_either(site: Path) -> None:
     with SqliteEngine(site).snapshot(kind=Kind.SQLITE_GZIP, excluded={"django_session": ""}) as snapshot:
-        data = gzip.compress(b"".join(snapshot.stream(ignore)))
+        data = gzip.compress(b"".join(snapshot.stream(no_progress)))
     assert SECRET.encode() not in data
     assert SECRET.encode() not in gzip.decompress(data)

@@ -13,7 +13,7 @@ from ops.backups.engines.base import Scratch
 from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.manifest import Kind
 from ops.errors import PreconditionFailed
-from ops.utils.progress import ignore
+from ops.utils.progress import no_progress
 from tests.backups.sqlite import support
 
 SCHEMA = """
@@ -68,7 +68,7 @@ def site(tmp_path: Path) -> Path:
 @contextlib.contextmanager
 def loaded(path: Path, data: bytes) -> Iterator[Scratch]:
     with SqliteEngine(path).scratch(for_swap=True) as scratch:
-        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=ignore)
+        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=no_progress)
         yield scratch
 
 

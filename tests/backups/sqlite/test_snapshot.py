@@ -15,7 +15,7 @@ from ops.backups.engines.base import Tables
 from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.manifest import Kind
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
-from ops.utils.progress import ignore
+from ops.utils.progress import no_progress
 from tests.backups.sqlite import support
 
 ODD = """
@@ -49,8 +49,8 @@ def tables(path: Path) -> Tables:
 
 def loaded(path: Path, data: bytes) -> Tables:
     with SqliteEngine(path).scratch(for_swap=False) as scratch:
-        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=ignore)
-        return scratch.tables(ignore)
+        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=no_progress)
+        return scratch.tables(no_progress)
 
 
 def test_a_loaded_backup_has_the_digests_of_the_snapshot(odd: Path) -> None:
@@ -69,7 +69,7 @@ def test_every_table_that_stores_rows_is_counted(odd: Path) -> None:
         f"words_{part}" for part in ("data", "idx", "content", "docsize", "config")
     }
     engine = SqliteEngine(odd)
-    assert engine.count(io.BytesIO(support.backup(odd)), kind=Kind.SQLITE, report=ignore) == found
+    assert engine.count(io.BytesIO(support.backup(odd)), kind=Kind.SQLITE, report=no_progress) == found
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_damaged_file_is_not_backed_up(live: Path) -> None:
 
 def test_a_backup_of_postgresql_is_refused(engine: SqliteEngine) -> None:
     with pytest.raises(ArtifactInvalid, match=r"A backup that ends in \.sql\.gz is one of PostgreSQL"):
-        engine.count(io.BytesIO(b""), kind=Kind.SQL_GZIP, report=ignore)
+        engine.count(io.BytesIO(b""), kind=Kind.SQL_GZIP, report=no_progress)
 
 
 # --- Damage in a backup -------------------------------------------------------------------------------------
@@ -171,16 +171,16 @@ def test_no_prefix_of_a_backup_is_loaded(engine: SqliteEngine, data: bytes) -> N
     for length in sorted(lengths):
         stream = io.BytesIO(data[:length])
         with pytest.raises(ArtifactInvalid), engine.scratch(for_swap=False) as scratch:
-            scratch.load(stream, kind=Kind.SQLITE, report=ignore)
+            scratch.load(stream, kind=Kind.SQLITE, report=no_progress)
         with pytest.raises(ArtifactInvalid):
-            engine.count(io.BytesIO(data[:length]), kind=Kind.SQLITE, report=ignore)
+            engine.count(io.BytesIO(data[:length]), kind=Kind.SQLITE, report=no_progress)
     with pytest.raises(ArtifactInvalid, match="its header speaks of"):
-        engine.count(io.BytesIO(data + b"more"), kind=Kind.SQLITE, report=ignore)
+        engine.count(io.BytesIO(data + b"more"), kind=Kind.SQLITE, report=no_progress)
 
 
 def test_the_cut_is_told(engine: SqliteEngine, data: bytes) -> None:
     with pytest.raises(ArtifactInvalid) as refusal:
-        engine.count(io.BytesIO(data[:5000]), kind=Kind.SQLITE, report=ignore)
+        engine.count(io.BytesIO(data[:5000]), kind=Kind.SQLITE, report=no_progress)
     assert str(refusal.value) == (
         f"The backup is cut off: it has 5,000 bytes of {len(data):,}.\n"
         "Take another backup: python manage.py list_backups"

@@ -12,10 +12,10 @@ from django.db import connection as djangos
 
 from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.manifest import Kind
-from ops.databases.override import pointing_at, sqlite_wrapper
+from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.sqlite import swap as swapping
 from ops.errors import PreconditionFailed
-from ops.utils.progress import ignore
+from ops.utils.progress import no_progress
 from tests.backups.sqlite import support
 from tests.backups.sqlite.support import beside, content, put_in_place
 
@@ -155,7 +155,7 @@ def test_a_reader_that_stays_keeps_its_view(engine: SqliteEngine, live: Path, da
 
 @pytest.mark.usefixtures("free_connections")
 def test_this_process_goes_on_too(engine: SqliteEngine, live: Path, data: bytes) -> None:
-    with pointing_at(sqlite_wrapper(str(live))), djangos.cursor() as cursor:
+    with override_database(sqlite_wrapper(str(live))), djangos.cursor() as cursor:
         cursor.execute("SELECT DISTINCT label FROM item")
         assert cursor.fetchall() == [("old",)]
         put_in_place(engine, data, run="r1")
@@ -241,7 +241,7 @@ def test_files_are_for_their_owner_only(engine: SqliteEngine, live: Path, data: 
     live.chmod(0o644)
     before = live.stat()
     with engine.locked("a test"), engine.scratch(for_swap=True) as scratch:
-        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=ignore)
+        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=no_progress)
         assert scratch.path.stat().st_mode & 0o777 == 0o600
         assert scratch.path.parent.stat().st_mode & 0o777 == 0o700
         engine.swap(scratch, run="r1", backup="b")
@@ -263,7 +263,7 @@ def test_what_root_makes_belongs_to_the_owner_of_the_file(engine: SqliteEngine, 
 def test_a_scratch_with_a_name_stays(engine: SqliteEngine, live: Path, tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "beside.db"
     with engine.scratch(name=str(path), for_swap=False) as scratch:
-        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=ignore)
+        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=no_progress)
         scratch.keep()
         assert not path.exists()
     assert content(path) == "new"
@@ -324,7 +324,7 @@ def test_a_full_disk_ends_the_unpacking(tmp_path: Path, data: bytes) -> None:
             pytest.raises(PreconditionFailed) as refusal,
             SqliteEngine(small / "lab.db").scratch(for_swap=True) as scratch,
         ):
-            scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=ignore)
+            scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=no_progress)
         assert refusal.value.message == f"The backup could not be unpacked in {small}: No space left on device."
         assert list(small.iterdir()) == []
     finally:

@@ -11,37 +11,37 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops.backups.engines.base import Claims, Scratch, Tables, Undo
 from ops.backups.engines.postgresql import dump_loader, table_digests, undo_comment
-from ops.backups.engines.postgresql.dump_format import plain_pieces
-from ops.backups.engines.postgresql.dump_loader import Loader
+from ops.backups.engines.postgresql.dump_format import plain_sql_chunks
+from ops.backups.engines.postgresql.dump_loader import DumpLoader
 from ops.backups.engines.postgresql.live_rows import copy_between
 from ops.backups.manifest import Kind
 from ops.backups.stages import Stage
-from ops.databases.override import pointing_at
+from ops.databases.override import override_database
 from ops.databases.postgres import databases, rename
-from ops.databases.postgres.client_programs import Tools
-from ops.databases.postgres.connection import Address
+from ops.databases.postgres.client_programs import ClientPrograms
+from ops.databases.postgres.connection import ConnectionInfo
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils.identifiers import quoted
-from ops.utils.progress import Progress, Report
+from ops.utils.progress import Progress, ProgressCallback
 
 NEW, DRILL, UNDO, ASIDE = "_ops_new", "_ops_drill", "_ops_undo", "_ops_aside"
 """What is added to the live database's name: for a restore, for a drill, for what a restore replaced, and for an
 earlier undo, or a database that is on its way elsewhere, within a swap."""
 
 
-class Beside:
+class ScratchDatabase:
     """Implements `ops.backups.engines.base.Scratch`: a database of its own, which nobody else knows."""
 
-    def __init__(self, address: Address, find: Callable[[], Tools], *, live: Address) -> None:
+    def __init__(self, address: ConnectionInfo, find: Callable[[], ClientPrograms], *, live: ConnectionInfo) -> None:
         self.name = address.database
         self.address = address
         self._live = live
         self.kept = False
         self._find = find
 
-    def load(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
+    def load(self, stream: IO[bytes], *, kind: Kind, report: ProgressCallback) -> Mapping[str, int]:
         """See `ops.backups.engines.base.Scratch`."""
-        rows = fill(self.address, plain_pieces(stream, kind=kind, find=self._find), report=report)
+        rows = fill(self.address, plain_sql_chunks(stream, kind=kind, find=self._find), report=report)
         self.analyze(report)
         return rows
 
@@ -53,21 +53,21 @@ class Beside:
             yield connection
             connection.commit()
 
-    def analyze(self, report: Report) -> None:
+    def analyze(self, report: ProgressCallback) -> None:
         """See `Scratch`. Expressions of indexes are computed: not with a superuser's rights."""
         report(Progress(stage=Stage.LOAD, item="ANALYZE"))
         with contextlib.closing(self.address.connect(autocommit=True)) as connection, connection.cursor() as cursor:
-            if not databases.reaches_beyond_databases(connection):
+            if not databases.has_server_access(connection):
                 cursor.execute("ANALYZE")
 
-    def tables(self, report: Report) -> Tables:
+    def tables(self, report: ProgressCallback) -> Tables:
         """See `ops.backups.engines.base.Scratch`."""
         with contextlib.closing(self.address.connect()) as connection, connection.cursor() as cursor:
             return table_digests.read_digests(cursor, stage=Stage.COMPARE, report=report)
 
     def as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
         """See `ops.backups.engines.base.Scratch`."""
-        return pointing_at(self.address.wrapper())
+        return override_database(self.address.wrapper())
 
     def keep(self) -> None:
         """See `ops.backups.engines.base.Scratch`."""
@@ -78,7 +78,7 @@ class Beside:
         return copy_between(self._live, self.address, tables)
 
 
-def fill(address: Address, pieces: Iterator[bytes], *, report: Report) -> Mapping[str, int]:
+def fill(address: ConnectionInfo, pieces: Iterator[bytes], *, report: ProgressCallback) -> Mapping[str, int]:
     """Tables and rows in one transaction, and what is built upon them on several connections. Returns rows by table."""
 
     def session() -> Connection:
@@ -87,29 +87,29 @@ def fill(address: Address, pieces: Iterator[bytes], *, report: Report) -> Mappin
         return connection
 
     with contextlib.closing(session()) as connection:
-        load = Loader(connection, report=report)
+        load = DumpLoader(connection, report=report)
         later = load.load(pieces)
         connection.commit()
-    dump_loader.build(session, later, report)
+    dump_loader.build_parallel(session, later, report)
     return load.rows
 
 
-class DatabasesBeside:
+class DatabaseSwap:
     """The place of restores for the database at `address`; `server` gives a session of the maintenance database."""
 
     def __init__(
         self,
-        address: Address,
+        address: ConnectionInfo,
         *,
         server: Callable[[], AbstractContextManager[Connection]],
-        find: Callable[[], Tools],
+        find: Callable[[], ClientPrograms],
     ) -> None:
         self._address = address
         self._live = address.database
         self._server = server
         self._find = find
         self._new, self._drill, self._undo, self._aside = (
-            databases.side_name(self._live, suffix) for suffix in (NEW, DRILL, UNDO, ASIDE)
+            databases.suffixed_name(self._live, suffix) for suffix in (NEW, DRILL, UNDO, ASIDE)
         )
 
     def sweep(self, connection: Connection, claimed: Collection[str]) -> tuple[str, ...]:
@@ -125,12 +125,12 @@ class DatabasesBeside:
         chosen = name or (self._new if for_swap else self._drill)
         with self._server() as connection:
             self._create(connection, chosen, claims)
-        place = Beside(self._address.named(chosen), self._find, live=self._address)
+        place = ScratchDatabase(self._address.with_database(chosen), self._find, live=self._address)
         try:
             yield place
         finally:
             try:
-                self._leave(place)
+                self._leave_database(place)
             except (psycopg2.Error, OpsError):
                 # The connection is gone. What is kept stays, and bears a mark for which nobody looks.
                 if not place.kept:
@@ -153,8 +153,10 @@ class DatabasesBeside:
             extensions = databases.read_extensions(self._address)
         template = databases.template_with(connection, self._address, extensions)
         try:
-            databases.create_beside(connection, name, databases.describe(connection, self._live), template=template)
-            databases.add_extensions(self._address.named(name), extensions)
+            databases.create_staging(
+                connection, name, databases.read_properties(connection, self._live), template=template
+            )
+            databases.add_extensions(self._address.with_database(name), extensions)
         except BaseException:
             self._discard(connection, name, claims)
             raise
@@ -166,7 +168,7 @@ class DatabasesBeside:
         except psycopg2.Error:
             claims.leave_database(name)
 
-    def _leave(self, place: Beside) -> None:
+    def _leave_database(self, place: ScratchDatabase) -> None:
         """Drop the scratch database unless it is to be kept; one that was put in place has another name by now."""
         with self._server() as connection:
             if not place.kept:
@@ -177,11 +179,11 @@ class DatabasesBeside:
     def swap(self, scratch: Scratch, *, run: str, backup: str, claims: Claims) -> None:
         """See `ops.backups.engines.base.Engine`."""
         with self._server() as connection:
-            live = databases.describe(connection, self._live)
+            live = databases.read_properties(connection, self._live)
             earlier = self._kept(connection)
             renames, comments = [(scratch.name, self._live)], {}
             if live:
-                comments = {self._undo: undo_comment.note(run=run, backup=backup, comment=live.comment)}
+                comments = {self._undo: undo_comment.format_comment(run=run, backup=backup, comment=live.comment)}
             if live and scratch.name == self._undo:
                 renames = [(self._live, self._aside), *renames, (self._aside, self._undo)]
             elif live:
@@ -189,8 +191,8 @@ class DatabasesBeside:
                 if earlier:
                     self._claim(connection, self._aside, claims)
                     renames = [(self._undo, self._aside), *renames]
-                    comments[self._aside] = databases.MARK
-            rename.exchange(connection, renames=renames, comments=comments, live=self._live, description=live)
+                    comments[self._aside] = databases.OPS_COMMENT
+            rename.rename_databases(connection, renames=renames, comments=comments, live=self._live, description=live)
             scratch.keep()
             # The restore is in place: an earlier undo that is left over must not look like a failure.
             if self._aside in comments:
@@ -206,26 +208,28 @@ class DatabasesBeside:
 
     def _kept(self, connection: Connection) -> Undo | None:
         found = databases.comment_and_size(connection, self._undo)
-        return undo_comment.read_note(self._undo, *found) if found else None
+        return undo_comment.parse_comment(self._undo, *found) if found else None
 
     @contextlib.contextmanager
     def undo_scratch(self) -> Iterator[Scratch]:
         """The kept database itself: a swap is a matter of names, and needs no copy."""
         with self._server() as connection:
             self._require_undo(connection)
-        yield Beside(self._address.named(self._undo), self._find, live=self._address)
+        yield ScratchDatabase(self._address.with_database(self._undo), self._find, live=self._address)
 
     @contextlib.contextmanager
     def undo_as_default(self) -> Iterator[BaseDatabaseWrapper]:
         """See `ops.backups.engines.base.Engine`."""
         with self._server() as connection:
             self._require_undo(connection)
-        with pointing_at(self._address.named(self._undo).with_session(undo_comment.READ_ONLY).wrapper()) as wrapper:
+        with override_database(
+            self._address.with_database(self._undo).with_session(undo_comment.READ_ONLY).wrapper()
+        ) as wrapper:
             yield wrapper
 
     def _require_undo(self, connection: Connection) -> None:
         if not self._kept(connection):
-            raise undo_comment.no_undo(str(self._address))
+            raise undo_comment.undo_missing(str(self._address))
 
     def drop_undo(self) -> None:
         """See `ops.backups.engines.base.Engine`."""

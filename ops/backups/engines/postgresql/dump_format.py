@@ -8,15 +8,15 @@ from ops.backups.engines.postgresql.dump_reader import CopyBlock, DumpReader, co
 from ops.backups.manifest import Kind
 from ops.backups.stages import Stage
 from ops.databases.postgres import client_programs
-from ops.databases.postgres.client_programs import Tools
+from ops.databases.postgres.client_programs import ClientPrograms
 from ops.errors import ArtifactInvalid, ToolFailed
-from ops.utils.progress import Progress, Report
+from ops.utils.progress import Progress, ProgressCallback
 
 PIECE = 1 << 20
 """Bytes."""
 
 
-def plain_pieces(stream: IO[bytes], *, kind: Kind, find: Callable[[], Tools]) -> Iterator[bytes]:
+def plain_sql_chunks(stream: IO[bytes], *, kind: Kind, find: Callable[[], ClientPrograms]) -> Iterator[bytes]:
     """The dump as plain text; `find` gives the programs, which only the custom format needs.
 
     Reads `stream` to its end. Raises ArtifactInvalid for a file of the custom format that pg_restore can not read.
@@ -25,14 +25,14 @@ def plain_pieces(stream: IO[bytes], *, kind: Kind, find: Callable[[], Tools]) ->
         yield from iter(lambda: stream.read(PIECE), b"")
         return
     try:
-        yield from client_programs.output_of(client_programs.plain_text_call(find()), feed=stream)
+        yield from client_programs.output_of(client_programs.plain_text_command(find()), feed=stream)
     except ToolFailed as error:
         raise ArtifactInvalid(
             f"The dump can not be read: {error.message}", "Choose another backup; this one is damaged."
         ) from error
 
 
-def count_rows(pieces: Iterator[bytes], report: Report) -> Mapping[str, int]:
+def count_rows(pieces: Iterator[bytes], report: ProgressCallback) -> Mapping[str, int]:
     """Rows by table. Raises ArtifactInvalid when the dump is cut off."""
     reader = DumpReader(pieces)
     rows = {}

@@ -15,9 +15,9 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from ops.backups.engines.postgresql import dump_policy
 from ops.backups.engines.postgresql.dump_reader import NAME, CopyBlock, DumpReader, Statement
 from ops.backups.stages import Stage
-from ops.databases.postgres.connection import server_words
+from ops.databases.postgres.connection import server_message
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
-from ops.utils.progress import Progress, Report
+from ops.utils.progress import Progress, ProgressCallback
 
 PIECE = 1 << 20
 """Bytes."""
@@ -39,10 +39,10 @@ CONSTRAINT = re.compile(
 )
 
 
-class Loader:
+class DumpLoader:
     """One dump on its way into one database. `rows` by table, as far as it has come."""
 
-    def __init__(self, connection: Connection, *, report: Report) -> None:
+    def __init__(self, connection: Connection, *, report: ProgressCallback) -> None:
         self._connection = connection
         self._report = report
         self._own_tables: set[str] = set()
@@ -61,8 +61,8 @@ class Loader:
                     while later:
                         execute(cursor, later.pop(0))
                     self._copy(cursor, item, reader)
-                elif dump_policy.admit(item):
-                    if later or builds(item):
+                elif dump_policy.allow_statement(item):
+                    if later or is_post_data(item):
                         later.append(item)
                     else:
                         self._run(cursor, item)
@@ -76,21 +76,21 @@ class Loader:
     def _copy(self, cursor: Cursor, block: CopyBlock, reader: DumpReader) -> None:
         # A table that was made in this transaction can take rows that need no vacuum later.
         freeze = " WITH (FREEZE)" if block.name in self._own_tables else ""
-        source = Watched(block, lambda: self._tell(block, reader))
+        source = ErrorCapturingReader(block, lambda: self._tell(block, reader))
         try:
             # Only read() is called; the stubs ask for more.
             cursor.copy_expert(block.statement.rstrip(";") + freeze, cast("Any", source), size=PIECE)
         except psycopg2.Error as error:
             if source.error:
                 raise source.error from None
-            raise translated(error, f"the rows of {block.table}") from error
+            raise translate_error(error, f"the rows of {block.table}") from error
         self.rows[block.table] = block.rows
 
     def _tell(self, block: CopyBlock, reader: DumpReader) -> None:
         self._report(Progress(stage=Stage.LOAD, item=block.table, done=reader.size))
 
 
-class Watched:
+class ErrorCapturingReader:
     """A block's rows for psycopg2, which loses the error that reading them raised."""
 
     def __init__(self, block: CopyBlock, tell: Callable[[], None]) -> None:
@@ -107,7 +107,7 @@ class Watched:
             raise
 
 
-def builds(statement: Statement) -> bool:
+def is_post_data(statement: Statement) -> bool:
     """It makes an index or a constraint over rows: in a dump all that follows is about finished tables."""
     return bool(INDEX.match(statement.text) or CONSTRAINT.match(statement.text))
 
@@ -116,12 +116,12 @@ def execute(cursor: Cursor, statement: Statement) -> None:
     try:
         cursor.execute(statement.text)
     except psycopg2.Error as error:
-        raise translated(error, statement.beginning) from error
+        raise translate_error(error, statement.beginning) from error
 
 
-def translated(error: psycopg2.Error, what: str) -> OpsError:
+def translate_error(error: psycopg2.Error, what: str) -> OpsError:
     """The server's refusal of `what` as an error for a person."""
-    words = server_words(error)
+    words = server_message(error)
     if isinstance(error, errors.DiskFull):
         return OpsError(
             f"The server's disk is full: {words}. What had been loaded is gone again.",
@@ -146,7 +146,7 @@ def set_up(connection: Connection) -> None:
             cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
 
 
-def run_all(connection: Connection, statements: Iterable[Statement], report: Report) -> None:
+def run_all(connection: Connection, statements: Iterable[Statement], report: ProgressCallback) -> None:
     """Run them in turn on `connection`."""
     with connection.cursor() as cursor:
         for statement in statements:
@@ -154,7 +154,7 @@ def run_all(connection: Connection, statements: Iterable[Statement], report: Rep
             execute(cursor, statement)
 
 
-def build(connect: Callable[[], Connection], statements: list[Statement], report: Report) -> None:
+def build_parallel(connect: Callable[[], Connection], statements: list[Statement], report: ProgressCallback) -> None:
     """Run what is built upon the rows: neighbours that do not stand in each other's way on several connections."""
     for together, group in groupby(statements, key=lambda statement: bool(INDEX.match(statement.text))):
         wave = list(group)
@@ -163,10 +163,10 @@ def build(connect: Callable[[], Connection], statements: list[Statement], report
                 run_all(connection, wave, report)
                 connection.commit()
             continue
-        build_together(connect, wave, report)
+        build_batch(connect, wave, report)
 
 
-def build_together(connect: Callable[[], Connection], wave: list[Statement], report: Report) -> None:
+def build_batch(connect: Callable[[], Connection], wave: list[Statement], report: ProgressCallback) -> None:
     def work(statement: Statement) -> None:
         with contextlib.closing(connect()) as connection:
             run_all(connection, [statement], report)

@@ -21,7 +21,7 @@ ENCODINGS = frozenset({"UTF8", "SQL_ASCII", "LATIN1", "LATIN9", "WIN1252"})
 QUOTES = re.compile(rb"SET standard_conforming_strings = (?!on;)")
 
 
-def admit(statement: Statement) -> bool:
+def allow_statement(statement: Statement) -> bool:
     """Whether to run it; False for what is passed over. Raises ArtifactInvalid for what has no place in a dump."""
     text = statement.text
     if SKIPPED.fullmatch(text):
@@ -29,14 +29,14 @@ def admit(statement: Statement) -> bool:
     if TRANSACTIONS.match(text):
         if text in AROUND_LARGE_OBJECTS:
             return False
-        raise refused(statement)
+        raise rejected(statement)
     encoding = ENCODING.fullmatch(text)
     if QUOTES.match(text) or (encoding and encoding["name"].decode() not in ENCODINGS):
-        raise refused(statement)
+        raise rejected(statement)
     return True
 
 
-def refused(statement: Statement) -> ArtifactInvalid:
+def rejected(statement: Statement) -> ArtifactInvalid:
     return ArtifactInvalid(
         f"The dump holds a statement that pg_dump does not write: {statement.beginning}",
         "Nothing was changed. Make the file with pg_dump as it is (plain, without --inserts), or load it by hand.",

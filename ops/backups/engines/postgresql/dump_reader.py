@@ -88,7 +88,7 @@ def table_name(path: str) -> str:
     return names[-1] if names[0] == "public" or len(names) == 1 else ".".join(names)
 
 
-def cut_off() -> ArtifactInvalid:
+def truncated_dump() -> ArtifactInvalid:
     return ArtifactInvalid("The dump is cut off: its end is missing.", "Choose another backup; this one is damaged.")
 
 
@@ -122,7 +122,7 @@ class DumpReader:
             while self._in_rows:
                 self.read_rows(1 << 20)
         if not self.complete:
-            raise cut_off()
+            raise truncated_dump()
 
     def _fill(self) -> bool:
         piece = next(self._pieces, b"")
@@ -155,7 +155,7 @@ class DumpReader:
                 self.complete = self._read_line().rstrip() == MARKER or self.complete
             elif self._buffer.startswith(b"\\", self._position):
                 if not RESTRICT.fullmatch(line := self._read_line()):
-                    raise refuse_command(line)
+                    raise reject_meta_command(line)
             else:
                 self.complete = False
                 return True
@@ -174,7 +174,7 @@ class DumpReader:
             if len(self._buffer) - self._position > LONGEST_STATEMENT:
                 raise ArtifactInvalid("The dump holds a statement of more than 1 GB.")
             if not self._grow():
-                raise cut_off()
+                raise truncated_dump()
         statement = self._buffer[self._position : end]
         self._position = end
         return statement
@@ -197,7 +197,7 @@ class DumpReader:
             if safe > self._position:
                 return self._take(safe if size < 0 else min(safe, self._position + size))
             if not self._fill():
-                raise cut_off()
+                raise truncated_dump()
         return b""
 
     def _take(self, end: int) -> bytes:
@@ -207,7 +207,7 @@ class DumpReader:
         return piece
 
 
-def refuse_command(line: bytes) -> ArtifactInvalid:
+def reject_meta_command(line: bytes) -> ArtifactInvalid:
     words = line.decode(errors="replace").strip()[:80]
     return ArtifactInvalid(
         f"The dump holds a command for psql, which could run any program: {words}",
@@ -245,7 +245,7 @@ def skip(text: bytes, token: re.Match[bytes]) -> int | None:
         case "unfinished":
             return None
         case "backslash":
-            raise refuse_command(text[token.start("backslash") : token.start("backslash") + 80])
+            raise reject_meta_command(text[token.start("backslash") : token.start("backslash") + 80])
     return token.end()
 
 

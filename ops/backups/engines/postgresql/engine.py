@@ -9,19 +9,19 @@ from typing import IO
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ops.backups.engines.base import NOTHING, UNRECORDED, Claims, Columns, Rows, Scratch, Snapshot, Undo, UntrustedFile
+from ops.backups.engines.base import NO_CLAIMS, NOTHING, Claims, Columns, Rows, Scratch, Snapshot, Undo, UntrustedFile
 from ops.backups.engines.postgresql import snapshot, untrusted
-from ops.backups.engines.postgresql.database_swap import DatabasesBeside
-from ops.backups.engines.postgresql.dump_format import count_rows, plain_pieces, read_columns
-from ops.backups.engines.postgresql.schema_swap import SchemasWithin
+from ops.backups.engines.postgresql.database_swap import DatabaseSwap
+from ops.backups.engines.postgresql.dump_format import count_rows, plain_sql_chunks, read_columns
+from ops.backups.engines.postgresql.schema_swap import SchemaSwap
 from ops.backups.manifest import Kind
-from ops.backups.sources import Source
+from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import never_from_untrusted_files
 from ops.databases.postgres import databases
-from ops.databases.postgres.client_programs import Tools, find_tools
-from ops.databases.postgres.connection import Address
+from ops.databases.postgres.client_programs import ClientPrograms, find_programs
+from ops.databases.postgres.connection import ConnectionInfo
 from ops.utils import posix_signals
-from ops.utils.progress import Report
+from ops.utils.progress import ProgressCallback
 
 
 class PostgresEngine:
@@ -32,7 +32,7 @@ class PostgresEngine:
 
     kind = "postgresql"
 
-    def __init__(self, address: Address, *, tools_directory: Path | None = None) -> None:
+    def __init__(self, address: ConnectionInfo, *, tools_directory: Path | None = None) -> None:
         self.address = address
         self.database = address.database
         self.where = str(address)
@@ -43,7 +43,10 @@ class PostgresEngine:
     @contextlib.contextmanager
     def locked(self, label: str) -> Iterator[None]:
         """See `ops.backups.engines.base.Engine`."""
-        with databases.maintenance(self.address) as connection, databases.locked(connection, self.database, label):
+        with (
+            databases.maintenance_connection(self.address) as connection,
+            databases.locked(connection, self.database, label),
+        ):
             self._lock = connection
             try:
                 yield
@@ -56,13 +59,13 @@ class PostgresEngine:
         if self._lock:
             yield self._lock
             return
-        with databases.maintenance(self.address) as connection:
+        with databases.maintenance_connection(self.address) as connection:
             yield connection
 
     def sweep(self, claimed: Collection[str] = ()) -> tuple[str, ...]:
         """See `ops.backups.engines.base.Engine`."""
         with self._server() as connection:
-            beside = DatabasesBeside(self.address, server=self._server, find=self._find_tools)
+            beside = DatabaseSwap(self.address, server=self._server, find=self._find_tools)
             return beside.sweep(connection, claimed)
 
     # --- Backups --------------------------------------------------------------------------------------------------
@@ -74,21 +77,21 @@ class PostgresEngine:
         """See `ops.backups.engines.base.Engine`."""
         self._find_tools()
 
-    def _find_tools(self) -> Tools:
+    def _find_tools(self) -> ClientPrograms:
         with self._server() as connection:
-            return find_tools(connection.server_version // 10000, self._tools_directory)
+            return find_programs(connection.server_version // 10000, self._tools_directory)
 
     def snapshot(self, *, kind: Kind, excluded: Mapping[str, str] = NOTHING) -> AbstractContextManager[Snapshot]:
         """See `ops.backups.engines.base.Engine`."""
-        return snapshot.taken(self.address, self._find_tools(), kind, excluded=excluded)
+        return snapshot.take_snapshot(self.address, self._find_tools(), kind, excluded=excluded)
 
-    def count(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
+    def count(self, stream: IO[bytes], *, kind: Kind, report: ProgressCallback) -> Mapping[str, int]:
         """See `ops.backups.engines.base.Engine`."""
-        return count_rows(plain_pieces(stream, kind=kind, find=self._find_tools), report)
+        return count_rows(plain_sql_chunks(stream, kind=kind, find=self._find_tools), report)
 
     def read_columns(self, stream: IO[bytes], *, kind: Kind, columns: Columns) -> Mapping[str, Rows]:
         """See `ops.backups.engines.base.Engine`."""
-        return read_columns(plain_pieces(stream, kind=kind, find=self._find_tools), columns)
+        return read_columns(plain_sql_chunks(stream, kind=kind, find=self._find_tools), columns)
 
     def require_ordinary_role(self) -> None:
         """See `ops.backups.engines.base.Engine`."""
@@ -96,28 +99,26 @@ class PostgresEngine:
             untrusted.require_ordinary_role(server)
 
     @contextlib.contextmanager
-    def untrusted(self, source: Source) -> Iterator[UntrustedFile]:
+    def untrusted(self, source: RestoreSource) -> Iterator[UntrustedFile]:
         """See `ops.backups.engines.base.Engine`."""
         yield untrusted.UntrustedDump(source, find=self._find_tools, excluded=never_from_untrusted_files())
 
     # --- Restores -------------------------------------------------------------------------------------------------
-    def _place(self) -> DatabasesBeside | SchemasWithin:
+    def _place(self) -> DatabaseSwap | SchemaSwap:
         """Where restores are built: beside the live database when the role may, within it otherwise."""
         with self._server() as connection:
             beside = databases.may_create(connection, self.database)
         if beside:
-            return DatabasesBeside(self.address, server=self._server, find=self._find_tools)
-        return SchemasWithin(self.address, find=self._find_tools)
+            return DatabaseSwap(self.address, server=self._server, find=self._find_tools)
+        return SchemaSwap(self.address, find=self._find_tools)
 
-    def scratch(
-        self, *, name: str = "", for_swap: bool, claims: Claims = UNRECORDED
-    ) -> AbstractContextManager[Scratch]:
+    def scratch(self, *, name: str = "", for_swap: bool, claims: Claims = NO_CLAIMS) -> AbstractContextManager[Scratch]:
         """See `ops.backups.engines.base.Engine`."""
         return self._place().scratch(name=name, for_swap=for_swap, claims=claims)
 
-    def swap(self, scratch: Scratch, *, run: str, backup: str, claims: Claims = UNRECORDED) -> None:
+    def swap(self, scratch: Scratch, *, run: str, backup: str, claims: Claims = NO_CLAIMS) -> None:
         """See `ops.backups.engines.base.Engine`."""
-        with posix_signals.held():
+        with posix_signals.ignore_interrupts():
             self._place().swap(scratch, run=run, backup=backup, claims=claims)
 
     def undo_copy(self) -> Undo | None:

@@ -14,12 +14,12 @@ import psycopg2
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.engines.postgresql.excluded_tables import NAMED
-from ops.backups.engines.postgresql.table_digests import spell_alike
-from ops.databases.postgres.connection import Address, server_words
+from ops.backups.engines.postgresql.table_digests import normalize_output
+from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.constraints import restart_sequences
 from ops.databases.postgres.queries import fetch_value
 from ops.errors import OpsError, PreconditionFailed
-from ops.utils.formatting import counted
+from ops.utils.formatting import pluralize
 from ops.utils.identifiers import quoted
 
 LOCK_WAIT = "10s"
@@ -64,7 +64,7 @@ class Target:
         return f"{quoted(self.schema)}.{quoted(self.name)}"
 
 
-def copy_between(live: Address, target: Address, tables: Collection[str]) -> tuple[str, ...]:
+def copy_between(live: ConnectionInfo, target: ConnectionInfo, tables: Collection[str]) -> tuple[str, ...]:
     """As `copy_rows`, from one database into another, and commit."""
     try:
         connection = live.connect()
@@ -103,7 +103,7 @@ def copy_rows(live: Cursor, target: Cursor, tables: Collection[str], *, renamed:
                 restart_sequences(target, table.quoted, 0)
     except psycopg2.Error as error:
         raise OpsError(
-            f"Rows of the live database could not be written to the new one: {server_words(error)}."
+            f"Rows of the live database could not be written to the new one: {server_message(error)}."
             " The live database is as it was."
         ) from error
     return tuple(sentences)
@@ -139,7 +139,7 @@ def keys_later(cursor: Cursor, tables: Sequence[Target]) -> Iterator[None]:
         names = ", ".join(table.name for table in tables)
         raise PreconditionFailed(
             f"The rows of {names} are those of the live database, and other tables refer to some that it does not"
-            f" have: {server_words(error)}. Nothing was changed.",
+            f" have: {server_message(error)}. Nothing was changed.",
             "Restore into another database (--to), and correct the rows there.",
         ) from error
 
@@ -164,7 +164,7 @@ def copy_table(live: Cursor, target: Cursor, table: Target, *, live_schema: str)
         try:
             columns = read_rows(live, target, table, live_schema, spool)
         except psycopg2.Error as error:
-            return f"The rows of {table.name} could not be read from the live database: {server_words(error)}."
+            return f"The rows of {table.name} could not be read from the live database: {server_message(error)}."
         if not columns:
             return ""
         spool.seek(0)
@@ -185,7 +185,7 @@ def read_rows(live: Cursor, target: Cursor, table: Target, live_schema: str, spo
         theirs = read_columns(live, live_schema, table.name)
         columns = ", ".join(quoted(name) for name in ours if name in theirs)
         if columns:
-            spell_alike(live)
+            normalize_output(live)
             query = f"SELECT {columns} FROM {only(live, live_schema, table.name)}"
             live.copy_expert(f"COPY ({query}) TO STDOUT WITH (ENCODING 'UTF8')", spool)
     return columns
@@ -247,7 +247,7 @@ def remove_dangling(cursor: Cursor, tables: Sequence[Target]) -> Iterator[str]:
             cursor.execute(statement)
             removed[table.name] += cursor.rowcount
     for name, number in sorted((+removed).items()):
-        yield f"{counted(number, 'row')} of {name} could not be kept: the restored database lacks what it refers to."
+        yield f"{pluralize(number, 'row')} of {name} could not be kept: the restored database lacks what it refers to."
 
 
 def dangling(table: Target, parent: str, columns: Sequence[str], referred: Sequence[str]) -> str:

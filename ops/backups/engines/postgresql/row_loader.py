@@ -9,16 +9,16 @@ import psycopg2
 from psycopg2 import errors, sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ops.backups.engines.base import NEVER_TAKEN, NOT_OURS, UNKNOWN_COLUMNS, UNMATCHED, LeftOut, LoadedRows
+from ops.backups.engines.base import NEVER_COPIED, NOT_OURS, UNKNOWN_COLUMNS, UNMATCHED, LeftOut, LoadedRows
 from ops.backups.engines.postgresql import table_digests
 from ops.backups.stages import Stage
 from ops.backups.untrusted.process import ROWS, TABLE, Frame
 from ops.backups.untrusted.schema import MIGRATIONS, NaturalKeyTables
-from ops.databases.postgres.connection import server_words
+from ops.databases.postgres.connection import server_message
 from ops.databases.postgres.queries import fetch_value
 from ops.errors import ArtifactInvalid, OpsError
 from ops.utils.identifiers import quoted
-from ops.utils.progress import Progress, Report
+from ops.utils.progress import Progress, ProgressCallback
 
 PIECE = 1 << 20
 """Bytes."""
@@ -54,14 +54,16 @@ class Shape:
 class RowLoader:
     """One untrusted dump on its way into one database, within the transaction of `cursor`."""
 
-    def __init__(self, cursor: Cursor, keys: NaturalKeyTables, excluded: Iterable[str], report: Report) -> None:
+    def __init__(
+        self, cursor: Cursor, keys: NaturalKeyTables, excluded: Iterable[str], report: ProgressCallback
+    ) -> None:
         self._cursor = cursor
         self._keys = keys
         self._report = report
         self._staged: dict[str, list[tuple[str, Sequence[str]]]] = {}
         self._unmatched: dict[str, int] = {}
         self._unknown_columns: dict[str, list[str]] = {}
-        self._there = {table.title: table for table in table_digests.list_tables(cursor)}
+        self._there = {table.qualified_name: table for table in table_digests.list_tables(cursor)}
         taken = self._there.keys() - {*excluded, *keys.names, MIGRATIONS}
         self._shapes = {title: self._shape(title) for title in sorted(taken)}
         self.rows: dict[str, int] = {}
@@ -229,7 +231,7 @@ class RowLoader:
         for table, rows in sorted(elsewhere.items()):
             if table == MIGRATIONS or not rows:
                 continue
-            yield LeftOut(table=table, rows=rows, reason=NEVER_TAKEN if table in self._there else NOT_OURS)
+            yield LeftOut(table=table, rows=rows, reason=NEVER_COPIED if table in self._there else NOT_OURS)
         for table, rows in self._unmatched.items():
             if rows:
                 yield LeftOut(table=table, rows=rows, reason=UNMATCHED)
@@ -240,7 +242,7 @@ class RowLoader:
 class RowsOfBlock:
     """The rows of one table for psycopg2, which loses the error that reading them raised."""
 
-    def __init__(self, frames: Generator[Frame], table: str, report: Report) -> None:
+    def __init__(self, frames: Generator[Frame], table: str, report: ProgressCallback) -> None:
         self._frames = frames
         self._table = table
         self._report = report
@@ -271,7 +273,7 @@ class RowsOfBlock:
 
 def refused(error: psycopg2.Error, what: str = "its rows") -> OpsError:
     """Connection errors are the server's; everything else says that the rows do not fit the schema."""
-    words = server_words(error)
+    words = server_message(error)
     if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) and not isinstance(
         error, errors.ProgramLimitExceeded
     ):

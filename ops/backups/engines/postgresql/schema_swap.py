@@ -16,20 +16,20 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.engines.base import Claims, Scratch, Tables, Undo
 from ops.backups.engines.postgresql import dump_loader, table_digests, undo_comment
-from ops.backups.engines.postgresql.dump_format import plain_pieces
-from ops.backups.engines.postgresql.dump_loader import Loader
+from ops.backups.engines.postgresql.dump_format import plain_sql_chunks
+from ops.backups.engines.postgresql.dump_loader import DumpLoader
 from ops.backups.engines.postgresql.live_rows import copy_rows
 from ops.backups.engines.postgresql.table_digests import ASIDE_SCHEMA, UNDO_SCHEMA
 from ops.backups.manifest import Kind
 from ops.backups.stages import Stage
-from ops.databases.override import pointing_at
-from ops.databases.postgres.client_programs import Tools
-from ops.databases.postgres.connection import Address, server_words
-from ops.databases.postgres.databases import reaches_beyond_databases
+from ops.databases.override import override_database
+from ops.databases.postgres.client_programs import ClientPrograms
+from ops.databases.postgres.connection import ConnectionInfo, server_message
+from ops.databases.postgres.databases import has_server_access
 from ops.databases.postgres.queries import fetch_value
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils.identifiers import quoted
-from ops.utils.progress import Progress, Report
+from ops.utils.progress import Progress, ProgressCallback
 
 LOCK_WAIT = "10s"
 MAY_REPLACE = (
@@ -50,22 +50,22 @@ SIZE = (
 )
 
 
-class OneTransaction(DatabaseWrapper):
+class UnmanagedTransactionWrapper(DatabaseWrapper):
     """Django's view of a connection whose transaction is neither committed nor closed by Django."""
 
     def close(self) -> None:
         """Nothing: the one who made the connection closes it."""
 
 
-class Within:
+class ScratchSchema:
     """Implements `ops.backups.engines.base.Scratch` in the transaction of its connection."""
 
-    def __init__(self, address: Address, find: Callable[[], Tools]) -> None:
+    def __init__(self, address: ConnectionInfo, find: Callable[[], ClientPrograms]) -> None:
         self.name = f"{address.database} (in a transaction)"
         self._find = find
         plain = address.wrapper()
         # Without autocommit Django makes savepoints only.
-        self._wrapper = OneTransaction({**plain.settings_dict, "AUTOCOMMIT": False}, "default")
+        self._wrapper = UnmanagedTransactionWrapper({**plain.settings_dict, "AUTOCOMMIT": False}, "default")
         self._wrapper.ensure_connection()
         self.connection: Connection = self._wrapper.connection
         dump_loader.set_up(self.connection)
@@ -74,10 +74,10 @@ class Within:
             self._search_path: str = fetch_value(cursor, "SHOW search_path")
         self.connection.commit()
 
-    def load(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
+    def load(self, stream: IO[bytes], *, kind: Kind, report: ProgressCallback) -> Mapping[str, int]:
         """See `ops.backups.engines.base.Scratch`."""
-        pieces = plain_pieces(stream, kind=kind, find=self._find)
-        load = Loader(self.connection, report=report)
+        pieces = plain_sql_chunks(stream, kind=kind, find=self._find)
+        load = DumpLoader(self.connection, report=report)
         dump_loader.run_all(self.connection, load.load(pieces), report)
         with self.connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -92,18 +92,18 @@ class Within:
         with self.connection.cursor() as cursor:
             self._restore_path(cursor)
 
-    def analyze(self, report: Report) -> None:
+    def analyze(self, report: ProgressCallback) -> None:
         """See `Scratch`. Expressions of indexes are computed: not with a superuser's rights."""
         report(Progress(stage=Stage.LOAD, item="ANALYZE"))
         with self.connection.cursor() as cursor:
-            if not reaches_beyond_databases(self.connection):
+            if not has_server_access(self.connection):
                 analyze(cursor)
 
     def _restore_path(self, cursor: Cursor) -> None:
         # A dump leaves its session without one, and so do digests.
         cursor.execute("SELECT set_config('search_path', %s, false)", [self._search_path])
 
-    def tables(self, report: Report) -> Tables:
+    def tables(self, report: ProgressCallback) -> Tables:
         """See `ops.backups.engines.base.Scratch`."""
         with self.connection.cursor() as cursor:
             found = table_digests.read_digests(cursor, stage=Stage.COMPARE, report=report)
@@ -113,7 +113,7 @@ class Within:
     @contextlib.contextmanager
     def as_default(self) -> Iterator[BaseDatabaseWrapper]:
         """See `ops.backups.engines.base.Scratch`."""
-        with pointing_at(self._wrapper) as wrapper:
+        with override_database(self._wrapper) as wrapper:
             yield wrapper
 
     def keep(self) -> None:
@@ -135,10 +135,10 @@ class Within:
                 end_own_sessions(cursor)
             self.connection.commit()
         except psycopg2.Error as error:
-            raise OpsError(f"The restored tables could not take their place: {server_words(error)}.") from error
+            raise OpsError(f"The restored tables could not take their place: {server_message(error)}.") from error
 
 
-def require_rights(cursor: Cursor, address: Address) -> None:
+def require_rights(cursor: Cursor, address: ConnectionInfo) -> None:
     """Raises PreconditionFailed with what to ask for unless the schema ``public`` is the role's, and all there is."""
     if not fetch_value(cursor, MAY_REPLACE):
         name = fetch_value(cursor, "SELECT current_user")
@@ -158,7 +158,7 @@ def require_rights(cursor: Cursor, address: Address) -> None:
         )
 
 
-def make_room(cursor: Cursor) -> None:
+def replace_public_schema(cursor: Cursor) -> None:
     """Put what is in ``public`` aside, and an empty schema with the same rights in its place."""
     rename(cursor, "public", ASIDE_SCHEMA)
     cursor.execute("CREATE SCHEMA public")
@@ -178,7 +178,7 @@ def move_extensions(cursor: Cursor, old: str, new: str) -> None:
             cursor.execute(statement)
         except (errors.InsufficientPrivilege, errors.FeatureNotSupported) as error:
             raise PreconditionFailed(
-                f"The extension {name} is in the schema public and can not be moved: {server_words(error)}."
+                f"The extension {name} is in the schema public and can not be moved: {server_message(error)}."
                 " Nothing was changed.",
                 "As an administrator: ALTER ROLE … CREATEDB, so that a database can be built beside.",
             ) from error
@@ -207,10 +207,10 @@ def end_own_sessions(cursor: Cursor) -> None:
     )
 
 
-class SchemasWithin:
+class SchemaSwap:
     """The place of restores within the database at `address`."""
 
-    def __init__(self, address: Address, *, find: Callable[[], Tools]) -> None:
+    def __init__(self, address: ConnectionInfo, *, find: Callable[[], ClientPrograms]) -> None:
         self._address = address
         self._find = find
 
@@ -224,20 +224,20 @@ class SchemasWithin:
             )
         if for_swap:
             self.undo_copy()
-        place = Within(self._address, self._find)
+        place = ScratchSchema(self._address, self._find)
         try:
             with place.connection.cursor() as cursor:
                 require_rights(cursor, self._address)
-                make_room(cursor)
+                replace_public_schema(cursor)
             yield place
         finally:
             place.connection.close()
 
     def swap(self, scratch: Scratch, *, run: str, backup: str, claims: Claims) -> None:  # noqa: ARG002
         """See `ops.backups.engines.base.Engine`."""
-        if not isinstance(scratch, Within):
+        if not isinstance(scratch, ScratchSchema):
             raise TypeError(f"{scratch.name} was made for another place.")
-        scratch.put_in_place(undo_comment.note(run=run, backup=backup))
+        scratch.put_in_place(undo_comment.format_comment(run=run, backup=backup))
 
     def undo_copy(self) -> Undo | None:
         """See `ops.backups.engines.base.Engine`."""
@@ -248,13 +248,13 @@ class SchemasWithin:
             )
             if not (row := cursor.fetchone()):
                 return None
-            return undo_comment.read_note(UNDO_SCHEMA, row[0], int(fetch_value(cursor, SIZE, [UNDO_SCHEMA])))
+            return undo_comment.parse_comment(UNDO_SCHEMA, row[0], int(fetch_value(cursor, SIZE, [UNDO_SCHEMA])))
 
     @contextlib.contextmanager
     def undo_scratch(self) -> Iterator[Scratch]:
         """The kept schema under the name ``public``, in a transaction that `swap` commits."""
         self._require_undo()
-        place = Within(self._address, self._find)
+        place = ScratchSchema(self._address, self._find)
         try:
             with place.connection.cursor() as cursor:
                 rename(cursor, "public", ASIDE_SCHEMA)
@@ -263,7 +263,7 @@ class SchemasWithin:
                 comment_on(cursor, "public", None)
             yield place
         except psycopg2.Error as error:
-            raise OpsError(f"The kept tables could not take their place: {server_words(error)}.") from error
+            raise OpsError(f"The kept tables could not take their place: {server_message(error)}.") from error
         finally:
             place.connection.close()
 
@@ -272,12 +272,12 @@ class SchemasWithin:
         """See `ops.backups.engines.base.Engine`."""
         self._require_undo()
         session = f"{undo_comment.READ_ONLY} -c search_path={UNDO_SCHEMA}"
-        with pointing_at(self._address.with_session(session).wrapper()) as wrapper:
+        with override_database(self._address.with_session(session).wrapper()) as wrapper:
             yield wrapper
 
     def _require_undo(self) -> None:
         if not self.undo_copy():
-            raise undo_comment.no_undo(str(self._address))
+            raise undo_comment.undo_missing(str(self._address))
 
     def drop_undo(self) -> None:
         """See `ops.backups.engines.base.Engine`."""

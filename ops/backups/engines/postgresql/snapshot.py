@@ -15,12 +15,12 @@ from ops.backups.engines.postgresql import excluded_tables, table_digests
 from ops.backups.manifest import Kind
 from ops.backups.stages import Stage
 from ops.databases.postgres import client_programs
-from ops.databases.postgres.client_programs import Tools
-from ops.databases.postgres.connection import Address, server_words
+from ops.databases.postgres.client_programs import ClientPrograms
+from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.queries import fetch_row, fetch_value
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
-from ops.utils.progress import Progress, Report, ignore
+from ops.utils.progress import Progress, ProgressCallback, no_progress
 
 LOCK_WAIT = 30_000
 """Milliseconds that a backup waits for somebody who changes the schema."""
@@ -35,7 +35,12 @@ class PostgresSnapshot:
     """Implements `ops.backups.engines.base.Snapshot`; made by `taken`."""
 
     def __init__(
-        self, address: Address, found: Tools, kind: Kind, connection: Connection, excluded: Mapping[str, str]
+        self,
+        address: ConnectionInfo,
+        found: ClientPrograms,
+        kind: Kind,
+        connection: Connection,
+        excluded: Mapping[str, str],
     ) -> None:
         self._address = address
         self._tools = found
@@ -55,11 +60,11 @@ class PostgresSnapshot:
 
     def _count(self, connection: Connection) -> Tables:
         with connection.cursor() as cursor:
-            return table_digests.read_digests(cursor, stage=Stage.SNAPSHOT, report=ignore, excluded=self.excluded)
+            return table_digests.read_digests(cursor, stage=Stage.SNAPSHOT, report=no_progress, excluded=self.excluded)
 
-    def stream(self, report: Report) -> Iterator[bytes]:
+    def stream(self, report: ProgressCallback) -> Iterator[bytes]:
         """See `ops.backups.engines.base.Snapshot`."""
-        call = client_programs.dump_call(
+        call = client_programs.dump_command(
             self._tools,
             self._address,
             custom=self._custom,
@@ -85,7 +90,9 @@ class PostgresSnapshot:
                 "Wait until it has ended (a migration?), and run the command again.",
             ) from error
         except psycopg2.Error as error:
-            raise PreconditionFailed(f"The rows of {self._address} can not be read: {server_words(error)}.") from error
+            raise PreconditionFailed(
+                f"The rows of {self._address} can not be read: {server_message(error)}."
+            ) from error
 
     def close(self, connection: Connection) -> None:
         """End the counting, however far it is."""
@@ -96,21 +103,23 @@ class PostgresSnapshot:
 
 
 @contextlib.contextmanager
-def taken(address: Address, found: Tools, kind: Kind, *, excluded: Mapping[str, str]) -> Iterator[PostgresSnapshot]:
+def take_snapshot(
+    address: ConnectionInfo, found: ClientPrograms, kind: Kind, *, excluded: Mapping[str, str]
+) -> Iterator[PostgresSnapshot]:
     """Hold the database as it is now. Raises PreconditionFailed as `ops.backups.engines.base.Engine.snapshot` does."""
     with contextlib.closing(address.connect()) as connection:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         try:
             snapshot = PostgresSnapshot(address, found, kind, connection, excluded)
         except psycopg2.Error as error:
-            raise PreconditionFailed(f"The database {address} can not be read: {server_words(error)}.") from error
+            raise PreconditionFailed(f"The database {address} can not be read: {server_message(error)}.") from error
         try:
             yield snapshot
         finally:
             snapshot.close(connection)
 
 
-def require_readable(cursor: Cursor, address: Address) -> None:
+def require_readable(cursor: Cursor, address: ConnectionInfo) -> None:
     """Raises PreconditionFailed with the exact GRANT when there are tables that the role may not read."""
     cursor.execute(UNREADABLE, [table_digests.UNDO_SCHEMA])
     names = [name for (name,) in cursor.fetchall()]
@@ -124,7 +133,7 @@ def require_readable(cursor: Cursor, address: Address) -> None:
     )
 
 
-def describe(cursor: Cursor, address: Address, found: Tools) -> Description:
+def describe(cursor: Cursor, address: ConnectionInfo, found: ClientPrograms) -> Description:
     """What the manifest tells of the database."""
     version, size, encoding, collate, ctype = fetch_row(
         cursor,

@@ -8,13 +8,13 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.manifest import TableDigest
 from ops.databases.postgres.queries import fetch_row, fetch_value
-from ops.utils.progress import Progress, Report
+from ops.utils.progress import Progress, ProgressCallback
 
 UNDO_SCHEMA = "ops_undo"
 """Where a restore within the database keeps what it replaced; no backup holds it."""
 ASIDE_SCHEMA = "ops_aside"
 """What was ``public``, as long as such a restore has not been committed."""
-SPELLING = {
+OUTPUT_SETTINGS = {
     "datestyle": "ISO, YMD",
     "timezone": "UTC",
     "intervalstyle": "postgres",
@@ -55,14 +55,14 @@ class Table:
     condition: str
 
     @property
-    def title(self) -> str:
+    def qualified_name(self) -> str:
         """How manifests call it (see `reader.table_name`)."""
         return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
 
 
-def spell_alike(cursor: Cursor) -> None:
+def normalize_output(cursor: Cursor) -> None:
     """Set what decides about the text of values, until the transaction ends."""
-    for name, value in SPELLING.items():
+    for name, value in OUTPUT_SETTINGS.items():
         cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
 
 
@@ -73,18 +73,18 @@ def list_tables(cursor: Cursor) -> list[Table]:
 
 
 def read_digests(
-    cursor: Cursor, *, stage: str, report: Report, excluded: Collection[str] = ()
+    cursor: Cursor, *, stage: str, report: ProgressCallback, excluded: Collection[str] = ()
 ) -> dict[str, TableDigest]:
     """Rows and digest of every table, by title. The digest is the sum of the rows' 64-bit hashes, in any order.
 
     Those `excluded` count as empty. Two databases agree only if they have the same encoding.
     """
-    spell_alike(cursor)
+    normalize_output(cursor)
     tables = list_tables(cursor)
     digests = {}
     for done, table in enumerate(tables):
-        report(Progress(stage=stage, item=table.title, done=done, total=len(tables)))
-        digests[table.title] = NO_ROWS if table.title in excluded else read_digest(cursor, table)
+        report(Progress(stage=stage, item=table.qualified_name, done=done, total=len(tables)))
+        digests[table.qualified_name] = NO_ROWS if table.qualified_name in excluded else read_digest(cursor, table)
     return dict(sorted(digests.items()))
 
 

@@ -11,13 +11,13 @@ READ_ONLY = "-c default_transaction_read_only=on"
 """For a session that only looks at what is kept."""
 
 
-def note(*, run: str, backup: str, comment: str = "") -> str:
+def format_comment(*, run: str, backup: str, comment: str = "") -> str:
     """A comment for PostgreSQL; `comment` is what was written there before."""
     when = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     return json.dumps({"ops": "undo", "when": when, "run": run, "backup": backup, "comment": comment})
 
 
-def read_note(name: str, comment: str, size: int) -> Undo:
+def parse_comment(name: str, comment: str, size: int) -> Undo:
     """What `note` wrote. Raises PreconditionFailed when somebody else has something of the name."""
     try:
         said = json.loads(comment)
@@ -33,5 +33,5 @@ def read_note(name: str, comment: str, size: int) -> Undo:
     )
 
 
-def no_undo(where: str) -> PreconditionFailed:
+def undo_missing(where: str) -> PreconditionFailed:
     return PreconditionFailed(f"Nothing is kept from a restore of {where}. Nothing was changed.")

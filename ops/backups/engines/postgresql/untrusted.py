@@ -5,17 +5,17 @@ from collections.abc import Callable, Collection, Mapping
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops.backups.engines.base import Columns, LoadedRows, Rows, Scratch
-from ops.backups.engines.postgresql.database_swap import Beside
+from ops.backups.engines.postgresql.database_swap import ScratchDatabase
 from ops.backups.engines.postgresql.row_loader import RowLoader
-from ops.backups.engines.postgresql.schema_swap import Within
+from ops.backups.engines.postgresql.schema_swap import ScratchSchema
 from ops.backups.manifest import Kind
-from ops.backups.sources import Source
+from ops.backups.sources import RestoreSource
 from ops.backups.untrusted import process
 from ops.backups.untrusted.schema import natural_key_tables
-from ops.databases.postgres.client_programs import Tools
-from ops.databases.postgres.databases import reaches_beyond_databases
+from ops.databases.postgres.client_programs import ClientPrograms
+from ops.databases.postgres.databases import has_server_access
 from ops.errors import PreconditionFailed
-from ops.utils.progress import Report
+from ops.utils.progress import ProgressCallback
 
 
 class UntrustedDump:
@@ -24,7 +24,7 @@ class UntrustedDump:
     `find` gives the programs, which only the custom format needs; `excluded` are tables whose rows are never taken.
     """
 
-    def __init__(self, source: Source, *, find: Callable[[], Tools], excluded: Collection[str]) -> None:
+    def __init__(self, source: RestoreSource, *, find: Callable[[], ClientPrograms], excluded: Collection[str]) -> None:
         self._source = source
         self._excluded = excluded
         pg_restore = str(find().directory / "pg_restore") if source.kind is Kind.CUSTOM else ""
@@ -41,9 +41,9 @@ class UntrustedDump:
             found = process.ask("read_dump_columns", limits=self._limits, feed=stored, columns=columns, **self._file)
         return {table: [tuple(row) for row in rows] for table, rows in found.items()}
 
-    def copy_rows(self, scratch: Scratch, *, report: Report) -> LoadedRows:
+    def copy_rows(self, scratch: Scratch, *, report: ProgressCallback) -> LoadedRows:
         """See `ops.backups.engines.base.UntrustedFile`."""
-        if not isinstance(scratch, Beside | Within):
+        if not isinstance(scratch, ScratchDatabase | ScratchSchema):
             raise TypeError(scratch)
         with (
             scratch.session() as connection,
@@ -57,7 +57,7 @@ class UntrustedDump:
 
 def require_ordinary_role(server: Connection) -> None:
     """Indexes and constraints compute on the rows of others: not with the rights of a superuser."""
-    if reaches_beyond_databases(server):
+    if has_server_access(server):
         raise PreconditionFailed(
             "The role of the database is a superuser, or may run programs or read files on the server. Rows of an"
             " untrusted file are not loaded by such a role. Nothing was changed.",

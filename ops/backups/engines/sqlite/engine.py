@@ -14,8 +14,8 @@ from typing import IO
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ops.backups.engines.base import (
+    NO_CLAIMS,
     NOTHING,
-    UNRECORDED,
     Claims,
     Columns,
     Description,
@@ -27,13 +27,13 @@ from ops.backups.engines.base import (
 )
 from ops.backups.engines.sqlite.untrusted import UntrustedSqliteFile
 from ops.backups.manifest import Kind, TableDigest
-from ops.backups.sources import Source
+from ops.backups.sources import RestoreSource
 from ops.backups.stages import Stage
 from ops.backups.table_policy import cannot_exclude, never_from_untrusted_files
-from ops.databases.override import pointing_at, sqlite_wrapper
+from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.sqlite import tables, undo
 from ops.databases.sqlite.emptying import empty_tables, find_tables, references_to
-from ops.databases.sqlite.files import leave_wal, read_only_uri, sync
+from ops.databases.sqlite.files import checkpoint_and_leave_wal, read_only_uri, sync
 from ops.databases.sqlite.live_rows import copy_rows
 from ops.databases.sqlite.lock import locked
 from ops.databases.sqlite.snapshot import create_private, opened, take_snapshot
@@ -41,7 +41,7 @@ from ops.databases.sqlite.swap import is_database, swap
 from ops.databases.sqlite.validate import check, unpack
 from ops.databases.sqlite.workdir import sweep, working_directory
 from ops.errors import ArtifactInvalid, PreconditionFailed
-from ops.utils.progress import Progress, Report, ignore
+from ops.utils.progress import Progress, ProgressCallback, no_progress
 
 PIECE = 4 << 20
 """Bytes."""
@@ -49,7 +49,7 @@ KINDS = (Kind.SQLITE_GZIP, Kind.SQLITE)
 NAME_THE_FILE = "Does DATABASE_URL name the right file?"
 
 
-def read_tables(connection: sqlite3.Connection, report: Report) -> Tables:
+def read_tables(connection: sqlite3.Connection, report: ProgressCallback) -> Tables:
     """Every table's rows and digest; `ops.databases.sqlite.tables` says how that is made."""
 
     def table(name: str) -> TableDigest:
@@ -82,7 +82,7 @@ class SqliteSnapshot:
     excluded: Mapping[str, str]
     counted: Future[Tables]
 
-    def stream(self, report: Report) -> Iterator[bytes]:
+    def stream(self, report: ProgressCallback) -> Iterator[bytes]:
         total, done = self.path.stat().st_size, 0
         with self.path.open("rb") as file:
             while piece := file.read(PIECE):
@@ -95,7 +95,7 @@ class SqliteSnapshot:
 
 
 @contextlib.contextmanager
-def counting(path: Path) -> Iterator[Future[Tables]]:
+def hash_in_background(path: Path) -> Iterator[Future[Tables]]:
     """The tables of a file that nobody writes to, read by a thread while others go on; it ends with the block."""
     ended = threading.Event()
 
@@ -123,23 +123,23 @@ class SqliteScratch:
     live: Path
     kept: bool = False
 
-    def load(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
+    def load(self, stream: IO[bytes], *, kind: Kind, report: ProgressCallback) -> Mapping[str, int]:
         require_kind(kind)
         unpack(stream, self.path, told_as=Stage.LOAD, report=report)
         check(self.path)
-        leave_wal(self.path)
+        checkpoint_and_leave_wal(self.path)
         with tables.reading(self.path) as connection:
             return tables.count_rows(connection)
 
-    def analyze(self, report: Report) -> None:
+    def analyze(self, report: ProgressCallback) -> None:
         """SQLite plans well enough without statistics for the tables of a home lab."""
 
-    def tables(self, report: Report) -> Tables:
+    def tables(self, report: ProgressCallback) -> Tables:
         with tables.reading(self.path) as connection:
             return read_tables(connection, report)
 
     def as_default(self) -> contextlib.AbstractContextManager[BaseDatabaseWrapper]:
-        return pointing_at(sqlite_wrapper(str(self.path)))
+        return override_database(sqlite_wrapper(str(self.path)))
 
     def keep(self) -> None:
         self.kept = True
@@ -173,11 +173,13 @@ class SqliteEngine:
 
     def sweep(self, claimed: Collection[str] = ()) -> tuple[str, ...]:  # noqa: ARG002  # its files know their runs
         found: list[str] = []
-        if settled := undo.settle(self.path):
-            found.append(settled_words(settled[0], happened=settled[1]))
-        elif undo.read_mark(self.path):
-            undo.drop_mark(self.path)
-        found += [f"A copy that a killed operation left was removed: {path}." for path in undo.remove_strays(self.path)]
+        if settled := undo.recover_interrupted_swap(self.path):
+            found.append(describe_recovery(settled[0], happened=settled[1]))
+        elif undo.read_marker(self.path):
+            undo.drop_marker(self.path)
+        found += [
+            f"A copy that a killed operation left was removed: {path}." for path in undo.remove_orphans(self.path)
+        ]
         leftover = sweep(self.path.parent, of=self.path.name)
         return (*found, *(f"What a killed operation was working on was removed: {path}." for path in leftover))
 
@@ -206,7 +208,7 @@ class SqliteEngine:
                 size=copy.size,
                 facts={"file": str(self.path), **facts},
             )
-            with counting(copy.path) as counted:
+            with hash_in_background(copy.path) as counted:
                 yield SqliteSnapshot(
                     path=copy.path,
                     when=when,
@@ -216,16 +218,16 @@ class SqliteEngine:
                     counted=counted,
                 )
 
-    def count(self, stream: IO[bytes], *, kind: Kind, report: Report) -> Mapping[str, int]:
+    def count(self, stream: IO[bytes], *, kind: Kind, report: ProgressCallback) -> Mapping[str, int]:
         with self.unpacked(stream, kind, report) as connection:
             return tables.count_rows(connection)
 
     def read_columns(self, stream: IO[bytes], *, kind: Kind, columns: Columns) -> Mapping[str, Rows]:
-        with self.unpacked(stream, kind, ignore) as connection:
+        with self.unpacked(stream, kind, no_progress) as connection:
             return tables.select_columns(connection, columns)
 
     @contextlib.contextmanager
-    def unpacked(self, stream: IO[bytes], kind: Kind, report: Report) -> Iterator[sqlite3.Connection]:
+    def unpacked(self, stream: IO[bytes], kind: Kind, report: ProgressCallback) -> Iterator[sqlite3.Connection]:
         require_kind(kind)
         with self.working_directory() as directory:
             path = directory / self.path.name
@@ -238,7 +240,7 @@ class SqliteEngine:
         """SQLite has no roles."""
 
     @contextlib.contextmanager
-    def untrusted(self, source: Source) -> Iterator[UntrustedFile]:
+    def untrusted(self, source: RestoreSource) -> Iterator[UntrustedFile]:
         require_kind(source.kind)
         with self.working_directory() as directory:
             yield UntrustedSqliteFile(source, directory, excluded=never_from_untrusted_files())
@@ -249,7 +251,7 @@ class SqliteEngine:
         *,
         name: str = "",
         for_swap: bool,
-        claims: Claims = UNRECORDED,  # noqa: ARG002  # a directory of work is locked by its run
+        claims: Claims = NO_CLAIMS,  # noqa: ARG002  # a directory of work is locked by its run
     ) -> Iterator[SqliteScratch]:
         final = Path(name) if name else self.path
         if name and for_swap:
@@ -262,9 +264,9 @@ class SqliteEngine:
             scratch = SqliteScratch(path=path, name=str(final), live=self.path)
             yield scratch
             if scratch.kept:
-                keep_for_good(path, final)
+                link_into_place(path, final)
 
-    def swap(self, scratch: Scratch, *, run: str, backup: str, claims: Claims = UNRECORDED) -> None:  # noqa: ARG002
+    def swap(self, scratch: Scratch, *, run: str, backup: str, claims: Claims = NO_CLAIMS) -> None:  # noqa: ARG002
         if not isinstance(scratch, SqliteScratch):
             raise TypeError(scratch)
         swap(self.path, scratch.path, run=run, backup=backup)
@@ -301,11 +303,11 @@ class SqliteEngine:
                     f"Save what can be read with: sqlite3 {kept} .recover | sqlite3 recovered.db",
                 )
             shutil.copyfile(kept, scratch.path)
-            leave_wal(scratch.path)
+            checkpoint_and_leave_wal(scratch.path)
             yield scratch
 
     def undo_as_default(self) -> contextlib.AbstractContextManager[BaseDatabaseWrapper]:
-        return pointing_at(sqlite_wrapper(read_only_uri(self.undo_path(), immutable=True)))
+        return override_database(sqlite_wrapper(read_only_uri(self.undo_path(), immutable=True)))
 
     def drop_undo(self) -> None:
         undo.drop_undo(self.path)
@@ -323,7 +325,7 @@ def leave_out(path: Path, excluded: Mapping[str, str]) -> Mapping[str, str]:
     return {table: excluded[name] for table, name in tables.items()}
 
 
-def keep_for_good(path: Path, final: Path) -> None:
+def link_into_place(path: Path, final: Path) -> None:
     """Under its final name, which nobody must have taken meanwhile."""
     try:
         final.hardlink_to(path)
@@ -333,7 +335,7 @@ def keep_for_good(path: Path, final: Path) -> None:
     sync(final.parent)
 
 
-def settled_words(record: undo.Record, *, happened: bool) -> str:
+def describe_recovery(record: undo.UndoRecord, *, happened: bool) -> str:
     if happened:
         return (
             f"The run {record.run} was killed after it had put {record.backup} in place: that is the live database"

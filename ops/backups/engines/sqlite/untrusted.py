@@ -5,14 +5,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ops.backups.engines.base import NEVER_TAKEN, NOT_OURS, UNKNOWN_COLUMNS, UNMATCHED, LeftOut, LoadedRows, Scratch
-from ops.backups.sources import Source
+from ops.backups.engines.base import NEVER_COPIED, NOT_OURS, UNKNOWN_COLUMNS, UNMATCHED, LeftOut, LoadedRows, Scratch
+from ops.backups.sources import RestoreSource
 from ops.backups.stages import Stage
 from ops.backups.untrusted import process
 from ops.backups.untrusted.schema import MIGRATIONS, NaturalKeyTables, natural_key_tables
 from ops.databases.sqlite import tables
 from ops.utils.identifiers import quoted
-from ops.utils.progress import Progress, Report
+from ops.utils.progress import Progress, ProgressCallback
 
 FILE = "untrusted.sqlite3"
 
@@ -23,7 +23,7 @@ class UntrustedSqliteFile:
     `excluded` are tables whose rows are never taken.
     """
 
-    def __init__(self, source: Source, directory: Path, *, excluded: Collection[str]) -> None:
+    def __init__(self, source: RestoreSource, directory: Path, *, excluded: Collection[str]) -> None:
         self._path = str(directory / FILE)
         self._excluded = excluded
         self._limits = process.limits_for(source.size)
@@ -38,7 +38,7 @@ class UntrustedSqliteFile:
         found = process.ask("read_sqlite_columns", limits=self._limits, path=self._path, columns=columns)
         return {table: [tuple(row) for row in rows] for table, rows in found.items()}
 
-    def copy_rows(self, scratch: Scratch, *, report: Report) -> LoadedRows:
+    def copy_rows(self, scratch: Scratch, *, report: ProgressCallback) -> LoadedRows:
         """See `ops.backups.engines.base.UntrustedFile`."""
         destination = getattr(scratch, "path", None)
         if not isinstance(destination, Path):
@@ -64,7 +64,7 @@ class UntrustedSqliteFile:
     def _left_out(self, done: Mapping[str, Any], there: Collection[str], taken: Collection[str]) -> Iterable[LeftOut]:
         for table, rows in self.rows.items():
             if rows and table not in taken and table != MIGRATIONS:
-                yield LeftOut(table=table, rows=rows, reason=NEVER_TAKEN if table in there else NOT_OURS)
+                yield LeftOut(table=table, rows=rows, reason=NEVER_COPIED if table in there else NOT_OURS)
         for table, rows in done["unmatched"].items():
             yield LeftOut(table=table, rows=rows, reason=UNMATCHED)
         for table, columns in done["columns"].items():
