@@ -47,10 +47,9 @@ def back_up() -> int:
     """Bytes of the backup."""
     from ops import operations
     from ops.models import Run
-    from ops.utils.progress import no_progress
+    from ops.runs.context import get_context
 
-    done = operations.back_up(operations.get_context(), asked(Run.Kind.BACKUP), no_progress)
-    return done.result.manifest.size
+    return operations.back_up(get_context(), new_run(Run.Kind.BACKUP)).size
 
 
 def restore(*, pre_backup: bool) -> dict[str, float]:
@@ -59,19 +58,18 @@ def restore(*, pre_backup: bool) -> dict[str, float]:
 
     from ops import operations
     from ops.models import Run
-    from ops.utils.progress import no_progress
+    from ops.runs.context import get_context
 
-    site = operations.get_context()
-    name = site.catalogue.latest(now=timezone.now()).name
-    done = operations.restore(site, asked(Run.Kind.RESTORE, name=name, pre_backup=pre_backup), no_progress)
-    return {"swap": done.result.cut_over, "writers held off": done.result.writes_closed}
+    context = get_context()
+    name = context.repository.latest(now=timezone.now()).name
+    done = operations.restore(context, new_run(Run.Kind.RESTORE, name=name, pre_backup=pre_backup))
+    return {"swap": done.cut_over, "writes blocked": done.writes_blocked}
 
 
-def asked(kind, **arguments):
+def new_run(kind, **arguments):
     from ops.models import Run
-    from ops.runs.recorder import Request
 
-    return Request(kind=kind, who="bench", origin=Run.Origin.COMMAND, arguments=arguments)
+    return Run(kind=kind, requested_by="bench", origin=Run.Origin.COMMAND, arguments=arguments)
 
 
 # --- The usual pipes ----------------------------------------------------------------------------------------------

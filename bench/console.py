@@ -148,8 +148,9 @@ def backup_row(number: int, now: dt.datetime, chance: random.Random) -> Any:
     tables = {f"table_{table}": {"rows": 1000, "digest": "0123456789abcdef"} for table in range(40)}
     return Backup(
         id=uuid.UUID(int=chance.getrandbits(128)), name=name, kind="sql.gz", origin="scheduled", engine="postgresql",
-        database="homerack", who="schedule", when=when, size=size, plain_size=size * 3, rows=280_000, seconds=4.2,
-        proof_level="complete" if number % 7 else "restored", proof_when=when, proof_seconds=9.0, trust="signed",
+        database="homerack", created_by="schedule", taken_at=when, size=size, uncompressed_size=size * 3,
+        rows=280_000, duration=4.2, verified_level="read" if number % 7 else "restored", verified_at=when,
+        verification_seconds=9.0, trust="signed",
         manifest={"tables": tables},
     )  # fmt: skip
 
@@ -160,10 +161,12 @@ def run_row(number: int, now: dt.datetime, chance: random.Random) -> Any:
     when = now - dt.timedelta(hours=number * 3)
     failed = number and chance.random() < 0.03
     return Run(
-        kind="drill" if number % 8 == 7 else "backup", status="failed" if failed else "succeeded", who="schedule",
-        origin="schedule", backup=f"homerack_{when:%Y%m%d_%H%M%S}.sql.gz", asked=when, started=when,
-        ended=when + dt.timedelta(seconds=9), stages=[{"stage": "dump", "began": when.isoformat(), "seconds": 4.2}],
-        result={"manifest": {"size": 60_000_000 - number * 2_000}}, log="12:00:00 dump\n" * 40,
+        kind="restore_test" if number % 8 == 7 else "backup", status="failed" if failed else "succeeded",
+        requested_by="schedule", origin="schedule",
+        backup=f"homerack_{when:%Y%m%d_%H%M%S}.sql.gz", requested_at=when, started_at=when,
+        finished_at=when + dt.timedelta(seconds=9),
+        stages=[{"stage": "dump", "began": when.isoformat(), "seconds": 4.2}],
+        result={"size": 60_000_000 - number * 2_000}, log="12:00:00 dump\n" * 40,
         error="pg_dump ended with exit code 1." if failed else "",
     )  # fmt: skip
 

@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 KINDS = {
     "ops.tasks.back_up": Run.Kind.BACKUP,
     "ops.tasks.prune": Run.Kind.PRUNE,
-    "ops.tasks.restore_test": Run.Kind.DRILL,
-    "ops.tasks.drop_expired_undo": Run.Kind.DROP_UNDO,
+    "ops.tasks.restore_test": Run.Kind.RESTORE_TEST,
+    "ops.tasks.drop_expired_previous": Run.Kind.DROP_PREVIOUS,
 }
 """What the runs are called that a schedule's task makes."""
 RESULT_COLORS = {
@@ -87,7 +87,7 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin[PeriodicTask]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[PeriodicTask]:
         """With the status of the newest run of the kind that each task makes, whoever asked for that run."""
         kind = Case(*(When(task=task, then=Value(kind)) for task, kind in KINDS.items()), output_field=CharField())
-        newest = Run.objects.filter(kind=OuterRef("kind")).exclude(status=Run.Status.QUEUED).order_by("-asked")
+        newest = Run.objects.filter(kind=OuterRef("kind")).exclude(status=Run.Status.QUEUED).order_by("-requested_at")
         tasks: Any = super().get_queryset(request)
         return tasks.annotate(kind=kind).annotate(result=Subquery(newest.values("status")[:1]))  # type: ignore[no-any-return]
 

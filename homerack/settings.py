@@ -56,7 +56,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "homerack.web.middleware.permissions_policy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "ops.middleware.maintenance_middleware",
+    "ops.maintenance.maintenance_middleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -219,7 +219,7 @@ NOTIFY_URLS = env.get_urls("NOTIFY_URLS")
 HEARTBEAT_URL = env.get_secret("HEARTBEAT_URL")
 if HEARTBEAT_URL and not HEARTBEAT_URL.startswith(("https://", "http://")):
     raise env.refuse("HEARTBEAT_URL", "is no address of the web", "https://hc-ping.com/<id of a check>")
-OPS_TROUBLES = ["homerack.accounts.reporting.guessed_accounts"]
+OPS_ALERT_SOURCES = ["homerack.accounts.reporting.guessed_accounts"]
 OPS_DASHBOARD_CARDS = ["homerack.accounts.reporting.card", "homerack.web.dashboard.lab"]
 
 # Seconds that all threads of the web server may be busy without one of them becoming free, before it counts as hanging.

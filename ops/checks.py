@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.apps import apps
-from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
 from django.db import DatabaseError, connections, models
 
 from ops.backups.table_policy import PROJECT_SETTINGS, cannot_exclude, excluded_from_backups
+from ops.conf import conf
 
 QUALIFIED = "SELECT schemaname || '.' || tablename FROM pg_tables"
 
@@ -31,7 +31,7 @@ def tables_are_named_in_lists(**_kwargs: Any) -> list[CheckMessage]:
             id="ops.E001",
         )
         for setting in PROJECT_SETTINGS
-        if not is_list_of_names(getattr(settings, setting, ()))
+        if not is_list_of_names(getattr(conf, setting))
     ]
 
 
@@ -68,7 +68,7 @@ def table_of(model: type[models.Model]) -> str:
 def named_tables_are_known(*, databases: Sequence[str] | None = None, **_kwargs: Any) -> list[CheckMessage]:
     if "default" not in (databases or ()) or tables_are_named_in_lists():
         return []
-    named = {table: setting for setting in PROJECT_SETTINGS for table in getattr(settings, setting, ())}
+    named = {table: setting for setting in PROJECT_SETTINGS for table in getattr(conf, setting)}
     unknown = named.keys() - {table_of(model) for model in apps.get_models(include_auto_created=True)}
     if not unknown:
         return []

@@ -1,7 +1,7 @@
-"""The sign that the site takes no writes for now, hung up where every process sees it, but not in the database.
+"""Maintenance mode: for now the site takes no writes, and says so.
 
-It hangs in Redis where there is one, and in a file for whoever gets no answer there. It has to be renewed: when its
-holder is killed, it falls off by itself.
+The mode is set where every process sees it, but not in the database: in Redis where there is one, and in a file for a
+process that gets no answer there. It has to be renewed: when its holder is killed, it ends by itself.
 """
 
 import contextlib
@@ -11,34 +11,48 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 import redis
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
+from django.urls import Resolver404, resolve
 from django.utils import timezone
+from django.utils.cache import add_never_cache_headers
+from django.utils.decorators import sync_and_async_middleware
+from django.utils.http import url_has_allowed_host_and_scheme
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from ops.conf import conf
 from ops.errors import PreconditionFailed
 
 logger = logging.getLogger(__name__)
 
 View = TypeVar("View", bound=Callable[..., Any])
+GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 LIFETIME = 30
-"""Seconds until a sign that nobody renews is void."""
+"""Seconds until a mode that is not renewed ends."""
 RENEW_INTERVAL = 5.0
 """Seconds between renewals."""
 SOCKET_TIMEOUT = 0.25
-"""Seconds. Somebody waits for Redis with each request that writes."""
+"""Seconds. Each request that writes waits for Redis."""
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+RETRY_AFTER = 10
+"""Seconds until a client that was refused should try again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaintenanceState:
-    """Why the site takes no writes, as a sentence for everybody, and since when."""
+    """Why the site takes no writes, as a sentence for all users, and since when."""
 
     reason: str
     since: dt.datetime
@@ -46,38 +60,36 @@ class MaintenanceState:
 
 @dataclass(frozen=True, kw_only=True)
 class MaintenanceMode:
-    """Where the sign of one database is hung up. `redis_url` may be empty, `path` None; `key` is its name in Redis."""
+    """Where the mode of one database is kept. `redis_url` may be empty, `path` None; `key` is its name in Redis."""
 
     redis_url: str
     key: str
     path: Path | None
 
     def read(self) -> MaintenanceState | None:
-        """What it says, or None where there is none. A Redis that does not answer is no sign."""
+        """The state, or None where writes are welcome. A Redis that does not answer says nothing."""
         if self.redis_url:
             with contextlib.suppress(redis.RedisError):
                 return _parsed(cast("bytes | None", _client(self.redis_url).get(self.key)))
         return _parsed(self._read_file())
 
-    def hang_up(self, notice: MaintenanceState) -> None:
-        """Let everybody know for `LIFETIME` from now on. Raises PreconditionFailed when there is nowhere to put it."""
-        text = json.dumps(
-            {"reason": notice.reason, "since": notice.since.isoformat(), "until": time.time() + LIFETIME},
-        )
+    def enable(self, state: MaintenanceState) -> None:
+        """Block writes for `LIFETIME` from now on. Raises PreconditionFailed when there is nowhere to say so."""
+        text = json.dumps({"reason": state.reason, "since": state.since.isoformat(), "until": time.time() + LIFETIME})
         # In both: whether Redis answers may differ between this process and those that read.
-        faults = self._write_redis(text), self._write_file(text)
-        if all(faults):
+        errors = self._write_redis(text), self._write_file(text)
+        if all(errors):
             raise PreconditionFailed(
-                f"Writes to the site can not be held back: {' and '.join(faults)}.",
-                "Nothing was changed. Start Redis, or set BACKUP_DIR to a folder that can be written to.",
+                f"Maintenance mode could not be enabled: {' and '.join(errors)}.",
+                "Nothing was changed. Start Redis, or set BACKUP_DIR to a directory that can be written to.",
             )
 
-    def take_down(self) -> None:
+    def disable(self) -> None:
         if self.redis_url:
             try:
                 _client(self.redis_url).delete(self.key)
             except redis.RedisError as error:
-                logger.warning("Redis keeps the sign of maintenance up for %s s: %s.", LIFETIME, type(error).__name__)
+                logger.warning("Maintenance mode stays on in Redis for %s s: %s.", LIFETIME, type(error).__name__)
         if self.path:
             self.path.unlink(missing_ok=True)
 
@@ -88,7 +100,7 @@ class MaintenanceMode:
             return None
 
     def _write_redis(self, text: str) -> str:
-        """What went wrong."""
+        """What went wrong, or ''."""
         if not self.redis_url:
             return "there is no Redis"
         try:
@@ -98,69 +110,55 @@ class MaintenanceMode:
         return ""
 
     def _write_file(self, text: str) -> str:
-        """What went wrong."""
+        """What went wrong, or ''."""
         if self.path is None:
-            return "there is no folder for a file"
+            return "there is no directory for a file"
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            beside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-            beside.write_text(text)
-            beside.replace(self.path)
+            temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+            temporary.write_text(text)
+            temporary.replace(self.path)
         except OSError as error:
-            return f"{self.path} can not be written ({error.strerror})"
+            return f"{self.path} cannot be written ({error.strerror})"
         return ""
 
 
-def sign_from_settings(alias: str = "default") -> MaintenanceMode:
-    """The sign of the database `alias`. Every process of the project finds the same."""
+def mode_from_settings(alias: str = "default") -> MaintenanceMode:
+    """The mode of the database `alias`. Every process of the project finds the same."""
     database: dict[str, Any] = settings.DATABASES[alias]
     name = str(database["NAME"])
-    folder: Path | None = getattr(settings, "BACKUP_DIR", None)
-    path = folder / ".maintenance" if folder else None
+    path = conf.BACKUP_DIR / ".maintenance"
     if database["ENGINE"].endswith("sqlite3") and Path(name).is_absolute():
         path = Path(f"{name}.ops-maintenance")
-    return MaintenanceMode(
-        redis_url=getattr(settings, "REDIS_URL", ""),
-        key=f"ops:maintenance:{Path(name).name}",
-        path=path,
-    )
-
-
-def maintenance_exempt(view: View) -> View:
-    """Mark a view that takes its requests while the sign is up, since what it writes concerns the operation itself."""
-    view.never_held_back = True  # type: ignore[attr-defined]
-    return view
-
-
-def is_exempt(view: Callable[..., Any]) -> bool:
-    return not getattr(view, "maintenance_exempt", False)
+    return MaintenanceMode(redis_url=conf.REDIS_URL, key=f"ops:maintenance:{Path(name).name}", path=path)
 
 
 @contextlib.contextmanager
-def maintenance_mode(sign: MaintenanceMode, *, reason: str) -> Iterator[None]:
-    """Keep the sign up within the block. Raises PreconditionFailed when it can not be hung up."""
-    notice, over = MaintenanceState(reason=reason, since=timezone.now()), threading.Event()
-    sign.hang_up(notice)
-    renewing = threading.Thread(target=_renew, args=(sign, notice, over), name="maintenance", daemon=True)
+def maintenance_mode(*, reason: str, mode: MaintenanceMode | None = None) -> Iterator[None]:
+    """Block writes within the block, to "default" without a `mode`. Raises PreconditionFailed where it cannot."""
+    mode, over = mode or mode_from_settings(), threading.Event()
+    state = MaintenanceState(reason=reason, since=timezone.now())
+    mode.enable(state)
+    renewing = threading.Thread(target=_renew, args=(mode, state, over), name="maintenance", daemon=True)
     renewing.start()
     try:
         yield
     finally:
         over.set()
         renewing.join()
-        sign.take_down()
+        mode.disable()
 
 
-def _renew(sign: MaintenanceMode, notice: MaintenanceState, over: threading.Event) -> None:
+def _renew(mode: MaintenanceMode, state: MaintenanceState, over: threading.Event) -> None:
     while not over.wait(RENEW_INTERVAL):
         try:
-            sign.hang_up(notice)
+            mode.enable(state)
         except PreconditionFailed as error:
             logger.warning("%s", error.message)
 
 
 def _parsed(text: bytes | None) -> MaintenanceState | None:
-    """What a sign says, unless it is void or of somebody else's making."""
+    """What it says, unless it has ended or was not written by `enable`."""
     try:
         said = json.loads(text or b"{}")
         if said["until"] > time.time():
@@ -174,3 +172,78 @@ def _parsed(text: bytes | None) -> MaintenanceState | None:
 def _client(url: str) -> "redis.Redis":
     timeouts = {"socket_timeout": SOCKET_TIMEOUT, "socket_connect_timeout": SOCKET_TIMEOUT}
     return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **timeouts)
+
+
+# --- Requests --------------------------------------------------------------------------------------------------------
+
+
+def maintenance_exempt(view: View) -> View:
+    """Mark a view that takes its requests in maintenance mode, since what it writes concerns the operation itself."""
+    view.maintenance_exempt = True  # type: ignore[attr-defined]
+    return view
+
+
+@sync_and_async_middleware
+def maintenance_middleware(get_response: GetResponse) -> GetResponse:
+    """Answer requests that write with a page that says why. Requests that only read cost nothing.
+
+    It belongs before the sessions, since it has to work without a database.
+    """
+    if iscoroutinefunction(get_response):
+        respond_async = cast("Callable[[HttpRequest], Awaitable[HttpResponseBase]]", get_response)
+
+        async def async_middleware(request: HttpRequest) -> HttpResponseBase:
+            refusal = await sync_to_async(refusal_of, thread_sensitive=False)(request) if writes(request) else None
+            return refusal or await respond_async(request)
+
+        return async_middleware
+    respond = cast("Callable[[HttpRequest], HttpResponseBase]", get_response)
+
+    def sync_middleware(request: HttpRequest) -> HttpResponseBase:
+        return (refusal_of(request) if writes(request) else None) or respond(request)
+
+    return sync_middleware
+
+
+def writes(request: HttpRequest) -> bool:
+    return request.method not in SAFE_METHODS
+
+
+def refusal_of(request: HttpRequest) -> HttpResponse | None:
+    """The answer to a request that writes, or None when it is welcome."""
+    state = mode_from_settings().read()
+    if state is None or is_exempt(request):
+        return None
+    as_page = request.get_preferred_type(["text/html", "application/json"]) != "application/json"
+    response = page(request, state) if as_page else json_response(state)
+    response.headers["Retry-After"] = str(RETRY_AFTER)
+    add_never_cache_headers(response)
+    return response
+
+
+def is_exempt(request: HttpRequest) -> bool:
+    """Whether it leads to an exempt view; what leads to no view at all is answered as all the others."""
+    try:
+        return bool(getattr(resolve(request.path_info).func, "maintenance_exempt", False))
+    except Resolver404:
+        return False
+
+
+def page(request: HttpRequest, state: MaintenanceState) -> HttpResponse:
+    context = {"state": state, "retry_after": RETRY_AFTER, "next": referring_page(request)}
+    return HttpResponse(render_to_string("ops/maintenance.html", context), status=503)
+
+
+def json_response(state: MaintenanceState) -> JsonResponse:
+    said = {"since": state.since.isoformat(), "retry_after": RETRY_AFTER}
+    return JsonResponse({"status": "maintenance", "reason": state.reason, **said}, status=503)
+
+
+def referring_page(request: HttpRequest) -> str:
+    """Where the user was when they sent the form; what it was sent to may not take a GET. Never another site's page."""
+    try:
+        referer = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:
+        return "/"
+    page = referer._replace(scheme="", netloc="").geturl() if referer.netloc == request.get_host() else ""
+    return page if url_has_allowed_host_and_scheme(page, allowed_hosts=None) else "/"

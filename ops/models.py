@@ -1,12 +1,12 @@
-"""What the console shows of runs and backups.
+"""Runs and backups, as the admin shows them.
 
 Rows of both tables are an index: the truth is in the storage of the backups, as one JSON file for the start and one for
-the end of each run, and a manifest beside each backup. `ops.runs.event_log` writes the rows anew from
-there, after a restore has rolled them back for instance. Hence there are no foreign keys between them and no rule that
-a row could break.
+the end of each run, and a manifest next to each backup. `ops.runs.index` rebuilds the rows from there, for example
+after a restore. So there are no foreign keys between them and no constraint that a row could break.
 """
 
 import uuid
+from typing import Self
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
@@ -19,18 +19,17 @@ class Run(models.Model):
     class Kind(models.TextChoices):
         BACKUP = "backup", "backup"
         VERIFICATION = "verification", "verification"
-        DRILL = "drill", "restore drill"
+        RESTORE_TEST = "restore_test", "restore test"
         RESTORE = "restore", "restore"
         UNDO = "undo", "undo of a restore"
-        DROP_UNDO = "drop undo", "removal of the undo copy"
+        DROP_PREVIOUS = "drop_previous", "removal of the previous database"
         PRUNE = "prune", "pruning of backups"
-        SYNC = "sync", "reading of the catalogue"
         UPLOAD = "upload", "upload of a backup"
         DOWNLOAD = "download", "download of a backup"
         CHANGE = "change", "change of a backup's note"
         DELETION = "deletion", "deletion of a backup"
-        PREFLIGHT = "preflight", "preflight of the move to PostgreSQL"
-        MIGRATION = "migration", "move to PostgreSQL"
+        PREFLIGHT = "preflight", "preflight check of the migration to PostgreSQL"
+        MIGRATION = "migration", "migration to PostgreSQL"
 
     class Status(models.TextChoices):
         QUEUED = "queued", "queued"
@@ -49,13 +48,13 @@ class Run(models.Model):
     kind = models.CharField(choices=Kind.choices)
     status = models.CharField(choices=Status.choices, default=Status.QUEUED)
     database = models.CharField(blank=True, help_text="Its name; runs on others may be recorded in the same storage.")
-    who = models.CharField(help_text="An e-mail address, or who runs the command on which machine.")
+    requested_by = models.CharField(help_text="An e-mail address, or who runs the command on which machine.")
     origin = models.CharField(choices=Origin.choices, default=Origin.COMMAND)
     backup = models.CharField(blank=True, help_text="The name of the backup it made or worked on.")
     arguments = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
-    asked = models.DateTimeField(default=timezone.now)
-    started = models.DateTimeField(null=True, blank=True)
-    ended = models.DateTimeField(null=True, blank=True)
+    requested_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
     stage = models.CharField(blank=True)
     done = models.BigIntegerField(default=0)
     total = models.BigIntegerField(default=0, help_text="0 when it is not known beforehand.")
@@ -66,33 +65,52 @@ class Run(models.Model):
     error = models.TextField(blank=True)
     hint = models.TextField(blank=True)
     log = models.TextField(blank=True)
-    in_place = models.BooleanField(
+    applied = models.BooleanField(
         default=False,
         help_text="Written into the new database only, before it takes the place of the old: who reads it there knows"
         " that it did.",
     )
     cancel_requested = models.BooleanField(default=False)
 
+    recovered: tuple[str, ...] = ()
+    """What killed runs had left, in sentences; the executor sets it on the run that it starts. It has no column."""
+
     class Meta:
         default_permissions = ("view",)
-        ordering = ("-asked",)
+        ordering = ("-requested_at",)
         constraints = (
             models.UniqueConstraint(
                 fields=["kind"], condition=models.Q(status="queued"), name="ops_run_one_queued_of_a_kind"
             ),
         )
         indexes = (
-            models.Index(fields=["-asked"], name="ops_run_asked"),
-            models.Index(fields=["kind", "-asked"], name="ops_run_kind_asked"),
-            models.Index(fields=["status", "-asked"], name="ops_run_status_asked"),
+            models.Index(fields=["-requested_at"], name="ops_run_requested"),
+            models.Index(fields=["kind", "-requested_at"], name="ops_run_kind_requested"),
+            models.Index(fields=["status", "-requested_at"], name="ops_run_status_requested"),
         )
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} by {self.who}"
+        return f"{self.get_kind_display()} by {self.requested_by}"
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         return self.status not in {self.Status.QUEUED, self.Status.RUNNING}
+
+
+VERIFIED = (
+    models.Q(trust="signed", file_missing=False, verification_error="")
+    & ~models.Q(verified_level="")
+    & ~models.Q(origin="upload")
+)
+"""Made here, its file in place, and its last verification passed."""
+
+
+class BackupQuerySet(models.QuerySet["Backup"]):
+    """Backups, the newest first."""
+
+    def verified(self) -> Self:
+        """Those that a restore can rely on."""
+        return self.filter(VERIFIED)
 
 
 class Backup(models.Model):
@@ -104,38 +122,40 @@ class Backup(models.Model):
     origin = models.CharField()
     engine = models.CharField()
     database = models.CharField()
-    who = models.CharField()
-    when = models.DateTimeField(help_text="The moment that it shows.")
+    created_by = models.CharField()
+    taken_at = models.DateTimeField(help_text="The moment that it shows.")
     size = models.BigIntegerField()
-    plain_size = models.BigIntegerField(help_text="Before compression.")
+    uncompressed_size = models.BigIntegerField(help_text="Before compression.")
     rows = models.BigIntegerField()
-    seconds = models.FloatField()
+    duration = models.FloatField()
     note = models.TextField(blank=True)
-    keep = models.BooleanField(default=False)
-    proof_level = models.CharField(blank=True)
-    proof_when = models.DateTimeField(null=True, blank=True)
-    proof_seconds = models.FloatField(null=True, blank=True)
-    proof_fault = models.TextField(blank=True)
+    pinned = models.BooleanField(default=False)
+    verified_level = models.CharField(blank=True)
+    verified_at = models.DateTimeField(null=True, blank=True)
+    verification_seconds = models.FloatField(null=True, blank=True)
+    verification_error = models.TextField(blank=True)
     trust = models.CharField()
-    missing = models.BooleanField(default=False, help_text="The manifest is there, its data file is not.")
-    kept_until = models.DateTimeField(null=True, blank=True)
-    kept_because = models.CharField(blank=True)
+    file_missing = models.BooleanField(default=False, help_text="The manifest is there, its data file is not.")
+    retained_until = models.DateTimeField(null=True, blank=True)
+    retention_reason = models.CharField(blank=True)
     run = models.CharField(blank=True, help_text="The id of the run that made it.")
     manifest = models.JSONField(default=dict)
+
+    objects = BackupQuerySet.as_manager()
 
     class Meta:
         default_permissions = ("view", "delete")
         permissions = (
             ("make_backup", "Can make a backup"),
             ("verify_backup", "Can verify a backup"),
-            ("keep_backup", "Can keep a backup from being pruned"),
+            ("pin_backup", "Can pin a backup so that it is never pruned"),
             ("restore_backup", "Can restore a backup"),
         )
-        ordering = ("-when",)
+        ordering = ("-taken_at",)
         indexes = (
-            models.Index(fields=["-when"], name="ops_backup_when"),
-            models.Index(fields=["origin", "-when"], name="ops_backup_origin_when"),
-            models.Index(fields=["proof_level", "-when"], name="ops_backup_proof_when"),
+            models.Index(fields=["-taken_at"], name="ops_backup_taken"),
+            models.Index(fields=["origin", "-taken_at"], name="ops_backup_origin_taken"),
+            models.Index(fields=["verified_level", "-taken_at"], name="ops_backup_verified_taken"),
         )
 
     def __str__(self) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = [*ROOT.glob("homerack/*.py"), *ROOT.glob("homerack/postgresql/*.py")]
+SOURCES = sorted(ROOT.glob("homerack/**/*.py"))
 READS = re.compile(r'(?:env\.|= |\()get_([a-z_]+)\(\s*"([A-Z][A-Z0-9_]+)"')
 
 

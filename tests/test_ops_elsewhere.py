@@ -149,7 +149,7 @@ def test_every_table_of_the_policy_is_named() -> None:
 def test_every_task_is_named_with_the_hour_at_which_it_starts() -> None:
     from homerack.migrations import __path__ as folder  # noqa: PLC0415
 
-    schedules = (Path(folder[0]) / "0001_default_schedules.py").read_text()
+    schedules = (Path(folder[0]) / "0001_release.py").read_text()
     for name, when in re.findall(r"\| `ops\.tasks\.(\w+)` \|[^|]*\| ([^|]*) \|", TEXT):
         assert hasattr(tasks, name)
         (found,) = re.findall(rf'"ops\.tasks\.{name}"[^(]*(\("\d+", "\d+", "."\))?', schedules)

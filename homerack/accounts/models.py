@@ -35,7 +35,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     email = models.EmailField("e-mail address", max_length=255, unique=True)
     full_name = models.CharField("full name", max_length=255, blank=True)
-    is_staff = models.BooleanField("may use the console", default=False)
+    is_staff = models.BooleanField("staff status", default=False)
     is_active = models.BooleanField("active", default=True, help_text="Untick instead of deleting a person.")
     created_at = models.DateTimeField("created", default=timezone.now, editable=False)
     updated_at = models.DateTimeField("changed", auto_now=True)

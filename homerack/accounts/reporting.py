@@ -47,7 +47,7 @@ def warn(account: str, recent: QuerySet[AccessAttempt]) -> None:
 
 
 def guessed_accounts(alias: str) -> dict[str, Alert]:
-    """The accounts whose passwords somebody guesses, for `ops.notifications.alerts` (OPS_TROUBLES)."""
+    """The accounts whose passwords somebody guesses, for `ops.notifications.alerts` (OPS_ALERT_SOURCES)."""
     return {
         attempts["username"]: Alert(
             title=f"Somebody guesses the password of {attempts['email']} on {socket.gethostname()}.",

@@ -63,12 +63,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def retry_budget(
         self,
         *,
-        connecting: float,
-        queueing: float | None = None,
-        persistent: bool = False,
+        connect_timeout: float,
+        pool_timeout: float | None = None,
+        ignore_attempt_limit: bool = False,
     ) -> Iterator[None]:
         """Limit how long this thread waits for connections; see `homerack.postgresql.retry_budget.RetryBudget`."""
-        limits = retry_budget.RetryBudget(connecting=connecting, queueing=queueing, persistent=persistent)
+        limits = retry_budget.RetryBudget(
+            connect_timeout=connect_timeout, pool_timeout=pool_timeout, ignore_attempt_limit=ignore_attempt_limit
+        )
         with retry_budget.with_budget(limits):
             yield
 
@@ -88,7 +90,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         params = self.get_connection_params() | {"options": self._startup_options()}
 
         def connect() -> connection:
-            return connect_with_retry(lambda: open_session(params), policy=policy, patience=retry_budget.current())
+            return connect_with_retry(lambda: open_session(params), policy=policy, budget=retry_budget.current())
 
         return ConnectionPool(
             name=self.alias,
@@ -126,7 +128,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.check_settings()
         self.in_atomic_block = self.needs_rollback = self.closed_in_transaction = self.errors_occurred = False
         self.savepoint_ids, self.atomic_blocks, self.run_on_commit = [], [], []
-        self._lease = pool.check_out(queueing=retry_budget.current().queueing)
+        self._lease = pool.check_out(pool_timeout=retry_budget.current().pool_timeout)
         self._lease.belongs_to(self)
         self.connection = self._lease.connection
         self.autocommit = True
@@ -142,7 +144,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         raw: connection = connect_with_retry(
             lambda: plain(conn_params),
             policy=self._retry_policy(),
-            patience=retry_budget.current(),
+            budget=retry_budget.current(),
         )
         return raw
 

@@ -151,12 +151,12 @@ class ConnectionPool:
         event.listen(self._connections, "checkout", self._on_checkout)
         event.listen(self._connections, "close", self._on_close)
 
-    def check_out(self, *, queueing: float | None = None) -> CheckedOut:
-        """A connection that works, waiting up to `queueing` seconds (default: the configured timeout) for a place.
+    def check_out(self, *, pool_timeout: float | None = None) -> CheckedOut:
+        """A connection that works, waiting up to `pool_timeout` seconds (default: the configured timeout) for a place.
 
         Raises PoolExhausted, or the psycopg2 error with which connecting failed.
         """
-        wait = self.settings.timeout if queueing is None else min(queueing, self.settings.timeout)
+        wait = self.settings.timeout if pool_timeout is None else min(pool_timeout, self.settings.timeout)
         try:
             abandoned = self._places.get(timeout=wait)
         except queue.Empty:

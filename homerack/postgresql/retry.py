@@ -67,18 +67,18 @@ def transient_reason(error: BaseException) -> str:
     return next((cause for phrase, cause in TRANSIENT.items() if phrase in text), "")
 
 
-def connect_with_retry(connect: Callable[[], Connection], *, policy: RetryPolicy, patience: RetryBudget) -> Connection:
-    """What `connect` returns, calling it again while the cause may pass and `policy` and `patience` allow.
+def connect_with_retry(connect: Callable[[], Connection], *, policy: RetryPolicy, budget: RetryBudget) -> Connection:
+    """What `connect` returns, calling it again while the cause may pass and `policy` and `budget` allow.
 
     The last error is raised as it came. Pauses block the calling thread only.
     """
     window = policy.delay
     enough: tenacity.stop.stop_base = tenacity.stop_after_attempt(policy.attempts)
-    if patience.connecting is not None:
+    if budget.connect_timeout is not None:
         # A short budget is better spent on several tries than on one long pause.
-        window = min(window, patience.connecting / 4)
-        in_time = tenacity.stop_before_delay(patience.connecting)
-        enough = in_time if patience.persistent else enough | in_time
+        window = min(window, budget.connect_timeout / 4)
+        in_time = tenacity.stop_before_delay(budget.connect_timeout)
+        enough = in_time if budget.ignore_attempt_limit else enough | in_time
 
     def announce(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

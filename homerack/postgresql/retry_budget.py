@@ -1,7 +1,7 @@
-"""How long whoever runs now is willing to wait for a connection.
+"""How long the code that runs now may wait for a connection.
 
-A person waits for a request, so a request gets seconds. A command, a worker and the start of a container can wait for
-the database to come back, and do. A health check wants to know how it is at this moment.
+A user waits for a request, so a request gets seconds. A command, a worker and the start of a container can wait for the
+database to come back, and do. A health check wants to know how it is at this moment.
 """
 
 from collections.abc import Iterator
@@ -14,20 +14,20 @@ from dataclasses import dataclass
 class RetryBudget:
     """Limits on getting a connection, in seconds. None leaves a limit to the settings of the database.
 
-    `connecting`: no further attempt to reach the server starts later than this after the first; 0 means one attempt.
-    `queueing`: the longest wait for a place in a pool that is fully in use.
-    `persistent`: only `connecting` ends the attempts, not their configured number.
+    `connect_timeout`: no further attempt to reach the server starts later than this after the first; 0 is one attempt.
+    `pool_timeout`: the longest wait for a place in a pool that is fully in use.
+    `ignore_attempt_limit`: only `connect_timeout` ends the attempts, not their configured number.
     """
 
-    connecting: float | None = None
-    queueing: float | None = None
-    persistent: bool = False
+    connect_timeout: float | None = None
+    pool_timeout: float | None = None
+    ignore_attempt_limit: bool = False
 
 
 AS_CONFIGURED = RetryBudget()
-REQUEST = RetryBudget(connecting=2.0)
+REQUEST = RetryBudget(connect_timeout=2.0)
 
-_current: ContextVar[RetryBudget] = ContextVar("patience", default=AS_CONFIGURED)
+_current: ContextVar[RetryBudget] = ContextVar("retry_budget", default=AS_CONFIGURED)
 
 
 def current() -> RetryBudget:
@@ -35,9 +35,9 @@ def current() -> RetryBudget:
 
 
 @contextmanager
-def with_budget(patience: RetryBudget) -> Iterator[None]:
-    """What runs inside gets connections with this `patience`. Threads started inside do not inherit it."""
-    token = _current.set(patience)
+def with_budget(budget: RetryBudget) -> Iterator[None]:
+    """What runs inside gets connections with this `budget`. Threads started inside do not inherit it."""
+    token = _current.set(budget)
     try:
         yield
     finally:

@@ -36,7 +36,7 @@ def held_by_this_thread() -> set[Discardable]:
 
     Keep the set, never its owner: the owner's end is the signal.
     """
-    if not hasattr(_local, "terminate"):
+    if not hasattr(_local, "end"):
         _local.end = _ThreadEnd()
     end: _ThreadEnd = _local.end
     return end.held

@@ -18,8 +18,7 @@ from ops.admin.buttons import last_verified
 from ops.admin.starting import enqueue_run, new_run
 from ops.errors import OpsError
 from ops.models import Backup, Run
-from ops.operations import get_context
-from ops.utils.progress import no_progress
+from ops.runs.context import get_context
 
 LIST = "admin:ops_backup_changelist"
 LONGEST_NOTE = 1000
@@ -37,10 +36,10 @@ def verify(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpRe
     return enqueue_run(request, Run.Kind.VERIFICATION, back_to=reverse(LIST), names=[name])
 
 
-def drill(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
-    require_start(request, Run.Kind.DRILL)
+def restore_test(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
+    require_start(request, Run.Kind.RESTORE_TEST)
     name = admin.shown(request, str(key)).name
-    return enqueue_run(request, Run.Kind.DRILL, back_to=reverse(LIST), names=[name], restore=True)
+    return enqueue_run(request, Run.Kind.RESTORE_TEST, back_to=reverse(LIST), names=[name])
 
 
 def download(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponseBase:
@@ -48,28 +47,28 @@ def download(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> Http
     require_administrator(request)
     backup = admin.shown(request, str(key))
     try:
-        site = get_context()
-        entry = operations.record_download(site, new_run(request, Run.Kind.DOWNLOAD, name=backup.name))
+        context = get_context()
+        entry = operations.record_download(context, new_run(request, Run.Kind.DOWNLOAD, name=backup.name))
     except OpsError as error:
         show_error(request, error)
         return to_page(backup)
-    file = site.catalogue.open(entry)
+    file = context.repository.open(entry)
     answer = FileResponse(file, as_attachment=True, filename=backup.name, content_type="application/octet-stream")
     answer.headers["Content-Length"] = str(backup.size)
     return answer
 
 
-def keep(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
-    require(request, "ops.keep_backup")
+def pin(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
+    require(request, "ops.pin_backup")
     backup = admin.shown(request, str(key))
-    kept = request.POST.get("set") == "yes"
-    done = f"{backup.name} is kept until somebody releases it." if kept else f"{backup.name} follows the retention."
-    change(request, backup, done, keep=kept)
+    pinned = request.POST.get("set") == "yes"
+    done = f"{backup.name} is pinned." if pinned else f"{backup.name} is subject to the retention policy."
+    change(request, backup, done, pinned=pinned)
     return HttpResponseRedirect(reverse(LIST))
 
 
 def note(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
-    require(request, "ops.keep_backup")
+    require(request, "ops.pin_backup")
     backup = admin.shown(request, str(key))
     if request.method != "POST":
         title = f"Note on {backup.name}"
@@ -86,8 +85,7 @@ def delete(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpRe
         is_last = backup.name == last_verified()
         return admin.page(request, "ops/console/delete.html", title=title, backup=backup, is_last=is_last)
     try:
-        asked = new_run(request, Run.Kind.DELETION, name=backup.name)
-        operations.delete_backup(get_context(), asked, no_progress)
+        operations.delete_backup(get_context(), new_run(request, Run.Kind.DELETION, name=backup.name))
     except OpsError as error:
         show_error(request, error)
         return to_page(backup)
@@ -98,8 +96,7 @@ def delete(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpRe
 def change(request: HttpRequest, backup: Backup, done: str, **values: Any) -> None:
     """Write into its manifest at once, and tell how that went."""
     try:
-        asked = new_run(request, Run.Kind.CHANGE, name=backup.name, **values)
-        operations.change_backup(get_context(), asked, no_progress)
+        operations.change_backup(get_context(), new_run(request, Run.Kind.CHANGE, name=backup.name, **values))
     except OpsError as error:
         show_error(request, error)
     else:

@@ -7,7 +7,7 @@ from django.utils.safestring import SafeString
 
 from ops.admin.states import State, state_of
 from ops.backups.preview import LiveCounts, shown_tables
-from ops.databases.override import migration_skew
+from ops.databases.migration_state import migration_skew
 from ops.models import Backup
 from ops.utils.formatting import format_age, format_duration, format_local, format_size, pluralize
 
@@ -45,18 +45,18 @@ class BackupPresenter:
     def facts(self) -> list[tuple[str, str]]:
         """The manifest, each line with what it is about."""
         backup, manifest = self.backup, self.manifest
-        when = f"{format_local(backup.when)}, {format_age(backup.when)}"
+        when = f"{format_local(backup.taken_at)}, {format_age(backup.taken_at)}"
         return [
             ("Uploaded", when)
             if self.is_upload
             else ("Shows", f"{backup.database or 'a database'} as it was at {when}"),
-            ("Asked for by", f"{backup.who} ({backup.origin})"),
+            ("Asked for by", f"{backup.created_by} ({backup.origin})"),
             ("Holds", f"{pluralize(backup.rows, 'row')} in {pluralize(len(manifest.get('tables', {})), 'table')}"),
             *([("Without", self.left_out)] if self.left_out else []),
-            ("Size", f"{format_size(backup.size)}; {format_size(backup.plain_size)} before compression"),
-            *([] if self.is_upload else [("Took", format_duration(backup.seconds))]),
+            ("Size", f"{format_size(backup.size)}; {format_size(backup.uncompressed_size)} before compression"),
+            *([] if self.is_upload else [("Took", format_duration(backup.duration))]),
             ("Database", self.database),
-            *([] if self.is_upload else [("Made by", f"version {manifest.get('software', '')}")]),
+            *([] if self.is_upload else [("Made by", f"version {manifest.get('app_version', '')}")]),
             ("Verified", self.proof),
             ("Kept", self.kept),
             ("SHA-256", str(manifest.get("sha256", ""))),
@@ -76,14 +76,14 @@ class BackupPresenter:
     @property
     def proof(self) -> str:
         backup = self.backup
-        if backup.proof_when is None:
+        if backup.verified_at is None:
             return "never"
-        when = f"{format_local(backup.proof_when)}, {format_age(backup.proof_when)}"
-        if backup.proof_fault:
-            return f"failed: {backup.proof_fault} ({when})"
-        how = {"complete": "read back in full and counted", "restored": "restored and compared by content"}
-        took = f", {format_duration(backup.proof_seconds)}" if backup.proof_seconds is not None else ""
-        return f"{how[backup.proof_level]} ({when}{took})"
+        when = f"{format_local(backup.verified_at)}, {format_age(backup.verified_at)}"
+        if backup.verification_error:
+            return f"failed: {backup.verification_error} ({when})"
+        how = {"read": "read back in full and counted", "restored": "restored and compared by content"}
+        took = f", {format_duration(backup.verification_seconds)}" if backup.verification_seconds is not None else ""
+        return f"{how[backup.verified_level]} ({when}{took})"
 
     @property
     def migrations(self) -> str:
@@ -91,7 +91,7 @@ class BackupPresenter:
         if self.is_upload:
             return "Not known before it is loaded."
         if self.ahead:
-            return f"{pluralize(len(self.ahead), 'migration')} ahead of this code, which can not restore it: "
+            return f"{pluralize(len(self.ahead), 'migration')} ahead of this code, which cannot restore it: "
         if self.behind:
             return f"{pluralize(len(self.behind), 'migration')} behind; a restore applies them: "
         return "The same as the code's."

@@ -20,7 +20,7 @@ from ops.admin import migrate as moves
 from ops.admin.backup_detail import BackupPresenter
 from ops.admin.base import IndexAdmin
 from ops.admin.buttons import Button, buttons_for, is_administrator, last_verified, may
-from ops.admin.kept import kept_database
+from ops.admin.kept import previous_on_page
 from ops.admin.starting import workers_are_set_up
 from ops.admin.states import State, rows_in, state_of
 from ops.models import Backup, Run
@@ -62,9 +62,9 @@ class OriginFilter(admin.SimpleListFilter):
 
 @admin.register(Backup)
 class BackupAdmin(IndexAdmin[Backup]):
-    list_filter = (StateFilter, OriginFilter, "keep")
-    search_fields = ("name", "note", "who")
-    ordering = ("-when",)
+    list_filter = (StateFilter, OriginFilter, "pinned")
+    search_fields = ("name", "note", "created_by")
+    ordering = ("-taken_at",)
     list_before_template = "ops/console/backups_before.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Backup]:
@@ -75,9 +75,9 @@ class BackupAdmin(IndexAdmin[Backup]):
     def get_urls(self) -> list[URLPattern]:
         of_one = {
             "verify": (backup_actions.verify, POST),
-            "drill": (backup_actions.drill, POST),
+            "restore-test": (backup_actions.restore_test, POST),
             "download": (backup_actions.download, POST),
-            "keep": (backup_actions.keep, POST),
+            "pin": (backup_actions.pin, POST),
             "note": (backup_actions.note, BOTH),
             "delete": (backup_actions.delete, BOTH),
             "restore": (restore.restore, BOTH),
@@ -86,7 +86,7 @@ class BackupAdmin(IndexAdmin[Backup]):
             "make": (backup_actions.back_up, POST),
             "upload": (upload.upload, BOTH),
             "undo": (undo.undo, BOTH),
-            "let-go": (undo.drop_previous_database, BOTH),
+            "drop-previous": (undo.drop_previous_database, BOTH),
             "to-postgresql": (moves.preflight, BOTH),
         }
         return [
@@ -114,14 +114,14 @@ class BackupAdmin(IndexAdmin[Backup]):
         buttons = partial(self.buttons, request, last_verified())
         buttons.short_description = "actions"  # type: ignore[attr-defined]
         buttons.__name__ = "buttons"  # type: ignore[attr-defined]
-        has_buttons = any(may(request.user, name) for name in ("keep", "delete"))
+        has_buttons = any(may(request.user, name) for name in ("pin", "delete"))
         may_run = any(may_start(request.user, kind) for kind in (Run.Kind.VERIFICATION, Run.Kind.RESTORE))
         return [*columns, buttons] if has_buttons or may_run else columns
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         shown = {
             "zone": time_zone_name(),
-            "kept": kept_database(),
+            "kept": previous_on_page(),
             "may_make": may_start(request.user, Run.Kind.BACKUP),
             "may_restore": may_start(request.user, Run.Kind.UNDO),
             "may_upload": is_administrator(request.user),
@@ -141,15 +141,15 @@ class BackupAdmin(IndexAdmin[Backup]):
     def state(self, backup: Backup) -> str:
         return state_of(backup).words
 
-    @admin.display(description="made", ordering="when")
+    @admin.display(description="made", ordering="taken_at")
     def made(self, backup: Backup) -> SafeString:
-        return two_lines(format_local(backup.when), format_age(backup.when))
+        return two_lines(format_local(backup.taken_at), format_age(backup.taken_at))
 
     @admin.display(description="size", ordering="size")
     def data(self, backup: Backup) -> SafeString:
-        return two_lines(format_size(backup.size), f"{backup.rows:,} rows, {format_duration(backup.seconds)}")
+        return two_lines(format_size(backup.size), f"{backup.rows:,} rows, {format_duration(backup.duration)}")
 
-    @admin.display(description="kept", ordering="kept_until")
+    @admin.display(description="kept", ordering="retained_until")
     def kept(self, backup: Backup) -> SafeString:
         how_long, _, because = kept_in_words(backup).partition(": ")
         kept = '<span class="ops-because">{}<span class="ops-quiet">{}</span></span>'
@@ -183,9 +183,9 @@ def two_lines(first: str, second: str) -> SafeString:
 
 def kept_in_words(backup: Backup) -> str:
     """Until when, and why; before the retention has judged it, what is known at once."""
-    if backup.keep:
+    if backup.pinned:
         return "marked to be kept"
-    return strip_kept(backup.kept_because) or "until the next pruning"
+    return strip_kept(backup.retention_reason) or "until the next pruning"
 
 
 def row_button(button: Button) -> SafeString:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.urls import reverse
 
-from ops.admin.states import PROVEN, State, state_of
+from ops.admin.states import State, state_of
 from ops.models import Backup, Run
 from ops.runs.authorization import Person, may_start
 
@@ -26,8 +26,8 @@ class Button:
 
 
 def last_verified() -> str:
-    """The name of the backup that nobody may delete, or '' where none is proven."""
-    return Backup.objects.filter(PROVEN).values_list("name", flat=True).first() or ""
+    """The name of the backup that nobody may delete, or '' where none is verified."""
+    return Backup.objects.verified().values_list("name", flat=True).first() or ""
 
 
 def buttons_for(person: Person, backup: Backup, *, last: str) -> Iterator[Button]:
@@ -35,11 +35,15 @@ def buttons_for(person: Person, backup: Backup, *, last: str) -> Iterator[Button
     state = state_of(backup)
     if state is not State.MISSING:
         yield from buttons_for_data(person, backup, state)
-    if may(person, "keep"):
-        if backup.keep:
-            yield button(backup, "keep", "Release", "Release: let the retention decide", "bookmark_remove", value="no")
+    if may(person, "pin"):
+        if backup.pinned:
+            yield button(
+                backup, "pin", "Unpin", "Unpin: let the retention policy decide", "bookmark_remove", value="no"
+            )
         else:
-            yield button(backup, "keep", "Keep", "Keep it whatever the retention says", "bookmark_add", value="yes")
+            yield button(
+                backup, "pin", "Pin", "Pin: keep it whatever the retention policy says", "bookmark_add", value="yes"
+            )
         yield button(backup, "note", "Note", "Note", "edit_note", posts=False)
     if may(person, "delete") and backup.name != last:
         yield button(backup, "delete", "Delete", "Delete", "delete", posts=False)
@@ -50,8 +54,14 @@ def buttons_for_data(person: Person, backup: Backup, state: State) -> Iterator[B
         yield button(backup, "restore", "Restore", "Restore", "settings_backup_restore", posts=False)
     if may_start(person, Run.Kind.VERIFICATION):
         yield button(backup, "verify", "Verify", "Verify: read it back and count", "task_alt")
-    if may_start(person, Run.Kind.DRILL):
-        yield button(backup, "drill", "Drill", "Drill: restore it into a scratch database and compare", "experiment")
+    if may_start(person, Run.Kind.RESTORE_TEST):
+        yield button(
+            backup,
+            "restore-test",
+            "Restore test",
+            "Restore test: load it into a scratch database and compare",
+            "experiment",
+        )
     if is_administrator(person):
         yield button(backup, "download", "Download", "Download", "download")
 
@@ -68,5 +78,5 @@ def is_administrator(person: Person) -> bool:
 def button(
     backup: Backup, name: str, short: str, label: str, icon: str, *, posts: bool = True, value: str = ""
 ) -> Button:
-    url = reverse(f"admin:ops_backup_{name}", args=[backup.pk])
+    url = reverse(f"admin:ops_backup_{name.replace('-', '_')}", args=[backup.pk])
     return Button(short=short, label=label, icon=icon, url=url, posts=posts, value=value)

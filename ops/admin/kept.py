@@ -4,41 +4,43 @@ import datetime as dt
 from dataclasses import dataclass
 from uuid import UUID
 
-from ops import operations
-from ops.backups.engines.base import Undo
+from ops.backups.engines.base import PreviousDatabase
 from ops.errors import OpsError
 from ops.models import Run
+from ops.runs.context import get_context
 from ops.utils.formatting import format_size
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class PreviousOnPage:
     """`run` is the restore (or undo) that replaced it, where its row is known; `until` when it is let go by itself."""
 
-    undo: Undo
+    database: PreviousDatabase
     run: Run | None
     until: dt.datetime
 
     @property
     def size(self) -> str:
-        return format_size(self.undo.size)
+        return format_size(self.database.size)
 
 
-def kept_database() -> Kept | None:
+def previous_on_page() -> PreviousOnPage | None:
     """None where there is none, or the server does not say."""
     try:
-        site = operations.get_context()
-        undo = site.engine.undo_copy()
+        site = get_context()
+        undo = site.engine.previous_database()
     except OpsError:
         return None
     if undo is None:
         return None
-    return Kept(undo=undo, run=run_of(undo), until=undo.when + dt.timedelta(days=site.undo_days))
+    return PreviousOnPage(
+        database=undo, run=run_of(undo), until=undo.replaced_at + dt.timedelta(days=site.previous_days)
+    )
 
 
-def run_of(undo: Undo) -> Run | None:
+def run_of(undo: PreviousDatabase) -> Run | None:
     try:
         key = UUID(undo.run)
     except ValueError:
         return None
-    return Run.objects.filter(pk=key).only("who", "kind").first()
+    return Run.objects.filter(pk=key).only("requested_by", "kind").first()

@@ -25,7 +25,7 @@ def is_offered(request: HttpRequest) -> bool:
 def preflight(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
     require_start(request, Run.Kind.PREFLIGHT)
     if connection.vendor != "sqlite":
-        messages.info(request, "The database is PostgreSQL already. There is nothing to move.")
+        messages.info(request, "The database is PostgreSQL already. There is nothing to migrate.")
         return HttpResponseRedirect(reverse(LIST))
     here = reverse("admin:ops_backup_to_postgresql")
     if request.method == "POST":
@@ -35,7 +35,7 @@ def preflight(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
     return admin.page(
         request,
         "ops/console/to_postgresql.html",
-        title="Move to PostgreSQL",
+        title="Migrate to PostgreSQL",
         path=path,
         last=last,
         shown=RunPresenter(last) if last else None,

@@ -18,11 +18,12 @@ from ops.admin.rights import require_confirmable, rights_on_page
 from ops.admin.starting import command, enqueue_run, workers_are_set_up
 from ops.backups.engines.base import describe_left_out
 from ops.backups.preview import RestorePreview, TableDiff, preview_restore
-from ops.backups.restore import check
+from ops.backups.restore_checks import require_restorable
 from ops.backups.sources import RestoreSource
+from ops.conf import conf
 from ops.errors import OpsError
 from ops.models import Backup, Run
-from ops.operations import OpsContext
+from ops.runs.context import OpsContext, get_context
 from ops.utils.formatting import format_size, pluralize
 
 READ_UP_TO = 500_000_000
@@ -45,7 +46,7 @@ def restore(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpR
     backup = admin.shown(request, str(key))
     untrusted = bool(backup.manifest.get("untrusted"))
     require_start(request, Run.Kind.RESTORE, untrusted=untrusted)
-    site = operations.get_context()
+    site = get_context()
     found = what_would_happen(site, backup, untrusted=untrusted)
     impact: RestorePreview | None = found.get("impact")
     rights = impact.rights if impact else None
@@ -70,10 +71,10 @@ def restore(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpR
 
 
 def what_would_happen(site: OpsContext, backup: Backup, *, untrusted: bool) -> dict[str, Any]:
-    """The impact and the checks, or the `refusal` of a backup that can not be restored."""
+    """The impact and the checks, or the `refusal` of a backup that cannot be restored."""
     try:
-        source = operations.find_source(site, {"name": backup.name})
-        check(source, engine=site.engine, untrusted=untrusted)
+        source = operations.find_source(site, name=backup.name)
+        require_restorable(source, engine=site.engine, untrusted=untrusted)
         impact = measure(site, source, backup)
     except OpsError as refusal:
         return {"refusal": refusal}
@@ -88,7 +89,7 @@ def what_would_happen(site: OpsContext, backup: Backup, *, untrusted: bool) -> d
 
 def measure(site: OpsContext, source: RestoreSource, backup: Backup) -> RestorePreview | None:
     """None for a large file of which nothing is known but what reading it would tell."""
-    by_keys = backup.plain_size <= READ_UP_TO
+    by_keys = backup.uncompressed_size <= READ_UP_TO
     if not by_keys and source.manifest is None:
         return None
     return preview_restore(engine=site.engine, source=source, by_keys=by_keys)
@@ -128,25 +129,25 @@ def checks(site: OpsContext, source: RestoreSource, backup: Backup, impact: Rest
 
 
 def versions(backup: Backup) -> Check:
-    made = backup.manifest.get("software", "")
-    ours = getattr(settings, "OPS_VERSION", "")
+    made = backup.manifest.get("app_version", "")
+    ours = conf.OPS_VERSION
     if made == ours:
         return Check(fine=True, words=f"Made by this version, {ours}.")
     return Check(fine=True, words=f"Made by version {made}; this is {ours}.")
 
 
 def proof(backup: Backup) -> Check:
-    if backup.proof_fault:
-        return Check(fine=False, words=f"Its last verification failed: {backup.proof_fault}.")
-    if not backup.proof_level:
+    if backup.verification_error:
+        return Check(fine=False, words=f"Its last verification failed: {backup.verification_error}.")
+    if not backup.verified_level:
         return Check(fine=False, words="It was never verified. The restore reads all of it before anything changes.")
-    how = {"complete": "read back in full and counted", "restored": "restored and compared"}[backup.proof_level]
+    how = {"read": "read back in full and counted", "restored": "restored and compared"}[backup.verified_level]
     return Check(fine=True, words=f"Verified: {how}.")
 
 
 def room(site: OpsContext, backup: Backup) -> Iterator[Check]:
     """A server of its own does not tell how full its disk is."""
-    needed = int(backup.plain_size * ROOM)
+    needed = int(backup.uncompressed_size * ROOM)
     if site.engine.kind != "sqlite":
         yield Check(
             fine=True, words=f"The database server needs about {format_size(needed)} for the time of the restore."

@@ -18,10 +18,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from ops.admin.run_detail import RunPresenter
-from ops.backups.configuration import catalogue_from_settings
 from ops.health.database import with_health_deadline
 from ops.models import Run
 from ops.runs import event_log
+from ops.runs.context import repository_from_settings
 
 SALT = "ops.admin.run_status"
 LONGEST = 24 * 3600
@@ -86,5 +86,5 @@ def find_run(key: UUID) -> Run | None:
         row = None
     if row:
         return row
-    recorded = event_log.runs_of(catalogue_from_settings().events(str(key))).get(key)
-    return recorded if recorded and recorded.is_over else None
+    recorded = event_log.read_runs(repository_from_settings().events(str(key))).get(key)
+    return recorded if recorded and recorded.is_finished else None

@@ -27,10 +27,10 @@ BADGES = {"succeeded": "success", "failed": "danger", "interrupted": "warning", 
 @admin.register(Run)
 class RunAdmin(IndexAdmin[Run]):
     list_before_template = "ops/console/runs_before.html"
-    list_display = ("what", "outcome", "who", "moment_asked", "took", "about")
+    list_display = ("what", "outcome", "requested_by", "moment_requested", "took", "about")
     list_filter = ("kind", "status", "origin")
-    search_fields = ("who", "backup", "error")
-    ordering = ("-asked",)
+    search_fields = ("requested_by", "backup", "error")
+    ordering = ("-requested_at",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         """Lists need neither logs nor results, which may be long."""
@@ -53,13 +53,13 @@ class RunAdmin(IndexAdmin[Run]):
     def outcome(self, run: Run) -> str:
         return str(run.get_status_display())
 
-    @admin.display(description="asked", ordering="asked")
-    def moment_asked(self, run: Run) -> SafeString:
-        return format_html('<span class="ops-nowrap">{}</span>', format_local(run.asked))
+    @admin.display(description="requested", ordering="requested_at")
+    def moment_requested(self, run: Run) -> SafeString:
+        return format_html('<span class="ops-nowrap">{}</span>', format_local(run.requested_at))
 
-    @admin.display(description="took")
+    @admin.display(description="duration")
     def took(self, run: Run) -> str:
-        return format_duration(seconds_of(run)) if run.started else "–"
+        return format_duration(seconds_of(run)) if run.started_at else "–"
 
     @admin.display(description="backup", ordering="backup")
     def about(self, run: Run) -> SafeString | str:
@@ -92,7 +92,7 @@ class RunAdmin(IndexAdmin[Run]):
         if not may_cancel(request, run):
             raise PermissionDenied
         if not RunPresenter(run).may_be_cancelled or not executor.cancel(run):
-            messages.warning(request, "It can not be cancelled any more.")
+            messages.warning(request, "It cannot be cancelled any more.")
         return HttpResponseRedirect(reverse("admin:ops_run_change", args=[run.pk]))
 
 

@@ -3,7 +3,6 @@
 import shlex
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -11,17 +10,17 @@ from django.urls import reverse
 
 from ops import tasks
 from ops.admin.base import show_error
+from ops.conf import conf
 from ops.errors import PreconditionFailed
 from ops.models import Run
 from ops.runs import executor
-from ops.runs.recorder import Request
 
 NO_WORKER = "Nothing can be started from here: REDIS_URL is not set, so there is no queue for a worker. Type instead: "
 
 
 def workers_are_set_up() -> bool:
     """Whether there is a queue that a worker may listen to."""
-    return bool(getattr(settings, "OPS_CELERY_APP", ""))
+    return bool(conf.OPS_CELERY_APP)
 
 
 def enqueue_run(request: HttpRequest, kind: Run.Kind, *, back_to: str, **arguments: Any) -> HttpResponse:
@@ -48,13 +47,13 @@ def enqueue_run(request: HttpRequest, kind: Run.Kind, *, back_to: str, **argumen
 def waits_already(run: Run) -> str:
     about = f" of {run.backup}" if run.backup else ""
     return (
-        f"Nothing was queued: the {run.get_kind_display()}{about} that {run.who} asked for has not begun yet,"
+        f"Nothing was queued: the {run.get_kind_display()}{about} that {run.requested_by} asked for has not begun yet,"
         " and one run of each kind waits at a time. Try again when it has begun, or cancel it."
     )
 
 
-def new_run(request: HttpRequest, kind: Run.Kind, **arguments: Any) -> Request:
-    return Request(kind=kind, who=request.user.get_username(), origin=Run.Origin.CONSOLE, arguments=arguments)
+def new_run(request: HttpRequest, kind: Run.Kind, **arguments: Any) -> Run:
+    return Run(kind=kind, requested_by=request.user.get_username(), origin=Run.Origin.CONSOLE, arguments=arguments)
 
 
 def command(kind: Run.Kind, arguments: dict[str, Any]) -> str:
@@ -63,9 +62,9 @@ def command(kind: Run.Kind, arguments: dict[str, Any]) -> str:
     return "manage.py " + {
         Run.Kind.BACKUP: "backup_database",
         Run.Kind.VERIFICATION: f"verify_backup {name}",
-        Run.Kind.DRILL: f"verify_backup {name} --restore",
+        Run.Kind.RESTORE_TEST: f"verify_backup {name} --restore",
         Run.Kind.RESTORE: f"restore_database {name}",
         Run.Kind.UNDO: "undo_restore",
-        Run.Kind.DROP_UNDO: "drop_undo",
+        Run.Kind.DROP_PREVIOUS: "drop_previous_database",
         Run.Kind.PREFLIGHT: "migrate_to_postgres --dry-run",
     }.get(kind, "help")

@@ -10,16 +10,16 @@ from ops.models import Backup
 
 
 class State(Enum):
-    """Each with the words that people read and the kind of badge that unfold paints. The first that holds counts."""
+    """Each with the words that users read and the kind of badge that unfold paints. The first that holds counts."""
 
-    MISSING = "missing file", "danger"
-    TAMPERED = "changed afterwards", "danger"
+    MISSING = "file missing", "danger"
+    TAMPERED = "tampered with", "danger"
     FAILED = "failed", "danger"
     UPLOADED = "untrusted", "warning"
     FOREIGN = "not signed here", "warning"
-    RESTORED = "proven by restore", "success"
-    COMPLETE = "complete", "info"
-    UNPROVEN = "unproven", "warning"
+    RESTORED = "restore tested", "success"
+    READ = "verified", "info"
+    UNVERIFIED = "unverified", "warning"
 
     @property
     def words(self) -> str:
@@ -31,14 +31,14 @@ class State(Enum):
 
 
 RULES = {
-    State.MISSING: Q(missing=True),
+    State.MISSING: Q(file_missing=True),
     State.TAMPERED: Q(trust=Trust.TAMPERED),
-    State.FAILED: ~Q(proof_fault=""),
+    State.FAILED: ~Q(verification_error=""),
     State.UPLOADED: Q(origin=Origin.UPLOAD),
     State.FOREIGN: ~Q(trust=Trust.SIGNED),
-    State.RESTORED: Q(proof_level=Level.RESTORED),
-    State.COMPLETE: Q(proof_level=Level.READ),
-    State.UNPROVEN: Q(),
+    State.RESTORED: Q(verified_level=Level.RESTORED),
+    State.READ: Q(verified_level=Level.READ),
+    State.UNVERIFIED: Q(),
 }
 """In the order of their weight."""
 
@@ -46,15 +46,15 @@ RULES = {
 def state_of(backup: Backup) -> State:
     """`RULES`, for a row in memory."""
     held = {
-        State.MISSING: backup.missing,
+        State.MISSING: backup.file_missing,
         State.TAMPERED: backup.trust == Trust.TAMPERED,
-        State.FAILED: bool(backup.proof_fault),
+        State.FAILED: bool(backup.verification_error),
         State.UPLOADED: backup.origin == Origin.UPLOAD,
         State.FOREIGN: backup.trust != Trust.SIGNED,
-        State.RESTORED: backup.proof_level == Level.RESTORED,
-        State.COMPLETE: backup.proof_level == Level.READ,
+        State.RESTORED: backup.verified_level == Level.RESTORED,
+        State.READ: backup.verified_level == Level.READ,
     }
-    return next((state for state, holds in held.items() if holds), State.UNPROVEN)
+    return next((state for state, holds in held.items() if holds), State.UNVERIFIED)
 
 
 def rows_in(state: State) -> Q:
@@ -65,6 +65,3 @@ def rows_in(state: State) -> Q:
             break
         condition &= ~rule
     return condition
-
-
-PROVEN = rows_in(State.RESTORED) | rows_in(State.COMPLETE)

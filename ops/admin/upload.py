@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
 from django.core.files.uploadhandler import StopUpload, TemporaryFileUploadHandler
@@ -13,13 +12,11 @@ from django.views.decorators.csrf import csrf_protect
 from ops import operations
 from ops.admin.base import IndexAdmin, require_administrator, show_error
 from ops.admin.starting import new_run
+from ops.conf import conf
 from ops.errors import ArtifactInvalid, OpsError
 from ops.models import Backup, Run
+from ops.runs.context import get_context
 from ops.utils.formatting import format_size
-from ops.utils.progress import no_progress
-
-DEFAULT_LIMIT = 10_000_000_000
-"""Bytes."""
 
 
 class LimitedUpload(TemporaryFileUploadHandler):
@@ -37,14 +34,10 @@ class LimitedUpload(TemporaryFileUploadHandler):
         super().receive_data_chunk(raw_data, start)
 
 
-def limit_from_settings() -> int:
-    return int(getattr(settings, "OPS_UPLOAD_LIMIT", DEFAULT_LIMIT))
-
-
 def upload(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
     """Its handler has to be set before anybody reads the form, hence the check of the token comes after that."""
     require_administrator(request)
-    handler = LimitedUpload(request, limit_from_settings())
+    handler = LimitedUpload(request, conf.OPS_UPLOAD_LIMIT)
     request.upload_handlers = [handler]
     answer: HttpResponse = csrf_protect(lambda checked: received(admin, checked, handler))(request)
     return answer
@@ -53,17 +46,17 @@ def upload(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
 def received(admin: IndexAdmin[Backup], request: HttpRequest, handler: LimitedUpload) -> HttpResponse:
     if request.method == "POST":
         try:
-            manifest = take_in(request, request.FILES.get("file"), handler)
+            backup = import_file(request, request.FILES.get("file"), handler)
         except OpsError as error:
             show_error(request, error)
         else:
-            messages.success(request, f"{manifest.name} is among the backups. It is not proven, and not trusted.")
-            return HttpResponseRedirect(reverse("admin:ops_backup_change", args=[manifest.id]))
-    limit = format_size(limit_from_settings())
+            messages.success(request, f"{backup.name} was added. It is unverified and not trusted.")
+            return HttpResponseRedirect(reverse("admin:ops_backup_change", args=[backup.pk]))
+    limit = format_size(conf.OPS_UPLOAD_LIMIT)
     return admin.page(request, "ops/console/upload.html", title="Upload a backup", limit=limit)
 
 
-def take_in(request: HttpRequest, file: Any, handler: LimitedUpload) -> Any:
+def import_file(request: HttpRequest, file: Any, handler: LimitedUpload) -> Backup:
     """Raises OpsError for what is not to be kept."""
     if handler.is_too_large:
         raise ArtifactInvalid(
@@ -72,5 +65,6 @@ def take_in(request: HttpRequest, file: Any, handler: LimitedUpload) -> Any:
         )
     if not isinstance(file, UploadedFile) or not isinstance(file, TemporaryUploadedFile) or not file.size:
         raise ArtifactInvalid("Choose a file first. It must not be empty.")
-    asked = new_run(request, Run.Kind.UPLOAD, file=file.temporary_file_path(), named=file.name or "")
-    return operations.upload(operations.get_context(), asked, no_progress).result.manifest
+    run = new_run(request, Run.Kind.UPLOAD, file=file.temporary_file_path(), named=file.name or "")
+    result = operations.upload(get_context(), run)
+    return Backup.objects.get(name=result.backup)

@@ -18,72 +18,74 @@ from ops.utils.progress import Progress, ProgressCallback
 
 @dataclass(frozen=True, kw_only=True)
 class BackupSpec:
-    """What is asked for, and what the manifest says of it. `software` is the project's version.
+    """What is asked for, and what the manifest says of it. `app_version` is the project's version.
 
     `excluded` maps tables whose rows are left out to the reason.
     """
 
     kind: Kind
     origin: Origin
-    who: str
+    created_by: str
     run: str
-    software: str
+    app_version: str
     excluded: Mapping[str, str]
     note: str = ""
-    keep: bool = False
+    pinned: bool = False
 
 
 def create_backup(
-    *, engine: Engine, catalogue: BackupRepository, order: BackupSpec, name: str, report: ProgressCallback
+    *, engine: Engine, repository: BackupRepository, spec: BackupSpec, name: str, on_progress: ProgressCallback
 ) -> Manifest:
-    """Make the backup `name` and prove it ``complete``. On any error nothing of it stays in the storage.
+    """Make the backup `name` and verify it by reading it back. On any error nothing of it stays in the storage.
 
     Raises PreconditionFailed, ToolFailed, VerificationFailed.
     """
     try:
-        manifest = write(engine=engine, catalogue=catalogue, order=order, name=name, report=report)
-        report(Progress(stage=Stage.PROVE, total=manifest.plain_size))
-        proof = require_passed(read_back(engine=engine, source=own_source(catalogue, manifest), report=report))
-        manifest = manifest.with_verification(proof)
-        catalogue.publish(manifest)
+        manifest = write(engine=engine, repository=repository, spec=spec, name=name, on_progress=on_progress)
+        on_progress(Progress(stage=Stage.VERIFY, total=manifest.uncompressed_size))
+        verification = require_passed(
+            read_back(engine=engine, source=own_source(repository, manifest), on_progress=on_progress)
+        )
+        manifest = manifest.with_verification(verification)
+        repository.publish(manifest)
     except BaseException:
-        catalogue.discard(name)
+        repository.discard(name)
         raise
     return manifest
 
 
 def write(
-    *, engine: Engine, catalogue: BackupRepository, order: BackupSpec, name: str, report: ProgressCallback
+    *, engine: Engine, repository: BackupRepository, spec: BackupSpec, name: str, on_progress: ProgressCallback
 ) -> Manifest:
     began = time.monotonic()
-    report(Progress(stage=Stage.SNAPSHOT))
-    with engine.snapshot(kind=order.kind, excluded=order.excluded) as snapshot:
+    on_progress(Progress(stage=Stage.SNAPSHOT))
+    with engine.snapshot(kind=spec.kind, excluded=spec.excluded) as snapshot:
         described = snapshot.description
-        report(Progress(stage=Stage.DUMP, total=described.size))
-        stored = catalogue.store(name, snapshot.stream(report))
-        tables = snapshot.tables()
+        on_progress(Progress(stage=Stage.DUMP, total=described.size))
+        stored = repository.store(name, snapshot.stream(on_progress))
+        tables = dict(snapshot.tables())
         return Manifest(
             id=str(uuid.uuid4()),
             name=name,
-            kind=order.kind,
+            kind=spec.kind,
             engine=engine.kind,
             database=engine.database,
-            origin=order.origin,
-            who=order.who,
-            when=snapshot.when,
-            seconds=round(time.monotonic() - began, 3),
+            origin=spec.origin,
+            created_by=spec.created_by,
+            taken_at=snapshot.taken_at,
+            duration=round(time.monotonic() - began, 3),
             server_version=described.server_version,
             tool_version=described.tool_version,
-            software=order.software,
+            app_version=spec.app_version,
             migrations=snapshot.migrations,
             tables=tables,
             size=stored.size,
-            plain_size=stored.plain_size,
+            uncompressed_size=stored.uncompressed_size,
             sha256=stored.sha256,
-            note=order.note,
-            keep=order.keep,
-            run=order.run,
-            facts=described.facts,
+            note=spec.note,
+            pinned=spec.pinned,
+            run=spec.run,
+            metadata=dict(described.metadata),
             excluded=tuple(
                 ExcludedTable(table=table, reason=reason)
                 for table, reason in sorted(snapshot.excluded.items())
@@ -92,17 +94,17 @@ def write(
         )
 
 
-def require_passed(proof: Verification) -> Verification:
-    """Raises VerificationFailed for a proof that did not pass."""
-    if not proof.passed:
+def require_passed(verification: Verification) -> Verification:
+    """Raises VerificationFailed for one that did not pass."""
+    if not verification.passed:
         raise VerificationFailed(
-            f"The backup was written, but reading it back showed: {proof.error}. It was thrown away.",
-            "Look at the disk it is written to, and run the command again.",
+            f"The backup was written, but reading it back showed: {verification.error}. It was discarded.",
+            "Check the disk that it is written to, and run the command again.",
         )
-    return proof
+    return verification
 
 
-def own_source(catalogue: BackupRepository, manifest: Manifest) -> RestoreSource:
+def own_source(repository: BackupRepository, manifest: Manifest) -> RestoreSource:
     """The file that was just written, which has no manifest in the storage yet."""
     return RestoreSource(
         name=manifest.name,
@@ -110,5 +112,5 @@ def own_source(catalogue: BackupRepository, manifest: Manifest) -> RestoreSource
         size=manifest.size,
         manifest=manifest,
         trust=Trust.SIGNED,
-        opener=lambda: catalogue.open_file(manifest),
+        opener=lambda: repository.open_file(manifest),
     )

@@ -1,4 +1,4 @@
-"""One backup as the catalogue finds it."""
+"""One backup as the repository finds it."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ from ops.errors import ArtifactInvalid
 
 @dataclass(frozen=True, kw_only=True)
 class BackupRecord:
-    """One manifest of the catalogue. `fault` says why it can not be restored from, and is empty for a good one."""
+    """One manifest of the repository. `fault` says why it can not be restored from, and is empty for a good one."""
 
     name: str
     manifest: Manifest | None
     """None where the file is broken; `fault` says how."""
     trust: Trust
-    missing: bool = False
+    file_missing: bool = False
     """The data file is gone."""
     fault: str = ""
 
@@ -40,4 +40,4 @@ def age(entry: BackupRecord) -> tuple[bool, float, str]:
     """Sorts by the moment of the snapshot, the newest first."""
     if entry.manifest is None:
         return True, 0, entry.name
-    return False, -entry.manifest.when.timestamp(), entry.name
+    return False, -entry.manifest.taken_at.timestamp(), entry.name

@@ -17,7 +17,8 @@ from ops.backups.rights.tables import Layout, Relation, layout_of, merged
 from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import kept_in_every_restore, kept_with_untrusted_files, never_from_untrusted_files
 from ops.backups.untrusted.schema import MIGRATIONS
-from ops.backups.verify import count_rows, require_known
+from ops.backups.verify import count_rows
+from ops.databases.migration_state import require_known
 from ops.utils.identifiers import quoted
 from ops.utils.progress import no_progress
 
@@ -143,7 +144,7 @@ def rows_not_taken(source: RestoreSource, then: Mapping[str, int]) -> Iterator[L
 def rows_then(engine: Engine, source: RestoreSource) -> Mapping[str, int]:
     if source.manifest:
         return {name: table.rows for name, table in source.manifest.tables.items()}
-    return count_rows(engine, source, report=no_progress)
+    return count_rows(engine, source, on_progress=no_progress)
 
 
 def read(

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
+import msgspec
 from django.core.files.storage import Storage
 
 from ops.backups.compression import HashingCounter, blocks_of, compressed, reader, suitable_threads
@@ -42,7 +43,7 @@ class StoredFile:
 
     size: int
     sha256: str
-    plain_size: int
+    uncompressed_size: int
 
 
 class BackupRepository:
@@ -90,13 +91,13 @@ class BackupRepository:
         hint = f"Near to it: {listed(near)}. " if near else ""
         raise PreconditionFailed(f"There is no backup {name!r}.", hint + LIST_THEM)
 
-    def latest(self, *, now: dt.datetime, proven: bool = True) -> BackupRecord:
+    def latest(self, *, now: dt.datetime, verified: bool = True) -> BackupRecord:
         """The newest that is not from after `now` (a clock may have been wrong). Raises PreconditionFailed."""
         for entry in self.entries():
-            if entry.manifest and entry.manifest.when <= now and (entry.verified or not proven):
+            if entry.manifest and entry.manifest.taken_at <= now and (entry.verified or not verified):
                 return entry
         raise PreconditionFailed(
-            "There is no verified backup." if proven else "There is no backup.",
+            "There is no verified backup." if verified else "There is no backup.",
             "Make one with `manage.py backup_database`.",
         )
 
@@ -143,7 +144,7 @@ class BackupRepository:
         if self.kind_of(name).compressed:
             stream = compressed(stream, threads=suitable_threads())
         self.files.create(name, after.passing(stream))
-        return StoredFile(size=after.size, sha256=after.sha256, plain_size=before.size)
+        return StoredFile(size=after.size, sha256=after.sha256, uncompressed_size=before.size)
 
     def discard(self, name: str) -> None:
         """Remove a data file that did not become a backup, as far as the storage lets us: an error is under way."""
@@ -158,7 +159,12 @@ class BackupRepository:
         self.files.create(manifest.name + MANIFEST, iter([self.signed(manifest)]))
 
     def change(
-        self, name: str, *, keep: bool | None = None, note: str | None = None, proof: Verification | None = None
+        self,
+        name: str,
+        *,
+        pinned: bool | None = None,
+        note: str | None = None,
+        verification: Verification | None = None,
     ) -> BackupRecord:
         """Write what is given into a manifest and sign it again.
 
@@ -171,11 +177,11 @@ class BackupRepository:
                 f"The manifest of {entry.name} was not changed: {UNCHANGEABLE[entry.trust]}.",
                 "If its key was replaced, name the old one in BACKUP_SIGNING_KEY_FALLBACKS.",
             )
-        if proof is not None:
-            manifest = manifest.with_verification(proof)
-        manifest = dataclasses.replace(
+        if verification is not None:
+            manifest = manifest.with_verification(verification)
+        manifest = msgspec.structs.replace(
             manifest,
-            keep=manifest.keep if keep is None else keep,
+            pinned=manifest.pinned if pinned is None else pinned,
             note=manifest.note if note is None else note,
         )
         self.files.rewrite(entry.name + MANIFEST, self.signed(manifest))
@@ -289,7 +295,7 @@ class BackupRepository:
             fault = f"The manifest is that of {manifest.name}."
             return BackupRecord(name=name, manifest=None, trust=Trust.TAMPERED, fault=fault)
         fault = self.fault_of(manifest, files)
-        return BackupRecord(name=name, manifest=manifest, trust=trust, missing=name not in files, fault=fault)
+        return BackupRecord(name=name, manifest=manifest, trust=trust, file_missing=name not in files, fault=fault)
 
     def fault_of(self, manifest: Manifest, files: set[str]) -> str:
         """What a look at the data file, without reading it, says against it."""

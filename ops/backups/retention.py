@@ -70,7 +70,7 @@ def evaluate(
         if entry.manifest and not not_ours_reason(entry, engine, database)
     }
     verified = [entry.manifest for entry in ordered if entry.name in ours and entry.verified and entry.manifest]
-    verified = [manifest for manifest in verified if manifest.when <= now]
+    verified = [manifest for manifest in verified if manifest.taken_at <= now]
     last = verified[0].name if verified else ""
     periods = kept_by_period(verified, policy)
 
@@ -79,8 +79,8 @@ def evaluate(
         if manifest is None:
             return RetentionDecision(name=entry.name, keep=True, reason=not_ours_reason(entry, engine, database))
         lasting = permanent_reason(manifest, now, last, undo_needs)
-        if not lasting and now - manifest.when < dt.timedelta(days=policy.days):
-            until = manifest.when + dt.timedelta(days=policy.days)
+        if not lasting and now - manifest.taken_at < dt.timedelta(days=policy.days):
+            until = manifest.taken_at + dt.timedelta(days=policy.days)
             reason = f"kept until {until:%Y-%m-%d}: younger than {days(policy.days)}"
             return RetentionDecision(name=entry.name, keep=True, reason=reason, until=until)
         reason = lasting or periods.get(entry.name, "")
@@ -110,12 +110,12 @@ def not_ours_reason(entry: BackupRecord, engine: str, database: str) -> str:
 
 def permanent_reason(manifest: Manifest, now: dt.datetime, last: str, undo_needs: frozenset[str]) -> str:
     """Why it stays however old it gets; empty where age decides."""
-    if manifest.keep:
+    if manifest.pinned:
         return "kept: marked to be kept"
     if manifest.name in undo_needs:
         return "kept: an undo still needs it"
-    if manifest.when > now:
-        return f"kept: dated in the future ({manifest.when:%Y-%m-%d %H:%M} UTC)"
+    if manifest.taken_at > now:
+        return f"kept: dated in the future ({manifest.taken_at:%Y-%m-%d %H:%M} UTC)"
     if manifest.name == last:
         return "kept: the last verified backup"
     return ""
@@ -128,15 +128,15 @@ def kept_by_period(verified: Iterable[Manifest], policy: Policy) -> dict[str, st
     for word, period in PERIODS.items():
         newest: dict[tuple[int, ...], Manifest] = {}
         for manifest in verified:
-            newest.setdefault(period(manifest.when), manifest)
+            newest.setdefault(period(manifest.taken_at), manifest)
         for manifest in list(newest.values())[: getattr(policy, word)]:
-            reasons.setdefault(manifest.name, f"kept: {word}, {NAMES_OF_PERIODS[word](manifest.when)}")
+            reasons.setdefault(manifest.name, f"kept: {word}, {NAMES_OF_PERIODS[word](manifest.taken_at)}")
     return reasons
 
 
 def quality_note(entry: BackupRecord) -> str:
     proof = entry.manifest.verification if entry.manifest else None
-    if entry.missing:
+    if entry.file_missing:
         return ", and its data file is missing"
     if entry.fault:
         return ", and its data file is damaged"

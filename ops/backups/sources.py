@@ -1,4 +1,4 @@
-"""Where a restore reads from: a backup of the catalogue, or a file that somebody names."""
+"""Where a restore reads from: a backup of the repository, or a file that somebody names."""
 
 import contextlib
 import datetime as dt
@@ -41,7 +41,7 @@ class RestoreSource:
 
     @property
     def when(self) -> dt.datetime | None:
-        return self.manifest.when if self.manifest else None
+        return self.manifest.taken_at if self.manifest else None
 
     @contextlib.contextmanager
     def open(self) -> Iterator[IO[bytes]]:
@@ -50,8 +50,8 @@ class RestoreSource:
             yield stream
 
 
-def from_entry(catalogue: BackupRepository, entry: BackupRecord) -> RestoreSource:
-    """A backup of the catalogue. Raises ArtifactInvalid when its manifest or its file is not there to be read.
+def from_entry(repository: BackupRepository, entry: BackupRecord) -> RestoreSource:
+    """A backup of the repository. Raises ArtifactInvalid when its manifest or its file is not there to be read.
 
     The manifest of an upload, and one that is not signed here, vouch for nothing.
     """
@@ -65,7 +65,7 @@ def from_entry(catalogue: BackupRepository, entry: BackupRecord) -> RestoreSourc
         size=manifest.size,
         manifest=manifest if trust is Trust.SIGNED else None,
         trust=trust,
-        opener=lambda: catalogue.open(entry),
+        opener=lambda: repository.open(entry),
     )
 
 

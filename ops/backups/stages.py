@@ -4,19 +4,19 @@ from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """Their values are what a person reads."""
+    """Their values are what users read."""
 
     # A backup
     SNAPSHOT = "snapshot"
     DUMP = "dump"
-    PROVE = "prove"
+    VERIFY = "verify"
     PRUNE = "prune"
     # An upload
     STORE = "store"
-    # A drill or a restore
+    # A restore test or a restore
     LOAD = "load"
     COMPARE = "compare"
     MIGRATE = "migrate"
-    HISTORY = "history"
+    HISTORY = "write history"
     CUT_OVER = "cut-over"
     CLEAN_UP = "clean up"

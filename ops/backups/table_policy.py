@@ -6,8 +6,8 @@ Names are those of tables, since backups know no models. A name that the databas
 from collections.abc import Mapping
 
 from django.apps import apps
-from django.conf import settings
 
+from ops.conf import conf
 from ops.errors import PreconditionFailed
 
 PROJECT_SETTINGS = ("OPS_BACKUP_EXCLUDED_TABLES", "OPS_UNTRUSTED_EXCLUDED_TABLES")
@@ -113,4 +113,4 @@ def kept_with_untrusted_files() -> frozenset[str]:
 
 
 def _named(setting: str) -> frozenset[str]:
-    return frozenset(getattr(settings, setting, ()))
+    return frozenset(getattr(conf, setting))

@@ -1,31 +1,32 @@
-"""Two ways to prove a backup: read it back in full and count; or load it beside the live database and compare."""
+"""Two ways to verify a backup: read it back in full and count; or load it into a scratch database and compare."""
 
 import datetime as dt
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ops.backups.engines.base import NO_CLAIMS, Claims, Engine, LeftOut, Scratch, Tables
+from ops.backups.engines.base import Engine, LeftOut, Scratch, Tables
 from ops.backups.manifest import Level, Manifest, Verification
 from ops.backups.sources import RestoreSource
 from ops.backups.stages import Stage
 from ops.backups.untrusted.schema import build_schema, state_of
-from ops.databases.override import applied_migrations, migration_skew, run_migrations, summarize
-from ops.errors import ArtifactInvalid, PreconditionFailed, VerificationFailed
+from ops.databases.claims import NO_CLAIMS, Claims
+from ops.databases.migration_state import applied_migrations, require_known, run_migrations
+from ops.errors import ArtifactInvalid, VerificationFailed
 from ops.utils.progress import Progress, ProgressCallback
 
 MOST_NAMED = 5
 
 
-def read_back(*, engine: Engine, source: RestoreSource, report: ProgressCallback) -> Verification:
+def read_back(*, engine: Engine, source: RestoreSource, on_progress: ProgressCallback) -> Verification:
     """Read the whole file: its SHA-256, its compression, its end marker, and the rows of each table.
 
-    A file that fails gives a proof with a `fault`; other errors (no storage, no tool) are raised.
+    A file that fails gives a verification with an `error`; other errors (no storage, no program) are raised.
     """
     began = time.monotonic()
     fault = ""
     try:
-        counts = count_rows(engine, source, report=report)
+        counts = count_rows(engine, source, on_progress=on_progress)
         if source.manifest:
             fault = differences(with_excluded(counts, source.manifest), rows_of(source.manifest.tables), "rows")
     except ArtifactInvalid as error:
@@ -33,25 +34,25 @@ def read_back(*, engine: Engine, source: RestoreSource, report: ProgressCallback
     return verification_of(Level.READ, began, fault)
 
 
-def count_rows(engine: Engine, source: RestoreSource, *, report: ProgressCallback) -> Mapping[str, int]:
+def count_rows(engine: Engine, source: RestoreSource, *, on_progress: ProgressCallback) -> Mapping[str, int]:
     """Rows by table in the file, read to its end. Raises ArtifactInvalid when it is damaged."""
     if source.trusted:
         with source.open() as stream:
-            return engine.count(stream, kind=source.kind, report=report)
+            return engine.count(stream, kind=source.kind, on_progress=on_progress)
     with engine.untrusted(source) as file:
         return file.rows
 
 
 def restore_test(
-    *, engine: Engine, source: RestoreSource, report: ProgressCallback, claims: Claims = NO_CLAIMS
+    *, engine: Engine, source: RestoreSource, on_progress: ProgressCallback, claims: Claims = NO_CLAIMS
 ) -> Verification:
     """Restore into a scratch database as a real restore would, compare, and drop it. The live one is not touched."""
     began = time.monotonic()
     fault = ""
     try:
         with engine.scratch(for_swap=False, claims=claims) as scratch:
-            load_and_migrate(engine, scratch, source=source, report=report)
-            report(Progress(stage=Stage.CLEAN_UP))
+            load_and_migrate(engine, scratch, source=source, on_progress=on_progress)
+            on_progress(Progress(stage=Stage.CLEAN_UP))
     except (ArtifactInvalid, VerificationFailed) as error:
         fault = error.message.rstrip(".")
     return verification_of(Level.RESTORED, began, fault)
@@ -59,7 +60,7 @@ def restore_test(
 
 def verification_of(level: Level, began: float, fault: str) -> Verification:
     return Verification(
-        level=level, when=dt.datetime.now(dt.UTC), seconds=round(time.monotonic() - began, 3), error=fault
+        level=level, verified_at=dt.datetime.now(dt.UTC), duration=round(time.monotonic() - began, 3), error=fault
     )
 
 
@@ -75,7 +76,7 @@ class LoadResult:
 
 
 def load_and_migrate(
-    engine: Engine, scratch: Scratch, *, source: RestoreSource, report: ProgressCallback
+    engine: Engine, scratch: Scratch, *, source: RestoreSource, on_progress: ProgressCallback
 ) -> LoadResult:
     """Load `source` into the scratch database, compare it with the manifest, and apply the code's newer migrations.
 
@@ -83,40 +84,40 @@ def load_and_migrate(
     VerificationFailed when the rows that arrived are not those of the snapshot.
     """
     if not source.trusted:
-        return load_rows_and_migrate(engine, scratch, source=source, report=report)
+        return load_rows_and_migrate(engine, scratch, source=source, on_progress=on_progress)
     manifest = source.manifest
-    report(Progress(stage=Stage.LOAD, total=manifest.plain_size if manifest else 0))
+    on_progress(Progress(stage=Stage.LOAD, total=manifest.uncompressed_size if manifest else 0))
     with source.open() as stream:
-        rows = scratch.load(stream, kind=source.kind, report=report)
-    report(Progress(stage=Stage.COMPARE, total=manifest.rows if manifest else 0))
+        rows = scratch.load(stream, kind=source.kind, on_progress=on_progress)
+    on_progress(Progress(stage=Stage.COMPARE, total=manifest.rows if manifest else 0))
     if manifest:
         rows = with_excluded(rows, manifest)
-        compare(scratch.tables(report), manifest)
-    return LoadResult(rows=rows, migrations=migrate(scratch, source.name, report=report))
+        compare(scratch.tables(on_progress), manifest)
+    return LoadResult(rows=rows, migrations=migrate(scratch, source.name, on_progress=on_progress))
 
 
 def load_rows_and_migrate(
-    engine: Engine, scratch: Scratch, *, source: RestoreSource, report: ProgressCallback
+    engine: Engine, scratch: Scratch, *, source: RestoreSource, on_progress: ProgressCallback
 ) -> LoadResult:
     """The project's migrations make the schema at the state of the file; then its rows are copied and checked."""
-    report(Progress(stage=Stage.LOAD))
+    on_progress(Progress(stage=Stage.LOAD))
     engine.require_ordinary_role()
     with engine.untrusted(source) as file:
         state = state_of(file.migrations, source.name)
         require_known(file.migrations, source.name)
         with scratch.as_default() as wrapper:
-            build_schema(wrapper, state, report=report)
-        loaded = file.copy_rows(scratch, report=report)
-    scratch.analyze(report)
-    migrations = migrate(scratch, source.name, report=report)
+            build_schema(wrapper, state, on_progress=on_progress)
+        loaded = file.copy_rows(scratch, on_progress=on_progress)
+    scratch.analyze(on_progress)
+    migrations = migrate(scratch, source.name, on_progress=on_progress)
     with scratch.as_default() as wrapper:
         wrapper.check_constraints()
     return LoadResult(rows=loaded.rows, left_out=loaded.left_out, migrations=migrations)
 
 
-def migrate(scratch: Scratch, name: str, *, report: ProgressCallback) -> tuple[str, ...]:
+def migrate(scratch: Scratch, name: str, *, on_progress: ProgressCallback) -> tuple[str, ...]:
     """Apply the code's newer migrations, and return them. Raises PreconditionFailed when `name` is newer itself."""
-    report(Progress(stage=Stage.MIGRATE))
+    on_progress(Progress(stage=Stage.MIGRATE))
     with scratch.as_default() as wrapper:
         pending = require_known(applied_migrations(wrapper), name)
         if pending:
@@ -156,15 +157,3 @@ def differences(found: Mapping[str, object], expected: Mapping[str, object], wha
     faults += [f"{name} was not in the snapshot" for name in found if name not in expected]
     more = f" and {len(faults) - MOST_NAMED} more" if len(faults) > MOST_NAMED else ""
     return ", ".join(faults[:MOST_NAMED]) + more
-
-
-def require_known(applied: Sequence[str], name: str) -> tuple[str, ...]:
-    """The code's migrations that `applied` lacks. Raises PreconditionFailed when it has some that the code has not."""
-    skew = migration_skew(applied)
-    if skew.unknown:
-        raise PreconditionFailed(
-            f"{name} was written by a newer version: this code does not know {summarize(skew.unknown)}."
-            " Nothing was changed.",
-            "Upgrade the code to the version that wrote it, and run the command again.",
-        )
-    return skew.pending

@@ -51,7 +51,7 @@ class CopyStream:
 
 
 def copy_table(
-    *, table: TablePlan, snapshot: Snapshot, target: Connection, seen: PreflightResult, report: ProgressCallback
+    *, table: TablePlan, snapshot: Snapshot, target: Connection, seen: PreflightResult, on_progress: ProgressCallback
 ) -> None:
     """Replace what PostgreSQL has in `table` by the snapshot's rows, without those that were refused."""
     odd = seen.non_canonical.get(table.name, frozenset())
@@ -59,7 +59,7 @@ def copy_table(
     with contextlib.closing(connect(snapshot)) as connection, target.cursor() as cursor:
         register_converters(connection, table, odd)
         cursor.execute(f"TRUNCATE {quoted(table.name)}")
-        rows = CopyStream(stream(connection, table, seen, report))
+        rows = CopyStream(stream(connection, table, seen, on_progress))
         try:
             cursor.copy_expert(
                 f"COPY {quoted(table.name)} ({columns}) FROM STDIN"
@@ -79,7 +79,7 @@ def copy_table(
 
 
 def stream(
-    connection: sqlite3.Connection, table: TablePlan, seen: PreflightResult, report: ProgressCallback
+    connection: sqlite3.Connection, table: TablePlan, seen: PreflightResult, on_progress: ProgressCallback
 ) -> Iterator[bytes]:
     odd = seen.non_canonical.get(table.name, frozenset())
     line = line_of([rendered(column, column.kind.copy_text, odd=column.name in odd) for column in table.columns])
@@ -95,7 +95,7 @@ def stream(
             yield text
             yield b"\n"
         done += rows
-        report(Progress(stage=Stage.COPY, item=table.name, done=done, total=total))
+        on_progress(Progress(stage=Stage.COPY, item=table.name, done=done, total=total))
 
 
 def resolve_lookups(table: TablePlan, cursor: Cursor) -> TablePlan:

@@ -17,7 +17,9 @@ from django.contrib.contenttypes.management import create_contenttypes
 from django.db import Error as DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ops.databases.override import applied_migrations, migration_skew, override_database, sqlite_wrapper, summarize
+from ops.databases.claims import Claims
+from ops.databases.migration_state import applied_migrations, migration_skew, summarize
+from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.postgres import constraints
 from ops.databases.postgres.connection import ConnectionInfo, server_detail, server_message
 from ops.engine_migration import source as sources
@@ -28,10 +30,11 @@ from ops.engine_migration.plan import Plan, TablePlan
 from ops.engine_migration.planner import Planner
 from ops.engine_migration.preflight import PreflightResult, run_preflight
 from ops.engine_migration.quarantine import write_quarantine
+from ops.engine_migration.result import MigratedTable, MigrationResult
 from ops.engine_migration.source import STOP_WRITERS, Snapshot, Source
 from ops.engine_migration.source_sql import connect
 from ops.engine_migration.stages import Stage
-from ops.engine_migration.target import Claims, StagingDatabase, Target, staging
+from ops.engine_migration.target import StagingDatabase, Target, staging
 from ops.engine_migration.verify import verify_tables
 from ops.engine_migration.workers import for_each, suitable_processes
 from ops.errors import OpsError, PreconditionFailed
@@ -75,38 +78,11 @@ class PreparedMigration:
         return 3 + 4 * self.seconds[Stage.PREFLIGHT]
 
 
-@dataclass(frozen=True, kw_only=True)
-class TableResult:
-    """One table in its new place. `sha256` is over its content, equal on both sides."""
-
-    name: str
-    label: str
-    rows: int
-    refused: int
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """A migration that ended verified and in place."""
-
-    tables: tuple[TableResult, ...]
-    seconds: Mapping[Stage, float]
-
-    @property
-    def rows(self) -> int:
-        return sum(table.rows for table in self.tables)
-
-    @property
-    def refused(self) -> int:
-        return sum(table.refused for table in self.tables)
-
-
 class StageTimer:
     """Seconds spent in each stage, and a report when one begins, which ends the one before."""
 
-    def __init__(self, report: ProgressCallback) -> None:
-        self.report = report
+    def __init__(self, on_progress: ProgressCallback) -> None:
+        self.report = on_progress
         self.seconds: dict[Stage, float] = {}
         self.now: Stage | None = None
         self.since = 0.0
@@ -130,13 +106,13 @@ def prepare(
     legacy: LegacyFormat | None,
     options: MigrationOptions,
     keep_in: Path,
-    report: ProgressCallback,
+    on_progress: ProgressCallback,
 ) -> Iterator[PreparedMigration]:
     """Snapshot, plan and examine the file at `path`. The snapshot is gone when the block ends, unless it was moved.
 
     Raises PreconditionFailed or ArtifactInvalid when the file can not be moved as a whole, whatever its cells hold.
     """
-    clock = StageTimer(report)
+    clock = StageTimer(on_progress)
     with (
         sources.opened(path) as source,
         directory_for(keep_in, keep=options.keep_copy) as directory,
@@ -145,11 +121,11 @@ def prepare(
         stamp = f"{dt.datetime.now(dt.UTC):%Y%m%d_%H%M%S}_{secrets.token_hex(2)}"
         clock.begin(Stage.SNAPSHOT)
         destination = directory / f"{path.stem}_{stamp}.sqlite3"
-        snapshot = sources.take_snapshot(source=source, destination=destination, report=report)
+        snapshot = sources.take_snapshot(source=source, destination=destination, on_progress=on_progress)
         stack.callback(destination.unlink, missing_ok=True)
         clock.begin(Stage.PREFLIGHT)
         plan = make_plan(snapshot, postgres=postgres, legacy=legacy, options=options)
-        report(Progress(stage=Stage.PREFLIGHT, total=plan.rows))
+        on_progress(Progress(stage=Stage.PREFLIGHT, total=plan.rows))
         log = FindingLog(path=keep_in / f"{path.stem}_{stamp}_findings.csv")
         examination = run_preflight(
             plan=plan,
@@ -157,7 +133,7 @@ def prepare(
             log=log,
             quarantine=bool(options.quarantine),
             processes=suitable_processes(plan.rows),
-            report=report,
+            on_progress=on_progress,
         )
         clock.end()
         ready = PreparedMigration(
@@ -238,19 +214,25 @@ def check_migrations(wrapper: BaseDatabaseWrapper, path: Path) -> None:
 
 
 def migrate(
-    *, prepared: PreparedMigration, target: Target, quarantine: Path | None, claims: Claims, report: ProgressCallback
-) -> Result:
+    *,
+    prepared: PreparedMigration,
+    target: Target,
+    quarantine: Path | None,
+    claims: Claims,
+    locked: bool,
+    on_progress: ProgressCallback,
+) -> MigrationResult:
     """Fill `target` with what was prepared, prove it, and put it in place; or leave the target as it was.
 
     `claims` records the databases that are made on the way, so that the next migration drops what a killed one leaves.
     Raises PreconditionFailed, VerificationFailed or OpsError.
     """
-    clock = StageTimer(report)
+    clock = StageTimer(on_progress)
     plan, seen = prepared.plan, prepared.examination
     if quarantine and seen.rows_refused:
         write_quarantine(directory=quarantine, plan=plan, snapshot=prepared.snapshot, seen=seen)
     clock.begin(Stage.SCHEMA)
-    with translate_server_errors(target), staging(target, rows=plan.rows, claims=claims) as workspace:
+    with translate_server_errors(target), staging(target, rows=plan.rows, claims=claims, locked=locked) as workspace:
         tables, digests = copy_and_verify(workspace, prepared, clock)
         add_missing_permissions(workspace)
         if prepared.source.changed():
@@ -262,9 +244,10 @@ def migrate(
         clock.begin(Stage.CUT_OVER)
     clock.end()
     prepared.moved = True
-    return Result(
+    return MigrationResult(
+        target=str(target.address),
         tables=tuple(
-            TableResult(
+            MigratedTable(
                 name=table.name,
                 label=table.label,
                 rows=seen.rows_of(table),
@@ -273,7 +256,7 @@ def migrate(
             )
             for table in tables
         ),
-        seconds={**prepared.seconds, **clock.seconds},
+        seconds={str(stage): seconds for stage, seconds in {**prepared.seconds, **clock.seconds}.items()},
     )
 
 
@@ -306,14 +289,14 @@ def copy_and_verify(
 
     def copy(table: TablePlan, tell: ProgressCallback) -> None:
         with workspace.session() as connection:
-            copy_table(table=table, snapshot=snapshot, target=connection, seen=seen, report=tell)
+            copy_table(table=table, snapshot=snapshot, target=connection, seen=seen, on_progress=tell)
 
     clock.begin(Stage.COPY, total=prepared.plan.rows)
-    for_each(by_size, copy, processes=workspace.processes, report=clock.report, at_end=workspace.close)
+    for_each(by_size, copy, processes=workspace.processes, on_progress=clock.report, at_end=workspace.close)
     clock.begin(Stage.BUILD)
     build_indexes(workspace, tables, parts, clock.report)
     clock.begin(Stage.VERIFY, total=prepared.plan.rows)
-    digests = verify_tables(tables=tables, snapshot=snapshot, workspace=workspace, seen=seen, report=clock.report)
+    digests = verify_tables(tables=tables, snapshot=snapshot, workspace=workspace, seen=seen, on_progress=clock.report)
     return tables, digests
 
 
@@ -321,12 +304,12 @@ def build_indexes(
     workspace: StagingDatabase,
     tables: tuple[TablePlan, ...],
     parts: constraints.IndexesAndKeys,
-    report: ProgressCallback,
+    on_progress: ProgressCallback,
 ) -> None:
     """Indexes first, then the keys that need them, then sequences and statistics."""
     rows = {table.name: table.rows for table in tables}
     steps = len(parts.indexes) + len(parts.keys)
-    report(Progress(stage=Stage.BUILD, total=steps))
+    on_progress(Progress(stage=Stage.BUILD, total=steps))
 
     def make(part: constraints.DroppableObject, tell: ProgressCallback) -> None:
         with workspace.session() as connection, connection.cursor() as cursor:
@@ -337,7 +320,7 @@ def build_indexes(
 
     for group in (parts.indexes, parts.keys):
         by_size = sorted(group, key=lambda part: -rows.get(part.table, 0))
-        for_each(by_size, make, processes=workspace.processes, report=report, at_end=workspace.close)
+        for_each(by_size, make, processes=workspace.processes, on_progress=on_progress, at_end=workspace.close)
     with workspace.session() as connection, connection.cursor() as cursor:
         for table in tables:
             constraints.restart_sequences(cursor, quoted(table.name), table.watermark)

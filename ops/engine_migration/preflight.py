@@ -40,7 +40,7 @@ class PreflightResult:
 
 
 def run_preflight(
-    *, plan: Plan, snapshot: Snapshot, log: FindingLog, quarantine: bool, processes: int, report: ProgressCallback
+    *, plan: Plan, snapshot: Snapshot, log: FindingLog, quarantine: bool, processes: int, on_progress: ProgressCallback
 ) -> PreflightResult:
     """Examine all tables of `plan`. With `quarantine`, rows that depend on refused ones are refused as well."""
     reports = {table.name: TableReport() for table in plan.tables}
@@ -62,8 +62,8 @@ def run_preflight(
     with contextlib.closing(connect(snapshot)) as connection:
         cells, rules = list_cells(connection, plan), [Work(table=table) for table in plan.tables]
     # Rules after all cells: they have to know which columns hold values that change their spelling.
-    for items, tell in ((cells, accumulate(report)), (rules, report)):
-        results = for_each(items, work, processes=processes, report=tell)
+    for items, tell in ((cells, accumulate(on_progress)), (rules, on_progress)):
+        results = for_each(items, work, processes=processes, on_progress=tell)
         for item, (found, own_log) in zip(items, results, strict=True):
             reports[item.table.name].add(found)
             log.merge(own_log)

@@ -7,8 +7,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ops.engine_migration.pipeline import PreparedMigration, Result
+from ops.engine_migration.pipeline import PreparedMigration
+from ops.engine_migration.result import MigrationResult
 from ops.engine_migration.target import Target
+from ops.utils.schema import to_json
 
 GROUPS_SHOWN = 12
 
@@ -87,7 +89,7 @@ def show_result(
     console: Console,
     ready: PreparedMigration,
     target: Target,
-    result: Result,
+    result: MigrationResult,
     options: dict[str, Any],
     *,
     is_live: bool,
@@ -177,13 +179,15 @@ def plan_as_json(ready: PreparedMigration, target: Target) -> dict[str, Any]:
     }
 
 
-def result_as_json(ready: PreparedMigration, target: Target, result: Result, options: dict[str, Any]) -> dict[str, Any]:
+def result_as_json(
+    ready: PreparedMigration, target: Target, result: MigrationResult, options: dict[str, Any]
+) -> dict[str, Any]:
     return plan_as_json(ready, target) | {
         "copy": None if options["no_backup"] else str(ready.snapshot.path),
         "quarantine": str(options["quarantine"]) if result.refused else None,
         "status": "quarantined" if result.refused else "migrated",
-        "tables": [vars(table) for table in result.tables],
+        "tables": to_json(result.tables),
         "rows": result.rows,
         "refused": result.refused,
-        "seconds": {str(stage): round(seconds, 3) for stage, seconds in result.seconds.items()},
+        "seconds": {stage: round(seconds, 3) for stage, seconds in result.seconds.items()},
     }

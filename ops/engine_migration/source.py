@@ -28,9 +28,9 @@ def opened(path: Path) -> Iterator[Source]:
         yield source
 
 
-def take_snapshot(*, source: Source, destination: Path, report: ProgressCallback = no_progress) -> Snapshot:
+def take_snapshot(*, source: Source, destination: Path, on_progress: ProgressCallback = no_progress) -> Snapshot:
     """See `ops.databases.sqlite.snapshot.take_snapshot`."""
-    return snapshots.take_snapshot(source=source, destination=destination, report=report, if_full=IF_FULL)
+    return snapshots.take_snapshot(source=source, destination=destination, on_progress=on_progress, if_full=IF_FULL)
 
 
 def check_header(path: Path) -> None:

@@ -2,15 +2,16 @@
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import psycopg2
 from django.db import models, transaction
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ops.databases.override import override_database, run_migrations, sqlite_wrapper
+from ops.databases.claims import Claims
+from ops.databases.migration_state import run_migrations
+from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.postgres import databases, rename
 from ops.databases.postgres.connection import ConnectionInfo
 from ops.databases.postgres.queries import fetch_value
@@ -34,22 +35,6 @@ class Target:
     exists: bool
     renamed: bool
     server: str
-
-
-class Claims(Protocol):
-    """The record of the databases that migrations make on this server, which only its owner can write."""
-
-    def left_by_killed(self) -> Collection[str]:
-        """What killed migrations into this database claimed. The caller holds the lock."""
-
-    def settle_killed(self) -> None:
-        """All of that has been dropped, or is not ours."""
-
-    def claim_database(self, name: str) -> None:
-        """Before it is made, or given that name. Raises OpsError."""
-
-    def leave_database(self, name: str) -> None:
-        """It could not be dropped: the next migration drops it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,12 +201,15 @@ def is_within(present: list[str], seeds: list[str]) -> bool:
 
 
 @contextlib.contextmanager
-def staging(target: Target, *, rows: int, claims: Claims) -> Iterator[StagingDatabase]:
-    """The workspace of `target` for so many `rows`: put in place when the block ends well, else gone."""
-    with (
-        databases.maintenance_connection(target.address) as connection,
-        databases.locked(connection, target.address.database),
-    ):
+def staging(target: Target, *, rows: int, claims: Claims, locked: bool) -> Iterator[StagingDatabase]:
+    """The staging database of `target` for so many `rows`: swapped in when the block ends well, else dropped.
+
+    `locked`: the caller has the lock of the target already.
+    """
+    with contextlib.ExitStack() as stack:
+        connection = stack.enter_context(databases.maintenance_connection(target.address))
+        if not locked:
+            stack.enter_context(databases.locked(connection, target.address.database))
         if target.renamed:
             with staging_database(target, connection, rows, claims) as workspace:
                 yield workspace
@@ -235,12 +223,13 @@ def staging(target: Target, *, rows: int, claims: Claims) -> Iterator[StagingDat
 def staging_database(target: Target, connection: Connection, rows: int, claims: Claims) -> Iterator[StagingDatabase]:
     live = target.address.database
     new, old = (databases.suffixed_name(live, suffix) for suffix in (NEW_SUFFIX, OLD_SUFFIX))
-    databases.drop_claimed(connection, claims.left_by_killed(), spared=(live,))
-    claims.settle_killed()
+    owner = str(target.address)
+    databases.drop_claimed(connection, claims.left_databases(owner), spared=(live,))
+    claims.settle_left(owner)
     description = databases.read_properties(connection, live)
     for name in (new, old):
         require_free(connection, name)
-        claims.claim_database(name)
+        claims.claim_database(name, target=owner)
     try:
         databases.create_staging(connection, new, description)
         beside = target.address.with_database(new)
@@ -260,9 +249,9 @@ def staging_database(target: Target, connection: Connection, rows: int, claims: 
                 description=description,
             )
             # The rows are in place: an empty database that is left over must not look like a failure.
-            drop_marked(connection, live, old, claims)
+            drop_marked(connection, target, old, claims)
     except BaseException:
-        drop_marked(connection, live, new, claims)
+        drop_marked(connection, target, new, claims)
         raise
 
 
@@ -275,12 +264,12 @@ def require_free(connection: Connection, name: str) -> None:
         )
 
 
-def drop_marked(connection: Connection, live: str, name: str, claims: Claims) -> None:
+def drop_marked(connection: Connection, target: Target, name: str, claims: Claims) -> None:
     """Drop what this migration has claimed. Without a connection the next one does."""
     try:
-        databases.drop_claimed(connection, [name], spared=(live,))
+        databases.drop_claimed(connection, [name], spared=(target.address.database,))
     except psycopg2.Error:
-        claims.leave_database(name)
+        claims.leave_database(name, target=str(target.address))
 
 
 @contextlib.contextmanager

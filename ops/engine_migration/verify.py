@@ -234,7 +234,7 @@ def verify_tables(
     snapshot: Snapshot,
     workspace: StagingDatabase,
     seen: PreflightResult,
-    report: ProgressCallback,
+    on_progress: ProgressCallback,
 ) -> dict[str, str]:
     """SHA-256 of each table's content, equal on both sides. Raises VerificationFailed."""
 
@@ -257,7 +257,7 @@ def verify_tables(
     with indexed(workspace, tables, seen):
         shares = list_work(tables, snapshot, seen)
         results = for_each(
-            shares, work, processes=workspace.processes, report=accumulate(report), at_end=workspace.close
+            shares, work, processes=workspace.processes, on_progress=accumulate(on_progress), at_end=workspace.close
         )
     parts: dict[str, list[str]] = {table.name: [] for table in tables}
     for share, digests in zip(shares, results, strict=True):

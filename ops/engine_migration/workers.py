@@ -47,7 +47,7 @@ def for_each(
     work: Callable[[Item, ProgressCallback], Result],
     *,
     processes: int,
-    report: ProgressCallback,
+    on_progress: ProgressCallback,
     at_end: Callable[[], None] = noop,
 ) -> list[Result]:
     """``work(item, report)`` of every item, in the items' order; started in that order, too.
@@ -56,12 +56,12 @@ def for_each(
     With one process everything happens in this one, and `at_end` is left to the caller.
     """
     if processes == 1 or len(items) < 2:
-        return [work(item, report) for item in items]
+        return [work(item, on_progress) for item in items]
     with contextlib.ExitStack() as stack:
         crew = ForkedPool(items, work, at_end)
         stack.callback(crew.stop)
         crew.start(min(processes, len(items)))
-        return crew.collect(report)
+        return crew.collect(on_progress)
 
 
 class ForkedPool:
@@ -106,7 +106,7 @@ class ForkedPool:
         except Exception as error:  # noqa: BLE001 - raised again in the parent
             return None, error
 
-    def collect(self, report: ProgressCallback) -> list[Any]:
+    def collect(self, on_progress: ProgressCallback) -> list[Any]:
         """Hand out the items, pass progress on, and give the results in order."""
         results: dict[int, Any] = {}
         waiting = deque(range(len(self.items)))
@@ -116,7 +116,7 @@ class ForkedPool:
             for pipe in self.pipes_with_news():
                 match self.receive(pipe):
                     case Progress() as progress:
-                        report(progress)
+                        on_progress(progress)
                     case (_, _, Exception() as error):
                         raise error
                     case (number, result, _):

@@ -3,19 +3,17 @@
 import datetime as dt
 from dataclasses import dataclass
 
-from django.conf import settings
 from django.db import connections
 from django.db.models import Count, Max, Min, Q, Sum
 from django.utils import timezone
 
+from ops.conf import conf
 from ops.health.database import with_health_deadline
 from ops.health.results import CheckResult, Status
-from ops.models import Backup, Run
+from ops.models import VERIFIED, Backup, Run
 from ops.schedules import timetable
 from ops.utils.formatting import describe_unknown_keys
 
-VERIFIED = Q(trust="signed", missing=False, proof_fault="") & ~Q(proof_level="") & ~Q(origin="upload")
-"""Made here, there, and read back in full at least."""
 FOREIGN = Q(trust="foreign key")
 ENDINGS = (Run.Status.SUCCEEDED, Run.Status.FAILED, Run.Status.INTERRUPTED)
 """A run that a person cancelled says nothing about the next."""
@@ -40,7 +38,7 @@ class Backups:
 
 def max_age() -> dt.timedelta:
     """How old the last verified backup may be: BACKUP_MAX_AGE_HOURS."""
-    return dt.timedelta(hours=getattr(settings, "BACKUP_MAX_AGE_HOURS", 26))
+    return dt.timedelta(hours=conf.BACKUP_MAX_AGE_HOURS)
 
 
 def read_backups(alias: str = "default") -> Backups:
@@ -48,14 +46,14 @@ def read_backups(alias: str = "default") -> Backups:
     sums = Backup.objects.using(alias).aggregate(
         number=Count("pk"),
         bytes=Sum("size"),
-        first=Min("when"),
-        verified=Max("when", filter=VERIFIED),
-        restored=Max("proof_when", filter=VERIFIED & Q(proof_level="restored")),
+        first=Min("taken_at"),
+        verified=Max("taken_at", filter=VERIFIED),
+        restored=Max("verified_at", filter=VERIFIED & Q(verified_level="restored")),
         foreign=Count("pk", filter=FOREIGN),
         newest_foreign=Max("name", filter=FOREIGN),
     )
-    attempts = Run.objects.using(alias).filter(kind=Run.Kind.BACKUP, status__in=ENDINGS).order_by("-asked")
-    last = attempts.values("status", "asked", "ended", "error").first()
+    attempts = Run.objects.using(alias).filter(kind=Run.Kind.BACKUP, status__in=ENDINGS).order_by("-requested_at")
+    last = attempts.values("status", "requested_at", "finished_at", "error").first()
     failed = last if last and last["status"] != Run.Status.SUCCEEDED else None
     return Backups(
         number=sums["number"],
@@ -63,7 +61,7 @@ def read_backups(alias: str = "default") -> Backups:
         first=sums["first"],
         verified=sums["verified"],
         restored=sums["restored"],
-        failed=(failed["ended"] or failed["asked"]) if failed else None,
+        failed=(failed["finished_at"] or failed["requested_at"]) if failed else None,
         error=failed["error"] if failed else "",
         foreign=sums["foreign"],
         newest_foreign=sums["newest_foreign"] or "",

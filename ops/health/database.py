@@ -4,7 +4,7 @@ A backend may offer two methods beyond Django's; ``homerack.postgresql`` does, o
 
 ``pool_status() -> dict | None``
     ``pool_size, checked_in, checked_out, overflow, total_connections`` of this process.
-``patience(*, connecting, queueing=None, persistent=False)``
+``retry_budget(*, connect_timeout, pool_timeout=None, ignore_attempt_limit=False)``
     a context manager that limits the seconds spent on reaching the server and on waiting for a pooled connection.
 
 An OperationalError with a true attribute ``pool_exhausted`` says that the server was not even asked.
@@ -13,14 +13,13 @@ An OperationalError with a true attribute ``pool_exhausted`` says that the serve
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cache
 
 from django.db import OperationalError, connections
 from django.db.backends.base.base import NO_DB_ALIAS, BaseDatabaseWrapper
-from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.recorder import MigrationRecorder
 
-QUEUEING = 0.5
+from ops.databases.migration_state import applied_migrations, migration_skew
+
+POOL_TIMEOUT = 0.5
 """Seconds to wait for a place in a full pool, before a connection beside the pool is tried."""
 
 
@@ -59,14 +58,14 @@ def _ask(connection: BaseDatabaseWrapper, *, pool_exhausted: bool) -> DatabaseAn
         return DatabaseAnswer(
             milliseconds=milliseconds,
             pool_exhausted=pool_exhausted,
-            unapplied=unapplied_migrations(connection),
+            unapplied=migration_skew(applied_migrations(connection)).pending,
         )
 
 
 def with_health_deadline(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
     """One attempt to connect, and no long wait in a pool's queue."""
-    patience = getattr(connection, "patience", None)
-    return patience(connecting=0, queueing=QUEUEING) if patience else nullcontext()
+    retry_budget = getattr(connection, "retry_budget", None)
+    return retry_budget(connect_timeout=0, pool_timeout=POOL_TIMEOUT) if retry_budget else nullcontext()
 
 
 def wait_for_database(alias: str, *, seconds: float) -> None:
@@ -75,8 +74,8 @@ def wait_for_database(alias: str, *, seconds: float) -> None:
     What waiting does not cure, such as a wrong password, is raised at once.
     """
     connection = connections[alias]
-    patience = getattr(connection, "patience", None)
-    with patience(connecting=seconds, persistent=True) if patience else nullcontext():
+    retry_budget = getattr(connection, "retry_budget", None)
+    with retry_budget(connect_timeout=seconds, ignore_attempt_limit=True) if retry_budget else nullcontext():
         connection.ensure_connection()
     connection.close()
 
@@ -88,31 +87,3 @@ def time_query(connection: BaseDatabaseWrapper) -> float:
         cursor.execute("SELECT 1")
         cursor.fetchone()
         return round((time.perf_counter() - start) * 1000, 3)
-
-
-def unapplied_migrations(connection: BaseDatabaseWrapper) -> tuple[str, ...]:
-    """``app.name`` of the migrations in the code that the database does not record."""
-    applied = applied_migrations(connection)
-    return tuple(
-        f"{app}.{name}"
-        for (app, name), replaces in _migrations_in_code().items()
-        if (app, name) not in applied and not (replaces and all(replaced in applied for replaced in replaces))
-    )
-
-
-def applied_migrations(connection: BaseDatabaseWrapper) -> set[tuple[str, str]]:
-    """What Django's recorder returns; it would look for a connection by its alias, which one beside a pool has not."""
-    if not MigrationRecorder(connection).has_table():
-        return set()
-    quote = connection.ops.quote_name
-    columns, table = f"{quote('app')}, {quote('name')}", quote(MigrationRecorder.Migration._meta.db_table)
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {columns} FROM {table}")  # noqa: S608  # names of Django's own model, quoted
-        return {(app, name) for app, name in cursor.fetchall()}
-
-
-@cache
-def _migrations_in_code() -> dict[tuple[str, str], tuple[tuple[str, str], ...]]:
-    """Each migration with those it replaces. Read once: code does not change under a running process."""
-    loader = MigrationLoader(None, ignore_no_migrations=True)
-    return {key: tuple(loader.get_migration(*key).replaces) for key in sorted(loader.graph.nodes)}

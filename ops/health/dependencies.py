@@ -15,7 +15,7 @@ from redis.retry import Retry
 
 from ops.health.database import with_health_deadline
 from ops.health.results import CheckResult, Status
-from ops.maintenance import sign_from_settings
+from ops.maintenance import mode_from_settings
 from ops.schedules import timetable
 
 SOCKET_TIMEOUT = 1.0
@@ -115,9 +115,9 @@ def check_disk(folder: Path) -> CheckResult:
 
 
 def check_maintenance(alias: str) -> CheckResult:
-    """Whether an operation on the database `alias` holds back writes."""
-    notice = sign_from_settings(alias).read()
-    if notice is None:
+    """Whether an operation on the database `alias` blocks writes."""
+    state = mode_from_settings(alias).read()
+    if state is None:
         return CheckResult()
-    detail = f"{notice.reason} Since {notice.since.astimezone(dt.UTC):%H:%M:%S} UTC writes are answered with 503."
+    detail = f"{state.reason} Since {state.since.astimezone(dt.UTC):%H:%M:%S} UTC writes are answered with 503."
     return CheckResult(status=Status.MAINTENANCE, error="Maintenance", detail=detail)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from django.conf import settings
 from django.db import connections
 
+from ops.conf import conf
 from ops.health.backups import check_backups
 from ops.health.database import DatabaseAnswer, ask_database
 from ops.health.dependencies import (
@@ -44,11 +44,11 @@ class HealthOptions:
 def options_from_settings(alias: str = "default") -> HealthOptions:
     return HealthOptions(
         alias=alias,
-        version=getattr(settings, "OPS_VERSION", ""),
-        redis_url=getattr(settings, "REDIS_URL", ""),
-        celery_app=getattr(settings, "OPS_CELERY_APP", ""),
+        version=conf.OPS_VERSION,
+        redis_url=conf.REDIS_URL,
+        celery_app=conf.OPS_CELERY_APP,
         has_schedules=timetable.is_installed(),
-        backup_dir=getattr(settings, "BACKUP_DIR", None),
+        backup_dir=conf.BACKUP_DIR,
     )
 
 

@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from ops.conf import conf
 from ops.health.report import check_database, check_health, options_from_settings
 from ops.health.results import CheckResult, HealthReport, Status, worst
 from ops.utils.single_flight import shared_calls
@@ -34,7 +35,7 @@ def health(request: HttpRequest) -> HttpResponse:
 @transaction.non_atomic_requests
 def live(request: HttpRequest) -> HttpResponse:
     """The process answers, and its threads make progress. A restart of it would cure nothing else."""
-    stalled = request.META.get(STALLED_SECONDS, 0) > getattr(settings, "OPS_STALLED_AFTER", STALLED_AFTER)
+    stalled = request.META.get(STALLED_SECONDS, 0) > conf.OPS_STALLED_AFTER
     status = Status.UNHEALTHY if stalled else Status.HEALTHY
     return JsonResponse({"status": str(status)}, status=503 if stalled else 200)
 

@@ -4,19 +4,25 @@ import getpass
 import socket
 import sys
 from argparse import RawDescriptionHelpFormatter
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
+from rich.markup import escape
 
 from ops.errors import AlreadyRunning, ArtifactInvalid, Cancelled, OpsError, VerificationFailed
-from ops.management.progress import PrintableConsole
+from ops.management.progress import PrintableConsole, get_reporter
 from ops.models import Run
-from ops.runs.recorder import Request
+from ops.runs import results
+from ops.runs.context import OpsContext
+from ops.runs.executor import Operation
+from ops.runs.results import Result
 from ops.utils.posix_signals import sigterm_as_interrupt
 from ops.utils.printable import json_text, printable
 
-FAILED, NOT_PROVEN, LOCKED, DECLINED, INTERRUPTED = 1, 3, 4, 5, 130
+Outcome = TypeVar("Outcome", bound=Result)
+
+FAILED, NOT_VERIFIED, LOCKED, DECLINED, INTERRUPTED = 1, 3, 4, 5, 130
 EXIT_CODES = """
 exit codes: 0 done · 1 an error · 3 a backup is not what it should be · 4 another operation is running ·
   5 not confirmed · 130 interrupted
@@ -24,21 +30,23 @@ exit codes: 0 done · 1 an error · 3 a backup is not what it should be · 4 ano
 
 
 class ConfirmationDeclined(Cancelled):
-    """The person did not confirm."""
+    """The user did not confirm."""
 
 
 class OperationCommand(BaseCommand):
-    """A command whose `operate` does the work and returns what ``--json`` prints.
+    """A command whose `run_operation` does the work and returns what ``--json`` prints.
 
-    Console output is for people: on standard output, or on standard error when that belongs to the JSON. Raised
-    OpsErrors end the command with their message and hint.
+    Text goes to standard output, or to standard error when that belongs to the JSON. Raised OpsErrors end the command
+    with their message and hint.
     """
 
     requires_system_checks = ()
     examples = ""
+    exit_codes = EXIT_CODES
+    interrupted = "Interrupted. The operation was rolled back."
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        epilog = f"examples:\n{self.examples.strip(chr(10))}\n{EXIT_CODES}"
+        epilog = f"examples:\n{self.examples.strip(chr(10))}\n{self.exit_codes}"
         return super().create_parser(
             prog_name, subcommand, epilog=epilog, formatter_class=RawDescriptionHelpFormatter, **kwargs
         )
@@ -47,21 +55,33 @@ class OperationCommand(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object, for scripts")
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        """Do it, tell the person, and return the JSON document and the exit code. Raises OpsError."""
+        """Do it, show what happened, and return the JSON document and the exit code. Raises OpsError."""
         raise NotImplementedError
 
+    def exit_code(self, error: OpsError) -> int:
+        """Of an operation that ended with this error."""
+        match error:
+            case AlreadyRunning():
+                return LOCKED
+            case ArtifactInvalid() | VerificationFailed():
+                return NOT_VERIFIED
+            case ConfirmationDeclined():
+                return DECLINED
+        return FAILED
+
     def handle(self, **options: Any) -> None:
-        console = PrintableConsole(sys.stderr if options["json"] else sys.stdout)
+        # Standard output belongs to the JSON where that is printed.
+        console = PrintableConsole(sys.stderr if options["json"] in {True, "-"} else sys.stdout)
         try:
             with sigterm_as_interrupt():
                 document, code = self.run_operation(console, options)
         except OpsError as error:
-            code = exit_code(error)
+            code = self.exit_code(error)
             self.print_json(options, {"status": "failed", "error": error.message, "hint": error.hint})
             raise CommandError(printable(str(error)), returncode=code) from error
         except KeyboardInterrupt:
             self.print_json(options, {"status": "interrupted"})
-            raise CommandError("Interrupted. What was under way was taken back.", returncode=INTERRUPTED) from None
+            raise CommandError(self.interrupted, returncode=INTERRUPTED) from None
         self.print_json(options, {"status": "done" if code == 0 else "failed", **document})
         if code:
             sys.exit(code)
@@ -71,9 +91,30 @@ class OperationCommand(BaseCommand):
             sys.stdout.write(json_text(document))
 
 
-def new_run(operation: Run.Kind, **arguments: Any) -> Request:
-    """A run that the person at this terminal asks for."""
-    return Request(kind=operation, who=current_user(), origin=Run.Origin.COMMAND, arguments=arguments)
+def execute(
+    console: Console, operation: Operation[..., Outcome], context: OpsContext, run: Run, **objects: Any
+) -> Outcome:
+    """Run the operation with a display of its progress, and show what was cleaned up before."""
+    with get_reporter(console) as on_progress:
+        result = operation(context, run, on_progress, **objects)
+    show_recovered(console, run.recovered)
+    return result
+
+
+def show_recovered(console: Console, recovered: tuple[str, ...]) -> None:
+    """What killed runs had left."""
+    for sentence in recovered:
+        console.print(f"[yellow]Cleaned up:[/yellow] {escape(sentence)}", soft_wrap=True)
+
+
+def document_of(run: Run, result: Result) -> dict[str, Any]:
+    """What ``--json`` prints of a run."""
+    return {"run": str(run.pk), "recovered": list(run.recovered), **results.as_json(result)}
+
+
+def new_run(kind: Run.Kind, **arguments: Any) -> Run:
+    """A run that the user of this terminal requests."""
+    return Run(kind=kind, requested_by=current_user(), origin=Run.Origin.COMMAND, arguments=arguments)
 
 
 def current_user() -> str:
@@ -81,33 +122,22 @@ def current_user() -> str:
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
-        user = "somebody"
+        user = "unknown"
     return f"{user}@{socket.gethostname()}"
 
 
-def exit_code(error: OpsError) -> int:
-    match error:
-        case AlreadyRunning():
-            return LOCKED
-        case ArtifactInvalid() | VerificationFailed():
-            return NOT_PROVEN
-        case ConfirmationDeclined():
-            return DECLINED
-    return FAILED
-
-
 def prompt(console: Console, question: str) -> str:
-    """A line that a person types. Raises Declined where nobody is there to."""
+    """A line that the user types. Raises ConfirmationDeclined where there is no terminal."""
     console.print(question, end="", markup=False, soft_wrap=True)
     try:
         return input().strip()
     except EOFError:
         raise ConfirmationDeclined(
-            "Nobody is here to confirm. Nothing was changed.", "Add --yes in a script."
+            "Not a terminal, cannot ask for confirmation. Nothing was changed.", "Use --yes for non-interactive runs."
         ) from None
 
 
 def confirm_by_name(console: Console, name: str, question: str) -> None:
-    """Only the database's name in full will do. Raises Declined."""
+    """Only the database's name in full will do. Raises ConfirmationDeclined."""
     if prompt(console, question) != name:
-        raise ConfirmationDeclined("That is not the database's name. Nothing was changed.")
+        raise ConfirmationDeclined("Database name does not match. Nothing was changed.")

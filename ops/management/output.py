@@ -8,17 +8,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ops.backups.engines.base import LeftOut, Undo, describe_left_out
+from ops.backups.engines.base import LeftOut, PreviousDatabase, describe_left_out
 from ops.backups.entries import BackupRecord
-from ops.backups.manifest import Level, Manifest, Verification, plain_values
+from ops.backups.manifest import Manifest, Verification
 from ops.backups.preview import RestorePreview, TableDiff
-from ops.backups.restore import Restored, Undone
 from ops.backups.retention import RetentionDecision
 from ops.backups.rights.changes import RightsChange, sections
 from ops.backups.signing import Trust
 from ops.backups.sources import RestoreSource
-from ops.databases.override import migration_skew
-from ops.operations import Beside
+from ops.databases.migration_state import migration_skew
+from ops.runs.descriptions import describe, describe_verification
+from ops.runs.results import BackupResult, PruneResult, RestoreResult, Result, UndoResult, VerificationResult
 from ops.utils.formatting import (
     describe_unknown_keys,
     format_age,
@@ -29,6 +29,7 @@ from ops.utils.formatting import (
     strip_kept,
     time_zone_name,
 )
+from ops.utils.schema import to_json
 
 ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 TRUST = {
@@ -38,14 +39,11 @@ TRUST = {
 }
 
 
-def proof_in_words(proof: Verification | None) -> str:
-    if proof is None:
+def verified_in_words(verification: Verification | None) -> str:
+    if verification is None:
         return "not verified"
-    return (
-        f"{proof.level}, {format_age(proof.when)}"
-        if proof.passed
-        else f"FAILED {format_age(proof.when)}: {proof.error}"
-    )
+    when = format_age(verification.verified_at)
+    return f"{verification.level}, {when}" if verification.passed else f"FAILED {when}: {verification.error}"
 
 
 def migrations_in_words(manifest: Manifest) -> str:
@@ -56,32 +54,20 @@ def migrations_in_words(manifest: Manifest) -> str:
     return f"{len(skew.pending)} behind" if skew.pending else "the same"
 
 
-def show_found(console: Console, found: Sequence[str]) -> None:
-    """What an earlier run that was killed had left behind."""
-    for sentence in found:
-        console.print(f"[yellow]Found:[/yellow] {escape(sentence)}", soft_wrap=True)
+def show_result(console: Console, result: Result) -> None:
+    """What an operation did, a sentence to a line."""
+    for sentence in describe(result):
+        console.print(f"  {sentence}", soft_wrap=True, markup=False)
 
 
-def show_backup(console: Console, manifest: Manifest, *, where: str, location: str) -> None:
-    console.print(f"\nBacked up {escape(where)} as [bold]{escape(manifest.name)}[/bold]", soft_wrap=True)
-    percent = 100 * manifest.size / (manifest.plain_size or 1)
-    console.print(
-        f"  {pluralize(manifest.rows, 'row')} in {pluralize(len(manifest.tables), 'table')};"
-        f" {format_size(manifest.size)}, {percent:.0f}% of {format_size(manifest.plain_size)}; {manifest.seconds:.1f} s"
-    )
-    console.print("  Proven complete: read back in full, every table's rows counted and equal to the snapshot's")
-    console.print(f"  It is in {location}", soft_wrap=True, markup=False)
-    console.print(f"Restore it with: manage.py restore_database {manifest.name}", soft_wrap=True, markup=False)
+def show_backup(console: Console, result: BackupResult, *, where: str, location: str) -> None:
+    console.print(f"\nBacked up {escape(where)} as [bold]{escape(result.backup)}[/bold]", soft_wrap=True)
+    show_result(console, result)
+    console.print(f"  Stored in {location}", soft_wrap=True, markup=False)
+    console.print(f"Restore it with: manage.py restore_database {result.backup}", soft_wrap=True, markup=False)
 
 
-def show_pruned(console: Console, verdicts: Sequence[RetentionDecision]) -> None:
-    """What a pruning after a backup did, in a line."""
-    gone = [verdict.name for verdict in verdicts if not verdict.keep]
-    if gone:
-        console.print(f"Pruned {pluralize(len(gone), 'old backup')}: {', '.join(gone)}", soft_wrap=True, markup=False)
-
-
-def show_entries(console: Console, entries: Iterable[BackupRecord], verdicts: dict[str, RetentionDecision]) -> None:
+def show_entries(console: Console, entries: Iterable[BackupRecord], decisions: dict[str, RetentionDecision]) -> None:
     """The table of `list_backups`, newest first: a line of figures for each, and one of words below it."""
     entries = list(entries)
     width = max(len(entry.name) for entry in entries)
@@ -89,8 +75,8 @@ def show_entries(console: Console, entries: Iterable[BackupRecord], verdicts: di
     console.print(f"[bold]{head}[/bold]", soft_wrap=True)
     for entry in entries:
         console.print(figures(entry, width), soft_wrap=True)
-        verdict = verdicts.get(entry.name)
-        words = [*about(entry), *([escape(verdict.reason)] if verdict else [])]
+        decision = decisions.get(entry.name)
+        words = [*about(entry), *([escape(decision.reason)] if decision else [])]
         console.print(f"  [dim]{' · '.join(words)}[/dim]", soft_wrap=True)
 
 
@@ -109,7 +95,7 @@ def figures(entry: BackupRecord, width: int) -> str:
         proof = manifest.verification
         colour = "green" if proof and proof.passed else "red"
         verified = (str(proof.level) if proof.passed else f"FAILED: {proof.error}") if proof else "no"
-    made = format_local(manifest.when)
+    made = format_local(manifest.taken_at)
     return (
         f"{escape(entry.name.ljust(width))}  {made:<16}  {format_size(manifest.size):>8}  {manifest.rows:>9,}"
         f"  [{colour}]{escape(verified)}[/{colour}]"
@@ -124,65 +110,60 @@ def about(entry: BackupRecord) -> list[str]:
     if manifest.note:
         words.append(escape(f"“{manifest.note}”"))
     if manifest.verification:
-        words.append(f"verified {format_age(manifest.verification.when)}")
+        words.append(f"verified {format_age(manifest.verification.verified_at)}")
     skew = migrations_in_words(manifest)
     return words if skew == "the same" else [*words, f"migrations {skew}"]
 
 
-def show_verdicts(console: Console, verdicts: Sequence[RetentionDecision], *, dry_run: bool) -> None:
-    """Every backup's fate with its reason."""
+def show_pruned(console: Console, result: PruneResult, *, dry_run: bool) -> None:
+    """The decision for every backup with its reason."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("Backup", "", "Because"):
+    for name in ("Backup", "", "Reason"):
         table.add_column(name, overflow="fold")
-    for verdict in verdicts:
-        fate = "kept" if verdict.keep else "would go" if dry_run else "deleted"
-        colour, reason = "green" if verdict.keep else "yellow", strip_kept(verdict.reason)
-        table.add_row(escape(verdict.name), f"[{colour}]{fate}[/]", escape(reason))
+    decisions = {**{name: (True, reason) for name, reason in result.kept.items()}}
+    decisions |= {name: (False, reason) for name, reason in result.deleted.items()}
+    for name, (keep, reason) in sorted(decisions.items(), reverse=True):
+        fate = "kept" if keep else "would be deleted" if dry_run else "deleted"
+        colour = "green" if keep else "yellow"
+        table.add_row(escape(name), f"[{colour}]{fate}[/]", escape(strip_kept(reason)))
     console.print(table)
 
 
-def show_kept(console: Console, undo: Undo | None, *, days: int) -> None:
+def show_previous(console: Console, previous: PreviousDatabase | None, *, days: int) -> None:
     """The database that an undo would bring back."""
-    if undo:
-        until = format_datetime(undo.when + dt.timedelta(days=days))
+    if previous:
+        until = format_datetime(previous.replaced_at + dt.timedelta(days=days))
         console.print(
-            f"\nKept from the last restore until {until}: {undo.name}, {format_size(undo.size)}."
-            " manage.py undo_restore brings it back.",
+            f"\nPrevious database, kept until {until}: {previous.name}, {format_size(previous.size)}."
+            " Undo the last restore with: manage.py undo_restore",
             soft_wrap=True,
             markup=False,
         )
 
 
 def entries_as_json(
-    entries: Iterable[BackupRecord], verdicts: dict[str, RetentionDecision], undo: Undo | None
+    entries: Iterable[BackupRecord], decisions: dict[str, RetentionDecision], previous: PreviousDatabase | None
 ) -> dict[str, Any]:
     """What `list_backups --json` prints, newest first."""
     backups = [
         {
             "name": entry.name,
             "trust": entry.trust,
-            "fault": entry.fault,
-            "kept": verdicts[entry.name].keep if entry.name in verdicts else True,
-            "because": verdicts[entry.name].reason if entry.name in verdicts else "",
+            "error": entry.fault,
+            "kept": decisions[entry.name].keep if entry.name in decisions else True,
+            "reason": decisions[entry.name].reason if entry.name in decisions else "",
             "manifest": entry.manifest.as_json() if entry.manifest else None,
         }
         for entry in entries
     ]
-    return {"backups": backups, "undo": plain_values(undo) if undo else None}
+    return {"backups": backups, "previous": to_json(previous)}
 
 
-def show_proofs(console: Console, proofs: Sequence[tuple[str, Verification]]) -> None:
+def show_verifications(console: Console, result: VerificationResult) -> None:
     """What a verification found, a line for each backup."""
-    for name, proof in proofs:
-        if proof.passed:
-            how = "restores" if proof.level is Level.RESTORED else "is complete"
-            what = {
-                Level.RESTORED: "loaded, migrated, and every table's content equal to the snapshot's",
-                Level.READ: "read back in full, and every table's rows equal to the snapshot's",
-            }[proof.level]
-            console.print(f"[green]✓[/green] {escape(name)} {how}: {what}; {proof.seconds:.1f} s", soft_wrap=True)
-        else:
-            console.print(f"[red]✗[/red] {escape(name)} failed: {escape(proof.error)}", soft_wrap=True)
+    for name, verification in result.verifications.items():
+        mark = "[green]✓[/green]" if verification.passed else "[red]✗[/red]"
+        console.print(f"{mark} {escape(describe_verification(name, verification))}", soft_wrap=True)
 
 
 def show_source(console: Console, source: RestoreSource, *, where: str) -> None:
@@ -190,8 +171,8 @@ def show_source(console: Console, source: RestoreSource, *, where: str) -> None:
     console.print(f"Restoring [bold]{escape(source.name)}[/bold] into [bold]{escape(where)}[/bold]", soft_wrap=True)
     if manifest := source.manifest:
         console.print(
-            f"Made {format_datetime(manifest.when)} ({format_age(manifest.when)}) by {manifest.who},"
-            f" {format_size(manifest.size)}; {proof_in_words(manifest.verification)}",
+            f"Made {format_datetime(manifest.taken_at)} ({format_age(manifest.taken_at)}) by {manifest.created_by},"
+            f" {format_size(manifest.size)}; {verified_in_words(manifest.verification)}",
             soft_wrap=True,
             markup=False,
         )
@@ -204,57 +185,53 @@ def show_source(console: Console, source: RestoreSource, *, where: str) -> None:
     console.print()
 
 
-def show_beside(console: Console, result: Beside) -> None:
-    compared = ", equal to the snapshot's by content" if result.compared else ""
-    console.print(
-        f"\nLoaded {result.backup} into {result.database}: {pluralize(result.rows, 'row')} in"
-        f" {pluralize(result.tables, 'table')}{compared}. The live database was not touched.",
-        soft_wrap=True,
-        markup=False,
-    )
-    show_left_out(console, result.left_out)
+def show_loaded(console: Console, result: RestoreResult) -> None:
+    console.print(f"\n[bold]Loaded[/bold] {escape(result.backup)} into {escape(result.database)}", soft_wrap=True)
+    show_result(console, result)
 
 
-def show_undo(console: Console, undo: Undo, *, where: str) -> None:
+def show_undo(console: Console, previous: PreviousDatabase, *, where: str) -> None:
     """What an undo brings back."""
     console.print(
-        f"Bringing back [bold]{escape(undo.name)}[/bold] ({format_size(undo.size)}) as [bold]{escape(where)}[/bold]:"
-        f" what it was until {format_datetime(undo.when)} ({format_age(undo.when)}),"
-        f" when {escape(undo.backup)} took its place.",
+        f"Rolling back [bold]{escape(where)}[/bold] to [bold]{escape(previous.name)}[/bold]"
+        f" ({format_size(previous.size)}): the database as of {format_datetime(previous.replaced_at)}"
+        f" ({format_age(previous.replaced_at)}), when {escape(previous.backup)} replaced it.",
         soft_wrap=True,
     )
-    console.print("What has changed since then will be kept aside; undo_restore brings that back in turn.")
-    console.print("Everybody has to sign in again.")
+    console.print("Changes made since then are kept; undo_restore brings them back in turn.")
+    console.print("All users are signed out.")
 
 
-def show_impact(console: Console, impact: RestorePreview) -> None:
-    """What a restore changes: a table of models, then sentences about people, sessions and migrations."""
-    if impact.unreadable:
-        sentence = f"The live database does not answer ({impact.unreadable}); what it holds is unknown."
+def show_preview(console: Console, preview: RestorePreview) -> None:
+    """What a restore changes: a table of models, then sentences about users, sessions and migrations."""
+    if preview.unreadable:
+        sentence = f"The live database is unreachable ({preview.unreadable}); its contents are unknown."
         console.print(sentence, style="yellow", markup=False)
-    changed = [change for change in impact.changes if change.gained or change.lost or change.now != change.then]
+    changed = [change for change in preview.changes if change.gained or change.lost or change.now != change.then]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
-    for name in ("Now", "Then", "Come back", "Disappear"):
+    for name in ("Now", "Backup", "Restored", "Removed"):
         table.add_column(name, justify="right")
     for change in changed:
-        table.add_row(*impact_cells(change))
+        table.add_row(*preview_cells(change))
     if changed:
         console.print(table)
-    same = len(impact.changes) - len(changed)
+    same = len(preview.changes) - len(changed)
     if same:
         words = "has" if same == 1 else "have"
-        console.print(f"{pluralize(same, 'model')} {words} the same rows now and then; single values may differ.")
-    if impact.rights:
-        show_rights(console, impact.rights)
-    for label, rows in impact.emptied:
+        console.print(
+            f"{pluralize(same, 'model')} {words} the same rows now and in the backup; individual values may differ."
+        )
+    if preview.rights:
+        show_rights(console, preview.rights)
+    for label, rows in preview.emptied:
         sentence = f"Backups hold no {label}: their table is empty afterwards ({pluralize(rows, 'row')} now)."
         console.print(sentence, markup=False)
-    show_left_out(console, impact.not_taken)
-    console.print("Everybody has to sign in again.")
-    if impact.pending:
+    show_left_out(console, preview.not_taken)
+    console.print("All users are signed out.")
+    if preview.pending:
         console.print(
-            f"The backup is older than the code: {pluralize(len(impact.pending), 'migration')} will be applied."
+            f"The backup is older than the code: {pluralize(len(preview.pending), 'migration')} will be applied."
         )
 
 
@@ -268,7 +245,7 @@ def show_rights(console: Console, change: RightsChange) -> None:
     """Who may do more than today, and what else becomes of accounts, all by name."""
     if change.unknown:
         console.print(change.unknown, style="yellow", soft_wrap=True, markup=False)
-        console.print("Passwords, groups and rights become those of then.")
+        console.print("Passwords, groups and permissions revert to the backup.")
         return
     for section in sections(change):
         words = f"{section.heading}:" if section.grave else f"{section.heading}: {', '.join(section.lines)}"
@@ -276,10 +253,10 @@ def show_rights(console: Console, change: RightsChange) -> None:
         for line in section.lines if section.grave else ():
             console.print(f"  {line}", soft_wrap=True, markup=False)
     if not change.needs_administrator:
-        console.print("Nobody gets more rights than today.")
+        console.print("No user gets more permissions than today.")
 
 
-def impact_cells(change: TableDiff) -> tuple[str, str, str, str, str]:
+def preview_cells(change: TableDiff) -> tuple[str, str, str, str, str]:
     about = "" if change.exact else "~"
     return (
         escape(change.label[:1].upper() + change.label[1:]),
@@ -290,43 +267,16 @@ def impact_cells(change: TableDiff) -> tuple[str, str, str, str, str]:
     )
 
 
-def show_restored(console: Console, result: Restored, *, where: str) -> None:
+def show_restored(console: Console, result: RestoreResult, *, where: str) -> None:
     console.print(f"\n[bold]Restored[/bold] {escape(result.backup)} into {escape(where)}", soft_wrap=True)
-    compared = (
-        ", compared with the manifest by content" if result.compared else ", which nothing is known of to compare with"
-    )
-    console.print(f"  {pluralize(result.rows, 'row')} in {pluralize(result.tables, 'table')}{compared}")
-    show_left_out(console, result.left_out)
-    if result.migrations:
-        console.print(f"  {pluralize(len(result.migrations), 'migration')} applied on top")
-    console.print(
-        f"  The database was away for {result.cut_over:.2f} s; changes were held off for {result.writes_closed:.1f} s"
-    )
-    before = f"the backup {result.pre_backup}" if result.pre_backup else "no backup (you went without one)"
-    console.print(f"  What was there before: {before}", soft_wrap=True, markup=False)
-    if result.undo:
-        console.print(
-            f"  and the database itself, kept as {result.undo.name} ({format_size(result.undo.size)})",
-            soft_wrap=True,
-            markup=False,
-        )
-        console.print("To take the restore back: manage.py undo_restore")
-        console.print("To let the kept database go: manage.py drop_undo")
+    show_result(console, result)
+    if result.previous:
+        console.print("To undo the restore: manage.py undo_restore")
+        console.print("To drop the previous database: manage.py drop_previous_database")
 
 
-def show_undone(console: Console, result: Undone, *, where: str) -> None:
-    console.print(
-        f"\n[bold]Undone.[/bold] {escape(where)} is again what it was at {format_datetime(result.brought_back.when)}.",
-        soft_wrap=True,
-    )
-    console.print(
-        f"  The database was away for {result.cut_over:.2f} s; changes were held off for {result.writes_closed:.1f} s"
-    )
-    if result.migrations:
-        console.print(f"  {pluralize(len(result.migrations), 'migration')} applied on top")
-    if result.undo:
-        console.print(
-            f"  What was live until now is kept as {result.undo.name}; undo_restore brings it back.",
-            soft_wrap=True,
-            markup=False,
-        )
+def show_undone(console: Console, result: UndoResult, *, where: str) -> None:
+    console.print(f"\n[bold]Undone[/bold] in {escape(where)}", soft_wrap=True)
+    show_result(console, result)
+    if result.previous:
+        console.print("To undo that as well: manage.py undo_restore")

@@ -1,6 +1,6 @@
 """Telling people: when something breaks, when it is well again, and a sign of life to a dead-man's switch.
 
-A notice is sent for a change, not for a state. What has been told is kept beside the backups, in ``notices.json``,
+A notice is sent for a change, not for a state. What has been told is kept beside the backups, in ``alerts.json``,
 where no restore rolls it back. What can not be sent is logged and harms nothing.
 """
 
@@ -12,31 +12,39 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from django.conf import settings
 from django.core.files.storage import InvalidStorageError, storages
 from django.db import Error
 from django.utils import timezone
 from django.utils.module_loading import import_string
+from msgspec import Struct
 
-from ops.backups import fields
 from ops.backups.storage.atomic_files import AtomicFiles, written
+from ops.conf import conf
 from ops.errors import OpsError
-from ops.health.backups import VERIFIED, check_backups
+from ops.health.backups import check_backups
 from ops.models import Backup, Run
 from ops.notifications.channels import Answer, Message, ping_heartbeat, send_to_all
-from ops.runs.event_format import moment
 from ops.schedules import timetable
+from ops.utils import schema
 from ops.utils.formatting import format_age, format_size
 from ops.utils.redaction import redact
+from ops.utils.schema import Moment, Text
 
 logger = logging.getLogger(__name__)
 
-STATE_FILE = "notices.json"
+STATE_FILE = "alerts.json"
 LEAST_FREE = 1 << 30
 """Bytes. Less room than that is told, or less than for `BACKUPS_TO_COME`."""
 BACKUPS_TO_COME = 3
 HYSTERESIS = 1.25
 """The storage is well again with so many times as much room: no to and fro at the border."""
+
+
+class AlertState(Struct, frozen=True):
+    """What is kept of an alert that was sent: since when, and the title of the message that it is over."""
+
+    since: Moment
+    relief: Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +58,12 @@ class Alert:
 
 def addresses() -> list[str]:
     """Apprise's addresses of those who are told: NOTIFY_URLS."""
-    return list(getattr(settings, "NOTIFY_URLS", ()))
+    return list(conf.NOTIFY_URLS)
 
 
 def heartbeat() -> str:
     """The address that misses backups which do not come: HEARTBEAT_URL."""
-    return str(getattr(settings, "HEARTBEAT_URL", ""))
+    return str(conf.HEARTBEAT_URL)
 
 
 def is_configured() -> bool:
@@ -82,11 +90,11 @@ def notify_runs(runs: Iterable[Run]) -> None:
 
 def alert_of_run(run: Run) -> Alert:
     kind = run.get_kind_display()
-    when = timetable.format_due(run.ended or run.asked)
+    when = timetable.format_due(run.finished_at or run.requested_at)
     said = " ".join(filter(None, (run.error, run.hint)))
     return Alert(
         title=f"The {kind} failed on {socket.gethostname()}.",
-        text=redact(f"{said}\nStarted by {run.who} on {run.host or 'an unknown machine'}, ended at {when}."),
+        text=redact(f"{said}\nStarted by {run.requested_by} on {run.host or 'an unknown machine'}, ended at {when}."),
         relief=f"The {kind} works again on {socket.gethostname()}.",
     )
 
@@ -138,7 +146,7 @@ def check_disk_space(alias: str) -> None:
     """Of storages that know their room; a bucket has no end."""
     storage = files().storage
     free: int | None = storage.free_bytes() if hasattr(storage, "free_bytes") else None
-    newest = Backup.objects.using(alias).filter(VERIFIED).order_by("-when").values_list("size", flat=True).first()
+    newest = Backup.objects.using(alias).verified().order_by("-taken_at").values_list("size", flat=True).first()
     wanted = max(LEAST_FREE, BACKUPS_TO_COME * (newest or 0))
     if "storage" in load_state():
         wanted = round(wanted * HYSTERESIS)
@@ -152,8 +160,8 @@ def check_disk_space(alias: str) -> None:
 
 
 def check_project(alias: str) -> None:
-    """What the functions find that OPS_TROUBLES names: each takes an alias, and gives troubles by keys of its own."""
-    for path in getattr(settings, "OPS_TROUBLES", ()):
+    """What the functions of OPS_ALERT_SOURCES find: each takes an alias, and gives alerts by keys of its own."""
+    for path in conf.OPS_ALERT_SOURCES:
         mark = f"{path} "
         found = import_string(path)(alias)
         sync_alerts({mark + key: trouble for key, trouble in found.items()}, among=partial(has_prefix, mark))
@@ -222,8 +230,8 @@ def load_state() -> dict[str, Any]:
 def is_alert(value: object) -> bool:
     """Whether it is what `tell` keeps of a trouble: anybody may have written the file."""
     try:
-        fields.record({"since": moment, "relief": fields.text})(value, "")
-    except (OpsError, ValueError, OverflowError):
+        schema.read_document(value, AlertState, what="An alert")
+    except (OpsError, OverflowError):
         return False
     return True
 

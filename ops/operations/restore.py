@@ -1,152 +1,178 @@
-"""Restore, beside or in place; undo; let the kept database go."""
+"""Restore a backup, undo a restore, drop the previous database."""
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
+import time
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
-from ops import maintenance
-from ops.backups import restore as core
+from msgspec.structs import replace
+
 from ops.backups import sources
-from ops.backups.configuration import catalogue_from_settings
-from ops.backups.engines.base import LeftOut, Undo
+from ops.backups.engines.base import Scratch
 from ops.backups.manifest import Origin
 from ops.backups.repository import MANIFEST
+from ops.backups.restore_checks import require_previous, require_restorable
 from ops.backups.sources import RestoreSource
+from ops.backups.stages import Stage
+from ops.backups.table_policy import kept_in_every_restore, kept_with_untrusted_files
+from ops.backups.verify import LoadResult, load_and_migrate, migrate
+from ops.errors import OpsError
+from ops.maintenance import maintenance_mode
+from ops.models import Run
 from ops.operations.backup import make_backup
-from ops.operations.context import OpsContext
-from ops.operations.results import Done, as_json
-from ops.operations.rights import require_rights_stay
-from ops.runs import executor
-from ops.runs.recorder import Request, RunRecorder
-from ops.utils.progress import ProgressCallback
+from ops.operations.restore_rights import require_rights_stay
+from ops.runs.context import OpsContext, repository_from_settings
+from ops.runs.executor import operation
+from ops.runs.recorder import RunRecorder
+from ops.runs.results import DropResult, RestoreResult, UndoResult
+from ops.utils.progress import Progress
+
+UNDO = "undo"
+"""What replaced a database that an undo has replaced."""
 
 
-def find_source(site: OpsContext, arguments: Mapping[str, Any]) -> RestoreSource:
-    """What to restore: the backup `name` of the catalogue, or a `file`, which may have brought its manifest along."""
-    if not arguments.get("file"):
-        return sources.from_entry(site.catalogue, site.catalogue.get(arguments["name"]))
-    path = Path(arguments["file"])
+class PreBackupFailed(OpsError):
+    """The database that is to be replaced could not be backed up first. Nothing was changed."""
+
+
+def find_source(context: OpsContext, *, name: str = "", file: str = "") -> RestoreSource:
+    """What to restore: the backup `name`, or the `file` at a path, which may have brought its manifest along."""
+    if not file:
+        return sources.from_entry(context.repository, context.repository.get(name))
+    path = Path(file)
     if path.with_name(path.name + MANIFEST).is_file():
-        elsewhere = catalogue_from_settings(path.parent)
-        return sources.from_entry(elsewhere, elsewhere.get(path.name))
+        neighbours = repository_from_settings(path.parent)
+        return sources.from_entry(neighbours, neighbours.get(path.name))
     return sources.from_file(path)
 
 
-def restore(site: OpsContext, request: Request, report: ProgressCallback) -> Done[core.Restored]:
-    """Replace the live database. Arguments: name or file, untrusted, pre_backup (True when absent)."""
-    with executor.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
-        source = find_source(site, request.arguments)
-        recording.set_backup(source.name)
-        result = core.restore(
-            engine=site.engine,
-            source=source,
-            untrusted=bool(request.arguments.get("untrusted")),
-            run=recording.id,
-            around=surroundings(site, request, recording, why=f"A backup is being restored ({source.name})."),
-            report=recording.report,
-        )
-        recording.result.update(as_json(result))
-    return Done(run=recording.id, found=recording.recovered, result=result)
+@operation(Run.Kind.RESTORE)
+def restore(
+    context: OpsContext,
+    run: RunRecorder,
+    *,
+    name: str = "",
+    file: str = "",
+    untrusted: bool = False,
+    pre_backup: bool = True,
+    to: str = "",
+) -> RestoreResult:
+    """Replace the live database by a backup, all or nothing; the previous database is kept for undo.
 
+    With `to` the backup is loaded into a new database of that name instead, and the live one is not touched.
 
-def surroundings(site: OpsContext, request: Request, recording: RunRecorder, *, why: str) -> core.Surroundings:
-    wanted = request.arguments.get("pre_backup", True)
-
-    def back_up() -> str:
-        return make_backup(site, request, recording, origin=Origin.PRE_RESTORE).name
-
-    return core.Surroundings(
-        closed=partial(maintenance.maintenance_mode, maintenance.sign_from_settings(), reason=why),
-        permitted=partial(require_rights_stay, request),
-        back_up=back_up if wanted else None,
-        write_history=recording.write_history,
-        no_way_back=recording.point_of_no_return,
-        is_in_place=recording.mark_applied,
-        log=recording.log,
-        claims=recording,
+    Raises ArtifactInvalid, VerificationFailed, PreconditionFailed or PreBackupFailed; then nothing was changed.
+    """
+    source = find_source(context, name=name, file=file)
+    run.set_backup(source.name)
+    require_restorable(source, engine=context.engine, untrusted=untrusted)
+    if to:
+        return restore_to(context, run, source, to)
+    with context.engine.scratch(for_swap=True, claims=run) as staging:
+        loaded = load_and_migrate(context.engine, staging, source=source, on_progress=run.report)
+        blocked_at = time.monotonic()
+        with maintenance_mode(reason=f"A backup is being restored ({source.name})."):
+            require_rights_stay(run, staging)
+            previous = back_up_first(context, run) if pre_backup else ""
+            live_tables = kept_in_every_restore() if source.trusted else kept_with_untrusted_files()
+            cut_over = go_live(context, run, staging, backup=source.name, live_tables=live_tables)
+        writes_blocked = time.monotonic() - blocked_at
+    return replace(
+        result_of(source, loaded),
+        pre_backup=previous,
+        previous=context.engine.previous_database(),
+        writes_blocked=round(writes_blocked, 3),
+        cut_over=round(cut_over, 3),
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Beside:
-    """A backup that was loaded into a database of its own."""
-
-    backup: str
-    database: str
-    rows: int
-    tables: int
-    compared: bool
-    migrations: tuple[str, ...]
-    left_out: tuple[LeftOut, ...]
+def restore_to(context: OpsContext, run: RunRecorder, source: RestoreSource, database: str) -> RestoreResult:
+    """Load `source` into the new database, and leave it there."""
+    with context.engine.scratch(name=database, for_swap=False, claims=run) as scratch:
+        loaded = load_and_migrate(context.engine, scratch, source=source, on_progress=run.report)
+        scratch.keep()
+    return replace(result_of(source, loaded), database=database)
 
 
-def restore_beside(site: OpsContext, request: Request, report: ProgressCallback) -> Done[Beside]:
-    """Load a backup into the new database `to`. Arguments: name or file, to, untrusted."""
-    with executor.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
-        source = find_source(site, request.arguments)
-        recording.set_backup(source.name)
-        database = request.arguments["to"]
-        untrusted = bool(request.arguments.get("untrusted"))
-        filled = core.restore_beside(
-            engine=site.engine,
-            source=source,
-            name=database,
-            untrusted=untrusted,
-            report=recording.report,
-            claims=recording,
-        )
-        result = Beside(
-            backup=source.name,
-            database=database,
-            rows=sum(filled.rows.values()),
-            tables=len(filled.rows),
-            compared=source.trusted and source.manifest is not None,
-            migrations=filled.migrations,
-            left_out=filled.left_out,
-        )
-        recording.result.update(as_json(result))
-    return Done(run=recording.id, found=recording.recovered, result=result)
+def result_of(source: RestoreSource, loaded: LoadResult) -> RestoreResult:
+    """What was loaded; what became of it is added later."""
+    return RestoreResult(
+        backup=source.name,
+        rows=sum(loaded.rows.values()),
+        tables=len(loaded.rows),
+        compared=source.trusted and source.manifest is not None,
+        migrations=loaded.migrations,
+        left_out=loaded.left_out,
+    )
 
 
-def undo_restore(site: OpsContext, request: Request, report: ProgressCallback) -> Done[core.Undone]:
-    """Put the database back that the last restore (or undo) replaced."""
-    with executor.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
-        result = core.undo(
-            engine=site.engine,
-            run=recording.id,
-            around=surroundings(site, request, recording, why="A restore is being undone."),
-            report=recording.report,
-        )
-        recording.set_backup(result.brought_back.backup)
-        recording.result.update(as_json(result))
-    return Done(run=recording.id, found=recording.recovered, result=result)
+def back_up_first(context: OpsContext, run: RunRecorder) -> str:
+    """The name of the backup of what is about to be replaced."""
+    try:
+        return make_backup(context, run, origin=Origin.PRE_RESTORE).name
+    except OpsError as error:
+        why = error.message.rstrip(".")
+        raise PreBackupFailed(
+            f"The database could not be backed up before the restore: {why}. Nothing was changed.",
+            "If it is broken, skip that backup: --no-pre-backup. The previous database is kept all the same, and"
+            " undo_restore brings it back.",
+        ) from error
 
 
-@dataclass(frozen=True, kw_only=True)
-class LetGo:
-    """The kept database that is gone; None when it is too young, or there was none."""
+def go_live(
+    context: OpsContext, run: RunRecorder, staging: Scratch, *, backup: str, live_tables: Collection[str]
+) -> float:
+    """Swap the staging database with the live one, whose rows of `live_tables` and history it gets first.
 
-    undo: Undo | None
-
-
-def drop_undo(site: OpsContext, request: Request, report: ProgressCallback) -> Done[LetGo]:
-    """Let the kept database go. Raises PreconditionFailed when there is none."""
-    with executor.recorded(request, engine=site.engine, catalogue=site.catalogue, report=report) as recording:
-        result = LetGo(undo=core.require_undo(site.engine))
-        site.engine.drop_undo()
-        recording.result.update(as_json(result))
-    return Done(run=recording.id, found=recording.recovered, result=result)
-
-
-def undo_expired(site: OpsContext) -> bool:
-    """Whether a database is kept that is older than UNDO_KEEP_DAYS."""
-    undo = site.engine.undo_copy()
-    return undo is not None and undo.when < dt.datetime.now(dt.UTC) - dt.timedelta(days=site.undo_days)
+    Returns the seconds of the swap alone.
+    """
+    run.point_of_no_return()
+    run.report(Progress(stage=Stage.HISTORY))
+    for not_copied in staging.copy_live_rows(live_tables):
+        run.log(not_copied)
+    with staging.as_default():
+        run.write_history()
+    run.report(Progress(stage=Stage.CUT_OVER))
+    began = time.monotonic()
+    context.engine.swap(staging, run=run.id, backup=backup, claims=run)
+    run.mark_applied()
+    return time.monotonic() - began
 
 
-def drop_expired_undo(site: OpsContext, request: Request, report: ProgressCallback) -> Done[LetGo] | None:
-    """Let the kept database go when it is old enough; otherwise there is not even a run."""
-    return drop_undo(site, request, report) if undo_expired(site) else None
+@operation(Run.Kind.UNDO)
+def undo_restore(context: OpsContext, run: RunRecorder) -> UndoResult:
+    """Bring the previous database back. What is live now becomes the previous one, so this can be undone as well.
+
+    Raises PreconditionFailed or OpsError; then nothing was changed.
+    """
+    previous = require_previous(context.engine)
+    run.set_backup(previous.backup)
+    with context.engine.previous_as_staging() as staging:
+        migrations = migrate(staging, previous.name, on_progress=run.report)
+        blocked_at = time.monotonic()
+        with maintenance_mode(reason="A restore is being undone."):
+            require_rights_stay(run, staging)
+            cut_over = go_live(context, run, staging, backup=UNDO, live_tables=kept_in_every_restore())
+        writes_blocked = time.monotonic() - blocked_at
+    return UndoResult(
+        restored=previous,
+        previous=context.engine.previous_database(),
+        migrations=migrations,
+        writes_blocked=round(writes_blocked, 3),
+        cut_over=round(cut_over, 3),
+    )
+
+
+@operation(Run.Kind.DROP_PREVIOUS)
+def drop_previous_database(context: OpsContext, _run: RunRecorder) -> DropResult:
+    """Drop the database that the last restore replaced. Raises PreconditionFailed when there is none."""
+    previous = require_previous(context.engine)
+    context.engine.drop_previous()
+    return DropResult(dropped=previous)
+
+
+def previous_expired(context: OpsContext) -> bool:
+    """Whether a previous database is kept that is older than UNDO_KEEP_DAYS."""
+    previous = context.engine.previous_database()
+    oldest = dt.datetime.now(dt.UTC) - dt.timedelta(days=context.previous_days)
+    return previous is not None and previous.replaced_at < oldest

@@ -10,10 +10,10 @@ from ops.models import Run
 PERMISSIONS: Mapping[str, str] = {
     Run.Kind.BACKUP: "ops.make_backup",
     Run.Kind.VERIFICATION: "ops.verify_backup",
-    Run.Kind.DRILL: "ops.verify_backup",
+    Run.Kind.RESTORE_TEST: "ops.verify_backup",
     Run.Kind.RESTORE: "ops.restore_backup",
     Run.Kind.UNDO: "ops.restore_backup",
-    Run.Kind.DROP_UNDO: "ops.restore_backup",
+    Run.Kind.DROP_PREVIOUS: "ops.restore_backup",
 }
 """The kinds that are not here are for administrators."""
 

@@ -1,126 +1,72 @@
-"""What has happened, kept where no restore rolls it back: events beside the backups, and rows as an index of them.
+"""What has happened, kept where no restore rolls it back: one JSON file for each event, next to the backups.
 
-An event is a JSON object: ``event`` is ``started``, ``claimed``, ``left``, ``ended`` or ``swept``, ``run`` is the run's
-id, ``when`` the moment, and the rest are the fields of `ops.models.Run` at that moment. A run that started and did not
-end is under way, or was killed.
+An event is an object: ``event`` is ``started``, ``claimed``, ``left``, ``ended`` or ``swept``, ``run`` is the run's id,
+``when`` the time, and the rest are the fields of `ops.models.Run` at that time. A run that started and did not end is
+running, or was killed.
 
-``claims`` of a ``claimed`` event is the name of a data file that the run is about to write, so that it can be swept
-away if the run gets no further; ``claims_database`` is the name of a database that it is about to make. A ``left``
-event names a database that the run could not drop before it ended; ``swept`` says that a later run has done so. A
-migration to another database is not a run: its events have a ``target`` and claims, and nothing else.
+``claims`` of a ``claimed`` event is the name of a data file that the run is about to write, so that it can be deleted
+if the run gets no further; ``claims_database`` is the name of a database that it is about to create, and ``target`` the
+server and database for which it does so, where that is another one than the run's own. A ``left`` event names a
+database that the run could not drop before it ended; ``swept`` says that a later run has done so.
 """
 
 import datetime as dt
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 from uuid import UUID
 
-from django.apps import apps
-from django.db import transaction
 from django.utils import timezone
+from msgspec import Struct
 
-from ops.backups.manifest import Manifest
-from ops.backups.signing import Trust
-from ops.errors import OpsError
-from ops.models import Backup, Run
-from ops.runs.event_format import CLAIMED, ENDED, LEFT, STARTED, SWEPT, Event, read_run
+from ops.backups.repository import BackupRepository
+from ops.errors import ArtifactInvalid
+from ops.models import Run
+from ops.runs import results
+from ops.utils import schema
+from ops.utils.schema import Count, Line, Moment, Seconds, Text
 
 logger = logging.getLogger(__name__)
 
-EVENT_FIELDS = tuple({field.attname for field in Run._meta.concrete_fields} - {"id", "in_place", "cancel_requested"})
-"""`in_place` is a mark on one database, and `cancel_requested` is for others to write."""
-MANIFEST_FIELDS = tuple(
-    field.attname for field in Backup._meta.concrete_fields if field.attname not in {"id", "kept_until", "kept_because"}
-)
-QUEUED_BEFORE = "Queued before a restore, which has replaced the database that it was meant for."
-BATCH = 500
-"""Rows in a statement."""
-Row = TypeVar("Row", Run, Backup)
+Event = Mapping[str, Any]
+STARTED, CLAIMED, LEFT, ENDED, SWEPT = "started", "claimed", "left", "ended", "swept"
+EVENT_FIELDS = tuple({field.attname for field in Run._meta.concrete_fields} - {"id", "applied", "cancel_requested"})
+"""`applied` is a mark on one database, and `cancel_requested` is for others to write."""
+DEPTH, PARTS = 12, 100_000
+"""Of the arguments of a run: how deep lists and objects may be nested, and how many values there may be."""
 
 
-class Entry(Protocol):
-    """A backup as the catalogue finds it: its manifest (None: unreadable), its worth, and whether data are missing."""
-
-    @property
-    def manifest(self) -> Manifest | None: ...
-    @property
-    def trust(self) -> str: ...
-    @property
-    def missing(self) -> bool: ...
+# --- Writing ---------------------------------------------------------------------------------------------------------
 
 
-class Catalogue(Protocol):
-    """The backups and events in a storage."""
-
-    def record(self, event: dict[str, Any]) -> str:
-        """Write the event; it is there to stay when this returns. Returns its name."""
-
-    def events(self) -> list[dict[str, Any]]:
-        """All events, in the order in which they came."""
-
-    def unended_events(self) -> list[dict[str, Any]]:
-        """Events of the runs that have not ended, or left a database. Reads no others: there may be ten thousands."""
-
-    def entries(self) -> Iterable[Entry]: ...
-
-    def sweep(self, claimed: Iterable[str]) -> tuple[str, ...]:
-        """Remove what is unfinished of these data files, and say what it was in sentences."""
+def record_start(repository: BackupRepository, run: Run) -> None:
+    repository.record(_event(STARTED, run))
 
 
-# --- Events ------------------------------------------------------------------------------------------------------
+def record_file(repository: BackupRepository, run: Run, name: str) -> None:
+    """The run is about to write the data file `name`."""
+    repository.record({**_event(CLAIMED, run), "claims": name})
 
 
-def record_start(catalogue: Catalogue, run: Run) -> None:
-    catalogue.record(_event(STARTED, run))
+def record_database(repository: BackupRepository, run: Run, name: str, *, target: str = "") -> None:
+    """The run is about to create the database `name`."""
+    repository.record({**_event(CLAIMED, run), "claims_database": name, **({"target": target} if target else {})})
 
 
-def record_claim(catalogue: Catalogue, run: Run, name: str) -> None:
-    catalogue.record({**_event(CLAIMED, run), "claims": name})
+def record_leftover(repository: BackupRepository, run: Run, name: str, *, target: str = "") -> None:
+    """The run has created the database `name`, and could not drop it."""
+    repository.record({**_event(LEFT, run), "claims_database": name, **({"target": target} if target else {})})
 
 
-def claims_of(events: Iterable[Event]) -> set[str]:
-    """The names of the data files that these events lay claim to."""
-    return {str(event["claims"]) for event in events if event.get("event") == CLAIMED and "claims" in event}
+def record_swept(repository: BackupRepository, events: Iterable[Event], *, target: str = "") -> None:
+    """The databases that the runs of these events left are dropped."""
+    left = {event.get("run") for event in events if event.get("event") == LEFT and event.get("target", "") == target}
+    for run in left:
+        repository.record({"event": SWEPT, "run": run, "when": timezone.now().isoformat()})
 
 
-def record_database(catalogue: Catalogue, run: Run, name: str) -> None:
-    """The run is about to make the database `name`."""
-    catalogue.record({**_event(CLAIMED, run), "claims_database": name})
-
-
-def record_leftover(catalogue: Catalogue, run: Run, name: str) -> None:
-    """The run has made the database `name`, and could not drop it."""
-    catalogue.record({**_event(LEFT, run), "claims_database": name})
-
-
-def databases_of(events: Iterable[Event]) -> set[str]:
-    """The databases that these runs may have left: all that a run claimed which did not end, else what it says."""
-    events = list(events)
-    ended = {event.get("run") for event in events if event.get("event") == ENDED}
-    names = (
-        event.get("claims_database")
-        for event in events
-        if event.get("event") == LEFT or (event.get("event") == CLAIMED and event.get("run") not in ended)
-    )
-    return {name for name in names if isinstance(name, str)}
-
-
-def record_swept(catalogue: Catalogue, events: Iterable[Event]) -> None:
-    """What the runs of these events left is gone."""
-    events = list(events)
-    for run in {event.get("run") for event in events if event.get("event") == LEFT}:
-        catalogue.record({"event": SWEPT, "run": run, "when": timezone.now().isoformat()})
-
-
-def record_end(catalogue: Catalogue, run: Run) -> None:
-    catalogue.record(_event(ENDED, run))
-
-
-def last_ended(catalogue: Catalogue, kind: Run.Kind) -> Run | None:
-    """The newest run of this kind that is over."""
-    ended = [run for run in runs_of(catalogue.events()).values() if run.kind == kind and run.is_over]
-    return max(ended, key=lambda run: run.ended or run.asked, default=None)
+def record_end(repository: BackupRepository, run: Run) -> None:
+    repository.record(_event(ENDED, run))
 
 
 def _event(event: str, run: Run) -> dict[str, Any]:
@@ -129,162 +75,130 @@ def _event(event: str, run: Run) -> dict[str, Any]:
     return {"event": event, "run": str(run.pk), "when": timezone.now().isoformat(), **said}
 
 
-def runs_of(events: Iterable[Event]) -> dict[UUID, Run]:
-    """Each run as its last event knows it. Events that can not be read are logged and left out."""
+# --- Reading ---------------------------------------------------------------------------------------------------------
+
+
+def claimed_files(events: Iterable[Event]) -> set[str]:
+    """The names of the data files that these events lay claim to."""
+    return {str(event["claims"]) for event in events if event.get("event") == CLAIMED and "claims" in event}
+
+
+def claimed_databases(events: Iterable[Event], *, target: str = "") -> set[str]:
+    """The databases that these runs may have left: all that a run claimed which did not end, else what it says."""
+    events = list(events)
+    ended = {event.get("run") for event in events if event.get("event") == ENDED}
+    names = (
+        event.get("claims_database")
+        for event in events
+        if event.get("target", "") == target
+        and (event.get("event") == LEFT or (event.get("event") == CLAIMED and event.get("run") not in ended))
+    )
+    return {name for name in names if isinstance(name, str)}
+
+
+def last_ended(repository: BackupRepository, kind: Run.Kind) -> Run | None:
+    """The newest run of this kind that has ended."""
+    ended = [run for run in read_runs(repository.events()).values() if run.kind == kind and run.is_finished]
+    return max(ended, key=lambda run: run.finished_at or run.requested_at, default=None)
+
+
+def read_runs(events: Iterable[Event]) -> dict[UUID, Run]:
+    """Each run as its last event knows it. Events that cannot be read are logged and left out."""
     runs: dict[UUID, Run] = {}
     for event in events:
-        if event.get("event") == SWEPT or "target" in event:
+        if event.get("event") == SWEPT:
             continue
         try:
             run = read_run(event)
-        except (OpsError, KeyError, ValueError, OverflowError) as error:
-            logger.warning("An event of the run %r can not be read (%s).", event.get("run"), type(error).__name__)
+        except ArtifactInvalid as error:
+            logger.warning("An event of the run %r cannot be read: %s", event.get("run"), error.message)
             continue
-        if run.is_over or run.pk not in runs or not runs[run.pk].is_over:
+        if run.is_finished or run.pk not in runs or not runs[run.pk].is_finished:
             runs[run.pk] = run
     return runs
 
 
-# --- Rows --------------------------------------------------------------------------------------------------------
+class StageRecord(Struct):
+    """A stage of a run: when it began, and how many seconds it took, or None where it did not end."""
+
+    stage: Line
+    began: Moment
+    seconds: Seconds | None
 
 
-def rebuild_index(catalogue: Catalogue, *, restored: bool = False) -> None:
-    """Make the rows of "default" say what the catalogue says: backups, and every run with how it ended.
+class RunEvent(Struct):
+    """The fields of an event: nobody signs events, and whoever can write to the storage may write anything."""
 
-    Rows change together or not at all, and only where they differ. What is under way is left to whoever is at work on
-    it, unless the database is `restored`: then its rows tell of another moment, what is queued in them is cancelled,
-    its sessions are ended, since they may be of people who have signed out or were locked out, and its schedules go on
-    from now.
+    event: Literal["started", "claimed", "left", "ended"]
+    run: UUID
+    kind: Run.Kind
+    status: Run.Status
+    origin: Run.Origin
+    database: Line
+    requested_by: Line
+    backup: Line
+    stage: Line
+    host: Line
+    error: Text
+    hint: Text
+    log: Text
+    done: Count
+    total: Count
+    pid: Count | None
+    requested_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+    stages: list[StageRecord]
+    arguments: dict[str, Any]
+    result: dict[str, Any]
 
-    Raises Django's database errors.
-    """
-    # Looked up before the files are read: rows that appear meanwhile are newer than what was read.
-    known = set(Backup.objects.values_list("pk", flat=True))
-    running = set(Run.objects.filter(status=Run.Status.RUNNING).values_list("pk", flat=True))
-    runs, entries = runs_of(catalogue.events()), list(catalogue.entries())
-    with transaction.atomic():
-        _write_backups(entries, known)
-        _write_runs(runs)
-        _close(running - set(runs), Run.Status.INTERRUPTED, "Its start is not recorded beside the backups.")
-        if restored:
-            queued = Run.objects.filter(status=Run.Status.QUEUED).values_list("pk", flat=True)
-            _close(set(queued), Run.Status.CANCELLED, QUEUED_BEFORE)
-            _end_sessions()
-            _skip_missed_schedules()
-
-
-def write_catalogue(entries: Iterable[Entry], kept: Mapping[str, tuple[dt.datetime | None, str]]) -> None:
-    """Make the rows of backups say what `entries` say, which are all. `kept`: until when, and why, by name."""
-    with transaction.atomic():
-        _write_backups(entries, set(Backup.objects.values_list("pk", flat=True)))
-        changed = []
-        for backup in Backup.objects.only("name", "kept_until", "kept_because"):
-            until, because = kept.get(backup.name, (None, ""))
-            if (backup.kept_until, backup.kept_because) != (until, because):
-                backup.kept_until, backup.kept_because = until, because
-                changed.append(backup)
-        Backup.objects.bulk_update(changed, ["kept_until", "kept_because"], batch_size=BATCH)
-
-
-def write_backup(entry: Entry) -> None:
-    """Write the row of a backup that is new or has changed. What has no readable manifest has no row."""
-    if entry.manifest is None:
-        return
-    backup = _backup_of(entry.manifest, entry)
-    with transaction.atomic():
-        Backup.objects.filter(name=backup.name).exclude(pk=backup.pk).delete()
-        _upsert(Backup, [backup], MANIFEST_FIELDS)
+    def __post_init__(self) -> None:
+        for moment in (self.requested_at, self.started_at, self.finished_at):
+            if moment:
+                schema.require_time(moment.astimezone(dt.UTC))
+        finished = self.status not in {Run.Status.QUEUED, Run.Status.RUNNING}
+        if self.status == Run.Status.QUEUED or finished != (self.event == ENDED):
+            raise ValueError(f"a run is {self.status} in an event called {self.event}")
+        if not _is_small(self.arguments, DEPTH, [PARTS]):
+            raise ValueError("the arguments are too large or nested too deep")
 
 
-def remove_backups(names: Collection[str]) -> None:
-    Backup.objects.filter(name__in=names).delete()
+def read_run(event: Event) -> Run:
+    """The run as the event knows it; without its result where that is of another shape. Raises ArtifactInvalid."""
+    try:
+        read = schema.read_document(dict(event), RunEvent, what="The event")
+    except OverflowError as error:
+        raise ArtifactInvalid(f"The event is not valid: {error}.") from error
+    run = Run(id=read.run)
+    for name in EVENT_FIELDS:
+        setattr(run, name, getattr(read, name))
+    result = results.read_result(read.kind, read.result)
+    run.stages, run.result = schema.to_json(read.stages), results.as_json(result) if result else {}
+    run.arguments = sanitize(read.arguments)
+    return run
 
 
-def write_run(run: Run) -> None:
-    """Write its row, but for what is not the run's own to say (see IN_EVENTS)."""
-    _upsert(Run, [run], EVENT_FIELDS)
+def _is_small(value: object, depth: int, budget: list[int]) -> bool:
+    budget[0] -= 1
+    if not depth or budget[0] < 0:
+        return False
+    if isinstance(value, Mapping):
+        return all(
+            len(name) <= schema.LONGEST_LINE and _is_small(part, depth - 1, budget) for name, part in value.items()
+        )
+    if isinstance(value, list):
+        return all(_is_small(part, depth - 1, budget) for part in value)
+    if isinstance(value, str):
+        return len(value) <= schema.LONGEST_TEXT
+    return not isinstance(value, int) or abs(value) <= schema.LARGEST_INTEGER
 
 
-def _write_backups(entries: Iterable[Entry], known: set[UUID]) -> None:
-    wanted = {}
-    for entry in entries:
-        if not entry.manifest:
-            continue
-        key = UUID(entry.manifest.id)
-        # A file that nobody signed does not hide the backup whose number it gives as its own.
-        if key not in wanted or entry.trust == Trust.SIGNED:
-            wanted[key] = _backup_of(entry.manifest, entry)
-    there = {backup.pk: backup for backup in Backup.objects.all()}
-    # A name that has moved from one backup to another would be in the way.
-    moved = {key for key, backup in wanted.items() if key in there and there[key].name != backup.name}
-    for keys in _batches([*((known & there.keys()) - wanted.keys()), *moved]):
-        Backup.objects.filter(pk__in=keys).delete()
-    changed = [backup for key, backup in wanted.items() if key not in there or _differs(backup, there[key])]
-    _upsert(Backup, changed, MANIFEST_FIELDS)
-
-
-def _differs(backup: Backup, other: Backup) -> bool:
-    return any(getattr(backup, name) != getattr(other, name) for name in MANIFEST_FIELDS)
-
-
-def _write_runs(runs: Mapping[UUID, Run]) -> None:
-    there = {key: end for key, *end in Run.objects.values_list("pk", "status", "ended")}
-    over = [run for key, run in runs.items() if run.is_over and there.get(key) != [run.status, run.ended]]
-    _upsert(Run, over, EVENT_FIELDS)
-    under_way = [run for key, run in runs.items() if run.status == Run.Status.RUNNING and key not in there]
-    Run.objects.bulk_create(under_way, batch_size=BATCH, ignore_conflicts=True)
-
-
-def _upsert(model: type[Row], rows: Sequence[Row], names: Sequence[str]) -> None:
-    model.objects.bulk_create(rows, batch_size=BATCH, update_conflicts=True, unique_fields=["id"], update_fields=names)
-
-
-def _close(keys: set[UUID], status: Run.Status, error: str) -> None:
-    for batch in _batches(list(keys)):
-        Run.objects.filter(pk__in=batch).update(status=status, error=error, ended=timezone.now())
-
-
-def _batches(keys: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
-    """SQLite limits the number of parameters in a statement."""
-    return (keys[start : start + BATCH] for start in range(0, len(keys), BATCH))
-
-
-def _end_sessions() -> None:
-    if apps.is_installed("django.contrib.sessions"):
-        Session = apps.get_model("sessions", "Session")
-        Session.objects.all().delete()
-
-
-def _skip_missed_schedules() -> None:
-    """Schedules count from their last start. In a restored database that is long ago, and all would start at once."""
-    if apps.is_installed("django_celery_beat"):
-        PeriodicTask = apps.get_model("django_celery_beat", "PeriodicTask")
-        PeriodicTask.objects.filter(last_run_at__isnull=False).update(last_run_at=timezone.now())
-
-
-def _backup_of(manifest: Manifest, entry: Entry) -> Backup:
-    proof = manifest.verification
-    return Backup(
-        id=UUID(manifest.id),
-        name=manifest.name,
-        kind=str(manifest.kind),
-        origin=str(manifest.origin),
-        engine=manifest.engine,
-        database=manifest.database,
-        who=manifest.who,
-        when=manifest.when,
-        size=manifest.size,
-        plain_size=manifest.plain_size,
-        rows=manifest.rows,
-        seconds=manifest.seconds,
-        note=manifest.note,
-        keep=manifest.keep,
-        proof_level=str(proof.level) if proof else "",
-        proof_when=proof.when if proof else None,
-        proof_seconds=proof.seconds if proof else None,
-        proof_fault=proof.error if proof else "",
-        trust=str(entry.trust),
-        missing=entry.missing,
-        run=manifest.run,
-        manifest=manifest.as_json(),
-    )
+def sanitize(value: object) -> Any:
+    """The same JSON value without what PostgreSQL keeps neither in text nor in JSON: NUL and lone surrogates."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode(errors="replace").decode()
+    if isinstance(value, Mapping):
+        return {sanitize(str(name)): sanitize(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [sanitize(part) for part in value]
+    return value

@@ -1,7 +1,7 @@
 """One operation at a time, and a record of each that survives whatever happens to the process or the database.
 
-The order of things: the lock; what killed runs left is closed and swept away; the event of the start is in the storage;
-the operation; the event of the end; the row. Rows are written beside all that, by `ops.runs.row_writer`.
+The order: take the lock; close what killed runs left; write the event of the start; call the operation; write the event
+of the end; write the row. The row is kept up to date meanwhile by `ops.runs.row_writer`.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 from uuid import UUID
 
 from django.db import IntegrityError
@@ -18,27 +18,29 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from ops.backups.engines.base import Engine
+from ops.backups.repository import BackupRepository
 from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
 from ops.models import Run
 from ops.notifications import alerts
-from ops.runs import event_log
-from ops.runs.event_format import sanitize
-from ops.runs.event_log import Catalogue
-from ops.runs.recorder import DATABASE_TIMEOUT, Request, RunRecorder, unrecorded
+from ops.runs import event_log, index
+from ops.runs.context import OpsContext
+from ops.runs.recorder import DATABASE_TIMEOUT, RunRecorder, unrecorded
+from ops.runs.results import Result
 from ops.utils.posix_signals import ignore_interrupts
 from ops.utils.progress import ProgressCallback, no_progress
 from ops.utils.single_flight import SingleFlight
 
 Answer = TypeVar("Answer")
-CANCELLED_EARLY = "It was cancelled before anybody had begun with it."
+Outcome = TypeVar("Outcome", bound=Result)
+Arguments = ParamSpec("Arguments")
+CANCELLED_WHILE_QUEUED = "Cancelled while queued."
 LONGEST_WAIT = dt.timedelta(minutes=15)
 """In the queue, while no other run is at work."""
 MAX_ATTEMPTS = 3
 """To find the run that waits, or to become it."""
 QUEUE_LOST = PreconditionFailed(
     "No worker took it out of the queue for 15 minutes. Nothing was changed.",
-    "Redis forgets its queue when it is started anew without a file of its own. See that it and the worker run, and ask"
-    " again.",
+    "Redis loses its queue on a restart without persistence. Check that Redis and the worker run, and try again.",
 )
 
 
@@ -46,246 +48,302 @@ class NoLongerQueued(PreconditionFailed):
     """A run that waited is not to be done any more."""
 
 
+# --- Operations ------------------------------------------------------------------------------------------------------
+
+
 @contextlib.contextmanager
 def recorded(
-    request: Request, *, engine: Engine, catalogue: Catalogue, report: ProgressCallback = no_progress
+    context: OpsContext, run: Run, on_progress: ProgressCallback = no_progress, *, writes_row: bool = True
 ) -> Iterator[RunRecorder]:
-    """Run the block alone on its database, and record it.
+    """Do the block alone on its database, and record it; without `writes_row` next to the backups only.
 
     Raises AlreadyRunning and PreconditionFailed before anything is recorded but in a queued row, the latter when the
-    storage takes no record. What the block raises is recorded and goes on.
+    storage takes no record. What the block raises is recorded and raised again.
     """
-    over: list[Run] = []
+    finished: list[Run] = []
     with contextlib.ExitStack() as stack:
-        # Called when the lock has been given back: nobody waits for a mail server.
-        stack.callback(alerts.notify_runs, over)
+        # Called when the lock has been released: no other run waits for a mail server.
+        stack.callback(alerts.notify_runs, finished)
         try:
-            stack.enter_context(engine.locked(lock_label(request)))
-            recording = _begin(request, engine, catalogue, report)
+            stack.enter_context(context.engine.locked(lock_label(run)))
+            recorder = _begin(context, run, on_progress, writes_row=writes_row)
         except PreconditionFailed as error:
-            _query_with_timeout(partial(_refuse, request, error))
-            over += _refused(request, engine, error)
+            _query_with_timeout(partial(_refuse, run, error))
+            finished += _refused(run, context.engine, error)
             raise
         try:
-            yield recording
+            yield recorder
         except BaseException as error:
             with ignore_interrupts():
-                over.append(recording.end(error))
+                finished.append(recorder.end(error))
             raise
         with ignore_interrupts():
-            over.append(recording.end(None))
+            finished.append(recorder.end(None))
 
 
-def queue(request: Request) -> tuple[Run, bool]:
-    """The row of a run that waits for a worker, which finds it with `waiting`; and whether it is new.
+class Operation(Generic[Arguments, Outcome]):
+    """A function that does one kind of run, as entry points call it: with a `Run` that says who wants what."""
 
-    One run of each kind waits at a time. Of two requests at the same moment the database lets one make the row, and
-    the other gets that row.
+    def __init__(
+        self, function: Callable[Concatenate[OpsContext, RunRecorder, Arguments], Outcome], *, writes_row: bool
+    ) -> None:
+        self.function, self.writes_row = function, writes_row
+        self.__doc__ = function.__doc__
+
+    def __call__(
+        self, context: OpsContext, run: Run, on_progress: ProgressCallback = no_progress, **objects: Any
+    ) -> Outcome:
+        """Run it alone on its database, and record it and its result. Raises what `recorded` and the function raise.
+
+        `objects` are arguments that cannot be recorded, for an operation that no worker can do.
+        """
+        with recorded(context, run, on_progress, writes_row=self.writes_row) as recorder:
+            result = self.function(context, recorder, **run.arguments, **objects)  # type: ignore[call-arg]
+            recorder.result = result
+        return result
+
+
+OPERATIONS: dict[str, Operation[..., Any]] = {}
+"""By the kind of run: what a worker calls for a queued one."""
+
+
+def operation(
+    *kinds: Run.Kind, writes_row: bool = True
+) -> Callable[[Callable[Concatenate[OpsContext, RunRecorder, Arguments], Outcome]], Operation[Arguments, Outcome]]:
+    """Make a function the operation of these kinds of runs. Its keyword arguments are the run's `arguments`.
+
+    `writes_row`: whether the live database may be written to during the run; the event log always is.
     """
-    row = {
-        "id": request.id,
-        "who": request.who,
-        "origin": request.origin,
-        "arguments": sanitize(request.arguments),
-        "backup": name_of_backup(request),
-        "asked": request.asked,
-    }
-    find_or_make = partial(Run.objects.get_or_create, kind=request.kind, status=Run.Status.QUEUED, defaults=row)
+
+    def decorate(
+        function: Callable[Concatenate[OpsContext, RunRecorder, Arguments], Outcome],
+    ) -> Operation[Arguments, Outcome]:
+        made = Operation(function, writes_row=writes_row)
+        OPERATIONS.update(dict.fromkeys(kinds, made))
+        return made
+
+    return decorate
+
+
+def log_instant(context: OpsContext, run: Run) -> None:
+    """Record something that is done the moment it is requested, and changes nothing. Raises OpsError or OSError."""
+    _start(run, context.engine)
+    run.status, run.finished_at = Run.Status.SUCCEEDED, run.started_at
+    event_log.record_end(context.repository, run)
+    index.write_run(run)
+
+
+# --- The queue -------------------------------------------------------------------------------------------------------
+
+
+def queue(run: Run) -> tuple[Run, bool]:
+    """Save a new `run` for a worker, which finds it with `claim`. Returns the row that waits, and whether it is new.
+
+    One run of each kind waits at a time. Of two requests at the same moment the database lets one make the row, and the
+    other gets that row.
+    """
+    fields = {name: getattr(run, name) for name in ("id", "requested_by", "origin", "requested_at")}
+    fields |= {"arguments": event_log.sanitize(run.arguments), "backup": backup_of(run)}
+    find_or_make = partial(Run.objects.get_or_create, kind=run.kind, status=Run.Status.QUEUED, defaults=fields)
     for _ in range(MAX_ATTEMPTS - 1):
-        # A worker may take the other one out of the queue just when this one has been refused for its sake.
+        # A worker may take the other one out of the queue just when this one has been refused because of it.
         with contextlib.suppress(IntegrityError):
             return find_or_make()
     return find_or_make()
 
 
-def name_of_backup(request: Request) -> str:
-    """The one that a queued run is about, or ''."""
-    names = request.arguments.get("names") or [request.arguments.get("name", "")]
+def backup_of(run: Run) -> str:
+    """The name of the backup that a queued run is about, or ''."""
+    names = run.arguments.get("names") or [run.arguments.get("name", "")]
     return str(names[0]) if len(names) == 1 else ""
 
 
-def claim(run: UUID | str) -> Request | None:
-    """What the queued row asks for; None when it is gone, was cancelled, or is being worked on by somebody else."""
-    row = Run.objects.filter(pk=run, status=Run.Status.QUEUED).first()
-    if row is None:
-        return None
-    return Request(
-        kind=Run.Kind(row.kind),
-        who=row.who,
-        origin=Run.Origin(row.origin),
-        arguments=row.arguments,
-        id=row.pk,
-        asked=row.asked,
-        waited=True,
-    )
-
-
-def log_instant(request: Request, *, engine: Engine, catalogue: Catalogue, backup: str) -> None:
-    """Record something that is done the moment it is asked for, and changes nothing. Raises OpsError or OSError."""
-    run = _begun(request, engine)
-    run.backup, run.status, run.ended = backup, Run.Status.SUCCEEDED, run.started
-    event_log.record_end(catalogue, run)
-    event_log.write_run(run)
+def claim(key: UUID | str) -> Run | None:
+    """The queued row; None when it is gone, was cancelled, or another worker has started it."""
+    return Run.objects.filter(pk=key, status=Run.Status.QUEUED).first()
 
 
 def cancel(run: Run) -> bool:
-    """Ask for the end of a run; one that still waits ends at once. False when it is over."""
+    """Request the end of a run; one that still waits ends at once. False when it has ended."""
     waits = Run.objects.filter(pk=run.pk, status=Run.Status.QUEUED)
-    if waits.update(status=Run.Status.CANCELLED, ended=timezone.now(), error=CANCELLED_EARLY):
+    if waits.update(status=Run.Status.CANCELLED, finished_at=timezone.now(), error=CANCELLED_WHILE_QUEUED):
         return True
     return bool(Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(cancel_requested=True))
 
 
-def fail_queued(run: UUID, error: OpsError) -> list[Run]:
-    """Close the queued row of a run that nobody will work on. Returns it, or nothing when it does not wait any more."""
-    if _fail(Run.objects.filter(pk=run, status=Run.Status.QUEUED), error):
-        return [Run.objects.get(pk=run)]
+def fail_queued(key: UUID, error: OpsError) -> list[Run]:
+    """Close the queued row of a run that no worker will do. Returns it, or nothing when it does not wait any more."""
+    if _fail(Run.objects.filter(pk=key, status=Run.Status.QUEUED), error):
+        return [Run.objects.get(pk=key)]
     return []
 
 
 def _fail(rows: QuerySet[Run], error: OpsError) -> int:
-    return rows.update(status=Run.Status.FAILED, error=error.message, hint=error.hint, ended=timezone.now())
+    return rows.update(status=Run.Status.FAILED, error=error.message, hint=error.hint, finished_at=timezone.now())
 
 
-def _begin(request: Request, engine: Engine, catalogue: Catalogue, report: ProgressCallback) -> RunRecorder:
-    if request.waited:
-        _take(request)
+# --- Start -----------------------------------------------------------------------------------------------------------
+
+
+def lock_label(run: Run) -> str:
+    """Whose lock it is, for the message of a run that finds it taken."""
+    since = _minute(timezone.now())
+    return f"{run.get_kind_display()} by {run.requested_by} on {socket.gethostname()} since {since}"
+
+
+def _begin(context: OpsContext, run: Run, on_progress: ProgressCallback, *, writes_row: bool) -> RunRecorder:
+    if is_queued(run):
+        _take(run)
     try:
-        found = _clean_up(engine, catalogue)
-        recording = RunRecorder(_begun(request, engine), catalogue=catalogue, report=report, found=found)
-        recording.begin()
+        run.recovered = _clean_up(context.engine, context.repository)
+        _start(run, context.engine)
+        recorder = RunRecorder(run, repository=context.repository, on_progress=on_progress, writes_row=writes_row)
+        recorder.begin()
     except OSError as error:
         raise unrecorded(error) from error
-    return recording
+    return recorder
 
 
-def _take(request: Request) -> None:
-    """Of all who may have been handed this request, only one goes on; none after a restore, which cancels what waits.
+def is_queued(run: Run) -> bool:
+    """Whether it is a row that waits, rather than a new request."""
+    return not run._state.adding and run.status == Run.Status.QUEUED
+
+
+def _start(run: Run, engine: Engine) -> None:
+    run.status, run.database, run.started_at = Run.Status.RUNNING, engine.database, timezone.now()
+    run.host, run.pid = socket.gethostname(), os.getpid()
+    run.arguments = event_log.sanitize(run.arguments)
+
+
+def _take(run: Run) -> None:
+    """Of all workers that may have been handed this run, only one goes on; none after a restore, which cancels it.
 
     The caller has the lock, so no restore can come in between.
     """
-    waits = Run.objects.filter(pk=request.id, status=Run.Status.QUEUED)
-    mine = {"status": Run.Status.RUNNING, "started": timezone.now(), "host": socket.gethostname(), "pid": os.getpid()}
+    waits = Run.objects.filter(pk=run.pk, status=Run.Status.QUEUED)
+    mine = {
+        "status": Run.Status.RUNNING,
+        "started_at": timezone.now(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+    }
     if _query_with_timeout(lambda: waits.update(**mine)) != 1:
-        raise NoLongerQueued("It does not wait any more: it was cancelled, or somebody else has begun with it.")
+        raise NoLongerQueued("It is no longer queued: it was cancelled, or another worker has started it.")
 
 
-def _refuse(request: Request, error: PreconditionFailed) -> None:
+def _refuse(run: Run, error: PreconditionFailed) -> None:
     """Close the row in the queue, or the one that this process has just taken out of it."""
     if isinstance(error, NoLongerQueued):
         return
     own = Q(status=Run.Status.RUNNING, host=socket.gethostname(), pid=os.getpid())
-    _fail(Run.objects.filter(Q(status=Run.Status.QUEUED) | own, pk=request.id), error)
+    _fail(Run.objects.filter(Q(status=Run.Status.QUEUED) | own, pk=run.pk), error)
 
 
-def _refused(request: Request, engine: Engine, error: PreconditionFailed) -> list[Run]:
-    """The run that there was not, to be told of; nothing where another one was only in the way."""
+def _refused(run: Run, engine: Engine, error: PreconditionFailed) -> list[Run]:
+    """The run that did not start, for the notification; nothing where another run was only in the way."""
     if isinstance(error, AlreadyRunning):
         return []
-    run = _begun(request, engine)
-    run.status, run.ended, run.error, run.hint = Run.Status.FAILED, timezone.now(), error.message, error.hint
+    _start(run, engine)
+    run.status, run.finished_at, run.error, run.hint = Run.Status.FAILED, timezone.now(), error.message, error.hint
     return [run]
 
 
-def reconcile(engine: Engine, catalogue: Catalogue) -> tuple[str, ...]:
-    """Close and sweep away what killed runs left, and say what it was; nothing while another run is at work.
+# --- Killed runs -----------------------------------------------------------------------------------------------------
 
-    Runs whose place in the queue is lost are closed as well.
+
+def reconcile(context: OpsContext) -> tuple[str, ...]:
+    """Close killed runs and clean up after them, and say what was found; nothing while another run is at work.
+
+    Runs that were lost from the queue are closed as well.
     """
+    engine, repository = context.engine, context.repository
     try:
         with engine.locked(f"cleaning up on {socket.gethostname()} since {_minute(timezone.now())}"):
-            found, lost = _clean_up(engine, catalogue), _query_with_timeout(_give_up_lost)
+            found, lost = _clean_up(engine, repository), _query_with_timeout(_fail_lost)
     except AlreadyRunning:
         return ()
     if isinstance(lost, BaseException):
         return found
     alerts.notify_runs(lost)
-    return (*found, *(f"{_describe(run)} was lost from the queue." for run in lost))
+    return (*found, *(f"{_describe(run)} was dropped from the queue." for run in lost))
 
 
-def _give_up_lost() -> list[Run]:
+def _fail_lost() -> list[Run]:
     """The caller has the lock: no run is at work now, and none was lately, behind which others could still wait."""
     since = timezone.now() - LONGEST_WAIT
-    waiting = list(Run.objects.filter(status=Run.Status.QUEUED, asked__lt=since).values_list("pk", flat=True))
-    if not waiting or Run.objects.filter(started__isnull=False, ended__gt=since).exists():
+    waiting = list(Run.objects.filter(status=Run.Status.QUEUED, requested_at__lt=since).values_list("pk", flat=True))
+    if not waiting or Run.objects.filter(started_at__isnull=False, finished_at__gt=since).exists():
         return []
     return [run for key in waiting for run in fail_queued(key, QUEUE_LOST)]
 
 
-def lock_label(request: Request) -> str:
-    """Whose lock it is, for whoever finds it taken."""
-    since = _minute(timezone.now())
-    return f"{request.kind.label} by {request.who} on {socket.gethostname()} since {since}"
-
-
-def _begun(request: Request, engine: Engine) -> Run:
-    return Run(
-        id=request.id,
-        kind=request.kind,
-        status=Run.Status.RUNNING,
-        database=engine.database,
-        who=request.who,
-        origin=request.origin,
-        arguments=sanitize(request.arguments),
-        asked=request.asked,
-        started=timezone.now(),
-        host=socket.gethostname(),
-        pid=os.getpid(),
-    )
-
-
-def _clean_up(engine: Engine, catalogue: Catalogue) -> tuple[str, ...]:
+def _clean_up(engine: Engine, repository: BackupRepository) -> tuple[str, ...]:
     """The caller has the lock, so no run on this database that has not ended is alive."""
-    events = [event for event in catalogue.unended_events() if event.get("database") == engine.database]
-    swept = catalogue.sweep(event_log.claims_of(events))
-    # Before the runs are closed: who is killed now leaves their claims to the next one.
-    dropped = engine.sweep(event_log.databases_of(events))
-    event_log.record_swept(catalogue, events)
-    killed = [run for run in event_log.runs_of(events).values() if not run.is_over]
-    return (*(_mark_interrupted(killed, catalogue) if killed else ()), *swept, *dropped)
+    events = [event for event in repository.unended_events() if event.get("database") == engine.database]
+    swept = repository.sweep(event_log.claimed_files(events))
+    # Before the runs are closed: if this process is killed now, the next run finds their claims.
+    dropped = engine.sweep(event_log.claimed_databases(events))
+    event_log.record_swept(repository, events)
+    killed = [run for run in event_log.read_runs(events).values() if not run.is_finished]
+    _keep_other_claims(killed, events, repository)
+    return (*(_mark_interrupted(killed, repository) if killed else ()), *swept, *dropped)
 
 
-def _mark_interrupted(killed: Sequence[Run], catalogue: Catalogue) -> tuple[str, ...]:
+def _keep_other_claims(killed: Iterable[Run], events: Sequence[event_log.Event], repository: BackupRepository) -> None:
+    """Databases that killed runs claimed on other servers stay claimed when the runs are closed.
+
+    The next migration to the same target drops them (`RunRecorder.left_databases`).
+    """
+    for run in killed:
+        own = [event for event in events if event.get("run") == str(run.pk) and event.get("target")]
+        for target in {str(event["target"]) for event in own}:
+            for name in event_log.claimed_databases(own, target=target):
+                event_log.record_leftover(repository, run, name, target=target)
+
+
+def _mark_interrupted(killed: Sequence[Run], repository: BackupRepository) -> tuple[str, ...]:
     """Record how these runs ended."""
     rows = _query_with_timeout(lambda: Run.objects.in_bulk([run.pk for run in killed]))
     if isinstance(rows, BaseException):
-        # Whether a restore was in place is what only the database knows: the next run will see.
-        return tuple(f"{_describe(run)} was killed; how far it was is to be seen in the database." for run in killed)
+        # Only the database knows whether a restore was applied: the next run will see.
+        return tuple(f"{_describe(run)} was killed; its state is unknown until the database answers." for run in killed)
     closed = [_closed(run, rows.get(run.pk)) for run in killed]
     for run in closed:
-        event_log.record_end(catalogue, run)
+        event_log.record_end(repository, run)
     _query_with_timeout(partial(_write_rows, closed))
     alerts.notify_runs(closed)
-    return tuple(f"{_describe(run)} was killed. It is recorded as {run.get_status_display()}." for run in closed)
+    return tuple(f"{_describe(run)} was killed. It was marked as {run.get_status_display()}." for run in closed)
 
 
 def _write_rows(runs: Iterable[Run]) -> None:
     for run in runs:
-        event_log.write_run(run)
+        index.write_run(run)
 
 
 def _closed(run: Run, row: Run | None) -> Run:
     """How the killed `run` ended, by what its row in the live database says."""
-    if row and row.is_over:
+    if row and row.is_finished:
         return row
     run = row or run
-    run.ended = timezone.now()
+    run.finished_at = timezone.now()
     run.status, run.error = Run.Status.INTERRUPTED, f"The process {run.pid} on {run.host} was killed."
-    run.hint = "The database is as it was. Start it again."
-    if run.in_place:
-        run.status, run.hint = Run.Status.SUCCEEDED, "The restored database had been put in place by then."
+    run.hint = "The database is unchanged. Start it again."
+    if run.applied:
+        run.status, run.hint = Run.Status.SUCCEEDED, "The restored database had gone live by then."
     return run
 
 
 def _describe(run: Run) -> str:
-    where = f"started on {run.host}" if run.host else "asked for"
-    return f"The {run.get_kind_display()} that {run.who} {where} at {_minute(run.started or run.asked)}"
+    where = f"started on {run.host}" if run.host else "requested"
+    return (
+        f"The {run.get_kind_display()} that {run.requested_by} {where} at {_minute(run.started_at or run.requested_at)}"
+    )
 
 
 def _minute(moment: dt.datetime) -> str:
     return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _query_with_timeout(question: Callable[[], Answer]) -> Answer | BaseException:
+def _query_with_timeout(query: Callable[[], Answer]) -> Answer | BaseException:
     """The answer of the live database, or why there was none: no run waits for long for the sake of its record."""
-    return SingleFlight().run("rows", question).result(within=DATABASE_TIMEOUT)
+    return SingleFlight().run("rows", query).result(within=DATABASE_TIMEOUT)

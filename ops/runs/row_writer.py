@@ -11,7 +11,8 @@ from django.db import Error, connection, connections
 
 from ops.health.database import with_health_deadline
 from ops.models import Run
-from ops.runs import event_log
+from ops.runs import index
+from ops.runs.event_log import EVENT_FIELDS
 
 logger = logging.getLogger(__name__)
 
@@ -24,14 +25,16 @@ RETRY = 0.2
 class RunRowWriter(threading.Thread):
     """Writes what `state` returns, twice a second if it has changed; states in between are not written.
 
+    Where it is not `enabled`, it writes nothing: the live database must not change during the run.
+
     It has a connection of its own, so that it reaches the live database wherever the run's thread points "default". A
     database that is broken, hangs or is just being replaced leaves the row behind, and nothing else.
     """
 
-    def __init__(self, state: Callable[[], Run]) -> None:
+    def __init__(self, state: Callable[[], Run], *, enabled: bool = True) -> None:
         super().__init__(name="run-row", daemon=True)
         self.cancel_requested = threading.Event()
-        self._state = state
+        self._state, self._enabled = state, enabled
         self._written: dict[str, object] = {}
         self._changes: deque[Callable[[], None]] = deque()
         self._wake, self._paused = threading.Event(), threading.Event()
@@ -46,15 +49,22 @@ class RunRowWriter(threading.Thread):
         """Write once more and then nothing until `finish`; wait up to `within` seconds for that."""
         self._pausing = True
         self._wake.set()
-        self._paused.wait(within)
+        if self._enabled:
+            self._paused.wait(within)
 
     def close(self, *, within: float) -> bool:
         """Write the last state, trying for `within` seconds. Returns whether it is written."""
+        if not self._enabled:
+            return True
         self._deadline = time.monotonic() + within
         self._ending = True
         self._wake.set()
         self.join(within)
         return not self.is_alive() and not self._behind()
+
+    def start(self) -> None:
+        if self._enabled:
+            super().start()
 
     def run(self) -> None:
         while not self._ending:
@@ -85,7 +95,7 @@ class RunRowWriter(threading.Thread):
         run = self._state()
         values = values_of(run)
         if values != self._written:
-            event_log.write_run(run)
+            index.write_run(run)
             self._written = values
         while self._changes:
             self._changes[0]()
@@ -98,9 +108,9 @@ class RunRowWriter(threading.Thread):
 
     def _complain(self, error: Error) -> None:
         if not self._complained:
-            logger.warning("The row of run %s can not be written (%s).", self._state().pk, type(error).__name__)
+            logger.warning("The row of run %s cannot be written (%s).", self._state().pk, type(error).__name__)
         self._complained = True
 
 
 def values_of(run: Run) -> dict[str, object]:
-    return {name: getattr(run, name) for name in event_log.EVENT_FIELDS}
+    return {name: getattr(run, name) for name in EVENT_FIELDS}

@@ -21,13 +21,13 @@ class Progress:
 ProgressCallback = Callable[[Progress], None]
 
 
-def accumulate(report: ProgressCallback) -> ProgressCallback:
+def accumulate(on_progress: ProgressCallback) -> ProgressCallback:
     """A listener for steps (`done` is what one step did), which tells `report` the sum for each item."""
     sums: Counter[str] = Counter()
 
     def tell(step: Progress) -> None:
         sums[step.item] += step.done
-        report(replace(step, done=sums[step.item]))
+        on_progress(replace(step, done=sums[step.item]))
 
     return tell
 

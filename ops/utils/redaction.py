@@ -4,6 +4,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from django.conf import settings
 
+from ops.conf import conf
 from ops.utils.printable import printable
 
 
@@ -27,7 +28,7 @@ def _password(url: str) -> str:
 
 def _secrets() -> list[str]:
     """The longest first: one may be a part of another."""
-    databases = [*settings.DATABASES.values(), getattr(settings, "OPS_DIRECT_DATABASE", {})]
+    databases = [*settings.DATABASES.values(), conf.OPS_DIRECT_DATABASE]
     found = [str(database.get("PASSWORD") or "") for database in databases]
     found += [unquote(_password(getattr(settings, name, ""))) for name in ("REDIS_URL", "POSTGRES_URL")]
     found += [str(getattr(settings, name, "")) for name in ("SECRET_KEY", "BACKUP_SIGNING_KEY")]

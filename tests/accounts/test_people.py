@@ -66,7 +66,7 @@ class TestGroups:
             for group in Group.objects.filter(name__startswith="Backup")
         }
         view = {"view_backup", "view_run"}
-        operate = {*view, "make_backup", "verify_backup", "keep_backup"}
+        operate = {*view, "make_backup", "verify_backup", "pin_backup"}
         assert rights == {
             "Backup viewers": view,
             "Backup operators": operate,
@@ -76,7 +76,7 @@ class TestGroups:
     def test_no_group_can_be_given_what_administrators_alone_do(self) -> None:
         rights = Permission.objects.filter(content_type__app_label="ops").values_list("codename", flat=True)
         assert set(rights) == {
-            *("view_backup", "view_run", "make_backup", "verify_backup", "keep_backup", "restore_backup"),
+            *("view_backup", "view_run", "make_backup", "verify_backup", "pin_backup", "restore_backup"),
             "delete_backup",
         }
 

@@ -27,15 +27,15 @@ def add_backup(**changes: Any) -> Backup:
         "origin": "manual",
         "engine": "postgresql",
         "database": "homerack",
-        "who": "ada@example.com",
-        "when": when,
+        "created_by": "ada@example.com",
+        "taken_at": when,
         "size": 1_500_000,
-        "plain_size": 9_000_000,
+        "uncompressed_size": 9_000_000,
         "rows": 430,
-        "seconds": 1.5,
-        "proof_level": "complete",
-        "proof_when": when,
-        "proof_seconds": 0.4,
+        "duration": 1.5,
+        "verified_level": "read",
+        "verified_at": when,
+        "verification_seconds": 0.4,
         "trust": "signed",
         "manifest": {"tables": {Device._meta.db_table: {"rows": 430, "digest": "1"}}, "migrations": []},
     }
@@ -45,7 +45,13 @@ def add_backup(**changes: Any) -> Backup:
 def add_run(**changes: Any) -> Run:
     """A backup that succeeded, unless `changes` say otherwise."""
     now = timezone.now()
-    values = {"kind": "backup", "status": "succeeded", "who": "ada@example.com", "started": now, "ended": now}
+    values = {
+        "kind": "backup",
+        "status": "succeeded",
+        "requested_by": "ada@example.com",
+        "started_at": now,
+        "finished_at": now,
+    }
     return Run.objects.create(**values | changes)
 
 

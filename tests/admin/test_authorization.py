@@ -7,10 +7,10 @@ import pytest
 from django.contrib.auth.models import Group
 
 from homerack.accounts.models import User
-from ops import operations, tasks
+from ops import tasks
 from ops.models import Run
 from ops.runs import authorization, executor
-from ops.runs.recorder import Request
+from ops.runs.context import get_context
 from tests.admin.support import add_run
 
 pytestmark = pytest.mark.django_db
@@ -19,10 +19,10 @@ WHO = "ada@example.com"
 GROUPS = {
     Run.Kind.BACKUP: "Backup operators",
     Run.Kind.VERIFICATION: "Backup operators",
-    Run.Kind.DRILL: "Backup operators",
+    Run.Kind.RESTORE_TEST: "Backup operators",
     Run.Kind.RESTORE: "Backup restorers",
     Run.Kind.UNDO: "Backup restorers",
-    Run.Kind.DROP_UNDO: "Backup restorers",
+    Run.Kind.DROP_PREVIOUS: "Backup restorers",
 }
 """The least that may start it; the others are for administrators."""
 
@@ -58,11 +58,11 @@ LOSSES: dict[str, tuple[Callable[[User], object], str]] = {
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     """What the worker has begun with, of every kind that there is; nothing is done."""
-    begun: list[Request] = []
-    remember = lambda _site, request, _report: begun.append(request)  # noqa: E731
-    monkeypatch.setattr(tasks, "OPERATIONS", dict.fromkeys(tasks.OPERATIONS, remember))
+    begun: list[Run] = []
+    remember = lambda _context, run: begun.append(run)  # noqa: E731
+    monkeypatch.setattr(executor, "OPERATIONS", dict.fromkeys(executor.OPERATIONS, remember))
     return begun
 
 
@@ -74,11 +74,11 @@ def user_for(kind: Run.Kind) -> User:
 
 
 def queue(kind: Run.Kind, **arguments: Any) -> Run:
-    return executor.queue(Request(kind=kind, who=WHO, origin=Run.Origin.CONSOLE, arguments=arguments))[0]
+    return executor.queue(Run(kind=kind, requested_by=WHO, origin=Run.Origin.CONSOLE, arguments=arguments))[0]
 
 
-@pytest.mark.parametrize("kind", tasks.OPERATIONS)
-def test_a_user_whose_rights_stayed_has_it_started(started: list[Request], kind: Run.Kind) -> None:
+@pytest.mark.parametrize("kind", executor.OPERATIONS)
+def test_a_user_whose_rights_stayed_has_it_started(started: list[Run], kind: Run.Kind) -> None:
     user_for(kind)
     run = queue(kind)
     tasks.execute_run(str(run.pk))
@@ -86,9 +86,9 @@ def test_a_user_whose_rights_stayed_has_it_started(started: list[Request], kind:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("kind", tasks.OPERATIONS)
+@pytest.mark.parametrize("kind", executor.OPERATIONS)
 def test_a_user_who_lost_the_right_meanwhile_is_refused(
-    started: list[Request], monkeypatch: pytest.MonkeyPatch, kind: Run.Kind, loss: str
+    started: list[Run], monkeypatch: pytest.MonkeyPatch, kind: Run.Kind, loss: str
 ) -> None:
     told_of: list[Run] = []
     monkeypatch.setattr("ops.notifications.alerts.notify_runs", told_of.extend)
@@ -99,12 +99,12 @@ def test_a_user_who_lost_the_right_meanwhile_is_refused(
     tasks.execute_run(str(run.pk))
     assert started == []
     run.refresh_from_db()
-    assert (run.status, run.error) == ("failed", f"{WHO} asked for it, but {reason}. Nothing was changed.")
-    assert run.ended
+    assert (run.status, run.error) == ("failed", f"{WHO} requested it, but {reason}. Nothing was changed.")
+    assert run.finished_at
     assert told_of == [run]
 
 
-def test_a_restore_of_an_untrusted_file_needs_an_administrator_when_it_starts(started: list[Request]) -> None:
+def test_a_restore_of_an_untrusted_file_needs_an_administrator_when_it_starts(started: list[Run]) -> None:
     user = user_for(Run.Kind.RESTORE)
     User.objects.filter(pk=user.pk).update(is_superuser=True)
     first = queue(Run.Kind.RESTORE, name="a.sql.gz", untrusted=True)
@@ -120,22 +120,23 @@ def test_a_restore_of_an_untrusted_file_needs_an_administrator_when_it_starts(st
 
 
 @pytest.mark.parametrize("origin", ["command", "schedule"])
-def test_what_no_page_has_queued_needs_no_user(started: list[Request], origin: str) -> None:
-    run = add_run(status="queued", origin=origin, who="root on lab")
+def test_what_no_page_has_queued_needs_no_user(started: list[Run], origin: str) -> None:
+    run = add_run(status="queued", origin=origin, requested_by="root on lab")
     tasks.execute_run(str(run.pk))
     assert [request.id for request in started] == [run.pk]
 
 
 def test_every_kind_that_can_be_queued_is_tested_with_its_right() -> None:
     assert set(authorization.PERMISSIONS) == set(GROUPS)
-    assert set(GROUPS) < set(tasks.OPERATIONS)
+    assert set(GROUPS) < set(executor.OPERATIONS)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_what_is_refused_before_it_begins_does_not_wait_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """The preflight of a move, on PostgreSQL: it is refused before there is a record of it."""
     user_for(Run.Kind.PREFLIGHT)
     run = queue(Run.Kind.PREFLIGHT)
-    assert operations.get_context().engine.kind == "postgresql"
+    assert get_context().engine.kind == "postgresql"
     tasks.execute_run(str(run.pk))
     run.refresh_from_db()
-    assert (run.status, run.error) == ("failed", "The database is PostgreSQL already. There is nothing to move.")
+    assert (run.status, run.error) == ("failed", "The database is PostgreSQL already. There is nothing to migrate.")

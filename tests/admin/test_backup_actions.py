@@ -12,10 +12,9 @@ from django.test import Client
 from homerack.accounts.models import User
 from homerack.inventory.models import Brand
 from ops import operations
-from ops.admin.upload import limit_from_settings
+from ops.conf import conf
 from ops.models import Backup, Run
-from ops.runs.recorder import Request
-from ops.utils.progress import no_progress
+from ops.runs.context import get_context
 from tests.admin.support import text, told
 from tests.otherproject.models import Tag
 
@@ -29,9 +28,8 @@ HALF_A_DUMP = gzip.compress(b"-- half a dump\n", mtime=0)
 
 def back_up(**arguments: Any) -> Backup:
     """A real one, of the database of the tests."""
-    request = Request(kind=Run.Kind.BACKUP, who="ada@example.com", origin=Run.Origin.COMMAND, arguments=arguments)
-    name = operations.back_up(operations.get_context(), request, no_progress).result.manifest.name
-    return Backup.objects.get(name=name)
+    request = Run(kind=Run.Kind.BACKUP, requested_by="ada@example.com", origin=Run.Origin.COMMAND, arguments=arguments)
+    return Backup.objects.get(name=operations.back_up(get_context(), request).backup)
 
 
 @pytest.fixture
@@ -51,8 +49,8 @@ class TestDownload:
         assert int(answer.headers["Content-Length"]) == backup.size
         assert answer.getvalue() == (storage / backup.name).read_bytes()
         run = Run.objects.get(kind="download")
-        assert (run.who, run.status, run.backup) == ("ada@example.com", "succeeded", backup.name)
-        events = operations.get_context().catalogue.events(str(run.pk))
+        assert (run.requested_by, run.status, run.backup) == ("ada@example.com", "succeeded", backup.name)
+        events = get_context().repository.events(str(run.pk))
         assert [event["event"] for event in events] == ["ended"]
 
     def test_what_is_gone_is_told(self, admin: Client, storage: Path) -> None:
@@ -68,12 +66,12 @@ class TestNotes:
     def test_keeping_and_releasing_are_in_the_manifest_and_the_row(self, admin: Client) -> None:
         backup = back_up()
         for value, kept in (("yes", True), ("no", False)):
-            admin.post(f"{LIST}{backup.pk}/keep/", {"set": value})
+            admin.post(f"{LIST}{backup.pk}/pin/", {"set": value})
             backup.refresh_from_db()
-            manifest = operations.get_context().catalogue.get(backup.name).manifest
+            manifest = get_context().repository.get(backup.name).manifest
             assert manifest
-            assert (backup.keep, manifest.keep) == (kept, kept)
-        assert list(Run.objects.filter(kind="change").values_list("who", flat=True)) == ["ada@example.com"] * 2
+            assert (backup.pinned, manifest.pinned) == (kept, kept)
+        assert list(Run.objects.filter(kind="change").values_list("requested_by", flat=True)) == ["ada@example.com"] * 2
 
     def test_a_note_is_escaped_where_it_is_shown(self, admin: Client) -> None:
         backup = back_up()
@@ -87,7 +85,7 @@ class TestDeleting:
     def test_it_asks_and_then_nothing_is_left(self, admin: Client, storage: Path) -> None:
         old, new = back_up(), back_up()
         path = f"{LIST}{old.pk}/delete/"
-        assert "Nobody can bring it back." in text(admin.get(path))
+        assert "This cannot be undone." in text(admin.get(path))
         assert (storage / old.name).exists()
         assert told(admin.post(path)) == [f"{old.name} is deleted."]
         assert not list(storage.glob(f"{old.name}*"))
@@ -99,7 +97,7 @@ class TestDeleting:
         path = f"{LIST}{backup.pk}/delete/"
         assert "This is the last verified backup, and it is never deleted." in text(admin.get(path))
         refusal = f"{backup.name} is the last verified backup. Nothing was deleted."
-        assert told(admin.post(path)) == [f"{refusal} Make another one first; then this one can be deleted."]
+        assert told(admin.post(path)) == [f"{refusal} Create another verified backup first."]
         assert (storage / backup.name).exists()
 
 
@@ -111,9 +109,13 @@ class TestUploading:
         content = (storage / back_up().name).read_bytes()
         answer = self.send(admin, content)
         upload = Backup.objects.get(origin="upload")
-        assert told(answer) == [f"{upload.name} is among the backups. It is not proven, and not trusted."]
-        assert (upload.who, upload.proof_level, upload.note) == ("ada@example.com", "", "Uploaded as mine.sql.gz")
-        entry = operations.get_context().catalogue.get(upload.name)
+        assert told(answer) == [f"{upload.name} was added. It is unverified and not trusted."]
+        assert (upload.created_by, upload.verified_level, upload.note) == (
+            "ada@example.com",
+            "",
+            "Uploaded as mine.sql.gz",
+        )
+        entry = get_context().repository.get(upload.name)
         assert entry.manifest
         assert entry.manifest.untrusted
         assert gzip.decompress((storage / upload.name).read_bytes()) == gzip.decompress(content)
@@ -125,12 +127,15 @@ class TestUploading:
         backup = back_up()
         self.send(admin, (storage / backup.name).read_bytes())
         upload = Backup.objects.get(origin="upload")
-        asked = Request(
-            kind=Run.Kind.VERIFICATION, who="ada", origin=Run.Origin.CONSOLE, arguments={"names": [upload.name]}
+        asked = Run(
+            kind=Run.Kind.VERIFICATION,
+            requested_by="ada",
+            origin=Run.Origin.CONSOLE,
+            arguments={"names": [upload.name]},
         )
-        operations.verify(operations.get_context(), asked, no_progress)
+        operations.verify(get_context(), asked)
         upload.refresh_from_db()
-        assert upload.proof_level == "complete"
+        assert upload.verified_level == "read"
         answer = admin.post(f"{LIST}{backup.pk}/delete/")
         assert "is the last verified backup" in told(answer)[-1]
 
@@ -161,11 +166,11 @@ class TestUploading:
 
     def test_sqlite_is_sent_elsewhere(self, admin: Client) -> None:
         (said,) = told(self.send(admin, b"SQLite format 3\x00" + bytes(100), "lab.db"))
-        assert said.startswith("lab.db is no backup for this database: it looks like one of SQLite.")
+        assert said.startswith("lab.db is not a backup for this database: it looks like a SQLite file.")
 
     def test_it_stops_reading_at_the_limit(self, admin: Client, settings: Any) -> None:
         settings.OPS_UPLOAD_LIMIT = 100_000
-        assert limit_from_settings() == 100_000
+        assert conf.OPS_UPLOAD_LIMIT == 100_000
         (said,) = told(self.send(admin, bytes(300_000)))
         assert said.startswith("The file is larger than 100 kB. Nothing was kept.")
         assert not Run.objects.exists()
@@ -185,11 +190,12 @@ class TestRestoring:
         row = '<th scope="row">Brands</th><td class="ops-number">1</td><td class="ops-number">1</td>'
         assert f'{row}<td class="ops-number ops-gained">1</td><td class="ops-number ops-lost">1</td>' in page
         assert "<b>1 user disappears:</b> eve@example.com" in page
-        assert "Everybody has to sign in again." in page
+        assert "All users are signed out." in page
         assert "Signed here, and not changed since." in page
+        assert "The previous database is kept for 3 days" in page
 
     def test_what_no_backup_holds_is_not_shown_as_lost(self, admin: Client, settings: Any) -> None:
-        settings.OPS_BACKUP_EXCLUDED_TABLES = ["anyproject_tag", "anyproject_book_tags"]
+        settings.OPS_BACKUP_EXCLUDED_TABLES = ["otherproject_tag", "otherproject_book_tags"]
         Tag.objects.bulk_create([Tag(name="one"), Tag(name="two")])
         page = " ".join(text(admin.get(f"{LIST}{back_up().pk}/restore/")).split())
         assert "Backups hold no tags: their table is empty afterwards (2 rows now)." in page
@@ -209,7 +215,7 @@ class TestRestoring:
     def test_a_wrong_confirmation_does_nothing(
         self, admin: Client, queue: list[str], typed: dict[str, str | None], complaint: str
     ) -> None:
-        backup, name = back_up(), operations.get_context().engine.database
+        backup, name = back_up(), get_context().engine.database
         form = {key: name if value is None else value for key, value in typed.items()}
         page = text(admin.post(f"{LIST}{backup.pk}/restore/", form))
         assert complaint in page
@@ -217,7 +223,7 @@ class TestRestoring:
         assert queue == []
 
     def test_a_right_one_queues_the_restore(self, admin: Client, queue: list[str]) -> None:
-        backup, name = back_up(), operations.get_context().engine.database
+        backup, name = back_up(), get_context().engine.database
         answer = admin.post(f"{LIST}{backup.pk}/restore/", {"database": name, "password": PASSWORD})
         run = Run.objects.get(kind="restore")
         assert queue == [str(run.pk)]
@@ -227,7 +233,7 @@ class TestRestoring:
 
     @pytest.mark.usefixtures("queue")
     def test_without_a_backup_first_if_that_is_wanted(self, admin: Client) -> None:
-        backup, name = back_up(), operations.get_context().engine.database
+        backup, name = back_up(), get_context().engine.database
         form = {"database": name, "password": PASSWORD, "no_pre_backup": "on"}
         admin.post(f"{LIST}{backup.pk}/restore/", form)
         assert Run.objects.get(kind="restore").arguments["pre_backup"] is False
@@ -241,12 +247,12 @@ class TestRestoring:
         assert "and the manifest says" in page
         assert 'name="password"' not in page
 
-    @pytest.mark.parametrize("name", ["undo", "let-go"])
+    @pytest.mark.parametrize("name", ["undo", "drop-previous"])
     def test_there_is_nothing_to_undo_without_a_restore(self, admin: Client, name: str) -> None:
-        assert told(admin.get(f"{LIST}{name}/")) == ["No database is kept from a restore."]
+        assert told(admin.get(f"{LIST}{name}/")) == ["No previous database is kept."]
 
 
 def test_postgresql_is_not_moved_to_postgresql(admin: Client) -> None:
     answer = admin.get(f"{LIST}to-postgresql/")
-    assert told(answer) == ["The database is PostgreSQL already. There is nothing to move."]
+    assert told(answer) == ["The database is PostgreSQL already. There is nothing to migrate."]
     assert "to-postgresql" not in text(admin.get(LIST))

@@ -1,6 +1,5 @@
 """Events are files that nobody signs: whatever they hold, no page and no command answers with an error."""
 
-import dataclasses
 import datetime as dt
 import json
 import uuid
@@ -13,44 +12,88 @@ from django.test import Client
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ops import operations
-from ops.backups.configuration import catalogue_from_settings
-from ops.backups.engines.base import Undo
-from ops.backups.manifest import Verification
-from ops.backups.restore import Restored, Undone
+from ops.backups.engines.base import LeftOut, PreviousDatabase
+from ops.backups.manifest import Level, Verification
+from ops.engine_migration.result import MigratedTable, MigrationResult
 from ops.models import Backup, Run
 from ops.notifications.alerts import load_state
-from ops.runs import event_format, event_log
-from tests.admin.test_runs import RESTORED
+from ops.runs import event_log, results
+from ops.runs.context import repository_from_settings
+from ops.runs.descriptions import describe
+from ops.runs.results import (
+    BackupResult,
+    DeletionResult,
+    DropResult,
+    EditResult,
+    FindingGroup,
+    PreflightResult,
+    PruneResult,
+    RestoreResult,
+    Result,
+    TableRows,
+    UndoResult,
+    UploadResult,
+    VerificationResult,
+)
 from tests.backups import factories
 
 NOW = dt.datetime(2026, 11, 23, 10, tzinfo=dt.UTC)
-UNDO = RESTORED["undo"]
-PROOF = {"level": "restored", "when": NOW.isoformat(), "seconds": 2.0, "fault": ""}
-SIZES = {"rows": 3, "tables": 2, "size": 10}
-RESULTS: dict[str, dict[str, Any]] = {
-    "backup": {**SIZES, "plain_size": 20, "seconds": 1.0, "deleted": {"old.sql": "too old"}},
-    "verification": {"proofs": [["lab.sql", PROOF]]},
-    "drill": {"proofs": [["lab.sql", PROOF]]},
-    "restore": RESTORED,
-    "undo": {"brought_back": UNDO, "undo": UNDO, "migrations": [], "writes_closed": 1.0, "cut_over": 0.1},
-    "drop undo": {"undo": UNDO},
-    "prune": {"deleted": {"old.sql": "too old"}, "kept": 3},
-    "upload": SIZES,
-    "deletion": {"size": 3},
-    "preflight": {
-        "acceptable": False, "rows": 3, "size": 10, "seconds": 1.0, "tables": [["racks", "rack", 3]],
-        "skipped": [["cache", 1, "not wanted"]], "unknown": [["photos", 1, "unknown"]], "notes": ["one"], "findings": 1,
-        "groups": [["rack", "name", "too long", 1, ["7"]]], "file": "/lab/findings.csv",
-    },
-}  # fmt: skip
+PREVIOUS = PreviousDatabase(name="lab_ops_undo", replaced_at=NOW, run=str(uuid.uuid4()), backup="lab.sql", size=10)
+VERIFIED = VerificationResult(
+    verifications={"lab.sql": Verification(level=Level.RESTORED, verified_at=NOW, duration=2.0)}
+)
+DONE: dict[str, Result] = {
+    "backup": BackupResult(
+        backup="lab.sql", rows=3, tables=2, size=10, uncompressed_size=20, duration=1.0, deleted={"old.sql": "too old"}
+    ),
+    "verification": VERIFIED,
+    "restore_test": VERIFIED,
+    "restore": RestoreResult(
+        backup="lab.sql",
+        rows=3,
+        tables=2,
+        compared=True,
+        migrations=("inventory.0003_more",),
+        left_out=(LeftOut(table="cache", rows=2, reason="not a table of this project"),),
+        pre_backup="now.sql",
+        previous=PREVIOUS,
+        writes_blocked=1.0,
+        cut_over=0.1,
+    ),
+    "undo": UndoResult(restored=PREVIOUS, previous=PREVIOUS, migrations=(), writes_blocked=1.0, cut_over=0.1),
+    "drop_previous": DropResult(dropped=PREVIOUS),
+    "prune": PruneResult(deleted={"old.sql": "too old"}, kept={"lab.sql": "kept: the last verified backup"}),
+    "upload": UploadResult(backup="lab.sql", rows=3, tables=2, size=10),
+    "change": EditResult(backup="lab.sql", pinned=True, note="mine"),
+    "deletion": DeletionResult(backup="lab.sql", size=3),
+    "preflight": PreflightResult(
+        acceptable=False,
+        rows=3,
+        size=10,
+        estimate=1.0,
+        tables=(TableRows(table="racks", label="rack", rows=3),),
+        skipped=(TableRows(table="cache", rows=1, reason="not wanted"),),
+        unknown=(TableRows(table="photos", rows=1, reason="unknown"),),
+        notes=("one",),
+        findings=1,
+        groups=(FindingGroup(table="rack", column="name", reason="too long", count=1, keys=("7",)),),
+        findings_file="/lab/findings.csv",
+    ),
+    "migration": MigrationResult(
+        target="lab on db:5432",
+        tables=(MigratedTable(name="rack", label="rack", rows=3, refused=0, sha256="0" * 64),),
+        seconds={"copy": 1.0},
+    ),
+}
+RESULTS = {kind: results.as_json(result) for kind, result in DONE.items()}
 
 
 def event(kind: str = "backup", **changes: Any) -> dict[str, Any]:
     run = Run(
-        kind=kind, status="succeeded", who="ada@example.com", database="homerack", origin="console", asked=NOW,
-        started=NOW, ended=NOW + dt.timedelta(seconds=9), host="attic", pid=7, result=RESULTS.get(kind, {}),
-        stages=[{"stage": "dump", "began": NOW.isoformat(), "seconds": 3.0}], arguments={"name": "lab.sql"},
+        kind=kind, status="succeeded", requested_by="ada@example.com", database="homerack", origin="console",
+        requested_at=NOW, started_at=NOW, finished_at=NOW + dt.timedelta(seconds=9), host="attic", pid=7,
+        result=RESULTS.get(kind, {}),
+        stages=[{"stage": "dump", "began": "2026-11-23T10:00:00Z", "seconds": 3.0}], arguments={"name": "lab.sql"},
     )  # fmt: skip
     return {**event_log._event("ended", run), "when": NOW.isoformat(), **changes}
 
@@ -62,8 +105,8 @@ MEANT = {f'"{DEEP}"': "[" * 900 + "]" * 900, f'"{LONG}"': '"' + "x" * 2_000_000 
 HOSTILE = [
     None, True, -1, 2**63, 10**400, 1e308, -0.5, "", "x", "\0", "\x1b[2J", "\u202e", LONG, DEEP, "queued", "nobody",
     "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-11-23T10:00:00", "NaN", [], {}, [[]], [{}],
-    {"a": {"b": "\0"}}, {"undo": {"name": 5}}, {"proofs": [["x"]]}, {"manifest": {"size": "many"}}, {"a": DEEP},
-    {"stage": 5}, [{"stage": "dump", "seconds": "long"}], [None], ["x"] * 50, {"rows": "many"}, {"": None},
+    {"a": {"b": "\0"}}, {"previous": {"name": 5}}, {"verifications": [["x"]]}, {"manifest": {"size": "many"}},
+    {"a": DEEP}, {"stage": 5}, [{"stage": "dump", "seconds": "long"}], [None], ["x"] * 50, {"rows": "many"}, {"": None},
 ]
 # fmt: on
 json_values = st.recursive(
@@ -126,7 +169,7 @@ PAGES = ("/admin/", "/admin/ops/run/", "/admin/ops/backup/")
 @pytest.mark.parametrize("kind", sorted(RESULTS))
 def test_an_event_of_ours_is_read_as_it_is(kind: str) -> None:
     made = event(kind)
-    (run,) = event_log.runs_of([made]).values()
+    (run,) = event_log.read_runs([made]).values()
     assert {name: getattr(run, name) for name in ("result", "stages", "arguments")} == {
         name: made[name] for name in ("result", "stages", "arguments")
     }
@@ -141,15 +184,15 @@ def test_an_event_of_ours_is_read_as_it_is(kind: str) -> None:
 @example(document=event(result={"manifest": {"size": "many"}}))
 @example(document=event("preflight", result={"groups": [["rack"]], "acceptable": True}))
 @example(document=event("restore", result={"rows": "many"}))
-@example(document=event("drill", result={"proofs": [["lab.sql", {"level": "magic", "seconds": None}]]}))
-@example(document=event(asked="0001-01-01T00:00:00+14:00"))
+@example(document=event("restore_test", result={"verifications": {"lab.sql": {"level": "magic", "duration": None}}}))
+@example(document=event(requested_at="0001-01-01T00:00:00+14:00"))
 @example(document=event(stages=[{"seconds": "long"}]))
 @example(document=event(arguments={"a": DEEP}))
 def test_whatever_an_event_holds_pages_and_commands_answer(
     admin_client: Client, settings: Any, document: dict[str, Any]
 ) -> None:
     key = plant(Path(settings.BACKUP_DIR), document)
-    call_command("sync_backups")
+    call_command("rebuild_backup_index")
     for page in PAGES:
         assert admin_client.get(page).status_code == 200, (page, document)
     found = Run.objects.filter(pk=key)
@@ -161,8 +204,8 @@ def test_whatever_an_event_holds_pages_and_commands_answer(
 
 @pytest.mark.django_db
 def test_an_event_can_not_queue_a_run() -> None:
-    assert event_log.runs_of([event(status="queued"), event(status="queued", event="started")]) == {}
-    assert event_log.runs_of([event(event="started"), event(status="running")]) == {}
+    assert event_log.read_runs([event(status="queued"), event(status="queued", event="started")]) == {}
+    assert event_log.read_runs([event(event="started"), event(status="running")]) == {}
 
 
 @pytest.mark.django_db
@@ -171,32 +214,20 @@ def test_an_event_under_the_name_of_another_is_left_out(settings: Any) -> None:
     plant(folder, event())
     (path,) = (folder / "events").iterdir()
     path.write_text(json.dumps(event(run=str(uuid.uuid4()))))
-    assert catalogue_from_settings().events() == []
+    assert repository_from_settings().events() == []
     path.write_text(json.dumps(event(run=["a list"])))
-    assert catalogue_from_settings().unended_events() == []
+    assert repository_from_settings().unended_events() == []
 
 
-def test_each_field_of_a_result_is_known() -> None:
-    """Whoever gives a result another field says its shape in `ops.runs.event_format`."""
-    known = {
-        Restored: RESTORED,
-        Undone: RESULTS["undo"],
-        operations.LetGo: RESULTS["drop undo"],
-        operations.Verified: RESULTS["drill"],
-        Undo: UNDO,
-        Verification: PROOF,
-        operations.Beside: {
-            "backup": "", "database": "lab_old", "rows": 1, "tables": 1, "compared": True, "migrations": [],
-            "left_out": [{"table": "cache", "rows": 2, "reason": "not a table of this project"}],
-        },
-    }  # fmt: skip
-    for result, made in known.items():
-        assert {field.name for field in dataclasses.fields(result)} == set(made), result
-    beside = known[operations.Beside]
-    assert event_format.read_result("restore", beside) == beside
-    for name in beside:
-        if name != "database":
-            assert event_format.read_result("restore", {**beside, name: object}) == {}
+def test_every_kind_of_result_is_read_back_described_and_refused_without_a_field() -> None:
+    assert set(DONE) == set(results.RESULTS)
+    for kind, result in DONE.items():
+        document = RESULTS[kind]
+        assert results.read_result(kind, document) == result
+        assert describe(result)
+        for name in document:
+            broken = results.read_result(kind, {**document, name: object()})
+            assert broken is None, (kind, name)
 
 
 # --- Manifests and what has been told, which anybody may write as well ---------------------------------------------
@@ -204,23 +235,27 @@ def test_each_field_of_a_result_is_known() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"when": "0001-01-01T00:00:00+00:00"},
-        {"when": "9999-12-31T23:59:59+00:00"},
+        {"taken_at": "0001-01-01T00:00:00+00:00"},
+        {"taken_at": "9999-12-31T23:59:59+00:00"},
         {"size": 2**63},
         {"tables": {f"t{number}": {"rows": 2**53, "digest": ""} for number in range(1100)}},
         {"note": "x" * 2_000_000},
-        {"seconds": 1e308},
-        {"proofs": [{"level": "complete", "when": "9999-12-31T23:59:59+00:00", "seconds": 1.0, "fault": ""}]},
+        {"duration": 1e308},
+        {
+            "verifications": [
+                {"level": "read", "verified_at": "9999-12-31T23:59:59+00:00", "duration": 1.0, "error": ""}
+            ]
+        },
     ],
 )
 def test_whatever_an_unsigned_manifest_holds_pages_and_commands_answer(
     admin_client: Client, settings: Any, changes: dict[str, Any]
 ) -> None:
-    own = factories.backup(catalogue_from_settings(), when=NOW - dt.timedelta(days=1))
+    own = factories.backup(repository_from_settings(), taken_at=NOW - dt.timedelta(days=1))
     document = factories.manifest(name="homerack_20261123_100000.sql", kind="sql").as_json()
     path = Path(settings.BACKUP_DIR) / "homerack_20261123_100000.sql.json"
     path.write_text(json.dumps({**document, **changes}))
-    call_command("sync_backups")
+    call_command("rebuild_backup_index")
     call_command("list_backups")
     assert Backup.objects.filter(name=own.name).exists()
     for page in PAGES:
@@ -231,14 +266,14 @@ def test_whatever_an_unsigned_manifest_holds_pages_and_commands_answer(
 
 @pytest.mark.django_db
 def test_an_unsigned_manifest_does_not_hide_a_backup_by_its_number(settings: Any) -> None:
-    own = factories.backup(catalogue_from_settings(), when=NOW)
+    own = factories.backup(repository_from_settings(), taken_at=NOW)
     assert own.manifest
     for hour in ("09", "11"):
         name = f"homerack_20261123_{hour}0000.sql"
         moment = NOW.replace(hour=int(hour))
-        forged = factories.manifest(id=own.manifest.id, name=name, kind="sql", when=moment).as_json()
+        forged = factories.manifest(id=own.manifest.id, name=name, kind="sql", taken_at=moment).as_json()
         (Path(settings.BACKUP_DIR) / f"{name}.json").write_text(json.dumps(forged))
-    call_command("sync_backups")
+    call_command("rebuild_backup_index")
     assert list(Backup.objects.values_list("name", "trust")) == [(own.name, "signed")]
 
 
@@ -247,5 +282,5 @@ def test_an_unsigned_manifest_does_not_hide_a_backup_by_its_number(settings: Any
 def test_what_has_been_told_is_read_strictly(settings: Any, trouble: Any) -> None:
     well = {"since": NOW.isoformat(), "relief": "The backup works again."}
     Path(settings.BACKUP_DIR).mkdir()
-    (Path(settings.BACKUP_DIR) / "notices.json").write_text(json.dumps({"run backup": trouble, "age": well}))
+    (Path(settings.BACKUP_DIR) / "alerts.json").write_text(json.dumps({"run backup": trouble, "age": well}))
     assert load_state() == {"age": well}

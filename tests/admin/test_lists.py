@@ -49,12 +49,12 @@ def test_a_backup_s_page_takes_the_same_number_of_queries_however_often_it_was_u
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "complete"),
-        ({"proof_level": "restored"}, "proven by restore"),
-        ({"proof_level": "", "proof_when": None}, "unproven"),
-        ({"proof_fault": "its SHA-256 is different"}, "failed"),
-        ({"missing": True}, "missing file"),
-        ({"trust": "tampered"}, "changed afterwards"),
+        ({}, "verified"),
+        ({"verified_level": "restored"}, "restore tested"),
+        ({"verified_level": "", "verified_at": None}, "unverified"),
+        ({"verification_error": "its SHA-256 is different"}, "failed"),
+        ({"file_missing": True}, "file missing"),
+        ({"trust": "tampered"}, "tampered with"),
         ({"trust": "foreign key"}, "not signed here"),
         ({"origin": "upload"}, "untrusted"),
     ],
@@ -70,17 +70,17 @@ def test_the_filter_finds_exactly_those_with_the_badge() -> None:
         ("signed", "unsigned", "tampered"),
         ("", "cut off"),
         ("manual", "upload"),
-        ("", "complete", "restored"),
+        ("", "verified", "restored"),
     )
     for missing, trust, fault, origin, level in values:
-        add_backup(missing=missing, trust=trust, proof_fault=fault, origin=origin, proof_level=level)
+        add_backup(file_missing=missing, trust=trust, verification_error=fault, origin=origin, verified_level=level)
     by_state = {state: set(Backup.objects.filter(rows_in(state))) for state in State}
     assert by_state == {state: {row for row in Backup.objects.all() if state_of(row) is state} for state in State}
     assert sum(map(len, by_state.values())) == Backup.objects.count()
 
 
 def test_it_is_filtered_and_searched(viewer: Client) -> None:
-    good, bad = add_backup(note="before the move"), add_backup(proof_fault="cut off")
+    good, bad = add_backup(note="before the move"), add_backup(verification_error="cut off")
     failed = text(viewer.get(f"{BACKUPS}?state=failed"))
     assert f"{bad.pk}/change/" in failed
     assert f"{good.pk}/change/" not in failed
@@ -105,9 +105,12 @@ def test_beneath_its_name_stands_where_it_is_from_and_the_note(viewer: Client) -
 @pytest.mark.parametrize(
     ("changes", "shown"),
     [
-        ({"kept_because": "kept until 2026-11-30: younger than 7 days"}, ("until 2026-11-30", "younger than 7 days")),
-        ({"kept_because": "kept: the last verified backup"}, ("the last verified backup", "")),
-        ({"keep": True}, ("marked to be kept", "")),
+        (
+            {"retention_reason": "kept until 2026-11-30: younger than 7 days"},
+            ("until 2026-11-30", "younger than 7 days"),
+        ),
+        ({"retention_reason": "kept: the last verified backup"}, ("the last verified backup", "")),
+        ({"pinned": True}, ("marked to be kept", "")),
         ({}, ("until the next pruning", "")),
     ],
 )
@@ -127,7 +130,7 @@ def test_the_last_verified_one_has_no_button_to_delete_it(admin_client: Client) 
 
 
 def test_a_backup_whose_file_is_gone_can_not_be_restored(admin_client: Client) -> None:
-    backup = add_backup(missing=True)
+    backup = add_backup(file_missing=True)
     page = text(admin_client.get(f"{BACKUPS}{backup.pk}/change/"))
     assert "/restore/" not in page
     assert "/download/" not in page
@@ -147,14 +150,14 @@ def test_a_backup_s_page_compares_it_with_today(viewer: Client) -> None:
         manifest={
             "tables": {Device._meta.db_table: {"rows": 430, "digest": "1"}},
             "migrations": ["inventory.9999_from_the_future"],
-            "software": "0.1.0",
+            "app_version": "0.1.0",
             "sha256": "abc",
         }
     )
     page = " ".join(text(viewer.get(f"{BACKUPS}{backup.pk}/change/")).split())
     assert '<th scope="row">Devices</th>' in page
     assert '<td class="ops-number">430</td><td class="ops-number">0</td>' in page
-    assert "1 migration ahead of this code, which can not restore it: inventory.9999_from_the_future" in page
+    assert "1 migration ahead of this code, which cannot restore it: inventory.9999_from_the_future" in page
     assert "430 rows in 1 table" in page
     assert "1.5 MB; 9.0 MB before compression" in page
 

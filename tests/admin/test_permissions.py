@@ -11,9 +11,9 @@ from tests.admin.support import add_backup, add_run, text
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/ops/backup/"
-OF_ALL = ("make", "upload", "undo", "let-go", "to-postgresql")
-OF_ONE = ("verify", "drill", "download", "keep", "note", "delete", "restore")
-POST_ONLY = ("make", "verify", "drill", "download", "keep")
+OF_ALL = ("make", "upload", "undo", "drop-previous", "to-postgresql")
+OF_ONE = ("verify", "restore-test", "download", "pin", "note", "delete", "restore")
+POST_ONLY = ("make", "verify", "restore-test", "download", "pin")
 
 
 def address(name: str) -> str:

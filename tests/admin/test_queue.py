@@ -8,12 +8,11 @@ from django.test import Client
 from django.utils import timezone
 
 from homerack.accounts.models import User
-from ops import operations, tasks
+from ops import tasks
 from ops.admin import starting
-from ops.backups.configuration import catalogue_from_settings
 from ops.models import Run
-from ops.runs import event_log, executor
-from ops.runs.recorder import Request
+from ops.runs import executor, index
+from ops.runs.context import get_context, repository_from_settings
 from tests.admin.support import add_backup, add_run, told
 
 pytestmark = pytest.mark.django_db
@@ -23,7 +22,7 @@ ADA = "ada@example.com"
 
 
 def ask(kind: Run.Kind = Run.Kind.BACKUP, **arguments: Any) -> Run:
-    run, is_new = executor.queue(Request(kind=kind, who=ADA, origin=Run.Origin.CONSOLE, arguments=arguments))
+    run, is_new = executor.queue(Run(kind=kind, requested_by=ADA, origin=Run.Origin.CONSOLE, arguments=arguments))
     assert is_new
     return run
 
@@ -41,59 +40,58 @@ class TestClick:
             answer = operator.post(f"{LIST}make/")
         run = Run.objects.get()
         assert (run.kind, run.status, run.origin) == ("backup", "queued", "console")
-        assert run.who == "Backup operators@example.com"
+        assert run.requested_by == "Backup operators@example.com"
         assert answer.headers["Location"] == f"/admin/ops/run/{run.pk}/change/"
         assert queue == [str(run.pk)]
 
-    @pytest.mark.parametrize(("name", "kind", "restore"), [("verify", "verification", None), ("drill", "drill", True)])
+    @pytest.mark.parametrize(("name", "kind"), [("verify", "verification"), ("restore-test", "restore_test")])
     @pytest.mark.usefixtures("queue")
-    def test_a_proof_is_of_one_backup(self, operator: Client, name: str, kind: str, restore: bool | None) -> None:
+    def test_a_proof_is_of_one_backup(self, operator: Client, name: str, kind: str) -> None:
         backup = add_backup()
         operator.post(f"{LIST}{backup.pk}/{name}/")
         run = Run.objects.get()
         assert (run.kind, run.backup, run.arguments["names"]) == (kind, backup.name, [backup.name])
-        assert run.arguments.get("restore") is restore
 
     def test_without_a_queue_it_says_what_to_type(self, operator: Client, settings: Any) -> None:
         settings.OPS_CELERY_APP = ""
         backup = add_backup()
         typed = f"manage.py verify_backup {backup.name} --restore"
-        assert told(operator.post(f"{LIST}{backup.pk}/drill/")) == [starting.NO_WORKER + typed]
+        assert told(operator.post(f"{LIST}{backup.pk}/restore-test/")) == [starting.NO_WORKER + typed]
         assert not Run.objects.exists()
 
 
 @pytest.mark.usefixtures("ada")
 class TestWorker:
     @pytest.fixture
-    def done(self, monkeypatch: pytest.MonkeyPatch) -> list[Request]:
-        requests: list[Request] = []
-        remember = lambda _site, request, _report: requests.append(request)  # noqa: E731
-        monkeypatch.setattr(tasks, "OPERATIONS", dict.fromkeys(Run.Kind, remember))
+    def done(self, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+        requests: list[Run] = []
+        remember = lambda _context, run: requests.append(run)  # noqa: E731
+        monkeypatch.setattr(executor, "OPERATIONS", dict.fromkeys(Run.Kind, remember))
         return requests
 
-    def test_it_does_what_the_row_asks_for(self, done: list[Request]) -> None:
+    def test_it_does_what_the_row_asks_for(self, done: list[Run]) -> None:
         run = ask(Run.Kind.RESTORE, name="a.sql.gz", untrusted=False, pre_backup=True)
         tasks.execute_run(str(run.pk))
         (request,) = done
-        assert (request.kind, request.who, request.id, request.waited) == ("restore", run.who, run.pk, True)
+        assert (request.kind, request.requested_by, request.id) == ("restore", run.requested_by, run.pk)
         assert request.arguments == {"name": "a.sql.gz", "untrusted": False, "pre_backup": True}
 
     @pytest.mark.parametrize("status", ["running", "succeeded", "cancelled", "failed"])
-    def test_it_leaves_alone_what_does_not_wait(self, done: list[Request], status: str) -> None:
+    def test_it_leaves_alone_what_does_not_wait(self, done: list[Run], status: str) -> None:
         tasks.execute_run(str(add_run(status=status).pk))
         assert done == []
 
-    def test_it_leaves_alone_what_a_restore_has_cancelled(self, done: list[Request]) -> None:
+    def test_it_leaves_alone_what_a_restore_has_cancelled(self, done: list[Run]) -> None:
         run = ask()
-        event_log.rebuild_index(catalogue_from_settings(), restored=True)
+        index.rebuild_index(repository_from_settings(), restored=True)
         tasks.execute_run(str(run.pk))
         assert done == []
         run.refresh_from_db()
-        assert (run.status, run.error) == ("cancelled", event_log.QUEUED_BEFORE)
+        assert (run.status, run.error) == ("cancelled", index.QUEUED_BEFORE)
 
     def test_every_kind_that_a_page_queues_has_its_operation(self) -> None:
-        queued = {"backup", "verification", "drill", "restore", "undo", "drop undo", "preflight"}
-        assert set(tasks.OPERATIONS) == queued
+        queued = {"backup", "verification", "restore_test", "restore", "undo", "drop_previous", "preflight"}
+        assert queued <= set(executor.OPERATIONS)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -101,20 +99,20 @@ class TestWorker:
 class TestTaking:
     """The row is taken out of the queue under the database's lock: by one, and by nobody after it was cancelled."""
 
-    def recorded(self, request: Request) -> None:
-        site = operations.get_context()
-        with executor.recorded(request, engine=site.engine, catalogue=site.catalogue):
+    def recorded(self, request: Run) -> None:
+        with executor.recorded(get_context(), request):
             pass
 
     def test_the_first_one_takes_it(self) -> None:
         run = ask()
-        request = executor.claim(run.pk)
+        request, second = executor.claim(run.pk), executor.claim(run.pk)
         assert request
+        assert second
         self.recorded(request)
         run.refresh_from_db()
         assert run.status == "succeeded"
         with pytest.raises(executor.NoLongerQueued):
-            self.recorded(request)
+            self.recorded(second)
         run.refresh_from_db()
         assert run.status == "succeeded"
 
@@ -123,15 +121,15 @@ class TestTaking:
         request = executor.claim(run.pk)
         assert request
         assert executor.cancel(run)
-        with pytest.raises(executor.NoLongerQueued, match="It does not wait any more"):
+        with pytest.raises(executor.NoLongerQueued, match="It is no longer queued"):
             self.recorded(request)
         run.refresh_from_db()
         assert run.status == "cancelled"
-        assert catalogue_from_settings().events() == []
+        assert repository_from_settings().events() == []
 
     def test_one_that_finds_the_lock_taken_says_whose_it_is(self) -> None:
         run = ask()
-        with operations.get_context().engine.locked("restore by ada"):
+        with get_context().engine.locked("restore by ada"):
             tasks.execute_run(str(run.pk))
         run.refresh_from_db()
         assert run.status == "failed"
@@ -150,11 +148,11 @@ class TestLost:
 
     def ask_at(self, minutes: int, kind: Run.Kind = Run.Kind.BACKUP) -> Run:
         run = ask(kind)
-        Run.objects.filter(pk=run.pk).update(asked=timezone.now() - dt.timedelta(minutes=minutes))
+        Run.objects.filter(pk=run.pk).update(requested_at=timezone.now() - dt.timedelta(minutes=minutes))
         return run
 
     def test_it_fails_after_a_quarter_of_an_hour(self, told_of: list[Run]) -> None:
-        lost, fresh = self.ask_at(16), self.ask_at(14, Run.Kind.DRILL)
+        lost, fresh = self.ask_at(16), self.ask_at(14, Run.Kind.RESTORE_TEST)
         tasks.reconcile()
         lost.refresh_from_db()
         fresh.refresh_from_db()
@@ -164,18 +162,18 @@ class TestLost:
 
     def test_it_may_wait_behind_a_run_at_work(self) -> None:
         run = self.ask_at(120)
-        with operations.get_context().engine.locked("drill by ada"):
+        with get_context().engine.locked("drill by ada"):
             tasks.reconcile()
         run.refresh_from_db()
         assert run.status == "queued"
 
     def test_it_gets_the_time_again_when_that_one_has_ended(self) -> None:
         run = self.ask_at(120)
-        before = add_run(ended=timezone.now() - dt.timedelta(minutes=14))
+        before = add_run(finished_at=timezone.now() - dt.timedelta(minutes=14))
         tasks.reconcile()
         run.refresh_from_db()
         assert run.status == "queued"
-        Run.objects.filter(pk=before.pk).update(ended=timezone.now() - dt.timedelta(minutes=16))
+        Run.objects.filter(pk=before.pk).update(finished_at=timezone.now() - dt.timedelta(minutes=16))
         tasks.reconcile()
         run.refresh_from_db()
         assert run.status == "failed"

@@ -10,11 +10,11 @@ from django.db import DatabaseError
 from django.test import Client
 
 from homerack.accounts.models import User
-from ops import operations
 from ops.admin import restore
 from ops.backups.rights import accounts
 from ops.models import Backup, Run
-from ops.operations import rights
+from ops.operations import restore_rights as rights
+from ops.runs.context import get_context
 from tests.admin.support import text
 from tests.admin.test_backup_actions import LIST, PASSWORD, back_up
 
@@ -36,7 +36,7 @@ def restorer(queue: list[str]) -> Client:
 
 
 def confirm(client: Client, backup: Backup) -> int:
-    form = {"database": operations.get_context().engine.database, "password": PASSWORD}
+    form = {"database": get_context().engine.database, "password": PASSWORD}
     return client.post(f"{LIST}{backup.pk}/restore/", form).status_code
 
 
@@ -47,7 +47,7 @@ def page_of(client: Client, backup: Backup) -> str:
 def test_nothing_is_said_of_rights_that_stay(restorer: Client, queue: list[str]) -> None:
     backup = back_up()
     page = page_of(restorer, backup)
-    assert "Nobody gets more rights than today, and no password changes." in page
+    assert "No user gets more rights than today, and no password changes." in page
     assert ONLY not in page
     assert confirm(restorer, backup) == 302
     assert len(queue) == 1

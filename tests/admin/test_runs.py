@@ -11,10 +11,10 @@ from django.test import Client
 from django.utils import timezone
 
 from ops.admin import run_status
-from ops.backups.configuration import catalogue_from_settings
-from ops.maintenance import maintenance_mode, sign_from_settings
+from ops.maintenance import maintenance_mode
 from ops.models import Run
 from ops.runs import event_log
+from ops.runs.context import repository_from_settings
 from tests.admin.support import add_run, text, told
 
 pytestmark = pytest.mark.django_db
@@ -28,14 +28,14 @@ RESTORED: dict[str, Any] = {
     "migrations": ["inventory.0003_more"],
     "left_out": [],
     "pre_backup": "homerack_20261123_101500.sql.gz",
-    "undo": {
+    "previous": {
         "name": "homerack_ops_undo",
-        "when": "2026-11-23T10:15:00+00:00",
+        "replaced_at": "2026-11-23T10:15:00+00:00",
         "run": "",
         "backup": "",
         "size": 12_000_000,
     },
-    "writes_closed": 2.4,
+    "writes_blocked": 2.4,
     "cut_over": 0.041,
 }
 
@@ -55,20 +55,22 @@ class TestPage:
             {"stage": "dump", "began": "2026-11-23T10:00:01+00:00", "seconds": None},
         ]
         page = text(
-            viewer.get(path_of(add_run(status="running", ended=None, stage="dump", stages=stages, done=30, total=120)))
+            viewer.get(
+                path_of(add_run(status="running", finished_at=None, stage="dump", stages=stages, done=30, total=120))
+            )
         )
         assert '<span>snapshot</span> <span class="ops-number">0.3 s</span>' in page
-        assert "Dump: 25 %" in page
+        assert "Dump: 25%" in page
         assert 'max="100" value="25"' in page
 
     def test_what_came_out_of_a_restore(self, restorer: Client) -> None:
         page = text(restorer.get(path_of(add_run(kind="restore", result=RESTORED))))
         for sentence in (
-            "430 rows in 12 tables, compared with the manifest by content: equal.",
-            "What was there before is in the backup homerack_20261123_101500.sql.gz.",
+            "430 rows in 12 tables; contents match the manifest.",
+            "Previous state: backup homerack_20261123_101500.sql.gz.",
             "1 migration applied on top.",
-            "The site took no changes for 2.4 s; the database was away for 0.04 s.",
-            "The database that was replaced is kept: homerack_ops_undo, 12.0 MB.",
+            "Writes were blocked for 2.4 s; the database was unavailable for 0.04 s.",
+            "The previous database is kept as homerack_ops_undo (12.0 MB).",
         ):
             assert sentence in page
         assert 'href="/admin/ops/backup/undo/">Undo…</a>' in page
@@ -90,10 +92,10 @@ class TestPage:
         assert "10:00:00 dump" in page
 
     def test_a_long_wait_asks_for_a_worker(self, viewer: Client) -> None:
-        waiting = add_run(status="queued", started=None, ended=None)
-        assert "It waits for a worker.</p>" in text(viewer.get(path_of(waiting)))
-        Run.objects.update(asked=timezone.now() - dt.timedelta(minutes=1))
-        assert "None has taken it yet." in text(viewer.get(path_of(waiting)))
+        waiting = add_run(status="queued", started_at=None, finished_at=None)
+        assert "Waiting for a worker.</p>" in text(viewer.get(path_of(waiting)))
+        Run.objects.update(requested_at=timezone.now() - dt.timedelta(minutes=1))
+        assert "No worker has picked it up yet." in text(viewer.get(path_of(waiting)))
 
 
 class TestLink:
@@ -113,7 +115,7 @@ class TestLink:
     def test_it_goes_on_without_rows(self, client: Client) -> None:
         run = add_run(kind="restore", result=RESTORED)
         address = f"{link(run)}state/"
-        event_log.record_end(catalogue_from_settings(), run)
+        event_log.record_end(repository_from_settings(), run)
         Run.objects.all().delete()
         assert "430 rows in 12 tables" in text(client.get(address))
 
@@ -127,8 +129,8 @@ class TestLink:
         monkeypatch.setattr(run_status.connection, "close", lambda: None)
         assert client.get(f"{link(run)}state/").status_code == 503
         page = text(client.get(link(run)))
-        assert "It keeps asking." in page
-        event_log.record_end(catalogue_from_settings(), run)
+        assert "Retrying." in page
+        event_log.record_end(repository_from_settings(), run)
         assert "430 rows in 12 tables" in text(client.get(f"{link(run)}state/"))
 
     def test_it_is_for_one_run_and_for_a_day(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,38 +147,38 @@ class TestLink:
 
 class TestCancelling:
     def test_a_run_that_waits_ends_at_once(self, operator: Client) -> None:
-        run = add_run(status="queued", started=None, ended=None)
+        run = add_run(status="queued", started_at=None, finished_at=None)
         operator.post(f"/admin/ops/run/{run.pk}/cancel/")
         run.refresh_from_db()
-        assert (run.status, run.error) == ("cancelled", "It was cancelled before anybody had begun with it.")
+        assert (run.status, run.error) == ("cancelled", "Cancelled while queued.")
 
     def test_a_run_at_work_is_asked_to_end(self, operator: Client) -> None:
-        run = add_run(status="running", ended=None, stage="dump")
+        run = add_run(status="running", finished_at=None, stage="dump")
         operator.post(f"/admin/ops/run/{run.pk}/cancel/")
         run.refresh_from_db()
         assert (run.status, run.cancel_requested) == ("running", True)
-        assert "It will be cancelled as soon as it can be." in text(operator.get(path_of(run)))
+        assert "Cancelling…" in text(operator.get(path_of(run)))
 
     def test_it_works_while_writes_are_held_back(self, restorer: Client) -> None:
-        run = add_run(kind="restore", status="running", ended=None, stage="snapshot")
-        with maintenance_mode(sign_from_settings(), reason="A backup is being restored."):
+        run = add_run(kind="restore", status="running", finished_at=None, stage="snapshot")
+        with maintenance_mode(reason="A backup is being restored."):
             assert restorer.post(f"{BACKUPS}make/").status_code == 503
             assert restorer.post(f"/admin/ops/run/{run.pk}/cancel/").status_code == 302
-            assert "It will be cancelled as soon as it can be." in text(restorer.get(link(run)))
-            assert "It will be cancelled as soon as it can be." in text(restorer.get(f"{link(run)}state/"))
+            assert "Cancelling…" in text(restorer.get(link(run)))
+            assert "Cancelling…" in text(restorer.get(f"{link(run)}state/"))
         run.refresh_from_db()
         assert run.cancel_requested
 
-    @pytest.mark.parametrize("stage", ["history", "cut-over"])
+    @pytest.mark.parametrize("stage", ["write history", "cut-over"])
     def test_from_the_cut_over_on_there_is_no_way_back(self, restorer: Client, stage: str) -> None:
-        run = add_run(kind="restore", status="running", ended=None, stage=stage)
+        run = add_run(kind="restore", status="running", finished_at=None, stage=stage)
         assert "/cancel/" not in text(restorer.get(path_of(run)))
         answer = restorer.post(f"/admin/ops/run/{run.pk}/cancel/")
-        assert told(answer) == ["It can not be cancelled any more."]
+        assert told(answer) == ["It cannot be cancelled any more."]
         run.refresh_from_db()
         assert not run.cancel_requested
 
     @pytest.mark.parametrize("kind", ["restore", "undo", "prune"])
     def test_who_may_not_start_it_may_not_end_it(self, operator: Client, kind: str) -> None:
-        run = add_run(kind=kind, status="running", ended=None)
+        run = add_run(kind=kind, status="running", finished_at=None)
         assert operator.post(f"/admin/ops/run/{run.pk}/cancel/").status_code == 403

@@ -18,7 +18,6 @@ from homerack.celery import app
 from ops import tasks
 from ops.models import Run
 from ops.runs import executor
-from ops.runs.recorder import Request
 from ops.utils.single_flight import shared_calls
 from tests.admin.support import add_backup, add_run, told
 from tests.support.backend import eventually
@@ -83,7 +82,7 @@ def queued_messages(server: RedisServer) -> int:
 class TestRedisIsAway:
     """Before the click."""
 
-    @pytest.mark.parametrize("path", ["make/", "{backup}/verify/", "{backup}/drill/"])
+    @pytest.mark.parametrize("path", ["make/", "{backup}/verify/", "{backup}/restore-test/"])
     def test_a_port_that_refuses(self, broker: Any, click: Any, path: str) -> None:
         broker(f"redis://127.0.0.1:{free_port()}/0")
         answer = click(path.format(backup=add_backup().pk))
@@ -151,7 +150,7 @@ class TestRedisGoesAway:
         run = Run.objects.get()
         assert answer.headers["Location"] == f"/admin/ops/run/{run.pk}/change/"
         assert (run.status, run.error, run.hint) == ("failed", NOT_TAKEN, "Start Redis (REDIS_URL) and try again.")
-        assert run.ended
+        assert run.finished_at
         eventually(lambda: told_of == [run])
 
 
@@ -180,8 +179,8 @@ class TestOneWaits:
         assert first.headers["Location"] == second.headers["Location"] == f"/admin/ops/run/{run.pk}/change/"
         (message,) = told(second)
         assert message == (
-            f"Nothing was queued: the backup that {run.who} asked for has not begun yet, and one run of each kind waits"
-            " at a time. Try again when it has begun, or cancel it."
+            f"Nothing was queued: the backup that {run.requested_by} asked for has not begun yet, and one run of each"
+            " kind waits at a time. Try again when it has begun, or cancel it."
         )
         assert queue == [str(run.pk)]
 
@@ -195,7 +194,7 @@ class TestOneWaits:
 
     def test_other_kinds_do_not_wait_for_it(self, queue: list[str], click: Any) -> None:
         backup = add_backup()
-        for path in ("make/", f"{backup.pk}/verify/", f"{backup.pk}/drill/"):
+        for path in ("make/", f"{backup.pk}/verify/", f"{backup.pk}/restore-test/"):
             assert told(click(path)) == []
         assert len(queue) == Run.objects.filter(status="queued").count() == 3
 
@@ -219,19 +218,23 @@ class TestOneWaits:
             return find(rows, *args, **names)
 
         monkeypatch.setattr("django.db.models.query.QuerySet.get", get_after_it_was_taken)
-        run, is_new = executor.queue(Request(kind=Run.Kind.BACKUP, who="ada@example.com", origin=Run.Origin.CONSOLE))
+        run, is_new = executor.queue(
+            Run(kind=Run.Kind.BACKUP, requested_by="ada@example.com", origin=Run.Origin.CONSOLE)
+        )
         assert (is_new, run.pk == waiting.pk) == (True, False)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_of_many_requests_at_one_moment_one_is_queued(queue: list[str]) -> None:
-    request = Request(kind=Run.Kind.BACKUP, who="ada@example.com", origin=Run.Origin.CONSOLE)
+    request = Run(kind=Run.Kind.BACKUP, requested_by="ada@example.com", origin=Run.Origin.CONSOLE)
 
     def ask(_number: int) -> bool:
         try:
             with transaction.atomic():
                 time.sleep(0.05)
-                return executor.queue(Request(kind=request.kind, who=request.who, origin=request.origin))[1]
+                return executor.queue(Run(kind=request.kind, requested_by=request.requested_by, origin=request.origin))[
+                    1
+                ]
         finally:
             connection.close()
 

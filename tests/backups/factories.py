@@ -12,8 +12,8 @@ from ops.backups.signing import Keys
 
 NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 KEYS = Keys(["a secret of this installation"])
-COMPLETE = Verification(level=Level.READ, when=NOON, seconds=1.5)
-FAILED = Verification(level=Level.RESTORED, when=NOON, seconds=2.0, error="rows are missing")
+COMPLETE = Verification(level=Level.READ, verified_at=NOON, duration=1.5)
+FAILED = Verification(level=Level.RESTORED, verified_at=NOON, duration=2.0, error="rows are missing")
 
 
 def manifest(**values: Any) -> Manifest:
@@ -24,41 +24,41 @@ def manifest(**values: Any) -> Manifest:
         "engine": "postgresql",
         "database": "homerack",
         "origin": Origin.MANUAL,
-        "who": "ada@example.com",
-        "when": NOON,
-        "seconds": 1.25,
+        "created_by": "ada@example.com",
+        "taken_at": NOON,
+        "duration": 1.25,
         "server_version": "15.18",
         "tool_version": "15.18",
-        "software": "0.1.0",
+        "app_version": "0.1.0",
         "migrations": ("inventory.0001_initial",),
         "tables": {"inventory_rack": TableDigest(rows=3, digest="123")},
         "size": 4,
-        "plain_size": 9,
+        "uncompressed_size": 9,
         "sha256": "0" * 64,
-        "proofs": (COMPLETE,),
+        "verifications": (COMPLETE,),
     }
     return Manifest(**{**usual, **values})
 
 
 def backup(
-    catalogue: BackupRepository, *, content: bytes = b"CREATE TABLE x;\n", when: dt.datetime = NOON, **values: Any
+    repository: BackupRepository, *, content: bytes = b"CREATE TABLE x;\n", taken_at: dt.datetime = NOON, **values: Any
 ) -> BackupRecord:
     """A stored and published backup."""
     kind = values.pop("kind", Kind.SQL_GZIP)
-    name = catalogue.next_name(kind, when)
-    stored = catalogue.store(name, iter([content]))
-    catalogue.publish(
+    name = repository.next_name(kind, taken_at)
+    stored = repository.store(name, iter([content]))
+    repository.publish(
         manifest(
             name=name,
             kind=kind,
-            when=when,
+            taken_at=taken_at,
             size=stored.size,
             sha256=stored.sha256,
-            plain_size=stored.plain_size,
+            uncompressed_size=stored.uncompressed_size,
             **values,
         ),
     )
-    return catalogue.get(name)
+    return repository.get(name)
 
 
 def failing(*blocks: bytes, error: BaseException) -> Iterator[bytes]:

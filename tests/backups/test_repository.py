@@ -1,4 +1,4 @@
-"""The catalogue tells what there is, over any storage, whatever was done to the files."""
+"""The repository tells what there is, over any storage, whatever was done to the files."""
 
 import contextlib
 import datetime as dt
@@ -11,7 +11,6 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, InMemoryStorage
 
-from ops.backups import configuration
 from ops.backups.compression import decompressed
 from ops.backups.manifest import Kind, Level, Verification
 from ops.backups.repository import BackupRepository
@@ -20,6 +19,7 @@ from ops.backups.signing import Keys, Trust
 from ops.backups.storage import local as storage_module
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.errors import ArtifactInvalid, PreconditionFailed
+from ops.runs import context
 from tests.backups import factories
 from tests.backups.fault_injection import Faulty
 
@@ -29,7 +29,7 @@ HOUR = dt.timedelta(hours=1)
 
 
 @pytest.fixture(params=["private directory", "memory", "plain directory that overwrites"])
-def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> BackupRepository:
+def repository(request: pytest.FixtureRequest, tmp_path: Path) -> BackupRepository:
     storages = {
         "private directory": lambda: PrivateFileSystemStorage(tmp_path / "backups"),
         "memory": InMemoryStorage,
@@ -43,61 +43,69 @@ def private(tmp_path: Path) -> BackupRepository:
     return BackupRepository(PrivateFileSystemStorage(tmp_path / "backups"), factories.KEYS, "homerack")
 
 
-def overwrite(catalogue: BackupRepository, name: str, content: bytes) -> None:
-    catalogue.storage.delete(name)
-    catalogue.storage.save(name, ContentFile(content))
+def overwrite(repository: BackupRepository, name: str, content: bytes) -> None:
+    repository.storage.delete(name)
+    repository.storage.save(name, ContentFile(content))
 
 
-def document(catalogue: BackupRepository, name: str) -> dict[str, Any]:
-    with catalogue.storage.open(name, "rb") as file:
+def document(repository: BackupRepository, name: str) -> dict[str, Any]:
+    with repository.storage.open(name, "rb") as file:
         return json.loads(file.read())
 
 
 # --- Backups are made and found ----------------------------------------------------------------------------------
 
 
-def test_an_empty_place_has_no_backups(catalogue):
-    assert catalogue.entries() == []
-    assert catalogue.events() == []
+def test_an_empty_place_has_no_backups(repository):
+    assert repository.entries() == []
+    assert repository.events() == []
     with pytest.raises(PreconditionFailed) as caught:
-        catalogue.latest(now=factories.NOON)
+        repository.latest(now=factories.NOON)
     assert str(caught.value) == "There is no verified backup.\nMake one with `manage.py backup_database`."
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_a_backup_is_read_as_it_was_stored(catalogue, kind):
+def test_a_backup_is_read_as_it_was_stored(repository, kind):
     content = b"CREATE TABLE rack ();\n" * 200_000
-    name = catalogue.next_name(kind, factories.NOON)
-    stored = catalogue.store(name, iter([content[:1000], content[1000:]]))
-    assert stored.plain_size == len(content)
-    assert stored.size == catalogue.storage.size(name)
+    name = repository.next_name(kind, factories.NOON)
+    stored = repository.store(name, iter([content[:1000], content[1000:]]))
+    assert stored.uncompressed_size == len(content)
+    assert stored.size == repository.storage.size(name)
     assert (stored.size < len(content)) == kind.compressed
-    assert catalogue.entries() == []
-    catalogue.publish(
-        factories.manifest(name=name, kind=kind, size=stored.size, sha256=stored.sha256, plain_size=stored.plain_size),
+    assert repository.entries() == []
+    repository.publish(
+        factories.manifest(
+            name=name, kind=kind, size=stored.size, sha256=stored.sha256, uncompressed_size=stored.uncompressed_size
+        ),
     )
-    (entry,) = catalogue.entries()
-    assert (entry.name, entry.trust, entry.fault, entry.missing, entry.proven) == (name, Trust.SIGNED, "", False, True)
-    with catalogue.open(entry) as raw, decompressed(raw, kind) as stream:
+    (entry,) = repository.entries()
+    assert (entry.name, entry.trust, entry.fault, entry.file_missing, entry.verified) == (
+        name,
+        Trust.SIGNED,
+        "",
+        False,
+        True,
+    )
+    with repository.open(entry) as raw, decompressed(raw, kind) as stream:
         assert stream.read() == content
 
 
-def test_a_manifest_is_for_people_too(catalogue):
-    factories.backup(catalogue, note="before the move – größer")
-    with catalogue.storage.open(NAME + ".json", "rb") as file:
+def test_a_manifest_is_for_people_too(repository):
+    factories.backup(repository, note="before the move – größer")
+    with repository.storage.open(NAME + ".json", "rb") as file:
         text = file.read().decode()
     assert text.startswith('{\n  "format": 1,\n  "id": ')
     assert '  "note": "before the move – größer",\n' in text
     assert text.endswith("}\n")
 
 
-def test_names_are_of_the_second_in_utc(catalogue):
+def test_names_are_of_the_second_in_utc(repository):
     berlin = factories.NOON.astimezone(dt.timezone(HOUR))
-    assert catalogue.next_name(Kind.SQL_GZIP, berlin) == NAME
-    catalogue.store(NAME, iter([b"x"]))
-    assert catalogue.next_name(Kind.CUSTOM, berlin) == "homerack_20261123_120000_2.dump"
-    catalogue.store("homerack_20261123_120000_2.dump", iter([b"x"]))
-    assert catalogue.next_name(Kind.SQL_GZIP, berlin) == "homerack_20261123_120000_3.sql.gz"
+    assert repository.next_name(Kind.SQL_GZIP, berlin) == NAME
+    repository.store(NAME, iter([b"x"]))
+    assert repository.next_name(Kind.CUSTOM, berlin) == "homerack_20261123_120000_2.dump"
+    repository.store("homerack_20261123_120000_2.dump", iter([b"x"]))
+    assert repository.next_name(Kind.SQL_GZIP, berlin) == "homerack_20261123_120000_3.sql.gz"
 
 
 def test_a_partial_file_takes_its_name(private):
@@ -105,10 +113,10 @@ def test_a_partial_file_takes_its_name(private):
     assert private.next_name(Kind.SQL_GZIP, factories.NOON) == "homerack_20261123_120000_2.sql.gz"
 
 
-def test_the_newest_comes_first_and_what_can_not_be_read_last(catalogue):
-    names = [factories.backup(catalogue, when=factories.NOON + HOUR * hours).name for hours in (0, 2, 1)]
-    catalogue.storage.save("homerack_20300101_000000.sql.gz.json", ContentFile(b"{"))
-    assert [entry.name for entry in catalogue.entries()] == [
+def test_the_newest_comes_first_and_what_can_not_be_read_last(repository):
+    names = [factories.backup(repository, taken_at=factories.NOON + HOUR * hours).name for hours in (0, 2, 1)]
+    repository.storage.save("homerack_20300101_000000.sql.gz.json", ContentFile(b"{"))
+    assert [entry.name for entry in repository.entries()] == [
         names[1],
         names[2],
         names[0],
@@ -116,7 +124,7 @@ def test_the_newest_comes_first_and_what_can_not_be_read_last(catalogue):
     ]
 
 
-def test_other_files_are_nobodys_business(catalogue):
+def test_other_files_are_nobodys_business(repository):
     for name in (
         "findings_1.json",
         "other_20261123_120000.sql.gz.json",
@@ -124,53 +132,55 @@ def test_other_files_are_nobodys_business(catalogue):
         NAME,
         NAME + ".JSON",
     ):
-        catalogue.storage.save(name, ContentFile(b"{}"))
-    assert catalogue.entries() == []
+        repository.storage.save(name, ContentFile(b"{}"))
+    assert repository.entries() == []
 
 
-def test_the_latest(catalogue):
-    good = factories.backup(catalogue)
-    unproven = factories.backup(catalogue, when=factories.NOON + HOUR, proofs=())
-    failed = factories.backup(catalogue, when=factories.NOON + HOUR * 2, proofs=(factories.COMPLETE, factories.FAILED))
-    factories.backup(catalogue, when=factories.NOON + HOUR * 9)
+def test_the_latest(repository):
+    good = factories.backup(repository)
+    unproven = factories.backup(repository, taken_at=factories.NOON + HOUR, verifications=())
+    failed = factories.backup(
+        repository, taken_at=factories.NOON + HOUR * 2, verifications=(factories.COMPLETE, factories.FAILED)
+    )
+    factories.backup(repository, taken_at=factories.NOON + HOUR * 9)
     now = factories.NOON + HOUR * 3
     assert not unproven.verified
-    assert catalogue.latest(now=now) == good
-    assert catalogue.latest(now=now, proven=False) == failed
+    assert repository.latest(now=now) == good
+    assert repository.latest(now=now, verified=False) == failed
     with pytest.raises(PreconditionFailed, match=r"^There is no backup\.\n"):
-        catalogue.latest(now=factories.NOON - HOUR, proven=False)
+        repository.latest(now=factories.NOON - HOUR, verified=False)
 
 
-def test_a_backup_is_found_by_what_a_person_types(catalogue):
-    first = factories.backup(catalogue)
-    second = factories.backup(catalogue)
-    assert catalogue.get(first.name) == first
-    assert catalogue.get(first.name + ".json") == first
-    assert catalogue.get("homerack_20261123_120000_") == second
+def test_a_backup_is_found_by_what_a_person_types(repository):
+    first = factories.backup(repository)
+    second = factories.backup(repository)
+    assert repository.get(first.name) == first
+    assert repository.get(first.name + ".json") == first
+    assert repository.get("homerack_20261123_120000_") == second
     with pytest.raises(PreconditionFailed) as caught:
-        catalogue.get("homerack_2026")
+        repository.get("homerack_2026")
     assert str(caught.value) == (
         f"'homerack_2026' begins the names of {second.name}, {first.name}.\nName one of them in full."
     )
 
 
-def test_a_name_that_is_none_gets_near_ones(catalogue):
-    factories.backup(catalogue)
+def test_a_name_that_is_none_gets_near_ones(repository):
+    factories.backup(repository)
     with pytest.raises(PreconditionFailed) as caught:
-        catalogue.get("homerack_20261123_120001.sql.gz")
+        repository.get("homerack_20261123_120001.sql.gz")
     assert str(caught.value) == (
         f"There is no backup 'homerack_20261123_120001.sql.gz'.\nNear to it: {NAME}. {LIST_THEM}"
     )
     for nothing in ("", ".json", "../../etc/passwd", "zzz"):
         with pytest.raises(PreconditionFailed, match=r"^There is no backup "):
-            catalogue.get(nothing)
+            repository.get(nothing)
 
 
-def test_many_names_are_not_all_listed(catalogue):
+def test_many_names_are_not_all_listed(repository):
     for _ in range(7):
-        factories.backup(catalogue)
+        factories.backup(repository)
     with pytest.raises(PreconditionFailed, match=r" and 2 more\.\n"):
-        catalogue.get("homerack")
+        repository.get("homerack")
 
 
 # --- What was done to the files ------------------------------------------------------------------------------------
@@ -188,36 +198,36 @@ def test_many_names_are_not_all_listed(catalogue):
         (b"[]", "is not a JSON object."),
     ],
 )
-def test_a_broken_manifest_is_an_entry_with_a_fault(catalogue, content, fault):
-    factories.backup(catalogue)
-    overwrite(catalogue, NAME + ".json", content)
-    (entry,) = catalogue.entries()
-    assert (entry.name, entry.manifest, entry.proven) == (NAME, None, False)
+def test_a_broken_manifest_is_an_entry_with_a_fault(repository, content, fault):
+    factories.backup(repository)
+    overwrite(repository, NAME + ".json", content)
+    (entry,) = repository.entries()
+    assert (entry.name, entry.manifest, entry.verified) == (NAME, None, False)
     assert entry.fault.startswith(f"{NAME}.json {fault}")
     with pytest.raises(ArtifactInvalid) as caught:
-        catalogue.open(entry)
+        repository.open(entry)
     assert str(caught.value) == f"{NAME} has no manifest that can be read. {entry.fault}\n{LIST_THEM}"
 
 
-def test_a_manifest_larger_than_any_is_not_read(catalogue, monkeypatch):
-    factories.backup(catalogue)
+def test_a_manifest_larger_than_any_is_not_read(repository, monkeypatch):
+    factories.backup(repository)
     monkeypatch.setattr("ops.backups.storage.atomic_files.LARGEST_DOCUMENT", 100)
-    assert catalogue.get(NAME).fault == f"{NAME}.json is larger than 100 bytes."
+    assert repository.get(NAME).fault == f"{NAME}.json is larger than 100 bytes."
 
 
-def test_a_newer_manifest_is_signed_but_not_understood(catalogue):
-    factories.backup(catalogue)
-    overwrite(catalogue, NAME + ".json", json.dumps(factories.KEYS.sign({"format": 2})).encode())
-    entry = catalogue.get(NAME)
+def test_a_newer_manifest_is_signed_but_not_understood(repository):
+    factories.backup(repository)
+    overwrite(repository, NAME + ".json", json.dumps(factories.KEYS.sign({"format": 2})).encode())
+    entry = repository.get(NAME)
     assert (entry.manifest, entry.trust) == (None, Trust.SIGNED)
     assert entry.fault.startswith("The manifest has format 2")
 
 
-def test_a_manifest_that_vanishes_meanwhile_is_an_entry_with_a_fault(catalogue):
-    factories.backup(catalogue)
-    files = catalogue.files.names()
-    catalogue.storage.delete(NAME + ".json")
-    assert catalogue.entry(NAME, files).fault == "The file is gone."
+def test_a_manifest_that_vanishes_meanwhile_is_an_entry_with_a_fault(repository):
+    factories.backup(repository)
+    files = repository.files.names()
+    repository.storage.delete(NAME + ".json")
+    assert repository.entry(NAME, files).fault == "The file is gone."
 
 
 def test_a_link_in_place_of_a_manifest_is_an_entry_with_a_fault(private, tmp_path):
@@ -227,37 +237,37 @@ def test_a_link_in_place_of_a_manifest_is_an_entry_with_a_fault(private, tmp_pat
     assert "symbolic link" in private.get(NAME).fault
 
 
-def test_a_signed_manifest_does_not_vouch_for_other_data(catalogue):
-    factories.backup(catalogue)
+def test_a_signed_manifest_does_not_vouch_for_other_data(repository):
+    factories.backup(repository)
     other = "homerack_20261124_120000.sql.gz"
-    catalogue.storage.save(other, ContentFile(b"DROP"))
-    catalogue.storage.save(other + ".json", ContentFile(json.dumps(document(catalogue, NAME + ".json")).encode()))
-    entry = catalogue.get(other)
+    repository.storage.save(other, ContentFile(b"DROP"))
+    repository.storage.save(other + ".json", ContentFile(json.dumps(document(repository, NAME + ".json")).encode()))
+    entry = repository.get(other)
     assert (entry.manifest, entry.trust, entry.fault) == (None, Trust.TAMPERED, f"The manifest is that of {NAME}.")
 
 
-def test_a_missing_data_file(catalogue):
-    factories.backup(catalogue)
-    catalogue.storage.delete(NAME)
-    entry = catalogue.get(NAME)
-    assert (entry.missing, entry.fault, entry.proven) == (True, "Its data file is missing.", False)
+def test_a_missing_data_file(repository):
+    factories.backup(repository)
+    repository.storage.delete(NAME)
+    entry = repository.get(NAME)
+    assert (entry.file_missing, entry.fault, entry.verified) == (True, "Its data file is missing.", False)
     with pytest.raises(ArtifactInvalid) as caught:
-        catalogue.open(entry)
+        repository.open(entry)
     assert str(caught.value) == f"{NAME} can not be read. Its data file is missing.\n{LIST_THEM}"
 
 
-def test_a_data_file_of_another_size(catalogue):
-    entry = factories.backup(catalogue)
-    overwrite(catalogue, NAME, b"cut")
-    entry = catalogue.get(NAME)
+def test_a_data_file_of_another_size(repository):
+    entry = factories.backup(repository)
+    overwrite(repository, NAME, b"cut")
+    entry = repository.get(NAME)
     assert entry.fault == f"Its data file has 3 bytes, and the manifest says {entry.manifest.size}."
-    assert (entry.missing, entry.proven) == (False, False)
+    assert (entry.file_missing, entry.verified) == (False, False)
 
 
-def test_a_data_file_of_other_content_is_refused_at_its_end(catalogue):
-    entry = factories.backup(catalogue, kind=Kind.SQL, content=b"SELECT 1;\n")
-    overwrite(catalogue, entry.name, b"SELECT 2;\n")
-    with catalogue.open(entry) as raw:
+def test_a_data_file_of_other_content_is_refused_at_its_end(repository):
+    entry = factories.backup(repository, kind=Kind.SQL, content=b"SELECT 1;\n")
+    overwrite(repository, entry.name, b"SELECT 2;\n")
+    with repository.open(entry) as raw:
         assert raw.read(10) == b"SELECT 2;\n"
         with pytest.raises(ArtifactInvalid) as caught:
             raw.read(1)
@@ -267,13 +277,13 @@ def test_a_data_file_of_other_content_is_refused_at_its_end(catalogue):
     )
 
 
-def test_another_file_of_good_gzip_is_refused_at_its_end(catalogue):
-    entry = factories.backup(catalogue, content=b"SELECT 1;\n")
-    other = factories.backup(catalogue, content=b"SELECT 2;\n")
-    with catalogue.storage.open(other.name, "rb") as file:
-        overwrite(catalogue, entry.name, file.read())
+def test_another_file_of_good_gzip_is_refused_at_its_end(repository):
+    entry = factories.backup(repository, content=b"SELECT 1;\n")
+    other = factories.backup(repository, content=b"SELECT 2;\n")
+    with repository.storage.open(other.name, "rb") as file:
+        overwrite(repository, entry.name, file.read())
     with (
-        catalogue.open(catalogue.get(entry.name)) as raw,
+        repository.open(repository.get(entry.name)) as raw,
         pytest.raises(ArtifactInvalid, match="is not the file that its manifest tells of"),
         decompressed(raw, Kind.SQL_GZIP) as stream,
     ):
@@ -283,23 +293,23 @@ def test_another_file_of_good_gzip_is_refused_at_its_end(catalogue):
 # --- Manifests change ----------------------------------------------------------------------------------------------
 
 
-def test_keep_note_and_proofs_are_written_and_signed(catalogue):
-    factories.backup(catalogue, note="old")
-    proof = Verification(level=Level.RESTORED, when=factories.NOON, seconds=3)
-    changed = catalogue.change(NAME, keep=True, proof=proof)
-    assert changed == catalogue.get(NAME)
+def test_keep_note_and_proofs_are_written_and_signed(repository):
+    factories.backup(repository, note="old")
+    proof = Verification(level=Level.RESTORED, verified_at=factories.NOON, duration=3)
+    changed = repository.change(NAME, pinned=True, verification=proof)
+    assert changed == repository.get(NAME)
     assert changed.trust is Trust.SIGNED
-    assert (changed.manifest.keep, changed.manifest.note, changed.manifest.proof) == (True, "old", proof)
-    assert catalogue.change(NAME, keep=False, note="new").manifest.note == "new"
-    assert catalogue.get(NAME).manifest.proofs == (factories.COMPLETE, proof)
-    assert catalogue.files.names() == {NAME, NAME + ".json"}
+    assert (changed.manifest.pinned, changed.manifest.note, changed.manifest.verification) == (True, "old", proof)
+    assert repository.change(NAME, pinned=False, note="new").manifest.note == "new"
+    assert repository.get(NAME).manifest.verifications == (factories.COMPLETE, proof)
+    assert repository.files.names() == {NAME, NAME + ".json"}
 
 
-def test_an_old_key_is_replaced_when_a_manifest_changes(catalogue):
-    factories.backup(catalogue)
-    rotated = BackupRepository(catalogue.storage, Keys(["new", "a secret of this installation"]), "homerack")
-    rotated.change(NAME, keep=True)
-    assert Keys(["new"]).check(document(catalogue, NAME + ".json")) is Trust.SIGNED
+def test_an_old_key_is_replaced_when_a_manifest_changes(repository):
+    factories.backup(repository)
+    rotated = BackupRepository(repository.storage, Keys(["new", "a secret of this installation"]), "homerack")
+    rotated.change(NAME, pinned=True)
+    assert Keys(["new"]).check(document(repository, NAME + ".json")) is Trust.SIGNED
 
 
 @pytest.mark.parametrize(
@@ -310,64 +320,64 @@ def test_an_old_key_is_replaced_when_a_manifest_changes(catalogue):
         (lambda signed: Keys(["another"]).sign(signed), "it is signed with a key that is not known here"),
     ],
 )
-def test_what_is_not_ours_is_not_signed(catalogue, change, why):
-    factories.backup(catalogue)
-    content = json.dumps(change(document(catalogue, NAME + ".json"))).encode()
-    overwrite(catalogue, NAME + ".json", content)
+def test_what_is_not_ours_is_not_signed(repository, change, why):
+    factories.backup(repository)
+    content = json.dumps(change(document(repository, NAME + ".json"))).encode()
+    overwrite(repository, NAME + ".json", content)
     with pytest.raises(ArtifactInvalid) as caught:
-        catalogue.change(NAME, keep=True)
+        repository.change(NAME, pinned=True)
     assert str(caught.value) == (
         f"The manifest of {NAME} was not changed: {why}.\n"
         "If its key was replaced, name the old one in BACKUP_SIGNING_KEY_FALLBACKS."
     )
-    with catalogue.storage.open(NAME + ".json", "rb") as file:
+    with repository.storage.open(NAME + ".json", "rb") as file:
         assert file.read() == content
 
 
-def test_a_note_that_could_not_be_read_back_is_not_written(catalogue):
-    before = factories.backup(catalogue)
-    with pytest.raises(ArtifactInvalid, match="note has characters that are no text"):
-        catalogue.change(NAME, note="\ud800")
-    assert catalogue.get(NAME) == before
+def test_a_note_that_could_not_be_read_back_is_not_written(repository):
+    before = factories.backup(repository)
+    with pytest.raises(ArtifactInvalid, match="The manifest is not valid: Expected str matching regex"):
+        repository.change(NAME, note="\ud800")
+    assert repository.get(NAME) == before
 
 
 # --- What goes wrong while files are written -----------------------------------------------------------------------
 
 
-def test_a_dump_that_fails_leaves_nothing(catalogue):
+def test_a_dump_that_fails_leaves_nothing(repository):
     for blocks in ([], [os.urandom(9_000_000)]):
         with pytest.raises(RuntimeError, match="pg_dump was killed"):
-            catalogue.store(NAME, factories.failing(*blocks, error=RuntimeError("pg_dump was killed")))
-        assert catalogue.files.names() == set()
+            repository.store(NAME, factories.failing(*blocks, error=RuntimeError("pg_dump was killed")))
+        assert repository.files.names() == set()
 
 
-def test_an_interrupted_dump_leaves_nothing(catalogue):
+def test_an_interrupted_dump_leaves_nothing(repository):
     with pytest.raises(KeyboardInterrupt):
-        catalogue.store("homerack_20261123_120000.sql", factories.failing(b"x" * 3_000_000, error=KeyboardInterrupt()))
-    assert catalogue.files.names() == set()
+        repository.store("homerack_20261123_120000.sql", factories.failing(b"x" * 3_000_000, error=KeyboardInterrupt()))
+    assert repository.files.names() == set()
 
 
-def test_a_taken_name_is_refused_and_stays(catalogue):
-    before = factories.backup(catalogue)
+def test_a_taken_name_is_refused_and_stays(repository):
+    before = factories.backup(repository)
     with pytest.raises(PreconditionFailed, match=f"{NAME} exists already"):
-        catalogue.store(NAME, iter([b"other"]))
+        repository.store(NAME, iter([b"other"]))
     with pytest.raises(PreconditionFailed, match=rf"{NAME}\.json exists already"):
-        catalogue.publish(before.manifest)
-    assert catalogue.entries() == [before]
-    assert catalogue.files.names() == {NAME, NAME + ".json"}
+        repository.publish(before.manifest)
+    assert repository.entries() == [before]
+    assert repository.files.names() == {NAME, NAME + ".json"}
 
 
 def test_a_name_that_is_taken_at_the_last_moment_is_refused_and_stays(monkeypatch):
     """Where the storage finds another name instead, what it saved there is taken back."""
-    catalogue = BackupRepository(InMemoryStorage(), factories.KEYS, "homerack")
-    before = factories.backup(catalogue)
+    repository = BackupRepository(InMemoryStorage(), factories.KEYS, "homerack")
+    before = factories.backup(repository)
     answers = iter([False, True])
-    monkeypatch.setattr(catalogue.storage, "exists", lambda _name: next(answers, False))
+    monkeypatch.setattr(repository.storage, "exists", lambda _name: next(answers, False))
     with pytest.raises(PreconditionFailed, match=f"^{NAME} exists already"):
-        catalogue.store(NAME, iter([b"other"]))
+        repository.store(NAME, iter([b"other"]))
     monkeypatch.undo()
-    assert catalogue.entries() == [before]
-    assert catalogue.files.names() == {NAME, NAME + ".json"}
+    assert repository.entries() == [before]
+    assert repository.files.names() == {NAME, NAME + ".json"}
 
 
 def test_a_file_that_came_at_the_last_moment_is_not_deleted(private, monkeypatch):
@@ -387,26 +397,26 @@ def test_two_stores_of_one_name(private):
             private.store(NAME, iter([b"second"]))
 
     stored = private.store(NAME, first())
-    assert stored.plain_size == 5
+    assert stored.uncompressed_size == 5
     assert private.files.names() == {NAME}
 
 
-def test_only_names_of_backups_are_written_and_deleted(catalogue):
+def test_only_names_of_backups_are_written_and_deleted(repository):
     for name in ("../x.sql.gz", "other_20261123_120000.sql.gz", "homerack_20261123_120000.zip", "x", NAME + "\n"):
-        for ask in (lambda name=name: catalogue.store(name, iter([b"x"])), lambda name=name: catalogue.delete(name)):
+        for ask in (lambda name=name: repository.store(name, iter([b"x"])), lambda name=name: repository.delete(name)):
             with pytest.raises(PreconditionFailed) as caught:
                 ask()
             assert str(caught.value) == f"{name!r} is not the name of a backup here.\n{LIST_THEM}"
 
 
-def test_nothing_is_published_without_its_data(catalogue):
+def test_nothing_is_published_without_its_data(repository):
     with pytest.raises(ArtifactInvalid) as caught:
-        catalogue.publish(factories.manifest())
+        repository.publish(factories.manifest())
     assert str(caught.value) == f"{NAME} was not made a backup. Its data file is missing."
-    catalogue.store(NAME, iter([b"x"]))
+    repository.store(NAME, iter([b"x"]))
     with pytest.raises(ArtifactInvalid, match=rf"^{NAME} was not made a backup\. Its data file has \d+ bytes"):
-        catalogue.publish(factories.manifest(size=1_000_000))
-    assert catalogue.entries() == []
+        repository.publish(factories.manifest(size=1_000_000))
+    assert repository.entries() == []
 
 
 def test_whichever_call_fails_a_backup_is_whole_or_none(private, monkeypatch):
@@ -419,7 +429,7 @@ def test_whichever_call_fails_a_backup_is_whole_or_none(private, monkeypatch):
         if not faulty.happened:
             break
         for entry in private.entries():
-            assert entry.proven
+            assert entry.verified
             with private.open(entry) as raw:
                 raw.read()
         for file in private.files.names():
@@ -438,7 +448,7 @@ def test_whichever_call_fails_a_deleted_backup_can_be_deleted_again(private, mon
             monkeypatch.setattr(storage_module, "os", os)
             (entry,) = private.entries() or [None]
             assert entry or NAME not in private.files.names()
-            assert entry is None or entry.missing or entry.proven
+            assert entry is None or entry.file_missing or entry.verified
             private.delete(NAME)
         monkeypatch.setattr(storage_module, "os", os)
         assert private.files.names() == set()
@@ -448,44 +458,44 @@ def test_whichever_call_fails_a_deleted_backup_can_be_deleted_again(private, mon
 
 
 def test_a_storage_that_never_overwrites_keeps_the_new_manifest_if_the_process_is_killed(monkeypatch):
-    catalogue = BackupRepository(InMemoryStorage(), factories.KEYS, "homerack")
-    factories.backup(catalogue)
-    real = catalogue.storage.delete
+    repository = BackupRepository(InMemoryStorage(), factories.KEYS, "homerack")
+    factories.backup(repository)
+    real = repository.storage.delete
     monkeypatch.setattr(
-        catalogue.storage, "delete", lambda name: (real(name), (_ for _ in ()).throw(KeyboardInterrupt))
+        repository.storage, "delete", lambda name: (real(name), (_ for _ in ()).throw(KeyboardInterrupt))
     )
     with pytest.raises(KeyboardInterrupt):
-        catalogue.change(NAME, keep=True)
-    (other,) = catalogue.files.names() - {NAME}
-    assert document(catalogue, other)["keep"] is True
+        repository.change(NAME, pinned=True)
+    (other,) = repository.files.names() - {NAME}
+    assert document(repository, other)["pinned"] is True
 
 
 # --- Deleting and sweeping -----------------------------------------------------------------------------------------
 
 
-def test_a_deleted_backup_is_gone(catalogue):
-    factories.backup(catalogue)
-    stays = factories.backup(catalogue)
-    catalogue.delete(NAME)
-    catalogue.delete(NAME)
-    assert catalogue.entries() == [stays]
-    assert catalogue.files.names() == {stays.name, stays.name + ".json"}
+def test_a_deleted_backup_is_gone(repository):
+    factories.backup(repository)
+    stays = factories.backup(repository)
+    repository.delete(NAME)
+    repository.delete(NAME)
+    assert repository.entries() == [stays]
+    assert repository.files.names() == {stays.name, stays.name + ".json"}
 
 
-def test_sweeping_removes_what_killed_runs_left_and_nothing_else(catalogue):
-    whole = factories.backup(catalogue)
+def test_sweeping_removes_what_killed_runs_left_and_nothing_else(repository):
+    whole = factories.backup(repository)
     left = "homerack_20261123_130000.sql.gz"
     under_way = "homerack_20261123_140000.sql.gz"
     strange = "other_20261123_130000.sql.gz"
     files = [left, left + ".partial", left + ".json.partial", whole.name + ".json.partial", under_way, strange]
     for name in [*files, under_way + ".partial"]:
-        catalogue.storage.save(name, ContentFile(b"x"))
-    assert sorted(catalogue.sweep([left, whole.name, strange, "../../etc/passwd", left])) == [
+        repository.storage.save(name, ContentFile(b"x"))
+    assert sorted(repository.sweep([left, whole.name, strange, "../../etc/passwd", left])) == [
         f"Removed {name}, which a run that was killed had left unfinished."
         for name in sorted([left, left + ".partial", left + ".json.partial", whole.name + ".json.partial"])
     ]
-    assert catalogue.files.names() == {whole.name, whole.name + ".json", under_way, under_way + ".partial", strange}
-    assert catalogue.sweep([left, whole.name]) == ()
+    assert repository.files.names() == {whole.name, whole.name + ".json", under_way, under_way + ".partial", strange}
+    assert repository.sweep([left, whole.name]) == ()
 
 
 # --- Space, history, names -----------------------------------------------------------------------------------------
@@ -511,34 +521,34 @@ def test_a_storage_that_does_not_know_is_not_asked():
 RUN = "0e8dbb6c-8d5e-4f1c-9f5e-3a2f6f0f5b11"
 
 
-def test_events_come_back_in_their_order(catalogue):
+def test_events_come_back_in_their_order(repository):
     events = [
         {"when": "2026-11-23T13:00:00.000007+01:00", "run": RUN, "event": "ended", "error": ""},
         {"when": "2026-11-23T12:00:00+00:00", "run": RUN, "event": "started", "arguments": {"note": "größer"}},
     ]
-    assert [catalogue.record(event) for event in events] == [
+    assert [repository.record(event) for event in events] == [
         f"20261123_120000_000007_{RUN}_ended.json",
         f"20261123_120000_000000_{RUN}_started.json",
     ]
-    assert catalogue.events() == events[::-1]
+    assert repository.events() == events[::-1]
 
 
-def test_broken_events_are_logged_and_left_out(catalogue, caplog):
-    name = catalogue.record({"when": "2026-11-23T12:00:00+00:00", "run": RUN, "event": "started"})
+def test_broken_events_are_logged_and_left_out(repository, caplog):
+    name = repository.record({"when": "2026-11-23T12:00:00+00:00", "run": RUN, "event": "started"})
     broken = name.replace("started", "ended")
-    catalogue.storage.save(f"events/{broken}", ContentFile(b"{"))
-    catalogue.storage.save("events/notes.txt", ContentFile(b"mine"))
-    catalogue.storage.save(f"events/{name}.partial", ContentFile(b"{"))
-    assert [event["event"] for event in catalogue.events()] == ["started"]
+    repository.storage.save(f"events/{broken}", ContentFile(b"{"))
+    repository.storage.save("events/notes.txt", ContentFile(b"mine"))
+    repository.storage.save(f"events/{name}.partial", ContentFile(b"{"))
+    assert [event["event"] for event in repository.events()] == ["started"]
     assert [record.getMessage().partition(" Exp")[0] for record in caplog.records] == [
         f"events/{broken} can not be read. events/{broken} is not JSON:",
     ]
 
 
 @pytest.mark.parametrize("event", [{"run": "../x"}, {"event": "A/b"}])
-def test_an_event_does_not_choose_where_it_goes(catalogue, event):
+def test_an_event_does_not_choose_where_it_goes(repository, event):
     with pytest.raises(ValueError, match="An event can not be named"):
-        catalogue.record({"when": "2026-11-23T12:00:00+00:00", "run": RUN, "event": "started", **event})
+        repository.record({"when": "2026-11-23T12:00:00+00:00", "run": RUN, "event": "started", **event})
 
 
 @pytest.mark.parametrize("prefix", ["", "a/b", "a.b", "größe", "a b"])
@@ -561,31 +571,31 @@ def test_the_catalogue_of_the_settings(settings, tmp_path):
             "OPTIONS": {"location": str(tmp_path)},
         },
     }
-    made = configuration.catalogue_from_settings()
+    made = context.repository_from_settings()
     assert (made.storage.location, made.prefix) == (tmp_path, "homerack")
-    elsewhere = configuration.catalogue_from_settings(tmp_path / "usb")
+    elsewhere = context.repository_from_settings(tmp_path / "usb")
     assert elsewhere.storage.location == tmp_path / "usb"
 
 
 def test_a_project_that_does_not_say_where_backups_go(settings):
     settings.STORAGES = {name: value for name, value in settings.STORAGES.items() if name != "backups"}
     with pytest.raises(PreconditionFailed, match=r"^Where backups go is not set up: .*\nSet STORAGES\[\"backups\"\]"):
-        configuration.catalogue_from_settings()
+        context.repository_from_settings()
 
 
 def test_backups_of_before_the_signing_key_are_still_ours(settings):
     settings.BACKUP_SIGNING_KEY = ""
-    before = configuration.keys_from_settings().sign({"a": 1})
+    before = context.keys_from_settings().sign({"a": 1})
     settings.BACKUP_SIGNING_KEY = "its own"
-    keys = configuration.keys_from_settings()
+    keys = context.keys_from_settings()
     assert keys.check(before) is Trust.SIGNED
     assert Keys(["its own"]).check(keys.sign(before)) is Trust.SIGNED
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "a newer one"
-    assert configuration.keys_from_settings().check(before) is Trust.SIGNED
+    assert context.keys_from_settings().check(before) is Trust.SIGNED
 
 
 def test_the_policy_of_the_settings(settings):
-    assert configuration.policy_from_settings() == Policy(days=7)
+    assert context.policy_from_settings() == Policy(days=7)
     settings.BACKUP_RETENTION_DAYS, settings.BACKUP_KEEP_WEEKLY = 3, 4
-    assert configuration.policy_from_settings() == Policy(days=3, weekly=4)
-    assert configuration.policy_from_settings(30) == Policy(days=30, weekly=4)
+    assert context.policy_from_settings() == Policy(days=3, weekly=4)
+    assert context.policy_from_settings(30) == Policy(days=30, weekly=4)

@@ -30,8 +30,10 @@ def entry(
 ) -> BackupRecord:
     when = NOW - DAY * days_old
     name = name or f"homerack_{when:%Y%m%d_%H%M%S}.sql.gz"
-    manifest = factories.manifest(name=name, when=when, **values)
-    return BackupRecord(name=name, manifest=manifest, trust=trust, missing=missing, fault=fault or "gone" * missing)
+    manifest = factories.manifest(name=name, taken_at=when, **values)
+    return BackupRecord(
+        name=name, manifest=manifest, trust=trust, file_missing=missing, fault=fault or "gone" * missing
+    )
 
 
 def verdicts(entries: Sequence[BackupRecord], policy: Policy = WEEK, **options: Any) -> list[RetentionDecision]:
@@ -75,8 +77,8 @@ def test_the_last_verified_stays_however_old():
 @pytest.mark.parametrize(
     ("worthless", "why"),
     [
-        ({"proofs": ()}, ", and never verified"),
-        ({"proofs": (factories.COMPLETE, factories.FAILED)}, ", and its verification failed"),
+        ({"verifications": ()}, ", and never verified"),
+        ({"verifications": (factories.COMPLETE, factories.FAILED)}, ", and its verification failed"),
         ({"missing": True}, ", and its data file is missing"),
         ({"fault": "Its data file has 3 bytes."}, ", and its data file is damaged"),
     ],
@@ -112,7 +114,7 @@ def test_what_can_not_be_read_stays():
 
 
 def test_what_a_person_keeps_stays():
-    assert reasons(NEWEST, entry(30, keep=True)) == [LAST, (True, "kept: marked to be kept")]
+    assert reasons(NEWEST, entry(30, pinned=True)) == [LAST, (True, "kept: marked to be kept")]
 
 
 def test_what_an_undo_needs_stays():
@@ -131,9 +133,9 @@ def test_the_future_is_kept_and_is_not_the_newest():
     ]
 
 
-def test_the_end_of_time_is_only_far_away():
-    end = (NOW - dt.datetime.max.replace(tzinfo=dt.UTC)) / DAY
-    assert reasons(entry(end + 1e-3)) == [(True, "kept: dated in the future (9999-12-31 23:58 UTC)")]
+def test_a_backup_from_a_far_future_is_kept():
+    end = (NOW - dt.datetime(9000, 12, 31, tzinfo=dt.UTC)) / DAY
+    assert reasons(entry(end)) == [(True, "kept: dated in the future (9000-12-31 00:00 UTC)")]
 
 
 def test_nothing_goes_after_a_failed_backup():
@@ -184,9 +186,9 @@ kinds_of_entries = st.builds(
         optional={
             "trust": st.sampled_from(Trust),
             "missing": st.booleans(),
-            "keep": st.booleans(),
+            "pinned": st.booleans(),
             "database": st.sampled_from(["homerack", "lab"]),
-            "proofs": st.sampled_from(
+            "verifications": st.sampled_from(
                 [(), (factories.COMPLETE,), (factories.FAILED,), (factories.FAILED, factories.COMPLETE)]
             ),
         },
@@ -201,7 +203,7 @@ def ours_and_good(entries: Sequence[BackupRecord]) -> list[BackupRecord]:
     return [
         entry
         for entry in entries
-        if entry.verified and entry.manifest.database == "homerack" and entry.manifest.when <= NOW
+        if entry.verified and entry.manifest.database == "homerack" and entry.manifest.taken_at <= NOW
     ]
 
 
@@ -213,8 +215,8 @@ def kept(entries: Sequence[BackupRecord], policy: Policy, **options: Any) -> set
 def test_the_last_verified_always_stays(entries, policy):
     good = ours_and_good(entries)
     if good:
-        newest = max(entry.manifest.when for entry in good)
-        assert {entry.name for entry in good if entry.manifest.when == newest} & kept(entries, policy)
+        newest = max(entry.manifest.taken_at for entry in good)
+        assert {entry.name for entry in good if entry.manifest.taken_at == newest} & kept(entries, policy)
 
 
 @given(collections, policies)
@@ -245,8 +247,8 @@ def test_nothing_ever_goes_after_a_failed_backup(entries, policy):
 def test_each_of_the_last_periods_keeps_one_and_only_one(entries, count, word):
     """With age out of the way, as many stay as there are periods with a verified backup, up to the count."""
     period = {"daily": "%Y-%m-%d", "weekly": "%G-%V", "monthly": "%Y-%m", "yearly": "%Y"}[word]
-    good = [entry for entry in ours_and_good(entries) if not entry.manifest.keep]
-    named = {f"{entry.manifest.when:{period}}" for entry in good}
+    good = [entry for entry in ours_and_good(entries) if not entry.manifest.pinned]
+    named = {f"{entry.manifest.taken_at:{period}}" for entry in good}
     expected = max(min(count, len(named)), min(1, len(named)))
     assert len(kept(good, Policy(days=0, **{word: count}))) == expected
 

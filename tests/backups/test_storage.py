@@ -230,14 +230,14 @@ def test_killed_at_whichever_call_the_old_state_or_the_new_one_is_there(tmp_path
 import os, sys
 from pathlib import Path
 from django.core.files.base import ContentFile
-from ops.backups import storage
+from ops.backups.storage import local
 from tests.backups.fault_injection import Faulty
-directory = storage.PrivateDirectory(sys.argv[1])
+directory = local.PrivateFileSystemStorage(sys.argv[1])
 at = 0
 while True:
     at += 1
     if not os.fork():
-        storage.os = Faulty(at, lambda: os._exit(9))
+        local.os = Faulty(at, lambda: os._exit(9))
         directory.replace("x", ContentFile(b"new"))
         os._exit(0)
     code = os.waitstatus_to_exitcode(os.wait()[1])
@@ -271,11 +271,11 @@ def test_a_file_that_may_not_grow_further(directory):
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-from ops.backups.compression import Pulled
-from ops.backups.storage import PrivateDirectory
+from ops.backups.compression import IteratorFile
+from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.errors import PreconditionFailed
 try:
-    PrivateDirectory({str(directory.location)!r}).save("x", Pulled(iter([bytes(60_000)] * 3), "x"))
+    PrivateFileSystemStorage({str(directory.location)!r}).save("x", IteratorFile(iter([bytes(60_000)] * 3), "x"))
 except PreconditionFailed as error:
     print(error)
 """

@@ -55,7 +55,7 @@ def test_back_up_lose_a_device_restore_and_undo(site: Site) -> None:
     with site.page() as page:
         site.sign_in(page)
         back_up(page)
-        expect(page.locator(".ops-results")).to_contain_text("Proven complete")
+        expect(page.locator(".ops-results")).to_contain_text("Verified by reading it back")
         before = devices(page)
         delete_a_device(page)
         assert devices(page) == before - 1
@@ -67,8 +67,8 @@ def test_back_up_lose_a_device_restore_and_undo(site: Site) -> None:
         confirm(page, site, "Restore")
         page.wait_for_url("**/admin/ops/run/**")
         wait_for_the_end(page)
-        expect(page.locator(".ops-results")).to_contain_text("compared with the manifest by content: equal")
-        expect(page.locator(".ops-results")).to_contain_text("The site took no changes for")
+        expect(page.locator(".ops-results")).to_contain_text("contents match the manifest")
+        expect(page.locator(".ops-results")).to_contain_text("Writes were blocked for")
 
         site.sign_in(page)  # the restore has ended the session
         assert devices(page) == before
@@ -124,7 +124,7 @@ def test_an_uploaded_file_is_restored_and_not_trusted(site: Site, tmp_path: Path
         confirm(page, site, "Restore")
         page.wait_for_url("**/admin/ops/run/**")
         wait_for_the_end(page)
-        expect(page.locator(".ops-results")).to_contain_text("Nothing is known of the file to compare them with.")
+        expect(page.locator(".ops-results")).to_contain_text("there is no manifest to compare with.")
         site.sign_in(page)
         assert devices(page) == before
     assert site.own_complaints() == []
@@ -139,7 +139,7 @@ def test_viewers_look_and_have_no_buttons(site: Site) -> None:
         assert page.locator(".ops-button, .ops-icon-button").count() == 0
         page.locator("#result_list tbody a[href*='/change/']").first.click()
         page.wait_for_url("**/change/**")
-        expect(page.get_by_role("heading", name="Rows then and now")).to_be_visible()
+        expect(page.get_by_role("heading", name="Rows: backup vs. now")).to_be_visible()
         assert page.locator(".ops-button").count() == 0
         page.get_by_role("link", name="Backup", exact=True).click()
         page.wait_for_url("**/admin/ops/run/**")

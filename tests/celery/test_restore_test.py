@@ -13,8 +13,9 @@ from ops import tasks
 from ops.backups.manifest import Kind, Origin
 from ops.backups.repository import BackupRepository
 from ops.backups.signing import Keys
-from ops.operations.context import OpsContext, get_context
-from ops.runs.recorder import Request
+from ops.models import Run
+from ops.runs import executor
+from ops.runs.context import OpsContext, get_context
 from tests.backups import factories
 
 NOON = factories.NOON
@@ -33,25 +34,25 @@ def tested(site: OpsContext, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the backups that are given to the restore test."""
     names: list[str] = []
 
-    def verify(_site: OpsContext, request: Request, _report: object) -> None:
-        assert request.arguments["restore"] is True
-        names.extend(request.arguments["names"])
+    def verify(_context: OpsContext, run: Run) -> None:
+        assert run.kind == Run.Kind.RESTORE_TEST
+        names.extend(run.arguments["names"])
 
-    monkeypatch.setattr(tasks.operations, "verify", verify)
+    monkeypatch.setitem(executor.OPERATIONS, Run.Kind.RESTORE_TEST, verify)
     return names
 
 
 def an_upload(site: OpsContext) -> None:
-    factories.backup(site.catalogue, when=LATER, origin=Origin.UPLOAD, untrusted=True)
+    factories.backup(site.repository, taken_at=LATER, origin=Origin.UPLOAD, untrusted=True)
 
 
 def one_called_an_upload(site: OpsContext) -> None:
-    factories.backup(site.catalogue, when=LATER, origin=Origin.UPLOAD)
+    factories.backup(site.repository, taken_at=LATER, origin=Origin.UPLOAD)
 
 
 def a_foreign_one(site: OpsContext) -> None:
-    foreign = BackupRepository(site.catalogue.storage, Keys(["somebody else's"]), site.catalogue.prefix)
-    factories.backup(foreign, when=LATER)
+    foreign = BackupRepository(site.repository.storage, Keys(["somebody else's"]), site.repository.prefix)
+    factories.backup(foreign, taken_at=LATER)
 
 
 def an_unsigned_one(site: OpsContext) -> None:
@@ -63,34 +64,34 @@ def a_tampered_one(site: OpsContext) -> None:
 
 
 def changed(site: OpsContext, change: Any) -> None:
-    entry = factories.backup(site.catalogue, when=LATER)
-    path = Path(str(site.catalogue.location)) / f"{entry.name}.json"
+    entry = factories.backup(site.repository, taken_at=LATER)
+    path = Path(str(site.repository.location)) / f"{entry.name}.json"
     document = json.loads(path.read_text())
     change(document)
     path.write_text(json.dumps(document))
 
 
 def an_unverified_one(site: OpsContext) -> None:
-    factories.backup(site.catalogue, when=LATER, proofs=())
+    factories.backup(site.repository, taken_at=LATER, verifications=())
 
 
 def one_that_failed(site: OpsContext) -> None:
-    factories.backup(site.catalogue, when=LATER, proofs=(factories.COMPLETE, factories.FAILED))
+    factories.backup(site.repository, taken_at=LATER, verifications=(factories.COMPLETE, factories.FAILED))
 
 
 def one_without_data(site: OpsContext) -> None:
-    entry = factories.backup(site.catalogue, when=LATER)
-    site.catalogue.storage.delete(entry.name)
+    entry = factories.backup(site.repository, taken_at=LATER)
+    site.repository.storage.delete(entry.name)
 
 
 def one_cut_short(site: OpsContext) -> None:
-    entry = factories.backup(site.catalogue, when=LATER)
-    path = Path(str(site.catalogue.location)) / entry.name
+    entry = factories.backup(site.repository, taken_at=LATER)
+    path = Path(str(site.repository.location)) / entry.name
     path.write_bytes(path.read_bytes()[:-1])
 
 
 def one_of_sqlite(site: OpsContext) -> None:
-    factories.backup(site.catalogue, when=LATER, kind=Kind.SQLITE_GZIP, engine="sqlite")
+    factories.backup(site.repository, taken_at=LATER, kind=Kind.SQLITE_GZIP, engine="sqlite")
 
 
 OTHERS = [
@@ -103,9 +104,9 @@ OTHERS = [
 def test_a_newer_backup_that_is_not_ours_or_not_verified_is_passed_over(
     site: OpsContext, tested: list[str], other: Any
 ) -> None:
-    own = factories.backup(site.catalogue, when=NOON)
+    own = factories.backup(site.repository, taken_at=NOON)
     other(site)
-    assert len(site.catalogue.entries()) == 2
+    assert len(site.repository.entries()) == 2
     tasks.restore_test()
     assert tested == [own.name]
 
@@ -119,12 +120,12 @@ def test_where_there_is_no_other_there_is_nothing_to_test(
         tasks.restore_test()
     assert tested == []
     assert [record.getMessage() for record in caplog.records] == [
-        "There is no restore test: no backup of this site is there that is signed, whole and verified."
+        "There is no restore test: no backup of this site is signed, whole and verified."
     ]
 
 
 def test_one_that_an_older_key_signed_is_ours(site: OpsContext, tested: list[str], settings: Any) -> None:
-    own = factories.backup(site.catalogue, when=NOON)
+    own = factories.backup(site.repository, taken_at=NOON)
     settings.SECRET_KEY_FALLBACKS = [django_settings.SECRET_KEY]
     settings.SECRET_KEY = "another one from now on"
     tasks.restore_test()
@@ -132,7 +133,7 @@ def test_one_that_an_older_key_signed_is_ours(site: OpsContext, tested: list[str
 
 
 def test_the_newest_of_several_is_taken(site: OpsContext, tested: list[str]) -> None:
-    factories.backup(site.catalogue, when=NOON)
-    newest = factories.backup(site.catalogue, when=LATER)
+    factories.backup(site.repository, taken_at=NOON)
+    newest = factories.backup(site.repository, taken_at=LATER)
     tasks.restore_test()
     assert tested == [newest.name]

@@ -91,8 +91,8 @@ def test_schedules_are_made_once(transactional_db: None) -> None:
     assert found == {
         "Back up": "0 2 * * * (m/h/dM/MY/d) UTC",
         "Prune backups": "0 3 * * * (m/h/dM/MY/d) UTC",
-        "Restore drill": "30 3 * * 0 (m/h/dM/MY/d) UTC",
-        "Let go of undo copies": "0 4 * * * (m/h/dM/MY/d) UTC",
+        "Restore test": "30 3 * * 0 (m/h/dM/MY/d) UTC",
+        "Drop expired previous databases": "0 4 * * * (m/h/dM/MY/d) UTC",
         "Reconcile": "every 5 minutes",
     }
     PeriodicTask.objects.get(name="Prune backups").delete()
@@ -147,9 +147,13 @@ def test_the_list_shows_how_the_last_run_of_the_kind_ended(
     PeriodicTask.objects.all().delete()
     task(task="ops.tasks.restore_test")
     assert "succeeded" not in administrator.get(reverse(LIST)).content.decode()
-    Run.objects.create(kind=Run.Kind.DRILL, status=Run.Status.SUCCEEDED, asked=ago(days=1), who="beat")
-    Run.objects.create(kind=Run.Kind.DRILL, status=Run.Status.FAILED, asked=ago(days=8), who="beat")
-    Run.objects.create(kind=Run.Kind.BACKUP, status=Run.Status.FAILED, asked=ago(hours=1), who="beat")
+    Run.objects.create(
+        kind=Run.Kind.RESTORE_TEST, status=Run.Status.SUCCEEDED, requested_at=ago(days=1), requested_by="beat"
+    )
+    Run.objects.create(
+        kind=Run.Kind.RESTORE_TEST, status=Run.Status.FAILED, requested_at=ago(days=8), requested_by="beat"
+    )
+    Run.objects.create(kind=Run.Kind.BACKUP, status=Run.Status.FAILED, requested_at=ago(hours=1), requested_by="beat")
     page = administrator.get(reverse(LIST)).content.decode()
     assert "succeeded" in page
     assert "failed" not in page

@@ -26,7 +26,10 @@ def shell(home: Path, code: str, **changes: str) -> Any:
     return json.loads(told.stdout)
 
 
-RUNS = "answer = list(Run.objects.order_by('asked').values_list('kind', 'status', 'origin', 'who', 'error'))"
+RUNS = """
+fields = "kind", "status", "origin", "requested_by", "error"
+answer = list(Run.objects.order_by("requested_at").values_list(*fields))
+"""
 
 
 def test_a_schedule_fires_and_a_backup_is_there(home: Path, backups: Path, redis_url: str) -> None:
@@ -45,21 +48,21 @@ def test_a_schedule_fires_and_a_backup_is_there(home: Path, backups: Path, redis
 def test_the_other_tasks_do_their_work(home: Path, backups: Path, redis_url: str) -> None:
     places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
     with running(home, "worker", *WORKER, **places):
-        names = ("restore_test", "drop_expired_undo", "reconcile", "back_up", "prune", "restore_test")
+        names = ("restore_test", "drop_expired_previous", "reconcile", "back_up", "prune", "restore_test")
         code = "from ops import tasks\n" + "".join(
             f"tasks.{name}.apply_async(ignore_result=False).get(timeout=60)\n" for name in names
         )
         assert shell(home, code + "answer = True", **places)
     done = [run[:3] for run in shell(home, RUNS, **places)]
-    assert done == [[kind, "succeeded", "schedule"] for kind in ("backup", "prune", "drill")]
+    assert done == [[kind, "succeeded", "schedule"] for kind in ("backup", "prune", "restore_test")]
 
 
 ASK = """
 from django.contrib.auth import get_user_model
-from ops import runs, tasks
-from ops.runs.recorder import Request
+from ops import tasks
+from ops.runs import executor
 get_user_model().objects.create_superuser("ada@example.com", "a-long-password")
-run, _ = runs.queue(Request(kind=Run.Kind.BACKUP, who="ada@example.com", origin=Run.Origin.CONSOLE))
+run, _ = executor.queue(Run(kind=Run.Kind.BACKUP, requested_by="ada@example.com", origin=Run.Origin.CONSOLE))
 tasks.enqueue(run.pk)
 answer = str(run.pk)
 """
@@ -81,7 +84,7 @@ def test_a_worker_killed_in_the_middle_is_found_and_leaves_no_half_a_backup(
     home: Path, backups: Path, redis_url: str
 ) -> None:
     places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
-    with running(home, "worker", *WORKER, STOP_AT="prove", **places) as worker:
+    with running(home, "worker", *WORKER, STOP_AT="verify", **places) as worker:
         shell(home, ASK, **places)
         wait_for(lambda: any(map(is_stopped, worker.family())), worker)
         assert list(backups.glob("homerack_*.gz"))
@@ -118,7 +121,7 @@ def test_a_worker_refuses_what_a_user_has_queued_who_was_deactivated_meanwhile(
 ) -> None:
     places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
     shell(home, ASK + DEACTIVATE, **places)
-    refused = "ada@example.com asked for it, but this user may not use the console any more. Nothing was changed."
+    refused = "ada@example.com requested it, but this user may not use the console any more. Nothing was changed."
     with running(home, "worker", *WORKER, **places) as worker:
         wait_for(lambda: shell(home, STATE, **places) == ["failed", refused, 0], worker)
     assert list(backups.glob("homerack_*")) == []

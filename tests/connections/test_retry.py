@@ -56,7 +56,7 @@ def test_the_pauses_are_random_and_capped() -> None:
             seen.append([])
             with pytest.raises(psycopg2.OperationalError):
                 retry.connect_with_retry(
-                    fail, policy=retry.RetryPolicy(attempts=4, delay=0.001), patience=retry_budget.AS_CONFIGURED
+                    fail, policy=retry.RetryPolicy(attempts=4, delay=0.001), budget=retry_budget.AS_CONFIGURED
                 )
     finally:
         retry.logger.removeHandler(handler)
@@ -150,7 +150,7 @@ def test_a_request_gives_up_soon(url: str) -> None:
 
 def test_a_health_check_tries_once(url: str, caplog: pytest.LogCaptureFixture) -> None:
     wrapper = make_wrapper(refused(url), CONNECT_RETRY={"ATTEMPTS": 50, "DELAY": 2})
-    with pytest.raises(OperationalError), wrapper.patience(connecting=0):
+    with pytest.raises(OperationalError), wrapper.retry_budget(connect_timeout=0):
         wrapper.ensure_connection()
     assert pauses(caplog) == []
 
@@ -158,20 +158,20 @@ def test_a_health_check_tries_once(url: str, caplog: pytest.LogCaptureFixture) -
 def test_who_insists_outlasts_the_configured_attempts(url: str, caplog: pytest.LogCaptureFixture) -> None:
     wrapper = make_wrapper(refused(url), CONNECT_RETRY={"ATTEMPTS": 1, "DELAY": 0.02})
     start = time.monotonic()
-    with pytest.raises(OperationalError), wrapper.patience(connecting=1, persistent=True):
+    with pytest.raises(OperationalError), wrapper.retry_budget(connect_timeout=1, ignore_attempt_limit=True):
         wrapper.ensure_connection()
     assert len(pauses(caplog)) > 2
     assert time.monotonic() - start < 3
 
 
-def test_a_full_pool_is_waited_for_as_long_as_patience_lasts(url: str) -> None:
+def test_a_full_pool_is_waited_for_as_long_as_the_budget_lasts(url: str) -> None:
     wrapper = make_wrapper(url, POOL={"SIZE": 1, "MAX_OVERFLOW": 0, "TIMEOUT": 30})
     other = type(wrapper)(wrapper.settings_dict, wrapper.alias)
     wrapper.ensure_connection()
     start = time.monotonic()
     with (
         pytest.raises(OperationalError, match=r"became free within 0\.2 s"),
-        other.patience(connecting=0, queueing=0.2),
+        other.retry_budget(connect_timeout=0, pool_timeout=0.2),
     ):
         other.ensure_connection()
     assert time.monotonic() - start < 2

@@ -23,8 +23,9 @@ def make_backup(db: None) -> MakeBackup:
         values = {
             "name": f"homerack_{when:%Y%m%d_%H%M%S}.sql.gz", "kind": "sql.gz", "origin": "manual",
             "engine": "postgresql",
-            "database": "homerack", "who": "somebody", "when": when, "size": 2_000_000, "plain_size": 8_000_000,
-            "rows": 1400, "seconds": 2.5, "proof_level": "complete", "proof_when": when, "proof_seconds": 3.0,
+            "database": "homerack", "created_by": "somebody", "taken_at": when, "size": 2_000_000,
+            "uncompressed_size": 8_000_000,
+            "rows": 1400, "duration": 2.5, "verified_level": "read", "verified_at": when, "verification_seconds": 3.0,
             "trust": "signed",
         }  # fmt: skip
         return Backup.objects.create(id=uuid.uuid4(), **{**values, **fields})
@@ -39,8 +40,8 @@ def make_run(db: None) -> MakeRun:
     def make(hours: float = 3, **fields: Any) -> Run:
         asked = timezone.now() - dt.timedelta(hours=hours)
         values = {
-            "kind": Run.Kind.BACKUP, "status": Run.Status.SUCCEEDED, "who": "somebody", "asked": asked,
-            "started": asked, "ended": asked + dt.timedelta(seconds=9),
+            "kind": Run.Kind.BACKUP, "status": Run.Status.SUCCEEDED, "requested_by": "somebody", "requested_at": asked,
+            "started_at": asked, "finished_at": asked + dt.timedelta(seconds=9),
         }  # fmt: skip
         return Run.objects.create(**{**values, **fields})
 

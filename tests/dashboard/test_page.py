@@ -48,22 +48,24 @@ def test_without_a_backup_it_says_so_first(superuser: Client) -> None:
     assert 'class="dash-sentence is-bad"' in shown
     assert "Nothing to go back to" in shown
     assert "Shown from the first backup on." in shown
-    assert "The first restore drill measures it" in shown
+    assert "The first restore test measures it" in shown
 
 
 def test_it_tells_of_the_last_verified_backup(superuser: Client, make_backup: MakeBackup) -> None:
     make_backup(hours=3)
-    make_backup(hours=1, proof_fault="The file is cut off.")
+    make_backup(hours=1, verification_error="The file is cut off.")
 
     shown = page(superuser)
 
-    assert "Backed up 3 hours ago, read back in full, not yet proven by restoring." in shown
+    assert "Backed up 3 hours ago, read back in full, without a restore test so far." in shown
     assert "2.0 MB, 1,400 rows, read back in full" in shown
     assert "4.0 MB used" in shown
     assert "2 backups" in shown
 
 
-@pytest.mark.parametrize("field", [{"trust": "tampered"}, {"missing": True}, {"origin": "upload"}, {"proof_level": ""}])
+@pytest.mark.parametrize(
+    "field", [{"trust": "tampered"}, {"file_missing": True}, {"origin": "upload"}, {"verified_level": ""}]
+)
 def test_what_can_not_be_relied_on_does_not_count(
     superuser: Client, make_backup: MakeBackup, field: dict[str, Any]
 ) -> None:
@@ -84,11 +86,11 @@ def test_a_failure_is_told_with_its_reason(superuser: Client, make_backup: MakeB
 
 def test_the_calendar_remembers_backups_that_are_pruned(superuser: Client, make_run: MakeRun) -> None:
     make_run(hours=24 * 30, backup="one.sql.gz", result={"size": 3_000_000})
-    make_run(hours=24 * 28, backup="one.sql.gz", kind=Run.Kind.DRILL)
+    make_run(hours=24 * 28, backup="one.sql.gz", kind=Run.Kind.RESTORE_TEST)
 
     shown = page(superuser)
 
-    assert "1 backup, 1 proven by restoring" in shown
+    assert "1 backup, 1 restore tested" in shown
     assert "Size of the backup of" in shown
     assert "3.0 MB" in shown
 
@@ -101,12 +103,12 @@ def test_days_without_a_backup_are_missed_when_one_was_scheduled(superuser: Clie
 
 def test_the_restore_time_is_the_newest_drill_s(superuser: Client, make_run: MakeRun) -> None:
     make_run(hours=50, kind=Run.Kind.RESTORE, backup="older.sql.gz")
-    make_run(hours=24, kind=Run.Kind.DRILL, backup="newer.sql.gz")
+    make_run(hours=24, kind=Run.Kind.RESTORE_TEST, backup="newer.sql.gz")
 
     shown = page(superuser)
 
     assert "9.0 s" in shown
-    assert "Measured by a restore drill yesterday" in shown
+    assert "Measured by a restore test yesterday" in shown
     assert "newer.sql.gz" in shown
 
 
@@ -152,7 +154,7 @@ def test_those_who_may_only_look_get_no_button(keeper: Client, make_backup: Make
 
 
 def test_who_may_see_nothing_is_told(stranger_client: Client) -> None:
-    assert "There is nothing here that you may look at." in page(stranger_client)
+    assert "You do not have permission to view anything here." in page(stranger_client)
 
 
 def test_the_lab_is_shown_with_its_fill(superuser: Client) -> None:

@@ -30,22 +30,22 @@ OLD = {"verified": hours(24 * 4 + 1)}
 @pytest.mark.parametrize(
     ("changed", "tone", "text"),
     [
-        ({}, Severity.GOOD, "Backed up 3 hours ago, proven by restoring on Sunday. Next backup tonight at 02:00."),
+        ({}, Severity.GOOD, "Backed up 3 hours ago, restore tested on Sunday. Next backup tonight at 02:00."),
         (
             {"restored": None},
             Severity.GOOD,
-            "Backed up 3 hours ago, read back in full, not yet proven by restoring. Next backup tonight at 02:00.",
+            "Backed up 3 hours ago, read back in full, without a restore test so far. Next backup tonight at 02:00.",
         ),
         (
             {"restored": None, "first": hours(24 * 16)},
             Severity.WARNING,
-            "Backed up 3 hours ago, read back in full, not yet proven by restoring. Next backup tonight at 02:00.",
+            "Backed up 3 hours ago, read back in full, without a restore test so far. Next backup tonight at 02:00.",
         ),
         (
             {"foreign": 1, "newest_foreign": "lab_1.sql"},
             Severity.WARNING,
             (
-                "Backed up 3 hours ago, proven by restoring on Sunday. The backup lab_1.sql is signed with a key that"
+                "Backed up 3 hours ago, restore tested on Sunday. The backup lab_1.sql is signed with a key that"
                 " is not named here. If the key was changed, name the old one in BACKUP_SIGNING_KEY_FALLBACKS and start"
                 " HomeRack again; it is not trusted until then. Next backup tonight at 02:00."
             ),
@@ -54,7 +54,7 @@ OLD = {"verified": hours(24 * 4 + 1)}
             {"restored": hours(24 * 20)},
             Severity.WARNING,
             (
-                "Backed up 3 hours ago, read back in full, not proven by restoring since 4 November."
+                "Backed up 3 hours ago, read back in full, without a restore test since 4 November."
                 " Next backup tonight at 02:00."
             ),
         ),
@@ -62,7 +62,7 @@ OLD = {"verified": hours(24 * 4 + 1)}
             {"is_running": True},
             Severity.GOOD,
             (
-                "A backup is being made right now. Backed up 3 hours ago, proven by restoring on Sunday."
+                "A backup is being made right now. Backed up 3 hours ago, restore tested on Sunday."
                 " Next backup tonight at 02:00."
             ),
         ),
@@ -70,37 +70,37 @@ OLD = {"verified": hours(24 * 4 + 1)}
             {"failed": hours(0.5), "error": "pg_dump ended with exit code 1."},
             Severity.WARNING,
             (
-                "Backed up 3 hours ago, proven by restoring on Sunday. The last attempt failed 30 minutes ago:"
+                "Backed up 3 hours ago, restore tested on Sunday. The last attempt failed 30 minutes ago:"
                 " pg_dump ended with exit code 1. Next backup tonight at 02:00."
             ),
         ),
         (
-            {"keeper": SchedulerState.WORKER},
+            {"scheduler": SchedulerState.WORKER},
             Severity.WARNING,
             (
-                "Backed up 3 hours ago, proven by restoring on Sunday."
+                "Backed up 3 hours ago, restore tested on Sunday."
                 " The next one will not be made: the worker does not answer."
             ),
         ),
         (
-            {"keeper": SchedulerState.NONE},
+            {"scheduler": SchedulerState.NONE},
             Severity.WARNING,
-            "Backed up 3 hours ago, proven by restoring on Sunday. The next one will not be made: no worker is set up.",
+            "Backed up 3 hours ago, restore tested on Sunday. The next one will not be made: no worker is set up.",
         ),
         (
             {"due": None},
             Severity.WARNING,
-            "Backed up 3 hours ago, proven by restoring on Sunday. None is scheduled.",
+            "Backed up 3 hours ago, restore tested on Sunday. None is scheduled.",
         ),
         (
             {"due": hours(1), "is_missed": True},
             Severity.WARNING,
-            "Backed up 3 hours ago, proven by restoring on Sunday. The one due today at 14:00 was not started.",
+            "Backed up 3 hours ago, restore tested on Sunday. The one due today at 14:00 was not started.",
         ),
         (
             {"due": hours(0.05)},
             Severity.GOOD,
-            "Backed up 3 hours ago, proven by restoring on Sunday. The next one is due now.",
+            "Backed up 3 hours ago, restore tested on Sunday. The next one is due now.",
         ),
         (NOTHING, Severity.BAD, "No backup yet. Make the first one. Next backup tonight at 02:00."),
         ({**NOTHING, "due": None}, Severity.BAD, "No backup yet. Make the first one. None is scheduled."),
@@ -130,12 +130,24 @@ OLD = {"verified": hours(24 * 4 + 1)}
                 " Next backup tonight at 02:00."
             ),
         ),
-        ({**OLD, "keeper": SchedulerState.WORKER}, Severity.BAD, "No backup for 4 days: the worker does not answer."),
-        ({**OLD, "keeper": SchedulerState.BROKER}, Severity.BAD, "No backup for 4 days: Redis does not answer."),
-        ({**OLD, "keeper": SchedulerState.BEAT}, Severity.BAD, "No backup for 4 days: the scheduler does not answer."),
-        ({**OLD, "keeper": SchedulerState.NONE}, Severity.BAD, "No backup for 4 days: no worker is set up."),
+        (
+            {**OLD, "scheduler": SchedulerState.WORKER},
+            Severity.BAD,
+            "No backup for 4 days: the worker does not answer.",
+        ),
+        ({**OLD, "scheduler": SchedulerState.BROKER}, Severity.BAD, "No backup for 4 days: Redis does not answer."),
+        (
+            {**OLD, "scheduler": SchedulerState.BEAT},
+            Severity.BAD,
+            "No backup for 4 days: the scheduler does not answer.",
+        ),
+        ({**OLD, "scheduler": SchedulerState.NONE}, Severity.BAD, "No backup for 4 days: no worker is set up."),
         ({**OLD, "due": None}, Severity.BAD, "No backup for 4 days: none is scheduled."),
-        ({**OLD, "due": None, "keeper": SchedulerState.NONE}, Severity.BAD, "No backup for 4 days: none is scheduled."),
+        (
+            {**OLD, "due": None, "scheduler": SchedulerState.NONE},
+            Severity.BAD,
+            "No backup for 4 days: none is scheduled.",
+        ),
         (
             {**OLD, "due": dt.datetime(2026, 11, 21, 2, 0, tzinfo=dt.UTC), "is_missed": True},
             Severity.BAD,
@@ -151,7 +163,7 @@ OLD = {"verified": hours(24 * 4 + 1)}
             ),
         ),
         (
-            {**OLD, "failed": hours(13), "keeper": SchedulerState.WORKER},
+            {**OLD, "failed": hours(13), "scheduler": SchedulerState.WORKER},
             Severity.BAD,
             (
                 "No backup for 4 days: the last attempt failed 13 hours ago."

@@ -35,7 +35,7 @@ def test_the_calendar_begins_on_a_monday_and_holds_today_in_its_last_week() -> N
 @pytest.mark.parametrize(
     ("day", "state", "words"),
     [
-        (Day(date=TODAY, made=2, proven=1), State.VERIFIED, "2 backups, 1 proven by restoring"),
+        (Day(date=TODAY, made=2, restore_tested=1), State.VERIFIED, "2 backups, 1 restore tested"),
         (Day(date=TODAY, made=1, failed=1), State.MADE, "1 backup; 1 attempt failed"),
         (Day(date=TODAY, failed=2), State.FAILED, "2 attempts failed"),
         (Day(date=TODAY, expected=True), State.NONE, "no backup yet"),
@@ -54,10 +54,10 @@ def test_a_day_is_missed_once_it_is_over() -> None:
 
 
 def test_every_day_but_those_to_come_is_a_square_with_words() -> None:
-    drawn = squares(weeks(d1122=Day(date=dt.date(2026, 11, 22), made=1, proven=1)))
+    drawn = squares(weeks(d1122=Day(date=dt.date(2026, 11, 22), made=1, restore_tested=1)))
 
     assert len(drawn) == 79
-    assert drawn["Sunday 22 November: 1 backup, 1 proven by restoring"] == "dash-day is-proven"
+    assert drawn["Sunday 22 November: 1 backup, 1 restore tested"] == "dash-day is-verified"
     assert drawn["Tuesday 24 November: no backup yet"] == "dash-day is-none is-today"
 
 

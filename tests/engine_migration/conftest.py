@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from homerack.config import storage
-from ops.databases.override import override_database, run_migrations, sqlite_wrapper
+from ops.databases.migration_state import run_migrations
+from ops.databases.override import override_database, sqlite_wrapper
 from tests.engine_migration import support
 from tests.engine_migration.factories import write_library
 from tests.engine_migration.support import Database
@@ -19,6 +20,13 @@ from tests.engine_migration.support import Database
 def databases_are_open(django_db_blocker: Any) -> Iterator[None]:
     """These tests make databases of their own, so pytest-django need not watch over the default one."""
     with django_db_blocker.unblock():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def live_database(databases_are_open: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The database of the project, which a migration locks: a SQLite file of the test's own."""
+    with override_database(sqlite_wrapper(str(tmp_path_factory.mktemp("live") / "live.db"))):
         yield
 
 

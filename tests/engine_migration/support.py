@@ -190,7 +190,7 @@ def environment(directory: Path) -> dict[str, str]:
     return os.environ | {
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "BACKUP_DIR": str(directory / "backups"),
-        "DATABASE_URL": "sqlite://:memory:",
+        "DATABASE_URL": f"sqlite:///{directory}/live.db",
         "COLUMNS": "200",
     }
 
@@ -204,7 +204,7 @@ def examined(path: Path, *, legacy: LegacyFormat | None = None, **options: Any) 
         legacy=legacy,
         options=MigrationOptions(keep_copy=False, **options),
         keep_in=path.parent / f"examined_{next(numbers)}",
-        report=no_progress,
+        on_progress=no_progress,
     ) as ready:
         yield ready
 
@@ -242,5 +242,5 @@ def prove_after(ready: PreparedMigration, database: Database, *changes: str) -> 
             snapshot=ready.snapshot,
             workspace=workspace,
             seen=ready.examination,
-            report=no_progress,
+            on_progress=no_progress,
         )

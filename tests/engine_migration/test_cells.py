@@ -119,19 +119,19 @@ def test_every_finding_of_a_row_is_listed(file: Path) -> None:
 
 
 def test_null_where_a_value_has_to_be_is_named(file: Path) -> None:
-    support.loosen(file, "anyproject_author", '"name" varchar(50) NOT NULL', '"name" varchar(50)')
-    support.put(file, "anyproject_author", {"id": 4, "name": None})
+    support.loosen(file, "otherproject_author", '"name" varchar(50) NOT NULL', '"name" varchar(50)')
+    support.put(file, "otherproject_author", {"id": 4, "name": None})
     assert support.findings(file) == [
-        ("anyproject_author", "4", "name", "NULL", "", "empty (NULL) where a value has to be")
+        ("otherproject_author", "4", "name", "NULL", "", "empty (NULL) where a value has to be")
     ]
 
 
 def test_null_in_a_text_key_is_named(file: Path) -> None:
     """A16: SQLite allows it in any key that is not an integer."""
-    support.loosen(file, "anyproject_tag", '"name" varchar(30) NOT NULL', '"name" varchar(30)')
-    support.put(file, "anyproject_tag", {"name": None}, {"name": "x"})
+    support.loosen(file, "otherproject_tag", '"name" varchar(30) NOT NULL', '"name" varchar(30)')
+    support.put(file, "otherproject_tag", {"name": None}, {"name": "x"})
     assert support.findings(file) == [
-        ("anyproject_tag", "None", "name", "NULL", "", "empty (NULL) where a value has to be")
+        ("otherproject_tag", "None", "name", "NULL", "", "empty (NULL) where a value has to be")
     ]
 
 

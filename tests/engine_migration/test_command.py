@@ -31,8 +31,8 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(library: Path, database: Da
     assert tables_of_server(database) == before
     assert outcome.document["status"] == "plan"
     order = [table["name"] for table in outcome.document["tables"]]
-    assert order.index("anyproject_book") < order.index("anyproject_comic")
-    assert order.index("anyproject_tag") < order.index("anyproject_book_tags")
+    assert order.index("otherproject_book") < order.index("otherproject_comic")
+    assert order.index("otherproject_tag") < order.index("otherproject_book_tags")
     assert "Everything can be moved. It will take about " in outcome.out
     assert outcome.out.endswith("Nothing was written to PostgreSQL.\n")
 
@@ -83,12 +83,12 @@ def test_the_result_is_written_as_json(library: Path, database: Database) -> Non
     document = support.move(library, database).document
     assert set(document) == {
         "status", "source", "target", "tables", "skipped", "unknown", "notes", "stripped", "findings",
-        "estimate_seconds", "rows", "refused", "seconds", "copy", "quarantine",
+        "estimate_seconds", "rows", "refused", "seconds", "copy", "quarantine", "run",
     }  # fmt: skip
     assert document["status"] == "migrated"
     assert document["refused"] == 0
     assert document["rows"] == sum(table["rows"] for table in document["tables"])
-    (book,) = (table for table in document["tables"] if table["name"] == "anyproject_book")
+    (book,) = (table for table in document["tables"] if table["name"] == "otherproject_book")
     assert set(book) == {"name", "label", "rows", "refused", "sha256"}
     assert (book["rows"], book["label"], len(book["sha256"])) == (5, "books", 64)
     assert document["source"]["format"] == "a file of this project"
@@ -103,7 +103,7 @@ def test_json_may_go_to_standard_output_alone(
     assert json.loads(outcome.out)["status"] == "migrated"
     messages = capsys.readouterr().err
     assert "Done." in messages
-    assert "Type yes to move" in messages
+    assert "Type yes to migrate" in messages
 
 
 def test_json_that_can_not_be_written_stops_the_move_beforehand(library: Path, database: Database) -> None:
@@ -126,16 +126,16 @@ def test_only_yes_is_a_confirmation(
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(answer))
     outcome = support.run(library, database)
-    assert (outcome.code, outcome.error) == (1, "Not confirmed. Nothing was changed.")
+    assert (outcome.code, outcome.error) == (5, "Not confirmed. Nothing was changed.")
     assert database.tables() == []
-    rows = outcome.out.rpartition("Type yes to move ")[2]
+    rows = outcome.out.rpartition("Type yes to migrate ")[2]
     assert re.fullmatch(rf"\d{{3}} rows into the database {database.address}: ", rows)
 
 
 def test_yes_is_a_confirmation(library: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
     assert support.run(library, database).code == 0
-    assert database.value("SELECT count(*) FROM anyproject_book") == 5
+    assert database.value("SELECT count(*) FROM otherproject_book") == 5
 
 
 def test_where_nobody_can_be_asked_nothing_happens(
@@ -143,8 +143,8 @@ def test_where_nobody_can_be_asked_nothing_happens(
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     outcome = support.run(library, database)
-    message = "Nobody is here to confirm. Nothing was changed.\nAdd --yes in a script."
-    assert (outcome.code, outcome.error) == (1, message)
+    message = "Not a terminal, cannot ask for confirmation. Nothing was changed.\nUse --yes for non-interactive runs."
+    assert (outcome.code, outcome.error) == (5, message)
     assert database.tables() == []
 
 
@@ -191,7 +191,7 @@ def test_the_password_is_never_shown(library: Path, database: Database, tmp_path
     assert seen
     assert not any(address.password in line for line in seen)
     assert ("Next: let DATABASE_URL name this database" in output) == (way != "the site's own")
-    assert database.value("SELECT count(*) FROM anyproject_book") == 5
+    assert database.value("SELECT count(*) FROM otherproject_book") == 5
 
 
 def test_a_password_among_the_arguments_is_allowed_and_advised_against(library: Path, database: Database) -> None:
@@ -255,7 +255,7 @@ def test_a_report_that_can_not_be_written_is_no_failure(
     outcome = support.run(library, database, "--yes", "--json", place)
     assert outcome.code == 0
     assert "The migration is done and verified; its report could not be written" in capsys.readouterr().err
-    assert database.value("SELECT count(*) FROM anyproject_book") == 5
+    assert database.value("SELECT count(*) FROM otherproject_book") == 5
 
 
 @pytest.mark.parametrize(

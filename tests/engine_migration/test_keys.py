@@ -40,16 +40,16 @@ def clock(number: int) -> str:
 
 KEYS: dict[str, tuple[str, str, Callable[[int], Any]]] = {
     "integer": ("everything", "id", lambda number: number * 3 - 5000),
-    "text": ("anyproject_tag", "name", text_key),
-    "date": ("anyproject_byday", "key", day),
-    "moment": ("anyproject_bymoment", "key", moment),
-    "time": ("anyproject_byclock", "key", clock),
-    "decimal": ("anyproject_byprice", "key", lambda number: (number * 37 - 50000) / 100),
-    "interval": ("anyproject_byspan", "key", lambda number: (number - 2000) * 10 ** (number % 9)),
-    "float": ("anyproject_byreal", "key", lambda number: (number - 2000) / 7 * 10.0 ** (number % 40)),
-    "address": ("anyproject_byaddress", "key", lambda number: f"10.0.{number // 256}.{number % 256}"),
-    "IPv6": ("anyproject_byaddress", "key", lambda number: f"FE80::{number:X}"),
-    "binary": ("anyproject_byblob", "key", lambda number: number.to_bytes(2 + number % 2, "little")),
+    "text": ("otherproject_tag", "name", text_key),
+    "date": ("otherproject_byday", "key", day),
+    "moment": ("otherproject_bymoment", "key", moment),
+    "time": ("otherproject_byclock", "key", clock),
+    "decimal": ("otherproject_byprice", "key", lambda number: (number * 37 - 50000) / 100),
+    "interval": ("otherproject_byspan", "key", lambda number: (number - 2000) * 10 ** (number % 9)),
+    "float": ("otherproject_byreal", "key", lambda number: (number - 2000) / 7 * 10.0 ** (number % 40)),
+    "address": ("otherproject_byaddress", "key", lambda number: f"10.0.{number // 256}.{number % 256}"),
+    "IPv6": ("otherproject_byaddress", "key", lambda number: f"FE80::{number:X}"),
+    "binary": ("otherproject_byblob", "key", lambda number: number.to_bytes(2 + number % 2, "little")),
 }
 
 
@@ -66,22 +66,22 @@ def test_a_large_table_with_uuid_keys_is_moved_and_proven(file: Path, migrated: 
     generator = random.Random(2)
     codes = [uuid.UUID(int=generator.getrandbits(128)) for _ in range(ROWS)]
     spellings = [str(code).upper() if number % 5 == 0 else code.hex for number, code in enumerate(codes)]
-    support.put(file, "anyproject_author", {"id": 1, "name": "Ada"})
+    support.put(file, "otherproject_author", {"id": 1, "name": "Ada"})
     support.put(
         file,
-        "anyproject_book",
+        "otherproject_book",
         *({"id": code, "title": f"t{n}", "author_id": 1, "pages": 1, "price": 1} for n, code in enumerate(spellings)),
     )
-    prove_and_spoil(file, migrated, "anyproject_book", "id", ROWS)
+    prove_and_spoil(file, migrated, "otherproject_book", "id", ROWS)
 
 
 def test_a_large_table_with_a_key_of_two_columns_is_moved_and_proven(file: Path, migrated: Database) -> None:
-    support.put(file, "anyproject_author", {"id": 1, "name": "Ada"})
-    support.put(file, "anyproject_book", {"id": "f" * 32, "title": "t", "author_id": 1, "pages": 1, "price": 1})
-    support.put(file, "anyproject_shelf", *({"id": shelf, "room": "r", "number": shelf} for shelf in range(1, 21)))
+    support.put(file, "otherproject_author", {"id": 1, "name": "Ada"})
+    support.put(file, "otherproject_book", {"id": "f" * 32, "title": "t", "author_id": 1, "pages": 1, "price": 1})
+    support.put(file, "otherproject_shelf", *({"id": shelf, "room": "r", "number": shelf} for shelf in range(1, 21)))
     places = [{"shelf_id": n % 20 + 1, "position": n // 20 - 50, "book_id": "f" * 32} for n in range(ROWS)]
-    support.put(file, "anyproject_place", *places)
-    prove_and_spoil(file, migrated, "anyproject_place", "position", ROWS)
+    support.put(file, "otherproject_place", *places)
+    prove_and_spoil(file, migrated, "otherproject_place", "position", ROWS)
 
 
 def prove_and_spoil(file: Path, database: Database, table: str, column: str, rows: int) -> None:

@@ -17,13 +17,13 @@ FORMAT = LegacyFormat(
     tables=(
         LegacyTable(
             source="racks",
-            target="anyproject_shelf",
+            target="otherproject_shelf",
             columns={"room": LegacyColumn(source="width", values=BOTH)},
             dropped={"colour": "nobody looked at it"},
         ),
         LegacyTable(
             source="people",
-            target="anyproject_author",
+            target="otherproject_author",
             columns={
                 "name": LegacyColumn(source="full_name", expression="trim({})"),
                 "favourite_id": LegacyColumn(expression="NULL"),
@@ -64,9 +64,9 @@ def test_names_and_values_of_every_member_arrive_as_values(old: Path, database: 
     support.put(old, "racks", *({"id": n, "number": n, "width": value} for n, value in enumerate(stored, 1)))
     outcome = support.move(old, database)
     assert outcome.document["source"]["format"] == "old library"
-    rooms = [room for (room,) in database.rows("SELECT room FROM anyproject_shelf ORDER BY id")]
+    rooms = [room for (room,) in database.rows("SELECT room FROM otherproject_shelf ORDER BY id")]
     assert rooms == [*ROOMS.values()] * 2
-    assert database.value("SELECT nextval('anyproject_shelf_id_seq')") == len(stored) + 1
+    assert database.value("SELECT nextval('otherproject_shelf_id_seq')") == len(stored) + 1
 
 
 @pytest.mark.parametrize("value", ["TWENTY", "nineteen", "", " NINETEEN", 19])
@@ -93,14 +93,14 @@ def test_rows_are_picked_and_columns_computed(old: Path, database: Database) -> 
         {"id": 3, "full_name": "Bob", "boss": 1, "deleted": 0},
     )
     support.move(old, database)
-    rows = database.rows("SELECT id, name, favourite_id, mentor_id FROM anyproject_author ORDER BY id")
+    rows = database.rows("SELECT id, name, favourite_id, mentor_id FROM otherproject_author ORDER BY id")
     assert rows == [(1, "Ada", None, None), (3, "Bob", None, 1)]
 
 
 def test_a_reference_to_a_row_that_is_not_picked_is_an_orphan(old: Path) -> None:
     support.put(old, "people", {"id": 2, "full_name": "Gone", "deleted": 1})
     support.put(old, "people", {"id": 3, "full_name": "Bob", "boss": 2, "deleted": 0})
-    reason = "refers to a row that anyproject_author does not have"
+    reason = "refers to a row that otherproject_author does not have"
     assert support.findings(old, legacy=FORMAT) == [("people", "3", "boss", "integer", "2", reason)]
 
 
@@ -117,7 +117,7 @@ def test_what_stays_behind_is_reported_with_its_rows(old: Path, database: Databa
     outcome = support.run(old, database, "--dry-run")
     assert {"table": "token_blacklist", "rows": 2, "reason": "has no meaning here"} in outcome.document["skipped"]
     assert "stays behind: has no meaning here" in outcome.out
-    assert "racks → anyproject_shelf" in outcome.out
+    assert "racks → otherproject_shelf" in outcome.out
 
 
 def test_tables_and_columns_outside_the_description_are_unknown(old: Path, database: Database) -> None:

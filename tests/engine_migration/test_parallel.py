@@ -26,7 +26,7 @@ def double(item: int, tell: ProgressCallback) -> tuple[int, int]:
 @pytest.mark.parametrize("processes", [1, 2, 4])
 def test_results_come_in_the_order_of_the_items(processes: int) -> None:
     reports: list[Progress] = []
-    results = for_each(range(20), double, processes=processes, report=accumulate(reports.append))
+    results = for_each(range(20), double, processes=processes, on_progress=accumulate(reports.append))
     assert [result for result, _ in results] == [item * 2 for item in range(20)]
     assert reports[-1].done == sum(range(20))
 
@@ -36,7 +36,7 @@ def test_others_do_the_work() -> None:
         time.sleep(0.05)
         return double(item, tell)[1]
 
-    pids = set(for_each(range(8), slow, processes=2, report=lambda _: None))
+    pids = set(for_each(range(8), slow, processes=2, on_progress=lambda _: None))
     assert len(pids) == 2
     assert os.getpid() not in pids
 
@@ -49,7 +49,7 @@ def test_an_error_comes_with_its_hint_and_ends_the_others() -> None:
 
     start = time.monotonic()
     with pytest.raises(PreconditionFailed) as caught:
-        for_each(range(2), work, processes=2, report=lambda _: None)
+        for_each(range(2), work, processes=2, on_progress=lambda _: None)
     assert (caught.value.message, caught.value.hint) == ("No.", "Try again.")
     assert time.monotonic() - start < 10
 
@@ -59,14 +59,14 @@ def test_a_killed_process_is_a_sentence() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(OpsError, match=r"A worker process ended unexpectedly; was it killed, or is memory short\?"):
-        for_each(range(2), work, processes=2, report=lambda _: None)
+        for_each(range(2), work, processes=2, on_progress=lambda _: None)
 
 
 def test_each_process_closes_what_it_opened(tmp_path: Path) -> None:
     def close() -> None:
         (tmp_path / str(os.getpid())).touch()
 
-    results = for_each(range(8), double, processes=2, report=lambda _: None, at_end=close)
+    results = for_each(range(8), double, processes=2, on_progress=lambda _: None, at_end=close)
     assert {str(pid) for _, pid in results} <= {path.name for path in tmp_path.iterdir()}
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -78,7 +78,7 @@ def test_children_of_a_killed_parent_end() -> None:
         "def work(item, tell):\n"
         "    os.write(1, b'%d\\n' % os.getpid())\n"
         "    time.sleep(0.3)\n"
-        "for_each(range(100), work, processes=2, report=lambda _: None)\n"
+        "for_each(range(100), work, processes=2, on_progress=lambda _: None)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout
@@ -117,7 +117,7 @@ def test_split_gives_runs_of_like_length() -> None:
 def test_a_migration_in_several_processes(library: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "ROWS_WORTH_IT", 0)
     together = support.move(library, database)
-    assert database.value("SELECT count(*) FROM anyproject_book") == 5
+    assert database.value("SELECT count(*) FROM otherproject_book") == 5
     assert together.document["status"] == "migrated"
 
 

@@ -105,7 +105,7 @@ def test_rows_of_a_table_that_should_be_empty_are_found(file: Path, migrated: Da
     with support.examined(file) as ready:
         support.carry(ready, migrated)
         with pytest.raises(VerificationFailed, match="row x is not in the file"):
-            support.prove_after(ready, migrated, "INSERT INTO anyproject_tag VALUES ('x')")
+            support.prove_after(ready, migrated, "INSERT INTO otherproject_tag VALUES ('x')")
 
 
 def test_values_of_secret_columns_are_not_shown(library: Path, migrated: Database) -> None:
@@ -127,14 +127,14 @@ def test_a_difference_throws_the_new_database_away(
     def build_and_spoil(workspace: Any, *arguments: Any) -> None:
         real(workspace, *arguments)
         with workspace.session() as connection, connection.cursor() as cursor:
-            cursor.execute("UPDATE anyproject_author SET name = name || '!' WHERE id = 2")
+            cursor.execute("UPDATE otherproject_author SET name = name || '!' WHERE id = 2")
 
     monkeypatch.setattr(pipeline, "build_indexes", build_and_spoil)
     outcome = support.run(library, database, "--yes")
     assert (outcome.code, outcome.error) == (
         1,
         (
-            "anyproject_author: PostgreSQL does not hold what the file holds:\n"
+            "otherproject_author: PostgreSQL does not hold what the file holds:\n"
             "  row 2, column name: 'Author 1' became 'Author 1!'"
         ),
     )

@@ -18,22 +18,22 @@ def kept(directory: Path) -> dict[str, list[dict[str, Any]]]:
 
 def test_refused_rows_and_those_that_depend_on_them_are_written_in_full(library: Path, database: Database) -> None:
     """An author is refused; so are the books, and their comics, tags, neighbours and places."""
-    support.alter(library, "UPDATE anyproject_author SET name = 'x' || char(0) WHERE id = 3")
+    support.alter(library, "UPDATE otherproject_author SET name = 'x' || char(0) WHERE id = 3")
     support.alter(library, "UPDATE everything SET blob = 'text', long = CAST(x'ff' AS TEXT) WHERE id = 1")
     directory = library.parent / "refused"
     outcome = support.run(library, database, "--yes", "--quarantine", str(directory))
     assert (outcome.code, outcome.error) == (3, "")
     rows = kept(directory)
     assert {table: len(found) for table, found in rows.items()} == {
-        "anyproject_author": 1,
-        "anyproject_book": 2,
-        "anyproject_book_similar": 4,
-        "anyproject_comic": 1,
-        "anyproject_place": 1,
+        "otherproject_author": 1,
+        "otherproject_book": 2,
+        "otherproject_book_similar": 4,
+        "otherproject_comic": 1,
+        "otherproject_place": 1,
         "everything": 1,
     }
-    assert rows["anyproject_author"] == [{"id": 3, "name": "x\0", "favourite_id": None, "mentor_id": None}]
-    assert {row["title"] for row in rows["anyproject_book"]} == {"Book 2", "Comic"}
+    assert rows["otherproject_author"] == [{"id": 3, "name": "x\0", "favourite_id": None, "mentor_id": None}]
+    assert {row["title"] for row in rows["otherproject_book"]} == {"Book 2", "Comic"}
     assert rows["everything"][0]["blob"] == "text"
     assert rows["everything"][0]["long"] == {"hex": "ff"}
     for path in directory.iterdir():
@@ -43,46 +43,46 @@ def test_refused_rows_and_those_that_depend_on_them_are_written_in_full(library:
     assert (document["status"], document["refused"]) == ("quarantined", 10)
     assert {t["name"]: t["refused"] for t in document["tables"] if t["refused"]} == {t: len(r) for t, r in rows.items()}
     assert f"10 rows are in {directory}, with all they hold." in outcome.out
-    assert database.value("SELECT count(*) FROM anyproject_book") == 3
-    assert database.value("SELECT count(*) FROM anyproject_author") == 2
+    assert database.value("SELECT count(*) FROM otherproject_book") == 3
+    assert database.value("SELECT count(*) FROM otherproject_author") == 2
     assert database.value("SELECT count(*) FROM everything") == 16
     named = support.read_findings(Path(document["findings"]["file"]))
     reasons = {(line[0], line[5]) for line in named}
-    assert ("anyproject_comic", "refers to a row of anyproject_book that is refused") in reasons
+    assert ("otherproject_comic", "refers to a row of otherproject_book that is refused") in reasons
 
 
 def test_circles_of_refused_rows_come_to_an_end(file: Path, database: Database) -> None:
     code = "c" * 32
     support.put(
         file,
-        "anyproject_author",
+        "otherproject_author",
         {"id": 1, "name": "a", "mentor_id": 2},
         {"id": 2, "name": "b", "mentor_id": 3, "favourite_id": code},
         {"id": 3, "name": "c\0", "mentor_id": 1},
         {"id": 4, "name": "free"},
     )
-    support.put(file, "anyproject_book", {"id": code, "title": "t", "author_id": 1, "pages": 1, "price": 1})
+    support.put(file, "otherproject_book", {"id": code, "title": "t", "author_id": 1, "pages": 1, "price": 1})
     outcome = support.run(file, database, "--yes", "--quarantine", str(file.parent / "refused"))
     assert outcome.code == 3
-    assert database.rows("SELECT id FROM anyproject_author") == [(4,)]
-    assert database.value("SELECT count(*) FROM anyproject_book") == 0
+    assert database.rows("SELECT id FROM otherproject_author") == [(4,)]
+    assert database.value("SELECT count(*) FROM otherproject_book") == 0
 
 
 def test_of_duplicates_the_first_is_moved(file: Path, database: Database) -> None:
     support.alter(file, "DROP INDEX slot_active_label")
     rows = ({"id": number, "label": "x", "active": 1, "hidden": 0} for number in (1, 2, 3))
-    support.put(file, "anyproject_slot", *rows)
+    support.put(file, "otherproject_slot", *rows)
     assert support.run(file, database, "--yes", "--quarantine", str(file.parent / "refused")).code == 3
-    assert database.rows("SELECT id FROM anyproject_slot") == [(1,)]
+    assert database.rows("SELECT id FROM otherproject_slot") == [(1,)]
 
 
 def test_a_duplicate_of_a_refused_row_is_refused_too(file: Path, database: Database) -> None:
     """Which of the two was meant, nobody knows."""
     support.alter(file, "DROP INDEX slot_active_label")
     common = {"label": "x", "active": 1, "hidden": 0}
-    support.put(file, "anyproject_slot", common | {"id": 1, "code": "c\0"}, common | {"id": 2})
+    support.put(file, "otherproject_slot", common | {"id": 1, "code": "c\0"}, common | {"id": 2})
     assert support.run(file, database, "--yes", "--quarantine", str(file.parent / "refused")).code == 3
-    assert database.value("SELECT count(*) FROM anyproject_slot") == 0
+    assert database.value("SELECT count(*) FROM otherproject_slot") == 0
 
 
 def test_nothing_to_refuse_is_no_quarantine(library: Path, database: Database) -> None:

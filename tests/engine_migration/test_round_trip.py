@@ -469,13 +469,13 @@ class Track:
             log = FindingLog(path=Path(directory) / "findings.csv")
             plan = replace(self.plan, tables=(table,))
             seen = run_preflight(
-                plan=plan, snapshot=snapshot, log=log, quarantine=True, processes=1, report=no_progress
+                plan=plan, snapshot=snapshot, log=log, quarantine=True, processes=1, on_progress=no_progress
             )
             named = support.read_findings(log.path if log.count else None)
         workspace = StagingDatabase(address=self.database.address, processes=1, shared=self.target)
         with self.target:
-            copy_table(table=table, snapshot=snapshot, target=self.target, seen=seen, report=no_progress)
-            verify_tables(tables=[table], snapshot=snapshot, workspace=workspace, seen=seen, report=no_progress)
+            copy_table(table=table, snapshot=snapshot, target=self.target, seen=seen, on_progress=no_progress)
+            verify_tables(tables=[table], snapshot=snapshot, workspace=workspace, seen=seen, on_progress=no_progress)
         assert set(seen.refused.get("everything", ())) == {int(finding[1]) for finding in named}
         return {int(finding[1]): finding[5] for finding in named}
 
@@ -496,9 +496,15 @@ def track(templates: Path, schema: str, tmp_path_factory: pytest.TempPathFactory
     with support.examined(file) as ready:
         plan = replace(ready.plan, tables=tuple(t for t in ready.plan.tables if t.name == "everything"))
     database = support.create(support.new_name(), schema)
-    with override_database(database.address.wrapper()), contextlib.closing(database.address.connect()) as target:
+    with contextlib.closing(database.address.connect()) as target:
         yield Track(file=file, plan=plan, database=database, target=target)
     support.drop(database.name)
+
+
+@pytest.fixture(autouse=True)
+def default_database(track: Track, live_database: None) -> Iterator[None]:
+    with override_database(track.database.address.wrapper()):
+        yield
 
 
 def check(track: Track, column: str, values: list[Any], *, all_welcome: bool = False) -> None:

@@ -17,37 +17,58 @@ def book(identifier: str, title: str, **others: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def books(file: Path) -> Path:
-    support.put(file, "anyproject_author", {"id": 1, "name": "Ada"})
+    support.put(file, "otherproject_author", {"id": 1, "name": "Ada"})
     return file
 
 
 # --- A7 -----------------------------------------------------------------------------------------------------
 def test_orphans_are_named(books: Path) -> None:
-    support.put(books, "anyproject_author", {"id": 2, "name": "Bob", "mentor_id": 77}, {"id": 3, "name": "C"})
-    support.put(books, "anyproject_book", book(A, "One", author_id=99))
-    support.put(books, "anyproject_book_tags", {"id": 5, "book_id": A, "tag_id": "none"})
-    support.put(books, "anyproject_comic", {"book_ptr_id": B, "colour": 1})
+    support.put(books, "otherproject_author", {"id": 2, "name": "Bob", "mentor_id": 77}, {"id": 3, "name": "C"})
+    support.put(books, "otherproject_book", book(A, "One", author_id=99))
+    support.put(books, "otherproject_book_tags", {"id": 5, "book_id": A, "tag_id": "none"})
+    support.put(books, "otherproject_comic", {"book_ptr_id": B, "colour": 1})
     assert support.findings(books) == [
         (
-            "anyproject_author",
+            "otherproject_author",
             "2",
             "mentor_id",
             "integer",
             "77",
-            "refers to a row that anyproject_author does not have",
+            "refers to a row that otherproject_author does not have",
         ),
-        ("anyproject_book", A, "author_id", "integer", "99", "refers to a row that anyproject_author does not have"),
-        ("anyproject_book_tags", "5", "tag_id", "text", "'none'", "refers to a row that anyproject_tag does not have"),
-        ("anyproject_comic", B, "book_ptr_id", "text", repr(B), "refers to a row that anyproject_book does not have"),
+        (
+            "otherproject_book",
+            A,
+            "author_id",
+            "integer",
+            "99",
+            "refers to a row that otherproject_author does not have",
+        ),
+        (
+            "otherproject_book_tags",
+            "5",
+            "tag_id",
+            "text",
+            "'none'",
+            "refers to a row that otherproject_tag does not have",
+        ),
+        (
+            "otherproject_comic",
+            B,
+            "book_ptr_id",
+            "text",
+            repr(B),
+            "refers to a row that otherproject_book does not have",
+        ),
     ]
 
 
 def test_a_reference_that_no_database_enforces_may_lead_nowhere(file: Path, migrated: Database) -> None:
-    support.put(file, "anyproject_slot", {"id": 1, "label": "x", "active": 1, "hidden": 0, "guest_id": 404})
+    support.put(file, "otherproject_slot", {"id": 1, "label": "x", "active": 1, "hidden": 0, "guest_id": 404})
     with support.examined(file) as ready:
         assert ready.examination.count == 0
         support.carry(ready, migrated)
-    assert migrated.value("SELECT guest_id FROM anyproject_slot") == 404
+    assert migrated.value("SELECT guest_id FROM otherproject_slot") == 404
 
 
 def test_foreign_keys_are_enforced_after_the_move(library: Path, database: Database) -> None:
@@ -73,43 +94,43 @@ def test_orphans_never_enter_by_switching_checks_off() -> None:
 
 
 def test_a_reference_in_another_spelling_is_an_orphan(books: Path) -> None:
-    support.put(books, "anyproject_book", book(A, "One"))
-    support.put(books, "anyproject_comic", {"book_ptr_id": A.upper(), "colour": 1})
+    support.put(books, "otherproject_book", book(A, "One"))
+    support.put(books, "otherproject_comic", {"book_ptr_id": A.upper(), "colour": 1})
     (line,) = support.findings(books)
-    assert line[:3] == ("anyproject_comic", A.upper(), "book_ptr_id")
+    assert line[:3] == ("otherproject_comic", A.upper(), "book_ptr_id")
 
 
 # --- Duplicates ---------------------------------------------------------------------------------------------
 def test_duplicates_under_an_expression_are_named(books: Path) -> None:
     """Titles are unique without regard to case; somebody dropped the index."""
     support.alter(books, "DROP INDEX book_title_without_case")
-    support.put(books, "anyproject_book", book(A, "Dune"), book(B, "DUNE"))
+    support.put(books, "otherproject_book", book(A, "Dune"), book(B, "DUNE"))
     assert support.findings(books) == [
-        ("anyproject_book", B, "", "NULL", "", "not unique (book_title_without_case): another row has the same value")
+        ("otherproject_book", B, "", "NULL", "", "not unique (book_title_without_case): another row has the same value")
     ]
 
 
 def test_duplicates_that_only_postgresql_sees_are_named(books: Path) -> None:
     """SQLite's lower() knows ASCII only."""
-    support.put(books, "anyproject_book", book(A, "Élan"), book(B, "élan"))
+    support.put(books, "otherproject_book", book(A, "Élan"), book(B, "élan"))
     assert support.findings(books) == [
-        ("anyproject_book", B, "", "NULL", "", "not unique (book_title_without_case): another row has the same value")
+        ("otherproject_book", B, "", "NULL", "", "not unique (book_title_without_case): another row has the same value")
     ]
 
 
 def test_duplicates_under_unique_together_are_named(file: Path) -> None:
     index = [
         name
-        for (name,) in rows_of(file, "SELECT name FROM sqlite_master WHERE tbl_name = 'anyproject_shelf'")
+        for (name,) in rows_of(file, "SELECT name FROM sqlite_master WHERE tbl_name = 'otherproject_shelf'")
         if name.endswith("_uniq")
     ]
     support.alter(file, f'DROP INDEX "{index[0]}"')
     shelves = [{"id": number, "room": "hall", "number": 1} for number in (1, 2, 3)]
-    support.put(file, "anyproject_shelf", *shelves, {"id": 4, "room": "hall", "number": 2})
+    support.put(file, "otherproject_shelf", *shelves, {"id": 4, "room": "hall", "number": 2})
     reason = "not unique (room, number): another row has the same value"
     assert support.findings(file) == [
-        ("anyproject_shelf", "2", "room, number", "NULL", "", reason),
-        ("anyproject_shelf", "3", "room, number", "NULL", "", reason),
+        ("otherproject_shelf", "2", "room, number", "NULL", "", reason),
+        ("otherproject_shelf", "3", "room, number", "NULL", "", reason),
     ]
 
 
@@ -123,7 +144,7 @@ def test_duplicates_under_a_condition_are_named(file: Path) -> None:
     common = {"label": "x", "hidden": 0}
     support.put(
         file,
-        "anyproject_slot",
+        "otherproject_slot",
         common | {"id": 1, "active": 1},
         common | {"id": 2, "active": 0},
         common | {"id": 3, "active": 0},
@@ -131,7 +152,7 @@ def test_duplicates_under_a_condition_are_named(file: Path) -> None:
     )
     assert support.findings(file) == [
         (
-            "anyproject_slot",
+            "otherproject_slot",
             "4",
             "label",
             "text",
@@ -142,7 +163,7 @@ def test_duplicates_under_a_condition_are_named(file: Path) -> None:
 
 
 def test_null_is_never_a_duplicate(file: Path, migrated: Database) -> None:
-    support.put(file, "anyproject_sighting", {"id": 1}, {"id": 2}, {"id": 3, "note": ""})
+    support.put(file, "otherproject_sighting", {"id": 1}, {"id": 2}, {"id": 3, "note": ""})
     with support.examined(file) as ready:
         assert ready.examination.count == 0
         support.carry(ready, migrated)
@@ -158,40 +179,42 @@ def test_null_is_never_a_duplicate(file: Path, migrated: Database) -> None:
     ],
 )
 def test_two_spellings_of_one_unique_value_are_named(file: Path, column: str, first: str, second: str) -> None:
-    support.put(file, "anyproject_sighting", {"id": 1, column: first}, {"id": 2, column: second})
+    support.put(file, "otherproject_sighting", {"id": 1, column: first}, {"id": 2, column: second})
     reason = f"not unique ({column}): another row has the same value"
-    assert support.findings(file) == [("anyproject_sighting", "2", column, "text", repr(second), reason)]
+    assert support.findings(file) == [("otherproject_sighting", "2", column, "text", repr(second), reason)]
 
 
 def test_two_spellings_of_one_key_are_named(books: Path) -> None:
     odd = "00000000-0000-0000-0000-00000000000a"
-    support.put(books, "anyproject_book", book(A, "One"), book(odd, "Two"))
+    support.put(books, "otherproject_book", book(A, "One"), book(odd, "Two"))
     reason = "not unique (primary key): another row has the same value"
-    assert support.findings(books) == [("anyproject_book", odd, "id", "text", repr(odd), reason)]
+    assert support.findings(books) == [("otherproject_book", odd, "id", "text", repr(odd), reason)]
 
 
 def test_texts_that_are_the_same_without_nul_are_named(file: Path) -> None:
-    support.put(file, "anyproject_sighting", {"id": 1, "note": "x"}, {"id": 2, "note": "x\0"})
+    support.put(file, "otherproject_sighting", {"id": 1, "note": "x"}, {"id": 2, "note": "x\0"})
     reason = "not unique (note): another row has the same value"
-    assert support.findings(file, strip_nul=True) == [("anyproject_sighting", "2", "note", "text", "'x\\x00'", reason)]
+    assert support.findings(file, strip_nul=True) == [
+        ("otherproject_sighting", "2", "note", "text", "'x\\x00'", reason)
+    ]
 
 
 def test_a_key_that_refused_and_odd_values_share_is_no_crash(file: Path) -> None:
-    support.put(file, "anyproject_sighting", {"id": 1, "code": A.upper()}, {"id": 2, "code": "?"})
+    support.put(file, "otherproject_sighting", {"id": 1, "code": A.upper()}, {"id": 2, "code": "?"})
     assert [(line[1], line[5]) for line in support.findings(file)] == [("2", "not a UUID")]
 
 
 # --- Rules and notes ----------------------------------------------------------------------------------------
 def test_rows_that_break_a_rule_of_the_model_are_named(books: Path) -> None:
-    support.put(books, "anyproject_book", book(A, "One", price=1000), book(B, "Two", price=999.99))
-    assert support.findings(books) == [("anyproject_book", A, "", "NULL", "", "breaks the rule book_is_affordable")]
+    support.put(books, "otherproject_book", book(A, "One", price=1000), book(B, "Two", price=999.99))
+    assert support.findings(books) == [("otherproject_book", A, "", "NULL", "", "breaks the rule book_is_affordable")]
 
 
 def test_a_column_that_ignores_case_is_noted(file: Path, database: Database) -> None:
     """A16: what is one value in the file would be two in PostgreSQL."""
-    support.alter(file, "CREATE UNIQUE INDEX tag_without_case ON anyproject_tag (name COLLATE NOCASE)")
+    support.alter(file, "CREATE UNIQUE INDEX tag_without_case ON otherproject_tag (name COLLATE NOCASE)")
     outcome = support.run(file, database, "--dry-run")
-    note = "anyproject_tag.name is unique without regard to case in the file; PostgreSQL tells upper from lower case."
+    note = "otherproject_tag.name is unique without regard to case in the file; PostgreSQL tells upper from lower case."
     assert outcome.document["notes"] == [note]
     assert f"Note {note}" in outcome.out
 
@@ -199,8 +222,8 @@ def test_a_column_that_ignores_case_is_noted(file: Path, database: Database) -> 
 def test_views_and_triggers_are_noted(file: Path, database: Database) -> None:
     support.alter(
         file,
-        "CREATE VIEW names AS SELECT name FROM anyproject_tag",
-        "CREATE TRIGGER loud AFTER INSERT ON anyproject_tag BEGIN SELECT 1; END",
+        "CREATE VIEW names AS SELECT name FROM otherproject_tag",
+        "CREATE TRIGGER loud AFTER INSERT ON otherproject_tag BEGIN SELECT 1; END",
     )
     assert support.run(file, database, "--dry-run").document["notes"] == [
         "The file's view names is not carried over.",

@@ -45,7 +45,7 @@ def next_id(database: Database, model: type[models.Model]) -> int:
 # --- A1 -----------------------------------------------------------------------------------------------------
 def test_every_sequence_goes_on_after_the_highest_id(library: Path, moved: Database) -> None:
     found = tables_with_sequences()
-    assert {"anyproject_book_tags", "anyproject_book_similar", "accounts_user_groups"} <= {
+    assert {"otherproject_book_tags", "otherproject_book_similar", "accounts_user_groups"} <= {
         m._meta.db_table for m in found
     }
     for model in found:
@@ -77,8 +77,8 @@ def test_rows_can_be_added_to_every_kind_of_table(moved: Database) -> None:
 
 
 def test_ids_of_deleted_rows_are_not_given_out_again(file: Path, database: Database) -> None:
-    support.alter(file, "INSERT INTO sqlite_sequence (name, seq) VALUES ('anyproject_author', 500)")
-    support.put(file, "anyproject_author", {"id": 3, "name": "Ada"})
+    support.alter(file, "INSERT INTO sqlite_sequence (name, seq) VALUES ('otherproject_author', 500)")
+    support.put(file, "otherproject_author", {"id": 3, "name": "Ada"})
     support.move(file, database)
     assert next_id(database, Author) == 501
 
@@ -94,7 +94,7 @@ def test_a_sequence_starts_rightly(file: Path, migrated: Database, ids: tuple[in
 
 
 def test_a_full_sequence_says_so_and_gives_no_id_twice(file: Path, migrated: Database) -> None:
-    support.put(file, "anyproject_slot", {"id": 2**15 - 1, "label": "last", "active": 1, "hidden": 0})
+    support.put(file, "otherproject_slot", {"id": 2**15 - 1, "label": "last", "active": 1, "hidden": 0})
     with support.examined(file) as ready:
         support.carry(ready, migrated)
     with pytest.raises(Exception, match="reached maximum value of sequence"):
@@ -129,7 +129,7 @@ def test_content_types_and_permissions_that_the_file_lacks_are_added(file: Path,
 
 def test_people_keep_their_rights(moved: Database) -> None:
     ada = get_user_model().objects.get(email="ada@example.org")
-    assert ada.get_all_permissions() == {"anyproject.add_book", "anyproject.change_book"}
+    assert ada.get_all_permissions() == {"otherproject.add_book", "otherproject.change_book"}
     assert Permission.objects.filter(codename="lend", content_type=ContentType.objects.get_for_model(Book)).exists()
     assert authenticate(RequestFactory().get("/"), username="ada@example.org", password="correct horse") == ada
 
@@ -150,7 +150,7 @@ def test_nobody_is_told_that_rows_were_saved(library: Path, database: Database) 
     heard = []
 
     def hear(sender: type[models.Model], **_details: object) -> None:
-        if sender._meta.app_label in {"anyproject", "accounts"}:
+        if sender._meta.app_label in {"otherproject", "accounts"}:
             heard.append(sender)
 
     signals = (models.signals.pre_save, models.signals.post_save, models.signals.m2m_changed)

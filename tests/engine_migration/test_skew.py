@@ -14,34 +14,34 @@ def refusal(path: Path, database: Database, *arguments: str) -> str:
 
 
 def test_a_newer_file_is_refused(file: Path, database: Database) -> None:
-    record = "INSERT INTO django_migrations (app, name, applied) VALUES ('anyproject', '{}', '2030-01-01')"
+    record = "INSERT INTO django_migrations (app, name, applied) VALUES ('otherproject', '{}', '2030-01-01')"
     support.alter(file, record.format("0098_shelves_turn"), record.format("0099_books_fly"))
     assert refusal(file, database) == (
-        f"{file} was written by a newer version: this code does not know anyproject.0098_shelves_turn and 1 more.\n"
+        f"{file} was written by a newer version: this code does not know otherproject.0098_shelves_turn and 1 more.\n"
         "Upgrade the code to the version that wrote the file, and run the command again."
     )
 
 
 def test_an_older_file_is_refused(file: Path, database: Database) -> None:
-    support.alter(file, "DELETE FROM django_migrations WHERE app = 'anyproject' AND name LIKE '0002%'")
+    support.alter(file, "DELETE FROM django_migrations WHERE app = 'otherproject' AND name LIKE '0002%'")
     assert refusal(file, database) == (
-        f"{file} was written by an older version: it lacks anyproject.0002_more_kinds_of_key.\n"
+        f"{file} was written by an older version: it lacks otherproject.0002_more_kinds_of_key.\n"
         f"Upgrade it first: DATABASE_URL=sqlite:///{file} python manage.py migrate"
     )
 
 
 def test_a_table_that_is_missing_is_named(file: Path, database: Database) -> None:
-    support.alter(file, "DROP TABLE anyproject_byday")
+    support.alter(file, "DROP TABLE otherproject_byday")
     assert refusal(file, database) == (
-        "The file has no table anyproject_byday, which anyproject.ByDay needs.\n"
+        "The file has no table otherproject_byday, which otherproject.ByDay needs.\n"
         "The file's structure is not what its django_migrations says. Restore or repair it."
     )
 
 
 def test_a_column_that_is_missing_is_named(file: Path, database: Database) -> None:
-    support.alter(file, "ALTER TABLE anyproject_shelf RENAME COLUMN room TO chamber")
+    support.alter(file, "ALTER TABLE otherproject_shelf RENAME COLUMN room TO chamber")
     assert refusal(file, database) == (
-        "The file's table anyproject_shelf has no column room, which anyproject.Shelf needs.\n"
+        "The file's table otherproject_shelf has no column room, which otherproject.Shelf needs.\n"
         "The file is of another version than this code. Upgrade it first, or use the code that wrote it."
     )
 
@@ -49,11 +49,11 @@ def test_a_column_that_is_missing_is_named(file: Path, database: Database) -> No
 def test_a_table_without_row_ids_is_refused(file: Path, database: Database) -> None:
     support.alter(
         file,
-        "DROP TABLE anyproject_byday",
-        'CREATE TABLE anyproject_byday ("key" date NOT NULL PRIMARY KEY) WITHOUT ROWID',
+        "DROP TABLE otherproject_byday",
+        'CREATE TABLE otherproject_byday ("key" date NOT NULL PRIMARY KEY) WITHOUT ROWID',
     )
     assert refusal(file, database) == (
-        "The file's table anyproject_byday is declared WITHOUT ROWID, which Django never does.\n"
+        "The file's table otherproject_byday is declared WITHOUT ROWID, which Django never does.\n"
         "Rebuild it without that clause in a copy of the file, and name the copy."
     )
 
@@ -63,13 +63,13 @@ def test_tables_and_columns_that_nobody_knows_stop_the_move(file: Path, database
         file,
         "CREATE TABLE photos (x)",
         "INSERT INTO photos VALUES (1), (2)",
-        "ALTER TABLE anyproject_shelf ADD COLUMN colour",
+        "ALTER TABLE otherproject_shelf ADD COLUMN colour",
     )
     outcome = support.run(file, database, "--yes")
     assert outcome.code == 2
     assert outcome.document["unknown"] == [
         {"table": "photos", "rows": 2, "reason": "no model knows this table"},
-        {"table": "anyproject_shelf.colour", "rows": 0, "reason": "no model has this column"},
+        {"table": "otherproject_shelf.colour", "rows": 0, "reason": "no model has this column"},
     ]
     assert "To leave the unknown tables behind, add --skip-table photos." in outcome.out
     assert "Unknown columns: the file is of another version than this code, or was changed by hand." in outcome.out
@@ -93,33 +93,33 @@ def test_a_table_to_skip_has_to_be_there(file: Path, database: Database) -> None
 
 
 def test_rows_that_need_a_skipped_table_are_findings(library: Path) -> None:
-    reason = "refers to anyproject_author, which is not carried over"
-    named = support.findings(library, skip_tables=frozenset({"anyproject_author"}))
-    assert {(line[0], line[2], line[5]) for line in named} == {("anyproject_book", "author_id", reason)}
+    reason = "refers to otherproject_author, which is not carried over"
+    named = support.findings(library, skip_tables=frozenset({"otherproject_author"}))
+    assert {(line[0], line[2], line[5]) for line in named} == {("otherproject_book", "author_id", reason)}
     assert len(named) == 5
 
 
 def test_generated_columns_are_not_copied_but_computed(library: Path, database: Database) -> None:
     support.move(library, database)
-    assert database.rows("SELECT pages, letters FROM anyproject_book WHERE title = 'Book 3'") == [(3, 6000)]
+    assert database.rows("SELECT pages, letters FROM otherproject_book WHERE title = 'Book 3'") == [(3, 6000)]
 
 
 def test_a_generated_column_of_the_file_alone_is_no_unknown_column(file: Path, database: Database) -> None:
-    support.alter(file, "ALTER TABLE anyproject_shelf ADD COLUMN twice AS (number * 2) VIRTUAL")
+    support.alter(file, "ALTER TABLE otherproject_shelf ADD COLUMN twice AS (number * 2) VIRTUAL")
     assert support.run(file, database, "--dry-run").document["unknown"] == []
 
 
 def test_columns_may_stand_in_another_order(library: Path, database: Database) -> None:
     support.alter(
         library,
-        "ALTER TABLE anyproject_shelf RENAME COLUMN room TO old",
-        "ALTER TABLE anyproject_shelf ADD COLUMN room varchar(20)",
-        "UPDATE anyproject_shelf SET room = old",
+        "ALTER TABLE otherproject_shelf RENAME COLUMN room TO old",
+        "ALTER TABLE otherproject_shelf ADD COLUMN room varchar(20)",
+        "UPDATE otherproject_shelf SET room = old",
     )
     with support.opened(library) as connection:
         (index,) = connection.execute(
-            "SELECT name FROM sqlite_master WHERE tbl_name = 'anyproject_shelf' AND name LIKE '%uniq'"
+            "SELECT name FROM sqlite_master WHERE tbl_name = 'otherproject_shelf' AND name LIKE '%uniq'"
         ).fetchone()
-    support.alter(library, f'DROP INDEX "{index}"', "ALTER TABLE anyproject_shelf DROP COLUMN old")
+    support.alter(library, f'DROP INDEX "{index}"', "ALTER TABLE otherproject_shelf DROP COLUMN old")
     support.move(library, database)
-    assert database.rows("SELECT room, number FROM anyproject_shelf") == [("hall", -1)]
+    assert database.rows("SELECT room, number FROM otherproject_shelf") == [("hall", -1)]

@@ -115,7 +115,7 @@ def test_a_file_in_utf16_is_refused(tmp_path: Path, templates: Path, database: D
 def test_rows_that_stand_only_in_the_wal_come_along(file: Path, database: Database) -> None:
     with contextlib.closing(sqlite3.connect(file)) as writer:
         writer.execute("PRAGMA journal_mode = WAL")
-        writer.execute("INSERT INTO anyproject_tag VALUES ('from the wal')")
+        writer.execute("INSERT INTO otherproject_tag VALUES ('from the wal')")
         writer.commit()
         wal = file.with_name(file.name + "-wal")
         assert wal.stat().st_size > 0
@@ -123,7 +123,7 @@ def test_rows_that_stand_only_in_the_wal_come_along(file: Path, database: Databa
         shutil.copy(file, copy)
         shutil.copy(wal, copy.with_name("copy.db-wal"))
     outcome = support.move(copy, database)
-    assert database.rows("SELECT name FROM anyproject_tag") == [("from the wal",)]
+    assert database.rows("SELECT name FROM otherproject_tag") == [("from the wal",)]
     assert outcome.document["source"]["wal"] is True
     assert f"Source  {copy} and what stood in its -wal: a file of this project" in outcome.out
 
@@ -134,7 +134,7 @@ def test_an_unfinished_transaction_is_not_taken_for_a_finished_one(file: Path, d
     with contextlib.closing(sqlite3.connect(file)) as writer:
         writer.execute("PRAGMA cache_size = 5")
         writer.execute("BEGIN")
-        writer.executemany("INSERT INTO anyproject_tag VALUES (?)", ((f"tag {number}",) for number in range(20000)))
+        writer.executemany("INSERT INTO otherproject_tag VALUES (?)", ((f"tag {number}",) for number in range(20000)))
         shutil.copy(file, crashed)
         shutil.copy(f"{file}-journal", f"{crashed}-journal")
         writer.rollback()
@@ -148,7 +148,7 @@ def test_an_unfinished_transaction_is_not_taken_for_a_finished_one(file: Path, d
     with contextlib.closing(sqlite3.connect(crashed)) as mended:
         assert mended.execute("PRAGMA quick_check").fetchone() == ("ok",)
     support.move(crashed, database)
-    assert database.value("SELECT count(*) FROM anyproject_tag") == 0
+    assert database.value("SELECT count(*) FROM otherproject_tag") == 0
 
 
 def digest(path: Path) -> str:
@@ -205,7 +205,7 @@ def test_a_wal_in_a_directory_that_can_not_be_written_needs_a_copy(file: Path, l
     shutil.copy(file, path)
     with contextlib.closing(sqlite3.connect(path)) as writer:
         writer.execute("PRAGMA journal_mode = WAL")
-        writer.execute("INSERT INTO anyproject_tag VALUES ('x')")
+        writer.execute("INSERT INTO otherproject_tag VALUES ('x')")
         writer.commit()
         shutil.copy(f"{path}-wal", locked_directory / "kept")
     shutil.move(locked_directory / "kept", f"{path}-wal")
@@ -263,7 +263,7 @@ def test_a_file_that_is_written_to_meanwhile_is_not_moved(
         real = pipeline.add_missing_permissions
 
         def write_and_go_on(workspace: Any) -> None:
-            writer.execute("INSERT INTO anyproject_tag VALUES ('late')")
+            writer.execute("INSERT INTO otherproject_tag VALUES ('late')")
             writer.commit()
             real(workspace)
 
@@ -287,9 +287,9 @@ def test_a_busy_writer_does_not_tear_the_snapshot(file: Path, tmp_path: Path) ->
             number = 0
             while not stop.is_set():
                 number += 1
-                connection.execute("INSERT INTO anyproject_author (id, name) VALUES (?, ?)", [number, "x" * 50])
+                connection.execute("INSERT INTO otherproject_author (id, name) VALUES (?, ?)", [number, "x" * 50])
                 connection.execute(
-                    "INSERT INTO anyproject_book (id, title, author_id, pages, price) VALUES (?, ?, ?, 1, 1)",
+                    "INSERT INTO otherproject_book (id, title, author_id, pages, price) VALUES (?, ?, ?, 1, 1)",
                     [f"{number:032x}", str(number), number],
                 )
                 connection.commit()
@@ -309,7 +309,7 @@ def count_pairs(file: Path, destination: Path) -> Any:
     with source.opened(file) as opened:
         source.take_snapshot(source=opened, destination=destination)
     return sqlite_value(
-        destination, "SELECT (SELECT count(*) FROM anyproject_author), (SELECT count(*) FROM anyproject_book)"
+        destination, "SELECT (SELECT count(*) FROM otherproject_author), (SELECT count(*) FROM otherproject_book)"
     )
 
 

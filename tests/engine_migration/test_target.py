@@ -10,7 +10,8 @@ from typing import Any
 import psycopg2
 import pytest
 
-from ops.databases.override import override_database, run_migrations
+from ops.databases.migration_state import run_migrations
+from ops.databases.override import override_database
 from ops.databases.postgres import databases, rename
 from ops.engine_migration import target as targets
 from ops.engine_migration.target import inspect_target
@@ -29,17 +30,17 @@ def refusal(database: Database) -> str:
 
 # --- A13: what is there already -----------------------------------------------------------------------------
 def test_rows_of_any_table_are_in_the_way(migrated: Database) -> None:
-    migrated.rows("INSERT INTO anyproject_tag VALUES ('a'), ('b')")
-    migrated.rows("INSERT INTO anyproject_author (name) VALUES ('Ada')")
+    migrated.rows("INSERT INTO otherproject_tag VALUES ('a'), ('b')")
+    migrated.rows("INSERT INTO otherproject_author (name) VALUES ('Ada')")
     where = f"{migrated.name} on 127.0.0.1:{migrated.address.port}"
-    words = f"The database {where} is not empty: rows 1 in anyproject_author, 2 in anyproject_tag."
+    words = f"The database {where} is not empty: rows 1 in otherproject_author, 2 in otherproject_tag."
     assert refusal(migrated) == f"{words}\n{NEVER_ADDS}"
 
 
 def test_what_migrate_itself_makes_is_not_in_the_way(library: Path, migrated: Database) -> None:
     assert migrated.value("SELECT count(*) FROM auth_permission") > 50
     support.move(library, migrated)
-    assert migrated.value("SELECT count(*) FROM anyproject_book") == 5
+    assert migrated.value("SELECT count(*) FROM otherproject_book") == 5
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_what_migrate_itself_makes_is_not_in_the_way(library: Path, migrated: Da
         ("CREATE TABLE photos ()", "public.photos"),
         ("CREATE VIEW pictures AS SELECT 1", "public.pictures"),
         ("CREATE MATERIALIZED VIEW pictures AS SELECT 1", "public.pictures"),
-        ("CREATE SCHEMA other CREATE TABLE anyproject_tag ()", "other.anyproject_tag"),
+        ("CREATE SCHEMA other CREATE TABLE otherproject_tag ()", "other.otherproject_tag"),
         ("CREATE FUNCTION answer() RETURNS int LANGUAGE sql AS 'SELECT 42'", "public.answer()"),
         ("CREATE TYPE mood AS ENUM ('fine')", "public.mood"),
         ("CREATE DOMAIN age AS int", "public.age"),
@@ -91,14 +92,14 @@ def test_rows_that_arrive_meanwhile_are_not_lost(
         if len(seen) == 2:
             with override_database(database.address.wrapper()):
                 run_migrations()
-            database.rows("INSERT INTO anyproject_tag VALUES ('precious')")
+            database.rows("INSERT INTO otherproject_tag VALUES ('precious')")
         real(address, **options)
 
     monkeypatch.setattr(targets, "require_empty", look)
     outcome = support.run(library, database, "--yes")
-    words = f"The database {database.address} is not empty: rows 1 in anyproject_tag.\n{NEVER_ADDS}"
+    words = f"The database {database.address} is not empty: rows 1 in otherproject_tag.\n{NEVER_ADDS}"
     assert (outcome.code, outcome.error) == (1, words)
-    assert database.rows("SELECT name FROM anyproject_tag") == [("precious",)]
+    assert database.rows("SELECT name FROM otherproject_tag") == [("precious",)]
     assert support.beside(database.name) == []
 
 
@@ -112,7 +113,7 @@ def test_a_database_that_does_not_exist_is_made(library: Path, nowhere: Database
         "exists": False,
         "beside": True,
     }
-    assert nowhere.value("SELECT count(*) FROM anyproject_book") == 5
+    assert nowhere.value("SELECT count(*) FROM otherproject_book") == 5
     assert nowhere.value("SHOW server_encoding") == "UTF8"
 
 
@@ -157,7 +158,7 @@ def test_the_new_database_keeps_what_the_old_one_had(library: Path, database: Da
         support.move(library, database)
         assert properties(database) == before
         assert database.value("SELECT oid FROM pg_database WHERE datname = current_database()") != before["oid"]
-        assert database.value("SELECT count(*) FROM anyproject_book") == 5
+        assert database.value("SELECT count(*) FROM otherproject_book") == 5
     finally:
         support.drop(name)
         support.server().rows(f"DROP ROLE {owner}")
@@ -214,7 +215,7 @@ def test_programs_that_connect_again_and_again_do_not_stop_the_swap(library: Pat
         stop.set()
         for knocker in knockers:
             knocker.join()
-    assert database.value("SELECT count(*) FROM anyproject_book") == 5
+    assert database.value("SELECT count(*) FROM otherproject_book") == 5
 
 
 @pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -264,7 +265,7 @@ def test_sessions_of_stronger_roles_stop_the_swap(library: Path, database: Datab
         assert database.tables() == []
         assert support.beside(database.name) == []
         support.move(library, mine)
-        assert database.value("SELECT count(*) FROM anyproject_book") == 5
+        assert database.value("SELECT count(*) FROM otherproject_book") == 5
     finally:
         support.drop(database.name)
         support.server().rows(f"DROP ROLE {name}")
@@ -289,8 +290,8 @@ def test_a_small_role_fills_its_database_in_one_transaction(
     assert "in one transaction on it" in outcome.out
     assert outcome.document["target"]["beside"] is False
     assert database.value("SELECT oid FROM pg_database WHERE datname = current_database()") == oid
-    assert database.value("SELECT count(*) FROM anyproject_book") == 5
-    assert database.value("SELECT nextval('anyproject_author_id_seq')") == 4
+    assert database.value("SELECT count(*) FROM otherproject_book") == 5
+    assert database.value("SELECT nextval('otherproject_author_id_seq')") == 4
     support.drop(database.name)
 
 

@@ -16,7 +16,7 @@ from django.test import AsyncClient, Client
 
 from ops import maintenance
 from ops.errors import PreconditionFailed
-from ops.maintenance import MaintenanceMode, MaintenanceState, maintenance_mode, sign_from_settings
+from ops.maintenance import MaintenanceMode, MaintenanceState, maintenance_mode, mode_from_settings
 from tests.support.backend import eventually
 from tests.support.postgres import free_port
 from tests.support.redis import RedisServer
@@ -34,7 +34,7 @@ def backup_dir(settings: Any, tmp_path: Path) -> Path:
 @pytest.fixture(params=["file", "redis"])
 def sign(request: pytest.FixtureRequest, settings: Any, redis_server: RedisServer) -> MaintenanceMode:
     settings.REDIS_URL = redis_server.url() if request.param == "redis" else ""
-    return sign_from_settings()
+    return mode_from_settings()
 
 
 def test_nothing_is_held_back_without_a_sign(client: Client, sign: MaintenanceMode) -> None:
@@ -43,7 +43,7 @@ def test_nothing_is_held_back_without_a_sign(client: Client, sign: MaintenanceMo
 
 
 def test_a_write_is_answered_with_a_page_that_needs_no_database(client: Client, sign: MaintenanceMode) -> None:
-    with maintenance_mode(sign, reason=REASON):
+    with maintenance_mode(mode=sign, reason=REASON):
         response = client.post("/admin/login/", headers={"referer": "http://testserver/admin/login/?next=/admin/"})
     assert (response.status_code, response["Retry-After"]) == (503, "10")
     assert "no-store" in response["Cache-Control"]
@@ -78,14 +78,14 @@ def test_a_write_is_answered_with_a_page_that_needs_no_database(client: Client, 
     ],
 )
 def test_the_page_leads_nowhere_else(client: Client, sign: MaintenanceMode, referer: str) -> None:
-    with maintenance_mode(sign, reason=REASON):
+    with maintenance_mode(mode=sign, reason=REASON):
         page = client.post("/nowhere/", headers={"referer": referer}).content.decode()
     assert '<meta http-equiv="refresh" content="10; url=/">' in page
     assert '<a href="/">' in page
 
 
 def test_a_program_gets_json(client: Client, sign: MaintenanceMode) -> None:
-    with maintenance_mode(sign, reason=REASON):
+    with maintenance_mode(mode=sign, reason=REASON):
         response = client.delete("/nowhere/", headers={"accept": "application/json"})
         notice = sign.read()
     assert notice
@@ -102,7 +102,7 @@ def test_a_program_gets_json(client: Client, sign: MaintenanceMode) -> None:
 def test_reading_costs_nothing(
     client: Client, sign: MaintenanceMode, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with maintenance_mode(sign, reason=REASON), monkeypatch.context() as patched:
+    with maintenance_mode(mode=sign, reason=REASON), monkeypatch.context() as patched:
         patched.setattr(MaintenanceMode, "read", None)
         assert getattr(client, method)("/nowhere/").status_code == 404
 
@@ -112,14 +112,14 @@ async def ask_both(client: AsyncClient) -> tuple[int, int]:
 
 
 def test_asynchronous_servers_hold_back_as_well(sign: MaintenanceMode) -> None:
-    with maintenance_mode(sign, reason=REASON):
+    with maintenance_mode(mode=sign, reason=REASON):
         assert asyncio.run(ask_both(AsyncClient())) == (503, 404)
 
 
 def test_the_sign_is_renewed_while_its_holder_lives(sign: MaintenanceMode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintenance, "LIFETIME", 1)
     monkeypatch.setattr(maintenance, "RENEW_INTERVAL", 0.3)
-    with maintenance_mode(sign, reason=REASON):
+    with maintenance_mode(mode=sign, reason=REASON):
         time.sleep(1.6)
         assert sign.read() is not None
     assert sign.read() is None
@@ -127,7 +127,7 @@ def test_the_sign_is_renewed_while_its_holder_lives(sign: MaintenanceMode, monke
 
 def test_the_sign_of_a_killed_holder_falls_off(sign: MaintenanceMode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintenance, "LIFETIME", 1)
-    sign.hang_up(MaintenanceState(reason=REASON, since=maintenance.timezone.now()))
+    sign.enable(MaintenanceState(reason=REASON, since=maintenance.timezone.now()))
     assert sign.read() is not None
     eventually(lambda: sign.read() is None, within=3)
 
@@ -141,14 +141,14 @@ def test_a_sign_that_can_not_be_read_is_none(sign: MaintenanceMode, text: str) -
         with redis.Redis.from_url(sign.redis_url) as client:
             client.set(sign.key, text.encode(errors="surrogateescape"), ex=2)
     assert sign.read() is None
-    sign.take_down()
+    sign.disable()
 
 
 def test_a_redis_that_is_down_closes_no_site_and_opens_none(
     client: Client, settings: Any, redis_server: RedisServer, backup_dir: Path
 ) -> None:
     settings.REDIS_URL = redis_server.url()
-    with maintenance_mode(sign_from_settings(), reason=REASON):
+    with maintenance_mode(reason=REASON):
         redis_server.freeze()
         try:
             start = time.monotonic()
@@ -165,15 +165,15 @@ def test_a_redis_that_is_down_closes_no_site_and_opens_none(
 def test_a_sign_that_nobody_would_see_is_refused(backup_dir: Path) -> None:
     backup_dir.write_text("a file where the folder should be")
     sign = MaintenanceMode(redis_url=f"redis://127.0.0.1:{free_port()}/0", key="key", path=backup_dir / ".maintenance")
-    with pytest.raises(PreconditionFailed) as refusal, maintenance_mode(sign, reason=REASON):
+    with pytest.raises(PreconditionFailed) as refusal, maintenance_mode(mode=sign, reason=REASON):
         pytest.fail("Nobody knows.")
     assert refusal.value.message == (
-        "Writes to the site can not be held back: Redis does not answer (ConnectionError) and"
-        f" {sign.path} can not be written (File exists)."
+        "Maintenance mode could not be enabled: Redis does not answer (ConnectionError) and"
+        f" {sign.path} cannot be written (File exists)."
     )
     nowhere = MaintenanceMode(redis_url="", key="key", path=None)
-    with pytest.raises(PreconditionFailed, match="there is no Redis and there is no folder for a file"):
-        nowhere.hang_up(MaintenanceState(reason=REASON, since=maintenance.timezone.now()))
+    with pytest.raises(PreconditionFailed, match="there is no Redis and there is no directory for a file"):
+        nowhere.enable(MaintenanceState(reason=REASON, since=maintenance.timezone.now()))
     assert nowhere.read() is None
 
 
@@ -181,7 +181,7 @@ def test_a_sign_that_nobody_would_see_is_refused(backup_dir: Path) -> None:
 def test_health_says_so_and_tells_staff_why(client: Client, sign: MaintenanceMode) -> None:
     staff = Client()
     staff.force_login(get_user_model().objects.create_user("staff@example.org", is_staff=True))
-    with maintenance_mode(sign, reason=REASON):
+    with maintenance_mode(mode=sign, reason=REASON):
         public, full = client.get("/health/"), staff.get("/health/")
         ready = client.get("/health/ready/")
     assert (public.status_code, public.json()["status"]) == (200, "maintenance")
@@ -203,7 +203,7 @@ def test_check_database_says_so(tmp_path: Path) -> None:
 
     assert manage("migrate", "--verbosity", "0").returncode == 0
     with maintenance_mode(
-        MaintenanceMode(redis_url="", key="", path=Path(f"{database}.ops-maintenance")), reason=REASON
+        mode=MaintenanceMode(redis_url="", key="", path=Path(f"{database}.ops-maintenance")), reason=REASON
     ):
         told, shown = manage("check_database", "--json"), manage("check_database")
     assert (told.returncode, json.loads(told.stdout)["status"]) == (4, "maintenance")

@@ -21,7 +21,7 @@ def test_all_who_ask_meanwhile_share_one_answer() -> None:
     flights = [tower.run("name", question) for _ in range(100)]
     answer_now.set()
     with ThreadPoolExecutor(20) as executor:
-        assert set(executor.map(lambda flight: flight.outcome(within=10), flights)) == {"answer"}
+        assert set(executor.map(lambda flight: flight.result(within=10), flights)) == {"answer"}
     assert len(asked) == 1
 
 

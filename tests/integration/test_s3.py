@@ -14,13 +14,14 @@ from tests.integration.tls_servers import Server
 
 pytestmark = pytest.mark.slow
 AGE = """
-import dataclasses, datetime as dt
+import datetime as dt
+import msgspec
 from ops.backups.repository import MANIFEST
-from ops.operations import current_site
-catalogue = current_site().catalogue
-manifest = catalogue.get({name!r}).manifest
-aged = dataclasses.replace(manifest, when=manifest.when - dt.timedelta(days=30))
-catalogue.files.rewrite({name!r} + MANIFEST, catalogue.signed(aged))
+from ops.runs.context import get_context
+repository = get_context().repository
+manifest = repository.get({name!r}).manifest
+aged = msgspec.structs.replace(manifest, taken_at=manifest.taken_at - dt.timedelta(days=30))
+repository.files.rewrite({name!r} + MANIFEST, repository.signed(aged))
 """
 """Makes a backup 30 days old."""
 
@@ -32,7 +33,7 @@ def test_a_backup_is_made_listed_proven_and_restored(home: Home, s3: S3, server:
     assert {f"rack/{name}", f"rack/{name}.json"} <= set(s3.names())
     assert "off the machine" in home.manage("list_backups")
     assert "restores: loaded, migrated" in home.manage("verify_backup", name, "--restore")
-    assert home.json("list_backups")["backups"][0]["manifest"]["proofs"][-1]["level"] == "restored"
+    assert home.json("list_backups")["backups"][0]["manifest"]["verifications"][-1]["level"] == "restored"
     server.query("DELETE FROM connections", database)
     home.manage("restore_database", name, "--yes")
     assert server.query("SELECT count(*) FROM connections", database) == [(80,)]
@@ -40,21 +41,21 @@ def test_a_backup_is_made_listed_proven_and_restored(home: Home, s3: S3, server:
 
 
 def test_a_file_is_stored_as_it_is(home: Home, s3: S3) -> None:
-    name = home.json("backup_database")["manifest"]["name"]
+    name = home.json("backup_database")["backup"]
     stored = s3.client.get_object(Bucket=NAME, Key=f"rack/{name}")
     assert "ContentEncoding" not in stored
     assert b"PostgreSQL database dump complete" in gzip.decompress(stored["Body"].read())
 
 
 def test_pruning_deletes_there(home: Home, s3: S3) -> None:
-    old, new = (home.json("backup_database")["manifest"]["name"] for _ in range(2))
+    old, new = (home.json("backup_database")["backup"] for _ in range(2))
     home.python(AGE.format(name=old))
     assert "deleted" in home.manage("prune_backups")
     assert {name.partition(".")[0] for name in s3.names() if ".sql.gz" in name} == {f"rack/{new.partition('.')[0]}"}
 
 
 def test_an_object_that_was_changed_is_refused(home: Home, s3: S3) -> None:
-    name = home.json("backup_database")["manifest"]["name"]
+    name = home.json("backup_database")["backup"]
     body = s3.client.get_object(Bucket=NAME, Key=f"rack/{name}")["Body"].read()
     s3.client.put_object(Bucket=NAME, Key=f"rack/{name}", Body=bytes([*body[:-1], body[-1] ^ 1]))
     assert "its SHA-256 is different" in home.manage("verify_backup", name, code=3)

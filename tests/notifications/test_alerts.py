@@ -36,9 +36,9 @@ def over(status: Run.Status = Run.Status.FAILED, kind: Run.Kind = Run.Kind.BACKU
     return Run(
         kind=kind,
         status=status,
-        who="somebody",
+        requested_by="somebody",
         host="attic",
-        ended=timezone.now(),
+        finished_at=timezone.now(),
         error="The disk is full.",
         hint="Tidy.",
     )
@@ -60,13 +60,13 @@ def test_a_failure_is_told_once_and_the_recovery_too(receiver: Receiver, host: N
 def test_what_was_told_outlives_the_database(receiver: Receiver, storage: Path, host: None) -> None:
     alerts.notify_runs([over()])
 
-    assert json.loads((storage / "notices.json").read_text()).keys() == {"run backup"}
+    assert json.loads((storage / "alerts.json").read_text()).keys() == {"run backup"}
 
 
 def test_kinds_of_runs_are_told_apart(receiver: Receiver, host: None) -> None:
-    alerts.notify_runs([over(), over(kind=Run.Kind.DRILL), over(Run.Status.SUCCEEDED, Run.Kind.PRUNE)])
+    alerts.notify_runs([over(), over(kind=Run.Kind.RESTORE_TEST), over(Run.Status.SUCCEEDED, Run.Kind.PRUNE)])
 
-    assert titles(receiver) == ["The backup failed on attic.", "The restore drill failed on attic."]
+    assert titles(receiver) == ["The backup failed on attic.", "The restore test failed on attic."]
 
 
 def test_what_a_person_cancelled_is_no_news(receiver: Receiver) -> None:
@@ -140,7 +140,7 @@ def test_a_missed_schedule_is_told_once(receiver: Receiver, host: None, monkeypa
 
 
 def test_a_trouble_of_the_project_is_told_once(receiver: Receiver, host: None, settings: Any) -> None:
-    settings.OPS_TROUBLES = [
+    settings.OPS_ALERT_SOURCES = [
         "homerack.accounts.reporting.guessed_accounts",
         f"{__name__}.{trouble_in_the_attic.__name__}",
     ]

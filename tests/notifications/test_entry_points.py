@@ -31,7 +31,7 @@ def test_the_button_shows_what_they_answered(sign_in: Callable[..., Client], tol
 
     shown = sign_in(is_superuser=True).post("/notices/").content.decode()
 
-    assert shown.count("did not take it") == 2
+    assert shown.count("<span>failed:") == 2
     assert "418" in shown
     assert len(told.requests) == 2
 
@@ -60,7 +60,7 @@ def test_a_form_of_another_site_sends_nothing(sign_in: Callable[..., Client], to
 
 
 def test_the_command_says_what_they_answered(told: Receiver, capsys: pytest.CaptureFixture[str]) -> None:
-    call_command("test_notice")
+    call_command("send_test_notification")
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("✓ json at 127.0.0.1: ")
@@ -70,12 +70,14 @@ def test_the_command_says_what_they_answered(told: Receiver, capsys: pytest.Capt
 def test_the_command_fails_when_one_refuses(told: Receiver, capsys: pytest.CaptureFixture[str]) -> None:
     told.status = 500
 
-    with pytest.raises(CommandError, match=r"Not taken: json at 127\.0\.0\.1, http at 127\.0\.0\.1\."):
-        call_command("test_notice")
+    with pytest.raises(CommandError, match=r"Failed: json at 127\.0\.0\.1, http at 127\.0\.0\.1\."):
+        call_command("send_test_notification")
 
 
 def test_the_command_says_when_nobody_is_told(settings: Any) -> None:
     settings.NOTIFY_URLS, settings.HEARTBEAT_URL = [], ""
 
-    with pytest.raises(CommandError, match="Nobody is to be told: NOTIFY_URLS and HEARTBEAT_URL are not set"):
-        call_command("test_notice")
+    with pytest.raises(
+        CommandError, match="No notification targets configured: NOTIFY_URLS and HEARTBEAT_URL are not set"
+    ):
+        call_command("send_test_notification")

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
-from ops.runs.executor import reconcile, recorded
 from tests.notifications.conftest import Receiver
-from tests.runs.support import catalogue_in, engine_in, kill, request, start_elsewhere
+from tests.runs.support import engine_in, kill, reconcile, recorded, repository_in, request, start_elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,14 +27,14 @@ def titles(receiver: Receiver) -> list[str]:
 def fail(folder: Path) -> None:
     with (
         pytest.raises(OpsError),
-        recorded(request(), engine=engine_in(folder), catalogue=catalogue_in(folder)),
+        recorded(request(), engine=engine_in(folder), repository=repository_in(folder)),
     ):
         raise OpsError("pg_dump ended with exit code 1.")
 
 
 def test_a_failure_and_the_success_after_it_are_told(tmp_path: Path, receiver: Receiver) -> None:
     fail(tmp_path)
-    with recorded(request(), engine=engine_in(tmp_path), catalogue=catalogue_in(tmp_path)):
+    with recorded(request(), engine=engine_in(tmp_path), repository=repository_in(tmp_path)):
         assert titles(receiver) == ["The backup failed"]
 
     assert titles(receiver) == ["The backup failed", "The backup works again"]
@@ -67,13 +66,13 @@ def test_a_notice_that_can_not_be_sent_fails_no_run(tmp_path: Path, receiver: Re
 def test_a_storage_that_takes_no_record_is_told(
     tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    catalogue = catalogue_in(tmp_path)
+    repository = repository_in(tmp_path)
 
     def refuse(_event: object) -> str:
         raise OSError("read-only file system")
 
-    monkeypatch.setattr(catalogue, "record", refuse)
-    with pytest.raises(PreconditionFailed), recorded(request(), engine=engine_in(tmp_path), catalogue=catalogue):
+    monkeypatch.setattr(repository, "record", refuse)
+    with pytest.raises(PreconditionFailed), recorded(request(), engine=engine_in(tmp_path), repository=repository):
         pass
 
     assert titles(receiver) == ["The backup failed"]
@@ -85,7 +84,7 @@ def test_another_run_in_the_way_is_no_failure(tmp_path: Path, receiver: Receiver
     with (
         engine.locked("somebody else"),
         pytest.raises(AlreadyRunning),
-        recorded(request(), engine=engine, catalogue=catalogue_in(tmp_path)),
+        recorded(request(), engine=engine, repository=repository_in(tmp_path)),
     ):
         pass
 
@@ -95,7 +94,7 @@ def test_another_run_in_the_way_is_no_failure(tmp_path: Path, receiver: Receiver
 def test_a_killed_run_is_told_when_it_is_found(tmp_path: Path, receiver: Receiver) -> None:
     kill(start_elsewhere(tmp_path, "backup"))
 
-    reconcile(engine_in(tmp_path), catalogue_in(tmp_path))
+    reconcile(engine_in(tmp_path), repository_in(tmp_path))
 
     assert titles(receiver) == ["The backup failed"]
     assert "was killed" in next(body for method, _, body in receiver.requests if method == "POST")

@@ -225,7 +225,7 @@ class Lab:
 
     def back_up(self, *arguments: str) -> str:
         """Make a backup, and return its name."""
-        return str(self.ask("backup_database", *arguments)["manifest"]["name"])
+        return str(self.ask("backup_database", *arguments)["backup"])
 
     def listed(self) -> list[str]:
         return [backup["name"] for backup in self.ask("list_backups")["backups"]]
@@ -275,7 +275,7 @@ class Lab:
     # --- The history --------------------------------------------------------------------------------------------
     def runs(self) -> list[tuple[str, str]]:
         """Kind and status of every run in the database's own list, in the order in which they were asked for."""
-        return [(kind, status) for kind, status in self.rows("SELECT kind, status FROM ops_run ORDER BY asked")]
+        return [(kind, status) for kind, status in self.rows("SELECT kind, status FROM ops_run ORDER BY requested_at")]
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(path.read_text()) for path in sorted((self.backups / "events").glob("*.json"))]

@@ -40,17 +40,17 @@ def test_the_whole_story(lab: Lab) -> None:
 
     restored = lab.do("restore_database", name, typed=f"{lab.name}\n")
     assert "1 user disappears: late@example.org" in restored.out
-    assert "Everybody has to sign in again." in restored.out
+    assert "All users are signed out." in restored.out
     assert lab.content() == before
     assert lab.value("SELECT count(*) FROM django_session") == 0
     assert lab.runs() == [("backup", "succeeded"), ("restore", "succeeded")]
     assert len(lab.listed()) == 2
     origins = "SELECT origin FROM ops_backup ORDER BY origin"
     assert lab.rows(origins) == [("manual",), ("pre-restore",)]
-    assert lab.value("SELECT count(*) FROM ops_run WHERE who LIKE '%@%' AND origin = 'command'") == 2
+    assert lab.value("SELECT count(*) FROM ops_run WHERE requested_by LIKE '%@%' AND origin = 'command'") == 2
 
     undone = lab.do("undo_restore", typed=f"{lab.name}\n")
-    assert "Undone." in undone.out
+    assert "Undone in " in undone.out
     assert lab.content() == changed
     assert lab.value("SELECT count(*) FROM django_session") == 0
     assert lab.value("SELECT count(*) FROM ops_backup") == 2
@@ -60,6 +60,8 @@ def test_the_whole_story(lab: Lab) -> None:
     assert lab.runs() == [("backup", "succeeded"), ("restore", "succeeded"), *[("undo", "succeeded")] * 2]
     assert lab.value("SELECT count(*) FROM ops_backup") == 2
 
-    lab.do("drop_undo", "--yes")
-    assert lab.manage("undo_restore").error.startswith("CommandError: There is nothing to undo: no database is kept")
+    lab.do("drop_previous_database", "--yes")
+    assert lab.manage("undo_restore").error.startswith(
+        "CommandError: There is nothing to undo: no previous database is kept"
+    )
     assert lab.content() == before

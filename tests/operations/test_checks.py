@@ -31,11 +31,11 @@ def test_a_setting_has_to_be_a_list(settings: Any, setting: str, value: object) 
 @pytest.mark.parametrize(
     ("excluded", "referring"),
     [
-        (["anyproject_tag"], "anyproject_book_tags"),
-        (["anyproject_shelf"], "anyproject_place"),
+        (["otherproject_tag"], "otherproject_book_tags"),
+        (["otherproject_shelf"], "otherproject_place"),
         (
-            ["anyproject_book", "anyproject_author", "anyproject_book_tags", "anyproject_book_similar"],
-            "anyproject_comic",
+            ["otherproject_book", "otherproject_author", "otherproject_book_tags", "otherproject_book_similar"],
+            "otherproject_comic",
         ),
     ],
 )
@@ -51,7 +51,7 @@ def test_a_table_that_others_refer_to_is_an_error(settings: Any, excluded: list[
 
 
 def test_tables_that_only_refer_to_each_other_and_others_are_fine(settings: Any) -> None:
-    settings.OPS_BACKUP_EXCLUDED_TABLES = ["anyproject_shelf", "anyproject_place"]
+    settings.OPS_BACKUP_EXCLUDED_TABLES = ["otherproject_shelf", "otherproject_place"]
     assert found() == []
 
 
@@ -65,9 +65,9 @@ def table(name: str) -> Iterator[None]:
 @pytest.mark.django_db
 def test_a_table_that_nobody_knows_is_warned_of(settings: Any) -> None:
     settings.OPS_BACKUP_EXCLUDED_TABLES = ["everything", "by_hand", "pg_catalog.pg_class"]
-    settings.OPS_UNTRUSTED_EXCLUDED_TABLES = ["anyproject_bok"]
+    settings.OPS_UNTRUSTED_EXCLUDED_TABLES = ["otherproject_bok"]
     with table("by_hand"):
         (warning,) = found(databases=["default"])
     assert warning.id == "ops.W003"
-    assert warning.msg == "OPS_UNTRUSTED_EXCLUDED_TABLES names anyproject_bok, and there is no such table."
+    assert warning.msg == "OPS_UNTRUSTED_EXCLUDED_TABLES names otherproject_bok, and there is no such table."
     assert found(databases=[]) == []

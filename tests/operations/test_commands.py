@@ -20,13 +20,13 @@ COMMANDS = (
     "verify_backup",
     "restore_database",
     "undo_restore",
-    "drop_undo",
+    "drop_previous_database",
     "prune_backups",
-    "sync_backups",
+    "rebuild_backup_index",
 )
 NOTE = "before [bold] moves & what [/red] is"
 CHANGE = "UPDATE racks SET name = 'Changed'"
-QUEUE = "from ops.models import Run; Run.objects.create(kind='{kind}', who='jane@example.org')"
+QUEUE = "from ops.models import Run; Run.objects.create(kind='{kind}', requested_by='jane@example.org')"
 
 
 def manifest_of(lab: Lab, name: str) -> Path:
@@ -64,7 +64,7 @@ def test_without_any_backup(lab: Lab) -> None:
     )
     assert refused(lab, "verify_backup", "--all", code=1).startswith("There is no backup to verify.\nMake one")
     assert refused(lab, "restore_database", "homerack", code=1).startswith("There is no backup 'homerack'.")
-    for command in ("undo_restore", "drop_undo"):
+    for command in ("undo_restore", "drop_previous_database"):
         assert refused(lab, command, "--yes", code=1).startswith("There is nothing to undo")
     assert lab.runs() == []
     assert lab.events() == []
@@ -77,7 +77,7 @@ def test_the_name_of_a_backup_may_be_cut_short_but_not_too_short(lab: Lab) -> No
     )
     wrong = refused(lab, "verify_backup", first.replace("homerack", "homerock"), code=1)
     assert f"Near to it: {first}" in wrong or f"Near to it: {second}" in wrong
-    assert lab.ask("verify_backup", f"{first}.json")["proofs"][0][0] == first
+    assert lab.ask("verify_backup", f"{first}.json")["verifications"].keys() == {first}
 
 
 # --- Confirming -----------------------------------------------------------------------------------------------------
@@ -86,15 +86,15 @@ def test_only_the_name_in_full_confirms(lab: Lab) -> None:
     lab.rows(CHANGE)
     for typed in ("\n", "y\n", "yes\n", f"{lab.name.upper()}\n", f"{lab.name}x\n"):
         said = refused(lab, "restore_database", name, typed=typed, code=5)
-        assert said == "That is not the database's name. Nothing was changed.\n"
+        assert said == "Database name does not match. Nothing was changed.\n"
     assert refused(lab, "restore_database", name, code=5) == (
-        "Nobody is here to confirm. Nothing was changed.\nAdd --yes in a script.\n"
+        "Not a terminal, cannot ask for confirmation. Nothing was changed.\nUse --yes for non-interactive runs.\n"
     )
     assert [kind for kind, _ in lab.runs()] == ["backup"]
     lab.do("restore_database", name, typed=f"{lab.name}\n")
-    assert refused(lab, "undo_restore", typed="no\n", code=5).startswith("That is not the database's name.")
-    assert refused(lab, "drop_undo", typed="y\n", code=5) == "Not confirmed. Nothing was changed.\n"
-    lab.do("drop_undo", typed="yes\n")
+    assert refused(lab, "undo_restore", typed="no\n", code=5).startswith("Database name does not match.")
+    assert refused(lab, "drop_previous_database", typed="y\n", code=5) == "Not confirmed. Nothing was changed.\n"
+    lab.do("drop_previous_database", typed="yes\n")
 
 
 def test_a_person_at_a_terminal_types_the_name(lab: Lab) -> None:
@@ -221,7 +221,7 @@ def test_c4_a_backup_of_newer_code(lab: Lab) -> None:
 
 def test_c4_a_backup_of_older_code_is_migrated_beside(lab: Lab) -> None:
     before = lab.content()
-    lab.do("migrate", "anyproject", "0001", "--verbosity", "0", "--skip-checks")
+    lab.do("migrate", "otherproject", "0001", "--verbosity", "0", "--skip-checks")
     name = lab.back_up()
     lab.do("migrate", "--verbosity", "0", "--skip-checks")
     lab.rows(CHANGE)
@@ -232,8 +232,8 @@ def test_c4_a_backup_of_older_code_is_migrated_beside(lab: Lab) -> None:
     assert "1 migration applied on top" in restored
     after = lab.content()
     # Migrating back and forth has left marks of its own.
-    marks = {name for name in after if name.startswith(("django_", "auth_", "sqlite_", "anyproject_"))}
-    assert marks >= {"anyproject_byday", "django_migrations"}
+    marks = {name for name in after if name.startswith(("django_", "auth_", "sqlite_", "otherproject_"))}
+    assert marks >= {"otherproject_byday", "django_migrations"}
     assert {k: v for k, v in after.items() if k not in marks} == {k: v for k, v in before.items() if k not in marks}
     assert lab.do("migrate", "--check", "--skip-checks").code == 0
 
@@ -276,8 +276,8 @@ def test_beside_the_live_database(lab: Lab) -> None:
     target = other(lab)
     try:
         said = lab.do("restore_database", name, "--to", target).out
-        assert f"Loaded {name} into {target}: " in said
-        assert "equal to the snapshot's by content. The live database was not touched." in said
+        assert f"Loaded {name} into {target}" in said
+        assert f"They are in {target}; the live database was not touched." in said
         assert lab.content() == changed
         beside = Lab(kind=lab.kind, name="other", url="", folder=lab.folder, forker=lab.forker)
         if lab.database:
@@ -288,7 +288,7 @@ def test_beside_the_live_database(lab: Lab) -> None:
         assert again.code == 1
         assert target in again.error
         assert "already" in again.error
-        assert lab.ask("list_backups")["undo"] is None
+        assert lab.ask("list_backups")["previous"] is None
     finally:
         if lab.database:
             lab.rows(f'DROP DATABASE IF EXISTS "{target}"')
@@ -299,7 +299,7 @@ def test_without_a_backup_first(lab: Lab) -> None:
     lab.rows(CHANGE)
     changed = lab.content()
     said = lab.do("restore_database", name, "--yes", "--no-pre-backup").out
-    assert "What was there before: no backup (you went without one)" in said
+    assert "Previous state: no backup (skipped by --no-pre-backup)." in said
     assert lab.listed() == [name]
     (event,) = [e for e in lab.events() if e["kind"] == "restore" and e["event"] == "ended"]
     assert event["arguments"]["pre_backup"] is False
@@ -342,7 +342,7 @@ def test_a_person_is_offered_to_go_without_a_backup_that_fails(postgres_lab: Lab
         os.write(keyboard, f"{lab.name}\n".encode())
         outcome = command.wait()
     assert outcome.code == 0, outcome
-    assert "no backup (you went without one)" in outcome.out
+    assert "no backup (skipped by --no-pre-backup)" in outcome.out
     assert lab.content() == before
     assert [run for run in lab.runs() if run[0] == "restore"] == [
         ("restore", "failed"),
@@ -392,12 +392,13 @@ def test_without_compression_and_to_another_directory(lab: Lab) -> None:
     before = lab.content()
     place = lab.folder / "another disk"
     document = lab.ask("backup_database", "--no-compress", "--keep", "--note", NOTE, "--backup-dir", str(place))
-    manifest = document["manifest"]
-    assert manifest["name"].endswith(".sqlite3" if lab.kind == "sqlite" else ".sql")
-    assert (manifest["size"], manifest["keep"], manifest["note"]) == (manifest["plain_size"], True, NOTE)
+    name = document["backup"]
+    manifest = json.loads((place / f"{name}.json").read_text())
+    assert name.endswith(".sqlite3" if lab.kind == "sqlite" else ".sql")
+    assert (manifest["size"], manifest["pinned"], manifest["note"]) == (manifest["uncompressed_size"], True, NOTE)
     assert lab.listed() == []
     assert NOTE in lab.do("list_backups", "--backup-dir", str(place)).out
-    assert (place.stat().st_mode & 0o777, (place / manifest["name"]).stat().st_mode & 0o777) == (0o700, 0o600)
+    assert (place.stat().st_mode & 0o777, (place / name).stat().st_mode & 0o777) == (0o700, 0o600)
     lab.rows(CHANGE)
     lab.do("restore_database", "--latest", "--backup-dir", str(place), "--yes")
     assert lab.content() == before
@@ -415,28 +416,29 @@ def two_old_ones(lab: Lab) -> tuple[str, str]:
 def age(lab: Lab, name: str, days: int) -> None:
     """Date a backup back, and sign it anew: as a clock that was behind would have made it."""
     code = f"""
-import dataclasses, datetime as dt
-from ops.backups.configuration import catalogue_from_settings
-catalogue = catalogue_from_settings()
-manifest = catalogue.get({name!r}).require_manifest()
-when = manifest.when - dt.timedelta(days={days})
-catalogue.files.rewrite({name!r} + ".json", catalogue.signed(dataclasses.replace(manifest, when=when)))
+import datetime as dt
+import msgspec
+from ops.runs.context import repository_from_settings
+repository = repository_from_settings()
+manifest = repository.get({name!r}).require_manifest()
+when = manifest.taken_at - dt.timedelta(days={days})
+repository.files.rewrite({name!r} + ".json", repository.signed(msgspec.structs.replace(manifest, taken_at=when)))
 """
     lab.do("shell", "-c", code)
 
 
 def test_b3_verdicts_and_the_last_verified_one(lab: Lab) -> None:
     oldest, old = two_old_ones(lab)
-    rows = {v["name"]: v for v in lab.ask("prune_backups", "--dry-run")["verdicts"]}
-    assert (rows[old]["keep"], rows[old]["reason"]) == (True, "kept: the last verified backup")
-    assert (rows[oldest]["keep"], rows[oldest]["reason"]) == (False, "older than 7 days")
-    assert "would go" in lab.do("prune_backups", "--dry-run").out
+    would = lab.ask("prune_backups", "--dry-run")
+    assert would["kept"] == {old: "kept: the last verified backup"}
+    assert would["deleted"] == {oldest: "older than 7 days"}
+    assert "would be deleted" in lab.do("prune_backups", "--dry-run").out
     assert set(lab.listed()) == {old, oldest}
-    assert lab.ask("prune_backups", "--retention-days", "60")["verdicts"][-1]["keep"]
+    assert lab.ask("prune_backups", "--retention-days", "60")["deleted"] == {}
     assert "deleted" in lab.do("prune_backups").out
     assert lab.listed() == [old]
     new = lab.do("backup_database")
-    assert f"Pruned 1 old backup: {old}" in new.out
+    assert f"Deleted {old}: " in new.out
     assert lab.value("SELECT count(*) FROM ops_backup") == 1
 
 
@@ -446,7 +448,7 @@ def test_b3_nothing_is_pruned_after_a_backup_that_failed(lab: Lab) -> None:
     assert failed.code == 1, failed
     assert set(lab.listed()) == {old, oldest}
     document = lab.ask("prune_backups")
-    assert {v["reason"] for v in document["verdicts"]} == {
+    assert set(document["kept"].values()) == {
         "kept: the last verified backup",
         "kept: nothing is deleted after a failed backup",
     }
@@ -457,10 +459,10 @@ def test_a_backup_marked_to_be_kept_stays_and_one_that_an_undo_needs(lab: Lab) -
     kept = lab.back_up("--keep")
     lab.do("restore_database", kept, "--yes")
     lab.back_up()
-    reasons = {v["name"]: v["reason"] for v in lab.ask("prune_backups", "--retention-days", "0")["verdicts"]}
+    reasons = lab.ask("prune_backups", "--retention-days", "0")["kept"]
     assert reasons[kept] == "kept: marked to be kept"
     assert "kept: an undo still needs it" in reasons.values()
-    lab.do("drop_undo", "--yes")
+    lab.do("drop_previous_database", "--yes")
     assert len(lab.listed()) == 3
     lab.do("prune_backups", "--retention-days", "0")
     assert len(lab.listed()) == 2
@@ -476,9 +478,9 @@ def test_json_of_every_command_and_no_secrets(lab: Lab) -> None:
         ["verify_backup", "--latest", "--restore"],
         ["restore_database", name, "--yes"],
         ["undo_restore", "--yes"],
-        ["drop_undo", "--yes"],
+        ["drop_previous_database", "--yes"],
         ["prune_backups"],
-        ["sync_backups"],
+        ["rebuild_backup_index"],
     ):
         outcome = lab.do(*arguments, "--json")
         assert outcome.json["status"] == "done"
@@ -499,7 +501,7 @@ def test_sync_brings_lists_back_that_were_lost(lab: Lab) -> None:
     runs = lab.runs()
     lab.rows("DELETE FROM ops_run")
     lab.rows("DELETE FROM ops_backup")
-    assert lab.do("sync_backups").out == f"1 backup and 2 runs, as they are in {lab.backups}.\n"
+    assert lab.do("rebuild_backup_index").out == f"1 backup and 2 runs, as they are in {lab.backups}.\n"
     assert lab.runs() == runs
     assert lab.value("SELECT count(*) FROM ops_backup") == 1
 
@@ -507,7 +509,7 @@ def test_sync_brings_lists_back_that_were_lost(lab: Lab) -> None:
 def test_c6_what_was_queued_before_a_restore_is_cancelled(lab: Lab) -> None:
     lab.do("shell", "-c", QUEUE.format(kind="backup"))
     name = lab.back_up()
-    lab.do("shell", "-c", QUEUE.format(kind="drill"))
+    lab.do("shell", "-c", QUEUE.format(kind="restore_test"))
     lab.do("restore_database", name, "--yes")
     assert lab.runs().count(("backup", "cancelled")) == 1
     assert "queued" not in {status for _, status in lab.runs()}

@@ -84,13 +84,13 @@ def everything_a_person_can_type(lab: Lab) -> list[tuple[str, ...]]:
         ("list_backups",),
         ("verify_backup", "--latest"),
         ("verify_backup", "--latest", "--restore"),
-        ("sync_backups",),
+        ("rebuild_backup_index",),
         ("prune_backups", "--dry-run"),
         ("prune_backups",),
         ("restore_database", "--latest", "--yes"),
         ("undo_restore", "--yes"),
         ("restore_database", "--backup-file", str(foreign), "--untrusted", "--yes"),
-        ("drop_undo", "--yes"),
+        ("drop_previous_database", "--yes"),
         ("migrate_to_postgres", "--sqlite-path", str(lab.file), "--postgres-url", target, "--dry-run"),
         # Errors.
         ("list_backups", "--backup-dir", str(lab.file)),
@@ -99,7 +99,7 @@ def everything_a_person_can_type(lab: Lab) -> list[tuple[str, ...]]:
         ("migrate_to_postgres", "--sqlite-path", f"{foreign}.missing", "--postgres-url", target, "--dry-run"),
         ("migrate_to_postgres", "--sqlite-path", str(foreign), "--json", f"{foreign}/x"),
         ("ensure_administrator", "--email", HOSTILE),
-        ("test_notice",),
+        ("send_test_notification",),
     ]
 
 
@@ -118,7 +118,13 @@ def test_no_command_prints_them(hostile_lab: Lab) -> None:
     ours = {name for name, app in get_commands().items() if app == "ops"}
     assert ours <= said.keys()
     # What is hostile was there to be printed, and markup in it is no markup.
-    for command in ("list_backups", "restore_database", "sync_backups", "migrate_to_postgres", "ensure_administrator"):
+    for command in (
+        "list_backups",
+        "restore_database",
+        "rebuild_backup_index",
+        "migrate_to_postgres",
+        "ensure_administrator",
+    ):
         assert "\ufffd" in said[command], said[command]
         assert f"{MARKUP}[/]:boom:" in said[command].replace("⁄", "/"), said[command]
 

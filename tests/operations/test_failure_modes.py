@@ -1,4 +1,4 @@
-"""What goes wrong with backups and restores in real life (the letters are those of the catalogue of hazards)."""
+"""What goes wrong with backups and restores in real life (the letters are those of the repository of hazards)."""
 
 import contextlib
 import json
@@ -40,7 +40,7 @@ def left_no_backup(lab: Lab, old: str, *, status: str = "failed") -> None:
     assert lab.listed() == [old]
     assert lab.files() == [old, f"{old}.json"]
     assert lab.runs()[-1] == ("backup", status)
-    assert lab.ask("verify_backup", "--latest")["found"] == []
+    assert lab.ask("verify_backup", "--latest")["recovered"] == []
 
 
 def test_b1_pg_dump_is_killed_in_the_middle(postgres_lab: Lab) -> None:
@@ -79,10 +79,10 @@ def test_b1_the_disk_is_full(lab: Lab) -> None:
 
 def test_b1_ctrl_c_takes_back_what_was_under_way(lab: Lab) -> None:
     old = lab.back_up()
-    backup = lab.start("backup_database", stop_at="prove").until_stopped()
+    backup = lab.start("backup_database", stop_at="verify").until_stopped()
     os.kill(backup.pid, signal.SIGTERM)
     outcome = backup.go_on().wait()
-    assert (outcome.code, outcome.error) == (130, "CommandError: Interrupted. What was under way was taken back.\n")
+    assert (outcome.code, outcome.error) == (130, "CommandError: Interrupted. The operation was rolled back.\n")
     left_no_backup(lab, old, status="interrupted")
 
 
@@ -96,7 +96,7 @@ def test_b4_the_second_of_two_says_who_the_first_is(lab: Lab) -> None:
         assert " since 20" in second.error
         assert "Wait until it has ended" in second.error
     assert lab.listed() == [name]
-    assert lab.ask("sync_backups")["found"] == []
+    assert lab.ask("rebuild_backup_index")["recovered"] == []
     assert first.go_on().wait().code == 0
     assert len(lab.listed()) == 2
     assert lab.runs() == [("backup", "succeeded")] * 2
@@ -183,7 +183,7 @@ def test_c3_the_history_is_complete_after_the_restore(lab: Lab) -> None:
     listed = {backup["name"] for backup in lab.ask("list_backups")["backups"]}
     assert {row[0] for row in lab.rows("SELECT name FROM ops_backup")} == listed
     assert len(listed) == 3
-    (ended,) = lab.rows("SELECT who, backup, stage, error FROM ops_run WHERE kind = 'restore'")
+    (ended,) = lab.rows("SELECT requested_by, backup, stage, error FROM ops_run WHERE kind = 'restore'")
     assert ended[1:] == (name, "cut-over", "")
     assert "@" in ended[0]
 
@@ -214,8 +214,8 @@ client.force_login(get_user_model().objects.create_superuser("eve@example.org", 
     name = lab.back_up()
     lab.rows("DELETE FROM django_session")
     shown = lab.do("restore_database", name, "--yes").out
-    assert "Everybody has to sign in again" in shown
-    assert "Nobody gets more rights than today." in shown
+    assert "All users are signed out" in shown
+    assert "No user gets more permissions than today." in shown
     assert lab.value("SELECT count(*) FROM django_session") == 0
     lab.do("undo_restore", "--yes")
     assert lab.value("SELECT count(*) FROM django_session") == 0

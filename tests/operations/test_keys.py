@@ -19,7 +19,7 @@ def key_of(lab: Lab, name: str) -> str:
 @pytest.mark.parametrize("where", ["variable", "file"])
 def test_a_key_that_signed_before_verifies_and_the_newest_signs(sqlite_lab: Lab, tmp_path: Path, where: str) -> None:
     lab = sqlite_lab
-    name = lab.ask("backup_database", BACKUP_SIGNING_KEY=OLD)["manifest"]["name"]
+    name = lab.ask("backup_database", BACKUP_SIGNING_KEY=OLD)["backup"]
     before = key_of(lab, name)
     older = {"BACKUP_SIGNING_KEY_FALLBACKS": f"a-still-older-one {OLD}"}
     if where == "file":
@@ -37,20 +37,20 @@ def test_a_key_that_signed_before_verifies_and_the_newest_signs(sqlite_lab: Lab,
 
 
 def test_the_secret_key_of_before_verifies_as_well(sqlite_lab: Lab) -> None:
-    name = sqlite_lab.ask("backup_database", SECRET_KEY=OLD)["manifest"]["name"]
+    name = sqlite_lab.ask("backup_database", SECRET_KEY=OLD)["backup"]
     changed = {"SECRET_KEY": NEW, "SECRET_KEY_FALLBACKS": OLD}
     sqlite_lab.do("restore_database", name, "--yes", "--no-pre-backup", **changed)
 
 
 def test_a_missing_key_is_said_wherever_backups_are_looked_at(sqlite_lab: Lab) -> None:
     lab = sqlite_lab
-    names = [lab.ask("backup_database", SECRET_KEY=OLD)["manifest"]["name"] for _ in range(2)]
+    names = [lab.ask("backup_database", SECRET_KEY=OLD)["backup"] for _ in range(2)]
     what = re.escape(
         f"2 backups are signed with a key that is not named here, the newest is {names[1]}. If the key was changed,"
         " name the old one in BACKUP_SIGNING_KEY_FALLBACKS and start HomeRack again; they are not trusted until then."
     )
     assert re.search(what, lab.do("list_backups").out)
-    assert re.search(what, lab.do("sync_backups").out)
+    assert re.search(what, lab.do("rebuild_backup_index").out)
     checked = lab.manage("check_database", "--json")
     assert checked.code == 3
     assert re.search(what, checked.json["checks"]["backups"]["detail"])
@@ -63,6 +63,6 @@ def test_a_missing_key_is_said_wherever_backups_are_looked_at(sqlite_lab: Lab) -
         " the tables, and nothing of the file is executed.\n"
     )
     known = {"BACKUP_SIGNING_KEY_FALLBACKS": OLD}
-    lab.do("sync_backups", **known)
+    lab.do("rebuild_backup_index", **known)
     assert "not named" not in lab.do("list_backups", **known).said
     assert lab.ask("check_database", **known)["checks"]["backups"]["status"] == "healthy"

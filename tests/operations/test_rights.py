@@ -62,15 +62,16 @@ from django.test import Client
 from homerack.accounts.models import User
 from ops import operations, tasks
 from ops.models import Run
+from ops.runs.context import get_context
 settings.OPS_CELERY_APP = "homerack.celery.app"
 settings.ALLOWED_HOSTS = ["testserver"]
 settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "whitenoise" not in name]
 plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
-tasks.perform.apply_async = lambda *arguments, **options: None
+tasks.execute_run.apply_async = lambda *arguments, **options: None
 client = Client()
 client.force_login(User.objects.get(email=who))
-site = operations.current_site()
+site = get_context()
 from ops.models import Backup
 path = f"/admin/ops/backup/{Backup.objects.get(name=name).pk}/restore/" if name else "/admin/ops/backup/undo/"
 page = client.get(path)
@@ -87,12 +88,11 @@ RUN = """
 from ops import operations
 from ops.errors import OpsError
 from ops.models import Run
-from ops.utils.progress import ignore
-from ops.runs.recorder import Request
+from ops.runs.context import get_context
 kind, do = (Run.Kind.RESTORE, operations.restore) if name else (Run.Kind.UNDO, operations.undo_restore)
 arguments = {"name": name} if name else {}
 try:
-    do(operations.current_site(), Request(kind=kind, who=who, origin=Run.Origin.CONSOLE, arguments=arguments), ignore)
+    do(get_context(), Run(kind=kind, requested_by=who, origin=Run.Origin.CONSOLE, arguments=arguments))
     print("ANSWER", '"done"')
 except OpsError as error:
     import json
@@ -173,7 +173,7 @@ def test_an_undo_can_raise_rights_as_well(lab: Lab) -> None:
     assert raised["name"] == "yan@example.com"
     # Once more the other way: nobody gains, so whoever may restore may confirm it.
     answer = shell(lab, VISIT, who="rita@example.com", name="")
-    assert "Nobody gets more rights than today" in answer["page"]
+    assert "No user gets more rights than today" in answer["page"]
     assert "<b>1 user disappears:</b> yan@example.com" in answer["page"]
     assert confirmable(answer)
     assert shell(lab, RUN, who="rita@example.com", name="") == "done"

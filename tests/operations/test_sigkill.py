@@ -7,7 +7,7 @@ import pytest
 
 from tests.operations.harness import Lab
 
-BEFORE = ("load", "compare", "migrate", "snapshot", "dump", "prove", "history", "cut-over")
+BEFORE = ("load", "compare", "migrate", "snapshot", "dump", "verify", "write history", "cut-over")
 
 
 def stages(*names: str, quick: tuple[str, ...] = ()) -> list[Any]:
@@ -21,8 +21,8 @@ CHANGE = "UPDATE racks SET name = 'Changed'"
 def found_by(lab: Lab) -> str:
     """What the next command finds; the one after it finds nothing."""
     outcome = lab.do("verify_backup", "--latest")
-    found = [said for said in outcome.out.splitlines() if said.startswith("Found:")]
-    assert lab.ask("verify_backup", "--latest")["found"] == []
+    found = [said for said in outcome.out.splitlines() if said.startswith("Cleaned up:")]
+    assert lab.ask("verify_backup", "--latest")["recovered"] == []
     return "\n".join(found)
 
 
@@ -56,13 +56,13 @@ def kill_a_restore_before_its_end(lab: Lab, stage: str) -> None:
     assert lab.content() == before
     found = found_by(lab)
     assert "The restore that " in found
-    assert "was killed. It is recorded as interrupted." in found
+    assert "was killed. It was marked as interrupted." in found
     assert lab.runs()[:2] == [("backup", "succeeded"), ("restore", "interrupted")]
     (hint,) = lab.rows("SELECT hint FROM ops_run WHERE kind = 'restore'")
-    assert hint == ("The database is as it was. Start it again.",)
+    assert hint == ("The database is unchanged. Start it again.",)
     assert lab.content() == before
     nothing_is_left(lab)
-    assert lab.ask("list_backups")["undo"] is None
+    assert lab.ask("list_backups")["previous"] is None
     lab.do("restore_database", name, "--yes")
     assert lab.value("SELECT count(*) FROM racks WHERE name = 'Changed'") == 0
 
@@ -75,7 +75,7 @@ def test_c2_a_restore_killed_after_the_cut_over_has_succeeded(lab: Lab) -> None:
     restore = lab.start("restore_database", name, "--yes", stop_at="in place").until_stopped()
     restore.kill()
     assert lab.content() == before
-    assert "It is recorded as succeeded." in found_by(lab)
+    assert "It was marked as succeeded." in found_by(lab)
     assert lab.runs()[:2] == [("backup", "succeeded"), ("restore", "succeeded")]
     assert lab.content() == before
     nothing_is_left(lab)
@@ -83,7 +83,7 @@ def test_c2_a_restore_killed_after_the_cut_over_has_succeeded(lab: Lab) -> None:
     assert lab.content() == changed
 
 
-@pytest.mark.parametrize("stage", stages("migrate", "history", "cut-over", quick=("cut-over",)))
+@pytest.mark.parametrize("stage", stages("migrate", "write history", "cut-over", quick=("cut-over",)))
 def test_an_undo_that_is_killed_changed_nothing_and_can_be_done_again(lab: Lab, stage: str) -> None:
     name = lab.back_up()
     lab.rows(CHANGE)
@@ -99,7 +99,7 @@ def test_an_undo_that_is_killed_changed_nothing_and_can_be_done_again(lab: Lab, 
     assert lab.content() == changed
 
 
-@pytest.mark.parametrize("stage", stages("snapshot", "dump", "prove", "prune", quick=("dump", "prune")))
+@pytest.mark.parametrize("stage", stages("snapshot", "dump", "verify", "prune", quick=("dump", "prune")))
 def test_b1_a_backup_killed_at_any_stage_is_none(lab: Lab, stage: str) -> None:
     old = lab.back_up()
     backup = lab.start("backup_database", stop_at=stage).until_stopped()
@@ -126,9 +126,9 @@ def test_a_scratch_database_of_a_killed_run_is_dropped(postgres_lab: Lab, comman
 
 
 def test_sync_finds_as_well_what_was_killed(lab: Lab) -> None:
-    backup = lab.start("backup_database", stop_at="prove").until_stopped()
+    backup = lab.start("backup_database", stop_at="verify").until_stopped()
     backup.kill()
-    document = lab.ask("sync_backups")
-    assert "recorded as interrupted" in document["found"][0]
+    document = lab.ask("rebuild_backup_index")
+    assert "marked as interrupted" in document["recovered"][0]
     assert (document["backups"], document["runs"]) == (0, 1)
     assert lab.runs() == [("backup", "interrupted")]

@@ -90,7 +90,7 @@ def test_sessions_end_and_lockouts_stay(lab: Lab, web: WebServer) -> None:
         assert all(backup["manifest"]["tables"][table]["rows"] == 0 for table in excluded)
     for level in ("complete", "restored"):
         options = ["--restore"] if level == "restored" else []
-        assert lab.ask("verify_backup", name, *options)["proofs"][0][1]["fault"] == "", level
+        assert lab.ask("verify_backup", name, *options)["verifications"][name]["error"] == "", level
 
 
 @pytest.mark.parametrize("lab", ["postgresql", "sqlite"], indirect=True)
@@ -100,22 +100,22 @@ def test_a_backup_that_holds_rows_of_such_a_table_fails_at_both_levels(lab: Lab,
     lab.do("backup_database", "--no-compress")
     (name,) = lab.listed()
     smuggle = f"""
-from ops import operations
-from ops.backups import verifying
+from ops.backups import verify
 from ops.backups.sources import from_entry
 from ops.backups.engines.base import NOTHING
 from ops.backups.manifest import Kind
-from ops.utils.progress import ignore
+from ops.utils.progress import no_progress
+from ops.runs.context import get_context
 import dataclasses, io
-site = operations.current_site()
-entry = site.catalogue.get({name!r})
-source = from_entry(site.catalogue, entry)
+site = get_context()
+entry = site.repository.get({name!r})
+source = from_entry(site.repository, entry)
 with site.engine.snapshot(kind=source.kind, excluded=NOTHING) as snapshot:
-    data = b"".join(snapshot.stream(ignore))
+    data = b"".join(snapshot.stream(no_progress))
 source = dataclasses.replace(source, opener=lambda: io.BytesIO(data))
-print(verifying.prove_complete(engine=site.engine, source=source, report=ignore).fault)
+print(verify.read_back(engine=site.engine, source=source, on_progress=no_progress).error)
 with site.engine.locked("test"):
-    print(verifying.drill(engine=site.engine, source=source, report=ignore).fault)
+    print(verify.restore_test(engine=site.engine, source=source, on_progress=no_progress).error)
 """
     complete, restored = lab.do("shell", "-c", smuggle).out.strip().splitlines()[-2:]
     assert "django_session has 1 rows instead of 0" in complete

@@ -134,7 +134,7 @@ def test_c2_readers_hardly_notice_a_restore(lab: Lab, web: WebServer, capsys: py
             f"\n{lab.kind}: {sum(reader.asked for reader in readers)} reads, {len(failures)} failed within"
             f" {max(reader.refused_for for reader in readers):.2f} s, the longest took"
             f" {max(reader.longest for reader in readers):.2f} s; cut-over {restored['cut_over']} s and"
-            f" {undone['cut_over']} s, writers held off {restored['writes_closed']} s"
+            f" {undone['cut_over']} s, writers held off {restored['writes_blocked']} s"
         )
     assert sum(reader.asked for reader in readers) > 20
     assert max(reader.refused_for for reader in readers) < SANITY

@@ -10,10 +10,14 @@ django.setup()
 
 from ops.backups.stages import Stage  # noqa: E402
 from ops.models import Run  # noqa: E402
-from ops.runs.executor import recorded  # noqa: E402
 from ops.runs.recorder import RunRecorder  # noqa: E402
 from ops.utils.progress import Progress  # noqa: E402
-from tests.runs.support import catalogue_in, engine_in, request  # noqa: E402
+from tests.runs.support import (  # noqa: E402
+    engine_in,
+    recorded,
+    repository_in,
+    request,
+)
 
 
 def back_up(recording: RunRecorder, folder: Path) -> None:
@@ -32,7 +36,7 @@ def restore(recording: RunRecorder, folder: Path) -> None:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     kind, work = {"backup": (Run.Kind.BACKUP, back_up), "restore": (Run.Kind.RESTORE, restore)}[sys.argv[2]]
-    with recorded(request(kind), engine=engine_in(folder), catalogue=catalogue_in(folder)) as recording:
+    with recorded(request(kind), engine=engine_in(folder), repository=repository_in(folder)) as recording:
         work(recording, folder)
         time.sleep(0.8)  # until the row is written
         sys.stdout.write("under way\n")

@@ -1,4 +1,4 @@
-"""A small engine with a real lock, a catalogue in a folder, and programs that can be killed."""
+"""A small engine with a real lock, a repository in a folder, and programs that can be killed."""
 
 import contextlib
 import datetime as dt
@@ -17,11 +17,15 @@ from django.db import connection
 from ops.backups.engines.base import Engine
 from ops.backups.manifest import Kind, Level, Manifest, Origin, TableDigest, Verification
 from ops.backups.repository import BackupRepository
+from ops.backups.retention import Policy
 from ops.backups.signing import Keys
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.errors import AlreadyRunning
 from ops.models import Run
-from ops.runs.recorder import Request
+from ops.runs import executor
+from ops.runs.context import OpsContext
+from ops.runs.recorder import RunRecorder
+from ops.utils.progress import ProgressCallback, no_progress
 from tests.support.postgres import die_with_parent
 from tests.support.web import ROOT
 
@@ -56,14 +60,28 @@ def engine_in(folder: Path) -> Engine:
     return cast("Engine", FileLock(folder))
 
 
-def catalogue_in(folder: Path) -> BackupRepository:
+def repository_in(folder: Path) -> BackupRepository:
     return BackupRepository(
         PrivateFileSystemStorage(location=str(folder / "backups")), Keys([settings.SECRET_KEY]), "lab"
     )
 
 
-def request(kind: Run.Kind = Run.Kind.BACKUP, **fields: Any) -> Request:
-    return Request(kind=kind, who="jane@example.org", origin=Run.Origin.COMMAND, **fields)
+def context_of(engine: Engine, repository: BackupRepository) -> OpsContext:
+    return OpsContext(engine=engine, repository=repository, policy=Policy(), previous_days=3, app_version="0.1.0")
+
+
+def recorded(
+    run: Run, *, engine: Engine, repository: BackupRepository, on_progress: ProgressCallback = no_progress
+) -> contextlib.AbstractContextManager[RunRecorder]:
+    return executor.recorded(context_of(engine, repository), run, on_progress)
+
+
+def reconcile(engine: Engine, repository: BackupRepository) -> tuple[str, ...]:
+    return executor.reconcile(context_of(engine, repository))
+
+
+def request(kind: Run.Kind = Run.Kind.BACKUP, **fields: Any) -> Run:
+    return Run(kind=kind, requested_by="jane@example.org", origin=Run.Origin.COMMAND, **fields)
 
 
 def manifest(number: int, **fields: Any) -> Manifest:
@@ -76,31 +94,31 @@ def manifest(number: int, **fields: Any) -> Manifest:
         "engine": "postgresql",
         "database": "lab",
         "origin": Origin.MANUAL,
-        "who": "jane@example.org",
-        "when": when,
-        "seconds": 0.5,
+        "created_by": "jane@example.org",
+        "taken_at": when,
+        "duration": 0.5,
         "server_version": "15.18",
         "tool_version": "15.18",
-        "software": "0.1.0",
+        "app_version": "0.1.0",
         "migrations": ("inventory.0001_initial",),
         "tables": {
             "inventory_rack": TableDigest(rows=3, digest="12"),
             "inventory_device": TableDigest(rows=4, digest="1"),
         },
         "size": 4,
-        "plain_size": 4,
+        "uncompressed_size": 4,
         "sha256": "0" * 64,
-        "proofs": (Verification(level=Level.READ, when=when, seconds=0.1),),
+        "verifications": (Verification(level=Level.READ, verified_at=when, duration=0.1),),
         "run": "",
     }
     return Manifest(**(values | fields))
 
 
-def add_backup(catalogue: BackupRepository, number: int, **fields: Any) -> Manifest:
+def add_backup(repository: BackupRepository, number: int, **fields: Any) -> Manifest:
     made = manifest(number, **fields)
-    stored = catalogue.store(made.name, iter([b"rows"]))
+    stored = repository.store(made.name, iter([b"rows"]))
     assert stored.size == made.size
-    catalogue.publish(made)
+    repository.publish(made)
     return made
 
 

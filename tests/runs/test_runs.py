@@ -20,10 +20,10 @@ from ops.backups.repository import BackupRepository
 from ops.backups.signing import Keys
 from ops.errors import AlreadyRunning, Cancelled, OpsError, PreconditionFailed
 from ops.models import Backup, Run
-from ops.runs.executor import reconcile, recorded
 from ops.runs.recorder import RunRecorder
+from ops.runs.results import DeletionResult
 from ops.utils.progress import Progress
-from tests.runs.support import add_backup, catalogue_in, engine_in, kill, request, start_elsewhere
+from tests.runs.support import add_backup, engine_in, kill, reconcile, recorded, repository_in, request, start_elsewhere
 from tests.support.backend import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,12 +37,12 @@ def engine(tmp_path: Path) -> Engine:
 
 
 @pytest.fixture
-def catalogue(tmp_path: Path) -> BackupRepository:
-    return catalogue_in(tmp_path)
+def repository(tmp_path: Path) -> BackupRepository:
+    return repository_in(tmp_path)
 
 
-def words(catalogue: BackupRepository) -> list[str]:
-    return [event["event"] for event in catalogue.events()]
+def words(repository: BackupRepository) -> list[str]:
+    return [event["event"] for event in repository.events()]
 
 
 def minute(moment: Any) -> str:
@@ -50,140 +50,144 @@ def minute(moment: Any) -> str:
 
 
 def killed_words(kind: str, run: Run) -> str:
-    return f"The {kind} that jane@example.org started on {HOST} at {minute(run.started)} was killed."
+    return f"The {kind} that jane@example.org started on {HOST} at {minute(run.started_at)} was killed."
 
 
-def test_a_run_is_recorded_from_its_start_to_its_end(engine: Engine, catalogue: BackupRepository) -> None:
+def test_a_run_is_recorded_from_its_start_to_its_end(engine: Engine, repository: BackupRepository) -> None:
     heard: list[Progress] = []
     asked = request(arguments={"note": "before the move"})
-    with recorded(asked, engine=engine, catalogue=catalogue, report=heard.append) as recording:
-        assert words(catalogue) == ["started"]
+    with recorded(asked, engine=engine, repository=repository, on_progress=heard.append) as recording:
+        assert words(repository) == ["started"]
         recording.report(Progress(stage="dump", total=10))
         recording.report(Progress(stage="dump", item="rack", done=3))
         recording.report(Progress(stage="dump", item="device", done=4))
         eventually(lambda: Run.objects.filter(stage="dump", done=7, total=10, status="running").exists(), within=3)
-        recording.report(Progress(stage="prove"))
+        recording.report(Progress(stage="verify"))
         recording.set_backup("lab_20260301_120000.sql")
         recording.log("Read back in full.")
-        recording.result["rows"] = 7
-        recording.index(catalogue.get(add_backup(catalogue, 0).name))
+        recording.result = DeletionResult(backup="lab_20260301_120000.sql", size=7)
+        recording.index(repository.get(add_backup(repository, 0).name))
     run = Run.objects.get()
-    assert (run.pk, run.kind, run.who, run.origin) == (asked.id, "backup", "jane@example.org", "command")
-    assert (run.status, run.stage, run.backup, run.error) == ("succeeded", "prove", "lab_20260301_120000.sql", "")
-    assert (run.arguments, run.result) == ({"note": "before the move"}, {"rows": 7})
+    assert (run.pk, run.kind, run.requested_by, run.origin) == (asked.id, "backup", "jane@example.org", "command")
+    assert (run.status, run.stage, run.backup, run.error) == ("succeeded", "verify", "lab_20260301_120000.sql", "")
+    assert (run.arguments, run.result) == (
+        {"note": "before the move"},
+        {"backup": "lab_20260301_120000.sql", "size": 7},
+    )
     assert (run.host, run.pid) == (HOST, os.getpid())
-    assert run.asked <= run.started <= run.ended
+    assert run.requested_at <= run.started_at <= run.finished_at
     assert run.log[8:] == " Read back in full.\n"
-    assert [stage["stage"] for stage in run.stages] == ["dump", "prove"]
+    assert [stage["stage"] for stage in run.stages] == ["dump", "verify"]
     assert all(0 <= stage["seconds"] < 5 for stage in run.stages)
     assert [progress.done for progress in heard] == [0, 3, 4, 0]
-    assert words(catalogue) == ["started", "ended"]
-    assert catalogue.events()[1]["result"] == {"rows": 7}
+    assert words(repository) == ["started", "ended"]
+    assert repository.events()[1]["result"] == run.result
     assert Backup.objects.get().name == "lab_20260301_120000.sql"
 
 
-def test_errors_are_recorded_with_their_hints(engine: Engine, catalogue: BackupRepository) -> None:
-    with pytest.raises(OpsError), recorded(request(), engine=engine, catalogue=catalogue):
+def test_errors_are_recorded_with_their_hints(engine: Engine, repository: BackupRepository) -> None:
+    with pytest.raises(OpsError), recorded(request(), engine=engine, repository=repository):
         raise OpsError("The disk is full.", "Free some space.")
     run = Run.objects.get()
     assert (run.status, run.error, run.hint) == ("failed", "The disk is full.", "Free some space.")
 
 
-def test_errors_are_recorded_without_secrets(engine: Engine, catalogue: BackupRepository) -> None:
+def test_errors_are_recorded_without_secrets(engine: Engine, repository: BackupRepository) -> None:
     password = str(settings.DATABASES["default"]["PASSWORD"])
-    with pytest.raises(LookupError), recorded(request(), engine=engine, catalogue=catalogue) as recording:
+    with pytest.raises(LookupError), recorded(request(), engine=engine, repository=repository) as recording:
         recording.log(f"connecting with {password}")
         raise LookupError(f"no entry for {password}")
     run = Run.objects.get()
     assert (run.status, run.error) == ("failed", "LookupError: no entry for …")
-    assert password not in run.log + str(catalogue.events())
+    assert password not in run.log + str(repository.events())
 
 
-def test_an_interruption_is_no_failure(engine: Engine, catalogue: BackupRepository) -> None:
-    with pytest.raises(KeyboardInterrupt), recorded(request(), engine=engine, catalogue=catalogue):
+def test_an_interruption_is_no_failure(engine: Engine, repository: BackupRepository) -> None:
+    with pytest.raises(KeyboardInterrupt), recorded(request(), engine=engine, repository=repository):
         raise KeyboardInterrupt
     run = Run.objects.get()
     assert (run.status, run.error) == ("interrupted", "It was interrupted.")
 
 
-def test_an_interruption_after_the_cut_over_comes_too_late(engine: Engine, catalogue: BackupRepository) -> None:
-    with pytest.raises(KeyboardInterrupt), recorded(request(), engine=engine, catalogue=catalogue) as recording:
+def test_an_interruption_after_the_cut_over_comes_too_late(engine: Engine, repository: BackupRepository) -> None:
+    with pytest.raises(KeyboardInterrupt), recorded(request(), engine=engine, repository=repository) as recording:
         recording.mark_applied()
         raise KeyboardInterrupt
     assert Run.objects.get().status == "succeeded"
 
 
-def test_the_second_is_told_who_is_at_work(tmp_path: Path, engine: Engine, catalogue: BackupRepository) -> None:
-    queued = Run.objects.create(kind="restore", who="jane@example.org")
+def test_the_second_is_told_who_is_at_work(tmp_path: Path, engine: Engine, repository: BackupRepository) -> None:
+    queued = Run.objects.create(kind="restore", requested_by="jane@example.org")
     process = start_elsewhere(tmp_path, "backup")
     try:
-        since = Run.objects.get(status="running").started
+        since = Run.objects.get(status="running").started_at
         with (
             pytest.raises(AlreadyRunning) as refusal,
-            recorded(request(Run.Kind.RESTORE, id=queued.pk), engine=engine, catalogue=catalogue),
+            recorded(Run.objects.get(pk=queued.pk), engine=engine, repository=repository),
         ):
             pytest.fail("Two runs at once.")
-        assert reconcile(engine, catalogue) == ()
+        assert reconcile(engine, repository) == ()
     finally:
         kill(process)
     assert refusal.value.message == f"At work: backup by jane@example.org on {HOST} since {minute(since)}."
-    assert words(catalogue) == ["started", "claimed"]
+    assert words(repository) == ["started", "claimed"]
     queued.refresh_from_db()
     assert (queued.status, queued.error, queued.hint) == ("failed", refusal.value.message, "Wait until it has ended.")
 
 
 def test_what_a_killed_run_left_is_found_named_and_closed(
-    tmp_path: Path, engine: Engine, catalogue: BackupRepository
+    tmp_path: Path, engine: Engine, repository: BackupRepository
 ) -> None:
     process = start_elsewhere(tmp_path, "backup")
     kill(process)
     killed = Run.objects.get()
     assert (killed.status, killed.stage, killed.done) == ("running", "dump", 3)
-    with recorded(request(), engine=engine, catalogue=catalogue) as recording:
-        assert recording.recovered == (
-            f"{killed_words('backup', killed)} It is recorded as interrupted.",
+    run = request()
+    with recorded(run, engine=engine, repository=repository):
+        assert run.recovered == (
+            f"{killed_words('backup', killed)} It was marked as interrupted.",
             "Removed lab_20260301_120000.sql.partial, which a run that was killed had left unfinished.",
         )
     killed.refresh_from_db()
     assert (killed.status, killed.error) == ("interrupted", f"The process {process.pid} on {HOST} was killed.")
-    assert killed.ended is not None
-    assert sorted(words(catalogue)) == ["claimed", "ended", "ended", "started", "started"]
-    assert catalogue.storage.listdir("")[1] == []
-    assert reconcile(engine, catalogue) == ()
+    assert killed.finished_at is not None
+    assert sorted(words(repository)) == ["claimed", "ended", "ended", "started", "started"]
+    assert repository.storage.listdir("")[1] == []
+    assert reconcile(engine, repository) == ()
 
 
 def test_runs_on_other_databases_are_not_taken_for_dead(
-    tmp_path: Path, engine: Engine, catalogue: BackupRepository
+    tmp_path: Path, engine: Engine, repository: BackupRepository
 ) -> None:
     kill(start_elsewhere(tmp_path, "backup"))
     engine.database = "another"
-    assert reconcile(engine, catalogue) == ()
+    assert reconcile(engine, repository) == ()
     assert Run.objects.get().status == "running"
 
 
 def test_a_restore_that_was_killed_in_place_has_succeeded(
-    tmp_path: Path, engine: Engine, catalogue: BackupRepository
+    tmp_path: Path, engine: Engine, repository: BackupRepository
 ) -> None:
     kill(start_elsewhere(tmp_path, "restore"))
     killed = Run.objects.get()
-    assert (killed.status, killed.stage, killed.in_place) == ("running", "cut-over", True)
-    assert reconcile(engine, catalogue) == (f"{killed_words('restore', killed)} It is recorded as succeeded.",)
+    assert (killed.status, killed.stage, killed.applied) == ("running", "cut-over", True)
+    assert reconcile(engine, repository) == (f"{killed_words('restore', killed)} It was marked as succeeded.",)
     killed.refresh_from_db()
-    assert (killed.status, killed.hint) == ("succeeded", "The restored database had been put in place by then.")
-    assert words(catalogue) == ["started", "ended"]
+    assert (killed.status, killed.hint) == ("succeeded", "The restored database had gone live by then.")
+    assert words(repository) == ["started", "ended"]
 
 
 def test_a_killed_run_stays_open_while_the_database_can_not_be_asked(
-    tmp_path: Path, engine: Engine, catalogue: BackupRepository, table_away: Callable[[], None]
+    tmp_path: Path, engine: Engine, repository: BackupRepository, table_away: Callable[[], None]
 ) -> None:
     kill(start_elsewhere(tmp_path, "restore"))
     table_away()
-    (sentence,) = reconcile(engine, catalogue)
-    assert sentence.endswith("was killed; how far it was is to be seen in the database.")
-    assert words(catalogue) == ["started"]
+    (sentence,) = reconcile(engine, repository)
+    assert sentence.endswith("was killed; its state is unknown until the database answers.")
+    assert words(repository) == ["started"]
 
 
-def test_a_person_cancels(engine: Engine, catalogue: BackupRepository) -> None:
+def test_a_person_cancels(engine: Engine, repository: BackupRepository) -> None:
     def go_on_for_ever(recording: RunRecorder) -> None:
         while True:
             recording.report(Progress(stage="dump"))
@@ -192,7 +196,7 @@ def test_a_person_cancels(engine: Engine, catalogue: BackupRepository) -> None:
     asked = request()
     with (
         pytest.raises(Cancelled, match=r"^The backup was cancelled on request\. Nothing was changed\.$"),
-        recorded(asked, engine=engine, catalogue=catalogue) as recording,
+        recorded(asked, engine=engine, repository=repository) as recording,
     ):
         eventually(lambda: Run.objects.filter(status="running").update(cancel_requested=True), within=3)
         start = time.monotonic()
@@ -201,11 +205,11 @@ def test_a_person_cancels(engine: Engine, catalogue: BackupRepository) -> None:
         finally:
             assert time.monotonic() - start < 1
     assert Run.objects.get().status == "cancelled"
-    assert catalogue.events()[-1]["status"] == "cancelled"
+    assert repository.events()[-1]["status"] == "cancelled"
 
 
-def test_nobody_cancels_once_there_is_no_way_back(engine: Engine, catalogue: BackupRepository) -> None:
-    with recorded(request(), engine=engine, catalogue=catalogue) as recording:
+def test_nobody_cancels_once_there_is_no_way_back(engine: Engine, repository: BackupRepository) -> None:
+    with recorded(request(), engine=engine, repository=repository) as recording:
         recording.report(Progress(stage="cut-over"))
         recording.point_of_no_return()
         assert Run.objects.get().stage == "cut-over"
@@ -216,8 +220,8 @@ def test_nobody_cancels_once_there_is_no_way_back(engine: Engine, catalogue: Bac
     assert Run.objects.get().status == "succeeded"
 
 
-def test_the_last_moment_to_cancel(engine: Engine, catalogue: BackupRepository) -> None:
-    with pytest.raises(Cancelled), recorded(request(), engine=engine, catalogue=catalogue) as recording:
+def test_the_last_moment_to_cancel(engine: Engine, repository: BackupRepository) -> None:
+    with pytest.raises(Cancelled), recorded(request(), engine=engine, repository=repository) as recording:
         eventually(lambda: Run.objects.update(cancel_requested=True), within=3)
         recording.point_of_no_return()
 
@@ -242,25 +246,25 @@ def table_away(transactional_db: None) -> Iterator[Callable[[], None]]:
 
 
 def test_a_broken_database_stops_no_run(
-    engine: Engine, catalogue: BackupRepository, table_away: Callable[[], None], caplog: pytest.LogCaptureFixture
+    engine: Engine, repository: BackupRepository, table_away: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     asked = request()
-    with recorded(asked, engine=engine, catalogue=catalogue) as recording:
+    with recorded(asked, engine=engine, repository=repository) as recording:
         eventually(Run.objects.exists, within=3)
         table_away()
         recording.report(Progress(stage="dump"))
         time.sleep(0.7)
         start = time.monotonic()
     assert time.monotonic() - start < 7
-    assert words(catalogue) == ["started", "ended"]
+    assert words(repository) == ["started", "ended"]
     assert [record.message for record in caplog.records if record.name.startswith("ops")] == [
-        f"The row of run {asked.id} can not be written (ProgrammingError).",
-        f"The row of the run {asked.id} is behind. Run: manage.py sync_backups",
+        f"The row of run {asked.id} cannot be written (ProgrammingError).",
+        f"The row of the run {asked.id} is behind. Run: manage.py rebuild_backup_index",
     ]
 
 
-def test_the_row_is_complete_when_the_database_comes_back_in_time(engine: Engine, catalogue: BackupRepository) -> None:
-    with recorded(request(), engine=engine, catalogue=catalogue) as recording:
+def test_the_row_is_complete_when_the_database_comes_back_in_time(engine: Engine, repository: BackupRepository) -> None:
+    with recorded(request(), engine=engine, repository=repository) as recording:
         eventually(Run.objects.exists, within=3)
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE ops_run RENAME TO ops_run_away")
@@ -277,7 +281,7 @@ def test_the_row_is_complete_when_the_database_comes_back_in_time(engine: Engine
     assert (Run.objects.get().status, Run.objects.get().stage) == ("succeeded", "dump")
 
 
-def test_a_database_that_hangs_holds_up_no_run(engine: Engine, catalogue: BackupRepository) -> None:
+def test_a_database_that_hangs_holds_up_no_run(engine: Engine, repository: BackupRepository) -> None:
     locked, let_go = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -291,14 +295,14 @@ def test_a_database_that_hangs_holds_up_no_run(engine: Engine, catalogue: Backup
 
     holder = threading.Thread(target=hold)
     start = time.monotonic()
-    with recorded(request(), engine=engine, catalogue=catalogue) as recording:
+    with recorded(request(), engine=engine, repository=repository) as recording:
         holder.start()
         locked.wait(10)
         for number in range(1000):
             recording.report(Progress(stage="dump", done=number, total=1000))
         assert time.monotonic() - start < 2
     assert time.monotonic() - start < 8
-    assert words(catalogue) == ["started", "ended"]
+    assert words(repository) == ["started", "ended"]
     let_go.set()
     holder.join()
     eventually(lambda: Run.objects.filter(status="succeeded").exists(), within=10)
@@ -306,14 +310,16 @@ def test_a_database_that_hangs_holds_up_no_run(engine: Engine, catalogue: Backup
 
 def test_no_run_without_a_record(tmp_path: Path, engine: Engine) -> None:
     (tmp_path / "events").write_text("in the way")
-    catalogue = BackupRepository(FileSystemStorage(tmp_path), Keys(["key"]), "lab")
-    queued = Run.objects.create(id=uuid.uuid4(), kind="backup", who="jane@example.org", asked=timezone.now())
+    repository = BackupRepository(FileSystemStorage(tmp_path), Keys(["key"]), "lab")
+    queued = Run.objects.create(
+        id=uuid.uuid4(), kind="backup", requested_by="jane@example.org", requested_at=timezone.now()
+    )
     with (
         pytest.raises(PreconditionFailed) as refusal,
-        recorded(request(id=queued.pk), engine=engine, catalogue=catalogue),
+        recorded(Run.objects.get(pk=queued.pk), engine=engine, repository=repository),
     ):
         pytest.fail("A run without a record.")
-    assert refusal.value.message.startswith("The storage of the backups does not take the record of this run: ")
-    assert refusal.value.hint == "Nothing was changed. Make it writable, with room for files, and try again."
+    assert refusal.value.message.startswith("The backup storage does not take the record of this run: ")
+    assert refusal.value.hint == "Nothing was changed. Make it writable, with space for files, and try again."
     queued.refresh_from_db()
     assert (queued.status, queued.error) == ("failed", refusal.value.message)

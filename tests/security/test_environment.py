@@ -74,7 +74,7 @@ def test_pg_dump_and_pg_restore_find_what_they_need_and_no_key(lab: Database, pr
     with pytest.raises(ToolFailed), engine.snapshot(kind=Kind.SQL) as snapshot:
         list(snapshot.stream(no_progress))
     with pytest.raises(ArtifactInvalid):
-        engine.count(io.BytesIO(b"PGDMP"), kind=Kind.CUSTOM, report=no_progress)
+        engine.count(io.BytesIO(b"PGDMP"), kind=Kind.CUSTOM, on_progress=no_progress)
     dump, restore = environment(tmp_path / "pg_dump"), environment(tmp_path / "pg_restore")
     asked = environment(tmp_path / "pg_dump_version")
     assert dump["PGPASSWORD"] == engine.address.password

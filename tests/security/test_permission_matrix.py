@@ -79,12 +79,12 @@ PAGES = {
     "admin:auth_user_password_change": Page(ADMINISTRATORS, ADMINISTRATORS),
     "admin:ops_backup_make": Page(NOBODY, OPERATE),
     "admin:ops_backup_verify": Page(NOBODY, OPERATE),
-    "admin:ops_backup_drill": Page(NOBODY, OPERATE),
-    "admin:ops_backup_keep": Page(NOBODY, OPERATE),
+    "admin:ops_backup_restore_test": Page(NOBODY, OPERATE),
+    "admin:ops_backup_pin": Page(NOBODY, OPERATE),
     "admin:ops_backup_note": Page(OPERATE, OPERATE),
     "admin:ops_backup_restore": Page(RESTORE, RESTORE),
     "admin:ops_backup_undo": Page(RESTORE, RESTORE),
-    "admin:ops_backup_let_go": Page(RESTORE, RESTORE),
+    "admin:ops_backup_drop_previous": Page(RESTORE, RESTORE),
     "admin:ops_backup_download": Page(NOBODY, ADMINISTRATORS),
     "admin:ops_backup_upload": Page(ADMINISTRATORS, ADMINISTRATORS),
     "admin:ops_backup_to_postgresql": Page(ADMINISTRATORS, ADMINISTRATORS),
@@ -240,7 +240,7 @@ def make_rows() -> dict[str, str]:
     User.objects.create_user("target@example.com")
     AccessAttempt.objects.create(username="name:somebody", ip_address="192.0.2.1", failures_since_start=1)
     add_backup()
-    run = add_run(status="queued", started=None, ended=None)
+    run = add_run(status="queued", started_at=None, finished_at=None)
     rows = {label: row_of(apps.get_model(*label.rsplit("_", 1))) for label in admin_models()}
     types = {"content_type_id": str(ContentType.objects.get_for_model(Run).pk), "object_id": str(run.pk)}
     return {**rows, **types, "token": status_link(run, may_undo=False), "url": "nothing-here"}

@@ -4,11 +4,11 @@ from django.contrib.auth.management import create_permissions
 from django.db import migrations
 
 VIEW = ("view_backup", "view_run")
-OPERATE = (*VIEW, "make_backup", "verify_backup", "keep_backup")
+OPERATE = (*VIEW, "make_backup", "verify_backup", "pin_backup")
 RIGHTS = {
     "Backup viewers": VIEW,
     "Backup operators": OPERATE,
-    "Backup restorers": (*OPERATE, "restore_backup", "download_backup"),
+    "Backup restorers": (*OPERATE, "restore_backup"),
 }
 
 
@@ -32,8 +32,8 @@ def make_permissions(apps, alias):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("accounts", "0001_initial"),
-        ("ops", "0001_initial"),
+        ("accounts", "0001_release"),
+        ("ops", "0001_release"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
     ]

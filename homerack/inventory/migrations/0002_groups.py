@@ -26,7 +26,7 @@ def make_permissions(apps, alias):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("inventory", "0001_initial"),
+        ("inventory", "0001_release"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
     ]

@@ -14,7 +14,7 @@ from django.db import connections
 from homerack.serve import services
 from homerack.serve.runtime_dir import AlreadyRunning, runtime_dir, socket_path
 from homerack.serve.supervisor import ProgramEnded, Supervisor
-from ops.health.database import unapplied_migrations
+from ops.databases.migration_state import applied_migrations, migration_skew
 from ops.utils.printable import printable
 
 COLOURS = {"web": "36", "worker": "32", "beat": "35", "redis": "34"}
@@ -52,7 +52,7 @@ class Command(BaseCommand):
 
     def require_migrations(self) -> None:
         """Beat reads its schedules the moment it starts."""
-        missing = unapplied_migrations(connections["default"])
+        missing = migration_skew(applied_migrations(connections["default"])).pending
         connections.close_all()
         if missing:
             message = f"{len(missing)} migrations are not applied. Nothing was started. Run: manage.py migrate"

@@ -25,7 +25,7 @@ HEIGHT = TOP + DAYS * STEP - GAP
 class State(StrEnum):
     """How a day went; the value is what is read out."""
 
-    VERIFIED = "proven by restoring"
+    VERIFIED = "restore tested"
     MADE = "backed up"
     FAILED = "failed"
     MISSED = "missed"
@@ -47,7 +47,7 @@ class Day:
 
     date: dt.date
     made: int = 0
-    proven: int = 0
+    restore_tested: int = 0
     failed: int = 0
     expected: bool = False
 
@@ -55,7 +55,7 @@ class Day:
         if self.date > today:
             return State.FUTURE
         if self.made:
-            return State.VERIFIED if self.proven else State.MADE
+            return State.VERIFIED if self.restore_tested else State.MADE
         if self.failed:
             return State.FAILED
         return State.MISSED if self.expected and self.date < today else State.NONE
@@ -116,10 +116,12 @@ def draw_key(state: State) -> str:
 
 
 def in_words(day: Day, *, today: dt.date) -> str:
-    """``Sunday 22 November: 2 backups, 1 proven by restoring; 1 attempt failed``."""
+    """``Sunday 22 November: 2 backups, 1 restore tested; 1 attempt failed``."""
     said = []
     if day.made:
-        said.append(pluralize(day.made, "backup") + (f", {day.proven} proven by restoring" if day.proven else ""))
+        said.append(
+            pluralize(day.made, "backup") + (f", {day.restore_tested} restore tested" if day.restore_tested else "")
+        )
     if day.failed:
         said.append(f"{pluralize(day.failed, 'attempt')} failed")
     return f"{day.date:%A} {day.date.day} {day.date:%B}: {'; '.join(said) or _none(day, today)}"

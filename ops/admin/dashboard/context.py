@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
@@ -22,6 +21,7 @@ from ops.admin.dashboard.model_counts import count_rows
 from ops.admin.dashboard.relative_dates import ago, past_day
 from ops.admin.dashboard.status import DashboardData, read_state
 from ops.admin.dashboard.summary import Severity, summarize
+from ops.conf import conf
 from ops.models import Run
 from ops.runs.authorization import may_start
 from ops.utils.formatting import format_duration, format_size, pluralize, time_zone_name
@@ -53,7 +53,7 @@ class Figure:
 
 def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """The page's context, each part for those who may see it."""
-    cards = (import_string(path)(request) for path in getattr(settings, "OPS_DASHBOARD_CARDS", ()))
+    cards = (import_string(path)(request) for path in conf.OPS_DASHBOARD_CARDS)
     context["title"] = "Dashboard"
     context["ops_rows"] = count_rows(admin.site, request)
     context["ops_cards"] = [card for card in cards if card is not None]
@@ -129,11 +129,11 @@ def backup_figure(state: DashboardData, url: str) -> Figure:
     last, now = state.last, state.facts.now
     if last is None:
         return Figure(title="Last verified backup", icon="inventory_2", value="None", notes=("Nothing to go back to",))
-    proof = "proven by restoring" if last.proof_level == "restored" else "read back in full"
+    proof = "restore tested" if last.verified_level == "restored" else "read back in full"
     return Figure(
         title="Last verified backup",
         icon="inventory_2",
-        value=ago(last.when, now),
+        value=ago(last.taken_at, now),
         notes=(f"{format_size(last.size)}, {pluralize(last.rows, 'row')}, {proof}", last.name),
         url=url and f"{url}{last.pk}/change/",
     )
@@ -162,9 +162,9 @@ def restoring_figure(state: DashboardData) -> Figure:
     restoring = state.restoring
     if restoring is None:
         return Figure(
-            title="Restore time", icon="timer", value="Not measured", notes=("The first restore drill measures it",)
+            title="Restore time", icon="timer", value="Not measured", notes=("The first restore test measures it",)
         )
-    what = "restore drill" if restoring.is_drill else "restore"
+    what = "restore test" if restoring.is_drill else "restore"
     return Figure(
         title="Restore time",
         icon="timer",

@@ -44,7 +44,7 @@ def _day(date: dt.date, runs: Mapping[str, Any], backups: Mapping[str, Any], exp
         date=date,
         # The same backups from two sides: a run whose backup is pruned, and a backup whose run is not known.
         made=max(runs.get("made", 0), backups.get("made", 0)),
-        proven=max(runs.get("proven", 0), backups.get("proven", 0)),
+        restore_tested=max(runs.get("restore_tested", 0), backups.get("restore_tested", 0)),
         failed=runs.get("failed", 0),
         expected=expected,
     )
@@ -55,14 +55,18 @@ def _largest(runs: Mapping[str, Any], backups: Mapping[str, Any]) -> int:
 
 
 def _runs_by_day(since: dt.datetime) -> QuerySet[Run, dict[str, Any]]:
-    drilled = Run.objects.filter(MADE, kind=Run.Kind.DRILL, asked__gte=since).exclude(backup="").values("backup")
+    restored = (
+        Run.objects.filter(MADE, kind=Run.Kind.RESTORE_TEST, requested_at__gte=since)
+        .exclude(backup="")
+        .values("backup")
+    )
     return (
-        Run.objects.filter(kind=Run.Kind.BACKUP, asked__gte=since)
+        Run.objects.filter(kind=Run.Kind.BACKUP, requested_at__gte=since)
         .order_by()
-        .values(day=TruncDate("asked"))
+        .values(day=TruncDate("requested_at"))
         .annotate(
             made=Count("pk", filter=MADE),
-            proven=Count("pk", filter=MADE & Q(backup__in=drilled)),
+            restore_tested=Count("pk", filter=MADE & Q(backup__in=restored)),
             failed=Count("pk", filter=BROKE),
             largest=Max(Cast(KT("result__size"), BigIntegerField()), filter=MADE),
         )
@@ -71,13 +75,13 @@ def _runs_by_day(since: dt.datetime) -> QuerySet[Run, dict[str, Any]]:
 
 def _backups_by_day(since: dt.datetime) -> QuerySet[Backup, dict[str, Any]]:
     return (
-        Backup.objects.filter(when__gte=since)
+        Backup.objects.filter(taken_at__gte=since)
         .exclude(origin="upload")
         .order_by()
-        .values(day=TruncDate("when"))
+        .values(day=TruncDate("taken_at"))
         .annotate(
             made=Count("pk"),
-            proven=Count("pk", filter=Q(proof_level="restored", proof_fault="", trust="signed")),
+            restore_tested=Count("pk", filter=Q(verified_level="restored", verification_error="", trust="signed")),
             largest=Max("size"),
         )
     )

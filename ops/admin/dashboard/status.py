@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from django.conf import settings
 from django.core.files.storage import InvalidStorageError, storages
 from django.db import connection
 from django.utils import timezone
@@ -19,7 +18,8 @@ from ops.admin.dashboard import next_runs
 from ops.admin.dashboard.backup_calendar import first_day
 from ops.admin.dashboard.history import History, read_history
 from ops.admin.dashboard.summary import BackupStatus, SchedulerState
-from ops.health.backups import VERIFIED, Backups, max_age, read_backups
+from ops.conf import conf
+from ops.health.backups import Backups, max_age, read_backups
 from ops.health.dependencies import ping_beat, ping_redis, ping_worker
 from ops.health.results import CheckResult, Status
 from ops.models import Backup, Run
@@ -73,7 +73,7 @@ def read_state() -> DashboardData:
     now = timezone.now()
     backups, tasks = read_backups(), next_runs.backup_schedules()
     is_running = Run.objects.filter(kind=Run.Kind.BACKUP, status=Run.Status.RUNNING).exists()
-    last = Backup.objects.filter(VERIFIED).order_by("-when").defer("manifest").first()
+    last = Backup.objects.verified().order_by("-taken_at").defer("manifest").first()
     history = read_history(today=timezone.localdate(now), since=_beginning(now), schedules=tasks)
     database, restoring = describe_database(), last_restore()
     # From here on it is waited.
@@ -116,7 +116,7 @@ def _beginning(now: dt.datetime) -> dt.datetime:
 
 def _start_checks() -> Checks:
     questions: dict[str, Callable[[], Any]] = {"storage": free_bytes}
-    redis, app = getattr(settings, "REDIS_URL", ""), getattr(settings, "OPS_CELERY_APP", "")
+    redis, app = conf.REDIS_URL, conf.OPS_CELERY_APP
     if redis and app:
         questions |= {"redis": partial(ping_redis, redis), "worker": partial(ping_worker, app, redis)}
         if timetable.is_installed():
@@ -183,14 +183,16 @@ def _measured() -> tuple[str, str, int]:
 
 def last_restore() -> RestoreTiming | None:
     """The newest drill's time, or that of the newest restore."""
-    kinds = (Run.Kind.DRILL, Run.Kind.RESTORE)
-    done = Run.objects.filter(kind__in=kinds, status=Run.Status.SUCCEEDED, started__isnull=False, ended__isnull=False)
-    run = done.exclude(backup="").order_by("-asked").only("kind", "started", "ended", "backup").first()
-    if run is None or run.started is None or run.ended is None:
+    kinds = (Run.Kind.RESTORE_TEST, Run.Kind.RESTORE)
+    done = Run.objects.filter(
+        kind__in=kinds, status=Run.Status.SUCCEEDED, started_at__isnull=False, finished_at__isnull=False
+    )
+    run = done.exclude(backup="").order_by("-requested_at").only("kind", "started_at", "finished_at", "backup").first()
+    if run is None or run.started_at is None or run.finished_at is None:
         return None
     return RestoreTiming(
-        seconds=(run.ended - run.started).total_seconds(),
-        when=run.ended,
+        seconds=(run.finished_at - run.started_at).total_seconds(),
+        when=run.finished_at,
         backup=run.backup,
-        is_drill=run.kind == Run.Kind.DRILL,
+        is_drill=run.kind == Run.Kind.RESTORE_TEST,
     )

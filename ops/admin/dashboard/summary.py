@@ -77,8 +77,8 @@ def severity(facts: BackupStatus) -> Severity:
         return Severity.WARNING if facts.first is None and facts.is_running else Severity.BAD
     if is_overdue(facts):
         return Severity.BAD
-    proven = facts.restored or facts.first or facts.verified
-    stale = facts.now - proven > RESTORE_TEST_MAX_AGE
+    tested = facts.restored or facts.first or facts.verified
+    stale = facts.now - tested > RESTORE_TEST_MAX_AGE
     will_come = facts.due and not facts.is_missed and facts.scheduler is SchedulerState.WELL
     return Severity.GOOD if will_come and not (facts.failed or stale or facts.foreign) else Severity.WARNING
 
@@ -106,10 +106,10 @@ def _nothing(facts: BackupStatus) -> tuple[str, ...]:
 
 def _proof(facts: BackupStatus) -> str:
     if facts.restored is None:
-        return "read back in full, not yet proven by restoring"
+        return "read back in full, without a restore test so far"
     if facts.now - facts.restored > RESTORE_TEST_MAX_AGE:
-        return f"read back in full, not proven by restoring since {past_day(facts.restored, facts.now)[3:]}"
-    return f"proven by restoring {past_day(facts.restored, facts.now)}"
+        return f"read back in full, without a restore test since {past_day(facts.restored, facts.now)[3:]}"
+    return f"restore tested {past_day(facts.restored, facts.now)}"
 
 
 def _failure(facts: BackupStatus) -> str:

@@ -8,10 +8,13 @@ from types import MappingProxyType
 from typing import IO, Protocol
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from msgspec import Struct
 
 from ops.backups.manifest import Kind, TableDigest
 from ops.backups.sources import RestoreSource
+from ops.databases.claims import NO_CLAIMS, Claims
 from ops.utils.progress import ProgressCallback
+from ops.utils.schema import Count, Moment, Text
 
 Tables = Mapping[str, TableDigest]
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -28,7 +31,7 @@ class Description:
     server_version: str
     tool_version: str
     size: int
-    facts: Mapping[str, str]
+    metadata: Mapping[str, str]
 
 
 NEVER_COPIED = "never taken from an untrusted file"
@@ -38,13 +41,12 @@ UNKNOWN_COLUMNS = "columns that this version does not have"
 """Reasons of `LeftOut`; the names of the columns follow the last one."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LeftOut:
+class LeftOut(Struct, frozen=True, kw_only=True):
     """Rows of an untrusted file that are not taken, and why."""
 
-    table: str
-    rows: int
-    reason: str
+    table: Text
+    rows: Count
+    reason: Text
 
 
 def describe_left_out(left_out: Sequence[LeftOut]) -> list[str]:
@@ -78,7 +80,7 @@ class UntrustedFile(Protocol):
     def read_columns(self, columns: Columns) -> Mapping[str, Rows]:
         """As `Engine.read_columns`."""
 
-    def copy_rows(self, scratch: "Scratch", *, report: ProgressCallback) -> LoadedRows:
+    def copy_rows(self, scratch: "Scratch", *, on_progress: ProgressCallback) -> LoadedRows:
         """Fill the tables of `scratch`, which the project's migrations have made. Raises ArtifactInvalid for rows that
         break a constraint.
         """
@@ -89,11 +91,11 @@ class Snapshot(Protocol):
 
     description: Description
     migrations: tuple[str, ...]
-    when: dt.datetime
+    taken_at: dt.datetime
     excluded: Mapping[str, str]
     """Tables whose rows are left out, and why: those of the database among the ones that were to be."""
 
-    def stream(self, report: ProgressCallback) -> Iterator[bytes]:
+    def stream(self, on_progress: ProgressCallback) -> Iterator[bytes]:
         """The dump before compression, in pieces of some megabytes. Raises ToolFailed rather than ending early."""
 
     def tables(self) -> Tables:
@@ -105,16 +107,16 @@ class Scratch(Protocol):
 
     name: str
 
-    def load(self, stream: IO[bytes], *, kind: Kind, report: ProgressCallback) -> Mapping[str, int]:
+    def load(self, stream: IO[bytes], *, kind: Kind, on_progress: ProgressCallback) -> Mapping[str, int]:
         """Fill it from a plain dump that this installation has signed; returns the rows by table.
 
         Raises ArtifactInvalid for one that is cut off.
         """
 
-    def analyze(self, report: ProgressCallback) -> None:
+    def analyze(self, on_progress: ProgressCallback) -> None:
         """Collect the statistics that the query planner needs."""
 
-    def tables(self, report: ProgressCallback) -> Tables:
+    def tables(self, on_progress: ProgressCallback) -> Tables:
         """As `Snapshot.tables`, of what was loaded."""
 
     def as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
@@ -134,39 +136,15 @@ class Scratch(Protocol):
         """
 
 
-@dataclass(frozen=True, kw_only=True)
-class Undo:
+class PreviousDatabase(Struct, frozen=True, kw_only=True):
     """The database that the last restore replaced. `size` in bytes; `run` is the restore's id."""
 
-    name: str
-    when: dt.datetime
-    run: str
-    backup: str
+    name: Text
+    replaced_at: Moment
+    run: Text
+    backup: Text
     """The name of the backup that replaced it, or ``undo``."""
-    size: int
-
-
-class Claims(Protocol):
-    """The record of the databases that an operation makes: kept with the backups, where no dump can write."""
-
-    def claim_database(self, name: str) -> None:
-        """Before it is made. Should the operation be killed, the next run drops it. Raises OpsError."""
-
-    def leave_database(self, name: str) -> None:
-        """It was claimed and could not be dropped: the next run drops it."""
-
-
-class NoClaims:
-    """Claims that nobody keeps: what an operation leaves behind is never dropped by a later one."""
-
-    def claim_database(self, name: str) -> None:
-        """See `Claims`."""
-
-    def leave_database(self, name: str) -> None:
-        """See `Claims`."""
-
-
-NO_CLAIMS = NoClaims()
+    size: Count
 
 
 class Engine(Protocol):
@@ -201,7 +179,7 @@ class Engine(Protocol):
         Raises PreconditionFailed when it cannot be read, or when rows of another table refer to an excluded one.
         """
 
-    def count(self, stream: IO[bytes], *, kind: Kind, report: ProgressCallback) -> Mapping[str, int]:
+    def count(self, stream: IO[bytes], *, kind: Kind, on_progress: ProgressCallback) -> Mapping[str, int]:
         """Rows by table in a dump before compression, read to its end. Raises ArtifactInvalid when it is cut off."""
 
     def read_columns(self, stream: IO[bytes], *, kind: Kind, columns: Columns) -> Mapping[str, Rows]:
@@ -225,20 +203,20 @@ class Engine(Protocol):
         Raises OpsError; then both are as they were.
         """
 
-    def undo_copy(self) -> Undo | None:
+    def previous_database(self) -> PreviousDatabase | None:
         """What `undo` would bring back."""
 
-    def undo_scratch(self) -> AbstractContextManager[Scratch]:
+    def previous_as_staging(self) -> AbstractContextManager[Scratch]:
         """The kept database, or a copy of it, for `swap` to put back; it stays kept where that does not happen.
 
         Raises PreconditionFailed when none is kept.
         """
 
-    def undo_as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
+    def previous_as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
         """Within the block "default" is the previous database for this thread, which can only read it.
 
         Raises PreconditionFailed when none is kept.
         """
 
-    def drop_undo(self) -> None:
+    def drop_previous(self) -> None:
         """Let the kept database go."""

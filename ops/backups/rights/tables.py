@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.apps import apps
-from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
+
+from ops.conf import conf
 
 FALSE = frozenset({None, "", "f", "false", "0", "0.0"})
 """How PostgreSQL and SQLite write it, as text and in dumps. Django takes any other value of a SQLite file for true."""
@@ -151,7 +152,7 @@ def marks_of(user: type[models.Model]) -> tuple[Mark, ...]:
     """
     switches = [one.name for one in user._meta.concrete_fields if isinstance(one, models.BooleanField)]
     known = {"is_staff"} if "is_superuser" in switches else set(switches) - {"is_active"}
-    fields = dict.fromkeys([*(name for name in switches if name in known), *getattr(settings, "OPS_RIGHTS_FIELDS", ())])
+    fields = dict.fromkeys([*(name for name in switches if name in known), *conf.OPS_RIGHTS_FIELDS])
     return tuple(
         Mark(field=name, words=STAFF if name == "is_staff" else str(field.verbose_name), switch=name in switches)
         for name in fields

@@ -17,7 +17,7 @@ LARGEST_DOCUMENT = 64 * 2**20
 
 
 class AtomicFiles:
-    """What the catalogue asks of a storage beyond Django's interface."""
+    """What the repository asks of a storage beyond Django's interface."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage

@@ -78,20 +78,20 @@ def state_of(applied: Sequence[str], name: str) -> MigrationState:
     return MigrationState(nodes=tuple(sorted(nodes & set(loader.disk_migrations))), replaces=not halves)
 
 
-def build_schema(wrapper: BaseDatabaseWrapper, state: MigrationState, *, report: ProgressCallback) -> None:
+def build_schema(wrapper: BaseDatabaseWrapper, state: MigrationState, *, on_progress: ProgressCallback) -> None:
     """Apply the migrations of `state` and whatever they depend on, to the empty database that "default" is here.
 
     Content types and permissions are made as Django makes them after ``migrate``. Raises PreconditionFailed.
     """
     applied = itertools.count(1)
 
-    def on_progress(action: str, migration: Migration | None = None, fake: bool = False) -> None:  # noqa: ARG001, FBT001, FBT002  # Django's
+    def on_migration(action: str, migration: Migration | None = None, fake: bool = False) -> None:  # noqa: ARG001, FBT001, FBT002  # Django's
         if action == "apply_success":
             # Deferred constraints would hold up the ALTER TABLE of the next migration in the same transaction.
             wrapper.check_constraints()
-            report(Progress(stage=Stage.LOAD, item="schema", done=next(applied)))
+            on_progress(Progress(stage=Stage.LOAD, item="schema", done=next(applied)))
 
-    executor = MigrationExecutor(wrapper, on_progress)  # type: ignore[arg-type]  # the stubs know one of its two calls
+    executor = MigrationExecutor(wrapper, on_migration)  # type: ignore[arg-type]  # the stubs know one of its two calls
     executor.loader = MigrationLoader(wrapper, replace_migrations=state.replaces)
     try:
         reached = executor.migrate(last_nodes(executor.loader, state))

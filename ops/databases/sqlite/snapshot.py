@@ -68,7 +68,7 @@ def opened(path: Path, *, hint: str) -> Iterator[Source]:
 
 
 def take_snapshot(
-    *, source: Source, destination: Path, report: ProgressCallback = no_progress, if_full: str = FREE_SPACE
+    *, source: Source, destination: Path, on_progress: ProgressCallback = no_progress, if_full: str = FREE_SPACE
 ) -> Snapshot:
     """Copy `source` to the new file `destination` (mode 0600), check it, and bring it to the disk.
 
@@ -81,7 +81,7 @@ def take_snapshot(
     partial = sibling(destination, ".partial")
     create_private(partial)
     try:
-        copy_pages(source, partial, report, if_full)
+        copy_pages(source, partial, on_progress, if_full)
         check_pages(source.path, partial)
         sha256 = hash_and_sync(partial)
         partial.rename(destination)
@@ -97,12 +97,12 @@ def create_private(path: Path) -> None:
 
 
 def copy_pages(
-    source: Source, partial: Path, report: ProgressCallback = no_progress, if_full: str = FREE_SPACE
+    source: Source, partial: Path, on_progress: ProgressCallback = no_progress, if_full: str = FREE_SPACE
 ) -> None:
     """What `source` holds at one moment into the empty file `partial`, page by page, damaged or not."""
 
     def tell(_status: int, remaining: int, total: int) -> None:
-        report(Progress(stage=STAGE, done=total - remaining, total=total))
+        on_progress(Progress(stage=STAGE, done=total - remaining, total=total))
 
     # The open read transaction keeps every step of the backup on the same state of the file.
     source.connection.execute("BEGIN")

@@ -15,7 +15,7 @@ HEADER_SIZE = 100
 TAKE_ANOTHER = "Take another backup: python manage.py list_backups"
 
 
-def unpack(stream: IO[bytes], path: Path, *, told_as: str, report: ProgressCallback) -> None:
+def unpack(stream: IO[bytes], path: Path, *, stage: str, on_progress: ProgressCallback) -> None:
     """Write `stream` to `path`, in place of what is there, readable by its owner only."""
     remove(path)
     create_private(path)
@@ -30,7 +30,7 @@ def unpack(stream: IO[bytes], path: Path, *, told_as: str, report: ProgressCallb
                     f"The backup could not be unpacked in {path.parent.parent}: {error.strerror}.", FREE_SPACE
                 ) from error
             done += len(piece)
-            report(Progress(stage=told_as, done=done))
+            on_progress(Progress(stage=stage, done=done))
 
 
 def check(path: Path) -> None:

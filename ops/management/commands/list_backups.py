@@ -10,10 +10,11 @@ from rich.markup import escape
 from ops import operations
 from ops.management import output
 from ops.management.base import OperationCommand
+from ops.runs.context import get_context
 
 
 class Command(OperationCommand):
-    help = "List the backups: when, how large, how they were proven, and how long each is kept and why."
+    help = "List the backups: when each was taken, its size, how it was verified, how long it is kept and why."
     examples = """
   All backups:
     manage.py list_backups
@@ -25,16 +26,16 @@ class Command(OperationCommand):
         super().add_arguments(parser)
         parser.add_argument("--backup-dir", type=Path, metavar="DIR", help="default: the storage in the settings")
 
-    def operate(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        site = operations.get_context(directory=options["backup_dir"])
-        entries = site.catalogue.entries()
-        verdicts = {verdict.name: verdict for verdict in operations.evaluate_retention(site, entries)}
-        undo = site.engine.undo_copy()
+    def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
+        context = get_context(directory=options["backup_dir"])
+        entries = context.repository.entries()
+        decisions = {decision.name: decision for decision in operations.evaluate_retention(context, entries)}
+        previous = context.engine.previous_database()
         if entries:
-            output.show_entries(console, entries, verdicts)
+            output.show_entries(console, entries, decisions)
             output.show_unknown_keys(console, entries)
         else:
-            console.print(f"There is no backup in {escape(site.catalogue.location)} yet.", soft_wrap=True)
+            console.print(f"There is no backup in {escape(context.repository.location)} yet.", soft_wrap=True)
             console.print("Make one: manage.py backup_database")
-        output.show_kept(console, undo, days=site.undo_days)
-        return output.entries_as_json(entries, verdicts, undo), 0
+        output.show_previous(console, previous, days=context.previous_days)
+        return output.entries_as_json(entries, decisions, previous), 0

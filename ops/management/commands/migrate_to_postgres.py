@@ -1,74 +1,83 @@
-"""``manage.py migrate_to_postgres``: the door to `ops.engine_migration.pipeline`."""
+"""``manage.py migrate_to_postgres``: calls `ops.operations.migrate`."""
 
 import contextlib
 import sys
 import zoneinfo
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import connection
 from django.utils.module_loading import import_string
 from rich.console import Console
 
 from ops import operations
+from ops.conf import conf
 from ops.databases.override import direct_settings
 from ops.databases.postgres.connection import ConnectionInfo, from_settings, parse_url
-from ops.engine_migration import report as migration_report
-from ops.engine_migration.pipeline import MigrationOptions, PreparedMigration, migrate, prepare
+from ops.engine_migration import report
+from ops.engine_migration.pipeline import MigrationOptions, PreparedMigration, prepare
 from ops.engine_migration.quarantine import check_directory
 from ops.engine_migration.target import Target, inspect_target
-from ops.errors import OpsError, PreconditionFailed
-from ops.management.progress import PrintableConsole, get_reporter
-from ops.utils.posix_signals import ignore_interrupts, sigterm_as_interrupt
+from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
+from ops.management.base import (
+    DECLINED,
+    FAILED,
+    LOCKED,
+    ConfirmationDeclined,
+    OperationCommand,
+    execute,
+    new_run,
+    prompt,
+)
+from ops.management.progress import get_reporter
+from ops.models import Run
+from ops.runs.context import get_context
+from ops.utils.posix_signals import ignore_interrupts
 from ops.utils.printable import json_text, printable
 
-FINDINGS, QUARANTINED, INTERRUPTED = 2, 3, 130
-SEEN_BY_OTHERS = (
+FINDINGS, QUARANTINED = 2, 3
+VISIBLE_IN_PROCESS_LIST = (
     "Every user of this machine can read the password in --postgres-url while this runs. Next time set POSTGRES_URL in"
     " the environment or the .env file, or name a file: --postgres-url-file FILE."
 )
-EXAMPLES = """
-examples:
+
+
+class Command(OperationCommand):
+    help = (
+        "Migrate a SQLite file to PostgreSQL, all or nothing. Every cell is checked before anything is written; the"
+        " rows go into a staging database, are compared with the file, and replace the empty target in one step."
+    )
+    examples = """
   See what would happen, without writing anything; POSTGRES_URL=postgres://me:secret@db/homerack is in the .env file:
     manage.py migrate_to_postgres --sqlite-path homerack.db --dry-run
   The same with the address in a file, or with the password in ~/.pgpass:
     manage.py migrate_to_postgres --sqlite-path homerack.db --postgres-url-file /run/secrets/postgres_url --dry-run
     manage.py migrate_to_postgres --sqlite-path homerack.db --postgres-url postgres://me@db/homerack --dry-run
-  Move, from a script:
+  Migrate, from a script:
     manage.py migrate_to_postgres --sqlite-path homerack.db --yes --json result.json
-  Move what can be moved, and keep the rest to mend it:
+  Migrate what can be migrated, and keep the rest to fix it:
     manage.py migrate_to_postgres --sqlite-path homerack.db --quarantine refused/
-
-exit codes: 0 moved and verified (or the dry run found nothing) · 1 an error, nothing was changed ·
-  2 findings stand in the way, nothing was changed · 3 moved without the rows in quarantine · 130 interrupted
 """
-
-
-class Command(BaseCommand):
-    help = (
-        "Move a SQLite file to PostgreSQL, all or nothing. Every cell is examined before anything is written; the rows"
-        " go into a new database, are compared with the file, and take the place of the empty target in one step."
-    )
-    requires_system_checks = ()
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, epilog=EXAMPLES, formatter_class=RawDescriptionHelpFormatter, **kwargs
-        )
+    exit_codes = """
+exit codes: 0 migrated and verified (or the dry run found nothing) · 1 an error, nothing was changed ·
+  2 blocked by findings, nothing was changed · 3 migrated without the rows in quarantine ·
+  4 another operation is running · 5 not confirmed · 130 interrupted
+"""
+    interrupted = "Interrupted. Nothing was changed."
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
-        add("--sqlite-path", type=Path, metavar="FILE", help="the file to move (default: the SQLite database in use)")
+        add(
+            "--sqlite-path", type=Path, metavar="FILE", help="the file to migrate (default: the SQLite database in use)"
+        )
         where = parser.add_mutually_exclusive_group()
         where.add_argument(
             "--postgres-url-file",
             type=Path,
             metavar="FILE",
-            help="a file with the address of the database to move to (default: POSTGRES_URL from the environment, or"
+            help="a file with the address of the target database (default: POSTGRES_URL from the environment, or"
             " DATABASE_URL when that is PostgreSQL)",
         )
         where.add_argument(
@@ -76,75 +85,75 @@ class Command(BaseCommand):
             metavar="URL",
             help="the address itself, without a password: other users of the machine see what is typed here",
         )
-        add("--dry-run", action="store_true", help="examine the file and show the plan; write nothing to PostgreSQL")
+        add("--dry-run", action="store_true", help="check the file and show the plan; write nothing to PostgreSQL")
         add("--no-backup", action="store_true", help="do not keep the verified copy of the file")
         add("--yes", action="store_true", help="do not ask for confirmation")
-        add("--strip-nul", action="store_true", help="take NUL characters out of text, which PostgreSQL can not keep")
-        add("--quarantine", type=Path, metavar="DIR", help="move without refused rows; write those to DIR")
-        add("--skip-table", action="append", default=[], metavar="T", help="leave this table behind (repeatable)")
+        add("--strip-nul", action="store_true", help="remove NUL characters from text, which PostgreSQL cannot store")
+        add("--quarantine", type=Path, metavar="DIR", help="migrate without refused rows; write those to DIR")
+        add("--skip-table", action="append", default=[], metavar="T", help="skip this table (repeatable)")
         add("--source-timezone", metavar="Z", help="zone of times without an offset (default: UTC, as Django writes)")
         add("--json", metavar="FILE", help="write the result as JSON to FILE; - for standard output")
 
-    def handle(self, **options: Any) -> None:
-        check_json(options["json"])
-        # With --json - standard output belongs to the JSON.
-        console = PrintableConsole(sys.stderr if options["json"] == "-" else sys.stdout)
-        try:
-            with sigterm_as_interrupt():
-                code = self.run(console, options)
-        except OpsError as error:
-            with contextlib.suppress(OSError):
-                write_json(options["json"], {"status": "failed", "error": error.message, "hint": error.hint})
-            raise CommandError(printable(str(error))) from error
-        except KeyboardInterrupt:
-            write_json(options["json"], {"status": "interrupted"})
-            raise CommandError("Interrupted. Nothing was changed.", returncode=INTERRUPTED) from None
-        if code:
-            sys.exit(code)
+    def exit_code(self, error: OpsError) -> int:
+        if isinstance(error, AlreadyRunning):
+            return LOCKED
+        return DECLINED if isinstance(error, ConfirmationDeclined) else FAILED
 
-    def run(self, console: Console, options: dict[str, Any]) -> int:
+    def print_json(self, options: dict[str, Any], document: dict[str, Any]) -> None:
+        try:
+            write_json(options["json"], document)
+        except OSError as error:
+            # A full disk or a closed pipe must not make a finished migration look like one that failed.
+            migrated = document.get("status") in {"migrated", "quarantined"}
+            whose = "The migration is done and verified; its" if migrated else "The"
+            sys.stderr.write(f"{whose} report could not be written ({printable(str(error))}).\n")
+
+    def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
+        check_json(options["json"])
         address = find_address(options)
         if options["postgres_url"] and address.password:
-            console.print(SEEN_BY_OTHERS, style="yellow", soft_wrap=True)
-        path = options["sqlite_path"] or current_file()
+            console.print(VISIBLE_IN_PROCESS_LIST, style="yellow", soft_wrap=True)
         if options["quarantine"]:
             check_directory(options["quarantine"])
-        choices = MigrationOptions(
-            keep_copy=not options["no_backup"],
-            strip_nul=options["strip_nul"],
-            quarantine=options["quarantine"],
-            skip_tables=frozenset(options["skip_table"]),
-            zone=find_zone(options["source_timezone"]),
-        )
         target = inspect_target(address)
-        legacy = import_string(settings.OPS_LEGACY_FORMAT) if getattr(settings, "OPS_LEGACY_FORMAT", "") else None
-        keep_in = Path(getattr(settings, "BACKUP_DIR", "backups"))
         with contextlib.ExitStack() as stack:
-            with get_reporter(console) as report:
-                ready = stack.enter_context(
-                    prepare(path=path, postgres=address, legacy=legacy, options=choices, keep_in=keep_in, report=report)
+            with get_reporter(console) as on_progress:
+                migration = stack.enter_context(
+                    prepare(
+                        path=options["sqlite_path"] or current_file(),
+                        postgres=address,
+                        legacy=import_string(conf.OPS_LEGACY_FORMAT) if conf.OPS_LEGACY_FORMAT else None,
+                        options=options_of(options),
+                        keep_in=conf.BACKUP_DIR,
+                        on_progress=on_progress,
+                    )
                 )
-            migration_report.show_plan(console, ready, target)
-            if options["dry_run"] or is_blocked(ready, quarantine=choices.quarantine):
-                write_json(options["json"], migration_report.plan_as_json(ready, target))
-                migration_report.show_stop(console, ready, dry_run=options["dry_run"])
-                return 0 if ready.acceptable else FINDINGS
+            report.show_plan(console, migration, target)
+            if options["dry_run"] or is_blocked(migration, quarantine=options["quarantine"]):
+                report.show_stop(console, migration, dry_run=options["dry_run"])
+                return report.plan_as_json(migration, target), 0 if migration.acceptable else FINDINGS
             if not options["yes"]:
-                confirm(console, ready, target)
-            with get_reporter(console) as report, operations.recorded_claims(str(target.address)) as claims:
-                result = migrate(
-                    prepared=ready, target=target, quarantine=choices.quarantine, claims=claims, report=report
-                )
+                confirm(console, migration, target)
+            run = new_run(Run.Kind.MIGRATION)
+            result = execute(
+                console,
+                operations.migrate,
+                get_context(),
+                run,
+                prepared=migration,
+                target=target,
+                quarantine=options["quarantine"],
+            )
             # It is done: Ctrl-C from here on must not say that nothing was changed.
             with ignore_interrupts(), ignore_report_errors():
-                write_json(options["json"], migration_report.result_as_json(ready, target, result, options))
-                migration_report.show_result(console, ready, target, result, options, is_live=is_live(address))
-            return QUARANTINED if result.refused else 0
+                report.show_result(console, migration, target, result, options, is_live=is_live(address))
+            document = report.result_as_json(migration, target, result, options)
+            return {"run": str(run.pk), **document}, QUARANTINED if result.refused else 0
 
 
 @contextlib.contextmanager
 def ignore_report_errors() -> Iterator[None]:
-    """A full disk or a closed pipe must not make a finished migration look like one that failed."""
+    """A closed pipe must not make a finished migration look like one that failed."""
     try:
         yield
     except (OSError, SystemExit) as error:
@@ -153,22 +162,27 @@ def ignore_report_errors() -> Iterator[None]:
             sys.stderr.write(f"The migration is done and verified; its report could not be written ({reason}).\n")
 
 
-def is_blocked(ready: PreparedMigration, *, quarantine: Path | None) -> bool:
-    """Unknown tables always do; refused cells do unless their rows go into quarantine."""
-    return bool(ready.plan.unknown) or (bool(ready.examination.count) and not quarantine)
+def options_of(options: dict[str, Any]) -> MigrationOptions:
+    return MigrationOptions(
+        keep_copy=not options["no_backup"],
+        strip_nul=options["strip_nul"],
+        quarantine=options["quarantine"],
+        skip_tables=frozenset(options["skip_table"]),
+        zone=find_zone(options["source_timezone"]),
+    )
 
 
-def confirm(console: Console, ready: PreparedMigration, target: Target) -> None:
-    """Ask for the word yes. Raises PreconditionFailed for anything else, and where nobody can be asked."""
-    rows = sum(ready.examination.rows_of(table) for table in ready.plan.tables)
-    question = f"Type yes to move {rows:,} rows into the database {target.address}: "
-    console.print(question, end="", markup=False, soft_wrap=True)
-    try:
-        answer = input()
-    except EOFError:
-        raise PreconditionFailed("Nobody is here to confirm. Nothing was changed.", "Add --yes in a script.") from None
-    if answer.strip() != "yes":
-        raise PreconditionFailed("Not confirmed. Nothing was changed.")
+def is_blocked(migration: PreparedMigration, *, quarantine: Path | None) -> bool:
+    """Unknown tables always block it; refused cells do unless their rows go into quarantine."""
+    return bool(migration.plan.unknown) or (bool(migration.examination.count) and not quarantine)
+
+
+def confirm(console: Console, migration: PreparedMigration, target: Target) -> None:
+    """Ask for the word yes. Raises ConfirmationDeclined for anything else."""
+    rows = sum(migration.examination.rows_of(table) for table in migration.plan.tables)
+    question = f"Type yes to migrate {rows:,} rows into the database {target.address}: "
+    if prompt(console, question) != "yes":
+        raise ConfirmationDeclined("Not confirmed. Nothing was changed.")
 
 
 def find_address(options: dict[str, Any]) -> ConnectionInfo:
@@ -176,7 +190,7 @@ def find_address(options: dict[str, Any]) -> ConnectionInfo:
     url = options["postgres_url"] or ""
     if options["postgres_url_file"]:
         url = read_url(options["postgres_url_file"])
-    if url := url or getattr(settings, "POSTGRES_URL", ""):
+    if url := url or conf.POSTGRES_URL:
         return parse_url(url)
     if connection.vendor == "postgresql":
         return from_settings(direct_settings())

@@ -1,4 +1,4 @@
-"""``manage.py restore_database``: the door to `ops.operations.restore` and `restore_beside`."""
+"""``manage.py restore_database``: calls `ops.operations.restore`."""
 
 import sys
 from pathlib import Path
@@ -9,26 +9,28 @@ from django.utils import timezone
 from rich.console import Console
 
 from ops import operations
-from ops.backups.manifest import plain_values
 from ops.backups.preview import preview_restore
-from ops.backups.restore import PreBackupFailed, Restored, check
+from ops.backups.restore_checks import require_restorable
 from ops.management import output
-from ops.management.base import OperationCommand, confirm_by_name, new_run
-from ops.management.progress import get_reporter
+from ops.management.base import OperationCommand, confirm_by_name, document_of, execute, new_run
 from ops.models import Run
+from ops.operations import PreBackupFailed
+from ops.runs.context import OpsContext, get_context
+from ops.runs.results import RestoreResult
+from ops.utils.schema import to_json
 
 
 class Command(OperationCommand):
     help = (
-        "Put a backup in the place of the live database. It is loaded beside it, compared with what was backed up,"
-        " migrated, and renamed into place in one step; the database that it replaces is kept for undo_restore."
+        "Replace the live database by a backup. It is loaded into a staging database, compared with its manifest,"
+        " migrated, and swapped in with one step; the previous database is kept for undo_restore."
     )
     examples = """
-  Go back to the newest backup that is proven:
+  Go back to the newest verified backup:
     manage.py restore_database --latest
   Look into an old backup without touching the live database:
     manage.py restore_database homerack_20261120_020000.sql.gz --to homerack_old
-  A file that somebody else's pg_dump wrote:
+  A file that another installation's pg_dump wrote:
     manage.py restore_database --backup-file dump.sql --untrusted
 """
 
@@ -36,65 +38,56 @@ class Command(OperationCommand):
         super().add_arguments(parser)
         which = parser.add_mutually_exclusive_group(required=True)
         which.add_argument("name", nargs="?", metavar="NAME", help="a backup of list_backups, or how its name begins")
-        which.add_argument("--latest", action="store_true", help="the newest backup that is proven")
+        which.add_argument("--latest", action="store_true", help="the newest verified backup")
         which.add_argument("--backup-file", type=Path, metavar="PATH", help="a file that is not in the list")
         add = parser.add_argument
         add("--to", default="", metavar="DATABASE", help="into a new database of this name (SQLite: a new file)")
         add("--yes", action="store_true", help="do not ask for the database's name")
-        add("--no-pre-backup", action="store_true", help="do not back up first; the old database is kept all the same")
-        add("--untrusted", action="store_true", help="load a file without a signature: its tables and rows, no more")
+        add("--no-pre-backup", action="store_true", help="skip the backup beforehand; undo_restore works all the same")
+        add("--untrusted", action="store_true", help="load a file without a signature: the rows of its tables, no more")
         add("--backup-dir", type=Path, metavar="DIR", help="where NAME is (default: the storage in the settings)")
 
-    def operate(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        site = operations.get_context(directory=options["backup_dir"])
-        arguments = chosen(site, options)
-        source = operations.find_source(site, arguments)
-        check(source, engine=site.engine, untrusted=options["untrusted"])
+    def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
+        context = get_context(directory=options["backup_dir"])
+        arguments = chosen(context, options)
+        source = operations.find_source(context, **arguments)
+        require_restorable(source, engine=context.engine, untrusted=options["untrusted"])
+        arguments |= {"untrusted": options["untrusted"]}
         if options["to"]:
-            return beside(console, site, {**arguments, "to": options["to"]})
-        impact = preview_restore(engine=site.engine, source=source)
-        output.show_source(console, source, where=site.engine.where)
-        output.show_impact(console, impact)
+            run = new_run(Run.Kind.RESTORE, **arguments, to=options["to"])
+            result = execute(console, operations.restore, context, run)
+            output.show_loaded(console, result)
+            return document_of(run, result), 0
+        preview = preview_restore(engine=context.engine, source=source)
+        output.show_source(console, source, where=context.engine.where)
+        output.show_preview(console, preview)
         if not options["yes"]:
-            name = site.engine.database
+            name = context.engine.database
             confirm_by_name(console, name, f"Type the database's name, {name}, to restore it: ")
-        arguments["pre_backup"] = not options["no_pre_backup"]
-        done = restore(console, site, arguments, may_ask=not options["yes"] and sys.stdin.isatty())
-        output.show_found(console, done.found)
-        output.show_restored(console, done.result, where=site.engine.where)
-        return {**done.as_json(), "rights": plain_values(impact.rights)}, 0
+        run = new_run(Run.Kind.RESTORE, **arguments, pre_backup=not options["no_pre_backup"])
+        result = restore(console, context, run, may_ask=not options["yes"] and sys.stdin.isatty())
+        output.show_restored(console, result, where=context.engine.where)
+        return {**document_of(run, result), "rights": to_json(preview.rights)}, 0
 
 
-def chosen(site: operations.OpsContext, options: dict[str, Any]) -> dict[str, Any]:
+def chosen(context: OpsContext, options: dict[str, Any]) -> dict[str, Any]:
     """The arguments that say what to restore. Raises PreconditionFailed when nothing is there."""
-    arguments: dict[str, Any] = {"untrusted": options["untrusted"]}
     if options["backup_file"]:
-        return arguments | {"file": str(options["backup_file"].absolute())}
+        return {"file": str(options["backup_file"].absolute())}
     if options["name"]:
-        return arguments | {"name": site.catalogue.get(options["name"]).name}
-    return arguments | {"name": site.catalogue.latest(now=timezone.now()).name}
+        return {"name": context.repository.get(options["name"]).name}
+    return {"name": context.repository.latest(now=timezone.now()).name}
 
 
-def restore(
-    console: Console, site: operations.OpsContext, arguments: dict[str, Any], *, may_ask: bool
-) -> operations.Done[Restored]:
-    """Restore; where the backup beforehand fails and a person is there, offer to go without."""
+def restore(console: Console, context: OpsContext, run: Run, *, may_ask: bool) -> RestoreResult:
+    """Restore; where the backup beforehand fails and the user is at a terminal, offer to skip it."""
     try:
-        with get_reporter(console) as report:
-            return operations.restore(site, new_run(Run.Kind.RESTORE, **arguments), report)
+        return execute(console, operations.restore, context, run)
     except PreBackupFailed as error:
         if not may_ask:
             raise
         console.print(error.message, style="yellow", soft_wrap=True, markup=False)
-        name = site.engine.database
-        confirm_by_name(console, name, f"Type {name} to restore without it; the old database is kept aside: ")
-    with get_reporter(console) as report:
-        return operations.restore(site, new_run(Run.Kind.RESTORE, **arguments | {"pre_backup": False}), report)
-
-
-def beside(console: Console, site: operations.OpsContext, arguments: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    with get_reporter(console) as report:
-        done = operations.restore_beside(site, new_run(Run.Kind.RESTORE, **arguments), report)
-    output.show_found(console, done.found)
-    output.show_beside(console, done.result)
-    return done.as_json(), 0
+        name = context.engine.database
+        confirm_by_name(console, name, f"Type {name} to restore without it; the previous database is kept: ")
+    again = new_run(Run.Kind.RESTORE, **run.arguments | {"pre_backup": False})
+    return execute(console, operations.restore, context, again)

@@ -1,4 +1,4 @@
-"""``manage.py undo_restore``: the door to `ops.operations.undo_restore`."""
+"""``manage.py undo_restore``: calls `ops.operations.undo_restore`."""
 
 from typing import Any
 
@@ -6,21 +6,21 @@ from django.core.management.base import CommandParser
 from rich.console import Console
 
 from ops import operations
-from ops.backups.manifest import plain_values
-from ops.backups.restore import require_undo
+from ops.backups.restore_checks import require_previous
 from ops.management import output
-from ops.management.base import OperationCommand, confirm_by_name, new_run
-from ops.management.progress import get_reporter
+from ops.management.base import OperationCommand, confirm_by_name, document_of, execute, new_run
 from ops.models import Run
+from ops.runs.context import get_context
+from ops.utils.schema import to_json
 
 
 class Command(OperationCommand):
     help = (
-        "Take the last restore back: the database that it replaced becomes the live one again, and what is live now is"
-        " kept, so that this can be undone as well."
+        "Undo the last restore: the previous database becomes the live one again, and what is live now is kept, so that"
+        " this can be undone as well."
     )
     examples = """
-  Take the last restore back:
+  Undo the last restore:
     manage.py undo_restore
 """
 
@@ -28,16 +28,15 @@ class Command(OperationCommand):
         super().add_arguments(parser)
         parser.add_argument("--yes", action="store_true", help="do not ask for the database's name")
 
-    def operate(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        site = operations.get_context()
-        output.show_undo(console, require_undo(site.engine), where=site.engine.where)
-        rights = operations.rights_of_undo(site.engine)
+    def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
+        context = get_context()
+        output.show_undo(console, require_previous(context.engine), where=context.engine.where)
+        rights = operations.rights_of_undo(context.engine)
         output.show_rights(console, rights)
         if not options["yes"]:
-            name = site.engine.database
-            confirm_by_name(console, name, f"Type the database's name, {name}, to bring it back: ")
-        with get_reporter(console) as report:
-            done = operations.undo_restore(site, new_run(Run.Kind.UNDO), report)
-        output.show_found(console, done.found)
-        output.show_undone(console, done.result, where=site.engine.where)
-        return {**done.as_json(), "rights": plain_values(rights)}, 0
+            name = context.engine.database
+            confirm_by_name(console, name, f"Type the database's name, {name}, to undo the restore: ")
+        run = new_run(Run.Kind.UNDO)
+        result = execute(console, operations.undo_restore, context, run)
+        output.show_undone(console, result, where=context.engine.where)
+        return {**document_of(run, result), "rights": to_json(rights)}, 0

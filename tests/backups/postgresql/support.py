@@ -74,7 +74,7 @@ def dump_of(engine: PostgresEngine, kind: Kind = Kind.SQL) -> tuple[bytes, Table
 def restore(engine: PostgresEngine, dump: bytes, *, kind: Kind = Kind.SQL) -> Tables:
     """Load `dump` beside and put it in place; returns what was loaded."""
     with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
-        scratch.load(io.BytesIO(dump), kind=kind, report=no_progress)
+        scratch.load(io.BytesIO(dump), kind=kind, on_progress=no_progress)
         tables = scratch.tables(no_progress)
         engine.swap(scratch, run="run-1", backup="backup-1")
     return tables
@@ -83,7 +83,7 @@ def restore(engine: PostgresEngine, dump: bytes, *, kind: Kind = Kind.SQL) -> Ta
 def drill(engine: PostgresEngine, dump: bytes) -> tuple[Mapping[str, int], Tables]:
     """Load `dump` into a scratch database; rows by table as counted while loading, and what is there afterwards."""
     with engine.locked("test"), engine.scratch(for_swap=False) as scratch:
-        rows = scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=no_progress)
+        rows = scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
         return rows, scratch.tables(no_progress)
 
 
@@ -97,5 +97,5 @@ def write_program(directory: Path, name: str, script: str) -> None:
 
 def undo(engine: PostgresEngine, *, run: str) -> None:
     """Put the kept database back."""
-    with engine.locked("undo"), engine.undo_scratch() as scratch:
+    with engine.locked("undo"), engine.previous_as_staging() as scratch:
         engine.swap(scratch, run=run, backup="undo")

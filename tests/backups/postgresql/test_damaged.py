@@ -38,28 +38,28 @@ def test_a_cut_dump_is_never_committed(lab: Database, engine: PostgresEngine) ->
     cuts = [*generator.sample(range(end), 196), 0, 1, end - 1, end]
     for cut in cuts:
         with pytest.raises(ArtifactInvalid):
-            engine.count(io.BytesIO(dump[:cut]), kind=Kind.SQL, report=no_progress)
+            engine.count(io.BytesIO(dump[:cut]), kind=Kind.SQL, on_progress=no_progress)
     with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
         for cut in [*cuts[:20], *cuts[-4:]]:
             with pytest.raises(ArtifactInvalid):
-                scratch.load(io.BytesIO(dump[:cut]), kind=Kind.SQL, report=no_progress)
+                scratch.load(io.BytesIO(dump[:cut]), kind=Kind.SQL, on_progress=no_progress)
             assert scratch.tables(no_progress) == {}
     assert support.beside(lab.name) == []
 
 
 def test_every_cut_of_a_small_dump_is_seen(engine: PostgresEngine) -> None:
     dump = b"--\n-- x\n--\nSET a = 'b;\n''';\nCOPY public.t (a) FROM stdin;\n\\\\.\n1\n\\.\n\n\n" + MARKER
-    assert engine.count(io.BytesIO(dump), kind=Kind.SQL, report=no_progress) == {"t": 2}
+    assert engine.count(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress) == {"t": 2}
     for cut in range(len(dump)):
         with pytest.raises(ArtifactInvalid, match=r"cut off|behind COPY"):
-            engine.count(io.BytesIO(dump[:cut]), kind=Kind.SQL, report=no_progress)
+            engine.count(io.BytesIO(dump[:cut]), kind=Kind.SQL, on_progress=no_progress)
 
 
 def test_a_cut_file_of_the_custom_format_is_refused(engine: PostgresEngine) -> None:
     dump, _ = support.dump_of(engine, Kind.CUSTOM)
     for cut in (0, 3, len(dump) // 2, len(dump) - 20):
         with pytest.raises(ArtifactInvalid, match=r"^The dump can not be read: pg_restore failed with exit code 1: "):
-            engine.count(io.BytesIO(dump[:cut]), kind=Kind.CUSTOM, report=no_progress)
+            engine.count(io.BytesIO(dump[:cut]), kind=Kind.CUSTOM, on_progress=no_progress)
 
 
 class Wrong(io.BytesIO):
@@ -76,10 +76,10 @@ def test_what_the_stream_raises_at_its_end_stops_the_load(engine: PostgresEngine
     dump, _ = support.dump_of(engine, kind)
     with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
         with pytest.raises(ArtifactInvalid, match="The check sum is wrong"):
-            scratch.load(Wrong(dump), kind=kind, report=no_progress)
+            scratch.load(Wrong(dump), kind=kind, on_progress=no_progress)
         assert scratch.tables(no_progress) == {}
     with pytest.raises(ArtifactInvalid, match="The check sum is wrong"):
-        engine.count(Wrong(dump), kind=kind, report=no_progress)
+        engine.count(Wrong(dump), kind=kind, on_progress=no_progress)
 
 
 def test_what_the_stream_raises_within_rows_is_raised(engine: PostgresEngine) -> None:
@@ -87,7 +87,7 @@ def test_what_the_stream_raises_within_rows_is_raised(engine: PostgresEngine) ->
     cut = dump.index(b"device 250")
     with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
         with pytest.raises(ArtifactInvalid, match="The check sum is wrong"):
-            scratch.load(Wrong(dump[:cut]), kind=Kind.SQL, report=no_progress)
+            scratch.load(Wrong(dump[:cut]), kind=Kind.SQL, on_progress=no_progress)
         assert scratch.tables(no_progress) == {}
 
 

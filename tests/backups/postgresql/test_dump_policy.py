@@ -72,5 +72,5 @@ def test_a_commit_in_the_middle_commits_nothing(engine: PostgresEngine) -> None:
     assert b"\nCOMMIT;" in cut or b"COPY" in cut
     with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
         with pytest.raises(ArtifactInvalid, match="cut off"):
-            scratch.load(io.BytesIO(cut), kind=Kind.SQL, report=no_progress)
+            scratch.load(io.BytesIO(cut), kind=Kind.SQL, on_progress=no_progress)
         assert scratch.tables(no_progress) == {}

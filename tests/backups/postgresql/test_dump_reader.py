@@ -48,7 +48,7 @@ def test_any_text_survives(
     assert [str(item) for item in items if isinstance(item, Statement)] == [
         str(item) for item in DumpReader(iter([dump])) if isinstance(item, Statement)
     ]
-    counted = engine.count(io.BytesIO(dump), kind=Kind.SQL, report=no_progress)
+    counted = engine.count(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
     assert counted == {name: table.rows for name, table in before.items()}
     found = engine.read_columns(io.BytesIO(dump), kind=Kind.SQL, columns={"any_text": ["key"], "gone": ["x"]})
     assert {table: sorted(values) for table, values in found.items()} == {

@@ -58,7 +58,7 @@ def test_their_rows_are_nowhere_in_a_dump_that_still_makes_the_tables(
     assert tables["django_session"] == NONE
     assert tables["rack"].rows == 3
     assert SECRET.encode() not in made
-    assert "django_session" not in engine.count(io.BytesIO(made), kind=kind, report=no_progress)
+    assert "django_session" not in engine.count(io.BytesIO(made), kind=kind, on_progress=no_progress)
     assert support.restore(engine, made, kind=kind) == tables
     assert lab.value("INSERT INTO django_session VALUES ('new') RETURNING n") == 2
 
@@ -70,7 +70,7 @@ def test_a_name_means_one_table_whatever_characters_it_has(lab: Database, engine
         made, tables, excluded = dump(engine, name)
         assert list(excluded) == [name]
         assert {odd for odd in ODD if tables[odd] == NONE} == {name}
-        counted = engine.count(io.BytesIO(made), kind=Kind.SQL, report=no_progress)
+        counted = engine.count(io.BytesIO(made), kind=Kind.SQL, on_progress=no_progress)
         assert {odd for odd in ODD if odd not in counted} == {name}
 
 
@@ -133,5 +133,5 @@ def test_rows_that_a_dump_holds_all_the_same_are_found(lab: Database, engine: Po
     monkeypatch.setattr("ops.backups.engines.postgresql.excluded_tables.NamedTable.pattern", "nothing")
     made, tables, _ = dump(engine, 'odd "name" with quotes')
     assert tables['odd "name" with quotes'] == NONE
-    assert engine.count(io.BytesIO(made), kind=Kind.SQL, report=no_progress)['odd "name" with quotes'] == 3
+    assert engine.count(io.BytesIO(made), kind=Kind.SQL, on_progress=no_progress)['odd "name" with quotes'] == 3
     assert support.drill(engine, made)[1] != tables

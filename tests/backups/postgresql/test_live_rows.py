@@ -80,7 +80,7 @@ def engine(request: pytest.FixtureRequest, lab: Database, role: Role) -> Iterato
 @contextlib.contextmanager
 def loaded(engine: PostgresEngine, dump: bytes) -> Iterator[Scratch]:
     with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
-        scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=no_progress)
+        scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
         yield scratch
 
 
@@ -122,7 +122,7 @@ def test_an_undo_takes_them_along_as_well(lab: Database, engine: PostgresEngine)
     restore(engine, dump)
     lab.rows(NEW)
     live = content(lab, *COPIED)
-    with engine.locked("undo"), engine.undo_scratch() as scratch:
+    with engine.locked("undo"), engine.previous_as_staging() as scratch:
         assert scratch.copy_live_rows(COPIED) == ()
         engine.swap(scratch, run="run-2", backup="undo")
     assert content(lab, *COPIED) == live

@@ -15,7 +15,7 @@ from tests.backups.postgresql.support import Database
 @pytest.mark.parametrize("kind", [Kind.SQL, Kind.CUSTOM])
 def test_a_restore_brings_everything_back(lab: Database, engine: PostgresEngine, kind: Kind) -> None:
     dump, before = support.dump_of(engine, kind)
-    assert engine.count(io.BytesIO(dump), kind=kind, report=no_progress) == {
+    assert engine.count(io.BytesIO(dump), kind=kind, on_progress=no_progress) == {
         name: table.rows for name, table in before.items()
     }
     lab.rows("DELETE FROM device; UPDATE rack SET notes = 'changed'; DROP TABLE nothing; CREATE TABLE later ()")
@@ -31,16 +31,16 @@ def test_an_undo_brings_the_changes_back(lab: Database, engine: PostgresEngine) 
     lab.rows("INSERT INTO rack (name) VALUES ('new')")
     changed = support.dump_of(engine)[1]
     restored = support.restore(engine, dump)
-    kept = engine.undo_copy()
+    kept = engine.previous_database()
     assert kept
     assert (kept.run, kept.backup) == ("run-1", "backup-1")
     support.undo(engine, run="run-2")
     assert support.dump_of(engine)[1] == changed
-    kept = engine.undo_copy()
+    kept = engine.previous_database()
     assert kept
     assert (kept.run, kept.backup) == ("run-2", "undo")
     support.undo(engine, run="run-3")
     assert support.dump_of(engine)[1] == restored
-    engine.drop_undo()
-    assert engine.undo_copy() is None
+    engine.drop_previous()
+    assert engine.previous_database() is None
     assert support.beside(lab.name) == []

@@ -12,11 +12,11 @@ from typing import Any
 import psycopg2
 import pytest
 
-from ops.backups.engines.base import Undo
+from ops.backups.engines.base import PreviousDatabase
 from ops.backups.engines.postgresql.database_swap import DRILL, NEW, UNDO
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind
-from ops.databases.override import applied_migrations, run_migrations
+from ops.databases.migration_state import applied_migrations, run_migrations
 from ops.databases.postgres import databases, rename
 from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
 from ops.utils.progress import no_progress
@@ -89,16 +89,16 @@ import os, signal, sys
 import django
 django.setup()
 from ops.backups.engines.postgresql.engine import PostgresEngine
-from ops.databases.postgres import swapping
+from ops.databases.postgres import rename
 from ops.databases.postgres.connection import parse_url
 from tests.backups.postgresql import support
 
 engine = PostgresEngine(parse_url(os.environ["LAB"]))
-real = getattr(swapping, sys.argv[1])
+real = getattr(rename, sys.argv[1])
 def kill(*arguments):
     real(*arguments)
     os.kill(os.getpid(), signal.SIGKILL)
-setattr(swapping, sys.argv[1], kill)
+setattr(rename, sys.argv[1], kill)
 support.restore(engine, support.dump_of(engine)[0])
 """
 
@@ -132,7 +132,7 @@ def wait_for_lock(engine: PostgresEngine) -> None:
             return
 
 
-def named(undo: Undo | None) -> tuple[str, str, str]:
+def named(undo: PreviousDatabase | None) -> tuple[str, str, str]:
     """What tells one undo from another; its size changes when PostgreSQL cleans up."""
     assert undo
     return undo.name, undo.run, undo.backup
@@ -143,7 +143,7 @@ def test_a_fault_within_the_swap_changes_nothing(
 ) -> None:
     dump, before = support.dump_of(engine)
     support.restore(engine, dump)
-    first = engine.undo_copy()
+    first = engine.previous_database()
 
     def fail(*_: Any) -> None:
         raise psycopg2.OperationalError("ERROR: injected")
@@ -154,7 +154,7 @@ def test_a_fault_within_the_swap_changes_nothing(
             with pytest.raises(OpsError, match="could not take the place of"):
                 support.restore(engine, dump)
         assert support.beside(lab.name) == [UNDO]
-        assert named(engine.undo_copy()) == named(first)
+        assert named(engine.previous_database()) == named(first)
     assert support.dump_of(engine)[1] == before
 
 
@@ -173,7 +173,7 @@ def test_nothing_is_kept_of_what_is_not_there(lab: Database, engine: PostgresEng
     dump, before = support.dump_of(engine)
     support.server().rows(f"DROP DATABASE {lab.name}")
     assert support.restore(engine, dump) == before
-    assert engine.undo_copy() is None
+    assert engine.previous_database() is None
 
 
 def test_a_live_database_that_takes_no_connections_is_replaced(lab: Database, engine: PostgresEngine) -> None:
@@ -191,7 +191,7 @@ def test_a_database_of_somebody_else_is_not_taken_for_the_undo(lab: Database, en
     with pytest.raises(PreconditionFailed, match=f"^What a restore replaces is kept as {name}, and there is"):
         support.restore(engine, dump)
     with pytest.raises(PreconditionFailed):
-        engine.drop_undo()
+        engine.drop_previous()
     assert support.beside(lab.name) == [UNDO]
 
 
@@ -199,7 +199,7 @@ def test_a_drill_is_not_near_the_live_database(lab: Database, engine: PostgresEn
     dump, before = support.dump_of(engine)
     with engine.locked("test"), engine.scratch(for_swap=False) as scratch:
         assert scratch.name == databases.suffixed_name(lab.name, DRILL)
-        scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=no_progress)
+        scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
         assert scratch.tables(no_progress) == before
     assert support.beside(lab.name) == []
 
@@ -236,7 +236,7 @@ def test_an_owner_restores_within_the_database(owner: Database) -> None:
     changed = support.dump_of(engine)[1]
     for run in ("first", "second"):
         with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
-            scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=no_progress)
+            scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
             assert scratch.tables(no_progress) == before
             if run == "first":
                 # Everybody else sees what was, and a backup can be made meanwhile.
@@ -244,15 +244,15 @@ def test_an_owner_restores_within_the_database(owner: Database) -> None:
             engine.swap(scratch, run=run, backup="b")
         assert support.dump_of(engine)[1] == before
     owner.rows("DELETE FROM device")
-    kept = engine.undo_copy()
+    kept = engine.previous_database()
     assert kept
     assert (kept.name, kept.run, kept.backup) == ("ops_undo", "second", "b")
     support.undo(engine, run="third")
     assert support.dump_of(engine)[1] == before
-    with engine.undo_scratch() as scratch, scratch.as_default() as wrapper:
+    with engine.previous_as_staging() as scratch, scratch.as_default() as wrapper:
         assert len(applied_migrations(wrapper)) == 2
-    engine.drop_undo()
-    assert engine.undo_copy() is None
+    engine.drop_previous()
+    assert engine.previous_database() is None
     assert b"ops_undo" not in support.dump_of(engine)[0]
 
 
@@ -260,10 +260,10 @@ def test_a_scratch_within_the_database_is_rolled_back(owner: Database) -> None:
     engine = support.engine_of(owner)
     dump, before = support.dump_of(engine)
     with engine.scratch(for_swap=False) as scratch:
-        scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=no_progress)
+        scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
         assert scratch.tables(no_progress) == before
     assert support.dump_of(engine)[1] == before
-    assert engine.undo_copy() is None
+    assert engine.previous_database() is None
 
 
 def test_migrations_run_within_the_same_transaction(role: Role) -> None:
@@ -279,7 +279,7 @@ def test_migrations_run_within_the_same_transaction(role: Role) -> None:
                 run_migrations()
             assert mine.tables() == []
             engine.swap(scratch, run="x", backup="y")
-        assert "anyproject_book" in mine.tables()
+        assert "otherproject_book" in mine.tables()
     finally:
         support.drop(database)
 

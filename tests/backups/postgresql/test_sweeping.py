@@ -17,10 +17,10 @@ from ops.databases.postgres import databases, rename
 from ops.errors import PreconditionFailed
 from ops.models import Run
 from ops.runs import event_log
-from ops.runs.executor import reconcile, recorded
-from ops.runs.recorder import Request, RunRecorder
+from ops.runs.recorder import RunRecorder
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database
+from tests.runs.support import reconcile, recorded
 
 FORGED = {
     "a comment": "COMMENT ON DATABASE {} IS 'made by ops; may be dropped'",
@@ -30,7 +30,7 @@ FORGED = {
 
 
 @pytest.fixture
-def catalogue(tmp_path: Path) -> BackupRepository:
+def repository(tmp_path: Path) -> BackupRepository:
     return BackupRepository(
         PrivateFileSystemStorage(location=str(tmp_path / "backups")), Keys([settings.SECRET_KEY]), "lab"
     )
@@ -44,16 +44,16 @@ def foreign(lab: Database) -> Iterator[Database]:
     support.drop(name)
 
 
-def request() -> Request:
-    return Request(kind=Run.Kind.RESTORE, who="jane@example.org", origin=Run.Origin.COMMAND)
+def request() -> Run:
+    return Run(kind=Run.Kind.RESTORE, requested_by="jane@example.org", origin=Run.Origin.COMMAND)
 
 
-def killed(engine: PostgresEngine, catalogue: BackupRepository, *names: str) -> None:
+def killed(engine: PostgresEngine, repository: BackupRepository, *names: str) -> None:
     """A run that claimed these databases and got no further."""
-    run = Run(kind=Run.Kind.RESTORE, status=Run.Status.RUNNING, who="jane", database=engine.database)
-    event_log.record_start(catalogue, run)
+    run = Run(kind=Run.Kind.RESTORE, status=Run.Status.RUNNING, requested_by="jane", database=engine.database)
+    event_log.record_start(repository, run)
     for name in names:
-        event_log.record_database(catalogue, run, name)
+        event_log.record_database(repository, run, name)
 
 
 def exist(*names: str) -> list[str]:
@@ -65,7 +65,13 @@ def exist(*names: str) -> list[str]:
 @pytest.mark.parametrize("claimed", [False, True])
 @pytest.mark.django_db(transaction=True)
 def test_no_mark_makes_the_sweep_drop_what_is_not_its_own(
-    lab: Database, foreign: Database, engine: PostgresEngine, catalogue: BackupRepository, forged: str, *, claimed: bool
+    lab: Database,
+    foreign: Database,
+    engine: PostgresEngine,
+    repository: BackupRepository,
+    forged: str,
+    *,
+    claimed: bool,
 ) -> None:
     """Not even a claim, which somebody may forge who writes into the storage, is enough for those that matter."""
     dump, _ = support.dump_of(engine)
@@ -75,14 +81,14 @@ def test_no_mark_makes_the_sweep_drop_what_is_not_its_own(
     for name in marked:
         support.server().rows(FORGED[forged].format(name, live=lab.name))
     if claimed:
-        killed(engine, catalogue, lab.name, undo, "postgres", "template0", "template1")
-    reconcile(engine, catalogue)
+        killed(engine, repository, lab.name, undo, "postgres", "template0", "template1")
+    reconcile(engine, repository)
     assert exist(*marked) == sorted(marked)
     assert exist("postgres", "template0", "template1") == ["postgres", "template0", "template1"]
 
 
 def test_a_name_that_was_claimed_is_not_dropped_without_the_mark(
-    foreign: Database, engine: PostgresEngine, catalogue: BackupRepository
+    foreign: Database, engine: PostgresEngine, repository: BackupRepository
 ) -> None:
     """It was free when the run claimed it, and somebody has made a database of that name since."""
     with engine.locked("test"):
@@ -137,14 +143,14 @@ def test_each_database_is_claimed_before_it_is_made(lab: Database, engine: Postg
 
 
 def test_a_claim_that_can_not_be_recorded_makes_no_database(
-    lab: Database, engine: PostgresEngine, catalogue: BackupRepository, monkeypatch: pytest.MonkeyPatch
+    lab: Database, engine: PostgresEngine, repository: BackupRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_arguments: object) -> str:
         raise OSError(28, "No space left on device")
 
-    run = Run(kind=Run.Kind.RESTORE, status=Run.Status.RUNNING, who="jane", database=engine.database)
-    recording = RunRecorder(run, catalogue=catalogue, report=print, found=())
-    monkeypatch.setattr(catalogue, "record", full)
+    run = Run(kind=Run.Kind.RESTORE, status=Run.Status.RUNNING, requested_by="jane", database=engine.database)
+    recording = RunRecorder(run, repository=repository, on_progress=print)
+    monkeypatch.setattr(repository, "record", full)
     with (
         engine.locked("test"),
         pytest.raises(PreconditionFailed, match=r"does not take the record of this run: .*No space left on device"),
@@ -155,23 +161,23 @@ def test_a_claim_that_can_not_be_recorded_makes_no_database(
 
 
 def test_what_could_not_be_dropped_is_dropped_by_the_next_run_though_the_first_one_ended(
-    lab: Database, engine: PostgresEngine, catalogue: BackupRepository
+    lab: Database, engine: PostgresEngine, repository: BackupRepository
 ) -> None:
     """The server ended the session that holds the lock, so the run failed, and its database is still there."""
     drill = databases.suffixed_name(lab.name, DRILL)
     with (
         contextlib.suppress(psycopg2.Error),
-        recorded(request(), engine=engine, catalogue=catalogue) as recording,
+        recorded(request(), engine=engine, repository=repository) as recording,
         engine.scratch(for_swap=False, claims=recording),
     ):
         support.end_lock_session(lab.name)
         raise psycopg2.OperationalError("the connection is gone")
     assert exist(drill) == [drill]
-    found = reconcile(engine, catalogue)
+    found = reconcile(engine, repository)
     assert f"The database {drill} was left by a run that was killed; it was dropped." in found
     assert exist(drill) == []
-    assert catalogue.unended_events() == []
-    assert reconcile(engine, catalogue) == ()
+    assert repository.unended_events() == []
+    assert reconcile(engine, repository) == ()
 
 
 @pytest.mark.parametrize("moment", ["create_staging", "add_extensions"])

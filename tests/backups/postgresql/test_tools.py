@@ -155,7 +155,7 @@ def test_a_load_leaves_other_sessions_as_they_are(lab: Database, engine: Postgre
     """C10: a dump empties the search path of its session, which nobody else gets to see."""
     dump, _ = support.dump_of(engine)
     with engine.scratch(for_swap=False) as scratch:
-        scratch.load(io.BytesIO(dump), kind=Kind.SQL, report=no_progress)
+        scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
         with scratch.as_default() as wrapper, wrapper.cursor() as cursor:
             cursor.execute("SHOW search_path")
             assert cursor.fetchone() == ('"$user", public',)

@@ -24,7 +24,7 @@ from django.db import connection
 from ops.backups.manifest import Kind
 from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.errors import OpsError
-from ops.utils.progress import ignore
+from ops.utils.progress import no_progress
 """
 
 
@@ -64,7 +64,7 @@ def backup(path: Path) -> bytes:
 
 def put_in_place(engine: SqliteEngine, data: bytes, *, run: str, backup: str = "b.sqlite3") -> None:
     with engine.scratch(for_swap=True) as scratch:
-        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=no_progress)
+        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, on_progress=no_progress)
         engine.swap(scratch, run=run, backup=backup)
 
 
@@ -106,5 +106,5 @@ def ended(*programs: subprocess.Popen[str]) -> Iterator[None]:
 
 def undo(engine: SqliteEngine, *, run: str) -> None:
     """Put the kept database back."""
-    with engine.locked("undo"), engine.undo_scratch() as scratch:
+    with engine.locked("undo"), engine.previous_as_staging() as scratch:
         engine.swap(scratch, run=run, backup="undo")

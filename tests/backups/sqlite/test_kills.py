@@ -33,7 +33,7 @@ def dying(*arguments, **named):
 with engine.locked("the victim"):
     with engine.scratch(for_swap=True) as scratch:
         with open(data, "rb") as file:
-            scratch.load(file, kind=Kind.SQLITE, report=ignore)
+            scratch.load(file, kind=Kind.SQLITE, on_progress=no_progress)
         setattr(holder, name, dying)
         engine.swap(scratch, run="killed", backup="b.sqlite3")
 time.sleep(1)
@@ -41,24 +41,24 @@ print("survived")
 """
 SWAP, UNDO, SNAPSHOT = "ops.databases.sqlite.swap", "ops.databases.sqlite.undo", "ops.databases.sqlite.snapshot"
 BEFORE_COMMIT = [
-    f"before:{SWAP}:prepare",
-    f"after:{SWAP}:prepare",
-    f"after:{SWAP}:write_mark",
+    f"before:{SWAP}:match_settings",
+    f"after:{SWAP}:match_settings",
+    f"after:{SWAP}:write_marker",
     f"before:{SNAPSHOT}:create_private",
     f"before:{SNAPSHOT}:copy_pages",
     f"after:{SNAPSHOT}:copy_pages",
     f"before:{SWAP}:write_intent",
     f"before:{UNDO}:Path.replace",
     f"after:{SWAP}:write_intent",
-    f"after:{SWAP}:keep",
+    f"after:{SWAP}:save_undo_copy",
 ]
 AFTER_COMMIT = [
-    f"before:{SWAP}:settle",
-    f"after:{UNDO}:read_mark",
+    f"before:{SWAP}:recover_interrupted_swap",
+    f"after:{UNDO}:read_marker",
     f"before:{UNDO}:remove",
     f"after:{UNDO}:remove",
-    f"before:{UNDO}:drop_mark",
-    f"after:{UNDO}:drop_mark",
+    f"before:{UNDO}:drop_marker",
+    f"after:{UNDO}:drop_marker",
 ]
 
 
@@ -82,7 +82,7 @@ def kill(live: Path, data: bytes, point: str, delay: float = 0.0) -> None:
 
 
 def undo_of(engine: SqliteEngine) -> tuple[str, str]:
-    kept = engine.undo_copy()
+    kept = engine.previous_database()
     assert kept is not None
     return kept.run, content(engine.path.with_name(kept.name))
 
@@ -123,7 +123,7 @@ def still_usable(engine: SqliteEngine, live: Path, data: bytes) -> None:
 def test_killed_while_it_writes(restored_before: SqliteEngine, live: Path, tmp_path: Path, milliseconds: int) -> None:
     path = tmp_path / "large.db"
     support.write_content(path, "new", rows=20_000)
-    kill(live, support.backup(path), f"then:{SWAP}:keep", milliseconds / 1000)
+    kill(live, support.backup(path), f"then:{SWAP}:save_undo_copy", milliseconds / 1000)
     label = content(live)
     found = restored_before.sweep()
     if label == "old":
@@ -136,7 +136,7 @@ def test_killed_while_it_writes(restored_before: SqliteEngine, live: Path, tmp_p
 
 
 def test_what_a_kill_left_is_told(engine: SqliteEngine, live: Path, data: bytes) -> None:
-    kill(live, data, f"before:{SWAP}:settle")
+    kill(live, data, f"before:{SWAP}:recover_interrupted_swap")
     kept = next(name for name in beside(live) if ".ops-undo-" in name)
     (directory,) = live.parent.glob("*.ops-work-*")
     assert engine.sweep() == (
@@ -173,10 +173,10 @@ def test_killed_before_a_broken_file_was_replaced(engine: SqliteEngine, live: Pa
 def test_killed_after_a_broken_file_was_replaced(engine: SqliteEngine, live: Path, data: bytes) -> None:
     broken = b"\xee" * 9000
     live.write_bytes(broken)
-    kill(live, data, f"before:{SWAP}:settle")
+    kill(live, data, f"before:{SWAP}:recover_interrupted_swap")
     assert content(live) == "new"
     engine.sweep()
-    kept = engine.undo_copy()
+    kept = engine.previous_database()
     assert kept is not None
     assert live.with_name(kept.name).read_bytes() == broken
     assert len(beside(live)) == 2

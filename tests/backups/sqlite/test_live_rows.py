@@ -68,7 +68,7 @@ def site(tmp_path: Path) -> Path:
 @contextlib.contextmanager
 def loaded(path: Path, data: bytes) -> Iterator[Scratch]:
     with SqliteEngine(path).scratch(for_swap=True) as scratch:
-        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=no_progress)
+        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, on_progress=no_progress)
         yield scratch
 
 
@@ -111,7 +111,7 @@ def test_an_undo_takes_them_along_as_well(site: Path) -> None:
     run(site, NEW)
     live = content(site, *COPIED)
     engine = SqliteEngine(site)
-    with engine.locked("undo"), engine.undo_scratch() as scratch:
+    with engine.locked("undo"), engine.previous_as_staging() as scratch:
         assert scratch.copy_live_rows(COPIED) == ()
         engine.swap(scratch, run="run-2", backup="undo")
     assert content(site, *COPIED) == live

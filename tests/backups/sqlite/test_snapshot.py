@@ -49,7 +49,7 @@ def tables(path: Path) -> Tables:
 
 def loaded(path: Path, data: bytes) -> Tables:
     with SqliteEngine(path).scratch(for_swap=False) as scratch:
-        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=no_progress)
+        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, on_progress=no_progress)
         return scratch.tables(no_progress)
 
 
@@ -69,7 +69,7 @@ def test_every_table_that_stores_rows_is_counted(odd: Path) -> None:
         f"words_{part}" for part in ("data", "idx", "content", "docsize", "config")
     }
     engine = SqliteEngine(odd)
-    assert engine.count(io.BytesIO(support.backup(odd)), kind=Kind.SQLITE, report=no_progress) == found
+    assert engine.count(io.BytesIO(support.backup(odd)), kind=Kind.SQLITE, on_progress=no_progress) == found
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_migrations_are_those_of_the_snapshot(tmp_path: Path) -> None:
     with SqliteEngine(path).snapshot(kind=Kind.SQLITE_GZIP) as snapshot:
         assert snapshot.migrations == ("b.0001_initial", "a.0001_initial")
         assert snapshot.description.size == path.stat().st_size
-        assert snapshot.description.facts["encoding"] == "UTF-8"
+        assert snapshot.description.metadata["encoding"] == "UTF-8"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["django.db"]
 
 
@@ -161,7 +161,7 @@ def test_a_damaged_file_is_not_backed_up(live: Path) -> None:
 
 def test_a_backup_of_postgresql_is_refused(engine: SqliteEngine) -> None:
     with pytest.raises(ArtifactInvalid, match=r"A backup that ends in \.sql\.gz is one of PostgreSQL"):
-        engine.count(io.BytesIO(b""), kind=Kind.SQL_GZIP, report=no_progress)
+        engine.count(io.BytesIO(b""), kind=Kind.SQL_GZIP, on_progress=no_progress)
 
 
 # --- Damage in a backup -------------------------------------------------------------------------------------
@@ -171,16 +171,16 @@ def test_no_prefix_of_a_backup_is_loaded(engine: SqliteEngine, data: bytes) -> N
     for length in sorted(lengths):
         stream = io.BytesIO(data[:length])
         with pytest.raises(ArtifactInvalid), engine.scratch(for_swap=False) as scratch:
-            scratch.load(stream, kind=Kind.SQLITE, report=no_progress)
+            scratch.load(stream, kind=Kind.SQLITE, on_progress=no_progress)
         with pytest.raises(ArtifactInvalid):
-            engine.count(io.BytesIO(data[:length]), kind=Kind.SQLITE, report=no_progress)
+            engine.count(io.BytesIO(data[:length]), kind=Kind.SQLITE, on_progress=no_progress)
     with pytest.raises(ArtifactInvalid, match="its header speaks of"):
-        engine.count(io.BytesIO(data + b"more"), kind=Kind.SQLITE, report=no_progress)
+        engine.count(io.BytesIO(data + b"more"), kind=Kind.SQLITE, on_progress=no_progress)
 
 
 def test_the_cut_is_told(engine: SqliteEngine, data: bytes) -> None:
     with pytest.raises(ArtifactInvalid) as refusal:
-        engine.count(io.BytesIO(data[:5000]), kind=Kind.SQLITE, report=no_progress)
+        engine.count(io.BytesIO(data[:5000]), kind=Kind.SQLITE, on_progress=no_progress)
     assert str(refusal.value) == (
         f"The backup is cut off: it has 5,000 bytes of {len(data):,}.\n"
         "Take another backup: python manage.py list_backups"

@@ -42,7 +42,7 @@ print(number)
 def test_the_new_content_is_live_and_the_old_is_kept(engine: SqliteEngine, live: Path, data: bytes) -> None:
     put_in_place(engine, data, run="r1")
     assert content(live) == "new"
-    kept = engine.undo_copy()
+    kept = engine.previous_database()
     assert kept is not None
     assert (kept.run, kept.backup) == ("r1", "b.sqlite3")
     assert content(live.with_name(kept.name)) == "old"
@@ -55,7 +55,7 @@ def test_an_undo_can_be_undone(engine: SqliteEngine, live: Path, data: bytes) ->
     put_in_place(engine, data, run="r1")
     support.undo(engine, run="r2")
     assert content(live) == "old"
-    kept = engine.undo_copy()
+    kept = engine.previous_database()
     assert kept is not None
     assert (kept.run, kept.backup) == ("r2", "undo")
     support.undo(engine, run="r3")
@@ -66,15 +66,15 @@ def test_an_undo_can_be_undone(engine: SqliteEngine, live: Path, data: bytes) ->
 @pytest.mark.usefixtures("free_connections")
 def test_the_kept_database_is_read_through_django(engine: SqliteEngine, data: bytes) -> None:
     put_in_place(engine, data, run="r1")
-    with engine.undo_scratch() as scratch, scratch.as_default(), djangos.cursor() as cursor:
+    with engine.previous_as_staging() as scratch, scratch.as_default(), djangos.cursor() as cursor:
         cursor.execute("SELECT DISTINCT label FROM item")
         assert cursor.fetchall() == [("old",)]
 
 
 def test_the_kept_database_can_be_let_go(engine: SqliteEngine, live: Path, data: bytes) -> None:
     put_in_place(engine, data, run="r1")
-    engine.drop_undo()
-    assert engine.undo_copy() is None
+    engine.drop_previous()
+    assert engine.previous_database() is None
     assert beside(live) == []
     with pytest.raises(PreconditionFailed) as refusal:
         support.undo(engine, run="r2")
@@ -116,7 +116,7 @@ def test_what_was_written_before_the_swap_is_in_the_undo(engine: SqliteEngine, l
         stop.touch()
         out, err = writer.communicate(timeout=60)
     assert err == ""
-    kept = engine.undo_copy()
+    kept = engine.previous_database()
     assert kept is not None
     before = support.value(live.with_name(kept.name), "SELECT count(*) FROM log")
     after = support.value(live, "SELECT count(*) FROM log")
@@ -205,7 +205,7 @@ def test_a_missing_file_is_put_in_place(engine: SqliteEngine, live: Path, data: 
     live.with_name("lab.db-wal").write_bytes(b"of the lost file")
     put_in_place(engine, data, run="r1")
     assert content(live) == "new"
-    assert engine.undo_copy() is None
+    assert engine.previous_database() is None
     assert beside(live) == []
 
 
@@ -217,7 +217,7 @@ def test_a_broken_file_is_set_aside_as_it_is(engine: SqliteEngine, live: Path, d
     put_in_place(engine, data, run="r1")
     assert content(live) == "new"
     assert live.stat().st_mode & 0o777 == 0o640
-    kept = engine.undo_copy()
+    kept = engine.previous_database()
     assert kept is not None
     assert live.with_name(kept.name).read_bytes() == broken
     with pytest.raises(PreconditionFailed) as refusal:
@@ -226,7 +226,7 @@ def test_a_broken_file_is_set_aside_as_it_is(engine: SqliteEngine, live: Path, d
         f"The file that was replaced was no database any more; it is kept as {live.with_name(kept.name)}."
     )
     assert content(live) == "new"
-    assert engine.undo_copy() == kept
+    assert engine.previous_database() == kept
 
 
 def test_an_empty_file_is_a_database_without_tables(engine: SqliteEngine, live: Path, data: bytes) -> None:
@@ -241,7 +241,7 @@ def test_files_are_for_their_owner_only(engine: SqliteEngine, live: Path, data: 
     live.chmod(0o644)
     before = live.stat()
     with engine.locked("a test"), engine.scratch(for_swap=True) as scratch:
-        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=no_progress)
+        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, on_progress=no_progress)
         assert scratch.path.stat().st_mode & 0o777 == 0o600
         assert scratch.path.parent.stat().st_mode & 0o777 == 0o700
         engine.swap(scratch, run="r1", backup="b")
@@ -263,7 +263,7 @@ def test_what_root_makes_belongs_to_the_owner_of_the_file(engine: SqliteEngine, 
 def test_a_scratch_with_a_name_stays(engine: SqliteEngine, live: Path, tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "beside.db"
     with engine.scratch(name=str(path), for_swap=False) as scratch:
-        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=no_progress)
+        scratch.load(io.BytesIO(data), kind=Kind.SQLITE, on_progress=no_progress)
         scratch.keep()
         assert not path.exists()
     assert content(path) == "new"
@@ -289,7 +289,7 @@ engine = SqliteEngine(Path(sys.argv[1]))
 try:
     with engine.locked("a test"), engine.scratch(for_swap=True) as scratch:
         with open(sys.argv[2], "rb") as file:
-            scratch.load(file, kind=Kind.SQLITE, report=ignore)
+            scratch.load(file, kind=Kind.SQLITE, on_progress=no_progress)
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
         engine.swap(scratch, run="r1", backup="b")
 except OpsError as error:
@@ -324,7 +324,7 @@ def test_a_full_disk_ends_the_unpacking(tmp_path: Path, data: bytes) -> None:
             pytest.raises(PreconditionFailed) as refusal,
             SqliteEngine(small / "lab.db").scratch(for_swap=True) as scratch,
         ):
-            scratch.load(io.BytesIO(data), kind=Kind.SQLITE, report=no_progress)
+            scratch.load(io.BytesIO(data), kind=Kind.SQLITE, on_progress=no_progress)
         assert refusal.value.message == f"The backup could not be unpacked in {small}: No space left on device."
         assert list(small.iterdir()) == []
     finally:

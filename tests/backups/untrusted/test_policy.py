@@ -10,11 +10,14 @@ from ops.backups.table_policy import kept_with_untrusted_files, never_from_untru
 @pytest.mark.parametrize(
     ("named", "kept"),
     [
-        (["anyproject_tag"], {"anyproject_tag"}),
+        (["otherproject_tag"], {"otherproject_tag"}),
         # It refers to books, whose rows come from the file.
-        (["anyproject_author"], set()),
-        (["anyproject_author", "anyproject_book"], {"anyproject_author", "anyproject_book"}),
-        (["anyproject_author", "anyproject_book", "anyproject_book_tags"], {"anyproject_author", "anyproject_book"}),
+        (["otherproject_author"], set()),
+        (["otherproject_author", "otherproject_book"], {"otherproject_author", "otherproject_book"}),
+        (
+            ["otherproject_author", "otherproject_book", "otherproject_book_tags"],
+            {"otherproject_author", "otherproject_book"},
+        ),
         (["a_table_without_a_model"], {"a_table_without_a_model"}),
     ],
 )

@@ -63,31 +63,31 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=50)),
-                ('mentor', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to='anyproject.author')),
+                ('mentor', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to='otherproject.author')),
             ],
         ),
         migrations.CreateModel(
             name='Comic',
             fields=[
-                ('book_ptr', models.OneToOneField(auto_created=True, on_delete=django.db.models.deletion.CASCADE, parent_link=True, primary_key=True, serialize=False, to='anyproject.book')),
+                ('book_ptr', models.OneToOneField(auto_created=True, on_delete=django.db.models.deletion.CASCADE, parent_link=True, primary_key=True, serialize=False, to='otherproject.book')),
                 ('colour', models.BooleanField(default=True)),
             ],
-            bases=('anyproject.book',),
+            bases=('otherproject.book',),
         ),
         migrations.AddField(
             model_name='book',
             name='author',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='anyproject.author'),
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='otherproject.author'),
         ),
         migrations.AddField(
             model_name='book',
             name='similar',
-            field=models.ManyToManyField(to='anyproject.book'),
+            field=models.ManyToManyField(to='otherproject.book'),
         ),
         migrations.AddField(
             model_name='author',
             name='favourite',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='fans', to='anyproject.book'),
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='fans', to='otherproject.book'),
         ),
         migrations.CreateModel(
             name='Bestseller',
@@ -98,7 +98,7 @@ class Migration(migrations.Migration):
                 'indexes': [],
                 'constraints': [],
             },
-            bases=('anyproject.book',),
+            bases=('otherproject.book',),
         ),
         migrations.CreateModel(
             name='Shelf',
@@ -116,14 +116,14 @@ class Migration(migrations.Migration):
             fields=[
                 ('pk', models.CompositePrimaryKey('shelf_id', 'position', blank=True, editable=False, primary_key=True, serialize=False)),
                 ('position', models.IntegerField()),
-                ('book', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='anyproject.book')),
-                ('shelf', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='anyproject.shelf')),
+                ('book', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='otherproject.book')),
+                ('shelf', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='otherproject.shelf')),
             ],
         ),
         migrations.AddField(
             model_name='book',
             name='tags',
-            field=models.ManyToManyField(to='anyproject.tag'),
+            field=models.ManyToManyField(to='otherproject.tag'),
         ),
         migrations.AddConstraint(
             model_name='book',

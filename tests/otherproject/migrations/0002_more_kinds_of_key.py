@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('anyproject', '0001_initial'),
+        ('otherproject', '0001_initial'),
     ]
 
     operations = [
@@ -76,7 +76,7 @@ class Migration(migrations.Migration):
                 ('code', models.CharField(max_length=20, null=True, unique=True)),
                 ('active', models.BooleanField(default=True)),
                 ('hidden', models.BooleanField(default=False)),
-                ('guest', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, to='anyproject.author')),
+                ('guest', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, to='otherproject.author')),
             ],
             options={
                 'constraints': [models.UniqueConstraint(condition=models.Q(('active', True)), fields=('label',), name='slot_active_label')],

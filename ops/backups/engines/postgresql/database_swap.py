@@ -9,13 +9,14 @@ import psycopg2
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ops.backups.engines.base import Claims, Scratch, Tables, Undo
+from ops.backups.engines.base import PreviousDatabase, Scratch, Tables
 from ops.backups.engines.postgresql import dump_loader, table_digests, undo_comment
 from ops.backups.engines.postgresql.dump_format import plain_sql_chunks
 from ops.backups.engines.postgresql.dump_loader import DumpLoader
 from ops.backups.engines.postgresql.live_rows import copy_between
 from ops.backups.manifest import Kind
 from ops.backups.stages import Stage
+from ops.databases.claims import Claims
 from ops.databases.override import override_database
 from ops.databases.postgres import databases, rename
 from ops.databases.postgres.client_programs import ClientPrograms
@@ -39,10 +40,10 @@ class ScratchDatabase:
         self.kept = False
         self._find = find
 
-    def load(self, stream: IO[bytes], *, kind: Kind, report: ProgressCallback) -> Mapping[str, int]:
+    def load(self, stream: IO[bytes], *, kind: Kind, on_progress: ProgressCallback) -> Mapping[str, int]:
         """See `ops.backups.engines.base.Scratch`."""
-        rows = fill(self.address, plain_sql_chunks(stream, kind=kind, find=self._find), report=report)
-        self.analyze(report)
+        rows = fill(self.address, plain_sql_chunks(stream, kind=kind, find=self._find), on_progress=on_progress)
+        self.analyze(on_progress)
         return rows
 
     @contextlib.contextmanager
@@ -53,17 +54,17 @@ class ScratchDatabase:
             yield connection
             connection.commit()
 
-    def analyze(self, report: ProgressCallback) -> None:
+    def analyze(self, on_progress: ProgressCallback) -> None:
         """See `Scratch`. Expressions of indexes are computed: not with a superuser's rights."""
-        report(Progress(stage=Stage.LOAD, item="ANALYZE"))
+        on_progress(Progress(stage=Stage.LOAD, item="ANALYZE"))
         with contextlib.closing(self.address.connect(autocommit=True)) as connection, connection.cursor() as cursor:
             if not databases.has_server_access(connection):
                 cursor.execute("ANALYZE")
 
-    def tables(self, report: ProgressCallback) -> Tables:
+    def tables(self, on_progress: ProgressCallback) -> Tables:
         """See `ops.backups.engines.base.Scratch`."""
         with contextlib.closing(self.address.connect()) as connection, connection.cursor() as cursor:
-            return table_digests.read_digests(cursor, stage=Stage.COMPARE, report=report)
+            return table_digests.read_digests(cursor, stage=Stage.COMPARE, on_progress=on_progress)
 
     def as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
         """See `ops.backups.engines.base.Scratch`."""
@@ -78,7 +79,7 @@ class ScratchDatabase:
         return copy_between(self._live, self.address, tables)
 
 
-def fill(address: ConnectionInfo, pieces: Iterator[bytes], *, report: ProgressCallback) -> Mapping[str, int]:
+def fill(address: ConnectionInfo, pieces: Iterator[bytes], *, on_progress: ProgressCallback) -> Mapping[str, int]:
     """Tables and rows in one transaction, and what is built upon them on several connections. Returns rows by table."""
 
     def session() -> Connection:
@@ -87,10 +88,10 @@ def fill(address: ConnectionInfo, pieces: Iterator[bytes], *, report: ProgressCa
         return connection
 
     with contextlib.closing(session()) as connection:
-        load = DumpLoader(connection, report=report)
+        load = DumpLoader(connection, on_progress=on_progress)
         later = load.load(pieces)
         connection.commit()
-    dump_loader.build_parallel(session, later, report)
+    dump_loader.build_parallel(session, later, on_progress)
     return load.rows
 
 
@@ -201,38 +202,38 @@ class DatabaseSwap:
                 except psycopg2.Error:
                     claims.leave_database(self._aside)
 
-    def undo_copy(self) -> Undo | None:
+    def previous_database(self) -> PreviousDatabase | None:
         """See `ops.backups.engines.base.Engine`."""
         with self._server() as connection:
             return self._kept(connection)
 
-    def _kept(self, connection: Connection) -> Undo | None:
+    def _kept(self, connection: Connection) -> PreviousDatabase | None:
         found = databases.comment_and_size(connection, self._undo)
         return undo_comment.parse_comment(self._undo, *found) if found else None
 
     @contextlib.contextmanager
-    def undo_scratch(self) -> Iterator[Scratch]:
+    def previous_as_staging(self) -> Iterator[Scratch]:
         """The kept database itself: a swap is a matter of names, and needs no copy."""
         with self._server() as connection:
-            self._require_undo(connection)
+            self._require_previous(connection)
         yield ScratchDatabase(self._address.with_database(self._undo), self._find, live=self._address)
 
     @contextlib.contextmanager
-    def undo_as_default(self) -> Iterator[BaseDatabaseWrapper]:
+    def previous_as_default(self) -> Iterator[BaseDatabaseWrapper]:
         """See `ops.backups.engines.base.Engine`."""
         with self._server() as connection:
-            self._require_undo(connection)
+            self._require_previous(connection)
         with override_database(
             self._address.with_database(self._undo).with_session(undo_comment.READ_ONLY).wrapper()
         ) as wrapper:
             yield wrapper
 
-    def _require_undo(self, connection: Connection) -> None:
+    def _require_previous(self, connection: Connection) -> None:
         if not self._kept(connection):
             raise undo_comment.undo_missing(str(self._address))
 
-    def drop_undo(self) -> None:
+    def drop_previous(self) -> None:
         """See `ops.backups.engines.base.Engine`."""
         with self._server() as connection:
-            self._require_undo(connection)
+            self._require_previous(connection)
             databases.drop(connection, self._undo)

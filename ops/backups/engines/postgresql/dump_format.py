@@ -32,14 +32,14 @@ def plain_sql_chunks(stream: IO[bytes], *, kind: Kind, find: Callable[[], Client
         ) from error
 
 
-def count_rows(pieces: Iterator[bytes], report: ProgressCallback) -> Mapping[str, int]:
+def count_rows(pieces: Iterator[bytes], on_progress: ProgressCallback) -> Mapping[str, int]:
     """Rows by table. Raises ArtifactInvalid when the dump is cut off."""
     reader = DumpReader(pieces)
     rows = {}
     for item in reader:
         if isinstance(item, CopyBlock):
             while item.read(PIECE):
-                report(Progress(stage=Stage.PROVE, item=item.table, done=reader.size))
+                on_progress(Progress(stage=Stage.VERIFY, item=item.table, done=reader.size))
             rows[item.table] = item.rows
     return rows
 

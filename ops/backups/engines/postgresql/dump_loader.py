@@ -42,9 +42,9 @@ CONSTRAINT = re.compile(
 class DumpLoader:
     """One dump on its way into one database. `rows` by table, as far as it has come."""
 
-    def __init__(self, connection: Connection, *, report: ProgressCallback) -> None:
+    def __init__(self, connection: Connection, *, on_progress: ProgressCallback) -> None:
         self._connection = connection
-        self._report = report
+        self._report = on_progress
         self._own_tables: set[str] = set()
         self.rows: dict[str, int] = {}
 
@@ -146,30 +146,32 @@ def set_up(connection: Connection) -> None:
             cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
 
 
-def run_all(connection: Connection, statements: Iterable[Statement], report: ProgressCallback) -> None:
+def run_all(connection: Connection, statements: Iterable[Statement], on_progress: ProgressCallback) -> None:
     """Run them in turn on `connection`."""
     with connection.cursor() as cursor:
         for statement in statements:
-            report(Progress(stage=Stage.LOAD, item=statement.beginning))
+            on_progress(Progress(stage=Stage.LOAD, item=statement.beginning))
             execute(cursor, statement)
 
 
-def build_parallel(connect: Callable[[], Connection], statements: list[Statement], report: ProgressCallback) -> None:
+def build_parallel(
+    connect: Callable[[], Connection], statements: list[Statement], on_progress: ProgressCallback
+) -> None:
     """Run what is built upon the rows: neighbours that do not stand in each other's way on several connections."""
     for together, group in groupby(statements, key=lambda statement: bool(INDEX.match(statement.text))):
         wave = list(group)
         if not together or len(wave) == 1:
             with contextlib.closing(connect()) as connection:
-                run_all(connection, wave, report)
+                run_all(connection, wave, on_progress)
                 connection.commit()
             continue
-        build_batch(connect, wave, report)
+        build_batch(connect, wave, on_progress)
 
 
-def build_batch(connect: Callable[[], Connection], wave: list[Statement], report: ProgressCallback) -> None:
+def build_batch(connect: Callable[[], Connection], wave: list[Statement], on_progress: ProgressCallback) -> None:
     def work(statement: Statement) -> None:
         with contextlib.closing(connect()) as connection:
-            run_all(connection, [statement], report)
+            run_all(connection, [statement], on_progress)
             connection.commit()
 
     with ThreadPoolExecutor(max_workers=BUILDERS) as pool:

@@ -9,7 +9,7 @@ from typing import IO
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ops.backups.engines.base import NO_CLAIMS, NOTHING, Claims, Columns, Rows, Scratch, Snapshot, Undo, UntrustedFile
+from ops.backups.engines.base import NOTHING, Columns, PreviousDatabase, Rows, Scratch, Snapshot, UntrustedFile
 from ops.backups.engines.postgresql import snapshot, untrusted
 from ops.backups.engines.postgresql.database_swap import DatabaseSwap
 from ops.backups.engines.postgresql.dump_format import count_rows, plain_sql_chunks, read_columns
@@ -17,6 +17,7 @@ from ops.backups.engines.postgresql.schema_swap import SchemaSwap
 from ops.backups.manifest import Kind
 from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import never_from_untrusted_files
+from ops.databases.claims import NO_CLAIMS, Claims
 from ops.databases.postgres import databases
 from ops.databases.postgres.client_programs import ClientPrograms, find_programs
 from ops.databases.postgres.connection import ConnectionInfo
@@ -85,9 +86,9 @@ class PostgresEngine:
         """See `ops.backups.engines.base.Engine`."""
         return snapshot.take_snapshot(self.address, self._find_tools(), kind, excluded=excluded)
 
-    def count(self, stream: IO[bytes], *, kind: Kind, report: ProgressCallback) -> Mapping[str, int]:
+    def count(self, stream: IO[bytes], *, kind: Kind, on_progress: ProgressCallback) -> Mapping[str, int]:
         """See `ops.backups.engines.base.Engine`."""
-        return count_rows(plain_sql_chunks(stream, kind=kind, find=self._find_tools), report)
+        return count_rows(plain_sql_chunks(stream, kind=kind, find=self._find_tools), on_progress)
 
     def read_columns(self, stream: IO[bytes], *, kind: Kind, columns: Columns) -> Mapping[str, Rows]:
         """See `ops.backups.engines.base.Engine`."""
@@ -121,18 +122,18 @@ class PostgresEngine:
         with posix_signals.ignore_interrupts():
             self._place().swap(scratch, run=run, backup=backup, claims=claims)
 
-    def undo_copy(self) -> Undo | None:
+    def previous_database(self) -> PreviousDatabase | None:
         """See `ops.backups.engines.base.Engine`."""
-        return self._place().undo_copy()
+        return self._place().previous_database()
 
-    def undo_scratch(self) -> AbstractContextManager[Scratch]:
+    def previous_as_staging(self) -> AbstractContextManager[Scratch]:
         """See `ops.backups.engines.base.Engine`."""
-        return self._place().undo_scratch()
+        return self._place().previous_as_staging()
 
-    def undo_as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
+    def previous_as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
         """See `ops.backups.engines.base.Engine`."""
-        return self._place().undo_as_default()
+        return self._place().previous_as_default()
 
-    def drop_undo(self) -> None:
+    def drop_previous(self) -> None:
         """See `ops.backups.engines.base.Engine`."""
-        self._place().drop_undo()
+        self._place().drop_previous()

@@ -55,11 +55,11 @@ class RowLoader:
     """One untrusted dump on its way into one database, within the transaction of `cursor`."""
 
     def __init__(
-        self, cursor: Cursor, keys: NaturalKeyTables, excluded: Iterable[str], report: ProgressCallback
+        self, cursor: Cursor, keys: NaturalKeyTables, excluded: Iterable[str], on_progress: ProgressCallback
     ) -> None:
         self._cursor = cursor
         self._keys = keys
-        self._report = report
+        self._report = on_progress
         self._staged: dict[str, list[tuple[str, Sequence[str]]]] = {}
         self._unmatched: dict[str, int] = {}
         self._unknown_columns: dict[str, list[str]] = {}
@@ -242,10 +242,10 @@ class RowLoader:
 class RowsOfBlock:
     """The rows of one table for psycopg2, which loses the error that reading them raised."""
 
-    def __init__(self, frames: Generator[Frame], table: str, report: ProgressCallback) -> None:
+    def __init__(self, frames: Generator[Frame], table: str, on_progress: ProgressCallback) -> None:
         self._frames = frames
         self._table = table
-        self._report = report
+        self._report = on_progress
         self._rest = memoryview(b"")
         self._ended = False
         self.rows = 0

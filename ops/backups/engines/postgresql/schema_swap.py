@@ -14,7 +14,7 @@ from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ops.backups.engines.base import Claims, Scratch, Tables, Undo
+from ops.backups.engines.base import PreviousDatabase, Scratch, Tables
 from ops.backups.engines.postgresql import dump_loader, table_digests, undo_comment
 from ops.backups.engines.postgresql.dump_format import plain_sql_chunks
 from ops.backups.engines.postgresql.dump_loader import DumpLoader
@@ -22,6 +22,7 @@ from ops.backups.engines.postgresql.live_rows import copy_rows
 from ops.backups.engines.postgresql.table_digests import ASIDE_SCHEMA, UNDO_SCHEMA
 from ops.backups.manifest import Kind
 from ops.backups.stages import Stage
+from ops.databases.claims import Claims
 from ops.databases.override import override_database
 from ops.databases.postgres.client_programs import ClientPrograms
 from ops.databases.postgres.connection import ConnectionInfo, server_message
@@ -74,15 +75,15 @@ class ScratchSchema:
             self._search_path: str = fetch_value(cursor, "SHOW search_path")
         self.connection.commit()
 
-    def load(self, stream: IO[bytes], *, kind: Kind, report: ProgressCallback) -> Mapping[str, int]:
+    def load(self, stream: IO[bytes], *, kind: Kind, on_progress: ProgressCallback) -> Mapping[str, int]:
         """See `ops.backups.engines.base.Scratch`."""
         pieces = plain_sql_chunks(stream, kind=kind, find=self._find)
-        load = DumpLoader(self.connection, report=report)
-        dump_loader.run_all(self.connection, load.load(pieces), report)
+        load = DumpLoader(self.connection, on_progress=on_progress)
+        dump_loader.run_all(self.connection, load.load(pieces), on_progress)
         with self.connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             self._restore_path(cursor)
-        self.analyze(report)
+        self.analyze(on_progress)
         return load.rows
 
     @contextlib.contextmanager
@@ -92,9 +93,9 @@ class ScratchSchema:
         with self.connection.cursor() as cursor:
             self._restore_path(cursor)
 
-    def analyze(self, report: ProgressCallback) -> None:
+    def analyze(self, on_progress: ProgressCallback) -> None:
         """See `Scratch`. Expressions of indexes are computed: not with a superuser's rights."""
-        report(Progress(stage=Stage.LOAD, item="ANALYZE"))
+        on_progress(Progress(stage=Stage.LOAD, item="ANALYZE"))
         with self.connection.cursor() as cursor:
             if not has_server_access(self.connection):
                 analyze(cursor)
@@ -103,10 +104,10 @@ class ScratchSchema:
         # A dump leaves its session without one, and so do digests.
         cursor.execute("SELECT set_config('search_path', %s, false)", [self._search_path])
 
-    def tables(self, report: ProgressCallback) -> Tables:
+    def tables(self, on_progress: ProgressCallback) -> Tables:
         """See `ops.backups.engines.base.Scratch`."""
         with self.connection.cursor() as cursor:
-            found = table_digests.read_digests(cursor, stage=Stage.COMPARE, report=report)
+            found = table_digests.read_digests(cursor, stage=Stage.COMPARE, on_progress=on_progress)
             self._restore_path(cursor)
         return found
 
@@ -223,7 +224,7 @@ class SchemaSwap:
                 f"As an administrator: ALTER ROLE {quoted(self._address.user)} CREATEDB;",
             )
         if for_swap:
-            self.undo_copy()
+            self.previous_database()
         place = ScratchSchema(self._address, self._find)
         try:
             with place.connection.cursor() as cursor:
@@ -239,7 +240,7 @@ class SchemaSwap:
             raise TypeError(f"{scratch.name} was made for another place.")
         scratch.put_in_place(undo_comment.format_comment(run=run, backup=backup))
 
-    def undo_copy(self) -> Undo | None:
+    def previous_database(self) -> PreviousDatabase | None:
         """See `ops.backups.engines.base.Engine`."""
         with contextlib.closing(self._address.connect()) as connection, connection.cursor() as cursor:
             cursor.execute(
@@ -251,9 +252,9 @@ class SchemaSwap:
             return undo_comment.parse_comment(UNDO_SCHEMA, row[0], int(fetch_value(cursor, SIZE, [UNDO_SCHEMA])))
 
     @contextlib.contextmanager
-    def undo_scratch(self) -> Iterator[Scratch]:
+    def previous_as_staging(self) -> Iterator[Scratch]:
         """The kept schema under the name ``public``, in a transaction that `swap` commits."""
-        self._require_undo()
+        self._require_previous()
         place = ScratchSchema(self._address, self._find)
         try:
             with place.connection.cursor() as cursor:
@@ -268,19 +269,19 @@ class SchemaSwap:
             place.connection.close()
 
     @contextlib.contextmanager
-    def undo_as_default(self) -> Iterator[BaseDatabaseWrapper]:
+    def previous_as_default(self) -> Iterator[BaseDatabaseWrapper]:
         """See `ops.backups.engines.base.Engine`."""
-        self._require_undo()
+        self._require_previous()
         session = f"{undo_comment.READ_ONLY} -c search_path={UNDO_SCHEMA}"
         with override_database(self._address.with_session(session).wrapper()) as wrapper:
             yield wrapper
 
-    def _require_undo(self) -> None:
-        if not self.undo_copy():
+    def _require_previous(self) -> None:
+        if not self.previous_database():
             raise undo_comment.undo_missing(str(self._address))
 
-    def drop_undo(self) -> None:
+    def drop_previous(self) -> None:
         """See `ops.backups.engines.base.Engine`."""
-        self._require_undo()
+        self._require_previous()
         with contextlib.closing(self._address.connect()) as connection, connection, connection.cursor() as cursor:
             cursor.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(UNDO_SCHEMA)))

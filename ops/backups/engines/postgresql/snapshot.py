@@ -49,7 +49,7 @@ class PostgresSnapshot:
             cursor.execute("SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(LOCK_WAIT)])
             self._id: str = fetch_value(cursor, "SELECT pg_export_snapshot()")
-            self.when: dt.datetime = fetch_value(cursor, "SELECT now()").astimezone(dt.UTC)
+            self.taken_at: dt.datetime = fetch_value(cursor, "SELECT now()").astimezone(dt.UTC)
             require_readable(cursor, address)
             self.description = describe(cursor, address, found)
             self.migrations = read_migrations(cursor)
@@ -60,9 +60,11 @@ class PostgresSnapshot:
 
     def _count(self, connection: Connection) -> Tables:
         with connection.cursor() as cursor:
-            return table_digests.read_digests(cursor, stage=Stage.SNAPSHOT, report=no_progress, excluded=self.excluded)
+            return table_digests.read_digests(
+                cursor, stage=Stage.SNAPSHOT, on_progress=no_progress, excluded=self.excluded
+            )
 
-    def stream(self, report: ProgressCallback) -> Iterator[bytes]:
+    def stream(self, on_progress: ProgressCallback) -> Iterator[bytes]:
         """See `ops.backups.engines.base.Snapshot`."""
         call = client_programs.dump_command(
             self._tools,
@@ -77,7 +79,7 @@ class PostgresSnapshot:
         with contextlib.closing(client_programs.output_of(call)) as pieces:
             for piece in pieces:
                 done += len(piece)
-                report(Progress(stage=Stage.DUMP, done=done))
+                on_progress(Progress(stage=Stage.DUMP, done=done))
                 yield piece
 
     def tables(self) -> Tables:
@@ -150,7 +152,7 @@ def describe(cursor: Cursor, address: ConnectionInfo, found: ClientPrograms) -> 
         **({"extensions": extensions} if extensions else {}),
     }
     return Description(
-        server_version=version.split()[0], tool_version=f"pg_dump {found.version}", size=size, facts=facts
+        server_version=version.split()[0], tool_version=f"pg_dump {found.version}", size=size, metadata=facts
     )
 
 

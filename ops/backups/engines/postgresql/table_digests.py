@@ -73,7 +73,7 @@ def list_tables(cursor: Cursor) -> list[Table]:
 
 
 def read_digests(
-    cursor: Cursor, *, stage: str, report: ProgressCallback, excluded: Collection[str] = ()
+    cursor: Cursor, *, stage: str, on_progress: ProgressCallback, excluded: Collection[str] = ()
 ) -> dict[str, TableDigest]:
     """Rows and digest of every table, by title. The digest is the sum of the rows' 64-bit hashes, in any order.
 
@@ -83,7 +83,7 @@ def read_digests(
     tables = list_tables(cursor)
     digests = {}
     for done, table in enumerate(tables):
-        report(Progress(stage=stage, item=table.qualified_name, done=done, total=len(tables)))
+        on_progress(Progress(stage=stage, item=table.qualified_name, done=done, total=len(tables)))
         digests[table.qualified_name] = NO_ROWS if table.qualified_name in excluded else read_digest(cursor, table)
     return dict(sorted(digests.items()))
 

@@ -3,7 +3,7 @@
 import datetime as dt
 import json
 
-from ops.backups.engines.base import Undo
+from ops.backups.engines.base import PreviousDatabase
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 
@@ -17,13 +17,13 @@ def format_comment(*, run: str, backup: str, comment: str = "") -> str:
     return json.dumps({"ops": "undo", "when": when, "run": run, "backup": backup, "comment": comment})
 
 
-def parse_comment(name: str, comment: str, size: int) -> Undo:
+def parse_comment(name: str, comment: str, size: int) -> PreviousDatabase:
     """What `note` wrote. Raises PreconditionFailed when somebody else has something of the name."""
     try:
         said = json.loads(comment)
         if said["ops"] == "undo":
             when = dt.datetime.fromisoformat(said["when"])
-            return Undo(name=name, when=when, run=said["run"], backup=said["backup"], size=size)
+            return PreviousDatabase(name=name, replaced_at=when, run=said["run"], backup=said["backup"], size=size)
     except (ValueError, KeyError, TypeError):
         pass
     raise PreconditionFailed(

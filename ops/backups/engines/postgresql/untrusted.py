@@ -41,7 +41,7 @@ class UntrustedDump:
             found = process.ask("read_dump_columns", limits=self._limits, feed=stored, columns=columns, **self._file)
         return {table: [tuple(row) for row in rows] for table, rows in found.items()}
 
-    def copy_rows(self, scratch: Scratch, *, report: ProgressCallback) -> LoadedRows:
+    def copy_rows(self, scratch: Scratch, *, on_progress: ProgressCallback) -> LoadedRows:
         """See `ops.backups.engines.base.UntrustedFile`."""
         if not isinstance(scratch, ScratchDatabase | ScratchSchema):
             raise TypeError(scratch)
@@ -50,7 +50,7 @@ class UntrustedDump:
             connection.cursor() as cursor,
             self._source.opener() as stored,
         ):
-            loader = RowLoader(cursor, natural_key_tables(), self._excluded, report)
+            loader = RowLoader(cursor, natural_key_tables(), self._excluded, on_progress)
             frames = process.run("copy_dump_rows", limits=self._limits, feed=stored, tables=loader.tables, **self._file)
             return loader.load(frames)
 

@@ -14,15 +14,13 @@ from typing import IO
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ops.backups.engines.base import (
-    NO_CLAIMS,
     NOTHING,
-    Claims,
     Columns,
     Description,
+    PreviousDatabase,
     Rows,
     Scratch,
     Tables,
-    Undo,
     UntrustedFile,
 )
 from ops.backups.engines.sqlite.untrusted import UntrustedSqliteFile
@@ -30,6 +28,7 @@ from ops.backups.manifest import Kind, TableDigest
 from ops.backups.sources import RestoreSource
 from ops.backups.stages import Stage
 from ops.backups.table_policy import cannot_exclude, never_from_untrusted_files
+from ops.databases.claims import NO_CLAIMS, Claims
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.sqlite import tables, undo
 from ops.databases.sqlite.emptying import empty_tables, find_tables, references_to
@@ -49,14 +48,14 @@ KINDS = (Kind.SQLITE_GZIP, Kind.SQLITE)
 NAME_THE_FILE = "Does DATABASE_URL name the right file?"
 
 
-def read_tables(connection: sqlite3.Connection, report: ProgressCallback) -> Tables:
+def read_tables(connection: sqlite3.Connection, on_progress: ProgressCallback) -> Tables:
     """Every table's rows and digest; `ops.databases.sqlite.tables` says how that is made."""
 
     def table(name: str) -> TableDigest:
         total = tables.count(connection, name)
 
         def tell(done: int) -> None:
-            report(Progress(stage=Stage.COMPARE, item=name, done=done, total=total))
+            on_progress(Progress(stage=Stage.COMPARE, item=name, done=done, total=total))
 
         rows, digest = tables.digest(connection, name, tell)
         return TableDigest(rows=rows, digest=digest)
@@ -78,17 +77,17 @@ class SqliteSnapshot:
     path: Path
     description: Description
     migrations: tuple[str, ...]
-    when: dt.datetime
+    taken_at: dt.datetime
     excluded: Mapping[str, str]
     counted: Future[Tables]
 
-    def stream(self, report: ProgressCallback) -> Iterator[bytes]:
+    def stream(self, on_progress: ProgressCallback) -> Iterator[bytes]:
         total, done = self.path.stat().st_size, 0
         with self.path.open("rb") as file:
             while piece := file.read(PIECE):
                 yield piece
                 done += len(piece)
-                report(Progress(stage=Stage.DUMP, done=done, total=total))
+                on_progress(Progress(stage=Stage.DUMP, done=done, total=total))
 
     def tables(self) -> Tables:
         return self.counted.result()
@@ -123,20 +122,20 @@ class SqliteScratch:
     live: Path
     kept: bool = False
 
-    def load(self, stream: IO[bytes], *, kind: Kind, report: ProgressCallback) -> Mapping[str, int]:
+    def load(self, stream: IO[bytes], *, kind: Kind, on_progress: ProgressCallback) -> Mapping[str, int]:
         require_kind(kind)
-        unpack(stream, self.path, told_as=Stage.LOAD, report=report)
+        unpack(stream, self.path, stage=Stage.LOAD, on_progress=on_progress)
         check(self.path)
         checkpoint_and_leave_wal(self.path)
         with tables.reading(self.path) as connection:
             return tables.count_rows(connection)
 
-    def analyze(self, report: ProgressCallback) -> None:
+    def analyze(self, on_progress: ProgressCallback) -> None:
         """SQLite plans well enough without statistics for the tables of a home lab."""
 
-    def tables(self, report: ProgressCallback) -> Tables:
+    def tables(self, on_progress: ProgressCallback) -> Tables:
         with tables.reading(self.path) as connection:
-            return read_tables(connection, report)
+            return read_tables(connection, on_progress)
 
     def as_default(self) -> contextlib.AbstractContextManager[BaseDatabaseWrapper]:
         return override_database(sqlite_wrapper(str(self.path)))
@@ -206,20 +205,20 @@ class SqliteEngine:
                 server_version=sqlite3.sqlite_version,
                 tool_version=sqlite3.sqlite_version,
                 size=copy.size,
-                facts={"file": str(self.path), **facts},
+                metadata={"file": str(self.path), **facts},
             )
             with hash_in_background(copy.path) as counted:
                 yield SqliteSnapshot(
                     path=copy.path,
-                    when=when,
+                    taken_at=when,
                     migrations=migrations,
                     description=description,
                     excluded=left_out,
                     counted=counted,
                 )
 
-    def count(self, stream: IO[bytes], *, kind: Kind, report: ProgressCallback) -> Mapping[str, int]:
-        with self.unpacked(stream, kind, report) as connection:
+    def count(self, stream: IO[bytes], *, kind: Kind, on_progress: ProgressCallback) -> Mapping[str, int]:
+        with self.unpacked(stream, kind, on_progress) as connection:
             return tables.count_rows(connection)
 
     def read_columns(self, stream: IO[bytes], *, kind: Kind, columns: Columns) -> Mapping[str, Rows]:
@@ -227,11 +226,11 @@ class SqliteEngine:
             return tables.select_columns(connection, columns)
 
     @contextlib.contextmanager
-    def unpacked(self, stream: IO[bytes], kind: Kind, report: ProgressCallback) -> Iterator[sqlite3.Connection]:
+    def unpacked(self, stream: IO[bytes], kind: Kind, on_progress: ProgressCallback) -> Iterator[sqlite3.Connection]:
         require_kind(kind)
         with self.working_directory() as directory:
             path = directory / self.path.name
-            unpack(stream, path, told_as=Stage.PROVE, report=report)
+            unpack(stream, path, stage=Stage.VERIFY, on_progress=on_progress)
             check(path)
             with tables.reading(path) as connection:
                 yield connection
@@ -271,19 +270,19 @@ class SqliteEngine:
             raise TypeError(scratch)
         swap(self.path, scratch.path, run=run, backup=backup)
 
-    def undo_copy(self) -> Undo | None:
+    def previous_database(self) -> PreviousDatabase | None:
         record = undo.read_record(self.path)
         if record is None:
             return None
-        return Undo(
+        return PreviousDatabase(
             name=record.file,
-            when=dt.datetime.fromisoformat(record.when),
+            replaced_at=dt.datetime.fromisoformat(record.when),
             run=record.run,
             backup=record.backup,
             size=self.path.with_name(record.file).stat().st_size,
         )
 
-    def undo_path(self) -> Path:
+    def previous_path(self) -> Path:
         record = undo.read_record(self.path)
         if record is None:
             raise PreconditionFailed(
@@ -293,9 +292,9 @@ class SqliteEngine:
         return self.path.with_name(record.file)
 
     @contextlib.contextmanager
-    def undo_scratch(self) -> Iterator[SqliteScratch]:
+    def previous_as_staging(self) -> Iterator[SqliteScratch]:
         """A copy, so that the kept file is as it was if it is not put back."""
-        kept = self.undo_path()
+        kept = self.previous_path()
         with self.scratch(for_swap=True) as scratch:
             if not is_database(kept):
                 raise PreconditionFailed(
@@ -306,10 +305,10 @@ class SqliteEngine:
             checkpoint_and_leave_wal(scratch.path)
             yield scratch
 
-    def undo_as_default(self) -> contextlib.AbstractContextManager[BaseDatabaseWrapper]:
-        return override_database(sqlite_wrapper(read_only_uri(self.undo_path(), immutable=True)))
+    def previous_as_default(self) -> contextlib.AbstractContextManager[BaseDatabaseWrapper]:
+        return override_database(sqlite_wrapper(read_only_uri(self.previous_path(), immutable=True)))
 
-    def drop_undo(self) -> None:
+    def drop_previous(self) -> None:
         undo.drop_undo(self.path)
 
     def working_directory(self) -> contextlib.AbstractContextManager[Path]:

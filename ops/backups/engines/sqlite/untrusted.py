@@ -38,12 +38,12 @@ class UntrustedSqliteFile:
         found = process.ask("read_sqlite_columns", limits=self._limits, path=self._path, columns=columns)
         return {table: [tuple(row) for row in rows] for table, rows in found.items()}
 
-    def copy_rows(self, scratch: Scratch, *, report: ProgressCallback) -> LoadedRows:
+    def copy_rows(self, scratch: Scratch, *, on_progress: ProgressCallback) -> LoadedRows:
         """See `ops.backups.engines.base.UntrustedFile`."""
         destination = getattr(scratch, "path", None)
         if not isinstance(destination, Path):
             raise TypeError(scratch)
-        report(Progress(stage=Stage.LOAD, item="rows", total=sum(self.rows.values())))
+        on_progress(Progress(stage=Stage.LOAD, item="rows", total=sum(self.rows.values())))
         keys = natural_key_tables()
         with tables.reading(destination) as connection:
             there = set(tables.table_names(connection))

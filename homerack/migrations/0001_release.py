@@ -1,4 +1,4 @@
-"""The schedules that HomeRack begins with. Made once: what people change or delete stays changed or deleted."""
+"""The schedules that HomeRack starts with. They are created once: later changes and deletions stay."""
 
 from django.conf import settings
 from django.db import migrations
@@ -6,14 +6,14 @@ from django.db import migrations
 HOUR = 3600
 # Name, task, what it is good for, crontab (minute, hour, day of week), seconds after which a start that waits is dropped.
 DAILY = [
-    ("Back up", "ops.tasks.back_up", "Makes a backup and proves that it is complete.", ("0", "2", "*"), 12 * HOUR),
-    ("Prune backups", "ops.tasks.prune", "Deletes backups that no rule keeps.", ("0", "3", "*"), 12 * HOUR),
-    ("Restore drill", "ops.tasks.restore_test", "Proves the newest backup by restoring it beside the database.",
+    ("Back up", "ops.tasks.back_up", "Makes a backup and verifies it by reading it back.", ("0", "2", "*"), 12 * HOUR),
+    ("Prune backups", "ops.tasks.prune", "Deletes backups outside the retention policy.", ("0", "3", "*"), 12 * HOUR),
+    ("Restore test", "ops.tasks.restore_test", "Restores the newest backup into a scratch database and compares.",
      ("30", "3", "0"), 48 * HOUR),
-    ("Let go of undo copies", "ops.tasks.drop_expired_undo", "Drops the database that a restore replaced, when it is old.",
+    ("Drop expired previous databases", "ops.tasks.drop_expired_previous", "Drops the database that a restore replaced.",
      ("0", "4", "*"), 12 * HOUR),
 ]
-RECONCILE = ("Reconcile", "ops.tasks.reconcile", "Finds operations that broke off, and what they left behind.")
+RECONCILE = ("Reconcile", "ops.tasks.reconcile", "Marks interrupted operations and cleans up after them.")
 
 
 def make_schedules(apps, schema_editor):

@@ -9,25 +9,25 @@ from ops.backups.rights.changes import Accounts, RightsChange
 from ops.backups.rights.tables import layout_of
 from ops.errors import PreconditionFailed
 from ops.models import Run
-from ops.runs.recorder import Request
+from ops.runs.recorder import RunRecorder
 from ops.utils.formatting import join_names
 
 
-def require_rights_stay(request: Request, scratch: Scratch) -> None:
+def require_rights_stay(run: RunRecorder, scratch: Scratch) -> None:
     """Compare the rights of the live database with those of the loaded one, right before that goes live.
 
     The page that was confirmed may be old, or may have known less. Raises PreconditionFailed where a user of the
     console who is no administrator would give somebody more rights than today or revive an account. Whoever can type a
     command can change every account without a restore.
     """
-    if request.origin != Run.Origin.CONSOLE or is_administrator(request.who):
+    if run.origin != Run.Origin.CONSOLE or is_administrator(run.requested_by):
         return
     change = rights_in(scratch)
     if not change.needs_administrator:
         return
     why = change.unknown or f"It would give more rights than today to {join_names(change.gaining)}."
     raise PreconditionFailed(
-        f"{why} {request.who} is not an administrator. Nothing was changed.",
+        f"{why} {run.requested_by} is not an administrator. Nothing was changed.",
         "Ask an administrator to start it, or type the command where the site runs: it lists the rights and asks.",
     )
 
@@ -62,7 +62,7 @@ def rights_of_undo(engine: Engine) -> RightsChange:
     layout = layout_of(get_user_model())
 
     def then() -> Accounts:
-        with engine.undo_as_default():
+        with engine.previous_as_default():
             return accounts_of_default(layout, where="the previous database")
 
     return compare_accounts(layout, then)

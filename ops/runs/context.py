@@ -1,18 +1,22 @@
-"""The database of this project, its backups, and the rules for them, as the settings have it."""
+"""What a run works on: the database of this project, its backups, and the rules for them, from the settings."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
+from django.core.files.storage import InvalidStorageError, storages
 from django.db import connections
+from django.utils.encoding import force_str
 
-from ops.backups.configuration import catalogue_from_settings, policy_from_settings
 from ops.backups.engines.base import Engine
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.manifest import Kind
 from ops.backups.repository import BackupRepository
 from ops.backups.retention import Policy
+from ops.backups.signing import Keys
+from ops.backups.storage.local import PrivateFileSystemStorage
+from ops.conf import conf
 from ops.databases.override import direct_settings
 from ops.databases.postgres.connection import from_settings
 from ops.errors import PreconditionFailed
@@ -20,13 +24,13 @@ from ops.errors import PreconditionFailed
 
 @dataclass(frozen=True, kw_only=True)
 class OpsContext:
-    """What operations work on. `software` is the project's version."""
+    """`app_version` is the version of the project; `previous_days` says how long a replaced database is kept."""
 
     engine: Engine
-    catalogue: BackupRepository
+    repository: BackupRepository
     policy: Policy
-    undo_days: int
-    software: str
+    previous_days: int
+    app_version: str
 
     def kind(self, *, compress: bool = True, custom: bool = False) -> Kind:
         """How a backup is written. Raises PreconditionFailed for what this database has not."""
@@ -50,21 +54,59 @@ def get_context(
     """
     return OpsContext(
         engine=engine_of(alias),
-        catalogue=catalogue_from_settings(directory),
+        repository=repository_from_settings(directory),
         policy=policy_from_settings(retention_days),
-        undo_days=getattr(settings, "UNDO_KEEP_DAYS", 3),
-        software=getattr(settings, "OPS_VERSION", ""),
+        previous_days=conf.UNDO_KEEP_DAYS,
+        app_version=conf.OPS_VERSION,
     )
 
 
 def engine_of(alias: str) -> Engine:
     connection = connections[alias]
     if connection.vendor == "postgresql":
-        tools = getattr(settings, "OPS_POSTGRES_BIN", "")
+        tools = conf.OPS_POSTGRES_BIN
         return PostgresEngine(from_settings(direct_settings(alias)), tools_directory=Path(tools) if tools else None)
     name = str(connection.settings_dict["NAME"])
     if connection.vendor == "sqlite" and ":memory:" not in name and "mode=memory" not in name:
         return SqliteEngine(Path(name))
     raise PreconditionFailed(
         f"A database of the kind {connection.vendor} can not be backed up; PostgreSQL and SQLite can."
+    )
+
+
+def keys_from_settings() -> Keys:
+    """BACKUP_SIGNING_KEY signs, or SECRET_KEY where it is empty.
+
+    Those two, BACKUP_SIGNING_KEY_FALLBACKS and SECRET_KEY_FALLBACKS verify.
+    """
+    secrets = [
+        conf.BACKUP_SIGNING_KEY,
+        settings.SECRET_KEY,
+        *conf.BACKUP_SIGNING_KEY_FALLBACKS,
+        *settings.SECRET_KEY_FALLBACKS,
+    ]
+    return Keys(force_str(secret) for secret in secrets)
+
+
+def repository_from_settings(directory: Path | None = None) -> BackupRepository:
+    """The backups in `directory`, or in the storage ``STORAGES["backups"]``."""
+    try:
+        storage = PrivateFileSystemStorage(directory) if directory else storages["backups"]
+    except InvalidStorageError as error:
+        raise PreconditionFailed(
+            f"Where backups go is not set up: {error}",
+            'Set STORAGES["backups"], for example to ops.backups.storage.local.PrivateFileSystemStorage'
+            " with a location.",
+        ) from error
+    return BackupRepository(storage, keys_from_settings(), conf.OPS_BACKUP_PREFIX)
+
+
+def policy_from_settings(days: int | None = None) -> Policy:
+    """BACKUP_RETENTION_DAYS, where `days` does not replace it, and BACKUP_KEEP_DAILY, …_YEARLY."""
+    return Policy(
+        days=conf.BACKUP_RETENTION_DAYS if days is None else days,
+        daily=conf.BACKUP_KEEP_DAILY,
+        weekly=conf.BACKUP_KEEP_WEEKLY,
+        monthly=conf.BACKUP_KEEP_MONTHLY,
+        yearly=conf.BACKUP_KEEP_YEARLY,
     )

@@ -1,0 +1,62 @@
+"""What is checked before a restore or an undo begins: trust, kind of database, role, migrations."""
+
+from ops.backups.engines.base import Engine, PreviousDatabase
+from ops.backups.signing import Trust
+from ops.backups.sources import RestoreSource
+from ops.databases.migration_state import require_known
+from ops.errors import ArtifactInvalid, PreconditionFailed
+
+
+def require_restorable(source: RestoreSource, *, engine: Engine, untrusted: bool) -> None:
+    """All that can be checked without reading the file. Raises ArtifactInvalid or PreconditionFailed."""
+    require_trust(source, untrusted=untrusted)
+    require_engine(source, engine)
+    if not source.trusted:
+        engine.require_ordinary_role()
+    if source.manifest:
+        require_known(source.manifest.migrations, source.name)
+
+
+def require_trust(source: RestoreSource, *, untrusted: bool) -> None:
+    """Raises ArtifactInvalid for a file that is not trusted, unless the user knows and it was not tampered with."""
+    match source.trust:
+        case Trust.SIGNED:
+            return
+        case Trust.TAMPERED:
+            raise ArtifactInvalid(
+                f"{source.name} was changed after it was made: its signature does not fit. Nothing was changed.",
+                "Restore another backup. To load its rows all the same, copy the file elsewhere and name the copy:"
+                " restore_database --backup-file FILE --untrusted",
+            )
+    if untrusted:
+        return
+    why = "is not signed" if source.trust is Trust.UNSIGNED else "was signed with a key that is not named here"
+    raise ArtifactInvalid(
+        f"{source.name} {why}, so its origin is unknown. Nothing was changed.",
+        "If it was made here before the key was changed, name the old key in BACKUP_SIGNING_KEY_FALLBACKS. To take its"
+        " rows all the same, add --untrusted: the project's migrations make the tables, and nothing of the file is"
+        " executed.",
+    )
+
+
+def require_engine(source: RestoreSource, engine: Engine) -> None:
+    """Raises ArtifactInvalid for the backup of another kind of database."""
+    if source.kind not in engine.kinds():
+        theirs = "SQLite" if source.kind.startswith("sqlite") else "PostgreSQL"
+        hint = "Restore it beside: start HomeRack with a DATABASE_URL of that kind."
+        if theirs == "SQLite":
+            hint = "Unpack it (gunzip) and move it: manage.py migrate_to_postgres --sqlite-path FILE"
+        raise ArtifactInvalid(
+            f"{source.name} is a backup of {theirs}, and the database is not. Nothing was changed.", hint
+        )
+
+
+def require_previous(engine: Engine) -> PreviousDatabase:
+    """Raises PreconditionFailed when no database is kept."""
+    undo = engine.previous_database()
+    if undo is None:
+        raise PreconditionFailed(
+            "There is nothing to undo: no previous database is kept.",
+            "A backup from before it may be there: list_backups",
+        )
+    return undo

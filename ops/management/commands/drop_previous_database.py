@@ -1,0 +1,39 @@
+"""``manage.py drop_previous_database``: calls `ops.operations.drop_previous_database`."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+from rich.console import Console
+
+from ops import operations
+from ops.backups.restore_checks import require_previous
+from ops.management import output
+from ops.management.base import ConfirmationDeclined, OperationCommand, document_of, execute, new_run, prompt
+from ops.models import Run
+from ops.runs.context import get_context
+
+
+class Command(OperationCommand):
+    help = (
+        "Drop the database kept by the last restore, which takes as much space as the live one. It is dropped"
+        " automatically after UNDO_KEEP_DAYS."
+    )
+    examples = """
+  Free the space:
+    manage.py drop_previous_database --yes
+"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+
+    def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
+        context = get_context()
+        previous = require_previous(context.engine)
+        question = f"Type yes to permanently drop {previous.name}: "
+        if not options["yes"] and prompt(console, question) != "yes":
+            raise ConfirmationDeclined("Not confirmed. Nothing was changed.")
+        run = new_run(Run.Kind.DROP_PREVIOUS)
+        result = execute(console, operations.drop_previous_database, context, run)
+        output.show_result(console, result)
+        return document_of(run, result), 0

@@ -1,0 +1,76 @@
+"""Prune: delete the backups outside the retention policy."""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+
+from ops.backups import retention
+from ops.backups.entries import BackupRecord
+from ops.backups.manifest import Origin
+from ops.backups.retention import RetentionDecision
+from ops.backups.stages import Stage
+from ops.models import Run
+from ops.runs import event_log
+from ops.runs.context import OpsContext
+from ops.runs.executor import operation
+from ops.runs.recorder import RunRecorder
+from ops.runs.results import PruneResult
+from ops.utils.progress import Progress
+
+
+@operation(Run.Kind.PRUNE)
+def prune(context: OpsContext, run: RunRecorder) -> PruneResult:
+    """Delete what the retention policy does not keep; nothing at all when the last backup failed."""
+    run.report(Progress(stage=Stage.PRUNE))
+    deleted, kept = apply_retention(context, run, last_run_failed=last_backup_failed(context))
+    return PruneResult(deleted=deleted, kept=kept)
+
+
+def evaluate_retention(context: OpsContext, entries: Iterable[BackupRecord]) -> list[RetentionDecision]:
+    """What pruning would do with `entries` at this moment."""
+    return evaluate(context, entries, last_run_failed=last_backup_failed(context))
+
+
+def apply_retention(
+    context: OpsContext, run: RunRecorder, *, last_run_failed: bool
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns the names of the backups that were deleted, and of those that were kept, with the reason for each."""
+    entries = context.repository.entries()
+    decisions = evaluate(context, entries, last_run_failed=last_run_failed)
+    deleted = {decision.name: decision.reason for decision in decisions if not decision.keep}
+    for name in deleted:
+        context.repository.delete(name)
+    retained = {decision.name: (decision.until, decision.reason) for decision in decisions if decision.keep}
+    run.index_all([entry for entry in entries if entry.name in retained], retained)
+    return deleted, {name: reason for name, (_until, reason) in retained.items()}
+
+
+def evaluate(context: OpsContext, entries: Iterable[BackupRecord], *, last_run_failed: bool) -> list[RetentionDecision]:
+    entries = list(entries)
+    return retention.evaluate(
+        entries,
+        now=dt.datetime.now(dt.UTC),
+        policy=context.policy,
+        engine=context.engine.kind,
+        database=context.engine.database,
+        undo_needs=pinned_by_undo(context, entries),
+        last_run_failed=last_run_failed,
+    )
+
+
+def pinned_by_undo(context: OpsContext, entries: Sequence[BackupRecord]) -> frozenset[str]:
+    """The pre-restore backups of the restore whose previous database is still kept."""
+    previous = context.engine.previous_database()
+    return frozenset(
+        entry.name
+        for entry in entries
+        if previous
+        and entry.manifest
+        and entry.manifest.origin is Origin.PRE_RESTORE
+        and entry.manifest.run == previous.run
+    )
+
+
+def last_backup_failed(context: OpsContext) -> bool:
+    """Whether the newest backup run that has ended did not succeed."""
+    last = event_log.last_ended(context.repository, Run.Kind.BACKUP)
+    return last is not None and last.status != Run.Status.SUCCEEDED

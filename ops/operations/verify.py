@@ -1,0 +1,66 @@
+"""Verify backups: read them back, or restore them into a scratch database and compare."""
+
+import datetime as dt
+from collections.abc import Sequence
+
+from ops.backups import sources
+from ops.backups.entries import BackupRecord
+from ops.backups.manifest import Level, Verification
+from ops.backups.signing import Trust
+from ops.backups.stages import Stage
+from ops.backups.verify import read_back, restore_test
+from ops.errors import ArtifactInvalid, VerificationFailed
+from ops.models import Run
+from ops.runs.context import OpsContext
+from ops.runs.executor import operation
+from ops.runs.recorder import RunRecorder
+from ops.runs.results import VerificationResult
+from ops.utils.progress import Progress
+
+
+@operation(Run.Kind.VERIFICATION, Run.Kind.RESTORE_TEST)
+def verify(context: OpsContext, run: RunRecorder, *, names: Sequence[str]) -> VerificationResult:
+    """Verify backups again and write that into their manifests. A run of the kind RESTORE_TEST restores them."""
+    if len(names) == 1:
+        run.set_backup(names[0])
+    verifications = {}
+    for name in names:
+        done = verifications[name] = verify_one(context, run, name)
+        run.log(f"{name}: {done.level}, {done.error or 'passed'}")
+    result = VerificationResult(verifications=verifications)
+    if not result.passed:
+        errors = "; ".join(f"{name}: {done.error}" for name, done in verifications.items() if done.error)
+        run.fail(VerificationFailed(f"Not every backup passed. {errors}.", "Make a new one: backup_database"))
+    return result
+
+
+def verify_one(context: OpsContext, run: RunRecorder, name: str) -> Verification:
+    """Verify one, and keep that in the manifest where it is ours to write."""
+    entry = context.repository.get(name)
+    restores = run.kind == Run.Kind.RESTORE_TEST
+    try:
+        source = sources.from_entry(context.repository, entry)
+        if source.trust is Trust.TAMPERED:
+            raise ArtifactInvalid("Its manifest was changed after it was made.")  # noqa: TRY301
+        if restores:
+            done = restore_test(engine=context.engine, source=source, on_progress=run.report, claims=run)
+        else:
+            size = source.manifest.uncompressed_size if source.manifest else 0
+            run.report(Progress(stage=Stage.VERIFY, total=size))
+            done = read_back(engine=context.engine, source=source, on_progress=run.report)
+    except ArtifactInvalid as error:
+        level = Level.RESTORED if restores else Level.READ
+        done = Verification(
+            level=level, verified_at=dt.datetime.now(dt.UTC), duration=0, error=error.message.rstrip(".")
+        )
+    if entry.trust is Trust.SIGNED:
+        run.index(context.repository.change(name, verification=done))
+    return done
+
+
+def newest_verified(context: OpsContext) -> BackupRecord | None:
+    """The newest backup that was made here, for this kind of database, is whole, and passed its last verification."""
+    for entry in context.repository.entries():
+        if entry.verified and entry.manifest and entry.manifest.kind in context.engine.kinds():
+            return entry
+    return None

@@ -1,0 +1,183 @@
+"""What runs result in, by their kind. A run keeps its result as JSON; whoever shows it reads it with `read_result`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from ops.backups.engines.base import LeftOut, PreviousDatabase
+from ops.backups.manifest import Verification
+from ops.engine_migration.result import MigrationResult
+from ops.errors import ArtifactInvalid
+from ops.models import Run
+from ops.utils import schema
+from ops.utils.schema import Count, Line, Seconds, Text
+
+
+class BackupResult(Struct, frozen=True, kw_only=True):
+    """A verified backup. `deleted` maps the names of those that the retention deleted afterwards to the reason."""
+
+    backup: Line
+    rows: Count
+    tables: Count
+    size: Count
+    uncompressed_size: Count
+    duration: Seconds
+    deleted: dict[Line, Text]
+
+
+class VerificationResult(Struct, frozen=True, kw_only=True):
+    """Verifications by the name of the backup, of which some may have failed."""
+
+    verifications: dict[Line, Verification]
+
+    @property
+    def passed(self) -> bool:
+        return all(verification.passed for verification in self.verifications.values())
+
+
+class RestoreResult(Struct, frozen=True, kw_only=True):
+    """A restore. `compared`: rows and content equal those of the manifest, which there was.
+
+    `database` is the new database that was filled, or '' where the live one was replaced. `writes_blocked` and
+    `cut_over` are seconds: how long writes were blocked, and how long the database was unavailable.
+    """
+
+    backup: Line
+    rows: Count
+    tables: Count
+    compared: bool
+    migrations: tuple[Line, ...]
+    left_out: tuple[LeftOut, ...]
+    """Rows of an untrusted file that were not taken."""
+    database: Line = ""
+    pre_backup: Line = ""
+    previous: PreviousDatabase | None = None
+    writes_blocked: Seconds = 0
+    cut_over: Seconds = 0
+
+
+class UndoResult(Struct, frozen=True, kw_only=True):
+    """An undo: `restored` is live again, `previous` is what was live until then. Seconds as in `RestoreResult`."""
+
+    restored: PreviousDatabase
+    previous: PreviousDatabase | None
+    migrations: tuple[Line, ...]
+    writes_blocked: Seconds
+    cut_over: Seconds
+
+
+class DropResult(Struct, frozen=True, kw_only=True):
+    """The previous database that was dropped."""
+
+    dropped: PreviousDatabase
+
+
+class PruneResult(Struct, frozen=True, kw_only=True):
+    """The backups by name, each with the reason."""
+
+    deleted: dict[Line, Text]
+    kept: dict[Line, Text]
+
+
+class UploadResult(Struct, frozen=True, kw_only=True):
+    """A file that is among the backups now; nothing of it is trusted."""
+
+    backup: Line
+    rows: Count
+    tables: Count
+    size: Count
+
+
+class EditResult(Struct, frozen=True, kw_only=True):
+    """What a manifest says now."""
+
+    backup: Line
+    pinned: bool
+    note: Text
+
+
+class DeletionResult(Struct, frozen=True, kw_only=True):
+    """A backup that was deleted; `size` in bytes, 0 where its manifest cannot be read."""
+
+    backup: Line
+    size: Count
+
+
+class TableRows(Struct, frozen=True, kw_only=True):
+    """A table of a SQLite file, and why it is not migrated ('' where it is)."""
+
+    table: Line
+    rows: Count
+    label: Line = ""
+    reason: Text = ""
+
+
+class FindingGroup(Struct, frozen=True, kw_only=True):
+    """Cells of one column that PostgreSQL would refuse or change for the same reason; `keys` are examples of rows."""
+
+    table: Line
+    column: Line
+    reason: Text
+    count: Count
+    keys: tuple[Text, ...]
+
+
+class PreflightResult(Struct, frozen=True, kw_only=True):
+    """Whether a SQLite file can be migrated to PostgreSQL as it is. `estimate` is seconds for the migration."""
+
+    acceptable: bool
+    rows: Count
+    size: Count
+    estimate: Seconds
+    tables: tuple[TableRows, ...]
+    skipped: tuple[TableRows, ...]
+    unknown: tuple[TableRows, ...]
+    notes: tuple[Text, ...]
+    findings: Count
+    groups: tuple[FindingGroup, ...]
+    findings_file: Text
+
+
+Result = (
+    BackupResult
+    | VerificationResult
+    | RestoreResult
+    | UndoResult
+    | DropResult
+    | PruneResult
+    | UploadResult
+    | EditResult
+    | DeletionResult
+    | PreflightResult
+    | MigrationResult
+)
+RESULTS: Mapping[str, type[Result]] = {
+    Run.Kind.BACKUP: BackupResult,
+    Run.Kind.VERIFICATION: VerificationResult,
+    Run.Kind.RESTORE_TEST: VerificationResult,
+    Run.Kind.RESTORE: RestoreResult,
+    Run.Kind.UNDO: UndoResult,
+    Run.Kind.DROP_PREVIOUS: DropResult,
+    Run.Kind.PRUNE: PruneResult,
+    Run.Kind.UPLOAD: UploadResult,
+    Run.Kind.CHANGE: EditResult,
+    Run.Kind.DELETION: DeletionResult,
+    Run.Kind.PREFLIGHT: PreflightResult,
+    Run.Kind.MIGRATION: MigrationResult,
+}
+
+
+def read_result(kind: str, document: object) -> Result | None:
+    """The result of a run of that kind; None where there is none, or one of another shape."""
+    if kind not in RESULTS or not document:
+        return None
+    try:
+        return schema.read_document(document, RESULTS[kind], what="The result of a run")
+    except ArtifactInvalid:
+        return None
+
+
+def as_json(result: Result) -> dict[str, Any]:
+    document: dict[str, Any] = schema.to_json(result)
+    return document
