@@ -78,5 +78,5 @@ copy_out() {
 
 parse_options "$@"
 result=$(in_container python manage.py backup_database "${options[@]}" --json)
-name=$(in_container python -c 'import json, sys; print(json.loads(sys.argv[1])["manifest"]["name"])' "$result")
+name=$(in_container python -c 'import json, sys; print(json.loads(sys.argv[1])["backup"])' "$result")
 if [[ $directory ]]; then copy_out "$name"; fi

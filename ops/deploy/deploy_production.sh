@@ -102,7 +102,7 @@ back_up() {
     if [[ $first == yes ]]; then from=$candidate_image; fi
     in_image "$from" python manage.py backup_database --note "before an upgrade" --json >"$work/backup.json" \
         2>>"$log" || fail "The backup failed." "To go on without one: --skip-backup"
-    safety=$(json_field manifest name <"$work/backup.json")
+    safety=$(json_field backup <"$work/backup.json")
     say "    $safety"
 }
 
@@ -166,7 +166,7 @@ verify_background() {
 prove_backup() {
     in_web python manage.py backup_database --note "after a deployment" --json >"$work/backup.json" 2>>"$log" ||
         fail "No backup could be made."
-    proven=$(json_field manifest name <"$work/backup.json")
+    proven=$(json_field backup <"$work/backup.json")
     quietly in_web python manage.py verify_backup "$proven" --restore --json || fail "The backup did not restore."
     say "    $proven was restored into a scratch database and compared."
 }
