@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
-from ops.backups.stages import Stage
 from ops.models import Run
 from ops.runs.descriptions import describe
 from ops.runs.results import RestoreResult, UndoResult, read_result
 from ops.utils.formatting import format_duration
+from ops.utils.progress import Stage
 
 BADGES = {
     Run.Status.QUEUED: "info",

@@ -10,10 +10,9 @@ from ops.backups.manifest import ExcludedTable, Kind, Manifest, Origin, Verifica
 from ops.backups.repository import BackupRepository
 from ops.backups.signing import Trust
 from ops.backups.sources import RestoreSource
-from ops.backups.stages import Stage
 from ops.backups.verify import read_back
 from ops.errors import VerificationFailed
-from ops.utils.progress import Progress, ProgressCallback
+from ops.utils.progress import Progress, ProgressCallback, Stage
 
 
 @dataclass(frozen=True, kw_only=True)

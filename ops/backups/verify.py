@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from ops.backups.engines.base import Engine, LeftOut, Scratch, Tables
 from ops.backups.manifest import Level, Manifest, Verification
 from ops.backups.sources import RestoreSource
-from ops.backups.stages import Stage
 from ops.backups.untrusted.schema import build_schema, state_of
 from ops.databases.claims import NO_CLAIMS, Claims
 from ops.databases.migration_state import applied_migrations, require_known, run_migrations
 from ops.errors import ArtifactInvalid, VerificationFailed
-from ops.utils.progress import Progress, ProgressCallback
+from ops.utils.progress import Progress, ProgressCallback, Stage
 
 MOST_NAMED = 5
 

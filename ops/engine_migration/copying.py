@@ -15,11 +15,10 @@ from ops.engine_migration.plan import ColumnPlan, TablePlan, rename
 from ops.engine_migration.preflight import PreflightResult
 from ops.engine_migration.source import Snapshot
 from ops.engine_migration.source_sql import chunks, connect, exclude_refused, register_converters, rendered, rows_of
-from ops.engine_migration.stages import Stage
 from ops.engine_migration.types import column_type
 from ops.errors import VerificationFailed
 from ops.utils.identifiers import quoted
-from ops.utils.progress import Progress, ProgressCallback
+from ops.utils.progress import Progress, ProgressCallback, Stage
 
 COLUMNS_PER_PRINTF = 100
 """SQLite takes 127 arguments to a function by default."""

@@ -4,7 +4,6 @@ import contextlib
 import datetime as dt
 import secrets
 import tempfile
-import time
 import zoneinfo
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -33,13 +32,12 @@ from ops.engine_migration.quarantine import write_quarantine
 from ops.engine_migration.result import MigratedTable, MigrationResult
 from ops.engine_migration.source import STOP_WRITERS, Snapshot, Source
 from ops.engine_migration.source_sql import connect
-from ops.engine_migration.stages import Stage
 from ops.engine_migration.target import StagingDatabase, Target, staging
 from ops.engine_migration.verify import verify_tables
 from ops.engine_migration.workers import for_each, suitable_processes
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils.identifiers import quoted
-from ops.utils.progress import Progress, ProgressCallback
+from ops.utils.progress import Progress, ProgressCallback, Stage, StageTimer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +64,7 @@ class PreparedMigration:
     plan: Plan
     examination: PreflightResult
     findings_file: Path | None
-    seconds: Mapping[Stage, float]
+    seconds: Mapping[str, float]
 
     @property
     def acceptable(self) -> bool:
@@ -76,26 +74,6 @@ class PreparedMigration:
     def estimate(self) -> float:
         """Seconds the rest will take: writing and proving cost a few times what reading did."""
         return 3 + 4 * self.seconds[Stage.PREFLIGHT]
-
-
-class StageTimer:
-    """Seconds spent in each stage, and a report when one begins, which ends the one before."""
-
-    def __init__(self, on_progress: ProgressCallback) -> None:
-        self.report = on_progress
-        self.seconds: dict[Stage, float] = {}
-        self.now: Stage | None = None
-        self.since = 0.0
-
-    def begin(self, stage: Stage, *, total: int = 0) -> None:
-        self.end()
-        self.now, self.since = stage, time.monotonic()
-        self.report(Progress(stage=stage, total=total))
-
-    def end(self) -> None:
-        if self.now:
-            self.seconds[self.now] = time.monotonic() - self.since
-        self.now = None
 
 
 @contextlib.contextmanager
@@ -112,18 +90,18 @@ def prepare(
 
     Raises PreconditionFailed or ArtifactInvalid when the file can not be moved as a whole, whatever its cells hold.
     """
-    clock = StageTimer(on_progress)
+    timer = StageTimer(on_progress)
     with (
         sources.opened(path) as source,
         directory_for(keep_in, keep=options.keep_copy) as directory,
         contextlib.ExitStack() as stack,
     ):
         stamp = f"{dt.datetime.now(dt.UTC):%Y%m%d_%H%M%S}_{secrets.token_hex(2)}"
-        clock.begin(Stage.SNAPSHOT)
+        timer.report(Progress(stage=Stage.SNAPSHOT))
         destination = directory / f"{path.stem}_{stamp}.sqlite3"
         snapshot = sources.take_snapshot(source=source, destination=destination, on_progress=on_progress)
         stack.callback(destination.unlink, missing_ok=True)
-        clock.begin(Stage.PREFLIGHT)
+        timer.report(Progress(stage=Stage.PREFLIGHT))
         plan = make_plan(snapshot, postgres=postgres, legacy=legacy, options=options)
         on_progress(Progress(stage=Stage.PREFLIGHT, total=plan.rows))
         log = FindingLog(path=keep_in / f"{path.stem}_{stamp}_findings.csv")
@@ -135,14 +113,14 @@ def prepare(
             processes=suitable_processes(plan.rows),
             on_progress=on_progress,
         )
-        clock.end()
+        timer.end_stage()
         ready = PreparedMigration(
             source=source,
             snapshot=snapshot,
             plan=plan,
             examination=examination,
             findings_file=log.path if log.count else None,
-            seconds=clock.seconds,
+            seconds=timer.seconds,
         )
         yield ready
         if ready.moved and options.keep_copy:
@@ -227,13 +205,13 @@ def migrate(
     `claims` records the databases that are made on the way, so that the next migration drops what a killed one leaves.
     Raises PreconditionFailed, VerificationFailed or OpsError.
     """
-    clock = StageTimer(on_progress)
+    timer = StageTimer(on_progress)
     plan, seen = prepared.plan, prepared.examination
     if quarantine and seen.rows_refused:
         write_quarantine(directory=quarantine, plan=plan, snapshot=prepared.snapshot, seen=seen)
-    clock.begin(Stage.SCHEMA)
+    timer.report(Progress(stage=Stage.SCHEMA))
     with translate_server_errors(target), staging(target, rows=plan.rows, claims=claims, locked=locked) as workspace:
-        tables, digests = copy_and_verify(workspace, prepared, clock)
+        tables, digests = copy_and_verify(workspace, prepared, timer)
         add_missing_permissions(workspace)
         if prepared.source.changed():
             raise PreconditionFailed(
@@ -241,8 +219,8 @@ def migrate(
                 " as it was.",
                 STOP_WRITERS,
             )
-        clock.begin(Stage.CUT_OVER)
-    clock.end()
+        timer.report(Progress(stage=Stage.CUT_OVER))
+    timer.end_stage()
     prepared.moved = True
     return MigrationResult(
         target=str(target.address),
@@ -256,7 +234,7 @@ def migrate(
             )
             for table in tables
         ),
-        seconds={str(stage): seconds for stage, seconds in {**prepared.seconds, **clock.seconds}.items()},
+        seconds={**prepared.seconds, **timer.seconds},
     )
 
 
@@ -276,7 +254,7 @@ def translate_server_errors(target: Target) -> Iterator[None]:
 
 
 def copy_and_verify(
-    workspace: StagingDatabase, prepared: PreparedMigration, clock: StageTimer
+    workspace: StagingDatabase, prepared: PreparedMigration, timer: StageTimer
 ) -> tuple[tuple[TablePlan, ...], Mapping[str, str]]:
     """Copy, build and verify all tables; returns them and the digest of each one's content."""
     seen, snapshot = prepared.examination, prepared.snapshot
@@ -291,12 +269,11 @@ def copy_and_verify(
         with workspace.session() as connection:
             copy_table(table=table, snapshot=snapshot, target=connection, seen=seen, on_progress=tell)
 
-    clock.begin(Stage.COPY, total=prepared.plan.rows)
-    for_each(by_size, copy, processes=workspace.processes, on_progress=clock.report, at_end=workspace.close)
-    clock.begin(Stage.BUILD)
-    build_indexes(workspace, tables, parts, clock.report)
-    clock.begin(Stage.VERIFY, total=prepared.plan.rows)
-    digests = verify_tables(tables=tables, snapshot=snapshot, workspace=workspace, seen=seen, on_progress=clock.report)
+    timer.report(Progress(stage=Stage.COPY, total=prepared.plan.rows))
+    for_each(by_size, copy, processes=workspace.processes, on_progress=timer.report, at_end=workspace.close)
+    build_indexes(workspace, tables, parts, timer.report)
+    timer.report(Progress(stage=Stage.VERIFY, total=prepared.plan.rows))
+    digests = verify_tables(tables=tables, snapshot=snapshot, workspace=workspace, seen=seen, on_progress=timer.report)
     return tables, digests
 
 

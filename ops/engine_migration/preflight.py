@@ -11,10 +11,9 @@ from ops.engine_migration.findings import FindingLog, Group
 from ops.engine_migration.plan import Plan, TablePlan
 from ops.engine_migration.source import Snapshot
 from ops.engine_migration.source_sql import chunks, connect, exclude_refused, rows_of
-from ops.engine_migration.stages import Stage
 from ops.engine_migration.workers import for_each, split
 from ops.utils.identifiers import quoted
-from ops.utils.progress import Progress, ProgressCallback, accumulate
+from ops.utils.progress import Progress, ProgressCallback, Stage, accumulate
 
 SHARES = 8
 """Into how many a table is split, so that all processes end at about the same time."""

@@ -21,13 +21,12 @@ from ops.engine_migration.plan import ColumnPlan, TablePlan
 from ops.engine_migration.preflight import SHARES, PreflightResult
 from ops.engine_migration.source import Snapshot
 from ops.engine_migration.source_sql import chunk_rows, connect, exclude_refused, register_converters, rendered, rows_of
-from ops.engine_migration.stages import Stage
 from ops.engine_migration.target import StagingDatabase
 from ops.engine_migration.types.documents import same_json
 from ops.engine_migration.workers import for_each, split
 from ops.errors import VerificationFailed
 from ops.utils.identifiers import quoted
-from ops.utils.progress import Progress, ProgressCallback, accumulate
+from ops.utils.progress import Progress, ProgressCallback, Stage, accumulate
 
 NATIVE_ORDER = ("bigint", "integer", "smallint", "uuid")
 """Types that both sides sort alike by themselves; others are sorted by their text, byte for byte."""

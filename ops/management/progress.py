@@ -22,7 +22,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from ops.utils.printable import printable
-from ops.utils.progress import Progress
+from ops.utils.progress import Progress, StageTimer
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_FRAMES = 0.1
@@ -58,28 +58,20 @@ class ProgressReporter(AbstractContextManager["ProgressReporter"]):
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.stage = ""
-        self.since = 0.0
-        self.total = 0
-        self.done: dict[str, int] = {}
+        self.timer = StageTimer()
 
     def __call__(self, report: Progress) -> None:
-        if report.stage != self.stage:
+        begins = report.stage != self.timer.stage
+        if begins:
             self.end_stage()
-            self.stage, self.since = report.stage, time.monotonic()
-            self.total, self.done = 0, {}
+        self.timer.report(report)
+        if begins:
             self.show_stage()
-        if report.item:
-            self.done[report.item] = report.done
-        elif report.total:
-            self.total = report.total
-            self.done[""] = report.done
         self.show(report)
 
     def end_stage(self) -> None:
-        if self.stage:
-            self.console.print(f"[green]✓[/green] {self.stage} [dim]{time.monotonic() - self.since:.1f} s[/dim]")
-        self.stage = ""
+        if stage := self.timer.stage:
+            self.console.print(f"[green]✓[/green] {stage} [dim]{self.timer.end_stage():.1f} s[/dim]")
 
     def show_stage(self) -> None:
         """A stage begins."""
@@ -130,7 +122,7 @@ class BarReporter(ProgressReporter):
         super().end_stage()
 
     def show_stage(self) -> None:
-        self.tasks[""] = self.display.add_task(f"[bold]{escape(self.stage)}", total=None)
+        self.tasks[""] = self.display.add_task(f"[bold]{escape(self.timer.stage)}", total=None)
 
     def show(self, report: Progress) -> None:
         self.update(report)
@@ -139,7 +131,7 @@ class BarReporter(ProgressReporter):
             self.display.refresh()
 
     def update(self, report: Progress) -> None:
-        self.display.update(self.tasks[""], completed=sum(self.done.values()), total=self.total or None)
+        self.display.update(self.tasks[""], completed=self.timer.done, total=self.timer.total or None)
         if report.item:
             if report.item not in self.tasks:
                 # A column takes its width from the text that it is given.
@@ -157,10 +149,10 @@ class LineReporter(ProgressReporter):
         self.last = time.monotonic()
 
     def show(self, report: Progress) -> None:
-        if time.monotonic() - self.last > SECONDS_BETWEEN_LINES and self.total:
+        if time.monotonic() - self.last > SECONDS_BETWEEN_LINES and self.timer.total:
             self.last = time.monotonic()
-            done = f"{sum(self.done.values()):,} of {self.total:,}"
-            self.console.print(f"  {self.stage}: {done}, now {report.item}", markup=False)
+            done = f"{self.timer.done:,} of {self.timer.total:,}"
+            self.console.print(f"  {self.timer.stage}: {done}, now {report.item}", markup=False)
 
 
 def get_reporter(console: Console) -> ProgressReporter:

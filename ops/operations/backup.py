@@ -4,7 +4,6 @@ import datetime as dt
 
 from ops.backups.create import BackupSpec, create_backup
 from ops.backups.manifest import Kind, Manifest, Origin
-from ops.backups.stages import Stage
 from ops.backups.table_policy import exclusions
 from ops.models import Run
 from ops.operations.prune import apply_retention
@@ -12,7 +11,7 @@ from ops.runs.context import OpsContext
 from ops.runs.executor import operation
 from ops.runs.recorder import RunRecorder
 from ops.runs.results import BackupResult
-from ops.utils.progress import Progress
+from ops.utils.progress import Progress, Stage
 
 
 @operation(Run.Kind.BACKUP)

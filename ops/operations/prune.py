@@ -7,14 +7,13 @@ from ops.backups import retention
 from ops.backups.entries import BackupRecord
 from ops.backups.manifest import Origin
 from ops.backups.retention import RetentionDecision
-from ops.backups.stages import Stage
 from ops.models import Run
 from ops.runs import event_log
 from ops.runs.context import OpsContext
 from ops.runs.executor import operation
 from ops.runs.recorder import RunRecorder
 from ops.runs.results import PruneResult
-from ops.utils.progress import Progress
+from ops.utils.progress import Progress, Stage
 
 
 @operation(Run.Kind.PRUNE)

@@ -13,7 +13,6 @@ from ops.backups.manifest import Origin
 from ops.backups.repository import MANIFEST
 from ops.backups.restore_checks import require_previous, require_restorable
 from ops.backups.sources import RestoreSource
-from ops.backups.stages import Stage
 from ops.backups.table_policy import kept_in_every_restore, kept_with_untrusted_files
 from ops.backups.verify import LoadResult, load_and_migrate, migrate
 from ops.errors import OpsError
@@ -25,7 +24,7 @@ from ops.runs.context import OpsContext, repository_from_settings
 from ops.runs.executor import operation
 from ops.runs.recorder import RunRecorder
 from ops.runs.results import DropResult, RestoreResult, UndoResult
-from ops.utils.progress import Progress
+from ops.utils.progress import Progress, Stage
 
 UNDO = "undo"
 """What replaced a database that an undo has replaced."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from ops.backups.compression import blocks_of, decompressed
 from ops.backups.manifest import Kind, Manifest, Origin, TableDigest
 from ops.backups.sources import from_file, kind_of
-from ops.backups.stages import Stage
 from ops.backups.verify import count_rows
 from ops.errors import ArtifactInvalid
 from ops.models import Run
@@ -15,7 +14,7 @@ from ops.runs.context import OpsContext
 from ops.runs.executor import operation
 from ops.runs.recorder import RunRecorder
 from ops.runs.results import UploadResult
-from ops.utils.progress import Progress
+from ops.utils.progress import Progress, Stage
 
 
 @operation(Run.Kind.UPLOAD)

@@ -7,7 +7,6 @@ from ops.backups import sources
 from ops.backups.entries import BackupRecord
 from ops.backups.manifest import Level, Verification
 from ops.backups.signing import Trust
-from ops.backups.stages import Stage
 from ops.backups.verify import read_back, restore_test
 from ops.errors import ArtifactInvalid, VerificationFailed
 from ops.models import Run
@@ -15,7 +14,7 @@ from ops.runs.context import OpsContext
 from ops.runs.executor import operation
 from ops.runs.recorder import RunRecorder
 from ops.runs.results import VerificationResult
-from ops.utils.progress import Progress
+from ops.utils.progress import Progress, Stage
 
 
 @operation(Run.Kind.VERIFICATION, Run.Kind.RESTORE_TEST)

@@ -4,7 +4,6 @@ import copy
 import datetime as dt
 import logging
 import threading
-import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
@@ -17,7 +16,7 @@ from ops.errors import Cancelled, OpsError, PreconditionFailed
 from ops.models import Run
 from ops.runs import event_log, index, results
 from ops.runs.row_writer import RunRowWriter
-from ops.utils.progress import Progress, ProgressCallback
+from ops.utils.progress import Progress, ProgressCallback, StageTimer
 from ops.utils.redaction import redact
 
 logger = logging.getLogger(__name__)
@@ -38,8 +37,7 @@ class RunRecorder:
     ) -> None:
         self._run, self._repository, self._on_progress = run, repository, on_progress
         self._lock = threading.Lock()
-        self._done: dict[str, int] = {}
-        self._stage_began = 0.0
+        self._timer = StageTimer()
         self._may_be_cancelled, self._is_applied = True, False
         self._failure: OpsError | None = None
         self.result: results.Result | None = None
@@ -67,13 +65,11 @@ class RunRecorder:
         """Keep it, and pass it on. Raises Cancelled within a second of a user's request."""
         self._check_cancelled()
         with self._lock:
-            if progress.stage != self._run.stage:
-                self._begin_stage(progress.stage)
-            if progress.item:
-                self._done[progress.item] = progress.done
-            elif progress.total:
-                self._run.total, self._done[""] = progress.total, progress.done
-            self._run.done = sum(self._done.values())
+            if progress.stage != self._timer.stage:
+                self._end_stage()
+                self._run.stages.append({"stage": progress.stage, "began": timezone.now().isoformat(), "seconds": None})
+            self._timer.report(progress)
+            self._run.stage, self._run.total, self._run.done = progress.stage, self._timer.total, self._timer.done
         self._on_progress(progress)
 
     def log(self, text: str) -> None:
@@ -195,15 +191,9 @@ class RunRecorder:
         if self._may_be_cancelled and self._writer.cancel_requested.is_set():
             raise Cancelled(f"The {self._run.get_kind_display()} was cancelled on request. Nothing was changed.")
 
-    def _begin_stage(self, stage: str) -> None:
-        self._end_stage()
-        self._run.stage, self._run.total, self._done = stage, 0, {}
-        self._stage_began = time.monotonic()
-        self._run.stages.append({"stage": stage, "began": timezone.now().isoformat(), "seconds": None})
-
     def _end_stage(self) -> None:
-        if self._run.stages:
-            self._run.stages[-1]["seconds"] = round(time.monotonic() - self._stage_began, 3)
+        if self._timer.stage:
+            self._run.stages[-1]["seconds"] = round(self._timer.end_stage(), 3)
 
     def _state(self) -> Run:
         """A copy that does not change any more."""

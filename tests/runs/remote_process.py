@@ -8,10 +8,9 @@ import django
 
 django.setup()
 
-from ops.backups.stages import Stage  # noqa: E402
 from ops.models import Run  # noqa: E402
 from ops.runs.recorder import RunRecorder  # noqa: E402
-from ops.utils.progress import Progress  # noqa: E402
+from ops.utils.progress import Progress, Stage  # noqa: E402
 from tests.runs.support import (  # noqa: E402
     engine_in,
     recorded,

@@ -14,9 +14,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 
-from ops.backups.stages import Stage
 from ops.errors import ArtifactInvalid, PreconditionFailed
-from ops.utils.progress import Progress, ProgressCallback
+from ops.utils.progress import Progress, ProgressCallback, Stage
 
 Node = tuple[str, str]
 MIGRATIONS = "django_migrations"

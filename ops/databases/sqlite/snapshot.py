@@ -14,10 +14,9 @@ from django.db.backends.sqlite3._functions import register as register_django_fu
 
 from ops.databases.sqlite.files import check_exists, damaged, locked, open_source, read_only_uri, remove, sibling, sync
 from ops.errors import PreconditionFailed
-from ops.utils.progress import Progress, ProgressCallback, no_progress
+from ops.utils.progress import Progress, ProgressCallback, Stage, no_progress
 
 PAGES_PER_STEP = 2048
-STAGE = "snapshot"
 NO_LIMIT = 2_000_000_000
 ABOUT_ROWS = re.compile(r"ok$|(NULL|NUMERIC|TEXT|non-[A-Z]+) value in |CHECK constraint failed in ")
 FREE_SPACE = "Free some space there."
@@ -102,7 +101,7 @@ def copy_pages(
     """What `source` holds at one moment into the empty file `partial`, page by page, damaged or not."""
 
     def tell(_status: int, remaining: int, total: int) -> None:
-        on_progress(Progress(stage=STAGE, done=total - remaining, total=total))
+        on_progress(Progress(stage=Stage.SNAPSHOT, done=total - remaining, total=total))
 
     # The open read transaction keeps every step of the backup on the same state of the file.
     source.connection.execute("BEGIN")

@@ -15,7 +15,6 @@ from ops.backups.engines.postgresql.dump_format import plain_sql_chunks
 from ops.backups.engines.postgresql.dump_loader import DumpLoader
 from ops.backups.engines.postgresql.live_rows import copy_between
 from ops.backups.manifest import Kind
-from ops.backups.stages import Stage
 from ops.databases.claims import Claims
 from ops.databases.override import override_database
 from ops.databases.postgres import databases, rename
@@ -23,7 +22,7 @@ from ops.databases.postgres.client_programs import ClientPrograms
 from ops.databases.postgres.connection import ConnectionInfo
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils.identifiers import quoted
-from ops.utils.progress import Progress, ProgressCallback
+from ops.utils.progress import Progress, ProgressCallback, Stage
 
 NEW, DRILL, UNDO, ASIDE = "_ops_new", "_ops_drill", "_ops_undo", "_ops_aside"
 """What is added to the live database's name: for a restore, for a drill, for what a restore replaced, and for an

@@ -6,11 +6,10 @@ from typing import IO
 from ops.backups.engines.base import Columns, Rows
 from ops.backups.engines.postgresql.dump_reader import CopyBlock, DumpReader, column_rows
 from ops.backups.manifest import Kind
-from ops.backups.stages import Stage
 from ops.databases.postgres import client_programs
 from ops.databases.postgres.client_programs import ClientPrograms
 from ops.errors import ArtifactInvalid, ToolFailed
-from ops.utils.progress import Progress, ProgressCallback
+from ops.utils.progress import Progress, ProgressCallback, Stage
 
 PIECE = 1 << 20
 """Bytes."""

@@ -14,10 +14,9 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.engines.postgresql import dump_policy
 from ops.backups.engines.postgresql.dump_reader import NAME, CopyBlock, DumpReader, Statement
-from ops.backups.stages import Stage
 from ops.databases.postgres.connection import server_message
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
-from ops.utils.progress import Progress, ProgressCallback
+from ops.utils.progress import Progress, ProgressCallback, Stage
 
 PIECE = 1 << 20
 """Bytes."""

@@ -11,14 +11,13 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.engines.base import NEVER_COPIED, NOT_OURS, UNKNOWN_COLUMNS, UNMATCHED, LeftOut, LoadedRows
 from ops.backups.engines.postgresql import table_digests
-from ops.backups.stages import Stage
 from ops.backups.untrusted.process import ROWS, TABLE, Frame
 from ops.backups.untrusted.schema import MIGRATIONS, NaturalKeyTables
 from ops.databases.postgres.connection import server_message
 from ops.databases.postgres.queries import fetch_value
 from ops.errors import ArtifactInvalid, OpsError
 from ops.utils.identifiers import quoted
-from ops.utils.progress import Progress, ProgressCallback
+from ops.utils.progress import Progress, ProgressCallback, Stage
 
 PIECE = 1 << 20
 """Bytes."""

@@ -21,7 +21,6 @@ from ops.backups.engines.postgresql.dump_loader import DumpLoader
 from ops.backups.engines.postgresql.live_rows import copy_rows
 from ops.backups.engines.postgresql.table_digests import ASIDE_SCHEMA, UNDO_SCHEMA
 from ops.backups.manifest import Kind
-from ops.backups.stages import Stage
 from ops.databases.claims import Claims
 from ops.databases.override import override_database
 from ops.databases.postgres.client_programs import ClientPrograms
@@ -30,7 +29,7 @@ from ops.databases.postgres.databases import has_server_access
 from ops.databases.postgres.queries import fetch_value
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils.identifiers import quoted
-from ops.utils.progress import Progress, ProgressCallback
+from ops.utils.progress import Progress, ProgressCallback, Stage
 
 LOCK_WAIT = "10s"
 MAY_REPLACE = (

@@ -13,14 +13,13 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from ops.backups.engines.base import Description, Tables
 from ops.backups.engines.postgresql import excluded_tables, table_digests
 from ops.backups.manifest import Kind
-from ops.backups.stages import Stage
 from ops.databases.postgres import client_programs
 from ops.databases.postgres.client_programs import ClientPrograms
 from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.queries import fetch_row, fetch_value
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
-from ops.utils.progress import Progress, ProgressCallback, no_progress
+from ops.utils.progress import Progress, ProgressCallback, Stage, no_progress
 
 LOCK_WAIT = 30_000
 """Milliseconds that a backup waits for somebody who changes the schema."""

@@ -26,7 +26,6 @@ from ops.backups.engines.base import (
 from ops.backups.engines.sqlite.untrusted import UntrustedSqliteFile
 from ops.backups.manifest import Kind, TableDigest
 from ops.backups.sources import RestoreSource
-from ops.backups.stages import Stage
 from ops.backups.table_policy import cannot_exclude, never_from_untrusted_files
 from ops.databases.claims import NO_CLAIMS, Claims
 from ops.databases.override import override_database, sqlite_wrapper
@@ -40,7 +39,7 @@ from ops.databases.sqlite.swap import is_database, swap
 from ops.databases.sqlite.validate import check, unpack
 from ops.databases.sqlite.workdir import sweep, working_directory
 from ops.errors import ArtifactInvalid, PreconditionFailed
-from ops.utils.progress import Progress, ProgressCallback, no_progress
+from ops.utils.progress import Progress, ProgressCallback, Stage, no_progress
 
 PIECE = 4 << 20
 """Bytes."""

@@ -7,12 +7,11 @@ from typing import Any
 
 from ops.backups.engines.base import NEVER_COPIED, NOT_OURS, UNKNOWN_COLUMNS, UNMATCHED, LeftOut, LoadedRows, Scratch
 from ops.backups.sources import RestoreSource
-from ops.backups.stages import Stage
 from ops.backups.untrusted import process
 from ops.backups.untrusted.schema import MIGRATIONS, NaturalKeyTables, natural_key_tables
 from ops.databases.sqlite import tables
 from ops.utils.identifiers import quoted
-from ops.utils.progress import Progress, ProgressCallback
+from ops.utils.progress import Progress, ProgressCallback, Stage
 
 FILE = "untrusted.sqlite3"
 
