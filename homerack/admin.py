@@ -14,10 +14,10 @@ from django_celery_beat import admin as beat
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
+from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from homerack.unfolded import ModelAdmin, TabularInline
 from ops.errors import PreconditionFailed
 from ops.models import Run
 from ops.schedules import timetable
@@ -108,7 +108,7 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin[PeriodicTask]):
     def last_start(self, task: PeriodicTask) -> SafeString | str:
         return moment(task.last_run_at) if task.last_run_at else "not yet"
 
-    @display(description="last result", label=RESULT_COLORS)  # type: ignore[untyped-decorator]
+    @display(description="last result", label=RESULT_COLORS)
     def last_result(self, task: PeriodicTask) -> str | None:
         return task.result  # type: ignore[no-any-return]  # annotated
 

@@ -5,6 +5,7 @@ import zoneinfo
 from pathlib import Path
 from typing import Any
 
+import django_stubs_ext
 from csp import constants as csp
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
@@ -12,6 +13,9 @@ from django.urls import reverse_lazy
 
 from homerack.config import databases, env, storage
 from homerack.web import navigation
+
+# `ModelAdmin[Rack]` and its like are legal at run time.
+django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env.load_dotenv(BASE_DIR / ".env")

@@ -7,12 +7,14 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.db import models
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
+from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
@@ -21,7 +23,6 @@ from homerack.accounts.login_protection import wait_until
 from homerack.accounts.models import User
 from homerack.accounts.reporting import with_email
 from homerack.accounts.rights import grantable_groups, grantable_permissions, may_manage
-from homerack.unfolded import ModelAdmin, UserAdmin
 
 ROLE_COLORS = {"Administrator": "danger", "Editors": "success", "Viewers": "info", "No rights yet": "warning"}
 
@@ -50,7 +51,7 @@ class PersonChangeForm(UserChangeForm):  # type: ignore[misc]
 
 
 @admin.register(User)
-class PersonAdmin(UserAdmin[User]):  # type: ignore[type-var]
+class PersonAdmin(DjangoUserAdmin[User], ModelAdmin[User]):  # type: ignore[type-var]
     form = PersonChangeForm
     add_form = PersonCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -102,7 +103,7 @@ class PersonAdmin(UserAdmin[User]):  # type: ignore[type-var]
         """Those who are entered in the console usually are to use it."""
         return {"is_staff": True, **super().get_changeform_initial_data(request)}
 
-    @display(description="role", label=ROLE_COLORS)  # type: ignore[untyped-decorator]
+    @display(description="role", label=ROLE_COLORS)
     def roles(self, user: User) -> str:
         if user.is_superuser:
             return "Administrator"

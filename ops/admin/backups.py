@@ -137,7 +137,7 @@ class BackupAdmin(IndexAdmin[Backup]):
         name = '<span class="ops-name">{}<wbr>{}</span><span class="ops-quiet ops-remark">{}</span>'
         return format_html(name, stem, dot + ending, about)
 
-    @display(description="state", label={state.words: state.badge for state in State})  # type: ignore[untyped-decorator]
+    @display(description="state", label={state.words: state.badge for state in State})
     def state(self, backup: Backup) -> str:
         return state_of(backup).words
 

@@ -1,30 +1,19 @@
 """What the console's pages share: admin classes for rows that nobody edits, and pages of our own in the same frame."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from unfold.admin import ModelAdmin
 
 from ops.errors import OpsError
 from ops.models import Run
 from ops.runs import authorization
 from ops.utils.formatting import time_zone_name
-
-if TYPE_CHECKING:
-    from django.contrib.admin import ModelAdmin
-else:
-    from unfold import admin
-
-    class ModelAdmin(admin.ModelAdmin):
-        """`ModelAdmin[Run]` is for type checkers; at run time it is the class itself."""
-
-        def __class_getitem__(cls, model: Any) -> type:
-            return cls
-
 
 Row = TypeVar("Row", bound=models.Model)
 View = Callable[..., HttpResponse]

@@ -49,7 +49,7 @@ class RunAdmin(IndexAdmin[Run]):
     def what(self, run: Run) -> str:
         return str(capfirst(run.get_kind_display()))
 
-    @display(description="result", ordering="status", label=BADGES)  # type: ignore[untyped-decorator]
+    @display(description="result", ordering="status", label=BADGES)
     def outcome(self, run: Run) -> str:
         return str(run.get_status_display())
 

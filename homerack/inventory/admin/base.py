@@ -13,11 +13,11 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin, TabularInline
 from unfold.widgets import UnfoldBooleanSwitchWidget
 
 from homerack.inventory.elevation import safe_color
 from homerack.inventory.models import DeviceType
-from homerack.unfolded import ModelAdmin, ModelForm, TabularInline
 
 ModelT = TypeVar("ModelT", bound=models.Model)
 ParentT = TypeVar("ParentT", bound=models.Model)
@@ -26,7 +26,7 @@ ParentT = TypeVar("ParentT", bound=models.Model)
 FORMFIELDS: Mapping[Any, Mapping[str, Any]] = {models.URLField: {"assume_scheme": "https"}}
 
 
-class InventoryForm(ModelForm[ModelT]):
+class InventoryForm(forms.ModelForm[ModelT]):
     """Keeps what came from elsewhere: a value that is no known choice stays until somebody picks another."""
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -69,7 +69,7 @@ class CableAdmin(InventoryAdmin[Cable]):
     def to_end(self, cable: Cable) -> str:
         return end(cable.to_device, cable.to_port)
 
-    @display(description="type", ordering="cable_type", label=TYPE_COLORS)  # type: ignore[untyped-decorator]
+    @display(description="type", ordering="cable_type", label=TYPE_COLORS)
     def type_label(self, cable: Cable) -> str:
         return str(cable.get_cable_type_display() or "unknown")
 

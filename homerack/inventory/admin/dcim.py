@@ -80,10 +80,10 @@ class DcimConnectionAdmin(InventoryAdmin[DcimConnection]):
         """No guessing of the token through addresses like ``?api_token__startswith=a``."""
         return not lookup.startswith("api_token") and super().lookup_allowed(lookup, value, request)
 
-    @display(description="API token", label={"set": "success", "not set": "warning"})  # type: ignore[untyped-decorator]
+    @display(description="API token", label={"set": "success", "not set": "warning"})
     def token_state(self, connection: DcimConnection) -> str:
         return "set" if getattr(connection, "has_token", False) else "not set"
 
-    @display(description="state", ordering="sync_status", label=STATES)  # type: ignore[untyped-decorator]
+    @display(description="state", ordering="sync_status", label=STATES)
     def state(self, connection: DcimConnection) -> str:
         return connection.sync_status or "never read"

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -22,7 +23,6 @@ from homerack.inventory.admin.positions import PlaceInline
 from homerack.inventory.admin.racks import warn_about
 from homerack.inventory.models import Cable, Device, RackPosition
 from homerack.inventory.models.choices import AccessFrequency
-from homerack.unfolded import ModelForm
 
 MOST_CHOICES = 100
 """Racks in the filter."""
@@ -127,7 +127,7 @@ class DeviceAdmin(InventoryAdmin[Device]):
     def cables_count(self, device: Device) -> int:
         return int(getattr(device, "cables_count", 0))
 
-    @display(  # type: ignore[untyped-decorator]
+    @display(
         description="touched",
         ordering="access_frequency",
         label={AccessFrequency.HIGH.label: "success", AccessFrequency.MEDIUM.label: "info"},

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
+from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
@@ -15,7 +16,6 @@ from homerack.inventory.capacity import Capacity
 from homerack.inventory.models import Device, Rack
 from homerack.inventory.rack_detail import build_page
 from homerack.inventory.rack_usage import with_usage
-from homerack.unfolded import ModelForm
 
 MOST_MESSAGES = 3
 
