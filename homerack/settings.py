@@ -1,4 +1,4 @@
-"""Django's settings. The environment is read through `env` only; README.md lists every variable."""
+"""Django's settings. The environment is read through `env` only; docs/settings.md lists every variable."""
 
 import datetime as dt
 import zoneinfo

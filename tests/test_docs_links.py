@@ -1,40 +1,103 @@
-"""The documents name what there is: every variable, every command."""
+"""The documents name every setting and command, their links lead somewhere, and none repeats another."""
 
+import itertools
 import re
 from pathlib import Path
 
 import pytest
 
+from ops.conf import Conf, Setting
+
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(ROOT.glob("homerack/**/*.py"))
 READS = re.compile(r'(?:env\.|= |\()get_([a-z_]+)\(\s*"([A-Z][A-Z0-9_]+)"')
+DOCUMENTS = sorted(
+    str(path.relative_to(ROOT)) for folder in (".", "docs", "ops/deploy") for path in (ROOT / folder).glob("*.md")
+)
+SETTINGS, OPS_SETTINGS = (ROOT / "docs/settings.md").read_text().split("## Settings of ops")
+CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s:]*)\)|src(?:set)?=\"([^\"]+)\"")
 
 
 def variables() -> list[str]:
+    """Every variable that the settings read from the environment."""
     found = {match for source in SOURCES for match in READS.findall(source.read_text())}
     assert len(found) > 8
     return sorted({name for _, name in found})
 
 
+def text_of(document: str) -> str:
+    return (ROOT / document).read_text()
+
+
+def first_cells(text: str) -> list[str]:
+    """The names in the first column of the tables."""
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    return [name for row in rows for name in re.findall(r"`([A-Z][A-Z0-9_]+)`", row)]
+
+
+def anchors_of(document: Path) -> set[str]:
+    """The anchors of headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", CODE.sub("", document.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def sentences_of(document: str) -> set[str]:
+    prose = " ".join(CODE.sub("", text_of(document)).split())
+    return {sentence.strip("-*| ") for sentence in re.split(r"(?<=[.:!?])\s+|\|", prose) if len(sentence) >= 50}
+
+
 @pytest.mark.parametrize("name", variables())
-def test_every_variable_is_in_the_readme_and_the_example(name):
-    assert f"`{name}`" in (ROOT / "README.md").read_text()
-    assert re.search(rf"^#? ?{name}=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+def test_variable_is_in_settings_and_example_when_code_reads_it(name: str) -> None:
+    assert name in first_cells(SETTINGS)
+    assert re.search(rf"^#? ?{name}=", text_of(".env.example"), re.MULTILINE)
+
+
+def test_settings_name_no_variable_that_code_does_not_read() -> None:
+    assert sorted(first_cells(SETTINGS)) == variables()
+
+
+def test_settings_of_ops_are_complete_with_their_defaults() -> None:
+    expected = {name: setting.default for name, setting in vars(Conf).items() if isinstance(setting, Setting)}
+    rows = [line.split("|")[1:3] for line in OPS_SETTINGS.splitlines() if line.startswith("| `")]
+    documented = {}
+    for names, defaults in (([*re.findall(r"`([^`]+)`", cell)] for cell in row) for row in rows):
+        documented |= dict(zip(names, defaults * len(names) if len(defaults) == 1 else defaults, strict=False))
+    assert documented == {
+        name: f'"{default}"' if isinstance(default, str | Path) else repr(default) for name, default in expected.items()
+    }
 
 
 @pytest.mark.parametrize(
     "command",
     sorted(path.stem for app in ("homerack", "ops") for path in (ROOT / app).glob("**/management/commands/[a-z]*.py")),
 )
-def test_every_command_is_in_the_readme(command):
-    assert command in (ROOT / "README.md").read_text()
+def test_command_is_in_commands(command: str) -> None:
+    assert re.search(rf"^\| `{command}\b", text_of("docs/commands.md"), re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    "document", ["README.md", "docs/ARCHITECTURE.md", "docs/console.md", "docs/ops-in-your-project.md"]
-)
-def test_links_and_pictures_lead_somewhere(document):
-    text = (ROOT / document).read_text()
-    for target in re.findall(r"\]\(([^)#:]+)[^):]*\)|src(?:set)?=\"([^\"]+)\"", text):
-        path = "".join(target)
-        assert ((ROOT / document).parent / path).exists(), path
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_and_pictures_lead_to_files_and_headings(document: str) -> None:
+    for target in map("".join, LINK.findall(CODE.sub("", text_of(document)))):
+        path, _, anchor = target.partition("#")
+        file = (ROOT / document).parent / path if path else ROOT / document
+        assert file.exists(), target
+        assert not anchor or anchor in anchors_of(file), target
+
+
+def test_index_links_every_document() -> None:
+    index = text_of("docs/index.md")
+    assert [path.name for path in (ROOT / "docs").glob("*.md") if path.name != "index.md" and path.name not in index] == []
+
+
+def test_readme_is_at_most_180_lines() -> None:
+    assert len(text_of("README.md").splitlines()) <= 180
+
+
+def test_no_sentence_is_in_two_documents() -> None:
+    twice = {
+        (sentence, first, second)
+        for first, second in itertools.combinations([name for name in DOCUMENTS if name != "CHANGELOG.md"], 2)
+        for sentence in sentences_of(first) & sentences_of(second)
+    }
+    assert twice == set()
