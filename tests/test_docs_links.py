@@ -91,6 +91,24 @@ def test_index_links_every_document() -> None:
     assert {name for name in others if f"]({name})" not in index} == set()
 
 
+@pytest.mark.parametrize("document", ["docs/ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_named_files_exist(document: str) -> None:
+    names = set(re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.(?:py|md|sh|toml))`", text_of(document)))
+    known = [f"/{path.relative_to(ROOT)}" for path in ROOT.glob("[a-z]*/**/*.*")] + [
+        f"/{p.name}" for p in ROOT.iterdir()
+    ]
+    assert names
+    assert {name for name in names if not any(path.endswith(f"/{name}") for path in known)} == set()
+
+
+def test_excerpts_of_contributing_are_the_code() -> None:
+    excerpts = re.findall(r"^```python\n# (\S+)\n(.*?)^```", text_of("CONTRIBUTING.md"), re.MULTILINE | re.DOTALL)
+    assert len(excerpts) > 8
+    for path, excerpt in excerpts:
+        code = [line.strip() for line in text_of(path).splitlines()]
+        assert [line for line in excerpt.splitlines() if line.strip() not in code] == [], path
+
+
 def test_readme_is_at_most_180_lines() -> None:
     assert len(text_of("README.md").splitlines()) <= 180
 
