@@ -223,8 +223,8 @@ NOTIFY_URLS = env.get_urls("NOTIFY_URLS")
 HEARTBEAT_URL = env.get_secret("HEARTBEAT_URL")
 if HEARTBEAT_URL and not HEARTBEAT_URL.startswith(("https://", "http://")):
     raise env.refuse("HEARTBEAT_URL", "is no address of the web", "https://hc-ping.com/<id of a check>")
-OPS_ALERT_SOURCES = ["homerack.accounts.reporting.guessed_accounts"]
-OPS_DASHBOARD_CARDS = ["homerack.accounts.reporting.card", "homerack.web.dashboard.lab"]
+OPS_ALERT_SOURCES = ["homerack.accounts.reporting.password_guessing_alerts"]
+OPS_DASHBOARD_CARDS = ["homerack.accounts.reporting.password_guessing_card", "homerack.web.dashboard.lab"]
 
 # Seconds that all threads of the web server may be busy without one of them becoming free, before it counts as hanging.
 OPS_STALLED_AFTER = 60

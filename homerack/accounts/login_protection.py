@@ -6,7 +6,7 @@ Failures within 15 minutes  Setting         Then
 5 of one account from one   AXES_FAILURE    Nobody signs in to that account from that address until they are 15
 address                     _LIMIT          minutes old.
 50 from one address         ADDRESS_LIMIT   Nobody signs in from that address until then.
-10 of one account from      SLOWED_AFTER    Every address waits between two attempts at that account: 1, 2, 4 … seconds,
+10 of one account from      THROTTLED_AFTER Every address waits between two attempts at that account: 1, 2, 4 … seconds,
 anywhere                                    at most a minute; and administrators are notified. Its owner is never locked
                                             out by strangers.
 ==========================  ==============  ==========================================================================
@@ -44,13 +44,13 @@ from homerack.accounts.models import User
 TOO_MANY_REQUESTS = 429
 ADDRESS_LIMIT = 50
 """Failures from one address, whatever accounts they are about."""
-SLOWED_AFTER = reporting.REPORTED_AFTER
+THROTTLED_AFTER = reporting.REPORTED_AFTER
 """Failures of one account, wherever they come from: more than one address makes before it is locked."""
-LONGEST_PAUSE = 60
+MAX_DELAY = 60
 """Seconds."""
 NO_ADDRESS = "0.0.0.0"  # noqa: S104  # nothing is bound to it
 """Stands for clients whose address nobody knows, such as those of a socket."""
-LONGEST_KEY = 255
+MAX_KEY_LENGTH = 255
 """Characters in django-axes' column."""
 
 
@@ -87,10 +87,10 @@ def username_from(request: HttpRequest, credentials: dict[str, Any] | None = Non
     try:
         return f"account:{User.objects.get_by_natural_key(name).pk}"
     except User.DoesNotExist:
-        return f"name:{name.casefold()}"[:LONGEST_KEY]
+        return f"name:{name.casefold()}"[:MAX_KEY_LENGTH]
 
 
-def is_told_apart(address: str) -> bool:
+def identifies_client(address: str) -> bool:
     """Whether `address` stands for one client rather than for many.
 
     A container engine may pass connections on to a proxy with the address of the network's gateway instead of theirs.
@@ -123,18 +123,18 @@ def recent(now: dt.datetime) -> QuerySet[AccessAttempt]:
 
 def wait_until(account: str, address: str, now: dt.datetime) -> dt.datetime:
     """When a password for `account` from `address` is looked at again; `now`: at once."""
-    return max(locked_until(account, address, now), slowed_until(account, address, now))
+    return max(locked_until(account, address, now), throttled_until(account, address, now))
 
 
 def locked_until(account: str, address: str, now: dt.datetime) -> dt.datetime:
-    if not is_told_apart(address):
+    if not identifies_client(address):
         return now
     from_here = recent(now).filter(ip_address=address)
-    of_pair = below(settings.AXES_FAILURE_LIMIT, from_here.filter(username=account), now)
-    return max(of_pair, below(ADDRESS_LIMIT, from_here, now))
+    of_pair = released_at(settings.AXES_FAILURE_LIMIT, from_here.filter(username=account), now)
+    return max(of_pair, released_at(ADDRESS_LIMIT, from_here, now))
 
 
-def below(limit: int, attempts: QuerySet[AccessAttempt], now: dt.datetime) -> dt.datetime:
+def released_at(limit: int, attempts: QuerySet[AccessAttempt], now: dt.datetime) -> dt.datetime:
     """When fewer failures than `limit` are left, as the others are forgotten."""
     failures = 0
     for when, number in attempts.order_by("-attempt_time").values_list("attempt_time", "failures_since_start"):
@@ -145,16 +145,16 @@ def below(limit: int, attempts: QuerySet[AccessAttempt], now: dt.datetime) -> dt
     return now
 
 
-def slowed_until(account: str, address: str, now: dt.datetime) -> dt.datetime:
+def throttled_until(account: str, address: str, now: dt.datetime) -> dt.datetime:
     """The pause begins with the last failure at this address or, where there is none, with the first attempt.
 
     So strangers elsewhere cannot make the owner wait longer than one pause, however often they try.
     """
     of_account = recent(now).filter(username=account)
     failures = of_account.aggregate(sum=Sum("failures_since_start"))["sum"] or 0
-    if failures < SLOWED_AFTER:
+    if failures < THROTTLED_AFTER:
         return now
-    pause = dt.timedelta(seconds=min(LONGEST_PAUSE, 2 ** min(failures - SLOWED_AFTER, LONGEST_PAUSE)))
+    pause = dt.timedelta(seconds=min(MAX_DELAY, 2 ** min(failures - THROTTLED_AFTER, MAX_DELAY)))
     last: dt.datetime | None = of_account.filter(ip_address=address).aggregate(last=Max("attempt_time"))["last"]
     return max(now, (last or now) + pause)
 
@@ -164,15 +164,15 @@ class Handler(AxesDatabaseHandler):  # type: ignore[misc]
 
     def is_locked(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
         """Whether nobody looks at the password now."""
-        account, address, now = asked(request, credentials)
+        account, address, now = attempt_of(request, credentials)
         if wait_until(account, address, now) <= now:
             return False
-        begin_pause(account, address, now)
+        start_delay(account, address, now)
         return True
 
     def get_failures(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> int:
         """The limit once it is reached: django-axes asks after each failure whether that was the last one."""
-        account, address, now = asked(request, credentials)
+        account, address, now = attempt_of(request, credentials)
         return settings.AXES_FAILURE_LIMIT if locked_until(account, address, now) > now else 0
 
     def user_login_failed(
@@ -184,12 +184,12 @@ class Handler(AxesDatabaseHandler):  # type: ignore[misc]
             reporting.warn(username_from(request, credentials), recent(timezone.now()))
 
 
-def asked(request: HttpRequest, credentials: dict[str, Any] | None) -> tuple[str, str, dt.datetime]:
+def attempt_of(request: HttpRequest, credentials: dict[str, Any] | None) -> tuple[str, str, dt.datetime]:
     """Which account is tried, from where, and when."""
     return username_from(request, credentials), request.axes_ip_address, request.axes_attempt_time  # type: ignore[attr-defined]
 
 
-def begin_pause(account: str, address: str, now: dt.datetime) -> None:
+def start_delay(account: str, address: str, now: dt.datetime) -> None:
     """Remember the first attempt of an address that has to wait: its pause counts from there.
 
     django-axes may not have swept away a row of an older attack yet; it is used again.
@@ -212,23 +212,23 @@ class Backend(ModelBackend):
 
 
 @receiver(pre_save, sender=AccessAttempt)
-def keep_no_form(instance: AccessAttempt, **_signal: Any) -> None:
+def discard_form_data(instance: AccessAttempt, **_signal: Any) -> None:
     """django-axes keeps what was typed into a form but for fields that it is told of. Passwords have many names."""
     instance.get_data = instance.post_data = ""
 
 
 def lockout_response(request: HttpRequest, _response: HttpResponse, credentials: dict[str, Any] | None) -> HttpResponse:
     """The page for those who have to wait, in place of whatever page asked for the password."""
-    account, address, _ = asked(request, credentials)
+    account, address, _ = attempt_of(request, credentials)
     now = timezone.now()
     seconds = max(1, math.ceil((wait_until(account, address, now) - now).total_seconds()))
-    context = {**admin.site.each_context(request), "title": "Too many attempts", "wait": in_words(seconds)}
+    context = {**admin.site.each_context(request), "title": "Too many attempts", "wait": format_wait(seconds)}
     response = render(request, "accounts/locked_out.html", context, status=TOO_MANY_REQUESTS)
     response["Retry-After"] = str(seconds)
     return response
 
 
-def in_words(seconds: int) -> str:
-    if seconds > LONGEST_PAUSE:
+def format_wait(seconds: int) -> str:
+    if seconds > MAX_DELAY:
         return f"{math.ceil(seconds / 60)} minutes"
     return "1 second" if seconds == 1 else f"{seconds} seconds"

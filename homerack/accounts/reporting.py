@@ -30,7 +30,7 @@ def with_email(attempts: QuerySet[AccessAttempt]) -> QuerySet[AccessAttempt]:
     return annotated
 
 
-def counted(attempts: QuerySet[AccessAttempt]) -> QuerySet[AccessAttempt, dict[str, Any]]:
+def failures_by_account(attempts: QuerySet[AccessAttempt]) -> QuerySet[AccessAttempt, dict[str, Any]]:
     """The failures of each account, and from how many addresses."""
     of_accounts = with_email(attempts).filter(email__isnull=False, failures_since_start__gt=0).order_by("username")
     counts: QuerySet[AccessAttempt, dict[str, Any]] = of_accounts.values("username", "email").annotate(
@@ -41,26 +41,30 @@ def counted(attempts: QuerySet[AccessAttempt]) -> QuerySet[AccessAttempt, dict[s
 
 def warn(account: str, recent: QuerySet[AccessAttempt]) -> None:
     """A line in the log for each failure of an account from the `REPORTED_AFTER`th on."""
-    found = counted(recent.filter(username=account)).first()
+    found = failures_by_account(recent.filter(username=account)).first()
     if found is not None and found["failures"] >= REPORTED_AFTER:
-        logger.warning("Somebody guesses the password of %s: %s", found["email"], in_words(found))
+        logger.warning("Somebody guesses the password of %s: %s", found["email"], describe(found))
 
 
-def guessed_accounts(alias: str) -> dict[str, Alert]:
+def password_guessing_alerts(alias: str) -> dict[str, Alert]:
     """The accounts whose passwords somebody guesses, for `ops.notifications.alerts` (OPS_ALERT_SOURCES)."""
     return {
         attempts["username"]: Alert(
             title=f"Somebody guesses the password of {attempts['email']} on {socket.gethostname()}.",
-            text=f"{in_words(attempts)} The account is not locked: its owner can sign in. See Access attempts.",
+            text=f"{describe(attempts)} The account is not locked: its owner can sign in. See Access attempts.",
             relief=f"Nobody guesses the password of {attempts['email']} on {socket.gethostname()} any more.",
         )
-        for attempts in guessed(alias)
+        for attempts in accounts_under_attack(alias)
     }
 
 
-def card(request: HttpRequest) -> Card | None:
+def password_guessing_card(request: HttpRequest) -> Card | None:
     """The same for administrators who look at the console's first page."""
-    found = [(attempts["email"], in_words(attempts)) for attempts in guessed("default")] if may_see(request) else []
+    found = (
+        [(attempts["email"], describe(attempts)) for attempts in accounts_under_attack("default")]
+        if may_see(request)
+        else []
+    )
     return Card(template="dashboard/guessed.html", context={"accounts": found}) if found else None
 
 
@@ -68,14 +72,14 @@ def may_see(request: HttpRequest) -> bool:
     return request.user.has_perm("axes.view_accessattempt")
 
 
-def guessed(alias: str) -> QuerySet[AccessAttempt, dict[str, Any]]:
+def accounts_under_attack(alias: str) -> QuerySet[AccessAttempt, dict[str, Any]]:
     since = timezone.now() - settings.AXES_COOLOFF_TIME
-    return counted(AccessAttempt.objects.using(alias).filter(attempt_time__gt=since)).filter(
+    return failures_by_account(AccessAttempt.objects.using(alias).filter(attempt_time__gt=since)).filter(
         failures__gte=REPORTED_AFTER
     )
 
 
-def in_words(attempts: dict[str, Any]) -> str:
+def describe(attempts: dict[str, Any]) -> str:
     minutes = int(settings.AXES_COOLOFF_TIME.total_seconds() // 60)
     addresses = attempts["addresses"]
     places = "1 address" if addresses == 1 else f"{addresses} addresses"

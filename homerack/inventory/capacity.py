@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-NEARLY_PERCENT = 90
+WARNING_PERCENT = 90
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity:
-    """`used` of `limit` in `unit`; a `limit` of None is unknown. `unknown` devices have no figure on record."""
+    """`used` of `limit` in `unit`; a `limit` of None is unknown. `unknown` devices have no value on record."""
 
     name: str
     used: float
@@ -33,7 +33,7 @@ class Capacity:
             return "fine"
         if self.used > self.limit:
             return "over"
-        return "nearly" if self.percent >= NEARLY_PERCENT else "fine"
+        return "nearly" if self.percent >= WARNING_PERCENT else "fine"
 
     @property
     def text(self) -> str:
@@ -46,13 +46,13 @@ class Capacity:
     def note(self) -> str:
         if not self.unknown:
             return ""
-        return f"{self.unknown} device{'s have' if self.unknown > 1 else ' has'} no figure on record"
+        return f"{self.unknown} device{'s have' if self.unknown > 1 else ' has'} no value on record"
 
     @property
     def warning(self) -> str:
         """A sentence for a person, or nothing."""
         if self.level == "over" and self.limit is not None:
-            return f"{self.name}: {self.text}, {self.used - self.limit:.6g} {self.unit} over the budget."
+            return f"{self.name}: {self.text}, {self.used - self.limit:.6g} {self.unit} over the limit."
         if self.level == "nearly":
-            return f"{self.name}: {self.text} ({self.percent} %), nearly used up."
+            return f"{self.name}: {self.text} ({self.percent}%), nearly used up."
         return ""

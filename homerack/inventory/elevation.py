@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
 
-from homerack.inventory.fit import MAX_HEIGHT_U
+from homerack.inventory.placement import MAX_HEIGHT_U
 
 UNIT = 20
 """Height of a rack unit in the drawing's own units; 1U looks about as flat as it is."""
@@ -19,13 +19,13 @@ MARGIN = 10
 WIDTH = 2 * MARGIN + 2 * RAIL + FRONT
 CHARACTER = 6.9
 """Width of an average character of a device's name; wide ones (Chinese, emoji) count twice."""
-PLAIN_COLOR = "#64748B"
+DEFAULT_COLOR = "#64748B"
 DARK_TEXT, LIGHT_TEXT = "#0F172A", "#FFFFFF"
 PADLOCK = "M2 5V3.5a3 3 0 0 1 6 0V5h.5A1.5 1.5 0 0 1 10 6.5v4A1.5 1.5 0 0 1 8.5 12h-7A1.5 1.5 0 0 1 0 10.5v-4A1.5 1.5 0 0 1 1.5 5zm1.5 0h3V3.5a1.5 1.5 0 0 0-3 0z"  # noqa: E501
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mounted:
+class MountedDevice:
     """A device in the rack: at `start_u` (from 1 at the bottom), `height_u` tall; `kind` is its brand and model."""
 
     name: str
@@ -48,7 +48,7 @@ class Mounted:
         return range(self.start_u, self.start_u + math.ceil(self.height_u))
 
     @property
-    def paint(self) -> str:
+    def fill(self) -> str:
         return safe_color(self.color)
 
 
@@ -58,7 +58,7 @@ class Elevation:
 
     name: str
     height_u: int
-    devices: tuple[Mounted, ...]
+    devices: tuple[MountedDevice, ...]
 
     @property
     def drawn_height_u(self) -> int:
@@ -119,7 +119,7 @@ def find_gaps(elevation: Elevation) -> list[tuple[int, int]]:
     return gaps
 
 
-def draw_device(device: Mounted, elevation: Elevation) -> str:
+def draw_device(device: MountedDevice, elevation: Elevation) -> str:
     """A block that leads to the device's page: its name, then model and padlock where there is room."""
     y = top_of(device.start_u, device.height_u, elevation) + 1
     height = device.height_u * UNIT - 2
@@ -128,7 +128,7 @@ def draw_device(device: Mounted, elevation: Elevation) -> str:
     block = (
         f"<title>{escape(hint)}{' (locked)' if device.locked else ''}</title>"
         f'<rect class="rack-device" x="{x}" y="{y:g}" width="{FRONT - 2}" height="{height:g}" rx="3" '
-        f'fill="{device.paint}"/>'
+        f'fill="{device.fill}"/>'
         f'<rect class="rack-ear" x="{x}" y="{y:g}" width="5" height="{height:g}" rx="2"/>'
         f'<rect class="rack-ear" x="{x + FRONT - 7}" y="{y:g}" width="5" height="{height:g}" rx="2"/>'
     )
@@ -137,9 +137,9 @@ def draw_device(device: Mounted, elevation: Elevation) -> str:
     return f'<a href="{escape(device.url)}">{block}</a>' if device.url else f"<g>{block}</g>"
 
 
-def draw_labels(device: Mounted, *, x: float, middle: float) -> str:
+def draw_labels(device: MountedDevice, *, x: float, middle: float) -> str:
     """The words on a block of at least one unit."""
-    ink = readable_on(device.paint)
+    ink = readable_on(device.fill)
     room = FRONT - 34 - (16 if device.locked else 0)
     name = shorten(device.name, room / CHARACTER)
     left = room - width_of(name) * CHARACTER - 14
@@ -182,7 +182,7 @@ def shorten(text: str, width: float) -> str:
 def safe_color(color: str | None) -> str:
     """`color` as #RRGGBB; grey where it is missing or something else than a hexadecimal colour."""
     if not color or not re.fullmatch(r"#(?:[0-9A-Fa-f]{3}){1,2}", color):
-        return PLAIN_COLOR
+        return DEFAULT_COLOR
     digits = color[1:]
     return f"#{''.join(digit * 2 for digit in digits) if len(digits) == 3 else digits}".upper()
 
@@ -202,10 +202,10 @@ def luminance(color: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def types_of(devices: Iterable[Mounted]) -> list[tuple[str, str, int]]:
+def legend(devices: Iterable[MountedDevice]) -> list[tuple[str, str, int]]:
     """The legend: ``(type, colour, number of devices)``, most frequent first."""
     counts: dict[tuple[str, str], int] = {}
     for device in devices:
-        key = (device.type_name or "No type", device.paint)
+        key = (device.type_name or "No type", device.fill)
         counts[key] = counts.get(key, 0) + 1
     return sorted(((name, color, count) for (name, color), count in counts.items()), key=lambda row: (-row[2], row[0]))

@@ -26,12 +26,12 @@ EDITORS, VIEWERS = "Editors", "Viewers"
 """The groups that a migration of `homerack.inventory` makes."""
 
 
-def choose(choices: type[models.TextChoices]) -> LegacyColumn:
+def enum_column(choices: type[models.TextChoices]) -> LegacyColumn:
     """A column that held an enum: names and values of its members are known, everything else is refused."""
     return LegacyColumn(values=_names_and_values(choices))
 
 
-def tidy(choices: type[models.TextChoices]) -> LegacyColumn:
+def text_column(choices: type[models.TextChoices]) -> LegacyColumn:
     """A column of free text that usually holds a value: names of members become values, other words stay."""
     cases = " ".join(f"WHEN '{member.name}' THEN '{member.value}'" for member in choices)
     expression = f"(SELECT CASE word {cases} ELSE word END FROM (SELECT {{}} AS word))"  # noqa: S608  # our own words
@@ -59,7 +59,7 @@ def _from(column: str, what: LegacyColumn) -> LegacyColumn:
     return LegacyColumn(source=column, expression=what.expression, values=what.values)
 
 
-PEOPLE = LegacyTable(
+USERS = LegacyTable(
     source="users",
     target="accounts_user",
     columns={
@@ -85,34 +85,38 @@ ROLES = LegacyTable(
 
 INVENTORY = (
     _table("device_types"),
-    _table("brands", {"fetch_confidence": choose(Confidence)}),
+    _table("brands", {"fetch_confidence": enum_column(Confidence)}),
     _table(
         "models",
-        {"width_type": tidy(Width), "airflow_pattern": tidy(Airflow), "confidence": tidy(Confidence)},
+        {
+            "width_type": text_column(Width),
+            "airflow_pattern": text_column(Airflow),
+            "confidence": text_column(Confidence),
+        },
     ),
     _table(
         "device_specifications",
         {
-            "width_type": choose(Width),
-            "airflow_pattern": choose(Airflow),
-            "source": choose(Source),
-            "confidence": choose(Confidence),
-            "migration_status": choose(MigrationStatus),
+            "width_type": enum_column(Width),
+            "airflow_pattern": enum_column(Airflow),
+            "source": enum_column(Source),
+            "confidence": enum_column(Confidence),
+            "migration_status": enum_column(MigrationStatus),
         },
     ),
-    _table("devices", {"access_frequency": choose(AccessFrequency)}),
-    _table("racks", {"width_inches": choose(Width)}),
+    _table("devices", {"access_frequency": enum_column(AccessFrequency)}),
+    _table("racks", {"width_inches": enum_column(Width)}),
     _table("rack_positions"),
-    _table("connections", {"cable_type": choose(CableType), "routing_path": choose(RoutingPath)}),
-    _table("dcim_connections", {"type": choose(DcimType)}),
+    _table("connections", {"cable_type": enum_column(CableType), "routing_path": enum_column(RoutingPath)}),
+    _table("dcim_connections", {"type": enum_column(DcimType)}),
 )
 
 FORMAT = LegacyFormat(
     name="legacy HomeRack",
     signature=frozenset(table.source for table in INVENTORY),
-    tables=(*INVENTORY, PEOPLE, ROLES),
+    tables=(*INVENTORY, USERS, ROLES),
     not_carried={
-        "token_blacklist": "It lists sign-in tokens that the old program revoked. "
-        "HomeRack signs people in with sessions, so these tokens open nothing here.",
+        "token_blacklist": "It lists revoked sign-in tokens. "
+        "HomeRack uses sessions, so these tokens are not valid here.",
     },
 )

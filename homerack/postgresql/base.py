@@ -49,7 +49,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def __init__(self, settings_dict: dict[str, Any], *args: Any, **kwargs: Any) -> None:
         super().__init__(settings_dict, *args, **kwargs)
-        self._lease: CheckedOut | None = None
+        self._checked_out: CheckedOut | None = None
         if settings_dict.get("ECHO"):
             self.execute_wrappers.append(query_logging.log_statement)
 
@@ -83,7 +83,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return None
         settings = self.settings_dict
         target = (settings["HOST"], settings["PORT"], settings["NAME"], settings["USER"], self.timezone_name)
-        return pools.find_or_make((self.alias, target), self._make_pool)
+        return pools.get_or_create((self.alias, target), self._make_pool)
 
     def _make_pool(self) -> ConnectionPool:
         settings, policy = self.settings_dict, self._retry_policy()
@@ -128,9 +128,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.check_settings()
         self.in_atomic_block = self.needs_rollback = self.closed_in_transaction = self.errors_occurred = False
         self.savepoint_ids, self.atomic_blocks, self.run_on_commit = [], [], []
-        self._lease = pool.check_out(pool_timeout=retry_budget.current().pool_timeout)
-        self._lease.belongs_to(self)
-        self.connection = self._lease.connection
+        self._checked_out = pool.check_out(pool_timeout=retry_budget.current().pool_timeout)
+        self._checked_out.bind_owner(self)
+        self.connection = self._checked_out.connection
         self.autocommit = True
         if not self.settings_dict["AUTOCOMMIT"]:
             self.set_autocommit(False)  # Django's signature
@@ -151,18 +151,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
     # --- Letting it go -------------------------------------------------------------------------------------------
 
     def _close(self) -> None:
-        lease, self._lease = self._lease, None
+        lease, self._checked_out = self._checked_out, None
         if lease is None:
             super()._close()  # type: ignore[misc]  # missing in django-stubs
         elif self.in_atomic_block:
             # Django keeps the connection object until the block ends. It must be a closed one, not another's.
             lease.discard()
         else:
-            lease.hand_back()
+            lease.check_in()
 
     def close_if_unusable_or_obsolete(self) -> None:
         """Django calls this where a request or task begins and ends."""
-        if self._lease is None:
+        if self._checked_out is None:
             super().close_if_unusable_or_obsolete()
         else:
             self.close()
@@ -174,7 +174,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """
         if self.connection is not None and self.connection.closed and self.autocommit and not self.in_atomic_block:
             self.close()
-        elif self._lease is None:
+        elif self._checked_out is None:
             super().close_if_health_check_failed()
 
     def close_pool(self) -> None:
@@ -189,7 +189,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """
         if self.connection is None:
             return
-        self._lease = None
+        self._checked_out = None
         self.connection = None
         if self.in_atomic_block:
             # The transaction is the parent's. Django refuses to go on in it with a new connection.

@@ -10,11 +10,11 @@ from django.utils.decorators import sync_and_async_middleware
 
 from homerack.postgresql.retry_budget import REQUEST, with_budget
 
-Answer = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
 @sync_and_async_middleware
-def retry_budget_middleware(get_response: Answer) -> Answer:
+def retry_budget_middleware(get_response: GetResponse) -> GetResponse:
     """Limit the retry of everything that a request does."""
     if iscoroutinefunction(get_response):
         answer_later = cast("Callable[[HttpRequest], Awaitable[HttpResponseBase]]", get_response)

@@ -15,9 +15,9 @@ from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 
 from homerack.postgresql import pool_logging, session
-from homerack.postgresql.threads import held_by_this_thread
+from homerack.postgresql.threads import discarded_at_thread_end
 
-PROOF_LASTS = 1.0
+PING_TTL = 1.0
 """Seconds. A connection that answered this recently, and has been silent since, is not asked again."""
 
 
@@ -53,20 +53,20 @@ class CheckedOut:
         self.connection = cast("connection", proxy.driver_connection)
         self._pool = pool
         self._proxy = proxy
-        self._place = [True]
+        self._slot = [True]
         self._owner: weakref.ref[object] | None = None
-        self._held_by_thread = held_by_this_thread()
+        self._held_by_thread = discarded_at_thread_end()
         self._held_by_thread.add(self)
 
-    def belongs_to(self, owner: object) -> None:
+    def bind_owner(self, owner: object) -> None:
         """Should `owner` be garbage collected with the lease in its hands, the place does not stay lost.
 
         The collector may run anywhere, also inside of a lock of the pool, so that it only leaves a note, for which
         `SimpleQueue.put` is safe: whoever waits next closes the connection.
         """
-        self._owner = weakref.ref(owner, lambda _: self._return_place(self))
+        self._owner = weakref.ref(owner, lambda _: self._free_slot(self))
 
-    def hand_back(self) -> None:
+    def check_in(self) -> None:
         """Make the connection as good as new and return it; when that fails, or its pool is gone, close it.
 
         Never raises an error of the database: the connection's next user gets another.
@@ -89,30 +89,30 @@ class CheckedOut:
         """Close the connection and free its place."""
         self._settle(lambda: self._proxy.invalidate(error))
 
-    def _settle(self, give_away: Callable[[], None]) -> None:
-        if self._pool.inherited or not self._pool.take_from_leased(self):
+    def _settle(self, release: Callable[[], None]) -> None:
+        if self._pool.inherited or not self._pool.unregister(self):
             return
-        self._let_go()
+        self._detach()
         try:
-            give_away()
+            release()
         finally:
-            self._return_place()
+            self._free_slot()
 
     def close_abandoned(self) -> None:
         """Close the connection on behalf of the collected owner, for whoever has its place now."""
-        if self._pool.take_from_leased(self):
-            self._let_go()
+        if self._pool.unregister(self):
+            self._detach()
             self._proxy.invalidate()
 
-    def _return_place(self, abandoned: "CheckedOut | None" = None) -> None:
+    def _free_slot(self, abandoned: "CheckedOut | None" = None) -> None:
         """Once, whichever comes first: the end of the lease, of its owner or of its thread."""
         try:
-            self._place.pop()
+            self._slot.pop()
         except IndexError:
             return
-        self._pool.free_place(abandoned)
+        self._pool.free_slot(abandoned)
 
-    def _let_go(self) -> None:
+    def _detach(self) -> None:
         self._owner = None
         self._held_by_thread.discard(self)
 
@@ -136,15 +136,15 @@ class ConnectionPool:
             max_overflow=settings.max_overflow,
             timeout=settings.timeout,
             recycle=-1 if settings.recycle is None else settings.recycle,
-            reset_on_return=None,  # `CheckedOut.hand_back` does it, and needs to know whether it worked
+            reset_on_return=None,  # `CheckedOut.check_in` does it, and needs to know whether it worked
             use_lifo=True,  # the last one back was proved most recently
         )
         # None, or the lease of a collected wrapper, whose connection the receiver closes first.
-        self._places: queue.SimpleQueue[CheckedOut | None] = queue.SimpleQueue()
+        self._slots: queue.SimpleQueue[CheckedOut | None] = queue.SimpleQueue()
         for _ in range(settings.size + settings.max_overflow):
-            self._places.put(None)
+            self._slots.put(None)
         # Strong references: in a forked child these must never be collected (SQLAlchemy would reset and close them).
-        self._leased: set[CheckedOut] = set()
+        self._checked_out: set[CheckedOut] = set()
         self._open: set[int] = set()
         pool_logging.listen(self._connections, name=name)
         event.listen(self._connections, "connect", self._on_connect)
@@ -158,7 +158,7 @@ class ConnectionPool:
         """
         wait = self.settings.timeout if pool_timeout is None else min(pool_timeout, self.settings.timeout)
         try:
-            abandoned = self._places.get(timeout=wait)
+            abandoned = self._slots.get(timeout=wait)
         except queue.Empty:
             raise self._exhausted(wait) from None
         try:
@@ -166,18 +166,18 @@ class ConnectionPool:
                 abandoned.close_abandoned()
             lease = CheckedOut(self, self._connections.connect())
         except SQLAlchemyError as error:
-            self.free_place()
+            self.free_slot()
             message = f"The pool {self.name!r} got no working connection: the server ends new ones at once."
             raise OperationalError(message) from error
         except BaseException:
-            self.free_place()
+            self.free_slot()
             raise
-        self._leased.add(lease)
+        self._checked_out.add(lease)
         return lease
 
     def status(self) -> dict[str, int]:
         """Numbers of this process at this moment; `overflow` counts connections beyond `pool_size`."""
-        total, checked_out = len(self._open), len(self._leased)
+        total, checked_out = len(self._open), len(self._checked_out)
         return {
             "pool_size": self.settings.size,
             "checked_in": max(0, total - checked_out),
@@ -191,16 +191,16 @@ class ConnectionPool:
         self.disposed = True
         self._connections.dispose()
 
-    def take_from_leased(self, lease: CheckedOut) -> bool:
+    def unregister(self, lease: CheckedOut) -> bool:
         """Whether the caller is the one who settles `lease`."""
         try:
-            self._leased.remove(lease)
+            self._checked_out.remove(lease)
         except KeyError:
             return False
         return True
 
-    def free_place(self, abandoned: CheckedOut | None = None) -> None:
-        self._places.put(abandoned)
+    def free_slot(self, abandoned: CheckedOut | None = None) -> None:
+        self._slots.put(abandoned)
 
     def _exhausted(self, wait: float) -> PoolExhausted:
         settings = self.settings
@@ -223,6 +223,6 @@ class ConnectionPool:
             raise DisconnectionError
         if not self.settings.pre_ping:
             return
-        proof_is_fresh = time.monotonic() - record.info["proved"] < PROOF_LASTS
+        proof_is_fresh = time.monotonic() - record.info["proved"] < PING_TTL
         if not (proof_is_fresh and session.is_silent(raw)) and not session.is_alive(raw):
             raise DisconnectionError

@@ -10,7 +10,7 @@ from homerack.postgresql.pool import ConnectionPool
 Key = tuple[str, Hashable]
 
 
-class Registry:
+class PoolRegistry:
     """Finds or makes pools by ``(alias, target)``. A forked child starts with none."""
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Registry:
         self._made: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
         self._inherited: list[ConnectionPool] = []
 
-    def find_or_make(self, key: Key, make: Callable[[], ConnectionPool]) -> ConnectionPool:
+    def get_or_create(self, key: Key, make: Callable[[], ConnectionPool]) -> ConnectionPool:
         if pool := self._pools.get(key):
             return pool
         with self._lock:
@@ -49,5 +49,5 @@ class Registry:
         self._pools = {}
 
 
-pools = Registry()
+pools = PoolRegistry()
 os.register_at_fork(after_in_child=pools.forget_inherited)

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 Connection = TypeVar("Connection")
 
-LONGEST_DELAY = 30.0
+MAX_DELAY = 30.0
 """Seconds; the delays grow up to this."""
 
 # psycopg2's errors of a failed connect carry no SQLSTATE, so their text is all there is. The server's sentences are in
@@ -80,7 +80,7 @@ def connect_with_retry(connect: Callable[[], Connection], *, policy: RetryPolicy
         in_time = tenacity.stop_before_delay(budget.connect_timeout)
         enough = in_time if budget.ignore_attempt_limit else enough | in_time
 
-    def announce(state: tenacity.RetryCallState) -> None:
+    def log_retry(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         logger.warning(
             "PostgreSQL can not be reached (%s): attempt %d failed, the next in %.2f s",
@@ -91,9 +91,9 @@ def connect_with_retry(connect: Callable[[], Connection], *, policy: RetryPolicy
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda error: bool(transient_reason(error))),
-        wait=tenacity.wait_random_exponential(multiplier=window, max=LONGEST_DELAY),
+        wait=tenacity.wait_random_exponential(multiplier=window, max=MAX_DELAY),
         stop=enough,
-        before_sleep=announce,
+        before_sleep=log_retry,
         reraise=True,
     )
     return retrying(connect)

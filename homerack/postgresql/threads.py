@@ -31,7 +31,7 @@ class _ThreadEnd:
 _local = threading.local()
 
 
-def held_by_this_thread() -> set[Discardable]:
+def discarded_at_thread_end() -> set[Discardable]:
     """The set of what is discarded when this thread ends. Whoever is in it takes itself out when it is done.
 
     Keep the set, never its owner: the owner's end is the signal.

@@ -18,7 +18,7 @@ CELERY = (*PYTHON, "-m", "celery", "--quiet", "--app", "homerack")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Program:
+class Service:
     """`name` is put before each of its lines; `is_ready` is asked again and again after the start.
 
     `environment` is what it finds there instead of what HomeRack's own programs are given.
@@ -30,26 +30,26 @@ class Program:
     environment: Mapping[str, str] | None = None
 
 
-def web(*, host: str, port: int, reloads: bool) -> Program:
+def web(*, host: str, port: int, reloads: bool) -> Service:
     """The site: Django's own server, which starts anew when code changes, or gunicorn."""
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     development = (*PYTHON, "manage.py", "runserver", address)
     production = (*PYTHON, "-m", "gunicorn", "--bind", address)
-    return Program(
+    return Service(
         name="web", command=development if reloads else production, is_ready=lambda: accepts_connections(host, port)
     )
 
 
-def worker() -> Program:
+def worker() -> Service:
     """One process for tasks: there is one operation at a time for a database anyway."""
-    return Program(name="worker", command=(*CELERY, "worker", "--pool=prefork", "--concurrency=1", "--without-mingle"))
+    return Service(name="worker", command=(*CELERY, "worker", "--pool=prefork", "--concurrency=1", "--without-mingle"))
 
 
-def beat() -> Program:
-    return Program(name="beat", command=(*CELERY, "beat", "--pidfile="))
+def beat() -> Service:
+    return Service(name="beat", command=(*CELERY, "beat", "--pidfile="))
 
 
-def embedded_redis(path: Path) -> Program:
+def embedded_redis(path: Path) -> Service:
     """A Redis-compatible server that listens on the socket at `path` only, and keeps its data in memory."""
     # fmt: off
     command = (str(get_binary_path()), "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700",
@@ -57,7 +57,7 @@ def embedded_redis(path: Path) -> Program:
                "--loglevel", "nothing")
     # fmt: on
     is_ready = partial(redis_is_up, f"unix://{path}")
-    return Program(name="redis", command=command, is_ready=is_ready, environment=minimal_environment())
+    return Service(name="redis", command=command, is_ready=is_ready, environment=minimal_environment())
 
 
 def accepts_connections(host: str, port: int) -> bool:

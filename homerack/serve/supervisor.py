@@ -11,24 +11,24 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from homerack.serve.services import Program
+from homerack.serve.services import Service
 
 PR_SET_PDEATHSIG = 1
 POLL_INTERVAL = 0.2
 """Seconds between two looks at who is still alive."""
-PATIENCE = 60.0
+READY_TIMEOUT = 60.0
 """Seconds for a program to become ready."""
-GRACE = 10.0
+STOP_TIMEOUT = 10.0
 """Seconds to end by oneself after SIGTERM; a worker uses them for the task under way."""
 
 
-class ProgramEnded(Exception):
+class ServiceEnded(Exception):
     """One of the programs is gone, or did not become ready. The message is a sentence about it."""
 
 
 @dataclass(kw_only=True)
 class Process:
-    program: Program
+    service: Service
     popen: "subprocess.Popen[bytes]"
     unfinished: bytes = b""
 
@@ -53,7 +53,7 @@ class Supervisor:
     processes: list[Process] = field(default_factory=list)
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
 
-    def start(self, program: Program) -> None:
+    def start(self, program: Service) -> None:
         """A session of its own keeps the terminal's Ctrl-C from it: ends have an order."""
         popen = subprocess.Popen(
             program.command,
@@ -64,31 +64,31 @@ class Supervisor:
             start_new_session=True,
             preexec_fn=end_with_parent,  # noqa: PLW1509  # one system call, and this process has no other thread
         )
-        process = Process(program=program, popen=popen)
+        process = Process(service=program, popen=popen)
         self.processes.append(process)
         os.set_blocking(process.output, False)
         self.selector.register(process.output, selectors.EVENT_READ, process)
 
-    def wait_until_ready(self, *programs: Program) -> None:
-        """Raises ProgramEnded when one of all ends meanwhile, or these are not ready in time."""
-        deadline = time.monotonic() + PATIENCE
+    def wait_until_ready(self, *programs: Service) -> None:
+        """Raises ServiceEnded when one of all ends meanwhile, or these are not ready in time."""
+        deadline = time.monotonic() + READY_TIMEOUT
         for program in programs:
             while not program.is_ready():
-                self.look()
+                self.check()
                 if time.monotonic() > deadline:
-                    raise ProgramEnded(f"{program.name} was not ready after {PATIENCE:.0f} s.")
+                    raise ServiceEnded(f"{program.name} was not ready after {READY_TIMEOUT:.0f} s.")
 
     def watch(self) -> None:
-        """Pass lines on until one of the programs ends. Raises ProgramEnded then."""
+        """Pass lines on until one of the programs ends. Raises ServiceEnded then."""
         while True:
-            self.look()
+            self.check()
 
-    def look(self) -> None:
+    def check(self) -> None:
         self.read(POLL_INTERVAL)
         for process in self.processes:
             if (code := process.popen.poll()) is not None:
                 self.read(0)
-                raise ProgramEnded(f"{process.program.name} has ended ({ending(code)}).")
+                raise ServiceEnded(f"{process.service.name} has ended ({exit_reason(code)}).")
 
     def read(self, seconds: float) -> None:
         """Pass on what has been printed, after waiting for it at most so long."""
@@ -99,7 +99,7 @@ class Supervisor:
                 self.selector.unregister(process.output)
             *lines, process.unfinished = (process.unfinished + (printed or b"\n")).split(b"\n")
             for line in filter(None, lines):
-                self.write(process.program.name, line.decode(errors="replace").rstrip())
+                self.write(process.service.name, line.decode(errors="replace").rstrip())
 
     def stop(self) -> None:
         """End all, those started first last, because the others need them. Ctrl-C while waiting ends them at once."""
@@ -118,11 +118,11 @@ class Supervisor:
         for process in processes:
             if process.popen.poll() is None:
                 process.popen.terminate()
-        deadline = time.monotonic() + GRACE
+        deadline = time.monotonic() + STOP_TIMEOUT
         while (alive := [each for each in processes if each.popen.poll() is None]) and time.monotonic() < deadline:
             self.read(POLL_INTERVAL)
         for process in alive:
-            self.write("", f"{process.program.name} was still at work after {GRACE:.0f} s and was ended.")
+            self.write("", f"{process.service.name} was still at work after {STOP_TIMEOUT:.0f} s and was ended.")
             process.signal_group(signal.SIGKILL)
         self.read(0)
 
@@ -133,6 +133,6 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def ending(code: int) -> str:
+def exit_reason(code: int) -> str:
     """``exit code 3``, or the name of the signal that ended it."""
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -6,7 +6,7 @@ import select
 import socket
 from typing import Any
 
-OUTLET_LIMIT = 1_000_000
+MAX_UNSENT = 1_000_000
 """Bytes of a response that are kept for a client that does not take them; no page or static file is larger."""
 SEND_SECONDS = 30
 """How long a thread waits for a client to take anything of a response that is larger than that: a download."""
@@ -14,10 +14,10 @@ UPLOAD_SILENCE_SECONDS = 30
 """How long a thread waits for the next bytes of an upload."""
 
 
-class Received:
+class ReceivedRequest:
     """Bytes that have been read from a connection, to be read again; then, for an upload, what follows on `rest`."""
 
-    def __init__(self, data: bytes, rest: "socket.socket | Outlet | None" = None) -> None:
+    def __init__(self, data: bytes, rest: "socket.socket | BufferedSocket | None" = None) -> None:
         self.data = io.BytesIO(data)
         self.rest = rest
 
@@ -30,7 +30,7 @@ class Received:
         return bytes(self.rest.recv(size))
 
 
-class Outlet:
+class BufferedSocket:
     """A connection that keeps what the client does not take at once; gunicorn's main thread sends it later.
 
     A thread waits only where more than `OUTLET_LIMIT` is kept, which is for downloads.
@@ -47,7 +47,7 @@ class Outlet:
         """Send or keep `data`. Raises BrokenPipeError when a client takes nothing of a download for too long."""
         self.unsent += data
         self.flush()
-        while len(self.unsent) > OUTLET_LIMIT:
+        while len(self.unsent) > MAX_UNSENT:
             poll = select.poll()
             poll.register(self.sock, select.POLLOUT)
             if not poll.poll(SEND_SECONDS * 1000):

@@ -24,7 +24,7 @@ from django.urls import reverse
 from gunicorn.http import get_parser
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from homerack.web.gunicorn_streams import Outlet, Received
+from homerack.web.gunicorn_streams import BufferedSocket, ReceivedRequest
 
 PROBE = re.compile(rb"(GET|HEAD) /health[/? ]")
 PROBE_THREADS = 4
@@ -33,7 +33,7 @@ MAX_HEAD = 65_536
 """Bytes of a request line and its headers; gunicorn limits each of them besides."""
 MAX_READING = 200
 """Connections of each kind that the main thread looks after; the one that has taken longest makes room."""
-MAX_WAITING = 100
+MAX_QUEUED = 100
 """Requests that wait for a thread, in each pool."""
 LINGER_SECONDS = 2
 """How long a client may go on sending after its last answer: closing at once could destroy the answer on its way."""
@@ -41,13 +41,13 @@ FLUSH_SECONDS = 60
 """How long a client may take to read an answer."""
 RETRY_SECONDS = 10
 SWEEP_SECONDS = 0.25
-BLOCK = 65_536
+RECV_BYTES = 65_536
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 @dataclass(kw_only=True)
-class Arrival:
+class IncomingRequest:
     """A request that is being read; `size` is all of it in bytes, once the head has been read."""
 
     deadline: float
@@ -59,8 +59,8 @@ class ProbeAwareWorker(ThreadWorker):
     """All but `handle`, `handle_request` and `serve` runs in the main thread, so that nothing needs a lock."""
 
     def init_process(self) -> None:
-        self.reading: dict[TConn, Arrival] = {}
-        self.leaving: dict[TConn, float] = {}
+        self.reading: dict[TConn, IncomingRequest] = {}
+        self.draining: dict[TConn, float] = {}
         self.busy: set[TConn] = set()
         self.pages: set[TConn] = set()
         self.probing: set[TConn] = set()
@@ -81,31 +81,31 @@ class ProbeAwareWorker(ThreadWorker):
     def enqueue_req(self, conn: TConn) -> None:
         """gunicorn calls this where a request may begin: on a new connection, and on one that was kept."""
         if conn.parser is None:
-            conn.sock = Outlet(conn.sock)
+            conn.sock = BufferedSocket(conn.sock)
         begun = conn.parser.unreader.take_buffered() if conn.parser else b""
         if len(self.reading) >= MAX_READING:
-            self.give_up(next(iter(self.reading)), HTTPStatus.SERVICE_UNAVAILABLE)
-        self.reading[conn] = Arrival(deadline=time.monotonic() + settings.WEB_HEAD_SECONDS)
+            self.abort(next(iter(self.reading)), HTTPStatus.SERVICE_UNAVAILABLE)
+        self.reading[conn] = IncomingRequest(deadline=time.monotonic() + settings.WEB_HEAD_SECONDS)
         conn.sock.setblocking(False)  # noqa: FBT003  # socket's own signature
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_readable, conn))
         if begun:
-            self.take(conn, begun)
+            self.receive(conn, begun)
 
-    def on_readable(self, conn: TConn, _sock: Outlet) -> None:
+    def on_readable(self, conn: TConn, _sock: BufferedSocket) -> None:
         if conn not in self.reading:
             return  # it was given up for another one that the poller has reported with it
         try:
-            data = conn.sock.recv(BLOCK)
+            data = conn.sock.recv(RECV_BYTES)
         except BlockingIOError:
             return
         except OSError:
             data = b""
         if data:
-            self.take(conn, data)
+            self.receive(conn, data)
         else:
-            self.forget(conn)
+            self.close_connection(conn)
 
-    def take(self, conn: TConn, data: bytes) -> None:
+    def receive(self, conn: TConn, data: bytes) -> None:
         arrival = self.reading[conn]
         searched = len(arrival.data)
         arrival.data += data
@@ -118,7 +118,7 @@ class ProbeAwareWorker(ThreadWorker):
         if arrival.size is not None and conn in self.reading and len(arrival.data) >= arrival.size:
             self.submit(conn)
 
-    def read_head(self, conn: TConn, arrival: Arrival, end: int) -> None:
+    def read_head(self, conn: TConn, arrival: IncomingRequest, end: int) -> None:
         """Find out how much belongs to the request, and whether that is welcome."""
         try:
             request = next(get_parser(self.cfg, iter([bytes(arrival.data[:end])]), conn.client))
@@ -149,13 +149,13 @@ class ProbeAwareWorker(ThreadWorker):
         pool, members = self.tpool, self.busy
         if is_probe and len(self.busy) >= self.cfg.threads:
             pool, members = self.probe_pool, self.probing
-        if len(members) >= self.cfg.threads + MAX_WAITING:
+        if len(members) >= self.cfg.threads + MAX_QUEUED:
             self.refuse(conn, HTTPStatus.SERVICE_UNAVAILABLE)
             return
         if not is_probe:
-            self.occupy(conn)
+            self.mark_busy(conn)
         members.add(conn)
-        self.start(conn, Received(data), pool)
+        self.start(conn, ReceivedRequest(data), pool)
 
     def submit_upload(self, conn: TConn) -> None:
         """Django asks who it is before it reads the file, so that a stranger does not keep one of these threads."""
@@ -164,9 +164,9 @@ class ProbeAwareWorker(ThreadWorker):
             return
         data = self.release(conn)
         self.uploading.add(conn)
-        self.start(conn, Received(data, conn.sock), self.upload_pool)
+        self.start(conn, ReceivedRequest(data, conn.sock), self.upload_pool)
 
-    def start(self, conn: TConn, source: Received, pool: ThreadPoolExecutor) -> None:
+    def start(self, conn: TConn, source: ReceivedRequest, pool: ThreadPoolExecutor) -> None:
         if conn.parser is None:
             conn.initialized = conn.data_ready = True
             conn.parser = get_parser(self.cfg, source, conn.client)
@@ -202,39 +202,39 @@ class ProbeAwareWorker(ThreadWorker):
         for members in (self.busy, self.pages, self.probing, self.uploading):
             members.discard(conn)
         if conn.sock.unsent:
-            self.leave(conn, selectors.EVENT_WRITE, partial(self.on_writable, conn, fs), FLUSH_SECONDS)
+            self.drain(conn, selectors.EVENT_WRITE, partial(self.on_writable, conn, fs), FLUSH_SECONDS)
         else:
-            self.settle(conn, fs)
+            self.after_response(conn, fs)
 
-    def settle(self, conn: TConn, fs: "Future[object]") -> None:
+    def after_response(self, conn: TConn, fs: "Future[object]") -> None:
         """The answer is sent: keep the connection for the next request, or close it."""
         if not fs.cancelled() and fs.exception() is None and fs.result():
             # The next request may have begun to arrive behind this one.
             unreader = conn.parser.unreader
-            unreader.unread(unreader.take_buffered() + unreader.sock.recv(BLOCK))
+            unreader.unread(unreader.take_buffered() + unreader.sock.recv(RECV_BYTES))
             super().finish_request(conn, fs)
         else:
             self.linger(conn)
 
-    def on_writable(self, conn: TConn, fs: "Future[object]", _sock: Outlet) -> None:
-        if conn not in self.leaving:
+    def on_writable(self, conn: TConn, fs: "Future[object]", _sock: BufferedSocket) -> None:
+        if conn not in self.draining:
             return
         try:
             conn.sock.flush()
         except OSError:
-            self.forget(conn)
+            self.close_connection(conn)
             return
         if not conn.sock.unsent:
             self.poller.unregister(conn.sock)
-            del self.leaving[conn]
-            self.settle(conn, fs)
+            del self.draining[conn]
+            self.after_response(conn, fs)
 
-    def give_up(self, conn: TConn, status: HTTPStatus) -> None:
+    def abort(self, conn: TConn, status: HTTPStatus) -> None:
         """End a connection whose request is not whole; who has said nothing yet does not get an answer."""
         if self.reading[conn].data:
             self.refuse(conn, status)
         else:
-            self.forget(conn)
+            self.close_connection(conn)
 
     def refuse(self, conn: TConn, status: HTTPStatus) -> None:
         """Answer without a thread, and close."""
@@ -256,30 +256,30 @@ class ProbeAwareWorker(ThreadWorker):
         """Say that nothing follows, and wait for the client to close, without a thread (gunicorn waits in this one)."""
         with contextlib.suppress(OSError):
             conn.sock.shutdown(socket.SHUT_WR)
-        self.leave(conn, selectors.EVENT_READ, partial(self.on_discarded, conn), LINGER_SECONDS)
+        self.drain(conn, selectors.EVENT_READ, partial(self.on_discarded, conn), LINGER_SECONDS)
 
-    def on_discarded(self, conn: TConn, _sock: Outlet) -> None:
-        if conn not in self.leaving:
+    def on_discarded(self, conn: TConn, _sock: BufferedSocket) -> None:
+        if conn not in self.draining:
             return
         try:
-            data = conn.sock.recv(BLOCK, socket.MSG_DONTWAIT)
+            data = conn.sock.recv(RECV_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except OSError:
             data = b""
         if not data:
-            self.forget(conn)
+            self.close_connection(conn)
 
-    def leave(self, conn: TConn, event: int, callback: Callable[[Outlet], None], seconds: float) -> None:
-        if len(self.leaving) >= MAX_READING:
-            self.forget(next(iter(self.leaving)))
-        self.leaving[conn] = time.monotonic() + seconds
+    def drain(self, conn: TConn, event: int, callback: Callable[[BufferedSocket], None], seconds: float) -> None:
+        if len(self.draining) >= MAX_READING:
+            self.close_connection(next(iter(self.draining)))
+        self.draining[conn] = time.monotonic() + seconds
         self.poller.register(conn.sock, event, callback)
 
-    def forget(self, conn: TConn) -> None:
+    def close_connection(self, conn: TConn) -> None:
         """Close a connection of the main thread's."""
         self.reading.pop(conn, None)
-        self.leaving.pop(conn, None)
+        self.draining.pop(conn, None)
         with contextlib.suppress(OSError, KeyError, ValueError):
             self.poller.unregister(conn.sock)
         self.nr_conns -= 1
@@ -293,13 +293,13 @@ class ProbeAwareWorker(ThreadWorker):
         self.swept = now
         for conn, arrival in list(self.reading.items()):
             if now > arrival.deadline or not (self.alive or arrival.data):
-                self.give_up(conn, HTTPStatus.REQUEST_TIMEOUT)
-        for conn, deadline in list(self.leaving.items()):
+                self.abort(conn, HTTPStatus.REQUEST_TIMEOUT)
+        for conn, deadline in list(self.draining.items()):
             if now > deadline:
-                self.forget(conn)
+                self.close_connection(conn)
 
     # --- How the threads are -------------------------------------------------------------------------------------
-    def occupy(self, conn: TConn) -> None:
+    def mark_busy(self, conn: TConn) -> None:
         """Probes do not count: they are over soon, whatever hangs."""
         if len(self.pages) < self.cfg.threads:
             self.progressed = time.monotonic()

@@ -218,7 +218,7 @@ def test_a_recent_proof_saves_the_ping(url: str, monkeypatch: pytest.MonkeyPatch
         wrapper.ensure_connection()
         wrapper.close()
     assert pings == []
-    monkeypatch.setattr(pool_module, "PROOF_LASTS", 0.0)
+    monkeypatch.setattr(pool_module, "PING_TTL", 0.0)
     wrapper.ensure_connection()
     wrapper.close()
     assert len(pings) == 1

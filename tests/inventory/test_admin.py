@@ -102,7 +102,7 @@ class TestRackPage:
         gpu = Device.objects.get(custom_name="gpu-01")
         assert 'class="rack-elevation"' in page
         assert f'<a href="/admin/inventory/device/{gpu.pk}/change/"><title>gpu-01, Server' in page
-        assert "Power: 4599 of 5000 W (91 %), nearly used up." in page
+        assert "Power: 4599 of 5000 W (91%), nearly used up." in page
         assert "0 U at U1" in page
 
     @pytest.mark.parametrize("height", [1, 48, None])
@@ -215,7 +215,7 @@ class TestPositionsOfARack:
         rack = make_rack()
         row = {"device": make_device(power_watts=6000).pk, "start_u": 5}
         said = messages_of(self.save(editor_client, rack, row))
-        assert "Main: Power: 6000 of 5000 W, 1000 W over the budget." in said
+        assert "Main: Power: 6000 of 5000 W, 1000 W over the limit." in said
 
     def test_saving_does_not_flood_the_page_with_warnings(self, editor_client: Client) -> None:
         rack = make_rack()
@@ -250,7 +250,7 @@ class TestDevicePage:
 
     def test_it_asks_for_a_model(self, editor_client: Client) -> None:
         response = editor_client.post("/admin/inventory/device/add/", device_form())
-        message = "Choose a model, or a specification for a device that is in no catalogue."
+        message = "Choose a model, or a specification for a device without a catalogue model."
         assert response.context["adminform"].errors == {"model": [message]}
 
     def test_it_is_placed_and_connected_on_its_own_page(self, editor_client: Client) -> None:
@@ -303,7 +303,7 @@ class TestDeleting:
         path = f"/admin/inventory/rack/{rack.pk}/delete/"
         page = html(editor_client.get(path))
         assert "nas at U3 of Main" in page
-        assert "The devices stay in the inventory; only their places in this rack go." in page
+        assert "The devices stay in the inventory; only their positions in this rack are deleted." in page
         assert Rack.objects.exists()
         editor_client.post(path, {"post": "yes"})
         assert (Rack.objects.count(), Device.objects.count()) == (0, 1)
@@ -315,7 +315,7 @@ class TestDeleting:
         page = html(editor_client.get(f"/admin/inventory/device/{device.pk}/delete/"))
         assert "nas at U3 of Main" in page
         assert "nas · eth0 to sw · 7" in page
-        assert "Its place in a rack and all cables to and from it go with it." in page
+        assert "Its rack position and all cables to and from it are deleted as well." in page
 
     @pytest.mark.parametrize(("name", "make"), [("rack", make_rack), ("device", make_device)])
     def test_so_do_several_at_once(self, editor_client: Client, name: str, make: Callable[[], Any]) -> None:
@@ -383,16 +383,16 @@ class TestApiToken:
         assert all("brand-new" not in entry.change_message + entry.object_repr for entry in LogEntry.objects.all())
 
     def test_it_can_be_forgotten(self, admin_client: Client, path: str) -> None:
-        admin_client.post(f"{path}change/", dcim_form(forget_token="on"))
+        admin_client.post(f"{path}change/", dcim_form(remove_token="on"))
         assert DcimConnection.objects.get().api_token is None
         assert "not set" in html(admin_client.get(f"{path}change/"))
 
     def test_a_refused_form_does_not_show_what_was_entered(self, admin_client: Client, path: str) -> None:
-        form = dcim_form(base_url="ftp://x", new_token="typed-just-now", forget_token="on")
+        form = dcim_form(base_url="ftp://x", new_token="typed-just-now", remove_token="on")
         response = admin_client.post(f"{path}change/", form)
         assert response.context["adminform"].errors == {
-            "base_url": ["Enter an address with https://."],
-            "forget_token": ["Enter a new token or forget the present one, not both."],
+            "base_url": ["Enter a URL that begins with http:// or https://."],
+            "remove_token": ["Enter a new token or remove the current one, not both."],
         }
         assert "typed-just-now" not in html(response)  # type: ignore[arg-type]
 

@@ -8,12 +8,12 @@ from django.http import StreamingHttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from homerack.inventory.cables_csv import plain
+from homerack.inventory.cables_csv import escape_formula
 from homerack.inventory.models import Cable
 from tests.inventory.factories import connect, make_device
 
 pytestmark = pytest.mark.django_db
-HEADER = ["From device", "From port", "To device", "To port", "Type", "Length (m)", "Routing", "Category needed"]
+HEADER = ["From device", "From port", "To device", "To port", "Type", "Length (m)", "Routing", "Required category"]
 
 
 def export(client: Client) -> StreamingHttpResponse:
@@ -59,4 +59,4 @@ def test_those_without_rights_get_nothing(client: Client, stranger_client: Clien
     ],
 )
 def test_no_cell_is_a_formula(text: str | None, cell: str) -> None:
-    assert plain(text) == cell
+    assert escape_formula(text) == cell

@@ -31,9 +31,9 @@ def test_it_fills_an_empty_inventory() -> None:
 
 def test_it_leaves_free_space_and_has_one_warning() -> None:
     load()
-    racks = {rack.name: (rack.warnings(), rack.budgets(rack.placed())[0].text) for rack in Rack.objects.all()}
+    racks = {rack.name: (rack.warnings(), rack.capacities(rack.placed())[0].text) for rack in Rack.objects.all()}
     assert racks == {
-        "Main rack": (["Power: 4599 of 5000 W (91 %), nearly used up."], "37 of 42 U"),
+        "Main rack": (["Power: 4599 of 5000 W (91%), nearly used up."], "37 of 42 U"),
         "Network cabinet": ([], "11 of 18 U"),
         "Workshop cabinet": ([], "6 of 12 U"),
     }
@@ -43,7 +43,7 @@ def test_twice_changes_nothing_and_says_so() -> None:
     load()
     before = counts()
     Device.objects.filter(custom_name="nas-01").update(notes="Mine now.")
-    assert load() == "The demo lab is there already; nothing was added.\n"
+    assert load() == "The demo lab is complete already; nothing was added.\n"
     assert counts() == before
     assert Device.objects.get(custom_name="nas-01").notes == "Mine now."
 
@@ -51,13 +51,13 @@ def test_twice_changes_nothing_and_says_so() -> None:
 def test_if_empty_leaves_an_inventory_alone() -> None:
     make_device()
     before = counts()
-    assert load(if_empty=True) == "This is not a new HomeRack; the demo lab was not loaded.\n"
+    assert load(if_empty=True) == "HomeRack already has users or an inventory; the demo lab was not loaded.\n"
     assert counts() == before
 
 
 def test_if_empty_does_not_bring_back_what_was_deleted() -> None:
     get_user_model().objects.create_superuser("admin@homerack.local", "password")
-    assert load(if_empty=True) == "This is not a new HomeRack; the demo lab was not loaded.\n"
+    assert load(if_empty=True) == "HomeRack already has users or an inventory; the demo lab was not loaded.\n"
     assert set(counts()) == {0}
 
 
@@ -67,7 +67,7 @@ def test_it_adds_nothing_where_it_does_not_fit() -> None:
     with pytest.raises(CommandError) as caught:
         load()
     assert str(caught.value) == (
-        "The demo lab does not go with what is in the inventory. Nothing was added. "
+        "The demo lab conflicts with rows of the inventory. Nothing was added. "
         "patch-main-01 needs U42, but mine is at U42."
     )
     assert counts() == before

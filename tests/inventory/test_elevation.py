@@ -6,7 +6,7 @@ import pytest
 
 from homerack.inventory.elevation import (
     Elevation,
-    Mounted,
+    MountedDevice,
     draw,
     find_gaps,
     luminance,
@@ -18,7 +18,7 @@ from homerack.inventory.elevation import (
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def rack(*devices: Mounted, height_u: int = 10, name: str = "Main") -> Elevation:
+def rack(*devices: MountedDevice, height_u: int = 10, name: str = "Main") -> Elevation:
     return Elevation(name=name, height_u=height_u, devices=devices)
 
 
@@ -34,8 +34,8 @@ def test_it_numbers_every_unit_on_both_rails() -> None:
 
 
 def test_units_count_from_the_bottom() -> None:
-    low = Mounted(name="low", start_u=1, height_u=1)
-    high = Mounted(name="high", start_u=10, height_u=1)
+    low = MountedDevice(name="low", start_u=1, height_u=1)
+    high = MountedDevice(name="high", start_u=10, height_u=1)
     blocks = [
         element
         for element in ET.fromstring(draw(rack(low, high))).iter(f"{SVG}rect")
@@ -45,23 +45,23 @@ def test_units_count_from_the_bottom() -> None:
 
 
 def test_a_device_of_two_units_is_twice_as_tall() -> None:
-    drawn = ET.fromstring(draw(rack(Mounted(name="nas", start_u=4, height_u=2))))
+    drawn = ET.fromstring(draw(rack(MountedDevice(name="nas", start_u=4, height_u=2))))
     (block,) = (element for element in drawn.iter(f"{SVG}rect") if element.get("class") == "rack-device")
     assert (block.get("height"), block.get("y")) == ("38", "111")
 
 
 def test_it_leads_to_the_devices_page() -> None:
-    drawn = ET.fromstring(draw(rack(Mounted(name="nas", start_u=1, height_u=1, url="/device/7/?a=1&b=2"))))
+    drawn = ET.fromstring(draw(rack(MountedDevice(name="nas", start_u=1, height_u=1, url="/device/7/?a=1&b=2"))))
     assert [link.get("href") for link in drawn.iter(f"{SVG}a")] == ["/device/7/?a=1&b=2"]
 
 
 def test_it_leads_nowhere_for_those_who_may_not_look() -> None:
-    assert "<a " not in draw(rack(Mounted(name="nas", start_u=1, height_u=1)))
+    assert "<a " not in draw(rack(MountedDevice(name="nas", start_u=1, height_u=1)))
 
 
 def test_names_can_not_become_markup() -> None:
     evil = '"><script>alert(1)</script>&'
-    device = Mounted(name=evil, kind=evil, type_name=evil, color=evil, start_u=1, height_u=1, url='"onload="x')
+    device = MountedDevice(name=evil, kind=evil, type_name=evil, color=evil, start_u=1, height_u=1, url='"onload="x')
     svg = draw(rack(device, name=evil))
     assert "<script" not in svg
     assert texts(rack(device), "rack-name") == [evil]
@@ -70,7 +70,7 @@ def test_names_can_not_become_markup() -> None:
 
 def test_a_long_name_is_cut_and_whole_in_the_hint() -> None:
     name = "long " * 40
-    device = Mounted(name=name.strip(), start_u=1, height_u=1)
+    device = MountedDevice(name=name.strip(), start_u=1, height_u=1)
     (shown,) = texts(rack(device), "rack-name")
     assert shown.endswith("…")
     assert len(shown) < 60
@@ -78,19 +78,19 @@ def test_a_long_name_is_cut_and_whole_in_the_hint() -> None:
 
 
 def test_it_says_what_those_hear_who_do_not_see_it() -> None:
-    drawn = ET.fromstring(draw(rack(Mounted(name="nas", start_u=2, height_u=1.5), height_u=4)))
+    drawn = ET.fromstring(draw(rack(MountedDevice(name="nas", start_u=2, height_u=1.5), height_u=4)))
     assert (drawn.get("role"), drawn.get("aria-label")) == ("img", "Front of Main, 4 units, 1 device. U2 to U3: nas")
     assert ET.fromstring(draw(rack())).get("aria-label") == "Front of Main, 10 units, no devices"
 
 
 def test_it_shows_what_is_free() -> None:
-    devices = [Mounted(name="a", start_u=2, height_u=2), Mounted(name="b", start_u=6, height_u=0.5)]
+    devices = [MountedDevice(name="a", start_u=2, height_u=2), MountedDevice(name="b", start_u=6, height_u=0.5)]
     assert find_gaps(rack(*devices)) == [(1, 1), (4, 2), (7, 4)]
     assert texts(rack(*devices), "rack-free") == ["1 U free", "2 U free", "4 U free"]
 
 
 def test_a_full_rack_has_no_free_space() -> None:
-    assert texts(rack(Mounted(name="all", start_u=1, height_u=10)), "rack-free") == []
+    assert texts(rack(MountedDevice(name="all", start_u=1, height_u=10)), "rack-free") == []
 
 
 @pytest.mark.parametrize("height", [1, 10, 48])
@@ -103,19 +103,22 @@ def test_it_stays_finite_for_absurd_racks() -> None:
 
 
 def test_a_locked_device_has_a_padlock() -> None:
-    svg = draw(rack(Mounted(name="ups", start_u=1, height_u=1, locked=True)))
+    svg = draw(rack(MountedDevice(name="ups", start_u=1, height_u=1, locked=True)))
     assert 'class="rack-lock"' in svg
     assert "<title>ups, U1 (locked)</title>" in svg
 
 
 def test_a_flat_device_has_a_hint_but_no_words() -> None:
-    half = Mounted(name="half", start_u=1, height_u=0.5)
+    half = MountedDevice(name="half", start_u=1, height_u=0.5)
     assert texts(rack(half), "rack-name") == []
     assert "<title>half, U1</title>" in draw(rack(half))
 
 
 def test_the_smaller_of_two_that_overlap_is_on_top() -> None:
-    small, large = Mounted(name="small", start_u=2, height_u=1), Mounted(name="large", start_u=1, height_u=4)
+    small, large = (
+        MountedDevice(name="small", start_u=2, height_u=1),
+        MountedDevice(name="large", start_u=1, height_u=4),
+    )
     assert texts(rack(small, large), "rack-name") == ["large", "small"]
 
 

@@ -108,7 +108,7 @@ class TestOverlap:
         assert "start_u" in refusal(RackPosition.objects.bulk_update, [other], ["start_u"])
 
     def test_it_refuses_bulk_options_that_would_go_past_the_rules(self) -> None:
-        with pytest.raises(TypeError, match=r"^Rows that have rules can not be made with ignore_conflicts\.$"):
+        with pytest.raises(TypeError, match=r"^Rows that are validated cannot be created with ignore_conflicts\.$"):
             RackPosition.objects.bulk_create([], ignore_conflicts=True)
 
 
@@ -187,7 +187,7 @@ class TestCables:
     @pytest.mark.parametrize("length", [0, -1.5, float("inf"), float("nan")])
     def test_it_refuses_lengths_that_are_none(self, length: float) -> None:
         messages = refusal(connect, make_device(), make_device(), calculated_length_m=length)
-        assert messages == {"calculated_length_m": ["Enter a number above 0."]}
+        assert messages == {"calculated_length_m": ["Enter a number greater than 0."]}
 
     def test_it_lets_a_doubled_port_of_a_legacy_file_keep_its_cable(self) -> None:
         one, two = make_device(), make_device()
@@ -202,12 +202,12 @@ class TestCables:
 class TestCatalogue:
     def test_it_refuses_a_second_model_without_variant(self) -> None:
         model = make_model(name="K1")
-        message = {"name": ["This brand has a model of this name without a variant."]}
+        message = {"name": ["This brand already has a model with this name and no variant."]}
         assert refusal(make_model, name="K1", brand=model.brand) == message
 
     def test_it_refuses_a_second_model_of_a_variant(self) -> None:
         make_model(name="K1", variant="AC")
-        message = {"__all__": ["This brand has a model of this name and variant."]}
+        message = {"__all__": ["This brand already has a model with this name and variant."]}
         assert refusal(make_model, name="K1", variant="AC") == message
         assert make_model(name="K1", variant="DC").pk
 
@@ -219,7 +219,7 @@ class TestCatalogue:
             DeviceModel.objects.filter(pk__lte=other.pk).update(variant="c")
 
     def test_it_refuses_ports_that_are_not_counted(self) -> None:
-        message = {"typical_ports": ['Enter kinds and numbers of ports, such as {"gigabit_ethernet": 48}.']}
+        message = {"typical_ports": ['Enter port types and counts, such as {"gigabit_ethernet": 48}.']}
         assert refusal(make_model, typical_ports=["sfp"]) == message
         assert refusal(make_model, typical_ports={"sfp": "4"}) == message
 
@@ -274,7 +274,7 @@ class TestSpecifications:
         assert device.specification == own
 
     def test_a_device_needs_a_model_or_a_specification(self) -> None:
-        message = {"model": ["Choose a model, or a specification for a device that is in no catalogue."]}
+        message = {"model": ["Choose a model, or a specification for a device without a catalogue model."]}
         assert refusal(Device.objects.create, custom_name="box") == message
 
 
@@ -283,8 +283,8 @@ class TestBudgets:
         rack = make_rack(max_power_watts=500, max_weight_kg=10)
         place(make_device(power_watts=520, weight_kg=9.5), rack)
         assert rack.warnings() == [
-            "Power: 520 of 500 W, 20 W over the budget.",
-            "Weight: 9.5 of 10 kg (95 %), nearly used up.",
+            "Power: 520 of 500 W, 20 W over the limit.",
+            "Weight: 9.5 of 10 kg (95%), nearly used up.",
         ]
 
     def test_it_does_not_count_what_a_ups_delivers(self) -> None:
@@ -295,16 +295,16 @@ class TestBudgets:
     def test_it_says_how_many_figures_are_missing(self) -> None:
         rack = make_rack()
         place(make_device(), rack)
-        assert [budget.note for budget in rack.budgets(rack.placed())] == [
+        assert [budget.note for budget in rack.capacities(rack.placed())] == [
             "",
-            *["1 device has no figure on record"] * 2,
+            *["1 device has no value on record"] * 2,
         ]
 
     def test_a_rack_without_budgets_warns_of_none(self) -> None:
         rack = make_rack(max_power_watts=None, max_weight_kg=None, total_height_u=None)
         place(make_device(power_watts=9000), rack)
         assert rack.warnings() == []
-        assert [budget.text for budget in rack.budgets(rack.placed())] == ["1 U", "9000 W", "0 kg"]
+        assert [budget.text for budget in rack.capacities(rack.placed())] == ["1 U", "9000 W", "0 kg"]
 
 
 class TestDeleting:

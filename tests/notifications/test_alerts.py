@@ -141,7 +141,7 @@ def test_a_missed_schedule_is_told_once(receiver: Receiver, host: None, monkeypa
 
 def test_a_trouble_of_the_project_is_told_once(receiver: Receiver, host: None, settings: Any) -> None:
     settings.OPS_ALERT_SOURCES = [
-        "homerack.accounts.reporting.guessed_accounts",
+        "homerack.accounts.reporting.password_guessing_alerts",
         f"{__name__}.{trouble_in_the_attic.__name__}",
     ]
     alerts.check()

@@ -258,7 +258,7 @@ class TestAddress:
     def test_a_proxy_tells_clients_apart(self, settings: Any) -> None:
         assert django_settings.CLIENT_ADDRESSES_DIFFER
         settings.CLIENT_ADDRESSES_DIFFER = False
-        assert not login_protection.is_told_apart(HERE)
+        assert not login_protection.identifies_client(HERE)
 
     @pytest.mark.parametrize("behind_proxy", [True, False])
     def test_the_gateway_stands_for_many_where_a_proxy_names_it(
@@ -375,19 +375,19 @@ class TestReport:
     def test_names_of_nobody_are_no_news(self, caplog: pytest.LogCaptureFixture) -> None:
         attack(12, name="nobody@example.com")
         assert not self.warnings(caplog)
-        assert reporting.guessed_accounts("default") == {}
+        assert reporting.password_guessing_alerts("default") == {}
 
     def test_the_account_is_a_trouble_until_the_attack_ends(self, ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("socket.gethostname", lambda: "attic")
         attack(9)
-        assert reporting.guessed_accounts("default") == {}
+        assert reporting.password_guessing_alerts("default") == {}
         sign_in("wrong", sender=ELSEWHERE)
-        ((key, trouble),) = reporting.guessed_accounts("default").items()
+        ((key, trouble),) = reporting.password_guessing_alerts("default").items()
         assert key == f"account:{ada.pk}"
         assert trouble.title == "Somebody guesses the password of ada@example.com on attic."
         assert trouble.text.startswith("10 attempts failed within 15 minutes, from 4 addresses.")
         pass_time(minutes=15)
-        assert reporting.guessed_accounts("default") == {}
+        assert reporting.password_guessing_alerts("default") == {}
 
     def test_administrators_see_it_on_the_first_page(self, admin_client: Client, viewer_client: Client) -> None:
         attack(10)

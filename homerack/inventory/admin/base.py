@@ -42,7 +42,7 @@ class InventoryForm(forms.ModelForm[ModelT]):
             super()._post_clean()  # type: ignore[misc]
 
 
-def plain_switch(db_field: "models.Field[Any, Any]", options: dict[str, Any]) -> forms.Field | None:
+def null_boolean_switch(db_field: "models.Field[Any, Any]", options: dict[str, Any]) -> forms.Field | None:
     """Legacy files hold NULL in columns of yes and no; people are asked for yes or no all the same."""
     if not isinstance(db_field, models.BooleanField) or not db_field.null:
         return None
@@ -66,7 +66,7 @@ class InventoryAdmin(ModelAdmin[ModelT]):
     def formfield_for_dbfield(
         self, db_field: "models.Field[Any, Any]", request: HttpRequest, **options: Any
     ) -> forms.Field | None:
-        return plain_switch(db_field, options) or super().formfield_for_dbfield(db_field, request, **options)
+        return null_boolean_switch(db_field, options) or super().formfield_for_dbfield(db_field, request, **options)
 
     def changeform_view(
         self,
@@ -106,7 +106,7 @@ class InventoryInline(TabularInline[ModelT, ParentT]):
     def formfield_for_dbfield(
         self, db_field: "models.Field[Any, Any]", request: HttpRequest, **options: Any
     ) -> forms.Field | None:
-        return plain_switch(db_field, options) or super().formfield_for_dbfield(db_field, request, **options)
+        return null_boolean_switch(db_field, options) or super().formfield_for_dbfield(db_field, request, **options)
 
 
 def count_of(rows: QuerySet[Any], *, by: str) -> Coalesce:

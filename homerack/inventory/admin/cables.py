@@ -12,7 +12,7 @@ from unfold.decorators import display
 from homerack.inventory.admin.base import InventoryAdmin, number
 from homerack.inventory.cables_csv import render
 from homerack.inventory.models import Cable
-from homerack.inventory.models.cabling import end
+from homerack.inventory.models.cabling import describe_end
 from homerack.inventory.models.choices import CableType
 
 TYPE_COLORS = {
@@ -63,11 +63,11 @@ class CableAdmin(InventoryAdmin[Cable]):
 
     @admin.display(description="from", ordering="from_device__custom_name")
     def from_end(self, cable: Cable) -> str:
-        return end(cable.from_device, cable.from_port)
+        return describe_end(cable.from_device, cable.from_port)
 
     @admin.display(description="to", ordering="to_device__custom_name")
     def to_end(self, cable: Cable) -> str:
-        return end(cable.to_device, cable.to_port)
+        return describe_end(cable.to_device, cable.to_port)
 
     @display(description="type", ordering="cable_type", label=TYPE_COLORS)
     def type_label(self, cable: Cable) -> str:

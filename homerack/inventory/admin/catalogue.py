@@ -51,8 +51,8 @@ class BrandAdmin(InventoryAdmin[Brand]):
     readonly_fields = ("created_at", "updated_at")
     fieldsets = (
         (None, {"fields": (("name", "slug"), "description", ("founded_year", "headquarters"))}),
-        ("On the web", {"fields": (("website", "support_url"), "logo_url")}),
-        ("Where this is from", {"fields": (("fetch_source", "fetch_confidence"), "last_fetched_at")}),
+        ("Links", {"fields": (("website", "support_url"), "logo_url")}),
+        ("Source", {"fields": (("fetch_source", "fetch_confidence"), "last_fetched_at")}),
         ("History", {"fields": (("created_at", "updated_at"),)}),
     )
 
@@ -93,8 +93,8 @@ class DeviceModelAdmin(InventoryAdmin[DeviceModel]):
         ("Size, weight and mounting", {"fields": SIZE}),
         ("Power and heat", {"fields": LOAD}),
         ("Ports", {"fields": ("typical_ports",)}),
-        ("Life and papers", {"fields": (("release_date", "end_of_life"), ("datasheet_url", "image_url"))}),
-        ("Where this is from", {"fields": (("source", "confidence"), "fetched_at", "last_updated")}),
+        ("Lifecycle and documents", {"fields": (("release_date", "end_of_life"), ("datasheet_url", "image_url"))}),
+        ("Source", {"fields": (("source", "confidence"), "fetched_at", "last_updated")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeviceModel]:
@@ -144,7 +144,7 @@ class DeviceSpecificationAdmin(InventoryAdmin[DeviceSpecification]):
         ("Size, weight and mounting", {"fields": SIZE}),
         ("Power and heat", {"fields": LOAD}),
         ("Ports", {"fields": ("typical_ports",)}),
-        ("Where this is from", {"fields": (("source", "confidence"), "source_url", "fetched_at", "last_updated")}),
+        ("Source", {"fields": (("source", "confidence"), "source_url", "fetched_at", "last_updated")}),
         ("Catalogue", {"fields": ("migrated_to_model", "migration_status", "deprecated")}),
     )
 
@@ -160,7 +160,7 @@ class DeviceSpecificationAdmin(InventoryAdmin[DeviceSpecification]):
     def height(self, specification: DeviceSpecification) -> str:
         return number(specification.height_u, "U")
 
-    @admin.display(description="in the catalogue as", ordering="migrated_to_model__name")
+    @admin.display(description="catalogue model", ordering="migrated_to_model__name")
     def in_catalogue(self, specification: DeviceSpecification) -> str:
         return str(specification.migrated_to_model or "–")
 

@@ -22,10 +22,10 @@ class DcimConnectionForm(InventoryForm[DcimConnection]):
         required=False,
         max_length=500,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
-        help_text="It is kept, but never shown again. Left empty, the present one stays.",
+        help_text="The token is stored and never shown again. Leave empty to keep the current token.",
     )
-    forget_token = forms.BooleanField(
-        label="Forget the present token", required=False, widget=UnfoldBooleanSwitchWidget()
+    remove_token = forms.BooleanField(
+        label="Remove the current token", required=False, widget=UnfoldBooleanSwitchWidget()
     )
 
     class Meta:
@@ -34,12 +34,12 @@ class DcimConnectionForm(InventoryForm[DcimConnection]):
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
-        if values.get("new_token") and values.get("forget_token"):
-            self.add_error("forget_token", "Enter a new token or forget the present one, not both.")
+        if values.get("new_token") and values.get("remove_token"):
+            self.add_error("remove_token", "Enter a new token or remove the current one, not both.")
         return values
 
     def save(self, commit: bool = True) -> DcimConnection:  # noqa: FBT001, FBT002
-        if self.cleaned_data.get("forget_token"):
+        if self.cleaned_data.get("remove_token"):
             self.instance.api_token = None
         self.instance.api_token = self.cleaned_data.get("new_token") or self.instance.api_token
         return super().save(commit)
@@ -54,8 +54,8 @@ class DcimConnectionAdmin(InventoryAdmin[DcimConnection]):
     readonly_fields = ("token_state", "created_at", "updated_at")
     fieldsets = (
         (None, {"fields": (("name", "type"), "base_url")}),
-        ("Access", {"fields": ("is_public", "token_state", "new_token", "forget_token")}),
-        ("Last reading", {"fields": ("sync_status", "last_sync")}),
+        ("Access", {"fields": ("is_public", "token_state", "new_token", "remove_token")}),
+        ("Synchronisation", {"fields": ("sync_status", "last_sync")}),
         ("History", {"fields": (("created_at", "updated_at"),)}),
     )
 
@@ -70,7 +70,7 @@ class DcimConnectionAdmin(InventoryAdmin[DcimConnection]):
         may_save = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
         if may_save:
             return fieldsets
-        hidden = {"new_token", "forget_token"}
+        hidden = {"new_token", "remove_token"}
         return [
             (title, {**options, "fields": tuple(field for field in options["fields"] if field not in hidden)})
             for title, options in fieldsets
@@ -84,6 +84,6 @@ class DcimConnectionAdmin(InventoryAdmin[DcimConnection]):
     def token_state(self, connection: DcimConnection) -> str:
         return "set" if getattr(connection, "has_token", False) else "not set"
 
-    @display(description="state", ordering="sync_status", label=STATES)
+    @display(description="sync status", ordering="sync_status", label=STATES)
     def state(self, connection: DcimConnection) -> str:
-        return connection.sync_status or "never read"
+        return connection.sync_status or "never synchronised"

@@ -19,18 +19,18 @@ from homerack.inventory.admin.base import (
     number,
     type_badge,
 )
-from homerack.inventory.admin.positions import PlaceInline
-from homerack.inventory.admin.racks import warn_about
+from homerack.inventory.admin.positions import DevicePositionInline
+from homerack.inventory.admin.racks import show_warnings
 from homerack.inventory.models import Cable, Device, RackPosition
 from homerack.inventory.models.choices import AccessFrequency
 
-MOST_CHOICES = 100
+MAX_CHOICES = 100
 """Racks in the filter."""
 CABLE_DETAILS = ("cable_type", "calculated_length_m", "routing_path")
 
 
 class PlacedFilter(admin.SimpleListFilter):
-    title = "place"
+    title = "rack position"
     parameter_name = "placed"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:  # noqa: ARG002
@@ -46,7 +46,7 @@ class RackFilter(admin.RelatedFieldListFilter):
     """Absent in a large lab, where nobody finds a rack among thousands; a rack's page lists its devices."""
 
     def has_output(self) -> bool:
-        return super().has_output() and len(self.lookup_choices) <= MOST_CHOICES
+        return super().has_output() and len(self.lookup_choices) <= MAX_CHOICES
 
 
 class OutgoingCableInline(InventoryInline[Cable, Device]):
@@ -83,11 +83,11 @@ class DeviceAdmin(InventoryAdmin[Device]):
     show_full_result_count = False
     search_fields = ("custom_name", "serial_number", "brand_name", "model_name", "notes")
     autocomplete_fields = ("model", "specification")
-    readonly_fields = ("measures", "ports")
-    inlines = (PlaceInline, OutgoingCableInline, IncomingCableInline)
+    readonly_fields = ("dimensions", "ports")
+    inlines = (DevicePositionInline, OutgoingCableInline, IncomingCableInline)
     fieldsets = (
         (None, {"fields": (("custom_name", "serial_number"), "model", "specification", "access_frequency", "notes")}),
-        ("What is known about it", {"fields": ("measures", "ports")}),
+        ("Hardware", {"fields": ("dimensions", "ports")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Device]:
@@ -108,7 +108,7 @@ class DeviceAdmin(InventoryAdmin[Device]):
     def save_related(self, request: HttpRequest, form: ModelForm[Device], formsets: Any, change: bool) -> None:  # noqa: FBT001
         super().save_related(request, form, formsets, change)
         for position in form.instance.positions.select_related("rack"):
-            warn_about(request, position.rack)
+            show_warnings(request, position.rack)
 
     @admin.display(description="model", ordering=F("brand_name").asc(nulls_last=True))
     def kind(self, device: Device) -> str:
@@ -118,7 +118,7 @@ class DeviceAdmin(InventoryAdmin[Device]):
     def type_label(self, device: Device) -> SafeString | str:
         return type_badge(device.device_type)
 
-    @admin.display(description="place", ordering="rack_name")
+    @admin.display(description="position", ordering="rack_name")
     def place(self, device: Device) -> str:
         rack = getattr(device, "rack_name", None)
         return f"{rack}, U{getattr(device, 'rack_unit', '?')}" if rack else "–"
@@ -128,15 +128,15 @@ class DeviceAdmin(InventoryAdmin[Device]):
         return int(getattr(device, "cables_count", 0))
 
     @display(
-        description="touched",
+        description="access",
         ordering="access_frequency",
         label={AccessFrequency.HIGH.label: "success", AccessFrequency.MEDIUM.label: "info"},
     )
     def frequency(self, device: Device) -> str:
         return str(device.get_access_frequency_display() or "unknown")
 
-    @admin.display(description="measures")
-    def measures(self, device: Device) -> str:
+    @admin.display(description="dimensions")
+    def dimensions(self, device: Device) -> str:
         if not device.specification_id and device.model is None:
             return "–"
         known = (

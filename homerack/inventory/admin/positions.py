@@ -1,4 +1,4 @@
-"""Positions as rows of another page: all devices of a rack, or the place of one device."""
+"""Rack positions as rows of other pages: all devices of a rack, or the position of one device."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,10 @@ from django.http import HttpRequest
 from unfold.forms import PaginationInlineFormSet
 
 from homerack.inventory.admin.base import InventoryInline, number
-from homerack.inventory.fit import find_misfits
 from homerack.inventory.models import Device, Rack, RackPosition
 from homerack.inventory.models.base import lock
-from homerack.inventory.models.placement import with_sizes
+from homerack.inventory.models.positions import with_sizes
+from homerack.inventory.placement import find_placement_errors
 
 if TYPE_CHECKING:
     from django.forms import BaseInlineFormSet
@@ -23,54 +23,49 @@ else:
     FormSet = PaginationInlineFormSet
 
 
-class ArrangementFormSet(FormSet):
-    """The devices of a rack, checked as they will stand together: two of them may swap places in one go."""
+class RackLayoutFormSet(FormSet):
+    """The devices of a rack, validated together: two devices can swap their positions in one save."""
 
     def _construct_form(self, i: int, **options: Any) -> "ModelForm[RackPosition]":
         form: ModelForm[RackPosition] = super()._construct_form(i, **options)  # type: ignore[misc]
-        form.instance.checked_together = True
+        form.instance.validated_by_formset = True
         return form
 
     def clean(self) -> None:
         super().clean()
         if self.instance.pk is not None and transaction.get_connection().in_atomic_block:
             lock(Rack.objects.filter(pk=self.instance.pk))
-        staying = [form for form in self.forms if self.is_staying(form)]
-        for form in staying:
-            if form.has_changed():
-                self.check(form, [other.instance for other in staying if other is not form])
+        kept = [form for form in self.forms if self.is_kept(form)]
+        for form in kept:
+            if not {"device", "start_u"}.isdisjoint(form.changed_data):
+                for message in self.find_errors(form.instance, [other.instance for other in kept if other is not form]):
+                    form.add_error("start_u", message)
 
-    def is_staying(self, form: "ModelForm[RackPosition]") -> bool:
-        """Whether `form` is filled in, so far without a fault, and not about to be deleted."""
+    def is_kept(self, form: "ModelForm[RackPosition]") -> bool:
+        """Whether `form` is complete, has no errors so far, and is not marked for deletion."""
         if form.errors or not form.instance.is_complete():
             return False
         return not self._should_delete_form(form)  # type: ignore[attr-defined]
 
-    def check(self, form: "ModelForm[RackPosition]", others: list[RackPosition]) -> None:
-        position = form.instance
-        for message in self.objections(position, set(form.changed_data), others):
-            form.add_error("start_u", message)
-
-    def objections(self, position: RackPosition, changed: set[str], others: list[RackPosition]) -> list[str]:
-        if not changed & {"device", "start_u"}:
-            return []
+    def find_errors(self, position: RackPosition, others: list[RackPosition]) -> list[str]:
+        """The rules that `position` breaks next to `others`, the positions of this page as they will be saved."""
         stored = position.stored_values()
         if stored.get("locked") and position.locked:
             return [f"{position.device} is locked at U{stored['start_u']}. Unlock it, save, and then move it."]
         if any(other.device == position.device for other in others):
             return [f"{position.device} is listed twice."]
-        elsewhere = RackPosition.objects.filter(device=position.device).exclude(rack=self.instance.pk)
-        if other := elsewhere.select_related("rack").first():
+        in_other_racks = RackPosition.objects.filter(device=position.device).exclude(rack=self.instance.pk)
+        if other := in_other_racks.select_related("rack").first():
             return [f"{position.device} is in {other.rack} at U{other.start_u} already."]
-        places = [other.place for other in others]
-        return [misfit.message for misfit in find_misfits(position.place, self.instance.space, places)]
+        placements = [other.placement for other in others]
+        return [error.message for error in find_placement_errors(position.placement, self.instance.space, placements)]
 
 
 class RackPositionInline(InventoryInline[RackPosition, Rack]):
-    """On a rack's page: what stands in it, from the top down."""
+    """On a rack's page: its devices from the top down."""
 
     model = RackPosition
-    formset = ArrangementFormSet
+    formset = RackLayoutFormSet
     fields = ("start_u", "device", "height", "kind", "locked")
     readonly_fields = ("height", "kind")
     autocomplete_fields = ("device",)
@@ -83,20 +78,20 @@ class RackPositionInline(InventoryInline[RackPosition, Rack]):
 
     @admin.display(description="height")
     def height(self, position: RackPosition) -> str:
-        return number(position.place.size.height_u, "U") if position.pk else "–"
+        return number(position.placement.size.height_u, "U") if position.pk else "–"
 
     @admin.display(description="model")
     def kind(self, position: RackPosition) -> str:
         return position.device.kind if position.pk else "–"
 
 
-class PlaceInline(InventoryInline[RackPosition, Device]):
-    """On a device's page: where it is."""
+class DevicePositionInline(InventoryInline[RackPosition, Device]):
+    """On a device's page: its rack and unit."""
 
     model = RackPosition
     fields = ("rack", "start_u", "locked")
     autocomplete_fields = ("rack",)
     max_num = 1
-    verbose_name = "place in a rack"
-    verbose_name_plural = "place in a rack"
+    verbose_name = "rack position"
+    verbose_name_plural = "rack position"
     hide_title = True

@@ -17,7 +17,7 @@ from homerack.inventory.models import Device, Rack
 from homerack.inventory.rack_detail import build_page
 from homerack.inventory.rack_usage import with_usage
 
-MOST_MESSAGES = 3
+MAX_MESSAGES = 3
 
 
 @admin.register(Rack)
@@ -29,7 +29,7 @@ class RackAdmin(InventoryAdmin[Rack]):
     change_form_outer_before_template = "admin/inventory/rack/elevation.html"
     fieldsets = (
         (None, {"fields": (("name", "location"), ("total_height_u", "width_inches"), "depth_mm")}),
-        ("Budgets", {"fields": (("max_weight_kg", "max_power_watts"),)}),
+        ("Limits", {"fields": (("max_weight_kg", "max_power_watts"),)}),
         (
             "Cooling",
             {
@@ -57,7 +57,7 @@ class RackAdmin(InventoryAdmin[Rack]):
     def save_related(self, request: HttpRequest, form: ModelForm[Rack], formsets: Any, change: bool) -> None:  # noqa: FBT001
         super().save_related(request, form, formsets, change)
         if "_continue" not in request.POST:  # the page that is shown next says it itself
-            warn_about(request, form.instance)
+            show_warnings(request, form.instance)
 
     @admin.display(description="devices", ordering="devices_count")
     def devices_count(self, rack: Rack) -> int:
@@ -66,19 +66,19 @@ class RackAdmin(InventoryAdmin[Rack]):
     @admin.display(description="space", ordering="used_u")
     def space_used(self, rack: Rack) -> SafeString:
         return bar(
-            Capacity(name="Space", used=listed(rack, "used_u"), limit=rack.total_height_u, unit="U", warns=False)
+            Capacity(name="Space", used=annotated(rack, "used_u"), limit=rack.total_height_u, unit="U", warns=False)
         )
 
     @admin.display(description="power", ordering="used_watts")
     def power_used(self, rack: Rack) -> SafeString:
-        return bar(Capacity(name="Power", used=listed(rack, "used_watts"), limit=rack.max_power_watts, unit="W"))
+        return bar(Capacity(name="Power", used=annotated(rack, "used_watts"), limit=rack.max_power_watts, unit="W"))
 
     @admin.display(description="weight", ordering="used_kg")
     def weight_used(self, rack: Rack) -> SafeString:
-        return bar(Capacity(name="Weight", used=listed(rack, "used_kg"), limit=rack.max_weight_kg, unit="kg"))
+        return bar(Capacity(name="Weight", used=annotated(rack, "used_kg"), limit=rack.max_weight_kg, unit="kg"))
 
 
-def listed(rack: Rack, annotation: str) -> float:
+def annotated(rack: Rack, annotation: str) -> float:
     return float(getattr(rack, annotation, 0) or 0)
 
 
@@ -94,13 +94,13 @@ def bar(budget: Capacity) -> SafeString:
     )
 
 
-def warn_about(request: HttpRequest, rack: Rack) -> None:
+def show_warnings(request: HttpRequest, rack: Rack) -> None:
     """The first warnings about `rack` as messages; a rack from a legacy file may have dozens."""
     warnings = rack.warnings()
-    for warning in warnings[:MOST_MESSAGES]:
+    for warning in warnings[:MAX_MESSAGES]:
         messages.warning(request, f"{rack}: {warning}")
-    if len(warnings) > MOST_MESSAGES:
-        messages.warning(request, f"{rack}: {len(warnings) - MOST_MESSAGES} more on its page.")
+    if len(warnings) > MAX_MESSAGES:
+        messages.warning(request, f"{rack}: {len(warnings) - MAX_MESSAGES} more on its page.")
 
 
 def device_link(request: HttpRequest) -> Any:

@@ -5,14 +5,14 @@ from homerack.inventory.models.choices import Airflow, Width
 # name, short name, icon, colour, description
 TYPES = (
     ("Server", "server", "🖥️", "#2563EB", "Runs programs"),
-    ("Switch", "switch", "🔀", "#047857", "Joins devices into a network"),
-    ("Router", "router", "📡", "#7C3AED", "Leads from one network to another"),
-    ("Firewall", "firewall", "🛡️", "#DC2626", "Decides what may pass"),
-    ("Storage", "storage", "💾", "#B45309", "Keeps data: disks, shelves, tapes"),
+    ("Switch", "switch", "🔀", "#047857", "Connects devices to a network"),
+    ("Router", "router", "📡", "#7C3AED", "Connects networks"),
+    ("Firewall", "firewall", "🛡️", "#DC2626", "Filters network traffic"),
+    ("Storage", "storage", "💾", "#B45309", "Stores data: disks, shelves, tapes"),
     ("PDU", "pdu", "⚡", "#EAB308", "Distributes power within a rack"),
-    ("UPS", "ups", "🔋", "#4D7C0F", "Bridges power cuts"),
-    ("Patch panel", "patch_panel", "🔌", "#0E7490", "Where the cables in the walls end"),
-    ("Other", "other", "📦", "#64748B", "Consoles, shelves and the rest"),
+    ("UPS", "ups", "🔋", "#4D7C0F", "Supplies power during outages"),
+    ("Patch panel", "patch_panel", "🔌", "#0E7490", "Terminates the cables in the walls"),
+    ("Other", "other", "📦", "#64748B", "Consoles, shelves and everything else"),
 )
 
 # name, short name, website, founded, headquarters

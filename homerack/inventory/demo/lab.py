@@ -32,7 +32,7 @@ DEVICES = (
     ("console-01", ("quillon", "QC-16", "console server"), "Main rack", 37, False, OFTEN, None),
     ("kvm-01", ("quillon", "QK-8", "KVM drawer"), "Main rack", 36, False, OFTEN, "Mind the drawer."),
     ("tape-01", ("merrow", "ML-8", "tape autoloader"), "Main rack", 34, False, OFTEN, "Change the tapes on Mondays."),
-    ("backup-01", TM220, "Main rack", 32, False, SOMETIMES, "Where the nightly copies go."),
+    ("backup-01", TM220, "Main rack", 32, False, SOMETIMES, "Target of the nightly copies."),
     ("web-02", TM110, "Main rack", 28, False, SOMETIMES, None),
     ("web-01", TM110, "Main rack", 27, False, SOMETIMES, None),
     ("db-02", K1, "Main rack", 26, False, SOMETIMES, "Standby of db-01."),

@@ -1,10 +1,11 @@
-"""The inventory: tables and columns are those of legacy HomeRack files, so that a row moves over as it is."""
+"""The inventory. Tables and columns have the names of HomeRack 1.0.1, so that a migration copies rows unchanged."""
 
 from homerack.inventory.models.cabling import Cable
 from homerack.inventory.models.catalogue import Brand, DeviceModel, DeviceSpecification, DeviceType
 from homerack.inventory.models.dcim import DcimConnection
 from homerack.inventory.models.devices import Device
-from homerack.inventory.models.racks import Rack, RackPosition
+from homerack.inventory.models.positions import RackPosition
+from homerack.inventory.models.racks import Rack
 
 __all__ = [
     "Brand",

@@ -1,9 +1,9 @@
-"""What all inventory models share: rules that hold whichever door a row comes in by.
+"""The base of all inventory models: rules that hold for forms, scripts and commands alike.
 
-The rules are `clean()` methods, and `save()` runs them: the console's forms, scripts and commands all meet them.
-They are not database constraints, because rows of legacy files may break them and must still move over without loss.
-For the same reason a rule looks only at what changed: a row that came in crooked can be renamed, and is reported as
-a warning, but can not be made worse. `QuerySet.update()` speaks to the database alone, here as everywhere in Django.
+The rules are `clean()` methods, and `save()` runs them. They are not database constraints, because rows of legacy
+files may break them and must still be migrated without loss. For the same reason a rule checks only changed fields: a
+row that breaks a rule can be renamed, and is shown as a warning, but no change may break a rule. `QuerySet.update()`
+goes straight to the database and runs no rules, as everywhere in Django.
 """
 
 import math
@@ -18,20 +18,20 @@ ModelT = TypeVar("ModelT", bound=models.Model)
 
 def validate_positive(value: float) -> None:
     if not 0 < value < math.inf:
-        raise ValidationError("Enter a number above 0.", code="positive")
+        raise ValidationError("Enter a number greater than 0.", code="positive")
 
 
 def validate_not_negative(value: float) -> None:
     if not 0 <= value < math.inf:
-        raise ValidationError("Enter 0 or a number above it.", code="not_negative")
+        raise ValidationError("Enter 0 or a greater number.", code="not_negative")
 
 
-class CheckedQuerySet(models.QuerySet[ModelT]):
-    """Saves rows made in bulk one by one, so that each meets the rules and sees the ones before it."""
+class ValidatedQuerySet(models.QuerySet[ModelT]):
+    """Bulk methods save row by row, so that each row is validated against those before it."""
 
     def bulk_create(self, objs: Iterable[ModelT], batch_size: int | None = None, **options: Any) -> list[ModelT]:  # type: ignore[override]  # noqa: ARG002
         if options:
-            raise TypeError(f"Rows that have rules can not be made with {', '.join(sorted(options))}.")
+            raise TypeError(f"Rows that are validated cannot be created with {', '.join(sorted(options))}.")
         rows = list(objs)
         with transaction.atomic(using=self.db):
             for row in rows:
@@ -46,38 +46,39 @@ class CheckedQuerySet(models.QuerySet[ModelT]):
         return len(rows)
 
 
-CheckedManager = models.Manager.from_queryset(CheckedQuerySet)
+ValidatedManager = models.Manager.from_queryset(ValidatedQuerySet)
 
 
 class ValidatedModel(models.Model):
-    """A row that is checked when it is saved."""
+    """A row that is validated when it is saved."""
 
-    checked_together = False
-    """Set on an instance by a form set that has checked all its rows at once: two devices may swap places."""
+    validated_by_formset = False
+    """Set on an instance by a form set that has validated all its rows together, as for a swap of two devices."""
 
-    objects = CheckedManager()
+    objects = ValidatedManager()
 
     class Meta:
         abstract = True
 
     def save(self, *args: Any, **options: Any) -> None:
-        """Check the rules, then save. Raises ValidationError and changes nothing if one is broken."""
+        """Validate, then save. Raises ValidationError, and changes nothing, if a rule is broken."""
         using = options.get("using") or router.db_for_write(type(self), instance=self)
         with transaction.atomic(using=using):
-            self.prepare()
-            if not self.checked_together:
+            self.lock_rows()
+            self.set_defaults()
+            if not self.validated_by_formset:
                 self.full_clean()
             super().save(*args, **options)
 
     def stored_values(self) -> dict[str, Any]:
-        """The row as the database has it, by column attribute; empty for a new one."""
+        """The stored values by attribute name (``rack_id``, not ``rack``); empty for a new row."""
         if self._state.adding or self.pk is None:
             return {}
         stored = type(self)._base_manager.filter(pk=self.pk).values().first()
         return dict(stored) if stored else {}
 
-    def changed(self) -> frozenset[str]:
-        """The fields whose value is not the stored one; all of them for a new row."""
+    def changed_fields(self) -> frozenset[str]:
+        """The names of fields whose value differs from the stored one; all fields for a new row."""
         stored = self.stored_values()
         fields = self._meta.concrete_fields
         return frozenset(
@@ -87,17 +88,22 @@ class ValidatedModel(models.Model):
         )
 
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:
-        """Check the values that changed. What came from elsewhere may stay as it is."""
-        unchanged = {field.name for field in self._meta.concrete_fields} - self.changed()
+        """Validate changed values only: unchanged values of a legacy file stay as they are."""
+        unchanged = {field.name for field in self._meta.concrete_fields} - self.changed_fields()
         super().clean_fields(exclude={*(exclude or ()), *unchanged})
 
-    def prepare(self) -> None:
-        """In the transaction of `save()`, before the rules: fill in, and lock the rows that the rules look at."""
+    def lock_rows(self) -> None:
+        """Called in the transaction of `save()`, before the rules: lock the rows that the rules read."""
+
+    def set_defaults(self) -> None:
+        """Called after `lock_rows`, before the rules: set the fields that follow from others."""
 
 
 def lock(rows: models.QuerySet[Any]) -> None:
-    """Keep `rows` as they are until the transaction ends (PostgreSQL; SQLite has one writer at a time anyway).
+    """Lock `rows` until the transaction ends (PostgreSQL; SQLite has a single writer).
 
-    Two people who place devices into one rack at the same moment then do so one after the other.
+    Without it two users could put devices into the same unit: each transaction would validate before the other one
+    commits. NO KEY UPDATE does not block the key-share locks that inserts of referring rows take. The order by key
+    prevents deadlocks.
     """
     list(rows.order_by("pk").select_for_update(no_key=True).values_list("pk"))

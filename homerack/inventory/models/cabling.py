@@ -21,7 +21,7 @@ class Cable(ValidatedModel):
     cable_type = models.CharField(
         "type", max_length=20, choices=CableType, default=CableType.CAT6, null=True, blank=True
     )
-    cable_category_required = models.CharField("category needed", null=True, blank=True)
+    cable_category_required = models.CharField("required category", null=True, blank=True)
     calculated_length_m = models.FloatField("length (m)", null=True, blank=True, validators=[validate_positive])
     routing_path = models.CharField(
         "routing", max_length=20, choices=RoutingPath, default=RoutingPath.DIRECT, null=True, blank=True
@@ -32,11 +32,11 @@ class Cable(ValidatedModel):
         ordering = ("from_device__custom_name", "from_port", "pk")
 
     def __str__(self) -> str:
-        return f"{end(self.from_device, self.from_port)} to {end(self.to_device, self.to_port)}"
+        return f"{describe_end(self.from_device, self.from_port)} to {describe_end(self.to_device, self.to_port)}"
 
     def clean(self) -> None:
         super().clean()
-        if not self.changed() & {"from_device", "from_port", "to_device", "to_port"}:
+        if not self.changed_fields() & {"from_device", "from_port", "to_device", "to_port"}:
             return
         if not hasattr(self, "from_device") or not hasattr(self, "to_device"):
             return  # said at the field already
@@ -45,7 +45,7 @@ class Cable(ValidatedModel):
         self.refuse_taken_ports()
 
     def refuse_taken_ports(self) -> None:
-        changed = self.changed()
+        changed = self.changed_fields()
         errors = {}
         for side in ("from", "to"):
             device, port = getattr(self, f"{side}_device"), getattr(self, f"{side}_port")
@@ -62,7 +62,7 @@ class Cable(ValidatedModel):
         cables = Cable.objects.filter(there).exclude(pk=self.pk).select_related("from_device", "to_device")
         return cables.first()
 
-    def prepare(self) -> None:
+    def lock_rows(self) -> None:
         lock(Device.objects.filter(pk__in={self.from_device_id, self.to_device_id}))
 
 
@@ -70,5 +70,5 @@ def same_port(one: str | None, other: str | None) -> bool:
     return (one or "").casefold() == (other or "").casefold()
 
 
-def end(device: Device, port: str | None) -> str:
+def describe_end(device: Device, port: str | None) -> str:
     return f"{device} · {port}" if port else str(device)

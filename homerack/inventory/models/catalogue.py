@@ -9,9 +9,19 @@ from django.utils import timezone
 
 from homerack.inventory.models.base import ValidatedModel, validate_not_negative, validate_positive
 from homerack.inventory.models.choices import Airflow, Confidence, MigrationStatus, Source, Width
-from homerack.inventory.models.placement import validate_placements
+from homerack.inventory.models.positions import validate_placements
+from homerack.inventory.placement import Dimension
 
-PORTS_HELP = 'How many of each kind, as JSON: {"gigabit_ethernet": 48, "sfp_plus_10g": 4}'
+PORTS_HELP = 'Port types and counts as JSON: {"gigabit_ethernet": 48, "sfp_plus_10g": 4}'
+
+
+SIZE_FIELDS = {
+    Dimension.HEIGHT: "height_u",
+    Dimension.OVERLAP: "height_u",
+    Dimension.WIDTH: "width_type",
+    Dimension.DEPTH: "depth_mm",
+}
+"""The field of a form that shows an error of each kind."""
 
 
 def validate_ports(value: Any) -> None:
@@ -19,7 +29,7 @@ def validate_ports(value: Any) -> None:
     if not isinstance(value, dict) or not all(
         isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in value.values()
     ):
-        raise ValidationError('Enter kinds and numbers of ports, such as {"gigabit_ethernet": 48}.', code="ports")
+        raise ValidationError('Enter port types and counts, such as {"gigabit_ethernet": 48}.', code="ports")
 
 
 class DeviceType(ValidatedModel):
@@ -35,7 +45,7 @@ class DeviceType(ValidatedModel):
         null=True,
         blank=True,
         validators=[RegexValidator(r"^#(?:[0-9A-Fa-f]{3}){1,2}\Z", "Enter a colour such as #3B82F6.")],
-        help_text="Devices of this type have it in the rack drawing. Example: #3B82F6",
+        help_text="The colour of these devices in rack drawings. Example: #3B82F6",
     )
     created_at = models.DateTimeField("created", default=timezone.now, null=True, editable=False)
     updated_at = models.DateTimeField("changed", auto_now=True, null=True)
@@ -60,9 +70,9 @@ class Brand(ValidatedModel):
     description = models.TextField("description", null=True, blank=True)
     founded_year = models.IntegerField("founded", null=True, blank=True)
     headquarters = models.CharField("headquarters", max_length=200, null=True, blank=True)
-    last_fetched_at = models.DateTimeField("last looked up", null=True, blank=True)
+    last_fetched_at = models.DateTimeField("last retrieved", null=True, blank=True)
     fetch_confidence = models.CharField("confidence", max_length=20, choices=Confidence, null=True, blank=True)
-    fetch_source = models.CharField("looked up at", max_length=100, null=True, blank=True)
+    fetch_source = models.CharField("source", max_length=100, null=True, blank=True)
     created_at = models.DateTimeField("created", default=timezone.now, null=True, editable=False)
     updated_at = models.DateTimeField("changed", auto_now=True, null=True)
 
@@ -75,31 +85,39 @@ class Brand(ValidatedModel):
 
 
 class Hardware(ValidatedModel):
-    """What models and specifications both say about a device."""
+    """The properties of a device that models and specifications have in common."""
+
+    device_field: ClassVar[str]
+    """The foreign key of `Device` that refers to this class."""
 
     height_u = models.FloatField(
-        "height (U)", default=1, validators=[validate_not_negative], help_text="0 for devices beside the rails."
+        "height (U)",
+        default=1,
+        validators=[validate_not_negative],
+        help_text="0 for zero-U devices, such as vertical power strips.",
     )
     depth_mm = models.FloatField("depth (mm)", null=True, blank=True, validators=[validate_positive])
     weight_kg = models.FloatField("weight (kg)", null=True, blank=True, validators=[validate_not_negative])
     power_watts = models.FloatField("power (W)", null=True, blank=True, validators=[validate_not_negative])
     heat_output_btu = models.FloatField("heat (BTU/h)", null=True, blank=True, validators=[validate_not_negative])
-    max_operating_temp_c = models.FloatField("highest temperature (°C)", null=True, blank=True)
+    max_operating_temp_c = models.FloatField("maximum operating temperature (°C)", null=True, blank=True)
     typical_ports = models.JSONField("ports", null=True, blank=True, validators=[validate_ports], help_text=PORTS_HELP)
-    fetched_at = models.DateTimeField("looked up", null=True, blank=True)
+    fetched_at = models.DateTimeField("retrieved", null=True, blank=True)
     last_updated = models.DateTimeField("changed", auto_now=True, null=True)
 
     class Meta:
         abstract = True
 
     def clean(self) -> None:
-        """Devices of this kind that are in racks must still fit after a change of size."""
+        """Raise ValidationError if devices in racks do not fit with the new size."""
         super().clean()
-        validate_placements(self, height="height_u", width="width_type", depth="depth_mm")
+        validate_placements(self, device_field=self.device_field, fields=SIZE_FIELDS)
 
 
 class DeviceModel(Hardware):
     """A model of a brand, in the catalogue."""
+
+    device_field = "model"
 
     brand = models.ForeignKey(Brand, on_delete=models.PROTECT, related_name="models", verbose_name="brand")
     device_type = models.ForeignKey(DeviceType, on_delete=models.PROTECT, related_name="models", verbose_name="type")
@@ -113,8 +131,8 @@ class DeviceModel(Hardware):
     )
     airflow_pattern = models.CharField("airflow", max_length=50, choices=Airflow, null=True, blank=True)
     mounting_type = models.CharField("mounting", max_length=100, null=True, blank=True)
-    datasheet_url = models.URLField("data sheet", max_length=500, null=True, blank=True)
-    image_url = models.URLField("picture", max_length=500, null=True, blank=True)
+    datasheet_url = models.URLField("datasheet", max_length=500, null=True, blank=True)
+    image_url = models.URLField("image", max_length=500, null=True, blank=True)
     source = models.CharField("source", max_length=50, null=True, blank=True)
     confidence = models.CharField("confidence", max_length=20, choices=Confidence, null=True, blank=True)
 
@@ -126,7 +144,7 @@ class DeviceModel(Hardware):
             models.UniqueConstraint(
                 fields=("brand", "name", "variant"),
                 name="models_brand_name_variant",
-                violation_error_message="This brand has a model of this name and variant.",
+                violation_error_message="This brand already has a model with this name and variant.",
             ),
         ]
 
@@ -135,21 +153,23 @@ class DeviceModel(Hardware):
 
     def clean(self) -> None:
         super().clean()
-        self._refuse_twin_without_variant()
+        self._refuse_duplicate_without_variant()
         if self.release_date and self.end_of_life and self.end_of_life < self.release_date:
-            raise ValidationError({"end_of_life": "A model ends after it was released."})
+            raise ValidationError({"end_of_life": "The end of life must not be before the release."})
 
-    def _refuse_twin_without_variant(self) -> None:
+    def _refuse_duplicate_without_variant(self) -> None:
         """NULLs differ from one another in SQL, so the constraint lets two models without a variant pass."""
-        if self.variant or not self.changed() & {"brand", "name", "variant"}:
+        if self.variant or not self.changed_fields() & {"brand", "name", "variant"}:
             return
         twins = DeviceModel.objects.filter(brand_id=self.brand_id, name=self.name, variant=self.variant)
         if twins.exclude(pk=self.pk).exists():
-            raise ValidationError({"name": "This brand has a model of this name without a variant."})
+            raise ValidationError({"name": "This brand already has a model with this name and no variant."})
 
 
 class DeviceSpecification(Hardware):
     """What is known about a device that may be in no catalogue. Every device has one; it is where legacy files look."""
+
+    device_field = "specification"
 
     brand = models.CharField("brand", db_index=True)
     model = models.CharField("model", db_index=True)
@@ -164,7 +184,7 @@ class DeviceSpecification(Hardware):
     source = models.CharField(
         "source", max_length=20, choices=Source, default=Source.USER_CUSTOM, null=True, blank=True
     )
-    source_url = models.CharField("found at", null=True, blank=True)
+    source_url = models.CharField("source URL", null=True, blank=True)
     confidence = models.CharField(
         "confidence", max_length=20, choices=Confidence, default=Confidence.MEDIUM, null=True, blank=True
     )
@@ -174,12 +194,12 @@ class DeviceSpecification(Hardware):
         related_name="specifications",
         null=True,
         blank=True,
-        verbose_name="model in the catalogue",
+        verbose_name="catalogue model",
     )
     migration_status = models.CharField(
-        "move to the catalogue", max_length=20, choices=MigrationStatus, null=True, blank=True
+        "catalogue migration", max_length=20, choices=MigrationStatus, null=True, blank=True
     )
-    deprecated = models.BooleanField("out of use", default=False, null=True)
+    deprecated = models.BooleanField("deprecated", default=False, null=True)
 
     class Meta:
         db_table = "device_specifications"

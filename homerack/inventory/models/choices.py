@@ -23,9 +23,9 @@ class Airflow(models.TextChoices):
 
 class Source(models.TextChoices):
     MANUFACTURER_SPEC = "manufacturer_spec", "manufacturer"
-    WEB_FETCHED = "web_fetched", "found on the web"
+    WEB_FETCHED = "web_fetched", "web"
     COMMUNITY = "community", "community"
-    USER_CUSTOM = "user_custom", "entered by hand"
+    USER_CUSTOM = "user_custom", "entered manually"
 
 
 class Confidence(models.TextChoices):
@@ -42,9 +42,9 @@ class MigrationStatus(models.TextChoices):
 
 
 class AccessFrequency(models.TextChoices):
-    HIGH = "high", "often"
-    MEDIUM = "medium", "now and then"
-    LOW = "low", "rarely"
+    HIGH = "high", "frequent"
+    MEDIUM = "medium", "occasional"
+    LOW = "low", "rare"
 
 
 class CableType(models.TextChoices):

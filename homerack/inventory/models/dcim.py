@@ -12,15 +12,17 @@ class DcimConnection(ValidatedModel):
     """The address of a NetBox, RackTables or Ralph."""
 
     name = models.CharField("name", max_length=200)
-    type = models.CharField("program", max_length=20, choices=DcimType)
+    type = models.CharField("software", max_length=20, choices=DcimType)
     # No URLField: that one refuses the short host names of a home network.
     base_url = models.CharField(
-        "address", max_length=500, validators=[RegexValidator(r"^https?://\S+\Z", "Enter an address with https://.")]
+        "URL",
+        max_length=500,
+        validators=[RegexValidator(r"^https?://\S+\Z", "Enter a URL that begins with http:// or https://.")],
     )
     api_token = models.CharField("API token", max_length=500, null=True, blank=True)
-    is_public = models.BooleanField("needs no token", default=False, null=True)
-    last_sync = models.DateTimeField("last read", null=True, blank=True)
-    sync_status = models.CharField("state", max_length=50, null=True, blank=True)
+    is_public = models.BooleanField("public (no token)", default=False, null=True)
+    last_sync = models.DateTimeField("last synchronised", null=True, blank=True)
+    sync_status = models.CharField("sync status", max_length=50, null=True, blank=True)
     created_at = models.DateTimeField("created", default=timezone.now, null=True, editable=False)
     updated_at = models.DateTimeField("changed", auto_now=True, null=True)
 

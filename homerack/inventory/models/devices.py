@@ -1,18 +1,15 @@
 """The devices of the lab."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from homerack.inventory.fit import Dimension, Size
 from homerack.inventory.models.base import ValidatedModel, lock
 from homerack.inventory.models.catalogue import DeviceModel, DeviceSpecification, DeviceType
 from homerack.inventory.models.choices import AccessFrequency
-from homerack.inventory.models.placement import find_violations, refuse, with_sizes
-
-if TYPE_CHECKING:
-    from homerack.inventory.models.racks import RackPosition
+from homerack.inventory.models.positions import find_violations, raise_placement_errors, with_sizes
+from homerack.inventory.placement import Dimension, Size
 
 SUPPLIES_POWER = "ups"
 """The short name of the device type whose `power_watts` is what it delivers; it does not count as consumption."""
@@ -28,7 +25,7 @@ class Device(ValidatedModel):
         related_name="devices",
         blank=True,
         verbose_name="specification",
-        help_text="For a device that is in no catalogue. Left empty, it follows from the model.",
+        help_text="For devices without a catalogue model. Leave empty to use the specification of the model.",
     )
     model = models.ForeignKey(
         DeviceModel, on_delete=models.PROTECT, related_name="devices", null=True, blank=True, verbose_name="model"
@@ -37,7 +34,7 @@ class Device(ValidatedModel):
     brand_name = models.CharField("brand", db_column="brand", db_index=True, null=True, blank=True, editable=False)
     model_name = models.CharField("model name", db_column="model", db_index=True, null=True, blank=True, editable=False)
     access_frequency = models.CharField(
-        "touched", max_length=20, choices=AccessFrequency, default=AccessFrequency.MEDIUM, null=True, blank=True
+        "access", max_length=20, choices=AccessFrequency, default=AccessFrequency.MEDIUM, null=True, blank=True
     )
     notes = models.TextField("notes", null=True, blank=True)
     serial_number = models.CharField("serial number", null=True, blank=True)
@@ -78,7 +75,7 @@ class Device(ValidatedModel):
         return self.model.device_type if self.model else None
 
     @property
-    def draws_watts(self) -> float | None:
+    def power_draw_watts(self) -> float | None:
         """What it takes from the rack's power budget; None is unknown."""
         if self.device_type and self.device_type.slug == SUPPLIES_POWER:
             return 0
@@ -93,34 +90,38 @@ class Device(ValidatedModel):
     def clean(self) -> None:
         super().clean()
         if self.model is None and not self.specification_id:
-            raise ValidationError({"model": "Choose a model, or a specification for a device that is in no catalogue."})
-        if self.pk is not None and self.changed() & {"model", "specification"}:
+            raise ValidationError(
+                {"model": "Choose a model, or a specification for a device without a catalogue model."}
+            )
+        if self.pk is not None and self.changed_fields() & {"model", "specification"}:
             self.refuse_if_too_large()
 
     def refuse_if_too_large(self) -> None:
         """A device that becomes another model must fit where it stands."""
-        positions: list[RackPosition] = list(with_sizes(self.positions.all()))
+        positions = list(with_sizes(self.positions.all()))
         for position in positions:
             position.device = self
-        refuse(find_violations(positions), dict.fromkeys(Dimension, "model"))
+        raise_placement_errors(find_violations(positions), dict.fromkeys(Dimension, "model"))
 
-    def prepare(self) -> None:
+    def lock_rows(self) -> None:
         if self.pk is not None:
             lock(Device.objects.filter(pk=self.pk))
-        self.fill_in_specification()
-        self.fill_in_names()
 
-    def fill_in_specification(self) -> None:
+    def set_defaults(self) -> None:
+        self.set_specification()
+        self.set_names()
+
+    def set_specification(self) -> None:
         """The specification follows the model, unless it was chosen or belongs to no model."""
         if self.model is None:
             return
-        follows = "model" in self.changed() and "specification" not in self.changed()
+        follows = "model" in self.changed_fields() and "specification" not in self.changed_fields()
         belongs = self.specification_id and self.specification.migrated_to_model_id
         if not self.specification_id or (follows and belongs and belongs != self.model.pk):
             self.specification = DeviceSpecification.for_model(self.model)
 
-    def fill_in_names(self) -> None:
-        if not self.changed() & {"model", "specification"} or not (self.model or self.specification_id):
+    def set_names(self) -> None:
+        if not self.changed_fields() & {"model", "specification"} or not (self.model or self.specification_id):
             return
         if self.model is not None:
             self.brand_name, self.model_name = self.model.brand.name, self.model.name

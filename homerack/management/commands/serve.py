@@ -13,7 +13,7 @@ from django.db import connections
 
 from homerack.serve import services
 from homerack.serve.runtime_dir import AlreadyRunning, runtime_dir, socket_path
-from homerack.serve.supervisor import ProgramEnded, Supervisor
+from homerack.serve.supervisor import ServiceEnded, Supervisor
 from ops.databases.migration_state import applied_migrations, migration_skew
 from ops.utils.printable import printable
 
@@ -36,8 +36,8 @@ class Command(BaseCommand):
         address = f"http://{host}:{port}/"
         label = f"at {address} by process {os.getpid()}"
         try:
-            with stopped_like_ctrl_c(), self.environment(label) as (environment, redis):
-                self.supervise(environment, [*redis, *everything(host, port)], address)
+            with signals_as_interrupt(), self.environment(label) as (environment, redis):
+                self.supervise(environment, [*redis, *all_services(host, port)], address)
         except KeyboardInterrupt:
             self.stdout.write("HomeRack has stopped.")
         except AlreadyRunning as error:
@@ -46,7 +46,7 @@ class Command(BaseCommand):
                 f"Nothing was started. Stop the other one, or name another DATABASE_URL."
             )
             raise CommandError(message) from error
-        except ProgramEnded as error:
+        except ServiceEnded as error:
             message = f"{error} Everything else was stopped. The lines above tell why; start again with: make run"
             raise CommandError(message) from error
 
@@ -67,7 +67,7 @@ class Command(BaseCommand):
             raise CommandError(f"Port {port} is in use. Nothing was started. Try another: make run PORT={port + 1}")
 
     @contextlib.contextmanager
-    def environment(self, label: str) -> Iterator[tuple[dict[str, str], list[services.Program]]]:
+    def environment(self, label: str) -> Iterator[tuple[dict[str, str], list[services.Service]]]:
         """What the programs find in their environment, and the Redis to start for them, if any."""
         environment = os.environ | {"DJANGO_RUNSERVER_HIDE_WARNING": "true"}
         folder = runtime_dir(Path(settings.BASE_DIR) / ".run", settings.DATABASES["default"], label=label)
@@ -77,7 +77,7 @@ class Command(BaseCommand):
             else:
                 yield environment | {"REDIS_URL": f"unix://{path}"}, [services.embedded_redis(path)]
 
-    def supervise(self, environment: dict[str, str], started: list[services.Program], address: str) -> None:
+    def supervise(self, environment: dict[str, str], started: list[services.Service], address: str) -> None:
         supervisor = Supervisor(environment=environment, write=self.write_line)
         try:
             for program in started:
@@ -101,12 +101,12 @@ class Command(BaseCommand):
         return f"\x1b[{COLOURS[name]}m{shown}\x1b[0m " if self.stdout.isatty() else f"{shown} "
 
 
-def everything(host: str, port: int) -> list[services.Program]:
+def all_services(host: str, port: int) -> list[services.Service]:
     return [services.worker(), services.beat(), services.web(host=host, port=port, reloads=settings.DEBUG)]
 
 
 @contextlib.contextmanager
-def stopped_like_ctrl_c() -> Iterator[None]:
+def signals_as_interrupt() -> Iterator[None]:
     """SIGTERM, and a terminal that is closed, stop everything as Ctrl-C does, even where a shell ignores that."""
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup

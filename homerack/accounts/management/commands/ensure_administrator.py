@@ -25,13 +25,13 @@ class Command(BaseCommand):
         if administrator is not None:
             self.stdout.write(printable(f"The administrator is {administrator.email}."))
             return
-        password = make_administrator(email)
+        password = create_administrator(email)
         self.stdout.write(printable(f"Made the administrator {email}."))
         self.stdout.write(f"Password: {password}")
         self.stdout.write("Write it down: it is not shown again.")
 
 
-def make_administrator(email: str) -> str:
+def create_administrator(email: str) -> str:
     """Make a superuser and give back its password. Raises CommandError and makes nobody if `email` can not be used."""
     try:
         validate_email(email)

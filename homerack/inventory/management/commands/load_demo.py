@@ -10,24 +10,26 @@ from homerack.inventory import demo
 
 
 class Command(BaseCommand):
-    help = "Add the demo lab: three racks with 40 devices and 80 cables. What is there already stays as it is."
+    help = "Add the demo lab: three racks with 40 devices and 80 cables. Existing rows are not changed."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--if-empty", action="store_true", help="do nothing unless this is a new HomeRack")
+        parser.add_argument("--if-empty", action="store_true", help="do nothing if there are users or an inventory")
 
     def handle(self, *_args: Any, if_empty: bool, **_options: Any) -> None:
         if if_empty and not demo.is_empty():
-            self.stdout.write("This is not a new HomeRack; the demo lab was not loaded.")
+            self.stdout.write("HomeRack already has users or an inventory; the demo lab was not loaded.")
             return
         try:
             added = demo.load_demo()
         except ValidationError as error:
             reasons = " ".join(error.messages)
-            message = f"The demo lab does not go with what is in the inventory. Nothing was added. {reasons}"
+            message = f"The demo lab conflicts with rows of the inventory. Nothing was added. {reasons}"
             raise CommandError(message) from error
         self.stdout.write(describe(added))
 
 
 def describe(added: Mapping[str, int]) -> str:
     parts = [f"{number} {kind}" for kind, number in added.items() if number]
-    return f"Added the demo lab: {', '.join(parts)}." if parts else "The demo lab is there already; nothing was added."
+    return (
+        f"Added the demo lab: {', '.join(parts)}." if parts else "The demo lab is complete already; nothing was added."
+    )
