@@ -1,1 +1,1 @@
-"""A Django database backend: PostgreSQL through a bounded pool that heals itself. Start at `base`."""
+"""A Django database backend: PostgreSQL through a bounded pool that replaces broken connections. Start at `base`."""

@@ -6,9 +6,9 @@
     "CONNECT_RETRY": {"ATTEMPTS": 5, "DELAY": 2}
     "ECHO": False
 
-``CONN_MAX_AGE`` is the age that a pooled connection may reach, ``CONN_HEALTH_CHECKS`` whether it is proved to work
-before it is handed out. A connection goes back to the pool wherever Django would look after a persistent one: when a
-request or a task begins and ends (``close_old_connections``), and whenever it is closed.
+``CONN_MAX_AGE`` is the maximum age of a pooled connection, ``CONN_HEALTH_CHECKS`` whether it is tested at check-out. A
+connection is checked in where Django checks a persistent one: when a request or a task begins and ends
+(``close_old_connections``), and whenever it is closed.
 """
 
 import os
@@ -39,11 +39,11 @@ if is_psycopg3:
     )
 
 IDLE_IN_TRANSACTION_TIMEOUT = 600_000
-"""Milliseconds after which the server ends a session that sits in a transaction and does nothing, holding its locks."""
+"""Milliseconds after which the server ends a session that is idle in a transaction, and so holds locks."""
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """A connection as Django sees it: one for each thread, connected only while it is used."""
+    """Django's connection of one thread. It holds a pooled connection only while it is in use."""
 
     creation_class = DatabaseCreation
 
@@ -53,10 +53,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if settings_dict.get("ECHO"):
             self.execute_wrappers.append(query_logging.log_statement)
 
-    # --- What the project's own tools may ask (each is optional for a backend) -----------------------------------
+    # --- Optional methods that `ops` calls where a backend has them -----------------------------------------------
 
     def pool_status(self) -> dict[str, int] | None:
-        """The numbers of this process's pool, or None when there is no pool."""
+        """The status of this process's pool, or None without a pool."""
         return self.connection_pool.status() if self.connection_pool else None
 
     @contextmanager
@@ -78,7 +78,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @property
     def connection_pool(self) -> ConnectionPool | None:
-        """The pool for this alias and target, made when first asked for. The no-database alias has none."""
+        """The pool of this alias and target, created at its first use. The no-database alias has none."""
         if self.alias == NO_DB_ALIAS or not self.settings_dict.get("POOL", {}).get("SIZE"):
             return None
         settings = self.settings_dict
@@ -109,7 +109,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return RetryPolicy(attempts=settings.get("ATTEMPTS", 5), delay=settings.get("DELAY", 2))
 
     def _startup_options(self) -> str:
-        """What a session starts with and falls back to at ``DISCARD ALL``; those of the settings come last and win."""
+        """The session defaults, which ``DISCARD ALL`` returns to; options of the settings come last and win."""
         options = {"TimeZone": self.timezone_name, "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT}
         if level := self.settings_dict["OPTIONS"].get("isolation_level"):
             words = IsolationLevel(level).name.lower().replace("_", r"\ ")
@@ -119,7 +119,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @async_unsafe
     def connect(self) -> None:
-        """Django's, without the steps that a pooled connection has behind it: they would be paid by each request."""
+        """Django's `connect`, without the steps that a pooled connection has already been through.
+
+        Each request connects, so each would pay for them.
+        """
         _connected.add(self)
         pool = self.connection_pool
         if pool is None:
@@ -148,29 +151,30 @@ class DatabaseWrapper(base.DatabaseWrapper):
         )
         return raw
 
-    # --- Letting it go -------------------------------------------------------------------------------------------
+    # --- Closing a connection ------------------------------------------------------------------------------------
 
     def _close(self) -> None:
-        lease, self._checked_out = self._checked_out, None
-        if lease is None:
+        checked_out, self._checked_out = self._checked_out, None
+        if checked_out is None:
             super()._close()  # type: ignore[misc]  # missing in django-stubs
         elif self.in_atomic_block:
-            # Django keeps the connection object until the block ends. It must be a closed one, not another's.
-            lease.discard()
+            # Django keeps the connection object until the block ends. If it were checked in, another thread could use
+            # it meanwhile.
+            checked_out.discard()
         else:
-            lease.check_in()
+            checked_out.check_in()
 
     def close_if_unusable_or_obsolete(self) -> None:
-        """Django calls this where a request or task begins and ends."""
+        """Called by Django when a request or a task begins and ends."""
         if self._checked_out is None:
             super().close_if_unusable_or_obsolete()
         else:
             self.close()
 
     def close_if_health_check_failed(self) -> None:
-        """Called before each statement. A connection known to be dead is replaced, except in a transaction.
+        """Called by Django before each statement: replace a connection that is closed, except in a transaction.
 
-        The statement that found it dead has failed, and its author knows; later ones need not fail, too.
+        The statement that found the connection dead has raised its error; the statements after it need not fail.
         """
         if self.connection is not None and self.connection.closed and self.autocommit and not self.in_atomic_block:
             self.close()
@@ -183,16 +187,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
     # --- Fork ----------------------------------------------------------------------------------------------------
 
     def forget_inherited(self) -> None:
-        """In a forked child: let go of the parent's connection without touching its socket.
+        """In a forked child: drop the parent's connection without using its socket.
 
-        psycopg2 does not close a connection that is collected in another process than its own.
+        psycopg2 does not close a connection that is garbage collected in another process than the one that opened it.
         """
         if self.connection is None:
             return
         self._checked_out = None
         self.connection = None
         if self.in_atomic_block:
-            # The transaction is the parent's. Django refuses to go on in it with a new connection.
+            # The transaction is the parent's. With these flags Django refuses to continue it on a new connection.
             self.closed_in_transaction = True
             self.needs_rollback = True
 

@@ -1,4 +1,4 @@
-"""A person waits at the other end of a request, so it does not wait long for the database."""
+"""Requests wait only briefly for the database, because a user waits for the response."""
 
 from collections.abc import Awaitable, Callable
 from typing import cast
@@ -15,19 +15,19 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest]
 
 @sync_and_async_middleware
 def retry_budget_middleware(get_response: GetResponse) -> GetResponse:
-    """Limit the retry of everything that a request does."""
+    """Run each request with the retry budget of requests."""
     if iscoroutinefunction(get_response):
-        answer_later = cast("Callable[[HttpRequest], Awaitable[HttpResponseBase]]", get_response)
+        get_response_async = cast("Callable[[HttpRequest], Awaitable[HttpResponseBase]]", get_response)
 
-        async def later(request: HttpRequest) -> HttpResponseBase:
+        async def async_middleware(request: HttpRequest) -> HttpResponseBase:
             with with_budget(REQUEST):
-                return await answer_later(request)
+                return await get_response_async(request)
 
-        return later
-    answer = cast("Callable[[HttpRequest], HttpResponseBase]", get_response)
+        return async_middleware
+    get_response_sync = cast("Callable[[HttpRequest], HttpResponseBase]", get_response)
 
-    def at_once(request: HttpRequest) -> HttpResponseBase:
+    def sync_middleware(request: HttpRequest) -> HttpResponseBase:
         with with_budget(REQUEST):
-            return answer(request)
+            return get_response_sync(request)
 
-    return at_once
+    return sync_middleware

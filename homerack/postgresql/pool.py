@@ -1,4 +1,4 @@
-"""A bounded pool of connections to one database, of one process."""
+"""A bounded pool of connections to one database; each process has its own."""
 
 import queue
 import time
@@ -18,11 +18,11 @@ from homerack.postgresql import pool_logging, session
 from homerack.postgresql.threads import discarded_at_thread_end
 
 PING_TTL = 1.0
-"""Seconds. A connection that answered this recently, and has been silent since, is not asked again."""
+"""Seconds. A connection that answered this recently, and has received nothing since, is not pinged again."""
 
 
 class PoolExhausted(OperationalError):
-    """Every connection of the pool stayed in use for as long as the caller was willing to wait."""
+    """No connection of the pool became free within the caller's timeout."""
 
     pool_exhausted = True
 
@@ -31,8 +31,8 @@ class PoolExhausted(OperationalError):
 class PoolSettings:
     """`size` connections are kept, `max_overflow` more are opened under load and closed after use.
 
-    `timeout`: seconds to wait for one when all are in use. `recycle`: seconds after which a connection is replaced
-    when it is next asked for (None: never). `pre_ping`: prove that a connection works before handing it out.
+    `timeout`: seconds to wait for a connection when all are in use. `recycle`: seconds after which a connection is
+    replaced at its next check-out (None: never). `pre_ping`: test each connection at its check-out.
     """
 
     size: int
@@ -43,10 +43,10 @@ class PoolSettings:
 
 
 class CheckedOut:
-    """One connection in somebody's hands. It is settled once: handed back, or discarded.
+    """A checked-out connection. It ends once: it is checked in, or discarded.
 
-    In a forked child nothing happens to the leases of the parent: whatever is sent or closed there would hit the
-    parent's session.
+    In a forked child these methods do nothing to connections of the parent: anything sent or closed there would reach
+    the parent's session.
     """
 
     def __init__(self, pool: "ConnectionPool", proxy: PoolProxiedConnection) -> None:
@@ -59,17 +59,17 @@ class CheckedOut:
         self._held_by_thread.add(self)
 
     def bind_owner(self, owner: object) -> None:
-        """Should `owner` be garbage collected with the lease in its hands, the place does not stay lost.
+        """Free the slot when `owner` is garbage collected without closing its connection.
 
-        The collector may run anywhere, also inside of a lock of the pool, so that it only leaves a note, for which
-        `SimpleQueue.put` is safe: whoever waits next closes the connection.
+        The collector can run anywhere, even while this thread holds a lock of the pool. So the callback only puts this
+        object into the queue of slots (`SimpleQueue.put` is reentrant), and the next check-out closes the connection.
         """
         self._owner = weakref.ref(owner, lambda _: self._free_slot(self))
 
     def check_in(self) -> None:
-        """Make the connection as good as new and return it; when that fails, or its pool is gone, close it.
+        """Reset the connection and return it to the pool; close it if the reset fails or the pool was disposed of.
 
-        Never raises an error of the database: the connection's next user gets another.
+        Raises no database errors: the next check-out gets another connection.
         """
         if self._pool.disposed or self._pool.inherited:
             self.discard()
@@ -78,18 +78,18 @@ class CheckedOut:
             session.reset(self.connection)
         except psycopg2.Error as error:
             self.discard(error)
-        except BaseException as error:  # a worker's time limit, Ctrl-C: nobody knows what was sent
+        except BaseException as error:  # a worker's time limit, Ctrl-C: part of the reset may have been sent
             self.discard(error)
             raise
         else:
-            self._proxy.info["proved"] = time.monotonic()
-            self._settle(self._proxy.close)
+            self._proxy.info["last_ok"] = time.monotonic()
+            self._end(self._proxy.close)
 
     def discard(self, error: BaseException | None = None) -> None:
-        """Close the connection and free its place."""
-        self._settle(lambda: self._proxy.invalidate(error))
+        """Close the connection and free its slot."""
+        self._end(lambda: self._proxy.invalidate(error))
 
-    def _settle(self, release: Callable[[], None]) -> None:
+    def _end(self, release: Callable[[], None]) -> None:
         if self._pool.inherited or not self._pool.unregister(self):
             return
         self._detach()
@@ -99,13 +99,13 @@ class CheckedOut:
             self._free_slot()
 
     def close_abandoned(self) -> None:
-        """Close the connection on behalf of the collected owner, for whoever has its place now."""
+        """Close the connection whose owner was garbage collected. Called by the check-out that got its slot."""
         if self._pool.unregister(self):
             self._detach()
             self._proxy.invalidate()
 
     def _free_slot(self, abandoned: "CheckedOut | None" = None) -> None:
-        """Once, whichever comes first: the end of the lease, of its owner or of its thread."""
+        """Free the slot once, whichever ends first: the check-out, its owner or its thread. `pop` is atomic."""
         try:
             self._slot.pop()
         except IndexError:
@@ -118,11 +118,11 @@ class CheckedOut:
 
 
 class ConnectionPool:
-    """`size` + `max_overflow` places, SQLAlchemy's QueuePool for the connections in them.
+    """`size` + `max_overflow` slots, and SQLAlchemy's QueuePool for the connections in them.
 
-    QueuePool alone lets those who wait sleep on when the one they wait for fails to connect: with the server away,
-    all but the first few requests would hang for the whole timeout. So waiting is done here, on the places, and
-    QueuePool, entered only with a place, never waits.
+    QueuePool alone does not wake waiting threads when the connection attempt that they wait for fails: with the server
+    unreachable, all but the first few requests would wait for the whole timeout. So threads wait here for a slot, and
+    QueuePool, which is entered only with a slot, never waits.
     """
 
     def __init__(self, *, name: str, connect: Callable[[], Any], settings: PoolSettings) -> None:
@@ -136,10 +136,10 @@ class ConnectionPool:
             max_overflow=settings.max_overflow,
             timeout=settings.timeout,
             recycle=-1 if settings.recycle is None else settings.recycle,
-            reset_on_return=None,  # `CheckedOut.check_in` does it, and needs to know whether it worked
-            use_lifo=True,  # the last one back was proved most recently
+            reset_on_return=None,  # `CheckedOut.check_in` resets, because it discards on failure
+            use_lifo=True,  # the connection returned last needs no ping
         )
-        # None, or the lease of a collected wrapper, whose connection the receiver closes first.
+        # None, or the check-out of a collected wrapper, whose connection the receiver closes first.
         self._slots: queue.SimpleQueue[CheckedOut | None] = queue.SimpleQueue()
         for _ in range(settings.size + settings.max_overflow):
             self._slots.put(None)
@@ -152,9 +152,9 @@ class ConnectionPool:
         event.listen(self._connections, "close", self._on_close)
 
     def check_out(self, *, pool_timeout: float | None = None) -> CheckedOut:
-        """A connection that works, waiting up to `pool_timeout` seconds (default: the configured timeout) for a place.
+        """A working connection, after waiting for a slot for at most `pool_timeout` seconds (default: as configured).
 
-        Raises PoolExhausted, or the psycopg2 error with which connecting failed.
+        Raises PoolExhausted, or the psycopg2 error of the failed connection attempt.
         """
         wait = self.settings.timeout if pool_timeout is None else min(pool_timeout, self.settings.timeout)
         try:
@@ -164,19 +164,19 @@ class ConnectionPool:
         try:
             if abandoned:
                 abandoned.close_abandoned()
-            lease = CheckedOut(self, self._connections.connect())
+            checked_out = CheckedOut(self, self._connections.connect())
         except SQLAlchemyError as error:
             self.free_slot()
-            message = f"The pool {self.name!r} got no working connection: the server ends new ones at once."
+            message = f"The pool {self.name!r} got no working connection: the server closes new ones immediately."
             raise OperationalError(message) from error
         except BaseException:
             self.free_slot()
             raise
-        self._checked_out.add(lease)
-        return lease
+        self._checked_out.add(checked_out)
+        return checked_out
 
     def status(self) -> dict[str, int]:
-        """Numbers of this process at this moment; `overflow` counts connections beyond `pool_size`."""
+        """Current numbers of this process; `overflow` counts the connections beyond `pool_size`."""
         total, checked_out = len(self._open), len(self._checked_out)
         return {
             "pool_size": self.settings.size,
@@ -187,14 +187,14 @@ class ConnectionPool:
         }
 
     def dispose(self) -> None:
-        """Close what is idle; what is in use is closed when it comes back."""
+        """Close idle connections now, and those in use when they are checked in."""
         self.disposed = True
         self._connections.dispose()
 
-    def unregister(self, lease: CheckedOut) -> bool:
-        """Whether the caller is the one who settles `lease`."""
+    def unregister(self, checked_out: CheckedOut) -> bool:
+        """Whether the caller is the one that ends `checked_out`. `set.remove` is atomic."""
         try:
-            self._checked_out.remove(lease)
+            self._checked_out.remove(checked_out)
         except KeyError:
             return False
         return True
@@ -207,22 +207,25 @@ class ConnectionPool:
         return PoolExhausted(
             f"No database connection became free within {wait:g} s: all {settings.size + settings.max_overflow} of the "
             f"pool {self.name!r} are in use (size {settings.size}, overflow {settings.max_overflow}). "
-            "Raise DB_POOL_SIZE or DB_MAX_OVERFLOW, or look for what holds them so long.",
+            "Raise DB_POOL_SIZE or DB_MAX_OVERFLOW, or find what holds the connections.",
         )
 
     def _on_connect(self, raw: connection, record: ConnectionPoolEntry) -> None:
-        record.info["proved"] = time.monotonic()
+        record.info["last_ok"] = time.monotonic()
         self._open.add(id(raw))
 
     def _on_close(self, raw: connection, _record: ConnectionPoolEntry) -> None:
         self._open.discard(id(raw))
 
     def _on_checkout(self, raw: connection, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection) -> None:
-        """Make QueuePool replace a dead connection. One dead connection says nothing about the others."""
+        """Raise DisconnectionError for a dead connection, which QueuePool then replaces.
+
+        A plain DisconnectionError invalidates this connection only: the others may still work.
+        """
         if raw.closed:
             raise DisconnectionError
         if not self.settings.pre_ping:
             return
-        proof_is_fresh = time.monotonic() - record.info["proved"] < PING_TTL
-        if not (proof_is_fresh and session.is_silent(raw)) and not session.is_alive(raw):
+        is_recent = time.monotonic() - record.info["last_ok"] < PING_TTL
+        if not (is_recent and session.is_silent(raw)) and not session.is_alive(raw):
             raise DisconnectionError

@@ -1,4 +1,4 @@
-"""What happens to the connections of a pool, at DEBUG: connect, check-out, check-in, invalidation, close.
+"""Log the events of a pool at DEBUG: connect, check-out, check-in, invalidation, close.
 
 Each line names the connection by the id of its server process (``pg_stat_activity.pid``) and its age.
 """
@@ -23,9 +23,9 @@ EVENTS = {
 
 
 def listen(pool: QueuePool, *, name: str) -> None:
-    """Log the life of the connections of `pool`, which is called `name`, if DEBUG is logged at this moment.
+    """Log the events of `pool` under `name`, if DEBUG is enabled now.
 
-    Else nothing is hung on the path that every request takes.
+    Otherwise no listeners are registered, since every request would pay for them.
     """
     if not logger.isEnabledFor(logging.DEBUG):
         return

@@ -1,4 +1,4 @@
-"""``DB_ECHO``: every statement in the log, with its time and without its data."""
+"""``DB_ECHO``: log every statement with its duration and without its data."""
 
 import logging
 import time
@@ -9,7 +9,7 @@ logger = logging.getLogger(__name__)
 
 
 def log_statement(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:  # noqa: FBT001
-    """A wrapper for ``connection.execute_wrappers``: run the statement and log it, also when it fails."""
+    """A wrapper for ``connection.execute_wrappers``: run the statement and log it, even when it fails."""
     start = time.perf_counter()
     failure = ""
     try:
@@ -24,7 +24,7 @@ def log_statement(execute: Callable[..., Any], sql: Any, params: Any, many: bool
 
 
 def describe(params: Any) -> str:
-    """The parameters' types and lengths, which help to find a fault, and none of their values."""
+    """The types and lengths of the parameters, without their values."""
     if isinstance(params, Mapping):
         return "{" + ", ".join(f"{name}: {_kind(value)}" for name, value in params.items()) + "}"
     return "[" + ", ".join(_kind(value) for value in params or ()) + "]"
@@ -38,10 +38,10 @@ def _kind(value: object) -> str:
 
 
 def without_literals(sql: str) -> str:
-    """`sql` with ``'…'`` for each quoted text. Where quoting is not plain, everything from the first quote on goes."""
+    """`sql` with each string literal as ``'…'``. With escapes or dollar quotes, it is cut at the first quote."""
     if "\\" in sql or "$" in sql:
-        first = min(place for place in (sql.find("'"), sql.find("$"), len(sql)) if place >= 0)
+        first = min(position for position in (sql.find("'"), sql.find("$"), len(sql)) if position >= 0)
         return sql if first == len(sql) else f"{sql[:first]}…"
     parts = sql.split("'")
-    # Odd parts stand between quotes; a doubled quote only makes an empty part outside.
+    # Parts with odd numbers are inside quotes; a doubled quote only adds an empty part outside.
     return "'…'".join(parts[::2]) if len(parts) % 2 else f"{parts[0]}…"

@@ -11,12 +11,12 @@ Key = tuple[str, Hashable]
 
 
 class PoolRegistry:
-    """Finds or makes pools by ``(alias, target)``. A forked child starts with none."""
+    """Pools by ``(alias, target)``. A forked child starts with none."""
 
     def __init__(self) -> None:
         self._pools: dict[Key, ConnectionPool] = {}
         self._lock = threading.Lock()
-        # Also those that are disposed of, while connections of theirs are still in use.
+        # Includes pools that were disposed of, as long as some of their connections are in use.
         self._made: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
         self._inherited: list[ConnectionPool] = []
 
@@ -30,17 +30,17 @@ class PoolRegistry:
             return self._pools[key]
 
     def dispose(self, alias: str) -> None:
-        """Close the pools of `alias`, to whichever database they lead."""
+        """Dispose of all pools of `alias`, whatever their target."""
         with self._lock:
             pools = [self._pools.pop(key) for key in tuple(self._pools) if key[0] == alias]
         for pool in pools:
             pool.dispose()
 
     def forget_inherited(self) -> None:
-        """In a forked child: let go of the parent's pools without touching a socket.
+        """In a forked child: drop the parent's pools without using their sockets.
 
-        They are kept, unused, since collecting them would send a reset through the parent's connections. The lock is
-        new, since another thread of the parent may have held the old one.
+        They are kept referenced, because collecting them would send a reset through the parent's connections. The lock
+        is replaced, because another thread of the parent may have held it at the fork and does not exist here.
         """
         self._lock = threading.Lock()
         for pool in tuple(self._made):

@@ -1,7 +1,7 @@
-"""Reaching a server that is not there for a moment.
+"""Retry of connecting while the server is unreachable.
 
-Only connecting is tried again, never a statement: a transaction that was cut off may or may not have been committed,
-and only its author knows what to do then.
+Only connecting is retried, never a statement: when the connection is lost during a COMMIT, the transaction may or may
+not have been committed.
 """
 
 import logging
@@ -19,9 +19,9 @@ logger = logging.getLogger(__name__)
 Connection = TypeVar("Connection")
 
 MAX_DELAY = 30.0
-"""Seconds; the delays grow up to this."""
+"""Seconds; the upper limit of the growing delays."""
 
-# psycopg2's errors of a failed connect carry no SQLSTATE, so their text is all there is. The server's sentences are in
+# psycopg2's errors of a failed connection attempt have no SQLSTATE, so their text decides. The server's messages are in
 # PostgreSQL's src/backend/postmaster/postmaster.c and utils/init/postinit.c, libpq's in fe-connect.c.
 TRANSIENT = {
     "Connection refused": "connection refused",
@@ -50,16 +50,16 @@ PERMANENT = ("authentication failed", "no pg_hba.conf entry", "no password suppl
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """At most `attempts` tries; before try n + 1 a random pause of up to `delay` × 2ⁿ⁻¹ seconds ("full jitter")."""
+    """At most `attempts`; before attempt n + 1 a random delay of up to `delay` × 2ⁿ⁻¹ seconds ("full jitter")."""
 
     attempts: int = 5
     delay: float = 2.0
 
 
 def transient_reason(error: BaseException) -> str:
-    """Why another attempt may succeed, in words without host, user or database; empty when none will.
+    """Why another attempt may succeed, without names of host, user or database; empty for a permanent error.
 
-    With several hosts libpq reports all of them in one text: a refusal of the login among them is final.
+    With several hosts libpq reports all of their errors in one text: a rejected login among them is permanent.
     """
     text = str(error)
     if not isinstance(error, psycopg2.OperationalError) or any(phrase in text for phrase in PERMANENT):
@@ -68,22 +68,22 @@ def transient_reason(error: BaseException) -> str:
 
 
 def connect_with_retry(connect: Callable[[], Connection], *, policy: RetryPolicy, budget: RetryBudget) -> Connection:
-    """What `connect` returns, calling it again while the cause may pass and `policy` and `budget` allow.
+    """The result of `connect`, which is retried after transient errors as long as `policy` and `budget` allow.
 
-    The last error is raised as it came. Pauses block the calling thread only.
+    Raises the last error unchanged. Delays block the calling thread only.
     """
-    window = policy.delay
-    enough: tenacity.stop.stop_base = tenacity.stop_after_attempt(policy.attempts)
+    delay = policy.delay
+    stop: tenacity.stop.stop_base = tenacity.stop_after_attempt(policy.attempts)
     if budget.connect_timeout is not None:
-        # A short budget is better spent on several tries than on one long pause.
-        window = min(window, budget.connect_timeout / 4)
+        # A short budget allows several attempts only with short delays.
+        delay = min(delay, budget.connect_timeout / 4)
         in_time = tenacity.stop_before_delay(budget.connect_timeout)
-        enough = in_time if budget.ignore_attempt_limit else enough | in_time
+        stop = in_time if budget.ignore_attempt_limit else stop | in_time
 
     def log_retry(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         logger.warning(
-            "PostgreSQL can not be reached (%s): attempt %d failed, the next in %.2f s",
+            "PostgreSQL cannot be reached (%s): attempt %d failed, next attempt in %.2f s",
             transient_reason(error) if error else "",
             state.attempt_number,
             state.upcoming_sleep,
@@ -91,8 +91,8 @@ def connect_with_retry(connect: Callable[[], Connection], *, policy: RetryPolicy
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda error: bool(transient_reason(error))),
-        wait=tenacity.wait_random_exponential(multiplier=window, max=MAX_DELAY),
-        stop=enough,
+        wait=tenacity.wait_random_exponential(multiplier=delay, max=MAX_DELAY),
+        stop=stop,
         before_sleep=log_retry,
         reraise=True,
     )

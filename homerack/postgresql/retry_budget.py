@@ -1,7 +1,7 @@
-"""How long the code that runs now may wait for a connection.
+"""Limits on how long the current code waits for a connection.
 
-A user waits for a request, so a request gets seconds. A command, a worker and the start of a container can wait for the
-database to come back, and do. A health check wants to know how it is at this moment.
+A user waits for a request, so a request has two seconds. Commands, workers and the start of a container wait until the
+database is back. A health check makes a single attempt, because it reports the current state.
 """
 
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class RetryBudget:
-    """Limits on getting a connection, in seconds. None leaves a limit to the settings of the database.
+    """Limits on getting a connection, in seconds; None means as configured.
 
-    `connect_timeout`: no further attempt to reach the server starts later than this after the first; 0 is one attempt.
-    `pool_timeout`: the longest wait for a place in a pool that is fully in use.
+    `connect_timeout`: no attempt starts later than this after the first; 0 allows one attempt.
+    `pool_timeout`: the longest wait for a slot of a pool that is fully in use.
     `ignore_attempt_limit`: only `connect_timeout` ends the attempts, not their configured number.
     """
 
@@ -36,7 +36,7 @@ def current() -> RetryBudget:
 
 @contextmanager
 def with_budget(budget: RetryBudget) -> Iterator[None]:
-    """What runs inside gets connections with this `budget`. Threads started inside do not inherit it."""
+    """Apply `budget` to the code inside. Threads started inside do not inherit it."""
     token = _current.set(budget)
     try:
         yield

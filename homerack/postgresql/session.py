@@ -1,4 +1,4 @@
-"""One psycopg2 connection: opening it, asking whether it lives, and making it as good as new."""
+"""One psycopg2 connection: open, test and reset it."""
 
 import select
 from typing import Any
@@ -11,16 +11,16 @@ ENCODING = "UTF8"
 
 
 def open_session(params: dict[str, Any]) -> connection:
-    """A connection in autocommit mode, prepared as Django's own backend prepares it."""
+    """A connection in autocommit mode, set up as in Django's own backend."""
     raw: connection = psycopg2.connect(**params)
     raw.autocommit = True
-    # Django's JSONField decodes by itself; without this psycopg2 would have decoded already.
+    # Django's JSONField decodes the text; psycopg2 would decode it first.
     register_default_jsonb(conn_or_curs=raw, loads=lambda text: text)
     return raw
 
 
 def is_alive(raw: connection) -> bool:
-    """Whether the server answers, by asking it. Blocks while the server is silent."""
+    """Whether the server answers a statement. Blocks while the server does not respond."""
     try:
         with raw.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -30,9 +30,9 @@ def is_alive(raw: connection) -> bool:
 
 
 def is_silent(raw: connection) -> bool:
-    """Whether nothing has arrived on an idle connection. A server that ends one says so, or at least hangs up.
+    """Whether no data has arrived on an idle connection. A server that ends it sends an error or closes the socket.
 
-    Costs one system call and no round trip.
+    This costs one system call and no round trip.
     """
     poller = select.poll()
     poller.register(raw.fileno(), select.POLLIN)
@@ -40,11 +40,11 @@ def is_silent(raw: connection) -> bool:
 
 
 def reset(raw: connection) -> None:
-    """End the transaction and forget whatever the last user left in the session, on the server and in psycopg2.
+    """Roll back, and reset the session state on the server and in psycopg2.
 
-    Raises psycopg2.Error when that is not possible; then the connection must not be used again.
+    Raises psycopg2.Error if that fails; the connection must not be used again.
     """
-    raw.rollback()  # no round trip unless psycopg2 itself began a transaction
+    raw.rollback()  # no round trip unless psycopg2 began a transaction
     if (raw.isolation_level, raw.readonly, raw.deferrable) != (None, None, None):
         raw.set_session(isolation_level="default", readonly="default", deferrable="default")  # three round trips
     raw.autocommit = True
@@ -53,6 +53,6 @@ def reset(raw: connection) -> None:
             cursor.execute("ROLLBACK")  # of a BEGIN that was sent as a statement
         cursor.execute("DISCARD ALL")
     if raw.encoding != ENCODING:
-        raw.set_client_encoding(ENCODING)  # DISCARD ALL turned the server back, but not psycopg2
+        raw.set_client_encoding(ENCODING)  # DISCARD ALL resets the server's encoding, but not psycopg2's
     raw.notices.clear()
     raw.notifies.clear()

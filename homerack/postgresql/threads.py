@@ -1,7 +1,7 @@
-"""Connections of a thread that ends without closing them.
+"""Discard the connections of a thread that ends without closing them.
 
-They would come back when the garbage collector finds the thread's wrappers, which are rings of references: later, or,
-in a process that makes little garbage, never.
+The thread's wrappers are in reference cycles, so only the garbage collector would free their connections: late, or, in
+a process that allocates little, never.
 """
 
 import os
@@ -15,14 +15,14 @@ class Discardable(Protocol):
 
 
 class _ThreadEnd:
-    """Sits in a thread's locals and goes with them, taking along what the thread still holds."""
+    """Discards everything in `held` when the locals of its thread are deleted."""
 
     def __init__(self) -> None:
         self.held: set[Discardable] = set()
         self._pid = os.getpid()
 
     def __del__(self) -> None:
-        # In a forked child the locals of the parent's other threads go, too, before any hook of a fork is called.
+        # In a forked child the locals of the parent's other threads are deleted before any at-fork hook is called.
         if self._pid == os.getpid() and not sys.is_finalizing():
             for thing in tuple(self.held):
                 thing.discard()
@@ -32,9 +32,9 @@ _local = threading.local()
 
 
 def discarded_at_thread_end() -> set[Discardable]:
-    """The set of what is discarded when this thread ends. Whoever is in it takes itself out when it is done.
+    """The set of objects that are discarded when this thread ends; an object removes itself when it is closed.
 
-    Keep the set, never its owner: the owner's end is the signal.
+    Callers keep the set, not the `_ThreadEnd` that owns it: its deletion is the signal.
     """
     if not hasattr(_local, "end"):
         _local.end = _ThreadEnd()

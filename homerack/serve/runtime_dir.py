@@ -1,4 +1,4 @@
-"""The private folder of a HomeRack that is being served: a lock, and the socket of its Redis."""
+"""The runtime directory of `manage.py serve`: its lock file and the socket of its Redis."""
 
 import contextlib
 import fcntl
@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 PLAIN_PATH = re.compile(r"[\w./-]{1,100}", re.ASCII)
-"""What may stand in an address unquoted, and is short enough for the name of a socket (104 bytes on macOS)."""
+"""Needs no quoting in a URL, and is short enough for a socket path (104 bytes on macOS)."""
 
 
 class AlreadyRunning(Exception):
-    """Another process serves this database; the message is the label that it left."""
+    """Another process serves this database. The message is the label in its lock file."""
 
 
 @contextlib.contextmanager
 def runtime_dir(parent: Path, database: Mapping[str, Any], *, label: str) -> Iterator[Path]:
-    """A folder below `parent` (mode 0700) that belongs to one server of `database` at a time, without leftovers.
+    """A directory below `parent` (mode 0700) that belongs to one server of `database` at a time.
 
-    Two servers of one database would start every schedule twice. Raises AlreadyServed. The lock is the kernel's, so
-    that it goes with the process, however that ends.
+    Two servers of one database would start every scheduled task twice. Raises AlreadyRunning. The kernel releases the
+    lock when the process ends, even by SIGKILL.
     """
     identity = repr([str(database.get(key, "")) for key in ("ENGINE", "HOST", "PORT", "NAME")])
     folder = parent / hashlib.sha256(identity.encode()).hexdigest()[:12]
@@ -46,16 +46,17 @@ def runtime_dir(parent: Path, database: Mapping[str, Any], *, label: str) -> Ite
 
 
 def remove_sockets(folder: Path) -> None:
-    """Also those of a server that was killed."""
+    """Remove the sockets, including those of a server that was killed."""
     for socket in folder.glob("*.sock"):
         socket.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def socket_path(folder: Path) -> Iterator[Path]:
-    """Where a socket can be: in `folder` or, when its path does not do for an address, in a temporary one of 0700.
+    """A path for a socket: in `folder` or, if that path is unsuitable for a URL, in a temporary directory (mode 0700).
 
-    Its name is this process's own, because a Redis that ends removes its socket by name, be it another's by now.
+    The name contains the process id, because a Redis that ends removes its socket by name, and must not remove that of
+    a later server.
     """
     path = folder / f"redis-{os.getpid()}.sock"
     if PLAIN_PATH.fullmatch(str(path)):

@@ -1,4 +1,4 @@
-"""What is run, and how one sees that it is ready."""
+"""The services of `manage.py serve`: their commands and readiness checks."""
 
 import errno
 import socket
@@ -19,9 +19,9 @@ CELERY = (*PYTHON, "-m", "celery", "--quiet", "--app", "homerack")
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """`name` is put before each of its lines; `is_ready` is asked again and again after the start.
+    """A program to run. `name` prefixes its output; `is_ready` is polled after the start.
 
-    `environment` is what it finds there instead of what HomeRack's own programs are given.
+    `environment` replaces the environment that HomeRack's own services have.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Service:
 
 
 def web(*, host: str, port: int, reloads: bool) -> Service:
-    """The site: Django's own server, which starts anew when code changes, or gunicorn."""
+    """The site: Django's development server, which reloads changed code, or gunicorn."""
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     development = (*PYTHON, "manage.py", "runserver", address)
     production = (*PYTHON, "-m", "gunicorn", "--bind", address)
@@ -41,7 +41,7 @@ def web(*, host: str, port: int, reloads: bool) -> Service:
 
 
 def worker() -> Service:
-    """One process for tasks: there is one operation at a time for a database anyway."""
+    """One process for tasks: a database has one run at a time anyway."""
     return Service(name="worker", command=(*CELERY, "worker", "--pool=prefork", "--concurrency=1", "--without-mingle"))
 
 
@@ -50,7 +50,7 @@ def beat() -> Service:
 
 
 def embedded_redis(path: Path) -> Service:
-    """A Redis-compatible server that listens on the socket at `path` only, and keeps its data in memory."""
+    """A Redis-compatible server that listens only on the socket at `path` and keeps its data in memory."""
     # fmt: off
     command = (str(get_binary_path()), "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700",
                "--save", "", "--appendonly", "no", "--dir", str(path.parent), "--daemonize", "no",
@@ -69,7 +69,7 @@ def accepts_connections(host: str, port: int) -> bool:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Raises OSError when `host` is no address of this machine."""
+    """Whether the port is free. Raises OSError if `host` is not an address of this machine."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()

@@ -1,4 +1,4 @@
-"""Processes that live and end together. One thread: what they print is read where their ends are seen."""
+"""Starts services, passes on their output, and stops all of them when one ends. It uses a single thread."""
 
 import contextlib
 import ctypes
@@ -15,15 +15,15 @@ from homerack.serve.services import Service
 
 PR_SET_PDEATHSIG = 1
 POLL_INTERVAL = 0.2
-"""Seconds between two looks at who is still alive."""
+"""Seconds between two checks whether all services are running."""
 READY_TIMEOUT = 60.0
-"""Seconds for a program to become ready."""
+"""Seconds until a service must be ready."""
 STOP_TIMEOUT = 10.0
-"""Seconds to end by oneself after SIGTERM; a worker uses them for the task under way."""
+"""Seconds between SIGTERM and SIGKILL; a worker uses them to finish its task."""
 
 
 class ServiceEnded(Exception):
-    """One of the programs is gone, or did not become ready. The message is a sentence about it."""
+    """A service ended, or was not ready in time. The message is a complete sentence."""
 
 
 @dataclass(kw_only=True)
@@ -39,47 +39,47 @@ class Process:
         return self.popen.stdout.fileno()
 
     def signal_group(self, number: int) -> None:
-        """To the process and all that it started: each program leads a group of its own."""
+        """Signal the process and its children: each service leads its own process group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.popen.pid, number)
 
 
 @dataclass(kw_only=True)
 class Supervisor:
-    """Starts programs with `environment` and passes their lines on to `write`, each with the program's name."""
+    """Starts services with `environment` and passes their output to `write`, by line, with the service's name."""
 
     environment: Mapping[str, str]
     write: Callable[[str, str], None]
     processes: list[Process] = field(default_factory=list)
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
 
-    def start(self, program: Service) -> None:
-        """A session of its own keeps the terminal's Ctrl-C from it: ends have an order."""
+    def start(self, service: Service) -> None:
+        """Start in a new session, which the terminal's Ctrl-C does not reach: services are stopped in order."""
         popen = subprocess.Popen(
-            program.command,
-            env=self.environment if program.environment is None else program.environment,
+            service.command,
+            env=self.environment if service.environment is None else service.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=end_with_parent,  # noqa: PLW1509  # one system call, and this process has no other thread
+            preexec_fn=end_with_parent,  # noqa: PLW1509  # one system call; this process has a single thread
         )
-        process = Process(service=program, popen=popen)
+        process = Process(service=service, popen=popen)
         self.processes.append(process)
         os.set_blocking(process.output, False)
         self.selector.register(process.output, selectors.EVENT_READ, process)
 
-    def wait_until_ready(self, *programs: Service) -> None:
-        """Raises ServiceEnded when one of all ends meanwhile, or these are not ready in time."""
+    def wait_until_ready(self, *services: Service) -> None:
+        """Wait for `services`. Raises ServiceEnded if any service ends meanwhile, or these are not ready in time."""
         deadline = time.monotonic() + READY_TIMEOUT
-        for program in programs:
-            while not program.is_ready():
+        for service in services:
+            while not service.is_ready():
                 self.check()
                 if time.monotonic() > deadline:
-                    raise ServiceEnded(f"{program.name} was not ready after {READY_TIMEOUT:.0f} s.")
+                    raise ServiceEnded(f"{service.name} was not ready after {READY_TIMEOUT:.0f} s.")
 
     def watch(self) -> None:
-        """Pass lines on until one of the programs ends. Raises ServiceEnded then."""
+        """Pass on output until a service ends, then raise ServiceEnded."""
         while True:
             self.check()
 
@@ -91,7 +91,7 @@ class Supervisor:
                 raise ServiceEnded(f"{process.service.name} has ended ({exit_reason(code)}).")
 
     def read(self, seconds: float) -> None:
-        """Pass on what has been printed, after waiting for it at most so long."""
+        """Pass on what has been printed, after waiting at most `seconds` for it."""
         for key, _ in self.selector.select(seconds):
             process: Process = key.data
             printed = os.read(process.output, 1 << 16)
@@ -102,12 +102,12 @@ class Supervisor:
                 self.write(process.service.name, line.decode(errors="replace").rstrip())
 
     def stop(self) -> None:
-        """End all, those started first last, because the others need them. Ctrl-C while waiting ends them at once."""
+        """Stop all, the first one last, because the others need it. Ctrl-C while waiting kills them immediately."""
         try:
             self.end(self.processes[1:])
             self.end(self.processes[:1])
         except KeyboardInterrupt:
-            self.write("", "Ended at once.")
+            self.write("", "Stopped immediately.")
         finally:
             for process in self.processes:
                 process.signal_group(signal.SIGKILL)
@@ -122,13 +122,13 @@ class Supervisor:
         while (alive := [each for each in processes if each.popen.poll() is None]) and time.monotonic() < deadline:
             self.read(POLL_INTERVAL)
         for process in alive:
-            self.write("", f"{process.service.name} was still at work after {STOP_TIMEOUT:.0f} s and was ended.")
+            self.write("", f"{process.service.name} did not stop within {STOP_TIMEOUT:.0f} s and was killed.")
             process.signal_group(signal.SIGKILL)
         self.read(0)
 
 
 def end_with_parent() -> None:
-    """In the child: get SIGTERM when this command is gone without having stopped it, as after SIGKILL."""
+    """In the child: receive SIGTERM when this command ends without stopping it, as after SIGKILL."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 

@@ -1,4 +1,4 @@
-"""What gunicorn's parser reads from and its responses write to, so that a thread waits for no client."""
+"""The input of gunicorn's parser and the output of its responses, buffered: threads do not wait for slow clients."""
 
 import errno
 import io
@@ -7,22 +7,22 @@ import socket
 from typing import Any
 
 MAX_UNSENT = 1_000_000
-"""Bytes of a response that are kept for a client that does not take them; no page or static file is larger."""
+"""Bytes of a response that are buffered for a slow client; no page or static file is larger."""
 SEND_SECONDS = 30
-"""How long a thread waits for a client to take anything of a response that is larger than that: a download."""
+"""How long a thread waits for a client to read any part of a larger response, which is a download."""
 UPLOAD_SILENCE_SECONDS = 30
 """How long a thread waits for the next bytes of an upload."""
 
 
 class ReceivedRequest:
-    """Bytes that have been read from a connection, to be read again; then, for an upload, what follows on `rest`."""
+    """The bytes already read from a connection, followed, for an upload, by those that arrive on `rest`."""
 
     def __init__(self, data: bytes, rest: "socket.socket | BufferedSocket | None" = None) -> None:
         self.data = io.BytesIO(data)
         self.rest = rest
 
     def recv(self, size: int) -> bytes:
-        """As a socket's. Raises TimeoutError when the client of an upload has sent nothing for too long."""
+        """Like `socket.recv`. Raises TimeoutError when the client of an upload sends nothing for too long."""
         data = self.data.read(size)
         if data or self.rest is None:
             return data
@@ -31,9 +31,9 @@ class ReceivedRequest:
 
 
 class BufferedSocket:
-    """A connection that keeps what the client does not take at once; gunicorn's main thread sends it later.
+    """A socket that buffers what the client does not read immediately; gunicorn's main thread sends it later.
 
-    A thread waits only where more than `OUTLET_LIMIT` is kept, which is for downloads.
+    A thread waits only while more than `MAX_UNSENT` is buffered, which happens for downloads.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -44,7 +44,7 @@ class BufferedSocket:
         return getattr(self.sock, name)
 
     def sendall(self, data: bytes) -> None:
-        """Send or keep `data`. Raises BrokenPipeError when a client takes nothing of a download for too long."""
+        """Send or buffer `data`. Raises BrokenPipeError when the client of a download reads nothing for too long."""
         self.unsent += data
         self.flush()
         while len(self.unsent) > MAX_UNSENT:
@@ -52,11 +52,11 @@ class BufferedSocket:
             poll.register(self.sock, select.POLLOUT)
             if not poll.poll(SEND_SECONDS * 1000):
                 self.unsent.clear()
-                raise BrokenPipeError(errno.EPIPE, f"The client took nothing for {SEND_SECONDS} s.")
+                raise BrokenPipeError(errno.EPIPE, f"The client read nothing for {SEND_SECONDS} s.")
             self.flush()
 
     def flush(self) -> None:
-        """Send as much as the client takes without waiting. Raises OSError when it is gone."""
+        """Send as much as possible without waiting. Raises OSError when the client has disconnected."""
         if not self.unsent:
             return
         try:

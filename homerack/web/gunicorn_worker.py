@@ -1,10 +1,9 @@
-"""gunicorn's threaded worker, with threads only for requests that have arrived whole.
+"""gunicorn's threaded worker, whose threads handle only requests that have arrived completely.
 
-By itself gunicorn reads a request in the thread that answers it: as many clients as there are threads stop a site by
-sending, or reading, slowly. Here the main thread reads each request into memory, within limits of size and time, and
-sends what is left of an answer. Three pools serve: one for pages; one for uploads, which are too large for memory; and
-one for health probes while all threads of the first are busy, because the one question that must be answered when the
-database hangs would wait behind those who hang with it.
+Plain gunicorn reads a request in the thread that handles it, so as many slow clients as there are threads block a site.
+Here the main thread reads each request into memory, within limits of size and time, and sends the rest of each
+response. There are three thread pools: for pages; for uploads, which are too large for memory; and for health probes
+while all threads for pages are busy. When the database hangs, the pages wait for it, and probes must still be answered.
 """
 
 import contextlib
@@ -30,15 +29,15 @@ PROBE = re.compile(rb"(GET|HEAD) /health[/? ]")
 PROBE_THREADS = 4
 UPLOAD_THREADS = 2
 MAX_HEAD = 65_536
-"""Bytes of a request line and its headers; gunicorn limits each of them besides."""
+"""Bytes of the request line and headers together; gunicorn also limits each of them."""
 MAX_READING = 200
-"""Connections of each kind that the main thread looks after; the one that has taken longest makes room."""
+"""Connections of each kind that the main thread handles; beyond that the oldest one is closed."""
 MAX_QUEUED = 100
-"""Requests that wait for a thread, in each pool."""
+"""Requests that wait for a thread of each pool."""
 LINGER_SECONDS = 2
-"""How long a client may go on sending after its last answer: closing at once could destroy the answer on its way."""
+"""How long a client may still send after its last response: an immediate close could reset the connection."""
 FLUSH_SECONDS = 60
-"""How long a client may take to read an answer."""
+"""How long a client may take to read a response."""
 RETRY_SECONDS = 10
 SWEEP_SECONDS = 0.25
 RECV_BYTES = 65_536
@@ -48,7 +47,7 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 @dataclass(kw_only=True)
 class IncomingRequest:
-    """A request that is being read; `size` is all of it in bytes, once the head has been read."""
+    """A request that is being read; `size` is its total number of bytes, known once the head has been read."""
 
     deadline: float
     data: bytearray = field(default_factory=bytearray)
@@ -56,7 +55,7 @@ class IncomingRequest:
 
 
 class ProbeAwareWorker(ThreadWorker):
-    """All but `handle`, `handle_request` and `serve` runs in the main thread, so that nothing needs a lock."""
+    """Everything except `handle`, `handle_request` and `serve` runs in the main thread, so no locks are needed."""
 
     def init_process(self) -> None:
         self.reading: dict[TConn, IncomingRequest] = {}
@@ -79,7 +78,7 @@ class ProbeAwareWorker(ThreadWorker):
 
     # --- Reading requests ----------------------------------------------------------------------------------------
     def enqueue_req(self, conn: TConn) -> None:
-        """gunicorn calls this where a request may begin: on a new connection, and on one that was kept."""
+        """Called by gunicorn where a request may begin: for a new connection, and for one that was kept alive."""
         if conn.parser is None:
             conn.sock = BufferedSocket(conn.sock)
         begun = conn.parser.unreader.take_buffered() if conn.parser else b""
@@ -93,7 +92,7 @@ class ProbeAwareWorker(ThreadWorker):
 
     def on_readable(self, conn: TConn, _sock: BufferedSocket) -> None:
         if conn not in self.reading:
-            return  # it was given up for another one that the poller has reported with it
+            return  # it was aborted by another event of the same poll
         try:
             data = conn.sock.recv(RECV_BYTES)
         except BlockingIOError:
@@ -119,15 +118,15 @@ class ProbeAwareWorker(ThreadWorker):
             self.submit(conn)
 
     def read_head(self, conn: TConn, arrival: IncomingRequest, end: int) -> None:
-        """Find out how much belongs to the request, and whether that is welcome."""
+        """Determine the size of the request, or refuse it."""
         try:
             request = next(get_parser(self.cfg, iter([bytes(arrival.data[:end])]), conn.client))
-        except Exception:  # noqa: BLE001  # whatever is wrong with it: gunicorn finds it again, and answers
+        except Exception:  # noqa: BLE001  # gunicorn parses it again in the thread, and answers the error
             arrival.size = end
             return
         length = getattr(request.body.reader, "length", None)
         if length is None:
-            # Chunks: Django reads no body of unknown length, and browsers send none.
+            # Chunked: Django does not read bodies of unknown length, and browsers do not send them.
             self.refuse(conn, HTTPStatus.LENGTH_REQUIRED)
         elif self.is_upload(request):
             self.submit_upload(conn)
@@ -136,13 +135,13 @@ class ProbeAwareWorker(ThreadWorker):
         else:
             arrival.size = end + length
             arrival.deadline = time.monotonic() + settings.WEB_BODY_SECONDS
-            if request._expected_100_continue and len(arrival.data) < arrival.size:  # noqa: SLF001  # gunicorn has no other
+            if request._expected_100_continue and len(arrival.data) < arrival.size:  # noqa: SLF001  # gunicorn has no public name for it
                 self.send(conn, b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def is_upload(self, request: Any) -> bool:
         return bool(request.method == "POST" and request.path == self.upload_path)
 
-    # --- Handing requests to threads -----------------------------------------------------------------------------
+    # --- Passing requests to threads -----------------------------------------------------------------------------
     def submit(self, conn: TConn) -> None:
         data = self.release(conn)
         is_probe = bool(PROBE.match(data))
@@ -158,7 +157,7 @@ class ProbeAwareWorker(ThreadWorker):
         self.start(conn, ReceivedRequest(data), pool)
 
     def submit_upload(self, conn: TConn) -> None:
-        """Django asks who it is before it reads the file, so that a stranger does not keep one of these threads."""
+        """Django authenticates before it reads the file, so anonymous clients do not occupy these threads."""
         if len(self.uploading) >= UPLOAD_THREADS:
             self.refuse(conn, HTTPStatus.SERVICE_UNAVAILABLE)
             return
@@ -176,7 +175,7 @@ class ProbeAwareWorker(ThreadWorker):
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
     def release(self, conn: TConn) -> bytes:
-        """What has been read of a request, which the main thread reads no further."""
+        """Stop reading in the main thread, and return what has been read."""
         self.poller.unregister(conn.sock)
         return bytes(self.reading.pop(conn).data)
 
@@ -184,18 +183,18 @@ class ProbeAwareWorker(ThreadWorker):
         if conn in self.uploading:
             req.force_close()
         else:
-            req._expected_100_continue = False  # noqa: SLF001  # the main thread has answered it
+            req._expected_100_continue = False  # noqa: SLF001  # the main thread has sent 100 Continue
         return bool(super().handle_request(req, conn))
 
     def serve(
         self, application: Application, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        """The application, told how the threads are: `ops.health.views` answers readiness and liveness by it."""
+        """Call the application with the state of the threads, which `ops.health.views` reports."""
         environ["ops.free_threads"] = max(0, self.cfg.threads - len(self.pages))
         environ["ops.stalled_seconds"] = self.stalled_seconds()
         return application(environ, start_response)
 
-    # --- Ends of requests ----------------------------------------------------------------------------------------
+    # --- After responses -----------------------------------------------------------------------------------------
     def finish_request(self, conn: TConn, fs: "Future[object]") -> None:
         if conn in self.pages:
             self.progressed = time.monotonic()
@@ -207,9 +206,9 @@ class ProbeAwareWorker(ThreadWorker):
             self.after_response(conn, fs)
 
     def after_response(self, conn: TConn, fs: "Future[object]") -> None:
-        """The answer is sent: keep the connection for the next request, or close it."""
+        """The response is sent: keep the connection for the next request, or close it."""
         if not fs.cancelled() and fs.exception() is None and fs.result():
-            # The next request may have begun to arrive behind this one.
+            # The client may have sent the beginning of the next request already (pipelining).
             unreader = conn.parser.unreader
             unreader.unread(unreader.take_buffered() + unreader.sock.recv(RECV_BYTES))
             super().finish_request(conn, fs)
@@ -230,14 +229,14 @@ class ProbeAwareWorker(ThreadWorker):
             self.after_response(conn, fs)
 
     def abort(self, conn: TConn, status: HTTPStatus) -> None:
-        """End a connection whose request is not whole; who has said nothing yet does not get an answer."""
+        """Close a connection whose request is incomplete, with a response if anything has been received."""
         if self.reading[conn].data:
             self.refuse(conn, status)
         else:
             self.close_connection(conn)
 
     def refuse(self, conn: TConn, status: HTTPStatus) -> None:
-        """Answer without a thread, and close."""
+        """Respond from the main thread, and close."""
         self.log.info("Refused a request from %s: %s %s", conn.client or "a socket", status.value, status.phrase)
         if conn in self.reading:
             self.release(conn)
@@ -248,12 +247,12 @@ class ProbeAwareWorker(ThreadWorker):
         self.linger(conn)
 
     def send(self, conn: TConn, data: bytes) -> None:
-        """What fits into any socket's buffer."""
+        """Send a short response, which fits into the socket's buffer."""
         with contextlib.suppress(OSError):
             conn.sock.send(data, socket.MSG_DONTWAIT)
 
     def linger(self, conn: TConn) -> None:
-        """Say that nothing follows, and wait for the client to close, without a thread (gunicorn waits in this one)."""
+        """Shut down the sending side, and let the client close, without blocking the main thread as gunicorn does."""
         with contextlib.suppress(OSError):
             conn.sock.shutdown(socket.SHUT_WR)
         self.drain(conn, selectors.EVENT_READ, partial(self.on_discarded, conn), LINGER_SECONDS)
@@ -277,7 +276,7 @@ class ProbeAwareWorker(ThreadWorker):
         self.poller.register(conn.sock, event, callback)
 
     def close_connection(self, conn: TConn) -> None:
-        """Close a connection of the main thread's."""
+        """Close a connection that the main thread handles."""
         self.reading.pop(conn, None)
         self.draining.pop(conn, None)
         with contextlib.suppress(OSError, KeyError, ValueError):
@@ -286,7 +285,7 @@ class ProbeAwareWorker(ThreadWorker):
         conn.close()
 
     def murder_pending(self) -> None:
-        """gunicorn calls this all the time: end what has taken too long."""
+        """Called by gunicorn in each turn of its loop: close connections that exceeded their time limit."""
         now = time.monotonic()
         if now < self.swept + SWEEP_SECONDS:
             return
@@ -298,13 +297,13 @@ class ProbeAwareWorker(ThreadWorker):
             if now > deadline:
                 self.close_connection(conn)
 
-    # --- How the threads are -------------------------------------------------------------------------------------
+    # --- State of the threads ------------------------------------------------------------------------------------
     def mark_busy(self, conn: TConn) -> None:
-        """Probes do not count: they are over soon, whatever hangs."""
+        """Count the request of a page. Probes do not count: they have a deadline of their own."""
         if len(self.pages) < self.cfg.threads:
             self.progressed = time.monotonic()
         self.pages.add(conn)
 
     def stalled_seconds(self) -> float:
-        """How long all threads have been busy without one of them becoming free; 0 while one is."""
+        """How long all threads have been busy without one becoming free; 0 while a thread is free."""
         return time.monotonic() - self.progressed if len(self.pages) >= self.cfg.threads else 0.0

@@ -1,11 +1,11 @@
-"""What the site says to browsers beyond what Django and its packages say."""
+"""Response headers that neither Django nor its packages set."""
 
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
 UNUSED = ("camera", "geolocation", "microphone", "payment", "usb")
-"""What browsers can do and no page of ours asks for."""
+"""Browser features that no page uses."""
 
 
 def permissions_policy(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:

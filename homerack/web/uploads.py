@@ -1,4 +1,4 @@
-"""Files in forms: no page takes any, unless it brings a handler of its own (`ops.admin.upload` does)."""
+"""Uploaded files: refused, except on pages with an upload handler of their own (`ops.admin.upload`)."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from django.core.files.uploadhandler import FileUploadHandler
 
 
 class RefuseFiles(FileUploadHandler):
-    """Answers a form with a file by 400 before it reads the file: nothing is written to the temporary directory."""
+    """Answers a form with a file with status 400 before reading the file: nothing is written to disk."""
 
     def new_file(self, field_name: str, *_args: Any, **_kwargs: Any) -> None:
-        raise SuspiciousMultipartForm(f"This page takes no files; {field_name!r} is one.")
+        raise SuspiciousMultipartForm(f"This page accepts no files, but {field_name!r} is one.")
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes | None:  # noqa: ARG002  # the base's signature
         return None

@@ -45,8 +45,8 @@ def test_the_end_of_one_is_the_end_of_all(home: Path, name: str, debug: str) -> 
         assert [pid for pid in family if is_alive(pid)] == []
     shown = "web" if name == "gunicorn" else name
     assert (
-        f"CommandError: {shown} has ended (killed by SIGKILL). Everything else was stopped. "
-        "The lines above tell why; start again with: make run" in serving.output
+        f"CommandError: {shown} has ended (killed by SIGKILL). All other services were stopped. "
+        "The output above shows the reason. Start again with: make run" in serving.output
     )
 
 
@@ -66,8 +66,8 @@ def test_two_databases_are_served_side_by_side_and_one_only_once(home: Path, tmp
         again = manage(home, "serve", "--port", "0")
         assert again.returncode == 1
         assert again.stderr == (
-            f"CommandError: This database is served at http://127.0.0.1:{port}/ by process {one.process.pid} already; "
-            "two schedulers would start every backup twice. Nothing was started. Stop the other one, or name another "
+            f"CommandError: This database is already served at http://127.0.0.1:{port}/ by process {one.process.pid}; "
+            "two schedulers would start every backup twice. Nothing was started. Stop the other process, or set another "
             "DATABASE_URL.\n"
         )
         assert two.end_with(signal.SIGINT) == 0

@@ -69,7 +69,7 @@ def test_a_full_pool_is_an_operational_error_with_the_numbers(url: str) -> None:
     assert 0.5 <= time.monotonic() - start < 2
     assert str(caught.value) == (
         f"No database connection became free within 0.5 s: all 3 of the pool {wrappers[0].alias!r} are in use "
-        "(size 2, overflow 1). Raise DB_POOL_SIZE or DB_MAX_OVERFLOW, or look for what holds them so long."
+        "(size 2, overflow 1). Raise DB_POOL_SIZE or DB_MAX_OVERFLOW, or find what holds the connections."
     )
     wrappers[0].close()
     assert ask(wrappers[3], "SELECT 1") == 1
@@ -191,7 +191,7 @@ def test_a_server_that_ends_each_connection_costs_no_place(url: str, monkeypatch
     monkeypatch.setattr("homerack.postgresql.session.is_silent", lambda _: False)
     monkeypatch.setattr("homerack.postgresql.session.is_alive", lambda _: False)
     for _ in range(5):
-        with pytest.raises(OperationalError, match="got no working connection: the server ends new ones at once"):
+        with pytest.raises(OperationalError, match="got no working connection: the server closes new ones immediately"):
             wrapper.ensure_connection()
     monkeypatch.undo()
     assert ask(wrapper, "SELECT 1") == 1

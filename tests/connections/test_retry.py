@@ -35,7 +35,7 @@ def test_a_refused_port_is_tried_again_with_growing_pauses(
     assert pauses(caplog) == [0.05, 0.1, 0.2, 0.4]
     assert 0.75 <= time.monotonic() - start < 3
     assert next(record.getMessage() for record in caplog.records if record.levelno == logging.WARNING) == (
-        "PostgreSQL can not be reached (connection refused): attempt 1 failed, the next in 0.05 s"
+        "PostgreSQL cannot be reached (connection refused): attempt 1 failed, next attempt in 0.05 s"
     )
 
 

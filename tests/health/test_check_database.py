@@ -68,7 +68,7 @@ def test_waiting_ends_when_the_server_comes(server: PostgresServer, tmp_path: Pa
         waiter = subprocess.Popen(
             command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=stderr
         )
-    refused = "PostgreSQL can not be reached (connection refused): attempt 1 failed"
+    refused = "PostgreSQL cannot be reached (connection refused): attempt 1 failed"
     eventually(lambda: refused in log.read_text(), within=30)
     server.launch()
     assert waiter.wait(timeout=60) == 0

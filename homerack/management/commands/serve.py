@@ -1,4 +1,4 @@
-"""``manage.py serve``: all of HomeRack by one command, what ``make run`` runs."""
+"""``manage.py serve``, the command behind ``make run``: all of HomeRack in one terminal."""
 
 import contextlib
 import os
@@ -22,13 +22,13 @@ COLOURS = {"web": "36", "worker": "32", "beat": "35", "redis": "34"}
 
 class Command(BaseCommand):
     help = (
-        "Run the site, the worker and the scheduler until Ctrl-C, with a Redis of their own unless REDIS_URL is set. "
-        "When one of them ends, all end, with exit code 1."
+        "Run the site, the worker and the scheduler until Ctrl-C, with an embedded Redis unless REDIS_URL is set. "
+        "When one of them ends, all are stopped, with exit code 1."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--host", default="127.0.0.1", help="where the site listens (default: %(default)s)")
-        parser.add_argument("--port", type=int, default=8000, help="default: %(default)s")
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+        parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
 
     def handle(self, *_args: Any, host: str, port: int, **_options: Any) -> None:
         self.require_migrations()
@@ -42,16 +42,19 @@ class Command(BaseCommand):
             self.stdout.write("HomeRack has stopped.")
         except AlreadyRunning as error:
             message = (
-                f"This database is served {error} already; two schedulers would start every backup twice. "
-                f"Nothing was started. Stop the other one, or name another DATABASE_URL."
+                f"This database is already served {error}; two schedulers would start every backup twice. "
+                f"Nothing was started. Stop the other process, or set another DATABASE_URL."
             )
             raise CommandError(message) from error
         except ServiceEnded as error:
-            message = f"{error} Everything else was stopped. The lines above tell why; start again with: make run"
+            message = (
+                f"{error} All other services were stopped. The output above shows the reason. "
+                "Start again with: make run"
+            )
             raise CommandError(message) from error
 
     def require_migrations(self) -> None:
-        """Beat reads its schedules the moment it starts."""
+        """The scheduler reads its tables as soon as it starts."""
         missing = migration_skew(applied_migrations(connections["default"])).pending
         connections.close_all()
         if missing:
@@ -62,13 +65,13 @@ class Command(BaseCommand):
         try:
             is_free = services.is_free(host, port)
         except (OSError, OverflowError) as error:
-            raise CommandError(f"The site can not listen at {host}:{port} ({error}). Nothing was started.") from error
+            raise CommandError(f"The site cannot listen on {host}:{port} ({error}). Nothing was started.") from error
         if not is_free:
             raise CommandError(f"Port {port} is in use. Nothing was started. Try another: make run PORT={port + 1}")
 
     @contextlib.contextmanager
     def environment(self, label: str) -> Iterator[tuple[dict[str, str], list[services.Service]]]:
-        """What the programs find in their environment, and the Redis to start for them, if any."""
+        """The environment of the services, and the Redis to start for them, if any."""
         environment = os.environ | {"DJANGO_RUNSERVER_HIDE_WARNING": "true"}
         folder = runtime_dir(Path(settings.BASE_DIR) / ".run", settings.DATABASES["default"], label=label)
         with folder as private, socket_path(private) as path:
@@ -77,14 +80,14 @@ class Command(BaseCommand):
             else:
                 yield environment | {"REDIS_URL": f"unix://{path}"}, [services.embedded_redis(path)]
 
-    def supervise(self, environment: dict[str, str], started: list[services.Service], address: str) -> None:
+    def supervise(self, environment: dict[str, str], to_start: list[services.Service], address: str) -> None:
         supervisor = Supervisor(environment=environment, write=self.write_line)
         try:
-            for program in started:
-                supervisor.start(program)
-                if program.name == "redis":
-                    supervisor.wait_until_ready(program)
-            supervisor.wait_until_ready(*started)
+            for service in to_start:
+                supervisor.start(service)
+                if service.name == "redis":
+                    supervisor.wait_until_ready(service)
+            supervisor.wait_until_ready(*to_start)
             self.stdout.write(f"HomeRack is at {address} (stop it with Ctrl-C)")
             supervisor.watch()
         finally:
@@ -107,9 +110,9 @@ def all_services(host: str, port: int) -> list[services.Service]:
 
 @contextlib.contextmanager
 def signals_as_interrupt() -> Iterator[None]:
-    """SIGTERM, and a terminal that is closed, stop everything as Ctrl-C does, even where a shell ignores that."""
+    """Raise KeyboardInterrupt on SIGTERM and SIGHUP too, and on SIGINT even where a shell has set it to be ignored."""
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # started by nohup
         numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:
