@@ -67,8 +67,8 @@ def test_two_databases_are_served_side_by_side_and_one_only_once(home: Path, tmp
         assert again.returncode == 1
         assert again.stderr == (
             f"CommandError: This database is already served at http://127.0.0.1:{port}/ by process {one.process.pid}; "
-            "two schedulers would start every backup twice. Nothing was started. Stop the other process, or set another "
-            "DATABASE_URL.\n"
+            "two schedulers would start every backup twice. Nothing was started. Stop the other process, or set "
+            "another DATABASE_URL.\n"
         )
         assert two.end_with(signal.SIGINT) == 0
         assert_is_served(one, port)
