@@ -97,24 +97,38 @@ class Run(models.Model):
         return self.status not in {self.Status.QUEUED, self.Status.RUNNING}
 
 
-VERIFIED = (
-    models.Q(trust="signed", file_missing=False, verification_error="")
-    & ~models.Q(verified_level="")
-    & ~models.Q(origin="upload")
-)
-"""Made here, its file in place, and its last verification passed."""
-
-
 class BackupQuerySet(models.QuerySet["Backup"]):
     """Backups, the newest first."""
 
+    def with_state(self) -> Self:
+        """Each with its `state`: the first of `STATE_RULES` that holds, or unverified."""
+        rules = (models.When(rule, then=models.Value(state)) for state, rule in STATE_RULES.items())
+        otherwise = models.Value(Backup.State.UNVERIFIED)
+        return self.annotate(state=models.Case(*rules, default=otherwise, output_field=models.CharField()))
+
     def verified(self) -> Self:
-        """Those that a restore can rely on."""
-        return self.filter(VERIFIED)
+        """Those that a restore can rely on: made here, in place, and their last verification passed."""
+        return self.with_state().filter(IS_VERIFIED)
+
+    def last_verified_name(self) -> str:
+        """The name of the backup that may not be deleted; empty where none is verified."""
+        return self.verified().order_by("-taken_at").values_list("name", flat=True).first() or ""
 
 
 class Backup(models.Model):
     """One backup as its manifest in the storage describes it; sizes are bytes, times are UTC."""
+
+    class State(models.TextChoices):
+        """What a backup is worth. `BackupQuerySet.with_state` finds it."""
+
+        FILE_MISSING = "file_missing", "file missing"
+        TAMPERED = "tampered", "tampered with"
+        FAILED = "failed", "failed"
+        UNTRUSTED = "untrusted", "untrusted"
+        FOREIGN = "foreign", "not signed here"
+        RESTORE_TESTED = "restore_tested", "restore tested"
+        VERIFIED = "verified", "verified"
+        UNVERIFIED = "unverified", "unverified"
 
     id = models.UUIDField(primary_key=True, editable=False)
     name = models.CharField(unique=True)
@@ -141,6 +155,9 @@ class Backup(models.Model):
     run = models.CharField(blank=True, help_text="The id of the run that made it.")
     manifest = models.JSONField(default=dict)
 
+    state: str
+    """A `State`, on rows of `BackupQuerySet.with_state` alone: it has no column."""
+
     objects = BackupQuerySet.as_manager()
 
     class Meta:
@@ -160,3 +177,17 @@ class Backup(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+STATE_RULES = {
+    Backup.State.FILE_MISSING: models.Q(file_missing=True),
+    Backup.State.TAMPERED: models.Q(trust="tampered"),
+    Backup.State.FAILED: ~models.Q(verification_error=""),
+    Backup.State.UNTRUSTED: models.Q(origin="upload"),
+    Backup.State.FOREIGN: ~models.Q(trust="signed"),
+    Backup.State.RESTORE_TESTED: models.Q(verified_level="restored"),
+    Backup.State.VERIFIED: models.Q(verified_level="read"),
+}
+"""In the order of their weight: the first that holds counts."""
+IS_VERIFIED = models.Q(state__in=(Backup.State.RESTORE_TESTED, Backup.State.VERIFIED))
+"""For rows with their state; `BackupRecord.verified` is the same for a manifest."""

@@ -1,4 +1,7 @@
-"""Health, with and without the trailing slash, on which a probe should not depend; and runs by signed links."""
+"""Health, notifications, and the status of a run by a signed link.
+
+Probes may leave out the trailing slash.
+"""
 
 from django.urls import path, re_path
 
@@ -7,12 +10,12 @@ from ops.health import views
 from ops.health.metrics import FullHealthView
 
 urlpatterns = [
-    re_path(r"^notices/$", notifications.page, name="ops-notices"),
+    re_path(r"^notifications/$", notifications.page, name="ops-notifications"),
     re_path(r"^health/?$", views.health, name="health"),
     re_path(r"^health/live/?$", views.live, name="health-live"),
     re_path(r"^health/ready/?$", views.ready, name="health-ready"),
     re_path(r"^health/full/?$", FullHealthView.as_view(), name="health-full"),
-    # Signed links to one run, for those whose session a restore has ended.
-    path("runs/<str:token>/", run_status.run_status, name="ops-watch"),
-    path("runs/<str:token>/state/", run_status.run_status_fragment, name="ops-watch-state"),
+    # For users whose session a restore has ended.
+    path("runs/<str:token>/", run_status.run_status, name="ops-run-status"),
+    path("runs/<str:token>/state/", run_status.run_status_fragment, name="ops-run-status-fragment"),
 ]

@@ -51,9 +51,9 @@ SECTIONS: list[dict[str, Any]] = [
             entry("Runs", "history", "ops.run"),
             entry("Schedules", "schedule", "django_celery_beat.periodictask"),
             {
-                "title": "Notices",
+                "title": "Notifications",
                 "icon": "notifications",
-                "link": reverse_lazy("ops-notices"),
+                "link": reverse_lazy("ops-notifications"),
                 "permission": lambda request: request.user.is_superuser,
             },
         ],

@@ -1,9 +1,11 @@
-"""What is done with one backup by one click: make, verify, drill, download, keep, note, delete.
+"""What a user can do with one backup: the buttons, and the views that they lead to.
 
-Making and proving take time and are left to a worker. Notes and deletions, a moment's work on one file, are done at
-once.
+Making and verifying a backup take time and are left to a worker. Pins, notes and deletions change one file and are done
+in the request. The views of a restore and of an upload have modules of their own.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -13,88 +15,155 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 from ops import operations
-from ops.admin.base import IndexAdmin, require, require_administrator, require_start, show_error
-from ops.admin.buttons import last_verified
-from ops.admin.starting import enqueue_run, new_run
+from ops.admin.base import (
+    BACKUP_LIST,
+    IndexAdmin,
+    enqueue_run,
+    new_run,
+    require,
+    require_administrator,
+    require_start,
+    show_error,
+)
 from ops.errors import OpsError
 from ops.models import Backup, Run
+from ops.runs.authorization import Person, may_start
 from ops.runs.context import get_context
 
-LIST = "admin:ops_backup_changelist"
-LONGEST_NOTE = 1000
-"""Characters."""
+MAX_NOTE_LENGTH = 1000
 
 
+# --- Buttons ------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, kw_only=True)
+class Button:
+    """A form that posts `value` as ``set``, or a link. `icon` is a Material Symbol; `short` is one word of `label`."""
+
+    short: str
+    label: str
+    icon: str
+    url: str
+    posts: bool = True
+    value: str = ""
+
+
+def buttons_for(user: Person, backup: Backup, *, last_verified: str) -> Iterator[Button]:
+    """The buttons that `user` has the permission for and that make sense.
+
+    `last_verified` is the name of the backup that cannot be deleted.
+    """
+    if backup.state != Backup.State.FILE_MISSING:
+        yield from _buttons_for_file(user, backup)
+    if may(user, "pin"):
+        if backup.pinned:
+            label = "Unpin: let the retention policy decide"
+            yield _button(backup, "pin", "Unpin", label, "bookmark_remove", value="no")
+        else:
+            label = "Pin: keep it whatever the retention policy says"
+            yield _button(backup, "pin", "Pin", label, "bookmark_add", value="yes")
+        yield _button(backup, "note", "Note", "Note", "edit_note", posts=False)
+    if may(user, "delete") and backup.name != last_verified:
+        yield _button(backup, "delete", "Delete", "Delete", "delete", posts=False)
+
+
+def _buttons_for_file(user: Person, backup: Backup) -> Iterator[Button]:
+    if may_start(user, Run.Kind.RESTORE) and backup.state != Backup.State.TAMPERED:
+        yield _button(backup, "restore", "Restore", "Restore", "settings_backup_restore", posts=False)
+    if may_start(user, Run.Kind.VERIFICATION):
+        yield _button(backup, "verify", "Verify", "Verify: read it back and count its rows", "task_alt")
+    if may_start(user, Run.Kind.RESTORE_TEST):
+        label = "Restore test: load it into a scratch database and compare"
+        yield _button(backup, "restore-test", "Restore test", label, "experiment")
+    if is_administrator(user):
+        yield _button(backup, "download", "Download", "Download", "download")
+
+
+def _button(
+    backup: Backup, name: str, short: str, label: str, icon: str, *, posts: bool = True, value: str = ""
+) -> Button:
+    url = reverse(f"admin:ops_backup_{name.replace('-', '_')}", args=[backup.pk])
+    return Button(short=short, label=label, icon=icon, url=url, posts=posts, value=value)
+
+
+def may(user: Person, action: str) -> bool:
+    return user.has_perm(f"ops.{action}_backup")
+
+
+def is_administrator(user: Person) -> bool:
+    """Who may download and upload: a backup is the whole database, which no group is given."""
+    return user.is_active and user.is_superuser
+
+
+# --- Views --------------------------------------------------------------------------------------------------------
 def back_up(_admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
     require_start(request, Run.Kind.BACKUP)
-    return enqueue_run(request, Run.Kind.BACKUP, back_to=reverse(LIST))
+    return enqueue_run(request, Run.Kind.BACKUP, back_to=reverse(BACKUP_LIST))
 
 
 def verify(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
     require_start(request, Run.Kind.VERIFICATION)
-    name = admin.shown(request, str(key)).name
-    return enqueue_run(request, Run.Kind.VERIFICATION, back_to=reverse(LIST), names=[name])
+    name = admin.get_row(request, str(key)).name
+    return enqueue_run(request, Run.Kind.VERIFICATION, back_to=reverse(BACKUP_LIST), names=[name])
 
 
 def restore_test(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
     require_start(request, Run.Kind.RESTORE_TEST)
-    name = admin.shown(request, str(key)).name
-    return enqueue_run(request, Run.Kind.RESTORE_TEST, back_to=reverse(LIST), names=[name])
+    name = admin.get_row(request, str(key)).name
+    return enqueue_run(request, Run.Kind.RESTORE_TEST, back_to=reverse(BACKUP_LIST), names=[name])
 
 
 def download(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponseBase:
-    """The stored file, as it is. That somebody took it is recorded first, whether or not they read to the end."""
+    """The stored file as it is. The download is recorded before the first byte is sent, and whether or not all are."""
     require_administrator(request)
-    backup = admin.shown(request, str(key))
+    backup = admin.get_row(request, str(key))
     try:
         context = get_context()
         entry = operations.record_download(context, new_run(request, Run.Kind.DOWNLOAD, name=backup.name))
     except OpsError as error:
         show_error(request, error)
-        return to_page(backup)
+        return redirect_to(backup)
     file = context.repository.open(entry)
-    answer = FileResponse(file, as_attachment=True, filename=backup.name, content_type="application/octet-stream")
-    answer.headers["Content-Length"] = str(backup.size)
-    return answer
+    response = FileResponse(file, as_attachment=True, filename=backup.name, content_type="application/octet-stream")
+    response.headers["Content-Length"] = str(backup.size)
+    return response
 
 
 def pin(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
     require(request, "ops.pin_backup")
-    backup = admin.shown(request, str(key))
+    backup = admin.get_row(request, str(key))
     pinned = request.POST.get("set") == "yes"
     done = f"{backup.name} is pinned." if pinned else f"{backup.name} is subject to the retention policy."
-    change(request, backup, done, pinned=pinned)
-    return HttpResponseRedirect(reverse(LIST))
+    edit(request, backup, done, pinned=pinned)
+    return HttpResponseRedirect(reverse(BACKUP_LIST))
 
 
 def note(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
     require(request, "ops.pin_backup")
-    backup = admin.shown(request, str(key))
+    backup = admin.get_row(request, str(key))
     if request.method != "POST":
         title = f"Note on {backup.name}"
-        return admin.page(request, "ops/console/note.html", title=title, backup=backup, longest=LONGEST_NOTE)
-    change(request, backup, "The note is written.", note=request.POST.get("note", "").strip()[:LONGEST_NOTE])
-    return to_page(backup)
+        return admin.render(request, "ops/admin/note.html", title=title, backup=backup, max_length=MAX_NOTE_LENGTH)
+    edit(request, backup, "The note was saved.", note=request.POST.get("note", "").strip()[:MAX_NOTE_LENGTH])
+    return redirect_to(backup)
 
 
 def delete(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
     require(request, "ops.delete_backup")
-    backup = admin.shown(request, str(key))
+    backup = admin.get_row(request, str(key))
     if request.method != "POST":
         title = f"Delete {backup.name}?"
-        is_last = backup.name == last_verified()
-        return admin.page(request, "ops/console/delete.html", title=title, backup=backup, is_last=is_last)
+        is_last = backup.name == Backup.objects.last_verified_name()
+        return admin.render(request, "ops/admin/delete.html", title=title, backup=backup, is_last=is_last)
     try:
         operations.delete_backup(get_context(), new_run(request, Run.Kind.DELETION, name=backup.name))
     except OpsError as error:
         show_error(request, error)
-        return to_page(backup)
-    messages.success(request, f"{backup.name} is deleted.")
-    return HttpResponseRedirect(reverse(LIST))
+        return redirect_to(backup)
+    messages.success(request, f"{backup.name} was deleted.")
+    return HttpResponseRedirect(reverse(BACKUP_LIST))
 
 
-def change(request: HttpRequest, backup: Backup, done: str, **values: Any) -> None:
-    """Write into its manifest at once, and tell how that went."""
+def edit(request: HttpRequest, backup: Backup, done: str, **values: Any) -> None:
+    """Write `values` into the manifest, and show the message `done` or the error."""
     try:
         operations.change_backup(get_context(), new_run(request, Run.Kind.CHANGE, name=backup.name, **values))
     except OpsError as error:
@@ -103,5 +172,5 @@ def change(request: HttpRequest, backup: Backup, done: str, **values: Any) -> No
         messages.success(request, done)
 
 
-def to_page(backup: Backup) -> HttpResponse:
+def redirect_to(backup: Backup) -> HttpResponse:
     return HttpResponseRedirect(reverse("admin:ops_backup_change", args=[backup.pk]))

@@ -1,70 +1,70 @@
-"""A backup in words and bars: its manifest, how its rows compare with today's, and its migrations with the code's."""
+"""The page of a backup: its manifest, its rows compared with the live ones, and its migrations with the code's."""
 
 from dataclasses import dataclass
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
-from ops.admin.states import State, state_of
+from ops.backups.manifest import Level
 from ops.backups.preview import LiveCounts, shown_tables
 from ops.databases.migration_state import migration_skew
 from ops.models import Backup
-from ops.utils.formatting import format_age, format_duration, format_local, format_size, pluralize
+from ops.runs.descriptions import ENGINES, VERIFIED_BY
+from ops.utils.formatting import format_age, format_duration, format_local, format_size, join_names, pluralize
 
-ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
-MOST_NAMED = 8
+MAX_NAMES = 8
+"""Migrations."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One model: rows in the backup and now, of which None is not known, and both as a drawing."""
+    """One model: its rows in the backup and now (None: unknown), and both as an SVG."""
 
     label: str
-    then: int
+    backup: int
     now: int | None
-    drawing: SafeString
+    svg: SafeString
 
     @property
     def differs(self) -> bool:
-        return self.now is not None and self.now != self.then
+        return self.now is not None and self.now != self.backup
 
 
 class BackupPresenter:
-    """What the template of a backup's page shows. Asks the database for today's rows of each model."""
+    """What the template shows of a backup that has its state. Counts the live rows of each model."""
 
     def __init__(self, backup: Backup, *, kept: str) -> None:
         self.backup, self.kept = backup, kept
-        self.state = state_of(backup)
+        self.state = Backup.State(backup.state).label
         self.manifest = backup.manifest
-        self.is_upload = self.state is State.UPLOADED
+        self.is_upload = backup.state == Backup.State.UNTRUSTED
         skew = migration_skew(self.manifest.get("migrations", ()))
         self.ahead, self.behind = skew.unknown, () if self.is_upload else skew.pending
         self.bars = bars(backup)
 
     @property
     def facts(self) -> list[tuple[str, str]]:
-        """The manifest, each line with what it is about."""
+        """The manifest as labels and values."""
         backup, manifest = self.backup, self.manifest
         when = f"{format_local(backup.taken_at)}, {format_age(backup.taken_at)}"
         return [
-            ("Uploaded", when)
-            if self.is_upload
-            else ("Shows", f"{backup.database or 'a database'} as it was at {when}"),
-            ("Asked for by", f"{backup.created_by} ({backup.origin})"),
-            ("Holds", f"{pluralize(backup.rows, 'row')} in {pluralize(len(manifest.get('tables', {})), 'table')}"),
-            *([("Without", self.left_out)] if self.left_out else []),
+            ("Uploaded", when) if self.is_upload else ("Taken", f"{when}, of {backup.database or 'a database'}"),
+            ("Requested by", f"{backup.created_by} ({backup.origin})"),
+            ("Content", f"{pluralize(backup.rows, 'row')} in {pluralize(len(manifest.get('tables', {})), 'table')}"),
+            *([("Not included", self.left_out)] if self.left_out else []),
             ("Size", f"{format_size(backup.size)}; {format_size(backup.uncompressed_size)} before compression"),
-            *([] if self.is_upload else [("Took", format_duration(backup.duration))]),
+            *([] if self.is_upload else [("Duration", format_duration(backup.duration))]),
             ("Database", self.database),
-            *([] if self.is_upload else [("Made by", f"version {manifest.get('app_version', '')}")]),
-            ("Verified", self.proof),
+            *([] if self.is_upload else [("App version", f"{manifest.get('app_version', '')}")]),
+            ("Verified", self.verification),
             ("Kept", self.kept),
             ("SHA-256", str(manifest.get("sha256", ""))),
         ]
 
     @property
     def left_out(self) -> str:
-        """The tables whose rows it does not hold, each with the reason."""
+        """The tables whose rows are not in the backup, each with the reason."""
         return "; ".join(f"{entry['table']} ({entry['reason']})" for entry in self.manifest.get("excluded", ()))
 
     @property
@@ -74,33 +74,31 @@ class BackupPresenter:
         return f"{engine} {server}" + (f", dumped by {tool}" if tool and tool != server else "")
 
     @property
-    def proof(self) -> str:
+    def verification(self) -> str:
         backup = self.backup
         if backup.verified_at is None:
             return "never"
         when = f"{format_local(backup.verified_at)}, {format_age(backup.verified_at)}"
         if backup.verification_error:
             return f"failed: {backup.verification_error} ({when})"
-        how = {"read": "read back in full and counted", "restored": "restored and compared by content"}
         took = f", {format_duration(backup.verification_seconds)}" if backup.verification_seconds is not None else ""
-        return f"{how[backup.verified_level]} ({when}{took})"
+        return f"{VERIFIED_BY[Level(backup.verified_level)]} ({when}{took})"
 
     @property
     def migrations(self) -> str:
-        """How the backup's schema stands to the code's."""
+        """How the migrations in the backup compare with those of the code."""
         if self.is_upload:
-            return "Not known before it is loaded."
+            return "Unknown until it is loaded."
         if self.ahead:
-            return f"{pluralize(len(self.ahead), 'migration')} ahead of this code, which cannot restore it: "
+            return f"{pluralize(len(self.ahead), 'migration')} ahead of this code, so it cannot be restored: "
         if self.behind:
             return f"{pluralize(len(self.behind), 'migration')} behind; a restore applies them: "
-        return "The same as the code's."
+        return "Same as the code."
 
     @property
     def migrations_named(self) -> str:
         names = self.ahead or self.behind
-        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-        return ", ".join(names[:MOST_NAMED]) + more
+        return join_names(names, MAX_NAMES)
 
 
 def bars(backup: Backup) -> list[Bar]:
@@ -114,24 +112,24 @@ def bars(backup: Backup) -> list[Bar]:
         if shown.table not in left_out and (shown.table in tables or live.rows.get(shown.table))
     ]
     found = [(label, then, now) for label, then, now in rows if then or now]
-    most = max((max(then, now or 0) for _, then, now in found), default=1)
+    largest = max((max(then, now or 0) for _, then, now in found), default=1)
     return [
-        Bar(label=label[:1].upper() + label[1:], then=then, now=now, drawing=draw(then, now, most))
+        Bar(label=str(capfirst(label)), backup=then, now=now, svg=draw(then, now, largest))
         for label, then, now in sorted(found, key=lambda row: -max(row[1], row[2] or 0))
     ]
 
 
-def draw(then: int, now: int | None, most: int) -> SafeString:
-    """The rows of then over those of now, both on a scale up to `most`. It repeats the numbers beside it."""
+def draw(then: int, now: int | None, largest: int) -> SafeString:
+    """Two bars, the backup's rows above the live ones. Screen readers skip it: the numbers are in the same row."""
     return format_html(
-        '<svg class="ops-twin" viewBox="0 0 100 12" preserveAspectRatio="none" aria-hidden="true">'
-        '<rect class="ops-twin-then" width="{}" height="5"/>'
-        '<rect class="ops-twin-now" y="7" width="{}" height="5"/></svg>',
-        share(then, most),
-        share(now or 0, most),
+        '<svg class="ops-bars" viewBox="0 0 100 12" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect class="ops-bars-backup" width="{}" height="5"/>'
+        '<rect class="ops-bars-now" y="7" width="{}" height="5"/></svg>',
+        share(then, largest),
+        share(now or 0, largest),
     )
 
 
-def share(number: int, most: int) -> str:
-    """Per cent of `most`; what is there at all can be seen."""
-    return f"{max(100 * number / most, 0.8 if number else 0):.1f}"
+def share(number: int, largest: int) -> str:
+    """Per cent of `largest`, and enough to be visible where there is one row at all."""
+    return f"{max(100 * number / largest, 0.8 if number else 0):.1f}"

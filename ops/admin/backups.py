@@ -1,4 +1,4 @@
-"""Backups in the console: the list, and the addresses of all that can be done with them."""
+"""Backups in the admin: the list, the page of one backup, and the URLs of everything that can be done with them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
@@ -15,14 +15,10 @@ from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_exempt
 from unfold.decorators import display
 
-from ops.admin import backup_actions, restore, undo, upload
-from ops.admin import migrate as moves
+from ops.admin import backup_actions, migrate, restore, undo, upload
+from ops.admin.backup_actions import Button, buttons_for, is_administrator, may
 from ops.admin.backup_detail import BackupPresenter
-from ops.admin.base import IndexAdmin
-from ops.admin.buttons import Button, buttons_for, is_administrator, last_verified, may
-from ops.admin.kept import previous_on_page
-from ops.admin.starting import workers_are_set_up
-from ops.admin.states import State, rows_in, state_of
+from ops.admin.base import IndexAdmin, has_worker
 from ops.models import Backup, Run
 from ops.runs.authorization import may_start
 from ops.utils.formatting import (
@@ -35,6 +31,17 @@ from ops.utils.formatting import (
 )
 
 POST, BOTH = ("POST",), ("GET", "HEAD", "POST")
+BADGES = {
+    Backup.State.FILE_MISSING: "danger",
+    Backup.State.TAMPERED: "danger",
+    Backup.State.FAILED: "danger",
+    Backup.State.UNTRUSTED: "warning",
+    Backup.State.FOREIGN: "warning",
+    Backup.State.RESTORE_TESTED: "success",
+    Backup.State.VERIFIED: "info",
+    Backup.State.UNVERIFIED: "warning",
+}
+"""Colours, as django-unfold names them."""
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -42,11 +49,10 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [(state.name.lower(), state.words) for state in State]
+        return Backup.State.choices
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Backup]) -> QuerySet[Backup]:  # noqa: ARG002
-        chosen = (self.value() or "").upper()
-        return queryset.filter(rows_in(State[chosen])) if chosen in State.__members__ else queryset
+        return queryset.filter(Q(state=self.value())) if self.value() in Backup.State else queryset
 
 
 class OriginFilter(admin.SimpleListFilter):
@@ -65,15 +71,16 @@ class BackupAdmin(IndexAdmin[Backup]):
     list_filter = (StateFilter, OriginFilter, "pinned")
     search_fields = ("name", "note", "created_by")
     ordering = ("-taken_at",)
-    list_before_template = "ops/console/backups_before.html"
+    list_before_template = "ops/admin/_backups_header.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Backup]:
-        """A manifest names every table; the list needs none of that."""
-        return super().get_queryset(request).defer("manifest")
+        """With their states, and without manifests, which name every table."""
+        rows = Backup.objects.with_state().order_by(*self.get_ordering(request))
+        return rows.defer("manifest")
 
-    # --- Addresses ---------------------------------------------------------------------------------------------
+    # --- URLs --------------------------------------------------------------------------------------------------
     def get_urls(self) -> list[URLPattern]:
-        of_one = {
+        one = {
             "verify": (backup_actions.verify, POST),
             "restore-test": (backup_actions.restore_test, POST),
             "download": (backup_actions.download, POST),
@@ -82,36 +89,36 @@ class BackupAdmin(IndexAdmin[Backup]):
             "delete": (backup_actions.delete, BOTH),
             "restore": (restore.restore, BOTH),
         }
-        of_all = {
+        all_backups = {
             "make": (backup_actions.back_up, POST),
             "upload": (upload.upload, BOTH),
             "undo": (undo.undo, BOTH),
-            "drop-previous": (undo.drop_previous_database, BOTH),
-            "to-postgresql": (moves.preflight, BOTH),
+            "drop-previous-database": (undo.drop_previous_database, BOTH),
+            "migrate-to-postgresql": (migrate.preflight, BOTH),
         }
         return [
-            *(self.address(f"{name}/", name, *view) for name, view in of_all.items()),
-            *(self.address(f"<uuid:key>/{name}/", name, *view) for name, view in of_one.items()),
+            *(self._url(f"{name}/", name, *view) for name, view in all_backups.items()),
+            *(self._url(f"<uuid:key>/{name}/", name, *view) for name, view in one.items()),
             *super().get_urls(),
         ]
 
-    def address(
+    def _url(
         self, route: str, name: str, view: Callable[..., HttpResponseBase], methods: tuple[str, ...]
     ) -> URLPattern:
-        def only(request: HttpRequest, **captured: Any) -> HttpResponseBase:
+        def checked(request: HttpRequest, **captured: Any) -> HttpResponseBase:
             if request.method not in methods:
                 return HttpResponseNotAllowed(methods)
             return view(self, request, **captured)
 
-        # An upload checks the token itself, after it has set a limit to what it reads.
-        guarded = csrf_exempt(only) if view is upload.upload else only
+        # An upload checks the token itself, after it has limited what is read.
+        guarded = csrf_exempt(checked) if view is upload.upload else checked
         return path(route, self.admin_site.admin_view(guarded), name=f"ops_backup_{name.replace('-', '_')}")
 
     # --- The list ----------------------------------------------------------------------------------------------
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        """Buttons depend on who asks, and an admin class is shared by all requests."""
-        columns: list[Any] = ["backup", "state", "made", "data", "kept"]
-        buttons = partial(self.buttons, request, last_verified())
+        """Buttons depend on the user, and one instance of the admin class serves all requests."""
+        columns: list[Any] = ["backup", "state_badge", "taken", "data", "kept"]
+        buttons = partial(self.buttons, request, Backup.objects.last_verified_name())
         buttons.short_description = "actions"  # type: ignore[attr-defined]
         buttons.__name__ = "buttons"  # type: ignore[attr-defined]
         has_buttons = any(may(request.user, name) for name in ("pin", "delete"))
@@ -121,12 +128,12 @@ class BackupAdmin(IndexAdmin[Backup]):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         shown = {
             "zone": time_zone_name(),
-            "kept": previous_on_page(),
+            "previous": undo.find_previous(),
             "may_make": may_start(request.user, Run.Kind.BACKUP),
             "may_restore": may_start(request.user, Run.Kind.UNDO),
             "may_upload": is_administrator(request.user),
-            "may_move": moves.is_offered(request),
-            "no_worker": not workers_are_set_up(),
+            "may_migrate": migrate.is_offered(request),
+            "no_worker": not has_worker(),
         }
         return super().changelist_view(request, {**shown, **(extra_context or {})})
 
@@ -137,12 +144,12 @@ class BackupAdmin(IndexAdmin[Backup]):
         name = '<span class="ops-name">{}<wbr>{}</span><span class="ops-quiet ops-remark">{}</span>'
         return format_html(name, stem, dot + ending, about)
 
-    @display(description="state", label={state.words: state.badge for state in State})
-    def state(self, backup: Backup) -> str:
-        return state_of(backup).words
+    @display(description="state", ordering="state", label={state.label: badge for state, badge in BADGES.items()})
+    def state_badge(self, backup: Backup) -> str:
+        return str(Backup.State(backup.state).label)
 
-    @admin.display(description="made", ordering="taken_at")
-    def made(self, backup: Backup) -> SafeString:
+    @admin.display(description="taken", ordering="taken_at")
+    def taken(self, backup: Backup) -> SafeString:
         return two_lines(format_local(backup.taken_at), format_age(backup.taken_at))
 
     @admin.display(description="size", ordering="size")
@@ -151,28 +158,29 @@ class BackupAdmin(IndexAdmin[Backup]):
 
     @admin.display(description="kept", ordering="retained_until")
     def kept(self, backup: Backup) -> SafeString:
-        how_long, _, because = kept_in_words(backup).partition(": ")
-        kept = '<span class="ops-because">{}<span class="ops-quiet">{}</span></span>'
-        return format_html(kept, how_long, because)
+        how_long, _, reason = describe_retention(backup).partition(": ")
+        kept = '<span class="ops-reason">{}<span class="ops-quiet">{}</span></span>'
+        return format_html(kept, how_long, reason)
 
-    def buttons(self, request: HttpRequest, last: str, backup: Backup) -> SafeString:
-        found = ((row_button(button),) for button in buttons_for(request.user, backup, last=last))
+    def buttons(self, request: HttpRequest, last_verified: str, backup: Backup) -> SafeString:
+        found = ((row_button(button),) for button in buttons_for(request.user, backup, last_verified=last_verified))
         return format_html('<span class="ops-row-buttons">{}</span>', format_html_join("", "{}", found))
 
     # --- The page ----------------------------------------------------------------------------------------------
     def change_view(self, request: HttpRequest, object_id: str, *_args: Any, **_options: Any) -> HttpResponse:
-        """A page to read: there is no form."""
+        """Read-only: Django's form is replaced by a page."""
         if request.method not in {"GET", "HEAD"}:
             raise PermissionDenied
-        backup = self.shown(request, object_id)
+        backup = self.get_row(request, object_id)
         may_see_runs = request.user.has_perm("ops.view_run")
-        return self.page(
+        return self.render(
             request,
-            "ops/console/backup.html",
+            "ops/admin/backup.html",
             title=backup.name,
             backup=backup,
-            shown=BackupPresenter(backup, kept=kept_in_words(backup)),
-            buttons=list(buttons_for(request.user, backup, last=last_verified())),
+            shown=BackupPresenter(backup, kept=describe_retention(backup)),
+            badge=BADGES[Backup.State(backup.state)],
+            buttons=list(buttons_for(request.user, backup, last_verified=Backup.objects.last_verified_name())),
             runs=Run.objects.filter(backup=backup.name).defer("log", "arguments")[:50] if may_see_runs else [],
         )
 
@@ -181,15 +189,15 @@ def two_lines(first: str, second: str) -> SafeString:
     return format_html('<span class="ops-nowrap">{}</span><span class="ops-quiet ops-nowrap">{}</span>', first, second)
 
 
-def kept_in_words(backup: Backup) -> str:
-    """Until when, and why; before the retention has judged it, what is known at once."""
+def describe_retention(backup: Backup) -> str:
+    """Until when it is kept, and why; before the first pruning, what is known at once."""
     if backup.pinned:
-        return "marked to be kept"
+        return "pinned"
     return strip_kept(backup.retention_reason) or "until the next pruning"
 
 
 def row_button(button: Button) -> SafeString:
-    """In the list all buttons share the form of the list, which brings the token along."""
+    """In the list, buttons submit the list's own form, which carries the CSRF token."""
     icon = format_html('<span class="material-symbols-outlined" aria-hidden="true">{}</span>', button.icon)
     if not button.posts:
         link = '<a class="ops-icon-button" href="{}" title="{}" aria-label="{}">{}</a>'

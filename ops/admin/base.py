@@ -1,26 +1,31 @@
-"""What the console's pages share: admin classes for rows that nobody edits, and pages of our own in the same frame."""
+"""What the admin's pages share: an admin class for rows that no form edits, permissions, and queueing a run."""
 
-from collections.abc import Callable
+import shlex
 from typing import Any, TypeVar
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db import models
-from django.http import Http404, HttpRequest, HttpResponse
+from django.db import models, transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from unfold.admin import ModelAdmin
 
-from ops.errors import OpsError
+from ops import tasks
+from ops.conf import conf
+from ops.errors import OpsError, PreconditionFailed
 from ops.models import Run
-from ops.runs import authorization
+from ops.runs import authorization, executor
 from ops.utils.formatting import time_zone_name
 
 Row = TypeVar("Row", bound=models.Model)
-View = Callable[..., HttpResponse]
+
+BACKUP_LIST = "admin:ops_backup_changelist"
+NO_WORKER = "Nothing can be started from here: REDIS_URL is not set, so there is no worker. Run this command instead: "
 
 
 class IndexAdmin(ModelAdmin[Row]):
-    """Rows that are an index of what is in the storage: nobody adds, changes or deletes them by a form."""
+    """Rows that are an index of what is in the storage: no form adds, changes or deletes them."""
 
     actions = None
     list_per_page = 50
@@ -36,8 +41,8 @@ class IndexAdmin(ModelAdmin[Row]):
     def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:  # noqa: ARG002
         return False
 
-    def shown(self, request: HttpRequest, key: str) -> Row:
-        """The row that a page is about. Raises Http404, and PermissionDenied for those who may not look at it."""
+    def get_row(self, request: HttpRequest, key: str) -> Row:
+        """The row of a page. Raises Http404, and PermissionDenied for users who may not view it."""
         row = self.get_object(request, key)
         if row is None:
             raise Http404(f"There is no {self.opts.verbose_name} {key}.")
@@ -45,33 +50,87 @@ class IndexAdmin(ModelAdmin[Row]):
             raise PermissionDenied
         return row
 
-    def page(
+    def render(
         self, request: HttpRequest, template: str, *, title: str, status: int = 200, **context: Any
     ) -> HttpResponse:
-        """A page of ours inside of the console's frame."""
+        """A page with the admin's navigation and header around it."""
         frame = self.admin_site.each_context(request)
         shared = {"opts": self.opts, "title": title, "zone": time_zone_name(), "show_back_button": True}
         return TemplateResponse(request, template, {**frame, **shared, **context}, status=status)
 
 
+# --- Permissions --------------------------------------------------------------------------------------------------
 def require(request: HttpRequest, permission: str) -> None:
-    """Raises PermissionDenied for those who do not have it."""
+    """Raises PermissionDenied for users without `permission`."""
     if not request.user.has_perm(permission):
         raise PermissionDenied
 
 
 def require_administrator(request: HttpRequest) -> None:
-    """Raises PermissionDenied for everybody but superusers."""
+    """Raises PermissionDenied for all users but superusers."""
     if not request.user.is_superuser:
         raise PermissionDenied
 
 
 def require_start(request: HttpRequest, kind: Run.Kind, **arguments: Any) -> None:
-    """Raises PermissionDenied for those who may not start such a run."""
+    """Raises PermissionDenied for users who may not start such a run."""
     if not authorization.may_start(request.user, kind, arguments):
         raise PermissionDenied
 
 
+# --- From a click to a run in the queue ---------------------------------------------------------------------------
+def new_run(request: HttpRequest, kind: Run.Kind, **arguments: Any) -> Run:
+    return Run(kind=kind, requested_by=request.user.get_username(), origin=Run.Origin.CONSOLE, arguments=arguments)
+
+
+def enqueue_run(request: HttpRequest, kind: Run.Kind, *, back_to: str, **arguments: Any) -> HttpResponse:
+    """Queue a run and redirect to its page, or to the page of the run of its kind that is queued already.
+
+    Without a queue: redirect to `back_to`, with the command to run instead.
+    """
+    if not has_worker():
+        messages.error(request, NO_WORKER + equivalent_command(kind, arguments))
+        return HttpResponseRedirect(back_to)
+    try:
+        tasks.require_redis()
+    except PreconditionFailed as error:
+        show_error(request, error)
+        return HttpResponseRedirect(back_to)
+    run, is_new = executor.queue(new_run(request, kind, **arguments))
+    if is_new:
+        transaction.on_commit(lambda: tasks.enqueue(run.pk))
+    else:
+        messages.warning(request, queued_already(run))
+    return HttpResponseRedirect(reverse("admin:ops_run_change", args=[run.pk]))
+
+
+def has_worker() -> bool:
+    """Whether a queue is configured, from which a worker may take runs."""
+    return bool(conf.OPS_CELERY_APP)
+
+
+def queued_already(run: Run) -> str:
+    about = f" of {run.backup}" if run.backup else ""
+    return (
+        f"Nothing was queued: the {run.get_kind_display()}{about} requested by {run.requested_by} has not started yet,"
+        " and only one run of each kind can be queued. Try again once it has started, or cancel it."
+    )
+
+
+def equivalent_command(kind: Run.Kind, arguments: dict[str, Any]) -> str:
+    """The command that does the same in a terminal."""
+    name = shlex.quote(str(arguments.get("name") or next(iter(arguments.get("names", ())), "")))
+    return "manage.py " + {
+        Run.Kind.BACKUP: "backup_database",
+        Run.Kind.VERIFICATION: f"verify_backup {name}",
+        Run.Kind.RESTORE_TEST: f"verify_backup {name} --restore",
+        Run.Kind.RESTORE: f"restore_database {name}",
+        Run.Kind.UNDO: "undo_restore",
+        Run.Kind.DROP_PREVIOUS: "drop_previous_database",
+        Run.Kind.PREFLIGHT: "migrate_to_postgres --dry-run",
+    }.get(kind, "help")
+
+
 def show_error(request: HttpRequest, error: OpsError) -> None:
-    """What went wrong as a message on the next page."""
+    """Show the error and its hint as a message on the next page."""
     messages.error(request, f"{error.message} {error.hint}".strip())

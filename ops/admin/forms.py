@@ -1,11 +1,14 @@
-"""Before something that everybody feels: the database's name in full, and the person's password once more."""
+"""Confirmation of what affects all users: the database's name in full, one's own password, and the right to do it."""
 
 from typing import Any
 
 from django import forms
 from django.contrib.auth import authenticate
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget, UnfoldBooleanWidget
+
+from ops.backups.rights.changes import RightsChange, sections
 
 
 def reauthenticate(request: HttpRequest, password: str) -> bool:
@@ -18,7 +21,7 @@ def reauthenticate(request: HttpRequest, password: str) -> bool:
 
 
 class Confirmation(forms.Form):
-    """Valid when the person who is signed in typed the name of `database` and the password of their own."""
+    """Valid when the user typed the name of `database` and their own password."""
 
     database = forms.CharField(label="Database's name", strip=True)
     password = forms.CharField(label="Your password", strip=False)
@@ -26,33 +29,57 @@ class Confirmation(forms.Form):
     def __init__(self, request: HttpRequest, database: str) -> None:
         super().__init__(request.POST if request.method == "POST" else None)
         self.request, self.expected = request, database
-        quiet = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
-        self.fields["database"].widget = UnfoldAdminTextInputWidget(attrs=quiet)
+        plain = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+        self.fields["database"].widget = UnfoldAdminTextInputWidget(attrs=plain)
         self.fields["database"].label = f"Type the database's name, {database}"
         self.fields["password"].widget = UnfoldAdminPasswordWidget(attrs={"autocomplete": "current-password"})
 
     def clean_database(self) -> str:
         typed: str = self.cleaned_data["database"]
         if typed != self.expected:
-            raise forms.ValidationError(f"That is not the database's name; it is {self.expected}.")
+            raise forms.ValidationError(f"This is not the database's name, which is {self.expected}.")
         return typed
 
     def clean_password(self) -> str:
         typed: str = self.cleaned_data["password"]
         if not reauthenticate(self.request, typed):
-            raise forms.ValidationError("That is not your password.")
+            raise forms.ValidationError("The password is wrong.")
         return typed
 
 
 class RestoreConfirmation(Confirmation):
-    """With the choice to go without a backup of what is there now."""
+    """With the choice to skip the backup of the live database."""
 
     no_pre_backup = forms.BooleanField(
-        label="Do not back up first",
+        label="Skip the backup before the restore",
         required=False,
-        help_text="Only when the database is too broken for that. It is kept for an undo all the same.",
+        help_text="Only when the live database is too damaged to be backed up. It is kept for an undo all the same.",
     )
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.fields["no_pre_backup"].widget = UnfoldBooleanWidget()
+
+
+# --- Rights that a restore or an undo would raise -----------------------------------------------------------------
+def may_confirm(request: HttpRequest, change: RightsChange | None) -> bool:
+    """Whether this user may: all who may restore, unless rights are raised or a user is made active again.
+
+    Where the file was not read (None) the run itself compares before it replaces anything.
+    """
+    return change is None or not change.needs_administrator or getattr(request.user, "is_superuser", False)
+
+
+def require_confirmable(request: HttpRequest, change: RightsChange | None) -> None:
+    """Raises PermissionDenied for a confirmation that the page did not offer."""
+    if request.method == "POST" and not may_confirm(request, change):
+        raise PermissionDenied
+
+
+def rights_context(request: HttpRequest, change: RightsChange | None) -> dict[str, Any]:
+    """What ``_rights.html`` and ``_confirmation.html`` show."""
+    return {
+        "rights": change,
+        "rights_sections": sections(change) if change else [],
+        "only_administrators": not may_confirm(request, change),
+    }

@@ -1,4 +1,4 @@
-"""From SQLite to PostgreSQL: would it work, and what to type. The move itself is not for a web page to do."""
+"""The migration from SQLite to PostgreSQL: its preflight check, and the commands. The migration itself is a command."""
 
 import shlex
 
@@ -8,17 +8,14 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from ops.admin.base import IndexAdmin, require_start
+from ops.admin.base import BACKUP_LIST, IndexAdmin, enqueue_run, equivalent_command, has_worker, require_start
 from ops.admin.run_detail import RunPresenter
-from ops.admin.starting import command, enqueue_run, workers_are_set_up
 from ops.models import Backup, Run
 from ops.runs.authorization import may_start
 
-LIST = "admin:ops_backup_changelist"
-
 
 def is_offered(request: HttpRequest) -> bool:
-    """What it shows are values of any table, so it is for administrators; and for SQLite only."""
+    """On SQLite, and to administrators only: the page shows values of any table."""
     return connection.vendor == "sqlite" and may_start(request.user, Run.Kind.PREFLIGHT)
 
 
@@ -26,20 +23,20 @@ def preflight(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
     require_start(request, Run.Kind.PREFLIGHT)
     if connection.vendor != "sqlite":
         messages.info(request, "The database is PostgreSQL already. There is nothing to migrate.")
-        return HttpResponseRedirect(reverse(LIST))
-    here = reverse("admin:ops_backup_to_postgresql")
+        return HttpResponseRedirect(reverse(BACKUP_LIST))
+    here = reverse("admin:ops_backup_migrate_to_postgresql")
     if request.method == "POST":
         return enqueue_run(request, Run.Kind.PREFLIGHT, back_to=here)
     last = Run.objects.filter(kind=Run.Kind.PREFLIGHT, status=Run.Status.SUCCEEDED).first()
     path = str(settings.DATABASES["default"]["NAME"])
-    return admin.page(
+    return admin.render(
         request,
-        "ops/console/to_postgresql.html",
+        "ops/admin/migrate.html",
         title="Migrate to PostgreSQL",
         path=path,
         last=last,
         shown=RunPresenter(last) if last else None,
-        address="POSTGRES_URL=postgres://user:password@127.0.0.1:5432/homerack",
+        url="POSTGRES_URL=postgres://user:password@127.0.0.1:5432/homerack",
         command=f"manage.py migrate_to_postgres --sqlite-path {shlex.quote(path)}",
-        dry_run="" if workers_are_set_up() else command(Run.Kind.PREFLIGHT, {}),
+        dry_run="" if has_worker() else equivalent_command(Run.Kind.PREFLIGHT, {}),
     )

@@ -1,4 +1,4 @@
-"""The page on which a superuser tries out whether notices arrive."""
+"""The page that lists the recipients of notifications and sends them a test."""
 
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
@@ -11,26 +11,26 @@ from ops.notifications.channels import safe_label
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def notices_page(request: HttpRequest) -> HttpResponse:
-    """Who is told, and a button; after the button, what each of them answered."""
+def notifications_page(request: HttpRequest) -> HttpResponse:
+    """For superusers. A POST sends a test, and shows the response of each recipient."""
     require_administrator(request)
-    answers = alerts.send_test(request.user.get_username()) if request.method == "POST" else []
+    responses = alerts.send_test(request.user.get_username()) if request.method == "POST" else []
     context = {
         **admin.site.each_context(request),
-        "title": "Notices",
+        "title": "Notifications",
         "targets": [safe_label(url) for url in alerts.addresses()],
         "heartbeat": alerts.heartbeat() and safe_label(alerts.heartbeat()),
-        "answers": answers,
+        "responses": responses,
     }
-    return TemplateResponse(request, "ops/console/notices.html", context)
+    return TemplateResponse(request, "ops/admin/notifications.html", context)
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    """The page is not below the console's address, which a redirect to its sign-in page would give away."""
+    """404 for users who may not use the admin: a redirect to its sign-in page would give away a secret ADMIN_PATH."""
     if not admin.site.has_permission(request):
         raise Http404
-    answer: HttpResponse = guarded_page(request)
-    return answer
+    response: HttpResponse = guarded_page(request)
+    return response
 
 
-guarded_page = admin.site.admin_view(notices_page)
+guarded_page = admin.site.admin_view(notifications_page)

@@ -1,4 +1,4 @@
-"""Restore in the console: first what it will change, then the confirmation, then a run."""
+"""Restore in the admin: a preview of what changes, then the confirmation, then a run."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from uuid import UUID
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.text import capfirst
 
 from ops import operations
-from ops.admin.base import IndexAdmin, require_start
-from ops.admin.forms import RestoreConfirmation
-from ops.admin.rights import require_confirmable, rights_on_page
-from ops.admin.starting import command, enqueue_run, workers_are_set_up
+from ops.admin.base import IndexAdmin, enqueue_run, equivalent_command, has_worker, require_start
+from ops.admin.forms import RestoreConfirmation, require_confirmable, rights_context
 from ops.backups.engines.base import describe_left_out
+from ops.backups.manifest import Level
 from ops.backups.preview import RestorePreview, TableDiff, preview_restore
 from ops.backups.restore_checks import require_restorable
 from ops.backups.sources import RestoreSource
@@ -24,139 +24,135 @@ from ops.conf import conf
 from ops.errors import OpsError
 from ops.models import Backup, Run
 from ops.runs.context import OpsContext, get_context
+from ops.runs.descriptions import VERIFIED_BY
 from ops.utils.formatting import format_size, pluralize
 
-READ_UP_TO = 500_000_000
-"""Bytes before compression of a backup that is read for its page, which takes seconds; larger ones are compared by
-the numbers in their manifests alone."""
-ROOM = 2.5
-"""A new database, with its indexes and what is written meanwhile, beside the size of the backup before compression."""
+MAX_PREVIEW_SIZE = 500_000_000
+"""Bytes before compression. A smaller backup is read for its page, which takes seconds; a larger one is compared by the
+numbers in its manifest."""
+SPACE_FACTOR = 2.5
+"""A second database with its indexes, and what is written meanwhile, in sizes of the uncompressed backup."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that was looked at beforehand."""
+    """One preflight check and its result."""
 
-    fine: bool
-    words: str
+    passed: bool
+    text: str
 
 
 def restore(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
     require_start(request, Run.Kind.RESTORE)
-    backup = admin.shown(request, str(key))
+    backup = admin.get_row(request, str(key))
     untrusted = bool(backup.manifest.get("untrusted"))
     require_start(request, Run.Kind.RESTORE, untrusted=untrusted)
-    site = get_context()
-    found = what_would_happen(site, backup, untrusted=untrusted)
-    impact: RestorePreview | None = found.get("impact")
-    rights = impact.rights if impact else None
+    context = get_context()
+    shown = preview_context(context, backup, untrusted=untrusted)
+    preview: RestorePreview | None = shown.get("preview")
+    rights = preview.rights if preview else None
     require_confirmable(request, rights)
-    form = RestoreConfirmation(request, site.engine.database)
-    if request.method == "POST" and form.is_valid() and "refusal" not in found:
-        wanted = {"name": backup.name, "untrusted": untrusted, "pre_backup": not form.cleaned_data["no_pre_backup"]}
+    form = RestoreConfirmation(request, context.engine.database)
+    if request.method == "POST" and form.is_valid() and "refusal" not in shown:
+        arguments = {"name": backup.name, "untrusted": untrusted, "pre_backup": not form.cleaned_data["no_pre_backup"]}
         back_to = reverse("admin:ops_backup_change", args=[backup.pk])
-        return enqueue_run(request, Run.Kind.RESTORE, back_to=back_to, **wanted)
-    return admin.page(
+        return enqueue_run(request, Run.Kind.RESTORE, back_to=back_to, **arguments)
+    return admin.render(
         request,
-        "ops/console/restore.html",
+        "ops/admin/restore.html",
         title="Restore",
         backup=backup,
-        site=site,
+        live=context.engine.where,
+        previous_days=context.previous_days,
         untrusted=untrusted,
         form=form,
-        command="" if workers_are_set_up() else command(Run.Kind.RESTORE, {"name": backup.name}),
-        **rights_on_page(request, rights),
-        **found,
+        command="" if has_worker() else equivalent_command(Run.Kind.RESTORE, {"name": backup.name}),
+        **rights_context(request, rights),
+        **shown,
     )
 
 
-def what_would_happen(site: OpsContext, backup: Backup, *, untrusted: bool) -> dict[str, Any]:
-    """The impact and the checks, or the `refusal` of a backup that cannot be restored."""
+def preview_context(context: OpsContext, backup: Backup, *, untrusted: bool) -> dict[str, Any]:
+    """The preview and the checks, or the `refusal` of a backup that cannot be restored."""
     try:
-        source = operations.find_source(site, name=backup.name)
-        require_restorable(source, engine=site.engine, untrusted=untrusted)
-        impact = measure(site, source, backup)
+        source = operations.find_source(context, name=backup.name)
+        require_restorable(source, engine=context.engine, untrusted=untrusted)
+        preview = read_preview(context, source, backup)
     except OpsError as refusal:
         return {"refusal": refusal}
     return {
-        "impact": impact,
-        "not_taken": describe_left_out(impact.not_taken) if impact else [],
-        "changes": [row(change) for change in impact.changes if is_change(change)] if impact else [],
-        "same": sum(not is_change(change) for change in impact.changes) if impact else 0,
-        "checks": list(checks(site, source, backup, impact)),
+        "preview": preview,
+        "left_out": describe_left_out(preview.not_taken) if preview else [],
+        "changes": [table_row(diff) for diff in preview.changes if has_changed(diff)] if preview else [],
+        "unchanged": sum(not has_changed(diff) for diff in preview.changes) if preview else 0,
+        "checks": list(preflight_checks(context, source, backup, preview)),
     }
 
 
-def measure(site: OpsContext, source: RestoreSource, backup: Backup) -> RestorePreview | None:
-    """None for a large file of which nothing is known but what reading it would tell."""
-    by_keys = backup.uncompressed_size <= READ_UP_TO
+def read_preview(context: OpsContext, source: RestoreSource, backup: Backup) -> RestorePreview | None:
+    """None for a large file without a manifest: only reading it would show its contents."""
+    by_keys = backup.uncompressed_size <= MAX_PREVIEW_SIZE
     if not by_keys and source.manifest is None:
         return None
-    return preview_restore(engine=site.engine, source=source, by_keys=by_keys)
+    return preview_restore(engine=context.engine, source=source, by_keys=by_keys)
 
 
-def is_change(change: TableDiff) -> bool:
-    return bool(change.gained or change.lost or change.now != change.then)
+def has_changed(diff: TableDiff) -> bool:
+    return bool(diff.gained or diff.lost or diff.now != diff.then)
 
 
-def row(change: TableDiff) -> dict[str, str]:
-    about = "" if change.exact else "about "
+def table_row(diff: TableDiff) -> dict[str, str]:
+    about = "" if diff.exact else "about "
     return {
-        "label": change.label[:1].upper() + change.label[1:],
-        "now": "?" if change.now is None else f"{change.now:,}",
-        "then": f"{change.then:,}",
-        "gained": f"{about}{change.gained:,}" if change.gained else "",
-        "lost": f"{about}{change.lost:,}" if change.lost else "",
+        "label": str(capfirst(diff.label)),
+        "now": "?" if diff.now is None else f"{diff.now:,}",
+        "then": f"{diff.then:,}",
+        "gained": f"{about}{diff.gained:,}" if diff.gained else "",
+        "lost": f"{about}{diff.lost:,}" if diff.lost else "",
     }
 
 
-# --- Checks -------------------------------------------------------------------------------------------------------
-def checks(site: OpsContext, source: RestoreSource, backup: Backup, impact: RestorePreview | None) -> Iterator[Check]:
+# --- Preflight checks ---------------------------------------------------------------------------------------------
+def preflight_checks(
+    context: OpsContext, source: RestoreSource, backup: Backup, preview: RestorePreview | None
+) -> Iterator[Check]:
     if source.manifest is None:
-        yield Check(
-            fine=False, words="The origin of this file is unknown. Only rows of the project's own tables are taken."
-        )
+        text = "The origin of this file is unknown. Only rows of the project's own tables are restored."
+        yield Check(passed=False, text=text)
     else:
-        yield Check(fine=True, words="Signed here, and not changed since.")
-        yield versions(backup)
-    if impact and impact.pending:
-        applied = f"{pluralize(len(impact.pending), 'migration')} will be applied to it."
-        yield Check(fine=True, words=f"Older than the code: {applied}")
+        yield Check(passed=True, text="Signed here, and not changed since.")
+        yield check_version(backup)
+    if preview and preview.pending:
+        migrations = pluralize(len(preview.pending), "migration")
+        yield Check(passed=True, text=f"Older than the code: {migrations} will be applied to it.")
     elif source.manifest:
-        yield Check(fine=True, words="Its migrations are those of the code.")
-    yield proof(backup)
-    yield from room(site, backup)
+        yield Check(passed=True, text="Its migrations are those of the code.")
+    yield check_verification(backup)
+    yield check_space(context, backup)
 
 
-def versions(backup: Backup) -> Check:
-    made = backup.manifest.get("app_version", "")
-    ours = conf.OPS_VERSION
-    if made == ours:
-        return Check(fine=True, words=f"Made by this version, {ours}.")
-    return Check(fine=True, words=f"Made by version {made}; this is {ours}.")
+def check_version(backup: Backup) -> Check:
+    made_by, current = backup.manifest.get("app_version", ""), conf.OPS_VERSION
+    if made_by == current:
+        return Check(passed=True, text=f"Made by this version, {current}.")
+    return Check(passed=True, text=f"Made by version {made_by}; this is {current}.")
 
 
-def proof(backup: Backup) -> Check:
+def check_verification(backup: Backup) -> Check:
     if backup.verification_error:
-        return Check(fine=False, words=f"Its last verification failed: {backup.verification_error}.")
+        return Check(passed=False, text=f"Its last verification failed: {backup.verification_error}.")
     if not backup.verified_level:
-        return Check(fine=False, words="It was never verified. The restore reads all of it before anything changes.")
-    how = {"read": "read back in full and counted", "restored": "restored and compared"}[backup.verified_level]
-    return Check(fine=True, words=f"Verified: {how}.")
+        text = "It was never verified. The restore reads all of it before anything changes."
+        return Check(passed=False, text=text)
+    return Check(passed=True, text=f"Verified {VERIFIED_BY[Level(backup.verified_level)]}.")
 
 
-def room(site: OpsContext, backup: Backup) -> Iterator[Check]:
-    """A server of its own does not tell how full its disk is."""
-    needed = int(backup.uncompressed_size * ROOM)
-    if site.engine.kind != "sqlite":
-        yield Check(
-            fine=True, words=f"The database server needs about {format_size(needed)} for the time of the restore."
-        )
-        return
+def check_space(context: OpsContext, backup: Backup) -> Check:
+    """The free space of a database server is unknown here."""
+    needed = int(backup.uncompressed_size * SPACE_FACTOR)
+    if context.engine.kind != "sqlite":
+        text = f"The database server needs about {format_size(needed)} of disk space during the restore."
+        return Check(passed=True, text=text)
     free = shutil.disk_usage(Path(settings.DATABASES["default"]["NAME"]).parent).free
-    if free < needed:
-        yield Check(
-            fine=False, words=f"It needs about {format_size(needed)} of disk, and {format_size(free)} are free."
-        )
-    else:
-        yield Check(fine=True, words=f"It needs about {format_size(needed)} of disk; {format_size(free)} are free.")
+    text = f"The restore needs about {format_size(needed)} of disk space; {format_size(free)} are free."
+    return Check(passed=free >= needed, text=text)

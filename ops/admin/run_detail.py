@@ -1,4 +1,4 @@
-"""A run in words: what its page shows, and what the list says of it."""
+"""What pages and lists show of a run."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ BADGES = {
 }
 NOT_CANCELLABLE = {Stage.HISTORY, Stage.CUT_OVER}
 LONG_WAIT = dt.timedelta(seconds=15)
-"""After that long in the queue the page asks whether a worker runs at all."""
+"""After so long in the queue the page asks whether a worker is running."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageLine:
-    """One stage: how long it took, or ``…`` while it lasts."""
+    """One stage and its duration, which is ``…`` while it lasts."""
 
     name: str
-    took: str
-    now: bool
+    duration: str
+    is_current: bool
 
 
 class RunPresenter:
@@ -42,27 +42,28 @@ class RunPresenter:
         self.title = run.get_kind_display()
         self.status = Run.Status(run.status).label
         self.badge = BADGES[Run.Status(run.status)]
-        self.is_over = run.is_finished
+        self.is_finished = run.is_finished
         self.error, self.hint, self.log = run.error, run.hint, run.log
         self.result = read_result(run.kind, run.result)
 
     @property
-    def took(self) -> str:
-        return format_duration(seconds_of(self.run)) if self.run.started_at else ""
+    def duration(self) -> str:
+        return format_duration(duration_of(self.run)) if self.run.started_at else ""
 
     @property
     def stages(self) -> list[StageLine]:
         lines = [
-            StageLine(name=stage["stage"], took=took_in_words(stage["seconds"]), now=False) for stage in self.run.stages
+            StageLine(name=stage["stage"], duration=_format_seconds(stage["seconds"]), is_current=False)
+            for stage in self.run.stages
         ]
-        if lines and not self.is_over:
-            lines[-1] = StageLine(name=lines[-1].name, took="…", now=True)
+        if lines and not self.is_finished:
+            lines[-1] = StageLine(name=lines[-1].name, duration="…", is_current=True)
         return lines
 
     @property
     def percent(self) -> int | None:
-        """Of the stage at hand; None where it is not known."""
-        if self.is_over or not self.run.total:
+        """Of the current stage; None where it is unknown."""
+        if self.is_finished or not self.run.total:
             return None
         return min(100, max(0, 100 * self.run.done // self.run.total))
 
@@ -72,11 +73,11 @@ class RunPresenter:
 
     @property
     def may_be_cancelled(self) -> bool:
-        return not self.is_over and not self.run.cancel_requested and self.run.stage not in NOT_CANCELLABLE
+        return not self.is_finished and not self.run.cancel_requested and self.run.stage not in NOT_CANCELLABLE
 
     @property
     def may_be_undone(self) -> bool:
-        """Whether it kept a previous database; whether that is still there, its page says."""
+        """Whether it kept a previous database. Whether that still exists, the page of the undo says."""
         return self.replaced and isinstance(self.result, RestoreResult | UndoResult) and bool(self.result.previous)
 
     @property
@@ -87,14 +88,14 @@ class RunPresenter:
 
     @property
     def results(self) -> list[str]:
-        """The result in sentences; none while it runs, or when it failed."""
+        """The result in sentences; empty while it runs, and when it failed."""
         return describe(self.result) if self.result else []
 
 
-def seconds_of(run: Run) -> float:
-    """How long it took, or has been at work."""
+def duration_of(run: Run) -> float:
+    """Seconds from its start to its end, or to now."""
     return max(0.0, ((run.finished_at or timezone.now()) - (run.started_at or run.requested_at)).total_seconds())
 
 
-def took_in_words(seconds: float | None) -> str:
+def _format_seconds(seconds: float | None) -> str:
     return "" if seconds is None else format_duration(seconds)

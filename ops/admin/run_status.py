@@ -1,7 +1,7 @@
-"""How far a run is, on a page that goes on while the database is being replaced and after its reader was signed out.
+"""The status page of a run. It works while the database is replaced, and after its reader was signed out.
 
-The page asks for a small piece of HTML every second. Its address is signed instead of guarded by a session, shows this
-run only, and needs no rows: where there are none, the run's events beside the backups tell how it ended.
+The page polls a fragment of HTML every second. Its URL is signed, so no session is needed, and shows one run only. It
+needs no rows either: where there are none, it reads the run's events next to the backups.
 """
 
 from dataclasses import dataclass
@@ -24,59 +24,64 @@ from ops.runs import event_log
 from ops.runs.context import repository_from_settings
 
 SALT = "ops.admin.run_status"
-LONGEST = 24 * 3600
-"""Seconds that a link works."""
+LINK_MAX_AGE = 24 * 3600
+"""Seconds."""
 
 
 def status_link(run: Run, *, may_undo: bool) -> str:
-    """The part of the address that stands for `run`; `may_undo`: its reader may take a restore back."""
+    """The token of the URL; `may_undo`: its reader may undo a restore."""
     return signing.dumps({"run": str(run.pk), "may_undo": may_undo}, salt=SALT)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """What a signed address allows to see."""
+    """What a signed URL gives access to."""
 
     run: UUID
     may_undo: bool
 
 
 def read(token: str) -> Link:
-    """Raises Http404 for a link that is too old, or not ours."""
+    """Raises Http404 for a link that has expired or was not signed here."""
     try:
-        said = signing.loads(token, salt=SALT, max_age=LONGEST)
+        content = signing.loads(token, salt=SALT, max_age=LINK_MAX_AGE)
     except signing.BadSignature as error:
-        raise Http404("This link is not valid any more. Sign in to see the run.") from error
-    return Link(run=UUID(said["run"]), may_undo=bool(said["may_undo"]))
+        raise Http404("This link is no longer valid. Sign in to see the run.") from error
+    return Link(run=UUID(content["run"]), may_undo=bool(content["may_undo"]))
 
 
 @require_safe
 @never_cache
 def run_status(request: HttpRequest, token: str) -> HttpResponse:
-    """A page of its own about one run, without the console around it."""
+    """The page, without the admin around it."""
     link = read(token)
-    return render(request, "ops/console/watch.html", {"token": token, **state(link, token)})
+    return render(request, "ops/admin/run_status.html", {"token": token, **_context(link, token)})
 
 
 @require_safe
 @never_cache
 def run_status_fragment(request: HttpRequest, token: str) -> HttpResponse:
-    """The piece of HTML; 503 while nothing is known, which does not last."""
-    found = state(read(token), token)
-    return render(request, "ops/console/run_state.html", found, status=200 if found["run"] else 503)
+    """The fragment; 503 while the run cannot be read, after which the page asks again."""
+    found = _context(read(token), token)
+    return render(request, "ops/admin/_run_status.html", found, status=200 if found["run"] else 503)
 
 
-def state(link: Link, token: str) -> dict[str, Any]:
+def _context(link: Link, token: str) -> dict[str, Any]:
     run = find_run(link.run)
     page = RunPresenter(run) if run else None
     undo = reverse("admin:ops_backup_undo") if link.may_undo and page and page.may_be_undone else ""
-    return {"run": page, "undo_url": undo, "own_url": reverse("admin:ops_run_change", args=[link.run]), "token": token}
+    return {
+        "run": page,
+        "undo_url": undo,
+        "admin_url": reverse("admin:ops_run_change", args=[link.run]),
+        "token": token,
+    }
 
 
 def find_run(key: UUID) -> Run | None:
-    """The run as its row has it, or as its end is recorded beside the backups.
+    """The run from its row, or from the event of its end next to the backups.
 
-    None while the database is away, or has not heard of the run yet. Raises Http404 for a run that nobody knows.
+    None while the database is unreachable or has no row of the run yet.
     """
     try:
         with with_health_deadline(connection):

@@ -13,7 +13,7 @@ from django.utils.text import capfirst
 from unfold.decorators import display
 
 from ops.admin.base import IndexAdmin
-from ops.admin.run_detail import RunPresenter, seconds_of
+from ops.admin.run_detail import BADGES, RunPresenter, duration_of
 from ops.admin.run_status import status_link
 from ops.maintenance import maintenance_exempt
 from ops.models import Backup, Run
@@ -21,19 +21,17 @@ from ops.runs import executor
 from ops.runs.authorization import may_start
 from ops.utils.formatting import format_duration, format_local, time_zone_name
 
-BADGES = {"succeeded": "success", "failed": "danger", "interrupted": "warning", "queued": "info", "running": "primary"}
-
 
 @admin.register(Run)
 class RunAdmin(IndexAdmin[Run]):
-    list_before_template = "ops/console/runs_before.html"
-    list_display = ("what", "outcome", "requested_by", "moment_requested", "took", "about")
+    list_before_template = "ops/admin/_runs_header.html"
+    list_display = ("operation", "outcome", "requested_by", "requested", "duration", "backup_name")
     list_filter = ("kind", "status", "origin")
     search_fields = ("requested_by", "backup", "error")
     ordering = ("-requested_at",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
-        """Lists need neither logs nor results, which may be long."""
+        """Without logs and results, which may be long."""
         rows = super().get_queryset(request)
         return rows.defer("log", "result", "arguments", "stages")
 
@@ -45,57 +43,57 @@ class RunAdmin(IndexAdmin[Run]):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, {"zone": time_zone_name(), **(extra_context or {})})
 
-    @admin.display(description="what", ordering="kind")
-    def what(self, run: Run) -> str:
+    @admin.display(description="operation", ordering="kind")
+    def operation(self, run: Run) -> str:
         return str(capfirst(run.get_kind_display()))
 
-    @display(description="result", ordering="status", label=BADGES)
+    @display(description="result", ordering="status", label={status.label: badge for status, badge in BADGES.items()})
     def outcome(self, run: Run) -> str:
         return str(run.get_status_display())
 
     @admin.display(description="requested", ordering="requested_at")
-    def moment_requested(self, run: Run) -> SafeString:
+    def requested(self, run: Run) -> SafeString:
         return format_html('<span class="ops-nowrap">{}</span>', format_local(run.requested_at))
 
     @admin.display(description="duration")
-    def took(self, run: Run) -> str:
-        return format_duration(seconds_of(run)) if run.started_at else "–"
+    def duration(self, run: Run) -> str:
+        return format_duration(duration_of(run)) if run.started_at else "–"
 
     @admin.display(description="backup", ordering="backup")
-    def about(self, run: Run) -> SafeString | str:
+    def backup_name(self, run: Run) -> SafeString | str:
         return format_html('<span class="ops-name">{}</span>', run.backup) if run.backup else "–"
 
     # --- The page ----------------------------------------------------------------------------------------------
     def change_view(self, request: HttpRequest, object_id: str, *_args: Any, **_options: Any) -> HttpResponse:
-        """A page to read: there is no form."""
+        """Read-only: Django's form is replaced by a page."""
         if request.method not in {"GET", "HEAD"}:
             raise PermissionDenied
-        run = self.shown(request, object_id)
+        run = self.get_row(request, object_id)
         shown = RunPresenter(run)
         may_undo = may_start(request.user, Run.Kind.UNDO)
-        return self.page(
+        return self.render(
             request,
-            "ops/console/run.html",
+            "ops/admin/run.html",
             title=capfirst(run.get_kind_display()),
             run=shown,
             token=(token := status_link(run, may_undo=may_undo)),
             undo_url=reverse("admin:ops_backup_undo") if may_undo and shown.may_be_undone else "",
             may_cancel=may_cancel(request, run) and shown.may_be_cancelled,
-            watch_url=reverse("ops-watch", args=[token]),
+            public_url=reverse("ops-run-status", args=[token]),
             backup=Backup.objects.filter(name=run.backup).first() if run.backup else None,
         )
 
     def cancel_view(self, request: HttpRequest, key: str) -> HttpResponse:
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        run = self.shown(request, key)
+        run = self.get_row(request, key)
         if not may_cancel(request, run):
             raise PermissionDenied
         if not RunPresenter(run).may_be_cancelled or not executor.cancel(run):
-            messages.warning(request, "It cannot be cancelled any more.")
+            messages.warning(request, "This run can no longer be cancelled.")
         return HttpResponseRedirect(reverse("admin:ops_run_change", args=[run.pk]))
 
 
 def may_cancel(request: HttpRequest, run: Run) -> bool:
-    """Who may start a run may end it."""
+    """Users may cancel the runs that they may start."""
     return may_start(request.user, run.kind, run.arguments)

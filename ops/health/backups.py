@@ -10,7 +10,7 @@ from django.utils import timezone
 from ops.conf import conf
 from ops.health.database import with_health_deadline
 from ops.health.results import CheckResult, Status
-from ops.models import VERIFIED, Backup, Run
+from ops.models import IS_VERIFIED, Backup, Run
 from ops.schedules import timetable
 from ops.utils.formatting import describe_unknown_keys
 
@@ -43,14 +43,18 @@ def max_age() -> dt.timedelta:
 
 def read_backups(alias: str = "default") -> Backups:
     """Two queries, however many backups there are. Raises Django's database errors."""
-    sums = Backup.objects.using(alias).aggregate(
-        number=Count("pk"),
-        bytes=Sum("size"),
-        first=Min("taken_at"),
-        verified=Max("taken_at", filter=VERIFIED),
-        restored=Max("verified_at", filter=VERIFIED & Q(verified_level="restored")),
-        foreign=Count("pk", filter=FOREIGN),
-        newest_foreign=Max("name", filter=FOREIGN),
+    sums = (
+        Backup.objects.using(alias)
+        .with_state()
+        .aggregate(
+            number=Count("pk"),
+            bytes=Sum("size"),
+            first=Min("taken_at"),
+            verified=Max("taken_at", filter=IS_VERIFIED),
+            restored=Max("verified_at", filter=Q(state=Backup.State.RESTORE_TESTED)),
+            foreign=Count("pk", filter=FOREIGN),
+            newest_foreign=Max("name", filter=FOREIGN),
+        )
     )
     attempts = Run.objects.using(alias).filter(kind=Run.Kind.BACKUP, status__in=ENDINGS).order_by("-requested_at")
     last = attempts.values("status", "requested_at", "finished_at", "error").first()

@@ -17,7 +17,7 @@ from ops.backups.rights.changes import RightsChange, sections
 from ops.backups.signing import Trust
 from ops.backups.sources import RestoreSource
 from ops.databases.migration_state import migration_skew
-from ops.runs.descriptions import describe, describe_verification
+from ops.runs.descriptions import ENGINES, describe, describe_verification
 from ops.runs.results import BackupResult, PruneResult, RestoreResult, Result, UndoResult, VerificationResult
 from ops.utils.formatting import (
     describe_unknown_keys,
@@ -31,7 +31,6 @@ from ops.utils.formatting import (
 )
 from ops.utils.schema import to_json
 
-ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 TRUST = {
     Trust.UNSIGNED: "not signed",
     Trust.FOREIGN: "signed with another key",

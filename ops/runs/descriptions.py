@@ -21,10 +21,12 @@ from ops.runs.results import (
 )
 from ops.utils.formatting import format_datetime, format_duration, format_size, pluralize
 
-VERIFIED = {
-    Level.READ: "verified by reading it back: the rows of all tables match the snapshot",
-    Level.RESTORED: "verified by restoring it: the contents of all tables match the snapshot",
+ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
+VERIFIED_BY = {
+    Level.READ: "by reading it back: the rows of all tables match the snapshot",
+    Level.RESTORED: "by restoring it: the contents of all tables match the snapshot",
 }
+"""What a verification has done, after the word "verified"."""
 
 
 @singledispatch
@@ -39,7 +41,7 @@ def _(result: BackupResult) -> list[str]:
     sizes = f"{format_size(result.size)}, {percent:.0f}% of {format_size(result.uncompressed_size)}"
     return [
         f"{rows_and_tables(result)}; {sizes}; {format_duration(result.duration)}.",
-        f"{VERIFIED[Level.READ].capitalize()}.",
+        f"Verified {VERIFIED_BY[Level.READ]}.",
         *describe_deleted(result.deleted),
     ]
 
@@ -110,7 +112,7 @@ def _(result: MigrationResult) -> list[str]:
 def describe_verification(name: str, verification: Verification) -> str:
     if verification.error:
         return f"{name} failed: {verification.error}."
-    return f"{name} was {VERIFIED[verification.level]}; {format_duration(verification.duration)}."
+    return f"{name} was verified {VERIFIED_BY[verification.level]}; {format_duration(verification.duration)}."
 
 
 def describe_swap(result: RestoreResult | UndoResult) -> list[str]:

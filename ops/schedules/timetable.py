@@ -51,11 +51,29 @@ def enabled_tasks(alias: str) -> "Iterable[PeriodicTask]":
     return enabled
 
 
+def is_missed(due: dt.datetime | None, now: dt.datetime) -> bool:
+    return due is not None and due < now - GRACE
+
+
+def runs_on(task: "PeriodicTask", day: dt.date) -> bool:
+    """Whether the rhythm of `task` includes `day`; False for those that name no days, such as solar events."""
+    if task.interval:
+        return bool(task.interval.schedule.run_every <= dt.timedelta(days=1))
+    if not task.crontab:
+        return False
+    crontab = task.crontab.schedule
+    return (
+        day.isoweekday() % 7 in crontab.day_of_week
+        and day.day in crontab.day_of_month
+        and day.month in crontab.month_of_year
+    )
+
+
 def find_missed(alias: str) -> list[tuple[str, dt.datetime]]:
     """Name of each schedule that was not started in time, and when it was due; the longest overdue first."""
-    latest = timezone.now() - GRACE
+    now = timezone.now()
     due = [(task.name, next_run(task)) for task in enabled_tasks(alias)]
-    return sorted(((name, when) for name, when in due if when and when < latest), key=lambda missed: missed[1])
+    return sorted(((name, when) for name, when in due if when and is_missed(when, now)), key=lambda missed: missed[1])
 
 
 def format_due(moment: dt.datetime) -> str:

@@ -1,9 +1,15 @@
-"""Sizes, times and counts in words, the same in a terminal and in the console."""
+"""Sizes, times and counts in words, the same in a terminal and in the admin."""
 
 import datetime as dt
 from collections.abc import Sequence
 
 from django.utils import timezone
+
+MINUTE, DAY = dt.timedelta(minutes=1), dt.timedelta(days=1)
+MORNING, EVENING = 6, 20
+"""The night is what is in between: hours of the day."""
+WEEK = 7
+"""Days."""
 
 
 def format_size(number: int) -> str:
@@ -22,17 +28,52 @@ def format_datetime(when: dt.datetime) -> str:
 
 
 def format_local(when: dt.datetime) -> str:
-    """As `moment`, for pages that name the zone once for all times on them."""
+    """As `format_datetime`, for pages that name the zone once for all times on them."""
     return f"{timezone.localtime(when):%Y-%m-%d %H:%M}"
 
 
-def format_age(when: dt.datetime) -> str:
-    """How long ago, in the largest unit that says something."""
-    seconds = (timezone.now() - when).total_seconds()
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if (count := int(seconds // length)) >= 1:
-            return f"{count} {unit}{'s' if count > 1 else ''} ago"
-    return "just now" if seconds >= 0 else "in the future"
+def format_age(when: dt.datetime, now: dt.datetime | None = None) -> str:
+    """``3 hours ago``, ``just now``."""
+    passed = (now or timezone.now()) - when
+    if passed >= MINUTE:
+        return f"{format_timespan(passed)} ago"
+    return "just now" if passed > -MINUTE else "in the future"
+
+
+def format_timespan(passed: dt.timedelta) -> str:
+    """``3 hours``: whole days, hours or minutes. Django's `timesince` turns 13 days into a week."""
+    for unit, length in (("day", DAY), ("hour", 60 * MINUTE), ("minute", MINUTE)):
+        if passed >= length:
+            return pluralize(passed // length, unit)
+    return "less than a minute"
+
+
+def format_past_day(when: dt.datetime, now: dt.datetime) -> str:
+    """``today``, ``yesterday``, ``on Sunday``, ``on 3 October``, in the site's time zone."""
+    day, today = timezone.localtime(when).date(), timezone.localtime(now).date()
+    days = (today - day).days
+    if days in {0, 1}:
+        return ("today", "yesterday")[days]
+    return f"on {day:%A}" if 1 < days < WEEK else _on_date(day, today)
+
+
+def format_upcoming(when: dt.datetime, now: dt.datetime) -> str:
+    """``today at 14:00``, ``tonight at 02:00``, ``on Sunday at 02:00``, in the site's time zone."""
+    local, here = timezone.localtime(when), timezone.localtime(now)
+    days = (local.date() - here.date()).days
+    at = f"at {local:%H:%M}"
+    is_before_morning = local.hour < MORNING and when - now < DAY
+    if is_before_morning or (days == 0 and local.hour >= EVENING):
+        return f"tonight {at}"
+    if days in {0, 1}:
+        return f"{('today', 'tomorrow')[days]} {at}"
+    return f"on {local:%A} {at}" if 1 < days < WEEK else f"{_on_date(local.date(), here.date())} {at}"
+
+
+def _on_date(day: dt.date, today: dt.date) -> str:
+    """``on 3 October``, with the year if it is not this one."""
+    year = f" {day.year}" if day.year != today.year else ""
+    return f"on {day.day} {day:%B}{year}"
 
 
 def pluralize(number: int, one: str, many: str = "") -> str:

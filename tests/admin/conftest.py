@@ -1,4 +1,4 @@
-"""A storage for each test, people in the groups of the backups, and a queue that remembers what it was given."""
+"""A storage for each test, users in the groups for backups, and a queue that records its messages."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from ops import tasks
 
 @pytest.fixture(autouse=True)
 def storage(settings: Any, tmp_path: Path, uncollected_static_files: None) -> Path:
-    """Where the backups of this test are."""
+    """The directory with the backups of this test."""
     folder = tmp_path / "backups"
     backups = {"BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage", "OPTIONS": {"location": str(folder)}}
     settings.STORAGES = {**settings.STORAGES, "backups": backups}
@@ -22,7 +22,7 @@ def storage(settings: Any, tmp_path: Path, uncollected_static_files: None) -> Pa
 
 @pytest.fixture
 def queue(settings: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The runs that were handed to workers, of which there are none."""
+    """The ids of runs that were sent to workers, of which there are none."""
     handed: list[str] = []
     settings.OPS_CELERY_APP = "homerack.celery.app"
     hand_over = lambda arguments, **_options: handed.append(*arguments)  # noqa: E731

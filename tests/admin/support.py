@@ -1,4 +1,4 @@
-"""Rows as they stand in the database, and what pages answer."""
+"""Rows without files, and the content of responses."""
 
 import datetime as dt
 import html
@@ -17,7 +17,7 @@ numbers = itertools.count(1)
 
 
 def add_backup(**changes: Any) -> Backup:
-    """A good one that was read back, unless `changes` say otherwise. Each is an hour older than the one before."""
+    """A verified backup, unless `changes` say otherwise. Each is an hour older than the one before."""
     number = next(numbers)
     when = timezone.now() - dt.timedelta(hours=number)
     values: dict[str, Any] = {
@@ -43,7 +43,7 @@ def add_backup(**changes: Any) -> Backup:
 
 
 def add_run(**changes: Any) -> Run:
-    """A backup that succeeded, unless `changes` say otherwise."""
+    """A successful backup run, unless `changes` say otherwise."""
     now = timezone.now()
     values = {
         "kind": "backup",
@@ -61,6 +61,6 @@ def text(response: HttpResponse, *, status: int = 200) -> str:
     return html.unescape(response.content.decode())
 
 
-def told(response: HttpResponse) -> list[str]:
-    """The messages that the next page will show."""
+def messages_of(response: HttpResponse) -> list[str]:
+    """The messages that the next page shows."""
     return [str(message) for message in get_messages(response.wsgi_request)]  # type: ignore[attr-defined]

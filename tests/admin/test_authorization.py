@@ -1,4 +1,4 @@
-"""A run that waited is started only if whoever asked for it may still have it started."""
+"""A queued run starts only if the user who requested it still has the permission."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,24 +24,24 @@ GROUPS = {
     Run.Kind.UNDO: "Backup restorers",
     Run.Kind.DROP_PREVIOUS: "Backup restorers",
 }
-"""The least that may start it; the others are for administrators."""
+"""The group with the fewest permissions that may start it; other kinds are for administrators."""
 
 
 def deactivate(user: User) -> None:
     User.objects.filter(pk=user.pk).update(is_active=False)
 
 
-def bar_from_the_console(user: User) -> None:
+def remove_staff_status(user: User) -> None:
     User.objects.filter(pk=user.pk).update(is_staff=False)
 
 
-def take_rights(user: User) -> None:
+def demote(user: User) -> None:
     User.objects.filter(pk=user.pk).update(is_superuser=False)
     user.groups.set(Group.objects.filter(name="Backup viewers"))
 
 
 def rename(user: User) -> None:
-    """Not even to another case: there may be somebody else whose name is alike."""
+    """To another case only: another user may have that name."""
     User.objects.filter(pk=user.pk).update(email=WHO.upper())
 
 
@@ -50,16 +50,16 @@ NO_CONSOLE = "this user may not use the console any more"
 NO_RIGHT = "this user does not have the right to start it any more"
 LOSSES: dict[str, tuple[Callable[[User], object], str]] = {
     "deactivated": (deactivate, NO_CONSOLE),
-    "barred": (bar_from_the_console, NO_CONSOLE),
+    "not staff": (remove_staff_status, NO_CONSOLE),
     "deleted": (User.delete, NO_USER),
     "renamed": (rename, NO_USER),
-    "demoted": (take_rights, NO_RIGHT),
+    "demoted": (demote, NO_RIGHT),
 }
 
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
-    """What the worker has begun with, of every kind that there is; nothing is done."""
+    """The runs of any kind that the worker has started; their operations do nothing."""
     begun: list[Run] = []
     remember = lambda _context, run: begun.append(run)  # noqa: E731
     monkeypatch.setattr(executor, "OPERATIONS", dict.fromkeys(executor.OPERATIONS, remember))
@@ -67,7 +67,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
 
 
 def user_for(kind: Run.Kind) -> User:
-    """Who may start it, and no more."""
+    """A user who may start it, with no more permissions than that takes."""
     user = User.objects.create_user(WHO, is_staff=True, is_superuser=kind not in GROUPS)
     user.groups.set(Group.objects.filter(name=GROUPS.get(kind)))
     return user
@@ -78,7 +78,7 @@ def queue(kind: Run.Kind, **arguments: Any) -> Run:
 
 
 @pytest.mark.parametrize("kind", executor.OPERATIONS)
-def test_a_user_whose_rights_stayed_has_it_started(started: list[Run], kind: Run.Kind) -> None:
+def test_queued_run_starts_when_user_still_has_the_permission(started: list[Run], kind: Run.Kind) -> None:
     user_for(kind)
     run = queue(kind)
     tasks.execute_run(str(run.pk))
@@ -87,11 +87,11 @@ def test_a_user_whose_rights_stayed_has_it_started(started: list[Run], kind: Run
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("kind", executor.OPERATIONS)
-def test_a_user_who_lost_the_right_meanwhile_is_refused(
+def test_queued_run_fails_when_user_lost_the_permission(
     started: list[Run], monkeypatch: pytest.MonkeyPatch, kind: Run.Kind, loss: str
 ) -> None:
-    told_of: list[Run] = []
-    monkeypatch.setattr("ops.notifications.alerts.notify_runs", told_of.extend)
+    notified: list[Run] = []
+    monkeypatch.setattr("ops.notifications.alerts.notify_runs", notified.extend)
     user = user_for(kind)
     run = queue(kind)
     lose, reason = LOSSES[loss]
@@ -101,10 +101,10 @@ def test_a_user_who_lost_the_right_meanwhile_is_refused(
     run.refresh_from_db()
     assert (run.status, run.error) == ("failed", f"{WHO} requested it, but {reason}. Nothing was changed.")
     assert run.finished_at
-    assert told_of == [run]
+    assert notified == [run]
 
 
-def test_a_restore_of_an_untrusted_file_needs_an_administrator_when_it_starts(started: list[Run]) -> None:
+def test_restore_of_untrusted_file_fails_when_user_is_no_longer_administrator(started: list[Run]) -> None:
     user = user_for(Run.Kind.RESTORE)
     User.objects.filter(pk=user.pk).update(is_superuser=True)
     first = queue(Run.Kind.RESTORE, name="a.sql.gz", untrusted=True)
@@ -120,20 +120,20 @@ def test_a_restore_of_an_untrusted_file_needs_an_administrator_when_it_starts(st
 
 
 @pytest.mark.parametrize("origin", ["command", "schedule"])
-def test_what_no_page_has_queued_needs_no_user(started: list[Run], origin: str) -> None:
+def test_run_of_command_or_schedule_starts_without_a_user(started: list[Run], origin: str) -> None:
     run = add_run(status="queued", origin=origin, requested_by="root on lab")
     tasks.execute_run(str(run.pk))
     assert [request.id for request in started] == [run.pk]
 
 
-def test_every_kind_that_can_be_queued_is_tested_with_its_right() -> None:
+def test_every_queueable_kind_is_covered_by_these_tests() -> None:
     assert set(authorization.PERMISSIONS) == set(GROUPS)
     assert set(GROUPS) < set(executor.OPERATIONS)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_refused_before_it_begins_does_not_wait_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The preflight of a move, on PostgreSQL: it is refused before there is a record of it."""
+def test_run_refused_before_it_starts_is_marked_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The preflight check on PostgreSQL: it is refused before it is recorded."""
     user_for(Run.Kind.PREFLIGHT)
     run = queue(Run.Kind.PREFLIGHT)
     assert get_context().engine.kind == "postgresql"

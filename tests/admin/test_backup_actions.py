@@ -1,4 +1,4 @@
-"""What is done with one backup, on a real storage: download, keep, note, delete, upload, restore."""
+"""Actions on one backup, with a real storage: download, pin, note, delete, upload, restore."""
 
 import gzip
 from pathlib import Path
@@ -15,7 +15,7 @@ from ops import operations
 from ops.conf import conf
 from ops.models import Backup, Run
 from ops.runs.context import get_context
-from tests.admin.support import text, told
+from tests.admin.support import messages_of, text
 from tests.otherproject.models import Tag
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,7 +27,7 @@ HALF_A_DUMP = gzip.compress(b"-- half a dump\n", mtime=0)
 
 
 def back_up(**arguments: Any) -> Backup:
-    """A real one, of the database of the tests."""
+    """A real backup of the test database."""
     request = Run(kind=Run.Kind.BACKUP, requested_by="ada@example.com", origin=Run.Origin.COMMAND, arguments=arguments)
     return Backup.objects.get(name=operations.back_up(get_context(), request).backup)
 
@@ -41,7 +41,7 @@ def admin() -> Client:
 
 
 class TestDownload:
-    def test_it_streams_the_file_and_records_who_took_it(self, admin: Client, storage: Path) -> None:
+    def test_download_streams_the_file_and_records_the_user(self, admin: Client, storage: Path) -> None:
         backup = back_up()
         answer = admin.post(f"{LIST}{backup.pk}/download/")
         assert answer.streaming
@@ -53,17 +53,17 @@ class TestDownload:
         events = get_context().repository.events(str(run.pk))
         assert [event["event"] for event in events] == ["ended"]
 
-    def test_what_is_gone_is_told(self, admin: Client, storage: Path) -> None:
+    def test_download_shows_error_when_data_file_is_missing(self, admin: Client, storage: Path) -> None:
         backup = back_up()
         (storage / backup.name).unlink()
         answer = admin.post(f"{LIST}{backup.pk}/download/")
         assert answer.status_code == 302
-        assert "Its data file is missing." in told(answer)[0]
+        assert "Its data file is missing." in messages_of(answer)[0]
         assert not Run.objects.filter(kind="download").exists()
 
 
 class TestNotes:
-    def test_keeping_and_releasing_are_in_the_manifest_and_the_row(self, admin: Client) -> None:
+    def test_pin_and_unpin_change_manifest_and_row(self, admin: Client) -> None:
         backup = back_up()
         for value, kept in (("yes", True), ("no", False)):
             admin.post(f"{LIST}{backup.pk}/pin/", {"set": value})
@@ -73,7 +73,7 @@ class TestNotes:
             assert (backup.pinned, manifest.pinned) == (kept, kept)
         assert list(Run.objects.filter(kind="change").values_list("requested_by", flat=True)) == ["ada@example.com"] * 2
 
-    def test_a_note_is_escaped_where_it_is_shown(self, admin: Client) -> None:
+    def test_note_is_escaped_on_the_page_of_the_backup(self, admin: Client) -> None:
         backup = back_up()
         admin.post(f"{LIST}{backup.pk}/note/", {"note": " <script>alert(1)</script> "})
         page = admin.get(f"{LIST}{backup.pk}/change/").content.decode()
@@ -82,22 +82,22 @@ class TestNotes:
 
 
 class TestDeleting:
-    def test_it_asks_and_then_nothing_is_left(self, admin: Client, storage: Path) -> None:
+    def test_delete_asks_first_and_then_removes_all_files(self, admin: Client, storage: Path) -> None:
         old, new = back_up(), back_up()
         path = f"{LIST}{old.pk}/delete/"
         assert "This cannot be undone." in text(admin.get(path))
         assert (storage / old.name).exists()
-        assert told(admin.post(path)) == [f"{old.name} is deleted."]
+        assert messages_of(admin.post(path)) == [f"{old.name} was deleted."]
         assert not list(storage.glob(f"{old.name}*"))
         assert list(Backup.objects.values_list("name", flat=True)) == [new.name]
         assert Run.objects.get(kind="deletion").backup == old.name
 
-    def test_the_last_verified_one_stays_whoever_asks(self, admin: Client, storage: Path) -> None:
+    def test_delete_refuses_the_last_verified_backup(self, admin: Client, storage: Path) -> None:
         backup = back_up()
         path = f"{LIST}{backup.pk}/delete/"
         assert "This is the last verified backup, and it is never deleted." in text(admin.get(path))
         refusal = f"{backup.name} is the last verified backup. Nothing was deleted."
-        assert told(admin.post(path)) == [f"{refusal} Create another verified backup first."]
+        assert messages_of(admin.post(path)) == [f"{refusal} Create another verified backup first."]
         assert (storage / backup.name).exists()
 
 
@@ -105,11 +105,11 @@ class TestUploading:
     def send(self, admin: Client, content: bytes, name: str = "mine.sql.gz") -> Any:
         return admin.post(f"{LIST}upload/", {"file": SimpleUploadedFile(name, content)})
 
-    def test_it_lands_unproven_and_untrusted(self, admin: Client, storage: Path) -> None:
+    def test_upload_is_added_as_unverified_and_untrusted(self, admin: Client, storage: Path) -> None:
         content = (storage / back_up().name).read_bytes()
         answer = self.send(admin, content)
         upload = Backup.objects.get(origin="upload")
-        assert told(answer) == [f"{upload.name} was added. It is unverified and not trusted."]
+        assert messages_of(answer) == [f"{upload.name} was added. It is unverified and not trusted."]
         assert (upload.created_by, upload.verified_level, upload.note) == (
             "ada@example.com",
             "",
@@ -123,7 +123,7 @@ class TestUploading:
         assert "This file was uploaded." in page
         assert "untrusted" in page
 
-    def test_it_never_counts_as_the_last_verified_one(self, admin: Client, storage: Path) -> None:
+    def test_verified_upload_does_not_count_as_last_verified_backup(self, admin: Client, storage: Path) -> None:
         backup = back_up()
         self.send(admin, (storage / backup.name).read_bytes())
         upload = Backup.objects.get(origin="upload")
@@ -137,17 +137,18 @@ class TestUploading:
         upload.refresh_from_db()
         assert upload.verified_level == "read"
         answer = admin.post(f"{LIST}{backup.pk}/delete/")
-        assert "is the last verified backup" in told(answer)[-1]
+        assert "is the last verified backup" in messages_of(answer)[-1]
 
-    def test_only_administrators_restore_it(
+    def test_upload_can_be_restored_by_administrators_only(
         self, admin: Client, storage: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("ops.backups.engines.postgresql.untrusted.require_ordinary_role", lambda _server: None)
         self.send(admin, (storage / back_up().name).read_bytes())
         upload = Backup.objects.get(origin="upload")
         page = text(admin.get(f"{LIST}{upload.pk}/restore/"))
-        assert "The origin of this file is unknown. Only rows of the project's own tables are taken." in page.replace(
-            "&#x27;", "'"
+        assert (
+            "The origin of this file is unknown. Only rows of the project's own tables are restored."
+            in page.replace("&#x27;", "'")
         )
         User.objects.update(is_superuser=False)
         person = User.objects.get()
@@ -157,30 +158,30 @@ class TestUploading:
     @pytest.mark.parametrize(
         "content", [b"no dump at all", gzip.compress(b"-- half a dump\n", mtime=0), b"\x1f\x8bbroken"]
     )
-    def test_what_is_no_backup_is_not_kept(self, admin: Client, storage: Path, content: bytes) -> None:
+    def test_upload_of_other_content_is_refused_and_removed(self, admin: Client, storage: Path, content: bytes) -> None:
         answer = self.send(admin, content)
         assert answer.status_code == 200
-        assert len(told(answer)) == 1
+        assert len(messages_of(answer)) == 1
         assert not Backup.objects.exists()
         assert not list(storage.glob("homerack_*"))
 
-    def test_sqlite_is_sent_elsewhere(self, admin: Client) -> None:
-        (said,) = told(self.send(admin, b"SQLite format 3\x00" + bytes(100), "lab.db"))
+    def test_upload_of_sqlite_file_is_refused_on_postgresql(self, admin: Client) -> None:
+        (said,) = messages_of(self.send(admin, b"SQLite format 3\x00" + bytes(100), "lab.db"))
         assert said.startswith("lab.db is not a backup for this database: it looks like a SQLite file.")
 
-    def test_it_stops_reading_at_the_limit(self, admin: Client, settings: Any) -> None:
+    def test_upload_above_the_limit_is_refused(self, admin: Client, settings: Any) -> None:
         settings.OPS_UPLOAD_LIMIT = 100_000
         assert conf.OPS_UPLOAD_LIMIT == 100_000
-        (said,) = told(self.send(admin, bytes(300_000)))
+        (said,) = messages_of(self.send(admin, bytes(300_000)))
         assert said.startswith("The file is larger than 100 kB. Nothing was kept.")
         assert not Run.objects.exists()
 
-    def test_nothing_chosen_is_told(self, admin: Client) -> None:
-        assert told(admin.post(f"{LIST}upload/")) == ["Choose a file first. It must not be empty."]
+    def test_upload_without_a_file_shows_error(self, admin: Client) -> None:
+        assert messages_of(admin.post(f"{LIST}upload/")) == ["Choose a file that is not empty."]
 
 
 class TestRestoring:
-    def test_it_shows_what_will_change_before_it_asks(self, admin: Client) -> None:
+    def test_restore_page_shows_changed_rows_and_users(self, admin: Client) -> None:
         Brand.objects.create(name="Old", slug="old")
         backup = back_up()
         Brand.objects.all().delete()
@@ -194,11 +195,11 @@ class TestRestoring:
         assert "Signed here, and not changed since." in page
         assert "The previous database is kept for 3 days" in page
 
-    def test_what_no_backup_holds_is_not_shown_as_lost(self, admin: Client, settings: Any) -> None:
+    def test_restore_page_does_not_count_excluded_tables_as_lost(self, admin: Client, settings: Any) -> None:
         settings.OPS_BACKUP_EXCLUDED_TABLES = ["otherproject_tag", "otherproject_book_tags"]
         Tag.objects.bulk_create([Tag(name="one"), Tag(name="two")])
         page = " ".join(text(admin.get(f"{LIST}{back_up().pk}/restore/")).split())
-        assert "Backups hold no tags: their table is empty afterwards (2 rows now)." in page
+        assert "Backups do not include tags: the table is empty afterwards (2 rows now)." in page
         assert '<th scope="row">Tags</th>' not in page
         for label in ("Sessions", "Access attempts"):
             assert f'<th scope="row">{label}</th>' not in page
@@ -207,12 +208,12 @@ class TestRestoring:
     @pytest.mark.parametrize(
         ("typed", "complaint"),
         [
-            ({"database": "another", "password": PASSWORD}, "That is not the database's name; it is "),
+            ({"database": "another", "password": PASSWORD}, "This is not the database's name, which is "),
             ({"database": "", "password": PASSWORD}, "This field is required."),
-            ({"database": None, "password": "wrong"}, "That is not your password."),
+            ({"database": None, "password": "wrong"}, "The password is wrong."),
         ],
     )
-    def test_a_wrong_confirmation_does_nothing(
+    def test_restore_is_not_queued_when_confirmation_is_wrong(
         self, admin: Client, queue: list[str], typed: dict[str, str | None], complaint: str
     ) -> None:
         backup, name = back_up(), get_context().engine.database
@@ -222,7 +223,7 @@ class TestRestoring:
         assert PASSWORD not in page
         assert queue == []
 
-    def test_a_right_one_queues_the_restore(self, admin: Client, queue: list[str]) -> None:
+    def test_restore_is_queued_when_confirmation_is_right(self, admin: Client, queue: list[str]) -> None:
         backup, name = back_up(), get_context().engine.database
         answer = admin.post(f"{LIST}{backup.pk}/restore/", {"database": name, "password": PASSWORD})
         run = Run.objects.get(kind="restore")
@@ -232,27 +233,25 @@ class TestRestoring:
         assert PASSWORD not in str(run.arguments)
 
     @pytest.mark.usefixtures("queue")
-    def test_without_a_backup_first_if_that_is_wanted(self, admin: Client) -> None:
+    def test_restore_skips_the_pre_backup_when_chosen(self, admin: Client) -> None:
         backup, name = back_up(), get_context().engine.database
         form = {"database": name, "password": PASSWORD, "no_pre_backup": "on"}
         admin.post(f"{LIST}{backup.pk}/restore/", form)
         assert Run.objects.get(kind="restore").arguments["pre_backup"] is False
 
-    def test_a_backup_that_can_not_be_restored_says_why_and_asks_for_nothing(
-        self, admin: Client, storage: Path
-    ) -> None:
+    def test_restore_page_of_damaged_backup_shows_reason_and_no_form(self, admin: Client, storage: Path) -> None:
         backup = back_up()
         (storage / backup.name).write_bytes(b"short")
         page = text(admin.get(f"{LIST}{backup.pk}/restore/"))
         assert "and the manifest says" in page
         assert 'name="password"' not in page
 
-    @pytest.mark.parametrize("name", ["undo", "drop-previous"])
-    def test_there_is_nothing_to_undo_without_a_restore(self, admin: Client, name: str) -> None:
-        assert told(admin.get(f"{LIST}{name}/")) == ["No previous database is kept."]
+    @pytest.mark.parametrize("name", ["undo", "drop-previous-database"])
+    def test_undo_page_redirects_when_no_previous_database_is_kept(self, admin: Client, name: str) -> None:
+        assert messages_of(admin.get(f"{LIST}{name}/")) == ["No previous database is kept."]
 
 
-def test_postgresql_is_not_moved_to_postgresql(admin: Client) -> None:
-    answer = admin.get(f"{LIST}to-postgresql/")
-    assert told(answer) == ["The database is PostgreSQL already. There is nothing to migrate."]
-    assert "to-postgresql" not in text(admin.get(LIST))
+def test_migration_page_redirects_on_postgresql(admin: Client) -> None:
+    answer = admin.get(f"{LIST}migrate-to-postgresql/")
+    assert messages_of(answer) == ["The database is PostgreSQL already. There is nothing to migrate."]
+    assert "migrate-to-postgresql" not in text(admin.get(LIST))

@@ -1,4 +1,4 @@
-"""Events are files that nobody signs: whatever they hold, no page and no command answers with an error."""
+"""Events are unsigned files: whatever they contain, no page and no command fails."""
 
 import datetime as dt
 import json
@@ -119,7 +119,7 @@ anything = st.sampled_from(HOSTILE) | json_values
 
 @st.composite
 def hostile_events(draw: st.DrawFn) -> dict[str, Any]:
-    """An event of ours in which something is changed: a field, a part of its result, or all of it."""
+    """A valid event in which a field, a part of its result, or everything is replaced."""
     made = event(draw(st.sampled_from(sorted(RESULTS))))
     how = draw(st.sampled_from(["field", "field", "result", "result", "missing", "whole"]))
     if how == "whole":
@@ -135,7 +135,7 @@ def hostile_events(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def broken(draw: st.DrawFn, value: Any) -> Any:
-    """The same with one value somewhere in it replaced."""
+    """`value` with one value somewhere in it replaced."""
     if isinstance(value, dict) and value and draw(st.integers(0, 3)):
         name = draw(st.sampled_from(sorted(value)))
         return {**value, name: broken(draw, value[name])}
@@ -146,7 +146,7 @@ def broken(draw: st.DrawFn, value: Any) -> Any:
 
 
 def plant(folder: Path, document: dict[str, Any]) -> uuid.UUID:
-    """Put the event among the others as somebody would who wants it to be read."""
+    """Write the event under a name that makes it be read."""
     key = uuid.uuid4()
     word = document.get("event")
     name = f"20261123_100000_000000_{key}_{word if isinstance(word, str) and word.islower() else 'ended'}.json"
@@ -167,7 +167,7 @@ PAGES = ("/admin/", "/admin/ops/run/", "/admin/ops/backup/")
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("kind", sorted(RESULTS))
-def test_an_event_of_ours_is_read_as_it_is(kind: str) -> None:
+def test_valid_event_is_read_unchanged(kind: str) -> None:
     made = event(kind)
     (run,) = event_log.read_runs([made]).values()
     assert {name: getattr(run, name) for name in ("result", "stages", "arguments")} == {
@@ -188,7 +188,7 @@ def test_an_event_of_ours_is_read_as_it_is(kind: str) -> None:
 @example(document=event(requested_at="0001-01-01T00:00:00+14:00"))
 @example(document=event(stages=[{"seconds": "long"}]))
 @example(document=event(arguments={"a": DEEP}))
-def test_whatever_an_event_holds_pages_and_commands_answer(
+def test_pages_and_commands_work_with_hostile_event(
     admin_client: Client, settings: Any, document: dict[str, Any]
 ) -> None:
     key = plant(Path(settings.BACKUP_DIR), document)
@@ -203,13 +203,13 @@ def test_whatever_an_event_holds_pages_and_commands_answer(
 
 
 @pytest.mark.django_db
-def test_an_event_can_not_queue_a_run() -> None:
+def test_event_cannot_queue_a_run() -> None:
     assert event_log.read_runs([event(status="queued"), event(status="queued", event="started")]) == {}
     assert event_log.read_runs([event(event="started"), event(status="running")]) == {}
 
 
 @pytest.mark.django_db
-def test_an_event_under_the_name_of_another_is_left_out(settings: Any) -> None:
+def test_event_is_ignored_when_its_name_and_run_differ(settings: Any) -> None:
     folder = Path(settings.BACKUP_DIR)
     plant(folder, event())
     (path,) = (folder / "events").iterdir()
@@ -219,7 +219,7 @@ def test_an_event_under_the_name_of_another_is_left_out(settings: Any) -> None:
     assert repository_from_settings().unended_events() == []
 
 
-def test_every_kind_of_result_is_read_back_described_and_refused_without_a_field() -> None:
+def test_every_result_is_read_back_and_refused_when_a_field_is_wrong() -> None:
     assert set(DONE) == set(results.RESULTS)
     for kind, result in DONE.items():
         document = RESULTS[kind]
@@ -230,7 +230,7 @@ def test_every_kind_of_result_is_read_back_described_and_refused_without_a_field
             assert broken is None, (kind, name)
 
 
-# --- Manifests and what has been told, which anybody may write as well ---------------------------------------------
+# --- Manifests and the file of alerts, which are as easy to forge --------------------------------------------------
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     "changes",
@@ -248,7 +248,7 @@ def test_every_kind_of_result_is_read_back_described_and_refused_without_a_field
         },
     ],
 )
-def test_whatever_an_unsigned_manifest_holds_pages_and_commands_answer(
+def test_pages_and_commands_work_with_hostile_manifest(
     admin_client: Client, settings: Any, changes: dict[str, Any]
 ) -> None:
     own = factories.backup(repository_from_settings(), taken_at=NOW - dt.timedelta(days=1))
@@ -265,7 +265,7 @@ def test_whatever_an_unsigned_manifest_holds_pages_and_commands_answer(
 
 
 @pytest.mark.django_db
-def test_an_unsigned_manifest_does_not_hide_a_backup_by_its_number(settings: Any) -> None:
+def test_unsigned_manifest_with_same_id_does_not_hide_a_backup(settings: Any) -> None:
     own = factories.backup(repository_from_settings(), taken_at=NOW)
     assert own.manifest
     for hour in ("09", "11"):
@@ -279,7 +279,7 @@ def test_an_unsigned_manifest_does_not_hide_a_backup_by_its_number(settings: Any
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("trouble", [5, None, {}, {"since": "never", "relief": "x"}, {"since": NOW.isoformat()}])
-def test_what_has_been_told_is_read_strictly(settings: Any, trouble: Any) -> None:
+def test_alert_file_is_ignored_when_it_is_malformed(settings: Any, trouble: Any) -> None:
     well = {"since": NOW.isoformat(), "relief": "The backup works again."}
     Path(settings.BACKUP_DIR).mkdir()
     (Path(settings.BACKUP_DIR) / "alerts.json").write_text(json.dumps({"run backup": trouble, "age": well}))

@@ -9,7 +9,6 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from homerack.inventory.models import Device
-from ops.admin.states import State, rows_in, state_of
 from ops.models import Backup
 from tests.admin.support import add_backup, add_run, text
 from tests.otherproject.models import Tag
@@ -25,7 +24,7 @@ def queries_of(client: Client, path: str) -> int:
     return len(captured)
 
 
-def test_they_take_the_same_number_of_queries_however_long_they_are(admin_client: Client) -> None:
+def test_lists_use_constant_queries_when_rows_are_added(admin_client: Client) -> None:
     for path in (BACKUPS, RUNS):
         admin_client.get(path)
     add_backup()
@@ -36,7 +35,7 @@ def test_they_take_the_same_number_of_queries_however_long_they_are(admin_client
     assert [queries_of(admin_client, path) for path in (BACKUPS, RUNS)] == short
 
 
-def test_a_backup_s_page_takes_the_same_number_of_queries_however_often_it_was_used(admin_client: Client) -> None:
+def test_backup_page_uses_constant_queries_when_runs_are_added(admin_client: Client) -> None:
     backup = add_backup()
     path = f"{BACKUPS}{backup.pk}/change/"
     admin_client.get(path)
@@ -59,27 +58,29 @@ def test_a_backup_s_page_takes_the_same_number_of_queries_however_often_it_was_u
         ({"origin": "upload"}, "untrusted"),
     ],
 )
-def test_badges_say_what_a_backup_is_worth(viewer: Client, changes: dict[str, Any], words: str) -> None:
+def test_badge_shows_the_state_of_the_backup(viewer: Client, changes: dict[str, Any], words: str) -> None:
     add_backup(**changes)
     assert words in text(viewer.get(BACKUPS))
 
 
-def test_the_filter_finds_exactly_those_with_the_badge() -> None:
+def test_every_backup_has_exactly_one_state() -> None:
     values = itertools.product(
         (False, True),
         ("signed", "unsigned", "tampered"),
         ("", "cut off"),
         ("manual", "upload"),
-        ("", "verified", "restored"),
+        ("", "read", "restored"),
     )
     for missing, trust, fault, origin, level in values:
         add_backup(file_missing=missing, trust=trust, verification_error=fault, origin=origin, verified_level=level)
-    by_state = {state: set(Backup.objects.filter(rows_in(state))) for state in State}
-    assert by_state == {state: {row for row in Backup.objects.all() if state_of(row) is state} for state in State}
-    assert sum(map(len, by_state.values())) == Backup.objects.count()
+    states = list(Backup.objects.with_state().values_list("state", flat=True))
+    assert set(states) == set(Backup.State)
+    assert len(states) == Backup.objects.count()
+    verified = Backup.objects.filter(trust="signed", file_missing=False, verification_error="", origin="manual")
+    assert set(Backup.objects.verified()) == set(verified.exclude(verified_level=""))
 
 
-def test_it_is_filtered_and_searched(viewer: Client) -> None:
+def test_list_is_filtered_by_state_and_searched_by_note(viewer: Client) -> None:
     good, bad = add_backup(note="before the move"), add_backup(verification_error="cut off")
     failed = text(viewer.get(f"{BACKUPS}?state=failed"))
     assert f"{bad.pk}/change/" in failed
@@ -89,14 +90,14 @@ def test_it_is_filtered_and_searched(viewer: Client) -> None:
     assert f"{bad.pk}/change/" not in found
 
 
-def test_it_names_the_time_zone_and_the_missing_worker(viewer: Client, settings: Any) -> None:
+def test_list_names_time_zone_and_commands_when_no_worker_is_set_up(viewer: Client, settings: Any) -> None:
     settings.OPS_CELERY_APP = ""
     page = text(viewer.get(BACKUPS))
     assert "Times are in UTC." in page
-    assert "No worker is set up (REDIS_URL): use the commands" in page
+    assert "No worker is set up (REDIS_URL). Use the commands instead" in page
 
 
-def test_beneath_its_name_stands_where_it_is_from_and_the_note(viewer: Client) -> None:
+def test_list_shows_origin_and_escaped_note_below_the_name(viewer: Client) -> None:
     add_backup(note="before <the> move")
     page = viewer.get(BACKUPS).content.decode()
     assert '<span class="ops-quiet ops-remark">manual: before &lt;the&gt; move</span>' in page
@@ -110,33 +111,33 @@ def test_beneath_its_name_stands_where_it_is_from_and_the_note(viewer: Client) -
             ("until 2026-11-30", "younger than 7 days"),
         ),
         ({"retention_reason": "kept: the last verified backup"}, ("the last verified backup", "")),
-        ({"pinned": True}, ("marked to be kept", "")),
+        ({"pinned": True}, ("pinned", "")),
         ({}, ("until the next pruning", "")),
     ],
 )
-def test_why_it_is_kept_does_not_say_kept_again(
+def test_kept_column_shows_date_and_reason_without_the_word_kept(
     viewer: Client, changes: dict[str, Any], shown: tuple[str, str]
 ) -> None:
     add_backup(**changes)
     how_long, because = shown
-    assert f'"ops-because">{how_long}<span class="ops-quiet">{because}</span>' in text(viewer.get(BACKUPS))
+    assert f'"ops-reason">{how_long}<span class="ops-quiet">{because}</span>' in text(viewer.get(BACKUPS))
 
 
-def test_the_last_verified_one_has_no_button_to_delete_it(admin_client: Client) -> None:
+def test_last_verified_backup_has_no_delete_button(admin_client: Client) -> None:
     newest, older = add_backup(), add_backup()
     page = text(admin_client.get(BACKUPS))
     assert f"{newest.pk}/delete/" not in page
     assert f"{older.pk}/delete/" in page
 
 
-def test_a_backup_whose_file_is_gone_can_not_be_restored(admin_client: Client) -> None:
+def test_backup_with_missing_file_has_no_restore_or_download_button(admin_client: Client) -> None:
     backup = add_backup(file_missing=True)
     page = text(admin_client.get(f"{BACKUPS}{backup.pk}/change/"))
     assert "/restore/" not in page
     assert "/download/" not in page
 
 
-def test_a_backup_s_bars_are_the_lab_s(viewer: Client) -> None:
+def test_backup_page_compares_no_system_tables(viewer: Client) -> None:
     names = ("django_celery_beat_periodictask", "axes_accessfailurelog")
     tables = {name: {"rows": 5, "digest": "1"} for name in names}
     backup = add_backup(manifest={"tables": tables, "migrations": []})
@@ -145,7 +146,7 @@ def test_a_backup_s_bars_are_the_lab_s(viewer: Client) -> None:
     assert "ccess failure" not in page
 
 
-def test_a_backup_s_page_compares_it_with_today(viewer: Client) -> None:
+def test_backup_page_compares_rows_and_migrations_with_the_live_database(viewer: Client) -> None:
     backup = add_backup(
         manifest={
             "tables": {Device._meta.db_table: {"rows": 430, "digest": "1"}},
@@ -157,12 +158,12 @@ def test_a_backup_s_page_compares_it_with_today(viewer: Client) -> None:
     page = " ".join(text(viewer.get(f"{BACKUPS}{backup.pk}/change/")).split())
     assert '<th scope="row">Devices</th>' in page
     assert '<td class="ops-number">430</td><td class="ops-number">0</td>' in page
-    assert "1 migration ahead of this code, which cannot restore it: inventory.9999_from_the_future" in page
+    assert "1 migration ahead of this code, so it cannot be restored: inventory.9999_from_the_future" in page
     assert "430 rows in 1 table" in page
     assert "1.5 MB; 9.0 MB before compression" in page
 
 
-def test_a_backup_s_page_names_the_tables_that_it_does_not_hold(viewer: Client) -> None:
+def test_backup_page_names_excluded_tables_with_reasons(viewer: Client) -> None:
     table = Tag._meta.db_table
     Tag.objects.create(name="one")
     backup = add_backup(

@@ -1,4 +1,4 @@
-"""From a click to a worker: what is queued, who takes it, and what becomes of it when nobody can."""
+"""From a click to a worker: what is queued, which worker takes it, and what happens when none does."""
 
 import datetime as dt
 from typing import Any
@@ -9,11 +9,11 @@ from django.utils import timezone
 
 from homerack.accounts.models import User
 from ops import tasks
-from ops.admin import starting
+from ops.admin.base import NO_WORKER
 from ops.models import Run
 from ops.runs import executor, index
 from ops.runs.context import get_context, repository_from_settings
-from tests.admin.support import add_backup, add_run, told
+from tests.admin.support import add_backup, add_run, messages_of
 
 pytestmark = pytest.mark.django_db
 
@@ -21,7 +21,7 @@ LIST = "/admin/ops/backup/"
 ADA = "ada@example.com"
 
 
-def ask(kind: Run.Kind = Run.Kind.BACKUP, **arguments: Any) -> Run:
+def enqueue(kind: Run.Kind = Run.Kind.BACKUP, **arguments: Any) -> Run:
     run, is_new = executor.queue(Run(kind=kind, requested_by=ADA, origin=Run.Origin.CONSOLE, arguments=arguments))
     assert is_new
     return run
@@ -33,7 +33,7 @@ def ada(db: None) -> User:
 
 
 class TestClick:
-    def test_it_makes_a_row_that_waits_and_leads_to_its_page(
+    def test_click_queues_a_run_and_redirects_to_its_page(
         self, operator: Client, queue: list[str], django_capture_on_commit_callbacks: Any
     ) -> None:
         with django_capture_on_commit_callbacks(execute=True):
@@ -46,17 +46,17 @@ class TestClick:
 
     @pytest.mark.parametrize(("name", "kind"), [("verify", "verification"), ("restore-test", "restore_test")])
     @pytest.mark.usefixtures("queue")
-    def test_a_proof_is_of_one_backup(self, operator: Client, name: str, kind: str) -> None:
+    def test_verification_is_queued_for_one_backup(self, operator: Client, name: str, kind: str) -> None:
         backup = add_backup()
         operator.post(f"{LIST}{backup.pk}/{name}/")
         run = Run.objects.get()
         assert (run.kind, run.backup, run.arguments["names"]) == (kind, backup.name, [backup.name])
 
-    def test_without_a_queue_it_says_what_to_type(self, operator: Client, settings: Any) -> None:
+    def test_click_shows_the_command_when_no_worker_is_set_up(self, operator: Client, settings: Any) -> None:
         settings.OPS_CELERY_APP = ""
         backup = add_backup()
         typed = f"manage.py verify_backup {backup.name} --restore"
-        assert told(operator.post(f"{LIST}{backup.pk}/restore-test/")) == [starting.NO_WORKER + typed]
+        assert messages_of(operator.post(f"{LIST}{backup.pk}/restore-test/")) == [NO_WORKER + typed]
         assert not Run.objects.exists()
 
 
@@ -69,42 +69,42 @@ class TestWorker:
         monkeypatch.setattr(executor, "OPERATIONS", dict.fromkeys(Run.Kind, remember))
         return requests
 
-    def test_it_does_what_the_row_asks_for(self, done: list[Run]) -> None:
-        run = ask(Run.Kind.RESTORE, name="a.sql.gz", untrusted=False, pre_backup=True)
+    def test_worker_runs_the_operation_with_arguments_of_the_row(self, done: list[Run]) -> None:
+        run = enqueue(Run.Kind.RESTORE, name="a.sql.gz", untrusted=False, pre_backup=True)
         tasks.execute_run(str(run.pk))
         (request,) = done
         assert (request.kind, request.requested_by, request.id) == ("restore", run.requested_by, run.pk)
         assert request.arguments == {"name": "a.sql.gz", "untrusted": False, "pre_backup": True}
 
     @pytest.mark.parametrize("status", ["running", "succeeded", "cancelled", "failed"])
-    def test_it_leaves_alone_what_does_not_wait(self, done: list[Run], status: str) -> None:
+    def test_worker_ignores_run_that_is_not_queued(self, done: list[Run], status: str) -> None:
         tasks.execute_run(str(add_run(status=status).pk))
         assert done == []
 
-    def test_it_leaves_alone_what_a_restore_has_cancelled(self, done: list[Run]) -> None:
-        run = ask()
+    def test_worker_ignores_run_that_a_restore_cancelled(self, done: list[Run]) -> None:
+        run = enqueue()
         index.rebuild_index(repository_from_settings(), restored=True)
         tasks.execute_run(str(run.pk))
         assert done == []
         run.refresh_from_db()
         assert (run.status, run.error) == ("cancelled", index.QUEUED_BEFORE)
 
-    def test_every_kind_that_a_page_queues_has_its_operation(self) -> None:
+    def test_every_kind_that_pages_queue_has_an_operation(self) -> None:
         queued = {"backup", "verification", "restore_test", "restore", "undo", "drop_previous", "preflight"}
         assert queued <= set(executor.OPERATIONS)
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("ada")
-class TestTaking:
-    """The row is taken out of the queue under the database's lock: by one, and by nobody after it was cancelled."""
+class TestClaim:
+    """A worker takes a row out of the queue under the database's lock: only one, and none after it was cancelled."""
 
     def recorded(self, request: Run) -> None:
         with executor.recorded(get_context(), request):
             pass
 
-    def test_the_first_one_takes_it(self) -> None:
-        run = ask()
+    def test_run_is_claimed_by_the_first_of_two_workers(self) -> None:
+        run = enqueue()
         request, second = executor.claim(run.pk), executor.claim(run.pk)
         assert request
         assert second
@@ -116,8 +116,8 @@ class TestTaking:
         run.refresh_from_db()
         assert run.status == "succeeded"
 
-    def test_one_that_was_cancelled_meanwhile_is_not_begun(self) -> None:
-        run = ask()
+    def test_run_does_not_start_when_cancelled_after_the_claim(self) -> None:
+        run = enqueue()
         request = executor.claim(run.pk)
         assert request
         assert executor.cancel(run)
@@ -127,8 +127,8 @@ class TestTaking:
         assert run.status == "cancelled"
         assert repository_from_settings().events() == []
 
-    def test_one_that_finds_the_lock_taken_says_whose_it_is(self) -> None:
-        run = ask()
+    def test_run_fails_with_holder_of_the_lock_when_it_is_taken(self) -> None:
+        run = enqueue()
         with get_context().engine.locked("restore by ada"):
             tasks.execute_run(str(run.pk))
         run.refresh_from_db()
@@ -137,38 +137,38 @@ class TestTaking:
 
 
 @pytest.mark.django_db(transaction=True)
-class TestLost:
-    """Whose message Redis has forgotten."""
+class TestLostMessage:
+    """Redis lost the message of a queued run."""
 
     @pytest.fixture
-    def told_of(self, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
-        runs_told: list[Run] = []
-        monkeypatch.setattr("ops.notifications.alerts.notify_runs", runs_told.extend)
-        return runs_told
+    def notified(self, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+        runs: list[Run] = []
+        monkeypatch.setattr("ops.notifications.alerts.notify_runs", runs.extend)
+        return runs
 
-    def ask_at(self, minutes: int, kind: Run.Kind = Run.Kind.BACKUP) -> Run:
-        run = ask(kind)
+    def enqueue_at(self, minutes: int, kind: Run.Kind = Run.Kind.BACKUP) -> Run:
+        run = enqueue(kind)
         Run.objects.filter(pk=run.pk).update(requested_at=timezone.now() - dt.timedelta(minutes=minutes))
         return run
 
-    def test_it_fails_after_a_quarter_of_an_hour(self, told_of: list[Run]) -> None:
-        lost, fresh = self.ask_at(16), self.ask_at(14, Run.Kind.RESTORE_TEST)
+    def test_queued_run_fails_after_fifteen_minutes(self, notified: list[Run]) -> None:
+        lost, fresh = self.enqueue_at(16), self.enqueue_at(14, Run.Kind.RESTORE_TEST)
         tasks.reconcile()
         lost.refresh_from_db()
         fresh.refresh_from_db()
         assert (lost.status, lost.error, lost.hint) == ("failed", executor.QUEUE_LOST.message, executor.QUEUE_LOST.hint)
         assert fresh.status == "queued"
-        assert told_of == [lost]
+        assert notified == [lost]
 
-    def test_it_may_wait_behind_a_run_at_work(self) -> None:
-        run = self.ask_at(120)
-        with get_context().engine.locked("drill by ada"):
+    def test_queued_run_stays_queued_while_another_runs(self) -> None:
+        run = self.enqueue_at(120)
+        with get_context().engine.locked("restore test by ada"):
             tasks.reconcile()
         run.refresh_from_db()
         assert run.status == "queued"
 
-    def test_it_gets_the_time_again_when_that_one_has_ended(self) -> None:
-        run = self.ask_at(120)
+    def test_queued_run_gets_fifteen_minutes_after_the_other_ended(self) -> None:
+        run = self.enqueue_at(120)
         before = add_run(finished_at=timezone.now() - dt.timedelta(minutes=14))
         tasks.reconcile()
         run.refresh_from_db()

@@ -1,4 +1,4 @@
-"""The page of a run, its signed link, and what it needs to be shown."""
+"""The page of a run, its status page by a signed link, and cancelling."""
 
 import datetime as dt
 import uuid
@@ -15,7 +15,7 @@ from ops.maintenance import maintenance_mode
 from ops.models import Run
 from ops.runs import event_log
 from ops.runs.context import repository_from_settings
-from tests.admin.support import add_run, text, told
+from tests.admin.support import add_run, messages_of, text
 
 pytestmark = pytest.mark.django_db
 
@@ -49,7 +49,7 @@ def link(run: Run, *, may_undo: bool = False) -> str:
 
 
 class TestPage:
-    def test_it_shows_stages_with_their_times_and_how_far_the_last_one_is(self, viewer: Client) -> None:
+    def test_run_page_shows_stages_with_durations_and_progress(self, viewer: Client) -> None:
         stages = [
             {"stage": "snapshot", "began": "2026-11-23T10:00:00+00:00", "seconds": 0.31},
             {"stage": "dump", "began": "2026-11-23T10:00:01+00:00", "seconds": None},
@@ -63,7 +63,7 @@ class TestPage:
         assert "Dump: 25%" in page
         assert 'max="100" value="25"' in page
 
-    def test_what_came_out_of_a_restore(self, restorer: Client) -> None:
+    def test_run_page_of_restore_shows_result_and_undo(self, restorer: Client) -> None:
         page = text(restorer.get(path_of(add_run(kind="restore", result=RESTORED))))
         for sentence in (
             "430 rows in 12 tables; contents match the manifest.",
@@ -75,12 +75,12 @@ class TestPage:
             assert sentence in page
         assert 'href="/admin/ops/backup/undo/">Undo…</a>' in page
 
-    def test_viewers_see_the_result_and_no_undo(self, viewer: Client) -> None:
+    def test_run_page_shows_no_undo_to_viewers(self, viewer: Client) -> None:
         page = text(viewer.get(path_of(add_run(kind="restore", result=RESTORED))))
         assert "430 rows" in page
         assert "Undo…" not in page
 
-    def test_an_error_comes_with_its_hint(self, viewer: Client) -> None:
+    def test_run_page_shows_error_with_hint_and_log(self, viewer: Client) -> None:
         run = add_run(
             status="failed",
             error="The disk is full. Nothing was changed.",
@@ -91,15 +91,15 @@ class TestPage:
         assert "<b>The disk is full. Nothing was changed.</b></p><p>Free some space.</p>" in page
         assert "10:00:00 dump" in page
 
-    def test_a_long_wait_asks_for_a_worker(self, viewer: Client) -> None:
+    def test_run_page_asks_for_a_worker_after_a_long_wait(self, viewer: Client) -> None:
         waiting = add_run(status="queued", started_at=None, finished_at=None)
         assert "Waiting for a worker.</p>" in text(viewer.get(path_of(waiting)))
         Run.objects.update(requested_at=timezone.now() - dt.timedelta(minutes=1))
-        assert "No worker has picked it up yet." in text(viewer.get(path_of(waiting)))
+        assert "No worker has picked up this run yet." in text(viewer.get(path_of(waiting)))
 
 
 class TestLink:
-    def test_it_needs_no_session(self, client: Client, django_assert_num_queries: Any) -> None:
+    def test_status_page_needs_no_session_and_one_query(self, client: Client, django_assert_num_queries: Any) -> None:
         run = add_run(kind="restore", result=RESTORED)
         for address in (link(run), f"{link(run)}state/"):
             with django_assert_num_queries(1):
@@ -108,58 +108,62 @@ class TestLink:
             assert "Undo…" not in page
         assert client.cookies == {}
 
-    def test_it_shows_the_undo_to_whom_it_was_made_for(self, client: Client) -> None:
+    def test_status_page_offers_undo_when_the_link_allows_it(self, client: Client) -> None:
         run = add_run(kind="restore", result=RESTORED)
         assert 'href="/admin/ops/backup/undo/"' in text(client.get(link(run, may_undo=True)))
 
-    def test_it_goes_on_without_rows(self, client: Client) -> None:
+    def test_status_page_reads_events_when_rows_are_missing(self, client: Client) -> None:
         run = add_run(kind="restore", result=RESTORED)
         address = f"{link(run)}state/"
         event_log.record_end(repository_from_settings(), run)
         Run.objects.all().delete()
         assert "430 rows in 12 tables" in text(client.get(address))
 
-    def test_it_goes_on_without_a_database(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_status_page_reads_events_when_database_is_unreachable(
+        self, client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         run = add_run(kind="restore", result=RESTORED)
 
-        def is_away(**_conditions: object) -> None:
+        def is_unreachable(**_conditions: object) -> None:
             raise OperationalError
 
-        monkeypatch.setattr(Run.objects, "filter", is_away)
+        monkeypatch.setattr(Run.objects, "filter", is_unreachable)
         monkeypatch.setattr(run_status.connection, "close", lambda: None)
         assert client.get(f"{link(run)}state/").status_code == 503
         page = text(client.get(link(run)))
-        assert "Retrying." in page
+        assert "Retrying…" in page
         event_log.record_end(repository_from_settings(), run)
         assert "430 rows in 12 tables" in text(client.get(f"{link(run)}state/"))
 
-    def test_it_is_for_one_run_and_for_a_day(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_status_link_is_refused_when_forged_or_expired(
+        self, client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         run = add_run()
         forged = signing.dumps({"run": str(uuid.uuid4()), "may_undo": True}, salt="another")
         assert client.get(f"/runs/{forged}/").status_code == 404
         address = link(run)
-        monkeypatch.setattr(run_status, "LONGEST", -1)
+        monkeypatch.setattr(run_status, "LINK_MAX_AGE", -1)
         assert client.get(address).status_code == 404
 
-    def test_it_takes_no_post(self, client: Client) -> None:
+    def test_status_page_refuses_post(self, client: Client) -> None:
         assert client.post(link(add_run())).status_code == 405
 
 
 class TestCancelling:
-    def test_a_run_that_waits_ends_at_once(self, operator: Client) -> None:
+    def test_cancel_ends_a_queued_run_at_once(self, operator: Client) -> None:
         run = add_run(status="queued", started_at=None, finished_at=None)
         operator.post(f"/admin/ops/run/{run.pk}/cancel/")
         run.refresh_from_db()
         assert (run.status, run.error) == ("cancelled", "Cancelled while queued.")
 
-    def test_a_run_at_work_is_asked_to_end(self, operator: Client) -> None:
+    def test_cancel_requests_the_end_of_a_running_run(self, operator: Client) -> None:
         run = add_run(status="running", finished_at=None, stage="dump")
         operator.post(f"/admin/ops/run/{run.pk}/cancel/")
         run.refresh_from_db()
         assert (run.status, run.cancel_requested) == ("running", True)
         assert "Cancelling…" in text(operator.get(path_of(run)))
 
-    def test_it_works_while_writes_are_held_back(self, restorer: Client) -> None:
+    def test_cancel_works_while_writes_are_blocked(self, restorer: Client) -> None:
         run = add_run(kind="restore", status="running", finished_at=None, stage="snapshot")
         with maintenance_mode(reason="A backup is being restored."):
             assert restorer.post(f"{BACKUPS}make/").status_code == 503
@@ -170,15 +174,15 @@ class TestCancelling:
         assert run.cancel_requested
 
     @pytest.mark.parametrize("stage", ["write history", "cut-over"])
-    def test_from_the_cut_over_on_there_is_no_way_back(self, restorer: Client, stage: str) -> None:
+    def test_cancel_is_refused_from_the_cut_over_on(self, restorer: Client, stage: str) -> None:
         run = add_run(kind="restore", status="running", finished_at=None, stage=stage)
         assert "/cancel/" not in text(restorer.get(path_of(run)))
         answer = restorer.post(f"/admin/ops/run/{run.pk}/cancel/")
-        assert told(answer) == ["It cannot be cancelled any more."]
+        assert messages_of(answer) == ["This run can no longer be cancelled."]
         run.refresh_from_db()
         assert not run.cancel_requested
 
     @pytest.mark.parametrize("kind", ["restore", "undo", "prune"])
-    def test_who_may_not_start_it_may_not_end_it(self, operator: Client, kind: str) -> None:
+    def test_cancel_is_refused_to_users_who_may_not_start_the_run(self, operator: Client, kind: str) -> None:
         run = add_run(kind=kind, status="running", finished_at=None)
         assert operator.post(f"/admin/ops/run/{run.pk}/cancel/").status_code == 403

@@ -1,4 +1,4 @@
-"""The whole of HomeRack with a worker, on either database, and a real browser to look at it."""
+"""HomeRack with a worker, on either database, and a real browser."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 
 @dataclass
 class Site:
-    """HomeRack at `address`, whose database is called `database`, and what went wrong in browsers that looked at it."""
+    """HomeRack at `address` with the database `database`; `complaints` are errors that browsers reported."""
 
     address: str
     database: str
@@ -37,7 +37,7 @@ class Site:
 
     @contextlib.contextmanager
     def page(self, *, width: int = 1440, height: int = 900, scheme: str = "light") -> Iterator[Page]:
-        """A window of its own, in which nobody is signed in."""
+        """A page of a new browser context, signed out."""
         context = self.browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if scheme == "dark" else "light",
@@ -56,7 +56,7 @@ class Site:
         self.complaints.append(f"{page.url}: {text}")
 
     def own_complaints(self) -> list[str]:
-        """Those of our pages; unfold's own scripts complain when a page of theirs is left while it still loads."""
+        """Those of the pages of `ops`. unfold's scripts report errors when a page is left while it loads."""
         ours = re.compile(r"^\S+/(admin/ops|runs)/")
         return [said for said in self.complaints if ours.match(said)]
 
@@ -97,7 +97,7 @@ def site(request: pytest.FixtureRequest, browser: Browser, tmp_path_factory: pyt
 
 @contextlib.contextmanager
 def database_on_the_server() -> Iterator[tuple[str, str]]:
-    """A new database of an ordinary role, and its URL; gone afterwards with what restores have made for it."""
+    """A new database of an ordinary role, and its URL. Dropped afterwards, with the databases that restores made."""
     name, password = f"browser_{os.getpid()}", secrets.token_hex(8)
     server = os.environ["DATABASE_URL"].rpartition("/")[0] + "/postgres"
     with contextlib.closing(psycopg2.connect(server)) as connection, connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""What people do in the console, in a real browser, with a real worker behind it."""
+"""The admin in a real browser, with a real worker."""
 
 import re
 from pathlib import Path
@@ -16,10 +16,10 @@ PATIENCE = 60_000
 """Milliseconds."""
 
 
-def wait_for_the_end(page: Page, outcome: str = "succeeded") -> None:
-    """Without reloading: the page moves by itself."""
-    expect(page.locator(".ops-run[data-over]")).to_be_visible(timeout=PATIENCE)
-    expect(page.locator(".ops-run")).to_have_attribute("data-run", outcome)
+def wait_until_finished(page: Page, outcome: str = "succeeded") -> None:
+    """Without reloading: the page updates itself."""
+    expect(page.locator(".ops-run[data-finished]")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(".ops-run")).to_have_attribute("data-outcome", outcome)
 
 
 def confirm(page: Page, site: Site, button: str) -> None:
@@ -32,7 +32,7 @@ def back_up(page: Page) -> None:
     page.goto(LIST)
     page.get_by_role("button", name="Back up now").click()
     page.wait_for_url("**/admin/ops/run/**")
-    wait_for_the_end(page)
+    wait_until_finished(page)
 
 
 def devices(page: Page) -> int:
@@ -51,7 +51,7 @@ def delete_a_device(page: Page) -> None:
     page.wait_for_url("**/admin/inventory/device/**")
 
 
-def test_back_up_lose_a_device_restore_and_undo(site: Site) -> None:
+def test_backup_restore_and_undo_bring_back_a_deleted_device(site: Site) -> None:
     with site.page() as page:
         site.sign_in(page)
         back_up(page)
@@ -66,7 +66,7 @@ def test_back_up_lose_a_device_restore_and_undo(site: Site) -> None:
         expect(row).to_have_text(re.compile(rf"Devices\s*{before - 1}\s*{before}\s*1"))
         confirm(page, site, "Restore")
         page.wait_for_url("**/admin/ops/run/**")
-        wait_for_the_end(page)
+        wait_until_finished(page)
         expect(page.locator(".ops-results")).to_contain_text("contents match the manifest")
         expect(page.locator(".ops-results")).to_contain_text("Writes were blocked for")
 
@@ -77,13 +77,13 @@ def test_back_up_lose_a_device_restore_and_undo(site: Site) -> None:
         expect(page.locator(".ops-results")).to_contain_text("ada@example.com replaced it by")
         confirm(page, site, "Undo the restore")
         page.wait_for_url("**/admin/ops/run/**")
-        wait_for_the_end(page)
+        wait_until_finished(page)
         site.sign_in(page)
         assert devices(page) == before - 1
     assert site.own_complaints() == []
 
 
-def test_the_page_of_a_restore_shows_its_end_to_those_who_were_signed_out(site: Site) -> None:
+def test_status_page_shows_the_end_of_a_restore_after_sign_out(site: Site) -> None:
     with site.page() as page:
         site.sign_in(page)
         back_up(page)
@@ -91,18 +91,18 @@ def test_the_page_of_a_restore_shows_its_end_to_those_who_were_signed_out(site: 
         page.get_by_role("link", name="Restore", exact=True).first.click()
         confirm(page, site, "Restore")
         page.wait_for_url("**/admin/ops/run/**")
-        address = page.locator("[data-watch]").get_attribute("data-watch")
-        wait_for_the_end(page)
+        address = page.locator("[data-status-url]").get_attribute("data-status-url")
+        wait_until_finished(page)
         page.goto(LIST)
         assert "/admin/login/" in page.url
-    with site.page() as stranger:
+    with site.page() as signed_out:
         assert address
-        stranger.goto(address.removesuffix("state/"))
-        wait_for_the_end(stranger)
-        expect(stranger.get_by_role("heading", level=1)).to_have_text("Restore")
+        signed_out.goto(address.removesuffix("state/"))
+        wait_until_finished(signed_out)
+        expect(signed_out.get_by_role("heading", level=1)).to_have_text("Restore")
 
 
-def test_an_uploaded_file_is_restored_and_not_trusted(site: Site, tmp_path: Path) -> None:
+def test_uploaded_file_is_restored_as_untrusted(site: Site, tmp_path: Path) -> None:
     with site.page() as page:
         site.sign_in(page)
         back_up(page)
@@ -123,14 +123,14 @@ def test_an_uploaded_file_is_restored_and_not_trusted(site: Site, tmp_path: Path
         expect(page.get_by_text("The origin of this file is unknown.")).to_be_visible()
         confirm(page, site, "Restore")
         page.wait_for_url("**/admin/ops/run/**")
-        wait_for_the_end(page)
+        wait_until_finished(page)
         expect(page.locator(".ops-results")).to_contain_text("there is no manifest to compare with.")
         site.sign_in(page)
         assert devices(page) == before
     assert site.own_complaints() == []
 
 
-def test_viewers_look_and_have_no_buttons(site: Site) -> None:
+def test_viewers_have_no_buttons_and_get_403(site: Site) -> None:
     with site.page() as page:
         site.sign_in(page)
         back_up(page)
@@ -151,7 +151,7 @@ def test_viewers_look_and_have_no_buttons(site: Site) -> None:
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("width", [390, 1024, 1280, 1440])
-def test_the_list_shows_its_buttons_without_scrolling(site: Site, width: int) -> None:
+def test_list_shows_its_buttons_without_scrolling(site: Site, width: int) -> None:
     with site.page(width=width) as page:
         site.sign_in(page)
         if not page.locator("#result_list").count():
@@ -174,7 +174,7 @@ WIDTHS = [
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(("width", "scheme"), WIDTHS)
-def test_every_page_is_accessible_and_fits(site: Site, width: int, scheme: str) -> None:
+def test_pages_have_no_serious_axe_violations_and_fit_the_width(site: Site, width: int, scheme: str) -> None:
     site.complaints.clear()
     with site.page(width=width, scheme=scheme) as page:
         site.sign_in(page)
@@ -189,20 +189,29 @@ def test_every_page_is_accessible_and_fits(site: Site, width: int, scheme: str) 
 
 
 def addresses(page: Page) -> list[str]:
-    """Our pages, with a backup and a run to show."""
+    """The pages of `ops`, with a backup and a run to show."""
     page.goto("/admin/ops/run/")
     run = page.locator("#result_list tbody a[href*='/change/']").first.get_attribute("href") or ""
     page.goto(run)
-    watched = (page.locator("[data-watch]").get_attribute("data-watch") or "").removesuffix("state/")
+    status_page = (page.locator("[data-status-url]").get_attribute("data-status-url") or "").removesuffix("state/")
     page.goto(LIST)
     backup = page.locator("#result_list tbody a[href*='/change/']").last.get_attribute("href") or ""
     of_one = [backup, *(backup.replace("change/", f"{name}/") for name in ("restore", "note", "delete"))]
-    return [LIST, *of_one, f"{LIST}upload/", f"{LIST}undo/", f"{LIST}to-postgresql/", "/admin/ops/run/", run, watched]
+    return [
+        LIST,
+        *of_one,
+        f"{LIST}upload/",
+        f"{LIST}undo/",
+        f"{LIST}migrate-to-postgresql/",
+        "/admin/ops/run/",
+        run,
+        status_page,
+    ]
 
 
 def serious(page: Page) -> list[str]:
-    """What axe finds serious or worse in our part of the page."""
-    page.evaluate(AXE.read_text())  # a script tag of ours would not pass the content security policy
+    """The serious and critical violations that axe finds in the content of the page."""
+    page.evaluate(AXE.read_text())  # a script tag would not pass the content security policy
     found = page.evaluate(
         """async () => (await axe.run(
             document.querySelector("#content") || document.querySelector("main"),

@@ -1,4 +1,4 @@
-"""A history in rows, without the files that it would be about."""
+"""Backups and runs as rows, without files."""
 
 import datetime as dt
 import uuid
@@ -16,14 +16,14 @@ MakeRun = Callable[..., Run]
 
 @pytest.fixture
 def make_backup(db: None) -> MakeBackup:
-    """A verified backup of so many hours ago."""
+    """A verified backup, taken `hours` ago."""
 
     def make(hours: float = 3, **fields: Any) -> Backup:
         when = timezone.now() - dt.timedelta(hours=hours)
         values = {
             "name": f"homerack_{when:%Y%m%d_%H%M%S}.sql.gz", "kind": "sql.gz", "origin": "manual",
             "engine": "postgresql",
-            "database": "homerack", "created_by": "somebody", "taken_at": when, "size": 2_000_000,
+            "database": "homerack", "created_by": "ada@example.com", "taken_at": when, "size": 2_000_000,
             "uncompressed_size": 8_000_000,
             "rows": 1400, "duration": 2.5, "verified_level": "read", "verified_at": when, "verification_seconds": 3.0,
             "trust": "signed",
@@ -35,12 +35,13 @@ def make_backup(db: None) -> MakeBackup:
 
 @pytest.fixture
 def make_run(db: None) -> MakeRun:
-    """A backup run of so many hours ago that succeeded in 9 seconds."""
+    """A successful backup run of 9 seconds, requested `hours` ago."""
 
     def make(hours: float = 3, **fields: Any) -> Run:
         asked = timezone.now() - dt.timedelta(hours=hours)
         values = {
-            "kind": Run.Kind.BACKUP, "status": Run.Status.SUCCEEDED, "requested_by": "somebody", "requested_at": asked,
+            "kind": Run.Kind.BACKUP, "status": Run.Status.SUCCEEDED, "requested_by": "ada@example.com",
+            "requested_at": asked,
             "started_at": asked, "finished_at": asked + dt.timedelta(seconds=9),
         }  # fmt: skip
         return Run.objects.create(**{**values, **fields})

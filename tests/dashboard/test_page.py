@@ -22,8 +22,8 @@ SilentStorage = type("SilentStorage", (Storage,), {"free_bytes": lambda _self: t
 
 
 @pytest.fixture
-def keeper(sign_in: Callable[..., Client]) -> Client:
-    """Somebody who may see backups and nothing else."""
+def backup_viewer(sign_in: Callable[..., Client]) -> Client:
+    """A user who may view backups and nothing else."""
     client = sign_in()
     user = User.objects.get()
     user.user_permissions.set(Permission.objects.filter(codename="view_backup", content_type__app_label="ops"))
@@ -41,17 +41,17 @@ def page(client: Client) -> str:
     return re.sub(r"\s+", " ", response.content.decode())
 
 
-def test_without_a_backup_it_says_so_first(superuser: Client) -> None:
+def test_dashboard_without_backups_says_so(superuser: Client) -> None:
     shown = page(superuser)
 
     assert "No backup yet. Make the first one." in shown
-    assert 'class="dash-sentence is-bad"' in shown
-    assert "Nothing to go back to" in shown
+    assert 'class="dash-summary is-bad"' in shown
+    assert "There is no verified backup" in shown
     assert "Shown from the first backup on." in shown
-    assert "The first restore test measures it" in shown
+    assert "Measured by the first restore test" in shown
 
 
-def test_it_tells_of_the_last_verified_backup(superuser: Client, make_backup: MakeBackup) -> None:
+def test_dashboard_shows_the_last_verified_backup(superuser: Client, make_backup: MakeBackup) -> None:
     make_backup(hours=3)
     make_backup(hours=1, verification_error="The file is cut off.")
 
@@ -66,25 +66,27 @@ def test_it_tells_of_the_last_verified_backup(superuser: Client, make_backup: Ma
 @pytest.mark.parametrize(
     "field", [{"trust": "tampered"}, {"file_missing": True}, {"origin": "upload"}, {"verified_level": ""}]
 )
-def test_what_can_not_be_relied_on_does_not_count(
+def test_dashboard_does_not_count_unreliable_backups(
     superuser: Client, make_backup: MakeBackup, field: dict[str, Any]
 ) -> None:
     make_backup(**field)
 
-    assert "There are backups, but none that is verified." in page(superuser)
+    assert "There are backups, but none is verified." in page(superuser)
 
 
-def test_a_failure_is_told_with_its_reason(superuser: Client, make_backup: MakeBackup, make_run: MakeRun) -> None:
+def test_dashboard_shows_escaped_error_of_failed_backup(
+    superuser: Client, make_backup: MakeBackup, make_run: MakeRun
+) -> None:
     make_backup(hours=3)
     make_run(hours=1, status=Run.Status.FAILED, error="<b>pg_dump</b> ended with exit code 1.")
 
     shown = page(superuser)
 
     assert "The last attempt failed 59 minutes ago: &lt;b&gt;pg_dump&lt;/b&gt; ended with exit code 1." in shown
-    assert 'class="dash-sentence is-warning"' in shown
+    assert 'class="dash-summary is-warning"' in shown
 
 
-def test_the_calendar_remembers_backups_that_are_pruned(superuser: Client, make_run: MakeRun) -> None:
+def test_calendar_shows_backups_that_were_pruned(superuser: Client, make_run: MakeRun) -> None:
     make_run(hours=24 * 30, backup="one.sql.gz", result={"size": 3_000_000})
     make_run(hours=24 * 28, backup="one.sql.gz", kind=Run.Kind.RESTORE_TEST)
 
@@ -95,13 +97,13 @@ def test_the_calendar_remembers_backups_that_are_pruned(superuser: Client, make_
     assert "3.0 MB" in shown
 
 
-def test_days_without_a_backup_are_missed_when_one_was_scheduled(superuser: Client, make_backup: MakeBackup) -> None:
+def test_calendar_shows_missed_days_when_a_backup_was_scheduled(superuser: Client, make_backup: MakeBackup) -> None:
     make_backup(hours=24 * 3)
 
     assert page(superuser).count("no backup, though one was due") >= 2 * 2  # the title and the label of two squares
 
 
-def test_the_restore_time_is_the_newest_drill_s(superuser: Client, make_run: MakeRun) -> None:
+def test_restore_time_is_that_of_the_newest_restore_test(superuser: Client, make_run: MakeRun) -> None:
     make_run(hours=50, kind=Run.Kind.RESTORE, backup="older.sql.gz")
     make_run(hours=24, kind=Run.Kind.RESTORE_TEST, backup="newer.sql.gz")
 
@@ -112,7 +114,7 @@ def test_the_restore_time_is_the_newest_drill_s(superuser: Client, make_run: Mak
     assert "newer.sql.gz" in shown
 
 
-def test_a_storage_that_hangs_does_not_hang_the_page(superuser: Client, settings: Any) -> None:
+def test_dashboard_answers_when_the_storage_hangs(superuser: Client, settings: Any) -> None:
     settings.STORAGES = {**settings.STORAGES, "backups": {"BACKEND": f"{__name__}.SilentStorage"}}
     start = time.monotonic()
 
@@ -122,9 +124,7 @@ def test_a_storage_that_hangs_does_not_hang_the_page(superuser: Client, settings
     assert "The storage does not answer" in shown
 
 
-def test_a_broker_that_is_gone_does_not_hang_the_page(
-    superuser: Client, make_backup: MakeBackup, settings: Any
-) -> None:
+def test_dashboard_answers_when_redis_is_down(superuser: Client, make_backup: MakeBackup, settings: Any) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     settings.OPS_CELERY_APP = "homerack.celery.app"
     make_backup(hours=3)
@@ -132,32 +132,32 @@ def test_a_broker_that_is_gone_does_not_hang_the_page(
     assert "The next one will not be made: Redis does not answer." in page(superuser)
 
 
-def test_without_the_permission_there_is_nothing_of_backups(viewer_client: Client, make_backup: MakeBackup) -> None:
+def test_dashboard_hides_backups_without_the_permission(viewer_client: Client, make_backup: MakeBackup) -> None:
     backup = make_backup()
     factories.place(factories.make_device(), factories.make_rack("Cellar"))
 
     shown = page(viewer_client)
 
     assert backup.name not in shown
-    assert "dash-sentence" not in shown
+    assert "dash-summary" not in shown
     assert "Cellar" in shown
 
 
-def test_those_who_may_only_look_get_no_button(keeper: Client, make_backup: MakeBackup) -> None:
+def test_dashboard_has_no_buttons_for_backup_viewers(backup_viewer: Client, make_backup: MakeBackup) -> None:
     make_backup()
 
-    shown = page(keeper)
+    shown = page(backup_viewer)
 
     assert "Backed up 3 hours ago" in shown
     assert "Back up now" not in shown
     assert "Racks" not in shown
 
 
-def test_who_may_see_nothing_is_told(stranger_client: Client) -> None:
+def test_dashboard_without_any_permission_says_so(stranger_client: Client) -> None:
     assert "You do not have permission to view anything here." in page(stranger_client)
 
 
-def test_the_lab_is_shown_with_its_fill(superuser: Client) -> None:
+def test_lab_card_shows_space_and_power_of_racks(superuser: Client) -> None:
     rack = factories.make_rack("<i>Cellar</i>", total_height_u=10, max_power_watts=500)
     factories.place(factories.make_device(height_u=2, power_watts=480), rack)
 
@@ -169,7 +169,7 @@ def test_the_lab_is_shown_with_its_fill(superuser: Client) -> None:
     assert "is-nearly" in shown
 
 
-def test_a_large_lab_shows_its_fullest_racks(superuser: Client) -> None:
+def test_lab_card_shows_the_fullest_racks_of_many(superuser: Client) -> None:
     for number in range(9):
         factories.make_rack(f"Empty {number}", total_height_u=10)
     factories.place(factories.make_device(height_u=2), factories.make_rack("Full", total_height_u=2))
@@ -181,7 +181,7 @@ def test_a_large_lab_shows_its_fullest_racks(superuser: Client) -> None:
     assert "Empty 8" not in shown
 
 
-def test_sums_of_a_large_lab_are_in_kilowatts(superuser: Client) -> None:
+def test_lab_card_shows_large_power_in_kilowatts(superuser: Client) -> None:
     for number in range(2):
         rack = factories.make_rack(f"Rack {number}", total_height_u=10, max_power_watts=200_000)
         factories.place(factories.make_device(height_u=2, power_watts=60_000), rack)
@@ -192,14 +192,16 @@ def test_sums_of_a_large_lab_are_in_kilowatts(superuser: Client) -> None:
     assert "4 of 20 U" in shown
 
 
-def test_an_empty_lab_invites(superuser: Client) -> None:
+def test_lab_card_without_racks_links_to_the_form(superuser: Client) -> None:
     shown = page(superuser)
 
     assert "No racks yet." in shown
     assert 'href="/admin/inventory/rack/add/"' in shown
 
 
-def test_queries_do_not_grow_with_the_history(superuser: Client, make_backup: MakeBackup, make_run: MakeRun) -> None:
+def test_dashboard_uses_constant_queries_when_rows_are_added(
+    superuser: Client, make_backup: MakeBackup, make_run: MakeRun
+) -> None:
     page(superuser)
     with CaptureQueriesContext(connection) as few:
         page(superuser)
@@ -214,7 +216,7 @@ def test_queries_do_not_grow_with_the_history(superuser: Client, make_backup: Ma
     assert len(many) <= 18
 
 
-def test_rows_are_those_of_the_lab_and_its_people(superuser: Client, make_run: MakeRun) -> None:
+def test_row_counts_leave_out_system_models(superuser: Client, make_run: MakeRun) -> None:
     make_run()
     factories.make_device()
     counted = page(superuser).partition("<h2>Rows</h2>")[2].partition("</section>")[0]
@@ -224,15 +226,15 @@ def test_rows_are_those_of_the_lab_and_its_people(superuser: Client, make_run: M
         assert f"/admin/{other}" not in counted
 
 
-def test_counting_stops_where_it_would_take_long(superuser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ops.admin.dashboard.model_counts.ENOUGH", 3)
+def test_row_count_stops_at_the_maximum(superuser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.admin.dashboard.context.MAX_COUNT", 3)
     for _ in range(5):
         factories.make_rack()
 
     assert "over 3" in page(superuser)
 
 
-def test_the_database_is_described(superuser: Client) -> None:
+def test_database_figure_shows_engine_version_and_size(superuser: Client) -> None:
     described = status.describe_database()
 
     assert described.kind == "PostgreSQL"

@@ -1,9 +1,11 @@
+"""Moments as the dashboard names them."""
+
 import datetime as dt
 
 import pytest
 from django.utils import timezone
 
-from ops.admin.dashboard.relative_dates import past_day, span, upcoming
+from ops.utils.formatting import format_past_day, format_timespan, format_upcoming
 
 NOW = dt.datetime(2026, 11, 24, 15, 0, tzinfo=dt.UTC)
 
@@ -12,12 +14,12 @@ NOW = dt.datetime(2026, 11, 24, 15, 0, tzinfo=dt.UTC)
     ("days", "words"),
     [(0, "today"), (1, "yesterday"), (2, "on Sunday"), (6, "on Wednesday"), (7, "on 17 November")],
 )
-def test_a_day_in_the_past(days: int, words: str) -> None:
-    assert past_day(NOW - dt.timedelta(days=days), NOW) == words
+def test_past_day_is_named_by_its_distance(days: int, words: str) -> None:
+    assert format_past_day(NOW - dt.timedelta(days=days), NOW) == words
 
 
-def test_a_day_of_another_year_has_it() -> None:
-    assert past_day(NOW.replace(year=2025), NOW) == "on 24 November 2025"
+def test_past_day_of_another_year_includes_the_year() -> None:
+    assert format_past_day(NOW.replace(year=2025), NOW) == "on 24 November 2025"
 
 
 @pytest.mark.parametrize(
@@ -31,25 +33,25 @@ def test_a_day_of_another_year_has_it() -> None:
         (24 * 8, "on 2 December at 15:00"),
     ],
 )
-def test_a_moment_to_come(hours: int, words: str) -> None:
-    assert upcoming(NOW + dt.timedelta(hours=hours), NOW) == words
+def test_upcoming_moment_is_named_by_day_and_time(hours: int, words: str) -> None:
+    assert format_upcoming(NOW + dt.timedelta(hours=hours), NOW) == words
 
 
-def test_small_hours_that_are_more_than_a_day_away_are_not_tonight() -> None:
+def test_early_morning_is_tonight_within_a_day_only() -> None:
     one_in_the_morning = NOW.replace(hour=1)
 
-    assert upcoming(one_in_the_morning + dt.timedelta(hours=1), one_in_the_morning) == "tonight at 02:00"
-    assert upcoming(one_in_the_morning + dt.timedelta(hours=25), one_in_the_morning) == "tomorrow at 02:00"
+    assert format_upcoming(one_in_the_morning + dt.timedelta(hours=1), one_in_the_morning) == "tonight at 02:00"
+    assert format_upcoming(one_in_the_morning + dt.timedelta(hours=25), one_in_the_morning) == "tomorrow at 02:00"
 
 
-def test_days_are_those_of_the_site() -> None:
+def test_past_day_is_in_the_time_zone_of_the_site() -> None:
     with timezone.override("Asia/Tokyo"):
-        assert past_day(NOW.replace(hour=14), NOW) == "yesterday"
+        assert format_past_day(NOW.replace(hour=14), NOW) == "yesterday"
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(20, "less than a minute"), (60, "1 minute"), (7199, "1 hour"), (86400 * 4, "4 days")],
 )
-def test_a_span(seconds: int, words: str) -> None:
-    assert span(dt.timedelta(seconds=seconds)) == words
+def test_timespan_is_in_whole_units(seconds: int, words: str) -> None:
+    assert format_timespan(dt.timedelta(seconds=seconds)) == words

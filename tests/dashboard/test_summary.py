@@ -1,4 +1,4 @@
-"""The sentence is what people go by: every branch, word for word."""
+"""Every branch of the summary, word for word."""
 
 import datetime as dt
 from typing import Any
@@ -17,8 +17,8 @@ def hours(number: float) -> dt.datetime:
     return NOW - dt.timedelta(hours=number)
 
 
-def facts(**changed: Any) -> BackupStatus:
-    """A site that is well, but for what is said."""
+def status(**changed: Any) -> BackupStatus:
+    """A healthy site, except for what `changed` says."""
     well = {"first": hours(24 * 9), "verified": hours(3), "restored": SUNDAY, "due": TONIGHT}
     return BackupStatus(now=NOW, max_age=dt.timedelta(hours=26), **{**well, **changed})
 
@@ -28,7 +28,7 @@ OLD = {"verified": hours(24 * 4 + 1)}
 
 
 @pytest.mark.parametrize(
-    ("changed", "tone", "text"),
+    ("changed", "severity", "text"),
     [
         ({}, Severity.GOOD, "Backed up 3 hours ago, restore tested on Sunday. Next backup tonight at 02:00."),
         (
@@ -75,7 +75,7 @@ OLD = {"verified": hours(24 * 4 + 1)}
             ),
         ),
         (
-            {"scheduler": SchedulerState.WORKER},
+            {"scheduler": SchedulerState.WORKER_DOWN},
             Severity.WARNING,
             (
                 "Backed up 3 hours ago, restore tested on Sunday."
@@ -83,14 +83,14 @@ OLD = {"verified": hours(24 * 4 + 1)}
             ),
         ),
         (
-            {"scheduler": SchedulerState.NONE},
+            {"scheduler": SchedulerState.NOT_CONFIGURED},
             Severity.WARNING,
             "Backed up 3 hours ago, restore tested on Sunday. The next one will not be made: no worker is set up.",
         ),
         (
             {"due": None},
             Severity.WARNING,
-            "Backed up 3 hours ago, restore tested on Sunday. None is scheduled.",
+            "Backed up 3 hours ago, restore tested on Sunday. No backup is scheduled.",
         ),
         (
             {"due": hours(1), "is_missed": True},
@@ -103,7 +103,7 @@ OLD = {"verified": hours(24 * 4 + 1)}
             "Backed up 3 hours ago, restore tested on Sunday. The next one is due now.",
         ),
         (NOTHING, Severity.BAD, "No backup yet. Make the first one. Next backup tonight at 02:00."),
-        ({**NOTHING, "due": None}, Severity.BAD, "No backup yet. Make the first one. None is scheduled."),
+        ({**NOTHING, "due": None}, Severity.BAD, "No backup yet. Make the first one. No backup is scheduled."),
         (
             {**NOTHING, "is_running": True},
             Severity.WARNING,
@@ -117,34 +117,35 @@ OLD = {"verified": hours(24 * 4 + 1)}
         (
             {"verified": None, "restored": None},
             Severity.BAD,
-            (
-                "There are backups, but none that is verified. Verify one, or make a new one."
-                " Next backup tonight at 02:00."
-            ),
+            ("There are backups, but none is verified. Verify one, or make a new one. Next backup tonight at 02:00."),
         ),
         (
             {"verified": None, "restored": None, "failed": hours(2)},
             Severity.BAD,
             (
-                "There are backups, but none that is verified. The last attempt failed 2 hours ago."
+                "There are backups, but none is verified. The last attempt failed 2 hours ago."
                 " Next backup tonight at 02:00."
             ),
         ),
         (
-            {**OLD, "scheduler": SchedulerState.WORKER},
+            {**OLD, "scheduler": SchedulerState.WORKER_DOWN},
             Severity.BAD,
             "No backup for 4 days: the worker does not answer.",
         ),
-        ({**OLD, "scheduler": SchedulerState.BROKER}, Severity.BAD, "No backup for 4 days: Redis does not answer."),
+        ({**OLD, "scheduler": SchedulerState.REDIS_DOWN}, Severity.BAD, "No backup for 4 days: Redis does not answer."),
         (
-            {**OLD, "scheduler": SchedulerState.BEAT},
+            {**OLD, "scheduler": SchedulerState.BEAT_DOWN},
             Severity.BAD,
             "No backup for 4 days: the scheduler does not answer.",
         ),
-        ({**OLD, "scheduler": SchedulerState.NONE}, Severity.BAD, "No backup for 4 days: no worker is set up."),
+        (
+            {**OLD, "scheduler": SchedulerState.NOT_CONFIGURED},
+            Severity.BAD,
+            "No backup for 4 days: no worker is set up.",
+        ),
         ({**OLD, "due": None}, Severity.BAD, "No backup for 4 days: none is scheduled."),
         (
-            {**OLD, "due": None, "scheduler": SchedulerState.NONE},
+            {**OLD, "due": None, "scheduler": SchedulerState.NOT_CONFIGURED},
             Severity.BAD,
             "No backup for 4 days: none is scheduled.",
         ),
@@ -163,7 +164,7 @@ OLD = {"verified": hours(24 * 4 + 1)}
             ),
         ),
         (
-            {**OLD, "failed": hours(13), "scheduler": SchedulerState.WORKER},
+            {**OLD, "failed": hours(13), "scheduler": SchedulerState.WORKER_DOWN},
             Severity.BAD,
             (
                 "No backup for 4 days: the last attempt failed 13 hours ago."
@@ -172,8 +173,8 @@ OLD = {"verified": hours(24 * 4 + 1)}
         ),
     ],
 )
-def test_it_says(changed: dict[str, Any], tone: Severity, text: str) -> None:
-    sentence = summarize(facts(**changed))
+def test_summary_has_text_and_severity(changed: dict[str, Any], severity: Severity, text: str) -> None:
+    summary = summarize(status(**changed))
 
-    assert sentence.text == text
-    assert sentence.severity is tone
+    assert summary.text == text
+    assert summary.severity is severity

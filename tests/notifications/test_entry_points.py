@@ -1,4 +1,4 @@
-"""The page and the command with which people try out whether notices arrive."""
+"""The page and the command that send a test notification."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ def told(settings: Any, receiver: Receiver) -> Receiver:
 
 
 def test_the_page_names_who_is_told_and_sends_nothing(sign_in: Callable[..., Client], told: Receiver) -> None:
-    shown = sign_in(is_superuser=True).get("/notices/").content.decode()
+    shown = sign_in(is_superuser=True).get("/notifications/").content.decode()
 
     assert "<li>json at 127.0.0.1</li>" in shown
     assert "geheim77" not in shown
@@ -29,7 +29,7 @@ def test_the_page_names_who_is_told_and_sends_nothing(sign_in: Callable[..., Cli
 def test_the_button_shows_what_they_answered(sign_in: Callable[..., Client], told: Receiver) -> None:
     told.status = 418
 
-    shown = sign_in(is_superuser=True).post("/notices/").content.decode()
+    shown = sign_in(is_superuser=True).post("/notifications/").content.decode()
 
     assert shown.count("<span>failed:") == 2
     assert "418" in shown
@@ -39,7 +39,7 @@ def test_the_button_shows_what_they_answered(sign_in: Callable[..., Client], tol
 def test_the_page_says_how_to_set_it_up(sign_in: Callable[..., Client], settings: Any) -> None:
     settings.NOTIFY_URLS, settings.HEARTBEAT_URL = [], ""
 
-    shown = sign_in(is_superuser=True).get("/notices/").content.decode()
+    shown = sign_in(is_superuser=True).get("/notifications/").content.decode()
 
     assert "NOTIFY_URLS" in shown
     assert "Send a test" not in shown
@@ -47,7 +47,7 @@ def test_the_page_says_how_to_set_it_up(sign_in: Callable[..., Client], settings
 
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_the_page_is_for_superusers(editor_client: Client, told: Receiver, method: str) -> None:
-    assert getattr(editor_client, method)("/notices/").status_code == 403
+    assert getattr(editor_client, method)("/notifications/").status_code == 403
     assert told.requests == []
 
 
@@ -55,7 +55,7 @@ def test_a_form_of_another_site_sends_nothing(sign_in: Callable[..., Client], to
     client = sign_in(is_superuser=True)
     client.handler.enforce_csrf_checks = True
 
-    assert client.post("/notices/").status_code == 403
+    assert client.post("/notifications/").status_code == 403
     assert told.requests == []
 
 

@@ -84,14 +84,14 @@ PAGES = {
     "admin:ops_backup_note": Page(OPERATE, OPERATE),
     "admin:ops_backup_restore": Page(RESTORE, RESTORE),
     "admin:ops_backup_undo": Page(RESTORE, RESTORE),
-    "admin:ops_backup_drop_previous": Page(RESTORE, RESTORE),
+    "admin:ops_backup_drop_previous_database": Page(RESTORE, RESTORE),
     "admin:ops_backup_download": Page(NOBODY, ADMINISTRATORS),
     "admin:ops_backup_upload": Page(ADMINISTRATORS, ADMINISTRATORS),
-    "admin:ops_backup_to_postgresql": Page(ADMINISTRATORS, ADMINISTRATORS),
+    "admin:ops_backup_migrate_to_postgresql": Page(ADMINISTRATORS, ADMINISTRATORS),
     "admin:ops_run_cancel": Page(NOBODY, OPERATE),  # a backup; what one may start, one may cancel
-    "ops-notices": Page(ADMINISTRATORS, ADMINISTRATORS),
-    "ops-watch": Page(EVERYBODY, NOBODY),  # its address is signed
-    "ops-watch-state": Page(EVERYBODY, NOBODY),
+    "ops-notifications": Page(ADMINISTRATORS, ADMINISTRATORS),
+    "ops-run-status": Page(EVERYBODY, NOBODY),  # its address is signed
+    "ops-run-status-fragment": Page(EVERYBODY, NOBODY),
     "health": Page(EVERYBODY, NOBODY),
     "health-live": Page(EVERYBODY, NOBODY),
     "health-ready": Page(EVERYBODY, NOBODY),

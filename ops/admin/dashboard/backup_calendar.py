@@ -1,6 +1,6 @@
-"""Twelve weeks of backups, a square a day: plain data in, SVG out. Colours and shapes are those of dashboard.css.
+"""Twelve weeks of backups as SVG, one square for each day. dashboard.css has the colours.
 
-A square's state shows by a mark as well as by its colour, and every square says its day in words.
+A square shows its state by a mark as well as by colour, and has a label in words.
 """
 
 import datetime as dt
@@ -14,18 +14,18 @@ from ops.utils.formatting import pluralize
 WEEKS = 12
 DAYS = 7
 CELL, GAP = 22, 5
-"""In the drawing's own units."""
+"""In SVG units."""
 LEFT, TOP = 34, 20
-"""Where the names of days and months stand."""
+"""Room for the names of days and months."""
 STEP = CELL + GAP
 WIDTH = LEFT + WEEKS * STEP - GAP
 HEIGHT = TOP + DAYS * STEP - GAP
 
 
 class State(StrEnum):
-    """How a day went; the value is what is read out."""
+    """The state of a day; screen readers read the value."""
 
-    VERIFIED = "restore tested"
+    RESTORE_TESTED = "restore tested"
     MADE = "backed up"
     FAILED = "failed"
     MISSED = "missed"
@@ -34,16 +34,16 @@ class State(StrEnum):
 
 
 MARKS = {
-    State.VERIFIED: "m6 11.5 3.5 3.5 7-7.5",
+    State.RESTORE_TESTED: "m6 11.5 3.5 3.5 7-7.5",
     State.FAILED: "m7 7 8 8m0-8-8 8",
     State.MISSED: "M7 11h8",
 }
-"""Paths within a cell: a tick, a cross, a stroke."""
+"""Paths within a square: a tick, a cross, a dash."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Day:
-    """What happened on one day. `expected`: a schedule wanted a backup by its end."""
+    """The backups of one day. `expected`: a schedule had one due."""
 
     date: dt.date
     made: int = 0
@@ -55,14 +55,14 @@ class Day:
         if self.date > today:
             return State.FUTURE
         if self.made:
-            return State.VERIFIED if self.restore_tested else State.MADE
+            return State.RESTORE_TESTED if self.restore_tested else State.MADE
         if self.failed:
             return State.FAILED
         return State.MISSED if self.expected and self.date < today else State.NONE
 
 
 def first_day(today: dt.date) -> dt.date:
-    """The Monday with which the calendar begins."""
+    """The Monday on which the calendar begins."""
     return today - dt.timedelta(days=today.weekday() + DAYS * (WEEKS - 1))
 
 
@@ -93,11 +93,11 @@ def _square(day: Day, number: int, today: dt.date) -> str:
     if state is State.FUTURE:
         return ""
     x, y = LEFT + number // DAYS * STEP, TOP + number % DAYS * STEP
-    words = escape(in_words(day, today=today))
-    here = " is-today" if day.date == today else ""
+    label = escape(describe_day(day, today=today))
+    current = " is-today" if day.date == today else ""
     return (
-        f'<g class="dash-day is-{state.name.lower()}{here}" role="img" aria-label="{words}" '
-        f'transform="translate({x} {y})"><title>{words}</title>'
+        f'<g class="dash-day is-{state.name.lower()}{current}" role="img" aria-label="{label}" '
+        f'transform="translate({x} {y})"><title>{label}</title>'
         f"{_cell(state)}</g>"
     )
 
@@ -108,34 +108,34 @@ def _cell(state: State) -> str:
 
 
 def draw_key(state: State) -> str:
-    """One square of the calendar by itself, for the legend."""
+    """One square, for the legend."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="dash-key dash-day is-{state.name.lower()}" '
         f'viewBox="0 0 {CELL} {CELL}" aria-hidden="true">{_cell(state)}</svg>'
     )
 
 
-def in_words(day: Day, *, today: dt.date) -> str:
+def describe_day(day: Day, *, today: dt.date) -> str:
     """``Sunday 22 November: 2 backups, 1 restore tested; 1 attempt failed``."""
-    said = []
+    parts = []
     if day.made:
-        said.append(
+        parts.append(
             pluralize(day.made, "backup") + (f", {day.restore_tested} restore tested" if day.restore_tested else "")
         )
     if day.failed:
-        said.append(f"{pluralize(day.failed, 'attempt')} failed")
-    return f"{day.date:%A} {day.date.day} {day.date:%B}: {'; '.join(said) or _none(day, today)}"
+        parts.append(f"{pluralize(day.failed, 'attempt')} failed")
+    return f"{day.date:%A} {day.date.day} {day.date:%B}: {'; '.join(parts) or _describe_none(day, today)}"
 
 
-def _none(day: Day, today: dt.date) -> str:
+def _describe_none(day: Day, today: dt.date) -> str:
     if day.state(today) is State.MISSED:
         return "no backup, though one was due"
     return "no backup yet" if day.date == today else "no backup"
 
 
 def summary(days: Sequence[Day], *, today: dt.date) -> str:
-    """The calendar for those who do not see it."""
+    """The calendar in words, for screen readers."""
     counts = {state: sum(day.state(today) is state for day in days) for state in State}
-    told = (State.VERIFIED, State.MADE, State.FAILED, State.MISSED)
-    listed = ", ".join(f"{counts[state]} {state}" for state in told if counts[state])
+    reported = (State.RESTORE_TESTED, State.MADE, State.FAILED, State.MISSED)
+    listed = ", ".join(f"{counts[state]} {state}" for state in reported if counts[state])
     return f"Backups of the last {WEEKS} weeks by day: {listed or 'none'}"

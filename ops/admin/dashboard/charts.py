@@ -1,4 +1,4 @@
-"""A line over time as SVG: plain data in, text out. Colours are those of dashboard.css."""
+"""The size of backups over time as an SVG line chart. dashboard.css has the colours."""
 
 import datetime as dt
 import math
@@ -10,10 +10,10 @@ from ops.utils.formatting import format_size
 
 WIDTH, HEIGHT = 400, 170
 LEFT, RIGHT, TOP, BOTTOM = 58, 8, 10, 22
-"""Room for the words beside and below the line, in the drawing's own units."""
+"""Room for labels, in SVG units."""
 STEPS = (1, 2, 2.5, 5, 10)
 LINES = 3
-"""Lines of the grid above zero."""
+"""Grid lines above zero."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,15 +25,15 @@ class Point:
 
 
 def draw_sizes(points: Sequence[Point]) -> str:
-    """Sizes by day as one ``<svg>`` element; `points` are at least one, in order of their dates."""
+    """One ``<svg>`` element. `points` has at least one, and is in order of dates."""
     top = LINES * round_up(max(point.size for point in points) / LINES)
-    places = list(_places(points, top))
+    coordinates = list(_coordinates(points, top))
     attributes = f'viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(describe(points))}"'
     parts = (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="dash-chart" {attributes}>',
         *_grid(top),
-        *_line(places),
-        *(_dot(point, place) for point, place in zip(points, places, strict=True)),
+        *_line(coordinates),
+        *(_dot(point, at) for point, at in zip(points, coordinates, strict=True)),
         *_dates(points),
         "</svg>",
     )
@@ -49,7 +49,7 @@ def round_up(value: float) -> float:
 
 
 def describe(points: Sequence[Point]) -> str:
-    """The line for those who do not see it."""
+    """The chart in words, for screen readers."""
     first, last = points[0], points[-1]
     if len(points) == 1:
         return f"Size of the backup of {_day(last.date)}: {format_size(last.size)}"
@@ -57,7 +57,7 @@ def describe(points: Sequence[Point]) -> str:
     return f"Size of backups: {began}, {format_size(last.size)} on {_day(last.date)}"
 
 
-def _places(points: Sequence[Point], top: float) -> Iterator[tuple[float, float]]:
+def _coordinates(points: Sequence[Point], top: float) -> Iterator[tuple[float, float]]:
     days = (points[-1].date - points[0].date).days
     for point in points:
         along = (point.date - points[0].date).days / days if days else 0.5
@@ -76,19 +76,19 @@ def _grid(top: float) -> Iterator[str]:
         yield f'<text class="dash-end" x="{LEFT - 8}" y="{y:.1f}">{format_size(round(value)) if number else "0"}</text>'
 
 
-def _line(places: Sequence[tuple[float, float]]) -> Iterator[str]:
-    path = " ".join(f"{x:.1f} {y:.1f}" for x, y in places)
+def _line(coordinates: Sequence[tuple[float, float]]) -> Iterator[str]:
+    path = " ".join(f"{x:.1f} {y:.1f}" for x, y in coordinates)
     floor = HEIGHT - BOTTOM
-    if len(places) > 1:
-        yield f'<path class="dash-area" d="M{places[0][0]:.1f} {floor}L{path} {places[-1][0]:.1f} {floor}Z"/>'
+    if len(coordinates) > 1:
+        yield f'<path class="dash-area" d="M{coordinates[0][0]:.1f} {floor}L{path} {coordinates[-1][0]:.1f} {floor}Z"/>'
         yield f'<path class="dash-line" d="M{path}"/>'
 
 
-def _dot(point: Point, place: tuple[float, float]) -> str:
-    x, y = place
+def _dot(point: Point, at: tuple[float, float]) -> str:
+    x, y = at
     return (
         f'<g class="dash-point"><title>{_day(point.date)}: {format_size(point.size)}</title>'
-        f'<circle class="dash-reach" cx="{x:.1f}" cy="{y:.1f}" r="7"/>'
+        f'<circle class="dash-hover-area" cx="{x:.1f}" cy="{y:.1f}" r="7"/>'
         f'<circle class="dash-dot" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/></g>'
     )
 

@@ -1,8 +1,8 @@
-"""The console's first page: ``UNFOLD["DASHBOARD_CALLBACK"] = "ops.admin.dashboard.context.add_dashboard"``.
+"""The admin's first page: ``UNFOLD["DASHBOARD_CALLBACK"] = "ops.admin.dashboard.context.add_dashboard"``.
 
-A project gives its own cards in OPS_DASHBOARD_CARDS: dotted paths of functions that take the request and return a
-`Card`, or None where the person may not see it. It shows the page by a template ``admin/index.html`` of its own that
-includes ``ops/console/dashboard.html``.
+A project adds its own cards in OPS_DASHBOARD_CARDS: dotted paths of functions that take the request and return a
+`Card`, or None where the user may not see it. It shows the page by a template ``admin/index.html`` of its own that
+includes ``ops/admin/dashboard.html``.
 """
 
 from collections.abc import Mapping
@@ -10,23 +10,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin
+from django.db import connection
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from ops.admin.dashboard import backup_calendar, charts
-from ops.admin.dashboard.model_counts import count_rows
-from ops.admin.dashboard.relative_dates import ago, past_day
-from ops.admin.dashboard.status import DashboardData, read_state
+from ops.admin.dashboard.status import DashboardData, read_dashboard_data
 from ops.admin.dashboard.summary import Severity, summarize
+from ops.backups.preview import is_content
 from ops.conf import conf
-from ops.models import Run
+from ops.models import Backup, Run
 from ops.runs.authorization import may_start
-from ops.utils.formatting import format_duration, format_size, pluralize, time_zone_name
+from ops.utils.formatting import (
+    format_age,
+    format_duration,
+    format_past_day,
+    format_size,
+    pluralize,
+    time_zone_name,
+)
 
 ICONS = {Severity.GOOD: "verified_user", Severity.WARNING: "gpp_maybe", Severity.BAD: "gpp_bad"}
+MAX_COUNT = 250_000
+"""Counting the rows of a model stops here."""
+MAX_MODELS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +50,7 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One number with what it is about; `notes` are lines beneath it; `url` leads to more; `percent` draws a bar."""
+    """One number and its title. `notes` are lines below it, `url` is a link, `percent` draws a bar."""
 
     title: str
     icon: str
@@ -51,39 +62,58 @@ class Figure:
     """The bar is nearly full."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelCount:
+    """The rows of a model. `url` is its list; `percent` is relative to the largest model."""
+
+    label: str
+    rows: int
+    url: str
+    percent: int
+
+    @property
+    def text(self) -> str:
+        return f"over {MAX_COUNT:,}" if self.rows > MAX_COUNT else f"{self.rows:,}"
+
+
 def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """The page's context, each part for those who may see it."""
+    """The page's context, each part for users who may see it."""
     cards = (import_string(path)(request) for path in conf.OPS_DASHBOARD_CARDS)
     context["title"] = "Dashboard"
-    context["ops_rows"] = count_rows(admin.site, request)
+    context["ops_rows"] = count_rows(request)
     context["ops_cards"] = [card for card in cards if card is not None]
     context["ops_zone"] = time_zone_name()
     if request.user.has_perm("ops.view_backup"):
-        context |= _of_backups(request, read_state())
+        context |= _backup_context(request, read_dashboard_data())
     return context
 
 
-def _of_backups(request: HttpRequest, state: DashboardData) -> dict[str, Any]:
-    today = timezone.localdate(state.facts.now)
-    sentence = summarize(state.facts)
-    makes = may_start(request.user, Run.Kind.BACKUP) and not state.facts.is_running
+def _backup_context(request: HttpRequest, data: DashboardData) -> dict[str, Any]:
+    today = timezone.localdate(data.status.now)
+    summary = summarize(data.status)
+    may_make = may_start(request.user, Run.Kind.BACKUP) and not data.status.is_running
     # The drawings escape what they are given.
-    line = SafeString(charts.draw_sizes(state.history.sizes)) if state.history.sizes else ""
+    chart = SafeString(charts.draw_sizes(data.history.sizes)) if data.history.sizes else ""
     return {
-        "ops_sentence": sentence,
-        "ops_icon": ICONS[sentence.severity],
-        "ops_figures": figures(state, backups_url=page("ops_backup_changelist")),
-        "ops_calendar": SafeString(backup_calendar.draw(state.history.days, today=today)),
+        "ops_summary": summary,
+        "ops_icon": ICONS[summary.severity],
+        "ops_figures": [
+            database_figure(data),
+            backup_figure(data, url_of("ops_backup_changelist")),
+            storage_figure(data),
+            restore_figure(data),
+        ],
+        "ops_calendar": SafeString(backup_calendar.draw(data.history.days, today=today)),
         "ops_legend": legend(),
-        "ops_sizes": line,
-        "ops_make_url": page("ops_backup_make") if makes else "",
-        "ops_backups_url": page("ops_backup_changelist"),
-        "ops_runs_url": page("ops_run_changelist") if request.user.has_perm("ops.view_run") else "",
+        "ops_sizes": chart,
+        "ops_make_url": url_of("ops_backup_make") if may_make else "",
+        "ops_backups_url": url_of("ops_backup_changelist"),
+        "ops_runs_url": url_of("ops_run_changelist") if request.user.has_perm("ops.view_run") else "",
     }
 
 
-def page(name: str) -> str:
-    """The address of a page of the console; nothing where this project has no such page."""
+def url_of(name: str) -> str:
+    """The URL of a page of the admin; empty where this project has no such page."""
     try:
         return reverse(f"admin:{name}")
     except NoReverseMatch:
@@ -91,9 +121,9 @@ def page(name: str) -> str:
 
 
 def legend() -> list[tuple[SafeString, str]]:
-    """A square and the words for it."""
+    """A square of the calendar and its meaning."""
     states = (
-        backup_calendar.State.VERIFIED,
+        backup_calendar.State.RESTORE_TESTED,
         backup_calendar.State.MADE,
         backup_calendar.State.FAILED,
         backup_calendar.State.MISSED,
@@ -101,21 +131,13 @@ def legend() -> list[tuple[SafeString, str]]:
     return [(SafeString(backup_calendar.draw_key(state)), str(state)) for state in states]
 
 
-def figures(state: DashboardData, *, backups_url: str) -> list[Figure]:
-    return [
-        database_figure(state),
-        backup_figure(state, backups_url),
-        storage_figure(state),
-        restoring_figure(state),
-    ]
-
-
-def database_figure(state: DashboardData) -> Figure:
-    database = state.database
+# --- Figures ------------------------------------------------------------------------------------------------------
+def database_figure(data: DashboardData) -> Figure:
+    database = data.database
     pool = (
-        f"{database.in_use} of {pluralize(database.places, 'pooled connection')} of this process in use"
-        if database.places is not None
-        else "No pool of connections"
+        f"{database.connections_used} of {pluralize(database.pool_size, 'pooled connection')} of this process in use"
+        if database.pool_size is not None
+        else "No connection pool"
     )
     return Figure(
         title="Database",
@@ -125,31 +147,31 @@ def database_figure(state: DashboardData) -> Figure:
     )
 
 
-def backup_figure(state: DashboardData, url: str) -> Figure:
-    last, now = state.last, state.facts.now
-    if last is None:
-        return Figure(title="Last verified backup", icon="inventory_2", value="None", notes=("Nothing to go back to",))
-    proof = "restore tested" if last.verified_level == "restored" else "read back in full"
+def backup_figure(data: DashboardData, list_url: str) -> Figure:
+    title, icon, backup = "Last verified backup", "inventory_2", data.last_verified
+    if backup is None:
+        return Figure(title=title, icon=icon, value="None", notes=("There is no verified backup",))
+    verified = "restore tested" if backup.state == Backup.State.RESTORE_TESTED else "read back in full"
     return Figure(
-        title="Last verified backup",
-        icon="inventory_2",
-        value=ago(last.taken_at, now),
-        notes=(f"{format_size(last.size)}, {pluralize(last.rows, 'row')}, {proof}", last.name),
-        url=url and f"{url}{last.pk}/change/",
+        title=title,
+        icon=icon,
+        value=format_age(backup.taken_at, data.status.now),
+        notes=(f"{format_size(backup.size)}, {pluralize(backup.rows, 'row')}, {verified}", backup.name),
+        url=list_url and f"{list_url}{backup.pk}/change/",
     )
 
 
-def storage_figure(state: DashboardData) -> Figure:
-    used, number = state.backups.size, state.backups.number
-    notes = [f"{pluralize(number, 'backup')}"]
-    if not state.storage_answers:
+def storage_figure(data: DashboardData) -> Figure:
+    used = data.backups.size
+    notes = [pluralize(data.backups.number, "backup")]
+    if not data.storage_answers:
         notes.append("The storage does not answer")
-    elif state.free is not None:
-        notes.append(f"{format_size(state.free)} free")
-    whole = used + state.free if state.free is not None else 0
-    percent = round(100 * used / whole) if whole else None
+    elif data.free is not None:
+        notes.append(f"{format_size(data.free)} free")
+    capacity = used + data.free if data.free is not None else 0
+    percent = round(100 * used / capacity) if capacity else None
     return Figure(
-        title="Storage of backups",
+        title="Backup storage",
         icon="hard_drive",
         value=f"{format_size(used)} used",
         notes=tuple(notes),
@@ -158,16 +180,51 @@ def storage_figure(state: DashboardData) -> Figure:
     )
 
 
-def restoring_figure(state: DashboardData) -> Figure:
-    restoring = state.restoring
-    if restoring is None:
-        return Figure(
-            title="Restore time", icon="timer", value="Not measured", notes=("The first restore test measures it",)
-        )
-    what = "restore test" if restoring.is_drill else "restore"
+def restore_figure(data: DashboardData) -> Figure:
+    title, icon, timing = "Restore time", "timer", data.restore_timing
+    if timing is None:
+        return Figure(title=title, icon=icon, value="Not measured", notes=("Measured by the first restore test",))
+    kind = "restore test" if timing.is_test else "restore"
     return Figure(
-        title="Restore time",
-        icon="timer",
-        value=format_duration(restoring.seconds),
-        notes=(f"Measured by a {what} {past_day(restoring.when, state.facts.now)}", restoring.backup),
+        title=title,
+        icon=icon,
+        value=format_duration(timing.seconds),
+        notes=(f"Measured by a {kind} {format_past_day(timing.when, data.status.now)}", timing.backup),
     )
+
+
+# --- Rows of each model -------------------------------------------------------------------------------------------
+def count_rows(request: HttpRequest) -> list[ModelCount]:
+    """The content models that have rows and that the user may view, the largest first. One query for all."""
+    listed = [
+        entry
+        for app in admin.site.get_app_list(request)
+        for entry in app["models"]
+        if entry["perms"]["view"] and is_content(entry["model"]) and entry["model"]._meta.managed
+    ]
+    counts = _count([entry["model"]._meta.db_table for entry in listed])
+    largest = max(counts, default=0)
+    models = [
+        ModelCount(
+            label=str(capfirst(entry["name"])),
+            rows=rows,
+            url=entry.get("admin_url") or "",
+            percent=round(100 * rows / largest),
+        )
+        for entry, rows in zip(listed, counts, strict=True)
+        if rows
+    ]
+    return sorted(models, key=lambda model: (-model.rows, model.label))[:MAX_MODELS]
+
+
+def _count(tables: list[str]) -> list[int]:
+    if not tables:
+        return []
+    quote = connection.ops.quote_name
+    counts = (
+        f"(SELECT count(*) FROM (SELECT 1 FROM {quote(table)} LIMIT {MAX_COUNT + 1}) AS counted)"  # noqa: S608
+        for table in tables
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(counts)}")
+        return list(cursor.fetchone())

@@ -1,4 +1,4 @@
-"""What the calendar and the line of sizes show, from rows: runs, which stay, and backups, which are pruned."""
+"""The data of the calendar and the chart, from runs, which stay, and from backups, which are pruned."""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,11 @@ from django.db.models.functions import Cast, TruncDate
 
 from ops.admin.dashboard.backup_calendar import DAYS, WEEKS, Day, first_day
 from ops.admin.dashboard.charts import Point
-from ops.admin.dashboard.next_runs import wants
 from ops.models import Backup, Run
+from ops.schedules import timetable
 
-BROKE = Q(status__in=(Run.Status.FAILED, Run.Status.INTERRUPTED))
-MADE = Q(status=Run.Status.SUCCEEDED)
+FAILED = Q(status__in=(Run.Status.FAILED, Run.Status.INTERRUPTED))
+SUCCEEDED = Q(status=Run.Status.SUCCEEDED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,24 +25,29 @@ class History:
 
 
 def read_history(*, today: dt.date, since: dt.datetime, schedules: Sequence[Any]) -> History:
-    """The days of the calendar, which begins at the moment `since`, and the largest backup of each. Two queries."""
+    """The calendar's days from `since` on, and the largest backup of each. Two queries."""
     from_runs = {row["day"]: row for row in _runs_by_day(since)}
     from_backups = {row["day"]: row for row in _backups_by_day(since)}
     known = from_runs.keys() | from_backups.keys()
     begin = min(known, default=today)
     dates = [first_day(today) + dt.timedelta(days=number) for number in range(WEEKS * DAYS)]
     days = [
-        _day(date, from_runs.get(date, {}), from_backups.get(date, {}), date >= begin and wants(schedules, date))
+        _day(
+            date,
+            from_runs.get(date, {}),
+            from_backups.get(date, {}),
+            expected=date >= begin and any(timetable.runs_on(schedule, date) for schedule in schedules),
+        )
         for date in dates
     ]
     sizes = {date: _largest(from_runs.get(date, {}), from_backups.get(date, {})) for date in sorted(known)}
     return History(days=days, sizes=[Point(date=date, size=size) for date, size in sizes.items() if size])
 
 
-def _day(date: dt.date, runs: Mapping[str, Any], backups: Mapping[str, Any], expected: bool) -> Day:  # noqa: FBT001
+def _day(date: dt.date, runs: Mapping[str, Any], backups: Mapping[str, Any], *, expected: bool) -> Day:
     return Day(
         date=date,
-        # The same backups from two sides: a run whose backup is pruned, and a backup whose run is not known.
+        # The same backups from two sources: a run whose backup was pruned, and a backup whose run is unknown.
         made=max(runs.get("made", 0), backups.get("made", 0)),
         restore_tested=max(runs.get("restore_tested", 0), backups.get("restore_tested", 0)),
         failed=runs.get("failed", 0),
@@ -56,7 +61,7 @@ def _largest(runs: Mapping[str, Any], backups: Mapping[str, Any]) -> int:
 
 def _runs_by_day(since: dt.datetime) -> QuerySet[Run, dict[str, Any]]:
     restored = (
-        Run.objects.filter(MADE, kind=Run.Kind.RESTORE_TEST, requested_at__gte=since)
+        Run.objects.filter(SUCCEEDED, kind=Run.Kind.RESTORE_TEST, requested_at__gte=since)
         .exclude(backup="")
         .values("backup")
     )
@@ -65,23 +70,24 @@ def _runs_by_day(since: dt.datetime) -> QuerySet[Run, dict[str, Any]]:
         .order_by()
         .values(day=TruncDate("requested_at"))
         .annotate(
-            made=Count("pk", filter=MADE),
-            restore_tested=Count("pk", filter=MADE & Q(backup__in=restored)),
-            failed=Count("pk", filter=BROKE),
-            largest=Max(Cast(KT("result__size"), BigIntegerField()), filter=MADE),
+            made=Count("pk", filter=SUCCEEDED),
+            restore_tested=Count("pk", filter=SUCCEEDED & Q(backup__in=restored)),
+            failed=Count("pk", filter=FAILED),
+            largest=Max(Cast(KT("result__size"), BigIntegerField()), filter=SUCCEEDED),
         )
     )
 
 
 def _backups_by_day(since: dt.datetime) -> QuerySet[Backup, dict[str, Any]]:
     return (
-        Backup.objects.filter(taken_at__gte=since)
+        Backup.objects.with_state()
+        .filter(taken_at__gte=since)
         .exclude(origin="upload")
         .order_by()
         .values(day=TruncDate("taken_at"))
         .annotate(
             made=Count("pk"),
-            restore_tested=Count("pk", filter=Q(verified_level="restored", verification_error="", trust="signed")),
+            restore_tested=Count("pk", filter=Q(state=Backup.State.RESTORE_TESTED)),
             largest=Max("size"),
         )
     )

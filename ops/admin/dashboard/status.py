@@ -1,6 +1,6 @@
-"""Everything that the dashboard tells of the database and its backups. Rows and the engine are asked, files are not.
+"""The data of the dashboard, from rows and from the engine. No files are read.
 
-Whoever may not answer (the broker, a storage far away) is asked first and in threads, and is waited for last.
+Services that may not answer (Redis, the worker, a remote storage) are asked first, in threads, and waited for last.
 """
 
 import datetime as dt
@@ -14,72 +14,73 @@ from django.core.files.storage import InvalidStorageError, storages
 from django.db import connection
 from django.utils import timezone
 
-from ops.admin.dashboard import next_runs
 from ops.admin.dashboard.backup_calendar import first_day
 from ops.admin.dashboard.history import History, read_history
 from ops.admin.dashboard.summary import BackupStatus, SchedulerState
 from ops.conf import conf
-from ops.health.backups import Backups, max_age, read_backups
+from ops.health.backups import BACKUP_TASK, Backups, max_age, read_backups
 from ops.health.dependencies import ping_beat, ping_redis, ping_worker
 from ops.health.results import CheckResult, Status
 from ops.models import Backup, Run
 from ops.schedules import timetable
 from ops.utils.single_flight import Call, shared_calls
 
-PATIENCE = 0.8
-"""Seconds for the broker, the worker and the storage together: a little more than workers have to answer."""
+TIMEOUT = 0.8
+"""Seconds for Redis, the worker and the storage together: a little more than workers have to answer."""
 Checks = Mapping[str, Call[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Database:
-    """`size` is bytes. `in_use` of `places` connections, in this process alone; None where there is no pool."""
+    """`size` is bytes. `connections_used` and `pool_size` are of this process; None where there is no pool."""
 
     kind: str
     name: str
     version: str
     size: int
-    in_use: int | None
-    places: int | None
+    connections_used: int | None
+    pool_size: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreTiming:
-    """How long the newest restore or restore drill took, and when that was."""
+    """How long the newest restore or restore test took, and when it ended."""
 
     seconds: float
     when: dt.datetime
     backup: str
-    is_drill: bool
+    is_test: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class DashboardData:
-    """What there is. `free` is bytes; None when the storage does not know, or does not answer."""
+    """`free` is bytes; None where the storage does not know, or does not answer."""
 
-    facts: BackupStatus
+    status: BackupStatus
     backups: Backups
-    last: Backup | None
+    last_verified: Backup | None
     history: History
     database: Database
-    restoring: RestoreTiming | None
+    restore_timing: RestoreTiming | None
     free: int | None
     storage_answers: bool
 
 
-def read_state() -> DashboardData:
-    """Seven queries, two more on PostgreSQL for its version and size. Raises Django's database errors."""
-    flights = _start_checks()
+def read_dashboard_data() -> DashboardData:
+    """Seven queries, and two more on PostgreSQL for its version and size. Raises Django's database errors."""
+    checks = _start_checks()
     now = timezone.now()
-    backups, tasks = read_backups(), next_runs.backup_schedules()
+    today = timezone.localdate(now)
+    backups, schedules = read_backups(), _backup_schedules()
     is_running = Run.objects.filter(kind=Run.Kind.BACKUP, status=Run.Status.RUNNING).exists()
-    last = Backup.objects.verified().order_by("-taken_at").defer("manifest").first()
-    history = read_history(today=timezone.localdate(now), since=_beginning(now), schedules=tasks)
-    database, restoring = describe_database(), last_restore()
-    # From here on it is waited.
-    free = flights["storage"].result(within=PATIENCE)
-    when = next_runs.next_due(tasks)
-    facts = BackupStatus(
+    last_verified = Backup.objects.verified().order_by("-taken_at").defer("manifest").first()
+    since = timezone.make_aware(dt.datetime.combine(first_day(today), dt.time()))
+    history = read_history(today=today, since=since, schedules=schedules)
+    database, restore_timing = describe_database(), last_restore()
+    # From here on it waits for the checks.
+    free = checks["storage"].result(within=TIMEOUT)
+    due = min(filter(None, map(timetable.next_run, schedules)), default=None)
+    status = BackupStatus(
         now=now,
         max_age=max_age(),
         first=backups.first,
@@ -88,30 +89,32 @@ def read_state() -> DashboardData:
         failed=backups.failed,
         error=backups.error,
         is_running=is_running,
-        due=when,
-        is_missed=next_runs.is_missed(when, now),
-        scheduler=_scheduler_state(flights),
+        due=due,
+        is_missed=timetable.is_missed(due, now),
+        scheduler=_scheduler_state(checks),
         foreign=backups.foreign,
         newest_foreign=backups.newest_foreign,
     )
     return DashboardData(
-        facts=facts,
+        status=status,
         backups=backups,
-        last=last,
+        last_verified=last_verified,
         history=history,
         database=database,
-        restoring=restoring,
+        restore_timing=restore_timing,
         free=None if isinstance(free, BaseException) else free,
         storage_answers=not isinstance(free, BaseException),
     )
 
 
-def _beginning(now: dt.datetime) -> dt.datetime:
-    first = first_day(timezone.localdate(now))
-    return timezone.make_aware(dt.datetime.combine(first, dt.time()))
+def _backup_schedules() -> list[Any]:
+    """Rows of django-celery-beat that make backups, in one query; none where that app is not installed."""
+    if not timetable.is_installed():
+        return []
+    return [task for task in timetable.enabled_tasks("default") if task.task == BACKUP_TASK]
 
 
-# --- Those who may not answer -----------------------------------------------------------------------------------
+# --- Services that may not answer -------------------------------------------------------------------------------
 
 
 def _start_checks() -> Checks:
@@ -125,7 +128,7 @@ def _start_checks() -> Checks:
 
 
 def free_bytes() -> int | None:
-    """Room in the storage of the backups, where it knows. Raises what the storage raises."""
+    """Free space of the backup storage; None where it does not know. Raises what the storage raises."""
     try:
         storage = storages["backups"]
     except InvalidStorageError:
@@ -134,21 +137,21 @@ def free_bytes() -> int | None:
     return measure() if measure else None
 
 
-def _scheduler_state(flights: Checks) -> SchedulerState:
-    if "redis" not in flights:
-        return SchedulerState.NONE
-    for name, keeper in (
-        ("redis", SchedulerState.BROKER),
-        ("worker", SchedulerState.WORKER),
-        ("beat", SchedulerState.BEAT),
+def _scheduler_state(checks: Checks) -> SchedulerState:
+    if "redis" not in checks:
+        return SchedulerState.NOT_CONFIGURED
+    for name, state in (
+        ("redis", SchedulerState.REDIS_DOWN),
+        ("worker", SchedulerState.WORKER_DOWN),
+        ("beat", SchedulerState.BEAT_DOWN),
     ):
-        if name in flights and not _is_well(flights[name]):
-            return keeper
-    return SchedulerState.WELL
+        if name in checks and not _is_healthy(checks[name]):
+            return state
+    return SchedulerState.RUNNING
 
 
-def _is_well(flight: Call[CheckResult]) -> bool:
-    outcome = flight.result(within=PATIENCE)
+def _is_healthy(check: Call[CheckResult]) -> bool:
+    outcome = check.result(within=TIMEOUT)
     return isinstance(outcome, CheckResult) and outcome.status is Status.HEALTHY
 
 
@@ -158,19 +161,19 @@ def _is_well(flight: Call[CheckResult]) -> bool:
 def describe_database() -> Database:
     pool: Callable[[], Mapping[str, int] | None] | None = getattr(connection, "pool_status", None)
     status = pool() if pool else None
-    kind, version, size = _measured()
+    kind, version, size = _read_version_and_size()
     return Database(
         kind=kind,
         name=str(connection.settings_dict["NAME"]).rpartition("/")[2],
         version=version,
         size=size,
-        in_use=status["checked_out"] if status else None,
-        places=status["pool_size"] if status else None,
+        connections_used=status["checked_out"] if status else None,
+        pool_size=status["pool_size"] if status else None,
     )
 
 
-def _measured() -> tuple[str, str, int]:
-    """Name of the kind, version, bytes."""
+def _read_version_and_size() -> tuple[str, str, int]:
+    """Name of the engine, version, bytes."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT current_setting('server_version'), pg_database_size(current_database())")
@@ -182,7 +185,7 @@ def _measured() -> tuple[str, str, int]:
 
 
 def last_restore() -> RestoreTiming | None:
-    """The newest drill's time, or that of the newest restore."""
+    """The newest restore or restore test that succeeded."""
     kinds = (Run.Kind.RESTORE_TEST, Run.Kind.RESTORE)
     done = Run.objects.filter(
         kind__in=kinds, status=Run.Status.SUCCEEDED, started_at__isnull=False, finished_at__isnull=False
@@ -194,5 +197,5 @@ def last_restore() -> RestoreTiming | None:
         seconds=(run.finished_at - run.started_at).total_seconds(),
         when=run.finished_at,
         backup=run.backup,
-        is_drill=run.kind == Run.Kind.RESTORE_TEST,
+        is_test=run.kind == Run.Kind.RESTORE_TEST,
     )

@@ -1,4 +1,4 @@
-"""The one sentence that the dashboard begins with, and the colour that it deserves."""
+"""The summary at the top of the dashboard, and its severity."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -6,11 +6,16 @@ from enum import StrEnum
 
 from django.utils import timezone
 
-from ops.admin.dashboard.relative_dates import ago, past_day, span, upcoming
-from ops.utils.formatting import describe_unknown_keys
+from ops.utils.formatting import (
+    describe_unknown_keys,
+    format_age,
+    format_past_day,
+    format_timespan,
+    format_upcoming,
+)
 
 RESTORE_TEST_MAX_AGE = dt.timedelta(days=15)
-"""Two weekly restore drills and a day."""
+"""Two weekly restore tests and a day."""
 
 
 class Severity(StrEnum):
@@ -22,131 +27,131 @@ class Severity(StrEnum):
 
 
 class SchedulerState(StrEnum):
-    """Who makes backups by themselves. The values complete a sentence after a colon."""
+    """Whether schedules start backups. The values are reasons, which follow a colon."""
 
-    WELL = ""
-    NONE = "no worker is set up"
-    BROKER = "Redis does not answer"
-    WORKER = "the worker does not answer"
-    BEAT = "the scheduler does not answer"
+    RUNNING = ""
+    NOT_CONFIGURED = "no worker is set up"
+    REDIS_DOWN = "Redis does not answer"
+    WORKER_DOWN = "the worker does not answer"
+    BEAT_DOWN = "the scheduler does not answer"
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackupStatus:
-    """What is known at `now`. Backups of other people's making do not count."""
+    """What is known at `now`. Uploads and backups that were not signed here do not count."""
 
     now: dt.datetime
     max_age: dt.timedelta
     """How old the last verified backup may be."""
     first: dt.datetime | None = None
-    """When the oldest backup that is there was made, of whatever quality."""
+    """When the oldest backup was taken, verified or not."""
     verified: dt.datetime | None = None
-    """When the newest backup was made whose proof passed."""
+    """When the newest verified backup was taken."""
     restored: dt.datetime | None = None
-    """When a backup last proved itself by being restored."""
+    """When a restore test last passed."""
     failed: dt.datetime | None = None
-    """When the newest attempt at a backup failed; None when it did not."""
+    """When the last attempt at a backup failed; None if it did not."""
     error: str = ""
     is_running: bool = False
     due: dt.datetime | None = None
-    """When the schedule starts the next backup; in the past where it should have; None without a schedule."""
+    """When the next backup is due; in the past if it was not started; None without a schedule."""
     is_missed: bool = False
-    scheduler: SchedulerState = SchedulerState.WELL
+    scheduler: SchedulerState = SchedulerState.RUNNING
     foreign: int = 0
-    """How many backups are signed with a key that is not known here, and the name of the newest of them."""
+    """How many backups are signed with an unknown key, and the name of the newest of them."""
     newest_foreign: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sentence:
+class Summary:
     text: str
     severity: Severity
 
 
-def summarize(facts: BackupStatus) -> Sentence:
-    """What somebody has to know who reads no more than this."""
-    running = "A backup is being made right now." if facts.is_running else ""
-    key = describe_unknown_keys(facts.foreign, facts.newest_foreign) if facts.foreign else ""
-    said = (running, *_what_there_is(facts), key, _what_comes(facts))
-    return Sentence(text=" ".join(filter(None, said)), severity=severity(facts))
+def summarize(status: BackupStatus) -> Summary:
+    """All that an operator must know, in a few sentences."""
+    running = "A backup is being made right now." if status.is_running else ""
+    key = describe_unknown_keys(status.foreign, status.newest_foreign) if status.foreign else ""
+    sentences = (running, *_existing_backups(status), key, _next_backup(status))
+    return Summary(text=" ".join(filter(None, sentences)), severity=severity(status))
 
 
-def severity(facts: BackupStatus) -> Severity:
-    """Bad: there is no recent backup to go back to. Warning: there is, but something about it has to be put right."""
-    if facts.verified is None:
-        return Severity.WARNING if facts.first is None and facts.is_running else Severity.BAD
-    if is_overdue(facts):
+def severity(status: BackupStatus) -> Severity:
+    """Bad: there is no recent verified backup. Warning: there is one, but something needs attention."""
+    if status.verified is None:
+        return Severity.WARNING if status.first is None and status.is_running else Severity.BAD
+    if is_overdue(status):
         return Severity.BAD
-    tested = facts.restored or facts.first or facts.verified
-    stale = facts.now - tested > RESTORE_TEST_MAX_AGE
-    will_come = facts.due and not facts.is_missed and facts.scheduler is SchedulerState.WELL
-    return Severity.GOOD if will_come and not (facts.failed or stale or facts.foreign) else Severity.WARNING
+    tested = status.restored or status.first or status.verified
+    stale = status.now - tested > RESTORE_TEST_MAX_AGE
+    will_come = status.due and not status.is_missed and status.scheduler is SchedulerState.RUNNING
+    return Severity.GOOD if will_come and not (status.failed or stale or status.foreign) else Severity.WARNING
 
 
-def is_overdue(facts: BackupStatus) -> bool:
-    return facts.verified is not None and facts.now - facts.verified > facts.max_age
+def is_overdue(status: BackupStatus) -> bool:
+    return status.verified is not None and status.now - status.verified > status.max_age
 
 
-def _what_there_is(facts: BackupStatus) -> tuple[str, ...]:
-    if facts.first is None:
-        return _nothing(facts)
-    if facts.verified is None:
-        return ("There are backups, but none that is verified.", _failure(facts) or "Verify one, or make a new one.")
-    if is_overdue(facts):
-        return (f"No backup for {span(facts.now - facts.verified)}{_reason(facts)}.",)
-    made = ago(facts.verified, facts.now)
-    return (f"Backed up {made}, {_proof(facts)}.", _failure(facts))
+def _existing_backups(status: BackupStatus) -> tuple[str, ...]:
+    if status.first is None:
+        return _no_backups(status)
+    if status.verified is None:
+        return ("There are backups, but none is verified.", _failure(status) or "Verify one, or make a new one.")
+    if is_overdue(status):
+        return (f"No backup for {format_timespan(status.now - status.verified)}{_reason(status)}.",)
+    made = format_age(status.verified, status.now)
+    return (f"Backed up {made}, {_verification(status)}.", _failure(status))
 
 
-def _nothing(facts: BackupStatus) -> tuple[str, ...]:
-    if facts.failed:
-        return ("No backup yet.", _failure(facts))
-    return ("It is the first one.",) if facts.is_running else ("No backup yet. Make the first one.",)
+def _no_backups(status: BackupStatus) -> tuple[str, ...]:
+    if status.failed:
+        return ("No backup yet.", _failure(status))
+    return ("It is the first one.",) if status.is_running else ("No backup yet. Make the first one.",)
 
 
-def _proof(facts: BackupStatus) -> str:
-    if facts.restored is None:
+def _verification(status: BackupStatus) -> str:
+    if status.restored is None:
         return "read back in full, without a restore test so far"
-    if facts.now - facts.restored > RESTORE_TEST_MAX_AGE:
-        return f"read back in full, without a restore test since {past_day(facts.restored, facts.now)[3:]}"
-    return f"restore tested {past_day(facts.restored, facts.now)}"
+    if status.now - status.restored > RESTORE_TEST_MAX_AGE:
+        return f"read back in full, without a restore test since {format_past_day(status.restored, status.now)[3:]}"
+    return f"restore tested {format_past_day(status.restored, status.now)}"
 
 
-def _failure(facts: BackupStatus) -> str:
-    if not facts.failed:
+def _failure(status: BackupStatus) -> str:
+    if not status.failed:
         return ""
-    return f"The last attempt failed {ago(facts.failed, facts.now)}{_because(facts)}"
+    return f"The last attempt failed {format_age(status.failed, status.now)}{_error(status)}"
 
 
-def _because(facts: BackupStatus) -> str:
-    return f": {facts.error.rstrip('.')}." if facts.error else "."
+def _error(status: BackupStatus) -> str:
+    return f": {status.error.rstrip('.')}." if status.error else "."
 
 
-def _reason(facts: BackupStatus) -> str:
-    """Why there is no backup, as far as one can tell; the error's own stop is left out."""
-    if facts.failed:
-        return f": the last attempt failed {ago(facts.failed, facts.now)}{_because(facts).rstrip('.')}"
-    if facts.scheduler not in {SchedulerState.WELL, SchedulerState.NONE}:
-        return f": {facts.scheduler}"
-    if facts.due is None:
+def _reason(status: BackupStatus) -> str:
+    """Why there is no recent backup, as far as is known."""
+    if status.failed:
+        return f": the last attempt failed {format_age(status.failed, status.now)}{_error(status).rstrip('.')}"
+    if status.scheduler not in {SchedulerState.RUNNING, SchedulerState.NOT_CONFIGURED}:
+        return f": {status.scheduler}"
+    if status.due is None:
         return ": none is scheduled"
-    if facts.scheduler is SchedulerState.NONE:
-        return f": {facts.scheduler}"
-    return f": the one due {_when(facts.due, facts)} was not started" if facts.is_missed else ""
+    if status.scheduler is SchedulerState.NOT_CONFIGURED:
+        return f": {status.scheduler}"
+    return f": the one due {_day_and_time(status.due, status)} was not started" if status.is_missed else ""
 
 
-def _what_comes(facts: BackupStatus) -> str:
-    """The next backup, unless what has been said already says that there will be none."""
-    if facts.due is None:
-        return "" if is_overdue(facts) else "None is scheduled."
-    if facts.scheduler is not SchedulerState.WELL:
-        return "" if is_overdue(facts) and not facts.failed else f"The next one will not be made: {facts.scheduler}."
-    if facts.is_missed:
-        return "" if is_overdue(facts) else f"The one due {_when(facts.due, facts)} was not started."
-    if facts.due <= facts.now:
+def _next_backup(status: BackupStatus) -> str:
+    """When the next backup is due, unless the sentences before say why there will be none."""
+    if status.due is None:
+        return "" if is_overdue(status) else "No backup is scheduled."
+    if status.scheduler is not SchedulerState.RUNNING:
+        return "" if is_overdue(status) and not status.failed else f"The next one will not be made: {status.scheduler}."
+    if status.is_missed:
+        return "" if is_overdue(status) else f"The one due {_day_and_time(status.due, status)} was not started."
+    if status.due <= status.now:
         return "The next one is due now."
-    return f"Next backup {upcoming(facts.due, facts.now)}."
+    return f"Next backup {format_upcoming(status.due, status.now)}."
 
 
-def _when(moment: dt.datetime, facts: BackupStatus) -> str:
-    return f"{past_day(moment, facts.now)} at {timezone.localtime(moment):%H:%M}"
+def _day_and_time(moment: dt.datetime, status: BackupStatus) -> str:
+    return f"{format_past_day(moment, status.now)} at {timezone.localtime(moment):%H:%M}"

@@ -1,4 +1,4 @@
-"""What the page of a restore says of rights, and who is offered to confirm it. The engines are in tests/operations."""
+"""Rights on the page of a restore, and who may confirm it. tests/operations has the same for both engines."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -44,17 +44,17 @@ def page_of(client: Client, backup: Backup) -> str:
     return " ".join(text(client.get(f"{LIST}{backup.pk}/restore/")).split())
 
 
-def test_nothing_is_said_of_rights_that_stay(restorer: Client, queue: list[str]) -> None:
+def test_restore_is_confirmed_by_restorer_when_no_rights_are_raised(restorer: Client, queue: list[str]) -> None:
     backup = back_up()
     page = page_of(restorer, backup)
-    assert "No user gets more rights than today, and no password changes." in page
+    assert "No user gets more rights, and no password changes." in page
     assert ONLY not in page
     assert confirm(restorer, backup) == 302
     assert len(queue) == 1
 
 
 @pytest.mark.parametrize("confirmation", [{}, {"password": PASSWORD}, {"database": "x", "password": "wrong"}])
-def test_a_forged_confirmation_is_refused_before_any_password_is_checked(
+def test_forged_confirmation_is_refused_before_the_password_is_checked(
     restorer: Client, queue: list[str], confirmation: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     User.objects.create_superuser("eve@example.com", PASSWORD)
@@ -70,7 +70,7 @@ def test_a_forged_confirmation_is_refused_before_any_password_is_checked(
     assert not Run.objects.filter(kind="restore").exists()
 
 
-def test_names_are_escaped_and_long_lists_can_be_opened(restorer: Client) -> None:
+def test_names_are_escaped_and_long_lists_are_collapsed(restorer: Client) -> None:
     User.objects.create_superuser(LONG_NAME, PASSWORD)
     for number in range(12):
         User.objects.create_user(f"user{number:02}@example.com", PASSWORD)
@@ -84,7 +84,7 @@ def test_names_are_escaped_and_long_lists_can_be_opened(restorer: Client) -> Non
     assert "user09@example.com and 2 more</summary>user10@example.com, user11@example.com</details>" in page
 
 
-def test_where_the_live_database_says_nothing_only_an_administrator_confirms(
+def test_only_administrator_confirms_when_live_rights_are_unreadable(
     restorer: Client, queue: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backup = back_up()
@@ -107,21 +107,21 @@ def test_where_the_live_database_says_nothing_only_an_administrator_confirms(
     assert len(queue) == 1
 
 
-def test_what_is_too_large_for_the_page_is_left_to_the_run(
+def test_rights_of_large_backup_are_left_to_the_run(
     restorer: Client, queue: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     User.objects.create_superuser("eve@example.com", PASSWORD)
     backup = back_up()
     User.objects.filter(email="eve@example.com").update(is_superuser=False)
-    monkeypatch.setattr(restore, "READ_UP_TO", 1)
+    monkeypatch.setattr(restore, "MAX_PREVIEW_SIZE", 1)
     page = page_of(restorer, backup)
-    assert "The file is too large to be read for this page; the restore compares rights before" in page
+    assert "The file is too large to read for this page. The restore compares rights before" in page
     assert f"manage.py restore_database {backup.name}" in page
     assert confirm(restorer, backup) == 302
     assert len(queue) == 1
 
 
-def test_what_cannot_be_restored_is_not_queued(restorer: Client, queue: list[str], storage: Path) -> None:
+def test_restore_of_damaged_backup_is_not_queued(restorer: Client, queue: list[str], storage: Path) -> None:
     backup = back_up()
     (storage / backup.name).write_bytes(b"short")
     assert confirm(restorer, backup) == 200
@@ -137,7 +137,7 @@ def test_what_cannot_be_restored_is_not_queued(restorer: Client, queue: list[str
         ({"email": "other@example.com"}, False),
     ],
 )
-def test_an_administrator_is_one_now_and_by_the_exact_name(
+def test_is_administrator_needs_active_superuser_with_exact_name(
     make_user: Callable[..., None], changes: dict[str, Any], is_one: bool
 ) -> None:
     make_user(**changes)

@@ -1,4 +1,4 @@
-"""A click, whatever Redis does: the page comes in time, says what is wrong, and no run is left waiting for nobody."""
+"""A click, whatever Redis does: the page answers in time with the error, and no run stays queued without a worker."""
 
 import socket
 import time
@@ -19,7 +19,7 @@ from ops import tasks
 from ops.models import Run
 from ops.runs import executor
 from ops.utils.single_flight import shared_calls
-from tests.admin.support import add_backup, add_run, told
+from tests.admin.support import add_backup, add_run, messages_of
 from tests.support.backend import eventually
 from tests.support.postgres import free_port
 from tests.support.redis import RedisServer
@@ -27,8 +27,8 @@ from tests.support.redis import RedisServer
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/ops/backup/"
-IN_TIME = 3.0
-"""Seconds that a person waits for the page after a click, at most, on a machine that is busy with other tests."""
+MAX_SECONDS = 3.0
+"""Seconds until the page answers a click, at most, on a machine that is busy with other tests."""
 NO_REDIS = "Cannot start: Redis does not answer. Nothing was queued. Start Redis (REDIS_URL) and try again."
 NOT_TAKEN = "The queue does not answer: Redis cannot be reached. Nothing was changed."
 
@@ -42,7 +42,7 @@ def server() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def broker(settings: Any) -> Iterator[Callable[[str], None]]:
-    """Has this process send its tasks to the Redis at an address, with the timeouts of the settings."""
+    """Makes this process send its tasks to the Redis at a URL, with the timeouts of the settings."""
 
     def use(url: str | None) -> None:
         app.conf.broker_url = app.conf.result_backend = url
@@ -61,13 +61,13 @@ def broker(settings: Any) -> Iterator[Callable[[str], None]]:
 
 @pytest.fixture
 def click(admin_client: Client, django_capture_on_commit_callbacks: Any) -> Callable[..., HttpResponse]:
-    """POST, with what is to happen when the row is committed; the answer came in time."""
+    """POST, with the callbacks that run on commit. Fails when the response takes too long."""
 
     def post(path: str = "make/") -> HttpResponse:
         start = time.monotonic()
         with django_capture_on_commit_callbacks(execute=True):
             answer = admin_client.post(f"{LIST}{path}")
-        assert time.monotonic() - start < IN_TIME
+        assert time.monotonic() - start < MAX_SECONDS
         assert answer.status_code == 302
         return answer
 
@@ -79,31 +79,33 @@ def queued_messages(server: RedisServer) -> int:
         return client.llen("celery")  # type: ignore[return-value]
 
 
-class TestRedisIsAway:
+class TestRedisIsDown:
     """Before the click."""
 
     @pytest.mark.parametrize("path", ["make/", "{backup}/verify/", "{backup}/restore-test/"])
-    def test_a_port_that_refuses(self, broker: Any, click: Any, path: str) -> None:
+    def test_click_shows_error_when_redis_port_is_closed(self, broker: Any, click: Any, path: str) -> None:
         broker(f"redis://127.0.0.1:{free_port()}/0")
         answer = click(path.format(backup=add_backup().pk))
-        assert told(answer) == [NO_REDIS]
+        assert messages_of(answer) == [NO_REDIS]
         assert answer.headers["Location"] == LIST
         assert not Run.objects.exists()
 
-    def test_a_listener_that_never_answers(self, broker: Any, click: Any) -> None:
+    def test_click_shows_error_when_redis_never_answers(self, broker: Any, click: Any) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             broker(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
-            assert told(click()) == [NO_REDIS]
+            assert messages_of(click()) == [NO_REDIS]
         assert not Run.objects.exists()
 
     @pytest.mark.parametrize("fault", ["frozen", "wrong password"])
-    def test_a_redis_that_does_not_serve_us(self, broker: Any, click: Any, server: RedisServer, fault: str) -> None:
+    def test_click_shows_error_when_redis_is_frozen_or_refuses_the_password(
+        self, broker: Any, click: Any, server: RedisServer, fault: str
+    ) -> None:
         if fault == "frozen":
             broker(server.url())
             server.freeze()
         else:
             broker(server.url().replace(server.password, "wrong"))
-        assert told(click()) == [NO_REDIS]
+        assert messages_of(click()) == [NO_REDIS]
         assert not Run.objects.exists()
         server.thaw()
 
@@ -120,8 +122,8 @@ FAULTS: dict[str, Callable[[RedisServer], None]] = {
 }
 
 
-class TestRedisGoesAway:
-    """Between the question whether it answers and the message."""
+class TestRedisStops:
+    """Between the check and the message."""
 
     @pytest.fixture(params=FAULTS, autouse=True)
     def fault(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, server: RedisServer) -> None:
@@ -134,14 +136,14 @@ class TestRedisGoesAway:
         monkeypatch.setattr(tasks, "require_redis", ask_and_break)
 
     @pytest.fixture
-    def told_of(self, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
-        runs_told: list[Run] = []
-        monkeypatch.setattr("ops.notifications.alerts.notify_runs", runs_told.extend)
-        return runs_told
+    def notified(self, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+        runs: list[Run] = []
+        monkeypatch.setattr("ops.notifications.alerts.notify_runs", runs.extend)
+        return runs
 
     @pytest.mark.parametrize("is_connected", [False, True])
-    def test_the_row_ends_as_failed(
-        self, broker: Any, click: Any, server: RedisServer, told_of: list[Run], is_connected: bool
+    def test_run_fails_when_redis_stops_after_the_check(
+        self, broker: Any, click: Any, server: RedisServer, notified: list[Run], is_connected: bool
     ) -> None:
         broker(server.url())
         if is_connected:
@@ -151,18 +153,16 @@ class TestRedisGoesAway:
         assert answer.headers["Location"] == f"/admin/ops/run/{run.pk}/change/"
         assert (run.status, run.error, run.hint) == ("failed", NOT_TAKEN, "Start Redis (REDIS_URL) and try again.")
         assert run.finished_at
-        eventually(lambda: told_of == [run])
+        eventually(lambda: notified == [run])
 
 
-class TestRedisIsBack:
-    def test_after_it_was_started_anew_the_next_click_is_queued(
-        self, broker: Any, click: Any, server: RedisServer
-    ) -> None:
+class TestRedisRestarts:
+    def test_click_queues_a_run_after_redis_was_restarted(self, broker: Any, click: Any, server: RedisServer) -> None:
         broker(server.url())
         click()
         executor.cancel(Run.objects.get())
         server.halt()
-        assert told(click()) == [NO_REDIS]
+        assert messages_of(click()) == [NO_REDIS]
         server.launch()
         eventually(lambda: not shared_calls._calls)
         click()
@@ -170,42 +170,44 @@ class TestRedisIsBack:
         assert queued_messages(server) == 1
 
 
-class TestOneWaits:
+class TestOneQueuedRun:
     """Of each kind."""
 
-    def test_a_second_click_leads_to_the_run_that_waits(self, queue: list[str], click: Any) -> None:
+    def test_second_click_redirects_to_the_queued_run(self, queue: list[str], click: Any) -> None:
         first, second = click(), click()
         run = Run.objects.get()
         assert first.headers["Location"] == second.headers["Location"] == f"/admin/ops/run/{run.pk}/change/"
-        (message,) = told(second)
+        (message,) = messages_of(second)
         assert message == (
-            f"Nothing was queued: the backup that {run.requested_by} asked for has not begun yet, and one run of each"
-            " kind waits at a time. Try again when it has begun, or cancel it."
+            f"Nothing was queued: the backup requested by {run.requested_by} has not started yet, and only one run of"
+            " each kind can be queued. Try again once it has started, or cancel it."
         )
         assert queue == [str(run.pk)]
 
     @pytest.mark.usefixtures("queue")
-    def test_one_for_another_backup_is_named(self, click: Any) -> None:
+    def test_message_names_the_backup_of_the_queued_run(self, click: Any) -> None:
         one, other = add_backup(), add_backup()
         click(f"{one.pk}/verify/")
-        (message,) = told(click(f"{other.pk}/verify/"))
-        assert f"Nothing was queued: the verification of {one.name} that " in message
+        (message,) = messages_of(click(f"{other.pk}/verify/"))
+        assert f"Nothing was queued: the verification of {one.name} requested by " in message
         assert Run.objects.get().backup == one.name
 
-    def test_other_kinds_do_not_wait_for_it(self, queue: list[str], click: Any) -> None:
+    def test_runs_of_other_kinds_are_queued_too(self, queue: list[str], click: Any) -> None:
         backup = add_backup()
         for path in ("make/", f"{backup.pk}/verify/", f"{backup.pk}/restore-test/"):
-            assert told(click(path)) == []
+            assert messages_of(click(path)) == []
         assert len(queue) == Run.objects.filter(status="queued").count() == 3
 
     @pytest.mark.parametrize("status", [status for status in Run.Status if status != "queued"])
-    def test_one_that_has_begun_is_not_in_the_way(self, queue: list[str], click: Any, status: str) -> None:
+    def test_run_is_queued_when_another_of_its_kind_has_started(
+        self, queue: list[str], click: Any, status: str
+    ) -> None:
         add_run(status=status)
-        assert told(click()) == []
+        assert messages_of(click()) == []
         assert len(queue) == 1
 
-    def test_one_that_is_taken_at_this_very_moment(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The database refuses a second one, and then there is no first one."""
+    def test_run_is_queued_when_the_other_starts_at_the_same_moment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The database refuses a second queued run, but the first one has started by then."""
         waiting = add_run(status="queued")
         find = type(Run.objects.all()).get
         looked: list[int] = []
@@ -225,7 +227,7 @@ class TestOneWaits:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_requests_at_one_moment_one_is_queued(queue: list[str]) -> None:
+def test_one_of_many_simultaneous_requests_is_queued(queue: list[str]) -> None:
     request = Run(kind=Run.Kind.BACKUP, requested_by="ada@example.com", origin=Run.Origin.CONSOLE)
 
     def ask(_number: int) -> bool:
@@ -245,7 +247,7 @@ def test_of_many_requests_at_one_moment_one_is_queued(queue: list[str]) -> None:
 
 
 class TestSchedules:
-    """*Run selected tasks* in the list of schedules sends messages, too."""
+    """*Run selected tasks* in the list of schedules."""
 
     SCHEDULES = "/admin/django_celery_beat/periodictask/"
 
@@ -256,22 +258,22 @@ class TestSchedules:
         def post() -> list[str]:
             start = time.monotonic()
             answer = admin_client.post(self.SCHEDULES, {"action": "run_tasks", "_selected_action": [key]})
-            assert time.monotonic() - start < IN_TIME
+            assert time.monotonic() - start < MAX_SECONDS
             assert answer.status_code == 302
-            return told(answer)
+            return messages_of(answer)
 
         return post
 
-    def test_it_is_sent(self, broker: Any, run_now: Any, server: RedisServer) -> None:
+    def test_run_tasks_action_sends_the_task(self, broker: Any, run_now: Any, server: RedisServer) -> None:
         broker(server.url())
         assert run_now() == ["1 task was successfully run"]
         assert queued_messages(server) == 1
 
-    def test_without_redis_it_says_so(self, broker: Any, run_now: Any) -> None:
+    def test_run_tasks_action_shows_error_without_redis(self, broker: Any, run_now: Any) -> None:
         broker(f"redis://127.0.0.1:{free_port()}/0")
         assert run_now() == [NO_REDIS]
 
-    def test_a_redis_that_goes_away_is_told(
+    def test_run_tasks_action_shows_error_when_redis_stops(
         self, broker: Any, run_now: Any, server: RedisServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         broker(server.url())

@@ -1,4 +1,4 @@
-"""How actions are asked for, and who sees their buttons. Who may do what: tests/security/test_permission_matrix.py."""
+"""Which requests actions accept, and who sees their buttons. tests/security/test_permission_matrix.py has the rest."""
 
 import pytest
 from django.db import connection
@@ -11,37 +11,37 @@ from tests.admin.support import add_backup, add_run, text
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/ops/backup/"
-OF_ALL = ("make", "upload", "undo", "drop-previous", "to-postgresql")
-OF_ONE = ("verify", "restore-test", "download", "pin", "note", "delete", "restore")
+ALL_BACKUPS = ("make", "upload", "undo", "drop-previous-database", "migrate-to-postgresql")
+ONE_BACKUP = ("verify", "restore-test", "download", "pin", "note", "delete", "restore")
 POST_ONLY = ("make", "verify", "restore-test", "download", "pin")
 
 
-def address(name: str) -> str:
-    return f"{LIST}{name}/" if name in OF_ALL else f"{LIST}{add_backup().pk}/{name}/"
+def url_of(name: str) -> str:
+    return f"{LIST}{name}/" if name in ALL_BACKUPS else f"{LIST}{add_backup().pk}/{name}/"
 
 
 @pytest.mark.parametrize("name", POST_ONLY)
-def test_a_link_does_nothing(admin_client: Client, name: str) -> None:
-    assert admin_client.get(address(name)).status_code == 405
+def test_get_is_refused_for_actions_that_change_something(admin_client: Client, name: str) -> None:
+    assert admin_client.get(url_of(name)).status_code == 405
     assert not Run.objects.exists()
 
 
-@pytest.mark.parametrize("name", ["", "upload/", "undo/", "let-go/", "to-postgresql/"])
-def test_looking_writes_nothing(admin_client: Client, name: str) -> None:
+@pytest.mark.parametrize("name", ["", "upload/", "undo/", "drop-previous-database/", "migrate-to-postgresql/"])
+def test_get_of_pages_writes_no_rows(admin_client: Client, name: str) -> None:
     admin_client.get(LIST)
     with CaptureQueriesContext(connection) as captured:
         admin_client.get(LIST + name)
     assert [query["sql"] for query in captured if query["sql"].startswith(("INSERT", "UPDATE", "DELETE"))] == []
 
 
-@pytest.mark.parametrize("name", [name for name in OF_ALL + OF_ONE if name != "upload"])
-def test_a_post_needs_its_token(admin_client: Client, name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in ALL_BACKUPS + ONE_BACKUP if name != "upload"])
+def test_post_without_csrf_token_is_refused(admin_client: Client, name: str) -> None:
     admin_client.handler.enforce_csrf_checks = True
-    assert admin_client.post(address(name)).status_code == 403
+    assert admin_client.post(url_of(name)).status_code == 403
     assert not Run.objects.exists()
 
 
-def test_an_upload_needs_its_token_too(admin_client: Client) -> None:
+def test_upload_without_csrf_token_is_refused(admin_client: Client) -> None:
     admin_client.handler.enforce_csrf_checks = True
     assert admin_client.post(f"{LIST}upload/").status_code == 403
 
@@ -56,7 +56,7 @@ def test_viewers_see_no_buttons(viewer: Client) -> None:
         assert "/cancel/" not in page
 
 
-def test_nobody_edits_or_adds_by_a_form(admin_client: Client) -> None:
+def test_add_change_and_delete_forms_are_refused(admin_client: Client) -> None:
     backup, run = add_backup(), add_run()
     for path in (f"{LIST}{backup.pk}/change/", f"/admin/ops/run/{run.pk}/change/"):
         assert admin_client.post(path, {"who": "mallory"}).status_code == 403
@@ -64,9 +64,7 @@ def test_nobody_edits_or_adds_by_a_form(admin_client: Client) -> None:
         assert admin_client.post(path).status_code == 403
 
 
-def test_only_administrators_see_what_takes_a_backup_away_or_brings_one_in(
-    restorer: Client, admin_client: Client
-) -> None:
+def test_download_and_upload_are_shown_to_administrators_only(restorer: Client, admin_client: Client) -> None:
     backup = add_backup()
     for path in (LIST, f"{LIST}{backup.pk}/change/"):
         assert "/download/" not in text(restorer.get(path))
