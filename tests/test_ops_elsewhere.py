@@ -83,7 +83,7 @@ assert client.get("/admin/").status_code == 302
 assert Run.objects.filter(status="succeeded").count() == 3
 print("LEFT OUT", sorted(entry["table"] for entry in newest.manifest["excluded"]))
 print("CARTS", Cart.objects.count(), "disappear" if "later" in page else "")
-print("PREVIEW", "Backups hold no carts: their table is empty afterwards (1 row now)." in page)
+print("PREVIEW", "Backups do not include carts: the table is empty afterwards (1 row now)." in page)
 """
 
 
