@@ -302,7 +302,7 @@ class TestBackups:
         (copy,) = machine.folder.glob("copies/*.sql.gz")
         ended = machine.run("ops/deploy/restore_postgres.sh", "--backup-file", str(copy))
         assert ended.code == 5
-        assert "Nobody is here to confirm. Nothing was changed." in ended.text
+        assert "Not a terminal, cannot ask for confirmation. Nothing was changed." in ended.text
 
 
 def test_down_and_up_again_loses_nothing(machine: Machine) -> None:

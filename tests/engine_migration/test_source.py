@@ -364,4 +364,12 @@ def test_a_backup_directory_that_is_a_file_is_refused(library: Path, database: D
 
 def test_stages_come_in_their_order(library: Path, database: Database) -> None:
     document = support.move(library, database).document
-    assert list(document["seconds"]) == [str(stage) for stage in Stage]
+    assert list(document["seconds"]) == [
+        Stage.SNAPSHOT,
+        Stage.PREFLIGHT,
+        Stage.SCHEMA,
+        Stage.COPY,
+        Stage.BUILD,
+        Stage.VERIFY,
+        Stage.CUT_OVER,
+    ]

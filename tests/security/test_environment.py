@@ -118,7 +118,7 @@ def test_whatever_starts_a_program_says_what_it_finds_there() -> None:
     assert sorted(found) == [
         (
             "homerack/serve/supervisor.py",
-            ["self.environment if program.environment is None else program.environment"],
+            ["self.environment if service.environment is None else service.environment"],
         ),
         ("ops/backups/untrusted/dump_tasks.py", ["minimal_environment(LC_ALL='C')"]),
         ("ops/backups/untrusted/process.py", ["minimal_environment(LC_ALL='C.UTF-8')"]),
