@@ -11,8 +11,12 @@ from ops.backups.repository import BackupRepository
 from ops.backups.signing import Trust
 from ops.backups.sources import RestoreSource
 from ops.backups.verify import read_back
-from ops.errors import VerificationFailed
+from ops.errors import PreconditionFailed, VerificationFailed
+from ops.utils.formatting import format_size
 from ops.utils.progress import Progress, ProgressCallback, Stage
+
+FIRST_SIZE = {Kind.SQL_GZIP: 0.1, Kind.SQL: 0.4, Kind.CUSTOM: 0.1, Kind.SQLITE_GZIP: 0.1, Kind.SQLITE: 0.9}
+"""The least that a first backup takes of the size of its database: dumps have no indexes, files may shrink."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +41,9 @@ def create_backup(
 ) -> Manifest:
     """Make the backup `name` and verify it by reading it back. On any error nothing of it stays in the storage.
 
-    Raises PreconditionFailed, ToolFailed, VerificationFailed.
+    Raises PreconditionFailed, before anything is written where the disk is too small; ToolFailed, VerificationFailed.
     """
+    require_space(engine=engine, repository=repository, kind=spec.kind)
     try:
         manifest = write(engine=engine, repository=repository, spec=spec, name=name, on_progress=on_progress)
         on_progress(Progress(stage=Stage.VERIFY, total=manifest.uncompressed_size))
@@ -51,6 +56,34 @@ def create_backup(
         repository.discard(name)
         raise
     return manifest
+
+
+def require_space(*, engine: Engine, repository: BackupRepository, kind: Kind) -> None:
+    """Raises PreconditionFailed where the storage is a disk with less free space than the backup will need.
+
+    An estimate can be too low; then the disk is full while the backup is written, which ends and removes it.
+    """
+    free = repository.free_bytes()
+    needed = expected_size(engine=engine, repository=repository, kind=kind) if free is not None else 0
+    if free is not None and free < needed:
+        raise PreconditionFailed(
+            f"The backup needs about {format_size(needed)}, and {format_size(free)} are free in {repository.location}."
+            " Nothing was written.",
+            "Free some space there (manage.py prune_backups deletes old backups), or set BACKUP_DIR to another disk.",
+        )
+
+
+def expected_size(*, engine: Engine, repository: BackupRepository, kind: Kind) -> int:
+    """Bytes of a backup that is made now: those of the newest of this database and kind and a quarter more.
+
+    Without an earlier one, a share of the database's size; never more than that size; 0 where it is unknown.
+    """
+    size = engine.size()
+    for record in repository.entries() if size else ():
+        manifest = record.manifest
+        if manifest and (manifest.engine, manifest.database, manifest.kind) == (engine.kind, engine.database, kind):
+            return min(size, manifest.size + manifest.size // 4)
+    return int(size * FIRST_SIZE[kind])
 
 
 def write(

@@ -214,15 +214,10 @@ class BackupRepository:
                 removed.append(f"Removed {file}, which a run that was killed had left unfinished.")
         return tuple(removed)
 
-    def require_space(self, size: int) -> None:
-        """Raises PreconditionFailed where the storage knows that it has no room for `size` bytes."""
+    def free_bytes(self) -> int | None:
+        """Space for more backups; None where the storage does not know, as in S3."""
         free_bytes = getattr(self.storage, "free_bytes", None)
-        free = free_bytes() if free_bytes else None
-        if free is not None and free < size:
-            raise PreconditionFailed(
-                f"The backup may take {size / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free where it would go.",
-                "Free some space there, or set BACKUP_DIR to another disk.",
-            )
+        return free_bytes() if free_bytes else None
 
     # --- History ------------------------------------------------------------------------------------------------
 

@@ -5,10 +5,13 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+from ops.backups.create import BackupSpec, create_backup
+from ops.backups.engines.base import Engine
 from ops.backups.entries import BackupRecord
 from ops.backups.manifest import Kind, Level, Manifest, Origin, TableDigest, Verification
 from ops.backups.repository import BackupRepository
 from ops.backups.signing import Keys
+from ops.utils.progress import no_progress
 
 NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 KEYS = Keys(["a secret of this installation"])
@@ -59,6 +62,15 @@ def backup(
         ),
     )
     return repository.get(name)
+
+
+def make_backup(engine: Engine, repository: BackupRepository, kind: Kind) -> Manifest:
+    """A backup of the database of `engine`, as a run makes it."""
+    spec = BackupSpec(
+        kind=kind, origin=Origin.MANUAL, created_by="ada@example.com", run="r", app_version="0.1.0", excluded={}
+    )
+    name = repository.next_name(kind, dt.datetime.now(dt.UTC))
+    return create_backup(engine=engine, repository=repository, spec=spec, name=name, on_progress=no_progress)
 
 
 def failing(*blocks: bytes, error: BaseException) -> Iterator[bytes]:

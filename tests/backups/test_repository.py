@@ -501,21 +501,8 @@ def test_sweeping_removes_what_killed_runs_left_and_nothing_else(repository):
 # --- Space, history, names -----------------------------------------------------------------------------------------
 
 
-def test_a_storage_that_knows_its_space_is_asked(private, monkeypatch):
-    monkeypatch.setattr(PrivateFileSystemStorage, "free_bytes", lambda _storage: 2_500_000)
-    private.require_space(2_500_000)
-    with pytest.raises(PreconditionFailed) as caught:
-        private.require_space(1_234_500_000)
-    assert str(caught.value) == (
-        "The backup may take 1,234.5 MB, and 2.5 MB are free where it would go.\n"
-        "Free some space there, or set BACKUP_DIR to another disk."
-    )
-    monkeypatch.setattr(PrivateFileSystemStorage, "free_bytes", lambda _storage: None)
-    private.require_space(2**60)
-
-
-def test_a_storage_that_does_not_know_is_not_asked():
-    BackupRepository(InMemoryStorage(), factories.KEYS, "homerack").require_space(2**60)
+def test_free_bytes_of_a_storage_that_does_not_know_them_are_none():
+    assert BackupRepository(InMemoryStorage(), factories.KEYS, "homerack").free_bytes() is None
 
 
 RUN = "0e8dbb6c-8d5e-4f1c-9f5e-3a2f6f0f5b11"

@@ -173,6 +173,9 @@ class Engine(Protocol):
     def require_tools(self) -> None:
         """Raises PreconditionFailed, naming the package to install, where a backup could not be made."""
 
+    def size(self) -> int:
+        """Bytes of the live database on its disk; 0 where they are unknown."""
+
     def snapshot(self, *, kind: Kind, excluded: Mapping[str, str] = NOTHING) -> AbstractContextManager[Snapshot]:
         """Hold the database at one moment, without the rows of the tables that `excluded` names with a reason each.
 

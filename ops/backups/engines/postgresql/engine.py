@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
 
+import psycopg2
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
@@ -81,6 +82,14 @@ class PostgresEngine:
     def _find_tools(self) -> ClientPrograms:
         with self._server() as connection:
             return find_programs(connection.server_version // 10000, self._tools_directory)
+
+    def size(self) -> int:
+        """See `ops.backups.engines.base.Engine`."""
+        # A damaged database may have no size; the snapshot says what is wrong with it.
+        with self._server() as connection, contextlib.suppress(psycopg2.Error):
+            found = databases.comment_and_size(connection, self.database)
+            return found[1] if found else 0
+        return 0
 
     def snapshot(self, *, kind: Kind, excluded: Mapping[str, str] = NOTHING) -> AbstractContextManager[Snapshot]:
         """See `ops.backups.engines.base.Engine`."""

@@ -31,7 +31,7 @@ from ops.databases.claims import NO_CLAIMS, Claims
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.sqlite import tables, undo
 from ops.databases.sqlite.emptying import empty_tables, find_tables, references_to
-from ops.databases.sqlite.files import checkpoint_and_leave_wal, read_only_uri, sync
+from ops.databases.sqlite.files import checkpoint_and_leave_wal, read_only_uri, sibling, sync
 from ops.databases.sqlite.live_rows import copy_rows
 from ops.databases.sqlite.lock import locked
 from ops.databases.sqlite.snapshot import create_private, opened, take_snapshot
@@ -39,6 +39,7 @@ from ops.databases.sqlite.swap import is_database, swap
 from ops.databases.sqlite.validate import check, unpack
 from ops.databases.sqlite.workdir import sweep, working_directory
 from ops.errors import ArtifactInvalid, PreconditionFailed
+from ops.utils.formatting import format_size
 from ops.utils.progress import Progress, ProgressCallback, Stage, no_progress
 
 PIECE = 4 << 20
@@ -187,10 +188,26 @@ class SqliteEngine:
     def require_tools(self) -> None:
         """SQLite comes with Python."""
 
+    def size(self) -> int:
+        """The file and its write-ahead log."""
+        files = (self.path, sibling(self.path, "-wal"))
+        return sum(file.stat().st_size for file in files if file.is_file())
+
+    def require_space(self) -> None:
+        """Raises PreconditionFailed where the disk of the file has no room for a copy of it."""
+        free, needed = shutil.disk_usage(self.path.parent).free, self.path.stat().st_size
+        if free < needed:
+            raise PreconditionFailed(
+                f"A backup copies {self.path} first, which needs {format_size(needed)}, and {format_size(free)} are"
+                f" free in {self.path.parent}. Nothing was written.",
+                "Free some space there.",
+            )
+
     @contextlib.contextmanager
     def snapshot(self, *, kind: Kind, excluded: Mapping[str, str] = NOTHING) -> Iterator[SqliteSnapshot]:
         require_kind(kind)
         with opened(self.path, hint=NAME_THE_FILE) as source, self.working_directory() as directory:
+            self.require_space()
             when = dt.datetime.now(dt.UTC)
             facts = {
                 pragma: str(source.connection.execute(f"PRAGMA {pragma}").fetchone()[0])

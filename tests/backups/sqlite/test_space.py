@@ -1,0 +1,104 @@
+"""A backup of a SQLite file is refused early when a disk is too small."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.backups.engines.sqlite.engine import SqliteEngine
+from ops.backups.manifest import Kind
+from ops.backups.repository import BackupRepository
+from ops.backups.storage.local import PrivateFileSystemStorage
+from ops.errors import PreconditionFailed
+from ops.utils.formatting import format_size
+from tests.backups import factories
+from tests.backups.sqlite import support
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> BackupRepository:
+    return BackupRepository(PrivateFileSystemStorage(tmp_path / "backups"), factories.KEYS, "homerack")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "small"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(path)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting needs more rights")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+def limit(repository: BackupRepository, monkeypatch: pytest.MonkeyPatch, *, free: int | None) -> None:
+    monkeypatch.setattr(repository.storage, "free_bytes", lambda: free)
+
+
+def test_backup_to_a_small_disk_is_refused_before_anything_is_written(engine: SqliteEngine, small_disk: Path) -> None:
+    repository = BackupRepository(PrivateFileSystemStorage(small_disk), factories.KEYS, "homerack")
+    with pytest.raises(PreconditionFailed) as refusal:
+        factories.make_backup(engine, repository, Kind.SQLITE)
+    assert str(refusal.value) == (
+        f"The backup needs about {format_size(engine.size() * 9 // 10)}, and 205 kB are free in {small_disk}."
+        " Nothing was written.\n"
+        "Free some space there (manage.py prune_backups deletes old backups), or set BACKUP_DIR to another disk."
+    )
+    assert list(small_disk.iterdir()) == []
+    assert support.beside(engine.path) == []
+
+
+def test_backup_of_a_file_on_a_full_disk_is_refused(small_disk: Path, repository: BackupRepository, live: Path) -> None:
+    path = small_disk / "lab.db"
+    support.write_content(path, "old", rows=100)
+    with pytest.raises(PreconditionFailed) as refusal:
+        factories.make_backup(SqliteEngine(path), repository, Kind.SQLITE)
+    needed = format_size(path.stat().st_size)
+    assert refusal.value.message.startswith(f"A backup copies {path} first, which needs {needed}, and ")
+    assert refusal.value.message.endswith(f" are free in {small_disk}. Nothing was written.")
+    assert support.beside(path) == []
+    assert repository.files.names() == set()
+
+
+def test_first_backup_needs_a_share_of_the_database(
+    engine: SqliteEngine, repository: BackupRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit(repository, monkeypatch, free=engine.size() // 10 - 1)
+    with pytest.raises(PreconditionFailed, match=r"^The backup needs about "):
+        factories.make_backup(engine, repository, Kind.SQLITE_GZIP)
+    limit(repository, monkeypatch, free=engine.size() // 10)
+    assert factories.make_backup(engine, repository, Kind.SQLITE_GZIP).size < engine.size() // 10
+
+
+def test_next_backup_needs_a_quarter_more_than_the_newest(
+    engine: SqliteEngine, repository: BackupRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = factories.make_backup(engine, repository, Kind.SQLITE_GZIP).size
+    limit(repository, monkeypatch, free=size + size // 4 - 1)
+    with pytest.raises(PreconditionFailed, match=r"^The backup needs about "):
+        factories.make_backup(engine, repository, Kind.SQLITE_GZIP)
+    limit(repository, monkeypatch, free=size + size // 4)
+    factories.make_backup(engine, repository, Kind.SQLITE_GZIP)
+
+
+def test_next_backup_needs_no_more_than_the_database_has(
+    engine: SqliteEngine, repository: BackupRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factories.make_backup(engine, repository, Kind.SQLITE)
+    limit(repository, monkeypatch, free=engine.size())
+    factories.make_backup(engine, repository, Kind.SQLITE)
+
+
+def test_backup_to_a_storage_of_unknown_free_space_is_made(
+    engine: SqliteEngine, repository: BackupRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit(repository, monkeypatch, free=None)
+    factories.make_backup(engine, repository, Kind.SQLITE)
+
+
+def test_backup_of_a_missing_file_names_the_file(tmp_path: Path, repository: BackupRepository) -> None:
+    with pytest.raises(PreconditionFailed, match=r"^There is no file "):
+        factories.make_backup(SqliteEngine(tmp_path / "none.db"), repository, Kind.SQLITE)
