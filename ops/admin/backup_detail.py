@@ -47,13 +47,13 @@ class BackupPresenter:
     def facts(self) -> list[tuple[str, str]]:
         """The manifest as labels and values."""
         backup, manifest = self.backup, self.manifest
-        when = f"{format_local(backup.taken_at)}, {format_age(backup.taken_at)}"
+        when = f"{format_local(backup.taken_at)} ({format_age(backup.taken_at)})"
         return [
-            ("Uploaded", when) if self.is_upload else ("Taken", f"{when}, of {backup.database or 'a database'}"),
+            ("Uploaded" if self.is_upload else "Taken", when),
             ("Requested by", f"{backup.created_by} ({backup.origin})"),
-            ("Content", f"{pluralize(backup.rows, 'row')} in {pluralize(len(manifest.get('tables', {})), 'table')}"),
+            ("Contents", f"{pluralize(backup.rows, 'row')} in {pluralize(len(manifest.get('tables', {})), 'table')}"),
             *([("Not included", self.left_out)] if self.left_out else []),
-            ("Size", f"{format_size(backup.size)}; {format_size(backup.uncompressed_size)} before compression"),
+            ("Size", f"{format_size(backup.size)} ({format_size(backup.uncompressed_size)} uncompressed)"),
             *([] if self.is_upload else [("Duration", format_duration(backup.duration))]),
             ("Database", self.database),
             *([] if self.is_upload else [("App version", f"{manifest.get('app_version', '')}")]),
@@ -64,14 +64,18 @@ class BackupPresenter:
 
     @property
     def left_out(self) -> str:
-        """The tables whose rows are not in the backup, each with the reason."""
-        return "; ".join(f"{entry['table']} ({entry['reason']})" for entry in self.manifest.get("excluded", ()))
+        """The tables whose rows are not in the backup, with the reasons."""
+        tables: dict[str, list[str]] = {}
+        for entry in self.manifest.get("excluded", ()):
+            tables.setdefault(entry["reason"], []).append(entry["table"])
+        return "; ".join(f"{', '.join(names)} ({reason})" for reason, names in tables.items())
 
     @property
     def database(self) -> str:
         engine = ENGINES.get(self.backup.engine, self.backup.engine)
         server, tool = self.manifest.get("server_version", ""), self.manifest.get("tool_version", "")
-        return f"{engine} {server}" + (f", dumped by {tool}" if tool and tool != server else "")
+        parts = (self.backup.database, f"{engine} {server}", f"dumped by {tool}" if tool and tool != server else "")
+        return ", ".join(filter(None, parts))
 
     @property
     def verification(self) -> str:
@@ -88,12 +92,12 @@ class BackupPresenter:
     def migrations(self) -> str:
         """How the migrations in the backup compare with those of the code."""
         if self.is_upload:
-            return "Unknown until it is loaded."
+            return "Unknown until the file is restored."
         if self.ahead:
-            return f"{pluralize(len(self.ahead), 'migration')} ahead of this code, so it cannot be restored: "
+            return f"{pluralize(len(self.ahead), 'migration')} unknown to the code, so the backup cannot be restored: "
         if self.behind:
-            return f"{pluralize(len(self.behind), 'migration')} behind; a restore applies them: "
-        return "Same as the code."
+            return f"{pluralize(len(self.behind), 'migration')} behind the code; a restore applies them: "
+        return "Same as in the code."
 
     @property
     def migrations_named(self) -> str:

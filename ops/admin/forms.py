@@ -1,4 +1,4 @@
-"""Confirmation of what affects all users: the database's name in full, one's own password, and the right to do it."""
+"""The form that confirms a restore or an undo: the database's name in full and the user's own password."""
 
 from typing import Any
 
@@ -53,7 +53,7 @@ class RestoreConfirmation(Confirmation):
     no_pre_backup = forms.BooleanField(
         label="Skip the backup before the restore",
         required=False,
-        help_text="Only when the live database is too damaged to be backed up. It is kept for an undo all the same.",
+        help_text="Only for a live database that is too damaged to be backed up. The restore can still be undone.",
     )
 
     def __init__(self, *args: Any) -> None:

@@ -120,13 +120,13 @@ def preflight_checks(
         text = "The origin of this file is unknown. Only rows of the project's own tables are restored."
         yield Check(passed=False, text=text)
     else:
-        yield Check(passed=True, text="Signed here, and not changed since.")
+        yield Check(passed=True, text="The signature is valid: the backup was made here and has not changed.")
         yield check_version(backup)
     if preview and preview.pending:
         migrations = pluralize(len(preview.pending), "migration")
-        yield Check(passed=True, text=f"Older than the code: {migrations} will be applied to it.")
+        yield Check(passed=True, text=f"Older than the code: the restore applies {migrations}.")
     elif source.manifest:
-        yield Check(passed=True, text="Its migrations are those of the code.")
+        yield Check(passed=True, text="The migrations match the code.")
     yield check_verification(backup)
     yield check_space(context, backup)
 
@@ -135,14 +135,14 @@ def check_version(backup: Backup) -> Check:
     made_by, current = backup.manifest.get("app_version", ""), conf.OPS_VERSION
     if made_by == current:
         return Check(passed=True, text=f"Made by this version, {current}.")
-    return Check(passed=True, text=f"Made by version {made_by}; this is {current}.")
+    return Check(passed=True, text=f"Made by version {made_by}; this site runs version {current}.")
 
 
 def check_verification(backup: Backup) -> Check:
     if backup.verification_error:
-        return Check(passed=False, text=f"Its last verification failed: {backup.verification_error}.")
+        return Check(passed=False, text=f"The last verification failed: {backup.verification_error}.")
     if not backup.verified_level:
-        text = "It was never verified. The restore reads all of it before anything changes."
+        text = "Never verified. The restore reads the whole backup before it changes anything."
         return Check(passed=False, text=text)
     return Check(passed=True, text=f"Verified {VERIFIED_BY[Level(backup.verified_level)]}.")
 

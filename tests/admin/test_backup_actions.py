@@ -192,7 +192,7 @@ class TestRestoring:
         assert f'{row}<td class="ops-number ops-gained">1</td><td class="ops-number ops-lost">1</td>' in page
         assert "<b>1 user disappears:</b> eve@example.com" in page
         assert "All users are signed out." in page
-        assert "Signed here, and not changed since." in page
+        assert "The signature is valid: the backup was made here and has not changed." in page
         assert "The previous database is kept for 3 days" in page
 
     def test_restore_page_does_not_count_excluded_tables_as_lost(self, admin: Client, settings: Any) -> None:

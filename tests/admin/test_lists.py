@@ -158,27 +158,27 @@ def test_backup_page_compares_rows_and_migrations_with_the_live_database(viewer:
     page = " ".join(text(viewer.get(f"{BACKUPS}{backup.pk}/change/")).split())
     assert '<th scope="row">Devices</th>' in page
     assert '<td class="ops-number">430</td><td class="ops-number">0</td>' in page
-    assert "1 migration ahead of this code, so it cannot be restored: inventory.9999_from_the_future" in page
+    assert "1 migration unknown to the code, so the backup cannot be restored: inventory.9999_from_the_future" in page
     assert "430 rows in 1 table" in page
-    assert "1.5 MB; 9.0 MB before compression" in page
+    assert "1.5 MB (9.0 MB uncompressed)" in page
 
 
-def test_backup_page_names_excluded_tables_with_reasons(viewer: Client) -> None:
+def test_backup_page_names_excluded_tables_by_reason(viewer: Client) -> None:
     table = Tag._meta.db_table
     Tag.objects.create(name="one")
     backup = add_backup(
         manifest={
-            "tables": {table: {"rows": 0, "digest": "0"}, "django_session": {"rows": 0, "digest": "0"}},
+            "tables": {table: {"rows": 0, "digest": "0"}, "axes_accesslog": {"rows": 0, "digest": "0"}},
             "migrations": [],
             "excluded": [
-                {"table": "django_session", "reason": "sessions, whose keys sign their readers in"},
+                {"table": "axes_accesslog", "reason": "failed sign-ins"},
                 {"table": table, "reason": "named in OPS_BACKUP_EXCLUDED_TABLES"},
+                {"table": "axes_accessattempt", "reason": "failed sign-ins"},
             ],
         }
     )
     page = text(viewer.get(f"{BACKUPS}{backup.pk}/change/"))
     assert (
-        "django_session (sessions, whose keys sign their readers in);"
-        f" {table} (named in OPS_BACKUP_EXCLUDED_TABLES)" in page
+        f"axes_accesslog, axes_accessattempt (failed sign-ins); {table} (named in OPS_BACKUP_EXCLUDED_TABLES)" in page
     )
     assert '<th scope="row">Tags</th>' not in page

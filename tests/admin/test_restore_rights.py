@@ -47,7 +47,7 @@ def page_of(client: Client, backup: Backup) -> str:
 def test_restore_is_confirmed_by_restorer_when_no_rights_are_raised(restorer: Client, queue: list[str]) -> None:
     backup = back_up()
     page = page_of(restorer, backup)
-    assert "No user gets more rights, and no password changes." in page
+    assert "No user gets more permissions, and no password changes." in page
     assert ONLY not in page
     assert confirm(restorer, backup) == 302
     assert len(queue) == 1

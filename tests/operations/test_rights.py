@@ -173,7 +173,7 @@ def test_an_undo_can_raise_rights_as_well(lab: Lab) -> None:
     assert raised["name"] == "yan@example.com"
     # Once more the other way: nobody gains, so whoever may restore may confirm it.
     answer = shell(lab, VISIT, who="rita@example.com", name="")
-    assert "No user gets more rights" in answer["page"]
+    assert "No user gets more permissions" in answer["page"]
     assert "<b>1 user disappears:</b> yan@example.com" in answer["page"]
     assert confirmable(answer)
     assert shell(lab, RUN, who="rita@example.com", name="") == "done"
