@@ -37,7 +37,7 @@ class HashingCounter:
     def sha256(self) -> str:
         return self.hash.hexdigest()
 
-    def passing(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    def counted(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         for block in blocks:
             self.add(block)
             yield block

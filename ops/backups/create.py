@@ -79,7 +79,7 @@ def expected_size(*, engine: Engine, repository: BackupRepository, kind: Kind) -
     Without an earlier one, a share of the database's size; never more than that size; 0 where it is unknown.
     """
     size = engine.size()
-    for record in repository.entries() if size else ():
+    for record in repository.records() if size else ():
         manifest = record.manifest
         if manifest and (manifest.engine, manifest.database, manifest.kind) == (engine.kind, engine.database, kind):
             return min(size, manifest.size + manifest.size // 4)

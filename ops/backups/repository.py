@@ -1,4 +1,4 @@
-"""What backups there are: data files with their manifests in one storage, and one file for each event."""
+"""The backups of one storage: data files with their manifests, and the history with one file for each event."""
 
 import contextlib
 import dataclasses
@@ -14,8 +14,7 @@ import msgspec
 from django.core.files.storage import Storage
 
 from ops.backups.compression import HashingCounter, blocks_of, compressed, reader, suitable_threads
-from ops.backups.entries import BackupRecord, age
-from ops.backups.manifest import Kind, Manifest, Verification
+from ops.backups.manifest import Kind, Manifest, Origin, Verification
 from ops.backups.signing import Keys, Trust, unsigned
 from ops.backups.storage.atomic_files import AtomicFiles, written
 from ops.backups.storage.local import PARTIAL
@@ -32,8 +31,8 @@ KINDS = "|".join(re.escape(kind) for kind in Kind)
 LIST_THEM = "`manage.py list_backups` shows all of them."
 UNCHANGEABLE = {
     Trust.UNSIGNED: "it is not signed",
-    Trust.FOREIGN: "it is signed with a key that is not known here",
-    Trust.TAMPERED: "it was changed after it had been signed",
+    Trust.FOREIGN: "it is signed with an unknown key",
+    Trust.TAMPERED: "it was changed after it was signed",
 }
 
 
@@ -46,16 +45,44 @@ class StoredFile:
     uncompressed_size: int
 
 
-class BackupRepository:
-    """The backups that `prefix` names in any Django storage. Its callers hold the lock of the database.
+@dataclass(frozen=True, kw_only=True)
+class BackupRecord:
+    """A backup as the repository finds it. `fault` says why it cannot be restored, and is '' for a good one."""
 
-    A backup exists when its manifest does, and that is written last. `keys` sign manifests.
+    name: str
+    manifest: Manifest | None
+    """None where its file is damaged; `fault` says how."""
+    trust: Trust
+    file_missing: bool = False
+    fault: str = ""
+
+    @property
+    def verified(self) -> bool:
+        """Made here, its data file is there, and its newest verification passed."""
+        if self.manifest is None or self.manifest.untrusted or self.manifest.origin is Origin.UPLOAD:
+            return False
+        verification = self.manifest.verification
+        return bool(self.trust is Trust.SIGNED and not self.fault and verification and verification.passed)
+
+    def require_manifest(self) -> Manifest:
+        if self.manifest is None:
+            raise ArtifactInvalid(
+                f"{self.name} has no readable manifest. {self.fault}",
+                "`manage.py list_backups` shows all of them.",
+            )
+        return self.manifest
+
+
+class BackupRepository:
+    """The backups in any Django storage whose names begin with `prefix`. Callers hold the lock of the database.
+
+    A backup exists when its manifest does, which is written last. `keys` sign manifests.
     """
 
     def __init__(self, storage: Storage, keys: Keys, prefix: str) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", prefix, re.ASCII):
             raise PreconditionFailed(
-                f"Backups can not be named {prefix!r}.",
+                f"Backups cannot be named {prefix!r}.",
                 "OPS_BACKUP_PREFIX takes letters, digits, _ and -.",
             )
         self.storage = storage
@@ -66,66 +93,68 @@ class BackupRepository:
 
     @property
     def location(self) -> str:
-        """Where the backups are, for a person: a directory where it is one, else what kind of storage it is."""
-        known = (getattr(self.storage, name, "") for name in ("place", "location"))
+        """Where the backups are, for messages: the directory or URL, else the class of the storage."""
+        known = (getattr(self.storage, name, "") for name in ("display_location", "location"))
         return str(next(filter(None, known), type(self.storage).__name__))
 
     # --- Reading ------------------------------------------------------------------------------------------------
 
-    def entries(self) -> list[BackupRecord]:
-        """All, the newest first, those without a readable manifest last. Broken ones are entries, not errors."""
+    def records(self) -> list[BackupRecord]:
+        """All backups, the newest first, those without a readable manifest last. A damaged one is no error."""
         files = self.files.names()
-        return sorted((self.entry(name, files) for name in self.names(files)), key=age)
+        return sorted((self.read_record(name, files) for name in self.names(files)), key=newest_first)
 
     def get(self, name: str) -> BackupRecord:
-        """By its name, its manifest's name, or a beginning of its name that no other has. Raises PreconditionFailed."""
+        """The backup with this name, manifest name or unique beginning of a name. Raises PreconditionFailed."""
         files = self.files.names()
         names = self.names(files)
         wanted = name.removesuffix(MANIFEST)
         matches = [wanted] if wanted in names else [found for found in names if wanted and found.startswith(wanted)]
         if len(matches) == 1:
-            return self.entry(matches[0], files)
+            return self.read_record(matches[0], files)
         if matches:
-            raise PreconditionFailed(f"{name!r} begins the names of {listed(matches)}.", "Name one of them in full.")
+            raise PreconditionFailed(
+                f"{name!r} is the beginning of {listed(matches)}.", "Give one of these names in full."
+            )
         near = difflib.get_close_matches(wanted, names, n=3)
-        hint = f"Near to it: {listed(near)}. " if near else ""
+        hint = f"Similar names: {listed(near)}. " if near else ""
         raise PreconditionFailed(f"There is no backup {name!r}.", hint + LIST_THEM)
 
     def latest(self, *, now: dt.datetime, verified: bool = True) -> BackupRecord:
-        """The newest that is not from after `now` (a clock may have been wrong). Raises PreconditionFailed."""
-        for entry in self.entries():
-            if entry.manifest and entry.manifest.taken_at <= now and (entry.verified or not verified):
-                return entry
+        """The newest that is not dated after `now` (a clock may have been wrong). Raises PreconditionFailed."""
+        for record in self.records():
+            if record.manifest and record.manifest.taken_at <= now and (record.verified or not verified):
+                return record
         raise PreconditionFailed(
             "There is no verified backup." if verified else "There is no backup.",
-            "Make one with `manage.py backup_database`.",
+            "Make one: manage.py backup_database",
         )
 
-    def open(self, entry: BackupRecord) -> IO[bytes]:
-        """The data file as it is stored. Its end raises ArtifactInvalid where its SHA-256 is not the manifest's."""
-        manifest = entry.require_manifest()
-        if entry.fault:
-            raise ArtifactInvalid(f"{entry.name} can not be read. {entry.fault}", LIST_THEM)
+    def open(self, record: BackupRecord) -> IO[bytes]:
+        """The data file as it is stored. Reading its end raises ArtifactInvalid where the SHA-256 differs."""
+        manifest = record.require_manifest()
+        if record.fault:
+            raise ArtifactInvalid(f"{record.name} cannot be read. {record.fault}", LIST_THEM)
         return self.open_file(manifest)
 
     def open_file(self, manifest: Manifest) -> IO[bytes]:
-        """As `open`, of a data file that is no backup yet."""
-        return reader(self.checked(manifest))
+        """As `open`, for a data file that is no backup yet."""
+        return reader(self._checked_blocks(manifest))
 
-    def checked(self, manifest: Manifest) -> Iterator[bytes]:
-        measure = HashingCounter()
+    def _checked_blocks(self, manifest: Manifest) -> Iterator[bytes]:
+        counter = HashingCounter()
         with self.storage.open(manifest.name, "rb") as file:
-            yield from measure.passing(blocks_of(file))
-        if (measure.size, measure.sha256) != (manifest.size, manifest.sha256):
+            yield from counter.counted(blocks_of(file))
+        if (counter.size, counter.sha256) != (manifest.size, manifest.sha256):
             raise ArtifactInvalid(
-                f"{manifest.name} is not the file that its manifest tells of: its SHA-256 is different.",
-                "It was damaged or replaced. Take another backup.",
+                f"{manifest.name} is not the file that its manifest describes: its SHA-256 differs.",
+                "It was damaged or replaced. Choose another backup: manage.py list_backups",
             )
 
     # --- Writing ------------------------------------------------------------------------------------------------
 
     def next_name(self, kind: Kind, now: dt.datetime) -> str:
-        """A name for a data file of the second `now`, with a suffix where another file has it, of whatever kind."""
+        """A free name for a data file that is made `now`, with a number where a file of any kind has that second."""
         taken = {file.partition(".")[0] for file in self.files.names()}
         first = stem = f"{self.prefix}_{now.astimezone(dt.UTC):%Y%m%d_%H%M%S}"
         number = 1
@@ -137,25 +166,25 @@ class BackupRepository:
     def store(self, name: str, blocks: Iterator[bytes]) -> StoredFile:
         """Write a data file, compressed where its name says so. It is no backup before `publish`.
 
-        Raises what `blocks` raises and PreconditionFailed where the name is taken; then nothing of it is left.
+        Raises what `blocks` raises, and PreconditionFailed where the name is taken; then nothing of it is left.
         """
         before, after = HashingCounter(), HashingCounter()
-        stream = before.passing(blocks)
+        stream = before.counted(blocks)
         if self.kind_of(name).compressed:
             stream = compressed(stream, threads=suitable_threads())
-        self.files.create(name, after.passing(stream))
+        self.files.create(name, after.counted(stream))
         return StoredFile(size=after.size, sha256=after.sha256, uncompressed_size=before.size)
 
     def discard(self, name: str) -> None:
-        """Remove a data file that did not become a backup, as far as the storage lets us: an error is under way."""
+        """Delete a data file that did not become a backup. Errors are ignored: another error is being raised."""
         with contextlib.suppress(OSError, OpsError):
             self.storage.delete(name)
 
     def publish(self, manifest: Manifest) -> None:
-        """Make a stored file a backup. Raises ArtifactInvalid where the file is not there in its full size."""
+        """Make a stored file a backup. Raises ArtifactInvalid where the file is missing or has another size."""
         self.kind_of(manifest.name)
         if fault := self.fault_of(manifest, self.files.names()):
-            raise ArtifactInvalid(f"{manifest.name} was not made a backup. {fault}")
+            raise ArtifactInvalid(f"{manifest.name} was not published. {fault}")
         self.files.create(manifest.name + MANIFEST, iter([self.signed(manifest)]))
 
     def change(
@@ -166,16 +195,16 @@ class BackupRepository:
         note: str | None = None,
         verification: Verification | None = None,
     ) -> BackupRecord:
-        """Write what is given into a manifest and sign it again.
+        """Write the given values into a manifest and sign it again.
 
-        Raises ArtifactInvalid for one that is not ours as it is: signing would turn it into a trusted one.
+        Raises ArtifactInvalid for a manifest that is not signed here: signing would turn it into a trusted one.
         """
-        entry = self.get(name)
-        manifest = entry.require_manifest()
-        if entry.trust is not Trust.SIGNED:
+        record = self.get(name)
+        manifest = record.require_manifest()
+        if record.trust is not Trust.SIGNED:
             raise ArtifactInvalid(
-                f"The manifest of {entry.name} was not changed: {UNCHANGEABLE[entry.trust]}.",
-                "If its key was replaced, name the old one in BACKUP_SIGNING_KEY_FALLBACKS.",
+                f"The manifest of {record.name} was not changed: {UNCHANGEABLE[record.trust]}.",
+                "If the key was changed, add the old one to BACKUP_SIGNING_KEY_FALLBACKS.",
             )
         if verification is not None:
             manifest = manifest.with_verification(verification)
@@ -184,35 +213,32 @@ class BackupRepository:
             pinned=manifest.pinned if pinned is None else pinned,
             note=manifest.note if note is None else note,
         )
-        self.files.rewrite(entry.name + MANIFEST, self.signed(manifest))
-        return dataclasses.replace(entry, manifest=manifest)
+        self.files.rewrite(record.name + MANIFEST, self.signed(manifest))
+        return dataclasses.replace(record, manifest=manifest)
 
     def delete(self, name: str) -> None:
-        """Remove a backup by its full name.
-
-        Raises PreconditionFailed for a name that is not one of a backup.
-        """
+        """Delete the backup with this full name. Raises PreconditionFailed for what is no name of a backup."""
         self.kind_of(name)
-        # The data go first. Killed in between, the manifest is left: an entry that says that its data are missing, and
-        # that can be deleted again. The other way round data would be left that nobody knows of.
+        # The data are deleted first. A process that is killed in between leaves a manifest, which is listed and can be
+        # deleted again. In the other order it would leave data that no list shows.
         self.storage.delete(name)
         self.storage.delete(name + MANIFEST)
 
     def sweep(self, claimed: Iterable[str]) -> tuple[str, ...]:
-        """Remove what killed runs left of the data files they said they would write, and say what in sentences.
+        """Delete unfinished data files that killed runs had `claimed`. Returns a sentence for each.
 
-        A file is removed only when its run is known to be dead, which the caller knows; never one with a manifest.
+        The caller knows that these runs are dead. A data file with a manifest is never deleted.
         """
         files = self.files.names()
-        removed = []
+        deleted = []
         for name in sorted(filter(self.pattern.fullmatch, set(claimed))):
             unfinished = [name + PARTIAL, name + MANIFEST + PARTIAL]
             if name + MANIFEST not in files:
                 unfinished.append(name)
             for file in files.intersection(unfinished):
                 self.storage.delete(file)
-                removed.append(f"Removed {file}, which a run that was killed had left unfinished.")
-        return tuple(removed)
+                deleted.append(f"Deleted {file}, which a killed run had left unfinished.")
+        return tuple(deleted)
 
     def free_bytes(self) -> int | None:
         """Space for more backups; None where the storage does not know, as in S3."""
@@ -221,20 +247,20 @@ class BackupRepository:
 
     # --- History ------------------------------------------------------------------------------------------------
 
-    def record(self, event: Mapping[str, Any]) -> str:
-        """Keep `event`, values that JSON has, for good; the name of its file.
+    def add_event(self, event: Mapping[str, Any]) -> str:
+        """Store `event`, a mapping of JSON values, for good. Returns the name of its file.
 
         It needs ``when`` (an ISO 8601 time), ``run`` (the run's id) and ``event`` (a word such as ``started``).
         """
         when = dt.datetime.fromisoformat(event["when"]).astimezone(dt.UTC)
         name = f"{when:%Y%m%d_%H%M%S_%f}_{event['run']}_{event['event']}{MANIFEST}"
         if not EVENT.fullmatch(name):
-            raise ValueError(f"An event can not be named {name!r}.")
+            raise ValueError(f"An event cannot be named {name!r}.")
         self.files.create(f"{EVENTS}/{name}", iter([written(event)]))
         return name
 
     def events(self, run: str = "") -> list[dict[str, Any]]:
-        """The whole history in its order, or that of one `run`. Files that can not be read are logged and left out."""
+        """The history in its order, of one `run` or of all. Files that cannot be read are logged and skipped."""
         return self.read_events([name for name in self.event_names() if not run or run_and_event(name)[0] == run])
 
     def unended_events(self) -> list[dict[str, Any]]:
@@ -258,10 +284,10 @@ class BackupRepository:
             try:
                 event = self.files.document(f"{EVENTS}/{name}", largest=LARGEST_EVENT)
                 if [event.get("run"), event.get("event")] != run_and_event(name):
-                    raise ArtifactInvalid("Its name tells of another event.")
+                    raise ArtifactInvalid("Its name is that of another event.")
                 events.append(event)
             except (OpsError, FileNotFoundError) as error:
-                logger.warning("%s/%s can not be read. %s", EVENTS, name, sentence(error))
+                logger.warning("%s/%s cannot be read. %s", EVENTS, name, sentence(error))
         return events
 
     # --- Files --------------------------------------------------------------------------------------------------
@@ -277,7 +303,7 @@ class BackupRepository:
             raise PreconditionFailed(f"{name!r} is not the name of a backup here.", LIST_THEM)
         return Kind(match[1])
 
-    def entry(self, name: str, files: set[str]) -> BackupRecord:
+    def read_record(self, name: str, files: set[str]) -> BackupRecord:
         trust = Trust.UNSIGNED
         try:
             document = self.files.document(name + MANIFEST)
@@ -286,14 +312,14 @@ class BackupRepository:
         except (OpsError, FileNotFoundError) as error:
             return BackupRecord(name=name, manifest=None, trust=trust, fault=sentence(error))
         if manifest.name != name:
-            # A signed manifest, copied to where it vouches for other data.
+            # A signed manifest that was copied to describe other data.
             fault = f"The manifest is that of {manifest.name}."
             return BackupRecord(name=name, manifest=None, trust=Trust.TAMPERED, fault=fault)
         fault = self.fault_of(manifest, files)
         return BackupRecord(name=name, manifest=manifest, trust=trust, file_missing=name not in files, fault=fault)
 
     def fault_of(self, manifest: Manifest, files: set[str]) -> str:
-        """What a look at the data file, without reading it, says against it."""
+        """What is wrong with the data file, as far as its size tells; '' for nothing."""
         if manifest.name not in files:
             return "Its data file is missing."
         size = self.storage.size(manifest.name)
@@ -302,14 +328,14 @@ class BackupRepository:
         return ""
 
     def signed(self, manifest: Manifest) -> bytes:
-        """The content of its file, which `entry` can read. Raises ArtifactInvalid for values that it could not."""
+        """The content of the manifest's file. Raises ArtifactInvalid for values that `read_record` would refuse."""
         document = manifest.as_json()
         Manifest.from_json(document)
         return written(self.keys.sign(document))
 
 
 def run_and_event(name: str) -> list[str]:
-    """What the name of an event's file says: whose it is, and what happened."""
+    """The id of the run and the word for what happened, from the name of an event's file."""
     return name.removesuffix(MANIFEST).split("_")[3:]
 
 
@@ -319,3 +345,10 @@ def listed(names: list[str]) -> str:
 
 def sentence(error: OpsError | FileNotFoundError) -> str:
     return error.message if isinstance(error, OpsError) else "The file is gone."
+
+
+def newest_first(record: BackupRecord) -> tuple[bool, float, str]:
+    """A sort key: the time of the snapshot, descending; without a manifest last."""
+    if record.manifest is None:
+        return True, 0, record.name
+    return False, -record.manifest.taken_at.timestamp(), record.name

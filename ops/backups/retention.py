@@ -4,8 +4,8 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from ops.backups.entries import BackupRecord, age
 from ops.backups.manifest import Manifest
+from ops.backups.repository import BackupRecord, newest_first
 from ops.backups.signing import Trust
 
 
@@ -48,7 +48,7 @@ PERIODS: Mapping[str, Callable[[dt.datetime], tuple[int, ...]]] = {
 
 
 def evaluate(
-    entries: Iterable[BackupRecord],
+    records: Iterable[BackupRecord],
     *,
     now: dt.datetime,
     policy: Policy,
@@ -57,54 +57,54 @@ def evaluate(
     undo_needs: frozenset[str],
     last_run_failed: bool,
 ) -> list[RetentionDecision]:
-    """A verdict for each of `entries`, the newest first.
+    """A verdict for each of `records`, the newest first.
 
     Only what this installation made of this `engine` and `database` is ever let go. Verified means: signed, its data in
     place, its newest proof passed, not from the future. The last verified one stays whatever `policy` says.
     `undo_needs` names backups that belong to an undo.
     """
-    ordered = sorted(entries, key=age)
+    ordered = sorted(records, key=newest_first)
     ours = {
-        entry.name: entry.manifest
-        for entry in ordered
-        if entry.manifest and not not_ours_reason(entry, engine, database)
+        record.name: record.manifest
+        for record in ordered
+        if record.manifest and not not_ours_reason(record, engine, database)
     }
-    verified = [entry.manifest for entry in ordered if entry.name in ours and entry.verified and entry.manifest]
+    verified = [record.manifest for record in ordered if record.name in ours and record.verified and record.manifest]
     verified = [manifest for manifest in verified if manifest.taken_at <= now]
     last = verified[0].name if verified else ""
     periods = kept_by_period(verified, policy)
 
-    def of(entry: BackupRecord) -> RetentionDecision:
-        manifest = ours.get(entry.name)
+    def of(record: BackupRecord) -> RetentionDecision:
+        manifest = ours.get(record.name)
         if manifest is None:
-            return RetentionDecision(name=entry.name, keep=True, reason=not_ours_reason(entry, engine, database))
+            return RetentionDecision(name=record.name, keep=True, reason=not_ours_reason(record, engine, database))
         lasting = permanent_reason(manifest, now, last, undo_needs)
         if not lasting and now - manifest.taken_at < dt.timedelta(days=policy.days):
             until = manifest.taken_at + dt.timedelta(days=policy.days)
             reason = f"kept until {until:%Y-%m-%d}: younger than {days(policy.days)}"
-            return RetentionDecision(name=entry.name, keep=True, reason=reason, until=until)
-        reason = lasting or periods.get(entry.name, "")
+            return RetentionDecision(name=record.name, keep=True, reason=reason, until=until)
+        reason = lasting or periods.get(record.name, "")
         if not reason and last_run_failed:
             reason = "kept: nothing is deleted after a failed backup"
         if reason:
-            return RetentionDecision(name=entry.name, keep=True, reason=reason)
+            return RetentionDecision(name=record.name, keep=True, reason=reason)
         return RetentionDecision(
-            name=entry.name, keep=False, reason=f"older than {days(policy.days)}{quality_note(entry)}"
+            name=record.name, keep=False, reason=f"older than {days(policy.days)}{quality_note(record)}"
         )
 
-    return [of(entry) for entry in ordered]
+    return [of(record) for record in ordered]
 
 
-def not_ours_reason(entry: BackupRecord, engine: str, database: str) -> str:
-    """Why `entry` is not ours to delete; empty where it is."""
-    if entry.manifest is None:
+def not_ours_reason(record: BackupRecord, engine: str, database: str) -> str:
+    """Why `record` is not ours to delete; empty where it is."""
+    if record.manifest is None:
         return "kept: its manifest can not be read"
-    if entry.manifest.untrusted:
+    if record.manifest.untrusted:
         return "kept: uploads are for people to delete"
-    if entry.trust is not Trust.SIGNED:
-        return f"kept: not made by this installation ({entry.trust})"
-    if (entry.manifest.engine, entry.manifest.database) != (engine, database):
-        return f"kept: of another database ({entry.manifest.database}, {entry.manifest.engine})"
+    if record.trust is not Trust.SIGNED:
+        return f"kept: not made by this installation ({record.trust})"
+    if (record.manifest.engine, record.manifest.database) != (engine, database):
+        return f"kept: of another database ({record.manifest.database}, {record.manifest.engine})"
     return ""
 
 
@@ -134,11 +134,11 @@ def kept_by_period(verified: Iterable[Manifest], policy: Policy) -> dict[str, st
     return reasons
 
 
-def quality_note(entry: BackupRecord) -> str:
-    proof = entry.manifest.verification if entry.manifest else None
-    if entry.file_missing:
+def quality_note(record: BackupRecord) -> str:
+    proof = record.manifest.verification if record.manifest else None
+    if record.file_missing:
         return ", and its data file is missing"
-    if entry.fault:
+    if record.fault:
         return ", and its data file is damaged"
     if proof is None:
         return ", and never verified"

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import IO
 
 from ops.backups.compression import decompressed
-from ops.backups.entries import BackupRecord
 from ops.backups.manifest import Kind, Manifest
-from ops.backups.repository import BackupRepository
+from ops.backups.repository import BackupRecord, BackupRepository
 from ops.backups.signing import Trust
 from ops.errors import ArtifactInvalid, PreconditionFailed
 
@@ -50,22 +49,24 @@ class RestoreSource:
             yield stream
 
 
-def from_entry(repository: BackupRepository, entry: BackupRecord) -> RestoreSource:
+def from_record(repository: BackupRepository, record: BackupRecord) -> RestoreSource:
     """A backup of the repository. Raises ArtifactInvalid when its manifest or its file is not there to be read.
 
     The manifest of an upload, and one that is not signed here, vouch for nothing.
     """
-    manifest = entry.require_manifest()
-    if entry.fault:
-        raise ArtifactInvalid(f"The backup {entry.name} can not be read: {entry.fault}", "Choose another: list_backups")
-    trust = Trust.UNSIGNED if manifest.untrusted else entry.trust
+    manifest = record.require_manifest()
+    if record.fault:
+        raise ArtifactInvalid(
+            f"The backup {record.name} can not be read: {record.fault}", "Choose another: list_backups"
+        )
+    trust = Trust.UNSIGNED if manifest.untrusted else record.trust
     return RestoreSource(
-        name=entry.name,
+        name=record.name,
         kind=manifest.kind,
         size=manifest.size,
         manifest=manifest if trust is Trust.SIGNED else None,
         trust=trust,
-        opener=lambda: repository.open(entry),
+        opener=lambda: repository.open(record),
     )
 
 

@@ -9,9 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from ops.backups.engines.base import LeftOut, PreviousDatabase, describe_left_out
-from ops.backups.entries import BackupRecord
 from ops.backups.manifest import Manifest, Verification
 from ops.backups.preview import RestorePreview, TableDiff
+from ops.backups.repository import BackupRecord
 from ops.backups.retention import RetentionDecision
 from ops.backups.rights.changes import RightsChange, sections
 from ops.backups.signing import Trust

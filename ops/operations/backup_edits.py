@@ -1,6 +1,6 @@
 """Small changes to one backup: pin it, write a note, delete it, record its download."""
 
-from ops.backups.entries import BackupRecord
+from ops.backups.repository import BackupRecord
 from ops.errors import PreconditionFailed
 from ops.models import Run
 from ops.runs import executor
@@ -37,7 +37,7 @@ def delete_backup(context: OpsContext, run: RunRecorder, *, name: str) -> Deleti
 
 
 def is_last_verified(context: OpsContext, entry: BackupRecord) -> bool:
-    others = (other for other in context.repository.entries() if other.name != entry.name)
+    others = (other for other in context.repository.records() if other.name != entry.name)
     return entry.verified and not any(other.verified for other in others)
 
 

@@ -4,8 +4,8 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 
 from ops.backups import retention
-from ops.backups.entries import BackupRecord
 from ops.backups.manifest import Origin
+from ops.backups.repository import BackupRecord
 from ops.backups.retention import RetentionDecision
 from ops.models import Run
 from ops.runs import event_log
@@ -33,7 +33,7 @@ def apply_retention(
     context: OpsContext, run: RunRecorder, *, last_run_failed: bool
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Returns the names of the backups that were deleted, and of those that were kept, with the reason for each."""
-    entries = context.repository.entries()
+    entries = context.repository.records()
     decisions = evaluate(context, entries, last_run_failed=last_run_failed)
     deleted = {decision.name: decision.reason for decision in decisions if not decision.keep}
     for name in deleted:

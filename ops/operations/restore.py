@@ -37,11 +37,11 @@ class PreBackupFailed(OpsError):
 def find_source(context: OpsContext, *, name: str = "", file: str = "") -> RestoreSource:
     """What to restore: the backup `name`, or the `file` at a path, which may have brought its manifest along."""
     if not file:
-        return sources.from_entry(context.repository, context.repository.get(name))
+        return sources.from_record(context.repository, context.repository.get(name))
     path = Path(file)
     if path.with_name(path.name + MANIFEST).is_file():
         neighbours = repository_from_settings(path.parent)
-        return sources.from_entry(neighbours, neighbours.get(path.name))
+        return sources.from_record(neighbours, neighbours.get(path.name))
     return sources.from_file(path)
 
 

@@ -4,8 +4,8 @@ import datetime as dt
 from collections.abc import Sequence
 
 from ops.backups import sources
-from ops.backups.entries import BackupRecord
 from ops.backups.manifest import Level, Verification
+from ops.backups.repository import BackupRecord
 from ops.backups.signing import Trust
 from ops.backups.verify import read_back, restore_test
 from ops.errors import ArtifactInvalid, VerificationFailed
@@ -38,7 +38,7 @@ def verify_one(context: OpsContext, run: RunRecorder, name: str) -> Verification
     entry = context.repository.get(name)
     restores = run.kind == Run.Kind.RESTORE_TEST
     try:
-        source = sources.from_entry(context.repository, entry)
+        source = sources.from_record(context.repository, entry)
         if source.trust is Trust.TAMPERED:
             raise ArtifactInvalid("Its manifest was changed after it was made.")  # noqa: TRY301
         if restores:
@@ -59,7 +59,7 @@ def verify_one(context: OpsContext, run: RunRecorder, name: str) -> Verification
 
 def newest_verified(context: OpsContext) -> BackupRecord | None:
     """The newest backup that was made here, for this kind of database, is whole, and passed its last verification."""
-    for entry in context.repository.entries():
+    for entry in context.repository.records():
         if entry.verified and entry.manifest and entry.manifest.kind in context.engine.kinds():
             return entry
     return None

@@ -40,33 +40,33 @@ DEPTH, PARTS = 12, 100_000
 
 
 def record_start(repository: BackupRepository, run: Run) -> None:
-    repository.record(_event(STARTED, run))
+    repository.add_event(_event(STARTED, run))
 
 
 def record_file(repository: BackupRepository, run: Run, name: str) -> None:
     """The run is about to write the data file `name`."""
-    repository.record({**_event(CLAIMED, run), "claims": name})
+    repository.add_event({**_event(CLAIMED, run), "claims": name})
 
 
 def record_database(repository: BackupRepository, run: Run, name: str, *, target: str = "") -> None:
     """The run is about to create the database `name`."""
-    repository.record({**_event(CLAIMED, run), "claims_database": name, **({"target": target} if target else {})})
+    repository.add_event({**_event(CLAIMED, run), "claims_database": name, **({"target": target} if target else {})})
 
 
 def record_leftover(repository: BackupRepository, run: Run, name: str, *, target: str = "") -> None:
     """The run has created the database `name`, and could not drop it."""
-    repository.record({**_event(LEFT, run), "claims_database": name, **({"target": target} if target else {})})
+    repository.add_event({**_event(LEFT, run), "claims_database": name, **({"target": target} if target else {})})
 
 
 def record_swept(repository: BackupRepository, events: Iterable[Event], *, target: str = "") -> None:
     """The databases that the runs of these events left are dropped."""
     left = {event.get("run") for event in events if event.get("event") == LEFT and event.get("target", "") == target}
     for run in left:
-        repository.record({"event": SWEPT, "run": run, "when": timezone.now().isoformat()})
+        repository.add_event({"event": SWEPT, "run": run, "when": timezone.now().isoformat()})
 
 
 def record_end(repository: BackupRepository, run: Run) -> None:
-    repository.record(_event(ENDED, run))
+    repository.add_event(_event(ENDED, run))
 
 
 def _event(event: str, run: Run) -> dict[str, Any]:

@@ -9,9 +9,8 @@ from django.apps import apps
 from django.db import transaction
 from django.utils import timezone
 
-from ops.backups.entries import BackupRecord
 from ops.backups.manifest import Manifest
-from ops.backups.repository import BackupRepository
+from ops.backups.repository import BackupRecord, BackupRepository
 from ops.backups.signing import Trust
 from ops.models import Backup, Run
 from ops.runs.event_log import EVENT_FIELDS, read_runs
@@ -40,7 +39,7 @@ def rebuild_index(repository: BackupRepository, *, restored: bool = False) -> No
     # Looked up before the files are read: rows that appear meanwhile are newer than what was read.
     known = set(Backup.objects.values_list("pk", flat=True))
     running = set(Run.objects.filter(status=Run.Status.RUNNING).values_list("pk", flat=True))
-    runs, entries = read_runs(repository.events()), list(repository.entries())
+    runs, entries = read_runs(repository.events()), list(repository.records())
     with transaction.atomic():
         _write_backups(entries, known)
         _write_runs(runs)

@@ -10,8 +10,7 @@ from functools import partial
 from django.db import transaction
 from django.utils import timezone
 
-from ops.backups.entries import BackupRecord
-from ops.backups.repository import BackupRepository
+from ops.backups.repository import BackupRecord, BackupRepository
 from ops.errors import Cancelled, OpsError, PreconditionFailed
 from ops.models import Run
 from ops.runs import event_log, index, results

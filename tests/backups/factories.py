@@ -7,9 +7,8 @@ from typing import Any
 
 from ops.backups.create import BackupSpec, create_backup
 from ops.backups.engines.base import Engine
-from ops.backups.entries import BackupRecord
 from ops.backups.manifest import Kind, Level, Manifest, Origin, TableDigest, Verification
-from ops.backups.repository import BackupRepository
+from ops.backups.repository import BackupRecord, BackupRepository
 from ops.backups.signing import Keys
 from ops.utils.progress import no_progress
 

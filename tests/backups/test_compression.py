@@ -124,7 +124,7 @@ def test_an_error_of_the_storage_is_not_taken_for_damage():
 
 def test_measured_in_passing():
     measure = HashingCounter()
-    assert list(measure.passing(iter([b"ab", b"", b"c"]))) == [b"ab", b"", b"c"]
+    assert list(measure.counted(iter([b"ab", b"", b"c"]))) == [b"ab", b"", b"c"]
     assert (measure.size, measure.sha256) == (3, hashlib.sha256(b"abc").hexdigest())
 
 

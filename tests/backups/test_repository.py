@@ -57,11 +57,11 @@ def document(repository: BackupRepository, name: str) -> dict[str, Any]:
 
 
 def test_an_empty_place_has_no_backups(repository):
-    assert repository.entries() == []
+    assert repository.records() == []
     assert repository.events() == []
     with pytest.raises(PreconditionFailed) as caught:
         repository.latest(now=factories.NOON)
-    assert str(caught.value) == "There is no verified backup.\nMake one with `manage.py backup_database`."
+    assert str(caught.value) == "There is no verified backup.\nMake one: manage.py backup_database"
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -72,13 +72,13 @@ def test_a_backup_is_read_as_it_was_stored(repository, kind):
     assert stored.uncompressed_size == len(content)
     assert stored.size == repository.storage.size(name)
     assert (stored.size < len(content)) == kind.compressed
-    assert repository.entries() == []
+    assert repository.records() == []
     repository.publish(
         factories.manifest(
             name=name, kind=kind, size=stored.size, sha256=stored.sha256, uncompressed_size=stored.uncompressed_size
         ),
     )
-    (entry,) = repository.entries()
+    (entry,) = repository.records()
     assert (entry.name, entry.trust, entry.fault, entry.file_missing, entry.verified) == (
         name,
         Trust.SIGNED,
@@ -116,7 +116,7 @@ def test_a_partial_file_takes_its_name(private):
 def test_the_newest_comes_first_and_what_can_not_be_read_last(repository):
     names = [factories.backup(repository, taken_at=factories.NOON + HOUR * hours).name for hours in (0, 2, 1)]
     repository.storage.save("homerack_20300101_000000.sql.gz.json", ContentFile(b"{"))
-    assert [entry.name for entry in repository.entries()] == [
+    assert [entry.name for entry in repository.records()] == [
         names[1],
         names[2],
         names[0],
@@ -133,7 +133,7 @@ def test_other_files_are_nobodys_business(repository):
         NAME + ".JSON",
     ):
         repository.storage.save(name, ContentFile(b"{}"))
-    assert repository.entries() == []
+    assert repository.records() == []
 
 
 def test_the_latest(repository):
@@ -160,7 +160,7 @@ def test_a_backup_is_found_by_what_a_person_types(repository):
     with pytest.raises(PreconditionFailed) as caught:
         repository.get("homerack_2026")
     assert str(caught.value) == (
-        f"'homerack_2026' begins the names of {second.name}, {first.name}.\nName one of them in full."
+        f"'homerack_2026' is the beginning of {second.name}, {first.name}.\nGive one of these names in full."
     )
 
 
@@ -169,7 +169,7 @@ def test_a_name_that_is_none_gets_near_ones(repository):
     with pytest.raises(PreconditionFailed) as caught:
         repository.get("homerack_20261123_120001.sql.gz")
     assert str(caught.value) == (
-        f"There is no backup 'homerack_20261123_120001.sql.gz'.\nNear to it: {NAME}. {LIST_THEM}"
+        f"There is no backup 'homerack_20261123_120001.sql.gz'.\nSimilar names: {NAME}. {LIST_THEM}"
     )
     for nothing in ("", ".json", "../../etc/passwd", "zzz"):
         with pytest.raises(PreconditionFailed, match=r"^There is no backup "):
@@ -201,12 +201,12 @@ def test_many_names_are_not_all_listed(repository):
 def test_a_broken_manifest_is_an_entry_with_a_fault(repository, content, fault):
     factories.backup(repository)
     overwrite(repository, NAME + ".json", content)
-    (entry,) = repository.entries()
+    (entry,) = repository.records()
     assert (entry.name, entry.manifest, entry.verified) == (NAME, None, False)
     assert entry.fault.startswith(f"{NAME}.json {fault}")
     with pytest.raises(ArtifactInvalid) as caught:
         repository.open(entry)
-    assert str(caught.value) == f"{NAME} has no manifest that can be read. {entry.fault}\n{LIST_THEM}"
+    assert str(caught.value) == f"{NAME} has no readable manifest. {entry.fault}\n{LIST_THEM}"
 
 
 def test_a_manifest_larger_than_any_is_not_read(repository, monkeypatch):
@@ -227,7 +227,7 @@ def test_a_manifest_that_vanishes_meanwhile_is_an_entry_with_a_fault(repository)
     factories.backup(repository)
     files = repository.files.names()
     repository.storage.delete(NAME + ".json")
-    assert repository.entry(NAME, files).fault == "The file is gone."
+    assert repository.read_record(NAME, files).fault == "The file is gone."
 
 
 def test_a_link_in_place_of_a_manifest_is_an_entry_with_a_fault(private, tmp_path):
@@ -253,7 +253,7 @@ def test_a_missing_data_file(repository):
     assert (entry.file_missing, entry.fault, entry.verified) == (True, "Its data file is missing.", False)
     with pytest.raises(ArtifactInvalid) as caught:
         repository.open(entry)
-    assert str(caught.value) == f"{NAME} can not be read. Its data file is missing.\n{LIST_THEM}"
+    assert str(caught.value) == f"{NAME} cannot be read. Its data file is missing.\n{LIST_THEM}"
 
 
 def test_a_data_file_of_another_size(repository):
@@ -272,8 +272,8 @@ def test_a_data_file_of_other_content_is_refused_at_its_end(repository):
         with pytest.raises(ArtifactInvalid) as caught:
             raw.read(1)
     assert str(caught.value) == (
-        f"{entry.name} is not the file that its manifest tells of: its SHA-256 is different.\n"
-        "It was damaged or replaced. Take another backup."
+        f"{entry.name} is not the file that its manifest describes: its SHA-256 differs.\n"
+        "It was damaged or replaced. Choose another backup: manage.py list_backups"
     )
 
 
@@ -284,7 +284,7 @@ def test_another_file_of_good_gzip_is_refused_at_its_end(repository):
         overwrite(repository, entry.name, file.read())
     with (
         repository.open(repository.get(entry.name)) as raw,
-        pytest.raises(ArtifactInvalid, match="is not the file that its manifest tells of"),
+        pytest.raises(ArtifactInvalid, match="is not the file that its manifest describes"),
         decompressed(raw, Kind.SQL_GZIP) as stream,
     ):
         stream.read()
@@ -315,9 +315,9 @@ def test_an_old_key_is_replaced_when_a_manifest_changes(repository):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda signed: {**signed, "database": "other"}, "it was changed after it had been signed"),
+        (lambda signed: {**signed, "database": "other"}, "it was changed after it was signed"),
         (lambda signed: {key: signed[key] for key in signed if key != "signature"}, "it is not signed"),
-        (lambda signed: Keys(["another"]).sign(signed), "it is signed with a key that is not known here"),
+        (lambda signed: Keys(["another"]).sign(signed), "it is signed with an unknown key"),
     ],
 )
 def test_what_is_not_ours_is_not_signed(repository, change, why):
@@ -328,7 +328,7 @@ def test_what_is_not_ours_is_not_signed(repository, change, why):
         repository.change(NAME, pinned=True)
     assert str(caught.value) == (
         f"The manifest of {NAME} was not changed: {why}.\n"
-        "If its key was replaced, name the old one in BACKUP_SIGNING_KEY_FALLBACKS."
+        "If the key was changed, add the old one to BACKUP_SIGNING_KEY_FALLBACKS."
     )
     with repository.storage.open(NAME + ".json", "rb") as file:
         assert file.read() == content
@@ -363,7 +363,7 @@ def test_a_taken_name_is_refused_and_stays(repository):
         repository.store(NAME, iter([b"other"]))
     with pytest.raises(PreconditionFailed, match=rf"{NAME}\.json exists already"):
         repository.publish(before.manifest)
-    assert repository.entries() == [before]
+    assert repository.records() == [before]
     assert repository.files.names() == {NAME, NAME + ".json"}
 
 
@@ -376,7 +376,7 @@ def test_a_name_that_is_taken_at_the_last_moment_is_refused_and_stays(monkeypatc
     with pytest.raises(PreconditionFailed, match=f"^{NAME} exists already"):
         repository.store(NAME, iter([b"other"]))
     monkeypatch.undo()
-    assert repository.entries() == [before]
+    assert repository.records() == [before]
     assert repository.files.names() == {NAME, NAME + ".json"}
 
 
@@ -385,7 +385,7 @@ def test_a_file_that_came_at_the_last_moment_is_not_deleted(private, monkeypatch
     monkeypatch.setattr(private.storage, "exists", lambda _name: False)
     with pytest.raises(PreconditionFailed, match="exists already"):
         private.store(NAME, iter([b"other"]))
-    assert private.entries() == [before]
+    assert private.records() == [before]
 
 
 def test_two_stores_of_one_name(private):
@@ -412,11 +412,11 @@ def test_only_names_of_backups_are_written_and_deleted(repository):
 def test_nothing_is_published_without_its_data(repository):
     with pytest.raises(ArtifactInvalid) as caught:
         repository.publish(factories.manifest())
-    assert str(caught.value) == f"{NAME} was not made a backup. Its data file is missing."
+    assert str(caught.value) == f"{NAME} was not published. Its data file is missing."
     repository.store(NAME, iter([b"x"]))
-    with pytest.raises(ArtifactInvalid, match=rf"^{NAME} was not made a backup\. Its data file has \d+ bytes"):
+    with pytest.raises(ArtifactInvalid, match=rf"^{NAME} was not published\. Its data file has \d+ bytes"):
         repository.publish(factories.manifest(size=1_000_000))
-    assert repository.entries() == []
+    assert repository.records() == []
 
 
 def test_whichever_call_fails_a_backup_is_whole_or_none(private, monkeypatch):
@@ -428,7 +428,7 @@ def test_whichever_call_fails_a_backup_is_whole_or_none(private, monkeypatch):
         monkeypatch.setattr(storage_module, "os", os)
         if not faulty.happened:
             break
-        for entry in private.entries():
+        for entry in private.records():
             assert entry.verified
             with private.open(entry) as raw:
                 raw.read()
@@ -446,7 +446,7 @@ def test_whichever_call_fails_a_deleted_backup_can_be_deleted_again(private, mon
             private.delete(NAME)
         except PreconditionFailed:
             monkeypatch.setattr(storage_module, "os", os)
-            (entry,) = private.entries() or [None]
+            (entry,) = private.records() or [None]
             assert entry or NAME not in private.files.names()
             assert entry is None or entry.file_missing or entry.verified
             private.delete(NAME)
@@ -478,7 +478,7 @@ def test_a_deleted_backup_is_gone(repository):
     stays = factories.backup(repository)
     repository.delete(NAME)
     repository.delete(NAME)
-    assert repository.entries() == [stays]
+    assert repository.records() == [stays]
     assert repository.files.names() == {stays.name, stays.name + ".json"}
 
 
@@ -491,7 +491,7 @@ def test_sweeping_removes_what_killed_runs_left_and_nothing_else(repository):
     for name in [*files, under_way + ".partial"]:
         repository.storage.save(name, ContentFile(b"x"))
     assert sorted(repository.sweep([left, whole.name, strange, "../../etc/passwd", left])) == [
-        f"Removed {name}, which a run that was killed had left unfinished."
+        f"Deleted {name}, which a killed run had left unfinished."
         for name in sorted([left, left + ".partial", left + ".json.partial", whole.name + ".json.partial"])
     ]
     assert repository.files.names() == {whole.name, whole.name + ".json", under_way, under_way + ".partial", strange}
@@ -513,7 +513,7 @@ def test_events_come_back_in_their_order(repository):
         {"when": "2026-11-23T13:00:00.000007+01:00", "run": RUN, "event": "ended", "error": ""},
         {"when": "2026-11-23T12:00:00+00:00", "run": RUN, "event": "started", "arguments": {"note": "größer"}},
     ]
-    assert [repository.record(event) for event in events] == [
+    assert [repository.add_event(event) for event in events] == [
         f"20261123_120000_000007_{RUN}_ended.json",
         f"20261123_120000_000000_{RUN}_started.json",
     ]
@@ -521,21 +521,21 @@ def test_events_come_back_in_their_order(repository):
 
 
 def test_broken_events_are_logged_and_left_out(repository, caplog):
-    name = repository.record({"when": "2026-11-23T12:00:00+00:00", "run": RUN, "event": "started"})
+    name = repository.add_event({"when": "2026-11-23T12:00:00+00:00", "run": RUN, "event": "started"})
     broken = name.replace("started", "ended")
     repository.storage.save(f"events/{broken}", ContentFile(b"{"))
     repository.storage.save("events/notes.txt", ContentFile(b"mine"))
     repository.storage.save(f"events/{name}.partial", ContentFile(b"{"))
     assert [event["event"] for event in repository.events()] == ["started"]
     assert [record.getMessage().partition(" Exp")[0] for record in caplog.records] == [
-        f"events/{broken} can not be read. events/{broken} is not JSON:",
+        f"events/{broken} cannot be read. events/{broken} is not JSON:",
     ]
 
 
 @pytest.mark.parametrize("event", [{"run": "../x"}, {"event": "A/b"}])
 def test_an_event_does_not_choose_where_it_goes(repository, event):
-    with pytest.raises(ValueError, match="An event can not be named"):
-        repository.record({"when": "2026-11-23T12:00:00+00:00", "run": RUN, "event": "started", **event})
+    with pytest.raises(ValueError, match="An event cannot be named"):
+        repository.add_event({"when": "2026-11-23T12:00:00+00:00", "run": RUN, "event": "started", **event})
 
 
 @pytest.mark.parametrize("prefix", ["", "a/b", "a.b", "größe", "a b"])
@@ -543,7 +543,7 @@ def test_a_prefix_is_a_plain_word(prefix):
     with pytest.raises(PreconditionFailed) as caught:
         BackupRepository(InMemoryStorage(), factories.KEYS, prefix)
     assert str(caught.value) == (
-        f"Backups can not be named {prefix!r}.\nOPS_BACKUP_PREFIX takes letters, digits, _ and -."
+        f"Backups cannot be named {prefix!r}.\nOPS_BACKUP_PREFIX takes letters, digits, _ and -."
     )
 
 

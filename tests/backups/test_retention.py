@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.backups.entries import BackupRecord
+from ops.backups.repository import BackupRecord
 from ops.backups.retention import Policy, RetentionDecision, evaluate
 from ops.backups.signing import Trust
 from tests.backups import factories

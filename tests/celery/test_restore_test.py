@@ -106,7 +106,7 @@ def test_a_newer_backup_that_is_not_ours_or_not_verified_is_passed_over(
 ) -> None:
     own = factories.backup(site.repository, taken_at=NOON)
     other(site)
-    assert len(site.repository.entries()) == 2
+    assert len(site.repository.records()) == 2
     tasks.restore_test()
     assert tested == [own.name]
 

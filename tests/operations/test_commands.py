@@ -73,10 +73,10 @@ def test_without_any_backup(lab: Lab) -> None:
 def test_the_name_of_a_backup_may_be_cut_short_but_not_too_short(lab: Lab) -> None:
     first, second = lab.back_up(), lab.back_up()
     assert refused(lab, "restore_database", "homerack_", code=1) == (
-        f"'homerack_' begins the names of {second}, {first}.\nName one of them in full.\n"
+        f"'homerack_' is the beginning of {second}, {first}.\nGive one of these names in full.\n"
     )
     wrong = refused(lab, "verify_backup", first.replace("homerack", "homerock"), code=1)
-    assert f"Near to it: {first}" in wrong or f"Near to it: {second}" in wrong
+    assert f"Similar names: {first}" in wrong or f"Similar names: {second}" in wrong
     assert lab.ask("verify_backup", f"{first}.json")["verifications"].keys() == {first}
 
 
@@ -131,9 +131,7 @@ def test_data_that_were_changed(lab: Lab) -> None:
     place = content.rindex(b"ops_run")
     data.write_bytes(content[:place] + b"ops_rum" + content[place + 7 :])
     for arguments in (["restore_database", name, "--yes"], ["restore_database", name, "--to", other(lab)]):
-        assert "is not the file that its manifest tells of: its SHA-256 is different" in refused(
-            lab, *arguments, code=3
-        )
+        assert "is not the file that its manifest describes: its SHA-256 differs" in refused(lab, *arguments, code=3)
     assert lab.manage("verify_backup", name).code == 3
     assert lab.manage("verify_backup", name, "--restore").code == 3
     assert "There is no verified backup." in refused(lab, "restore_database", "--latest", "--yes", code=1)

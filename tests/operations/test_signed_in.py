@@ -101,7 +101,7 @@ def test_a_backup_that_holds_rows_of_such_a_table_fails_at_both_levels(lab: Lab,
     (name,) = lab.listed()
     smuggle = f"""
 from ops.backups import verify
-from ops.backups.sources import from_entry
+from ops.backups.sources import from_record
 from ops.backups.engines.base import NOTHING
 from ops.backups.manifest import Kind
 from ops.utils.progress import no_progress
@@ -109,7 +109,7 @@ from ops.runs.context import get_context
 import dataclasses, io
 site = get_context()
 entry = site.repository.get({name!r})
-source = from_entry(site.repository, entry)
+source = from_record(site.repository, entry)
 with site.engine.snapshot(kind=source.kind, excluded=NOTHING) as snapshot:
     data = b"".join(snapshot.stream(no_progress))
 source = dataclasses.replace(source, opener=lambda: io.BytesIO(data))

@@ -13,9 +13,8 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from ops.backups.entries import BackupRecord
 from ops.backups.manifest import Level, Verification
-from ops.backups.repository import BackupRepository
+from ops.backups.repository import BackupRecord, BackupRepository
 from ops.backups.signing import Trust
 from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database, sqlite_wrapper
@@ -111,7 +110,7 @@ def test_events_that_can_not_be_read_do_not_hide_the_others(
 ) -> None:
     key = run_once(tmp_path)
     Run.objects.all().delete()
-    repository.record({"event": "started", "run": "17", "when": timezone.now().isoformat()})
+    repository.add_event({"event": "started", "run": "17", "when": timezone.now().isoformat()})
     index.rebuild_index(repository)
     assert list(Run.objects.values_list("pk", "status")) == [(key, "succeeded")]
     assert "An event of the run '17' cannot be read: The event is not valid: " in caplog.text

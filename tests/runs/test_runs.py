@@ -146,7 +146,7 @@ def test_what_a_killed_run_left_is_found_named_and_closed(
     with recorded(run, engine=engine, repository=repository):
         assert run.recovered == (
             f"{killed_words('backup', killed)} It was marked as interrupted.",
-            "Removed lab_20260301_120000.sql.partial, which a run that was killed had left unfinished.",
+            "Deleted lab_20260301_120000.sql.partial, which a killed run had left unfinished.",
         )
     killed.refresh_from_db()
     assert (killed.status, killed.error) == ("interrupted", f"The process {process.pid} on {HOST} was killed.")

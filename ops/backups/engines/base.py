@@ -170,9 +170,6 @@ class Engine(Protocol):
     def kinds(self) -> tuple[Kind, ...]:
         """The files it makes and reads; the first is the default."""
 
-    def require_tools(self) -> None:
-        """Raises PreconditionFailed, naming the package to install, where a backup could not be made."""
-
     def size(self) -> int:
         """Bytes of the live database on its disk; 0 where they are unknown."""
 

@@ -45,8 +45,8 @@ class S3BackupStorage(S3Storage):  # type: ignore[misc]  # django-storages has n
         }
 
     @property
-    def place(self) -> str:
-        """Where it is, for a person."""
+    def display_location(self) -> str:
+        """Bucket and prefix, for messages."""
         return f"s3://{self.bucket_name}/{self.location}".rstrip("/")
 
     def _open(self, name: str, mode: str = "rb") -> File:  # type: ignore[type-arg]  # generic for the checker only
@@ -91,7 +91,7 @@ class S3BackupStorage(S3Storage):  # type: ignore[misc]  # django-storages has n
             if code in MISSING:
                 raise FileNotFoundError(name) from error
             raise PreconditionFailed(
-                f"{self.place} could not be reached ({name or 'its list'}): {redact(str(error)).rstrip('.')}.",
+                f"{self.display_location} is unreachable ({name or 'its list'}): {redact(str(error)).rstrip('.')}.",
                 "Look at the settings BACKUP_S3_… and at the rights of their key.",
             ) from error
 

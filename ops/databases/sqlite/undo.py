@@ -7,6 +7,7 @@ is killed, the mark in the live database tells whether it had happened.
 """
 
 import contextlib
+import glob
 import json
 import os
 import sqlite3
@@ -25,7 +26,6 @@ from ops.databases.sqlite.files import (
     sync,
 )
 from ops.databases.sqlite.tables import SWAP_MARKER
-from ops.databases.sqlite.workdir import glob_literal
 
 SWAP_INTENT = ".ops-swap.json"
 RECORD = ".ops-undo.json"
@@ -103,7 +103,7 @@ def remove_orphans(path: Path) -> list[Path]:
     kept = record.file if record else ""
     strays = [
         stray
-        for stray in sorted(path.parent.glob(f"{glob_literal(path.name + FILES)}*"))
+        for stray in sorted(path.parent.glob(f"{glob.escape(path.name + FILES)}*"))
         if not kept or not stray.name.startswith(kept)
     ]
     for stray in strays:

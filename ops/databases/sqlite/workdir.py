@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -34,14 +35,10 @@ def working_directory(parent: Path, *, of: str) -> Iterator[Path]:
 
 def sweep(parent: Path, *, of: str) -> list[Path]:
     """Remove the directories whose program is gone, and tell which these were."""
-    leftover = [path for path in sorted(parent.glob(f"{glob_literal(of)}{INFIX}*")) if is_abandoned(path)]
+    leftover = [path for path in sorted(parent.glob(f"{glob.escape(of)}{INFIX}*")) if is_abandoned(path)]
     for path in leftover:
         shutil.rmtree(path)
     return leftover
-
-
-def glob_literal(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 def is_abandoned(directory: Path) -> bool:

@@ -28,7 +28,7 @@ class Command(OperationCommand):
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context(directory=options["backup_dir"])
-        entries = context.repository.entries()
+        entries = context.repository.records()
         decisions = {decision.name: decision for decision in operations.evaluate_retention(context, entries)}
         previous = context.engine.previous_database()
         if entries:

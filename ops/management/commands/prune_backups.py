@@ -35,7 +35,7 @@ class Command(OperationCommand):
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context(directory=options["backup_dir"], retention_days=options["retention_days"])
         if options["dry_run"]:
-            decisions = operations.evaluate_retention(context, context.repository.entries())
+            decisions = operations.evaluate_retention(context, context.repository.records())
             would = PruneResult(
                 deleted={decision.name: decision.reason for decision in decisions if not decision.keep},
                 kept={decision.name: decision.reason for decision in decisions if decision.keep},

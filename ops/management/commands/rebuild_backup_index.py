@@ -29,5 +29,5 @@ class Command(OperationCommand):
         show_recovered(console, result.recovered)
         backups, runs = pluralize(result.backups, "backup"), pluralize(result.runs, "run")
         console.print(f"{backups} and {runs}, as they are in {escape(context.repository.location)}.", soft_wrap=True)
-        output.show_unknown_keys(console, context.repository.entries())
+        output.show_unknown_keys(console, context.repository.records())
         return dataclasses.asdict(result), 0

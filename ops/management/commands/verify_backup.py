@@ -48,7 +48,7 @@ def chosen(context: OpsContext, options: dict[str, Any]) -> list[str]:
     """The names to verify. Raises PreconditionFailed when there is none."""
     if options["name"]:
         return [context.repository.get(options["name"]).name]
-    names = [entry.name for entry in context.repository.entries()]
+    names = [entry.name for entry in context.repository.records()]
     if not names:
         raise PreconditionFailed("There is no backup to verify.", "Make one: manage.py backup_database")
     return names if options["all"] else names[:1]

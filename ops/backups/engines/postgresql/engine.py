@@ -75,10 +75,6 @@ class PostgresEngine:
         """See `ops.backups.engines.base.Engine`."""
         return Kind.SQL_GZIP, Kind.SQL, Kind.CUSTOM
 
-    def require_tools(self) -> None:
-        """See `ops.backups.engines.base.Engine`."""
-        self._find_tools()
-
     def _find_tools(self) -> ClientPrograms:
         with self._server() as connection:
             return find_programs(connection.server_version // 10000, self._tools_directory)

@@ -185,9 +185,6 @@ class SqliteEngine:
     def kinds(self) -> tuple[Kind, ...]:
         return KINDS
 
-    def require_tools(self) -> None:
-        """SQLite comes with Python."""
-
     def size(self) -> int:
         """The file and its write-ahead log."""
         files = (self.path, sibling(self.path, "-wal"))
