@@ -15,7 +15,7 @@ help: ## List the targets
 run: .venv/production .env ## Run site, worker and schedules here, with the demo lab on the first start
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python manage.py load_demo --if-empty
-	@$(BIN)/python manage.py ensure_administrator
+	@$(BIN)/python manage.py createinitialsuperuser
 	@$(BIN)/python manage.py serve --host $(HOST) --port $(PORT)
 
 test: .venv/development ## Run the tests against a PostgreSQL server of their own

@@ -1,4 +1,4 @@
-"""People and groups in the console."""
+"""Users, groups and access attempts in the admin."""
 
 from typing import Any, ClassVar
 
@@ -24,13 +24,13 @@ from homerack.accounts.models import User
 from homerack.accounts.reporting import with_email
 from homerack.accounts.rights import grantable_groups, grantable_permissions, may_manage
 
-ROLE_COLORS = {"Administrator": "danger", "Editors": "success", "Viewers": "info", "No rights yet": "warning"}
+ROLE_COLORS = {"Administrator": "danger", "Editors": "success", "Viewers": "info", "No permissions yet": "warning"}
 
 admin.site.unregister(Group)
 
 
-class PersonCreationForm(UserCreationForm):  # type: ignore[misc]
-    """A new person, who signs in with a password: there is no other way in."""
+class EmailUserCreationForm(UserCreationForm):  # type: ignore[misc]
+    """A new user always gets a password: there is no other way to sign in."""
 
     usable_password = None
 
@@ -43,7 +43,7 @@ class PersonCreationForm(UserCreationForm):  # type: ignore[misc]
         return User.objects.normalize_email(self.cleaned_data["email"])
 
 
-class PersonChangeForm(UserChangeForm):  # type: ignore[misc]
+class EmailUserChangeForm(UserChangeForm):  # type: ignore[misc]
     class Meta:
         model = User
         fields = "__all__"
@@ -51,33 +51,33 @@ class PersonChangeForm(UserChangeForm):  # type: ignore[misc]
 
 
 @admin.register(User)
-class PersonAdmin(DjangoUserAdmin[User], ModelAdmin[User]):  # type: ignore[type-var]
-    form = PersonChangeForm
-    add_form = PersonCreationForm
+class UserAdmin(DjangoUserAdmin[User], ModelAdmin[User]):  # type: ignore[type-var]
+    form = EmailUserChangeForm
+    add_form = EmailUserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("email", "full_name", "roles", "is_active", "last_login")
     list_filter = ("is_active", "is_superuser", "groups")
     list_filter_sheet = False
     search_fields = ("email", "full_name")
     ordering = ("email",)
-    # Rights come from groups alone, so that what somebody may do is said in one place.
+    # The page has no field for a user's own permissions: permissions come from groups alone.
     filter_horizontal = ()
     autocomplete_fields = ("groups",)
     readonly_fields = ("last_login", "created_at", "updated_at")
     fieldsets = (
         (None, {"fields": ("email", "full_name", "password")}),
-        ("Rights", {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
+        ("Permissions", {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
         ("History", {"fields": (("last_login", "created_at", "updated_at"),)}),
     )
     add_fieldsets = (
         (None, {"fields": ("email", "full_name", "password1", "password2")}),
-        ("Rights", {"fields": ("is_staff", "groups")}),
+        ("Permissions", {"fields": ("is_staff", "groups")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")
 
-    # --- Nobody gives more rights than they have ------------------------------------------------------------------
+    # --- Users give no more permissions than they have -------------------------------------------------------------
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_change_permission(request, obj) and (obj is None or may_manage(request.user, obj))
 
@@ -85,7 +85,7 @@ class PersonAdmin(DjangoUserAdmin[User], ModelAdmin[User]):  # type: ignore[type
         return super().has_delete_permission(request, obj) and (obj is None or may_manage(request.user, obj))
 
     def get_readonly_fields(self, request: HttpRequest, _user: User | None = None) -> Any:
-        """What is not to be edited is no field of the form, so that a forged one is of no use."""
+        """The form has no fields for what the user may not change, so forged values are ignored."""
         return (*self.readonly_fields, *(() if request.user.is_superuser else ("is_superuser",)))
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
@@ -94,31 +94,31 @@ class PersonAdmin(DjangoUserAdmin[User], ModelAdmin[User]):  # type: ignore[type
         return super().formfield_for_manytomany(db_field, request, **options)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002
-        """One's own password is changed where the old one is asked for."""
+        """For the user's own password: redirect to the page that asks for the old one."""
         if self.get_object(request, unquote(id)) == request.user:
             return redirect("admin:password_change")
         return super().user_change_password(request, id, form_url)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """Those who are entered in the console usually are to use it."""
+        """New users get access to the admin, unless the form says otherwise."""
         return {"is_staff": True, **super().get_changeform_initial_data(request)}
 
     @display(description="role", label=ROLE_COLORS)
     def roles(self, user: User) -> str:
         if user.is_superuser:
             return "Administrator"
-        return ", ".join(sorted(group.name for group in user.groups.all())) or "No rights yet"
+        return ", ".join(sorted(group.name for group in user.groups.all())) or "No permissions yet"
 
 
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin, ModelAdmin[Group]):
-    list_display = ("name", "people_count")
+    list_display = ("name", "users_count")
     filter_horizontal = ()
     formfield_overrides: ClassVar = {models.ManyToManyField: {"widget": UnfoldAdminCheckboxSelectMultipleWidget}}
     search_fields = ("name",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
-        return super().get_queryset(request).annotate(people_count=Count("user"))
+        return super().get_queryset(request).annotate(users_count=Count("user"))
 
     def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
         return super().has_change_permission(request, obj) and self.may_manage(request, obj)
@@ -137,19 +137,19 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin[Group]):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Group], search_term: str
     ) -> tuple[QuerySet[Group], bool]:
-        """The field of a user's groups offers those that may be given."""
+        """The field of a user's groups offers the groups that may be given."""
         if "field_name" in request.GET:
             queryset = queryset.filter(pk__in=grantable_groups(request.user).values("pk"))
         return super().get_search_results(request, queryset, search_term)
 
-    @admin.display(description="people", ordering="people_count")
-    def people_count(self, group: Group) -> int:
-        return int(getattr(group, "people_count", 0))
+    @admin.display(description="users", ordering="users_count")
+    def users_count(self, group: Group) -> int:
+        return int(getattr(group, "users_count", 0))
 
 
 @admin.register(AccessAttempt)
 class AccessAttemptAdmin(ModelAdmin[AccessAttempt]):
-    """Who failed to sign in lately. To delete an entry is to let somebody try again at once."""
+    """Recent failed sign-ins. Deleting an entry ends its lock at once."""
 
     list_display = ("attempt_time", "account", "ip_address", "failures_since_start", "is_locked_out")
     search_fields = ("email", "username", "ip_address")
@@ -169,7 +169,7 @@ class AccessAttemptAdmin(ModelAdmin[AccessAttempt]):
     def account(self, attempt: AccessAttempt) -> str:
         return attempt.email or f"unknown: {attempt.username.removeprefix('name:')}"
 
-    @admin.display(description="has to wait", boolean=True)
+    @admin.display(description="locked out", boolean=True)
     def is_locked_out(self, attempt: AccessAttempt) -> bool:
         now = timezone.now()
         return wait_until(attempt.username, attempt.ip_address, now) > now

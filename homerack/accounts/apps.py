@@ -3,4 +3,4 @@ from django.apps import AppConfig
 
 class AccountsConfig(AppConfig):
     name = "homerack.accounts"
-    verbose_name = "People"
+    verbose_name = "Accounts"

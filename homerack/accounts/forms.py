@@ -1,4 +1,4 @@
-"""The form on which users change their own passwords."""
+"""The form with which users change their own passwords."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from ops.admin.forms import reauthenticate
 
 
 class OwnPasswordChangeForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]
-    """The old password is checked as it is at a sign-in, so wrong ones count."""
+    """The old password is checked as at a sign-in, so wrong ones are counted."""
 
     def __init__(self, *args: Any, request: HttpRequest, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -1,19 +1,19 @@
-"""Against guessing passwords: who waits after how many failures. django-axes keeps the failures and asks here.
+"""Limits on failed sign-ins, against password guessing. django-axes stores the failures and calls `Handler`.
 
 ==========================  ==============  ==========================================================================
 Failures within 15 minutes  Setting         Then
 ==========================  ==============  ==========================================================================
-5 of one account from one   AXES_FAILURE    Nobody signs in to that account from that address until they are 15
-address                     _LIMIT          minutes old.
-50 from one address         ADDRESS_LIMIT   Nobody signs in from that address until then.
-10 of one account from      THROTTLED_AFTER Every address waits between two attempts at that account: 1, 2, 4 … seconds,
-anywhere                                    at most a minute; and administrators are notified. Its owner is never locked
-                                            out by strangers.
+5 of one account from one   AXES_FAILURE    The account is locked for the address until the failures are 15 minutes
+address                     _LIMIT          old.
+50 from one address         ADDRESS_LIMIT   All accounts are locked for the address until then.
+10 of one account from      THROTTLED_AFTER Every address must wait between two sign-ins to the account: 1, 2, 4 …
+any address                                 seconds, at most a minute. Administrators are notified. An attack cannot
+                                            lock out the owner of the account.
 ==========================  ==============  ==========================================================================
 
 An address is an IPv4 address or the /64 network of an IPv6 address, which one machine can use as a whole. Where many
-clients seem to come from one address (CLIENT_ADDRESSES_DIFFER is false, or a proxy names the gateway of its network), a
-lock of that address would be a lock of everybody: then only the third row holds.
+clients seem to have one address (CLIENT_ADDRESSES_DIFFER is false, or a proxy reports the gateway of its network), a
+lock of that address would lock out all users: then only the third limit applies.
 """
 
 import datetime as dt
@@ -43,24 +43,24 @@ from homerack.accounts.models import User
 
 TOO_MANY_REQUESTS = 429
 ADDRESS_LIMIT = 50
-"""Failures from one address, whatever accounts they are about."""
+"""Failures from one address, over all accounts."""
 THROTTLED_AFTER = reporting.REPORTED_AFTER
-"""Failures of one account, wherever they come from: more than one address makes before it is locked."""
+"""Failures of one account, over all addresses. More than one address can cause before it is locked."""
 MAX_DELAY = 60
 """Seconds."""
 NO_ADDRESS = "0.0.0.0"  # noqa: S104  # nothing is bound to it
-"""Stands for clients whose address nobody knows, such as those of a socket."""
+"""Stands for clients without a known address, such as those of a Unix socket."""
 MAX_KEY_LENGTH = 255
 """Characters in django-axes' column."""
 
 
-# --- Whose failures count together --------------------------------------------------------------------------------
+# --- Client address and user name ---------------------------------------------------------------------------------
 
 
 def client_ip(request: HttpRequest) -> str:
     """The IPv4 address that a request comes from, or the first address of its IPv6 /64, or `NO_ADDRESS`.
 
-    Behind a proxy it is the last entry of X-Forwarded-For, which our proxy wrote; anybody can invent those before it.
+    Behind a proxy it is the last entry of X-Forwarded-For, which the proxy wrote; clients can forge those before it.
     """
     sender = request.META.get("REMOTE_ADDR", "")
     if settings.BEHIND_PROXY:
@@ -71,16 +71,17 @@ def client_ip(request: HttpRequest) -> str:
         return NO_ADDRESS
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
-    # A server that listens to both families writes IPv4 addresses like this. They are not one network.
+    # A server that listens to both families reports IPv4 clients as ::ffff:a.b.c.d, which all share one /64.
     if address.ipv4_mapped:
         return str(address.ipv4_mapped)
     return str(ipaddress.IPv6Address(int(address) >> 64 << 64))
 
 
 def username_from(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str:
-    """``account:`` and the primary key of whom a name signs in, so that all spellings of it count together.
+    """``account:`` and the primary key of the user, so that all spellings of a name count together.
 
-    A name of no account is ``name:`` and its normalised spelling: it is treated the same, and so tells nothing.
+    A name without an account is ``name:`` and its normalised spelling. It has the same limits, so that they do not
+    reveal which accounts exist.
     """
     typed = (credentials or request.POST).get("username") or ""
     name = unicodedata.normalize("NFKC", typed).strip()
@@ -93,7 +94,7 @@ def username_from(request: HttpRequest, credentials: dict[str, Any] | None = Non
 def identifies_client(address: str) -> bool:
     """Whether `address` stands for one client rather than for many.
 
-    A container engine may pass connections on to a proxy with the address of the network's gateway instead of theirs.
+    A container engine may replace the addresses of clients by that of the network's gateway.
     """
     if not settings.CLIENT_ADDRESSES_DIFFER or address == NO_ADDRESS:
         return False
@@ -102,7 +103,7 @@ def identifies_client(address: str) -> bool:
 
 @functools.cache
 def gateway() -> str:
-    """The default gateway of this machine or container as Linux knows it; '' where there is none."""
+    """The default gateway of this machine or container, from Linux's routing table; '' if there is none."""
     try:
         lines = Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]
     except OSError:
@@ -113,7 +114,7 @@ def gateway() -> str:
     return str(ipaddress.IPv4Address(found[0])) if found else ""
 
 
-# --- Who has to wait ----------------------------------------------------------------------------------------------
+# --- Locks and delays ---------------------------------------------------------------------------------------------
 
 
 def recent(now: dt.datetime) -> QuerySet[AccessAttempt]:
@@ -122,7 +123,7 @@ def recent(now: dt.datetime) -> QuerySet[AccessAttempt]:
 
 
 def wait_until(account: str, address: str, now: dt.datetime) -> dt.datetime:
-    """When a password for `account` from `address` is looked at again; `now`: at once."""
+    """When a password for `account` from `address` is checked again; `now` if it is not locked or delayed."""
     return max(locked_until(account, address, now), throttled_until(account, address, now))
 
 
@@ -135,7 +136,7 @@ def locked_until(account: str, address: str, now: dt.datetime) -> dt.datetime:
 
 
 def released_at(limit: int, attempts: QuerySet[AccessAttempt], now: dt.datetime) -> dt.datetime:
-    """When fewer failures than `limit` are left, as the others are forgotten."""
+    """When failures will have expired so that fewer than `limit` are left."""
     failures = 0
     for when, number in attempts.order_by("-attempt_time").values_list("attempt_time", "failures_since_start"):
         failures += number
@@ -146,9 +147,9 @@ def released_at(limit: int, attempts: QuerySet[AccessAttempt], now: dt.datetime)
 
 
 def throttled_until(account: str, address: str, now: dt.datetime) -> dt.datetime:
-    """The pause begins with the last failure at this address or, where there is none, with the first attempt.
+    """The delay begins with the last failure from this address or, without one, with the first sign-in.
 
-    So strangers elsewhere cannot make the owner wait longer than one pause, however often they try.
+    So failures from other addresses never make the owner wait longer than one delay.
     """
     of_account = recent(now).filter(username=account)
     failures = of_account.aggregate(sum=Sum("failures_since_start"))["sum"] or 0
@@ -160,10 +161,10 @@ def throttled_until(account: str, address: str, now: dt.datetime) -> dt.datetime
 
 
 class Handler(AxesDatabaseHandler):  # type: ignore[misc]
-    """django-axes' own, with the limits of the table above. Attempts while somebody has to wait are not counted."""
+    """django-axes' handler with the limits above. Attempts during a lock or delay are not counted."""
 
     def is_locked(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
-        """Whether nobody looks at the password now."""
+        """Whether a sign-in is refused without checking the password."""
         account, address, now = attempt_of(request, credentials)
         if wait_until(account, address, now) <= now:
             return False
@@ -171,7 +172,7 @@ class Handler(AxesDatabaseHandler):  # type: ignore[misc]
         return True
 
     def get_failures(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> int:
-        """The limit once it is reached: django-axes asks after each failure whether that was the last one."""
+        """The limit if it is reached, else 0: django-axes calls this after each failure to decide about a lock."""
         account, address, now = attempt_of(request, credentials)
         return settings.AXES_FAILURE_LIMIT if locked_until(account, address, now) > now else 0
 
@@ -185,14 +186,14 @@ class Handler(AxesDatabaseHandler):  # type: ignore[misc]
 
 
 def attempt_of(request: HttpRequest, credentials: dict[str, Any] | None) -> tuple[str, str, dt.datetime]:
-    """Which account is tried, from where, and when."""
+    """The account, the client address and the time of a sign-in."""
     return username_from(request, credentials), request.axes_ip_address, request.axes_attempt_time  # type: ignore[attr-defined]
 
 
 def start_delay(account: str, address: str, now: dt.datetime) -> None:
-    """Remember the first attempt of an address that has to wait: its pause counts from there.
+    """Store the first attempt of an address, from which its delay counts.
 
-    django-axes may not have swept away a row of an older attack yet; it is used again.
+    A row of an older attack, which django-axes has not deleted yet, is reused.
     """
     if not recent(now).filter(username=account, ip_address=address).exists():
         first = {"failures_since_start": 0, "attempt_time": timezone.now()}
@@ -200,7 +201,7 @@ def start_delay(account: str, address: str, now: dt.datetime) -> None:
 
 
 class Backend(ModelBackend):
-    """Django's own. A right password ends the count here, also where nobody signs in anew with it."""
+    """Django's backend. A correct password resets the count, also on pages that ask for it without a sign-in."""
 
     def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **options: Any
@@ -213,12 +214,12 @@ class Backend(ModelBackend):
 
 @receiver(pre_save, sender=AccessAttempt)
 def discard_form_data(instance: AccessAttempt, **_signal: Any) -> None:
-    """django-axes keeps what was typed into a form but for fields that it is told of. Passwords have many names."""
+    """django-axes stores form data except for configured fields, but password fields have many names."""
     instance.get_data = instance.post_data = ""
 
 
 def lockout_response(request: HttpRequest, _response: HttpResponse, credentials: dict[str, Any] | None) -> HttpResponse:
-    """The page for those who have to wait, in place of whatever page asked for the password."""
+    """The page shown while sign-ins are locked or delayed, instead of the page that asked for the password."""
     account, address, _ = attempt_of(request, credentials)
     now = timezone.now()
     seconds = max(1, math.ceil((wait_until(account, address, now) - now).total_seconds()))

@@ -1,4 +1,4 @@
-"""People who sign in with their e-mail address."""
+"""Users, who sign in with their e-mail address."""
 
 from typing import Any, ClassVar
 
@@ -12,10 +12,10 @@ from django.utils import timezone
 
 
 class UserManager(BaseUserManager["User"]):
-    """Makes users; e-mail addresses differ by more than upper and lower case."""
+    """Creates users. E-mail addresses are compared without regard to case."""
 
     def get_by_natural_key(self, username: str | None) -> "User":
-        """The user with this address, compared as the table's constraint does it: there is one at most."""
+        """The user with this address, which is compared as in the table's unique constraint."""
         return self.alias(lowered=Lower("email")).get(lowered=Lower(Value(username, output_field=CharField())))
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
@@ -31,12 +31,12 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person. Rights come from groups; `is_staff` opens the console."""
+    """A user. Permissions come from groups; `is_staff` gives access to the admin."""
 
     email = models.EmailField("e-mail address", max_length=255, unique=True)
     full_name = models.CharField("full name", max_length=255, blank=True)
     is_staff = models.BooleanField("staff status", default=False)
-    is_active = models.BooleanField("active", default=True, help_text="Untick instead of deleting a person.")
+    is_active = models.BooleanField("active", default=True, help_text="Unselect this instead of deleting the account.")
     created_at = models.DateTimeField("created", default=timezone.now, editable=False)
     updated_at = models.DateTimeField("changed", auto_now=True)
 

@@ -1,5 +1,4 @@
-"""Administrators are notified when somebody guesses the password of an account: in the log, by
-`ops.notifications.alerts`, and on the console's first page."""
+"""Reports of password guessing: in the log, as alerts, and on the dashboard."""
 
 import logging
 import socket
@@ -19,11 +18,11 @@ from ops.notifications.alerts import Alert
 logger = logging.getLogger(__name__)
 
 REPORTED_AFTER = 10
-"""Failures of one account within AXES_COOLOFF_TIME. That many slow its sign-ins down, too."""
+"""Failures of one account within AXES_COOLOFF_TIME. From this number on its sign-ins are delayed, too."""
 
 
 def with_email(attempts: QuerySet[AccessAttempt]) -> QuerySet[AccessAttempt]:
-    """`attempts` with the `email` of the account that they are about; None where there is no such account."""
+    """`attempts` with the `email` of their account; None where there is no such account."""
     key: Any = Concat(Value("account:"), Cast("pk", CharField()), output_field=CharField())
     user = User.objects.alias(key=key).filter(key=OuterRef("username")).order_by()
     annotated: QuerySet[AccessAttempt] = attempts.annotate(email=Subquery(user.values("email")[:1]))
@@ -31,7 +30,7 @@ def with_email(attempts: QuerySet[AccessAttempt]) -> QuerySet[AccessAttempt]:
 
 
 def failures_by_account(attempts: QuerySet[AccessAttempt]) -> QuerySet[AccessAttempt, dict[str, Any]]:
-    """The failures of each account, and from how many addresses."""
+    """The number of failures of each account, and of the addresses that they come from."""
     of_accounts = with_email(attempts).filter(email__isnull=False, failures_since_start__gt=0).order_by("username")
     counts: QuerySet[AccessAttempt, dict[str, Any]] = of_accounts.values("username", "email").annotate(
         failures=Sum("failures_since_start"), addresses=Count("ip_address", distinct=True)
@@ -40,36 +39,32 @@ def failures_by_account(attempts: QuerySet[AccessAttempt]) -> QuerySet[AccessAtt
 
 
 def warn(account: str, recent: QuerySet[AccessAttempt]) -> None:
-    """A line in the log for each failure of an account from the `REPORTED_AFTER`th on."""
+    """Log each failure of an account from the `REPORTED_AFTER`th on."""
     found = failures_by_account(recent.filter(username=account)).first()
     if found is not None and found["failures"] >= REPORTED_AFTER:
-        logger.warning("Somebody guesses the password of %s: %s", found["email"], describe(found))
+        logger.warning("Possible password guessing for %s: %s", found["email"], describe(found))
 
 
 def password_guessing_alerts(alias: str) -> dict[str, Alert]:
-    """The accounts whose passwords somebody guesses, for `ops.notifications.alerts` (OPS_ALERT_SOURCES)."""
+    """One alert for each account under attack, for OPS_ALERT_SOURCES."""
     return {
         attempts["username"]: Alert(
-            title=f"Somebody guesses the password of {attempts['email']} on {socket.gethostname()}.",
+            title=f"Possible password guessing for {attempts['email']} on {socket.gethostname()}.",
             text=f"{describe(attempts)} The account is not locked: its owner can sign in. See Access attempts.",
-            relief=f"Nobody guesses the password of {attempts['email']} on {socket.gethostname()} any more.",
+            relief=f"Password guessing for {attempts['email']} on {socket.gethostname()} has stopped.",
         )
         for attempts in accounts_under_attack(alias)
     }
 
 
 def password_guessing_card(request: HttpRequest) -> Card | None:
-    """The same for administrators who look at the console's first page."""
+    """The accounts under attack, for OPS_DASHBOARD_CARDS; None for users who may not view access attempts."""
     found = (
         [(attempts["email"], describe(attempts)) for attempts in accounts_under_attack("default")]
-        if may_see(request)
+        if request.user.has_perm("axes.view_accessattempt")
         else []
     )
-    return Card(template="dashboard/guessed.html", context={"accounts": found}) if found else None
-
-
-def may_see(request: HttpRequest) -> bool:
-    return request.user.has_perm("axes.view_accessattempt")
+    return Card(template="dashboard/password_guessing.html", context={"accounts": found}) if found else None
 
 
 def accounts_under_attack(alias: str) -> QuerySet[AccessAttempt, dict[str, Any]]:
@@ -82,5 +77,5 @@ def accounts_under_attack(alias: str) -> QuerySet[AccessAttempt, dict[str, Any]]
 def describe(attempts: dict[str, Any]) -> str:
     minutes = int(settings.AXES_COOLOFF_TIME.total_seconds() // 60)
     addresses = attempts["addresses"]
-    places = "1 address" if addresses == 1 else f"{addresses} addresses"
-    return f"{attempts['failures']} attempts failed within {minutes} minutes, from {places}. Attempts are slowed down."
+    origin = "1 address" if addresses == 1 else f"{addresses} addresses"
+    return f"{attempts['failures']} sign-ins failed within {minutes} minutes, from {origin}. Sign-ins are delayed."

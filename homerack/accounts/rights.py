@@ -1,6 +1,7 @@
-"""Who may give which rights to whom: nobody more than they have themselves, and nobody decides about those above them.
+"""Which permissions users may give to others, and which users they may manage.
 
-Without that the permission to change users would be the permission to do everything.
+Users give no more permissions than they have, and do not manage users who have more. Otherwise the permission to change
+users would include all others.
 """
 
 from django.contrib.auth.models import AnonymousUser, Group, Permission

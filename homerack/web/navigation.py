@@ -1,4 +1,4 @@
-"""The console's side bar: what is in it, and who sees it."""
+"""The sidebar of the admin: its entries, and the permissions that show them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,20 +7,20 @@ from django.http import HttpRequest
 from django.urls import reverse_lazy
 
 
-def viewers_of(permission: str) -> Callable[[HttpRequest], bool]:
-    """Shows an entry to those who may view what it leads to (or change it, which includes viewing)."""
-    app, model = permission.split(".")
+def viewers_of(model: str) -> Callable[[HttpRequest], bool]:
+    """A callback that shows an entry to users who may view or change the model that it leads to."""
+    app, name = model.split(".")
 
     def is_visible(request: HttpRequest) -> bool:
-        return any(request.user.has_perm(f"{app}.{verb}_{model}") for verb in ("view", "change"))
+        return any(request.user.has_perm(f"{app}.{verb}_{name}") for verb in ("view", "change"))
 
     return is_visible
 
 
-def entry(title: str, icon: str, permission: str) -> dict[str, Any]:
-    """One line: `icon` is a Material Symbol, `permission` is ``app.model``."""
-    link = reverse_lazy(f"admin:{permission.replace('.', '_')}_changelist")
-    return {"title": title, "icon": icon, "link": link, "permission": viewers_of(permission)}
+def entry(title: str, icon: str, model: str) -> dict[str, Any]:
+    """The link to the list of a model: `icon` is a Material Symbol, `model` is ``app.model``."""
+    link = reverse_lazy(f"admin:{model.replace('.', '_')}_changelist")
+    return {"title": title, "icon": icon, "link": link, "permission": viewers_of(model)}
 
 
 SECTIONS: list[dict[str, Any]] = [
@@ -59,7 +59,7 @@ SECTIONS: list[dict[str, Any]] = [
         ],
     },
     {
-        "title": "People",
+        "title": "Accounts",
         "separator": True,
         "items": [
             entry("Users", "person", "accounts.user"),
@@ -68,7 +68,7 @@ SECTIONS: list[dict[str, Any]] = [
         ],
     },
     {
-        "title": "Connections",
+        "title": "Integrations",
         "separator": True,
         "items": [entry("DCIM connections", "hub", "inventory.dcimconnection")],
     },

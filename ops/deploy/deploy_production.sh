@@ -212,7 +212,7 @@ say_what_is_next() {
         return
     fi
     say "HomeRack is at $(site_address)."
-    in_web python manage.py ensure_administrator
+    in_web python manage.py createinitialsuperuser
     say "Everything that was done is in $log. Logs: docker logs homerack-web (-front, -worker, -beat, -postgres, -redis)"
 }
 

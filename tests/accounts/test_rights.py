@@ -1,4 +1,4 @@
-"""Who may change users and groups gives nobody more rights than they have, and decides about nobody above them."""
+"""Users who may change users and groups give no more permissions than they have, and manage no one who has more."""
 
 import itertools
 from collections.abc import Callable
@@ -20,7 +20,7 @@ USERS, GROUPS = "/admin/accounts/user/", "/admin/auth/group/"
 MANAGES = [
     f"{verb}_{model}" for model in ("user", "group", "permission") for verb in ("view", "add", "change", "delete")
 ]
-"""Everything about users and groups, and nothing else."""
+"""All permissions about users and groups, and no others."""
 
 
 def permissions(*codenames: str) -> list[Permission]:
@@ -48,31 +48,31 @@ def browser(manager: User) -> Client:
 
 
 def account(
-    email: str = "target@example.com", *, rights: tuple[str, ...] = (), groups: tuple[str, ...] = (), **fields: Any
+    email: str = "target@example.com", *, codenames: tuple[str, ...] = (), groups: tuple[str, ...] = (), **fields: Any
 ) -> User:
     user = User.objects.create_user(email, PASSWORD, is_staff=True, **fields)
-    user.user_permissions.set(permissions(*rights))
+    user.user_permissions.set(permissions(*codenames))
     user.groups.set(Group.objects.filter(name__in=groups))
     return user
 
 
 ACCOUNTS: dict[str, tuple[Callable[[], User], bool]] = {
-    "without rights": (account, True),
-    "with the same right": (lambda: account(rights=("view_rack",)), True),
+    "without permissions": (account, True),
+    "with the same permission": (lambda: account(codenames=("view_rack",)), True),
     "in the same group": (lambda: account(groups=("Rack viewers",)), True),
-    "another manager": (lambda: account(rights=tuple(MANAGES)), True),
-    "deactivated, without rights": (lambda: account(is_active=False), True),
-    "with one right more": (lambda: account(rights=("view_rack", "change_rack")), False),
-    "in a group with more rights": (lambda: account(groups=("Editors",)), False),
-    "administrator": (lambda: account(is_superuser=True), False),
-    "deactivated administrator": (lambda: account(is_superuser=True, is_active=False), False),
-    "deactivated, with one right more": (lambda: account(rights=("change_rack",), is_active=False), False),
+    "another manager": (lambda: account(codenames=tuple(MANAGES)), True),
+    "deactivated, without permissions": (lambda: account(is_active=False), True),
+    "with one more permission": (lambda: account(codenames=("view_rack", "change_rack")), False),
+    "in a group with more permissions": (lambda: account(groups=("Editors",)), False),
+    "superuser": (lambda: account(is_superuser=True), False),
+    "deactivated superuser": (lambda: account(is_superuser=True, is_active=False), False),
+    "deactivated, with one more permission": (lambda: account(codenames=("change_rack",), is_active=False), False),
 }
-"""How the account is made, and whether the manager may manage it."""
+"""A function that creates the account, and whether the manager may manage it."""
 
 
 def state(user: User) -> Any:
-    """All that can be changed about an account, or None where it is gone."""
+    """The values of an account that can be changed; None after its deletion."""
     row = User.objects.filter(pk=user.pk).values().first()
     if row is None:
         return None
@@ -110,7 +110,7 @@ WAYS = ("e-mail", "deactivation", "activation", "groups", "password", "deletion"
 
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("name", ACCOUNTS)
-def test_nobody_decides_about_an_account_with_more_rights(browser: Client, manager: User, name: str, how: str) -> None:
+def test_account_with_more_permissions_cannot_be_managed(browser: Client, manager: User, name: str, how: str) -> None:
     make, is_allowed = ACCOUNTS[name]
     user = make()
     assert may_manage(manager, user) is is_allowed
@@ -124,7 +124,7 @@ def test_nobody_decides_about_an_account_with_more_rights(browser: Client, manag
 
 
 @pytest.mark.parametrize("name", [name for name, (_, is_allowed) in ACCOUNTS.items() if not is_allowed])
-def test_its_page_can_be_read_only(browser: Client, name: str) -> None:
+def test_page_of_account_with_more_permissions_is_read_only(browser: Client, name: str) -> None:
     user = ACCOUNTS[name][0]()
     page = browser.get(f"{USERS}{user.pk}/change/")
     assert page.status_code == 200
@@ -144,20 +144,20 @@ class TestForgedFields:
         answer = browser.post(path, form(user, email=email, **forged))
         return User.objects.filter(email=email).first(), answer
 
-    def test_nobody_becomes_an_administrator(self, browser: Client, manager: User, name: str | None) -> None:
+    def test_forged_superuser_status_is_ignored(self, browser: Client, manager: User, name: str | None) -> None:
         user, answer = self.send(browser, manager, name, is_superuser="on")
         assert answer.status_code == 302
         assert user is not None
         assert not user.is_superuser
 
-    def test_nobody_gets_permissions_past_the_groups(self, browser: Client, manager: User, name: str | None) -> None:
+    def test_forged_user_permissions_are_ignored(self, browser: Client, manager: User, name: str | None) -> None:
         everything = list(Permission.objects.values_list("pk", flat=True))
         user, _ = self.send(browser, manager, name, user_permissions=everything)
         assert user is not None
         assert permission_names(user) <= {*MANAGES, "view_rack"}
 
     @pytest.mark.parametrize("group", ["Editors", "Viewers", "Backup viewers", "Backup restorers", "Mixed"])
-    def test_nobody_gets_a_group_with_more_rights(
+    def test_group_with_more_permissions_is_refused(
         self, browser: Client, manager: User, name: str | None, group: str
     ) -> None:
         mixed = Group.objects.create(name="Mixed")
@@ -167,7 +167,7 @@ class TestForgedFields:
         assert "groups" in answer.context["adminform"].form.errors
         assert user is None or group not in user.groups.values_list("name", flat=True)
 
-    def test_a_group_with_rights_of_one_s_own_is_given(self, browser: Client, manager: User, name: str | None) -> None:
+    def test_group_with_own_permissions_is_accepted(self, browser: Client, manager: User, name: str | None) -> None:
         user, answer = self.send(browser, manager, name, groups=[Group.objects.get(name="Rack viewers").pk])
         assert answer.status_code == 302
         assert user is not None
@@ -181,7 +181,7 @@ class TestGroups:
         answer: HttpResponse = browser.post(path, {"name": name, "permissions": keys})
         return answer
 
-    def test_a_group_gets_rights_of_one_s_own(self, browser: Client) -> None:
+    def test_own_permissions_can_be_granted_to_a_group(self, browser: Client) -> None:
         assert self.save(browser, None, "view_rack", "change_user").status_code == 302
         group = Group.objects.get(name="Name")
         assert self.save(browser, group, "view_rack").status_code == 302
@@ -189,7 +189,7 @@ class TestGroups:
 
     @pytest.mark.parametrize("codename", ["change_rack", "view_device", "restore_backup", "delete_accessattempt"])
     @pytest.mark.parametrize("is_new", [True, False])
-    def test_a_group_gets_no_other_right(self, browser: Client, codename: str, is_new: bool) -> None:
+    def test_other_permissions_cannot_be_granted_to_a_group(self, browser: Client, codename: str, is_new: bool) -> None:
         group = None if is_new else Group.objects.get(name="Rack viewers")
         answer = self.save(browser, group, "view_rack", codename)
         assert answer.status_code == 200
@@ -198,7 +198,7 @@ class TestGroups:
         assert not Group.objects.filter(name="Rack viewers", permissions__codename=codename).exists()
 
     @pytest.mark.parametrize("how", ["change", "delete", "list"])
-    def test_a_group_with_more_rights_stays_as_it_is(self, browser: Client, how: str) -> None:
+    def test_group_with_more_permissions_cannot_be_changed_or_deleted(self, browser: Client, how: str) -> None:
         group = Group.objects.get(name="Editors")
         before = set(group.permissions.all())
         if how == "change":
@@ -209,7 +209,7 @@ class TestGroups:
             browser.post(GROUPS, {"action": "delete_selected", "_selected_action": [group.pk], "post": "yes"})
         assert set(Group.objects.get(name="Editors").permissions.all()) == before
 
-    def test_only_those_that_may_be_given_are_offered(self, browser: Client) -> None:
+    def test_autocomplete_offers_grantable_groups_only(self, browser: Client) -> None:
         Group.objects.create(name="Empty")
         field = {"app_label": "accounts", "model_name": "user", "field_name": "groups"}
         offered = browser.get("/admin/autocomplete/", field).json()["results"]
@@ -217,7 +217,7 @@ class TestGroups:
         assert b"Editors" in browser.get(GROUPS).content
 
 
-def test_administrators_do_all_of_it(admin_client: Client) -> None:
+def test_superuser_manages_every_account(admin_client: Client) -> None:
     for make, _ in ACCOUNTS.values():
         Group.objects.get_or_create(name="Rack viewers")
         user = make()
@@ -229,7 +229,7 @@ def test_administrators_do_all_of_it(admin_client: Client) -> None:
         assert admin_client.post(f"{USERS}{user.pk}/delete/", {"post": "yes"}).status_code == 302
 
 
-def test_a_group_is_grantable_when_all_its_permissions_are() -> None:
+def test_group_is_grantable_when_all_its_permissions_are() -> None:
     """Against a plain reading of the rule, for all sets of three permissions."""
     names = ("view_rack", "view_device", "view_brand")
     sets = [frozenset(chosen) for size in range(4) for chosen in itertools.combinations(names, size)]
@@ -237,18 +237,18 @@ def test_a_group_is_grantable_when_all_its_permissions_are() -> None:
     for number, chosen in enumerate(sets):
         Group.objects.create(name=str(number)).permissions.set(permissions(*chosen))
     for number, own in enumerate(sets):
-        user = account(f"{number}@example.com", rights=tuple(own))
+        user = account(f"{number}@example.com", codenames=tuple(own))
         expected = {str(other) for other, chosen in enumerate(sets) if chosen <= own}
         assert set(grantable_groups(user).values_list("name", flat=True)) == expected
 
 
-def test_permissions_have_no_other_page() -> None:
-    """Pages on which rights could be given: a new one needs the same rule."""
-    rights = {"groups", "permissions", "user_permissions", "is_superuser"}
+def test_only_user_and_group_pages_edit_permissions() -> None:
+    """A new page on which permissions can be given needs the same rule."""
+    fields = {"groups", "permissions", "user_permissions", "is_superuser"}
     found = {
         model.__name__
         for model, model_admin in admin.site._registry.items()
-        if rights & {field.name for field in model._meta.get_fields()} or model is Permission
+        if fields & {field.name for field in model._meta.get_fields()} or model is Permission
         if not model.__module__.startswith("ops.")
     }
     assert found == {"User", "Group"}

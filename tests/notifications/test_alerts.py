@@ -149,12 +149,12 @@ def test_a_trouble_of_the_project_is_told_once(receiver: Receiver, host: None, s
     AccessAttempt.objects.create(username=f"account:{user.pk}", ip_address="192.0.2.1", failures_since_start=10)
     alerts.check()
     alerts.check()
-    guessed = "Somebody guesses the password of ada@example.com on attic."
+    guessed = "Possible password guessing for ada@example.com on attic."
     assert titles(receiver) == ["It drips.", guessed]
 
     AccessAttempt.objects.update(attempt_time=timezone.now() - dt.timedelta(minutes=16))
     alerts.check()
-    assert titles(receiver)[2:] == ["Nobody guesses the password of ada@example.com on attic any more."]
+    assert titles(receiver)[2:] == ["Password guessing for ada@example.com on attic has stopped."]
 
 
 def trouble_in_the_attic(_alias: str) -> dict[str, alerts.Alert]:

@@ -63,7 +63,7 @@ def hostile_lab(sqlite_lab: Lab) -> Lab:
     folder = sqlite_lab.folder / HOSTILE.replace("/", "⁄")
     folder.mkdir()
     lab = dataclasses.replace(sqlite_lab, folder=folder, url=f"sqlite:///{folder}/lab.db")
-    sqlite_lab.do("ensure_administrator")
+    sqlite_lab.do("createinitialsuperuser")
     shutil.move(sqlite_lab.file, lab.file)
     with contextlib.closing(sqlite3.connect(lab.file)) as connection, connection:
         connection.execute(f'CREATE TABLE "{HOSTILE}" (a)')
@@ -79,7 +79,7 @@ def everything_a_person_can_type(lab: Lab) -> list[tuple[str, ...]]:
     shutil.copy(lab.file, foreign)
     return [
         ("check_database",),
-        ("ensure_administrator",),
+        ("createinitialsuperuser",),
         ("backup_database", "--note", HOSTILE),
         ("list_backups",),
         ("verify_backup", "--latest"),
@@ -98,7 +98,7 @@ def everything_a_person_can_type(lab: Lab) -> list[tuple[str, ...]]:
         ("restore_database", "--backup-file", f"{foreign}.missing", "--yes"),
         ("migrate_to_postgres", "--sqlite-path", f"{foreign}.missing", "--postgres-url", target, "--dry-run"),
         ("migrate_to_postgres", "--sqlite-path", str(foreign), "--json", f"{foreign}/x"),
-        ("ensure_administrator", "--email", HOSTILE),
+        ("createinitialsuperuser", "--email", HOSTILE),
         ("send_test_notification",),
     ]
 
@@ -123,7 +123,7 @@ def test_no_command_prints_them(hostile_lab: Lab) -> None:
         "restore_database",
         "rebuild_backup_index",
         "migrate_to_postgres",
-        "ensure_administrator",
+        "createinitialsuperuser",
     ):
         assert "\ufffd" in said[command], said[command]
         assert f"{MARKUP}[/]:boom:" in said[command].replace("⁄", "/"), said[command]

@@ -359,10 +359,10 @@ class TestReport:
         (line,) = self.warnings(caplog)
         pass_time(seconds=1)
         sign_in("wrong", sender=ELSEWHERE)
-        assert "11 attempts failed" in self.warnings(caplog)[1]
+        assert "11 sign-ins failed" in self.warnings(caplog)[1]
         assert line == (
-            "Somebody guesses the password of ada@example.com: 10 attempts failed within 15 minutes, from 4 addresses."
-            " Attempts are slowed down."
+            "Possible password guessing for ada@example.com: 10 sign-ins failed within 15 minutes, from 4 addresses."
+            " Sign-ins are delayed."
         )
 
     def warnings(self, caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -384,18 +384,18 @@ class TestReport:
         sign_in("wrong", sender=ELSEWHERE)
         ((key, trouble),) = reporting.password_guessing_alerts("default").items()
         assert key == f"account:{ada.pk}"
-        assert trouble.title == "Somebody guesses the password of ada@example.com on attic."
-        assert trouble.text.startswith("10 attempts failed within 15 minutes, from 4 addresses.")
+        assert trouble.title == "Possible password guessing for ada@example.com on attic."
+        assert trouble.text.startswith("10 sign-ins failed within 15 minutes, from 4 addresses.")
         pass_time(minutes=15)
         assert reporting.password_guessing_alerts("default") == {}
 
     def test_administrators_see_it_on_the_first_page(self, admin_client: Client, viewer_client: Client) -> None:
         attack(10)
-        said = "<b>ada@example.com</b>: 10 attempts failed within 15 minutes, from 4 addresses."
+        said = "<b>ada@example.com</b>: 10 sign-ins failed within 15 minutes, from 4 addresses."
         assert said in admin_client.get("/admin/").content.decode()
         assert said not in viewer_client.get("/admin/").content.decode()
         pass_time(minutes=15)
-        assert "Somebody guesses passwords" not in admin_client.get("/admin/").content.decode()
+        assert "Possible password guessing" not in admin_client.get("/admin/").content.decode()
 
 
 @pytest.mark.usefixtures("uncollected_static_files")

@@ -1,4 +1,4 @@
-"""Three groups for people who are no administrators: those who see, make, or restore backups."""
+"""Three groups for users who are not superusers: they view, make, or restore backups."""
 
 from django.contrib.auth.management import create_permissions
 from django.db import migrations
