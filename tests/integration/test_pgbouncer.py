@@ -1,4 +1,4 @@
-"""PgBouncer between the site and its server, in transaction mode: the site through it, operations past it."""
+"""PgBouncer in transaction mode between site and server: the site connects through it, operations connect directly."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +46,7 @@ def web(variables: dict[str, str]) -> Iterator[WebServer]:
     server.stop()
 
 
-def test_many_threads_share_few_connections_of_the_server(
+def test_threads_share_the_pooler_s_few_server_connections(
     tmp_path: Path, variables: dict[str, str], server: Server, database: str
 ) -> None:
     assert Home(tmp_path, **variables).python(MANY) == "{40}"
@@ -54,16 +54,16 @@ def test_many_threads_share_few_connections_of_the_server(
     assert connections <= (2,)
 
 
-def test_lists_are_read_without_cursors_of_the_server(tmp_path: Path, variables: dict[str, str]) -> None:
+def test_iterator_reads_all_rows_without_server_side_cursors(tmp_path: Path, variables: dict[str, str]) -> None:
     assert Home(tmp_path, **variables).python(COUNT) == "40"
 
 
-def test_operations_go_past_it_and_the_site_follows_the_swap(
+def test_operations_connect_directly_and_site_sees_the_swapped_database(
     tmp_path: Path, variables: dict[str, str], web: WebServer, server: Server, database: str
 ) -> None:
     home = Home(tmp_path, **variables)
     home.manage("backup_database")
-    assert "restores: loaded, migrated" in home.manage("verify_backup", "--latest", "--restore")
+    assert "was verified by restoring it" in home.manage("verify_backup", "--latest", "--restore")
     server.query("TRUNCATE devices CASCADE", database)
     assert home.python(COUNT) == "0"
     home.manage("restore_database", "--latest", "--yes")
@@ -74,12 +74,12 @@ def test_operations_go_past_it_and_the_site_follows_the_swap(
     assert home.python(COUNT) == "0"
 
 
-def test_without_a_way_past_it_operations_say_what_is_missing(tmp_path: Path, variables: dict[str, str]) -> None:
-    said = Home(tmp_path, **{**variables, "DATABASE_DIRECT_URL": ""}).manage("backup_database", code=1)
-    assert "It is PgBouncer that answers" in said
-    assert "DATABASE_DIRECT_URL" in said
+def test_backup_without_direct_url_is_refused(tmp_path: Path, variables: dict[str, str]) -> None:
+    output = Home(tmp_path, **{**variables, "DATABASE_DIRECT_URL": ""}).manage("backup_database", code=1)
+    assert "It is PgBouncer that answers" in output
+    assert "DATABASE_DIRECT_URL" in output
 
 
-def test_the_way_past_it_has_to_lead_to_postgresql(tmp_path: Path, variables: dict[str, str]) -> None:
-    said = Home(tmp_path, **variables | {"DATABASE_DIRECT_URL": "sqlite:///lab.db"}).manage("check", code=1)
-    assert "DATABASE_DIRECT_URL and DATABASE_URL have to lead to PostgreSQL, both." in said
+def test_check_with_sqlite_direct_url_fails(tmp_path: Path, variables: dict[str, str]) -> None:
+    output = Home(tmp_path, **variables | {"DATABASE_DIRECT_URL": "sqlite:///lab.db"}).manage("check", code=1)
+    assert "DATABASE_DIRECT_URL and DATABASE_URL have to lead to PostgreSQL, both." in output

@@ -1,4 +1,4 @@
-"""Backups in S3, against a server that speaks the protocol: what comes of them, and what broken uploads leave."""
+"""Backups in S3, against an S3-compatible server: the round trip, and what broken uploads leave."""
 
 import gzip
 import signal
@@ -26,13 +26,13 @@ repository.files.rewrite({name!r} + MANIFEST, repository.signed(aged))
 """Makes a backup 30 days old."""
 
 
-def test_a_backup_is_made_listed_proven_and_restored(home: Home, s3: S3, server: Server, database: str) -> None:
+def test_backup_in_s3_is_made_listed_verified_and_restored(home: Home, s3: S3, server: Server, database: str) -> None:
     made = home.manage("backup_database", "--note", "off the machine")
-    assert f"It is in s3://{NAME}/rack" in made
+    assert f"Stored in s3://{NAME}/rack" in made
     name = home.json("list_backups")["backups"][0]["name"]
     assert {f"rack/{name}", f"rack/{name}.json"} <= set(s3.names())
     assert "off the machine" in home.manage("list_backups")
-    assert "restores: loaded, migrated" in home.manage("verify_backup", name, "--restore")
+    assert "was verified by restoring it" in home.manage("verify_backup", name, "--restore")
     assert home.json("list_backups")["backups"][0]["manifest"]["verifications"][-1]["level"] == "restored"
     server.query("DELETE FROM connections", database)
     home.manage("restore_database", name, "--yes")
@@ -40,21 +40,21 @@ def test_a_backup_is_made_listed_proven_and_restored(home: Home, s3: S3, server:
     assert not list(Path(home.variables["BACKUP_DIR"]).glob("*.gz"))
 
 
-def test_a_file_is_stored_as_it_is(home: Home, s3: S3) -> None:
+def test_stored_object_is_the_gzip_file_without_content_encoding(home: Home, s3: S3) -> None:
     name = home.json("backup_database")["backup"]
     stored = s3.client.get_object(Bucket=NAME, Key=f"rack/{name}")
     assert "ContentEncoding" not in stored
     assert b"PostgreSQL database dump complete" in gzip.decompress(stored["Body"].read())
 
 
-def test_pruning_deletes_there(home: Home, s3: S3) -> None:
+def test_prune_deletes_old_objects(home: Home, s3: S3) -> None:
     old, new = (home.json("backup_database")["backup"] for _ in range(2))
     home.python(AGE.format(name=old))
     assert "deleted" in home.manage("prune_backups")
     assert {name.partition(".")[0] for name in s3.names() if ".sql.gz" in name} == {f"rack/{new.partition('.')[0]}"}
 
 
-def test_an_object_that_was_changed_is_refused(home: Home, s3: S3) -> None:
+def test_verification_of_changed_object_fails(home: Home, s3: S3) -> None:
     name = home.json("backup_database")["backup"]
     body = s3.client.get_object(Bucket=NAME, Key=f"rack/{name}")["Body"].read()
     s3.client.put_object(Bucket=NAME, Key=f"rack/{name}", Body=bytes([*body[:-1], body[-1] ^ 1]))
@@ -72,7 +72,7 @@ def noise(server: Server, database: str) -> None:
 
 
 def wait_for_upload(s3: S3, process: "subprocess.Popen[str]") -> str:
-    """The name of the object, when the server has begun to take it."""
+    """The name of the object, as soon as its upload has begun."""
     deadline = time.monotonic() + 60
     while not (begun := s3.begun_uploads()):
         assert time.monotonic() < deadline, "no upload began"
@@ -82,7 +82,7 @@ def wait_for_upload(s3: S3, process: "subprocess.Popen[str]") -> str:
 
 
 @pytest.mark.usefixtures("noise")
-def test_a_killed_upload_leaves_nothing_that_is_listed(home: Home, s3: S3) -> None:
+def test_killed_upload_lists_no_backup(home: Home, s3: S3) -> None:
     with home.start("backup_database") as process:
         name = wait_for_upload(s3, process)
         process.send_signal(signal.SIGKILL)
@@ -93,7 +93,7 @@ def test_a_killed_upload_leaves_nothing_that_is_listed(home: Home, s3: S3) -> No
 
 
 @pytest.mark.usefixtures("noise")
-def test_a_dump_that_breaks_off_aborts_its_upload(home: Home, s3: S3, server: Server, database: str) -> None:
+def test_broken_dump_aborts_upload(home: Home, s3: S3, server: Server, database: str) -> None:
     with home.start("backup_database") as process:
         name = wait_for_upload(s3, process)
         copying = f"datname = '{database}' AND query LIKE 'COPY %'"
@@ -106,7 +106,7 @@ def test_a_dump_that_breaks_off_aborts_its_upload(home: Home, s3: S3, server: Se
 
 
 @pytest.mark.usefixtures("noise")
-def test_an_interruption_aborts_the_upload(home: Home, s3: S3) -> None:
+def test_sigterm_aborts_upload(home: Home, s3: S3) -> None:
     with home.start("backup_database") as process:
         name = wait_for_upload(s3, process)
         process.terminate()
@@ -117,27 +117,27 @@ def test_an_interruption_aborts_the_upload(home: Home, s3: S3) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "reason"),
     [
         ({"BACKUP_S3_BUCKET": "not-there"}, "The specified bucket does not exist"),
         ({"BACKUP_S3_ENDPOINT": "http://127.0.0.1:1"}, "Could not connect to the endpoint URL"),
     ],
 )
-def test_a_bucket_that_can_not_be_reached_is_told(home: Home, change: dict[str, str], words: str) -> None:
+def test_backup_to_unreachable_bucket_names_the_settings(home: Home, change: dict[str, str], reason: str) -> None:
     home.variables |= change
-    said = home.manage("backup_database", code=1)
-    assert words in said
-    assert "BACKUP_S3_" in said
-    assert "Traceback" not in said
+    output = home.manage("backup_database", code=1)
+    assert reason in output
+    assert "BACKUP_S3_" in output
+    assert "Traceback" not in output
 
 
-def test_keys_may_stand_in_files(home: Home, tmp_path: Path) -> None:
+def test_keys_are_read_from_files(home: Home, tmp_path: Path) -> None:
     for name in ("BACKUP_S3_ACCESS_KEY", "BACKUP_S3_SECRET_KEY"):
         (tmp_path / name).write_text(home.variables.pop(name))
         home.variables[f"{name}_FILE"] = str(tmp_path / name)
-    assert "Proven complete" in home.manage("backup_database")
+    assert "Verified by reading it back" in home.manage("backup_database")
 
 
-def test_a_bucket_has_to_be_named(home: Home) -> None:
+def test_check_without_bucket_name_fails(home: Home) -> None:
     home.variables["BACKUP_S3_BUCKET"] = ""
     assert "BACKUP_S3_BUCKET is not set, and BACKUP_STORAGE is s3." in home.manage("check", code=1)
