@@ -13,7 +13,6 @@ from django.utils.safestring import SafeString
 from django_celery_beat import admin as beat
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
@@ -22,6 +21,7 @@ from ops.errors import PreconditionFailed
 from ops.models import Run
 from ops.schedules import timetable
 from ops.tasks import require_redis
+from ops.utils.redis_client import redis_errors
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin[PeriodicTask]):
             super().run_tasks(request, queryset)
         except PreconditionFailed as error:
             self.message_user(request, f"{error.message} {error.hint}", messages.ERROR)
-        except (OperationalError, RedisError, RuntimeError):  # the last one is of Celery's result backend
+        except (OperationalError, redis_errors(), RuntimeError):  # the last one is of Celery's result backend
             logger.exception("Not all of these tasks could be sent.")
             self.message_user(
                 request, "Not all tasks could be started: Redis does not answer any more.", messages.ERROR

@@ -46,7 +46,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "axes",
     "csp",
-    "health_check",
     "django_celery_beat",
     "homerack",
     "homerack.accounts",

@@ -15,10 +15,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
-import redis
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -29,11 +28,13 @@ from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.http import url_has_allowed_host_and_scheme
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from ops.conf import conf
 from ops.errors import PreconditionFailed
+from ops.utils.redis_client import redis_client, redis_errors
+
+if TYPE_CHECKING:
+    import redis
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class MaintenanceMode:
     def read(self) -> MaintenanceState | None:
         """The state, or None where writes are welcome. A Redis that does not answer says nothing."""
         if self.redis_url:
-            with contextlib.suppress(redis.RedisError):
+            with contextlib.suppress(redis_errors()):
                 return _parsed(cast("bytes | None", _client(self.redis_url).get(self.key)))
         return _parsed(self._read_file())
 
@@ -88,7 +89,7 @@ class MaintenanceMode:
         if self.redis_url:
             try:
                 _client(self.redis_url).delete(self.key)
-            except redis.RedisError as error:
+            except redis_errors() as error:
                 logger.warning("Maintenance mode stays on in Redis for %s s: %s.", LIFETIME, type(error).__name__)
         if self.path:
             self.path.unlink(missing_ok=True)
@@ -105,7 +106,7 @@ class MaintenanceMode:
             return "there is no Redis"
         try:
             _client(self.redis_url).set(self.key, text, ex=LIFETIME)
-        except redis.RedisError as error:
+        except redis_errors() as error:
             return f"Redis does not answer ({type(error).__name__})"
         return ""
 
@@ -170,8 +171,7 @@ def _parsed(text: bytes | None) -> MaintenanceState | None:
 
 @cache
 def _client(url: str) -> "redis.Redis":
-    timeouts = {"socket_timeout": SOCKET_TIMEOUT, "socket_connect_timeout": SOCKET_TIMEOUT}
-    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **timeouts)
+    return redis_client(url, timeout=SOCKET_TIMEOUT)
 
 
 # --- Requests --------------------------------------------------------------------------------------------------------

@@ -7,14 +7,13 @@ from django.urls import path, re_path
 
 from ops.admin import notifications, run_status
 from ops.health import views
-from ops.health.metrics import FullHealthView
 
 urlpatterns = [
     re_path(r"^notifications/$", notifications.page, name="ops-notifications"),
     re_path(r"^health/?$", views.health, name="health"),
     re_path(r"^health/live/?$", views.live, name="health-live"),
     re_path(r"^health/ready/?$", views.ready, name="health-ready"),
-    re_path(r"^health/full/?$", FullHealthView.as_view(), name="health-full"),
+    re_path(r"^health/full/?$", views.full, name="health-full"),
     # For users whose session a restore has ended.
     path("runs/<str:token>/", run_status.run_status, name="ops-run-status"),
     path("runs/<str:token>/state/", run_status.run_status_fragment, name="ops-run-status-fragment"),

@@ -1,4 +1,4 @@
-"""Asking the database how it is.
+"""One query to the database, with a short budget for connecting.
 
 A backend may offer two methods beyond Django's; ``homerack.postgresql`` does, others need not:
 
@@ -20,39 +20,39 @@ from django.db.backends.base.base import NO_DB_ALIAS, BaseDatabaseWrapper
 from ops.databases.migration_state import applied_migrations, migration_skew
 
 POOL_TIMEOUT = 0.5
-"""Seconds to wait for a place in a full pool, before a connection beside the pool is tried."""
+"""Seconds to wait for a connection of a full pool, before one outside of the pool is tried."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseAnswer:
-    """The database answered: in how many milliseconds, past a full pool or not, and which migrations it lacks."""
+    """How the database answered: after how many milliseconds, whether outside of a full pool, and what it lacks."""
 
     milliseconds: float
     pool_exhausted: bool
     unapplied: tuple[str, ...]
 
 
-def ask_database(alias: str) -> DatabaseAnswer:
-    """Put one trivial query to the database and look at its migrations. Blocks while the server is silent.
+def query_database(alias: str) -> DatabaseAnswer:
+    """Run one trivial query and read the applied migrations. Blocks while the server is silent.
 
-    With the pool in use to the last place, the question goes over a connection of its own: a busy pool and a broken
-    database are different news. Raises Django's database errors.
+    When every connection of the pool is in use, a connection of its own is opened: a busy pool is not a broken
+    database. Raises Django's database errors.
     """
     pooled = connections[alias]
     try:
-        return _ask(pooled, pool_exhausted=False)
+        return _query(pooled, pool_exhausted=False)
     except OperationalError as error:
         if not getattr(error, "pool_exhausted", False):
             raise
     # No pool of any backend serves this alias: Django's own convention.
-    beside = pooled.copy(alias=NO_DB_ALIAS)
+    separate = pooled.copy(alias=NO_DB_ALIAS)
     try:
-        return _ask(beside, pool_exhausted=True)
+        return _query(separate, pool_exhausted=True)
     finally:
-        beside.close()
+        separate.close()
 
 
-def _ask(connection: BaseDatabaseWrapper, *, pool_exhausted: bool) -> DatabaseAnswer:
+def _query(connection: BaseDatabaseWrapper, *, pool_exhausted: bool) -> DatabaseAnswer:
     with with_health_deadline(connection):
         milliseconds = time_query(connection)
         return DatabaseAnswer(
@@ -69,9 +69,9 @@ def with_health_deadline(connection: BaseDatabaseWrapper) -> AbstractContextMana
 
 
 def wait_for_database(alias: str, *, seconds: float) -> None:
-    """Return when the database can be reached, after `seconds` at the latest; raise Django's OperationalError then.
+    """Wait up to `seconds` until the database can be reached; raise Django's OperationalError if it cannot.
 
-    What waiting does not cure, such as a wrong password, is raised at once.
+    An error that waiting does not cure, such as a wrong password, is raised at once.
     """
     connection = connections[alias]
     retry_budget = getattr(connection, "retry_budget", None)

@@ -1,4 +1,4 @@
-"""What is beside the database: broker, worker, schedules, room for backups, and whether the site takes writes."""
+"""Checks of what the site needs besides the database: Redis, worker, beat, schedules, disk space, maintenance mode."""
 
 import datetime as dt
 import shutil
@@ -6,34 +6,31 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import redis
 from celery import Celery
 from django.db import connections
 from django.utils.module_loading import import_string
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from ops.health.database import with_health_deadline
 from ops.health.results import CheckResult, Status
 from ops.maintenance import mode_from_settings
 from ops.schedules import timetable
+from ops.utils.redis_client import redis_client
 
 SOCKET_TIMEOUT = 1.0
 ANSWER_TIMEOUT = 0.7
 """Seconds that a worker or beat has to answer. The first right answer ends the wait."""
 BEAT = "celerybeat@"
-"""How beat's name begins; workers are called otherwise."""
+"""How the name of beat's node begins; those of workers begin otherwise."""
 PONG = {"ok": "pong"}
-PERFORM = "ops.tasks.execute_run"
-"""The task that does what pages queue."""
+EXECUTE_RUN = "ops.tasks.execute_run"
+"""The task that executes queued runs."""
 LEAST_FREE = 1 << 30
-"""Bytes. Below it a backup is likely to fail for want of room."""
+"""Bytes. With less, a backup is likely to fail because the disk is full."""
 
 
 def ping_redis(url: str) -> CheckResult:
     """Ping the Redis at `url` once. Raises redis.RedisError."""
-    timeouts = {"socket_timeout": SOCKET_TIMEOUT, "socket_connect_timeout": SOCKET_TIMEOUT}
-    with redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **timeouts) as client:
+    with redis_client(url, timeout=SOCKET_TIMEOUT) as client:
         client.ping()
     return CheckResult()
 
@@ -42,15 +39,15 @@ def ping_worker(app_path: str, redis_url: str) -> CheckResult:
     """Whether a Celery worker takes tasks from the queue that runs are sent to. Raises what the broker raises.
 
     `app_path` is the dotted path of the Celery app. Beat answers control commands, too, but has no queues, and another
-    worker may listen to other queues: the first answer proves nothing, the first right one does.
+    worker may consume other queues: so one answer is not enough, it has to be a right one.
     """
     app: Celery = import_string(app_path)
-    queue = app.amqp.router.route({}, PERFORM)["queue"].name
+    queue = app.amqp.router.route({}, EXECUTE_RUN)["queue"].name
 
-    def takes_it(answer: Any) -> bool:
-        return isinstance(answer, list) and any(known["name"] == queue for known in answer)
+    def consumes_queue(reply: Any) -> bool:
+        return isinstance(reply, list) and any(consumed["name"] == queue for consumed in reply)
 
-    if _is_answered(app, redis_url, "active_queues", takes_it, pattern=f"^(?!{BEAT})"):
+    if _is_answered(app, redis_url, "active_queues", consumes_queue, pattern=f"^(?!{BEAT})"):
         return CheckResult()
     detail = f"No Celery worker answered that takes tasks from the queue {queue!r}."
     return CheckResult(status=Status.DEGRADED, error="NoWorker", detail=detail)
@@ -59,32 +56,32 @@ def ping_worker(app_path: str, redis_url: str) -> CheckResult:
 def ping_beat(app_path: str, redis_url: str) -> CheckResult:
     """Whether Celery's beat answers, which it does while it ticks. Raises what the broker raises.
 
-    It answers where the setting ``CELERY_BEAT_ENABLE_REMOTE_CONTROL`` is on, as of Celery 5.7.
+    Beat answers where the setting ``CELERY_BEAT_ENABLE_REMOTE_CONTROL`` is on, as of Celery 5.7.
     """
     app: Celery = import_string(app_path)
-    if _is_answered(app, redis_url, "ping", lambda answer: answer == PONG, pattern=f"^{BEAT}"):
+    if _is_answered(app, redis_url, "ping", lambda reply: reply == PONG, pattern=f"^{BEAT}"):
         return CheckResult()
-    detail = "Celery's beat did not answer: no schedule is started. Start it: celery -A … beat"
+    detail = "Celery's beat did not answer, so no schedule starts. Start it with: celery -A … beat"
     return CheckResult(status=Status.DEGRADED, error="NoBeat", detail=detail)
 
 
 class _Answered(Exception):
-    """The answer that ends the wait."""
+    """The right reply came, which ends the wait."""
 
 
 def _is_answered(app: Celery, redis_url: str, command: str, is_right: Callable[[Any], bool], *, pattern: str) -> bool:
-    """Whether one of the nodes whose names match `pattern` gives the right answer to a control command.
+    """Whether one of the nodes whose names match `pattern` gives the right reply to a control command.
 
-    The broker is asked first: Celery itself would try to reach it for much longer than anybody waits here. Celery's
-    own ``limit`` would end the wait at the first answer, right or wrong, and even at a late one to an earlier question.
+    The broker is pinged first: Celery itself would try to reach it for much longer than a probe waits. Celery's own
+    ``limit`` would end the wait at the first reply, right or wrong, and even at a late one to an earlier command.
     """
 
-    def hear(reply: Mapping[str, Any]) -> None:
-        if any(map(is_right, reply.values())):
+    def receive(replies: Mapping[str, Any]) -> None:
+        if any(map(is_right, replies.values())):
             raise _Answered
 
     ping_redis(redis_url)
-    options = {"reply": True, "timeout": ANSWER_TIMEOUT, "callback": hear, "pattern": pattern, "matcher": "pcre"}
+    options = {"reply": True, "timeout": ANSWER_TIMEOUT, "callback": receive, "pattern": pattern, "matcher": "pcre"}
     try:
         app.control.broadcast(command, **options)
     except _Answered:
@@ -93,7 +90,7 @@ def _is_answered(app: Celery, redis_url: str, command: str, is_right: Callable[[
 
 
 def check_schedules(alias: str) -> CheckResult:
-    """Whether everything that was due has been started. Raises Django's database errors."""
+    """Whether every schedule that was due has been started. Raises Django's database errors."""
     with with_health_deadline(connections[alias]):
         missed = timetable.find_missed(alias)
     if not missed:
@@ -105,7 +102,7 @@ def check_schedules(alias: str) -> CheckResult:
 
 
 def check_disk(folder: Path) -> CheckResult:
-    """Whether there is room where backups are (or will be) kept."""
+    """Whether there is space where backups are (or will be) stored."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free
     if free >= LEAST_FREE:

@@ -1,9 +1,9 @@
-"""All checks at once, answered together and in time."""
+"""All health checks, run in parallel with one deadline."""
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from django.db import connections
 
 from ops.conf import conf
 from ops.health.backups import check_backups
-from ops.health.database import DatabaseAnswer, ask_database
+from ops.health.database import DatabaseAnswer, query_database
 from ops.health.dependencies import (
     check_disk,
     check_maintenance,
@@ -25,8 +25,9 @@ from ops.schedules import timetable
 from ops.utils.redaction import redact
 from ops.utils.single_flight import Call, shared_calls
 
+Checks = dict[str, Callable[[], CheckResult]]
 DEADLINE = 1.5
-"""Seconds for all checks, which run side by side; `/health/` promises an answer in 2."""
+"""Seconds for all checks, which run in parallel; `/health/` promises an answer in 2."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,20 +56,18 @@ def options_from_settings(alias: str = "default") -> HealthOptions:
 def check_health(options: HealthOptions, *, within: float = DEADLINE) -> HealthReport:
     """Check everything that is configured. Returns in `within` seconds, whatever hangs; never raises for a fault."""
     deadline = time.monotonic() + within
-    others = {name: shared_calls.run(name, question) for name, question in _start_dependency_checks(options).items()}
-    database = _ask_database(options, within)
-    checks = _judge_database(database)
-    in_rows = _in_rows(database, options)
-    flights = {name: shared_calls.run(f"{name} {options.alias}", question) for name, question in in_rows.items()}
-    for name, flight in flights.items():
-        checks[name] = _judge(flight, deadline - time.monotonic())
-    for name, flight in others.items():
-        checks[name] = _judge(flight, within)
+    dependencies = _start(_dependency_checks(options), suffix="")
+    database = _query_database(options)
+    answer = database.result(within=within)
+    checks = _results_of_database(answer, seconds=database.seconds)
+    rows = _start(_row_checks(answer, options), suffix=f" {options.alias}")
+    checks |= {name: _result_of(call, within=deadline - time.monotonic()) for name, call in rows.items()}
+    checks |= {name: _result_of(call, within=within) for name, call in dependencies.items()}
     connection = connections[options.alias]
     pool_status = getattr(connection, "pool_status", None)
     return HealthReport(
         database_type=connection.vendor,
-        query_time_ms=database.milliseconds if isinstance(database, DatabaseAnswer) else None,
+        query_time_ms=answer.milliseconds if isinstance(answer, DatabaseAnswer) else None,
         pool_info=pool_status() if pool_status else None,
         pool_scope=f"process {os.getpid()}",
         version=options.version,
@@ -78,64 +77,61 @@ def check_health(options: HealthOptions, *, within: float = DEADLINE) -> HealthR
 
 def check_database(options: HealthOptions, *, within: float = DEADLINE) -> dict[str, CheckResult]:
     """The checks of the database alone: ``database`` and, when it answers, ``migrations``."""
-    return _judge_database(_ask_database(options, within))
+    call = _query_database(options)
+    return _results_of_database(call.result(within=within), seconds=call.seconds)
 
 
-def _ask_database(options: HealthOptions, within: float) -> DatabaseAnswer | BaseException:
-    return shared_calls.run(f"database {options.alias}", partial(ask_database, options.alias)).result(within=within)
+def _query_database(options: HealthOptions) -> Call[DatabaseAnswer]:
+    return shared_calls.run(f"database {options.alias}", partial(query_database, options.alias))
 
 
-def _start_dependency_checks(options: HealthOptions) -> Mapping[str, Callable[[], CheckResult]]:
-    questions: dict[str, Callable[[], CheckResult]] = {"maintenance": partial(check_maintenance, options.alias)}
+def _start(checks: Checks, *, suffix: str) -> dict[str, Call[CheckResult]]:
+    return {name: shared_calls.run(f"{name}{suffix}", check) for name, check in checks.items()}
+
+
+def _dependency_checks(options: HealthOptions) -> Checks:
+    checks: Checks = {"maintenance": partial(check_maintenance, options.alias)}
     if options.redis_url:
-        questions["redis"] = partial(ping_redis, options.redis_url)
+        checks["redis"] = partial(ping_redis, options.redis_url)
         if options.celery_app:
-            questions["worker"] = partial(ping_worker, options.celery_app, options.redis_url)
+            checks["worker"] = partial(ping_worker, options.celery_app, options.redis_url)
             if options.has_schedules:
-                questions["beat"] = partial(ping_beat, options.celery_app, options.redis_url)
+                checks["beat"] = partial(ping_beat, options.celery_app, options.redis_url)
     if options.backup_dir:
-        questions["backup_disk"] = partial(check_disk, options.backup_dir)
-    return questions
+        checks["backup_disk"] = partial(check_disk, options.backup_dir)
+    return checks
 
 
-def _in_rows(
-    database: DatabaseAnswer | BaseException, options: HealthOptions
-) -> Mapping[str, Callable[[], CheckResult]]:
-    """What is not asked of a database that is away, full, or without its tables: those are news enough."""
+def _row_checks(database: DatabaseAnswer | BaseException, options: HealthOptions) -> Checks:
+    """Not of a database that is unreachable, full, or without its tables: those say enough."""
     if not isinstance(database, DatabaseAnswer) or database.pool_exhausted or database.unapplied:
         return {}
     keeps_schedules = options.has_schedules and bool(options.celery_app)
-    questions = {"backups": partial(check_backups, options.alias, expected=keeps_schedules)}
+    checks: Checks = {"backups": partial(check_backups, options.alias, expected=keeps_schedules)}
     if keeps_schedules:
-        questions["schedules"] = partial(check_schedules, options.alias)
-    return questions
+        checks["schedules"] = partial(check_schedules, options.alias)
+    return checks
 
 
-def _judge_database(answer: DatabaseAnswer | BaseException) -> dict[str, CheckResult]:
+def _results_of_database(answer: DatabaseAnswer | BaseException, *, seconds: float) -> dict[str, CheckResult]:
     if isinstance(answer, BaseException):
-        return {"database": _fault(answer, Status.UNHEALTHY)}
-    return {
-        "database": CheckResult(
-            status=Status.DEGRADED,
-            error="PoolExhausted",
-            detail="The database answers, but every connection of this process's pool is in use.",
-        )
-        if answer.pool_exhausted
-        else CheckResult(),
-        "migrations": CheckResult(
-            status=Status.DEGRADED,
-            error="UnappliedMigrations",
-            detail=f"{len(answer.unapplied)} to apply, from {answer.unapplied[0]} on. Run: manage.py migrate",
-        )
-        if answer.unapplied
-        else CheckResult(),
-    }
+        return {"database": _fault(answer, Status.UNHEALTHY, seconds=seconds)}
+    database, migrations = CheckResult(seconds=seconds), CheckResult(seconds=seconds)
+    if answer.pool_exhausted:
+        detail = "The database answers, but every connection of this process's pool is in use."
+        database = replace(database, status=Status.DEGRADED, error="PoolExhausted", detail=detail)
+    if answer.unapplied:
+        detail = f"{len(answer.unapplied)} to apply, from {answer.unapplied[0]} on. Run: manage.py migrate"
+        migrations = replace(migrations, status=Status.DEGRADED, error="UnappliedMigrations", detail=detail)
+    return {"database": database, "migrations": migrations}
 
 
-def _judge(flight: Call[CheckResult], within: float) -> CheckResult:
-    outcome = flight.result(within=within)
-    return _fault(outcome, Status.DEGRADED) if isinstance(outcome, BaseException) else outcome
+def _result_of(call: Call[CheckResult], *, within: float) -> CheckResult:
+    outcome = call.result(within=within)
+    if isinstance(outcome, BaseException):
+        return _fault(outcome, Status.DEGRADED, seconds=call.seconds)
+    return replace(outcome, seconds=call.seconds)
 
 
-def _fault(error: BaseException, status: Status) -> CheckResult:
-    return CheckResult(status=status, error=type(error).__name__, detail=redact(str(error).strip()))
+def _fault(error: BaseException, status: Status, *, seconds: float) -> CheckResult:
+    return CheckResult(status=status, error=type(error).__name__, detail=redact(str(error).strip()), seconds=seconds)

@@ -1,7 +1,7 @@
 """What a health check found, and what of it is for everybody."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -21,11 +21,13 @@ def worst(statuses: Iterable[Status]) -> Status:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """One check. `error` is the class of what went wrong, for everybody; `detail` is a sentence for staff."""
+    """One check. `error` is the class of what went wrong, for everyone; `detail` is a sentence for staff."""
 
     status: Status = Status.HEALTHY
     error: str = ""
     detail: str = ""
+    seconds: float = field(default=0.0, compare=False)
+    """How long it took."""
 
     def as_dict(self, *, details: bool) -> dict[str, str]:
         shown = {"status": str(self.status), "error": self.error, "detail": self.detail if details else ""}

@@ -56,6 +56,15 @@ def ready(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": str(status), "checks": shown}, status=200 if is_ready else 503)
 
 
+@transaction.non_atomic_requests
+async def full(request: HttpRequest) -> HttpResponse:
+    """Everything, as django-health-check shows it."""
+    from ops.health.metrics import FullHealthView  # noqa: PLC0415  # takes a while, and commands do not need it
+
+    response: HttpResponse = await FullHealthView.as_view()(request)
+    return response
+
+
 def examine_threads(request: HttpRequest) -> dict[str, CheckResult]:
     """Whether another request would find a thread; empty where the web server does not say."""
     if FREE_THREADS not in request.META:

@@ -23,6 +23,12 @@ class Call(Generic[Answer]):
     def __init__(self) -> None:
         self.future: Future[Answer] = Future()
         self.started = time.monotonic()
+        self.finished: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, or has taken until now."""
+        return (self.finished or time.monotonic()) - self.started
 
     def result(self, *, within: float) -> Answer | BaseException:
         """The answer, or the error it ended with: TimeoutError when there is neither `within` seconds of the start.
@@ -74,6 +80,7 @@ class SingleFlight:
             error = raised
         with self._lock:
             del self._calls[name]
+        flight.finished = time.monotonic()
         if error:
             flight.future.set_exception(error)
         else:
