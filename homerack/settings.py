@@ -196,6 +196,14 @@ AXES_VERBOSE = False
 # Files of another program that this project takes in: how their tables become ours.
 OPS_LEGACY_FORMAT = "homerack.inventory.legacy.FORMAT"
 OPS_VERSION = "0.1.0"
+# Messages of ops name the environment variables that operators set.
+OPS_SETTING_NAMES = {
+    "DATABASES": "DATABASE_URL",
+    "OPS_CELERY_APP": "REDIS_URL",
+    "OPS_DIRECT_DATABASE": "DATABASE_DIRECT_URL",
+    "OPS_POSTGRES_BIN": "PG_BIN",
+    "OPS_UPLOAD_LIMIT": "BACKUP_UPLOAD_LIMIT_MB",
+}
 # Where pg_dump and pg_restore are looked for first.
 OPS_POSTGRES_BIN = env.get_text("PG_BIN")
 BACKUP_DIR = BASE_DIR / env.get_text("BACKUP_DIR", "backups")

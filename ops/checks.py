@@ -1,24 +1,45 @@
-"""What can be wrong with the settings that name tables, found before a backup is refused.
+"""Settings that are missing or wrong, each by its name and with what to write.
 
 =========  =====================================================================================================
-ops.E001   the setting is not a list of names
+ops.E001   a setting that names tables is not a list of names
 ops.E002   a table is left out of backups, and a model whose table is in them refers to it
 ops.W003   a table is named that neither a model nor the database knows
+ops.E004   ``INSTALLED_APPS`` lacks unfold or the admin, or has unfold after the admin
+ops.E005   ``MIDDLEWARE`` lacks maintenance mode, or has it after the sessions
+ops.E006   ``DATABASES["default"]`` is neither PostgreSQL nor a SQLite file
+ops.E007   ``USE_TZ`` is false
+ops.E008   ``BACKUP_DIR`` is not an absolute path
+ops.E009   ``STORAGES["backups"]`` is missing or cannot be used
+ops.E010   the URLs of ops are not included
+ops.W011   ``UNFOLD["STYLES"]`` is not set
+ops.E012   a setting that a worker needs is missing or wrong
+ops.W013   ``REDIS_URL`` is set, ``OPS_CELERY_APP`` is not
 =========  =====================================================================================================
 
-W003 asks the database, and so runs only where databases are checked: ``migrate`` and ``check --database default``.
+W003 queries the database, and so runs only where databases are checked: ``migrate`` and ``check --database default``.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
+from django.core.exceptions import ImproperlyConfigured
+from django.core.files.storage import InvalidStorageError, storages
 from django.db import DatabaseError, connections, models
+from django.urls import NoReverseMatch, reverse
+from django.utils.module_loading import import_string
 
 from ops.backups.table_policy import PROJECT_SETTINGS, cannot_exclude, excluded_from_backups
-from ops.conf import conf
+from ops.conf import conf, setting_name
 
+ADMIN = "django.contrib.admin"
+APPS = ("unfold", ADMIN)
+MAINTENANCE = "ops.maintenance.maintenance_middleware"
+SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
+BEAT = "ops.schedules.beat:Scheduler"
+STYLESHEETS = ("ops/dashboard.css", "ops/pages.css")
 QUALIFIED = "SELECT schemaname || '.' || tablename FROM pg_tables"
 
 
@@ -94,3 +115,125 @@ def tables_of_database() -> set[str]:
             cursor.execute(QUALIFIED)
             names |= {name for (name,) in cursor.fetchall()}
     return names
+
+
+@register(Tags.compatibility)
+def apps_are_installed(**_kwargs: Any) -> Iterator[CheckMessage]:
+    names = [config.name for config in apps.get_app_configs()]
+    for name in APPS:
+        if name not in names:
+            yield Error(f"'{name}' is not in INSTALLED_APPS.", hint=f'Add "{name}".', id="ops.E004")
+    if {"unfold", ADMIN} <= set(names) and names.index("unfold") > names.index(ADMIN):
+        yield Error(
+            f"'unfold' comes after '{ADMIN}' in INSTALLED_APPS: its templates would not be found.",
+            hint=f'INSTALLED_APPS = ["unfold", "{ADMIN}", …]',
+            id="ops.E004",
+        )
+
+
+@register(Tags.compatibility)
+def maintenance_mode_is_installed(**_kwargs: Any) -> Iterator[CheckMessage]:
+    names = list(settings.MIDDLEWARE)
+    if MAINTENANCE not in names or SESSIONS in names[: names.index(MAINTENANCE)]:
+        yield Error(
+            f"'{MAINTENANCE}' is not in MIDDLEWARE before the sessions: writes would not be blocked during a restore.",
+            hint=f'MIDDLEWARE = ["django.middleware.security.SecurityMiddleware", "{MAINTENANCE}", …]',
+            id="ops.E005",
+        )
+
+
+@register(Tags.compatibility)
+def database_is_supported(**_kwargs: Any) -> Iterator[CheckMessage]:
+    vendor = connections["default"].vendor
+    if vendor not in {"postgresql", "sqlite"}:
+        yield Error(
+            f"{setting_name('DATABASES')} is {vendor}; ops backs up PostgreSQL and SQLite.",
+            hint='DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", …}}',
+            id="ops.E006",
+        )
+
+
+@register(Tags.compatibility)
+def time_zones_are_used(**_kwargs: Any) -> Iterator[CheckMessage]:
+    if not settings.USE_TZ:
+        yield Error("USE_TZ is false: the times of backups would be ambiguous.", hint="USE_TZ = True", id="ops.E007")
+
+
+@register(Tags.files)
+def backups_have_a_place(**_kwargs: Any) -> Iterator[CheckMessage]:
+    if not conf.BACKUP_DIR.is_absolute():
+        yield Error(
+            "BACKUP_DIR is not an absolute path: it would depend on the directory in which a process is started.",
+            hint='BACKUP_DIR = BASE_DIR / "backups"',
+            id="ops.E008",
+        )
+    try:
+        storages["backups"]
+    except (InvalidStorageError, ImproperlyConfigured, TypeError) as error:
+        yield Error(
+            f'STORAGES["backups"] cannot be used: {error}',
+            hint='STORAGES["backups"] = {"BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage",'
+            ' "OPTIONS": {"location": BACKUP_DIR}}',
+            id="ops.E009",
+        )
+
+
+@register(Tags.urls)
+def urls_are_included(**_kwargs: Any) -> Iterator[CheckMessage]:
+    try:
+        reverse("ops-run-status", args=["token"])
+    except NoReverseMatch:
+        yield Error(
+            "The URLs of ops are not included: health, and the progress of a restore.",
+            hint='urlpatterns = [path("", include("ops.urls")), …]',
+            id="ops.E010",
+        )
+
+
+@register(Tags.compatibility)
+def stylesheets_are_named(**_kwargs: Any) -> Iterator[CheckMessage]:
+    if not getattr(settings, "UNFOLD", {}).get("STYLES"):
+        styles = ", ".join(f'lambda request: static("{sheet}")' for sheet in STYLESHEETS)
+        yield Warning(
+            'UNFOLD["STYLES"] is not set: the pages of ops are shown without their stylesheets.',
+            hint=f'UNFOLD = {{"STYLES": [{styles}]}}',
+            id="ops.W011",
+        )
+
+
+@register(Tags.compatibility)
+def worker_is_configured(**_kwargs: Any) -> Iterator[CheckMessage]:
+    if not conf.OPS_CELERY_APP:
+        if conf.REDIS_URL:
+            yield Warning(
+                "REDIS_URL is set, but OPS_CELERY_APP is not: the admin cannot start backups and restores.",
+                hint='OPS_CELERY_APP = "yourproject.celery.app"',
+                id="ops.W013",
+            )
+        return
+    try:
+        celery = import_string(conf.OPS_CELERY_APP).conf
+    except ImportError as error:
+        yield Error(f"OPS_CELERY_APP cannot be imported: {error}.", hint='"yourproject.celery.app"', id="ops.E012")
+        return
+    for is_wrong, what, hint in (
+        (not conf.REDIS_URL, "REDIS_URL is not set", 'REDIS_URL = "redis://localhost:6379/0"'),
+        (not celery.broker_url, "CELERY_BROKER_URL is not set", "CELERY_BROKER_URL = REDIS_URL"),
+        (
+            celery.task_acks_late,
+            "CELERY_TASK_ACKS_LATE is true: a restore whose worker was killed would be started again",
+            "CELERY_TASK_ACKS_LATE = False",
+        ),
+        (
+            apps.is_installed("django_celery_beat") and celery.beat_scheduler != BEAT,
+            "CELERY_BEAT_SCHEDULER is not the scheduler of ops: two beats would start a task twice",
+            f'CELERY_BEAT_SCHEDULER = "{BEAT}"',
+        ),
+        (
+            apps.is_installed("django_celery_beat") and celery.beat_sync_every != 1,
+            "CELERY_BEAT_SYNC_EVERY is not 1: a beat that was killed would start a task again",
+            "CELERY_BEAT_SYNC_EVERY = 1",
+        ),
+    ):
+        if is_wrong:
+            yield Error(f"{what}.", hint=hint, id="ops.E012")

@@ -47,6 +47,8 @@ class Conf:
     OPS_LEGACY_FORMAT = Setting("")
     OPS_POSTGRES_BIN = Setting("")
     OPS_RIGHTS_FIELDS = Setting[Sequence[str]](())
+    OPS_SETTING_NAMES = Setting[Mapping[str, str]]({})
+    """What messages call a setting that operators know by another name, such as that of an environment variable."""
     OPS_STALLED_AFTER = Setting(60)
     OPS_UNTRUSTED_EXCLUDED_TABLES = Setting[Sequence[str]](())
     OPS_UPLOAD_LIMIT = Setting(10_000_000_000, int)
@@ -57,3 +59,8 @@ class Conf:
 
 
 conf = Conf()
+
+
+def setting_name(name: str) -> str:
+    """What messages call the setting `name`."""
+    return conf.OPS_SETTING_NAMES.get(name, 'DATABASES["default"]' if name == "DATABASES" else name)

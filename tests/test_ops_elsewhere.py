@@ -1,5 +1,7 @@
-"""docs/ops-in-your-project.md: a project that is made of its code blocks works, and its tables name what there is."""
+"""docs/ops-in-your-project.md: a project built from its code blocks works, and its tables are complete."""
 
+import ast
+import json
 import os
 import re
 import subprocess
@@ -15,9 +17,8 @@ from tests.backups.postgresql import support
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs/ops-in-your-project.md").read_text()
-SETTINGS, BEAT, EXCLUDED, UNTRUSTED = re.findall(r"```python\n# settings\.py\n(.*?)```", TEXT, re.DOTALL)
-(URLS,) = re.findall(r"```python\n# urls\.py\n(.*?)```", TEXT, re.DOTALL)
-(COMMANDS,) = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
+BLOCKS = re.findall(r"```(?:python|html)\n(?:# |<!-- )(\S+)(?: -->)?\n(.*?)```", TEXT, re.DOTALL)
+COMMANDS = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)[0]
 REST = """
 import dj_database_url, os
 SECRET_KEY = "a secret of this project"
@@ -44,9 +45,9 @@ class Webhook(models.Model):
     url = models.URLField()
 """
 STORY = """
-import sys
+import json, sys
 import django
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 django.setup()
 call_command("makemigrations", "shop", verbosity=0)
 from django.db import connection
@@ -63,6 +64,11 @@ from django.contrib.auth.models import User
 from django.test import Client
 from ops.models import Backup, Run
 from shop.models import Cart, Item
+
+def names():
+    connection.close()  # PostgreSQL has ended it
+    return list(Item.objects.order_by("pk").values_list("name", flat=True))
+
 administrator = User.objects.create_superuser("ada", password="secret")
 client = Client(SERVER_NAME="localhost")
 client.force_login(administrator)
@@ -71,42 +77,100 @@ call_command("backup_database")
 Item.objects.create(name="later")
 newest = Backup.objects.first()
 backup = f"/admin/ops/backup/{newest.pk}/"
+pages = {}
 for url in ("/admin/", "/admin/ops/backup/", f"{backup}change/", f"{backup}restore/", "/health/ready/"):
     answer = client.get(url, follow=True)
     assert answer.status_code == 200, (url, answer.status_code)
-    if url.endswith("/restore/"):
-        page = answer.content.decode()
+    pages[url] = answer.content.decode()
 call_command("restore_database", "--latest", "--yes")
-connection.close()  # PostgreSQL has ended it
-assert list(Item.objects.values_list("name", flat=True)) == ["kept"]
+restored = names()
 assert client.get("/admin/").status_code == 302
-assert Run.objects.filter(status="succeeded").count() == 3
-print("LEFT OUT", sorted(entry["table"] for entry in newest.manifest["excluded"]))
-print("CARTS", Cart.objects.count(), "disappear" if "later" in page else "")
-print("PREVIEW", "Backups do not include carts: the table is empty afterwards (1 row now)." in page)
+carts = Cart.objects.count()
+call_command("undo_restore", "--yes")
+try:
+    call_command("migrate_to_postgres", "--dry-run")
+    refusal = ""
+except CommandError as error:
+    refusal = str(error)
+result = {
+    "restored": restored,
+    "undone": names(),
+    "runs": sorted(Run.objects.filter(status="succeeded").values_list("kind", flat=True)),
+    "excluded": sorted(entry["table"] for entry in newest.manifest["excluded"]),
+    "carts": carts,
+    "dashboard": "Backed up" in pages["/admin/"],
+    "preview": pages[f"{backup}restore/"],
+    "refusal": refusal,
+}
 """
+WITHOUT = """
+from django.core.checks import run_checks
+from django.conf import global_settings, settings
+from django.test import override_settings
+
+def reported(**changes):
+    with override_settings(**changes):
+        for name, value in changes.items():
+            if value is None:
+                if hasattr(global_settings, name):
+                    setattr(settings, name, getattr(global_settings, name))
+                else:
+                    delattr(settings, name)
+        if celery := sys.modules.get("shop.celery"):
+            celery.app.config_from_object("django.conf:settings", namespace="CELERY", force=True)
+        return [f"{found.id} {found.msg} {found.hint}" for found in run_checks()]
+
+def without(setting, item):
+    value = getattr(settings, setting)
+    return [each for each in value if each != item] if isinstance(value, list) else {
+        key: value[key] for key in value if key != item}
+
+cases = json.loads(sys.argv[2])
+result["nothing"] = reported()
+result["without"] = {
+    " ".join(case): reported(**{case[0]: without(*case) if len(case) > 1 else None}) for case in cases}
+result["relative"] = reported(BACKUP_DIR="backups")
+result["naive"] = reported(USE_TZ=False)
+"""
+REQUIRED = {
+    "INSTALLED_APPS unfold": "ops.E004",
+    "INSTALLED_APPS django.contrib.admin": "ops.E004",
+    "MIDDLEWARE ops.maintenance.maintenance_middleware": "ops.E005",
+    "MIDDLEWARE": "ops.E005",
+    "TEMPLATES": "admin.E403",
+    "BACKUP_DIR": "ops.E008",
+    "STORAGES": "ops.E009",
+    "STORAGES backups": "ops.E009",
+    "UNFOLD": "ops.W011",
+    "UNFOLD STYLES": "ops.W011",
+    "REDIS_URL": "ops.E012",
+    "OPS_CELERY_APP": "ops.W013",
+    "CELERY_BROKER_URL": "ops.E012",
+    "CELERY_BEAT_SCHEDULER": "ops.E012",
+    "CELERY_BEAT_SYNC_EVERY": "ops.E012",
+}
+"""What is left out of the settings, and the check that names it."""
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/shop.db"
-        return
+@pytest.fixture
+def postgresql() -> Iterator[str]:
     name = support.new_name()
     yield support.create(name).url
     support.drop(name)
 
 
-def run(folder: Path, address: str, settings: str) -> str:
-    """The output of the story in a project with these settings."""
-    (folder / "shop").mkdir()
+def run(folder: Path, address: str, blocks: list[tuple[str, str]], story: str) -> tuple[dict[str, object], str]:
+    """The result and the output of `story` in a project with these files."""
+    for name, content in [("shop/models.py", MODELS), *blocks, ("settings.py", REST)]:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write(content)
     (folder / "shop/__init__.py").touch()
-    (folder / "shop/models.py").write_text(MODELS)
-    (folder / "settings.py").write_text(settings + REST)
-    (folder / "urls.py").write_text(URLS)
-    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    environment = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "POSTGRES_URL"}}
+    cases = [name.split() for name in REQUIRED]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", STORY, COMMANDS],
+        [sys.executable, "-W", "ignore", "-c", f"{story}\nprint(json.dumps(result))", COMMANDS, json.dumps(cases)],
         cwd=folder,
         env=environment | {"DJANGO_SETTINGS_MODULE": "settings", "PYTHONPATH": f"{folder}:{ROOT}", "SHOP": address},
         capture_output=True,
@@ -114,22 +178,76 @@ def run(folder: Path, address: str, settings: str) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    result: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return result, done.stdout + done.stderr
 
 
-def test_a_project_made_of_the_code_blocks_works(tmp_path: Path) -> None:
-    said = run(tmp_path, f"sqlite:///{tmp_path}/shop.db", SETTINGS)
-    assert "LEFT OUT ['django_session']" in said
-    assert "CARTS 1" in said
+def test_project_with_required_blocks_backs_up_restores_and_undoes(tmp_path: Path) -> None:
+    settings, urls = BLOCKS[:2]
+    as_string = ("settings.py", settings[1].replace('BASE_DIR / "backups"', 'str(BASE_DIR / "backups")'))
+    assert as_string != settings
+    result, _output = run(tmp_path, f"sqlite:///{tmp_path}/shop.db", [as_string, urls], STORY)
+    assert result["excluded"] == ["django_session"]
+    assert (result["restored"], result["carts"], result["undone"]) == (["kept"], 1, ["kept", "later"])
+    assert result["runs"] == ["backup", "backup", "restore", "undo"]
+    assert result["refusal"] == (
+        'No PostgreSQL database is named: DATABASES["default"] is SQLite.\n'
+        "Set POSTGRES_URL, for example to postgres://user:password@127.0.0.1:5432/mydatabase"
+    )
 
 
-def test_so_does_one_with_schedules_and_tables_of_its_own(tmp_path: Path, address: str) -> None:
-    beat = BEAT + 'INSTALLED_APPS.append("django_celery_beat")\n'
-    said = run(tmp_path, address, SETTINGS + beat + EXCLUDED + UNTRUSTED)
-    assert "LEFT OUT ['audit.requests', 'django_session', 'shop_cart']" in said
-    assert "CARTS 0" in said
-    assert "PREVIEW True" in said
-    assert "W003" not in said
+def test_project_with_all_blocks_works_and_reports_each_missing_setting(tmp_path: Path, postgresql: str) -> None:
+    result, output = run(tmp_path, postgresql, BLOCKS, STORY + WITHOUT)
+    assert result["excluded"] == ["audit.requests", "django_session", "shop_cart"]
+    assert (result["restored"], result["carts"], result["undone"]) == (["kept"], 0, ["kept", "later"])
+    assert result["dashboard"]
+    assert "Backups do not include carts: the table is empty afterwards (1 row now)." in str(result["preview"])
+    assert "W003" not in output
+    assert result["nothing"] == []
+    without = result["without"]
+    assert isinstance(without, dict)
+    for case, reported in without.items():
+        named = [line for line in reported if line.startswith(REQUIRED[case]) and all(n in line for n in case.split())]
+        assert named, (case, reported)
+    assert str(result["relative"]).count("ops.E008 BACKUP_DIR is not an absolute path") == 1
+    assert str(result["naive"]).count("ops.E007 USE_TZ is false") == 1
+
+
+def test_every_setting_of_the_blocks_is_left_out_once() -> None:
+    blocks = "".join(block for file, block in BLOCKS if file == "settings.py")
+    names = set(re.findall(r"^([A-Z_]+) =", blocks, re.MULTILINE))
+    assert names - {"BASE_DIR", "OPS_BACKUP_EXCLUDED_TABLES", "OPS_UNTRUSTED_EXCLUDED_TABLES"} <= {
+        case.split()[0] for case in REQUIRED
+    }
+
+
+def test_every_package_that_ops_imports_is_named() -> None:
+    packages = {"health_check": "django-health-check", "unfold": "django-unfold", "psycopg2": "psycopg2-binary"}
+    packages |= {"storages": "django-storages", "botocore": "boto3"}
+    known = sys.stdlib_module_names | {"ops", "django", "asgiref"}
+    for path in (ROOT / "ops").glob("**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for top in {module.partition(".")[0] for module in modules} - known:
+                assert re.search(rf"\b{packages.get(top, top.replace('_', '-'))}\b", TEXT), (path, top)
+
+
+def test_no_message_of_ops_names_homerack_or_its_variables() -> None:
+    names = re.compile(r"homerack|DATABASE_URL|_DIRECT_URL|PG_BIN|_LIMIT_MB|\.env\b|make run", re.IGNORECASE)
+    for path in (ROOT / "ops").glob("**/*.py"):
+        tree = ast.parse(path.read_text())
+        comments = {
+            id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)
+        }  # docstrings, which users do not see
+        texts = [
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in comments
+        ]
+        assert [text for text in texts if names.search(text)] == [], path
+    for path in (ROOT / "ops/templates").glob("**/*.html"):
+        assert not names.search(path.read_text()), path
 
 
 def test_every_table_of_the_policy_is_named() -> None:

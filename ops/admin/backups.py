@@ -18,7 +18,7 @@ from unfold.decorators import display
 from ops.admin import backup_actions, migrate, restore, undo, upload
 from ops.admin.backup_actions import Button, buttons_for, is_administrator, may
 from ops.admin.backup_detail import BackupPresenter
-from ops.admin.base import IndexAdmin, has_worker
+from ops.admin.base import IndexAdmin, missing_worker
 from ops.models import Backup, Run
 from ops.runs.authorization import may_start
 from ops.utils.formatting import (
@@ -133,7 +133,7 @@ class BackupAdmin(IndexAdmin[Backup]):
             "may_restore": may_start(request.user, Run.Kind.UNDO),
             "may_upload": is_administrator(request.user),
             "may_migrate": migrate.is_offered(request),
-            "no_worker": not has_worker(),
+            "missing_worker": missing_worker(),
         }
         return super().changelist_view(request, {**shown, **(extra_context or {})})
 

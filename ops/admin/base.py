@@ -12,7 +12,7 @@ from django.urls import reverse
 from unfold.admin import ModelAdmin
 
 from ops import tasks
-from ops.conf import conf
+from ops.conf import conf, setting_name
 from ops.errors import OpsError, PreconditionFailed
 from ops.models import Run
 from ops.runs import authorization, executor
@@ -21,7 +21,6 @@ from ops.utils.formatting import time_zone_name
 Row = TypeVar("Row", bound=models.Model)
 
 BACKUP_LIST = "admin:ops_backup_changelist"
-NO_WORKER = "Nothing can be started from here: REDIS_URL is not set, so there is no worker. Run this command instead: "
 
 
 class IndexAdmin(ModelAdmin[Row]):
@@ -55,7 +54,13 @@ class IndexAdmin(ModelAdmin[Row]):
     ) -> HttpResponse:
         """A page with the admin's navigation and header around it."""
         frame = self.admin_site.each_context(request)
-        shared = {"opts": self.opts, "title": title, "zone": time_zone_name(), "show_back_button": True}
+        shared = {
+            "opts": self.opts,
+            "title": title,
+            "zone": time_zone_name(),
+            "show_back_button": True,
+            "missing_worker": missing_worker(),
+        }
         return TemplateResponse(request, template, {**frame, **shared, **context}, status=status)
 
 
@@ -89,7 +94,8 @@ def enqueue_run(request: HttpRequest, kind: Run.Kind, *, back_to: str, **argumen
     Without a queue: redirect to `back_to`, with the command to run instead.
     """
     if not has_worker():
-        messages.error(request, NO_WORKER + equivalent_command(kind, arguments))
+        command = equivalent_command(kind, arguments)
+        messages.error(request, f"{missing_worker()}, so this cannot be started from here. Run: {command}")
         return HttpResponseRedirect(back_to)
     try:
         tasks.require_redis()
@@ -107,6 +113,11 @@ def enqueue_run(request: HttpRequest, kind: Run.Kind, *, back_to: str, **argumen
 def has_worker() -> bool:
     """Whether a queue is configured, from which a worker may take runs."""
     return bool(conf.OPS_CELERY_APP)
+
+
+def missing_worker() -> str:
+    """Why nothing can be queued, or an empty string."""
+    return "" if has_worker() else f"No worker is set up ({setting_name('OPS_CELERY_APP')})"
 
 
 def queued_already(run: Run) -> str:

@@ -10,6 +10,8 @@ from django.urls import reverse
 
 from ops.admin.base import BACKUP_LIST, IndexAdmin, enqueue_run, equivalent_command, has_worker, require_start
 from ops.admin.run_detail import RunPresenter
+from ops.conf import setting_name
+from ops.databases.postgres.connection import EXAMPLE
 from ops.models import Backup, Run
 from ops.runs.authorization import may_start
 
@@ -36,7 +38,8 @@ def preflight(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
         path=path,
         last=last,
         shown=RunPresenter(last) if last else None,
-        url="POSTGRES_URL=postgres://user:password@127.0.0.1:5432/homerack",
+        url=f"POSTGRES_URL={EXAMPLE}",
+        database_setting=setting_name("DATABASES"),
         command=f"manage.py migrate_to_postgres --sqlite-path {shlex.quote(path)}",
         dry_run="" if has_worker() else equivalent_command(Run.Kind.PREFLIGHT, {}),
     )

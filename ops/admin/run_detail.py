@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
+from ops.conf import conf
 from ops.models import Run
 from ops.runs.descriptions import describe
 from ops.runs.results import RestoreResult, UndoResult, read_result
@@ -70,6 +71,10 @@ class RunPresenter:
     @property
     def waits_long(self) -> bool:
         return self.run.status == Run.Status.QUEUED and timezone.now() - self.run.requested_at > LONG_WAIT
+
+    @property
+    def worker_command(self) -> str:
+        return f"celery -A {conf.OPS_CELERY_APP} worker"
 
     @property
     def may_be_cancelled(self) -> bool:

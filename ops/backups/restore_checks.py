@@ -3,6 +3,7 @@
 from ops.backups.engines.base import Engine, PreviousDatabase
 from ops.backups.signing import Trust
 from ops.backups.sources import RestoreSource
+from ops.conf import setting_name
 from ops.databases.migration_state import require_known
 from ops.errors import ArtifactInvalid, PreconditionFailed
 
@@ -43,7 +44,7 @@ def require_engine(source: RestoreSource, engine: Engine) -> None:
     """Raises ArtifactInvalid for the backup of another kind of database."""
     if source.kind not in engine.kinds():
         theirs = "SQLite" if source.kind.startswith("sqlite") else "PostgreSQL"
-        hint = "Restore it beside: start HomeRack with a DATABASE_URL of that kind."
+        hint = f"Set {setting_name('DATABASES')} to a {theirs} database to restore it there."
         if theirs == "SQLite":
             hint = "Unpack it (gunzip) and move it: manage.py migrate_to_postgres --sqlite-path FILE"
         raise ArtifactInvalid(

@@ -74,7 +74,7 @@ def from_file(path: Path) -> RestoreSource:
     """A file without a manifest that we could believe. Raises PreconditionFailed when it can not be read."""
     if not path.is_file():
         raise PreconditionFailed(
-            f"There is no file {path}.", "Name a backup, or a file that pg_dump or HomeRack wrote."
+            f"There is no file {path}.", "Name a backup, or a file that pg_dump or backup_database wrote."
         )
     return RestoreSource(
         name=path.name,

@@ -16,6 +16,7 @@ from django.contrib.contenttypes.management import create_contenttypes
 from django.db import Error as DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from ops.conf import setting_name
 from ops.databases.claims import Claims
 from ops.databases.migration_state import applied_migrations, migration_skew, summarize
 from ops.databases.override import override_database, sqlite_wrapper
@@ -187,7 +188,7 @@ def check_migrations(wrapper: BaseDatabaseWrapper, path: Path) -> None:
     if skew.pending:
         raise PreconditionFailed(
             f"{path} was written by an older version: it lacks {summarize(skew.pending)}.",
-            f"Upgrade it first: DATABASE_URL=sqlite:///{path.absolute()} python manage.py migrate",
+            f"Set {setting_name('DATABASES')} to this file, and run manage.py migrate first.",
         )
 
 

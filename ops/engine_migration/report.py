@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ops.conf import setting_name
 from ops.engine_migration.pipeline import PreparedMigration
 from ops.engine_migration.result import MigrationResult
 from ops.engine_migration.target import Target
@@ -123,7 +124,8 @@ def show_result(
     if not options["no_backup"]:
         say(console, f"A verified copy of the file: {escape(str(ready.snapshot.path))}")
     if not is_live:
-        say(console, "Next: let DATABASE_URL name this database, and start the site again. Everybody signs in anew.")
+        setting = escape(setting_name("DATABASES"))
+        say(console, f"Next: set {setting} to this database, and start the site again. All users must sign in again.")
 
 
 def say(console: Console, sentence: str) -> None:

@@ -93,7 +93,7 @@ def describe_unknown_keys(number: int, newest: str) -> str:
     else:
         what = f"{pluralize(number, 'backup')} are signed with a key that is not named here, the newest is {newest}"
     return (
-        f"{what}. If the key was changed, name the old one in BACKUP_SIGNING_KEY_FALLBACKS and start HomeRack again;"
+        f"{what}. If the key was changed, name the old one in BACKUP_SIGNING_KEY_FALLBACKS and restart the site;"
         f" {'it is' if number == 1 else 'they are'} not trusted until then."
     )
 

@@ -9,7 +9,6 @@ from django.utils import timezone
 
 from homerack.accounts.models import User
 from ops import tasks
-from ops.admin.base import NO_WORKER
 from ops.models import Run
 from ops.runs import executor, index
 from ops.runs.context import get_context, repository_from_settings
@@ -55,8 +54,11 @@ class TestClick:
     def test_click_shows_the_command_when_no_worker_is_set_up(self, operator: Client, settings: Any) -> None:
         settings.OPS_CELERY_APP = ""
         backup = add_backup()
-        typed = f"manage.py verify_backup {backup.name} --restore"
-        assert messages_of(operator.post(f"{LIST}{backup.pk}/restore-test/")) == [NO_WORKER + typed]
+        said = (
+            "No worker is set up (REDIS_URL), so this cannot be started from here."
+            f" Run: manage.py verify_backup {backup.name} --restore"
+        )
+        assert messages_of(operator.post(f"{LIST}{backup.pk}/restore-test/")) == [said]
         assert not Run.objects.exists()
 
 

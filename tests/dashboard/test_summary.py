@@ -46,8 +46,8 @@ OLD = {"verified": hours(24 * 4 + 1)}
             Severity.WARNING,
             (
                 "Backed up 3 hours ago, restore tested on Sunday. The backup lab_1.sql is signed with a key that"
-                " is not named here. If the key was changed, name the old one in BACKUP_SIGNING_KEY_FALLBACKS and start"
-                " HomeRack again; it is not trusted until then. Next backup tonight at 02:00."
+                " is not named here. If the key was changed, name the old one in BACKUP_SIGNING_KEY_FALLBACKS and"
+                " restart the site; it is not trusted until then. Next backup tonight at 02:00."
             ),
         ),
         (

@@ -190,7 +190,7 @@ def test_the_password_is_never_shown(library: Path, database: Database, tmp_path
     assert address.password not in output
     assert seen
     assert not any(address.password in line for line in seen)
-    assert ("Next: let DATABASE_URL name this database" in output) == (way != "the site's own")
+    assert ("Next: set DATABASE_URL to this database" in output) == (way != "the site's own")
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
 
 

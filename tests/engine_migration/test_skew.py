@@ -26,7 +26,7 @@ def test_an_older_file_is_refused(file: Path, database: Database) -> None:
     support.alter(file, "DELETE FROM django_migrations WHERE app = 'otherproject' AND name LIKE '0002%'")
     assert refusal(file, database) == (
         f"{file} was written by an older version: it lacks otherproject.0002_more_kinds_of_key.\n"
-        f"Upgrade it first: DATABASE_URL=sqlite:///{file} python manage.py migrate"
+        "Set DATABASE_URL to this file, and run manage.py migrate first."
     )
 
 

@@ -52,7 +52,7 @@ def test_a_missing_key_is_said_with_what_else_is_wrong() -> None:
     assert (alone.status, alone.error) == (Status.DEGRADED, "UnknownKey")
     assert alone.detail == (
         "The backup lab_1.sql is signed with a key that is not named here. If the key was changed, name the old one in"
-        " BACKUP_SIGNING_KEY_FALLBACKS and start HomeRack again; it is not trusted until then."
+        " BACKUP_SIGNING_KEY_FALLBACKS and restart the site; it is not trusted until then."
     )
     both = judged(foreign=2, newest_foreign="lab_2.sql", verified=None)
     assert both.error == "NoBackup"

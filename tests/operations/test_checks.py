@@ -1,14 +1,18 @@
 """System checks on the settings that name tables."""
 
 import contextlib
+import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core.checks import CheckMessage, run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
-from django.db import connection
+from django.db import connection, connections
+
+from homerack.celery import app
 
 
 def found(**kwargs: Any) -> list[CheckMessage]:
@@ -53,6 +57,39 @@ def test_a_table_that_others_refer_to_is_an_error(settings: Any, excluded: list[
 def test_tables_that_only_refer_to_each_other_and_others_are_fine(settings: Any) -> None:
     settings.OPS_BACKUP_EXCLUDED_TABLES = ["otherproject_shelf", "otherproject_place"]
     assert found() == []
+
+
+def test_unsupported_database_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(connections["default"]), "vendor", "mysql")
+    (error,) = (message for message in found() if message.id == "ops.E006")
+    assert error.msg == "DATABASE_URL is mysql; ops backs up PostgreSQL and SQLite."
+
+
+def test_celery_app_that_cannot_be_imported_is_an_error(settings: Any) -> None:
+    settings.OPS_CELERY_APP = "homerack.cellery.app"
+    (error,) = found()
+    assert error.msg == "OPS_CELERY_APP cannot be imported: No module named 'homerack.cellery'."
+
+
+def test_tasks_that_are_repeated_are_an_error(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.OPS_CELERY_APP, settings.REDIS_URL = "homerack.celery.app", "redis://127.0.0.1:1/0"
+    for name, value in {"broker_url": settings.REDIS_URL, "task_acks_late": True}.items():
+        monkeypatch.setitem(app.conf, name, value)
+    (error,) = found()
+    assert error.hint == "CELERY_TASK_ACKS_LATE = False"
+
+
+def test_unfold_after_the_admin_is_an_error(settings: Any) -> None:
+    settings.INSTALLED_APPS = sorted(settings.INSTALLED_APPS, key=lambda name: name.startswith("unfold"))
+    (error,) = (message for message in found() if message.id == "ops.E004")
+    assert error.msg.startswith("'unfold' comes after 'django.contrib.admin' in INSTALLED_APPS")
+
+
+def test_missing_urls_are_an_error(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "without_ops", SimpleNamespace(urlpatterns=[]))
+    settings.ROOT_URLCONF = "without_ops"
+    with pytest.raises(SystemCheckError, match=r"ops\.E010"):
+        call_command("check", tags=["urls"])
 
 
 @contextlib.contextmanager

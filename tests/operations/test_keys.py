@@ -47,7 +47,7 @@ def test_a_missing_key_is_said_wherever_backups_are_looked_at(sqlite_lab: Lab) -
     names = [lab.ask("backup_database", SECRET_KEY=OLD)["backup"] for _ in range(2)]
     what = re.escape(
         f"2 backups are signed with a key that is not named here, the newest is {names[1]}. If the key was changed,"
-        " name the old one in BACKUP_SIGNING_KEY_FALLBACKS and start HomeRack again; they are not trusted until then."
+        " name the old one in BACKUP_SIGNING_KEY_FALLBACKS and restart the site; they are not trusted until then."
     )
     assert re.search(what, lab.do("list_backups").out)
     assert re.search(what, lab.do("rebuild_backup_index").out)

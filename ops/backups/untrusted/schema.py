@@ -20,8 +20,8 @@ from ops.utils.progress import Progress, ProgressCallback, Stage
 Node = tuple[str, str]
 MIGRATIONS = "django_migrations"
 LEGACY_HINT = (
-    "HomeRack 1.0.1 kept its data in a SQLite file; migrate that: manage.py migrate_to_postgres --sqlite-path FILE."
-    " Any other dump is loaded by hand into a database of its own."
+    "If the program that wrote it keeps its data in a SQLite file, migrate that file: manage.py migrate_to_postgres"
+    " --sqlite-path FILE. Load any other dump by hand into a database of its own."
 )
 
 

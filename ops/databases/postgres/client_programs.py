@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from psycopg2.extensions import make_dsn
 
+from ops.conf import setting_name
 from ops.databases.postgres.connection import APPLICATION, CONNECT_TIMEOUT, ConnectionInfo
 from ops.errors import PreconditionFailed, ToolFailed
 from ops.utils.environment import libpq_environment, minimal_environment
@@ -71,7 +72,7 @@ def find_programs(major: int, directory: Path | None = None) -> ClientPrograms:
         f" ({f'found: {others}' if others else 'found: none'}).",
         f"Install it: apt-get install postgresql-client-{major} (Debian), apk add postgresql{major}-client (Alpine),"
         f" dnf install postgresql{major} (Red Hat), brew install postgresql@{major} (macOS);"
-        " or name its directory in PG_BIN.",
+        f" or name its directory in {setting_name('OPS_POSTGRES_BIN')}.",
     )
 
 

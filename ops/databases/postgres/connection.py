@@ -10,11 +10,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql.base import DatabaseWrapper
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
+from ops.conf import setting_name
 from ops.errors import PreconditionFailed
 
 APPLICATION = "ops"
 DJANGO_OPTIONS = frozenset({"assume_role", "isolation_level", "server_side_binding", "service_file", "pool"})
-EXAMPLE = "postgres://user:password@127.0.0.1:5432/homerack"
+EXAMPLE = "postgres://user:password@127.0.0.1:5432/mydatabase"
 CONNECT_TIMEOUT = 10
 """Seconds."""
 SESSION = "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c client_encoding=UTF8"
@@ -102,8 +103,8 @@ def connection_hint(words: str) -> str:
         return "The server is there; the user or the password is wrong. In a URL write # / ? @ : % as %23 %2F %3F …"
     if "startup parameter" in words:
         return (
-            "It is PgBouncer that answers, and this needs sessions of its own. Name the server itself in the setting"
-            " OPS_DIRECT_DATABASE (HomeRack's DATABASE_DIRECT_URL)."
+            "PgBouncer answered, and backups, restores and migrations need a session of the server itself. Set"
+            f" {setting_name('OPS_DIRECT_DATABASE')} to the server."
         )
     if "invalid" in words and "value" in words:
         return "Check the options after ? in the URL."

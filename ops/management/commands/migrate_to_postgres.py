@@ -13,9 +13,9 @@ from django.utils.module_loading import import_string
 from rich.console import Console
 
 from ops import operations
-from ops.conf import conf
+from ops.conf import conf, setting_name
 from ops.databases.override import direct_settings
-from ops.databases.postgres.connection import ConnectionInfo, from_settings, parse_url
+from ops.databases.postgres.connection import EXAMPLE, ConnectionInfo, from_settings, parse_url
 from ops.engine_migration import report
 from ops.engine_migration.pipeline import MigrationOptions, PreparedMigration, prepare
 from ops.engine_migration.quarantine import check_directory
@@ -39,8 +39,8 @@ from ops.utils.printable import json_text, printable
 
 FINDINGS, QUARANTINED = 2, 3
 VISIBLE_IN_PROCESS_LIST = (
-    "Every user of this machine can read the password in --postgres-url while this runs. Next time set POSTGRES_URL in"
-    " the environment or the .env file, or name a file: --postgres-url-file FILE."
+    "Every user of this machine can read the password in --postgres-url while this runs. Next time set POSTGRES_URL,"
+    " or name a file: --postgres-url-file FILE."
 )
 
 
@@ -50,15 +50,15 @@ class Command(OperationCommand):
         " rows go into a staging database, are compared with the file, and replace the empty target in one step."
     )
     examples = """
-  See what would happen, without writing anything; POSTGRES_URL=postgres://me:secret@db/homerack is in the .env file:
-    manage.py migrate_to_postgres --sqlite-path homerack.db --dry-run
+  See what would happen, without writing anything; POSTGRES_URL is set to postgres://me:secret@db/mydatabase:
+    manage.py migrate_to_postgres --sqlite-path db.sqlite3 --dry-run
   The same with the address in a file, or with the password in ~/.pgpass:
-    manage.py migrate_to_postgres --sqlite-path homerack.db --postgres-url-file /run/secrets/postgres_url --dry-run
-    manage.py migrate_to_postgres --sqlite-path homerack.db --postgres-url postgres://me@db/homerack --dry-run
+    manage.py migrate_to_postgres --sqlite-path db.sqlite3 --postgres-url-file /run/secrets/postgres_url --dry-run
+    manage.py migrate_to_postgres --sqlite-path db.sqlite3 --postgres-url postgres://me@db/mydatabase --dry-run
   Migrate, from a script:
-    manage.py migrate_to_postgres --sqlite-path homerack.db --yes --json result.json
+    manage.py migrate_to_postgres --sqlite-path db.sqlite3 --yes --json result.json
   Migrate what can be migrated, and keep the rest to fix it:
-    manage.py migrate_to_postgres --sqlite-path homerack.db --quarantine refused/
+    manage.py migrate_to_postgres --sqlite-path db.sqlite3 --quarantine refused/
 """
     exit_codes = """
 exit codes: 0 migrated and verified (or the dry run found nothing) · 1 an error, nothing was changed ·
@@ -77,8 +77,8 @@ exit codes: 0 migrated and verified (or the dry run found nothing) · 1 an error
             "--postgres-url-file",
             type=Path,
             metavar="FILE",
-            help="a file with the address of the target database (default: POSTGRES_URL from the environment, or"
-            " DATABASE_URL when that is PostgreSQL)",
+            help="a file with the address of the target database (default: POSTGRES_URL, or the database in"
+            " use when that is PostgreSQL)",
         )
         where.add_argument(
             "--postgres-url",
@@ -195,8 +195,8 @@ def find_address(options: dict[str, Any]) -> ConnectionInfo:
     if connection.vendor == "postgresql":
         return from_settings(direct_settings())
     raise PreconditionFailed(
-        "No PostgreSQL database is named: DATABASE_URL is SQLite.",
-        "Set POSTGRES_URL=postgres://user:password@127.0.0.1:5432/homerack in the environment or the .env file.",
+        f"No PostgreSQL database is named: {setting_name('DATABASES')} is SQLite.",
+        f"Set POSTGRES_URL, for example to {EXAMPLE}",
     )
 
 

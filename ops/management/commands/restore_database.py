@@ -29,7 +29,7 @@ class Command(OperationCommand):
   Go back to the newest verified backup:
     manage.py restore_database --latest
   Look into an old backup without touching the live database:
-    manage.py restore_database homerack_20261120_020000.sql.gz --to homerack_old
+    manage.py restore_database database_20261120_020000.sql.gz --to old_database
   A file that another installation's pg_dump wrote:
     manage.py restore_database --backup-file dump.sql --untrusted
 """

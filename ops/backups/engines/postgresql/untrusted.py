@@ -61,6 +61,6 @@ def require_ordinary_role(server: Connection) -> None:
         raise PreconditionFailed(
             "The role of the database is a superuser, or may run programs or read files on the server. Rows of an"
             " untrusted file are not loaded by such a role. Nothing was changed.",
-            "Let HomeRack use an ordinary role that owns its database:"
-            " CREATE ROLE homerack LOGIN CREATEDB PASSWORD '…'; ALTER DATABASE … OWNER TO homerack;",
+            "Connect with an ordinary role that owns the database:"
+            " CREATE ROLE … LOGIN CREATEDB PASSWORD '…'; ALTER DATABASE … OWNER TO …;",
         )

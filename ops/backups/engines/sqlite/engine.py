@@ -27,6 +27,7 @@ from ops.backups.engines.sqlite.untrusted import UntrustedSqliteFile
 from ops.backups.manifest import Kind, TableDigest
 from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import cannot_exclude, never_from_untrusted_files
+from ops.conf import setting_name
 from ops.databases.claims import NO_CLAIMS, Claims
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.sqlite import tables, undo
@@ -45,7 +46,6 @@ from ops.utils.progress import Progress, ProgressCallback, Stage, no_progress
 PIECE = 4 << 20
 """Bytes."""
 KINDS = (Kind.SQLITE_GZIP, Kind.SQLITE)
-NAME_THE_FILE = "Does DATABASE_URL name the right file?"
 
 
 def read_tables(connection: sqlite3.Connection, on_progress: ProgressCallback) -> Tables:
@@ -151,7 +151,7 @@ def require_kind(kind: Kind) -> None:
     if kind not in KINDS:
         raise ArtifactInvalid(
             f"A backup that ends in .{kind} is one of PostgreSQL, and this database is a SQLite file.",
-            "Set DATABASE_URL to a PostgreSQL database to restore it there.",
+            f"Set {setting_name('DATABASES')} to a PostgreSQL database to restore it there.",
         )
 
 
@@ -203,7 +203,10 @@ class SqliteEngine:
     @contextlib.contextmanager
     def snapshot(self, *, kind: Kind, excluded: Mapping[str, str] = NOTHING) -> Iterator[SqliteSnapshot]:
         require_kind(kind)
-        with opened(self.path, hint=NAME_THE_FILE) as source, self.working_directory() as directory:
+        with (
+            opened(self.path, hint=f"Does {setting_name('DATABASES')} name the right file?") as source,
+            self.working_directory() as directory,
+        ):
             self.require_space()
             when = dt.datetime.now(dt.UTC)
             facts = {
