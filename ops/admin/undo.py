@@ -36,7 +36,7 @@ def find_previous() -> PreviousPresenter | None:
     """None where no previous database is kept, and where the server does not answer."""
     try:
         context = get_context()
-        previous = context.engine.previous_database()
+        previous = context.engine.swap_strategy().previous_database()
     except OpsError:
         return None
     if previous is None:

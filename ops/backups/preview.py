@@ -16,9 +16,8 @@ from ops.backups.rights.changes import Accounts, RightsChange
 from ops.backups.rights.tables import Layout, Relation, layout_of, merged
 from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import kept_in_every_restore, kept_with_untrusted_files, never_from_untrusted_files
-from ops.backups.untrusted.schema import MIGRATIONS
 from ops.backups.verify import count_rows
-from ops.databases.migration_state import require_known
+from ops.databases.migration_state import MIGRATIONS_TABLE, require_known
 from ops.utils.identifiers import quoted
 from ops.utils.progress import no_progress
 
@@ -137,7 +136,7 @@ def rows_not_taken(source: RestoreSource, then: Mapping[str, int]) -> Iterator[L
     ours = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
     never = never_from_untrusted_files()
     for table, rows in sorted(then.items()):
-        if rows and table != MIGRATIONS and (table in never or table not in ours):
+        if rows and table != MIGRATIONS_TABLE and (table in never or table not in ours):
             yield LeftOut(table=table, rows=rows, reason=NEVER_COPIED if table in never else NOT_OURS)
 
 

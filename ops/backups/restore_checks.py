@@ -54,7 +54,7 @@ def require_engine(source: RestoreSource, engine: Engine) -> None:
 
 def require_previous(engine: Engine) -> PreviousDatabase:
     """Raises PreconditionFailed when no database is kept."""
-    undo = engine.previous_database()
+    undo = engine.swap_strategy().previous_database()
     if undo is None:
         raise PreconditionFailed(
             "There is nothing to undo: no previous database is kept.",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from ops.backups.engines.base import Engine, LeftOut, Scratch, Tables
 from ops.backups.manifest import Level, Manifest, Verification
 from ops.backups.sources import RestoreSource
-from ops.backups.untrusted.schema import build_schema, state_of
+from ops.backups.untrusted.schema import build_schema
 from ops.databases.claims import NO_CLAIMS, Claims
-from ops.databases.migration_state import applied_migrations, require_known, run_migrations
+from ops.databases.migration_state import applied_migrations, require_known, run_migrations, state_of
 from ops.errors import ArtifactInvalid, VerificationFailed
 from ops.utils.progress import Progress, ProgressCallback, Stage
 
@@ -49,7 +49,7 @@ def restore_test(
     began = time.monotonic()
     fault = ""
     try:
-        with engine.scratch(for_swap=False, claims=claims) as scratch:
+        with engine.swap_strategy().scratch(for_swap=False, claims=claims) as scratch:
             load_and_migrate(engine, scratch, source=source, on_progress=on_progress)
             on_progress(Progress(stage=Stage.CLEAN_UP))
     except (ArtifactInvalid, VerificationFailed) as error:

@@ -3,15 +3,24 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from django.core.management import call_command
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from ops.errors import PreconditionFailed
+from ops.errors import ArtifactInvalid, PreconditionFailed
 
-Key = tuple[str, str]
+MigrationKey = tuple[str, str]
+"""App and name."""
+MIGRATIONS_TABLE = "django_migrations"
+LEGACY_HINT = (
+    "If the program that wrote it keeps its data in a SQLite file, migrate that file: manage.py migrate_to_postgres"
+    " --sqlite-path FILE. Load any other dump by hand into a database of its own."
+)
+Cursor = Any
+"""A cursor of PEP 249."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +31,14 @@ class MigrationSkew:
     """In the code, not applied."""
     unknown: tuple[str, ...]
     """Applied, but not in the code, though their app is: the database is newer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigrationState:
+    """Nodes of the code's migration graph. `replaces`: squashed migrations stand for what they replace."""
+
+    nodes: tuple[MigrationKey, ...]
+    replaces: bool
 
 
 def run_migrations() -> None:
@@ -36,17 +53,20 @@ def applied_migrations(wrapper: BaseDatabaseWrapper) -> tuple[str, ...]:
     """
     if not MigrationRecorder(wrapper).has_table():
         return ()
-    quote = wrapper.ops.quote_name
-    columns, table = f"{quote('app')}, {quote('name')}", quote(MigrationRecorder.Migration._meta.db_table)
     with wrapper.cursor() as cursor:
-        cursor.execute(f"SELECT {columns} FROM {table} ORDER BY {quote('id')}")
-        return tuple(f"{app}.{name}" for app, name in cursor.fetchall())
+        return recorded_migrations(cursor)
+
+
+def recorded_migrations(cursor: Cursor) -> tuple[str, ...]:
+    """As `applied_migrations`, with a cursor of any driver on a database that has the table."""
+    cursor.execute(f"SELECT app, name FROM {MIGRATIONS_TABLE} ORDER BY id")
+    return tuple(f"{app}.{name}" for app, name in cursor.fetchall())
 
 
 def migration_skew(applied: Iterable[str]) -> MigrationSkew:
     """Compare `applied` (``app.name``) with the migrations of the installed apps. Needs no database."""
-    code = _migrations_in_code()
-    there = {(app, name) for app, _, name in (key.partition(".") for key in applied)}
+    code = migrations_in_code()
+    there = _keys(applied)
     # A squashed migration counts as applied when all that it replaces is (Django's loader does the same).
     there |= {key for key, replaces in code.replaces.items() if set(replaces) <= there}
     known = code.nodes | code.replaces.keys() | {key for replaces in code.replaces.values() for key in replaces}
@@ -68,25 +88,54 @@ def require_known(applied: Sequence[str], name: str) -> tuple[str, ...]:
     return skew.pending
 
 
+def state_of(applied: Sequence[str], name: str) -> MigrationState:
+    """The state that `applied` (``app.name``, as the file `name` records them) leads to; its apps are installed ones.
+
+    Raises ArtifactInvalid where no migrations are recorded. That all of them are known is the caller's to check.
+    """
+    if not applied:
+        raise ArtifactInvalid(
+            f"{name} has no table django_migrations, so its schema is not known. Nothing was changed.", LEGACY_HINT
+        )
+    code = migrations_in_code()
+    there = _keys(applied)
+    squashed = {key: set(replaces) for key, replaces in code.replaces.items()}
+    whole = {key for key, replaced in squashed.items() if key in there or replaced <= there}
+    halves = [key for key, replaced in squashed.items() if key not in whole and replaced & there]
+    covered = set().union(*(squashed[key] for key in whole)) if whole else set()
+    # A graph holds squashed migrations or what they replace, not both.
+    nodes = (there | covered) - whole if halves else (there - covered) | whole
+    return MigrationState(nodes=tuple(sorted(nodes & code.disk)), replaces=not halves)
+
+
 def summarize(migrations: tuple[str, ...]) -> str:
     """The first of them and how many more there are, for a sentence."""
     return f"{migrations[0]} and {len(migrations) - 1} more" if len(migrations) > 1 else migrations[0]
 
 
+def _keys(applied: Iterable[str]) -> set[MigrationKey]:
+    return {(app, name) for app, _, name in (key.partition(".") for key in applied)}
+
+
 @dataclass(frozen=True, kw_only=True)
-class _Code:
-    nodes: frozenset[Key]
-    replaces: dict[Key, tuple[Key, ...]]
+class MigrationsInCode:
+    """The migrations of the installed apps."""
+
+    disk: frozenset[MigrationKey]
+    """All migrations; the graph has squashed ones or those that they replace."""
+    nodes: frozenset[MigrationKey]
+    replaces: dict[MigrationKey, tuple[MigrationKey, ...]]
     """By the squashed migration."""
     apps: frozenset[str]
 
 
 @cache
-def _migrations_in_code() -> _Code:
+def migrations_in_code() -> MigrationsInCode:
     """Read once: code does not change under a running process."""
     loader = MigrationLoader(None)
     replaces = {key: tuple(migration.replaces) for key, migration in loader.disk_migrations.items()}
-    return _Code(
+    return MigrationsInCode(
+        disk=frozenset(loader.disk_migrations),
         nodes=frozenset(loader.graph.nodes),
         replaces={key: found for key, found in replaces.items() if found},
         apps=frozenset(loader.migrated_apps),

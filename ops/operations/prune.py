@@ -58,7 +58,7 @@ def evaluate(context: OpsContext, entries: Iterable[BackupRecord], *, last_run_f
 
 def pinned_by_undo(context: OpsContext, entries: Sequence[BackupRecord]) -> frozenset[str]:
     """The pre-restore backups of the restore whose previous database is still kept."""
-    previous = context.engine.previous_database()
+    previous = context.engine.swap_strategy().previous_database()
     return frozenset(
         entry.name
         for entry in entries

@@ -67,19 +67,19 @@ def restore(
     require_restorable(source, engine=context.engine, untrusted=untrusted)
     if to:
         return restore_to(context, run, source, to)
-    with context.engine.scratch(for_swap=True, claims=run) as staging:
+    with context.engine.swap_strategy().scratch(for_swap=True, claims=run) as staging:
         loaded = load_and_migrate(context.engine, staging, source=source, on_progress=run.report)
         blocked_at = time.monotonic()
         with maintenance_mode(reason=f"A backup is being restored ({source.name})."):
             require_rights_stay(run, staging)
             previous = back_up_first(context, run) if pre_backup else ""
             live_tables = kept_in_every_restore() if source.trusted else kept_with_untrusted_files()
-            cut_over = go_live(context, run, staging, backup=source.name, live_tables=live_tables)
+            cut_over = go_live(run, staging, backup=source.name, live_tables=live_tables)
         writes_blocked = time.monotonic() - blocked_at
     return replace(
         result_of(source, loaded),
         pre_backup=previous,
-        previous=context.engine.previous_database(),
+        previous=context.engine.swap_strategy().previous_database(),
         writes_blocked=round(writes_blocked, 3),
         cut_over=round(cut_over, 3),
     )
@@ -87,7 +87,7 @@ def restore(
 
 def restore_to(context: OpsContext, run: RunRecorder, source: RestoreSource, database: str) -> RestoreResult:
     """Load `source` into the new database, and leave it there."""
-    with context.engine.scratch(name=database, for_swap=False, claims=run) as scratch:
+    with context.engine.swap_strategy().scratch(name=database, for_swap=False, claims=run) as scratch:
         loaded = load_and_migrate(context.engine, scratch, source=source, on_progress=run.report)
         scratch.keep()
     return replace(result_of(source, loaded), database=database)
@@ -118,9 +118,7 @@ def back_up_first(context: OpsContext, run: RunRecorder) -> str:
         ) from error
 
 
-def go_live(
-    context: OpsContext, run: RunRecorder, staging: Scratch, *, backup: str, live_tables: Collection[str]
-) -> float:
+def go_live(run: RunRecorder, staging: Scratch, *, backup: str, live_tables: Collection[str]) -> float:
     """Swap the staging database with the live one, whose rows of `live_tables` and history it gets first.
 
     Returns the seconds of the swap alone.
@@ -133,7 +131,7 @@ def go_live(
         run.write_history()
     run.report(Progress(stage=Stage.CUT_OVER))
     began = time.monotonic()
-    context.engine.swap(staging, run=run.id, backup=backup, claims=run)
+    staging.swap(run=run.id, backup=backup, claims=run)
     run.mark_applied()
     return time.monotonic() - began
 
@@ -146,16 +144,16 @@ def undo_restore(context: OpsContext, run: RunRecorder) -> UndoResult:
     """
     previous = require_previous(context.engine)
     run.set_backup(previous.backup)
-    with context.engine.previous_as_staging() as staging:
+    with context.engine.swap_strategy().previous_as_staging() as staging:
         migrations = migrate(staging, previous.name, on_progress=run.report)
         blocked_at = time.monotonic()
         with maintenance_mode(reason="A restore is being undone."):
             require_rights_stay(run, staging)
-            cut_over = go_live(context, run, staging, backup=UNDO, live_tables=kept_in_every_restore())
+            cut_over = go_live(run, staging, backup=UNDO, live_tables=kept_in_every_restore())
         writes_blocked = time.monotonic() - blocked_at
     return UndoResult(
         restored=previous,
-        previous=context.engine.previous_database(),
+        previous=context.engine.swap_strategy().previous_database(),
         migrations=migrations,
         writes_blocked=round(writes_blocked, 3),
         cut_over=round(cut_over, 3),
@@ -166,12 +164,12 @@ def undo_restore(context: OpsContext, run: RunRecorder) -> UndoResult:
 def drop_previous_database(context: OpsContext, _run: RunRecorder) -> DropResult:
     """Drop the database that the last restore replaced. Raises PreconditionFailed when there is none."""
     previous = require_previous(context.engine)
-    context.engine.drop_previous()
+    context.engine.swap_strategy().drop_previous()
     return DropResult(dropped=previous)
 
 
 def previous_expired(context: OpsContext) -> bool:
     """Whether a previous database is kept that is older than UNDO_KEEP_DAYS."""
-    previous = context.engine.previous_database()
+    previous = context.engine.swap_strategy().previous_database()
     oldest = dt.datetime.now(dt.UTC) - dt.timedelta(days=context.previous_days)
     return previous is not None and previous.replaced_at < oldest

@@ -62,7 +62,7 @@ def rights_of_undo(engine: Engine) -> RightsChange:
     layout = layout_of(get_user_model())
 
     def then() -> Accounts:
-        with engine.previous_as_default():
+        with engine.swap_strategy().previous_as_default():
             return accounts_of_default(layout, where="the previous database")
 
     return compare_accounts(layout, then)

@@ -240,9 +240,7 @@ def test_a_lost_lock_connection_is_a_sentence(
         patch.setattr(pipeline, "build_indexes", cut)
         outcome = support.run(library, database, "--yes")
     assert outcome.code == 1
-    assert outcome.error.startswith(
-        ("PostgreSQL ended the migration: ", "The new database could not take the place of ")
-    )
+    assert outcome.error.startswith(("PostgreSQL ended the migration: ", "The new database could not be renamed to "))
     assert database.tables() == []
     support.move(library, database)
     assert support.beside(database.name) == []

@@ -31,7 +31,7 @@ def nothing_is_left(lab: Lab) -> None:
     assert len(lab.listed()) == len([name for name in lab.files() if name.endswith(".json")])
     if lab.database:
         names = [name for (name,) in lab.rows("SELECT datname FROM pg_database")]
-        assert not [name for name in names if name.startswith(lab.name) and name.endswith(("_new", "_drill", "_aside"))]
+        assert not [name for name in names if name.startswith(lab.name) and name.endswith(("_new", "_test", "_aside"))]
         assert lab.value("SELECT count(*) FROM pg_namespace WHERE nspname ~ 'ops_(new|aside)'") == 0
     else:
         assert not [path.name for path in lab.folder.iterdir() if "-work-" in path.name]
@@ -121,7 +121,7 @@ def test_a_scratch_database_of_a_killed_run_is_dropped(postgres_lab: Lab, comman
     killed = lab.start(first, name, *(word.format(lab.name) for word in more), stop_at="compare").until_stopped()
     killed.kill()
     ((scratch,),) = lab.rows(others.format(lab.name))
-    assert f"The database {scratch} was left by a run that was killed; it was dropped." in found_by(lab)
+    assert f"Dropped the database {scratch}, which a killed run had left." in found_by(lab)
     assert lab.rows(others.format(lab.name)) == []
 
 

@@ -1,11 +1,12 @@
-"""What a kind of database has to be able to do, so that backups and restores are the same for all of them."""
+"""The interface of a kind of database: backups and restores are the same for all that implement it."""
 
 import datetime as dt
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import IO, Protocol
+from typing import IO
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from msgspec import Struct
@@ -19,14 +20,14 @@ from ops.utils.schema import Count, Moment, Text
 Tables = Mapping[str, TableDigest]
 NOTHING: Mapping[str, str] = MappingProxyType({})
 Rows = list[tuple[str | None, ...]]
-"""Rows of some columns, their values as the database writes them as text; None is NULL."""
+"""Rows of some columns. Values are in the database's text form; None is NULL."""
 Columns = Mapping[str, Sequence[str]]
-"""The columns that are wanted, by table."""
+"""Names of columns by table."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """The live database as a backup's manifest tells of it. `size` is in bytes, 0 where it is not known."""
+    """The live database in a backup's manifest. `size` is in bytes, 0 where it is unknown."""
 
     server_version: str
     tool_version: str
@@ -67,72 +68,89 @@ class LoadedRows:
     left_out: tuple[LeftOut, ...]
 
 
-class UntrustedFile(Protocol):
+class UntrustedFile(ABC):
     """A file that this installation has not signed, as a limited process reads it. Nothing of it is executed.
 
-    `migrations` (``app.name``) and `rows` (by table) are what it says of itself. Everything that reads it raises
-    ArtifactInvalid when the file is damaged, or exceeds a limit.
+    `migrations` (``app.name``) and `rows` (by table) are what the file records. Every method raises ArtifactInvalid
+    where the file is damaged or exceeds a limit.
     """
 
     migrations: tuple[str, ...]
     rows: Mapping[str, int]
 
+    @abstractmethod
     def read_columns(self, columns: Columns) -> Mapping[str, Rows]:
         """As `Engine.read_columns`."""
 
+    @abstractmethod
     def copy_rows(self, scratch: "Scratch", *, on_progress: ProgressCallback) -> LoadedRows:
-        """Fill the tables of `scratch`, which the project's migrations have made. Raises ArtifactInvalid for rows that
-        break a constraint.
+        """Fill the tables of `scratch`, which the project's migrations have created.
+
+        Raises ArtifactInvalid for rows that break a constraint.
         """
 
 
-class Snapshot(Protocol):
-    """The database at one moment. It ends with the context that `Engine.snapshot` gives."""
+class Snapshot(ABC):
+    """The database at one moment. It is released when the context of `Engine.snapshot` ends."""
 
     description: Description
     migrations: tuple[str, ...]
     taken_at: dt.datetime
     excluded: Mapping[str, str]
-    """Tables whose rows are left out, and why: those of the database among the ones that were to be."""
+    """The tables of the database whose rows are left out, each with the reason."""
 
+    @abstractmethod
     def stream(self, on_progress: ProgressCallback) -> Iterator[bytes]:
-        """The dump before compression, in pieces of some megabytes. Raises ToolFailed rather than ending early."""
+        """The dump before compression, in blocks of some megabytes. Raises ToolFailed rather than ending early."""
 
+    @abstractmethod
     def tables(self) -> Tables:
-        """Rows and digest of every table, read from the same snapshot as the dump; may wait until that is counted."""
+        """Rows and digest of every table, read from the same snapshot as the dump. Waits until they are counted."""
 
 
-class Scratch(Protocol):
-    """A database beside the live one, gone when its context ends unless it was put in place."""
+class Scratch(ABC):
+    """A separate database that is dropped when its context ends, unless it was swapped in or kept."""
 
     name: str
 
+    @abstractmethod
     def load(self, stream: IO[bytes], *, kind: Kind, on_progress: ProgressCallback) -> Mapping[str, int]:
-        """Fill it from a plain dump that this installation has signed; returns the rows by table.
+        """Load a plain dump that this installation has signed. Returns rows by table.
 
-        Raises ArtifactInvalid for one that is cut off.
+        Raises ArtifactInvalid for a truncated dump.
         """
 
+    @abstractmethod
     def analyze(self, on_progress: ProgressCallback) -> None:
         """Collect the statistics that the query planner needs."""
 
+    @abstractmethod
     def tables(self, on_progress: ProgressCallback) -> Tables:
         """As `Snapshot.tables`, of what was loaded."""
 
+    @abstractmethod
     def as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
         """Within the block "default" is this database for this thread (`ops.databases.override.override_database`)."""
 
+    @abstractmethod
     def keep(self) -> None:
-        """It stays when the context ends."""
+        """Do not drop it when the context ends."""
 
+    @abstractmethod
     def copy_live_rows(self, tables: Collection[str]) -> tuple[str, ...]:
-        """Replace the rows of these tables by those of the live database, while nobody writes to it.
+        """Replace the rows of these tables by those of the live database. The caller has blocked writes to it.
 
-        A table that either side lacks is passed over, and so are columns that only one of them has. The next insert
-        gets a new key, and rows that refer to others find them. A live database that is broken does not stop it: what
-        could not be copied is named in the sentences that it returns.
+        Tables and columns that one side lacks are skipped. Sequences continue after the copied keys, and foreign keys
+        hold. A damaged live database does not stop the restore: returns sentences on what could not be copied.
 
         Raises PreconditionFailed where rows of other tables refer to rows that the live database does not have.
+        """
+
+    @abstractmethod
+    def swap(self, *, run: str, backup: str, claims: Claims = NO_CLAIMS) -> None:
+        """Replace the live database in one step, keep that one as the previous database, and end its sessions.
+
+        Raises OpsError; then both are unchanged.
         """
 
 
@@ -147,76 +165,95 @@ class PreviousDatabase(Struct, frozen=True, kw_only=True):
     size: Count
 
 
-class Engine(Protocol):
-    """One database of the project, its kind, and what is beside it."""
+class SwapStrategy(ABC):
+    """How databases are replaced here: builds a scratch or staging database, and keeps the previous one."""
+
+    @abstractmethod
+    def scratch(self, *, name: str = "", for_swap: bool, claims: Claims = NO_CLAIMS) -> AbstractContextManager[Scratch]:
+        """An empty database, `for_swap` the staging database. With a `name` it may be kept.
+
+        Raises PreconditionFailed where a database of that name exists.
+        """
+
+    @abstractmethod
+    def previous_database(self) -> PreviousDatabase | None:
+        """What an undo would restore."""
+
+    @abstractmethod
+    def previous_as_staging(self) -> AbstractContextManager[Scratch]:
+        """The previous database, or a copy of it, to be swapped in. It stays the previous one unless that happens.
+
+        Raises PreconditionFailed when there is none.
+        """
+
+    @abstractmethod
+    def previous_as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
+        """Within the block "default" is the previous database for this thread, read-only.
+
+        Raises PreconditionFailed when there is none.
+        """
+
+    @abstractmethod
+    def drop_previous(self) -> None:
+        """Drop the previous database."""
+
+
+class Engine(ABC):
+    """The project's live database."""
 
     kind: str
     """``postgresql`` or ``sqlite``."""
     database: str
-    """Its name, which a person types to confirm."""
+    """Its name, which a user types to confirm."""
     where: str
     """Database and server for a sentence: ``homerack on db:5432``."""
 
+    @abstractmethod
     def locked(self, label: str) -> AbstractContextManager[None]:
-        """One operation at a time; `label` says whose it is. Raises AlreadyRunning with the holder's label."""
+        """One operation at a time. Raises AlreadyRunning with the label of the holder."""
 
+    @abstractmethod
     def sweep(self, claimed: Collection[str] = ()) -> tuple[str, ...]:
-        """Remove what a killed run left, and say what it was in sentences. The caller holds the lock.
+        """Remove what killed runs left. Returns a sentence for each. The caller holds the lock.
 
-        A database is dropped only if it is among those that killed runs `claimed`, and bears the mark of a database
-        that is being made; never the live one, nor the one that a restore replaced.
+        A database is dropped only if a killed run `claimed` it and it has the comment or the connection limit of a
+        database that ops creates; never the live and the previous one.
         """
 
+    @abstractmethod
     def kinds(self) -> tuple[Kind, ...]:
-        """The files it makes and reads; the first is the default."""
+        """The kinds of files that it writes and reads; the first is the default."""
 
+    @abstractmethod
     def size(self) -> int:
         """Bytes of the live database on its disk; 0 where they are unknown."""
 
+    @abstractmethod
     def snapshot(self, *, kind: Kind, excluded: Mapping[str, str] = NOTHING) -> AbstractContextManager[Snapshot]:
-        """Hold the database at one moment, without the rows of the tables that `excluded` names with a reason each.
+        """Hold the database at one moment, without the rows of the tables that `excluded` maps to a reason.
 
         Raises PreconditionFailed when it cannot be read, or when rows of another table refer to an excluded one.
         """
 
+    @abstractmethod
     def count(self, stream: IO[bytes], *, kind: Kind, on_progress: ProgressCallback) -> Mapping[str, int]:
-        """Rows by table in a dump before compression, read to its end. Raises ArtifactInvalid when it is cut off."""
+        """Rows by table in a dump before compression, read to its end. Raises ArtifactInvalid when it is truncated."""
 
+    @abstractmethod
     def read_columns(self, stream: IO[bytes], *, kind: Kind, columns: Columns) -> Mapping[str, Rows]:
         """All rows of the tables in `columns`, from a dump before compression.
 
         A table that the dump does not have, or that lacks one of the columns, is left out. Raises ArtifactInvalid.
         """
 
+    @abstractmethod
     def untrusted(self, source: RestoreSource) -> AbstractContextManager[UntrustedFile]:
-        """`source` as a limited process reads it; it is looked through once for that. Raises ArtifactInvalid."""
+        """`source`, read once to its end by a limited process. Raises ArtifactInvalid."""
 
+    @abstractmethod
     def require_ordinary_role(self) -> None:
         """Raises PreconditionFailed where rows of unknown origin would be loaded with the rights of a superuser."""
 
-    def scratch(self, *, name: str = "", for_swap: bool, claims: Claims = NO_CLAIMS) -> AbstractContextManager[Scratch]:
-        """An empty database beside the live one; `name` is one to keep for good, refused when it exists."""
-
-    def swap(self, scratch: Scratch, *, run: str, backup: str, claims: Claims = NO_CLAIMS) -> None:
-        """Put it in the place of the live database in one step, keep that as the undo, end its sessions.
-
-        Raises OpsError; then both are as they were.
-        """
-
-    def previous_database(self) -> PreviousDatabase | None:
-        """What `undo` would bring back."""
-
-    def previous_as_staging(self) -> AbstractContextManager[Scratch]:
-        """The kept database, or a copy of it, for `swap` to put back; it stays kept where that does not happen.
-
-        Raises PreconditionFailed when none is kept.
-        """
-
-    def previous_as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
-        """Within the block "default" is the previous database for this thread, which can only read it.
-
-        Raises PreconditionFailed when none is kept.
-        """
-
-    def drop_previous(self) -> None:
-        """Let the kept database go."""
+    @abstractmethod
+    def swap_strategy(self) -> SwapStrategy:
+        """The strategy that the rights of this installation allow."""

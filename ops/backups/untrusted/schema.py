@@ -1,7 +1,6 @@
 """The schema for the rows of an untrusted file: built by the project's own migrations, at the file's state."""
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.apps import apps
@@ -14,23 +13,9 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 
-from ops.errors import ArtifactInvalid, PreconditionFailed
+from ops.databases.migration_state import MigrationKey, MigrationState
+from ops.errors import PreconditionFailed
 from ops.utils.progress import Progress, ProgressCallback, Stage
-
-Node = tuple[str, str]
-MIGRATIONS = "django_migrations"
-LEGACY_HINT = (
-    "If the program that wrote it keeps its data in a SQLite file, migrate that file: manage.py migrate_to_postgres"
-    " --sqlite-path FILE. Load any other dump by hand into a database of its own."
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MigrationState:
-    """Nodes of the code's migration graph. `replaces`: squashed migrations stand for what they replace."""
-
-    nodes: tuple[Node, ...]
-    replaces: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,26 +40,6 @@ def natural_key_tables() -> NaturalKeyTables:
         return str(apps.get_model(app, model)._meta.db_table) if apps.is_installed(f"django.contrib.{app}") else ""
 
     return NaturalKeyTables(content_types=table("contenttypes", "ContentType"), permissions=table("auth", "Permission"))
-
-
-def state_of(applied: Sequence[str], name: str) -> MigrationState:
-    """The state that `applied` (``app.name``, as the file `name` records them) leads to; its apps are installed ones.
-
-    Raises ArtifactInvalid where no migrations are recorded. That all of them are known is the caller's to check.
-    """
-    if not applied:
-        raise ArtifactInvalid(
-            f"{name} has no table django_migrations, so its schema is not known. Nothing was changed.", LEGACY_HINT
-        )
-    there: set[Node] = {(app, migration) for app, _, migration in (key.partition(".") for key in applied)}
-    loader = MigrationLoader(None)
-    squashed = {key: set(migration.replaces) for key, migration in loader.disk_migrations.items() if migration.replaces}
-    whole = {key for key, replaced in squashed.items() if key in there or replaced <= there}
-    halves = [key for key, replaced in squashed.items() if key not in whole and replaced & there]
-    covered = set().union(*(squashed[key] for key in whole)) if whole else set()
-    # A graph holds squashed migrations or what they replace, not both.
-    nodes = (there | covered) - whole if halves else (there - covered) | whole
-    return MigrationState(nodes=tuple(sorted(nodes & set(loader.disk_migrations))), replaces=not halves)
 
 
 def build_schema(wrapper: BaseDatabaseWrapper, state: MigrationState, *, on_progress: ProgressCallback) -> None:
@@ -105,7 +70,7 @@ def build_schema(wrapper: BaseDatabaseWrapper, state: MigrationState, *, on_prog
         create_permissions(app, verbosity=0, interactive=False, using=wrapper.alias, apps=reached.apps)
 
 
-def last_nodes(loader: MigrationLoader, state: MigrationState) -> list[Node]:
+def last_nodes(loader: MigrationLoader, state: MigrationState) -> list[MigrationKey]:
     """The nodes of the state's closure that no other of their app follows: earlier ones as targets lead backwards."""
     closure = {key for node in state.nodes for key in loader.graph.forwards_plan(node)}
     return sorted(

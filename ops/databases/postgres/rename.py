@@ -50,7 +50,7 @@ def rename_databases(
                     "Stop them and run the command again.",
                 ) from error
         except psycopg2.Error as error:
-            raise OpsError(f"The new database could not take the place of {live}: {server_message(error)}.") from error
+            raise OpsError(f"The new database could not be renamed to {live}: {server_message(error)}.") from error
         else:
             return
 

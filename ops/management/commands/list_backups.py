@@ -30,7 +30,7 @@ class Command(OperationCommand):
         context = get_context(directory=options["backup_dir"])
         entries = context.repository.records()
         decisions = {decision.name: decision for decision in operations.evaluate_retention(context, entries)}
-        previous = context.engine.previous_database()
+        previous = context.engine.swap_strategy().previous_database()
         if entries:
             output.show_entries(console, entries, decisions)
             output.show_unknown_keys(console, entries)

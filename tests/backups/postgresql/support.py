@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.backups.engines.base import Tables
-from ops.backups.engines.postgresql.database_swap import ASIDE, DRILL, NEW, UNDO
+from ops.backups.engines.postgresql.database_swap import ASIDE, PREVIOUS, RESTORE_TEST, STAGING
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind
 from ops.databases.postgres import databases
@@ -47,7 +47,7 @@ def engine_of(database: Database, **options: Any) -> PostgresEngine:
 
 def drop(name: str) -> None:
     """Drop the database and all that restores may have left beside it."""
-    for suffix in ("", NEW, DRILL, UNDO, ASIDE):
+    for suffix in ("", STAGING, RESTORE_TEST, PREVIOUS, ASIDE):
         server().rows(f'DROP DATABASE IF EXISTS "{databases.suffixed_name(name, suffix)}" WITH (FORCE)')
 
 
@@ -60,7 +60,7 @@ def beside(name: str) -> list[str]:
     """The databases that are beside `name`, by what is added to its name."""
     return [
         suffix
-        for suffix in (NEW, DRILL, UNDO, ASIDE)
+        for suffix in (STAGING, RESTORE_TEST, PREVIOUS, ASIDE)
         if server().rows("SELECT 1 FROM pg_database WHERE datname = %s", [databases.suffixed_name(name, suffix)])
     ]
 
@@ -73,16 +73,16 @@ def dump_of(engine: PostgresEngine, kind: Kind = Kind.SQL) -> tuple[bytes, Table
 
 def restore(engine: PostgresEngine, dump: bytes, *, kind: Kind = Kind.SQL) -> Tables:
     """Load `dump` beside and put it in place; returns what was loaded."""
-    with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
+    with engine.locked("test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
         scratch.load(io.BytesIO(dump), kind=kind, on_progress=no_progress)
         tables = scratch.tables(no_progress)
-        engine.swap(scratch, run="run-1", backup="backup-1")
+        scratch.swap(run="run-1", backup="backup-1")
     return tables
 
 
 def drill(engine: PostgresEngine, dump: bytes) -> tuple[Mapping[str, int], Tables]:
     """Load `dump` into a scratch database; rows by table as counted while loading, and what is there afterwards."""
-    with engine.locked("test"), engine.scratch(for_swap=False) as scratch:
+    with engine.locked("test"), engine.swap_strategy().scratch(for_swap=False) as scratch:
         rows = scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
         return rows, scratch.tables(no_progress)
 
@@ -97,5 +97,5 @@ def write_program(directory: Path, name: str, script: str) -> None:
 
 def undo(engine: PostgresEngine, *, run: str) -> None:
     """Put the kept database back."""
-    with engine.locked("undo"), engine.previous_as_staging() as scratch:
-        engine.swap(scratch, run=run, backup="undo")
+    with engine.locked("undo"), engine.swap_strategy().previous_as_staging() as scratch:
+        scratch.swap(run=run, backup="undo")

@@ -80,15 +80,15 @@ def test_rows_that_cannot_be_of_the_table_are_refused(engine: PostgresEngine, ro
 
 
 def test_the_previous_database_is_read_and_not_changed(lab: Database, engine: PostgresEngine) -> None:
-    with pytest.raises(PreconditionFailed, match="Nothing is kept"), engine.previous_as_default():
+    with pytest.raises(PreconditionFailed, match="Nothing is kept"), engine.swap_strategy().previous_as_default():
         pass
     dump, _ = support.dump_of(engine)
     lab.rows("UPDATE rack SET name = 'today' WHERE id = 1")
     support.restore(engine, dump)
-    with engine.previous_as_default(), connection.cursor() as cursor:
+    with engine.swap_strategy().previous_as_default(), connection.cursor() as cursor:
         cursor.execute("SELECT name FROM rack WHERE id = 1")
         assert cursor.fetchall() == [("today",)]
         with pytest.raises(Error, match="read-only"):
             cursor.execute("DELETE FROM device")
-    assert engine.previous_database()
+    assert engine.swap_strategy().previous_database()
     assert lab.rows("SELECT name FROM rack WHERE id = 1") == [("Hall",)]

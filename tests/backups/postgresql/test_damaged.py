@@ -39,7 +39,7 @@ def test_a_cut_dump_is_never_committed(lab: Database, engine: PostgresEngine) ->
     for cut in cuts:
         with pytest.raises(ArtifactInvalid):
             engine.count(io.BytesIO(dump[:cut]), kind=Kind.SQL, on_progress=no_progress)
-    with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
+    with engine.locked("test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
         for cut in [*cuts[:20], *cuts[-4:]]:
             with pytest.raises(ArtifactInvalid):
                 scratch.load(io.BytesIO(dump[:cut]), kind=Kind.SQL, on_progress=no_progress)
@@ -74,7 +74,7 @@ class Wrong(io.BytesIO):
 @pytest.mark.parametrize("kind", [Kind.SQL, Kind.CUSTOM])
 def test_what_the_stream_raises_at_its_end_stops_the_load(engine: PostgresEngine, kind: Kind) -> None:
     dump, _ = support.dump_of(engine, kind)
-    with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
+    with engine.locked("test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
         with pytest.raises(ArtifactInvalid, match="The check sum is wrong"):
             scratch.load(Wrong(dump), kind=kind, on_progress=no_progress)
         assert scratch.tables(no_progress) == {}
@@ -85,7 +85,7 @@ def test_what_the_stream_raises_at_its_end_stops_the_load(engine: PostgresEngine
 def test_what_the_stream_raises_within_rows_is_raised(engine: PostgresEngine) -> None:
     dump, _ = support.dump_of(engine)
     cut = dump.index(b"device 250")
-    with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
+    with engine.locked("test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
         with pytest.raises(ArtifactInvalid, match="The check sum is wrong"):
             scratch.load(Wrong(dump[:cut]), kind=Kind.SQL, on_progress=no_progress)
         assert scratch.tables(no_progress) == {}

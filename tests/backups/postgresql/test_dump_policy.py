@@ -70,7 +70,7 @@ def test_a_commit_in_the_middle_commits_nothing(engine: PostgresEngine) -> None:
         0
     ]
     assert b"\nCOMMIT;" in cut or b"COPY" in cut
-    with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
+    with engine.locked("test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
         with pytest.raises(ArtifactInvalid, match="cut off"):
             scratch.load(io.BytesIO(cut), kind=Kind.SQL, on_progress=no_progress)
         assert scratch.tables(no_progress) == {}

@@ -90,7 +90,7 @@ def test_special_objects_come_back(lab: Database, engine: PostgresEngine) -> Non
         CREATE TABLE made (a int, b int GENERATED ALWAYS AS (a * 2) STORED);
         INSERT INTO made VALUES (1);
         CREATE FUNCTION twice(a int) RETURNS int LANGUAGE sql IMMUTABLE BEGIN ATOMIC SELECT a * 2; END;
-        CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.a := 7; RETURN NEW; END $$;
+        CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN STAGING.a := 7; RETURN STAGING; END $$;
         CREATE TRIGGER touching BEFORE INSERT ON made FOR EACH ROW EXECUTE FUNCTION touch();
         CREATE VIEW seen AS SELECT twice(a) FROM made;
         CREATE MATERIALIZED VIEW kept AS SELECT twice(a) FROM made;
@@ -110,7 +110,7 @@ def test_an_extension_that_only_a_superuser_may_create_is_asked_for(role: Role, 
     lab.rows("CREATE EXTENSION pg_stat_statements")
     support.server().rows(f"ALTER DATABASE {lab.name} OWNER TO {name}")
     engine = support.engine_of(support.database_named(lab.name, user=name, password=password))
-    with pytest.raises(PreconditionFailed) as refused, engine.scratch(for_swap=True):
+    with pytest.raises(PreconditionFailed) as refused, engine.swap_strategy().scratch(for_swap=True):
         pass
     assert str(refused.value) == (
         "The database has the extension pg_stat_statements, which this role may not create in a new one.\n"

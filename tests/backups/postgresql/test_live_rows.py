@@ -43,7 +43,7 @@ INSERT INTO crontab (minute) VALUES ('0'), ('1');
 INSERT INTO a_task (name, crontab_id) VALUES ('nightly', 1);
 DELETE FROM audit;
 """
-NEW = r"""
+STAGING = r"""
 DELETE FROM expiry; DELETE FROM attempt WHERE "user" = 'old';
 INSERT INTO attempt (id, "user", "order", moment, took, weight, data, photo) VALUES
   (70, E'new\t\\N\n''"', NULL, '2026-11-25 04:00:00.000001+02', '-1 mon 2 days', 0.1,
@@ -79,7 +79,7 @@ def engine(request: pytest.FixtureRequest, lab: Database, role: Role) -> Iterato
 
 @contextlib.contextmanager
 def loaded(engine: PostgresEngine, dump: bytes) -> Iterator[Scratch]:
-    with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
+    with engine.locked("test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
         scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
         yield scratch
 
@@ -88,7 +88,7 @@ def restore(engine: PostgresEngine, dump: bytes, *tables: str) -> tuple[str, ...
     """What could not be copied."""
     with loaded(engine, dump) as scratch:
         sentences = scratch.copy_live_rows(tables)
-        engine.swap(scratch, run="run-1", backup="backup-1")
+        scratch.swap(run="run-1", backup="backup-1")
     return sentences
 
 
@@ -100,7 +100,7 @@ def test_they_replace_what_the_backup_has(lab: Database, engine: PostgresEngine)
     lab.rows(OLD)
     dump, _ = support.dump_of(engine)
     other = content(lab, "rack", "device", "audit")
-    lab.rows(NEW)
+    lab.rows(STAGING)
     live = content(lab, *COPIED)
     # In an order that is wrong for foreign keys, with a name that nobody has.
     assert restore(engine, dump, "expiry", "attempt", "a_task", "crontab", "nobody_has_this") == ()
@@ -120,11 +120,11 @@ def test_an_undo_takes_them_along_as_well(lab: Database, engine: PostgresEngine)
     lab.rows(OLD)
     dump, _ = support.dump_of(engine)
     restore(engine, dump)
-    lab.rows(NEW)
+    lab.rows(STAGING)
     live = content(lab, *COPIED)
-    with engine.locked("undo"), engine.previous_as_staging() as scratch:
+    with engine.locked("undo"), engine.swap_strategy().previous_as_staging() as scratch:
         assert scratch.copy_live_rows(COPIED) == ()
-        engine.swap(scratch, run="run-2", backup="undo")
+        scratch.swap(run="run-2", backup="undo")
     assert content(lab, *COPIED) == live
     assert lab.value("SELECT count(*) FROM rack WHERE notes = 'changed'") == 0
 

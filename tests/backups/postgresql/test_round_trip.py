@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from ops.backups.engines.postgresql.database_swap import UNDO
+from ops.backups.engines.postgresql.database_swap import PREVIOUS
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind
 from ops.utils.progress import no_progress
@@ -21,7 +21,7 @@ def test_a_restore_brings_everything_back(lab: Database, engine: PostgresEngine,
     lab.rows("DELETE FROM device; UPDATE rack SET notes = 'changed'; DROP TABLE nothing; CREATE TABLE later ()")
     assert support.restore(engine, dump, kind=kind) == before
     assert support.dump_of(engine)[1] == before
-    assert support.beside(lab.name) == [UNDO]
+    assert support.beside(lab.name) == [PREVIOUS]
     # Keys go on where they were.
     assert lab.value("INSERT INTO device (rack_id) VALUES (1) RETURNING id") == 501
 
@@ -31,16 +31,16 @@ def test_an_undo_brings_the_changes_back(lab: Database, engine: PostgresEngine) 
     lab.rows("INSERT INTO rack (name) VALUES ('new')")
     changed = support.dump_of(engine)[1]
     restored = support.restore(engine, dump)
-    kept = engine.previous_database()
+    kept = engine.swap_strategy().previous_database()
     assert kept
     assert (kept.run, kept.backup) == ("run-1", "backup-1")
     support.undo(engine, run="run-2")
     assert support.dump_of(engine)[1] == changed
-    kept = engine.previous_database()
+    kept = engine.swap_strategy().previous_database()
     assert kept
     assert (kept.run, kept.backup) == ("run-2", "undo")
     support.undo(engine, run="run-3")
     assert support.dump_of(engine)[1] == restored
-    engine.drop_previous()
-    assert engine.previous_database() is None
+    engine.swap_strategy().drop_previous()
+    assert engine.swap_strategy().previous_database() is None
     assert support.beside(lab.name) == []

@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 
 from ops.backups.engines.base import PreviousDatabase
-from ops.backups.engines.postgresql.database_swap import DRILL, NEW, UNDO
+from ops.backups.engines.postgresql.database_swap import PREVIOUS, RESTORE_TEST, STAGING
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind
 from ops.databases.migration_state import applied_migrations, run_migrations
@@ -115,12 +115,12 @@ def test_a_kill_within_the_swap_changes_nothing(lab: Database, engine: PostgresE
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert support.dump_of(engine)[1] == before
-    assert support.beside(lab.name) == [NEW]
+    assert support.beside(lab.name) == [STAGING]
     wait_for_lock(engine)
     with engine.locked("next"):
-        new = databases.suffixed_name(lab.name, NEW)
+        new = databases.suffixed_name(lab.name, STAGING)
         assert engine.sweep() == ()
-        assert engine.sweep([new]) == (f"The database {new} was left by a run that was killed; it was dropped.",)
+        assert engine.sweep([new]) == (f"Dropped the database {new}, which a killed run had left.",)
         assert engine.sweep([new]) == ()
     assert support.beside(lab.name) == []
 
@@ -143,7 +143,7 @@ def test_a_fault_within_the_swap_changes_nothing(
 ) -> None:
     dump, before = support.dump_of(engine)
     support.restore(engine, dump)
-    first = engine.previous_database()
+    first = engine.swap_strategy().previous_database()
 
     def fail(*_: Any) -> None:
         raise psycopg2.OperationalError("ERROR: injected")
@@ -151,19 +151,19 @@ def test_a_fault_within_the_swap_changes_nothing(
     for function in ("rename_all", "comment_on", "copy_properties"):
         with monkeypatch.context() as patch:
             patch.setattr(rename, function, fail)
-            with pytest.raises(OpsError, match="could not take the place of"):
+            with pytest.raises(OpsError, match="could not be renamed to"):
                 support.restore(engine, dump)
-        assert support.beside(lab.name) == [UNDO]
-        assert named(engine.previous_database()) == named(first)
+        assert support.beside(lab.name) == [PREVIOUS]
+        assert named(engine.swap_strategy().previous_database()) == named(first)
     assert support.dump_of(engine)[1] == before
 
 
 def test_a_lost_lock_stops_the_swap(lab: Database, engine: PostgresEngine) -> None:
     """Another run may have begun."""
-    with contextlib.suppress(OpsError), engine.locked("test"), engine.scratch(for_swap=True) as scratch:
+    with contextlib.suppress(OpsError), engine.locked("test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
         support.end_lock_session(lab.name)
         with pytest.raises((OpsError, psycopg2.Error)):
-            engine.swap(scratch, run="x", backup="y")
+            scratch.swap(run="x", backup="y")
     assert lab.value("SELECT count(*) FROM device") == 500
     with engine.locked("next"):
         engine.sweep()
@@ -173,7 +173,7 @@ def test_nothing_is_kept_of_what_is_not_there(lab: Database, engine: PostgresEng
     dump, before = support.dump_of(engine)
     support.server().rows(f"DROP DATABASE {lab.name}")
     assert support.restore(engine, dump) == before
-    assert engine.previous_database() is None
+    assert engine.swap_strategy().previous_database() is None
 
 
 def test_a_live_database_that_takes_no_connections_is_replaced(lab: Database, engine: PostgresEngine) -> None:
@@ -181,24 +181,24 @@ def test_a_live_database_that_takes_no_connections_is_replaced(lab: Database, en
     support.server().rows(f"ALTER DATABASE {lab.name} ALLOW_CONNECTIONS false")
     assert support.restore(engine, dump) == before
     assert support.dump_of(engine)[1] == before
-    assert support.beside(lab.name) == [UNDO]
+    assert support.beside(lab.name) == [PREVIOUS]
 
 
 def test_a_database_of_somebody_else_is_not_taken_for_the_undo(lab: Database, engine: PostgresEngine) -> None:
     dump, _ = support.dump_of(engine)
-    name = databases.suffixed_name(lab.name, UNDO)
+    name = databases.suffixed_name(lab.name, PREVIOUS)
     support.create(name)
     with pytest.raises(PreconditionFailed, match=f"^What a restore replaces is kept as {name}, and there is"):
         support.restore(engine, dump)
     with pytest.raises(PreconditionFailed):
-        engine.drop_previous()
-    assert support.beside(lab.name) == [UNDO]
+        engine.swap_strategy().drop_previous()
+    assert support.beside(lab.name) == [PREVIOUS]
 
 
 def test_a_drill_is_not_near_the_live_database(lab: Database, engine: PostgresEngine) -> None:
     dump, before = support.dump_of(engine)
-    with engine.locked("test"), engine.scratch(for_swap=False) as scratch:
-        assert scratch.name == databases.suffixed_name(lab.name, DRILL)
+    with engine.locked("test"), engine.swap_strategy().scratch(for_swap=False) as scratch:
+        assert scratch.name == databases.suffixed_name(lab.name, RESTORE_TEST)
         scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
         assert scratch.tables(no_progress) == before
     assert support.beside(lab.name) == []
@@ -208,13 +208,13 @@ def test_a_named_database_stays_only_when_it_is_kept(lab: Database, engine: Post
     name = support.new_name()
     found = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
     try:
-        with engine.scratch(name=name, for_swap=False):
+        with engine.swap_strategy().scratch(name=name, for_swap=False):
             pass
         assert support.server().rows(found, [name]) == []
-        with engine.scratch(name=name, for_swap=False) as scratch:
+        with engine.swap_strategy().scratch(name=name, for_swap=False) as scratch:
             scratch.keep()
         assert support.server().rows(found, [name]) == [(None,)]
-        with pytest.raises(PreconditionFailed), engine.scratch(name=name, for_swap=False):
+        with pytest.raises(PreconditionFailed), engine.swap_strategy().scratch(name=name, for_swap=False):
             pass
     finally:
         support.drop(name)
@@ -235,35 +235,35 @@ def test_an_owner_restores_within_the_database(owner: Database) -> None:
     owner.rows("DELETE FROM device; CREATE TABLE later ()")
     changed = support.dump_of(engine)[1]
     for run in ("first", "second"):
-        with engine.locked("test"), engine.scratch(for_swap=True) as scratch:
+        with engine.locked("test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
             scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
             assert scratch.tables(no_progress) == before
             if run == "first":
                 # Everybody else sees what was, and a backup can be made meanwhile.
                 assert support.dump_of(engine)[1] == changed
-            engine.swap(scratch, run=run, backup="b")
+            scratch.swap(run=run, backup="b")
         assert support.dump_of(engine)[1] == before
     owner.rows("DELETE FROM device")
-    kept = engine.previous_database()
+    kept = engine.swap_strategy().previous_database()
     assert kept
     assert (kept.name, kept.run, kept.backup) == ("ops_undo", "second", "b")
     support.undo(engine, run="third")
     assert support.dump_of(engine)[1] == before
-    with engine.previous_as_staging() as scratch, scratch.as_default() as wrapper:
+    with engine.swap_strategy().previous_as_staging() as scratch, scratch.as_default() as wrapper:
         assert len(applied_migrations(wrapper)) == 2
-    engine.drop_previous()
-    assert engine.previous_database() is None
+    engine.swap_strategy().drop_previous()
+    assert engine.swap_strategy().previous_database() is None
     assert b"ops_undo" not in support.dump_of(engine)[0]
 
 
 def test_a_scratch_within_the_database_is_rolled_back(owner: Database) -> None:
     engine = support.engine_of(owner)
     dump, before = support.dump_of(engine)
-    with engine.scratch(for_swap=False) as scratch:
+    with engine.swap_strategy().scratch(for_swap=False) as scratch:
         scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
         assert scratch.tables(no_progress) == before
     assert support.dump_of(engine)[1] == before
-    assert engine.previous_database() is None
+    assert engine.swap_strategy().previous_database() is None
 
 
 def test_migrations_run_within_the_same_transaction(role: Role) -> None:
@@ -274,11 +274,11 @@ def test_migrations_run_within_the_same_transaction(role: Role) -> None:
     mine = support.database_named(database, user=name, password=password)
     engine = support.engine_of(mine)
     try:
-        with engine.scratch(for_swap=True) as scratch:
+        with engine.swap_strategy().scratch(for_swap=True) as scratch:
             with scratch.as_default():
                 run_migrations()
             assert mine.tables() == []
-            engine.swap(scratch, run="x", backup="y")
+            scratch.swap(run="x", backup="y")
         assert "otherproject_book" in mine.tables()
     finally:
         support.drop(database)
@@ -287,7 +287,7 @@ def test_migrations_run_within_the_same_transaction(role: Role) -> None:
 def test_a_role_without_rights_is_told_the_exact_words(role: Role, lab: Database) -> None:
     name, password = role()
     engine = support.engine_of(support.database_named(lab.name, user=name, password=password))
-    with pytest.raises(PreconditionFailed) as refused, engine.scratch(for_swap=True):
+    with pytest.raises(PreconditionFailed) as refused, engine.swap_strategy().scratch(for_swap=True):
         pass
     assert str(refused.value) == (
         f"The role {name} may neither create databases nor replace the schema public of {engine.where}."
@@ -303,5 +303,5 @@ def test_a_role_without_rights_is_told_the_exact_words(role: Role, lab: Database
 
 def test_other_schemas_can_not_be_replaced_within(owner: Database) -> None:
     owner.rows("CREATE SCHEMA other")
-    with pytest.raises(PreconditionFailed, match=r"has schemas beside public \(other\)"):
+    with pytest.raises(PreconditionFailed, match=r"has other schemas than public \(other\)"):
         support.restore(support.engine_of(owner), b"")

@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 from django.conf import settings
 
-from ops.backups.engines.postgresql.database_swap import ASIDE, DRILL, NEW, UNDO
+from ops.backups.engines.postgresql.database_swap import ASIDE, PREVIOUS, RESTORE_TEST, STAGING
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.repository import BackupRepository
 from ops.backups.signing import Keys
@@ -76,7 +76,7 @@ def test_no_mark_makes_the_sweep_drop_what_is_not_its_own(
     """Not even a claim, which somebody may forge who writes into the storage, is enough for those that matter."""
     dump, _ = support.dump_of(engine)
     support.restore(engine, dump)
-    undo = databases.suffixed_name(lab.name, UNDO)
+    undo = databases.suffixed_name(lab.name, PREVIOUS)
     marked = [lab.name, undo, foreign.name]
     for name in marked:
         support.server().rows(FORGED[forged].format(name, live=lab.name))
@@ -96,7 +96,7 @@ def test_a_name_that_was_claimed_is_not_dropped_without_the_mark(
     assert exist(foreign.name) == [foreign.name]
 
 
-@pytest.mark.parametrize("suffix", [NEW, DRILL])
+@pytest.mark.parametrize("suffix", [STAGING, RESTORE_TEST])
 def test_a_database_of_our_name_that_is_not_claimed_is_in_the_way(
     lab: Database, engine: PostgresEngine, suffix: str
 ) -> None:
@@ -104,9 +104,9 @@ def test_a_database_of_our_name_that_is_not_claimed_is_in_the_way(
     support.server().rows(FORGED["a comment"].format(theirs.name))
     with engine.locked("test"):
         engine.sweep()
-        with pytest.raises(PreconditionFailed) as refused, engine.scratch(for_swap=suffix == NEW):
+        with pytest.raises(PreconditionFailed) as refused, engine.swap_strategy().scratch(for_swap=suffix == STAGING):
             pass
-    assert refused.value.message.startswith(f"There is a database {theirs.name} already")
+    assert refused.value.message.startswith(f"The database {theirs.name} exists already")
     assert exist(theirs.name) == [theirs.name]
 
 
@@ -129,17 +129,17 @@ def test_each_database_is_claimed_before_it_is_made(lab: Database, engine: Postg
     dump, _ = support.dump_of(engine)
     support.restore(engine, dump)
     claims, named = Claims(), support.new_name()
-    new, drill, aside = (databases.suffixed_name(lab.name, suffix) for suffix in (NEW, DRILL, ASIDE))
+    new, drill, aside = (databases.suffixed_name(lab.name, suffix) for suffix in (STAGING, RESTORE_TEST, ASIDE))
     with engine.locked("test"):
-        with engine.scratch(for_swap=False, claims=claims):
+        with engine.swap_strategy().scratch(for_swap=False, claims=claims):
             assert claims.claimed == [drill]
-        with engine.scratch(name=named, for_swap=False, claims=claims):
+        with engine.swap_strategy().scratch(name=named, for_swap=False, claims=claims):
             assert claims.claimed == [drill, named]
-        with engine.scratch(for_swap=True, claims=claims) as scratch:
-            engine.swap(scratch, run="run-2", backup="b", claims=claims)
+        with engine.swap_strategy().scratch(for_swap=True, claims=claims) as scratch:
+            scratch.swap(run="run-2", backup="b", claims=claims)
     assert claims.claimed == [drill, named, new, aside]
     assert claims.left == []
-    assert support.beside(lab.name) == [UNDO]
+    assert support.beside(lab.name) == [PREVIOUS]
 
 
 def test_a_claim_that_can_not_be_recorded_makes_no_database(
@@ -150,11 +150,11 @@ def test_a_claim_that_can_not_be_recorded_makes_no_database(
 
     run = Run(kind=Run.Kind.RESTORE, status=Run.Status.RUNNING, requested_by="jane", database=engine.database)
     recording = RunRecorder(run, repository=repository, on_progress=print)
-    monkeypatch.setattr(repository, "record", full)
+    monkeypatch.setattr(repository, "add_event", full)
     with (
         engine.locked("test"),
         pytest.raises(PreconditionFailed, match=r"does not take the record of this run: .*No space left on device"),
-        engine.scratch(for_swap=True, claims=recording),
+        engine.swap_strategy().scratch(for_swap=True, claims=recording),
     ):
         pass
     assert support.beside(lab.name) == []
@@ -164,17 +164,17 @@ def test_what_could_not_be_dropped_is_dropped_by_the_next_run_though_the_first_o
     lab: Database, engine: PostgresEngine, repository: BackupRepository
 ) -> None:
     """The server ended the session that holds the lock, so the run failed, and its database is still there."""
-    drill = databases.suffixed_name(lab.name, DRILL)
+    drill = databases.suffixed_name(lab.name, RESTORE_TEST)
     with (
         contextlib.suppress(psycopg2.Error),
         recorded(request(), engine=engine, repository=repository) as recording,
-        engine.scratch(for_swap=False, claims=recording),
+        engine.swap_strategy().scratch(for_swap=False, claims=recording),
     ):
         support.end_lock_session(lab.name)
         raise psycopg2.OperationalError("the connection is gone")
     assert exist(drill) == [drill]
     found = reconcile(engine, repository)
-    assert f"The database {drill} was left by a run that was killed; it was dropped." in found
+    assert f"Dropped the database {drill}, which a killed run had left." in found
     assert exist(drill) == []
     assert repository.unended_events() == []
     assert reconcile(engine, repository) == ()
@@ -192,7 +192,11 @@ def test_a_database_that_was_begun_is_not_left(
 
     monkeypatch.setattr(databases, moment, fail)
     claims = Claims()
-    with engine.locked("test"), pytest.raises(PreconditionFailed), engine.scratch(for_swap=True, claims=claims):
+    with (
+        engine.locked("test"),
+        pytest.raises(PreconditionFailed),
+        engine.swap_strategy().scratch(for_swap=True, claims=claims),
+    ):
         pass
     assert support.beside(lab.name) == []
     assert claims.left == []
@@ -209,22 +213,20 @@ def test_an_earlier_undo_that_stays_is_left_to_the_next_run(
         if name == aside:
             raise psycopg2.OperationalError
 
-    with engine.locked("test"), engine.scratch(for_swap=True, claims=claims) as scratch:
+    with engine.locked("test"), engine.swap_strategy().scratch(for_swap=True, claims=claims) as scratch:
         monkeypatch.setattr(databases, "drop", fail)
-        engine.swap(scratch, run="run-2", backup="b", claims=claims)
+        scratch.swap(run="run-2", backup="b", claims=claims)
     monkeypatch.undo()
     assert claims.left == [aside]
     with engine.locked("next"):
-        assert engine.sweep(claims.left) == (
-            f"The database {aside} was left by a run that was killed; it was dropped.",
-        )
-    assert support.beside(lab.name) == [UNDO]
+        assert engine.sweep(claims.left) == (f"Dropped the database {aside}, which a killed run had left.",)
+    assert support.beside(lab.name) == [PREVIOUS]
 
 
 def test_a_kept_database_loses_its_mark(lab: Database, engine: PostgresEngine) -> None:
     name = support.new_name()
     try:
-        with engine.locked("test"), engine.scratch(name=name, for_swap=False) as scratch:
+        with engine.locked("test"), engine.swap_strategy().scratch(name=name, for_swap=False) as scratch:
             scratch.keep()
         with engine.locked("test"):
             assert engine.sweep([name]) == ()
@@ -236,7 +238,7 @@ def test_a_kept_database_loses_its_mark(lab: Database, engine: PostgresEngine) -
 def test_the_mark_is_in_a_database_from_its_first_moment(
     lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = databases.suffixed_name(lab.name, NEW)
+    name = databases.suffixed_name(lab.name, STAGING)
     with databases.maintenance_connection(engine.address) as connection:
         databases.create_staging(connection, name, None)
         rename.comment(connection, name, "")

@@ -154,7 +154,7 @@ def test_who_locks_a_table_is_waited_for_and_then_named(lab: Database, monkeypat
 def test_a_load_leaves_other_sessions_as_they_are(lab: Database, engine: PostgresEngine) -> None:
     """C10: a dump empties the search path of its session, which nobody else gets to see."""
     dump, _ = support.dump_of(engine)
-    with engine.scratch(for_swap=False) as scratch:
+    with engine.swap_strategy().scratch(for_swap=False) as scratch:
         scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
         with scratch.as_default() as wrapper, wrapper.cursor() as cursor:
             cursor.execute("SHOW search_path")

@@ -63,9 +63,9 @@ def backup(path: Path) -> bytes:
 
 
 def put_in_place(engine: SqliteEngine, data: bytes, *, run: str, backup: str = "b.sqlite3") -> None:
-    with engine.scratch(for_swap=True) as scratch:
+    with engine.swap_strategy().scratch(for_swap=True) as scratch:
         scratch.load(io.BytesIO(data), kind=Kind.SQLITE, on_progress=no_progress)
-        engine.swap(scratch, run=run, backup=backup)
+        scratch.swap(run=run, backup=backup)
 
 
 def beside(path: Path) -> list[str]:
@@ -106,5 +106,5 @@ def ended(*programs: subprocess.Popen[str]) -> Iterator[None]:
 
 def undo(engine: SqliteEngine, *, run: str) -> None:
     """Put the kept database back."""
-    with engine.locked("undo"), engine.previous_as_staging() as scratch:
-        engine.swap(scratch, run=run, backup="undo")
+    with engine.locked("undo"), engine.swap_strategy().previous_as_staging() as scratch:
+        scratch.swap(run=run, backup="undo")

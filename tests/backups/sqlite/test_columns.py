@@ -28,12 +28,14 @@ def test_values_are_text_and_what_is_missing_is_left_out(engine: SqliteEngine, t
 
 @pytest.mark.usefixtures("free_connections")
 def test_the_previous_database_is_read_and_not_changed(engine: SqliteEngine, data: bytes) -> None:
-    with pytest.raises(PreconditionFailed, match="No database is kept"):
-        engine.previous_as_default()
+    with pytest.raises(PreconditionFailed, match="There is no previous database"):
+        engine.swap_strategy().previous_as_default()
     support.put_in_place(engine, data, run="run-1")
-    kept = engine.previous_path()
+    previous = engine.swap_strategy().previous_database()
+    assert previous
+    kept = engine.path.with_name(previous.name)
     before = kept.read_bytes(), sorted(kept.parent.iterdir())
-    with engine.previous_as_default(), connection.cursor() as cursor:
+    with engine.swap_strategy().previous_as_default(), connection.cursor() as cursor:
         cursor.execute("SELECT DISTINCT label FROM item")
         assert cursor.fetchall() == [("old",)]
         with pytest.raises(Error, match="readonly"):

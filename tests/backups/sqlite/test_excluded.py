@@ -70,7 +70,7 @@ def test_no_byte_of_a_session_is_in_the_file(site: Path) -> None:
     assert SECRET.encode() not in data
     engine = SqliteEngine(site)
     assert engine.count(io.BytesIO(data), kind=Kind.SQLITE, on_progress=no_progress)["django_session"] == 0
-    with engine.scratch(for_swap=False) as scratch:
+    with engine.swap_strategy().scratch(for_swap=False) as scratch:
         scratch.load(io.BytesIO(data), kind=Kind.SQLITE, on_progress=no_progress)
         assert scratch.tables(no_progress) == tables
 

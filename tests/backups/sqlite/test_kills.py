@@ -31,11 +31,11 @@ def dying(*arguments, **named):
     return result
 
 with engine.locked("the victim"):
-    with engine.scratch(for_swap=True) as scratch:
+    with engine.swap_strategy().scratch(for_swap=True) as scratch:
         with open(data, "rb") as file:
             scratch.load(file, kind=Kind.SQLITE, on_progress=no_progress)
         setattr(holder, name, dying)
-        engine.swap(scratch, run="killed", backup="b.sqlite3")
+        scratch.swap(run="killed", backup="b.sqlite3")
 time.sleep(1)
 print("survived")
 """
@@ -82,7 +82,7 @@ def kill(live: Path, data: bytes, point: str, delay: float = 0.0) -> None:
 
 
 def undo_of(engine: SqliteEngine) -> tuple[str, str]:
-    kept = engine.previous_database()
+    kept = engine.swap_strategy().previous_database()
     assert kept is not None
     return kept.run, content(engine.path.with_name(kept.name))
 
@@ -93,7 +93,7 @@ def test_killed_before_it_happened(restored_before: SqliteEngine, live: Path, da
     assert content(live) == "old"
     with restored_before.locked("the next one"):
         found = restored_before.sweep()
-    assert found[-1].startswith("What a killed operation was working on was removed: ")
+    assert found[-1].endswith(", the working directory of a killed run.")
     assert undo_of(restored_before) == ("r1", "earlier")
     still_usable(restored_before, live, data)
 
@@ -104,7 +104,7 @@ def test_killed_after_it_happened(restored_before: SqliteEngine, live: Path, dat
     assert content(live) == "new"
     with restored_before.locked("the next one"):
         found = restored_before.sweep()
-    assert found[-1].startswith("What a killed operation was working on was removed: ")
+    assert found[-1].endswith(", the working directory of a killed run.")
     assert undo_of(restored_before) == ("killed", "old")
     still_usable(restored_before, live, data)
 
@@ -127,7 +127,7 @@ def test_killed_while_it_writes(restored_before: SqliteEngine, live: Path, tmp_p
     label = content(live)
     found = restored_before.sweep()
     if label == "old":
-        assert "The run killed was killed before it could put b.sqlite3 in place: the database is as it was." in found
+        assert "The run killed was killed before it could swap in b.sqlite3: the database is unchanged." in found
         assert undo_of(restored_before) == ("r1", "earlier")
     else:
         assert label == "new"
@@ -141,10 +141,10 @@ def test_what_a_kill_left_is_told(engine: SqliteEngine, live: Path, data: bytes)
     (directory,) = live.parent.glob("*.ops-work-*")
     assert engine.sweep() == (
         (
-            "The run killed was killed after it had put b.sqlite3 in place: that is the live database now,"
-            f" and the one before it is kept in {kept}."
+            "The run killed was killed after it had swapped in b.sqlite3: that is the live database now,"
+            f" and the previous database is kept as {kept}."
         ),
-        f"What a killed operation was working on was removed: {directory}.",
+        f"Deleted {directory}, the working directory of a killed run.",
     )
 
 
@@ -176,13 +176,13 @@ def test_killed_after_a_broken_file_was_replaced(engine: SqliteEngine, live: Pat
     kill(live, data, f"before:{SWAP}:recover_interrupted_swap")
     assert content(live) == "new"
     engine.sweep()
-    kept = engine.previous_database()
+    kept = engine.swap_strategy().previous_database()
     assert kept is not None
     assert live.with_name(kept.name).read_bytes() == broken
     assert len(beside(live)) == 2
 
 
 def test_work_that_goes_on_is_not_swept(engine: SqliteEngine, live: Path) -> None:
-    with engine.scratch(for_swap=True) as scratch:
+    with engine.swap_strategy().scratch(for_swap=True) as scratch:
         assert engine.sweep() == ()
         assert scratch.path.exists()

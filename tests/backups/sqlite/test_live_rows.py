@@ -67,7 +67,7 @@ def site(tmp_path: Path) -> Path:
 
 @contextlib.contextmanager
 def loaded(path: Path, data: bytes) -> Iterator[Scratch]:
-    with SqliteEngine(path).scratch(for_swap=True) as scratch:
+    with SqliteEngine(path).swap_strategy().scratch(for_swap=True) as scratch:
         scratch.load(io.BytesIO(data), kind=Kind.SQLITE, on_progress=no_progress)
         yield scratch
 
@@ -76,7 +76,7 @@ def restore(path: Path, data: bytes, *tables: str) -> tuple[str, ...]:
     """What could not be copied."""
     with loaded(path, data) as scratch:
         sentences = scratch.copy_live_rows(tables)
-        SqliteEngine(path).swap(scratch, run="run-1", backup="b")
+        scratch.swap(run="run-1", backup="b")
     return sentences
 
 
@@ -111,9 +111,9 @@ def test_an_undo_takes_them_along_as_well(site: Path) -> None:
     run(site, NEW)
     live = content(site, *COPIED)
     engine = SqliteEngine(site)
-    with engine.locked("undo"), engine.previous_as_staging() as scratch:
+    with engine.locked("undo"), engine.swap_strategy().previous_as_staging() as scratch:
         assert scratch.copy_live_rows(COPIED) == ()
-        engine.swap(scratch, run="run-2", backup="undo")
+        scratch.swap(run="run-2", backup="undo")
     assert content(site, *COPIED) == live
     assert rows(site, "SELECT name FROM rack") == [(b"Hall",)]
 

@@ -48,7 +48,7 @@ def tables(path: Path) -> Tables:
 
 
 def loaded(path: Path, data: bytes) -> Tables:
-    with SqliteEngine(path).scratch(for_swap=False) as scratch:
+    with SqliteEngine(path).swap_strategy().scratch(for_swap=False) as scratch:
         scratch.load(io.BytesIO(data), kind=Kind.SQLITE, on_progress=no_progress)
         return scratch.tables(no_progress)
 
@@ -160,7 +160,7 @@ def test_a_damaged_file_is_not_backed_up(live: Path) -> None:
 
 
 def test_a_backup_of_postgresql_is_refused(engine: SqliteEngine) -> None:
-    with pytest.raises(ArtifactInvalid, match=r"A backup that ends in \.sql\.gz is one of PostgreSQL"):
+    with pytest.raises(ArtifactInvalid, match=r"^A \.sql\.gz file is a backup of PostgreSQL"):
         engine.count(io.BytesIO(b""), kind=Kind.SQL_GZIP, on_progress=no_progress)
 
 
@@ -170,7 +170,7 @@ def test_no_prefix_of_a_backup_is_loaded(engine: SqliteEngine, data: bytes) -> N
     lengths = {0, 1, 16, 99, 100, 4096, len(data) - 1, len(data) - 4096, *(generator.sample(range(len(data)), 60))}
     for length in sorted(lengths):
         stream = io.BytesIO(data[:length])
-        with pytest.raises(ArtifactInvalid), engine.scratch(for_swap=False) as scratch:
+        with pytest.raises(ArtifactInvalid), engine.swap_strategy().scratch(for_swap=False) as scratch:
             scratch.load(stream, kind=Kind.SQLITE, on_progress=no_progress)
         with pytest.raises(ArtifactInvalid):
             engine.count(io.BytesIO(data[:length]), kind=Kind.SQLITE, on_progress=no_progress)

@@ -42,7 +42,7 @@ print(number)
 def test_the_new_content_is_live_and_the_old_is_kept(engine: SqliteEngine, live: Path, data: bytes) -> None:
     put_in_place(engine, data, run="r1")
     assert content(live) == "new"
-    kept = engine.previous_database()
+    kept = engine.swap_strategy().previous_database()
     assert kept is not None
     assert (kept.run, kept.backup) == ("r1", "b.sqlite3")
     assert content(live.with_name(kept.name)) == "old"
@@ -55,7 +55,7 @@ def test_an_undo_can_be_undone(engine: SqliteEngine, live: Path, data: bytes) ->
     put_in_place(engine, data, run="r1")
     support.undo(engine, run="r2")
     assert content(live) == "old"
-    kept = engine.previous_database()
+    kept = engine.swap_strategy().previous_database()
     assert kept is not None
     assert (kept.run, kept.backup) == ("r2", "undo")
     support.undo(engine, run="r3")
@@ -66,19 +66,19 @@ def test_an_undo_can_be_undone(engine: SqliteEngine, live: Path, data: bytes) ->
 @pytest.mark.usefixtures("free_connections")
 def test_the_kept_database_is_read_through_django(engine: SqliteEngine, data: bytes) -> None:
     put_in_place(engine, data, run="r1")
-    with engine.previous_as_staging() as scratch, scratch.as_default(), djangos.cursor() as cursor:
+    with engine.swap_strategy().previous_as_staging() as scratch, scratch.as_default(), djangos.cursor() as cursor:
         cursor.execute("SELECT DISTINCT label FROM item")
         assert cursor.fetchall() == [("old",)]
 
 
 def test_the_kept_database_can_be_let_go(engine: SqliteEngine, live: Path, data: bytes) -> None:
     put_in_place(engine, data, run="r1")
-    engine.drop_previous()
-    assert engine.previous_database() is None
+    engine.swap_strategy().drop_previous()
+    assert engine.swap_strategy().previous_database() is None
     assert beside(live) == []
     with pytest.raises(PreconditionFailed) as refusal:
         support.undo(engine, run="r2")
-    assert refusal.value.message == f"No database is kept that {live} could be put back to."
+    assert refusal.value.message == f"There is no previous database of {live}. Nothing was changed."
     assert content(live) == "new"
 
 
@@ -116,7 +116,7 @@ def test_what_was_written_before_the_swap_is_in_the_undo(engine: SqliteEngine, l
         stop.touch()
         out, err = writer.communicate(timeout=60)
     assert err == ""
-    kept = engine.previous_database()
+    kept = engine.swap_strategy().previous_database()
     assert kept is not None
     before = support.value(live.with_name(kept.name), "SELECT count(*) FROM log")
     after = support.value(live, "SELECT count(*) FROM log")
@@ -205,7 +205,7 @@ def test_a_missing_file_is_put_in_place(engine: SqliteEngine, live: Path, data: 
     live.with_name("lab.db-wal").write_bytes(b"of the lost file")
     put_in_place(engine, data, run="r1")
     assert content(live) == "new"
-    assert engine.previous_database() is None
+    assert engine.swap_strategy().previous_database() is None
     assert beside(live) == []
 
 
@@ -217,16 +217,16 @@ def test_a_broken_file_is_set_aside_as_it_is(engine: SqliteEngine, live: Path, d
     put_in_place(engine, data, run="r1")
     assert content(live) == "new"
     assert live.stat().st_mode & 0o777 == 0o640
-    kept = engine.previous_database()
+    kept = engine.swap_strategy().previous_database()
     assert kept is not None
     assert live.with_name(kept.name).read_bytes() == broken
     with pytest.raises(PreconditionFailed) as refusal:
         support.undo(engine, run="r2")
     assert refusal.value.message == (
-        f"The file that was replaced was no database any more; it is kept as {live.with_name(kept.name)}."
+        f"The previous database {live.with_name(kept.name)} is damaged. Nothing was changed."
     )
     assert content(live) == "new"
-    assert engine.previous_database() == kept
+    assert engine.swap_strategy().previous_database() == kept
 
 
 def test_an_empty_file_is_a_database_without_tables(engine: SqliteEngine, live: Path, data: bytes) -> None:
@@ -240,11 +240,11 @@ def test_an_empty_file_is_a_database_without_tables(engine: SqliteEngine, live: 
 def test_files_are_for_their_owner_only(engine: SqliteEngine, live: Path, data: bytes) -> None:
     live.chmod(0o644)
     before = live.stat()
-    with engine.locked("a test"), engine.scratch(for_swap=True) as scratch:
+    with engine.locked("a test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
         scratch.load(io.BytesIO(data), kind=Kind.SQLITE, on_progress=no_progress)
         assert scratch.path.stat().st_mode & 0o777 == 0o600
         assert scratch.path.parent.stat().st_mode & 0o777 == 0o700
-        engine.swap(scratch, run="r1", backup="b")
+        scratch.swap(run="r1", backup="b")
     after = live.stat()
     assert (after.st_mode, after.st_ino, after.st_uid) == (before.st_mode, before.st_ino, before.st_uid)
     for name in [*beside(live), "lab.db.ops-lock"]:
@@ -262,21 +262,21 @@ def test_what_root_makes_belongs_to_the_owner_of_the_file(engine: SqliteEngine, 
 # --- A scratch file -----------------------------------------------------------------------------------------
 def test_a_scratch_with_a_name_stays(engine: SqliteEngine, live: Path, tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "beside.db"
-    with engine.scratch(name=str(path), for_swap=False) as scratch:
+    with engine.swap_strategy().scratch(name=str(path), for_swap=False) as scratch:
         scratch.load(io.BytesIO(data), kind=Kind.SQLITE, on_progress=no_progress)
         scratch.keep()
         assert not path.exists()
     assert content(path) == "new"
     assert path.stat().st_mode & 0o777 == 0o600
     assert content(live) == "old"
-    with pytest.raises(PreconditionFailed) as refusal, engine.scratch(name=str(path), for_swap=False):
+    with pytest.raises(PreconditionFailed) as refusal, engine.swap_strategy().scratch(name=str(path), for_swap=False):
         pytest.fail("An existing file was taken")
     assert refusal.value.message == f"{path} exists already."
 
 
 def test_a_scratch_that_failed_leaves_nothing(engine: SqliteEngine, live: Path, tmp_path: Path) -> None:
     path = tmp_path / "beside.db"
-    with pytest.raises(KeyboardInterrupt), engine.scratch(name=str(path), for_swap=False):
+    with pytest.raises(KeyboardInterrupt), engine.swap_strategy().scratch(name=str(path), for_swap=False):
         raise KeyboardInterrupt
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["site"]
 
@@ -287,11 +287,11 @@ import resource
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 engine = SqliteEngine(Path(sys.argv[1]))
 try:
-    with engine.locked("a test"), engine.scratch(for_swap=True) as scratch:
+    with engine.locked("a test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
         with open(sys.argv[2], "rb") as file:
             scratch.load(file, kind=Kind.SQLITE, on_progress=no_progress)
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
-        engine.swap(scratch, run="r1", backup="b")
+        scratch.swap(run="r1", backup="b")
 except OpsError as error:
     print(error)
 """
@@ -322,7 +322,7 @@ def test_a_full_disk_ends_the_unpacking(tmp_path: Path, data: bytes) -> None:
     try:
         with (
             pytest.raises(PreconditionFailed) as refusal,
-            SqliteEngine(small / "lab.db").scratch(for_swap=True) as scratch,
+            SqliteEngine(small / "lab.db").swap_strategy().scratch(for_swap=True) as scratch,
         ):
             scratch.load(io.BytesIO(data), kind=Kind.SQLITE, on_progress=no_progress)
         assert refusal.value.message == f"The backup could not be unpacked in {small}: No space left on device."

@@ -1,27 +1,26 @@
 """The state that a file's migrations name: squashes resolved, closed under dependencies, targets that lead forward."""
 
-from typing import Any
-
 import pytest
 from django.db.migrations.loader import MigrationLoader
 
-from ops.backups.untrusted.schema import last_nodes, state_of
+from ops.backups.untrusted.schema import last_nodes
+from ops.databases import migration_state
+from ops.databases.migration_state import MigrationsInCode, state_of
 from ops.errors import ArtifactInvalid
 
 
-class FakeMigration:
-    def __init__(self, *replaces: str) -> None:
-        self.replaces = [("app", name) for name in replaces]
+def know(monkeypatch: pytest.MonkeyPatch, *names: str, replaces: dict[str, tuple[str, ...]]) -> None:
+    """Let the code have these migrations of one app."""
+    code = MigrationsInCode(
+        disk=frozenset(("app", name) for name in (*names, *replaces)),
+        nodes=frozenset(),
+        replaces={("app", name): tuple(("app", one) for one in replaced) for name, replaced in replaces.items()},
+        apps=frozenset({"app"}),
+    )
+    monkeypatch.setattr(migration_state, "migrations_in_code", lambda: code)
 
 
-def known(monkeypatch: pytest.MonkeyPatch, **migrations: FakeMigration) -> None:
-    def load(loader: Any, *_: object, **__: object) -> None:
-        loader.disk_migrations = {("app", name): migration for name, migration in migrations.items()}
-
-    monkeypatch.setattr(MigrationLoader, "__init__", load)
-
-
-def test_a_file_without_migrations_is_refused_with_the_way_to_go() -> None:
+def test_state_of_a_file_without_migrations_is_refused_with_the_next_command() -> None:
     with pytest.raises(ArtifactInvalid, match="has no table django_migrations") as refusal:
         state_of((), "old.sql")
     assert "migrate_to_postgres --sqlite-path FILE" in refusal.value.hint
@@ -37,16 +36,15 @@ def test_a_file_without_migrations_is_refused_with_the_way_to_go() -> None:
         (["a", "b", "c"], ["c", "squashed"], True),
     ],
 )
-def test_squashed_migrations(
+def test_state_with_squashed_migrations_has_them_or_what_they_replace(
     monkeypatch: pytest.MonkeyPatch, applied: list[str], nodes: list[str], replaces: bool
 ) -> None:
-    plain = FakeMigration()
-    known(monkeypatch, a=plain, b=plain, squashed=FakeMigration("a", "b"), c=plain)
+    know(monkeypatch, "a", "b", "c", replaces={"squashed": ("a", "b")})
     state = state_of([f"app.{name}" for name in applied], "file")
     assert ([name for _, name in state.nodes], state.replaces) == (nodes, replaces)
 
 
-def test_targets_are_the_last_of_each_app() -> None:
+def test_last_nodes_are_the_last_of_each_app() -> None:
     """An earlier one as a target would roll later ones back."""
     loader = MigrationLoader(None)
     state = state_of([".".join(key) for key in loader.graph.nodes], "file")
@@ -54,7 +52,7 @@ def test_targets_are_the_last_of_each_app() -> None:
     assert set(targets) == set(loader.graph.leaf_nodes())
 
 
-def test_a_state_is_closed_under_dependencies() -> None:
+def test_last_nodes_include_those_of_dependencies() -> None:
     loader = MigrationLoader(None)
     targets = last_nodes(loader, state_of(["admin.0001_initial"], "file"))
     assert ("contenttypes", "0001_initial") in targets or ("contenttypes", "0002_remove_content_type_name") in targets

@@ -1,4 +1,4 @@
-"""Dumps of both formats as pieces of plain text."""
+"""Dumps of both formats as chunks of plain SQL."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO
@@ -11,43 +11,43 @@ from ops.databases.postgres.client_programs import ClientPrograms
 from ops.errors import ArtifactInvalid, ToolFailed
 from ops.utils.progress import Progress, ProgressCallback, Stage
 
-PIECE = 1 << 20
+CHUNK_SIZE = 1 << 20
 """Bytes."""
 
 
-def plain_sql_chunks(stream: IO[bytes], *, kind: Kind, find: Callable[[], ClientPrograms]) -> Iterator[bytes]:
-    """The dump as plain text; `find` gives the programs, which only the custom format needs.
+def plain_sql_chunks(stream: IO[bytes], *, kind: Kind, find_programs: Callable[[], ClientPrograms]) -> Iterator[bytes]:
+    """The dump as plain SQL. Only the custom format needs `find_programs`.
 
-    Reads `stream` to its end. Raises ArtifactInvalid for a file of the custom format that pg_restore can not read.
+    Reads `stream` to its end. Raises ArtifactInvalid for a file of the custom format that pg_restore cannot read.
     """
     if kind is not Kind.CUSTOM:
-        yield from iter(lambda: stream.read(PIECE), b"")
+        yield from iter(lambda: stream.read(CHUNK_SIZE), b"")
         return
     try:
-        yield from client_programs.output_of(client_programs.plain_text_command(find()), feed=stream)
+        yield from client_programs.output_of(client_programs.plain_text_command(find_programs()), feed=stream)
     except ToolFailed as error:
         raise ArtifactInvalid(
-            f"The dump can not be read: {error.message}", "Choose another backup; this one is damaged."
+            f"The dump cannot be read: {error.message}", "Choose another backup; this one is damaged."
         ) from error
 
 
-def count_rows(pieces: Iterator[bytes], on_progress: ProgressCallback) -> Mapping[str, int]:
-    """Rows by table. Raises ArtifactInvalid when the dump is cut off."""
-    reader = DumpReader(pieces)
+def count_rows(chunks: Iterator[bytes], on_progress: ProgressCallback) -> Mapping[str, int]:
+    """Rows by table. Raises ArtifactInvalid for a truncated dump."""
+    reader = DumpReader(chunks)
     rows = {}
     for item in reader:
         if isinstance(item, CopyBlock):
-            while item.read(PIECE):
+            while item.read(CHUNK_SIZE):
                 on_progress(Progress(stage=Stage.VERIFY, item=item.table, done=reader.size))
             rows[item.table] = item.rows
     return rows
 
 
-def read_columns(pieces: Iterator[bytes], columns: Columns) -> Mapping[str, Rows]:
-    """See `ops.backups.engines.base.Engine`."""
+def read_columns(chunks: Iterator[bytes], columns: Columns) -> Mapping[str, Rows]:
+    """As `ops.backups.engines.base.Engine.read_columns`."""
     found: dict[str, Rows] = {}
     lacking = set()
-    for item in DumpReader(pieces):
+    for item in DumpReader(chunks):
         if not isinstance(item, CopyBlock) or item.table not in columns:
             continue
         if not set(columns[item.table]) <= set(item.columns):

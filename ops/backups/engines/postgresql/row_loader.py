@@ -12,7 +12,8 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from ops.backups.engines.base import NEVER_COPIED, NOT_OURS, UNKNOWN_COLUMNS, UNMATCHED, LeftOut, LoadedRows
 from ops.backups.engines.postgresql import table_digests
 from ops.backups.untrusted.process import ROWS, TABLE, Frame
-from ops.backups.untrusted.schema import MIGRATIONS, NaturalKeyTables
+from ops.backups.untrusted.schema import NaturalKeyTables
+from ops.databases.migration_state import MIGRATIONS_TABLE
 from ops.databases.postgres.connection import server_message
 from ops.databases.postgres.queries import fetch_value
 from ops.errors import ArtifactInvalid, OpsError
@@ -63,7 +64,7 @@ class RowLoader:
         self._unmatched: dict[str, int] = {}
         self._unknown_columns: dict[str, list[str]] = {}
         self._there = {table.qualified_name: table for table in table_digests.list_tables(cursor)}
-        taken = self._there.keys() - {*excluded, *keys.names, MIGRATIONS}
+        taken = self._there.keys() - {*excluded, *keys.names, MIGRATIONS_TABLE}
         self._shapes = {title: self._shape(title) for title in sorted(taken)}
         self.rows: dict[str, int] = {}
 
@@ -228,7 +229,7 @@ class RowLoader:
 
     def _left_out(self, elsewhere: Mapping[str, int]) -> Iterable[LeftOut]:
         for table, rows in sorted(elsewhere.items()):
-            if table == MIGRATIONS or not rows:
+            if table == MIGRATIONS_TABLE or not rows:
                 continue
             yield LeftOut(table=table, rows=rows, reason=NEVER_COPIED if table in self._there else NOT_OURS)
         for table, rows in self._unmatched.items():

@@ -1,6 +1,6 @@
-"""A scratch within the live database, for roles that may not create databases: a schema, in one transaction.
+"""A staging schema in the live database, for roles that may not create databases: all in one transaction.
 
-Everybody else goes on seeing the old schema until the commit; a crash at any moment leaves it as it was.
+Other sessions see the old schema until the commit. A crash at any moment leaves it unchanged.
 """
 
 import contextlib
@@ -14,20 +14,21 @@ from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ops.backups.engines.base import PreviousDatabase, Scratch, Tables
+from ops.backups.engines.base import PreviousDatabase, Scratch, SwapStrategy, Tables
 from ops.backups.engines.postgresql import dump_loader, table_digests, undo_comment
 from ops.backups.engines.postgresql.dump_format import plain_sql_chunks
 from ops.backups.engines.postgresql.dump_loader import DumpLoader
 from ops.backups.engines.postgresql.live_rows import copy_rows
 from ops.backups.engines.postgresql.table_digests import ASIDE_SCHEMA, UNDO_SCHEMA
 from ops.backups.manifest import Kind
-from ops.databases.claims import Claims
+from ops.databases.claims import NO_CLAIMS, Claims
 from ops.databases.override import override_database
 from ops.databases.postgres.client_programs import ClientPrograms
 from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.databases import has_server_access
 from ops.databases.postgres.queries import fetch_value
 from ops.errors import OpsError, PreconditionFailed
+from ops.utils import posix_signals
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage
 
@@ -51,18 +52,18 @@ SIZE = (
 
 
 class UnmanagedTransactionWrapper(DatabaseWrapper):
-    """Django's view of a connection whose transaction is neither committed nor closed by Django."""
+    """A connection that Django neither commits nor closes."""
 
     def close(self) -> None:
-        """Nothing: the one who made the connection closes it."""
+        """Do nothing: `SchemaSwap` closes the connection."""
 
 
-class ScratchSchema:
-    """Implements `ops.backups.engines.base.Scratch` in the transaction of its connection."""
+class ScratchSchema(Scratch):
+    """An empty schema ``public`` in the transaction of `connection`."""
 
-    def __init__(self, address: ConnectionInfo, find: Callable[[], ClientPrograms]) -> None:
+    def __init__(self, address: ConnectionInfo, find_programs: Callable[[], ClientPrograms]) -> None:
         self.name = f"{address.database} (in a transaction)"
-        self._find = find
+        self._find_programs = find_programs
         plain = address.wrapper()
         # Without autocommit Django makes savepoints only.
         self._wrapper = UnmanagedTransactionWrapper({**plain.settings_dict, "AUTOCOMMIT": False}, "default")
@@ -75,36 +76,33 @@ class ScratchSchema:
         self.connection.commit()
 
     def load(self, stream: IO[bytes], *, kind: Kind, on_progress: ProgressCallback) -> Mapping[str, int]:
-        """See `ops.backups.engines.base.Scratch`."""
-        pieces = plain_sql_chunks(stream, kind=kind, find=self._find)
-        load = DumpLoader(self.connection, on_progress=on_progress)
-        dump_loader.run_all(self.connection, load.load(pieces), on_progress)
+        chunks = plain_sql_chunks(stream, kind=kind, find_programs=self._find_programs)
+        loader = DumpLoader(self.connection, on_progress=on_progress)
+        dump_loader.run_all(self.connection, loader.load(chunks), on_progress)
         with self.connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             self._restore_path(cursor)
         self.analyze(on_progress)
-        return load.rows
+        return loader.rows
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Connection]:
-        """See `ops.backups.engines.base.Scratch`."""
         yield self.connection
         with self.connection.cursor() as cursor:
             self._restore_path(cursor)
 
     def analyze(self, on_progress: ProgressCallback) -> None:
-        """See `Scratch`. Expressions of indexes are computed: not with a superuser's rights."""
+        """Not with a superuser's rights: the expressions of indexes are executed."""
         on_progress(Progress(stage=Stage.LOAD, item="ANALYZE"))
         with self.connection.cursor() as cursor:
             if not has_server_access(self.connection):
                 analyze(cursor)
 
     def _restore_path(self, cursor: Cursor) -> None:
-        # A dump leaves its session without one, and so do digests.
+        # Dumps and digests set an empty search path.
         cursor.execute("SELECT set_config('search_path', %s, false)", [self._search_path])
 
     def tables(self, on_progress: ProgressCallback) -> Tables:
-        """See `ops.backups.engines.base.Scratch`."""
         with self.connection.cursor() as cursor:
             found = table_digests.read_digests(cursor, stage=Stage.COMPARE, on_progress=on_progress)
             self._restore_path(cursor)
@@ -112,30 +110,27 @@ class ScratchSchema:
 
     @contextlib.contextmanager
     def as_default(self) -> Iterator[BaseDatabaseWrapper]:
-        """See `ops.backups.engines.base.Scratch`."""
         with override_database(self._wrapper) as wrapper:
             yield wrapper
 
     def keep(self) -> None:
-        """See `ops.backups.engines.base.Scratch`."""
         self.connection.commit()
 
     def copy_live_rows(self, tables: Collection[str]) -> tuple[str, ...]:
-        """See `ops.backups.engines.base.Scratch`."""
         with self.connection.cursor() as cursor:
             return copy_rows(cursor, cursor, tables, renamed={"public": ASIDE_SCHEMA})
 
-    def put_in_place(self, note: str) -> None:
-        """Let an earlier undo go, keep what was replaced in its stead, end other sessions of the role, and commit."""
+    def swap(self, *, run: str, backup: str, claims: Claims = NO_CLAIMS) -> None:  # noqa: ARG002
+        comment = undo_comment.format_comment(run=run, backup=backup)
         try:
-            with self.connection.cursor() as cursor:
+            with posix_signals.ignore_interrupts(), self.connection.cursor() as cursor:
                 cursor.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(UNDO_SCHEMA)))
                 rename(cursor, ASIDE_SCHEMA, UNDO_SCHEMA)
-                comment_on(cursor, UNDO_SCHEMA, note)
+                comment_on(cursor, UNDO_SCHEMA, comment)
                 end_own_sessions(cursor)
-            self.connection.commit()
+                self.connection.commit()
         except psycopg2.Error as error:
-            raise OpsError(f"The restored tables could not take their place: {server_message(error)}.") from error
+            raise OpsError(f"The restored tables could not be swapped in: {server_message(error)}.") from error
 
 
 def require_rights(cursor: Cursor, address: ConnectionInfo) -> None:
@@ -152,14 +147,14 @@ def require_rights(cursor: Cursor, address: ConnectionInfo) -> None:
     cursor.execute(OTHER_SCHEMAS, [UNDO_SCHEMA])
     if others := [name for (name,) in cursor.fetchall()]:
         raise PreconditionFailed(
-            f"{address} has schemas beside public ({', '.join(others)}), which can only be replaced with the database."
-            " Nothing was changed.",
+            f"{address} has other schemas than public ({', '.join(others)}), which can only be replaced with the"
+            " database. Nothing was changed.",
             f"As an administrator: ALTER ROLE {quoted(fetch_value(cursor, 'SELECT current_user'))} CREATEDB;",
         )
 
 
 def replace_public_schema(cursor: Cursor) -> None:
-    """Put what is in ``public`` aside, and an empty schema with the same rights in its place."""
+    """Rename ``public``, and create an empty schema ``public`` with the same privileges."""
     rename(cursor, "public", ASIDE_SCHEMA)
     cursor.execute("CREATE SCHEMA public")
     cursor.execute(RIGHTS, [ASIDE_SCHEMA])
@@ -170,7 +165,7 @@ def replace_public_schema(cursor: Cursor) -> None:
 
 
 def move_extensions(cursor: Cursor, old: str, new: str) -> None:
-    """Extensions are not part of what is replaced: dumps do not hold their objects."""
+    """Extensions are not replaced: dumps do not contain their objects."""
     cursor.execute("SELECT extname FROM pg_extension WHERE extnamespace = %s::regnamespace ORDER BY 1", [old])
     for (name,) in cursor.fetchall():
         statement = sql.SQL("ALTER EXTENSION {} SET SCHEMA {}").format(sql.Identifier(name), sql.Identifier(new))
@@ -178,14 +173,14 @@ def move_extensions(cursor: Cursor, old: str, new: str) -> None:
             cursor.execute(statement)
         except (errors.InsufficientPrivilege, errors.FeatureNotSupported) as error:
             raise PreconditionFailed(
-                f"The extension {name} is in the schema public and can not be moved: {server_message(error)}."
+                f"The extension {name} is in the schema public and cannot be moved: {server_message(error)}."
                 " Nothing was changed.",
-                "As an administrator: ALTER ROLE … CREATEDB, so that a database can be built beside.",
+                "As an administrator: ALTER ROLE … CREATEDB, so that a separate database can be created.",
             ) from error
 
 
 def analyze(cursor: Cursor) -> None:
-    """Collect statistics on what was loaded; the tables that were put aside may be broken."""
+    """Collect statistics on what was loaded; the renamed tables may be damaged."""
     cursor.execute("SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'public'")
     if tables := [name for (name,) in cursor.fetchall()]:
         cursor.execute(f"ANALYZE {', '.join(tables)}")
@@ -200,23 +195,29 @@ def comment_on(cursor: Cursor, schema: str, text: str | None) -> None:
 
 
 def end_own_sessions(cursor: Cursor) -> None:
-    """End the other sessions of this role in the database; they may hold what they read of the old tables."""
+    """End the other sessions of this role in the database; they may have cached the old tables."""
     cursor.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
         " AND pid <> pg_backend_pid() AND usename = current_user"
     )
 
 
-class SchemaSwap:
-    """The place of restores within the database at `address`."""
+class SchemaSwap(SwapStrategy):
+    """Replaces the schema ``public`` of the database at `address`."""
 
-    def __init__(self, address: ConnectionInfo, *, find: Callable[[], ClientPrograms]) -> None:
+    def __init__(self, address: ConnectionInfo, *, find_programs: Callable[[], ClientPrograms]) -> None:
         self._address = address
-        self._find = find
+        self._find_programs = find_programs
 
     @contextlib.contextmanager
-    def scratch(self, *, name: str, for_swap: bool, claims: Claims) -> Iterator[Scratch]:  # noqa: ARG002
-        """An empty schema ``public`` in a transaction, which is rolled back unless it was put in place."""
+    def scratch(
+        self,
+        *,
+        name: str = "",
+        for_swap: bool,
+        claims: Claims = NO_CLAIMS,  # noqa: ARG002  # the transaction ends with its session
+    ) -> Iterator[Scratch]:
+        """An empty schema ``public`` in a transaction, which is rolled back unless it is swapped in."""
         if name:
             raise PreconditionFailed(
                 f"The role may not create the database {name}. Nothing was changed.",
@@ -224,23 +225,16 @@ class SchemaSwap:
             )
         if for_swap:
             self.previous_database()
-        place = ScratchSchema(self._address, self._find)
+        scratch = ScratchSchema(self._address, self._find_programs)
         try:
-            with place.connection.cursor() as cursor:
+            with scratch.connection.cursor() as cursor:
                 require_rights(cursor, self._address)
                 replace_public_schema(cursor)
-            yield place
+            yield scratch
         finally:
-            place.connection.close()
-
-    def swap(self, scratch: Scratch, *, run: str, backup: str, claims: Claims) -> None:  # noqa: ARG002
-        """See `ops.backups.engines.base.Engine`."""
-        if not isinstance(scratch, ScratchSchema):
-            raise TypeError(f"{scratch.name} was made for another place.")
-        scratch.put_in_place(undo_comment.format_comment(run=run, backup=backup))
+            scratch.connection.close()
 
     def previous_database(self) -> PreviousDatabase | None:
-        """See `ops.backups.engines.base.Engine`."""
         with contextlib.closing(self._address.connect()) as connection, connection.cursor() as cursor:
             cursor.execute(
                 "SELECT coalesce(obj_description(oid, 'pg_namespace'), '') FROM pg_namespace WHERE nspname = %s",
@@ -252,24 +246,23 @@ class SchemaSwap:
 
     @contextlib.contextmanager
     def previous_as_staging(self) -> Iterator[Scratch]:
-        """The kept schema under the name ``public``, in a transaction that `swap` commits."""
+        """The previous schema under the name ``public``, in a transaction that `Scratch.swap` commits."""
         self._require_previous()
-        place = ScratchSchema(self._address, self._find)
+        scratch = ScratchSchema(self._address, self._find_programs)
         try:
-            with place.connection.cursor() as cursor:
+            with scratch.connection.cursor() as cursor:
                 rename(cursor, "public", ASIDE_SCHEMA)
                 rename(cursor, UNDO_SCHEMA, "public")
                 move_extensions(cursor, ASIDE_SCHEMA, "public")
                 comment_on(cursor, "public", None)
-            yield place
+            yield scratch
         except psycopg2.Error as error:
-            raise OpsError(f"The kept tables could not take their place: {server_message(error)}.") from error
+            raise OpsError(f"The previous tables could not be swapped in: {server_message(error)}.") from error
         finally:
-            place.connection.close()
+            scratch.connection.close()
 
     @contextlib.contextmanager
     def previous_as_default(self) -> Iterator[BaseDatabaseWrapper]:
-        """See `ops.backups.engines.base.Engine`."""
         self._require_previous()
         session = f"{undo_comment.READ_ONLY} -c search_path={UNDO_SCHEMA}"
         with override_database(self._address.with_session(session).wrapper()) as wrapper:
@@ -280,7 +273,6 @@ class SchemaSwap:
             raise undo_comment.undo_missing(str(self._address))
 
     def drop_previous(self) -> None:
-        """See `ops.backups.engines.base.Engine`."""
         self._require_previous()
         with contextlib.closing(self._address.connect()) as connection, connection, connection.cursor() as cursor:
             cursor.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(UNDO_SCHEMA)))

@@ -10,9 +10,10 @@ from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ops.backups.engines.base import Description, Tables
+from ops.backups.engines.base import Description, Snapshot, Tables
 from ops.backups.engines.postgresql import excluded_tables, table_digests
 from ops.backups.manifest import Kind
+from ops.databases.migration_state import MIGRATIONS_TABLE, recorded_migrations
 from ops.databases.postgres import client_programs
 from ops.databases.postgres.client_programs import ClientPrograms
 from ops.databases.postgres.connection import ConnectionInfo, server_message
@@ -22,7 +23,7 @@ from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage, no_progress
 
 LOCK_WAIT = 30_000
-"""Milliseconds that a backup waits for somebody who changes the schema."""
+"""Milliseconds that a backup waits for a session that changes the schema."""
 UNREADABLE = (
     "SELECT relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace WHERE relkind IN ('r', 'S', 'p')"
     " AND nspname !~ '^pg_' AND nspname NOT IN ('information_schema', %s) AND NOT has_table_privilege(c.oid, 'SELECT')"
@@ -30,19 +31,19 @@ UNREADABLE = (
 )
 
 
-class PostgresSnapshot:
-    """Implements `ops.backups.engines.base.Snapshot`; made by `taken`."""
+class PostgresSnapshot(Snapshot):
+    """An exported snapshot; `take_snapshot` creates it."""
 
     def __init__(
         self,
         address: ConnectionInfo,
-        found: ClientPrograms,
+        programs: ClientPrograms,
         kind: Kind,
         connection: Connection,
         excluded: Mapping[str, str],
     ) -> None:
         self._address = address
-        self._tools = found
+        self._programs = programs
         self._custom = kind is Kind.CUSTOM
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
@@ -50,7 +51,7 @@ class PostgresSnapshot:
             self._id: str = fetch_value(cursor, "SELECT pg_export_snapshot()")
             self.taken_at: dt.datetime = fetch_value(cursor, "SELECT now()").astimezone(dt.UTC)
             require_readable(cursor, address)
-            self.description = describe(cursor, address, found)
+            self.description = describe(cursor, address, programs)
             self.migrations = read_migrations(cursor)
             self._without_rows = excluded_tables.find(cursor, excluded)
             self.excluded: Mapping[str, str] = {table.title: excluded[table.wanted] for table in self._without_rows}
@@ -64,9 +65,8 @@ class PostgresSnapshot:
             )
 
     def stream(self, on_progress: ProgressCallback) -> Iterator[bytes]:
-        """See `ops.backups.engines.base.Snapshot`."""
-        call = client_programs.dump_command(
-            self._tools,
+        command = client_programs.dump_command(
+            self._programs,
             self._address,
             custom=self._custom,
             snapshot=self._id,
@@ -75,14 +75,14 @@ class PostgresSnapshot:
             without_rows=[table.pattern for table in self._without_rows],
         )
         done = 0
-        with contextlib.closing(client_programs.output_of(call)) as pieces:
-            for piece in pieces:
-                done += len(piece)
+        with contextlib.closing(client_programs.output_of(command)) as chunks:
+            for chunk in chunks:
+                done += len(chunk)
                 on_progress(Progress(stage=Stage.DUMP, done=done))
-                yield piece
+                yield chunk
 
     def tables(self) -> Tables:
-        """See `ops.backups.engines.base.Snapshot`. Raises PreconditionFailed where they could not be read."""
+        """Raises PreconditionFailed where they could not be read."""
         try:
             return self._tables.result()
         except errors.LockNotAvailable as error:
@@ -91,12 +91,10 @@ class PostgresSnapshot:
                 "Wait until it has ended (a migration?), and run the command again.",
             ) from error
         except psycopg2.Error as error:
-            raise PreconditionFailed(
-                f"The rows of {self._address} can not be read: {server_message(error)}."
-            ) from error
+            raise PreconditionFailed(f"The rows of {self._address} cannot be read: {server_message(error)}.") from error
 
     def close(self, connection: Connection) -> None:
-        """End the counting, however far it is."""
+        """End the counting, whether it is complete or not."""
         if not self._tables.done():
             with contextlib.suppress(psycopg2.Error):
                 connection.cancel()
@@ -105,15 +103,15 @@ class PostgresSnapshot:
 
 @contextlib.contextmanager
 def take_snapshot(
-    address: ConnectionInfo, found: ClientPrograms, kind: Kind, *, excluded: Mapping[str, str]
+    address: ConnectionInfo, programs: ClientPrograms, kind: Kind, *, excluded: Mapping[str, str]
 ) -> Iterator[PostgresSnapshot]:
-    """Hold the database as it is now. Raises PreconditionFailed as `ops.backups.engines.base.Engine.snapshot` does."""
+    """As `ops.backups.engines.base.Engine.snapshot`."""
     with contextlib.closing(address.connect()) as connection:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         try:
-            snapshot = PostgresSnapshot(address, found, kind, connection, excluded)
+            snapshot = PostgresSnapshot(address, programs, kind, connection, excluded)
         except psycopg2.Error as error:
-            raise PreconditionFailed(f"The database {address} can not be read: {server_message(error)}.") from error
+            raise PreconditionFailed(f"The database {address} cannot be read: {server_message(error)}.") from error
         try:
             yield snapshot
         finally:
@@ -134,8 +132,8 @@ def require_readable(cursor: Cursor, address: ConnectionInfo) -> None:
     )
 
 
-def describe(cursor: Cursor, address: ConnectionInfo, found: ClientPrograms) -> Description:
-    """What the manifest tells of the database."""
+def describe(cursor: Cursor, address: ConnectionInfo, programs: ClientPrograms) -> Description:
+    """The database in the manifest."""
     version, size, encoding, collate, ctype = fetch_row(
         cursor,
         "SELECT current_setting('server_version'), pg_database_size(oid), pg_encoding_to_char(encoding), datcollate,"
@@ -151,12 +149,9 @@ def describe(cursor: Cursor, address: ConnectionInfo, found: ClientPrograms) -> 
         **({"extensions": extensions} if extensions else {}),
     }
     return Description(
-        server_version=version.split()[0], tool_version=f"pg_dump {found.version}", size=size, metadata=facts
+        server_version=version.split()[0], tool_version=f"pg_dump {programs.version}", size=size, metadata=facts
     )
 
 
 def read_migrations(cursor: Cursor) -> tuple[str, ...]:
-    if not table_digests.has_table(cursor, "django_migrations"):
-        return ()
-    cursor.execute("SELECT app || '.' || name FROM django_migrations ORDER BY id")
-    return tuple(name for (name,) in cursor.fetchall())
+    return recorded_migrations(cursor) if table_digests.has_table(cursor, MIGRATIONS_TABLE) else ()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ops.backups.engines.base import Columns, LoadedRows, Rows, Scratch
+from ops.backups.engines.base import Columns, LoadedRows, Rows, Scratch, UntrustedFile
 from ops.backups.engines.postgresql.database_swap import ScratchDatabase
 from ops.backups.engines.postgresql.row_loader import RowLoader
 from ops.backups.engines.postgresql.schema_swap import ScratchSchema
@@ -18,16 +18,18 @@ from ops.errors import PreconditionFailed
 from ops.utils.progress import ProgressCallback
 
 
-class UntrustedDump:
-    """Implements `ops.backups.engines.base.UntrustedFile`; surveyed when it is made.
+class UntrustedDump(UntrustedFile):
+    """Surveyed when it is created. Rows of the tables `excluded` are never copied.
 
-    `find` gives the programs, which only the custom format needs; `excluded` are tables whose rows are never taken.
+    Only the custom format needs `find_programs`.
     """
 
-    def __init__(self, source: RestoreSource, *, find: Callable[[], ClientPrograms], excluded: Collection[str]) -> None:
+    def __init__(
+        self, source: RestoreSource, *, find_programs: Callable[[], ClientPrograms], excluded: Collection[str]
+    ) -> None:
         self._source = source
         self._excluded = excluded
-        pg_restore = str(find().directory / "pg_restore") if source.kind is Kind.CUSTOM else ""
+        pg_restore = str(find_programs().directory / "pg_restore") if source.kind is Kind.CUSTOM else ""
         self._file = {"kind": str(source.kind), "pg_restore": pg_restore}
         self._limits = process.limits_for(source.size)
         with source.opener() as stored:
@@ -36,13 +38,11 @@ class UntrustedDump:
         self.rows: Mapping[str, int] = found["rows"]
 
     def read_columns(self, columns: Columns) -> Mapping[str, Rows]:
-        """See `ops.backups.engines.base.UntrustedFile`."""
         with self._source.opener() as stored:
             found = process.ask("read_dump_columns", limits=self._limits, feed=stored, columns=columns, **self._file)
         return {table: [tuple(row) for row in rows] for table, rows in found.items()}
 
     def copy_rows(self, scratch: Scratch, *, on_progress: ProgressCallback) -> LoadedRows:
-        """See `ops.backups.engines.base.UntrustedFile`."""
         if not isinstance(scratch, ScratchDatabase | ScratchSchema):
             raise TypeError(scratch)
         with (
@@ -56,7 +56,7 @@ class UntrustedDump:
 
 
 def require_ordinary_role(server: Connection) -> None:
-    """Indexes and constraints compute on the rows of others: not with the rights of a superuser."""
+    """Raises PreconditionFailed for a superuser: indexes and constraints execute expressions on untrusted rows."""
     if has_server_access(server):
         raise PreconditionFailed(
             "The role of the database is a superuser, or may run programs or read files on the server. Rows of an"

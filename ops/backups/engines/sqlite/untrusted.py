@@ -5,10 +5,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ops.backups.engines.base import NEVER_COPIED, NOT_OURS, UNKNOWN_COLUMNS, UNMATCHED, LeftOut, LoadedRows, Scratch
+from ops.backups.engines.base import (
+    NEVER_COPIED,
+    NOT_OURS,
+    UNKNOWN_COLUMNS,
+    UNMATCHED,
+    LeftOut,
+    LoadedRows,
+    Scratch,
+    UntrustedFile,
+)
 from ops.backups.sources import RestoreSource
 from ops.backups.untrusted import process
-from ops.backups.untrusted.schema import MIGRATIONS, NaturalKeyTables, natural_key_tables
+from ops.backups.untrusted.schema import NaturalKeyTables, natural_key_tables
+from ops.databases.migration_state import MIGRATIONS_TABLE
 from ops.databases.sqlite import tables
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage
@@ -16,11 +26,8 @@ from ops.utils.progress import Progress, ProgressCallback, Stage
 FILE = "untrusted.sqlite3"
 
 
-class UntrustedSqliteFile:
-    """Implements `ops.backups.engines.base.UntrustedFile`: unpacked into `directory` and surveyed when it is made.
-
-    `excluded` are tables whose rows are never taken.
-    """
+class UntrustedSqliteFile(UntrustedFile):
+    """Unpacked into `directory` and surveyed when it is created. Rows of the tables `excluded` are never copied."""
 
     def __init__(self, source: RestoreSource, directory: Path, *, excluded: Collection[str]) -> None:
         self._path = str(directory / FILE)
@@ -33,20 +40,18 @@ class UntrustedSqliteFile:
         self.rows: Mapping[str, int] = found["rows"]
 
     def read_columns(self, columns: Mapping[str, Sequence[str]]) -> Mapping[str, list[tuple[str | None, ...]]]:
-        """See `ops.backups.engines.base.UntrustedFile`."""
         found = process.ask("read_sqlite_columns", limits=self._limits, path=self._path, columns=columns)
         return {table: [tuple(row) for row in rows] for table, rows in found.items()}
 
     def copy_rows(self, scratch: Scratch, *, on_progress: ProgressCallback) -> LoadedRows:
-        """See `ops.backups.engines.base.UntrustedFile`."""
         destination = getattr(scratch, "path", None)
         if not isinstance(destination, Path):
             raise TypeError(scratch)
         on_progress(Progress(stage=Stage.LOAD, item="rows", total=sum(self.rows.values())))
         keys = natural_key_tables()
         with tables.reading(destination) as connection:
-            there = set(tables.table_names(connection))
-            wanted = there - {*self._excluded, *keys.names, MIGRATIONS}
+            existing = set(tables.table_names(connection))
+            wanted = existing - {*self._excluded, *keys.names, MIGRATIONS_TABLE}
             shapes = {table: shape_of(connection, table, keys) for table in sorted(wanted)}
         done = process.ask(
             "copy_sqlite_rows",
@@ -58,12 +63,14 @@ class UntrustedSqliteFile:
             permissions=keys.permissions,
         )
         process.ask("check_sqlite_constraints", limits=self._limits, path=str(destination))
-        return LoadedRows(rows=done["rows"], left_out=tuple(self._left_out(done, there, {*wanted, *keys.names})))
+        return LoadedRows(rows=done["rows"], left_out=tuple(self._left_out(done, existing, {*wanted, *keys.names})))
 
-    def _left_out(self, done: Mapping[str, Any], there: Collection[str], taken: Collection[str]) -> Iterable[LeftOut]:
+    def _left_out(
+        self, done: Mapping[str, Any], existing: Collection[str], copied: Collection[str]
+    ) -> Iterable[LeftOut]:
         for table, rows in self.rows.items():
-            if rows and table not in taken and table != MIGRATIONS:
-                yield LeftOut(table=table, rows=rows, reason=NEVER_COPIED if table in there else NOT_OURS)
+            if rows and table not in copied and table != MIGRATIONS_TABLE:
+                yield LeftOut(table=table, rows=rows, reason=NEVER_COPIED if table in existing else NOT_OURS)
         for table, rows in done["unmatched"].items():
             yield LeftOut(table=table, rows=rows, reason=UNMATCHED)
         for table, columns in done["columns"].items():
