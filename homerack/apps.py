@@ -12,8 +12,8 @@ class HomeRackConfig(AppConfig):
         from homerack.config import checks  # noqa: F401, PLC0415  # the app and the checks are known once imported
 
 
-class ConsoleConfig(django_admin.AdminConfig):
+class HomeRackAdminConfig(django_admin.AdminConfig):
     """Django's admin, on the site of `homerack.web.admin_site`."""
 
     default = False
-    default_site = "homerack.web.admin_site.ConsoleSite"
+    default_site = "homerack.web.admin_site.HomeRackAdminSite"

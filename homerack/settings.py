@@ -37,7 +37,7 @@ CSRF_TRUSTED_ORIGINS = env.get_list("CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",
-    "homerack.apps.ConsoleConfig",
+    "homerack.apps.HomeRackAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -231,7 +231,7 @@ HEARTBEAT_URL = env.get_secret("HEARTBEAT_URL")
 if HEARTBEAT_URL and not HEARTBEAT_URL.startswith(("https://", "http://")):
     raise env.refuse("HEARTBEAT_URL", "is no address of the web", "https://hc-ping.com/<id of a check>")
 OPS_ALERT_SOURCES = ["homerack.accounts.reporting.password_guessing_alerts"]
-OPS_DASHBOARD_CARDS = ["homerack.accounts.reporting.password_guessing_card", "homerack.web.dashboard.lab"]
+OPS_DASHBOARD_CARDS = ["homerack.accounts.reporting.password_guessing_card", "homerack.web.dashboard.lab_card"]
 
 # Seconds that all threads of the web server may be busy without one of them becoming free, before it counts as hanging.
 OPS_STALLED_AFTER = 60
@@ -277,7 +277,7 @@ UNFOLD = {
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("inventory/favicon.svg")}
     ],
     "STYLES": [
-        lambda _request: static("inventory/console.css"),
+        lambda _request: static("inventory/admin.css"),
         lambda _request: static("ops/dashboard.css"),
         lambda _request: static("ops/pages.css"),
     ],

@@ -1,4 +1,4 @@
-"""The drawing of a rack's front: plain data in, SVG text out. Colours of the rack itself come from console.css."""
+"""The drawing of a rack's front: plain data in, SVG text out. Colours of the rack itself come from admin.css."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""The console as a whole: unfold's admin site, on which changing one's own password is a re-authentication."""
+"""The admin site: unfold's, with a password form that counts wrong passwords."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from django.urls import reverse
 from unfold.sites import UnfoldAdminSite
 
 
-class ConsoleSite(UnfoldAdminSite):
+class HomeRackAdminSite(UnfoldAdminSite):
     def password_change(  # type: ignore[override]  # a redirect after a POST, as Django's own
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponseBase:
-        """As unfold's own, with a form that counts wrong passwords."""
+        """Like unfold's view, with `OwnPasswordChangeForm`."""
         # Forms can be imported once all models are.
         from homerack.accounts.forms import OwnPasswordChangeForm  # noqa: PLC0415
 

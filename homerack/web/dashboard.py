@@ -1,4 +1,4 @@
-"""The lab on the console's first page: its racks with their fill, its devices, its power."""
+"""The lab on the dashboard: its racks with their used space and power, and its devices by type."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from homerack.inventory.rack_usage import usage_by_rack
 from homerack.web.navigation import viewers_of
 from ops.admin.dashboard.context import Card
 
-MOST_RACKS = 8
-MOST_TYPES = 6
-LARGE_WATTS = 100_000
-"""From here on kilowatts read better."""
+MAX_RACKS = 8
+MAX_TYPES = 6
+KILOWATTS_FROM = 100_000
+"""Watts from which the total is shown in kilowatts."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RackLine:
+class RackRow:
     name: str
     location: str
     url: str
@@ -35,7 +35,7 @@ class RackLine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TypeLine:
+class TypeRow:
     name: str
     color: str
     number: int
@@ -45,37 +45,37 @@ class TypeLine:
         return f"{self.number:,}"
 
 
-def lab(request: HttpRequest) -> Card | None:
-    """For those who may look at racks or devices. Three queries, however large the lab is."""
+def lab_card(request: HttpRequest) -> Card | None:
+    """The card for users who may view racks or devices, else None. Three queries for a lab of any size."""
     sees_racks, sees_devices = viewers_of("inventory.rack")(request), viewers_of("inventory.device")(request)
     if not (sees_racks or sees_devices):
         return None
     context = {
-        **(of_racks(may_add=request.user.has_perm("inventory.add_rack")) if sees_racks else {}),
-        **(of_devices() if sees_devices else {}),
+        **(rack_context(may_add=request.user.has_perm("inventory.add_rack")) if sees_racks else {}),
+        **(device_context() if sees_devices else {}),
     }
     return Card(template="dashboard/lab.html", context=context)
 
 
-def of_racks(*, may_add: bool) -> Mapping[str, Any]:
-    """The fullest racks, and the sums of all."""
+def rack_context(*, may_add: bool) -> Mapping[str, Any]:
+    """The racks with the least free space, and the totals of all racks."""
     usage = usage_by_rack()
     columns = ("pk", "name", "location", "total_height_u", "max_power_watts")
-    lines = [rack_line(row, usage.get(row["pk"], {})) for row in Rack.objects.order_by().values(*columns)]
-    lines.sort(key=lambda line: (-line.fill, line.name))
+    rows = [rack_row(row, usage.get(row["pk"], {})) for row in Rack.objects.order_by().values(*columns)]
+    rows.sort(key=lambda row: (-row.fill, row.name))
     return {
-        "racks": lines[:MOST_RACKS],
-        "more_racks": len(lines[MOST_RACKS:]),
+        "racks": rows[:MAX_RACKS],
+        "more_racks": len(rows[MAX_RACKS:]),
         "racks_url": reverse("admin:inventory_rack_changelist"),
-        "budgets": totals(lines) if lines else (),
+        "capacities": totals(rows) if rows else (),
         "first_rack_url": reverse("admin:inventory_rack_add") if may_add else "",
         "shows_racks": True,
     }
 
 
-def rack_line(row: Mapping[str, Any], usage: Mapping[str, Any]) -> RackLine:
+def rack_row(row: Mapping[str, Any], usage: Mapping[str, Any]) -> RackRow:
     space = Capacity(name="Space", used=usage.get("used_u") or 0, limit=row["total_height_u"], unit="U", warns=False)
-    return RackLine(
+    return RackRow(
         name=row["name"],
         location=row["location"] or "",
         url=reverse("admin:inventory_rack_change", args=(row["pk"],)),
@@ -84,18 +84,18 @@ def rack_line(row: Mapping[str, Any], usage: Mapping[str, Any]) -> RackLine:
     )
 
 
-def totals(lines: Sequence[RackLine]) -> tuple[Capacity, Capacity]:
+def totals(rows: Sequence[RackRow]) -> tuple[Capacity, Capacity]:
     """Space and power of all racks together."""
-    space, power = [line.space for line in lines], [line.power for line in lines]
-    large = sum(budget.used for budget in power) >= LARGE_WATTS
+    space, power = [row.space for row in rows], [row.power for row in rows]
+    large = sum(capacity.used for capacity in power) >= KILOWATTS_FROM
     return total("Space", space, "U"), total("Power", power, "kW" if large else "W", scale=1000 if large else 1)
 
 
-def total(name: str, budgets: Iterable[Capacity], unit: str, *, scale: int = 1) -> Capacity:
-    """The sums of `budgets`; what has no limit on record has no part in the sum of limits."""
+def total(name: str, capacities: Iterable[Capacity], unit: str, *, scale: int = 1) -> Capacity:
+    """The sums of `capacities`; the sum of the limits is that of the known ones."""
     used, limit = 0.0, 0.0
-    for budget in budgets:
-        used, limit = used + budget.used, limit + (budget.limit or 0)
+    for capacity in capacities:
+        used, limit = used + capacity.used, limit + (capacity.limit or 0)
     return Capacity(
         name=name,
         used=round(used / scale, 1),
@@ -105,11 +105,11 @@ def total(name: str, budgets: Iterable[Capacity], unit: str, *, scale: int = 1) 
     )
 
 
-def of_devices() -> Mapping[str, Any]:
+def device_context() -> Mapping[str, Any]:
     """Devices by type, the most frequent first."""
     by_type = Device.objects.order_by().values("model__device_type__name", "model__device_type__color")
-    lines = [
-        TypeLine(
+    rows = [
+        TypeRow(
             name=row["model__device_type__name"] or "No type",
             color=safe_color(row["model__device_type__color"]),
             number=row["number"],
@@ -117,9 +117,9 @@ def of_devices() -> Mapping[str, Any]:
         for row in by_type.annotate(number=Count("pk")).order_by("-number", "model__device_type__name")
     ]
     return {
-        "devices": f"{sum(line.number for line in lines):,}",
-        "types": lines[:MOST_TYPES],
-        "other_types": f"{sum(line.number for line in lines[MOST_TYPES:]):,}" if lines[MOST_TYPES:] else "",
+        "devices": f"{sum(row.number for row in rows):,}",
+        "types": rows[:MAX_TYPES],
+        "other_types": f"{sum(row.number for row in rows[MAX_TYPES:]):,}" if rows[MAX_TYPES:] else "",
         "devices_url": reverse("admin:inventory_device_changelist"),
         "shows_devices": True,
     }

@@ -1,4 +1,4 @@
-"""The inventory in the console: lists, pages, rights."""
+"""The admin of the inventory: lists, pages, permissions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,7 +37,7 @@ def queries_of(client: Client, path: str) -> int:
 
 
 def add_rows(numbers: range) -> None:
-    """Rows in every list, each with rows of its own to count."""
+    """Rows in every list, each with related rows to count."""
     for number in numbers:
         kind = make_type(f"type-{number}")
         model = make_model(brand=Brand.objects.create(name=f"B{number}", slug=f"b{number}"), device_type=kind)
@@ -48,7 +48,7 @@ def add_rows(numbers: range) -> None:
 
 
 class TestLists:
-    def test_each_takes_the_same_number_of_queries_however_long_it_is(self, admin_client: Client) -> None:
+    def test_list_uses_constant_queries_when_rows_are_added(self, admin_client: Client) -> None:
         paths = [f"/admin/inventory/{name}/" for name in LISTS]
         for path in paths:
             admin_client.get(path)  # content types are remembered from the first time on
@@ -58,17 +58,17 @@ class TestLists:
         assert {path: queries_of(admin_client, path) for path in paths} == short
 
     @pytest.mark.parametrize("name", LISTS)
-    def test_each_can_be_searched_and_sorted_by_every_column(self, admin_client: Client, name: str) -> None:
+    def test_list_is_searched_and_sorted_by_every_column(self, admin_client: Client, name: str) -> None:
         load_demo()
         assert admin_client.get(f"/admin/inventory/{name}/?q=a&o=1.-2.3.-4.5.-6").status_code == 200
 
-    def test_racks_show_what_is_used(self, admin_client: Client) -> None:
+    def test_rack_list_shows_used_space_power_and_weight(self, admin_client: Client) -> None:
         load_demo()
         page = html(admin_client.get("/admin/inventory/rack/"))
         for text in ("37 of 42 U", "4599 of 5000 W", "399.4 of 600 kg", "is-nearly"):
             assert text in page
 
-    def test_counts_are_right(self, admin_client: Client) -> None:
+    def test_cables_of_both_directions_are_counted(self, admin_client: Client) -> None:
         one, two = make_device("one"), make_device("two")
         connect(one, two, from_port="1")
         connect(one, two, from_port="2")
@@ -76,12 +76,12 @@ class TestLists:
         (listed,) = admin_client.get("/admin/inventory/device/?q=one").context["cl"].result_list
         assert listed.cables_count == 3
 
-    def test_devices_are_filtered(self, admin_client: Client) -> None:
-        place(make_device("placed"), make_rack())
+    def test_devices_are_filtered_by_position_and_type(self, admin_client: Client) -> None:
+        place(make_device("mounted"), make_rack())
         loose = make_device("loose", device_type=make_type("switch"))
         for query, names in (
-            ("placed=yes", ["placed"]),
-            ("placed=no", ["loose"]),
+            ("mounted=yes", ["mounted"]),
+            ("mounted=no", ["loose"]),
             (f"model__device_type__id__exact={loose.model.device_type_id}", ["loose"]),
         ):
             listed = admin_client.get(f"/admin/inventory/device/?{query}").context["cl"].result_list
@@ -95,7 +95,7 @@ class TestLists:
 
 
 class TestRackPage:
-    def test_it_shows_drawing_budgets_and_warnings(self, admin_client: Client) -> None:
+    def test_page_shows_elevation_capacities_and_warnings(self, admin_client: Client) -> None:
         load_demo()
         rack = Rack.objects.get(name="Main rack")
         page = html(admin_client.get(f"/admin/inventory/rack/{rack.pk}/change/"))
@@ -106,7 +106,7 @@ class TestRackPage:
         assert "0 U at U1" in page
 
     @pytest.mark.parametrize("height", [1, 48, None])
-    def test_it_shows_empty_racks_of_every_size(self, admin_client: Client, height: int | None) -> None:
+    def test_page_shows_empty_rack_of_any_height(self, admin_client: Client, height: int | None) -> None:
         rack = make_rack(total_height_u=height)
         assert "U free" in html(admin_client.get(f"/admin/inventory/rack/{rack.pk}/change/"))
 
@@ -115,14 +115,14 @@ class TestRackPage:
         place(make_device("<script>alert(2)</script>", power_watts=99_000), rack)
         assert "<script>alert" not in html(admin_client.get(f"/admin/inventory/rack/{rack.pk}/change/"))
 
-    def test_it_lists_devices_of_legacy_files_that_are_outside(self, admin_client: Client) -> None:
+    def test_page_lists_devices_outside_the_rack(self, admin_client: Client) -> None:
         position = place(make_device("lost"), make_rack())
         RackPosition.objects.filter(pk=position.pk).update(start_u=99)
         page = html(admin_client.get(f"/admin/inventory/rack/{position.rack_id}/change/"))
         assert "lost would reach up to U99; Main ends at U42." in page
         assert "1 U at U99" in page
 
-    def test_a_rack_that_is_gone_is_not_an_error(self, admin_client: Client) -> None:
+    def test_page_of_deleted_rack_redirects(self, admin_client: Client) -> None:
         assert admin_client.get("/admin/inventory/rack/987/change/").status_code == 302
 
 
@@ -149,7 +149,7 @@ def row_of(position: RackPosition, **changes: Any) -> dict[str, Any]:
     return {"id": position.pk, "device": position.device_id, "start_u": position.start_u, **changes}
 
 
-class TestPositionsOfARack:
+class TestRackPositions:
     def save(self, client: Client, rack: Rack, *rows: dict[str, Any], **changes: Any) -> HttpResponse:
         path = f"/admin/inventory/rack/{rack.pk}/change/"
         return client.post(path, rack_form(rack, list(rows), **changes))  # type: ignore[return-value]
@@ -159,14 +159,14 @@ class TestPositionsOfARack:
         formset = response.context["inline_admin_formsets"][0].formset  # type: ignore[attr-defined]
         return list(formset.errors)
 
-    def test_two_devices_swap_places(self, editor_client: Client) -> None:
+    def test_two_devices_swap_positions_in_one_save(self, editor_client: Client) -> None:
         rack = make_rack()
         low, high = place(make_device(), rack, 1), place(make_device(), rack, 2)
         response = self.save(editor_client, rack, row_of(high, start_u=1), row_of(low, start_u=2))
         assert response.status_code == 302
         assert [position.start_u for position in RackPosition.objects.order_by("pk")] == [2, 1]
 
-    def test_two_devices_can_not_be_put_into_one_place(self, editor_client: Client) -> None:
+    def test_two_devices_in_one_unit_are_refused(self, editor_client: Client) -> None:
         rack = make_rack()
         rows = [{"device": make_device(name).pk, "start_u": 5} for name in ("a", "b")]
         assert self.errors(self.save(editor_client, rack, *rows)) == [
@@ -174,19 +174,19 @@ class TestPositionsOfARack:
             {"start_u": ["b needs U5, but a is at U5."]},
         ]
 
-    def test_a_device_takes_the_place_of_one_that_leaves(self, editor_client: Client) -> None:
+    def test_device_takes_the_unit_of_a_removed_one(self, editor_client: Client) -> None:
         rack, device = make_rack(), make_device()
         leaving = place(make_device(), rack, 1)
         rows = [row_of(leaving, DELETE="on"), {"device": device.pk, "start_u": 1}]
         assert self.save(editor_client, rack, *rows).status_code == 302
         assert RackPosition.objects.get().device == device
 
-    def test_the_new_height_counts(self, editor_client: Client) -> None:
+    def test_positions_are_validated_with_the_new_height(self, editor_client: Client) -> None:
         rack = make_rack(total_height_u=4)
         row = {"device": make_device().pk, "start_u": 6}
         assert self.save(editor_client, rack, row, total_height_u=6).status_code == 302
 
-    def test_it_refuses_locked_doubled_and_otherwise_placed_devices(self, editor_client: Client) -> None:
+    def test_locked_repeated_and_already_mounted_devices_are_refused(self, editor_client: Client) -> None:
         rack, twice, elsewhere = make_rack(), make_device("twice"), make_device("elsewhere")
         locked = place(make_device("locked"), rack, 1, locked=True)
         place(elsewhere, make_rack("Other"), 7)
@@ -203,21 +203,21 @@ class TestPositionsOfARack:
             {"start_u": ["elsewhere is in Other at U7 already."]},
         ]
 
-    def test_a_crooked_row_that_nobody_touches_does_not_stop_others(self, editor_client: Client) -> None:
+    def test_unchanged_invalid_row_does_not_prevent_a_save(self, editor_client: Client) -> None:
         rack = make_rack()
-        crooked = place(make_device(), rack, 1)
-        RackPosition.objects.filter(pk=crooked.pk).update(start_u=99)
-        crooked.refresh_from_db()
-        rows = [row_of(crooked), {"device": make_device().pk, "start_u": 5}]
+        invalid = place(make_device(), rack, 1)
+        RackPosition.objects.filter(pk=invalid.pk).update(start_u=99)
+        invalid.refresh_from_db()
+        rows = [row_of(invalid), {"device": make_device().pk, "start_u": 5}]
         assert self.save(editor_client, rack, *rows).status_code == 302
 
-    def test_saving_warns_of_budgets(self, editor_client: Client) -> None:
+    def test_save_warns_when_a_limit_is_exceeded(self, editor_client: Client) -> None:
         rack = make_rack()
         row = {"device": make_device(power_watts=6000).pk, "start_u": 5}
         said = messages_of(self.save(editor_client, rack, row))
         assert "Main: Power: 6000 of 5000 W, 1000 W over the limit." in said
 
-    def test_saving_does_not_flood_the_page_with_warnings(self, editor_client: Client) -> None:
+    def test_save_shows_at_most_three_warnings(self, editor_client: Client) -> None:
         rack = make_rack()
         for unit in range(1, 6):
             place(make_device(f"d{unit}", width_type='19"'), rack, unit)
@@ -227,7 +227,7 @@ class TestPositionsOfARack:
         wide = [f'Main: d{unit} is 19" wide; Main takes devices of up to 11".' for unit in (5, 4, 3)]
         assert said[:-1] == [*wide, "Main: 2 more on its page."]
 
-    def test_viewers_change_nothing(self, viewer_client: Client) -> None:
+    def test_viewer_cannot_save(self, viewer_client: Client) -> None:
         rack = make_rack()
         assert self.save(viewer_client, rack, name="Mine").status_code == 403
 
@@ -242,18 +242,18 @@ def device_form(device: Device | None = None, **changes: Any) -> dict[str, Any]:
 
 
 class TestDevicePage:
-    def test_the_specification_follows_from_the_model(self, editor_client: Client) -> None:
+    def test_specification_is_set_from_the_model(self, editor_client: Client) -> None:
         model = make_model(height_u=3)
         response = editor_client.post("/admin/inventory/device/add/", device_form(model=model.pk))
         assert response.status_code == 302
         assert Device.objects.get().specification.migrated_to_model == model
 
-    def test_it_asks_for_a_model(self, editor_client: Client) -> None:
+    def test_device_without_model_and_specification_is_refused(self, editor_client: Client) -> None:
         response = editor_client.post("/admin/inventory/device/add/", device_form())
         message = "Choose a model, or a specification for a device without a catalogue model."
         assert response.context["adminform"].errors == {"model": [message]}
 
-    def test_it_is_placed_and_connected_on_its_own_page(self, editor_client: Client) -> None:
+    def test_add_page_saves_position_and_cables(self, editor_client: Client) -> None:
         other, rack = make_device(), make_rack()
         form = device_form(
             model=make_model().pk,
@@ -265,7 +265,7 @@ class TestDevicePage:
         device = Device.objects.get(custom_name="box")
         assert (device.positions.get().start_u, device.cables_from.count(), device.cables_to.count()) == (4, 1, 1)
 
-    def test_two_new_cables_in_one_port_save_nothing_and_say_why(self, editor_client: Client) -> None:
+    def test_two_new_cables_in_one_port_are_refused_with_message(self, editor_client: Client) -> None:
         device, other = make_device("nas"), make_device("sw")
         form = device_form(
             device,
@@ -277,7 +277,7 @@ class TestDevicePage:
         assert messages_of(response) == ["Nothing was saved. nas has a cable in eth0 already: nas · eth0 to sw."]
         assert not Cable.objects.exists()
 
-    def test_it_shows_cables_of_both_directions_and_ports(self, admin_client: Client) -> None:
+    def test_page_shows_cables_of_both_directions_and_ports(self, admin_client: Client) -> None:
         device = make_device(typical_ports={"sfp_plus": 4})
         connect(device, make_device(), from_port="out-port")
         connect(make_device(), device, to_port="in-port")
@@ -285,7 +285,7 @@ class TestDevicePage:
         for text in ("out-port", "in-port", "<b>4</b> sfp plus"):
             assert text in page
 
-    def test_an_unknown_value_from_elsewhere_survives_an_edit(self, editor_client: Client) -> None:
+    def test_unknown_legacy_choice_survives_an_edit(self, editor_client: Client) -> None:
         device = make_device()
         Device.objects.update(access_frequency="hourly")
         path = f"/admin/inventory/device/{device.pk}/change/"
@@ -296,8 +296,8 @@ class TestDevicePage:
         assert (device.custom_name, device.access_frequency) == ("renamed", "hourly")
 
 
-class TestDeleting:
-    def test_a_rack_asks_and_names_the_places(self, editor_client: Client) -> None:
+class TestDeletion:
+    def test_rack_deletion_lists_positions_and_keeps_devices(self, editor_client: Client) -> None:
         rack = make_rack()
         place(make_device("nas"), rack, 3)
         path = f"/admin/inventory/rack/{rack.pk}/delete/"
@@ -308,7 +308,7 @@ class TestDeleting:
         editor_client.post(path, {"post": "yes"})
         assert (Rack.objects.count(), Device.objects.count()) == (0, 1)
 
-    def test_a_device_asks_and_names_place_and_cables(self, editor_client: Client) -> None:
+    def test_device_deletion_lists_position_and_cables(self, editor_client: Client) -> None:
         device = make_device("nas")
         place(device, make_rack(), 3)
         connect(device, make_device("sw"), from_port="eth0", to_port="7")
@@ -318,20 +318,20 @@ class TestDeleting:
         assert "Its rack position and all cables to and from it are deleted as well." in page
 
     @pytest.mark.parametrize(("name", "make"), [("rack", make_rack), ("device", make_device)])
-    def test_so_do_several_at_once(self, editor_client: Client, name: str, make: Callable[[], Any]) -> None:
+    def test_delete_action_shows_the_note(self, editor_client: Client, name: str, make: Callable[[], Any]) -> None:
         data = {"action": "delete_selected", "_selected_action": [make().pk]}
         page = html(editor_client.post(f"/admin/inventory/{name}/", data))  # type: ignore[arg-type]
         assert 'class="delete-note"' in page
 
-    def test_a_model_in_use_is_kept(self, editor_client: Client) -> None:
+    def test_model_with_devices_cannot_be_deleted(self, editor_client: Client) -> None:
         device = make_device("nas")
         page = html(editor_client.get(f"/admin/inventory/devicemodel/{device.model_id}/delete/"))
         assert "would require deleting the following protected related objects" in page
 
 
-class TestRights:
+class TestPermissions:
     @pytest.mark.parametrize("name", LISTS)
-    def test_viewers_look_and_change_nothing(self, viewer_client: Client, name: str) -> None:
+    def test_viewer_opens_pages_and_cannot_change_rows(self, viewer_client: Client, name: str) -> None:
         add_rows(range(1))
         path = f"/admin/inventory/{name}/"
         row = viewer_client.get(path).context["cl"].result_list[0]
@@ -341,14 +341,14 @@ class TestRights:
         assert viewer_client.get(f"{path}{row.pk}/delete/").status_code == 403
 
     @pytest.mark.parametrize("name", LISTS)
-    def test_editors_add_and_delete(self, editor_client: Client, name: str) -> None:
+    def test_editor_opens_the_add_page(self, editor_client: Client, name: str) -> None:
         assert editor_client.get(f"/admin/inventory/{name}/add/").status_code == 200
 
     @pytest.mark.parametrize("name", LISTS)
-    def test_those_without_a_group_see_nothing(self, stranger_client: Client, name: str) -> None:
+    def test_user_without_group_is_refused(self, stranger_client: Client, name: str) -> None:
         assert stranger_client.get(f"/admin/inventory/{name}/").status_code == 403
 
-    def test_the_side_bar_shows_what_somebody_may_open(self, viewer_client: Client, admin_client: Client) -> None:
+    def test_sidebar_shows_pages_that_the_user_may_open(self, viewer_client: Client, admin_client: Client) -> None:
         viewers, administrators = (html(client.get("/admin/")) for client in (viewer_client, admin_client))
         assert "/admin/inventory/rack/" in viewers
         assert "/admin/accounts/user/" not in viewers
@@ -365,7 +365,7 @@ class TestApiToken:
         row = DcimConnection.objects.create(name="NetBox", type="netbox", base_url="https://x.example", api_token=TOKEN)
         return f"/admin/inventory/dcimconnection/{row.pk}/"
 
-    def test_it_is_on_no_page(self, admin_client: Client, viewer_client: Client, path: str) -> None:
+    def test_token_is_shown_on_no_page(self, admin_client: Client, viewer_client: Client, path: str) -> None:
         admin_client.post(f"{path}change/", dcim_form(name="Renamed"))
         for client in (admin_client, viewer_client):
             for page in ("/admin/", "/admin/inventory/dcimconnection/", f"{path}change/", f"{path}history/"):
@@ -373,21 +373,21 @@ class TestApiToken:
         assert TOKEN not in html(admin_client.get(f"{path}delete/"))
         assert "set" in html(viewer_client.get(f"{path}change/"))
 
-    def test_an_empty_field_keeps_it(self, admin_client: Client, path: str) -> None:
+    def test_empty_field_keeps_the_token(self, admin_client: Client, path: str) -> None:
         assert admin_client.post(f"{path}change/", dcim_form()).status_code == 302
         assert DcimConnection.objects.get().api_token == TOKEN
 
-    def test_a_new_one_is_kept_and_not_logged(self, admin_client: Client, path: str) -> None:
+    def test_new_token_is_stored_and_not_logged(self, admin_client: Client, path: str) -> None:
         admin_client.post(f"{path}change/", dcim_form(new_token="brand-new"))
         assert DcimConnection.objects.get().api_token == "brand-new"
         assert all("brand-new" not in entry.change_message + entry.object_repr for entry in LogEntry.objects.all())
 
-    def test_it_can_be_forgotten(self, admin_client: Client, path: str) -> None:
+    def test_token_can_be_removed(self, admin_client: Client, path: str) -> None:
         admin_client.post(f"{path}change/", dcim_form(remove_token="on"))
         assert DcimConnection.objects.get().api_token is None
         assert "not set" in html(admin_client.get(f"{path}change/"))
 
-    def test_a_refused_form_does_not_show_what_was_entered(self, admin_client: Client, path: str) -> None:
+    def test_invalid_form_does_not_show_the_entered_token(self, admin_client: Client, path: str) -> None:
         form = dcim_form(base_url="ftp://x", new_token="typed-just-now", remove_token="on")
         response = admin_client.post(f"{path}change/", form)
         assert response.context["adminform"].errors == {
@@ -398,22 +398,22 @@ class TestApiToken:
 
     @pytest.mark.usefixtures("path")
     @pytest.mark.parametrize("lookup", ["api_token__startswith", "api_token"])
-    def test_it_can_not_be_guessed_through_the_list(self, admin_client: Client, lookup: str) -> None:
+    def test_token_cannot_be_filtered_by(self, admin_client: Client, lookup: str) -> None:
         assert admin_client.get(f"/admin/inventory/dcimconnection/?{lookup}=n").status_code == 400
 
-    def test_a_connection_is_added_with_its_token(self, editor_client: Client) -> None:
+    def test_add_page_stores_the_token(self, editor_client: Client) -> None:
         response = editor_client.post("/admin/inventory/dcimconnection/add/", dcim_form(new_token="first"))
         assert response.status_code == 302
         assert DcimConnection.objects.get().api_token == "first"
 
 
-def test_specifications_say_which_model_they_became(admin_client: Client) -> None:
+def test_specification_list_shows_the_catalogue_model(admin_client: Client) -> None:
     model = make_device().model
     assert str(model) in html(admin_client.get("/admin/inventory/devicespecification/"))
     assert DeviceSpecification.objects.get().migrated_to_model == model
 
 
-def test_a_page_of_a_long_list_holds_its_rows_in_order(admin_client: Client) -> None:
+def test_second_page_of_device_list_has_rows_in_order(admin_client: Client) -> None:
     model = make_model()
     for number in range(60):
         Device.objects.create(custom_name=f"device-{number:02}", model=model)

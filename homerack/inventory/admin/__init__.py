@@ -1,4 +1,4 @@
-"""The inventory in the console. Importing this package registers all of it."""
+"""The admin of the inventory. Importing this package registers all admin classes."""
 
 from homerack.inventory.admin import cables, catalogue, dcim, devices, racks
 

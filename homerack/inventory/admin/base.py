@@ -27,7 +27,7 @@ FORMFIELDS: Mapping[Any, Mapping[str, Any]] = {models.URLField: {"assume_scheme"
 
 
 class InventoryForm(forms.ModelForm[ModelT]):
-    """Keeps what came from elsewhere: a value that is no known choice stays until somebody picks another."""
+    """Keeps unknown choices of legacy files: such a value is offered until another one is chosen."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -37,13 +37,13 @@ class InventoryForm(forms.ModelForm[ModelT]):
                 field.choices = [*field.choices, (stored, f"{stored} (unknown)")]  # type: ignore[misc]
 
     def _post_clean(self) -> None:
-        """Rows of an inline that nobody touched are not saved, so they are not checked either."""
+        """Do not validate unchanged rows of an inline, which are not saved either."""
         if self.instance.pk is None or self.has_changed():
             super()._post_clean()  # type: ignore[misc]
 
 
 def null_boolean_switch(db_field: "models.Field[Any, Any]", options: dict[str, Any]) -> forms.Field | None:
-    """Legacy files hold NULL in columns of yes and no; people are asked for yes or no all the same."""
+    """A switch for a nullable boolean: legacy files contain NULL, but forms offer only yes and no."""
     if not isinstance(db_field, models.BooleanField) or not db_field.null:
         return None
     options.pop("request", None)
@@ -54,7 +54,7 @@ def null_boolean_switch(db_field: "models.Field[Any, Any]", options: dict[str, A
 
 
 class InventoryAdmin(ModelAdmin[ModelT]):
-    """Lists that say how many rows there are, forms that say in words what is refused."""
+    """The settings that all lists and forms of the inventory share."""
 
     form: type[Any] = InventoryForm
     formfield_overrides = FORMFIELDS
@@ -75,7 +75,7 @@ class InventoryAdmin(ModelAdmin[ModelT]):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Say so when a rule is broken only at the moment of saving: by another row of the same page, or a race."""
+        """Show the message of a rule that is broken only when saving: by another row of the same page, or a race."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except ValidationError as error:
@@ -85,9 +85,9 @@ class InventoryAdmin(ModelAdmin[ModelT]):
 
 
 class DeferredJoinPaginator(Paginator):  # type: ignore[type-arg]  # at run time it takes no types
-    """Finds the page's rows by their keys first, so that what a list computes is computed for those alone.
+    """Selects the primary keys of a page first, then its rows, so that annotations are computed for these rows only.
 
-    The database would do it for all rows that come before the page, too.
+    Otherwise the database computes them for all rows before the page, too.
     """
 
     def page(self, number: int | str) -> "Page[Any]":
@@ -110,13 +110,13 @@ class InventoryInline(TabularInline[ModelT, ParentT]):
 
 
 def count_of(rows: QuerySet[Any], *, by: str) -> Coalesce:
-    """A column with the number of `rows` whose `by` is the listed one; apart from the list's own joins."""
+    """The number of `rows` whose foreign key `by` is the listed row, as a subquery next to the joins of the list."""
     counted = rows.filter(**{by: OuterRef("pk")}).order_by().values(by).annotate(number=Count("pk")).values("number")
     return Coalesce(Subquery(counted), 0)
 
 
 def type_badge(device_type: DeviceType | None) -> SafeString | str:
-    """A dot in the type's colour and its name."""
+    """A dot in the colour of the type, and its name."""
     if device_type is None:
         return "–"
     dot = '<svg class="type-dot" viewBox="0 0 8 8" aria-hidden="true"><circle cx="4" cy="4" r="4" fill="{}"/></svg>'

@@ -1,4 +1,4 @@
-"""Types, brands, models and specifications in the console."""
+"""Types, brands, models and specifications in the admin."""
 
 from collections.abc import Sequence
 
@@ -70,7 +70,7 @@ class BrandAdmin(InventoryAdmin[Brand]):
         if not brand.website or not brand.website.startswith(("https://", "http://")):
             return brand.website or "–"
         shown = brand.website.partition("://")[2].removeprefix("www.").rstrip("/")
-        return format_html('<a class="outward" href="{}" rel="noopener noreferrer">{}</a>', brand.website, shown)
+        return format_html('<a class="underlined" href="{}" rel="noopener noreferrer">{}</a>', brand.website, shown)
 
     @admin.display(description="models", ordering="models_count")
     def models_count(self, brand: Brand) -> int:

@@ -1,4 +1,4 @@
-"""Connections to other programs in the console. A token goes in and never comes out again."""
+"""Connections to DCIM software in the admin. API tokens can be set, but are never shown."""
 
 from typing import Any
 
@@ -60,12 +60,12 @@ class DcimConnectionAdmin(InventoryAdmin[DcimConnection]):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DcimConnection]:
-        """The token itself stays in the database: lists and pages read only whether there is one."""
+        """Without the token: lists and pages only read whether there is one."""
         present = Case(When(api_token__gt="", then=Value(value=True)), default=Value(value=False))
         return super().get_queryset(request).defer("api_token").annotate(has_token=present)
 
     def get_fieldsets(self, request: HttpRequest, obj: DcimConnection | None = None) -> Any:
-        """Those who may only look see whether there is a token, and no fields for a new one."""
+        """Without the fields for a new token for users who may only view the connection."""
         fieldsets = super().get_fieldsets(request, obj)
         may_save = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
         if may_save:
@@ -77,7 +77,7 @@ class DcimConnectionAdmin(InventoryAdmin[DcimConnection]):
         ]
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """No guessing of the token through addresses like ``?api_token__startswith=a``."""
+        """Refuse filters such as ``?api_token__startswith=a``, with which the token could be guessed."""
         return not lookup.startswith("api_token") and super().lookup_allowed(lookup, value, request)
 
     @display(description="API token", label={"set": "success", "not set": "warning"})

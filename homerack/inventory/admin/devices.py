@@ -1,4 +1,4 @@
-"""Devices in the console: the list, and the page with place and cables."""
+"""Devices in the admin: the list, and the page with rack position and cables."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,9 +29,9 @@ MAX_CHOICES = 100
 CABLE_DETAILS = ("cable_type", "calculated_length_m", "routing_path")
 
 
-class PlacedFilter(admin.SimpleListFilter):
+class MountedFilter(admin.SimpleListFilter):
     title = "rack position"
-    parameter_name = "placed"
+    parameter_name = "mounted"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:  # noqa: ARG002
         return (("yes", "in a rack"), ("no", "not in a rack"))
@@ -43,7 +43,7 @@ class PlacedFilter(admin.SimpleListFilter):
 
 
 class RackFilter(admin.RelatedFieldListFilter):
-    """Absent in a large lab, where nobody finds a rack among thousands; a rack's page lists its devices."""
+    """Hidden if there are more than `MAX_CHOICES` racks; the page of a rack lists its devices."""
 
     def has_output(self) -> bool:
         return super().has_output() and len(self.lookup_choices) <= MAX_CHOICES
@@ -71,10 +71,10 @@ class IncomingCableInline(InventoryInline[Cable, Device]):
 
 @admin.register(Device)
 class DeviceAdmin(InventoryAdmin[Device]):
-    list_display = ("custom_name", "kind", "type_label", "place", "cables_count", "frequency", "serial_number")
+    list_display = ("custom_name", "kind", "type_label", "position", "cables_count", "frequency", "serial_number")
     list_filter = (
         "model__device_type",
-        PlacedFilter,
+        MountedFilter,
         ("positions__rack", RackFilter),
         ("model__brand", admin.RelatedOnlyFieldListFilter),
         "access_frequency",
@@ -91,7 +91,7 @@ class DeviceAdmin(InventoryAdmin[Device]):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Device]:
-        places = RackPosition.objects.filter(device=OuterRef("pk")).order_by("pk")
+        positions = RackPosition.objects.filter(device=OuterRef("pk")).order_by("pk")
         outgoing = count_of(Cable.objects.all(), by="from_device")
         incoming = count_of(Cable.objects.all(), by="to_device")
         return (
@@ -100,8 +100,8 @@ class DeviceAdmin(InventoryAdmin[Device]):
             .select_related("model__brand", "model__device_type", "specification")
             .annotate(
                 cables_count=outgoing + incoming,
-                rack_name=Subquery(places.values("rack__name")[:1]),
-                rack_unit=Subquery(places.values("start_u")[:1]),
+                rack_name=Subquery(positions.values("rack__name")[:1]),
+                rack_unit=Subquery(positions.values("start_u")[:1]),
             )
         )
 
@@ -119,7 +119,7 @@ class DeviceAdmin(InventoryAdmin[Device]):
         return type_badge(device.device_type)
 
     @admin.display(description="position", ordering="rack_name")
-    def place(self, device: Device) -> str:
+    def position(self, device: Device) -> str:
         rack = getattr(device, "rack_name", None)
         return f"{rack}, U{getattr(device, 'rack_unit', '?')}" if rack else "–"
 

@@ -1,4 +1,4 @@
-"""Racks in the console: the list with its bars, and the page with the drawing."""
+"""Racks in the admin: the list with bars for space, power and weight, and the page with the elevation."""
 
 from typing import Any
 
@@ -56,7 +56,7 @@ class RackAdmin(InventoryAdmin[Rack]):
 
     def save_related(self, request: HttpRequest, form: ModelForm[Rack], formsets: Any, change: bool) -> None:  # noqa: FBT001
         super().save_related(request, form, formsets, change)
-        if "_continue" not in request.POST:  # the page that is shown next says it itself
+        if "_continue" not in request.POST:  # the page that is shown next has the warnings
             show_warnings(request, form.instance)
 
     @admin.display(description="devices", ordering="devices_count")
@@ -82,15 +82,15 @@ def annotated(rack: Rack, annotation: str) -> float:
     return float(getattr(rack, annotation, 0) or 0)
 
 
-def bar(budget: Capacity) -> SafeString:
-    """A bar as wide as the used part, with the numbers beneath."""
+def bar(capacity: Capacity) -> SafeString:
+    """A bar as wide as the used part, with the numbers below."""
     return format_html(
-        '<span class="budget"><svg class="budget-bar {}" viewBox="0 0 100 6" preserveAspectRatio="none" '
-        'aria-hidden="true"><rect class="budget-rest" width="100" height="6"/>'
-        '<rect class="budget-used" width="{}" height="6"/></svg><span class="budget-text">{}</span></span>',
-        f"is-{budget.level}",
-        budget.bar,
-        budget.text,
+        '<span class="capacity"><svg class="capacity-bar {}" viewBox="0 0 100 6" preserveAspectRatio="none" '
+        'aria-hidden="true"><rect class="capacity-rest" width="100" height="6"/>'
+        '<rect class="capacity-used" width="{}" height="6"/></svg><span class="capacity-text">{}</span></span>',
+        f"is-{capacity.level}",
+        capacity.bar,
+        capacity.text,
     )
 
 
@@ -104,7 +104,7 @@ def show_warnings(request: HttpRequest, rack: Rack) -> None:
 
 
 def device_link(request: HttpRequest) -> Any:
-    """Addresses of devices' pages for those who may open them, nothing for others."""
+    """A function that returns the URL of a device's page, or '' for users who may not open it."""
     allowed = any(request.user.has_perm(f"inventory.{verb}_device") for verb in ("view", "change"))
 
     def link(device: Device) -> str:
