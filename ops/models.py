@@ -26,7 +26,7 @@ class Run(models.Model):
         PRUNE = "prune", "pruning of backups"
         UPLOAD = "upload", "upload of a backup"
         DOWNLOAD = "download", "download of a backup"
-        CHANGE = "change", "change of a backup's note"
+        CHANGE = "change", "change of a backup's pin or note"
         DELETION = "deletion", "deletion of a backup"
         PREFLIGHT = "preflight", "preflight check of the migration to PostgreSQL"
         MIGRATION = "migration", "migration to PostgreSQL"
@@ -41,7 +41,7 @@ class Run(models.Model):
 
     class Origin(models.TextChoices):
         COMMAND = "command", "command"
-        CONSOLE = "console", "console"
+        ADMIN = "admin", "admin"
         SCHEDULE = "schedule", "schedule"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

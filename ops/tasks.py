@@ -58,7 +58,7 @@ def authorize(run: Run) -> None:
 
     Those who have a shell, and schedules, need no right in the database.
     """
-    if run.origin != Run.Origin.CONSOLE:
+    if run.origin != Run.Origin.ADMIN:
         return
     refusal = authorization.find_refusal(username=run.requested_by, kind=run.kind, arguments=run.arguments)
     if refusal:

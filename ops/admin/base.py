@@ -85,7 +85,7 @@ def require_start(request: HttpRequest, kind: Run.Kind, **arguments: Any) -> Non
 
 # --- From a click to a run in the queue ---------------------------------------------------------------------------
 def new_run(request: HttpRequest, kind: Run.Kind, **arguments: Any) -> Run:
-    return Run(kind=kind, requested_by=request.user.get_username(), origin=Run.Origin.CONSOLE, arguments=arguments)
+    return Run(kind=kind, requested_by=request.user.get_username(), origin=Run.Origin.ADMIN, arguments=arguments)
 
 
 def enqueue_run(request: HttpRequest, kind: Run.Kind, *, back_to: str, **arguments: Any) -> HttpResponse:

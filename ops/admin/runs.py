@@ -1,4 +1,4 @@
-"""Runs in the console: what was done, by whom and how it ended; nothing here can be changed, but a run be cancelled."""
+"""Runs in the admin: a read-only list, and a page that shows the status and can cancel the run."""
 
 from typing import Any
 

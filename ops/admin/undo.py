@@ -14,13 +14,14 @@ from ops.admin.forms import Confirmation, require_confirmable, rights_context
 from ops.backups.engines.base import PreviousDatabase
 from ops.errors import OpsError
 from ops.models import Backup, Run
+from ops.operations.restore import UNDO
 from ops.runs.context import get_context
 from ops.utils.formatting import format_size
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreviousPresenter:
-    """What templates show of it. `run` is the restore or undo that replaced it, where its row is known."""
+    """What templates show of it. `run` is the restore or undo that replaced it; None if its row is missing."""
 
     database: PreviousDatabase
     run: Run | None
@@ -31,9 +32,15 @@ class PreviousPresenter:
     def size(self) -> str:
         return format_size(self.database.size)
 
+    @property
+    def replaced_by(self) -> str:
+        """``the restore of … by ada@example.com``."""
+        cause = "an undo" if self.database.backup == UNDO else f"the restore of {self.database.backup}"
+        return f"{cause} by {self.run.requested_by}" if self.run else cause
+
 
 def find_previous() -> PreviousPresenter | None:
-    """None where no previous database is kept, and where the server does not answer."""
+    """None if no previous database is kept, and if the server does not answer."""
     try:
         context = get_context()
         previous = context.engine.swap_strategy().previous_database()
@@ -50,7 +57,7 @@ def _find_run(previous: PreviousDatabase) -> Run | None:
         key = UUID(previous.run)
     except ValueError:
         return None
-    return Run.objects.filter(pk=key).only("requested_by", "kind").first()
+    return Run.objects.filter(pk=key).only("requested_by").first()
 
 
 def undo(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:

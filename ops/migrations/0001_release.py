@@ -53,11 +53,11 @@ class Migration(migrations.Migration):
             name='Run',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('backup', 'backup'), ('verification', 'verification'), ('restore_test', 'restore test'), ('restore', 'restore'), ('undo', 'undo of a restore'), ('drop_previous', 'removal of the previous database'), ('prune', 'pruning of backups'), ('upload', 'upload of a backup'), ('download', 'download of a backup'), ('change', "change of a backup's note"), ('deletion', 'deletion of a backup'), ('preflight', 'preflight check of the migration to PostgreSQL'), ('migration', 'migration to PostgreSQL')])),
+                ('kind', models.CharField(choices=[('backup', 'backup'), ('verification', 'verification'), ('restore_test', 'restore test'), ('restore', 'restore'), ('undo', 'undo of a restore'), ('drop_previous', 'removal of the previous database'), ('prune', 'pruning of backups'), ('upload', 'upload of a backup'), ('download', 'download of a backup'), ('change', "change of a backup's pin or note"), ('deletion', 'deletion of a backup'), ('preflight', 'preflight check of the migration to PostgreSQL'), ('migration', 'migration to PostgreSQL')])),
                 ('status', models.CharField(choices=[('queued', 'queued'), ('running', 'running'), ('succeeded', 'succeeded'), ('failed', 'failed'), ('interrupted', 'interrupted'), ('cancelled', 'cancelled')], default='queued')),
                 ('database', models.CharField(blank=True, help_text='Its name; runs on others may be recorded in the same storage.')),
                 ('requested_by', models.CharField(help_text='An e-mail address, or who runs the command on which machine.')),
-                ('origin', models.CharField(choices=[('command', 'command'), ('console', 'console'), ('schedule', 'schedule')], default='command')),
+                ('origin', models.CharField(choices=[('command', 'command'), ('admin', 'admin'), ('schedule', 'schedule')], default='command')),
                 ('backup', models.CharField(blank=True, help_text='The name of the backup it made or worked on.')),
                 ('arguments', models.JSONField(blank=True, default=dict, encoder=django.core.serializers.json.DjangoJSONEncoder)),
                 ('requested_at', models.DateTimeField(default=django.utils.timezone.now)),

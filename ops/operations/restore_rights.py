@@ -1,4 +1,4 @@
-"""Whether the one who asked for a restore in the console may put the loaded database in place."""
+"""Whether the user who requested a restore in the admin may make the loaded database live."""
 
 from django.contrib.auth import get_user_model
 from django.db import Error as DatabaseError
@@ -14,18 +14,18 @@ from ops.utils.formatting import join_names
 
 
 def require_rights_stay(run: RunRecorder, scratch: Scratch) -> None:
-    """Compare the rights of the live database with those of the loaded one, right before that goes live.
+    """Compare the permissions in the live database with those in the loaded one, right before the cut-over.
 
-    The page that was confirmed may be old, or may have known less. Raises PreconditionFailed where a user of the
-    console who is no administrator would give somebody more rights than today or revive an account. Whoever can type a
-    command can change every account without a restore.
+    They may have changed since the user confirmed the restore on its page, and a large backup is not compared there.
+    Raises PreconditionFailed if a user who is not an administrator would raise permissions or activate a deactivated
+    account. Commands are not restricted: users who can run them can change every account anyway.
     """
-    if run.origin != Run.Origin.CONSOLE or is_administrator(run.requested_by):
+    if run.origin != Run.Origin.ADMIN or is_administrator(run.requested_by):
         return
     change = rights_in(scratch)
     if not change.needs_administrator:
         return
-    why = change.unknown or f"It would give more rights than today to {join_names(change.gaining)}."
+    why = change.unknown or f"The restore would give more permissions to {join_names(change.gaining)}."
     raise PreconditionFailed(
         f"{why} {run.requested_by} is not an administrator. Nothing was changed.",
         "Ask an administrator to start it, or type the command where the site runs: it lists the rights and asks.",

@@ -47,9 +47,9 @@ def find_refusal(*, username: str, kind: str, arguments: Mapping[str, Any]) -> s
     users = get_user_model()
     user = users._default_manager.filter(**{users.USERNAME_FIELD: username}).first()
     if user is None:
-        return "there is no such user any more"
+        return "this user no longer exists"
     if not (user.is_active and user.is_staff):
-        return "this user may not use the console any more"
+        return "this user may no longer use the admin"
     if not may_start(user, kind, arguments):
-        return "this user does not have the right to start it any more"
+        return "this user no longer has the permission to start it"
     return ""

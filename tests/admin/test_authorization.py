@@ -45,15 +45,15 @@ def rename(user: User) -> None:
     User.objects.filter(pk=user.pk).update(email=WHO.upper())
 
 
-NO_USER = "there is no such user any more"
-NO_CONSOLE = "this user may not use the console any more"
-NO_RIGHT = "this user does not have the right to start it any more"
+NO_USER = "this user no longer exists"
+NO_ADMIN = "this user may no longer use the admin"
+NO_PERMISSION = "this user no longer has the permission to start it"
 LOSSES: dict[str, tuple[Callable[[User], object], str]] = {
-    "deactivated": (deactivate, NO_CONSOLE),
-    "not staff": (remove_staff_status, NO_CONSOLE),
+    "deactivated": (deactivate, NO_ADMIN),
+    "not staff": (remove_staff_status, NO_ADMIN),
     "deleted": (User.delete, NO_USER),
     "renamed": (rename, NO_USER),
-    "demoted": (demote, NO_RIGHT),
+    "demoted": (demote, NO_PERMISSION),
 }
 
 
@@ -74,7 +74,7 @@ def user_for(kind: Run.Kind) -> User:
 
 
 def queue(kind: Run.Kind, **arguments: Any) -> Run:
-    return executor.queue(Run(kind=kind, requested_by=WHO, origin=Run.Origin.CONSOLE, arguments=arguments))[0]
+    return executor.queue(Run(kind=kind, requested_by=WHO, origin=Run.Origin.ADMIN, arguments=arguments))[0]
 
 
 @pytest.mark.parametrize("kind", executor.OPERATIONS)
@@ -116,7 +116,7 @@ def test_restore_of_untrusted_file_fails_when_user_is_no_longer_administrator(st
     tasks.execute_run(str(second.pk))
     assert len(started) == 1
     second.refresh_from_db()
-    assert (second.status, NO_RIGHT in second.error) == ("failed", True)
+    assert (second.status, NO_PERMISSION in second.error) == ("failed", True)
 
 
 @pytest.mark.parametrize("origin", ["command", "schedule"])

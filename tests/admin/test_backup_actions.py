@@ -130,7 +130,7 @@ class TestUploading:
         asked = Run(
             kind=Run.Kind.VERIFICATION,
             requested_by="ada",
-            origin=Run.Origin.CONSOLE,
+            origin=Run.Origin.ADMIN,
             arguments={"names": [upload.name]},
         )
         operations.verify(get_context(), asked)
@@ -190,7 +190,7 @@ class TestRestoring:
         page = " ".join(text(admin.get(f"{LIST}{backup.pk}/restore/")).split())
         row = '<th scope="row">Brands</th><td class="ops-number">1</td><td class="ops-number">1</td>'
         assert f'{row}<td class="ops-number ops-gained">1</td><td class="ops-number ops-lost">1</td>' in page
-        assert "<b>1 user disappears:</b> eve@example.com" in page
+        assert "<b>1 user is removed:</b> eve@example.com" in page
         assert "All users are signed out." in page
         assert "The signature is valid: the backup was made here and has not changed." in page
         assert "The previous database is kept for 3 days" in page

@@ -220,15 +220,13 @@ class TestOneQueuedRun:
             return find(rows, *args, **names)
 
         monkeypatch.setattr("django.db.models.query.QuerySet.get", get_after_it_was_taken)
-        run, is_new = executor.queue(
-            Run(kind=Run.Kind.BACKUP, requested_by="ada@example.com", origin=Run.Origin.CONSOLE)
-        )
+        run, is_new = executor.queue(Run(kind=Run.Kind.BACKUP, requested_by="ada@example.com", origin=Run.Origin.ADMIN))
         assert (is_new, run.pk == waiting.pk) == (True, False)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_one_of_many_simultaneous_requests_is_queued(queue: list[str]) -> None:
-    request = Run(kind=Run.Kind.BACKUP, requested_by="ada@example.com", origin=Run.Origin.CONSOLE)
+    request = Run(kind=Run.Kind.BACKUP, requested_by="ada@example.com", origin=Run.Origin.ADMIN)
 
     def ask(_number: int) -> bool:
         try:

@@ -90,7 +90,7 @@ RESULTS = {kind: results.as_json(result) for kind, result in DONE.items()}
 
 def event(kind: str = "backup", **changes: Any) -> dict[str, Any]:
     run = Run(
-        kind=kind, status="succeeded", requested_by="ada@example.com", database="homerack", origin="console",
+        kind=kind, status="succeeded", requested_by="ada@example.com", database="homerack", origin="admin",
         requested_at=NOW, started_at=NOW, finished_at=NOW + dt.timedelta(seconds=9), host="attic", pid=7,
         result=RESULTS.get(kind, {}),
         stages=[{"stage": "dump", "began": "2026-11-23T10:00:00Z", "seconds": 3.0}], arguments={"name": "lab.sql"},

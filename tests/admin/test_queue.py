@@ -21,7 +21,7 @@ ADA = "ada@example.com"
 
 
 def enqueue(kind: Run.Kind = Run.Kind.BACKUP, **arguments: Any) -> Run:
-    run, is_new = executor.queue(Run(kind=kind, requested_by=ADA, origin=Run.Origin.CONSOLE, arguments=arguments))
+    run, is_new = executor.queue(Run(kind=kind, requested_by=ADA, origin=Run.Origin.ADMIN, arguments=arguments))
     assert is_new
     return run
 
@@ -38,7 +38,7 @@ class TestClick:
         with django_capture_on_commit_callbacks(execute=True):
             answer = operator.post(f"{LIST}make/")
         run = Run.objects.get()
-        assert (run.kind, run.status, run.origin) == ("backup", "queued", "console")
+        assert (run.kind, run.status, run.origin) == ("backup", "queued", "admin")
         assert run.requested_by == "Backup operators@example.com"
         assert answer.headers["Location"] == f"/admin/ops/run/{run.pk}/change/"
         assert queue == [str(run.pk)]

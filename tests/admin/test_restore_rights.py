@@ -78,9 +78,9 @@ def test_names_are_escaped_and_long_lists_are_collapsed(restorer: Client) -> Non
     User.objects.filter(email=LONG_NAME).update(is_superuser=False)
     User.objects.filter(email__startswith="user").update(password="!")
     page = restorer.get(f"{LIST}{backup.pk}/restore/").content.decode()
-    assert "&lt;b&gt;eve&lt;/b&gt;@example.com: every right (superuser)" in page
+    assert "&lt;b&gt;eve&lt;/b&gt;@example.com: all permissions (superuser)" in page
     assert LONG_NAME not in page
-    assert "<b>12 users have other passwords then:</b> user00@example.com, " in page
+    assert "<b>12 users get different passwords:</b> user00@example.com, " in page
     assert "user09@example.com and 2 more</summary>user10@example.com, user11@example.com</details>" in page
 
 

@@ -102,7 +102,7 @@ def test_a_group_that_gains_a_permission_raises_its_members_alone() -> None:
     groups = {**GROUPS, "group Viewers": frozenset({ADD, RESTORE})}
     found = compare(people(member, other), people(member, other, groups=groups))
     assert reasons(found.raised) == [(Cause.GROUP_GAINS, "group Viewers", ("ops.restore_backup",))]
-    assert "1 permission (ops.restore_backup) that the group Viewers does not have today" in found.raised[0].words
+    assert "1 permission (ops.restore_backup) that the group Viewers does not have now" in found.raised[0].words
 
 
 def test_a_permission_that_several_groups_bring_is_named_once() -> None:
@@ -120,7 +120,7 @@ def test_permissions_of_one_name_for_two_models_are_two() -> None:
     ]
 
 
-@pytest.mark.parametrize(("rights", "words"), [({}, "without any right"), ({"superuser": True}, "every right")])
+@pytest.mark.parametrize(("rights", "words"), [({}, "no permissions"), ({"superuser": True}, "all permissions")])
 def test_a_deactivated_account_that_is_active_again_needs_an_administrator(rights: dict[str, Any], words: str) -> None:
     found = change({"active": False, **rights}, {"active": True, **rights})
     assert [gain.name for gain in found.revived] == ["eve"]
@@ -224,18 +224,18 @@ def test_every_list_is_in_the_words_of_the_page() -> None:
     )
     words = (
         "7 permissions (app.permission_0, app.permission_1, app.permission_2, app.permission_3, app.permission_4"
-        " and 2 more) of its own"
+        " and 2 more) granted directly"
     )
     assert [(section.heading, section.lines, section.grave) for section in found] == [
-        ("1 user gets more rights than today", (f"eve: {words}",), True),
-        ("1 deactivated user becomes active again", ("bob: without any right",), True),
-        ("1 user who does not exist today comes back with rights", (f"eve: {words}",), True),
-        ("2 users come back without rights", ("bob", "old (deactivated)"), False),
-        ("1 user disappears", ("ada",), False),
+        ("1 user gets more permissions", (f"eve: {words}",), True),
+        ("1 deactivated user becomes active", ("bob: no permissions",), True),
+        ("1 user is restored with permissions", (f"eve: {words}",), True),
+        ("2 users are restored without permissions", ("bob", "old (deactivated)"), False),
+        ("1 user is removed", ("ada",), False),
         (
-            "1 user's number belongs to another user then, with all that refers to it",
-            ("4: ada today, old then",),
+            "1 user ID belongs to another user afterwards, with all rows that refer to it",
+            ("4: ada now, old afterwards",),
             False,
         ),
-        ("2 users have other passwords then", ("zoe", "yan"), False),
+        ("2 users get different passwords", ("zoe", "yan"), False),
     ]

@@ -14,7 +14,7 @@ barrier = Barrier(8)
 def ask(number):
     barrier.wait(30)
     try:
-        return executor.queue(Run(kind=Run.Kind.BACKUP, requested_by="ada@example.com", origin=Run.Origin.CONSOLE))[1]
+        return executor.queue(Run(kind=Run.Kind.BACKUP, requested_by="ada@example.com", origin=Run.Origin.ADMIN))[1]
     finally:
         connection.close()
 with ThreadPoolExecutor(8) as pool:

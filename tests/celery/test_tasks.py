@@ -62,7 +62,7 @@ from django.contrib.auth import get_user_model
 from ops import tasks
 from ops.runs import executor
 get_user_model().objects.create_superuser("ada@example.com", "a-long-password")
-run, _ = executor.queue(Run(kind=Run.Kind.BACKUP, requested_by="ada@example.com", origin=Run.Origin.CONSOLE))
+run, _ = executor.queue(Run(kind=Run.Kind.BACKUP, requested_by="ada@example.com", origin=Run.Origin.ADMIN))
 tasks.enqueue(run.pk)
 answer = str(run.pk)
 """
@@ -121,7 +121,7 @@ def test_a_worker_refuses_what_a_user_has_queued_who_was_deactivated_meanwhile(
 ) -> None:
     places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
     shell(home, ASK + DEACTIVATE, **places)
-    refused = "ada@example.com requested it, but this user may not use the console any more. Nothing was changed."
+    refused = "ada@example.com requested it, but this user may no longer use the admin. Nothing was changed."
     with running(home, "worker", *WORKER, **places) as worker:
         wait_for(lambda: shell(home, STATE, **places) == ["failed", refused, 0], worker)
     assert list(backups.glob("homerack_*")) == []

@@ -39,7 +39,7 @@ def test_the_whole_story(lab: Lab) -> None:
     assert lab.value("SELECT count(*) FROM django_session") == 1
 
     restored = lab.do("restore_database", name, typed=f"{lab.name}\n")
-    assert "1 user disappears: late@example.org" in restored.out
+    assert "1 user is removed: late@example.org" in restored.out
     assert "All users are signed out." in restored.out
     assert lab.content() == before
     assert lab.value("SELECT count(*) FROM django_session") == 0

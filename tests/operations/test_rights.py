@@ -49,10 +49,10 @@ User.objects.filter(email="rita@example.com").update(full_name="Changed")
 User.objects.create_superuser("yan@example.com", "first")
 """
 NAMED = (
-    "eve@example.com: every right (superuser)",
-    "carl@example.com: without any right",
-    "dan@example.com: 1 permission (inventory.add_device) that the group Friends does not have today",
-    "gus@example.com: 1 permission (inventory.delete_device) of its own",
+    "eve@example.com: all permissions (superuser)",
+    "carl@example.com: no permissions",
+    "dan@example.com: 1 permission (inventory.add_device) that the group Friends does not have now",
+    "gus@example.com: 1 permission (inventory.delete_device) granted directly",
     "tab\\t and \\\\ slash@example.com: access to the admin site",
 )
 VISIT = """
@@ -92,7 +92,7 @@ from ops.runs.context import get_context
 kind, do = (Run.Kind.RESTORE, operations.restore) if name else (Run.Kind.UNDO, operations.undo_restore)
 arguments = {"name": name} if name else {}
 try:
-    do(get_context(), Run(kind=kind, requested_by=who, origin=Run.Origin.CONSOLE, arguments=arguments))
+    do(get_context(), Run(kind=kind, requested_by=who, origin=Run.Origin.ADMIN, arguments=arguments))
     print("ANSWER", '"done"')
 except OpsError as error:
     import json
@@ -130,7 +130,7 @@ def test_only_an_administrator_confirms_a_restore_that_raises_rights(lab: Lab) -
         answer = shell(lab, VISIT, who=who, name=name)
         for words in NAMED:
             assert words in answer["page"].replace("tab and", "tab\\t and"), words
-        assert "<b>1 user has another password then:</b> dan@example.com" in answer["page"]
+        assert "<b>1 user gets a different password:</b> dan@example.com" in answer["page"]
         assert confirmable(answer) is may
 
 
@@ -141,7 +141,7 @@ def test_the_run_compares_again_right_before_it_goes_live(lab: Lab) -> None:
     shell(lab, LESS)
     before = lab.content()
     said = shell(lab, RUN, who="rita@example.com", name=name)
-    assert said.startswith("It would give more rights than today to dan@example.com, eve@example.com, carl@")
+    assert said.startswith("The restore would give more permissions to dan@example.com, eve@example.com, carl@")
     assert REFUSED in said
     assert lab.content() == before
     assert lab.runs()[-1] == ("restore", "failed")
@@ -159,22 +159,22 @@ def test_an_undo_can_raise_rights_as_well(lab: Lab) -> None:
     assert shell(lab, RUN, who="rita@example.com", name=name) == "done"
     for who, may in (("rita@example.com", False), ("ada@example.com", True)):
         answer = shell(lab, VISIT, who=who, name="")
-        assert "yan@example.com: every right (superuser); access to the admin site" in answer["page"]
+        assert "yan@example.com: all permissions (superuser); access to the admin site" in answer["page"]
         assert confirmable(answer) is may
     before = lab.content()
     said = shell(lab, RUN, who="rita@example.com", name="")
-    assert said.startswith("It would give more rights than today to yan@example.com.")
+    assert said.startswith("The restore would give more permissions to yan@example.com.")
     assert REFUSED in said
     assert lab.content() == before
     asked = lab.manage("undo_restore", typed="no\n")
     assert asked.code == 5
-    assert "  yan@example.com: every right (superuser); access to the admin site\n" in asked.out
+    assert "  yan@example.com: all permissions (superuser); access to the admin site\n" in asked.out
     (raised,) = lab.ask("undo_restore", "--yes")["rights"]["returning"]
     assert raised["name"] == "yan@example.com"
     # Once more the other way: nobody gains, so whoever may restore may confirm it.
     answer = shell(lab, VISIT, who="rita@example.com", name="")
     assert "No user gets more permissions" in answer["page"]
-    assert "<b>1 user disappears:</b> yan@example.com" in answer["page"]
+    assert "<b>1 user is removed:</b> yan@example.com" in answer["page"]
     assert confirmable(answer)
     assert shell(lab, RUN, who="rita@example.com", name="") == "done"
 
@@ -189,7 +189,7 @@ def test_the_commands_list_it_and_ask(lab: Lab) -> None:
     for said in (asked.out, told.error):
         for words in NAMED:
             assert f"  {words}\n" in said.replace("\t", "\\t").replace("        ", "\\t"), words
-        assert "1 user has another password then: dan@example.com\n" in said
+        assert "1 user gets a different password: dan@example.com\n" in said
     rights = told.json["rights"]
     assert [gain["name"] for gain in rights["raised"]] == ["dan@example.com", "eve@example.com"]
     assert rights["raised"][1]["reasons"] == [{"cause": "superuser", "subject": "", "permissions": []}]
@@ -204,7 +204,7 @@ def test_the_command_works_after_all_users_are_lost(lab: Lab) -> None:
     lab.rows("DELETE FROM accounts_user_groups")
     lab.rows("DELETE FROM accounts_user")
     asked = lab.do("restore_database", name, typed=f"{lab.name}\n")
-    assert "2 users who do not exist today come back with rights:\n  ada@example.com: every right" in asked.out
+    assert "2 users are restored with permissions:\n  ada@example.com: all permissions" in asked.out
     assert lab.value("SELECT count(*) FROM accounts_user") == 2
 
 
@@ -237,4 +237,4 @@ def test_sqlite_keeps_no_types_and_any_true_value_counts(sqlite_lab: Lab) -> Non
         connection.execute("UPDATE accounts_user SET is_superuser = 2 WHERE email = 'carl@example.com'")
         connection.execute("UPDATE accounts_user SET is_superuser = 'yes' WHERE email = 'dan@example.com'")
     asked = sqlite_lab.manage("restore_database", "--backup-file", str(foreign), "--untrusted", typed="no\n")
-    assert "2 users get more rights than today:\n  carl@example.com: every right (superuser)\n  dan@" in asked.out
+    assert "2 users get more permissions:\n  carl@example.com: all permissions (superuser)\n  dan@" in asked.out

@@ -87,14 +87,14 @@ class Reason:
         """A noun phrase that follows "gets"."""
         match self.cause:
             case Cause.SUPERUSER:
-                return "every right (superuser)"
+                return "all permissions (superuser)"
             case Cause.MARK:
                 return self.subject
             case Cause.JOINS:
                 return f"the {self.subject} with {self._permissions}"
             case Cause.GROUP_GAINS:
-                return f"{self._permissions} that the {self.subject} does not have today"
-        return f"{self._permissions} of its own"
+                return f"{self._permissions} that the {self.subject} does not have now"
+        return f"{self._permissions} granted directly"
 
     @property
     def _permissions(self) -> str:
@@ -116,7 +116,7 @@ class Gain:
         """Its rights in words, or that it has none."""
         if not self.active:
             return "deactivated"
-        return "; ".join(reason.words for reason in self.reasons) or "without any right"
+        return "; ".join(reason.words for reason in self.reasons) or "no permissions"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +221,7 @@ def spelled(permissions: Permissions) -> tuple[str, ...]:
 # --- In words -------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """Accounts that have something in common. `grave`: only an administrator may confirm it in the console."""
+    """Accounts that have something in common. `grave`: only an administrator may confirm it in the admin."""
 
     heading: str
     lines: tuple[str, ...]
@@ -240,27 +240,27 @@ class Section:
 def sections(change: RightsChange) -> list[Section]:
     """Everything that a change names, the grave first."""
     others = tuple(gain for gain in change.returning if not gain.reasons)
-    numbers = tuple(f"{one.key}: {one.now} today, {one.then} then" for one in change.replaced)
+    numbers = tuple(f"{one.key}: {one.now} now, {one.then} afterwards" for one in change.replaced)
     found = [
-        grave(change.raised, "user gets more rights than today", "users get more rights than today"),
-        grave(change.revived, "deactivated user becomes active again", "deactivated users become active again"),
+        grave(change.raised, "user gets more permissions", "users get more permissions"),
+        grave(change.revived, "deactivated user becomes active", "deactivated users become active"),
         grave(
             change.returning_with_rights,
-            "user who does not exist today comes back with rights",
-            "users who do not exist today come back with rights",
+            "user is restored with permissions",
+            "users are restored with permissions",
         ),
         plain(
             tuple(gain.name if gain.active else f"{gain.name} (deactivated)" for gain in others),
-            "user comes back without rights",
-            "users come back without rights",
+            "user is restored without permissions",
+            "users are restored without permissions",
         ),
-        plain(change.removed, "user disappears", "users disappear"),
+        plain(change.removed, "user is removed", "users are removed"),
         plain(
             numbers,
-            "user's number belongs to another user then, with all that refers to it",
-            "users' numbers belong to other users then, with all that refers to them",
+            "user ID belongs to another user afterwards, with all rows that refer to it",
+            "user IDs belong to other users afterwards, with all rows that refer to them",
         ),
-        plain(change.passwords, "user has another password then", "users have other passwords then"),
+        plain(change.passwords, "user gets a different password", "users get different passwords"),
     ]
     return [section for section in found if section.lines]
 
