@@ -1,1 +1,1 @@
-"""Backups that are compared with the snapshot they were taken from, and restores that can be undone."""
+"""Backups that are verified against their snapshot, and restores that can be undone."""

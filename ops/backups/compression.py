@@ -1,4 +1,4 @@
-"""Blocks of bytes on their way into and out of a storage: compressed in threads, measured, pulled."""
+"""Streams of bytes to and from a storage: compressed and decompressed by threads, counted and hashed."""
 
 import contextlib
 import functools
@@ -17,12 +17,12 @@ from isal import igzip, isal_zlib
 from ops.backups.manifest import Kind
 from ops.errors import ArtifactInvalid
 
-BLOCK = 2 * 2**20
-"""Bytes that become one gzip member. Smaller ones compress less, larger ones keep fewer threads busy."""
+MEMBER_SIZE = 2 * 2**20
+"""Bytes of input for each gzip member. Smaller ones compress less, larger ones keep fewer threads busy."""
 LEVEL = 3
 GZIP_FORMAT = 31
 """zlib's ``wbits`` for a gzip member with its header and checksum (zlib.net/manual.html, deflateInit2)."""
-MOST_THREADS = 4
+MAX_THREADS = 4
 READ_AHEAD = 4
 
 
@@ -48,7 +48,7 @@ class HashingCounter:
 
 
 class IteratorIO(io.RawIOBase):
-    """A stream over blocks that come when they are read. An error of theirs is raised again by every later read."""
+    """A stream over an iterator of blocks. An error of the iterator is raised again by every later read."""
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
         self.blocks = blocks
@@ -62,7 +62,7 @@ class IteratorIO(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed's WriteableBuffer is private
         self.started = True
         if self.failure:
-            # An exhausted generator would look like the end, and half a file like a whole one.
+            # An exhausted generator looks like the end of the file, and the file would look complete.
             raise self.failure
         while not self.rest:
             try:
@@ -85,7 +85,7 @@ class IteratorIO(io.RawIOBase):
 
 
 class IteratorFile(File):  # type: ignore[type-arg]  # generic for the type checker only
-    """Blocks as the file that ``Storage.save`` asks for, with `chunks` or `read`, once and from front to back."""
+    """Blocks as the file that ``Storage.save`` takes. It can be read once, from front to back."""
 
     DEFAULT_CHUNK_SIZE = 2**20
 
@@ -95,32 +95,32 @@ class IteratorFile(File):  # type: ignore[type-arg]  # generic for the type chec
 
     @property
     def started(self) -> bool:
-        """Whether anybody asked for the content yet."""
+        """Whether reading has begun."""
         return self.source.started
 
 
 def reader(blocks: Iterator[bytes]) -> io.BufferedReader:
-    """`blocks` as a stream, which gives less than was asked for only at the end. Closing it closes a generator."""
+    """`blocks` as a buffered stream. Closing it closes a generator."""
     return io.BufferedReader(IteratorIO(blocks), 2**20)
 
 
 def blocks_of(raw: IO[bytes]) -> Iterator[bytes]:
-    """What is left in `raw`, in blocks of at most 1 MiB."""
+    """The rest of `raw` in blocks of at most 1 MiB."""
     return iter(functools.partial(raw.read, 2**20), b"")
 
 
-def suitable_threads() -> int:
-    return min(MOST_THREADS, os.cpu_count() or 1)
+def thread_count() -> int:
+    return min(MAX_THREADS, os.cpu_count() or 1)
 
 
 def compressed(blocks: Iterator[bytes], *, threads: int) -> Iterator[bytes]:
     """`blocks` as a gzip file: one member for every 2 MiB, compressed in `threads` while the next blocks are read.
 
-    At most two members for each thread wait in memory. An error of `blocks` is raised at once, before what waits.
+    At most two members for each thread wait in memory. An error of `blocks` is raised at once, before those members.
     """
     members: deque[Future[bytes]] = deque()
     with pool(threads) as executor:
-        for block in rechunk(blocks, BLOCK):
+        for block in rechunk(blocks, MEMBER_SIZE):
             members.append(executor.submit(isal_zlib.compress, block, LEVEL, GZIP_FORMAT))
             if len(members) > 2 * threads:
                 yield members.popleft().result()
@@ -130,21 +130,21 @@ def compressed(blocks: Iterator[bytes], *, threads: int) -> Iterator[bytes]:
 
 def rechunk(blocks: Iterator[bytes], size: int) -> Iterator[bytes]:
     """The same bytes in blocks of `size`, the last one shorter; one empty block where there are none."""
-    waiting = bytearray()
+    buffer = bytearray()
     empty = True
     for block in blocks:
-        waiting += block
-        while len(waiting) >= size:
-            yield bytes(waiting[:size])
-            del waiting[:size]
+        buffer += block
+        while len(buffer) >= size:
+            yield bytes(buffer[:size])
+            del buffer[:size]
             empty = False
-    if waiting or empty:
-        yield bytes(waiting)
+    if buffer or empty:
+        yield bytes(buffer)
 
 
 @contextlib.contextmanager
 def pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that end with the block; work that has not begun by then is dropped."""
+    """Threads that end with the block. Work that has not begun by then is cancelled."""
     executor = ThreadPoolExecutor(threads, thread_name_prefix="backup")
     try:
         yield executor
@@ -154,32 +154,32 @@ def pool(threads: int) -> Iterator[ThreadPoolExecutor]:
 
 @contextlib.contextmanager
 def decompressed(raw: IO[bytes], kind: Kind) -> Iterator[IO[bytes]]:
-    """What an engine reads from the stored file `raw`, unpacked by a thread that is a few MiB ahead.
+    """The content of the stored file `raw`, decompressed by a thread that reads a few MiB ahead.
 
-    Raises ArtifactInvalid, when entered or read, where the file is empty, cut off or damaged; and what `raw` raises.
-    `raw` stays open.
+    Raises ArtifactInvalid, when entered or read, where the file is empty, truncated or damaged; and what `raw` raises.
+    Does not close `raw`.
     """
-    packed = reader(blocks_of(raw))
-    if not packed.peek(1):
+    compressed_stream = reader(blocks_of(raw))
+    if not compressed_stream.peek(1):
         raise ArtifactInvalid("The backup's file is empty (0 bytes).")
     if not kind.compressed:
-        yield packed
+        yield compressed_stream
         return
-    # Not isal's igzip_threaded: its reader takes a thread that has ended for the end of the file, without an error.
-    with contextlib.closing(unpacking(packed)) as unpacked, pool(1) as executor:
-        yield reader(read_ahead(unpacked.read, executor))
+    # Not isal's igzip_threaded, which reports a dead reader thread as the end of the file.
+    with contextlib.closing(open_gzip(compressed_stream)) as plain, pool(1) as executor:
+        yield reader(read_ahead(plain.read, executor))
 
 
-def unpacking(packed: IO[bytes]) -> IO[bytes]:
-    unpacked: IO[bytes] = igzip.open(packed, "rb")  # type: ignore[no-untyped-call]
-    return unpacked
+def open_gzip(raw: IO[bytes]) -> IO[bytes]:
+    stream: IO[bytes] = igzip.open(raw, "rb")  # type: ignore[no-untyped-call]
+    return stream
 
 
 def read_ahead(read: Callable[[int], bytes], executor: ThreadPoolExecutor) -> Iterator[bytes]:
-    """What `read` gives until its end. The executor has one thread, so that pieces come in order."""
-    pieces = deque(executor.submit(read_chunk, read) for _ in range(READ_AHEAD))
-    while block := pieces.popleft().result():
-        pieces.append(executor.submit(read_chunk, read))
+    """The result of `read` until its end. The executor has one thread, so that chunks keep their order."""
+    chunks = deque(executor.submit(read_chunk, read) for _ in range(READ_AHEAD))
+    while block := chunks.popleft().result():
+        chunks.append(executor.submit(read_chunk, read))
         yield block
 
 
@@ -187,6 +187,6 @@ def read_chunk(read: Callable[[int], bytes]) -> bytes:
     try:
         return read(2**20)
     except EOFError as error:
-        raise ArtifactInvalid("The backup's file is cut off: it ends within its compressed data.") from error
+        raise ArtifactInvalid("The backup's file is truncated: it ends within its compressed data.") from error
     except (gzip.BadGzipFile, isal_zlib.error) as error:  # type: ignore[misc]  # isal types its error as an instance
         raise ArtifactInvalid(f"The backup's file is damaged: {error}.") from error

@@ -1,4 +1,4 @@
-"""Making a backup: one snapshot, dumped, counted and hashed; read back and compared before it counts as one."""
+"""Create a backup: dump one snapshot, count and hash its tables, read the stored file back and compare."""
 
 import time
 import uuid
@@ -21,7 +21,7 @@ FIRST_SIZE = {Kind.SQL_GZIP: 0.1, Kind.SQL: 0.4, Kind.CUSTOM: 0.1, Kind.SQLITE_G
 
 @dataclass(frozen=True, kw_only=True)
 class BackupSpec:
-    """What is asked for, and what the manifest says of it. `app_version` is the project's version.
+    """The kind of backup, and what its manifest says about it. `app_version` is the project's version.
 
     `excluded` maps tables whose rows are left out to the reason.
     """
@@ -39,7 +39,7 @@ class BackupSpec:
 def create_backup(
     *, engine: Engine, repository: BackupRepository, spec: BackupSpec, name: str, on_progress: ProgressCallback
 ) -> Manifest:
-    """Make the backup `name` and verify it by reading it back. On any error nothing of it stays in the storage.
+    """Create the backup `name` and verify it by reading it back. An error leaves nothing of it in the storage.
 
     Raises PreconditionFailed, before anything is written where the disk is too small; ToolFailed, VerificationFailed.
     """
@@ -48,7 +48,7 @@ def create_backup(
         manifest = write(engine=engine, repository=repository, spec=spec, name=name, on_progress=on_progress)
         on_progress(Progress(stage=Stage.VERIFY, total=manifest.uncompressed_size))
         verification = require_passed(
-            read_back(engine=engine, source=own_source(repository, manifest), on_progress=on_progress)
+            read_back(engine=engine, source=unpublished_source(repository, manifest), on_progress=on_progress)
         )
         manifest = manifest.with_verification(verification)
         repository.publish(manifest)
@@ -74,7 +74,7 @@ def require_space(*, engine: Engine, repository: BackupRepository, kind: Kind) -
 
 
 def expected_size(*, engine: Engine, repository: BackupRepository, kind: Kind) -> int:
-    """Bytes of a backup that is made now: those of the newest of this database and kind and a quarter more.
+    """Bytes that a backup needs now: those of the newest one of this database and kind, and a quarter more.
 
     Without an earlier one, a share of the database's size; never more than that size; 0 where it is unknown.
     """
@@ -89,11 +89,11 @@ def expected_size(*, engine: Engine, repository: BackupRepository, kind: Kind) -
 def write(
     *, engine: Engine, repository: BackupRepository, spec: BackupSpec, name: str, on_progress: ProgressCallback
 ) -> Manifest:
-    began = time.monotonic()
+    started = time.monotonic()
     on_progress(Progress(stage=Stage.SNAPSHOT))
     with engine.snapshot(kind=spec.kind, excluded=spec.excluded) as snapshot:
-        described = snapshot.description
-        on_progress(Progress(stage=Stage.DUMP, total=described.size))
+        description = snapshot.description
+        on_progress(Progress(stage=Stage.DUMP, total=description.size))
         stored = repository.store(name, snapshot.stream(on_progress))
         tables = dict(snapshot.tables())
         return Manifest(
@@ -105,9 +105,9 @@ def write(
             origin=spec.origin,
             created_by=spec.created_by,
             taken_at=snapshot.taken_at,
-            duration=round(time.monotonic() - began, 3),
-            server_version=described.server_version,
-            tool_version=described.tool_version,
+            duration=round(time.monotonic() - started, 3),
+            server_version=description.server_version,
+            tool_version=description.tool_version,
             app_version=spec.app_version,
             migrations=snapshot.migrations,
             tables=tables,
@@ -117,7 +117,7 @@ def write(
             note=spec.note,
             pinned=spec.pinned,
             run=spec.run,
-            metadata=dict(described.metadata),
+            metadata=dict(description.metadata),
             excluded=tuple(
                 ExcludedTable(table=table, reason=reason)
                 for table, reason in sorted(snapshot.excluded.items())
@@ -127,17 +127,17 @@ def write(
 
 
 def require_passed(verification: Verification) -> Verification:
-    """Raises VerificationFailed for one that did not pass."""
+    """Raises VerificationFailed where the verification did not pass."""
     if not verification.passed:
         raise VerificationFailed(
-            f"The backup was written, but reading it back showed: {verification.error}. It was discarded.",
-            "Check the disk that it is written to, and run the command again.",
+            f"The backup was written, but reading it back showed: {verification.error}. The backup was discarded.",
+            "Check the disk that it was written to, and run the command again.",
         )
     return verification
 
 
-def own_source(repository: BackupRepository, manifest: Manifest) -> RestoreSource:
-    """The file that was just written, which has no manifest in the storage yet."""
+def unpublished_source(repository: BackupRepository, manifest: Manifest) -> RestoreSource:
+    """The stored file, which has no manifest in the storage yet."""
     return RestoreSource(
         name=manifest.name,
         kind=manifest.kind,

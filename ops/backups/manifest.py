@@ -1,4 +1,4 @@
-"""The manifest of a backup: what it holds, where it comes from, how it was verified; signed, and readable by people."""
+"""The manifest of a backup: its content, origin and verifications. It is signed, and stored as readable JSON."""
 
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
@@ -11,14 +11,14 @@ from ops.utils import schema
 from ops.utils.schema import Count, Moment, Seconds, Text
 
 FORMAT = 1
-"""Goes up when an older version could not read a manifest, or would misunderstand it."""
+"""Increased when older versions could not read a new manifest, or would misunderstand it."""
 UUID = r"\A[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
 FILE_NAME = r"\A[A-Za-z0-9_-]+(?:\.[A-Za-z0-9]+)+\Z"
 SHA256 = r"\A[0-9a-f]{64}\Z"
 
 
 class Kind(StrEnum):
-    """How the data file is written; the value is what its name ends in."""
+    """The format of the data file; the value is the suffix of its name."""
 
     SQL_GZIP = "sql.gz"
     SQL = "sql"
@@ -28,7 +28,7 @@ class Kind(StrEnum):
 
     @property
     def compressed(self) -> bool:
-        """Whether the file has to be unpacked with gzip before an engine reads it."""
+        """Whether the file is a gzip file."""
         return self in (Kind.SQL_GZIP, Kind.SQLITE_GZIP)
 
 
@@ -42,21 +42,21 @@ class Origin(StrEnum):
 
 
 class Level(StrEnum):
-    """How a backup was verified: read back in full and counted, or loaded and compared."""
+    """How a backup was verified: read back and counted, or restored into a scratch database and compared."""
 
     READ = "read"
     RESTORED = "restored"
 
 
 class TableDigest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Rows of a table and a hash over the content of all of them, in no order (see the engine that made it)."""
+    """Rows of a table, and a hash of their content, whose definition is the engine's."""
 
     rows: Count
     digest: Text
 
 
 class ExcludedTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table whose rows were left out on purpose, and why."""
+    """A table whose rows are not in the backup, and the reason."""
 
     table: Text
     reason: Text
@@ -79,11 +79,11 @@ class Verification(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One backup. Times are UTC; sizes are bytes, `duration` is in seconds.
+    """One backup. Times are in UTC, sizes in bytes, `duration` in seconds.
 
-    `id` is a UUID and stays; `name` is the data file's name in the storage. `tables` maps a table's name to its digest
-    at the snapshot. `migrations` are ``app.name`` in the order they were applied. `size` and `sha256` are of the file
-    as it is stored, `uncompressed_size` is before compression. `untrusted` is set for uploaded files.
+    `id` is a UUID that never changes; `name` is the data file's name in the storage. `tables` maps names of tables to
+    their digests at the snapshot. `migrations` are ``app.name`` in the order they were applied. `size` and `sha256` are
+    those of the stored file, `uncompressed_size` is before compression. `untrusted` is set for uploaded files.
     """
 
     format: Literal[1] = 1
@@ -96,12 +96,12 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     origin: Origin
     created_by: Text
     taken_at: Moment
-    """The moment of the snapshot."""
+    """The time of the snapshot."""
     duration: Seconds
     server_version: Text
     tool_version: Text
     app_version: Text
-    """The version of the project that made it."""
+    """The version of the project."""
     migrations: tuple[Text, ...]
     tables: dict[Text, TableDigest]
     size: Count
@@ -112,12 +112,12 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     note: Text = ""
     pinned: bool = False
     run: Text = ""
-    """The id of the run that made it."""
+    """The id of the run that created it."""
     metadata: dict[Text, Text] = {}
-    """What else is worth knowing: encoding, collation, host."""
+    """Other facts: encoding, collation, host."""
     untrusted: bool = False
     excluded: tuple[ExcludedTable, ...] = ()
-    """Each of them is among `tables`, with no rows and the digest of none."""
+    """Each is in `tables` as well, without rows."""
 
     def __post_init__(self) -> None:
         schema.require_time(self.taken_at)
@@ -135,34 +135,34 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def verification(self) -> Verification | None:
-        """The strongest one that holds: the newest of level ``restored``, else the newest of level ``read``.
+        """The strongest valid one: the newest of level ``restored``, else the newest of level ``read``.
 
-        A failure ends what was verified before it, and is what holds until a success follows.
+        A failure invalidates earlier verifications, and is the result until one passes.
         """
         failures = [index for index, done in enumerate(self.verifications) if not done.passed]
         since = self.verifications[failures[-1] :] if failures else self.verifications
         passed = [done for done in since if done.passed]
         restored = [done for done in passed if done.level is Level.RESTORED]
-        for held in (restored, passed, since):
-            if held:
-                return held[-1]
+        for candidates in (restored, passed, since):
+            if candidates:
+                return candidates[-1]
         return None
 
     def with_verification(self, verification: Verification) -> Self:
         return msgspec.structs.replace(self, verifications=(*self.verifications, verification))
 
     def as_json(self) -> dict[str, Any]:
-        """What `from_json` reads: values that JSON has, times as ISO 8601 texts."""
+        """JSON values for `from_json`; times are ISO 8601 texts."""
         document: dict[str, Any] = schema.to_json(self)
         return document
 
     @classmethod
     def from_json(cls, document: object) -> Self:
-        """The manifest of a parsed, unsigned `document`. Raises ArtifactInvalid, which says where it is odd."""
+        """The manifest of a parsed `document` without signature. Raises ArtifactInvalid with the place of the error."""
         if isinstance(document, dict) and isinstance(newer := document.get("format"), int) and newer > FORMAT:
             raise ArtifactInvalid(
-                f"The manifest has format {newer}, and this version of the software knows formats up to {FORMAT}.",
-                "Use the version that made the backup, or a newer one.",
+                f"The manifest has format {newer}, and this version reads formats up to {FORMAT}.",
+                "Use the version that created the backup, or a newer one.",
             )
         if isinstance(document, dict) and "format" not in document:
             raise ArtifactInvalid("The manifest is not valid: it has no format.", "Nothing was read from it.")

@@ -1,4 +1,4 @@
-"""What a restore will change, model by model, before it does."""
+"""Preview a restore: what it will change, model by model."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from django.db import Error as DatabaseError
 from django.db import connection, models
 
 from ops.backups.engines.base import NEVER_COPIED, NOT_OURS, Engine, LeftOut, Rows
-from ops.backups.rights.accounts import MOST_ROWS, Content, accounts_in, compare_accounts, require_few
+from ops.backups.rights.accounts import MAX_ROWS, Content, accounts_in, compare_accounts, require_few
 from ops.backups.rights.changes import Accounts, RightsChange
 from ops.backups.rights.tables import Layout, Relation, layout_of, merged
 from ops.backups.sources import RestoreSource
@@ -21,22 +21,22 @@ from ops.databases.migration_state import MIGRATIONS_TABLE, require_known
 from ops.utils.identifiers import quoted
 from ops.utils.progress import no_progress
 
-MOST_KEYS = 100_000
-"""Rows of a table up to which keys are compared one by one; beyond it, numbers have to do."""
+MAX_KEYS = 100_000
+"""Rows of a table up to which keys are compared; in larger tables only the numbers of rows are."""
 SYSTEM_APPS = frozenset({"contenttypes", "sessions", "admin", "ops", "axes", "django_celery_beat"})
-"""Apps whose rows are no content: they are made anew, live on beside the database, or keep it going."""
+"""Apps whose rows are not the project's content: Django creates them, or they belong to the operation of the site."""
 SYSTEM_MODELS = frozenset({"auth.permission"})
 CONTENT_IN_SYSTEM_APPS = frozenset({"django_celery_beat.periodictask"})
-"""Of those apps: what somebody misses all the same when a restore has taken it away."""
+"""Models of those apps whose rows users create."""
 COMPARABLE_KEY_FIELDS = (models.IntegerField, models.CharField, models.TextField, models.UUIDField)
-"""Keys of these kinds have one spelling. A moment, say, is written in whatever time zone a session has."""
+"""Keys of these types have one text form. That of a time, for example, depends on the time zone of the session."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableDiff:
-    """One model: rows `now` (None where the live database does not tell) and `then`.
+    """One model: rows `now` (None where the live database cannot be read) and `then`.
 
-    `exact`: `gained` and `lost` were found by comparing keys, not numbers alone.
+    `exact`: `gained` and `lost` come from comparing keys, not numbers of rows.
     """
 
     table: str
@@ -50,28 +50,28 @@ class TableDiff:
 
 @dataclass(frozen=True, kw_only=True)
 class RestorePreview:
-    """What changes when the backup takes the live database's place.
+    """What changes when the backup replaces the live database.
 
-    `rights` is None where the file was not read for it.
+    `rights` is None where the file was not read.
     """
 
     changes: tuple[TableDiff, ...]
     rights: RightsChange | None
     emptied: tuple[tuple[str, int], ...]
-    """What no backup holds and no restore keeps: label and rows now. That is not among the `changes`."""
+    """Tables whose rows are in no backup and are not kept: label and rows now. They are not in `changes`."""
     not_taken: tuple[LeftOut, ...]
-    """Rows of an untrusted file that a restore leaves out."""
+    """Rows of an untrusted file that a restore does not copy."""
     pending: tuple[str, ...]
     """Migrations that will be applied to the older data."""
     unreadable: str = ""
-    """Why the live database does not tell its rows, or ''."""
+    """Why the live database cannot be read, or ''."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContentTable:
-    """A table whose rows mean something to people: what to call it, and the column that tells its rows apart.
+    """A table with content: its label for users, and the column of its primary key.
 
-    `key` is '' where no single column does, or its values are not written alike in a database and in a dump.
+    `key` is '' where the key has several columns, or its text form differs between a database and a dump.
     """
 
     table: str
@@ -80,9 +80,9 @@ class ContentTable:
 
 
 def preview_restore(*, engine: Engine, source: RestoreSource, by_keys: bool = True) -> RestorePreview:
-    """Compare the live database with the backup; the file is read where tables are small enough to compare keys.
+    """Compare the live database with the backup. The file is read to compare the keys of small tables.
 
-    Without `by_keys` the file is not read where its manifest tells the numbers of rows.
+    Without `by_keys` the file is not read where its manifest has the numbers of rows.
 
     Raises ArtifactInvalid when the file is damaged, PreconditionFailed when it is newer than the code.
     """
@@ -123,14 +123,14 @@ def preview_restore(*, engine: Engine, source: RestoreSource, by_keys: bool = Tr
 
 
 def tables_left_out(source: RestoreSource) -> frozenset[str]:
-    """Tables of which the backup says that it does not hold their rows; of an untrusted file, those never taken."""
+    """Tables whose rows the backup does not contain; of an untrusted file, those whose rows are never copied."""
     if source.manifest:
         return frozenset(left_out.table for left_out in source.manifest.excluded)
     return never_from_untrusted_files()
 
 
 def rows_not_taken(source: RestoreSource, then: Mapping[str, int]) -> Iterator[LeftOut]:
-    """What an untrusted file holds that a restore will not take, as far as the names of its tables say."""
+    """Rows of an untrusted file that a restore will not copy, as far as the names of its tables tell."""
     if source.trusted:
         return
     ours = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
@@ -149,8 +149,8 @@ def rows_then(engine: Engine, source: RestoreSource) -> Mapping[str, int]:
 def read(
     engine: Engine, source: RestoreSource, then: Mapping[str, int], *, keys: Iterable[Relation], layout: Layout
 ) -> Content:
-    """What is compared value by value: keys, and the accounts unless there are too many of them."""
-    columns = merged(*keys, *(relation for relation in layout.relations if then.get(relation.table, 0) <= MOST_ROWS))
+    """The values that are compared: keys, and accounts unless there are too many."""
+    columns = merged(*keys, *(relation for relation in layout.relations if then.get(relation.table, 0) <= MAX_ROWS))
     wanted = {table: names for table, names in columns.items() if then.get(table)}
     found: dict[str, Rows] = {table: [] for table in columns if then.get(table) == 0}
     if source.trusted:
@@ -175,7 +175,7 @@ def values(content: Content, relation: Relation) -> frozenset[str]:
 
 
 class LiveCounts:
-    """The rows of the live database, as far as it answers."""
+    """Numbers of rows in the live database; none where it is unreachable."""
 
     def __init__(self) -> None:
         self.rows: dict[str, int] = {}
@@ -197,7 +197,7 @@ class LiveCounts:
 
 
 def comparable(shown: ContentTable, then: int, live: LiveCounts) -> bool:
-    return bool(shown.key) and shown.table in live.rows and max(then, live.rows[shown.table]) <= MOST_KEYS
+    return bool(shown.key) and shown.table in live.rows and max(then, live.rows[shown.table]) <= MAX_KEYS
 
 
 def change(
@@ -214,12 +214,12 @@ def change(
 
 
 def is_content(model: type[models.Model]) -> bool:
-    """Whether its rows are what the project is there for."""
+    """Whether its rows are the project's own content."""
     return model._meta.app_label not in SYSTEM_APPS and model._meta.label_lower not in SYSTEM_MODELS
 
 
 def shown_tables(*, also: Collection[str] = ()) -> list[ContentTable]:
-    """The tables of the project's content, and of `also`, which are labels of models; in the order of its apps."""
+    """The tables of the project's content and of the models `also` (labels), in the order of the apps."""
     return [
         ContentTable(table=model._meta.db_table, label=label_of(model), key=key_of(model))
         for model in apps.get_models(include_auto_created=True)

@@ -13,10 +13,10 @@ from typing import IO, Any
 import msgspec
 from django.core.files.storage import Storage
 
-from ops.backups.compression import HashingCounter, blocks_of, compressed, reader, suitable_threads
+from ops.backups.compression import HashingCounter, blocks_of, compressed, reader, thread_count
 from ops.backups.manifest import Kind, Manifest, Origin, Verification
 from ops.backups.signing import Keys, Trust, unsigned
-from ops.backups.storage.atomic_files import AtomicFiles, written
+from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
 from ops.backups.storage.local import PARTIAL
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
 
@@ -38,7 +38,7 @@ UNCHANGEABLE = {
 
 @dataclass(frozen=True, kw_only=True)
 class StoredFile:
-    """A data file as it was written. Sizes in bytes; `sha256` and `size` are of the stored, compressed bytes."""
+    """A data file as it was json_bytes. Sizes in bytes; `sha256` and `size` are of the stored, compressed bytes."""
 
     size: int
     sha256: str
@@ -76,7 +76,7 @@ class BackupRecord:
 class BackupRepository:
     """The backups in any Django storage whose names begin with `prefix`. Callers hold the lock of the database.
 
-    A backup exists when its manifest does, which is written last. `keys` sign manifests.
+    A backup exists when its manifest does, which is json_bytes last. `keys` sign manifests.
     """
 
     def __init__(self, storage: Storage, keys: Keys, prefix: str) -> None:
@@ -171,7 +171,7 @@ class BackupRepository:
         before, after = HashingCounter(), HashingCounter()
         stream = before.counted(blocks)
         if self.kind_of(name).compressed:
-            stream = compressed(stream, threads=suitable_threads())
+            stream = compressed(stream, threads=thread_count())
         self.files.create(name, after.counted(stream))
         return StoredFile(size=after.size, sha256=after.sha256, uncompressed_size=before.size)
 
@@ -256,7 +256,7 @@ class BackupRepository:
         name = f"{when:%Y%m%d_%H%M%S_%f}_{event['run']}_{event['event']}{MANIFEST}"
         if not EVENT.fullmatch(name):
             raise ValueError(f"An event cannot be named {name!r}.")
-        self.files.create(f"{EVENTS}/{name}", iter([written(event)]))
+        self.files.create(f"{EVENTS}/{name}", iter([json_bytes(event)]))
         return name
 
     def events(self, run: str = "") -> list[dict[str, Any]]:
@@ -331,7 +331,7 @@ class BackupRepository:
         """The content of the manifest's file. Raises ArtifactInvalid for values that `read_record` would refuse."""
         document = manifest.as_json()
         Manifest.from_json(document)
-        return written(self.keys.sign(document))
+        return json_bytes(self.keys.sign(document))
 
 
 def run_and_event(name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is checked before a restore or an undo begins: trust, kind of database, role, migrations."""
+"""Checks before a restore or an undo begins: trust, kind of database, role, migrations."""
 
 from ops.backups.engines.base import Engine, PreviousDatabase
 from ops.backups.signing import Trust
@@ -9,7 +9,7 @@ from ops.errors import ArtifactInvalid, PreconditionFailed
 
 
 def require_restorable(source: RestoreSource, *, engine: Engine, untrusted: bool) -> None:
-    """All that can be checked without reading the file. Raises ArtifactInvalid or PreconditionFailed."""
+    """All checks that need not read the file. Raises ArtifactInvalid or PreconditionFailed."""
     require_trust(source, untrusted=untrusted)
     require_engine(source, engine)
     if not source.trusted:
@@ -19,7 +19,7 @@ def require_restorable(source: RestoreSource, *, engine: Engine, untrusted: bool
 
 
 def require_trust(source: RestoreSource, *, untrusted: bool) -> None:
-    """Raises ArtifactInvalid for a file that is not trusted, unless the user knows and it was not tampered with."""
+    """Raises ArtifactInvalid for an untrusted file, unless `untrusted` allows it and it was not tampered with."""
     match source.trust:
         case Trust.SIGNED:
             return
@@ -41,7 +41,7 @@ def require_trust(source: RestoreSource, *, untrusted: bool) -> None:
 
 
 def require_engine(source: RestoreSource, engine: Engine) -> None:
-    """Raises ArtifactInvalid for the backup of another kind of database."""
+    """Raises ArtifactInvalid for a backup of another kind of database."""
     if source.kind not in engine.kinds():
         theirs = "SQLite" if source.kind.startswith("sqlite") else "PostgreSQL"
         hint = f"Set {setting_name('DATABASES')} to a {theirs} database to restore it there."

@@ -1,4 +1,4 @@
-"""Which backups may go. A pure function: every backup gets a verdict, and a reason that a person reads."""
+"""The retention policy: a pure function that decides for every backup whether it is kept, with the reason."""
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
@@ -11,9 +11,9 @@ from ops.backups.signing import Trust
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """Keep everything for `days`, and the newest verified backup of each of the last so many days, weeks, … with any.
+    """Keep all backups for `days`, and the newest verified one of each of the last `daily` days, `weekly` weeks, ….
 
-    Days, ISO weeks, months and years are those of UTC.
+    Only periods with a verified backup count. Days, ISO weeks, months and years are in UTC.
     """
 
     days: int = 7
@@ -25,7 +25,7 @@ class Policy:
 
 @dataclass(frozen=True, kw_only=True)
 class RetentionDecision:
-    """`keep` with its `reason`, and `until` when where age alone decides."""
+    """`keep`, the `reason`, and `until` when where age decides."""
 
     name: str
     keep: bool
@@ -57,11 +57,11 @@ def evaluate(
     undo_needs: frozenset[str],
     last_run_failed: bool,
 ) -> list[RetentionDecision]:
-    """A verdict for each of `records`, the newest first.
+    """A decision for each of `records`, the newest first.
 
-    Only what this installation made of this `engine` and `database` is ever let go. Verified means: signed, its data in
-    place, its newest proof passed, not from the future. The last verified one stays whatever `policy` says.
-    `undo_needs` names backups that belong to an undo.
+    Only backups that this installation made of this `engine` and `database` are ever deleted. Verified means: signed,
+    the data file is there, its newest verification passed, and it is not dated in the future. The last verified backup
+    is kept whatever `policy` says. `undo_needs` are names of backups that an undo needs.
     """
     ordered = sorted(records, key=newest_first)
     ours = {
@@ -74,16 +74,16 @@ def evaluate(
     last = verified[0].name if verified else ""
     periods = kept_by_period(verified, policy)
 
-    def of(record: BackupRecord) -> RetentionDecision:
+    def decide(record: BackupRecord) -> RetentionDecision:
         manifest = ours.get(record.name)
         if manifest is None:
             return RetentionDecision(name=record.name, keep=True, reason=not_ours_reason(record, engine, database))
-        lasting = permanent_reason(manifest, now, last, undo_needs)
-        if not lasting and now - manifest.taken_at < dt.timedelta(days=policy.days):
+        permanent = permanent_reason(manifest, now, last, undo_needs)
+        if not permanent and now - manifest.taken_at < dt.timedelta(days=policy.days):
             until = manifest.taken_at + dt.timedelta(days=policy.days)
             reason = f"kept until {until:%Y-%m-%d}: younger than {days(policy.days)}"
             return RetentionDecision(name=record.name, keep=True, reason=reason, until=until)
-        reason = lasting or periods.get(record.name, "")
+        reason = permanent or periods.get(record.name, "")
         if not reason and last_run_failed:
             reason = "kept: nothing is deleted after a failed backup"
         if reason:
@@ -92,15 +92,15 @@ def evaluate(
             name=record.name, keep=False, reason=f"older than {days(policy.days)}{quality_note(record)}"
         )
 
-    return [of(record) for record in ordered]
+    return [decide(record) for record in ordered]
 
 
 def not_ours_reason(record: BackupRecord, engine: str, database: str) -> str:
-    """Why `record` is not ours to delete; empty where it is."""
+    """Why the policy does not apply to `record`; '' where it does."""
     if record.manifest is None:
-        return "kept: its manifest can not be read"
+        return "kept: its manifest cannot be read"
     if record.manifest.untrusted:
-        return "kept: uploads are for people to delete"
+        return "kept: uploads are deleted by users only"
     if record.trust is not Trust.SIGNED:
         return f"kept: not made by this installation ({record.trust})"
     if (record.manifest.engine, record.manifest.database) != (engine, database):
@@ -109,11 +109,11 @@ def not_ours_reason(record: BackupRecord, engine: str, database: str) -> str:
 
 
 def permanent_reason(manifest: Manifest, now: dt.datetime, last: str, undo_needs: frozenset[str]) -> str:
-    """Why it stays however old it gets; empty where age decides."""
+    """Why it is kept whatever its age; '' where age decides."""
     if manifest.pinned:
-        return "kept: marked to be kept"
+        return "kept: pinned"
     if manifest.name in undo_needs:
-        return "kept: an undo still needs it"
+        return "kept: an undo needs it"
     if manifest.taken_at > now:
         return f"kept: dated in the future ({manifest.taken_at:%Y-%m-%d %H:%M} UTC)"
     if manifest.name == last:
@@ -122,7 +122,7 @@ def permanent_reason(manifest: Manifest, now: dt.datetime, last: str, undo_needs
 
 
 def kept_by_period(verified: Iterable[Manifest], policy: Policy) -> dict[str, str]:
-    """Reasons by name. `verified` is sorted, the newest first, and the newest of a period stands for it."""
+    """Reasons by name: the newest of each period is kept. `verified` is sorted, the newest first."""
     reasons: dict[str, str] = {}
     verified = list(verified)
     for word, period in PERIODS.items():
@@ -135,14 +135,14 @@ def kept_by_period(verified: Iterable[Manifest], policy: Policy) -> dict[str, st
 
 
 def quality_note(record: BackupRecord) -> str:
-    proof = record.manifest.verification if record.manifest else None
+    verification = record.manifest.verification if record.manifest else None
     if record.file_missing:
         return ", and its data file is missing"
     if record.fault:
         return ", and its data file is damaged"
-    if proof is None:
+    if verification is None:
         return ", and never verified"
-    return "" if proof.passed else ", and its verification failed"
+    return "" if verification.passed else ", and its verification failed"
 
 
 def days(count: int) -> str:

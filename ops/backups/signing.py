@@ -1,4 +1,4 @@
-"""Whose manifest it is: HMAC-SHA256 with a key that is neither in the database nor beside the backups."""
+"""Signatures of manifests: HMAC-SHA256 with a key that is neither in the database nor next to the backups."""
 
 import hashlib
 import hmac
@@ -16,18 +16,18 @@ SIGNATURE = "signature"
 
 
 class Trust(StrEnum):
-    """What a signature says; the value is what a person reads."""
+    """The result of checking a signature; users read the value."""
 
     SIGNED = "signed"
     UNSIGNED = "unsigned"
     FOREIGN = "foreign key"
-    """Signed with a key that is not known here: by somebody else, or before the key was changed."""
+    """Signed with an unknown key: by another installation, or before the key was changed."""
     TAMPERED = "tampered"
 
 
 @dataclass(frozen=True)
 class Key:
-    """A secret derived for this one purpose. `id` tells keys apart and gives nothing away."""
+    """A secret derived for this one purpose. `id` identifies a key without revealing it."""
 
     secret: bytes = field(repr=False)
 
@@ -44,7 +44,7 @@ class Key:
 
 
 class Keys:
-    """The first of `secrets` signs; all of them are known. Empty ones do not count."""
+    """The first of `secrets` signs; all of them verify. Empty ones are ignored."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self.known = [Key.derived(secret) for secret in secrets if secret]
@@ -52,7 +52,7 @@ class Keys:
             raise PreconditionFailed("There is no key to sign backups with.", "Set BACKUP_SIGNING_KEY.")
 
     def sign(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """`document` with a signature of today's key, in place of one it may have."""
+        """`document` with a signature of the first key, which replaces an existing one."""
         content = unsigned(document)
         key = self.known[0]
         return {**content, SIGNATURE: {"key": key.id, "hmac": key.hmac(content)}}
@@ -61,15 +61,15 @@ class Keys:
         if SIGNATURE not in document:
             return Trust.UNSIGNED
         match document[SIGNATURE]:
-            case {"key": str(id_), "hmac": str(mark), **others} if not others:
+            case {"key": str(id_), "hmac": str(digest), **others} if not others:
                 keys = [key for key in self.known if key.id == id_]
             case _:
                 return Trust.TAMPERED
         if not keys:
             return Trust.FOREIGN
         content = unsigned(document)
-        held = any(hmac.compare_digest(key.hmac(content).encode(), mark.encode(errors="replace")) for key in keys)
-        return Trust.SIGNED if held else Trust.TAMPERED
+        matches = any(hmac.compare_digest(key.hmac(content).encode(), digest.encode(errors="replace")) for key in keys)
+        return Trust.SIGNED if matches else Trust.TAMPERED
 
 
 def unsigned(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,5 +77,5 @@ def unsigned(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:
-    """One spelling for equal documents, whatever wrote the file: sorted keys, no white space, ASCII."""
+    """The same bytes for equal documents, whatever wrote the file: sorted keys, no white space, ASCII."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

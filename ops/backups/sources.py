@@ -1,4 +1,4 @@
-"""Where a restore reads from: a backup of the repository, or a file that somebody names."""
+"""The source of a restore: a backup of the repository, or a file at a path."""
 
 import contextlib
 import datetime as dt
@@ -15,15 +15,15 @@ from ops.backups.signing import Trust
 from ops.errors import ArtifactInvalid, PreconditionFailed
 
 GZIP, SQLITE, CUSTOM = b"\x1f\x8b", b"SQLite format 3\x00", b"PGDMP"
-"""How the files begin."""
+"""The first bytes of the files."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreSource:
-    """A dump to read. Without `manifest` nothing is known of its content, and it can not be compared with anything.
+    """A dump to restore. Without a `manifest` its content is unknown and cannot be compared.
 
-    `size` is of the file as it is stored, in bytes. `opener` gives that file; its end raises ArtifactInvalid where it
-    is not the one of the manifest.
+    `size` is that of the stored file, in bytes. `opener` opens that file; reading its end raises ArtifactInvalid where
+    it is not the one that the manifest describes.
     """
 
     name: str
@@ -35,7 +35,7 @@ class RestoreSource:
 
     @property
     def trusted(self) -> bool:
-        """Whether this installation made the file; its statements may be executed then."""
+        """Whether this installation made the file. Only then its statements may be executed."""
         return self.trust is Trust.SIGNED
 
     @property
@@ -50,14 +50,14 @@ class RestoreSource:
 
 
 def from_record(repository: BackupRepository, record: BackupRecord) -> RestoreSource:
-    """A backup of the repository. Raises ArtifactInvalid when its manifest or its file is not there to be read.
+    """A backup of the repository. Raises ArtifactInvalid when its manifest or its file cannot be read.
 
-    The manifest of an upload, and one that is not signed here, vouch for nothing.
+    The manifest of an upload, and one that is not signed here, are ignored.
     """
     manifest = record.require_manifest()
     if record.fault:
         raise ArtifactInvalid(
-            f"The backup {record.name} can not be read: {record.fault}", "Choose another: list_backups"
+            f"The backup {record.name} cannot be read: {record.fault}", "Choose another: manage.py list_backups"
         )
     trust = Trust.UNSIGNED if manifest.untrusted else record.trust
     return RestoreSource(
@@ -71,7 +71,7 @@ def from_record(repository: BackupRepository, record: BackupRecord) -> RestoreSo
 
 
 def from_file(path: Path) -> RestoreSource:
-    """A file without a manifest that we could believe. Raises PreconditionFailed when it can not be read."""
+    """A file without a trusted manifest. Raises PreconditionFailed when there is no such file."""
     if not path.is_file():
         raise PreconditionFailed(
             f"There is no file {path}.", "Name a backup, or a file that pg_dump or backup_database wrote."
@@ -87,7 +87,7 @@ def from_file(path: Path) -> RestoreSource:
 
 
 def kind_of(path: Path) -> Kind:
-    """How the file is written, by its first bytes; its name may say anything."""
+    """The kind of the file, by its first bytes; its name is not trusted."""
     with path.open("rb") as file:
         head = file.read(len(SQLITE))
     if not head.startswith(GZIP):

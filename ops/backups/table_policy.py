@@ -1,6 +1,6 @@
-"""Tables whose rows are not treated like the others: left out of backups, or kept from the live database in a restore.
+"""Tables with rules of their own: their rows are left out of backups, or a restore keeps those of the live database.
 
-Names are those of tables, since backups know no models. A name that the database does not have does no harm.
+Names are those of tables, since backups know no models. Tables that the database does not have are ignored.
 """
 
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from ops.conf import conf
 from ops.errors import PreconditionFailed
 
 PROJECT_SETTINGS = ("OPS_BACKUP_EXCLUDED_TABLES", "OPS_UNTRUSTED_EXCLUDED_TABLES")
-"""Where a project names tables of its own, in lists."""
+"""Settings in which a project lists its own tables."""
 SESSIONS = frozenset({"django_session"})
-"""Whoever reads one in a backup is signed in as its user."""
+"""A session key from a backup would sign its reader in."""
 LOCKOUTS = frozenset({"axes_accessattempt", "axes_accessattemptexpiration", "axes_accessfailurelog", "axes_accesslog"})
-"""Counters of failed sign-ins belong to today: a restore must not set them back."""
+"""Counters of failed sign-ins: a restore must not reset them."""
 SCHEDULES = frozenset(
     {
         "django_celery_beat_clockedschedule",
@@ -26,7 +26,7 @@ SCHEDULES = frozenset(
         "django_celery_beat_solarschedule",
     }
 )
-"""They name the code that a worker runs."""
+"""They name code that a worker executes."""
 HISTORY = frozenset({"ops_backup", "ops_run"})
 API_KEYS = frozenset(
     {
@@ -56,7 +56,7 @@ STORED_SETTINGS = frozenset(
 
 
 def exclusions() -> Mapping[str, str]:
-    """Tables whose rows no backup holds, and why, as manifests say it.
+    """Tables whose rows are in no backup, with the reason for the manifest.
 
     The setting OPS_BACKUP_EXCLUDED_TABLES adds those of the project.
     """
@@ -73,32 +73,32 @@ def excluded_from_backups() -> frozenset[str]:
 
 
 def cannot_exclude(referring: str, referred: str) -> PreconditionFailed:
-    """The refusal of a backup whose rows of `referring` would refer to rows of `referred` that it does not hold."""
+    """The error for a backup in which rows of `referring` would refer to missing rows of `referred`."""
     return PreconditionFailed(
         f"Rows of {referred} are left out of backups, but {referring} refers to them: no backup can be made.",
-        f'Leave out both: add "{referring}" to OPS_BACKUP_EXCLUDED_TABLES; or take "{referred}" out of it.',
+        f'Exclude both: add "{referring}" to OPS_BACKUP_EXCLUDED_TABLES; or remove "{referred}" from it.',
     )
 
 
 def kept_in_every_restore() -> frozenset[str]:
-    """Tables whose rows of today stay, whatever is restored."""
+    """Tables whose live rows every restore keeps."""
     return LOCKOUTS
 
 
 def never_from_untrusted_files() -> frozenset[str]:
-    """Tables whose rows of today stay when an untrusted file is restored, because they steer code or open doors.
+    """Tables whose rows are never copied from an untrusted file: they decide what code runs, or give access.
 
     The setting OPS_UNTRUSTED_EXCLUDED_TABLES adds those of the project.
     """
-    steering = SESSIONS | LOCKOUTS | SCHEDULES | HISTORY | API_KEYS | STORED_SETTINGS
-    return steering | _named("OPS_UNTRUSTED_EXCLUDED_TABLES") | _named("OPS_BACKUP_EXCLUDED_TABLES")
+    sensitive = SESSIONS | LOCKOUTS | SCHEDULES | HISTORY | API_KEYS | STORED_SETTINGS
+    return sensitive | _named("OPS_UNTRUSTED_EXCLUDED_TABLES") | _named("OPS_BACKUP_EXCLUDED_TABLES")
 
 
 def kept_with_untrusted_files() -> frozenset[str]:
-    """Of `never_from_untrusted_files`, the tables whose rows of today are put next to the rows of the file.
+    """Of `never_from_untrusted_files`, the tables whose live rows are kept.
 
-    Not sessions, since all users sign in again; not the history, which is written anew; and no table that refers to
-    one whose rows come from the file: an API key of today would belong to whatever user has that number there.
+    Not sessions, since all users sign in again; not the history, which is rebuilt; and no table that refers to one
+    whose rows come from the file: a live API key would belong to another user with the same number.
     """
     kept = set(never_from_untrusted_files() - SESSIONS - HISTORY)
     references = {

@@ -1,4 +1,4 @@
-"""Two ways to verify a backup: read it back in full and count; or load it into a scratch database and compare."""
+"""Verify a backup: read it back and count its rows, or load it into a scratch database and compare."""
 
 import datetime as dt
 import time
@@ -14,15 +14,15 @@ from ops.databases.migration_state import applied_migrations, require_known, run
 from ops.errors import ArtifactInvalid, VerificationFailed
 from ops.utils.progress import Progress, ProgressCallback, Stage
 
-MOST_NAMED = 5
+MAX_NAMED = 5
 
 
 def read_back(*, engine: Engine, source: RestoreSource, on_progress: ProgressCallback) -> Verification:
-    """Read the whole file: its SHA-256, its compression, its end marker, and the rows of each table.
+    """Read the whole file: SHA-256, compression, end marker, and the rows of each table.
 
-    A file that fails gives a verification with an `error`; other errors (no storage, no program) are raised.
+    A damaged file gives a verification with an `error`; other errors (no storage, no program) are raised.
     """
-    began = time.monotonic()
+    started = time.monotonic()
     fault = ""
     try:
         counts = count_rows(engine, source, on_progress=on_progress)
@@ -30,7 +30,7 @@ def read_back(*, engine: Engine, source: RestoreSource, on_progress: ProgressCal
             fault = differences(with_excluded(counts, source.manifest), rows_of(source.manifest.tables), "rows")
     except ArtifactInvalid as error:
         fault = error.message.rstrip(".")
-    return verification_of(Level.READ, began, fault)
+    return verification_of(Level.READ, started, fault)
 
 
 def count_rows(engine: Engine, source: RestoreSource, *, on_progress: ProgressCallback) -> Mapping[str, int]:
@@ -45,8 +45,8 @@ def count_rows(engine: Engine, source: RestoreSource, *, on_progress: ProgressCa
 def restore_test(
     *, engine: Engine, source: RestoreSource, on_progress: ProgressCallback, claims: Claims = NO_CLAIMS
 ) -> Verification:
-    """Restore into a scratch database as a real restore would, compare, and drop it. The live one is not touched."""
-    began = time.monotonic()
+    """Restore into a scratch database as a restore does, compare, and drop it. The live database is not touched."""
+    started = time.monotonic()
     fault = ""
     try:
         with engine.swap_strategy().scratch(for_swap=False, claims=claims) as scratch:
@@ -54,20 +54,18 @@ def restore_test(
             on_progress(Progress(stage=Stage.CLEAN_UP))
     except (ArtifactInvalid, VerificationFailed) as error:
         fault = error.message.rstrip(".")
-    return verification_of(Level.RESTORED, began, fault)
+    return verification_of(Level.RESTORED, started, fault)
 
 
-def verification_of(level: Level, began: float, fault: str) -> Verification:
+def verification_of(level: Level, started: float, fault: str) -> Verification:
     return Verification(
-        level=level, verified_at=dt.datetime.now(dt.UTC), duration=round(time.monotonic() - began, 3), error=fault
+        level=level, verified_at=dt.datetime.now(dt.UTC), duration=round(time.monotonic() - started, 3), error=fault
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadResult:
-    """A scratch database that holds a backup: rows by table, what was left out of an untrusted file, and the migrations
-    that were applied on top.
-    """
+    """A loaded backup: rows by table, what was not copied from an untrusted file, and the migrations applied to it."""
 
     rows: Mapping[str, int]
     left_out: tuple[LeftOut, ...] = ()
@@ -79,8 +77,8 @@ def load_and_migrate(
 ) -> LoadResult:
     """Load `source` into the scratch database, compare it with the manifest, and apply the code's newer migrations.
 
-    Of an untrusted file only the rows are taken. Raises ArtifactInvalid for a file that is not what it should be, and
-    VerificationFailed when the rows that arrived are not those of the snapshot.
+    Only the rows of an untrusted file are copied. Raises ArtifactInvalid for a damaged file, and VerificationFailed
+    when the loaded rows are not those of the snapshot.
     """
     if not source.trusted:
         return load_rows_and_migrate(engine, scratch, source=source, on_progress=on_progress)
@@ -98,7 +96,7 @@ def load_and_migrate(
 def load_rows_and_migrate(
     engine: Engine, scratch: Scratch, *, source: RestoreSource, on_progress: ProgressCallback
 ) -> LoadResult:
-    """The project's migrations make the schema at the state of the file; then its rows are copied and checked."""
+    """The project's migrations create the schema at the state of the file; then its rows are copied and checked."""
     on_progress(Progress(stage=Stage.LOAD))
     engine.require_ordinary_role()
     with engine.untrusted(source) as file:
@@ -115,7 +113,7 @@ def load_rows_and_migrate(
 
 
 def migrate(scratch: Scratch, name: str, *, on_progress: ProgressCallback) -> tuple[str, ...]:
-    """Apply the code's newer migrations, and return them. Raises PreconditionFailed when `name` is newer itself."""
+    """Apply the code's newer migrations, and return them. Raises PreconditionFailed when `name` is newer."""
     on_progress(Progress(stage=Stage.MIGRATE))
     with scratch.as_default() as wrapper:
         pending = require_known(applied_migrations(wrapper), name)
@@ -131,14 +129,14 @@ def compare(found: Tables, manifest: Manifest) -> None:
     fault = fault or differences(contents, {name: table.digest for name, table in manifest.tables.items()}, "content")
     if fault:
         raise VerificationFailed(
-            f"What was loaded from {manifest.name} is not what was backed up: {fault}. The live database is as it was.",
-            "Do not rely on this backup; restore another one: list_backups",
+            f"What was loaded from {manifest.name} is not what was backed up: {fault}. The live database is unchanged.",
+            "Do not rely on this backup; restore another one: manage.py list_backups",
         )
 
 
 def with_excluded(rows: Mapping[str, int], manifest: Manifest) -> Mapping[str, int]:
-    """A dump does not even mention the rows of a table that was left out; where it does, it has them."""
-    return {**{left_out.table: 0 for left_out in manifest.excluded}, **rows}
+    """A dump does not mention excluded tables: they count as empty, unless the dump has rows of theirs."""
+    return {**{excluded.table: 0 for excluded in manifest.excluded}, **rows}
 
 
 def rows_of(tables: Tables) -> Mapping[str, int]:
@@ -154,5 +152,5 @@ def differences(found: Mapping[str, object], expected: Mapping[str, object], wha
     ]
     faults += [f"{name} is missing" for name in expected if name not in found]
     faults += [f"{name} was not in the snapshot" for name in found if name not in expected]
-    more = f" and {len(faults) - MOST_NAMED} more" if len(faults) > MOST_NAMED else ""
-    return ", ".join(faults[:MOST_NAMED]) + more
+    more = f" and {len(faults) - MAX_NAMED} more" if len(faults) > MAX_NAMED else ""
+    return ", ".join(faults[:MAX_NAMED]) + more

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 from msgspec import Struct
 
-from ops.backups.storage.atomic_files import AtomicFiles, written
+from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
 from ops.conf import conf
 from ops.errors import OpsError
 from ops.health.backups import check_backups
@@ -238,7 +238,7 @@ def is_alert(value: object) -> bool:
 
 def save_state(known: Mapping[str, Any]) -> None:
     try:
-        files().rewrite(STATE_FILE, written(known))
+        files().rewrite(STATE_FILE, json_bytes(known))
     except (OpsError, OSError) as error:
         logger.warning("What has been told is not kept: %s", redact(str(error)))
 

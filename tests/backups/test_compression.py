@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops.backups.compression import BLOCK, HashingCounter, IteratorFile, blocks_of, compressed, decompressed, reader
+from ops.backups.compression import (
+    MEMBER_SIZE,
+    HashingCounter,
+    IteratorFile,
+    blocks_of,
+    compressed,
+    decompressed,
+    reader,
+)
 from ops.backups.manifest import Kind
 from ops.errors import ArtifactInvalid
 from tests.backups import factories
@@ -33,7 +41,7 @@ def no_thread_stays_behind() -> Iterator[None]:
 
 
 @settings(max_examples=30)
-@given(st.lists(st.integers(0, 3 * BLOCK // 2), max_size=5), st.integers(1, 3))
+@given(st.lists(st.integers(0, 3 * MEMBER_SIZE // 2), max_size=5), st.integers(1, 3))
 def test_gunzip_reads_what_was_compressed(sizes, threads):
     blocks = [(NOISE * 64)[:size] for size in sizes]
     packed = b"".join(compressed(iter(blocks), threads=threads))
@@ -63,7 +71,7 @@ def test_what_is_not_compressed_is_passed_on():
 def test_an_error_of_the_source_comes_at_once():
     taken = []
     with pytest.raises(ValueError, match="pg_dump"):
-        taken.extend(compressed(factories.failing(lines(BLOCK), error=ValueError("pg_dump")), threads=2))
+        taken.extend(compressed(factories.failing(lines(MEMBER_SIZE), error=ValueError("pg_dump")), threads=2))
     assert taken == []
 
 
@@ -73,7 +81,7 @@ def test_the_source_is_not_read_far_ahead():
     def source() -> Iterator[bytes]:
         for number in itertools.count():
             read.append(number)
-            yield bytes(BLOCK)
+            yield bytes(MEMBER_SIZE)
 
     stream = compressed(source(), threads=2)
     next(stream)
@@ -95,9 +103,9 @@ PACKED = gzip.compress(NOISE, mtime=0)
     ("content", "message"),
     [
         (b"", "The backup's file is empty (0 bytes)."),
-        (PACKED[:5], "The backup's file is cut off: it ends within its compressed data."),
-        (PACKED[:-1], "The backup's file is cut off: it ends within its compressed data."),
-        (PACKED[: len(PACKED) // 2], "The backup's file is cut off: it ends within its compressed data."),
+        (PACKED[:5], "The backup's file is truncated: it ends within its compressed data."),
+        (PACKED[:-1], "The backup's file is truncated: it ends within its compressed data."),
+        (PACKED[: len(PACKED) // 2], "The backup's file is truncated: it ends within its compressed data."),
         (b"CREATE TABLE rack (id integer);", "The backup's file is damaged: Not a gzipped file (b'CR')."),
         (PACKED + b"rm -rf / and more of it", "The backup's file is damaged: Not a gzipped file (b'rm')."),
         (PACKED[:-6] + b"\0\0" + PACKED[-4:], "The backup's file is damaged: CRC check failed"),

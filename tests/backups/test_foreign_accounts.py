@@ -152,7 +152,7 @@ def test_rights_are_found_by_the_models(tmp_path: Path, address: str) -> None:
 
 
 def test_a_table_with_too_many_rows_is_not_compared(tmp_path: Path, address: str) -> None:
-    found = rights(tmp_path, address, "from ops.backups.rights import accounts; accounts.MOST_ROWS = 3")
+    found = rights(tmp_path, address, "from ops.backups.rights import accounts; accounts.MAX_ROWS = 3")
     assert found["unknown"].startswith("Rights could not be compared: the ")
     assert "has more than 3 rows in the table " in found["unknown"]
 

@@ -152,8 +152,8 @@ def test_a_newer_format_is_refused_whatever_is_in_it():
     with pytest.raises(ArtifactInvalid) as caught:
         Manifest.from_json({"format": 2, "everything": "different"})
     assert str(caught.value) == (
-        "The manifest has format 2, and this version of the software knows formats up to 1.\n"
-        "Use the version that made the backup, or a newer one."
+        "The manifest has format 2, and this version reads formats up to 1.\n"
+        "Use the version that created the backup, or a newer one."
     )
 
 

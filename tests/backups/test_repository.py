@@ -193,8 +193,8 @@ def test_many_names_are_not_all_listed(repository):
         (b'{"format": 1, "na', "is not JSON: Unterminated string"),
         (b"\xff\xfe", "is not JSON: 'utf-8' codec can't decode"),
         (b"[" * 200_000, "is not JSON: maximum recursion depth exceeded"),
-        (b'{"size": NaN}', "is not JSON: NaN is no number of JSON."),
-        (b'{"size": 1e999}', "is not JSON: 1e999 is no number of JSON."),
+        (b'{"size": NaN}', "is not JSON: NaN is not a JSON number."),
+        (b'{"size": 1e999}', "is not JSON: 1e999 is not a JSON number."),
         (b"[]", "is not a JSON object."),
     ],
 )

@@ -110,18 +110,18 @@ def test_what_is_of_another_database_stays_and_does_not_stand_for_this_one(other
 
 def test_what_can_not_be_read_stays():
     broken = BackupRecord(name="homerack_1", manifest=None, trust=Trust.SIGNED, fault="cut off")
-    assert reasons(broken, entry(30)) == [LAST, (True, "kept: its manifest can not be read")]
+    assert reasons(broken, entry(30)) == [LAST, (True, "kept: its manifest cannot be read")]
 
 
 def test_what_a_person_keeps_stays():
-    assert reasons(NEWEST, entry(30, pinned=True)) == [LAST, (True, "kept: marked to be kept")]
+    assert reasons(NEWEST, entry(30, pinned=True)) == [LAST, (True, "kept: pinned")]
 
 
 def test_what_an_undo_needs_stays():
     needed = entry(30)
     assert reasons(NEWEST, needed, undo_needs=frozenset([needed.name])) == [
         LAST,
-        (True, "kept: an undo still needs it"),
+        (True, "kept: an undo needs it"),
     ]
 
 

@@ -102,7 +102,7 @@ def test_a_group_that_gains_a_permission_raises_its_members_alone() -> None:
     groups = {**GROUPS, "group Viewers": frozenset({ADD, RESTORE})}
     found = compare(people(member, other), people(member, other, groups=groups))
     assert reasons(found.raised) == [(Cause.GROUP_GAINS, "group Viewers", ("ops.restore_backup",))]
-    assert "1 permission (ops.restore_backup) that the group Viewers does not have now" in found.raised[0].words
+    assert "1 permission (ops.restore_backup) that the group Viewers does not have now" in found.raised[0].description
 
 
 def test_a_permission_that_several_groups_bring_is_named_once() -> None:
@@ -124,7 +124,7 @@ def test_permissions_of_one_name_for_two_models_are_two() -> None:
 def test_a_deactivated_account_that_is_active_again_needs_an_administrator(rights: dict[str, Any], words: str) -> None:
     found = change({"active": False, **rights}, {"active": True, **rights})
     assert [gain.name for gain in found.revived] == ["eve"]
-    assert words in found.revived[0].words
+    assert words in found.revived[0].description
     assert found.needs_administrator
     assert not found.raised
 

@@ -107,7 +107,7 @@ def test_a_taken_name_is_left_alone(directory):
     directory.save("x", content(b"old"))
     with pytest.raises(PreconditionFailed) as caught:
         directory.save("x", content())
-    assert str(caught.value) == f"{directory.location}/x exists already.\nIt was left as it is."
+    assert str(caught.value) == f"{directory.location}/x exists already.\nNothing was changed."
     assert tree(directory) == {"x": b"old"}
 
 
@@ -160,8 +160,8 @@ def test_a_link_is_not_read(directory, victim):
     with pytest.raises(PreconditionFailed) as caught:
         directory.open("x")
     assert str(caught.value) == (
-        f"{directory.location}/x is, or is behind, a symbolic link or something else that is not expected there.\n"
-        "Backups are not read or written through links. Take it away, or set BACKUP_DIR to where it leads."
+        f"{directory.location}/x is, or is reached through, a symbolic link or another unexpected file.\n"
+        "Backups are not read or written through links. Remove it, or set BACKUP_DIR to where it leads."
     )
     directory.delete("x")
 
@@ -337,8 +337,8 @@ def test_of_two_that_save_one_name_the_second_is_refused(directory):
         with pytest.raises(PreconditionFailed) as caught:
             second("x", content(b"second"))
         assert str(caught.value) == (
-            f"{directory.location}/x.partial exists: another run is writing it, or was killed while it did.\n"
-            "Wait for the other run. What a killed one left goes when the next backup is made."
+            f"{directory.location}/x.partial exists: another run is writing it, or was killed while writing.\n"
+            "Wait for the other run. The next backup deletes what a killed run has left."
         )
     finish.set()
     first.join()

@@ -458,8 +458,8 @@ def test_a_backup_marked_to_be_kept_stays_and_one_that_an_undo_needs(lab: Lab) -
     lab.do("restore_database", kept, "--yes")
     lab.back_up()
     reasons = lab.ask("prune_backups", "--retention-days", "0")["kept"]
-    assert reasons[kept] == "kept: marked to be kept"
-    assert "kept: an undo still needs it" in reasons.values()
+    assert reasons[kept] == "kept: pinned"
+    assert "kept: an undo needs it" in reasons.values()
     lab.do("drop_previous_database", "--yes")
     assert len(lab.listed()) == 3
     lab.do("prune_backups", "--retention-days", "0")

@@ -1,4 +1,4 @@
-"""The accounts of a database and what they may do, read from the tables that `account_tables` finds."""
+"""The accounts of a database and their rights, read from the tables that `tables.layout_of` finds."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from ops.backups.rights.tables import FALSE, Layout, Relation
 from ops.errors import OpsError
 from ops.utils.identifiers import quoted
 
-MOST_ROWS = 250_000
-"""Rows of a table up to which accounts are read."""
+MAX_ROWS = 250_000
+"""Tables with more rows are not compared."""
 Key = str | None
 
 
 class AccountsUnknown(OpsError):
-    """The accounts of a database could not be read, so rights cannot be compared; the message says why."""
+    """Rights cannot be compared, because the accounts of a database could not be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What was read: the rows of `columns`, as far as they are there."""
+    """The rows of `columns` that were read."""
 
     columns: Columns
     rows: Mapping[str, Rows]
@@ -36,20 +36,20 @@ class Content:
 
 
 def accounts_in(layout: Layout, content: Content, *, where: str) -> Accounts:
-    """The accounts in what was read. Raises AccountsUnknown where some of it is missing; `where` it was read from."""
+    """The accounts in `content`. Raises AccountsUnknown where a table is missing; `where` it was read, for messages."""
     if missing := [table for table in layout.columns if table not in content.rows]:
         raise AccountsUnknown(
             f"Rights could not be compared: {where} has no table {missing[0]}, or not all of its columns."
         )
     known = permissions_in(layout, content)
-    carried: dict[str, frozenset[Permission]] = {}
+    permissions_of: dict[str, frozenset[Permission]] = {}
     memberships: dict[Key, set[str]] = {}
     for group in layout.groups:
         names = {key: f"{group.word} {name}" for key, name in content.select(group.names)}
         grants = pairs(content, group.grants)
         for key, name in names.items():
             granted = (known[one] for one in grants.get(key, ()) if one in known)
-            carried[name] = carried.get(name, frozenset()).union(granted)
+            permissions_of[name] = permissions_of.get(name, frozenset()).union(granted)
         for key, ones in pairs(content, group.members).items():
             memberships.setdefault(key, set()).update(names[one] for one in ones if one in names)
     own = pairs(content, *layout.own)
@@ -63,7 +63,7 @@ def accounts_in(layout: Layout, content: Content, *, where: str) -> Accounts:
         )
         for key, values in values_in(layout, content).items()
     ]
-    return Accounts(accounts=accounts, groups=carried)
+    return Accounts(accounts=accounts, groups=permissions_of)
 
 
 def permissions_in(layout: Layout, content: Content) -> dict[Key, Permission]:
@@ -87,7 +87,7 @@ def pairs(content: Content, *relations: Relation) -> dict[Key, list[Key]]:
 
 
 def values_in(layout: Layout, content: Content) -> dict[Key, dict[str, str | None]]:
-    """The fields of each account by its key. A parent's table has rows that are no accounts, too."""
+    """The fields of each account by its key. The table of a parent model may have other rows as well."""
     first, *others = layout.parts
     found: dict[Key, dict[str, str | None]] = {
         key: dict(zip(first.fields, values, strict=True)) for key, *values in content.select(first.relation)
@@ -108,7 +108,7 @@ def account(
         password=values.get("password"),
         active="is_active" not in values or values["is_active"] not in FALSE,
         superuser=values.get("is_superuser") not in FALSE,
-        marks=frozenset(filter(None, (mark.words_for(values.get(mark.field)) for mark in layout.marks))),
+        marks=frozenset(filter(None, (mark.right_of(values.get(mark.field)) for mark in layout.marks))),
         groups=groups,
         own=own,
     )
@@ -116,7 +116,7 @@ def account(
 
 # --- Reading a database ---------------------------------------------------------------------------------------------
 def compare_accounts(layout: Layout, then: Callable[[], Accounts]) -> RightsChange:
-    """What changes when the accounts of `then` take the place of the live ones; unknown where either cannot be read."""
+    """What changes when the accounts of `then` replace the live ones; unknown where either cannot be read."""
     try:
         return compare(live_accounts(layout), then())
     except OpsError as error:
@@ -124,15 +124,15 @@ def compare_accounts(layout: Layout, then: Callable[[], Accounts]) -> RightsChan
 
 
 def live_accounts(layout: Layout) -> Accounts:
-    """Those of the live database. Tables that it lacks give no rights today. Raises AccountsUnknown."""
+    """The accounts of the live database. Missing tables give no rights. Raises AccountsUnknown."""
     where = "the live database"
-    nothing: dict[str, Rows] = {table: [] for table in layout.columns}
-    rows = nothing | read_default(layout.columns, where=where)
+    empty: dict[str, Rows] = {table: [] for table in layout.columns}
+    rows = empty | read_default(layout.columns, where=where)
     return accounts_in(layout, Content(columns=layout.columns, rows=rows), where=where)
 
 
 def accounts_of_default(layout: Layout, *, where: str) -> Accounts:
-    """Those of what "default" is for this thread, called `where` in sentences. Raises AccountsUnknown."""
+    """The accounts of "default" in this thread, which messages call `where`. Raises AccountsUnknown."""
     rows = read_default(layout.columns, where=where)
     return accounts_in(layout, Content(columns=layout.columns, rows=rows), where=where)
 
@@ -148,7 +148,7 @@ def read_default(columns: Columns, *, where: str) -> dict[str, Rows]:
                 if set(columns[table]) <= {one.name for one in described}:
                     texts = ", ".join(f"CAST({quoted(column)} AS text)" for column in columns[table])
                     cursor.execute(f"SELECT {texts} FROM {quoted(table)}")
-                    found[table] = cursor.fetchmany(MOST_ROWS + 1)
+                    found[table] = cursor.fetchmany(MAX_ROWS + 1)
                     require_few(table, len(found[table]), where=where)
     except DatabaseError as error:
         raise AccountsUnknown(
@@ -158,8 +158,8 @@ def read_default(columns: Columns, *, where: str) -> dict[str, Rows]:
 
 
 def require_few(table: str, rows: int, *, where: str) -> None:
-    """Raises AccountsUnknown for more than are compared by name."""
-    if rows > MOST_ROWS:
+    """Raises AccountsUnknown for too many rows."""
+    if rows > MAX_ROWS:
         raise AccountsUnknown(
-            f"Rights could not be compared: {where} has more than {MOST_ROWS:,} rows in the table {table}."
+            f"Rights could not be compared: {where} has more than {MAX_ROWS:,} rows in the table {table}."
         )

@@ -1,9 +1,8 @@
-"""Who may do more after a restore than today: two sets of accounts, compared name by name.
+"""Rights that a restore would raise: two sets of accounts are compared.
 
-An account is the same one when its primary key and its name are. Rights are what Django's ModelBackend gives: an
-account that is not active has none, a superuser has all, everyone else has the permissions that were granted to the
-account and those of its groups. Groups are compared by name, permissions by app, model and codename, because their
-numbers differ from database to database.
+Two accounts are the same one when primary key and name are equal. Rights are what Django's ModelBackend gives: an
+inactive account has none, a superuser has all, any other account has its own permissions and those of its groups.
+Groups are compared by name, permissions by app, model and codename, because numbers differ between databases.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import NamedTuple
 
 from ops.utils.formatting import join_names, pluralize
 
-MOST_PERMISSIONS_NAMED = 5
+MAX_PERMISSIONS_NAMED = 5
 SHOWN_AT_FIRST = 10
 
 
@@ -35,8 +34,8 @@ Permissions = frozenset[Permission]
 class Account:
     """A row of the user model. `password` is the stored hash.
 
-    `superuser`: it has every permission. `marks` are other values of its row that give rights, in words, such as
-    "access to the admin site". `groups` are names, `own` the permissions that were granted to it directly.
+    `marks` are descriptions of other values of its row that give rights, such as "access to the admin site". `groups`
+    are names, `own` the permissions that were granted to it directly.
     """
 
     key: str
@@ -49,23 +48,23 @@ class Account:
     own: Permissions = frozenset()
 
 
-NOBODY = Account(key="", name="")
+NO_ACCOUNT = Account(key="", name="")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accounts:
-    """The accounts of one database, and the permissions that each of its groups carries."""
+    """The accounts of one database, and the permissions of each group."""
 
     accounts: Collection[Account] = ()
     groups: Mapping[str, Permissions] = field(default_factory=dict)
 
     def permissions(self, account: Account) -> Permissions:
-        """What it may do without being a superuser."""
+        """Its own permissions and those of its groups."""
         return account.own.union(*(self.groups.get(name, frozenset()) for name in account.groups))
 
 
 class Cause(StrEnum):
-    """Why an account has a right that it does not have today."""
+    """Why an account gets a right that it does not have today."""
 
     SUPERUSER = "superuser"
     MARK = "mark"
@@ -83,7 +82,7 @@ class Reason:
     permissions: tuple[str, ...] = ()
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """A noun phrase that follows "gets"."""
         match self.cause:
             case Cause.SUPERUSER:
@@ -99,29 +98,29 @@ class Reason:
     @property
     def _permissions(self) -> str:
         return (
-            f"{pluralize(len(self.permissions), 'permission')} ({join_names(self.permissions, MOST_PERMISSIONS_NAMED)})"
+            f"{pluralize(len(self.permissions), 'permission')} ({join_names(self.permissions, MAX_PERMISSIONS_NAMED)})"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """An account, and what it gets that it does not have today."""
+    """An account, and the rights that it gets and does not have today."""
 
     name: str
     reasons: tuple[Reason, ...]
     active: bool = True
 
     @property
-    def words(self) -> str:
-        """Its rights in words, or that it has none."""
+    def description(self) -> str:
+        """Its rights, or that it has none."""
         if not self.active:
             return "deactivated"
-        return "; ".join(reason.words for reason in self.reasons) or "no permissions"
+        return "; ".join(reason.description for reason in self.reasons) or "no permissions"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replaced:
-    """The account of the number `key` belongs to `then` instead of `now`, and with it all that refers to the number."""
+    """The account with the primary key `key` is `then` instead of `now`; rows that refer to `key` refer to `then`."""
 
     key: str
     now: str
@@ -130,10 +129,9 @@ class Replaced:
 
 @dataclass(frozen=True, kw_only=True)
 class RightsChange:
-    """What becomes of accounts and rights, by name. `unknown` says why they could not be compared, or is ''.
+    """How a restore changes accounts and rights. `unknown` says why they could not be compared, or is ''.
 
-    `raised` are active now and then. `revived` are not active today. `returning` do not exist today; those among them
-    that stay inactive have no rights.
+    `raised` are active now and then. `revived` are inactive today. `returning` do not exist today.
     """
 
     raised: tuple[Gain, ...] = ()
@@ -150,7 +148,7 @@ class RightsChange:
 
     @property
     def needs_administrator(self) -> bool:
-        """Whether it raises rights or revives an account, or might."""
+        """Whether it raises rights or activates an account, or might."""
         return bool(self.unknown or self.raised or self.revived or self.returning_with_rights)
 
     @property
@@ -160,7 +158,7 @@ class RightsChange:
 
 
 def compare(now: Accounts, then: Accounts) -> RightsChange:
-    """What changes for whom when `then` takes the place of `now`. Names are sorted."""
+    """What changes when `then` replaces `now`. Names are sorted."""
     ours = {(account.key, account.name): account for account in now.accounts}
     theirs = {(account.key, account.name): account for account in sorted(then.accounts, key=by_name)}
     stay = [(ours[key], account) for key, account in theirs.items() if key in ours]
@@ -170,7 +168,7 @@ def compare(now: Accounts, then: Accounts) -> RightsChange:
     return RightsChange(
         raised=tuple(found for before, found in gains if before.active and found.reasons),
         revived=tuple(found for before, found in gains if found.active and not before.active),
-        returning=tuple(gain(now, NOBODY, then, after) for after in new),
+        returning=tuple(gain(now, NO_ACCOUNT, then, after) for after in new),
         passwords=tuple(after.name for before, after in stay if before.password != after.password),
         removed=tuple(sorted(account.name for account in gone.values())),
         replaced=tuple(
@@ -188,11 +186,11 @@ def gain(now: Accounts, before: Account, then: Accounts, after: Account) -> Gain
 
 
 def reasons(now: Accounts, before: Account, then: Accounts, after: Account) -> Iterator[Reason]:
-    """The rights that `after` has and `before` has not."""
+    """The rights that `after` has and `before` does not have."""
     if not after.active:
         return
     if not before.active:
-        before = NOBODY
+        before = NO_ACCOUNT
     if after.superuser and not before.superuser:
         yield Reason(cause=Cause.SUPERUSER)
     for mark in sorted(after.marks - before.marks):
@@ -202,23 +200,23 @@ def reasons(now: Accounts, before: Account, then: Accounts, after: Account) -> I
 
 
 def reasons_of_permissions(now: Accounts, before: Account, then: Accounts, after: Account) -> Iterator[Reason]:
-    """Each permission that is new to the account, under the first of what gives it."""
+    """Each permission that is new to the account, under the first group that gives it."""
     new = then.permissions(after) - now.permissions(before)
     for name in sorted(after.groups):
         gained = then.groups.get(name, frozenset()) & new
         if gained:
             cause = Cause.GROUP_GAINS if name in before.groups else Cause.JOINS
-            yield Reason(cause=cause, subject=name, permissions=spelled(gained))
+            yield Reason(cause=cause, subject=name, permissions=names_of(gained))
         new -= gained
     if new:
-        yield Reason(cause=Cause.GRANTED, permissions=spelled(new))
+        yield Reason(cause=Cause.GRANTED, permissions=names_of(new))
 
 
-def spelled(permissions: Permissions) -> tuple[str, ...]:
+def names_of(permissions: Permissions) -> tuple[str, ...]:
     return tuple(sorted(map(str, permissions)))
 
 
-# --- In words -------------------------------------------------------------------------------------------------------
+# --- For users ------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, kw_only=True)
 class Section:
     """Accounts that have something in common. `grave`: only an administrator may confirm it in the admin."""
@@ -229,7 +227,7 @@ class Section:
 
     @property
     def first(self) -> tuple[str, ...]:
-        """What a page shows before it is asked for `more`."""
+        """The lines that a page shows first; the others are in `more`."""
         return self.lines[:SHOWN_AT_FIRST]
 
     @property
@@ -238,7 +236,7 @@ class Section:
 
 
 def sections(change: RightsChange) -> list[Section]:
-    """Everything that a change names, the grave first."""
+    """All changes, the grave ones first."""
     others = tuple(gain for gain in change.returning if not gain.reasons)
     numbers = tuple(f"{one.key}: {one.now} now, {one.then} afterwards" for one in change.replaced)
     found = [
@@ -266,7 +264,7 @@ def sections(change: RightsChange) -> list[Section]:
 
 
 def grave(gains: tuple[Gain, ...], one: str, many: str) -> Section:
-    lines = tuple(f"{gain.name}: {gain.words}" for gain in gains)
+    lines = tuple(f"{gain.name}: {gain.description}" for gain in gains)
     return Section(heading=pluralize(len(lines), one, many), lines=lines, grave=True)
 
 

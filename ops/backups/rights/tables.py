@@ -1,7 +1,7 @@
-"""Where a project keeps accounts and rights, found from its models.
+"""The tables of accounts and rights, found from the models of the project.
 
-The user model may be any: its columns and the tables between models are found by their fields. A group is what the user
-model has many of and what has many permissions, whatever its name.
+Any user model works: columns and tables are found by its fields. A group is a model to which the user model has a
+many-to-many field, and which has one to permissions.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,10 +15,10 @@ from django.db import models
 from ops.conf import conf
 
 FALSE = frozenset({None, "", "f", "false", "0", "0.0"})
-"""How PostgreSQL and SQLite write it, as text and in dumps. Django takes any other value of a SQLite file for true."""
+"""False as PostgreSQL and SQLite write it, also in dumps. Django reads any other value of a SQLite file as true."""
 STAFF = "access to the admin site"
 Field = Any
-"""A field of a model, of which the stubs know many kinds."""
+"""A field of a model: the stubs have many types for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +45,8 @@ class Mark:
     words: str
     switch: bool
 
-    def words_for(self, value: str | None) -> str:
-        """What the value gives, or ''."""
+    def right_of(self, value: str | None) -> str:
+        """The right that the value gives, or ''."""
         if self.switch:
             return self.words if value not in FALSE else ""
         return f"{self.words} {value}" if value else ""
@@ -54,7 +54,7 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """One kind of group: its word, members (account, group), names (group, name) and grants (group, permission)."""
+    """One kind of group: its name, members (account, group), names (group, name) and grants (group, permission)."""
 
     word: str
     members: Relation
@@ -64,9 +64,9 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where accounts and rights are. `name` is the field that people sign in with.
+    """The tables and columns of accounts and rights. `name` is the field that users sign in with.
 
-    The table of the user model itself is the first of `parts`; others are those of its parents.
+    The table of the user model is the first of `parts`; others are those of its parent models.
     """
 
     name: str
@@ -80,13 +80,13 @@ class Layout:
 
     @property
     def relations(self) -> tuple[Relation, ...]:
-        """All that has to be read."""
+        """All relations that have to be read."""
         groups = [one for group in self.groups for one in (group.members, group.names, group.grants)]
         return *(part.relation for part in self.parts), *groups, *self.own, *self.labels
 
     @property
     def columns(self) -> dict[str, tuple[str, ...]]:
-        """The same by table."""
+        """Their columns by table."""
         return merged(*self.relations)
 
 
@@ -123,7 +123,7 @@ def concrete(model: type[models.Model], name: str) -> Field | None:
 
 
 def parts_of(user: type[models.Model], names: Iterable[str]) -> tuple[Part, ...]:
-    """The tables that have these fields; the key of a parent's row is that of the child's."""
+    """The tables with these fields. A parent's row has the key of its child."""
     fields: dict[type[models.Model], list[Field]] = {concrete_model(user): []}
     for field in filter(None, (concrete(user, name) for name in names)):
         fields.setdefault(concrete_model(field.model), []).append(field)
@@ -137,7 +137,7 @@ def parts_of(user: type[models.Model], names: Iterable[str]) -> tuple[Part, ...]
 
 
 def concrete_model(model: type[models.Model]) -> type[models.Model]:
-    """What has the table of a proxy."""
+    """The model itself, or the model of a proxy."""
     return model._meta.concrete_model or model
 
 
@@ -148,7 +148,7 @@ def key_of(model: type[models.Model]) -> str:
 def marks_of(user: type[models.Model]) -> tuple[Mark, ...]:
     """Access to the admin site, and what the setting OPS_RIGHTS_FIELDS adds.
 
-    A user model without `is_superuser` gives rights in a way of its own: then every field counts that is true or false.
+    A user model without `is_superuser` has its own kind of rights: then every boolean field counts.
     """
     switches = [one.name for one in user._meta.concrete_fields if isinstance(one, models.BooleanField)]
     known = {"is_staff"} if "is_superuser" in switches else set(switches) - {"is_active"}
@@ -184,7 +184,7 @@ def groups_of(user: type[models.Model]) -> Iterator[Group]:
 
 
 def names_of(group: type[models.Model]) -> Relation:
-    """The key of a group and what it is called, which is its key where it has no name."""
+    """The key and the name of groups; the key twice where they have no name."""
     field = concrete(group, "name")
     model = concrete_model(field.model) if field else group
     return Relation(table=model._meta.db_table, columns=(key_of(model), field.column if field else key_of(model)))

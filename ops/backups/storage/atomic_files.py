@@ -1,4 +1,4 @@
-"""New files and JSON documents in any Django storage, there in full or not at all."""
+"""Files and JSON documents in any Django storage: complete or absent."""
 
 import contextlib
 import json
@@ -17,20 +17,20 @@ LARGEST_DOCUMENT = 64 * 2**20
 
 
 class AtomicFiles:
-    """What the repository asks of a storage beyond Django's interface."""
+    """What the repository needs beyond Django's interface of a storage."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
 
     def names(self, folder: str = "") -> set[str]:
-        """Of the files in `folder`; none where there is no such folder."""
+        """The files in `folder`; none where there is no such folder."""
         try:
             return set(self.storage.listdir(folder)[1])
         except FileNotFoundError:
             return set()
 
     def document(self, name: str, *, largest: int = 0) -> dict[str, Any]:
-        """A JSON object of so many bytes at most. Raises ArtifactInvalid for anything else, what the storage raises."""
+        """A JSON object of at most `largest` bytes. Raises ArtifactInvalid for other content, and storage errors."""
         with self.storage.open(name, "rb") as file:
             largest = largest or LARGEST_DOCUMENT
             content = file.read(largest + 1)
@@ -45,41 +45,41 @@ class AtomicFiles:
         return document
 
     def create(self, name: str, blocks: Iterator[bytes]) -> None:
-        """Save a new file. On an error nothing of ours is left, and what was there before is as it was."""
+        """Save a new file. After an error nothing of it is left, and an existing file is unchanged."""
         if self.storage.exists(name):
-            raise PreconditionFailed(f"{name} exists already.", "It was left as it is.")
+            raise PreconditionFailed(f"{name} exists already.", "Nothing was changed.")
         with contextlib.closing(IteratorFile(blocks, name)) as content:
             try:
                 saved = self.storage.save(name, content)
             except BaseException:
-                # Not every storage takes back what it began. One that did not ask for content has begun nothing.
+                # Not every storage removes an incomplete file. One that has not read any content has not created it.
                 if content.started:
                     self.storage.delete(name)
                 raise
         if saved != name:
             self.storage.delete(saved)
-            raise PreconditionFailed(f"{name} exists already.", "It was left as it is.")
+            raise PreconditionFailed(f"{name} exists already.", "Nothing was changed.")
 
     def rewrite(self, name: str, content: bytes) -> None:
-        """Write over a file, in one step where the storage can: with a method `replace`, or when `save` overwrites."""
+        """Overwrite a file, atomically where the storage can: with a method `replace`, or where `save` overwrites."""
         replace = getattr(self.storage, "replace", None)
         if replace:
             replace(name, ContentFile(content))
             return
         saved = self.storage.save(name, ContentFile(content))
         if saved != name:
-            # It gives new names instead. The content is kept under that one while the old file makes room.
+            # The storage chose another name instead. The content is safe under it while the old file is replaced.
             self.storage.delete(name)
             self.storage.save(name, ContentFile(content))
             self.storage.delete(saved)
 
 
-def written(document: Mapping[str, Any]) -> bytes:
-    """JSON for people to read, too."""
+def json_bytes(document: Mapping[str, Any]) -> bytes:
+    """Indented JSON."""
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def finite(number: str) -> float:
     if not math.isfinite(value := float(number)):
-        raise ValueError(f"{number} is no number of JSON")
+        raise ValueError(f"{number} is not a JSON number")
     return value

@@ -1,4 +1,4 @@
-"""The default place for backups: a directory for nobody else, whose files are there in full or not at all."""
+"""The default storage: a private directory whose files are complete or absent."""
 
 import contextlib
 import errno
@@ -16,8 +16,8 @@ from django.utils.deconstruct import deconstructible
 from ops.errors import PreconditionFailed
 
 PARTIAL = ".partial"
-"""What the name of a file ends in while it is written."""
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Suffix of a file that is being written."""
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 OLD_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -27,10 +27,9 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 class PrivateFileSystemStorage(Storage):
     """Files of mode 0600 in directories of mode 0700, whatever the umask is.
 
-    A file is written under a partial name, brought to the disk and renamed, so that a crash leaves the old state or the
-    new one. `save` never overwrites, `replace` does. `location` itself may be a symbolic link, nothing below it is
-    followed. Names are ``name`` or ``folder/name``; others raise SuspiciousFileOperation. Where the system refuses,
-    PreconditionFailed names the file.
+    A file is written under a partial name, synced and renamed, so that a crash leaves the old or the new state. `save`
+    never overwrites, `replace` does. `location` may be a symbolic link; links below it are not followed. Names are
+    ``name`` or ``folder/name``; others raise SuspiciousFileOperation. Errors of the system raise PreconditionFailed.
     """
 
     def __init__(self, location: str | Path) -> None:
@@ -40,11 +39,11 @@ class PrivateFileSystemStorage(Storage):
         return str(self.location.joinpath(*split_name(name)))
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:  # noqa: ARG002  # Django's interface
-        """The name as it is: a taken one is an error, not a reason for another."""
+        """The name itself: an existing file is an error."""
         return name
 
     def replace(self, name: str, content: "File[bytes]") -> None:
-        """As `save`, over what may be there. Whoever reads meanwhile sees the old content or the new one."""
+        """As `save`, but overwrites. Readers see the old or the new content."""
         self.write(name, content, overwrite=True)
 
     def _save(self, name: str, content: "File[bytes]") -> str:
@@ -57,9 +56,9 @@ class PrivateFileSystemStorage(Storage):
             descriptor = self.create(name, folder, partial)
             try:
                 try:
-                    # Others wait for the partial name, so what is not there now will not come before the renaming.
-                    if not overwrite and found(folder, last):
-                        raise PreconditionFailed(f"{self.path(name)} exists already.", "It was left as it is.")
+                    # Other writers need the partial name, so the file cannot appear before it is renamed.
+                    if not overwrite and exists_in(folder, last):
+                        raise PreconditionFailed(f"{self.path(name)} exists already.", "Nothing was changed.")
                     self.fill(name, descriptor, content)
                 finally:
                     os.close(descriptor)
@@ -78,12 +77,12 @@ class PrivateFileSystemStorage(Storage):
                 return os.open(partial, NEW_FILE, 0o600, dir_fd=folder)
         except FileExistsError as error:
             raise PreconditionFailed(
-                f"{self.path(name)}{PARTIAL} exists: another run is writing it, or was killed while it did.",
-                "Wait for the other run. What a killed one left goes when the next backup is made.",
+                f"{self.path(name)}{PARTIAL} exists: another run is writing it, or was killed while writing.",
+                "Wait for the other run. The next backup deletes what a killed run has left.",
             ) from error
 
     def fill(self, name: str, descriptor: int, content: "File[bytes]") -> None:
-        """Errors of the content are passed on; those of the disk are explained."""
+        """Errors of the content are passed on; those of the disk become PreconditionFailed."""
         with self.translate_errors(name):
             os.fchmod(descriptor, 0o600)
         for block in content.chunks():
@@ -100,13 +99,13 @@ class PrivateFileSystemStorage(Storage):
         file = os.fdopen(descriptor, "rb")
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             file.close()
-            raise PreconditionFailed(f"{self.path(name)} is not a file.", "Take it away from there.")
+            raise PreconditionFailed(f"{self.path(name)} is not a file.", "Move it away.")
         return File(file, name)
 
     def exists(self, name: str) -> bool:
         try:
             with self.folder(name) as (folder, last):
-                return found(folder, last)
+                return exists_in(folder, last)
         except FileNotFoundError:
             return False
 
@@ -120,7 +119,7 @@ class PrivateFileSystemStorage(Storage):
             os.fsync(folder)
 
     def listdir(self, path: str) -> tuple[list[str], list[str]]:
-        """Names of directories and of everything else; both empty where there is no such directory."""
+        """Names of directories and of other entries; both empty where there is no such directory."""
         try:
             with (
                 self.folder(f"{path}/any" if path not in {"", "."} else "any") as (folder, _),
@@ -133,7 +132,7 @@ class PrivateFileSystemStorage(Storage):
         return directories, sorted(name for name, is_directory in entries if not is_directory)
 
     def free_bytes(self) -> int | None:
-        """Space for files of this user, where the directory is or will be; None where the system does not say."""
+        """Free bytes for this user where the directory is or will be created; None where the system does not tell."""
         existing = next(folder for folder in (self.location, *self.location.parents) if folder.exists())
         try:
             disk = os.statvfs(existing)
@@ -143,18 +142,18 @@ class PrivateFileSystemStorage(Storage):
 
     @contextlib.contextmanager
     def folder(self, name: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
-        """A descriptor of the directory of `name`, and the name in it. Made where `create`, else FileNotFoundError.
+        """A descriptor of the directory of `name`, and the name in it. Raises FileNotFoundError, unless `create`.
 
-        Descriptors, because a path could be bent by a symbolic link between one call and the next.
+        A descriptor, because a symbolic link could redirect a path between two calls.
         """
-        *above, last = split_name(name)
+        *parents, last = split_name(name)
         with contextlib.ExitStack() as stack:
             with self.translate_errors(name):
                 if create:
                     make_directory(self.location)
                 descriptor = os.open(self.location, DIRECTORY)
                 stack.callback(os.close, descriptor)
-                for part in above:
+                for part in parents:
                     if create:
                         restrict_permissions(descriptor)
                         make_directory(part, within=descriptor)
@@ -166,38 +165,38 @@ class PrivateFileSystemStorage(Storage):
 
     @contextlib.contextmanager
     def translate_errors(self, name: str) -> Iterator[None]:
-        """Say what the system refused. What exists, or does not, is left to the caller."""
+        """Turn errors of the system into PreconditionFailed. FileNotFoundError and FileExistsError are passed on."""
         path = self.path(name)
         try:
             yield
         except (FileNotFoundError, FileExistsError):
             raise
         except OSError as error:
-            if error.errno in FULL:
+            if error.errno in DISK_FULL:
                 raise PreconditionFailed(
                     f"{path} could not be written: {os.strerror(error.errno or 0)}.",
                     "Free some space there, or set BACKUP_DIR to another disk.",
                 ) from error
             if error.errno in (errno.ELOOP, errno.ENOTDIR):
                 raise PreconditionFailed(
-                    f"{path} is, or is behind, a symbolic link or something else that is not expected there.",
-                    "Backups are not read or written through links. Take it away, or set BACKUP_DIR to where it leads.",
+                    f"{path} is, or is reached through, a symbolic link or another unexpected file.",
+                    "Backups are not read or written through links. Remove it, or set BACKUP_DIR to where it leads.",
                 ) from error
             raise PreconditionFailed(
-                f"{path} could not be reached: {os.strerror(error.errno or 0)}.",
-                f"{self.location} and what is in it have to belong to the user that runs this.",
+                f"{path} is not accessible: {os.strerror(error.errno or 0)}.",
+                f"{self.location} and its content must belong to the user that runs this.",
             ) from error
 
 
 def split_name(name: str) -> list[str]:
     parts = name.split("/")
     if len(parts) > 2 or any(part in {"", ".", ".."} or "\\" in part or "\0" in part for part in parts):
-        raise SuspiciousFileOperation(f"{name!r} is not a name for a file of the backups.")
+        raise SuspiciousFileOperation(f"{name!r} is not a valid file name for backups.")
     return parts
 
 
 def make_directory(path: Path | str, *, within: int | None = None) -> None:
-    """A directory of mode 0700, where there is nothing yet."""
+    """Create a directory of mode 0700 unless it exists."""
     if within is None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
@@ -211,7 +210,7 @@ def restrict_permissions(directory: int) -> None:
         os.fchmod(directory, 0o700)
 
 
-def found(folder: int, name: str) -> bool:
+def exists_in(folder: int, name: str) -> bool:
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -220,6 +219,6 @@ def found(folder: int, name: str) -> bool:
 
 
 def write_all(descriptor: int, block: Any) -> None:
-    rest = memoryview(block)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+    remaining = memoryview(block)
+    while remaining:
+        remaining = remaining[os.write(descriptor, remaining) :]

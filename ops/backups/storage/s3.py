@@ -1,4 +1,4 @@
-"""Backups in S3, or in what speaks its protocol. Needs django-storages[s3]; only a setting names this module."""
+"""Backups in S3 or a compatible server. Needs django-storages[s3]; only a setting names this module."""
 
 import contextlib
 from collections.abc import Iterator
@@ -20,24 +20,24 @@ MISSING = frozenset({"404", "NoSuchKey"})
 
 
 class S3BackupStorage(S3Storage):  # type: ignore[misc]  # django-storages has no types
-    """A bucket, with django-storages' OPTIONS. An object is there when its upload is complete, and not before.
+    """A bucket, with django-storages' OPTIONS. An object exists when its upload is complete.
 
-    A killed upload leaves parts that no list shows. Let a lifecycle rule of the bucket abort incomplete uploads.
+    A killed upload leaves parts that no list shows: set a lifecycle rule that aborts incomplete multipart uploads.
     """
 
     def get_default_settings(self) -> dict[str, Any]:
-        """Those of django-storages, but for what backups need."""
-        usual: dict[str, Any] = super().get_default_settings()
-        return usual | {
-            # In the caller's thread, so that an error of the dump, or Ctrl-C, ends the upload and reaches the caller.
+        """Those of django-storages, with changes for backups."""
+        defaults: dict[str, Any] = super().get_default_settings()
+        return defaults | {
+            # In the caller's thread, so that an error of the dump, or Ctrl-C, ends the upload and is raised there.
             "transfer_config": TransferConfig(multipart_chunksize=PART, multipart_threshold=PART, use_threads=False),
-            # Else .gz becomes a Content-Encoding, which programs undo without a word.
+            # Otherwise .gz becomes a Content-Encoding, and programs decompress the file without notice.
             "object_parameters": {"ContentType": "application/octet-stream"},
             "client_config": Config(
                 connect_timeout=10,
                 read_timeout=60,
                 retries={"mode": "standard", "max_attempts": 5},
-                # Many servers of others know neither the newer checksums nor names of buckets as names of hosts.
+                # Many compatible servers support neither the newer checksums nor bucket names as host names.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
                 s3={"addressing_style": "path"},
@@ -50,7 +50,7 @@ class S3BackupStorage(S3Storage):  # type: ignore[misc]  # django-storages has n
         return f"s3://{self.bucket_name}/{self.location}".rstrip("/")
 
     def _open(self, name: str, mode: str = "rb") -> File:  # type: ignore[type-arg]  # generic for the checker only
-        """The object as it comes over the network. S3Storage would first have all of it in memory."""
+        """A stream of the object. S3Storage would read it into memory first."""
         if mode != "rb":
             raise ValueError("Backups are opened for reading only.")
         with self.translate_errors(name):
@@ -83,7 +83,7 @@ class S3BackupStorage(S3Storage):  # type: ignore[misc]  # django-storages has n
 
     @contextlib.contextmanager
     def translate_errors(self, name: str) -> Iterator[None]:
-        """Say what S3 refused. Raises FileNotFoundError for what is not there, PreconditionFailed for the rest."""
+        """Raise FileNotFoundError for a missing object, PreconditionFailed for other errors of S3."""
         try:
             yield
         except (ClientError, BotoCoreError, Boto3Error) as error:
@@ -92,18 +92,18 @@ class S3BackupStorage(S3Storage):  # type: ignore[misc]  # django-storages has n
                 raise FileNotFoundError(name) from error
             raise PreconditionFailed(
                 f"{self.display_location} is unreachable ({name or 'its list'}): {redact(str(error)).rstrip('.')}.",
-                "Look at the settings BACKUP_S3_… and at the rights of their key.",
+                "Check the settings BACKUP_S3_… and the permissions of their key.",
             ) from error
 
 
 class StreamingDownload(File):  # type: ignore[type-arg]  # generic for the checker only
-    """What is being read from a bucket, once and from front to back."""
+    """An object that is downloaded while it is read, once and from front to back."""
 
     def __init__(self, body: Any, name: str, bucket: S3BackupStorage) -> None:
         super().__init__(body, name)
         self.body, self.bucket = body, bucket
 
     def read(self, size: int | None = None) -> bytes:
-        """At most `size` bytes; all that is left without."""
+        """At most `size` bytes; all without `size`."""
         with self.bucket.translate_errors(str(self.name)):
             return bytes(self.body.read(size))
