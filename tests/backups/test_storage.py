@@ -191,7 +191,7 @@ def test_a_pipe_is_not_waited_for(directory):
 
 def test_a_file_in_place_of_the_directory(directory):
     directory.location.write_text("a file")
-    with pytest.raises(PreconditionFailed, match="something else that is not expected there"):
+    with pytest.raises(PreconditionFailed, match="or another unexpected file"):
         directory.save("x", content())
     assert directory.location.read_text() == "a file"
 
