@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Makes a proven backup in the running HomeRack: manage.py backup_database, for crontabs and for people who know this name.
+# Makes a verified backup in the running container: manage.py backup_database, for crontabs.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
 usage: backup_postgres.sh [options]
 
-  --note TEXT          a line that lists show beside it
-  --retention-days N   afterwards, prune what HomeRack keeps and is older (default: BACKUP_RETENTION_DAYS)
-  --backup-dir DIR     also copy the backup and its manifest to this folder of the machine; nothing is pruned there
-  --container NAME     the container to make it in (default: homerack-web)
-  --compress           write it compressed (the default)
-  --no-compress        write it plain
+  --note TEXT          a note, shown in lists of backups
+  --retention-days N   prune older backups afterwards (default: BACKUP_RETENTION_DAYS)
+  --backup-dir DIR     copy the backup and its manifest to this directory of the machine, where nothing is pruned
+  --container NAME     the container that runs the command (default: homerack-web)
+  --compress           compress the backup (the default)
+  --no-compress        do not compress the backup
 
-exit codes: 0 made and proven complete · 2 wrong options · others as of manage.py backup_database
+exit codes: 0 made and verified · 2 wrong options · others as of manage.py backup_database
 TEXT
 }
 
@@ -27,7 +27,7 @@ parse_options() {
             --help | -h) usage && exit 0 ;;
             --note | --retention-days | --backup-dir | --container)
                 (($# > 1)) || wrong_option "$1 needs a value"
-                take_value "$1" "$2"
+                set_option "$1" "$2"
                 shift
                 ;;
             *) wrong_option "unknown option $1" ;;
@@ -36,7 +36,7 @@ parse_options() {
     done
 }
 
-take_value() {
+set_option() {
     case $1 in
         --backup-dir) directory=$2 ;;
         --container) container=$2 ;;
@@ -52,8 +52,8 @@ wrong_option() {
 
 in_container() { docker exec "$container" "$@"; }
 
-# A file of the backups, wherever HomeRack keeps them, on standard output.
-read_out() {
+# A file of the backup storage, on standard output.
+read_backup_file() {
     in_container python -c '
 import shutil, sys, django
 django.setup()
@@ -62,13 +62,13 @@ with storages["backups"].open(sys.argv[1]) as file:
     shutil.copyfileobj(file, sys.stdout.buffer)' "$1"
 }
 
-# The copies get their names when they are whole and on the disk: what has the name of a backup is one.
-copy_out() {
+# The copies get their final names when they are complete and on the disk.
+copy_backup() {
     local name=$1 file
     umask 077
     mkdir -p "$directory"
     for file in "$name" "$name.json"; do
-        read_out "$file" >"$directory/$file.partial"
+        read_backup_file "$file" >"$directory/$file.partial"
         sync "$directory/$file.partial"
     done
     mv "$directory/$name.partial" "$directory/$name"
@@ -79,4 +79,4 @@ copy_out() {
 parse_options "$@"
 result=$(in_container python manage.py backup_database "${options[@]}" --json)
 name=$(in_container python -c 'import json, sys; print(json.loads(sys.argv[1])["backup"])' "$result")
-if [[ $directory ]]; then copy_out "$name"; fi
+if [[ $directory ]]; then copy_backup "$name"; fi

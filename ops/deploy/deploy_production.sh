@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Takes a machine with Docker and a filled .env.production to a verified HomeRack on PostgreSQL. Run again, it upgrades,
-# and goes back to the previous image by itself when the new one is not healthy.
+# Deploys HomeRack with PostgreSQL on a machine with Docker, from .env.production, and verifies it. Run again, the script
+# upgrades, and rolls back to the previous image automatically when the new one is not healthy.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -17,15 +17,15 @@ usage() {
     cat <<'TEXT'
 usage: deploy_production.sh [options]
 
-  (no option)          everything: build, backup, migrate, move a SQLite file, start, verify
-  --skip-migration     as above, but move no SQLite file (the tables are brought up to date all the same)
-  --migrate-only       bring up the database, migrate, move the SQLite file; start nothing else
-  --sqlite-path FILE   the SQLite file to move (default: homerack.db beside manage.py, when there is one)
-  --skip-backup        make no backup before an upgrade and prove none afterwards
-  --force              do not ask; go on with little disk space
-  --dry-run            check everything that can be checked, and say what would be done
+  (no option)          all steps: build, backup, migrations, migration of a SQLite file, start, verification
+  --skip-migration     do not migrate a SQLite file (Django's migrations are applied)
+  --migrate-only       start the database, apply migrations, migrate the SQLite file; start no other service
+  --sqlite-path FILE   the SQLite file to migrate (default: homerack.db next to manage.py, if it exists)
+  --skip-backup        skip the backup before an upgrade, and the backup and restore test after it
+  --force              do not ask for confirmation; continue with little disk space
+  --dry-run            check the prerequisites and list the steps; change nothing
 
-exit codes: 0 done and verified · 1 failed, with what was changed and how to go back · 2 wrong options
+exit codes: 0 deployed and verified · 1 failed; the output lists what was changed and how to roll back · 2 wrong options
 TEXT
 }
 
@@ -62,11 +62,11 @@ wrong_option() {
 
 confirm() {
     [[ $force == no && $dry_run == no && $first == no && -t 0 ]] || return 0
-    read -rp "HomeRack runs here already. Type yes to upgrade it: " answer
+    read -rp "HomeRack is installed already. Type yes to upgrade it: " answer
     [[ $answer == yes ]] || fail "Not confirmed."
 }
 
-# --- Steps: each does one thing, says what it changed, and fails with a reason -----------------------------------------
+# --- Steps: each does one thing, records what it changed, and fails with a reason --------------------------------------
 
 build_images() {
     if [[ $first == no ]]; then
@@ -79,59 +79,59 @@ build_images() {
 
 check_settings() {
     local level=WARNING
-    # Plain HTTP in a closed network is a choice, and a dozen warnings to Django.
+    # Plain HTTP in a closed network is allowed, and causes a dozen of Django's warnings.
     is_true "$(setting HTTPS true)" || level=ERROR
     quietly in_candidate python manage.py check --deploy --fail-level "$level" ||
-        fail "Django's deployment checks found something in .env.production."
+        fail "Django's deployment checks found problems in .env.production."
 }
 
 start_databases() {
     quietly compose up --detach postgres redis || fail "PostgreSQL and Redis could not be started."
-    if [[ $first == yes ]]; then changed "PostgreSQL and Redis were started, with volumes of their own"; fi
+    if [[ $first == yes ]]; then changed "PostgreSQL and Redis were started with new volumes"; fi
     wait_until_healthy homerack-postgres 90
     wait_until_healthy homerack-redis 60
-    ensure_role || fail "HomeRack's role and database could not be made in PostgreSQL."
-    # 3: it answers, and has no tables yet.
+    ensure_role || fail "HomeRack's role and database could not be created in PostgreSQL."
+    # Exit code 3: the database answers, and has no tables yet.
     quietly in_candidate python manage.py check_database --wait 60 --json || (($? == 3)) ||
-        fail "PostgreSQL runs, and HomeRack can not reach it."
+        fail "PostgreSQL is running, but HomeRack cannot connect to it."
 }
 
 back_up() {
-    has_data || { say "    There is nothing to back up yet." && return; }
+    has_data || { say "    The database is empty: no backup is needed." && return; }
     local from=$previous_image
     if [[ $first == yes ]]; then from=$candidate_image; fi
     in_image "$from" python manage.py backup_database --note "before an upgrade" --json >"$work/backup.json" \
-        2>>"$log" || fail "The backup failed." "To go on without one: --skip-backup"
+        2>>"$log" || fail "The backup failed." "To continue without a backup: --skip-backup"
     safety=$(json_field backup <"$work/backup.json")
     say "    $safety"
 }
 
-# How many migrations the database has not had yet.
-pending() { in_candidate python manage.py showmigrations --plan 2>>"$log" | grep -c '^\[ \]' || true; }
+# The number of migrations that are not applied.
+count_pending() { in_candidate python manage.py showmigrations --plan 2>>"$log" | grep -c '^\[ \]' || true; }
 
-update_tables() {
+apply_migrations() {
     local before failed=no
-    before=$(pending)
+    before=$(count_pending)
     quietly in_candidate python manage.py migrate --no-input || failed=yes
-    applied=$((before - $(pending)))
+    applied=$((before - $(count_pending)))
     if ((applied)); then changed "$applied migrations were applied to the database"; fi
     [[ $failed == no ]] || fail "A migration failed, and was rolled back."
 }
 
-move_sqlite_file() {
+migrate_sqlite_file() {
     if has_data; then
-        [[ $sqlite_named == no ]] || fail "PostgreSQL is not empty; $sqlite can not be moved into it." \
-            "Without --sqlite-path the deployment goes on with what is there."
-        say "    PostgreSQL holds data already; $sqlite stays where it is."
+        [[ $sqlite_named == no ]] || fail "PostgreSQL is not empty, so $sqlite cannot be migrated." \
+            "Without --sqlite-path the deployment keeps the data in PostgreSQL."
+        say "    PostgreSQL is not empty: $sqlite is not migrated."
         return
     fi
-    take_snapshot_of "$sqlite" >"$work/snapshot.db" 2>>"$log" || fail "$sqlite can not be read as a SQLite database."
+    snapshot_of "$sqlite" >"$work/snapshot.db" 2>>"$log" || fail "$sqlite cannot be read as a SQLite database."
     # shellcheck disable=SC2016  # for the shell in the container
     in_candidate sh -euc 'folder=$(mktemp -d); trap "rm -r $folder" EXIT; cat >"$folder/$0"
         python manage.py migrate_to_postgres --sqlite-path "$folder/$0" --yes --json -' "$(basename "$sqlite")" \
         <"$work/snapshot.db" >"$work/migration.json" 2> >(tee -a "$log" >&2) ||
-        fail "The SQLite file was not moved." "Read the findings above; manage.py migrate_to_postgres --help knows ways."
-    changed "the rows of $sqlite are in PostgreSQL (the file itself is as it was)"
+        fail "The SQLite file was not migrated." "Read the findings above; manage.py migrate_to_postgres --help lists options."
+    changed "the rows of $sqlite were copied to PostgreSQL (the file was not changed)"
 }
 
 start_services() {
@@ -139,12 +139,12 @@ start_services() {
     quietly docker tag "$front_image:candidate" "$front_image:current"
     swapped=yes
     changed "front, web, worker and beat were started from the new images"
-    # Compose leaves alone what it is not to start.
+    # Compose does not remove a service that it is not asked to start.
     has_front || quietly docker rm --force homerack-front || true
     quietly compose up --detach --no-build || fail "The services could not be started."
 }
 
-verify_start() { wait_until is_well 120; }
+verify_start() { wait_until is_running_well 120; }
 
 verify_health() {
     wait_until is_healthy 60
@@ -153,7 +153,7 @@ verify_health() {
 
 verify_sign_in() {
     page=$(ask "/$(setting ADMIN_PATH admin | sed 's|^/*||; s|/*$||')/login/") || fail "The sign-in page does not answer."
-    [[ $page == *csrfmiddlewaretoken* ]] || fail "What should be the sign-in page is none."
+    [[ $page == *csrfmiddlewaretoken* ]] || fail "The sign-in page returned unexpected content."
 }
 
 verify_background() {
@@ -163,49 +163,49 @@ verify_background() {
     wait_until_healthy homerack-beat 90
 }
 
-prove_backup() {
+verify_backup_and_restore() {
     in_web python manage.py backup_database --note "after a deployment" --json >"$work/backup.json" 2>>"$log" ||
-        fail "No backup could be made."
-    proven=$(json_field backup <"$work/backup.json")
-    quietly in_web python manage.py verify_backup "$proven" --restore --json || fail "The backup did not restore."
-    say "    $proven was restored into a scratch database and compared."
+        fail "The backup failed."
+    verified=$(json_field backup <"$work/backup.json")
+    quietly in_web python manage.py verify_backup "$verified" --restore --json || fail "The restore test failed."
+    say "    $verified was restored into a scratch database and compared."
 }
 
-# Images of older releases, and temporary files that a container left which was killed.
-tidy_up() {
+# Images of older releases, and temporary files of containers that were killed.
+clean_up() {
     quietly docker image prune --force --filter label=org.opencontainers.image.title=HomeRack
     # shellcheck disable=SC2016  # for the shell in the container
     quietly in_web sh -c 'find "$TMPDIR" -mindepth 1 -maxdepth 1 \( -name "tmp*" -o -name "restore-*" \) -mtime +0 \
         -exec rm -rf {} +'
 }
 
-# --- What happens when a step fails -------------------------------------------------------------------------------------
+# --- When a step fails --------------------------------------------------------------------------------------------------
 
-go_back() {
+roll_back() {
     if [[ $first == yes ]]; then
         if ((${#changes[@]})); then
-            say "The containers are left for you to look at (docker ps --all, docker logs homerack-web)."
-            say "Run the deployment again to go on. To take everything away, with its data:"
+            say "Containers were left running for inspection (docker ps --all, docker logs homerack-web)."
+            say "Run the deployment again to continue. To remove everything, including the data:"
             say "  ${compose_program[*]} -f docker-compose.prod.yml --env-file .env.production down --volumes"
         fi
         return
     fi
-    if [[ $swapped == no ]]; then say "HomeRack itself runs on as before."; else go_back_to_previous_image; fi
-    if ((applied)); then say "It runs on tables that $applied new migrations have changed."; fi
-    if [[ $safety ]]; then say "To return to the data of before: ops/deploy/restore_postgres.sh --backup-file $safety"; fi
+    if [[ $swapped == no ]]; then say "The previous release keeps running."; else roll_back_image; fi
+    if ((applied)); then say "$applied new migrations have changed its tables."; fi
+    if [[ $safety ]]; then say "To restore the data from before the deployment: ops/deploy/restore_postgres.sh --backup-file $safety"; fi
 }
 
-go_back_to_previous_image() {
-    say "Going back to the previous image …"
+roll_back_image() {
+    say "Rolling back to the previous image …"
     quietly docker tag "$front_image:previous" "$front_image:current" || true
-    if quietly docker tag "$previous_image" "$image" && quietly compose up --detach --no-build && within 120 is_well; then
+    if quietly docker tag "$previous_image" "$image" && quietly compose up --detach --no-build && wait_within 120 is_running_well; then
         say "The previous image runs again and is healthy. The new one is kept as $candidate_image."
     else
-        say "The previous image is not healthy either. Look at: docker logs homerack-web"
+        say "The previous image is not healthy either: docker logs homerack-web"
     fi
 }
 
-say_what_is_next() {
+show_next_steps() {
     say ""
     if [[ $services == no ]]; then
         say "The database is ready. Next: ops/deploy/deploy_production.sh"
@@ -213,31 +213,31 @@ say_what_is_next() {
     fi
     say "HomeRack is at $(site_address)."
     in_web python manage.py createinitialsuperuser
-    say "Everything that was done is in $log. Logs: docker logs homerack-web (-front, -worker, -beat, -postgres, -redis)"
+    say "Log of the deployment: $log. Logs of the containers: docker logs homerack-web (-front, -worker, -beat, -postgres, -redis)"
 }
 
 main() {
     parse_options "$@"
     begin "deploy"
     check "Prerequisites" check_prerequisites
-    find_out_what_runs
+    detect_installation
     confirm
     step "Build the images" build_images
-    step "Check the settings as Django sees them" check_settings
+    step "Run Django's deployment checks" check_settings
     step "Start PostgreSQL and Redis" start_databases
-    if [[ $backup == yes ]]; then step "Back up what is there" back_up; fi
-    step "Bring the tables up to date" update_tables
-    if [[ $migration == yes && $sqlite ]]; then step "Move $sqlite to PostgreSQL" move_sqlite_file; fi
+    if [[ $backup == yes ]]; then step "Back up the database" back_up; fi
+    step "Apply migrations" apply_migrations
+    if [[ $migration == yes && $sqlite ]]; then step "Migrate $sqlite to PostgreSQL" migrate_sqlite_file; fi
     if [[ $services == yes ]]; then
         step "Start front, web, worker and beat" start_services
-        step "Verify: it runs on PostgreSQL" verify_start
+        step "Verify: HomeRack runs on PostgreSQL" verify_start
         step "Verify: the sign-in page" verify_sign_in
         step "Verify: worker and beat" verify_background
         if [[ $backup == yes ]]; then
-            step "Verify: a backup that restores" prove_backup
-            step "Verify: healthy" verify_health
+            step "Verify: backup and restore test" verify_backup_and_restore
+            step "Verify: health" verify_health
         fi
-        step "Remove what older releases left" tidy_up
+        step "Remove old images and temporary files" clean_up
     fi
     succeed
 }

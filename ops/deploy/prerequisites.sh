@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # the scripts share their variables
-# What has to hold before anything is changed. Everything that is wrong is listed at once.
+# What is checked before anything is changed. All problems are listed at once.
 
 least_free=$((5 << 20)) # KiB: an image, and a backup of a home lab
 problems=()
@@ -11,7 +11,7 @@ check_prerequisites() {
     check_programs
     check_settings_file
     if ((${#problems[@]} == 0)); then
-        forget_variables_of_the_shell
+        unset_shell_variables
         check_disk
         if has_front; then
             check_port "$(setting HTTP_PORT 80)" HTTP_PORT homerack-front
@@ -20,12 +20,12 @@ check_prerequisites() {
             check_port "$(setting WEB_PORT 8000)" WEB_PORT homerack-web
         fi
         check_port "$(setting POSTGRES_PORT 5432)" POSTGRES_PORT homerack-postgres
-        quietly compose config --quiet || problem "Compose can not read docker-compose.prod.yml; see $log"
+        quietly compose config --quiet || problem "Compose cannot read docker-compose.prod.yml; see $log"
     fi
-    if [[ $sqlite && $migration == yes && ! -r $sqlite ]]; then problem "The SQLite file $sqlite can not be read."; fi
+    if [[ $sqlite && $migration == yes && ! -r $sqlite ]]; then problem "The SQLite file $sqlite cannot be read."; fi
     if ((${#problems[@]})); then
         printf '  ✗ %s\n' "${problems[@]}" >&2
-        fail "mend what is marked ✗ above (${#problems[@]})."
+        fail "fix the items marked ✗ above (${#problems[@]})."
     fi
     say "    $("${compose_program[@]}" version --short 2>/dev/null | sed 's/^v\?/Compose /'), Docker $(docker version --format '{{.Server.Version}}')"
 }
@@ -53,11 +53,11 @@ check_settings_file() {
         return
     fi
     exec 9<"$settings_file"
-    flock --nonblock 9 || problem "Another deployment is under way."
+    flock --nonblock 9 || problem "Another deployment is running."
     [[ $(stat --format %a "$settings_file") =~ 00$ ]] ||
-        problem ".env.production can be read by others than you: chmod 600 .env.production"
+        problem "Other users can read .env.production: chmod 600 .env.production"
     local line
-    while read -r line; do problem "${line%%=*} in .env.production still is a placeholder."; done \
+    while read -r line; do problem "${line%%=*} in .env.production is still a placeholder."; done \
         < <(grep -E '^[A-Z0-9_]+=.*(CHANGE_ME|change-me|example\.org)' "$settings_file")
     while read -r line; do problem "${line%%=*} in .env.production: write the value without quotes, \$, blanks or comment."; done \
         < <(grep -E "^[A-Z0-9_]+=.*[\"'\$[:space:]]" "$settings_file")
@@ -95,15 +95,15 @@ check_disk() {
     [[ -d $folder ]] || folder=$root
     free=$(df --output=avail "$folder" | tail -n 1)
     if ((free < least_free)) && [[ $force == no ]]; then
-        problem "$((free >> 10)) MiB are free in $folder; $((least_free >> 10)) are needed. To go on all the same: --force"
+        problem "$((free >> 10)) MiB are free in $folder; $((least_free >> 10)) are needed. To continue anyway: --force"
     fi
 }
 
-# Somebody else on one of our ports would be found only after everything else is done.
+# Without this, a port in use would be found only when the containers are started.
 check_port() {
     local port=$1 name=$2 container=$3
     if [[ ! $port =~ ^[0-9]+$ ]]; then
-        problem "$name in .env.production is no number."
+        problem "$name in .env.production is not a number."
     elif (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null &&
         ! docker port "$container" 2>/dev/null | grep -q ":$port\$"; then
         problem "Port $port is in use. Choose another $name in .env.production."

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Restores a backup in the running HomeRack: manage.py restore_database, for people who know this name.
+# Restores a backup in the running container: manage.py restore_database.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
 usage: restore_postgres.sh --backup-file BACKUP [options]
 
-  --backup-file BACKUP   the name of one of HomeRack's backups, or a file on this machine: a copy that
-                         backup_postgres.sh made (with its .json beside it), or what pg_dump wrote
-  --container NAME       the container to restore in (default: homerack-web)
+  --backup-file BACKUP   the name of a backup, or a file on this machine: a copy that backup_postgres.sh
+                         made (with its .json file in the same directory), or a dump of pg_dump
+  --container NAME       the container that runs the command (default: homerack-web)
   --force                do not ask for the database's name
 
-The database that is replaced is backed up first, and kept: manage.py undo_restore brings it back.
+The live database is backed up first. The previous database is kept: undo with manage.py undo_restore.
 
-exit codes: 0 restored and compared · 2 wrong options · others as of manage.py restore_database
+exit codes: 0 restored and verified · 2 wrong options · others as of manage.py restore_database
 TEXT
 }
 
@@ -45,7 +45,7 @@ wrong_option() {
 in_container() { docker exec --interactive "$container" "$@"; }
 
 # Write standard input to a private file of the container.
-copy_in() {
+copy_into_container() {
     # shellcheck disable=SC2016  # for the shell in the container
     in_container sh -euc 'umask 077; cat >"$0"' "$1"
 }
@@ -57,17 +57,17 @@ restore() {
     docker exec "${terminal[@]}" "$container" python manage.py restore_database "$@"
 }
 
-# A file of this machine: with its manifest it is a backup of ours, whose signature tells whether that is true; without
-# one it is loaded as that of a stranger. It does not stay.
+# A file of this machine. With its manifest its signature is checked; without one it is loaded as an untrusted file. The
+# copy in the container is removed.
 restore_file() {
     local folder copy
     folder=$(in_container mktemp --directory --tmpdir restore-XXXXXX)
     # shellcheck disable=SC2064  # the name as it is now
     trap "docker exec '$container' rm -r '$folder'" EXIT
     copy=$folder/$(basename "$backup")
-    copy_in "$copy" <"$backup"
+    copy_into_container "$copy" <"$backup"
     if [[ -f $backup.json ]]; then
-        copy_in "$copy.json" <"$backup.json"
+        copy_into_container "$copy.json" <"$backup.json"
         restore --backup-file "$copy"
     else
         restore --backup-file "$copy" --untrusted

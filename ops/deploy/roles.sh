@@ -1,14 +1,14 @@
 # shellcheck shell=bash disable=SC2154  # the scripts share their variables
-# HomeRack's role in PostgreSQL: it may sign in and make databases, and is no superuser. It owns its databases.
+# HomeRack's role in PostgreSQL: LOGIN, CREATEDB, not a superuser, owner of its databases.
 #
-# Run with each deployment, by the server's superuser within the server's container. What is so already stays so.
+# Runs with each deployment, as the server's superuser in the server's container. Running it again changes nothing.
 
 ensure_role() {
     if ! quietly psql_as postgres --command 'SELECT' </dev/null; then quietly rename_superuser || return; fi
     quietly write_role || return
     local database
     while read -r database; do
-        quietly give_away_tables --dbname "$database" || return
+        quietly change_owners --dbname "$database" || return
     done < <(psql_as postgres --command "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'" </dev/null)
 }
 
@@ -18,7 +18,7 @@ psql_as() {
         --dbname postgres --username "$@"
 }
 
-# The password goes through standard input, for arguments can be seen by everybody on the machine, and into no log.
+# The password goes through standard input, because every user of the machine can see arguments, and into no log.
 write_role() {
     { printf '\\set password %s\n' "$(setting POSTGRES_PASSWORD)" && cat <<'SQL'; } | psql_as postgres
 SET log_min_duration_statement = -1;
@@ -33,8 +33,8 @@ DROP ROLE IF EXISTS homerack_renaming;
 SQL
 }
 
-# A volume whose superuser is HomeRack's role, as compose once made it: that one becomes "postgres", by another superuser,
-# for nobody can rename himself. Then the name is free for a role that is none.
+# A volume of an earlier version, whose superuser is HomeRack's role: a temporary superuser renames that role to "postgres",
+# because a session cannot rename its own role. Then the name is free for an ordinary role.
 rename_superuser() {
     local old
     old=$(setting POSTGRES_USER homerack)
@@ -48,8 +48,9 @@ ALTER ROLE postgres PASSWORD :'password';
 SQL
 }
 
-# What the superuser owns in one of HomeRack's databases. (REASSIGN OWNED refuses: it owns the system's tables, too.)
-give_away_tables() {
+# Changes the owner of what the superuser owns in one of HomeRack's databases. REASSIGN OWNED cannot: the superuser owns
+# the system catalogs as well.
+change_owners() {
     psql_as postgres "$@" <<'SQL'
 SELECT format('ALTER %s %s OWNER TO %I', CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END,
         pg_class.oid::regclass, :'role')

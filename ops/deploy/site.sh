@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # the scripts share their variables
-# The site as its containers are: how to call Compose, how to run something in the image, how to ask after its health.
+# The containers of the site: calling Compose, running commands in the image, querying health.
 
 root=$(cd "$here/../.." && pwd)
 settings_file=$root/.env.production
@@ -18,7 +18,7 @@ setting() {
 
 is_true() { [[ ${1,,} =~ ^(1|on|true|yes)$ ]]; }
 
-# Whether Caddy stands in front of HomeRack, or a proxy that is somebody else's.
+# Whether Caddy is in front of HomeRack, or a proxy of your own.
 has_front() { [[ $(setting FRONT caddy) == caddy ]]; }
 
 compose() {
@@ -28,18 +28,18 @@ compose() {
         "${files[@]}" --env-file "$settings_file" "$@"
 }
 
-# What is set in the shell would win over .env.production.
-forget_variables_of_the_shell() {
+# Variables of the shell would override .env.production.
+unset_shell_variables() {
     local name
     while read -r name; do unset "$name"; done < <(sed -nE 's/^#? ?([A-Z0-9_]+)=.*/\1/p' "$root/.env.production.example")
     unset HOMERACK_IMAGE HOMERACK_FRONT_IMAGE DATABASE_URL COMPOSE_FILE COMPOSE_PROJECT_NAME COMPOSE_PROFILES
 }
 
-find_out_what_runs() {
+detect_installation() {
     if docker image inspect "$image" >/dev/null 2>&1; then first=no; fi
 }
 
-# Run a command in a container of its own: as web is, but from another image.
+# Run a command in a new container like web, from another image.
 in_image() {
     local from=$1
     shift
@@ -50,7 +50,7 @@ in_candidate() { in_image "$candidate_image" "$@"; }
 
 in_web() { docker exec --interactive homerack-web "$@"; }
 
-# What a path of keys leads to in the JSON object on standard input.
+# The value at a path of keys in the JSON object on standard input.
 json_field() {
     docker run --rm --interactive --network none "$candidate_image" python -c '
 import functools, json, sys
@@ -62,11 +62,11 @@ wait_until_healthy() {
     while state=$(docker inspect --format '{{.State.Health.Status}}' "$container" 2>>"$log") && [[ $state != healthy ]]; do
         if ((SECONDS > deadline)); then
             docker logs --tail 10 "$container" >>"$log" 2>&1 || true
-            fail "$container is not healthy after $2 s, but ${state:-unknown}."
+            fail "$container is not healthy after $2 s (state: ${state:-unknown})."
         fi
         sleep 1
     done
-    [[ $state == healthy ]] || fail "$container is gone."
+    [[ $state == healthy ]] || fail "$container does not exist."
 }
 
 site_address() {
@@ -77,8 +77,8 @@ site_address() {
     printf '%s://%s%s/' "$scheme" "$(setting ALLOWED_HOSTS | cut -d , -f 1)" "${port:+:$port}"
 }
 
-# Ask the site as browsers do: through Caddy, whose certificate for localhost is its own authority's. Without Caddy, as
-# the proxy does.
+# Request a path as browsers do, through Caddy, whose certificate for localhost is from its own authority. Without Caddy,
+# as the proxy does.
 ask() {
     local address port bind
     if ! has_front; then
@@ -99,17 +99,16 @@ is_healthy() {
     answer=$(health) && [[ $answer == '{"status": "healthy", "database_type": "postgresql"'* ]]
 }
 
-# Healthy but for backups and schedules: what was done in the past says nothing of an image, and the first backup is
-# made after this.
-is_well() {
+# Healthy except for backups and schedules: those do not depend on the image, and the first backup is made later.
+is_running_well() {
     local answer
     answer=$(health) && [[ $answer == *'"database_type": "postgresql"'* ]] || return 1
     answer=$(sed -E 's/.*"checks": //; s/"(backups|schedules)": \{[^}]*\}//g' <<<"$answer")
     ! grep --quiet --extended-regexp '"status": "(degraded|maintenance|unhealthy)"' <<<"$answer"
 }
 
-# Ask one of the two for so many seconds. Gives up early on a web server that Docker has to start again and again.
-within() {
+# Repeat a check for so many seconds. Fails early when Docker has restarted the web server three times.
+wait_within() {
     local deadline=$((SECONDS + $1))
     until "$2"; do
         if ((SECONDS > deadline)) || (($(docker inspect --format '{{.RestartCount}}' homerack-web) > 2)); then return 1; fi
@@ -118,9 +117,9 @@ within() {
 }
 
 wait_until() {
-    within "$2" "$1" && return
+    wait_within "$2" "$1" && return
     { health || docker logs --tail 20 homerack-web; } >>"$log" 2>&1
-    fail "HomeRack does not say that it is healthy and on PostgreSQL." "Its own words: docker logs homerack-web"
+    fail "HomeRack is not healthy on PostgreSQL." "The reason is in: docker logs homerack-web"
 }
 
 health_summary() {
@@ -129,14 +128,14 @@ health_summary() {
 
 # Whether PostgreSQL holds more than empty tables.
 has_data() {
-    local people
-    people=$(docker exec homerack-postgres psql --no-psqlrc --tuples-only --no-align \
+    local users
+    users=$(docker exec homerack-postgres psql --no-psqlrc --tuples-only --no-align \
         --username "$(setting POSTGRES_USER homerack)" --dbname "$(setting POSTGRES_DB homerack)" \
-        --command 'SELECT count(*) FROM accounts_user' 2>>"$log") && ((people))
+        --command 'SELECT count(*) FROM accounts_user' 2>>"$log") && ((users))
 }
 
-# A copy of a SQLite file, with what stands in its -wal, on standard output. Read by whom the file belongs to.
-take_snapshot_of() {
+# A copy of a SQLite file, including its -wal file, on standard output. Read as the owner of the file.
+snapshot_of() {
     local folder name
     folder=$(cd "$(dirname "$1")" && pwd) name=$(basename "$1")
     docker run --rm --network none --user "$(stat --format %u:%g "$1")" --volume "$folder:/source" --env TMPDIR=/tmp \

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # the scripts share their variables
-# Running a list of steps: each says what it does and how long it took; a failure says which, why, what was changed and
-# how to go back. Used by the scripts beside it, which define go_back and say_what_is_next.
+# Running a list of steps: each prints its name and duration; a failure prints the step, the reason, what was changed and
+# how to roll back. The script that sources this file defines roll_back and show_next_steps.
 
 dry_run=no
 work='' log='' log_begins=1 title='' reason='' hint=''
@@ -9,7 +9,7 @@ began=$SECONDS
 
 say() { printf '%s\n' "$*"; }
 
-# Start: a private folder for what the steps hand on, and the log. Only one deployment may run at a time.
+# Create a private folder for files that steps pass on, and the log.
 begin() {
     work=$(mktemp -d)
     log=$root/$1.log
@@ -18,7 +18,7 @@ begin() {
     trap 'fail "Interrupted."' INT TERM
 }
 
-# A step that only looks: it is done in a dry run as well.
+# A step that changes nothing: a dry run runs it as well.
 check() {
     title=$1
     local started=${EPOCHREALTIME/./}
@@ -53,16 +53,16 @@ succeed() {
     if [[ $dry_run == yes ]]; then
         say "Nothing was changed: this was a dry run."
     else
-        say_what_is_next
+        show_next_steps
         say "Done in $((SECONDS - began)) s."
     fi
 }
 
-# The end, however it came.
+# Runs at every exit.
 finish() {
     local code=$1
     trap - EXIT
-    # Going back is not left halfway.
+    # A rollback is not interrupted.
     trap '' INT TERM
     if ((code)); then
         set +e
@@ -88,5 +88,5 @@ report_failure() {
     else
         say "Nothing was changed."
     fi
-    go_back
+    roll_back
 }

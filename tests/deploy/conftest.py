@@ -1,4 +1,4 @@
-"""The machine that all tests here deploy on, one after the other."""
+"""The machine that all tests of this folder share."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.deploy.machine import LEGACY, Machine
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     machine = Machine(tmp_path_factory.mktemp("machine"))
     if remains := machine.remains():
-        pytest.fail(f"The engine is not clean; these would be lost: {', '.join(remains)}")
+        pytest.fail(f"The engine is not clean; the tests would remove {', '.join(remains)}")
     machine.configure()
     yield machine
     machine.clean()
@@ -20,7 +20,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The older HomeRack's file, readable by its owner only."""
+    """A file of HomeRack 1.0.1, readable by its owner only."""
     path = tmp_path_factory.mktemp("old") / "legacy_lab.db"
     path.write_bytes(LEGACY.read_bytes())
     path.chmod(0o600)

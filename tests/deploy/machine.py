@@ -1,4 +1,4 @@
-"""A machine to deploy on: a copy of the project in a folder of its own, and the Docker engine of DOCKER_HOST."""
+"""A machine to deploy on: a copy of the project in its own directory, and the Docker engine of DOCKER_HOST."""
 
 import json
 import os
@@ -42,8 +42,8 @@ class Ended:
     text: str
 
 
-def heed_ctrl_c() -> None:
-    """In the child: programs that were started in the background ignore it, and so would all that they start."""
+def restore_sigint() -> None:
+    """In the child: background programs ignore SIGINT, and their children inherit that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -73,7 +73,7 @@ class Machine:
         return dict(line.split("=", 1) for line in self.environment_file.read_text().splitlines())[name]
 
     def run(self, *command: str) -> Ended:
-        """Run a program of the project without variables of ours; what it writes to both outputs, in its order."""
+        """Run a program of the project in a minimal environment, with both outputs in one text."""
         with self.start(*command) as process:
             try:
                 text, _ = process.communicate()
@@ -83,7 +83,7 @@ class Machine:
         return Ended(process.returncode, text)
 
     def interrupt(self, *command: str, after: str) -> Ended:
-        """Press Ctrl-C as soon as it has written `after`: everything that it has started gets the signal, too."""
+        """Send SIGINT to the process group as soon as the program has written the line `after`."""
         with self.start(*command) as process:
             lines = []
             for line in process.stdout or ():
@@ -102,7 +102,7 @@ class Machine:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            preexec_fn=heed_ctrl_c,  # noqa: PLW1509  # a system call; a shell can not undo what it inherits
+            preexec_fn=restore_sigint,  # noqa: PLW1509  # a system call; a shell cannot undo what it inherits
         )
 
     def compose(self, *command: str) -> Ended:
@@ -119,7 +119,7 @@ class Machine:
         return dict(found)
 
     def ask(self, path: str) -> str:
-        """What the site answers to a browser that trusts the front's authority."""
+        """The answer of the site to a client that trusts the authority of Caddy."""
         ended = self.curl(f"https://homerack.test:{self.https_port}{path}", "--fail")
         assert ended.code == 0, ended.text
         return ended.text
@@ -137,7 +137,7 @@ class Machine:
         return self.docker("exec", "homerack-postgres", "psql", "-q", "-U", "homerack", "-d", "homerack", "-tAc", sql)
 
     def remains(self) -> list[str]:
-        """What a deployment leaves on an engine."""
+        """Containers, volumes and images of HomeRack on the engine."""
         return [
             *self.docker("ps", "--all", "--filter", "name=^homerack-", "--format", "{{.Names}}").split(),
             *self.docker("volume", "ls", "--filter", "name=^homerack-", "--format", "{{.Name}}").split(),
@@ -155,11 +155,11 @@ class Machine:
 
 
 LEGACY = ROOT.parent / "shared" / "data" / "legacy_lab.db"
-"""A real file of the older HomeRack, which the tests of a deployment begin with; it is not part of the project."""
+"""A file of HomeRack 1.0.1 for the tests of a deployment; it is not part of the project."""
 
 
-def why_not() -> str:
-    """What a deployment can not be tried without, or ''."""
+def skip_reason() -> str:
+    """What the tests of a deployment lack on this machine, or an empty string."""
     if not engine_answers():
         return "no Docker engine answers"
     return "" if LEGACY.exists() else f"there is no {LEGACY}"

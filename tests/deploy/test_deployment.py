@@ -1,4 +1,4 @@
-"""A clean Docker engine, from the first deployment to the way back from a broken image. The tests follow each other."""
+"""A clean Docker engine, from the first deployment to the rollback of a broken image. The tests follow each other."""
 
 import contextlib
 import json
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.machine import SCRIPT, Machine, why_not
+from tests.deploy.machine import SCRIPT, Machine, skip_reason
 from tests.support.backend import eventually
 
-pytestmark = [pytest.mark.deploy, pytest.mark.skipif(bool(why_not()), reason=why_not())]
+pytestmark = [pytest.mark.deploy, pytest.mark.skipif(bool(skip_reason()), reason=skip_reason())]
 SERVICES = ("postgres", "redis", "web", "worker", "beat", "front")
 
 
@@ -39,13 +39,13 @@ client = Client()
 client.force_login(User.objects.filter(is_superuser=True).first())
 print(client.cookies["sessionid"].value)
 """
-WELL = {"status": "healthy", "database_type": "postgresql"}
+HEALTHY = {"status": "healthy", "database_type": "postgresql"}
 
 
 @pytest.mark.parametrize(
     "name", ["SECRET_KEY", "ALLOWED_HOSTS", "POSTGRES_PASSWORD", "POSTGRES_SUPERUSER_PASSWORD", "REDIS_PASSWORD"]
 )
-def test_a_missing_secret_stops_compose_with_its_name(machine: Machine, name: str) -> None:
+def test_compose_without_a_secret_fails_with_its_name(machine: Machine, name: str) -> None:
     machine.configure(**{name: ""})
     ended = machine.compose("up", "--detach")
     machine.configure()
@@ -54,43 +54,43 @@ def test_a_missing_secret_stops_compose_with_its_name(machine: Machine, name: st
     assert machine.remains() == []
 
 
-def test_a_dry_run_changes_nothing(machine: Machine, lab: Path) -> None:
+def test_dry_run_changes_nothing(machine: Machine, lab: Path) -> None:
     ended = machine.run(SCRIPT, "--dry-run", "--sqlite-path", str(lab))
     assert ended.code == 0, ended.text
-    assert f"would: Move {lab} to PostgreSQL" in ended.text
+    assert f"would: Migrate {lab} to PostgreSQL" in ended.text
     assert "Nothing was changed: this was a dry run." in ended.text
     assert machine.remains() == []
 
 
-def test_an_interrupted_first_deployment_says_how_to_go_on(machine: Machine) -> None:
-    ended = machine.interrupt(SCRIPT, after="▸ Bring the tables up to date")
+def test_interrupted_first_deployment_prints_how_to_continue(machine: Machine) -> None:
+    ended = machine.interrupt(SCRIPT, after="▸ Apply migrations")
     assert ended.code == 1
-    assert "✗ Bring the tables up to date failed: Interrupted." in ended.text
-    assert "What was changed:\n  - PostgreSQL and Redis were started, with volumes of their own\n" in ended.text
-    assert "Run the deployment again to go on." in ended.text
+    assert "✗ Apply migrations failed: Interrupted." in ended.text
+    assert "What was changed:\n  - PostgreSQL and Redis were started with new volumes\n" in ended.text
+    assert "Run the deployment again to continue." in ended.text
     assert "-f docker-compose.prod.yml --env-file .env.production down --volumes" in ended.text
 
 
-def test_the_first_deployment_moves_the_lab_and_verifies(machine: Machine, lab: Path) -> None:
+def test_first_deployment_migrates_the_file_and_verifies(machine: Machine, lab: Path) -> None:
     ended = machine.run(SCRIPT, "--sqlite-path", str(lab))
     assert ended.code == 0, ended.text
     assert re.search(r"homerack_\w+\.sql\.gz was restored into a scratch database and compared\.", ended.text)
-    assert re.search(rf"✓ Move {lab} to PostgreSQL \d+\.\d s", ended.text)
+    assert re.search(rf"✓ Migrate {lab} to PostgreSQL \d+\.\d s", ended.text)
     assert "healthy on postgresql; pool: pool_size 20" in ended.text
     assert f"HomeRack is at https://homerack.test:{machine.https_port}/." in ended.text
-    assert health(machine) == WELL
+    assert health(machine) == HEALTHY
     assert machine.query("SELECT count(*) FROM devices") == "60"
     assert "legacy_lab" not in machine.docker("exec", "homerack-web", "sh", "-c", 'find "$TMPDIR"')
     assert machine.folder.joinpath("deploy.log").stat().st_mode & 0o077 == 0
 
 
-def test_no_secret_is_in_the_log(machine: Machine) -> None:
+def test_log_contains_no_secret(machine: Machine) -> None:
     log = machine.folder.joinpath("deploy.log").read_text()
     assert not re.search("0123456789abcdef|database-password|superuser-password|broker-password", log)
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_containers_are_contained(machine: Machine, service: str) -> None:
+def test_container_has_limits_and_no_capabilities(machine: Machine, service: str) -> None:
     container = machine.inspect(f"homerack-{service}")
     host = container["HostConfig"]
     assert host["ReadonlyRootfs"]
@@ -104,17 +104,17 @@ def test_containers_are_contained(machine: Machine, service: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_nothing_but_the_first_process_of_a_start_is_root(machine: Machine, service: str) -> None:
+def test_container_runs_no_process_as_root_after_its_start(machine: Machine, service: str) -> None:
     def running() -> list[str]:
         lines = machine.docker("top", f"homerack-{service}", "-eo", "pid,uid,args").splitlines()[1:]
         assert lines
         return [line for line in lines if line.split()[1] == "0"]
 
-    # Docker's own health check is, and is over soon.
+    # Docker's health check runs as root, briefly.
     eventually(lambda: not running())
 
 
-def test_the_image_has_the_client_of_15_and_no_tools_to_build_with(machine: Machine) -> None:
+def test_image_has_postgresql_15_client_and_no_build_tools(machine: Machine) -> None:
     inside = ("run", "--rm", "homerack:current")
     assert "(PostgreSQL) 15." in machine.docker(*inside, "pg_dump", "--version")
     assert machine.run("docker", *inside, "sh", "-c", "command -v gcc make pip").text == ""
@@ -122,9 +122,9 @@ def test_the_image_has_the_client_of_15_and_no_tools_to_build_with(machine: Mach
 
 
 class TestRoles:
-    """The site's role is no superuser, and knows none."""
+    """The role of the site is not a superuser, and has no superuser's password."""
 
-    def test_the_site_s_role(self, machine: Machine) -> None:
+    def test_role_of_the_site_is_ordinary_and_owns_its_database(self, machine: Machine) -> None:
         what = "rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls"
         assert machine.query(f"SELECT {what} FROM pg_roles WHERE rolname = current_user") == "f|t|f|f|f"
         owners = "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
@@ -132,17 +132,17 @@ class TestRoles:
         assert machine.query("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'homerack'") == "homerack"
 
     @pytest.mark.parametrize("service", ["web", "worker", "beat", "front"])
-    def test_nobody_else_has_the_superuser_s_password(self, machine: Machine, service: str) -> None:
+    def test_service_does_not_get_the_superuser_password(self, machine: Machine, service: str) -> None:
         given = machine.docker("inspect", "--format", "{{json .Config.Env}}", f"homerack-{service}")
         assert "superuser-password" not in given
         assert ("database-password" in given) is (service != "front")
 
-    def test_the_check_warns_of_a_superuser(self, machine: Machine) -> None:
+    def test_check_with_superuser_warns(self, machine: Machine) -> None:
         check = ("docker", "exec", "homerack-web", "python", "manage.py", "check", "--database", "default")
         assert "homerack.W006" not in machine.run(*check).text
         as_superuser = "DATABASE_URL=postgres://postgres:superuser-password-of-a-test@postgres:5432/homerack"
-        said = machine.run("docker", "exec", "--env", as_superuser, *check[2:]).text
-        assert "homerack.W006" in said
+        output = machine.run("docker", "exec", "--env", as_superuser, *check[2:]).text
+        assert "homerack.W006" in output
 
 
 def head(method: str, path: str, **headers: object) -> bytes:
@@ -151,7 +151,7 @@ def head(method: str, path: str, **headers: object) -> bytes:
 
 
 class TestFront:
-    """Caddy: TLS, whole requests, their sizes, and who asks."""
+    """Caddy: TLS, buffering of requests, their sizes, and addresses of clients."""
 
     @pytest.fixture
     def connect(self, machine: Machine) -> Iterator[Callable[[bytes], ssl.SSLSocket]]:
@@ -167,22 +167,22 @@ class TestFront:
 
             yield send
 
-    def test_plain_http_leads_to_https(self, machine: Machine) -> None:
+    def test_plain_http_is_redirected_to_https(self, machine: Machine) -> None:
         answer = machine.curl(f"http://homerack.test:{machine.http_port}/admin/", "--head")
         assert "Location: https://homerack.test" in answer.text
 
-    def test_the_probes_name_for_this_machine(self, machine: Machine) -> None:
+    def test_probe_by_localhost_is_answered(self, machine: Machine) -> None:
         url = f"https://localhost:{machine.https_port}/health/live/"
         assert machine.curl(url).text == '{"status": "healthy"}'
 
-    def test_nobody_else_talks_to_web(self, machine: Machine) -> None:
+    def test_web_has_no_published_port(self, machine: Machine) -> None:
         ports = machine.inspect("homerack-web")["HostConfig"]["PortBindings"]
         assert not ports
         networks = machine.inspect("homerack-front")["NetworkSettings"]["Networks"]
         assert set(networks) == {"homerack-front"}
 
-    def test_what_a_client_claims_about_itself_is_dropped(self, machine: Machine) -> None:
-        """The site would redirect what is not by HTTPS, and count failures by the address that it believes."""
+    def test_forwarded_headers_of_a_client_are_dropped(self, machine: Machine) -> None:
+        """Otherwise the site would redirect to HTTPS, and count failures by a forged address."""
         claims = ("--header", "X-Forwarded-Proto: http", "--header", "X-Forwarded-For: 192.0.2.7")
         url = f"https://homerack.test:{machine.https_port}/admin/login/"
         assert machine.curl(url, "--fail", *claims).code == 0
@@ -196,7 +196,7 @@ class TestFront:
         assert addresses
         assert "192.0.2.7" not in addresses
 
-    def test_slow_bodies_and_heads_stop_nobody(
+    def test_slow_requests_do_not_delay_others(
         self, machine: Machine, connect: Callable[[bytes], ssl.SSLSocket]
     ) -> None:
         slow = [connect(head("POST", "/admin/login/", Content_Length=1000) + b"a") for _ in range(24)]
@@ -209,13 +209,13 @@ class TestFront:
             for client in slow[:24]:
                 client.sendall(b"a")
 
-    def test_a_whole_form_arrives(self, connect: Callable[[bytes], ssl.SSLSocket]) -> None:
+    def test_form_of_900_kb_reaches_the_site(self, connect: Callable[[bytes], ssl.SSLSocket]) -> None:
         client = connect(head("POST", "/nowhere/", Content_Length=900_000, Connection="close") + bytes(900_000))
         assert client.recv(65536).startswith(b"HTTP/1.1 404 ")
 
     @pytest.mark.parametrize("path", ["/admin/login/", "/admin/ops/backup/uploads/", "/nowhere/"])
     @pytest.mark.parametrize("how", [{"Content_Length": 400_000_000}, {"Transfer_Encoding": "chunked"}])
-    def test_large_bodies_are_refused(
+    def test_body_above_the_limit_is_refused(
         self, machine: Machine, connect: Callable[[bytes], ssl.SSLSocket], path: str, how: dict[str, object]
     ) -> None:
         client = connect(head("POST", path, **how))
@@ -227,8 +227,8 @@ class TestFront:
             assert answer == b"" or answer.split()[1] in {b"413", b"502", b"400", b"411"}
         assert machine.docker("exec", "homerack-web", "sh", "-c", 'find "$TMPDIR" -name "*.upload"') == ""
 
-    def test_a_stranger_uploads_nothing(self, connect: Callable[[bytes], ssl.SSLSocket]) -> None:
-        """HomeRack answers at once; Caddy passes that on when it has read what the client was sending."""
+    def test_upload_without_a_session_is_redirected_early(self, connect: Callable[[bytes], ssl.SSLSocket]) -> None:
+        """HomeRack answers immediately; Caddy passes the answer on after it has read what the client has sent."""
         client = connect(head("POST", "/admin/ops/backup/upload/", Content_Length=50_000_000))
         answer, sent = b"", 0
         while not answer and sent < 50_000_000:
@@ -240,8 +240,8 @@ class TestFront:
         assert answer.startswith(b"HTTP/1.1 302 ")
         assert sent < 50_000_000
 
-    def test_an_administrator_uploads_more_than_a_form_may_have(self, machine: Machine) -> None:
-        """It arrives, and is no backup."""
+    def test_upload_of_an_administrator_may_exceed_the_form_limit(self, machine: Machine) -> None:
+        """The file arrives, and is refused because it is not a backup."""
         key = machine.docker("exec", "homerack-web", "python", "-c", SIGN_IN)
         url = f"https://homerack.test:{machine.https_port}/admin/ops/backup/upload/"
         path, jar = machine.folder / "large.sql.gz", machine.folder / "administrators"
@@ -259,25 +259,25 @@ class TestFront:
         assert "Upload a backup" in answer
 
 
-def test_the_sign_in_page_comes_with_its_hashed_styles(machine: Machine) -> None:
+def test_sign_in_page_links_its_hashed_stylesheet(machine: Machine) -> None:
     page = machine.ask("/admin/login/")
     style = re.search(r'href="(/static/inventory/console\.[0-9a-f]{12}\.css)"', page)
     assert style
     assert "--rack-frame" in machine.ask(style[1])
 
 
-def test_what_is_there_is_not_overwritten_by_a_file(machine: Machine, lab: Path) -> None:
+def test_sqlite_path_with_data_in_postgresql_is_refused(machine: Machine, lab: Path) -> None:
     ended = machine.run(SCRIPT, "--skip-backup", "--migrate-only", "--sqlite-path", str(lab))
     assert ended.code == 1
     assert "PostgreSQL is not empty" in ended.text
     assert "Nothing was changed." in ended.text
-    assert health(machine) == WELL
+    assert health(machine) == HEALTHY
 
 
 class TestBackups:
-    """Through the scripts that people know by name, with copies that leave the containers."""
+    """The backup and restore scripts, with copies outside of the containers."""
 
-    def test_a_copy_brings_back_what_was_deleted(self, machine: Machine) -> None:
+    def test_restore_of_a_copy_restores_deleted_rows(self, machine: Machine) -> None:
         made = machine.run("ops/deploy/backup_postgres.sh", "--backup-dir", "copies", "--note", "before the accident")
         assert made.code == 0, made.text
         (copy,) = machine.folder.glob("copies/*.sql.gz")
@@ -288,7 +288,7 @@ class TestBackups:
         assert restored.code == 0, restored.text
         assert machine.query("SELECT count(*) FROM connections") == "120"
 
-    def test_a_file_of_pg_dump_is_restored_as_a_stranger_s(self, machine: Machine) -> None:
+    def test_restore_of_a_pg_dump_file_is_untrusted(self, machine: Machine) -> None:
         dump = machine.docker("exec", "homerack-postgres", "pg_dump", "-U", "homerack", "--no-owner", "homerack")
         path = machine.folder / "dump.sql"
         path.write_text(dump + "\n")
@@ -298,14 +298,14 @@ class TestBackups:
         assert machine.query("SELECT count(*) FROM connections") == "120"
         assert "dump.sql" not in machine.docker("exec", "homerack-web", "sh", "-c", 'ls "$TMPDIR"')
 
-    def test_nothing_is_restored_without_somebody_to_ask(self, machine: Machine) -> None:
+    def test_restore_without_terminal_and_force_is_refused(self, machine: Machine) -> None:
         (copy,) = machine.folder.glob("copies/*.sql.gz")
         ended = machine.run("ops/deploy/restore_postgres.sh", "--backup-file", str(copy))
         assert ended.code == 5
         assert "Not a terminal, cannot ask for confirmation. Nothing was changed." in ended.text
 
 
-def test_down_and_up_again_loses_nothing(machine: Machine) -> None:
+def test_compose_down_and_up_keeps_the_data(machine: Machine) -> None:
     assert machine.compose("down").code == 0
     assert machine.compose("up", "--detach").code == 0
     ended = machine.run(SCRIPT, "--skip-backup", "--skip-migration")
@@ -313,26 +313,26 @@ def test_down_and_up_again_loses_nothing(machine: Machine) -> None:
     assert machine.query("SELECT count(*) FROM devices") == "60"
 
 
-def leave_files_behind(machine: Machine) -> None:
-    """What containers leave that were killed: long ago, and just now."""
+def create_leftover_files(machine: Machine) -> None:
+    """Files of killed containers: old ones and new ones."""
     made = 'cd "$TMPDIR"; touch tmp-file; mkdir restore-old restore-new; touch --date "2 days ago" tmp-file restore-old'
     machine.docker("exec", "homerack-web", "sh", "-c", made)
 
 
-def test_a_second_run_upgrades(machine: Machine) -> None:
+def test_second_deployment_upgrades(machine: Machine) -> None:
     before = machine.inspect("homerack-web")["Image"]
     machine.folder.joinpath("homerack", "newer.py").write_text('"""A newer release."""\n')
-    leave_files_behind(machine)
+    create_leftover_files(machine)
     ended = machine.run(SCRIPT)
     assert ended.code == 0, ended.text
     left = machine.docker("exec", "homerack-web", "sh", "-c", 'ls "$TMPDIR"').split()
     assert {"tmp-file", "restore-old", "restore-new"} & {*left} == {"restore-new"}
-    assert re.search(r"▸ Back up what is there\n    homerack_\w+\.sql\.gz\n", ended.text)
+    assert re.search(r"▸ Back up the database\n    homerack_\w+\.sql\.gz\n", ended.text)
     assert machine.inspect("homerack-web")["Image"] != before
     assert machine.docker("image", "inspect", "--format", "{{.Id}}", "homerack:previous") == before
 
 
-def test_a_migration_that_fails_leaves_the_old_release_running(machine: Machine) -> None:
+def test_failing_migration_keeps_the_previous_release_running(machine: Machine) -> None:
     before = machine.inspect("homerack-web")["Image"]
     broken = machine.folder / "homerack" / "accounts" / "migrations" / "0999_broken.py"
     latest = max(path.stem for path in broken.parent.glob("0*.py"))
@@ -340,19 +340,19 @@ def test_a_migration_that_fails_leaves_the_old_release_running(machine: Machine)
     ended = machine.run(SCRIPT)
     broken.unlink()
     assert ended.code == 1
-    assert "✗ Bring the tables up to date failed: A migration failed, and was rolled back." in ended.text
+    assert "✗ Apply migrations failed: A migration failed, and was rolled back." in ended.text
     assert "this_is_no_column" in ended.text
-    assert "Nothing was changed.\nHomeRack itself runs on as before." in ended.text
+    assert "Nothing was changed.\nThe previous release keeps running." in ended.text
     assert "ops/deploy/restore_postgres.sh --backup-file homerack_" in ended.text
     assert machine.inspect("homerack-web")["Image"] == before
-    assert health(machine) == WELL
+    assert health(machine) == HEALTHY
     assert machine.query("SELECT to_regclass('half_done') IS NULL") == "t"
 
 
-def test_an_interrupted_upgrade_goes_back(machine: Machine) -> None:
+def test_interrupted_upgrade_rolls_back(machine: Machine) -> None:
     before = machine.inspect("homerack-web")["Image"]
     machine.folder.joinpath("homerack", "newest.py").write_text('"""The newest release."""\n')
-    ended = machine.interrupt(SCRIPT, "--skip-backup", after="▸ Verify: it runs on PostgreSQL")
+    ended = machine.interrupt(SCRIPT, "--skip-backup", after="▸ Verify: HomeRack runs on PostgreSQL")
     assert ended.code == 1
     assert "failed: Interrupted." in ended.text
     assert "- front, web, worker and beat were started from the new images" in ended.text
@@ -364,8 +364,8 @@ def as_superuser(machine: Machine, role: str, sql: str, database: str = "homerac
     machine.docker("exec", "homerack-postgres", "psql", "-qv", "ON_ERROR_STOP=1", "-U", role, "-d", database, "-c", sql)
 
 
-def test_a_volume_whose_superuser_is_the_site_s_role_is_changed(machine: Machine) -> None:
-    """As compose made it at first: the bootstrap superuser is `homerack`, and owns all."""
+def test_volume_with_superuser_role_gets_an_ordinary_role(machine: Machine) -> None:
+    """A volume of an earlier version: the bootstrap superuser is `homerack`, and owns everything."""
     databases = machine.query("SELECT datname FROM pg_database WHERE datdba = 'homerack'::regrole").split()
     as_superuser(machine, "postgres", "CREATE ROLE temporary SUPERUSER LOGIN")
     for name in databases:
@@ -379,14 +379,14 @@ def test_a_volume_whose_superuser_is_the_site_s_role_is_changed(machine: Machine
     assert ended.code == 0, ended.text
     assert machine.query("SELECT rolname FROM pg_roles WHERE rolsuper") == "postgres"
     assert machine.query("SELECT count(*) FROM pg_database WHERE datdba = 'homerack'::regrole") == str(len(databases))
-    TestRoles().test_the_site_s_role(machine)
+    TestRoles().test_role_of_the_site_is_ordinary_and_owns_its_database(machine)
     assert machine.query("SELECT count(*) FROM devices") == "60"
 
 
 @pytest.mark.parametrize(
     ("changes", "port"), [({"HTTPS": "false"}, "http_port"), ({"FRONT": "own", "HTTPS": "false"}, "web_port")]
 )
-def test_plain_http_and_a_proxy_of_ones_own(machine: Machine, changes: dict[str, str], port: str) -> None:
+def test_plain_http_and_own_proxy_are_served(machine: Machine, changes: dict[str, str], port: str) -> None:
     machine.configure(**changes)
     ended = machine.run(SCRIPT, "--skip-backup", "--skip-migration")
     assert ended.code == 0, ended.text
@@ -399,8 +399,8 @@ def test_plain_http_and_a_proxy_of_ones_own(machine: Machine, changes: dict[str,
     assert "csrfmiddlewaretoken" in page.text
 
 
-def test_another_host_reaches_the_same_database(machine: Machine) -> None:
-    """By the addresses that docker-compose.elsewhere.yml takes, here those of the first host's containers."""
+def test_elsewhere_file_reaches_the_same_database(machine: Machine) -> None:
+    """docker-compose.elsewhere.yml with the addresses of the first host's containers."""
     secrets = {name: machine.value_of(name) for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD")}
     machine.configure(
         DATABASE_URL=f"postgres://homerack:{secrets['POSTGRES_PASSWORD']}@homerack-postgres:5432/homerack?sslmode=prefer",
@@ -414,14 +414,14 @@ def test_another_host_reaches_the_same_database(machine: Machine) -> None:
     assert '"worker": {\n      "status": "healthy"' in ended.text
 
 
-def test_a_broken_image_gives_way_to_the_previous_one(machine: Machine) -> None:
+def test_broken_image_is_rolled_back(machine: Machine) -> None:
     before = machine.inspect("homerack-web")["Image"]
     machine.folder.joinpath("homerack", "wsgi.py").write_text('raise RuntimeError("broken on purpose")\n')
     ended = machine.run(SCRIPT, "--skip-backup")
     assert ended.code == 1
-    assert "✗ Verify: it runs on PostgreSQL failed" in ended.text
+    assert "✗ Verify: HomeRack runs on PostgreSQL failed" in ended.text
     assert "broken on purpose" in machine.folder.joinpath("deploy.log").read_text()
     assert "The previous image runs again and is healthy." in ended.text
     assert machine.inspect("homerack-web")["Image"] == before
-    assert health(machine) == WELL
+    assert health(machine) == HEALTHY
     assert machine.query("SELECT count(*) FROM devices") == "60"

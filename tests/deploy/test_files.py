@@ -1,4 +1,4 @@
-"""The files of a deployment agree with each other and with the settings. No Docker is needed."""
+"""The files of a deployment agree with each other and with the settings. Docker is not needed."""
 
 import re
 import shutil
@@ -33,17 +33,17 @@ def assignments() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", sorted({*variables(), *re.findall(r"\$\{([A-Z_]+)", COMPOSE)}))
-def test_every_variable_is_in_the_example(name: str) -> None:
+def test_variable_is_in_the_example(name: str) -> None:
     assert name in assignments() or re.search(rf"\b{name}\b", MADE_BY_COMPOSE)
 
 
 @pytest.mark.parametrize("name", assignments())
-def test_the_example_names_no_variable_that_nobody_reads(name: str) -> None:
+def test_variable_of_the_example_is_read(name: str) -> None:
     read_by_others = {"COMPOSE_PROJECT_NAME", "FRONT", "WEB_CONCURRENCY"}
     assert name in variables() or f"${{{name}" in COMPOSE + ELSEWHERE + OWN_PROXY or name in read_by_others
 
 
-def test_the_example_has_the_defaults_of_compose() -> None:
+def test_example_has_the_defaults_of_compose() -> None:
     defaults = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", COMPOSE + OWN_PROXY))
     assert {name: assignments().get(name, default) for name, default in defaults.items()} == defaults | {
         "HOMERACK_IMAGE": "homerack:current",
@@ -52,14 +52,14 @@ def test_the_example_has_the_defaults_of_compose() -> None:
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_no_secret_has_a_default(name: str) -> None:
+def test_secret_has_no_default(name: str) -> None:
     assert assignments()[name] == "CHANGE_ME"
     assert f"${{{name}:?" in COMPOSE
     assert f"${{{name}:-" not in COMPOSE
     assert f"${{{name}}}" not in COMPOSE
 
 
-def test_a_filled_in_environment_is_never_committed_nor_copied_into_an_image() -> None:
+def test_environment_files_are_ignored_by_git_and_docker() -> None:
     assert output_of("git", "check-ignore", ".env", ".env.production").split() == [".env", ".env.production"]
     rules = (ROOT / ".dockerignore").read_text().splitlines()
     assert next(rule for rule in rules if rule and not rule.startswith("#")) == "*"
@@ -67,27 +67,27 @@ def test_a_filled_in_environment_is_never_committed_nor_copied_into_an_image() -
 
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="apt-get install shellcheck")
-def test_shellcheck_finds_nothing() -> None:
+def test_scripts_pass_shellcheck() -> None:
     scripts = ["front/start", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "ops/deploy").glob("*.sh"))]
     assert scripts
     assert output_of("shellcheck", "--external-sources", *scripts) == ""
 
 
 class TestRefusals:
-    """Nothing is changed, and everything that is wrong is listed at once."""
+    """Nothing is changed, and all problems are listed at once."""
 
-    def test_without_an_environment(self, machine: Machine) -> None:
+    def test_deployment_without_environment_file_is_refused(self, machine: Machine) -> None:
         ended = machine.run(SCRIPT)
         assert ended.code == 1
         assert "There is no .env.production. Begin with: install -m 600 .env.production.example" in ended.text
         assert "Nothing was changed." in ended.text
 
-    def test_placeholders(self, machine: Machine) -> None:
+    def test_deployment_with_placeholders_is_refused(self, machine: Machine) -> None:
         machine.configure(EXAMPLE)
         ended = machine.run(SCRIPT)
         assert ended.code == 1
         for name in (*SECRETS, "ALLOWED_HOSTS"):
-            assert f"✗ {name} in .env.production still is a placeholder." in ended.text
+            assert f"✗ {name} in .env.production is still a placeholder." in ended.text
         assert "Nothing was changed." in ended.text
 
     @pytest.mark.parametrize(
@@ -107,13 +107,15 @@ class TestRefusals:
             ({"LOG_LEVEL": "INFO # much"}, "LOG_LEVEL in .env.production: write the value without quotes"),
         ],
     )
-    def test_values(self, machine: Machine, change: dict[str, str], problem: str) -> None:
+    def test_deployment_with_wrong_value_is_refused(
+        self, machine: Machine, change: dict[str, str], problem: str
+    ) -> None:
         machine.configure(**change)
         ended = machine.run(SCRIPT)
         assert ended.code == 1
         assert f"✗ {problem}" in ended.text
 
-    def test_an_environment_that_others_can_read(self, machine: Machine) -> None:
+    def test_deployment_with_readable_environment_file_is_refused(self, machine: Machine) -> None:
         machine.configure()
         machine.environment_file.chmod(0o640)
         assert "chmod 600 .env.production" in machine.run(SCRIPT).text
@@ -127,10 +129,10 @@ class TestRefusals:
             (["--skip-migration", "--sqlite-path", "x"], "--skip-migration and --sqlite-path contradict each other"),
         ],
     )
-    def test_options(self, machine: Machine, options: list[str], problem: str) -> None:
+    def test_invalid_option_prints_usage(self, machine: Machine, options: list[str], problem: str) -> None:
         ended = machine.run(SCRIPT, *options)
         assert ended.code == 2
         assert ended.text.startswith(f"{problem}\n\nusage: deploy_production.sh")
 
-    def test_help_is_no_error(self, machine: Machine) -> None:
+    def test_help_exits_with_0(self, machine: Machine) -> None:
         assert machine.run(SCRIPT, "--help").code == 0
