@@ -1,4 +1,4 @@
-"""Schedules in the console: django-celery-beat's pages in the look of all others."""
+"""The admin pages of django-celery-beat, on unfold's classes, with the next run and the last result of a schedule."""
 
 import datetime as dt
 import logging
@@ -31,7 +31,7 @@ KINDS = {
     "ops.tasks.restore_test": Run.Kind.RESTORE_TEST,
     "ops.tasks.drop_expired_previous": Run.Kind.DROP_PREVIOUS,
 }
-"""What the runs are called that a schedule's task makes."""
+"""The kind of the runs that each task starts."""
 RESULT_COLORS = {
     Run.Status.SUCCEEDED: "success",
     Run.Status.RUNNING: "info",
@@ -51,7 +51,7 @@ class TaskSelect(UnfoldAdminSelectWidget, beat.TaskSelectWidget):
 class ScheduleForm(beat.PeriodicTaskForm):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        if "task" in self.fields:  # absent for those who may only look
+        if "task" in self.fields:  # missing for users who may only view the schedule
             self.fields["regtask"].widget = TaskSelect()
             self.fields["task"].widget = UnfoldAdminTextInputWidget()
 
@@ -59,40 +59,39 @@ class ScheduleForm(beat.PeriodicTaskForm):
 @admin.register(PeriodicTask)
 class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin[PeriodicTask]):
     form = ScheduleForm
-    list_display = ("name", "rhythm", "next_run", "last_start", "last_result", "enabled")
+    list_display = ("name", "schedule_text", "next_run", "last_start", "last_result", "enabled")
     list_filter = ("enabled", "task")
     list_filter_sheet = False
+    empty_value_display = "–"
     date_hierarchy = None
     ordering = ("name",)
     actions = ("enable_tasks", "disable_tasks", "run_tasks")
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Only for those who may change schedules: the original offers them to everybody who sees the list."""
+        """Only for users who may change schedules; django-celery-beat offers them to all who may view the list."""
         return super().get_actions(request) if self.has_change_permission(request) else {}
 
     @admin.action(description="Run selected tasks")
     def run_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
-        """Start them now. Where Redis does not answer the original waits for long, and its page is an error."""
+        """Start the tasks, or show an error: without Redis the original waits long and then answers with status 500."""
         try:
             require_redis()
             super().run_tasks(request, queryset)
         except PreconditionFailed as error:
             self.message_user(request, f"{error.message} {error.hint}", messages.ERROR)
-        except (OperationalError, redis_errors(), RuntimeError):  # the last one is of Celery's result backend
+        except (OperationalError, redis_errors(), RuntimeError):  # RuntimeError: Celery's result backend
             logger.exception("Not all of these tasks could be sent.")
-            self.message_user(
-                request, "Not all tasks could be started: Redis does not answer any more.", messages.ERROR
-            )
+            self.message_user(request, "Not all tasks were started: Redis no longer answers.", messages.ERROR)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PeriodicTask]:
-        """With the status of the newest run of the kind that each task makes, whoever asked for that run."""
+        """With the status of the newest run of the kind that each task starts, whoever requested it."""
         kind = Case(*(When(task=task, then=Value(kind)) for task, kind in KINDS.items()), output_field=CharField())
         newest = Run.objects.filter(kind=OuterRef("kind")).exclude(status=Run.Status.QUEUED).order_by("-requested_at")
         tasks: Any = super().get_queryset(request)
         return tasks.annotate(kind=kind).annotate(result=Subquery(newest.values("status")[:1]))  # type: ignore[no-any-return]
 
     @admin.display(description="schedule")
-    def rhythm(self, task: PeriodicTask) -> str:
+    def schedule_text(self, task: PeriodicTask) -> str:
         return str(task.crontab.human_readable if task.crontab else task.scheduler or "none")
 
     @admin.display(description="next run")
@@ -102,11 +101,11 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin[PeriodicTask]):
             return "never"
         if due + timetable.GRACE < timezone.now():
             return format_html('<span class="schedule-missed">missed: {}</span>', timetable.format_due(due))
-        return moment(due)
+        return format_moment(due)
 
     @admin.display(description="last start", ordering="last_run_at")
     def last_start(self, task: PeriodicTask) -> SafeString | str:
-        return moment(task.last_run_at) if task.last_run_at else "not yet"
+        return format_moment(task.last_run_at) if task.last_run_at else "never"
 
     @display(description="last result", label=RESULT_COLORS)
     def last_result(self, task: PeriodicTask) -> str | None:
@@ -143,6 +142,6 @@ class ClockedScheduleAdmin(ScheduleAdmin):
     pass
 
 
-def moment(when: dt.datetime) -> SafeString:
-    """A time with its zone, that does not break into two lines."""
+def format_moment(when: dt.datetime) -> SafeString:
+    """A time with its zone, without a line break."""
     return format_html('<span class="moment">{}</span>', timetable.format_due(when))

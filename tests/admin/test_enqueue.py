@@ -276,4 +276,4 @@ class TestSchedules:
     ) -> None:
         broker(server.url())
         monkeypatch.setattr("homerack.admin.require_redis", server.halt)
-        assert run_now() == ["Not all tasks could be started: Redis does not answer any more."]
+        assert run_now() == ["Not all tasks were started: Redis no longer answers."]
