@@ -6,7 +6,7 @@ RUN python -m venv --without-pip /opt/venv \
     && python -m pip --python /opt/venv/bin/python install --no-cache-dir --quiet -r requirements.txt
 
 FROM python:3.13-slim-bookworm
-# PostgreSQL's client programs in the major version of the server: a newer pg_dump writes what 15 can not load.
+# PostgreSQL's client programs in the major version of the server: PostgreSQL 15 cannot load dumps of a newer pg_dump.
 RUN apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql-client-15 tini \
     && rm -rf /var/lib/apt/lists/* \
@@ -17,7 +17,7 @@ RUN apt-get update -qq \
 COPY --from=packages /opt/venv /opt/venv
 LABEL org.opencontainers.image.title=HomeRack
 WORKDIR /srv/homerack
-# Through a published port all clients may have one address. BEHIND_PROXY=true makes up for it.
+# Behind a published port all clients may have the same address. BEHIND_PROXY=true uses X-Forwarded-For instead.
 ENV PATH=/opt/venv/bin:/usr/lib/postgresql/15/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -26,15 +26,15 @@ ENV PATH=/opt/venv/bin:/usr/lib/postgresql/15/bin:$PATH \
     BACKUP_DIR=/var/lib/homerack/backups \
     TMPDIR=/var/lib/homerack/uploads
 COPY . .
-# The key signs nothing: collecting files needs the settings, and those need one.
+# The settings require a key; this one signs nothing.
 RUN SECRET_KEY=only-for-the-build DATABASE_URL=sqlite://:memory: python manage.py collectstatic --no-input --verbosity 0 \
     && PYTHONDONTWRITEBYTECODE= python -m compileall -q homerack ops
 USER homerack
 EXPOSE 8000
 VOLUME ["/var/lib/homerack/backups", "/var/lib/homerack/uploads"]
 ENTRYPOINT ["tini", "--"]
-# Files that gunicorn touches to show that it lives stay in memory.
+# gunicorn's heartbeat files are in memory.
 CMD ["gunicorn", "--bind", "0.0.0.0:8000", "--worker-tmp-dir", "/dev/shm", "--access-logfile", "-", "--no-control-socket"]
-# Live, not ready: a restart cures a web server that hangs, not a database that is away.
+# /health/live/, not /ready/: a restart helps a web server that hangs, not an unreachable database.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health/live/', timeout=4)"]

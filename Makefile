@@ -24,7 +24,7 @@ test: .venv/development ## Run the tests against a PostgreSQL server of their ow
 test-slow: .venv/development ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
-test-deploy: .venv/development ## Deploy for real on the Docker engine of DOCKER_HOST, which has to be clean
+test-deploy: .venv/development ## Deploy for real on the Docker engine of DOCKER_HOST, which must be empty
 	@$(BIN)/python -m pytest -m deploy tests/deploy $(ARGS)
 
 lint: .venv/development ## Check style, formatting and the import contracts
@@ -35,7 +35,7 @@ lint: .venv/development ## Check style, formatting and the import contracts
 types: .venv/development ## Check the types
 	@SECRET_KEY=types $(BIN)/mypy
 
-format: .venv/development ## Put the code into shape
+format: .venv/development ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
