@@ -99,7 +99,7 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin[PeriodicTask]):
         due = timetable.next_run(task)
         if due is None:
             return "never"
-        if due + timetable.GRACE < timezone.now():
+        if due + timetable.GRACE_PERIOD < timezone.now():
             return format_html('<span class="schedule-missed">missed: {}</span>', timetable.format_due(due))
         return format_moment(due)
 

@@ -1,7 +1,7 @@
-"""Maintenance mode: for now the site takes no writes, and says so.
+"""Maintenance mode: requests that write are answered with 503 and the reason.
 
-The mode is set where every process sees it, but not in the database: in Redis where there is one, and in a file for a
-process that gets no answer there. It has to be renewed: when its holder is killed, it ends by itself.
+The mode is kept outside of the database, where every process reads it: in Redis if there is one, and in a file for
+processes that Redis does not answer. It expires unless its holder renews it, and so ends if the holder is killed.
 """
 
 import contextlib
@@ -41,19 +41,19 @@ logger = logging.getLogger(__name__)
 View = TypeVar("View", bound=Callable[..., Any])
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 LIFETIME = 30
-"""Seconds until a mode that is not renewed ends."""
+"""Seconds until a mode that is not renewed expires."""
 RENEW_INTERVAL = 5.0
 """Seconds between renewals."""
 SOCKET_TIMEOUT = 0.25
 """Seconds. Each request that writes waits for Redis."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 RETRY_AFTER = 10
-"""Seconds until a client that was refused should try again."""
+"""Seconds until a client should try again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaintenanceState:
-    """Why the site takes no writes, as a sentence for all users, and since when."""
+    """Why writes are blocked, as a sentence for users, and since when."""
 
     reason: str
     since: dt.datetime
@@ -61,23 +61,23 @@ class MaintenanceState:
 
 @dataclass(frozen=True, kw_only=True)
 class MaintenanceMode:
-    """Where the mode of one database is kept. `redis_url` may be empty, `path` None; `key` is its name in Redis."""
+    """The maintenance mode of one database. `key` is its name in Redis; `redis_url` may be empty, `path` None."""
 
     redis_url: str
     key: str
     path: Path | None
 
     def read(self) -> MaintenanceState | None:
-        """The state, or None where writes are welcome. A Redis that does not answer says nothing."""
+        """The state, or None if the mode is disabled. The file counts if Redis does not answer."""
         if self.redis_url:
             with contextlib.suppress(redis_errors()):
                 return _parsed(cast("bytes | None", _client(self.redis_url).get(self.key)))
         return _parsed(self._read_file())
 
     def enable(self, state: MaintenanceState) -> None:
-        """Block writes for `LIFETIME` from now on. Raises PreconditionFailed when there is nowhere to say so."""
+        """Block writes for `LIFETIME` seconds. Raises PreconditionFailed if neither can be written."""
         text = json.dumps({"reason": state.reason, "since": state.since.isoformat(), "until": time.time() + LIFETIME})
-        # In both: whether Redis answers may differ between this process and those that read.
+        # In both, because Redis may answer this process and not those that read, or the other way round.
         errors = self._write_redis(text), self._write_file(text)
         if all(errors):
             raise PreconditionFailed(
@@ -101,7 +101,7 @@ class MaintenanceMode:
             return None
 
     def _write_redis(self, text: str) -> str:
-        """What went wrong, or ''."""
+        """The error, or ''."""
         if not self.redis_url:
             return "there is no Redis"
         try:
@@ -111,7 +111,7 @@ class MaintenanceMode:
         return ""
 
     def _write_file(self, text: str) -> str:
-        """What went wrong, or ''."""
+        """The error, or ''."""
         if self.path is None:
             return "there is no directory for a file"
         try:
@@ -125,7 +125,7 @@ class MaintenanceMode:
 
 
 def mode_from_settings(alias: str = "default") -> MaintenanceMode:
-    """The mode of the database `alias`. Every process of the project finds the same."""
+    """The mode of the database `alias`, the same in every process of the project."""
     database: dict[str, Any] = settings.DATABASES[alias]
     name = str(database["NAME"])
     path = conf.BACKUP_DIR / ".maintenance"
@@ -136,22 +136,22 @@ def mode_from_settings(alias: str = "default") -> MaintenanceMode:
 
 @contextlib.contextmanager
 def maintenance_mode(*, reason: str, mode: MaintenanceMode | None = None) -> Iterator[None]:
-    """Block writes within the block, to "default" without a `mode`. Raises PreconditionFailed where it cannot."""
-    mode, over = mode or mode_from_settings(), threading.Event()
+    """Block writes while the block runs, to "default" without a `mode`. Raises what `MaintenanceMode.enable` raises."""
+    mode, ended = mode or mode_from_settings(), threading.Event()
     state = MaintenanceState(reason=reason, since=timezone.now())
     mode.enable(state)
-    renewing = threading.Thread(target=_renew, args=(mode, state, over), name="maintenance", daemon=True)
-    renewing.start()
+    renewal = threading.Thread(target=_renew, args=(mode, state, ended), name="maintenance", daemon=True)
+    renewal.start()
     try:
         yield
     finally:
-        over.set()
-        renewing.join()
+        ended.set()
+        renewal.join()
         mode.disable()
 
 
-def _renew(mode: MaintenanceMode, state: MaintenanceState, over: threading.Event) -> None:
-    while not over.wait(RENEW_INTERVAL):
+def _renew(mode: MaintenanceMode, state: MaintenanceState, ended: threading.Event) -> None:
+    while not ended.wait(RENEW_INTERVAL):
         try:
             mode.enable(state)
         except PreconditionFailed as error:
@@ -159,11 +159,11 @@ def _renew(mode: MaintenanceMode, state: MaintenanceState, over: threading.Event
 
 
 def _parsed(text: bytes | None) -> MaintenanceState | None:
-    """What it says, unless it has ended or was not written by `enable`."""
+    """The state that `enable` wrote; None if it has expired or is malformed."""
     try:
-        said = json.loads(text or b"{}")
-        if said["until"] > time.time():
-            return MaintenanceState(reason=str(said["reason"]), since=dt.datetime.fromisoformat(said["since"]))
+        state = json.loads(text or b"{}")
+        if state["until"] > time.time():
+            return MaintenanceState(reason=str(state["reason"]), since=dt.datetime.fromisoformat(state["since"]))
     except (ValueError, KeyError, TypeError):
         pass
     return None
@@ -178,16 +178,16 @@ def _client(url: str) -> "redis.Redis":
 
 
 def maintenance_exempt(view: View) -> View:
-    """Mark a view that takes its requests in maintenance mode, since what it writes concerns the operation itself."""
+    """Mark a view whose requests are not blocked, because they concern the operation itself."""
     view.maintenance_exempt = True  # type: ignore[attr-defined]
     return view
 
 
 @sync_and_async_middleware
 def maintenance_middleware(get_response: GetResponse) -> GetResponse:
-    """Answer requests that write with a page that says why. Requests that only read cost nothing.
+    """Answer requests that write with the reason for the maintenance mode. Requests that only read pass unchecked.
 
-    It belongs before the sessions, since it has to work without a database.
+    The middleware belongs before the sessions, because it has to work without a database.
     """
     if iscoroutinefunction(get_response):
         respond_async = cast("Callable[[HttpRequest], Awaitable[HttpResponseBase]]", get_response)
@@ -210,7 +210,7 @@ def writes(request: HttpRequest) -> bool:
 
 
 def refusal_of(request: HttpRequest) -> HttpResponse | None:
-    """The answer to a request that writes, or None when it is welcome."""
+    """The response to a request that writes while writes are blocked; else None."""
     state = mode_from_settings().read()
     if state is None or is_exempt(request):
         return None
@@ -222,7 +222,7 @@ def refusal_of(request: HttpRequest) -> HttpResponse | None:
 
 
 def is_exempt(request: HttpRequest) -> bool:
-    """Whether it leads to an exempt view; what leads to no view at all is answered as all the others."""
+    """Whether its view is exempt; a request without a view is not."""
     try:
         return bool(getattr(resolve(request.path_info).func, "maintenance_exempt", False))
     except Resolver404:
@@ -235,12 +235,17 @@ def page(request: HttpRequest, state: MaintenanceState) -> HttpResponse:
 
 
 def json_response(state: MaintenanceState) -> JsonResponse:
-    said = {"since": state.since.isoformat(), "retry_after": RETRY_AFTER}
-    return JsonResponse({"status": "maintenance", "reason": state.reason, **said}, status=503)
+    document = {
+        "status": "maintenance",
+        "reason": state.reason,
+        "since": state.since.isoformat(),
+        "retry_after": RETRY_AFTER,
+    }
+    return JsonResponse(document, status=503)
 
 
 def referring_page(request: HttpRequest) -> str:
-    """Where the user was when they sent the form; what it was sent to may not take a GET. Never another site's page."""
+    """The page of this site with the form that was sent, or "/": the address of the request may not allow GET."""
     try:
         referer = urlsplit(request.headers.get("Referer", ""))
     except ValueError:

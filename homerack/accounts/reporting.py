@@ -51,7 +51,7 @@ def password_guessing_alerts(alias: str) -> dict[str, Alert]:
         attempts["username"]: Alert(
             title=f"Possible password guessing for {attempts['email']} on {socket.gethostname()}.",
             text=f"{describe(attempts)} The account is not locked: its owner can sign in. See Access attempts.",
-            relief=f"Password guessing for {attempts['email']} on {socket.gethostname()} has stopped.",
+            resolved_title=f"Password guessing for {attempts['email']} on {socket.gethostname()} has stopped.",
         )
         for attempts in accounts_under_attack(alias)
     }

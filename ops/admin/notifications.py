@@ -6,6 +6,7 @@ from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods
 
 from ops.admin.base import require_administrator
+from ops.conf import conf
 from ops.notifications import alerts
 from ops.notifications.channels import safe_label
 
@@ -18,8 +19,8 @@ def notifications_page(request: HttpRequest) -> HttpResponse:
     context = {
         **admin.site.each_context(request),
         "title": "Notifications",
-        "targets": [safe_label(url) for url in alerts.addresses()],
-        "heartbeat": alerts.heartbeat() and safe_label(alerts.heartbeat()),
+        "targets": [safe_label(url) for url in conf.NOTIFY_URLS],
+        "heartbeat": conf.HEARTBEAT_URL and safe_label(conf.HEARTBEAT_URL),
         "responses": responses,
     }
     return TemplateResponse(request, "ops/admin/notifications.html", context)

@@ -1,1 +1,1 @@
-"""How the database and what belongs to it are, told in time whatever is broken."""
+"""Health checks of the database and of what the site depends on, with one deadline."""

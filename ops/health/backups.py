@@ -1,4 +1,4 @@
-"""Whether there is a backup to go back to, by the rows that `ops` keeps of backups and runs."""
+"""Whether there is a recent verified backup, from the rows of backups and runs."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from ops.schedules import timetable
 from ops.utils.formatting import describe_unknown_keys
 
 FOREIGN = Q(trust="foreign key")
-ENDINGS = (Run.Status.SUCCEEDED, Run.Status.FAILED, Run.Status.INTERRUPTED)
-"""A run that a person cancelled says nothing about the next."""
+OUTCOMES = (Run.Status.SUCCEEDED, Run.Status.FAILED, Run.Status.INTERRUPTED)
+"""A cancelled run says nothing about the next one."""
 BACKUP_TASK = "ops.tasks.back_up"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backups:
-    """What rows say. `failed` and `error` are of the newest attempt, if it failed; sizes are bytes."""
+    """Totals of the rows. `failed` and `error` are of the last backup run, if it failed; sizes are bytes."""
 
     number: int
     size: int
@@ -32,7 +32,7 @@ class Backups:
     failed: dt.datetime | None
     error: str
     foreign: int = 0
-    """How many are signed with a key that is not known here."""
+    """How many are signed with an unknown key."""
     newest_foreign: str = ""
 
 
@@ -43,7 +43,7 @@ def max_age() -> dt.timedelta:
 
 def read_backups(alias: str = "default") -> Backups:
     """Two queries, however many backups there are. Raises Django's database errors."""
-    sums = (
+    totals = (
         Backup.objects.using(alias)
         .with_state()
         .aggregate(
@@ -56,54 +56,54 @@ def read_backups(alias: str = "default") -> Backups:
             newest_foreign=Max("name", filter=FOREIGN),
         )
     )
-    attempts = Run.objects.using(alias).filter(kind=Run.Kind.BACKUP, status__in=ENDINGS).order_by("-requested_at")
+    attempts = Run.objects.using(alias).filter(kind=Run.Kind.BACKUP, status__in=OUTCOMES).order_by("-requested_at")
     last = attempts.values("status", "requested_at", "finished_at", "error").first()
     failed = last if last and last["status"] != Run.Status.SUCCEEDED else None
     return Backups(
-        number=sums["number"],
-        size=sums["bytes"] or 0,
-        first=sums["first"],
-        verified=sums["verified"],
-        restored=sums["restored"],
+        number=totals["number"],
+        size=totals["bytes"] or 0,
+        first=totals["first"],
+        verified=totals["verified"],
+        restored=totals["restored"],
         failed=(failed["finished_at"] or failed["requested_at"]) if failed else None,
         error=failed["error"] if failed else "",
-        foreign=sums["foreign"],
-        newest_foreign=sums["newest_foreign"] or "",
+        foreign=totals["foreign"],
+        newest_foreign=totals["newest_foreign"] or "",
     )
 
 
 def check_backups(alias: str, *, expected: bool) -> CheckResult:
-    """Whether backups are as they should be; `expected`: schedules are kept here. Raises Django's database errors."""
+    """Whether backups are recent and succeed; `expected`: schedules are in use. Raises Django's database errors."""
     with with_health_deadline(connections[alias]):
         backups = read_backups(alias)
-        wanted = expected and any(task.task == BACKUP_TASK for task in timetable.enabled_tasks(alias))
-    return evaluate_backups(backups, now=timezone.now(), within=max_age(), wanted=wanted)
+        scheduled = expected and any(task.task == BACKUP_TASK for task in timetable.enabled_tasks(alias))
+    return evaluate_backups(backups, now=timezone.now(), limit=max_age(), scheduled=scheduled)
 
 
-def evaluate_backups(backups: Backups, *, now: dt.datetime, within: dt.timedelta, wanted: bool) -> CheckResult:
-    """`wanted`: a schedule makes backups. Where there is neither a schedule nor a backup, nobody asked for any.
+def evaluate_backups(backups: Backups, *, now: dt.datetime, limit: dt.timedelta, scheduled: bool) -> CheckResult:
+    """`limit` is the age that the last verified backup may have. Without a schedule and without a backup all is well.
 
-    A missing key is said with whatever else is wrong: it may be why there is no verified backup.
+    An unknown key is reported in addition to the rest: it may be why there is no verified backup.
     """
-    faults = [fault for fault in (_fault(backups, now, within, wanted=wanted), _unknown_key(backups)) if fault]
+    faults = [fault for fault in (_fault(backups, now, limit, scheduled=scheduled), _unknown_key(backups)) if fault]
     if not faults:
         return CheckResult()
     details = " ".join(detail for _, detail in faults)
     return CheckResult(status=Status.DEGRADED, error=faults[0][0], detail=details)
 
 
-def _fault(backups: Backups, now: dt.datetime, within: dt.timedelta, *, wanted: bool) -> tuple[str, str] | None:
+def _fault(backups: Backups, now: dt.datetime, limit: dt.timedelta, *, scheduled: bool) -> tuple[str, str] | None:
     if backups.failed:
         when = timetable.format_due(backups.failed)
-        return "BackupFailed", f"The last attempt at a backup failed at {when}: {backups.error}"
+        return "BackupFailed", f"The last backup failed at {when}: {backups.error}"
     if backups.verified is None:
-        if not (wanted or backups.number):
+        if not (scheduled or backups.number):
             return None
         return "NoBackup", "There is no verified backup. Run: manage.py backup_database"
-    if now - backups.verified <= within:
+    if now - backups.verified <= limit:
         return None
-    hours, most = ((span // dt.timedelta(hours=1)) for span in (now - backups.verified, within))
-    return "BackupTooOld", f"The last verified backup is {hours} hours old; BACKUP_MAX_AGE_HOURS is {most}."
+    age, most = ((span // dt.timedelta(hours=1)) for span in (now - backups.verified, limit))
+    return "BackupTooOld", f"The last verified backup is {age} hours old; BACKUP_MAX_AGE_HOURS is {most}."
 
 
 def _unknown_key(backups: Backups) -> tuple[str, str] | None:

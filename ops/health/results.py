@@ -1,4 +1,4 @@
-"""What a health check found, and what of it is for everybody."""
+"""The results of health checks, and which parts of them are public."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Status(StrEnum):
-    """From best to worst. Degraded: it works, but somebody should look. Maintenance: writes have to wait."""
+    """From best to worst. Degraded: the site works, but needs attention. Maintenance: writes are blocked."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -38,8 +38,8 @@ class CheckResult:
 class HealthReport:
     """The answer of ``/health/`` and ``manage.py check_database``.
 
-    `query_time_ms` is None when the database gave no answer, `pool_info` where there is no pool. The pool's numbers
-    are those of one process, which `pool_scope` names; other processes have pools of their own.
+    `query_time_ms` is None when the database did not answer, `pool_info` where there is no pool. The pool belongs to
+    one process, which `pool_scope` names; other processes have pools of their own.
     """
 
     database_type: str
@@ -54,7 +54,7 @@ class HealthReport:
         return worst(check.status for check in self.checks.values())
 
     def as_dict(self, *, details: bool) -> dict[str, Any]:
-        """Ready for JSON; without `details` it names no host, user, path or sentence of another program."""
+        """For JSON. Without `details` it has no host, user, path or message of another program."""
         return {
             "status": str(self.status),
             "database_type": self.database_type,

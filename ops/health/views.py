@@ -1,4 +1,4 @@
-"""Health over HTTP: thin doors to `ops.health`."""
+"""The health endpoints."""
 
 from django.conf import settings
 from django.db import transaction
@@ -12,19 +12,17 @@ from ops.health.results import CheckResult, HealthReport, Status, worst
 from ops.utils.single_flight import shared_calls
 
 STAFF_WITHIN = 0.3
-"""Seconds to find out whether staff is asking. The sessions are in the database, too."""
+"""Seconds to find out whether staff sent the request: the sessions are in the database, too."""
 FREE_THREADS, STALLED_SECONDS = "ops.free_threads", "ops.stalled_seconds"
-"""What a web server may put into the WSGI environment: how many of its threads are free, and for how long all of them
-have been busy without one becoming free. A server that says nothing is asked nothing."""
-STALLED_AFTER = 60
-"""Seconds without progress after which a restart is the cure; the setting OPS_STALLED_AFTER wins."""
+"""Keys of the WSGI environment that a web server may set: how many of its threads are free, and for how many seconds
+all of them have been busy."""
 
 
 @require_safe
 @never_cache
 @transaction.non_atomic_requests
 def health(request: HttpRequest) -> HttpResponse:
-    """Everything: 200 while the site works (healthy, degraded or maintenance), 503 when it does not."""
+    """All checks: 200 while the site works (healthy, degraded or maintenance), 503 when it does not."""
     report = check_health(options_from_settings())
     body = report.as_dict(details=is_staff(request, report))
     return JsonResponse(body, status=503 if report.status is Status.UNHEALTHY else 200)
@@ -34,7 +32,7 @@ def health(request: HttpRequest) -> HttpResponse:
 @never_cache
 @transaction.non_atomic_requests
 def live(request: HttpRequest) -> HttpResponse:
-    """The process answers, and its threads make progress. A restart of it would cure nothing else."""
+    """Whether the threads of the process make progress: the only problem that a restart solves."""
     stalled = request.META.get(STALLED_SECONDS, 0) > conf.OPS_STALLED_AFTER
     status = Status.UNHEALTHY if stalled else Status.HEALTHY
     return JsonResponse({"status": str(status)}, status=503 if stalled else 200)
@@ -44,11 +42,11 @@ def live(request: HttpRequest) -> HttpResponse:
 @never_cache
 @transaction.non_atomic_requests
 def ready(request: HttpRequest) -> HttpResponse:
-    """Requests can be served: a thread is free, the database answers and has all migrations.
+    """Whether requests can be served: a thread is free, and the database answers and has all migrations.
 
-    A busy pool of connections is no reason to stay away.
+    A process whose connection pool is busy counts as ready.
     """
-    checks = check_database(options_from_settings()) | examine_threads(request)
+    checks = check_database(options_from_settings()) | check_threads(request)
     needed = [checks[name].status for name in ("migrations", "threads") if name in checks]
     is_ready = "migrations" in checks and worst(needed) is Status.HEALTHY
     shown = {name: check.as_dict(details=False) for name, check in checks.items()}
@@ -58,15 +56,15 @@ def ready(request: HttpRequest) -> HttpResponse:
 
 @transaction.non_atomic_requests
 async def full(request: HttpRequest) -> HttpResponse:
-    """Everything, as django-health-check shows it."""
+    """All checks, in the formats of django-health-check."""
     from ops.health.metrics import FullHealthView  # noqa: PLC0415  # takes a while, and commands do not need it
 
     response: HttpResponse = await FullHealthView.as_view()(request)
     return response
 
 
-def examine_threads(request: HttpRequest) -> dict[str, CheckResult]:
-    """Whether another request would find a thread; empty where the web server does not say."""
+def check_threads(request: HttpRequest) -> dict[str, CheckResult]:
+    """Whether a thread is free for another request; empty where the web server does not report it."""
     if FREE_THREADS not in request.META:
         return {}
     if request.META[FREE_THREADS] > 0:
@@ -75,8 +73,8 @@ def examine_threads(request: HttpRequest) -> dict[str, CheckResult]:
 
 
 def is_staff(request: HttpRequest, report: HealthReport) -> bool:
-    """Whether somebody with access to the console asks. In doubt, and when finding out would take long: no."""
+    """Whether a user with staff status sent the request. False when that takes too long to find out."""
     if settings.SESSION_COOKIE_NAME not in request.COOKIES or report.checks["database"].status is not Status.HEALTHY:
         return False
-    flight = shared_calls.run_exclusive("staff", lambda: bool(request.user.is_active and request.user.is_staff))
-    return flight is not None and flight.result(within=STAFF_WITHIN) is True
+    call = shared_calls.run_exclusive("staff", lambda: bool(request.user.is_active and request.user.is_staff))
+    return call is not None and call.result(within=STAFF_WITHIN) is True

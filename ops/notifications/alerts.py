@@ -1,7 +1,7 @@
-"""Telling people: when something breaks, when it is well again, and a sign of life to a dead-man's switch.
+"""Alerts: one notification when something breaks, another when it is resolved; and the heartbeat pings.
 
-A notice is sent for a change, not for a state. What has been told is kept beside the backups, in ``alerts.json``,
-where no restore rolls it back. What can not be sent is logged and harms nothing.
+The alerts that were sent are kept next to the backups, in ``alerts.json``, where no restore rolls them back. A
+notification that cannot be sent is logged, and sent again with the next check.
 """
 
 import datetime as dt
@@ -23,7 +23,7 @@ from ops.conf import conf
 from ops.errors import OpsError
 from ops.health.backups import check_backups
 from ops.models import Backup, Run
-from ops.notifications.channels import Answer, Message, ping_heartbeat, send_to_all
+from ops.notifications.channels import Delivery, Message, ping_heartbeat, send_to_all
 from ops.schedules import timetable
 from ops.utils import schema
 from ops.utils.formatting import format_age, format_size
@@ -34,201 +34,191 @@ logger = logging.getLogger(__name__)
 
 STATE_FILE = "alerts.json"
 LEAST_FREE = 1 << 30
-"""Bytes. Less room than that is told, or less than for `BACKUPS_TO_COME`."""
+"""Bytes. There is an alert below that, and below the space for `BACKUPS_TO_COME` more backups."""
 BACKUPS_TO_COME = 3
 HYSTERESIS = 1.25
-"""The storage is well again with so many times as much room: no to and fro at the border."""
+"""The alert is resolved with so many times as much free space, so that it does not flap around the limit."""
 
 
 class AlertState(Struct, frozen=True):
-    """What is kept of an alert that was sent: since when, and the title of the message that it is over."""
+    """What is kept of an alert that was sent: when, and the title of the notification that it is resolved."""
 
     since: Moment
-    relief: Text
+    resolved_title: Text
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """Something that people should know. `title` and `text` are sentences, `relief` is the title when it is over."""
+    """Something that an administrator should know; all three are sentences."""
 
     title: str
     text: str
-    relief: str
-
-
-def addresses() -> list[str]:
-    """Apprise's addresses of those who are told: NOTIFY_URLS."""
-    return list(conf.NOTIFY_URLS)
-
-
-def heartbeat() -> str:
-    """The address that misses backups which do not come: HEARTBEAT_URL."""
-    return str(conf.HEARTBEAT_URL)
+    resolved_title: str
 
 
 def is_configured() -> bool:
-    """Whether anybody is to be told anything."""
-    return bool(addresses() or heartbeat())
+    """Whether there is a target for notifications or for heartbeat pings."""
+    return bool(conf.NOTIFY_URLS or conf.HEARTBEAT_URL)
 
 
 # --- Runs ---------------------------------------------------------------------------------------------------------
 
 
 def notify_runs(runs: Iterable[Run]) -> None:
-    """Tell what has come of runs that are over. Never raises for the sake of a notice."""
+    """Send what is new about runs that have ended. Never raises because a notification cannot be sent."""
     if not is_configured():
         return
     for run in runs:
         if run.status == Run.Status.CANCELLED:
             continue
-        is_well = run.status == Run.Status.SUCCEEDED
+        succeeded = run.status == Run.Status.SUCCEEDED
         if run.kind == Run.Kind.BACKUP:
-            send_heartbeat(success=is_well)
+            send_heartbeat(success=succeeded)
         key = f"run {run.kind}"
-        sync_alerts({} if is_well else {key: alert_of_run(run)}, among=key.__eq__)
+        sync_alerts({} if succeeded else {key: alert_of_run(run)}, in_scope=key.__eq__)
 
 
 def alert_of_run(run: Run) -> Alert:
     kind = run.get_kind_display()
     when = timetable.format_due(run.finished_at or run.requested_at)
-    said = " ".join(filter(None, (run.error, run.hint)))
+    reason = " ".join(filter(None, (run.error, run.hint)))
     return Alert(
         title=f"The {kind} failed on {socket.gethostname()}.",
-        text=redact(f"{said}\nStarted by {run.requested_by} on {run.host or 'an unknown machine'}, ended at {when}."),
-        relief=f"The {kind} works again on {socket.gethostname()}.",
+        text=redact(f"{reason}\nStarted by {run.requested_by} on {run.host or 'an unknown machine'}, ended at {when}."),
+        resolved_title=f"The {kind} succeeded again on {socket.gethostname()}.",
     )
 
 
 def send_heartbeat(*, success: bool) -> None:
-    if url := heartbeat():
-        log([ping_heartbeat(url, success=success)])
+    if conf.HEARTBEAT_URL:
+        log([ping_heartbeat(conf.HEARTBEAT_URL, success=success)])
 
 
-# --- What no run tells ------------------------------------------------------------------------------------------
+# --- Conditions without a run ---------------------------------------------------------------------------------------
 
 
 def check(alias: str = "default") -> None:
-    """Look for what runs can not tell: missed schedules, old backups, little room. For a task every few minutes."""
+    """Check schedules, the age of backups, disk space and the project's own alerts. For a task every few minutes."""
     if not is_configured():
         return
-    for look in (check_schedules, check_backup_age, check_disk_space, check_project):
+    for check_one in (check_schedules, check_backup_age, check_disk_space, check_project):
         try:
-            look(alias)
+            check_one(alias)
         except (Error, OpsError, OSError) as error:
-            logger.warning("%s could not be looked for: %s", look.__name__, redact(str(error)))
+            logger.warning("%s could not be completed: %s", check_one.__name__, redact(str(error)))
 
 
 def check_schedules(alias: str) -> None:
     if timetable.is_installed():
-        troubles = {f"schedule {name}": alert_of_schedule(name, due) for name, due in timetable.find_missed(alias)}
-        sync_alerts(troubles, among=lambda key: key.startswith("schedule "))
+        alerts = {f"schedule {name}": alert_of_schedule(name, due) for name, due in timetable.find_missed(alias)}
+        sync_alerts(alerts, in_scope=partial(has_prefix, "schedule "))
 
 
 def alert_of_schedule(name: str, due: dt.datetime) -> Alert:
     return Alert(
         title=f"{name!r} was not started on {socket.gethostname()}.",
-        text=f"It was due at {timetable.format_due(due)}. Do the worker and Celery's beat run?",
-        relief=f"{name!r} is on time again on {socket.gethostname()}.",
+        text=f"It was due at {timetable.format_due(due)}. Check that the worker and Celery's beat run.",
+        resolved_title=f"{name!r} is on time again on {socket.gethostname()}.",
     )
 
 
 def check_backup_age(alias: str) -> None:
     result = check_backups(alias, expected=False)
-    trouble = Alert(
+    alert = Alert(
         title=f"There is no recent backup on {socket.gethostname()}.",
         text=f"{result.detail} Make one: manage.py backup_database",
-        relief=f"There is a recent backup again on {socket.gethostname()}.",
+        resolved_title=f"There is a recent backup again on {socket.gethostname()}.",
     )
-    sync_alerts({"age": trouble} if result.error == "BackupTooOld" else {}, among="age".__eq__)
+    sync_alerts({"age": alert} if result.error == "BackupTooOld" else {}, in_scope="age".__eq__)
 
 
 def check_disk_space(alias: str) -> None:
-    """Of storages that know their room; a bucket has no end."""
+    """Not for storages without a known limit, such as S3."""
     storage = files().storage
     free: int | None = storage.free_bytes() if hasattr(storage, "free_bytes") else None
     newest = Backup.objects.using(alias).verified().order_by("-taken_at").values_list("size", flat=True).first()
-    wanted = max(LEAST_FREE, BACKUPS_TO_COME * (newest or 0))
+    needed = max(LEAST_FREE, BACKUPS_TO_COME * (newest or 0))
     if "storage" in load_state():
-        wanted = round(wanted * HYSTERESIS)
-    trouble = Alert(
-        title=f"The storage of the backups is nearly full on {socket.gethostname()}.",
-        text=f"{format_size(free or 0)} are free; {format_size(wanted)} should be."
-        " Free some space, or set BACKUP_DIR elsewhere.",
-        relief=f"The storage of the backups has room again on {socket.gethostname()}.",
+        needed = round(needed * HYSTERESIS)
+    alert = Alert(
+        title=f"The backup storage is nearly full on {socket.gethostname()}.",
+        text=f"{format_size(free or 0)} are free; at least {format_size(needed)} are needed."
+        " Free some space, or set BACKUP_DIR to a larger disk.",
+        resolved_title=f"The backup storage has enough free space again on {socket.gethostname()}.",
     )
-    sync_alerts({"storage": trouble} if free is not None and free < wanted else {}, among="storage".__eq__)
+    sync_alerts({"storage": alert} if free is not None and free < needed else {}, in_scope="storage".__eq__)
 
 
 def check_project(alias: str) -> None:
-    """What the functions of OPS_ALERT_SOURCES find: each takes an alias, and gives alerts by keys of its own."""
+    """The functions of OPS_ALERT_SOURCES: each takes an alias, and returns alerts by keys of its own."""
     for path in conf.OPS_ALERT_SOURCES:
-        mark = f"{path} "
-        found = import_string(path)(alias)
-        sync_alerts({mark + key: trouble for key, trouble in found.items()}, among=partial(has_prefix, mark))
+        prefix = f"{path} "
+        alerts = import_string(path)(alias)
+        sync_alerts({prefix + key: alert for key, alert in alerts.items()}, in_scope=partial(has_prefix, prefix))
 
 
 def has_prefix(prefix: str, key: str) -> bool:
     return key.startswith(prefix)
 
 
-# --- Once for a change ------------------------------------------------------------------------------------------
+# --- Once for each change -------------------------------------------------------------------------------------------
 
 
-def sync_alerts(troubles: Mapping[str, Alert], *, among: Callable[[str], bool]) -> None:
-    """Send what is new about the keys for which `among` holds: those not in `troubles` are well."""
+def sync_alerts(alerts: Mapping[str, Alert], *, in_scope: Callable[[str], bool]) -> None:
+    """Send the alerts that are new, and that those are resolved whose keys are `in_scope` and not in `alerts`."""
     before = load_state()
     after = dict(before)
-    for key, trouble in troubles.items():
-        if key not in before and send(Message(title=trouble.title, text=trouble.text)):
-            after[key] = {"since": timezone.now().isoformat(), "relief": trouble.relief}
-    for key in [key for key in before if among(key) and key not in troubles]:
+    for key, alert in alerts.items():
+        if key not in before and send(Message(title=alert.title, text=alert.text)):
+            after[key] = {"since": timezone.now().isoformat(), "resolved_title": alert.resolved_title}
+    for key in [key for key in before if in_scope(key) and key not in alerts]:
         if send(resolved_message(before[key])):
             del after[key]
     if after != before:
         save_state(after)
 
 
-def resolved_message(trouble: Mapping[str, Any]) -> Message:
-    since = dt.datetime.fromisoformat(str(trouble["since"]))
-    text = f"It was told {format_age(since)}, at {timetable.format_due(since)}."
-    return Message(title=str(trouble["relief"]), text=text, is_bad=False)
+def resolved_message(state: Mapping[str, Any]) -> Message:
+    since = dt.datetime.fromisoformat(str(state["since"]))
+    text = f"The problem was reported {format_age(since)}, at {timetable.format_due(since)}."
+    return Message(title=str(state["resolved_title"]), text=text, is_bad=False)
 
 
 def send(message: Message) -> bool:
-    """Whether somebody took it, or there is nobody to tell."""
-    answers = send_to_all(addresses(), message)
-    log(answers)
-    return not answers or any(answer.accepted for answer in answers)
+    """Whether a target accepted it, or there is none."""
+    deliveries = send_to_all(conf.NOTIFY_URLS, message)
+    log(deliveries)
+    return not deliveries or any(delivery.accepted for delivery in deliveries)
 
 
-def log(answers: Iterable[Answer]) -> None:
-    for answer in answers:
-        if not answer.accepted:
-            logger.warning("A notice to %s was not taken: %s", answer.target, answer.said)
+def log(deliveries: Iterable[Delivery]) -> None:
+    for delivery in deliveries:
+        if not delivery.accepted:
+            logger.warning("A notification to %s failed: %s", delivery.target, delivery.response)
 
 
 def files() -> AtomicFiles:
-    """The storage of the backups. Raises OpsError where there is none."""
+    """The backup storage. Raises OpsError where there is none."""
     try:
         return AtomicFiles(storages["backups"])
     except InvalidStorageError as error:
-        raise OpsError(f"Where backups go is not set up: {error}") from error
+        raise OpsError(f"The backup storage is not configured: {error}") from error
 
 
 def load_state() -> dict[str, Any]:
-    """What people know of, by its key; empty where that can not be read, since telling twice is better than never."""
+    """The alerts that were sent, by key. Empty where they cannot be read: a repeated alert is better than none."""
     try:
-        known = files().document(STATE_FILE)
+        document = files().document(STATE_FILE)
     except FileNotFoundError:
         return {}
     except (OpsError, OSError) as error:
-        logger.warning("What has been told before is not known: %s", redact(str(error)))
+        logger.warning("The alerts that were sent before cannot be read: %s", redact(str(error)))
         return {}
-    return {key: trouble for key, trouble in known.items() if is_alert(trouble)}
+    return {key: state for key, state in document.items() if is_alert_state(state)}
 
 
-def is_alert(value: object) -> bool:
-    """Whether it is what `tell` keeps of a trouble: anybody may have written the file."""
+def is_alert_state(value: object) -> bool:
+    """Whether it is an `AlertState`: the file is not signed, and other programs may write it."""
     try:
         schema.read_document(value, AlertState, what="An alert")
     except (OpsError, OverflowError):
@@ -236,21 +226,21 @@ def is_alert(value: object) -> bool:
     return True
 
 
-def save_state(known: Mapping[str, Any]) -> None:
+def save_state(states: Mapping[str, Any]) -> None:
     try:
-        files().rewrite(STATE_FILE, json_bytes(known))
+        files().rewrite(STATE_FILE, json_bytes(states))
     except (OpsError, OSError) as error:
-        logger.warning("What has been told is not kept: %s", redact(str(error)))
+        logger.warning("The alerts that were sent cannot be recorded: %s", redact(str(error)))
 
 
-# --- Trying it out ----------------------------------------------------------------------------------------------
+# --- Test ------------------------------------------------------------------------------------------------------------
 
 
-def send_test(who: str) -> list[Answer]:
-    """Send a message to every address, and a sign of life; nothing is remembered."""
-    host = socket.gethostname()
-    message = Message(title=f"A test from {host}", text=f"{who} asked for it. All is well.", is_bad=False)
-    answers = send_to_all(addresses(), message)
-    if url := heartbeat():
-        answers.append(ping_heartbeat(url, success=True))
-    return answers
+def send_test(requested_by: str) -> list[Delivery]:
+    """Send a message to every target, and a heartbeat ping. It is not recorded."""
+    title = f"Test notification from {socket.gethostname()}"
+    message = Message(title=title, text=f"Requested by {requested_by}. No action is needed.", is_bad=False)
+    deliveries = send_to_all(conf.NOTIFY_URLS, message)
+    if conf.HEARTBEAT_URL:
+        deliveries.append(ping_heartbeat(conf.HEARTBEAT_URL, success=True))
+    return deliveries

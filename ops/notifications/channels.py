@@ -1,7 +1,7 @@
-"""Sending messages with apprise, and a sign of life over HTTP. Nothing here raises for what the other side does.
+"""Send notifications with apprise, and heartbeat pings over HTTP. Nothing here raises when a delivery fails.
 
-The addresses hold passwords and tokens: what is said of them names the service and the host, and what the other side
-or a library says is passed on without any part of the address.
+The URLs hold passwords and tokens: a label names the service and the host only, and responses and errors are passed on
+without any part of the URL.
 """
 
 import logging
@@ -19,15 +19,15 @@ from ops.utils.redaction import redact
 from ops.utils.single_flight import SingleFlight
 
 SEND_TIMEOUT = 20.0
-"""Seconds for all addresses, which are served side by side."""
+"""Seconds for all targets, to which messages are sent in parallel."""
 TIMEOUT = 8
-"""Seconds for one connection or one answer."""
-LONGEST_ANSWER = 600
-"""Characters of what the other side says."""
-HARMLESS = re.compile(r"\A(?:localhost|\d+(?:\.\d+){3}|[\w-]+(?:\.[\w-]+)+)\Z")
-"""A host's name. Where a service has none, its token stands in that place."""
+"""Seconds for one connection or one response."""
+LONGEST_RESPONSE = 600
+"""Characters."""
+HOSTNAME = re.compile(r"\A(?:localhost|\d+(?:\.\d+){3}|[\w-]+(?:\.[\w-]+)+)\Z")
+"""Services without a host have a token in its place."""
 
-# It writes addresses into its log; what is worth knowing comes back in an Answer.
+# Apprise logs whole URLs; what matters of it is returned in a Delivery.
 apprise_log = logging.getLogger("apprise")
 apprise_log.propagate = False
 apprise_log.setLevel(logging.DEBUG)
@@ -41,99 +41,100 @@ class Message:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What came of one address: `target` names it without its secrets, `said` is a sentence."""
+class Delivery:
+    """The outcome for one target, whose label has no secrets. `response` is a sentence, of the other side if it can."""
 
     target: str
     accepted: bool
-    said: str
+    response: str
 
 
-def send_to_all(urls: Iterable[str], message: Message) -> list[Answer]:
-    """One answer for each address, after `PATIENCE` at the latest."""
-    # A tower of its own for each, because answers are not shared.
-    flights = [(url, SingleFlight().run("notice", partial(send, url, message))) for url in urls]
-    answers = []
-    for url, flight in flights:
-        outcome = flight.result(within=SEND_TIMEOUT)
+def send_to_all(urls: Iterable[str], message: Message) -> list[Delivery]:
+    """One delivery for each URL, after `SEND_TIMEOUT` at the latest."""
+    # Each has a SingleFlight of its own: two messages to the same target must not become one.
+    calls = [(url, SingleFlight().run("notification", partial(send, url, message))) for url in urls]
+    deliveries = []
+    for url, call in calls:
+        outcome = call.result(within=SEND_TIMEOUT)
         if isinstance(outcome, BaseException):
-            outcome = Answer(target=safe_label(url), accepted=False, said=redact_url(f"{outcome}.", url))
-        answers.append(outcome)
-    return answers
+            response = redact_url(f"{outcome}.", url)
+            outcome = Delivery(target=safe_label(url), accepted=False, response=response)
+        deliveries.append(outcome)
+    return deliveries
 
 
-def send(url: str, message: Message) -> Answer:
-    """Hand the message to the service of an apprise address."""
+def send(url: str, message: Message) -> Delivery:
+    """Send the message to the service of an apprise URL."""
     import apprise  # noqa: PLC0415  # takes a while, and most processes send nothing
 
     target = safe_label(url)
     with captured_log() as lines:
         service = apprise.Apprise.instantiate(with_timeouts(url), suppress_exceptions=True)
         if service is None:
-            return Answer(target=target, accepted=False, said="Not an address that apprise understands.")
+            return Delivery(target=target, accepted=False, response="Not a URL that apprise supports.")
         kind = apprise.NotifyType.FAILURE if message.is_bad else apprise.NotifyType.SUCCESS
         accepted = bool(service.notify(body=message.text, title=message.title, notify_type=kind))
-    said = redact_url(summarize_log(lines), url) or ("Accepted." if accepted else "Refused, without a reason.")
-    return Answer(target=target, accepted=accepted, said=said)
+    response = redact_url(summarize_log(lines), url) or ("Accepted." if accepted else "Rejected, without a reason.")
+    return Delivery(target=target, accepted=accepted, response=response)
 
 
-def ping_heartbeat(url: str, *, success: bool) -> Answer:
-    """GET the address, with ``/fail`` at the end of its path after a failure, as healthchecks.io has it."""
+def ping_heartbeat(url: str, *, success: bool) -> Delivery:
+    """GET the URL, with ``/fail`` at the end of its path after a failure, as healthchecks.io defines it."""
     parts = urlsplit(url)
     if not success:
         parts = parts._replace(path=parts.path.rstrip("/") + "/fail")
     request = urllib.request.Request(urlunsplit(parts), headers={"User-Agent": "ops"})  # noqa: S310  # see the settings
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
-            said, accepted = f"{response.status} {response.read(LONGEST_ANSWER).decode(errors='replace')}", True
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
+            response, accepted = f"{answer.status} {answer.read(LONGEST_RESPONSE).decode(errors='replace')}", True
     except urllib.error.HTTPError as error:
-        said, accepted = f"{error.code} {error.reason}", False
+        response, accepted = f"{error.code} {error.reason}", False
         error.close()
     except (OSError, ValueError) as error:
-        said, accepted = f"{type(error).__name__}: {error}", False
-    return Answer(target=safe_label(url), accepted=accepted, said=redact_url(said.strip(), url))
+        response, accepted = f"{type(error).__name__}: {error}", False
+    return Delivery(target=safe_label(url), accepted=accepted, response=redact_url(response.strip(), url))
 
 
-# --- Addresses ---------------------------------------------------------------------------------------------------
+# --- URLs -------------------------------------------------------------------------------------------------------------
 
 
 def safe_label(url: str) -> str:
     """``json at lab.example.org``: the service, and its host where that is one."""
     parts = urlsplit(url)
     host = host_of(url)
-    return f"{parts.scheme} at {host}" if host else parts.scheme or "an address without a service"
+    return f"{parts.scheme} at {host}" if host else parts.scheme or "a URL without a service"
 
 
 def host_of(url: str) -> str:
     host = urlsplit(url).netloc.rpartition("@")[2].partition(":")[0]
-    return host if HARMLESS.match(host) else ""
+    return host if HOSTNAME.match(host) else ""
 
 
 def with_timeouts(url: str) -> str:
-    """The address with apprise's own limits for connecting and reading, unless it sets them."""
-    limits = [f"{name}={TIMEOUT}" for name in ("cto", "rto") if f"{name}=" not in url]
-    return url + ("&" if "?" in url else "?") + "&".join(limits) if limits else url
+    """The URL with apprise's own timeouts for connecting and reading, unless it sets them."""
+    timeouts = [f"{name}={TIMEOUT}" for name in ("cto", "rto") if f"{name}=" not in url]
+    return url + ("&" if "?" in url else "?") + "&".join(timeouts) if timeouts else url
 
 
 def redact_url(text: str, url: str) -> str:
-    """`text` in one line without the parts of `url` that may be secret, and without those of the settings."""
+    """`text` in one line, without the secrets of the settings and without the parts of `url` that may be secret."""
     text = " ".join(redact(text).split())
     rest = url.partition("://")[2]
     host = host_of(url)
-    found = {rest, *re.split(r"[/:@?&=#,]+", rest)}
-    found |= {unquote(part) for part in found}
-    for part in sorted(found, key=len, reverse=True):
+    parts = {rest, *re.split(r"[/:@?&=#,]+", rest)}
+    parts |= {unquote(part) for part in parts}
+    for part in sorted(parts, key=len, reverse=True):
         # Shorter ones are words such as "to" or port numbers.
         if len(part) > 3 and part != host and not part.isdigit():
             text = text.replace(part, "…")
-    return text[:LONGEST_ANSWER]
+    return text[:LONGEST_RESPONSE]
 
 
-# --- What apprise says ---------------------------------------------------------------------------------------------
+# --- The log of apprise ---------------------------------------------------------------------------------------------
 
 
 class ThreadLogHandler(logging.Handler):
-    """Keeps the lines of the thread that made it."""
+    """Keeps the lines of the thread that created it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,17 +149,17 @@ class ThreadLogHandler(logging.Handler):
 @contextmanager
 def captured_log() -> Iterator[list[tuple[int, str]]]:
     """What apprise logs in this thread within the block."""
-    listener = ThreadLogHandler()
-    apprise_log.addHandler(listener)
+    handler = ThreadLogHandler()
+    apprise_log.addHandler(handler)
     try:
-        yield listener.lines
+        yield handler.lines
     finally:
-        apprise_log.removeHandler(listener)
+        apprise_log.removeHandler(handler)
 
 
 def summarize_log(lines: Iterable[tuple[int, str]]) -> str:
-    """Warnings, and what they do not tell: the answer of the other side or the error of the connection."""
-    told = [text for level, text in lines if level >= logging.WARNING]
+    """Warnings, then the response or the connection error, which apprise logs at a lower level."""
+    summary = [text for level, text in lines if level >= logging.WARNING]
     details = ("Response Details", "Exception")
-    told += [text for level, text in lines if level < logging.WARNING and any(word in text for word in details)]
-    return " ".join(told)
+    summary += [text for level, text in lines if level < logging.WARNING and any(word in text for word in details)]
+    return " ".join(summary)

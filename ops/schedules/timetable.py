@@ -1,4 +1,4 @@
-"""When schedules are due, told of django-celery-beat's rows. Nothing here is called where that app is not installed."""
+"""When schedules are due, from the rows of django-celery-beat. Needs that app, but for `is_installed`."""
 
 import datetime as dt
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ from django.utils import timezone
 if TYPE_CHECKING:
     from django_celery_beat.models import PeriodicTask
 
-GRACE = dt.timedelta(minutes=10)
-"""A schedule counts as missed when it was not started for so long after it was due."""
+GRACE_PERIOD = dt.timedelta(minutes=10)
+"""How long after it was due a schedule that did not start counts as missed."""
 
 
 def is_installed() -> bool:
@@ -19,9 +19,9 @@ def is_installed() -> bool:
 
 
 def next_run(task: "PeriodicTask") -> dt.datetime | None:
-    """When beat starts `task` next; in the past when it should have been by now, None when it never will be.
+    """When beat starts `task` next: in the past if that is overdue, None if it never will. Rounded to a second.
 
-    Counts from the last start, as beat does; from the last change of the row where there was none. Exact to a second.
+    Counted from the last start, as beat does, or from the last change of the row if there was none.
     """
     now = timezone.now()
     is_spent = task.one_off and task.total_run_count > 0
@@ -38,12 +38,12 @@ def next_run(task: "PeriodicTask") -> dt.datetime | None:
 
 
 def round_to_second(moment: dt.datetime) -> dt.datetime:
-    """`moment` without what the clock went on while it was computed: 02:00, not 01:59:59.99."""
+    """`moment` without the time that its computation took: 02:00, not 01:59:59.99."""
     return (moment + dt.timedelta(seconds=0.5)).replace(microsecond=0)
 
 
 def enabled_tasks(alias: str) -> "Iterable[PeriodicTask]":
-    """The schedules that are switched on, in one query."""
+    """The enabled schedules, in one query."""
     from django_celery_beat.models import PeriodicTask  # noqa: PLC0415  # may not be installed
 
     related = ("interval", "crontab", "solar", "clocked")
@@ -52,11 +52,11 @@ def enabled_tasks(alias: str) -> "Iterable[PeriodicTask]":
 
 
 def is_missed(due: dt.datetime | None, now: dt.datetime) -> bool:
-    return due is not None and due < now - GRACE
+    return due is not None and due < now - GRACE_PERIOD
 
 
 def runs_on(task: "PeriodicTask", day: dt.date) -> bool:
-    """Whether the rhythm of `task` includes `day`; False for those that name no days, such as solar events."""
+    """Whether `task` is scheduled on `day`; False for those without days, such as solar events."""
     if task.interval:
         return bool(task.interval.schedule.run_every <= dt.timedelta(days=1))
     if not task.crontab:
@@ -70,7 +70,7 @@ def runs_on(task: "PeriodicTask", day: dt.date) -> bool:
 
 
 def find_missed(alias: str) -> list[tuple[str, dt.datetime]]:
-    """Name of each schedule that was not started in time, and when it was due; the longest overdue first."""
+    """The name of each missed schedule and when it was due, the longest overdue first."""
     now = timezone.now()
     due = [(task.name, next_run(task)) for task in enabled_tasks(alias)]
     return sorted(((name, when) for name, when in due if when and is_missed(when, now)), key=lambda missed: missed[1])

@@ -1,8 +1,7 @@
-"""Asking something that may never answer, without piling up askers.
+"""Call a function that may hang, with a deadline and at most one thread for each name.
 
-A frozen server ignores every timeout of its client (statement_timeout, TCP keepalives), so the question is put by a
-thread that may hang, while whoever wants the answer waits no longer than agreed. At most one thread is under way for a
-question: all who ask meanwhile share its answer, or its silence.
+A frozen server ignores every timeout of its client (statement_timeout, TCP keepalives). So the function is called in a
+thread that may hang, and callers wait for its result up to a deadline. All callers of the same name share one thread.
 """
 
 import os
@@ -18,7 +17,7 @@ Answer = TypeVar("Answer")
 
 
 class Call(Generic[Answer]):
-    """One question under way."""
+    """A function call in its own thread."""
 
     def __init__(self) -> None:
         self.future: Future[Answer] = Future()
@@ -31,9 +30,9 @@ class Call(Generic[Answer]):
         return (self.finished or time.monotonic()) - self.started
 
     def result(self, *, within: float) -> Answer | BaseException:
-        """The answer, or the error it ended with: TimeoutError when there is neither `within` seconds of the start.
+        """The result, or the error that was raised: a TimeoutError if there is neither `within` seconds of the start.
 
-        Who joins a question that has been open for longer is not kept waiting.
+        A caller that joins a call which has been running for longer does not wait.
         """
         remaining = self.started + within - time.monotonic()
         try:
@@ -44,50 +43,50 @@ class Call(Generic[Answer]):
 
 
 class SingleFlight:
-    """Knows what is under way in this process."""
+    """The calls that are running in this process, by name."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._calls: dict[str, Call[object]] = {}
 
-    def run(self, name: str, question: Callable[[], Answer]) -> Call[Answer]:
-        """The flight called `name` that is under way, or a new one that puts `question`."""
+    def run(self, name: str, function: Callable[[], Answer]) -> Call[Answer]:
+        """The running call of that name, or a new one of `function`."""
         with self._lock:
             if name in self._calls:
                 return cast("Call[Answer]", self._calls[name])
-            return self._start(name, question)
+            return self._start(name, function)
 
-    def run_exclusive(self, name: str, question: Callable[[], Answer]) -> Call[Answer] | None:
-        """A new flight, or None when one called `name` is under way: for answers that are not for sharing."""
+    def run_exclusive(self, name: str, function: Callable[[], Answer]) -> Call[Answer] | None:
+        """A new call, or None if one of that name is running: for results that must not be shared."""
         with self._lock:
-            return None if name in self._calls else self._start(name, question)
+            return None if name in self._calls else self._start(name, function)
 
-    def _start(self, name: str, question: Callable[[], Answer]) -> Call[Answer]:
-        flight: Call[Answer] = Call()
-        self._calls[name] = cast("Call[object]", flight)
-        threading.Thread(target=self._run, args=(name, flight, question), name=f"ask-{name}", daemon=True).start()
-        return flight
+    def _start(self, name: str, function: Callable[[], Answer]) -> Call[Answer]:
+        call: Call[Answer] = Call()
+        self._calls[name] = cast("Call[object]", call)
+        threading.Thread(target=self._run, args=(name, call, function), name=f"call-{name}", daemon=True).start()
+        return call
 
-    def _run(self, name: str, flight: Call[Answer], question: Callable[[], Answer]) -> None:
+    def _run(self, name: str, call: Call[Answer], function: Callable[[], Answer]) -> None:
         answer: Answer | None = None
         error: BaseException | None = None
         try:
             try:
-                answer = question()
+                answer = function()
             finally:
                 connections.close_all()
-        except BaseException as raised:  # noqa: BLE001  # carried over to whoever asked
+        except BaseException as raised:  # noqa: BLE001  # passed on to the callers
             error = raised
         with self._lock:
             del self._calls[name]
-        flight.finished = time.monotonic()
+        call.finished = time.monotonic()
         if error:
-            flight.future.set_exception(error)
+            call.future.set_exception(error)
         else:
-            flight.future.set_result(cast("Answer", answer))
+            call.future.set_result(cast("Answer", answer))
 
     def reset_after_fork(self) -> None:
-        """In a forked child: the parent's threads do not exist here, and their answers will not come."""
+        """In a forked child the parent's threads do not exist, so their calls never finish."""
         self._lock = threading.Lock()
         self._calls = {}
 

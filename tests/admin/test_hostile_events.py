@@ -278,9 +278,9 @@ def test_unsigned_manifest_with_same_id_does_not_hide_a_backup(settings: Any) ->
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("trouble", [5, None, {}, {"since": "never", "relief": "x"}, {"since": NOW.isoformat()}])
-def test_alert_file_is_ignored_when_it_is_malformed(settings: Any, trouble: Any) -> None:
-    well = {"since": NOW.isoformat(), "relief": "The backup works again."}
+@pytest.mark.parametrize("state", [5, None, {}, {"since": "never", "resolved_title": "x"}, {"since": NOW.isoformat()}])
+def test_alert_file_is_ignored_when_it_is_malformed(settings: Any, state: Any) -> None:
+    valid = {"since": NOW.isoformat(), "resolved_title": "The backup succeeded again."}
     Path(settings.BACKUP_DIR).mkdir()
-    (Path(settings.BACKUP_DIR) / "alerts.json").write_text(json.dumps({"run backup": trouble, "age": well}))
-    assert load_state() == {"age": well}
+    (Path(settings.BACKUP_DIR) / "alerts.json").write_text(json.dumps({"run backup": state, "age": valid}))
+    assert load_state() == {"age": valid}

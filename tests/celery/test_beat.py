@@ -100,14 +100,14 @@ def test_of_two_beats_one_starts_the_tasks_and_the_other_takes_over(
     """Also when the first is killed, and knows nothing of giving anything back."""
     schedule(interval="IntervalSchedule.objects.create(every=1, period='seconds')")
     with running(home, "first", *BEAT, REDIS_URL=redis_url) as first:
-        wait_for(lambda: "This beat starts the tasks." in first.output, first)
+        wait_for(lambda: "Acquired the scheduler lock." in first.output, first)
         with running(home, "second", *BEAT, REDIS_URL=redis_url) as second:
             wait_for(lambda: "beat: Starting..." in second.output, second)
             before = last_run(home)
             wait_for(lambda: last_run(home) != before, first)
-            assert "This beat starts the tasks." not in second.output
+            assert "Acquired the scheduler lock." not in second.output
             first.end_with(signal.SIGKILL)
-            wait_for(lambda: "This beat starts the tasks." in second.output, second)
+            wait_for(lambda: "Acquired the scheduler lock." in second.output, second)
             before = last_run(home)
             wait_for(lambda: last_run(home) != before, second)
             assert second.end_with(signal.SIGTERM) == 0

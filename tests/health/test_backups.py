@@ -1,4 +1,4 @@
-"""Whether health notices that there is nothing recent to go back to."""
+"""The health check of backups."""
 
 import datetime as dt
 from typing import Any
@@ -13,53 +13,55 @@ from tests.dashboard.conftest import MakeBackup, MakeRun, make_backup, make_run
 __all__ = ["make_backup", "make_run"]
 
 NOW = dt.datetime(2026, 11, 24, 15, 0, tzinfo=dt.UTC)
-DAY = dt.timedelta(hours=26)
+LIMIT = dt.timedelta(hours=26)
 
 
-def judged(*, wanted: bool = True, **changed: Any) -> CheckResult:
-    well = {
-        "number": 3, "size": 1, "first": NOW - 9 * DAY, "verified": NOW - dt.timedelta(hours=3), "restored": None,
+def evaluate(*, scheduled: bool = True, **changed: Any) -> CheckResult:
+    healthy = {
+        "number": 3, "size": 1, "first": NOW - 9 * LIMIT, "verified": NOW - dt.timedelta(hours=3), "restored": None,
         "failed": None, "error": "",
     }  # fmt: skip
-    return evaluate_backups(Backups(**{**well, **changed}), now=NOW, within=DAY, wanted=wanted)
+    return evaluate_backups(Backups(**{**healthy, **changed}), now=NOW, limit=LIMIT, scheduled=scheduled)
 
 
-def test_a_recent_backup_is_healthy() -> None:
-    assert judged() == CheckResult()
+def test_recent_backup_is_healthy() -> None:
+    assert evaluate() == CheckResult()
 
 
-def test_an_old_one_is_degraded() -> None:
-    result = judged(verified=NOW - dt.timedelta(hours=30))
+def test_old_backup_is_degraded() -> None:
+    result = evaluate(verified=NOW - dt.timedelta(hours=30))
 
     assert (result.status, result.error) == (Status.DEGRADED, "BackupTooOld")
     assert result.detail == "The last verified backup is 30 hours old; BACKUP_MAX_AGE_HOURS is 26."
 
 
-def test_a_failed_attempt_is_degraded_though_there_is_a_recent_one() -> None:
-    result = judged(failed=NOW, error="The disk is full.")
+def test_failed_backup_run_is_degraded_despite_a_recent_backup() -> None:
+    result = evaluate(failed=NOW, error="The disk is full.")
 
     assert (result.status, result.error) == (Status.DEGRADED, "BackupFailed")
-    assert result.detail == "The last attempt at a backup failed at 2026-11-24 15:00 UTC: The disk is full."
+    assert result.detail == "The last backup failed at 2026-11-24 15:00 UTC: The disk is full."
 
 
-@pytest.mark.parametrize(("number", "wanted", "error"), [(0, True, "NoBackup"), (2, False, "NoBackup"), (0, False, "")])
-def test_none_is_degraded_where_one_was_wanted(number: int, wanted: bool, error: str) -> None:
-    assert judged(number=number, verified=None, wanted=wanted).error == error
+@pytest.mark.parametrize(
+    ("number", "scheduled", "error"), [(0, True, "NoBackup"), (2, False, "NoBackup"), (0, False, "")]
+)
+def test_no_backup_is_degraded_where_one_is_scheduled_or_others_exist(number: int, scheduled: bool, error: str) -> None:
+    assert evaluate(number=number, verified=None, scheduled=scheduled).error == error
 
 
-def test_a_missing_key_is_said_with_what_else_is_wrong() -> None:
-    alone = judged(foreign=1, newest_foreign="lab_1.sql")
+def test_unknown_key_is_reported_in_addition_to_another_fault() -> None:
+    alone = evaluate(foreign=1, newest_foreign="lab_1.sql")
     assert (alone.status, alone.error) == (Status.DEGRADED, "UnknownKey")
     assert alone.detail == (
         "The backup lab_1.sql is signed with a key that is not named here. If the key was changed, name the old one in"
         " BACKUP_SIGNING_KEY_FALLBACKS and restart the site; it is not trusted until then."
     )
-    both = judged(foreign=2, newest_foreign="lab_2.sql", verified=None)
+    both = evaluate(foreign=2, newest_foreign="lab_2.sql", verified=None)
     assert both.error == "NoBackup"
     assert both.detail.startswith("There is no verified backup. Run: manage.py backup_database 2 backups are signed")
 
 
-def test_rows_of_another_key_are_counted(make_backup: MakeBackup) -> None:
+def test_backups_with_unknown_keys_are_counted(make_backup: MakeBackup) -> None:
     make_backup(hours=3)
     newest = make_backup(hours=4, trust="foreign key")
     make_backup(hours=5, trust="foreign key")
@@ -68,12 +70,14 @@ def test_rows_of_another_key_are_counted(make_backup: MakeBackup) -> None:
     assert detail.startswith(f"2 backups are signed with a key that is not named here, the newest is {newest.name}.")
 
 
-def test_a_schedule_wants_backups(db: None) -> None:
+def test_missing_backup_is_degraded_only_with_a_schedule(db: None) -> None:
     assert check_backups("default", expected=True).error == "NoBackup"
     assert check_backups("default", expected=False) == CheckResult()
 
 
-def test_rows_are_what_is_judged(make_backup: MakeBackup, make_run: MakeRun, settings: Any) -> None:
+def test_check_backups_follows_the_rows_of_backups_and_runs(
+    make_backup: MakeBackup, make_run: MakeRun, settings: Any
+) -> None:
     make_backup(hours=3)
     make_run(hours=3)
     assert check_backups("default", expected=True) == CheckResult()
@@ -85,7 +89,7 @@ def test_rows_are_what_is_judged(make_backup: MakeBackup, make_run: MakeRun, set
     assert check_backups("default", expected=True).error == "BackupFailed"
 
 
-def test_a_cancelled_attempt_is_no_failure(make_backup: MakeBackup, make_run: MakeRun) -> None:
+def test_cancelled_run_is_not_a_failure(make_backup: MakeBackup, make_run: MakeRun) -> None:
     make_backup(hours=3)
     make_run(hours=1, status="cancelled")
 
@@ -93,7 +97,7 @@ def test_a_cancelled_attempt_is_no_failure(make_backup: MakeBackup, make_run: Ma
 
 
 @pytest.mark.django_db(transaction=True)
-def test_health_tells_of_it(client: Client, make_run: MakeRun) -> None:
+def test_health_endpoint_hides_the_detail_of_a_failed_backup(client: Client, make_run: MakeRun) -> None:
     make_run(hours=1, status="failed", error="a secret path")
 
     answer = client.get("/health/").json()

@@ -1,4 +1,4 @@
-"""``manage.py check_database``, as a person or a start script runs it."""
+"""``manage.py check_database`` in a terminal and in a start script."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def migrate(url: str) -> None:
     subprocess.run(command, cwd=ROOT, env=os.environ | {"DATABASE_URL": url}, check=True)
 
 
-def test_healthy_degraded_and_unhealthy_have_their_exit_codes(server: PostgresServer) -> None:
+def test_exit_code_depends_on_the_status(server: PostgresServer) -> None:
     url = server.url("postgres")
     degraded = check("--json", DATABASE_URL=url)
     assert (degraded.returncode, json.loads(degraded.stdout)["status"]) == (3, "degraded")
@@ -43,14 +43,14 @@ def test_healthy_degraded_and_unhealthy_have_their_exit_codes(server: PostgresSe
     assert PASSWORD not in unhealthy.stdout + unhealthy.stderr
 
 
-def test_a_person_gets_a_table(server: PostgresServer) -> None:
+def test_output_without_json_is_a_table(server: PostgresServer) -> None:
     done = check(DATABASE_URL=server.url("postgres"))
     assert "postgresql" in done.stdout
     assert "pool size 20, checked in" in done.stdout
     assert done.stderr == ""
 
 
-def test_sqlite_has_no_pool(tmp_path: Path) -> None:
+def test_pool_info_on_sqlite_is_null(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'lab.db'}"
     migrate(url)
     done = check("--json", DATABASE_URL=url)
@@ -58,7 +58,7 @@ def test_sqlite_has_no_pool(tmp_path: Path) -> None:
     assert (done.returncode, answer["database_type"], answer["pool_info"]) == (0, "sqlite", None)
 
 
-def test_waiting_ends_when_the_server_comes(server: PostgresServer, tmp_path: Path) -> None:
+def test_wait_ends_when_the_server_accepts_connections(server: PostgresServer, tmp_path: Path) -> None:
     migrate(server.url("postgres"))
     server.halt()
     environment = {"DATABASE_URL": server.url("postgres"), "DB_CONNECT_RETRY_DELAY": "0.2", "REDIS_URL": ""}
@@ -74,7 +74,7 @@ def test_waiting_ends_when_the_server_comes(server: PostgresServer, tmp_path: Pa
     assert waiter.wait(timeout=60) == 0
 
 
-def test_waiting_ends_when_the_time_is_up_and_at_once_for_a_wrong_password(server: PostgresServer) -> None:
+def test_wait_ends_after_its_seconds_and_at_once_with_a_wrong_password(server: PostgresServer) -> None:
     refused = server.url("postgres").rpartition(":")[0] + f":{free_port()}/postgres"
     start = time.monotonic()
     late = check("--wait", "2", "--json", DATABASE_URL=refused)

@@ -1,4 +1,4 @@
-"""What the health endpoint says, to whom, on a database that works."""
+"""The health endpoints with a database that works."""
 
 import tomllib
 from pathlib import Path
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/"])
-def test_a_healthy_answer(client: Client, path: str) -> None:
+def test_health_of_a_healthy_site_has_all_keys(client: Client, path: str) -> None:
     response = client.get(path)
     assert response.status_code == 200
     answer = response.json()
@@ -44,46 +44,46 @@ def test_a_healthy_answer(client: Client, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/health/", "/health/live/", "/health/ready/"])
-def test_only_reading_is_allowed(client: Client, path: str) -> None:
+def test_post_is_not_allowed(client: Client, path: str) -> None:
     assert client.post(path).status_code == 405
     assert client.head(path).status_code == 200
 
 
-def test_a_probe_from_localhost_is_neither_refused_nor_redirected(client: Client) -> None:
+def test_probe_from_localhost_is_not_redirected(client: Client) -> None:
     with override_settings(SECURE_SSL_REDIRECT=True):
         for path in ("/health", "/health/live/", "/health/ready", "/health/full/?format=json"):
             assert client.get(path, headers={"host": "localhost:8000"}).status_code == 200
         assert client.get("/healthy/").status_code == 301
 
 
-def test_live_touches_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_live_uses_no_database_and_no_thread(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ops.utils.single_flight.shared_calls.run", None)
     monkeypatch.setattr("django.db.backends.base.base.BaseDatabaseWrapper.ensure_connection", None)
     response = client.get("/health/live/")
     assert (response.status_code, response.json()) == (200, {"status": "healthy"})
 
 
-def test_the_version_is_the_projects() -> None:
+def test_version_equals_that_of_the_project() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert project["version"] == settings.OPS_VERSION
 
 
-def forget_a_migration() -> None:
+def unrecord_migration() -> None:
     with connection.cursor() as cursor:
         cursor.execute("UPDATE django_migrations SET name = name || '-gone' WHERE app = 'sessions'")
 
 
-def remember_the_migration() -> None:
+def record_migration() -> None:
     with connection.cursor() as cursor:
         cursor.execute("UPDATE django_migrations SET name = replace(name, '-gone', '')")
 
 
-def test_a_missing_migration_degrades_health_and_is_not_ready(client: Client) -> None:
-    forget_a_migration()
+def test_unapplied_migration_is_degraded_and_not_ready(client: Client) -> None:
+    unrecord_migration()
     try:
         health, ready, full = (client.get(path) for path in ("/health/", "/health/ready/", "/health/full/?format=json"))
     finally:
-        remember_the_migration()
+        record_migration()
     assert (health.status_code, health.json()["status"]) == (200, "degraded")
     assert health.json()["checks"]["migrations"] == {"status": "degraded", "error": "UnappliedMigrations"}
     assert (ready.status_code, ready.json()["status"]) == (503, "unhealthy")
@@ -91,7 +91,7 @@ def test_a_missing_migration_degrades_health_and_is_not_ready(client: Client) ->
     assert client.get("/health/ready/").status_code == 200
 
 
-def test_details_are_for_staff_only(client: Client) -> None:
+def test_details_are_shown_to_staff_only(client: Client) -> None:
     users = get_user_model().objects
     staff = users.create_user("staff@example.org", is_staff=True)
     guest = users.create_user("guest@example.org")
@@ -116,7 +116,7 @@ def test_details_are_for_staff_only(client: Client) -> None:
         ("?format=text", "*/*", "text/plain"),
     ],
 )
-def test_the_full_page_has_many_forms(client: Client, query: str, accept: str, kind: str) -> None:
+def test_full_has_the_requested_format(client: Client, query: str, accept: str, kind: str) -> None:
     response = client.get(f"/health/full/{query}", headers={"accept": accept})
     assert response.status_code == 200
     assert response["Content-Type"].startswith(kind)
@@ -124,5 +124,5 @@ def test_the_full_page_has_many_forms(client: Client, query: str, accept: str, k
         assert name in response.content.decode()
 
 
-def test_the_full_page_says_what_it_can_not_read(client: Client) -> None:
+def test_full_with_malformed_accept_header_is_406(client: Client) -> None:
     assert client.get("/health/full/", headers={"accept": "not a type"}).status_code == 406

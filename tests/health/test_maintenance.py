@@ -1,4 +1,4 @@
-"""Writes are answered with a page that says why, and health says so, wherever the sign hangs and whatever is broken."""
+"""In maintenance mode writes are answered with 503 and the reason; the mode is kept in Redis and in a file."""
 
 import asyncio
 import json
@@ -32,18 +32,18 @@ def backup_dir(settings: Any, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["file", "redis"])
-def sign(request: pytest.FixtureRequest, settings: Any, redis_server: RedisServer) -> MaintenanceMode:
+def mode(request: pytest.FixtureRequest, settings: Any, redis_server: RedisServer) -> MaintenanceMode:
     settings.REDIS_URL = redis_server.url() if request.param == "redis" else ""
     return mode_from_settings()
 
 
-def test_nothing_is_held_back_without_a_sign(client: Client, sign: MaintenanceMode) -> None:
-    assert sign.read() is None
+def test_write_without_maintenance_mode_reaches_its_view(client: Client, mode: MaintenanceMode) -> None:
+    assert mode.read() is None
     assert client.post("/nowhere/").status_code == 404
 
 
-def test_a_write_is_answered_with_a_page_that_needs_no_database(client: Client, sign: MaintenanceMode) -> None:
-    with maintenance_mode(mode=sign, reason=REASON):
+def test_write_in_maintenance_mode_gets_a_page_without_the_database(client: Client, mode: MaintenanceMode) -> None:
+    with maintenance_mode(mode=mode, reason=REASON):
         response = client.post("/admin/login/", headers={"referer": "http://testserver/admin/login/?next=/admin/"})
     assert (response.status_code, response["Retry-After"]) == (503, "10")
     assert "no-store" in response["Cache-Control"]
@@ -77,74 +77,74 @@ def test_a_write_is_answered_with_a_page_that_needs_no_database(client: Client, 
         "",
     ],
 )
-def test_the_page_leads_nowhere_else(client: Client, sign: MaintenanceMode, referer: str) -> None:
-    with maintenance_mode(mode=sign, reason=REASON):
+def test_page_never_links_to_another_site(client: Client, mode: MaintenanceMode, referer: str) -> None:
+    with maintenance_mode(mode=mode, reason=REASON):
         page = client.post("/nowhere/", headers={"referer": referer}).content.decode()
     assert '<meta http-equiv="refresh" content="10; url=/">' in page
     assert '<a href="/">' in page
 
 
-def test_a_program_gets_json(client: Client, sign: MaintenanceMode) -> None:
-    with maintenance_mode(mode=sign, reason=REASON):
+def test_write_that_accepts_json_gets_json(client: Client, mode: MaintenanceMode) -> None:
+    with maintenance_mode(mode=mode, reason=REASON):
         response = client.delete("/nowhere/", headers={"accept": "application/json"})
-        notice = sign.read()
-    assert notice
+        state = mode.read()
+    assert state
     assert (response.status_code, response["Retry-After"]) == (503, "10")
     assert response.json() == {
         "status": "maintenance",
         "reason": REASON,
-        "since": notice.since.isoformat(),
+        "since": state.since.isoformat(),
         "retry_after": 10,
     }
 
 
 @pytest.mark.parametrize("method", ["get", "head", "options"])
-def test_reading_costs_nothing(
-    client: Client, sign: MaintenanceMode, method: str, monkeypatch: pytest.MonkeyPatch
+def test_request_that_only_reads_does_not_read_the_mode(
+    client: Client, mode: MaintenanceMode, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with maintenance_mode(mode=sign, reason=REASON), monkeypatch.context() as patched:
+    with maintenance_mode(mode=mode, reason=REASON), monkeypatch.context() as patched:
         patched.setattr(MaintenanceMode, "read", None)
         assert getattr(client, method)("/nowhere/").status_code == 404
 
 
-async def ask_both(client: AsyncClient) -> tuple[int, int]:
+async def post_and_get(client: AsyncClient) -> tuple[int, int]:
     return (await client.post("/nowhere/")).status_code, (await client.get("/nowhere/")).status_code
 
 
-def test_asynchronous_servers_hold_back_as_well(sign: MaintenanceMode) -> None:
-    with maintenance_mode(mode=sign, reason=REASON):
-        assert asyncio.run(ask_both(AsyncClient())) == (503, 404)
+def test_asynchronous_middleware_blocks_writes(mode: MaintenanceMode) -> None:
+    with maintenance_mode(mode=mode, reason=REASON):
+        assert asyncio.run(post_and_get(AsyncClient())) == (503, 404)
 
 
-def test_the_sign_is_renewed_while_its_holder_lives(sign: MaintenanceMode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mode_is_renewed_while_its_holder_runs(mode: MaintenanceMode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintenance, "LIFETIME", 1)
     monkeypatch.setattr(maintenance, "RENEW_INTERVAL", 0.3)
-    with maintenance_mode(mode=sign, reason=REASON):
+    with maintenance_mode(mode=mode, reason=REASON):
         time.sleep(1.6)
-        assert sign.read() is not None
-    assert sign.read() is None
+        assert mode.read() is not None
+    assert mode.read() is None
 
 
-def test_the_sign_of_a_killed_holder_falls_off(sign: MaintenanceMode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mode_of_a_killed_holder_expires(mode: MaintenanceMode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintenance, "LIFETIME", 1)
-    sign.enable(MaintenanceState(reason=REASON, since=maintenance.timezone.now()))
-    assert sign.read() is not None
-    eventually(lambda: sign.read() is None, within=3)
+    mode.enable(MaintenanceState(reason=REASON, since=maintenance.timezone.now()))
+    assert mode.read() is not None
+    eventually(lambda: mode.read() is None, within=3)
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"until": "soon"}', '{"until": 9e9}', "\udcff"])
-def test_a_sign_that_can_not_be_read_is_none(sign: MaintenanceMode, text: str) -> None:
-    assert sign.path
-    sign.path.parent.mkdir()
-    sign.path.write_bytes(text.encode(errors="surrogateescape"))
-    if sign.redis_url:
-        with redis.Redis.from_url(sign.redis_url) as client:
-            client.set(sign.key, text.encode(errors="surrogateescape"), ex=2)
-    assert sign.read() is None
-    sign.disable()
+def test_malformed_mode_counts_as_disabled(mode: MaintenanceMode, text: str) -> None:
+    assert mode.path
+    mode.path.parent.mkdir()
+    mode.path.write_bytes(text.encode(errors="surrogateescape"))
+    if mode.redis_url:
+        with redis.Redis.from_url(mode.redis_url) as client:
+            client.set(mode.key, text.encode(errors="surrogateescape"), ex=2)
+    assert mode.read() is None
+    mode.disable()
 
 
-def test_a_redis_that_is_down_closes_no_site_and_opens_none(
+def test_mode_with_frozen_redis_is_read_from_the_file(
     client: Client, settings: Any, redis_server: RedisServer, backup_dir: Path
 ) -> None:
     settings.REDIS_URL = redis_server.url()
@@ -162,14 +162,14 @@ def test_a_redis_that_is_down_closes_no_site_and_opens_none(
     assert client.post("/nowhere/").status_code == 404
 
 
-def test_a_sign_that_nobody_would_see_is_refused(backup_dir: Path) -> None:
+def test_mode_that_cannot_be_stored_is_refused(backup_dir: Path) -> None:
     backup_dir.write_text("a file where the folder should be")
-    sign = MaintenanceMode(redis_url=f"redis://127.0.0.1:{free_port()}/0", key="key", path=backup_dir / ".maintenance")
-    with pytest.raises(PreconditionFailed) as refusal, maintenance_mode(mode=sign, reason=REASON):
-        pytest.fail("Nobody knows.")
+    mode = MaintenanceMode(redis_url=f"redis://127.0.0.1:{free_port()}/0", key="key", path=backup_dir / ".maintenance")
+    with pytest.raises(PreconditionFailed) as refusal, maintenance_mode(mode=mode, reason=REASON):
+        pytest.fail("The block must not run.")
     assert refusal.value.message == (
         "Maintenance mode could not be enabled: Redis does not answer (ConnectionError) and"
-        f" {sign.path} cannot be written (File exists)."
+        f" {mode.path} cannot be written (File exists)."
     )
     nowhere = MaintenanceMode(redis_url="", key="key", path=None)
     with pytest.raises(PreconditionFailed, match="there is no Redis and there is no directory for a file"):
@@ -178,10 +178,10 @@ def test_a_sign_that_nobody_would_see_is_refused(backup_dir: Path) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_health_says_so_and_tells_staff_why(client: Client, sign: MaintenanceMode) -> None:
+def test_health_endpoint_reports_maintenance_with_its_reason_for_staff(client: Client, mode: MaintenanceMode) -> None:
     staff = Client()
     staff.force_login(get_user_model().objects.create_user("staff@example.org", is_staff=True))
-    with maintenance_mode(mode=sign, reason=REASON):
+    with maintenance_mode(mode=mode, reason=REASON):
         public, full = client.get("/health/"), staff.get("/health/")
         ready = client.get("/health/ready/")
     assert (public.status_code, public.json()["status"]) == (200, "maintenance")
@@ -193,7 +193,7 @@ def test_health_says_so_and_tells_staff_why(client: Client, sign: MaintenanceMod
     assert client.get("/health/").json()["checks"]["maintenance"] == {"status": "healthy"}
 
 
-def test_check_database_says_so(tmp_path: Path) -> None:
+def test_check_database_in_maintenance_mode_exits_with_4(tmp_path: Path) -> None:
     database = tmp_path / "lab.db"
     environment = os.environ | {"DATABASE_URL": f"sqlite:///{database}", "REDIS_URL": ""}
 
@@ -205,7 +205,7 @@ def test_check_database_says_so(tmp_path: Path) -> None:
     with maintenance_mode(
         mode=MaintenanceMode(redis_url="", key="", path=Path(f"{database}.ops-maintenance")), reason=REASON
     ):
-        told, shown = manage("check_database", "--json"), manage("check_database")
-    assert (told.returncode, json.loads(told.stdout)["status"]) == (4, "maintenance")
-    assert "A backup of yesterday" in shown.stdout
+        document, table = manage("check_database", "--json"), manage("check_database")
+    assert (document.returncode, json.loads(document.stdout)["status"]) == (4, "maintenance")
+    assert "A backup of yesterday" in table.stdout
     assert manage("check_database").returncode == 0

@@ -1,4 +1,4 @@
-"""The site under gunicorn tells its health within 2 seconds, whatever is broken, and nobody where anything is."""
+"""The health endpoints under gunicorn answer within 2 seconds during outages, and give no addresses away."""
 
 import contextlib
 import socket
@@ -41,8 +41,8 @@ def secrets(server: PostgresServer, redis_server: RedisServer) -> tuple[str, ...
 
 
 @pytest.fixture
-def ask(web: WebServer, server: PostgresServer, redis_server: RedisServer) -> Callable[[str], Answer]:
-    """GET a path; the answer came in time and gave nothing away."""
+def probe(web: WebServer, server: PostgresServer, redis_server: RedisServer) -> Callable[[str], Answer]:
+    """GET a path: the answer is in time, and has no secrets."""
 
     def get(path: str) -> Answer:
         answer = web.get(path)
@@ -57,37 +57,37 @@ def recovers(web: WebServer) -> None:
     eventually(lambda: web.get("/health/").json["checks"]["database"] == {"status": "healthy"}, within=15)
 
 
-def test_a_stopped_server(web: WebServer, server: PostgresServer, ask: Callable[[str], Answer]) -> None:
+def test_stopped_server_is_unhealthy(web: WebServer, server: PostgresServer, probe: Callable[[str], Answer]) -> None:
     server.halt()
     try:
-        answers = {path: ask(path) for path in PATHS}
+        answers = {path: probe(path) for path in PATHS}
         assert {answer.status for answer in answers.values()} == {503}
         health = answers["/health/"].json
         assert (health["status"], health["query_time_ms"]) == ("unhealthy", None)
         assert health["checks"]["database"] == {"status": "unhealthy", "error": "OperationalError"}
         assert answers[FULL].json["database"] == "Unavailable: OperationalError"
-        assert ask("/health/live/").status == 200
+        assert probe("/health/live/").status == 200
     finally:
         server.launch()
     recovers(web)
 
 
-def test_a_frozen_server(web: WebServer, server: PostgresServer, ask: Callable[[str], Answer]) -> None:
+def test_frozen_server_is_unhealthy(web: WebServer, server: PostgresServer, probe: Callable[[str], Answer]) -> None:
     server.freeze()
     try:
-        answers = [ask(path) for path in PATHS]
+        answers = [probe(path) for path in PATHS]
         assert {answer.status for answer in answers} == {503}
         assert answers[0].json["checks"]["database"] == {"status": "unhealthy", "error": "TimeoutError"}
         assert answers[2].json["database"] == "Unavailable: TimeoutError"
-        assert answers[1].seconds < 0.5  # the question is still open: nobody waits for it a second time
-        assert ask("/health/live/").seconds < 0.5
+        assert answers[1].seconds < 0.5  # the query still runs: no one waits for it a second time
+        assert probe("/health/live/").seconds < 0.5
     finally:
         server.thaw()
     recovers(web)
 
 
-def test_a_frozen_server_and_a_cookie_of_a_session(web: WebServer, server: PostgresServer) -> None:
-    """Whether staff asks stands in the database."""
+def test_frozen_server_with_a_session_cookie_is_answered_in_time(web: WebServer, server: PostgresServer) -> None:
+    """Whether the user is staff is in the database, too."""
     server.freeze()
     try:
         answer = web.get("/health/", Cookie="sessionid=abcdefghijklmnopqrstuvwxyz012345")
@@ -97,7 +97,7 @@ def test_a_frozen_server_and_a_cookie_of_a_session(web: WebServer, server: Postg
     recovers(web)
 
 
-def test_a_silent_port(redis_server: RedisServer) -> None:
+def test_silent_port_is_unhealthy(redis_server: RedisServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         address = f"postgres://hidden-user:hidden-password@127.0.0.1:{port}/hidden-name"
@@ -113,12 +113,12 @@ def test_a_silent_port(redis_server: RedisServer) -> None:
             web.stop()
 
 
-def test_an_exhausted_pool(web: WebServer, ask: Callable[[str], Answer]) -> None:
-    """The database works and the pool is full: that is degraded, and it is proved by a connection beside the pool."""
+def test_exhausted_pool_is_degraded(web: WebServer, probe: Callable[[str], Answer]) -> None:
+    """A connection outside of the pool shows that the database works."""
     with ThreadPoolExecutor(10) as executor:
         held = [executor.submit(web.get, "/hold/5/") for _ in range(10)]
         eventually(lambda: web.get("/health/").json["pool_info"]["checked_out"] == 3)
-        health, ready = ask("/health/"), ask("/health/ready/")
+        health, ready = probe("/health/"), probe("/health/ready/")
         assert (health.status, health.json["status"], ready.status) == (200, "degraded", 200)
         assert health.json["checks"]["database"] == {"status": "degraded", "error": "PoolExhausted"}
         assert health.json["query_time_ms"] > 0
@@ -129,14 +129,14 @@ def test_an_exhausted_pool(web: WebServer, ask: Callable[[str], Answer]) -> None
             "overflow": 1,
             "total_connections": 3,
         }
-        assert ask(FULL).json["database"] == "Warning: PoolExhausted"
+        assert probe(FULL).json["database"] == "Warning: PoolExhausted"
         web.get("/release/")
         assert {answer.result().status for answer in held} == {200}
     recovers(web)
 
 
-def test_every_thread_of_the_web_server_hangs(server: PostgresServer, redis_server: RedisServer) -> None:
-    """Requests that ask a frozen server take all threads; probes have a lane of their own."""
+def test_probes_are_answered_while_every_web_thread_hangs(server: PostgresServer, redis_server: RedisServer) -> None:
+    """Requests that wait for a frozen server use all threads; probes have threads of their own."""
     environment = {"DATABASE_URL": server.url("postgres"), "REDIS_URL": redis_server.url()}
     web = WebServer.start("--threads", "2", application="tests.support.blocking_server", **environment)
     server.freeze()
@@ -156,22 +156,22 @@ def test_every_thread_of_the_web_server_hangs(server: PostgresServer, redis_serv
 
 
 @pytest.mark.parametrize("fault", ["stopped", "frozen"])
-def test_redis_away(
-    web: WebServer, server: PostgresServer, redis_server: RedisServer, ask: Callable[[str], Answer], fault: str
+def test_unreachable_redis_is_degraded(
+    web: WebServer, server: PostgresServer, redis_server: RedisServer, probe: Callable[[str], Answer], fault: str
 ) -> None:
     if fault == "stopped":
         redis_server.halt()
     else:
         redis_server.freeze()
     try:
-        health = ask("/health/")
+        health = probe("/health/")
         assert (health.status, health.json["status"]) == (200, "degraded")
         checks = health.json["checks"]
         assert checks["database"] == {"status": "healthy"}
         assert {checks[name]["status"] for name in ("redis", "worker")} == {"degraded"}
         assert checks["redis"]["error"] == ("ConnectionError" if fault == "stopped" else "TimeoutError")
-        assert ask(FULL).json["redis"].startswith("Warning: ")
-        assert ask("/health/ready/").status == 200
+        assert probe(FULL).json["redis"].startswith("Warning: ")
+        assert probe("/health/ready/").status == 200
     finally:
         if fault == "stopped":
             redis_server.launch()
@@ -180,8 +180,8 @@ def test_redis_away(
     eventually(lambda: web.get("/health/").json["checks"]["redis"] == {"status": "healthy"}, within=15)
 
 
-def test_no_worker_is_noticed(ask: Callable[[str], Answer]) -> None:
-    assert ask("/health/").json["checks"]["worker"] == {"status": "degraded", "error": "NoWorker"}
+def test_missing_worker_is_degraded(probe: Callable[[str], Answer]) -> None:
+    assert probe("/health/").json["checks"]["worker"] == {"status": "degraded", "error": "NoWorker"}
 
 
 def threads_of(web: WebServer) -> int:
@@ -191,7 +191,7 @@ def threads_of(web: WebServer) -> int:
 
 
 @pytest.mark.parametrize("number", [200, pytest.param(1000, marks=pytest.mark.slow)])
-def test_many_probes_of_a_frozen_server_share_one_question(web: WebServer, server: PostgresServer, number: int) -> None:
+def test_many_probes_of_a_frozen_server_share_one_query(web: WebServer, server: PostgresServer, number: int) -> None:
     with ThreadPoolExecutor(40) as executor:
         list(executor.map(lambda _: web.get("/health/"), range(100)))  # every thread of gunicorn exists by now
         recovers(web)
@@ -207,14 +207,14 @@ def test_many_probes_of_a_frozen_server_share_one_question(web: WebServer, serve
         finally:
             server.thaw()
     assert {probe.result().status for probe in probes} == {503}
-    # gunicorn's own, and what is under way: database, redis, worker (with a thread of Celery's) and disk.
+    # gunicorn's own, and one for each running check: database, redis, worker (with a thread of Celery's) and disk.
     assert highest <= 1 + GUNICORN_THREADS + 5
     assert seconds < 60
     assert web.get("/health/").json["pool_info"]["total_connections"] <= 3
     recovers(web)
 
 
-def test_probes_do_not_disturb_one_another(web: WebServer) -> None:
+def test_concurrent_probes_all_succeed(web: WebServer) -> None:
     barrier = threading.Barrier(20)
 
     def probe(_: int) -> int:

@@ -1,4 +1,4 @@
-"""A server that takes notices, and remembers them."""
+"""An HTTP server that receives notifications and records them."""
 
 import threading
 from collections.abc import Iterator
@@ -62,8 +62,8 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def storage(settings: Any, tmp_path: Path) -> Path:
-    """Where backups would be."""
-    place = tmp_path / "backups"
-    private = {"BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage", "OPTIONS": {"location": str(place)}}
+    """The backup storage."""
+    location = tmp_path / "backups"
+    private = {"BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage", "OPTIONS": {"location": str(location)}}
     settings.STORAGES = {**settings.STORAGES, "backups": private}
-    return place
+    return location

@@ -1,4 +1,4 @@
-"""What is told, and that it is told once."""
+"""Which notifications are sent, and that each is sent once."""
 
 import datetime as dt
 import json
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def told_to(settings: Any, receiver: Receiver, storage: Path) -> None:
-    settings.NOTIFY_URLS = [f"json://{receiver.host}/told"]
+def targets(settings: Any, receiver: Receiver, storage: Path) -> None:
+    settings.NOTIFY_URLS = [f"json://{receiver.host}/hook"]
     settings.HEARTBEAT_URL = ""
 
 
@@ -32,11 +32,11 @@ def titles(receiver: Receiver) -> list[str]:
     return [json.loads(body)["title"] for method, _, body in receiver.requests if method == "POST"]
 
 
-def over(status: Run.Status = Run.Status.FAILED, kind: Run.Kind = Run.Kind.BACKUP) -> Run:
+def finished(status: Run.Status = Run.Status.FAILED, kind: Run.Kind = Run.Kind.BACKUP) -> Run:
     return Run(
         kind=kind,
         status=status,
-        requested_by="somebody",
+        requested_by="ada",
         host="attic",
         finished_at=timezone.now(),
         error="The disk is full.",
@@ -49,83 +49,85 @@ def host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "attic")
 
 
-def test_a_failure_is_told_once_and_the_recovery_too(receiver: Receiver, host: None) -> None:
+def test_failed_run_is_notified_once_and_its_recovery_once(receiver: Receiver, host: None) -> None:
     for status in (Run.Status.FAILED, Run.Status.INTERRUPTED, Run.Status.SUCCEEDED, Run.Status.SUCCEEDED):
-        alerts.notify_runs([over(status)])
+        alerts.notify_runs([finished(status)])
 
-    assert titles(receiver) == ["The backup failed on attic.", "The backup works again on attic."]
+    assert titles(receiver) == ["The backup failed on attic.", "The backup succeeded again on attic."]
     assert "The disk is full. Tidy." in receiver.requests[0][2]
 
 
-def test_what_was_told_outlives_the_database(receiver: Receiver, storage: Path, host: None) -> None:
-    alerts.notify_runs([over()])
+def test_sent_alerts_are_recorded_in_the_backup_storage(receiver: Receiver, storage: Path, host: None) -> None:
+    alerts.notify_runs([finished()])
 
     assert json.loads((storage / "alerts.json").read_text()).keys() == {"run backup"}
 
 
-def test_kinds_of_runs_are_told_apart(receiver: Receiver, host: None) -> None:
-    alerts.notify_runs([over(), over(kind=Run.Kind.RESTORE_TEST), over(Run.Status.SUCCEEDED, Run.Kind.PRUNE)])
+def test_each_kind_of_run_has_an_alert_of_its_own(receiver: Receiver, host: None) -> None:
+    alerts.notify_runs(
+        [finished(), finished(kind=Run.Kind.RESTORE_TEST), finished(Run.Status.SUCCEEDED, Run.Kind.PRUNE)]
+    )
 
     assert titles(receiver) == ["The backup failed on attic.", "The restore test failed on attic."]
 
 
-def test_what_a_person_cancelled_is_no_news(receiver: Receiver) -> None:
-    alerts.notify_runs([over(Run.Status.CANCELLED)])
+def test_cancelled_run_is_not_notified(receiver: Receiver) -> None:
+    alerts.notify_runs([finished(Run.Status.CANCELLED)])
 
     assert receiver.requests == []
 
 
-def test_a_success_after_a_success_is_no_news(receiver: Receiver, storage: Path) -> None:
-    alerts.notify_runs([over(Run.Status.SUCCEEDED)])
+def test_success_after_success_is_not_notified(receiver: Receiver, storage: Path) -> None:
+    alerts.notify_runs([finished(Run.Status.SUCCEEDED)])
 
     assert receiver.requests == []
     assert not storage.exists()
 
 
-def test_what_nobody_took_is_told_again(
+def test_rejected_notification_is_sent_again(
     receiver: Receiver, host: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("ops"), "propagate", True)
     receiver.status, receiver.answer = 503, b"later"
-    alerts.notify_runs([over()])
+    alerts.notify_runs([finished()])
     receiver.status = 200
-    alerts.notify_runs([over()])
+    alerts.notify_runs([finished()])
 
     assert titles(receiver) == ["The backup failed on attic."] * 2
     (line,) = [record.getMessage() for record in caplog.records if record.name == "ops.notifications.alerts"]
-    assert line.startswith("A notice to json at 127.0.0.1 was not taken:")
+    assert line.startswith("A notification to json at 127.0.0.1 failed:")
 
 
-def test_a_storage_that_takes_nothing_does_not_keep_a_failure_quiet(
+def test_failed_run_is_notified_when_the_storage_cannot_be_written(
     receiver: Receiver, storage: Path, host: None
 ) -> None:
     storage.write_text("not a directory")
 
-    alerts.notify_runs([over()])
+    alerts.notify_runs([finished()])
 
     assert titles(receiver) == ["The backup failed on attic."]
 
 
-def test_the_heart_beats_with_backups_only(receiver: Receiver, settings: Any) -> None:
+def test_heartbeat_is_pinged_for_backups_only(receiver: Receiver, settings: Any) -> None:
     settings.NOTIFY_URLS = []
     settings.HEARTBEAT_URL = f"http://{receiver.host}/beat"
 
-    alerts.notify_runs([over(Run.Status.SUCCEEDED), over(), over(kind=Run.Kind.PRUNE)])
+    alerts.notify_runs([finished(Run.Status.SUCCEEDED), finished(), finished(kind=Run.Kind.PRUNE)])
 
     assert receiver.paths == ["/beat", "/beat/fail"]
 
 
-def test_where_nobody_is_to_be_told_nothing_happens(receiver: Receiver, settings: Any, storage: Path) -> None:
+def test_check_without_targets_does_nothing(receiver: Receiver, settings: Any, storage: Path) -> None:
     settings.NOTIFY_URLS = []
 
-    alerts.notify_runs([over()])
+    alerts.notify_runs([finished()])
     alerts.check()
 
     assert receiver.requests == []
     assert not storage.exists()
 
 
-def test_a_missed_schedule_is_told_once(receiver: Receiver, host: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missed_schedule_is_notified_once(receiver: Receiver, host: None, monkeypatch: pytest.MonkeyPatch) -> None:
     due = dt.datetime(2026, 11, 22, 2, 0, tzinfo=dt.UTC)
     missed = [("Back up", due)]
     monkeypatch.setattr(timetable, "find_missed", lambda _alias: missed)
@@ -139,10 +141,10 @@ def test_a_missed_schedule_is_told_once(receiver: Receiver, host: None, monkeypa
     assert titles(receiver)[1:] == ["'Back up' is on time again on attic."]
 
 
-def test_a_trouble_of_the_project_is_told_once(receiver: Receiver, host: None, settings: Any) -> None:
+def test_alert_of_the_project_is_notified_once(receiver: Receiver, host: None, settings: Any) -> None:
     settings.OPS_ALERT_SOURCES = [
         "homerack.accounts.reporting.password_guessing_alerts",
-        f"{__name__}.{trouble_in_the_attic.__name__}",
+        f"{__name__}.{leaking_roof.__name__}",
     ]
     alerts.check()
     user = User.objects.create_user("ada@example.com")
@@ -157,11 +159,11 @@ def test_a_trouble_of_the_project_is_told_once(receiver: Receiver, host: None, s
     assert titles(receiver)[2:] == ["Password guessing for ada@example.com on attic has stopped."]
 
 
-def trouble_in_the_attic(_alias: str) -> dict[str, alerts.Alert]:
-    return {"roof": alerts.Alert(title="It drips.", text="On the racks.", relief="It is dry again.")}
+def leaking_roof(_alias: str) -> dict[str, alerts.Alert]:
+    return {"roof": alerts.Alert(title="It drips.", text="On the racks.", resolved_title="It is dry again.")}
 
 
-def test_an_old_backup_is_told_once(receiver: Receiver, host: None, make_backup: MakeBackup) -> None:
+def test_old_backup_is_notified_once(receiver: Receiver, host: None, make_backup: MakeBackup) -> None:
     make_backup(hours=30)
     alerts.check()
     alerts.check()
@@ -173,7 +175,7 @@ def test_an_old_backup_is_told_once(receiver: Receiver, host: None, make_backup:
     assert titles(receiver)[1:] == ["There is a recent backup again on attic."]
 
 
-def test_little_room_is_told_once_and_relief_needs_more(
+def test_low_disk_space_is_notified_once_and_resolved_with_a_margin(
     receiver: Receiver, host: None, make_backup: MakeBackup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = {"bytes": 2_900_000_000}
@@ -182,15 +184,15 @@ def test_little_room_is_told_once_and_relief_needs_more(
     alerts.check()
     free["bytes"] = 3_100_000_000
     alerts.check()
-    assert titles(receiver) == ["The storage of the backups is nearly full on attic."]
-    assert "2.9 GB are free; 3.0 GB should be." in receiver.requests[0][2]
+    assert titles(receiver) == ["The backup storage is nearly full on attic."]
+    assert "2.9 GB are free; at least 3.0 GB are needed." in receiver.requests[0][2]
 
     free["bytes"] = 3_800_000_000
     alerts.check()
-    assert titles(receiver)[1:] == ["The storage of the backups has room again on attic."]
+    assert titles(receiver)[1:] == ["The backup storage has enough free space again on attic."]
 
 
-def test_a_look_that_fails_does_not_keep_the_others_from_looking(
+def test_failing_check_does_not_prevent_the_others(
     receiver: Receiver, host: None, make_backup: MakeBackup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_alias: str) -> None:

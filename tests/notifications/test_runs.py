@@ -1,4 +1,4 @@
-"""Runs tell how they ended."""
+"""Runs send notifications of how they ended."""
 
 import json
 from pathlib import Path
@@ -14,14 +14,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def told_to(settings: Any, receiver: Receiver, storage: Path) -> None:
+def targets(settings: Any, receiver: Receiver, storage: Path) -> None:
     settings.NOTIFY_URLS = [f"json://{receiver.host}"]
     settings.HEARTBEAT_URL = f"http://{receiver.host}/beat"
 
 
 def titles(receiver: Receiver) -> list[str]:
-    told = [json.loads(body)["title"] for method, _, body in receiver.requests if method == "POST"]
-    return [title.partition(" on ")[0] for title in told]
+    sent = [json.loads(body)["title"] for method, _, body in receiver.requests if method == "POST"]
+    return [title.partition(" on ")[0] for title in sent]
 
 
 def fail(folder: Path) -> None:
@@ -32,38 +32,40 @@ def fail(folder: Path) -> None:
         raise OpsError("pg_dump ended with exit code 1.")
 
 
-def test_a_failure_and_the_success_after_it_are_told(tmp_path: Path, receiver: Receiver) -> None:
+def test_failed_run_and_the_next_success_are_notified(tmp_path: Path, receiver: Receiver) -> None:
     fail(tmp_path)
     with recorded(request(), engine=engine_in(tmp_path), repository=repository_in(tmp_path)):
         assert titles(receiver) == ["The backup failed"]
 
-    assert titles(receiver) == ["The backup failed", "The backup works again"]
+    assert titles(receiver) == ["The backup failed", "The backup succeeded again"]
     assert [path for path in receiver.paths if "beat" in path] == ["/beat/fail", "/beat"]
 
 
-def test_the_lock_is_given_back_before_anybody_is_told(
+def test_lock_is_released_before_notifications_are_sent(
     tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found_free = []
 
-    def look(_runs: object) -> None:
-        with engine_in(tmp_path).locked("somebody else"):
+    def notify(_runs: object) -> None:
+        with engine_in(tmp_path).locked("another run"):
             found_free.append(True)
 
-    monkeypatch.setattr("ops.notifications.alerts.notify_runs", look)
+    monkeypatch.setattr("ops.notifications.alerts.notify_runs", notify)
     fail(tmp_path)
 
     assert found_free == [True]
 
 
-def test_a_notice_that_can_not_be_sent_fails_no_run(tmp_path: Path, receiver: Receiver, settings: Any) -> None:
+def test_run_is_unaffected_by_a_notification_that_cannot_be_sent(
+    tmp_path: Path, receiver: Receiver, settings: Any
+) -> None:
     settings.NOTIFY_URLS = ["json://127.0.0.1:1", "nothing"]
     settings.HEARTBEAT_URL = "http://127.0.0.1:1"
 
     fail(tmp_path)
 
 
-def test_a_storage_that_takes_no_record_is_told(
+def test_run_that_cannot_be_recorded_is_notified(
     tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repository = repository_in(tmp_path)
@@ -71,7 +73,7 @@ def test_a_storage_that_takes_no_record_is_told(
     def refuse(_event: object) -> str:
         raise OSError("read-only file system")
 
-    monkeypatch.setattr(repository, "record", refuse)
+    monkeypatch.setattr(repository, "add_event", refuse)
     with pytest.raises(PreconditionFailed), recorded(request(), engine=engine_in(tmp_path), repository=repository):
         pass
 
@@ -79,10 +81,10 @@ def test_a_storage_that_takes_no_record_is_told(
     assert "does not take the record of this run" in receiver.requests[-1][2]
 
 
-def test_another_run_in_the_way_is_no_failure(tmp_path: Path, receiver: Receiver) -> None:
+def test_run_refused_because_of_the_lock_is_not_notified(tmp_path: Path, receiver: Receiver) -> None:
     engine = engine_in(tmp_path)
     with (
-        engine.locked("somebody else"),
+        engine.locked("another run"),
         pytest.raises(AlreadyRunning),
         recorded(request(), engine=engine, repository=repository_in(tmp_path)),
     ):
@@ -91,7 +93,7 @@ def test_another_run_in_the_way_is_no_failure(tmp_path: Path, receiver: Receiver
     assert receiver.requests == []
 
 
-def test_a_killed_run_is_told_when_it_is_found(tmp_path: Path, receiver: Receiver) -> None:
+def test_killed_run_is_notified_when_it_is_cleaned_up(tmp_path: Path, receiver: Receiver) -> None:
     kill(start_elsewhere(tmp_path, "backup"))
 
     reconcile(engine_in(tmp_path), repository_in(tmp_path))

@@ -1,4 +1,4 @@
-"""``manage.py check_database``: the answer of ``/health/``, for a person at a terminal or a start script."""
+"""``manage.py check_database``: the report of ``/health/`` with all details, in a terminal or a start script."""
 
 import sys
 from argparse import ArgumentParser
@@ -26,20 +26,25 @@ COLOURS = {
 
 class Command(BaseCommand):
     help = (
-        "Say how the database and what belongs to it are. "
-        "Exit code: 0 healthy, 3 degraded (it works, but look), 4 maintenance (writes have to wait), 1 unhealthy."
+        "Check the health of the database and of what the site depends on. Exit code: 0 healthy, 3 degraded (the site"
+        " works, but needs attention), 4 maintenance (writes are blocked), 1 unhealthy."
     )
-    requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own way; a sick database is what this is for
+    requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own way; system checks could need the database
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--json", action="store_true", help="the same for scripts, as one JSON object")
-        parser.add_argument("--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS", help="default: %(default)s")
+        parser.add_argument("--json", action="store_true", help="print the report as one JSON object, for scripts")
+        parser.add_argument(
+            "--database",
+            default=DEFAULT_DB_ALIAS,
+            metavar="ALIAS",
+            help="which database of DATABASES (default: %(default)s)",
+        )
         parser.add_argument(
             "--wait",
             type=float,
             default=0,
             metavar="SECONDS",
-            help="first wait up to this long for the database to be reachable (for start scripts)",
+            help="first wait up to this many seconds until the database can be reached (for start scripts)",
         )
 
     def handle(self, *, json: bool, database: str, wait: float, **_options: Any) -> None:
@@ -64,7 +69,7 @@ def as_json(report: HealthReport) -> str:
 
 
 def as_table(report: HealthReport) -> Table:
-    table = Table(title=f"Database: {word(report.status)}", show_header=False, title_justify="left")
+    table = Table(title=f"Database: {coloured(report.status)}", show_header=False, title_justify="left")
     table.add_row("Type", escape(report.database_type))
     table.add_row("Query", "no answer" if report.query_time_ms is None else f"{report.query_time_ms:.3f} ms")
     if report.pool_info:
@@ -72,9 +77,9 @@ def as_table(report: HealthReport) -> Table:
         table.add_row(f"Pool of {report.pool_scope}", numbers)
     for name, check in report.checks.items():
         label = escape(name.replace("_", " ").capitalize())
-        table.add_row(label, f"{word(check.status)} {escape(check.detail)}".rstrip())
+        table.add_row(label, f"{coloured(check.status)} {escape(check.detail)}".rstrip())
     return table
 
 
-def word(status: Status) -> str:
+def coloured(status: Status) -> str:
     return f"[{COLOURS[status]}]{status}[/]"

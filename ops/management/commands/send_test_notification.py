@@ -1,4 +1,4 @@
-"""``manage.py send_test_notification``: whether notifications arrive."""
+"""``manage.py send_test_notification``: sends a test to every notification target."""
 
 from typing import Any
 
@@ -11,20 +11,22 @@ from ops.utils.printable import printable
 
 class Command(BaseCommand):
     help = (
-        "Send a test message to every address of NOTIFY_URLS and a heartbeat ping to HEARTBEAT_URL, and report each"
-        " response. Exit code 1 when one of them failed."
+        "Send a test notification to every URL of NOTIFY_URLS and a ping to HEARTBEAT_URL, and show each response. The"
+        " exit code is 1 when one of them fails."
     )
     requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own way; it needs no database
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         if not alerts.is_configured():
             raise CommandError(
-                "No notification targets configured: NOTIFY_URLS and HEARTBEAT_URL are not set. Nothing was sent."
+                "No notification targets configured: set NOTIFY_URLS or HEARTBEAT_URL. Nothing was sent."
             )
-        answers = alerts.send_test(current_user())
-        for answer in answers:
-            mark = "✓" if answer.accepted else "✗"
-            self.stdout.write(printable(f"{mark} {answer.target}: {answer.said}"))
-        failed = [answer.target for answer in answers if not answer.accepted]
+        deliveries = alerts.send_test(current_user())
+        for delivery in deliveries:
+            mark = "✓" if delivery.accepted else "✗"
+            self.stdout.write(printable(f"{mark} {delivery.target}: {delivery.response}"))
+        failed = [delivery.target for delivery in deliveries if not delivery.accepted]
         if failed:
-            raise CommandError(printable(f"Failed: {', '.join(failed)}. Check the addresses in NOTIFY_URLS."))
+            raise CommandError(
+                printable(f"Failed: {', '.join(failed)}. Check the URLs in NOTIFY_URLS and HEARTBEAT_URL.")
+            )
