@@ -1,23 +1,6 @@
 """Settings that are missing or wrong, each by its name and with what to write.
 
-=========  =====================================================================================================
-ops.E001   a setting that names tables is not a list of names
-ops.E002   a table is left out of backups, and a model whose table is in them refers to it
-ops.W003   a table is named that neither a model nor the database knows
-ops.E004   ``INSTALLED_APPS`` lacks unfold or the admin, or has unfold after the admin
-ops.E005   ``MIDDLEWARE`` lacks maintenance mode, or has it after the sessions
-ops.E006   ``DATABASES["default"]`` is neither PostgreSQL nor a SQLite file
-ops.E007   ``USE_TZ`` is false
-ops.E008   ``BACKUP_DIR`` is not an absolute path
-ops.E009   ``STORAGES["backups"]`` is missing or cannot be used
-ops.E010   the URLs of ops are not included
-ops.W011   ``UNFOLD["STYLES"]`` is not set
-ops.E012   a setting that a worker needs is missing or wrong
-ops.W013   ``REDIS_URL`` is set, ``OPS_CELERY_APP`` is not
-=========  =====================================================================================================
-
-W003 queries the database, and so runs only where databases are checked: ``migrate`` and ``check --database default``.
-"""
+=========  =============================================================================================="""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -44,10 +27,10 @@ QUALIFIED = "SELECT schemaname || '.' || tablename FROM pg_tables"
 
 
 @register(Tags.compatibility)
-def tables_are_named_in_lists(**_kwargs: Any) -> list[CheckMessage]:
+def check_lists_of_tables(**_kwargs: Any) -> list[CheckMessage]:
     return [
         Error(
-            f"{setting} is not a list of names of tables.",
+            f"{setting} is not a list of table names.",
             hint=f'For example: {setting} = ["shop_cart"]',
             id="ops.E001",
         )
@@ -61,8 +44,8 @@ def is_list_of_names(value: object) -> bool:
 
 
 @register(Tags.models)
-def nothing_refers_to_excluded_tables(**_kwargs: Any) -> list[CheckMessage]:
-    if tables_are_named_in_lists():
+def check_references_to_excluded_tables(**_kwargs: Any) -> list[CheckMessage]:
+    if check_lists_of_tables():
         return []
     messages: list[CheckMessage] = []
     for referring, referred in sorted(set(references(excluded_from_backups()))):
@@ -72,7 +55,7 @@ def nothing_refers_to_excluded_tables(**_kwargs: Any) -> list[CheckMessage]:
 
 
 def references(excluded: frozenset[str]) -> Iterator[tuple[str, str]]:
-    """Tables of models that are not excluded, each with an excluded one that it refers to."""
+    """Pairs of a table that is not excluded, and an excluded one that it refers to."""
     for model in apps.get_models(include_auto_created=True):
         if model._meta.proxy or table_of(model) in excluded:
             continue
@@ -86,8 +69,8 @@ def table_of(model: type[models.Model]) -> str:
 
 
 @register(Tags.database)
-def named_tables_are_known(*, databases: Sequence[str] | None = None, **_kwargs: Any) -> list[CheckMessage]:
-    if "default" not in (databases or ()) or tables_are_named_in_lists():
+def check_named_tables_exist(*, databases: Sequence[str] | None = None, **_kwargs: Any) -> list[CheckMessage]:
+    if "default" not in (databases or ()) or check_lists_of_tables():
         return []
     named = {table: setting for setting in PROJECT_SETTINGS for table in getattr(conf, setting)}
     unknown = named.keys() - {table_of(model) for model in apps.get_models(include_auto_created=True)}
@@ -96,11 +79,11 @@ def named_tables_are_known(*, databases: Sequence[str] | None = None, **_kwargs:
     try:
         unknown -= tables_of_database()
     except DatabaseError:
-        return []  # whoever needs the database will say so better
+        return []  # commands that need the database report it better
     return [
         Warning(
-            f"{named[table]} names {table}, and there is no such table.",
-            hint="Correct its spelling. On PostgreSQL a table of another schema is named with it: schema.table",
+            f"{named[table]} names {table}, but there is no such table.",
+            hint="Correct the name. On PostgreSQL a table of another schema is named as schema.table.",
             id="ops.W003",
         )
         for table in sorted(unknown)

@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 class Setting(Generic[Value]):
-    """A setting of the project, read anew each time: `convert` of what it says, or `default`."""
+    """A setting of the project, or its `default`, after `convert`. It is read at each access."""
 
     def __init__(self, default: Value, convert: Callable[[Any], Value] | None = None) -> None:
         self.default, self.convert = default, convert

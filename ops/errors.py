@@ -1,10 +1,10 @@
-"""What can go wrong, in five words. Every error says what happened and, as `hint`, what to type or do next."""
+"""The errors of ops. Each says what happened and, as `hint`, what to do next."""
 
 
 class OpsError(Exception):
-    """An operation did not succeed. The database is as it was, unless the message says otherwise.
+    """An operation failed. The database is unchanged, unless the message says otherwise.
 
-    `message` and `hint` are sentences for a person; neither ever holds a password.
+    `message` and `hint` are sentences for users, without passwords.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -13,7 +13,7 @@ class OpsError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[type["OpsError"], tuple[str, str]]:
-        """Errors travel between processes with their hints."""
+        """Errors keep their hints when they are pickled."""
         return type(self), (self.message, self.hint)
 
     def __str__(self) -> str:
@@ -21,7 +21,7 @@ class OpsError(Exception):
 
 
 class PreconditionFailed(OpsError):
-    """Something that must hold beforehand does not. Nothing was changed."""
+    """A condition for the operation is not met. Nothing was changed."""
 
 
 class AlreadyRunning(PreconditionFailed):
@@ -29,16 +29,16 @@ class AlreadyRunning(PreconditionFailed):
 
 
 class ArtifactInvalid(PreconditionFailed):
-    """A file is not what it should be: missing, damaged, of another kind."""
+    """A file is missing, damaged or of another kind."""
 
 
 class VerificationFailed(OpsError):
-    """What was written is not what was read. It was thrown away."""
+    """What was written differs from what was read. It was discarded."""
 
 
 class ToolFailed(OpsError):
-    """A program that PostgreSQL brings along did not do its work; the message has its exit code and last words."""
+    """A client program of PostgreSQL failed. The message has its exit code and the end of its standard error."""
 
 
 class Cancelled(OpsError):
-    """A person ended the operation before it changed anything."""
+    """A user cancelled the operation before it changed anything."""

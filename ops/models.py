@@ -1,8 +1,8 @@
 """Runs and backups, as the admin shows them.
 
-Rows of both tables are an index: the truth is in the storage of the backups, as one JSON file for the start and one for
-the end of each run, and a manifest next to each backup. `ops.runs.index` rebuilds the rows from there, for example
-after a restore. So there are no foreign keys between them and no constraint that a row could break.
+Both tables are an index of the files in the backup storage: the events of each run, and the manifest of each backup.
+`ops.runs.index` rebuilds the rows from those files, for example after a restore. So there are no foreign keys between
+the tables, and no constraint that a file could violate.
 """
 
 import uuid
@@ -14,7 +14,7 @@ from django.utils import timezone
 
 
 class Run(models.Model):
-    """One operation: who asked for it, how far it is, how it ended. Its pid is one of `host`; times are UTC."""
+    """One execution of an operation: who requested it, its progress, its outcome. `pid` is on `host`; times are UTC."""
 
     class Kind(models.TextChoices):
         BACKUP = "backup", "backup"
@@ -47,17 +47,17 @@ class Run(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     kind = models.CharField(choices=Kind.choices)
     status = models.CharField(choices=Status.choices, default=Status.QUEUED)
-    database = models.CharField(blank=True, help_text="Its name; runs on others may be recorded in the same storage.")
-    requested_by = models.CharField(help_text="An e-mail address, or who runs the command on which machine.")
+    database = models.CharField(blank=True, help_text="The name of the database; one storage may have runs of several.")
+    requested_by = models.CharField(help_text="A username, or user@host of a command.")
     origin = models.CharField(choices=Origin.choices, default=Origin.COMMAND)
-    backup = models.CharField(blank=True, help_text="The name of the backup it made or worked on.")
+    backup = models.CharField(blank=True, help_text="The name of the backup that it made or used.")
     arguments = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
     requested_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     stage = models.CharField(blank=True)
     done = models.BigIntegerField(default=0)
-    total = models.BigIntegerField(default=0, help_text="0 when it is not known beforehand.")
+    total = models.BigIntegerField(default=0, help_text="0 if it is not known in advance.")
     stages = models.JSONField(default=list, blank=True, help_text="A list of stage, began and seconds.")
     host = models.CharField(blank=True)
     pid = models.BigIntegerField(null=True, blank=True)
@@ -67,13 +67,12 @@ class Run(models.Model):
     log = models.TextField(blank=True)
     applied = models.BooleanField(
         default=False,
-        help_text="Written into the new database only, before it takes the place of the old: who reads it there knows"
-        " that it did.",
+        help_text="Set in the staging database before the swap: a live database with it proves that the swap succeeded",
     )
     cancel_requested = models.BooleanField(default=False)
 
     recovered: tuple[str, ...] = ()
-    """What killed runs had left, in sentences; the executor sets it on the run that it starts. It has no column."""
+    """What was cleaned up after killed runs, in sentences. The executor sets it; there is no column."""
 
     class Meta:
         default_permissions = ("view",)
@@ -107,11 +106,11 @@ class BackupQuerySet(models.QuerySet["Backup"]):
         return self.annotate(state=models.Case(*rules, default=otherwise, output_field=models.CharField()))
 
     def verified(self) -> Self:
-        """Those that a restore can rely on: made here, in place, and their last verification passed."""
+        """Those whose file is present, that are signed here, and whose last verification passed."""
         return self.with_state().filter(IS_VERIFIED)
 
     def last_verified_name(self) -> str:
-        """The name of the backup that may not be deleted; empty where none is verified."""
+        """The name of the backup that must not be deleted; empty if none is verified."""
         return self.verified().order_by("-taken_at").values_list("name", flat=True).first() or ""
 
 
@@ -119,7 +118,7 @@ class Backup(models.Model):
     """One backup as its manifest in the storage describes it; sizes are bytes, times are UTC."""
 
     class State(models.TextChoices):
-        """What a backup is worth. `BackupQuerySet.with_state` finds it."""
+        """Whether a restore can use a backup; see `BackupQuerySet.with_state`."""
 
         FILE_MISSING = "file_missing", "file missing"
         TAMPERED = "tampered", "tampered with"
@@ -137,7 +136,7 @@ class Backup(models.Model):
     engine = models.CharField()
     database = models.CharField()
     created_by = models.CharField()
-    taken_at = models.DateTimeField(help_text="The moment that it shows.")
+    taken_at = models.DateTimeField(help_text="The time of its snapshot.")
     size = models.BigIntegerField()
     uncompressed_size = models.BigIntegerField(help_text="Before compression.")
     rows = models.BigIntegerField()
@@ -149,14 +148,14 @@ class Backup(models.Model):
     verification_seconds = models.FloatField(null=True, blank=True)
     verification_error = models.TextField(blank=True)
     trust = models.CharField()
-    file_missing = models.BooleanField(default=False, help_text="The manifest is there, its data file is not.")
+    file_missing = models.BooleanField(default=False, help_text="The manifest exists, but its data file does not.")
     retained_until = models.DateTimeField(null=True, blank=True)
     retention_reason = models.CharField(blank=True)
     run = models.CharField(blank=True, help_text="The id of the run that made it.")
     manifest = models.JSONField(default=dict)
 
     state: str
-    """A `State`, on rows of `BackupQuerySet.with_state` alone: it has no column."""
+    """A `State`, annotated by `BackupQuerySet.with_state`; there is no column."""
 
     objects = BackupQuerySet.as_manager()
 
@@ -188,6 +187,6 @@ STATE_RULES = {
     Backup.State.RESTORE_TESTED: models.Q(verified_level="restored"),
     Backup.State.VERIFIED: models.Q(verified_level="read"),
 }
-"""In the order of their weight: the first that holds counts."""
+"""The first rule that matches counts."""
 IS_VERIFIED = models.Q(state__in=(Backup.State.RESTORE_TESTED, Backup.State.VERIFIED))
-"""For rows with their state; `BackupRecord.verified` is the same for a manifest."""
+"""For rows of `with_state`; `BackupRecord.verified` is the same for a manifest."""

@@ -27,7 +27,7 @@ from ops.admin.base import (
 )
 from ops.errors import OpsError
 from ops.models import Backup, Run
-from ops.runs.authorization import Person, may_start
+from ops.runs.authorization import User, may_start
 from ops.runs.context import get_context
 
 MAX_NOTE_LENGTH = 1000
@@ -46,7 +46,7 @@ class Button:
     value: str = ""
 
 
-def buttons_for(user: Person, backup: Backup, *, last_verified: str) -> Iterator[Button]:
+def buttons_for(user: User, backup: Backup, *, last_verified: str) -> Iterator[Button]:
     """The buttons that `user` has the permission for and that make sense.
 
     `last_verified` is the name of the backup that cannot be deleted.
@@ -65,7 +65,7 @@ def buttons_for(user: Person, backup: Backup, *, last_verified: str) -> Iterator
         yield _button(backup, "delete", "Delete", "Delete", "delete", posts=False)
 
 
-def _buttons_for_file(user: Person, backup: Backup) -> Iterator[Button]:
+def _buttons_for_file(user: User, backup: Backup) -> Iterator[Button]:
     if may_start(user, Run.Kind.RESTORE) and backup.state != Backup.State.TAMPERED:
         yield _button(backup, "restore", "Restore", "Restore", "settings_backup_restore", posts=False)
     if may_start(user, Run.Kind.VERIFICATION):
@@ -84,11 +84,11 @@ def _button(
     return Button(short=short, label=label, icon=icon, url=url, posts=posts, value=value)
 
 
-def may(user: Person, action: str) -> bool:
+def may(user: User, action: str) -> bool:
     return user.has_perm(f"ops.{action}_backup")
 
 
-def is_administrator(user: Person) -> bool:
+def is_administrator(user: User) -> bool:
     """Who may download and upload: a backup is the whole database, which no group is given."""
     return user.is_active and user.is_superuser
 

@@ -1,4 +1,4 @@
-"""What entry points call: one function for each kind of run, which holds the lock, is recorded, and returns a result.
+"""One function for each kind of run: it holds the lock of the database, is recorded, and returns a typed result.
 
 Importing this package registers all of them in `ops.runs.executor.OPERATIONS`.
 """

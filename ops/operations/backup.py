@@ -38,7 +38,7 @@ def back_up(
 def make_backup(
     context: OpsContext, run: RunRecorder, *, origin: Origin, file_kind: str = "", note: str = "", pinned: bool = False
 ) -> Manifest:
-    """One backup within a run. Raises what `create_backup` raises; nothing of it is left then."""
+    """Make one backup within a run. Raises what `create_backup` raises, which leaves nothing behind."""
     kind = Kind(file_kind or context.kind())
     name = context.repository.next_name(kind, dt.datetime.now(dt.UTC))
     run.reserve_file(name)

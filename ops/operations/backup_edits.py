@@ -1,4 +1,4 @@
-"""Small changes to one backup: pin it, write a note, delete it, record its download."""
+"""Changes to one backup: pin it, edit its note, delete it, record its download."""
 
 from ops.backups.repository import BackupRecord
 from ops.errors import PreconditionFailed
@@ -14,7 +14,7 @@ from ops.runs.results import DeletionResult, EditResult
 def change_backup(
     context: OpsContext, run: RunRecorder, *, name: str, pinned: bool | None = None, note: str | None = None
 ) -> EditResult:
-    """Write into a backup's manifest; None leaves as it is."""
+    """Change a backup's manifest; None keeps the value."""
     run.set_backup(name)
     entry = context.repository.change(name, pinned=pinned, note=note)
     run.index(entry)
@@ -24,7 +24,7 @@ def change_backup(
 
 @operation(Run.Kind.DELETION)
 def delete_backup(context: OpsContext, run: RunRecorder, *, name: str) -> DeletionResult:
-    """Delete a backup for good. Raises PreconditionFailed for the last one that is verified."""
+    """Delete a backup permanently. Raises PreconditionFailed for the last verified one."""
     entry = context.repository.get(name)
     run.set_backup(entry.name)
     if is_last_verified(context, entry):
@@ -42,9 +42,9 @@ def is_last_verified(context: OpsContext, entry: BackupRecord) -> bool:
 
 
 def record_download(context: OpsContext, run: Run) -> BackupRecord:
-    """Record that a user downloads the backup ``name``. Raises OpsError where it cannot be recorded, or read.
+    """Record that a user downloads the backup ``name``. Raises OpsError if it cannot be recorded or read.
 
-    It changes nothing, so it does not wait for the database's lock.
+    A download changes nothing, so it does not need the lock of the database.
     """
     entry = context.repository.get(run.arguments["name"])
     context.repository.open(entry).close()

@@ -17,10 +17,10 @@ from ops.runs.recorder import RunRecorder
 def migrate(
     context: OpsContext, run: RunRecorder, *, prepared: PreparedMigration, target: Target, quarantine: Path | None
 ) -> MigrationResult:
-    """Fill `target` with what was prepared, verify it, and swap it in; or leave the target as it was.
+    """Copy what was prepared into a staging database, verify it, and swap it in; or leave the target unchanged.
 
-    The lock of the project's own database is held meanwhile, and that of the target. The live database is not written
-    to: it may be the file that is migrated, or the target.
+    The locks of the project's own database and of the target are held. No row is written to the live database, which
+    may be the file that is migrated, or the target.
     """
     run.log(f"Migrating {prepared.source.path} to {target.address}.")
     is_live = isinstance(context.engine, PostgresEngine) and context.engine.address == target.address

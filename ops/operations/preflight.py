@@ -1,4 +1,4 @@
-"""Preflight: can the SQLite database be migrated to PostgreSQL? Everything is read, nothing is written."""
+"""Preflight: whether the SQLite database can be migrated to PostgreSQL. Everything is read, nothing is written."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def preflight(context: OpsContext, run: RunRecorder) -> PreflightResult:
         raise PreconditionFailed("The database is PostgreSQL already. There is nothing to migrate.")
     prepared = prepare(
         path=Path(settings.DATABASES["default"]["NAME"]),
-        # It is asked for its types only, without a connection.
+        # Only its types are used; there is no connection.
         postgres=ConnectionInfo(database=context.engine.database),
         legacy=import_string(conf.OPS_LEGACY_FORMAT) if conf.OPS_LEGACY_FORMAT else None,
         options=MigrationOptions(keep_copy=False),
@@ -38,17 +38,17 @@ def preflight(context: OpsContext, run: RunRecorder) -> PreflightResult:
 
 
 def result_of(migration: PreparedMigration) -> PreflightResult:
-    plan, found = migration.plan, migration.examination
+    plan, examination = migration.plan, migration.examination
     return PreflightResult(
         acceptable=migration.acceptable,
         rows=plan.rows,
         size=migration.snapshot.size,
         estimate=round(migration.estimate, 1),
         tables=tuple(TableRows(table=table.name, rows=table.rows, label=table.label) for table in plan.tables),
-        skipped=tuple(TableRows(table=one.table, rows=one.rows, reason=one.reason) for one in plan.skipped),
-        unknown=tuple(TableRows(table=one.table, rows=one.rows, reason=one.reason) for one in plan.unknown),
+        skipped=tuple(TableRows(table=table.table, rows=table.rows, reason=table.reason) for table in plan.skipped),
+        unknown=tuple(TableRows(table=table.table, rows=table.rows, reason=table.reason) for table in plan.unknown),
         notes=tuple(plan.notes),
-        findings=found.count,
+        findings=examination.count,
         groups=tuple(
             FindingGroup(
                 table=group.table,
@@ -57,7 +57,7 @@ def result_of(migration: PreparedMigration) -> PreflightResult:
                 count=group.count,
                 keys=tuple(str(example.key) for example in group.examples),
             )
-            for group in found.groups
+            for group in examination.groups
         ),
         findings_file=str(migration.findings_file or ""),
     )

@@ -18,14 +18,14 @@ from ops.utils.progress import Progress, Stage
 
 @operation(Run.Kind.PRUNE)
 def prune(context: OpsContext, run: RunRecorder) -> PruneResult:
-    """Delete what the retention policy does not keep; nothing at all when the last backup failed."""
+    """Delete the backups that the retention policy does not keep; none if the last backup run failed."""
     run.report(Progress(stage=Stage.PRUNE))
     deleted, kept = apply_retention(context, run, last_run_failed=last_backup_failed(context))
     return PruneResult(deleted=deleted, kept=kept)
 
 
 def evaluate_retention(context: OpsContext, entries: Iterable[BackupRecord]) -> list[RetentionDecision]:
-    """What pruning would do with `entries` at this moment."""
+    """What `prune` would do with `entries` now."""
     return evaluate(context, entries, last_run_failed=last_backup_failed(context))
 
 
@@ -70,6 +70,6 @@ def pinned_by_undo(context: OpsContext, entries: Sequence[BackupRecord]) -> froz
 
 
 def last_backup_failed(context: OpsContext) -> bool:
-    """Whether the newest backup run that has ended did not succeed."""
+    """Whether the backup run that ended last did not succeed."""
     last = event_log.last_ended(context.repository, Run.Kind.BACKUP)
     return last is not None and last.status != Run.Status.SUCCEEDED

@@ -1,4 +1,4 @@
-"""Rebuild the index: the rows of backups and runs, from what is in the storage."""
+"""Rebuild the index: the rows of backups and runs, from the files in the storage."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,19 @@ from ops.runs.context import OpsContext
 
 
 @dataclass(frozen=True, kw_only=True)
-class SyncResult:
-    """How many rows there are now, and what killed runs had left."""
+class RebuildResult:
+    """The numbers of rows, and what was cleaned up after killed runs."""
 
     recovered: tuple[str, ...]
     backups: int
     runs: int
 
 
-def rebuild_index(context: OpsContext) -> SyncResult:
-    """Clean up after killed runs, unless one is running, and rebuild both tables. Changes nothing else."""
+def rebuild_index(context: OpsContext) -> RebuildResult:
+    """Clean up after killed runs, unless a run is running, and rebuild both tables.
+
+    This is not a run itself: it repairs the record of runs, also while one is running, and at the start of each worker.
+    """
     recovered = executor.reconcile(context)
     index.rebuild_index(context.repository)
-    return SyncResult(recovered=recovered, backups=Backup.objects.count(), runs=Run.objects.count())
+    return RebuildResult(recovered=recovered, backups=Backup.objects.count(), runs=Run.objects.count())

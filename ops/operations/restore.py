@@ -27,21 +27,21 @@ from ops.runs.results import DropResult, RestoreResult, UndoResult
 from ops.utils.progress import Progress, Stage
 
 UNDO = "undo"
-"""What replaced a database that an undo has replaced."""
+"""Stands for the name of the backup in the record of a database that an undo replaced."""
 
 
 class PreBackupFailed(OpsError):
-    """The database that is to be replaced could not be backed up first. Nothing was changed."""
+    """The pre-restore backup failed. Nothing was changed."""
 
 
 def find_source(context: OpsContext, *, name: str = "", file: str = "") -> RestoreSource:
-    """What to restore: the backup `name`, or the `file` at a path, which may have brought its manifest along."""
+    """The backup `name`, or the `file` at a path, with its manifest if that is next to it."""
     if not file:
         return sources.from_record(context.repository, context.repository.get(name))
     path = Path(file)
     if path.with_name(path.name + MANIFEST).is_file():
-        neighbours = repository_from_settings(path.parent)
-        return sources.from_record(neighbours, neighbours.get(path.name))
+        repository = repository_from_settings(path.parent)
+        return sources.from_record(repository, repository.get(path.name))
     return sources.from_file(path)
 
 
@@ -86,7 +86,7 @@ def restore(
 
 
 def restore_to(context: OpsContext, run: RunRecorder, source: RestoreSource, database: str) -> RestoreResult:
-    """Load `source` into the new database, and leave it there."""
+    """Load `source` into a new database, and keep that."""
     with context.engine.swap_strategy().scratch(name=database, for_swap=False, claims=run) as scratch:
         loaded = load_and_migrate(context.engine, scratch, source=source, on_progress=run.report)
         scratch.keep()
@@ -94,7 +94,7 @@ def restore_to(context: OpsContext, run: RunRecorder, source: RestoreSource, dat
 
 
 def result_of(source: RestoreSource, loaded: LoadResult) -> RestoreResult:
-    """What was loaded; what became of it is added later."""
+    """The result of loading; `restore` adds the rest."""
     return RestoreResult(
         backup=source.name,
         rows=sum(loaded.rows.values()),
@@ -106,20 +106,20 @@ def result_of(source: RestoreSource, loaded: LoadResult) -> RestoreResult:
 
 
 def back_up_first(context: OpsContext, run: RunRecorder) -> str:
-    """The name of the backup of what is about to be replaced."""
+    """Make the pre-restore backup, and return its name."""
     try:
         return make_backup(context, run, origin=Origin.PRE_RESTORE).name
     except OpsError as error:
         why = error.message.rstrip(".")
         raise PreBackupFailed(
             f"The database could not be backed up before the restore: {why}. Nothing was changed.",
-            "If it is broken, skip that backup: --no-pre-backup. The previous database is kept all the same, and"
-            " undo_restore brings it back.",
+            "If the database is damaged, skip that backup with --no-pre-backup. The previous database is kept all the"
+            " same, and undo_restore returns to it.",
         ) from error
 
 
 def go_live(run: RunRecorder, staging: Scratch, *, backup: str, live_tables: Collection[str]) -> float:
-    """Swap the staging database with the live one, whose rows of `live_tables` and history it gets first.
+    """Copy the rows of `live_tables` and the history into the staging database, and swap it with the live one.
 
     Returns the seconds of the swap alone.
     """
@@ -138,7 +138,7 @@ def go_live(run: RunRecorder, staging: Scratch, *, backup: str, live_tables: Col
 
 @operation(Run.Kind.UNDO)
 def undo_restore(context: OpsContext, run: RunRecorder) -> UndoResult:
-    """Bring the previous database back. What is live now becomes the previous one, so this can be undone as well.
+    """Make the previous database live again. The live one becomes the previous one, so an undo can be undone.
 
     Raises PreconditionFailed or OpsError; then nothing was changed.
     """
@@ -169,7 +169,7 @@ def drop_previous_database(context: OpsContext, _run: RunRecorder) -> DropResult
 
 
 def previous_expired(context: OpsContext) -> bool:
-    """Whether a previous database is kept that is older than UNDO_KEEP_DAYS."""
+    """Whether the previous database was replaced more than UNDO_KEEP_DAYS ago."""
     previous = context.engine.swap_strategy().previous_database()
     oldest = dt.datetime.now(dt.UTC) - dt.timedelta(days=context.previous_days)
     return previous is not None and previous.replaced_at < oldest

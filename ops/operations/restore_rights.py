@@ -14,10 +14,10 @@ from ops.utils.formatting import join_names
 
 
 def require_rights_stay(run: RunRecorder, scratch: Scratch) -> None:
-    """Compare the permissions in the live database with those in the loaded one, right before the cut-over.
+    """Compare the permissions in the live database with those in the staging database, right before the cut-over.
 
     They may have changed since the user confirmed the restore on its page, and a large backup is not compared there.
-    Raises PreconditionFailed if a user who is not an administrator would raise permissions or activate a deactivated
+    Raises PreconditionFailed if a user who is not a superuser would raise permissions or activate a deactivated
     account. Commands are not restricted: users who can run them can change every account anyway.
     """
     if run.origin != Run.Origin.ADMIN or is_administrator(run.requested_by):
@@ -25,40 +25,40 @@ def require_rights_stay(run: RunRecorder, scratch: Scratch) -> None:
     change = rights_in(scratch)
     if not change.needs_administrator:
         return
-    why = change.unknown or f"The restore would give more permissions to {join_names(change.gaining)}."
+    reason = change.unknown or f"The restore would give more permissions to {join_names(change.gaining)}."
     raise PreconditionFailed(
-        f"{why} {run.requested_by} is not an administrator. Nothing was changed.",
-        "Ask an administrator to start it, or type the command where the site runs: it lists the rights and asks.",
+        f"{reason} {run.requested_by} is not a superuser. Nothing was changed.",
+        "Ask a superuser to start it, or run the command on the server: it lists the permissions and asks.",
     )
 
 
-def is_administrator(who: str) -> bool:
-    """Whether `who` is the active superuser of that name now. Raises PreconditionFailed when nobody can tell."""
+def is_administrator(username: str) -> bool:
+    """Whether `username` is an active superuser now. Raises PreconditionFailed if the database does not answer."""
     user = get_user_model()
     try:
-        found = list(user._base_manager.filter(**{user.USERNAME_FIELD: who})[:2])
+        users = list(user._base_manager.filter(**{user.USERNAME_FIELD: username})[:2])
     except DatabaseError as error:
         raise PreconditionFailed(
-            f"The live database does not say whether {who} is an administrator ({type(error).__name__})."
+            f"Whether {username} is a superuser cannot be read from the live database ({type(error).__name__})."
             " Nothing was changed.",
-            "Type the command where the site runs: it asks nobody for rights.",
+            "Run the command on the server: it needs no permission in the database.",
         ) from error
-    return len(found) == 1 and found[0].is_active and getattr(found[0], "is_superuser", False)
+    return len(users) == 1 and users[0].is_active and getattr(users[0], "is_superuser", False)
 
 
 def rights_in(scratch: Scratch) -> RightsChange:
-    """What changes when the loaded database goes live."""
+    """What changes when the staging database goes live."""
     layout = layout_of(get_user_model())
 
     def then() -> Accounts:
         with scratch.as_default():
-            return accounts_of_default(layout, where="the loaded database")
+            return accounts_of_default(layout, where="the staging database")
 
     return compare_accounts(layout, then)
 
 
 def rights_of_undo(engine: Engine) -> RightsChange:
-    """What changes when the previous database goes live again. It is only read. Raises PreconditionFailed."""
+    """What an undo changes. The previous database is only read. Raises PreconditionFailed."""
     layout = layout_of(get_user_model())
 
     def then() -> Accounts:

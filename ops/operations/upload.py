@@ -1,4 +1,4 @@
-"""Upload: add a backup file that was made elsewhere, or that was taken away from here."""
+"""Upload: add a backup file that was made elsewhere, or downloaded here."""
 
 import datetime as dt
 import uuid
@@ -19,9 +19,9 @@ from ops.utils.progress import Progress, Stage
 
 @operation(Run.Kind.UPLOAD)
 def upload(context: OpsContext, run: RunRecorder, *, file: str, named: str) -> UploadResult:
-    """Add the file at the path `file` to the backups, unverified and untrusted. `named` is what its owner calls it.
+    """Add the file at the path `file` to the backups, unverified and untrusted. `named` is its original name.
 
-    Raises ArtifactInvalid for a file that no restore could read.
+    Raises ArtifactInvalid for a file that cannot be restored.
     """
     path = Path(file)
     kind = kind_of(path)

@@ -19,7 +19,7 @@ from ops.utils.progress import Progress, Stage
 
 @operation(Run.Kind.VERIFICATION, Run.Kind.RESTORE_TEST)
 def verify(context: OpsContext, run: RunRecorder, *, names: Sequence[str]) -> VerificationResult:
-    """Verify backups again and write that into their manifests. A run of the kind RESTORE_TEST restores them."""
+    """Verify backups and write the outcomes into their manifests. A run of the kind RESTORE_TEST restores them."""
     if len(names) == 1:
         run.set_backup(names[0])
     verifications = {}
@@ -34,7 +34,7 @@ def verify(context: OpsContext, run: RunRecorder, *, names: Sequence[str]) -> Ve
 
 
 def verify_one(context: OpsContext, run: RunRecorder, name: str) -> Verification:
-    """Verify one, and keep that in the manifest where it is ours to write."""
+    """Verify one backup, and write the outcome into the manifest if that is signed here."""
     entry = context.repository.get(name)
     restores = run.kind == Run.Kind.RESTORE_TEST
     try:
@@ -58,7 +58,7 @@ def verify_one(context: OpsContext, run: RunRecorder, name: str) -> Verification
 
 
 def newest_verified(context: OpsContext) -> BackupRecord | None:
-    """The newest backup that was made here, for this kind of database, is whole, and passed its last verification."""
+    """The newest verified backup for this kind of database."""
     for entry in context.repository.records():
         if entry.verified and entry.manifest and entry.manifest.kind in context.engine.kinds():
             return entry

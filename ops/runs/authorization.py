@@ -1,4 +1,4 @@
-"""Who may start which kind of run: pages ask before they queue it, and the worker asks again before it begins."""
+"""Who may start which kind of run. Checked when a page queues the run, and again before the worker starts it."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -15,10 +15,10 @@ PERMISSIONS: Mapping[str, str] = {
     Run.Kind.UNDO: "ops.restore_backup",
     Run.Kind.DROP_PREVIOUS: "ops.restore_backup",
 }
-"""The kinds that are not here are for administrators."""
+"""Other kinds are for superusers."""
 
 
-class Person(Protocol):
+class User(Protocol):
     """A user of the project's own model, or Django's anonymous one."""
 
     @property
@@ -28,10 +28,10 @@ class Person(Protocol):
     def has_perm(self, perm: str, /) -> bool: ...
 
 
-def may_start(user: Person, kind: str, arguments: Mapping[str, Any] | None = None) -> bool:
-    """Whether `user` may start a run of this kind, and therefore cancel one.
+def may_start(user: User, kind: str, arguments: Mapping[str, Any] | None = None) -> bool:
+    """Whether `user` may start, and cancel, a run of this kind.
 
-    A restore whose `arguments` say ``untrusted`` is for administrators, as is a kind that has no permission.
+    Untrusted restores and kinds without a permission are for superusers.
     """
     permission = PERMISSIONS.get(kind)
     if permission is None or (arguments or {}).get("untrusted"):
@@ -40,9 +40,9 @@ def may_start(user: Person, kind: str, arguments: Mapping[str, Any] | None = Non
 
 
 def find_refusal(*, username: str, kind: str, arguments: Mapping[str, Any]) -> str:
-    """Why the user `username` may not start this run as things stand now, as the end of a sentence; '' if they may.
+    """Why the user `username` may not start this run now, as the end of a sentence; '' if they may.
 
-    The name is compared exactly, as it was when the run was queued. Raises Django's database errors.
+    The name must match exactly. Raises Django's database errors.
     """
     users = get_user_model()
     user = users._default_manager.filter(**{users.USERNAME_FIELD: username}).first()

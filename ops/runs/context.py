@@ -1,4 +1,4 @@
-"""What a run works on: the database of this project, its backups, and the rules for them, from the settings."""
+"""The database of this project, its backups and the retention policy, from the settings."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from ops.errors import PreconditionFailed
 
 @dataclass(frozen=True, kw_only=True)
 class OpsContext:
-    """`app_version` is the version of the project; `previous_days` says how long a replaced database is kept."""
+    """What operations work on. `previous_days`: how long the previous database is kept after a restore."""
 
     engine: Engine
     repository: BackupRepository
@@ -33,24 +33,24 @@ class OpsContext:
     app_version: str
 
     def kind(self, *, compress: bool = True, custom: bool = False) -> Kind:
-        """How a backup is written. Raises PreconditionFailed for what this database has not."""
+        """The format of a new backup. Raises PreconditionFailed if the database does not support it."""
         if custom:
-            wanted = Kind.CUSTOM
+            kind = Kind.CUSTOM
         elif self.engine.kind == "postgresql":
-            wanted = Kind.SQL_GZIP if compress else Kind.SQL
+            kind = Kind.SQL_GZIP if compress else Kind.SQL
         else:
-            wanted = Kind.SQLITE_GZIP if compress else Kind.SQLITE
-        if wanted not in self.engine.kinds():
+            kind = Kind.SQLITE_GZIP if compress else Kind.SQLITE
+        if kind not in self.engine.kinds():
             raise PreconditionFailed("The custom format is PostgreSQL's, and the database is SQLite. Nothing was done.")
-        return wanted
+        return kind
 
 
 def get_context(
     *, directory: Path | None = None, retention_days: int | None = None, alias: str = "default"
 ) -> OpsContext:
-    """From the settings; `directory` and `retention_days` stand in for those that a person names.
+    """From the settings; `directory` and `retention_days` replace those if they are given.
 
-    Raises PreconditionFailed for a database of another kind.
+    Raises PreconditionFailed for a database that is neither PostgreSQL nor SQLite.
     """
     return OpsContext(
         engine=engine_of(alias),
@@ -70,7 +70,7 @@ def engine_of(alias: str) -> Engine:
     if connection.vendor == "sqlite" and ":memory:" not in name and "mode=memory" not in name:
         return SqliteEngine(Path(name))
     raise PreconditionFailed(
-        f"A database of the kind {connection.vendor} can not be backed up; PostgreSQL and SQLite can."
+        f"This database cannot be backed up ({connection.vendor}); PostgreSQL and SQLite files can."
     )
 
 
@@ -94,7 +94,7 @@ def repository_from_settings(directory: Path | None = None) -> BackupRepository:
         storage = PrivateFileSystemStorage(directory) if directory else storages["backups"]
     except InvalidStorageError as error:
         raise PreconditionFailed(
-            f"Where backups go is not set up: {error}",
+            f"The backup storage is not configured: {error}",
             'Set STORAGES["backups"], for example to ops.backups.storage.local.PrivateFileSystemStorage'
             " with a location.",
         ) from error
@@ -102,7 +102,7 @@ def repository_from_settings(directory: Path | None = None) -> BackupRepository:
 
 
 def policy_from_settings(days: int | None = None) -> Policy:
-    """BACKUP_RETENTION_DAYS, where `days` does not replace it, and BACKUP_KEEP_DAILY, …_YEARLY."""
+    """`days` or BACKUP_RETENTION_DAYS, and BACKUP_KEEP_DAILY to BACKUP_KEEP_YEARLY."""
     return Policy(
         days=conf.BACKUP_RETENTION_DAYS if days is None else days,
         daily=conf.BACKUP_KEEP_DAILY,

@@ -1,4 +1,4 @@
-"""Results in sentences, the same in a terminal and in the admin."""
+"""Results as sentences, for the terminal and the admin."""
 
 from collections.abc import Mapping
 from functools import singledispatch
@@ -26,12 +26,12 @@ VERIFIED_BY = {
     Level.READ: "by reading it back: the rows of all tables match the snapshot",
     Level.RESTORED: "by restoring it: the contents of all tables match the snapshot",
 }
-"""What a verification has done, after the word "verified"."""
+"""Follows the word "verified"."""
 
 
 @singledispatch
 def describe(result: Result) -> list[str]:
-    """What a run did, in complete sentences."""
+    """What the run did, in complete sentences."""
     raise TypeError(f"{type(result).__name__} is not the result of a run.")
 
 

@@ -1,13 +1,13 @@
-"""What has happened, kept where no restore rolls it back: one JSON file for each event, next to the backups.
+"""The event log: one JSON file for each event of a run, next to the backups, where no restore rolls it back.
 
-An event is an object: ``event`` is ``started``, ``claimed``, ``left``, ``ended`` or ``swept``, ``run`` is the run's id,
-``when`` the time, and the rest are the fields of `ops.models.Run` at that time. A run that started and did not end is
-running, or was killed.
+In an event, ``event`` is ``started``, ``claimed``, ``left``, ``ended`` or ``swept``, ``run`` the run's id, ``when`` the
+time; the rest are the fields of `ops.models.Run` at that time. A run without an ``ended`` event is running or was
+killed.
 
-``claims`` of a ``claimed`` event is the name of a data file that the run is about to write, so that it can be deleted
-if the run gets no further; ``claims_database`` is the name of a database that it is about to create, and ``target`` the
-server and database for which it does so, where that is another one than the run's own. A ``left`` event names a
-database that the run could not drop before it ended; ``swept`` says that a later run has done so.
+In a ``claimed`` event, ``claims`` is the name of a data file that the run is about to write, so that a later run can
+delete it; ``claims_database`` is the name of a database that it is about to create, and ``target`` the server and
+database that it is created for, if that is not the run's own. A ``left`` event names a database that the run could not
+drop before it ended; ``swept`` records that a later run dropped it.
 """
 
 import datetime as dt
@@ -31,9 +31,9 @@ logger = logging.getLogger(__name__)
 Event = Mapping[str, Any]
 STARTED, CLAIMED, LEFT, ENDED, SWEPT = "started", "claimed", "left", "ended", "swept"
 EVENT_FIELDS = tuple({field.attname for field in Run._meta.concrete_fields} - {"id", "applied", "cancel_requested"})
-"""`applied` is a mark on one database, and `cancel_requested` is for others to write."""
+"""`applied` is about one database, and `cancel_requested` is written by others."""
 DEPTH, PARTS = 12, 100_000
-"""Of the arguments of a run: how deep lists and objects may be nested, and how many values there may be."""
+"""Limits for the arguments of a run: nesting of lists and objects, and number of values."""
 
 
 # --- Writing ---------------------------------------------------------------------------------------------------------
@@ -54,12 +54,12 @@ def record_database(repository: BackupRepository, run: Run, name: str, *, target
 
 
 def record_leftover(repository: BackupRepository, run: Run, name: str, *, target: str = "") -> None:
-    """The run has created the database `name`, and could not drop it."""
+    """The run created the database `name` and could not drop it."""
     repository.add_event({**_event(LEFT, run), "claims_database": name, **({"target": target} if target else {})})
 
 
 def record_swept(repository: BackupRepository, events: Iterable[Event], *, target: str = "") -> None:
-    """The databases that the runs of these events left are dropped."""
+    """The databases that the runs of these events left were dropped."""
     left = {event.get("run") for event in events if event.get("event") == LEFT and event.get("target", "") == target}
     for run in left:
         repository.add_event({"event": SWEPT, "run": run, "when": timezone.now().isoformat()})
@@ -71,20 +71,20 @@ def record_end(repository: BackupRepository, run: Run) -> None:
 
 def _event(event: str, run: Run) -> dict[str, Any]:
     values = {name: getattr(run, name) for name in EVENT_FIELDS}
-    said = {name: value.isoformat() if isinstance(value, dt.datetime) else value for name, value in values.items()}
-    return {"event": event, "run": str(run.pk), "when": timezone.now().isoformat(), **said}
+    fields = {name: value.isoformat() if isinstance(value, dt.datetime) else value for name, value in values.items()}
+    return {"event": event, "run": str(run.pk), "when": timezone.now().isoformat(), **fields}
 
 
 # --- Reading ---------------------------------------------------------------------------------------------------------
 
 
 def claimed_files(events: Iterable[Event]) -> set[str]:
-    """The names of the data files that these events lay claim to."""
+    """The names of the data files that these events claim."""
     return {str(event["claims"]) for event in events if event.get("event") == CLAIMED and "claims" in event}
 
 
 def claimed_databases(events: Iterable[Event], *, target: str = "") -> set[str]:
-    """The databases that these runs may have left: all that a run claimed which did not end, else what it says."""
+    """The databases that may be left: all claims of runs that did not end, and what the others recorded as left."""
     events = list(events)
     ended = {event.get("run") for event in events if event.get("event") == ENDED}
     names = (
@@ -97,13 +97,13 @@ def claimed_databases(events: Iterable[Event], *, target: str = "") -> set[str]:
 
 
 def last_ended(repository: BackupRepository, kind: Run.Kind) -> Run | None:
-    """The newest run of this kind that has ended."""
+    """The run of this kind that ended last."""
     ended = [run for run in read_runs(repository.events()).values() if run.kind == kind and run.is_finished]
     return max(ended, key=lambda run: run.finished_at or run.requested_at, default=None)
 
 
 def read_runs(events: Iterable[Event]) -> dict[UUID, Run]:
-    """Each run as its last event knows it. Events that cannot be read are logged and left out."""
+    """Each run as of its last event. Events that cannot be read are logged and skipped."""
     runs: dict[UUID, Run] = {}
     for event in events:
         if event.get("event") == SWEPT:
@@ -119,7 +119,7 @@ def read_runs(events: Iterable[Event]) -> dict[UUID, Run]:
 
 
 class StageRecord(Struct):
-    """A stage of a run: when it began, and how many seconds it took, or None where it did not end."""
+    """A stage of a run: when it began, and how many seconds it took, or None if it did not end."""
 
     stage: Line
     began: Moment
@@ -127,7 +127,7 @@ class StageRecord(Struct):
 
 
 class RunEvent(Struct):
-    """The fields of an event: nobody signs events, and whoever can write to the storage may write anything."""
+    """The fields of an event, which are checked because events are not signed."""
 
     event: Literal["started", "claimed", "left", "ended"]
     run: UUID
@@ -164,7 +164,7 @@ class RunEvent(Struct):
 
 
 def read_run(event: Event) -> Run:
-    """The run as the event knows it; without its result where that is of another shape. Raises ArtifactInvalid."""
+    """The run as of this event, without its result if that is malformed. Raises ArtifactInvalid."""
     try:
         read = schema.read_document(dict(event), RunEvent, what="The event")
     except OverflowError as error:
@@ -194,7 +194,7 @@ def _is_small(value: object, depth: int, budget: list[int]) -> bool:
 
 
 def sanitize(value: object) -> Any:
-    """The same JSON value without what PostgreSQL keeps neither in text nor in JSON: NUL and lone surrogates."""
+    """The same JSON value without NUL and lone surrogates, which PostgreSQL cannot store."""
     if isinstance(value, str):
         return value.replace("\0", "").encode(errors="replace").decode()
     if isinstance(value, Mapping):

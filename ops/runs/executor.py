@@ -1,7 +1,7 @@
-"""One operation at a time, and a record of each that survives whatever happens to the process or the database.
+"""Execute one operation at a time on a database, and record each even if the process or the database fails.
 
-The order: take the lock; close what killed runs left; write the event of the start; call the operation; write the event
-of the end; write the row. The row is kept up to date meanwhile by `ops.runs.row_writer`.
+The order: take the lock; close killed runs and clean up after them; write the event of the start; call the operation;
+write the event of the end; release the lock; send notifications. `ops.runs.row_writer` keeps the row up to date.
 """
 
 import contextlib
@@ -35,9 +35,9 @@ Outcome = TypeVar("Outcome", bound=Result)
 Arguments = ParamSpec("Arguments")
 CANCELLED_WHILE_QUEUED = "Cancelled while queued."
 LONGEST_WAIT = dt.timedelta(minutes=15)
-"""In the queue, while no other run is at work."""
+"""In the queue, while no other run is running."""
 MAX_ATTEMPTS = 3
-"""To find the run that waits, or to become it."""
+"""At finding the queued run of a kind, or becoming it."""
 QUEUE_LOST = PreconditionFailed(
     "No worker took it out of the queue for 15 minutes. Nothing was changed.",
     "Redis loses its queue on a restart without persistence. Check that Redis and the worker run, and try again.",
@@ -45,7 +45,7 @@ QUEUE_LOST = PreconditionFailed(
 
 
 class NoLongerQueued(PreconditionFailed):
-    """A run that waited is not to be done any more."""
+    """The row of a queued run was cancelled, or taken by another worker."""
 
 
 # --- Operations ------------------------------------------------------------------------------------------------------
@@ -55,14 +55,14 @@ class NoLongerQueued(PreconditionFailed):
 def recorded(
     context: OpsContext, run: Run, on_progress: ProgressCallback = no_progress, *, writes_row: bool = True
 ) -> Iterator[RunRecorder]:
-    """Do the block alone on its database, and record it; without `writes_row` next to the backups only.
+    """Hold the lock of the database and record the block as `run`; without `writes_row`, next to the backups only.
 
-    Raises AlreadyRunning and PreconditionFailed before anything is recorded but in a queued row, the latter when the
-    storage takes no record. What the block raises is recorded and raised again.
+    Raises AlreadyRunning while another run holds the lock, and PreconditionFailed if the storage does not take the
+    record; a queued row is closed then. What the block raises is recorded and raised again.
     """
     finished: list[Run] = []
     with contextlib.ExitStack() as stack:
-        # Called when the lock has been released: no other run waits for a mail server.
+        # Called after the lock is released, so that no other run waits for a mail server.
         stack.callback(alerts.notify_runs, finished)
         try:
             stack.enter_context(context.engine.locked(lock_label(run)))
@@ -82,7 +82,7 @@ def recorded(
 
 
 class Operation(Generic[Arguments, Outcome]):
-    """A function that does one kind of run, as entry points call it: with a `Run` that says who wants what."""
+    """The function of a kind of run, to be called with a `Run` that says who requested it and its arguments."""
 
     def __init__(
         self, function: Callable[Concatenate[OpsContext, RunRecorder, Arguments], Outcome], *, writes_row: bool
@@ -93,9 +93,9 @@ class Operation(Generic[Arguments, Outcome]):
     def __call__(
         self, context: OpsContext, run: Run, on_progress: ProgressCallback = no_progress, **objects: Any
     ) -> Outcome:
-        """Run it alone on its database, and record it and its result. Raises what `recorded` and the function raise.
+        """Call the function within `recorded`, and record its result. Raises what both of them raise.
 
-        `objects` are arguments that cannot be recorded, for an operation that no worker can do.
+        `objects` are arguments that cannot be recorded, for an operation that no worker executes.
         """
         with recorded(context, run, on_progress, writes_row=self.writes_row) as recorder:
             result = self.function(context, recorder, **run.arguments, **objects)  # type: ignore[call-arg]
@@ -104,13 +104,13 @@ class Operation(Generic[Arguments, Outcome]):
 
 
 OPERATIONS: dict[str, Operation[..., Any]] = {}
-"""By the kind of run: what a worker calls for a queued one."""
+"""By the kind of run, for workers."""
 
 
 def operation(
     *kinds: Run.Kind, writes_row: bool = True
 ) -> Callable[[Callable[Concatenate[OpsContext, RunRecorder, Arguments], Outcome]], Operation[Arguments, Outcome]]:
-    """Make a function the operation of these kinds of runs. Its keyword arguments are the run's `arguments`.
+    """Register a function as the operation of these kinds of runs. Its keyword arguments are the run's `arguments`.
 
     `writes_row`: whether the live database may be written to during the run; the event log always is.
     """
@@ -118,15 +118,15 @@ def operation(
     def decorate(
         function: Callable[Concatenate[OpsContext, RunRecorder, Arguments], Outcome],
     ) -> Operation[Arguments, Outcome]:
-        made = Operation(function, writes_row=writes_row)
-        OPERATIONS.update(dict.fromkeys(kinds, made))
-        return made
+        registered = Operation(function, writes_row=writes_row)
+        OPERATIONS.update(dict.fromkeys(kinds, registered))
+        return registered
 
     return decorate
 
 
 def log_instant(context: OpsContext, run: Run) -> None:
-    """Record something that is done the moment it is requested, and changes nothing. Raises OpsError or OSError."""
+    """Record an action that takes no time and changes nothing. Raises OpsError or OSError."""
     _start(run, context.engine)
     run.status, run.finished_at = Run.Status.SUCCEEDED, run.started_at
     event_log.record_end(context.repository, run)
@@ -137,16 +137,15 @@ def log_instant(context: OpsContext, run: Run) -> None:
 
 
 def queue(run: Run) -> tuple[Run, bool]:
-    """Save a new `run` for a worker, which finds it with `claim`. Returns the row that waits, and whether it is new.
+    """Save a new `run` for a worker, which gets it with `claim`. Returns the queued row, and whether it is new.
 
-    One run of each kind waits at a time. Of two requests at the same moment the database lets one make the row, and the
-    other gets that row.
+    One run of each kind is queued at a time. Of two simultaneous requests one creates the row, and the other gets it.
     """
     fields = {name: getattr(run, name) for name in ("id", "requested_by", "origin", "requested_at")}
     fields |= {"arguments": event_log.sanitize(run.arguments), "backup": backup_of(run)}
     find_or_make = partial(Run.objects.get_or_create, kind=run.kind, status=Run.Status.QUEUED, defaults=fields)
     for _ in range(MAX_ATTEMPTS - 1):
-        # A worker may take the other one out of the queue just when this one has been refused because of it.
+        # A worker may take the other row out of the queue right after the constraint has refused this one.
         with contextlib.suppress(IntegrityError):
             return find_or_make()
     return find_or_make()
@@ -164,15 +163,15 @@ def claim(key: UUID | str) -> Run | None:
 
 
 def cancel(run: Run) -> bool:
-    """Request the end of a run; one that still waits ends at once. False when it has ended."""
-    waits = Run.objects.filter(pk=run.pk, status=Run.Status.QUEUED)
-    if waits.update(status=Run.Status.CANCELLED, finished_at=timezone.now(), error=CANCELLED_WHILE_QUEUED):
+    """Request the cancellation of a run; a queued one ends at once. False if the run has ended."""
+    queued = Run.objects.filter(pk=run.pk, status=Run.Status.QUEUED)
+    if queued.update(status=Run.Status.CANCELLED, finished_at=timezone.now(), error=CANCELLED_WHILE_QUEUED):
         return True
     return bool(Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(cancel_requested=True))
 
 
 def fail_queued(key: UUID, error: OpsError) -> list[Run]:
-    """Close the queued row of a run that no worker will do. Returns it, or nothing when it does not wait any more."""
+    """Close the row of a queued run as failed. Returns it, or nothing if it is no longer queued."""
     if _fail(Run.objects.filter(pk=key, status=Run.Status.QUEUED), error):
         return [Run.objects.get(pk=key)]
     return []
@@ -186,7 +185,7 @@ def _fail(rows: QuerySet[Run], error: OpsError) -> int:
 
 
 def lock_label(run: Run) -> str:
-    """Whose lock it is, for the message of a run that finds it taken."""
+    """The holder of the lock, for the message of another run."""
     since = _minute(timezone.now())
     return f"{run.get_kind_display()} by {run.requested_by} on {socket.gethostname()} since {since}"
 
@@ -205,7 +204,7 @@ def _begin(context: OpsContext, run: Run, on_progress: ProgressCallback, *, writ
 
 
 def is_queued(run: Run) -> bool:
-    """Whether it is a row that waits, rather than a new request."""
+    """Whether it is a queued row, rather than a new run."""
     return not run._state.adding and run.status == Run.Status.QUEUED
 
 
@@ -216,23 +215,23 @@ def _start(run: Run, engine: Engine) -> None:
 
 
 def _take(run: Run) -> None:
-    """Of all workers that may have been handed this run, only one goes on; none after a restore, which cancels it.
+    """Take the row out of the queue, by compare-and-swap: the queue may deliver a run to several workers.
 
-    The caller has the lock, so no restore can come in between.
+    The caller has the lock, so no restore can replace the row meanwhile. Raises NoLongerQueued.
     """
-    waits = Run.objects.filter(pk=run.pk, status=Run.Status.QUEUED)
+    queued = Run.objects.filter(pk=run.pk, status=Run.Status.QUEUED)
     mine = {
         "status": Run.Status.RUNNING,
         "started_at": timezone.now(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
     }
-    if _query_with_timeout(lambda: waits.update(**mine)) != 1:
-        raise NoLongerQueued("It is no longer queued: it was cancelled, or another worker has started it.")
+    if _query_with_timeout(lambda: queued.update(**mine)) != 1:
+        raise NoLongerQueued("The run is no longer queued: it was cancelled, or another worker has started it.")
 
 
 def _refuse(run: Run, error: PreconditionFailed) -> None:
-    """Close the row in the queue, or the one that this process has just taken out of it."""
+    """Close the queued row, or the one that this process has just taken out of the queue."""
     if isinstance(error, NoLongerQueued):
         return
     own = Q(status=Run.Status.RUNNING, host=socket.gethostname(), pid=os.getpid())
@@ -240,7 +239,7 @@ def _refuse(run: Run, error: PreconditionFailed) -> None:
 
 
 def _refused(run: Run, engine: Engine, error: PreconditionFailed) -> list[Run]:
-    """The run that did not start, for the notification; nothing where another run was only in the way."""
+    """The run that did not start, for the notification; none if the lock was taken."""
     if isinstance(error, AlreadyRunning):
         return []
     _start(run, engine)
@@ -252,36 +251,36 @@ def _refused(run: Run, engine: Engine, error: PreconditionFailed) -> list[Run]:
 
 
 def reconcile(context: OpsContext) -> tuple[str, ...]:
-    """Close killed runs and clean up after them, and say what was found; nothing while another run is at work.
+    """Close killed runs and clean up after them; do nothing while another run is running. Returns a sentence for each.
 
-    Runs that were lost from the queue are closed as well.
+    Runs that were dropped from the queue are closed as well.
     """
     engine, repository = context.engine, context.repository
     try:
         with engine.locked(f"cleaning up on {socket.gethostname()} since {_minute(timezone.now())}"):
-            found, lost = _clean_up(engine, repository), _query_with_timeout(_fail_lost)
+            recovered, lost = _clean_up(engine, repository), _query_with_timeout(_fail_lost)
     except AlreadyRunning:
         return ()
     if isinstance(lost, BaseException):
-        return found
+        return recovered
     alerts.notify_runs(lost)
-    return (*found, *(f"{_describe(run)} was dropped from the queue." for run in lost))
+    return (*recovered, *(f"{_describe(run)} was dropped from the queue." for run in lost))
 
 
 def _fail_lost() -> list[Run]:
-    """The caller has the lock: no run is at work now, and none was lately, behind which others could still wait."""
+    """The caller has the lock: no run is running, and none was lately, for which others might still wait."""
     since = timezone.now() - LONGEST_WAIT
-    waiting = list(Run.objects.filter(status=Run.Status.QUEUED, requested_at__lt=since).values_list("pk", flat=True))
-    if not waiting or Run.objects.filter(started_at__isnull=False, finished_at__gt=since).exists():
+    queued = list(Run.objects.filter(status=Run.Status.QUEUED, requested_at__lt=since).values_list("pk", flat=True))
+    if not queued or Run.objects.filter(started_at__isnull=False, finished_at__gt=since).exists():
         return []
-    return [run for key in waiting for run in fail_queued(key, QUEUE_LOST)]
+    return [run for key in queued for run in fail_queued(key, QUEUE_LOST)]
 
 
 def _clean_up(engine: Engine, repository: BackupRepository) -> tuple[str, ...]:
-    """The caller has the lock, so no run on this database that has not ended is alive."""
+    """The caller has the lock, so every run on this database without an end was killed."""
     events = [event for event in repository.unended_events() if event.get("database") == engine.database]
     swept = repository.sweep(event_log.claimed_files(events))
-    # Before the runs are closed: if this process is killed now, the next run finds their claims.
+    # Before the runs are closed: if this process is killed here, the next run still finds their claims.
     dropped = engine.sweep(event_log.claimed_databases(events))
     event_log.record_swept(repository, events)
     killed = [run for run in event_log.read_runs(events).values() if not run.is_finished]
@@ -302,10 +301,10 @@ def _keep_other_claims(killed: Iterable[Run], events: Sequence[event_log.Event],
 
 
 def _mark_interrupted(killed: Sequence[Run], repository: BackupRepository) -> tuple[str, ...]:
-    """Record how these runs ended."""
+    """Record the end of these runs. Returns a sentence for each."""
     rows = _query_with_timeout(lambda: Run.objects.in_bulk([run.pk for run in killed]))
     if isinstance(rows, BaseException):
-        # Only the database knows whether a restore was applied: the next run will see.
+        # Only the database shows whether a restore was applied; the next run closes it.
         return tuple(f"{_describe(run)} was killed; its state is unknown until the database answers." for run in killed)
     closed = [_closed(run, rows.get(run.pk)) for run in killed]
     for run in closed:
@@ -321,7 +320,7 @@ def _write_rows(runs: Iterable[Run]) -> None:
 
 
 def _closed(run: Run, row: Run | None) -> Run:
-    """How the killed `run` ended, by what its row in the live database says."""
+    """How the killed `run` ended, according to its row in the live database."""
     if row and row.is_finished:
         return row
     run = row or run
@@ -329,7 +328,7 @@ def _closed(run: Run, row: Run | None) -> Run:
     run.status, run.error = Run.Status.INTERRUPTED, f"The process {run.pid} on {run.host} was killed."
     run.hint = "The database is unchanged. Start it again."
     if run.applied:
-        run.status, run.hint = Run.Status.SUCCEEDED, "The restored database had gone live by then."
+        run.status, run.hint = Run.Status.SUCCEEDED, "The restored database was already live."
     return run
 
 
@@ -345,5 +344,5 @@ def _minute(moment: dt.datetime) -> str:
 
 
 def _query_with_timeout(query: Callable[[], Answer]) -> Answer | BaseException:
-    """The answer of the live database, or why there was none: no run waits for long for the sake of its record."""
-    return SingleFlight().run("rows", query).result(within=DATABASE_TIMEOUT)
+    """The result of a query to the live database, or its error. No run waits longer for the sake of its record."""
+    return SingleFlight().run("query", query).result(within=DATABASE_TIMEOUT)

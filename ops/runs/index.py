@@ -20,30 +20,28 @@ MANIFEST_FIELDS = tuple(
     for field in Backup._meta.concrete_fields
     if field.attname not in {"id", "retained_until", "retention_reason"}
 )
-QUEUED_BEFORE = "Queued before a restore, which has replaced the database that it was meant for."
+QUEUED_BEFORE = "Queued before a restore, which has replaced the database of the run."
 BATCH = 500
 """Rows in a statement."""
 Row = TypeVar("Row", Run, Backup)
 
 
 def rebuild_index(repository: BackupRepository, *, restored: bool = False) -> None:
-    """Make the rows of "default" say what the repository says: backups, and every run with how it ended.
+    """Rebuild the rows of backups and runs in "default" from the repository, in one transaction.
 
-    Rows change together or not at all, and only where they differ. What is under way is left to whoever is at work on
-    it, unless the database is `restored`: then its rows tell of another moment, what is queued in them is cancelled,
-    its sessions are ended, since they may be of people who have signed out or were locked out, and its schedules go on
-    from now.
+    Rows of running runs are left to those runs. In a `restored` database, which is that of an earlier moment, queued
+    runs are cancelled, sessions are ended (their users may have signed out since), and schedules count from now.
 
     Raises Django's database errors.
     """
-    # Looked up before the files are read: rows that appear meanwhile are newer than what was read.
+    # Read before the files: rows that are added meanwhile are newer than the files.
     known = set(Backup.objects.values_list("pk", flat=True))
     running = set(Run.objects.filter(status=Run.Status.RUNNING).values_list("pk", flat=True))
     runs, entries = read_runs(repository.events()), list(repository.records())
     with transaction.atomic():
         _write_backups(entries, known)
         _write_runs(runs)
-        _close(running - set(runs), Run.Status.INTERRUPTED, "Its start is not recorded next to the backups.")
+        _close(running - set(runs), Run.Status.INTERRUPTED, "The start of the run is not recorded next to the backups.")
         if restored:
             queued = Run.objects.filter(status=Run.Status.QUEUED).values_list("pk", flat=True)
             _close(set(queued), Run.Status.CANCELLED, QUEUED_BEFORE)
@@ -52,7 +50,7 @@ def rebuild_index(repository: BackupRepository, *, restored: bool = False) -> No
 
 
 def index_backups(entries: Iterable[BackupRecord], kept: Mapping[str, tuple[dt.datetime | None, str]]) -> None:
-    """Make the rows of backups say what `entries` say, which are all. `kept`: until when, and why, by name."""
+    """Make the rows of backups match `entries`, which are all. `kept`: until when and why, by name."""
     with transaction.atomic():
         _write_backups(entries, set(Backup.objects.values_list("pk", flat=True)))
         changed = []
@@ -65,7 +63,7 @@ def index_backups(entries: Iterable[BackupRecord], kept: Mapping[str, tuple[dt.d
 
 
 def write_backup(entry: BackupRecord) -> None:
-    """Write the row of a backup that is new or has changed. What has no readable manifest has no row."""
+    """Write the row of a backup. Without a readable manifest it has none."""
     if entry.manifest is None:
         return
     backup = _backup_of(entry.manifest, entry)
@@ -79,25 +77,25 @@ def remove_backups(names: Collection[str]) -> None:
 
 
 def write_run(run: Run) -> None:
-    """Write its row, but for what is not the run's own to say (see IN_EVENTS)."""
+    """Write the fields of `EVENT_FIELDS`; others write the rest of the row."""
     _upsert(Run, [run], EVENT_FIELDS)
 
 
 def _write_backups(entries: Iterable[BackupRecord], known: set[UUID]) -> None:
-    wanted = {}
+    expected = {}
     for entry in entries:
         if not entry.manifest:
             continue
         key = UUID(entry.manifest.id)
-        # A file that nobody signed does not hide the backup whose number it gives as its own.
-        if key not in wanted or entry.trust == Trust.SIGNED:
-            wanted[key] = _backup_of(entry.manifest, entry)
-    there = {backup.pk: backup for backup in Backup.objects.all()}
-    # A name that has moved from one backup to another would be in the way.
-    moved = {key for key, backup in wanted.items() if key in there and there[key].name != backup.name}
-    for keys in _batches([*((known & there.keys()) - wanted.keys()), *moved]):
+        # An unsigned file does not replace the signed backup whose id it copies.
+        if key not in expected or entry.trust == Trust.SIGNED:
+            expected[key] = _backup_of(entry.manifest, entry)
+    rows = {backup.pk: backup for backup in Backup.objects.all()}
+    # Names are unique: rows whose names have moved to other backups are deleted first.
+    moved = {key for key, backup in expected.items() if key in rows and rows[key].name != backup.name}
+    for keys in _batches([*((known & rows.keys()) - expected.keys()), *moved]):
         Backup.objects.filter(pk__in=keys).delete()
-    changed = [backup for key, backup in wanted.items() if key not in there or _differs(backup, there[key])]
+    changed = [backup for key, backup in expected.items() if key not in rows or _differs(backup, rows[key])]
     _upsert(Backup, changed, MANIFEST_FIELDS)
 
 
@@ -106,11 +104,11 @@ def _differs(backup: Backup, other: Backup) -> bool:
 
 
 def _write_runs(runs: Mapping[UUID, Run]) -> None:
-    there = {key: end for key, *end in Run.objects.values_list("pk", "status", "finished_at")}
-    over = [run for key, run in runs.items() if run.is_finished and there.get(key) != [run.status, run.finished_at]]
-    _upsert(Run, over, EVENT_FIELDS)
-    under_way = [run for key, run in runs.items() if run.status == Run.Status.RUNNING and key not in there]
-    Run.objects.bulk_create(under_way, batch_size=BATCH, ignore_conflicts=True)
+    rows = {key: end for key, *end in Run.objects.values_list("pk", "status", "finished_at")}
+    finished = [run for key, run in runs.items() if run.is_finished and rows.get(key) != [run.status, run.finished_at]]
+    _upsert(Run, finished, EVENT_FIELDS)
+    running = [run for key, run in runs.items() if run.status == Run.Status.RUNNING and key not in rows]
+    Run.objects.bulk_create(running, batch_size=BATCH, ignore_conflicts=True)
 
 
 def _upsert(model: type[Row], rows: Sequence[Row], names: Sequence[str]) -> None:
@@ -134,14 +132,14 @@ def _end_sessions() -> None:
 
 
 def _skip_missed_schedules() -> None:
-    """Schedules count from their last start. In a restored database that is long ago, and all would start at once."""
+    """Schedules count from their last start, which is long ago in a restored database: all would start at once."""
     if apps.is_installed("django_celery_beat"):
         PeriodicTask = apps.get_model("django_celery_beat", "PeriodicTask")
         PeriodicTask.objects.filter(last_run_at__isnull=False).update(last_run_at=timezone.now())
 
 
 def _backup_of(manifest: Manifest, entry: BackupRecord) -> Backup:
-    proof = manifest.verification
+    verification = manifest.verification
     return Backup(
         id=UUID(manifest.id),
         name=manifest.name,
@@ -157,10 +155,10 @@ def _backup_of(manifest: Manifest, entry: BackupRecord) -> Backup:
         duration=manifest.duration,
         note=manifest.note,
         pinned=manifest.pinned,
-        verified_level=str(proof.level) if proof else "",
-        verified_at=proof.verified_at if proof else None,
-        verification_seconds=proof.duration if proof else None,
-        verification_error=proof.error if proof else "",
+        verified_level=str(verification.level) if verification else "",
+        verified_at=verification.verified_at if verification else None,
+        verification_seconds=verification.duration if verification else None,
+        verification_error=verification.error if verification else "",
         trust=str(entry.trust),
         file_missing=entry.file_missing,
         run=manifest.run,

@@ -1,4 +1,4 @@
-"""A run while it lasts: what the operation reports of itself, and where that is kept."""
+"""The record of a run while it is running: progress, log, claims and result."""
 
 import copy
 import datetime as dt
@@ -23,13 +23,11 @@ logger = logging.getLogger(__name__)
 DATABASE_TIMEOUT = 5.0
 """Seconds that a run waits for the database on behalf of its record."""
 LONGEST_LOG = 100_000
-"""Characters. The end of a log is what matters."""
+"""Characters. Longer logs lose their beginning."""
 
 
 class RunRecorder:
-    """The run as its operation sees it. It also keeps the record of the databases that the run creates
-    (`ops.databases.claims.Claims`).
-    """
+    """What an operation reports to. Also records the databases that the run creates (`ops.databases.claims.Claims`)."""
 
     def __init__(
         self, run: Run, *, repository: BackupRepository, on_progress: ProgressCallback, writes_row: bool = True
@@ -61,7 +59,7 @@ class RunRecorder:
     # --- What the operation reports ------------------------------------------------------------------------------
 
     def report(self, progress: Progress) -> None:
-        """Keep it, and pass it on. Raises Cancelled within a second of a user's request."""
+        """Record the progress, and pass it on. Raises Cancelled within a second of a user's request."""
         self._check_cancelled()
         with self._lock:
             if progress.stage != self._timer.stage:
@@ -72,51 +70,51 @@ class RunRecorder:
         self._on_progress(progress)
 
     def log(self, text: str) -> None:
-        """Add a line to the log that is kept with the run."""
+        """Add a line to the log of the run."""
         line = f"{timezone.now():%H:%M:%S} {redact(text)}\n"
         with self._lock:
             self._run.log = (self._run.log + line)[-LONGEST_LOG:]
 
     def set_backup(self, name: str) -> None:
-        """The run makes or works on this backup."""
+        """The run makes this backup, or uses it."""
         self._run.backup = name
 
     def fail(self, error: OpsError) -> None:
-        """The operation returns a result, but the run did not succeed."""
+        """Mark the run as failed although its operation returns a result."""
         self._failure = error
 
     def index(self, entry: BackupRecord) -> None:
-        """Have the row of a backup written that is new or has changed."""
+        """Write the row of a backup that is new or has changed."""
         self._writer.enqueue(partial(index.write_backup, entry))
 
     def index_all(
         self, entries: Sequence[BackupRecord], retained: Mapping[str, tuple[dt.datetime | None, str]]
     ) -> None:
-        """Have the rows of all backups written; see `ops.runs.index.index_backups`."""
+        """Write the rows of all backups; see `ops.runs.index.index_backups`."""
         self._writer.enqueue(partial(index.index_backups, entries, retained))
 
     def remove_rows(self, names: Collection[str]) -> None:
-        """Have the rows of deleted backups removed."""
+        """Remove the rows of deleted backups."""
         self._writer.enqueue(partial(index.remove_backups, names))
 
     def reserve_file(self, name: str) -> None:
-        """Before a data file is written: should this run be killed, the next one deletes what there is of it."""
+        """Claim a data file before it is written: if this run is killed, the next one deletes the file."""
         event_log.record_file(self._repository, self._state(), name)
 
     def point_of_no_return(self) -> None:
-        """Before a cut-over: from now on nobody can cancel, and the live database is not written until the run ends.
+        """Call it before a cut-over: afterwards the run cannot be cancelled, and its row is not written until its end.
 
-        Raises Cancelled if a user asked for that in time.
+        Raises Cancelled if a user has requested that.
         """
         self._writer.drain(within=DATABASE_TIMEOUT)
         self._check_cancelled()
         self._may_be_cancelled = False
 
     def write_history(self) -> None:
-        """Write backups and runs, with this one among them, into what "default" is for this thread.
+        """Write the rows of all backups and runs, and of this run, into what "default" is for this thread.
 
-        That is the database which is about to replace the live one. A row found there proves that it did, even if this
-        process is killed a moment later.
+        That is the staging database. A later run that finds this run's row in the live database knows that the swap
+        succeeded, even if this process was killed right after it.
         """
         with transaction.atomic():
             index.rebuild_index(self._repository, restored=True)
@@ -125,27 +123,27 @@ class RunRecorder:
             Run.objects.filter(pk=run.pk).update(applied=True)
 
     def mark_applied(self) -> None:
-        """After a cut-over: an interruption does not make the run less of a success any more."""
+        """Call it after a cut-over: an interruption does not make the run fail from then on."""
         self._is_applied = True
 
-    # --- Databases that it creates (`ops.databases.claims.Claims`) --------------------------------------------
+    # --- Databases that the run creates (`ops.databases.claims.Claims`) --------------------------------------------
 
     def claim_database(self, name: str, *, target: str = "") -> None:
-        """Raises PreconditionFailed where the storage does not keep it: nothing was created then."""
+        """Raises PreconditionFailed if the storage does not take the record."""
         try:
             event_log.record_database(self._repository, self._state(), name, target=target)
         except OSError as error:
             raise unrecorded(error) from error
 
     def leave_database(self, name: str, *, target: str = "") -> None:
-        """Never raises: something else has failed before."""
+        """Never raises, because it is called while another error is handled."""
         try:
             event_log.record_leftover(self._repository, self._state(), name, target=target)
         except (OSError, OpsError):
-            logger.exception("The database %s is left over, and no later run will drop it.", name)
+            logger.exception("The database %s could not be dropped, and no later run will drop it.", name)
 
     def left_databases(self, target: str) -> Collection[str]:
-        """What earlier runs for `target` left; see `ops.databases.claims.Claims`."""
+        """The databases that earlier runs for `target` left; see `ops.databases.claims.Claims`."""
         return event_log.claimed_databases(self._earlier_events(), target=target)
 
     def settle_left(self, target: str) -> None:
@@ -155,14 +153,14 @@ class RunRecorder:
     def _earlier_events(self) -> list[event_log.Event]:
         return [event for event in self._repository.unended_events() if event.get("run") != self.id]
 
-    # --- How it is kept ------------------------------------------------------------------------------------------
+    # --- Start and end ------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         event_log.record_start(self._repository, self._state())
         self._writer.start()
 
     def end(self, error: BaseException | None) -> Run:
-        """Record how it ended, and return it. Never raises: what the operation did or raised is what counts."""
+        """Record how the run ended, and return it. Never raises: the outcome of the operation counts."""
         error = error or self._failure
         with self._lock:
             self._end_stage()
@@ -174,7 +172,7 @@ class RunRecorder:
         except (OSError, OpsError):
             logger.exception("The end of the run %s could not be recorded next to the backups.", self.id)
         if not self._writer.close(within=DATABASE_TIMEOUT):
-            logger.warning("The row of the run %s is behind. Run: manage.py rebuild_backup_index", self.id)
+            logger.warning("The row of the run %s could not be updated. Run: manage.py rebuild_backup_index", self.id)
         return self._state()
 
     def _final_status(self, error: BaseException | None) -> Run.Status:
@@ -195,7 +193,7 @@ class RunRecorder:
             self._run.stages[-1]["seconds"] = round(self._timer.end_stage(), 3)
 
     def _state(self) -> Run:
-        """A copy that does not change any more."""
+        """A copy, for other threads."""
         with self._lock:
             run = copy.copy(self._run)
             run.stages = [dict(stage) for stage in run.stages]
@@ -218,4 +216,4 @@ def explanation(error: BaseException | None) -> tuple[str, str]:
         return redact(error.message), redact(error.hint)
     if isinstance(error, Exception):
         return f"{type(error).__name__}: {redact(str(error).strip())}", ""
-    return "It was interrupted.", ""
+    return "The run was interrupted.", ""

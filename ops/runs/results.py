@@ -1,4 +1,4 @@
-"""What runs result in, by their kind. A run keeps its result as JSON; whoever shows it reads it with `read_result`."""
+"""The results of runs, by kind. A run stores its result as JSON, which `read_result` reads."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from ops.utils.schema import Count, Line, Seconds, Text
 
 
 class BackupResult(Struct, frozen=True, kw_only=True):
-    """A verified backup. `deleted` maps the names of those that the retention deleted afterwards to the reason."""
+    """A verified backup. `deleted` maps the names of the backups that were pruned afterwards to the reasons."""
 
     backup: Line
     rows: Count
@@ -27,7 +27,7 @@ class BackupResult(Struct, frozen=True, kw_only=True):
 
 
 class VerificationResult(Struct, frozen=True, kw_only=True):
-    """Verifications by the name of the backup, of which some may have failed."""
+    """Verifications by the name of the backup; some may have failed."""
 
     verifications: dict[Line, Verification]
 
@@ -37,9 +37,9 @@ class VerificationResult(Struct, frozen=True, kw_only=True):
 
 
 class RestoreResult(Struct, frozen=True, kw_only=True):
-    """A restore. `compared`: rows and content equal those of the manifest, which there was.
+    """A restore. `compared`: there was a manifest, and the rows and contents match it.
 
-    `database` is the new database that was filled, or '' where the live one was replaced. `writes_blocked` and
+    `database` is the new database of ``--to``, or '' if the live one was replaced. `writes_blocked` and
     `cut_over` are seconds: how long writes were blocked, and how long the database was unavailable.
     """
 
@@ -58,7 +58,7 @@ class RestoreResult(Struct, frozen=True, kw_only=True):
 
 
 class UndoResult(Struct, frozen=True, kw_only=True):
-    """An undo: `restored` is live again, `previous` is what was live until then. Seconds as in `RestoreResult`."""
+    """An undo: `restored` is live again, `previous` was live until then. Seconds as in `RestoreResult`."""
 
     restored: PreviousDatabase
     previous: PreviousDatabase | None
@@ -74,14 +74,14 @@ class DropResult(Struct, frozen=True, kw_only=True):
 
 
 class PruneResult(Struct, frozen=True, kw_only=True):
-    """The backups by name, each with the reason."""
+    """Backups by name, each with the reason."""
 
     deleted: dict[Line, Text]
     kept: dict[Line, Text]
 
 
 class UploadResult(Struct, frozen=True, kw_only=True):
-    """A file that is among the backups now; nothing of it is trusted."""
+    """A file that was added to the backups, untrusted."""
 
     backup: Line
     rows: Count
@@ -90,7 +90,7 @@ class UploadResult(Struct, frozen=True, kw_only=True):
 
 
 class EditResult(Struct, frozen=True, kw_only=True):
-    """What a manifest says now."""
+    """The changed fields of a manifest."""
 
     backup: Line
     pinned: bool
@@ -98,14 +98,14 @@ class EditResult(Struct, frozen=True, kw_only=True):
 
 
 class DeletionResult(Struct, frozen=True, kw_only=True):
-    """A backup that was deleted; `size` in bytes, 0 where its manifest cannot be read."""
+    """A backup that was deleted; `size` is bytes, 0 if its manifest cannot be read."""
 
     backup: Line
     size: Count
 
 
 class TableRows(Struct, frozen=True, kw_only=True):
-    """A table of a SQLite file, and why it is not migrated ('' where it is)."""
+    """A table of a SQLite file, and why it is not migrated ('' if it is)."""
 
     table: Line
     rows: Count
@@ -169,7 +169,7 @@ RESULTS: Mapping[str, type[Result]] = {
 
 
 def read_result(kind: str, document: object) -> Result | None:
-    """The result of a run of that kind; None where there is none, or one of another shape."""
+    """The result of a run of that kind; None if there is none or it is malformed."""
     if kind not in RESULTS or not document:
         return None
     try:

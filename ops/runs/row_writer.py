@@ -1,4 +1,4 @@
-"""Keeping the row of a run as new as the run, without ever keeping the run waiting."""
+"""Keep the row of a run up to date without making the run wait for the database."""
 
 import contextlib
 import logging
@@ -17,18 +17,18 @@ from ops.runs.event_log import EVENT_FIELDS
 logger = logging.getLogger(__name__)
 
 INTERVAL = 0.5
-"""Seconds between two looks at the run, and between two looks for a request to cancel it."""
+"""Seconds between two writes of the row, which also read whether the run is to be cancelled."""
 RETRY = 0.2
 """Seconds between attempts at the last write."""
 
 
 class RunRowWriter(threading.Thread):
-    """Writes what `state` returns, twice a second if it has changed; states in between are not written.
+    """Writes the result of `state` twice a second if it has changed.
 
-    Where it is not `enabled`, it writes nothing: the live database must not change during the run.
+    Without `enabled` it writes nothing: the live database must not change during the run.
 
-    It has a connection of its own, so that it reaches the live database wherever the run's thread points "default". A
-    database that is broken, hangs or is just being replaced leaves the row behind, and nothing else.
+    The thread has a connection of its own, so that it reaches the live database wherever the run's thread points
+    "default". If the database fails, hangs or is being replaced, only the row is out of date.
     """
 
     def __init__(self, state: Callable[[], Run], *, enabled: bool = True) -> None:
@@ -38,29 +38,29 @@ class RunRowWriter(threading.Thread):
         self._written: dict[str, object] = {}
         self._changes: deque[Callable[[], None]] = deque()
         self._wake, self._paused = threading.Event(), threading.Event()
-        self._pausing = self._ending = self._complained = False
+        self._pausing = self._ending = self._warned = False
         self._deadline = 0.0
 
     def enqueue(self, change: Callable[[], None]) -> None:
-        """Make another change to the rows with the next write, and again after a failure."""
+        """Make another change to the rows with the next write; it is repeated after a failure."""
         self._changes.append(change)
 
     def drain(self, *, within: float) -> None:
-        """Write once more and then nothing until `finish`; wait up to `within` seconds for that."""
+        """Write once more and then nothing until `close`; wait up to `within` seconds for that."""
         self._pausing = True
         self._wake.set()
         if self._enabled:
             self._paused.wait(within)
 
     def close(self, *, within: float) -> bool:
-        """Write the last state, trying for `within` seconds. Returns whether it is written."""
+        """Write the last state, trying for `within` seconds. Returns whether it was written."""
         if not self._enabled:
             return True
         self._deadline = time.monotonic() + within
         self._ending = True
         self._wake.set()
         self.join(within)
-        return not self.is_alive() and not self._behind()
+        return not self.is_alive() and not self._is_outdated()
 
     def start(self) -> None:
         if self._enabled:
@@ -83,10 +83,10 @@ class RunRowWriter(threading.Thread):
             with with_health_deadline(connection):
                 self._write()
         except Error as error:
-            self._complain(error)
+            self._warn_once(error)
             return False
         finally:
-            # The next time the name may lead to another database.
+            # At the next attempt the name may belong to another database.
             with contextlib.suppress(Error):
                 connections.close_all()
         return True
@@ -103,13 +103,13 @@ class RunRowWriter(threading.Thread):
         if Run.objects.filter(pk=run.pk, cancel_requested=True).exists():
             self.cancel_requested.set()
 
-    def _behind(self) -> bool:
+    def _is_outdated(self) -> bool:
         return bool(self._changes) or self._written != values_of(self._state())
 
-    def _complain(self, error: Error) -> None:
-        if not self._complained:
-            logger.warning("The row of run %s cannot be written (%s).", self._state().pk, type(error).__name__)
-        self._complained = True
+    def _warn_once(self, error: Error) -> None:
+        if not self._warned:
+            logger.warning("The row of the run %s cannot be written (%s).", self._state().pk, type(error).__name__)
+        self._warned = True
 
 
 def values_of(run: Run) -> dict[str, object]:

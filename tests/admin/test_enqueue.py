@@ -30,7 +30,7 @@ LIST = "/admin/ops/backup/"
 MAX_SECONDS = 3.0
 """Seconds until the page answers a click, at most, on a machine that is busy with other tests."""
 NO_REDIS = "Cannot start: Redis does not answer. Nothing was queued. Start Redis (REDIS_URL) and try again."
-NOT_TAKEN = "The queue does not answer: Redis cannot be reached. Nothing was changed."
+NOT_TAKEN = "The queue is unreachable: Redis does not answer. Nothing was changed."
 
 
 @pytest.fixture

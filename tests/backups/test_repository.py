@@ -566,7 +566,9 @@ def test_the_catalogue_of_the_settings(settings, tmp_path):
 
 def test_a_project_that_does_not_say_where_backups_go(settings):
     settings.STORAGES = {name: value for name, value in settings.STORAGES.items() if name != "backups"}
-    with pytest.raises(PreconditionFailed, match=r"^Where backups go is not set up: .*\nSet STORAGES\[\"backups\"\]"):
+    with pytest.raises(
+        PreconditionFailed, match=r"^The backup storage is not configured: .*\nSet STORAGES\[\"backups\"\]"
+    ):
         context.repository_from_settings()
 
 

@@ -120,7 +120,7 @@ def test_where_there_is_no_other_there_is_nothing_to_test(
         tasks.restore_test()
     assert tested == []
     assert [record.getMessage() for record in caplog.records] == [
-        "There is no restore test: no backup of this site is signed, whole and verified."
+        "The restore test was skipped: there is no verified backup."
     ]
 
 

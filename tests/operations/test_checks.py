@@ -29,7 +29,7 @@ def test_all_is_well() -> None:
 def test_a_setting_has_to_be_a_list(settings: Any, setting: str, value: object) -> None:
     setattr(settings, setting, value)
     (error,) = found()
-    assert (error.id, error.msg) == ("ops.E001", f"{setting} is not a list of names of tables.")
+    assert (error.id, error.msg) == ("ops.E001", f"{setting} is not a list of table names.")
 
 
 @pytest.mark.parametrize(
@@ -106,5 +106,5 @@ def test_a_table_that_nobody_knows_is_warned_of(settings: Any) -> None:
     with table("by_hand"):
         (warning,) = found(databases=["default"])
     assert warning.id == "ops.W003"
-    assert warning.msg == "OPS_UNTRUSTED_EXCLUDED_TABLES names otherproject_bok, and there is no such table."
+    assert warning.msg == "OPS_UNTRUSTED_EXCLUDED_TABLES names otherproject_bok, but there is no such table."
     assert found(databases=[]) == []

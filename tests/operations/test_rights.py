@@ -98,7 +98,7 @@ except OpsError as error:
     import json
     print("ANSWER", json.dumps(str(error)))
 """
-REFUSED = "rita@example.com is not an administrator. Nothing was changed.\nAsk an administrator to start it"
+REFUSED = "rita@example.com is not a superuser. Nothing was changed.\nAsk a superuser to start it"
 
 
 def shell(lab: Lab, script: str, **names: str) -> Any:

@@ -102,7 +102,7 @@ def test_a_row_that_nobody_is_at_work_on_is_closed(repository: BackupRepository)
     Run.objects.create(kind="backup", requested_by="jane@example.org", status="running")
     index.rebuild_index(repository)
     run = Run.objects.get()
-    assert (run.status, run.error) == ("interrupted", "Its start is not recorded next to the backups.")
+    assert (run.status, run.error) == ("interrupted", "The start of the run is not recorded next to the backups.")
 
 
 def test_events_that_can_not_be_read_do_not_hide_the_others(
@@ -182,7 +182,7 @@ def test_history_is_complete_after_the_tables_were_rolled_back(tmp_path: Path, o
             assert (restore.status, restore.applied, restore.requested_by) == ("running", True, "jane@example.org")
             assert Run.objects.get(pk=later).status == "succeeded"
             queued = Run.objects.get(status="cancelled")
-            assert queued.error == "Queued before a restore, which has replaced the database that it was meant for."
+            assert queued.error == "Queued before a restore, which has replaced the database of the run."
             assert Run.objects.count() == 4
             assert Session.objects.count() == 0
     assert Run.objects.get(pk=asked.id).applied is False, "the database that was live is not the restored one"

@@ -106,7 +106,7 @@ def test_an_interruption_is_no_failure(engine: Engine, repository: BackupReposit
     with pytest.raises(KeyboardInterrupt), recorded(request(), engine=engine, repository=repository):
         raise KeyboardInterrupt
     run = Run.objects.get()
-    assert (run.status, run.error) == ("interrupted", "It was interrupted.")
+    assert (run.status, run.error) == ("interrupted", "The run was interrupted.")
 
 
 def test_an_interruption_after_the_cut_over_comes_too_late(engine: Engine, repository: BackupRepository) -> None:
@@ -173,7 +173,7 @@ def test_a_restore_that_was_killed_in_place_has_succeeded(
     assert (killed.status, killed.stage, killed.applied) == ("running", "cut-over", True)
     assert reconcile(engine, repository) == (f"{killed_words('restore', killed)} It was marked as succeeded.",)
     killed.refresh_from_db()
-    assert (killed.status, killed.hint) == ("succeeded", "The restored database had gone live by then.")
+    assert (killed.status, killed.hint) == ("succeeded", "The restored database was already live.")
     assert words(repository) == ["started", "ended"]
 
 
@@ -259,7 +259,7 @@ def test_a_broken_database_stops_no_run(
     assert words(repository) == ["started", "ended"]
     assert [record.message for record in caplog.records if record.name.startswith("ops")] == [
         f"The row of run {asked.id} cannot be written (ProgrammingError).",
-        f"The row of the run {asked.id} is behind. Run: manage.py rebuild_backup_index",
+        f"The row of the run {asked.id} could not be updated. Run: manage.py rebuild_backup_index",
     ]
 
 
