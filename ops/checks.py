@@ -1,6 +1,23 @@
-"""Settings that are missing or wrong, each by its name and with what to write.
+"""System checks of the settings.
 
-=========  =============================================================================================="""
+=========  =====================================================================================================
+ops.E001   a setting that names tables is not a list of table names
+ops.E002   a table is excluded from backups, and a model whose table is in them refers to it
+ops.W003   a named table is neither in the models nor in the database
+ops.E004   ``INSTALLED_APPS`` lacks unfold or the admin, or has unfold after the admin
+ops.E005   ``MIDDLEWARE`` lacks maintenance mode, or has it after the sessions
+ops.E006   ``DATABASES["default"]`` is neither PostgreSQL nor a SQLite file
+ops.E007   ``USE_TZ`` is false
+ops.E008   ``BACKUP_DIR`` is not an absolute path
+ops.E009   ``STORAGES["backups"]`` is missing or cannot be used
+ops.E010   the URLs of ops are not included
+ops.W011   ``UNFOLD["STYLES"]`` is not set
+ops.E012   a setting that a worker needs is missing or wrong
+ops.W013   ``REDIS_URL`` is set, ``OPS_CELERY_APP`` is not
+=========  =====================================================================================================
+
+W003 queries the database, so it runs only with ``migrate`` and ``check --database default``.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -191,7 +191,7 @@ def test_project_with_required_blocks_backs_up_restores_and_undoes(tmp_path: Pat
     assert (result["restored"], result["carts"], result["undone"]) == (["kept"], 1, ["kept", "later"])
     assert result["runs"] == ["backup", "backup", "restore", "undo"]
     assert result["refusal"] == (
-        'No PostgreSQL database is named: DATABASES["default"] is SQLite.\n'
+        'No target database: DATABASES["default"] is SQLite, and POSTGRES_URL is not set.\n'
         "Set POSTGRES_URL, for example to postgres://user:password@127.0.0.1:5432/mydatabase"
     )
 

@@ -1,4 +1,4 @@
-"""What the commands that run an operation share: progress, ``--json``, errors as sentences, and exit codes."""
+"""The base of the commands that execute operations: progress, ``--json``, error messages and exit codes."""
 
 import getpass
 import socket
@@ -24,7 +24,7 @@ Outcome = TypeVar("Outcome", bound=Result)
 
 FAILED, NOT_VERIFIED, LOCKED, DECLINED, INTERRUPTED = 1, 3, 4, 5, 130
 EXIT_CODES = """
-exit codes: 0 done · 1 an error · 3 a backup is not what it should be · 4 another operation is running ·
+exit codes: 0 done · 1 error · 3 invalid or unverified backup · 4 another operation is running ·
   5 not confirmed · 130 interrupted
 """
 
@@ -36,8 +36,8 @@ class ConfirmationDeclined(Cancelled):
 class OperationCommand(BaseCommand):
     """A command whose `run_operation` does the work and returns what ``--json`` prints.
 
-    Text goes to standard output, or to standard error when that belongs to the JSON. Raised OpsErrors end the command
-    with their message and hint.
+    Text goes to standard output, or to standard error if the JSON goes to standard output. An OpsError ends the command
+    with its message and hint.
     """
 
     requires_system_checks = ()
@@ -52,14 +52,14 @@ class OperationCommand(BaseCommand):
         )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--json", action="store_true", help="print the result as one JSON object, for scripts")
+        parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        """Do it, show what happened, and return the JSON document and the exit code. Raises OpsError."""
+        """Do the work, show the outcome, and return the JSON document and the exit code. Raises OpsError."""
         raise NotImplementedError
 
     def exit_code(self, error: OpsError) -> int:
-        """Of an operation that ended with this error."""
+        """The exit code for an error."""
         match error:
             case AlreadyRunning():
                 return LOCKED
@@ -70,7 +70,6 @@ class OperationCommand(BaseCommand):
         return FAILED
 
     def handle(self, **options: Any) -> None:
-        # Standard output belongs to the JSON where that is printed.
         console = PrintableConsole(sys.stderr if options["json"] in {True, "-"} else sys.stdout)
         try:
             with sigterm_as_interrupt():
@@ -94,7 +93,7 @@ class OperationCommand(BaseCommand):
 def execute(
     console: Console, operation: Operation[..., Outcome], context: OpsContext, run: Run, **objects: Any
 ) -> Outcome:
-    """Run the operation with a display of its progress, and show what was cleaned up before."""
+    """Call the operation with a display of its progress, and show what was cleaned up after killed runs."""
     with get_reporter(console) as on_progress:
         result = operation(context, run, on_progress, **objects)
     show_recovered(console, run.recovered)
@@ -102,23 +101,23 @@ def execute(
 
 
 def show_recovered(console: Console, recovered: tuple[str, ...]) -> None:
-    """What killed runs had left."""
+    """Show what was cleaned up after killed runs."""
     for sentence in recovered:
         console.print(f"[yellow]Cleaned up:[/yellow] {escape(sentence)}", soft_wrap=True)
 
 
 def document_of(run: Run, result: Result) -> dict[str, Any]:
-    """What ``--json`` prints of a run."""
+    """The JSON document of a run and its result."""
     return {"run": str(run.pk), "recovered": list(run.recovered), **results.as_json(result)}
 
 
 def new_run(kind: Run.Kind, **arguments: Any) -> Run:
-    """A run that the user of this terminal requests."""
+    """A run that is requested by the user of this terminal."""
     return Run(kind=kind, requested_by=current_user(), origin=Run.Origin.COMMAND, arguments=arguments)
 
 
 def current_user() -> str:
-    """The user and the machine; a container may know its user by number only."""
+    """``user@host``; in a container the user may have no name."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
@@ -127,7 +126,7 @@ def current_user() -> str:
 
 
 def prompt(console: Console, question: str) -> str:
-    """A line that the user types. Raises ConfirmationDeclined where there is no terminal."""
+    """Read a line from the user. Raises ConfirmationDeclined if standard input has ended."""
     console.print(question, end="", markup=False, soft_wrap=True)
     try:
         return input().strip()
@@ -138,6 +137,6 @@ def prompt(console: Console, question: str) -> str:
 
 
 def confirm_by_name(console: Console, name: str, question: str) -> None:
-    """Only the database's name in full will do. Raises ConfirmationDeclined."""
+    """Ask for the full name of the database. Raises ConfirmationDeclined."""
     if prompt(console, question) != name:
         raise ConfirmationDeclined("Database name does not match. Nothing was changed.")

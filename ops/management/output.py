@@ -1,4 +1,4 @@
-"""Backups and what was done with them, in words and tables for a terminal."""
+"""Backups, previews and results as sentences and tables in a terminal."""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
@@ -33,20 +33,20 @@ from ops.utils.schema import to_json
 
 TRUST = {
     Trust.UNSIGNED: "not signed",
-    Trust.FOREIGN: "signed with another key",
+    Trust.FOREIGN: "signed with an unknown key",
     Trust.TAMPERED: "changed after it was made",
 }
 
 
-def verified_in_words(verification: Verification | None) -> str:
+def describe_verified(verification: Verification | None) -> str:
     if verification is None:
         return "not verified"
     when = format_age(verification.verified_at)
     return f"{verification.level}, {when}" if verification.passed else f"FAILED {when}: {verification.error}"
 
 
-def migrations_in_words(manifest: Manifest) -> str:
-    """How the backup's schema stands to the code's."""
+def describe_skew(manifest: Manifest) -> str:
+    """The migrations of the backup compared with those of the code."""
     skew = migration_skew(manifest.migrations)
     if skew.unknown:
         return f"{len(skew.unknown)} ahead"
@@ -54,7 +54,7 @@ def migrations_in_words(manifest: Manifest) -> str:
 
 
 def show_result(console: Console, result: Result) -> None:
-    """What an operation did, a sentence to a line."""
+    """The result of an operation, one sentence a line."""
     for sentence in describe(result):
         console.print(f"  {sentence}", soft_wrap=True, markup=False)
 
@@ -66,70 +66,70 @@ def show_backup(console: Console, result: BackupResult, *, where: str, location:
     console.print(f"Restore it with: manage.py restore_database {result.backup}", soft_wrap=True, markup=False)
 
 
-def show_entries(console: Console, entries: Iterable[BackupRecord], decisions: dict[str, RetentionDecision]) -> None:
-    """The table of `list_backups`, newest first: a line of figures for each, and one of words below it."""
-    entries = list(entries)
-    width = max(len(entry.name) for entry in entries)
-    head = f"{'Backup':<{width}}  {f'Made ({time_zone_name()})':<16}  {'Size':>8}  {'Rows':>9}  Verified"
+def show_records(console: Console, records: Iterable[BackupRecord], decisions: dict[str, RetentionDecision]) -> None:
+    """The list of `list_backups`, newest first: a line of figures for each backup, and one with its details."""
+    records = list(records)
+    width = max(len(record.name) for record in records)
+    head = f"{'Backup':<{width}}  {f'Taken ({time_zone_name()})':<16}  {'Size':>8}  {'Rows':>9}  Verified"
     console.print(f"[bold]{head}[/bold]", soft_wrap=True)
-    for entry in entries:
-        console.print(figures(entry, width), soft_wrap=True)
-        decision = decisions.get(entry.name)
-        words = [*about(entry), *([escape(decision.reason)] if decision else [])]
-        console.print(f"  [dim]{' · '.join(words)}[/dim]", soft_wrap=True)
+    for record in records:
+        console.print(figures(record, width), soft_wrap=True)
+        decision = decisions.get(record.name)
+        details = [*details_of(record), *([escape(decision.reason)] if decision else [])]
+        console.print(f"  [dim]{' · '.join(details)}[/dim]", soft_wrap=True)
 
 
-def show_unknown_keys(console: Console, entries: Iterable[BackupRecord]) -> None:
-    """Whose signature nobody here can verify: said with every list, so that it is known before a restore."""
-    if names := sorted(entry.name for entry in entries if entry.trust is Trust.FOREIGN):
+def show_unknown_keys(console: Console, records: Iterable[BackupRecord]) -> None:
+    """A warning about signatures with unknown keys, before someone needs those backups."""
+    if names := sorted(record.name for record in records if record.trust is Trust.FOREIGN):
         console.print(f"\n[yellow]{escape(describe_unknown_keys(len(names), names[-1]))}[/yellow]", soft_wrap=True)
 
 
-def figures(entry: BackupRecord, width: int) -> str:
-    manifest = entry.manifest
+def figures(record: BackupRecord, width: int) -> str:
+    manifest = record.manifest
     if manifest is None:
-        return f"{escape(entry.name.ljust(width))}  [red]{escape(entry.fault)}[/red]"
-    colour, verified = "red", entry.fault or TRUST.get(entry.trust, "")
+        return f"{escape(record.name.ljust(width))}  [red]{escape(record.fault)}[/red]"
+    colour, verified = "red", record.fault or TRUST.get(record.trust, "")
     if not verified:
-        proof = manifest.verification
-        colour = "green" if proof and proof.passed else "red"
-        verified = (str(proof.level) if proof.passed else f"FAILED: {proof.error}") if proof else "no"
-    made = format_local(manifest.taken_at)
+        last = manifest.verification
+        colour = "green" if last and last.passed else "red"
+        verified = (str(last.level) if last.passed else f"FAILED: {last.error}") if last else "no"
+    taken = format_local(manifest.taken_at)
     return (
-        f"{escape(entry.name.ljust(width))}  {made:<16}  {format_size(manifest.size):>8}  {manifest.rows:>9,}"
+        f"{escape(record.name.ljust(width))}  {taken:<16}  {format_size(manifest.size):>8}  {manifest.rows:>9,}"
         f"  [{colour}]{escape(verified)}[/{colour}]"
     )
 
 
-def about(entry: BackupRecord) -> list[str]:
-    """What there is to say of a backup beside its figures."""
-    if not (manifest := entry.manifest):
+def details_of(record: BackupRecord) -> list[str]:
+    """Origin, note, verification and migrations."""
+    if not (manifest := record.manifest):
         return []
-    words = [escape(f"{manifest.origin}, {ENGINES.get(manifest.engine, manifest.engine)}")]
+    details = [escape(f"{manifest.origin}, {ENGINES.get(manifest.engine, manifest.engine)}")]
     if manifest.note:
-        words.append(escape(f"“{manifest.note}”"))
+        details.append(escape(f"“{manifest.note}”"))
     if manifest.verification:
-        words.append(f"verified {format_age(manifest.verification.verified_at)}")
-    skew = migrations_in_words(manifest)
-    return words if skew == "the same" else [*words, f"migrations {skew}"]
+        details.append(f"verified {format_age(manifest.verification.verified_at)}")
+    skew = describe_skew(manifest)
+    return details if skew == "the same" else [*details, f"migrations {skew}"]
 
 
 def show_pruned(console: Console, result: PruneResult, *, dry_run: bool) -> None:
-    """The decision for every backup with its reason."""
+    """Every backup, whether it is kept, and the reason."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("Backup", "", "Reason"):
         table.add_column(name, overflow="fold")
-    decisions = {**{name: (True, reason) for name, reason in result.kept.items()}}
+    decisions = {name: (True, reason) for name, reason in result.kept.items()}
     decisions |= {name: (False, reason) for name, reason in result.deleted.items()}
     for name, (keep, reason) in sorted(decisions.items(), reverse=True):
-        fate = "kept" if keep else "would be deleted" if dry_run else "deleted"
+        decision = "kept" if keep else "would be deleted" if dry_run else "deleted"
         colour = "green" if keep else "yellow"
-        table.add_row(escape(name), f"[{colour}]{fate}[/]", escape(strip_kept(reason)))
+        table.add_row(escape(name), f"[{colour}]{decision}[/]", escape(strip_kept(reason)))
     console.print(table)
 
 
 def show_previous(console: Console, previous: PreviousDatabase | None, *, days: int) -> None:
-    """The database that an undo would bring back."""
+    """The database that an undo returns to."""
     if previous:
         until = format_datetime(previous.replaced_at + dt.timedelta(days=days))
         console.print(
@@ -140,45 +140,45 @@ def show_previous(console: Console, previous: PreviousDatabase | None, *, days: 
         )
 
 
-def entries_as_json(
-    entries: Iterable[BackupRecord], decisions: dict[str, RetentionDecision], previous: PreviousDatabase | None
+def records_as_json(
+    records: Iterable[BackupRecord], decisions: dict[str, RetentionDecision], previous: PreviousDatabase | None
 ) -> dict[str, Any]:
     """What `list_backups --json` prints, newest first."""
     backups = [
         {
-            "name": entry.name,
-            "trust": entry.trust,
-            "error": entry.fault,
-            "kept": decisions[entry.name].keep if entry.name in decisions else True,
-            "reason": decisions[entry.name].reason if entry.name in decisions else "",
-            "manifest": entry.manifest.as_json() if entry.manifest else None,
+            "name": record.name,
+            "trust": record.trust,
+            "error": record.fault,
+            "kept": decisions[record.name].keep if record.name in decisions else True,
+            "reason": decisions[record.name].reason if record.name in decisions else "",
+            "manifest": record.manifest.as_json() if record.manifest else None,
         }
-        for entry in entries
+        for record in records
     ]
     return {"backups": backups, "previous": to_json(previous)}
 
 
 def show_verifications(console: Console, result: VerificationResult) -> None:
-    """What a verification found, a line for each backup."""
+    """The outcome for each backup, one a line."""
     for name, verification in result.verifications.items():
         mark = "[green]✓[/green]" if verification.passed else "[red]✗[/red]"
         console.print(f"{mark} {escape(describe_verification(name, verification))}", soft_wrap=True)
 
 
 def show_source(console: Console, source: RestoreSource, *, where: str) -> None:
-    """What is about to be restored, and where to."""
+    """The backup that will be restored, and the target."""
     console.print(f"Restoring [bold]{escape(source.name)}[/bold] into [bold]{escape(where)}[/bold]", soft_wrap=True)
     if manifest := source.manifest:
         console.print(
-            f"Made {format_datetime(manifest.taken_at)} ({format_age(manifest.taken_at)}) by {manifest.created_by},"
-            f" {format_size(manifest.size)}; {verified_in_words(manifest.verification)}",
+            f"Taken {format_datetime(manifest.taken_at)} ({format_age(manifest.taken_at)}) by {manifest.created_by},"
+            f" {format_size(manifest.size)}; {describe_verified(manifest.verification)}",
             soft_wrap=True,
             markup=False,
         )
     else:
         console.print(
-            "[yellow]The origin of this file is unknown. Only rows of the project's own tables are taken; nothing of it"
-            " is executed.[/yellow]",
+            "[yellow]The origin of this file is unknown. Only rows of the project's own tables are loaded; nothing in"
+            " the file is executed.[/yellow]",
             soft_wrap=True,
         )
     console.print()
@@ -190,19 +190,19 @@ def show_loaded(console: Console, result: RestoreResult) -> None:
 
 
 def show_undo(console: Console, previous: PreviousDatabase, *, where: str) -> None:
-    """What an undo brings back."""
+    """The database that an undo returns to, and what becomes of the live one."""
     console.print(
         f"Rolling back [bold]{escape(where)}[/bold] to [bold]{escape(previous.name)}[/bold]"
         f" ({format_size(previous.size)}): the database as of {format_datetime(previous.replaced_at)}"
         f" ({format_age(previous.replaced_at)}), when {escape(previous.backup)} replaced it.",
         soft_wrap=True,
     )
-    console.print("Changes made since then are kept; undo_restore brings them back in turn.")
+    console.print("Changes made since then are kept; another undo_restore returns to them.")
     console.print("All users are signed out.")
 
 
 def show_preview(console: Console, preview: RestorePreview) -> None:
-    """What a restore changes: a table of models, then sentences about users, sessions and migrations."""
+    """The changes of a restore: a table of models, then sentences about users, sessions and migrations."""
     if preview.unreadable:
         sentence = f"The live database is unreachable ({preview.unreadable}); its contents are unknown."
         console.print(sentence, style="yellow", markup=False)
@@ -217,14 +217,14 @@ def show_preview(console: Console, preview: RestorePreview) -> None:
         console.print(table)
     same = len(preview.changes) - len(changed)
     if same:
-        words = "has" if same == 1 else "have"
+        verb = "has" if same == 1 else "have"
         console.print(
-            f"{pluralize(same, 'model')} {words} the same rows now and in the backup; individual values may differ."
+            f"{pluralize(same, 'model')} {verb} the same rows now and in the backup; individual values may differ."
         )
     if preview.rights:
         show_rights(console, preview.rights)
     for label, rows in preview.emptied:
-        sentence = f"Backups hold no {label}: their table is empty afterwards ({pluralize(rows, 'row')} now)."
+        sentence = f"Backups contain no {label}: the table will be empty ({pluralize(rows, 'row')} now)."
         console.print(sentence, markup=False)
     show_left_out(console, preview.not_taken)
     console.print("All users are signed out.")
@@ -235,20 +235,20 @@ def show_preview(console: Console, preview: RestorePreview) -> None:
 
 
 def show_left_out(console: Console, left_out: Sequence[LeftOut]) -> None:
-    """What is not taken from an untrusted file, by table."""
+    """The rows of an untrusted file that are not loaded, by table."""
     for sentence in describe_left_out(left_out):
         console.print(sentence, soft_wrap=True, markup=False)
 
 
 def show_rights(console: Console, change: RightsChange) -> None:
-    """Who may do more than today, and what else becomes of accounts, all by name."""
+    """Users whose accounts change, by name; those with more permissions than today first."""
     if change.unknown:
         console.print(change.unknown, style="yellow", soft_wrap=True, markup=False)
         console.print("Passwords, groups and permissions revert to the backup.")
         return
     for section in sections(change):
-        words = f"{section.heading}:" if section.grave else f"{section.heading}: {', '.join(section.lines)}"
-        console.print(words, style="yellow" if section.grave else None, soft_wrap=True, markup=False)
+        text = f"{section.heading}:" if section.grave else f"{section.heading}: {', '.join(section.lines)}"
+        console.print(text, style="yellow" if section.grave else None, soft_wrap=True, markup=False)
         for line in section.lines if section.grave else ():
             console.print(f"  {line}", soft_wrap=True, markup=False)
     if not change.needs_administrator:
@@ -256,13 +256,13 @@ def show_rights(console: Console, change: RightsChange) -> None:
 
 
 def preview_cells(change: TableDiff) -> tuple[str, str, str, str, str]:
-    about = "" if change.exact else "~"
+    approximately = "" if change.exact else "~"
     return (
         escape(change.label[:1].upper() + change.label[1:]),
         "?" if change.now is None else f"{change.now:,}",
         f"{change.then:,}",
-        f"[green]{about}{change.gained:,}[/green]" if change.gained else "",
-        f"[red]{about}{change.lost:,}[/red]" if change.lost else "",
+        f"[green]{approximately}{change.gained:,}[/green]" if change.gained else "",
+        f"[red]{approximately}{change.lost:,}[/red]" if change.lost else "",
     )
 
 

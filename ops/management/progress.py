@@ -1,4 +1,4 @@
-"""What people read: a console that shows no control characters, and progress: bars in a terminal, else plain lines."""
+"""A console that shows no control characters, and the display of progress: bars in a terminal, else plain lines."""
 
 import time
 from collections.abc import Iterable
@@ -29,18 +29,18 @@ SECONDS_BETWEEN_FRAMES = 0.1
 
 
 class PrintableConsole(Console):
-    """Shows text that anyone may have written: the only control characters that reach the terminal are rich's own."""
+    """Shows untrusted text: only the control characters of rich itself reach the terminal."""
 
     def __init__(self, file: IO[str]) -> None:
-        # A note that says :boom: is shown as it is.
+        # Without emoji a note such as :boom: is shown as it is.
         super().__init__(file=file, highlight=False, emoji=False)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Replaced before it is measured, so that columns are as wide as what is in them."""
+        """Replace control characters before the text is measured, so that columns are as wide as their text."""
         return super().render_str(printable(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Everything that is shown passes here, also what was made a Text elsewhere: a column of the progress."""
+        """Replace control characters also in texts that were not rendered by `render_str`, such as progress columns."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
@@ -54,7 +54,7 @@ class RateColumn(ProgressColumn):
 
 
 class ProgressReporter(AbstractContextManager["ProgressReporter"]):
-    """Follows the reports of an operation: which stage, for how long, and how far all its items are together."""
+    """Shows the reports of an operation: its stages, their durations, and the progress of all items together."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -77,7 +77,7 @@ class ProgressReporter(AbstractContextManager["ProgressReporter"]):
         """A stage begins."""
 
     def show(self, report: Progress) -> None:
-        """Something has moved on."""
+        """Progress within a stage."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -87,7 +87,7 @@ class ProgressReporter(AbstractContextManager["ProgressReporter"]):
 
 
 class BarReporter(ProgressReporter):
-    """A bar for the stage with the time it will take, and one for each table at work with its rows per second."""
+    """A bar for the stage with the remaining time, and one for each current table with its rows per second."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -100,7 +100,7 @@ class BarReporter(ProgressReporter):
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            # No thread of its own: processes are forked while the bars are shown.
+            # Without a thread, because processes are forked while the bars are shown.
             auto_refresh=False,
         )
         self.refreshed = 0.0
@@ -134,7 +134,7 @@ class BarReporter(ProgressReporter):
         self.display.update(self.tasks[""], completed=self.timer.done, total=self.timer.total or None)
         if report.item:
             if report.item not in self.tasks:
-                # A column takes its width from the text that it is given.
+                # Before the column measures it.
                 name = escape(printable(report.item))
                 self.tasks[report.item] = self.display.add_task(f"  {name}", total=report.total or None)
             ended = report.done >= report.total
@@ -142,7 +142,7 @@ class BarReporter(ProgressReporter):
 
 
 class LineReporter(ProgressReporter):
-    """A line when a stage ends and, in long ones, now and then."""
+    """A line at the end of each stage, and every `SECONDS_BETWEEN_LINES` within long ones."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -156,5 +156,5 @@ class LineReporter(ProgressReporter):
 
 
 def get_reporter(console: Console) -> ProgressReporter:
-    """What suits the place the output goes to."""
+    """Bars for a terminal, lines for anything else."""
     return BarReporter(console) if console.is_terminal else LineReporter(console)

@@ -16,29 +16,29 @@ def change_backup(
 ) -> EditResult:
     """Change a backup's manifest; None keeps the value."""
     run.set_backup(name)
-    entry = context.repository.change(name, pinned=pinned, note=note)
-    run.index(entry)
-    manifest = entry.require_manifest()
+    record = context.repository.change(name, pinned=pinned, note=note)
+    run.index(record)
+    manifest = record.require_manifest()
     return EditResult(backup=name, pinned=manifest.pinned, note=manifest.note)
 
 
 @operation(Run.Kind.DELETION)
 def delete_backup(context: OpsContext, run: RunRecorder, *, name: str) -> DeletionResult:
     """Delete a backup permanently. Raises PreconditionFailed for the last verified one."""
-    entry = context.repository.get(name)
-    run.set_backup(entry.name)
-    if is_last_verified(context, entry):
+    record = context.repository.get(name)
+    run.set_backup(record.name)
+    if is_last_verified(context, record):
         raise PreconditionFailed(
-            f"{entry.name} is the last verified backup. Nothing was deleted.", "Create another verified backup first."
+            f"{record.name} is the last verified backup. Nothing was deleted.", "Create another verified backup first."
         )
-    context.repository.delete(entry.name)
-    run.remove_rows([entry.name])
-    return DeletionResult(backup=entry.name, size=entry.manifest.size if entry.manifest else 0)
+    context.repository.delete(record.name)
+    run.remove_rows([record.name])
+    return DeletionResult(backup=record.name, size=record.manifest.size if record.manifest else 0)
 
 
-def is_last_verified(context: OpsContext, entry: BackupRecord) -> bool:
-    others = (other for other in context.repository.records() if other.name != entry.name)
-    return entry.verified and not any(other.verified for other in others)
+def is_last_verified(context: OpsContext, record: BackupRecord) -> bool:
+    others = (other for other in context.repository.records() if other.name != record.name)
+    return record.verified and not any(other.verified for other in others)
 
 
 def record_download(context: OpsContext, run: Run) -> BackupRecord:
@@ -46,8 +46,8 @@ def record_download(context: OpsContext, run: Run) -> BackupRecord:
 
     A download changes nothing, so it does not need the lock of the database.
     """
-    entry = context.repository.get(run.arguments["name"])
-    context.repository.open(entry).close()
-    run.backup = entry.name
+    record = context.repository.get(run.arguments["name"])
+    context.repository.open(record).close()
+    run.backup = record.name
     executor.log_instant(context, run)
-    return entry
+    return record

@@ -24,48 +24,48 @@ def prune(context: OpsContext, run: RunRecorder) -> PruneResult:
     return PruneResult(deleted=deleted, kept=kept)
 
 
-def evaluate_retention(context: OpsContext, entries: Iterable[BackupRecord]) -> list[RetentionDecision]:
-    """What `prune` would do with `entries` now."""
-    return evaluate(context, entries, last_run_failed=last_backup_failed(context))
+def evaluate_retention(context: OpsContext, records: Iterable[BackupRecord]) -> list[RetentionDecision]:
+    """What `prune` would do with `records` now."""
+    return evaluate(context, records, last_run_failed=last_backup_failed(context))
 
 
 def apply_retention(
     context: OpsContext, run: RunRecorder, *, last_run_failed: bool
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Returns the names of the backups that were deleted, and of those that were kept, with the reason for each."""
-    entries = context.repository.records()
-    decisions = evaluate(context, entries, last_run_failed=last_run_failed)
+    records = context.repository.records()
+    decisions = evaluate(context, records, last_run_failed=last_run_failed)
     deleted = {decision.name: decision.reason for decision in decisions if not decision.keep}
     for name in deleted:
         context.repository.delete(name)
     retained = {decision.name: (decision.until, decision.reason) for decision in decisions if decision.keep}
-    run.index_all([entry for entry in entries if entry.name in retained], retained)
+    run.index_all([record for record in records if record.name in retained], retained)
     return deleted, {name: reason for name, (_until, reason) in retained.items()}
 
 
-def evaluate(context: OpsContext, entries: Iterable[BackupRecord], *, last_run_failed: bool) -> list[RetentionDecision]:
-    entries = list(entries)
+def evaluate(context: OpsContext, records: Iterable[BackupRecord], *, last_run_failed: bool) -> list[RetentionDecision]:
+    records = list(records)
     return retention.evaluate(
-        entries,
+        records,
         now=dt.datetime.now(dt.UTC),
         policy=context.policy,
         engine=context.engine.kind,
         database=context.engine.database,
-        undo_needs=pinned_by_undo(context, entries),
+        undo_needs=pinned_by_undo(context, records),
         last_run_failed=last_run_failed,
     )
 
 
-def pinned_by_undo(context: OpsContext, entries: Sequence[BackupRecord]) -> frozenset[str]:
+def pinned_by_undo(context: OpsContext, records: Sequence[BackupRecord]) -> frozenset[str]:
     """The pre-restore backups of the restore whose previous database is still kept."""
     previous = context.engine.swap_strategy().previous_database()
     return frozenset(
-        entry.name
-        for entry in entries
+        record.name
+        for record in records
         if previous
-        and entry.manifest
-        and entry.manifest.origin is Origin.PRE_RESTORE
-        and entry.manifest.run == previous.run
+        and record.manifest
+        and record.manifest.origin is Origin.PRE_RESTORE
+        and record.manifest.run == previous.run
     )
 
 

@@ -35,10 +35,10 @@ def verify(context: OpsContext, run: RunRecorder, *, names: Sequence[str]) -> Ve
 
 def verify_one(context: OpsContext, run: RunRecorder, name: str) -> Verification:
     """Verify one backup, and write the outcome into the manifest if that is signed here."""
-    entry = context.repository.get(name)
+    record = context.repository.get(name)
     restores = run.kind == Run.Kind.RESTORE_TEST
     try:
-        source = sources.from_record(context.repository, entry)
+        source = sources.from_record(context.repository, record)
         if source.trust is Trust.TAMPERED:
             raise ArtifactInvalid("Its manifest was changed after it was made.")  # noqa: TRY301
         if restores:
@@ -52,14 +52,14 @@ def verify_one(context: OpsContext, run: RunRecorder, name: str) -> Verification
         done = Verification(
             level=level, verified_at=dt.datetime.now(dt.UTC), duration=0, error=error.message.rstrip(".")
         )
-    if entry.trust is Trust.SIGNED:
+    if record.trust is Trust.SIGNED:
         run.index(context.repository.change(name, verification=done))
     return done
 
 
 def newest_verified(context: OpsContext) -> BackupRecord | None:
     """The newest verified backup for this kind of database."""
-    for entry in context.repository.records():
-        if entry.verified and entry.manifest and entry.manifest.kind in context.engine.kinds():
-            return entry
+    for record in context.repository.records():
+        if record.verified and record.manifest and record.manifest.kind in context.engine.kinds():
+            return record
     return None

@@ -37,9 +37,9 @@ def rebuild_index(repository: BackupRepository, *, restored: bool = False) -> No
     # Read before the files: rows that are added meanwhile are newer than the files.
     known = set(Backup.objects.values_list("pk", flat=True))
     running = set(Run.objects.filter(status=Run.Status.RUNNING).values_list("pk", flat=True))
-    runs, entries = read_runs(repository.events()), list(repository.records())
+    runs, records = read_runs(repository.events()), list(repository.records())
     with transaction.atomic():
-        _write_backups(entries, known)
+        _write_backups(records, known)
         _write_runs(runs)
         _close(running - set(runs), Run.Status.INTERRUPTED, "The start of the run is not recorded next to the backups.")
         if restored:
@@ -49,10 +49,10 @@ def rebuild_index(repository: BackupRepository, *, restored: bool = False) -> No
             _skip_missed_schedules()
 
 
-def index_backups(entries: Iterable[BackupRecord], kept: Mapping[str, tuple[dt.datetime | None, str]]) -> None:
-    """Make the rows of backups match `entries`, which are all. `kept`: until when and why, by name."""
+def index_backups(records: Iterable[BackupRecord], kept: Mapping[str, tuple[dt.datetime | None, str]]) -> None:
+    """Make the rows of backups match `records`, which are all. `kept`: until when and why, by name."""
     with transaction.atomic():
-        _write_backups(entries, set(Backup.objects.values_list("pk", flat=True)))
+        _write_backups(records, set(Backup.objects.values_list("pk", flat=True)))
         changed = []
         for backup in Backup.objects.only("name", "retained_until", "retention_reason"):
             until, because = kept.get(backup.name, (None, ""))
@@ -62,11 +62,11 @@ def index_backups(entries: Iterable[BackupRecord], kept: Mapping[str, tuple[dt.d
         Backup.objects.bulk_update(changed, ["retained_until", "retention_reason"], batch_size=BATCH)
 
 
-def write_backup(entry: BackupRecord) -> None:
+def write_backup(record: BackupRecord) -> None:
     """Write the row of a backup. Without a readable manifest it has none."""
-    if entry.manifest is None:
+    if record.manifest is None:
         return
-    backup = _backup_of(entry.manifest, entry)
+    backup = _backup_of(record.manifest, record)
     with transaction.atomic():
         Backup.objects.filter(name=backup.name).exclude(pk=backup.pk).delete()
         _upsert(Backup, [backup], MANIFEST_FIELDS)
@@ -81,15 +81,15 @@ def write_run(run: Run) -> None:
     _upsert(Run, [run], EVENT_FIELDS)
 
 
-def _write_backups(entries: Iterable[BackupRecord], known: set[UUID]) -> None:
+def _write_backups(records: Iterable[BackupRecord], known: set[UUID]) -> None:
     expected = {}
-    for entry in entries:
-        if not entry.manifest:
+    for record in records:
+        if not record.manifest:
             continue
-        key = UUID(entry.manifest.id)
+        key = UUID(record.manifest.id)
         # An unsigned file does not replace the signed backup whose id it copies.
-        if key not in expected or entry.trust == Trust.SIGNED:
-            expected[key] = _backup_of(entry.manifest, entry)
+        if key not in expected or record.trust == Trust.SIGNED:
+            expected[key] = _backup_of(record.manifest, record)
     rows = {backup.pk: backup for backup in Backup.objects.all()}
     # Names are unique: rows whose names have moved to other backups are deleted first.
     moved = {key for key, backup in expected.items() if key in rows and rows[key].name != backup.name}
@@ -138,7 +138,7 @@ def _skip_missed_schedules() -> None:
         PeriodicTask.objects.filter(last_run_at__isnull=False).update(last_run_at=timezone.now())
 
 
-def _backup_of(manifest: Manifest, entry: BackupRecord) -> Backup:
+def _backup_of(manifest: Manifest, record: BackupRecord) -> Backup:
     verification = manifest.verification
     return Backup(
         id=UUID(manifest.id),
@@ -159,8 +159,8 @@ def _backup_of(manifest: Manifest, entry: BackupRecord) -> Backup:
         verified_at=verification.verified_at if verification else None,
         verification_seconds=verification.duration if verification else None,
         verification_error=verification.error if verification else "",
-        trust=str(entry.trust),
-        file_missing=entry.file_missing,
+        trust=str(record.trust),
+        file_missing=record.file_missing,
         run=manifest.run,
         manifest=manifest.as_json(),
     )

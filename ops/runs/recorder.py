@@ -83,15 +83,15 @@ class RunRecorder:
         """Mark the run as failed although its operation returns a result."""
         self._failure = error
 
-    def index(self, entry: BackupRecord) -> None:
+    def index(self, record: BackupRecord) -> None:
         """Write the row of a backup that is new or has changed."""
-        self._writer.enqueue(partial(index.write_backup, entry))
+        self._writer.enqueue(partial(index.write_backup, record))
 
     def index_all(
-        self, entries: Sequence[BackupRecord], retained: Mapping[str, tuple[dt.datetime | None, str]]
+        self, records: Sequence[BackupRecord], retained: Mapping[str, tuple[dt.datetime | None, str]]
     ) -> None:
         """Write the rows of all backups; see `ops.runs.index.index_backups`."""
-        self._writer.enqueue(partial(index.index_backups, entries, retained))
+        self._writer.enqueue(partial(index.index_backups, records, retained))
 
     def remove_rows(self, names: Collection[str]) -> None:
         """Remove the rows of deleted backups."""

@@ -109,7 +109,7 @@ def test_json_may_go_to_standard_output_alone(
 def test_json_that_can_not_be_written_stops_the_move_beforehand(library: Path, database: Database) -> None:
     place = library.parent / "nowhere" / "result.json"
     outcome = support.run(library, database, "--yes", "--json", str(place))
-    assert outcome.error == f"--json {place}: no file can be written there. Nothing was changed."
+    assert outcome.error == f"--json {place}: the file cannot be written. Nothing was changed."
     assert database.tables() == []
 
 
@@ -202,8 +202,8 @@ def test_a_password_among_the_arguments_is_allowed_and_advised_against(library: 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "--postgres-url-file {} can not be read (FileNotFoundError). Nothing was changed."),
-        (b"\xff", "--postgres-url-file {} can not be read (UnicodeDecodeError). Nothing was changed."),
+        (None, "--postgres-url-file {} cannot be read (FileNotFoundError). Nothing was changed."),
+        (b"\xff", "--postgres-url-file {} cannot be read (UnicodeDecodeError). Nothing was changed."),
         (b" \n", "--postgres-url-file {} is empty. Nothing was changed."),
     ],
 )
@@ -301,7 +301,7 @@ def test_an_address_that_can_not_be_read_is_not_repeated(library: Path, url: str
 def test_an_unknown_time_zone_is_refused(library: Path, database: Database) -> None:
     outcome = support.run(library, database, "--source-timezone", "Mars/Olympus")
     assert outcome.error == (
-        "--source-timezone Mars/Olympus: no time zone has that name.\nExample: --source-timezone Europe/Berlin"
+        "--source-timezone Mars/Olympus: unknown time zone.\nExample: --source-timezone Europe/Berlin"
     )
 
 

@@ -247,7 +247,7 @@ def test_a_dump_of_a_persons_own(postgres_lab: Lab) -> None:
     said = refused(lab, "restore_database", "--backup-file", str(file), "--yes", code=3)
     assert said.startswith("mine.sql is not signed, so its origin is unknown. Nothing was changed.\n")
     shown = lab.do("restore_database", "--backup-file", str(file), "--untrusted", typed=f"{lab.name}\n").out
-    assert "The origin of this file is unknown. Only rows of the project's own tables are taken;" in shown
+    assert "The origin of this file is unknown. Only rows of the project's own tables are loaded;" in shown
     assert lab.own_content() == before
     assert [status for _, status in lab.runs()] == ["succeeded"]
 
@@ -499,7 +499,7 @@ def test_sync_brings_lists_back_that_were_lost(lab: Lab) -> None:
     runs = lab.runs()
     lab.rows("DELETE FROM ops_run")
     lab.rows("DELETE FROM ops_backup")
-    assert lab.do("rebuild_backup_index").out == f"1 backup and 2 runs, as they are in {lab.backups}.\n"
+    assert lab.do("rebuild_backup_index").out == f"Indexed 1 backup and 2 runs from {lab.backups}.\n"
     assert lab.runs() == runs
     assert lab.value("SELECT count(*) FROM ops_backup") == 1
 

@@ -15,13 +15,13 @@ from ops.runs.context import get_context
 
 class Command(OperationCommand):
     help = (
-        "Back up the database: one consistent snapshot, compressed, then read back in full and counted against the"
-        " snapshot before it counts as a backup. Old backups are pruned afterwards."
+        "Back up the database: a consistent snapshot, compressed, and verified by reading it back and comparing the"
+        " rows of every table. Backups outside the retention policy are deleted afterwards."
     )
     examples = """
   Back up now:
     manage.py backup_database
-  Before something risky, and keep it whatever the retention policy says:
+  Before an upgrade, and exempt it from the retention policy:
     manage.py backup_database --note "before the upgrade" --keep
   From cron, to another disk:
     manage.py backup_database --backup-dir /mnt/disk/backups --json
@@ -30,12 +30,17 @@ class Command(OperationCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         add = parser.add_argument
-        add("--note", default="", metavar="TEXT", help="a line that lists show with it")
-        add("--keep", action="store_true", help="pin it: never prune this one")
-        add("--no-compress", action="store_true", help="write it uncompressed")
-        add("--format", choices=("plain", "custom"), default="plain", help="custom: for pg_restore -j; PostgreSQL only")
-        add("--backup-dir", type=Path, metavar="DIR", help="where to (default: the storage in the settings)")
-        add("--retention-days", type=int, metavar="N", help="prune what is older (default: BACKUP_RETENTION_DAYS)")
+        add("--note", default="", metavar="TEXT", help="a note that is shown in lists")
+        add("--keep", action="store_true", help="pin the backup: it is never pruned")
+        add("--no-compress", action="store_true", help="do not compress the file")
+        add(
+            "--format",
+            choices=("plain", "custom"),
+            default="plain",
+            help="custom: a file for pg_restore (PostgreSQL only)",
+        )
+        add("--backup-dir", type=Path, metavar="DIR", help="store it in DIR (default: the storage in the settings)")
+        add("--retention-days", type=int, metavar="N", help="keep backups for N days (default: BACKUP_RETENTION_DAYS)")
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context(directory=options["backup_dir"], retention_days=options["retention_days"])

@@ -15,8 +15,8 @@ from ops.runs.context import get_context
 
 class Command(OperationCommand):
     help = (
-        "Drop the database kept by the last restore, which takes as much space as the live one. It is dropped"
-        " automatically after UNDO_KEEP_DAYS."
+        "Drop the previous database, which the last restore replaced. It needs as much space as the live one, and is"
+        " dropped automatically after UNDO_KEEP_DAYS."
     )
     examples = """
   Free the space:
@@ -25,7 +25,7 @@ class Command(OperationCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--yes", action="store_true", help="do not ask")
+        parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context()

@@ -1,4 +1,4 @@
-"""``manage.py list_backups``: what is in the storage, read from the manifests; the database need not answer."""
+"""``manage.py list_backups``: reads the manifests in the storage; the database may be down."""
 
 from pathlib import Path
 from typing import Any
@@ -14,28 +14,33 @@ from ops.runs.context import get_context
 
 
 class Command(OperationCommand):
-    help = "List the backups: when each was taken, its size, how it was verified, how long it is kept and why."
+    help = "List the backups: time, size and rows, how each was verified, and why it is kept or would be deleted."
     examples = """
   All backups:
     manage.py list_backups
-  The newest one's name, for a script:
+  The name of the newest backup, in a script:
     manage.py list_backups --json | jq -r '.backups[0].name'
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--backup-dir", type=Path, metavar="DIR", help="default: the storage in the settings")
+        parser.add_argument(
+            "--backup-dir",
+            type=Path,
+            metavar="DIR",
+            help="list the backups in DIR (default: the storage in the settings)",
+        )
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context(directory=options["backup_dir"])
-        entries = context.repository.records()
-        decisions = {decision.name: decision for decision in operations.evaluate_retention(context, entries)}
+        records = context.repository.records()
+        decisions = {decision.name: decision for decision in operations.evaluate_retention(context, records)}
         previous = context.engine.swap_strategy().previous_database()
-        if entries:
-            output.show_entries(console, entries, decisions)
-            output.show_unknown_keys(console, entries)
+        if records:
+            output.show_records(console, records, decisions)
+            output.show_unknown_keys(console, records)
         else:
             console.print(f"There is no backup in {escape(context.repository.location)} yet.", soft_wrap=True)
             console.print("Make one: manage.py backup_database")
         output.show_previous(console, previous, days=context.previous_days)
-        return output.entries_as_json(entries, decisions, previous), 0
+        return output.records_as_json(records, decisions, previous), 0

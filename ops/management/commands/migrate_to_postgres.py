@@ -39,29 +39,29 @@ from ops.utils.printable import json_text, printable
 
 FINDINGS, QUARANTINED = 2, 3
 VISIBLE_IN_PROCESS_LIST = (
-    "Every user of this machine can read the password in --postgres-url while this runs. Next time set POSTGRES_URL,"
-    " or name a file: --postgres-url-file FILE."
+    "Every user of this machine can read the password in --postgres-url while the command runs. Set POSTGRES_URL"
+    " instead, or name a file: --postgres-url-file FILE."
 )
 
 
 class Command(OperationCommand):
     help = (
-        "Migrate a SQLite file to PostgreSQL, all or nothing. Every cell is checked before anything is written; the"
-        " rows go into a staging database, are compared with the file, and replace the empty target in one step."
+        "Migrate a SQLite file to PostgreSQL, all or nothing. Every value is checked before anything is written. The"
+        " rows are copied into a staging database and compared with the file; then it replaces the empty target."
     )
     examples = """
-  See what would happen, without writing anything; POSTGRES_URL is set to postgres://me:secret@db/mydatabase:
+  Check the file and show the plan; POSTGRES_URL is set to postgres://me:secret@db/mydatabase:
     manage.py migrate_to_postgres --sqlite-path db.sqlite3 --dry-run
   The same with the address in a file, or with the password in ~/.pgpass:
     manage.py migrate_to_postgres --sqlite-path db.sqlite3 --postgres-url-file /run/secrets/postgres_url --dry-run
     manage.py migrate_to_postgres --sqlite-path db.sqlite3 --postgres-url postgres://me@db/mydatabase --dry-run
   Migrate, from a script:
     manage.py migrate_to_postgres --sqlite-path db.sqlite3 --yes --json result.json
-  Migrate what can be migrated, and keep the rest to fix it:
+  Migrate all other rows, and write refused ones to files to fix them:
     manage.py migrate_to_postgres --sqlite-path db.sqlite3 --quarantine refused/
 """
     exit_codes = """
-exit codes: 0 migrated and verified (or the dry run found nothing) · 1 an error, nothing was changed ·
+exit codes: 0 migrated and verified (or the dry run found nothing) · 1 error, nothing was changed ·
   2 blocked by findings, nothing was changed · 3 migrated without the rows in quarantine ·
   4 another operation is running · 5 not confirmed · 130 interrupted
 """
@@ -69,29 +69,31 @@ exit codes: 0 migrated and verified (or the dry run found nothing) · 1 an error
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
-        add(
-            "--sqlite-path", type=Path, metavar="FILE", help="the file to migrate (default: the SQLite database in use)"
-        )
+        add("--sqlite-path", type=Path, metavar="FILE", help="the file to migrate (default: the live SQLite database)")
         where = parser.add_mutually_exclusive_group()
         where.add_argument(
             "--postgres-url-file",
             type=Path,
             metavar="FILE",
-            help="a file with the address of the target database (default: POSTGRES_URL, or the database in"
-            " use when that is PostgreSQL)",
+            help="a file with the URL of the target database (default: POSTGRES_URL, or the live database if that is"
+            " PostgreSQL)",
         )
         where.add_argument(
             "--postgres-url",
             metavar="URL",
-            help="the address itself, without a password: other users of the machine see what is typed here",
+            help="the URL itself, without a password: other users of this machine can see the arguments of commands",
         )
         add("--dry-run", action="store_true", help="check the file and show the plan; write nothing to PostgreSQL")
-        add("--no-backup", action="store_true", help="do not keep the verified copy of the file")
+        add("--no-backup", action="store_true", help="do not keep a verified copy of the file")
         add("--yes", action="store_true", help="do not ask for confirmation")
         add("--strip-nul", action="store_true", help="remove NUL characters from text, which PostgreSQL cannot store")
-        add("--quarantine", type=Path, metavar="DIR", help="migrate without refused rows; write those to DIR")
+        add("--quarantine", type=Path, metavar="DIR", help="migrate without refused rows, and write those to DIR")
         add("--skip-table", action="append", default=[], metavar="T", help="skip this table (repeatable)")
-        add("--source-timezone", metavar="Z", help="zone of times without an offset (default: UTC, as Django writes)")
+        add(
+            "--source-timezone",
+            metavar="Z",
+            help="time zone of values without an offset (default: UTC, as Django stores them)",
+        )
         add("--json", metavar="FILE", help="write the result as JSON to FILE; - for standard output")
 
     def exit_code(self, error: OpsError) -> int:
@@ -103,10 +105,10 @@ exit codes: 0 migrated and verified (or the dry run found nothing) · 1 an error
         try:
             write_json(options["json"], document)
         except OSError as error:
-            # A full disk or a closed pipe must not make a finished migration look like one that failed.
+            # A full disk or a closed pipe must not make a finished migration look failed.
             migrated = document.get("status") in {"migrated", "quarantined"}
-            whose = "The migration is done and verified; its" if migrated else "The"
-            sys.stderr.write(f"{whose} report could not be written ({printable(str(error))}).\n")
+            subject = "The migration is done and verified; its" if migrated else "The"
+            sys.stderr.write(f"{subject} report could not be written ({printable(str(error))}).\n")
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         check_json(options["json"])
@@ -144,7 +146,7 @@ exit codes: 0 migrated and verified (or the dry run found nothing) · 1 an error
                 target=target,
                 quarantine=options["quarantine"],
             )
-            # It is done: Ctrl-C from here on must not say that nothing was changed.
+            # The migration is done: Ctrl-C must not report from here on that nothing was changed.
             with ignore_interrupts(), ignore_report_errors():
                 report.show_result(console, migration, target, result, options, is_live=is_live(address))
             document = report.result_as_json(migration, target, result, options)
@@ -153,7 +155,7 @@ exit codes: 0 migrated and verified (or the dry run found nothing) · 1 an error
 
 @contextlib.contextmanager
 def ignore_report_errors() -> Iterator[None]:
-    """A closed pipe must not make a finished migration look like one that failed."""
+    """A closed pipe must not make a finished migration look failed."""
     try:
         yield
     except (OSError, SystemExit) as error:
@@ -173,12 +175,12 @@ def options_of(options: dict[str, Any]) -> MigrationOptions:
 
 
 def is_blocked(migration: PreparedMigration, *, quarantine: Path | None) -> bool:
-    """Unknown tables always block it; refused cells do unless their rows go into quarantine."""
+    """Whether findings block the migration: unknown tables, or refused values without a quarantine."""
     return bool(migration.plan.unknown) or (bool(migration.examination.count) and not quarantine)
 
 
 def confirm(console: Console, migration: PreparedMigration, target: Target) -> None:
-    """Ask for the word yes. Raises ConfirmationDeclined for anything else."""
+    """Ask the user to type yes. Raises ConfirmationDeclined otherwise."""
     rows = sum(migration.examination.rows_of(table) for table in migration.plan.tables)
     question = f"Type yes to migrate {rows:,} rows into the database {target.address}: "
     if prompt(console, question) != "yes":
@@ -186,7 +188,7 @@ def confirm(console: Console, migration: PreparedMigration, target: Target) -> N
 
 
 def find_address(options: dict[str, Any]) -> ConnectionInfo:
-    """Where to: what is typed counts more than what is in the environment."""
+    """The target: from the command line, else from the environment."""
     url = options["postgres_url"] or ""
     if options["postgres_url_file"]:
         url = read_url(options["postgres_url_file"])
@@ -195,7 +197,7 @@ def find_address(options: dict[str, Any]) -> ConnectionInfo:
     if connection.vendor == "postgresql":
         return from_settings(direct_settings())
     raise PreconditionFailed(
-        f"No PostgreSQL database is named: {setting_name('DATABASES')} is SQLite.",
+        f"No target database: {setting_name('DATABASES')} is SQLite, and POSTGRES_URL is not set.",
         f"Set POSTGRES_URL, for example to {EXAMPLE}",
     )
 
@@ -206,7 +208,7 @@ def read_url(path: Path) -> str:
         url = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise PreconditionFailed(
-            f"--postgres-url-file {path} can not be read ({type(error).__name__}). Nothing was changed.",
+            f"--postgres-url-file {path} cannot be read ({type(error).__name__}). Nothing was changed.",
             "Name a file whose first line is postgres://user:password@host:5432/name, for you alone to read.",
         ) from error
     if not url:
@@ -218,14 +220,14 @@ def read_url(path: Path) -> str:
 
 
 def is_live(address: ConnectionInfo) -> bool:
-    """Whether the site uses this database already."""
+    """Whether it is the live database."""
     return connection.vendor == "postgresql" and from_settings(direct_settings()) == address
 
 
 def current_file() -> Path:
     if connection.vendor == "sqlite":
         return Path(connection.settings_dict["NAME"])
-    raise PreconditionFailed("No SQLite file is named.", "Add --sqlite-path FILE.")
+    raise PreconditionFailed("No SQLite file: the live database is not SQLite.", "Add --sqlite-path FILE.")
 
 
 def find_zone(name: str | None) -> zoneinfo.ZoneInfo | None:
@@ -235,14 +237,14 @@ def find_zone(name: str | None) -> zoneinfo.ZoneInfo | None:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
         raise PreconditionFailed(
-            f"--source-timezone {name}: no time zone has that name.", "Example: --source-timezone Europe/Berlin"
+            f"--source-timezone {name}: unknown time zone.", "Example: --source-timezone Europe/Berlin"
         ) from error
 
 
 def check_json(name: str | None) -> None:
-    """Refuse a place that can not be written before anything is done."""
+    """Raise CommandError for a file that cannot be written, before anything is done."""
     if name and name != "-" and not (Path(name).parent.is_dir() and not Path(name).is_dir()):
-        raise CommandError(printable(f"--json {name}: no file can be written there. Nothing was changed."))
+        raise CommandError(printable(f"--json {name}: the file cannot be written. Nothing was changed."))
 
 
 def write_json(name: str | None, document: dict[str, Any]) -> None:

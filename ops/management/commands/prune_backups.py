@@ -17,31 +17,37 @@ from ops.runs.results import PruneResult
 
 class Command(OperationCommand):
     help = (
-        "Delete the backups outside the retention policy: older than BACKUP_RETENTION_DAYS and not one of the daily,"
-        " weekly, monthly or yearly ones. Never the last verified one, and nothing at all after a failed backup."
+        "Delete the backups outside the retention policy: those that are older than BACKUP_RETENTION_DAYS, and not kept"
+        " as a daily, weekly, monthly or yearly one. The last verified backup is never deleted, and"
+        " none after a failed backup."
     )
     examples = """
-  What would be deleted, and why?
+  Show what would be deleted, and why:
     manage.py prune_backups --dry-run
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         add = parser.add_argument
-        add("--dry-run", action="store_true", help="show the decision for every backup, delete nothing")
-        add("--backup-dir", type=Path, metavar="DIR", help="default: the storage in the settings")
-        add("--retention-days", type=int, metavar="N", help="instead of BACKUP_RETENTION_DAYS")
+        add("--dry-run", action="store_true", help="show the decision for every backup; delete nothing")
+        add(
+            "--backup-dir",
+            type=Path,
+            metavar="DIR",
+            help="prune the backups in DIR (default: the storage in the settings)",
+        )
+        add("--retention-days", type=int, metavar="N", help="keep backups for N days (default: BACKUP_RETENTION_DAYS)")
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context(directory=options["backup_dir"], retention_days=options["retention_days"])
         if options["dry_run"]:
             decisions = operations.evaluate_retention(context, context.repository.records())
-            would = PruneResult(
+            preview = PruneResult(
                 deleted={decision.name: decision.reason for decision in decisions if not decision.keep},
                 kept={decision.name: decision.reason for decision in decisions if decision.keep},
             )
-            output.show_pruned(console, would, dry_run=True)
-            return results.as_json(would), 0
+            output.show_pruned(console, preview, dry_run=True)
+            return results.as_json(preview), 0
         run = new_run(Run.Kind.PRUNE)
         result = execute(console, operations.prune, context, run)
         output.show_pruned(console, result, dry_run=False)

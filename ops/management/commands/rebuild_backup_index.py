@@ -15,8 +15,8 @@ from ops.utils.formatting import pluralize
 
 class Command(OperationCommand):
     help = (
-        "Rebuild the admin's lists of backups and runs from the manifests and events in the storage. It changes nothing"
-        " there, and can be repeated."
+        "Rebuild the admin's lists of backups and runs from the manifests and events in the storage. The files are not"
+        " changed."
     )
     examples = """
   After files were copied into the backup directory by hand:
@@ -28,6 +28,6 @@ class Command(OperationCommand):
         result = operations.rebuild_index(context)
         show_recovered(console, result.recovered)
         backups, runs = pluralize(result.backups, "backup"), pluralize(result.runs, "run")
-        console.print(f"{backups} and {runs}, as they are in {escape(context.repository.location)}.", soft_wrap=True)
+        console.print(f"Indexed {backups} and {runs} from {escape(context.repository.location)}.", soft_wrap=True)
         output.show_unknown_keys(console, context.repository.records())
         return dataclasses.asdict(result), 0

@@ -22,30 +22,42 @@ from ops.utils.schema import to_json
 
 class Command(OperationCommand):
     help = (
-        "Replace the live database by a backup. It is loaded into a staging database, compared with its manifest,"
-        " migrated, and swapped in with one step; the previous database is kept for undo_restore."
+        "Replace the live database by a backup. The backup is loaded into a staging database, compared with its"
+        " manifest, migrated, and swapped in. The previous database is kept for undo_restore."
     )
     examples = """
-  Go back to the newest verified backup:
+  Restore the newest verified backup:
     manage.py restore_database --latest
-  Look into an old backup without touching the live database:
+  Load an old backup into another database, without touching the live one:
     manage.py restore_database database_20261120_020000.sql.gz --to old_database
-  A file that another installation's pg_dump wrote:
+  Restore a file that pg_dump wrote elsewhere:
     manage.py restore_database --backup-file dump.sql --untrusted
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         which = parser.add_mutually_exclusive_group(required=True)
-        which.add_argument("name", nargs="?", metavar="NAME", help="a backup of list_backups, or how its name begins")
+        which.add_argument(
+            "name", nargs="?", metavar="NAME", help="a backup of list_backups, or the beginning of its name"
+        )
         which.add_argument("--latest", action="store_true", help="the newest verified backup")
         which.add_argument("--backup-file", type=Path, metavar="PATH", help="a file that is not in the list")
         add = parser.add_argument
-        add("--to", default="", metavar="DATABASE", help="into a new database of this name (SQLite: a new file)")
-        add("--yes", action="store_true", help="do not ask for the database's name")
-        add("--no-pre-backup", action="store_true", help="skip the backup beforehand; undo_restore works all the same")
-        add("--untrusted", action="store_true", help="load a file without a signature: the rows of its tables, no more")
-        add("--backup-dir", type=Path, metavar="DIR", help="where NAME is (default: the storage in the settings)")
+        add(
+            "--to", default="", metavar="DATABASE", help="load it into a new database of this name (SQLite: a new file)"
+        )
+        add("--yes", action="store_true", help="do not ask for confirmation")
+        add(
+            "--no-pre-backup",
+            action="store_true",
+            help="do not back up the live database first; undo_restore works all the same",
+        )
+        add(
+            "--untrusted",
+            action="store_true",
+            help="accept a file without a valid signature: only the rows of its tables are loaded",
+        )
+        add("--backup-dir", type=Path, metavar="DIR", help="find NAME in DIR (default: the storage in the settings)")
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context(directory=options["backup_dir"])
@@ -71,7 +83,7 @@ class Command(OperationCommand):
 
 
 def chosen(context: OpsContext, options: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that say what to restore. Raises PreconditionFailed when nothing is there."""
+    """The arguments of the run that name the backup. Raises PreconditionFailed if there is none."""
     if options["backup_file"]:
         return {"file": str(options["backup_file"].absolute())}
     if options["name"]:
@@ -80,7 +92,7 @@ def chosen(context: OpsContext, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def restore(console: Console, context: OpsContext, run: Run, *, may_ask: bool) -> RestoreResult:
-    """Restore; where the backup beforehand fails and the user is at a terminal, offer to skip it."""
+    """Restore. If the pre-restore backup fails, offer to skip it, where `may_ask`."""
     try:
         return execute(console, operations.restore, context, run)
     except PreBackupFailed as error:

@@ -16,8 +16,8 @@ from ops.utils.schema import to_json
 
 class Command(OperationCommand):
     help = (
-        "Undo the last restore: the previous database becomes the live one again, and what is live now is kept, so that"
-        " this can be undone as well."
+        "Undo the last restore: the previous database becomes the live one again. The database that is live now is"
+        " kept, so an undo can be undone as well."
     )
     examples = """
   Undo the last restore:
@@ -26,7 +26,7 @@ class Command(OperationCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--yes", action="store_true", help="do not ask for the database's name")
+        parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context()

@@ -16,24 +16,35 @@ from ops.runs.context import OpsContext, get_context
 
 class Command(OperationCommand):
     help = (
-        "Verify backups again. Each is read back in full: checksum, compression, end marker, rows of every table. With"
-        " --restore it is loaded into a scratch database, migrated and compared by content: a restore test."
+        "Verify backups: each is read back in full, and its checksum, end marker and the rows of every table are"
+        " checked. With --restore, each is restored into a scratch database, migrated, and its contents are compared."
     )
     examples = """
-  Does the newest backup restore?
+  Test a restore of the newest backup:
     manage.py verify_backup --latest --restore
-  Read all of them back, from cron:
+  Read all backups back, from cron:
     manage.py verify_backup --all --json
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         which = parser.add_mutually_exclusive_group(required=True)
-        which.add_argument("name", nargs="?", metavar="NAME", help="a backup of list_backups, or how its name begins")
-        which.add_argument("--latest", action="store_true", help="the newest one")
-        which.add_argument("--all", action="store_true", help="every one")
-        parser.add_argument("--restore", action="store_true", help="a restore test: load it into a scratch database")
-        parser.add_argument("--backup-dir", type=Path, metavar="DIR", help="default: the storage in the settings")
+        which.add_argument(
+            "name", nargs="?", metavar="NAME", help="a backup of list_backups, or the beginning of its name"
+        )
+        which.add_argument("--latest", action="store_true", help="the newest backup")
+        which.add_argument("--all", action="store_true", help="all backups")
+        parser.add_argument(
+            "--restore",
+            action="store_true",
+            help="restore test: restore into a scratch database and compare the contents",
+        )
+        parser.add_argument(
+            "--backup-dir",
+            type=Path,
+            metavar="DIR",
+            help="verify backups in DIR (default: the storage in the settings)",
+        )
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context(directory=options["backup_dir"])
@@ -45,10 +56,10 @@ class Command(OperationCommand):
 
 
 def chosen(context: OpsContext, options: dict[str, Any]) -> list[str]:
-    """The names to verify. Raises PreconditionFailed when there is none."""
+    """The names of the backups to verify. Raises PreconditionFailed if there is none."""
     if options["name"]:
         return [context.repository.get(options["name"]).name]
-    names = [entry.name for entry in context.repository.records()]
+    names = [record.name for record in context.repository.records()]
     if not names:
         raise PreconditionFailed("There is no backup to verify.", "Make one: manage.py backup_database")
     return names if options["all"] else names[:1]
