@@ -8,7 +8,7 @@ import pytest
 
 from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
 from tests.notifications.conftest import Receiver
-from tests.runs.support import engine_in, kill, reconcile, recorded, repository_in, request, start_elsewhere
+from tests.runs.support import engine_in, kill, reconcile, recorded, repository_in, request, start_process
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -94,7 +94,7 @@ def test_run_refused_because_of_the_lock_is_not_notified(tmp_path: Path, receive
 
 
 def test_killed_run_is_notified_when_it_is_cleaned_up(tmp_path: Path, receiver: Receiver) -> None:
-    kill(start_elsewhere(tmp_path, "backup"))
+    kill(start_process(tmp_path, "backup"))
 
     reconcile(engine_in(tmp_path), repository_in(tmp_path))
 

@@ -19,25 +19,25 @@ from tests.runs.support import (  # noqa: E402
 )
 
 
-def back_up(recording: RunRecorder, folder: Path) -> None:
-    recording.report(Progress(stage=Stage.DUMP, done=3, total=10))
-    recording.reserve_file("lab_20260301_120000.sql")
+def back_up(recorder: RunRecorder, folder: Path) -> None:
+    recorder.report(Progress(stage=Stage.DUMP, done=3, total=10))
+    recorder.reserve_file("lab_20260301_120000.sql")
     (folder / "backups" / "lab_20260301_120000.sql.partial").write_text("half of the r")
 
 
-def restore(recording: RunRecorder, folder: Path) -> None:
-    """The tests' only database stands for the one that is put in place."""
-    recording.report(Progress(stage=Stage.CUT_OVER))
-    recording.point_of_no_return()
-    recording.write_history()
+def restore(recorder: RunRecorder, folder: Path) -> None:
+    """The only database of the tests serves as the staging database."""
+    recorder.report(Progress(stage=Stage.CUT_OVER))
+    recorder.point_of_no_return()
+    recorder.write_history()
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    kind, work = {"backup": (Run.Kind.BACKUP, back_up), "restore": (Run.Kind.RESTORE, restore)}[sys.argv[2]]
-    with recorded(request(kind), engine=engine_in(folder), repository=repository_in(folder)) as recording:
-        work(recording, folder)
+    kind, operate = {"backup": (Run.Kind.BACKUP, back_up), "restore": (Run.Kind.RESTORE, restore)}[sys.argv[2]]
+    with recorded(request(kind), engine=engine_in(folder), repository=repository_in(folder)) as recorder:
+        operate(recorder, folder)
         time.sleep(0.8)  # until the row is written
-        sys.stdout.write("under way\n")
+        sys.stdout.write("running\n")
         sys.stdout.flush()
         time.sleep(60)

@@ -1,4 +1,4 @@
-"""A small engine with a real lock, a repository in a folder, and programs that can be killed."""
+"""A small engine with a real lock, a repository in a folder, and processes that can be killed."""
 
 import contextlib
 import datetime as dt
@@ -46,7 +46,7 @@ class FileLock:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise AlreadyRunning(f"At work: {self.path.read_text()}.", "Wait until it has ended.") from error
+                raise AlreadyRunning(f"Running: {self.path.read_text()}.", "Wait until it has ended.") from error
             file.truncate(0)
             file.write(label)
             file.flush()
@@ -122,8 +122,8 @@ def add_backup(repository: BackupRepository, number: int, **fields: Any) -> Mani
     return made
 
 
-def start_elsewhere(folder: Path, what: str) -> subprocess.Popen[str]:
-    """A run in a process of its own, on the tests' database; returns when it has printed that it is under way."""
+def start_process(folder: Path, what: str) -> subprocess.Popen[str]:
+    """A run in a process of its own, on the tests' database. Returns once it is running."""
     url = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{connection.settings_dict['NAME']}"
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.runs.remote_process", str(folder), what],
@@ -134,7 +134,7 @@ def start_elsewhere(folder: Path, what: str) -> subprocess.Popen[str]:
         preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call; nothing else can tell a child to follow
     )
     assert process.stdout
-    assert process.stdout.readline() == "under way\n"
+    assert process.stdout.readline() == "running\n"
     return process
 
 

@@ -1,4 +1,4 @@
-"""The rows say what the files beside the backups say, whatever has become of the rows."""
+"""The rows of runs and backups, rebuilt from the files in the storage."""
 
 import datetime as dt
 import shutil
@@ -31,17 +31,17 @@ def repository(tmp_path: Path) -> BackupRepository:
 
 
 def run_once(folder: Path, kind: Run.Kind = Run.Kind.BACKUP) -> uuid.UUID:
-    asked = request(kind)
-    with recorded(asked, engine=engine_in(folder), repository=repository_in(folder)):
+    requested = request(kind)
+    with recorded(requested, engine=engine_in(folder), repository=repository_in(folder)):
         pass
-    return asked.id
+    return requested.id
 
 
 def rows() -> list[Any]:
     return [*Backup.objects.order_by("pk").values(), *Run.objects.order_by("pk").values()]
 
 
-def test_a_backup_as_its_manifest_describes_it(repository: BackupRepository) -> None:
+def test_row_of_a_backup_has_the_values_of_its_manifest(repository: BackupRepository) -> None:
     made = add_backup(repository, 1, note="before the move", pinned=True, run=str(uuid.uuid4()))
     index.rebuild_index(repository)
     backup = Backup.objects.get()
@@ -59,7 +59,7 @@ def test_a_backup_as_its_manifest_describes_it(repository: BackupRepository) -> 
     assert backup.manifest["tables"]["inventory_rack"] == {"rows": 3, "digest": "12"}
 
 
-def test_changes_and_losses_are_followed(repository: BackupRepository) -> None:
+def test_rebuild_follows_changed_and_deleted_files(repository: BackupRepository) -> None:
     first, second, third = (add_backup(repository, number) for number in (1, 2, 3))
     index.rebuild_index(repository)
     Backup.objects.update(retention_reason="younger than 7 days")
@@ -72,7 +72,7 @@ def test_changes_and_losses_are_followed(repository: BackupRepository) -> None:
     assert set(Backup.objects.values_list("retention_reason", flat=True)) == {"younger than 7 days"}
 
 
-def test_a_name_may_move_from_one_backup_to_another(repository: BackupRepository) -> None:
+def test_backup_with_the_name_of_another_replaces_its_row(repository: BackupRepository) -> None:
     first, second = manifest(1), manifest(2)
     index.write_backup(BackupRecord(name=first.name, manifest=first, trust=Trust.SIGNED))
     replacing = manifest(1, id=second.id)
@@ -80,32 +80,34 @@ def test_a_name_may_move_from_one_backup_to_another(repository: BackupRepository
     assert [str(backup.pk) for backup in Backup.objects.all()] == [second.id]
 
 
-def test_it_is_written_once(tmp_path: Path, repository: BackupRepository, django_assert_num_queries: Any) -> None:
+def test_second_rebuild_writes_nothing(
+    tmp_path: Path, repository: BackupRepository, django_assert_num_queries: Any
+) -> None:
     add_backup(repository, 1)
     run_once(tmp_path)
     index.rebuild_index(repository)
     before = rows()
-    with django_assert_num_queries(6):  # two looks before, BEGIN, two looks at what is there, COMMIT
+    with django_assert_num_queries(6):  # two queries before the files are read, BEGIN, two queries for the rows, COMMIT
         index.rebuild_index(repository)
     assert rows() == before
 
 
-def test_what_is_under_way_is_left_alone(tmp_path: Path, repository: BackupRepository) -> None:
+def test_rebuild_does_not_change_queued_and_running_runs(tmp_path: Path, repository: BackupRepository) -> None:
     queued = Run.objects.create(kind="backup", requested_by="jane@example.org")
-    with recorded(request(), engine=engine_in(tmp_path), repository=repository) as recording:
+    with recorded(request(), engine=engine_in(tmp_path), repository=repository) as recorder:
         index.rebuild_index(repository)
         found = dict(Run.objects.values_list("pk", "status"))
-        assert found == {queued.pk: "queued", uuid.UUID(recording.id): "running"}
+        assert found == {queued.pk: "queued", uuid.UUID(recorder.id): "running"}
 
 
-def test_a_row_that_nobody_is_at_work_on_is_closed(repository: BackupRepository) -> None:
+def test_running_row_without_events_is_marked_as_interrupted(repository: BackupRepository) -> None:
     Run.objects.create(kind="backup", requested_by="jane@example.org", status="running")
     index.rebuild_index(repository)
     run = Run.objects.get()
     assert (run.status, run.error) == ("interrupted", "The start of the run is not recorded next to the backups.")
 
 
-def test_events_that_can_not_be_read_do_not_hide_the_others(
+def test_malformed_event_is_logged_and_skipped(
     tmp_path: Path, repository: BackupRepository, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = run_once(tmp_path)
@@ -116,44 +118,44 @@ def test_events_that_can_not_be_read_do_not_hide_the_others(
     assert "An event of the run '17' cannot be read: The event is not valid: " in caplog.text
 
 
-def test_no_event_puts_a_run_into_the_queue(repository: BackupRepository) -> None:
-    """Of which there is one of each kind: whoever writes to the storage would keep others out of it."""
+def test_event_of_a_queued_run_is_ignored(repository: BackupRepository) -> None:
+    """One run of each kind can be queued: a forged event would block the queue."""
     run = Run(kind="backup", requested_by="mallory@example.org", status="queued")
     event_log.record_start(repository, run)
     index.rebuild_index(repository)
     assert not Run.objects.exists()
 
 
-def test_a_run_that_waits_is_in_nobodys_way(tmp_path: Path, repository: BackupRepository) -> None:
-    """Of its kind are a run that ended, one that is at work, and their rows were lost."""
+def test_rebuild_keeps_a_queued_run_next_to_others_of_its_kind(tmp_path: Path, repository: BackupRepository) -> None:
+    """A finished and a running run of its kind have lost their rows."""
     ended = run_once(tmp_path)
     Run.objects.all().delete()
     queued = Run.objects.create(kind="backup", requested_by="jane@example.org")
-    with recorded(request(), engine=engine_in(tmp_path), repository=repository) as recording:
-        Run.objects.filter(pk=recording.id).delete()
+    with recorded(request(), engine=engine_in(tmp_path), repository=repository) as recorder:
+        Run.objects.filter(pk=recorder.id).delete()
         index.rebuild_index(repository)
         states = dict(Run.objects.values_list("pk", "status"))
-        assert states == {queued.pk: "queued", ended: "succeeded", uuid.UUID(recording.id): "running"}
+        assert states == {queued.pk: "queued", ended: "succeeded", uuid.UUID(recorder.id): "running"}
         index.rebuild_index(repository, restored=True)
     assert Run.objects.get(pk=queued.pk).status == "cancelled"
 
 
-def test_only_events_of_runs_that_have_not_ended_are_read(tmp_path: Path, repository: BackupRepository) -> None:
+def test_unended_events_reads_no_files_of_ended_runs(tmp_path: Path, repository: BackupRepository) -> None:
     run_once(tmp_path)
-    with recorded(request(), engine=engine_in(tmp_path), repository=repository) as recording:
-        recording.reserve_file("lab_20260301_120000.sql")
+    with recorded(request(), engine=engine_in(tmp_path), repository=repository) as recorder:
+        recorder.reserve_file("lab_20260301_120000.sql")
         for ended in (tmp_path / "backups" / "events").glob("*_ended.json"):
             ended.write_text("not read")
         events = repository.unended_events()
         assert [(event["event"], event["run"]) for event in events] == [
-            ("started", recording.id),
-            ("claimed", recording.id),
+            ("started", recorder.id),
+            ("claimed", recorder.id),
         ]
 
 
 @pytest.fixture
 def older(tmp_path: Path) -> Path:
-    """A migrated SQLite database with a backup, a run, another that is queued, and somebody signed in."""
+    """A migrated SQLite database with a backup, a finished run, a queued run and a session."""
     path = tmp_path / "older.sqlite3"
     with override_database(sqlite_wrapper(str(path))):
         run_migrations()
@@ -167,51 +169,51 @@ def older(tmp_path: Path) -> Path:
     return path
 
 
-def test_history_is_complete_after_the_tables_were_rolled_back(tmp_path: Path, older: Path) -> None:
+def test_write_history_completes_the_rows_of_an_older_database(tmp_path: Path, older: Path) -> None:
     """HAZARDS C3, C6 and C9."""
     repository, scratch = repository_in(tmp_path), tmp_path / "scratch.sqlite3"
     second, later = add_backup(repository, 2), run_once(tmp_path, Run.Kind.RESTORE_TEST)
     shutil.copy(older, scratch)
-    asked = request(Run.Kind.RESTORE)
-    with recorded(asked, engine=engine_in(tmp_path), repository=repository) as recording:
-        recording.point_of_no_return()
+    requested = request(Run.Kind.RESTORE)
+    with recorded(requested, engine=engine_in(tmp_path), repository=repository) as recorder:
+        recorder.point_of_no_return()
         with override_database(sqlite_wrapper(str(scratch))):
-            recording.write_history()
+            recorder.write_history()
             assert second.name in Backup.objects.values_list("name", flat=True)
-            restore = Run.objects.get(pk=asked.id)
+            restore = Run.objects.get(pk=requested.id)
             assert (restore.status, restore.applied, restore.requested_by) == ("running", True, "jane@example.org")
             assert Run.objects.get(pk=later).status == "succeeded"
             queued = Run.objects.get(status="cancelled")
             assert queued.error == "Queued before a restore, which has replaced the database of the run."
             assert Run.objects.count() == 4
             assert Session.objects.count() == 0
-    assert Run.objects.get(pk=asked.id).applied is False, "the database that was live is not the restored one"
+    assert Run.objects.get(pk=requested.id).applied is False, "the database that was live is not the restored one"
     with override_database(sqlite_wrapper(str(scratch))):
         index.rebuild_index(repository)
-        assert Run.objects.get(pk=asked.id).status == "succeeded"
+        assert Run.objects.get(pk=requested.id).status == "succeeded"
 
 
 @dataclass
 class Many:
-    """As many backups and runs as nobody will have, without their files."""
+    """A repository with many backups and events, without files."""
 
-    entered: list[BackupRecord]
+    manifests: list[BackupRecord]
     happened: list[dict[str, Any]]
 
-    def entries(self) -> list[BackupRecord]:
-        return self.entered
+    def records(self) -> list[BackupRecord]:
+        return self.manifests
 
     def events(self) -> list[dict[str, Any]]:
         return self.happened
 
 
 @pytest.mark.slow
-def test_ten_thousand_backups_take_seconds(tmp_path: Path, repository: BackupRepository) -> None:
+def test_rebuild_of_ten_thousand_backups_takes_seconds(tmp_path: Path, repository: BackupRepository) -> None:
     run_once(tmp_path)
     started, ended = repository.events()
     keys = [str(uuid.uuid4()) for _ in range(10_000)]
     many = Many(
-        entered=[
+        manifests=[
             BackupRecord(name=made.name, manifest=made, trust=Trust.SIGNED) for made in map(manifest, range(10_000))
         ],
         happened=[{**event, "run": key} for key in keys for event in (started, ended)],

@@ -1,4 +1,4 @@
-"""One operation at a time, each recorded whatever happens to it, to its process or to the database."""
+"""One operation at a time, each recorded even if its process or the database fails."""
 
 import os
 import socket
@@ -23,7 +23,7 @@ from ops.models import Backup, Run
 from ops.runs.recorder import RunRecorder
 from ops.runs.results import DeletionResult
 from ops.utils.progress import Progress
-from tests.runs.support import add_backup, engine_in, kill, reconcile, recorded, repository_in, request, start_elsewhere
+from tests.runs.support import add_backup, engine_in, kill, reconcile, recorded, repository_in, request, start_process
 from tests.support.backend import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,7 +41,7 @@ def repository(tmp_path: Path) -> BackupRepository:
     return repository_in(tmp_path)
 
 
-def words(repository: BackupRepository) -> list[str]:
+def event_kinds(repository: BackupRepository) -> list[str]:
     return [event["event"] for event in repository.events()]
 
 
@@ -49,26 +49,26 @@ def minute(moment: Any) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
-def killed_words(kind: str, run: Run) -> str:
+def killed_sentence(kind: str, run: Run) -> str:
     return f"The {kind} that jane@example.org started on {HOST} at {minute(run.started_at)} was killed."
 
 
-def test_a_run_is_recorded_from_its_start_to_its_end(engine: Engine, repository: BackupRepository) -> None:
-    heard: list[Progress] = []
-    asked = request(arguments={"note": "before the move"})
-    with recorded(asked, engine=engine, repository=repository, on_progress=heard.append) as recording:
-        assert words(repository) == ["started"]
-        recording.report(Progress(stage="dump", total=10))
-        recording.report(Progress(stage="dump", item="rack", done=3))
-        recording.report(Progress(stage="dump", item="device", done=4))
+def test_run_is_recorded_from_start_to_end(engine: Engine, repository: BackupRepository) -> None:
+    reports: list[Progress] = []
+    requested = request(arguments={"note": "before the move"})
+    with recorded(requested, engine=engine, repository=repository, on_progress=reports.append) as recorder:
+        assert event_kinds(repository) == ["started"]
+        recorder.report(Progress(stage="dump", total=10))
+        recorder.report(Progress(stage="dump", item="rack", done=3))
+        recorder.report(Progress(stage="dump", item="device", done=4))
         eventually(lambda: Run.objects.filter(stage="dump", done=7, total=10, status="running").exists(), within=3)
-        recording.report(Progress(stage="verify"))
-        recording.set_backup("lab_20260301_120000.sql")
-        recording.log("Read back in full.")
-        recording.result = DeletionResult(backup="lab_20260301_120000.sql", size=7)
-        recording.index(repository.get(add_backup(repository, 0).name))
+        recorder.report(Progress(stage="verify"))
+        recorder.set_backup("lab_20260301_120000.sql")
+        recorder.log("Read back in full.")
+        recorder.result = DeletionResult(backup="lab_20260301_120000.sql", size=7)
+        recorder.index(repository.get(add_backup(repository, 0).name))
     run = Run.objects.get()
-    assert (run.pk, run.kind, run.requested_by, run.origin) == (asked.id, "backup", "jane@example.org", "command")
+    assert (run.pk, run.kind, run.requested_by, run.origin) == (requested.id, "backup", "jane@example.org", "command")
     assert (run.status, run.stage, run.backup, run.error) == ("succeeded", "verify", "lab_20260301_120000.sql", "")
     assert (run.arguments, run.result) == (
         {"note": "before the move"},
@@ -79,46 +79,48 @@ def test_a_run_is_recorded_from_its_start_to_its_end(engine: Engine, repository:
     assert run.log[8:] == " Read back in full.\n"
     assert [stage["stage"] for stage in run.stages] == ["dump", "verify"]
     assert all(0 <= stage["seconds"] < 5 for stage in run.stages)
-    assert [progress.done for progress in heard] == [0, 3, 4, 0]
-    assert words(repository) == ["started", "ended"]
+    assert [progress.done for progress in reports] == [0, 3, 4, 0]
+    assert event_kinds(repository) == ["started", "ended"]
     assert repository.events()[1]["result"] == run.result
     assert Backup.objects.get().name == "lab_20260301_120000.sql"
 
 
-def test_errors_are_recorded_with_their_hints(engine: Engine, repository: BackupRepository) -> None:
+def test_error_is_recorded_with_its_hint(engine: Engine, repository: BackupRepository) -> None:
     with pytest.raises(OpsError), recorded(request(), engine=engine, repository=repository):
         raise OpsError("The disk is full.", "Free some space.")
     run = Run.objects.get()
     assert (run.status, run.error, run.hint) == ("failed", "The disk is full.", "Free some space.")
 
 
-def test_errors_are_recorded_without_secrets(engine: Engine, repository: BackupRepository) -> None:
+def test_error_is_recorded_without_secrets(engine: Engine, repository: BackupRepository) -> None:
     password = str(settings.DATABASES["default"]["PASSWORD"])
-    with pytest.raises(LookupError), recorded(request(), engine=engine, repository=repository) as recording:
-        recording.log(f"connecting with {password}")
+    with pytest.raises(LookupError), recorded(request(), engine=engine, repository=repository) as recorder:
+        recorder.log(f"connecting with {password}")
         raise LookupError(f"no entry for {password}")
     run = Run.objects.get()
     assert (run.status, run.error) == ("failed", "LookupError: no entry for …")
     assert password not in run.log + str(repository.events())
 
 
-def test_an_interruption_is_no_failure(engine: Engine, repository: BackupRepository) -> None:
+def test_interrupted_run_is_not_failed(engine: Engine, repository: BackupRepository) -> None:
     with pytest.raises(KeyboardInterrupt), recorded(request(), engine=engine, repository=repository):
         raise KeyboardInterrupt
     run = Run.objects.get()
     assert (run.status, run.error) == ("interrupted", "The run was interrupted.")
 
 
-def test_an_interruption_after_the_cut_over_comes_too_late(engine: Engine, repository: BackupRepository) -> None:
-    with pytest.raises(KeyboardInterrupt), recorded(request(), engine=engine, repository=repository) as recording:
-        recording.mark_applied()
+def test_interruption_after_the_cut_over_is_a_success(engine: Engine, repository: BackupRepository) -> None:
+    with pytest.raises(KeyboardInterrupt), recorded(request(), engine=engine, repository=repository) as recorder:
+        recorder.mark_applied()
         raise KeyboardInterrupt
     assert Run.objects.get().status == "succeeded"
 
 
-def test_the_second_is_told_who_is_at_work(tmp_path: Path, engine: Engine, repository: BackupRepository) -> None:
+def test_second_run_is_refused_with_the_holder_of_the_lock(
+    tmp_path: Path, engine: Engine, repository: BackupRepository
+) -> None:
     queued = Run.objects.create(kind="restore", requested_by="jane@example.org")
-    process = start_elsewhere(tmp_path, "backup")
+    process = start_process(tmp_path, "backup")
     try:
         since = Run.objects.get(status="running").started_at
         with (
@@ -129,187 +131,185 @@ def test_the_second_is_told_who_is_at_work(tmp_path: Path, engine: Engine, repos
         assert reconcile(engine, repository) == ()
     finally:
         kill(process)
-    assert refusal.value.message == f"At work: backup by jane@example.org on {HOST} since {minute(since)}."
-    assert words(repository) == ["started", "claimed"]
+    assert refusal.value.message == f"Running: backup by jane@example.org on {HOST} since {minute(since)}."
+    assert event_kinds(repository) == ["started", "claimed"]
     queued.refresh_from_db()
     assert (queued.status, queued.error, queued.hint) == ("failed", refusal.value.message, "Wait until it has ended.")
 
 
-def test_what_a_killed_run_left_is_found_named_and_closed(
-    tmp_path: Path, engine: Engine, repository: BackupRepository
-) -> None:
-    process = start_elsewhere(tmp_path, "backup")
+def test_next_run_cleans_up_after_a_killed_run(tmp_path: Path, engine: Engine, repository: BackupRepository) -> None:
+    process = start_process(tmp_path, "backup")
     kill(process)
     killed = Run.objects.get()
     assert (killed.status, killed.stage, killed.done) == ("running", "dump", 3)
     run = request()
     with recorded(run, engine=engine, repository=repository):
         assert run.recovered == (
-            f"{killed_words('backup', killed)} It was marked as interrupted.",
+            f"{killed_sentence('backup', killed)} It was marked as interrupted.",
             "Deleted lab_20260301_120000.sql.partial, which a killed run had left unfinished.",
         )
     killed.refresh_from_db()
     assert (killed.status, killed.error) == ("interrupted", f"The process {process.pid} on {HOST} was killed.")
     assert killed.finished_at is not None
-    assert sorted(words(repository)) == ["claimed", "ended", "ended", "started", "started"]
+    assert sorted(event_kinds(repository)) == ["claimed", "ended", "ended", "started", "started"]
     assert repository.storage.listdir("")[1] == []
     assert reconcile(engine, repository) == ()
 
 
-def test_runs_on_other_databases_are_not_taken_for_dead(
+def test_reconcile_ignores_runs_on_other_databases(
     tmp_path: Path, engine: Engine, repository: BackupRepository
 ) -> None:
-    kill(start_elsewhere(tmp_path, "backup"))
+    kill(start_process(tmp_path, "backup"))
     engine.database = "another"
     assert reconcile(engine, repository) == ()
     assert Run.objects.get().status == "running"
 
 
-def test_a_restore_that_was_killed_in_place_has_succeeded(
+def test_restore_killed_after_the_cut_over_has_succeeded(
     tmp_path: Path, engine: Engine, repository: BackupRepository
 ) -> None:
-    kill(start_elsewhere(tmp_path, "restore"))
+    kill(start_process(tmp_path, "restore"))
     killed = Run.objects.get()
     assert (killed.status, killed.stage, killed.applied) == ("running", "cut-over", True)
-    assert reconcile(engine, repository) == (f"{killed_words('restore', killed)} It was marked as succeeded.",)
+    assert reconcile(engine, repository) == (f"{killed_sentence('restore', killed)} It was marked as succeeded.",)
     killed.refresh_from_db()
     assert (killed.status, killed.hint) == ("succeeded", "The restored database was already live.")
-    assert words(repository) == ["started", "ended"]
+    assert event_kinds(repository) == ["started", "ended"]
 
 
-def test_a_killed_run_stays_open_while_the_database_can_not_be_asked(
-    tmp_path: Path, engine: Engine, repository: BackupRepository, table_away: Callable[[], None]
+def test_killed_run_stays_open_while_the_database_does_not_answer(
+    tmp_path: Path, engine: Engine, repository: BackupRepository, hide_runs_table: Callable[[], None]
 ) -> None:
-    kill(start_elsewhere(tmp_path, "restore"))
-    table_away()
+    kill(start_process(tmp_path, "restore"))
+    hide_runs_table()
     (sentence,) = reconcile(engine, repository)
     assert sentence.endswith("was killed; its state is unknown until the database answers.")
-    assert words(repository) == ["started"]
+    assert event_kinds(repository) == ["started"]
 
 
-def test_a_person_cancels(engine: Engine, repository: BackupRepository) -> None:
-    def go_on_for_ever(recording: RunRecorder) -> None:
+def test_cancelled_run_ends_within_a_second(engine: Engine, repository: BackupRepository) -> None:
+    def report_forever(recorder: RunRecorder) -> None:
         while True:
-            recording.report(Progress(stage="dump"))
+            recorder.report(Progress(stage="dump"))
             time.sleep(0.01)
 
-    asked = request()
+    requested = request()
     with (
         pytest.raises(Cancelled, match=r"^The backup was cancelled on request\. Nothing was changed\.$"),
-        recorded(asked, engine=engine, repository=repository) as recording,
+        recorded(requested, engine=engine, repository=repository) as recorder,
     ):
         eventually(lambda: Run.objects.filter(status="running").update(cancel_requested=True), within=3)
         start = time.monotonic()
         try:
-            go_on_for_ever(recording)
+            report_forever(recorder)
         finally:
             assert time.monotonic() - start < 1
     assert Run.objects.get().status == "cancelled"
     assert repository.events()[-1]["status"] == "cancelled"
 
 
-def test_nobody_cancels_once_there_is_no_way_back(engine: Engine, repository: BackupRepository) -> None:
-    with recorded(request(), engine=engine, repository=repository) as recording:
-        recording.report(Progress(stage="cut-over"))
-        recording.point_of_no_return()
+def test_cancel_after_the_point_of_no_return_is_ignored(engine: Engine, repository: BackupRepository) -> None:
+    with recorded(request(), engine=engine, repository=repository) as recorder:
+        recorder.report(Progress(stage="cut-over"))
+        recorder.point_of_no_return()
         assert Run.objects.get().stage == "cut-over"
         Run.objects.update(cancel_requested=True)
         time.sleep(1.2)
-        recording.report(Progress(stage="clean up"))
-        assert Run.objects.get().stage == "cut-over", "the live database is left alone"
+        recorder.report(Progress(stage="clean up"))
+        assert Run.objects.get().stage == "cut-over", "the live database is not written"
     assert Run.objects.get().status == "succeeded"
 
 
-def test_the_last_moment_to_cancel(engine: Engine, repository: BackupRepository) -> None:
-    with pytest.raises(Cancelled), recorded(request(), engine=engine, repository=repository) as recording:
+def test_cancel_before_the_point_of_no_return_ends_the_run(engine: Engine, repository: BackupRepository) -> None:
+    with pytest.raises(Cancelled), recorded(request(), engine=engine, repository=repository) as recorder:
         eventually(lambda: Run.objects.update(cancel_requested=True), within=3)
-        recording.point_of_no_return()
+        recorder.point_of_no_return()
 
 
 @pytest.fixture
-def table_away(transactional_db: None) -> Iterator[Callable[[], None]]:
-    """Takes the table of the runs away until the end of the test."""
+def hide_runs_table(transactional_db: None) -> Iterator[Callable[[], None]]:
+    """A function that renames the table of runs until the end of the test."""
     moved = []
 
     def rename(old: str, new: str) -> None:
         with connection.cursor() as cursor:
             cursor.execute(f"ALTER TABLE {old} RENAME TO {new}")
 
-    def take_away() -> None:
-        rename("ops_run", "ops_run_away")
+    def hide() -> None:
+        rename("ops_run", "ops_run_hidden")
         moved.append(True)
 
-    yield take_away
+    yield hide
     eventually(lambda: "run-row" not in {thread.name for thread in threading.enumerate()})
     if moved:
-        rename("ops_run_away", "ops_run")
+        rename("ops_run_hidden", "ops_run")
 
 
-def test_a_broken_database_stops_no_run(
-    engine: Engine, repository: BackupRepository, table_away: Callable[[], None], caplog: pytest.LogCaptureFixture
+def test_run_succeeds_without_the_table_of_runs(
+    engine: Engine, repository: BackupRepository, hide_runs_table: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked = request()
-    with recorded(asked, engine=engine, repository=repository) as recording:
+    requested = request()
+    with recorded(requested, engine=engine, repository=repository) as recorder:
         eventually(Run.objects.exists, within=3)
-        table_away()
-        recording.report(Progress(stage="dump"))
+        hide_runs_table()
+        recorder.report(Progress(stage="dump"))
         time.sleep(0.7)
         start = time.monotonic()
     assert time.monotonic() - start < 7
-    assert words(repository) == ["started", "ended"]
+    assert event_kinds(repository) == ["started", "ended"]
     assert [record.message for record in caplog.records if record.name.startswith("ops")] == [
-        f"The row of run {asked.id} cannot be written (ProgrammingError).",
-        f"The row of the run {asked.id} could not be updated. Run: manage.py rebuild_backup_index",
+        f"The row of the run {requested.id} cannot be written (ProgrammingError).",
+        f"The row of the run {requested.id} could not be updated. Run: manage.py rebuild_backup_index",
     ]
 
 
-def test_the_row_is_complete_when_the_database_comes_back_in_time(engine: Engine, repository: BackupRepository) -> None:
-    with recorded(request(), engine=engine, repository=repository) as recording:
+def test_row_is_complete_if_the_database_recovers_in_time(engine: Engine, repository: BackupRepository) -> None:
+    with recorded(request(), engine=engine, repository=repository) as recorder:
         eventually(Run.objects.exists, within=3)
         with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE ops_run RENAME TO ops_run_away")
-        recording.report(Progress(stage="dump"))
+            cursor.execute("ALTER TABLE ops_run RENAME TO ops_run_hidden")
+        recorder.report(Progress(stage="dump"))
 
-        def bring_back() -> None:
+        def restore_table() -> None:
             with connection.cursor() as cursor:
-                cursor.execute("ALTER TABLE ops_run_away RENAME TO ops_run")
+                cursor.execute("ALTER TABLE ops_run_hidden RENAME TO ops_run")
             connections.close_all()
 
-        returning = threading.Timer(1.5, bring_back)
-        returning.start()
-    returning.join()
+        timer = threading.Timer(1.5, restore_table)
+        timer.start()
+    timer.join()
     assert (Run.objects.get().status, Run.objects.get().stage) == ("succeeded", "dump")
 
 
-def test_a_database_that_hangs_holds_up_no_run(engine: Engine, repository: BackupRepository) -> None:
-    locked, let_go = threading.Event(), threading.Event()
+def test_run_does_not_wait_for_a_locked_table(engine: Engine, repository: BackupRepository) -> None:
+    locked, release = threading.Event(), threading.Event()
 
     def hold() -> None:
         connection.set_autocommit(False)
         with connection.cursor() as cursor:
             cursor.execute("LOCK TABLE ops_run IN ACCESS EXCLUSIVE MODE")
         locked.set()
-        let_go.wait(60)
+        release.wait(60)
         connection.rollback()
         connections.close_all()
 
     holder = threading.Thread(target=hold)
     start = time.monotonic()
-    with recorded(request(), engine=engine, repository=repository) as recording:
+    with recorded(request(), engine=engine, repository=repository) as recorder:
         holder.start()
         locked.wait(10)
         for number in range(1000):
-            recording.report(Progress(stage="dump", done=number, total=1000))
+            recorder.report(Progress(stage="dump", done=number, total=1000))
         assert time.monotonic() - start < 2
     assert time.monotonic() - start < 8
-    assert words(repository) == ["started", "ended"]
-    let_go.set()
+    assert event_kinds(repository) == ["started", "ended"]
+    release.set()
     holder.join()
     eventually(lambda: Run.objects.filter(status="succeeded").exists(), within=10)
 
 
-def test_no_run_without_a_record(tmp_path: Path, engine: Engine) -> None:
-    (tmp_path / "events").write_text("in the way")
+def test_run_without_a_writable_storage_is_refused(tmp_path: Path, engine: Engine) -> None:
+    (tmp_path / "events").write_text("not a directory")
     repository = BackupRepository(FileSystemStorage(tmp_path), Keys(["key"]), "lab")
     queued = Run.objects.create(
         id=uuid.uuid4(), kind="backup", requested_by="jane@example.org", requested_at=timezone.now()
