@@ -1,4 +1,4 @@
-"""Words of other programs, without control characters and without the secrets that those programs may know."""
+"""Remove secrets and control characters from messages of other programs."""
 
 from urllib.parse import quote, unquote, urlsplit
 
@@ -9,13 +9,13 @@ from ops.utils.printable import printable
 
 
 def redact(text: str) -> str:
-    """`text` with the passwords and keys of the settings blotted out, in plain and as they are written in addresses.
+    """`text` without the passwords and keys of the settings, as they are and URL-encoded, and `printable`.
 
-    It is `printable`, too: it goes into errors, logs and notices.
+    The result is for errors, logs and notifications.
     """
     for secret in _secrets():
-        for spelling in {secret, quote(secret, safe="")}:
-            text = text.replace(spelling, "…")
+        for encoded in {secret, quote(secret, safe="")}:
+            text = text.replace(encoded, "…")
     return printable(text)
 
 
@@ -27,11 +27,10 @@ def _password(url: str) -> str:
 
 
 def _secrets() -> list[str]:
-    """The longest first: one may be a part of another."""
+    """The longest first, because one may be a part of another."""
     databases = [*settings.DATABASES.values(), conf.OPS_DIRECT_DATABASE]
-    found = [str(database.get("PASSWORD") or "") for database in databases]
-    found += [unquote(_password(getattr(settings, name, ""))) for name in ("REDIS_URL", "POSTGRES_URL")]
-    found += [str(getattr(settings, name, "")) for name in ("SECRET_KEY", "BACKUP_SIGNING_KEY")]
-    for name in ("SECRET_KEY_FALLBACKS", "BACKUP_SIGNING_KEY_FALLBACKS"):
-        found += map(str, getattr(settings, name, ()))
-    return sorted(filter(None, found), key=len, reverse=True)
+    secrets = [str(database.get("PASSWORD") or "") for database in databases]
+    secrets += [unquote(_password(url)) for url in (conf.REDIS_URL, conf.POSTGRES_URL)]
+    secrets += map(str, (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))
+    secrets += map(str, (conf.BACKUP_SIGNING_KEY, *conf.BACKUP_SIGNING_KEY_FALLBACKS))
+    return sorted(filter(None, secrets), key=len, reverse=True)

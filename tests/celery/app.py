@@ -1,4 +1,4 @@
-"""The project's Celery app with a task that leaves a trace. Used as ``celery -A tests.celery.app``.
+"""The project's Celery app with a task that writes to a file. Used as ``celery -A tests.celery.app``.
 
 With STOP_AT in its environment a worker stops, as by SIGSTOP, where a run reports this stage.
 """
@@ -17,10 +17,10 @@ django.setup()
 if stage := os.environ.get("STOP_AT"):
     from ops.runs.recorder import RunRecorder
 
-    told = RunRecorder.report
+    original = RunRecorder.report
 
     def stopping(self: RunRecorder, progress: Any) -> None:
-        told(self, progress)
+        original(self, progress)
         if progress.stage == stage:
             os.kill(os.getpid(), signal.SIGSTOP)
 

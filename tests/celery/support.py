@@ -1,4 +1,4 @@
-"""HomeRack's processes as a person starts them, on a SQLite file of their own."""
+"""HomeRack's processes, on a SQLite file of their own."""
 
 import contextlib
 import os

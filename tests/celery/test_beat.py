@@ -1,4 +1,4 @@
-"""A real beat that sends to a real Redis, and a real worker that does what it is sent."""
+"""A real beat, Redis and worker."""
 
 import contextlib
 import datetime as dt
@@ -45,20 +45,20 @@ def last_run(home: Path) -> Any:
         return connection.execute("SELECT last_run_at FROM django_celery_beat_periodictask").fetchone()[0]
 
 
-def test_a_schedule_of_one_second_fires(home: Path, trace: Path, schedule: Callable[..., None], redis_url: str) -> None:
+def test_schedule_of_one_second_starts_its_task(
+    home: Path, trace: Path, schedule: Callable[..., None], redis_url: str
+) -> None:
     schedule(interval="IntervalSchedule.objects.create(every=1, period='seconds')")
     with (
         running(home, "worker", *WORKER, REDIS_URL=redis_url) as worker,
         running(home, "beat", *BEAT, REDIS_URL=redis_url),
     ):
         wait_for(lambda: trace.exists() and len(trace.read_text().splitlines()) >= 2, worker)
-        # A beat that is killed now would know that it was started.
+        # The start is recorded at once, so that a killed beat does not repeat it.
         assert last_run(home)
 
 
-def test_what_a_machine_has_slept_through_is_made_up_for_at_once(
-    home: Path, schedule: Callable[..., None], redis_url: str
-) -> None:
+def test_overdue_schedule_starts_when_beat_starts(home: Path, schedule: Callable[..., None], redis_url: str) -> None:
     """Also when the hour of the schedule is far from now on the clock."""
     hour = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=6)).hour
     schedule(
@@ -73,8 +73,8 @@ def test_what_a_machine_has_slept_through_is_made_up_for_at_once(
 
 
 def checks(home: Path, redis_url: str) -> dict[str, dict[str, str]]:
-    told = manage(home, "check_database", "--json", REDIS_URL=redis_url)
-    found: dict[str, dict[str, str]] = json.loads(told.stdout)["checks"]
+    outcome = manage(home, "check_database", "--json", REDIS_URL=redis_url)
+    found: dict[str, dict[str, str]] = json.loads(outcome.stdout)["checks"]
     return found
 
 
@@ -82,7 +82,7 @@ def is_seen(home: Path, redis_url: str, name: str) -> Callable[[], bool]:
     return lambda: checks(home, redis_url)[name] == {"status": "healthy"}
 
 
-def test_health_tells_worker_and_beat_apart(home: Path, redis_url: str) -> None:
+def test_health_distinguishes_worker_and_beat(home: Path, redis_url: str) -> None:
     def is_only(name: str, process: Running) -> None:
         wait_for(is_seen(home, redis_url, name), process)
         missing = {"worker": "beat", "beat": "worker"}[name]
@@ -94,10 +94,10 @@ def test_health_tells_worker_and_beat_apart(home: Path, redis_url: str) -> None:
         is_only("beat", beat)
 
 
-def test_of_two_beats_one_starts_the_tasks_and_the_other_takes_over(
+def test_standby_beat_takes_over_when_the_leader_ends(
     home: Path, schedule: Callable[..., None], redis_url: str
 ) -> None:
-    """Also when the first is killed, and knows nothing of giving anything back."""
+    """Also when the leader is killed and cannot release the lock."""
     schedule(interval="IntervalSchedule.objects.create(every=1, period='seconds')")
     with running(home, "first", *BEAT, REDIS_URL=redis_url) as first:
         wait_for(lambda: "Acquired the scheduler lock." in first.output, first)

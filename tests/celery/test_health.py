@@ -1,4 +1,4 @@
-"""The site asks workers, and only them, whether they take what pages queue: with a real worker, beat and Redis."""
+"""The check of the worker, with a real worker, beat and Redis."""
 
 import contextlib
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def web(home: Path, redis_url: str) -> Iterator[WebServer]:
 
 @contextlib.contextmanager
 def started(home: Path, redis_url: str, **commands: tuple[str, ...]) -> Iterator[None]:
-    """These processes, each from the moment that it says it is ready."""
+    """These processes, each once it is ready."""
     with contextlib.ExitStack() as stack:
         for name, command in commands.items():
             process = stack.enter_context(running(home, name, *command, REDIS_URL=redis_url))
@@ -49,24 +49,24 @@ def started(home: Path, redis_url: str, **commands: tuple[str, ...]) -> Iterator
         yield
 
 
-def workers_seen(web: WebServer, *, calls: int) -> tuple[set[str], set[str]]:
-    """What both pages say of the worker."""
+def worker_results(web: WebServer, *, calls: int) -> tuple[set[str], set[str]]:
+    """The error and the result of the worker on both pages."""
     health: list[Any] = [web.get("/health/").json["checks"]["worker"] for _ in range(calls)]
     full: list[Any] = [web.get(FULL).json["worker"] for _ in range(calls)]
     return {answer.get("error", "") for answer in health}, set(full)
 
 
-def test_a_worker_is_seen_at_every_call_although_beat_answers_too(home: Path, redis_url: str, web: WebServer) -> None:
+def test_worker_is_found_by_every_call_next_to_beat(home: Path, redis_url: str, web: WebServer) -> None:
     with started(home, redis_url, worker=WORKER, beat=BEAT, other=OTHER_QUEUE):
-        assert workers_seen(web, calls=30) == ({""}, {"OK"})
+        assert worker_results(web, calls=30) == ({""}, {"OK"})
         assert {web.get(FULL).status for _ in range(12)} == {200}
         full: dict[str, str] = web.get(FULL).json
         assert full.pop("backups") == "Warning: NoBackup"
         assert set(full.values()) == {"OK"}
 
 
-def test_beat_and_a_worker_for_other_queues_are_none(home: Path, redis_url: str, web: WebServer) -> None:
+def test_beat_and_a_worker_of_other_queues_are_not_the_worker(home: Path, redis_url: str, web: WebServer) -> None:
     with started(home, redis_url, beat=BEAT, other=OTHER_QUEUE):
-        assert workers_seen(web, calls=3) == ({"NoWorker"}, {"Warning: NoWorker"})
+        assert worker_results(web, calls=3) == ({"NoWorker"}, {"Warning: NoWorker"})
         assert web.get(FULL).status == 200
         assert web.get("/health/").json["checks"]["beat"] == {"status": "healthy"}

@@ -1,4 +1,4 @@
-"""The scheduled restore test takes a backup of this site's own making that is verified, however new others are."""
+"""The scheduled restore test takes the newest verified backup, and skips newer ones that are not."""
 
 import datetime as dt
 import json
@@ -23,14 +23,14 @@ LATER = NOON + dt.timedelta(hours=1)
 
 
 @pytest.fixture
-def site(db: None, settings: Any, tmp_path: Path) -> OpsContext:
+def context(db: None, settings: Any, tmp_path: Path) -> OpsContext:
     backups = {"BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage", "OPTIONS": {"location": str(tmp_path)}}
     settings.STORAGES = {**settings.STORAGES, "backups": backups}
     return get_context()
 
 
 @pytest.fixture
-def tested(site: OpsContext, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def tested(context: OpsContext, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the backups that are given to the restore test."""
     names: list[str] = []
 
@@ -42,80 +42,80 @@ def tested(site: OpsContext, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def an_upload(site: OpsContext) -> None:
-    factories.backup(site.repository, taken_at=LATER, origin=Origin.UPLOAD, untrusted=True)
+def untrusted_upload(context: OpsContext) -> None:
+    factories.backup(context.repository, taken_at=LATER, origin=Origin.UPLOAD, untrusted=True)
 
 
-def one_called_an_upload(site: OpsContext) -> None:
-    factories.backup(site.repository, taken_at=LATER, origin=Origin.UPLOAD)
+def upload(context: OpsContext) -> None:
+    factories.backup(context.repository, taken_at=LATER, origin=Origin.UPLOAD)
 
 
-def a_foreign_one(site: OpsContext) -> None:
-    foreign = BackupRepository(site.repository.storage, Keys(["somebody else's"]), site.repository.prefix)
-    factories.backup(foreign, taken_at=LATER)
+def foreign(context: OpsContext) -> None:
+    repository = BackupRepository(context.repository.storage, Keys(["another key"]), context.repository.prefix)
+    factories.backup(repository, taken_at=LATER)
 
 
-def an_unsigned_one(site: OpsContext) -> None:
-    changed(site, lambda document: document.pop("signature"))
+def unsigned(context: OpsContext) -> None:
+    changed(context, lambda document: document.pop("signature"))
 
 
-def a_tampered_one(site: OpsContext) -> None:
-    changed(site, lambda document: document.update(note="changed"))
+def tampered(context: OpsContext) -> None:
+    changed(context, lambda document: document.update(note="changed"))
 
 
-def changed(site: OpsContext, change: Any) -> None:
-    entry = factories.backup(site.repository, taken_at=LATER)
-    path = Path(str(site.repository.location)) / f"{entry.name}.json"
+def changed(context: OpsContext, change: Any) -> None:
+    record = factories.backup(context.repository, taken_at=LATER)
+    path = Path(str(context.repository.location)) / f"{record.name}.json"
     document = json.loads(path.read_text())
     change(document)
     path.write_text(json.dumps(document))
 
 
-def an_unverified_one(site: OpsContext) -> None:
-    factories.backup(site.repository, taken_at=LATER, verifications=())
+def unverified(context: OpsContext) -> None:
+    factories.backup(context.repository, taken_at=LATER, verifications=())
 
 
-def one_that_failed(site: OpsContext) -> None:
-    factories.backup(site.repository, taken_at=LATER, verifications=(factories.COMPLETE, factories.FAILED))
+def failed(context: OpsContext) -> None:
+    factories.backup(context.repository, taken_at=LATER, verifications=(factories.COMPLETE, factories.FAILED))
 
 
-def one_without_data(site: OpsContext) -> None:
-    entry = factories.backup(site.repository, taken_at=LATER)
-    site.repository.storage.delete(entry.name)
+def without_file(context: OpsContext) -> None:
+    record = factories.backup(context.repository, taken_at=LATER)
+    context.repository.storage.delete(record.name)
 
 
-def one_cut_short(site: OpsContext) -> None:
-    entry = factories.backup(site.repository, taken_at=LATER)
-    path = Path(str(site.repository.location)) / entry.name
+def truncated(context: OpsContext) -> None:
+    record = factories.backup(context.repository, taken_at=LATER)
+    path = Path(str(context.repository.location)) / record.name
     path.write_bytes(path.read_bytes()[:-1])
 
 
-def one_of_sqlite(site: OpsContext) -> None:
-    factories.backup(site.repository, taken_at=LATER, kind=Kind.SQLITE_GZIP, engine="sqlite")
+def of_sqlite(context: OpsContext) -> None:
+    factories.backup(context.repository, taken_at=LATER, kind=Kind.SQLITE_GZIP, engine="sqlite")
 
 
 OTHERS = [
-    an_upload, one_called_an_upload, a_foreign_one, an_unsigned_one, a_tampered_one, an_unverified_one, one_that_failed,
-    one_without_data, one_cut_short, one_of_sqlite,
+    untrusted_upload, upload, foreign, unsigned, tampered, unverified, failed,
+    without_file, truncated, of_sqlite,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_a_newer_backup_that_is_not_ours_or_not_verified_is_passed_over(
-    site: OpsContext, tested: list[str], other: Any
+def test_newer_backup_that_is_unsigned_or_unverified_is_skipped(
+    context: OpsContext, tested: list[str], other: Any
 ) -> None:
-    own = factories.backup(site.repository, taken_at=NOON)
-    other(site)
-    assert len(site.repository.records()) == 2
+    own = factories.backup(context.repository, taken_at=NOON)
+    other(context)
+    assert len(context.repository.records()) == 2
     tasks.restore_test()
     assert tested == [own.name]
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_where_there_is_no_other_there_is_nothing_to_test(
-    site: OpsContext, tested: list[str], other: Any, caplog: pytest.LogCaptureFixture
+def test_restore_test_without_a_verified_backup_is_skipped(
+    context: OpsContext, tested: list[str], other: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    other(site)
+    other(context)
     with caplog.at_level(logging.INFO, "ops.tasks"):
         tasks.restore_test()
     assert tested == []
@@ -124,16 +124,16 @@ def test_where_there_is_no_other_there_is_nothing_to_test(
     ]
 
 
-def test_one_that_an_older_key_signed_is_ours(site: OpsContext, tested: list[str], settings: Any) -> None:
-    own = factories.backup(site.repository, taken_at=NOON)
+def test_backup_signed_with_a_fallback_key_is_tested(context: OpsContext, tested: list[str], settings: Any) -> None:
+    own = factories.backup(context.repository, taken_at=NOON)
     settings.SECRET_KEY_FALLBACKS = [django_settings.SECRET_KEY]
     settings.SECRET_KEY = "another one from now on"
     tasks.restore_test()
     assert tested == [own.name]
 
 
-def test_the_newest_of_several_is_taken(site: OpsContext, tested: list[str]) -> None:
-    factories.backup(site.repository, taken_at=NOON)
-    newest = factories.backup(site.repository, taken_at=LATER)
+def test_newest_of_several_verified_backups_is_tested(context: OpsContext, tested: list[str]) -> None:
+    factories.backup(context.repository, taken_at=NOON)
+    newest = factories.backup(context.repository, taken_at=LATER)
     tasks.restore_test()
     assert tested == [newest.name]

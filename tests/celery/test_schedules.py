@@ -1,4 +1,4 @@
-"""When schedules are due, what HomeRack begins with, and how they look in the console."""
+"""When schedules are due, the default schedules, and their pages in the admin."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -38,12 +38,12 @@ def ago(**duration: float) -> dt.datetime:
 
 
 # --- When ---------------------------------------------------------------------------------------------------------
-def test_an_interval_counts_from_the_last_start(task: Callable[..., PeriodicTask]) -> None:
+def test_next_run_of_an_interval_counts_from_the_last_start(task: Callable[..., PeriodicTask]) -> None:
     started = ago(minutes=20)
     assert timetable.next_run(task(last_run_at=started)) == started + dt.timedelta(hours=1)
 
 
-def test_a_crontab_is_meant_in_its_own_zone(task: Callable[..., PeriodicTask]) -> None:
+def test_next_run_of_a_crontab_is_in_its_own_time_zone(task: Callable[..., PeriodicTask]) -> None:
     crontab = CrontabSchedule.objects.create(minute="30", hour="3", timezone="Asia/Kolkata")
     due = timetable.next_run(task(crontab=crontab, last_run_at=timezone.now()))
     assert due is not None
@@ -59,16 +59,18 @@ def test_a_crontab_is_meant_in_its_own_zone(task: Callable[..., PeriodicTask]) -
         {"expires": dt.datetime(2020, 1, 1, tzinfo=dt.UTC)},
     ],
 )
-def test_what_is_off_spent_or_expired_never_runs(task: Callable[..., PeriodicTask], fields: dict[str, Any]) -> None:
+def test_next_run_of_a_disabled_finished_or_expired_schedule_is_none(
+    task: Callable[..., PeriodicTask], fields: dict[str, Any]
+) -> None:
     assert timetable.next_run(task(**fields)) is None
 
 
-def test_what_has_yet_to_begin_runs_then(task: Callable[..., PeriodicTask]) -> None:
+def test_next_run_before_the_start_time_is_the_start_time(task: Callable[..., PeriodicTask]) -> None:
     begin = timezone.now().replace(microsecond=0) + dt.timedelta(days=3)
     assert timetable.next_run(task(start_time=begin)) == begin
 
 
-def test_a_missed_schedule_is_named(task: Callable[..., PeriodicTask], settings: Any) -> None:
+def test_find_missed_returns_name_and_due_time(task: Callable[..., PeriodicTask], settings: Any) -> None:
     PeriodicTask.objects.all().delete()
     task(name="Just due", last_run_at=ago(hours=1, minutes=5))
     assert check_schedules("default") == CheckResult()
@@ -83,7 +85,7 @@ def test_a_missed_schedule_is_named(task: Callable[..., PeriodicTask], settings:
 
 
 # --- What HomeRack begins with ------------------------------------------------------------------------------------
-def test_schedules_are_made_once(transactional_db: None) -> None:
+def test_default_schedules_are_created_once(transactional_db: None) -> None:
     call_command("migrate", "homerack", "zero", verbosity=0)
     PeriodicTask.objects.all().delete()
     call_command("migrate", verbosity=0)
@@ -102,7 +104,7 @@ def test_schedules_are_made_once(transactional_db: None) -> None:
     assert not PeriodicTask.objects.get(name="Back up").enabled
 
 
-def test_tasks_start_once_and_carry_only_json() -> None:
+def test_celery_settings_deliver_once_and_accept_only_json() -> None:
     assert not app.conf.task_acks_late
     assert not app.conf.task_reject_on_worker_lost
     assert not app.conf.task_track_started
@@ -117,7 +119,7 @@ def administrator(sign_in: Callable[..., Client]) -> Client:
     return sign_in(is_superuser=True)
 
 
-def test_the_list_takes_as_many_queries_for_many_as_for_few(
+def test_number_of_queries_of_the_list_is_constant(
     task: Callable[..., PeriodicTask], administrator: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     administrator.get(reverse(LIST))
@@ -131,7 +133,7 @@ def test_the_list_takes_as_many_queries_for_many_as_for_few(
         assert administrator.get(reverse(LIST)).status_code == 200
 
 
-def test_the_list_says_when_in_the_zone_of_the_site(
+def test_list_shows_next_run_in_the_time_zone_of_the_site(
     task: Callable[..., PeriodicTask], administrator: Client, settings: Any
 ) -> None:
     settings.TIME_ZONE = "Asia/Kolkata"
@@ -141,9 +143,7 @@ def test_the_list_says_when_in_the_zone_of_the_site(
     assert '<span class="schedule-missed">missed: 2026-01-01 18:30 IST</span>' in page
 
 
-def test_the_list_shows_how_the_last_run_of_the_kind_ended(
-    task: Callable[..., PeriodicTask], administrator: Client
-) -> None:
+def test_list_shows_the_outcome_of_the_last_run(task: Callable[..., PeriodicTask], administrator: Client) -> None:
     PeriodicTask.objects.all().delete()
     task(task="ops.tasks.restore_test")
     assert "succeeded" not in administrator.get(reverse(LIST)).content.decode()
@@ -163,18 +163,18 @@ def test_the_list_shows_how_the_last_run_of_the_kind_ended(
     "model", ["periodictask", "intervalschedule", "crontabschedule", "solarschedule", "clockedschedule"]
 )
 @pytest.mark.parametrize("page", ["changelist", "add"])
-def test_lists_and_empty_forms_open(administrator: Client, model: str, page: str) -> None:
+def test_list_and_add_pages_open(administrator: Client, model: str, page: str) -> None:
     assert administrator.get(reverse(f"admin:django_celery_beat_{model}_{page}")).status_code == 200
 
 
-def test_pages_of_schedules_open_and_name_their_tasks(task: Callable[..., PeriodicTask], administrator: Client) -> None:
+def test_change_page_names_the_task(task: Callable[..., PeriodicTask], administrator: Client) -> None:
     row = task(name="Night shift", crontab=CrontabSchedule.objects.create(hour="5"))
     for shown in (row, row.crontab):
         address = reverse(f"admin:django_celery_beat_{shown._meta.model_name}_change", args=(shown.pk,))
         assert "Night shift" in administrator.get(address).content.decode()
 
 
-def test_a_schedule_can_be_changed(task: Callable[..., PeriodicTask], administrator: Client) -> None:
+def test_schedule_can_be_changed(task: Callable[..., PeriodicTask], administrator: Client) -> None:
     row = task()
     address = reverse("admin:django_celery_beat_periodictask_change", args=(row.pk,))
     form = {
@@ -191,7 +191,7 @@ def test_a_schedule_can_be_changed(task: Callable[..., PeriodicTask], administra
     assert (row.name, row.enabled) == ("Hourly", False)
 
 
-def test_who_may_only_look_is_offered_no_actions(
+def test_user_with_view_permission_has_no_actions(
     task: Callable[..., PeriodicTask], sign_in: Callable[..., Client]
 ) -> None:
     onlookers = Group.objects.create(name="Onlookers")
@@ -203,5 +203,5 @@ def test_who_may_only_look_is_offered_no_actions(
     assert row.enabled
 
 
-def test_strangers_are_refused(stranger_client: Client) -> None:
+def test_list_is_forbidden_without_permission(stranger_client: Client) -> None:
     assert stranger_client.get(reverse(LIST)).status_code == 403

@@ -1,4 +1,4 @@
-"""``manage.py serve``: real processes that live and end together."""
+"""``manage.py serve`` with real processes."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def sockets() -> set[Path]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_sigterm_end_everything(home: Path, number: signal.Signals) -> None:
+def test_sigint_and_sigterm_end_all_processes(home: Path, number: signal.Signals) -> None:
     before = sockets()
     with served(home) as (serving, port):
         family = serving.family()
@@ -37,7 +37,7 @@ def test_ctrl_c_and_sigterm_end_everything(home: Path, number: signal.Signals) -
 
 
 @pytest.mark.parametrize(("name", "debug"), [("worker", "true"), ("beat", "true"), ("gunicorn", "false")])
-def test_the_end_of_one_is_the_end_of_all(home: Path, name: str, debug: str) -> None:
+def test_end_of_one_process_ends_all(home: Path, name: str, debug: str) -> None:
     with served(home, DEBUG=debug) as (serving, _):
         family = serving.family()
         os.kill(serving.child(name), signal.SIGKILL)
@@ -50,7 +50,7 @@ def test_the_end_of_one_is_the_end_of_all(home: Path, name: str, debug: str) -> 
     )
 
 
-def test_nothing_outlives_a_killed_server_and_the_next_one_starts(home: Path) -> None:
+def test_processes_end_with_a_killed_serve_and_the_next_one_starts(home: Path) -> None:
     with served(home) as (serving, _):
         family = serving.family()
         serving.end_with(signal.SIGKILL)
@@ -60,7 +60,7 @@ def test_nothing_outlives_a_killed_server_and_the_next_one_starts(home: Path) ->
 
 
 @pytest.mark.slow
-def test_two_databases_are_served_side_by_side_and_one_only_once(home: Path, tmp_path: Path) -> None:
+def test_second_serve_needs_another_database(home: Path, tmp_path: Path) -> None:
     second = Path(shutil.copytree(home, tmp_path / "second"))
     with served(home) as (one, port), served(second) as (two, _):
         again = manage(home, "serve", "--port", "0")
@@ -80,7 +80,7 @@ def assert_is_served(serving: Running, port: int) -> None:
         assert answer.status == 200
 
 
-def test_a_port_in_use_is_said_before_anything_starts(home: Path) -> None:
+def test_port_in_use_is_reported_before_anything_starts(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         refused = manage(home, "serve", "--port", str(port))
@@ -91,13 +91,13 @@ def test_a_port_in_use_is_said_before_anything_starts(home: Path) -> None:
     )
 
 
-def test_a_database_without_its_tables_is_not_served(tmp_path: Path) -> None:
+def test_unmigrated_database_is_refused(tmp_path: Path) -> None:
     refused = manage(tmp_path, "serve")
     assert refused.returncode == 1
     assert refused.stderr.endswith(" migrations are not applied. Nothing was started. Run: manage.py migrate\n")
 
 
-def test_a_socket_whose_path_is_too_long_lies_elsewhere(tmp_path: Path) -> None:
+def test_socket_with_a_long_path_is_placed_elsewhere(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 100)
     with socket_path(deep) as path:
         assert path.parent.stat().st_mode & 0o777 == 0o700

@@ -1,4 +1,4 @@
-"""One run of each kind waits at a time, on SQLite as on PostgreSQL."""
+"""One run of each kind is queued at a time, on SQLite as on PostgreSQL."""
 
 from pathlib import Path
 
@@ -23,5 +23,5 @@ answer = [sorted(made), Run.objects.count()]
 """
 
 
-def test_of_many_requests_at_one_moment_one_is_queued(home: Path) -> None:
+def test_of_simultaneous_requests_one_is_queued(home: Path) -> None:
     assert shell(home, ASK_AT_ONCE) == [[False] * 7 + [True], 1]

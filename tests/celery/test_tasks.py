@@ -1,4 +1,4 @@
-"""What the schedules start, done by a real worker."""
+"""Scheduled and queued runs, executed by a real worker."""
 
 import json
 import os
@@ -21,9 +21,9 @@ def backups(tmp_path: Path) -> Path:
 def shell(home: Path, code: str, **changes: str) -> Any:
     """What `code` leaves in `answer`, as JSON."""
     program = f"import json; from django_celery_beat.models import *; from ops.models import Run\n{code}\n"
-    told = manage(home, "shell", "--no-imports", "--command", program + "print(json.dumps(answer))", **changes)
-    assert told.returncode == 0, told.stderr
-    return json.loads(told.stdout)
+    completed = manage(home, "shell", "--no-imports", "--command", program + "print(json.dumps(answer))", **changes)
+    assert completed.returncode == 0, completed.stderr
+    return json.loads(completed.stdout)
 
 
 RUNS = """
@@ -32,7 +32,7 @@ answer = list(Run.objects.order_by("requested_at").values_list(*fields))
 """
 
 
-def test_a_schedule_fires_and_a_backup_is_there(home: Path, backups: Path, redis_url: str) -> None:
+def test_scheduled_backup_is_made(home: Path, backups: Path, redis_url: str) -> None:
     shell(
         home,
         "PeriodicTask.objects.exclude(name='Back up').delete()\n"
@@ -45,7 +45,7 @@ def test_a_schedule_fires_and_a_backup_is_there(home: Path, backups: Path, redis
         wait_for(lambda: shell(home, RUNS, **places) == [["backup", "succeeded", "schedule", "schedule", ""]], worker)
 
 
-def test_the_other_tasks_do_their_work(home: Path, backups: Path, redis_url: str) -> None:
+def test_other_scheduled_tasks_succeed(home: Path, backups: Path, redis_url: str) -> None:
     places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
     with running(home, "worker", *WORKER, **places):
         names = ("restore_test", "drop_expired_previous", "reconcile", "back_up", "prune", "restore_test")
@@ -80,9 +80,7 @@ def kill(worker: Running) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
-def test_a_worker_killed_in_the_middle_is_found_and_leaves_no_half_a_backup(
-    home: Path, backups: Path, redis_url: str
-) -> None:
+def test_backup_of_a_killed_worker_is_interrupted_and_leaves_nothing(home: Path, backups: Path, redis_url: str) -> None:
     places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
     with running(home, "worker", *WORKER, STOP_AT="verify", **places) as worker:
         shell(home, ASK, **places)
@@ -98,7 +96,7 @@ def test_a_worker_killed_in_the_middle_is_found_and_leaves_no_half_a_backup(
     assert list(backups.glob("homerack_*")) == []
 
 
-def test_a_worker_begins_with_what_is_in_the_storage(home: Path, backups: Path, redis_url: str) -> None:
+def test_worker_rebuilds_the_index_when_it_starts(home: Path, backups: Path, redis_url: str) -> None:
     places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
     assert manage(home, "backup_database", **places).returncode == 0
     shell(
@@ -116,9 +114,7 @@ get_user_model().objects.filter(email="ada@example.com").update(is_active=False)
 """
 
 
-def test_a_worker_refuses_what_a_user_has_queued_who_was_deactivated_meanwhile(
-    home: Path, backups: Path, redis_url: str
-) -> None:
+def test_worker_refuses_the_queued_run_of_a_deactivated_user(home: Path, backups: Path, redis_url: str) -> None:
     places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
     shell(home, ASK + DEACTIVATE, **places)
     refused = "ada@example.com requested it, but this user may no longer use the admin. Nothing was changed."

@@ -1,4 +1,4 @@
-"""Back up, change, restore, undo, undo that: through the commands, and everything is as it should be each time."""
+"""Back up, change, restore, undo and undo the undo by the commands, and compare the contents each time."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def lab(request: pytest.FixtureRequest, make_lab: Callable[[str], Lab]) -> Lab:
     return make_lab(request.param)
 
 
-def test_the_whole_story(lab: Lab) -> None:
+def test_backup_restore_undo_and_redo_return_the_same_contents(lab: Lab) -> None:
     before = lab.content()
     assert before["connections"][0] > 0
     made = lab.do("backup_database", "--note", "before the move")

@@ -20,13 +20,13 @@ def found(**kwargs: Any) -> list[CheckMessage]:
 
 
 @pytest.mark.django_db
-def test_all_is_well() -> None:
+def test_valid_settings_have_no_messages() -> None:
     assert found(databases=["default"]) == []
 
 
 @pytest.mark.parametrize("setting", ["OPS_BACKUP_EXCLUDED_TABLES", "OPS_UNTRUSTED_EXCLUDED_TABLES"])
 @pytest.mark.parametrize("value", ["everything", 5, {"everything": "why"}, [5], None])
-def test_a_setting_has_to_be_a_list(settings: Any, setting: str, value: object) -> None:
+def test_setting_that_is_not_a_list_is_an_error(settings: Any, setting: str, value: object) -> None:
     setattr(settings, setting, value)
     (error,) = found()
     assert (error.id, error.msg) == ("ops.E001", f"{setting} is not a list of table names.")
@@ -43,7 +43,7 @@ def test_a_setting_has_to_be_a_list(settings: Any, setting: str, value: object) 
         ),
     ],
 )
-def test_a_table_that_others_refer_to_is_an_error(settings: Any, excluded: list[str], referring: str) -> None:
+def test_excluded_table_that_others_refer_to_is_an_error(settings: Any, excluded: list[str], referring: str) -> None:
     settings.OPS_BACKUP_EXCLUDED_TABLES = excluded
     errors = {message.msg for message in found() if message.id == "ops.E002"}
     assert (
@@ -54,7 +54,7 @@ def test_a_table_that_others_refer_to_is_an_error(settings: Any, excluded: list[
         call_command("check")
 
 
-def test_tables_that_only_refer_to_each_other_and_others_are_fine(settings: Any) -> None:
+def test_excluded_tables_that_refer_to_others_have_no_messages(settings: Any) -> None:
     settings.OPS_BACKUP_EXCLUDED_TABLES = ["otherproject_shelf", "otherproject_place"]
     assert found() == []
 
@@ -100,7 +100,7 @@ def table(name: str) -> Iterator[None]:
 
 
 @pytest.mark.django_db
-def test_a_table_that_nobody_knows_is_warned_of(settings: Any) -> None:
+def test_unknown_table_is_a_warning(settings: Any) -> None:
     settings.OPS_BACKUP_EXCLUDED_TABLES = ["everything", "by_hand", "pg_catalog.pg_class"]
     settings.OPS_UNTRUSTED_EXCLUDED_TABLES = ["otherproject_bok"]
     with table("by_hand"):

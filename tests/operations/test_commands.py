@@ -1,4 +1,4 @@
-"""What each command says and how it ends, for every outcome that a person may meet."""
+"""Output, error and exit code of each command, for every outcome."""
 
 import gzip
 import json
@@ -39,7 +39,7 @@ def rewrite(path: Path, **changes: Any) -> None:
 
 
 def refused(lab: Lab, *arguments: str, code: int, **how: Any) -> str:
-    """A command that must fail with `code` and change nothing; what it says."""
+    """Run a command that must fail with `code` and change nothing. Returns its error."""
     before = lab.content()
     outcome = lab.manage(*arguments, **how)
     assert outcome.code == code, outcome
@@ -48,7 +48,7 @@ def refused(lab: Lab, *arguments: str, code: int, **how: Any) -> str:
     return outcome.error.removeprefix("CommandError: ")
 
 
-# --- Help and nothing there -----------------------------------------------------------------------------------------
+# --- Help, and no backups -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_examples_and_exit_codes(sqlite_lab: Lab, command: str) -> None:
     out = sqlite_lab.do(command, "--help").out
@@ -56,7 +56,7 @@ def test_help_has_examples_and_exit_codes(sqlite_lab: Lab, command: str) -> None
     assert "exit codes: 0 done" in out
 
 
-def test_without_any_backup(lab: Lab) -> None:
+def test_commands_without_any_backup_say_how_to_make_one(lab: Lab) -> None:
     listed = lab.do("list_backups").out
     assert listed == f"There is no backup in {lab.backups} yet.\nMake one: manage.py backup_database\n"
     assert refused(lab, "restore_database", "--latest", code=1).startswith(
@@ -70,7 +70,7 @@ def test_without_any_backup(lab: Lab) -> None:
     assert lab.events() == []
 
 
-def test_the_name_of_a_backup_may_be_cut_short_but_not_too_short(lab: Lab) -> None:
+def test_beginning_of_a_name_finds_a_backup_if_it_is_unique(lab: Lab) -> None:
     first, second = lab.back_up(), lab.back_up()
     assert refused(lab, "restore_database", "homerack_", code=1) == (
         f"'homerack_' is the beginning of {second}, {first}.\nGive one of these names in full.\n"
@@ -80,13 +80,13 @@ def test_the_name_of_a_backup_may_be_cut_short_but_not_too_short(lab: Lab) -> No
     assert lab.ask("verify_backup", f"{first}.json")["verifications"].keys() == {first}
 
 
-# --- Confirming -----------------------------------------------------------------------------------------------------
-def test_only_the_name_in_full_confirms(lab: Lab) -> None:
+# --- Confirmation -----------------------------------------------------------------------------------------------------
+def test_anything_but_the_full_name_is_declined(lab: Lab) -> None:
     name = lab.back_up()
     lab.rows(CHANGE)
     for typed in ("\n", "y\n", "yes\n", f"{lab.name.upper()}\n", f"{lab.name}x\n"):
-        said = refused(lab, "restore_database", name, typed=typed, code=5)
-        assert said == "Database name does not match. Nothing was changed.\n"
+        error = refused(lab, "restore_database", name, typed=typed, code=5)
+        assert error == "Database name does not match. Nothing was changed.\n"
     assert refused(lab, "restore_database", name, code=5) == (
         "Not a terminal, cannot ask for confirmation. Nothing was changed.\nUse --yes for non-interactive runs.\n"
     )
@@ -97,7 +97,7 @@ def test_only_the_name_in_full_confirms(lab: Lab) -> None:
     lab.do("drop_previous_database", typed="yes\n")
 
 
-def test_a_person_at_a_terminal_types_the_name(lab: Lab) -> None:
+def test_name_typed_at_a_terminal_confirms(lab: Lab) -> None:
     name = lab.back_up()
     lab.rows(CHANGE)
     with lab.typing("restore_database", name) as (command, keyboard):
@@ -109,12 +109,12 @@ def test_a_person_at_a_terminal_types_the_name(lab: Lab) -> None:
 
 
 # --- What is not restored -----------------------------------------------------------------------------------------
-def test_a_manifest_that_was_changed(lab: Lab) -> None:
+def test_restore_with_changed_manifest_is_refused(lab: Lab) -> None:
     name = lab.back_up()
     rewrite(manifest_of(lab, name), note="better than it is")
-    said = refused(lab, "restore_database", name, "--yes", code=3)
-    assert said.startswith(f"{name} was changed after it was made: its signature does not fit. Nothing was changed.\n")
-    assert refused(lab, "restore_database", name, "--yes", "--untrusted", code=3) == said
+    error = refused(lab, "restore_database", name, "--yes", code=3)
+    assert error.startswith(f"{name} was changed after it was made: its signature does not fit. Nothing was changed.\n")
+    assert refused(lab, "restore_database", name, "--yes", "--untrusted", code=3) == error
     assert "There is no verified backup." in refused(lab, "restore_database", "--latest", "--yes", code=1)
     verified = lab.manage("verify_backup", name)
     assert verified.code == 3
@@ -124,7 +124,7 @@ def test_a_manifest_that_was_changed(lab: Lab) -> None:
     lab.do("restore_database", "--backup-file", str(copy), "--untrusted", "--yes")
 
 
-def test_data_that_were_changed(lab: Lab) -> None:
+def test_restore_with_wrong_checksum_is_refused(lab: Lab) -> None:
     name = lab.back_up("--no-compress")
     data = lab.backups / name
     content = data.read_bytes()
@@ -142,7 +142,7 @@ def other(lab: Lab) -> str:
     return str(lab.folder / "other.db") if lab.kind == "sqlite" else f"{lab.name}_other"
 
 
-def test_data_that_are_cut_off_or_gone(lab: Lab) -> None:
+def test_restore_with_truncated_or_missing_file_is_refused(lab: Lab) -> None:
     name = lab.back_up()
     data = lab.backups / name
     content = data.read_bytes()
@@ -156,7 +156,7 @@ def test_data_that_are_cut_off_or_gone(lab: Lab) -> None:
     assert "Its data file is missing." in lab.do("list_backups").out
 
 
-def test_c1_a_file_that_is_cut_off_and_has_no_manifest_to_tell(lab: Lab) -> None:
+def test_c1_restore_of_truncated_file_without_manifest_is_refused(lab: Lab) -> None:
     name = lab.back_up("--no-compress")
     content = (lab.backups / name).read_bytes()
     cut = lab.folder / "cut"
@@ -167,11 +167,11 @@ def test_c1_a_file_that_is_cut_off_and_has_no_manifest_to_tell(lab: Lab) -> None
             assert outcome.count("\n") <= 3, outcome
 
 
-def test_an_unsigned_backup_and_one_of_another_key(lab: Lab) -> None:
+def test_restore_of_unsigned_backup_needs_untrusted(lab: Lab) -> None:
     name = lab.back_up()
     before = lab.own_content()
-    said = refused(lab, "restore_database", name, "--yes", code=3, SECRET_KEY="another key, as it were " * 3)
-    assert said == (
+    error = refused(lab, "restore_database", name, "--yes", code=3, SECRET_KEY="another key, as it were " * 3)
+    assert error == (
         f"{name} was signed with a key that is not named here, so its origin is unknown. Nothing was changed.\nIf it"
         " was made here before the key was changed, name the old key in BACKUP_SIGNING_KEY_FALLBACKS. To take its rows"
         " all the same, add --untrusted: the project's migrations make the tables, and nothing of the file is"
@@ -186,22 +186,22 @@ def test_an_unsigned_backup_and_one_of_another_key(lab: Lab) -> None:
     assert lab.own_content() == before
 
 
-def test_a_backup_of_the_other_engine(make_lab: Callable[[str], Lab]) -> None:
+def test_restore_of_a_backup_of_the_other_engine_is_refused(make_lab: Callable[[str], Lab]) -> None:
     postgres, sqlite = make_lab("postgresql"), make_lab("sqlite")
     theirs = {lab.kind: lab.back_up() for lab in (postgres, sqlite)}
     for source, target in ((postgres, sqlite), (sqlite, postgres)):
         for path in source.backups.glob(f"{theirs[source.kind]}*"):
             shutil.copy(path, target.backups)
-    said = refused(postgres, "restore_database", theirs["sqlite"], "--yes", code=3)
-    assert said.startswith(f"{theirs['sqlite']} is a backup of SQLite, and the database is not. Nothing was changed.")
-    assert "manage.py migrate_to_postgres --sqlite-path FILE" in said
-    said = refused(sqlite, "restore_database", theirs["postgresql"], "--yes", code=3)
-    assert "is a backup of PostgreSQL, and the database is not. Nothing was changed." in said
+    error = refused(postgres, "restore_database", theirs["sqlite"], "--yes", code=3)
+    assert error.startswith(f"{theirs['sqlite']} is a backup of SQLite, and the database is not. Nothing was changed.")
+    assert "manage.py migrate_to_postgres --sqlite-path FILE" in error
+    error = refused(sqlite, "restore_database", theirs["postgresql"], "--yes", code=3)
+    assert "is a backup of PostgreSQL, and the database is not. Nothing was changed." in error
     for lab in (postgres, sqlite):
         assert "of another database" in lab.do("prune_backups", "--dry-run").out
 
 
-def test_c4_a_backup_of_newer_code(lab: Lab) -> None:
+def test_c4_restore_of_a_backup_of_newer_code_is_refused(lab: Lab) -> None:
     lab.rows("INSERT INTO django_migrations (app, name, applied) VALUES ('inventory', '0099_future', '2026-01-01')")
     name = lab.back_up()
     lab.rows("DELETE FROM django_migrations WHERE name = '0099_future'")
@@ -212,12 +212,12 @@ def test_c4_a_backup_of_newer_code(lab: Lab) -> None:
     assert refused(lab, "restore_database", name, "--yes", code=1) == words
     assert refused(lab, "restore_database", name, "--to", other(lab), code=1) == words
     copy = shutil.copy(lab.backups / name, lab.folder / "copy")
-    said = refused(lab, "restore_database", "--backup-file", str(copy), "--untrusted", "--yes", code=1)
-    assert said.startswith("copy was written by a newer version: this code does not know inventory.0099_future.")
+    error = refused(lab, "restore_database", "--backup-file", str(copy), "--untrusted", "--yes", code=1)
+    assert error.startswith("copy was written by a newer version: this code does not know inventory.0099_future.")
     assert "1 ahead" in lab.do("list_backups").out
 
 
-def test_c4_a_backup_of_older_code_is_migrated_beside(lab: Lab) -> None:
+def test_c4_backup_of_older_code_is_migrated_in_the_staging_database(lab: Lab) -> None:
     before = lab.content()
     lab.do("migrate", "otherproject", "0001", "--verbosity", "0", "--skip-checks")
     name = lab.back_up()
@@ -237,15 +237,15 @@ def test_c4_a_backup_of_older_code_is_migrated_beside(lab: Lab) -> None:
 
 
 # --- Other ways to back up and restore ----------------------------------------------------------------------------
-def test_a_dump_of_a_persons_own(postgres_lab: Lab) -> None:
+def test_dump_of_pg_dump_is_restored_as_untrusted(postgres_lab: Lab) -> None:
     lab = postgres_lab
     before = lab.own_content()
     file = lab.folder / "mine.sql"
     program = Path(os.environ["PG_BIN"]) / "pg_dump"
     subprocess.run([str(program), "--file", str(file), lab.url], check=True)
     lab.rows(CHANGE)
-    said = refused(lab, "restore_database", "--backup-file", str(file), "--yes", code=3)
-    assert said.startswith("mine.sql is not signed, so its origin is unknown. Nothing was changed.\n")
+    error = refused(lab, "restore_database", "--backup-file", str(file), "--yes", code=3)
+    assert error.startswith("mine.sql is not signed, so its origin is unknown. Nothing was changed.\n")
     shown = lab.do("restore_database", "--backup-file", str(file), "--untrusted", typed=f"{lab.name}\n").out
     assert "The origin of this file is unknown. Only rows of the project's own tables are loaded;" in shown
     assert lab.own_content() == before
@@ -256,7 +256,7 @@ def test_a_dump_of_a_persons_own(postgres_lab: Lab) -> None:
     "evil",
     ["\\! touch {mark}", "COPY racks TO PROGRAM 'touch {mark}';", "COPY racks FROM PROGRAM 'touch {mark}';"],
 )
-def test_b7_a_dump_that_does_more_than_a_dump(postgres_lab: Lab, evil: str) -> None:
+def test_b7_dump_with_commands_is_refused(postgres_lab: Lab, evil: str) -> None:
     lab = postgres_lab
     mark = lab.folder / "mark"
     content = (lab.backups / lab.back_up("--no-compress")).read_text()
@@ -267,21 +267,21 @@ def test_b7_a_dump_that_does_more_than_a_dump(postgres_lab: Lab, evil: str) -> N
     assert not mark.exists()
 
 
-def test_beside_the_live_database(lab: Lab) -> None:
+def test_restore_to_a_new_database_does_not_change_the_live_one(lab: Lab) -> None:
     name = lab.back_up()
     lab.rows(CHANGE)
     changed = lab.content()
     target = other(lab)
     try:
-        said = lab.do("restore_database", name, "--to", target).out
-        assert f"Loaded {name} into {target}" in said
-        assert f"They are in {target}; the live database was not touched." in said
+        output = lab.do("restore_database", name, "--to", target).out
+        assert f"Loaded {name} into {target}" in output
+        assert f"They are in {target}; the live database was not touched." in output
         assert lab.content() == changed
-        beside = Lab(kind=lab.kind, name="other", url="", folder=lab.folder, forker=lab.forker)
+        separate = Lab(kind=lab.kind, name="other", url="", folder=lab.folder, forker=lab.forker)
         if lab.database:
-            beside.database = support.database_named(target)
-        assert beside.value("SELECT count(*) FROM racks") > 0
-        assert beside.value("SELECT count(*) FROM racks WHERE name = 'Changed'") == 0
+            separate.database = support.database_named(target)
+        assert separate.value("SELECT count(*) FROM racks") > 0
+        assert separate.value("SELECT count(*) FROM racks WHERE name = 'Changed'") == 0
         again = lab.manage("restore_database", name, "--to", target)
         assert again.code == 1
         assert target in again.error
@@ -292,12 +292,12 @@ def test_beside_the_live_database(lab: Lab) -> None:
             lab.rows(f'DROP DATABASE IF EXISTS "{target}"')
 
 
-def test_without_a_backup_first(lab: Lab) -> None:
+def test_restore_without_pre_restore_backup_can_be_undone(lab: Lab) -> None:
     name = lab.back_up()
     lab.rows(CHANGE)
     changed = lab.content()
-    said = lab.do("restore_database", name, "--yes", "--no-pre-backup").out
-    assert "Previous state: no backup (skipped by --no-pre-backup)." in said
+    output = lab.do("restore_database", name, "--yes", "--no-pre-backup").out
+    assert "Previous state: no backup (skipped by --no-pre-backup)." in output
     assert lab.listed() == [name]
     (event,) = [e for e in lab.events() if e["kind"] == "restore" and e["event"] == "ended"]
     assert event["arguments"]["pre_backup"] is False
@@ -319,19 +319,19 @@ def break_pre_backup(lab: Lab) -> dict[str, str]:
     return {"PG_BIN": str(programs)}
 
 
-def test_a_person_is_offered_to_go_without_a_backup_that_fails(postgres_lab: Lab) -> None:
+def test_restore_offers_to_skip_a_pre_restore_backup_that_fails(postgres_lab: Lab) -> None:
     lab = postgres_lab
     before = lab.content()
     name = lab.back_up()
     lab.rows(CHANGE)
     changed = lab.content()
     broken = break_pre_backup(lab)
-    said = refused(lab, "restore_database", name, "--yes", code=1, **broken)
-    assert said.startswith(
+    error = refused(lab, "restore_database", name, "--yes", code=1, **broken)
+    assert error.startswith(
         "The database could not be backed up before the restore: pg_dump failed with exit code 1: could not read"
         " block 7. Nothing was changed.\n"
     )
-    assert "--no-pre-backup" in said
+    assert "--no-pre-backup" in error
     assert lab.listed() == [name]
     with lab.typing("restore_database", name, **broken) as (command, keyboard):
         command.until(lambda: "to restore it: " in command.out.read_text())
@@ -351,7 +351,7 @@ def test_a_person_is_offered_to_go_without_a_backup_that_fails(postgres_lab: Lab
     assert lab.content() == changed
 
 
-def test_a_broken_sqlite_file_is_replaced_without_a_backup(sqlite_lab: Lab) -> None:
+def test_damaged_sqlite_file_is_replaced_without_pre_restore_backup(sqlite_lab: Lab) -> None:
     lab = sqlite_lab
     before = lab.content()
     name = lab.back_up()
@@ -367,7 +367,7 @@ def test_a_broken_sqlite_file_is_replaced_without_a_backup(sqlite_lab: Lab) -> N
     assert lab.content() == before
 
 
-def test_the_custom_format(postgres_lab: Lab, sqlite_lab: Lab) -> None:
+def test_custom_format_is_restored_and_refused_on_sqlite(postgres_lab: Lab, sqlite_lab: Lab) -> None:
     lab = postgres_lab
     before = lab.own_content()
     name = lab.back_up("--format", "custom")
@@ -386,7 +386,7 @@ def test_the_custom_format(postgres_lab: Lab, sqlite_lab: Lab) -> None:
     )
 
 
-def test_without_compression_and_to_another_directory(lab: Lab) -> None:
+def test_uncompressed_backup_in_another_directory_is_restored(lab: Lab) -> None:
     before = lab.content()
     place = lab.folder / "another disk"
     document = lab.ask("backup_database", "--no-compress", "--keep", "--note", NOTE, "--backup-dir", str(place))
@@ -403,7 +403,7 @@ def test_without_compression_and_to_another_directory(lab: Lab) -> None:
 
 
 # --- Pruning --------------------------------------------------------------------------------------------------------
-def two_old_ones(lab: Lab) -> tuple[str, str]:
+def two_old_backups(lab: Lab) -> tuple[str, str]:
     """Backups of 30 and of 20 days ago."""
     names = lab.back_up(), lab.back_up()
     for name, days in zip(names, (30, 20), strict=True):
@@ -425,8 +425,8 @@ repository.files.rewrite({name!r} + ".json", repository.signed(msgspec.structs.r
     lab.do("shell", "-c", code)
 
 
-def test_b3_verdicts_and_the_last_verified_one(lab: Lab) -> None:
-    oldest, old = two_old_ones(lab)
+def test_b3_prune_keeps_the_last_verified_backup(lab: Lab) -> None:
+    oldest, old = two_old_backups(lab)
     would = lab.ask("prune_backups", "--dry-run")
     assert would["kept"] == {old: "kept: the last verified backup"}
     assert would["deleted"] == {oldest: "older than 7 days"}
@@ -440,8 +440,8 @@ def test_b3_verdicts_and_the_last_verified_one(lab: Lab) -> None:
     assert lab.value("SELECT count(*) FROM ops_backup") == 1
 
 
-def test_b3_nothing_is_pruned_after_a_backup_that_failed(lab: Lab) -> None:
-    oldest, old = two_old_ones(lab)
+def test_b3_prune_after_a_failed_backup_deletes_nothing(lab: Lab) -> None:
+    oldest, old = two_old_backups(lab)
     failed = lab.manage("backup_database", largest_file=lab.full_disk)
     assert failed.code == 1, failed
     assert set(lab.listed()) == {old, oldest}
@@ -453,7 +453,7 @@ def test_b3_nothing_is_pruned_after_a_backup_that_failed(lab: Lab) -> None:
     assert set(lab.listed()) == {old, oldest}
 
 
-def test_a_backup_marked_to_be_kept_stays_and_one_that_an_undo_needs(lab: Lab) -> None:
+def test_prune_keeps_pinned_backups_and_those_that_an_undo_needs(lab: Lab) -> None:
     kept = lab.back_up("--keep")
     lab.do("restore_database", kept, "--yes")
     lab.back_up()
@@ -467,8 +467,8 @@ def test_a_backup_marked_to_be_kept_stays_and_one_that_an_undo_needs(lab: Lab) -
 
 
 # --- JSON and the lists ---------------------------------------------------------------------------------------------
-def test_json_of_every_command_and_no_secrets(lab: Lab) -> None:
-    said = []
+def test_json_of_every_command_has_a_status_and_no_secrets(lab: Lab) -> None:
+    outputs = []
     name = lab.back_up()
     for arguments in (
         ["list_backups"],
@@ -482,18 +482,20 @@ def test_json_of_every_command_and_no_secrets(lab: Lab) -> None:
     ):
         outcome = lab.do(*arguments, "--json")
         assert outcome.json["status"] == "done"
-        said.append(outcome.out + outcome.error)
+        outputs.append(outcome.out + outcome.error)
     failed = lab.manage("restore_database", "nothing", "--json")
     assert failed.json["status"] == "failed"
     assert failed.json["error"] == "There is no backup 'nothing'."
-    everything = "".join([*said, *map(json.dumps, lab.events()), *(p.read_text() for p in lab.backups.glob("*.json"))])
+    everything = "".join(
+        [*outputs, *map(json.dumps, lab.events()), *(p.read_text() for p in lab.backups.glob("*.json"))]
+    )
     everything += repr(lab.rows("SELECT * FROM ops_run")) + repr(lab.rows("SELECT * FROM ops_backup"))
     assert os.environ["SECRET_KEY"] not in everything
     if lab.database:
         assert lab.database.address.password not in everything
 
 
-def test_sync_brings_lists_back_that_were_lost(lab: Lab) -> None:
+def test_rebuild_backup_index_restores_deleted_rows(lab: Lab) -> None:
     lab.back_up()
     lab.do("verify_backup", "--latest")
     runs = lab.runs()
@@ -504,12 +506,12 @@ def test_sync_brings_lists_back_that_were_lost(lab: Lab) -> None:
     assert lab.value("SELECT count(*) FROM ops_backup") == 1
 
 
-def test_c6_what_was_queued_before_a_restore_is_cancelled(lab: Lab) -> None:
+def test_c6_restore_cancels_queued_runs(lab: Lab) -> None:
     lab.do("shell", "-c", QUEUE.format(kind="backup"))
     name = lab.back_up()
     lab.do("shell", "-c", QUEUE.format(kind="restore_test"))
     lab.do("restore_database", name, "--yes")
     assert lab.runs().count(("backup", "cancelled")) == 1
     assert "queued" not in {status for _, status in lab.runs()}
-    (told,) = lab.rows("SELECT error FROM ops_run WHERE status = 'cancelled'")
-    assert told[0].startswith("Queued before a restore")
+    (row,) = lab.rows("SELECT error FROM ops_run WHERE status = 'cancelled'")
+    assert row[0].startswith("Queued before a restore")

@@ -1,4 +1,4 @@
-"""Text that anyone may have written reaches terminals, errors and logs without characters that a terminal obeys."""
+"""Untrusted text reaches terminals, errors and logs without control characters."""
 
 import contextlib
 import dataclasses
@@ -44,12 +44,12 @@ def assert_harmless(text: str) -> None:
     assert not {character for character in text if obeyed(character)}, ascii(text)
 
 
-def test_every_such_character_is_replaced_and_no_other() -> None:
+def test_printable_replaces_control_characters_only() -> None:
     for character in map(chr, range(sys.maxunicode + 1)):
         assert printable(character) == ("\ufffd" if obeyed(character) else character), ascii(character)
 
 
-def test_json_keeps_them_as_escapes() -> None:
+def test_json_text_escapes_control_characters() -> None:
     text = json_text({HOSTILE: [HOSTILE, "ü\udc9b"]})
     assert_harmless(text)
     assert json.loads(text) == {HOSTILE: [HOSTILE, "ü\udc9b"]}
@@ -103,7 +103,7 @@ def everything_a_person_can_type(lab: Lab) -> list[tuple[str, ...]]:
     ]
 
 
-def test_no_command_prints_them(hostile_lab: Lab) -> None:
+def test_commands_print_no_control_characters(hostile_lab: Lab) -> None:
     lab = hostile_lab
     said: dict[str, str] = {}
     typed = everything_a_person_can_type(lab)
@@ -129,7 +129,7 @@ def test_no_command_prints_them(hostile_lab: Lab) -> None:
         assert f"{MARKUP}[/]:boom:" in said[command].replace("⁄", "/"), said[command]
 
 
-def test_json_is_exact(hostile_lab: Lab) -> None:
+def test_json_keeps_the_exact_text(hostile_lab: Lab) -> None:
     name = hostile_lab.back_up("--note", HOSTILE)
     outcomes: list[Outcome] = [
         hostile_lab.do("list_backups", "--json"),
@@ -161,7 +161,7 @@ def written(console: PrintableConsole) -> str:
     return console.file.getvalue()
 
 
-def test_colours_stay_and_foreign_codes_go(terminal: PrintableConsole) -> None:
+def test_console_keeps_its_colours_and_replaces_foreign_codes(terminal: PrintableConsole) -> None:
     table = Table(title=escape(HOSTILE))
     table.add_column(escape(HOSTILE))
     table.add_row(escape(HOSTILE), style="bold")
@@ -178,7 +178,7 @@ def test_colours_stay_and_foreign_codes_go(terminal: PrintableConsole) -> None:
 
 
 @pytest.mark.parametrize("kind", [BarReporter, LineReporter])
-def test_progress_shows_names_of_tables_only(
+def test_progress_replaces_control_characters_in_table_names(
     terminal: PrintableConsole, monkeypatch: pytest.MonkeyPatch, kind: type[BarReporter | LineReporter]
 ) -> None:
     monkeypatch.setattr("ops.management.progress.SECONDS_BETWEEN_FRAMES", 0)
@@ -192,11 +192,11 @@ def test_progress_shows_names_of_tables_only(
 
 
 # --- Errors and logs ----------------------------------------------------------------------------------------------
-def test_words_of_other_programs_lose_them() -> None:
+def test_output_of_programs_has_no_control_characters() -> None:
     assert redact(HOSTILE) == SHOWN
 
 
-def test_a_log_line_shows_none() -> None:
+def test_log_line_has_no_control_characters() -> None:
     assert all(logger.get("handlers", ["console"]) == ["console"] for logger in settings.LOGGING["loggers"].values())
     handler = settings.LOGGING["handlers"]["console"]
     assert handler["formatter"] == "line"

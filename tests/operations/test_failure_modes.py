@@ -1,4 +1,4 @@
-"""What goes wrong with backups and restores in real life (the letters are those of the repository of hazards)."""
+"""Failures of backups and restores; the letters and numbers are those of HAZARDS.md."""
 
 import contextlib
 import json
@@ -22,28 +22,28 @@ def command_line(pid: int) -> str:
 
 
 def dumping(command: Command) -> int | None:
-    """The process pg_dump that the command has started."""
+    """The pg_dump process that the command has started."""
     return next((pid for pid in children_of(command.pid) if "pg_dump --no-password" in command_line(pid)), None)
 
 
 def mid_dump(lab: Lab) -> tuple[Command, int]:
-    """A backup that has written something, and its pg_dump, which has not come to its end."""
+    """A stopped backup that has written a part of its file, and its running pg_dump."""
     command = lab.start("backup_database", "--no-compress")
     command.until(lambda: any(path.stat().st_size for path in lab.backups.glob("*.partial")))
     command.stop()
     pid = dumping(command)
-    assert pid, "it was too fast"
+    assert pid, "pg_dump has ended already"
     return command, pid
 
 
-def left_no_backup(lab: Lab, old: str, *, status: str = "failed") -> None:
+def assert_no_new_backup(lab: Lab, old: str, *, status: str = "failed") -> None:
     assert lab.listed() == [old]
     assert lab.files() == [old, f"{old}.json"]
     assert lab.runs()[-1] == ("backup", status)
     assert lab.ask("verify_backup", "--latest")["recovered"] == []
 
 
-def test_b1_pg_dump_is_killed_in_the_middle(postgres_lab: Lab) -> None:
+def test_b1_backup_whose_pg_dump_is_killed_leaves_nothing(postgres_lab: Lab) -> None:
     old = postgres_lab.back_up()
     postgres_lab.rows(LARGE)
     command, pid = mid_dump(postgres_lab)
@@ -51,10 +51,10 @@ def test_b1_pg_dump_is_killed_in_the_middle(postgres_lab: Lab) -> None:
     outcome = command.go_on().wait()
     assert outcome.code == 1
     assert "pg_dump was ended by signal 9" in outcome.error
-    left_no_backup(postgres_lab, old)
+    assert_no_new_backup(postgres_lab, old)
 
 
-def test_b1_the_server_ends_the_session_of_pg_dump(postgres_lab: Lab) -> None:
+def test_b1_backup_whose_session_is_terminated_leaves_nothing(postgres_lab: Lab) -> None:
     old = postgres_lab.back_up()
     postgres_lab.rows(LARGE)
     command, _ = mid_dump(postgres_lab)
@@ -66,43 +66,53 @@ def test_b1_the_server_ends_the_session_of_pg_dump(postgres_lab: Lab) -> None:
     outcome = command.go_on().wait()
     assert outcome.code == 1
     assert "pg_dump failed with exit code 1" in outcome.error
-    left_no_backup(postgres_lab, old)
+    assert_no_new_backup(postgres_lab, old)
 
 
-def test_b1_the_disk_is_full(lab: Lab) -> None:
+def test_b1_backup_on_a_full_disk_leaves_nothing(lab: Lab) -> None:
     old = lab.back_up()
     outcome = lab.manage("backup_database", largest_file=lab.full_disk)
     assert outcome.code == 1
     assert "Traceback" not in outcome.error
-    left_no_backup(lab, old)
+    assert_no_new_backup(lab, old)
 
 
-def test_b1_ctrl_c_takes_back_what_was_under_way(lab: Lab) -> None:
+def test_b1_terminated_backup_leaves_nothing(lab: Lab) -> None:
     old = lab.back_up()
     backup = lab.start("backup_database", stop_at="verify").until_stopped()
     os.kill(backup.pid, signal.SIGTERM)
     outcome = backup.go_on().wait()
     assert (outcome.code, outcome.error) == (130, "CommandError: Interrupted. The operation was rolled back.\n")
-    left_no_backup(lab, old, status="interrupted")
+    assert_no_new_backup(lab, old, status="interrupted")
 
 
-def test_b4_the_second_of_two_says_who_the_first_is(lab: Lab) -> None:
+def test_b4_every_operation_is_refused_while_another_runs(lab: Lab) -> None:
     name = lab.back_up()
+    lab.do("restore_database", name, "--yes")
+    listed, runs = lab.listed(), lab.runs()
     first = lab.start("backup_database", stop_at="dump").until_stopped()
-    for arguments in (["backup_database"], ["restore_database", name, "--yes"], ["verify_backup", name]):
-        second = lab.manage(*arguments)
-        assert second.code == 4, second
-        assert "backup by " in second.error
-        assert " since 20" in second.error
-        assert "Wait until it has ended" in second.error
-    assert lab.listed() == [name]
+    for arguments in (
+        ["backup_database"],
+        ["verify_backup", name],
+        ["verify_backup", name, "--restore"],
+        ["restore_database", name, "--yes"],
+        ["restore_database", name, "--to", str(lab.folder / "other.db") if lab.kind == "sqlite" else "other"],
+        ["undo_restore", "--yes"],
+        ["drop_previous_database", "--yes"],
+        ["prune_backups"],
+    ):
+        refused = lab.manage(*arguments)
+        assert refused.code == 4, refused
+        assert "backup by " in refused.error
+        assert " since 20" in refused.error
+        assert "Wait until it has ended" in refused.error
+    assert lab.listed() == listed
     assert lab.ask("rebuild_backup_index")["recovered"] == []
     assert first.go_on().wait().code == 0
-    assert len(lab.listed()) == 2
-    assert lab.runs() == [("backup", "succeeded")] * 2
+    assert lab.runs() == [*runs, ("backup", "succeeded")]
 
 
-def test_b4_many_at_once(lab: Lab) -> None:
+def test_b4_of_simultaneous_backups_each_succeeds_or_is_refused(lab: Lab) -> None:
     outcomes = []
     threads = [threading.Thread(target=lambda: outcomes.append(lab.manage("backup_database"))) for _ in range(4)]
     for thread in threads:
@@ -126,7 +136,7 @@ def locked_table(lab: Lab) -> Iterator[None]:
         connection.rollback()
 
 
-def test_b5_the_password_is_nowhere_to_be_seen(postgres_lab: Lab) -> None:
+def test_b5_password_is_in_no_process_list_and_no_query(postgres_lab: Lab) -> None:
     lab = postgres_lab
     assert lab.database
     password = lab.database.address.password
@@ -138,24 +148,24 @@ def test_b5_the_password_is_nowhere_to_be_seen(postgres_lab: Lab) -> None:
         assert not [line for line in lines if password in line]
         names = lab.rows("SELECT application_name || query FROM pg_stat_activity")
         assert password not in repr(names)
-    told = command.wait()
-    assert told.code == 0, told
+    outcome = command.wait()
+    assert outcome.code == 0, outcome
     wrong = lab.manage("backup_database", DATABASE_URL=lab.url.replace(password, "wrong-" + password))
     assert wrong.code == 1
-    everything = [told.out, told.error, wrong.out, wrong.error, json.dumps(lab.events())]
+    everything = [outcome.out, outcome.error, wrong.out, wrong.error, json.dumps(lab.events())]
     everything += [path.read_text() for path in lab.backups.glob("*.json")]
     everything += [repr(lab.rows(f"SELECT * FROM {table}")) for table in ("ops_run", "ops_backup")]
     assert password not in "".join(everything)
 
 
-def test_b6_files_are_nobody_elses(lab: Lab) -> None:
+def test_b6_backup_files_are_private(lab: Lab) -> None:
     lab.back_up()
     lab.do("restore_database", "--latest", "--yes")
     for path in (lab.backups, *lab.backups.rglob("*")):
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
 
-def test_c2_a_restore_ends_other_programs_sessions_and_they_may_come_back(postgres_lab: Lab) -> None:
+def test_c2_restore_ends_other_sessions_which_can_reconnect(postgres_lab: Lab) -> None:
     lab = postgres_lab
     name = lab.back_up()
     assert lab.database
@@ -166,7 +176,7 @@ def test_c2_a_restore_ends_other_programs_sessions_and_they_may_come_back(postgr
     assert lab.value("SELECT count(*) FROM racks") > 0
 
 
-def test_c3_the_history_is_complete_after_the_restore(lab: Lab) -> None:
+def test_c3_restore_keeps_the_history_of_runs_and_backups(lab: Lab) -> None:
     name = lab.back_up()
     lab.do("verify_backup", name)
     lab.manage("backup_database", largest_file=lab.full_disk)
@@ -188,22 +198,22 @@ def test_c3_the_history_is_complete_after_the_restore(lab: Lab) -> None:
     assert "@" in ended[0]
 
 
-def test_c7_a_role_without_rights_is_told_what_to_grant(postgres_lab: Lab) -> None:
+def test_c7_backup_by_a_role_without_privileges_names_the_grant(postgres_lab: Lab) -> None:
     lab = postgres_lab
     role = f"nobody_{lab.name}"
     server().rows(f"CREATE ROLE {role} LOGIN PASSWORD 'pw'")
     try:
         head, _, tail = lab.url.partition("://")
         url = f"{head}://{role}:pw@{tail.partition('@')[2]}"
-        told = lab.manage("backup_database", DATABASE_URL=url)
-        assert told.code == 1
-        assert f"GRANT pg_read_all_data TO {role};" in told.error.replace('"', "")
-        assert "Traceback" not in told.error
+        outcome = lab.manage("backup_database", DATABASE_URL=url)
+        assert outcome.code == 1
+        assert f"GRANT pg_read_all_data TO {role};" in outcome.error.replace('"', "")
+        assert "Traceback" not in outcome.error
     finally:
         server().rows(f"DROP ROLE {role}")
 
 
-def test_c9_locked_out_people_do_not_come_back_with_their_sessions(lab: Lab) -> None:
+def test_c9_restore_and_undo_end_all_sessions(lab: Lab) -> None:
     sign_in = """
 from django.contrib.auth import get_user_model
 from django.test import Client
@@ -221,14 +231,14 @@ client.force_login(get_user_model().objects.create_superuser("eve@example.org", 
     assert lab.value("SELECT count(*) FROM django_session") == 0
 
 
-def test_c8_the_site_is_told_while_a_restore_is_at_work_and_not_before(lab: Lab) -> None:
+def test_c8_maintenance_mode_begins_after_loading(lab: Lab) -> None:
     name = lab.back_up()
-    for stage, closed in (("load", False), ("snapshot", True)):
+    for stage, blocked in (("load", False), ("snapshot", True)):
         restore = lab.start("restore_database", name, "--yes", stop_at=stage).until_stopped()
-        assert sign(lab) == ("maintenance" if closed else "healthy"), stage
+        assert maintenance_status(lab) == ("maintenance" if blocked else "healthy"), stage
         assert restore.go_on().wait().code == 0
-        assert sign(lab) == "healthy"
+        assert maintenance_status(lab) == "healthy"
 
 
-def sign(lab: Lab) -> str:
+def maintenance_status(lab: Lab) -> str:
     return str(lab.manage("check_database", "--json").json["checks"]["maintenance"]["status"])

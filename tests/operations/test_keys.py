@@ -1,4 +1,4 @@
-"""The signing key is changed: one's own backups stay one's own, and a missing key is said before it is needed."""
+"""After a change of the signing key, own backups stay trusted with its fallbacks, and a missing key is reported."""
 
 import json
 import re
@@ -17,7 +17,7 @@ def key_of(lab: Lab, name: str) -> str:
 
 
 @pytest.mark.parametrize("where", ["variable", "file"])
-def test_a_key_that_signed_before_verifies_and_the_newest_signs(sqlite_lab: Lab, tmp_path: Path, where: str) -> None:
+def test_fallback_key_verifies_and_the_current_one_signs(sqlite_lab: Lab, tmp_path: Path, where: str) -> None:
     lab = sqlite_lab
     name = lab.ask("backup_database", BACKUP_SIGNING_KEY=OLD)["backup"]
     before = key_of(lab, name)
@@ -36,13 +36,13 @@ def test_a_key_that_signed_before_verifies_and_the_newest_signs(sqlite_lab: Lab,
     assert lab.ask("list_backups", BACKUP_SIGNING_KEY=NEW)["backups"][0]["trust"] == "signed"
 
 
-def test_the_secret_key_of_before_verifies_as_well(sqlite_lab: Lab) -> None:
+def test_fallback_of_the_secret_key_verifies(sqlite_lab: Lab) -> None:
     name = sqlite_lab.ask("backup_database", SECRET_KEY=OLD)["backup"]
     changed = {"SECRET_KEY": NEW, "SECRET_KEY_FALLBACKS": OLD}
     sqlite_lab.do("restore_database", name, "--yes", "--no-pre-backup", **changed)
 
 
-def test_a_missing_key_is_said_wherever_backups_are_looked_at(sqlite_lab: Lab) -> None:
+def test_unknown_key_is_reported_by_every_list(sqlite_lab: Lab) -> None:
     lab = sqlite_lab
     names = [lab.ask("backup_database", SECRET_KEY=OLD)["backup"] for _ in range(2)]
     what = re.escape(

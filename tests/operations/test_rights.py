@@ -1,4 +1,4 @@
-"""Whose rights a restore or an undo would raise: named before it is confirmed, compared again before it goes live."""
+"""Users who would get more permissions by a restore or an undo: named before, and compared again at the cut-over."""
 
 import contextlib
 import gzip
@@ -121,7 +121,7 @@ def confirmable(answer: Any) -> bool:
     return offered
 
 
-def test_only_an_administrator_confirms_a_restore_that_raises_rights(lab: Lab) -> None:
+def test_restore_that_raises_permissions_needs_a_superuser(lab: Lab) -> None:
     shell(lab, PEOPLE)
     name = lab.back_up()
     assert confirmable(shell(lab, VISIT, who="rita@example.com", name=name))
@@ -134,7 +134,7 @@ def test_only_an_administrator_confirms_a_restore_that_raises_rights(lab: Lab) -
         assert confirmable(answer) is may
 
 
-def test_the_run_compares_again_right_before_it_goes_live(lab: Lab) -> None:
+def test_permissions_are_compared_again_before_the_cut_over(lab: Lab) -> None:
     shell(lab, PEOPLE)
     name = lab.back_up()
     # The page was shown, and confirmed, when nothing would be raised; then rights were lowered.
@@ -152,7 +152,7 @@ def test_the_run_compares_again_right_before_it_goes_live(lab: Lab) -> None:
     assert lab.value("SELECT count(*) FROM accounts_user WHERE email = 'eve@example.com' AND is_superuser") == 1
 
 
-def test_an_undo_can_raise_rights_as_well(lab: Lab) -> None:
+def test_undo_that_raises_permissions_needs_a_superuser(lab: Lab) -> None:
     shell(lab, BEFORE)
     name = lab.back_up()
     shell(lab, MORE)
@@ -179,18 +179,18 @@ def test_an_undo_can_raise_rights_as_well(lab: Lab) -> None:
     assert shell(lab, RUN, who="rita@example.com", name="") == "done"
 
 
-def test_the_commands_list_it_and_ask(lab: Lab) -> None:
+def test_commands_list_users_with_more_permissions_and_ask(lab: Lab) -> None:
     shell(lab, PEOPLE)
     name = lab.back_up()
     shell(lab, LESS)
     asked = lab.manage("restore_database", name, typed="no\n")
     assert asked.code == 5
-    told = lab.do("restore_database", name, "--yes", "--json")
-    for said in (asked.out, told.error):
+    outcome = lab.do("restore_database", name, "--yes", "--json")
+    for said in (asked.out, outcome.error):
         for words in NAMED:
             assert f"  {words}\n" in said.replace("\t", "\\t").replace("        ", "\\t"), words
         assert "1 user gets a different password: dan@example.com\n" in said
-    rights = told.json["rights"]
+    rights = outcome.json["rights"]
     assert [gain["name"] for gain in rights["raised"]] == ["dan@example.com", "eve@example.com"]
     assert rights["raised"][1]["reasons"] == [{"cause": "superuser", "subject": "", "permissions": []}]
     assert [gain["name"] for gain in rights["revived"]] == ["carl@example.com"]
@@ -198,7 +198,7 @@ def test_the_commands_list_it_and_ask(lab: Lab) -> None:
     assert rights["unknown"] == ""
 
 
-def test_the_command_works_after_all_users_are_lost(lab: Lab) -> None:
+def test_restore_command_works_without_any_users(lab: Lab) -> None:
     shell(lab, BEFORE)
     name = lab.back_up()
     lab.rows("DELETE FROM accounts_user_groups")
@@ -208,7 +208,7 @@ def test_the_command_works_after_all_users_are_lost(lab: Lab) -> None:
     assert lab.value("SELECT count(*) FROM accounts_user") == 2
 
 
-def test_a_live_database_without_its_tables_counts_as_one_without_accounts(lab: Lab) -> None:
+def test_live_database_without_tables_counts_as_without_accounts(lab: Lab) -> None:
     shell(lab, BEFORE)
     name = lab.back_up()
     lab.rows("DROP TABLE accounts_user_groups")
@@ -217,7 +217,7 @@ def test_a_live_database_without_its_tables_counts_as_one_without_accounts(lab: 
     assert asked.code == 5
 
 
-def test_a_file_of_unknown_origin_is_compared_as_well(lab: Lab) -> None:
+def test_permissions_of_an_untrusted_file_are_compared(lab: Lab) -> None:
     shell(lab, PEOPLE)
     name = lab.back_up()
     foreign = lab.folder / f"foreign.{name.partition('.')[2]}"
@@ -229,7 +229,7 @@ def test_a_file_of_unknown_origin_is_compared_as_well(lab: Lab) -> None:
         assert f"  {words}\n" in asked.out.replace("\t", "\\t").replace("        ", "\\t"), words
 
 
-def test_sqlite_keeps_no_types_and_any_true_value_counts(sqlite_lab: Lab) -> None:
+def test_any_true_value_in_sqlite_counts_as_a_permission(sqlite_lab: Lab) -> None:
     shell(sqlite_lab, PEOPLE)
     foreign = sqlite_lab.folder / "foreign.db"
     foreign.write_bytes(gzip.decompress((sqlite_lab.backups / sqlite_lab.back_up()).read_bytes()))

@@ -1,4 +1,4 @@
-"""kill -9 at every stage: what served goes on serving, and the next command says what it found and clears it away."""
+"""SIGKILL at every stage: the live database keeps working, and the next command cleans up and reports it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,12 +38,14 @@ def nothing_is_left(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("stage", stages(*BEFORE, quick=("load", "dump", "cut-over")))
-def test_c2_a_restore_killed_before_its_end_changed_nothing(lab: Lab, stage: str) -> None:
+def test_c2_restore_killed_before_the_cut_over_changes_nothing(lab: Lab, stage: str) -> None:
     kill_a_restore_before_its_end(lab, stage)
 
 
 @pytest.mark.parametrize("stage", stages(*BEFORE))
-def test_c7_the_same_within_one_database(make_lab: Callable[[str], Lab], stage: str) -> None:
+def test_c7_restore_in_a_schema_killed_before_the_cut_over_changes_nothing(
+    make_lab: Callable[[str], Lab], stage: str
+) -> None:
     kill_a_restore_before_its_end(make_lab("within"), stage)
 
 
@@ -67,7 +69,7 @@ def kill_a_restore_before_its_end(lab: Lab, stage: str) -> None:
     assert lab.value("SELECT count(*) FROM racks WHERE name = 'Changed'") == 0
 
 
-def test_c2_a_restore_killed_after_the_cut_over_has_succeeded(lab: Lab) -> None:
+def test_c2_restore_killed_after_the_cut_over_has_succeeded(lab: Lab) -> None:
     before = lab.content()
     name = lab.back_up()
     lab.rows(CHANGE)
@@ -84,7 +86,7 @@ def test_c2_a_restore_killed_after_the_cut_over_has_succeeded(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("stage", stages("migrate", "write history", "cut-over", quick=("cut-over",)))
-def test_an_undo_that_is_killed_changed_nothing_and_can_be_done_again(lab: Lab, stage: str) -> None:
+def test_killed_undo_changes_nothing_and_can_be_repeated(lab: Lab, stage: str) -> None:
     name = lab.back_up()
     lab.rows(CHANGE)
     changed = lab.content()
@@ -100,13 +102,13 @@ def test_an_undo_that_is_killed_changed_nothing_and_can_be_done_again(lab: Lab, 
 
 
 @pytest.mark.parametrize("stage", stages("snapshot", "dump", "verify", "prune", quick=("dump", "prune")))
-def test_b1_a_backup_killed_at_any_stage_is_none(lab: Lab, stage: str) -> None:
+def test_b1_backup_killed_at_any_stage_leaves_no_partial_backup(lab: Lab, stage: str) -> None:
     old = lab.back_up()
     backup = lab.start("backup_database", stop_at=stage).until_stopped()
     backup.kill()
     found = found_by(lab)
     assert "The backup that " in found
-    # Once it is proven it is a backup, whatever becomes of the pruning.
+    # Once it is verified it is a backup, even if pruning is interrupted.
     assert lab.listed()[-1] == old
     assert len(lab.listed()) == (2 if stage == "prune" else 1)
     assert lab.value("SELECT count(*) FROM ops_backup") == len(lab.listed())
@@ -114,7 +116,7 @@ def test_b1_a_backup_killed_at_any_stage_is_none(lab: Lab, stage: str) -> None:
 
 
 @pytest.mark.parametrize("command", [("verify_backup", "--restore"), ("restore_database", "--to", "{}_old")])
-def test_a_scratch_database_of_a_killed_run_is_dropped(postgres_lab: Lab, command: tuple[str, ...]) -> None:
+def test_scratch_database_of_a_killed_run_is_dropped(postgres_lab: Lab, command: tuple[str, ...]) -> None:
     lab, others = postgres_lab, "SELECT datname FROM pg_database WHERE datname LIKE '{}\\_%'"
     name = lab.back_up()
     first, *more = command
@@ -125,7 +127,7 @@ def test_a_scratch_database_of_a_killed_run_is_dropped(postgres_lab: Lab, comman
     assert lab.rows(others.format(lab.name)) == []
 
 
-def test_sync_finds_as_well_what_was_killed(lab: Lab) -> None:
+def test_rebuild_backup_index_cleans_up_after_a_killed_run(lab: Lab) -> None:
     backup = lab.start("backup_database", stop_at="verify").until_stopped()
     backup.kill()
     document = lab.ask("rebuild_backup_index")

@@ -1,4 +1,4 @@
-"""Sessions are neither in backups nor in restored databases; who has to wait for guessing passwords goes on waiting."""
+"""Sessions are neither in backups nor in restored databases; lockouts of the live database survive a restore."""
 
 import gzip
 from collections.abc import Callable, Iterator
@@ -51,7 +51,7 @@ def stored(lab: Lab) -> bytes:
     return b"".join(gzip.decompress(data) for data in files)
 
 
-def test_sessions_end_and_lockouts_stay(lab: Lab, web: WebServer) -> None:
+def test_restore_ends_sessions_and_keeps_lockouts(lab: Lab, web: WebServer) -> None:
     writer = Writer(web.port)
     assert is_signed_in(writer)
     keys = [writer.cookies["sessionid"]]
@@ -94,7 +94,7 @@ def test_sessions_end_and_lockouts_stay(lab: Lab, web: WebServer) -> None:
 
 
 @pytest.mark.parametrize("lab", ["postgresql", "sqlite"], indirect=True)
-def test_a_backup_that_holds_rows_of_such_a_table_fails_at_both_levels(lab: Lab, web: WebServer) -> None:
+def test_backup_with_rows_of_an_excluded_table_fails_verification(lab: Lab, web: WebServer) -> None:
     """As a patched pg_dump, or somebody with the signing key, would make it."""
     Writer(web.port)
     lab.do("backup_database", "--no-compress")
@@ -107,15 +107,15 @@ from ops.backups.manifest import Kind
 from ops.utils.progress import no_progress
 from ops.runs.context import get_context
 import dataclasses, io
-site = get_context()
-entry = site.repository.get({name!r})
-source = from_record(site.repository, entry)
-with site.engine.snapshot(kind=source.kind, excluded=NOTHING) as snapshot:
+context = get_context()
+record = context.repository.get({name!r})
+source = from_record(context.repository, record)
+with context.engine.snapshot(kind=source.kind, excluded=NOTHING) as snapshot:
     data = b"".join(snapshot.stream(no_progress))
 source = dataclasses.replace(source, opener=lambda: io.BytesIO(data))
-print(verify.read_back(engine=site.engine, source=source, on_progress=no_progress).error)
-with site.engine.locked("test"):
-    print(verify.restore_test(engine=site.engine, source=source, on_progress=no_progress).error)
+print(verify.read_back(engine=context.engine, source=source, on_progress=no_progress).error)
+with context.engine.locked("test"):
+    print(verify.restore_test(engine=context.engine, source=source, on_progress=no_progress).error)
 """
     complete, restored = lab.do("shell", "-c", smuggle).out.strip().splitlines()[-2:]
     assert "django_session has 1 rows instead of 0" in complete
@@ -123,7 +123,7 @@ with site.engine.locked("test"):
 
 
 @pytest.mark.parametrize("lab", ["postgresql", "sqlite"], indirect=True)
-def test_a_table_that_others_refer_to_stops_a_backup_before_anything_is_written(lab: Lab) -> None:
+def test_backup_with_an_excluded_table_that_others_refer_to_is_refused(lab: Lab) -> None:
     lab.rows("CREATE TABLE follower (session varchar(40) REFERENCES django_session (session_key))")
     outcome = lab.manage("backup_database")
     assert outcome.code == 1
@@ -132,7 +132,7 @@ def test_a_table_that_others_refer_to_stops_a_backup_before_anything_is_written(
     assert lab.files() == []
 
 
-def test_a_live_database_that_is_broken_is_restored_and_the_log_says_what_is_lost(
+def test_restore_over_a_damaged_database_logs_the_rows_that_are_lost(
     make_lab: Callable[[str], Lab],
 ) -> None:
     lab = make_lab("sqlite")

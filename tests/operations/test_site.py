@@ -1,4 +1,4 @@
-"""C2, C8, C10: a busy site under gunicorn during a restore: readers hardly notice, writers are told."""
+"""C2, C8, C10: a busy site under gunicorn during a restore: reads work, and writes get 503."""
 
 import http.client
 import os
@@ -15,9 +15,9 @@ from tests.operations.harness import Lab
 from tests.support.web import WebServer
 
 COOKIE = {"Cookie": "sessionid=abcdefghijklmnopqrstuvwxyz012345"}
-"""Of nobody: what is asked for has to be looked up in the database, and leads to the page to sign in at."""
+"""A session that does not exist: it is looked up in the database, and leads to the sign-in page."""
 SANITY = 5.0
-"""Seconds. On a quiet machine it is a fraction of one; here others may be at work."""
+"""Seconds. On an idle machine it is a fraction of one."""
 PEOPLE = """
 from django.contrib.auth import get_user_model
 get_user_model().objects.create_superuser("writer@example.org", password="a long enough one")
@@ -113,7 +113,7 @@ class Writer:
         return False
 
 
-def test_c2_readers_hardly_notice_a_restore(lab: Lab, web: WebServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_c2_reads_work_during_a_restore(lab: Lab, web: WebServer, capsys: pytest.CaptureFixture[str]) -> None:
     name = lab.back_up()
     over = threading.Event()
     readers = [Reader(web.port, over) for _ in range(3)]
@@ -145,7 +145,7 @@ def test_c2_readers_hardly_notice_a_restore(lab: Lab, web: WebServer, capsys: py
     assert web.get("/health/ready/").status == 200
 
 
-def test_c8_nothing_that_was_accepted_is_lost(lab: Lab, web: WebServer) -> None:
+def test_c8_no_accepted_write_is_lost(lab: Lab, web: WebServer) -> None:
     lab.do("shell", "-c", PEOPLE)
     name = lab.back_up()
     writer = Writer(web.port)
@@ -174,7 +174,7 @@ def restore_is_over(pid: int) -> bool:
     return False
 
 
-def test_c8_a_writer_is_told_to_come_back(lab: Lab, web: WebServer) -> None:
+def test_c8_write_during_a_restore_gets_503(lab: Lab, web: WebServer) -> None:
     lab.do("shell", "-c", PEOPLE)
     name = lab.back_up()
     writer = Writer(web.port)

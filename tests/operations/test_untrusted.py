@@ -1,4 +1,4 @@
-"""A hostile file is uploaded, tested and restored, on every kind of database: only rows of known tables arrive."""
+"""A hostile file is uploaded, tested and restored, on every kind of database: only rows of known tables are loaded."""
 
 import contextlib
 import gzip
@@ -108,7 +108,9 @@ def hostile_sqlite(lab: Lab) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "within", "sqlite"])
-def test_only_rows_of_known_tables_arrive(make_lab: Callable[[str], Lab], tmp_path: Path, kind: str) -> None:
+def test_restore_of_a_hostile_file_loads_only_rows_of_known_tables(
+    make_lab: Callable[[str], Lab], tmp_path: Path, kind: str
+) -> None:
     lab, mark = make_lab(kind), tmp_path / "mark"
     before, groups, tasks, people = lab.own_content(), rights(lab), schedules(lab), users(lab)
     file = hostile_sqlite(lab) if kind == "sqlite" else hostile_dump(lab, mark)
@@ -144,7 +146,7 @@ def strangers(lab: Lab) -> list[str]:
     return [name for (name,) in lab.rows(query)]
 
 
-def test_a_hostile_dump_of_the_custom_format(postgres_lab: Lab) -> None:
+def test_hostile_dump_of_the_custom_format_loads_only_rows(postgres_lab: Lab) -> None:
     lab = postgres_lab
     before = lab.own_content()
     file = hostile_custom_dump(lab)
@@ -156,7 +158,7 @@ def test_a_hostile_dump_of_the_custom_format(postgres_lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
-def test_a_bomb_is_refused(make_lab: Callable[[str], Lab], kind: str) -> None:
+def test_decompression_bomb_is_refused(make_lab: Callable[[str], Lab], kind: str) -> None:
     lab = make_lab(kind)
     before = lab.content()
     file = lab.folder / "bomb.gz"
@@ -168,7 +170,7 @@ def test_a_bomb_is_refused(make_lab: Callable[[str], Lab], kind: str) -> None:
     assert lab.content() == before
 
 
-def test_a_superuser_takes_no_rows_of_unknown_origin(postgres_lab: Lab) -> None:
+def test_untrusted_restore_by_a_database_superuser_is_refused(postgres_lab: Lab) -> None:
     lab = postgres_lab
     file = lab.folder / "any.sql"
     file.write_text("-- PostgreSQL database dump complete\n")
