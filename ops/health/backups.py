@@ -81,7 +81,7 @@ def check_backups(alias: str, *, expected: bool) -> CheckResult:
 
 
 def evaluate_backups(backups: Backups, *, now: dt.datetime, limit: dt.timedelta, scheduled: bool) -> CheckResult:
-    """`limit` is the age that the last verified backup may have. Without a schedule and without a backup all is well.
+    """`limit` is the age that the last verified backup may have. Having neither a schedule nor a backup is healthy.
 
     An unknown key is reported in addition to the rest: it may be why there is no verified backup.
     """

@@ -1,12 +1,14 @@
 """The base of the commands that execute operations: progress, ``--json``, error messages and exit codes."""
 
 import getpass
+import shutil
 import socket
 import sys
+import textwrap
 from argparse import RawDescriptionHelpFormatter
 from typing import Any, TypeVar
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
 from rich.console import Console
 from rich.markup import escape
 
@@ -33,6 +35,10 @@ class ConfirmationDeclined(Cancelled):
     """The user did not confirm."""
 
 
+class HelpFormatter(RawDescriptionHelpFormatter, DjangoHelpFormatter):
+    """Keeps the line breaks of the examples, and lists Django's own options last."""
+
+
 class OperationCommand(BaseCommand):
     """A command whose `run_operation` does the work and returns what ``--json`` prints.
 
@@ -47,9 +53,9 @@ class OperationCommand(BaseCommand):
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         epilog = f"examples:\n{self.examples.strip(chr(10))}\n{self.exit_codes}"
-        return super().create_parser(
-            prog_name, subcommand, epilog=epilog, formatter_class=RawDescriptionHelpFormatter, **kwargs
-        )
+        parser = super().create_parser(prog_name, subcommand, epilog=epilog, formatter_class=HelpFormatter, **kwargs)
+        parser.description = textwrap.fill(self.help, shutil.get_terminal_size().columns - 2)
+        return parser
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")

@@ -275,7 +275,7 @@ def show_restored(console: Console, result: RestoreResult, *, where: str) -> Non
 
 
 def show_undone(console: Console, result: UndoResult, *, where: str) -> None:
-    console.print(f"\n[bold]Undone[/bold] in {escape(where)}", soft_wrap=True)
+    console.print(f"\n[bold]Rolled back[/bold] {escape(where)}", soft_wrap=True)
     show_result(console, result)
     if result.previous:
         console.print("To undo that as well: manage.py undo_restore")

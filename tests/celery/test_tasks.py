@@ -39,21 +39,21 @@ def test_scheduled_backup_is_made(home: Path, backups: Path, redis_url: str) -> 
         "second = IntervalSchedule.objects.create(every=1, period='seconds')\n"
         "PeriodicTask.objects.update(interval=second, crontab=None, one_off=True)\nanswer = 0",
     )
-    places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
-    with running(home, "worker", *WORKER, **places) as worker, running(home, "beat", *BEAT, **places):
+    settings = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
+    with running(home, "worker", *WORKER, **settings) as worker, running(home, "beat", *BEAT, **settings):
         wait_for(lambda: list(backups.glob("homerack_*.json")), worker)
-        wait_for(lambda: shell(home, RUNS, **places) == [["backup", "succeeded", "schedule", "schedule", ""]], worker)
+        wait_for(lambda: shell(home, RUNS, **settings) == [["backup", "succeeded", "schedule", "schedule", ""]], worker)
 
 
 def test_other_scheduled_tasks_succeed(home: Path, backups: Path, redis_url: str) -> None:
-    places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
-    with running(home, "worker", *WORKER, **places):
+    settings = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
+    with running(home, "worker", *WORKER, **settings):
         names = ("restore_test", "drop_expired_previous", "reconcile", "back_up", "prune", "restore_test")
         code = "from ops import tasks\n" + "".join(
             f"tasks.{name}.apply_async(ignore_result=False).get(timeout=60)\n" for name in names
         )
-        assert shell(home, code + "answer = True", **places)
-    done = [run[:3] for run in shell(home, RUNS, **places)]
+        assert shell(home, code + "answer = True", **settings)
+    done = [run[:3] for run in shell(home, RUNS, **settings)]
     assert done == [[kind, "succeeded", "schedule"] for kind in ("backup", "prune", "restore_test")]
 
 
@@ -81,31 +81,31 @@ def kill(worker: Running) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 def test_backup_of_a_killed_worker_is_interrupted_and_leaves_nothing(home: Path, backups: Path, redis_url: str) -> None:
-    places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
-    with running(home, "worker", *WORKER, STOP_AT="verify", **places) as worker:
-        shell(home, ASK, **places)
+    settings = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
+    with running(home, "worker", *WORKER, STOP_AT="verify", **settings) as worker:
+        shell(home, ASK, **settings)
         wait_for(lambda: any(map(is_stopped, worker.family())), worker)
         assert list(backups.glob("homerack_*.gz"))
         kill(worker)
-    assert shell(home, STATE, **places) == ["running", "", 0]
+    assert shell(home, STATE, **settings) == ["running", "", 0]
 
     reconcile = "from ops import tasks\ntasks.reconcile()\n"
-    status, error, listed = shell(home, reconcile + STATE, **places)
+    status, error, listed = shell(home, reconcile + STATE, **settings)
     assert (status, listed) == ("interrupted", 0)
     assert "was killed" in error
     assert list(backups.glob("homerack_*")) == []
 
 
 def test_worker_rebuilds_the_index_when_it_starts(home: Path, backups: Path, redis_url: str) -> None:
-    places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
-    assert manage(home, "backup_database", **places).returncode == 0
+    settings = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
+    assert manage(home, "backup_database", **settings).returncode == 0
     shell(
         home,
         "from ops.models import Backup\nBackup.objects.all().delete(); Run.objects.all().delete(); answer = 0",
-        **places,
+        **settings,
     )
-    with running(home, "worker", *WORKER, **places) as worker:
-        wait_for(lambda: shell(home, STATE, **places) == ["succeeded", "", 1], worker)
+    with running(home, "worker", *WORKER, **settings) as worker:
+        wait_for(lambda: shell(home, STATE, **settings) == ["succeeded", "", 1], worker)
 
 
 DEACTIVATE = """
@@ -115,9 +115,9 @@ get_user_model().objects.filter(email="ada@example.com").update(is_active=False)
 
 
 def test_worker_refuses_the_queued_run_of_a_deactivated_user(home: Path, backups: Path, redis_url: str) -> None:
-    places = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
-    shell(home, ASK + DEACTIVATE, **places)
+    settings = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
+    shell(home, ASK + DEACTIVATE, **settings)
     refused = "ada@example.com requested it, but this user may no longer use the admin. Nothing was changed."
-    with running(home, "worker", *WORKER, **places) as worker:
-        wait_for(lambda: shell(home, STATE, **places) == ["failed", refused, 0], worker)
+    with running(home, "worker", *WORKER, **settings) as worker:
+        wait_for(lambda: shell(home, STATE, **settings) == ["failed", refused, 0], worker)
     assert list(backups.glob("homerack_*")) == []

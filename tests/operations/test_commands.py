@@ -412,7 +412,7 @@ def two_old_backups(lab: Lab) -> tuple[str, str]:
 
 
 def age(lab: Lab, name: str, days: int) -> None:
-    """Date a backup back, and sign it anew: as a clock that was behind would have made it."""
+    """Date a backup back and sign it again, as if the clock had been wrong."""
     code = f"""
 import datetime as dt
 import msgspec

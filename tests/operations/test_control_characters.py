@@ -59,7 +59,7 @@ def test_json_text_escapes_control_characters() -> None:
 # --- Commands ---------------------------------------------------------------------------------------------------
 @pytest.fixture
 def hostile_lab(sqlite_lab: Lab) -> Lab:
-    """Everything in it that somebody can name has a hostile name."""
+    """Everything in it that users can name has a hostile name."""
     folder = sqlite_lab.folder / HOSTILE.replace("/", "⁄")
     folder.mkdir()
     lab = dataclasses.replace(sqlite_lab, folder=folder, url=f"sqlite:///{folder}/lab.db")

@@ -30,7 +30,7 @@ def test_fallback_key_verifies_and_the_current_one_signs(sqlite_lab: Lab, tmp_pa
     assert listed["trust"] == "signed"
     assert "not named" not in lab.do("list_backups", **changed).said
     lab.do("restore_database", name, "--yes", "--no-pre-backup", **changed)
-    # A verification writes into the manifest, which is signed anew.
+    # A verification writes into the manifest, which is signed again.
     lab.do("verify_backup", name, **changed)
     assert key_of(lab, name) != before
     assert lab.ask("list_backups", BACKUP_SIGNING_KEY=NEW)["backups"][0]["trust"] == "signed"

@@ -171,7 +171,7 @@ def test_undo_that_raises_permissions_needs_a_superuser(lab: Lab) -> None:
     assert "  yan@example.com: all permissions (superuser); access to the admin site\n" in asked.out
     (raised,) = lab.ask("undo_restore", "--yes")["rights"]["returning"]
     assert raised["name"] == "yan@example.com"
-    # Once more the other way: nobody gains, so whoever may restore may confirm it.
+    # The undo of the undo gives no user more permissions, so a restorer may confirm it.
     answer = shell(lab, VISIT, who="rita@example.com", name="")
     assert "No user gets more permissions" in answer["page"]
     assert "<b>1 user is removed:</b> yan@example.com" in answer["page"]

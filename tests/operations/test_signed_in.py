@@ -29,7 +29,7 @@ def web(lab: Lab) -> Iterator[WebServer]:
 
 
 class Guesser(Writer):
-    """Somebody who tries passwords of another person."""
+    """A client that tries passwords of another user."""
 
     def __init__(self, port: int, name: str) -> None:
         self.port, self.name = port, name
@@ -95,7 +95,7 @@ def test_restore_ends_sessions_and_keeps_lockouts(lab: Lab, web: WebServer) -> N
 
 @pytest.mark.parametrize("lab", ["postgresql", "sqlite"], indirect=True)
 def test_backup_with_rows_of_an_excluded_table_fails_verification(lab: Lab, web: WebServer) -> None:
-    """As a patched pg_dump, or somebody with the signing key, would make it."""
+    """As a patched pg_dump, or an attacker with the signing key, would make it."""
     Writer(web.port)
     lab.do("backup_database", "--no-compress")
     (name,) = lab.listed()

@@ -78,7 +78,7 @@ def ask(
 
 
 class Writer:
-    """Somebody who is signed in and adds racks."""
+    """A signed-in user who adds racks."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -134,7 +134,7 @@ def test_c2_reads_work_during_a_restore(lab: Lab, web: WebServer, capsys: pytest
             f"\n{lab.kind}: {sum(reader.asked for reader in readers)} reads, {len(failures)} failed within"
             f" {max(reader.refused_for for reader in readers):.2f} s, the longest took"
             f" {max(reader.longest for reader in readers):.2f} s; cut-over {restored['cut_over']} s and"
-            f" {undone['cut_over']} s, writers held off {restored['writes_blocked']} s"
+            f" {undone['cut_over']} s, writes blocked {restored['writes_blocked']} s"
         )
     assert sum(reader.asked for reader in readers) > 20
     assert max(reader.refused_for for reader in readers) < SANITY
@@ -186,7 +186,7 @@ def test_c8_write_during_a_restore_gets_503(lab: Lab, web: WebServer) -> None:
     assert (status, f"A backup is being restored ({name})." in text) == (503, True)
     assert ask(web.port, "GET", "/admin/", headers=COOKIE)[0] == 302
     assert restore.go_on().wait().code == 0
-    anew = Writer(web.port)
-    assert anew.add("welcome-again")
+    again = Writer(web.port)
+    assert again.add("welcome-again")
     lab.do("undo_restore", "--yes")
     assert lab.value("SELECT count(*) FROM brands WHERE name = 'too-late'") == 0

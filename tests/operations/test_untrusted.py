@@ -124,13 +124,13 @@ def test_restore_of_a_hostile_file_loads_only_rows_of_known_tables(
     assert not mark.exists()
     # A row that arrived numbers the next one.
     lab.rows("INSERT INTO brands (name, slug) VALUES ('Another', 'another')")
-    assert strangers(lab) == []
+    assert foreign_objects(lab) == []
     if kind != "sqlite":
         assert lab.value(f"SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database"
                          f" WHERE datname = '{lab.name}'") == ""  # fmt: skip
 
 
-def strangers(lab: Lab) -> list[str]:
+def foreign_objects(lab: Lab) -> list[str]:
     """Whatever in the live database no migration has made."""
     if lab.kind == "sqlite":
         query = (
@@ -154,7 +154,7 @@ def test_hostile_dump_of_the_custom_format_loads_only_rows(postgres_lab: Lab) ->
     done = lab.do("restore_database", "--backup-file", str(file), "--untrusted", "--yes")
     assert "Left out 2 rows of unknown_table: not a table of this project." in done.out
     assert lab.own_content() == before
-    assert strangers(lab) == []
+    assert foreign_objects(lab) == []
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
