@@ -151,8 +151,9 @@ class LineReporter(ProgressReporter):
     def show(self, report: Progress) -> None:
         if time.monotonic() - self.last > SECONDS_BETWEEN_LINES and self.timer.total:
             self.last = time.monotonic()
-            done = f"{self.timer.done:,} of {self.timer.total:,}"
-            self.console.print(f"  {self.timer.stage}: {done}, now {report.item}", markup=False)
+            item = f", now {report.item}" if report.item else ""
+            done = f"{self.timer.done:,} of {self.timer.total:,}{item}"
+            self.console.print(f"  {self.timer.stage}: {done}", markup=False)
 
 
 def get_reporter(console: Console) -> ProgressReporter:

@@ -56,7 +56,7 @@ def _(result: RestoreResult) -> list[str]:
     compared = "; contents match the manifest." if result.compared else "; there is no manifest to compare with."
     sentences = [rows_and_tables(result) + compared, *describe_left_out(result.left_out)]
     if result.database:
-        return [*sentences, f"They are in {result.database}; the live database was not touched."]
+        return [*sentences, f"The rows are in {result.database}; the live database was not touched."]
     before = f"backup {result.pre_backup}" if result.pre_backup else "no backup (skipped by --no-pre-backup)"
     return [*sentences, f"Previous state: {before}.", *describe_swap(result)]
 

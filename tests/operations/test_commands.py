@@ -275,7 +275,7 @@ def test_restore_to_a_new_database_does_not_change_the_live_one(lab: Lab) -> Non
     try:
         output = lab.do("restore_database", name, "--to", target).out
         assert f"Loaded {name} into {target}" in output
-        assert f"They are in {target}; the live database was not touched." in output
+        assert f"The rows are in {target}; the live database was not touched." in output
         assert lab.content() == changed
         separate = Lab(kind=lab.kind, name="other", url="", folder=lab.folder, forker=lab.forker)
         if lab.database:
