@@ -51,7 +51,7 @@ def test_backup_page_uses_constant_queries_when_runs_are_added(admin_client: Cli
         ({}, "verified"),
         ({"verified_level": "restored"}, "restore tested"),
         ({"verified_level": "", "verified_at": None}, "unverified"),
-        ({"verification_error": "its SHA-256 is different"}, "failed"),
+        ({"verification_error": "its SHA-256 differs"}, "failed"),
         ({"file_missing": True}, "file missing"),
         ({"trust": "tampered"}, "tampered with"),
         ({"trust": "foreign key"}, "not signed here"),

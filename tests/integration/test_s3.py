@@ -58,7 +58,7 @@ def test_verification_of_changed_object_fails(home: Home, s3: S3) -> None:
     name = home.json("backup_database")["backup"]
     body = s3.client.get_object(Bucket=NAME, Key=f"rack/{name}")["Body"].read()
     s3.client.put_object(Bucket=NAME, Key=f"rack/{name}", Body=bytes([*body[:-1], body[-1] ^ 1]))
-    assert "its SHA-256 is different" in home.manage("verify_backup", name, code=3)
+    assert "its SHA-256 differs" in home.manage("verify_backup", name, code=3)
 
 
 @pytest.fixture

@@ -166,7 +166,7 @@ def test_decompression_bomb_is_refused(make_lab: Callable[[str], Lab], kind: str
     file.write_bytes(gzip.compress(head + bytes(100_000_000)))
     refusal = lab.manage("restore_database", "--backup-file", str(file), "--untrusted", "--yes")
     assert refusal.code == 3
-    assert "unpacks to more than 34 MB, far more than its size lets expect. Nothing was changed." in refusal.error
+    assert "decompresses to more than 34 MB, far more than its size suggests. Nothing was changed." in refusal.error
     assert lab.content() == before
 
 

@@ -1,4 +1,4 @@
-"""The process that reads untrusted files: started by `ops.backups.untrusted.process` as a script, without Django.
+"""The process that reads untrusted files. `ops.backups.untrusted.process` starts it as a script, without Django.
 
 It limits itself before it looks at the file. What it writes to standard output are frames (see `process.Frame`).
 """

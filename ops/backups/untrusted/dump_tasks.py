@@ -1,4 +1,4 @@
-"""What the limited process does with a dump: finds the COPY blocks, and passes their rows on as they stand."""
+"""Tasks of the limited process for dumps: find the COPY blocks, and pass their rows on unchanged."""
 
 import functools
 import gzip
@@ -17,15 +17,15 @@ from ops.errors import ArtifactInvalid
 from ops.utils.environment import minimal_environment
 
 Emit = Callable[[bytes, bytes], None]
-PIECE = 1 << 20
+CHUNK_SIZE = 1 << 20
 """Bytes."""
 MIGRATIONS = "django_migrations"
-MOST_MIGRATIONS = 20_000
-MOST_STATEMENTS = 250_000
-LONGEST_NAME = 255
-"""Characters of an app's or a migration's name, as in Django's own table."""
-MOST_COLUMNS_READ = 1_000_000
-"""Rows of the tables whose columns are read into memory."""
+MAX_MIGRATIONS = 20_000
+MAX_STATEMENTS = 250_000
+MAX_NAME = 255
+"""Characters of the name of an app or a migration, as in Django's table."""
+MAX_ROWS_READ = 1_000_000
+"""Rows of a table whose columns are read into memory."""
 INSERT = re.compile(rb"INSERT\s", re.IGNORECASE)
 SET_ENCODING = re.compile(rb"(?:SET\s|SELECT\s).{0,200}\bclient_encoding\b", re.IGNORECASE | re.DOTALL)
 UTF8 = re.compile(rb"SET client_encoding = 'UTF-?8';")
@@ -35,15 +35,15 @@ def survey(*, emit: Emit, unpacked: int, **file: Any) -> dict[str, Any]:  # noqa
     """The migrations that the dump records, and the rows of each table; the dump is read to its end marker."""
     migrations: list[list[str | None]] = []
     rows: dict[str, int] = {}
-    for block in blocks_of(pieces(unpacked=unpacked, **file)):
+    for block in blocks_of(plain_sql_chunks(unpacked=unpacked, **file)):
         if block.table == MIGRATIONS and {"app", "name"} <= set(block.columns):
             for pair in column_rows(block, ("app", "name")):
                 require(
-                    all(0 < len(name or "") <= LONGEST_NAME for name in pair), "Its migrations have no proper names."
+                    all(0 < len(name or "") <= MAX_NAME for name in pair), "The names of its migrations are invalid."
                 )
                 migrations.append(list(pair))
-                require(len(migrations) <= MOST_MIGRATIONS, f"It names more than {MOST_MIGRATIONS:,} migrations.")
-        while block.read(PIECE):
+                require(len(migrations) <= MAX_MIGRATIONS, f"It names more than {MAX_MIGRATIONS:,} migrations.")
+        while block.read(CHUNK_SIZE):
             pass
         rows[block.table] = rows.get(block.table, 0) + block.rows
     return {"migrations": migrations, "rows": rows}
@@ -59,7 +59,7 @@ def read_columns(
     """The values of some columns as text. Tables that lack one of them are left out."""
     found: dict[str, list[tuple[str | None, ...]]] = {}
     lacking = set()
-    for block in blocks_of(pieces(unpacked=unpacked, **file)):
+    for block in blocks_of(plain_sql_chunks(unpacked=unpacked, **file)):
         wanted = columns.get(block.table)
         if wanted and not set(wanted) <= set(block.columns):
             lacking.add(block.table)
@@ -67,25 +67,25 @@ def read_columns(
             rows = found.setdefault(block.table, [])
             for row in column_rows(block, wanted):
                 rows.append(row)
-                require(len(rows) <= MOST_COLUMNS_READ, f"{block.table} has more than {MOST_COLUMNS_READ:,} rows.")
+                require(len(rows) <= MAX_ROWS_READ, f"{block.table} has more than {MAX_ROWS_READ:,} rows.")
     return {table: rows for table, rows in found.items() if table not in lacking}
 
 
 def copy_rows(*, emit: Emit, unpacked: int, tables: Sequence[str], **file: Any) -> dict[str, Any]:
-    """Each COPY block of one of `tables`: a frame that names table and columns, frames of rows, and an empty one.
+    """Emit each COPY block of `tables`: a frame with table and columns, frames of rows, and an empty frame.
 
-    Returns the rows of the blocks that were left out, by table.
+    Returns the numbers of rows that were left out, by table.
     """
     left_out: dict[str, int] = {}
-    for block in blocks_of(pieces(unpacked=unpacked, **file)):
+    for block in blocks_of(plain_sql_chunks(unpacked=unpacked, **file)):
         if block.table not in tables:
-            while block.read(PIECE):
+            while block.read(CHUNK_SIZE):
                 pass
             left_out[block.table] = left_out.get(block.table, 0) + block.rows
             continue
         emit(b"T", json.dumps({"table": block.table, "columns": block.columns}).encode())
-        while piece := block.read(PIECE):
-            emit(b"R", piece)
+        while chunk := block.read(CHUNK_SIZE):
+            emit(b"R", chunk)
         emit(b"R", b"")
     return {"left_out": left_out}
 
@@ -93,7 +93,7 @@ def copy_rows(*, emit: Emit, unpacked: int, tables: Sequence[str], **file: Any) 
 def blocks_of(text: Iterator[bytes]) -> Iterator[CopyBlock]:
     """The COPY blocks of the dump. Raises ArtifactInvalid for rows in INSERT statements, which would be lost."""
     for number, item in enumerate(DumpReader(text)):
-        require(number < MOST_STATEMENTS, f"It has more than {MOST_STATEMENTS:,} statements.")
+        require(number < MAX_STATEMENTS, f"It has more than {MAX_STATEMENTS:,} statements.")
         if isinstance(item, CopyBlock):
             yield item
         else:
@@ -101,81 +101,81 @@ def blocks_of(text: Iterator[bytes]) -> Iterator[CopyBlock]:
 
 
 def check_statement(statement: Statement) -> None:
-    """Raises ArtifactInvalid for what would change what the rows are; nothing is executed either way."""
+    """Raises ArtifactInvalid for statements that would change the rows; none is executed in any case."""
     if INSERT.match(statement.text):
         raise ArtifactInvalid(
-            f"The dump holds rows as INSERT statements ({statement.beginning}), which are not executed. Nothing was"
+            f"The dump contains rows as INSERT statements ({statement.beginning}), which are not executed. Nothing was"
             " changed.",
-            "Make the dump without --inserts, --column-inserts and --rows-per-insert: only rows of COPY are taken.",
+            "Create the dump without --inserts, --column-inserts and --rows-per-insert: only rows of COPY are copied.",
         )
     if SET_ENCODING.match(statement.text) and not UTF8.fullmatch(statement.text):
         raise ArtifactInvalid(
             f"The dump is not in UTF-8: {statement.beginning}. Nothing was changed.",
-            "Make it with pg_dump --encoding=UTF8.",
+            "Create it with pg_dump --encoding=UTF8.",
         )
 
 
-def pieces(*, unpacked: int, kind: str, pg_restore: str = "") -> Iterator[bytes]:
+def plain_sql_chunks(*, unpacked: int, kind: str, pg_restore: str = "") -> Iterator[bytes]:
     """The dump on standard input as plain text. Raises ArtifactInvalid beyond `unpacked` bytes."""
     stream = {"sql": plain, "sql.gz": unzipped}[kind]() if kind != "dump" else converted(pg_restore)
     size = 0
-    for piece in stream:
-        size += len(piece)
+    for chunk in stream:
+        size += len(chunk)
         require_size(size, unpacked)
-        yield piece
+        yield chunk
 
 
 def require_size(size: int, unpacked: int) -> None:
     if size > unpacked:
         raise ArtifactInvalid(
-            f"The file unpacks to more than {unpacked / 1e6:,.0f} MB, far more than its size lets expect."
+            f"The file decompresses to more than {unpacked / 1e6:,.0f} MB, far more than its size suggests."
             " Nothing was changed.",
-            "If you trust it, unpack it yourself (gunzip), and name the unpacked file.",
+            "If you trust it, decompress it yourself (gunzip), and restore the decompressed file.",
         )
 
 
-def require(fine: bool, otherwise: str) -> None:  # noqa: FBT001
-    if not fine:
-        raise ArtifactInvalid(f"The file is not a usable backup: {otherwise} Nothing was changed.")
+def require(condition: bool, fault: str) -> None:  # noqa: FBT001
+    if not condition:
+        raise ArtifactInvalid(f"The file is not a usable backup: {fault} Nothing was changed.")
 
 
 def plain() -> Iterator[bytes]:
-    return iter(functools.partial(sys.stdin.buffer.read, PIECE), b"")
+    return iter(functools.partial(sys.stdin.buffer.read, CHUNK_SIZE), b"")
 
 
 def unzipped() -> Iterator[bytes]:
     with igzip.open(sys.stdin.buffer, "rb") as stream:  # type: ignore[no-untyped-call]
         while True:
             try:
-                piece = stream.read(PIECE)
+                chunk = stream.read(CHUNK_SIZE)
             except EOFError as error:
-                raise ArtifactInvalid("The file is cut off: it ends within its compressed data.") from error
+                raise ArtifactInvalid("The file is truncated: it ends within its compressed data.") from error
             except (gzip.BadGzipFile, isal_zlib.error) as error:  # type: ignore[misc]  # isal types it as an instance
                 raise ArtifactInvalid(f"The file is damaged: {error}.") from error
-            if not piece:
+            if not chunk:
                 return
-            yield piece
+            yield chunk
 
 
 def converted(pg_restore: str) -> Iterator[bytes]:
     """A dump of the custom format as pg_restore prints it, under the limits of this process, which it inherits."""
     command = [pg_restore, "--file=-", "--no-owner", "--no-privileges", "--no-tablespaces"]
     with (
-        tempfile.TemporaryFile() as complaints,
+        tempfile.TemporaryFile() as stderr,
         subprocess.Popen(
             command,
             env=minimal_environment(LC_ALL="C"),
             stdin=sys.stdin.buffer,
             stdout=subprocess.PIPE,
-            stderr=complaints,
+            stderr=stderr,
         ) as process,
     ):
         try:
-            yield from iter(functools.partial(process.stdout.read, PIECE), b"")  # type: ignore[union-attr]
+            yield from iter(functools.partial(process.stdout.read, CHUNK_SIZE), b"")  # type: ignore[union-attr]
             code = process.wait()
         finally:
             process.kill()
         if code:
-            complaints.seek(0)
-            words = complaints.read(2000).decode(errors="replace").strip().splitlines() or ["it printed nothing"]
-            raise ArtifactInvalid(f"pg_restore cannot read the dump: {words[-1][:200]}. Nothing was changed.")
+            stderr.seek(0)
+            lines = stderr.read(2000).decode(errors="replace").strip().splitlines() or ["it printed nothing"]
+            raise ArtifactInvalid(f"pg_restore cannot read the dump: {lines[-1][:200]}. Nothing was changed.")

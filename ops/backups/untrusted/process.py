@@ -22,18 +22,18 @@ CHILD = Path(__file__).with_name("child.py")
 MEMORY = 512 << 20
 """Bytes of address space. Python with its decompressor takes about 60 MB."""
 UNPACK_AT_LEAST, UNPACK_RATIO, UNPACK_AT_MOST = 32 << 20, 50, 50 * 10**9
-"""Bytes that any file may unpack to; times its size that a larger one may; bytes that no file may exceed."""
+"""Bytes to which any file may decompress; the ratio for larger files; bytes that no file may exceed."""
 CPU_AT_LEAST, BYTES_PER_CPU_SECOND = 10, 4 * 10**6
 """Seconds that any file may take; the slowest task reads some ten times as many bytes in a second."""
 HEADER_SIZE = 9
 """Bytes before each frame: its kind, and the length of its payload."""
 TABLE, ROWS, RESULT, ERROR = b"T", b"R", b"D", b"E"
-LOAD_BY_HAND = "If you trust it, load it by hand into a database of its own."
+LOAD_BY_HAND = "If you trust the file, load it by hand into a database of its own."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What the process may take: `unpacked` bytes of the file, `cpu` seconds, `memory` bytes."""
+    """The limits of the process: `unpacked` bytes of the file, `cpu` seconds, `memory` bytes."""
 
     unpacked: int
     cpu: int
@@ -57,7 +57,7 @@ class Frame:
         return json.loads(self.payload)
 
 
-def ask(task: str, *, limits: Limits, feed: IO[bytes] | None = None, **arguments: Any) -> Any:
+def call(task: str, *, limits: Limits, feed: IO[bytes] | None = None, **arguments: Any) -> Any:
     """The result of `task`. Raises ArtifactInvalid when the file is refused or exceeds a limit."""
     with contextlib.closing(run(task, limits=limits, feed=feed, **arguments)) as frames:
         for frame in frames:
@@ -72,7 +72,7 @@ def run(task: str, *, limits: Limits, feed: IO[bytes] | None = None, **arguments
     `feed` is the file as it is stored, on the process's standard input; it is read to its end. Raises ArtifactInvalid
     when the file is refused or exceeds a limit, and what reading `feed` raises.
     """
-    with tempfile.TemporaryFile() as parameters, tempfile.TemporaryFile() as complaints:
+    with tempfile.TemporaryFile() as parameters, tempfile.TemporaryFile() as stderr:
         parameters.write(json.dumps({"limits": vars(limits), "arguments": arguments}).encode())
         parameters.seek(0)
         process = subprocess.Popen(
@@ -81,7 +81,7 @@ def run(task: str, *, limits: Limits, feed: IO[bytes] | None = None, **arguments
             env=minimal_environment(LC_ALL="C.UTF-8"),
             stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=complaints,
+            stderr=stderr,
             pass_fds=[parameters.fileno()],
         )
         feeder = StdinWriter(feed, process) if feed else None
@@ -93,14 +93,14 @@ def run(task: str, *, limits: Limits, feed: IO[bytes] | None = None, **arguments
             if feeder:
                 feeder.finish()
             if last is None or last.kind != RESULT:
-                raise process_error(process.wait(), limits, complaints)
+                raise process_error(process.wait(), limits, stderr)
             yield last
         finally:
             terminate(process)
 
 
 def frames_of(stream: IO[bytes]) -> Generator[Frame]:
-    """Raises ArtifactInvalid with the words of an ERROR frame. Ends early where the process did."""
+    """Raises ArtifactInvalid with the message of an ERROR frame. Ends early where the process did."""
     while len(header := stream.read(HEADER_SIZE)) == HEADER_SIZE:
         length = int.from_bytes(header[1:], "big")
         payload = stream.read(length)
@@ -111,13 +111,13 @@ def frames_of(stream: IO[bytes]) -> Generator[Frame]:
         yield Frame(header[:1], payload)
 
 
-def process_error(code: int, limits: Limits, complaints: IO[bytes]) -> ArtifactInvalid:
+def process_error(code: int, limits: Limits, stderr: IO[bytes]) -> ArtifactInvalid:
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
         return ArtifactInvalid(
-            f"Reading the file was ended: it took more than {limits.cpu} s of CPU time, or more memory than there is."
-            " Nothing was changed.",
+            f"Reading the file was stopped: it took more than {limits.cpu} s of CPU time, or more memory than is"
+            " available. Nothing was changed.",
             LOAD_BY_HAND,
         )
-    complaints.seek(0)
-    words = complaints.read().decode(errors="replace").strip().splitlines()[-1:] or ["it printed nothing"]
-    return ArtifactInvalid(f"The file could not be read: {words[0][:200]}. Nothing was changed.", LOAD_BY_HAND)
+    stderr.seek(0)
+    lines = stderr.read().decode(errors="replace").strip().splitlines()[-1:] or ["it printed nothing"]
+    return ArtifactInvalid(f"The file could not be read: {lines[0][:200]}. Nothing was changed.", LOAD_BY_HAND)

@@ -22,7 +22,7 @@ from ops.utils.progress import Progress, ProgressCallback, Stage
 class NaturalKeyTables:
     """The tables of content types and permissions, '' where the project has none.
 
-    Django makes their rows; those of a file are matched with them by natural key, and not taken.
+    Django creates their rows. Those of a file are matched with them by natural key, and not copied.
     """
 
     content_types: str
@@ -34,7 +34,7 @@ class NaturalKeyTables:
 
 
 def natural_key_tables() -> NaturalKeyTables:
-    """Those of the project."""
+    """The natural-key tables of the project."""
 
     def table(app: str, model: str) -> str:
         return str(apps.get_model(app, model)._meta.db_table) if apps.is_installed(f"django.contrib.{app}") else ""
@@ -63,7 +63,7 @@ def build_schema(wrapper: BaseDatabaseWrapper, state: MigrationState, *, on_prog
         raise PreconditionFailed(
             f"The project's migrations cannot build the schema that the file was made with: {error}."
             " Nothing was changed.",
-            "Bring the installation that made it to the current migrations (manage.py migrate), and make it again.",
+            "Run manage.py migrate in the installation that made the file, and create the file again.",
         ) from error
     for app in apps.get_app_configs():
         create_contenttypes(app, verbosity=0, interactive=False, using=wrapper.alias, apps=reached.apps)
@@ -71,7 +71,7 @@ def build_schema(wrapper: BaseDatabaseWrapper, state: MigrationState, *, on_prog
 
 
 def last_nodes(loader: MigrationLoader, state: MigrationState) -> list[MigrationKey]:
-    """The nodes of the state's closure that no other of their app follows: earlier ones as targets lead backwards."""
+    """The last nodes of each app in the state and its dependencies. An earlier target would roll migrations back."""
     closure = {key for node in state.nodes for key in loader.graph.forwards_plan(node)}
     return sorted(
         key

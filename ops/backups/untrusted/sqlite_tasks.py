@@ -1,4 +1,4 @@
-"""What the limited process does with a SQLite file: copies rows of ordinary tables into a file of our own.
+"""Tasks of the limited process for SQLite files: copy rows of ordinary tables into a file of our own.
 
 The file is opened immutable and read by plain SELECTs of stored columns. An authorizer refuses everything else:
 functions, views, triggers, indexes and virtual tables of its schema are never used (sqlite.org/security.html,
@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from ops.backups.untrusted.dump_tasks import (
-    LONGEST_NAME,
+    MAX_MIGRATIONS,
+    MAX_NAME,
+    MAX_ROWS_READ,
     MIGRATIONS,
-    MOST_COLUMNS_READ,
-    MOST_MIGRATIONS,
     Emit,
     plain,
     require,
@@ -32,10 +32,10 @@ from ops.errors import ArtifactInvalid
 from ops.utils.identifiers import quoted
 
 ORDINARY = re.compile(r"CREATE TABLE ")
-"""How SQLite writes the definition of a table that stores its own rows."""
-LONGEST_VALUE = 256 << 20
+"""The beginning of the definition of a table that stores its own rows."""
+MAX_VALUE = 256 << 20
 """Bytes of a text, a blob or a row."""
-LARGEST_KEY = (1 << 63) - (1 << 53)
+MAX_KEY = (1 << 63) - (1 << 53)
 ROWS_AT_ONCE = 500
 READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ}
 PRAGMAS = {"table_xinfo", "encoding"}
@@ -63,11 +63,11 @@ def survey(*, emit: Emit, unpacked: int, path: str) -> dict[str, Any]:  # noqa: 
         }
         migrations = []
         if {"app", "name"} <= set(tables.get(MIGRATIONS, ())):
-            require(rows[MIGRATIONS] <= MOST_MIGRATIONS, f"It names more than {MOST_MIGRATIONS:,} migrations.")
+            require(rows[MIGRATIONS] <= MAX_MIGRATIONS, f"It names more than {MAX_MIGRATIONS:,} migrations.")
             migrations = connection.execute(f"SELECT app, name FROM {MIGRATIONS} NOT INDEXED").fetchall()
     names = [name for pair in migrations for name in pair]
-    proper = all(isinstance(name, str) and 0 < len(name) <= LONGEST_NAME for name in names)
-    require(proper, "Its migrations have no proper names.")
+    proper = all(isinstance(name, str) and 0 < len(name) <= MAX_NAME for name in names)
+    require(proper, "The names of its migrations are invalid.")
     return {"migrations": migrations, "rows": rows}
 
 
@@ -89,7 +89,7 @@ def read_columns(
             rows: list[tuple[str | None, ...]] = []
             for chunk in chunks(connection, f"SELECT {listed} FROM {quoted(table)} NOT INDEXED"):
                 rows += [tuple(None if value is None else as_text(value) for value in row) for row in chunk]
-                require(len(rows) <= MOST_COLUMNS_READ, f"{table} has more than {MOST_COLUMNS_READ:,} rows.")
+                require(len(rows) <= MAX_ROWS_READ, f"{table} has more than {MAX_ROWS_READ:,} rows.")
             found[table] = rows
     return found
 
@@ -150,7 +150,7 @@ def reading(path: str) -> Iterator[sqlite3.Connection]:
 
 
 def harden(connection: sqlite3.Connection) -> None:
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE)
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
@@ -190,7 +190,7 @@ def chunks(connection: sqlite3.Connection, query: str) -> Iterator[list[Any]]:
 
 # --- Copying --------------------------------------------------------------------------------------------------
 def empty(connection: sqlite3.Connection, tables: Mapping[str, Any]) -> None:
-    """Remove what migrations have put there; numbers given by AUTOINCREMENT begin anew."""
+    """Delete the rows that migrations have inserted, and reset AUTOINCREMENT."""
     sequences = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").fetchone()
     for table in tables:
         connection.execute(f"DELETE FROM {quoted(table)}")
@@ -202,7 +202,7 @@ def require_room_for_keys(ours: sqlite3.Connection, tables: Iterable[str]) -> No
     """Raises ArtifactInvalid for a key so large that the table could take no more rows (sqlite.org/autoinc.html)."""
     for table in tables:
         (largest,) = ours.execute(f"SELECT max(rowid) FROM {quoted(table)}").fetchone()
-        require((largest or 0) <= LARGEST_KEY, f"A key of {table} is {largest}, which leaves no numbers for new rows.")
+        require((largest or 0) <= MAX_KEY, f"A key of {table} is {largest}, which leaves no numbers for new rows.")
 
 
 def match_natural_keys(

@@ -80,7 +80,10 @@ def test_rows_that_cannot_be_of_the_table_are_refused(engine: PostgresEngine, ro
 
 
 def test_the_previous_database_is_read_and_not_changed(lab: Database, engine: PostgresEngine) -> None:
-    with pytest.raises(PreconditionFailed, match="Nothing is kept"), engine.swap_strategy().previous_as_default():
+    with (
+        pytest.raises(PreconditionFailed, match="There is no previous database"),
+        engine.swap_strategy().previous_as_default(),
+    ):
         pass
     dump, _ = support.dump_of(engine)
     lab.rows("UPDATE rack SET name = 'today' WHERE id = 1")

@@ -71,6 +71,6 @@ def test_a_commit_in_the_middle_commits_nothing(engine: PostgresEngine) -> None:
     ]
     assert b"\nCOMMIT;" in cut or b"COPY" in cut
     with engine.locked("test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
-        with pytest.raises(ArtifactInvalid, match="cut off"):
+        with pytest.raises(ArtifactInvalid, match="truncated"):
             scratch.load(io.BytesIO(cut), kind=Kind.SQL, on_progress=no_progress)
         assert scratch.tables(no_progress) == {}

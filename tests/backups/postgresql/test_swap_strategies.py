@@ -188,7 +188,7 @@ def test_a_database_of_somebody_else_is_not_taken_for_the_undo(lab: Database, en
     dump, _ = support.dump_of(engine)
     name = databases.suffixed_name(lab.name, PREVIOUS)
     support.create(name)
-    with pytest.raises(PreconditionFailed, match=f"^What a restore replaces is kept as {name}, and there is"):
+    with pytest.raises(PreconditionFailed, match=f"^A restore keeps the previous database as {name}, and an unrelated"):
         support.restore(engine, dump)
     with pytest.raises(PreconditionFailed):
         engine.swap_strategy().drop_previous()

@@ -13,12 +13,12 @@ from ops.errors import ArtifactInvalid
 
 END = b"\n-- PostgreSQL database dump complete\n"
 COPY = b"COPY public.django_migrations (id, app, name, applied) FROM stdin;\n"
-TOO_LARGE = "unpacks to more than 34 MB"
+TOO_LARGE = "decompresses to more than 34 MB"
 
 
 def survey(data: bytes, kind: str = "sql", **limits: int) -> Any:
     given = process.Limits(**{**vars(process.limits_for(len(data))), **limits})
-    return process.ask("survey_dump", limits=given, feed=io.BytesIO(data), kind=kind)
+    return process.call("survey_dump", limits=given, feed=io.BytesIO(data), kind=kind)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_file_that_unpacks_to_far_more_is_refused(kind: str, tmp_path: Path) -
     task, given = ("survey_dump", {}) if kind == "sql.gz" else ("unpack_sqlite", {"path": str(path)})
     limits = process.limits_for(len(data))
     with pytest.raises(ArtifactInvalid, match=TOO_LARGE):
-        process.ask(task, limits=limits, feed=io.BytesIO(data), kind=kind, **given)
+        process.call(task, limits=limits, feed=io.BytesIO(data), kind=kind, **given)
     assert not path.exists() or path.stat().st_size <= 34_000_000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
 
@@ -65,7 +65,7 @@ class Endless(io.RawIOBase):
 def test_memory_is_limited() -> None:
     limits = process.Limits(unpacked=1 << 30, cpu=30, memory=200 << 20)
     with pytest.raises(ArtifactInvalid, match="takes more than 209 MB of memory"):
-        process.ask("survey_dump", limits=limits, feed=Endless(), kind="sql")  # type: ignore[arg-type]
+        process.call("survey_dump", limits=limits, feed=Endless(), kind="sql")  # type: ignore[arg-type]
 
 
 def test_cpu_time_is_limited() -> None:
@@ -77,12 +77,12 @@ def test_cpu_time_is_limited() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (b"INSERT INTO public.racks VALUES (1);", "holds rows as INSERT statements"),
+        (b"INSERT INTO public.racks VALUES (1);", "contains rows as INSERT statements"),
         (b"SET client_encoding = SJIS;", "not in UTF-8"),
         (b"SET client_encoding = 'SJIS';", "not in UTF-8"),
         (b"set session client_encoding to latin1;", "not in UTF-8"),
         (b"SELECT pg_catalog.set_config('client_encoding', 'SJIS', false);", "not in UTF-8"),
-        (b"\\! touch file", "a command for psql"),
+        (b"\\! touch file", "a psql meta-command"),
         (b"COPY public.racks TO PROGRAM 'touch file';", "not one of rows"),
         (b"COPY public.racks FROM PROGRAM 'touch file';", "not one of rows"),
         (COPY + b"1\ta\t\\N\tx\n\\.\n", "no proper names"),
@@ -107,7 +107,7 @@ def test_damaged_files_are_named(kind: str, tmp_path: Path) -> None:
     limits = process.limits_for(100)
     data = gzip.compress(b"SELECT 1;" * 1000)[:-9] if kind != "dump" else b"PGDMP" + bytes(100)
     with pytest.raises(ArtifactInvalid):
-        process.ask(task, limits=limits, feed=io.BytesIO(data), kind=kind, **given)
+        process.call(task, limits=limits, feed=io.BytesIO(data), kind=kind, **given)
 
 
 def test_an_error_of_the_feed_is_raised() -> None:
@@ -116,4 +116,4 @@ def test_an_error_of_the_feed_is_raised() -> None:
             raise ArtifactInvalid("The stored file is not the one of its manifest.")
 
     with pytest.raises(ArtifactInvalid, match="not the one of its manifest"):
-        process.ask("survey_dump", limits=process.limits_for(0), feed=Broken(), kind="sql")  # type: ignore[arg-type]
+        process.call("survey_dump", limits=process.limits_for(0), feed=Broken(), kind="sql")  # type: ignore[arg-type]

@@ -52,7 +52,7 @@ def copied(tmp_path: Path, script: str) -> tuple[dict[str, Any], list[tuple[Any,
     theirs, ours = write(tmp_path / "theirs.db", THEIRS + script), write(tmp_path / "ours.db", OURS)
     limits = process.limits_for(Path(theirs).stat().st_size)
     shape = {"columns": COLUMNS, "references": {"kind_id": "content_type"}}
-    result = process.ask(
+    result = process.call(
         "copy_sqlite_rows",
         limits=limits,
         path=theirs,
@@ -61,7 +61,7 @@ def copied(tmp_path: Path, script: str) -> tuple[dict[str, Any], list[tuple[Any,
         content_types="content_type",
         permissions="permission",
     )
-    process.ask("check_sqlite_constraints", limits=limits, path=ours)
+    process.call("check_sqlite_constraints", limits=limits, path=ours)
     with contextlib.closing(sqlite3.connect(ours)) as connection:
         return result, connection.execute("SELECT * FROM thing ORDER BY id").fetchall()
 
@@ -138,7 +138,7 @@ def test_generated_columns_and_functions_are_not_computed(tmp_path: Path) -> Non
 def test_another_encoding_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "utf16.db", "PRAGMA encoding = 'UTF-16le'; CREATE TABLE a (b);")
     with pytest.raises(ArtifactInvalid, match="Its text is in UTF-16le, and only UTF-8 is taken"):
-        process.ask("survey_sqlite", limits=process.limits_for(1000), path=path)
+        process.call("survey_sqlite", limits=process.limits_for(1000), path=path)
 
 
 def test_a_slow_function_in_our_own_constraint_costs_the_process_alone(tmp_path: Path) -> None:
@@ -152,4 +152,4 @@ def test_a_slow_function_in_our_own_constraint_costs_the_process_alone(tmp_path:
         connection.commit()
     limits = process.Limits(unpacked=1 << 20, cpu=2)
     with pytest.raises(ArtifactInvalid, match="more than 2 s of CPU time"):
-        process.ask("check_sqlite_constraints", limits=limits, path=str(tmp_path / "slow.db"))
+        process.call("check_sqlite_constraints", limits=limits, path=str(tmp_path / "slow.db"))

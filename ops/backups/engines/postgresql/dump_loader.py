@@ -1,4 +1,4 @@
-"""Loads a dump: tables and rows in one transaction that is committed only after the dump's end was seen."""
+"""Loads a dump: tables and rows in one transaction, which is committed only when the dump was complete."""
 
 import contextlib
 import re
@@ -18,10 +18,10 @@ from ops.databases.postgres.connection import server_message
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
 from ops.utils.progress import Progress, ProgressCallback, Stage
 
-PIECE = 1 << 20
+CHUNK_SIZE = 1 << 20
 """Bytes."""
-BUILDERS = 2
-"""Connections that build indexes at the same time; PostgreSQL adds workers of its own."""
+BUILD_CONNECTIONS = 2
+"""Connections that build indexes in parallel; PostgreSQL adds workers of its own."""
 SETTINGS = {
     "maintenance_work_mem": "256MB",
     "synchronous_commit": "off",
@@ -29,7 +29,7 @@ SETTINGS = {
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
 }
-"""The commit of the swap, which is synchronous, makes all of it durable."""
+"""The swap commits synchronously, which makes earlier commits durable."""
 TABLE = re.compile(rb"CREATE (?:UNLOGGED )?TABLE (?P<name>" + NAME + rb"(?:\." + NAME + rb")?) \(")
 PARTITIONED = re.compile(rb"\)\s*PARTITION BY [^;]*;$")
 INDEX = re.compile(rb"CREATE (?:UNIQUE )?INDEX ")
@@ -39,7 +39,7 @@ CONSTRAINT = re.compile(
 
 
 class DumpLoader:
-    """One dump on its way into one database. `rows` by table, as far as it has come."""
+    """Loads one dump into one database. `rows` by table, as far as they are loaded."""
 
     def __init__(self, connection: Connection, *, on_progress: ProgressCallback) -> None:
         self._connection = connection
@@ -47,25 +47,25 @@ class DumpLoader:
         self._own_tables: set[str] = set()
         self.rows: dict[str, int] = {}
 
-    def load(self, pieces: Iterator[bytes]) -> list[Statement]:
-        """Run the statements and copy the rows; nothing is committed. Returns what is to be built upon the rows.
+    def load(self, chunks: Iterator[bytes]) -> list[Statement]:
+        """Execute the statements and copy the rows, without a commit. Returns the statements for indexes and keys.
 
-        Raises ArtifactInvalid, and whatever `pieces` raise.
+        Raises ArtifactInvalid, and what `chunks` raises.
         """
-        later: list[Statement] = []
-        reader = DumpReader(pieces)
+        post_data: list[Statement] = []
+        reader = DumpReader(chunks)
         with self._connection.cursor() as cursor:
             for item in reader:
                 if isinstance(item, CopyBlock):
-                    while later:
-                        execute(cursor, later.pop(0))
+                    while post_data:
+                        execute(cursor, post_data.pop(0))
                     self._copy(cursor, item, reader)
                 elif dump_policy.allow_statement(item):
-                    if later or is_post_data(item):
-                        later.append(item)
+                    if post_data or is_post_data(item):
+                        post_data.append(item)
                     else:
                         self._run(cursor, item)
-        return later
+        return post_data
 
     def _run(self, cursor: Cursor, statement: Statement) -> None:
         execute(cursor, statement)
@@ -73,33 +73,33 @@ class DumpLoader:
             self._own_tables.add(table["name"].decode())
 
     def _copy(self, cursor: Cursor, block: CopyBlock, reader: DumpReader) -> None:
-        # A table that was made in this transaction can take rows that need no vacuum later.
+        # COPY FREEZE needs a table that was created in this transaction; its rows need no vacuum later.
         freeze = " WITH (FREEZE)" if block.name in self._own_tables else ""
-        source = ErrorCapturingReader(block, lambda: self._tell(block, reader))
+        source = ErrorCapturingReader(block, lambda: self._report_rows(block, reader))
         try:
             # Only read() is called; the stubs ask for more.
-            cursor.copy_expert(block.statement.rstrip(";") + freeze, cast("Any", source), size=PIECE)
+            cursor.copy_expert(block.statement.rstrip(";") + freeze, cast("Any", source), size=CHUNK_SIZE)
         except psycopg2.Error as error:
             if source.error:
                 raise source.error from None
             raise translate_error(error, f"the rows of {block.table}") from error
         self.rows[block.table] = block.rows
 
-    def _tell(self, block: CopyBlock, reader: DumpReader) -> None:
+    def _report_rows(self, block: CopyBlock, reader: DumpReader) -> None:
         self._report(Progress(stage=Stage.LOAD, item=block.table, done=reader.size))
 
 
 class ErrorCapturingReader:
-    """A block's rows for psycopg2, which loses the error that reading them raised."""
+    """The rows of a block. Keeps the error of reading them, which psycopg2 loses."""
 
-    def __init__(self, block: CopyBlock, tell: Callable[[], None]) -> None:
+    def __init__(self, block: CopyBlock, on_read: Callable[[], None]) -> None:
         self._block = block
-        self._tell = tell
+        self._on_read = on_read
         self.error: BaseException | None = None
 
     def read(self, size: int = -1) -> bytes:
         try:
-            self._tell()
+            self._on_read()
             return self._block.read(size)
         except BaseException as error:
             self.error = error
@@ -107,7 +107,7 @@ class ErrorCapturingReader:
 
 
 def is_post_data(statement: Statement) -> bool:
-    """It makes an index or a constraint over rows: in a dump all that follows is about finished tables."""
+    """Whether it begins the section post-data of the dump: indexes and constraints over loaded rows."""
     return bool(INDEX.match(statement.text) or CONSTRAINT.match(statement.text))
 
 
@@ -119,34 +119,34 @@ def execute(cursor: Cursor, statement: Statement) -> None:
 
 
 def translate_error(error: psycopg2.Error, what: str) -> OpsError:
-    """The server's refusal of `what` as an error for a person."""
-    words = server_message(error)
+    """An OpsError for the server's error at `what`."""
+    message = server_message(error)
     if isinstance(error, errors.DiskFull):
         return OpsError(
-            f"The server's disk is full: {words}. What had been loaded is gone again.",
-            "Make room on the server's disk, and run the command again.",
+            f"The server's disk is full: {message}. The load was rolled back.",
+            "Free some space on the server's disk, and run the command again.",
         )
     if isinstance(error, errors.InsufficientPrivilege):
         return PreconditionFailed(
-            f"The role may not do what the dump needs: {words} ({what}).",
-            "An extension has to be made by an administrator first: psql -d template1 -c 'CREATE EXTENSION …'"
-            if "extension" in words
+            f"The role may not do what the dump needs: {message} ({what}).",
+            "An administrator has to create the extension first: psql -d template1 -c 'CREATE EXTENSION …'"
+            if "extension" in message
             else "Restore as the role that owns the database.",
         )
     if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
-        return OpsError(f"The server gave up: {words} (at: {what}). What had been loaded is gone again.")
-    return ArtifactInvalid(f"The dump could not be loaded: {words} (at: {what}).")
+        return OpsError(f"The server failed: {message} (at: {what}). The load was rolled back.")
+    return ArtifactInvalid(f"The dump could not be loaded: {message} (at: {what}).")
 
 
 def set_up(connection: Connection) -> None:
-    """Settings of a session that loads."""
+    """Set the parameters of a session that loads."""
     with connection.cursor() as cursor:
         for name, value in SETTINGS.items():
             cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
 
 
 def run_all(connection: Connection, statements: Iterable[Statement], on_progress: ProgressCallback) -> None:
-    """Run them in turn on `connection`."""
+    """Execute them one after the other on `connection`."""
     with connection.cursor() as cursor:
         for statement in statements:
             on_progress(Progress(stage=Stage.LOAD, item=statement.beginning))
@@ -156,23 +156,23 @@ def run_all(connection: Connection, statements: Iterable[Statement], on_progress
 def build_parallel(
     connect: Callable[[], Connection], statements: list[Statement], on_progress: ProgressCallback
 ) -> None:
-    """Run what is built upon the rows: neighbours that do not stand in each other's way on several connections."""
-    for together, group in groupby(statements, key=lambda statement: bool(INDEX.match(statement.text))):
-        wave = list(group)
-        if not together or len(wave) == 1:
+    """Build indexes and keys: successive statements for indexes run on several connections."""
+    for are_indexes, group in groupby(statements, key=lambda statement: bool(INDEX.match(statement.text))):
+        batch = list(group)
+        if not are_indexes or len(batch) == 1:
             with contextlib.closing(connect()) as connection:
-                run_all(connection, wave, on_progress)
+                run_all(connection, batch, on_progress)
                 connection.commit()
             continue
-        build_batch(connect, wave, on_progress)
+        build_batch(connect, batch, on_progress)
 
 
-def build_batch(connect: Callable[[], Connection], wave: list[Statement], on_progress: ProgressCallback) -> None:
+def build_batch(connect: Callable[[], Connection], batch: list[Statement], on_progress: ProgressCallback) -> None:
     def work(statement: Statement) -> None:
         with contextlib.closing(connect()) as connection:
             run_all(connection, [statement], on_progress)
             connection.commit()
 
-    with ThreadPoolExecutor(max_workers=BUILDERS) as pool:
-        for outcome in [pool.submit(work, statement) for statement in wave]:
+    with ThreadPoolExecutor(max_workers=BUILD_CONNECTIONS) as pool:
+        for outcome in [pool.submit(work, statement) for statement in batch]:
             outcome.result()

@@ -1,6 +1,6 @@
-"""Reads what pg_dump writes as plain text: statements, and the rows of COPY blocks as they stand.
+"""Reads pg_dump's plain SQL: statements, and the rows of COPY blocks as raw bytes.
 
-Nothing is executed here, and no Python code runs per row. What psql would do for a line with a backslash, this refuses.
+Nothing is executed here, and no Python code runs for each row. Meta-commands of psql are refused.
 """
 
 import re
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from ops.errors import ArtifactInvalid
 
 MARKER = b"-- PostgreSQL database dump complete"
-"""The line after the last statement. Since 15.14 ``\\unrestrict`` follows it."""
-LONGEST_STATEMENT = 1 << 30
+"""The line after the last statement. Since 15.14 ``\\unrestrict`` follows."""
+MAX_STATEMENT = 1 << 30
 """Bytes, as in PostgreSQL."""
-LONGEST_COPY = 1 << 18
-"""Bytes of the statement before the rows: 1,600 columns, the most that a table has, with the longest names."""
+MAX_COPY = 1 << 18
+"""Bytes of a COPY statement: 1,600 columns, the most that a table has, with the longest names."""
 END_OF_ROWS = b"\\.\n"
 NAME = rb'(?:[a-z_\x80-\xff][a-z0-9_$\x80-\xff]*+|"(?:[^"]++|"")++")'
 COPY = re.compile(
@@ -22,8 +22,8 @@ COPY = re.compile(
 )
 SPACE = re.compile(rb"\s*")
 RESTRICT = re.compile(rb"\\(?:un)?restrict [A-Za-z0-9]+\s*")
-# Possessive quantifiers, and a token for every character, so that each is looked at once and costs no memory for a way
-# back: a literal of 10 MB took 1.4 GB without them.
+# Possessive quantifiers, and a token for every character, avoid backtracking: a literal of 10 MB took 1.4 GB without
+# them.
 TOKEN = re.compile(
     rb"""[^'"$\-/;()\\A-Za-z_\x80-\xff]*+(?:"""
     rb"""(?P<skip>--[^\n]*+\n|[eE]'(?:[^'\\]++|\\.|'')*+'|'(?:[^']++|'')*+'|"(?:[^"]++|"")*+")"""
@@ -47,7 +47,7 @@ class Statement:
 
     @property
     def beginning(self) -> str:
-        """Enough of it for a sentence."""
+        """Its first 80 characters, for messages."""
         words = " ".join(self.text[:1000].decode(errors="replace").split())
         return words if len(words) < 80 else f"{words[:80]} …"
 
@@ -68,9 +68,9 @@ class CopyBlock:
 
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes of rows. Raises ArtifactInvalid where the dump ends within them."""
-        piece = self._reader.read_rows(size)
-        self.rows += piece.count(b"\n")
-        return piece
+        chunk = self._reader.read_rows(size)
+        self.rows += chunk.count(b"\n")
+        return chunk
 
 
 Item = Statement | CopyBlock
@@ -83,27 +83,27 @@ def split_names(text: str) -> list[str]:
 
 
 def table_name(path: str) -> str:
-    """How manifests call the table: bare in the schema ``public``, ``schema.table`` elsewhere."""
+    """The name in manifests: ``table`` in the schema ``public``, ``schema.table`` in others."""
     names = split_names(path)
     return names[-1] if names[0] == "public" or len(names) == 1 else ".".join(names)
 
 
 def truncated_dump() -> ArtifactInvalid:
-    return ArtifactInvalid("The dump is cut off: its end is missing.", "Choose another backup; this one is damaged.")
+    return ArtifactInvalid("The dump is truncated: its end is missing.", "Choose another backup; this one is damaged.")
 
 
 class DumpReader:
-    """Iterates over the items of a dump that comes in `pieces`. `complete`: it ended with pg_dump's marker."""
+    """Iterates over the items of a dump that is read from `chunks`. `complete`: it ended with pg_dump's marker."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
         self._buffer = b""
         self._position = 0
         self._in_rows = False
         self._at_line_start = True
         self.complete = False
         self.size = 0
-        """Bytes taken from `pieces` so far."""
+        """Bytes read from `chunks` so far."""
 
     def __iter__(self) -> Iterator[Item]:
         """All items. At the end raises ArtifactInvalid unless the dump is complete."""
@@ -112,11 +112,9 @@ class DumpReader:
             if not statement.startswith(b"COPY"):
                 yield Statement(statement)
                 continue
-            match = COPY.fullmatch(statement) if len(statement) <= LONGEST_COPY else None
+            match = COPY.fullmatch(statement) if len(statement) <= MAX_COPY else None
             if match is None:
-                raise ArtifactInvalid(
-                    f"The dump holds a COPY that is not one of rows: {Statement(statement).beginning}"
-                )
+                raise ArtifactInvalid(f"The dump contains an unknown form of COPY: {Statement(statement).beginning}")
             self._begin_rows()
             yield CopyBlock(self, statement, match)
             while self._in_rows:
@@ -125,26 +123,26 @@ class DumpReader:
             raise truncated_dump()
 
     def _fill(self) -> bool:
-        piece = next(self._pieces, b"")
-        self._buffer = self._buffer[self._position :] + piece
+        chunk = next(self._chunks, b"")
+        self._buffer = self._buffer[self._position :] + chunk
         self._position = 0
-        self.size += len(piece)
-        return bool(piece)
+        self.size += len(chunk)
+        return bool(chunk)
 
     def _grow(self) -> bool:
-        """Double what is there, so that long statements are not looked through again for every piece."""
+        """Double the buffer, so that a long statement is not scanned again for every chunk."""
         wanted = 2 * (len(self._buffer) - self._position)
         parts = [self._buffer[self._position :]]
         size = len(parts[0])
-        while size <= wanted and (piece := next(self._pieces, b"")):
-            parts.append(piece)
-            size += len(piece)
-            self.size += len(piece)
+        while size <= wanted and (chunk := next(self._chunks, b"")):
+            parts.append(chunk)
+            size += len(chunk)
+            self.size += len(chunk)
         self._buffer, self._position = b"".join(parts), 0
         return len(parts) > 1
 
     def _skip_to_statement(self) -> bool:
-        """Pass over what stands between statements. False at the end of the dump."""
+        """Skip white space, comments and ``\\restrict`` lines. False at the end of the dump."""
         while True:
             self._position = SPACE.match(self._buffer, self._position).end()  # type: ignore[union-attr]
             if len(self._buffer) - self._position < 2 and self._fill():
@@ -171,8 +169,8 @@ class DumpReader:
 
     def _read_statement(self) -> bytes:
         while (end := find_end(self._buffer, self._position)) is None:
-            if len(self._buffer) - self._position > LONGEST_STATEMENT:
-                raise ArtifactInvalid("The dump holds a statement of more than 1 GB.")
+            if len(self._buffer) - self._position > MAX_STATEMENT:
+                raise ArtifactInvalid("The dump contains a statement of more than 1 GB.")
             if not self._grow():
                 raise truncated_dump()
         statement = self._buffer[self._position : end]
@@ -181,18 +179,18 @@ class DumpReader:
 
     def _begin_rows(self) -> None:
         if self._read_line().strip():
-            raise ArtifactInvalid("The dump holds something behind COPY … FROM stdin; in the same line.")
+            raise ArtifactInvalid("The dump contains text after COPY … FROM stdin; in the same line.")
         self._in_rows = self._at_line_start = True
 
     def read_rows(self, size: int) -> bytes:
-        """The next bytes of the rows at hand, at most `size` (no limit below 0); empty at their end."""
+        """The next bytes of the current rows, at most `size` (no limit below 0); empty at their end."""
         while self._in_rows:
             if self._at_line_start and self._buffer.startswith(END_OF_ROWS, self._position):
                 self._position += len(END_OF_ROWS)
                 self._in_rows = False
                 break
             end = self._buffer.find(b"\n" + END_OF_ROWS, self._position) + 1
-            # What may be the beginning of the end of the rows is left for later.
+            # The last bytes may be the beginning of the end marker.
             safe = end or len(self._buffer) - len(END_OF_ROWS)
             if safe > self._position:
                 return self._take(safe if size < 0 else min(safe, self._position + size))
@@ -201,24 +199,24 @@ class DumpReader:
         return b""
 
     def _take(self, end: int) -> bytes:
-        piece = self._buffer[self._position : end]
+        chunk = self._buffer[self._position : end]
         self._position = end
-        self._at_line_start = piece.endswith(b"\n")
-        return piece
+        self._at_line_start = chunk.endswith(b"\n")
+        return chunk
 
 
 def reject_meta_command(line: bytes) -> ArtifactInvalid:
     words = line.decode(errors="replace").strip()[:80]
     return ArtifactInvalid(
-        f"The dump holds a command for psql, which could run any program: {words}",
+        f"The dump contains a psql meta-command, which could run any program: {words}",
         "Nothing of it was executed. Do not use this file unless you know who wrote it.",
     )
 
 
 def find_end(text: bytes, start: int) -> int | None:
-    """Where the statement that begins at `start` ends, behind its semicolon; None when `text` ends before.
+    """The position after the semicolon of the statement that begins at `start`; None when `text` ends before.
 
-    Follows psql's own rules: quotes, dollar quotes, comments, parentheses, and the bodies of SQL functions.
+    Follows psql's rules: quotes, dollar quotes, comments, parentheses, and the bodies of SQL functions.
     """
     position: int | None = start
     depth, body = 0, 0
@@ -235,7 +233,7 @@ def find_end(text: bytes, start: int) -> int | None:
 
 
 def skip(text: bytes, token: re.Match[bytes]) -> int | None:
-    """Where to go on behind `token`; None when `text` ends within what it begins."""
+    """The position after `token` and what it opens; None when `text` ends within that."""
     match token.lastgroup:
         case "dollar":
             end = text.find(token["dollar"], token.end())
@@ -250,21 +248,21 @@ def skip(text: bytes, token: re.Match[bytes]) -> int | None:
 
 
 def follow_body(word: bytes, depth: int) -> int:
-    """How deep we are in BEGIN ATOMIC … END, in which semicolons do not end the statement."""
+    """The depth of BEGIN ATOMIC … END, in which semicolons do not end the statement."""
     if word == b"BEGIN" or (word == b"CASE" and depth):
         return depth + 1
     return depth - 1 if word == b"END" and depth else depth
 
 
 def skip_comment(text: bytes, position: int) -> int | None:
-    """Where the comment ends whose beginning is before `position`; comments nest."""
+    """The end of a comment that begins before `position`; comments nest."""
     depth = 1
     while depth:
-        mark = COMMENT.search(text, position)
-        if mark is None:
+        delimiter = COMMENT.search(text, position)
+        if delimiter is None:
             return None
-        depth += 1 if mark[0] == b"/*" else -1
-        position = mark.end()
+        depth += 1 if delimiter[0] == b"/*" else -1
+        position = delimiter.end()
     return position
 
 
@@ -284,14 +282,14 @@ def column_rows(block: CopyBlock, columns: Sequence[str]) -> Iterator[tuple[str 
 
 
 def lines_of(block: CopyBlock) -> Iterator[bytes]:
-    """The rows of the block without their line ends, which text of COPY has nowhere else."""
-    rest: list[bytes] = []
-    while piece := block.read(1 << 20):
-        first, *others = piece.split(b"\n")
-        rest.append(first)
+    """The rows of the block without line ends; COPY escapes line ends within values."""
+    parts: list[bytes] = []
+    while chunk := block.read(1 << 20):
+        first, *others = chunk.split(b"\n")
+        parts.append(first)
         for line in others:
-            yield b"".join(rest)
-            rest = [line]
+            yield b"".join(parts)
+            parts = [line]
 
 
 def decode_value(value: bytes) -> str | None:

@@ -1,4 +1,4 @@
-"""The tables whose rows a dump leaves out: found by name, and no table that others refer to."""
+"""Tables whose rows a dump leaves out: found by name, and refused where other tables refer to them."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace JOIN unnest(
     OR n.nspname || '.' || c.relname = wanted.name
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
 """
-"""A name means what it means in a query of the site, or the table of ``public``; another schema is named before it."""
+"""A name means the table that a query of the site finds, or that of ``public``; others are ``schema.table``."""
 FIND = f"""
 WITH RECURSIVE found(oid, name) AS (
     {NAMED} UNION SELECT inhrelid, found.name FROM pg_inherits JOIN found ON inhparent = found.oid
@@ -33,7 +33,7 @@ WHERE contype = 'f' AND confrelid = ANY(%s::oid[]) AND conrelid <> ALL(%s::oid[]
 
 @dataclass(frozen=True, kw_only=True)
 class NamedTable:
-    """A table as the server names it, and the name under which it was `wanted`."""
+    """A table, and the name by which it was `wanted`."""
 
     oid: int
     schema: str
@@ -41,18 +41,18 @@ class NamedTable:
     wanted: str
 
     @property
-    def title(self) -> str:
-        """How manifests call it (see `digests.Table`)."""
+    def qualified_name(self) -> str:
+        """The name in manifests (see `dump_reader.table_name`)."""
         return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
 
     @property
     def pattern(self) -> str:
-        """A pattern of pg_dump that this table alone fits: within quotes no character has a meaning of its own."""
+        """A pattern of pg_dump that matches only this table: quoted characters have no special meaning."""
         return f"{quoted(self.schema)}.{quoted(self.name)}"
 
 
 def find(cursor: Cursor, names: Collection[str]) -> Sequence[NamedTable]:
-    """The tables with these names, and those that hold rows for them: partitions, and tables that inherit from them.
+    """The tables with these names, with their partitions and the tables that inherit from them.
 
     Raises PreconditionFailed when another table refers to one of them.
     """

@@ -23,7 +23,7 @@ from ops.utils.formatting import pluralize
 from ops.utils.identifiers import quoted
 
 LOCK_WAIT = "10s"
-"""How long a table of the live database is waited for that somebody has locked."""
+"""How long to wait for a locked table of the live database."""
 IN_MEMORY = 8 << 20
 """Bytes of a table's rows; more go to a temporary file."""
 TABLES = f"""
@@ -95,7 +95,7 @@ def copy_rows(live: Cursor, target: Cursor, tables: Collection[str], *, renamed:
         found = find_targets(target, tables, hidden=renamed.values())
         # A table whose rows wait for a check cannot be altered.
         target.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        with without_triggers(target, found), keys_later(target, found):
+        with without_triggers(target, found), deferred_constraints(target, found):
             copied, sentences = copy_tables(live, target, found, renamed)
             sentences += remove_dangling(target, copied)
         for table in copied:
@@ -112,7 +112,7 @@ def copy_rows(live: Cursor, target: Cursor, tables: Collection[str], *, renamed:
 def copy_tables(
     live: Cursor, target: Cursor, tables: Sequence[Target], renamed: Mapping[str, str]
 ) -> tuple[list[Target], list[str]]:
-    """The tables that were copied, and sentences on those that could not be."""
+    """The tables that were copied, and sentences on those that could not be copied."""
     copied, sentences = [], []
     for table in tables:
         if fault := copy_table(live, target, table, live_schema=renamed.get(table.schema, table.schema)):
@@ -123,14 +123,14 @@ def copy_tables(
 
 
 def find_targets(cursor: Cursor, names: Collection[str], *, hidden: Collection[str]) -> Sequence[Target]:
-    """The tables with these names, without partitions, whose rows go in through the table that they are parts of."""
+    """The tables with these names, without partitions, which are filled through their parent."""
     cursor.execute(TABLES, [list(names), [*hidden, "information_schema"]])
     return [Target(oid=oid, schema=schema, name=name) for oid, schema, name in cursor.fetchall()]
 
 
 @contextlib.contextmanager
-def keys_later(cursor: Cursor, tables: Sequence[Target]) -> Iterator[None]:
-    """Foreign keys are checked at the end of the block, as far as they can be deferred (Django's can)."""
+def deferred_constraints(cursor: Cursor, tables: Sequence[Target]) -> Iterator[None]:
+    """Check foreign keys at the end of the block, as far as they can be deferred (Django's can)."""
     try:
         cursor.execute("SET CONSTRAINTS ALL DEFERRED")
         yield
@@ -146,7 +146,7 @@ def keys_later(cursor: Cursor, tables: Sequence[Target]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_triggers(cursor: Cursor, tables: Sequence[Target]) -> Iterator[None]:
-    """The tables' own triggers do not fire in the block: what is done there is no event of the project."""
+    """Disable the triggers of the tables in the block: these changes are not events of the project."""
     enabled = []
     for table in tables:
         cursor.execute(TRIGGERS, [table.oid])
@@ -159,7 +159,7 @@ def without_triggers(cursor: Cursor, tables: Sequence[Target]) -> Iterator[None]
 
 
 def copy_table(live: Cursor, target: Cursor, table: Target, *, live_schema: str) -> str:
-    """Copy one table as a whole or not at all. Returns a sentence where it failed, or ''."""
+    """Copy all rows of one table or none. Returns a sentence where it failed, or ''."""
     with tempfile.SpooledTemporaryFile(IN_MEMORY) as spool:
         try:
             columns = read_rows(live, target, table, live_schema, spool)
@@ -171,7 +171,7 @@ def copy_table(live: Cursor, target: Cursor, table: Target, *, live_schema: str)
         try:
             write_rows(target, table, columns, spool)
         except psycopg2.Error as error:
-            # Its words may hold a value of the row.
+            # The message of the server may contain a value of the row.
             return (
                 f"The rows of {table.name} in the live database do not fit the restored one ({type(error).__name__})."
             )
@@ -179,9 +179,9 @@ def copy_table(live: Cursor, target: Cursor, table: Target, *, live_schema: str)
 
 
 def read_rows(live: Cursor, target: Cursor, table: Target, live_schema: str, spool: IO[bytes]) -> str:
-    """Write the rows of the live table into `spool`. Returns the columns that both sides have, or '' for none."""
+    """Write the rows of the live table to `spool`. Returns the columns that both sides have, or ''."""
     ours = read_columns(target, table.schema, table.name)
-    with undone(live):
+    with rolled_back(live):
         theirs = read_columns(live, live_schema, table.name)
         columns = ", ".join(quoted(name) for name in ours if name in theirs)
         if columns:
@@ -192,39 +192,39 @@ def read_rows(live: Cursor, target: Cursor, table: Target, live_schema: str, spo
 
 
 def read_columns(cursor: Cursor, schema: str, table: str) -> Sequence[str]:
-    """Those that are not generated from others; none where there is no such table."""
+    """The columns that are not generated; none where there is no such table."""
     cursor.execute(COLUMNS, [schema, table])
     return [name for (name,) in cursor.fetchall()]
 
 
 def only(cursor: Cursor, schema: str, table: str) -> str:
-    """The table in a statement: with its partitions, but without tables that inherit from it."""
+    """The table in a statement: with its partitions, without tables that inherit from it."""
     name = f"{quoted(schema)}.{quoted(table)}"
     cursor.execute("SELECT relkind = 'p' FROM pg_class WHERE oid = %s::regclass", [name])
     return name if cursor.fetchone() == (True,) else f"ONLY {name}"
 
 
 def write_rows(cursor: Cursor, table: Target, columns: str, spool: IO[bytes]) -> None:
-    with kept(cursor):
+    with savepoint(cursor):
         cursor.execute(f"DELETE FROM {only(cursor, table.schema, table.name)}")
         cursor.copy_expert(f"COPY {table.quoted} ({columns}) FROM STDIN WITH (ENCODING 'UTF8')", spool)
 
 
 @contextlib.contextmanager
-def undone(cursor: Cursor) -> Iterator[None]:
-    """Settings and errors of the block end with it, and the transaction goes on."""
+def rolled_back(cursor: Cursor) -> Iterator[None]:
+    """Roll back the settings and errors of the block; the transaction continues."""
     cursor.execute("SAVEPOINT live_rows")
     try:
         yield
     finally:
-        # A session that is gone says so itself at its next statement.
+        # A lost session fails at its next statement.
         with contextlib.suppress(psycopg2.Error):
             cursor.execute("ROLLBACK TO SAVEPOINT live_rows")
 
 
 @contextlib.contextmanager
-def kept(cursor: Cursor) -> Iterator[None]:
-    """What the block does is kept; where it fails, all of it is undone and the transaction goes on."""
+def savepoint(cursor: Cursor) -> Iterator[None]:
+    """Roll back the block where it fails; the transaction continues."""
     cursor.execute("SAVEPOINT live_rows")
     try:
         yield
@@ -235,7 +235,7 @@ def kept(cursor: Cursor) -> Iterator[None]:
 
 
 def remove_dangling(cursor: Cursor, tables: Sequence[Target]) -> Iterator[str]:
-    """Remove rows of `tables` that refer to rows which are not there, and then those that refer to these."""
+    """Delete rows of `tables` that refer to missing rows, and then those that refer to the deleted ones."""
     cursor.execute(KEYS, [[table.oid for table in tables]])
     names = {table.oid: table for table in tables}
     statements = [(names[oid], dangling(names[oid], *key)) for oid, *key in cursor.fetchall()]
@@ -251,7 +251,7 @@ def remove_dangling(cursor: Cursor, tables: Sequence[Target]) -> Iterator[str]:
 
 
 def dangling(table: Target, parent: str, columns: Sequence[str], referred: Sequence[str]) -> str:
-    """The statement that removes the rows of which one foreign key leads nowhere."""
+    """The statement that deletes the rows whose foreign key refers to a missing row."""
     given = " AND ".join(f"child.{quoted(column)} IS NOT NULL" for column in columns)
     pairs = zip(columns, referred, strict=True)
     equal = " AND ".join(f"parent.{quoted(theirs)} = child.{quoted(ours)}" for ours, theirs in pairs)

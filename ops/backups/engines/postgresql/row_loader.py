@@ -1,4 +1,4 @@
-"""Copies the rows of an untrusted dump into tables that the project's migrations have made."""
+"""Copies the rows of an untrusted dump into tables that the project's migrations have created."""
 
 import contextlib
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -20,10 +20,10 @@ from ops.errors import ArtifactInvalid, OpsError
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage
 
-PIECE = 1 << 20
+CHUNK_SIZE = 1 << 20
 """Bytes."""
-ROOM_IN_SEQUENCES = 1000
-"""The part of a sequence (one in so many) that the largest key must leave free for new rows."""
+SEQUENCE_RESERVE = 1000
+"""The largest key must leave one in so many values of a sequence free for new rows."""
 COLUMNS = """
 SELECT a.attname, format_type(a.atttypid, NULL)
 FROM pg_attribute AS a WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
@@ -42,8 +42,8 @@ WHERE a.attrelid = %(table)s::regclass AND a.attnum > 0 AND NOT a.attisdropped
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
-    """A table that takes rows: its quoted name, and the types of its stored columns."""
+class Target:
+    """A table that gets rows: its quoted name, and the types of its stored columns."""
 
     name: str
     types: Mapping[str, str]
@@ -52,7 +52,7 @@ class Shape:
 
 
 class RowLoader:
-    """One untrusted dump on its way into one database, within the transaction of `cursor`."""
+    """Loads one untrusted dump into one database, within the transaction of `cursor`."""
 
     def __init__(
         self, cursor: Cursor, keys: NaturalKeyTables, excluded: Iterable[str], on_progress: ProgressCallback
@@ -63,19 +63,18 @@ class RowLoader:
         self._staged: dict[str, list[tuple[str, Sequence[str]]]] = {}
         self._unmatched: dict[str, int] = {}
         self._unknown_columns: dict[str, list[str]] = {}
-        self._there = {table.qualified_name: table for table in table_digests.list_tables(cursor)}
-        taken = self._there.keys() - {*excluded, *keys.names, MIGRATIONS_TABLE}
-        self._shapes = {title: self._shape(title) for title in sorted(taken)}
+        self._existing = {table.qualified_name: table for table in table_digests.list_tables(cursor)}
+        wanted = self._existing.keys() - {*excluded, *keys.names, MIGRATIONS_TABLE}
+        self._targets = {table: self._target(table) for table in sorted(wanted)}
         self.rows: dict[str, int] = {}
 
     @property
     def tables(self) -> list[str]:
-        """Those of the dump that it needs: those that take rows, and those whose rows are matched."""
-        return [*self._shapes, *self._keys.names]
+        """The tables of the dump to read: those that are copied, and those whose rows are matched."""
+        return [*self._targets, *self._keys.names]
 
-    def _shape(self, title: str) -> Shape:
-        table = self._there[title]
-        name = f"{quoted(table.schema)}.{quoted(table.name)}"
+    def _target(self, table: str) -> Target:
+        name = self._name(table)
         self._cursor.execute(COLUMNS, [name])
         types = dict(self._cursor.fetchall())
         references = {}
@@ -84,35 +83,35 @@ class RowLoader:
             self._cursor.execute(REFERENCES, [self._name(self._keys.content_types), name, keys])
             for column, is_content_type in self._cursor.fetchall():
                 references[column] = self._keys.content_types if is_content_type else self._keys.permissions
-        return Shape(name=name, types=types, references=references)
+        return Target(name=name, types=types, references=references)
 
-    def _name(self, title: str) -> str:
-        table = self._there[title]
-        return f"{quoted(table.schema)}.{quoted(table.name)}"
+    def _name(self, table: str) -> str:
+        found = self._existing[table]
+        return f"{quoted(found.schema)}.{quoted(found.name)}"
 
     # --- Loading ----------------------------------------------------------------------------------------------
     def load(self, frames: Generator[Frame]) -> LoadedRows:
-        """Take the rows of `frames` (see `dump_tasks.copy_rows`). Raises ArtifactInvalid, and nothing is committed."""
+        """Copy the rows of `frames` (see `dump_tasks.copy_rows`), without a commit. Raises ArtifactInvalid."""
         try:
             self._empty()
             left_out = self._copy_all(frames)
             self._match()
-            for title, parts in self._staged.items():
-                if title in self._shapes:
-                    self._insert(title, parts)
+            for table, parts in self._staged.items():
+                if table in self._targets:
+                    self._insert(table, parts)
             self._cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             self._cursor.execute("SET CONSTRAINTS ALL DEFERRED")
-            for title in self._shapes:
-                self._set_sequences(title)
+            for table in self._targets:
+                self._set_sequences(table)
         except psycopg2.Error as error:
-            raise refused(error) from error
+            raise translate_error(error) from error
         return LoadedRows(rows=dict(sorted(self.rows.items())), left_out=tuple(self._left_out(left_out)))
 
     def _empty(self) -> None:
-        """Remove what migrations have put there."""
+        """Delete the rows that migrations have inserted."""
         self._cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         self._cursor.execute("SET CONSTRAINTS ALL DEFERRED")
-        names = ", ".join(shape.name for shape in self._shapes.values())
+        names = ", ".join(target.name for target in self._targets.values())
         if names:
             self._cursor.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
 
@@ -125,36 +124,41 @@ class RowLoader:
                 self._copy(header["table"], header["columns"], RowsOfBlock(frames, header["table"], self._report))
         raise AssertionError("A result ends the frames, or an error is raised.")
 
-    def _copy(self, title: str, columns: Sequence[str], block: "RowsOfBlock") -> None:
-        shape = self._shapes.get(title)
-        if shape and not shape.references and set(columns) <= shape.types.keys() and len(set(columns)) == len(columns):
+    def _copy(self, table: str, columns: Sequence[str], block: "RowsOfBlock") -> None:
+        target = self._targets.get(table)
+        if (
+            target
+            and not target.references
+            and set(columns) <= target.types.keys()
+            and len(set(columns)) == len(columns)
+        ):
             listed = sql.SQL(", ").join(map(sql.Identifier, columns))
-            target = sql.SQL("{} ({})").format(sql.SQL(shape.name), listed)
-            self.rows[title] = self.rows.get(title, 0) + self._copy_into(target, block, title)
+            statement = sql.SQL("{} ({})").format(sql.SQL(target.name), listed)
+            self.rows[table] = self.rows.get(table, 0) + self._copy_into(statement, block, table)
             return
         staged = f"ops_rows_{sum(map(len, self._staged.values()))}"
         listed = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(f"c{n}")) for n in range(len(columns)))
-        # In the transaction's own schema of temporary tables; it is gone at the end, whatever happens.
+        # A temporary table, which is dropped at the end of the transaction in any case.
         self._cursor.execute(sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(sql.Identifier(staged), listed))
-        self._copy_into(sql.Identifier("pg_temp", staged), block, title)
-        self._staged.setdefault(title, []).append((staged, columns))
+        self._copy_into(sql.Identifier("pg_temp", staged), block, table)
+        self._staged.setdefault(table, []).append((staged, columns))
 
-    def _copy_into(self, target: sql.Composable, block: "RowsOfBlock", title: str) -> int:
+    def _copy_into(self, target: sql.Composable, block: "RowsOfBlock", table: str) -> int:
         statement = sql.SQL("COPY {} FROM STDIN WITH (ENCODING 'UTF8')").format(target)
         try:
             # Only read() is called; the stubs ask for more.
-            self._cursor.copy_expert(statement, cast("Any", block), size=PIECE)
+            self._cursor.copy_expert(statement, cast("Any", block), size=CHUNK_SIZE)
         except psycopg2.Error as error:
             if block.error:
                 raise block.error from None
-            raise refused(error, f"the rows of {title}") from error
+            raise translate_error(error, f"the rows of {table}") from error
         if self._cursor.rowcount != block.rows:
-            raise OpsError(f"{self._cursor.rowcount} of the {block.rows} rows of {title} arrived. Nothing was changed.")
+            raise OpsError(f"{self._cursor.rowcount} of the {block.rows} rows of {table} arrived. Nothing was changed.")
         return block.rows
 
-    # --- What had to be staged --------------------------------------------------------------------------------
+    # --- Staged rows ----------------------------------------------------------------------------------------
     def _match(self) -> None:
-        """Temporary tables (before, after) of primary keys, one for each of the two tables."""
+        """Create temporary tables (before, after) of primary keys, one for each natural-key table."""
         for key in self._keys.names:
             self._cursor.execute(f"CREATE TEMP TABLE {self._matched(key)} (before bigint, after bigint) ON COMMIT DROP")
             for staged, columns in self._staged.get(key, []):
@@ -168,7 +172,7 @@ class RowLoader:
                     )
 
     def _natural_join(self, key: str, old: Mapping[str, str]) -> str:
-        """How rows of the file (`old`, by column) find theirs in the table `key`; '' where columns are missing."""
+        """The join of rows of the file (`old`, by column) with the table `key`; '' where columns are missing."""
         new = f"JOIN {self._name(key)} AS new"
         if key == self._keys.content_types and {"id", "app_label", "model"} <= old.keys():
             return f"{new} ON new.app_label = {old['app_label']} AND new.model = {old['model']}"
@@ -183,55 +187,55 @@ class RowLoader:
     def _matched(self, key: str) -> str:
         return f"ops_matched_{self._keys.names.index(key)}"
 
-    def _insert(self, title: str, parts: Sequence[tuple[str, Sequence[str]]]) -> None:
-        shape = self._shapes[title]
+    def _insert(self, table: str, parts: Sequence[tuple[str, Sequence[str]]]) -> None:
+        target = self._targets[table]
         for staged, columns in parts:
             position = {name: f"row.c{number}" for number, name in enumerate(columns)}
-            known = [name for name in position if name in shape.types]
-            if unknown := [name for name in position if name not in shape.types]:
-                self._unknown_columns[title] = unknown
+            known = [name for name in position if name in target.types]
+            if unknown := [name for name in position if name not in target.types]:
+                self._unknown_columns[table] = unknown
             total = int(fetch_value(self._cursor, f"SELECT count(*) FROM pg_temp.{staged}"))
             if known:
-                self._cursor.execute(self._insert_query(shape, staged, {name: position[name] for name in known}))
-                self.rows[title] = self.rows.get(title, 0) + self._cursor.rowcount
+                self._cursor.execute(self._insert_query(target, staged, {name: position[name] for name in known}))
+                self.rows[table] = self.rows.get(table, 0) + self._cursor.rowcount
                 total -= self._cursor.rowcount
-            self._unmatched[title] = self._unmatched.get(title, 0) + total
+            self._unmatched[table] = self._unmatched.get(table, 0) + total
 
-    def _insert_query(self, shape: Shape, staged: str, position: Mapping[str, str]) -> str:
-        """All columns as their own types; references to natural keys as what they match, rows without a match not."""
+    def _insert_query(self, target: Target, staged: str, position: Mapping[str, str]) -> str:
+        """Columns are cast to their types, references replaced by their matches, rows without a match skipped."""
         values, joins, condition = [], "", "true"
         for number, (name, text) in enumerate(position.items()):
-            value = f"{text}::{shape.types[name]}"
-            if key := shape.references.get(name):
+            value = f"{text}::{target.types[name]}"
+            if key := target.references.get(name):
                 match = f"m{number}"
                 joins += f" LEFT JOIN pg_temp.{self._matched(key)} AS {match} ON {match}.before = {value}"
                 condition += f" AND ({text} IS NULL OR {match}.after IS NOT NULL)"
                 value = f"{match}.after"
             values.append(value)
         return (
-            f"INSERT INTO {shape.name} ({', '.join(map(quoted, position))}) OVERRIDING SYSTEM VALUE"
+            f"INSERT INTO {target.name} ({', '.join(map(quoted, position))}) OVERRIDING SYSTEM VALUE"
             f" SELECT {', '.join(values)} FROM pg_temp.{staged} AS row{joins} WHERE {condition}"
         )
 
-    def _set_sequences(self, title: str) -> None:
-        """Raises ArtifactInvalid for keys so large that the table could take no more rows."""
-        shape = self._shapes[title]
-        self._cursor.execute(SEQUENCES, {"table": shape.name})
+    def _set_sequences(self, table: str) -> None:
+        """Raises ArtifactInvalid for keys so large that no numbers are left for new rows."""
+        target = self._targets[table]
+        self._cursor.execute(SEQUENCES, {"table": target.name})
         for column, sequence, most in self._cursor.fetchall():
-            largest = fetch_value(self._cursor, f"SELECT coalesce(max({quoted(column)}), 0) FROM {shape.name}")
-            if largest > most - most // ROOM_IN_SEQUENCES:
+            largest = fetch_value(self._cursor, f"SELECT coalesce(max({quoted(column)}), 0) FROM {target.name}")
+            if largest > most - most // SEQUENCE_RESERVE:
                 raise ArtifactInvalid(
-                    f"The column {column} of {title} goes up to {largest}, which leaves no numbers for new rows."
+                    f"The column {column} of {table} goes up to {largest}, which leaves no numbers for new rows."
                     " Nothing was changed.",
-                    "Renumber that row in the application that made the dump, and make the dump again.",
+                    "Renumber that row in the application that made the dump, and create the dump again.",
                 )
             self._cursor.execute("SELECT setval(%s::regclass, %s, %s)", [sequence, max(largest, 1), largest > 0])
 
-    def _left_out(self, elsewhere: Mapping[str, int]) -> Iterable[LeftOut]:
-        for table, rows in sorted(elsewhere.items()):
+    def _left_out(self, not_copied: Mapping[str, int]) -> Iterable[LeftOut]:
+        for table, rows in sorted(not_copied.items()):
             if table == MIGRATIONS_TABLE or not rows:
                 continue
-            yield LeftOut(table=table, rows=rows, reason=NEVER_COPIED if table in self._there else NOT_OURS)
+            yield LeftOut(table=table, rows=rows, reason=NEVER_COPIED if table in self._existing else NOT_OURS)
         for table, rows in self._unmatched.items():
             if rows:
                 yield LeftOut(table=table, rows=rows, reason=UNMATCHED)
@@ -240,45 +244,45 @@ class RowLoader:
 
 
 class RowsOfBlock:
-    """The rows of one table for psycopg2, which loses the error that reading them raised."""
+    """The rows of one table. Keeps the error of reading them, which psycopg2 loses."""
 
     def __init__(self, frames: Generator[Frame], table: str, on_progress: ProgressCallback) -> None:
         self._frames = frames
         self._table = table
         self._report = on_progress
-        self._rest = memoryview(b"")
+        self._remaining = memoryview(b"")
         self._ended = False
         self.rows = 0
         self.error: BaseException | None = None
 
-    def read(self, size: int = PIECE) -> bytes:
+    def read(self, size: int = CHUNK_SIZE) -> bytes:
         try:
-            if not self._rest and not self._ended:
+            if not self._remaining and not self._ended:
                 self._next()
         except BaseException as error:
             self.error = error
             raise
-        piece = bytes(self._rest[:size])
-        self._rest = self._rest[size:]
-        return piece
+        chunk = bytes(self._remaining[:size])
+        self._remaining = self._remaining[size:]
+        return chunk
 
     def _next(self) -> None:
         frame = next(self._frames)
         if frame.kind != ROWS:
             raise ArtifactInvalid(f"The rows of {self._table} are not followed by their end.")
-        self._rest, self._ended = memoryview(frame.payload), not frame.payload
+        self._remaining, self._ended = memoryview(frame.payload), not frame.payload
         self.rows += frame.payload.count(b"\n")
         self._report(Progress(stage=Stage.LOAD, item=self._table, done=self.rows))
 
 
-def refused(error: psycopg2.Error, what: str = "its rows") -> OpsError:
-    """Connection errors are the server's; everything else says that the rows do not fit the schema."""
-    words = server_message(error)
+def translate_error(error: psycopg2.Error, what: str = "its rows") -> OpsError:
+    """A failure of the server, or ArtifactInvalid for rows that do not fit the schema."""
+    message = server_message(error)
     if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) and not isinstance(
         error, errors.ProgramLimitExceeded
     ):
-        return OpsError(f"The server failed: {words} (at: {what}). The load was rolled back; nothing was changed.")
+        return OpsError(f"The server failed: {message} (at: {what}). The load was rolled back; nothing was changed.")
     return ArtifactInvalid(
-        f"The rows do not fit the project's schema: {words} (at: {what}). Nothing was changed.",
-        "Correct them in the application that made the file, and make it again.",
+        f"The rows do not fit the project's schema: {message} (at: {what}). Nothing was changed.",
+        "Correct the rows in the application that made the file, and create the file again.",
     )

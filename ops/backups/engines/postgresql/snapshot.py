@@ -54,7 +54,9 @@ class PostgresSnapshot(Snapshot):
             self.description = describe(cursor, address, programs)
             self.migrations = read_migrations(cursor)
             self._without_rows = excluded_tables.find(cursor, excluded)
-            self.excluded: Mapping[str, str] = {table.title: excluded[table.wanted] for table in self._without_rows}
+            self.excluded: Mapping[str, str] = {
+                table.qualified_name: excluded[table.wanted] for table in self._without_rows
+            }
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="digests")
         self._tables: Future[Tables] = self._executor.submit(self._count, connection)
 

@@ -1,4 +1,4 @@
-"""What is in each table: its rows and one number over the content of all of them."""
+"""Numbers of rows and content hashes of tables, computed by the server."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from ops.databases.postgres.queries import fetch_row, fetch_value
 from ops.utils.progress import Progress, ProgressCallback
 
 UNDO_SCHEMA = "ops_undo"
-"""Where a restore within the database keeps what it replaced; no backup holds it."""
+"""The previous schema after a schema swap; it is in no backup."""
 ASIDE_SCHEMA = "ops_aside"
-"""What was ``public``, as long as such a restore has not been committed."""
+"""The live schema ``public`` during a schema swap."""
 OUTPUT_SETTINGS = {
     "datestyle": "ISO, YMD",
     "timezone": "UTC",
@@ -27,7 +27,7 @@ OUTPUT_SETTINGS = {
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
 }
-"""For the transaction: the same rows are the same text wherever and by whomever they are read."""
+"""Settings of the transaction, with which equal rows have equal text in every session."""
 TABLES = """
 SELECT n.nspname, c.relname,
        coalesce((SELECT e.extcondition[array_position(e.extconfig, c.oid)]
@@ -40,7 +40,7 @@ WHERE c.relkind = 'r' AND c.relpersistence <> 't'
        OR EXISTS (SELECT 1 FROM pg_extension AS e WHERE c.oid = ANY(e.extconfig)))
 ORDER BY pg_relation_size(c.oid) DESC, 1, 2
 """
-"""Those whose rows pg_dump writes. The condition is that of an extension's own table: ``WHERE …``."""
+"""Tables whose rows pg_dump writes. The condition is that of an extension's configuration table: ``WHERE …``."""
 
 
 NO_ROWS = TableDigest(rows=0, digest="0")
@@ -48,7 +48,7 @@ NO_ROWS = TableDigest(rows=0, digest="0")
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table as the server names it. `condition` is SQL that limits which rows are dumped, or ''."""
+    """A table. `condition` is SQL that limits which rows are dumped, or ''."""
 
     schema: str
     name: str
@@ -56,12 +56,12 @@ class Table:
 
     @property
     def qualified_name(self) -> str:
-        """How manifests call it (see `reader.table_name`)."""
+        """The name in manifests (see `dump_reader.table_name`)."""
         return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
 
 
 def normalize_output(cursor: Cursor) -> None:
-    """Set what decides about the text of values, until the transaction ends."""
+    """Set the parameters that decide about the text of values, until the transaction ends."""
     for name, value in OUTPUT_SETTINGS.items():
         cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
 
@@ -75,9 +75,9 @@ def list_tables(cursor: Cursor) -> list[Table]:
 def read_digests(
     cursor: Cursor, *, stage: str, on_progress: ProgressCallback, excluded: Collection[str] = ()
 ) -> dict[str, TableDigest]:
-    """Rows and digest of every table, by title. The digest is the sum of the rows' 64-bit hashes, in any order.
+    """Rows and digest of every table, by qualified name. The digest is the sum of the rows' 64-bit hashes.
 
-    Those `excluded` count as empty. Two databases agree only if they have the same encoding.
+    Tables in `excluded` count as empty. Digests are comparable between databases of the same encoding only.
     """
     normalize_output(cursor)
     tables = list_tables(cursor)

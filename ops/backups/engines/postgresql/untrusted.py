@@ -33,13 +33,13 @@ class UntrustedDump(UntrustedFile):
         self._file = {"kind": str(source.kind), "pg_restore": pg_restore}
         self._limits = process.limits_for(source.size)
         with source.opener() as stored:
-            found = process.ask("survey_dump", limits=self._limits, feed=stored, **self._file)
+            found = process.call("survey_dump", limits=self._limits, feed=stored, **self._file)
         self.migrations = tuple(f"{app}.{name}" for app, name in found["migrations"])
         self.rows: Mapping[str, int] = found["rows"]
 
     def read_columns(self, columns: Columns) -> Mapping[str, Rows]:
         with self._source.opener() as stored:
-            found = process.ask("read_dump_columns", limits=self._limits, feed=stored, columns=columns, **self._file)
+            found = process.call("read_dump_columns", limits=self._limits, feed=stored, columns=columns, **self._file)
         return {table: [tuple(row) for row in rows] for table, rows in found.items()}
 
     def copy_rows(self, scratch: Scratch, *, on_progress: ProgressCallback) -> LoadedRows:

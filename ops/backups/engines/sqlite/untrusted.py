@@ -34,13 +34,13 @@ class UntrustedSqliteFile(UntrustedFile):
         self._excluded = excluded
         self._limits = process.limits_for(source.size)
         with source.opener() as stored:
-            process.ask("unpack_sqlite", limits=self._limits, feed=stored, kind=str(source.kind), path=self._path)
-        found = process.ask("survey_sqlite", limits=self._limits, path=self._path)
+            process.call("unpack_sqlite", limits=self._limits, feed=stored, kind=str(source.kind), path=self._path)
+        found = process.call("survey_sqlite", limits=self._limits, path=self._path)
         self.migrations = tuple(f"{app}.{name}" for app, name in found["migrations"])
         self.rows: Mapping[str, int] = found["rows"]
 
     def read_columns(self, columns: Mapping[str, Sequence[str]]) -> Mapping[str, list[tuple[str | None, ...]]]:
-        found = process.ask("read_sqlite_columns", limits=self._limits, path=self._path, columns=columns)
+        found = process.call("read_sqlite_columns", limits=self._limits, path=self._path, columns=columns)
         return {table: [tuple(row) for row in rows] for table, rows in found.items()}
 
     def copy_rows(self, scratch: Scratch, *, on_progress: ProgressCallback) -> LoadedRows:
@@ -53,7 +53,7 @@ class UntrustedSqliteFile(UntrustedFile):
             existing = set(tables.table_names(connection))
             wanted = existing - {*self._excluded, *keys.names, MIGRATIONS_TABLE}
             shapes = {table: shape_of(connection, table, keys) for table in sorted(wanted)}
-        done = process.ask(
+        done = process.call(
             "copy_sqlite_rows",
             limits=self._limits,
             path=self._path,
@@ -62,7 +62,7 @@ class UntrustedSqliteFile(UntrustedFile):
             content_types=keys.content_types,
             permissions=keys.permissions,
         )
-        process.ask("check_sqlite_constraints", limits=self._limits, path=str(destination))
+        process.call("check_sqlite_constraints", limits=self._limits, path=str(destination))
         return LoadedRows(rows=done["rows"], left_out=tuple(self._left_out(done, existing, {*wanted, *keys.names})))
 
     def _left_out(
