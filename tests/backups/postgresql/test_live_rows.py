@@ -43,7 +43,7 @@ INSERT INTO crontab (minute) VALUES ('0'), ('1');
 INSERT INTO a_task (name, crontab_id) VALUES ('nightly', 1);
 DELETE FROM audit;
 """
-STAGING = r"""
+NEW = r"""
 DELETE FROM expiry; DELETE FROM attempt WHERE "user" = 'old';
 INSERT INTO attempt (id, "user", "order", moment, took, weight, data, photo) VALUES
   (70, E'new\t\\N\n''"', NULL, '2026-11-25 04:00:00.000001+02', '-1 mon 2 days', 0.1,
@@ -100,7 +100,7 @@ def test_they_replace_what_the_backup_has(lab: Database, engine: PostgresEngine)
     lab.rows(OLD)
     dump, _ = support.dump_of(engine)
     other = content(lab, "rack", "device", "audit")
-    lab.rows(STAGING)
+    lab.rows(NEW)
     live = content(lab, *COPIED)
     # In an order that is wrong for foreign keys, with a name that nobody has.
     assert restore(engine, dump, "expiry", "attempt", "a_task", "crontab", "nobody_has_this") == ()
@@ -120,7 +120,7 @@ def test_an_undo_takes_them_along_as_well(lab: Database, engine: PostgresEngine)
     lab.rows(OLD)
     dump, _ = support.dump_of(engine)
     restore(engine, dump)
-    lab.rows(STAGING)
+    lab.rows(NEW)
     live = content(lab, *COPIED)
     with engine.locked("undo"), engine.swap_strategy().previous_as_staging() as scratch:
         assert scratch.copy_live_rows(COPIED) == ()
