@@ -90,7 +90,7 @@ def test_special_objects_come_back(lab: Database, engine: PostgresEngine) -> Non
         CREATE TABLE made (a int, b int GENERATED ALWAYS AS (a * 2) STORED);
         INSERT INTO made VALUES (1);
         CREATE FUNCTION twice(a int) RETURNS int LANGUAGE sql IMMUTABLE BEGIN ATOMIC SELECT a * 2; END;
-        CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.a := 7; RETURN STAGING; END $$;
+        CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.a := 7; RETURN NEW; END $$;
         CREATE TRIGGER touching BEFORE INSERT ON made FOR EACH ROW EXECUTE FUNCTION touch();
         CREATE VIEW seen AS SELECT twice(a) FROM made;
         CREATE MATERIALIZED VIEW kept AS SELECT twice(a) FROM made;
