@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
+from django.core.management import get_commands, load_command_class
+from django.core.management.base import BaseCommand
 
 from ops.conf import Conf, Setting
 
@@ -16,6 +18,9 @@ DOCUMENTS = sorted(
 )
 SETTINGS, OPS_SETTINGS = (ROOT / "docs/settings.md").read_text().split("## Settings of ops")
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+DJANGO_OPTIONS = {
+    option for action in BaseCommand().create_parser("manage.py", "")._actions for option in action.option_strings
+}
 LINK = re.compile(r"\]\(([^)\s:]*)\)|src(?:set)?=\"([^\"]+)\"")
 
 
@@ -99,6 +104,33 @@ def test_named_files_exist(document: str) -> None:
     ]
     assert names
     assert {name for name in names if not any(path.endswith(f"/{name}") for path in known)} == set()
+
+
+def test_functions_named_in_architecture_exist() -> None:
+    sources = "\n".join(path.read_text() for app in ("homerack", "ops") for path in (ROOT / app).glob("**/*.py"))
+    text = text_of("docs/ARCHITECTURE.md")
+    in_files = re.findall(r"`([a-z_]+)\(\)`\s+in\s+`([a-z_/]+\.py)`", text)
+    assert len(in_files) > 10
+    for name, file in in_files:
+        paths = [path for app in ("homerack", "ops") for path in (ROOT / app).glob(f"**/{Path(file).name}")]
+        found = [path for path in paths if str(path).endswith(f"/{file}")]
+        assert any(re.search(rf"^def {name}\(", path.read_text(), re.MULTILINE) for path in found), (name, file)
+    names = re.findall(r"`([a-z_]+)\(\)`|`([A-Z]\w+[a-z])`", text)
+    assert [name for name in map("".join, names) if not re.search(rf"\b(?:def|class) {name}\b", sources)] == []
+
+
+def test_options_in_the_documents_are_those_of_the_commands() -> None:
+    documented = "\n".join(text_of(name) for name in DOCUMENTS if name.startswith(("README", "docs/")))
+    options: dict[str, set[str]] = {}
+    for name, app in get_commands().items():
+        if str(app).partition(".")[0] in {"homerack", "ops"}:
+            parser = load_command_class(str(app), name).create_parser("manage.py", name)
+            options[name] = {option for action in parser._actions for option in action.option_strings}
+    own = {name: found - DJANGO_OPTIONS for name, found in options.items()}
+    for name, found in own.items():
+        assert [option for option in found if option not in documented] == [], name
+    of_others = {"--deploy", "--database", "--no-input", "--preload"}  # Django's and gunicorn's
+    assert set(re.findall(r"(--[a-z][a-z-]+)", documented)) - of_others <= set().union(*options.values())
 
 
 def test_excerpts_of_contributing_are_the_code() -> None:
