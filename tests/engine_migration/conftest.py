@@ -11,9 +11,11 @@ import pytest
 from homerack.config import storage
 from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database, sqlite_wrapper
+from ops.engine_migration import target
 from tests.engine_migration import support
 from tests.engine_migration.factories import write_library
 from tests.engine_migration.support import Database
+from tests.support.replayed_migrations import replaying
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,6 +38,11 @@ def private_places(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     settings.STORAGES = {**settings.STORAGES, "backups": storage.configure(directory=settings.BACKUP_DIR)}
     settings.OPS_LEGACY_FORMAT = ""
     monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture(autouse=True)
+def replayed_migrations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target, "run_migrations", replaying(run_migrations))
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +91,7 @@ def schema(databases_are_open: None) -> Iterator[str]:
     name = support.new_name()
     database = support.create(name)
     with override_database(database.address.wrapper()):
-        run_migrations()
+        replaying(run_migrations)()
     yield name
     support.drop(name)
 

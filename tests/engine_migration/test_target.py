@@ -1,6 +1,9 @@
 """The database to fill: what it may hold beforehand, and what it keeps when another takes its place."""
 
 import contextlib
+import os
+import re
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +21,7 @@ from ops.engine_migration.target import inspect_target
 from ops.errors import PreconditionFailed
 from tests.engine_migration import support
 from tests.engine_migration.support import Database
+from tests.support.replayed_migrations import replaying
 
 NEVER_ADDS = "Name an empty database; this command never adds to rows or replaces them."
 
@@ -101,6 +105,31 @@ def test_rows_that_arrive_meanwhile_are_not_lost(
     assert (outcome.code, outcome.error) == (1, words)
     assert database.rows("SELECT name FROM otherproject_tag") == [("precious",)]
     assert support.beside(database.name) == []
+
+
+def test_replayed_migrations_leave_what_those_of_django_leave(schema: str) -> None:
+    """The other tests of this folder rely on it."""
+    names = [support.new_name() for _ in range(2)]
+    for name, run in zip(names, (run_migrations, replaying(run_migrations)), strict=True):
+        with override_database(support.create(name).address.wrapper()):
+            run()
+    django, replayed = map(dumped, names)
+    assert "CREATE TABLE public.otherproject_book" in django
+    assert replayed == django
+    for name in names:
+        support.drop(name)
+
+
+def dumped(name: str) -> str:
+    """All of the database, without the moments at which migrations were applied."""
+    dump = subprocess.run(
+        [Path(os.environ["PG_BIN"]) / "pg_dump", "--dbname", support.database_named(name).url, "--inserts"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    lines = [line for line in dump.splitlines() if not line.startswith((r"\restrict", r"\unrestrict"))]
+    return re.sub(r"'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.?\d*\+\d\d'", "moment", "\n".join(lines))
 
 
 def test_a_database_that_does_not_exist_is_made(library: Path, nowhere: Database) -> None:

@@ -110,8 +110,9 @@ class PostgresServer:
         # fmt: on
         with (root / "data" / "postgresql.conf").open("a") as configuration:
             configuration.write("fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n")
+            configuration.write("wal_level = minimal\nmax_wal_senders = 0\nautovacuum = off\njit = off\n")
             configuration.write(f"port = {server.port}\nlisten_addresses = '127.0.0.1'\n")
-            configuration.write(f"unix_socket_directories = '{root}'\nmax_wal_size = 4GB\n")
+            configuration.write(f"unix_socket_directories = '{root}'\nmax_wal_size = 1GB\n")
             configuration.writelines(f"{setting}\n" for setting in settings)
         server.launch()
         return server
