@@ -1,4 +1,4 @@
-"""The environment is read strictly: a wrong value stops the start and says what would be right."""
+"""Reading the environment: a wrong value stops the start with the name of the variable and an example."""
 
 import os
 import subprocess
@@ -14,19 +14,19 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize(("word", "value"), [("TRUE", True), ("1", True), ("on", True), ("No", False), ("0", False)])
-def test_bool_takes_the_usual_words(monkeypatch, word, value):
+def test_bool_reads_word(monkeypatch, word, value):
     monkeypatch.setenv("FLAG", word)
     assert env.get_bool("FLAG", default=not value) is value
 
 
-def test_empty_means_unset(monkeypatch):
+def test_empty_variable_gives_the_default(monkeypatch):
     monkeypatch.setenv("FLAG", " ")
     assert env.get_bool("FLAG", default=True) is True
     assert env.get_int("FLAG", default=7) == 7
     assert env.get_list("FLAG", ("a",)) == ["a"]
 
 
-def test_bool_refuses_to_guess(monkeypatch):
+def test_bool_with_other_word_is_refused(monkeypatch):
     monkeypatch.setenv("FLAG", "maybe")
     with pytest.raises(ImproperlyConfigured) as caught:
         env.get_bool("FLAG", default=False)
@@ -40,27 +40,27 @@ def test_bool_refuses_to_guess(monkeypatch):
         ("-1", "SIZE is -1; the least is 0. Example: SIZE=5"),
     ],
 )
-def test_int_says_what_is_wrong(monkeypatch, text, message):
+def test_int_with_wrong_value_is_refused_with_an_example(monkeypatch, text, message):
     monkeypatch.setenv("SIZE", text)
     with pytest.raises(ImproperlyConfigured) as caught:
         env.get_int("SIZE", default=5)
     assert str(caught.value) == message
 
 
-def test_choice_names_the_choices(monkeypatch):
+def test_unknown_choice_is_refused_with_the_choices(monkeypatch):
     monkeypatch.setenv("LEVEL", "loud")
     with pytest.raises(ImproperlyConfigured) as caught:
         env.get_choice("LEVEL", default="INFO", choices=("INFO", "DEBUG"))
     assert str(caught.value) == "LEVEL is 'loud'; known are INFO, DEBUG. Example: LEVEL=INFO"
 
 
-def test_secret_comes_from_a_file(monkeypatch, tmp_path):
+def test_secret_is_read_from_file(monkeypatch, tmp_path):
     (tmp_path / "key").write_text("s3cret\n")
     monkeypatch.setenv("KEY_FILE", str(tmp_path / "key"))
     assert env.get_secret("KEY") == "s3cret"
 
 
-def test_secrets_are_separated_by_spaces_or_lines(monkeypatch, tmp_path):
+def test_secrets_are_split_at_spaces_and_lines(monkeypatch, tmp_path):
     assert env.get_secrets("KEYS") == []
     monkeypatch.setenv("KEYS", " one  two ")
     assert env.get_secrets("KEYS") == ["one", "two"]
@@ -78,7 +78,7 @@ def test_secret_in_two_places_is_refused(monkeypatch, tmp_path):
     assert str(caught.value) == "KEY_FILE is set beside KEY; keep one of the two. Example: KEY_FILE=/run/secrets/key"
 
 
-def test_unreadable_secret_file_is_named(monkeypatch):
+def test_unreadable_secret_file_is_refused_with_its_path(monkeypatch):
     monkeypatch.setenv("KEY_FILE", "/nowhere/key")
     with pytest.raises(ImproperlyConfigured, match=r"KEY_FILE names /nowhere/key, which can not be read"):
         env.get_secret("KEY")
@@ -88,12 +88,12 @@ def test_unreadable_secret_file_is_named(monkeypatch):
     "url",
     ["postgres://me:p@h:5432/lab", "postgresql://me:p@h:5432/lab", "postgresql+psycopg2://me:p@h:5432/lab"],
 )
-def test_postgres_urls_of_django_and_sqlalchemy(url):
+def test_postgres_url_of_django_or_sqlalchemy_is_read(url):
     database = databases.parse_url(url)
     assert (database["NAME"], database["USER"], database["HOST"], database["PORT"]) == ("lab", "me", "h", 5432)
 
 
-def test_relative_sqlite_path_is_meant_from_the_project(monkeypatch, tmp_path):
+def test_relative_sqlite_path_starts_at_the_project(monkeypatch, tmp_path):
     monkeypatch.setenv("DATABASE_URL", "sqlite:///./lab.db")
     assert databases.configure(base_dir=tmp_path)["NAME"] == str(tmp_path / "lab.db")
 
@@ -121,20 +121,20 @@ def start(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif((ROOT / ".env").exists(), reason="a .env of this checkout would answer instead")
-def test_no_secret_key_no_start(tmp_path):
+def test_start_without_secret_key_is_refused(tmp_path):
     ended = start(tmp_path, DEBUG="false")
     assert ended.returncode == 1
     assert "SECRET_KEY is not set. Generate one with: python -c" in ended.stderr
 
 
-def test_production_settings_pass_the_deployment_checks(tmp_path):
+def test_production_settings_pass_deployment_checks(tmp_path):
     key = "0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOP"
     hosts = "homerack.example.org"
     ended = start(tmp_path, DEBUG="false", SECRET_KEY=key, DATABASE_URL="sqlite://:memory:", ALLOWED_HOSTS=hosts)
     assert (ended.returncode, ended.stdout + ended.stderr) == (0, "System check identified no issues (0 silenced).\n")
 
 
-def test_production_has_to_name_its_hosts(tmp_path):
+def test_production_without_hosts_fails_the_check(tmp_path):
     key = "0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOP"
     ended = start(tmp_path, DEBUG="false", SECRET_KEY=key, DATABASE_URL="sqlite://:memory:")
     assert ended.returncode == 1
@@ -148,7 +148,7 @@ def test_production_has_to_name_its_hosts(tmp_path):
         ("health", "'health/', which leads elsewhere already"),
     ],
 )
-def test_the_console_can_not_be_put_just_anywhere(tmp_path, path, fault):
+def test_reserved_admin_path_is_refused(tmp_path, path, fault):
     ended = start(tmp_path, SECRET_KEY="x", ADMIN_PATH=path, HTTPS="false")
     assert f"ADMIN_PATH is {fault}. Example: ADMIN_PATH=admin/" in ended.stderr
 

@@ -213,7 +213,7 @@ def test_project_with_all_blocks_works_and_reports_each_missing_setting(tmp_path
     assert str(result["naive"]).count("ops.E007 USE_TZ is false") == 1
 
 
-def test_every_setting_of_the_blocks_is_left_out_once() -> None:
+def test_required_settings_cover_the_code_blocks() -> None:
     blocks = "".join(block for file, block in BLOCKS if file == "settings.py")
     names = set(re.findall(r"^([A-Z_]+) =", blocks, re.MULTILINE))
     assert names - {"BASE_DIR", "OPS_BACKUP_EXCLUDED_TABLES", "OPS_UNTRUSTED_EXCLUDED_TABLES"} <= {
@@ -221,7 +221,7 @@ def test_every_setting_of_the_blocks_is_left_out_once() -> None:
     }
 
 
-def test_every_package_that_ops_imports_is_named() -> None:
+def test_packages_that_ops_imports_are_listed() -> None:
     packages = {"health_check": "django-health-check", "unfold": "django-unfold", "psycopg2": "psycopg2-binary"}
     packages |= {"storages": "django-storages", "botocore": "boto3"}
     known = sys.stdlib_module_names | {"ops", "django", "asgiref"}
@@ -233,24 +233,22 @@ def test_every_package_that_ops_imports_is_named() -> None:
                 assert re.search(rf"\b{packages.get(top, top.replace('_', '-'))}\b", TEXT), (path, top)
 
 
-def test_no_message_of_ops_names_homerack_or_its_variables() -> None:
+def test_messages_of_ops_do_not_name_homerack_or_its_variables() -> None:
     names = re.compile(r"homerack|DATABASE_URL|_DIRECT_URL|PG_BIN|_LIMIT_MB|\.env\b|make run", re.IGNORECASE)
     for path in (ROOT / "ops").glob("**/*.py"):
         tree = ast.parse(path.read_text())
-        comments = {
-            id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)
-        }  # docstrings, which users do not see
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         texts = [
             node.value
             for node in ast.walk(tree)
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in comments
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
         ]
         assert [text for text in texts if names.search(text)] == [], path
     for path in (ROOT / "ops/templates").glob("**/*.html"):
         assert not names.search(path.read_text()), path
 
 
-def test_every_table_of_the_policy_is_named() -> None:
+def test_tables_of_the_policy_are_listed() -> None:
     left_out, untrusted = TEXT.split("**Not in backups.**")[1].split("**Never from untrusted files.**")
     assert (
         set(re.findall(r"`([a-z]+_[a-z_]+)`", left_out.split("Name your own")[0]))
@@ -264,7 +262,7 @@ def test_every_table_of_the_policy_is_named() -> None:
         )
 
 
-def test_every_task_is_named_with_the_hour_at_which_it_starts() -> None:
+def test_tasks_are_listed_with_their_schedules() -> None:
     from homerack.migrations import __path__ as folder  # noqa: PLC0415
 
     schedules = (Path(folder[0]) / "0001_release.py").read_text()
@@ -276,7 +274,7 @@ def test_every_task_is_named_with_the_hour_at_which_it_starts() -> None:
         assert when == expected
 
 
-def test_every_setting_is_read() -> None:
+def test_settings_of_the_table_are_read() -> None:
     sources = "\n".join(path.read_text() for path in (ROOT / "ops").glob("**/*.py"))
     rows = [line.split("|")[1] for line in TEXT.splitlines() if line.startswith("| `")]
     names = [name for row in rows for name in re.findall(r"`([A-Z_]{4,})`", row)]
