@@ -123,7 +123,7 @@ class TestClaim:
         request = executor.claim(run.pk)
         assert request
         assert executor.cancel(run)
-        with pytest.raises(executor.NoLongerQueued, match="It is no longer queued"):
+        with pytest.raises(executor.NoLongerQueued, match="The run is no longer queued"):
             self.recorded(request)
         run.refresh_from_db()
         assert run.status == "cancelled"
