@@ -60,7 +60,7 @@ def test_commands_without_any_backup_say_how_to_make_one(lab: Lab) -> None:
     listed = lab.do("list_backups").out
     assert listed == f"There is no backup in {lab.backups} yet.\nMake one: manage.py backup_database\n"
     assert refused(lab, "restore_database", "--latest", code=1).startswith(
-        "There is no verified backup.\nMake one with"
+        "There is no verified backup.\nMake one: manage.py backup_database"
     )
     assert refused(lab, "verify_backup", "--all", code=1).startswith("There is no backup to verify.\nMake one")
     assert refused(lab, "restore_database", "homerack", code=1).startswith("There is no backup 'homerack'.")
