@@ -1,4 +1,4 @@
-"""How the migrations of a database stand to those of the code."""
+"""Migrations of a database compared with those of the code."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class MigrationState:
 
 
 def run_migrations() -> None:
-    """``migrate`` on what "default" is for this thread."""
+    """Run ``migrate`` on "default" of this thread."""
     call_command("migrate", database="default", interactive=False, verbosity=0, skip_checks=True)
 
 
@@ -64,7 +64,7 @@ def recorded_migrations(cursor: Cursor) -> tuple[str, ...]:
 
 
 def migration_skew(applied: Iterable[str]) -> MigrationSkew:
-    """Compare `applied` (``app.name``) with the migrations of the installed apps. Needs no database."""
+    """Compare `applied` (``app.name``) with the migrations of the installed apps, without a database."""
     code = migrations_in_code()
     there = _keys(applied)
     # A squashed migration counts as applied when all that it replaces is (Django's loader does the same).
@@ -77,7 +77,7 @@ def migration_skew(applied: Iterable[str]) -> MigrationSkew:
 
 
 def require_known(applied: Sequence[str], name: str) -> tuple[str, ...]:
-    """The code's migrations that `applied` lacks. Raises PreconditionFailed when it has some that the code has not."""
+    """The code's migrations that `applied` lacks. Raises PreconditionFailed when the code lacks some of `applied`."""
     skew = migration_skew(applied)
     if skew.unknown:
         raise PreconditionFailed(
@@ -109,7 +109,7 @@ def state_of(applied: Sequence[str], name: str) -> MigrationState:
 
 
 def summarize(migrations: tuple[str, ...]) -> str:
-    """The first of them and how many more there are, for a sentence."""
+    """The first one and how many more there are, for a sentence."""
     return f"{migrations[0]} and {len(migrations) - 1} more" if len(migrations) > 1 else migrations[0]
 
 
@@ -131,7 +131,7 @@ class MigrationsInCode:
 
 @cache
 def migrations_in_code() -> MigrationsInCode:
-    """Read once: code does not change under a running process."""
+    """Cached: the code does not change while the process runs."""
     loader = MigrationLoader(None)
     replaces = {key: tuple(migration.replaces) for key, migration in loader.disk_migrations.items()}
     return MigrationsInCode(

@@ -1,4 +1,4 @@
-"""Let Django work on another database than the configured one, in this thread only."""
+"""Use another database than the configured one, in this thread only."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from ops.conf import conf
 
 @contextlib.contextmanager
 def override_database(wrapper: BaseDatabaseWrapper, alias: str = "default") -> Iterator[BaseDatabaseWrapper]:
-    """Whatever this thread does with `alias` reaches `wrapper`; migrations that name no database do, too.
+    """Within the block, `alias` is `wrapper` for this thread, also in migrations.
 
-    Connections are per thread in Django, so others do not notice. The wrapper is closed at the end.
+    Django's connections belong to threads, so other threads are not affected. The wrapper is closed at the end.
     """
     before = connections[alias]
     connections[alias] = wrapper
@@ -28,15 +28,15 @@ def override_database(wrapper: BaseDatabaseWrapper, alias: str = "default") -> I
         ContentType.objects.clear_cache()
         wrapper.close()
         if wrapper.vendor == "sqlite" and wrapper.connection is not None:
-            # Django keeps databases in memory open.
+            # Django does not close databases in memory.
             wrapper.connection.close()
 
 
 def direct_settings(alias: str = "default") -> dict[str, Any]:
-    """The entry of DATABASES, with the address of the server itself where a pooler such as PgBouncer stands before it.
+    """The entry of DATABASES, with the address of the server itself where a pooler such as PgBouncer is in between.
 
-    For what belongs to a session and not to a transaction: locks, exported snapshots, and the renaming of databases.
-    The setting OPS_DIRECT_DATABASE has what differs for "default".
+    Locks, exported snapshots and renaming of databases need a session. OPS_DIRECT_DATABASE has the values of "default"
+    that differ.
     """
     direct = conf.OPS_DIRECT_DATABASE if alias == "default" else {}
     return {**connections[alias].settings_dict, **direct}

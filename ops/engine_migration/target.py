@@ -225,7 +225,7 @@ def staging_database(target: Target, connection: Connection, rows: int, claims: 
     new, old = (databases.suffixed_name(live, suffix) for suffix in (NEW_SUFFIX, OLD_SUFFIX))
     owner = str(target.address)
     databases.drop_claimed(connection, claims.left_databases(owner), spared=(live,))
-    claims.settle_left(owner)
+    claims.clear_left_databases(owner)
     description = databases.read_properties(connection, live)
     for name in (new, old):
         require_free(connection, name)

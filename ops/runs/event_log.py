@@ -183,13 +183,11 @@ def _is_small(value: object, depth: int, budget: list[int]) -> bool:
     if not depth or budget[0] < 0:
         return False
     if isinstance(value, Mapping):
-        return all(
-            len(name) <= schema.LONGEST_LINE and _is_small(part, depth - 1, budget) for name, part in value.items()
-        )
+        return all(len(name) <= schema.MAX_LINE and _is_small(part, depth - 1, budget) for name, part in value.items())
     if isinstance(value, list):
         return all(_is_small(part, depth - 1, budget) for part in value)
     if isinstance(value, str):
-        return len(value) <= schema.LONGEST_TEXT
+        return len(value) <= schema.MAX_TEXT
     return not isinstance(value, int) or abs(value) <= schema.LARGEST_INTEGER
 
 

@@ -146,7 +146,7 @@ class RunRecorder:
         """The databases that earlier runs for `target` left; see `ops.databases.claims.Claims`."""
         return event_log.claimed_databases(self._earlier_events(), target=target)
 
-    def settle_left(self, target: str) -> None:
+    def clear_left_databases(self, target: str) -> None:
         """See `ops.databases.claims.Claims`."""
         event_log.record_swept(self._repository, self._earlier_events(), target=target)
 

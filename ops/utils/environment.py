@@ -1,4 +1,4 @@
-"""What programs of others find in their environment: what they need, and no key or address of this project."""
+"""Environments for other programs: without keys and addresses of this project."""
 
 import os
 
@@ -23,16 +23,16 @@ LIBPQ_VARIABLES = frozenset(
         *("PGGSSLIB", "PGTARGETSESSIONATTRS", "PGLOADBALANCEHOSTS", "PGCLIENTENCODING", "KRB5CCNAME", "KRB5_CONFIG"),
     }
 )
-"""What psycopg2 heeds in this process has to be the same for the programs (PostgreSQL's manual, "Environment
-Variables" of libpq); the last two are Kerberos's."""
+"""libpq reads them in this process and in the programs (PostgreSQL's manual, libpq, "Environment Variables"); the
+last two are Kerberos's."""
 
 
 def minimal_environment(**changes: str) -> dict[str, str]:
-    """What a program of others is started with: of our own environment what any program needs, and `changes`."""
+    """The variables of our environment that any program needs, and `changes`."""
     kept = {name: value for name, value in os.environ.items() if name in SYSTEM_VARIABLES or name.startswith("LC_")}
     return kept | changes
 
 
 def libpq_environment() -> dict[str, str]:
-    """What a program needs in addition that connects to PostgreSQL."""
+    """The variables that a client of PostgreSQL needs in addition."""
     return {name: value for name, value in os.environ.items() if name in LIBPQ_VARIABLES}

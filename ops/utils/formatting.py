@@ -87,7 +87,7 @@ def join_names(names: Sequence[str], most: int = 10) -> str:
 
 
 def describe_unknown_keys(number: int, newest: str) -> str:
-    """What there is to say of so many backups whose signature nobody here can verify, and what to do about it."""
+    """A sentence on backups that are signed with an unknown key, and the hint."""
     if number == 1:
         what = f"The backup {newest} is signed with a key that is not named here"
     else:
@@ -99,7 +99,7 @@ def describe_unknown_keys(number: int, newest: str) -> str:
 
 
 def strip_kept(reason: str) -> str:
-    """Why a backup is kept, for a place beside the word "kept": ``until 2026-11-30: younger than 7 days``."""
+    """The reason of a retention decision without the word "kept": ``until 2026-11-30: younger than 7 days``."""
     return reason.removeprefix("kept: ").removeprefix("kept ")
 
 

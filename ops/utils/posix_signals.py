@@ -1,4 +1,4 @@
-"""SIGTERM ends a command as cleanly as Ctrl-C does."""
+"""Handling of SIGTERM and Ctrl-C."""
 
 import contextlib
 import signal
@@ -26,7 +26,7 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 @contextlib.contextmanager
 def ignore_interrupts() -> Iterator[None]:
-    """Ctrl-C and SIGTERM come too late within the block: what it does must not be reported as not done."""
+    """Ignore Ctrl-C and SIGTERM within the block, which must not be interrupted after it has taken effect."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -39,4 +39,4 @@ def ignore_interrupts() -> Iterator[None]:
 
 
 def ignore(_number: int, _frame: FrameType | None) -> None:
-    """A signal that comes too late."""
+    """Do nothing."""

@@ -1,7 +1,7 @@
-"""Text that other people wrote, before it reaches a terminal, an error or a log.
+"""Untrusted text for a terminal, an error or a log.
 
-Notes, e-mail addresses, names of tables and files, and messages of other programs may hold characters that a terminal
-obeys instead of showing: they move the cursor, change the window's title, or reverse the order of what is read.
+Notes, e-mail addresses, names of tables and files, and messages of other programs may contain characters that a
+terminal interprets instead of showing: they move the cursor, change the window's title, or reverse the text.
 """
 
 import json

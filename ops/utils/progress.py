@@ -1,4 +1,4 @@
-"""How an operation reports how far it is, to a terminal, a run's record or a test's list."""
+"""Progress of an operation, reported to a terminal, the record of a run, or a test."""
 
 import time
 from collections import Counter
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """What an operation is doing, in the order in which it happens; users read these values."""
+    """The stages of operations, in order; users read the values."""
 
     SNAPSHOT = "snapshot"
     # A backup or an upload
@@ -35,7 +35,7 @@ class Stage(StrEnum):
 class Progress:
     """`done` of `total` units (rows, or bytes in stages that read or write a file) of `stage`; `item` is a table.
 
-    `total` is 0 where it is not known beforehand.
+    `total` is 0 where it is unknown.
     """
 
     stage: str
@@ -48,14 +48,14 @@ ProgressCallback = Callable[[Progress], None]
 
 
 def no_progress(progress: Progress) -> None:
-    """Report nothing."""
+    """A callback that does nothing."""
 
 
 class StageTimer:
-    """Follows the reports of one operation: its `stage`, how long each stage takes, how far the present one is.
+    """Follows the reports of one operation: its `stage`, the duration of each stage, the progress of the current one.
 
-    A stage ends when the next begins. `seconds` are those of the stages that have ended; `total` is 0 while it is not
-    known. Every report is passed on to `on_progress`.
+    A stage ends when the next begins. `seconds` are the durations of ended stages; `total` is 0 while it is unknown.
+    Every report is passed on to `on_progress`.
     """
 
     def __init__(self, on_progress: ProgressCallback = no_progress) -> None:
@@ -68,7 +68,7 @@ class StageTimer:
 
     @property
     def done(self) -> int:
-        """Units of the present stage, over all its items."""
+        """Units of the current stage, over all its items."""
         return sum(self._done.values())
 
     def report(self, progress: Progress) -> None:
@@ -82,7 +82,7 @@ class StageTimer:
         self._on_progress(progress)
 
     def end_stage(self) -> float:
-        """End the present stage, if there is one, and return its seconds."""
+        """End the current stage, if there is one, and return its seconds."""
         seconds = time.monotonic() - self._began if self.stage else 0.0
         if self.stage:
             self.seconds[self.stage] = self.seconds.get(self.stage, 0.0) + seconds

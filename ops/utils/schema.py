@@ -1,4 +1,4 @@
-"""Strict reading of JSON documents that others may have written: exact types, bounded numbers and texts."""
+"""Strict reading of untrusted JSON documents: exact types, bounded numbers and texts."""
 
 import datetime as dt
 from typing import Annotated, Any, TypeVar
@@ -11,39 +11,39 @@ from ops.errors import ArtifactInvalid
 Document = TypeVar("Document")
 
 LARGEST_INTEGER = 2**53
-"""Every reader of JSON knows such numbers exactly, and a database's sums of them do not overflow."""
-LONGEST_TEXT = 100_000
-LONGEST_LINE = 1_000
+"""Every JSON reader represents such numbers exactly, and sums of them fit a database column."""
+MAX_TEXT = 100_000
+MAX_LINE = 1_000
 """Characters."""
-LONGEST_MESSAGE = 300
+MAX_MESSAGE = 300
 FIRST_YEAR, LAST_YEAR = 1970, 9000
-"""Of times that can be shown in every zone. A machine without a clock of its own begins in 1970."""
+"""Times that can be shown in every zone. A machine without a battery-backed clock starts in 1970."""
 STORABLE = r"\A[^\0\ud800-\udfff]*\Z"
-"""What every database and terminal can take: no NUL, no lone surrogates."""
+"""Text that every database stores: no NUL, no lone surrogates."""
 
-Text = Annotated[str, Meta(max_length=LONGEST_TEXT, pattern=STORABLE)]
-Line = Annotated[str, Meta(max_length=LONGEST_LINE, pattern=STORABLE)]
+Text = Annotated[str, Meta(max_length=MAX_TEXT, pattern=STORABLE)]
+Line = Annotated[str, Meta(max_length=MAX_LINE, pattern=STORABLE)]
 Count = Annotated[int, Meta(ge=0, le=LARGEST_INTEGER)]
 Seconds = Annotated[float, Meta(ge=0, le=1e12)]
 Moment = Annotated[dt.datetime, Meta(tz=True)]
 
 
 def read_document(document: object, kind: type[Document], *, what: str) -> Document:
-    """The `document` as a `kind`. Raises ArtifactInvalid, which says what is wrong and where."""
+    """The `document` as a `kind`. Raises ArtifactInvalid with the error and its place."""
     try:
         return msgspec.convert(document, kind)
     except (msgspec.ValidationError, RecursionError) as error:
-        reason = str(error).replace("`", "").replace(" - at $.", " at ")[:LONGEST_MESSAGE]
+        reason = str(error).replace("`", "").replace(" - at $.", " at ")[:MAX_MESSAGE]
         raise ArtifactInvalid(f"{what} is not valid: {reason}.", "Nothing was read from it.") from error
 
 
 def to_json(value: object) -> Any:
-    """Structs, dataclasses, tuples and times as values that JSON has; times as ISO 8601 texts."""
+    """Structs, dataclasses, tuples and times as JSON values; times are ISO 8601 texts."""
     return _lists(msgspec.to_builtins(value))
 
 
 def require_time(moment: dt.datetime) -> None:
-    """Raises ValueError for a time that is not in UTC, or not one that every zone can show."""
+    """Raises ValueError for a time that is not in UTC or not in these years."""
     if moment.utcoffset() != dt.timedelta(0):
         raise ValueError(f"{moment.isoformat()} is not a time in UTC")
     if not FIRST_YEAR <= moment.year <= LAST_YEAR:

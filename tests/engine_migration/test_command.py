@@ -229,7 +229,7 @@ def test_the_documents_name_the_way_that_shows_no_password() -> None:
             assert not re.search(r"--postgres-url[ =]\S*:[^/\s]\S*@", path.read_text()), path
 
 
-WRONG_PASSWORD = "The server is there; the user or the password is wrong."
+WRONG_PASSWORD = "The server answers; the user or the password is wrong."
 
 
 @pytest.mark.parametrize("end", ["?nonsense=1", "?sslmode=bogus", "%00"])
@@ -238,7 +238,7 @@ def test_an_address_that_postgresql_does_not_understand_is_a_sentence(
 ) -> None:
     outcome = support.run(library, Database(address=database.address, url=database.url + end), "--yes")
     assert outcome.code == 1
-    expected = "The PostgreSQL URL can not be read." if end == "%00" else "Check the options after ? in the URL."
+    expected = "The PostgreSQL URL cannot be read." if end == "%00" else "Check the options after ? in the URL."
     assert expected in outcome.error
     assert database.address.password not in outcome.error
 
@@ -287,8 +287,8 @@ def test_who_can_not_connect_is_told_why(
         ("mysql://me:secret@host/db", "The PostgreSQL URL has to start with postgres://."),
         ("me:secret@host/db", "The PostgreSQL URL has to start with postgres://."),
         ("postgres://me:secret@host:5432/", "The PostgreSQL URL names no database."),
-        ("postgres://me:se#cret@host:5432/db", "The PostgreSQL URL can not be read."),
-        ("postgres://me:se/cret@host:5432/db", "The PostgreSQL URL can not be read."),
+        ("postgres://me:se#cret@host:5432/db", "The PostgreSQL URL cannot be read."),
+        ("postgres://me:se/cret@host:5432/db", "The PostgreSQL URL cannot be read."),
     ],
 )
 def test_an_address_that_can_not_be_read_is_not_repeated(library: Path, url: str, message: str) -> None:

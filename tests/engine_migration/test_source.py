@@ -142,7 +142,7 @@ def test_an_unfinished_transaction_is_not_taken_for_a_finished_one(file: Path, d
     before = digest(crashed)
     assert refusal(crashed, database) == (
         f"{crashed} has a transaction that its program did not finish, in {crashed.name}-journal.\n"
-        f"Let SQLite take it back: sqlite3 {crashed} 'PRAGMA quick_check'"
+        f"Let SQLite roll it back: sqlite3 {crashed} 'PRAGMA quick_check'"
     )
     assert digest(crashed) == before
     with contextlib.closing(sqlite3.connect(crashed)) as mended:
@@ -211,8 +211,8 @@ def test_a_wal_in_a_directory_that_can_not_be_written_needs_a_copy(file: Path, l
     shutil.move(locked_directory / "kept", f"{path}-wal")
     Path(f"{path}-shm").unlink(missing_ok=True)
     assert snapshot_as_nobody(path, locked_directory) == (
-        f"{path} has changes in lab.db-wal, and its directory can not be written, which reading them needs.\n"
-        "Copy the file together with its -wal to a directory of yours and name that copy."
+        f"{path} has changes in lab.db-wal, and its directory is read-only: they cannot be read there.\n"
+        "Copy the file and its -wal to a directory that you can write to, and use that copy."
     )
 
 
@@ -231,9 +231,7 @@ def test_a_file_that_may_not_be_read_is_refused(file: Path, locked_directory: Pa
     path = locked_directory / "lab.db"
     shutil.copy(file, path)
     path.chmod(0o600)
-    assert (
-        snapshot_as_nobody(path, locked_directory) == f"{path} can not be read: permission denied.\nRun as its owner."
-    )
+    assert snapshot_as_nobody(path, locked_directory) == f"{path} cannot be read: permission denied.\nRun as its owner."
 
 
 @root_only
@@ -241,7 +239,7 @@ def test_a_directory_that_may_not_be_entered_is_refused(file: Path, locked_direc
     closed = locked_directory / "closed"
     closed.mkdir(mode=0o700)
     shutil.copy(file, closed / "lab.db")
-    message = f"{closed / 'lab.db'} can not be read: permission denied.\nRun as its owner."
+    message = f"{closed / 'lab.db'} cannot be read: permission denied.\nRun as its owner."
     assert snapshot_as_nobody(closed / "lab.db", locked_directory) == message
 
 

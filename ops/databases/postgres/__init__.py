@@ -1,1 +1,1 @@
-"""PostgreSQL itself: addresses, whole databases, and the indexes and keys of tables."""
+"""PostgreSQL: connections, whole databases, client programs, indexes and keys."""

@@ -1,4 +1,4 @@
-"""PostgreSQL's own client programs: finding those that fit the server, and running them without telling secrets."""
+"""PostgreSQL's client programs: found in the server's version, and run without exposing secrets."""
 
 import contextlib
 import os
@@ -30,19 +30,19 @@ DIRECTORIES = (
     "opt/homebrew/opt/postgresql@*/bin",
 )
 SECRET_OPTIONS = frozenset({"password", "sslpassword"})
-PIECE = 1 << 20
+CHUNK_SIZE = 1 << 20
 """Bytes."""
 LAST_LINES = 4
-EXIT_TIMEOUT = 10
-"""Seconds that a program gets to end after it was told to."""
+VERSION_TIMEOUT = 10
+"""Seconds."""
 
 Command = tuple[list[str], dict[str, str]]
-"""Arguments, and what is put into the environment beside what the connection needs."""
+"""Arguments, and variables that are added to a minimal environment."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClientPrograms:
-    """A directory with pg_dump and pg_restore, and what they say of themselves: ``15.18``."""
+    """A directory with pg_dump and pg_restore, and their version: ``15.18``."""
 
     directory: Path
     version: str
@@ -52,7 +52,7 @@ class ClientPrograms:
         return int(re.split(r"\D", self.version)[0])
 
     @property
-    def order(self) -> tuple[int, ...]:
+    def version_key(self) -> tuple[int, ...]:
         return tuple(map(int, re.findall(r"\d+", self.version)))
 
 
@@ -61,12 +61,12 @@ def find_programs(major: int, directory: Path | None = None) -> ClientPrograms:
 
     Raises PreconditionFailed with the package to install.
     """
-    if directory and (tools := probe_directory(directory)) and tools.major == major:
-        return tools
-    found = [tools for place in candidates() if (tools := probe_directory(place))]
-    if fitting := [tools for tools in found if tools.major == major]:
-        return max(fitting, key=lambda tools: tools.order)
-    others = ", ".join(sorted({f"{tools.version} in {tools.directory}" for tools in found}))
+    if directory and (programs := probe_directory(directory)) and programs.major == major:
+        return programs
+    found = [programs for path in candidates() if (programs := probe_directory(path))]
+    if matching := [programs for programs in found if programs.major == major]:
+        return max(matching, key=lambda programs: programs.version_key)
+    others = ", ".join(sorted({f"{programs.version} in {programs.directory}" for programs in found}))
     raise PreconditionFailed(
         f"The server runs PostgreSQL {major}, and there is no pg_dump of that version on this machine"
         f" ({f'found: {others}' if others else 'found: none'}).",
@@ -84,23 +84,23 @@ def candidates() -> Iterable[Path]:
 
 
 def probe_directory(directory: Path) -> ClientPrograms | None:
-    """What is in `directory`, or None. Debian's wrapper, which picks some version, does not count."""
+    """The programs in `directory`, or None. Debian's wrapper, which chooses a version, is ignored."""
     if not all(os.access(directory / name, os.X_OK) for name in PROGRAMS):
         return None
     if (directory / "pg_dump").resolve().name != "pg_dump":
         return None
     command = [str(directory / "pg_dump"), "--version"]
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        said = subprocess.run(
-            command, env=minimal_environment(), capture_output=True, text=True, timeout=EXIT_TIMEOUT, check=False
+        output = subprocess.run(
+            command, env=minimal_environment(), capture_output=True, text=True, timeout=VERSION_TIMEOUT, check=False
         ).stdout
-        if version := re.search(r"\(PostgreSQL\) (\d+\S*)", said):
+        if version := re.search(r"\(PostgreSQL\) (\d+\S*)", output):
             return ClientPrograms(directory=directory, version=version[1])
     return None
 
 
 def connection_arguments(address: ConnectionInfo) -> Command:
-    """How a client program reaches `address`. The password is in the environment only, which others can not read."""
+    """How a client program reaches `address`. The password is in the environment, which other users cannot read."""
     named = {"host": address.host, "port": address.port, "user": address.user, "dbname": address.database}
     options = {name: value for name, value in address.libpq_options().items() if name not in SECRET_OPTIONS}
     settings: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, **options}
@@ -111,7 +111,7 @@ def connection_arguments(address: ConnectionInfo) -> Command:
 
 
 def dump_command(
-    tools: ClientPrograms,
+    programs: ClientPrograms,
     address: ConnectionInfo,
     *,
     custom: bool,
@@ -126,7 +126,7 @@ def dump_command(
     """
     where, environment = connection_arguments(address)
     arguments = [
-        str(tools.directory / "pg_dump"),
+        str(programs.directory / "pg_dump"),
         *where,
         *(["--format=custom", "--compress=1"] if custom else ["--format=plain"]),
         "--encoding=UTF8",
@@ -141,34 +141,34 @@ def dump_command(
     return arguments, environment
 
 
-def plain_text_command(tools: ClientPrograms) -> Command:
+def plain_text_command(programs: ClientPrograms) -> Command:
     """pg_restore from a file of the custom format on standard input to plain text on standard output."""
     options = ["--file=-", "--no-owner", "--no-privileges", "--no-tablespaces"]
-    return [str(tools.directory / "pg_restore"), *options], {"LC_ALL": "C"}
+    return [str(programs.directory / "pg_restore"), *options], {"LC_ALL": "C"}
 
 
-def output_of(call: Command, *, feed: IO[bytes] | None = None) -> Generator[bytes]:
-    """What the program prints, in pieces; it reads `feed`, which is read to its end whatever the program takes of it.
+def output_of(command: Command, *, feed: IO[bytes] | None = None) -> Generator[bytes]:
+    """The standard output of the program in chunks. `feed` is its standard input, and is read to its end in any case.
 
-    Ends only after the program has succeeded; raises ToolFailed otherwise. Closing the generator ends the program.
+    Ends when the program has succeeded; raises ToolFailed otherwise. Closing the generator ends the program.
     """
-    arguments, environment = call
-    with tempfile.TemporaryFile() as complaints:
+    arguments, environment = command
+    with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
             arguments,
             env=minimal_environment(**environment),
             stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=complaints,
+            stderr=stderr,
         )
         feeder = StdinWriter(feed, process) if feed else None
         try:
-            yield from iter(lambda: process.stdout.read(PIECE), b"")  # type: ignore[union-attr]
+            yield from iter(lambda: process.stdout.read(CHUNK_SIZE), b"")  # type: ignore[union-attr]
             code = process.wait()
             if feeder:
                 feeder.finish()
             if code:
-                raise tool_error(arguments[0], code, complaints, environment.get("PGPASSWORD", ""))
+                raise tool_error(arguments[0], code, stderr, environment.get("PGPASSWORD", ""))
         finally:
             terminate(process)
 
@@ -186,7 +186,7 @@ class StdinWriter(threading.Thread):
     def run(self) -> None:
         try:
             self.copy()
-        except BaseException as error:  # noqa: BLE001  # it is raised where the output is read
+        except BaseException as error:  # noqa: BLE001  # raised again by finish()
             self.error = error
             self.process.kill()
         finally:
@@ -194,17 +194,17 @@ class StdinWriter(threading.Thread):
                 self.process.stdin.close()  # type: ignore[union-attr]
 
     def copy(self) -> None:
-        wanted = True
-        while piece := self.feed.read(PIECE):
-            if not wanted:
+        is_open = True
+        while chunk := self.feed.read(CHUNK_SIZE):
+            if not is_open:
                 continue
             try:
-                self.process.stdin.write(piece)  # type: ignore[union-attr]
+                self.process.stdin.write(chunk)  # type: ignore[union-attr]
             except BrokenPipeError:
-                wanted = False
+                is_open = False
 
     def finish(self) -> None:
-        """Wait for the end of the stream. Raises what reading it raised."""
+        """Wait for the end of the stream. Raises the error of reading it."""
         self.join()
         if self.error:
             raise self.error
@@ -218,14 +218,14 @@ def terminate(process: subprocess.Popen[bytes]) -> None:
         process.stdout.close()
 
 
-def tool_error(program: str, code: int, complaints: IO[bytes], password: str) -> ToolFailed:
-    complaints.seek(0)
-    lines = complaints.read().decode(errors="replace").strip().splitlines()[-LAST_LINES:]
-    words = " / ".join(line.strip() for line in lines) or "it said nothing"
+def tool_error(program: str, code: int, stderr: IO[bytes], password: str) -> ToolFailed:
+    stderr.seek(0)
+    lines = stderr.read().decode(errors="replace").strip().splitlines()[-LAST_LINES:]
+    message = " / ".join(line.strip() for line in lines) or "it printed nothing"
     if password:
-        words = words.replace(password, "***")
-    ended = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
+        message = message.replace(password, "***")
+    outcome = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
     return ToolFailed(
-        f"{Path(program).name} {ended}: {words.rstrip('.')}.",
-        "The database is as it was. Run the command again; if it fails again, the server's log may tell more.",
+        f"{Path(program).name} {outcome}: {message.rstrip('.')}.",
+        "The database is unchanged. Run the command again; if it fails again, see the server's log.",
     )

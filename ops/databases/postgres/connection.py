@@ -1,4 +1,4 @@
-"""Where a PostgreSQL database is, and connections to it that belong to nobody's request."""
+"""The address of a PostgreSQL database, and connections outside of Django's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,12 +19,12 @@ EXAMPLE = "postgres://user:password@127.0.0.1:5432/mydatabase"
 CONNECT_TIMEOUT = 10
 """Seconds."""
 SESSION = "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c client_encoding=UTF8"
-"""Whatever the role's or the database's defaults are: text means the same in every session of ours."""
+"""Values have the same text in all our sessions, whatever the defaults of role and database are."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionInfo:
-    """One database on one server, and who connects. Its text names no password."""
+    """The address of one database, with user and password. Its text form has no password."""
 
     database: str
     host: str = ""
@@ -42,35 +42,35 @@ class ConnectionInfo:
         return replace(self, database=database)
 
     def with_session(self, options: str) -> "ConnectionInfo":
-        """The same database, in sessions that begin with these options (``-c name=value``) as well."""
+        """The same database, with these options (``-c name=value``) for each session."""
         own = f"{self.options.get('options', '')} {options}".strip()
         return replace(self, options={**self.options, "options": own})
 
     def connect(self, *, autocommit: bool = False) -> Connection:
-        """A new connection with UTC and ISO dates. Raises PreconditionFailed with the server's own words."""
+        """A new connection with UTC and ISO dates. Raises PreconditionFailed with the server's message."""
         settings: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, **self.libpq_options()}
         settings["options"] = f"{settings.get('options', '')} {SESSION}".strip()
         where = {"host": self.host, "port": self.port, "user": self.user, "password": self.password}
         settings |= {name: value for name, value in where.items() if value}
-        # It tells our sessions from those of the site (see `databases.end_leftover_sessions`).
+        # Distinguishes our sessions from those of the site (see `databases.end_leftover_sessions`).
         settings["application_name"] = APPLICATION
         try:
             connection: Connection = psycopg2.connect(dbname=self.database, **settings)
         except psycopg2.OperationalError as error:
-            words = server_message(error)
+            message = server_message(error)
             raise PreconditionFailed(
-                f"No connection to the database {self}: {words}.", connection_hint(words)
+                f"No connection to the database {self}: {message}.", connection_hint(message)
             ) from error
         except (psycopg2.ProgrammingError, ValueError) as error:
             raise PreconditionFailed(
-                f"The address of the database {self} has a part that PostgreSQL does not understand.",
+                f"The address of the database {self} has a part that PostgreSQL does not accept.",
                 "Check the options after ? in the URL.",
             ) from error
         connection.autocommit = autocommit
         return connection
 
     def libpq_options(self) -> dict[str, str | int]:
-        """The options that libpq understands, such as ``sslmode``; Django and pools have others of their own there."""
+        """The options for libpq, such as ``sslmode``, without those of Django and of pools."""
         return {
             name: value
             for name, value in self.options.items()
@@ -97,32 +97,32 @@ class ConnectionInfo:
         return DatabaseWrapper(settings, alias)
 
 
-def connection_hint(words: str) -> str:
-    """What to do about a connection that was refused with these words."""
-    if "password authentication failed" in words:
-        return "The server is there; the user or the password is wrong. In a URL write # / ? @ : % as %23 %2F %3F …"
-    if "startup parameter" in words:
+def connection_hint(message: str) -> str:
+    """What to do about a connection that was refused with this message."""
+    if "password authentication failed" in message:
+        return "The server answers; the user or the password is wrong. In a URL write # / ? @ : % as %23 %2F %3F …"
+    if "startup parameter" in message:
         return (
             "PgBouncer answered, and backups, restores and migrations need a session of the server itself. Set"
             f" {setting_name('OPS_DIRECT_DATABASE')} to the server."
         )
-    if "invalid" in words and "value" in words:
+    if "invalid" in message and "value" in message:
         return "Check the options after ? in the URL."
     return "Is the server running, and are host, port, user and password right?"
 
 
 def server_message(error: BaseException) -> str:
-    """What a database says, without the connection's details."""
+    """The server's message, without the details of the connection."""
     # libpq puts "connection to server at …, port … failed:" before the server's own line; hints come after it.
     for line in str(error).splitlines():
-        words = line.rpartition("FATAL:")[2].rpartition("ERROR:")[2].rpartition(" failed:")[2].strip()
-        if words:
-            return words.rstrip(".")
+        message = line.rpartition("FATAL:")[2].rpartition("ERROR:")[2].rpartition(" failed:")[2].strip()
+        if message:
+            return message.rstrip(".")
     return "no reason given"
 
 
 def server_detail(error: BaseException) -> str:
-    """The server's DETAIL line, or ''. From the text: an error that comes from another process has lost its fields."""
+    """The server's DETAIL line, or ''. From the text, because an error from another process has no fields."""
     details = [line for line in str(error).splitlines() if line.startswith("DETAIL:")]
     return details[0].removeprefix("DETAIL:").strip() if details else ""
 
@@ -149,7 +149,7 @@ def parse_url(url: str) -> ConnectionInfo:
     if not separator or scheme not in {"postgres", "postgresql", "pgsql"}:
         raise PreconditionFailed("The PostgreSQL URL has to start with postgres://.", f"Example: {EXAMPLE}")
     unreadable = PreconditionFailed(
-        "The PostgreSQL URL can not be read.",
+        "The PostgreSQL URL cannot be read.",
         f"In a password write # / ? @ : % as %23 %2F %3F %40 %3A %25. Example: {EXAMPLE}",
     )
     if "%00" in rest:

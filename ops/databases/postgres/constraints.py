@@ -1,4 +1,4 @@
-"""Indexes and keys of tables, dropped before many rows come in and built again afterwards, and their sequences."""
+"""Indexes and keys of tables: dropped before a bulk load and built again afterwards. Sequences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ops.utils.identifiers import quoted
 
 @dataclass(frozen=True, kw_only=True)
 class DroppableObject:
-    """An index or constraint: how to drop it and how to make it again. `others` are tables it locks beside `table`."""
+    """An index or constraint: how to drop and create it. `others` are further tables that it locks."""
 
     table: str
     name: str
@@ -71,10 +71,10 @@ def constraint_sql(table: str, name: str, text: str) -> dict[str, str]:
 
 
 def drop_indexes_and_keys(cursor: Cursor, parts: IndexesAndKeys) -> IndexesAndKeys:
-    """Drop them in the cursor's transaction and return those that are gone; one that a view needs stays in place."""
-    gone_keys = tuple(part for part in parts.keys if drop_object(cursor, part))
-    gone_indexes = tuple(part for part in parts.indexes if drop_object(cursor, part))
-    return IndexesAndKeys(indexes=gone_indexes, keys=gone_keys)
+    """Drop them in the cursor's transaction, and return the dropped ones. One that a view needs is not dropped."""
+    dropped_keys = tuple(part for part in parts.keys if drop_object(cursor, part))
+    dropped_indexes = tuple(part for part in parts.indexes if drop_object(cursor, part))
+    return IndexesAndKeys(indexes=dropped_indexes, keys=dropped_keys)
 
 
 def drop_object(cursor: Cursor, part: DroppableObject) -> bool:
@@ -89,17 +89,15 @@ def drop_object(cursor: Cursor, part: DroppableObject) -> bool:
 
 
 def lock_tables(cursor: Cursor, part: DroppableObject) -> None:
-    """Take the locks of adding a foreign key in one order everywhere, so that two of them do not block each other."""
+    """Lock the tables of a foreign key, always in the same order, to avoid deadlocks."""
     names = sorted({part.table, *part.others})
     cursor.execute(f"LOCK TABLE {', '.join(map(quoted, names))} IN SHARE ROW EXCLUSIVE MODE")
 
 
 def restart_sequences(cursor: Cursor, table: str, watermark: int) -> None:
-    """Let every sequence that fills a column of `table` go on after its largest value and after `watermark`.
+    """Let the sequences of the columns of `table` continue after the largest value and after `watermark`.
 
-    `table` is quoted, and may name its schema.
-
-    ``ALTER SEQUENCE`` is undone by a rollback; ``setval`` is not.
+    `table` is quoted, and may have a schema. ``ALTER SEQUENCE`` is undone by a rollback, ``setval`` is not.
     """
     cursor.execute(
         "SELECT seq.oid::regclass::text, att.attname, definition.seqmax FROM pg_depend AS dep"

@@ -1,4 +1,4 @@
-"""Whole databases of a server: locked, described, and made beside each other."""
+"""Whole databases of a server: lock, describe, create and drop them."""
 
 import contextlib
 import re
@@ -15,18 +15,18 @@ from ops.errors import AlreadyRunning, PreconditionFailed
 
 OPS_COMMENT = "made by ops; may be dropped"
 LOCK_LABEL = f"{APPLICATION}: "
-"""How the name of a session begins that holds the lock and says for whom."""
+"""The beginning of the application_name of a session that holds the lock."""
 OPS_CONNECTION_LIMIT = 1_700_001
-"""A connection limit that nobody else gives to a database."""
+"""A connection limit by which a database of ours is recognised."""
 ERRORS_OF_ONE_DATABASE = ("does not exist", "permission denied", "pg_hba.conf", "not currently accepting")
-"""Words of a refusal after which another database of the same server may still take the connection."""
+"""Errors after which a connection to another database of the server may succeed."""
 NAME_LIMIT = 63
-"""Bytes in a name; PostgreSQL cuts longer ones without a word."""
+"""Bytes in a name; PostgreSQL truncates longer ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseProperties:
-    """What `CREATE DATABASE` and a swap have to keep of a database."""
+    """The properties of a database that its replacement gets."""
 
     name: str
     owner: str
@@ -65,9 +65,9 @@ def connect_first(address: ConnectionInfo, *names: str) -> Connection:
 
 @contextlib.contextmanager
 def locked(connection: Connection, database: str, label: str = "") -> Iterator[None]:
-    """One operation at a time on `database`: an advisory lock of this session, which ends with it however it ends.
+    """One operation at a time on `database`: an advisory lock of this session, which ends with the session.
 
-    `label` says whose it is. Raises AlreadyRunning with what is known of the holder.
+    `label` names the holder. Raises AlreadyRunning with what is known of the holder.
     """
     key = f"ops:{database}"
     with connection.cursor() as cursor:
@@ -101,7 +101,7 @@ def describe_holder(connection: Connection, key: str) -> str:
         return ""
     process, name, since = row
     label = f": {name.removeprefix(LOCK_LABEL)}" if name.startswith(LOCK_LABEL) else ""
-    # The server tells when a session began only to those who may see into it.
+    # Only some roles may see when another session began.
     return f"{label} (server process {process}{f', since {since} UTC' if since else ''})"
 
 
@@ -127,7 +127,7 @@ SERVER_FILE_ROLES = ["pg_execute_server_program", "pg_read_server_files", "pg_wr
 
 
 def has_server_access(connection: Connection) -> bool:
-    """Whether what the role executes can run programs or touch files on the server."""
+    """Whether the role may run programs or access files on the server."""
     with connection.cursor() as cursor:
         return bool(
             fetch_value(
@@ -140,7 +140,7 @@ def has_server_access(connection: Connection) -> bool:
 
 
 def read_properties(connection: Connection, database: str) -> DatabaseProperties | None:
-    """What has to be kept of `database`, or None when there is none; it need not be able to take connections."""
+    """The properties of `database`, or None when there is none. It need not accept connections."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT datname, pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype,"
@@ -175,25 +175,25 @@ def read_properties(connection: Connection, database: str) -> DatabaseProperties
 
 
 def read_extensions(address: ConnectionInfo) -> tuple[str, ...]:
-    """The names of the extensions in the database at `address`, but for that which every database has."""
+    """The names of the extensions in the database at `address`, without plpgsql."""
     with contextlib.closing(address.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1")
         return tuple(row[0] for row in cursor.fetchall())
 
 
 def suffixed_name(database: str, suffix: str) -> str:
-    """A name beside `database`, cut so that PostgreSQL does not cut it."""
+    """`database` with `suffix`, shortened to the limit of PostgreSQL."""
     return f"{database.encode()[: NAME_LIMIT - len(suffix)].decode(errors='ignore')}{suffix}"
 
 
 def create_staging(
     connection: Connection, name: str, like: DatabaseProperties | None, *, template: str = "template0"
 ) -> None:
-    """Make the empty database `name` with the encoding and locale of `like` (UTF-8 and C.UTF-8 or C without one).
+    """Create the empty database `name` with the encoding and locale of `like` (UTF-8 and C.UTF-8 or C without one).
 
     Raises PreconditionFailed when the server refuses.
     """
-    # The connection limit marks it from its first moment; the comment can only come a moment later.
+    # The connection limit identifies it at once; a comment can only be set after it was created.
     statement = sql.SQL(
         "CREATE DATABASE {} CONNECTION LIMIT {} TEMPLATE {} ENCODING {} LC_COLLATE {} LC_CTYPE {}"
     ).format(
@@ -252,7 +252,7 @@ def add_extensions(address: ConnectionInfo, names: tuple[str, ...]) -> None:
 
 
 def drop(connection: Connection, name: str) -> None:
-    """Drop `name` with whoever is connected to it. Does nothing when it is gone."""
+    """Drop `name` and end its sessions. Does nothing when there is no such database."""
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
@@ -269,10 +269,10 @@ def comment_and_size(connection: Connection, name: str) -> tuple[str, int] | Non
 
 
 def drop_claimed(connection: Connection, claimed: Collection[str], *, spared: Collection[str]) -> tuple[str, ...]:
-    """Drop the databases that killed runs had `claimed`, where they bear our mark. Returns them.
+    """Drop the databases that killed runs had `claimed` and that have our comment or limit. Returns their names.
 
-    Neither is enough by itself: whoever writes a dump may write the mark, and a name may have been given to another
-    database since. Never `spared`, nor what the server itself needs. The caller holds the lock.
+    Both are required: a dump may set the comment, and another database may have got the name since. Databases in
+    `spared`, and those of the server, are never dropped. The caller holds the lock.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -288,7 +288,7 @@ def drop_claimed(connection: Connection, claimed: Collection[str], *, spared: Co
 
 
 def end_leftover_sessions(connection: Connection, database: str) -> None:
-    """End what a killed run left working in `database`. The caller holds the lock, so no other run is alive."""
+    """End the sessions of killed runs in `database`. The caller holds the lock, so no other run is alive."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

@@ -1,4 +1,4 @@
-"""Small helpers for queries that always give a row."""
+"""Helpers for queries that always return a row."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +8,11 @@ from psycopg2.sql import Composable
 
 
 def fetch_row(cursor: Cursor, query: str | Composable, parameters: Sequence[Any] | None = None) -> tuple[Any, ...]:
-    """The first row of `query`, which has one: a count, an aggregate, a fact of the server."""
+    """The first row of `query`. Raises LookupError without one."""
     cursor.execute(query, parameters)
     row = cursor.fetchone()
     if row is None:
-        raise LookupError("The query gave no row.")
+        raise LookupError("The query returned no row.")
     return row
 
 

@@ -1,4 +1,4 @@
-"""Databases change places: renamed in one transaction, and what belongs to a name stays with the name."""
+"""Rename databases in one transaction. Properties stay with the name."""
 
 import contextlib
 import re
@@ -26,12 +26,12 @@ def rename_databases(
     live: str,
     description: DatabaseProperties | None,
 ) -> None:
-    """Rename databases in one transaction, each (from, to) in turn, and give `live` what `description` says of it.
+    """Rename databases in one transaction, each (from, to) in turn, and give `live` the properties of `description`.
 
-    `comments` are by the names at the end. Without `description` there was no live database before. Sessions of all of
-    them are ended. One that is being opened waits for the transaction and then gets an error that is worth a retry
+    `comments` are by the new names. Without `description` there was no live database before. Sessions of all of them
+    are ended. A session that is being opened waits for the transaction and gets an error that is worth a retry
     (SQLSTATE 3D000, "just been dropped or renamed"). Raises OpsError; then, and when this process is killed, all
-    databases have the names they had.
+    databases keep their names.
     """
     for attempt in range(SWAP_ATTEMPTS):
         try:
@@ -67,7 +67,7 @@ def comment_on(cursor: Cursor, comments: Mapping[str, str]) -> None:
 
 
 def comment(connection: Connection, name: str, text: str) -> None:
-    """Write `text` on the database `name`, or nothing for ''."""
+    """Set the comment of the database `name`; '' removes it."""
     with connection.cursor() as cursor:
         comment_on(cursor, {name: text})
 
@@ -103,15 +103,15 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 
 def copy_properties(cursor: Cursor, name: str, description: DatabaseProperties) -> None:
-    """Owner, connection limit, settings and rights, which belong to a database and not to its name."""
+    """Owner, connection limit, settings and privileges, which PostgreSQL stores with the database, not its name."""
     database = sql.Identifier(name)
     limit = sql.Literal(description.connection_limit)
     cursor.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(database, limit))
     for role, setting, value in description.settings:
-        whose = sql.SQL("ALTER DATABASE {}").format(database)
+        target = sql.SQL("ALTER DATABASE {}").format(database)
         if role:
-            whose = sql.SQL("ALTER ROLE {} IN DATABASE {}").format(sql.Identifier(role), database)
-        cursor.execute(sql.SQL("{} SET {} = {}").format(whose, setting_name(setting), setting_value(setting, value)))
+            target = sql.SQL("ALTER ROLE {} IN DATABASE {}").format(sql.Identifier(role), database)
+        cursor.execute(sql.SQL("{} SET {} = {}").format(target, setting_name(setting), setting_value(setting, value)))
     if fetch_value(cursor, "SELECT current_user") != description.owner:
         cursor.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, sql.Identifier(description.owner)))
     if description.acl:
@@ -124,12 +124,12 @@ def setting_name(name: str) -> sql.Composable:
 
 
 def setting_value(name: str, value: str) -> sql.Composable:
-    """The value as SET takes it. Those that are lists of names are kept as one text, and would become one name."""
+    """The value for SET. The catalog has a list of names as one text, which SET would take as one name."""
     if name not in LISTS_OF_NAMES:
         return sql.Literal(value)
     names = re.findall(r'"(?:[^"]|"")*"|[^\s,]+', value)
-    bare = [item[1:-1].replace('""', '"') if item.startswith('"') else item for item in names]
-    return sql.SQL(", ").join(map(sql.Literal, bare or [""]))
+    unquoted = [item[1:-1].replace('""', '"') if item.startswith('"') else item for item in names]
+    return sql.SQL(", ").join(map(sql.Literal, unquoted or [""]))
 
 
 def copy_acl(cursor: Cursor, database: sql.Identifier, description: DatabaseProperties) -> None:

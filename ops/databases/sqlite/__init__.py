@@ -1,1 +1,1 @@
-"""SQLite files as wholes: opened with care, copied while others write, described, put in place of each other."""
+"""SQLite files: opened safely, copied while other programs write, described and swapped."""

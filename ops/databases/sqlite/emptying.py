@@ -1,4 +1,4 @@
-"""A copy of a database without the rows of some tables, and without what is left of them in the pages of the file."""
+"""Remove the rows of some tables from a copy, including what deleted rows leave in free pages."""
 
 import contextlib
 import sqlite3
@@ -15,7 +15,7 @@ from ops.utils.identifiers import quoted
 
 
 def find_tables(path: Path, names: Collection[str]) -> dict[str, str]:
-    """The tables of the file with these names, which SQLite takes in upper and lower case alike: file's name to given.
+    """The tables of the file with these names, in upper or lower case: the name in the file to the given one.
 
     Raises PreconditionFailed for a virtual table, whose rows are in tables with other names.
     """
@@ -25,13 +25,13 @@ def find_tables(path: Path, names: Collection[str]) -> dict[str, str]:
             if name.lower() in wanted:
                 raise PreconditionFailed(
                     f"Rows of {name} cannot be left out of backups: it is a virtual table. No backup was made.",
-                    "Name the tables that hold its rows instead.",
+                    "Name the tables that store its rows instead.",
                 )
         return {name: wanted[name.lower()] for name in table_names(connection) if name.lower() in wanted}
 
 
 def references_to(path: Path, tables: Collection[str]) -> Sequence[tuple[str, str]]:
-    """Foreign keys from other tables to these: the table that refers, and the one that it refers to."""
+    """Foreign keys from other tables to these: the referring and the referenced table."""
     referred = {name.lower() for name in tables}
     with reading(path) as connection:
         return [
@@ -44,12 +44,11 @@ def references_to(path: Path, tables: Collection[str]) -> Sequence[tuple[str, st
 
 
 def empty_tables(path: Path, tables: Collection[str]) -> None:
-    """Write the file at `path`, which nobody else uses, anew without the rows of `tables`; not where there are none.
+    """Rewrite the file at `path`, which no other program uses, without the rows of `tables`, if there are any.
 
-    Deleting alone would leave them, and earlier versions of them, in pages that are free
-    (https://www.sqlite.org/pragma.html#pragma_secure_delete). Statistics hold samples of indexed values, so those of
-    the tables go as well; numbers that were given to rows stay taken. Raises PreconditionFailed; then `path` is of no
-    use.
+    Deleting alone would leave them, and earlier versions of them, in free pages
+    (https://www.sqlite.org/pragma.html#pragma_secure_delete). Statistics have samples of indexed values, so those of
+    the tables are deleted as well; AUTOINCREMENT is not reset. Raises PreconditionFailed; then `path` is unusable.
     """
     if not has_rows(path, tables):
         return
@@ -57,9 +56,9 @@ def empty_tables(path: Path, tables: Collection[str]) -> None:
     create_private(clean)
     try:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            # Expressions of indexes may use them.
+            # Indexes may use Django's functions.
             register_django_functions(connection)
-            # The copy is thrown away when anything fails.
+            # The copy is deleted when anything fails.
             for setting in ("foreign_keys = OFF", "journal_mode = OFF", "synchronous = OFF"):
                 connection.execute(f"PRAGMA {setting}").fetchall()
             for table in tables:

@@ -1,4 +1,4 @@
-"""SQLite files on a disk: what stands beside them, and connections that change nothing."""
+"""SQLite files: their journals, and connections that change nothing."""
 
 import contextlib
 import os
@@ -23,9 +23,9 @@ def read_only_uri(path: Path, *, immutable: bool = False) -> str:
 
 
 def check_exists(path: Path, hint: str) -> None:
-    """Refuse what is no file; opening a missing one would create it.
+    """Raises PreconditionFailed for what is no readable file; SQLite would create a missing one.
 
-    It is not opened here: to close it again would end the locks of every connection of this process to it
+    The file is not opened here: closing it would end the locks of all connections of this process
     (sqlite.org/howtocorrupt.html, 2.2).
     """
     try:
@@ -37,13 +37,13 @@ def check_exists(path: Path, hint: str) -> None:
     except PermissionError:
         readable_by_us = False
     if not readable_by_us:
-        raise PreconditionFailed(f"{path} can not be read: permission denied.", "Run as its owner.")
+        raise PreconditionFailed(f"{path} cannot be read: permission denied.", "Run as its owner.")
     if not path.stat().st_size:
         raise ArtifactInvalid(f"{path} is empty (0 bytes).", "Is it the right file?")
 
 
 def open_source(path: Path) -> sqlite3.Connection:
-    """Open the file for reading. A WAL file in a directory that can not be written needs care (sqlite.org/wal.html)."""
+    """Open the file for reading. A WAL file in a read-only directory is a special case (sqlite.org/wal.html)."""
     try:
         return readable(sqlite3.connect(read_only_uri(path), uri=True, isolation_level=None, timeout=LOCK_TIMEOUT))
     except sqlite3.OperationalError as error:
@@ -55,7 +55,7 @@ def open_source(path: Path) -> sqlite3.Connection:
 
 
 def readable(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """`connection`, which can read; it is closed where it can not."""
+    """Read from `connection`, which is closed where that fails."""
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.Error:
@@ -65,19 +65,19 @@ def readable(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def open_unwritable(path: Path, error: sqlite3.OperationalError) -> sqlite3.Connection:
-    """Without a journal beside it nobody has the file open, so it can be read as it lies on a read-only disk.
+    """Without a journal no program has the file open, so it can be read as it is on a read-only disk.
 
-    A ``-journal`` holds what has to go back into the file before it may be read (sqlite.org/lockingv3.html).
+    A ``-journal`` has to be rolled back before the file may be read (sqlite.org/lockingv3.html).
     """
     if sibling(path, "-journal").exists():
         raise PreconditionFailed(
             f"{path} has a transaction that its program did not finish, in {path.name}-journal.",
-            f"Let SQLite take it back: sqlite3 {path} 'PRAGMA quick_check'",
+            f"Let SQLite roll it back: sqlite3 {path} 'PRAGMA quick_check'",
         ) from error
     if sibling(path, "-wal").exists():
         raise PreconditionFailed(
-            f"{path} has changes in {path.name}-wal, and its directory can not be written, which reading them needs.",
-            "Copy the file together with its -wal to a directory of yours and name that copy.",
+            f"{path} has changes in {path.name}-wal, and its directory is read-only: they cannot be read there.",
+            "Copy the file and its -wal to a directory that you can write to, and use that copy.",
         ) from error
     return sqlite3.connect(read_only_uri(path, immutable=True), uri=True, isolation_level=None)
 
@@ -94,7 +94,7 @@ def damaged(path: Path, what: str) -> ArtifactInvalid:
 
 
 def is_broken(error: sqlite3.Error) -> bool:
-    """The file holds no database that SQLite can make sense of; as opposed to locked, forbidden, a failing disk."""
+    """The file is no valid database; as opposed to a lock, a missing permission or a failing disk."""
     return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -102,31 +102,31 @@ def access_error(path: Path, error: sqlite3.Error) -> PreconditionFailed:
     if "locked" in str(error):
         return locked(path)
     return PreconditionFailed(
-        f"{path} can not be used: {error}.", "Run as its owner; if it is lost, move it away first."
+        f"{path} cannot be used: {error}.", "Run as its owner; if it is lost, move it away first."
     )
 
 
 def checkpoint_and_leave_wal(path: Path) -> None:
-    """All of the database into its one file. Nobody else may use it."""
+    """Write the log into the file and delete the log. No other program may use the file."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
 
 
 def remove(path: Path) -> None:
-    """The file and its journals, as far as they are there."""
+    """Delete the file and its journals."""
     for suffix in ("", *JOURNALS):
         sibling(path, suffix).unlink(missing_ok=True)
 
 
 def copy_owner(path: Path, like: Path) -> None:
-    """Give a file that root made to the owner of `like`, or of its directory: the site has to be able to use it."""
+    """Give a file that root created to the owner of `like`, or of its directory, so that the site can use it."""
     owner = (like if like.exists() else like.parent).stat()
     if os.geteuid() == 0:
         os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def sync(path: Path) -> None:
-    """Bring a file or the names in a directory to the disk."""
+    """fsync a file or a directory."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Rows of the live file for another one that is about to be put in its place."""
+"""Copy rows of the live file into one that is about to be swapped in."""
 
 import contextlib
 import sqlite3
@@ -18,14 +18,14 @@ from ops.utils.identifiers import quoted
 
 
 def copy_rows(path: Path, *, live: Path, tables: Collection[str]) -> tuple[str, ...]:
-    """Replace the rows of `tables` in the file at `path`, which nobody else uses, by those of `live`.
+    """Replace the rows of `tables` in the file at `path`, which no other program uses, by those of `live`.
 
     Tables and columns that one of them lacks are passed over. Returns sentences on what could not be copied; a table
     that could not has the rows it had. Raises PreconditionFailed where rows of other tables lose what they refer to.
     """
     uri = f"{path.absolute().as_uri()}?mode=rw"
     with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=LOCK_TIMEOUT)) as connection:
-        # Constraints of models may use them.
+        # Constraints of models may use Django's functions.
         register_django_functions(connection)
         connection.execute("PRAGMA foreign_keys = OFF")
         try:
@@ -38,20 +38,20 @@ def copy_rows(path: Path, *, live: Path, tables: Collection[str]) -> tuple[str, 
         dangling = references_of_others(connection, ours)
         sentences = [sentence for pair in both for sentence in copy_table(connection, *pair)]
         sentences += remove_dangling(connection, [name for name, _ in both])
-        refuse_new(references_of_others(connection, ours) - dangling)
+        require_no_dangling(references_of_others(connection, ours) - dangling)
     return tuple(sentences)
 
 
 def known_tables(connection: sqlite3.Connection, schema: str, tables: Collection[str]) -> Mapping[str, str]:
-    """Those that the file has, by their names in lower case."""
+    """The tables that the file has, by their names in lower case."""
     wanted = {name.lower() for name in tables}
     return {name.lower(): name for name in table_names(connection, schema) if name.lower() in wanted}
 
 
 def copy_table(connection: sqlite3.Connection, ours: str, theirs: str) -> Iterator[str]:
-    """In a transaction of its own; yields a sentence where it failed."""
-    there = columns(connection, "live", theirs)
-    common = ", ".join(quoted(name) for key, name in columns(connection, "main", ours).items() if key in there)
+    """Copy one table in a transaction of its own. Yields a sentence where that failed."""
+    live_columns = columns(connection, "live", theirs)
+    common = ", ".join(quoted(name) for key, name in columns(connection, "main", ours).items() if key in live_columns)
     if not common:
         return
     connection.execute("BEGIN")
@@ -70,13 +70,13 @@ def copy_table(connection: sqlite3.Connection, ours: str, theirs: str) -> Iterat
 
 
 def columns(connection: sqlite3.Connection, schema: str, table: str) -> Mapping[str, str]:
-    """Those that are not generated from others, by their names in lower case."""
+    """The columns that are not generated, by their names in lower case."""
     found = connection.execute(f"PRAGMA {schema}.table_xinfo({quoted(table)})").fetchall()
     return {name.lower(): name for _, name, *_, hidden in found if not hidden}
 
 
 def remove_dangling(connection: sqlite3.Connection, tables: Sequence[str]) -> Iterator[str]:
-    """Remove rows of `tables` that refer to rows which are not there, and then those that refer to these."""
+    """Delete rows of `tables` that refer to missing rows, and then those that refer to the deleted ones."""
     removed: Counter[str] = Counter()
     statements = [(table, statement) for table in tables for statement in dangling(connection, table)]
     before = -1
@@ -90,7 +90,7 @@ def remove_dangling(connection: sqlite3.Connection, tables: Sequence[str]) -> It
 
 
 def dangling(connection: sqlite3.Connection, table: str) -> Iterator[str]:
-    """For each foreign key the statement that removes the rows of which it leads nowhere."""
+    """For each foreign key, the statement that deletes the rows that refer to missing rows."""
     there = {name.lower() for name in table_names(connection)}
     keys = connection.execute(f"PRAGMA main.foreign_key_list({quoted(table)})").fetchall()
     for _, group in groupby(sorted(keys, key=lambda key: key[:2]), key=lambda key: key[0]):
@@ -100,20 +100,20 @@ def dangling(connection: sqlite3.Connection, table: str) -> Iterator[str]:
         if parent.lower() in there:
             referred = [key[4] or primary_key(connection, parent)[key[1]] for key in parts]
             pairs = zip(parts, referred, strict=True)
-            # SQLite compares with the collation of what stands on the left: the parent's, as for foreign keys.
+            # SQLite compares with the collation of the left operand: the parent's, as for foreign keys.
             equal = " AND ".join(f"parent.{quoted(theirs)} = child.{quoted(key[3])}" for key, theirs in pairs)
             given += f" AND NOT EXISTS (SELECT 1 FROM main.{quoted(parent)} AS parent WHERE {equal})"
         yield f"DELETE FROM main.{quoted(table)} AS child WHERE {given}"
 
 
 def primary_key(connection: sqlite3.Connection, table: str) -> Sequence[str]:
-    """The columns that a foreign key refers to which names none."""
+    """The columns of the primary key, to which a foreign key without columns refers."""
     found = connection.execute(f"PRAGMA main.table_info({quoted(table)})").fetchall()
     return [name for _, name, *_, place in sorted(found, key=lambda column: column[-1]) if place]
 
 
 def references_of_others(connection: sqlite3.Connection, tables: Mapping[str, str]) -> set[tuple[str, object, str]]:
-    """Rows of other tables that refer to rows of `tables` which are not there."""
+    """Rows of other tables that refer to missing rows of `tables`."""
     return {
         (table, rowid, parent)
         for table in table_names(connection)
@@ -133,7 +133,7 @@ def violations(connection: sqlite3.Connection, table: str) -> list[tuple[str, in
     return connection.execute(f"PRAGMA main.foreign_key_check({quoted(table)})").fetchall()
 
 
-def refuse_new(dangling: Collection[tuple[str, object, str]]) -> None:
+def require_no_dangling(dangling: Collection[tuple[str, object, str]]) -> None:
     for table, _, parent in sorted(dangling, key=str):
         raise PreconditionFailed(
             f"The rows of {parent} are those of the live database, and {table} refers to some that it does not have."

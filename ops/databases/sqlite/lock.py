@@ -1,4 +1,4 @@
-"""One operation at a time on a database file: a lock of the kernel, which ends with the process however it ends."""
+"""One operation at a time on a database file: a lock of the kernel, which ends with the process."""
 
 import contextlib
 import datetime as dt
@@ -41,7 +41,7 @@ def open_lock(path: Path) -> int:
         descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise PreconditionFailed(
-            f"{file}, which keeps operations apart, can not be opened: {error.strerror}.",
+            f"The lock file {file} cannot be opened: {error.strerror}.",
             f"Run as the owner of {path}.",
         ) from error
     copy_owner(file, path)
@@ -49,10 +49,10 @@ def open_lock(path: Path) -> int:
 
 
 def holder(descriptor: int) -> str:
-    """Who holds the lock; nothing in the moment before that has been written down."""
+    """The holder of the lock, for a sentence; '' before the holder has written its label."""
     try:
-        told = json.loads(os.pread(descriptor, 10_000, 0))
-        return f": {told['label']}, since {told['since']}"
+        content = json.loads(os.pread(descriptor, 10_000, 0))
+        return f": {content['label']}, since {content['since']}"
     except (ValueError, KeyError, TypeError):
         return ""
 

@@ -1,4 +1,4 @@
-"""A file at one moment: copied through the online backup API while others go on, checked, and brought to the disk."""
+"""A snapshot of a file: copied by the online backup API while other programs use it, checked, and synced."""
 
 import contextlib
 import hashlib
@@ -24,14 +24,14 @@ FREE_SPACE = "Free some space there."
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """A consistent copy of `source` at `path`. Nobody writes to it any more."""
+    """A consistent copy of `source` at `path`, which does not change any more."""
 
     source: Path
     path: Path
     size: int
     sha256: str
     wal: bool
-    """True when changes that stood only in the ``-wal`` file beside the source came along."""
+    """Whether it includes changes from a ``-wal`` file."""
 
     @property
     def uri(self) -> str:
@@ -40,7 +40,7 @@ class Snapshot:
 
 @dataclass(kw_only=True)
 class Source:
-    """The live file. `changed()` tells whether anybody wrote to it since the snapshot."""
+    """The live file. `changed()` tells whether a program wrote to it since the snapshot."""
 
     path: Path
     connection: sqlite3.Connection
@@ -59,7 +59,7 @@ def stamp_of(path: Path) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def opened(path: Path, *, hint: str) -> Iterator[Source]:
-    """The live file, watched for changes until the end of the block. `hint` is for one that is not there."""
+    """The live file, watched for changes until the end of the block. `hint` is for a missing file."""
     check_exists(path, hint)
     with contextlib.closing(open_source(path)) as connection:
         (version,) = connection.execute("PRAGMA data_version").fetchone()
@@ -69,10 +69,10 @@ def opened(path: Path, *, hint: str) -> Iterator[Source]:
 def take_snapshot(
     *, source: Source, destination: Path, on_progress: ProgressCallback = no_progress, if_full: str = FREE_SPACE
 ) -> Snapshot:
-    """Copy `source` to the new file `destination` (mode 0600), check it, and bring it to the disk.
+    """Copy `source` to the new file `destination` (mode 0600), check it, and sync it.
 
-    The copy is what one reader sees at one moment, with what stands in the ``-wal``. Written under a ``.partial`` name;
-    nothing is left behind on failure. Raises ArtifactInvalid for a damaged file, PreconditionFailed for a locked one or
+    The copy is what one reader sees at one moment, including the ``-wal``. It is written under a ``.partial`` name; a
+    failure leaves nothing. Raises ArtifactInvalid for a damaged file, PreconditionFailed for a locked one or
     a full disk, with the hint `if_full`.
     """
     wal = sibling(source.path, "-wal")
@@ -98,9 +98,9 @@ def create_private(path: Path) -> None:
 def copy_pages(
     source: Source, partial: Path, on_progress: ProgressCallback = no_progress, if_full: str = FREE_SPACE
 ) -> None:
-    """What `source` holds at one moment into the empty file `partial`, page by page, damaged or not."""
+    """Copy the pages of `source` at one moment into the empty file `partial`, damaged or not."""
 
-    def tell(_status: int, remaining: int, total: int) -> None:
+    def report(_status: int, remaining: int, total: int) -> None:
         on_progress(Progress(stage=Stage.SNAPSHOT, done=total - remaining, total=total))
 
     # The open read transaction keeps every step of the backup on the same state of the file.
@@ -109,7 +109,7 @@ def copy_pages(
         source.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         with contextlib.closing(sqlite3.connect(partial)) as target:
             target.execute("PRAGMA synchronous = OFF")
-            source.connection.backup(target, pages=PAGES_PER_STEP, progress=tell)
+            source.connection.backup(target, pages=PAGES_PER_STEP, progress=report)
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise locked(source.path) from error
@@ -125,23 +125,23 @@ def copy_pages(
 
 
 def check_pages(source: Path, copy: Path) -> None:
-    """SQLite's ``quick_check``. Raises ArtifactInvalid in the name of `source`."""
+    """SQLite's ``quick_check``. Raises ArtifactInvalid for `source`."""
     if faults := faults_of(copy):
         raise damaged(source, faults)
 
 
 def faults_of(path: Path, *, check: str = "quick_check") -> str:
-    """What SQLite finds wrong in a file that nobody writes to; it may report faults or trip over them itself.
+    """The damage that SQLite finds in a file that does not change, reported or raised; '' for none.
 
-    Rows that break a constraint are no damage: they are the content.
+    Rows that break a constraint are content, not damage.
     """
     try:
         with contextlib.closing(sqlite3.connect(read_only_uri(path, immutable=True), uri=True)) as connection:
-            # Constraints of models may use them.
+            # Constraints of models may use Django's functions.
             register_django_functions(connection)
             connection.execute("PRAGMA ignore_check_constraints = ON")
-            told = (str(fault) for (fault,) in connection.execute(f"PRAGMA {check}({NO_LIMIT})"))
-            faults = list(itertools.islice((fault for fault in told if not ABOUT_ROWS.match(fault)), 3))
+            reported = (str(fault) for (fault,) in connection.execute(f"PRAGMA {check}({NO_LIMIT})"))
+            faults = list(itertools.islice((fault for fault in reported if not ABOUT_ROWS.match(fault)), 3))
     except sqlite3.DatabaseError as error:
         return str(error)
     return "; ".join(" ".join(fault.split()) for fault in faults)

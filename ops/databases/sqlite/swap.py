@@ -1,8 +1,8 @@
-"""Put the content of one SQLite file in the place of another's, in one step, while other programs use that.
+"""Replace the content of a SQLite file in one step, while other programs use it.
 
-The content goes *into* the live file through SQLite's backup API, as one transaction of its write-ahead log: whoever
-reads sees the old or the new, connections go on, and a process that is killed leaves the old. A file renamed into place
-would be paired with the journal of the other one.
+SQLite's backup API writes the content *into* the live file, as one transaction of its write-ahead log: readers see the
+old or the new content, connections stay open, and a killed process leaves the old content. A file that is renamed into
+place would be used with the journal of the other one.
 """
 
 import contextlib
@@ -40,10 +40,10 @@ SECONDS_BETWEEN_TRIES = 0.02
 
 
 def swap(path: Path, new: Path, *, run: str, backup: str) -> None:
-    """Give `path` the content of `new`, a file that nobody uses and that is used up, and keep the old as the undo.
+    """Give `path` the content of `new`, which no program uses and which is consumed, and keep the old content.
 
-    A file that is no database any more is set aside as it is, and `new` renamed into its place.
-    Raises PreconditionFailed, and then `path` and its undo are as they were.
+    A damaged file is renamed, and `new` gets its name. Raises PreconditionFailed; then `path` and the previous database
+    are unchanged.
     """
     record = UndoRecord(file=undo_files_name(path), when=dt.datetime.now(dt.UTC).isoformat(), run=run, backup=backup)
     try:
@@ -55,10 +55,10 @@ def swap(path: Path, new: Path, *, run: str, backup: str) -> None:
             overwrite_live(path, new, record)
     except OSError as error:
         raise PreconditionFailed(
-            f"{path} could not be replaced: {error.strerror}. It is as it was.", "Free some space, or run as its owner."
+            f"{path} could not be replaced: {error.strerror}. It is unchanged.", "Free some space, or run as its owner."
         ) from error
     finally:
-        # Whether it happened is asked of the database: Ctrl-C may have come at any moment.
+        # The database tells whether the swap happened: Ctrl-C may have come at any moment.
         recover_interrupted_swap(path)
 
 
@@ -83,7 +83,7 @@ def move_into_place(path: Path, new: Path) -> None:
 
 
 def replace_corrupt(path: Path, new: Path, record: UndoRecord) -> None:
-    """`path` gets a second name and loses its journals to that; then `new` takes the first name in one step."""
+    """`path` and its journals get another name; then `new` gets the name `path` in one step."""
     aside = path.with_name(record.file)
     with writing(new) as connection:
         write_marker(connection, record.run)
@@ -99,59 +99,59 @@ def replace_corrupt(path: Path, new: Path, record: UndoRecord) -> None:
     sync(path.parent)
 
 
-# --- Into a live file ---------------------------------------------------------------------------------------
+# --- A valid live file --------------------------------------------------------------------------------------
 def overwrite_live(path: Path, new: Path, record: UndoRecord) -> None:
-    """One transaction that holds the write lock while the old content is copied to the undo and the new is written."""
+    """One transaction, which holds the write lock, saves the old content and writes the new one."""
     try:
         with writing(path) as live, writing(new) as source:
             match_settings(path, live, source)
             write_marker(source, record.run)
             deadline = time.monotonic() + LOCK_TIMEOUT
-            kept = False
+            saved = False
 
-            def keep_old(status: int, _remaining: int, _total: int) -> None:
-                nonlocal kept
+            def save_old(status: int, _remaining: int, _total: int) -> None:
+                nonlocal saved
                 if status in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                     if time.monotonic() > deadline:
                         raise locked(path)
-                elif not kept:
-                    # The first pages are in the open transaction: from here on nobody else writes.
+                elif not saved:
+                    # The transaction has written its first pages: no other program can write now.
                     save_undo_copy(path, record)
-                    kept = True
+                    saved = True
 
             (pages,) = source.execute("PRAGMA page_count").fetchone()
-            # Not all in the first step, which would end the transaction before the old content is safe.
+            # Never all pages in one step: that would commit before the old content is saved.
             steps = max(1, min(PAGES_PER_STEP, pages - 1))
-            source.backup(live, pages=steps, progress=keep_old, sleep=SECONDS_BETWEEN_TRIES)
+            source.backup(live, pages=steps, progress=save_old, sleep=SECONDS_BETWEEN_TRIES)
             truncate_wal(live)
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise locked(path) from error
         raise PreconditionFailed(
-            f"The new content could not be written to {path}: {error}. It is as it was.", snapshot.FREE_SPACE
+            f"The new content could not be written to {path}: {error}. It is unchanged.", snapshot.FREE_SPACE
         ) from error
 
 
 def truncate_wal(live: sqlite3.Connection) -> None:
-    """The log is as large as the content now. While others are reading it stays, and it hurts nobody."""
+    """The log is as large as the content now. It is not truncated while other programs read, which does no harm."""
     live.execute("PRAGMA busy_timeout = 0")
     with contextlib.suppress(sqlite3.OperationalError):
         live.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def match_settings(path: Path, live: sqlite3.Connection, source: sqlite3.Connection) -> None:
-    """What the backup API needs of both files: a write-ahead log there, equal pages and encodings."""
+    """The backup API needs a write-ahead log in the live file, equal page sizes and encodings."""
     (mode,) = live.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise PreconditionFailed(
-            f"{path} can not be given a write-ahead log, so programs that use it would see half of the new content.",
-            "Move it to a local disk.",
+            f"{path} cannot use a write-ahead log, so other programs would see incomplete content.",
+            "Move the file to a local disk.",
         )
     live.execute("PRAGMA synchronous = FULL")
-    theirs, ours = value(source, "encoding"), value(live, "encoding")
-    if theirs != ours:
+    new_encoding, encoding = value(source, "encoding"), value(live, "encoding")
+    if new_encoding != encoding:
         raise PreconditionFailed(
-            f"{path} keeps its text in {ours}, and the file to put in its place in {theirs}.",
+            f"{path} has the encoding {encoding}, and the restored file has {new_encoding}.",
             "Convert it first: sqlite3 FILE .dump | sqlite3 converted.db",
         )
     if value(source, "page_size") != value(live, "page_size"):
@@ -165,15 +165,15 @@ def value(connection: sqlite3.Connection, pragma: str) -> object:
 
 
 def save_undo_copy(path: Path, record: UndoRecord) -> None:
-    """The content of `path` as the undo file, on the disk, and the intent that names it."""
-    kept = path.with_name(record.file)
+    """Save the content of `path` as the undo file, and the intent that names it, both synced."""
+    undo_file = path.with_name(record.file)
     try:
-        snapshot.create_private(kept)
+        snapshot.create_private(undo_file)
         with snapshot.opened(path, hint="") as source:
-            snapshot.copy_pages(source, kept)
-        copy_owner(kept, path)
-        sync(kept)
+            snapshot.copy_pages(source, undo_file)
+        copy_owner(undo_file, path)
+        sync(undo_file)
         write_intent(path, record)
     except BaseException:
-        remove(kept)
+        remove(undo_file)
         raise

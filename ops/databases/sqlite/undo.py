@@ -1,9 +1,9 @@
-"""The database that a swap replaced: which file it is, and what has to be done about a swap that was cut short.
+"""The previous database of a swap, and the recovery of a swap that was interrupted.
 
-Three names beside the database file are used. ``.ops-swap.json`` says what a swap is about to do, ``.ops-undo.json``
-says which file is the undo, and ``.ops-undo-<hex>`` is such a file. A swap writes the undo file, then the first of
-them, then the new content together with a mark, and then renames ``.ops-swap.json`` to ``.ops-undo.json``. Wherever it
-is killed, the mark in the live database tells whether it had happened.
+Three suffixes of the database file are used: ``.ops-swap.json`` (the intent) describes a swap that is about to happen,
+``.ops-undo.json`` (the record) names the undo file, and ``.ops-undo-<hex>`` is that file. A swap writes the undo file,
+the intent, the new content together with a marker, and then renames the intent to the record. Wherever it is killed,
+the marker in the live database tells whether the swap had happened.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ FILES = ".ops-undo-"
 
 @dataclass(frozen=True, kw_only=True)
 class UndoRecord:
-    """An undo copy. `file` is its name in the directory of the database, `when` ISO 8601 in UTC."""
+    """The previous database. `file` is its name in the directory of the live one, `when` ISO 8601 in UTC."""
 
     file: str
     when: str
@@ -51,7 +51,7 @@ def read_record(path: Path, suffix: str = RECORD) -> UndoRecord | None:
 
 
 def write_intent(path: Path, record: UndoRecord) -> None:
-    """On the disk before anything is swapped."""
+    """Write and sync the intent before the swap."""
     partial = sibling(path, SWAP_INTENT + ".partial")
     partial.write_text(json.dumps(asdict(record)))
     partial.chmod(0o600)
@@ -62,9 +62,9 @@ def write_intent(path: Path, record: UndoRecord) -> None:
 
 
 def recover_interrupted_swap(path: Path) -> tuple[UndoRecord, bool] | None:
-    """End the swap that `path` has an intent of: what it was, and whether it had happened.
+    """Complete or roll back the swap of which `path` has an intent. Returns its record, and whether it had happened.
 
-    Then its undo is the undo, and the earlier one is gone; else its undo is gone, and the earlier one stays.
+    If so, its undo file replaces the earlier one; otherwise its undo file is deleted.
     """
     record = read_record(path, SWAP_INTENT)
     if record is None:
@@ -85,7 +85,7 @@ def recover_interrupted_swap(path: Path) -> tuple[UndoRecord, bool] | None:
 
 
 def restore_journals(path: Path, aside: Path) -> None:
-    """A file that was to be set aside is still in its place (see `swap.replace_corrupt`), its journals may not be."""
+    """Rename the journals back that `swap.replace_corrupt` had renamed already."""
     for suffix in JOURNALS:
         with contextlib.suppress(FileNotFoundError):
             sibling(aside, suffix).rename(sibling(path, suffix))
@@ -98,24 +98,24 @@ def drop_undo(path: Path) -> None:
 
 
 def remove_orphans(path: Path) -> list[Path]:
-    """Undo files that no record names, of swaps that were killed before they wrote their intent."""
+    """Delete undo files without a record, of swaps that were killed before they wrote their intent."""
     record = read_record(path)
-    kept = record.file if record else ""
-    strays = [
-        stray
-        for stray in sorted(path.parent.glob(f"{glob.escape(path.name + FILES)}*"))
-        if not kept or not stray.name.startswith(kept)
+    current = record.file if record else ""
+    orphans = [
+        orphan
+        for orphan in sorted(path.parent.glob(f"{glob.escape(path.name + FILES)}*"))
+        if not current or not orphan.name.startswith(current)
     ]
-    for stray in strays:
-        stray.unlink()
+    for orphan in orphans:
+        orphan.unlink()
     sibling(path, SWAP_INTENT + ".partial").unlink(missing_ok=True)
-    return strays
+    return orphans
 
 
-# --- The mark -----------------------------------------------------------------------------------------------
+# --- The marker ---------------------------------------------------------------------------------------------
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection to a file that exists."""
+    """A connection to an existing file."""
     uri = f"{path.absolute().as_uri()}?mode=rw"
     with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=LOCK_TIMEOUT)) as connection:
         yield connection
@@ -127,7 +127,7 @@ def write_marker(connection: sqlite3.Connection, run: str) -> None:
 
 
 def read_marker(path: Path) -> str:
-    """The run whose swap brought the content of `path`, until the mark is dropped."""
+    """The run whose swap wrote the content of `path`, until the marker is dropped."""
     if not path.exists():
         return ""
     try:
@@ -136,13 +136,13 @@ def read_marker(path: Path) -> str:
             return str(run)
     except sqlite3.DatabaseError as error:
         if not is_broken(error):
-            # Not to know is not "no": it decides which of two files is thrown away.
+            # The answer decides which of two files is deleted, so an error must not count as "no".
             raise access_error(path, error) from error
         return ""
 
 
 def drop_marker(path: Path) -> None:
-    """It hurts nobody; where the database is in use all the time, the next operation tries again."""
+    """The marker does no harm: if the database is locked, the next operation tries again."""
     with contextlib.suppress(sqlite3.OperationalError), writing(path) as connection:
         connection.execute(f"DROP TABLE IF EXISTS {SWAP_MARKER}")
 

@@ -1,4 +1,4 @@
-"""A SQLite file that comes as a stream: written down, and looked at before anything is done with it."""
+"""Write a SQLite file from a stream, and check it before it is used."""
 
 from pathlib import Path
 from typing import IO
@@ -8,44 +8,44 @@ from ops.databases.sqlite.snapshot import FREE_SPACE, create_private, faults_of
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from ops.utils.progress import Progress, ProgressCallback
 
-PIECE = 4 << 20
+CHUNK_SIZE = 4 << 20
 """Bytes."""
 HEADER = b"SQLite format 3\x00"
 HEADER_SIZE = 100
-TAKE_ANOTHER = "Take another backup: python manage.py list_backups"
+CHOOSE_ANOTHER = "Choose another backup: manage.py list_backups"
 
 
 def unpack(stream: IO[bytes], path: Path, *, stage: str, on_progress: ProgressCallback) -> None:
-    """Write `stream` to `path`, in place of what is there, readable by its owner only."""
+    """Write `stream` to `path`, readable by its owner only. An existing file is replaced."""
     remove(path)
     create_private(path)
     done = 0
     with path.open("wb") as file:
-        while piece := stream.read(PIECE):
+        while chunk := stream.read(CHUNK_SIZE):
             try:
-                file.write(piece)
+                file.write(chunk)
                 file.flush()
             except OSError as error:
                 raise PreconditionFailed(
-                    f"The backup could not be unpacked in {path.parent.parent}: {error.strerror}.", FREE_SPACE
+                    f"The backup could not be decompressed in {path.parent.parent}: {error.strerror}.", FREE_SPACE
                 ) from error
-            done += len(piece)
+            done += len(chunk)
             on_progress(Progress(stage=stage, done=done))
 
 
 def check(path: Path) -> None:
-    """Raises ArtifactInvalid for a file that is cut off or damaged."""
+    """Raises ArtifactInvalid for a truncated or damaged file."""
     check_length(path)
     if faults := faults_of(path, check="quick_check"):
         raise invalid(f"is damaged: {faults}")
 
 
 def invalid(what: str) -> ArtifactInvalid:
-    return ArtifactInvalid(f"The backup {what}.", TAKE_ANOTHER)
+    return ArtifactInvalid(f"The backup {what}.", CHOOSE_ANOTHER)
 
 
 def check_length(path: Path) -> None:
-    """The header knows how many pages there are (sqlite.org/fileformat2.html, 1.3); SQLite reads shorter files, too."""
+    """The header has the number of pages (sqlite.org/fileformat2.html, 1.3); SQLite also reads shorter files."""
     with path.open("rb") as file:
         header = file.read(HEADER_SIZE)
     if not header.startswith(HEADER[: len(header)]) or not header:
@@ -54,6 +54,6 @@ def check_length(path: Path) -> None:
     pages = int.from_bytes(header[28:32], "big")
     size, expected = path.stat().st_size, (65536 if page_size == 1 else page_size) * pages
     if len(header) < HEADER_SIZE or size < expected:
-        raise invalid(f"is cut off: it has {size:,} bytes of {max(expected, HEADER_SIZE):,}")
+        raise invalid(f"is truncated: it has {size:,} bytes of {max(expected, HEADER_SIZE):,}")
     if size > expected:
-        raise invalid(f"is damaged: it has {size:,} bytes, and its header speaks of {expected:,}")
+        raise invalid(f"is damaged: it has {size:,} bytes, and its header says {expected:,}")

@@ -1,4 +1,4 @@
-"""Directories beside a database for files on their way; recognisable when a killed program leaves them."""
+"""Working directories next to a database, which are recognised after their program was killed."""
 
 import contextlib
 import fcntl
@@ -16,12 +16,12 @@ INFIX = ".ops-work-"
 
 @contextlib.contextmanager
 def working_directory(parent: Path, *, of: str) -> Iterator[Path]:
-    """A new directory in `parent` for files of the database file named `of`, closed to others, gone with the block."""
+    """A new private directory in `parent` for the database file named `of`, deleted at the end of the block."""
     try:
         directory = Path(tempfile.mkdtemp(prefix=of + INFIX, dir=parent))
     except OSError as error:
         raise PreconditionFailed(
-            f"No directory for the work can be made in {parent}: {error.strerror}.",
+            f"No working directory can be created in {parent}: {error.strerror}.",
             "Free some space there, or run as its owner.",
         ) from error
     descriptor = os.open(directory, os.O_RDONLY)
@@ -34,7 +34,7 @@ def working_directory(parent: Path, *, of: str) -> Iterator[Path]:
 
 
 def sweep(parent: Path, *, of: str) -> list[Path]:
-    """Remove the directories whose program is gone, and tell which these were."""
+    """Delete the directories of programs that have ended. Returns their paths."""
     leftover = [path for path in sorted(parent.glob(f"{glob.escape(of)}{INFIX}*")) if is_abandoned(path)]
     for path in leftover:
         shutil.rmtree(path)
@@ -45,7 +45,7 @@ def is_abandoned(directory: Path) -> bool:
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
-        # Somebody else's, or gone by now.
+        # Not ours, or deleted meanwhile.
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -94,7 +94,7 @@ def test_what_the_stream_raises_within_rows_is_raised(engine: PostgresEngine) ->
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        (signal.SIGKILL, r"^pg_dump was ended by signal 9: it said nothing\.\n"),
+        (signal.SIGKILL, r"^pg_dump was ended by signal 9: it printed nothing\.\n"),
         (signal.SIGTERM, r"^pg_dump failed with exit code 1: .*terminated by user\.\n"),
     ],
 )

@@ -174,7 +174,7 @@ def test_no_prefix_of_a_backup_is_loaded(engine: SqliteEngine, data: bytes) -> N
             scratch.load(stream, kind=Kind.SQLITE, on_progress=no_progress)
         with pytest.raises(ArtifactInvalid):
             engine.count(io.BytesIO(data[:length]), kind=Kind.SQLITE, on_progress=no_progress)
-    with pytest.raises(ArtifactInvalid, match="its header speaks of"):
+    with pytest.raises(ArtifactInvalid, match="its header says"):
         engine.count(io.BytesIO(data + b"more"), kind=Kind.SQLITE, on_progress=no_progress)
 
 
@@ -182,8 +182,7 @@ def test_the_cut_is_told(engine: SqliteEngine, data: bytes) -> None:
     with pytest.raises(ArtifactInvalid) as refusal:
         engine.count(io.BytesIO(data[:5000]), kind=Kind.SQLITE, on_progress=no_progress)
     assert str(refusal.value) == (
-        f"The backup is cut off: it has 5,000 bytes of {len(data):,}.\n"
-        "Take another backup: python manage.py list_backups"
+        f"The backup is truncated: it has 5,000 bytes of {len(data):,}.\nChoose another backup: manage.py list_backups"
     )
 
 

@@ -180,7 +180,7 @@ def test_another_encoding_is_refused(engine: SqliteEngine, live: Path, tmp_path:
         connection.execute("CREATE TABLE item (label)")
     with pytest.raises(PreconditionFailed) as refusal:
         put_in_place(engine, support.backup(path), run="r1")
-    assert refusal.value.message == (f"{live} keeps its text in UTF-8, and the file to put in its place in UTF-16le.")
+    assert refusal.value.message == f"{live} has the encoding UTF-8, and the restored file has UTF-16le."
     assert content(live) == "old"
     assert beside(live) == []
 
@@ -325,7 +325,7 @@ def test_a_full_disk_ends_the_unpacking(tmp_path: Path, data: bytes) -> None:
             SqliteEngine(small / "lab.db").swap_strategy().scratch(for_swap=True) as scratch,
         ):
             scratch.load(io.BytesIO(data), kind=Kind.SQLITE, on_progress=no_progress)
-        assert refusal.value.message == f"The backup could not be unpacked in {small}: No space left on device."
+        assert refusal.value.message == f"The backup could not be decompressed in {small}: No space left on device."
         assert list(small.iterdir()) == []
     finally:
         subprocess.run(["umount", small], check=True)
