@@ -31,10 +31,11 @@ print(sorted(seen))
 WRITER = """
 number = 0
 with connection.cursor() as cursor:
-    print("ready", flush=True)
     while not Path(sys.argv[2]).exists():
         number += 1
         cursor.execute("INSERT INTO log VALUES (%s)", [number])
+        if number == 1:
+            print("ready", flush=True)
 print(number)
 """
 
