@@ -47,7 +47,7 @@ class Button:
 
 
 def buttons_for(user: User, backup: Backup, *, last_verified: str) -> Iterator[Button]:
-    """The buttons that `user` has the permission for and that make sense.
+    """The buttons for what `user` may do and what is possible with `backup`.
 
     `last_verified` is the name of the backup that cannot be deleted.
     """
@@ -89,7 +89,7 @@ def may(user: User, action: str) -> bool:
 
 
 def is_administrator(user: User) -> bool:
-    """Who may download and upload: a backup is the whole database, which no group is given."""
+    """Whether `user` may download and upload backups. Groups may not: a backup contains the whole database."""
     return user.is_active and user.is_superuser
 
 
@@ -112,7 +112,7 @@ def restore_test(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> 
 
 
 def download(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponseBase:
-    """The stored file as it is. The download is recorded before the first byte is sent, and whether or not all are."""
+    """The stored file. The download is recorded before the first byte is sent, so an aborted one is recorded too."""
     require_administrator(request)
     backup = admin.get_row(request, str(key))
     try:

@@ -32,7 +32,7 @@ class Bar:
 
 
 class BackupPresenter:
-    """What the template shows of a backup that has its state. Counts the live rows of each model."""
+    """What the template shows of a backup from `Backup.objects.with_state`. Counts the live rows of each model."""
 
     def __init__(self, backup: Backup, *, kept: str) -> None:
         self.backup, self.kept = backup, kept
@@ -135,5 +135,5 @@ def draw(then: int, now: int | None, largest: int) -> SafeString:
 
 
 def share(number: int, largest: int) -> str:
-    """Per cent of `largest`, and enough to be visible where there is one row at all."""
+    """`number` in percent of `largest`; at least 0.8 for one row, so that the bar is visible."""
     return f"{max(100 * number / largest, 0.8 if number else 0):.1f}"

@@ -190,7 +190,7 @@ def two_lines(first: str, second: str) -> SafeString:
 
 
 def describe_retention(backup: Backup) -> str:
-    """Until when it is kept, and why; before the first pruning, what is known at once."""
+    """Until when the backup is kept, and why; "until the next pruning" before retention was evaluated."""
     if backup.pinned:
         return "pinned"
     return strip_kept(backup.retention_reason) or "until the next pruning"

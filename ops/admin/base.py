@@ -129,7 +129,7 @@ def queued_already(run: Run) -> str:
 
 
 def equivalent_command(kind: Run.Kind, arguments: dict[str, Any]) -> str:
-    """The command that does the same in a terminal."""
+    """The management command that does the same."""
     name = shlex.quote(str(arguments.get("name") or next(iter(arguments.get("names", ())), "")))
     return "manage.py " + {
         Run.Kind.BACKUP: "backup_database",

@@ -14,8 +14,8 @@ from ops.backups.rights.changes import RightsChange, sections
 def reauthenticate(request: HttpRequest, password: str) -> bool:
     """Whether `password` is that of the user who is signed in.
 
-    It is checked as at a sign-in, through every authentication backend: what counts wrong passwords there (django-axes,
-    for example) counts them here, and refuses the right one where it would refuse a sign-in.
+    It is checked as at a sign-in, by all authentication backends: a backend that limits failed sign-ins, such as
+    django-axes, counts wrong passwords here too, and refuses the right one during a lockout.
     """
     return authenticate(request, username=request.user.get_username(), password=password) == request.user
 
@@ -63,9 +63,9 @@ class RestoreConfirmation(Confirmation):
 
 # --- Rights that a restore or an undo would raise -----------------------------------------------------------------
 def may_confirm(request: HttpRequest, change: RightsChange | None) -> bool:
-    """Whether this user may: all who may restore, unless rights are raised or a user is made active again.
+    """Whether the user may confirm it: only an administrator if it raises permissions or activates a user.
 
-    Where the file was not read (None) the run itself compares before it replaces anything.
+    If the file was not read (None), the run compares the permissions before it replaces anything.
     """
     return change is None or not change.needs_administrator or getattr(request.user, "is_superuser", False)
 

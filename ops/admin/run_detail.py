@@ -22,7 +22,7 @@ BADGES = {
 }
 NOT_CANCELLABLE = {Stage.HISTORY, Stage.CUT_OVER}
 LONG_WAIT = dt.timedelta(seconds=15)
-"""After so long in the queue the page asks whether a worker is running."""
+"""Time in the queue after which the page suggests to start a worker."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class RunPresenter:
 
     @property
     def percent(self) -> int | None:
-        """Of the current stage; None where it is unknown."""
+        """Progress of the current stage; None if it is unknown."""
         if self.is_finished or not self.run.total:
             return None
         return min(100, max(0, 100 * self.run.done // self.run.total))
@@ -82,7 +82,7 @@ class RunPresenter:
 
     @property
     def may_be_undone(self) -> bool:
-        """Whether it kept a previous database. Whether that still exists, the page of the undo says."""
+        """Whether it kept a previous database. The page of the undo checks whether that still exists."""
         return self.replaced and isinstance(self.result, RestoreResult | UndoResult) and bool(self.result.previous)
 
     @property

@@ -1,7 +1,7 @@
-"""The status page of a run. It works while the database is replaced, and after its reader was signed out.
+"""The status page of a run. It works while the database is replaced, and after the user was signed out.
 
 The page polls a fragment of HTML every second. Its URL is signed, so no session is needed, and shows one run only. It
-needs no rows either: where there are none, it reads the run's events next to the backups.
+needs no rows either: without a row it reads the events of the run, which are stored next to the backups.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ LINK_MAX_AGE = 24 * 3600
 
 
 def status_link(run: Run, *, may_undo: bool) -> str:
-    """The token of the URL; `may_undo`: its reader may undo a restore."""
+    """The token of the URL; `may_undo`: the page offers to undo a restore."""
     return signing.dumps({"run": str(run.pk), "may_undo": may_undo}, salt=SALT)
 
 

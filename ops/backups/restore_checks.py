@@ -31,12 +31,12 @@ def require_trust(source: RestoreSource, *, untrusted: bool) -> None:
             )
     if untrusted:
         return
-    why = "is not signed" if source.trust is Trust.UNSIGNED else "was signed with a key that is not named here"
+    why = "is not signed" if source.trust is Trust.UNSIGNED else "was signed with an unknown key"
     raise ArtifactInvalid(
         f"{source.name} {why}, so its origin is unknown. Nothing was changed.",
-        "If it was made here before the key was changed, name the old key in BACKUP_SIGNING_KEY_FALLBACKS. To take its"
-        " rows all the same, add --untrusted: the project's migrations make the tables, and nothing of the file is"
-        " executed.",
+        "If it was made here before the key was changed, add the old key to BACKUP_SIGNING_KEY_FALLBACKS. To restore"
+        " its rows nevertheless, add --untrusted: the project's migrations create the tables, and nothing in the file"
+        " is executed.",
     )
 
 

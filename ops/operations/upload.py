@@ -64,9 +64,14 @@ def upload(context: OpsContext, run: RunRecorder, *, file: str, named: str) -> U
 
 def require_same_engine(context: OpsContext, kind: Kind, named: str) -> None:
     """Raises ArtifactInvalid for a file of another kind of database."""
-    if kind not in context.engine.kinds():
-        theirs = "SQLite" if kind in {Kind.SQLITE, Kind.SQLITE_GZIP} else "PostgreSQL"
+    if kind in context.engine.kinds():
+        return
+    if kind in {Kind.SQLITE, Kind.SQLITE_GZIP}:
         raise ArtifactInvalid(
-            f"{named} is not a backup for this database: it looks like a {theirs} file. Nothing was kept.",
+            f"{named} is a SQLite file, but the live database is PostgreSQL. Nothing was kept.",
             "Migrate a SQLite file to PostgreSQL with: manage.py migrate_to_postgres --sqlite-path FILE",
         )
+    raise ArtifactInvalid(
+        f"{named} is not a SQLite file, but the live database is SQLite. Nothing was kept.",
+        "Dumps of PostgreSQL can be restored on a site that runs on PostgreSQL.",
+    )

@@ -89,13 +89,12 @@ def join_names(names: Sequence[str], most: int = 10) -> str:
 def describe_unknown_keys(number: int, newest: str) -> str:
     """A sentence on backups that are signed with an unknown key, and the hint."""
     if number == 1:
-        what = f"The backup {newest} is signed with a key that is not named here"
+        problem = f"The backup {newest} is signed with an unknown key and not trusted."
     else:
-        what = f"{pluralize(number, 'backup')} are signed with a key that is not named here, the newest is {newest}"
-    return (
-        f"{what}. If the key was changed, name the old one in BACKUP_SIGNING_KEY_FALLBACKS and restart the site;"
-        f" {'it is' if number == 1 else 'they are'} not trusted until then."
-    )
+        problem = (
+            f"{pluralize(number, 'backup')} are signed with an unknown key and not trusted; the newest is {newest}."
+        )
+    return f"{problem} If the key was changed, add the old key to BACKUP_SIGNING_KEY_FALLBACKS and restart the site."
 
 
 def strip_kept(reason: str) -> str:

@@ -8,10 +8,13 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from django.utils import timezone
 
 from homerack.accounts.models import User
 from homerack.inventory.models import Brand
 from ops import operations
+from ops.admin import undo
+from ops.backups.engines.base import PreviousDatabase
 from ops.conf import conf
 from ops.models import Backup, Run
 from ops.runs.context import get_context
@@ -34,9 +37,9 @@ def back_up(**arguments: Any) -> Backup:
 
 @pytest.fixture
 def admin() -> Client:
-    person = User.objects.create_superuser("ada@example.com", PASSWORD)
+    user = User.objects.create_superuser("ada@example.com", PASSWORD)
     client = Client()
-    client.force_login(person)
+    client.force_login(user)
     return client
 
 
@@ -151,8 +154,8 @@ class TestUploading:
             in page.replace("&#x27;", "'")
         )
         User.objects.update(is_superuser=False)
-        person = User.objects.get()
-        person.user_permissions.set(Permission.objects.filter(codename__in=["view_backup", "restore_backup"]))
+        user = User.objects.get()
+        user.user_permissions.set(Permission.objects.filter(codename__in=["view_backup", "restore_backup"]))
         assert admin.get(f"{LIST}{upload.pk}/restore/").status_code == 403
 
     @pytest.mark.parametrize(
@@ -167,7 +170,7 @@ class TestUploading:
 
     def test_upload_of_sqlite_file_is_refused_on_postgresql(self, admin: Client) -> None:
         (said,) = messages_of(self.send(admin, b"SQLite format 3\x00" + bytes(100), "lab.db"))
-        assert said.startswith("lab.db is not a backup for this database: it looks like a SQLite file.")
+        assert said.startswith("lab.db is a SQLite file, but the live database is PostgreSQL. Nothing was kept.")
 
     def test_upload_above_the_limit_is_refused(self, admin: Client, settings: Any) -> None:
         settings.OPS_UPLOAD_LIMIT = 100_000
@@ -249,6 +252,21 @@ class TestRestoring:
     @pytest.mark.parametrize("name", ["undo", "drop-previous-database"])
     def test_undo_page_redirects_when_no_previous_database_is_kept(self, admin: Client, name: str) -> None:
         assert messages_of(admin.get(f"{LIST}{name}/")) == ["No previous database is kept."]
+
+    @pytest.mark.parametrize(
+        ("backup", "cause"), [("lab_1.sql.gz", "the restore of lab_1.sql.gz"), ("undo", "an undo")]
+    )
+    @pytest.mark.parametrize("name", ["undo", "drop-previous-database"])
+    def test_undo_page_names_what_replaced_the_previous_database(
+        self, admin: Client, monkeypatch: pytest.MonkeyPatch, name: str, backup: str, cause: str
+    ) -> None:
+        run = Run(requested_by="rita@example.com")
+        now = timezone.now()
+        database = PreviousDatabase(name="lab_undo", replaced_at=now, run="", backup=backup, size=1000)
+        previous = undo.PreviousPresenter(database=database, run=run, until=now)
+        monkeypatch.setattr(undo, "find_previous", lambda: previous)
+        monkeypatch.setattr(operations, "rights_of_undo", lambda _engine: None)
+        assert f"by {cause} by rita@example.com." in text(admin.get(f"{LIST}{name}/"))
 
 
 def test_migration_page_redirects_on_postgresql(admin: Client) -> None:

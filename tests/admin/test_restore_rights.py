@@ -28,10 +28,10 @@ def restorer(queue: list[str]) -> Client:
     # Groups of the migrations are gone after a test that flushes.
     group, _ = Group.objects.get_or_create(name="Backup restorers")
     group.permissions.set(Permission.objects.filter(content_type__app_label="ops"))
-    person = User.objects.create_user("rita@example.com", PASSWORD, is_staff=True)
-    person.groups.add(group)
+    user = User.objects.create_user("rita@example.com", PASSWORD, is_staff=True)
+    user.groups.add(group)
     client = Client()
-    client.force_login(person)
+    client.force_login(user)
     return client
 
 

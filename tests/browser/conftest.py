@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.celery.support import manage, served
 
 PASSWORD = "a-password-of-the-tests"
-PEOPLE = f"""
+USERS = f"""
 from django.contrib.auth.models import Group
 from homerack.accounts.models import User
 User.objects.create_superuser("ada@example.com", "{PASSWORD}")
@@ -88,7 +88,7 @@ def site(request: pytest.FixtureRequest, browser: Browser, tmp_path_factory: pyt
     with contextlib.ExitStack() as stack:
         if request.param == "postgresql":
             name, changes["DATABASE_URL"] = stack.enter_context(database_on_the_server())
-        for command in (["migrate"], ["load_demo"], ["shell", "-c", PEOPLE]):
+        for command in (["migrate"], ["load_demo"], ["shell", "-c", USERS]):
             done = manage(folder, *command, **changes)
             assert done.returncode == 0, done.stderr
         _, port = stack.enter_context(served(Path(folder), **changes))

@@ -45,9 +45,9 @@ OLD = {"verified": hours(24 * 4 + 1)}
             {"foreign": 1, "newest_foreign": "lab_1.sql"},
             Severity.WARNING,
             (
-                "Backed up 3 hours ago, restore tested on Sunday. The backup lab_1.sql is signed with a key that"
-                " is not named here. If the key was changed, name the old one in BACKUP_SIGNING_KEY_FALLBACKS and"
-                " restart the site; it is not trusted until then. Next backup tonight at 02:00."
+                "Backed up 3 hours ago, restore tested on Sunday. The backup lab_1.sql is signed with an"
+                " unknown key and not trusted. If the key was changed, add the old key to BACKUP_SIGNING_KEY_FALLBACKS"
+                " and restart the site. Next backup tonight at 02:00."
             ),
         ),
         (

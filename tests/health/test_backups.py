@@ -53,8 +53,8 @@ def test_unknown_key_is_reported_in_addition_to_another_fault() -> None:
     alone = evaluate(foreign=1, newest_foreign="lab_1.sql")
     assert (alone.status, alone.error) == (Status.DEGRADED, "UnknownKey")
     assert alone.detail == (
-        "The backup lab_1.sql is signed with a key that is not named here. If the key was changed, name the old one in"
-        " BACKUP_SIGNING_KEY_FALLBACKS and restart the site; it is not trusted until then."
+        "The backup lab_1.sql is signed with an unknown key and not trusted. If the key was changed, add the old key to"
+        " BACKUP_SIGNING_KEY_FALLBACKS and restart the site."
     )
     both = evaluate(foreign=2, newest_foreign="lab_2.sql", verified=None)
     assert both.error == "NoBackup"
@@ -67,7 +67,7 @@ def test_backups_with_unknown_keys_are_counted(make_backup: MakeBackup) -> None:
     make_backup(hours=5, trust="foreign key")
     make_backup(hours=6, trust="tampered")
     detail = check_backups("default", expected=True).detail
-    assert detail.startswith(f"2 backups are signed with a key that is not named here, the newest is {newest.name}.")
+    assert detail.startswith(f"2 backups are signed with an unknown key and not trusted; the newest is {newest.name}.")
 
 
 def test_missing_backup_is_degraded_only_with_a_schedule(db: None) -> None:

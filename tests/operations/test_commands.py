@@ -172,10 +172,10 @@ def test_restore_of_unsigned_backup_needs_untrusted(lab: Lab) -> None:
     before = lab.own_content()
     error = refused(lab, "restore_database", name, "--yes", code=3, SECRET_KEY="another key, as it were " * 3)
     assert error == (
-        f"{name} was signed with a key that is not named here, so its origin is unknown. Nothing was changed.\nIf it"
-        " was made here before the key was changed, name the old key in BACKUP_SIGNING_KEY_FALLBACKS. To take its rows"
-        " all the same, add --untrusted: the project's migrations make the tables, and nothing of the file is"
-        " executed.\n"
+        f"{name} was signed with an unknown key, so its origin is unknown. Nothing was changed.\nIf it was made here"
+        " before the key was changed, add the old key to BACKUP_SIGNING_KEY_FALLBACKS. To restore its rows"
+        " nevertheless, add --untrusted: the project's migrations create the tables, and nothing in the file"
+        " is executed.\n"
     )
     document = json.loads(manifest_of(lab, name).read_text())
     del document["signature"]

@@ -46,8 +46,8 @@ def test_unknown_key_is_reported_by_every_list(sqlite_lab: Lab) -> None:
     lab = sqlite_lab
     names = [lab.ask("backup_database", SECRET_KEY=OLD)["backup"] for _ in range(2)]
     what = re.escape(
-        f"2 backups are signed with a key that is not named here, the newest is {names[1]}. If the key was changed,"
-        " name the old one in BACKUP_SIGNING_KEY_FALLBACKS and restart the site; they are not trusted until then."
+        f"2 backups are signed with an unknown key and not trusted; the newest is {names[1]}. If the key was changed,"
+        " add the old key to BACKUP_SIGNING_KEY_FALLBACKS and restart the site."
     )
     assert re.search(what, lab.do("list_backups").out)
     assert re.search(what, lab.do("rebuild_backup_index").out)
@@ -57,10 +57,10 @@ def test_unknown_key_is_reported_by_every_list(sqlite_lab: Lab) -> None:
     refused = lab.manage("restore_database", names[0], "--yes")
     assert refused.code == 3
     assert refused.error == (
-        f"CommandError: {names[0]} was signed with a key that is not named here, so its origin is unknown. Nothing"
-        " was changed.\nIf it was made here before the key was changed, name the old key in"
-        " BACKUP_SIGNING_KEY_FALLBACKS. To take its rows all the same, add --untrusted: the project's migrations make"
-        " the tables, and nothing of the file is executed.\n"
+        f"CommandError: {names[0]} was signed with an unknown key, so its origin is unknown. Nothing was changed.\n"
+        "If it was made here before the key was changed, add the old key to BACKUP_SIGNING_KEY_FALLBACKS. To restore"
+        " its rows nevertheless, add --untrusted: the project's migrations create the tables, and nothing in the file"
+        " is executed.\n"
     )
     known = {"BACKUP_SIGNING_KEY_FALLBACKS": OLD}
     lab.do("rebuild_backup_index", **known)

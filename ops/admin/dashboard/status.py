@@ -54,7 +54,7 @@ class RestoreTiming:
 
 @dataclass(frozen=True, kw_only=True)
 class DashboardData:
-    """`free` is bytes; None where the storage does not know, or does not answer."""
+    """`free` is bytes; None if the storage does not report it or does not answer."""
 
     status: BackupStatus
     backups: Backups
@@ -118,17 +118,17 @@ def _backup_schedules() -> list[Any]:
 
 
 def _start_checks() -> Checks:
-    questions: dict[str, Callable[[], Any]] = {"storage": free_bytes}
+    checks: dict[str, Callable[[], Any]] = {"storage": free_bytes}
     redis, app = conf.REDIS_URL, conf.OPS_CELERY_APP
     if redis and app:
-        questions |= {"redis": partial(ping_redis, redis), "worker": partial(ping_worker, app, redis)}
+        checks |= {"redis": partial(ping_redis, redis), "worker": partial(ping_worker, app, redis)}
         if timetable.is_installed():
-            questions["beat"] = partial(ping_beat, app, redis)
-    return {name: shared_calls.run(name, question) for name, question in questions.items()}
+            checks["beat"] = partial(ping_beat, app, redis)
+    return {name: shared_calls.run(name, check) for name, check in checks.items()}
 
 
 def free_bytes() -> int | None:
-    """Free space of the backup storage; None where it does not know. Raises what the storage raises."""
+    """Free space of the backup storage; None if it is unknown. Raises what the storage raises."""
     try:
         storage = storages["backups"]
     except InvalidStorageError:

@@ -69,7 +69,7 @@ class Summary:
 
 
 def summarize(status: BackupStatus) -> Summary:
-    """All that an operator must know, in a few sentences."""
+    """The state of the backups in a few sentences."""
     running = "A backup is being made right now." if status.is_running else ""
     key = describe_unknown_keys(status.foreign, status.newest_foreign) if status.foreign else ""
     sentences = (running, *_existing_backups(status), key, _next_backup(status))
