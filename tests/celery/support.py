@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support import forked
 from tests.support.postgres import children_of, die_with_parent, free_port
 from tests.support.web import ROOT
 
@@ -21,15 +22,7 @@ def environment(folder: Path, **changes: str) -> dict[str, str]:
 
 
 def manage(folder: Path, *arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env=environment(folder, **changes),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return forked.run(["manage.py", *arguments], env=environment(folder, **changes))
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """System checks on the database's settings."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from django.db import connection
 from django.test.utils import override_settings
 
 from homerack.config import checks
-from tests.support.web import ROOT
+from tests.support import forked
 
 
 def ids(**kwargs: list[str]) -> list[str]:
@@ -65,9 +64,7 @@ def test_db_type_is_compared_with_the_address(db_type: str, found: list[str]) ->
 
 def test_db_type_stops_a_command() -> None:
     environment = os.environ | {"DB_TYPE": "SQLite"}
-    done = subprocess.run(
-        [sys.executable, "manage.py", "check"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    done = forked.run(["manage.py", "check"], env=environment)
     assert done.returncode == 1
     assert "(homerack.E002) DB_TYPE is sqlite, but DATABASE_URL leads to postgresql." in done.stderr
 

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +25,8 @@ from ops.runs.context import get_context
 from ops.utils import posix_signals
 from tests.engine_migration import support
 from tests.engine_migration.support import Database
+from tests.support import forked
+from tests.support.forked import Process
 
 STAGES = [Stage.SCHEMA, Stage.COPY, Stage.BUILD, Stage.VERIFY, Stage.CUT_OVER]
 KILLED = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 130}
@@ -50,15 +51,13 @@ execute_from_command_line(["manage.py", "migrate_to_postgres", *sys.argv[2:]])
 """The command, which waits at its first report of a stage until it is told to go on."""
 
 
-def start_and_stop_at(stage: str, path: Path, database: Database, *arguments: str) -> subprocess.Popen[str]:
+def start_and_stop_at(stage: str, path: Path, database: Database, *arguments: str) -> Process:
     """A process that waits within `stage`, having begun its work there."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", STOP_AT, stage, *support.command(path, database, "--yes", *arguments)[5:]],
+    process = forked.start(
+        ["-c", STOP_AT, stage, *support.command(path, database, "--yes", *arguments)[5:]],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
-        cwd=support.MANAGE.parent,
         env=support.environment(path.parent),
     )
     assert process.stdout
@@ -68,7 +67,7 @@ def start_and_stop_at(stage: str, path: Path, database: Database, *arguments: st
     raise AssertionError(process.stderr.read() if process.stderr else "")
 
 
-def finish(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, str]:
+def finish(process: Process, number: signal.Signals) -> tuple[int, str]:
     process.send_signal(number)
     # Whoever waits for its turn in a thread goes on; whoever was killed does not care.
     _, error = process.communicate("\n" * 500, timeout=30)

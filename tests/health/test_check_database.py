@@ -3,29 +3,20 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+from tests.support import forked
 from tests.support.backend import eventually
 from tests.support.postgres import PASSWORD, PostgresServer, free_port
-from tests.support.web import ROOT
 
 
 def check(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "manage.py", "check_database", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"REDIS_URL": ""} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return forked.run(["manage.py", "check_database", *arguments], env=os.environ | {"REDIS_URL": ""} | environment)
 
 
 def migrate(url: str) -> None:
-    command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
-    subprocess.run(command, cwd=ROOT, env=os.environ | {"DATABASE_URL": url}, check=True)
+    forked.run(["manage.py", "migrate", "--verbosity", "0"], env=os.environ | {"DATABASE_URL": url}, check=True)
 
 
 def test_exit_code_depends_on_the_status(server: PostgresServer) -> None:
@@ -64,10 +55,8 @@ def test_wait_ends_when_the_server_accepts_connections(server: PostgresServer, t
     environment = {"DATABASE_URL": server.url("postgres"), "DB_CONNECT_RETRY_DELAY": "0.2", "REDIS_URL": ""}
     log = tmp_path / "stderr"
     with log.open("w") as stderr:
-        command = [sys.executable, "manage.py", "check_database", "--wait", "60", "--json"]
-        waiter = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=stderr
-        )
+        command = ["manage.py", "check_database", "--wait", "60", "--json"]
+        waiter = forked.start(command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=stderr)
     refused = "PostgreSQL cannot be reached (connection refused): attempt 1 failed"
     eventually(lambda: refused in log.read_text(), within=30)
     server.launch()

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ from django.test import AsyncClient, Client
 from ops import maintenance
 from ops.errors import PreconditionFailed
 from ops.maintenance import MaintenanceMode, MaintenanceState, maintenance_mode, mode_from_settings
+from tests.support import forked
 from tests.support.backend import eventually
 from tests.support.postgres import free_port
 from tests.support.redis import RedisServer
-from tests.support.web import ROOT
 
 REASON = "A backup of yesterday is being restored."
 
@@ -198,8 +197,7 @@ def test_check_database_in_maintenance_mode_exits_with_4(tmp_path: Path) -> None
     environment = os.environ | {"DATABASE_URL": f"sqlite:///{database}", "REDIS_URL": ""}
 
     def manage(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "manage.py", *arguments]
-        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        return forked.run(["manage.py", *arguments], env=environment)
 
     assert manage("migrate", "--verbosity", "0").returncode == 0
     with maintenance_mode(

@@ -8,16 +8,9 @@ import pytest
 
 from tests.backups.postgresql.support import drop as drop_all
 from tests.engine_migration import support
-from tests.operations.harness import Forker, Lab
+from tests.operations.harness import Lab
 
 PASSWORD = "kept-secret-by-the-tests"
-
-
-@pytest.fixture(scope="session")
-def forker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forker]:
-    forker = Forker.start(tmp_path_factory.mktemp("forker"))
-    yield forker
-    forker.stop()
 
 
 @pytest.fixture(scope="session")
@@ -39,16 +32,14 @@ def migrated(lab: Lab) -> Lab:
 
 
 @pytest.fixture(scope="session")
-def templates(
-    tmp_path_factory: pytest.TempPathFactory, forker: Forker, roles: dict[str, str]
-) -> Iterator[Callable[[str], Lab]]:
+def templates(tmp_path_factory: pytest.TempPathFactory, roles: dict[str, str]) -> Iterator[Callable[[str], Lab]]:
     """A lab of each kind to make others from; made when it is first wanted."""
     made: dict[str, Lab] = {}
 
     def template(kind: str) -> Lab:
         if kind not in made:
             folder = tmp_path_factory.mktemp(kind)
-            made[kind] = migrated(new_lab(kind, folder, forker, roles.get(kind, "")))
+            made[kind] = migrated(new_lab(kind, folder, roles.get(kind, "")))
         return made[kind]
 
     yield template
@@ -57,15 +48,15 @@ def templates(
             drop_all(lab.name)
 
 
-def new_lab(kind: str, folder: Path, forker: Forker, role: str = "", template: str = "template0") -> Lab:
+def new_lab(kind: str, folder: Path, role: str = "", template: str = "template0") -> Lab:
     """A lab whose database is empty, or as `template`."""
     if kind == "sqlite":
-        return Lab(kind, "lab", f"sqlite:///{folder}/lab.db", folder, forker)
+        return Lab(kind, "lab", f"sqlite:///{folder}/lab.db", folder)
     name = support.new_name()
     owner = f'OWNER "{role}"' if role else ""
     support.server().rows(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {owner}')
     database = support.database_named(name, user=role, password=PASSWORD if role else "")
-    return Lab(kind, name, database.url, folder, forker, database)
+    return Lab(kind, name, database.url, folder, database)
 
 
 @pytest.fixture
@@ -76,7 +67,7 @@ def make_lab(templates: Callable[[str], Lab], tmp_path: Path, roles: dict[str, s
         template = templates(kind)
         folder = tmp_path / f"lab{len(made)}"
         folder.mkdir()
-        lab = new_lab(kind, folder, template.forker, roles.get(kind, ""), template.name)
+        lab = new_lab(kind, folder, roles.get(kind, ""), template.name)
         if kind == "sqlite":
             shutil.copy(template.file, lab.file)
         made.append(lab)

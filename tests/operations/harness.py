@@ -7,10 +7,7 @@ import json
 import os
 import pty
 import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,42 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.engine_migration.support import Database
-from tests.support.postgres import die_with_parent
-from tests.support.web import ROOT
+from tests.support.forked import PATIENCE, Process
 
-PATIENCE = 120
-"""Seconds for a command on a busy machine."""
 OWN = ("ops_run", "ops_backup", "django_session")
 """Tables that live on beside the database, or end with it."""
 numbers = itertools.count(1)
-
-
-@dataclass
-class Forker:
-    """The process that commands are forked from."""
-
-    path: str
-    process: "subprocess.Popen[bytes]"
-
-    @classmethod
-    def start(cls, folder: Path) -> "Forker":
-        path = str(folder / "forker")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.operations.fork_server", path],
-            cwd=ROOT,
-            env=os.environ | {"DATABASE_URL": "sqlite://:memory:", "DJANGO_SETTINGS_MODULE": "tests.settings"},
-            preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call; nothing else can tell a child to follow
-        )
-        deadline = time.monotonic() + PATIENCE
-        while not Path(path).exists():
-            assert process.poll() is None, "Django does not start"
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        return cls(path, process)
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,18 +45,17 @@ class Outcome:
 class Command:
     """A command under way."""
 
-    pid: int
+    process: Process
     out: Path
     error: Path
-    connection: socket.socket
-    ended: Outcome | None = None
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
 
     def wait(self) -> Outcome:
-        if not self.ended:
-            with self.connection:
-                code = int(line(self.connection))
-            self.ended = Outcome(code=code, out=self.out.read_text(), error=self.error.read_text())
-        return self.ended
+        code = self.process.wait(PATIENCE)
+        return Outcome(code=code, out=self.out.read_text(), error=self.error.read_text())
 
     def until_stopped(self) -> "Command":
         """Until it has come to where it was told to stop."""
@@ -116,15 +81,6 @@ class Command:
         return self.wait()
 
 
-def line(connection: socket.socket) -> str:
-    text = b""
-    while not text.endswith(b"\n"):
-        piece = connection.recv(1)
-        assert piece, "the forker is gone"
-        text += piece
-    return text.decode()
-
-
 @dataclass
 class Lab:
     """One HomeRack. `folder` is all its own: the backups, and the database where that is a file."""
@@ -134,7 +90,6 @@ class Lab:
     name: str
     url: str
     folder: Path
-    forker: Forker
     database: Database | None = None
     commands: list[Command] = field(default_factory=list)
 
@@ -174,30 +129,19 @@ class Lab:
             return self.start_with(given.fileno(), arguments, changes, stop_at=stop_at, largest_file=largest_file)
 
     def start_with(self, given: int, arguments: Sequence[str], changes: dict[str, str], **limits: Any) -> Command:
-        request = {
-            "arguments": arguments,
-            "environment": self.environment | changes,
-            "stop_at": "",
-            "largest_file": 0,
-            **limits,
-        }
         out, error = (self.folder / f"{next(numbers)}.{kind}" for kind in ("out", "error"))
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(PATIENCE)
-        connection.connect(self.forker.path)
         with out.open("w") as out_file, error.open("w") as error_file:
             files = [given, out_file.fileno(), error_file.fileno()]
-            socket.send_fds(connection, [json.dumps(request).encode()], files)
-            pid = int(line(connection))
-        command = Command(pid, out, error, connection)
+            command = Command(
+                Process(["manage.py", *arguments], files=files, env=self.environment | changes, **limits), out, error
+            )
         self.commands.append(command)
         return command
 
     def end(self) -> None:
         """Kill what a test that failed has left running."""
         for command in self.commands:
-            if not command.ended:
-                command.kill()
+            command.process.kill()
 
     def manage(self, *arguments: str, **how: Any) -> Outcome:
         """Run a command to its end; `how` as in `start`."""

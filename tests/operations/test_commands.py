@@ -277,7 +277,7 @@ def test_restore_to_a_new_database_does_not_change_the_live_one(lab: Lab) -> Non
         assert f"Loaded {name} into {target}" in output
         assert f"The rows are in {target}; the live database was not touched." in output
         assert lab.content() == changed
-        separate = Lab(kind=lab.kind, name="other", url="", folder=lab.folder, forker=lab.forker)
+        separate = Lab(kind=lab.kind, name="other", url="", folder=lab.folder)
         if lab.database:
             separate.database = support.database_named(target)
         assert separate.value("SELECT count(*) FROM racks") > 0

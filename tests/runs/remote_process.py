@@ -35,9 +35,11 @@ def restore(recorder: RunRecorder, folder: Path) -> None:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     kind, operate = {"backup": (Run.Kind.BACKUP, back_up), "restore": (Run.Kind.RESTORE, restore)}[sys.argv[2]]
-    with recorded(request(kind), engine=engine_in(folder), repository=repository_in(folder)) as recorder:
+    run = request(kind)
+    with recorded(run, engine=engine_in(folder), repository=repository_in(folder)) as recorder:
         operate(recorder, folder)
-        time.sleep(0.8)  # until the row is written
+        while not Run.objects.filter(pk=run.pk, stage=run.stage).exists():
+            time.sleep(0.05)
         sys.stdout.write("running\n")
         sys.stdout.flush()
         time.sleep(60)

@@ -5,7 +5,6 @@ import datetime as dt
 import fcntl
 import os
 import subprocess
-import sys
 import uuid
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -26,8 +25,8 @@ from ops.runs import executor
 from ops.runs.context import OpsContext
 from ops.runs.recorder import RunRecorder
 from ops.utils.progress import ProgressCallback, no_progress
-from tests.support.postgres import die_with_parent
-from tests.support.web import ROOT
+from tests.support import forked
+from tests.support.forked import Process
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 
@@ -122,22 +121,19 @@ def add_backup(repository: BackupRepository, number: int, **fields: Any) -> Mani
     return made
 
 
-def start_process(folder: Path, what: str) -> subprocess.Popen[str]:
+def start_process(folder: Path, what: str) -> Process:
     """A run in a process of its own, on the tests' database. Returns once it is running."""
     url = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{connection.settings_dict['NAME']}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.runs.remote_process", str(folder), what],
-        cwd=ROOT,
+    process = forked.start(
+        ["-m", "tests.runs.remote_process", folder, what],
         env=os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "tests.settings"},
         stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call; nothing else can tell a child to follow
     )
     assert process.stdout
     assert process.stdout.readline() == "running\n"
     return process
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: Process) -> None:
     process.kill()
     process.communicate()

@@ -4,9 +4,6 @@ import contextlib
 import io
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -23,6 +20,7 @@ from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database, Role
 from tests.engine_migration.test_target import properties
+from tests.support import forked
 
 
 @pytest.fixture
@@ -106,13 +104,8 @@ support.restore(engine, support.dump_of(engine)[0])
 @pytest.mark.parametrize("function", ["end_sessions", "rename_all", "comment_on", "copy_properties"])
 def test_a_kill_within_the_swap_changes_nothing(lab: Database, engine: PostgresEngine, function: str) -> None:
     before = support.dump_of(engine)[1]
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, function],
-        env=os.environ | {"LAB": lab.url, "DJANGO_SETTINGS_MODULE": "tests.settings"},
-        cwd=Path(__file__).parents[3],
-        check=False,
-        capture_output=True,
-    )
+    environment = os.environ | {"LAB": lab.url, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    killed = forked.run(["-c", KILLED, function], env=environment)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert support.dump_of(engine)[1] == before
     assert support.beside(lab.name) == [STAGING]

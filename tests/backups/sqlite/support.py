@@ -5,7 +5,6 @@ import io
 import os
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from typing import Any
 from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.manifest import Kind
 from ops.utils.progress import no_progress
+from tests.support import forked
+from tests.support.forked import Process
 
 ROOT = Path(__file__).resolve().parents[3]
 PREAMBLE = """
@@ -82,20 +83,18 @@ def environment(path: Path) -> dict[str, str]:
     }
 
 
-def start(path: Path, code: str, *arguments: str) -> subprocess.Popen[str]:
+def start(path: Path, code: str, *arguments: str) -> Process:
     """Another interpreter in which Django's connection leads to `path`; `code` is run with it."""
-    return subprocess.Popen(
-        [sys.executable, "-c", PREAMBLE + code, str(path), *arguments],
+    return forked.start(
+        ["-c", PREAMBLE + code, path, *arguments],
         env=environment(path),
-        cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     )
 
 
 @contextlib.contextmanager
-def ended(*programs: subprocess.Popen[str]) -> Iterator[None]:
+def ended(*programs: Process) -> Iterator[None]:
     try:
         yield
     finally:

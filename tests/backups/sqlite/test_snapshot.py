@@ -4,7 +4,6 @@ import contextlib
 import io
 import random
 import sqlite3
-import subprocess
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -17,6 +16,7 @@ from ops.backups.manifest import Kind
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
 from ops.utils.progress import no_progress
 from tests.backups.sqlite import support
+from tests.support.forked import Process
 
 ODD = """
 CREATE TABLE odd (id integer PRIMARY KEY, cell);
@@ -233,7 +233,7 @@ with connection.cursor() as cursor:
 """
 
 
-def pairs(program: subprocess.Popen[str], count: Callable[[], dict[str, int]]) -> list[dict[str, int]]:
+def pairs(program: Process, count: Callable[[], dict[str, int]]) -> list[dict[str, int]]:
     assert program.stdout is not None
     assert program.stdout.readline() == "ready\n"
     return [count() for _ in range(10)]

@@ -1,8 +1,8 @@
-"""``manage.py`` without the seconds that Django takes to start: each command is a fork of one process that has started.
+"""``python`` without the seconds that Django takes to start: each program is a fork of one process that has started.
 
-Run with the path of a socket. A connection is one command: a JSON object (arguments, environment, where to stop, the
-largest file that it may write) comes with the
-three files that become the command's own; its process number goes back, and in the end its exit code.
+Run with the path of a socket, see `tests.support.forked`. A connection is one program: a JSON object (arguments,
+environment, directory, where to stop, the largest file that it may write) comes with the three files that become the
+program's own; its process number goes back, and in the end its exit code.
 """
 
 import importlib
@@ -10,6 +10,7 @@ import json
 import logging.config
 import os
 import resource
+import runpy
 import signal
 import socket
 import sys
@@ -25,18 +26,19 @@ from django.core.files.storage import storages
 from django.core.management import execute_from_command_line, get_commands, load_command_class
 from django.db import connections
 
-REQUEST = 1 << 16
+REQUEST = 1 << 17
 
 
 def main(path: str) -> None:
     django.setup()
     for command, app in get_commands().items():
-        if app == "ops":
+        if app in {"ops", "homerack"}:
             load_command_class(app, command)
+    importlib.import_module(settings.ROOT_URLCONF)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
-    listener.listen()
+    listener.listen(50)
     while True:
         connection, _ = listener.accept()
         with connection:
@@ -46,7 +48,7 @@ def main(path: str) -> None:
 
 
 def attend(connection: socket.socket) -> None:
-    """Start the command, and wait for its end."""
+    """Start the program, and wait for its end."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     request, files, _, _ = socket.recv_fds(connection, REQUEST, 3)
     pid = os.fork()
@@ -62,15 +64,15 @@ def attend(connection: socket.socket) -> None:
 
 
 def become(request: dict[str, Any], files: list[int]) -> None:
-    """Be that command to the end, with files, an environment and settings of its own."""
-    code = 70
+    """Be that program to the end, with files, an environment and settings of its own."""
+    code = 1
     try:
         os.setsid()
+        os.chdir(request["directory"])
         for number, file in enumerate(files):
             os.dup2(file, number)
             os.close(file)
         sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, "rw"[number > 0]) for number in range(3))
-        sys.argv = ["manage.py", *request["arguments"]]
         os.environ.clear()
         os.environ.update(request["environment"])
         warnings.simplefilter("error")
@@ -78,16 +80,38 @@ def become(request: dict[str, Any], files: list[int]) -> None:
         stop_at(request["stop_at"])
         if limit := request["largest_file"]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        execute_from_command_line(sys.argv)
+        run(request["arguments"])
         code = 0
     except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else 0
-    except BaseException:  # noqa: BLE001  # it is told, as an interpreter does
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        if isinstance(ended.code, str):
+            sys.stderr.write(f"{ended.code}\n")
+    except BaseException as error:  # noqa: BLE001  # reported as an interpreter does
         traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        if isinstance(error, KeyboardInterrupt):
+            code = -signal.SIGINT
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+def run(arguments: list[str]) -> None:
+    """``python *arguments``."""
+    kind, *rest = arguments
+    if kind == "-c":
+        code, *rest = rest
+        sys.argv = ["-c", *rest]
+        exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+    elif kind == "-m":
+        sys.argv = rest
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    else:
+        assert kind == "manage.py", kind
+        sys.argv = arguments
+        execute_from_command_line(sys.argv)
 
 
 def read_settings_again() -> None:
@@ -112,13 +136,13 @@ def stop_at(point: str) -> None:
     from ops.management.progress import ProgressReporter  # noqa: PLC0415
     from ops.runs.recorder import RunRecorder  # noqa: PLC0415  # models want Django to be set up
 
-    told = ProgressReporter.__call__
+    report = ProgressReporter.__call__
 
     reached = []
 
-    def telling(self: Any, report: Any) -> None:
-        told(self, report)
-        if report.stage == point and not reached:
+    def stopping(self: Any, progress: Any) -> None:
+        report(self, progress)
+        if progress.stage == point and not reached:
             reached.append(point)
             # The thread that writes the run's row must not be stopped while it has SQLite's lock.
             time.sleep(1 if connections["default"].vendor == "sqlite" else 0)
@@ -127,7 +151,7 @@ def stop_at(point: str) -> None:
     if point == "in place":
         RunRecorder.mark_applied = lambda _self: os.kill(os.getpid(), signal.SIGSTOP)  # type: ignore[method-assign]
     elif point:
-        ProgressReporter.__call__ = telling  # type: ignore[method-assign]
+        ProgressReporter.__call__ = stopping  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
