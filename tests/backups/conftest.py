@@ -1,4 +1,4 @@
-"""Properties are tested on machines that may be busy: how long an example takes is not judged."""
+"""Hypothesis without a deadline for each example, for machines that are busy."""
 
 from hypothesis import settings
 

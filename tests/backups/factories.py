@@ -64,7 +64,7 @@ def backup(
 
 
 def make_backup(engine: Engine, repository: BackupRepository, kind: Kind) -> Manifest:
-    """A backup of the database of `engine`, as a run makes it."""
+    """A backup of the database of `engine`, created as in a run."""
     spec = BackupSpec(
         kind=kind, origin=Origin.MANUAL, created_by="ada@example.com", run="r", app_version="0.1.0", excluded={}
     )

@@ -1,4 +1,4 @@
-"""The system calls of the storage, of which the Nth goes wrong."""
+"""System calls of the storage, of which the Nth fails."""
 
 import os
 from collections.abc import Callable
@@ -8,7 +8,7 @@ CHANGING = {"open", "write", "fsync", "replace", "mkdir", "fchmod", "unlink"}
 
 
 class Faulty:
-    """`os` for one module. The call with number `at`, of those that change something, does `fault` instead."""
+    """`os` for one module. Among the calls that change something, number `at` calls `fault` instead."""
 
     def __init__(self, at: int, fault: Callable[[], Any]) -> None:
         self.at = at

@@ -1,4 +1,4 @@
-"""Blocks come through complete and in order, or with the error that stopped them."""
+"""Streams are complete and in order, or end with the error of their source."""
 
 import gzip
 import hashlib
@@ -42,18 +42,18 @@ def no_thread_stays_behind() -> Iterator[None]:
 
 @settings(max_examples=30)
 @given(st.lists(st.integers(0, 3 * MEMBER_SIZE // 2), max_size=5), st.integers(1, 3))
-def test_gunzip_reads_what_was_compressed(sizes, threads):
+def test_compressed_file_is_read_by_gunzip(sizes, threads):
     blocks = [(NOISE * 64)[:size] for size in sizes]
     packed = b"".join(compressed(iter(blocks), threads=threads))
     assert gzip.decompress(packed) == b"".join(blocks)
 
 
-def test_nothing_is_a_file_as_well():
+def test_compressed_empty_input_is_a_gzip_file():
     (member,) = compressed(iter([]), threads=1)
     assert gzip.decompress(member) == b""
 
 
-def test_unpacked_as_it_was():
+def test_decompressed_gives_the_original():
     content = lines(9 * 2**20)
     packed = io.BytesIO(b"".join(compressed(iter([content]), threads=2)))
     with decompressed(packed, Kind.SQL_GZIP) as stream:
@@ -63,19 +63,19 @@ def test_unpacked_as_it_was():
     assert not packed.closed
 
 
-def test_what_is_not_compressed_is_passed_on():
+def test_decompressed_passes_an_uncompressed_file_on():
     with decompressed(io.BytesIO(b"PGDMP"), Kind.CUSTOM) as stream:
         assert stream.read() == b"PGDMP"
 
 
-def test_an_error_of_the_source_comes_at_once():
+def test_compressed_raises_an_error_of_the_source_at_once():
     taken = []
     with pytest.raises(ValueError, match="pg_dump"):
         taken.extend(compressed(factories.failing(lines(MEMBER_SIZE), error=ValueError("pg_dump")), threads=2))
     assert taken == []
 
 
-def test_the_source_is_not_read_far_ahead():
+def test_compressed_reads_the_source_at_most_a_few_blocks_ahead():
     read = []
 
     def source() -> Iterator[bytes]:
@@ -90,7 +90,7 @@ def test_the_source_is_not_read_far_ahead():
     stream.close()
 
 
-def test_a_reader_that_leaves_early_leaves_no_thread():
+def test_decompressed_that_is_closed_early_leaves_no_thread():
     packed = io.BytesIO(b"".join(compressed(iter([lines(40 * 2**20)]), threads=2)))
     with decompressed(packed, Kind.SQL_GZIP) as stream:
         stream.read(10)
@@ -111,7 +111,7 @@ PACKED = gzip.compress(NOISE, mtime=0)
         (PACKED[:-6] + b"\0\0" + PACKED[-4:], "The backup's file is damaged: CRC check failed"),
     ],
 )
-def test_a_file_that_is_no_whole_gzip_is_refused(content, message):
+def test_decompressed_truncated_or_damaged_file_is_refused(content, message):
     with pytest.raises(ArtifactInvalid) as caught, decompressed(io.BytesIO(content), Kind.SQL_GZIP) as stream:
         stream.read()
     assert caught.value.message.startswith(message)
@@ -119,24 +119,24 @@ def test_a_file_that_is_no_whole_gzip_is_refused(content, message):
 
 @given(st.integers(0, len(PACKED) - 1))
 @settings(max_examples=50)
-def test_no_part_of_a_file_passes_for_the_whole(size):
+def test_decompressed_part_of_a_file_is_refused(size):
     with pytest.raises(ArtifactInvalid), decompressed(io.BytesIO(PACKED[:size]), Kind.SQL_GZIP) as stream:
         stream.read()
 
 
-def test_an_error_of_the_storage_is_not_taken_for_damage():
+def test_decompressed_raises_an_error_of_the_storage():
     raw = reader(factories.failing(PACKED[:100], error=ConnectionError("the bucket is gone")))
     with pytest.raises(ConnectionError, match="the bucket is gone"), decompressed(raw, Kind.SQL_GZIP) as stream:
         stream.read()
 
 
-def test_measured_in_passing():
+def test_hashing_counter_counts_and_hashes_blocks():
     measure = HashingCounter()
     assert list(measure.counted(iter([b"ab", b"", b"c"]))) == [b"ab", b"", b"c"]
     assert (measure.size, measure.sha256) == (3, hashlib.sha256(b"abc").hexdigest())
 
 
-def test_a_storage_may_read_or_take_chunks():
+def test_iterator_file_supports_read_and_chunks():
     blocks = [b"a" * 10, b"", b"b" * 3_000_000]
     assert b"".join(IteratorFile(iter(blocks), "x").chunks()) == b"".join(blocks)
     file = IteratorFile(iter(blocks), "x")
@@ -146,14 +146,14 @@ def test_a_storage_may_read_or_take_chunks():
     assert file.started
 
 
-def test_an_error_is_not_taken_for_the_end_by_who_tries_again():
+def test_iterator_file_raises_its_error_again():
     file = IteratorFile(factories.failing(b"half", error=ValueError("pg_dump was killed")), "x")
     for _ in range(3):
         with pytest.raises(ValueError, match="pg_dump was killed"):
             file.read()
 
 
-def test_closing_the_file_ends_its_source():
+def test_iterator_file_closes_its_source():
     ended = []
 
     def source() -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Rights in a project whose accounts are nothing like Django's: other columns, other tables, no superusers."""
+"""Rights in a project with its own user model: other columns, other tables, no superusers."""
 
 import json
 import os
@@ -109,7 +109,7 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 def rights(folder: Path, address: str, change: str = "") -> Any:
-    """What the restore says of rights, after a `change` to the live database."""
+    """The rights in the preview, after a `change` to the live database."""
     (folder / "people").mkdir()
     (folder / "people/__init__.py").touch()
     (folder / "people/models.py").write_text(MODELS)
@@ -131,7 +131,7 @@ def reason(cause: str, subject: str = "", *permissions: str) -> dict[str, Any]:
     return {"cause": cause, "subject": subject, "permissions": list(permissions)}
 
 
-def test_rights_are_found_by_the_models(tmp_path: Path, address: str) -> None:
+def test_layout_of_any_user_model_finds_its_rights(tmp_path: Path, address: str) -> None:
     assert rights(tmp_path, address) == {
         "raised": [
             {"name": "chief", "reasons": [reason("mark", "chief")], "active": True},
@@ -151,13 +151,13 @@ def test_rights_are_found_by_the_models(tmp_path: Path, address: str) -> None:
     }
 
 
-def test_a_table_with_too_many_rows_is_not_compared(tmp_path: Path, address: str) -> None:
+def test_table_with_too_many_rows_is_not_compared(tmp_path: Path, address: str) -> None:
     found = rights(tmp_path, address, "from ops.backups.rights import accounts; accounts.MAX_ROWS = 3")
     assert found["unknown"].startswith("Rights could not be compared: the ")
     assert "has more than 3 rows in the table " in found["unknown"]
 
 
-def test_a_backup_without_a_column_of_today_is_not_compared(tmp_path: Path, address: str) -> None:
+def test_backup_without_a_column_is_not_compared(tmp_path: Path, address: str) -> None:
     change = """
 from django.db import models
 field = models.BooleanField(default=False)

@@ -1,4 +1,4 @@
-"""A manifest is read back as it was written, or refused with the place where it is odd."""
+"""A manifest is read back as it was written, or refused with the place of the error."""
 
 import copy
 import datetime as dt
@@ -51,7 +51,7 @@ empty_tables = st.dictionaries(texts, st.just(TableDigest(rows=0, digest="0")), 
 
 
 @given(manifests, empty_tables, texts)
-def test_what_is_written_is_read_back(manifest, empty, reason):
+def test_manifest_that_is_written_is_read_back(manifest, empty, reason):
     manifest = msgspec.structs.replace(
         manifest,
         tables={**manifest.tables, **empty},
@@ -60,7 +60,7 @@ def test_what_is_written_is_read_back(manifest, empty, reason):
     assert Manifest.from_json(json.loads(json.dumps(manifest.as_json()))) == manifest
 
 
-def test_a_time_in_another_zone_is_refused():
+def test_manifest_with_a_time_in_another_zone_is_refused():
     berlin = dt.timezone(dt.timedelta(hours=1))
     with pytest.raises(ValueError, match=r"^2026-11-23T13:00:00\+01:00 is not a time in UTC$"):
         factories.manifest(taken_at=dt.datetime(2026, 11, 23, 13, tzinfo=berlin))
@@ -119,7 +119,7 @@ def test_a_time_in_another_zone_is_refused():
         (["format"], "1", "Expected int, got str at format"),
     ],
 )
-def test_an_odd_value_is_refused_with_its_place(place, value, reason):
+def test_manifest_with_an_invalid_value_is_refused_with_the_place(place, value, reason):
     document: Any = copy.deepcopy(factories.manifest().as_json())
     part = document
     for step in place[:-1]:
@@ -134,7 +134,7 @@ OPTIONAL = {"verifications", "note", "pinned", "run", "metadata", "untrusted", "
 
 
 @pytest.mark.parametrize("name", sorted(factories.manifest().as_json().keys() - OPTIONAL - {"format"}))
-def test_a_field_without_a_default_has_to_be_there(name):
+def test_manifest_without_a_required_field_is_refused(name):
     document = factories.manifest().as_json()
     del document[name]
     with pytest.raises(ArtifactInvalid) as caught:
@@ -143,12 +143,12 @@ def test_a_field_without_a_default_has_to_be_there(name):
 
 
 @pytest.mark.parametrize("document", [None, [], "x", 5])
-def test_something_else_than_an_object_is_refused(document):
+def test_manifest_that_is_no_object_is_refused(document):
     with pytest.raises(ArtifactInvalid, match=r"^The manifest is not valid: "):
         Manifest.from_json(document)
 
 
-def test_a_newer_format_is_refused_whatever_is_in_it():
+def test_manifest_with_a_newer_format_is_refused():
     with pytest.raises(ArtifactInvalid) as caught:
         Manifest.from_json({"format": 2, "everything": "different"})
     assert str(caught.value) == (
@@ -178,10 +178,10 @@ BAD, WORSE = proof(Level.READ, fault="cut off"), proof(Level.RESTORED, fault="a 
         ([GOOD, BAD, WORSE], WORSE),
     ],
 )
-def test_the_proof_that_holds(given_, holds):
+def test_verification_is_the_strongest_valid_one(given_, holds):
     assert factories.manifest(verifications=tuple(given_)).verification is holds
 
 
-def test_the_newest_of_equal_proofs_holds():
+def test_verification_is_the_newest_of_equal_ones():
     later = Verification(level=Level.RESTORED, verified_at=factories.NOON + dt.timedelta(days=1), duration=1)
     assert factories.manifest(verifications=(BEST,)).with_verification(later).verification is later

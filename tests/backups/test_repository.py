@@ -1,4 +1,4 @@
-"""The repository tells what there is, over any storage, whatever was done to the files."""
+"""The repository, on any storage and with damaged files."""
 
 import contextlib
 import datetime as dt
@@ -56,7 +56,7 @@ def document(repository: BackupRepository, name: str) -> dict[str, Any]:
 # --- Backups are made and found ----------------------------------------------------------------------------------
 
 
-def test_an_empty_place_has_no_backups(repository):
+def test_records_of_an_empty_storage_are_empty(repository):
     assert repository.records() == []
     assert repository.events() == []
     with pytest.raises(PreconditionFailed) as caught:
@@ -65,7 +65,7 @@ def test_an_empty_place_has_no_backups(repository):
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_a_backup_is_read_as_it_was_stored(repository, kind):
+def test_open_gives_the_stored_file(repository, kind):
     content = b"CREATE TABLE rack ();\n" * 200_000
     name = repository.next_name(kind, factories.NOON)
     stored = repository.store(name, iter([content[:1000], content[1000:]]))
@@ -90,7 +90,7 @@ def test_a_backup_is_read_as_it_was_stored(repository, kind):
         assert stream.read() == content
 
 
-def test_a_manifest_is_for_people_too(repository):
+def test_manifest_file_is_indented_json(repository):
     factories.backup(repository, note="before the move – größer")
     with repository.storage.open(NAME + ".json", "rb") as file:
         text = file.read().decode()
@@ -99,7 +99,7 @@ def test_a_manifest_is_for_people_too(repository):
     assert text.endswith("}\n")
 
 
-def test_names_are_of_the_second_in_utc(repository):
+def test_next_name_has_the_second_in_utc(repository):
     berlin = factories.NOON.astimezone(dt.timezone(HOUR))
     assert repository.next_name(Kind.SQL_GZIP, berlin) == NAME
     repository.store(NAME, iter([b"x"]))
@@ -108,12 +108,12 @@ def test_names_are_of_the_second_in_utc(repository):
     assert repository.next_name(Kind.SQL_GZIP, berlin) == "homerack_20261123_120000_3.sql.gz"
 
 
-def test_a_partial_file_takes_its_name(private):
+def test_next_name_avoids_the_name_of_a_partial_file(private):
     private.storage.save(NAME + ".partial", ContentFile(b"x"))
     assert private.next_name(Kind.SQL_GZIP, factories.NOON) == "homerack_20261123_120000_2.sql.gz"
 
 
-def test_the_newest_comes_first_and_what_can_not_be_read_last(repository):
+def test_records_are_sorted_by_age_with_damaged_ones_last(repository):
     names = [factories.backup(repository, taken_at=factories.NOON + HOUR * hours).name for hours in (0, 2, 1)]
     repository.storage.save("homerack_20300101_000000.sql.gz.json", ContentFile(b"{"))
     assert [entry.name for entry in repository.records()] == [
@@ -124,7 +124,7 @@ def test_the_newest_comes_first_and_what_can_not_be_read_last(repository):
     ]
 
 
-def test_other_files_are_nobodys_business(repository):
+def test_records_ignore_other_files(repository):
     for name in (
         "findings_1.json",
         "other_20261123_120000.sql.gz.json",
@@ -136,7 +136,7 @@ def test_other_files_are_nobodys_business(repository):
     assert repository.records() == []
 
 
-def test_the_latest(repository):
+def test_latest_is_the_newest_verified_backup(repository):
     good = factories.backup(repository)
     unproven = factories.backup(repository, taken_at=factories.NOON + HOUR, verifications=())
     failed = factories.backup(
@@ -151,7 +151,7 @@ def test_the_latest(repository):
         repository.latest(now=factories.NOON - HOUR, verified=False)
 
 
-def test_a_backup_is_found_by_what_a_person_types(repository):
+def test_get_finds_names_manifests_and_beginnings(repository):
     first = factories.backup(repository)
     second = factories.backup(repository)
     assert repository.get(first.name) == first
@@ -164,7 +164,7 @@ def test_a_backup_is_found_by_what_a_person_types(repository):
     )
 
 
-def test_a_name_that_is_none_gets_near_ones(repository):
+def test_get_of_an_unknown_name_suggests_similar_ones(repository):
     factories.backup(repository)
     with pytest.raises(PreconditionFailed) as caught:
         repository.get("homerack_20261123_120001.sql.gz")
@@ -176,7 +176,7 @@ def test_a_name_that_is_none_gets_near_ones(repository):
             repository.get(nothing)
 
 
-def test_many_names_are_not_all_listed(repository):
+def test_get_of_an_ambiguous_name_lists_five(repository):
     for _ in range(7):
         factories.backup(repository)
     with pytest.raises(PreconditionFailed, match=r" and 2 more\.\n"):
@@ -198,7 +198,7 @@ def test_many_names_are_not_all_listed(repository):
         (b"[]", "is not a JSON object."),
     ],
 )
-def test_a_broken_manifest_is_an_entry_with_a_fault(repository, content, fault):
+def test_record_of_a_damaged_manifest_has_a_fault(repository, content, fault):
     factories.backup(repository)
     overwrite(repository, NAME + ".json", content)
     (entry,) = repository.records()
@@ -209,13 +209,13 @@ def test_a_broken_manifest_is_an_entry_with_a_fault(repository, content, fault):
     assert str(caught.value) == f"{NAME} has no readable manifest. {entry.fault}\n{LIST_THEM}"
 
 
-def test_a_manifest_larger_than_any_is_not_read(repository, monkeypatch):
+def test_record_of_a_too_large_manifest_has_a_fault(repository, monkeypatch):
     factories.backup(repository)
     monkeypatch.setattr("ops.backups.storage.atomic_files.LARGEST_DOCUMENT", 100)
     assert repository.get(NAME).fault == f"{NAME}.json is larger than 100 bytes."
 
 
-def test_a_newer_manifest_is_signed_but_not_understood(repository):
+def test_record_of_a_newer_manifest_is_signed_and_has_a_fault(repository):
     factories.backup(repository)
     overwrite(repository, NAME + ".json", json.dumps(factories.KEYS.sign({"format": 2})).encode())
     entry = repository.get(NAME)
@@ -223,21 +223,21 @@ def test_a_newer_manifest_is_signed_but_not_understood(repository):
     assert entry.fault.startswith("The manifest has format 2")
 
 
-def test_a_manifest_that_vanishes_meanwhile_is_an_entry_with_a_fault(repository):
+def test_record_of_a_manifest_deleted_meanwhile_has_a_fault(repository):
     factories.backup(repository)
     files = repository.files.names()
     repository.storage.delete(NAME + ".json")
     assert repository.read_record(NAME, files).fault == "The file is gone."
 
 
-def test_a_link_in_place_of_a_manifest_is_an_entry_with_a_fault(private, tmp_path):
+def test_record_of_a_symbolic_link_has_a_fault(private, tmp_path):
     (tmp_path / "elsewhere").write_text("{}")
     private.storage.save(NAME, ContentFile(b"x"))
     Path(private.storage.path(NAME + ".json")).symlink_to(tmp_path / "elsewhere")
     assert "symbolic link" in private.get(NAME).fault
 
 
-def test_a_signed_manifest_does_not_vouch_for_other_data(repository):
+def test_record_of_a_copied_manifest_is_tampered(repository):
     factories.backup(repository)
     other = "homerack_20261124_120000.sql.gz"
     repository.storage.save(other, ContentFile(b"DROP"))
@@ -246,7 +246,7 @@ def test_a_signed_manifest_does_not_vouch_for_other_data(repository):
     assert (entry.manifest, entry.trust, entry.fault) == (None, Trust.TAMPERED, f"The manifest is that of {NAME}.")
 
 
-def test_a_missing_data_file(repository):
+def test_open_without_the_data_file_is_refused(repository):
     factories.backup(repository)
     repository.storage.delete(NAME)
     entry = repository.get(NAME)
@@ -256,7 +256,7 @@ def test_a_missing_data_file(repository):
     assert str(caught.value) == f"{NAME} cannot be read. Its data file is missing.\n{LIST_THEM}"
 
 
-def test_a_data_file_of_another_size(repository):
+def test_open_of_a_data_file_of_another_size_is_refused(repository):
     entry = factories.backup(repository)
     overwrite(repository, NAME, b"cut")
     entry = repository.get(NAME)
@@ -264,7 +264,7 @@ def test_a_data_file_of_another_size(repository):
     assert (entry.file_missing, entry.verified) == (False, False)
 
 
-def test_a_data_file_of_other_content_is_refused_at_its_end(repository):
+def test_open_of_a_damaged_data_file_raises_at_its_end(repository):
     entry = factories.backup(repository, kind=Kind.SQL, content=b"SELECT 1;\n")
     overwrite(repository, entry.name, b"SELECT 2;\n")
     with repository.open(entry) as raw:
@@ -277,7 +277,7 @@ def test_a_data_file_of_other_content_is_refused_at_its_end(repository):
     )
 
 
-def test_another_file_of_good_gzip_is_refused_at_its_end(repository):
+def test_open_of_another_gzip_file_raises_at_its_end(repository):
     entry = factories.backup(repository, content=b"SELECT 1;\n")
     other = factories.backup(repository, content=b"SELECT 2;\n")
     with repository.storage.open(other.name, "rb") as file:
@@ -293,7 +293,7 @@ def test_another_file_of_good_gzip_is_refused_at_its_end(repository):
 # --- Manifests change ----------------------------------------------------------------------------------------------
 
 
-def test_keep_note_and_proofs_are_written_and_signed(repository):
+def test_change_writes_and_signs_pin_note_and_verification(repository):
     factories.backup(repository, note="old")
     proof = Verification(level=Level.RESTORED, verified_at=factories.NOON, duration=3)
     changed = repository.change(NAME, pinned=True, verification=proof)
@@ -305,7 +305,7 @@ def test_keep_note_and_proofs_are_written_and_signed(repository):
     assert repository.files.names() == {NAME, NAME + ".json"}
 
 
-def test_an_old_key_is_replaced_when_a_manifest_changes(repository):
+def test_change_signs_with_the_newest_key(repository):
     factories.backup(repository)
     rotated = BackupRepository(repository.storage, Keys(["new", "a secret of this installation"]), "homerack")
     rotated.change(NAME, pinned=True)
@@ -320,7 +320,7 @@ def test_an_old_key_is_replaced_when_a_manifest_changes(repository):
         (lambda signed: Keys(["another"]).sign(signed), "it is signed with an unknown key"),
     ],
 )
-def test_what_is_not_ours_is_not_signed(repository, change, why):
+def test_change_of_a_manifest_that_is_not_signed_here_is_refused(repository, change, why):
     factories.backup(repository)
     content = json.dumps(change(document(repository, NAME + ".json"))).encode()
     overwrite(repository, NAME + ".json", content)
@@ -334,7 +334,7 @@ def test_what_is_not_ours_is_not_signed(repository, change, why):
         assert file.read() == content
 
 
-def test_a_note_that_could_not_be_read_back_is_not_written(repository):
+def test_change_with_an_invalid_note_is_refused(repository):
     before = factories.backup(repository)
     with pytest.raises(ArtifactInvalid, match="The manifest is not valid: Expected str matching regex"):
         repository.change(NAME, note="\ud800")
@@ -344,20 +344,20 @@ def test_a_note_that_could_not_be_read_back_is_not_written(repository):
 # --- What goes wrong while files are written -----------------------------------------------------------------------
 
 
-def test_a_dump_that_fails_leaves_nothing(repository):
+def test_store_of_a_failing_dump_leaves_nothing(repository):
     for blocks in ([], [os.urandom(9_000_000)]):
         with pytest.raises(RuntimeError, match="pg_dump was killed"):
             repository.store(NAME, factories.failing(*blocks, error=RuntimeError("pg_dump was killed")))
         assert repository.files.names() == set()
 
 
-def test_an_interrupted_dump_leaves_nothing(repository):
+def test_store_that_is_interrupted_leaves_nothing(repository):
     with pytest.raises(KeyboardInterrupt):
         repository.store("homerack_20261123_120000.sql", factories.failing(b"x" * 3_000_000, error=KeyboardInterrupt()))
     assert repository.files.names() == set()
 
 
-def test_a_taken_name_is_refused_and_stays(repository):
+def test_store_under_an_existing_name_is_refused(repository):
     before = factories.backup(repository)
     with pytest.raises(PreconditionFailed, match=f"{NAME} exists already"):
         repository.store(NAME, iter([b"other"]))
@@ -367,8 +367,8 @@ def test_a_taken_name_is_refused_and_stays(repository):
     assert repository.files.names() == {NAME, NAME + ".json"}
 
 
-def test_a_name_that_is_taken_at_the_last_moment_is_refused_and_stays(monkeypatch):
-    """Where the storage finds another name instead, what it saved there is taken back."""
+def test_store_under_a_name_taken_meanwhile_is_refused(monkeypatch):
+    """Where the storage chooses another name, that file is deleted."""
     repository = BackupRepository(InMemoryStorage(), factories.KEYS, "homerack")
     before = factories.backup(repository)
     answers = iter([False, True])
@@ -380,7 +380,7 @@ def test_a_name_that_is_taken_at_the_last_moment_is_refused_and_stays(monkeypatc
     assert repository.files.names() == {NAME, NAME + ".json"}
 
 
-def test_a_file_that_came_at_the_last_moment_is_not_deleted(private, monkeypatch):
+def test_store_does_not_delete_a_file_created_meanwhile(private, monkeypatch):
     before = factories.backup(private)
     monkeypatch.setattr(private.storage, "exists", lambda _name: False)
     with pytest.raises(PreconditionFailed, match="exists already"):
@@ -388,8 +388,8 @@ def test_a_file_that_came_at_the_last_moment_is_not_deleted(private, monkeypatch
     assert private.records() == [before]
 
 
-def test_two_stores_of_one_name(private):
-    """The second comes while the first writes, and does not throw away what that one makes."""
+def test_store_of_one_name_twice_at_once_is_refused(private):
+    """The second one starts while the first one writes, and does not delete its file."""
 
     def first():
         yield b"first"
@@ -401,7 +401,7 @@ def test_two_stores_of_one_name(private):
     assert private.files.names() == {NAME}
 
 
-def test_only_names_of_backups_are_written_and_deleted(repository):
+def test_names_that_are_no_backups_are_refused(repository):
     for name in ("../x.sql.gz", "other_20261123_120000.sql.gz", "homerack_20261123_120000.zip", "x", NAME + "\n"):
         for ask in (lambda name=name: repository.store(name, iter([b"x"])), lambda name=name: repository.delete(name)):
             with pytest.raises(PreconditionFailed) as caught:
@@ -409,7 +409,7 @@ def test_only_names_of_backups_are_written_and_deleted(repository):
             assert str(caught.value) == f"{name!r} is not the name of a backup here.\n{LIST_THEM}"
 
 
-def test_nothing_is_published_without_its_data(repository):
+def test_publish_without_the_data_file_is_refused(repository):
     with pytest.raises(ArtifactInvalid) as caught:
         repository.publish(factories.manifest())
     assert str(caught.value) == f"{NAME} was not published. Its data file is missing."
@@ -419,7 +419,7 @@ def test_nothing_is_published_without_its_data(repository):
     assert repository.records() == []
 
 
-def test_whichever_call_fails_a_backup_is_whole_or_none(private, monkeypatch):
+def test_backup_with_any_failing_system_call_is_complete_or_absent(private, monkeypatch):
     for number in range(1, 60):
         faulty = Faulty(number, lambda: (_ for _ in ()).throw(OSError(5, "Input/output error")))
         monkeypatch.setattr(storage_module, "os", faulty)
@@ -437,7 +437,7 @@ def test_whichever_call_fails_a_backup_is_whole_or_none(private, monkeypatch):
     assert number > 15
 
 
-def test_whichever_call_fails_a_deleted_backup_can_be_deleted_again(private, monkeypatch):
+def test_delete_with_any_failing_system_call_can_be_repeated(private, monkeypatch):
     for number in range(1, 20):
         factories.backup(private)
         faulty = Faulty(number, lambda: (_ for _ in ()).throw(OSError(5, "Input/output error")))
@@ -457,7 +457,7 @@ def test_whichever_call_fails_a_deleted_backup_can_be_deleted_again(private, mon
     assert number > 4
 
 
-def test_a_storage_that_never_overwrites_keeps_the_new_manifest_if_the_process_is_killed(monkeypatch):
+def test_change_killed_in_a_storage_without_overwriting_keeps_the_new_manifest(monkeypatch):
     repository = BackupRepository(InMemoryStorage(), factories.KEYS, "homerack")
     factories.backup(repository)
     real = repository.storage.delete
@@ -473,7 +473,7 @@ def test_a_storage_that_never_overwrites_keeps_the_new_manifest_if_the_process_i
 # --- Deleting and sweeping -----------------------------------------------------------------------------------------
 
 
-def test_a_deleted_backup_is_gone(repository):
+def test_delete_removes_data_file_and_manifest(repository):
     factories.backup(repository)
     stays = factories.backup(repository)
     repository.delete(NAME)
@@ -482,7 +482,7 @@ def test_a_deleted_backup_is_gone(repository):
     assert repository.files.names() == {stays.name, stays.name + ".json"}
 
 
-def test_sweeping_removes_what_killed_runs_left_and_nothing_else(repository):
+def test_sweep_deletes_only_files_of_killed_runs(repository):
     whole = factories.backup(repository)
     left = "homerack_20261123_130000.sql.gz"
     under_way = "homerack_20261123_140000.sql.gz"
@@ -501,14 +501,14 @@ def test_sweeping_removes_what_killed_runs_left_and_nothing_else(repository):
 # --- Space, history, names -----------------------------------------------------------------------------------------
 
 
-def test_free_bytes_of_a_storage_that_does_not_know_them_are_none():
+def test_free_bytes_of_an_unknown_storage_are_none():
     assert BackupRepository(InMemoryStorage(), factories.KEYS, "homerack").free_bytes() is None
 
 
 RUN = "0e8dbb6c-8d5e-4f1c-9f5e-3a2f6f0f5b11"
 
 
-def test_events_come_back_in_their_order(repository):
+def test_events_are_returned_in_order(repository):
     events = [
         {"when": "2026-11-23T13:00:00.000007+01:00", "run": RUN, "event": "ended", "error": ""},
         {"when": "2026-11-23T12:00:00+00:00", "run": RUN, "event": "started", "arguments": {"note": "größer"}},
@@ -520,7 +520,7 @@ def test_events_come_back_in_their_order(repository):
     assert repository.events() == events[::-1]
 
 
-def test_broken_events_are_logged_and_left_out(repository, caplog):
+def test_damaged_events_are_logged_and_skipped(repository, caplog):
     name = repository.add_event({"when": "2026-11-23T12:00:00+00:00", "run": RUN, "event": "started"})
     broken = name.replace("started", "ended")
     repository.storage.save(f"events/{broken}", ContentFile(b"{"))
@@ -533,13 +533,13 @@ def test_broken_events_are_logged_and_left_out(repository, caplog):
 
 
 @pytest.mark.parametrize("event", [{"run": "../x"}, {"event": "A/b"}])
-def test_an_event_does_not_choose_where_it_goes(repository, event):
+def test_event_with_an_invalid_name_is_refused(repository, event):
     with pytest.raises(ValueError, match="An event cannot be named"):
         repository.add_event({"when": "2026-11-23T12:00:00+00:00", "run": RUN, "event": "started", **event})
 
 
 @pytest.mark.parametrize("prefix", ["", "a/b", "a.b", "größe", "a b"])
-def test_a_prefix_is_a_plain_word(prefix):
+def test_prefix_with_special_characters_is_refused(prefix):
     with pytest.raises(PreconditionFailed) as caught:
         BackupRepository(InMemoryStorage(), factories.KEYS, prefix)
     assert str(caught.value) == (
@@ -550,7 +550,7 @@ def test_a_prefix_is_a_plain_word(prefix):
 # --- Settings ------------------------------------------------------------------------------------------------------
 
 
-def test_the_catalogue_of_the_settings(settings, tmp_path):
+def test_repository_from_settings_uses_the_storage_backups(settings, tmp_path):
     settings.STORAGES = {
         **settings.STORAGES,
         "backups": {
@@ -564,7 +564,7 @@ def test_the_catalogue_of_the_settings(settings, tmp_path):
     assert elsewhere.storage.location == tmp_path / "usb"
 
 
-def test_a_project_that_does_not_say_where_backups_go(settings):
+def test_repository_without_the_storage_backups_is_refused(settings):
     settings.STORAGES = {name: value for name, value in settings.STORAGES.items() if name != "backups"}
     with pytest.raises(
         PreconditionFailed, match=r"^The backup storage is not configured: .*\nSet STORAGES\[\"backups\"\]"
@@ -572,7 +572,7 @@ def test_a_project_that_does_not_say_where_backups_go(settings):
         context.repository_from_settings()
 
 
-def test_backups_of_before_the_signing_key_are_still_ours(settings):
+def test_backups_signed_with_the_secret_key_are_still_trusted(settings):
     settings.BACKUP_SIGNING_KEY = ""
     before = context.keys_from_settings().sign({"a": 1})
     settings.BACKUP_SIGNING_KEY = "its own"
@@ -583,7 +583,7 @@ def test_backups_of_before_the_signing_key_are_still_ours(settings):
     assert context.keys_from_settings().check(before) is Trust.SIGNED
 
 
-def test_the_policy_of_the_settings(settings):
+def test_policy_from_settings_has_their_values(settings):
     assert context.policy_from_settings() == Policy(days=7)
     settings.BACKUP_RETENTION_DAYS, settings.BACKUP_KEEP_WEEKLY = 3, 4
     assert context.policy_from_settings() == Policy(days=3, weekly=4)

@@ -1,4 +1,4 @@
-"""B3: retention never takes the last good backup, nor one that is not ours, and says why for each."""
+"""B3: retention never deletes the last verified backup or a foreign one, and gives a reason for each decision."""
 
 import datetime as dt
 import random
@@ -49,11 +49,11 @@ NEWEST = entry(0)
 LAST = (True, "kept: the last verified backup")
 
 
-def test_nothing_is_judged_to_nothing():
+def test_evaluate_without_backups_gives_no_decisions():
     assert verdicts([]) == []
 
 
-def test_by_days():
+def test_backups_younger_than_the_days_are_kept():
     judged = verdicts([NEWEST, entry(1), entry(6.9), entry(7), entry(30)])
     assert [(verdict.keep, verdict.reason) for verdict in judged] == [
         LAST,
@@ -69,7 +69,7 @@ def test_by_days():
     ]
 
 
-def test_the_last_verified_stays_however_old():
+def test_last_verified_backup_is_kept_at_any_age():
     assert reasons(entry(400)) == [LAST]
     assert reasons(entry(400), policy=Policy(days=0)) == [LAST]
 
@@ -83,7 +83,7 @@ def test_the_last_verified_stays_however_old():
         ({"fault": "Its data file has 3 bytes."}, ", and its data file is damaged"),
     ],
 )
-def test_what_is_not_verified_is_kept_for_its_days_and_does_not_stand_for_a_good_one(worthless, why):
+def test_unverified_backup_is_kept_for_its_days_only(worthless, why):
     newer, older = entry(1, **worthless), entry(8, **worthless)
     assert reasons(newer, older, entry(30), policy=Policy(days=7, daily=1, yearly=1)) == [
         (True, "kept until 2026-11-29: younger than 7 days"),
@@ -93,7 +93,7 @@ def test_what_is_not_verified_is_kept_for_its_days_and_does_not_stand_for_a_good
 
 
 @pytest.mark.parametrize("trust", [Trust.UNSIGNED, Trust.FOREIGN, Trust.TAMPERED])
-def test_what_others_made_stays_and_does_not_stand_for_ours(trust):
+def test_backup_of_another_installation_is_kept_and_does_not_count(trust):
     assert reasons(entry(0, trust=trust), entry(30)) == [
         (True, f"kept: not made by this installation ({trust})"),
         LAST,
@@ -104,20 +104,20 @@ def test_what_others_made_stays_and_does_not_stand_for_ours(trust):
     ("other", "named"),
     [({"database": "lab"}, "lab, postgresql"), ({"engine": "sqlite"}, "homerack, sqlite")],
 )
-def test_what_is_of_another_database_stays_and_does_not_stand_for_this_one(other, named):
+def test_backup_of_another_database_is_kept_and_does_not_count(other, named):
     assert reasons(entry(9, **other), entry(30)) == [(True, f"kept: of another database ({named})"), LAST]
 
 
-def test_what_can_not_be_read_stays():
+def test_unreadable_backup_is_kept():
     broken = BackupRecord(name="homerack_1", manifest=None, trust=Trust.SIGNED, fault="cut off")
     assert reasons(broken, entry(30)) == [LAST, (True, "kept: its manifest cannot be read")]
 
 
-def test_what_a_person_keeps_stays():
+def test_pinned_backup_is_kept():
     assert reasons(NEWEST, entry(30, pinned=True)) == [LAST, (True, "kept: pinned")]
 
 
-def test_what_an_undo_needs_stays():
+def test_backup_that_an_undo_needs_is_kept():
     needed = entry(30)
     assert reasons(NEWEST, needed, undo_needs=frozenset([needed.name])) == [
         LAST,
@@ -125,7 +125,7 @@ def test_what_an_undo_needs_stays():
     ]
 
 
-def test_the_future_is_kept_and_is_not_the_newest():
+def test_backup_dated_in_the_future_is_kept_and_is_not_the_newest():
     assert reasons(entry(-3), entry(30), entry(31), policy=Policy(days=7, daily=1)) == [
         (True, "kept: dated in the future (2026-11-26 12:00 UTC)"),
         LAST,
@@ -133,19 +133,19 @@ def test_the_future_is_kept_and_is_not_the_newest():
     ]
 
 
-def test_a_backup_from_a_far_future_is_kept():
+def test_backup_dated_in_the_far_future_is_kept():
     end = (NOW - dt.datetime(9000, 12, 31, tzinfo=dt.UTC)) / DAY
     assert reasons(entry(end)) == [(True, "kept: dated in the future (9000-12-31 00:00 UTC)")]
 
 
-def test_nothing_goes_after_a_failed_backup():
+def test_nothing_is_deleted_after_a_failed_backup():
     assert reasons(NEWEST, entry(30), last_run_failed=True) == [
         LAST,
         (True, "kept: nothing is deleted after a failed backup"),
     ]
 
 
-def test_grandfather_father_son():
+def test_newest_of_each_period_is_kept():
     daily = [entry(days) for days in range(800)]
     policy = Policy(days=1, daily=3, weekly=3, monthly=3, yearly=3)
     kept = [
@@ -166,7 +166,7 @@ def test_grandfather_father_son():
     ]
 
 
-def test_the_week_between_two_years_is_one():
+def test_week_between_two_years_is_one_period():
     monday, friday = (NOW - dt.datetime(*day, 12, tzinfo=dt.UTC) for day in ((2025, 12, 29), (2026, 1, 2)))
     policy = Policy(days=1, weekly=2)
     assert reasons(NEWEST, entry(friday / DAY), entry(monday / DAY), policy=policy)[1:] == [
@@ -212,7 +212,7 @@ def kept(entries: Sequence[BackupRecord], policy: Policy, **options: Any) -> set
 
 
 @given(collections, policies)
-def test_the_last_verified_always_stays(entries, policy):
+def test_last_verified_backup_is_never_deleted(entries, policy):
     good = ours_and_good(entries)
     if good:
         newest = max(entry.manifest.taken_at for entry in good)
@@ -220,32 +220,32 @@ def test_the_last_verified_always_stays(entries, policy):
 
 
 @given(collections, policies)
-def test_what_is_not_ours_always_stays(entries, policy):
-    strangers = {entry.name for entry in entries if entry.trust is not Trust.SIGNED or entry.manifest.database == "lab"}
-    assert strangers <= kept(entries, policy)
+def test_foreign_backup_is_never_deleted(entries, policy):
+    foreign = {entry.name for entry in entries if entry.trust is not Trust.SIGNED or entry.manifest.database == "lab"}
+    assert foreign <= kept(entries, policy)
 
 
 @given(collections, policies)
-def test_deleting_once_is_deleting_all(entries, policy):
+def test_second_evaluation_deletes_nothing_more(entries, policy):
     names = kept(entries, policy)
     rest = [entry for entry in entries if entry.name in names]
     assert kept(rest, policy) == names
 
 
 @given(collections, policies, st.randoms())
-def test_the_order_of_the_entries_does_not_matter(entries, policy, chance: random.Random):
+def test_decisions_do_not_depend_on_the_order(entries, policy, chance: random.Random):
     shuffled = chance.sample(entries, len(entries))
     assert verdicts(shuffled, policy) == verdicts(entries, policy)
 
 
 @given(collections, policies)
-def test_nothing_ever_goes_after_a_failed_backup(entries, policy):
+def test_nothing_is_ever_deleted_after_a_failed_backup(entries, policy):
     assert kept(entries, policy, last_run_failed=True) == {entry.name for entry in entries}
 
 
 @given(collections, st.integers(0, 5), st.sampled_from(["daily", "weekly", "monthly", "yearly"]))
-def test_each_of_the_last_periods_keeps_one_and_only_one(entries, count, word):
-    """With age out of the way, as many stay as there are periods with a verified backup, up to the count."""
+def test_each_of_the_last_periods_keeps_one_backup(entries, count, word):
+    """Without the rule for days, one backup for each period with a verified one is kept, up to the count."""
     period = {"daily": "%Y-%m-%d", "weekly": "%G-%V", "monthly": "%Y-%m", "yearly": "%Y"}[word]
     good = [entry for entry in ours_and_good(entries) if not entry.manifest.pinned]
     named = {f"{entry.manifest.taken_at:{period}}" for entry in good}
@@ -254,7 +254,7 @@ def test_each_of_the_last_periods_keeps_one_and_only_one(entries, count, word):
 
 
 @given(collections, policies)
-def test_every_verdict_has_its_reason(entries, policy):
+def test_every_decision_has_a_reason(entries, policy):
     for verdict in verdicts(entries, policy):
         assert verdict.reason.startswith("kept" if verdict.keep else "older than ")
         assert (verdict.until is not None) == verdict.reason.startswith("kept until ")

@@ -1,4 +1,4 @@
-"""Who may do more than today: two sets of accounts, compared."""
+"""Rights that a restore would raise."""
 
 import itertools
 from typing import Any
@@ -66,7 +66,7 @@ def reasons(found: tuple[Gain, ...]) -> list[tuple[str, str, tuple[str, ...]]]:
         ({"own": {ADD}}, {"groups": {"group Editors"}}, (Cause.JOINS, "group Editors", ("inventory.delete_device",))),
     ],
 )
-def test_more_rights_are_raised_and_need_an_administrator(
+def test_more_rights_need_an_administrator(
     now: dict[str, Any], then: dict[str, Any], reason: tuple[Cause, str, tuple[str, ...]]
 ) -> None:
     found = change(now, then)
@@ -91,13 +91,13 @@ def test_more_rights_are_raised_and_need_an_administrator(
         ({"active": False}, {"active": False, "superuser": True, "own": {ADD}}),
     ],
 )
-def test_fewer_or_the_same_rights_need_nobody(now: dict[str, Any], then: dict[str, Any]) -> None:
+def test_fewer_or_equal_rights_need_no_administrator(now: dict[str, Any], then: dict[str, Any]) -> None:
     found = change(now, then)
     assert found == RightsChange()
     assert not found.needs_administrator
 
 
-def test_a_group_that_gains_a_permission_raises_its_members_alone() -> None:
+def test_group_with_a_new_permission_raises_its_members_only() -> None:
     member, other = someone(groups={"group Viewers"}), Account(key="2", name="bob")
     groups = {**GROUPS, "group Viewers": frozenset({ADD, RESTORE})}
     found = compare(people(member, other), people(member, other, groups=groups))
@@ -105,7 +105,7 @@ def test_a_group_that_gains_a_permission_raises_its_members_alone() -> None:
     assert "1 permission (ops.restore_backup) that the group Viewers does not have now" in found.raised[0].description
 
 
-def test_a_permission_that_several_groups_bring_is_named_once() -> None:
+def test_permission_of_several_groups_is_named_once() -> None:
     found = change({}, {"groups": {"group Editors", "group Viewers"}, "own": {ADD, RESTORE}})
     assert reasons(found.raised) == [
         (Cause.JOINS, "group Editors", ("inventory.add_device", "inventory.delete_device")),
@@ -113,7 +113,7 @@ def test_a_permission_that_several_groups_bring_is_named_once() -> None:
     ]
 
 
-def test_permissions_of_one_name_for_two_models_are_two() -> None:
+def test_permissions_with_one_codename_for_two_models_are_distinct() -> None:
     other = Permission("inventory", "rack", "add_device")
     assert reasons(change({"own": {ADD}}, {"own": {other}}).raised) == [
         (Cause.GRANTED, "", ("inventory.add_device",)),
@@ -121,7 +121,7 @@ def test_permissions_of_one_name_for_two_models_are_two() -> None:
 
 
 @pytest.mark.parametrize(("rights", "words"), [({}, "no permissions"), ({"superuser": True}, "all permissions")])
-def test_a_deactivated_account_that_is_active_again_needs_an_administrator(rights: dict[str, Any], words: str) -> None:
+def test_activated_account_needs_an_administrator(rights: dict[str, Any], words: str) -> None:
     found = change({"active": False, **rights}, {"active": True, **rights})
     assert [gain.name for gain in found.revived] == ["eve"]
     assert words in found.revived[0].description
@@ -141,22 +141,20 @@ def test_a_deactivated_account_that_is_active_again_needs_an_administrator(right
         ({"superuser": True}, True),
     ],
 )
-def test_an_account_that_comes_back_needs_an_administrator_if_it_may_do_anything(
-    account: dict[str, Any], needed: bool
-) -> None:
+def test_restored_account_with_rights_needs_an_administrator(account: dict[str, Any], needed: bool) -> None:
     found = compare(people(), people(someone(**account)))
     assert [gain.name for gain in found.returning] == ["eve"]
     assert found.needs_administrator is needed
     assert found.gaining == (("eve",) if needed else ())
 
 
-def test_passwords_that_differ_are_named_and_need_nobody() -> None:
+def test_different_passwords_are_named_and_need_no_administrator() -> None:
     found = change({"password": "old"}, {"password": "new"})
     assert found == RightsChange(passwords=("eve",))
     assert not found.needs_administrator
 
 
-def test_another_name_under_the_same_number_is_another_person() -> None:
+def test_another_name_with_the_same_key_is_another_account() -> None:
     now = someone(name="bob", superuser=True)
     found = compare(people(now), people(someone(name="eve", superuser=True)))
     assert found.replaced == (Replaced(key="1", now="bob", then="eve"),)
@@ -165,25 +163,25 @@ def test_another_name_under_the_same_number_is_another_person() -> None:
     assert found.needs_administrator
 
 
-def test_the_same_name_under_another_number_is_another_account() -> None:
+def test_same_name_with_another_key_is_another_account() -> None:
     found = compare(people(someone(superuser=True)), people(someone(key="9", superuser=True)))
     assert (found.removed, found.replaced) == (("eve",), ())
     assert [gain.name for gain in found.returning] == ["eve"]
     assert found.needs_administrator
 
 
-def test_with_no_accounts_today_everyone_comes_back() -> None:
+def test_without_live_accounts_all_are_returning() -> None:
     found = compare(Accounts(), people(someone(superuser=True), Account(key="2", name="ada")))
     assert [gain.name for gain in found.returning] == ["ada", "eve"]
     assert found.gaining == ("eve",)
 
 
-def test_what_is_unknown_needs_an_administrator() -> None:
+def test_unknown_rights_need_an_administrator() -> None:
     assert RightsChange(unknown="The live database is unreachable.").needs_administrator
 
 
-def test_nobody_gains_unless_the_effective_rights_grow() -> None:
-    """A property over all pairs of a small world, against Django's own rule spelled out a second time."""
+def test_account_gains_only_if_its_effective_rights_grow() -> None:
+    """A property over all pairs of a few accounts, compared with Django's rule."""
 
     def effective(account: Account) -> tuple[bool, frozenset[str], Permissions | None]:
         if not account.active:
@@ -208,7 +206,7 @@ def test_nobody_gains_unless_the_effective_rights_grow() -> None:
         assert found.gaining == (("eve",) if grows else ())
 
 
-def test_every_list_is_in_the_words_of_the_page() -> None:
+def test_sections_have_the_sentences_of_the_page() -> None:
     many = tuple(f"app.permission_{number}" for number in range(7))
     gain = Gain(name="eve", reasons=(Reason(cause=Cause.GRANTED, permissions=many),))
     nothing = Gain(name="bob", reasons=())

@@ -1,4 +1,4 @@
-"""A manifest that was changed, or that somebody else signed, is told from our own."""
+"""Changed manifests and those of other installations are recognised."""
 
 import json
 
@@ -19,13 +19,13 @@ documents = st.dictionaries(st.text().filter(lambda name: name != "signature"), 
 
 
 @given(documents)
-def test_a_signature_survives_the_way_through_a_file(document):
+def test_signature_is_valid_after_writing_and_reading(document):
     read = json.loads(json.dumps(factories.KEYS.sign(document), indent=2))
     assert factories.KEYS.check(dict(reversed(read.items()))) is Trust.SIGNED
 
 
 @given(documents, documents)
-def test_a_signature_does_not_fit_other_content(document, other):
+def test_signature_of_other_content_is_tampered(document, other):
     signed = factories.KEYS.sign(document)
     moved = {**other, "signature": signed["signature"]}
     assert (factories.KEYS.check(moved) is Trust.SIGNED) == (
@@ -34,22 +34,22 @@ def test_a_signature_does_not_fit_other_content(document, other):
 
 
 @pytest.mark.parametrize("name", sorted(factories.manifest().as_json()))
-def test_no_field_of_a_manifest_can_be_changed_or_taken_away(name):
+def test_signature_of_a_manifest_with_any_changed_field_is_tampered(name):
     signed = factories.KEYS.sign(factories.manifest().as_json())
     assert factories.KEYS.check({**signed, name: "changed"}) is Trust.TAMPERED
     del signed[name]
     assert factories.KEYS.check(signed) is Trust.TAMPERED
 
 
-def test_without_a_signature():
+def test_document_without_signature_is_unsigned():
     assert factories.KEYS.check({"a": 1}) is Trust.UNSIGNED
 
 
-def test_of_somebody_else():
+def test_signature_with_an_unknown_key_is_foreign():
     assert factories.KEYS.check(Keys(["another"]).sign({"a": 1})) is Trust.FOREIGN
 
 
-def test_an_older_key_is_known_and_the_newest_signs():
+def test_older_key_verifies_and_the_newest_signs():
     both = Keys(["new", "", "old"])
     old = Keys(["old"]).sign({"a": 1})
     assert both.check(old) is Trust.SIGNED
@@ -67,23 +67,23 @@ def test_an_older_key_is_known_and_the_newest_signs():
         {"key": "x", "hmac": "", "more": 1},
     ],
 )
-def test_a_signature_of_another_form_is_tampering(signature):
+def test_signature_of_another_form_is_tampered(signature):
     assert factories.KEYS.check({"a": 1, "signature": signature}) is Trust.TAMPERED
 
 
-def test_a_known_key_with_a_wrong_sum_is_tampering():
+def test_known_key_with_a_wrong_digest_is_tampered():
     signature = factories.KEYS.sign({"a": 1})["signature"]
     assert factories.KEYS.check({"a": 1, "signature": {**signature, "hmac": "\ud800é"}}) is Trust.TAMPERED
 
 
-def test_the_secret_does_not_show():
+def test_repr_of_keys_has_no_secret():
     key = Key.derived("topsecret")
     assert key.secret not in repr(key).encode()
     assert len(key.id) == 8
     assert key.id not in key.secret.hex()
 
 
-def test_no_key_is_an_error():
+def test_keys_without_a_secret_are_refused():
     with pytest.raises(PreconditionFailed) as caught:
         Keys(["", ""])
     assert str(caught.value) == "There is no key to sign backups with.\nSet BACKUP_SIGNING_KEY."

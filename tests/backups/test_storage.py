@@ -1,4 +1,4 @@
-"""B4, B6, E2: files of backups are private, complete or not there, and nobody is led astray by a link."""
+"""B4, B6, E2: backup files are private, complete or absent, and links are not followed."""
 
 import contextlib
 import errno
@@ -25,7 +25,7 @@ from tests.backups.fault_injection import Faulty
 
 WRITTEN = ["open", "fchmod", "write", "write", "fsync", "replace", "fsync"]
 CALLS = {"x": ["mkdir", "open", *WRITTEN], "events/x": ["mkdir", "open", "mkdir", "open", *WRITTEN]}
-"""What changes something, or could, while a file is replaced in a directory that is there."""
+"""The system calls of replacing a file in an existing directory."""
 OLD, NEW = b"o" * 1_500_000, b"n" * 1_500_000
 """Each is two writes."""
 
@@ -44,12 +44,12 @@ def mode(path: Path) -> int:
 
 
 def tree(directory: PrivateFileSystemStorage) -> dict[str, bytes]:
-    """Every file below it, read without its help."""
+    """Every file below it, read without the storage."""
     paths = [path for path in directory.location.rglob("*") if path.is_file()]
     return {str(path.relative_to(directory.location)): path.read_bytes() for path in paths}
 
 
-def test_a_file_comes_back(directory):
+def test_saved_file_is_read_back(directory):
     assert directory.save("a.sql.gz", content(b"abc")) == "a.sql.gz"
     assert directory.save("events/b.json", ContentFile(b"{}")) == "events/b.json"
     assert directory.exists("a.sql.gz")
@@ -64,7 +64,7 @@ def test_a_file_comes_back(directory):
     assert not directory.exists("a.sql.gz")
 
 
-def test_nothing_is_made_by_looking(directory):
+def test_reading_creates_no_directory(directory):
     assert directory.listdir("") == ([], [])
     assert directory.listdir("events") == ([], [])
     assert not directory.exists("events/x.json")
@@ -76,13 +76,13 @@ def test_nothing_is_made_by_looking(directory):
     assert not directory.location.exists()
 
 
-def test_it_is_only_read_and_saved(directory):
+def test_open_for_writing_is_refused(directory):
     with pytest.raises(ValueError, match=r"^Backups are read with mode 'rb', not 'wb'\.$"):
         directory.open("x", "wb")
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o277])
-def test_modes_do_not_depend_on_the_umask(directory, umask):
+def test_saved_files_are_private_with_any_umask(directory, umask):
     before = os.umask(umask)
     try:
         directory.save("events/x.json", content())
@@ -97,13 +97,13 @@ def test_modes_do_not_depend_on_the_umask(directory, umask):
     ]
 
 
-def test_a_directory_that_was_open_is_closed(directory):
+def test_directory_that_is_readable_by_others_becomes_private(directory):
     directory.location.mkdir(mode=0o755)
     directory.save("x", content())
     assert mode(directory.location) == 0o700
 
 
-def test_a_taken_name_is_left_alone(directory):
+def test_save_under_an_existing_name_is_refused(directory):
     directory.save("x", content(b"old"))
     with pytest.raises(PreconditionFailed) as caught:
         directory.save("x", content())
@@ -111,7 +111,7 @@ def test_a_taken_name_is_left_alone(directory):
     assert tree(directory) == {"x": b"old"}
 
 
-def test_replacing(directory):
+def test_replace_overwrites_a_file(directory):
     directory.replace("x", content(b"old"))
     directory.replace("x", content(b"new"))
     assert tree(directory) == {"x": b"new"}
@@ -120,7 +120,7 @@ def test_replacing(directory):
 @pytest.mark.parametrize(
     "name", ["../x", "/etc/passwd", "a/../x", "a/b/c", ".", "", "a//b", "a\\b", "a\0b", "events/.."]
 )
-def test_names_that_lead_elsewhere(directory, name):
+def test_names_outside_of_the_directory_are_refused(directory, name):
     for ask in (directory.exists, directory.size, directory.delete, directory.open, directory.path):
         with pytest.raises(SuspiciousFileOperation):
             ask(name)
@@ -138,14 +138,14 @@ def victim(tmp_path: Path) -> Iterator[Path]:
     assert path.read_bytes() == b"precious"
 
 
-def test_a_link_under_the_partial_name_is_not_written_through(directory, victim):
+def test_link_with_the_partial_name_is_not_followed(directory, victim):
     directory.location.mkdir()
     (directory.location / "x.partial").symlink_to(victim)
     with pytest.raises(PreconditionFailed, match=r"x\.partial exists: another run is writing it"):
         directory.save("x", content())
 
 
-def test_a_link_under_the_final_name_is_replaced_not_followed(directory, victim):
+def test_link_with_the_final_name_is_replaced(directory, victim):
     directory.location.mkdir()
     (directory.location / "x").symlink_to(victim)
     with pytest.raises(PreconditionFailed, match="exists already"):
@@ -154,7 +154,7 @@ def test_a_link_under_the_final_name_is_replaced_not_followed(directory, victim)
     assert not (directory.location / "x").is_symlink()
 
 
-def test_a_link_is_not_read(directory, victim):
+def test_link_is_not_read(directory, victim):
     directory.location.mkdir()
     (directory.location / "x").symlink_to(victim)
     with pytest.raises(PreconditionFailed) as caught:
@@ -166,7 +166,7 @@ def test_a_link_is_not_read(directory, victim):
     directory.delete("x")
 
 
-def test_a_link_in_place_of_a_folder_is_not_followed(directory, tmp_path):
+def test_link_as_a_folder_is_not_followed(directory, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     directory.location.mkdir()
     (directory.location / "events").symlink_to(tmp_path / "elsewhere")
@@ -175,37 +175,37 @@ def test_a_link_in_place_of_a_folder_is_not_followed(directory, tmp_path):
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-def test_the_directory_itself_may_be_a_link(tmp_path):
+def test_location_may_be_a_link(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "backups").symlink_to(tmp_path / "disk")
     PrivateFileSystemStorage(tmp_path / "backups").save("x", content())
     assert (tmp_path / "disk" / "x").read_bytes() == b"new"
 
 
-def test_a_pipe_is_not_waited_for(directory):
+def test_pipe_is_refused_without_waiting(directory):
     directory.location.mkdir()
     os.mkfifo(directory.location / "x")
     with pytest.raises(PreconditionFailed, match=r"/x is not a file\.$|/x is not a file\.\n"):
         directory.open("x")
 
 
-def test_a_file_in_place_of_the_directory(directory):
+def test_file_as_the_directory_is_refused(directory):
     directory.location.write_text("a file")
     with pytest.raises(PreconditionFailed, match="or another unexpected file"):
         directory.save("x", content())
     assert directory.location.read_text() == "a file"
 
 
-def test_what_the_content_raises_is_passed_on_and_nothing_is_left(directory):
-    file = IteratorFile(factories.failing(b"half", error=OSError(errno.ENOSPC, "of somebody else")), "x")
-    with pytest.raises(OSError, match="of somebody else"):
+def test_save_of_failing_content_raises_its_error_and_leaves_nothing(directory):
+    file = IteratorFile(factories.failing(b"half", error=OSError(errno.ENOSPC, "of another program")), "x")
+    with pytest.raises(OSError, match="of another program"):
         directory.save("x", file)
     assert tree(directory) == {}
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EACCES])
 @pytest.mark.parametrize("name", ["x", "events/x"])
-def test_whichever_call_fails_the_old_state_or_the_new_one_is_there(directory, monkeypatch, name, number):
+def test_write_with_any_failing_system_call_leaves_the_old_or_new_state(directory, monkeypatch, name, number):
     def fail() -> None:
         raise OSError(number, os.strerror(number))
 
@@ -225,7 +225,7 @@ def test_whichever_call_fails_the_old_state_or_the_new_one_is_there(directory, m
     assert faulty.calls == CALLS[name]
 
 
-def test_killed_at_whichever_call_the_old_state_or_the_new_one_is_there(tmp_path):
+def test_write_killed_at_any_system_call_leaves_the_old_or_new_state(tmp_path):
     program = """
 import os, sys
 from pathlib import Path
@@ -265,7 +265,7 @@ while True:
     assert lines[-1][1:] == ["0", "new", "['x']"]
 
 
-def test_a_file_that_may_not_grow_further(directory):
+def test_save_beyond_the_limit_of_file_size_is_refused(directory):
     """A real limit of the system (``ulimit -f``), which needs no special disk."""
     program = f"""
 import resource, signal
@@ -293,7 +293,7 @@ except PreconditionFailed as error:
     assert tree(directory) == {}
 
 
-def test_a_full_disk(directory, monkeypatch):
+def test_save_on_a_full_disk_is_refused(directory, monkeypatch):
     """``/dev/full`` answers every write as a full disk does."""
 
     class Full:
@@ -321,7 +321,7 @@ def test_a_full_disk(directory, monkeypatch):
     assert tree(directory) == {}
 
 
-def test_of_two_that_save_one_name_the_second_is_refused(directory):
+def test_second_concurrent_save_of_a_name_is_refused(directory):
     begun, finish = threading.Event(), threading.Event()
 
     def slow() -> Iterator[bytes]:
@@ -345,7 +345,7 @@ def test_of_two_that_save_one_name_the_second_is_refused(directory):
     assert tree(directory) == {"x": b"first"}
 
 
-def test_free_space_is_that_of_the_disk_below(directory, monkeypatch):
+def test_free_bytes_are_those_of_the_existing_parent(directory, monkeypatch):
     asked = []
 
     class Disk:
@@ -356,7 +356,7 @@ def test_free_space_is_that_of_the_disk_below(directory, monkeypatch):
     assert asked == [directory.location.parent]
 
 
-def test_free_space_may_not_be_known(directory, monkeypatch):
+def test_free_bytes_are_none_where_the_system_does_not_tell(directory, monkeypatch):
     def fail(path: Path) -> None:
         raise OSError(errno.ENOSYS, "no such thing")
 
@@ -364,21 +364,21 @@ def test_free_space_may_not_be_known(directory, monkeypatch):
     assert directory.free_bytes() is None
 
 
-def test_no_descriptor_stays_open(directory):
+def test_operations_leave_no_open_descriptor(directory):
     before = len(list(Path("/proc/self/fd").iterdir()))
-    test_a_file_comes_back(directory)
+    test_saved_file_is_read_back(directory)
     with pytest.raises(PreconditionFailed):
         directory.save("events/b.json", content())
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_it_can_stand_in_a_migration():
+def test_storage_is_deconstructible():
     text, imports = MigrationWriter.serialize(PrivateFileSystemStorage("/srv/backups"))
     assert text == "ops.backups.storage.local.PrivateFileSystemStorage('/srv/backups')"
     assert imports == {"import ops.backups.storage.local"}
 
 
-def test_the_settings_name_it(settings):
+def test_settings_name_the_storage(settings):
     storage = storages["backups"]
     assert isinstance(storage, PrivateFileSystemStorage)
     assert storage.location == settings.BACKUP_DIR

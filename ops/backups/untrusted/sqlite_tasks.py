@@ -47,10 +47,10 @@ def unpack(*, emit: Emit, unpacked: int, kind: str, path: str) -> None:  # noqa:
     read = {"sqlite3": plain, "sqlite3.gz": unzipped}[kind]
     size = 0
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        for piece in read():
-            size += len(piece)
+        for chunk in read():
+            size += len(chunk)
             require_size(size, unpacked)
-            file.write(piece)
+            file.write(chunk)
 
 
 def survey(*, emit: Emit, unpacked: int, path: str) -> dict[str, Any]:  # noqa: ARG001

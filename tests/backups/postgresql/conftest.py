@@ -1,4 +1,4 @@
-"""Databases, and an engine for each, for the tests of PostgreSQL's part of backups."""
+"""Databases and engines for the tests of the PostgreSQL engine."""
 
 import contextlib
 import os
@@ -14,14 +14,14 @@ from tests.backups.postgresql.support import Database
 
 @pytest.fixture(scope="session", autouse=True)
 def databases_are_open(django_db_blocker: Any) -> Iterator[None]:
-    """These tests make databases of their own, so pytest-django need not watch over the default one."""
+    """These tests create their own databases, so pytest-django need not block the default one."""
     with django_db_blocker.unblock():
         yield
 
 
 @pytest.fixture(scope="session")
 def lab_template() -> Iterator[str]:
-    """The name of a database with a few tables, to make others from."""
+    """The name of a template database with a few tables."""
     name = support.new_name()
     support.create(name)
     support.database_named(name).rows(support.LAB)
@@ -31,7 +31,7 @@ def lab_template() -> Iterator[str]:
 
 @pytest.fixture
 def lab(lab_template: str) -> Iterator[Database]:
-    """A database with every kind of object that Django makes, and texts that are hard to write down."""
+    """A database with every kind of object that Django creates, and texts that need escapes."""
     name = support.new_name()
     yield support.create(name, lab_template)
     support.drop(name)
@@ -44,7 +44,7 @@ def engine(lab: Database) -> PostgresEngine:
 
 @pytest.fixture
 def role() -> Iterator[Callable[..., tuple[str, str]]]:
-    """Makes roles: name and password of each. They own nothing yet."""
+    """Creates roles, and returns name and password of each."""
     made = []
 
     def make(*options: str) -> tuple[str, str]:

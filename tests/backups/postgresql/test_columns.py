@@ -1,4 +1,4 @@
-"""Some columns of a dump, read without loading it."""
+"""Reading columns of a dump without loading it."""
 
 import io
 
@@ -16,7 +16,9 @@ END = "\\.\n\n--\n-- PostgreSQL database dump complete\n--\n"
 
 
 @pytest.mark.parametrize("kind", [Kind.SQL, Kind.CUSTOM])
-def test_they_are_what_the_database_holds(lab: Database, engine: PostgresEngine, kind: Kind) -> None:
+def test_read_columns_of_a_dump_gives_the_values_of_the_database(
+    lab: Database, engine: PostgresEngine, kind: Kind
+) -> None:
     dump, _ = support.dump_of(engine, kind)
     columns = {
         "rack": ("notes", "name", "height", "settings"),
@@ -47,11 +49,11 @@ def test_they_are_what_the_database_holds(lab: Database, engine: PostgresEngine,
         ("\\xc3\\xa9 é".encode(), "é é"),
     ],
 )
-def test_escapes_are_those_of_copy(written: bytes, value: str | None) -> None:
+def test_decode_value_reads_the_escapes_of_copy(written: bytes, value: str | None) -> None:
     assert decode_value(written) == value
 
 
-def test_the_server_reads_escapes_alike(lab: Database) -> None:
+def test_decode_value_agrees_with_the_server(lab: Database) -> None:
     written = [rb"\x74", rb"\164rue", rb"a\tb\bc", rb"\\x74", rb"\q", rb"\xc3\xa9", rb"\1234", rb"\x4"]
     connection = lab.connect()
     with connection, connection.cursor() as cursor:
@@ -66,7 +68,7 @@ def read(engine: PostgresEngine, text: str) -> object:
     return engine.read_columns(io.BytesIO(text.encode("latin-1")), kind=Kind.SQL, columns={"people": ("name", "id")})
 
 
-def test_a_foreign_dump_may_bring_a_table_in_pieces(engine: PostgresEngine) -> None:
+def test_read_columns_of_a_table_in_several_copy_blocks_gives_all_rows(engine: PostgresEngine) -> None:
     one = "COPY public.people (id, name) FROM stdin;\n1\teve\n"
     two = "\\.\nCOPY people (name, id) FROM stdin;\nada\t2\n"
     assert read(engine, one + two + END) == {"people": [("eve", "1"), ("ada", "2")]}
@@ -74,12 +76,12 @@ def test_a_foreign_dump_may_bring_a_table_in_pieces(engine: PostgresEngine) -> N
 
 
 @pytest.mark.parametrize("row", ["1", "1\teve\tmore", "1\t\xe9"])
-def test_rows_that_cannot_be_of_the_table_are_refused(engine: PostgresEngine, row: str) -> None:
+def test_read_columns_of_rows_with_missing_values_is_refused(engine: PostgresEngine, row: str) -> None:
     with pytest.raises(ArtifactInvalid):
         read(engine, f"COPY public.people (id, name) FROM stdin;\n{row}\n{END}")
 
 
-def test_the_previous_database_is_read_and_not_changed(lab: Database, engine: PostgresEngine) -> None:
+def test_previous_database_as_default_is_read_only(lab: Database, engine: PostgresEngine) -> None:
     with (
         pytest.raises(PreconditionFailed, match="There is no previous database"),
         engine.swap_strategy().previous_as_default(),

@@ -1,4 +1,4 @@
-"""B1 and C1: what is cut off or was killed on the way is never taken for a whole."""
+"""B1 and C1: truncated dumps and killed programs are detected."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ from tests.support.postgres import children_of
 
 @pytest.fixture
 def large(lab: Database) -> Database:
-    """Enough rows that pg_dump waits for whoever reads from it."""
+    """Enough rows that pg_dump waits for its reader."""
     lab.rows("INSERT INTO device (name) SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
     return lab
 
@@ -30,7 +30,7 @@ def dump_processes() -> list[int]:
     return [pid for pid in children_of(os.getpid()) if Path(f"/proc/{pid}/comm").read_text().strip() == "pg_dump"]
 
 
-def test_a_cut_dump_is_never_committed(lab: Database, engine: PostgresEngine) -> None:
+def test_load_of_a_truncated_dump_is_not_committed(lab: Database, engine: PostgresEngine) -> None:
     """200 random prefixes are refused while they are read; a few are loaded as well."""
     dump, _ = support.dump_of(engine)
     end = dump.index(MARKER) + len(MARKER) - 1
@@ -44,10 +44,10 @@ def test_a_cut_dump_is_never_committed(lab: Database, engine: PostgresEngine) ->
             with pytest.raises(ArtifactInvalid):
                 scratch.load(io.BytesIO(dump[:cut]), kind=Kind.SQL, on_progress=no_progress)
             assert scratch.tables(no_progress) == {}
-    assert support.beside(lab.name) == []
+    assert support.leftovers(lab.name) == []
 
 
-def test_every_cut_of_a_small_dump_is_seen(engine: PostgresEngine) -> None:
+def test_load_of_any_truncated_dump_is_refused(engine: PostgresEngine) -> None:
     dump = b"--\n-- x\n--\nSET a = 'b;\n''';\nCOPY public.t (a) FROM stdin;\n\\\\.\n1\n\\.\n\n\n" + MARKER
     assert engine.count(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress) == {"t": 2}
     for cut in range(len(dump)):
@@ -55,7 +55,7 @@ def test_every_cut_of_a_small_dump_is_seen(engine: PostgresEngine) -> None:
             engine.count(io.BytesIO(dump[:cut]), kind=Kind.SQL, on_progress=no_progress)
 
 
-def test_a_cut_file_of_the_custom_format_is_refused(engine: PostgresEngine) -> None:
+def test_load_of_a_truncated_custom_dump_is_refused(engine: PostgresEngine) -> None:
     dump, _ = support.dump_of(engine, Kind.CUSTOM)
     for cut in (0, 3, len(dump) // 2, len(dump) - 20):
         with pytest.raises(ArtifactInvalid, match=r"^The dump cannot be read: pg_restore failed with exit code 1: "):
@@ -63,7 +63,7 @@ def test_a_cut_file_of_the_custom_format_is_refused(engine: PostgresEngine) -> N
 
 
 class Wrong(io.BytesIO):
-    """A file whose check sum is wrong, which shows at its end."""
+    """A file with a wrong checksum, which is detected at its end."""
 
     def read(self, size: int | None = -1) -> bytes:
         if piece := super().read(size):
@@ -72,7 +72,7 @@ class Wrong(io.BytesIO):
 
 
 @pytest.mark.parametrize("kind", [Kind.SQL, Kind.CUSTOM])
-def test_what_the_stream_raises_at_its_end_stops_the_load(engine: PostgresEngine, kind: Kind) -> None:
+def test_load_with_an_error_at_the_end_of_the_stream_is_not_committed(engine: PostgresEngine, kind: Kind) -> None:
     dump, _ = support.dump_of(engine, kind)
     with engine.locked("test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
         with pytest.raises(ArtifactInvalid, match="The check sum is wrong"):
@@ -82,7 +82,7 @@ def test_what_the_stream_raises_at_its_end_stops_the_load(engine: PostgresEngine
         engine.count(Wrong(dump), kind=kind, on_progress=no_progress)
 
 
-def test_what_the_stream_raises_within_rows_is_raised(engine: PostgresEngine) -> None:
+def test_load_with_an_error_within_rows_raises_that_error(engine: PostgresEngine) -> None:
     dump, _ = support.dump_of(engine)
     cut = dump.index(b"device 250")
     with engine.locked("test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
@@ -98,7 +98,9 @@ def test_what_the_stream_raises_within_rows_is_raised(engine: PostgresEngine) ->
         (signal.SIGTERM, r"^pg_dump failed with exit code 1: .*terminated by user\.\n"),
     ],
 )
-def test_a_pg_dump_that_is_killed_is_an_error(large: Database, engine: PostgresEngine, number: int, words: str) -> None:
+def test_snapshot_with_a_killed_pg_dump_raises(
+    large: Database, engine: PostgresEngine, number: int, words: str
+) -> None:
     with engine.snapshot(kind=Kind.SQL) as snapshot:
         pieces = snapshot.stream(no_progress)
         next(pieces)
@@ -109,7 +111,7 @@ def test_a_pg_dump_that_is_killed_is_an_error(large: Database, engine: PostgresE
     assert dump_processes() == []
 
 
-def test_a_pg_dump_whose_server_process_ends_is_an_error(large: Database, engine: PostgresEngine) -> None:
+def test_snapshot_with_a_terminated_server_process_raises(large: Database, engine: PostgresEngine) -> None:
     with engine.snapshot(kind=Kind.SQL) as snapshot:
         pieces = snapshot.stream(no_progress)
         next(pieces)
@@ -123,7 +125,7 @@ def test_a_pg_dump_whose_server_process_ends_is_an_error(large: Database, engine
             list(pieces)
 
 
-def test_who_stops_reading_leaves_no_process(large: Database, engine: PostgresEngine) -> None:
+def test_closed_stream_of_a_snapshot_leaves_no_process(large: Database, engine: PostgresEngine) -> None:
     with engine.snapshot(kind=Kind.SQL) as snapshot, contextlib.closing(snapshot.stream(no_progress)) as pieces:  # type: ignore[type-var]
         next(pieces)
         assert len(dump_processes()) == 1
@@ -134,10 +136,10 @@ def test_who_stops_reading_leaves_no_process(large: Database, engine: PostgresEn
     )
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(
+def test_restore_on_a_full_disk_names_it_and_leaves_nothing(
     lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server's own words for it, raised by a statement of the dump."""
+    """The server's error, raised by a statement of the dump."""
     dump, _ = support.dump_of(engine)
     full = b"DO $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left' USING ERRCODE = '53100'; END $$;\n"
     with pytest.raises(OpsError) as raised:
@@ -145,21 +147,21 @@ def test_a_full_disk_is_told_and_leaves_nothing(
     assert raised.value.message == (
         "The server's disk is full: could not extend file: No space left. The load was rolled back."
     )
-    assert support.beside(lab.name) == []
+    assert support.leftovers(lab.name) == []
 
 
-def test_a_server_that_ends_the_session_leaves_the_live_database(
+def test_restore_with_a_terminated_session_leaves_the_live_database(
     lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dump, before = support.dump_of(engine)
     end = b"DO $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); END $$;\n"
     with pytest.raises(OpsError, match=r"^The server failed: "):
         support.restore(engine, dump.replace(b"CREATE INDEX device_rack", end + b"CREATE INDEX device_rack"))
-    assert support.beside(lab.name) == []
+    assert support.leftovers(lab.name) == []
     assert support.dump_of(engine)[1] == before
 
 
-def test_a_table_that_breaks_a_rule_is_refused(engine: PostgresEngine) -> None:
+def test_restore_of_rows_that_break_a_constraint_is_refused(engine: PostgresEngine) -> None:
     dump, _ = support.dump_of(engine)
     broken = dump.replace(b"\n500\t3\tdevice 500", b"\n500\t9\tdevice 500")
     assert broken != dump

@@ -38,32 +38,32 @@ COPY public.rack (name) FROM stdin;
 
 
 def admitted(line: str) -> list[str]:
-    """The statements that would be run of a dump with `line` in it."""
+    """The statements of a dump with `line` that would be executed."""
     dump = DUMP.replace(b"{line}", line.encode())
     items = [item for item in DumpReader(iter([dump])) if isinstance(item, Statement)]
     return [str(item) for item in items if dump_policy.allow_statement(item)]
 
 
 @pytest.mark.parametrize("line", HARMFUL)
-def test_what_pg_dump_does_not_write_is_refused_in_our_own_dumps(line: str) -> None:
+def test_allow_statement_refuses_what_pg_dump_does_not_write(line: str) -> None:
     with pytest.raises(ArtifactInvalid):
         admitted(line)
 
 
-def test_a_tampered_dump_runs_no_program(engine: PostgresEngine, tmp_path: Path) -> None:
-    """psql, as a superuser, would have run it."""
+def test_load_of_a_tampered_dump_runs_no_program(engine: PostgresEngine, tmp_path: Path) -> None:
+    """psql would run it as a superuser."""
     file = tmp_path / "executed"
     dump, _ = support.dump_of(engine)
     for line in (f"\\! touch {file}", f"\\unrestrict `touch {file}`", f"COPY (SELECT 1) TO PROGRAM 'touch {file}';"):
         planted = dump.replace(b"CREATE INDEX device_rack", f"{line}\nCREATE INDEX device_rack".encode())
         assert planted != dump
         with pytest.raises(ArtifactInvalid):
-            support.drill(engine, planted)
+            support.restore_test(engine, planted)
         assert not file.exists()
-    assert support.beside(engine.database) == []
+    assert support.leftovers(engine.database) == []
 
 
-def test_a_commit_in_the_middle_commits_nothing(engine: PostgresEngine) -> None:
+def test_load_of_a_dump_with_a_commit_commits_nothing(engine: PostgresEngine) -> None:
     """pg_dump itself writes them around large objects."""
     dump, _ = support.dump_of(engine)
     cut = dump.replace(b"CREATE INDEX device_rack", b"COMMIT;\nCREATE INDEX device_rack").partition(b"ADD CONSTRAINT")[

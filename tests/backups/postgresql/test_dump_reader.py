@@ -1,4 +1,4 @@
-"""The reader of dumps, on what pg_dump writes for any text, and on what it does for special objects."""
+"""The dump reader, with any text and with special objects."""
 
 import io
 from collections.abc import Iterator
@@ -32,10 +32,10 @@ def in_pieces(text: bytes, size: int) -> Iterator[bytes]:
     rows=st.lists(st.tuples(MIXED, st.one_of(st.none(), MIXED), st.binary(max_size=5)), max_size=6),
     size=st.integers(1, 40),
 )
-def test_any_text_survives(
+def test_restored_text_equals_the_original(
     lab: Database, engine: PostgresEngine, rows: list[tuple[str, str | None, bytes]], size: int
 ) -> None:
-    """Values, a default and a comment: COPY blocks, strings and statements, in pieces of any size."""
+    """Values, a default and a comment: COPY blocks, strings and statements, in chunks of any size."""
     lab.rows("DROP TABLE IF EXISTS any_text; CREATE TABLE any_text (key text, value text, bytes bytea)")
     for row in rows:
         lab.rows("INSERT INTO any_text VALUES (%s, %s, %s)", row)
@@ -43,7 +43,7 @@ def test_any_text_survives(
     lab.rows("ALTER TABLE any_text ALTER key SET DEFAULT %s", [text])
     lab.rows("COMMENT ON TABLE any_text IS %s", [text])
     dump, before = support.dump_of(engine)
-    assert support.drill(engine, dump)[1] == before
+    assert support.restore_test(engine, dump)[1] == before
     items = list(DumpReader(in_pieces(dump, size)))
     assert [str(item) for item in items if isinstance(item, Statement)] == [
         str(item) for item in DumpReader(iter([dump])) if isinstance(item, Statement)
@@ -70,14 +70,14 @@ def test_any_text_survives(
         "CREATE OR REPLACE PROCEDURE p() BEGIN ATOMIC ; END;",
     ],
 )
-def test_a_statement_ends_where_psql_ends_it(statement: str) -> None:
+def test_reader_ends_statements_where_psql_does(statement: str) -> None:
     dump = f"{statement}\nSELECT 2;\n{MARKER}".encode()
     for size in (1, 7, len(dump)):
         items = [str(item) for item in DumpReader(in_pieces(dump, size))]
         assert items == [statement, "SELECT 2;"]
 
 
-def test_special_objects_come_back(lab: Database, engine: PostgresEngine) -> None:
+def test_restore_of_special_objects_recreates_them(lab: Database, engine: PostgresEngine) -> None:
     """Large objects, partitions, generated columns, functions, triggers, views, types, other schemas."""
     lab.rows(
         r"""
@@ -104,7 +104,7 @@ def test_special_objects_come_back(lab: Database, engine: PostgresEngine) -> Non
     assert lab.value("INSERT INTO made VALUES (1) RETURNING b") == 14
 
 
-def test_an_extension_that_only_a_superuser_may_create_is_asked_for(role: Role, lab: Database) -> None:
+def test_restore_without_a_superusers_extension_names_the_command(role: Role, lab: Database) -> None:
     """B8: before anything is loaded."""
     name, password = role("CREATEDB")
     lab.rows("CREATE EXTENSION pg_stat_statements")
@@ -116,4 +116,4 @@ def test_an_extension_that_only_a_superuser_may_create_is_asked_for(role: Role, 
         "The database has the extension pg_stat_statements, which this role may not create in a new one.\n"
         "Ask for it in the template: psql -d template1 -c 'CREATE EXTENSION pg_stat_statements'"
     )
-    assert support.beside(lab.name) == []
+    assert support.leftovers(lab.name) == []

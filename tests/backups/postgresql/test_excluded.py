@@ -1,4 +1,4 @@
-"""Tables whose rows no dump holds: found by their exact names, empty wherever they are counted, or refused."""
+"""Excluded tables: found by exact names, without rows in dumps, or refused."""
 
 import io
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ def quoted(name: str) -> str:
 
 
 @pytest.mark.parametrize("kind", [Kind.SQL, Kind.CUSTOM])
-def test_their_rows_are_nowhere_in_a_dump_that_still_makes_the_tables(
+def test_dump_with_excluded_tables_has_the_tables_without_rows(
     lab: Database, engine: PostgresEngine, kind: Kind
 ) -> None:
     lab.rows(
@@ -63,7 +63,7 @@ def test_their_rows_are_nowhere_in_a_dump_that_still_makes_the_tables(
     assert lab.value("INSERT INTO django_session VALUES ('new') RETURNING n") == 2
 
 
-def test_a_name_means_one_table_whatever_characters_it_has(lab: Database, engine: PostgresEngine) -> None:
+def test_excluded_name_with_special_characters_matches_one_table(lab: Database, engine: PostgresEngine) -> None:
     for name in ODD:
         lab.rows(f"CREATE TABLE {quoted(name)} (word text); INSERT INTO {quoted(name)} VALUES ('x')")
     for name in ODD:
@@ -74,7 +74,7 @@ def test_a_name_means_one_table_whatever_characters_it_has(lab: Database, engine
         assert {odd for odd in ODD if odd not in counted} == {name}
 
 
-def test_a_table_of_another_schema_is_named_with_it(lab: Database, engine: PostgresEngine) -> None:
+def test_excluded_table_of_another_schema_needs_the_schema(lab: Database, engine: PostgresEngine) -> None:
     lab.rows(
         'CREATE SCHEMA "Other"; CREATE TABLE "Other".kept (n int); INSERT INTO "Other".kept VALUES (1);'
         "CREATE TABLE kept (n int); INSERT INTO kept VALUES (1)"
@@ -83,16 +83,16 @@ def test_a_table_of_another_schema_is_named_with_it(lab: Database, engine: Postg
     made, tables, excluded = dump(engine, "Other.kept")
     assert list(excluded) == ["Other.kept"]
     assert (tables["kept"].rows, tables["Other.kept"]) == (1, NONE)
-    assert support.drill(engine, made)[1] == tables
+    assert support.restore_test(engine, made)[1] == tables
 
 
-def test_a_name_means_what_it_means_in_a_query_of_the_site(lab: Database) -> None:
+def test_excluded_name_is_resolved_by_the_search_path(lab: Database) -> None:
     lab.rows("CREATE SCHEMA app; CREATE TABLE app.django_session (n int); INSERT INTO app.django_session VALUES (1)")
     lab.rows(f'ALTER DATABASE "{lab.name}" SET search_path = app, public')
     assert list(dump(support.engine_of(lab), "django_session")[2]) == ["app.django_session"]
 
 
-def test_parts_of_a_table_go_with_it(lab: Database, engine: PostgresEngine) -> None:
+def test_excluded_table_includes_its_partitions(lab: Database, engine: PostgresEngine) -> None:
     lab.rows(
         "CREATE TABLE log (n int, word text) PARTITION BY RANGE (n);"
         "CREATE TABLE low PARTITION OF log FOR VALUES FROM (0) TO (10) PARTITION BY RANGE (n);"
@@ -104,10 +104,10 @@ def test_parts_of_a_table_go_with_it(lab: Database, engine: PostgresEngine) -> N
     made, tables, excluded = dump(engine, "log", "base")
     assert SECRET.encode() not in made
     assert set(excluded) & set(tables) == {"lowest", "high", "base", "derived"}
-    assert support.drill(engine, made)[1] == tables
+    assert support.restore_test(engine, made)[1] == tables
 
 
-def test_a_table_that_others_refer_to_cannot_be_left_out(lab: Database, engine: PostgresEngine) -> None:
+def test_excluded_table_with_references_is_refused(lab: Database, engine: PostgresEngine) -> None:
     with pytest.raises(PreconditionFailed) as refused:
         dump(engine, "rack")
     assert refused.value.message == (
@@ -117,21 +117,21 @@ def test_a_table_that_others_refer_to_cannot_be_left_out(lab: Database, engine: 
     assert set(dump(engine, "rack", "device")[2]) == {"rack", "device"}
 
 
-def test_a_table_that_refers_to_itself_can(lab: Database, engine: PostgresEngine) -> None:
+def test_excluded_table_with_a_reference_to_itself_is_allowed(lab: Database, engine: PostgresEngine) -> None:
     lab.rows("CREATE TABLE tree (id int PRIMARY KEY, parent int REFERENCES tree); INSERT INTO tree VALUES (1, 1)")
     assert list(dump(engine, "tree")[2]) == ["tree"]
 
 
-def test_what_no_backup_holds_anyway_is_passed_over(lab: Database, engine: PostgresEngine) -> None:
+def test_excluded_name_of_no_table_is_ignored(lab: Database, engine: PostgresEngine) -> None:
     lab.rows("CREATE SCHEMA ops_undo; CREATE TABLE ops_undo.rack (); CREATE VIEW seen AS SELECT 1 AS n")
-    names = ("pg_class", "pg_catalog.pg_class", "ops_undo.rack", "seen", "nobody has this", "RACK", "rack ", "")
+    names = ("pg_class", "pg_catalog.pg_class", "ops_undo.rack", "seen", "no such table", "RACK", "rack ", "")
     assert dump(engine, *names)[2] == {}
 
 
-def test_rows_that_a_dump_holds_all_the_same_are_found(lab: Database, engine: PostgresEngine, monkeypatch: Any) -> None:
-    """Should pg_dump take a pattern for another table, the backup fails rather than hold the rows."""
+def test_dump_with_rows_of_an_excluded_table_differs(lab: Database, engine: PostgresEngine, monkeypatch: Any) -> None:
+    """If pg_dump read a pattern as another table, the backup would fail."""
     monkeypatch.setattr("ops.backups.engines.postgresql.excluded_tables.NamedTable.pattern", "nothing")
     made, tables, _ = dump(engine, 'odd "name" with quotes')
     assert tables['odd "name" with quotes'] == NONE
     assert engine.count(io.BytesIO(made), kind=Kind.SQL, on_progress=no_progress)['odd "name" with quotes'] == 3
-    assert support.drill(engine, made)[1] != tables
+    assert support.restore_test(engine, made)[1] != tables

@@ -1,4 +1,4 @@
-"""Rows that a restore leaves as they are: copied from the live database into the new one, in both ways of restoring."""
+"""Rows that a restore keeps: copied from the live database, with both swap strategies."""
 
 import contextlib
 import io
@@ -59,10 +59,10 @@ UPDATE rack SET notes = 'changed'; DELETE FROM audit;
 COPIED = ("attempt", "expiry", "crontab", "a_task")
 
 
-@pytest.fixture(params=["beside", "within"])
+@pytest.fixture(params=["database swap", "schema swap"])
 def engine(request: pytest.FixtureRequest, lab: Database, role: Role) -> Iterator[PostgresEngine]:
     lab.rows(SCHEMA)
-    if request.param == "beside":
+    if request.param == "database swap":
         yield support.engine_of(lab)
         return
     name, password = role()
@@ -96,14 +96,14 @@ def content(database: Database, *tables: str) -> dict[str, list[tuple[Any, ...]]
     return {table: sorted(database.rows(f"SELECT t::text FROM {table} AS t")) for table in tables}
 
 
-def test_they_replace_what_the_backup_has(lab: Database, engine: PostgresEngine) -> None:
+def test_live_rows_replace_those_of_the_backup(lab: Database, engine: PostgresEngine) -> None:
     lab.rows(OLD)
     dump, _ = support.dump_of(engine)
     other = content(lab, "rack", "device", "audit")
     lab.rows(NEW)
     live = content(lab, *COPIED)
     # In an order that is wrong for foreign keys, with a name that nobody has.
-    assert restore(engine, dump, "expiry", "attempt", "a_task", "crontab", "nobody_has_this") == ()
+    assert restore(engine, dump, "expiry", "attempt", "a_task", "crontab", "no_such_table") == ()
     assert content(lab, *COPIED) == live
     assert content(lab, "rack", "device", "audit") == other
     assert lab.rows('SELECT "order", "select" FROM attempt WHERE id = 71') == [(5, 10)]
@@ -116,7 +116,7 @@ def test_they_replace_what_the_backup_has(lab: Database, engine: PostgresEngine)
         lab.rows("INSERT INTO expiry VALUES (999, NULL)")
 
 
-def test_an_undo_takes_them_along_as_well(lab: Database, engine: PostgresEngine) -> None:
+def test_live_rows_survive_an_undo(lab: Database, engine: PostgresEngine) -> None:
     lab.rows(OLD)
     dump, _ = support.dump_of(engine)
     restore(engine, dump)
@@ -129,7 +129,7 @@ def test_an_undo_takes_them_along_as_well(lab: Database, engine: PostgresEngine)
     assert lab.value("SELECT count(*) FROM rack WHERE notes = 'changed'") == 0
 
 
-def test_tables_and_columns_of_one_side_only_are_passed_over(lab: Database, engine: PostgresEngine) -> None:
+def test_live_rows_of_tables_and_columns_of_one_side_are_skipped(lab: Database, engine: PostgresEngine) -> None:
     lab.rows(OLD)
     dump, _ = support.dump_of(engine)
     lab.rows(
@@ -141,14 +141,14 @@ def test_tables_and_columns_of_one_side_only_are_passed_over(lab: Database, engi
     assert lab.value("SELECT count(*) FROM a_task") == 1
 
 
-def test_where_there_are_no_rows_numbers_go_on(lab: Database, engine: PostgresEngine) -> None:
+def test_live_table_without_rows_keeps_its_sequence(lab: Database, engine: PostgresEngine) -> None:
     lab.rows("INSERT INTO crontab (minute) VALUES ('0'); DELETE FROM crontab")
     dump, _ = support.dump_of(engine)
     assert restore(engine, dump, "crontab") == ()
     assert lab.value("INSERT INTO crontab (minute) VALUES ('next') RETURNING id") == 2
 
 
-def test_what_rows_refer_to_may_be_gone(lab: Database, engine: PostgresEngine) -> None:
+def test_live_rows_with_missing_references_are_deleted_and_named(lab: Database, engine: PostgresEngine) -> None:
     lab.rows(OLD)
     dump, _ = support.dump_of(engine)
     lab.rows(
@@ -160,7 +160,7 @@ def test_what_rows_refer_to_may_be_gone(lab: Database, engine: PostgresEngine) -
     assert lab.rows("SELECT key FROM token") == [("kept",)]
 
 
-def test_other_tables_do_not_lose_what_they_refer_to(lab: Database, engine: PostgresEngine) -> None:
+def test_live_rows_without_those_that_others_refer_to_are_refused(lab: Database, engine: PostgresEngine) -> None:
     lab.rows("INSERT INTO token VALUES ('old', 1); INSERT INTO used VALUES ('old')")
     dump, _ = support.dump_of(engine)
     lab.rows("DELETE FROM used; DELETE FROM token")
@@ -171,7 +171,7 @@ def test_other_tables_do_not_lose_what_they_refer_to(lab: Database, engine: Post
     assert lab.value("SELECT count(*) FROM token") == 0
 
 
-def test_rows_that_do_not_fit_are_named_and_keep_nothing_up(lab: Database, engine: PostgresEngine) -> None:
+def test_live_rows_that_do_not_fit_are_named_and_the_restore_continues(lab: Database, engine: PostgresEngine) -> None:
     lab.rows(OLD)
     dump, _ = support.dump_of(engine)
     lab.rows("ALTER TABLE attempt ALTER weight TYPE text USING 'a secret'; UPDATE crontab SET minute = '9'")
@@ -182,7 +182,9 @@ def test_rows_that_do_not_fit_are_named_and_keep_nothing_up(lab: Database, engin
     assert lab.rows("SELECT DISTINCT minute FROM crontab") == [("9",)]
 
 
-def test_rows_that_cannot_be_read_are_named_and_keep_nothing_up(lab: Database, engine: PostgresEngine) -> None:
+def test_live_rows_that_cannot_be_read_are_named_and_the_restore_continues(
+    lab: Database, engine: PostgresEngine
+) -> None:
     lab.rows(OLD)
     lab.rows("INSERT INTO audit VALUES ('old')")
     dump, _ = support.dump_of(engine)
@@ -195,7 +197,7 @@ def test_rows_that_cannot_be_read_are_named_and_keep_nothing_up(lab: Database, e
 
 
 def damage(database: Database, table: str) -> None:
-    """Write nonsense over the pages of a table without indexes, as a failing disk would."""
+    """Overwrite the pages of a table without indexes, as a failing disk would."""
     with contextlib.closing(database.address.connect(autocommit=True)) as connection, connection.cursor() as cursor:
         # Its new file is written past the server's memory, where the old pages would hide the damage.
         cursor.execute(f"VACUUM FULL {table}")
@@ -203,7 +205,7 @@ def damage(database: Database, table: str) -> None:
     Path(path).write_bytes(b"\xff" * 8192)
 
 
-def test_a_live_database_that_is_gone_keeps_nothing_up(lab: Database) -> None:
+def test_missing_live_database_is_named_and_the_restore_continues(lab: Database) -> None:
     lab.rows(SCHEMA)
     lab.rows(OLD)
     engine = support.engine_of(lab)
@@ -214,7 +216,7 @@ def test_a_live_database_that_is_gone_keeps_nothing_up(lab: Database) -> None:
     assert lab.value("SELECT count(*) FROM attempt") == 2
 
 
-def test_parts_of_a_table_go_in_through_it(lab: Database) -> None:
+def test_live_rows_of_partitions_are_copied_through_their_parent(lab: Database) -> None:
     lab.rows(
         "CREATE TABLE log (n int, word text) PARTITION BY RANGE (n);"
         "CREATE TABLE low PARTITION OF log FOR VALUES FROM (0) TO (10);"

@@ -1,4 +1,4 @@
-"""From a database into a dump and back: everything is as it was, and nothing is left behind."""
+"""Dump and restore of a database: equal content, and nothing left over."""
 
 import io
 
@@ -13,7 +13,7 @@ from tests.backups.postgresql.support import Database
 
 
 @pytest.mark.parametrize("kind", [Kind.SQL, Kind.CUSTOM])
-def test_a_restore_brings_everything_back(lab: Database, engine: PostgresEngine, kind: Kind) -> None:
+def test_restore_gives_the_content_of_the_backup(lab: Database, engine: PostgresEngine, kind: Kind) -> None:
     dump, before = support.dump_of(engine, kind)
     assert engine.count(io.BytesIO(dump), kind=kind, on_progress=no_progress) == {
         name: table.rows for name, table in before.items()
@@ -21,12 +21,12 @@ def test_a_restore_brings_everything_back(lab: Database, engine: PostgresEngine,
     lab.rows("DELETE FROM device; UPDATE rack SET notes = 'changed'; DROP TABLE nothing; CREATE TABLE later ()")
     assert support.restore(engine, dump, kind=kind) == before
     assert support.dump_of(engine)[1] == before
-    assert support.beside(lab.name) == [PREVIOUS]
+    assert support.leftovers(lab.name) == [PREVIOUS]
     # Keys go on where they were.
     assert lab.value("INSERT INTO device (rack_id) VALUES (1) RETURNING id") == 501
 
 
-def test_an_undo_brings_the_changes_back(lab: Database, engine: PostgresEngine) -> None:
+def test_undo_gives_the_content_before_the_restore(lab: Database, engine: PostgresEngine) -> None:
     dump, _ = support.dump_of(engine)
     lab.rows("INSERT INTO rack (name) VALUES ('new')")
     changed = support.dump_of(engine)[1]
@@ -43,4 +43,4 @@ def test_an_undo_brings_the_changes_back(lab: Database, engine: PostgresEngine) 
     assert support.dump_of(engine)[1] == restored
     engine.swap_strategy().drop_previous()
     assert engine.swap_strategy().previous_database() is None
-    assert support.beside(lab.name) == []
+    assert support.leftovers(lab.name) == []

@@ -25,7 +25,7 @@ def test_size_is_that_of_the_live_database(engine: PostgresEngine, lab: support.
 
 
 def test_size_of_a_missing_database_is_unknown(engine: PostgresEngine) -> None:
-    missing = PostgresEngine(engine.address.with_database("nobody_has_this"))
+    missing = PostgresEngine(engine.address.with_database("no_such_database"))
     assert missing.size() == 0
 
 

@@ -1,4 +1,4 @@
-"""C2, C5 and C7: how a restored database takes its place, what it keeps, and who may do so."""
+"""C2, C5 and C7: how a restored database is swapped in, what is kept, and which role may do it."""
 
 import contextlib
 import io
@@ -25,7 +25,7 @@ from tests.support import forked
 
 @pytest.fixture
 def owner(role: Role, lab: Database) -> Database:
-    """The lab as its owner sees it, who may not create databases."""
+    """The database with a role that owns it and may not create databases."""
     name, password = role()
     lab.rows(f"ALTER DATABASE {lab.name} OWNER TO {name}")
     lab.rows(
@@ -35,7 +35,7 @@ def owner(role: Role, lab: Database) -> Database:
     return support.database_named(lab.name, user=name, password=password)
 
 
-def test_the_second_is_told_who_is_at_work(lab: Database, engine: PostgresEngine) -> None:
+def test_second_lock_names_the_holder(lab: Database, engine: PostgresEngine) -> None:
     with (
         engine.locked("backup by ada@example.com"),
         pytest.raises(AlreadyRunning) as refused,
@@ -49,7 +49,7 @@ def test_the_second_is_told_who_is_at_work(lab: Database, engine: PostgresEngine
         pass
 
 
-def test_sessions_end_and_new_ones_see_what_was_restored(lab: Database, engine: PostgresEngine) -> None:
+def test_swap_ends_sessions_and_new_ones_see_the_restored_content(lab: Database, engine: PostgresEngine) -> None:
     dump, _ = support.dump_of(engine)
     with contextlib.closing(lab.connect()) as idle, idle.cursor() as cursor:
         cursor.execute("BEGIN; DELETE FROM device")
@@ -59,7 +59,7 @@ def test_sessions_end_and_new_ones_see_what_was_restored(lab: Database, engine: 
     assert lab.value("SELECT count(*) FROM device") == 500
 
 
-def test_what_belongs_to_the_name_stays_with_it(role: Role, lab: Database, engine: PostgresEngine) -> None:
+def test_swap_keeps_the_properties_of_the_database(role: Role, lab: Database, engine: PostgresEngine) -> None:
     reader, _ = role()
     for statement in (
         f"ALTER DATABASE {lab.name} CONNECTION LIMIT 17",
@@ -102,36 +102,36 @@ support.restore(engine, support.dump_of(engine)[0])
 
 
 @pytest.mark.parametrize("function", ["end_sessions", "rename_all", "comment_on", "copy_properties"])
-def test_a_kill_within_the_swap_changes_nothing(lab: Database, engine: PostgresEngine, function: str) -> None:
+def test_swap_that_is_killed_changes_nothing(lab: Database, engine: PostgresEngine, function: str) -> None:
     before = support.dump_of(engine)[1]
     environment = os.environ | {"LAB": lab.url, "DJANGO_SETTINGS_MODULE": "tests.settings"}
     killed = forked.run(["-c", KILLED, function], env=environment)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert support.dump_of(engine)[1] == before
-    assert support.beside(lab.name) == [STAGING]
+    assert support.leftovers(lab.name) == [STAGING]
     wait_for_lock(engine)
     with engine.locked("next"):
         new = databases.suffixed_name(lab.name, STAGING)
         assert engine.sweep() == ()
         assert engine.sweep([new]) == (f"Dropped the database {new}, which a killed run had left.",)
         assert engine.sweep([new]) == ()
-    assert support.beside(lab.name) == []
+    assert support.leftovers(lab.name) == []
 
 
 def wait_for_lock(engine: PostgresEngine) -> None:
-    """The server notices a moment later that its client is gone."""
+    """The server notices with a delay that its client has ended."""
     for _ in range(100):
         with contextlib.suppress(AlreadyRunning), engine.locked("waiting"):
             return
 
 
 def named(undo: PreviousDatabase | None) -> tuple[str, str, str]:
-    """What tells one undo from another; its size changes when PostgreSQL cleans up."""
+    """What identifies a previous database; its size may change."""
     assert undo
     return undo.name, undo.run, undo.backup
 
 
-def test_a_fault_within_the_swap_changes_nothing(
+def test_swap_that_fails_changes_nothing(
     lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dump, before = support.dump_of(engine)
@@ -146,13 +146,13 @@ def test_a_fault_within_the_swap_changes_nothing(
             patch.setattr(rename, function, fail)
             with pytest.raises(OpsError, match="could not be renamed to"):
                 support.restore(engine, dump)
-        assert support.beside(lab.name) == [PREVIOUS]
+        assert support.leftovers(lab.name) == [PREVIOUS]
         assert named(engine.swap_strategy().previous_database()) == named(first)
     assert support.dump_of(engine)[1] == before
 
 
-def test_a_lost_lock_stops_the_swap(lab: Database, engine: PostgresEngine) -> None:
-    """Another run may have begun."""
+def test_swap_with_a_lost_lock_is_refused(lab: Database, engine: PostgresEngine) -> None:
+    """Another run may have started."""
     with contextlib.suppress(OpsError), engine.locked("test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
         support.end_lock_session(lab.name)
         with pytest.raises((OpsError, psycopg2.Error)):
@@ -162,22 +162,22 @@ def test_a_lost_lock_stops_the_swap(lab: Database, engine: PostgresEngine) -> No
         engine.sweep()
 
 
-def test_nothing_is_kept_of_what_is_not_there(lab: Database, engine: PostgresEngine) -> None:
+def test_swap_without_a_live_database_keeps_no_previous_one(lab: Database, engine: PostgresEngine) -> None:
     dump, before = support.dump_of(engine)
     support.server().rows(f"DROP DATABASE {lab.name}")
     assert support.restore(engine, dump) == before
     assert engine.swap_strategy().previous_database() is None
 
 
-def test_a_live_database_that_takes_no_connections_is_replaced(lab: Database, engine: PostgresEngine) -> None:
+def test_swap_of_a_database_without_connections_replaces_it(lab: Database, engine: PostgresEngine) -> None:
     dump, before = support.dump_of(engine)
     support.server().rows(f"ALTER DATABASE {lab.name} ALLOW_CONNECTIONS false")
     assert support.restore(engine, dump) == before
     assert support.dump_of(engine)[1] == before
-    assert support.beside(lab.name) == [PREVIOUS]
+    assert support.leftovers(lab.name) == [PREVIOUS]
 
 
-def test_a_database_of_somebody_else_is_not_taken_for_the_undo(lab: Database, engine: PostgresEngine) -> None:
+def test_previous_database_with_a_foreign_comment_is_refused(lab: Database, engine: PostgresEngine) -> None:
     dump, _ = support.dump_of(engine)
     name = databases.suffixed_name(lab.name, PREVIOUS)
     support.create(name)
@@ -185,19 +185,19 @@ def test_a_database_of_somebody_else_is_not_taken_for_the_undo(lab: Database, en
         support.restore(engine, dump)
     with pytest.raises(PreconditionFailed):
         engine.swap_strategy().drop_previous()
-    assert support.beside(lab.name) == [PREVIOUS]
+    assert support.leftovers(lab.name) == [PREVIOUS]
 
 
-def test_a_drill_is_not_near_the_live_database(lab: Database, engine: PostgresEngine) -> None:
+def test_restore_test_uses_a_separate_database(lab: Database, engine: PostgresEngine) -> None:
     dump, before = support.dump_of(engine)
     with engine.locked("test"), engine.swap_strategy().scratch(for_swap=False) as scratch:
         assert scratch.name == databases.suffixed_name(lab.name, RESTORE_TEST)
         scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
         assert scratch.tables(no_progress) == before
-    assert support.beside(lab.name) == []
+    assert support.leftovers(lab.name) == []
 
 
-def test_a_named_database_stays_only_when_it_is_kept(lab: Database, engine: PostgresEngine) -> None:
+def test_named_scratch_database_is_dropped_unless_kept(lab: Database, engine: PostgresEngine) -> None:
     name = support.new_name()
     found = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
     try:
@@ -213,8 +213,8 @@ def test_a_named_database_stays_only_when_it_is_kept(lab: Database, engine: Post
         support.drop(name)
 
 
-def test_tables_of_a_newer_schema_do_not_stay(lab: Database, engine: PostgresEngine) -> None:
-    """C5: nothing of what was there is mixed with what is restored."""
+def test_restore_removes_tables_of_a_newer_schema(lab: Database, engine: PostgresEngine) -> None:
+    """C5: the restored content does not mix with the earlier one."""
     dump, before = support.dump_of(engine)
     lab.rows("CREATE TABLE newer (rack bigint REFERENCES rack); ALTER TABLE rack ADD COLUMN newer int")
     assert support.restore(engine, dump) == before
@@ -222,7 +222,7 @@ def test_tables_of_a_newer_schema_do_not_stay(lab: Database, engine: PostgresEng
 
 
 # --- Within the database -----------------------------------------------------------------------------------------
-def test_an_owner_restores_within_the_database(owner: Database) -> None:
+def test_restore_by_an_owner_swaps_schemas(owner: Database) -> None:
     engine = support.engine_of(owner)
     dump, before = support.dump_of(engine)
     owner.rows("DELETE FROM device; CREATE TABLE later ()")
@@ -249,7 +249,7 @@ def test_an_owner_restores_within_the_database(owner: Database) -> None:
     assert b"ops_undo" not in support.dump_of(engine)[0]
 
 
-def test_a_scratch_within_the_database_is_rolled_back(owner: Database) -> None:
+def test_scratch_schema_is_rolled_back(owner: Database) -> None:
     engine = support.engine_of(owner)
     dump, before = support.dump_of(engine)
     with engine.swap_strategy().scratch(for_swap=False) as scratch:
@@ -259,7 +259,7 @@ def test_a_scratch_within_the_database_is_rolled_back(owner: Database) -> None:
     assert engine.swap_strategy().previous_database() is None
 
 
-def test_migrations_run_within_the_same_transaction(role: Role) -> None:
+def test_scratch_schema_runs_migrations_in_its_transaction(role: Role) -> None:
     name, password = role()
     database = support.new_name()
     support.create(database)
@@ -277,7 +277,7 @@ def test_migrations_run_within_the_same_transaction(role: Role) -> None:
         support.drop(database)
 
 
-def test_a_role_without_rights_is_told_the_exact_words(role: Role, lab: Database) -> None:
+def test_restore_by_a_role_without_privileges_names_the_statement(role: Role, lab: Database) -> None:
     name, password = role()
     engine = support.engine_of(support.database_named(lab.name, user=name, password=password))
     with pytest.raises(PreconditionFailed) as refused, engine.swap_strategy().scratch(for_swap=True):
@@ -294,7 +294,7 @@ def test_a_role_without_rights_is_told_the_exact_words(role: Role, lab: Database
     assert str(refused.value).endswith(f'As an administrator: GRANT pg_read_all_data TO "{name}";')
 
 
-def test_other_schemas_can_not_be_replaced_within(owner: Database) -> None:
+def test_schema_swap_with_other_schemas_is_refused(owner: Database) -> None:
     owner.rows("CREATE SCHEMA other")
     with pytest.raises(PreconditionFailed, match=r"has other schemas than public \(other\)"):
         support.restore(support.engine_of(owner), b"")

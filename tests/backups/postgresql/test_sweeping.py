@@ -1,4 +1,4 @@
-"""What a run drops that others left: what is claimed, by its name, and marked. Anybody may write a comment."""
+"""The sweep drops databases that were claimed and have our comment. A dump can set a comment as well."""
 
 import contextlib
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def repository(tmp_path: Path) -> BackupRepository:
 
 @pytest.fixture
 def foreign(lab: Database) -> Iterator[Database]:
-    """A database of somebody else on the same server."""
+    """An unrelated database on the same server."""
     name = support.new_name()
     yield support.create(name)
     support.drop(name)
@@ -49,7 +49,7 @@ def request() -> Run:
 
 
 def killed(engine: PostgresEngine, repository: BackupRepository, *names: str) -> None:
-    """A run that claimed these databases and got no further."""
+    """A run that was killed after it had claimed these databases."""
     run = Run(kind=Run.Kind.RESTORE, status=Run.Status.RUNNING, requested_by="jane", database=engine.database)
     event_log.record_start(repository, run)
     for name in names:
@@ -64,7 +64,7 @@ def exist(*names: str) -> list[str]:
 @pytest.mark.parametrize("forged", FORGED)
 @pytest.mark.parametrize("claimed", [False, True])
 @pytest.mark.django_db(transaction=True)
-def test_no_mark_makes_the_sweep_drop_what_is_not_its_own(
+def test_sweep_does_not_drop_databases_by_their_comment_alone(
     lab: Database,
     foreign: Database,
     engine: PostgresEngine,
@@ -73,7 +73,7 @@ def test_no_mark_makes_the_sweep_drop_what_is_not_its_own(
     *,
     claimed: bool,
 ) -> None:
-    """Not even a claim, which somebody may forge who writes into the storage, is enough for those that matter."""
+    """Claims can be forged by writing to the storage; live and previous database are never dropped."""
     dump, _ = support.dump_of(engine)
     support.restore(engine, dump)
     undo = databases.suffixed_name(lab.name, PREVIOUS)
@@ -87,19 +87,17 @@ def test_no_mark_makes_the_sweep_drop_what_is_not_its_own(
     assert exist("postgres", "template0", "template1") == ["postgres", "template0", "template1"]
 
 
-def test_a_name_that_was_claimed_is_not_dropped_without_the_mark(
+def test_sweep_does_not_drop_a_claimed_name_without_the_comment(
     foreign: Database, engine: PostgresEngine, repository: BackupRepository
 ) -> None:
-    """It was free when the run claimed it, and somebody has made a database of that name since."""
+    """Another database was created with that name after the run had claimed it."""
     with engine.locked("test"):
         assert engine.sweep([foreign.name]) == ()
     assert exist(foreign.name) == [foreign.name]
 
 
 @pytest.mark.parametrize("suffix", [STAGING, RESTORE_TEST])
-def test_a_database_of_our_name_that_is_not_claimed_is_in_the_way(
-    lab: Database, engine: PostgresEngine, suffix: str
-) -> None:
+def test_scratch_with_an_existing_unclaimed_name_is_refused(lab: Database, engine: PostgresEngine, suffix: str) -> None:
     theirs = support.create(databases.suffixed_name(lab.name, suffix))
     support.server().rows(FORGED["a comment"].format(theirs.name))
     with engine.locked("test"):
@@ -111,7 +109,7 @@ def test_a_database_of_our_name_that_is_not_claimed_is_in_the_way(
 
 
 class Claims:
-    """Remembers what was claimed and left, and that nothing was there when it was claimed."""
+    """Records claims, and checks that the database did not exist when it was claimed."""
 
     def __init__(self) -> None:
         self.claimed: list[str] = []
@@ -125,24 +123,24 @@ class Claims:
         self.left.append(name)
 
 
-def test_each_database_is_claimed_before_it_is_made(lab: Database, engine: PostgresEngine) -> None:
+def test_database_is_claimed_before_it_is_created(lab: Database, engine: PostgresEngine) -> None:
     dump, _ = support.dump_of(engine)
     support.restore(engine, dump)
     claims, named = Claims(), support.new_name()
-    new, drill, aside = (databases.suffixed_name(lab.name, suffix) for suffix in (STAGING, RESTORE_TEST, ASIDE))
+    new, scratch_name, aside = (databases.suffixed_name(lab.name, suffix) for suffix in (STAGING, RESTORE_TEST, ASIDE))
     with engine.locked("test"):
         with engine.swap_strategy().scratch(for_swap=False, claims=claims):
-            assert claims.claimed == [drill]
+            assert claims.claimed == [scratch_name]
         with engine.swap_strategy().scratch(name=named, for_swap=False, claims=claims):
-            assert claims.claimed == [drill, named]
+            assert claims.claimed == [scratch_name, named]
         with engine.swap_strategy().scratch(for_swap=True, claims=claims) as scratch:
             scratch.swap(run="run-2", backup="b", claims=claims)
-    assert claims.claimed == [drill, named, new, aside]
+    assert claims.claimed == [scratch_name, named, new, aside]
     assert claims.left == []
-    assert support.beside(lab.name) == [PREVIOUS]
+    assert support.leftovers(lab.name) == [PREVIOUS]
 
 
-def test_a_claim_that_can_not_be_recorded_makes_no_database(
+def test_database_is_not_created_when_the_claim_cannot_be_recorded(
     lab: Database, engine: PostgresEngine, repository: BackupRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_arguments: object) -> str:
@@ -157,14 +155,14 @@ def test_a_claim_that_can_not_be_recorded_makes_no_database(
         engine.swap_strategy().scratch(for_swap=True, claims=recording),
     ):
         pass
-    assert support.beside(lab.name) == []
+    assert support.leftovers(lab.name) == []
 
 
-def test_what_could_not_be_dropped_is_dropped_by_the_next_run_though_the_first_one_ended(
+def test_database_that_could_not_be_dropped_is_dropped_by_the_next_run(
     lab: Database, engine: PostgresEngine, repository: BackupRepository
 ) -> None:
-    """The server ended the session that holds the lock, so the run failed, and its database is still there."""
-    drill = databases.suffixed_name(lab.name, RESTORE_TEST)
+    """The server ended the session that holds the lock, so the run failed and its database was left."""
+    scratch_name = databases.suffixed_name(lab.name, RESTORE_TEST)
     with (
         contextlib.suppress(psycopg2.Error),
         recorded(request(), engine=engine, repository=repository) as recording,
@@ -172,16 +170,16 @@ def test_what_could_not_be_dropped_is_dropped_by_the_next_run_though_the_first_o
     ):
         support.end_lock_session(lab.name)
         raise psycopg2.OperationalError("the connection is gone")
-    assert exist(drill) == [drill]
+    assert exist(scratch_name) == [scratch_name]
     found = reconcile(engine, repository)
-    assert f"Dropped the database {drill}, which a killed run had left." in found
-    assert exist(drill) == []
+    assert f"Dropped the database {scratch_name}, which a killed run had left." in found
+    assert exist(scratch_name) == []
     assert repository.unended_events() == []
     assert reconcile(engine, repository) == ()
 
 
 @pytest.mark.parametrize("moment", ["create_staging", "add_extensions"])
-def test_a_database_that_was_begun_is_not_left(
+def test_database_whose_creation_failed_is_dropped(
     lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     real = getattr(databases, moment)
@@ -198,11 +196,11 @@ def test_a_database_that_was_begun_is_not_left(
         engine.swap_strategy().scratch(for_swap=True, claims=claims),
     ):
         pass
-    assert support.beside(lab.name) == []
+    assert support.leftovers(lab.name) == []
     assert claims.left == []
 
 
-def test_an_earlier_undo_that_stays_is_left_to_the_next_run(
+def test_earlier_previous_database_is_dropped_by_the_next_run(
     lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dump, _ = support.dump_of(engine)
@@ -220,10 +218,10 @@ def test_an_earlier_undo_that_stays_is_left_to_the_next_run(
     assert claims.left == [aside]
     with engine.locked("next"):
         assert engine.sweep(claims.left) == (f"Dropped the database {aside}, which a killed run had left.",)
-    assert support.beside(lab.name) == [PREVIOUS]
+    assert support.leftovers(lab.name) == [PREVIOUS]
 
 
-def test_a_kept_database_loses_its_mark(lab: Database, engine: PostgresEngine) -> None:
+def test_kept_database_loses_its_comment(lab: Database, engine: PostgresEngine) -> None:
     name = support.new_name()
     try:
         with engine.locked("test"), engine.swap_strategy().scratch(name=name, for_swap=False) as scratch:
@@ -235,7 +233,7 @@ def test_a_kept_database_loses_its_mark(lab: Database, engine: PostgresEngine) -
         support.drop(name)
 
 
-def test_the_mark_is_in_a_database_from_its_first_moment(
+def test_new_database_is_identified_while_it_is_created(
     lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = databases.suffixed_name(lab.name, STAGING)

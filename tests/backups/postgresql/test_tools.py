@@ -1,4 +1,4 @@
-"""B2 and B5: which programs are taken, and what others can see of them."""
+"""B2 and B5: which client programs are found, and what other users can see of them."""
 
 import io
 import os
@@ -19,8 +19,8 @@ from tests.support.postgres import children_of
 
 
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only directory below which programs are looked for."""
+def bin_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only directory in which programs are searched."""
     monkeypatch.setattr(client_programs, "candidates", lambda: sorted(tmp_path.iterdir()))
     return tmp_path
 
@@ -31,41 +31,41 @@ def install(directory: Path, version: str) -> Path:
     return directory
 
 
-def test_the_newest_of_the_servers_version_is_taken(places: Path) -> None:
+def test_find_programs_prefers_the_newest_of_the_servers_version(bin_directories: Path) -> None:
     for version in ("15.4", "15.18 (Debian 15.18-1)", "15.9", "17.2"):
-        install(places / version.split()[0], version)
-    assert find_programs(15) == ClientPrograms(directory=places / "15.18", version="15.18")
+        install(bin_directories / version.split()[0], version)
+    assert find_programs(15) == ClientPrograms(directory=bin_directories / "15.18", version="15.18")
 
 
-def test_the_named_directory_comes_first_if_it_fits(places: Path) -> None:
-    install(places / "newer", "15.18")
-    named = install(places / "named", "15.2")
+def test_find_programs_prefers_the_named_directory(bin_directories: Path) -> None:
+    install(bin_directories / "newer", "15.18")
+    named = install(bin_directories / "named", "15.2")
     assert find_programs(15, named).directory == named
-    assert find_programs(15, install(places / "other", "17.2")).directory == places / "newer"
+    assert find_programs(15, install(bin_directories / "other", "17.2")).directory == bin_directories / "newer"
 
 
-def test_an_incomplete_directory_and_debians_wrapper_do_not_count(places: Path) -> None:
-    (install(places / "half", "15.18") / "pg_restore").unlink()
-    wrapper = install(places / "wrapper", "15.18") / "pg_dump"
+def test_find_programs_ignores_incomplete_directories_and_debians_wrapper(bin_directories: Path) -> None:
+    (install(bin_directories / "half", "15.18") / "pg_restore").unlink()
+    wrapper = install(bin_directories / "wrapper", "15.18") / "pg_dump"
     wrapper.rename(wrapper.with_name("pg_wrapper"))
     wrapper.symlink_to("pg_wrapper")
     with pytest.raises(PreconditionFailed):
         find_programs(15)
 
 
-def test_another_version_is_refused_with_the_package_to_install(places: Path) -> None:
-    install(places / "new", "17.2")
+def test_find_programs_without_the_version_names_the_package(bin_directories: Path) -> None:
+    install(bin_directories / "new", "17.2")
     with pytest.raises(PreconditionFailed) as refused:
         find_programs(15)
     assert str(refused.value) == (
         "The server runs PostgreSQL 15, and there is no pg_dump of that version on this machine"
-        f" (found: 17.2 in {places}/new).\n"
+        f" (found: 17.2 in {bin_directories}/new).\n"
         "Install it: apt-get install postgresql-client-15 (Debian), apk add postgresql15-client (Alpine),"
         " dnf install postgresql15 (Red Hat), brew install postgresql@15 (macOS); or name its directory in PG_BIN."
     )
 
 
-def test_the_call_has_no_password() -> None:
+def test_connection_arguments_have_no_password() -> None:
     address = ConnectionInfo(
         database="lab",
         host="db",
@@ -82,7 +82,7 @@ def test_the_call_has_no_password() -> None:
     assert environment == {"LC_ALL": "C", "PGPASSWORD": "s3cret"}
 
 
-def test_the_call_of_pg_dump() -> None:
+def test_dump_command_has_the_arguments_of_pg_dump() -> None:
     found = ClientPrograms(directory=Path("/bin"), version="15.18")
     arguments, environment = dump_command(
         found, ConnectionInfo(database="lab"), custom=False, snapshot="1-1", lock_wait=5, without_schemas=["x"]
@@ -101,7 +101,9 @@ def test_the_call_of_pg_dump() -> None:
     assert environment == {"LC_ALL": "C"}
 
 
-def test_nobody_sees_the_password(lab: Database, engine: PostgresEngine, caplog: pytest.LogCaptureFixture) -> None:
+def test_running_pg_dump_shows_no_password(
+    lab: Database, engine: PostgresEngine, caplog: pytest.LogCaptureFixture
+) -> None:
     """In the arguments of any process while pg_dump runs, or in the log."""
     lab.rows("INSERT INTO device (name) SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
     with engine.snapshot(kind=Kind.SQL) as snapshot:
@@ -114,7 +116,7 @@ def test_nobody_sees_the_password(lab: Database, engine: PostgresEngine, caplog:
     assert lab.address.password not in caplog.text + repr(engine.address)
 
 
-def test_errors_do_not_repeat_the_password(lab: Database, tmp_path: Path) -> None:
+def test_tool_error_does_not_contain_the_password(lab: Database, tmp_path: Path) -> None:
     programs = install(tmp_path / "bin", "15.18")
     version = support.server().value("SELECT current_setting('server_version')").split()[0]
     support.write_program(
@@ -129,15 +131,15 @@ def test_errors_do_not_repeat_the_password(lab: Database, tmp_path: Path) -> Non
     assert failed.value.message == "pg_dump failed with exit code 3: two / three / four / five: ***."
 
 
-def test_a_dump_of_a_newer_pg_dump_loads(engine: PostgresEngine) -> None:
-    """Since 17 it sets what older servers do not know."""
+def test_dump_of_a_newer_pg_dump_is_loaded(engine: PostgresEngine) -> None:
+    """Since 17 pg_dump sets parameters that older servers do not have."""
     dump, before = support.dump_of(engine)
     newer = dump.replace(b"SET lock_timeout = 0;", b"SET lock_timeout = 0;\nSET transaction_timeout = 0;")
     assert newer != dump
-    assert support.drill(engine, newer)[1] == before
+    assert support.restore_test(engine, newer)[1] == before
 
 
-def test_who_locks_a_table_is_waited_for_and_then_named(lab: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_snapshot_with_a_locked_table_waits_and_is_refused(lab: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """B9: a migration that takes long."""
     monkeypatch.setattr("ops.backups.engines.postgresql.snapshot.LOCK_WAIT", 300)
     engine = support.engine_of(lab)
@@ -151,8 +153,8 @@ def test_who_locks_a_table_is_waited_for_and_then_named(lab: Database, monkeypat
     connection.close()
 
 
-def test_a_load_leaves_other_sessions_as_they_are(lab: Database, engine: PostgresEngine) -> None:
-    """C10: a dump empties the search path of its session, which nobody else gets to see."""
+def test_load_does_not_change_other_sessions(lab: Database, engine: PostgresEngine) -> None:
+    """C10: a dump empties the search path of its own session only."""
     dump, _ = support.dump_of(engine)
     with engine.swap_strategy().scratch(for_swap=False) as scratch:
         scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)

@@ -32,6 +32,6 @@ def data(tmp_path: Path) -> bytes:
 
 @pytest.fixture
 def free_connections(django_db_blocker: Any) -> Iterator[None]:
-    """Django's connections may be used; the tests point them at files of their own."""
+    """Django's connections may be used; the tests override them with their own files."""
     with django_db_blocker.unblock():
         yield

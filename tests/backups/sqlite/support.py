@@ -1,4 +1,4 @@
-"""Files whose every row says which content it belongs to, and programs in other interpreters."""
+"""Files in which every row has a label, and programs in other interpreters."""
 
 import contextlib
 import io
@@ -30,7 +30,7 @@ from ops.utils.progress import no_progress
 
 
 def write_content(path: Path, label: str, *, rows: int = 300, page_size: int = 4096, mode: str = "wal") -> None:
-    """A file in which each of `rows` rows of about a kilobyte carries `label`, and an empty log."""
+    """A file with `rows` rows of about a kilobyte that all have `label`, and an empty log."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA page_size = {page_size}")
         connection.execute(f"PRAGMA journal_mode = {mode}")
@@ -42,7 +42,7 @@ def write_content(path: Path, label: str, *, rows: int = 300, page_size: int = 4
 
 
 def content(path: Path) -> str:
-    """The one label of a file that is sound."""
+    """The label of a valid file."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         ((label, last, rows, indexed),) = connection.execute(
@@ -63,14 +63,14 @@ def backup(path: Path) -> bytes:
         return b"".join(snapshot.stream(no_progress))
 
 
-def put_in_place(engine: SqliteEngine, data: bytes, *, run: str, backup: str = "b.sqlite3") -> None:
+def restore(engine: SqliteEngine, data: bytes, *, run: str, backup: str = "b.sqlite3") -> None:
     with engine.swap_strategy().scratch(for_swap=True) as scratch:
         scratch.load(io.BytesIO(data), kind=Kind.SQLITE, on_progress=no_progress)
         scratch.swap(run=run, backup=backup)
 
 
-def beside(path: Path) -> list[str]:
-    """What stands in the directory, without the journals of the live file."""
+def other_files(path: Path) -> list[str]:
+    """The other files in the directory, without the journals of the live file."""
     own = {path.name, *(path.name + suffix for suffix in ("-wal", "-shm", ".ops-lock"))}
     return sorted(entry.name for entry in path.parent.iterdir() if entry.name not in own)
 
@@ -84,7 +84,7 @@ def environment(path: Path) -> dict[str, str]:
 
 
 def start(path: Path, code: str, *arguments: str) -> Process:
-    """Another interpreter in which Django's connection leads to `path`; `code` is run with it."""
+    """Run `code` in another process, in which `path` is Django's database."""
     return forked.start(
         ["-c", PREAMBLE + code, path, *arguments],
         env=environment(path),
@@ -104,6 +104,6 @@ def ended(*programs: Process) -> Iterator[None]:
 
 
 def undo(engine: SqliteEngine, *, run: str) -> None:
-    """Put the kept database back."""
+    """Undo the last restore."""
     with engine.locked("undo"), engine.swap_strategy().previous_as_staging() as scratch:
         scratch.swap(run=run, backup="undo")

@@ -1,4 +1,4 @@
-"""Some columns of a SQLite file, read without putting it in place; and of the one that was replaced."""
+"""Reading columns of a SQLite backup and of the previous database."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ from ops.errors import PreconditionFailed
 from tests.backups.sqlite import support
 
 
-def test_values_are_text_and_what_is_missing_is_left_out(engine: SqliteEngine, tmp_path: Path) -> None:
+def test_read_columns_gives_text_without_missing_tables(engine: SqliteEngine, tmp_path: Path) -> None:
     path = tmp_path / "people.db"
     with contextlib.closing(sqlite3.connect(path)) as writer, writer:
         writer.execute("CREATE TABLE people (id integer PRIMARY KEY, name text, staff bool, twice AS (id * 2))")
@@ -27,10 +27,10 @@ def test_values_are_text_and_what_is_missing_is_left_out(engine: SqliteEngine, t
 
 
 @pytest.mark.usefixtures("free_connections")
-def test_the_previous_database_is_read_and_not_changed(engine: SqliteEngine, data: bytes) -> None:
+def test_previous_database_as_default_is_read_only(engine: SqliteEngine, data: bytes) -> None:
     with pytest.raises(PreconditionFailed, match="There is no previous database"):
         engine.swap_strategy().previous_as_default()
-    support.put_in_place(engine, data, run="run-1")
+    support.restore(engine, data, run="run-1")
     previous = engine.swap_strategy().previous_database()
     assert previous
     kept = engine.path.with_name(previous.name)

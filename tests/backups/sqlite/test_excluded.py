@@ -1,4 +1,4 @@
-"""Tables whose rows no backup of a file holds: not even in its free pages."""
+"""Excluded tables: their rows are in no page of a backup, not even in free ones."""
 
 import contextlib
 import gzip
@@ -34,7 +34,7 @@ INSERT INTO loose (rowid, word) VALUES (3, 'three'), (7, 'seven');
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """A file with sessions, of which earlier versions are left in pages that are free, and one only in the log."""
+    """A file with sessions: earlier versions are in free pages, and one is only in the log."""
     path = tmp_path / "site.db"
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         # Debian's SQLite is compiled to overwrite what is deleted; others are not.
@@ -62,7 +62,7 @@ def opened(data: bytes, tmp_path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path)
 
 
-def test_no_byte_of_a_session_is_in_the_file(site: Path) -> None:
+def test_backup_has_no_byte_of_excluded_rows(site: Path) -> None:
     assert SECRET.encode() in backup(site)[0]
     data, tables, excluded = backup(site, "django_session", "axes_accesslog")
     assert excluded == {"django_session": "a reason"}
@@ -75,8 +75,8 @@ def test_no_byte_of_a_session_is_in_the_file(site: Path) -> None:
         assert scratch.tables(no_progress) == tables
 
 
-def test_deleting_alone_would_leave_them(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What makes the file be written anew is needed, also where SQLite overwrites what it deletes."""
+def test_delete_alone_leaves_excluded_rows_in_the_file(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rewriting the file is needed, even where SQLite overwrites deleted content."""
 
     def delete_only(path: Path, tables: Any) -> None:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -90,7 +90,7 @@ def test_deleting_alone_would_leave_them(site: Path, monkeypatch: pytest.MonkeyP
     assert SECRET.encode() in data
 
 
-def test_statistics_hold_no_samples_of_them(site: Path) -> None:
+def test_statistics_have_no_samples_of_excluded_rows(site: Path) -> None:
     """SQLite with STAT4 keeps whole keys of indexes; here they are written as it would."""
     with contextlib.closing(sqlite3.connect(site)) as connection, connection:
         connection.execute("ANALYZE")
@@ -100,7 +100,7 @@ def test_statistics_hold_no_samples_of_them(site: Path) -> None:
     assert SECRET.encode() not in backup(site, "django_session")[0]
 
 
-def test_everything_else_is_as_it_was(site: Path, tmp_path: Path) -> None:
+def test_other_tables_and_settings_are_unchanged(site: Path, tmp_path: Path) -> None:
     before = backup(site)[1]
     data, tables, _ = backup(site, "django_session", "counted")
     assert {**tables, "django_session": 0, "counted": 0} == {**before, "django_session": 0, "counted": 0}
@@ -115,7 +115,7 @@ def test_everything_else_is_as_it_was(site: Path, tmp_path: Path) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-def test_names_are_those_of_sqlite(site: Path) -> None:
+def test_excluded_names_ignore_case(site: Path) -> None:
     assert list(backup(site, "DJANGO_session")[2]) == ["django_session"]
     with contextlib.closing(sqlite3.connect(site)) as connection:
         connection.executescript("""CREATE TABLE "odd ""%*? ' [x]" (n); INSERT INTO "odd ""%*? ' [x]" VALUES (1)""")
@@ -124,7 +124,7 @@ def test_names_are_those_of_sqlite(site: Path) -> None:
     assert {name for name, table in tables.items() if not table.rows} == {"audit", "odd \"%*? ' [x]"}
 
 
-def test_nothing_is_written_where_there_is_nothing_to_remove(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_without_excluded_rows_is_not_rewritten(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_arguments: Any) -> None:
         raise AssertionError("The copy is written a second time.")
 
@@ -137,17 +137,17 @@ def test_nothing_is_written_where_there_is_nothing_to_remove(site: Path, monkeyp
 
 
 @pytest.mark.parametrize("reference", ["counted", "COUNTED (id)"])
-def test_a_table_that_others_refer_to_cannot_be_left_out(site: Path, reference: str) -> None:
+def test_excluded_table_with_references_is_refused(site: Path, reference: str) -> None:
     with contextlib.closing(sqlite3.connect(site)) as connection:
         connection.execute(f"CREATE TABLE child (id integer PRIMARY KEY REFERENCES child, n REFERENCES {reference})")
     with pytest.raises(PreconditionFailed) as refused:
         backup(site, "counted")
     assert refused.value.message.endswith("left out of backups, but child refers to them: no backup can be made.")
-    assert support.beside(site) == []
+    assert support.other_files(site) == []
     assert set(backup(site, "counted", "child")[2]) == {"counted", "child"}
 
 
-def test_a_virtual_table_cannot_be_left_out(site: Path) -> None:
+def test_excluded_virtual_table_is_refused(site: Path) -> None:
     with contextlib.closing(sqlite3.connect(site)) as connection, connection:
         connection.execute("CREATE VIRTUAL TABLE words USING fts5(body)")
         connection.execute("INSERT INTO words VALUES ('full text')")
@@ -156,14 +156,14 @@ def test_a_virtual_table_cannot_be_left_out(site: Path) -> None:
     assert backup(site, "django_session")[1]["words_content"].rows == 1
 
 
-def test_indexes_may_use_functions_of_django(site: Path) -> None:
+def test_excluded_table_with_an_index_on_a_django_function_is_emptied(site: Path) -> None:
     with contextlib.closing(sqlite3.connect(site)) as connection:
         emptying.register_django_functions(connection)
         connection.execute("CREATE INDEX by_hash ON django_session (MD5(session_key))")
     assert SECRET.encode() not in backup(site, "django_session")[0]
 
 
-def test_a_full_disk_is_named_and_nothing_is_left(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_tables_on_a_full_disk_names_it_and_leaves_nothing(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(sqlite3.Connection):
         def execute(self, query: str, *parameters: Any) -> sqlite3.Cursor:
             if query.startswith("VACUUM"):
@@ -174,10 +174,10 @@ def test_a_full_disk_is_named_and_nothing_is_left(site: Path, monkeypatch: pytes
     monkeypatch.setattr(emptying.sqlite3, "connect", lambda *args, **named: real(*args, **{**named, "factory": Full}))
     with pytest.raises(PreconditionFailed, match="database or disk is full"):
         backup(site, "django_session")
-    assert support.beside(site) == []
+    assert support.other_files(site) == []
 
 
-def test_compressed_files_hold_none_either(site: Path) -> None:
+def test_compressed_backup_has_no_byte_of_excluded_rows(site: Path) -> None:
     with SqliteEngine(site).snapshot(kind=Kind.SQLITE_GZIP, excluded={"django_session": ""}) as snapshot:
         data = gzip.compress(b"".join(snapshot.stream(no_progress)))
     assert SECRET.encode() not in data

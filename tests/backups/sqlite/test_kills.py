@@ -1,4 +1,4 @@
-"""kill -9 at every step of a cut-over: the old or the new, whole, and the next operation finds its way."""
+"""kill -9 at every step of a swap: the content is the old or the new one, and the next operation recovers."""
 
 import signal
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from ops.backups.engines.sqlite.engine import SqliteEngine
 from tests.backups.sqlite import support
-from tests.backups.sqlite.support import beside, content, put_in_place
+from tests.backups.sqlite.support import content, other_files, restore
 
 VICTIM = """
 import importlib, threading
@@ -64,12 +64,12 @@ AFTER_COMMIT = [
 
 @pytest.fixture
 def restored_before(engine: SqliteEngine, live: Path, tmp_path: Path) -> SqliteEngine:
-    """The live content is "old", and there is an undo of an earlier restore with the content "earlier"."""
+    """The live content is "old", and the previous database has the content "earlier"."""
     earlier = tmp_path / "earlier.db"
     support.write_content(earlier, "earlier")
     old = support.backup(live)
-    put_in_place(engine, support.backup(earlier), run="r0")
-    put_in_place(engine, old, run="r1")
+    restore(engine, support.backup(earlier), run="r0")
+    restore(engine, old, run="r1")
     return engine
 
 
@@ -88,7 +88,9 @@ def undo_of(engine: SqliteEngine) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("point", BEFORE_COMMIT)
-def test_killed_before_it_happened(restored_before: SqliteEngine, live: Path, data: bytes, point: str) -> None:
+def test_swap_killed_before_the_commit_keeps_the_old_content(
+    restored_before: SqliteEngine, live: Path, data: bytes, point: str
+) -> None:
     kill(live, data, point)
     assert content(live) == "old"
     with restored_before.locked("the next one"):
@@ -99,7 +101,9 @@ def test_killed_before_it_happened(restored_before: SqliteEngine, live: Path, da
 
 
 @pytest.mark.parametrize("point", AFTER_COMMIT)
-def test_killed_after_it_happened(restored_before: SqliteEngine, live: Path, data: bytes, point: str) -> None:
+def test_swap_killed_after_the_commit_has_the_new_content(
+    restored_before: SqliteEngine, live: Path, data: bytes, point: str
+) -> None:
     kill(live, data, point)
     assert content(live) == "new"
     with restored_before.locked("the next one"):
@@ -111,16 +115,18 @@ def test_killed_after_it_happened(restored_before: SqliteEngine, live: Path, dat
 
 def still_usable(engine: SqliteEngine, live: Path, data: bytes) -> None:
     assert support.value(live, "SELECT count(*) FROM sqlite_master WHERE name LIKE 'ops%'") == 0
-    assert len(beside(live)) == 2, beside(live)
+    assert len(other_files(live)) == 2, other_files(live)
     assert engine.sweep() == ()
-    put_in_place(engine, data, run="again")
+    restore(engine, data, run="again")
     assert content(live) == "new"
     support.undo(engine, run="back")
     assert undo_of(engine) == ("back", "new")
 
 
 @pytest.mark.parametrize("milliseconds", [0, 1, 2, 4, 7, 11, 16, 25])
-def test_killed_while_it_writes(restored_before: SqliteEngine, live: Path, tmp_path: Path, milliseconds: int) -> None:
+def test_swap_killed_while_writing_has_the_old_or_the_new_content(
+    restored_before: SqliteEngine, live: Path, tmp_path: Path, milliseconds: int
+) -> None:
     path = tmp_path / "large.db"
     support.write_content(path, "new", rows=20_000)
     kill(live, support.backup(path), f"then:{SWAP}:save_undo_copy", milliseconds / 1000)
@@ -135,9 +141,9 @@ def test_killed_while_it_writes(restored_before: SqliteEngine, live: Path, tmp_p
     still_usable(restored_before, live, support.backup(path))
 
 
-def test_what_a_kill_left_is_told(engine: SqliteEngine, live: Path, data: bytes) -> None:
+def test_sweep_names_what_a_killed_swap_left(engine: SqliteEngine, live: Path, data: bytes) -> None:
     kill(live, data, f"before:{SWAP}:recover_interrupted_swap")
-    kept = next(name for name in beside(live) if ".ops-undo-" in name)
+    kept = next(name for name in other_files(live) if ".ops-undo-" in name)
     (directory,) = live.parent.glob("*.ops-work-*")
     assert engine.sweep() == (
         (
@@ -157,7 +163,9 @@ def test_what_a_kill_left_is_told(engine: SqliteEngine, live: Path, data: bytes)
         f"after:{SWAP}:Path.rename",
     ],
 )
-def test_killed_before_a_broken_file_was_replaced(engine: SqliteEngine, live: Path, data: bytes, point: str) -> None:
+def test_swap_killed_before_replacing_a_damaged_file_keeps_it(
+    engine: SqliteEngine, live: Path, data: bytes, point: str
+) -> None:
     broken = b"\xee" * 9000
     live.write_bytes(broken)
     index = live.with_name("lab.db-shm")
@@ -165,12 +173,14 @@ def test_killed_before_a_broken_file_was_replaced(engine: SqliteEngine, live: Pa
     kill(live, data, point)
     engine.sweep()
     assert (live.read_bytes(), index.read_bytes()) == (broken, b"of its journal")
-    assert beside(live) == []
-    put_in_place(engine, data, run="again")
+    assert other_files(live) == []
+    restore(engine, data, run="again")
     assert content(live) == "new"
 
 
-def test_killed_after_a_broken_file_was_replaced(engine: SqliteEngine, live: Path, data: bytes) -> None:
+def test_swap_killed_after_replacing_a_damaged_file_has_the_new_content(
+    engine: SqliteEngine, live: Path, data: bytes
+) -> None:
     broken = b"\xee" * 9000
     live.write_bytes(broken)
     kill(live, data, f"before:{SWAP}:recover_interrupted_swap")
@@ -179,10 +189,10 @@ def test_killed_after_a_broken_file_was_replaced(engine: SqliteEngine, live: Pat
     kept = engine.swap_strategy().previous_database()
     assert kept is not None
     assert live.with_name(kept.name).read_bytes() == broken
-    assert len(beside(live)) == 2
+    assert len(other_files(live)) == 2
 
 
-def test_work_that_goes_on_is_not_swept(engine: SqliteEngine, live: Path) -> None:
+def test_sweep_ignores_the_working_directory_of_a_running_program(engine: SqliteEngine, live: Path) -> None:
     with engine.swap_strategy().scratch(for_swap=True) as scratch:
         assert engine.sweep() == ()
         assert scratch.path.exists()

@@ -1,4 +1,4 @@
-"""Rows that a restore leaves as they are: copied from the live file into the one that takes its place."""
+"""Rows that a restore keeps: copied from the live file into the new one."""
 
 import contextlib
 import io
@@ -90,12 +90,12 @@ def content(path: Path, *tables: str) -> dict[str, list[str]]:
     return {table: sorted(map(repr, rows(path, f"SELECT * FROM {table}"))) for table in tables}
 
 
-def test_they_replace_what_the_backup_has(site: Path) -> None:
+def test_live_rows_replace_those_of_the_backup(site: Path) -> None:
     run(site, OLD)
     data, other = support.backup(site), content(site, "rack", "audit")
     run(site, NEW)
     live = content(site, *COPIED)
-    assert restore(site, data, "expiry", "ATTEMPT", "a_task", "crontab", "nobody_has_this") == ()
+    assert restore(site, data, "expiry", "ATTEMPT", "a_task", "crontab", "no_such_table") == ()
     assert content(site, *COPIED) == live
     assert content(site, "rack", "audit") == other
     assert rows(site, "INSERT INTO attempt (\"user\") VALUES ('next') RETURNING id") == [(72,)]
@@ -105,7 +105,7 @@ def test_they_replace_what_the_backup_has(site: Path) -> None:
     assert rows(site, "PRAGMA integrity_check") == [(b"ok",)]
 
 
-def test_an_undo_takes_them_along_as_well(site: Path) -> None:
+def test_live_rows_survive_an_undo(site: Path) -> None:
     run(site, OLD)
     restore(site, support.backup(site))
     run(site, NEW)
@@ -118,7 +118,7 @@ def test_an_undo_takes_them_along_as_well(site: Path) -> None:
     assert rows(site, "SELECT name FROM rack") == [(b"Hall",)]
 
 
-def test_tables_and_columns_of_one_side_only_are_passed_over(site: Path) -> None:
+def test_live_rows_of_tables_and_columns_of_one_side_are_skipped(site: Path) -> None:
     run(site, OLD)
     data = support.backup(site)
     run(site, "ALTER TABLE attempt DROP COLUMN photo; ALTER TABLE attempt ADD COLUMN newer DEFAULT 1")
@@ -128,14 +128,14 @@ def test_tables_and_columns_of_one_side_only_are_passed_over(site: Path) -> None
     assert rows(site, "SELECT count(*) FROM a_task") == [(1,)]
 
 
-def test_where_there_are_no_rows_nothing_changes(site: Path) -> None:
+def test_live_table_without_rows_keeps_its_sequence(site: Path) -> None:
     run(site, "INSERT INTO crontab (minute) VALUES ('0'); DELETE FROM crontab")
     data = support.backup(site)
     assert restore(site, data, "crontab", "attempt") == ()
     assert rows(site, "SELECT * FROM sqlite_sequence ORDER BY name") == [(b"crontab", 1), (b"rack", 1)]
 
 
-def test_what_rows_refer_to_may_be_gone(site: Path) -> None:
+def test_live_rows_with_missing_references_are_deleted_and_named(site: Path) -> None:
     data = support.backup(site)
     run(site, "INSERT INTO rack VALUES (90, 'of today'); INSERT INTO token VALUES ('kept', 1), ('left out', 90)")
     run(site, "INSERT INTO keyed VALUES ('one', 1), ('two', 90)")
@@ -147,7 +147,7 @@ def test_what_rows_refer_to_may_be_gone(site: Path) -> None:
     assert rows(site, "SELECT key FROM keyed") == [(b"one",)]
 
 
-def test_other_tables_do_not_lose_what_they_refer_to(site: Path) -> None:
+def test_live_rows_without_those_that_others_refer_to_are_refused(site: Path) -> None:
     # What referred to nothing before is none of our concern.
     run(site, "INSERT INTO token VALUES ('old', 1); INSERT INTO used VALUES ('old'), ('never there')")
     data = support.backup(site)
@@ -161,7 +161,7 @@ def test_other_tables_do_not_lose_what_they_refer_to(site: Path) -> None:
     )
 
 
-def test_rows_that_do_not_fit_are_named_and_keep_nothing_up(site: Path) -> None:
+def test_live_rows_that_do_not_fit_are_named_and_the_restore_continues(site: Path) -> None:
     run(site, OLD)
     data = support.backup(site)
     run(site, "DROP TABLE attempt; CREATE TABLE attempt (id integer, data)")
@@ -173,7 +173,7 @@ def test_rows_that_do_not_fit_are_named_and_keep_nothing_up(site: Path) -> None:
     assert rows(site, "SELECT name FROM sqlite_master WHERE type = 'trigger'") == [(b"noted",)]
 
 
-def test_rows_that_cannot_be_read_are_named_and_keep_nothing_up(site: Path) -> None:
+def test_live_rows_that_cannot_be_read_are_named_and_the_restore_continues(site: Path) -> None:
     run(site, OLD)
     data = support.backup(site)
     run(site, "UPDATE crontab SET minute = '9'; PRAGMA wal_checkpoint(TRUNCATE)")
@@ -189,7 +189,7 @@ def test_rows_that_cannot_be_read_are_named_and_keep_nothing_up(site: Path) -> N
 
 
 @pytest.mark.parametrize("state", ["gone", "broken", "empty"])
-def test_a_live_file_that_is_lost_keeps_nothing_up(site: Path, state: str) -> None:
+def test_missing_live_file_is_named_and_the_restore_continues(site: Path, state: str) -> None:
     run(site, OLD)
     data = support.backup(site)
     run(site, "PRAGMA wal_checkpoint(TRUNCATE)")

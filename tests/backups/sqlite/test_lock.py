@@ -1,4 +1,4 @@
-"""One operation at a time, and who is in the way."""
+"""One operation at a time; a refusal names the holder."""
 
 import re
 from pathlib import Path
@@ -16,27 +16,27 @@ with SqliteEngine(Path(sys.argv[1])).locked("restore by alice"):
 """
 
 
-def test_the_second_hears_who_holds_it_and_since_when(engine: SqliteEngine, live: Path) -> None:
+def test_second_lock_names_the_holder_and_the_time(engine: SqliteEngine, live: Path) -> None:
     holder = support.start(live, HOLD)
     with support.ended(holder):
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(AlreadyRunning) as refusal, engine.locked("me"):
             pytest.fail("Both hold it")
-        told = re.escape(f"Another operation on {live} is running: restore by alice, since ")
-        assert re.fullmatch(told + r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\.", refusal.value.message)
+        message = re.escape(f"Another operation on {live} is running: restore by alice, since ")
+        assert re.fullmatch(message + r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\.", refusal.value.message)
         holder.kill()
         holder.wait()
         with engine.locked("me"):
             pass
 
 
-def test_it_holds_between_threads_of_one_process_too(engine: SqliteEngine) -> None:
+def test_lock_excludes_threads_of_the_same_process(engine: SqliteEngine) -> None:
     with engine.locked("first"), pytest.raises(AlreadyRunning, match=": first, since "), engine.locked("second"):
         pytest.fail("Both hold it")
 
 
-def test_a_link_in_its_place_is_not_followed(engine: SqliteEngine, live: Path, tmp_path: Path) -> None:
+def test_lock_does_not_follow_a_symbolic_link(engine: SqliteEngine, live: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("mine")
     live.with_name("lab.db.ops-lock").symlink_to(victim)

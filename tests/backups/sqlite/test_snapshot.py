@@ -1,4 +1,4 @@
-"""What a backup of a file holds, what its digests see, and which files are refused."""
+"""Content and digests of a backup, and the files that are refused."""
 
 import contextlib
 import io
@@ -53,11 +53,11 @@ def loaded(path: Path, data: bytes) -> Tables:
         return scratch.tables(no_progress)
 
 
-def test_a_loaded_backup_has_the_digests_of_the_snapshot(odd: Path) -> None:
+def test_loaded_backup_has_the_digests_of_the_snapshot(odd: Path) -> None:
     assert loaded(odd, support.backup(odd)) == tables(odd)
 
 
-def test_every_table_that_stores_rows_is_counted(odd: Path) -> None:
+def test_snapshot_counts_every_table_that_stores_rows(odd: Path) -> None:
     found = {name: table.rows for name, table in tables(odd).items()}
     assert {name: found[name] for name in ("odd", "keyed", 'we"ird', "counted")} == {
         "odd": 15,
@@ -87,7 +87,7 @@ def test_every_table_that_stores_rows_is_counted(odd: Path) -> None:
         ("DELETE FROM counted", "counted"),
     ],
 )
-def test_the_digest_sees_every_change(odd: Path, change: str, table: str) -> None:
+def test_digest_differs_after_any_change(odd: Path, change: str, table: str) -> None:
     before = tables(odd)
     with contextlib.closing(sqlite3.connect(odd)) as connection:
         assert connection.execute(change).rowcount == 1
@@ -96,15 +96,15 @@ def test_the_digest_sees_every_change(odd: Path, change: str, table: str) -> Non
     assert {name for name in before if before[name] != after[name]} == {table}
 
 
-def test_a_vacuum_is_no_change(odd: Path) -> None:
+def test_digest_is_equal_after_a_vacuum(odd: Path) -> None:
     before = tables(odd)
     with contextlib.closing(sqlite3.connect(odd)) as connection:
         connection.execute("VACUUM")
     assert tables(odd) == before
 
 
-def test_rows_that_break_a_constraint_are_content(odd: Path) -> None:
-    """They are backed up as they are; only damage to the file is refused."""
+def test_snapshot_of_rows_that_break_a_constraint_has_them(odd: Path) -> None:
+    """Only damage to the file is refused."""
     with contextlib.closing(sqlite3.connect(odd)) as connection:
         connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute("CREATE TABLE strict (n integer CHECK (n > 0))")
@@ -113,7 +113,7 @@ def test_rows_that_break_a_constraint_are_content(odd: Path) -> None:
     assert loaded(odd, support.backup(odd))["strict"].rows == 1
 
 
-def test_a_snapshot_that_is_given_up_does_not_count_to_the_end(tmp_path: Path) -> None:
+def test_snapshot_that_ends_early_stops_counting(tmp_path: Path) -> None:
     path = tmp_path / "large.db"
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE many (a)")
@@ -128,7 +128,7 @@ def test_a_snapshot_that_is_given_up_does_not_count_to_the_end(tmp_path: Path) -
         snapshot.tables()
 
 
-def test_migrations_are_those_of_the_snapshot(tmp_path: Path) -> None:
+def test_snapshot_has_the_applied_migrations_in_order(tmp_path: Path) -> None:
     path = tmp_path / "django.db"
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.executescript(
@@ -142,7 +142,7 @@ def test_migrations_are_those_of_the_snapshot(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["django.db"]
 
 
-def test_a_missing_file_is_not_made(tmp_path: Path) -> None:
+def test_snapshot_of_a_missing_file_does_not_create_it(tmp_path: Path) -> None:
     path = tmp_path / "missing.db"
     with pytest.raises(PreconditionFailed) as refusal, SqliteEngine(path).snapshot(kind=Kind.SQLITE):
         pytest.fail("It was read")
@@ -150,22 +150,22 @@ def test_a_missing_file_is_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_file_is_not_backed_up(live: Path) -> None:
+def test_snapshot_of_a_damaged_file_is_refused(live: Path) -> None:
     content = bytearray(live.read_bytes())
     content[40_960:45_056] = b"\xee" * 4096
     live.write_bytes(content)
     with pytest.raises(ArtifactInvalid, match="is damaged: "), SqliteEngine(live).snapshot(kind=Kind.SQLITE):
         pytest.fail("It was read")
-    assert support.beside(live) == []
+    assert support.other_files(live) == []
 
 
-def test_a_backup_of_postgresql_is_refused(engine: SqliteEngine) -> None:
+def test_count_of_a_postgresql_dump_is_refused(engine: SqliteEngine) -> None:
     with pytest.raises(ArtifactInvalid, match=r"^A \.sql\.gz file is a backup of PostgreSQL"):
         engine.count(io.BytesIO(b""), kind=Kind.SQL_GZIP, on_progress=no_progress)
 
 
 # --- Damage in a backup -------------------------------------------------------------------------------------
-def test_no_prefix_of_a_backup_is_loaded(engine: SqliteEngine, data: bytes) -> None:
+def test_load_of_any_truncated_backup_is_refused(engine: SqliteEngine, data: bytes) -> None:
     generator = random.Random(4)
     lengths = {0, 1, 16, 99, 100, 4096, len(data) - 1, len(data) - 4096, *(generator.sample(range(len(data)), 60))}
     for length in sorted(lengths):
@@ -178,7 +178,7 @@ def test_no_prefix_of_a_backup_is_loaded(engine: SqliteEngine, data: bytes) -> N
         engine.count(io.BytesIO(data + b"more"), kind=Kind.SQLITE, on_progress=no_progress)
 
 
-def test_the_cut_is_told(engine: SqliteEngine, data: bytes) -> None:
+def test_load_of_a_truncated_backup_names_the_sizes(engine: SqliteEngine, data: bytes) -> None:
     with pytest.raises(ArtifactInvalid) as refusal:
         engine.count(io.BytesIO(data[:5000]), kind=Kind.SQLITE, on_progress=no_progress)
     assert str(refusal.value) == (
@@ -186,8 +186,8 @@ def test_the_cut_is_told(engine: SqliteEngine, data: bytes) -> None:
     )
 
 
-def test_a_flipped_bit_is_refused_or_seen_or_without_effect(odd: Path) -> None:
-    """Whatever loads has either another digest or, row for row, the same content."""
+def test_load_with_a_flipped_bit_is_refused_or_changes_the_digest(odd: Path) -> None:
+    """A loaded file has another digest or the same rows."""
     data, expected = support.backup(odd), tables(odd)
     dump = dumped(data, odd)
     generator, outcomes = random.Random(15), {"refused": 0, "seen": 0, "same": 0}
@@ -239,7 +239,7 @@ def pairs(program: Process, count: Callable[[], dict[str, int]]) -> list[dict[st
     return [count() for _ in range(10)]
 
 
-def test_a_snapshot_is_one_moment(engine: SqliteEngine, live: Path) -> None:
+def test_snapshot_during_writes_is_consistent(engine: SqliteEngine, live: Path) -> None:
     def count() -> dict[str, int]:
         return {name: table.rows for name, table in tables(live).items()}
 

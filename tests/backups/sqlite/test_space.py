@@ -48,7 +48,7 @@ def test_backup_to_a_small_disk_is_refused_before_anything_is_written(engine: Sq
         "Free some space there (manage.py prune_backups deletes old backups), or set BACKUP_DIR to another disk."
     )
     assert list(small_disk.iterdir()) == []
-    assert support.beside(engine.path) == []
+    assert support.other_files(engine.path) == []
 
 
 def test_backup_of_a_file_on_a_full_disk_is_refused(small_disk: Path, repository: BackupRepository, live: Path) -> None:
@@ -59,7 +59,7 @@ def test_backup_of_a_file_on_a_full_disk_is_refused(small_disk: Path, repository
     needed = format_size(path.stat().st_size)
     assert refusal.value.message.startswith(f"A backup copies {path} first, which needs {needed}, and ")
     assert refusal.value.message.endswith(f" are free in {small_disk}. Nothing was written.")
-    assert support.beside(path) == []
+    assert support.other_files(path) == []
     assert repository.files.names() == set()
 
 

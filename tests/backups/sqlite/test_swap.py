@@ -1,4 +1,4 @@
-"""The cut-over: what others see of it, what is kept, and what it can not be stopped by."""
+"""The swap: what other programs see, what is kept, and what does not stop it."""
 
 import contextlib
 import io
@@ -17,7 +17,7 @@ from ops.databases.sqlite import swap as swapping
 from ops.errors import PreconditionFailed
 from ops.utils.progress import no_progress
 from tests.backups.sqlite import support
-from tests.backups.sqlite.support import beside, content, put_in_place
+from tests.backups.sqlite.support import content, other_files, restore
 
 READER = """
 seen = set()
@@ -40,20 +40,20 @@ print(number)
 """
 
 
-def test_the_new_content_is_live_and_the_old_is_kept(engine: SqliteEngine, live: Path, data: bytes) -> None:
-    put_in_place(engine, data, run="r1")
+def test_swap_makes_the_new_content_live_and_keeps_the_old(engine: SqliteEngine, live: Path, data: bytes) -> None:
+    restore(engine, data, run="r1")
     assert content(live) == "new"
     kept = engine.swap_strategy().previous_database()
     assert kept is not None
     assert (kept.run, kept.backup) == ("r1", "b.sqlite3")
     assert content(live.with_name(kept.name)) == "old"
     assert kept.size == live.with_name(kept.name).stat().st_size
-    assert beside(live) == [kept.name, "lab.db.ops-undo.json"]
+    assert other_files(live) == [kept.name, "lab.db.ops-undo.json"]
     assert support.value(live, "SELECT count(*) FROM sqlite_master WHERE name LIKE 'ops%'") == 0
 
 
-def test_an_undo_can_be_undone(engine: SqliteEngine, live: Path, data: bytes) -> None:
-    put_in_place(engine, data, run="r1")
+def test_undo_of_an_undo_gives_the_restored_content(engine: SqliteEngine, live: Path, data: bytes) -> None:
+    restore(engine, data, run="r1")
     support.undo(engine, run="r2")
     assert content(live) == "old"
     kept = engine.swap_strategy().previous_database()
@@ -61,22 +61,22 @@ def test_an_undo_can_be_undone(engine: SqliteEngine, live: Path, data: bytes) ->
     assert (kept.run, kept.backup) == ("r2", "undo")
     support.undo(engine, run="r3")
     assert content(live) == "new"
-    assert len(beside(live)) == 2
+    assert len(other_files(live)) == 2
 
 
 @pytest.mark.usefixtures("free_connections")
-def test_the_kept_database_is_read_through_django(engine: SqliteEngine, data: bytes) -> None:
-    put_in_place(engine, data, run="r1")
+def test_previous_database_as_default_is_read_through_django(engine: SqliteEngine, data: bytes) -> None:
+    restore(engine, data, run="r1")
     with engine.swap_strategy().previous_as_staging() as scratch, scratch.as_default(), djangos.cursor() as cursor:
         cursor.execute("SELECT DISTINCT label FROM item")
         assert cursor.fetchall() == [("old",)]
 
 
-def test_the_kept_database_can_be_let_go(engine: SqliteEngine, live: Path, data: bytes) -> None:
-    put_in_place(engine, data, run="r1")
+def test_drop_previous_deletes_the_previous_database(engine: SqliteEngine, live: Path, data: bytes) -> None:
+    restore(engine, data, run="r1")
     engine.swap_strategy().drop_previous()
     assert engine.swap_strategy().previous_database() is None
-    assert beside(live) == []
+    assert other_files(live) == []
     with pytest.raises(PreconditionFailed) as refusal:
         support.undo(engine, run="r2")
     assert refusal.value.message == f"There is no previous database of {live}. Nothing was changed."
@@ -84,7 +84,7 @@ def test_the_kept_database_can_be_let_go(engine: SqliteEngine, live: Path, data:
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])
-def test_programs_that_use_the_file_go_on(tmp_path: Path, data: bytes, mode: str) -> None:
+def test_swap_does_not_interrupt_other_programs(tmp_path: Path, data: bytes, mode: str) -> None:
     """Through Django's own connections, opened once, in other processes."""
     live = tmp_path / "busy.db"
     support.write_content(live, "old", mode=mode)
@@ -94,7 +94,7 @@ def test_programs_that_use_the_file_go_on(tmp_path: Path, data: bytes, mode: str
         for program in programs:
             assert program.stdout is not None
             assert program.stdout.readline() == "ready\n"
-        put_in_place(engine, data, run="r0")
+        restore(engine, data, run="r0")
         for number in range(6):
             support.undo(engine, run=f"r{number}")
         stop.touch()
@@ -106,14 +106,14 @@ def test_programs_that_use_the_file_go_on(tmp_path: Path, data: bytes, mode: str
     assert content(live) == "new"
 
 
-def test_what_was_written_before_the_swap_is_in_the_undo(engine: SqliteEngine, live: Path, data: bytes) -> None:
-    """A writer that comes between any two steps either is in the undo or writes to the new content: none is lost."""
+def test_swap_keeps_rows_that_were_written_before_it(engine: SqliteEngine, live: Path, data: bytes) -> None:
+    """Each row of a concurrent writer is in the previous database or in the new content: none is lost."""
     stop = live.parent / "stop"
     writer = support.start(live, WRITER, str(stop))
     with support.ended(writer):
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"
-        put_in_place(engine, data, run="r1")
+        restore(engine, data, run="r1")
         stop.touch()
         out, err = writer.communicate(timeout=60)
     assert err == ""
@@ -125,13 +125,13 @@ def test_what_was_written_before_the_swap_is_in_the_undo(engine: SqliteEngine, l
     assert before + after == int(out)
 
 
-def test_the_locks_of_this_process_survive(engine: SqliteEngine, live: Path, data: bytes) -> None:
-    """Opening and closing the file beside SQLite would end them, and the next program would throw the log away."""
+def test_swap_keeps_the_locks_of_this_process(engine: SqliteEngine, live: Path, data: bytes) -> None:
+    """Opening and closing the file without SQLite would end them, and the next program would delete the log."""
     with contextlib.closing(sqlite3.connect(live)) as site:
         site.execute("INSERT INTO log VALUES (1)")
         site.commit()
         support.backup(live)
-        put_in_place(engine, data, run="r1")
+        restore(engine, data, run="r1")
         support.undo(engine, run="r2")
         engine.sweep()
         site.execute("INSERT INTO log VALUES (2)")
@@ -144,49 +144,49 @@ def test_the_locks_of_this_process_survive(engine: SqliteEngine, live: Path, dat
     assert support.value(live, "SELECT group_concat(number) FROM log") == "1,2,3"
 
 
-def test_a_reader_that_stays_keeps_its_view(engine: SqliteEngine, live: Path, data: bytes) -> None:
+def test_swap_does_not_change_the_view_of_an_open_reader(engine: SqliteEngine, live: Path, data: bytes) -> None:
     with contextlib.closing(sqlite3.connect(live, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         assert reader.execute("SELECT DISTINCT label FROM item").fetchall() == [("old",)]
-        put_in_place(engine, data, run="r1")
+        restore(engine, data, run="r1")
         assert reader.execute("SELECT DISTINCT label FROM item").fetchall() == [("old",)]
         reader.execute("COMMIT")
         assert reader.execute("SELECT DISTINCT label FROM item").fetchall() == [("new",)]
 
 
 @pytest.mark.usefixtures("free_connections")
-def test_this_process_goes_on_too(engine: SqliteEngine, live: Path, data: bytes) -> None:
+def test_swap_keeps_connections_of_this_process_usable(engine: SqliteEngine, live: Path, data: bytes) -> None:
     with override_database(sqlite_wrapper(str(live))), djangos.cursor() as cursor:
         cursor.execute("SELECT DISTINCT label FROM item")
         assert cursor.fetchall() == [("old",)]
-        put_in_place(engine, data, run="r1")
+        restore(engine, data, run="r1")
         cursor.execute("SELECT DISTINCT label FROM item")
         assert cursor.fetchall() == [("new",)]
 
 
-def test_pages_of_another_size_are_no_hindrance(engine: SqliteEngine, live: Path, tmp_path: Path) -> None:
+def test_swap_with_another_page_size_is_done(engine: SqliteEngine, live: Path, tmp_path: Path) -> None:
     path = tmp_path / "wide.db"
     support.write_content(path, "wide", page_size=8192)
     with contextlib.closing(sqlite3.connect(live)) as reader:
         assert reader.execute("SELECT DISTINCT label FROM item").fetchall() == [("old",)]
-        put_in_place(engine, support.backup(path), run="r1")
+        restore(engine, support.backup(path), run="r1")
         assert reader.execute("SELECT DISTINCT label FROM item").fetchall() == [("wide",)]
     assert content(live) == "wide"
 
 
-def test_another_encoding_is_refused(engine: SqliteEngine, live: Path, tmp_path: Path) -> None:
+def test_swap_with_another_encoding_is_refused(engine: SqliteEngine, live: Path, tmp_path: Path) -> None:
     path = tmp_path / "utf16.db"
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA encoding = 'UTF-16le'")
         connection.execute("CREATE TABLE item (label)")
     with pytest.raises(PreconditionFailed) as refusal:
-        put_in_place(engine, support.backup(path), run="r1")
+        restore(engine, support.backup(path), run="r1")
     assert refusal.value.message == f"{live} has the encoding UTF-8, and the restored file has UTF-16le."
     assert content(live) == "old"
-    assert beside(live) == []
+    assert other_files(live) == []
 
 
-def test_a_writer_that_does_not_end_is_waited_for_and_named(
+def test_swap_with_a_writer_that_does_not_end_waits_and_is_refused(
     engine: SqliteEngine, live: Path, data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(swapping, "LOCK_TIMEOUT", 0.3)
@@ -194,28 +194,28 @@ def test_a_writer_that_does_not_end_is_waited_for_and_named(
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("INSERT INTO log VALUES (1)")
         with pytest.raises(PreconditionFailed) as refusal:
-            put_in_place(engine, data, run="r1")
+            restore(engine, data, run="r1")
         writer.execute("COMMIT")
     assert refusal.value.message == f"{live} is locked by another program."
     assert content(live) == "old"
-    assert beside(live) == []
+    assert other_files(live) == []
 
 
-def test_a_missing_file_is_put_in_place(engine: SqliteEngine, live: Path, data: bytes) -> None:
+def test_swap_of_a_missing_file_creates_it(engine: SqliteEngine, live: Path, data: bytes) -> None:
     live.unlink()
     live.with_name("lab.db-wal").write_bytes(b"of the lost file")
-    put_in_place(engine, data, run="r1")
+    restore(engine, data, run="r1")
     assert content(live) == "new"
     assert engine.swap_strategy().previous_database() is None
-    assert beside(live) == []
+    assert other_files(live) == []
 
 
 @pytest.mark.parametrize("damage", ["overwritten", "cut"])
-def test_a_broken_file_is_set_aside_as_it_is(engine: SqliteEngine, live: Path, data: bytes, damage: str) -> None:
+def test_swap_of_a_damaged_file_keeps_it_unchanged(engine: SqliteEngine, live: Path, data: bytes, damage: str) -> None:
     broken = {"overwritten": b"\xee" * 9000, "cut": live.read_bytes()[:70_000]}[damage]
     live.write_bytes(broken)
     live.chmod(0o640)
-    put_in_place(engine, data, run="r1")
+    restore(engine, data, run="r1")
     assert content(live) == "new"
     assert live.stat().st_mode & 0o777 == 0o640
     kept = engine.swap_strategy().previous_database()
@@ -230,15 +230,15 @@ def test_a_broken_file_is_set_aside_as_it_is(engine: SqliteEngine, live: Path, d
     assert engine.swap_strategy().previous_database() == kept
 
 
-def test_an_empty_file_is_a_database_without_tables(engine: SqliteEngine, live: Path, data: bytes) -> None:
+def test_swap_of_an_empty_file_replaces_it(engine: SqliteEngine, live: Path, data: bytes) -> None:
     live.write_bytes(b"")
-    put_in_place(engine, data, run="r1")
+    restore(engine, data, run="r1")
     assert content(live) == "new"
     support.undo(engine, run="r2")
     assert support.value(live, "SELECT count(*) FROM sqlite_master") == 0
 
 
-def test_files_are_for_their_owner_only(engine: SqliteEngine, live: Path, data: bytes) -> None:
+def test_swap_creates_files_for_their_owner_only(engine: SqliteEngine, live: Path, data: bytes) -> None:
     live.chmod(0o644)
     before = live.stat()
     with engine.locked("a test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
@@ -248,21 +248,21 @@ def test_files_are_for_their_owner_only(engine: SqliteEngine, live: Path, data: 
         scratch.swap(run="r1", backup="b")
     after = live.stat()
     assert (after.st_mode, after.st_ino, after.st_uid) == (before.st_mode, before.st_ino, before.st_uid)
-    for name in [*beside(live), "lab.db.ops-lock"]:
+    for name in [*other_files(live), "lab.db.ops-lock"]:
         assert live.with_name(name).stat().st_mode & 0o777 == 0o600, name
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give files away")
-def test_what_root_makes_belongs_to_the_owner_of_the_file(engine: SqliteEngine, live: Path, data: bytes) -> None:
+def test_swap_by_root_gives_files_to_the_owner_of_the_database(engine: SqliteEngine, live: Path, data: bytes) -> None:
     os.chown(live, 65534, 65534)
     with engine.locked("a test"):
-        put_in_place(engine, data, run="r1")
+        restore(engine, data, run="r1")
     assert {path.stat().st_uid for path in live.parent.iterdir()} == {65534}
 
 
 # --- A scratch file -----------------------------------------------------------------------------------------
-def test_a_scratch_with_a_name_stays(engine: SqliteEngine, live: Path, tmp_path: Path, data: bytes) -> None:
-    path = tmp_path / "beside.db"
+def test_scratch_with_a_name_is_kept(engine: SqliteEngine, live: Path, tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "other.db"
     with engine.swap_strategy().scratch(name=str(path), for_swap=False) as scratch:
         scratch.load(io.BytesIO(data), kind=Kind.SQLITE, on_progress=no_progress)
         scratch.keep()
@@ -275,8 +275,8 @@ def test_a_scratch_with_a_name_stays(engine: SqliteEngine, live: Path, tmp_path:
     assert refusal.value.message == f"{path} exists already."
 
 
-def test_a_scratch_that_failed_leaves_nothing(engine: SqliteEngine, live: Path, tmp_path: Path) -> None:
-    path = tmp_path / "beside.db"
+def test_scratch_that_failed_leaves_nothing(engine: SqliteEngine, live: Path, tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
     with pytest.raises(KeyboardInterrupt), engine.swap_strategy().scratch(name=str(path), for_swap=False):
         raise KeyboardInterrupt
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["site"]
@@ -299,7 +299,7 @@ except OpsError as error:
 
 
 @pytest.mark.parametrize("limit", [100_000, 380_000], ids=["undo", "log"])
-def test_a_full_disk_changes_nothing(live: Path, tmp_path: Path, limit: int) -> None:
+def test_swap_on_a_full_disk_changes_nothing(live: Path, tmp_path: Path, limit: int) -> None:
     """The limit meets the copy of the old content, or the log into which the larger new content is written."""
     path = tmp_path / "large.db"
     support.write_content(path, "large", rows=3000)
@@ -311,10 +311,10 @@ def test_a_full_disk_changes_nothing(live: Path, tmp_path: Path, limit: int) -> 
     assert out.endswith(".\nFree some space there.\n")
     assert "could not be written to" in out
     assert content(live) == "old"
-    assert beside(live) == []
+    assert other_files(live) == []
 
 
-def test_a_full_disk_ends_the_unpacking(tmp_path: Path, data: bytes) -> None:
+def test_load_on_a_full_disk_is_refused(tmp_path: Path, data: bytes) -> None:
     small = tmp_path / "small"
     small.mkdir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", small], check=False, capture_output=True)

@@ -1,4 +1,4 @@
-"""Whatever bytes come: the readers of dumps, manifests and SQLite files end with a result or a refusal, in bounds."""
+"""Random bytes: the readers of dumps, manifests and SQLite files return a result or refuse, within limits."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ many = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCh
 
 @pytest.fixture(autouse=True)
 def bounded() -> Iterator[None]:
-    """Fails, instead of hanging, where something is not linear."""
+    """Fails, instead of hanging, where the time is not linear."""
     before = resource.getrusage(resource.RUSAGE_SELF)
     yield
     after = resource.getrusage(resource.RUSAGE_SELF)
@@ -54,7 +54,7 @@ def read(data: bytes, size: int) -> list[tuple[str, int]]:
 
 @many
 @given(data=dumps, size=st.integers(1, 50))
-def test_a_dump_is_read_alike_in_pieces_of_any_size(data: bytes, size: int) -> None:
+def test_dump_in_chunks_of_any_size_is_read_alike(data: bytes, size: int) -> None:
     outcomes = []
     for pieces in (size, len(data) + 1):
         try:
@@ -66,7 +66,7 @@ def test_a_dump_is_read_alike_in_pieces_of_any_size(data: bytes, size: int) -> N
 
 @settings(max_examples=8, deadline=None)
 @given(unit=st.lists(st.sampled_from(TOKENS), min_size=1, max_size=3).map(b"".join))
-def test_what_repeats_a_hundred_thousand_times_takes_no_more_than_linear_time(unit: bytes) -> None:
+def test_repeated_input_takes_linear_time(unit: bytes) -> None:
     with contextlib.suppress(ArtifactInvalid):
         read(unit * 100_000, 1 << 20)
 
@@ -81,14 +81,14 @@ NAMES = sorted(Manifest.__struct_fields__)
 
 @many
 @given(document=st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=5), json_values, max_size=30))
-def test_a_manifest_is_read_or_refused(document: dict[str, object]) -> None:
+def test_random_manifest_is_read_or_refused(document: dict[str, object]) -> None:
     with contextlib.suppress(ArtifactInvalid):
         Manifest.from_json(document)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(st.tuples(st.integers(0, 20_000), st.integers(0, 255)), min_size=1, max_size=30))
-def test_a_sqlite_file_with_other_bytes_is_surveyed_or_refused(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
+def test_sqlite_file_with_changed_bytes_is_surveyed_or_refused(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
     path = tmp_path / "file.db"
     path.unlink(missing_ok=True)
     with contextlib.closing(sqlite3.connect(path)) as connection:

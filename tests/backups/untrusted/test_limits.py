@@ -1,4 +1,4 @@
-"""C15: a small file does not cost much memory, time or disk: the process that reads it is limited and ended."""
+"""C15: the process that reads a file is limited in memory, time and disk."""
 
 import gzip
 import io
@@ -34,13 +34,13 @@ def survey(data: bytes, kind: str = "sql", **limits: int) -> Any:
     ],
     ids=["literal", "quotes", "identifier", "parentheses", "dollars", "comment", "lines"],
 )
-def test_long_texts_take_little_memory_and_time(text: bytes) -> None:
+def test_long_texts_stay_within_memory_and_time(text: bytes) -> None:
     data = gzip.compress(text + END, 1)
     assert survey(data, "sql.gz", memory=256 << 20, cpu=10) == {"migrations": [], "rows": {}}
 
 
 @pytest.mark.parametrize("kind", ["sql.gz", "sqlite3.gz"])
-def test_a_file_that_unpacks_to_far_more_is_refused(kind: str, tmp_path: Path) -> None:
+def test_file_that_decompresses_to_far_more_is_refused(kind: str, tmp_path: Path) -> None:
     data, path = gzip.compress(bytes(200_000_000), 9), tmp_path / "unpacked"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     task, given = ("survey_dump", {}) if kind == "sql.gz" else ("unpack_sqlite", {"path": str(path)})
@@ -92,13 +92,13 @@ def test_cpu_time_is_limited() -> None:
         (b";" * 250_001, "more than 250,000 statements"),
     ],
 )
-def test_it_is_refused(text: bytes, words: str) -> None:
+def test_statement_that_would_change_rows_is_refused(text: bytes, words: str) -> None:
     with pytest.raises(ArtifactInvalid, match=words):
         survey(text + END)
 
 
 @pytest.mark.parametrize("kind", ["sql.gz", "sqlite3.gz", "dump"])
-def test_damaged_files_are_named(kind: str, tmp_path: Path) -> None:
+def test_damaged_file_is_refused_with_the_reason(kind: str, tmp_path: Path) -> None:
     task, given = {
         "dump": ("survey_dump", {"pg_restore": "/bin/false"}),
         "sql.gz": ("survey_dump", {}),
@@ -110,7 +110,7 @@ def test_damaged_files_are_named(kind: str, tmp_path: Path) -> None:
         process.call(task, limits=limits, feed=io.BytesIO(data), kind=kind, **given)
 
 
-def test_an_error_of_the_feed_is_raised() -> None:
+def test_error_of_the_feed_is_raised() -> None:
     class Broken(io.RawIOBase):
         def read(self, _size: int = -1) -> bytes:
             raise ArtifactInvalid("The stored file is not the one of its manifest.")

@@ -1,4 +1,4 @@
-"""Which tables of today stay next to the rows of an untrusted file."""
+"""Tables whose live rows are kept next to the rows of an untrusted file."""
 
 from typing import Any
 
@@ -21,13 +21,13 @@ from ops.backups.table_policy import kept_with_untrusted_files, never_from_untru
         (["a_table_without_a_model"], {"a_table_without_a_model"}),
     ],
 )
-def test_no_row_of_today_refers_to_a_row_of_the_file(settings: Any, named: list[str], kept: set[str]) -> None:
+def test_kept_live_tables_refer_to_no_table_of_the_file(settings: Any, named: list[str], kept: set[str]) -> None:
     settings.OPS_UNTRUSTED_EXCLUDED_TABLES = named
     assert kept_with_untrusted_files() & set(named) == kept
     assert set(named) <= never_from_untrusted_files()
 
 
-def test_sessions_and_history_are_not_put_next_to_them() -> None:
+def test_kept_live_tables_include_no_sessions_and_history() -> None:
     kept = kept_with_untrusted_files()
     assert {"axes_accessattempt", "django_celery_beat_periodictask"} <= kept
     assert not kept & {"django_session", "ops_run", "ops_backup"}

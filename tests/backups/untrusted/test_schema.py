@@ -1,4 +1,4 @@
-"""The state that a file's migrations name: squashes resolved, closed under dependencies, targets that lead forward."""
+"""The migration state of a file: squashed migrations, dependencies and targets."""
 
 import pytest
 from django.db.migrations.loader import MigrationLoader
@@ -45,7 +45,7 @@ def test_state_with_squashed_migrations_has_them_or_what_they_replace(
 
 
 def test_last_nodes_are_the_last_of_each_app() -> None:
-    """An earlier one as a target would roll later ones back."""
+    """An earlier target would roll migrations back."""
     loader = MigrationLoader(None)
     state = state_of([".".join(key) for key in loader.graph.nodes], "file")
     targets = last_nodes(loader, state)

@@ -1,4 +1,4 @@
-"""Rows of an untrusted SQLite file: only stored values of ordinary tables, and only such as Django can read."""
+"""Rows of an untrusted SQLite file: only stored values of ordinary tables that Django can read."""
 
 import contextlib
 import sqlite3
@@ -66,7 +66,7 @@ def copied(tmp_path: Path, script: str) -> tuple[dict[str, Any], list[tuple[Any,
         return result, connection.execute("SELECT * FROM thing ORDER BY id").fetchall()
 
 
-def test_rows_arrive_as_they_are_and_seeds_go(tmp_path: Path) -> None:
+def test_copied_rows_are_unchanged_and_replace_seed_rows(tmp_path: Path) -> None:
     row = (
         "5, 'ünï', 3, 1, 0.5, '1.25', '2024-02-29', '2024-01-01 10:00:00.000001', '10:00:00',"
         " '00000000000000000000000000000001', x'00ff', '{}'"
@@ -78,7 +78,7 @@ def test_rows_arrive_as_they_are_and_seeds_go(tmp_path: Path) -> None:
     assert result == {"rows": {"thing": 2}, "unmatched": {}, "columns": {"thing": ["more"]}}
 
 
-def test_rows_that_refer_to_an_unknown_content_type_are_left_out(tmp_path: Path) -> None:
+def test_rows_with_an_unknown_content_type_are_left_out(tmp_path: Path) -> None:
     result, rows = copied(tmp_path, "INSERT INTO thing (id, kind_id) VALUES (1, 2), (2, 99), (3, 1);")
     assert [row[0] for row in rows] == [3]
     assert result["unmatched"] == {"thing": 2}
@@ -104,12 +104,12 @@ def test_rows_that_refer_to_an_unknown_content_type_are_left_out(tmp_path: Path)
         ("kind_id", "'abc'"),
     ],
 )
-def test_a_value_that_django_could_not_read_is_refused(tmp_path: Path, column: str, value: str) -> None:
+def test_value_that_django_cannot_read_is_refused(tmp_path: Path, column: str, value: str) -> None:
     with pytest.raises(ArtifactInvalid):
         copied(tmp_path, f"INSERT INTO thing (id, {column}) VALUES (1, {value});")
 
 
-def test_a_key_that_leaves_no_numbers_for_new_rows_is_refused(tmp_path: Path) -> None:
+def test_key_without_numbers_for_new_rows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactInvalid, match="leaves no numbers for new rows"):
         copied(tmp_path, "INSERT INTO thing (id) VALUES (9223372036854775807);")
 
@@ -124,7 +124,7 @@ def test_a_key_that_leaves_no_numbers_for_new_rows_is_refused(tmp_path: Path) ->
     ],
     ids=["view", "virtual", "forged"],
 )
-def test_what_is_no_ordinary_table_is_not_read(tmp_path: Path, script: str) -> None:
+def test_only_ordinary_tables_are_read(tmp_path: Path, script: str) -> None:
     result, rows = copied(tmp_path, script)
     assert (result["rows"], rows) == ({}, [])
 
@@ -135,14 +135,14 @@ def test_generated_columns_and_functions_are_not_computed(tmp_path: Path) -> Non
     assert rows[0][:3] == (1, None, None)
 
 
-def test_another_encoding_is_refused(tmp_path: Path) -> None:
+def test_file_with_another_encoding_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "utf16.db", "PRAGMA encoding = 'UTF-16le'; CREATE TABLE a (b);")
     with pytest.raises(ArtifactInvalid, match="Its text is in UTF-16le, and only UTF-8 is taken"):
         process.call("survey_sqlite", limits=process.limits_for(1000), path=path)
 
 
-def test_a_slow_function_in_our_own_constraint_costs_the_process_alone(tmp_path: Path) -> None:
-    """Django's REGEXP on a value that was made for it: 28 characters took 11.8 s in the site."""
+def test_slow_constraint_ends_the_limited_process_only(tmp_path: Path) -> None:
+    """Django's REGEXP with a malicious value: 28 characters took 11.8 s in the site."""
     constraint = "CREATE TABLE slow (a text CHECK (a REGEXP '^(a+)+$'))"
     with contextlib.closing(sqlite3.connect(tmp_path / "slow.db")) as connection:
         connection.create_function("REGEXP", 2, lambda *_: True, deterministic=True)

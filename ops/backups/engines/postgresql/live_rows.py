@@ -1,4 +1,4 @@
-"""Rows of the live database for another one that is about to take its place.
+"""Copy rows of the live database into one that is about to be swapped in.
 
 Both may be schemas within one database, so that all of a table is read before anything is written.
 """
