@@ -8,14 +8,16 @@ import pytest
 
 from tests.celery.support import manage
 from tests.support.redis import RedisServer
+from tests.support.shared import made_once
 
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("migrated")
-    done = manage(folder, "migrate")
-    assert done.returncode == 0, done.stderr
-    return folder
+    def migrate(folder: Path) -> None:
+        done = manage(folder, "migrate")
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "migrated", migrate)
 
 
 @pytest.fixture

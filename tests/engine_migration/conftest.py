@@ -16,6 +16,7 @@ from tests.engine_migration import support
 from tests.engine_migration.factories import write_library
 from tests.engine_migration.support import Database
 from tests.support.replayed_migrations import replaying
+from tests.support.shared import made_once
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,13 +49,15 @@ def replayed_migrations(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def templates(tmp_path_factory: pytest.TempPathFactory, databases_are_open: None) -> Path:
     """``empty.db``: just migrated by Django. ``library.db``: with rows that Django wrote."""
-    directory = tmp_path_factory.mktemp("templates")
-    with override_database(sqlite_wrapper(str(directory / "empty.db"))):
+    return made_once(tmp_path_factory, "files", write_templates)
+
+
+def write_templates(folder: Path) -> None:
+    with override_database(sqlite_wrapper(str(folder / "empty.db"))):
         run_migrations()
-    shutil.copy(directory / "empty.db", directory / "library.db")
-    with override_database(sqlite_wrapper(str(directory / "library.db"))):
+    shutil.copy(folder / "empty.db", folder / "library.db")
+    with override_database(sqlite_wrapper(str(folder / "library.db"))):
         write_library()
-    return directory
 
 
 @pytest.fixture
@@ -86,14 +89,16 @@ def nowhere() -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def schema(databases_are_open: None) -> Iterator[str]:
+def schema(tmp_path_factory: pytest.TempPathFactory, databases_are_open: None) -> str:
     """The name of a database that Django has migrated, to make others from."""
-    name = support.new_name()
-    database = support.create(name)
-    with override_database(database.address.wrapper()):
-        replaying(run_migrations)()
-    yield name
-    support.drop(name)
+    name = "schema"
+
+    def migrate(_folder: Path) -> None:
+        with override_database(support.create(name).address.wrapper()):
+            run_migrations()
+
+    made_once(tmp_path_factory, name, migrate)
+    return name
 
 
 @pytest.fixture

@@ -9,67 +9,66 @@ import pytest
 from tests.backups.postgresql.support import drop as drop_all
 from tests.engine_migration import support
 from tests.operations.harness import Lab
+from tests.support.shared import made_once
 
 PASSWORD = "kept-secret-by-the-tests"
 
 
-@pytest.fixture(scope="session")
-def roles() -> Iterator[dict[str, str]]:
-    """The role that each kind of lab on PostgreSQL connects as; none is a superuser, and one may not make databases."""
-    names = {"postgresql": f"ordinary_{support.new_name()}", "within": f"small_{support.new_name()}"}
-    for kind, name in names.items():
+ROLES = {"postgresql": "ordinary", "within": "small"}
+"""The role that each kind of lab on PostgreSQL connects as; none is a superuser, and one may not make databases."""
+
+
+def create_roles(_folder: Path) -> None:
+    for kind, name in ROLES.items():
         option = "CREATEDB" if kind == "postgresql" else "NOCREATEDB"
         support.server().rows(f"CREATE ROLE {name} LOGIN {option} PASSWORD '{PASSWORD}'")
-    yield names
-    for name in names.values():
-        support.server().rows(f"DROP ROLE {name}")
-
-
-def migrated(lab: Lab) -> Lab:
-    lab.do("migrate", "--verbosity", "0", "--skip-checks")
-    lab.do("load_demo")
-    return lab
 
 
 @pytest.fixture(scope="session")
-def templates(tmp_path_factory: pytest.TempPathFactory, roles: dict[str, str]) -> Iterator[Callable[[str], Lab]]:
-    """A lab of each kind to make others from; made when it is first wanted."""
-    made: dict[str, Lab] = {}
+def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Lab]:
+    """The lab of a kind that others are copies of: migrated, and with the demo's rows."""
+    made_once(tmp_path_factory, "roles", create_roles)
 
-    def template(kind: str) -> Lab:
-        if kind not in made:
-            folder = tmp_path_factory.mktemp(kind)
-            made[kind] = migrated(new_lab(kind, folder, roles.get(kind, "")))
-        return made[kind]
+    def make(kind: str) -> Lab:
+        name = f"template_{kind}"
+        folder = made_once(tmp_path_factory, name, lambda folder: fill(new_lab(kind, folder, name)))
+        return lab_at(kind, folder, name)
 
-    yield template
-    for lab in made.values():
-        if lab.database:
-            drop_all(lab.name)
+    return make
 
 
-def new_lab(kind: str, folder: Path, role: str = "", template: str = "template0") -> Lab:
-    """A lab whose database is empty, or as `template`."""
+def fill(lab: Lab) -> None:
+    lab.do("migrate", "--verbosity", "0", "--skip-checks")
+    lab.do("load_demo")
+
+
+def lab_at(kind: str, folder: Path, name: str) -> Lab:
     if kind == "sqlite":
         return Lab(kind, "lab", f"sqlite:///{folder}/lab.db", folder)
-    name = support.new_name()
-    owner = f'OWNER "{role}"' if role else ""
-    support.server().rows(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {owner}')
+    role = ROLES.get(kind, "")
     database = support.database_named(name, user=role, password=PASSWORD if role else "")
     return Lab(kind, name, database.url, folder, database)
 
 
+def new_lab(kind: str, folder: Path, name: str, template: str = "template0") -> Lab:
+    """A lab whose database is empty, or as `template`."""
+    if kind != "sqlite":
+        owner = f'OWNER "{ROLES[kind]}"' if kind in ROLES else ""
+        support.server().rows(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {owner}')
+    return lab_at(kind, folder, name)
+
+
 @pytest.fixture
-def make_lab(templates: Callable[[str], Lab], tmp_path: Path, roles: dict[str, str]) -> Iterator[Callable[[str], Lab]]:
+def make_lab(template: Callable[[str], Lab], tmp_path: Path) -> Iterator[Callable[[str], Lab]]:
     made: list[Lab] = []
 
     def make(kind: str) -> Lab:
-        template = templates(kind)
+        original = template(kind)
         folder = tmp_path / f"lab{len(made)}"
         folder.mkdir()
-        lab = new_lab(kind, folder, roles.get(kind, ""), template.name)
+        lab = new_lab(kind, folder, support.new_name(), original.name)
         if kind == "sqlite":
-            shutil.copy(template.file, lab.file)
+            shutil.copy(original.file, lab.file)
         made.append(lab)
         return lab
 
