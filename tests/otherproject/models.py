@@ -1,4 +1,4 @@
-"""A project that is not HomeRack: every field type of Django, and every kind of table."""
+"""Models of another project: every field type of Django, and every kind of table."""
 
 import uuid
 
@@ -33,7 +33,7 @@ class Everything(models.Model):
 
 
 class Author(models.Model):
-    """Refers to a book, which refers to an author: a circle."""
+    """References a book, which references an author."""
 
     name = models.CharField(max_length=50)
     favourite = models.ForeignKey("Book", models.SET_NULL, null=True, related_name="fans")
@@ -41,7 +41,7 @@ class Author(models.Model):
 
 
 class Tag(models.Model):
-    """A key of text, sorted differently by SQLite, PostgreSQL and people."""
+    """A text key, which SQLite and PostgreSQL sort differently."""
 
     name = models.CharField(max_length=30, primary_key=True)
 
@@ -94,14 +94,14 @@ class Place(models.Model):
 
 
 class SeenShelves(models.Manager["Slot"]):
-    """A default manager that hides rows, as those of soft-deleting projects do."""
+    """A default manager that hides rows, as with soft deletion."""
 
     def get_queryset(self) -> models.QuerySet["Slot"]:
         return super().get_queryset().filter(hidden=False)
 
 
 class Slot(models.Model):
-    """A small key that runs out, a rule for some rows only, and a reference that the database does not watch."""
+    """A small key, a constraint for some rows only, and a reference without a database constraint."""
 
     id = models.SmallAutoField(primary_key=True)
     label = models.CharField(max_length=20)
@@ -119,7 +119,7 @@ class Slot(models.Model):
 
 
 class Sighting(models.Model):
-    """Unique values that SQLite can spell in several ways."""
+    """Unique values with several spellings in SQLite."""
 
     code = models.UUIDField(unique=True, null=True)
     moment = models.DateTimeField(unique=True, null=True)
