@@ -49,7 +49,7 @@ def restore_test(
     started = time.monotonic()
     fault = ""
     try:
-        with engine.swap_strategy().scratch(for_swap=False, claims=claims) as scratch:
+        with engine.swap_strategy(claims).scratch(for_swap=False) as scratch:
             load_and_migrate(engine, scratch, source=source, on_progress=on_progress)
             on_progress(Progress(stage=Stage.CLEAN_UP))
     except (ArtifactInvalid, VerificationFailed) as error:

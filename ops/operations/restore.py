@@ -67,7 +67,7 @@ def restore(
     require_restorable(source, engine=context.engine, untrusted=untrusted)
     if to:
         return restore_to(context, run, source, to)
-    with context.engine.swap_strategy().scratch(for_swap=True, claims=run) as staging:
+    with context.engine.swap_strategy(claims=run).scratch(for_swap=True) as staging:
         loaded = load_and_migrate(context.engine, staging, source=source, on_progress=run.report)
         blocked_at = time.monotonic()
         with maintenance_mode(reason=f"A backup is being restored ({source.name})."):
@@ -87,7 +87,7 @@ def restore(
 
 def restore_to(context: OpsContext, run: RunRecorder, source: RestoreSource, database: str) -> RestoreResult:
     """Load `source` into a new database, and keep that."""
-    with context.engine.swap_strategy().scratch(name=database, for_swap=False, claims=run) as scratch:
+    with context.engine.swap_strategy(claims=run).scratch(name=database, for_swap=False) as scratch:
         loaded = load_and_migrate(context.engine, scratch, source=source, on_progress=run.report)
         scratch.keep()
     return replace(result_of(source, loaded), database=database)
@@ -131,7 +131,7 @@ def go_live(run: RunRecorder, staging: Scratch, *, backup: str, live_tables: Col
         run.write_history()
     run.report(Progress(stage=Stage.CUT_OVER))
     began = time.monotonic()
-    staging.swap(run=run.id, backup=backup, claims=run)
+    staging.swap(run=run.id, backup=backup)
     run.mark_applied()
     return time.monotonic() - began
 
@@ -144,7 +144,7 @@ def undo_restore(context: OpsContext, run: RunRecorder) -> UndoResult:
     """
     previous = require_previous(context.engine)
     run.set_backup(previous.backup)
-    with context.engine.swap_strategy().previous_as_staging() as staging:
+    with context.engine.swap_strategy(claims=run).previous_as_staging() as staging:
         migrations = migrate(staging, previous.name, on_progress=run.report)
         blocked_at = time.monotonic()
         with maintenance_mode(reason="A restore is being undone."):

@@ -147,7 +147,7 @@ class Scratch(ABC):
         """
 
     @abstractmethod
-    def swap(self, *, run: str, backup: str, claims: Claims = NO_CLAIMS) -> None:
+    def swap(self, *, run: str, backup: str) -> None:
         """Replace the live database in one step, keep that one as the previous database, and end its sessions.
 
         Raises OpsError; then both are unchanged.
@@ -169,7 +169,7 @@ class SwapStrategy(ABC):
     """How databases are replaced here: builds a scratch or staging database, and keeps the previous one."""
 
     @abstractmethod
-    def scratch(self, *, name: str = "", for_swap: bool, claims: Claims = NO_CLAIMS) -> AbstractContextManager[Scratch]:
+    def scratch(self, *, name: str = "", for_swap: bool) -> AbstractContextManager[Scratch]:
         """An empty database, `for_swap` the staging database. With a `name` it may be kept.
 
         Raises PreconditionFailed where a database of that name exists.
@@ -255,5 +255,5 @@ class Engine(ABC):
         """Raises PreconditionFailed where rows of unknown origin would be loaded with the rights of a superuser."""
 
     @abstractmethod
-    def swap_strategy(self) -> SwapStrategy:
-        """The strategy that the rights of this installation allow."""
+    def swap_strategy(self, claims: Claims = NO_CLAIMS) -> SwapStrategy:
+        """The strategy that the rights of this installation allow. `claims` records the databases that it creates."""

@@ -129,12 +129,12 @@ def test_database_is_claimed_before_it_is_created(lab: Database, engine: Postgre
     claims, named = Claims(), support.new_name()
     new, scratch_name, aside = (databases.suffixed_name(lab.name, suffix) for suffix in (STAGING, RESTORE_TEST, ASIDE))
     with engine.locked("test"):
-        with engine.swap_strategy().scratch(for_swap=False, claims=claims):
+        with engine.swap_strategy(claims).scratch(for_swap=False):
             assert claims.claimed == [scratch_name]
-        with engine.swap_strategy().scratch(name=named, for_swap=False, claims=claims):
+        with engine.swap_strategy(claims).scratch(name=named, for_swap=False):
             assert claims.claimed == [scratch_name, named]
-        with engine.swap_strategy().scratch(for_swap=True, claims=claims) as scratch:
-            scratch.swap(run="run-2", backup="b", claims=claims)
+        with engine.swap_strategy(claims).scratch(for_swap=True) as scratch:
+            scratch.swap(run="run-2", backup="b")
     assert claims.claimed == [scratch_name, named, new, aside]
     assert claims.left == []
     assert support.leftovers(lab.name) == [PREVIOUS]
@@ -152,7 +152,7 @@ def test_database_is_not_created_when_the_claim_cannot_be_recorded(
     with (
         engine.locked("test"),
         pytest.raises(PreconditionFailed, match=r"does not take the record of this run: .*No space left on device"),
-        engine.swap_strategy().scratch(for_swap=True, claims=recording),
+        engine.swap_strategy(recording).scratch(for_swap=True),
     ):
         pass
     assert support.leftovers(lab.name) == []
@@ -166,7 +166,7 @@ def test_database_that_could_not_be_dropped_is_dropped_by_the_next_run(
     with (
         contextlib.suppress(psycopg2.Error),
         recorded(request(), engine=engine, repository=repository) as recording,
-        engine.swap_strategy().scratch(for_swap=False, claims=recording),
+        engine.swap_strategy(recording).scratch(for_swap=False),
     ):
         support.end_lock_session(lab.name)
         raise psycopg2.OperationalError("the connection is gone")
@@ -193,7 +193,7 @@ def test_database_whose_creation_failed_is_dropped(
     with (
         engine.locked("test"),
         pytest.raises(PreconditionFailed),
-        engine.swap_strategy().scratch(for_swap=True, claims=claims),
+        engine.swap_strategy(claims).scratch(for_swap=True),
     ):
         pass
     assert support.leftovers(lab.name) == []
@@ -211,9 +211,9 @@ def test_earlier_previous_database_is_dropped_by_the_next_run(
         if name == aside:
             raise psycopg2.OperationalError
 
-    with engine.locked("test"), engine.swap_strategy().scratch(for_swap=True, claims=claims) as scratch:
+    with engine.locked("test"), engine.swap_strategy(claims).scratch(for_swap=True) as scratch:
         monkeypatch.setattr(databases, "drop", fail)
-        scratch.swap(run="run-2", backup="b", claims=claims)
+        scratch.swap(run="run-2", backup="b")
     monkeypatch.undo()
     assert claims.left == [aside]
     with engine.locked("next"):

@@ -15,7 +15,7 @@ from ops.backups.engines.postgresql.dump_format import plain_sql_chunks
 from ops.backups.engines.postgresql.dump_loader import DumpLoader
 from ops.backups.engines.postgresql.live_rows import copy_between
 from ops.backups.manifest import Kind
-from ops.databases.claims import NO_CLAIMS, Claims
+from ops.databases.claims import Claims
 from ops.databases.override import override_database
 from ops.databases.postgres import databases, rename
 from ops.databases.postgres.client_programs import ClientPrograms
@@ -72,9 +72,9 @@ class ScratchDatabase(Scratch):
     def copy_live_rows(self, tables: Collection[str]) -> tuple[str, ...]:
         return copy_between(self._strategy.address, self.address, tables)
 
-    def swap(self, *, run: str, backup: str, claims: Claims = NO_CLAIMS) -> None:
+    def swap(self, *, run: str, backup: str) -> None:
         with posix_signals.ignore_interrupts():
-            self._strategy.swap_in(self, run=run, backup=backup, claims=claims)
+            self._strategy.swap_in(self, run=run, backup=backup)
 
 
 def load_dump(address: ConnectionInfo, chunks: Iterator[bytes], *, on_progress: ProgressCallback) -> Mapping[str, int]:
@@ -102,10 +102,12 @@ class DatabaseSwap(SwapStrategy):
         *,
         server: Callable[[], AbstractContextManager[Connection]],
         find_programs: Callable[[], ClientPrograms],
+        claims: Claims,
     ) -> None:
         self.address = address
         self.find_programs = find_programs
         self._server = server
+        self._claims = claims
         self._live = address.database
         self._staging, self._restore_test, self._previous, self._aside = (
             databases.suffixed_name(self._live, suffix) for suffix in (STAGING, RESTORE_TEST, PREVIOUS, ASIDE)
@@ -119,10 +121,10 @@ class DatabaseSwap(SwapStrategy):
         return tuple(f"Dropped the database {name}, which a killed run had left." for name in dropped)
 
     @contextlib.contextmanager
-    def scratch(self, *, name: str = "", for_swap: bool, claims: Claims = NO_CLAIMS) -> Iterator[Scratch]:
+    def scratch(self, *, name: str = "", for_swap: bool) -> Iterator[Scratch]:
         chosen = name or (self._staging if for_swap else self._restore_test)
         with self._server() as connection:
-            self._create(connection, chosen, claims)
+            self._create(connection, chosen)
         scratch = ScratchDatabase(self, chosen)
         try:
             yield scratch
@@ -132,19 +134,19 @@ class DatabaseSwap(SwapStrategy):
             except (psycopg2.Error, OpsError):
                 # The connection is lost. A database that is kept stays; its comment does no harm.
                 if not scratch.kept:
-                    claims.leave_database(chosen)
+                    self._claims.leave_database(chosen)
 
-    def _claim(self, connection: Connection, name: str, claims: Claims) -> None:
+    def _claim(self, connection: Connection, name: str) -> None:
         """Claim a free name: an existing database is not ours, whatever its comment says."""
         if len(name.encode()) > databases.NAME_LIMIT or databases.exists(connection, name):
             raise PreconditionFailed(
                 f"The database {name} exists already, or the name is too long. Nothing was changed.",
                 f"Choose another name, or examine that database and drop it: DROP DATABASE {quoted(name)};",
             )
-        claims.claim_database(name)
+        self._claims.claim_database(name)
 
-    def _create(self, connection: Connection, name: str, claims: Claims) -> None:
-        self._claim(connection, name, claims)
+    def _create(self, connection: Connection, name: str) -> None:
+        self._claim(connection, name)
         extensions: tuple[str, ...] = ()
         # The live database may accept no connections, a reason to restore. A dump names its extensions as well.
         with contextlib.suppress(PreconditionFailed, psycopg2.Error):
@@ -156,15 +158,15 @@ class DatabaseSwap(SwapStrategy):
             )
             databases.add_extensions(self.address.with_database(name), extensions)
         except BaseException:
-            self._discard(connection, name, claims)
+            self._discard(connection, name)
             raise
 
-    def _discard(self, connection: Connection, name: str, claims: Claims) -> None:
+    def _discard(self, connection: Connection, name: str) -> None:
         """Drop what was claimed and may exist. What another program created meanwhile has no comment of ours."""
         try:
             databases.drop_claimed(connection, [name], spared=(self._live, self._previous))
         except psycopg2.Error:
-            claims.leave_database(name)
+            self._claims.leave_database(name)
 
     def _release(self, scratch: ScratchDatabase) -> None:
         """Drop the scratch database unless it is kept. One that was swapped in has another name by now."""
@@ -174,7 +176,7 @@ class DatabaseSwap(SwapStrategy):
             elif databases.exists(connection, scratch.name):
                 rename.comment(connection, scratch.name, "")
 
-    def swap_in(self, scratch: ScratchDatabase, *, run: str, backup: str, claims: Claims) -> None:
+    def swap_in(self, scratch: ScratchDatabase, *, run: str, backup: str) -> None:
         """As `Scratch.swap`."""
         with self._server() as connection:
             live = databases.read_properties(connection, self._live)
@@ -187,7 +189,7 @@ class DatabaseSwap(SwapStrategy):
             elif live:
                 renames = [(self._live, self._previous), *renames]
                 if earlier:
-                    self._claim(connection, self._aside, claims)
+                    self._claim(connection, self._aside)
                     renames = [(self._previous, self._aside), *renames]
                     comments[self._aside] = databases.OPS_COMMENT
             rename.rename_databases(connection, renames=renames, comments=comments, live=self._live, description=live)
@@ -197,7 +199,7 @@ class DatabaseSwap(SwapStrategy):
                 try:
                     databases.drop(connection, self._aside)
                 except psycopg2.Error:
-                    claims.leave_database(self._aside)
+                    self._claims.leave_database(self._aside)
 
     def previous_database(self) -> PreviousDatabase | None:
         with self._server() as connection:

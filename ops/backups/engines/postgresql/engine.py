@@ -17,6 +17,7 @@ from ops.backups.engines.postgresql.schema_swap import SchemaSwap
 from ops.backups.manifest import Kind
 from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import never_from_untrusted_files
+from ops.databases.claims import NO_CLAIMS, Claims
 from ops.databases.postgres import databases
 from ops.databases.postgres.client_programs import ClientPrograms, find_programs
 from ops.databases.postgres.connection import ConnectionInfo
@@ -94,11 +95,13 @@ class PostgresEngine(Engine):
         yield untrusted.UntrustedDump(source, find_programs=self._find_programs, excluded=never_from_untrusted_files())
 
     # --- Restores -------------------------------------------------------------------------------------------------
-    def swap_strategy(self) -> DatabaseSwap | SchemaSwap:
+    def swap_strategy(self, claims: Claims = NO_CLAIMS) -> DatabaseSwap | SchemaSwap:
         """A separate database where the role may create one, a schema in one transaction otherwise."""
         with self._server() as connection:
             may_create = databases.may_create(connection, self.database)
-        return self._database_swap() if may_create else SchemaSwap(self.address, find_programs=self._find_programs)
+        return (
+            self._database_swap(claims) if may_create else SchemaSwap(self.address, find_programs=self._find_programs)
+        )
 
-    def _database_swap(self) -> DatabaseSwap:
-        return DatabaseSwap(self.address, server=self._server, find_programs=self._find_programs)
+    def _database_swap(self, claims: Claims = NO_CLAIMS) -> DatabaseSwap:
+        return DatabaseSwap(self.address, server=self._server, find_programs=self._find_programs, claims=claims)

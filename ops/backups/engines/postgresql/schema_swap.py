@@ -21,7 +21,6 @@ from ops.backups.engines.postgresql.dump_loader import DumpLoader
 from ops.backups.engines.postgresql.live_rows import copy_rows
 from ops.backups.engines.postgresql.table_digests import ASIDE_SCHEMA, UNDO_SCHEMA
 from ops.backups.manifest import Kind
-from ops.databases.claims import NO_CLAIMS, Claims
 from ops.databases.override import override_database
 from ops.databases.postgres.client_programs import ClientPrograms
 from ops.databases.postgres.connection import ConnectionInfo, server_message
@@ -120,7 +119,7 @@ class ScratchSchema(Scratch):
         with self.connection.cursor() as cursor:
             return copy_rows(cursor, cursor, tables, renamed={"public": ASIDE_SCHEMA})
 
-    def swap(self, *, run: str, backup: str, claims: Claims = NO_CLAIMS) -> None:  # noqa: ARG002
+    def swap(self, *, run: str, backup: str) -> None:
         comment = undo_comment.format_comment(run=run, backup=backup)
         try:
             with posix_signals.ignore_interrupts(), self.connection.cursor() as cursor:
@@ -210,13 +209,7 @@ class SchemaSwap(SwapStrategy):
         self._find_programs = find_programs
 
     @contextlib.contextmanager
-    def scratch(
-        self,
-        *,
-        name: str = "",
-        for_swap: bool,
-        claims: Claims = NO_CLAIMS,  # noqa: ARG002  # the transaction ends with its session
-    ) -> Iterator[Scratch]:
+    def scratch(self, *, name: str = "", for_swap: bool) -> Iterator[Scratch]:
         """An empty schema ``public`` in a transaction, which is rolled back unless it is swapped in."""
         if name:
             raise PreconditionFailed(

@@ -18,6 +18,7 @@ from ops.backups.manifest import Kind
 from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import cannot_exclude, never_from_untrusted_files
 from ops.conf import setting_name
+from ops.databases.claims import NO_CLAIMS, Claims
 from ops.databases.migration_state import MIGRATIONS_TABLE, recorded_migrations
 from ops.databases.sqlite import tables, undo
 from ops.databases.sqlite.emptying import empty_tables, find_tables, references_to
@@ -185,7 +186,7 @@ class SqliteEngine(Engine):
         with self.working_directory() as directory:
             yield UntrustedSqliteFile(source, directory, excluded=never_from_untrusted_files())
 
-    def swap_strategy(self) -> FileSwap:
+    def swap_strategy(self, claims: Claims = NO_CLAIMS) -> FileSwap:  # noqa: ARG002  # a lock tells whose run is dead
         return FileSwap(self.path)
 
     def working_directory(self) -> contextlib.AbstractContextManager[Path]:

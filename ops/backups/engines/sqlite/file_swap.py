@@ -14,7 +14,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ops.backups.engines.base import PreviousDatabase, Scratch, SwapStrategy, Tables
 from ops.backups.manifest import Kind, TableDigest
 from ops.conf import setting_name
-from ops.databases.claims import NO_CLAIMS, Claims
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.sqlite import tables, undo
 from ops.databases.sqlite.files import checkpoint_and_leave_wal, read_only_uri, sync
@@ -85,7 +84,7 @@ class ScratchFile(Scratch):
     def copy_live_rows(self, tables: Collection[str]) -> tuple[str, ...]:
         return copy_rows(self.path, live=self.live, tables=tables)
 
-    def swap(self, *, run: str, backup: str, claims: Claims = NO_CLAIMS) -> None:  # noqa: ARG002
+    def swap(self, *, run: str, backup: str) -> None:
         swap(self.live, self.path, run=run, backup=backup)
 
 
@@ -96,13 +95,7 @@ class FileSwap(SwapStrategy):
         self.path = path
 
     @contextlib.contextmanager
-    def scratch(
-        self,
-        *,
-        name: str = "",
-        for_swap: bool,
-        claims: Claims = NO_CLAIMS,  # noqa: ARG002  # a lock tells whose run is dead
-    ) -> Iterator[ScratchFile]:
+    def scratch(self, *, name: str = "", for_swap: bool) -> Iterator[ScratchFile]:
         final = Path(name) if name else self.path
         if name and for_swap:
             raise ValueError("A scratch database with a name is kept, not swapped in.")
