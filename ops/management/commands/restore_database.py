@@ -61,7 +61,7 @@ class Command(OperationCommand):
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context(directory=options["backup_dir"])
-        arguments = chosen(context, options)
+        arguments = source_arguments(context, options)
         source = operations.find_source(context, **arguments)
         require_restorable(source, engine=context.engine, untrusted=options["untrusted"])
         arguments |= {"untrusted": options["untrusted"]}
@@ -82,7 +82,7 @@ class Command(OperationCommand):
         return {**document_of(run, result), "rights": to_json(preview.rights)}, 0
 
 
-def chosen(context: OpsContext, options: dict[str, Any]) -> dict[str, Any]:
+def source_arguments(context: OpsContext, options: dict[str, Any]) -> dict[str, Any]:
     """The arguments of the run that name the backup. Raises PreconditionFailed if there is none."""
     if options["backup_file"]:
         return {"file": str(options["backup_file"].absolute())}

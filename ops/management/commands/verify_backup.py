@@ -49,13 +49,13 @@ class Command(OperationCommand):
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context(directory=options["backup_dir"])
         kind = Run.Kind.RESTORE_TEST if options["restore"] else Run.Kind.VERIFICATION
-        run = new_run(kind, names=chosen(context, options))
+        run = new_run(kind, names=selected_names(context, options))
         result = execute(console, operations.verify, context, run)
         output.show_verifications(console, result)
         return document_of(run, result), 0 if result.passed else NOT_VERIFIED
 
 
-def chosen(context: OpsContext, options: dict[str, Any]) -> list[str]:
+def selected_names(context: OpsContext, options: dict[str, Any]) -> list[str]:
     """The names of the backups to verify. Raises PreconditionFailed if there is none."""
     if options["name"]:
         return [context.repository.get(options["name"]).name]

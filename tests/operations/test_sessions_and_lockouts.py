@@ -7,7 +7,7 @@ import pytest
 
 from ops.backups.table_policy import LOCKOUTS, SESSIONS
 from tests.operations.harness import Lab
-from tests.operations.test_site import PEOPLE, Writer
+from tests.operations.test_restore_under_load import PEOPLE, Writer
 from tests.support.web import WebServer
 
 PASSWORD = "a long enough one"
