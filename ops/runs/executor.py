@@ -39,7 +39,7 @@ LONGEST_WAIT = dt.timedelta(minutes=15)
 MAX_ATTEMPTS = 3
 """At finding the queued run of a kind, or becoming it."""
 QUEUE_LOST = PreconditionFailed(
-    "No worker took it out of the queue for 15 minutes. Nothing was changed.",
+    "No worker took the run out of the queue for 15 minutes. Nothing was changed.",
     "Redis loses its queue on a restart without persistence. Check that Redis and the worker run, and try again.",
 )
 
