@@ -195,7 +195,7 @@ def test_the_password_is_never_shown(library: Path, database: Database, tmp_path
 
 
 def test_a_password_among_the_arguments_is_allowed_and_advised_against(library: Path, database: Database) -> None:
-    said = "Every user of this machine can read the password in --postgres-url while this runs."
+    said = "Every user of this machine can read the password in --postgres-url while the command runs."
     assert said in support.run(library, database, "--dry-run").out
 
 
