@@ -7,7 +7,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from ops.backups.manifest import Level
-from ops.backups.preview import LiveCounts, shown_tables
+from ops.backups.preview import LiveCounts, content_tables
 from ops.databases.migration_state import migration_skew
 from ops.models import Backup
 from ops.runs.descriptions import ENGINES, VERIFIED_BY
@@ -112,7 +112,7 @@ def bars(backup: Backup) -> list[Bar]:
     live = LiveCounts()
     rows = [
         (shown.label, int(tables.get(shown.table, {}).get("rows", 0)), live.rows.get(shown.table))
-        for shown in shown_tables()
+        for shown in content_tables()
         if shown.table not in left_out and (shown.table in tables or live.rows.get(shown.table))
     ]
     found = [(label, then, now) for label, then, now in rows if then or now]

@@ -87,36 +87,45 @@ def preview_restore(*, engine: Engine, source: RestoreSource, by_keys: bool = Tr
     Raises ArtifactInvalid when the file is damaged, PreconditionFailed when it is newer than the code.
     """
     pending = require_known(source.manifest.migrations, source.name) if source.manifest else ()
-    then = rows_then(engine, source)
+    backup_rows = rows_in_backup(engine, source)
     live = LiveCounts()
     left_out = tables_left_out(source)
-    stays = kept_in_every_restore() if source.trusted else kept_with_untrusted_files()
-    every = shown_tables(also=CONTENT_IN_SYSTEM_APPS)
+    kept = kept_in_every_restore() if source.trusted else kept_with_untrusted_files()
+    all_tables = content_tables(also=CONTENT_IN_SYSTEM_APPS)
     tables = [
-        shown for shown in every if shown.table not in left_out and (shown.table in then or live.rows.get(shown.table))
+        item
+        for item in all_tables
+        if item.table not in left_out and (item.table in backup_rows or live.rows.get(item.table))
     ]
     keys = {
-        shown.table: Relation(table=shown.table, columns=(shown.key,))
-        for shown in tables
-        if by_keys and comparable(shown, then.get(shown.table, 0), live)
+        item.table: Relation(table=item.table, columns=(item.key,))
+        for item in tables
+        if by_keys and comparable(item, backup_rows.get(item.table, 0), live)
     }
     layout = layout_of(get_user_model())
-    content = read(engine, source, then, keys=keys.values(), layout=layout) if by_keys else None
+    content = read(engine, source, backup_rows, keys=keys.values(), layout=layout) if by_keys else None
     changes = []
-    for shown in tables:
+    for item in tables:
         compared_keys = None
-        if content and shown.table in keys and shown.table in content.rows:
-            compared_keys = live.keys(shown), values(content, keys[shown.table])
-        changes.append(change(shown, live.rows.get(shown.table), then.get(shown.table, 0), compared_keys))
+        if content and item.table in keys and item.table in content.rows:
+            compared_keys = live.keys(item), values(content, keys[item.table])
+        changes.append(
+            change(
+                item,
+                live.rows.get(item.table),
+                backup_rows.get(item.table, 0),
+                compared_keys,
+            )
+        )
     return RestorePreview(
         changes=tuple(changes),
-        rights=compare_accounts(layout, partial(accounts_then, layout, content, then)) if content else None,
+        rights=compare_accounts(layout, partial(accounts_in_backup, layout, content, backup_rows)) if content else None,
         emptied=tuple(
-            (shown.label, rows)
-            for shown in every
-            if shown.table in left_out - stays and (rows := live.rows.get(shown.table))
+            (item.label, rows)
+            for item in all_tables
+            if item.table in left_out - kept and (rows := live.rows.get(item.table))
         ),
-        not_taken=tuple(rows_not_taken(source, then)),
+        not_taken=tuple(rows_not_taken(source, backup_rows)),
         pending=pending,
         unreadable=live.unreadable,
     )
@@ -129,30 +138,32 @@ def tables_left_out(source: RestoreSource) -> frozenset[str]:
     return never_from_untrusted_files()
 
 
-def rows_not_taken(source: RestoreSource, then: Mapping[str, int]) -> Iterator[LeftOut]:
+def rows_not_taken(source: RestoreSource, backup_rows: Mapping[str, int]) -> Iterator[LeftOut]:
     """Rows of an untrusted file that a restore will not copy, as far as the names of its tables tell."""
     if source.trusted:
         return
     ours = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
     never = never_from_untrusted_files()
-    for table, rows in sorted(then.items()):
+    for table, rows in sorted(backup_rows.items()):
         if rows and table != MIGRATIONS_TABLE and (table in never or table not in ours):
             yield LeftOut(table=table, rows=rows, reason=NEVER_COPIED if table in never else NOT_OURS)
 
 
-def rows_then(engine: Engine, source: RestoreSource) -> Mapping[str, int]:
+def rows_in_backup(engine: Engine, source: RestoreSource) -> Mapping[str, int]:
     if source.manifest:
         return {name: table.rows for name, table in source.manifest.tables.items()}
     return count_rows(engine, source, on_progress=no_progress)
 
 
 def read(
-    engine: Engine, source: RestoreSource, then: Mapping[str, int], *, keys: Iterable[Relation], layout: Layout
+    engine: Engine, source: RestoreSource, backup_rows: Mapping[str, int], *, keys: Iterable[Relation], layout: Layout
 ) -> Content:
     """The values that are compared: keys, and accounts unless there are too many."""
-    columns = merged(*keys, *(relation for relation in layout.relations if then.get(relation.table, 0) <= MAX_ROWS))
-    wanted = {table: names for table, names in columns.items() if then.get(table)}
-    found: dict[str, Rows] = {table: [] for table in columns if then.get(table) == 0}
+    columns = merged(
+        *keys, *(relation for relation in layout.relations if backup_rows.get(relation.table, 0) <= MAX_ROWS)
+    )
+    wanted = {table: names for table, names in columns.items() if backup_rows.get(table)}
+    found: dict[str, Rows] = {table: [] for table in columns if backup_rows.get(table) == 0}
     if source.trusted:
         with source.open() as stream:
             found |= engine.read_columns(stream, kind=source.kind, columns=wanted)
@@ -162,10 +173,10 @@ def read(
     return Content(columns=columns, rows=found)
 
 
-def accounts_then(layout: Layout, content: Content, then: Mapping[str, int]) -> Accounts:
+def accounts_in_backup(layout: Layout, content: Content, backup_rows: Mapping[str, int]) -> Accounts:
     """Those of the backup. Raises AccountsUnknown."""
     for table in layout.columns:
-        require_few(table, then.get(table, 0), where="the backup")
+        require_few(table, backup_rows.get(table, 0), where="the backup")
     return accounts_in(layout, content, where="the backup")
 
 
@@ -182,26 +193,26 @@ class LiveCounts:
         self.unreadable = ""
         try:
             with connection.cursor() as cursor:
-                there = set(connection.introspection.table_names(cursor))
+                existing = set(connection.introspection.table_names(cursor))
                 for table in (model._meta.db_table for model in apps.get_models(include_auto_created=True)):
-                    if table in there:
+                    if table in existing:
                         cursor.execute(f"SELECT count(*) FROM {quoted(table)}")
                         self.rows[table] = cursor.fetchone()[0]
         except DatabaseError as error:
             self.rows, self.unreadable = {}, type(error).__name__
 
-    def keys(self, shown: ContentTable) -> frozenset[str]:
+    def keys(self, item: ContentTable) -> frozenset[str]:
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {quoted(shown.key)} FROM {quoted(shown.table)}")
+            cursor.execute(f"SELECT {quoted(item.key)} FROM {quoted(item.table)}")
             return frozenset(str(key) for (key,) in cursor.fetchall())
 
 
-def comparable(shown: ContentTable, then: int, live: LiveCounts) -> bool:
-    return bool(shown.key) and shown.table in live.rows and max(then, live.rows[shown.table]) <= MAX_KEYS
+def comparable(item: ContentTable, then: int, live: LiveCounts) -> bool:
+    return bool(item.key) and item.table in live.rows and max(then, live.rows[item.table]) <= MAX_KEYS
 
 
 def change(
-    shown: ContentTable, now: int | None, then: int, keys: tuple[frozenset[str], frozenset[str]] | None
+    item: ContentTable, now: int | None, then: int, keys: tuple[frozenset[str], frozenset[str]] | None
 ) -> TableDiff:
     """`keys` are those of now and then where they were compared."""
     gained, lost = max(0, then - (now or 0)), max(0, (now or 0) - then)
@@ -209,7 +220,13 @@ def change(
         ours, theirs = keys
         gained, lost = len(theirs - ours), len(ours - theirs)
     return TableDiff(
-        table=shown.table, label=shown.label, now=now, then=then, gained=gained, lost=lost, exact=keys is not None
+        table=item.table,
+        label=item.label,
+        now=now,
+        then=then,
+        gained=gained,
+        lost=lost,
+        exact=keys is not None,
     )
 
 
@@ -218,7 +235,7 @@ def is_content(model: type[models.Model]) -> bool:
     return model._meta.app_label not in SYSTEM_APPS and model._meta.label_lower not in SYSTEM_MODELS
 
 
-def shown_tables(*, also: Collection[str] = ()) -> list[ContentTable]:
+def content_tables(*, also: Collection[str] = ()) -> list[ContentTable]:
     """The tables of the project's content and of the models `also` (labels), in the order of the apps."""
     return [
         ContentTable(table=model._meta.db_table, label=label_of(model), key=key_of(model))

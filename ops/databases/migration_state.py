@@ -66,13 +66,13 @@ def recorded_migrations(cursor: Cursor) -> tuple[str, ...]:
 def migration_skew(applied: Iterable[str]) -> MigrationSkew:
     """Compare `applied` (``app.name``) with the migrations of the installed apps, without a database."""
     code = migrations_in_code()
-    there = _keys(applied)
+    recorded = _keys(applied)
     # A squashed migration counts as applied when all that it replaces is (Django's loader does the same).
-    there |= {key for key, replaces in code.replaces.items() if set(replaces) <= there}
+    recorded |= {key for key, replaces in code.replaces.items() if set(replaces) <= recorded}
     known = code.nodes | code.replaces.keys() | {key for replaces in code.replaces.values() for key in replaces}
     return MigrationSkew(
-        pending=tuple(".".join(key) for key in sorted(code.nodes) if key not in there),
-        unknown=tuple(".".join(key) for key in sorted(there) if key not in known and key[0] in code.apps),
+        pending=tuple(".".join(key) for key in sorted(code.nodes) if key not in recorded),
+        unknown=tuple(".".join(key) for key in sorted(recorded) if key not in known and key[0] in code.apps),
     )
 
 
@@ -98,13 +98,13 @@ def state_of(applied: Sequence[str], name: str) -> MigrationState:
             f"{name} has no table django_migrations, so its schema is not known. Nothing was changed.", LEGACY_HINT
         )
     code = migrations_in_code()
-    there = _keys(applied)
+    recorded = _keys(applied)
     squashed = {key: set(replaces) for key, replaces in code.replaces.items()}
-    whole = {key for key, replaced in squashed.items() if key in there or replaced <= there}
-    halves = [key for key, replaced in squashed.items() if key not in whole and replaced & there]
+    whole = {key for key, replaced in squashed.items() if key in recorded or replaced <= recorded}
+    halves = [key for key, replaced in squashed.items() if key not in whole and replaced & recorded]
     covered = set().union(*(squashed[key] for key in whole)) if whole else set()
     # A graph holds squashed migrations or what they replace, not both.
-    nodes = (there | covered) - whole if halves else (there - covered) | whole
+    nodes = (recorded | covered) - whole if halves else (recorded - covered) | whole
     return MigrationState(nodes=tuple(sorted(nodes & code.disk)), replaces=not halves)
 
 

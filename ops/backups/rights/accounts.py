@@ -142,8 +142,8 @@ def read_default(columns: Columns, *, where: str) -> dict[str, Rows]:
     found: dict[str, Rows] = {}
     try:
         with connection.cursor() as cursor:
-            there = set(connection.introspection.table_names(cursor))
-            for table in there.intersection(columns):
+            existing = set(connection.introspection.table_names(cursor))
+            for table in existing.intersection(columns):
                 described = connection.introspection.get_table_description(cursor, table)
                 if set(columns[table]) <= {one.name for one in described}:
                     texts = ", ".join(f"CAST({quoted(column)} AS text)" for column in columns[table])

@@ -42,14 +42,14 @@ class Mark:
     """A field of the user model whose value gives rights. `switch`: it does so where it is true."""
 
     field: str
-    words: str
+    right: str
     switch: bool
 
     def right_of(self, value: str | None) -> str:
         """The right that the value gives, or ''."""
         if self.switch:
-            return self.words if value not in FALSE else ""
-        return f"{self.words} {value}" if value else ""
+            return self.right if value not in FALSE else ""
+        return f"{self.right} {value}" if value else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,7 @@ def marks_of(user: type[models.Model]) -> tuple[Mark, ...]:
     known = {"is_staff"} if "is_superuser" in switches else set(switches) - {"is_active"}
     fields = dict.fromkeys([*(name for name in switches if name in known), *conf.OPS_RIGHTS_FIELDS])
     return tuple(
-        Mark(field=name, words=STAFF if name == "is_staff" else str(field.verbose_name), switch=name in switches)
+        Mark(field=name, right=STAFF if name == "is_staff" else str(field.verbose_name), switch=name in switches)
         for name in fields
         if (field := concrete(user, name))
     )

@@ -59,7 +59,7 @@ class PrivateFileSystemStorage(Storage):
                     # Other writers need the partial name, so the file cannot appear before it is renamed.
                     if not overwrite and exists_in(folder, last):
                         raise PreconditionFailed(f"{self.path(name)} exists already.", "Nothing was changed.")
-                    self.fill(name, descriptor, content)
+                    self.write_content(name, descriptor, content)
                 finally:
                     os.close(descriptor)
                 with self.translate_errors(name):
@@ -81,7 +81,7 @@ class PrivateFileSystemStorage(Storage):
                 "Wait for the other run. The next backup deletes what a killed run has left.",
             ) from error
 
-    def fill(self, name: str, descriptor: int, content: "File[bytes]") -> None:
+    def write_content(self, name: str, descriptor: int, content: "File[bytes]") -> None:
         """Errors of the content are passed on; those of the disk become PreconditionFailed."""
         with self.translate_errors(name):
             os.fchmod(descriptor, 0o600)

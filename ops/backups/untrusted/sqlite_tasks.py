@@ -119,13 +119,13 @@ def copy_rows(
         ours.execute("PRAGMA foreign_keys = OFF")
         ours.execute("PRAGMA ignore_check_constraints = ON")
         ours.execute("PRAGMA synchronous = OFF")
-        there = ordinary_tables(source)
+        source_tables = ordinary_tables(source)
         ours.execute("BEGIN")
         empty(ours, tables)
-        matched = match_natural_keys(source, ours, there, content_types, permissions)
+        matched = match_natural_keys(source, ours, source_tables, content_types, permissions)
         for table, shape in tables.items():
-            if table in there:
-                copy = TableCopy(ours, table, shape, there[table], matched)
+            if table in source_tables:
+                copy = TableCopy(ours, table, shape, source_tables[table], matched)
                 copy.run(source)
                 result["rows"][table] = copy.rows
                 result["unmatched"] |= {table: copy.unmatched} if copy.unmatched else {}
@@ -208,7 +208,7 @@ def require_room_for_keys(ours: sqlite3.Connection, tables: Iterable[str]) -> No
 def match_natural_keys(
     source: sqlite3.Connection,
     ours: sqlite3.Connection,
-    there: Mapping[str, Sequence[str]],
+    source_tables: Mapping[str, Sequence[str]],
     content_types: str,
     permissions: str,
 ) -> dict[str, dict[Any, Any]]:
@@ -217,7 +217,7 @@ def match_natural_keys(
     rows: dict[str, list[list[tuple[Any, ...]]]] = {}
     for table, names in columns.items():
         query = f"SELECT {', '.join(names)} FROM {quoted(table)} NOT INDEXED"
-        usable = table and set(names) <= set(there.get(table, ()))
+        usable = table and set(names) <= set(source_tables.get(table, ()))
         rows[table] = [list(source.execute(query)), list(ours.execute(query))] if usable else [[], []]
     theirs, known = rows[content_types]
     new_types = {tuple(natural): key for key, *natural in known}

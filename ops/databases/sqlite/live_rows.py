@@ -91,13 +91,13 @@ def remove_dangling(connection: sqlite3.Connection, tables: Sequence[str]) -> It
 
 def dangling(connection: sqlite3.Connection, table: str) -> Iterator[str]:
     """For each foreign key, the statement that deletes the rows that refer to missing rows."""
-    there = {name.lower() for name in table_names(connection)}
+    existing = {name.lower() for name in table_names(connection)}
     keys = connection.execute(f"PRAGMA main.foreign_key_list({quoted(table)})").fetchall()
     for _, group in groupby(sorted(keys, key=lambda key: key[:2]), key=lambda key: key[0]):
         parts = list(group)
         parent = parts[0][2]
         given = " AND ".join(f"child.{quoted(key[3])} IS NOT NULL" for key in parts)
-        if parent.lower() in there:
+        if parent.lower() in existing:
             referred = [key[4] or primary_key(connection, parent)[key[1]] for key in parts]
             pairs = zip(parts, referred, strict=True)
             # SQLite compares with the collation of the left operand: the parent's, as for foreign keys.
