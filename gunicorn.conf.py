@@ -1,4 +1,4 @@
-"""How gunicorn serves HomeRack; options on its command line win. Processes: WEB_CONCURRENCY (each has its own pool)."""
+"""The settings of gunicorn; its command line takes precedence. WEB_CONCURRENCY is the number of processes."""
 
 wsgi_app = "homerack.wsgi"
 worker_class = "homerack.web.gunicorn_worker.ProbeAwareWorker"

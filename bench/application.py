@@ -1,4 +1,4 @@
-"""The site, its middleware and all, with three trivial views for `bench.connections`."""
+"""The site with its middleware and three trivial views, for `bench.connections` and `bench.backup`."""
 
 import os
 

@@ -1,15 +1,15 @@
-"""How fast are backups and restores of PostgreSQL, against the usual pipes? And how long does a restore close the site?
+"""Measures backups and restores of PostgreSQL against the usual pipes, and how long a restore blocks the site.
 
     python -m bench.backup [--rows 1000000] [--rounds 3]
 
 Measures on a PostgreSQL server of its own, in turn within each round
 
-- a backup as the command makes it: snapshot, digests, dump, compression, signature, and the proof, for which all of it
-  is read back and counted; against ``pg_dump | gzip -6``, which proves nothing;
-- a restore as the command does it, without the backup beforehand: load, compare, migrate, swap; against
+- a backup as the command makes it: snapshot, digests, dump, compression, signature, and the verification, which reads
+  everything back and counts it; against ``pg_dump | gzip -6``, which verifies nothing;
+- a restore as the command does it, without the backup before it: load, compare, migrate, swap; against
   ``gunzip | psql -1`` into an empty database, followed by the ANALYZE that the restore includes.
 
-Then restores once more beneath a site in gunicorn (with the backup beforehand), while a client asks it all the time.
+Then restores again, with the backup before it, while a client sends requests to the site in gunicorn all the time.
 Prints wall seconds and bytes, ratios within each round, and their medians.
 """
 
@@ -19,7 +19,6 @@ import os
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -29,14 +28,14 @@ from pathlib import Path
 
 import django
 
-from bench.migrate import environment, execute, file_of, measure
-from tests.support.postgres import PostgresServer
+from bench.migrate import environment, execute, file_of, migrate
+from tests.support.postgres import PASSWORD, PostgresServer
 from tests.support.web import WebServer
 
 
 @dataclass
 class Round:
-    """Seconds by way, and bytes of the two files."""
+    """Seconds by program, and the bytes of the two files."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
@@ -53,7 +52,7 @@ def back_up() -> int:
 
 
 def restore(*, pre_backup: bool) -> dict[str, float]:
-    """Seconds that the swap took, and that writers were held off."""
+    """Seconds that the swap took, and for which writes were blocked."""
     from django.utils import timezone
 
     from ops import operations
@@ -73,8 +72,11 @@ def new_run(kind, **arguments):
 
 
 # --- The usual pipes ----------------------------------------------------------------------------------------------
-def pipe(command: str) -> None:
-    subprocess.run(["bash", "-o", "pipefail", "-c", command], check=True, stdout=subprocess.DEVNULL)
+def pipe(command: str, server: PostgresServer) -> None:
+    """Run a pipe of PostgreSQL's programs on `server`. The password is in the environment, not in the arguments."""
+    login = {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGUSER": "homerack", "PGPASSWORD": PASSWORD}
+    arguments = ["bash", "-o", "pipefail", "-c", command]
+    subprocess.run(arguments, env=os.environ | login, check=True, stdout=subprocess.DEVNULL)
 
 
 def timed(work: Callable[[], object]) -> tuple[float, object]:
@@ -85,17 +87,17 @@ def timed(work: Callable[[], object]) -> tuple[float, object]:
 
 def one_round(server: PostgresServer, directory: Path, number: int) -> Round:
     binaries, theirs = server.binaries, directory / "theirs.sql.gz"
-    psql = f"{binaries}/psql -q -1 -v ON_ERROR_STOP=1 -d '{server.url('usual')}'"
+    psql = f"{binaries}/psql -q -1 -v ON_ERROR_STOP=1 -d usual"
     result = Round()
     execute(server, "CREATE DATABASE usual")
     pairs: list[dict[str, Callable[[], object]]] = [
         {
             "backup": back_up,
-            "pg_dump | gzip -6": lambda: pipe(f"{binaries}/pg_dump -d '{server.url('lab')}' | gzip -6 > {theirs}"),
+            "pg_dump | gzip -6": lambda: pipe(f"{binaries}/pg_dump -d lab | gzip -6 > {theirs}", server),
         },
         {
             "restore": lambda: restore(pre_backup=False),
-            "gunzip | psql -1": lambda: pipe(f"gunzip -c {theirs} | {psql} && {psql} -c ANALYZE"),
+            "gunzip | psql -1": lambda: pipe(f"gunzip -c {theirs} | {psql} && {psql} -c ANALYZE", server),
         },
     ]
     for pair in pairs:
@@ -109,39 +111,39 @@ def one_round(server: PostgresServer, directory: Path, number: int) -> Round:
     return result
 
 
-# --- The site meanwhile -------------------------------------------------------------------------------------------
+# --- The site during a restore ----------------------------------------------------------------------------------
 class Client(threading.Thread):
-    """Asks for a page that needs the database, again and again. `longest` is the longest time without an answer."""
+    """Requests a page that needs the database, in a loop. `longest` is the longest time without a response."""
 
     def __init__(self, site: WebServer) -> None:
         super().__init__()
-        self.site, self.over = site, threading.Event()
-        self.longest, self.answers, self.refusals = 0.0, 0, 0
+        self.site, self.stopped = site, threading.Event()
+        self.longest, self.responses, self.refusals = 0.0, 0, 0
 
     def run(self) -> None:
         last = time.monotonic()
-        while not self.over.is_set():
-            answer = self.site.get("/one-query/")
+        while not self.stopped.is_set():
+            response = self.site.get("/one-query/")
             now = time.monotonic()
-            if answer.status == 200:
+            if response.status == 200:
                 self.longest, last = max(self.longest, now - last), now
-                self.answers += 1
+                self.responses += 1
             else:
                 self.refusals += 1
 
 
-def restore_beneath_a_site(server: PostgresServer, rounds: int) -> None:
+def restore_under_load(server: PostgresServer, rounds: int) -> None:
     site = WebServer.start(application="bench.application", DATABASE_URL=server.url("lab"), HTTPS="false")
     try:
         for _ in range(rounds):
             client = Client(site)
             client.start()
             seconds, parts = timed(lambda: restore(pre_backup=True))
-            client.over.set()
+            client.stopped.set()
             client.join()
             print(
-                f"restore with a backup beforehand {seconds:.2f} s ({parts}): {client.answers:,} answers,"
-                f" {client.refusals} refusals, longest time without an answer {client.longest:.3f} s",
+                f"restore with a backup before it {seconds:.2f} s ({parts}): {client.responses:,} responses,"
+                f" {client.refusals} refusals, longest time without a response {client.longest:.3f} s",
                 flush=True,
             )
     finally:
@@ -162,8 +164,7 @@ def report(rounds: list[Round]) -> None:
 def loaded(rows: int, server: PostgresServer, directory: Path) -> Iterator[None]:
     """Django on a database with `rows` rows, whose backups go to `directory`."""
     url = server.url("lab")
-    arguments = ["migrate_to_postgres", "--sqlite-path", str(file_of(rows)), "--postgres-url", url, "--yes"]
-    measure([sys.executable, "manage.py", *arguments, "--no-backup"], environment("sqlite://:memory:"))
+    migrate(file_of(rows), url)
     os.environ.update(environment(url) | {"BACKUP_DIR": str(directory), "PG_BIN": str(server.binaries)})
     django.setup()
     yield
@@ -179,7 +180,7 @@ def main() -> None:
     try:
         with loaded(options.rows, server, directory):
             report([one_round(server, directory, number) for number in range(options.rounds)])
-            restore_beneath_a_site(server, options.rounds)
+            restore_under_load(server, options.rounds)
     finally:
         server.stop()
         shutil.rmtree(directory)

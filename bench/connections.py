@@ -1,8 +1,8 @@
-"""What a connection costs a request: ``python -m bench.connections [--requests N] [--rounds R]``.
+"""Measures what connecting costs a request: ``python -m bench.connections [--requests N] [--rounds R]``.
 
-Under gunicorn with threads, a view of one query is asked N times, one after the other, in interleaved rounds, so that
-the machine's mood strikes all alike: without reuse, with Django's ``CONN_MAX_AGE`` and health checks, with the pool,
-and with no query at all. Then 40 clients at once on a pool of 5 + 5. Prints milliseconds and ratios.
+Under gunicorn with threads, a view with one query is requested N times, one after the other: without reuse, with
+Django's ``CONN_MAX_AGE`` and health checks, with the pool, and without a query. Rounds are interleaved, so that other
+load on the machine affects all variants. Then 40 clients at once use a pool of 5 + 5. Prints milliseconds and ratios.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def ask_repeatedly(web: WebServer, path: str, number: int) -> float:
 
 
 def measure(runs: dict[str, Callable[[int], float]], *, requests: int, rounds: int) -> dict[str, list[float]]:
-    """`requests` of each variant, spread over `rounds`, each round beginning with another variant."""
+    """`requests` of each variant, spread over `rounds`; each round begins with another variant."""
     results: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run(50)
@@ -67,14 +67,14 @@ def compare_variants(server: PostgresServer, *, requests: int, rounds: int) -> N
             web.stop()
     print(f"{requests} requests each, in {rounds} interleaved rounds: milliseconds per request")
     for name, times in results.items():
-        print(f"  {name:30} median {statistics.median(times):7.3f}   least {min(times):7.3f}")
-    # Rounds are compared with their neighbours, so that a slow minute does not fall on one side only.
+        print(f"  {name:30} median {statistics.median(times):7.3f}   min {min(times):7.3f}")
+    # Ratios are taken within each round, so that a slow minute affects both sides.
     print(f"  pool / CONN_MAX_AGE            {ratio(results[POOL], results[MAX_AGE]):.3f}   (aim: at most 1.1)")
     print(f"  no reuse / pool                {ratio(results[NO_REUSE], results[POOL]):.1f}   (aim: at least 10)")
     added = {
         name: [mine - base for mine, base in zip(results[name], results[NO_QUERY], strict=True)] for name in VARIANTS
     }
-    print(f"  the same, without what a request costs that asks nothing  {ratio(added[NO_REUSE], added[POOL]):.1f}")
+    print(f"  the same, minus the cost of a request without a query  {ratio(added[NO_REUSE], added[POOL]):.1f}")
 
 
 def ratio(one: list[float], other: list[float]) -> float:

@@ -1,8 +1,8 @@
-"""How fast are the console's pages in a large lab with a long history?
+"""Measures the pages of the admin in a large lab with a long history.
 
     python -m bench.console [--backups 10000] [--runs 10000] [--devices 100000] [--rounds 15]
 
-Makes such a database in a PostgreSQL server of its own and in a SQLite file, signs an administrator in, and asks for
+Creates such a database in a PostgreSQL server of its own and in a SQLite file, signs in an administrator, and requests
 each page with Django's test client, without a network. Prints the median milliseconds and the number of queries.
 """
 
@@ -32,8 +32,7 @@ PAGES = {
     "racks": "admin:inventory_rack_changelist",
 }
 RACKS = 2_500
-PLACES = 40
-"""Devices of one unit in a rack."""
+RACK_UNITS = 40
 BATCH = 5_000
 
 
@@ -55,7 +54,7 @@ def main() -> None:
 
 
 def measured(url: str, folder: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Fill the database at `url` and measure there, in a process whose settings name it."""
+    """Fill the database at `url` and measure there, in a process of its own."""
     environment = os.environ | {
         "DATABASE_URL": url,
         "SECRET_KEY": "only-for-measuring-" + "0123456789" * 4,
@@ -78,7 +77,7 @@ def show(results: dict[str, dict[str, Any]]) -> None:
         print(f"{page:22}" + "".join(f"{text:>24}" for text in texts))
 
 
-# --- In the process that is measured ------------------------------------------------------------------------------
+# --- In the measured process ------------------------------------------------------------------------------
 def work(options: dict[str, Any]) -> None:
     import django
     from django.core.management import call_command
@@ -90,7 +89,7 @@ def work(options: dict[str, Any]) -> None:
 
 
 def fill(*, backups: int, runs: int, devices: int) -> None:
-    """A lab of `devices`, and a history of years in which one backup in seven was proven by restoring."""
+    """A lab of `devices`, and a history of years in which one backup in seven was verified by restoring it."""
     from django.db import connection
 
     fill_lab(devices)
@@ -106,7 +105,7 @@ def fill_lab(devices: int) -> None:
     from homerack.inventory.models import Device, DeviceModel, Rack, RackPosition
 
     load_demo()
-    # The models' own manager saves rows one by one, so that each meets the rules.
+    # The manager of the models saves and validates row by row, which is too slow here.
     racks = QuerySet(Rack).bulk_create([Rack(name=f"Rack {number:04}", location="Hall 1") for number in range(RACKS)])
     models = list(DeviceModel.objects.filter(height_u=1).select_related("brand"))
     specifications = dict(Device.objects.values_list("model_id", "specification_id"))
@@ -123,11 +122,11 @@ def fill_lab(devices: int) -> None:
         for number, model in zip(range(devices), itertools.cycle(models))
     ]
     made = QuerySet(Device).bulk_create(rows, batch_size=BATCH)
-    places = [
-        RackPosition(device=device, rack=racks[number // PLACES % RACKS], start_u=number % PLACES + 1)
+    positions = [
+        RackPosition(device=device, rack=racks[number // RACK_UNITS % RACKS], start_u=number % RACK_UNITS + 1)
         for number, device in enumerate(made)
     ]
-    QuerySet(RackPosition).bulk_create(places, batch_size=BATCH)
+    QuerySet(RackPosition).bulk_create(positions, batch_size=BATCH)
 
 
 def fill_history(*, backups: int, runs: int) -> None:
@@ -172,7 +171,7 @@ def run_row(number: int, now: dt.datetime, chance: random.Random) -> Any:
 
 
 def measure(rounds: int) -> dict[str, tuple[float, int]]:
-    """Median milliseconds and queries of each page that there is."""
+    """Median milliseconds and number of queries of each page."""
     from django.db import connection
     from django.test import Client
     from django.test.utils import CaptureQueriesContext

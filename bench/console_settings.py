@@ -1,4 +1,4 @@
-"""HomeRack as it is, with style sheets that nobody had to collect."""
+"""HomeRack's settings without `collectstatic`."""
 
 from homerack.settings import *  # noqa: F403
 

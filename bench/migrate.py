@@ -1,12 +1,12 @@
-"""How fast and how lean is `manage.py migrate_to_postgres`?
+"""Measures the time and memory of `manage.py migrate_to_postgres`.
 
     python -m bench.migrate [--rows 1000000] [--rounds 3] [--skip pgloader]
 
-Makes a SQLite file the way Django writes it, and moves it into a PostgreSQL server of its own, in turn with
+Creates a SQLite file as Django writes it, and migrates it to a PostgreSQL server of its own, in turn with
 
 - the command: snapshot, preflight, schema, copy, build, verify, cut-over;
-- pgloader (Debian's), data only, into the schema that Django made, with a small prefetch;
-- a bare ``COPY`` of prepared text files, indexes and keys dropped before and built again after, one connection.
+- pgloader (of Debian), data only, into the schema that Django creates, with a small prefetch;
+- a bare ``COPY`` of prepared text files on one connection; indexes and keys are dropped before and rebuilt after.
 
 Prints wall seconds, client memory, and ratios within each round. The file is kept in the temporary directory.
 """
@@ -48,7 +48,7 @@ class Run:
 
 # --- The file ---------------------------------------------------------------------------------------------------
 def make_file(path: Path, rows: int) -> None:
-    """A Django-written file with `rows` rows: 1 % probes, 66 % readings, 33 % events."""
+    """A file with `rows` rows, written by Django: 1% probes, 66% readings, 33% events."""
     partial = path.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     django(f"sqlite:///{partial}", "migrate", "--verbosity", "0")
@@ -62,17 +62,17 @@ def make_file(path: Path, rows: int) -> None:
 
 
 def file_of(rows: int) -> Path:
-    """The file of so many rows, made once, with the tables that the code has today."""
+    """The file with so many rows, created once, with the current tables."""
     path = Path(tempfile.gettempdir()) / f"bench_{rows}.sqlite3"
     if not path.exists():
-        print(f"Making {path} with {rows:,} rows …", flush=True)
+        print(f"Creating {path} with {rows:,} rows …", flush=True)
         make_file(path, rows)
     django(f"sqlite:///{path}", "migrate", "--verbosity", "0")
     return path
 
 
 def fill(rows: int) -> None:
-    """Runs inside Django, on the file."""
+    """Fill the file. Runs in a process of Django."""
     from bench.lab.models import Event, Probe, Reading
 
     generator = random.Random(15)
@@ -149,18 +149,20 @@ def measure(command: list[str], env: dict[str, str]) -> Run:
     return Run(seconds=seconds, megabytes=usage.ru_maxrss / 1024)
 
 
-# --- The three ways -----------------------------------------------------------------------------------------------
+# --- The three programs -----------------------------------------------------------------------------------------------
 def run_command(file: Path, server: PostgresServer) -> Run:
     report = Path(tempfile.mkdtemp()) / "report.json"
-    arguments = ["migrate_to_postgres", "--sqlite-path", str(file), "--postgres-url", server.url("ours")]
-    run = measure(
-        [sys.executable, "manage.py", *arguments, "--yes", "--no-backup", "--json", str(report)],
-        environment("sqlite://:memory:"),
-    )
+    run = migrate(file, server.url("ours"), "--json", str(report))
     run.stages = json.loads(report.read_text())["seconds"]
     shutil.rmtree(report.parent)
     drop(server, "ours")
     return run
+
+
+def migrate(file: Path, url: str, *arguments: str) -> Run:
+    """Run `migrate_to_postgres`. The address holds a password, so it is in the environment, not in the arguments."""
+    command = [sys.executable, "manage.py", "migrate_to_postgres", "--sqlite-path", str(file), "--yes", "--no-backup"]
+    return measure([*command, *arguments], environment("sqlite://:memory:") | {"POSTGRES_URL": url})
 
 
 def run_pgloader(file: Path, server: PostgresServer) -> Run:
@@ -194,7 +196,7 @@ def compare_counts(file: Path, server: PostgresServer, database: str) -> None:
 
 
 def run_bare_copy(texts: Path, server: PostgresServer) -> Run:
-    """In this process, which does little else: its memory is not reported."""
+    """Copy in this process, whose memory is not reported."""
     from ops.databases.postgres import constraints
 
     create(server, "bare")
@@ -217,9 +219,8 @@ def run_bare_copy(texts: Path, server: PostgresServer) -> Run:
 
 
 def prepare_texts(file: Path, server: PostgresServer, texts: Path) -> None:
-    """The rows as PostgreSQL itself writes them, taken from a database that the command filled."""
-    arguments = ["migrate_to_postgres", "--sqlite-path", str(file), "--postgres-url", server.url("texts")]
-    measure([sys.executable, "manage.py", *arguments, "--yes", "--no-backup"], environment("sqlite://:memory:"))
+    """The rows in the text format of PostgreSQL, from a database that the command filled."""
+    migrate(file, server.url("texts"))
     with connected(server, "texts") as connection, connection.cursor() as cursor:
         for table in TABLES:
             with (texts / table).open("wb") as file_out:
@@ -281,7 +282,7 @@ def main() -> None:
     show_summary(file, rounds)
 
 
-def moving(run: Run) -> float:
+def copy_and_build(run: Run) -> float:
     return run.stages["copy"] + run.stages["build"]
 
 
@@ -298,8 +299,8 @@ def show_round(number: int, runs: dict[str, Run]) -> None:
 def show_summary(file: Path, rounds: list[dict[str, Run]]) -> None:
     print(f"\n{file.stat().st_size / 1e6:.0f} MB, medians of {len(rounds)} rounds:")
     for other, name, pick in (
-        ("bare", "copy + build / bare COPY with rebuild", moving),
-        ("pgloader", "copy + build / pgloader", moving),
+        ("bare", "copy + build / bare COPY with rebuild", copy_and_build),
+        ("pgloader", "copy + build / pgloader", copy_and_build),
         ("pgloader", "whole command / pgloader", lambda run: run.seconds),
     ):
         ratios = [pick(runs["command"]) / runs[other].seconds for runs in rounds if other in runs]

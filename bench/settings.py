@@ -1,4 +1,4 @@
-"""A project of one app, to measure with."""
+"""A project with the app `bench.lab`, for `bench.migrate` and `bench.backup`."""
 
 from homerack.settings import *  # noqa: F403
 

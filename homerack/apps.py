@@ -8,8 +8,8 @@ class HomeRackConfig(AppConfig):
     verbose_name = "HomeRack"
 
     def ready(self) -> None:
-        from homerack import celery  # noqa: F401, PLC0415  # the app and the checks are known once imported
-        from homerack.config import checks  # noqa: F401, PLC0415  # the app and the checks are known once imported
+        from homerack import celery  # noqa: F401, PLC0415  # importing registers the app
+        from homerack.config import checks  # noqa: F401, PLC0415  # importing registers the checks
 
 
 class HomeRackAdminConfig(django_admin.AdminConfig):

@@ -1,7 +1,7 @@
 """The Celery app: ``celery -A homerack worker``. Broker and results are the Redis of ``REDIS_URL``.
 
-Every process has this app: the site imports it at its start (`homerack.apps`), so that whoever asks Celery for its
-current app, as django-celery-beat does, gets it. Nothing connects before a task is sent.
+`homerack.apps` imports it in every process, so that it is Celery's current app, which django-celery-beat uses. Nothing
+connects before a task is sent.
 """
 
 import os
@@ -17,5 +17,5 @@ app.autodiscover_tasks()
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
-def keep_logging_as_it_is(**_options: object) -> None:
-    """Worker and beat log as LOGGING says: to have a receiver keeps Celery from setting up its own."""
+def keep_logging(**_options: object) -> None:
+    """Do nothing: with a receiver of this signal Celery keeps the configuration in LOGGING."""

@@ -14,7 +14,7 @@ from django.urls import reverse_lazy
 from homerack.config import databases, env, storage
 from homerack.web import navigation
 
-# `ModelAdmin[Rack]` and its like are legal at run time.
+# Makes `ModelAdmin[Rack]` legal at run time.
 django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -28,10 +28,10 @@ if not SECRET_KEY:
         "SECRET_KEY is not set. Generate one with: "
         "python -c 'import secrets; print(secrets.token_urlsafe(50))' and set SECRET_KEY or SECRET_KEY_FILE.",
     )
-# Keys that it had before: what they signed stays valid.
+# Earlier keys: what they signed stays valid.
 SECRET_KEY_FALLBACKS = env.get_secrets("SECRET_KEY_FALLBACKS")
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
-# Health probes ask by these names from inside of the container, whatever the site is called.
+# Health probes use these names inside the container.
 ALLOWED_HOSTS = [*env.get_list("ALLOWED_HOSTS"), *LOOPBACK_HOSTS]
 CSRF_TRUSTED_ORIGINS = env.get_list("CSRF_TRUSTED_ORIGINS")
 
@@ -70,7 +70,7 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "homerack.urls"
-# Where the console is. Moved elsewhere, it is not given away by the site's root either (homerack/urls.py).
+# The path of the console. The site's root redirects only to the default path (homerack/urls.py).
 ADMIN_PATH = env.get_url_path("ADMIN_PATH", default="admin/", reserved=("health/", "static/"))
 WSGI_APPLICATION = "homerack.wsgi.application"
 ASGI_APPLICATION = "homerack.asgi.application"
@@ -92,13 +92,13 @@ TEMPLATES = [
 
 # --- Database -------------------------------------------------------------------------------------------------
 DATABASES = {"default": databases.configure(base_dir=BASE_DIR)}
-# What the operator believes the database to be; a system check compares it with DATABASE_URL.
+# The engine that the operator expects; a system check compares it with DATABASE_URL.
 DB_TYPE = env.get_text("DB_TYPE") and env.get_choice("DB_TYPE", default="", choices=tuple(databases.DB_TYPES))
-# PostgreSQL itself, where DATABASE_URL leads to PgBouncer: for what belongs to a session, such as locks and snapshots.
+# PostgreSQL itself if DATABASE_URL is PgBouncer, for what needs a session of its own, such as locks and snapshots.
 OPS_DIRECT_DATABASE = databases.configure_direct(DATABASES["default"])
-# Where `migrate_to_postgres` moves a SQLite file to: here others do not see the password, in its arguments they do.
+# The target of `migrate_to_postgres`. In the arguments of the command other users would see its password.
 POSTGRES_URL = env.get_secret("POSTGRES_URL")
-# How many web processes gunicorn starts (it reads the same variable); each has a pool of its own.
+# The number of web processes of gunicorn, which reads the same variable. Each has its own pool.
 WEB_CONCURRENCY = env.get_int("WEB_CONCURRENCY", default=1, minimum=1)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -113,7 +113,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
-    # Passwords of legacy HomeRack files; each is hashed anew when its owner next signs in.
+    # Passwords of legacy HomeRack files; each is rehashed when its user next signs in.
     "django.contrib.auth.hashers.BCryptPasswordHasher",
 ]
 LOGIN_URL = reverse_lazy("admin:login")
@@ -123,7 +123,7 @@ LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 LANGUAGE_CODE = "en"
 TIME_ZONE = env.get_text("TIME_ZONE", "UTC")
 if TIME_ZONE not in zoneinfo.available_timezones():
-    raise env.refuse("TIME_ZONE", f"is {TIME_ZONE!r}, which is no time zone's name", "Europe/Berlin")
+    raise env.refuse("TIME_ZONE", f"is {TIME_ZONE!r}, which is not the name of a time zone", "Europe/Berlin")
 USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
@@ -141,7 +141,7 @@ STORAGES: dict[str, dict[str, Any]] = {
 # --- Security -------------------------------------------------------------------------------------------------
 HTTPS = env.get_bool("HTTPS", default=not DEBUG)
 SECURE_SSL_REDIRECT = HTTPS
-# Probes come from inside of the container, by plain HTTP and by the name of localhost.
+# Probes come from inside the container, by plain HTTP to localhost.
 SECURE_REDIRECT_EXEMPT = [r"^health(/|$)"]
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
@@ -151,10 +151,10 @@ BEHIND_PROXY = env.get_bool("BEHIND_PROXY", default=False)
 if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
-# Bytes that a request may have. Only the page that takes uploads accepts more, and files.
+# Maximum bytes of a request. Only the page for uploads accepts more, and files.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 FILE_UPLOAD_HANDLERS = ["homerack.web.uploads.RefuseFiles"]
-# Seconds that a request may take to arrive: its headers, and then its body (homerack/web/gunicorn_worker.py).
+# Seconds in which the headers and then the body of a request must arrive (homerack/web/gunicorn_worker.py).
 WEB_HEAD_SECONDS = 10
 WEB_BODY_SECONDS = 30
 CONTENT_SECURITY_POLICY = {
@@ -162,7 +162,7 @@ CONTENT_SECURITY_POLICY = {
         "default-src": [csp.NONE],
         # The console's Alpine.js compiles the expressions in its attributes.
         "script-src": [csp.SELF, csp.UNSAFE_EVAL],
-        # The console's colours and widths are written into its pages.
+        # The console's pages have inline colours and widths.
         "style-src": [csp.SELF, csp.UNSAFE_INLINE],
         "img-src": [csp.SELF, "data:"],
         "font-src": [csp.SELF],
@@ -173,27 +173,27 @@ CONTENT_SECURITY_POLICY = {
     },
 }
 
-# Whether clients have addresses of their own here. Behind a published port of a container, or a proxy that HomeRack
-# does not know of, all may seem to come from one, and a lock of that address would be a lock of everybody.
+# Whether clients have different addresses here. Behind a published port of a container, or an unknown proxy, all may
+# have the same address, and a lockout of that address would lock out all users.
 CLIENT_ADDRESSES_DIFFER = env.get_bool("CLIENT_ADDRESSES_DIFFER", default=True) or BEHIND_PROXY
-# Against guessing passwords (django-axes): how often somebody may fail, homerack/accounts/login_protection.py says.
+# Protection from password guessing (django-axes); homerack/accounts/login_protection.py has the limits.
 AXES_HANDLER = "homerack.accounts.login_protection.Handler"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = dt.timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-# Who tries again too early does not wait longer for it.
+# An attempt during a lockout does not extend it.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_USERNAME_FORM_FIELD = "username"
 AXES_USERNAME_CALLABLE = "homerack.accounts.login_protection.username_from"
 AXES_CLIENT_IP_CALLABLE = "homerack.accounts.login_protection.client_ip"
 AXES_LOCKOUT_CALLABLE = "homerack.accounts.login_protection.lockout_response"
-# Failures are kept until the pause is over; there is no second list of them, nor one of successes to prune.
+# Failures are stored until the lockout ends. The access log of axes would have to be pruned.
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 
 # --- Looking after the database (the `ops` app) -----------------------------------------------------------------
-# Files of another program that this project takes in: how their tables become ours.
+# The format of SQLite files of the legacy HomeRack, for `migrate_to_postgres`.
 OPS_LEGACY_FORMAT = "homerack.inventory.legacy.FORMAT"
 OPS_VERSION = "0.1.0"
 # Messages of ops name the environment variables that operators set.
@@ -204,36 +204,36 @@ OPS_SETTING_NAMES = {
     "OPS_POSTGRES_BIN": "PG_BIN",
     "OPS_UPLOAD_LIMIT": "BACKUP_UPLOAD_LIMIT_MB",
 }
-# Where pg_dump and pg_restore are looked for first.
+# The directory in which pg_dump and pg_restore are searched first.
 OPS_POSTGRES_BIN = env.get_text("PG_BIN")
 BACKUP_DIR = BASE_DIR / env.get_text("BACKUP_DIR", "backups")
 STORAGES["backups"] = storage.configure(directory=BACKUP_DIR)
 OPS_BACKUP_PREFIX = "homerack"
-# Signs the manifests of backups; SECRET_KEY does where it is not set.
+# Signs the manifests of backups. Default: SECRET_KEY.
 BACKUP_SIGNING_KEY = env.get_secret("BACKUP_SIGNING_KEY")
-# Keys that signed backups before: they verify, and sign nothing any more.
+# Earlier signing keys, which still verify backups.
 BACKUP_SIGNING_KEY_FALLBACKS = env.get_secrets("BACKUP_SIGNING_KEY_FALLBACKS")
 BACKUP_RETENTION_DAYS = env.get_int("BACKUP_RETENTION_DAYS", default=7, minimum=1)
 BACKUP_KEEP_DAILY = env.get_int("BACKUP_KEEP_DAILY", default=0)
 BACKUP_KEEP_WEEKLY = env.get_int("BACKUP_KEEP_WEEKLY", default=0)
 BACKUP_KEEP_MONTHLY = env.get_int("BACKUP_KEEP_MONTHLY", default=0)
 BACKUP_KEEP_YEARLY = env.get_int("BACKUP_KEEP_YEARLY", default=0)
-# Days that the database is kept which a restore replaced.
+# Days for which the previous database is kept after a restore.
 UNDO_KEEP_DAYS = env.get_int("UNDO_KEEP_DAYS", default=3, minimum=1)
-# Bytes that a backup may have which is uploaded in the console.
+# Maximum bytes of a backup that is uploaded in the console.
 OPS_UPLOAD_LIMIT = env.get_int("BACKUP_UPLOAD_LIMIT_MB", default=10_000, minimum=1) * 1_000_000
 
-# Hours that the last verified backup may be old, before the console and /health/ say so.
+# Maximum age in hours of the last verified backup; the console and /health/ warn about older ones.
 BACKUP_MAX_AGE_HOURS = env.get_int("BACKUP_MAX_AGE_HOURS", default=26, minimum=1)
-# Who is told of failures (addresses of apprise), and what misses backups that do not come.
+# Recipients of notifications (addresses of apprise), and the heartbeat monitor.
 NOTIFY_URLS = env.get_urls("NOTIFY_URLS")
 HEARTBEAT_URL = env.get_secret("HEARTBEAT_URL")
 if HEARTBEAT_URL and not HEARTBEAT_URL.startswith(("https://", "http://")):
-    raise env.refuse("HEARTBEAT_URL", "is no address of the web", "https://hc-ping.com/<id of a check>")
+    raise env.refuse("HEARTBEAT_URL", "is not an http(s) URL", "https://hc-ping.com/<id of a check>")
 OPS_ALERT_SOURCES = ["homerack.accounts.reporting.password_guessing_alerts"]
 OPS_DASHBOARD_CARDS = ["homerack.accounts.reporting.password_guessing_card", "homerack.web.dashboard.lab_card"]
 
-# Seconds that all threads of the web server may be busy without one of them becoming free, before it counts as hanging.
+# Seconds after which the web server counts as hanging if no thread has become free.
 OPS_STALLED_AFTER = 60
 
 # --- Redis: Celery's broker and results; without it there are no background tasks ---------------------------------
@@ -244,10 +244,10 @@ CELERY_BROKER_URL = CELERY_RESULT_BACKEND = REDIS_URL.replace("unix://", "redis+
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
-# A task is started once. One that broke off is found by `ops` and shown, never repeated behind people's backs.
+# A task is started once. `ops` marks an interrupted one and shows it; it is never repeated automatically.
 CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_REJECT_ON_WORKER_LOST = False
-# Its state is kept with the run, where people see it.
+# The run has its state.
 CELERY_TASK_TRACK_STARTED = False
 CELERY_RESULT_EXPIRES = 24 * 3600  # seconds, as everywhere below
 # The first limit raises an error in the task, which cleans up; the second ends its process.
@@ -255,17 +255,17 @@ CELERY_TASK_SOFT_TIME_LIMIT = 6 * 3600
 CELERY_TASK_TIME_LIMIT = CELERY_TASK_SOFT_TIME_LIMIT + 15 * 60
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    # A Redis that is gone shows as an error, not as a hang.
+    # An unreachable Redis is an error, not a hang.
     "socket_connect_timeout": 5,
     "socket_timeout": 30,
-    # Redis hands a message out again when nobody begins with it for so long: longer than it waits behind a task.
+    # Redis redelivers a message that is not acknowledged for so long; it may wait behind another task.
     "visibility_timeout": 2 * CELERY_TASK_TIME_LIMIT,
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BEAT_SCHEDULER = "ops.schedules.beat:Scheduler"
-# What was started is written down at once: a beat that is killed does not start it again.
+# Each start is stored immediately: a beat that was killed does not start the task again.
 CELERY_BEAT_SYNC_EVERY = 1
-# Beat answers the health check's ping, as workers do.
+# Beat answers the ping of the health check, as workers do.
 CELERY_BEAT_ENABLE_REMOTE_CONTROL = True
 
 # --- Console and log --------------------------------------------------------------------------------------------
@@ -296,13 +296,13 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
-        # Django's own, which outside DEBUG would only be mailed.
+        # Without a handler, Django only mails errors outside DEBUG.
         "django": {"handlers": ["console"], "level": "INFO"},
         "celery": {"handlers": ["console"], "level": "INFO"},
         "homerack": {"handlers": ["console"], "level": LOG_LEVEL},
         "ops": {"handlers": ["console"], "level": LOG_LEVEL},
         "axes": {"handlers": ["console"], "level": "WARNING"},
-        # DB_ECHO decides on these lines, whatever LOG_LEVEL is.
+        # DB_ECHO controls these lines, independent of LOG_LEVEL.
         "homerack.postgresql.query_logging": {"level": "INFO"},
     },
 }

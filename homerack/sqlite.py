@@ -1,4 +1,4 @@
-"""SQLite's file belongs to one user, whatever the umask of who makes it."""
+"""Makes the SQLite file private, regardless of the umask."""
 
 import contextlib
 import os
@@ -12,10 +12,10 @@ FOR_ALL = stat.S_IROTH | stat.S_IWOTH
 
 
 class PrivateFile(sqlite3.Connection):
-    """A connection whose file is made with mode 0600 before SQLite, which would make it 0644, opens it.
+    """A connection that creates its file with mode 0600 before SQLite opens it, which would create it with 0644.
 
-    SQLite gives its journals the mode of the file. A file that everybody may read becomes private, too; one that only a
-    group may read is somebody's decision.
+    SQLite gives its journals the mode of the file. An existing file that all users can read becomes private as well.
+    Group permissions are kept, because they have been set on purpose.
     """
 
     def __init__(self, database: str, *args: Any, **kwargs: Any) -> None:
@@ -25,7 +25,7 @@ class PrivateFile(sqlite3.Connection):
 
 
 def make_private(path: Path) -> None:
-    """An existing file is not opened: to close it would end the locks of other connections of this process."""
+    """Existing files are not opened: closing one would release the locks of other connections of this process."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except FileExistsError:
@@ -34,4 +34,4 @@ def make_private(path: Path) -> None:
                 if existing.stat().st_mode & FOR_ALL:
                     existing.chmod(0o600)
     except OSError:
-        pass  # the folder is missing, or not ours: SQLite says so better
+        pass  # a missing or inaccessible directory: SQLite reports it more clearly

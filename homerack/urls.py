@@ -7,6 +7,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(settings.ADMIN_PATH, admin.site.urls),
     path("", include("ops.urls")),
 ]
-# Whoever moves the console does not want strangers to be led to it.
+# The redirect would reveal a console that was moved to another path.
 if settings.ADMIN_PATH == "admin/":
     urlpatterns.append(path("", RedirectView.as_view(pattern_name="admin:index")))

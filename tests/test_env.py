@@ -37,7 +37,7 @@ def test_bool_with_other_word_is_refused(monkeypatch):
     ("text", "message"),
     [
         ("many", "SIZE is 'many', which is not a whole number. Example: SIZE=5"),
-        ("-1", "SIZE is -1; the least is 0. Example: SIZE=5"),
+        ("-1", "SIZE is -1; the minimum is 0. Example: SIZE=5"),
     ],
 )
 def test_int_with_wrong_value_is_refused_with_an_example(monkeypatch, text, message):
@@ -51,7 +51,7 @@ def test_unknown_choice_is_refused_with_the_choices(monkeypatch):
     monkeypatch.setenv("LEVEL", "loud")
     with pytest.raises(ImproperlyConfigured) as caught:
         env.get_choice("LEVEL", default="INFO", choices=("INFO", "DEBUG"))
-    assert str(caught.value) == "LEVEL is 'loud'; known are INFO, DEBUG. Example: LEVEL=INFO"
+    assert str(caught.value) == "LEVEL is 'loud'; known values are INFO, DEBUG. Example: LEVEL=INFO"
 
 
 def test_secret_is_read_from_file(monkeypatch, tmp_path):
@@ -75,12 +75,12 @@ def test_secret_in_two_places_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("KEY_FILE", str(tmp_path / "key"))
     with pytest.raises(ImproperlyConfigured) as caught:
         env.get_secret("KEY")
-    assert str(caught.value) == "KEY_FILE is set beside KEY; keep one of the two. Example: KEY_FILE=/run/secrets/key"
+    assert str(caught.value) == "KEY_FILE and KEY are both set; remove one of them. Example: KEY_FILE=/run/secrets/key"
 
 
 def test_unreadable_secret_file_is_refused_with_its_path(monkeypatch):
     monkeypatch.setenv("KEY_FILE", "/nowhere/key")
-    with pytest.raises(ImproperlyConfigured, match=r"KEY_FILE names /nowhere/key, which can not be read"):
+    with pytest.raises(ImproperlyConfigured, match=r"KEY_FILE names /nowhere/key, which cannot be read"):
         env.get_secret("KEY")
 
 
@@ -138,14 +138,14 @@ def test_production_without_hosts_fails_the_check(tmp_path):
     key = "0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOP"
     ended = start(tmp_path, DEBUG="false", SECRET_KEY=key, DATABASE_URL="sqlite://:memory:")
     assert ended.returncode == 1
-    assert "?: (homerack.E005) ALLOWED_HOSTS is not set: the site answers to localhost only." in ended.stderr
+    assert "?: (homerack.E005) ALLOWED_HOSTS is not set: the site responds to localhost only." in ended.stderr
 
 
 @pytest.mark.parametrize(
     ("path", "fault"),
     [
-        ("/../x/", "'../x/'; it is made of letters, digits, - and _"),
-        ("health", "'health/', which leads elsewhere already"),
+        ("/../x/", "'../x/'; allowed are letters, digits, - and _"),
+        ("health", "'health/', which is reserved for other pages"),
     ],
 )
 def test_reserved_admin_path_is_refused(tmp_path, path, fault):
@@ -155,4 +155,7 @@ def test_reserved_admin_path_is_refused(tmp_path, path, fault):
 
 def test_unknown_time_zone_is_refused(tmp_path):
     ended = start(tmp_path, SECRET_KEY="x", TIME_ZONE="Mars/Base", HTTPS="false")
-    assert "TIME_ZONE is 'Mars/Base', which is no time zone's name. Example: TIME_ZONE=Europe/Berlin" in ended.stderr
+    assert (
+        "TIME_ZONE is 'Mars/Base', which is not the name of a time zone. Example: TIME_ZONE=Europe/Berlin"
+        in ended.stderr
+    )

@@ -1,4 +1,4 @@
-"""Tables like those of a lab that measures a lot: JSON, floats, decimals, UUIDs, times, and keys in both directions."""
+"""Tables of a lab with many measurements: JSON, floats, decimals, UUIDs, times, and keys in both directions."""
 
 import uuid
 

@@ -1,10 +1,10 @@
-"""What can be wrong with the database's settings, found before it hurts.
+"""System checks of the settings of the database and of ALLOWED_HOSTS.
 
 =================  =============================================================================================
 homerack.E001      psycopg 3 is importable
 homerack.E002      ``DB_TYPE`` contradicts ``DATABASE_URL``
 homerack.W003      all processes together may ask for more connections than the server has
-homerack.W004      SQLite in a container, on storage that goes with the container
+homerack.W004      SQLite in a container, on storage that is deleted with the container
 homerack.E005      (``check --deploy``) ``ALLOWED_HOSTS`` names no host
 homerack.W006      ``DATABASE_URL`` signs in to PostgreSQL as a superuser (and ``DEBUG`` is off)
 =================  =============================================================================================
@@ -71,7 +71,7 @@ def connections_suffice(*, databases: Sequence[str] | None = None, **_kwargs: An
 
 
 def _available_connections(alias: str) -> int | None:
-    """How many connections an ordinary role can have, or None when the server can not be asked."""
+    """How many connections an ordinary role can have, or None when the server is unreachable."""
     query = """
         SELECT sum(CASE name WHEN 'max_connections' THEN 1 ELSE -1 END * setting::int) FROM pg_settings
         WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')"""
@@ -80,12 +80,12 @@ def _available_connections(alias: str) -> int | None:
             cursor.execute(query)
             return int(cursor.fetchone()[0])
     except OperationalError:
-        return None  # whoever needs the database will say so better
+        return None  # code that needs the database reports the error more clearly
 
 
 def _too_many(alias: str, wanted: int, available: int, pool: dict[str, int]) -> CheckMessage:
     return Warning(
-        f"The web processes may ask for {wanted} connections to {alias!r}, the server has {available} to give: "
+        f"The web processes may open {wanted} connections to {alias!r}, but the server allows {available}: "
         f"WEB_CONCURRENCY {settings.WEB_CONCURRENCY} × "
         f"(DB_POOL_SIZE {pool['SIZE']} + DB_MAX_OVERFLOW {pool['MAX_OVERFLOW']}).",
         hint="Lower one of the three or raise the server's max_connections; see docs/connections.md.",
@@ -95,7 +95,7 @@ def _too_many(alias: str, wanted: int, available: int, pool: dict[str, int]) -> 
 
 @register(Tags.database)
 def role_is_no_superuser(*, databases: Sequence[str] | None = None, **_kwargs: Any) -> list[CheckMessage]:
-    """A superuser's statements run programs on the server: what breaks in here could, too."""
+    """SQL of a superuser can run programs on the server, and so could an attacker of the site."""
     postgresql = [alias for alias in databases or () if connections[alias].vendor == "postgresql"]
     return [] if settings.DEBUG else [_superuser(alias) for alias in postgresql if _is_superuser(alias)]
 
@@ -106,21 +106,21 @@ def _is_superuser(alias: str) -> bool:
             cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
             return bool(cursor.fetchone()[0])
     except OperationalError:
-        return False  # whoever needs the database will say so better
+        return False  # code that needs the database reports the error more clearly
 
 
 def _superuser(alias: str) -> CheckMessage:
     role = connections[alias].settings_dict["USER"]
     return Warning(
         f"The role {role} of the database {alias!r} is a superuser of PostgreSQL.",
-        hint="HomeRack needs no more than a role that owns its database: CREATE ROLE … LOGIN NOSUPERUSER CREATEDB.",
+        hint="Use an ordinary role that owns the database: CREATE ROLE … LOGIN NOSUPERUSER CREATEDB.",
         id="homerack.W006",
     )
 
 
 @register(Tags.compatibility)
 def sqlite_outlives_its_container(**_kwargs: Any) -> list[CheckMessage]:
-    """With DEBUG somebody develops in a container, and knows what it is."""
+    """Warn about a SQLite file that is deleted with its container, except with DEBUG, which means development."""
     database = settings.DATABASES["default"]
     if settings.DEBUG or database["ENGINE"] != SQLITE or database["NAME"] == ":memory:" or not runs_in_container():
         return []
@@ -130,7 +130,7 @@ def sqlite_outlives_its_container(**_kwargs: Any) -> list[CheckMessage]:
     where = printable(str(folder))
     return [
         Warning(
-            f"The SQLite file lies in {where}, inside of the container: it is lost with the container.",
+            f"The SQLite file is in {where}, inside the container: it is deleted with the container.",
             hint="Mount a volume there (docker run -v homerack:/data -e DATABASE_URL=sqlite:////data/homerack.db).",
             id="homerack.W004",
         ),
@@ -143,8 +143,8 @@ def hosts_are_named(**_kwargs: Any) -> list[CheckMessage]:
         return []
     return [
         Error(
-            "ALLOWED_HOSTS is not set: the site answers to localhost only.",
-            hint="Name what people type into their browsers: ALLOWED_HOSTS=homerack.example.org",
+            "ALLOWED_HOSTS is not set: the site responds to localhost only.",
+            hint="Set it to the host name of the site: ALLOWED_HOSTS=homerack.example.org",
             id="homerack.E005",
         ),
     ]
@@ -155,6 +155,6 @@ def runs_in_container() -> bool:
 
 
 def is_on_volume(folder: Path) -> bool:
-    """Whether `folder` (or where it will be made) is on another file system than the container's own."""
+    """Whether `folder` (or its nearest existing parent) is on another file system than the container's own."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     return existing.stat().st_dev != Path("/").stat().st_dev

@@ -38,7 +38,7 @@ POSTGRESQL_OPTIONS = {
 def configure(*, base_dir: Path) -> dict[str, Any]:
     """The ``default`` database: PostgreSQL with pooled connections, or SQLite in a file.
 
-    A relative SQLite path is meant from `base_dir`, so that it names one file wherever a command is started.
+    A relative SQLite path is relative to `base_dir`, so that it does not depend on the working directory.
     """
     database = parse_url(env.get_secret("DATABASE_URL", DEFAULT_URL))
     if database["ENGINE"] == SQLITE:
@@ -51,16 +51,16 @@ def configure(*, base_dir: Path) -> dict[str, Any]:
 
 
 def configure_direct(database: dict[str, Any]) -> dict[str, Any]:
-    """Where ``DATABASE_DIRECT_URL`` leads, or an empty dictionary; `database` then is one behind PgBouncer.
+    """The settings of ``DATABASE_DIRECT_URL``, or an empty dictionary. If it is set, `database` is behind PgBouncer.
 
-    There, a cursor of the server would be looked for in another session than the one that it was made in.
+    Server-side cursors are disabled there: PgBouncer would fetch from them in another session.
     """
     url = env.get_secret("DATABASE_DIRECT_URL")
     if not url:
         return {}
     direct = parse_url(url, variable="DATABASE_DIRECT_URL")
     if {direct["ENGINE"], database["ENGINE"]} != {POSTGRESQL}:
-        raise env.refuse("DATABASE_DIRECT_URL", "and DATABASE_URL have to lead to PostgreSQL, both", EXAMPLE)
+        raise env.refuse("DATABASE_DIRECT_URL", "and DATABASE_URL must both be addresses of PostgreSQL", EXAMPLE)
     database["DISABLE_SERVER_SIDE_CURSORS"] = True
     return {name: direct[name] for name in ("NAME", "HOST", "PORT", "USER", "PASSWORD")} | {
         "OPTIONS": POSTGRESQL_OPTIONS | direct.get("OPTIONS", {})
@@ -68,7 +68,7 @@ def configure_direct(database: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_pool_settings() -> dict[str, Any]:
-    """The keys of `homerack.postgresql`; their meaning is told there."""
+    """The keys of `homerack.postgresql`, which describes them."""
     return {
         "CONN_MAX_AGE": env.get_int("DB_POOL_RECYCLE", default=3600),
         "CONN_HEALTH_CHECKS": env.get_bool("DB_POOL_PRE_PING", default=True),
@@ -86,9 +86,9 @@ def read_pool_settings() -> dict[str, Any]:
 
 
 def parse_url(url: str, *, variable: str = "DATABASE_URL") -> dict[str, Any]:
-    """Django's settings for `url`, in the spellings that Django and SQLAlchemy projects use. It stands in `variable`.
+    """Django's settings for `url`, the value of `variable`, in the forms of Django and SQLAlchemy projects.
 
-    Raises ImproperlyConfigured without repeating the address, which may hold a password.
+    Raises ImproperlyConfigured without the address, which may contain a password.
     """
     scheme, _, rest = url.partition("://")
     url = f"{scheme.partition('+')[0]}://{rest}"
@@ -97,7 +97,7 @@ def parse_url(url: str, *, variable: str = "DATABASE_URL") -> dict[str, Any]:
     try:
         database: dict[str, Any] = dict(dj_database_url.parse(url))
     except (ValueError, dj_database_url.UnknownSchemeError) as error:
-        fault = "can not be read; write # / ? @ : % in a password as %23 %2F %3F %40 %3A %25"
+        fault = "cannot be parsed; write # / ? @ : % in a password as %23 %2F %3F %40 %3A %25"
         raise env.refuse(variable, fault, EXAMPLE) from error
     if database["ENGINE"] == "django.db.backends.postgresql":
         database["ENGINE"] = POSTGRESQL

@@ -1,8 +1,7 @@
-"""Read the environment strictly: a wrong value stops the start and says which variable it is.
+"""Reads the environment strictly: an invalid value stops the start with an error that names the variable.
 
-Only settings.py calls this module. Values come from the process environment or, where that is silent, from the
-``.env`` file beside manage.py. A secret ``NAME`` may also come from the file that ``NAME_FILE`` points at
-(Docker and Kubernetes secrets).
+Values come from the process environment or, where a variable is not set there, from the ``.env`` file next to
+manage.py. A secret ``NAME`` may also come from the file that ``NAME_FILE`` names (Docker and Kubernetes secrets).
 """
 
 import os
@@ -17,13 +16,13 @@ FALSE_WORDS = frozenset({"0", "off", "false", "no"})
 
 
 def load_dotenv(path: Path) -> None:
-    """Put the variables of the ``.env`` file at `path` into the environment; those already set win."""
+    """Add the variables of the ``.env`` file at `path` to the environment. Variables that are set take precedence."""
     if path.is_file():
         environ.Env.read_env(path)
 
 
 def refuse(name: str, fault: str, example: str) -> ImproperlyConfigured:
-    """The error for a wrong variable: its name, what is wrong with it, and what a right one looks like."""
+    """The error for an invalid variable: its name, what is wrong, and an example."""
     return ImproperlyConfigured(f"{name} {fault}. Example: {name}={example}")
 
 
@@ -33,16 +32,16 @@ def get_text(name: str, default: str = "") -> str:
 
 
 def get_secret(name: str, default: str = "") -> str:
-    """A text that may also stand in the file named by ``NAME_FILE``. Naming both is refused."""
+    """A text that may also be in the file named by ``NAME_FILE``. Setting both is refused."""
     file_name = get_text(f"{name}_FILE")
     if not file_name:
         return get_text(name, default)
     if get_text(name):
-        raise refuse(f"{name}_FILE", f"is set beside {name}; keep one of the two", f"/run/secrets/{name.lower()}")
+        raise refuse(f"{name}_FILE", f"and {name} are both set; remove one of them", f"/run/secrets/{name.lower()}")
     try:
         secret = Path(file_name).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        fault = f"names {file_name}, which can not be read ({type(error).__name__})"
+        fault = f"names {file_name}, which cannot be read ({type(error).__name__})"
         raise refuse(f"{name}_FILE", fault, f"/run/secrets/{name.lower()}") from error
     if not secret:
         raise refuse(f"{name}_FILE", f"names {file_name}, which is empty", f"/run/secrets/{name.lower()}")
@@ -50,12 +49,12 @@ def get_secret(name: str, default: str = "") -> str:
 
 
 def get_secrets(name: str) -> list[str]:
-    """Secrets, separated by white space; they may also stand in a file (see `get_secret`), one or more on a line."""
+    """Secrets, separated by white space. They may also be in a file (see `get_secret`)."""
     return get_secret(name).split()
 
 
 def get_bool(name: str, *, default: bool) -> bool:
-    """True or False from the usual words; anything else is refused rather than guessed."""
+    """True or False from the usual words. Other values are refused."""
     word = get_text(name).lower()
     if not word:
         return default
@@ -76,12 +75,12 @@ def get_int(name: str, *, default: int, minimum: int = 0) -> int:
     except ValueError as error:
         raise refuse(name, f"is {text!r}, which is not a whole number", str(default)) from error
     if number < minimum:
-        raise refuse(name, f"is {number}; the least is {minimum}", str(default))
+        raise refuse(name, f"is {number}; the minimum is {minimum}", str(default))
     return number
 
 
 def get_seconds(name: str, *, default: float) -> float:
-    """A duration in seconds, with a decimal point if need be; not negative."""
+    """A non-negative number of seconds."""
     text = get_text(name)
     if not text:
         return default
@@ -95,12 +94,12 @@ def get_seconds(name: str, *, default: float) -> float:
 
 
 def get_choice(name: str, *, default: str, choices: tuple[str, ...]) -> str:
-    """One of `choices`, compared without regard to case and returned as `choices` spells it."""
+    """One of `choices`. Case is ignored in the variable; the result is as in `choices`."""
     text = get_text(name, default)
     for choice in choices:
         if choice.lower() == text.lower():
             return choice
-    raise refuse(name, f"is {text!r}; known are {', '.join(choices)}", choices[0])
+    raise refuse(name, f"is {text!r}; known values are {', '.join(choices)}", choices[0])
 
 
 def get_list(name: str, default: tuple[str, ...] = ()) -> list[str]:
@@ -109,15 +108,17 @@ def get_list(name: str, default: tuple[str, ...] = ()) -> list[str]:
 
 
 def get_urls(name: str) -> list[str]:
-    """Addresses, separated by spaces or commas; a comma that no other address follows belongs to the one before it.
+    """Addresses, separated by spaces or commas. A comma that is not followed by another address is part of one.
 
-    They hold passwords, so they may also stand in a file (`get_secret`), and a wrong one is not shown.
+    They contain passwords, so they may also be in a file (`get_secret`), and an invalid one is not shown.
     """
     urls = [part for part in re.split(r"[\s,]+(?=[\w+.-]+://)", get_secret(name)) if part]
     for number, url in enumerate(urls, start=1):
         if not re.match(r"[a-z][\w+.-]*://\S+\Z", url, re.IGNORECASE):
             raise refuse(
-                name, f"has an address, number {number}, that does not begin with a service", "ntfy://ntfy.sh/lab"
+                name,
+                f"has an invalid address, number {number}: it must begin with the name of a service",
+                "ntfy://ntfy.sh/lab",
             )
     return urls
 
@@ -126,7 +127,7 @@ def get_url_path(name: str, *, default: str, reserved: tuple[str, ...]) -> str:
     """A path below the site's root as Django's `path` takes it, such as ``admin/``; not below those in `reserved`."""
     path = get_text(name, default).strip("/") + "/"
     if not re.fullmatch(r"([A-Za-z0-9_-]+/)+", path):
-        raise refuse(name, f"is {path!r}; it is made of letters, digits, - and _", default)
+        raise refuse(name, f"is {path!r}; allowed are letters, digits, - and _", default)
     if path.startswith(reserved):
-        raise refuse(name, f"is {path!r}, which leads elsewhere already", default)
+        raise refuse(name, f"is {path!r}, which is reserved for other pages", default)
     return path

@@ -7,7 +7,7 @@ from homerack.config import env
 
 
 def configure(*, directory: Path) -> dict[str, Any]:
-    """Where backups go: a private `directory`, or a bucket of S3."""
+    """The storage location of backups: a private `directory`, or an S3 bucket."""
     if env.get_choice("BACKUP_STORAGE", default="directory", choices=("directory", "s3")) == "directory":
         return {
             "BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage",
@@ -17,13 +17,13 @@ def configure(*, directory: Path) -> dict[str, Any]:
 
 
 def bucket_options() -> dict[str, str]:
-    """What django-storages is told; without keys boto3 looks for those of the machine."""
+    """The options of django-storages. Without keys, boto3 uses those of the machine."""
     bucket = env.get_text("BACKUP_S3_BUCKET")
     if not bucket:
-        raise env.refuse("BACKUP_S3_BUCKET", "is not set, and BACKUP_STORAGE is s3", "homerack-backups")
+        raise env.refuse("BACKUP_S3_BUCKET", "is not set, but BACKUP_STORAGE is s3", "homerack-backups")
     endpoint = env.get_text("BACKUP_S3_ENDPOINT")
     if endpoint and not endpoint.startswith(("https://", "http://")):
-        raise env.refuse("BACKUP_S3_ENDPOINT", "is no address of the web", "https://s3.example.org")
+        raise env.refuse("BACKUP_S3_ENDPOINT", "is not an http(s) URL", "https://s3.example.org")
     options = {
         "bucket_name": bucket,
         "location": env.get_text("BACKUP_S3_PREFIX"),

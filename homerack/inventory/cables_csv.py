@@ -7,18 +7,18 @@ from homerack.inventory.models import Cable
 
 HEADER = ("From device", "From port", "To device", "To port", "Type", "Length (m)", "Routing", "Required category")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What makes a spreadsheet take a cell for a formula: https://owasp.org/www-community/attacks/CSV_Injection."""
+"""The first characters of cells that spreadsheets interpret as formulas: https://owasp.org/www-community/attacks/CSV_Injection."""
 
 
 class EchoFile:
-    """A file whose `write` gives back what it was given, for csv.writer."""
+    """A file whose `write` returns the text, for csv.writer."""
 
     def write(self, text: str) -> str:
         return text
 
 
 def render(cables: Iterable[Cable]) -> Iterator[str]:
-    """The lines of the file, its header first."""
+    """The lines of the file, beginning with the header."""
     writer = csv.writer(EchoFile())
     yield writer.writerow(HEADER)
     for cable in cables:
@@ -40,5 +40,5 @@ def row_of(cable: Cable) -> list[str]:
 
 
 def escape_formula(text: str | None) -> str:
-    """`text` with an apostrophe before it where a spreadsheet would run it as a formula."""
+    """`text`, with an apostrophe before it where a spreadsheet would run it as a formula."""
     return f"'{text}" if text and text.lstrip(" ").startswith(FORMULA_STARTS) else text or ""

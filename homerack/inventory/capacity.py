@@ -1,4 +1,4 @@
-"""How much of a rack's space, power and weight allowance is used, and when that deserves a warning."""
+"""The used and available space, power and weight of a rack, with warnings."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Capacity:
 
     @property
     def bar(self) -> int:
-        """How much of a bar is filled, in percent."""
+        """The filled part of the bar, in percent."""
         return min(self.percent or 0, 100)
 
     @property
@@ -50,7 +50,7 @@ class Capacity:
 
     @property
     def warning(self) -> str:
-        """A sentence for a person, or nothing."""
+        """The warning as a sentence, or an empty string."""
         if self.level == "over" and self.limit is not None:
             return f"{self.name}: {self.text}, {self.used - self.limit:.6g} {self.unit} over the limit."
         if self.level == "nearly":

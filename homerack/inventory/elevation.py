@@ -1,4 +1,4 @@
-"""The drawing of a rack's front: plain data in, SVG text out. Colours of the rack itself come from admin.css."""
+"""Draws the front of a rack as SVG. The colours of the rack itself come from admin.css."""
 
 import math
 import re
@@ -10,7 +10,7 @@ from html import escape
 from homerack.inventory.placement import MAX_HEIGHT_U
 
 UNIT = 20
-"""Height of a rack unit in the drawing's own units; 1U looks about as flat as it is."""
+"""Height of a rack unit in units of the drawing, about to scale with FRONT."""
 RAIL = 34
 """Width of each rail, where the unit numbers stand."""
 FRONT = 372
@@ -54,7 +54,7 @@ class MountedDevice:
 
 @dataclass(frozen=True, kw_only=True)
 class Elevation:
-    """A rack of `height_u` units and the devices whose place is inside it."""
+    """A rack of `height_u` units and the devices whose position is inside it."""
 
     name: str
     height_u: int
@@ -74,7 +74,7 @@ def draw(elevation: Elevation) -> str:
         f'<rect class="rack-frame" x="1" y="1" width="{WIDTH - 2}" height="{height - 2}" rx="8"/>',
         *draw_units(elevation),
         *draw_free_space(elevation),
-        # Devices of legacy files may overlap: the smaller one on top, so that both are seen.
+        # Devices of legacy files may overlap. The smaller one is drawn on top, so that both are visible.
         *(draw_device(device, elevation) for device in sorted(elevation.devices, key=lambda device: -device.height_u)),
         "</svg>",
     ]
@@ -82,7 +82,7 @@ def draw(elevation: Elevation) -> str:
 
 
 def describe(elevation: Elevation) -> str:
-    """What those hear who do not see the drawing."""
+    """The text of the drawing for screen readers."""
     count = len(elevation.devices)
     devices = "no devices" if not count else f"{count} device{'s' if count > 1 else ''}"
     listed = "; ".join(f"{device.label}: {device.name}" for device in elevation.devices)
@@ -99,7 +99,7 @@ def draw_units(elevation: Elevation) -> Iterator[str]:
 
 
 def draw_free_space(elevation: Elevation) -> Iterator[str]:
-    """In the middle of each gap, how much fits there."""
+    """The number of free units, in the middle of each gap."""
     for start, length in find_gaps(elevation):
         y = top_of(start, length, elevation) + length * UNIT / 2
         yield f'<text class="rack-free" x="{WIDTH / 2:g}" y="{y:g}">{length} U free</text>'
@@ -120,7 +120,7 @@ def find_gaps(elevation: Elevation) -> list[tuple[int, int]]:
 
 
 def draw_device(device: MountedDevice, elevation: Elevation) -> str:
-    """A block that leads to the device's page: its name, then model and padlock where there is room."""
+    """A block with a link to the device: its name, then model and padlock where there is space."""
     y = top_of(device.start_u, device.height_u, elevation) + 1
     height = device.height_u * UNIT - 2
     x = MARGIN + RAIL + 1
@@ -138,7 +138,7 @@ def draw_device(device: MountedDevice, elevation: Elevation) -> str:
 
 
 def draw_labels(device: MountedDevice, *, x: float, middle: float) -> str:
-    """The words on a block of at least one unit."""
+    """The labels of a block of at least one unit."""
     ink = readable_on(device.fill)
     room = FRONT - 34 - (16 if device.locked else 0)
     name = shorten(device.name, room / CHARACTER)
@@ -157,12 +157,12 @@ def draw_labels(device: MountedDevice, *, x: float, middle: float) -> str:
 
 
 def top_of(start_u: float, height_u: float, elevation: Elevation) -> float:
-    """Where a device that starts at `start_u` has its upper edge; the drawing's y grows downwards."""
+    """The y coordinate of the upper edge of a device that starts at `start_u`; y grows downwards."""
     return MARGIN + (elevation.drawn_height_u - start_u + 1 - height_u) * UNIT
 
 
 def width_of(text: str) -> int:
-    """Number of average characters that `text` is wide."""
+    """The width of `text` in average characters."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
@@ -180,7 +180,7 @@ def shorten(text: str, width: float) -> str:
 
 
 def safe_color(color: str | None) -> str:
-    """`color` as #RRGGBB; grey where it is missing or something else than a hexadecimal colour."""
+    """`color` as #RRGGBB; grey if it is missing or not a hexadecimal colour."""
     if not color or not re.fullmatch(r"#(?:[0-9A-Fa-f]{3}){1,2}", color):
         return DEFAULT_COLOR
     digits = color[1:]
@@ -188,7 +188,7 @@ def safe_color(color: str | None) -> str:
 
 
 def readable_on(background: str) -> str:
-    """Dark or light text, whichever has more contrast on `background` (WCAG 2, relative luminance)."""
+    """Dark or light text, whichever has more contrast with `background` (WCAG 2, relative luminance)."""
     light = luminance(background)
     dark_contrast = (light + 0.05) / (luminance(DARK_TEXT) + 0.05)
     light_contrast = 1.05 / (light + 0.05)

@@ -1,10 +1,11 @@
-"""What files of the older HomeRack (SQLAlchemy) look like, for `manage.py migrate_to_postgres`.
+"""The format of files of the legacy HomeRack (SQLAlchemy), for `manage.py migrate_to_postgres`.
 
-Its tables and columns are ours already. What differs: SQLAlchemy stores the names of enum members where we store their
-values (files edited by hand hold values too), and its users become Django's.
+Tables and columns are the same. The differences: SQLAlchemy stores the names of enum members where we store their
+values (files that were edited by hand contain values as well), and its users become users of Django.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from django.db import models
 
@@ -23,16 +24,16 @@ from ops.engine_migration.legacy import LegacyColumn, LegacyFormat, LegacyTable
 
 NOT_ADMINISTRATOR = "role NOT IN ('ADMIN', 'admin')"
 EDITORS, VIEWERS = "Editors", "Viewers"
-"""The groups that a migration of `homerack.inventory` makes."""
+"""The groups that a migration of `homerack.inventory` creates."""
 
 
 def enum_column(choices: type[models.TextChoices]) -> LegacyColumn:
-    """A column that held an enum: names and values of its members are known, everything else is refused."""
+    """A column of an enum: the names and values of its members are known, other values are refused."""
     return LegacyColumn(values=_names_and_values(choices))
 
 
 def text_column(choices: type[models.TextChoices]) -> LegacyColumn:
-    """A column of free text that usually holds a value: names of members become values, other words stay."""
+    """A column of free text that usually has a value: names of members become values, other texts are unchanged."""
     cases = " ".join(f"WHEN '{member.name}' THEN '{member.value}'" for member in choices)
     expression = f"(SELECT CASE word {cases} ELSE word END FROM (SELECT {{}} AS word))"  # noqa: S608  # our own words
     return LegacyColumn(expression=expression)
@@ -47,23 +48,19 @@ def _roles(**meaning: str | int) -> dict[str, str | int]:
 
 
 def _table(name: str, columns: Mapping[str, LegacyColumn] | None = None) -> LegacyTable:
-    """A legacy table that is read into ours of the same name; `columns` are those whose values change."""
+    """A legacy table for our table of the same name; `columns` are those whose values are mapped."""
     return LegacyTable(
         source=name,
         target=name,
-        columns={column: _from(column, what) for column, what in (columns or {}).items()},
+        columns={column: replace(legacy, source=column) for column, legacy in (columns or {}).items()},
     )
-
-
-def _from(column: str, what: LegacyColumn) -> LegacyColumn:
-    return LegacyColumn(source=column, expression=what.expression, values=what.values)
 
 
 USERS = LegacyTable(
     source="users",
     target="accounts_user",
     columns={
-        # `bcrypt$` is how Django's BCryptPasswordHasher knows its own.
+        # The prefix of Django's BCryptPasswordHasher.
         "password": LegacyColumn(source="hashed_password", expression="'bcrypt$' || {}"),
         "full_name": LegacyColumn(source="full_name", expression="coalesce({}, '')"),
         "is_superuser": LegacyColumn(source="role", values=_roles(admin=1, user=0, readonly=0)),
@@ -115,7 +112,7 @@ FORMAT = LegacyFormat(
     name="legacy HomeRack",
     signature=frozenset(table.source for table in INVENTORY),
     tables=(*INVENTORY, USERS, ROLES),
-    not_carried={
+    not_migrated={
         "token_blacklist": "It lists revoked sign-in tokens. "
         "HomeRack uses sessions, so these tokens are not valid here.",
     },

@@ -1,4 +1,4 @@
-"""How full racks are, counted by the database: for lists, where rack by rack would take long."""
+"""The usage of racks, computed by the database: for lists, where a computation per rack takes too long."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from homerack.inventory.models.devices import SUPPLIES_POWER
 
 
 def sums(positions: str = "") -> dict[str, Any]:
-    """Devices, units, watts and kilograms; `positions` is the way to them, such as ``positions__``."""
+    """Devices, units, watts and kilograms; `positions` is the lookup prefix, such as ``positions__``."""
     device = f"{positions}device__"
     supplies = When(**{f"{device}model__device_type__slug": SUPPLIES_POWER}, then=Value(0.0))
     return {
@@ -23,7 +23,7 @@ def sums(positions: str = "") -> dict[str, Any]:
 
 
 def effective(device: str, name: str) -> Coalesce:
-    """`Device.effective`, in SQL."""
+    """`Device.effective` as SQL."""
     return Coalesce(
         F(f"{device}model__{name}"), F(f"{device}specification__{name}"), Value(0.0), output_field=FloatField()
     )
@@ -35,6 +35,6 @@ def with_usage(racks: QuerySet[Rack]) -> QuerySet[Rack]:
 
 
 def usage_by_rack() -> Mapping[int, Mapping[str, Any]]:
-    """The same of all racks that hold something, by key. A third of the time: racks are not joined to all of it."""
+    """The same by primary key, for all racks with devices. Without the join to racks, it takes a third of the time."""
     rows = RackPosition.objects.order_by().values("rack_id").annotate(**sums())
     return {row["rack_id"]: row for row in rows}

@@ -4,7 +4,7 @@ from django.conf import settings
 from django.db import migrations
 
 HOUR = 3600
-# Name, task, what it is good for, crontab (minute, hour, day of week), seconds after which a start that waits is dropped.
+# Name, task, description, crontab (minute, hour, day of week), seconds after which a waiting start expires.
 DAILY = [
     ("Back up", "ops.tasks.back_up", "Makes a backup and verifies it by reading it back.", ("0", "2", "*"), 12 * HOUR),
     ("Prune backups", "ops.tasks.prune", "Deletes backups outside the retention policy.", ("0", "3", "*"), 12 * HOUR),

@@ -1,6 +1,6 @@
 """Django's PostgreSQL backend, on a pool.
 
-``DATABASES`` takes these keys beside Django's own::
+``DATABASES`` takes these keys in addition to those of Django::
 
     "POOL": {"SIZE": 20, "MAX_OVERFLOW": 10, "TIMEOUT": 30}   # SIZE 0, or no POOL: Django's persistent connections
     "CONNECT_RETRY": {"ATTEMPTS": 5, "DELAY": 2}
@@ -112,8 +112,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """The session defaults, which ``DISCARD ALL`` returns to; options of the settings come last and win."""
         options = {"TimeZone": self.timezone_name, "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT}
         if level := self.settings_dict["OPTIONS"].get("isolation_level"):
-            words = IsolationLevel(level).name.lower().replace("_", r"\ ")
-            options["default_transaction_isolation"] = words
+            level_name = IsolationLevel(level).name.lower().replace("_", r"\ ")
+            options["default_transaction_isolation"] = level_name
         ours = " ".join(f"-c {name}={value}" for name, value in options.items())
         return f"{ours} {self.settings_dict['OPTIONS'].get('options', '')}".rstrip()
 

@@ -1,1 +1,1 @@
-"""Running web, worker, beat and, where none is named, a Redis as the processes of one command."""
+"""Runs web, worker, beat and, without REDIS_URL, a Redis as the processes of one command."""

@@ -1,4 +1,4 @@
-"""Examines one table: its cells, and what its rows owe each other."""
+"""Checks one table: the values of its cells, its references and its unique constraints."""
 
 import functools
 import re
@@ -26,26 +26,26 @@ from ops.utils.identifiers import quoted
 IDS_PER_QUERY = 500
 SURROGATE_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-"""JSON's spelling of characters beyond U+FFFF; PostgreSQL refuses one half without the other."""
+"""JSON escapes for characters beyond U+FFFF; PostgreSQL refuses one half without the other."""
 
 
 @dataclass
 class TableReport:
-    """What one table's examination gathers."""
+    """What the check of one table finds."""
 
     refused: set[int] = field(default_factory=set)
     non_canonical: set[str] = field(default_factory=set)
     stripped: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "TableReport") -> None:
-        """Take in what was found in another share of the same table."""
+        """Add what was found in another part of the same table."""
         self.refused |= other.refused
         self.non_canonical |= other.non_canonical
         self.stripped += other.stripped
 
 
 class TableChecker:
-    """Examines one table on one connection."""
+    """Checks one table on one connection."""
 
     def __init__(
         self,
@@ -54,41 +54,41 @@ class TableChecker:
         sources: Mapping[str, TablePlan],
         log: FindingLog,
         found: TableReport,
-        odd: frozenset[str] = frozenset(),
+        non_canonical: frozenset[str] = frozenset(),
     ) -> None:
         self.connection = connection
         self.table = table
         self.sources = sources
         self.log = log
         self.found = found
-        self.odd = odd
-        self.texts = [column for column in table.columns if column.kind.text]
+        self.non_canonical = non_canonical
+        self.texts = [column for column in table.columns if column.type.text]
 
     def check_rules(self) -> None:
-        """What rows owe each other: references and uniqueness."""
+        """Check references and unique constraints."""
         for reference in self.table.references:
             if not self.table.column(reference.column).lookup:
                 self.check_reference(reference)
         for rule in self.table.unique:
-            if not rule.enforced_by_source or self.odd.intersection(rule.columns):
+            if not rule.enforced_by_source or self.non_canonical.intersection(rule.columns):
                 self.check_unique(rule)
 
     # --- Cells --------------------------------------------------------------------------------------------
     def check_cells(self, after: int, up_to: int) -> None:
-        """SQLite names the rows of the range that are not plain, and hands over all its text to be checked as UTF-8."""
-        odd, texts = self.connection.execute(self.cells_query, [after, up_to]).fetchone()
-        if odd:
-            self.check_rows(f"ops_row IN ({odd})")
+        """SQLite lists the rows of the range with non-canonical cells, and returns its text to be checked as UTF-8."""
+        rows, texts = self.connection.execute(self.cells_query, [after, up_to]).fetchone()
+        if rows:
+            self.check_rows(f"ops_row IN ({rows})")
         if not is_clean(texts or b""):
             self.check_texts(after, up_to)
 
     @functools.cached_property
     def cells_query(self) -> str:
-        plain = " AND ".join([*map(is_canonical, self.table.columns), *self.row_checks()])
-        # A comma between any two texts, lest a broken end and a broken start make a letter.
+        canonical = " AND ".join([*map(is_canonical, self.table.columns), *self.row_checks()])
+        # A comma separates texts: the broken end of one and the broken start of the next could form a character.
         text = "||','||".join(f"ifnull({quoted(column.name)}, '')" for column in self.texts) or "''"
         return (
-            f"SELECT group_concat(CASE WHEN {plain} THEN NULL ELSE ops_row END),"
+            f"SELECT group_concat(CASE WHEN {canonical} THEN NULL ELSE ops_row END),"
             f" CAST(group_concat({text}, ',') AS BLOB) FROM {rows_of(self.table)} WHERE ops_row > ? AND ops_row <= ?"
         )
 
@@ -96,17 +96,17 @@ class TableChecker:
         return [f"(({check.sql}) IS NOT 0)" for check in self.table.checks]
 
     def check_rows(self, condition: str) -> None:
-        """Look at each cell of the rows that are not plain."""
+        """Check each cell of the rows that have non-canonical cells."""
         wanted = [(column, sql, reason) for column in self.table.columns for sql, reason in conditions(column)]
         flags = [or_null(column, f"({sql})") for column, sql, _ in wanted] + self.row_checks()
         names = [column.name for column in self.table.columns]
         for row, key, values, held in self.read_rows(names, flags, condition):
-            for (column, _, reason), plain in zip(wanted, held, strict=False):
-                if not plain:
+            for (column, _, reason), holds in zip(wanted, held, strict=False):
+                if not holds:
                     self.check_cell(row, key, column, values[column.name], reason)
             for check, holds in zip(self.table.checks, held[len(wanted) :], strict=True):
                 if not holds:
-                    self.refuse(row, key, "", None, f"breaks the rule {check.name}")
+                    self.refuse(row, key, "", None, f"violates the check constraint {check.name}")
 
     def read_rows(
         self, names: Sequence[str], flags: Sequence[str], condition: str
@@ -122,7 +122,7 @@ class TableChecker:
 
     def check_cell(self, row: int, key: str, column: ColumnPlan, value: Any, reason: str) -> None:
         if value is None:
-            self.refuse(row, key, column.source, None, "empty (NULL) where a value has to be")
+            self.refuse(row, key, column.source, None, "NULL in a column that is NOT NULL")
         elif isinstance(value, InvalidText):
             self.refuse(row, key, column.source, value, "not valid UTF-8")
         elif reason:
@@ -132,23 +132,23 @@ class TableChecker:
 
     def convert(self, row: int, key: str, column: ColumnPlan, value: Stored) -> None:
         try:
-            converted = column.kind.convert(value)
+            converted = column.type.convert(value)
         except Refused as refused:
             self.refuse(row, key, column.source, value, str(refused))
             return
         self.found.non_canonical.add(column.name)
-        if isinstance(value, str) and ("\x00" in value or (column.kind.document and converted != value)):
+        if isinstance(value, str) and ("\x00" in value or (column.type.document and converted != value)):
             self.found.stripped[column.source] += 1
 
     def check_texts(self, after: int, up_to: int) -> None:
-        """Some text of this chunk is not UTF-8 or holds NUL. Cells that are not plain have been looked at already."""
+        """Find the text of this chunk that is not UTF-8 or contains NUL. Other cells have been checked already."""
         names = [column.name for column in self.texts]
         flags = [is_canonical(column) for column in self.texts]
         within = f"ops_row > {after} AND ops_row <= {up_to}"
-        for row, key, values, plain in self.read_rows(names, flags, within):
-            for column, looks_plain in zip(self.texts, plain, strict=True):
+        for row, key, values, canonical in self.read_rows(names, flags, within):
+            for column, is_plain in zip(self.texts, canonical, strict=True):
                 value = values[column.name]
-                if looks_plain and value is not None and not is_clean(as_bytes(value)):
+                if is_plain and value is not None and not is_clean(as_bytes(value)):
                     self.check_cell(row, key, column, value, "")
 
     def refuse(self, row: int, key: str, column: str, value: Any, reason: str) -> None:
@@ -164,9 +164,9 @@ class TableChecker:
             )
         )
 
-    # --- Rows among each other ------------------------------------------------------------------------------
+    # --- References and unique constraints ---------------------------------------------------------------------------
     def check_reference(self, reference: Reference) -> None:
-        """Rows whose foreign key leads nowhere; PostgreSQL would find out at the very end, without naming one."""
+        """Refuse rows that refer to a missing row. PostgreSQL would report only one of them, at the very end."""
         parent = self.sources.get(reference.target)
         column = quoted(reference.column)
         missing = "1"
@@ -177,14 +177,14 @@ class TableChecker:
             )
         child = f"{rows_of(self.table, (reference.column,))} AS child"
         query = f"SELECT ops_row FROM {child} WHERE {column} IS NOT NULL AND {missing}"
-        reason = f"refers to a row that {reference.target} does not have"
+        reason = f"refers to a missing row of {reference.target}"
         if not parent:
-            reason = f"refers to {reference.target}, which is not carried over"
+            reason = f"refers to {reference.target}, which is not migrated"
         self.refuse_rows(query, reference.column, reason)
 
     def check_unique(self, rule: Unique) -> None:
-        """All rows but the first of those that PostgreSQL would find alike."""
-        register_equality_functions(self.connection, self.table, self.odd)
+        """Refuse all rows but the first of those that are equal in PostgreSQL."""
+        register_equality_functions(self.connection, self.table, self.non_canonical)
         expressions = [self.postgres_equivalent(expression) for expression in rule.expressions]
         conditions = [f"({rule.where})"] if rule.where else []
         if rule.nulls_distinct:
@@ -197,10 +197,10 @@ class TableChecker:
         self.refuse_rows(query, ", ".join(rule.columns), f"not unique ({rule.name}): another row has the same value")
 
     def postgres_equivalent(self, expression: str) -> str:
-        """SQL that gives the same value for whatever will be the same in PostgreSQL."""
+        """SQL that gives equal values for what is equal in PostgreSQL."""
         for column in self.table.columns:
-            if column.name in self.odd and expression == quoted(column.name):
-                return rendered(column, column.kind.source_text, odd=True)
+            if column.name in self.non_canonical and expression == quoted(column.name):
+                return rendered(column, column.type.source_text, non_canonical=True)
         return re.sub(r"\b(LOWER|UPPER)\(", r"ops_\1(", expression)
 
     def refuse_rows(self, query: str, columns: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""What PostgreSQL will demand of rows beside the columns' types, as SQL that SQLite can evaluate beforehand."""
+"""The constraints of the target's tables, as SQL that SQLite can evaluate beforehand."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Unique:
     where: str = ""
     nulls_distinct: bool = True
     enforced_by_source: bool = False
-    """The file has an index for it, which sees to it as long as no value is spelled in two ways."""
+    """A unique index of the file enforces it, as long as each value has one text."""
 
 
 def untyped(owner: object, name: str) -> Any:
@@ -88,7 +88,7 @@ def plain_unique(name: str, columns: tuple[str, ...]) -> Unique:
 def declared_unique(
     model: type[models.Model], constraint: models.UniqueConstraint, sqlite: BaseDatabaseWrapper
 ) -> Unique:
-    """A UniqueConstraint with its expressions and condition as SQLite spells them."""
+    """A UniqueConstraint with its expressions and condition in SQLite's SQL."""
     editor = sqlite.SchemaEditorClass(sqlite, collect_sql=True)
     columns = columns_of(model, constraint.fields)
     expressions = tuple(f'"{column}"' for column in columns)
@@ -99,8 +99,8 @@ def declared_unique(
             untyped(expression, "resolve_expression")(query, allow_joins=False) for expression in constraint.expressions
         ]
         bare = [item.expression if isinstance(item, OrderBy) else item for item in resolved]
-        spelled = [compiler.compile(item) for item in bare]
-        expressions = tuple(sql % tuple(editor.quote_value(param) for param in params) for sql, params in spelled)
+        compiled = [compiler.compile(item) for item in bare]
+        expressions = tuple(sql % tuple(editor.quote_value(param) for param in params) for sql, params in compiled)
     return Unique(
         name=constraint.name,
         columns=columns,

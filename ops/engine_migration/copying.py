@@ -1,4 +1,4 @@
-"""Rows from the snapshot into PostgreSQL: SQLite writes the text of ``COPY``, a chunk at a time."""
+"""Copies rows from the snapshot into PostgreSQL: SQLite produces the text of ``COPY``, a chunk at a time."""
 
 import contextlib
 import sqlite3
@@ -11,9 +11,9 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.plan import ColumnPlan, TablePlan, rename
 from ops.engine_migration.preflight import PreflightResult
-from ops.engine_migration.source import Snapshot
 from ops.engine_migration.source_sql import chunks, connect, exclude_refused, register_converters, rendered, rows_of
 from ops.engine_migration.types import column_type
 from ops.errors import VerificationFailed
@@ -50,15 +50,20 @@ class CopyStream:
 
 
 def copy_table(
-    *, table: TablePlan, snapshot: Snapshot, target: Connection, seen: PreflightResult, on_progress: ProgressCallback
+    *,
+    table: TablePlan,
+    snapshot: Snapshot,
+    target: Connection,
+    preflight: PreflightResult,
+    on_progress: ProgressCallback,
 ) -> None:
-    """Replace what PostgreSQL has in `table` by the snapshot's rows, without those that were refused."""
-    odd = seen.non_canonical.get(table.name, frozenset())
+    """Replace the rows of `table` in PostgreSQL by those of the snapshot, without the refused ones."""
+    non_canonical = preflight.non_canonical.get(table.name, frozenset())
     columns = ", ".join(quoted(column.name) for column in table.columns)
     with contextlib.closing(connect(snapshot)) as connection, target.cursor() as cursor:
-        register_converters(connection, table, odd)
+        register_converters(connection, table, non_canonical)
         cursor.execute(f"TRUNCATE {quoted(table.name)}")
-        rows = CopyStream(stream(connection, table, seen, on_progress))
+        rows = CopyStream(stream(connection, table, preflight, on_progress))
         try:
             cursor.copy_expert(
                 f"COPY {quoted(table.name)} ({columns}) FROM STDIN"
@@ -66,23 +71,28 @@ def copy_table(
                 rows,
             )
         except psycopg2.Error:
-            # psycopg2 makes an error of the server of whatever `read` raises, Ctrl-C included.
+            # psycopg2 reports whatever `read` raises, Ctrl-C included, as an error of the server.
             if rows.failure:
                 raise rows.failure from None
             raise
-        expected = seen.rows_of(table)
+        expected = preflight.rows_of(table)
         if cursor.rowcount != expected:
             raise VerificationFailed(
-                f"{table.name}: PostgreSQL took {cursor.rowcount} rows where the file has {expected}."
+                f"{table.name}: PostgreSQL stored {cursor.rowcount} rows, and the file has {expected}."
             )
 
 
 def stream(
-    connection: sqlite3.Connection, table: TablePlan, seen: PreflightResult, on_progress: ProgressCallback
+    connection: sqlite3.Connection, table: TablePlan, preflight: PreflightResult, on_progress: ProgressCallback
 ) -> Iterator[bytes]:
-    odd = seen.non_canonical.get(table.name, frozenset())
-    line = line_of([rendered(column, column.kind.copy_text, odd=column.name in odd) for column in table.columns])
-    kept = exclude_refused(connection, seen.refused, table.name)
+    non_canonical = preflight.non_canonical.get(table.name, frozenset())
+    line = line_of(
+        [
+            rendered(column, column.type.copy_text, non_canonical=column.name in non_canonical)
+            for column in table.columns
+        ]
+    )
+    kept = exclude_refused(connection, preflight.refused, table.name)
     query = (
         f"SELECT CAST(group_concat({line}, char(10)) AS BLOB) FROM {rows_of(table)}"
         f" WHERE ops_row > ? AND ops_row <= ? AND {kept}"
@@ -112,7 +122,7 @@ def resolve(column: ColumnPlan, cursor: Cursor) -> ColumnPlan:
     return replace(
         column,
         value=rename(column.value, ids),
-        kind=column_type(column.db_type),
+        type=column_type(column.db_type),
         allowed=tuple(map(str, ids.values())),
         lookup=None,
     )

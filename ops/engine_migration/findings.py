@@ -1,4 +1,4 @@
-"""What stands in the way of a migration, cell by cell: all of it in a file, a summary in memory."""
+"""Findings of the preflight, cell by cell: all of them in a file, a summary in memory."""
 
 import contextlib
 import csv
@@ -31,7 +31,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Findings that are alike: `count` of them, the first few as `examples`."""
+    """`count` findings with the same table, column and reason; the first few as `examples`."""
 
     table: str
     column: str
@@ -42,7 +42,7 @@ class Group:
 
 @dataclass
 class FindingLog:
-    """Collects findings. Every one goes into the CSV file `path`, which several logs may write to: whole lines each."""
+    """Collects findings. Each is written to the CSV file `path`; several processes may append to it, in whole lines."""
 
     path: Path
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
@@ -54,22 +54,22 @@ class FindingLog:
         return self.counts.total()
 
     def add(self, finding: Finding) -> None:
-        kind = (finding.table, finding.column, finding.reason)
-        self.counts[kind] += 1
-        if self.counts[kind] <= EXAMPLES:
-            self.examples.setdefault(kind, []).append(finding)
+        group = (finding.table, finding.column, finding.reason)
+        self.counts[group] += 1
+        if self.counts[group] <= EXAMPLES:
+            self.examples.setdefault(group, []).append(finding)
         self.lines.append(csv_line(vars(finding).values()))
         if len(self.lines) >= LINES_AT_ONCE:
             self.flush()
 
     def merge(self, other: "FindingLog") -> None:
-        """Take in what another log of the same file has counted."""
+        """Add the counts and examples of another log of the same file."""
         self.counts += other.counts
-        for kind, examples in other.examples.items():
-            self.examples[kind] = [*self.examples.get(kind, []), *examples][:EXAMPLES]
+        for group, examples in other.examples.items():
+            self.examples[group] = [*self.examples.get(group, []), *examples][:EXAMPLES]
 
     def flush(self) -> None:
-        """Write the lines in one go to the end of the file, which is made with its first line."""
+        """Append the lines with one write. The file is created with the first line."""
         if not self.lines:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -80,11 +80,11 @@ class FindingLog:
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """Alike findings together, the most numerous first."""
+        """Findings by table, column and reason, the most numerous first."""
         return tuple(
-            Group(table=table, column=column, reason=reason, count=count, examples=tuple(self.examples[kind]))
-            for kind, count in self.counts.most_common()
-            for table, column, reason in [kind]
+            Group(table=table, column=column, reason=reason, count=count, examples=tuple(self.examples[group]))
+            for group, count in self.counts.most_common()
+            for table, column, reason in [group]
         )
 
 
@@ -102,7 +102,7 @@ def append(descriptor: int, text: str) -> None:
 
 
 def excerpt(value: Any, column: str, show: Callable[[Any], str] = repr) -> str:
-    """`value` short enough to read, and not at all where the column's name says that it is a secret."""
+    """`value`, shortened to one line; hidden where the column's name says that it is a secret."""
     if value is None:
         return ""
     if SECRET.search(column):

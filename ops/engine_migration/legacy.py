@@ -1,6 +1,6 @@
-"""How a project describes files that another program wrote, so that they can be moved like its own.
+"""How a project describes the SQLite files of another program, so that they can be migrated like its own.
 
-A project hands its description over in the setting ``OPS_LEGACY_FORMAT`` (a dotted path to a `LegacyFormat`).
+The setting ``OPS_LEGACY_FORMAT`` is the dotted path of a `LegacyFormat`.
 """
 
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class LegacyColumn:
-    """Where the value of one of our columns comes from.
+    """Where the value of one column of ours comes from.
 
-    `source` names the legacy column; empty means that `expression` needs none.
+    `source` is the legacy column; empty if `expression` needs none.
     `expression` is SQL over the legacy row in which ``{}`` stands for the quoted `source`.
-    `values` says what each stored value is called here; every other value except NULL is refused by name.
-    `lookup` ``(table, column)``: the values are those of that column in that seeded table; its primary key is stored.
+    `values` maps stored values to ours; every other value except NULL is refused.
+    `lookup` ``(table, column)``: the value is looked up in that column of a seeded table, whose primary key is stored.
     """
 
     source: str = ""
@@ -28,7 +28,7 @@ class LegacyTable:
     """One legacy table `source` read into our table `target`.
 
     Columns that are not in `columns` are read from the legacy column of the same name. `where` (SQL) picks rows.
-    `dropped` maps each legacy column that is left behind to the reason.
+    `dropped` maps each legacy column that is not migrated to the reason.
     """
 
     source: str
@@ -40,10 +40,10 @@ class LegacyTable:
 
 @dataclass(frozen=True, kw_only=True)
 class LegacyFormat:
-    """A kind of file. It is recognised when it has all tables of `signature` (and no ``django_migrations``)."""
+    """A file format, recognized by the tables of `signature` (and no ``django_migrations``)."""
 
     name: str
     signature: frozenset[str]
     tables: tuple[LegacyTable, ...]
-    not_carried: Mapping[str, str] = field(default_factory=dict)
-    """Legacy tables that are left behind on purpose, with the reason."""
+    not_migrated: Mapping[str, str] = field(default_factory=dict)
+    """Legacy tables that are not migrated, with the reason."""

@@ -1,4 +1,4 @@
-"""The whole move, step by step: snapshot, plan, preflight, and then a new database that is proven and put in place."""
+"""The migration, step by step: snapshot, plan, preflight, copy, verification and cut-over."""
 
 import contextlib
 import datetime as dt
@@ -22,7 +22,8 @@ from ops.databases.migration_state import applied_migrations, migration_skew, su
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.postgres import constraints
 from ops.databases.postgres.connection import ConnectionInfo, server_detail, server_message
-from ops.engine_migration import source as sources
+from ops.databases.sqlite.files import STOP_WRITERS
+from ops.databases.sqlite.snapshot import Snapshot, Source, take_snapshot
 from ops.engine_migration.copying import copy_table, resolve_lookups
 from ops.engine_migration.findings import FindingLog
 from ops.engine_migration.legacy import LegacyFormat
@@ -31,9 +32,9 @@ from ops.engine_migration.planner import Planner
 from ops.engine_migration.preflight import PreflightResult, run_preflight
 from ops.engine_migration.quarantine import write_quarantine
 from ops.engine_migration.result import MigratedTable, MigrationResult
-from ops.engine_migration.source import STOP_WRITERS, Snapshot, Source
+from ops.engine_migration.source import IF_FULL, open_source
 from ops.engine_migration.source_sql import connect
-from ops.engine_migration.target import StagingDatabase, Target, staging
+from ops.engine_migration.target import StagingDatabase, Target, open_staging
 from ops.engine_migration.verify import verify_tables
 from ops.engine_migration.workers import for_each, suitable_processes
 from ops.errors import OpsError, PreconditionFailed
@@ -43,7 +44,7 @@ from ops.utils.progress import Progress, ProgressCallback, Stage, StageTimer
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationOptions:
-    """What the person asked for."""
+    """The options of one migration."""
 
     keep_copy: bool = True
     strip_nul: bool = False
@@ -55,25 +56,25 @@ class MigrationOptions:
 
 @dataclass(kw_only=True)
 class PreparedMigration:
-    """A file that has been read and examined; nothing was written to PostgreSQL yet."""
+    """A file that has been read and checked; nothing was written to PostgreSQL yet."""
 
-    moved: bool = False
-    """Set when all of it is in place; only then is the copy of the file worth keeping."""
+    migrated: bool = False
+    """Set after the cut-over; only then is the copy of the file kept."""
 
     source: Source
     snapshot: Snapshot
     plan: Plan
-    examination: PreflightResult
+    preflight: PreflightResult
     findings_file: Path | None
     seconds: Mapping[str, float]
 
     @property
     def acceptable(self) -> bool:
-        return not self.examination.count and not self.plan.unknown
+        return not self.preflight.count and not self.plan.unknown
 
     @property
     def estimate(self) -> float:
-        """Seconds the rest will take: writing and proving cost a few times what reading did."""
+        """Seconds that the rest will take: writing and verifying take a few times as long as reading."""
         return 3 + 4 * self.seconds[Stage.PREFLIGHT]
 
 
@@ -87,26 +88,26 @@ def prepare(
     keep_in: Path,
     on_progress: ProgressCallback,
 ) -> Iterator[PreparedMigration]:
-    """Snapshot, plan and examine the file at `path`. The snapshot is gone when the block ends, unless it was moved.
+    """Snapshot, plan and check the file at `path`. The snapshot is deleted when the block ends, unless it was migrated.
 
-    Raises PreconditionFailed or ArtifactInvalid when the file can not be moved as a whole, whatever its cells hold.
+    Raises PreconditionFailed or ArtifactInvalid when the file cannot be migrated at all, whatever its cells contain.
     """
     timer = StageTimer(on_progress)
     with (
-        sources.opened(path) as source,
-        directory_for(keep_in, keep=options.keep_copy) as directory,
+        open_source(path) as source,
+        snapshot_directory(keep_in, keep=options.keep_copy) as directory,
         contextlib.ExitStack() as stack,
     ):
         stamp = f"{dt.datetime.now(dt.UTC):%Y%m%d_%H%M%S}_{secrets.token_hex(2)}"
         timer.report(Progress(stage=Stage.SNAPSHOT))
         destination = directory / f"{path.stem}_{stamp}.sqlite3"
-        snapshot = sources.take_snapshot(source=source, destination=destination, on_progress=on_progress)
+        snapshot = take_snapshot(source=source, destination=destination, on_progress=on_progress, if_full=IF_FULL)
         stack.callback(destination.unlink, missing_ok=True)
         timer.report(Progress(stage=Stage.PREFLIGHT))
         plan = make_plan(snapshot, postgres=postgres, legacy=legacy, options=options)
         on_progress(Progress(stage=Stage.PREFLIGHT, total=plan.rows))
         log = FindingLog(path=keep_in / f"{path.stem}_{stamp}_findings.csv")
-        examination = run_preflight(
+        preflight = run_preflight(
             plan=plan,
             snapshot=snapshot,
             log=log,
@@ -119,29 +120,30 @@ def prepare(
             source=source,
             snapshot=snapshot,
             plan=plan,
-            examination=examination,
+            preflight=preflight,
             findings_file=log.path if log.count else None,
             seconds=timer.seconds,
         )
         yield ready
-        if ready.moved and options.keep_copy:
+        if ready.migrated and options.keep_copy:
             stack.pop_all()
 
 
 @contextlib.contextmanager
-def directory_for(kept: Path, *, keep: bool) -> Iterator[Path]:
+def snapshot_directory(directory: Path, *, keep: bool) -> Iterator[Path]:
     if not keep:
         with tempfile.TemporaryDirectory(prefix="ops-") as temporary:
             yield Path(temporary)
         return
     try:
-        kept.mkdir(parents=True, exist_ok=True, mode=0o700)
-        next(kept.iterdir(), None)
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        next(directory.iterdir(), None)
     except OSError as error:
         raise PreconditionFailed(
-            f"The directory {kept} can not be used: {error.strerror}.", "Set BACKUP_DIR to a directory of yours."
+            f"The directory {directory} cannot be used: {error.strerror}.",
+            "Set BACKUP_DIR to a directory that you can write to.",
         ) from error
-    yield kept
+    yield directory
 
 
 def make_plan(
@@ -152,8 +154,8 @@ def make_plan(
         contextlib.closing(connect(snapshot)) as connection,
     ):
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        is_ours = "django_migrations" in tables
-        if is_ours:
+        is_own_format = "django_migrations" in tables
+        if is_own_format:
             check_migrations(wrapper, snapshot.source)
         elif not legacy or not legacy.signature or not legacy.signature <= tables:
             raise unknown_format(snapshot.source, tables, legacy)
@@ -161,7 +163,7 @@ def make_plan(
             connection=connection,
             sqlite=wrapper,
             postgres=postgres.wrapper(),
-            legacy=None if is_ours else legacy,
+            legacy=None if is_own_format else legacy,
             zone=options.zone,
             strip_nul=options.strip_nul,
             skip=options.skip_tables,
@@ -169,16 +171,20 @@ def make_plan(
 
 
 def unknown_format(path: Path, tables: set[str], legacy: LegacyFormat | None) -> PreconditionFailed:
-    found = f"its tables are {', '.join(sorted(tables)[:8])}{' …' if len(tables) > 8 else ''}" if tables else "no table"
-    missing = f" A {legacy.name} file has also {', '.join(sorted(legacy.signature - tables))}." if legacy else ""
+    found = (
+        f"its tables are {', '.join(sorted(tables)[:8])}{' …' if len(tables) > 8 else ''}"
+        if tables
+        else "it has no tables"
+    )
+    missing = f" A {legacy.name} file also has {', '.join(sorted(legacy.signature - tables))}." if legacy else ""
     return PreconditionFailed(
-        f"{path} is no file of this project: it has no django_migrations, and {found}.",
-        f"Name the file that the program keeps its data in.{missing}",
+        f"{path} is not a file of this project: it has no django_migrations; {found}.",
+        f"Specify the application's data file.{missing}",
     )
 
 
 def check_migrations(wrapper: BaseDatabaseWrapper, path: Path) -> None:
-    """The file's migrations have to be exactly those of the code. Raises PreconditionFailed naming what differs."""
+    """Raises PreconditionFailed with the difference unless the file has exactly the migrations of the code."""
     skew = migration_skew(applied_migrations(wrapper))
     if skew.unknown:
         raise PreconditionFailed(
@@ -201,36 +207,36 @@ def migrate(
     locked: bool,
     on_progress: ProgressCallback,
 ) -> MigrationResult:
-    """Fill `target` with what was prepared, prove it, and put it in place; or leave the target as it was.
+    """Fill `target` with what was prepared, verify it, and swap it in; or leave the target unchanged.
 
-    `claims` records the databases that are made on the way, so that the next migration drops what a killed one leaves.
+    `claims` records the databases that are created, so that the next migration drops what a killed one leaves.
     Raises PreconditionFailed, VerificationFailed or OpsError.
     """
     timer = StageTimer(on_progress)
-    plan, seen = prepared.plan, prepared.examination
-    if quarantine and seen.rows_refused:
-        write_quarantine(directory=quarantine, plan=plan, snapshot=prepared.snapshot, seen=seen)
+    plan, preflight = prepared.plan, prepared.preflight
+    if quarantine and preflight.rows_refused:
+        write_quarantine(directory=quarantine, plan=plan, snapshot=prepared.snapshot, preflight=preflight)
     timer.report(Progress(stage=Stage.SCHEMA))
-    with translate_server_errors(target), staging(target, rows=plan.rows, claims=claims, locked=locked) as workspace:
-        tables, digests = copy_and_verify(workspace, prepared, timer)
-        add_missing_permissions(workspace)
+    with translate_server_errors(target), open_staging(target, rows=plan.rows, claims=claims, locked=locked) as staging:
+        tables, digests = copy_and_verify(staging, prepared, timer)
+        add_missing_permissions(staging)
         if prepared.source.changed():
             raise PreconditionFailed(
-                f"{prepared.source.path} was written to while it was being moved. The database {target.address} is"
-                " as it was.",
+                f"{prepared.source.path} was written to during the migration. The database {target.address} is"
+                " unchanged.",
                 STOP_WRITERS,
             )
         timer.report(Progress(stage=Stage.CUT_OVER))
     timer.end_stage()
-    prepared.moved = True
+    prepared.migrated = True
     return MigrationResult(
         target=str(target.address),
         tables=tuple(
             MigratedTable(
                 name=table.name,
                 label=table.label,
-                rows=seen.rows_of(table),
-                refused=len(seen.refused.get(table.name, ())),
+                rows=preflight.rows_of(table),
+                refused=len(preflight.refused.get(table.name, ())),
                 sha256=digests[table.name],
             )
             for table in tables
@@ -241,7 +247,7 @@ def migrate(
 
 @contextlib.contextmanager
 def translate_server_errors(target: Target) -> Iterator[None]:
-    """What PostgreSQL refuses after all, and connections that break, end the migration with a sentence."""
+    """Raise errors of PostgreSQL and broken connections as OpsError."""
     try:
         yield
     except (psycopg2.Error, DatabaseError) as error:
@@ -249,72 +255,74 @@ def translate_server_errors(target: Target) -> Iterator[None]:
         detail = server_detail(cause)
         raise OpsError(
             f"PostgreSQL ended the migration: {server_message(cause)}{f' ({detail})' if detail else ''}."
-            f" The database {target.address} is as it was.",
-            "Run the command again; if it ends here again, the server's log tells more.",
+            f" The database {target.address} is unchanged.",
+            "Run the command again. If it fails again, read the server's log.",
         ) from error
 
 
 def copy_and_verify(
-    workspace: StagingDatabase, prepared: PreparedMigration, timer: StageTimer
+    staging: StagingDatabase, prepared: PreparedMigration, timer: StageTimer
 ) -> tuple[tuple[TablePlan, ...], Mapping[str, str]]:
-    """Copy, build and verify all tables; returns them and the digest of each one's content."""
-    seen, snapshot = prepared.examination, prepared.snapshot
-    with workspace.session() as connection, connection.cursor() as cursor:
+    """Copy, build and verify all tables. Returns them with the digest of the content of each."""
+    preflight, snapshot = prepared.preflight, prepared.snapshot
+    with staging.session() as connection, connection.cursor() as cursor:
         tables = tuple(resolve_lookups(table, cursor) for table in prepared.plan.tables)
         parts = constraints.drop_indexes_and_keys(
             cursor, constraints.read_indexes_and_keys(cursor, [table.name for table in tables])
         )
     by_size = sorted(tables, key=lambda table: -table.rows * table.bytes_per_row)
 
-    def copy(table: TablePlan, tell: ProgressCallback) -> None:
-        with workspace.session() as connection:
-            copy_table(table=table, snapshot=snapshot, target=connection, seen=seen, on_progress=tell)
+    def copy(table: TablePlan, report: ProgressCallback) -> None:
+        with staging.session() as connection:
+            copy_table(table=table, snapshot=snapshot, target=connection, preflight=preflight, on_progress=report)
 
     timer.report(Progress(stage=Stage.COPY, total=prepared.plan.rows))
-    for_each(by_size, copy, processes=workspace.processes, on_progress=timer.report, at_end=workspace.close)
-    build_indexes(workspace, tables, parts, timer.report)
+    for_each(by_size, copy, processes=staging.processes, on_progress=timer.report, on_exit=staging.close)
+    build_indexes(staging, tables, parts, timer.report)
     timer.report(Progress(stage=Stage.VERIFY, total=prepared.plan.rows))
-    digests = verify_tables(tables=tables, snapshot=snapshot, workspace=workspace, seen=seen, on_progress=timer.report)
+    digests = verify_tables(
+        tables=tables, snapshot=snapshot, staging=staging, preflight=preflight, on_progress=timer.report
+    )
     return tables, digests
 
 
 def build_indexes(
-    workspace: StagingDatabase,
+    staging: StagingDatabase,
     tables: tuple[TablePlan, ...],
     parts: constraints.IndexesAndKeys,
     on_progress: ProgressCallback,
 ) -> None:
-    """Indexes first, then the keys that need them, then sequences and statistics."""
+    """Create indexes, then the keys that need them; then restart sequences and analyze."""
     rows = {table.name: table.rows for table in tables}
     steps = len(parts.indexes) + len(parts.keys)
     on_progress(Progress(stage=Stage.BUILD, total=steps))
 
-    def make(part: constraints.DroppableObject, tell: ProgressCallback) -> None:
-        with workspace.session() as connection, connection.cursor() as cursor:
+    def build(part: constraints.DroppableObject, report: ProgressCallback) -> None:
+        with staging.session() as connection, connection.cursor() as cursor:
             if part.others:
                 constraints.lock_tables(cursor, part)
             cursor.execute(part.create)
-        tell(Progress(stage=Stage.BUILD, item=part.name, done=1, total=1))
+        report(Progress(stage=Stage.BUILD, item=part.name, done=1, total=1))
 
     for group in (parts.indexes, parts.keys):
         by_size = sorted(group, key=lambda part: -rows.get(part.table, 0))
-        for_each(by_size, make, processes=workspace.processes, on_progress=on_progress, at_end=workspace.close)
-    with workspace.session() as connection, connection.cursor() as cursor:
+        for_each(by_size, build, processes=staging.processes, on_progress=on_progress, on_exit=staging.close)
+    with staging.session() as connection, connection.cursor() as cursor:
         for table in tables:
             constraints.restart_sequences(cursor, quoted(table.name), table.watermark)
         cursor.execute("ANALYZE")
 
 
-def add_missing_permissions(workspace: StagingDatabase) -> None:
-    """Content types and permissions that the code has and the file had not; a model may gain one without migration."""
-    if workspace.shared:
-        make_permissions()
+def add_missing_permissions(staging: StagingDatabase) -> None:
+    """Create content types and permissions that the file lacks: a model may gain one without a migration."""
+    if staging.shared:
+        create_all_permissions()
         return
-    with override_database(workspace.address.wrapper()):
-        make_permissions()
+    with override_database(staging.address.wrapper()):
+        create_all_permissions()
 
 
-def make_permissions() -> None:
+def create_all_permissions() -> None:
     for config in apps.get_app_configs():
         create_contenttypes(config, verbosity=0, interactive=False)
         create_permissions(config, verbosity=0, interactive=False)

@@ -1,4 +1,4 @@
-"""What goes where: the tables to fill, column by column, and what stays behind."""
+"""The plan of a migration: the tables to fill, column by column, and what is skipped."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ class ColumnPlan:
     name: str
     source: str
     value: str
-    kind: ColumnType
+    type: ColumnType
     db_type: str
     null: bool
     known: tuple[str, ...] = ()
-    """What a legacy file may hold, as told to a person."""
+    """The values that a legacy file may contain, for messages."""
     check: str = ""
-    """SQL that PostgreSQL demands of the value beside its type, such as ``"x" >= 0``."""
+    """The column's check constraint in PostgreSQL, such as ``"x" >= 0``."""
     allowed: tuple[str, ...] | None = None
-    """The values, as SQL literals, that may come out where a legacy format renames what is stored."""
+    """The possible values, as SQL literals, where a legacy format maps stored values to others."""
     lookup: tuple[str, str] | None = None
     """The values are natural keys of this seeded (table, column); its primary key goes into PostgreSQL."""
 
@@ -43,7 +43,7 @@ class TablePlan:
     rows: int = 0
     bytes_per_row: int = 0
     watermark: int = 0
-    """The highest id the file ever gave out in this table; ids of deleted rows are not given out again."""
+    """The highest id that was ever assigned in this table; ids of deleted rows are not reused."""
 
     def column(self, name: str) -> ColumnPlan:
         return next(column for column in self.columns if column.name == name)
@@ -54,7 +54,7 @@ class TablePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """A table of the file that is not carried over, and why."""
+    """A table of the file that is not migrated, and the reason."""
 
     table: str
     rows: int
@@ -63,7 +63,7 @@ class Skipped:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All of it: `tables` in foreign-key order, what is `skipped`, and tables or columns that are `unknown`."""
+    """`tables` in the order of their foreign keys; `skipped` tables; and `unknown` tables and columns."""
 
     format: str
     tables: tuple[TablePlan, ...]
@@ -77,7 +77,7 @@ class Plan:
 
 
 def rename(value: str, names: Mapping[str, str | int]) -> str:
-    """SQL that gives each stored value its name here, and leaves others as they are, for the preflight to refuse."""
+    """SQL that maps stored values to ours, and leaves others unchanged, for the preflight to refuse."""
     cases = " ".join(f"WHEN {literal(stored)} THEN {literal(ours)}" for stored, ours in names.items())
     return f"CASE {value} {cases} ELSE {value} END"
 

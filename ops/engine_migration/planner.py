@@ -1,4 +1,4 @@
-"""Makes the plan: every table of the project's models, against what the file holds."""
+"""Makes the plan: the tables of the project's models, compared with those of the file."""
 
 import sqlite3
 import zoneinfo
@@ -20,8 +20,8 @@ from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 
 NOT_MIGRATED = {
-    "django_migrations": "PostgreSQL gets its own from `migrate`",
-    "django_session": "everybody signs in again",
+    "django_migrations": "created in PostgreSQL by `migrate`",
+    "django_session": "all users must sign in again",
 }
 
 
@@ -36,7 +36,7 @@ def concrete_models(alias: str = "default") -> list[type[models.Model]]:
 
 
 def in_reference_order(found: Iterable[type[models.Model]]) -> list[type[models.Model]]:
-    """Depth first along foreign keys; where they form a circle, any order will do."""
+    """Depth first along foreign keys. Within a circle the order does not matter."""
     ordered: dict[type[models.Model], None] = {}
     pending = set(found)
 
@@ -109,7 +109,7 @@ class Planner:
             if table not in self.schema.columns:
                 raise PreconditionFailed(
                     f"The file has no table {table}, which {model._meta.label} needs.",
-                    "The file's structure is not what its django_migrations says. Restore or repair it.",
+                    "The file's tables do not match its django_migrations. Restore or repair the file.",
                 )
             yield self.plan_table(model, LegacyTable(source=table, target=table))
 
@@ -126,17 +126,17 @@ class Planner:
             key=tuple(column.column for column in model._meta.pk_fields),
             references=tuple(find_references(model)),
             unique=tuple(
-                replace(rule, enforced_by_source=self.is_watched(rule, columns, entry))
+                replace(rule, enforced_by_source=self.is_enforced_by_source(rule, columns, entry))
                 for rule in find_unique(model, self.sqlite)
             ),
             checks=tuple(find_row_checks(model, self.sqlite)),
             where=entry.where,
         )
 
-    def is_watched(self, rule: Unique, columns: tuple[ColumnPlan, ...], entry: LegacyTable) -> bool:
-        """The file's own index sees to the rule already, on values that nobody renames.
+    def is_enforced_by_source(self, rule: Unique, columns: tuple[ColumnPlan, ...], entry: LegacyTable) -> bool:
+        """Whether a unique index of the file enforces the rule already, on values that are migrated unchanged.
 
-        Not so where an expression is unique: ``lower`` of SQLite knows ASCII only.
+        Not where an expression is unique: SQLite's ``lower`` changes ASCII letters only.
         """
         if not rule.columns or any(column.allowed for column in columns if column.name in rule.columns):
             return False
@@ -149,19 +149,19 @@ class Planner:
         if mapped.source and mapped.source not in self.schema.columns.get(table, ()):
             raise PreconditionFailed(
                 f"The file's table {table} has no column {mapped.source}, which {column.model._meta.label} needs.",
-                "The file is of another version than this code. Upgrade it first, or use the code that wrote it.",
+                "The file was written by another version of this code. Upgrade the file first, or use the code that"
+                " wrote it.",
             )
         parameters = column.db_parameters(self.postgres)
         db_type = parameters["type"]
         value = mapped.expression.format(quoted(mapped.source)) if mapped.source else mapped.expression
-        kind = column_type(db_type, zone=self.zone, strip_nul=self.strip_nul)
-        if mapped.lookup:
-            kind = column_type("text")
         return ColumnPlan(
             name=column.column,
             source=mapped.source or column.column,
             value=rename(value, mapped.values) if mapped.values else value,
-            kind=kind,
+            type=column_type("text")
+            if mapped.lookup
+            else column_type(db_type, zone=self.zone, strip_nul=self.strip_nul),
             db_type=db_type,
             null=column.null,
             check=parameters["check"] or "",
@@ -171,8 +171,8 @@ class Planner:
         )
 
     def measure(self, table: TablePlan) -> TablePlan:
-        """`table` with its number of rows and their size, which decides how many of them go into one chunk."""
-        wide = [column.value for column in table.columns if column.kind.text or column.db_type == "bytea"]
+        """`table` with its number of rows and their size, which determine the rows of a chunk."""
+        wide = [column.value for column in table.columns if column.type.text or column.db_type == "bytea"]
         size = " + ".join(f"coalesce(length({value}), 0)" for value in wide) or "0"
         where = f" WHERE {table.where}" if table.where else ""
         rows, total = self.connection.execute(
@@ -180,7 +180,7 @@ class Planner:
         ).fetchone()
         if not self.has_rowid(table.source):
             raise PreconditionFailed(
-                f"The file's table {table.source} is declared WITHOUT ROWID, which Django never does.",
+                f"The file's table {table.source} is declared WITHOUT ROWID, which is not supported.",
                 "Rebuild it without that clause in a copy of the file, and name the copy.",
             )
         width = total // rows if rows else 0
@@ -206,19 +206,19 @@ class Planner:
 
     def explain_skipped(self, planned: Iterable[TablePlan]) -> Iterable[Skipped]:
         reasons = dict.fromkeys(self.skip, "by --skip-table")
-        reasons |= dict(self.legacy.not_carried) if self.legacy else NOT_MIGRATED
-        carried = {table.source for table in planned}
+        reasons |= dict(self.legacy.not_migrated) if self.legacy else NOT_MIGRATED
+        migrated = {table.source for table in planned}
         for name in self.schema.columns:
             if name.startswith("sqlite_"):
-                yield Skipped(table=name, rows=self.count(name), reason="SQLite's own")
-            elif name in reasons and name not in carried:
+                yield Skipped(table=name, rows=self.count(name), reason="an internal table of SQLite")
+            elif name in reasons and name not in migrated:
                 yield Skipped(table=name, rows=self.count(name), reason=reasons[name])
 
     def find_unknown_tables(self, planned: Iterable[TablePlan]) -> list[Skipped]:
         known = {table.source for table in planned} | self.skip | set(NOT_MIGRATED)
-        known |= set(self.legacy.not_carried) if self.legacy else set()
+        known |= set(self.legacy.not_migrated) if self.legacy else set()
         return [
-            Skipped(table=name, rows=self.count(name), reason="no model knows this table")
+            Skipped(table=name, rows=self.count(name), reason="no model has this table")
             for name in self.schema.columns
             if name not in known and not name.startswith("sqlite_")
         ]
@@ -232,12 +232,12 @@ class Planner:
         ]
 
     def notes(self, planned: Iterable[TablePlan]) -> Iterable[str]:
-        for kind, name in self.schema.views_and_triggers:
-            yield f"The file's {kind} {name} is not carried over."
-        carried = {table.source for table in planned}
+        for object_type, name in self.schema.views_and_triggers:
+            yield f"The file's {object_type} {name} is not migrated."
+        migrated = {table.source for table in planned}
         for table, column in sorted(self.schema.nocase_columns):
-            if table in carried:
+            if table in migrated:
                 yield (
-                    f"{table}.{column} is unique without regard to case in the file;"
-                    " PostgreSQL tells upper from lower case."
+                    f"{table}.{column} is unique regardless of case in the file;"
+                    " PostgreSQL distinguishes upper and lower case."
                 )

@@ -1,4 +1,4 @@
-"""Read every cell before anything is written: what would PostgreSQL refuse or change, and which rows depend on it."""
+"""Reads every cell before anything is written, to find the values that PostgreSQL would refuse or change."""
 
 import array
 import contextlib
@@ -6,29 +6,29 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.cell_checker import TableChecker, TableReport
 from ops.engine_migration.findings import FindingLog, Group
 from ops.engine_migration.plan import Plan, TablePlan
-from ops.engine_migration.source import Snapshot
 from ops.engine_migration.source_sql import chunks, connect, exclude_refused, rows_of
 from ops.engine_migration.workers import for_each, split
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage, accumulate
 
-SHARES = 8
-"""Into how many a table is split, so that all processes end at about the same time."""
+PARTS_PER_TABLE = 8
+"""Small enough parts that all processes end at about the same time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreflightResult:
-    """What the preflight found: `refused` row ids by table, and `odd` columns whose cells need `ColumnType.convert`."""
+    """`refused`: row ids by table. `non_canonical`: columns by table with cells that need `ColumnType.convert`."""
 
     count: int
     groups: tuple[Group, ...]
     refused: Mapping[str, Sequence[int]]
     non_canonical: Mapping[str, frozenset[str]]
     stripped: Mapping[str, int]
-    """Cells by ``table.column`` out of which --strip-nul takes NUL characters."""
+    """By ``table.column``, the number of cells from which --strip-nul removes NUL characters."""
 
     def rows_of(self, table: TablePlan) -> int:
         return table.rows - len(self.refused.get(table.name, ()))
@@ -41,28 +41,28 @@ class PreflightResult:
 def run_preflight(
     *, plan: Plan, snapshot: Snapshot, log: FindingLog, quarantine: bool, processes: int, on_progress: ProgressCallback
 ) -> PreflightResult:
-    """Examine all tables of `plan`. With `quarantine`, rows that depend on refused ones are refused as well."""
+    """Check all tables of `plan`. With `quarantine`, rows that refer to refused ones are refused as well."""
     reports = {table.name: TableReport() for table in plan.tables}
     sources = {table.name: table for table in plan.tables}
 
-    def work(item: Work, tell: ProgressCallback) -> tuple[TableReport, FindingLog]:
+    def work(item: CheckItem, report: ProgressCallback) -> tuple[TableReport, FindingLog]:
         found, own_log = TableReport(), FindingLog(path=log.path)
         with contextlib.closing(connect(snapshot)) as connection:
-            odd = frozenset(reports[item.table.name].non_canonical)
-            examiner = TableChecker(connection, item.table, sources, own_log, found, odd)
+            non_canonical = frozenset(reports[item.table.name].non_canonical)
+            checker = TableChecker(connection, item.table, sources, own_log, found, non_canonical)
             if not item.ranges:
-                examiner.check_rules()
+                checker.check_rules()
             for after, up_to, rows in item.ranges:
-                examiner.check_cells(after, up_to)
-                tell(Progress(stage=Stage.PREFLIGHT, item=item.table.name, done=rows, total=item.table.rows))
+                checker.check_cells(after, up_to)
+                report(Progress(stage=Stage.PREFLIGHT, item=item.table.name, done=rows, total=item.table.rows))
         own_log.flush()
         return found, own_log
 
     with contextlib.closing(connect(snapshot)) as connection:
-        cells, rules = list_cells(connection, plan), [Work(table=table) for table in plan.tables]
-    # Rules after all cells: they have to know which columns hold values that change their spelling.
-    for items, tell in ((cells, accumulate(on_progress)), (rules, on_progress)):
-        results = for_each(items, work, processes=processes, on_progress=tell)
+        cells, rules = list_cells(connection, plan), [CheckItem(table=table) for table in plan.tables]
+    # Constraints after all cells: comparing rows needs to know which columns have non-canonical values.
+    for items, report in ((cells, accumulate(on_progress)), (rules, on_progress)):
+        results = for_each(items, work, processes=processes, on_progress=report)
         for item, (found, own_log) in zip(items, results, strict=True):
             reports[item.table.name].add(found)
             log.merge(own_log)
@@ -83,19 +83,19 @@ def run_preflight(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
-    """A share of a table for one process: the cells of some `ranges` of rows, or without any the table's rules."""
+class CheckItem:
+    """A part of a table for one process: the cells of some `ranges` of rows; without any, the constraints."""
 
     table: TablePlan
     ranges: Sequence[tuple[int, int, int]] = ()
 
 
-def list_cells(connection: sqlite3.Connection, plan: Plan) -> list[Work]:
+def list_cells(connection: sqlite3.Connection, plan: Plan) -> list[CheckItem]:
     by_size = sorted(plan.tables, key=lambda table: -table.rows * table.bytes_per_row)
     return [
-        Work(table=table, ranges=ranges)
+        CheckItem(table=table, ranges=ranges)
         for table in by_size
-        for ranges in split(list(chunks(connection, table)), SHARES)
+        for ranges in split(list(chunks(connection, table)), PARTS_PER_TABLE)
     ]
 
 
@@ -106,7 +106,7 @@ def refuse_dependants(
     refused: dict[str, set[int]],
     log: FindingLog,
 ) -> None:
-    """Add to `refused` every row that refers to a refused one, and what refers to those, until none is left."""
+    """Add to `refused` all rows that refer to refused ones, directly or through other rows."""
     grown = True
     while grown:
         grown = False
@@ -116,16 +116,16 @@ def refuse_dependants(
                 if not parent or not refused.get(parent.name):
                     continue
                 found = TableReport()
-                examiner = TableChecker(connection, table, sources, log, found)
-                keep_out = exclude_refused(
+                checker = TableChecker(connection, table, sources, log, found)
+                not_refused = exclude_refused(
                     connection, {name: list(rows) for name, rows in refused.items()}, parent.name
                 )
-                lost = f"SELECT {quoted(reference.target_column)} FROM {rows_of(parent)} WHERE NOT ({keep_out})"
+                lost = f"SELECT {quoted(reference.target_column)} FROM {rows_of(parent)} WHERE NOT ({not_refused})"
                 already = exclude_refused(connection, {name: list(rows) for name, rows in refused.items()}, table.name)
                 query = (
                     f"SELECT ops_row FROM {rows_of(table)} WHERE {quoted(reference.column)} IN ({lost}) AND {already}"
                 )
-                examiner.refuse_rows(query, reference.column, f"refers to a row of {parent.name} that is refused")
+                checker.refuse_rows(query, reference.column, f"refers to a row of {parent.name} that is refused")
                 if found.refused:
                     refused.setdefault(table.name, set()).update(found.refused)
                     grown = True

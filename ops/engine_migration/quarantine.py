@@ -1,4 +1,4 @@
-"""Refused rows, written in full where a person can mend them."""
+"""Writes refused rows in full, so that they can be fixed and entered later."""
 
 import contextlib
 import json
@@ -6,25 +6,27 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.plan import Plan, TablePlan
 from ops.engine_migration.preflight import PreflightResult
-from ops.engine_migration.source import Snapshot
 from ops.engine_migration.source_sql import connect
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 
 
 def check_directory(directory: Path) -> None:
-    """Refuse a directory with anything in it: rows of two runs must not mix."""
+    """Raises PreconditionFailed unless the directory is empty: rows of two runs must not be mixed."""
     try:
         if directory.exists() and any(directory.iterdir()):
-            raise PreconditionFailed(f"The quarantine directory {directory} is not empty.", "Name a new one.")
+            raise PreconditionFailed(f"The quarantine directory {directory} is not empty.", "Specify a new directory.")
     except OSError as error:
-        raise PreconditionFailed(f"{directory} can not be used: {error.strerror}.", "Name a new directory.") from error
+        raise PreconditionFailed(
+            f"{directory} cannot be used: {error.strerror}.", "Specify a new directory."
+        ) from error
 
 
-def write_quarantine(*, directory: Path, plan: Plan, snapshot: Snapshot, seen: PreflightResult) -> None:
-    """One file ``TABLE.jsonl`` (mode 0600) for each table with refused rows, a row as a JSON object on each line.
+def write_quarantine(*, directory: Path, plan: Plan, snapshot: Snapshot, preflight: PreflightResult) -> None:
+    """Write a file ``TABLE.jsonl`` (mode 0600) for each table with refused rows: one JSON object per line and row.
 
     Binary values are written as ``{"hex": "…"}``.
     """
@@ -32,7 +34,7 @@ def write_quarantine(*, directory: Path, plan: Plan, snapshot: Snapshot, seen: P
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     with contextlib.closing(connect(snapshot)) as connection:
         for table in plan.tables:
-            if rows := seen.refused.get(table.name):
+            if rows := preflight.refused.get(table.name):
                 write_table(connection, table, rows, directory / f"{table.name}.jsonl")
 
 

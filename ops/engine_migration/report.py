@@ -1,4 +1,4 @@
-"""A migration's plan, findings and result, for a person and for a script."""
+"""The plan, findings and result of a migration, as text and as JSON."""
 
 from typing import Any
 
@@ -17,12 +17,12 @@ GROUPS_SHOWN = 12
 
 
 def show_plan(console: Console, ready: PreparedMigration, target: Target) -> None:
-    """The tables in the order of their foreign keys, and what stays behind with the reason."""
+    """The tables in the order of their foreign keys, and skipped ones with the reason."""
     snapshot = ready.snapshot
-    wal = " and what stood in its -wal" if snapshot.wal else ""
+    wal = " and its -wal file" if snapshot.wal else ""
     console.print()
     say(console, f"Source  {escape(str(snapshot.source))}{wal}: {ready.plan.format}, {megabytes(snapshot.size)}")
-    how = "a new database is built beside it and takes its name" if target.renamed else "in one transaction on it"
+    how = "filled through a staging database that replaces it" if target.renamed else "filled in one transaction"
     state = "" if target.exists else ", which does not exist yet"
     say(console, f"Target  {escape(str(target.address))} (PostgreSQL {target.server}){state}: {how}\n")
     table = Table(box=None, pad_edge=False)
@@ -30,25 +30,27 @@ def show_plan(console: Console, ready: PreparedMigration, target: Target) -> Non
     table.add_column("Rows", justify="right")
     table.add_column("What happens")
     for entry in ready.plan.tables:
-        refused = len(ready.examination.refused.get(entry.name, ()))
-        table.add_row(escape(str(entry)), f"{entry.rows:,}", f"[red]{refused:,} refused[/red]" if refused else "moves")
+        refused = len(ready.preflight.refused.get(entry.name, ()))
+        table.add_row(
+            escape(str(entry)), f"{entry.rows:,}", f"[red]{refused:,} refused[/red]" if refused else "migrated"
+        )
     for skipped in ready.plan.skipped:
-        table.add_row(escape(skipped.table), f"{skipped.rows:,}", f"[dim]stays behind: {escape(skipped.reason)}[/dim]")
+        table.add_row(escape(skipped.table), f"{skipped.rows:,}", f"[dim]skipped: {escape(skipped.reason)}[/dim]")
     for unknown in ready.plan.unknown:
         table.add_row(escape(unknown.table), f"{unknown.rows:,}", f"[red]{escape(unknown.reason)}[/red]")
     console.print(table)
     for note in ready.plan.notes:
         say(console, f"[yellow]Note[/yellow] {escape(note)}")
-    for column, count in ready.examination.stripped.items():
-        say(console, f"[yellow]Note[/yellow] NUL characters are taken out of {escape(column)} in {count:,} rows.")
+    for column, count in ready.preflight.stripped.items():
+        say(console, f"[yellow]Note[/yellow] NUL characters are removed from {escape(column)} in {count:,} rows.")
     show_findings(console, ready)
 
 
 def show_findings(console: Console, ready: PreparedMigration) -> None:
-    groups = ready.examination.groups
+    groups = ready.preflight.groups
     if not groups:
         return
-    count = ready.examination.count
+    count = ready.preflight.count
     console.print()
     say(
         console,
@@ -61,28 +63,31 @@ def show_findings(console: Console, ready: PreparedMigration) -> None:
             value = f" {example.stored_type} {example.value}" if example.value else ""
             say(console, f"      [dim]primary key {escape(example.key)}{escape(value)}[/dim]")
     if len(groups) > GROUPS_SHOWN:
-        console.print(f"  … and {len(groups) - GROUPS_SHOWN} more kinds")
-    say(console, f"All of them: {escape(str(ready.findings_file))}")
+        console.print(f"  … and {len(groups) - GROUPS_SHOWN} more groups")
+    say(console, f"All findings: {escape(str(ready.findings_file))}")
 
 
 def show_stop(console: Console, ready: PreparedMigration, *, dry_run: bool) -> None:
-    """Why nothing was written, and what to do next."""
+    """Why nothing was written, and the next step."""
     console.print()
     if ready.plan.unknown:
         names = sorted({entry.table.partition(".")[0] for entry in ready.plan.unknown if "." not in entry.table})
         if names:
             options = " ".join(f"--skip-table {name}" for name in names)
-            say(console, f"To leave the unknown tables behind, add {escape(options)}.")
+            say(console, f"To skip the unknown tables, add {escape(options)}.")
         if len(names) < len(ready.plan.unknown):
-            say(console, "Unknown columns: the file is of another version than this code, or was changed by hand.")
-    if ready.examination.count:
+            say(
+                console,
+                "Unknown columns: the file was written by another version of this code, or was changed by hand.",
+            )
+    if ready.preflight.count:
         say(
             console,
-            "Mend the values in the file, or add --quarantine DIR to move without their rows and those that refer to"
-            " them; with --dry-run it counts them first.",
+            "Fix the values in the file, or add --quarantine DIR to migrate without these rows and the rows that refer"
+            " to them. Add --dry-run as well to count them first.",
         )
     if dry_run and ready.acceptable:
-        console.print(f"Everything can be moved. It will take about {ready.estimate:,.0f} s.")
+        console.print(f"Everything can be migrated, in about {ready.estimate:,.0f} s.")
     console.print("Nothing was written to PostgreSQL." if dry_run else "[red]Stopped.[/red] Nothing was changed.")
 
 
@@ -95,7 +100,7 @@ def show_result(
     *,
     is_live: bool,
 ) -> None:
-    """One table of what is there now, and what to type next. `is_live`: the site uses the target already."""
+    """The migrated tables, and the next step. `is_live`: the site uses the target already."""
     table = Table(box=None, pad_edge=False)
     table.add_column("Table", no_wrap=True)
     table.add_column("Rows", justify="right")
@@ -115,17 +120,19 @@ def show_result(
     if result.refused:
         say(
             console,
-            f"[yellow]{result.refused:,} rows[/yellow] are in {escape(str(options['quarantine']))},"
-            " with all they hold.",
+            f"[yellow]{result.refused:,} refused rows[/yellow] are in {escape(str(options['quarantine']))}, in full.",
         )
     users = get_user_model()._meta.db_table
     if any(table.refused for table in result.tables if table.name == users):
-        say(console, f"[yellow]People are among them[/yellow] ({users}): can an administrator sign in?")
+        say(
+            console,
+            f"[yellow]The refused rows include users[/yellow] ({users}). Check that an administrator can sign in.",
+        )
     if not options["no_backup"]:
         say(console, f"A verified copy of the file: {escape(str(ready.snapshot.path))}")
     if not is_live:
         setting = escape(setting_name("DATABASES"))
-        say(console, f"Next: set {setting} to this database, and start the site again. All users must sign in again.")
+        say(console, f"Next: set {setting} to this database, and restart the site. All users must sign in again.")
 
 
 def say(console: Console, sentence: str) -> None:
@@ -139,7 +146,7 @@ def megabytes(size: int) -> str:
 
 # --- For scripts ----------------------------------------------------------------------------------------------
 def plan_as_json(ready: PreparedMigration, target: Target) -> dict[str, Any]:
-    seen = ready.examination
+    preflight = ready.preflight
     return {
         "status": "plan" if ready.acceptable else "findings",
         "source": {
@@ -154,27 +161,27 @@ def plan_as_json(ready: PreparedMigration, target: Target) -> dict[str, Any]:
             "host": target.address.host,
             "port": target.address.port,
             "exists": target.exists,
-            "beside": target.renamed,
+            "staging_database": target.renamed,
         },
         "tables": [
             {
                 "name": table.name,
                 "source": table.source,
                 "rows": table.rows,
-                "refused": table.rows - seen.rows_of(table),
+                "refused": table.rows - preflight.rows_of(table),
             }
             for table in ready.plan.tables
         ],
         "skipped": [vars(skipped) for skipped in ready.plan.skipped],
         "unknown": [vars(unknown) for unknown in ready.plan.unknown],
         "notes": list(ready.plan.notes),
-        "stripped": dict(seen.stripped),
+        "stripped": dict(preflight.stripped),
         "findings": {
-            "count": seen.count,
+            "count": preflight.count,
             "file": str(ready.findings_file) if ready.findings_file else None,
             "groups": [
                 {"table": group.table, "column": group.column, "reason": group.reason, "count": group.count}
-                for group in seen.groups
+                for group in preflight.groups
             ],
         },
         "estimate_seconds": round(ready.estimate, 1),

@@ -1,4 +1,4 @@
-"""What a migration results in."""
+"""The result of a migration."""
 
 from msgspec import Struct
 
@@ -6,7 +6,7 @@ from ops.utils.schema import Count, Line, Seconds
 
 
 class MigratedTable(Struct, frozen=True, kw_only=True):
-    """One table in its new place. `sha256` is over its content, equal on both sides."""
+    """A migrated table. `sha256` is that of its content, equal on both sides."""
 
     name: Line
     label: Line
@@ -16,7 +16,7 @@ class MigratedTable(Struct, frozen=True, kw_only=True):
 
 
 class MigrationResult(Struct, frozen=True, kw_only=True):
-    """A migration that ended verified and in place; `seconds` by stage."""
+    """A migration that was verified and swapped in; `seconds` by stage."""
 
     target: Line
     tables: tuple[MigratedTable, ...]

@@ -1,4 +1,4 @@
-"""What a SQLite file says of its own tables."""
+"""The schema of a SQLite file."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ class SourceSchema:
     unique: Mapping[str, frozenset[frozenset[str]]]
     indexes: frozenset[str]
     nocase_columns: frozenset[tuple[str, str]]
-    """(table, column) whose text the file compares without regard to case."""
+    """(table, column) of columns whose text the file compares regardless of case."""
     views_and_triggers: tuple[tuple[str, str], ...]
-    """Views and triggers, as (kind, name)."""
+    """(type, name) of views and triggers."""
 
 
 def read_schema(connection: sqlite3.Connection) -> SourceSchema:
@@ -31,9 +31,11 @@ def read_schema(connection: sqlite3.Connection) -> SourceSchema:
     indexes = [read_index(connection, name, row[1]) for name in names for row in list_indexes(connection, name)]
     unique: dict[str, set[frozenset[str]]] = {name: {primary_key(connection, name)} for name in names}
     for index in indexes:
-        if index.whole:
+        if index.is_full:
             unique[index.table].add(frozenset(column for column, _ in index.parts))
-    others = connection.execute("SELECT type, name FROM sqlite_master WHERE type IN ('view', 'trigger')").fetchall()
+    views_and_triggers = connection.execute(
+        "SELECT type, name FROM sqlite_master WHERE type IN ('view', 'trigger')"
+    ).fetchall()
     return SourceSchema(
         columns=columns,
         unique={table: frozenset(groups) for table, groups in unique.items()},
@@ -41,17 +43,17 @@ def read_schema(connection: sqlite3.Connection) -> SourceSchema:
         nocase_columns=frozenset(
             (index.table, column) for index in indexes for column, collation in index.parts if collation == "NOCASE"
         ),
-        views_and_triggers=tuple(others),
+        views_and_triggers=tuple(views_and_triggers),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class UniqueIndex:
-    """A unique index of the file; `whole` when it covers all rows by plain columns. `parts`: (column, collation)."""
+    """A unique index of the file; `is_full` when it covers all rows and only columns. `parts`: (column, collation)."""
 
     table: str
     name: str
-    whole: bool
+    is_full: bool
     parts: tuple[tuple[str, str], ...]
 
 
@@ -64,8 +66,8 @@ def read_index(connection: sqlite3.Connection, table: str, name: str) -> UniqueI
     (partial,) = [row[4] for row in list_indexes(connection, table) if row[1] == name]
     rows = connection.execute(f"PRAGMA index_xinfo({quoted(name)})").fetchall()
     parts = tuple((row[2], row[4]) for row in rows if row[5])
-    whole = not partial and all(column is not None for column, _ in parts)
-    return UniqueIndex(table=table, name=name, whole=whole, parts=parts)
+    is_full = not partial and all(column is not None for column, _ in parts)
+    return UniqueIndex(table=table, name=name, is_full=is_full, parts=parts)
 
 
 def primary_key(connection: sqlite3.Connection, table: str) -> frozenset[str]:

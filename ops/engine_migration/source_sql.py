@@ -1,4 +1,4 @@
-"""SQL that reads a planned table from the snapshot, chunk by chunk, and the functions it needs there."""
+"""SQL that reads a planned table from the snapshot in chunks, and the SQL functions that it needs."""
 
 import contextlib
 import functools
@@ -10,10 +10,10 @@ from typing import Any
 
 from django.db.backends.sqlite3._functions import register as register_django_functions
 
+from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.plan import ColumnPlan, TablePlan
-from ops.engine_migration.source import Snapshot
 from ops.engine_migration.types.base import Refused
-from ops.engine_migration.types.numbers import float_bits, spell_float
+from ops.engine_migration.types.numbers import float_bits, format_float
 from ops.utils.identifiers import quoted
 
 ROW = "rowid"
@@ -23,7 +23,7 @@ PRINTF_FLOAT = "printf('%!.20g', {c})"
 
 
 class InvalidText(bytes):
-    """What SQLite calls text although it is not UTF-8."""
+    """Text of SQLite that is not UTF-8."""
 
 
 def read_text(stored: bytes) -> str | InvalidText:
@@ -34,20 +34,20 @@ def read_text(stored: bytes) -> str | InvalidText:
 
 
 def connect(snapshot: Snapshot) -> sqlite3.Connection:
-    """A reading connection for one thread. Django's own SQL functions may stand in the checks of models."""
+    """A read-only connection for one thread, with the SQL functions of Django, which checks of models may use."""
     connection = sqlite3.connect(snapshot.uri, uri=True, isolation_level=None)
     connection.text_factory = read_text
     register_django_functions(connection)
-    connection.create_function("spell_float", 1, spell_float, deterministic=True)
+    connection.create_function("format_float", 1, format_float, deterministic=True)
     connection.create_function("float_bits", 1, float_bits, deterministic=True)
     return connection
 
 
 @functools.cache
 def exact_float() -> str:
-    """SQL that spells a floating-point number with all its bits: SQLite's own printf where it proves exact.
+    """SQL for the exact text of a floating-point number: SQLite's printf where that is exact.
 
-    Its result depends on the processor and the version of SQLite, so it is tried on numbers of every size.
+    Its result depends on the processor and the version of SQLite, so it is tested with numbers of every size.
     """
     generator = random.Random(15)  # noqa: S311
     patterns = [generator.getrandbits(64).to_bytes(8, "little") for _ in range(3000)]
@@ -58,9 +58,9 @@ def exact_float() -> str:
         exact = all(
             float(connection.execute(query, [number]).fetchone()[0]) == number
             for number in numbers
-            if abs(number) < 1.79e308  # neither NaN nor infinite, which are not spelled this way
+            if abs(number) < 1.79e308  # neither NaN nor infinite, which are formatted otherwise
         )
-    return PRINTF_FLOAT if exact else "spell_float({c})"
+    return PRINTF_FLOAT if exact else "format_float({c})"
 
 
 def rows_of(table: TablePlan, names: Sequence[str] | None = None) -> str:
@@ -72,7 +72,7 @@ def rows_of(table: TablePlan, names: Sequence[str] | None = None) -> str:
 
 
 def chunk_rows(table: TablePlan) -> int:
-    """So many rows that a chunk stays near a megabyte."""
+    """The number of rows that make about a megabyte."""
     return max(1, min(CHUNK_ROWS, CHUNK_BYTES // max(1, table.bytes_per_row)))
 
 
@@ -91,37 +91,37 @@ def chunks(connection: sqlite3.Connection, table: TablePlan) -> Iterator[tuple[i
         after = up_to
 
 
-def in_kind(template: str, column: ColumnPlan) -> str:
+def with_column(template: str, column: ColumnPlan) -> str:
     return template.format(c=quoted(column.name))
 
 
 def conditions(column: ColumnPlan) -> list[tuple[str, str]]:
-    """SQL that must hold for a cell that is not NULL, and why it is refused if not; '': ask `ColumnType.convert`."""
+    """(SQL, reason): a cell for which the SQL is false is refused; without a reason, `ColumnType.convert` decides."""
     name = quoted(column.name)
-    found = [(in_kind(column.kind.canonical_check, column), "")]
+    found = [(with_column(column.type.canonical_check, column), "")]
     if column.allowed is not None:
-        found = [(f"{name} IN ({', '.join(column.allowed)})", f"unknown; known are {', '.join(column.known)}")]
+        found = [(f"{name} IN ({', '.join(column.allowed)})", f"unknown; known values are {', '.join(column.known)}")]
     if column.check:
-        found.append((column.check, f"has to be {column.check}"))
+        found.append((column.check, f"violates the check {column.check}"))
     return found
 
 
 def or_null(column: ColumnPlan, condition: str) -> str:
-    """SQL, 1 or 0: `condition` holds, or the cell is NULL and may be."""
+    """SQL, 1 or 0: `condition` is true, or the cell is NULL and the column nullable."""
     null = "1" if column.null else "0"
     return f"CASE WHEN {quoted(column.name)} IS NULL THEN {null} WHEN {condition} THEN 1 ELSE 0 END"
 
 
 def is_canonical(column: ColumnPlan) -> str:
-    """SQL, 1 or 0: the cell needs no closer look."""
+    """SQL, 1 or 0: the cell is canonical, so Python need not see it."""
     return or_null(column, " AND ".join(f"({condition})" for condition, _ in conditions(column)))
 
 
-def rendered(column: ColumnPlan, template: str, *, odd: bool) -> str:
-    """SQL for a cell's text: by `template` when plain; `odd` columns hold cells that `ColumnType.convert` spells."""
+def rendered(column: ColumnPlan, template: str, *, non_canonical: bool) -> str:
+    """SQL for a cell's text: by `template` where it is canonical, else by `ColumnType.convert`."""
     name = quoted(column.name)
-    text = in_kind(template.replace("exact_float({c})", exact_float()), column)
-    if odd:
+    text = with_column(template.replace("exact_float({c})", exact_float()), column)
+    if non_canonical:
         text = f"CASE WHEN {is_canonical(column)} THEN {text} ELSE {converter_name(column)}({name}) END"
     if column.null and text != name:
         return f"CASE WHEN {name} IS NOT NULL THEN {text} END"
@@ -132,22 +132,22 @@ def converter_name(column: ColumnPlan) -> str:
     return quoted(f"convert_{column.name}")
 
 
-def register_converters(connection: sqlite3.Connection, table: TablePlan, odd: frozenset[str]) -> None:
-    """Make `ColumnType.convert` callable for the columns that hold odd cells."""
+def register_converters(connection: sqlite3.Connection, table: TablePlan, non_canonical: frozenset[str]) -> None:
+    """Register `ColumnType.convert` for the columns with non-canonical cells."""
     for column in table.columns:
-        if column.name in odd:
-            connection.create_function(f"convert_{column.name}", 1, null_safe(column.kind.convert))
+        if column.name in non_canonical:
+            connection.create_function(f"convert_{column.name}", 1, null_safe(column.type.convert))
 
 
 def null_safe(convert: Callable[[Any], str]) -> Callable[[Any], str | None]:
     return lambda value: None if value is None else convert(value)
 
 
-def register_equality_functions(connection: sqlite3.Connection, table: TablePlan, odd: Set[str]) -> None:
-    """The converters, which give NULL for refused cells here, and ``lower`` and ``upper`` of all letters."""
+def register_equality_functions(connection: sqlite3.Connection, table: TablePlan, non_canonical: Set[str]) -> None:
+    """Register converters that return NULL for refused cells, and ``lower`` and ``upper`` for all of Unicode."""
     for column in table.columns:
-        if column.name in odd:
-            connection.create_function(f"convert_{column.name}", 1, null_if_refused(column.kind.convert))
+        if column.name in non_canonical:
+            connection.create_function(f"convert_{column.name}", 1, null_if_refused(column.type.convert))
     connection.create_function("ops_lower", 1, simple_case(str.lower), deterministic=True)
     connection.create_function("ops_upper", 1, simple_case(str.upper), deterministic=True)
 
@@ -163,7 +163,7 @@ def null_if_refused(convert: Callable[[Any], str]) -> Callable[[Any], str | None
 
 
 def simple_case(change: Callable[[str], str]) -> Callable[[Any], Any]:
-    """As PostgreSQL does it: a letter never becomes two."""
+    """Change case as PostgreSQL does: one character never becomes two."""
 
     def changed(letter: str) -> str:
         other = change(letter)
@@ -173,7 +173,7 @@ def simple_case(change: Callable[[str], str]) -> Callable[[Any], Any]:
 
 
 def exclude_refused(connection: sqlite3.Connection, refused: Mapping[str, Sequence[int]], table: str) -> str:
-    """A condition that leaves out the refused rows of `table`, which it puts into a temporary table."""
+    """An SQL condition that excludes the refused rows of `table`, which are put into a temporary table."""
     if not refused.get(table):
         return "1"
     name = quoted(f"refused_{table}")

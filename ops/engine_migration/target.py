@@ -1,4 +1,4 @@
-"""Where the rows go: a new database beside the target that takes its place, or one transaction on the target."""
+"""The target in PostgreSQL, filled through a staging database that is swapped in, or in one transaction."""
 
 import contextlib
 import os
@@ -19,6 +19,7 @@ from ops.engine_migration.planner import concrete_models
 from ops.engine_migration.workers import suitable_processes
 from ops.errors import PreconditionFailed
 from ops.utils import posix_signals
+from ops.utils.formatting import pluralize
 from ops.utils.identifiers import quoted
 
 NEW_SUFFIX = "_ops_new"
@@ -29,7 +30,7 @@ MADE_BY_MIGRATE = frozenset({"django_migrations", "django_content_type", "auth_p
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The PostgreSQL database to fill. `beside`: it is built beside and renamed; otherwise in one transaction."""
+    """The PostgreSQL database to fill. `renamed`: through a staging database; otherwise in one transaction."""
 
     address: ConnectionInfo
     exists: bool
@@ -39,7 +40,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class StagingDatabase:
-    """A database with the project's schema, not visible to anybody else yet. `shared` is set inside one transaction."""
+    """A database with the project's schema that is not live yet. `shared`: the one connection of a transaction."""
 
     address: ConnectionInfo
     processes: int
@@ -48,7 +49,7 @@ class StagingDatabase:
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Connection]:
-        """This process's connection, committed when the block ends unless all of the work is one transaction."""
+        """The connection of this process, committed when the block ends unless everything is one transaction."""
         if self.shared:
             yield self.shared
             return
@@ -65,17 +66,17 @@ class StagingDatabase:
             raise
 
     def close(self) -> None:
-        """Close this process's connection; one that was inherited belongs to the parent."""
+        """Close the connection of this process. An inherited one belongs to the parent."""
         if connection := self._connections.pop(os.getpid(), None):
             connection.close()
 
 
 def inspect_target(address: ConnectionInfo) -> Target:
-    """Look at the target without changing it. Raises PreconditionFailed unless it can be filled."""
+    """Check the target without changing it. Raises PreconditionFailed unless it can be filled."""
     with databases.maintenance_connection(address) as connection:
         version = connection.server_version
         if version < OLDEST_SERVER:
-            raise PreconditionFailed(f"The server runs PostgreSQL {version // 10000}; 15 is the oldest that works.")
+            raise PreconditionFailed(f"The server runs PostgreSQL {version // 10000}; 15 or newer is required.")
         exists = databases.exists(connection, address.database)
         may_create = databases.may_create(connection, address.database)
     if not exists and not may_create:
@@ -91,7 +92,7 @@ def inspect_target(address: ConnectionInfo) -> Target:
 
 
 def require_rights(address: ConnectionInfo) -> None:
-    """Refuse a database in which the role may not make tables, or whose tables are not the role's."""
+    """Raises PreconditionFailed unless the role can create tables and owns those that exist."""
     with contextlib.closing(address.connect()) as connection, connection.cursor() as cursor:
         may_fill = fetch_value(
             cursor,
@@ -101,9 +102,9 @@ def require_rights(address: ConnectionInfo) -> None:
         )
     if not may_fill:
         raise PreconditionFailed(
-            f"The role {address.user} may not make tables in {address}, or not change those that are there.",
+            f"The role {address.user} cannot create tables in {address}, or does not own those in it.",
             f"As an administrator: ALTER DATABASE {quoted(address.database)} OWNER TO {quoted(address.user)};"
-            f" or give it a database of its own: CREATE DATABASE … OWNER {quoted(address.user)};",
+            f" or create a separate database: CREATE DATABASE … OWNER {quoted(address.user)};",
         )
 
 
@@ -128,61 +129,61 @@ OTHER_OBJECTS = (
     + NOT_OF_AN_EXTENSION.format(catalog="'pg_class'", catalog_oid="c.oid", kinds="'e', 'a', 'i'")
     + " ORDER BY 1, 2"
 )
-"""Functions, types and sequences of nobody's tables, which would be gone with a database that is replaced."""
+"""Functions, types and sequences that belong to no table. They would be lost when the database is replaced."""
 
 
 def require_empty(address: ConnectionInfo, *, replaced: bool) -> None:
-    """Refuse a target that holds rows beyond what `migrate` makes, or anything that is not this project's.
+    """Raises PreconditionFailed for rows that `migrate` does not create, and for objects of other programs.
 
-    A database that will be `replaced` by another may have no functions, types or sequences of its own either.
+    A database that will be `replaced` must not have other functions, types or sequences either.
     """
-    ours = {model._meta.db_table: model for model in concrete_models()}
+    own_models = {model._meta.db_table: model for model in concrete_models()}
     with contextlib.closing(address.connect()) as connection, connection.cursor() as cursor:
         encoding = fetch_value(
             cursor, "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()"
         )
         if encoding != "UTF8":
             raise PreconditionFailed(
-                f"The database {address} has the encoding {encoding}, which can not hold every text.",
-                "Create it anew: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
+                f"The database {address} has the encoding {encoding}, which cannot store all characters.",
+                "Recreate it: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
             )
         cursor.execute(TABLES)
         relations = cursor.fetchall()
-        home = fetch_value(cursor, "SELECT current_schema()")
-        known = {(home, name) for name in (*ours, "django_migrations")}
-        strange = [f"{schema}.{name}" for schema, name in relations if (schema, name) not in known]
+        schema = fetch_value(cursor, "SELECT current_schema()")
+        known = {(schema, name) for name in (*own_models, "django_migrations")}
+        foreign_objects = [".".join(relation) for relation in relations if relation not in known]
         if replaced:
             cursor.execute(OTHER_OBJECTS)
-            strange += [f"{schema}.{name}" for schema, name in cursor.fetchall()]
-        if strange:
+            foreign_objects += map(".".join, cursor.fetchall())
+        if foreign_objects:
             raise PreconditionFailed(
-                f"The database {address} holds what is not this project's: {', '.join(strange[:5])}"
-                f"{' …' if len(strange) > 5 else ''}.",
-                "Name a database of its own for this project, or drop what is there.",
+                f"The database {address} contains objects of other programs: {', '.join(foreign_objects[:5])}"
+                f"{' …' if len(foreign_objects) > 5 else ''}.",
+                "Specify a separate database for this project, or drop these objects.",
             )
         rows = {name: fetch_value(cursor, f"SELECT count(*) FROM {quoted(name)}") for _, name in relations}
     filled = {name: count for name, count in rows.items() if count and name not in MADE_BY_MIGRATE}
-    filled = ignore_seed_rows(address, filled, ours) if filled else {}
+    filled = ignore_seed_rows(address, filled, own_models) if filled else {}
     if filled:
-        listed = ", ".join(f"{count} in {name}" for name, count in sorted(filled.items()))
+        listed = ", ".join(f"{pluralize(count, 'row')} in {name}" for name, count in sorted(filled.items()))
         raise PreconditionFailed(
-            f"The database {address} is not empty: rows {listed}.",
-            "Name an empty database; this command never adds to rows or replaces them.",
+            f"The database {address} is not empty: {listed}.",
+            "Specify an empty database. This command never changes existing rows.",
         )
 
 
 def ignore_seed_rows(
-    address: ConnectionInfo, filled: dict[str, int], ours: dict[str, type[models.Model]]
+    address: ConnectionInfo, filled: dict[str, int], own_models: dict[str, type[models.Model]]
 ) -> dict[str, int]:
-    """`filled` without the tables whose rows are those that `migrate` puts into a new database by itself.
+    """`filled` without the tables that only have rows which `migrate` creates in a new database.
 
-    What that is shows in a database in memory. Rows are told apart by their own columns: keys and times differ.
+    An in-memory database shows which these are. Rows are compared without keys and times, which differ.
     """
     with override_database(sqlite_wrapper(":memory:")):
         run_migrations()
-        seeds = {name: contents(ours[name]) for name in filled}
+        seeds = {name: contents(own_models[name]) for name in filled}
     with override_database(address.wrapper()):
-        present = {name: contents(ours[name]) for name in filled}
+        present = {name: contents(own_models[name]) for name in filled}
     return {name: count for name, count in filled.items() if not is_within(present[name], seeds[name])}
 
 
@@ -201,26 +202,28 @@ def is_within(present: list[str], seeds: list[str]) -> bool:
 
 
 @contextlib.contextmanager
-def staging(target: Target, *, rows: int, claims: Claims, locked: bool) -> Iterator[StagingDatabase]:
-    """The staging database of `target` for so many `rows`: swapped in when the block ends well, else dropped.
+def open_staging(target: Target, *, rows: int, claims: Claims, locked: bool) -> Iterator[StagingDatabase]:
+    """A staging database for so many `rows`: swapped in when the block ends without an error, else dropped.
 
-    `locked`: the caller has the lock of the target already.
+    `locked`: the caller holds the lock of the target already.
     """
     with contextlib.ExitStack() as stack:
         connection = stack.enter_context(databases.maintenance_connection(target.address))
         if not locked:
             stack.enter_context(databases.locked(connection, target.address.database))
         if target.renamed:
-            with staging_database(target, connection, rows, claims) as workspace:
-                yield workspace
+            with open_staging_database(target, connection, rows, claims) as staging:
+                yield staging
         else:
             databases.end_leftover_sessions(connection, target.address.database)
-            with staging_transaction(target) as workspace:
-                yield workspace
+            with open_staging_transaction(target) as staging:
+                yield staging
 
 
 @contextlib.contextmanager
-def staging_database(target: Target, connection: Connection, rows: int, claims: Claims) -> Iterator[StagingDatabase]:
+def open_staging_database(
+    target: Target, connection: Connection, rows: int, claims: Claims
+) -> Iterator[StagingDatabase]:
     live = target.address.database
     new, old = (databases.suffixed_name(live, suffix) for suffix in (NEW_SUFFIX, OLD_SUFFIX))
     owner = str(target.address)
@@ -232,12 +235,12 @@ def staging_database(target: Target, connection: Connection, rows: int, claims: 
         claims.claim_database(name, target=owner)
     try:
         databases.create_staging(connection, new, description)
-        beside = target.address.with_database(new)
-        databases.add_extensions(beside, databases.read_extensions(target.address) if target.exists else ())
-        with override_database(beside.wrapper()):
+        address = target.address.with_database(new)
+        databases.add_extensions(address, databases.read_extensions(target.address) if target.exists else ())
+        with override_database(address.wrapper()):
             run_migrations()
-        with contextlib.closing(StagingDatabase(address=beside, processes=suitable_processes(rows))) as workspace:
-            yield workspace
+        with contextlib.closing(StagingDatabase(address=address, processes=suitable_processes(rows))) as staging:
+            yield staging
         if target.exists:
             require_empty(target.address, replaced=True)
         with posix_signals.ignore_interrupts():
@@ -248,24 +251,24 @@ def staging_database(target: Target, connection: Connection, rows: int, claims: 
                 live=live,
                 description=description,
             )
-            # The rows are in place: an empty database that is left over must not look like a failure.
-            drop_marked(connection, target, old, claims)
+            # The migration is done: an empty database that is left over is not a failure.
+            drop_staging(connection, target, old, claims)
     except BaseException:
-        drop_marked(connection, target, new, claims)
+        drop_staging(connection, target, new, claims)
         raise
 
 
 def require_free(connection: Connection, name: str) -> None:
-    """Raises PreconditionFailed where a database has the name already, whatever is written on it."""
+    """Raises PreconditionFailed where the database exists, whatever its comment says."""
     if databases.exists(connection, name):
         raise PreconditionFailed(
-            f"There is a database {name} already, and the migration needs that name. Nothing was changed.",
-            f"Look into it, and drop it if nobody needs it: DROP DATABASE {quoted(name)};",
+            f"The database {name} already exists, and the migration needs this name. Nothing was changed.",
+            f"Check its content, and drop it if it is not needed: DROP DATABASE {quoted(name)};",
         )
 
 
-def drop_marked(connection: Connection, target: Target, name: str, claims: Claims) -> None:
-    """Drop what this migration has claimed. Without a connection the next one does."""
+def drop_staging(connection: Connection, target: Target, name: str, claims: Claims) -> None:
+    """Drop a database that this migration has claimed. If the connection is lost, the next migration drops it."""
     try:
         databases.drop_claimed(connection, [name], spared=(target.address.database,))
     except psycopg2.Error:
@@ -273,7 +276,7 @@ def drop_marked(connection: Connection, target: Target, name: str, claims: Claim
 
 
 @contextlib.contextmanager
-def staging_transaction(target: Target) -> Iterator[StagingDatabase]:
+def open_staging_transaction(target: Target) -> Iterator[StagingDatabase]:
     with override_database(target.address.wrapper()) as wrapper, transaction.atomic():
         with wrapper.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '10s'")

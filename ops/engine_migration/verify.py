@@ -1,8 +1,8 @@
-"""Prove that PostgreSQL holds what the snapshot holds: every value of every row, in the order of the primary key.
+"""Verifies that PostgreSQL has every value of every row of the snapshot.
 
-Both sides spell a range of rows as one text. PostgreSQL sends only its SHA-256; where that differs, the rows are
-compared value by value, so that the error can name them. JSON, of which one value has many spellings, is always
-compared by what it means.
+Ranges of rows, in the order of the primary key, are turned into one text on both sides. PostgreSQL sends only its
+SHA-256; where that differs, the rows are compared value by value, so that the error can name them. JSON is always
+compared as parsed, because one value can be written in many ways.
 """
 
 import contextlib
@@ -15,11 +15,11 @@ from typing import Any
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.databases.postgres.queries import fetch_row
+from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.copying import line_of
 from ops.engine_migration.findings import excerpt
 from ops.engine_migration.plan import ColumnPlan, TablePlan
-from ops.engine_migration.preflight import SHARES, PreflightResult
-from ops.engine_migration.source import Snapshot
+from ops.engine_migration.preflight import PARTS_PER_TABLE, PreflightResult
 from ops.engine_migration.source_sql import chunk_rows, connect, exclude_refused, register_converters, rendered, rows_of
 from ops.engine_migration.target import StagingDatabase
 from ops.engine_migration.types.documents import same_json
@@ -29,7 +29,7 @@ from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage, accumulate
 
 NATIVE_ORDER = ("bigint", "integer", "smallint", "uuid")
-"""Types that both sides sort alike by themselves; others are sorted by their text, byte for byte."""
+"""Types with the same order on both sides; others are sorted by the bytes of their text."""
 DIFFERENCES_NAMED = 5
 Bound = tuple[Any, ...] | None
 Range = tuple[Bound, Bound]
@@ -38,7 +38,7 @@ Range = tuple[Bound, Bound]
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """Some rows of one side: the SHA-256 of their text, their number, and each JSON column's documents as one array."""
+    """Rows of one side: the SHA-256 of their text, their number, and the documents of each JSON column as one array."""
 
     sha256: str
     rows: int
@@ -52,26 +52,26 @@ class Chunk:
 
 
 class SourceTable:
-    """A table as the snapshot has it, without its refused rows."""
+    """A table of the snapshot, without its refused rows."""
 
-    def __init__(self, table: TablePlan, connection: sqlite3.Connection, seen: PreflightResult) -> None:
+    def __init__(self, table: TablePlan, connection: sqlite3.Connection, preflight: PreflightResult) -> None:
         self.table = table
         self.connection = connection
-        self.odd = seen.non_canonical.get(table.name, frozenset())
-        register_converters(connection, table, self.odd)
-        self.kept = exclude_refused(connection, seen.refused, table.name)
+        self.non_canonical = preflight.non_canonical.get(table.name, frozenset())
+        register_converters(connection, table, self.non_canonical)
+        self.kept = exclude_refused(connection, preflight.refused, table.name)
         self.order = ", ".join(self.key_of(table.column(name)) for name in table.key)
 
     def text_of(self, column: ColumnPlan) -> str:
-        return rendered(column, column.kind.source_text, odd=column.name in self.odd)
+        return rendered(column, column.type.source_text, non_canonical=column.name in self.non_canonical)
 
     def key_of(self, column: ColumnPlan) -> str:
-        if column.db_type in NATIVE_ORDER and column.name not in self.odd:
+        if column.db_type in NATIVE_ORDER and column.name not in self.non_canonical:
             return quoted(column.name)
         return f"{self.text_of(column)} COLLATE BINARY"
 
     def ranges(self) -> Iterator[Range]:
-        """Consecutive ranges from before the first key to after the last, so that no row of the target escapes."""
+        """Consecutive ranges from before the first key to after the last, covering every row of the target."""
         low: Bound = None
         while True:
             condition, parameters = self.within(low, None)
@@ -97,8 +97,8 @@ class SourceTable:
     def read(self, low: Bound, high: Bound) -> Chunk:
         condition, parameters = self.within(low, high)
         columns = self.table.columns
-        line = line_of([f"{quoted(c.name)} IS NULL" if c.kind.document else self.text_of(c) for c in columns])
-        documents = [f"ifnull({self.text_of(column)}, 'null')" for column in columns if column.kind.document]
+        line = line_of([f"{quoted(c.name)} IS NULL" if c.type.document else self.text_of(c) for c in columns])
+        documents = [f"ifnull({self.text_of(column)}, 'null')" for column in columns if column.type.document]
         named = "".join(f", {text} AS d{number}" for number, text in enumerate(documents))
         joined = "".join(f", '[' || group_concat(d{number}) || ']'" for number in range(len(documents)))
         text, rows, *found = self.connection.execute(
@@ -116,7 +116,7 @@ class SourceTable:
 
 
 class TargetTable:
-    """A table as PostgreSQL has it."""
+    """A table of PostgreSQL."""
 
     def __init__(self, table: TablePlan, cursor: Cursor) -> None:
         self.table = table
@@ -140,9 +140,9 @@ class TargetTable:
     def read(self, low: Bound, high: Bound) -> Chunk:
         columns = self.table.columns
         line = " || ',' || ".join(
-            f"'''' || ({quoted(c.name)} IS NULL)::int || ''''" if c.kind.document else as_in_line(c) for c in columns
+            f"'''' || ({quoted(c.name)} IS NULL)::int || ''''" if c.type.document else as_in_line(c) for c in columns
         )
-        documents = [f"coalesce({target_text(column)}, 'null')" for column in columns if column.kind.document]
+        documents = [f"coalesce({target_text(column)}, 'null')" for column in columns if column.type.document]
         named = "".join(f", {text} AS d{number}" for number, text in enumerate(documents))
         joined = "".join(f", '[' || string_agg(d{number}, ',') || ']'" for number in range(len(documents)))
         digest, rows, *found = fetch_row(
@@ -162,11 +162,11 @@ class TargetTable:
 
 
 def target_text(column: ColumnPlan) -> str:
-    return column.kind.target_text.format(c=quoted(column.name))
+    return column.type.target_text.format(c=quoted(column.name))
 
 
 def target_key(column: ColumnPlan) -> str:
-    """PostgreSQL: what to sort by so that both sides sort alike."""
+    """SQL of PostgreSQL to sort by, with the same order as in SQLite."""
     if column.db_type in NATIVE_ORDER:
         return quoted(column.name)
     return f'({target_text(column)}) COLLATE "C"'
@@ -175,12 +175,12 @@ def target_key(column: ColumnPlan) -> str:
 def as_in_line(column: ColumnPlan) -> str:
     """PostgreSQL: the column's text as SQLite's ``%Q`` writes it."""
     text = target_text(column)
-    # Only text as it is can hold the quote.
+    # Only unconverted text can contain the quote.
     inner = f"replace({text}, '''', '''''')" if text == quoted(column.name) else text
     return f"coalesce('''' || {inner} || '''', 'NULL')" if column.null else f"'''' || {inner} || ''''"
 
 
-# --- When they differ -------------------------------------------------------------------------------------------
+# --- Differences -------------------------------------------------------------------------------------------
 def describe_difference(source: SourceTable, target: TargetTable, low: Bound, high: Bound) -> VerificationFailed:
     """Compare a range value by value and name the first differences."""
     table = source.table
@@ -190,7 +190,7 @@ def describe_difference(source: SourceTable, target: TargetTable, low: Bound, hi
     lines += [f"row {key} is not in the file" for key in theirs if key not in ours]
     lines += [line for key in ours if key in theirs for line in differing_cells(table, key, ours[key], theirs[key])]
     listed = "\n  ".join(lines[:DIFFERENCES_NAMED]) or "the order of its rows"
-    return VerificationFailed(f"{table.name}: PostgreSQL does not hold what the file holds:\n  {listed}")
+    return VerificationFailed(f"{table.name}: the contents in PostgreSQL and in the file differ:\n  {listed}")
 
 
 def by_key(table: TablePlan, rows: Sequence[tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
@@ -201,17 +201,17 @@ def by_key(table: TablePlan, rows: Sequence[tuple[Any, ...]]) -> dict[str, tuple
 def differing_cells(table: TablePlan, key: str, ours: Sequence[Any], theirs: Sequence[Any]) -> Iterator[str]:
     for column, left, right in zip(table.columns, map(as_text, ours), theirs, strict=True):
         if not is_same(column, left, right):
-            yield f"row {key}, column {column.name}: {shown(left, column)} became {shown(right, column)}"
+            yield f"row {key}, column {column.name}: {format_value(left, column)} became {format_value(right, column)}"
 
 
 def is_same(column: ColumnPlan, left: Any, right: Any) -> bool:
-    if column.kind.document and left is not None and right is not None:
+    if column.type.document and left is not None and right is not None:
         return same_json(left, right)
     return bool(left == right)
 
 
-def shown(value: Any, column: ColumnPlan) -> str:
-    return excerpt(value, column.name, column.kind.show) or "NULL"
+def format_value(value: Any, column: ColumnPlan) -> str:
+    return excerpt(value, column.name, column.type.show) or "NULL"
 
 
 def as_text(value: Any) -> Any:
@@ -221,7 +221,7 @@ def as_text(value: Any) -> Any:
 # --- All tables -------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, kw_only=True)
 class WorkItem:
-    """Some consecutive `ranges` of a table for one process."""
+    """Consecutive `ranges` of a table for one process."""
 
     table: TablePlan
     ranges: Sequence[Range]
@@ -231,62 +231,62 @@ def verify_tables(
     *,
     tables: Sequence[TablePlan],
     snapshot: Snapshot,
-    workspace: StagingDatabase,
-    seen: PreflightResult,
+    staging: StagingDatabase,
+    preflight: PreflightResult,
     on_progress: ProgressCallback,
 ) -> dict[str, str]:
     """SHA-256 of each table's content, equal on both sides. Raises VerificationFailed."""
 
-    def work(share: WorkItem, tell: ProgressCallback) -> list[str]:
-        table, digests = share.table, []
+    def work(item: WorkItem, report: ProgressCallback) -> list[str]:
+        table, digests = item.table, []
         with (
             contextlib.closing(connect(snapshot)) as connection,
-            workspace.session() as session,
+            staging.session() as session,
             session.cursor() as cursor,
         ):
-            source, target = SourceTable(table, connection, seen), TargetTable(table, cursor)
-            for low, high in share.ranges:
+            source, target = SourceTable(table, connection, preflight), TargetTable(table, cursor)
+            for low, high in item.ranges:
                 ours = source.read(low, high)
                 if not ours.equals(target.read(low, high)):
                     raise describe_difference(source, target, low, high)
                 digests.append(ours.sha256)
-                tell(Progress(stage=Stage.VERIFY, item=table.name, done=ours.rows, total=seen.rows_of(table)))
+                report(Progress(stage=Stage.VERIFY, item=table.name, done=ours.rows, total=preflight.rows_of(table)))
         return digests
 
-    with indexed(workspace, tables, seen):
-        shares = list_work(tables, snapshot, seen)
+    with indexed(staging, tables, preflight):
+        items = list_work(tables, snapshot, preflight)
         results = for_each(
-            shares, work, processes=workspace.processes, on_progress=accumulate(on_progress), at_end=workspace.close
+            items, work, processes=staging.processes, on_progress=accumulate(on_progress), on_exit=staging.close
         )
     parts: dict[str, list[str]] = {table.name: [] for table in tables}
-    for share, digests in zip(shares, results, strict=True):
-        parts[share.table.name] += digests
+    for item, digests in zip(items, results, strict=True):
+        parts[item.table.name] += digests
     return {name: hashlib.sha256("".join(digests).encode()).hexdigest() for name, digests in parts.items()}
 
 
-def list_work(tables: Sequence[TablePlan], snapshot: Snapshot, seen: PreflightResult) -> list[WorkItem]:
+def list_work(tables: Sequence[TablePlan], snapshot: Snapshot, preflight: PreflightResult) -> list[WorkItem]:
     by_size = sorted(tables, key=lambda table: -table.rows * table.bytes_per_row)
     with contextlib.closing(connect(snapshot)) as connection:
         return [
             WorkItem(table=table, ranges=ranges)
             for table in by_size
-            for ranges in split(list(SourceTable(table, connection, seen).ranges()), SHARES)
+            for ranges in split(list(SourceTable(table, connection, preflight).ranges()), PARTS_PER_TABLE)
         ]
 
 
 @contextlib.contextmanager
-def indexed(workspace: StagingDatabase, tables: Sequence[TablePlan], seen: PreflightResult) -> Iterator[None]:
-    """While the block runs, keys of text in larger tables have an index in the order of their bytes."""
+def indexed(staging: StagingDatabase, tables: Sequence[TablePlan], preflight: PreflightResult) -> Iterator[None]:
+    """Larger tables with text keys have an index in byte order while the block runs."""
     indexes: dict[str, str] = {}
     for table in tables:
         keys = [table.column(name) for name in table.key]
-        if seen.rows_of(table) > chunk_rows(table) and any(column.kind.text for column in keys):
+        if preflight.rows_of(table) > chunk_rows(table) and any(column.type.text for column in keys):
             listed = ", ".join(f"({target_key(column)})" for column in keys)
-            indexes[f"ops_proof_{len(indexes)}"] = f"{quoted(table.name)} ({listed})"
-    for name, place in indexes.items():
-        with workspace.session() as connection, connection.cursor() as cursor:
-            cursor.execute(f"CREATE INDEX {name} ON {place}")
+            indexes[f"ops_verify_{len(indexes)}"] = f"{quoted(table.name)} ({listed})"
+    for name, definition in indexes.items():
+        with staging.session() as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE INDEX {name} ON {definition}")
     yield
     for name in indexes:
-        with workspace.session() as connection, connection.cursor() as cursor:
+        with staging.session() as connection, connection.cursor() as cursor:
             cursor.execute(f"DROP INDEX {name}")

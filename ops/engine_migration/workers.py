@@ -1,7 +1,7 @@
-"""Run one function over many items in a few processes.
+"""Runs one function over many items in a few processes.
 
-Threads would not do: SQLite takes one lock around every piece of memory it asks for, so that two threads in one
-process read slower than one. The processes are forked, so that `work` and the items need not be pickled.
+Threads are slower: SQLite takes a global lock for each memory allocation, so that two threads in one process read
+slower than one. The processes are forked, so that `work` and the items need not be pickled.
 """
 
 import contextlib
@@ -22,24 +22,24 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 MOST_PROCESSES = 4
 ROWS_WORTH_IT = 20_000
-"""With fewer, one process has done the work before others have begun."""
+"""With fewer, one process is done before others have started."""
 
 
 def split(items: Sequence[Item], parts: int) -> list[Sequence[Item]]:
-    """`items` in at most `parts` consecutive runs of about the same length."""
+    """`items` in at most `parts` consecutive slices of about the same length."""
     size = max(1, -(-len(items) // parts))
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def suitable_processes(rows: int) -> int:
-    """One for each processor; only one, this one, where forking is not safe: beside other threads, or not on Linux."""
+    """One per processor; only this process where forking is unsafe, with other threads running or outside Linux."""
     if rows < ROWS_WORTH_IT or sys.platform != "linux" or threading.active_count() > 1:
         return 1
     return min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
 
 
 def noop() -> None:
-    """There is nothing to close."""
+    """Do nothing."""
 
 
 def for_each(
@@ -48,55 +48,55 @@ def for_each(
     *,
     processes: int,
     on_progress: ProgressCallback,
-    at_end: Callable[[], None] = noop,
+    on_exit: Callable[[], None] = noop,
 ) -> list[Result]:
     """``work(item, report)`` of every item, in the items' order; started in that order, too.
 
-    The first error, or Ctrl-C, ends the other processes at once. `at_end` is called in each process before it ends.
-    With one process everything happens in this one, and `at_end` is left to the caller.
+    The first error, or Ctrl-C, ends the other processes at once. `on_exit` is called in each process before it ends.
+    With one process everything happens in this one, and `on_exit` is left to the caller.
     """
     if processes == 1 or len(items) < 2:
         return [work(item, on_progress) for item in items]
     with contextlib.ExitStack() as stack:
-        crew = ForkedPool(items, work, at_end)
-        stack.callback(crew.stop)
-        crew.start(min(processes, len(items)))
-        return crew.collect(on_progress)
+        pool = ForkedPool(items, work, on_exit)
+        stack.callback(pool.stop)
+        pool.start(min(processes, len(items)))
+        return pool.collect(on_progress)
 
 
 class ForkedPool:
-    """Forked processes that ask for one item after the other."""
+    """Forked processes that request one item after the other."""
 
     def __init__(
-        self, items: Sequence[Any], work: Callable[[Any, ProgressCallback], Any], at_end: Callable[[], None]
+        self, items: Sequence[Any], work: Callable[[Any, ProgressCallback], Any], on_exit: Callable[[], None]
     ) -> None:
         self.items = items
         self.work = work
-        self.at_end = at_end
+        self.on_exit = on_exit
         self.pipes: list[Connection] = []
-        self.members: list[Any] = []
+        self.workers: list[Any] = []
 
     def start(self, processes: int) -> None:
         context = multiprocessing.get_context("fork")
         for _ in range(processes):
             ours, theirs = context.Pipe()
             self.pipes.append(ours)
-            member = context.Process(target=self.serve, args=(theirs,), daemon=True)
-            member.start()
-            self.members.append(member)
+            worker = context.Process(target=self.serve, args=(theirs,), daemon=True)
+            worker.start()
+            self.workers.append(worker)
             theirs.close()
 
     def serve(self, pipe: Connection) -> None:
-        """In the child: work until the parent has no more, or is gone."""
+        """In the child: work until the parent has no more items, or has died."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for inherited in self.pipes:
-            # Else a brother would keep the parent's end open, and nobody would notice that the parent has died.
+            # A sibling that kept the parent's end open would hide the death of the parent from the others.
             inherited.close()
         with contextlib.suppress(EOFError, BrokenPipeError):
             while (number := pipe.recv()) is not None:
                 pipe.send((number, *self.attempt(self.items[number], pipe)))
-        self.at_end()
+        self.on_exit()
 
     def attempt(self, item: Any, pipe: Connection) -> tuple[Any, BaseException | None]:
         try:
@@ -125,8 +125,8 @@ class ForkedPool:
                             pipe.send(waiting.popleft())
         for pipe in self.pipes:
             pipe.send(None)
-        for member in self.members:
-            member.join()
+        for worker in self.workers:
+            worker.join()
         return [results[number] for number in range(len(self.items))]
 
     def pipes_with_news(self) -> list[Connection]:
@@ -137,12 +137,12 @@ class ForkedPool:
         try:
             return pipe.recv()
         except EOFError:
-            raise OpsError("A worker process ended unexpectedly; was it killed, or is memory short?") from None
+            raise OpsError("A worker process ended unexpectedly: it was killed, or memory ran out.") from None
 
     def stop(self) -> None:
-        """End those that still work."""
-        for member in self.members:
-            member.terminate()
-            member.join()
+        """Terminate the processes that still run."""
+        for worker in self.workers:
+            worker.terminate()
+            worker.join()
         for pipe in self.pipes:
             pipe.close()

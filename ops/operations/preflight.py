@@ -38,7 +38,7 @@ def preflight(context: OpsContext, run: RunRecorder) -> PreflightResult:
 
 
 def result_of(migration: PreparedMigration) -> PreflightResult:
-    plan, examination = migration.plan, migration.examination
+    plan, examination = migration.plan, migration.preflight
     return PreflightResult(
         acceptable=migration.acceptable,
         rows=plan.rows,

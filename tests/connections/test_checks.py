@@ -74,7 +74,7 @@ def test_more_connections_than_the_server_has_are_warned_of() -> None:
     with override_settings(WEB_CONCURRENCY=4):  # 4 × 30; a server has 100 and keeps 3 for superusers
         (warning,) = [message for message in run_checks(databases=["default"]) if message.id == "homerack.W003"]
     assert warning.msg == (
-        "The web processes may ask for 120 connections to 'default', the server has 97 to give: "
+        "The web processes may open 120 connections to 'default', but the server allows 97: "
         "WEB_CONCURRENCY 4 × (DB_POOL_SIZE 20 + DB_MAX_OVERFLOW 10)."
     )
 
@@ -89,7 +89,7 @@ def test_sqlite_in_a_container_needs_a_volume(tmp_path: Path, monkeypatch: pytes
     (warning,) = checks.sqlite_outlives_its_container()
     assert (warning.id, warning.msg) == (
         "homerack.W004",
-        "The SQLite file lies in /opt/app, inside of the container: it is lost with the container.",
+        "The SQLite file is in /opt/app, inside the container: it is deleted with the container.",
     )
     monkeypatch.setattr(checks.settings, "DEBUG", True)
     assert checks.sqlite_outlives_its_container() == []

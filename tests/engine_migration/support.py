@@ -133,7 +133,7 @@ def end_lock_session(name: str) -> None:
     )
 
 
-def beside(name: str) -> list[str]:
+def staging_databases(name: str) -> list[str]:
     """The names of databases that a run left beside `name`."""
     names = [databases.suffixed_name(name, suffix) for suffix in (NEW_SUFFIX, OLD_SUFFIX)]
     found = server().rows("SELECT datname FROM pg_database WHERE datname = ANY(%s)", [names])
@@ -171,7 +171,7 @@ def run(path: Path, database: Database | None, *arguments: str) -> Outcome:
     return Outcome(code=code, out=out.getvalue(), error=error, document=document)
 
 
-def move(path: Path, database: Database, *arguments: str) -> Outcome:
+def migrate(path: Path, database: Database, *arguments: str) -> Outcome:
     """Run the command; it has to succeed."""
     outcome = run(path, database, "--yes", *arguments)
     assert (outcome.code, outcome.error) == (0, ""), outcome
@@ -196,7 +196,7 @@ def environment(directory: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def examined(path: Path, *, legacy: LegacyFormat | None = None, **options: Any) -> Iterator[PreparedMigration]:
+def prepared(path: Path, *, legacy: LegacyFormat | None = None, **options: Any) -> Iterator[PreparedMigration]:
     """The file after the preflight. No server is asked."""
     with prepare(
         path=path,
@@ -211,7 +211,7 @@ def examined(path: Path, *, legacy: LegacyFormat | None = None, **options: Any) 
 
 def findings(path: Path, *, legacy: LegacyFormat | None = None, **options: Any) -> list[tuple[str, ...]]:
     """Every finding in the file: table, primary key, column, stored type, value, reason."""
-    with examined(path, legacy=legacy, **options) as ready:
+    with prepared(path, legacy=legacy, **options) as ready:
         return read_findings(ready.findings_file)
 
 
@@ -222,13 +222,13 @@ def read_findings(path: Path | None) -> list[tuple[str, ...]]:
         return sorted(tuple(row) for row in list(csv.reader(file))[1:])
 
 
-def carry(ready: PreparedMigration, database: Database, report: ProgressCallback = no_progress) -> None:
+def copy_and_verify_into(ready: PreparedMigration, database: Database, report: ProgressCallback = no_progress) -> None:
     """Copy, build and prove into a database that has the schema already. Raises VerificationFailed."""
-    with contextlib.closing(StagingDatabase(address=database.address, processes=1)) as workspace:
-        copy_and_verify(workspace, ready, StageTimer(report))
+    with contextlib.closing(StagingDatabase(address=database.address, processes=1)) as staging:
+        copy_and_verify(staging, ready, StageTimer(report))
 
 
-def prove_after(ready: PreparedMigration, database: Database, *changes: str) -> None:
+def verify_after(ready: PreparedMigration, database: Database, *changes: str) -> None:
     """Change what was copied, without triggers and keys in the way, and prove every table again."""
     with contextlib.closing(database.address.connect()) as connection:
         with connection, connection.cursor() as cursor:
@@ -236,11 +236,11 @@ def prove_after(ready: PreparedMigration, database: Database, *changes: str) -> 
             cursor.execute("SET session_replication_role = replica")
             for change in changes:
                 cursor.execute(change)
-        workspace = StagingDatabase(address=database.address, processes=1, shared=connection)
+        staging = StagingDatabase(address=database.address, processes=1, shared=connection)
         verify_tables(
             tables=ready.plan.tables,
             snapshot=ready.snapshot,
-            workspace=workspace,
-            seen=ready.examination,
+            staging=staging,
+            preflight=ready.preflight,
             on_progress=no_progress,
         )

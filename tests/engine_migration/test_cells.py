@@ -12,8 +12,8 @@ from tests.otherproject.models import Everything
 
 DATE_FORM = "not a date of the form 2026-01-31"
 MOMENT_FORM = "not a date and time of the form 2026-01-31 23:59:59"
-NUL = "a NUL character, which PostgreSQL can not keep in text"
-LOST = "too large for SQLite, which kept it as a floating-point number and lost digits"
+NUL = "a NUL character, which PostgreSQL cannot store in text"
+LOST = "too large for SQLite, which stored it as a floating-point number and lost digits"
 
 
 def finding(file: Path, column: str, value: Any, **options: Any) -> tuple[str, str]:
@@ -34,10 +34,10 @@ def finding(file: Path, column: str, value: Any, **options: Any) -> tuple[str, s
         ("day", "01/02/2024", "text", DATE_FORM),
         ("day", "2024-02-30", "text", "day is out of range for month"),
         ("day", "0000-01-01", "text", "year 0 is out of range"),
-        ("day", 20240101, "integer", "a whole number where a date belongs"),
+        ("day", 20240101, "integer", "a whole number instead of a date"),
         ("moment", "", "text", MOMENT_FORM),
-        ("moment", 1700000000, "integer", "a whole number where a date and time belongs"),
-        ("moment", 1700000000.5, "real", "a floating-point number where a date and time belongs"),
+        ("moment", 1700000000, "integer", "a whole number instead of a date and time"),
+        ("moment", 1700000000.5, "real", "a floating-point number instead of a date and time"),
         ("moment", "2023-02-29 12:00:00", "text", "day is out of range for month"),
         ("moment", "2023-02-28 24:00:00", "text", "hour must be in 0..23"),
         ("moment", "0000-12-31 00:00:00", "text", "year 0 is out of range"),
@@ -46,49 +46,49 @@ def finding(file: Path, column: str, value: Any, **options: Any) -> tuple[str, s
         ("clock", "24:00:00", "text", "hour must be in 0..23"),
         ("clock", "12:00", "text", "not a time of the form 23:59:59"),
         # A5: SQLite's two booleans are 0 and 1.
-        ("flag", 2, "integer", "neither 0 nor 1, which is how SQLite keeps false and true"),
-        ("flag", "t", "text", "text where 0 or 1 belongs"),
-        ("flag", "true", "text", "text where 0 or 1 belongs"),
-        ("flag", "", "text", "text where 0 or 1 belongs"),
-        ("flag", b"\x01", "blob", "binary data where 0 or 1 belongs"),
+        ("flag", 2, "integer", "neither 0 nor 1, which SQLite stores for false and true"),
+        ("flag", "t", "text", "text instead of 0 or 1"),
+        ("flag", "true", "text", "text instead of 0 or 1"),
+        ("flag", "", "text", "text instead of 0 or 1"),
+        ("flag", b"\x01", "blob", "binary data instead of 0 or 1"),
         # A8
-        ("short", "x" * 21, "text", "21 characters; the column holds 20"),
-        ("short", "𝄞" * 21, "text", "21 characters; the column holds 20"),
+        ("short", "x" * 21, "text", "21 characters; the limit is 20"),
+        ("short", "𝄞" * 21, "text", "21 characters; the limit is 20"),
         # A9
         ("long", "a\0b", "text", NUL),
         ("short", "\0", "text", NUL),
-        ("data", '{"a": "\\u0000"}', "text", "JSON with a NUL character, which PostgreSQL can not keep"),
+        ("data", '{"a": "\\u0000"}', "text", "JSON with a NUL character, which PostgreSQL cannot store"),
         # A10
-        ("number", "", "text", "text where a whole number belongs"),
-        ("number", "abc", "text", "text where a whole number belongs"),
-        ("number", 1.5, "real", "a floating-point number where a whole number belongs"),
+        ("number", "", "text", "text instead of a whole number"),
+        ("number", "abc", "text", "text instead of a whole number"),
+        ("number", 1.5, "real", "a floating-point number instead of a whole number"),
         ("number", 2**31, "integer", "outside -2147483648 to 2147483647"),
         ("small", -32769, "integer", "outside -32768 to 32767"),
-        ("positive", -1, "integer", 'has to be "positive" >= 0'),
+        ("positive", -1, "integer", 'violates the check "positive" >= 0'),
         ("big", 9.3e18, "real", LOST),
-        ("big", b"1", "blob", "binary data where a whole number belongs"),
-        ("long", b"bytes", "blob", "binary data where text belongs"),
-        ("real", "fast", "text", "text where a number belongs"),
+        ("big", b"1", "blob", "binary data instead of a whole number"),
+        ("long", b"bytes", "blob", "binary data instead of text"),
+        ("real", "fast", "text", "text instead of a number"),
         ("money", 1.005, "real", "more than 2 decimals"),
         ("money", 12345678901.5, "real", "more than 10 digits before the point"),
-        ("money", "a lot", "text", "text where a decimal number belongs"),
-        ("money", b"1", "blob", "binary data where a decimal number belongs"),
-        ("span", "1 day", "text", "text where a number of microseconds belongs"),
+        ("money", "a lot", "text", "text instead of a decimal number"),
+        ("money", b"1", "blob", "binary data instead of a decimal number"),
+        ("span", "1 day", "text", "text instead of a number of microseconds"),
         ("data", "{'a': 1}", "text", "not valid JSON"),
         ("data", "", "text", "not valid JSON"),
-        ("data", "[NaN]", "text", "JSON with NaN, which PostgreSQL can not keep"),
-        ("data", "-Infinity", "text", "JSON with -Infinity, which PostgreSQL can not keep"),
-        ("data", '"\\ud800"', "text", "JSON with half of a surrogate pair, which PostgreSQL can not keep"),
-        ("data", b"{}", "blob", "binary data where JSON belongs"),
+        ("data", "[NaN]", "text", "JSON with NaN, which PostgreSQL cannot store"),
+        ("data", "-Infinity", "text", "JSON with -Infinity, which PostgreSQL cannot store"),
+        ("data", '"\\ud800"', "text", "JSON with an unpaired surrogate, which PostgreSQL cannot store"),
+        ("data", b"{}", "blob", "binary data instead of JSON"),
         ("address", "010.0.0.1", "text", "not an IP address"),
         ("address", "", "text", "not an IP address"),
-        ("address", "fe80::1%eth0", "text", "an IP address with a zone, which PostgreSQL can not keep"),
+        ("address", "fe80::1%eth0", "text", "an IP address with a zone, which PostgreSQL cannot store"),
         ("code", "", "text", "not a UUID"),
         ("code", b"0123456789abcdef", "blob", "not a UUID"),
-        ("blob", "text", "text", "text where binary data belongs"),
+        ("blob", "text", "text", "text instead of binary data"),
         # A11
         ("moment", "2024-01-01 00:00:00.123456789", "text", "finer than a microsecond, which PostgreSQL would round"),
-        ("moment", "2024-01-01 00:00:00+24:00", "text", "+24:00 is no offset from UTC"),
+        ("moment", "2024-01-01 00:00:00+24:00", "text", "+24:00 is not an offset from UTC"),
         ("moment", "0001-01-01 00:00:00+01:00", "text", "outside the years 1 to 9999 in UTC"),
     ],
 )
@@ -122,7 +122,7 @@ def test_null_where_a_value_has_to_be_is_named(file: Path) -> None:
     support.loosen(file, "otherproject_author", '"name" varchar(50) NOT NULL', '"name" varchar(50)')
     support.put(file, "otherproject_author", {"id": 4, "name": None})
     assert support.findings(file) == [
-        ("otherproject_author", "4", "name", "NULL", "", "empty (NULL) where a value has to be")
+        ("otherproject_author", "4", "name", "NULL", "", "NULL in a column that is NOT NULL")
     ]
 
 
@@ -131,7 +131,7 @@ def test_null_in_a_text_key_is_named(file: Path) -> None:
     support.loosen(file, "otherproject_tag", '"name" varchar(30) NOT NULL', '"name" varchar(30)')
     support.put(file, "otherproject_tag", {"name": None}, {"name": "x"})
     assert support.findings(file) == [
-        ("otherproject_tag", "None", "name", "NULL", "", "empty (NULL) where a value has to be")
+        ("otherproject_tag", "None", "name", "NULL", "", "NULL in a column that is NOT NULL")
     ]
 
 
@@ -147,8 +147,8 @@ def test_values_of_secret_columns_are_not_shown(file: Path) -> None:
 
 def test_many_findings_are_counted_and_all_written(file: Path) -> None:
     support.put(file, "everything", *({"id": number, "flag": 2} for number in range(5000)))
-    with support.examined(file) as ready:
-        (group,) = ready.examination.groups
+    with support.prepared(file) as ready:
+        (group,) = ready.preflight.groups
         assert (group.table, group.column, group.count, len(group.examples)) == ("everything", "flag", 5000, 3)
         assert len(support.read_findings(ready.findings_file)) == 5000
 
@@ -156,9 +156,9 @@ def test_many_findings_are_counted_and_all_written(file: Path) -> None:
 # --- What other programs write and PostgreSQL can hold ------------------------------------------------------
 def arrived(file: Path, database: Database, column: str, *values: Any, **options: Any) -> list[Any]:
     support.put(file, "everything", *({"id": row, column: value} for row, value in enumerate(values, 1)))
-    with support.examined(file, **options) as ready:
-        assert ready.examination.groups == ()
-        support.carry(ready, database)
+    with support.prepared(file, **options) as ready:
+        assert ready.preflight.groups == ()
+        support.copy_and_verify_into(ready, database)
     return [value for (value,) in database.rows(f"SELECT {column}::text FROM everything ORDER BY id")]
 
 
@@ -182,8 +182,8 @@ def test_naive_times_are_utc_unless_a_zone_is_named(file: Path, migrated: Databa
 @pytest.mark.parametrize(
     ("moment", "reason"),
     [
-        ("2024-03-31 02:30:00", "a time that the clocks of Europe/Berlin skipped"),
-        ("2024-10-27 02:30:00", "a time that the clocks of Europe/Berlin showed twice"),
+        ("2024-03-31 02:30:00", "a local time that does not exist in Europe/Berlin"),
+        ("2024-10-27 02:30:00", "a local time that is ambiguous in Europe/Berlin"),
     ],
 )
 def test_a_time_in_a_change_of_the_clocks_is_named(file: Path, moment: str, reason: str) -> None:
@@ -228,9 +228,9 @@ def test_nul_is_taken_out_only_when_asked(file: Path, migrated: Database) -> Non
 
 def test_stripped_values_are_counted(file: Path) -> None:
     support.put(file, "everything", {"id": 1, "long": "a\0"}, {"id": 2, "long": "\0"}, {"id": 3, "short": "b"})
-    with support.examined(file, strip_nul=True) as ready:
-        assert ready.examination.stripped == {"everything.long": 2}
-        assert ready.examination.count == 0
+    with support.prepared(file, strip_nul=True) as ready:
+        assert ready.preflight.stripped == {"everything.long": 2}
+        assert ready.preflight.count == 0
 
 
 def test_text_that_is_too_long_only_because_of_nul_fits_when_stripped(file: Path, migrated: Database) -> None:
@@ -240,7 +240,7 @@ def test_text_that_is_too_long_only_because_of_nul_fits_when_stripped(file: Path
 def test_auto_now_is_not_touched(library: Path, migrated: Database) -> None:
     """A6: rows are copied, not saved."""
     support.alter(library, "UPDATE everything SET touched = '1999-12-31 23:59:59.999999'")
-    with support.examined(library) as ready:
-        support.carry(ready, migrated)
+    with support.prepared(library) as ready:
+        support.copy_and_verify_into(ready, migrated)
     assert migrated.rows("SELECT DISTINCT touched::text FROM everything") == [("1999-12-31 23:59:59.999999+00",)]
     assert Everything._meta.get_field("touched").auto_now is True  # type: ignore[union-attr]

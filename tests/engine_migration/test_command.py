@@ -33,7 +33,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(library: Path, database: Da
     order = [table["name"] for table in outcome.document["tables"]]
     assert order.index("otherproject_book") < order.index("otherproject_comic")
     assert order.index("otherproject_tag") < order.index("otherproject_book_tags")
-    assert "Everything can be moved. It will take about " in outcome.out
+    assert "Everything can be migrated, in about " in outcome.out
     assert outcome.out.endswith("Nothing was written to PostgreSQL.\n")
 
 
@@ -61,7 +61,7 @@ def test_findings_stop_the_move(library: Path, database: Database) -> None:
                 "table": "everything",
                 "column": "flag",
                 "count": 1,
-                "reason": "neither 0 nor 1, which is how SQLite keeps false and true",
+                "reason": "neither 0 nor 1, which SQLite stores for false and true",
             },
             {"table": "everything", "column": "day", "count": 1, "reason": "not a date of the form 2026-01-31"},
         ],
@@ -73,14 +73,14 @@ def test_findings_stop_the_move(library: Path, database: Database) -> None:
     assert "2 findings that PostgreSQL would refuse or change:" in outcome.out
     assert "1 × everything.day: not a date of the form 2026-01-31" in outcome.out
     assert "primary key 500 text 'someday'" in outcome.out
-    assert f"All of them: {file}" in outcome.out
-    assert "Mend the values in the file, or add --quarantine DIR to move without their rows" in outcome.out
+    assert f"All findings: {file}" in outcome.out
+    assert "Fix the values in the file, or add --quarantine DIR to migrate without these rows" in outcome.out
     assert outcome.out.endswith("Stopped. Nothing was changed.\n")
 
 
 # --- JSON ---------------------------------------------------------------------------------------------------
 def test_the_result_is_written_as_json(library: Path, database: Database) -> None:
-    document = support.move(library, database).document
+    document = support.migrate(library, database).document
     assert set(document) == {
         "status", "source", "target", "tables", "skipped", "unknown", "notes", "stripped", "findings",
         "estimate_seconds", "rows", "refused", "seconds", "copy", "quarantine", "run",
@@ -114,7 +114,7 @@ def test_json_that_can_not_be_written_stops_the_move_beforehand(library: Path, d
 
 
 def test_equal_content_has_equal_digests(library: Path, database: Database, nowhere: Database) -> None:
-    first, second = (support.move(library, place).document["tables"] for place in (database, nowhere))
+    first, second = (support.migrate(library, place).document["tables"] for place in (database, nowhere))
     assert first == second
     assert len({table["sha256"] for table in first if table["rows"] > 2}) > 10
 
@@ -308,14 +308,14 @@ def test_an_unknown_time_zone_is_refused(library: Path, database: Database) -> N
 def test_a_time_zone_changes_what_naive_times_mean(library: Path, database: Database) -> None:
     support.put(library, "everything", {"id": 900, "moment": "2024-07-01 12:00:00"})
     support.alter(library, "DELETE FROM everything WHERE moment LIKE '9999%' OR moment LIKE '0001%'")
-    support.move(library, database, "--source-timezone", "Europe/Berlin")
+    support.migrate(library, database, "--source-timezone", "Europe/Berlin")
     query = "SELECT (moment AT TIME ZONE 'UTC')::text FROM everything WHERE id = 900"
     assert database.value(query) == "2024-07-01 10:00:00"
 
 
 # --- Output -------------------------------------------------------------------------------------------------
 def test_lines_are_plain_where_there_is_no_terminal(library: Path, database: Database) -> None:
-    outcome = support.move(library, database)
+    outcome = support.migrate(library, database)
     assert "\x1b" not in outcome.out
     assert "\r" not in outcome.out
     for stage in ("snapshot", "preflight", "schema", "copy", "build", "verify", "cut-over"):

@@ -1,4 +1,4 @@
-"""A14: killed, interrupted, cut off or refused at any moment, the target is as it was and the next run succeeds."""
+"""A14: killed, interrupted, cut off or refused at any moment, the target is unchanged and the next run succeeds."""
 
 import contextlib
 import os
@@ -92,9 +92,9 @@ def test_a_run_that_is_ended_leaves_the_target_as_it_was(
     assert database.tables() == []
     if number != signal.SIGKILL:
         assert error.strip() == "CommandError: Interrupted. Nothing was changed."
-        assert support.beside(database.name) == []
-    support.move(library, database)
-    assert support.beside(database.name) == []
+        assert support.staging_databases(database.name) == []
+    support.migrate(library, database)
+    assert support.staging_databases(database.name) == []
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
 
 
@@ -118,7 +118,7 @@ def test_the_one_transaction_of_a_small_role_leaves_nothing(
     code, _ = finish(process, number)
     assert code == KILLED[number]
     assert database.tables() == []
-    support.move(library, small)
+    support.migrate(library, small)
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
 
 
@@ -133,7 +133,7 @@ def test_a_second_run_at_once_is_refused(library: Path, database: Database) -> N
             r"Wait until it has ended, or stop it, and run the command again\.",
             outcome.error,
         )
-        assert len(support.beside(database.name)) == 1
+        assert len(support.staging_databases(database.name)) == 1
     finally:
         output, error = process.communicate("\n" * 500, timeout=60)
     assert (process.returncode, error) == (0, "")
@@ -170,8 +170,8 @@ def test_only_databases_that_we_made_are_dropped(library: Path, database: Databa
     outcome = support.run(library, database, "--yes")
     assert outcome.code == 1
     assert outcome.error == (
-        f"There is a database {theirs.name} already, and the migration needs that name. Nothing was changed.\n"
-        f'Look into it, and drop it if nobody needs it: DROP DATABASE "{theirs.name}";'
+        f"The database {theirs.name} already exists, and the migration needs this name. Nothing was changed.\n"
+        f'Check its content, and drop it if it is not needed: DROP DATABASE "{theirs.name}";'
     )
     assert theirs.tables() == ["precious"]
     assert database.tables() == []
@@ -188,8 +188,8 @@ def test_a_run_killed_right_after_it_made_its_database_is_cleaned_up(library: Pa
         databases.create_staging(connection, new, None)
     support.server().rows(f"COMMENT ON DATABASE {new} IS NULL")
     support.server().rows(f"ALTER DATABASE {new} CONNECTION LIMIT {databases.OPS_CONNECTION_LIMIT}")
-    support.move(library, database)
-    assert support.beside(database.name) == []
+    support.migrate(library, database)
+    assert support.staging_databases(database.name) == []
     assert database.value("SELECT datconnlimit FROM pg_database WHERE datname = current_database()") == -1
 
 
@@ -205,7 +205,7 @@ def test_a_connection_that_breaks_is_a_sentence(
     def cut(*arguments: Any) -> Any:
         support.server().rows(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY(%s)",
-            [support.beside(database.name)],
+            [support.staging_databases(database.name)],
         )
         return real(*arguments)
 
@@ -216,13 +216,13 @@ def test_a_connection_that_breaks_is_a_sentence(
     assert re.fullmatch(
         r"PostgreSQL ended the migration: "
         r"(terminating connection due to administrator command|server closed the connection unexpectedly)\."
-        rf" The database {database.address} is as it was\.\n"
+        rf" The database {database.address} is unchanged\.\n"
         r"Run the command again; if it ends here again, the server's log tells more\.",
         outcome.error,
     )
     assert database.tables() == []
-    assert support.beside(database.name) == []
-    support.move(library, database)
+    assert support.staging_databases(database.name) == []
+    support.migrate(library, database)
 
 
 def test_a_lost_lock_connection_is_a_sentence(
@@ -241,8 +241,8 @@ def test_a_lost_lock_connection_is_a_sentence(
     assert outcome.code == 1
     assert outcome.error.startswith(("PostgreSQL ended the migration: ", "The new database could not be renamed to "))
     assert database.tables() == []
-    support.move(library, database)
-    assert support.beside(database.name) == []
+    support.migrate(library, database)
+    assert support.staging_databases(database.name) == []
 
 
 def test_what_postgresql_refuses_after_all_is_a_sentence(
@@ -262,11 +262,11 @@ def test_what_postgresql_refuses_after_all_is_a_sentence(
         1,
         (
             'PostgreSQL ended the migration: could not create unique index "otherproject_tag_pkey"'
-            f" (Key (name)=(a) is duplicated.). The database {database.address} is as it was.\n"
-            "Run the command again; if it ends here again, the server's log tells more."
+            f" (Key (name)=(a) is duplicated.). The database {database.address} is unchanged.\n"
+            "Run the command again. If it fails again, read the server's log."
         ),
     )
-    assert support.beside(database.name) == []
+    assert support.staging_databases(database.name) == []
 
 
 # --- A fault at every statement (SQLite's ioerr.test) -------------------------------------------------------
@@ -314,7 +314,7 @@ def test_a_fault_at_any_step_leaves_all_or_nothing(
         assert outcome.code == 1, nth
         assert "injected" in outcome.error, nth
         assert database.tables() == [], nth
-        assert support.beside(database.name) == [], nth
+        assert support.staging_databases(database.name) == [], nth
     assert nth > 12
     assert outcome.code == 0
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
@@ -331,9 +331,9 @@ def test_ctrl_c_after_the_cut_over_does_not_say_that_nothing_was_changed(
         real(*arguments)
 
     monkeypatch.setattr(databases, "drop", press)
-    outcome = support.move(library, database)
+    outcome = support.migrate(library, database)
     assert "Done." in outcome.out
-    assert support.beside(database.name) == []
+    assert support.staging_databases(database.name) == []
 
 
 def test_a_leftover_that_can_not_be_dropped_is_no_failure(
@@ -343,7 +343,7 @@ def test_a_leftover_that_can_not_be_dropped_is_no_failure(
         raise Fault("ERROR: injected")
 
     monkeypatch.setattr(databases, "drop", refuse)
-    support.move(library, database)
+    support.migrate(library, database)
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
 
 

@@ -86,14 +86,14 @@ def test_a_large_table_with_a_key_of_two_columns_is_moved_and_proven(file: Path,
 
 def prove_and_spoil(file: Path, database: Database, table: str, column: str, rows: int) -> None:
     """Move it; then take one row of the last chunk away, which the proof has to notice."""
-    with support.examined(file) as ready:
-        assert ready.examination.groups == ()
+    with support.prepared(file) as ready:
+        assert ready.preflight.groups == ()
         (plan,) = (entry for entry in ready.plan.tables if entry.name == table)
         assert rows > chunk_rows(plan)
-        support.carry(ready, database)
+        support.copy_and_verify_into(ready, database)
         assert database.value(f"SELECT count(*) FROM {table}") == rows
         with pytest.raises(VerificationFailed, match=rf"{table}: PostgreSQL does not hold .*\n  row .* is missing"):
-            support.prove_after(
+            support.verify_after(
                 ready,
                 database,
                 f"DELETE FROM {table} WHERE {column} = (SELECT {column} FROM {table} ORDER BY 1 DESC LIMIT 1)",
@@ -102,10 +102,10 @@ def prove_and_spoil(file: Path, database: Database, table: str, column: str, row
 
 def test_wide_rows_go_in_small_chunks(file: Path, migrated: Database) -> None:
     support.put(file, "everything", *({"id": n, "long": "x" * 300_000} for n in range(1, 8)))
-    with support.examined(file) as ready:
+    with support.prepared(file) as ready:
         (plan,) = (entry for entry in ready.plan.tables if entry.name == "everything")
         assert chunk_rows(plan) == 3
-        support.carry(ready, migrated)
+        support.copy_and_verify_into(ready, migrated)
     assert migrated.value("SELECT sum(length(long)) FROM everything") == 2_100_000
 
 

@@ -39,7 +39,7 @@ FORMAT = LegacyFormat(
         ),
         LegacyTable(source="teams", target="auth_group"),
     ),
-    not_carried={"token_blacklist": "has no meaning here"},
+    not_migrated={"token_blacklist": "has no meaning here"},
 )
 SCHEMA = (
     "CREATE TABLE racks (id INTEGER PRIMARY KEY, number INTEGER, width VARCHAR(20), colour TEXT)",
@@ -62,7 +62,7 @@ def old(tmp_path: Path, settings: Any) -> Path:
 def test_names_and_values_of_every_member_arrive_as_values(old: Path, database: Database) -> None:
     stored = [*ROOMS, *ROOMS.values()]
     support.put(old, "racks", *({"id": n, "number": n, "width": value} for n, value in enumerate(stored, 1)))
-    outcome = support.move(old, database)
+    outcome = support.migrate(old, database)
     assert outcome.document["source"]["format"] == "old library"
     rooms = [room for (room,) in database.rows("SELECT room FROM otherproject_shelf ORDER BY id")]
     assert rooms == [*ROOMS.values()] * 2
@@ -74,7 +74,7 @@ def test_an_unknown_member_is_named(old: Path, value: Any) -> None:
     support.put(old, "racks", {"id": 1, "number": 1, "width": "NINETEEN"}, {"id": 2, "number": 2, "width": value})
     ((table, key, column, stored_type, shown, reason),) = support.findings(old, legacy=FORMAT)
     assert (table, key, column, stored_type, shown) == ("racks", "2", "width", "text", repr(str(value)))
-    assert reason == "unknown; known are NINETEEN, FRONT_TO_BACK, IT_S, 19\", front to back, it's"
+    assert reason == "unknown; known values are NINETEEN, FRONT_TO_BACK, IT_S, 19\", front to back, it's"
 
 
 def test_two_names_of_one_value_are_duplicates(old: Path) -> None:
@@ -92,7 +92,7 @@ def test_rows_are_picked_and_columns_computed(old: Path, database: Database) -> 
         {"id": 2, "full_name": "Gone", "deleted": 1},
         {"id": 3, "full_name": "Bob", "boss": 1, "deleted": 0},
     )
-    support.move(old, database)
+    support.migrate(old, database)
     rows = database.rows("SELECT id, name, favourite_id, mentor_id FROM otherproject_author ORDER BY id")
     assert rows == [(1, "Ada", None, None), (3, "Bob", None, 1)]
 
@@ -100,14 +100,14 @@ def test_rows_are_picked_and_columns_computed(old: Path, database: Database) -> 
 def test_a_reference_to_a_row_that_is_not_picked_is_an_orphan(old: Path) -> None:
     support.put(old, "people", {"id": 2, "full_name": "Gone", "deleted": 1})
     support.put(old, "people", {"id": 3, "full_name": "Bob", "boss": 2, "deleted": 0})
-    reason = "refers to a row that otherproject_author does not have"
+    reason = "refers to a missing row of otherproject_author"
     assert support.findings(old, legacy=FORMAT) == [("people", "3", "boss", "integer", "2", reason)]
 
 
 def test_natural_keys_become_the_keys_of_seeded_rows(old: Path, database: Database) -> None:
     support.put(old, "teams", {"id": 7, "name": "editors"})
     support.put(old, "grants", {"id": 1, "group_id": 7, "codename": "add_book"})
-    support.move(old, database)
+    support.migrate(old, database)
     query = "SELECT codename FROM auth_permission JOIN auth_group_permissions ON permission_id = auth_permission.id"
     assert database.rows(query) == [("add_book",)]
     assert database.value("SELECT count(*) FROM django_content_type") > 10
@@ -116,7 +116,7 @@ def test_natural_keys_become_the_keys_of_seeded_rows(old: Path, database: Databa
 def test_what_stays_behind_is_reported_with_its_rows(old: Path, database: Database) -> None:
     outcome = support.run(old, database, "--dry-run")
     assert {"table": "token_blacklist", "rows": 2, "reason": "has no meaning here"} in outcome.document["skipped"]
-    assert "stays behind: has no meaning here" in outcome.out
+    assert "skipped: has no meaning here" in outcome.out
     assert "racks → otherproject_shelf" in outcome.out
 
 
@@ -131,7 +131,7 @@ def test_a_file_without_the_signature_is_refused_with_what_it_lacks(old: Path, d
     support.alter(old, "DROP TABLE people")
     outcome = support.run(old, database, "--yes")
     assert outcome.error == (
-        f"{old} is no file of this project: it has no django_migrations, and its tables are grants, racks, teams,"
+        f"{old} is not a file of this project: it has no django_migrations; its tables are grants, racks, teams,"
         " token_blacklist.\n"
-        "Name the file that the program keeps its data in. A old library file has also people."
+        "Specify the application's data file. A old library file also has people."
     )

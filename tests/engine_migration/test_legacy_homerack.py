@@ -89,10 +89,10 @@ def lab(tmp_path: Path) -> Path:
 
 
 def test_a_lab_moves_with_its_people(lab: Path, database: Database) -> None:
-    outcome = support.move(lab, database)
+    outcome = support.migrate(lab, database)
     assert outcome.document["source"]["format"] == "legacy HomeRack"
     (blacklist,) = (skipped for skipped in outcome.document["skipped"] if skipped["table"] == "token_blacklist")
-    assert (blacklist["rows"], blacklist["reason"]) == (1, FORMAT.not_carried["token_blacklist"])
+    assert (blacklist["rows"], blacklist["reason"]) == (1, FORMAT.not_migrated["token_blacklist"])
     with override_database(database.address.wrapper()):
         admin = authenticate(RequestFactory().get("/"), username="admin@lampadas.local", password=PASSWORD)
         assert admin is not None
@@ -122,14 +122,14 @@ def test_an_unknown_role_is_named_with_those_that_are_known(lab: Path, database:
     outcome = support.run(lab, database, "--yes")
     assert outcome.code == 2
     assert {group["reason"] for group in outcome.document["findings"]["groups"]} == {
-        "unknown; known are admin, ADMIN, user, USER, readonly, READONLY",
-        "unknown; known are user, USER, readonly, READONLY",
+        "unknown; known values are admin, ADMIN, user, USER, readonly, READONLY",
+        "unknown; known values are user, USER, readonly, READONLY",
     }
 
 
 @pytest.mark.skipif(not REAL_FILE.exists(), reason="the shared legacy file is not on this machine")
 def test_the_shared_lab_moves(tmp_path: Path, database: Database) -> None:
-    outcome = support.move(Path(shutil.copy(REAL_FILE, tmp_path)), database)
+    outcome = support.migrate(Path(shutil.copy(REAL_FILE, tmp_path)), database)
     assert (outcome.document["rows"], outcome.document["refused"]) == (363, 0)
     with override_database(database.address.wrapper()):
         assert authenticate(RequestFactory().get("/"), username="admin@lampadas.local", password=PASSWORD) is not None

@@ -66,7 +66,7 @@ def test_each_process_closes_what_it_opened(tmp_path: Path) -> None:
     def close() -> None:
         (tmp_path / str(os.getpid())).touch()
 
-    results = for_each(range(8), double, processes=2, on_progress=lambda _: None, at_end=close)
+    results = for_each(range(8), double, processes=2, on_progress=lambda _: None, on_exit=close)
     assert {str(pid) for _, pid in results} <= {path.name for path in tmp_path.iterdir()}
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -116,7 +116,7 @@ def test_split_gives_runs_of_like_length() -> None:
 
 def test_a_migration_in_several_processes(library: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "ROWS_WORTH_IT", 0)
-    together = support.move(library, database)
+    together = support.migrate(library, database)
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
     assert together.document["status"] == "migrated"
 

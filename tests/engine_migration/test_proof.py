@@ -65,12 +65,12 @@ def test_the_smallest_change_is_found(
     file: Path, migrated: Database, column: str, change: str, difference: str | None
 ) -> None:
     support.put(file, "everything", {"id": 3} | ROW, {"id": 4} | ROW)
-    with support.examined(file) as ready:
-        support.carry(ready, migrated)
-        support.prove_after(ready, migrated)
+    with support.prepared(file) as ready:
+        support.copy_and_verify_into(ready, migrated)
+        support.verify_after(ready, migrated)
         with pytest.raises(VerificationFailed) as failure:
-            support.prove_after(ready, migrated, f"UPDATE everything SET {column} = {change} WHERE id = 4")
-    start = "everything: PostgreSQL does not hold what the file holds:\n  row 4, column "
+            support.verify_after(ready, migrated, f"UPDATE everything SET {column} = {change} WHERE id = 4")
+    start = "everything: the contents in PostgreSQL and in the file differ:\n  row 4, column "
     assert failure.value.message.startswith(f"{start}{column}: ")
     if difference:
         assert failure.value.message == f"{start}{column}: {difference}"
@@ -93,28 +93,28 @@ def test_missing_added_and_swapped_rows_are_found(
     file: Path, migrated: Database, change: str, differences: list[str]
 ) -> None:
     support.put(file, "everything", {"id": 3, "long": "three"}, {"id": 4, "long": "four"})
-    with support.examined(file) as ready:
-        support.carry(ready, migrated)
+    with support.prepared(file) as ready:
+        support.copy_and_verify_into(ready, migrated)
         listed = "\n  ".join(differences)
-        words = f"everything: PostgreSQL does not hold what the file holds:\n  {listed}"
+        words = f"everything: the contents in PostgreSQL and in the file differ:\n  {listed}"
         with pytest.raises(VerificationFailed, match=f"^{re.escape(words)}$"):
-            support.prove_after(ready, migrated, change)
+            support.verify_after(ready, migrated, change)
 
 
 def test_rows_of_a_table_that_should_be_empty_are_found(file: Path, migrated: Database) -> None:
-    with support.examined(file) as ready:
-        support.carry(ready, migrated)
+    with support.prepared(file) as ready:
+        support.copy_and_verify_into(ready, migrated)
         with pytest.raises(VerificationFailed, match="row x is not in the file"):
-            support.prove_after(ready, migrated, "INSERT INTO otherproject_tag VALUES ('x')")
+            support.verify_after(ready, migrated, "INSERT INTO otherproject_tag VALUES ('x')")
 
 
 def test_values_of_secret_columns_are_not_shown(library: Path, migrated: Database) -> None:
-    with support.examined(library) as ready:
-        support.carry(ready, migrated)
+    with support.prepared(library) as ready:
+        support.copy_and_verify_into(ready, migrated)
         with pytest.raises(VerificationFailed) as failure:
-            support.prove_after(ready, migrated, "UPDATE accounts_user SET password = 'changed'")
+            support.verify_after(ready, migrated, "UPDATE accounts_user SET password = 'changed'")
     assert failure.value.message == (
-        "accounts_user: PostgreSQL does not hold what the file holds:\n"
+        "accounts_user: the contents in PostgreSQL and in the file differ:\n"
         "  row 1, column password: (hidden) became (hidden)"
     )
 
@@ -124,9 +124,9 @@ def test_a_difference_throws_the_new_database_away(
 ) -> None:
     real = pipeline.build_indexes
 
-    def build_and_spoil(workspace: Any, *arguments: Any) -> None:
-        real(workspace, *arguments)
-        with workspace.session() as connection, connection.cursor() as cursor:
+    def build_and_spoil(staging: Any, *arguments: Any) -> None:
+        real(staging, *arguments)
+        with staging.session() as connection, connection.cursor() as cursor:
             cursor.execute("UPDATE otherproject_author SET name = name || '!' WHERE id = 2")
 
     monkeypatch.setattr(pipeline, "build_indexes", build_and_spoil)
@@ -134,13 +134,13 @@ def test_a_difference_throws_the_new_database_away(
     assert (outcome.code, outcome.error) == (
         1,
         (
-            "otherproject_author: PostgreSQL does not hold what the file holds:\n"
+            "otherproject_author: the contents in PostgreSQL and in the file differ:\n"
             "  row 2, column name: 'Author 1' became 'Author 1!'"
         ),
     )
     assert outcome.document["status"] == "failed"
     assert database.tables() == []
-    assert support.beside(database.name) == []
+    assert support.staging_databases(database.name) == []
 
 
 @pytest.mark.parametrize(

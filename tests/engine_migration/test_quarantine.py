@@ -1,4 +1,4 @@
-"""``--quarantine``: the rows that can not be moved, and whatever depends on them, stay behind in full."""
+"""``--quarantine``: refused rows and the rows that refer to them are written in full, and the rest is migrated."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_refused_rows_and_those_that_depend_on_them_are_written_in_full(library:
     document = outcome.document
     assert (document["status"], document["refused"]) == ("quarantined", 10)
     assert {t["name"]: t["refused"] for t in document["tables"] if t["refused"]} == {t: len(r) for t, r in rows.items()}
-    assert f"10 rows are in {directory}, with all they hold." in outcome.out
+    assert f"10 refused rows are in {directory}, in full." in outcome.out
     assert database.value("SELECT count(*) FROM otherproject_book") == 3
     assert database.value("SELECT count(*) FROM otherproject_author") == 2
     assert database.value("SELECT count(*) FROM everything") == 16
@@ -98,10 +98,10 @@ def test_a_directory_in_use_is_refused_beforehand(library: Path, database: Datab
     if kind == "full":
         directory.mkdir()
         (directory / "book.jsonl").touch()
-        message = f"The quarantine directory {directory} is not empty.\nName a new one."
+        message = f"The quarantine directory {directory} is not empty.\nSpecify a new directory."
     else:
         directory.touch()
-        message = f"{directory} can not be used: Not a directory.\nName a new directory."
+        message = f"{directory} can not be used: Not a directory.\nSpecify a new directory."
     outcome = support.run(library, database, "--yes", "--quarantine", str(directory))
     assert (outcome.code, outcome.error) == (1, message)
     assert database.tables() == []

@@ -24,11 +24,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ops.databases.override import override_database
+from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.copying import copy_table
 from ops.engine_migration.findings import FindingLog
 from ops.engine_migration.plan import Plan
 from ops.engine_migration.preflight import run_preflight
-from ops.engine_migration.source import Snapshot
 from ops.engine_migration.target import StagingDatabase
 from ops.engine_migration.verify import verify_tables
 from ops.utils.progress import no_progress
@@ -468,15 +468,17 @@ class Track:
         with tempfile.TemporaryDirectory() as directory:
             log = FindingLog(path=Path(directory) / "findings.csv")
             plan = replace(self.plan, tables=(table,))
-            seen = run_preflight(
+            preflight = run_preflight(
                 plan=plan, snapshot=snapshot, log=log, quarantine=True, processes=1, on_progress=no_progress
             )
             named = support.read_findings(log.path if log.count else None)
-        workspace = StagingDatabase(address=self.database.address, processes=1, shared=self.target)
+        staging = StagingDatabase(address=self.database.address, processes=1, shared=self.target)
         with self.target:
-            copy_table(table=table, snapshot=snapshot, target=self.target, seen=seen, on_progress=no_progress)
-            verify_tables(tables=[table], snapshot=snapshot, workspace=workspace, seen=seen, on_progress=no_progress)
-        assert set(seen.refused.get("everything", ())) == {int(finding[1]) for finding in named}
+            copy_table(table=table, snapshot=snapshot, target=self.target, preflight=preflight, on_progress=no_progress)
+            verify_tables(
+                tables=[table], snapshot=snapshot, staging=staging, preflight=preflight, on_progress=no_progress
+            )
+        assert set(preflight.refused.get("everything", ())) == {int(finding[1]) for finding in named}
         return {int(finding[1]): finding[5] for finding in named}
 
 
@@ -493,7 +495,7 @@ def track(templates: Path, schema: str, tmp_path_factory: pytest.TempPathFactory
     with support.opened(file) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA journal_mode = OFF")
-    with support.examined(file) as ready:
+    with support.prepared(file) as ready:
         plan = replace(ready.plan, tables=tuple(t for t in ready.plan.tables if t.name == "everything"))
     database = support.create(support.new_name(), schema)
     with contextlib.closing(database.address.connect()) as target:

@@ -34,7 +34,7 @@ def test_orphans_are_named(books: Path) -> None:
             "mentor_id",
             "integer",
             "77",
-            "refers to a row that otherproject_author does not have",
+            "refers to a missing row of otherproject_author",
         ),
         (
             "otherproject_book",
@@ -42,7 +42,7 @@ def test_orphans_are_named(books: Path) -> None:
             "author_id",
             "integer",
             "99",
-            "refers to a row that otherproject_author does not have",
+            "refers to a missing row of otherproject_author",
         ),
         (
             "otherproject_book_tags",
@@ -50,7 +50,7 @@ def test_orphans_are_named(books: Path) -> None:
             "tag_id",
             "text",
             "'none'",
-            "refers to a row that otherproject_tag does not have",
+            "refers to a missing row of otherproject_tag",
         ),
         (
             "otherproject_comic",
@@ -58,21 +58,21 @@ def test_orphans_are_named(books: Path) -> None:
             "book_ptr_id",
             "text",
             repr(B),
-            "refers to a row that otherproject_book does not have",
+            "refers to a missing row of otherproject_book",
         ),
     ]
 
 
 def test_a_reference_that_no_database_enforces_may_lead_nowhere(file: Path, migrated: Database) -> None:
     support.put(file, "otherproject_slot", {"id": 1, "label": "x", "active": 1, "hidden": 0, "guest_id": 404})
-    with support.examined(file) as ready:
-        assert ready.examination.count == 0
-        support.carry(ready, migrated)
+    with support.prepared(file) as ready:
+        assert ready.preflight.count == 0
+        support.copy_and_verify_into(ready, migrated)
     assert migrated.value("SELECT guest_id FROM otherproject_slot") == 404
 
 
 def test_foreign_keys_are_enforced_after_the_move(library: Path, database: Database) -> None:
-    support.move(library, database)
+    support.migrate(library, database)
     assert database.value("SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND NOT convalidated") == 0
     triggers = "SELECT count(*) FROM pg_trigger WHERE tgisinternal AND tgenabled <> 'O'"
     assert database.value(triggers) == 0
@@ -82,7 +82,7 @@ def test_no_foreign_key_or_index_is_lost(library: Path, database: Database, sche
     parts = "SELECT conrelid::regclass::text, conname, contype::text, pg_get_constraintdef(oid) FROM pg_constraint"
     parts += " WHERE connamespace = 'public'::regnamespace UNION SELECT tablename, indexname, 'index', indexdef"
     parts += " FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2, 3"
-    support.move(library, database)
+    support.migrate(library, database)
     assert database.rows(parts) == support.database_named(schema).rows(parts)
 
 
@@ -164,9 +164,9 @@ def test_duplicates_under_a_condition_are_named(file: Path) -> None:
 
 def test_null_is_never_a_duplicate(file: Path, migrated: Database) -> None:
     support.put(file, "otherproject_sighting", {"id": 1}, {"id": 2}, {"id": 3, "note": ""})
-    with support.examined(file) as ready:
-        assert ready.examination.count == 0
-        support.carry(ready, migrated)
+    with support.prepared(file) as ready:
+        assert ready.preflight.count == 0
+        support.copy_and_verify_into(ready, migrated)
 
 
 @pytest.mark.parametrize(
@@ -207,14 +207,18 @@ def test_a_key_that_refused_and_odd_values_share_is_no_crash(file: Path) -> None
 # --- Rules and notes ----------------------------------------------------------------------------------------
 def test_rows_that_break_a_rule_of_the_model_are_named(books: Path) -> None:
     support.put(books, "otherproject_book", book(A, "One", price=1000), book(B, "Two", price=999.99))
-    assert support.findings(books) == [("otherproject_book", A, "", "NULL", "", "breaks the rule book_is_affordable")]
+    assert support.findings(books) == [
+        ("otherproject_book", A, "", "NULL", "", "violates the check constraint book_is_affordable")
+    ]
 
 
 def test_a_column_that_ignores_case_is_noted(file: Path, database: Database) -> None:
     """A16: what is one value in the file would be two in PostgreSQL."""
     support.alter(file, "CREATE UNIQUE INDEX tag_without_case ON otherproject_tag (name COLLATE NOCASE)")
     outcome = support.run(file, database, "--dry-run")
-    note = "otherproject_tag.name is unique without regard to case in the file; PostgreSQL tells upper from lower case."
+    note = (
+        "otherproject_tag.name is unique regardless of case in the file; PostgreSQL distinguishes upper and lower case."
+    )
     assert outcome.document["notes"] == [note]
     assert f"Note {note}" in outcome.out
 
@@ -226,6 +230,6 @@ def test_views_and_triggers_are_noted(file: Path, database: Database) -> None:
         "CREATE TRIGGER loud AFTER INSERT ON otherproject_tag BEGIN SELECT 1; END",
     )
     assert support.run(file, database, "--dry-run").document["notes"] == [
-        "The file's view names is not carried over.",
-        "The file's trigger loud is not carried over.",
+        "The file's view names is not migrated.",
+        "The file's trigger loud is not migrated.",
     ]

@@ -8,7 +8,7 @@ from tests.engine_migration.support import Database
 
 
 def test_a_migration_is_recorded_next_to_the_backups(library: Path, database: Database) -> None:
-    document = support.move(library, database).document
+    document = support.migrate(library, database).document
     events = get_context().repository.events(document["run"])
     assert [event["event"] for event in events] == ["started", "claimed", "claimed", "ended"]
     assert {event.get("target") for event in events[1:3]} == {str(database.address)}

@@ -24,7 +24,7 @@ LEFT = {"django_migrations", "django_session"}
 @pytest.fixture
 def moved(library: Path, database: Database) -> Iterator[Database]:
     """The library in PostgreSQL, which Django points at."""
-    support.move(library, database)
+    support.migrate(library, database)
     with override_database(database.address.wrapper()):
         yield database
 
@@ -79,7 +79,7 @@ def test_rows_can_be_added_to_every_kind_of_table(moved: Database) -> None:
 def test_ids_of_deleted_rows_are_not_given_out_again(file: Path, database: Database) -> None:
     support.alter(file, "INSERT INTO sqlite_sequence (name, seq) VALUES ('otherproject_author', 500)")
     support.put(file, "otherproject_author", {"id": 3, "name": "Ada"})
-    support.move(file, database)
+    support.migrate(file, database)
     assert next_id(database, Author) == 501
 
 
@@ -88,15 +88,15 @@ def test_ids_of_deleted_rows_are_not_given_out_again(file: Path, database: Datab
 )
 def test_a_sequence_starts_rightly(file: Path, migrated: Database, ids: tuple[int, ...], following: int) -> None:
     support.put(file, "everything", *({"id": number} for number in ids))
-    with support.examined(file) as ready:
-        support.carry(ready, migrated)
+    with support.prepared(file) as ready:
+        support.copy_and_verify_into(ready, migrated)
     assert next_id(migrated, Everything) == following
 
 
 def test_a_full_sequence_says_so_and_gives_no_id_twice(file: Path, migrated: Database) -> None:
     support.put(file, "otherproject_slot", {"id": 2**15 - 1, "label": "last", "active": 1, "hidden": 0})
-    with support.examined(file) as ready:
-        support.carry(ready, migrated)
+    with support.prepared(file) as ready:
+        support.copy_and_verify_into(ready, migrated)
     with pytest.raises(Exception, match="reached maximum value of sequence"):
         next_id(migrated, Slot)
 
@@ -110,7 +110,7 @@ def test_content_types_and_permissions_keep_the_ids_of_the_file(file: Path, data
         before.execute("UPDATE django_content_type SET id = id + 1000")
         types = before.execute("SELECT id, app_label, model FROM django_content_type ORDER BY id").fetchall()
         permissions = before.execute("SELECT id, codename FROM auth_permission ORDER BY id").fetchall()
-    support.move(file, database)
+    support.migrate(file, database)
     assert database.rows("SELECT id, app_label, model FROM django_content_type ORDER BY id") == types
     assert database.rows("SELECT id, codename FROM auth_permission ORDER BY id") == permissions
 
@@ -122,7 +122,7 @@ def test_content_types_and_permissions_that_the_file_lacks_are_added(file: Path,
         "DELETE FROM auth_permission WHERE codename LIKE '%_tag' OR codename = 'add_book'",
         "DELETE FROM django_content_type WHERE model = 'tag'",
     )
-    support.move(file, database)
+    support.migrate(file, database)
     query = "SELECT codename FROM auth_permission WHERE codename LIKE '%_tag' OR codename = 'add_book' ORDER BY 1"
     assert [name for (name,) in database.rows(query)] == ["add_book", "add_tag", "change_tag", "delete_tag", "view_tag"]
 
@@ -135,10 +135,10 @@ def test_people_keep_their_rights(moved: Database) -> None:
 
 
 def test_sessions_stay_behind_and_are_reported(library: Path, database: Database) -> None:
-    outcome = support.move(library, database)
+    outcome = support.migrate(library, database)
     skipped = {entry["table"]: (entry["rows"], entry["reason"]) for entry in outcome.document["skipped"]}
-    assert skipped["django_session"] == (1, "everybody signs in again")
-    assert skipped["django_migrations"][1] == "PostgreSQL gets its own from `migrate`"
+    assert skipped["django_session"] == (1, "all users must sign in again")
+    assert skipped["django_migrations"][1] == "created in PostgreSQL by `migrate`"
     assert database.value("SELECT count(*) FROM django_session") == 0
     with support.opened(library) as connection:
         applied = connection.execute("SELECT app, name FROM django_migrations ORDER BY 1, 2").fetchall()
@@ -157,7 +157,7 @@ def test_nobody_is_told_that_rows_were_saved(library: Path, database: Database) 
     for signal in signals:
         signal.connect(hear)
     try:
-        support.move(library, database)
+        support.migrate(library, database)
     finally:
         for signal in signals:
             signal.disconnect(hear)

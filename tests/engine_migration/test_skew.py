@@ -34,7 +34,7 @@ def test_a_table_that_is_missing_is_named(file: Path, database: Database) -> Non
     support.alter(file, "DROP TABLE otherproject_byday")
     assert refusal(file, database) == (
         "The file has no table otherproject_byday, which otherproject.ByDay needs.\n"
-        "The file's structure is not what its django_migrations says. Restore or repair it."
+        "The file's tables do not match its django_migrations. Restore or repair the file."
     )
 
 
@@ -42,7 +42,7 @@ def test_a_column_that_is_missing_is_named(file: Path, database: Database) -> No
     support.alter(file, "ALTER TABLE otherproject_shelf RENAME COLUMN room TO chamber")
     assert refusal(file, database) == (
         "The file's table otherproject_shelf has no column room, which otherproject.Shelf needs.\n"
-        "The file is of another version than this code. Upgrade it first, or use the code that wrote it."
+        "The file was written by another version of this code. Upgrade the file first, or use the code that wrote it."
     )
 
 
@@ -53,7 +53,7 @@ def test_a_table_without_row_ids_is_refused(file: Path, database: Database) -> N
         'CREATE TABLE otherproject_byday ("key" date NOT NULL PRIMARY KEY) WITHOUT ROWID',
     )
     assert refusal(file, database) == (
-        "The file's table otherproject_byday is declared WITHOUT ROWID, which Django never does.\n"
+        "The file's table otherproject_byday is declared WITHOUT ROWID, which is not supported.\n"
         "Rebuild it without that clause in a copy of the file, and name the copy."
     )
 
@@ -68,18 +68,20 @@ def test_tables_and_columns_that_nobody_knows_stop_the_move(file: Path, database
     outcome = support.run(file, database, "--yes")
     assert outcome.code == 2
     assert outcome.document["unknown"] == [
-        {"table": "photos", "rows": 2, "reason": "no model knows this table"},
+        {"table": "photos", "rows": 2, "reason": "no model has this table"},
         {"table": "otherproject_shelf.colour", "rows": 0, "reason": "no model has this column"},
     ]
-    assert "To leave the unknown tables behind, add --skip-table photos." in outcome.out
-    assert "Unknown columns: the file is of another version than this code, or was changed by hand." in outcome.out
+    assert "To skip the unknown tables, add --skip-table photos." in outcome.out
+    assert (
+        "Unknown columns: the file was written by another version of this code, or was changed by hand." in outcome.out
+    )
     assert outcome.out.endswith("Stopped. Nothing was changed.\n")
     assert database.tables() == []
 
 
 def test_a_skipped_table_stays_behind_and_is_reported(library: Path, database: Database) -> None:
     support.alter(library, "CREATE TABLE photos (x)", "INSERT INTO photos VALUES (1), (2)")
-    outcome = support.move(library, database, "--skip-table", "photos", "--skip-table", "everything")
+    outcome = support.migrate(library, database, "--skip-table", "photos", "--skip-table", "everything")
     skipped = {entry["table"]: (entry["rows"], entry["reason"]) for entry in outcome.document["skipped"]}
     assert skipped["photos"] == (2, "by --skip-table")
     assert skipped["everything"] == (17, "by --skip-table")
@@ -93,14 +95,14 @@ def test_a_table_to_skip_has_to_be_there(file: Path, database: Database) -> None
 
 
 def test_rows_that_need_a_skipped_table_are_findings(library: Path) -> None:
-    reason = "refers to otherproject_author, which is not carried over"
+    reason = "refers to otherproject_author, which is not migrated"
     named = support.findings(library, skip_tables=frozenset({"otherproject_author"}))
     assert {(line[0], line[2], line[5]) for line in named} == {("otherproject_book", "author_id", reason)}
     assert len(named) == 5
 
 
 def test_generated_columns_are_not_copied_but_computed(library: Path, database: Database) -> None:
-    support.move(library, database)
+    support.migrate(library, database)
     assert database.rows("SELECT pages, letters FROM otherproject_book WHERE title = 'Book 3'") == [(3, 6000)]
 
 
@@ -121,5 +123,5 @@ def test_columns_may_stand_in_another_order(library: Path, database: Database) -
             "SELECT name FROM sqlite_master WHERE tbl_name = 'otherproject_shelf' AND name LIKE '%uniq'"
         ).fetchone()
     support.alter(library, f'DROP INDEX "{index}"', "ALTER TABLE otherproject_shelf DROP COLUMN old")
-    support.move(library, database)
+    support.migrate(library, database)
     assert database.rows("SELECT room, number FROM otherproject_shelf") == [("hall", -1)]

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 from ops.databases.sqlite import files, snapshot
+from ops.databases.sqlite.snapshot import take_snapshot
 from ops.engine_migration import pipeline, source
 from ops.engine_migration.pipeline import Stage
 from tests.engine_migration import support
 from tests.engine_migration.support import Database
 
-NAME_IT = "Name the SQLite file with --sqlite-path FILE."
+NAME_IT = "Specify the SQLite file with --sqlite-path FILE."
 
 
 def refusal(path: Path, database: Database) -> str:
@@ -56,7 +57,7 @@ def test_what_is_no_database_is_refused(tmp_path: Path, database: Database, cont
     path.write_bytes(content)
     assert refusal(path, database) == (
         f"{path} is not a SQLite file, or it is encrypted.\n"
-        "An encrypted file has to be decrypted with the program that made it."
+        "Decrypt an encrypted file first, with the program that wrote it."
     )
 
 
@@ -73,8 +74,8 @@ def test_a_file_of_another_program_is_refused(tmp_path: Path, database: Database
     path = tmp_path / "music.db"
     support.alter(path, "CREATE TABLE songs (name)", "CREATE TABLE albums (name)")
     assert refusal(path, database) == (
-        f"{path} is no file of this project: it has no django_migrations, and its tables are albums, songs.\n"
-        "Name the file that the program keeps its data in."
+        f"{path} is not a file of this project: it has no django_migrations; its tables are albums, songs.\n"
+        "Specify the application's data file."
     )
 
 
@@ -106,7 +107,7 @@ def test_a_file_in_utf16_is_refused(tmp_path: Path, templates: Path, database: D
         with contextlib.closing(sqlite3.connect(templates / "library.db")) as narrow:
             wide.executescript("\n".join(line for line in narrow.iterdump() if "sqlite_sequence" not in line))
     assert refusal(path, database) == (
-        f"{path} keeps its text in UTF-16le, and only UTF-8 can be moved.\n"
+        f"{path} stores text as UTF-16le; only UTF-8 can be migrated.\n"
         f"Convert a copy: sqlite3 {path} .dump | sqlite3 converted.db"
     )
 
@@ -122,10 +123,10 @@ def test_rows_that_stand_only_in_the_wal_come_along(file: Path, database: Databa
         copy = file.with_name("copy.db")
         shutil.copy(file, copy)
         shutil.copy(wal, copy.with_name("copy.db-wal"))
-    outcome = support.move(copy, database)
+    outcome = support.migrate(copy, database)
     assert database.rows("SELECT name FROM otherproject_tag") == [("from the wal",)]
     assert outcome.document["source"]["wal"] is True
-    assert f"Source  {copy} and what stood in its -wal: a file of this project" in outcome.out
+    assert f"Source  {copy} and its -wal file: a file of this project" in outcome.out
 
 
 def test_an_unfinished_transaction_is_not_taken_for_a_finished_one(file: Path, database: Database) -> None:
@@ -147,7 +148,7 @@ def test_an_unfinished_transaction_is_not_taken_for_a_finished_one(file: Path, d
     assert digest(crashed) == before
     with contextlib.closing(sqlite3.connect(crashed)) as mended:
         assert mended.execute("PRAGMA quick_check").fetchone() == ("ok",)
-    support.move(crashed, database)
+    support.migrate(crashed, database)
     assert database.value("SELECT count(*) FROM otherproject_tag") == 0
 
 
@@ -168,11 +169,12 @@ AS_NOBODY = """
 import os, sys
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 from pathlib import Path
+from ops.databases.sqlite.snapshot import take_snapshot
 from ops.engine_migration import source
 from ops.errors import OpsError
 try:
-    with source.opened(Path(sys.argv[1])) as opened:
-        snapshot = source.take_snapshot(source=opened, destination=Path(sys.argv[2]))
+    with source.open_source(Path(sys.argv[1])) as opened:
+        snapshot = take_snapshot(source=opened, destination=Path(sys.argv[2]))
     print("copied", snapshot.size)
 except OpsError as error:
     print(error)
@@ -185,7 +187,11 @@ def snapshot_as_nobody(path: Path, directory: Path) -> str:
     destination.chmod(0o777)
     code = f"import sys; sys.path.insert(0, {str(support.MANAGE.parent)!r})\n{AS_NOBODY}"
     # The modules are imported before the rights are given up: the virtual environment may be closed to others.
-    code = code.replace("import os, sys\n", "import os, sys\nfrom ops.engine_migration import source\n", 1)
+    code = code.replace(
+        "import os, sys\n",
+        "import os, sys\nfrom ops.engine_migration import source\n",
+        1,
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, str(path), str(destination / "snapshot.db")],
         capture_output=True,
@@ -249,7 +255,7 @@ def test_a_locked_file_is_refused(file: Path, database: Database, monkeypatch: p
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as writer:
         writer.execute("BEGIN EXCLUSIVE")
         message = refusal(file, database)
-    assert message == f"{file} is locked by another program.\n{source.STOP_WRITERS}"
+    assert message == f"{file} is locked by another program.\n{files.STOP_WRITERS}"
 
 
 @pytest.mark.parametrize("mode", ["delete", "wal"])
@@ -260,18 +266,18 @@ def test_a_file_that_is_written_to_meanwhile_is_not_moved(
         writer.execute(f"PRAGMA journal_mode = {mode}")
         real = pipeline.add_missing_permissions
 
-        def write_and_go_on(workspace: Any) -> None:
+        def write_and_go_on(staging: Any) -> None:
             writer.execute("INSERT INTO otherproject_tag VALUES ('late')")
             writer.commit()
-            real(workspace)
+            real(staging)
 
         monkeypatch.setattr(pipeline, "add_missing_permissions", write_and_go_on)
         message = refusal(library, database)
     assert message == (
-        f"{library} was written to while it was being moved. The database {database.address} is as it was.\n"
-        f"{source.STOP_WRITERS}"
+        f"{library} was written to during the migration. The database {database.address} is unchanged.\n"
+        f"{files.STOP_WRITERS}"
     )
-    assert support.beside(database.name) == []
+    assert support.staging_databases(database.name) == []
 
 
 def test_a_busy_writer_does_not_tear_the_snapshot(file: Path, tmp_path: Path) -> None:
@@ -304,8 +310,8 @@ def test_a_busy_writer_does_not_tear_the_snapshot(file: Path, tmp_path: Path) ->
 
 
 def count_pairs(file: Path, destination: Path) -> Any:
-    with source.opened(file) as opened:
-        source.take_snapshot(source=opened, destination=destination)
+    with source.open_source(file) as opened:
+        take_snapshot(source=opened, destination=destination)
     return sqlite_value(
         destination, "SELECT (SELECT count(*) FROM otherproject_author), (SELECT count(*) FROM otherproject_book)"
     )
@@ -314,7 +320,7 @@ def count_pairs(file: Path, destination: Path) -> Any:
 # --- The copy -----------------------------------------------------------------------------------------------
 def test_the_file_is_not_touched(library: Path, database: Database) -> None:
     before = library.stat().st_mtime_ns, digest(library), names_beside(library)
-    support.move(library, database)
+    support.migrate(library, database)
     made = {"backups", *(path.name for path in library.parent.glob("result_*.json"))}
     after = sorted(name for name in names_beside(library) if name not in made)
     assert (library.stat().st_mtime_ns, digest(library), after) == before
@@ -325,7 +331,7 @@ def names_beside(path: Path) -> list[str]:
 
 
 def test_a_verified_copy_is_kept_for_its_owner_only(library: Path, database: Database) -> None:
-    outcome = support.move(library, database)
+    outcome = support.migrate(library, database)
     (copy,) = (library.parent / "backups").glob("*.sqlite3")
     assert copy.stat().st_mode & 0o777 == 0o600
     assert copy.parent.stat().st_mode & 0o777 == 0o700
@@ -336,7 +342,7 @@ def test_a_verified_copy_is_kept_for_its_owner_only(library: Path, database: Dat
 
 
 def test_no_copy_is_kept_without_backup(library: Path, database: Database) -> None:
-    outcome = support.move(library, database, "--no-backup")
+    outcome = support.migrate(library, database, "--no-backup")
     assert list((library.parent / "backups").glob("*.sqlite3")) == []
     assert "verified copy" not in outcome.out
 
@@ -348,20 +354,20 @@ def test_a_copy_that_can_not_be_written_leaves_nothing(
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr(snapshot, "check_pages", fail)
-    with source.opened(library) as opened, pytest.raises(sqlite3.OperationalError):
-        source.take_snapshot(source=opened, destination=tmp_path / "copy.db")
+    with source.open_source(library) as opened, pytest.raises(sqlite3.OperationalError):
+        take_snapshot(source=opened, destination=tmp_path / "copy.db")
     assert list(tmp_path.glob("copy.db*")) == []
 
 
 def test_a_backup_directory_that_is_a_file_is_refused(library: Path, database: Database, settings: Any) -> None:
     settings.BACKUP_DIR = library
     assert refusal(library, database) == (
-        f"The directory {library} can not be used: File exists.\nSet BACKUP_DIR to a directory of yours."
+        f"The directory {library} can not be used: File exists.\nSet BACKUP_DIR to a directory that you can write to."
     )
 
 
 def test_stages_come_in_their_order(library: Path, database: Database) -> None:
-    document = support.move(library, database).document
+    document = support.migrate(library, database).document
     assert list(document["seconds"]) == [
         Stage.SNAPSHOT,
         Stage.PREFLIGHT,

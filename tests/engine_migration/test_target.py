@@ -23,7 +23,7 @@ from tests.engine_migration import support
 from tests.engine_migration.support import Database
 from tests.support.replayed_migrations import replaying
 
-NEVER_ADDS = "Name an empty database; this command never adds to rows or replaces them."
+NEVER_ADDS = "Specify an empty database. This command never changes existing rows."
 
 
 def refusal(database: Database) -> str:
@@ -37,13 +37,13 @@ def test_rows_of_any_table_are_in_the_way(migrated: Database) -> None:
     migrated.rows("INSERT INTO otherproject_tag VALUES ('a'), ('b')")
     migrated.rows("INSERT INTO otherproject_author (name) VALUES ('Ada')")
     where = f"{migrated.name} on 127.0.0.1:{migrated.address.port}"
-    words = f"The database {where} is not empty: rows 1 in otherproject_author, 2 in otherproject_tag."
+    words = f"The database {where} is not empty: 1 row in otherproject_author, 2 rows in otherproject_tag."
     assert refusal(migrated) == f"{words}\n{NEVER_ADDS}"
 
 
 def test_what_migrate_itself_makes_is_not_in_the_way(library: Path, migrated: Database) -> None:
     assert migrated.value("SELECT count(*) FROM auth_permission") > 50
-    support.move(library, migrated)
+    support.migrate(library, migrated)
     assert migrated.value("SELECT count(*) FROM otherproject_book") == 5
 
 
@@ -64,8 +64,8 @@ def test_what_is_not_this_projects_is_in_the_way(migrated: Database, statement: 
     migrated.rows(statement)
     where = f"{migrated.name} on 127.0.0.1:{migrated.address.port}"
     assert refusal(migrated) == (
-        f"The database {where} holds what is not this project's: {name}.\n"
-        "Name a database of its own for this project, or drop what is there."
+        f"The database {where} contains objects of other programs: {name}.\n"
+        "Specify a separate database for this project, or drop these objects."
     )
 
 
@@ -80,8 +80,8 @@ def test_another_encoding_is_refused(nowhere: Database) -> None:
     )
     where = f"{nowhere.name} on 127.0.0.1:{nowhere.address.port}"
     assert refusal(nowhere) == (
-        f"The database {where} has the encoding LATIN1, which can not hold every text.\n"
-        "Create it anew: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        f"The database {where} has the encoding LATIN1, which cannot store all characters.\n"
+        "Recreate it: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
     )
 
 
@@ -101,10 +101,10 @@ def test_rows_that_arrive_meanwhile_are_not_lost(
 
     monkeypatch.setattr(targets, "require_empty", look)
     outcome = support.run(library, database, "--yes")
-    words = f"The database {database.address} is not empty: rows 1 in otherproject_tag.\n{NEVER_ADDS}"
+    words = f"The database {database.address} is not empty: 1 row in otherproject_tag.\n{NEVER_ADDS}"
     assert (outcome.code, outcome.error) == (1, words)
     assert database.rows("SELECT name FROM otherproject_tag") == [("precious",)]
-    assert support.beside(database.name) == []
+    assert support.staging_databases(database.name) == []
 
 
 def test_replayed_migrations_leave_what_those_of_django_leave(schema: str) -> None:
@@ -133,14 +133,14 @@ def dumped(name: str) -> str:
 
 
 def test_a_database_that_does_not_exist_is_made(library: Path, nowhere: Database) -> None:
-    outcome = support.move(library, nowhere)
+    outcome = support.migrate(library, nowhere)
     assert "which does not exist yet" in outcome.out
     assert outcome.document["target"] == {
         "database": nowhere.name,
         "host": nowhere.address.host,
         "port": nowhere.address.port,
         "exists": False,
-        "beside": True,
+        "staging_database": True,
     }
     assert nowhere.value("SELECT count(*) FROM otherproject_book") == 5
     assert nowhere.value("SHOW server_encoding") == "UTF8"
@@ -184,7 +184,7 @@ def test_the_new_database_keeps_what_the_old_one_had(library: Path, database: Da
     database.rows("CREATE EXTENSION pg_stat_statements")
     before = properties(database)
     try:
-        support.move(library, database)
+        support.migrate(library, database)
         assert properties(database) == before
         assert database.value("SELECT oid FROM pg_database WHERE datname = current_database()") != before["oid"]
         assert database.value("SELECT count(*) FROM otherproject_book") == 5
@@ -221,10 +221,10 @@ def properties(database: Database) -> Properties:
 
 def test_sessions_of_the_target_are_ended(library: Path, database: Database) -> None:
     with contextlib.closing(database.connect()) as idle, idle.cursor() as cursor:
-        support.move(library, database)
+        support.migrate(library, database)
         with pytest.raises(psycopg2.OperationalError):
             cursor.execute("SELECT 1")
-    assert support.beside(database.name) == []
+    assert support.staging_databases(database.name) == []
 
 
 def test_programs_that_connect_again_and_again_do_not_stop_the_swap(library: Path, database: Database) -> None:
@@ -239,7 +239,7 @@ def test_programs_that_connect_again_and_again_do_not_stop_the_swap(library: Pat
     for knocker in knockers:
         knocker.start()
     try:
-        support.move(library, database)
+        support.migrate(library, database)
     finally:
         stop.set()
         for knocker in knockers:
@@ -273,7 +273,7 @@ def test_a_session_that_comes_between_is_ended_too(
     assert outcome.error.startswith(f"Programs kept connecting to {database.name}: ")
     assert outcome.error.endswith("\nStop them and run the command again.")
     assert database.tables() == []
-    assert support.beside(database.name) == []
+    assert support.staging_databases(database.name) == []
 
 
 def test_sessions_of_stronger_roles_stop_the_swap(library: Path, database: Database) -> None:
@@ -292,8 +292,8 @@ def test_sessions_of_stronger_roles_stop_the_swap(library: Path, database: Datab
             ),
         )
         assert database.tables() == []
-        assert support.beside(database.name) == []
-        support.move(library, mine)
+        assert support.staging_databases(database.name) == []
+        support.migrate(library, mine)
         assert database.value("SELECT count(*) FROM otherproject_book") == 5
     finally:
         support.drop(database.name)
@@ -315,9 +315,9 @@ def test_a_small_role_fills_its_database_in_one_transaction(
     support.server().rows(f"ALTER DATABASE {database.name} OWNER TO {role}")
     mine = support.database_named(database.name, user=role, password=password)
     oid = database.value("SELECT oid FROM pg_database WHERE datname = current_database()")
-    outcome = support.move(library, mine)
-    assert "in one transaction on it" in outcome.out
-    assert outcome.document["target"]["beside"] is False
+    outcome = support.migrate(library, mine)
+    assert "filled in one transaction" in outcome.out
+    assert outcome.document["target"]["staging_database"] is False
     assert database.value("SELECT oid FROM pg_database WHERE datname = current_database()") == oid
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
     assert database.value("SELECT nextval('otherproject_author_id_seq')") == 4
@@ -330,6 +330,6 @@ def test_a_small_role_leaves_the_functions_of_others_alone(
     role, password = small_role
     support.server().rows(f"ALTER DATABASE {database.name} OWNER TO {role}")
     database.rows("CREATE FUNCTION answer() RETURNS int LANGUAGE sql AS 'SELECT 42'")
-    support.move(library, support.database_named(database.name, user=role, password=password))
+    support.migrate(library, support.database_named(database.name, user=role, password=password))
     assert database.value("SELECT answer()") == 42
     support.drop(database.name)

@@ -82,4 +82,4 @@ def test_backup_without_direct_url_is_refused(tmp_path: Path, variables: dict[st
 
 def test_check_with_sqlite_direct_url_fails(tmp_path: Path, variables: dict[str, str]) -> None:
     output = Home(tmp_path, **variables | {"DATABASE_DIRECT_URL": "sqlite:///lab.db"}).manage("check", code=1)
-    assert "DATABASE_DIRECT_URL and DATABASE_URL have to lead to PostgreSQL, both." in output
+    assert "DATABASE_DIRECT_URL and DATABASE_URL must both be addresses of PostgreSQL." in output

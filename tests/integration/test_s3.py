@@ -140,4 +140,4 @@ def test_keys_are_read_from_files(home: Home, tmp_path: Path) -> None:
 
 def test_check_without_bucket_name_fails(home: Home) -> None:
     home.variables["BACKUP_S3_BUCKET"] = ""
-    assert "BACKUP_S3_BUCKET is not set, and BACKUP_STORAGE is s3." in home.manage("check", code=1)
+    assert "BACKUP_S3_BUCKET is not set, but BACKUP_STORAGE is s3." in home.manage("check", code=1)

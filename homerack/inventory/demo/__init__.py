@@ -1,4 +1,4 @@
-"""A lab to look at before one's own is entered."""
+"""The demo lab: example data for a new installation."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ FIRST_SERIAL = 204_117
 
 
 def is_empty() -> bool:
-    """Whether nobody has entered anything yet. Where there are people, an empty inventory is meant to be empty."""
+    """Whether there are neither users nor an inventory. With users, the inventory may be empty on purpose."""
     if get_user_model().objects.exists():
         return False
     tables = (DeviceType, Brand, DeviceModel, DeviceSpecification, Device, Rack, Cable)
@@ -34,7 +34,7 @@ def is_empty() -> bool:
 
 @transaction.atomic
 def load_demo() -> Mapping[str, int]:
-    """Add what is missing of the demo lab, and change nothing that is there. How many rows of each kind were added."""
+    """Add the missing rows of the demo lab, and change no existing ones. Returns the number of added rows by kind."""
     added: Counter[str] = Counter()
     load_types(added)
     load_brands(added)
@@ -108,8 +108,8 @@ def load_devices(added: Counter[str]) -> None:
         )
         added["devices"] += 1
         if rack is not None and start_u is not None:
-            place = Rack.objects.filter(name=rack).earliest("pk")
-            RackPosition.objects.create(device=device, rack=place, start_u=start_u, locked=locked)
+            target = Rack.objects.filter(name=rack).earliest("pk")
+            RackPosition.objects.create(device=device, rack=target, start_u=start_u, locked=locked)
 
 
 def load_cables(added: Counter[str]) -> None:

@@ -1,8 +1,8 @@
-"""The demo lab itself: three racks, what stands in them, and how it is cabled."""
+"""The demo lab: three racks, their devices and cables."""
 
 from homerack.inventory.models.choices import AccessFrequency, CableType, RoutingPath
 
-# name, location, height (U), depth (mm), carries (kg), power budget (W)
+# name, location, height (U), depth (mm), maximum load (kg), power budget (W)
 RACKS = (
     ("Main rack", "Basement", 42, 1000.0, 600.0, 5000.0),
     ("Network cabinet", "Hallway closet", 18, 600.0, 120.0, 1200.0),
@@ -22,7 +22,7 @@ PERCH = ("sable-finch", "Perch 4", "for 4 boards")
 UPS1500, UPS3000 = ("brannock", "BU-1500", None), ("brannock", "BU-3000", None)
 
 # fmt: off
-# name, model, rack, lowest unit, locked, touched, notes
+# name, model, rack, lowest unit, locked, access, notes
 DEVICES = (
     ("patch-main-01", COPPER_PANEL, "Main rack", 42, True, SOMETIMES, "Rooms of the ground floor."),
     ("patch-main-02", FIBER_PANEL, "Main rack", 41, True, RARELY, "Fibres to the hallway closet."),

@@ -1,4 +1,4 @@
-"""Two groups for people who are no administrators: those who keep the inventory, and those who look at it."""
+"""Two groups for users who are not administrators: editors and viewers of the inventory."""
 
 from django.contrib.auth.management import create_permissions
 from django.db import migrations

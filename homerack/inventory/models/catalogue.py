@@ -167,7 +167,7 @@ class DeviceModel(Hardware):
 
 
 class DeviceSpecification(Hardware):
-    """What is known about a device that may be in no catalogue. Every device has one; it is where legacy files look."""
+    """The properties of a device that need not be in the catalogue. Every device has one, because legacy files do."""
 
     device_field = "specification"
 
@@ -211,7 +211,7 @@ class DeviceSpecification(Hardware):
 
     @classmethod
     def for_model(cls, model: DeviceModel) -> "DeviceSpecification":
-        """The specification that belongs to `model`; made from it when there is none."""
+        """The specification that belongs to `model`; created from it if there is none."""
         known = cls.objects.filter(migrated_to_model=model).order_by("pk").first()
         if known is not None:
             return known

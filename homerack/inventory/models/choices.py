@@ -1,7 +1,7 @@
 """The values that columns choose from.
 
-A member's name is what legacy HomeRack files (SQLAlchemy) store, its value is what we store and export, its label is
-what people read. `homerack.inventory.legacy` makes its tables from these.
+Legacy HomeRack files (SQLAlchemy) store the name of a member, we store and export its value, and pages show its label.
+`homerack.inventory.legacy` maps names to values.
 """
 
 from django.db import models

@@ -1,4 +1,4 @@
-"""Other programs that hardware catalogues can be read from."""
+"""Connections to DCIM software, from which hardware catalogues can be read."""
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -13,7 +13,7 @@ class DcimConnection(ValidatedModel):
 
     name = models.CharField("name", max_length=200)
     type = models.CharField("software", max_length=20, choices=DcimType)
-    # No URLField: that one refuses the short host names of a home network.
+    # Not a URLField, which refuses the short host names of a home network.
     base_url = models.CharField(
         "URL",
         max_length=500,

@@ -16,7 +16,7 @@ SUPPLIES_POWER = "ups"
 
 
 class Device(ValidatedModel):
-    """One device that somebody owns."""
+    """A device of the lab."""
 
     custom_name = models.CharField("name")
     specification = models.ForeignKey(
@@ -48,14 +48,14 @@ class Device(ValidatedModel):
         return self.custom_name
 
     def save(self, *args: Any, **options: Any) -> None:
-        """Save; what follows from the model goes along when only some fields are to be saved."""
+        """Save. With `update_fields`, the fields that depend on the model are saved as well."""
         fields = options.get("update_fields")
         if fields is not None and not {"model", "specification"}.isdisjoint(fields):
             options["update_fields"] = {*fields, "specification", "brand_name", "model_name"}
         super().save(*args, **options)
 
     def effective(self, name: str) -> Any:
-        """What the catalogue says about `name` (``depth_mm``, say), or else the specification; None is unknown."""
+        """`name` (such as ``depth_mm``) of the catalogue's model, or else of the specification; None is unknown."""
         for source in (self.model, self.specification if self.specification_id else None):
             value = getattr(source, name, None)
             if value is not None:
@@ -76,7 +76,7 @@ class Device(ValidatedModel):
 
     @property
     def power_draw_watts(self) -> float | None:
-        """What it takes from the rack's power budget; None is unknown."""
+        """The watts it uses of the rack's power budget; None is unknown."""
         if self.device_type and self.device_type.slug == SUPPLIES_POWER:
             return 0
         watts: float | None = self.effective("power_watts")
@@ -84,7 +84,7 @@ class Device(ValidatedModel):
 
     @property
     def kind(self) -> str:
-        """Brand and model in words."""
+        """Brand and model."""
         return str(self.model or (self.specification if self.specification_id else ""))
 
     def clean(self) -> None:
@@ -97,7 +97,7 @@ class Device(ValidatedModel):
             self.refuse_if_too_large()
 
     def refuse_if_too_large(self) -> None:
-        """A device that becomes another model must fit where it stands."""
+        """Raise ValidationError if the device does not fit at its positions with its new model."""
         positions = list(with_sizes(self.positions.all()))
         for position in positions:
             position.device = self

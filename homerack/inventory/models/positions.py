@@ -101,7 +101,7 @@ def validate_placements(hardware: ValidatedModel, *, device_field: str, fields: 
     """Raise ValidationError if devices no longer fit into their racks with the changed size of `hardware`.
 
     `device_field` is the foreign key of devices to `hardware`. Violations that existed before the change are
-    accepted: whoever corrects rows of a legacy file need not correct all of them at once.
+    accepted, so that rows of a legacy file can be corrected one after the other.
     """
     dimensions = changed_dimensions(hardware, fields)
     if not dimensions:

@@ -1,8 +1,8 @@
-"""How the values of each PostgreSQL column type are read from SQLite, which keeps any value in any column.
+"""How the values of each PostgreSQL column type are read from SQLite, which stores any value in any column.
 
-Reading is split in two. A *plain* value is one that SQLite itself can check and spell with an SQL expression, as
-fast as it reads it. Every other value is shown to `ColumnType.convert`, which gives the text PostgreSQL would print for
-it, or raises `Refused` with the reason: there is no third way, so no value changes its meaning silently.
+A *canonical* value is one that SQLite itself can check and format with an SQL expression, as fast as it reads it.
+Every other value is passed to `ColumnType.convert`, which returns the text that PostgreSQL prints for it, or raises
+`Refused` with the reason. There is no third way, so no value changes its meaning silently.
 """
 
 import zoneinfo
@@ -27,9 +27,9 @@ BY_NAME = {
 
 
 def column_type(db_type: str, *, zone: zoneinfo.ZoneInfo | None = None, strip_nul: bool = False) -> ColumnType:
-    """The kind of a column that Django declares as `db_type` in PostgreSQL.
+    """The type of a column that Django declares as `db_type` in PostgreSQL.
 
-    A type that Django's own fields do not use goes over as its text, and the proof compares it as that.
+    A type that Django's own fields do not use is copied and compared as text.
     """
     name, _, arguments = db_type.lower().partition("(")
     name = name.strip()

@@ -1,4 +1,4 @@
-"""What a kind of column is, and how it refuses a value."""
+"""What a column type consists of, and how it refuses a value."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,31 +8,31 @@ Stored = int | float | str | bytes
 
 
 class Refused(ValueError):
-    """PostgreSQL would refuse the value or change it. The message is the reason, for a person."""
+    """PostgreSQL would refuse the value or change it. The message is the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnType:
-    """A PostgreSQL type, as seen from SQLite. ``{c}`` in the SQL stands for the stored value."""
+    """A PostgreSQL type, with the SQL that reads it from SQLite. ``{c}`` stands for the stored value."""
 
     canonical_check: str
-    """SQLite: true for values that `copy` and `proof` spell rightly. The SQL is only asked about non-NULL values."""
+    """SQLite: true for values that `copy_text` and `source_text` format correctly. NULL is never checked."""
     convert: Callable[[Stored], str]
-    """The text PostgreSQL prints for a value that is not plain; raises Refused."""
+    """The text that PostgreSQL prints for a value that is not canonical. Raises Refused."""
     copy_text: str = "{c}"
-    """SQLite: what goes into the COPY stream."""
+    """SQLite: the text in the COPY stream."""
     source_text: str = "{c}"
-    """SQLite: the value as `target_text` prints it, spelled by other means than `copy` where that can go wrong."""
+    """SQLite: the same text as `target_text`, made in another way than `copy_text` where that could hide an error."""
     target_text: str = "{c}::text"
     """PostgreSQL: one text for each value."""
     text: bool = False
-    """The stored text goes over as it is, so it has to be valid UTF-8 without NUL."""
+    """The stored text is copied unchanged, so it has to be valid UTF-8 without NUL."""
     document: bool = False
-    """JSON: one value has many spellings, so the proof compares what they mean."""
+    """JSON: one value can be written in many ways, so that parsed values are compared."""
     show: Callable[[str], str] = repr
-    """What a person is shown of a text of the proof."""
+    """How messages show the text of a value."""
 
 
 def refuse_type(value: Stored, wanted: str) -> Refused:
     names = {int: "a whole number", float: "a floating-point number", str: "text", bytes: "binary data"}
-    return Refused(f"{names[type(value)]} where {wanted} belongs")
+    return Refused(f"{names[type(value)]} instead of {wanted}")

@@ -1,4 +1,4 @@
-"""Dates, times, and spans of time."""
+"""Dates, times and intervals."""
 
 import datetime as dt
 import re
@@ -19,19 +19,19 @@ def convert_date(value: Stored) -> str:
         raise refuse_type(value, "a date")
     if not (match := re.fullmatch(DATE, value, re.ASCII)):
         raise Refused("not a date of the form 2026-01-31")
-    day: dt.date = read_parts(dt.date, *match.groups())
+    day: dt.date = from_parts(dt.date, *match.groups())
     return day.isoformat()
 
 
-def read_parts(kind: Callable[..., Any], *parts: str) -> Any:
+def from_parts(create: Callable[..., Any], *parts: str) -> Any:
     try:
-        return kind(*(int(part) for part in parts))
+        return create(*(int(part) for part in parts))
     except ValueError as error:
         raise Refused(str(error)) from None
 
 
 def microseconds(fraction: str | None) -> str:
-    """`fraction` of a second as six digits; digits beyond them would be lost."""
+    """`fraction` of a second as six digits. Raises Refused for more digits, which would be lost."""
     digits = (fraction or "").ljust(6, "0")
     if digits[6:].strip("0"):
         raise Refused("finer than a microsecond, which PostgreSQL would round")
@@ -48,8 +48,8 @@ def convert_time(value: Stored) -> str:
     if not (match := re.fullmatch(CLOCK, value, re.ASCII)):
         raise Refused("not a time of the form 23:59:59")
     hour, minute, second, fraction = match.groups()
-    moment: dt.time = read_parts(dt.time, hour, minute, second, microseconds(fraction))
-    return trimmed(moment.isoformat())
+    parsed: dt.time = from_parts(dt.time, hour, minute, second, microseconds(fraction))
+    return trimmed(parsed.isoformat())
 
 
 def timestamp(zone: zoneinfo.ZoneInfo | None) -> ColumnType:
@@ -62,12 +62,12 @@ def timestamp(zone: zoneinfo.ZoneInfo | None) -> ColumnType:
         if not match:
             raise Refused("not a date and time of the form 2026-01-31 23:59:59")
         *parts, fraction, offset = match.groups()
-        naive = read_parts(dt.datetime, *parts, microseconds(fraction))
+        naive = from_parts(dt.datetime, *parts, microseconds(fraction))
         try:
-            moment = place(naive, offset, zone).astimezone(UTC)
+            in_utc = localize(naive, offset, zone).astimezone(UTC)
         except OverflowError:
             raise Refused("outside the years 1 to 9999 in UTC") from None
-        return trimmed(str(moment.replace(tzinfo=None).isoformat(sep=" "))) + "+00"
+        return trimmed(str(in_utc.replace(tzinfo=None).isoformat(sep=" "))) + "+00"
 
     return ColumnType(
         canonical_check="0" if zone else f"{clock_check(19, 'datetime')} AND {YEAR_GE_1}",
@@ -76,31 +76,31 @@ def timestamp(zone: zoneinfo.ZoneInfo | None) -> ColumnType:
     )
 
 
-def place(naive: dt.datetime, offset: str | None, zone: zoneinfo.ZoneInfo | None) -> dt.datetime:
-    """`naive` on the time line. A local time that the clocks skipped, or showed twice, is refused."""
+def localize(naive: dt.datetime, offset: str | None, zone: zoneinfo.ZoneInfo | None) -> dt.datetime:
+    """`naive` with its offset or zone. Raises Refused for local times that do not exist or are ambiguous."""
     if offset:
         try:
             return dt.datetime.fromisoformat(naive.isoformat() + offset)
         except ValueError:
-            raise Refused(f"{offset} is no offset from UTC") from None
+            raise Refused(f"{offset} is not an offset from UTC") from None
     if zone is None:
         return naive.replace(tzinfo=UTC)
     first, second = (naive.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
     if first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != naive:
-        raise Refused(f"a time that the clocks of {zone.key} skipped")
+        raise Refused(f"a local time that does not exist in {zone.key}")
     if first.utcoffset() != second.utcoffset():
-        raise Refused(f"a time that the clocks of {zone.key} showed twice")
+        raise Refused(f"a local time that is ambiguous in {zone.key}")
     return first
 
 
 FORCE_NORMALIZE = "'+0 days'"
-"""SQLite prints 30 February and 24 o'clock as they came unless it has to reckon with them."""
+"""Without a modifier SQLite prints 30 February and 24:00 unchanged."""
 YEAR_GE_1 = "substr({c}, 1, 4) > '0000'"
-"""SQLite: a year that Python and PostgreSQL know. ``substr`` also keeps the column's numeric affinity out of it."""
+"""SQLite: a year that Python and PostgreSQL have. ``substr`` avoids the numeric affinity of the column."""
 
 
 def clock_check(length: int, function: str) -> str:
-    """SQLite: text of `length` characters that its date functions read and print alike, then perhaps 6 digits."""
+    """SQLite: text of `length` characters that its date functions print unchanged, with or without 6 digits."""
     head = f"substr({{c}}, 1, {length})"
     return (
         f"typeof({{c}}) = 'text' AND {function}({head}, {FORCE_NORMALIZE}) IS {head} AND (length({{c}}) = {length} OR"
@@ -125,7 +125,7 @@ INTERVAL = ColumnType(
     canonical_check="typeof({c}) = 'integer'",
     copy_text="printf('%d days %d seconds %d microseconds',"
     " {c} / 86400000000, {c} % 86400000000 / 1000000, {c} % 1000000)",
-    # As text, because the proof sorts keys of this type by their text on both sides.
+    # As text, because the verification sorts keys of this type by their text on both sides.
     source_text="CAST({c} AS TEXT)",
     target_text="(extract(epoch FROM {c}) * 1000000)::bigint::text",
     convert=convert_interval,

@@ -1,4 +1,4 @@
-"""Whole numbers, booleans, floating-point numbers and decimals."""
+"""Integers, booleans, floating-point numbers and decimals."""
 
 import decimal
 import math
@@ -11,7 +11,7 @@ from ops.engine_migration.types.base import ColumnType, Refused, Stored, refuse_
 def integer(low: int, high: int) -> ColumnType:
     def convert(value: Stored) -> str:
         if isinstance(value, float) and value.is_integer() and abs(value) >= 2**63:
-            raise Refused("too large for SQLite, which kept it as a floating-point number and lost digits")
+            raise Refused("too large for SQLite, which stored it as a floating-point number and lost digits")
         if not isinstance(value, int):
             raise refuse_type(value, "a whole number")
         raise Refused(f"outside {low} to {high}")
@@ -21,29 +21,29 @@ def integer(low: int, high: int) -> ColumnType:
 
 def convert_boolean(value: Stored) -> str:
     if isinstance(value, int):
-        raise Refused("neither 0 nor 1, which is how SQLite keeps false and true")
+        raise Refused("neither 0 nor 1, which SQLite stores for false and true")
     raise refuse_type(value, "0 or 1")
 
 
 WHOLE_FLOATS = 2**53
-"""Up to here a floating-point number holds every whole number."""
+"""Up to here floating point represents every integer exactly."""
 
 
 def convert_float(value: Stored) -> str:
     if isinstance(value, int):
-        raise Refused("a whole number with more digits than a floating-point number holds")
+        raise Refused("a whole number with more digits than floating point can store")
     raise refuse_type(value, "a number")
 
 
-def spell_float(value: float) -> str:
-    """Text that gives the same 64 bits in PostgreSQL."""
+def format_float(value: float) -> str:
+    """Text that PostgreSQL reads as the same 64 bits."""
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
     return repr(float(value))
 
 
 float_bits = struct.Struct(">d").pack
-"""The 64 bits, which PostgreSQL gives as well. Texts will not do: the two spell some numbers differently."""
+"""The 64 bits, which PostgreSQL can return as well. Its text differs from Python's for some numbers."""
 
 
 def show_float(bits: str) -> str:
@@ -53,8 +53,8 @@ def show_float(bits: str) -> str:
 
 def numeric(digits: int, places: int) -> ColumnType:
     """``numeric(digits, places)``: a value with more decimals, or more digits, is refused, never rounded."""
-    # Rounding to the column's decimals and back has to give the very same floating-point number.
-    spelled = f"printf('%.{places}f', {{c}})"
+    # Rounding to the column's decimals and back has to give the same floating-point number.
+    rounded_text = f"printf('%.{places}f', {{c}})"
     limit = 10 ** (digits - places)
     below = min(limit, 10**14)
 
@@ -62,7 +62,7 @@ def numeric(digits: int, places: int) -> ColumnType:
         if isinstance(value, bytes):
             raise refuse_type(value, "a decimal number")
         try:
-            # As Django reads it: SQLite keeps decimals as floating-point numbers of 15 sure digits.
+            # As Django reads it: SQLite stores decimals as floating-point numbers, of which 15 digits are exact.
             exact = decimal.Decimal(repr(value) if isinstance(value, float) else value)
         except decimal.InvalidOperation:
             raise refuse_type(value, "a decimal number") from None
@@ -79,11 +79,11 @@ def numeric(digits: int, places: int) -> ColumnType:
         return f"{rounded or abs(rounded):f}"
 
     return ColumnType(
-        # No abs(): SQLite has none of the smallest integer.
+        # Not abs(), which overflows for the smallest integer.
         canonical_check=f"{{c}} > -{below} AND {{c}} < {below} AND CASE typeof({{c}}) WHEN 'real' THEN"
-        f" CAST({spelled} AS REAL) = {{c}} WHEN 'integer' THEN 1 ELSE 0 END",
-        copy_text=spelled,
-        source_text=spelled,
+        f" CAST({rounded_text} AS REAL) = {{c}} WHEN 'integer' THEN 1 ELSE 0 END",
+        copy_text=rounded_text,
+        source_text=rounded_text,
         convert=convert,
     )
 
@@ -94,7 +94,7 @@ BOOLEAN = ColumnType(
 FLOAT = ColumnType(
     canonical_check="(typeof({c}) = 'real' OR typeof({c}) = 'integer'"
     f" AND {{c}} BETWEEN -{WHOLE_FLOATS} AND {WHOLE_FLOATS})",
-    copy_text="CASE WHEN abs({c}) < 1.7976931348623157e308 THEN exact_float({c}) ELSE spell_float({c}) END",
+    copy_text="CASE WHEN abs({c}) < 1.7976931348623157e308 THEN exact_float({c}) ELSE format_float({c}) END",
     source_text="lower(hex(float_bits({c})))",
     target_text="encode(float8send({c}), 'hex')",
     show=show_float,

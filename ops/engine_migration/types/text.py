@@ -1,4 +1,4 @@
-"""Text, and what SQLite keeps as text or bytes: UUIDs, addresses, binary data."""
+"""Text, and what SQLite stores as text or bytes: UUIDs, addresses, binary data."""
 
 import ipaddress
 import re
@@ -10,29 +10,29 @@ def convert_text(value: Stored) -> str:
     if not isinstance(value, str):
         raise refuse_type(value, "text")
     if "\x00" in value:
-        raise Refused("a NUL character, which PostgreSQL can not keep in text")
+        raise Refused("a NUL character, which PostgreSQL cannot store in text")
     return value
 
 
 def text(limit: int | None) -> ColumnType:
     def convert(value: Stored) -> str:
         if isinstance(value, str) and limit is not None and len(value) > limit:
-            raise Refused(f"{len(value)} characters; the column holds {limit}")
+            raise Refused(f"{len(value)} characters; the limit is {limit}")
         return convert_text(value)
 
     within = "" if limit is None else f" AND length({{c}}) <= {limit}"
     return ColumnType(canonical_check=f"typeof({{c}}) = 'text'{within}", target_text="{c}", convert=convert, text=True)
 
 
-def stripped(kind: ColumnType) -> ColumnType:
-    """`kind` of text with ``--strip-nul``: NUL characters are taken out before anything else."""
+def stripped(base: ColumnType) -> ColumnType:
+    """The text type `base` with ``--strip-nul``: NUL characters are removed first."""
 
     def convert(value: Stored) -> str:
-        return kind.convert(value.replace("\x00", "") if isinstance(value, str) else value)
+        return base.convert(value.replace("\x00", "") if isinstance(value, str) else value)
 
     return ColumnType(
-        canonical_check=f"{kind.canonical_check} AND instr({{c}}, char(0)) = 0",
-        target_text=kind.target_text,
+        canonical_check=f"{base.canonical_check} AND instr({{c}}, char(0)) = 0",
+        target_text=base.target_text,
         convert=convert,
         text=True,
     )
@@ -55,11 +55,11 @@ def convert_address(value: Stored) -> str:
     except ValueError:
         raise Refused("not an IP address") from None
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
-        raise Refused("an IP address with a zone, which PostgreSQL can not keep")
-    return spell_address(address)
+        raise Refused("an IP address with a zone, which PostgreSQL cannot store")
+    return format_address(address)
 
 
-def spell_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+def format_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     """As PostgreSQL prints it: the last 32 bits with dots after ``::`` and after ``::ffff:`` (inet_net_ntop.c)."""
     prefix, low = divmod(int(address), 2**32)
     if address.version == 6 and (prefix == 0xFFFF or (prefix == 0 and low >= 2**16)):

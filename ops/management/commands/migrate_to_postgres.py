@@ -176,12 +176,12 @@ def options_of(options: dict[str, Any]) -> MigrationOptions:
 
 def is_blocked(migration: PreparedMigration, *, quarantine: Path | None) -> bool:
     """Whether findings block the migration: unknown tables, or refused values without a quarantine."""
-    return bool(migration.plan.unknown) or (bool(migration.examination.count) and not quarantine)
+    return bool(migration.plan.unknown) or (bool(migration.preflight.count) and not quarantine)
 
 
 def confirm(console: Console, migration: PreparedMigration, target: Target) -> None:
     """Ask the user to type yes. Raises ConfirmationDeclined otherwise."""
-    rows = sum(migration.examination.rows_of(table) for table in migration.plan.tables)
+    rows = sum(migration.preflight.rows_of(table) for table in migration.plan.tables)
     question = f"Type yes to migrate {rows:,} rows into the database {target.address}: "
     if prompt(console, question) != "yes":
         raise ConfirmationDeclined("Not confirmed. Nothing was changed.")

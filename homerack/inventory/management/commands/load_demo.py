@@ -1,4 +1,4 @@
-"""Fill an inventory with a lab to look at."""
+"""``manage.py load_demo``: adds the demo lab."""
 
 from collections.abc import Mapping
 from typing import Any
