@@ -101,7 +101,7 @@ def test_a_directory_in_use_is_refused_beforehand(library: Path, database: Datab
         message = f"The quarantine directory {directory} is not empty.\nSpecify a new directory."
     else:
         directory.touch()
-        message = f"{directory} can not be used: Not a directory.\nSpecify a new directory."
+        message = f"{directory} cannot be used: Not a directory.\nSpecify a new directory."
     outcome = support.run(library, database, "--yes", "--quarantine", str(directory))
     assert (outcome.code, outcome.error) == (1, message)
     assert database.tables() == []

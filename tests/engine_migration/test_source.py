@@ -362,7 +362,7 @@ def test_a_copy_that_can_not_be_written_leaves_nothing(
 def test_a_backup_directory_that_is_a_file_is_refused(library: Path, database: Database, settings: Any) -> None:
     settings.BACKUP_DIR = library
     assert refusal(library, database) == (
-        f"The directory {library} can not be used: File exists.\nSet BACKUP_DIR to a directory that you can write to."
+        f"The directory {library} cannot be used: File exists.\nSet BACKUP_DIR to a directory that you can write to."
     )
 
 
