@@ -11,6 +11,7 @@ from ops.conf import setting_name
 from ops.engine_migration.pipeline import PreparedMigration
 from ops.engine_migration.result import MigrationResult
 from ops.engine_migration.target import Target
+from ops.utils.formatting import pluralize
 from ops.utils.schema import to_json
 
 GROUPS_SHOWN = 12
@@ -22,7 +23,7 @@ def show_plan(console: Console, ready: PreparedMigration, target: Target) -> Non
     wal = " and its -wal file" if snapshot.wal else ""
     console.print()
     say(console, f"Source  {escape(str(snapshot.source))}{wal}: {ready.plan.format}, {megabytes(snapshot.size)}")
-    how = "filled through a staging database that replaces it" if target.renamed else "filled in one transaction"
+    how = "filled through a staging database that is swapped in" if target.renamed else "filled in one transaction"
     state = "" if target.exists else ", which does not exist yet"
     say(console, f"Target  {escape(str(target.address))} (PostgreSQL {target.server}){state}: {how}\n")
     table = Table(box=None, pad_edge=False)
@@ -50,12 +51,9 @@ def show_findings(console: Console, ready: PreparedMigration) -> None:
     groups = ready.preflight.groups
     if not groups:
         return
-    count = ready.preflight.count
+    found = pluralize(ready.preflight.count, "finding")
     console.print()
-    say(
-        console,
-        f"[red]{count:,} {'finding' if count == 1 else 'findings'}[/red] that PostgreSQL would refuse or change:",
-    )
+    say(console, f"[red]{found}[/red]: PostgreSQL would refuse or change these values")
     for group in groups[:GROUPS_SHOWN]:
         column = f".{group.column}" if group.column else ""
         say(console, f"  {group.count:,} × {escape(group.table + column)}: {escape(group.reason)}")

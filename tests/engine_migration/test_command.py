@@ -70,7 +70,7 @@ def test_findings_stop_the_move(library: Path, database: Database) -> None:
     assert support.read_findings(Path(file))[0] == (
         "everything", "500", "day", "text", "'someday'", "not a date of the form 2026-01-31",
     )  # fmt: skip
-    assert "2 findings that PostgreSQL would refuse or change:" in outcome.out
+    assert "2 findings: PostgreSQL would refuse or change these values" in outcome.out
     assert "1 × everything.day: not a date of the form 2026-01-31" in outcome.out
     assert "primary key 500 text 'someday'" in outcome.out
     assert f"All findings: {file}" in outcome.out
