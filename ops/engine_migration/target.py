@@ -5,14 +5,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import psycopg2
 from django.db import models, transaction
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops.databases.claims import Claims
 from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database, sqlite_wrapper
-from ops.databases.postgres import databases, rename
+from ops.databases.postgres import databases, rename, staging
 from ops.databases.postgres.connection import ConnectionInfo
 from ops.databases.postgres.queries import fetch_value
 from ops.engine_migration.planner import concrete_models
@@ -212,12 +211,12 @@ def open_staging(target: Target, *, rows: int, claims: Claims, locked: bool) -> 
         if not locked:
             stack.enter_context(databases.locked(connection, target.address.database))
         if target.renamed:
-            with open_staging_database(target, connection, rows, claims) as staging:
-                yield staging
+            with open_staging_database(target, connection, rows, claims) as database:
+                yield database
         else:
             databases.end_leftover_sessions(connection, target.address.database)
-            with open_staging_transaction(target) as staging:
-                yield staging
+            with open_staging_transaction(target) as database:
+                yield database
 
 
 @contextlib.contextmanager
@@ -230,17 +229,15 @@ def open_staging_database(
     databases.drop_claimed(connection, claims.left_databases(owner), spared=(live,))
     claims.clear_left_databases(owner)
     description = databases.read_properties(connection, live)
+    extensions = databases.read_extensions(target.address) if target.exists else ()
     for name in (new, old):
-        require_free(connection, name)
-        claims.claim_database(name, target=owner)
+        staging.claim(connection, name, claims, target=owner)
     try:
-        databases.create_staging(connection, new, description)
-        address = target.address.with_database(new)
-        databases.add_extensions(address, databases.read_extensions(target.address) if target.exists else ())
+        address = staging.create(connection, new, like=target.address, extensions=extensions)
         with override_database(address.wrapper()):
             run_migrations()
-        with contextlib.closing(StagingDatabase(address=address, processes=suitable_processes(rows))) as staging:
-            yield staging
+        with contextlib.closing(StagingDatabase(address=address, processes=suitable_processes(rows))) as database:
+            yield database
         if target.exists:
             require_empty(target.address, replaced=True)
         with posix_signals.ignore_interrupts():
@@ -252,27 +249,10 @@ def open_staging_database(
                 description=description,
             )
             # The migration is done: an empty database that is left over is not a failure.
-            drop_staging(connection, target, old, claims)
+            staging.discard(connection, old, claims, spared=(live,), target=owner)
     except BaseException:
-        drop_staging(connection, target, new, claims)
+        staging.discard(connection, new, claims, spared=(live,), target=owner)
         raise
-
-
-def require_free(connection: Connection, name: str) -> None:
-    """Raises PreconditionFailed where the database exists, whatever its comment says."""
-    if databases.exists(connection, name):
-        raise PreconditionFailed(
-            f"The database {name} already exists, and the migration needs this name. Nothing was changed.",
-            f"Check its content, and drop it if it is not needed: DROP DATABASE {quoted(name)};",
-        )
-
-
-def drop_staging(connection: Connection, target: Target, name: str, claims: Claims) -> None:
-    """Drop a database that this migration has claimed. If the connection is lost, the next migration drops it."""
-    try:
-        databases.drop_claimed(connection, [name], spared=(target.address.database,))
-    except psycopg2.Error:
-        claims.leave_database(name, target=str(target.address))
 
 
 @contextlib.contextmanager

@@ -170,8 +170,8 @@ def test_only_databases_that_we_made_are_dropped(library: Path, database: Databa
     outcome = support.run(library, database, "--yes")
     assert outcome.code == 1
     assert outcome.error == (
-        f"The database {theirs.name} already exists, and the migration needs this name. Nothing was changed.\n"
-        f'Check its content, and drop it if it is not needed: DROP DATABASE "{theirs.name}";'
+        f"The database {theirs.name} exists already. Nothing was changed.\n"
+        f'Choose another name, or examine that database and drop it: DROP DATABASE "{theirs.name}";'
     )
     assert theirs.tables() == ["precious"]
     assert database.tables() == []

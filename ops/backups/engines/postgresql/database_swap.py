@@ -17,12 +17,11 @@ from ops.backups.engines.postgresql.live_rows import copy_between
 from ops.backups.manifest import Kind
 from ops.databases.claims import Claims
 from ops.databases.override import override_database
-from ops.databases.postgres import databases, rename
+from ops.databases.postgres import databases, rename, staging
 from ops.databases.postgres.client_programs import ClientPrograms
 from ops.databases.postgres.connection import ConnectionInfo
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils import posix_signals
-from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage
 
 STAGING, RESTORE_TEST, PREVIOUS, ASIDE = "_ops_new", "_ops_test", "_ops_undo", "_ops_aside"
@@ -136,37 +135,17 @@ class DatabaseSwap(SwapStrategy):
                 if not scratch.kept:
                     self._claims.leave_database(chosen)
 
-    def _claim(self, connection: Connection, name: str) -> None:
-        """Claim a free name: an existing database is not ours, whatever its comment says."""
-        if len(name.encode()) > databases.NAME_LIMIT or databases.exists(connection, name):
-            raise PreconditionFailed(
-                f"The database {name} exists already, or the name is too long. Nothing was changed.",
-                f"Choose another name, or examine that database and drop it: DROP DATABASE {quoted(name)};",
-            )
-        self._claims.claim_database(name)
-
     def _create(self, connection: Connection, name: str) -> None:
-        self._claim(connection, name)
+        staging.claim(connection, name, self._claims)
         extensions: tuple[str, ...] = ()
         # The live database may accept no connections, a reason to restore. A dump names its extensions as well.
         with contextlib.suppress(PreconditionFailed, psycopg2.Error):
             extensions = databases.read_extensions(self.address)
-        template = databases.template_with(connection, self.address, extensions)
         try:
-            databases.create_staging(
-                connection, name, databases.read_properties(connection, self._live), template=template
-            )
-            databases.add_extensions(self.address.with_database(name), extensions)
+            staging.create(connection, name, like=self.address, extensions=extensions)
         except BaseException:
-            self._discard(connection, name)
+            staging.discard(connection, name, self._claims, spared=(self._live, self._previous))
             raise
-
-    def _discard(self, connection: Connection, name: str) -> None:
-        """Drop what was claimed and may exist. What another program created meanwhile has no comment of ours."""
-        try:
-            databases.drop_claimed(connection, [name], spared=(self._live, self._previous))
-        except psycopg2.Error:
-            self._claims.leave_database(name)
 
     def _release(self, scratch: ScratchDatabase) -> None:
         """Drop the scratch database unless it is kept. One that was swapped in has another name by now."""
@@ -189,7 +168,7 @@ class DatabaseSwap(SwapStrategy):
             elif live:
                 renames = [(self._live, self._previous), *renames]
                 if earlier:
-                    self._claim(connection, self._aside)
+                    staging.claim(connection, self._aside, self._claims)
                     renames = [(self._previous, self._aside), *renames]
                     comments[self._aside] = databases.OPS_COMMENT
             rename.rename_databases(connection, renames=renames, comments=comments, live=self._live, description=live)
