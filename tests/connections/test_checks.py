@@ -29,13 +29,13 @@ def ordinary_role(db: None) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("ordinary_role")
-def test_all_is_well() -> None:
+def test_checks_with_default_settings_find_nothing() -> None:
     assert ids() == []
     assert ids(databases=["default"]) == []
 
 
 @pytest.mark.django_db
-def test_a_superuser_is_warned_of_in_production() -> None:
+def test_superuser_in_production_is_a_warning() -> None:
     with override_settings(DEBUG=False):
         (warning,) = [message for message in run_checks(databases=["default"]) if message.id == "homerack.W006"]
     assert warning.msg == "The role homerack of the database 'default' is a superuser of PostgreSQL."
@@ -43,7 +43,7 @@ def test_a_superuser_is_warned_of_in_production() -> None:
         assert ids(databases=["default"]) == []
 
 
-def test_psycopg_3_is_an_error(tmp_path: Path) -> None:
+def test_installed_psycopg_3_is_an_error(tmp_path: Path) -> None:
     package = tmp_path / "psycopg"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -57,7 +57,7 @@ def test_psycopg_3_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("db_type", "found"), [("", []), ("postgresql", []), ("sqlite", ["homerack.E002"])])
-def test_db_type_is_compared_with_the_address(db_type: str, found: list[str]) -> None:
+def test_db_type_that_contradicts_database_url_is_an_error(db_type: str, found: list[str]) -> None:
     with override_settings(DB_TYPE=db_type):
         assert ids() == found
 
@@ -70,7 +70,7 @@ def test_db_type_stops_a_command() -> None:
 
 
 @pytest.mark.django_db
-def test_more_connections_than_the_server_has_are_warned_of() -> None:
+def test_more_connections_than_max_connections_is_a_warning() -> None:
     with override_settings(WEB_CONCURRENCY=4):  # 4 × 30; a server has 100 and keeps 3 for superusers
         (warning,) = [message for message in run_checks(databases=["default"]) if message.id == "homerack.W003"]
     assert warning.msg == (
@@ -83,7 +83,7 @@ def sqlite(path: Path) -> dict[str, dict[str, str]]:
     return {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path)}}
 
 
-def test_sqlite_in_a_container_needs_a_volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sqlite_in_container_without_volume_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "CONTAINER_MARKS", (tmp_path,))
     monkeypatch.setattr(checks.settings, "DATABASES", sqlite(Path("/opt/app/homerack.db")))
     (warning,) = checks.sqlite_outlives_its_container()
@@ -98,7 +98,7 @@ def test_sqlite_in_a_container_needs_a_volume(tmp_path: Path, monkeypatch: pytes
     assert checks.sqlite_outlives_its_container() == []
 
 
-def test_sqlite_outside_of_a_container_needs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sqlite_outside_container_is_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "CONTAINER_MARKS", (tmp_path / "absent",))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setattr(checks.settings, "DATABASES", sqlite(Path("/opt/app/homerack.db")))

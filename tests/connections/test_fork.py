@@ -39,7 +39,7 @@ def in_child(function: Callable[[], object]) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_a_child_connects_anew_and_the_parent_goes_on(wrapper: DatabaseWrapper) -> None:
+def test_child_opens_its_own_connection_and_parent_keeps_its(wrapper: DatabaseWrapper) -> None:
     backend = backend_id(wrapper)
 
     def child() -> None:
@@ -52,7 +52,7 @@ def test_a_child_connects_anew_and_the_parent_goes_on(wrapper: DatabaseWrapper) 
     assert backend_id(wrapper) == backend
 
 
-def test_a_child_that_closes_its_inheritance_leaves_the_parent_alone(wrapper: DatabaseWrapper) -> None:
+def test_child_closing_inherited_connection_keeps_the_parents_session(wrapper: DatabaseWrapper) -> None:
     backend = backend_id(wrapper)
 
     def child() -> None:
@@ -64,7 +64,7 @@ def test_a_child_that_closes_its_inheritance_leaves_the_parent_alone(wrapper: Da
     assert backend_id(wrapper) == backend
 
 
-def test_what_is_idle_in_the_parents_pool_stays_the_parents(url: str) -> None:
+def test_idle_connections_of_the_parent_are_not_used_by_the_child(url: str) -> None:
     wrapper = make_wrapper(url)
     backend = backend_id(wrapper)
     wrapper.close()
@@ -84,7 +84,7 @@ def test_what_is_idle_in_the_parents_pool_stays_the_parents(url: str) -> None:
     wrapper.close()
 
 
-def test_connections_of_the_parents_other_threads_are_left_alone(wrapper: DatabaseWrapper) -> None:
+def test_connections_of_other_threads_of_the_parent_survive_the_fork(wrapper: DatabaseWrapper) -> None:
     """Their thread locals are cleared in the child before any hook of ours runs."""
     ready, over = threading.Event(), threading.Event()
     backends: list[int] = []
@@ -106,7 +106,7 @@ def test_connections_of_the_parents_other_threads_are_left_alone(wrapper: Databa
     assert backends[0] == backends[1]
 
 
-def test_a_child_does_not_go_on_in_its_parents_transaction(
+def test_child_cannot_continue_the_parents_transaction(
     wrapper: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(transaction.connections._connections.__dict__, wrapper.alias, wrapper)
@@ -140,7 +140,7 @@ def test_a_fork_while_another_thread_holds_the_registry_does_not_block_the_child
         thread.join()
 
 
-def test_a_connection_of_a_pool_that_was_closed_meanwhile_is_left_alone_too(url: str) -> None:
+def test_connection_of_a_disposed_pool_survives_the_fork(url: str) -> None:
     wrapper = make_wrapper(url)
     backend = backend_id(wrapper)
     wrapper.close_pool()
@@ -149,7 +149,7 @@ def test_a_connection_of_a_pool_that_was_closed_meanwhile_is_left_alone_too(url:
     wrapper.close()
 
 
-def test_a_grandchild_is_as_safe(wrapper: DatabaseWrapper) -> None:
+def test_grandchild_leaves_the_parents_connection_alone(wrapper: DatabaseWrapper) -> None:
     backend = backend_id(wrapper)
 
     def child() -> None:

@@ -48,7 +48,7 @@ def test_a_restart_of_the_server_fails_no_later_request(web: WebServer, server: 
     backends(web, 50)
 
 
-def test_each_request_hands_its_connection_back(web: WebServer, server: PostgresServer) -> None:
+def test_request_checks_in_its_connection(web: WebServer, server: PostgresServer) -> None:
     backends(web, 60)
     observer = make_wrapper(server.url("postgres"), OPTIONS={"application_name": "observer"})
     # Two kept in each of two processes, and the one of the master, which never hands it back.

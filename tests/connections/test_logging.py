@@ -15,7 +15,7 @@ def _catch_all(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     caplog.set_level(logging.DEBUG, logger="homerack")
 
 
-def test_each_station_of_a_connection_is_logged(url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_pool_events_are_logged_at_debug(url: str, caplog: pytest.LogCaptureFixture) -> None:
     wrapper = make_wrapper(url)
     backend = backend_id(wrapper)
     wrapper.close()
@@ -77,5 +77,5 @@ def test_without_echo_there_are_no_statements(url: str, caplog: pytest.LogCaptur
         ("SELECT 'unfinished hidden", "SELECT …"),
     ],
 )
-def test_literals_are_left_out(sql: str, shown: str) -> None:
+def test_query_log_omits_literals(sql: str, shown: str) -> None:
     assert query_logging.without_literals(sql) == shown

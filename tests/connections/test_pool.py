@@ -28,7 +28,7 @@ def numbers(wrapper: DatabaseWrapper) -> tuple[int, int, int, int]:
     return status["checked_in"], status["checked_out"], status["overflow"], status["total_connections"]
 
 
-def test_a_closed_wrapper_hands_its_connection_to_the_next(url: str) -> None:
+def test_closed_wrapper_checks_in_its_connection(url: str) -> None:
     first = make_wrapper(url)
     second = beside(first)
     backend = backend_id(first)
@@ -39,7 +39,7 @@ def test_a_closed_wrapper_hands_its_connection_to_the_next(url: str) -> None:
     second.close()
 
 
-def test_the_end_of_a_request_hands_back(url: str) -> None:
+def test_end_of_request_checks_in_the_connection(url: str) -> None:
     wrapper = make_wrapper(url)
     wrapper.ensure_connection()
     wrapper.close_if_unusable_or_obsolete()
@@ -58,7 +58,7 @@ def test_overflow_is_opened_under_load_and_closed_after_use(url: str) -> None:
     assert numbers(wrappers[0]) == (2, 0, 0, 2)
 
 
-def test_a_full_pool_is_an_operational_error_with_the_numbers(url: str) -> None:
+def test_exhausted_pool_raises_operational_error_with_its_size(url: str) -> None:
     wrappers = [make_wrapper(url)]
     wrappers += [beside(wrappers[0]) for _ in range(3)]
     for wrapper in wrappers[:3]:
@@ -77,7 +77,7 @@ def test_a_full_pool_is_an_operational_error_with_the_numbers(url: str) -> None:
         wrapper.close()
 
 
-def test_who_waits_is_served_as_soon_as_one_comes_back(url: str) -> None:
+def test_waiting_thread_gets_the_next_free_connection(url: str) -> None:
     holder = make_wrapper(url, POOL={"SIZE": 1, "MAX_OVERFLOW": 0, "TIMEOUT": 20})
     holder.ensure_connection()
     waited: list[float] = []
@@ -97,7 +97,7 @@ def test_who_waits_is_served_as_soon_as_one_comes_back(url: str) -> None:
     assert 0.25 < waited[0] < 3
 
 
-def test_forty_threads_share_five_and_five(url: str) -> None:
+def test_forty_threads_share_a_pool_of_five_and_five(url: str) -> None:
     model = make_wrapper(url, POOL={"SIZE": 5, "MAX_OVERFLOW": 5, "TIMEOUT": 30})
     seen: set[int] = set()
 
@@ -117,7 +117,7 @@ def test_forty_threads_share_five_and_five(url: str) -> None:
     assert len(seen) >= 5
 
 
-def test_who_waits_does_not_sleep_on_when_connecting_fails(url: str) -> None:
+def test_waiting_threads_wake_when_connecting_fails(url: str) -> None:
     """With the server away each waits its turn to find out, not for the whole timeout of the pool."""
     refused = url.rpartition(":")[0] + ":1/postgres"
     model = make_wrapper(refused, POOL={"SIZE": 1, "MAX_OVERFLOW": 0, "TIMEOUT": 20}, CONNECT_RETRY={"ATTEMPTS": 1})
@@ -133,7 +133,7 @@ def test_who_waits_does_not_sleep_on_when_connecting_fails(url: str) -> None:
     assert time.monotonic() - start < 5
 
 
-def test_failing_to_connect_costs_no_place(url: str) -> None:
+def test_failed_connect_frees_its_slot(url: str) -> None:
     refused = make_wrapper(url.rpartition(":")[0] + ":1/postgres", CONNECT_RETRY={"ATTEMPTS": 1})
     for _ in range(10):
         with pytest.raises(OperationalError, match="Connection refused"):
@@ -141,7 +141,7 @@ def test_failing_to_connect_costs_no_place(url: str) -> None:
     assert numbers(refused) == (0, 0, 0, 0)
 
 
-def test_statements_that_fail_cost_no_place(url: str) -> None:
+def test_failed_statements_free_their_slot(url: str) -> None:
     wrapper = make_wrapper(url)
     for _ in range(10):
         with pytest.raises(Exception, match="division by zero"):
@@ -150,7 +150,7 @@ def test_statements_that_fail_cost_no_place(url: str) -> None:
     assert numbers(wrapper) == (1, 0, 0, 1)
 
 
-def test_a_wrapper_dropped_without_closing_costs_no_place(url: str) -> None:
+def test_wrapper_collected_without_closing_frees_its_slot(url: str) -> None:
     model = make_wrapper(url)
     for _ in range(10):
         beside(model).ensure_connection()
@@ -159,7 +159,7 @@ def test_a_wrapper_dropped_without_closing_costs_no_place(url: str) -> None:
     model.close()
 
 
-def test_a_wrapper_dropped_in_a_thread_that_ends_does_not_make_a_place(url: str) -> None:
+def test_wrapper_collected_in_an_ending_thread_frees_one_slot(url: str) -> None:
     model = make_wrapper(url)
 
     def drop() -> None:
@@ -179,7 +179,7 @@ def test_a_wrapper_dropped_in_a_thread_that_ends_does_not_make_a_place(url: str)
         wrapper.close()
 
 
-def test_a_server_that_ends_each_connection_costs_no_place(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_ended_by_the_server_free_their_slots(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def open_and_hang_up(params: dict[str, Any]) -> Any:
         raw = psycopg2.connect(**params)
         raw.close()
@@ -198,7 +198,7 @@ def test_a_server_that_ends_each_connection_costs_no_place(url: str, monkeypatch
     wrapper.close()
 
 
-def test_an_old_connection_is_replaced_at_check_out(url: str) -> None:
+def test_connection_older_than_recycle_is_replaced_at_check_out(url: str) -> None:
     wrapper = make_wrapper(url, CONN_MAX_AGE=1)
     young = backend_id(wrapper)
     wrapper.close()
@@ -210,7 +210,7 @@ def test_an_old_connection_is_replaced_at_check_out(url: str) -> None:
     assert numbers(wrapper) == (1, 0, 0, 1)
 
 
-def test_a_recent_proof_saves_the_ping(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recently_used_connection_is_not_pinged(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pings: list[object] = []
     monkeypatch.setattr("homerack.postgresql.session.is_alive", lambda raw: pings.append(raw) or True)
     wrapper = make_wrapper(url)
@@ -244,7 +244,7 @@ def test_the_no_database_alias_has_no_pool(url: str) -> None:
     wrapper.close()
 
 
-def test_size_zero_is_a_plain_persistent_connection(url: str) -> None:
+def test_pool_size_zero_uses_persistent_connections(url: str) -> None:
     wrapper = make_wrapper(url, POOL={"SIZE": 0}, CONN_MAX_AGE=60)
     backend = backend_id(wrapper)
     wrapper.close_if_unusable_or_obsolete()
@@ -256,7 +256,7 @@ def test_size_zero_is_a_plain_persistent_connection(url: str) -> None:
     wrapper.close()
 
 
-def test_closing_the_pool_closes_what_is_idle_and_later_what_is_in_use(url: str) -> None:
+def test_dispose_closes_idle_connections_and_used_ones_at_check_in(url: str) -> None:
     observer = make_wrapper(url)
     used = make_wrapper(url, OPTIONS={"application_name": "closing-the-pool"})
     idle = beside(used)

@@ -57,7 +57,7 @@ class Watcher(threading.Thread):
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-def test_a_new_file_is_private(tmp_path: Path, maker: str) -> None:
+def test_new_file_has_mode_0600(tmp_path: Path, maker: str) -> None:
     path = tmp_path / "lab.db"
     watcher = Watcher(path)
     watcher.start()
@@ -73,7 +73,7 @@ def test_a_new_file_is_private(tmp_path: Path, maker: str) -> None:
         assert {"-wal", "-shm"} <= {suffix for suffix, _ in watcher.seen}
 
 
-def test_the_site_makes_it_private(tmp_path: Path) -> None:
+def test_site_creates_its_file_with_mode_0600(tmp_path: Path) -> None:
     path = tmp_path / "lab.db"
     before = os.umask(0o022)
     try:
@@ -86,7 +86,7 @@ def test_the_site_makes_it_private(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "becomes"), [(0o644, 0o600), (0o666, 0o600), (0o640, 0o640), (0o600, 0o600)])
-def test_a_file_that_everybody_may_read_becomes_private(tmp_path: Path, mode: int, becomes: int) -> None:
+def test_world_readable_file_becomes_private(tmp_path: Path, mode: int, becomes: int) -> None:
     path = tmp_path / "lab.db"
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA journal_mode = WAL")

@@ -30,7 +30,7 @@ def use_as_default(wrapper: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("pool", [{"SIZE": 2}, {"SIZE": 0}], ids=["pool", "no pool"])
-def test_a_backend_killed_between_requests_is_not_noticed(
+def test_backend_killed_between_requests_is_replaced(
     server: PostgresServer, observer: DatabaseWrapper, pool: dict[str, int]
 ) -> None:
     wrapper = make_wrapper(server.url("postgres"), POOL=pool)
@@ -41,7 +41,7 @@ def test_a_backend_killed_between_requests_is_not_noticed(
     wrapper.close()
 
 
-def test_one_killed_backend_leaves_the_others_alone(server: PostgresServer, observer: DatabaseWrapper) -> None:
+def test_killed_backend_leaves_other_connections_open(server: PostgresServer, observer: DatabaseWrapper) -> None:
     first = make_wrapper(server.url("postgres"))
     second = DatabaseWrapper(first.settings_dict, first.alias)
     killed, spared = backend_id(first), backend_id(second)
@@ -90,7 +90,7 @@ def kill_by(server: PostgresServer, backend: int) -> None:
     other.close()
 
 
-def test_a_transaction_that_was_cut_off_is_not_repeated(
+def test_interrupted_transaction_is_not_repeated(
     server: PostgresServer, observer: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrapper = make_wrapper(server.url("postgres"))
@@ -126,7 +126,7 @@ def test_the_rest_of_a_cut_off_block_does_not_run_on_a_new_connection(
     wrapper.close()
 
 
-def test_half_a_manual_transaction_does_not_go_on_either(server: PostgresServer, observer: DatabaseWrapper) -> None:
+def test_interrupted_manual_transaction_is_not_continued(server: PostgresServer, observer: DatabaseWrapper) -> None:
     wrapper = make_wrapper(server.url("postgres"))
     wrapper.set_autocommit(False)
     kill(observer, backend_id(wrapper))
@@ -139,7 +139,7 @@ def test_half_a_manual_transaction_does_not_go_on_either(server: PostgresServer,
     wrapper.close()
 
 
-def test_a_restart_between_requests_is_not_noticed(server: PostgresServer) -> None:
+def test_server_restart_between_requests_fails_no_request(server: PostgresServer) -> None:
     wrappers = [make_wrapper(server.url("postgres"), POOL={"SIZE": 5, "MAX_OVERFLOW": 0})]
     wrappers += [DatabaseWrapper(wrappers[0].settings_dict, wrappers[0].alias) for _ in range(4)]
     for _ in range(2):
@@ -163,7 +163,7 @@ def test_a_restart_during_a_request_fails_that_request_only(server: PostgresServ
     wrapper.close()
 
 
-def test_a_command_goes_on_after_a_restart(server: PostgresServer) -> None:
+def test_command_reconnects_after_a_server_restart(server: PostgresServer) -> None:
     """Without the end of a request, where Django would look: only the statement that meets the loss fails."""
     wrapper = make_wrapper(server.url("postgres"))
     wrapper.ensure_connection()
@@ -194,7 +194,7 @@ def test_a_request_waits_for_a_server_that_is_starting(server: PostgresServer) -
     assert answers == [1]
 
 
-def test_a_database_replaced_by_renaming_is_found_again(server: PostgresServer, observer: DatabaseWrapper) -> None:
+def test_reconnect_after_database_rename_succeeds(server: PostgresServer, observer: DatabaseWrapper) -> None:
     """The cut-over of a restore: connections ended, both renames in one transaction."""
     for name in ("live", "fresh"):
         ask(observer, f"CREATE DATABASE {name}")
@@ -223,7 +223,7 @@ def test_a_database_replaced_by_renaming_is_found_again(server: PostgresServer, 
     wrapper.close()
 
 
-def test_a_session_idle_in_a_transaction_is_ended_and_heals(server: PostgresServer) -> None:
+def test_session_idle_in_transaction_is_ended_and_replaced(server: PostgresServer) -> None:
     options = {"options": "-c idle_in_transaction_session_timeout=200"}
     wrapper = make_wrapper(server.url("postgres"), OPTIONS=options)
     wrapper.set_autocommit(False)

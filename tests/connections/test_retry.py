@@ -24,7 +24,7 @@ def pauses(caplog: pytest.LogCaptureFixture) -> list[float]:
     return [record.args[2] for record in caplog.records if record.name == retry.__name__ and record.args]  # type: ignore[misc]
 
 
-def test_a_refused_port_is_tried_again_with_growing_pauses(
+def test_refused_connection_is_retried_with_growing_delays(
     url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("random.uniform", lambda _, most: most)  # the longest that chance may choose
@@ -39,7 +39,7 @@ def test_a_refused_port_is_tried_again_with_growing_pauses(
     )
 
 
-def test_the_pauses_are_random_and_capped() -> None:
+def test_retry_delays_are_random_and_capped() -> None:
     def fail() -> None:
         raise psycopg2.OperationalError("Connection refused")
 
@@ -73,7 +73,7 @@ def test_the_pauses_are_random_and_capped() -> None:
         ({"NAME": "missing"}, 'database "missing" does not exist'),
     ],
 )
-def test_what_waiting_does_not_cure_fails_at_once(
+def test_permanent_error_is_not_retried(
     url: str, caplog: pytest.LogCaptureFixture, pool: dict[str, int], change: dict[str, str], message: str
 ) -> None:
     wrapper = make_wrapper(url, CONNECT_RETRY={"ATTEMPTS": 5, "DELAY": 5}, POOL=pool, **change)
@@ -104,15 +104,15 @@ def test_what_waiting_does_not_cure_fails_at_once(
         ('host a: Connection refused\nhost b: FATAL:  password authentication failed for user "u"', ""),
     ],
 )
-def test_causes_are_told_apart(text: str, cause: str) -> None:
+def test_transient_reason_of_known_errors(text: str, cause: str) -> None:
     assert retry.transient_reason(psycopg2.OperationalError(text)) == cause
 
 
-def test_only_errors_of_connecting_are_worth_waiting_for() -> None:
+def test_only_connection_errors_are_transient() -> None:
     assert retry.transient_reason(psycopg2.ProgrammingError("Connection refused")) == ""
 
 
-def test_a_real_server_that_starts_or_stops_is_waited_for(server: PostgresServer) -> None:
+def test_starting_or_stopping_server_is_retried(server: PostgresServer) -> None:
     """The sentences above are those that this server really says."""
     seen: set[str] = set()
     stop = threading.Event()
@@ -134,7 +134,7 @@ def test_a_real_server_that_starts_or_stops_is_waited_for(server: PostgresServer
     assert not [cause for cause in seen if cause.startswith("not told apart")]
 
 
-def test_a_request_gives_up_soon(url: str) -> None:
+def test_request_budget_ends_retries_after_two_seconds(url: str) -> None:
     wrapper = make_wrapper(refused(url), CONNECT_RETRY={"ATTEMPTS": 50, "DELAY": 2})
 
     def view(_request: HttpRequest) -> HttpResponse:
@@ -148,14 +148,16 @@ def test_a_request_gives_up_soon(url: str) -> None:
     assert retry_budget.current() is retry_budget.AS_CONFIGURED
 
 
-def test_a_health_check_tries_once(url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_health_check_connects_once(url: str, caplog: pytest.LogCaptureFixture) -> None:
     wrapper = make_wrapper(refused(url), CONNECT_RETRY={"ATTEMPTS": 50, "DELAY": 2})
     with pytest.raises(OperationalError), wrapper.retry_budget(connect_timeout=0):
         wrapper.ensure_connection()
     assert pauses(caplog) == []
 
 
-def test_who_insists_outlasts_the_configured_attempts(url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_ignore_attempt_limit_retries_beyond_the_configured_attempts(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     wrapper = make_wrapper(refused(url), CONNECT_RETRY={"ATTEMPTS": 1, "DELAY": 0.02})
     start = time.monotonic()
     with pytest.raises(OperationalError), wrapper.retry_budget(connect_timeout=1, ignore_attempt_limit=True):
@@ -164,7 +166,7 @@ def test_who_insists_outlasts_the_configured_attempts(url: str, caplog: pytest.L
     assert time.monotonic() - start < 3
 
 
-def test_a_full_pool_is_waited_for_as_long_as_the_budget_lasts(url: str) -> None:
+def test_exhausted_pool_is_waited_for_within_the_budget(url: str) -> None:
     wrapper = make_wrapper(url, POOL={"SIZE": 1, "MAX_OVERFLOW": 0, "TIMEOUT": 30})
     other = type(wrapper)(wrapper.settings_dict, wrapper.alias)
     wrapper.ensure_connection()
@@ -178,7 +180,7 @@ def test_a_full_pool_is_waited_for_as_long_as_the_budget_lasts(url: str) -> None
     wrapper.close()
 
 
-def test_a_silent_port_does_not_hold_a_connect_for_ever(url: str) -> None:
+def test_connect_to_silent_port_times_out(url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         wrapper = make_wrapper(

@@ -48,14 +48,14 @@ def change_hands(wrapper: DatabaseWrapper) -> None:
         ("DECLARE theirs CURSOR WITH HOLD FOR SELECT 1", "SELECT count(*) FROM pg_cursors WHERE name = 'theirs'", 0),
     ],
 )
-def test_the_server_forgets(wrapper: DatabaseWrapper, leave: str, look: str, clean: object) -> None:
+def test_reset_discards_server_state(wrapper: DatabaseWrapper, leave: str, look: str, clean: object) -> None:
     ask(wrapper, leave)
     assert ask(wrapper, look) != clean
     change_hands(wrapper)
     assert ask(wrapper, look) == clean
 
 
-def test_psycopg2_forgets_too(wrapper: DatabaseWrapper) -> None:
+def test_reset_restores_psycopg2_state(wrapper: DatabaseWrapper) -> None:
     wrapper.ensure_connection()
     raw = wrapper.connection
     raw.set_session(isolation_level="serializable", readonly=True, deferrable=True)
@@ -105,7 +105,7 @@ def test_statements_after_a_broken_atomic_block_work(wrapper: DatabaseWrapper, m
     assert ask(wrapper, "SELECT 1") == 1
 
 
-def test_closing_inside_of_a_block_really_closes(wrapper: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_in_atomic_block_closes_the_connection(wrapper: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
     """Django keeps the connection object until the block ends: it must not be somebody else's by then."""
     monkeypatch.setitem(transaction.connections._connections.__dict__, wrapper.alias, wrapper)
     with transaction.atomic(using=wrapper.alias):
@@ -126,7 +126,7 @@ def test_a_server_side_cursor_left_open_is_closed(wrapper: DatabaseWrapper) -> N
 
 
 @pytest.mark.parametrize("in_transaction", [False, True])
-def test_server_side_cursors_read_on(wrapper: DatabaseWrapper, in_transaction: bool) -> None:
+def test_server_side_cursor_reads_across_fetches(wrapper: DatabaseWrapper, in_transaction: bool) -> None:
     if in_transaction:
         wrapper.set_autocommit(False)
     with wrapper.chunked_cursor() as cursor:
@@ -154,7 +154,7 @@ def test_a_changed_time_zone_reaches_new_connections(url: str) -> None:
         wrapper.close()
 
 
-def test_the_assumed_role_is_assumed_anew(url: str) -> None:
+def test_assumed_role_is_set_after_each_reset(url: str) -> None:
     wrapper = make_wrapper(url, OPTIONS={"assume_role": "pg_monitor"}, POOL={"SIZE": 1, "MAX_OVERFLOW": 0})
     wrapper.ensure_connection()
     change_hands(wrapper)
@@ -162,7 +162,7 @@ def test_the_assumed_role_is_assumed_anew(url: str) -> None:
     wrapper.close()
 
 
-def test_users_who_alternate_on_one_connection_see_only_their_own(url: str) -> None:
+def test_alternating_users_of_one_connection_see_only_their_rows(url: str) -> None:
     model = make_wrapper(url, POOL={"SIZE": 1, "MAX_OVERFLOW": 0, "TIMEOUT": 20})
     seen: list[str] = []
 

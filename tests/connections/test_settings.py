@@ -29,7 +29,7 @@ def configure(monkeypatch: pytest.MonkeyPatch, **environment: str) -> dict[str, 
     return databases.configure(base_dir=Path("/nowhere"))
 
 
-def test_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_have_documented_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     database = configure(monkeypatch, DATABASE_URL="postgresql+psycopg2://me:secret@db:5433/lab")
     assert database["ENGINE"] == "homerack.postgresql"
     assert (database["CONN_MAX_AGE"], database["CONN_HEALTH_CHECKS"], database["ECHO"]) == (3600, True, False)
@@ -38,7 +38,7 @@ def test_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pool" not in database["OPTIONS"]
 
 
-def test_every_variable_does_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_variable_sets_its_option(monkeypatch: pytest.MonkeyPatch) -> None:
     database = configure(
         monkeypatch,
         DATABASE_URL="postgres://me:secret@db/lab?connect_timeout=9",
@@ -57,7 +57,7 @@ def test_every_variable_does_what_it_says(monkeypatch: pytest.MonkeyPatch) -> No
     assert database["OPTIONS"]["connect_timeout"] == 9
 
 
-def test_the_pool_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pool_is_created_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     database = configure(
         monkeypatch, DATABASE_URL="postgres://me@db/lab", DB_POOL_RECYCLE="60", DB_POOL_PRE_PING="off", DB_POOL_SIZE="7"
     )
@@ -84,7 +84,9 @@ def test_the_pool_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DB_ECHO", "2", "DB_ECHO is '2', which is neither true nor false."),
     ],
 )
-def test_a_wrong_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str) -> None:
+def test_invalid_value_is_refused_with_its_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
     with pytest.raises(ImproperlyConfigured) as caught:
         configure(monkeypatch, DATABASE_URL="postgres://me@db/lab", **{name: value})
     assert str(caught.value).startswith(message)

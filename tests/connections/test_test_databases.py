@@ -25,7 +25,7 @@ def wrapper(server: PostgresServer) -> Iterator[DatabaseWrapper]:
     del connections.settings["lab"]
 
 
-def test_they_are_made_cloned_and_dropped(wrapper: DatabaseWrapper) -> None:
+def test_test_databases_are_created_cloned_and_dropped(wrapper: DatabaseWrapper) -> None:
     ask(wrapper, "SELECT 1")
     wrapper.close()  # idle in the pool of "lab"
     wrapper.settings_dict["TEST"] |= {"NAME": None, "TEMPLATE": "lab", "MIGRATE": False}

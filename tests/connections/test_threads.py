@@ -7,7 +7,7 @@ from homerack.postgresql.base import DatabaseWrapper
 from tests.support.backend import ask, eventually, make_wrapper
 
 
-def test_the_end_of_a_thread_frees_its_place(url: str) -> None:
+def test_thread_end_frees_its_slot(url: str) -> None:
     model = make_wrapper(url)
     keep: list[DatabaseWrapper] = []
 
@@ -34,7 +34,7 @@ def test_the_end_of_a_thread_frees_its_place(url: str) -> None:
     model.close()
 
 
-def test_closing_from_another_thread_settles_the_lease_once(url: str) -> None:
+def test_close_from_another_thread_frees_one_slot(url: str) -> None:
     model = make_wrapper(url)
     handed: list[DatabaseWrapper] = []
     closed = threading.Event()

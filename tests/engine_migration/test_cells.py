@@ -92,16 +92,16 @@ def finding(file: Path, column: str, value: Any, **options: Any) -> tuple[str, s
         ("moment", "0001-01-01 00:00:00+01:00", "text", "outside the years 1 to 9999 in UTC"),
     ],
 )
-def test_a_bad_cell_is_named(file: Path, column: str, value: Any, stored_type: str, reason: str) -> None:
+def test_invalid_cell_is_a_finding(file: Path, column: str, value: Any, stored_type: str, reason: str) -> None:
     assert finding(file, column, value) == (stored_type, reason)
 
 
-def test_text_that_is_not_utf8_is_named(file: Path) -> None:
+def test_text_that_is_not_utf8_is_a_finding(file: Path) -> None:
     support.alter(file, "INSERT INTO everything (id, long) VALUES (3, CAST(x'61ff62' AS TEXT))")
     assert support.findings(file) == [("everything", "3", "long", "text", "b'a\\xffb'", "not valid UTF-8")]
 
 
-def test_halves_of_a_letter_in_two_cells_do_not_make_it_whole(file: Path) -> None:
+def test_halves_of_a_character_in_two_cells_are_findings(file: Path) -> None:
     support.alter(
         file,
         "INSERT INTO everything (id, short, long) VALUES (3, CAST(x'61c3' AS TEXT), CAST(x'a962' AS TEXT))",
@@ -118,7 +118,7 @@ def test_every_finding_of_a_row_is_listed(file: Path) -> None:
     assert [line[2] for line in support.findings(file)] == ["code", "day", "flag", "long", "positive"]
 
 
-def test_null_where_a_value_has_to_be_is_named(file: Path) -> None:
+def test_null_in_not_null_column_is_a_finding(file: Path) -> None:
     support.loosen(file, "otherproject_author", '"name" varchar(50) NOT NULL', '"name" varchar(50)')
     support.put(file, "otherproject_author", {"id": 4, "name": None})
     assert support.findings(file) == [
@@ -126,7 +126,7 @@ def test_null_where_a_value_has_to_be_is_named(file: Path) -> None:
     ]
 
 
-def test_null_in_a_text_key_is_named(file: Path) -> None:
+def test_null_in_text_key_is_a_finding(file: Path) -> None:
     """A16: SQLite allows it in any key that is not an integer."""
     support.loosen(file, "otherproject_tag", '"name" varchar(30) NOT NULL', '"name" varchar(30)')
     support.put(file, "otherproject_tag", {"name": None}, {"name": "x"})
@@ -162,14 +162,14 @@ def arrived(file: Path, database: Database, column: str, *values: Any, **options
     return [value for (value,) in database.rows(f"SELECT {column}::text FROM everything ORDER BY id")]
 
 
-def test_offsets_and_other_forms_of_one_moment_arrive_as_that_moment(file: Path, migrated: Database) -> None:
+def test_datetimes_with_offsets_are_migrated_as_the_same_instant(file: Path, migrated: Database) -> None:
     forms = ["2024-07-01 12:00:00", "2024-07-01T12:00:00Z", "2024-07-01 14:00:00+02:00", "2024-07-01T07:30:00.000-0430"]
     forms += ["2024-07-01 12:00:00.000000", "2024-07-01 12:00:00.0000000000"]
     migrated.rows(f"ALTER DATABASE {migrated.name} SET timezone = 'Asia/Tokyo'")
     assert set(arrived(file, migrated, "moment", *forms)) == {"2024-07-01 21:00:00+09"}
 
 
-def test_naive_times_are_utc_unless_a_zone_is_named(file: Path, migrated: Database) -> None:
+def test_naive_times_without_source_timezone_are_utc(file: Path, migrated: Database) -> None:
     zone = zoneinfo.ZoneInfo("Europe/Berlin")
     values = ["2024-07-01 12:00:00", "2024-01-01 12:00:00.5", "2024-07-01 12:00:00Z"]
     assert arrived(file, migrated, "moment", *values, zone=zone) == [
@@ -186,19 +186,19 @@ def test_naive_times_are_utc_unless_a_zone_is_named(file: Path, migrated: Databa
         ("2024-10-27 02:30:00", "a local time that is ambiguous in Europe/Berlin"),
     ],
 )
-def test_a_time_in_a_change_of_the_clocks_is_named(file: Path, moment: str, reason: str) -> None:
+def test_nonexistent_and_ambiguous_local_times_are_findings(file: Path, moment: str, reason: str) -> None:
     assert finding(file, "moment", moment, zone=zoneinfo.ZoneInfo("Europe/Berlin")) == ("text", reason)
 
 
 @pytest.mark.parametrize(
     "moment", ["2024-03-31 01:59:59", "2024-03-31 03:00:00", "2024-10-27 01:59:59", "2024-10-27 03:00:00"]
 )
-def test_times_beside_a_change_of_the_clocks_are_clear(file: Path, moment: str) -> None:
+def test_local_times_next_to_a_clock_change_are_migrated(file: Path, moment: str) -> None:
     support.put(file, "everything", {"id": 1, "moment": moment})
     assert support.findings(file, zone=zoneinfo.ZoneInfo("Europe/Berlin")) == []
 
 
-def test_uuids_in_any_spelling_arrive(file: Path, migrated: Database) -> None:
+def test_uuids_with_hyphens_or_capitals_are_migrated(file: Path, migrated: Database) -> None:
     code = "0F8FAD5B-D9CB-469F-A165-70867728950E"
     spellings = [code, code.lower(), code.replace("-", ""), code.replace("-", "").lower()]
     assert set(arrived(file, migrated, "code", *spellings)) == {code.lower()}
@@ -210,17 +210,17 @@ def test_decimals_keep_every_cent(file: Path, migrated: Database) -> None:
     assert arrived(file, migrated, "money", *values) == expected
 
 
-def test_the_longest_spans_arrive(file: Path, migrated: Database) -> None:
+def test_longest_intervals_are_migrated(file: Path, migrated: Database) -> None:
     spans = arrived(file, migrated, "span", -(2**63), 2**63 - 1)
     assert spans == ["-106751991 days -04:00:54.775808", "106751991 days 04:00:54.775807"]
 
 
-def test_the_smallest_integer_is_too_much_for_a_decimal(file: Path) -> None:
+def test_smallest_integer_in_decimal_column_is_a_finding(file: Path) -> None:
     """SQLite's abs() fails on it."""
     assert finding(file, "money", -(2**63)) == ("integer", "more than 10 digits before the point")
 
 
-def test_nul_is_taken_out_only_when_asked(file: Path, migrated: Database) -> None:
+def test_nul_is_removed_only_with_strip_nul(file: Path, migrated: Database) -> None:
     support.put(file, "everything", {"id": 9, "data": '{"k\\u0000": ["\\u0000v", "\\\\u0000"]}'})
     assert arrived(file, migrated, "long", "a\0b\0", "\0", "plain", strip_nul=True) == ["ab", "", "plain", None]
     assert migrated.rows("SELECT data::text FROM everything WHERE id = 9") == [('{"k": ["v", "\\\\u0000"]}',)]
@@ -237,7 +237,7 @@ def test_text_that_is_too_long_only_because_of_nul_fits_when_stripped(file: Path
     assert arrived(file, migrated, "short", "\0" * 5 + "x" * 20, strip_nul=True) == ["x" * 20]
 
 
-def test_auto_now_is_not_touched(library: Path, migrated: Database) -> None:
+def test_auto_now_columns_keep_their_values(library: Path, migrated: Database) -> None:
     """A6: rows are copied, not saved."""
     support.alter(library, "UPDATE everything SET touched = '1999-12-31 23:59:59.999999'")
     with support.prepared(library) as ready:

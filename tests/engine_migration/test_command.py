@@ -24,7 +24,7 @@ def tables_of_server(database: Database) -> Any:
 
 
 # --- Dry run ------------------------------------------------------------------------------------------------
-def test_a_dry_run_shows_the_plan_and_writes_nothing(library: Path, database: Database) -> None:
+def test_dry_run_shows_the_plan_and_writes_nothing(library: Path, database: Database) -> None:
     before = tables_of_server(database)
     outcome = support.run(library, database, "--dry-run")
     assert (outcome.code, outcome.error) == (0, "")
@@ -37,7 +37,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(library: Path, database: Da
     assert outcome.out.endswith("Nothing was written to PostgreSQL.\n")
 
 
-def test_a_dry_run_with_findings_ends_with_2(library: Path, database: Database) -> None:
+def test_dry_run_with_findings_exits_with_2(library: Path, database: Database) -> None:
     before = tables_of_server(database)
     support.put(library, "everything", {"id": 500, "day": "someday"})
     outcome = support.run(library, database, "--dry-run", "--quarantine", str(library.parent / "refused"))
@@ -47,7 +47,7 @@ def test_a_dry_run_with_findings_ends_with_2(library: Path, database: Database) 
     assert not (library.parent / "refused").exists()
 
 
-def test_findings_stop_the_move(library: Path, database: Database) -> None:
+def test_findings_block_the_migration(library: Path, database: Database) -> None:
     support.put(library, "everything", {"id": 500, "day": "someday", "flag": 2})
     outcome = support.run(library, database, "--yes")
     assert outcome.code == 2
@@ -94,7 +94,7 @@ def test_the_result_is_written_as_json(library: Path, database: Database) -> Non
     assert document["source"]["format"] == "a file of this project"
 
 
-def test_json_may_go_to_standard_output_alone(
+def test_json_to_standard_output_is_the_only_output(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
@@ -106,7 +106,7 @@ def test_json_may_go_to_standard_output_alone(
     assert "Type yes to migrate" in messages
 
 
-def test_json_that_can_not_be_written_stops_the_move_beforehand(library: Path, database: Database) -> None:
+def test_json_path_that_cannot_be_written_is_refused_first(library: Path, database: Database) -> None:
     place = library.parent / "nowhere" / "result.json"
     outcome = support.run(library, database, "--yes", "--json", str(place))
     assert outcome.error == f"--json {place}: the file cannot be written. Nothing was changed."
@@ -121,7 +121,7 @@ def test_equal_content_has_equal_digests(library: Path, database: Database, nowh
 
 # --- Confirmation -------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("answer", ["y\n", "Y\n", "YES\n", "\n", "yes please\n", "no\n"])
-def test_only_yes_is_a_confirmation(
+def test_any_answer_but_yes_declines(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(answer))
@@ -132,13 +132,13 @@ def test_only_yes_is_a_confirmation(
     assert re.fullmatch(rf"\d{{3}} rows into the database {database.address}: ", rows)
 
 
-def test_yes_is_a_confirmation(library: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answer_yes_starts_the_migration(library: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
     assert support.run(library, database).code == 0
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
 
 
-def test_where_nobody_can_be_asked_nothing_happens(
+def test_migration_without_terminal_and_yes_is_refused(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
@@ -154,7 +154,9 @@ DOCUMENTED = ["variable", *(pytest.param(way, marks=pytest.mark.slow) for way in
 
 
 @pytest.mark.parametrize("way", DOCUMENTED)
-def test_the_password_is_never_shown(library: Path, database: Database, tmp_path: Path, way: str) -> None:
+def test_password_is_neither_printed_nor_in_process_arguments(
+    library: Path, database: Database, tmp_path: Path, way: str
+) -> None:
     """Nor is it in the arguments of the process, however it is told."""
     address = database.address
     bare = database.url.replace(f":{address.password}@", "@")
@@ -194,7 +196,7 @@ def test_the_password_is_never_shown(library: Path, database: Database, tmp_path
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
 
 
-def test_a_password_among_the_arguments_is_allowed_and_advised_against(library: Path, database: Database) -> None:
+def test_password_in_arguments_prints_a_warning(library: Path, database: Database) -> None:
     said = "Every user of this machine can read the password in --postgres-url while the command runs."
     assert said in support.run(library, database, "--dry-run").out
 
@@ -207,7 +209,7 @@ def test_a_password_among_the_arguments_is_allowed_and_advised_against(library: 
         (b" \n", "--postgres-url-file {} is empty. Nothing was changed."),
     ],
 )
-def test_a_file_without_an_address_is_refused(
+def test_url_file_without_address_is_refused(
     library: Path, tmp_path: Path, content: bytes | None, message: str
 ) -> None:
     path = tmp_path / "url"
@@ -217,13 +219,13 @@ def test_a_file_without_an_address_is_refused(
     assert outcome.error.startswith(message.format(path) + "\n")
 
 
-def test_what_is_typed_counts_more_than_the_environment(library: Path, database: Database, settings: Any) -> None:
+def test_option_takes_precedence_over_environment(library: Path, database: Database, settings: Any) -> None:
     settings.POSTGRES_URL = "postgres://nobody@127.0.0.1:1/nothing"
     assert support.run(library, database, "--dry-run").code == 0
     assert "nothing on 127.0.0.1:1" in support.run(library, None, "--dry-run").error
 
 
-def test_the_documents_name_the_way_that_shows_no_password() -> None:
+def test_documents_pass_no_password_in_arguments() -> None:
     for path in support.MANAGE.parent.rglob("*.md"):
         if not {".venv", "node_modules"} & set(path.parts):
             assert not re.search(r"--postgres-url[ =]\S*:[^/\s]\S*@", path.read_text()), path
@@ -233,9 +235,7 @@ WRONG_PASSWORD = "The server answers; the user or the password is wrong."
 
 
 @pytest.mark.parametrize("end", ["?nonsense=1", "?sslmode=bogus", "%00"])
-def test_an_address_that_postgresql_does_not_understand_is_a_sentence(
-    library: Path, database: Database, end: str
-) -> None:
+def test_invalid_address_fails_with_a_message(library: Path, database: Database, end: str) -> None:
     outcome = support.run(library, Database(address=database.address, url=database.url + end), "--yes")
     assert outcome.code == 1
     expected = "The PostgreSQL URL cannot be read." if end == "%00" else "Check the options after ? in the URL."
@@ -244,7 +244,7 @@ def test_an_address_that_postgresql_does_not_understand_is_a_sentence(
 
 
 @pytest.mark.parametrize("place", ["/dev/full", "-"])
-def test_a_report_that_can_not_be_written_is_no_failure(
+def test_unwritable_report_does_not_fail_the_migration(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
     def refuse(*_: object) -> None:
@@ -267,7 +267,7 @@ def test_a_report_that_can_not_be_written_is_no_failure(
         ({"host": "host.invalid"}, "could not translate host name"),
     ],
 )
-def test_who_can_not_connect_is_told_why(
+def test_failed_connection_names_the_reason(
     library: Path, database: Database, change: dict[str, str], reason: str
 ) -> None:
     address = database.address
@@ -291,7 +291,7 @@ def test_who_can_not_connect_is_told_why(
         ("postgres://me:se/cret@host:5432/db", "The PostgreSQL URL cannot be read."),
     ],
 )
-def test_an_address_that_can_not_be_read_is_not_repeated(library: Path, url: str, message: str) -> None:
+def test_address_that_cannot_be_parsed_is_not_printed(library: Path, url: str, message: str) -> None:
     with pytest.raises(CommandError) as refused:
         call_command("migrate_to_postgres", "--sqlite-path", str(library), "--postgres-url", url)
     assert str(refused.value).startswith(f"{message}\n")
@@ -305,7 +305,7 @@ def test_an_unknown_time_zone_is_refused(library: Path, database: Database) -> N
     )
 
 
-def test_a_time_zone_changes_what_naive_times_mean(library: Path, database: Database) -> None:
+def test_source_timezone_applies_to_naive_times(library: Path, database: Database) -> None:
     support.put(library, "everything", {"id": 900, "moment": "2024-07-01 12:00:00"})
     support.alter(library, "DELETE FROM everything WHERE moment LIKE '9999%' OR moment LIKE '0001%'")
     support.migrate(library, database, "--source-timezone", "Europe/Berlin")
@@ -314,7 +314,7 @@ def test_a_time_zone_changes_what_naive_times_mean(library: Path, database: Data
 
 
 # --- Output -------------------------------------------------------------------------------------------------
-def test_lines_are_plain_where_there_is_no_terminal(library: Path, database: Database) -> None:
+def test_progress_without_terminal_is_plain_lines(library: Path, database: Database) -> None:
     outcome = support.migrate(library, database)
     assert "\x1b" not in outcome.out
     assert "\r" not in outcome.out
@@ -325,13 +325,13 @@ def test_lines_are_plain_where_there_is_no_terminal(library: Path, database: Dat
     )
 
 
-def test_names_are_not_taken_for_markup(library: Path, database: Database) -> None:
+def test_names_are_not_interpreted_as_markup(library: Path, database: Database) -> None:
     odd = library.with_name("[bold]lab[red].db")
     library.rename(odd)
     assert f"Source  {odd}" in support.run(odd, database, "--dry-run").out
 
 
-def test_in_a_terminal_there_are_bars(library: Path, database: Database) -> None:
+def test_progress_in_a_terminal_has_bars(library: Path, database: Database) -> None:
     import pty  # noqa: PLC0415
 
     leader, follower = pty.openpty()

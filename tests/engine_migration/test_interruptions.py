@@ -83,7 +83,7 @@ def finish(process: Process, number: signal.Signals) -> tuple[int, str]:
         for at in [(stage_index, number_index)]
     ],
 )
-def test_a_run_that_is_ended_leaves_the_target_as_it_was(
+def test_interrupted_migration_leaves_the_target_unchanged(
     library: Path, database: Database, stage: Stage, number: signal.Signals
 ) -> None:
     process = start_and_stop_at(stage, library, database)
@@ -111,7 +111,7 @@ def small(database: Database, small_role: tuple[str, str]) -> Iterator[Database]
     "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=lambda number: number.name
 )
 @pytest.mark.parametrize("stage", [pytest.param(Stage.COPY, marks=pytest.mark.slow), Stage.CUT_OVER])
-def test_the_one_transaction_of_a_small_role_leaves_nothing(
+def test_interrupted_transaction_of_a_role_without_createdb_leaves_nothing(
     library: Path, small: Database, database: Database, stage: Stage, number: signal.Signals
 ) -> None:
     process = start_and_stop_at(stage, library, small)
@@ -160,7 +160,9 @@ def test_operations_on_two_databases_do_not_block_each_other(database: Database,
         f"ALTER DATABASE {{}} CONNECTION LIMIT {databases.OPS_CONNECTION_LIMIT}",
     ],
 )
-def test_only_databases_that_we_made_are_dropped(library: Path, database: Database, suffix: str, mark: str) -> None:
+def test_existing_database_with_the_staging_name_is_not_dropped(
+    library: Path, database: Database, suffix: str, mark: str
+) -> None:
     """Somebody's own database may have the very name, and even the mark, which a dump may write."""
     theirs = support.create(databases.suffixed_name(database.name, suffix))
     theirs.rows("CREATE TABLE precious ()")
@@ -177,7 +179,7 @@ def test_only_databases_that_we_made_are_dropped(library: Path, database: Databa
     assert database.tables() == []
 
 
-def test_a_run_killed_right_after_it_made_its_database_is_cleaned_up(library: Path, database: Database) -> None:
+def test_run_killed_after_creating_its_database_is_cleaned_up(library: Path, database: Database) -> None:
     """CREATE DATABASE and its comment are two statements."""
     new = databases.suffixed_name(database.name, targets.NEW_SUFFIX)
     context = get_context()
@@ -195,7 +197,7 @@ def test_a_run_killed_right_after_it_made_its_database_is_cleaned_up(library: Pa
 
 # --- Connections that break ---------------------------------------------------------------------------------
 @pytest.mark.parametrize("step", ["stream", "as_in_line"])
-def test_a_connection_that_breaks_is_a_sentence(
+def test_broken_connection_fails_with_a_message(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """While rows are copied, and while they are compared."""
@@ -225,7 +227,7 @@ def test_a_connection_that_breaks_is_a_sentence(
     support.migrate(library, database)
 
 
-def test_a_lost_lock_connection_is_a_sentence(
+def test_lost_lock_connection_fails_with_a_message(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection that would have swapped the databases is gone; the next run cleans up."""
@@ -245,7 +247,7 @@ def test_a_lost_lock_connection_is_a_sentence(
     assert support.staging_databases(database.name) == []
 
 
-def test_what_postgresql_refuses_after_all_is_a_sentence(
+def test_error_of_postgresql_fails_with_a_message(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = copying.copy_table
@@ -302,7 +304,7 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, nth: int) -> Callable[[], bool]:
 
 
 @pytest.mark.slow
-def test_a_fault_at_any_step_leaves_all_or_nothing(
+def test_fault_at_any_step_leaves_all_or_nothing(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for nth in range(1, 40):
@@ -321,7 +323,7 @@ def test_a_fault_at_any_step_leaves_all_or_nothing(
 
 
 # --- Too late -----------------------------------------------------------------------------------------------
-def test_ctrl_c_after_the_cut_over_does_not_say_that_nothing_was_changed(
+def test_ctrl_c_after_the_cut_over_is_ignored(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = databases.drop
@@ -336,7 +338,7 @@ def test_ctrl_c_after_the_cut_over_does_not_say_that_nothing_was_changed(
     assert support.staging_databases(database.name) == []
 
 
-def test_a_leftover_that_can_not_be_dropped_is_no_failure(
+def test_leftover_that_cannot_be_dropped_does_not_fail_the_migration(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_arguments: Any) -> None:
@@ -347,7 +349,7 @@ def test_a_leftover_that_can_not_be_dropped_is_no_failure(
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
 
 
-def test_signals_are_as_before_afterwards() -> None:
+def test_signal_handlers_are_restored() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with posix_signals.ignore_interrupts():
         os.kill(os.getpid(), signal.SIGTERM)
@@ -363,7 +365,7 @@ def interrupt_oneself() -> None:
         time.sleep(5)
 
 
-def test_looking_at_a_target_changes_nothing(database: Database) -> None:
+def test_inspect_target_changes_nothing(database: Database) -> None:
     before = support.server().rows("SELECT datname, oid FROM pg_database WHERE datname = %s", [database.name])
     inspect_target(database.address)
     assert support.server().rows("SELECT datname, oid FROM pg_database WHERE datname = %s", [database.name]) == before

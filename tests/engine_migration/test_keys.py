@@ -54,7 +54,7 @@ KEYS: dict[str, tuple[str, str, Callable[[int], Any]]] = {
 
 
 @pytest.mark.parametrize("kind", KEYS)
-def test_a_large_table_is_moved_and_proven(file: Path, migrated: Database, kind: str) -> None:
+def test_large_table_is_migrated_and_verified(file: Path, migrated: Database, kind: str) -> None:
     table, column, make = KEYS[kind]
     values = list(dict.fromkeys(map(make, range(ROWS))))
     random.Random(1).shuffle(values)
@@ -62,7 +62,7 @@ def test_a_large_table_is_moved_and_proven(file: Path, migrated: Database, kind:
     prove_and_spoil(file, migrated, table, column, len(values))
 
 
-def test_a_large_table_with_uuid_keys_is_moved_and_proven(file: Path, migrated: Database) -> None:
+def test_large_table_with_uuid_keys_is_migrated_and_verified(file: Path, migrated: Database) -> None:
     generator = random.Random(2)
     codes = [uuid.UUID(int=generator.getrandbits(128)) for _ in range(ROWS)]
     spellings = [str(code).upper() if number % 5 == 0 else code.hex for number, code in enumerate(codes)]
@@ -75,7 +75,7 @@ def test_a_large_table_with_uuid_keys_is_moved_and_proven(file: Path, migrated: 
     prove_and_spoil(file, migrated, "otherproject_book", "id", ROWS)
 
 
-def test_a_large_table_with_a_key_of_two_columns_is_moved_and_proven(file: Path, migrated: Database) -> None:
+def test_large_table_with_composite_key_is_migrated_and_verified(file: Path, migrated: Database) -> None:
     support.put(file, "otherproject_author", {"id": 1, "name": "Ada"})
     support.put(file, "otherproject_book", {"id": "f" * 32, "title": "t", "author_id": 1, "pages": 1, "price": 1})
     support.put(file, "otherproject_shelf", *({"id": shelf, "room": "r", "number": shelf} for shelf in range(1, 21)))
@@ -100,7 +100,7 @@ def prove_and_spoil(file: Path, database: Database, table: str, column: str, row
             )
 
 
-def test_wide_rows_go_in_small_chunks(file: Path, migrated: Database) -> None:
+def test_wide_rows_are_copied_in_small_chunks(file: Path, migrated: Database) -> None:
     support.put(file, "everything", *({"id": n, "long": "x" * 300_000} for n in range(1, 8)))
     with support.prepared(file) as ready:
         (plan,) = (entry for entry in ready.plan.tables if entry.name == "everything")
@@ -110,7 +110,7 @@ def test_wide_rows_go_in_small_chunks(file: Path, migrated: Database) -> None:
 
 
 @pytest.mark.parametrize("width", [1, 99, 100, 101, 127, 128, 300])
-def test_a_line_may_have_more_columns_than_a_function_of_sqlite_takes_arguments(width: int) -> None:
+def test_table_with_more_columns_than_sqlite_function_arguments_is_copied(width: int) -> None:
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         names = [f"c{number}" for number in range(width)]
         connection.execute(f"CREATE TABLE wide ({', '.join(names)})")

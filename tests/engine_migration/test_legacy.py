@@ -59,7 +59,7 @@ def old(tmp_path: Path, settings: Any) -> Path:
     return path
 
 
-def test_names_and_values_of_every_member_arrive_as_values(old: Path, database: Database) -> None:
+def test_enum_names_and_values_are_migrated_as_values(old: Path, database: Database) -> None:
     stored = [*ROOMS, *ROOMS.values()]
     support.put(old, "racks", *({"id": n, "number": n, "width": value} for n, value in enumerate(stored, 1)))
     outcome = support.migrate(old, database)
@@ -70,7 +70,7 @@ def test_names_and_values_of_every_member_arrive_as_values(old: Path, database: 
 
 
 @pytest.mark.parametrize("value", ["TWENTY", "nineteen", "", " NINETEEN", 19])
-def test_an_unknown_member_is_named(old: Path, value: Any) -> None:
+def test_unknown_enum_value_is_a_finding(old: Path, value: Any) -> None:
     support.put(old, "racks", {"id": 1, "number": 1, "width": "NINETEEN"}, {"id": 2, "number": 2, "width": value})
     ((table, key, column, stored_type, shown, reason),) = support.findings(old, legacy=FORMAT)
     assert (table, key, column, stored_type, shown) == ("racks", "2", "width", "text", repr(str(value)))
@@ -84,7 +84,7 @@ def test_two_names_of_one_value_are_duplicates(old: Path) -> None:
     assert line[5] == "not unique (room, number): another row has the same value"
 
 
-def test_rows_are_picked_and_columns_computed(old: Path, database: Database) -> None:
+def test_legacy_where_and_expressions_are_applied(old: Path, database: Database) -> None:
     support.put(
         old,
         "people",
@@ -97,14 +97,14 @@ def test_rows_are_picked_and_columns_computed(old: Path, database: Database) -> 
     assert rows == [(1, "Ada", None, None), (3, "Bob", None, 1)]
 
 
-def test_a_reference_to_a_row_that_is_not_picked_is_an_orphan(old: Path) -> None:
+def test_reference_to_an_excluded_row_is_a_finding(old: Path) -> None:
     support.put(old, "people", {"id": 2, "full_name": "Gone", "deleted": 1})
     support.put(old, "people", {"id": 3, "full_name": "Bob", "boss": 2, "deleted": 0})
     reason = "refers to a missing row of otherproject_author"
     assert support.findings(old, legacy=FORMAT) == [("people", "3", "boss", "integer", "2", reason)]
 
 
-def test_natural_keys_become_the_keys_of_seeded_rows(old: Path, database: Database) -> None:
+def test_natural_keys_are_replaced_by_keys_of_seeded_rows(old: Path, database: Database) -> None:
     support.put(old, "teams", {"id": 7, "name": "editors"})
     support.put(old, "grants", {"id": 1, "group_id": 7, "codename": "add_book"})
     support.migrate(old, database)
@@ -113,7 +113,7 @@ def test_natural_keys_become_the_keys_of_seeded_rows(old: Path, database: Databa
     assert database.value("SELECT count(*) FROM django_content_type") > 10
 
 
-def test_what_stays_behind_is_reported_with_its_rows(old: Path, database: Database) -> None:
+def test_skipped_tables_are_reported_with_their_rows(old: Path, database: Database) -> None:
     outcome = support.run(old, database, "--dry-run")
     assert {"table": "token_blacklist", "rows": 2, "reason": "has no meaning here"} in outcome.document["skipped"]
     assert "skipped: has no meaning here" in outcome.out
@@ -127,7 +127,7 @@ def test_tables_and_columns_outside_the_description_are_unknown(old: Path, datab
     assert [entry["table"] for entry in outcome.document["unknown"]] == ["extra", "racks.height"]
 
 
-def test_a_file_without_the_signature_is_refused_with_what_it_lacks(old: Path, database: Database) -> None:
+def test_file_without_the_signature_is_refused_with_missing_tables(old: Path, database: Database) -> None:
     support.alter(old, "DROP TABLE people")
     outcome = support.run(old, database, "--yes")
     assert outcome.error == (

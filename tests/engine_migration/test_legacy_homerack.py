@@ -88,7 +88,7 @@ def lab(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_lab_moves_with_its_people(lab: Path, database: Database) -> None:
+def test_legacy_lab_is_migrated_with_its_users(lab: Path, database: Database) -> None:
     outcome = support.migrate(lab, database)
     assert outcome.document["source"]["format"] == "legacy HomeRack"
     (blacklist,) = (skipped for skipped in outcome.document["skipped"] if skipped["table"] == "token_blacklist")
@@ -117,7 +117,7 @@ def test_a_lab_moves_with_its_people(lab: Path, database: Database) -> None:
         assert Cable.objects.latest("pk").pk == 6
 
 
-def test_an_unknown_role_is_named_with_those_that_are_known(lab: Path, database: Database) -> None:
+def test_unknown_role_is_a_finding_with_known_roles(lab: Path, database: Database) -> None:
     support.alter(lab, "UPDATE users SET role = 'GOD' WHERE id = 2")
     outcome = support.run(lab, database, "--yes")
     assert outcome.code == 2
@@ -128,7 +128,7 @@ def test_an_unknown_role_is_named_with_those_that_are_known(lab: Path, database:
 
 
 @pytest.mark.skipif(not REAL_FILE.exists(), reason="the shared legacy file is not on this machine")
-def test_the_shared_lab_moves(tmp_path: Path, database: Database) -> None:
+def test_shared_legacy_file_is_migrated(tmp_path: Path, database: Database) -> None:
     outcome = support.migrate(Path(shutil.copy(REAL_FILE, tmp_path)), database)
     assert (outcome.document["rows"], outcome.document["refused"]) == (363, 0)
     with override_database(database.address.wrapper()):

@@ -24,14 +24,14 @@ def double(item: int, tell: ProgressCallback) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4])
-def test_results_come_in_the_order_of_the_items(processes: int) -> None:
+def test_for_each_returns_results_in_the_order_of_items(processes: int) -> None:
     reports: list[Progress] = []
     results = for_each(range(20), double, processes=processes, on_progress=accumulate(reports.append))
     assert [result for result, _ in results] == [item * 2 for item in range(20)]
     assert reports[-1].done == sum(range(20))
 
 
-def test_others_do_the_work() -> None:
+def test_for_each_works_in_other_processes() -> None:
     def slow(item: int, tell: ProgressCallback) -> int:
         time.sleep(0.05)
         return double(item, tell)[1]
@@ -41,7 +41,7 @@ def test_others_do_the_work() -> None:
     assert os.getpid() not in pids
 
 
-def test_an_error_comes_with_its_hint_and_ends_the_others() -> None:
+def test_error_in_a_worker_ends_the_others_and_keeps_its_hint() -> None:
     def work(item: int, _tell: ProgressCallback) -> None:
         if item == 1:
             raise PreconditionFailed("No.", "Try again.")
@@ -54,7 +54,7 @@ def test_an_error_comes_with_its_hint_and_ends_the_others() -> None:
     assert time.monotonic() - start < 10
 
 
-def test_a_killed_process_is_a_sentence() -> None:
+def test_killed_worker_fails_with_a_message() -> None:
     def work(_item: int, _tell: ProgressCallback) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -62,7 +62,7 @@ def test_a_killed_process_is_a_sentence() -> None:
         for_each(range(2), work, processes=2, on_progress=lambda _: None)
 
 
-def test_each_process_closes_what_it_opened(tmp_path: Path) -> None:
+def test_on_exit_is_called_in_each_process(tmp_path: Path) -> None:
     def close() -> None:
         (tmp_path / str(os.getpid())).touch()
 
@@ -71,7 +71,7 @@ def test_each_process_closes_what_it_opened(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_children_of_a_killed_parent_end() -> None:
+def test_workers_of_a_killed_parent_end() -> None:
     code = (
         "import os, time\n"
         "from ops.engine_migration.workers import for_each\n"
@@ -99,7 +99,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_one_process_beside_other_threads_and_for_little_work() -> None:
+def test_one_process_is_used_with_other_threads_or_few_rows() -> None:
     assert suitable_processes(10) == 1
     stop = threading.Event()
     thread = threading.Thread(target=stop.wait)
@@ -109,12 +109,14 @@ def test_one_process_beside_other_threads_and_for_little_work() -> None:
     thread.join()
 
 
-def test_split_gives_runs_of_like_length() -> None:
+def test_split_returns_slices_of_similar_length() -> None:
     assert split([1, 2, 3, 4, 5], 2) == [[1, 2, 3], [4, 5]]
     assert split([], 3) == []
 
 
-def test_a_migration_in_several_processes(library: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migration_in_several_processes_succeeds(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(workers, "ROWS_WORTH_IT", 0)
     together = support.migrate(library, database)
     assert database.value("SELECT count(*) FROM otherproject_book") == 5

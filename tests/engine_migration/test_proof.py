@@ -61,7 +61,7 @@ ROW: dict[str, Any] = {
         ("data", "NULL", None),
     ],
 )
-def test_the_smallest_change_is_found(
+def test_smallest_change_of_a_value_fails_verification(
     file: Path, migrated: Database, column: str, change: str, difference: str | None
 ) -> None:
     support.put(file, "everything", {"id": 3} | ROW, {"id": 4} | ROW)
@@ -89,7 +89,7 @@ def test_the_smallest_change_is_found(
         ),
     ],
 )
-def test_missing_added_and_swapped_rows_are_found(
+def test_missing_added_and_swapped_rows_fail_verification(
     file: Path, migrated: Database, change: str, differences: list[str]
 ) -> None:
     support.put(file, "everything", {"id": 3, "long": "three"}, {"id": 4, "long": "four"})
@@ -101,7 +101,7 @@ def test_missing_added_and_swapped_rows_are_found(
             support.verify_after(ready, migrated, change)
 
 
-def test_rows_of_a_table_that_should_be_empty_are_found(file: Path, migrated: Database) -> None:
+def test_rows_in_a_table_that_should_be_empty_fail_verification(file: Path, migrated: Database) -> None:
     with support.prepared(file) as ready:
         support.copy_and_verify_into(ready, migrated)
         with pytest.raises(VerificationFailed, match="row x is not in the file"):
@@ -119,7 +119,7 @@ def test_values_of_secret_columns_are_not_shown(library: Path, migrated: Databas
     )
 
 
-def test_a_difference_throws_the_new_database_away(
+def test_failed_verification_drops_the_staging_database(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = pipeline.build_indexes

@@ -16,7 +16,7 @@ def kept(directory: Path) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def test_refused_rows_and_those_that_depend_on_them_are_written_in_full(library: Path, database: Database) -> None:
+def test_quarantine_contains_refused_rows_and_their_dependants(library: Path, database: Database) -> None:
     """An author is refused; so are the books, and their comics, tags, neighbours and places."""
     support.alter(library, "UPDATE otherproject_author SET name = 'x' || char(0) WHERE id = 3")
     support.alter(library, "UPDATE everything SET blob = 'text', long = CAST(x'ff' AS TEXT) WHERE id = 1")
@@ -51,7 +51,7 @@ def test_refused_rows_and_those_that_depend_on_them_are_written_in_full(library:
     assert ("otherproject_comic", "refers to a row of otherproject_book that is refused") in reasons
 
 
-def test_circles_of_refused_rows_come_to_an_end(file: Path, database: Database) -> None:
+def test_quarantine_with_circular_references_ends(file: Path, database: Database) -> None:
     code = "c" * 32
     support.put(
         file,
@@ -68,7 +68,7 @@ def test_circles_of_refused_rows_come_to_an_end(file: Path, database: Database) 
     assert database.value("SELECT count(*) FROM otherproject_book") == 0
 
 
-def test_of_duplicates_the_first_is_moved(file: Path, database: Database) -> None:
+def test_first_of_duplicate_rows_is_migrated(file: Path, database: Database) -> None:
     support.alter(file, "DROP INDEX slot_active_label")
     rows = ({"id": number, "label": "x", "active": 1, "hidden": 0} for number in (1, 2, 3))
     support.put(file, "otherproject_slot", *rows)
@@ -76,7 +76,7 @@ def test_of_duplicates_the_first_is_moved(file: Path, database: Database) -> Non
     assert database.rows("SELECT id FROM otherproject_slot") == [(1,)]
 
 
-def test_a_duplicate_of_a_refused_row_is_refused_too(file: Path, database: Database) -> None:
+def test_duplicate_of_a_refused_row_is_refused(file: Path, database: Database) -> None:
     """Which of the two was meant, nobody knows."""
     support.alter(file, "DROP INDEX slot_active_label")
     common = {"label": "x", "active": 1, "hidden": 0}
@@ -85,7 +85,7 @@ def test_a_duplicate_of_a_refused_row_is_refused_too(file: Path, database: Datab
     assert database.value("SELECT count(*) FROM otherproject_slot") == 0
 
 
-def test_nothing_to_refuse_is_no_quarantine(library: Path, database: Database) -> None:
+def test_quarantine_without_refused_rows_writes_nothing(library: Path, database: Database) -> None:
     directory = library.parent / "refused"
     outcome = support.run(library, database, "--yes", "--quarantine", str(directory))
     assert outcome.code == 0
@@ -93,7 +93,7 @@ def test_nothing_to_refuse_is_no_quarantine(library: Path, database: Database) -
 
 
 @pytest.mark.parametrize("kind", ["full", "file"])
-def test_a_directory_in_use_is_refused_beforehand(library: Path, database: Database, kind: str) -> None:
+def test_quarantine_directory_in_use_is_refused_first(library: Path, database: Database, kind: str) -> None:
     directory = library.parent / "refused"
     if kind == "full":
         directory.mkdir()
@@ -107,7 +107,7 @@ def test_a_directory_in_use_is_refused_beforehand(library: Path, database: Datab
     assert database.tables() == []
 
 
-def test_unknown_tables_stop_even_with_quarantine(library: Path, database: Database) -> None:
+def test_unknown_tables_block_migration_with_quarantine(library: Path, database: Database) -> None:
     support.alter(library, "CREATE TABLE photos (x)")
     directory = library.parent / "refused"
     assert support.run(library, database, "--yes", "--quarantine", str(directory)).code == 2

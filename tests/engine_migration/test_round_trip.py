@@ -544,18 +544,18 @@ LONG = settings(QUICK, max_examples=600, derandomize=False)
 
 
 @pytest.mark.parametrize("column", READ)
-def test_a_stored_value_arrives_unchanged_or_is_a_finding(track: Track, column: str) -> None:
+def test_stored_value_is_migrated_unchanged_or_is_a_finding(track: Track, column: str) -> None:
     property_of_any(QUICK, track, column)
 
 
 @pytest.mark.parametrize("column", READ)
-def test_what_django_writes_always_arrives(track: Track, column: str) -> None:
+def test_value_written_by_django_is_migrated(track: Track, column: str) -> None:
     property_of_written(QUICK, track, column)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("column", READ)
-def test_many_stored_values_arrive_unchanged_or_are_findings(track: Track, column: str) -> None:
+def test_many_stored_values_are_migrated_unchanged_or_are_findings(track: Track, column: str) -> None:
     property_of_any(LONG, track, column)
     property_of_written(LONG, track, column)
 
@@ -578,7 +578,7 @@ def property_of_written(effort: settings, track: Track, column: str) -> None:
     holds()
 
 
-def test_sqlite_has_no_number_for_not_a_number(track: Track) -> None:
+def test_sqlite_stores_nan_as_null(track: Track) -> None:
     assert track.fill("real", [math.nan]) == [None]
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         assert connection.execute("SELECT ? IS NULL", [math.nan]).fetchone() == (1,)

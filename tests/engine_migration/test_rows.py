@@ -22,7 +22,7 @@ def books(file: Path) -> Path:
 
 
 # --- A7 -----------------------------------------------------------------------------------------------------
-def test_orphans_are_named(books: Path) -> None:
+def test_orphans_are_findings(books: Path) -> None:
     support.put(books, "otherproject_author", {"id": 2, "name": "Bob", "mentor_id": 77}, {"id": 3, "name": "C"})
     support.put(books, "otherproject_book", book(A, "One", author_id=99))
     support.put(books, "otherproject_book_tags", {"id": 5, "book_id": A, "tag_id": "none"})
@@ -63,7 +63,7 @@ def test_orphans_are_named(books: Path) -> None:
     ]
 
 
-def test_a_reference_that_no_database_enforces_may_lead_nowhere(file: Path, migrated: Database) -> None:
+def test_orphan_of_an_unenforced_reference_is_migrated(file: Path, migrated: Database) -> None:
     support.put(file, "otherproject_slot", {"id": 1, "label": "x", "active": 1, "hidden": 0, "guest_id": 404})
     with support.prepared(file) as ready:
         assert ready.preflight.count == 0
@@ -71,7 +71,7 @@ def test_a_reference_that_no_database_enforces_may_lead_nowhere(file: Path, migr
     assert migrated.value("SELECT guest_id FROM otherproject_slot") == 404
 
 
-def test_foreign_keys_are_enforced_after_the_move(library: Path, database: Database) -> None:
+def test_foreign_keys_are_enforced_after_the_migration(library: Path, database: Database) -> None:
     support.migrate(library, database)
     assert database.value("SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND NOT convalidated") == 0
     triggers = "SELECT count(*) FROM pg_trigger WHERE tgisinternal AND tgenabled <> 'O'"
@@ -86,14 +86,14 @@ def test_no_foreign_key_or_index_is_lost(library: Path, database: Database, sche
     assert database.rows(parts) == support.database_named(schema).rows(parts)
 
 
-def test_orphans_never_enter_by_switching_checks_off() -> None:
+def test_foreign_keys_are_never_disabled() -> None:
     """HAZARDS A7: a dump of such a database can not be restored."""
     sources = [path.read_text() for path in Path("ops").rglob("*.py")]
     assert sources
     assert not any("session_replication_role" in source for source in sources)
 
 
-def test_a_reference_in_another_spelling_is_an_orphan(books: Path) -> None:
+def test_reference_in_another_form_is_an_orphan(books: Path) -> None:
     support.put(books, "otherproject_book", book(A, "One"))
     support.put(books, "otherproject_comic", {"book_ptr_id": A.upper(), "colour": 1})
     (line,) = support.findings(books)
@@ -101,7 +101,7 @@ def test_a_reference_in_another_spelling_is_an_orphan(books: Path) -> None:
 
 
 # --- Duplicates ---------------------------------------------------------------------------------------------
-def test_duplicates_under_an_expression_are_named(books: Path) -> None:
+def test_duplicates_of_a_unique_expression_are_findings(books: Path) -> None:
     """Titles are unique without regard to case; somebody dropped the index."""
     support.alter(books, "DROP INDEX book_title_without_case")
     support.put(books, "otherproject_book", book(A, "Dune"), book(B, "DUNE"))
@@ -110,7 +110,7 @@ def test_duplicates_under_an_expression_are_named(books: Path) -> None:
     ]
 
 
-def test_duplicates_that_only_postgresql_sees_are_named(books: Path) -> None:
+def test_duplicates_that_differ_only_in_sqlite_are_findings(books: Path) -> None:
     """SQLite's lower() knows ASCII only."""
     support.put(books, "otherproject_book", book(A, "Élan"), book(B, "élan"))
     assert support.findings(books) == [
@@ -118,7 +118,7 @@ def test_duplicates_that_only_postgresql_sees_are_named(books: Path) -> None:
     ]
 
 
-def test_duplicates_under_unique_together_are_named(file: Path) -> None:
+def test_duplicates_of_unique_together_are_findings(file: Path) -> None:
     index = [
         name
         for (name,) in rows_of(file, "SELECT name FROM sqlite_master WHERE tbl_name = 'otherproject_shelf'")
@@ -139,7 +139,7 @@ def rows_of(file: Path, query: str) -> list[Any]:
         return connection.execute(query).fetchall()
 
 
-def test_duplicates_under_a_condition_are_named(file: Path) -> None:
+def test_duplicates_of_a_conditional_constraint_are_findings(file: Path) -> None:
     support.alter(file, "DROP INDEX slot_active_label")
     common = {"label": "x", "hidden": 0}
     support.put(
@@ -178,20 +178,20 @@ def test_null_is_never_a_duplicate(file: Path, migrated: Database) -> None:
         ("moment", "2026-01-01 00:00:00.500000", "2026-01-01 00:00:00.5"),
     ],
 )
-def test_two_spellings_of_one_unique_value_are_named(file: Path, column: str, first: str, second: str) -> None:
+def test_two_forms_of_one_unique_value_are_findings(file: Path, column: str, first: str, second: str) -> None:
     support.put(file, "otherproject_sighting", {"id": 1, column: first}, {"id": 2, column: second})
     reason = f"not unique ({column}): another row has the same value"
     assert support.findings(file) == [("otherproject_sighting", "2", column, "text", repr(second), reason)]
 
 
-def test_two_spellings_of_one_key_are_named(books: Path) -> None:
+def test_two_forms_of_one_key_are_findings(books: Path) -> None:
     odd = "00000000-0000-0000-0000-00000000000a"
     support.put(books, "otherproject_book", book(A, "One"), book(odd, "Two"))
     reason = "not unique (primary key): another row has the same value"
     assert support.findings(books) == [("otherproject_book", odd, "id", "text", repr(odd), reason)]
 
 
-def test_texts_that_are_the_same_without_nul_are_named(file: Path) -> None:
+def test_texts_equal_without_nul_are_findings(file: Path) -> None:
     support.put(file, "otherproject_sighting", {"id": 1, "note": "x"}, {"id": 2, "note": "x\0"})
     reason = "not unique (note): another row has the same value"
     assert support.findings(file, strip_nul=True) == [
@@ -199,20 +199,20 @@ def test_texts_that_are_the_same_without_nul_are_named(file: Path) -> None:
     ]
 
 
-def test_a_key_that_refused_and_odd_values_share_is_no_crash(file: Path) -> None:
+def test_refused_and_non_canonical_values_of_one_key_are_findings(file: Path) -> None:
     support.put(file, "otherproject_sighting", {"id": 1, "code": A.upper()}, {"id": 2, "code": "?"})
     assert [(line[1], line[5]) for line in support.findings(file)] == [("2", "not a UUID")]
 
 
 # --- Rules and notes ----------------------------------------------------------------------------------------
-def test_rows_that_break_a_rule_of_the_model_are_named(books: Path) -> None:
+def test_rows_that_violate_a_check_constraint_are_findings(books: Path) -> None:
     support.put(books, "otherproject_book", book(A, "One", price=1000), book(B, "Two", price=999.99))
     assert support.findings(books) == [
         ("otherproject_book", A, "", "NULL", "", "violates the check constraint book_is_affordable")
     ]
 
 
-def test_a_column_that_ignores_case_is_noted(file: Path, database: Database) -> None:
+def test_nocase_column_is_noted(file: Path, database: Database) -> None:
     """A16: what is one value in the file would be two in PostgreSQL."""
     support.alter(file, "CREATE UNIQUE INDEX tag_without_case ON otherproject_tag (name COLLATE NOCASE)")
     outcome = support.run(file, database, "--dry-run")

@@ -18,7 +18,7 @@ def test_a_migration_is_recorded_next_to_the_backups(library: Path, database: Da
     assert get_context().repository.unended_events() == []
 
 
-def test_a_migration_while_another_operation_runs_says_whose_it_is_and_exits_with_4(
+def test_migration_during_another_operation_names_its_holder_and_exits_with_4(
     library: Path, database: Database
 ) -> None:
     with get_context().engine.locked("backup by jane"):

@@ -43,7 +43,7 @@ def next_id(database: Database, model: type[models.Model]) -> int:
 
 
 # --- A1 -----------------------------------------------------------------------------------------------------
-def test_every_sequence_goes_on_after_the_highest_id(library: Path, moved: Database) -> None:
+def test_sequences_continue_after_the_highest_id(library: Path, moved: Database) -> None:
     found = tables_with_sequences()
     assert {"otherproject_book_tags", "otherproject_book_similar", "accounts_user_groups"} <= {
         m._meta.db_table for m in found
@@ -76,7 +76,7 @@ def test_rows_can_be_added_to_every_kind_of_table(moved: Database) -> None:
     connection.check_constraints()
 
 
-def test_ids_of_deleted_rows_are_not_given_out_again(file: Path, database: Database) -> None:
+def test_ids_of_deleted_rows_are_not_reused(file: Path, database: Database) -> None:
     support.alter(file, "INSERT INTO sqlite_sequence (name, seq) VALUES ('otherproject_author', 500)")
     support.put(file, "otherproject_author", {"id": 3, "name": "Ada"})
     support.migrate(file, database)
@@ -86,14 +86,16 @@ def test_ids_of_deleted_rows_are_not_given_out_again(file: Path, database: Datab
 @pytest.mark.parametrize(
     ("ids", "following"), [((), 1), ((-5,), 1), ((0,), 1), ((-3, 7), 8), ((2**63 - 2,), 2**63 - 1)]
 )
-def test_a_sequence_starts_rightly(file: Path, migrated: Database, ids: tuple[int, ...], following: int) -> None:
+def test_sequence_starts_after_ids_of_the_file(
+    file: Path, migrated: Database, ids: tuple[int, ...], following: int
+) -> None:
     support.put(file, "everything", *({"id": number} for number in ids))
     with support.prepared(file) as ready:
         support.copy_and_verify_into(ready, migrated)
     assert next_id(migrated, Everything) == following
 
 
-def test_a_full_sequence_says_so_and_gives_no_id_twice(file: Path, migrated: Database) -> None:
+def test_exhausted_sequence_raises_and_repeats_no_id(file: Path, migrated: Database) -> None:
     support.put(file, "otherproject_slot", {"id": 2**15 - 1, "label": "last", "active": 1, "hidden": 0})
     with support.prepared(file) as ready:
         support.copy_and_verify_into(ready, migrated)
@@ -127,14 +129,14 @@ def test_content_types_and_permissions_that_the_file_lacks_are_added(file: Path,
     assert [name for (name,) in database.rows(query)] == ["add_book", "add_tag", "change_tag", "delete_tag", "view_tag"]
 
 
-def test_people_keep_their_rights(moved: Database) -> None:
+def test_users_keep_their_permissions(moved: Database) -> None:
     ada = get_user_model().objects.get(email="ada@example.org")
     assert ada.get_all_permissions() == {"otherproject.add_book", "otherproject.change_book"}
     assert Permission.objects.filter(codename="lend", content_type=ContentType.objects.get_for_model(Book)).exists()
     assert authenticate(RequestFactory().get("/"), username="ada@example.org", password="correct horse") == ada
 
 
-def test_sessions_stay_behind_and_are_reported(library: Path, database: Database) -> None:
+def test_sessions_are_skipped_and_reported(library: Path, database: Database) -> None:
     outcome = support.migrate(library, database)
     skipped = {entry["table"]: (entry["rows"], entry["reason"]) for entry in outcome.document["skipped"]}
     assert skipped["django_session"] == (1, "all users must sign in again")
@@ -145,7 +147,7 @@ def test_sessions_stay_behind_and_are_reported(library: Path, database: Database
     assert database.rows('SELECT app COLLATE "C", name FROM django_migrations ORDER BY 1, 2') == applied
 
 
-def test_nobody_is_told_that_rows_were_saved(library: Path, database: Database) -> None:
+def test_migration_sends_no_save_signals(library: Path, database: Database) -> None:
     """A signal's receiver would write rows of its own, or send mail."""
     heard = []
 
@@ -165,38 +167,38 @@ def test_nobody_is_told_that_rows_were_saved(library: Path, database: Database) 
 
 
 # --- A6 -----------------------------------------------------------------------------------------------------
-def test_rows_that_the_default_manager_hides_are_moved(moved: Database) -> None:
+def test_rows_hidden_by_the_default_manager_are_migrated(moved: Database) -> None:
     assert Slot.objects.count() == 1
     assert Slot._base_manager.count() == 2
 
 
-def test_inherited_and_proxied_rows_are_moved_once(moved: Database) -> None:
+def test_inherited_and_proxied_rows_are_migrated_once(moved: Database) -> None:
     assert Book.objects.count() == Bestseller.objects.count() == 5
     comic = Comic.objects.get()
     assert (comic.title, comic.colour, comic.pages, comic.letters) == ("Comic", False, 1, 2000)
 
 
-def test_circles_of_references_are_moved(moved: Database) -> None:
+def test_circular_references_are_migrated(moved: Database) -> None:
     first, second, _ = Author.objects.order_by("pk")
     assert second.mentor == first
     assert first.favourite.title == "Book 3"
 
 
-def test_awkward_texts_arrive_as_they_were(moved: Database) -> None:
+def test_special_characters_are_migrated_unchanged(moved: Database) -> None:
     rows = Everything.objects.order_by("pk")[: len(AWKWARD)]
     assert [row.long for row in rows] == list(AWKWARD)
     assert [row.short for row in rows] == [text[:20] for text in AWKWARD]
     assert [row.data for row in rows] == [{"text": text, "list": [text, None, True]} for text in AWKWARD]
 
 
-def test_null_and_empty_stay_apart(moved: Database) -> None:
+def test_null_and_empty_text_stay_different(moved: Database) -> None:
     empty = Everything.objects.get(short="")
     assert (empty.long, empty.blob, empty.day) == ("", None, None)
     assert Everything.objects.filter(blob=b"").count() == 1
     assert Everything.objects.get(data="null").span == dt.timedelta(0)
 
 
-def test_both_databases_hold_the_same_to_django(library: Path, moved: Database) -> None:
+def test_django_reads_the_same_from_both_databases(library: Path, moved: Database) -> None:
     from ops.databases.override import sqlite_wrapper  # noqa: PLC0415
 
     theirs = all_rows()

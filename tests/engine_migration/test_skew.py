@@ -30,7 +30,7 @@ def test_an_older_file_is_refused(file: Path, database: Database) -> None:
     )
 
 
-def test_a_table_that_is_missing_is_named(file: Path, database: Database) -> None:
+def test_file_without_a_table_is_refused(file: Path, database: Database) -> None:
     support.alter(file, "DROP TABLE otherproject_byday")
     assert refusal(file, database) == (
         "The file has no table otherproject_byday, which otherproject.ByDay needs.\n"
@@ -38,7 +38,7 @@ def test_a_table_that_is_missing_is_named(file: Path, database: Database) -> Non
     )
 
 
-def test_a_column_that_is_missing_is_named(file: Path, database: Database) -> None:
+def test_file_without_a_column_is_refused(file: Path, database: Database) -> None:
     support.alter(file, "ALTER TABLE otherproject_shelf RENAME COLUMN room TO chamber")
     assert refusal(file, database) == (
         "The file's table otherproject_shelf has no column room, which otherproject.Shelf needs.\n"
@@ -58,7 +58,7 @@ def test_a_table_without_row_ids_is_refused(file: Path, database: Database) -> N
     )
 
 
-def test_tables_and_columns_that_nobody_knows_stop_the_move(file: Path, database: Database) -> None:
+def test_unknown_tables_and_columns_block_the_migration(file: Path, database: Database) -> None:
     support.alter(
         file,
         "CREATE TABLE photos (x)",
@@ -79,7 +79,7 @@ def test_tables_and_columns_that_nobody_knows_stop_the_move(file: Path, database
     assert database.tables() == []
 
 
-def test_a_skipped_table_stays_behind_and_is_reported(library: Path, database: Database) -> None:
+def test_skip_table_skips_and_reports_the_table(library: Path, database: Database) -> None:
     support.alter(library, "CREATE TABLE photos (x)", "INSERT INTO photos VALUES (1), (2)")
     outcome = support.migrate(library, database, "--skip-table", "photos", "--skip-table", "everything")
     skipped = {entry["table"]: (entry["rows"], entry["reason"]) for entry in outcome.document["skipped"]}
@@ -89,7 +89,7 @@ def test_a_skipped_table_stays_behind_and_is_reported(library: Path, database: D
     assert "photos" not in database.tables()
 
 
-def test_a_table_to_skip_has_to_be_there(file: Path, database: Database) -> None:
+def test_skip_table_with_unknown_table_is_refused(file: Path, database: Database) -> None:
     message = refusal(file, database, "--skip-table", "nothing")
     assert message.startswith("--skip-table nothing: the file has no such table.\nIt has: accounts_user, ")
 
@@ -106,12 +106,12 @@ def test_generated_columns_are_not_copied_but_computed(library: Path, database: 
     assert database.rows("SELECT pages, letters FROM otherproject_book WHERE title = 'Book 3'") == [(3, 6000)]
 
 
-def test_a_generated_column_of_the_file_alone_is_no_unknown_column(file: Path, database: Database) -> None:
+def test_generated_column_only_in_the_file_is_ignored(file: Path, database: Database) -> None:
     support.alter(file, "ALTER TABLE otherproject_shelf ADD COLUMN twice AS (number * 2) VIRTUAL")
     assert support.run(file, database, "--dry-run").document["unknown"] == []
 
 
-def test_columns_may_stand_in_another_order(library: Path, database: Database) -> None:
+def test_columns_in_another_order_are_migrated(library: Path, database: Database) -> None:
     support.alter(
         library,
         "ALTER TABLE otherproject_shelf RENAME COLUMN room TO old",

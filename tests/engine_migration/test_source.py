@@ -38,7 +38,7 @@ def test_a_missing_file_is_not_created(tmp_path: Path, database: Database) -> No
     assert not path.exists()
 
 
-def test_a_directory_is_no_file(tmp_path: Path, database: Database) -> None:
+def test_directory_instead_of_file_is_refused(tmp_path: Path, database: Database) -> None:
     path = tmp_path / "folder.db"
     path.mkdir()
     assert refusal(path, database) == f"{path} is not a file.\n{NAME_IT}"
@@ -52,7 +52,7 @@ def test_an_empty_file_is_refused(tmp_path: Path, database: Database) -> None:
 
 
 @pytest.mark.parametrize("content", [b"hello", os.urandom(8192), b"SQLite format 3"], ids=["text", "random", "short"])
-def test_what_is_no_database_is_refused(tmp_path: Path, database: Database, content: bytes) -> None:
+def test_file_without_sqlite_header_is_refused(tmp_path: Path, database: Database, content: bytes) -> None:
     path = tmp_path / "encrypted.db"
     path.write_bytes(content)
     assert refusal(path, database) == (
@@ -113,7 +113,7 @@ def test_a_file_in_utf16_is_refused(tmp_path: Path, templates: Path, database: D
 
 
 # --- Journals -----------------------------------------------------------------------------------------------
-def test_rows_that_stand_only_in_the_wal_come_along(file: Path, database: Database) -> None:
+def test_rows_in_the_wal_are_migrated(file: Path, database: Database) -> None:
     with contextlib.closing(sqlite3.connect(file)) as writer:
         writer.execute("PRAGMA journal_mode = WAL")
         writer.execute("INSERT INTO otherproject_tag VALUES ('from the wal')")
@@ -129,7 +129,7 @@ def test_rows_that_stand_only_in_the_wal_come_along(file: Path, database: Databa
     assert f"Source  {copy} and its -wal file: a file of this project" in outcome.out
 
 
-def test_an_unfinished_transaction_is_not_taken_for_a_finished_one(file: Path, database: Database) -> None:
+def test_uncommitted_transaction_is_not_migrated(file: Path, database: Database) -> None:
     """A program died while it wrote: what its -journal holds has to go back into the file first."""
     crashed = file.with_name("crashed.db")
     with contextlib.closing(sqlite3.connect(file)) as writer:
@@ -206,7 +206,7 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become s
 
 
 @root_only
-def test_a_wal_in_a_directory_that_can_not_be_written_needs_a_copy(file: Path, locked_directory: Path) -> None:
+def test_wal_in_read_only_directory_is_refused(file: Path, locked_directory: Path) -> None:
     path = locked_directory / "lab.db"
     shutil.copy(file, path)
     with contextlib.closing(sqlite3.connect(path)) as writer:
@@ -223,7 +223,7 @@ def test_a_wal_in_a_directory_that_can_not_be_written_needs_a_copy(file: Path, l
 
 
 @root_only
-def test_a_file_in_wal_mode_in_a_directory_that_can_not_be_written_is_read(file: Path, locked_directory: Path) -> None:
+def test_wal_mode_file_in_read_only_directory_is_read(file: Path, locked_directory: Path) -> None:
     path = locked_directory / "lab.db"
     shutil.copy(file, path)
     with contextlib.closing(sqlite3.connect(path)) as writer:
@@ -233,7 +233,7 @@ def test_a_file_in_wal_mode_in_a_directory_that_can_not_be_written_is_read(file:
 
 
 @root_only
-def test_a_file_that_may_not_be_read_is_refused(file: Path, locked_directory: Path) -> None:
+def test_unreadable_file_is_refused(file: Path, locked_directory: Path) -> None:
     path = locked_directory / "lab.db"
     shutil.copy(file, path)
     path.chmod(0o600)
@@ -241,7 +241,7 @@ def test_a_file_that_may_not_be_read_is_refused(file: Path, locked_directory: Pa
 
 
 @root_only
-def test_a_directory_that_may_not_be_entered_is_refused(file: Path, locked_directory: Path) -> None:
+def test_file_in_inaccessible_directory_is_refused(file: Path, locked_directory: Path) -> None:
     closed = locked_directory / "closed"
     closed.mkdir(mode=0o700)
     shutil.copy(file, closed / "lab.db")
@@ -259,7 +259,7 @@ def test_a_locked_file_is_refused(file: Path, database: Database, monkeypatch: p
 
 
 @pytest.mark.parametrize("mode", ["delete", "wal"])
-def test_a_file_that_is_written_to_meanwhile_is_not_moved(
+def test_file_written_during_the_migration_is_refused(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     with contextlib.closing(sqlite3.connect(library)) as writer:
@@ -280,7 +280,7 @@ def test_a_file_that_is_written_to_meanwhile_is_not_moved(
     assert support.staging_databases(database.name) == []
 
 
-def test_a_busy_writer_does_not_tear_the_snapshot(file: Path, tmp_path: Path) -> None:
+def test_snapshot_with_busy_writer_is_consistent(file: Path, tmp_path: Path) -> None:
     """Every transaction writes a parent and its child; no snapshot may hold one without the other."""
     with contextlib.closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -318,7 +318,7 @@ def count_pairs(file: Path, destination: Path) -> Any:
 
 
 # --- The copy -----------------------------------------------------------------------------------------------
-def test_the_file_is_not_touched(library: Path, database: Database) -> None:
+def test_migration_does_not_change_the_file(library: Path, database: Database) -> None:
     before = library.stat().st_mtime_ns, digest(library), names_beside(library)
     support.migrate(library, database)
     made = {"backups", *(path.name for path in library.parent.glob("result_*.json"))}
@@ -347,7 +347,7 @@ def test_no_copy_is_kept_without_backup(library: Path, database: Database) -> No
     assert "verified copy" not in outcome.out
 
 
-def test_a_copy_that_can_not_be_written_leaves_nothing(
+def test_copy_that_cannot_be_written_leaves_nothing(
     library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_arguments: Any) -> None:
@@ -366,7 +366,7 @@ def test_a_backup_directory_that_is_a_file_is_refused(library: Path, database: D
     )
 
 
-def test_stages_come_in_their_order(library: Path, database: Database) -> None:
+def test_stages_are_reported_in_order(library: Path, database: Database) -> None:
     document = support.migrate(library, database).document
     assert list(document["seconds"]) == [
         Stage.SNAPSHOT,

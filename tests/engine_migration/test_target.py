@@ -33,7 +33,7 @@ def refusal(database: Database) -> str:
 
 
 # --- A13: what is there already -----------------------------------------------------------------------------
-def test_rows_of_any_table_are_in_the_way(migrated: Database) -> None:
+def test_target_with_rows_is_refused(migrated: Database) -> None:
     migrated.rows("INSERT INTO otherproject_tag VALUES ('a'), ('b')")
     migrated.rows("INSERT INTO otherproject_author (name) VALUES ('Ada')")
     where = f"{migrated.name} on 127.0.0.1:{migrated.address.port}"
@@ -41,7 +41,7 @@ def test_rows_of_any_table_are_in_the_way(migrated: Database) -> None:
     assert refusal(migrated) == f"{words}\n{NEVER_ADDS}"
 
 
-def test_what_migrate_itself_makes_is_not_in_the_way(library: Path, migrated: Database) -> None:
+def test_target_with_rows_of_migrate_is_accepted(library: Path, migrated: Database) -> None:
     assert migrated.value("SELECT count(*) FROM auth_permission") > 50
     support.migrate(library, migrated)
     assert migrated.value("SELECT count(*) FROM otherproject_book") == 5
@@ -60,7 +60,7 @@ def test_what_migrate_itself_makes_is_not_in_the_way(library: Path, migrated: Da
         ("CREATE SEQUENCE tickets", "public.tickets"),
     ],
 )
-def test_what_is_not_this_projects_is_in_the_way(migrated: Database, statement: str, name: str) -> None:
+def test_target_with_foreign_objects_is_refused(migrated: Database, statement: str, name: str) -> None:
     migrated.rows(statement)
     where = f"{migrated.name} on 127.0.0.1:{migrated.address.port}"
     assert refusal(migrated) == (
@@ -69,12 +69,12 @@ def test_what_is_not_this_projects_is_in_the_way(migrated: Database, statement: 
     )
 
 
-def test_objects_of_extensions_are_not_in_the_way(database: Database) -> None:
+def test_target_with_extensions_is_accepted(database: Database) -> None:
     database.rows("CREATE EXTENSION pg_stat_statements")
     assert inspect_target(database.address).renamed
 
 
-def test_another_encoding_is_refused(nowhere: Database) -> None:
+def test_target_with_another_encoding_is_refused(nowhere: Database) -> None:
     support.server().rows(
         f"CREATE DATABASE {nowhere.name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
     )
@@ -85,7 +85,7 @@ def test_another_encoding_is_refused(nowhere: Database) -> None:
     )
 
 
-def test_rows_that_arrive_meanwhile_are_not_lost(
+def test_rows_inserted_into_target_during_migration_are_not_lost(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = targets.require_empty
@@ -107,7 +107,7 @@ def test_rows_that_arrive_meanwhile_are_not_lost(
     assert support.staging_databases(database.name) == []
 
 
-def test_replayed_migrations_leave_what_those_of_django_leave(schema: str) -> None:
+def test_run_migrations_creates_the_same_schema_as_migrate(schema: str) -> None:
     """The other tests of this folder rely on it."""
     names = [support.new_name() for _ in range(2)]
     for name, run in zip(names, (run_migrations, replaying(run_migrations)), strict=True):
@@ -132,7 +132,7 @@ def dumped(name: str) -> str:
     return re.sub(r"'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.?\d*\+\d\d'", "moment", "\n".join(lines))
 
 
-def test_a_database_that_does_not_exist_is_made(library: Path, nowhere: Database) -> None:
+def test_missing_target_is_created(library: Path, nowhere: Database) -> None:
     outcome = support.migrate(library, nowhere)
     assert "which does not exist yet" in outcome.out
     assert outcome.document["target"] == {
@@ -146,7 +146,7 @@ def test_a_database_that_does_not_exist_is_made(library: Path, nowhere: Database
     assert nowhere.value("SHOW server_encoding") == "UTF8"
 
 
-def test_who_may_not_create_a_database_is_told_how(nowhere: Database, small_role: tuple[str, str]) -> None:
+def test_role_without_createdb_gets_the_statement_to_run(nowhere: Database, small_role: tuple[str, str]) -> None:
     role, password = small_role
     mine = support.database_named(nowhere.name, user=role, password=password)
     assert refusal(mine) == (
@@ -165,7 +165,7 @@ def role() -> Iterator[str]:
     support.server().rows(f"DROP ROLE {name}")
 
 
-def test_the_new_database_keeps_what_the_old_one_had(library: Path, database: Database, role: str) -> None:
+def test_properties_of_the_target_are_kept(library: Path, database: Database, role: str) -> None:
     name = database.name
     owner = f"owner_{name}"
     for statement in (
@@ -227,7 +227,7 @@ def test_sessions_of_the_target_are_ended(library: Path, database: Database) -> 
     assert support.staging_databases(database.name) == []
 
 
-def test_programs_that_connect_again_and_again_do_not_stop_the_swap(library: Path, database: Database) -> None:
+def test_swap_with_programs_that_keep_connecting_succeeds(library: Path, database: Database) -> None:
     stop = threading.Event()
 
     def knock() -> None:
@@ -248,7 +248,7 @@ def test_programs_that_connect_again_and_again_do_not_stop_the_swap(library: Pat
 
 
 @pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_session_that_comes_between_is_ended_too(
+def test_session_opened_during_the_swap_is_ended(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     """It was opened after the others were ended and before the database was locked; PostgreSQL waits 5 s for it."""
@@ -276,7 +276,7 @@ def test_a_session_that_comes_between_is_ended_too(
     assert support.staging_databases(database.name) == []
 
 
-def test_sessions_of_stronger_roles_stop_the_swap(library: Path, database: Database) -> None:
+def test_swap_with_sessions_of_other_roles_is_refused(library: Path, database: Database) -> None:
     name, password = f"maker_{database.name}", "pw"
     support.server().rows(f"CREATE ROLE {name} LOGIN CREATEDB PASSWORD '{password}'")
     support.server().rows(f"ALTER DATABASE {database.name} OWNER TO {name}")
@@ -300,7 +300,7 @@ def test_sessions_of_stronger_roles_stop_the_swap(library: Path, database: Datab
         support.server().rows(f"DROP ROLE {name}")
 
 
-def test_long_names_get_neighbours_of_their_own() -> None:
+def test_long_names_get_distinct_staging_names() -> None:
     assert databases.suffixed_name("homerack", "_ops_new") == "homerack_ops_new"
     long = "ä" * 31
     assert databases.suffixed_name(long, "_ops_new") == "ä" * 27 + "_ops_new"
@@ -308,7 +308,7 @@ def test_long_names_get_neighbours_of_their_own() -> None:
 
 
 # --- Without the right to create databases ------------------------------------------------------------------
-def test_a_small_role_fills_its_database_in_one_transaction(
+def test_role_without_createdb_migrates_in_one_transaction(
     library: Path, database: Database, small_role: tuple[str, str]
 ) -> None:
     role, password = small_role
@@ -324,7 +324,7 @@ def test_a_small_role_fills_its_database_in_one_transaction(
     support.drop(database.name)
 
 
-def test_a_small_role_leaves_the_functions_of_others_alone(
+def test_role_without_createdb_keeps_functions_in_its_database(
     library: Path, database: Database, small_role: tuple[str, str]
 ) -> None:
     role, password = small_role

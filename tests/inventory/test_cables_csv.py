@@ -39,7 +39,7 @@ def test_viewers_get_the_selected_cables(viewer_client: Client) -> None:
     ]
 
 
-def test_those_without_rights_get_nothing(client: Client, stranger_client: Client) -> None:
+def test_export_without_permission_is_refused(client: Client, stranger_client: Client) -> None:
     assert stranger_client.post("/admin/inventory/cable/", {"action": "export_as_csv"}).status_code == 403
     assert client.post("/admin/inventory/cable/", {"action": "export_as_csv"}).status_code == 302
 
@@ -58,5 +58,5 @@ def test_those_without_rights_get_nothing(client: Client, stranger_client: Clien
         (None, ""),
     ],
 )
-def test_no_cell_is_a_formula(text: str | None, cell: str) -> None:
+def test_cells_are_never_formulas(text: str | None, cell: str) -> None:
     assert escape_formula(text) == cell

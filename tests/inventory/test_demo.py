@@ -23,13 +23,13 @@ def counts() -> list[int]:
     return [table.objects.count() for table in tables]
 
 
-def test_it_fills_an_empty_inventory() -> None:
+def test_load_demo_fills_an_empty_inventory() -> None:
     said = "Added the demo lab: 9 device types, 12 brands, 42 models, 3 racks, 40 devices, 80 cables.\n"
     assert load(if_empty=True) == said
     assert counts() == [9, 12, 42, 3, 40, 39, 80]
 
 
-def test_it_leaves_free_space_and_has_one_warning() -> None:
+def test_demo_lab_has_free_space_and_one_warning() -> None:
     load()
     racks = {rack.name: (rack.warnings(), rack.capacities(rack.placed())[0].text) for rack in Rack.objects.all()}
     assert racks == {
@@ -39,7 +39,7 @@ def test_it_leaves_free_space_and_has_one_warning() -> None:
     }
 
 
-def test_twice_changes_nothing_and_says_so() -> None:
+def test_second_load_demo_changes_nothing() -> None:
     load()
     before = counts()
     Device.objects.filter(custom_name="nas-01").update(notes="Mine now.")
@@ -48,20 +48,20 @@ def test_twice_changes_nothing_and_says_so() -> None:
     assert Device.objects.get(custom_name="nas-01").notes == "Mine now."
 
 
-def test_if_empty_leaves_an_inventory_alone() -> None:
+def test_if_empty_with_an_inventory_adds_nothing() -> None:
     make_device()
     before = counts()
     assert load(if_empty=True) == "HomeRack already has users or an inventory; the demo lab was not loaded.\n"
     assert counts() == before
 
 
-def test_if_empty_does_not_bring_back_what_was_deleted() -> None:
+def test_if_empty_with_users_adds_nothing() -> None:
     get_user_model().objects.create_superuser("admin@homerack.local", "password")
     assert load(if_empty=True) == "HomeRack already has users or an inventory; the demo lab was not loaded.\n"
     assert set(counts()) == {0}
 
 
-def test_it_adds_nothing_where_it_does_not_fit() -> None:
+def test_load_demo_with_conflicting_rows_adds_nothing() -> None:
     place(make_device("mine"), make_rack("Main rack"), 42)
     before = counts()
     with pytest.raises(CommandError) as caught:

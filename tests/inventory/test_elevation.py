@@ -28,7 +28,7 @@ def texts(elevation: Elevation, kind: str) -> list[str]:
     return [element.text or "" for element in found if element.get("class") == kind]
 
 
-def test_it_numbers_every_unit_on_both_rails() -> None:
+def test_units_are_numbered_on_both_rails() -> None:
     numbers = texts(rack(height_u=3), "rack-number")
     assert numbers == ["1", "1", "2", "2", "3", "3"]
 
@@ -50,16 +50,16 @@ def test_a_device_of_two_units_is_twice_as_tall() -> None:
     assert (block.get("height"), block.get("y")) == ("38", "111")
 
 
-def test_it_leads_to_the_devices_page() -> None:
+def test_device_links_to_its_page() -> None:
     drawn = ET.fromstring(draw(rack(MountedDevice(name="nas", start_u=1, height_u=1, url="/device/7/?a=1&b=2"))))
     assert [link.get("href") for link in drawn.iter(f"{SVG}a")] == ["/device/7/?a=1&b=2"]
 
 
-def test_it_leads_nowhere_for_those_who_may_not_look() -> None:
+def test_device_without_url_has_no_link() -> None:
     assert "<a " not in draw(rack(MountedDevice(name="nas", start_u=1, height_u=1)))
 
 
-def test_names_can_not_become_markup() -> None:
+def test_names_are_escaped() -> None:
     evil = '"><script>alert(1)</script>&'
     device = MountedDevice(name=evil, kind=evil, type_name=evil, color=evil, start_u=1, height_u=1, url='"onload="x')
     svg = draw(rack(device, name=evil))
@@ -68,7 +68,7 @@ def test_names_can_not_become_markup() -> None:
     assert ET.fromstring(svg).get("aria-label") == f"Front of {evil}, 10 units, 1 device. U1: {evil}"
 
 
-def test_a_long_name_is_cut_and_whole_in_the_hint() -> None:
+def test_long_name_is_shortened_and_complete_in_the_title() -> None:
     name = "long " * 40
     device = MountedDevice(name=name.strip(), start_u=1, height_u=1)
     (shown,) = texts(rack(device), "rack-name")
@@ -77,13 +77,13 @@ def test_a_long_name_is_cut_and_whole_in_the_hint() -> None:
     assert f"<title>{name.strip()}, U1</title>" in draw(rack(device))
 
 
-def test_it_says_what_those_hear_who_do_not_see_it() -> None:
+def test_drawing_has_an_aria_label() -> None:
     drawn = ET.fromstring(draw(rack(MountedDevice(name="nas", start_u=2, height_u=1.5), height_u=4)))
     assert (drawn.get("role"), drawn.get("aria-label")) == ("img", "Front of Main, 4 units, 1 device. U2 to U3: nas")
     assert ET.fromstring(draw(rack())).get("aria-label") == "Front of Main, 10 units, no devices"
 
 
-def test_it_shows_what_is_free() -> None:
+def test_gaps_show_their_free_units() -> None:
     devices = [MountedDevice(name="a", start_u=2, height_u=2), MountedDevice(name="b", start_u=6, height_u=0.5)]
     assert find_gaps(rack(*devices)) == [(1, 1), (4, 2), (7, 4)]
     assert texts(rack(*devices), "rack-free") == ["1 U free", "2 U free", "4 U free"]
@@ -94,11 +94,11 @@ def test_a_full_rack_has_no_free_space() -> None:
 
 
 @pytest.mark.parametrize("height", [1, 10, 48])
-def test_it_is_as_tall_as_the_rack(height: int) -> None:
+def test_drawing_is_as_tall_as_the_rack(height: int) -> None:
     assert ET.fromstring(draw(rack(height_u=height))).get("viewBox") == f"0 0 460 {height * 20 + 20}"
 
 
-def test_it_stays_finite_for_absurd_racks() -> None:
+def test_drawing_of_an_absurdly_tall_rack_is_limited() -> None:
     assert len(texts(rack(height_u=2_000_000), "rack-number")) == 200
 
 
@@ -108,13 +108,13 @@ def test_a_locked_device_has_a_padlock() -> None:
     assert "<title>ups, U1 (locked)</title>" in svg
 
 
-def test_a_flat_device_has_a_hint_but_no_words() -> None:
+def test_flat_device_has_a_title_but_no_label() -> None:
     half = MountedDevice(name="half", start_u=1, height_u=0.5)
     assert texts(rack(half), "rack-name") == []
     assert "<title>half, U1</title>" in draw(rack(half))
 
 
-def test_the_smaller_of_two_that_overlap_is_on_top() -> None:
+def test_smaller_of_overlapping_devices_is_on_top() -> None:
     small, large = (
         MountedDevice(name="small", start_u=2, height_u=1),
         MountedDevice(name="large", start_u=1, height_u=4),
@@ -131,7 +131,7 @@ def test_colours_are_hexadecimal_or_grey(color: str | None, painted: str) -> Non
 
 
 @pytest.mark.parametrize("color", ["#FFFFFF", "#000000", "#FCD34D", "#3B82F6", "#808080", "#10B981", "#EF4444"])
-def test_words_are_readable_on_every_colour(color: str) -> None:
+def test_labels_have_contrast_on_every_colour(color: str) -> None:
     darker, lighter = sorted((luminance(color), luminance(readable_on(color))))
     assert (lighter + 0.05) / (darker + 0.05) >= 4.5
 

@@ -72,21 +72,21 @@ def evaluate(column: LegacyColumn, value: object) -> object:
         return connection.execute(f"SELECT {expression} FROM legacy").fetchone()[0]
 
 
-def test_every_table_is_carried_or_named(legacy: sqlite3.Connection) -> None:
+def test_every_legacy_table_is_migrated_or_listed(legacy: sqlite3.Connection) -> None:
     tables = {row[0] for row in legacy.execute("SELECT name FROM sqlite_master")}
     assert tables == {table.source for table in FORMAT.tables} | set(FORMAT.not_migrated)
     assert FORMAT.signature == tables - {"users", "token_blacklist"}
 
 
 @pytest.mark.parametrize("table", INVENTORY, ids=lambda table: table.source)
-def test_the_columns_are_the_same(table: LegacyTable, legacy: sqlite3.Connection) -> None:
+def test_columns_equal_those_of_legacy_files(table: LegacyTable, legacy: sqlite3.Connection) -> None:
     ours = {field.column for field in model_of(table.target)._meta.concrete_fields}
     assert ours == columns_of(table.source, legacy)
     assert set(table.columns) <= ours
 
 
 @pytest.mark.parametrize("table", INVENTORY, ids=lambda table: table.source)
-def test_what_legacy_files_may_leave_empty_may_be_empty(table: LegacyTable) -> None:
+def test_nullable_legacy_columns_are_nullable(table: LegacyTable) -> None:
     fields = model_of(table.target)._meta.concrete_fields
     assert {field.column for field in fields if not field.null} == REQUIRED[table.source] | {"id"}
 
@@ -100,7 +100,7 @@ def test_every_value_fits_its_column_and_is_a_choice(table: LegacyTable) -> None
             assert field.max_length is None or len(str(value)) <= field.max_length
 
 
-def test_names_and_values_are_both_known() -> None:
+def test_enum_names_and_values_are_known() -> None:
     values = {(table.source, name): column.values for table in INVENTORY for name, column in table.columns.items()}
     assert values["racks", "width_inches"] == {
         word: member.value for member in Width for word in (member.name, member.value)
@@ -120,13 +120,13 @@ def test_names_and_values_are_both_known() -> None:
         (None, None),
     ],
 )
-def test_free_text_of_the_catalogue_stays(value: str | None, kept: str | None) -> None:
+def test_free_text_of_the_catalogue_is_kept(value: str | None, kept: str | None) -> None:
     column = next(table for table in INVENTORY if table.source == "models").columns["width_type"]
     assert column.values is None
     assert evaluate(column, value) == kept
 
 
-def test_people_keep_their_passwords_names_and_roles() -> None:
+def test_users_keep_their_passwords_names_and_roles() -> None:
     people, groups = (table for table in FORMAT.tables if table.source == "users")
     assert (people.target, groups.target) == ("accounts_user", "accounts_user_groups")
     hashed = evaluate(people.columns["password"], "$2b$08$DNZ8LXfywi0v3OI2n0XQwuBOhb1dU5MpLGDiOpj4XrGB.h2UpcL5.")
@@ -141,7 +141,7 @@ def test_people_keep_their_passwords_names_and_roles() -> None:
     assert groups.where == "role NOT IN ('ADMIN', 'admin')"
 
 
-def test_all_columns_of_people_come_from_somewhere(legacy: sqlite3.Connection) -> None:
+def test_all_user_columns_have_a_source(legacy: sqlite3.Connection) -> None:
     known = columns_of("users", legacy)
     for table in FORMAT.tables:
         if table.source == "users":

@@ -21,105 +21,105 @@ def refusal(action: Callable[..., Any], *arguments: Any, **options: Any) -> dict
 
 
 class TestHeight:
-    def test_it_refuses_a_device_that_reaches_above_the_rack(self) -> None:
+    def test_position_above_the_rack_is_refused(self) -> None:
         rack, device = make_rack(total_height_u=10), make_device("nas", height_u=2)
         assert refusal(place, device, rack, 10) == {"start_u": ["nas would reach up to U11; Main ends at U10."]}
         assert not RackPosition.objects.exists()
 
-    def test_it_takes_a_device_whose_top_is_the_racks_top(self) -> None:
+    def test_position_up_to_the_top_unit_is_accepted(self) -> None:
         assert place(make_device(height_u=2), make_rack(total_height_u=10), 9).pk
 
-    def test_it_refuses_units_below_the_lowest(self) -> None:
+    def test_position_below_u1_is_refused(self) -> None:
         messages = refusal(place, make_device("nas"), make_rack(), 0)
         assert messages == {"start_u": ["The lowest unit is 1.", "nas starts at U0; the lowest unit is U1."]}
 
-    def test_it_counts_part_of_a_unit_as_the_whole(self) -> None:
+    def test_partial_units_are_rounded_up(self) -> None:
         rack = make_rack()
         place(make_device("one", height_u=1.5), rack, 1)
         messages = refusal(place, make_device("two"), rack, 2)
         assert messages == {"start_u": ["two needs U2, but one is at U1 to U2."]}
 
-    def test_it_takes_anything_into_a_rack_of_unknown_size(self) -> None:
+    def test_rack_of_unknown_size_accepts_every_device(self) -> None:
         rack = make_rack(total_height_u=None, width_inches=None, depth_mm=None)
         assert place(make_device(height_u=40, depth_mm=3000), rack, 50).pk
 
 
 class TestWidthAndDepth:
-    def test_it_refuses_a_device_that_is_wider_than_the_rack(self) -> None:
+    def test_device_wider_than_the_rack_is_refused(self) -> None:
         rack = make_rack(width_inches='11"')
         messages = refusal(place, make_device("sw", width_type='19"'), rack)
         assert messages == {"device": ['sw is 19" wide; Main takes devices of up to 11".']}
 
-    def test_it_takes_a_device_that_is_narrower_than_the_rack(self) -> None:
+    def test_device_narrower_than_the_rack_is_accepted(self) -> None:
         assert place(make_device(width_type='11"'), make_rack(width_inches='19"')).pk
 
-    def test_it_refuses_a_device_that_is_deeper_than_the_rack(self) -> None:
+    def test_device_deeper_than_the_rack_is_refused(self) -> None:
         messages = refusal(place, make_device("srv", depth_mm=715), make_rack(depth_mm=700))
         assert messages == {"device": ["srv is 715 mm deep; Main has room for 700 mm."]}
 
-    def test_it_takes_a_device_of_unknown_depth(self) -> None:
+    def test_device_of_unknown_depth_is_accepted(self) -> None:
         assert place(make_device(depth_mm=None), make_rack(depth_mm=100)).pk
 
-    def test_it_looks_at_the_specification_where_the_model_is_silent(self) -> None:
+    def test_size_without_model_value_comes_from_the_specification(self) -> None:
         device = make_device("srv", depth_mm=None)
         DeviceSpecification.objects.filter(pk=device.specification_id).update(depth_mm=900)
         assert "device" in refusal(place, Device.objects.get(), make_rack(depth_mm=700))
 
 
 class TestOverlap:
-    def test_it_refuses_two_devices_at_one_place(self) -> None:
+    def test_overlapping_devices_are_refused(self) -> None:
         rack = make_rack()
         place(make_device("below", height_u=4), rack, 1)
         messages = refusal(place, make_device("above", height_u=2), rack, 4)
         assert messages == {"start_u": ["above needs U4 to U5, but below is at U1 to U4."]}
 
-    def test_it_takes_neighbours(self) -> None:
+    def test_adjacent_devices_are_accepted(self) -> None:
         rack = make_rack()
         place(make_device(height_u=4), rack, 1)
         assert place(make_device(), rack, 5).pk
 
-    def test_it_takes_devices_beside_the_rails_anywhere(self) -> None:
+    def test_zero_u_devices_are_accepted_at_any_unit(self) -> None:
         rack = make_rack(width_inches='11"', depth_mm=100)
         place(make_device(height_u=1, width_type='11"'), rack, 1)
         for _ in range(2):
             assert place(make_device(height_u=0, width_type='19"', depth_mm=900), rack, 1).pk
 
-    def test_it_refuses_a_second_place_for_a_device(self) -> None:
+    def test_second_position_of_a_device_is_refused(self) -> None:
         device = make_device("nas")
         place(device, make_rack("One"), 3)
         assert refusal(place, device, make_rack("Two"), 1) == {"device": ["nas is in One at U3 already."]}
 
-    def test_it_refuses_to_move_a_locked_device(self) -> None:
+    def test_moving_a_locked_device_is_refused(self) -> None:
         position = place(make_device("ups"), make_rack(), 1, locked=True)
         position.start_u = 5
         assert refusal(position.save) == {"start_u": ["ups is locked at U1. Unlock it, save, and then move it."]}
 
-    def test_it_checks_rows_made_in_bulk_against_one_another(self) -> None:
+    def test_bulk_create_validates_rows_against_each_other(self) -> None:
         rack = make_rack()
         rows = [RackPosition(device=make_device(name), rack=rack, start_u=1) for name in ("a", "b")]
         assert refusal(RackPosition.objects.bulk_create, rows) == {"start_u": ["b needs U1, but a is at U1."]}
         assert not RackPosition.objects.exists()
 
-    def test_it_checks_rows_changed_in_bulk(self) -> None:
+    def test_bulk_update_validates_rows(self) -> None:
         rack = make_rack()
         place(make_device("a"), rack, 1)
         other = place(make_device("b"), rack, 2)
         other.start_u = 1
         assert "start_u" in refusal(RackPosition.objects.bulk_update, [other], ["start_u"])
 
-    def test_it_refuses_bulk_options_that_would_go_past_the_rules(self) -> None:
+    def test_bulk_create_with_ignore_conflicts_is_refused(self) -> None:
         with pytest.raises(TypeError, match=r"^Rows that are validated cannot be created with ignore_conflicts\.$"):
             RackPosition.objects.bulk_create([], ignore_conflicts=True)
 
 
 class TestLaterChanges:
-    def test_it_refuses_to_shrink_a_rack_below_its_devices(self) -> None:
+    def test_shrinking_a_rack_below_its_devices_is_refused(self) -> None:
         rack = make_rack(total_height_u=42)
         place(make_device("top"), rack, 42)
         rack.total_height_u = 40
         assert refusal(rack.save) == {"total_height_u": ["top would reach up to U42; Main ends at U40."]}
 
-    def test_it_refuses_a_model_that_grows_into_a_neighbour(self) -> None:
+    def test_growing_a_model_into_a_neighbour_is_refused(self) -> None:
         rack, device = make_rack(), make_device("grows")
         place(device, rack, 1)
         place(make_device("neighbour"), rack, 2)
@@ -127,7 +127,7 @@ class TestLaterChanges:
         model.height_u = 2
         assert refusal(model.save) == {"height_u": ["grows needs U1 to U2, but neighbour is at U2."]}
 
-    def test_it_refuses_a_model_of_which_two_stand_too_close(self) -> None:
+    def test_growing_a_model_with_adjacent_devices_is_refused(self) -> None:
         rack, model = make_rack(), make_model()
         for start, name in ((1, "low"), (2, "high")):
             place(Device.objects.create(custom_name=name, model=model), rack, start)
@@ -138,19 +138,19 @@ class TestLaterChanges:
             "low needs U1 to U2, but high is at U2 to U3.",
         ]
 
-    def test_it_lets_a_specification_change_that_the_model_overrules(self) -> None:
+    def test_specification_change_without_effect_is_accepted(self) -> None:
         device = make_device(depth_mm=500)
         place(device, make_rack(depth_mm=700))
         device.specification.depth_mm = 900
         device.specification.save()
 
-    def test_it_refuses_another_model_that_does_not_fit(self) -> None:
+    def test_changing_to_a_model_that_does_not_fit_is_refused(self) -> None:
         device = make_device("nas")
         place(device, make_rack(total_height_u=3), 3)
         device.model = make_model(height_u=2)
         assert refusal(device.save) == {"model": ["nas would reach up to U4; Main ends at U3."]}
 
-    def test_it_lets_crooked_rows_be_renamed_but_not_made_worse(self) -> None:
+    def test_invalid_legacy_row_can_be_renamed_but_not_made_worse(self) -> None:
         rack, device = make_rack(), make_device("wide", width_type='19"')
         position = place(device, rack, 1)
         Rack.objects.filter(pk=rack.pk).update(width_inches='11"')
@@ -163,33 +163,33 @@ class TestLaterChanges:
 
 
 class TestCables:
-    def test_it_refuses_a_cable_from_a_port_to_itself(self) -> None:
+    def test_cable_from_a_port_to_itself_is_refused(self) -> None:
         device = make_device()
         message = {"to_port": ["A cable from a device to itself needs two different ports."]}
         assert refusal(connect, device, device, from_port="eth0", to_port="ETH0") == message
         assert refusal(connect, device, device) == message
 
-    def test_it_takes_a_cable_between_two_ports_of_a_device(self) -> None:
+    def test_cable_between_two_ports_of_a_device_is_accepted(self) -> None:
         device = make_device()
         assert connect(device, device, from_port="eth0", to_port="eth1").pk
 
-    def test_it_refuses_a_second_cable_in_a_port(self) -> None:
+    def test_second_cable_in_a_port_is_refused(self) -> None:
         one, two, three = make_device("one"), make_device("two"), make_device("three")
         connect(one, two, from_port="eth0", to_port="1")
         said = {"to_port": ["one has a cable in Eth0 already: one · eth0 to two · 1."]}
         assert refusal(connect, three, one, to_port="Eth0") == said
 
-    def test_it_does_not_count_ports_without_a_name(self) -> None:
+    def test_ports_without_a_name_accept_several_cables(self) -> None:
         one, two = make_device(), make_device()
         connect(one, two)
         assert connect(one, two).pk
 
     @pytest.mark.parametrize("length", [0, -1.5, float("inf"), float("nan")])
-    def test_it_refuses_lengths_that_are_none(self, length: float) -> None:
+    def test_invalid_cable_length_is_refused(self, length: float) -> None:
         messages = refusal(connect, make_device(), make_device(), calculated_length_m=length)
         assert messages == {"calculated_length_m": ["Enter a number greater than 0."]}
 
-    def test_it_lets_a_doubled_port_of_a_legacy_file_keep_its_cable(self) -> None:
+    def test_legacy_cables_in_one_port_can_be_saved(self) -> None:
         one, two = make_device(), make_device()
         connect(one, two, from_port="eth0")
         second = connect(one, two, from_port="eth1")
@@ -200,33 +200,33 @@ class TestCables:
 
 
 class TestCatalogue:
-    def test_it_refuses_a_second_model_without_variant(self) -> None:
+    def test_second_model_without_variant_is_refused(self) -> None:
         model = make_model(name="K1")
         message = {"name": ["This brand already has a model with this name and no variant."]}
         assert refusal(make_model, name="K1", brand=model.brand) == message
 
-    def test_it_refuses_a_second_model_of_a_variant(self) -> None:
+    def test_second_model_with_the_same_variant_is_refused(self) -> None:
         make_model(name="K1", variant="AC")
         message = {"__all__": ["This brand already has a model with this name and variant."]}
         assert refusal(make_model, name="K1", variant="AC") == message
         assert make_model(name="K1", variant="DC").pk
 
-    def test_the_database_holds_twins_without_variant_as_legacy_files_do(self) -> None:
+    def test_database_accepts_legacy_models_without_variant_twice(self) -> None:
         make_model(name="K1", variant="a")
         other = make_model(name="K1", variant="b")
         DeviceModel.objects.update(variant=None)
         with pytest.raises(IntegrityError):
             DeviceModel.objects.filter(pk__lte=other.pk).update(variant="c")
 
-    def test_it_refuses_ports_that_are_not_counted(self) -> None:
+    def test_ports_without_counts_are_refused(self) -> None:
         message = {"typical_ports": ['Enter port types and counts, such as {"gigabit_ethernet": 48}.']}
         assert refusal(make_model, typical_ports=["sfp"]) == message
         assert refusal(make_model, typical_ports={"sfp": "4"}) == message
 
-    def test_it_refuses_a_colour_that_is_none(self) -> None:
+    def test_invalid_colour_is_refused(self) -> None:
         assert refusal(make_type, "odd", color="red;}") == {"color": ["Enter a colour such as #3B82F6."]}
 
-    def test_an_unknown_value_from_elsewhere_stays_until_it_is_changed(self) -> None:
+    def test_unknown_legacy_value_is_kept_until_it_is_changed(self) -> None:
         model = make_model()
         DeviceModel.objects.update(airflow_pattern="chimney")
         model.refresh_from_db()
@@ -237,7 +237,7 @@ class TestCatalogue:
 
 
 class TestSpecifications:
-    def test_it_is_made_from_the_model(self) -> None:
+    def test_specification_is_created_from_the_model(self) -> None:
         device = make_device(height_u=2, weight_kg=7.5, typical_ports={"sfp": 4})
         made = device.specification
         assert (made.brand, made.model, made.height_u, made.weight_kg) == ("Acme", device.model_name, 2, 7.5)
@@ -247,25 +247,25 @@ class TestSpecifications:
             "completed",
         )
 
-    def test_it_is_shared_by_devices_of_a_model(self) -> None:
+    def test_specification_is_shared_by_devices_of_a_model(self) -> None:
         first = make_device()
         second = Device.objects.create(custom_name="second", model=first.model)
         assert second.specification == first.specification
 
-    def test_it_follows_when_the_model_changes(self) -> None:
+    def test_specification_follows_a_changed_model(self) -> None:
         device, other = make_device(), make_model(name="Other")
         device.model = other
         device.save()
         assert (device.specification.migrated_to_model, device.model_name) == (other, "Other")
 
-    def test_it_follows_when_only_the_model_is_saved(self) -> None:
+    def test_specification_follows_with_update_fields(self) -> None:
         device, other = make_device(), make_model(name="Other")
         device.model = other
         device.save(update_fields=["model"])
         device.refresh_from_db()
         assert (device.specification.migrated_to_model, device.model_name) == (other, "Other")
 
-    def test_one_of_its_own_stays_when_the_model_changes(self) -> None:
+    def test_chosen_specification_stays_when_the_model_changes(self) -> None:
         own = DeviceSpecification.objects.create(brand="Home", model="made", height_u=1)
         device = Device.objects.create(custom_name="box", specification=own)
         assert (device.brand_name, device.model_name) == ("Home", "made")
@@ -279,7 +279,7 @@ class TestSpecifications:
 
 
 class TestBudgets:
-    def test_it_warns_of_weight_and_power_and_refuses_neither(self) -> None:
+    def test_exceeded_weight_and_power_are_warnings(self) -> None:
         rack = make_rack(max_power_watts=500, max_weight_kg=10)
         place(make_device(power_watts=520, weight_kg=9.5), rack)
         assert rack.warnings() == [
@@ -287,12 +287,12 @@ class TestBudgets:
             "Weight: 9.5 of 10 kg (95%), nearly used up.",
         ]
 
-    def test_it_does_not_count_what_a_ups_delivers(self) -> None:
+    def test_power_of_a_ups_is_not_counted(self) -> None:
         rack = make_rack(max_power_watts=500)
         place(make_device(power_watts=2700, device_type=make_type("ups")), rack)
         assert rack.warnings() == []
 
-    def test_it_says_how_many_figures_are_missing(self) -> None:
+    def test_capacity_counts_devices_without_a_value(self) -> None:
         rack = make_rack()
         place(make_device(), rack)
         assert [budget.note for budget in rack.capacities(rack.placed())] == [
@@ -300,7 +300,7 @@ class TestBudgets:
             *["1 device has no value on record"] * 2,
         ]
 
-    def test_a_rack_without_budgets_warns_of_none(self) -> None:
+    def test_rack_without_limits_has_no_warnings(self) -> None:
         rack = make_rack(max_power_watts=None, max_weight_kg=None, total_height_u=None)
         place(make_device(power_watts=9000), rack)
         assert rack.warnings() == []
@@ -308,13 +308,13 @@ class TestBudgets:
 
 
 class TestDeleting:
-    def test_a_rack_leaves_its_devices(self) -> None:
+    def test_deleting_a_rack_keeps_its_devices(self) -> None:
         rack = make_rack()
         place(make_device(), rack)
         rack.delete()
         assert (Device.objects.count(), RackPosition.objects.count()) == (1, 0)
 
-    def test_a_device_takes_its_place_and_cables_with_it(self) -> None:
+    def test_deleting_a_device_deletes_its_position_and_cables(self) -> None:
         one, two = make_device(), make_device()
         place(one, make_rack())
         connect(one, two)
@@ -322,7 +322,7 @@ class TestDeleting:
         one.delete()
         assert (RackPosition.objects.count(), Cable.objects.count(), Rack.objects.count()) == (0, 0, 1)
 
-    def test_what_devices_are_made_of_can_not_be_deleted(self) -> None:
+    def test_deleting_a_model_in_use_is_refused(self) -> None:
         device = make_device()
         for needed in (device.model, device.specification, Brand.objects.get()):
             with pytest.raises(Exception, match="Cannot delete some instances"):
@@ -330,7 +330,7 @@ class TestDeleting:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_who_want_one_place_at_the_same_moment_one_gets_it() -> None:
+def test_concurrent_saves_at_one_position_keep_one() -> None:
     rack, devices = make_rack(), [make_device(), make_device()]
     barrier, outcomes = threading.Barrier(2), []
 

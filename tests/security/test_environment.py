@@ -69,7 +69,7 @@ def environment(path: Path) -> dict[str, str]:
     return {name: value for name, value in found.items() if name not in {"PWD", "OLDPWD", "SHLVL", "_"}}
 
 
-def test_pg_dump_and_pg_restore_find_what_they_need_and_no_key(lab: Database, programs: Path, tmp_path: Path) -> None:
+def test_client_programs_get_no_secret_in_their_environment(lab: Database, programs: Path, tmp_path: Path) -> None:
     engine = support.engine_of(lab, tools_directory=programs)
     with pytest.raises(ToolFailed), engine.snapshot(kind=Kind.SQL) as snapshot:
         list(snapshot.stream(no_progress))
@@ -86,14 +86,14 @@ def test_pg_dump_and_pg_restore_find_what_they_need_and_no_key(lab: Database, pr
     assert not [name for found in (restore, asked) for name in found if name.startswith("PG")]
 
 
-def test_what_the_shell_of_a_program_is_told_is_all_there_is(programs: Path) -> None:
+def test_environment_of_client_programs_is_minimal(programs: Path) -> None:
     assert probe_directory(programs)
     secrets = [value for name, value in OURS.items() if name not in {"LC_TIME", "PGSSLROOTCERT", "PGPASSFILE"}]
     written = (programs.parent / "pg_dump_version").read_text()
     assert [secret for secret in [*secrets, settings.SECRET_KEY] if secret in written] == []
 
 
-def test_redis_of_make_run_is_told_no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_embedded_redis_gets_no_secret_in_its_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, value in OURS.items():
         monkeypatch.setenv(name, value)
     given = embedded_redis(tmp_path / "socket").environment
@@ -111,7 +111,7 @@ def starts() -> Iterator[tuple[str, ast.Call]]:
                     yield str(path.relative_to(ROOT)), node
 
 
-def test_whatever_starts_a_program_says_what_it_finds_there() -> None:
+def test_every_subprocess_call_sets_its_environment() -> None:
     found = [
         (where, [ast.unparse(word.value) for word in call.keywords if word.arg == "env"]) for where, call in starts()
     ]

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("path", ["/admin/login/", "/health/", "/health/live/"])
-def test_pages_load_and_send_nothing_elsewhere(client: Client, path: str) -> None:
+def test_csp_restricts_pages_to_the_site(client: Client, path: str) -> None:
     response = client.get(path)
     policy = dict(part.split(" ", 1) for part in response["Content-Security-Policy"].split("; "))
     assert policy["default-src"] == "'none'"
@@ -24,7 +24,7 @@ def test_pages_load_and_send_nothing_elsewhere(client: Client, path: str) -> Non
     assert sources == {"'none'", "'self'", "'unsafe-eval'", "'unsafe-inline'", "data:"}
 
 
-def test_browsers_are_told_what_is_not_used(client: Client) -> None:
+def test_permissions_policy_disables_unused_features(client: Client) -> None:
     response = client.get("/health/live/")
     assert response["Permissions-Policy"] == "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
     assert response["Referrer-Policy"] == "same-origin"
@@ -48,7 +48,7 @@ def reload_urls() -> None:
 
 
 @pytest.mark.usefixtures("moved_console")
-def test_a_moved_console_is_where_it_was_put_and_nowhere_else(client: Client) -> None:
+def test_moved_admin_is_only_at_its_path(client: Client) -> None:
     assert reverse("admin:index") == "/back/room/"
     assert client.get("/back/room/login/").status_code == 200
     for path in ("/admin/", "/"):
@@ -90,7 +90,7 @@ def flattened(patterns: Iterable[Any]) -> Iterator[URLPattern]:
 @pytest.mark.usefixtures("moved_console")
 @pytest.mark.parametrize("method", ["get", "head", "post", "put", "options"])
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
-def test_no_address_outside_gives_a_moved_console_away(method: str, accept: str) -> None:
+def test_public_addresses_do_not_reveal_a_moved_admin(method: str, accept: str) -> None:
     for checks_tokens in (False, True):
         client = Client(enforce_csrf_checks=checks_tokens)
         for path in outside_of_the_console():
@@ -99,5 +99,5 @@ def test_no_address_outside_gives_a_moved_console_away(method: str, accept: str)
             assert "back/room" not in told, path
 
 
-def test_the_site_leads_to_a_console_in_its_usual_place(client: Client) -> None:
+def test_root_redirects_to_the_admin_at_its_default_path(client: Client) -> None:
     assert client.get("/")["Location"] == "/admin/"

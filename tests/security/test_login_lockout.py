@@ -77,7 +77,7 @@ def attack(failures: int, *, name: str = "ada@example.com") -> None:
         row.update(failures_since_start=F("failures_since_start") + failures - 10)
 
 
-def test_after_five_failures_the_right_password_has_to_wait_as_well() -> None:
+def test_right_password_after_five_failures_is_locked_out() -> None:
     assert fail(4).status_code == 200
     assert fail(1).status_code == 429
     page = sign_in(PASSWORD)
@@ -85,14 +85,14 @@ def test_after_five_failures_the_right_password_has_to_wait_as_well() -> None:
     assert "Wait 15 minutes, then try again." in page.content.decode()
 
 
-def test_neither_other_people_nor_other_places_have_to_wait() -> None:
+def test_lockout_affects_neither_other_users_nor_other_addresses() -> None:
     User.objects.create_superuser("bob@example.com", PASSWORD)
     fail(6)
     assert sign_in(PASSWORD, name="bob@example.com").status_code == 302
     assert sign_in(PASSWORD, sender=ELSEWHERE).status_code == 302
 
 
-def test_the_wait_ends_and_the_failures_are_forgotten() -> None:
+def test_lockout_ends_and_resets_the_failures() -> None:
     fail(6)
     pass_time(minutes=14, seconds=58)
     page = sign_in(PASSWORD)
@@ -103,20 +103,20 @@ def test_the_wait_ends_and_the_failures_are_forgotten() -> None:
     assert not AccessAttempt.objects.exists()
 
 
-def test_trying_during_the_wait_makes_it_no_longer() -> None:
+def test_attempt_during_lockout_does_not_extend_it() -> None:
     fail(5)
     before = AccessAttempt.objects.get().attempt_time
     fail(2)
     assert AccessAttempt.objects.get().attempt_time == before
 
 
-def test_success_starts_the_count_anew() -> None:
+def test_success_resets_the_failures() -> None:
     fail(4)
     sign_in(PASSWORD)
     assert fail(4).status_code == 200
 
 
-def test_an_administrator_ends_the_wait(admin_client: Client) -> None:
+def test_administrator_can_end_a_lockout(admin_client: Client) -> None:
     fail(5)
     attempt = AccessAttempt.objects.get()
     path = f"/admin/axes/accessattempt/{attempt.pk}/"
@@ -128,7 +128,7 @@ def test_an_administrator_ends_the_wait(admin_client: Client) -> None:
     assert sign_in(PASSWORD).status_code == 302
 
 
-def test_those_without_the_right_see_no_attempts(editor_client: Client) -> None:
+def test_attempts_without_permission_are_forbidden(editor_client: Client) -> None:
     assert editor_client.get("/admin/axes/accessattempt/").status_code == 403
 
 
@@ -158,7 +158,7 @@ class TestAccount:
     EMAILS = ("ada.i@example.com", "zoë@example.com", "maß@example.com")
 
     @pytest.mark.parametrize("email", EMAILS)
-    def test_what_signs_in_to_an_account_is_locked_with_it(self, email: str) -> None:
+    def test_all_names_of_an_account_are_locked_together(self, email: str) -> None:
         User.objects.create_superuser(email, PASSWORD)
         works = {name for name in self.SPELLINGS if sign_in(PASSWORD, name=name).status_code == 302}
         assert email in works
@@ -167,32 +167,32 @@ class TestAccount:
         assert {name for name, status in answers.items() if status == 429} >= works
         assert 302 not in answers.values()
 
-    def test_all_spellings_count_together(self) -> None:
+    def test_failures_with_different_case_count_together(self) -> None:
         for name in ("ada@example.com", "ADA@example.com", " Ada@Example.com", "ａda@example.com", "aDa@example.com"):
             fail(1, name=name)
         assert sign_in(PASSWORD).status_code == 429
 
-    def test_two_accounts_that_only_capitals_make_alike_both_sign_in(self) -> None:
+    def test_accounts_that_differ_in_case_both_sign_in(self) -> None:
         for email in ("ada.i@example.com", "ada.ı@example.com"):
             User.objects.create_superuser(email, PASSWORD)
         for email in ("ada.i@example.com", "ada.ı@example.com"):
             assert sign_in(PASSWORD, name=email).status_code == 302
 
-    def test_the_account_stays_locked_when_its_address_changes(self) -> None:
+    def test_account_stays_locked_after_its_email_changes(self) -> None:
         fail(5)
         User.objects.update(email="countess@example.com")
         assert sign_in(PASSWORD, name="countess@example.com").status_code == 429
 
-    def test_a_name_of_nobody_is_locked_as_an_account_is(self) -> None:
+    def test_unknown_name_is_locked_like_an_account(self) -> None:
         assert [fail(1, name="Nobody@example.com").status_code for _ in range(6)] == [200] * 4 + [429] * 2
         assert fail(1, name="nobody@EXAMPLE.com").status_code == 429
 
     @pytest.mark.parametrize("name", ["account:1", "x" * 255, "ﷺ" * 255, "\N{COMBINING DIAERESIS}"])
-    def test_a_strange_name_is_nobody(self, name: str, ada: User) -> None:
+    def test_name_that_is_not_an_email_is_unknown(self, name: str, ada: User) -> None:
         assert fail(6, name=name.replace("1", str(ada.pk))).status_code == 429 or len(name) > 255
         assert sign_in(PASSWORD).status_code == 302
 
-    def test_keys_of_names_and_accounts_never_meet(self, ada: User) -> None:
+    def test_keys_of_names_and_accounts_differ(self, ada: User) -> None:
         request = RequestFactory().post("/")
         assert username_from(request, {"username": "ADA@example.com"}) == f"account:{ada.pk}"
         assert username_from(request, {"username": f"account:{ada.pk}"}) == f"name:account:{ada.pk}"
@@ -214,7 +214,9 @@ class TestAddress:
             ("fe80::1%eth0", "fe80::2", True),
         ],
     )
-    def test_a_pair_is_locked(self, settings: Any, failed: str, tried: str, is_locked: bool) -> None:
+    def test_pair_of_account_and_address_is_locked(
+        self, settings: Any, failed: str, tried: str, is_locked: bool
+    ) -> None:
         settings.BEHIND_PROXY = ":" in failed
         for number in range(5):
             self.sign_in("wrong", failed if "%" in failed or "." in failed else self.neighbour(failed, number))
@@ -231,7 +233,7 @@ class TestAddress:
         response: HttpResponse = client.post("/admin/login/?next=/admin/", form)
         return response
 
-    def test_an_address_is_locked_after_fifty_failures_whatever_the_names(self) -> None:
+    def test_address_is_locked_after_fifty_failures(self) -> None:
         others_failed(45)
         for number in range(45, 50):
             assert fail(1, name=f"user{number}@example.com").status_code == (429 if number == 49 else 200)
@@ -240,13 +242,13 @@ class TestAddress:
         pass_time(minutes=15)
         assert sign_in(PASSWORD).status_code == 302
 
-    def test_an_own_account_does_not_free_the_address(self) -> None:
+    def test_success_with_own_account_does_not_unlock_the_address(self) -> None:
         User.objects.create_superuser("eve@example.com", PASSWORD)
         others_failed(49)
         assert sign_in(PASSWORD, name="eve@example.com").status_code == 302
         assert fail(1, name="last@example.com").status_code == 429
 
-    def test_nobody_is_locked_where_everybody_has_the_same_address(self, settings: Any) -> None:
+    def test_shared_client_address_is_not_locked(self, settings: Any) -> None:
         settings.CLIENT_ADDRESSES_DIFFER = False
         others_failed(60)
         assert fail(10).status_code == 200
@@ -255,13 +257,13 @@ class TestAddress:
         pass_time(seconds=1)
         assert sign_in(PASSWORD).status_code == 302
 
-    def test_a_proxy_tells_clients_apart(self, settings: Any) -> None:
+    def test_behind_proxy_clients_have_their_own_addresses(self, settings: Any) -> None:
         assert django_settings.CLIENT_ADDRESSES_DIFFER
         settings.CLIENT_ADDRESSES_DIFFER = False
         assert not login_protection.identifies_client(HERE)
 
     @pytest.mark.parametrize("behind_proxy", [True, False])
-    def test_the_gateway_stands_for_many_where_a_proxy_names_it(
+    def test_gateway_address_from_a_proxy_is_not_locked(
         self, settings: Any, monkeypatch: pytest.MonkeyPatch, behind_proxy: bool
     ) -> None:
         monkeypatch.setattr(login_protection, "gateway", lambda: HERE)
@@ -281,7 +283,7 @@ class TestAddress:
         lines = lines[:2]
         assert login_protection.gateway.__wrapped__() == ""
 
-    def test_no_address_is_no_client(self) -> None:
+    def test_missing_address_is_not_locked(self) -> None:
         assert fail(6, sender="").status_code == 200
         assert sign_in(PASSWORD, sender="").status_code == 302
 
@@ -289,7 +291,7 @@ class TestAddress:
 class TestSlowed:
     """An account under attack from many addresses: everybody waits a little, its owner is never locked out."""
 
-    def test_the_owner_signs_in_from_anywhere_after_one_short_pause(self) -> None:
+    def test_owner_under_attack_signs_in_after_a_short_delay(self) -> None:
         attack(10)
         answer = sign_in(PASSWORD)
         assert (answer.status_code, answer["Retry-After"]) == (429, "1")
@@ -297,7 +299,7 @@ class TestSlowed:
         pass_time(seconds=1)
         assert sign_in(PASSWORD).status_code == 302
 
-    def test_the_pause_grows_with_the_failures_up_to_a_minute(self) -> None:
+    def test_delay_grows_with_failures_up_to_a_minute(self) -> None:
         attack(10)
         pauses = []
         for number in range(9):
@@ -307,7 +309,7 @@ class TestSlowed:
             assert sign_in("wrong", sender=sender).status_code == 200
         assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
-    def test_who_does_not_wait_is_not_heard_and_does_not_wait_longer(self) -> None:
+    def test_attempt_during_delay_is_refused_without_extending_it(self) -> None:
         attack(14)
         for _ in range(3):
             assert sign_in(PASSWORD).status_code == 429
@@ -316,7 +318,7 @@ class TestSlowed:
         pass_time(seconds=6)
         assert sign_in(PASSWORD).status_code == 302
 
-    def test_an_older_attack_makes_no_pause_longer(self) -> None:
+    def test_failures_before_the_window_do_not_extend_the_delay(self) -> None:
         attack(10)
         assert sign_in(PASSWORD)["Retry-After"] == "1"
         old = AccessAttempt.objects.filter(ip_address=HERE)
@@ -325,7 +327,7 @@ class TestSlowed:
         pass_time(seconds=1)
         assert sign_in(PASSWORD).status_code == 302
 
-    def test_a_thousand_failures_elsewhere_lock_no_administrator_out(self, ada: User) -> None:
+    def test_thousand_failures_from_other_addresses_lock_no_administrator_out(self, ada: User) -> None:
         """While the attack goes on: each of 200 addresses fails five times, and goes on trying."""
         now = timezone.now()
         rows = [
@@ -341,18 +343,18 @@ class TestSlowed:
         assert sign_in(PASSWORD).status_code == 302
         assert AccessAttempt.objects.aggregate(sum=Sum("failures_since_start"))["sum"] == 1000
 
-    def test_accounts_and_names_of_nobody_are_slowed_alike(self) -> None:
+    def test_unknown_names_are_delayed_like_accounts(self) -> None:
         attack(10, name="nobody@example.com")
         assert sign_in("wrong", name="nobody@example.com")["Retry-After"] == "1"
 
-    def test_other_accounts_are_not_slowed(self) -> None:
+    def test_other_accounts_are_not_delayed(self) -> None:
         User.objects.create_superuser("bob@example.com", PASSWORD)
         attack(12)
         assert sign_in(PASSWORD, name="bob@example.com").status_code == 302
 
 
 class TestReport:
-    def test_the_log_says_who_is_attacked(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_log_names_the_attacked_account(self, caplog: pytest.LogCaptureFixture) -> None:
         attack(9)
         assert not self.warnings(caplog)
         sign_in("wrong", sender=ELSEWHERE)
@@ -372,12 +374,12 @@ class TestReport:
             if (record.name, record.levelno) == ("homerack.accounts.reporting", logging.WARNING)
         ]
 
-    def test_names_of_nobody_are_no_news(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_unknown_names_are_not_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         attack(12, name="nobody@example.com")
         assert not self.warnings(caplog)
         assert reporting.password_guessing_alerts("default") == {}
 
-    def test_the_account_is_a_trouble_until_the_attack_ends(self, ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_attack_is_an_alert_until_it_ends(self, ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("socket.gethostname", lambda: "attic")
         attack(9)
         assert reporting.password_guessing_alerts("default") == {}
@@ -389,7 +391,7 @@ class TestReport:
         pass_time(minutes=15)
         assert reporting.password_guessing_alerts("default") == {}
 
-    def test_administrators_see_it_on_the_first_page(self, admin_client: Client, viewer_client: Client) -> None:
+    def test_dashboard_shows_the_attack_to_administrators(self, admin_client: Client, viewer_client: Client) -> None:
         attack(10)
         said = "<b>ada@example.com</b>: 10 sign-ins failed within 15 minutes, from 4 addresses."
         assert said in admin_client.get("/admin/").content.decode()
@@ -431,7 +433,7 @@ class TestEveryPage:
 
     @pytest.mark.parametrize("page", PAGES)
     @pytest.mark.parametrize("other", PAGES)
-    def test_five_wrong_ones_lock_this_page_and_the_others(self, browser: Client, page: str, other: str) -> None:
+    def test_five_wrong_current_passwords_lock_all_forms(self, browser: Client, page: str, other: str) -> None:
         codes = [self.type_in(browser, page, "wrong").status_code for _ in range(5)]
         assert codes == [200] * 4 + [429]
         answer = self.type_in(browser, other, PASSWORD)
@@ -440,32 +442,34 @@ class TestEveryPage:
         assert User.objects.get(email="ada@example.com").check_password(PASSWORD)
 
     @pytest.mark.parametrize("page", ["restore", "password change"])
-    def test_twenty_five_wrong_ones_are_looked_at_five_times(self, browser: Client, page: str) -> None:
+    def test_wrong_current_passwords_after_the_fifth_are_not_checked(self, browser: Client, page: str) -> None:
         for _ in range(25):
             self.type_in(browser, page, "wrong")
         assert AccessAttempt.objects.aggregate(sum=Sum("failures_since_start"))["sum"] == 5
 
     @pytest.mark.parametrize("page", PAGES)
-    def test_a_right_one_starts_the_count_anew(self, browser: Client, page: str) -> None:
+    def test_right_current_password_resets_the_failures(self, browser: Client, page: str) -> None:
         fail(4)
         self.type_in(browser, page, PASSWORD)
         assert not AccessAttempt.objects.exists()
 
     @pytest.mark.parametrize("page", PAGES)
-    def test_what_was_typed_is_not_kept(self, browser: Client, page: str) -> None:
+    def test_typed_passwords_are_not_stored(self, browser: Client, page: str) -> None:
         for _ in range(2):
             self.type_in(browser, page, "hunter2-is-secret")
         kept = str(AccessAttempt.objects.values().get())
         assert "hunter2" not in kept
         assert PASSWORD not in kept
 
-    def test_another_user_s_password_is_not_one_s_own(self, browser: Client) -> None:
+    def test_password_of_another_user_is_refused(self, browser: Client) -> None:
         User.objects.create_superuser("eve@example.com", "eve's long passphrase")
         answer = self.type_in(browser, "password change", "eve's long passphrase")
         assert answer.status_code == 200
         assert AccessAttempt.objects.get().failures_since_start == 1
 
-    def test_an_administrator_s_form_is_no_way_around_the_old_password(self, browser: Client, ada: User) -> None:
+    def test_own_password_form_of_administrators_requires_the_current_password(
+        self, browser: Client, ada: User
+    ) -> None:
         new = {"password1": "a new long passphrase", "password2": "a new long passphrase"}
         for key in (str(ada.pk), f"%20{ada.pk}", f"0{ada.pk}"):
             answer = browser.post(f"/admin/accounts/user/{key}/password/", new)
@@ -483,14 +487,14 @@ class TestEveryPage:
         ("nonsense", NO_ADDRESS),
     ],
 )
-def test_behind_a_proxy_only_what_it_wrote_counts(settings: Any, forwarded: str, address: str) -> None:
+def test_forwarded_header_uses_only_the_entry_of_the_proxy(settings: Any, forwarded: str, address: str) -> None:
     request = RequestFactory().get("/", REMOTE_ADDR=HERE, HTTP_X_FORWARDED_FOR=forwarded)
     assert client_ip(request) == HERE
     settings.BEHIND_PROXY = True
     assert client_ip(request) == address
 
 
-def test_a_proxy_that_says_nothing_is_the_sender_itself(settings: Any) -> None:
+def test_missing_forwarded_header_uses_the_sender_address(settings: Any) -> None:
     settings.BEHIND_PROXY = True
     assert client_ip(RequestFactory().get("/", REMOTE_ADDR=HERE)) == HERE
     assert client_ip(RequestFactory().get("/", REMOTE_ADDR="")) == NO_ADDRESS

@@ -313,7 +313,7 @@ ROLES = [STRANGER, NO_STAFF, NO_GROUP, *sorted(GROUPS), ADMINISTRATOR]
 
 
 @pytest.mark.parametrize("who", ROLES)
-def test_everybody_gets_what_the_table_says_and_nothing_else(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_role_can_open_and_use_only_its_pages(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
     addresses = all_addresses()
     client = browser_of(who, monkeypatch)
     wrong = []
@@ -326,17 +326,17 @@ def test_everybody_gets_what_the_table_says_and_nothing_else(who: str, monkeypat
     assert not wrong, "\n".join(wrong)
 
 
-def test_the_table_has_no_pages_that_are_gone() -> None:
+def test_permission_table_has_no_removed_pages() -> None:
     found = {address.name for address in all_addresses()}
     assert set(PAGES) <= found
     assert set(MODELS) == set(admin_models())
 
 
-def test_every_group_of_the_project_is_in_the_table() -> None:
+def test_permission_table_has_every_group() -> None:
     assert set(Group.objects.values_list("name", flat=True)) == GROUPS
 
 
-def test_a_page_that_nobody_wrote_down_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_missing_from_the_permission_table_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever it is: on the site, in the console, and with an argument that nothing is known of."""
     urlconf = get_resolver().url_patterns
 

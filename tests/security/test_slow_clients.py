@@ -133,7 +133,9 @@ def temporary_files(environment: dict[str, str]) -> list[str]:
     ("number", "path"),
     [(THREADS, LOGIN), (2 * THREADS, LOGIN), (MAX_READING + 50, LOGIN), (THREADS, "/nowhere/"), (THREADS, "/health/")],
 )
-def test_slow_bodies(web: WebServer, strangers: Callable[..., list[Stranger]], number: int, path: str) -> None:
+def test_slow_bodies_do_not_block_the_site(
+    web: WebServer, strangers: Callable[..., list[Stranger]], number: int, path: str
+) -> None:
     slow = strangers(number, head("POST", path, Content_Length=1000) + b"a")
     for _ in range(4):
         assert_the_site_answers(web)
@@ -148,7 +150,9 @@ def test_slow_bodies(web: WebServer, strangers: Callable[..., list[Stranger]], n
 @pytest.mark.parametrize(
     ("number", "sent"), [(2 * THREADS, b"G"), (2 * THREADS, HALF), (MAX_READING + 50, b""), (MAX_READING + 50, HALF)]
 )
-def test_slow_heads(web: WebServer, strangers: Callable[..., list[Stranger]], number: int, sent: bytes) -> None:
+def test_slow_headers_do_not_block_the_site(
+    web: WebServer, strangers: Callable[..., list[Stranger]], number: int, sent: bytes
+) -> None:
     slow = strangers(number, sent)
     for _ in range(4):
         assert_the_site_answers(web)
@@ -159,7 +163,7 @@ def test_slow_heads(web: WebServer, strangers: Callable[..., list[Stranger]], nu
     assert last.startswith("HTTP/1.1 408 ") if sent else last == ""
 
 
-def test_slow_readers(web: WebServer, strangers: Callable[..., list[Stranger]]) -> None:
+def test_slow_readers_do_not_block_the_site(web: WebServer, strangers: Callable[..., list[Stranger]]) -> None:
     """More than fits into the buffers between the two is kept, and sent as it is taken."""
     slow = strangers(4 * THREADS, head("GET", "/large/", Connection="close"), receives=4096)
     time.sleep(0.3)
@@ -168,7 +172,7 @@ def test_slow_readers(web: WebServer, strangers: Callable[..., list[Stranger]]) 
     assert answer.endswith("\r\n\r\n" + LARGE * "x")
 
 
-def test_those_who_do_not_close_after_their_answer(web: WebServer, strangers: Callable[..., list[Stranger]]) -> None:
+def test_connections_left_open_do_not_block_the_site(web: WebServer, strangers: Callable[..., list[Stranger]]) -> None:
     """gunicorn would wait up to 2 s for each of them, in its main thread."""
     strangers(4 * THREADS, head("GET", LOGIN, Connection="close"))
     start = time.monotonic()
@@ -191,7 +195,7 @@ def test_those_who_do_not_close_after_their_answer(web: WebServer, strangers: Ca
         (b"nonsense\r\n\r\n", 400),
     ],
 )
-def test_what_is_too_large_is_refused_at_once(
+def test_too_large_request_is_refused_immediately(
     web: WebServer, strangers: Callable[..., list[Stranger]], sent: bytes, status: int
 ) -> None:
     start = time.monotonic()
@@ -223,7 +227,7 @@ def upload_of(session: str, length: int = 50_000_000) -> bytes:
     return head("POST", UPLOAD, Content_Type=kind, Content_Length=length, **cookie) + part
 
 
-def test_uploads_have_two_threads_of_their_own(
+def test_uploads_use_at_most_two_threads(
     web: WebServer, strangers: Callable[..., list[Stranger]], session: str
 ) -> None:
     first, *_ = strangers(UPLOAD_THREADS, upload_of(session) + bytes(3 * LIMIT))
@@ -242,7 +246,7 @@ def test_uploads_have_two_threads_of_their_own(
     eventually(is_free)
 
 
-def test_a_stranger_keeps_no_thread_of_the_uploads(web: WebServer, strangers: Callable[..., list[Stranger]]) -> None:
+def test_upload_without_session_uses_no_upload_thread(web: WebServer, strangers: Callable[..., list[Stranger]]) -> None:
     """Who it is is asked before the file is read."""
     for stranger in strangers(3 * UPLOAD_THREADS, b""):
         stranger.socket.sendall(upload_of(""))
@@ -252,7 +256,7 @@ def test_a_stranger_keeps_no_thread_of_the_uploads(web: WebServer, strangers: Ca
 
 
 class TestThreads:
-    def test_no_free_thread_fails_readiness_and_no_progress_liveness(
+    def test_busy_threads_fail_readiness_and_stalled_threads_liveness(
         self, web: WebServer, strangers: Callable[..., list[Stranger]]
     ) -> None:
         strangers(2 * THREADS, head("GET", "/hold/2.5/", Connection="close"))
@@ -284,7 +288,7 @@ class TestThreads:
 
 
 class TestRequestsThatAreWelcome:
-    def test_a_body_in_pieces(self, strangers: Callable[..., list[Stranger]]) -> None:
+    def test_chunked_body_is_read_completely(self, strangers: Callable[..., list[Stranger]]) -> None:
         body = bytes(range(256)) * 3900
         (client,) = strangers(1, head("POST", "/echo/", Content_Length=len(body), Connection="close"))
         for start in range(0, len(body), 100_000):
@@ -295,14 +299,14 @@ class TestRequestsThatAreWelcome:
             received += data
         assert received.endswith(b"\r\n\r\n" + body)
 
-    def test_one_connection_after_another_request(self, web: WebServer) -> None:
+    def test_kept_connection_serves_several_requests(self, web: WebServer) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=5)
         for number in range(3):
             connection.request("POST", "/echo/", body=b"body %d" % number, headers={"Host": "localhost"})
             assert connection.getresponse().read() == b"body %d" % number
         connection.close()
 
-    def test_requests_that_do_not_wait_for_answers(self, strangers: Callable[..., list[Stranger]]) -> None:
+    def test_pipelined_requests_are_answered_in_order(self, strangers: Callable[..., list[Stranger]]) -> None:
         several = b"".join(head("POST", "/echo/", Content_Length=9) + b"number %02d" % number for number in range(20))
         last = head("GET", "/echo/", Connection="close")
         (client,) = strangers(1, several + last)
@@ -310,7 +314,7 @@ class TestRequestsThatAreWelcome:
         assert answer.count("HTTP/1.1 200 OK") == 21
         assert [f"number {number:02}" in answer for number in range(20)] == [True] * 20
 
-    def test_a_client_that_asks_before_it_sends(self, strangers: Callable[..., list[Stranger]]) -> None:
+    def test_expect_continue_is_answered(self, strangers: Callable[..., list[Stranger]]) -> None:
         asks = head("POST", "/echo/", Content_Length=4, Expect="100-continue", Connection="close")
         (client,) = strangers(1, asks)
         assert client.socket.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
