@@ -69,7 +69,7 @@ def start_and_stop_at(stage: str, path: Path, database: Database, *arguments: st
 
 def finish(process: Process, number: signal.Signals) -> tuple[int, str]:
     process.send_signal(number)
-    # Whoever waits for its turn in a thread goes on; whoever was killed does not care.
+    # A process that handles the signal later waits for more input; a killed one ignores it.
     _, error = process.communicate("\n" * 500, timeout=30)
     return process.returncode, error
 
@@ -163,7 +163,7 @@ def test_operations_on_two_databases_do_not_block_each_other(database: Database,
 def test_existing_database_with_the_staging_name_is_not_dropped(
     library: Path, database: Database, suffix: str, mark: str
 ) -> None:
-    """Somebody's own database may have the very name, and even the mark, which a dump may write."""
+    """A database of another program may have the same name, and even the comment, which a dump may write."""
     theirs = support.create(databases.suffixed_name(database.name, suffix))
     theirs.rows("CREATE TABLE precious ()")
     if mark:

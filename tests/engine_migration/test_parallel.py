@@ -58,7 +58,7 @@ def test_killed_worker_fails_with_a_message() -> None:
     def work(_item: int, _tell: ProgressCallback) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    with pytest.raises(OpsError, match=r"A worker process ended unexpectedly; was it killed, or is memory short\?"):
+    with pytest.raises(OpsError, match=r"A worker process ended unexpectedly: it was killed, or memory ran out\."):
         for_each(range(2), work, processes=2, on_progress=lambda _: None)
 
 
