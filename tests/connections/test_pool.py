@@ -16,7 +16,7 @@ from homerack.postgresql.base import DatabaseWrapper
 from tests.support.backend import ask, backend_id, eventually, make_wrapper
 
 
-def beside(wrapper: DatabaseWrapper, **overrides: Any) -> DatabaseWrapper:
+def another_wrapper(wrapper: DatabaseWrapper, **overrides: Any) -> DatabaseWrapper:
     """Another wrapper on the same pool, as another thread would have."""
     return DatabaseWrapper(wrapper.settings_dict | overrides, wrapper.alias)
 
@@ -30,7 +30,7 @@ def numbers(wrapper: DatabaseWrapper) -> tuple[int, int, int, int]:
 
 def test_closed_wrapper_checks_in_its_connection(url: str) -> None:
     first = make_wrapper(url)
-    second = beside(first)
+    second = another_wrapper(first)
     backend = backend_id(first)
     assert numbers(first) == (0, 1, 0, 1)
     first.close()
@@ -49,7 +49,7 @@ def test_end_of_request_checks_in_the_connection(url: str) -> None:
 
 def test_overflow_is_opened_under_load_and_closed_after_use(url: str) -> None:
     wrappers = [make_wrapper(url)]
-    wrappers += [beside(wrappers[0]) for _ in range(2)]
+    wrappers += [another_wrapper(wrappers[0]) for _ in range(2)]
     for wrapper in wrappers:
         wrapper.ensure_connection()
     assert numbers(wrappers[0]) == (0, 3, 1, 3)
@@ -60,7 +60,7 @@ def test_overflow_is_opened_under_load_and_closed_after_use(url: str) -> None:
 
 def test_exhausted_pool_raises_operational_error_with_its_size(url: str) -> None:
     wrappers = [make_wrapper(url)]
-    wrappers += [beside(wrappers[0]) for _ in range(3)]
+    wrappers += [another_wrapper(wrappers[0]) for _ in range(3)]
     for wrapper in wrappers[:3]:
         wrapper.ensure_connection()
     start = time.monotonic()
@@ -84,7 +84,7 @@ def test_waiting_thread_gets_the_next_free_connection(url: str) -> None:
 
     def wait() -> None:
         start = time.monotonic()
-        waiter = beside(holder)
+        waiter = another_wrapper(holder)
         ask(waiter, "SELECT 1")
         waited.append(time.monotonic() - start)
         waiter.close()
@@ -102,7 +102,7 @@ def test_forty_threads_share_a_pool_of_five_and_five(url: str) -> None:
     seen: set[int] = set()
 
     def work(_: int) -> int:
-        wrapper = beside(model)
+        wrapper = another_wrapper(model)
         for _ in range(5):
             seen.add(backend_id(wrapper))
             ask(wrapper, "SELECT pg_sleep(0.005)")
@@ -124,7 +124,7 @@ def test_waiting_threads_wake_when_connecting_fails(url: str) -> None:
 
     def fail(_: int) -> str:
         with pytest.raises(OperationalError) as caught:
-            beside(model).ensure_connection()
+            another_wrapper(model).ensure_connection()
         return str(caught.value)
 
     start = time.monotonic()
@@ -153,7 +153,7 @@ def test_failed_statements_free_their_slot(url: str) -> None:
 def test_wrapper_collected_without_closing_frees_its_slot(url: str) -> None:
     model = make_wrapper(url)
     for _ in range(10):
-        beside(model).ensure_connection()
+        another_wrapper(model).ensure_connection()
         gc.collect()
     assert ask(model, "SELECT 1") == 1
     model.close()
@@ -163,14 +163,14 @@ def test_wrapper_collected_in_an_ending_thread_frees_one_slot(url: str) -> None:
     model = make_wrapper(url)
 
     def drop() -> None:
-        beside(model).ensure_connection()
+        another_wrapper(model).ensure_connection()
         gc.collect()
 
     for _ in range(3):
         thread = threading.Thread(target=drop)
         thread.start()
         thread.join()
-    wrappers = [beside(model) for _ in range(3)]
+    wrappers = [another_wrapper(model) for _ in range(3)]
     for wrapper in wrappers:
         wrapper.ensure_connection()
     with pytest.raises(OperationalError, match="all 3 of the pool"):
@@ -226,8 +226,8 @@ def test_recently_used_connection_is_not_pinged(url: str, monkeypatch: pytest.Mo
 
 def test_each_alias_and_each_target_has_its_own_pool(url: str) -> None:
     one = make_wrapper(url)
-    same = beside(one)
-    elsewhere = beside(one, NAME="template1")
+    same = another_wrapper(one)
+    elsewhere = another_wrapper(one, NAME="template1")
     other = make_wrapper(url)
     pools = {id(wrapper.connection_pool) for wrapper in (one, same, elsewhere, other)}
     assert one.connection_pool is same.connection_pool
@@ -259,7 +259,7 @@ def test_pool_size_zero_uses_persistent_connections(url: str) -> None:
 def test_dispose_closes_idle_connections_and_used_ones_at_check_in(url: str) -> None:
     observer = make_wrapper(url)
     used = make_wrapper(url, OPTIONS={"application_name": "closing-the-pool"})
-    idle = beside(used)
+    idle = another_wrapper(used)
     idle.ensure_connection()
     used.ensure_connection()
     idle.close()

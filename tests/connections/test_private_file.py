@@ -1,4 +1,4 @@
-"""The SQLite file belongs to one user from its first moment, whoever makes it."""
+"""The SQLite file is private from its creation on, for the site and for commands."""
 
 import os
 import sqlite3

@@ -106,7 +106,7 @@ def test_statements_after_a_broken_atomic_block_work(wrapper: DatabaseWrapper, m
 
 
 def test_close_in_atomic_block_closes_the_connection(wrapper: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Django keeps the connection object until the block ends: it must not be somebody else's by then."""
+    """Django keeps the connection object until the block ends: no other thread may have it by then."""
     monkeypatch.setitem(transaction.connections._connections.__dict__, wrapper.alias, wrapper)
     with transaction.atomic(using=wrapper.alias):
         backend = backend_id(wrapper)

@@ -1,4 +1,4 @@
-"""What the tests of the migration share: files to move, databases to move into, and ways to run the command."""
+"""Shared by the tests of the migration: source files, target databases, and ways to run the command."""
 
 import contextlib
 import csv
@@ -119,7 +119,7 @@ def create(name: str, template: str = "template0") -> Database:
 
 
 def drop(name: str) -> None:
-    """Drop the database and whatever a run may have left beside it."""
+    """Drop the database and the databases that a run may have left."""
     for suffix in ("", NEW_SUFFIX, OLD_SUFFIX):
         server().rows(f'DROP DATABASE IF EXISTS "{databases.suffixed_name(name, suffix)}" WITH (FORCE)')
 
@@ -134,7 +134,7 @@ def end_lock_session(name: str) -> None:
 
 
 def staging_databases(name: str) -> list[str]:
-    """The names of databases that a run left beside `name`."""
+    """The names of the databases that a run left for `name`."""
     names = [databases.suffixed_name(name, suffix) for suffix in (NEW_SUFFIX, OLD_SUFFIX)]
     found = server().rows("SELECT datname FROM pg_database WHERE datname = ANY(%s)", [names])
     return [name for (name,) in found]
@@ -223,13 +223,13 @@ def read_findings(path: Path | None) -> list[tuple[str, ...]]:
 
 
 def copy_and_verify_into(ready: PreparedMigration, database: Database, report: ProgressCallback = no_progress) -> None:
-    """Copy, build and prove into a database that has the schema already. Raises VerificationFailed."""
+    """Copy into a database that has the schema already, build and verify. Raises VerificationFailed."""
     with contextlib.closing(StagingDatabase(address=database.address, processes=1)) as staging:
         copy_and_verify(staging, ready, StageTimer(report))
 
 
 def verify_after(ready: PreparedMigration, database: Database, *changes: str) -> None:
-    """Change what was copied, without triggers and keys in the way, and prove every table again."""
+    """Change what was copied, with triggers and keys disabled, and verify every table again."""
     with contextlib.closing(database.address.connect()) as connection:
         with connection, connection.cursor() as cursor:
             # Only here, to plant what must not happen.

@@ -200,8 +200,8 @@ def test_local_times_next_to_a_clock_change_are_migrated(file: Path, moment: str
 
 def test_uuids_with_hyphens_or_capitals_are_migrated(file: Path, migrated: Database) -> None:
     code = "0F8FAD5B-D9CB-469F-A165-70867728950E"
-    spellings = [code, code.lower(), code.replace("-", ""), code.replace("-", "").lower()]
-    assert set(arrived(file, migrated, "code", *spellings)) == {code.lower()}
+    forms = [code, code.lower(), code.replace("-", ""), code.replace("-", "").lower()]
+    assert set(arrived(file, migrated, "code", *forms)) == {code.lower()}
 
 
 def test_decimals_keep_every_cent(file: Path, migrated: Database) -> None:

@@ -157,7 +157,7 @@ DOCUMENTED = ["variable", *(pytest.param(way, marks=pytest.mark.slow) for way in
 def test_password_is_neither_printed_nor_in_process_arguments(
     library: Path, database: Database, tmp_path: Path, way: str
 ) -> None:
-    """Nor is it in the arguments of the process, however it is told."""
+    """For each way to pass it."""
     address = database.address
     bare = database.url.replace(f":{address.password}@", "@")
     (tmp_path / "url").write_text(database.url + "\n")

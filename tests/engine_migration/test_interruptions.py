@@ -36,7 +36,7 @@ import django
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 django.setup()
 from ops.management import base
-from ops.management.commands import migrate_to_postgres as door
+from ops.management.commands import migrate_to_postgres as command
 from ops.management.progress import LineReporter
 class Stopping(LineReporter):
     def __call__(self, report):
@@ -44,11 +44,11 @@ class Stopping(LineReporter):
         if report.stage == sys.argv[1] and (report.item or report.stage in ("schema", "cut-over")):
             print("here", flush=True)
             sys.stdin.readline()
-door.get_reporter = base.get_reporter = Stopping
+command.get_reporter = base.get_reporter = Stopping
 from django.core.management import execute_from_command_line
 execute_from_command_line(["manage.py", "migrate_to_postgres", *sys.argv[2:]])
 """
-"""The command, which waits at its first report of a stage until it is told to go on."""
+"""The command, which waits at its first report of a stage for a line of input."""
 
 
 def start_and_stop_at(stage: str, path: Path, database: Database, *arguments: str) -> Process:

@@ -30,7 +30,7 @@ FORMAT = LegacyFormat(
                 "mentor_id": LegacyColumn(source="boss"),
             },
             where="deleted = 0",
-            dropped={"deleted": "deleted people stay behind", "kind": "read for the permission"},
+            dropped={"deleted": "deleted people are not migrated", "kind": "read for the permission"},
         ),
         LegacyTable(
             source="grants",

@@ -1,6 +1,6 @@
 """Whatever a file holds in whatever column: it arrives as Django read it there, or it is a named finding.
 
-What Django would read is defined here anew, strictly and without looking at `ops.engine_migration.types`.
+What Django would read is defined here again, strictly and without looking at `ops.engine_migration.types`.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ class NoReading(Exception):
 
 @dataclass(frozen=True)
 class BrokenText:
-    """Bytes that SQLite is told to take for text."""
+    """Bytes that are stored as text."""
 
     content: bytes
 
@@ -461,8 +461,8 @@ class Track:
             connection.text_factory = decoded
             return [value for (value,) in connection.execute(f"SELECT {column} FROM everything ORDER BY id")]
 
-    def carry(self, rows: int) -> dict[int, str]:
-        """Move the rows that are no finding, prove them, and return the reason of each finding by row."""
+    def migrate_rows(self, rows: int) -> dict[int, str]:
+        """Migrate and verify the rows without findings. Returns the reason of each finding by row."""
         snapshot = Snapshot(source=self.file, path=self.file, size=0, sha256="", wal=False)
         (table,) = (replace(table, rows=rows, bytes_per_row=100) for table in self.plan.tables)
         with tempfile.TemporaryDirectory() as directory:
@@ -511,7 +511,7 @@ def default_database(track: Track, live_database: None) -> Iterator[None]:
 
 def check(track: Track, column: str, values: list[Any], *, all_welcome: bool = False) -> None:
     stored = track.fill(column, values)
-    refused = track.carry(len(values))
+    refused = track.migrate_rows(len(values))
     arrived = dict(Everything.objects.values_list("pk", column))
     assert set(arrived) | set(refused) == set(range(1, len(values) + 1))
     assert not set(arrived) & set(refused)

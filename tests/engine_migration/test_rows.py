@@ -87,7 +87,7 @@ def test_no_foreign_key_or_index_is_lost(library: Path, database: Database, sche
 
 
 def test_foreign_keys_are_never_disabled() -> None:
-    """HAZARDS A7: a dump of such a database can not be restored."""
+    """HAZARDS A7: a dump of such a database cannot be restored."""
     sources = [path.read_text() for path in Path("ops").rglob("*.py")]
     assert sources
     assert not any("session_replication_role" in source for source in sources)
@@ -102,7 +102,7 @@ def test_reference_in_another_form_is_an_orphan(books: Path) -> None:
 
 # --- Duplicates ---------------------------------------------------------------------------------------------
 def test_duplicates_of_a_unique_expression_are_findings(books: Path) -> None:
-    """Titles are unique without regard to case; somebody dropped the index."""
+    """Titles are unique regardless of case, but the index was dropped."""
     support.alter(books, "DROP INDEX book_title_without_case")
     support.put(books, "otherproject_book", book(A, "Dune"), book(B, "DUNE"))
     assert support.findings(books) == [

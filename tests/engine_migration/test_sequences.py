@@ -1,4 +1,4 @@
-"""A1, A2, A6: after the move the database works on, as if it had always been PostgreSQL."""
+"""A1, A2, A6: after the migration the database works as if it had always been PostgreSQL."""
 
 import datetime as dt
 from collections.abc import Iterator

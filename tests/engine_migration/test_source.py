@@ -202,7 +202,7 @@ def snapshot_as_nobody(path: Path, directory: Path) -> str:
     return done.stdout.strip()
 
 
-root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to change the user")
 
 
 @root_only
@@ -319,14 +319,14 @@ def count_pairs(file: Path, destination: Path) -> Any:
 
 # --- The copy -----------------------------------------------------------------------------------------------
 def test_migration_does_not_change_the_file(library: Path, database: Database) -> None:
-    before = library.stat().st_mtime_ns, digest(library), names_beside(library)
+    before = library.stat().st_mtime_ns, digest(library), directory_listing(library)
     support.migrate(library, database)
     made = {"backups", *(path.name for path in library.parent.glob("result_*.json"))}
-    after = sorted(name for name in names_beside(library) if name not in made)
+    after = sorted(name for name in directory_listing(library) if name not in made)
     assert (library.stat().st_mtime_ns, digest(library), after) == before
 
 
-def names_beside(path: Path) -> list[str]:
+def directory_listing(path: Path) -> list[str]:
     return sorted(entry.name for entry in path.parent.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""Rows for tests: one line each, plausible where nothing is said."""
+"""Rows for tests, with plausible defaults."""
 
 import itertools
 from typing import Any
@@ -19,7 +19,7 @@ def make_model(**fields: Any) -> DeviceModel:
 
 
 def make_device(name: str = "", **hardware: Any) -> Device:
-    """A device of a model of its own with these measures."""
+    """A device with a model of its own that has these properties."""
     return Device.objects.create(custom_name=name or f"device-{next(numbers)}", model=make_model(**hardware))
 
 

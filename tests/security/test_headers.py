@@ -1,4 +1,4 @@
-"""What browsers are told, and where the console is."""
+"""Security headers, and the path of the admin."""
 
 import importlib
 import re
@@ -95,8 +95,8 @@ def test_public_addresses_do_not_reveal_a_moved_admin(method: str, accept: str) 
         client = Client(enforce_csrf_checks=checks_tokens)
         for path in outside_of_the_console():
             response = getattr(client, method)(path or "/", headers={"accept": accept})
-            told = f"{dict(response.headers)} {response.getvalue().decode()}"
-            assert "back/room" not in told, path
+            revealed = f"{dict(response.headers)} {response.getvalue().decode()}"
+            assert "back/room" not in revealed, path
 
 
 def test_root_redirects_to_the_admin_at_its_default_path(client: Client) -> None:

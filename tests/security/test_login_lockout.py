@@ -69,7 +69,7 @@ def others_failed(number: int) -> None:
 
 
 def attack(failures: int, *, name: str = "ada@example.com") -> None:
-    """So many failures at one account, three from each address. Beyond ten everybody has to wait in between."""
+    """So many failures at one account, three from each address. After ten, every attempt is delayed."""
     for number in range(min(failures, 10)):
         assert sign_in("wrong", name=name, sender=addresses(10)[number // 3]).status_code == 200
     if failures > 10:
@@ -133,7 +133,7 @@ def test_attempts_without_permission_are_forbidden(editor_client: Client) -> Non
 
 
 class TestAccount:
-    """Failures belong to the account, however its name is spelled."""
+    """Failures belong to the account, with any capitals in its name."""
 
     SPELLINGS = (
         "ada.i@example.com",
@@ -289,7 +289,7 @@ class TestAddress:
 
 
 class TestSlowed:
-    """An account under attack from many addresses: everybody waits a little, its owner is never locked out."""
+    """An account under attack from many addresses: every attempt is delayed, and its owner is never locked out."""
 
     def test_owner_under_attack_signs_in_after_a_short_delay(self) -> None:
         attack(10)

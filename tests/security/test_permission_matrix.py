@@ -1,4 +1,4 @@
-"""Who may open and use which page: every address of the site, for everybody, against a table.
+"""The pages that each role may open and use: every address of the site is compared with a table.
 
 The addresses are found by walking Django's resolver. One that the table does not name fails the test: write down who
 may see it (GET) and who may act on it (POST). So does a group, an argument or a model that is not known here.
