@@ -10,6 +10,7 @@ from django.urls import include, path
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "homerack.settings"
 settings.ROOT_URLCONF = "bench.application"
+application = get_wsgi_application()  # before the urls, which import models
 
 
 def run(sql: str) -> HttpResponse:
@@ -35,6 +36,5 @@ urlpatterns = [
     path("one-query/", one_query),
     path("slow-query/", slow_query),
     path("no-query/", no_query),
-    path("", include("ops.urls")),
+    path("", include("homerack.urls")),
 ]
-application = get_wsgi_application()

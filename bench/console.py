@@ -191,6 +191,8 @@ def measure(rounds: int) -> dict[str, tuple[float, int]]:
         with CaptureQueriesContext(connection) as queries:
             status = client.get(path).status_code
             number = len(queries)
+        if status == 302 and "p=" in query:
+            continue  # a small lab has fewer pages
         assert status == 200, f"{path}: {status}"
         results[title] = (statistics.median(milliseconds(client, path) for _ in range(rounds)), number)
     return results

@@ -6,3 +6,8 @@ INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "homerac
 ROOT_URLCONF = "bench.settings"
 urlpatterns: list[object] = []
 OPS_LEGACY_FORMAT = ""
+# The values of HomeRack need its other apps.
+MIDDLEWARE: list[str] = []
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+OPS_ALERT_SOURCES: list[str] = []
+OPS_DASHBOARD_CARDS: list[str] = []

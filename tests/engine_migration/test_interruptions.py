@@ -219,7 +219,7 @@ def test_broken_connection_fails_with_a_message(
         r"PostgreSQL ended the migration: "
         r"(terminating connection due to administrator command|server closed the connection unexpectedly)\."
         rf" The database {database.address} is unchanged\.\n"
-        r"Run the command again; if it ends here again, the server's log tells more\.",
+        r"Run the command again\. If it fails again, read the server's log\.",
         outcome.error,
     )
     assert database.tables() == []
