@@ -128,7 +128,8 @@ def fill(rows: int) -> None:
 
 def environment(url: str) -> dict[str, str]:
     settings = {"DATABASE_URL": url, "SECRET_KEY": "only-for-measuring", "DJANGO_SETTINGS_MODULE": "bench.settings"}
-    return {**os.environ, **settings, "BACKUP_DIR": tempfile.gettempdir()}
+    # A directory of its own: backups make theirs private, which the temporary directory itself must not become.
+    return {**os.environ, **settings, "BACKUP_DIR": f"{tempfile.gettempdir()}/bench_backups"}
 
 
 def django(url: str, *arguments: str) -> None:
@@ -162,7 +163,10 @@ def run_command(file: Path, server: PostgresServer) -> Run:
 def migrate(file: Path, url: str, *arguments: str) -> Run:
     """Run `migrate_to_postgres`. The address holds a password, so it is in the environment, not in the arguments."""
     command = [sys.executable, "manage.py", "migrate_to_postgres", "--sqlite-path", str(file), "--yes", "--no-backup"]
-    return measure([*command, *arguments], environment("sqlite://:memory:") | {"POSTGRES_URL": url})
+    with tempfile.TemporaryDirectory() as folder:
+        # The command locks the database of the project, which is neither the file nor the target.
+        live = environment(f"sqlite:///{folder}/live.sqlite3")
+        return measure([*command, *arguments], live | {"POSTGRES_URL": url, "BACKUP_DIR": f"{folder}/backups"})
 
 
 def run_pgloader(file: Path, server: PostgresServer) -> Run:
