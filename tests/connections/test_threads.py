@@ -1,4 +1,4 @@
-"""Places of threads that end without closing come back without the garbage collector."""
+"""Slots of threads that end without closing are freed without the garbage collector."""
 
 import gc
 import threading
@@ -18,7 +18,7 @@ def test_thread_end_frees_its_slot(url: str) -> None:
 
     gc.disable()
     try:
-        for _ in range(10):  # more than the pool has places
+        for _ in range(10):  # more than the pool has slots
             thread = threading.Thread(target=leave_open)
             thread.start()
             thread.join()

@@ -199,7 +199,7 @@ def test_texts_equal_without_nul_are_findings(file: Path) -> None:
     ]
 
 
-def test_refused_and_non_canonical_values_of_one_key_are_findings(file: Path) -> None:
+def test_key_with_refused_and_non_canonical_values_has_one_finding(file: Path) -> None:
     support.put(file, "otherproject_sighting", {"id": 1, "code": A.upper()}, {"id": 2, "code": "?"})
     assert [(line[1], line[5]) for line in support.findings(file)] == [("2", "not a UUID")]
 

@@ -188,7 +188,7 @@ class TestAccount:
         assert fail(1, name="nobody@EXAMPLE.com").status_code == 429
 
     @pytest.mark.parametrize("name", ["account:1", "x" * 255, "ﷺ" * 255, "\N{COMBINING DIAERESIS}"])
-    def test_name_that_is_not_an_email_is_unknown(self, name: str, ada: User) -> None:
+    def test_name_like_an_account_key_does_not_lock_the_account(self, name: str, ada: User) -> None:
         assert fail(6, name=name.replace("1", str(ada.pk))).status_code == 429 or len(name) > 255
         assert sign_in(PASSWORD).status_code == 302
 
@@ -263,7 +263,7 @@ class TestAddress:
         assert not login_protection.identifies_client(HERE)
 
     @pytest.mark.parametrize("behind_proxy", [True, False])
-    def test_gateway_address_from_a_proxy_is_not_locked(
+    def test_gateway_address_is_locked_only_without_a_proxy(
         self, settings: Any, monkeypatch: pytest.MonkeyPatch, behind_proxy: bool
     ) -> None:
         monkeypatch.setattr(login_protection, "gateway", lambda: HERE)

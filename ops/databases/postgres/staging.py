@@ -1,4 +1,4 @@
-"""Staging and scratch databases: claimed before they are created, and dropped by whoever claimed them."""
+"""Staging and scratch databases: claimed before they are created, and dropped by the operation that claimed them."""
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
