@@ -126,7 +126,7 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for excluded in self.excluded:
             if excluded.table not in self.tables or self.tables[excluded.table].rows:
                 raise ValueError(f"the excluded table {excluded.table!r:.60} is not among the empty tables")
-        if self.rows > schema.LARGEST_INTEGER:
+        if self.rows > schema.MAX_INTEGER:
             raise ValueError("all tables together have more rows than any database")
 
     @property

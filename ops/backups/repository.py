@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 MANIFEST = ".json"
 EVENTS = "events"
-LARGEST_EVENT = 16 * 2**20
+MAX_EVENT = 16 * 2**20
 """Bytes. A log is most of it."""
 EVENT = re.compile(r"\d{8}_\d{6}_\d{6}_[0-9A-Za-z-]+_[a-z]+\.json", re.ASCII)
 KINDS = "|".join(re.escape(kind) for kind in Kind)
@@ -38,7 +38,7 @@ UNCHANGEABLE = {
 
 @dataclass(frozen=True, kw_only=True)
 class StoredFile:
-    """A data file as it was json_bytes. Sizes in bytes; `sha256` and `size` are of the stored, compressed bytes."""
+    """A data file in the storage. Sizes in bytes; `sha256` and `size` are of the stored, compressed bytes."""
 
     size: int
     sha256: str
@@ -76,7 +76,7 @@ class BackupRecord:
 class BackupRepository:
     """The backups in any Django storage whose names begin with `prefix`. Callers hold the lock of the database.
 
-    A backup exists when its manifest does, which is json_bytes last. `keys` sign manifests.
+    A backup exists when its manifest does, which is written last. `keys` sign manifests.
     """
 
     def __init__(self, storage: Storage, keys: Keys, prefix: str) -> None:
@@ -282,7 +282,7 @@ class BackupRepository:
         events = []
         for name in names:
             try:
-                event = self.files.document(f"{EVENTS}/{name}", largest=LARGEST_EVENT)
+                event = self.files.document(f"{EVENTS}/{name}", largest=MAX_EVENT)
                 if [event.get("run"), event.get("event")] != run_and_event(name):
                     raise ArtifactInvalid("Its name is that of another event.")
                 events.append(event)

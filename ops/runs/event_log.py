@@ -188,7 +188,7 @@ def _is_small(value: object, depth: int, budget: list[int]) -> bool:
         return all(_is_small(part, depth - 1, budget) for part in value)
     if isinstance(value, str):
         return len(value) <= schema.MAX_TEXT
-    return not isinstance(value, int) or abs(value) <= schema.LARGEST_INTEGER
+    return not isinstance(value, int) or abs(value) <= schema.MAX_INTEGER
 
 
 def sanitize(value: object) -> Any:

@@ -10,7 +10,7 @@ from ops.errors import ArtifactInvalid
 
 Document = TypeVar("Document")
 
-LARGEST_INTEGER = 2**53
+MAX_INTEGER = 2**53
 """Every JSON reader represents such numbers exactly, and sums of them fit a database column."""
 MAX_TEXT = 100_000
 MAX_LINE = 1_000
@@ -23,7 +23,7 @@ STORABLE = r"\A[^\0\ud800-\udfff]*\Z"
 
 Text = Annotated[str, Meta(max_length=MAX_TEXT, pattern=STORABLE)]
 Line = Annotated[str, Meta(max_length=MAX_LINE, pattern=STORABLE)]
-Count = Annotated[int, Meta(ge=0, le=LARGEST_INTEGER)]
+Count = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 Seconds = Annotated[float, Meta(ge=0, le=1e12)]
 Moment = Annotated[dt.datetime, Meta(tz=True)]
 

@@ -211,7 +211,7 @@ def test_record_of_a_damaged_manifest_has_a_fault(repository, content, fault):
 
 def test_record_of_a_too_large_manifest_has_a_fault(repository, monkeypatch):
     factories.backup(repository)
-    monkeypatch.setattr("ops.backups.storage.atomic_files.LARGEST_DOCUMENT", 100)
+    monkeypatch.setattr("ops.backups.storage.atomic_files.MAX_DOCUMENT", 100)
     assert repository.get(NAME).fault == f"{NAME}.json is larger than 100 bytes."
 
 

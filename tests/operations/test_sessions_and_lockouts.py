@@ -140,5 +140,5 @@ def test_restore_over_a_damaged_database_logs_the_rows_that_are_lost(
     lab.file.write_bytes(b"no database" * 1000)
     lab.do("restore_database", name, "--yes", "--no-pre-backup")
     log = lab.value("SELECT log FROM ops_run WHERE kind = 'restore'")
-    assert "could not be taken from the live database: file is not a database." in log
+    assert "could not be read from the live database: file is not a database." in log
     assert "axes_accessattempt" in log

@@ -117,7 +117,7 @@ def test_restore_of_a_hostile_file_loads_only_rows_of_known_tables(
     lab.rows("DELETE FROM connections")
     done = lab.do("restore_database", "--backup-file", str(file), "--untrusted", "--yes")
     assert "Left out 2 rows of unknown_table: not a table of this project." in done.out
-    assert "of django_session: never taken from an untrusted file." in done.out
+    assert "of django_session: never copied from an untrusted file." in done.out
     assert lab.own_content() == before
     assert (rights(lab), schedules(lab), users(lab)) == (groups, tasks, people)
     assert lab.value("SELECT count(*) FROM django_session") == 0

@@ -35,7 +35,7 @@ class Description:
     metadata: Mapping[str, str]
 
 
-NEVER_COPIED = "never taken from an untrusted file"
+NEVER_COPIED = "never copied from an untrusted file"
 NOT_OURS = "not a table of this project"
 UNMATCHED = "refer to a content type or a permission that this version does not have"
 UNKNOWN_COLUMNS = "columns that this version does not have"
@@ -62,7 +62,7 @@ def describe_left_out(left_out: Sequence[LeftOut]) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedRows:
-    """Rows by table that were taken from an untrusted file, and what was not."""
+    """Rows by table that were copied from an untrusted file, and what was left out."""
 
     rows: Mapping[str, int]
     left_out: tuple[LeftOut, ...]

@@ -12,7 +12,7 @@ from django.core.files.storage import Storage
 from ops.backups.compression import IteratorFile
 from ops.errors import ArtifactInvalid, PreconditionFailed
 
-LARGEST_DOCUMENT = 64 * 2**20
+MAX_DOCUMENT = 64 * 2**20
 """Bytes. A manifest has about 100 for each table."""
 
 
@@ -32,7 +32,7 @@ class AtomicFiles:
     def document(self, name: str, *, largest: int = 0) -> dict[str, Any]:
         """A JSON object of at most `largest` bytes. Raises ArtifactInvalid for other content, and storage errors."""
         with self.storage.open(name, "rb") as file:
-            largest = largest or LARGEST_DOCUMENT
+            largest = largest or MAX_DOCUMENT
             content = file.read(largest + 1)
         if len(content) > largest:
             raise ArtifactInvalid(f"{name} is larger than {largest:,} bytes.")

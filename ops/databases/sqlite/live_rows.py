@@ -20,8 +20,8 @@ from ops.utils.identifiers import quoted
 def copy_rows(path: Path, *, live: Path, tables: Collection[str]) -> tuple[str, ...]:
     """Replace the rows of `tables` in the file at `path`, which no other program uses, by those of `live`.
 
-    Tables and columns that one of them lacks are passed over. Returns sentences on what could not be copied; a table
-    that could not has the rows it had. Raises PreconditionFailed where rows of other tables lose what they refer to.
+    Tables and columns that one of them lacks are skipped. Returns sentences on what could not be copied; such a table
+    keeps its rows. Raises PreconditionFailed where rows of other tables lose what they refer to.
     """
     uri = f"{path.absolute().as_uri()}?mode=rw"
     with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=LOCK_TIMEOUT)) as connection:
@@ -32,7 +32,7 @@ def copy_rows(path: Path, *, live: Path, tables: Collection[str]) -> tuple[str, 
             connection.execute("ATTACH ? AS live", [f"{live.absolute().as_uri()}?mode=rw"])
             theirs = known_tables(connection, "live", tables)
         except sqlite3.Error as error:
-            return (f"The rows of {', '.join(sorted(tables))} could not be taken from the live database: {error}.",)
+            return (f"The rows of {', '.join(sorted(tables))} could not be read from the live database: {error}.",)
         ours = known_tables(connection, "main", tables)
         both = [(ours[key], theirs[key]) for key in sorted(ours.keys() & theirs.keys())]
         dangling = references_of_others(connection, ours)
@@ -66,7 +66,7 @@ def copy_table(connection: sqlite3.Connection, ours: str, theirs: str) -> Iterat
     except sqlite3.Error as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        yield f"The rows of {ours} could not be taken from the live database: {error}."
+        yield f"The rows of {ours} could not be read from the live database: {error}."
 
 
 def columns(connection: sqlite3.Connection, schema: str, table: str) -> Mapping[str, str]:

@@ -102,7 +102,7 @@ def test_live_rows_replace_those_of_the_backup(lab: Database, engine: PostgresEn
     other = content(lab, "rack", "device", "audit")
     lab.rows(NEW)
     live = content(lab, *COPIED)
-    # In an order that is wrong for foreign keys, with a name that nobody has.
+    # In an order that is wrong for foreign keys, with a name that no table has.
     assert restore(engine, dump, "expiry", "attempt", "a_task", "crontab", "no_such_table") == ()
     assert content(lab, *COPIED) == live
     assert content(lab, "rack", "device", "audit") == other

@@ -167,7 +167,7 @@ def test_live_rows_that_do_not_fit_are_named_and_the_restore_continues(site: Pat
     run(site, "DROP TABLE attempt; CREATE TABLE attempt (id integer, data)")
     run(site, "INSERT INTO attempt VALUES (1, 'no JSON'); UPDATE crontab SET minute = '9'")
     (sentence,) = restore(site, data, "attempt", "crontab")
-    assert sentence.startswith("The rows of attempt could not be taken from the live database: ")
+    assert sentence.startswith("The rows of attempt could not be read from the live database: ")
     assert rows(site, 'SELECT "user" FROM attempt ORDER BY id') == [(b"old",), (b"both",)]
     assert rows(site, "SELECT DISTINCT minute FROM crontab") == [(b"9",)]
     assert rows(site, "SELECT name FROM sqlite_master WHERE type = 'trigger'") == [(b"noted",)]
@@ -182,7 +182,7 @@ def test_live_rows_that_cannot_be_read_are_named_and_the_restore_continues(site:
         file.seek((page - 1) * 4096)
         file.write(b"\xff" * 4096)
     assert restore(site, data, "attempt", "crontab") == (
-        "The rows of attempt could not be taken from the live database: database disk image is malformed.",
+        "The rows of attempt could not be read from the live database: database disk image is malformed.",
     )
     assert rows(site, 'SELECT "user" FROM attempt ORDER BY id') == [(b"old",), (b"both",)]
     assert rows(site, "SELECT DISTINCT minute FROM crontab") == [(b"9",)]
@@ -199,5 +199,5 @@ def test_missing_live_file_is_named_and_the_restore_continues(site: Path, state:
         site.write_bytes(b"no database" * 1000 if state == "broken" else b"")
     sentences = restore(site, data, "attempt", "expiry")
     assert len(sentences) == (0 if state == "empty" else 1)
-    assert all(s.startswith("The rows of attempt, expiry could not be taken from") for s in sentences)
+    assert all(s.startswith("The rows of attempt, expiry could not be read from") for s in sentences)
     assert rows(site, "SELECT count(*) FROM attempt") == [(2,)]

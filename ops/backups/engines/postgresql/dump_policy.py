@@ -1,4 +1,4 @@
-"""Which statements of a dump are run that this installation has signed: all that pg_dump writes."""
+"""The statements of a signed dump that are executed: all that pg_dump writes, and no others."""
 
 import re
 
@@ -7,22 +7,22 @@ from ops.errors import ArtifactInvalid
 
 SKIPPED = re.compile(
     rb"SET transaction_timeout = \d+;"  # written by pg_dump 17 and later, unknown to older servers
-    rb"|COMMENT ON EXTENSION .*;"  # needs the extension's owner, and says what the extension says of itself
+    rb"|COMMENT ON EXTENSION .*;"  # only its owner may set it, and it is the default
     rb"|CREATE SCHEMA public;"
     rb"|ALTER [^']* OWNER TO " + NAME + rb";|(?:GRANT|REVOKE|ALTER DEFAULT PRIVILEGES) [^']*;",
     re.DOTALL,
 )
-"""Rights and owners belong to where a database is, not to its content; our own dumps name none."""
+"""Privileges and owners belong to the installation, not to the content; our own dumps have none."""
 TRANSACTIONS = re.compile(rb"(?:BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|PREPARE)\b", re.IGNORECASE)
 AROUND_LARGE_OBJECTS = (b"BEGIN;", b"COMMIT;")
 ENCODING = re.compile(rb"SET client_encoding = '(?P<name>[^']*)';")
 ENCODINGS = frozenset({"UTF8", "SQL_ASCII", "LATIN1", "LATIN9", "WIN1252"})
-"""In which no byte of a longer character looks like a quote or a backslash."""
+"""Encodings in which no byte of a multibyte character is a quote or a backslash."""
 QUOTES = re.compile(rb"SET standard_conforming_strings = (?!on;)")
 
 
 def allow_statement(statement: Statement) -> bool:
-    """Whether to run it; False for what is passed over. Raises ArtifactInvalid for what has no place in a dump."""
+    """Whether to execute it; False for a skipped one. Raises ArtifactInvalid for what pg_dump does not write."""
     text = statement.text
     if SKIPPED.fullmatch(text):
         return False
@@ -38,6 +38,6 @@ def allow_statement(statement: Statement) -> bool:
 
 def rejected(statement: Statement) -> ArtifactInvalid:
     return ArtifactInvalid(
-        f"The dump holds a statement that pg_dump does not write: {statement.beginning}",
-        "Nothing was changed. Make the file with pg_dump as it is (plain, without --inserts), or load it by hand.",
+        f"The dump contains a statement that pg_dump does not write: {statement.beginning}",
+        "Nothing was changed. Create the file with plain pg_dump (without --inserts), or load it by hand.",
     )

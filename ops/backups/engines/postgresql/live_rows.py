@@ -88,7 +88,7 @@ def copy_rows(live: Cursor, target: Cursor, tables: Collection[str], *, renamed:
     """Replace the rows of `tables` where `target` works by those where `live` does; nothing is committed.
 
     `renamed` are the schemas that have another name in the live database. Tables and columns that one side lacks are
-    passed over. Returns sentences on what could not be copied; a table that could not has the rows it had. Raises
+    skipped. Returns sentences on what could not be copied; such a table keeps its rows. Raises
     PreconditionFailed where rows of other tables lose what they refer to, and OpsError.
     """
     try:
@@ -104,7 +104,7 @@ def copy_rows(live: Cursor, target: Cursor, tables: Collection[str], *, renamed:
     except psycopg2.Error as error:
         raise OpsError(
             f"Rows of the live database could not be written to the new one: {server_message(error)}."
-            " The live database is as it was."
+            " The live database is unchanged."
         ) from error
     return tuple(sentences)
 
