@@ -224,7 +224,7 @@ def show_preview(console: Console, preview: RestorePreview) -> None:
     if preview.rights:
         show_rights(console, preview.rights)
     for label, rows in preview.emptied:
-        sentence = f"Backups contain no {label}: the table will be empty ({pluralize(rows, 'row')} now)."
+        sentence = f"Backups do not include {label}: the table is empty afterwards ({pluralize(rows, 'row')} now)."
         console.print(sentence, markup=False)
     show_left_out(console, preview.not_taken)
     console.print("All users are signed out.")
