@@ -154,7 +154,8 @@ class BackupAdmin(IndexAdmin[Backup]):
 
     @admin.display(description="size", ordering="size")
     def data(self, backup: Backup) -> SafeString:
-        return two_lines(format_size(backup.size), f"{backup.rows:,} rows, {format_duration(backup.duration)}")
+        taken = f", taken in {format_duration(backup.duration)}" if backup.duration else ""  # not for uploads
+        return two_lines(format_size(backup.size), f"{backup.rows:,} rows{taken}")
 
     @admin.display(description="kept", ordering="retained_until")
     def kept(self, backup: Backup) -> SafeString:

@@ -53,7 +53,7 @@ class RestoreConfirmation(Confirmation):
     no_pre_backup = forms.BooleanField(
         label="Skip the backup before the restore",
         required=False,
-        help_text="Only for a live database that is too damaged to be backed up. The restore can still be undone.",
+        help_text="Use this only if the live database is too damaged to back up. The restore can still be undone.",
     )
 
     def __init__(self, *args: Any) -> None:

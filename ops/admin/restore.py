@@ -83,8 +83,8 @@ def preview_context(context: OpsContext, backup: Backup, *, untrusted: bool) -> 
     return {
         "preview": preview,
         "left_out": describe_left_out(preview.not_taken) if preview else [],
-        "changes": [table_row(diff) for diff in preview.changes if has_changed(diff)] if preview else [],
-        "unchanged": sum(not has_changed(diff) for diff in preview.changes) if preview else 0,
+        "changes": [table_row(diff) for diff in preview.changed] if preview else [],
+        "unchanged": preview.describe_unchanged() if preview else [],
         "checks": list(preflight_checks(context, source, backup, preview)),
     }
 
@@ -95,10 +95,6 @@ def read_preview(context: OpsContext, source: RestoreSource, backup: Backup) -> 
     if not by_keys and source.manifest is None:
         return None
     return preview_restore(engine=context.engine, source=source, by_keys=by_keys)
-
-
-def has_changed(diff: TableDiff) -> bool:
-    return bool(diff.gained or diff.lost or diff.now != diff.then)
 
 
 def table_row(diff: TableDiff) -> dict[str, str]:

@@ -18,6 +18,7 @@ from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import kept_in_every_restore, kept_with_untrusted_files, never_from_untrusted_files
 from ops.backups.verify import count_rows
 from ops.databases.migration_state import MIGRATIONS_TABLE, require_known
+from ops.utils.formatting import pluralize
 from ops.utils.identifiers import quoted
 from ops.utils.progress import no_progress
 
@@ -47,6 +48,10 @@ class TableDiff:
     lost: int
     exact: bool
 
+    @property
+    def has_changed(self) -> bool:
+        return bool(self.gained or self.lost or self.now != self.then)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RestorePreview:
@@ -65,6 +70,23 @@ class RestorePreview:
     """Migrations that will be applied to the older data."""
     unreadable: str = ""
     """Why the live database cannot be read, or ''."""
+
+    @property
+    def changed(self) -> list[TableDiff]:
+        return [diff for diff in self.changes if diff.has_changed]
+
+    def describe_unchanged(self) -> list[str]:
+        """A sentence on the models in which no row is restored or removed, and one on those whose rows were counted."""
+        unchanged = [diff for diff in self.changes if not diff.has_changed]
+        same = sum(diff.exact for diff in unchanged)
+        counted = len(unchanged) - same
+        sentences = []
+        if same:
+            values = "its values" if same == 1 else "their values"
+            sentences.append(f"In {pluralize(same, 'model')}, no row will be restored or removed; {values} may change.")
+        if counted:
+            sentences.append(f"In {pluralize(counted, 'model')}, the number of rows will not change.")
+        return sentences
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,18 +260,10 @@ def is_content(model: type[models.Model]) -> bool:
 def content_tables(*, also: Collection[str] = ()) -> list[ContentTable]:
     """The tables of the project's content and of the models `also` (labels), in the order of the apps."""
     return [
-        ContentTable(table=model._meta.db_table, label=label_of(model), key=key_of(model))
+        ContentTable(table=model._meta.db_table, label=str(model._meta.verbose_name_plural), key=key_of(model))
         for model in apps.get_models(include_auto_created=True)
         if (is_content(model) or model._meta.label_lower in also) and model._meta.managed and not model._meta.proxy
     ]
-
-
-def label_of(model: type[models.Model]) -> str:
-    """The model's name in the plural; for the table between two models, both."""
-    if not model._meta.auto_created:
-        return str(model._meta.verbose_name_plural)
-    ends = [field.remote_field.model for field in model._meta.fields if field.remote_field]
-    return " and ".join(str(end._meta.verbose_name_plural) for end in ends)
 
 
 def key_of(model: type[models.Model]) -> str:

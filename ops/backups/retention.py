@@ -81,7 +81,7 @@ def evaluate(
         permanent = permanent_reason(manifest, now, last, undo_needs)
         if not permanent and now - manifest.taken_at < dt.timedelta(days=policy.days):
             until = manifest.taken_at + dt.timedelta(days=policy.days)
-            reason = f"kept until {until:%Y-%m-%d}: younger than {days(policy.days)}"
+            reason = f"kept until {until:%Y-%m-%d}: less than {days(policy.days)} old"
             return RetentionDecision(name=record.name, keep=True, reason=reason, until=until)
         reason = permanent or periods.get(record.name, "")
         if not reason and last_run_failed:
@@ -117,7 +117,7 @@ def permanent_reason(manifest: Manifest, now: dt.datetime, last: str, undo_needs
     if manifest.taken_at > now:
         return f"kept: dated in the future ({manifest.taken_at:%Y-%m-%d %H:%M} UTC)"
     if manifest.name == last:
-        return "kept: the last verified backup"
+        return "kept as the last verified backup"
     return ""
 
 

@@ -62,8 +62,8 @@ def exclusions() -> Mapping[str, str]:
     """
     return {
         **dict.fromkeys(sorted(_named("OPS_BACKUP_EXCLUDED_TABLES")), "named in OPS_BACKUP_EXCLUDED_TABLES"),
-        **dict.fromkeys(sorted(LOCKOUTS), "failed sign-ins, which a restore does not reset"),
-        **dict.fromkeys(sorted(SESSIONS), "sessions, whose keys would sign in a reader of the backup"),
+        **dict.fromkeys(sorted(LOCKOUTS), "failed sign-ins: a restore keeps the current ones"),
+        **dict.fromkeys(sorted(SESSIONS), "sessions: anyone with the backup could sign in with them"),
     }
 
 

@@ -17,7 +17,8 @@ from ops.backups.rights.changes import RightsChange, sections
 from ops.backups.signing import Trust
 from ops.backups.sources import RestoreSource
 from ops.databases.migration_state import migration_skew
-from ops.runs.descriptions import ENGINES, describe, describe_verification
+from ops.operations.restore import UNDO
+from ops.runs.descriptions import ENGINES, LEVELS, describe, describe_verification
 from ops.runs.results import BackupResult, PruneResult, RestoreResult, Result, UndoResult, VerificationResult
 from ops.utils.formatting import (
     describe_unknown_keys,
@@ -37,12 +38,16 @@ TRUST = {
     Trust.TAMPERED: "changed after it was made",
 }
 
+SIGNED_OUT = "All users will be signed out."
+
 
 def describe_verified(verification: Verification | None) -> str:
     if verification is None:
         return "not verified"
     when = format_age(verification.verified_at)
-    return f"{verification.level}, {when}" if verification.passed else f"FAILED {when}: {verification.error}"
+    if verification.passed:
+        return f"{LEVELS[verification.level]} {when}"
+    return f"verification FAILED {when}: {verification.error}"
 
 
 def describe_skew(manifest: Manifest) -> str:
@@ -93,7 +98,7 @@ def figures(record: BackupRecord, width: int) -> str:
     if not verified:
         last = manifest.verification
         colour = "green" if last and last.passed else "red"
-        verified = (str(last.level) if last.passed else f"FAILED: {last.error}") if last else "no"
+        verified = (LEVELS[last.level] if last.passed else f"FAILED: {last.error}") if last else "no"
     taken = format_local(manifest.taken_at)
     return (
         f"{escape(record.name.ljust(width))}  {taken:<16}  {format_size(manifest.size):>8}  {manifest.rows:>9,}"
@@ -193,12 +198,18 @@ def show_undo(console: Console, previous: PreviousDatabase, *, where: str) -> No
     """The database that an undo returns to, and what becomes of the live one."""
     console.print(
         f"Rolling back [bold]{escape(where)}[/bold] to [bold]{escape(previous.name)}[/bold]"
-        f" ({format_size(previous.size)}): the database as of {format_datetime(previous.replaced_at)}"
-        f" ({format_age(previous.replaced_at)}), when {escape(previous.backup)} replaced it.",
+        f" ({format_size(previous.size)}).",
         soft_wrap=True,
     )
-    console.print("Changes made since then are kept; another undo_restore returns to them.")
-    console.print("All users are signed out.")
+    replaced = "the last undo" if previous.backup == UNDO else f"the restore of {previous.backup}"
+    console.print(
+        f"This is the database as it was before {replaced} at {format_datetime(previous.replaced_at)}"
+        f" ({format_age(previous.replaced_at)}).",
+        soft_wrap=True,
+        markup=False,
+    )
+    console.print("Changes made since then are set aside; run undo_restore again to get them back.")
+    console.print(SIGNED_OUT)
 
 
 def show_preview(console: Console, preview: RestorePreview) -> None:
@@ -206,7 +217,7 @@ def show_preview(console: Console, preview: RestorePreview) -> None:
     if preview.unreadable:
         sentence = f"The live database is unreachable ({preview.unreadable}); its contents are unknown."
         console.print(sentence, style="yellow", markup=False)
-    changed = [change for change in preview.changes if change.gained or change.lost or change.now != change.then]
+    changed = preview.changed
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
     for name in ("Now", "Backup", "Restored", "Removed"):
@@ -215,19 +226,15 @@ def show_preview(console: Console, preview: RestorePreview) -> None:
         table.add_row(*preview_cells(change))
     if changed:
         console.print(table)
-    same = len(preview.changes) - len(changed)
-    if same:
-        verb = "has" if same == 1 else "have"
-        console.print(
-            f"{pluralize(same, 'model')} {verb} the same rows now and in the backup; individual values may differ."
-        )
+    for sentence in preview.describe_unchanged():
+        console.print(sentence, markup=False)
     if preview.rights:
         show_rights(console, preview.rights)
     for label, rows in preview.emptied:
         sentence = f"Backups do not include {label}: the table is empty afterwards ({pluralize(rows, 'row')} now)."
         console.print(sentence, markup=False)
     show_left_out(console, preview.not_taken)
-    console.print("All users are signed out.")
+    console.print(SIGNED_OUT)
     if preview.pending:
         console.print(
             f"The backup is older than the code: {pluralize(len(preview.pending), 'migration')} will be applied."
@@ -244,7 +251,7 @@ def show_rights(console: Console, change: RightsChange) -> None:
     """Users whose accounts change, by name; those with more permissions than today first."""
     if change.unknown:
         console.print(change.unknown, style="yellow", soft_wrap=True, markup=False)
-        console.print("Passwords, groups and permissions revert to the backup.")
+        console.print("Passwords, groups and permissions will revert to those in the backup.")
         return
     for section in sections(change):
         text = f"{section.heading}:" if section.grave else f"{section.heading}: {', '.join(section.lines)}"
@@ -252,7 +259,7 @@ def show_rights(console: Console, change: RightsChange) -> None:
         for line in section.lines if section.grave else ():
             console.print(f"  {line}", soft_wrap=True, markup=False)
     if not change.needs_administrator:
-        console.print("No user gets more permissions than today.")
+        console.print("No user will get more permissions.")
 
 
 def preview_cells(change: TableDiff) -> tuple[str, str, str, str, str]:

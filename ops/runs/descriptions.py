@@ -23,10 +23,12 @@ from ops.utils.formatting import format_datetime, format_duration, format_size, 
 
 ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 VERIFIED_BY = {
-    Level.READ: "by reading it back: the rows of all tables match the snapshot",
+    Level.READ: "by reading it back: the row counts of all tables match the snapshot",
     Level.RESTORED: "by restoring it: the contents of all tables match the snapshot",
 }
 """Follows the word "verified"."""
+LEVELS = {Level.READ: "read back", Level.RESTORED: "restore tested"}
+"""For lists."""
 
 
 @singledispatch
@@ -57,8 +59,8 @@ def _(result: RestoreResult) -> list[str]:
     sentences = [rows_and_tables(result) + compared, *describe_left_out(result.left_out)]
     if result.database:
         return [*sentences, f"The rows are in {result.database}; the live database was not touched."]
-    before = f"backup {result.pre_backup}" if result.pre_backup else "no backup (skipped by --no-pre-backup)"
-    return [*sentences, f"Previous state: {before}.", *describe_swap(result)]
+    backed_up = f"backed up as {result.pre_backup}" if result.pre_backup else "not backed up, as requested"
+    return [*sentences, f"The previous state was {backed_up}.", *describe_swap(result)]
 
 
 @describe.register

@@ -193,8 +193,8 @@ class TestRestoring:
         page = " ".join(text(admin.get(f"{LIST}{backup.pk}/restore/")).split())
         row = '<th scope="row">Brands</th><td class="ops-number">1</td><td class="ops-number">1</td>'
         assert f'{row}<td class="ops-number ops-gained">1</td><td class="ops-number ops-lost">1</td>' in page
-        assert "<b>1 user is removed:</b> eve@example.com" in page
-        assert "All users are signed out." in page
+        assert "<b>1 user will be removed:</b> eve@example.com" in page
+        assert "All users will be signed out." in page
         assert "The signature is valid: the backup was made here and has not changed." in page
         assert "The previous database is kept for 3 days" in page
 
@@ -202,7 +202,7 @@ class TestRestoring:
         settings.OPS_BACKUP_EXCLUDED_TABLES = ["otherproject_tag", "otherproject_book_tags"]
         Tag.objects.bulk_create([Tag(name="one"), Tag(name="two")])
         page = " ".join(text(admin.get(f"{LIST}{back_up().pk}/restore/")).split())
-        assert "Backups do not include tags: the table is empty afterwards (2 rows now)." in page
+        assert "Backups do not include tags: the table will be empty (2 rows now)." in page
         assert '<th scope="row">Tags</th>' not in page
         for label in ("Sessions", "Access attempts"):
             assert f'<th scope="row">{label}</th>' not in page

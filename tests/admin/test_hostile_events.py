@@ -62,7 +62,7 @@ DONE: dict[str, Result] = {
     ),
     "undo": UndoResult(restored=PREVIOUS, previous=PREVIOUS, migrations=(), writes_blocked=1.0, cut_over=0.1),
     "drop_previous": DropResult(dropped=PREVIOUS),
-    "prune": PruneResult(deleted={"old.sql": "too old"}, kept={"lab.sql": "kept: the last verified backup"}),
+    "prune": PruneResult(deleted={"old.sql": "too old"}, kept={"lab.sql": "kept as the last verified backup"}),
     "upload": UploadResult(backup="lab.sql", rows=3, tables=2, size=10),
     "change": EditResult(backup="lab.sql", pinned=True, note="mine"),
     "deletion": DeletionResult(backup="lab.sql", size=3),

@@ -93,7 +93,7 @@ def test_list_is_filtered_by_state_and_searched_by_note(viewer: Client) -> None:
 def test_list_names_time_zone_and_commands_when_no_worker_is_set_up(viewer: Client, settings: Any) -> None:
     settings.OPS_CELERY_APP = ""
     page = text(viewer.get(BACKUPS))
-    assert "Times are in UTC." in page
+    assert "Times are in the UTC time zone." in page
     assert "No worker is set up (REDIS_URL). Use the commands instead" in page
 
 
@@ -107,10 +107,10 @@ def test_list_shows_origin_and_escaped_note_below_the_name(viewer: Client) -> No
     ("changes", "shown"),
     [
         (
-            {"retention_reason": "kept until 2026-11-30: younger than 7 days"},
-            ("until 2026-11-30", "younger than 7 days"),
+            {"retention_reason": "kept until 2026-11-30: less than 7 days old"},
+            ("until 2026-11-30", "less than 7 days old"),
         ),
-        ({"retention_reason": "kept: the last verified backup"}, ("the last verified backup", "")),
+        ({"retention_reason": "kept as the last verified backup"}, ("as the last verified backup", "")),
         ({"pinned": True}, ("pinned", "")),
         ({}, ("until the next pruning", "")),
     ],

@@ -47,7 +47,7 @@ def page_of(client: Client, backup: Backup) -> str:
 def test_restore_is_confirmed_by_restorer_when_no_rights_are_raised(restorer: Client, queue: list[str]) -> None:
     backup = back_up()
     page = page_of(restorer, backup)
-    assert "No user gets more permissions, and no password changes." in page
+    assert "No user will get more permissions. No password will change." in page
     assert ONLY not in page
     assert confirm(restorer, backup) == 302
     assert len(queue) == 1
@@ -80,7 +80,7 @@ def test_names_are_escaped_and_long_lists_are_collapsed(restorer: Client) -> Non
     page = restorer.get(f"{LIST}{backup.pk}/restore/").content.decode()
     assert "&lt;b&gt;eve&lt;/b&gt;@example.com: all permissions (superuser)" in page
     assert LONG_NAME not in page
-    assert "<b>12 users get different passwords:</b> user00@example.com, " in page
+    assert "<b>12 users will get different passwords:</b> user00@example.com, " in page
     assert "user09@example.com and 2 more</summary>user10@example.com, user11@example.com</details>" in page
 
 

@@ -67,7 +67,7 @@ class TestPage:
         page = text(restorer.get(path_of(add_run(kind="restore", result=RESTORED))))
         for sentence in (
             "430 rows in 12 tables; contents match the manifest.",
-            "Previous state: backup homerack_20261123_101500.sql.gz.",
+            "The previous state was backed up as homerack_20261123_101500.sql.gz.",
             "1 migration applied on top.",
             "Writes were blocked for 2.4 s; the database was unavailable for 0.04 s.",
             "The previous database is kept as homerack_ops_undo (12.0 MB).",

@@ -46,7 +46,7 @@ def reasons(*entries: BackupRecord, policy: Policy = WEEK, **options: Any) -> li
 
 
 NEWEST = entry(0)
-LAST = (True, "kept: the last verified backup")
+LAST = (True, "kept as the last verified backup")
 
 
 def test_evaluate_without_backups_gives_no_decisions():
@@ -57,14 +57,14 @@ def test_backups_younger_than_the_days_are_kept():
     judged = verdicts([NEWEST, entry(1), entry(6.9), entry(7), entry(30)])
     assert [(verdict.keep, verdict.reason) for verdict in judged] == [
         LAST,
-        (True, "kept until 2026-11-29: younger than 7 days"),
-        (True, "kept until 2026-11-23: younger than 7 days"),
+        (True, "kept until 2026-11-29: less than 7 days old"),
+        (True, "kept until 2026-11-23: less than 7 days old"),
         (False, "older than 7 days"),
         (False, "older than 7 days"),
     ]
     assert [verdict.until for verdict in judged[:3]] == [None, NOW + 6 * DAY, NOW + 0.1 * DAY]
     assert reasons(NEWEST, entry(0.5), entry(1), policy=Policy(days=1))[1:] == [
-        (True, "kept until 2026-11-24: younger than 1 day"),
+        (True, "kept until 2026-11-24: less than 1 day old"),
         (False, "older than 1 day"),
     ]
 
@@ -86,7 +86,7 @@ def test_last_verified_backup_is_kept_at_any_age():
 def test_unverified_backup_is_kept_for_its_days_only(worthless, why):
     newer, older = entry(1, **worthless), entry(8, **worthless)
     assert reasons(newer, older, entry(30), policy=Policy(days=7, daily=1, yearly=1)) == [
-        (True, "kept until 2026-11-29: younger than 7 days"),
+        (True, "kept until 2026-11-29: less than 7 days old"),
         (False, f"older than 7 days{why}"),
         LAST,
     ]
@@ -155,7 +155,7 @@ def test_newest_of_each_period_is_kept():
     ]
     # 2026-11-23 is a Monday, the first day of week 48.
     assert kept == [
-        ("2026-11-23", "kept: the last verified backup"),
+        ("2026-11-23", "kept as the last verified backup"),
         ("2026-11-22", "kept: daily, 2026-11-22"),
         ("2026-11-21", "kept: daily, 2026-11-21"),
         ("2026-11-15", "kept: weekly, week 46"),

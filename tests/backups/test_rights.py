@@ -225,15 +225,15 @@ def test_sections_have_the_sentences_of_the_page() -> None:
         " and 2 more) granted directly"
     )
     assert [(section.heading, section.lines, section.grave) for section in found] == [
-        ("1 user gets more permissions", (f"eve: {words}",), True),
-        ("1 deactivated user becomes active", ("bob: no permissions",), True),
-        ("1 user is restored with permissions", (f"eve: {words}",), True),
-        ("2 users are restored without permissions", ("bob", "old (deactivated)"), False),
-        ("1 user is removed", ("ada",), False),
+        ("1 user will get more permissions", (f"eve: {words}",), True),
+        ("1 deactivated user will become active", ("bob: no permissions",), True),
+        ("1 user who has permissions will be restored", (f"eve: {words}",), True),
+        ("2 users who have no permissions will be restored", ("bob", "old (deactivated)"), False),
+        ("1 user will be removed", ("ada",), False),
         (
-            "1 user ID belongs to another user afterwards, with all rows that refer to it",
+            "1 user ID will belong to another user, with all rows that refer to it",
             ("4: ada now, old afterwards",),
             False,
         ),
-        ("2 users get different passwords", ("zoe", "yan"), False),
+        ("2 users will get different passwords", ("zoe", "yan"), False),
     ]

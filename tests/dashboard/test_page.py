@@ -48,7 +48,7 @@ def test_dashboard_without_backups_says_so(superuser: Client) -> None:
     assert 'class="dash-summary is-bad"' in shown
     assert "There is no verified backup" in shown
     assert "Shown from the first backup on." in shown
-    assert "Measured by the first restore test" in shown
+    assert "Known after the first restore test" in shown
 
 
 def test_dashboard_shows_the_last_verified_backup(superuser: Client, make_backup: MakeBackup) -> None:
@@ -110,7 +110,7 @@ def test_restore_time_is_that_of_the_newest_restore_test(superuser: Client, make
     shown = page(superuser)
 
     assert "9.0 s" in shown
-    assert "Measured by a restore test yesterday" in shown
+    assert "Measured yesterday in a restore test" in shown
     assert "newer.sql.gz" in shown
 
 

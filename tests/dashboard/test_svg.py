@@ -80,8 +80,11 @@ def test_calendar_has_a_summary_for_screen_readers() -> None:
         d1122=Day(date=dt.date(2026, 11, 22), failed=1),
     )
 
-    assert backup_calendar.summary(days, today=TODAY) == "Backups of the last 12 weeks by day: 1 backed up, 1 failed"
-    assert backup_calendar.summary(weeks(), today=TODAY) == "Backups of the last 12 weeks by day: none"
+    assert (
+        backup_calendar.summary(days, today=TODAY)
+        == "Backups of the last 12 weeks: backed up on 1 day, backup failed on 1 day"
+    )
+    assert backup_calendar.summary(weeks(), today=TODAY) == "Backups of the last 12 weeks: none"
 
 
 def test_size_chart_has_a_dot_for_each_day() -> None:

@@ -39,8 +39,8 @@ def test_backup_restore_undo_and_redo_return_the_same_contents(lab: Lab) -> None
     assert lab.value("SELECT count(*) FROM django_session") == 1
 
     restored = lab.do("restore_database", name, typed=f"{lab.name}\n")
-    assert "1 user is removed: late@example.org" in restored.out
-    assert "All users are signed out." in restored.out
+    assert "1 user will be removed: late@example.org" in restored.out
+    assert "All users will be signed out." in restored.out
     assert lab.content() == before
     assert lab.value("SELECT count(*) FROM django_session") == 0
     assert lab.runs() == [("backup", "succeeded"), ("restore", "succeeded")]

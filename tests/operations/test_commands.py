@@ -297,7 +297,7 @@ def test_restore_without_pre_restore_backup_can_be_undone(lab: Lab) -> None:
     lab.rows(CHANGE)
     changed = lab.content()
     output = lab.do("restore_database", name, "--yes", "--no-pre-backup").out
-    assert "Previous state: no backup (skipped by --no-pre-backup)." in output
+    assert "The previous state was not backed up, as requested." in output
     assert lab.listed() == [name]
     (event,) = [e for e in lab.events() if e["kind"] == "restore" and e["event"] == "ended"]
     assert event["arguments"]["pre_backup"] is False
@@ -340,7 +340,7 @@ def test_restore_offers_to_skip_a_pre_restore_backup_that_fails(postgres_lab: La
         os.write(keyboard, f"{lab.name}\n".encode())
         outcome = command.wait()
     assert outcome.code == 0, outcome
-    assert "no backup (skipped by --no-pre-backup)" in outcome.out
+    assert "The previous state was not backed up, as requested." in outcome.out
     assert lab.content() == before
     assert [run for run in lab.runs() if run[0] == "restore"] == [
         ("restore", "failed"),
@@ -428,7 +428,7 @@ repository.files.rewrite({name!r} + ".json", repository.signed(msgspec.structs.r
 def test_b3_prune_keeps_the_last_verified_backup(lab: Lab) -> None:
     oldest, old = two_old_backups(lab)
     would = lab.ask("prune_backups", "--dry-run")
-    assert would["kept"] == {old: "kept: the last verified backup"}
+    assert would["kept"] == {old: "kept as the last verified backup"}
     assert would["deleted"] == {oldest: "older than 7 days"}
     assert "would be deleted" in lab.do("prune_backups", "--dry-run").out
     assert set(lab.listed()) == {old, oldest}
@@ -447,7 +447,7 @@ def test_b3_prune_after_a_failed_backup_deletes_nothing(lab: Lab) -> None:
     assert set(lab.listed()) == {old, oldest}
     document = lab.ask("prune_backups")
     assert set(document["kept"].values()) == {
-        "kept: the last verified backup",
+        "kept as the last verified backup",
         "kept: nothing is deleted after a failed backup",
     }
     assert set(lab.listed()) == {old, oldest}

@@ -224,8 +224,8 @@ client.force_login(get_user_model().objects.create_superuser("eve@example.org", 
     name = lab.back_up()
     lab.rows("DELETE FROM django_session")
     shown = lab.do("restore_database", name, "--yes").out
-    assert "All users are signed out" in shown
-    assert "No user gets more permissions than today." in shown
+    assert "All users will be signed out" in shown
+    assert "No user will get more permissions." in shown
     assert lab.value("SELECT count(*) FROM django_session") == 0
     lab.do("undo_restore", "--yes")
     assert lab.value("SELECT count(*) FROM django_session") == 0

@@ -130,7 +130,7 @@ def test_restore_that_raises_permissions_needs_a_superuser(lab: Lab) -> None:
         answer = shell(lab, VISIT, who=who, name=name)
         for words in NAMED:
             assert words in answer["page"].replace("tab and", "tab\\t and"), words
-        assert "<b>1 user gets a different password:</b> dan@example.com" in answer["page"]
+        assert "<b>1 user will get a different password:</b> dan@example.com" in answer["page"]
         assert confirmable(answer) is may
 
 
@@ -173,8 +173,8 @@ def test_undo_that_raises_permissions_needs_a_superuser(lab: Lab) -> None:
     assert raised["name"] == "yan@example.com"
     # The undo of the undo gives no user more permissions, so a restorer may confirm it.
     answer = shell(lab, VISIT, who="rita@example.com", name="")
-    assert "No user gets more permissions" in answer["page"]
-    assert "<b>1 user is removed:</b> yan@example.com" in answer["page"]
+    assert "No user will get more permissions" in answer["page"]
+    assert "<b>1 user will be removed:</b> yan@example.com" in answer["page"]
     assert confirmable(answer)
     assert shell(lab, RUN, who="rita@example.com", name="") == "done"
 
@@ -189,7 +189,7 @@ def test_commands_list_users_with_more_permissions_and_ask(lab: Lab) -> None:
     for said in (asked.out, outcome.error):
         for words in NAMED:
             assert f"  {words}\n" in said.replace("\t", "\\t").replace("        ", "\\t"), words
-        assert "1 user gets a different password: dan@example.com\n" in said
+        assert "1 user will get a different password: dan@example.com\n" in said
     rights = outcome.json["rights"]
     assert [gain["name"] for gain in rights["raised"]] == ["dan@example.com", "eve@example.com"]
     assert rights["raised"][1]["reasons"] == [{"cause": "superuser", "subject": "", "permissions": []}]
@@ -204,7 +204,7 @@ def test_restore_command_works_without_any_users(lab: Lab) -> None:
     lab.rows("DELETE FROM accounts_user_groups")
     lab.rows("DELETE FROM accounts_user")
     asked = lab.do("restore_database", name, typed=f"{lab.name}\n")
-    assert "2 users are restored with permissions:\n  ada@example.com: all permissions" in asked.out
+    assert "2 users who have permissions will be restored:\n  ada@example.com: all permissions" in asked.out
     assert lab.value("SELECT count(*) FROM accounts_user") == 2
 
 
@@ -237,4 +237,4 @@ def test_any_true_value_in_sqlite_counts_as_a_permission(sqlite_lab: Lab) -> Non
         connection.execute("UPDATE accounts_user SET is_superuser = 2 WHERE email = 'carl@example.com'")
         connection.execute("UPDATE accounts_user SET is_superuser = 'yes' WHERE email = 'dan@example.com'")
     asked = sqlite_lab.manage("restore_database", "--backup-file", str(foreign), "--untrusted", typed="no\n")
-    assert "2 users get more permissions:\n  carl@example.com: all permissions (superuser)\n  dan@" in asked.out
+    assert "2 users will get more permissions:\n  carl@example.com: all permissions (superuser)\n  dan@" in asked.out

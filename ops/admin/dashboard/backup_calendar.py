@@ -27,8 +27,8 @@ class State(StrEnum):
 
     RESTORE_TESTED = "restore tested"
     MADE = "backed up"
-    FAILED = "failed"
-    MISSED = "missed"
+    FAILED = "backup failed"
+    MISSED = "backup missed"
     NONE = "nothing was due"
     FUTURE = "yet to come"
 
@@ -137,5 +137,5 @@ def summary(days: Sequence[Day], *, today: dt.date) -> str:
     """The calendar in words, for screen readers."""
     counts = {state: sum(day.state(today) is state for day in days) for state in State}
     reported = (State.RESTORE_TESTED, State.MADE, State.FAILED, State.MISSED)
-    listed = ", ".join(f"{counts[state]} {state}" for state in reported if counts[state])
-    return f"Backups of the last {WEEKS} weeks by day: {listed or 'none'}"
+    listed = ", ".join(f"{state} on {pluralize(counts[state], 'day')}" for state in reported if counts[state])
+    return f"Backups of the last {WEEKS} weeks: {listed or 'none'}"

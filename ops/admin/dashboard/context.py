@@ -183,13 +183,13 @@ def storage_figure(data: DashboardData) -> Figure:
 def restore_figure(data: DashboardData) -> Figure:
     title, icon, timing = "Restore time", "timer", data.restore_timing
     if timing is None:
-        return Figure(title=title, icon=icon, value="Not measured", notes=("Measured by the first restore test",))
+        return Figure(title=title, icon=icon, value="Not measured", notes=("Known after the first restore test",))
     kind = "restore test" if timing.is_test else "restore"
     return Figure(
         title=title,
         icon=icon,
         value=format_duration(timing.seconds),
-        notes=(f"Measured by a {kind} {format_past_day(timing.when, data.status.now)}", timing.backup),
+        notes=(f"Measured {format_past_day(timing.when, data.status.now)} in a {kind}", timing.backup),
     )
 
 

@@ -240,25 +240,25 @@ def sections(change: RightsChange) -> list[Section]:
     others = tuple(gain for gain in change.returning if not gain.reasons)
     numbers = tuple(f"{one.key}: {one.now} now, {one.then} afterwards" for one in change.replaced)
     found = [
-        grave(change.raised, "user gets more permissions", "users get more permissions"),
-        grave(change.revived, "deactivated user becomes active", "deactivated users become active"),
+        grave(change.raised, "user will get more permissions", "users will get more permissions"),
+        grave(change.revived, "deactivated user will become active", "deactivated users will become active"),
         grave(
             change.returning_with_rights,
-            "user is restored with permissions",
-            "users are restored with permissions",
+            "user who has permissions will be restored",
+            "users who have permissions will be restored",
         ),
         plain(
             tuple(gain.name if gain.active else f"{gain.name} (deactivated)" for gain in others),
-            "user is restored without permissions",
-            "users are restored without permissions",
+            "user who has no permissions will be restored",
+            "users who have no permissions will be restored",
         ),
-        plain(change.removed, "user is removed", "users are removed"),
+        plain(change.removed, "user will be removed", "users will be removed"),
         plain(
             numbers,
-            "user ID belongs to another user afterwards, with all rows that refer to it",
-            "user IDs belong to other users afterwards, with all rows that refer to them",
+            "user ID will belong to another user, with all rows that refer to it",
+            "user IDs will belong to other users, with all rows that refer to them",
         ),
-        plain(change.passwords, "user gets a different password", "users get different passwords"),
+        plain(change.passwords, "user will get a different password", "users will get different passwords"),
     ]
     return [section for section in found if section.lines]
 

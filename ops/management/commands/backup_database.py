@@ -16,7 +16,7 @@ from ops.runs.context import get_context
 class Command(OperationCommand):
     help = (
         "Back up the database: a consistent snapshot, compressed, and verified by reading it back and comparing the"
-        " rows of every table. Backups outside the retention policy are deleted afterwards."
+        " row counts of all tables. Backups outside the retention policy are deleted afterwards."
     )
     examples = """
   Back up now:

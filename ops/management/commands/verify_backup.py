@@ -16,7 +16,7 @@ from ops.runs.context import OpsContext, get_context
 
 class Command(OperationCommand):
     help = (
-        "Verify backups: each is read back in full, and its checksum, end marker and the rows of every table are"
+        "Verify backups: each is read back in full, and its checksum, end marker and the row count of every table are"
         " checked. With --restore, each is restored into a scratch database, migrated, and its contents are compared."
     )
     examples = """
