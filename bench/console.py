@@ -147,7 +147,7 @@ def backup_row(number: int, now: dt.datetime, chance: random.Random) -> Any:
     tables = {f"table_{table}": {"rows": 1000, "digest": "0123456789abcdef"} for table in range(40)}
     return Backup(
         id=uuid.UUID(int=chance.getrandbits(128)), name=name, kind="sql.gz", origin="scheduled", engine="postgresql",
-        database="homerack", created_by="schedule", taken_at=when, size=size, uncompressed_size=size * 3,
+        database="homerack", created_by="scheduler", taken_at=when, size=size, uncompressed_size=size * 3,
         rows=280_000, duration=4.2, verified_level="read" if number % 7 else "restored", verified_at=when,
         verification_seconds=9.0, trust="signed",
         manifest={"tables": tables},
@@ -161,7 +161,7 @@ def run_row(number: int, now: dt.datetime, chance: random.Random) -> Any:
     failed = number and chance.random() < 0.03
     return Run(
         kind="restore_test" if number % 8 == 7 else "backup", status="failed" if failed else "succeeded",
-        requested_by="schedule", origin="schedule",
+        requested_by="scheduler", origin="schedule",
         backup=f"homerack_{when:%Y%m%d_%H%M%S}.sql.gz", requested_at=when, started_at=when,
         finished_at=when + dt.timedelta(seconds=9),
         stages=[{"stage": "dump", "began": when.isoformat(), "seconds": 4.2}],

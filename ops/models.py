@@ -23,12 +23,12 @@ class Run(models.Model):
         RESTORE = "restore", "restore"
         UNDO = "undo", "undo of a restore"
         DROP_PREVIOUS = "drop_previous", "removal of the previous database"
-        PRUNE = "prune", "pruning of backups"
-        UPLOAD = "upload", "upload of a backup"
-        DOWNLOAD = "download", "download of a backup"
+        PRUNE = "prune", "backup pruning"
+        UPLOAD = "upload", "backup upload"
+        DOWNLOAD = "download", "backup download"
         CHANGE = "change", "change of a backup's pin or note"
-        DELETION = "deletion", "deletion of a backup"
-        PREFLIGHT = "preflight", "preflight check of the migration to PostgreSQL"
+        DELETION = "deletion", "backup deletion"
+        PREFLIGHT = "preflight", "PostgreSQL migration preflight"
         MIGRATION = "migration", "migration to PostgreSQL"
 
     class Status(models.TextChoices):

@@ -24,7 +24,7 @@ from ops.utils.single_flight import SingleFlight, shared_calls
 
 logger = logging.getLogger(__name__)
 
-SCHEDULER = "schedule"
+SCHEDULER = "scheduler"
 """The `requested_by` of runs that a schedule started."""
 PING_TIMEOUT = 1.0
 PUBLISH_TIMEOUT = 1.5

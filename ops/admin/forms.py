@@ -31,7 +31,7 @@ class Confirmation(forms.Form):
         self.request, self.expected = request, database
         plain = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
         self.fields["database"].widget = UnfoldAdminTextInputWidget(attrs=plain)
-        self.fields["database"].label = f"Type the database's name, {database}"
+        self.fields["database"].label = f"Type {database}, the database's name, to confirm"
         self.fields["password"].widget = UnfoldAdminPasswordWidget(attrs={"autocomplete": "current-password"})
 
     def clean_database(self) -> str:

@@ -122,7 +122,7 @@ def preflight_checks(
         migrations = pluralize(len(preview.pending), "migration")
         yield Check(passed=True, text=f"Older than the code: the restore applies {migrations}.")
     elif source.manifest:
-        yield Check(passed=True, text="The migrations match the code.")
+        yield Check(passed=True, text="The backup's migrations match the installed code.")
     yield check_verification(backup)
     yield check_space(context, backup)
 
@@ -130,8 +130,8 @@ def preflight_checks(
 def check_version(backup: Backup) -> Check:
     made_by, current = backup.manifest.get("app_version", ""), conf.OPS_VERSION
     if made_by == current:
-        return Check(passed=True, text=f"Made by this version, {current}.")
-    return Check(passed=True, text=f"Made by version {made_by}; this site runs version {current}.")
+        return Check(passed=True, text=f"Made by the installed version ({current}).")
+    return Check(passed=True, text=f"Made by version {made_by}; the installed version is {current}.")
 
 
 def check_verification(backup: Backup) -> Check:
@@ -150,5 +150,5 @@ def check_space(context: OpsContext, backup: Backup) -> Check:
         text = f"The database server needs about {format_size(needed)} of disk space during the restore."
         return Check(passed=True, text=text)
     free = shutil.disk_usage(Path(settings.DATABASES["default"]["NAME"]).parent).free
-    text = f"The restore needs about {format_size(needed)} of disk space; {format_size(free)} are free."
+    text = f"The restore needs about {format_size(needed)} of disk space; {format_size(free)} is free."
     return Check(passed=free >= needed, text=text)

@@ -67,7 +67,7 @@ def require_space(*, engine: Engine, repository: BackupRepository, kind: Kind) -
     needed = expected_size(engine=engine, repository=repository, kind=kind) if free is not None else 0
     if free is not None and free < needed:
         raise PreconditionFailed(
-            f"The backup needs about {format_size(needed)}, and {format_size(free)} are free in {repository.location}."
+            f"The backup needs about {format_size(needed)}, and {format_size(free)} is free in {repository.location}."
             " Nothing was written.",
             "Free some space there (manage.py prune_backups deletes old backups), or set BACKUP_DIR to another disk.",
         )

@@ -95,7 +95,7 @@ check_disk() {
     [[ -d $folder ]] || folder=$root
     free=$(df --output=avail "$folder" | tail -n 1)
     if ((free < least_free)) && [[ $force == no ]]; then
-        problem "$((free >> 10)) MiB are free in $folder; $((least_free >> 10)) are needed. To continue anyway: --force"
+        problem "$((free >> 10)) MiB is free in $folder; $((least_free >> 10)) MiB is needed. To continue anyway: --force"
     fi
 }
 

@@ -107,7 +107,7 @@ def check_disk(folder: Path) -> CheckResult:
     free = shutil.disk_usage(existing).free
     if free >= LEAST_FREE:
         return CheckResult()
-    detail = f"{free / 1e6:.0f} MB are free in {existing}."
+    detail = f"{free / 1e6:.0f} MB is free in {existing}."
     return CheckResult(status=Status.DEGRADED, error="DiskNearlyFull", detail=detail)
 
 

@@ -142,7 +142,7 @@ def check_disk_space(alias: str) -> None:
         needed = round(needed * HYSTERESIS)
     alert = Alert(
         title=f"The backup storage is nearly full on {socket.gethostname()}.",
-        text=f"{format_size(free or 0)} are free; at least {format_size(needed)} are needed."
+        text=f"{format_size(free or 0)} is free; at least {format_size(needed)} is needed."
         " Free some space, or set BACKUP_DIR to a larger disk.",
         resolved_title=f"The backup storage has enough free space again on {socket.gethostname()}.",
     )

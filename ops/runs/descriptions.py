@@ -71,7 +71,7 @@ def _(result: UndoResult) -> list[str]:
 
 @describe.register
 def _(result: DropResult) -> list[str]:
-    return [f"{result.dropped.name} was dropped; {format_size(result.dropped.size)} are free."]
+    return [f"{result.dropped.name} was dropped, which freed {format_size(result.dropped.size)}."]
 
 
 @describe.register
@@ -92,7 +92,7 @@ def _(result: EditResult) -> list[str]:
 
 @describe.register
 def _(result: DeletionResult) -> list[str]:
-    return [f"{result.backup} was deleted; {format_size(result.size)} are free."]
+    return [f"{result.backup} was deleted, which freed {format_size(result.size)}."]
 
 
 @describe.register

@@ -23,7 +23,7 @@ def wait_until_finished(page: Page, outcome: str = "succeeded") -> None:
 
 
 def confirm(page: Page, site: Site, button: str) -> None:
-    page.get_by_label(re.compile("^Type the database's name")).fill(site.database)
+    page.get_by_label(re.compile("the database's name, to confirm")).fill(site.database)
     page.get_by_label("Your password").fill(PASSWORD)
     page.get_by_role("button", name=button, exact=True).click()
 

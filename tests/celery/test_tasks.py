@@ -42,7 +42,9 @@ def test_scheduled_backup_is_made(home: Path, backups: Path, redis_url: str) -> 
     settings = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
     with running(home, "worker", *WORKER, **settings) as worker, running(home, "beat", *BEAT, **settings):
         wait_for(lambda: list(backups.glob("homerack_*.json")), worker)
-        wait_for(lambda: shell(home, RUNS, **settings) == [["backup", "succeeded", "schedule", "schedule", ""]], worker)
+        wait_for(
+            lambda: shell(home, RUNS, **settings) == [["backup", "succeeded", "schedule", "scheduler", ""]], worker
+        )
 
 
 def test_other_scheduled_tasks_succeed(home: Path, backups: Path, redis_url: str) -> None:

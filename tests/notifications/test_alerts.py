@@ -185,7 +185,7 @@ def test_low_disk_space_is_notified_once_and_resolved_with_a_margin(
     free["bytes"] = 3_100_000_000
     alerts.check()
     assert titles(receiver) == ["The backup storage is nearly full on attic."]
-    assert "2.9 GB are free; at least 3.0 GB are needed." in receiver.requests[0][2]
+    assert "2.9 GB is free; at least 3.0 GB is needed." in receiver.requests[0][2]
 
     free["bytes"] = 3_800_000_000
     alerts.check()

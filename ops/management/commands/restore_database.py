@@ -75,7 +75,7 @@ class Command(OperationCommand):
         output.show_preview(console, preview)
         if not options["yes"]:
             name = context.engine.database
-            confirm_by_name(console, name, f"Type the database's name, {name}, to restore it: ")
+            confirm_by_name(console, name, f"Type {name}, the database's name, to restore it: ")
         run = new_run(Run.Kind.RESTORE, **arguments, pre_backup=not options["no_pre_backup"])
         result = restore(console, context, run, may_ask=not options["yes"] and sys.stdin.isatty())
         output.show_restored(console, result, where=context.engine.where)

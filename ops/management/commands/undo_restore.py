@@ -35,7 +35,7 @@ class Command(OperationCommand):
         output.show_rights(console, rights)
         if not options["yes"]:
             name = context.engine.database
-            confirm_by_name(console, name, f"Type the database's name, {name}, to undo the restore: ")
+            confirm_by_name(console, name, f"Type {name}, the database's name, to undo the restore: ")
         run = new_run(Run.Kind.UNDO)
         result = execute(console, operations.undo_restore, context, run)
         output.show_undone(console, result, where=context.engine.where)

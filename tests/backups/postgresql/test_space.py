@@ -39,7 +39,7 @@ def test_backup_to_a_small_disk_is_refused_before_anything_is_written(
     with pytest.raises(PreconditionFailed) as refusal:
         factories.make_backup(engine, repository, kind)
     assert str(refusal.value) == (
-        f"The backup needs about {format_size(share)}, and 100 kB are free in {tmp_path / 'backups'}."
+        f"The backup needs about {format_size(share)}, and 100 kB is free in {tmp_path / 'backups'}."
         " Nothing was written.\n"
         "Free some space there (manage.py prune_backups deletes old backups), or set BACKUP_DIR to another disk."
     )

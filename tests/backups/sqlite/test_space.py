@@ -43,7 +43,7 @@ def test_backup_to_a_small_disk_is_refused_before_anything_is_written(engine: Sq
     with pytest.raises(PreconditionFailed) as refusal:
         factories.make_backup(engine, repository, Kind.SQLITE)
     assert str(refusal.value) == (
-        f"The backup needs about {format_size(engine.size() * 9 // 10)}, and 205 kB are free in {small_disk}."
+        f"The backup needs about {format_size(engine.size() * 9 // 10)}, and 205 kB is free in {small_disk}."
         " Nothing was written.\n"
         "Free some space there (manage.py prune_backups deletes old backups), or set BACKUP_DIR to another disk."
     )
@@ -58,7 +58,7 @@ def test_backup_of_a_file_on_a_full_disk_is_refused(small_disk: Path, repository
         factories.make_backup(SqliteEngine(path), repository, Kind.SQLITE)
     needed = format_size(path.stat().st_size)
     assert refusal.value.message.startswith(f"A backup copies {path} first, which needs {needed}, and ")
-    assert refusal.value.message.endswith(f" are free in {small_disk}. Nothing was written.")
+    assert refusal.value.message.endswith(f" is free in {small_disk}. Nothing was written.")
     assert support.other_files(path) == []
     assert repository.files.names() == set()
 
