@@ -154,7 +154,7 @@ class BackupAdmin(IndexAdmin[Backup]):
 
     @admin.display(description="size", ordering="size")
     def data(self, backup: Backup) -> SafeString:
-        taken = f", taken in {format_duration(backup.duration)}" if backup.duration else ""  # not for uploads
+        taken = f" in {format_duration(backup.duration)}" if backup.duration else ""  # not for uploads
         return two_lines(format_size(backup.size), f"{backup.rows:,} rows{taken}")
 
     @admin.display(description="kept", ordering="retained_until")

@@ -121,7 +121,7 @@ class SqliteEngine(Engine):
         free, needed = shutil.disk_usage(self.path.parent).free, self.path.stat().st_size
         if free < needed:
             raise PreconditionFailed(
-                f"A backup copies {self.path} first, which needs {format_size(needed)}, and {format_size(free)} are"
+                f"A backup copies {self.path} first, which needs {format_size(needed)}, and {format_size(free)} is"
                 f" free in {self.path.parent}. Nothing was written.",
                 "Free some space there.",
             )
