@@ -67,8 +67,9 @@ def test_wait_ends_after_its_seconds_and_at_once_with_a_wrong_password(server: P
     refused = server.url("postgres").rpartition(":")[0] + f":{free_port()}/postgres"
     start = time.monotonic()
     late = check("--wait", "2", "--json", DATABASE_URL=refused)
-    assert 1 < time.monotonic() - start < 30
+    assert time.monotonic() - start < 30
     assert late.returncode == 1
+    assert "attempt 2 failed" in late.stderr
     assert "The database 'default' could not be reached: OperationalError." in late.stderr
     start = time.monotonic()
     wrong = check("--wait", "60", "--json", DATABASE_URL=server.url("postgres", password="wrong-one"))

@@ -115,11 +115,11 @@ class Claims:
         self.claimed: list[str] = []
         self.left: list[str] = []
 
-    def claim_database(self, name: str) -> None:
+    def claim_database(self, name: str, *, target: str = "") -> None:
         assert exist(name) == []
         self.claimed.append(name)
 
-    def leave_database(self, name: str) -> None:
+    def leave_database(self, name: str, *, target: str = "") -> None:
         self.left.append(name)
 
 
