@@ -1,4 +1,4 @@
-"""B3: retention never deletes the last verified backup or a foreign one, and gives a reason for each decision."""
+"""Retention never deletes the last verified backup or a foreign one, and gives a reason for each decision."""
 
 import datetime as dt
 import random

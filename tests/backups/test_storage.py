@@ -1,4 +1,4 @@
-"""B4, B6, E2: backup files are private, complete or absent, and links are not followed."""
+"""Backup files are private, complete or absent, and links are not followed."""
 
 import contextlib
 import errno

@@ -28,7 +28,7 @@ def finding(file: Path, column: str, value: Any, **options: Any) -> tuple[str, s
 @pytest.mark.parametrize(
     ("column", "value", "stored_type", "reason"),
     [
-        # A3: Django reads each of these as NULL, or fails without saying where.
+        # Django reads each of these as NULL, or fails without saying where.
         ("day", "", "text", DATE_FORM),
         ("day", "2024-01-01 00:00:00", "text", DATE_FORM),
         ("day", "01/02/2024", "text", DATE_FORM),
@@ -45,20 +45,20 @@ def finding(file: Path, column: str, value: Any, **options: Any) -> tuple[str, s
         ("clock", "", "text", "not a time of the form 23:59:59"),
         ("clock", "24:00:00", "text", "hour must be in 0..23"),
         ("clock", "12:00", "text", "not a time of the form 23:59:59"),
-        # A5: SQLite's two booleans are 0 and 1.
+        # SQLite's two booleans are 0 and 1.
         ("flag", 2, "integer", "neither 0 nor 1, which SQLite stores for false and true"),
         ("flag", "t", "text", "text instead of 0 or 1"),
         ("flag", "true", "text", "text instead of 0 or 1"),
         ("flag", "", "text", "text instead of 0 or 1"),
         ("flag", b"\x01", "blob", "binary data instead of 0 or 1"),
-        # A8
+        # Lengths are counted in characters.
         ("short", "x" * 21, "text", "21 characters; the limit is 20"),
         ("short", "𝄞" * 21, "text", "21 characters; the limit is 20"),
-        # A9
+        # PostgreSQL stores no NUL.
         ("long", "a\0b", "text", NUL),
         ("short", "\0", "text", NUL),
         ("data", '{"a": "\\u0000"}', "text", "JSON with a NUL character, which PostgreSQL cannot store"),
-        # A10
+        # Values of another type, or outside the range of the column.
         ("number", "", "text", "text instead of a whole number"),
         ("number", "abc", "text", "text instead of a whole number"),
         ("number", 1.5, "real", "a floating-point number instead of a whole number"),
@@ -86,7 +86,7 @@ def finding(file: Path, column: str, value: Any, **options: Any) -> tuple[str, s
         ("code", "", "text", "not a UUID"),
         ("code", b"0123456789abcdef", "blob", "not a UUID"),
         ("blob", "text", "text", "text instead of binary data"),
-        # A11
+        # Times that PostgreSQL would round or refuse.
         ("moment", "2024-01-01 00:00:00.123456789", "text", "finer than a microsecond, which PostgreSQL would round"),
         ("moment", "2024-01-01 00:00:00+24:00", "text", "+24:00 is not an offset from UTC"),
         ("moment", "0001-01-01 00:00:00+01:00", "text", "outside the years 1 to 9999 in UTC"),
@@ -127,7 +127,7 @@ def test_null_in_not_null_column_is_a_finding(file: Path) -> None:
 
 
 def test_null_in_text_key_is_a_finding(file: Path) -> None:
-    """A16: SQLite allows it in any key that is not an integer."""
+    """SQLite allows it in any key that is not an integer."""
     support.loosen(file, "otherproject_tag", '"name" varchar(30) NOT NULL', '"name" varchar(30)')
     support.put(file, "otherproject_tag", {"name": None}, {"name": "x"})
     assert support.findings(file) == [
@@ -238,7 +238,7 @@ def test_text_that_is_too_long_only_because_of_nul_fits_when_stripped(file: Path
 
 
 def test_auto_now_columns_keep_their_values(library: Path, migrated: Database) -> None:
-    """A6: rows are copied, not saved."""
+    """Rows are copied, not saved."""
     support.alter(library, "UPDATE everything SET touched = '1999-12-31 23:59:59.999999'")
     with support.prepared(library) as ready:
         support.copy_and_verify_into(ready, migrated)

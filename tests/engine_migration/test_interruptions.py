@@ -1,4 +1,4 @@
-"""A14: killed, interrupted, cut off or refused at any moment, the target is unchanged and the next run succeeds."""
+"""Killed, interrupted, cut off or refused at any moment, the target is unchanged and the next run succeeds."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""A4: files of another program, described by a LegacyFormat over the tables of a foreign project."""
+"""Files of another program, described by a LegacyFormat over the tables of a foreign project."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A15: whatever differs after the copy is found, and said so that a person can look at it."""
+"""Whatever differs after the copy is found and reported with its table, key and column."""
 
 import re
 from pathlib import Path

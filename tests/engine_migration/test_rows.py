@@ -21,7 +21,7 @@ def books(file: Path) -> Path:
     return file
 
 
-# --- A7 -----------------------------------------------------------------------------------------------------
+# --- Foreign keys -------------------------------------------------------------------------------------------
 def test_orphans_are_findings(books: Path) -> None:
     support.put(books, "otherproject_author", {"id": 2, "name": "Bob", "mentor_id": 77}, {"id": 3, "name": "C"})
     support.put(books, "otherproject_book", book(A, "One", author_id=99))
@@ -87,7 +87,7 @@ def test_no_foreign_key_or_index_is_lost(library: Path, database: Database, sche
 
 
 def test_foreign_keys_are_never_disabled() -> None:
-    """HAZARDS A7: a dump of such a database cannot be restored."""
+    """A dump of a database with invalid references cannot be restored."""
     sources = [path.read_text() for path in Path("ops").rglob("*.py")]
     assert sources
     assert not any("session_replication_role" in source for source in sources)
@@ -213,7 +213,7 @@ def test_rows_that_violate_a_check_constraint_are_findings(books: Path) -> None:
 
 
 def test_nocase_column_is_noted(file: Path, database: Database) -> None:
-    """A16: what is one value in the file would be two in PostgreSQL."""
+    """One value in the file would be two in PostgreSQL."""
     support.alter(file, "CREATE UNIQUE INDEX tag_without_case ON otherproject_tag (name COLLATE NOCASE)")
     outcome = support.run(file, database, "--dry-run")
     note = (

@@ -1,4 +1,4 @@
-"""A1, A2, A6: after the migration the database works as if it had always been PostgreSQL."""
+"""After the migration the database works as if it had always been PostgreSQL."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def next_id(database: Database, model: type[models.Model]) -> int:
     return int(database.value(f"SELECT nextval(pg_get_serial_sequence('{table}', '{column}'))"))
 
 
-# --- A1 -----------------------------------------------------------------------------------------------------
+# --- Sequences ----------------------------------------------------------------------------------------------
 def test_sequences_continue_after_the_highest_id(library: Path, moved: Database) -> None:
     found = tables_with_sequences()
     assert {"otherproject_book_tags", "otherproject_book_similar", "accounts_user_groups"} <= {
@@ -103,7 +103,7 @@ def test_exhausted_sequence_raises_and_repeats_no_id(file: Path, migrated: Datab
         next_id(migrated, Slot)
 
 
-# --- A2 -----------------------------------------------------------------------------------------------------
+# --- Content types, permissions and sessions ----------------------------------------------------------------
 def test_content_types_and_permissions_keep_the_ids_of_the_file(file: Path, database: Database) -> None:
     """Rows of other tables refer to them by number."""
     with support.opened(file) as before:
@@ -166,7 +166,7 @@ def test_migration_sends_no_save_signals(library: Path, database: Database) -> N
     assert heard == []
 
 
-# --- A6 -----------------------------------------------------------------------------------------------------
+# --- Rows and values ----------------------------------------------------------------------------------------
 def test_rows_hidden_by_the_default_manager_are_migrated(moved: Database) -> None:
     assert Slot.objects.count() == 1
     assert Slot._base_manager.count() == 2

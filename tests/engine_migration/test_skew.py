@@ -1,4 +1,4 @@
-"""A13: a file of another version than the code, and tables that nobody knows."""
+"""Files of another version than the code, and unknown tables."""
 
 from pathlib import Path
 

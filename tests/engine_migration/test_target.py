@@ -32,7 +32,7 @@ def refusal(database: Database) -> str:
     return str(refused.value)
 
 
-# --- A13: what is there already -----------------------------------------------------------------------------
+# --- Existing targets ---------------------------------------------------------------------------------------
 def test_target_with_rows_is_refused(migrated: Database) -> None:
     migrated.rows("INSERT INTO otherproject_tag VALUES ('a'), ('b')")
     migrated.rows("INSERT INTO otherproject_author (name) VALUES ('Ada')")

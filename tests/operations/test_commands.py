@@ -156,7 +156,7 @@ def test_restore_with_truncated_or_missing_file_is_refused(lab: Lab) -> None:
     assert "Its data file is missing." in lab.do("list_backups").out
 
 
-def test_c1_restore_of_truncated_file_without_manifest_is_refused(lab: Lab) -> None:
+def test_restore_of_truncated_file_without_manifest_is_refused(lab: Lab) -> None:
     name = lab.back_up("--no-compress")
     content = (lab.backups / name).read_bytes()
     cut = lab.folder / "cut"
@@ -201,7 +201,7 @@ def test_restore_of_a_backup_of_the_other_engine_is_refused(make_lab: Callable[[
         assert "of another database" in lab.do("prune_backups", "--dry-run").out
 
 
-def test_c4_restore_of_a_backup_of_newer_code_is_refused(lab: Lab) -> None:
+def test_restore_of_a_backup_of_newer_code_is_refused(lab: Lab) -> None:
     lab.rows("INSERT INTO django_migrations (app, name, applied) VALUES ('inventory', '0099_future', '2026-01-01')")
     name = lab.back_up()
     lab.rows("DELETE FROM django_migrations WHERE name = '0099_future'")
@@ -217,7 +217,7 @@ def test_c4_restore_of_a_backup_of_newer_code_is_refused(lab: Lab) -> None:
     assert "1 ahead" in lab.do("list_backups").out
 
 
-def test_c4_backup_of_older_code_is_migrated_in_the_staging_database(lab: Lab) -> None:
+def test_backup_of_older_code_is_migrated_in_the_staging_database(lab: Lab) -> None:
     before = lab.content()
     lab.do("migrate", "otherproject", "0001", "--verbosity", "0", "--skip-checks")
     name = lab.back_up()
@@ -256,7 +256,7 @@ def test_dump_of_pg_dump_is_restored_as_untrusted(postgres_lab: Lab) -> None:
     "evil",
     ["\\! touch {mark}", "COPY racks TO PROGRAM 'touch {mark}';", "COPY racks FROM PROGRAM 'touch {mark}';"],
 )
-def test_b7_dump_with_commands_is_refused(postgres_lab: Lab, evil: str) -> None:
+def test_dump_with_commands_is_refused(postgres_lab: Lab, evil: str) -> None:
     lab = postgres_lab
     mark = lab.folder / "mark"
     content = (lab.backups / lab.back_up("--no-compress")).read_text()
@@ -425,7 +425,7 @@ repository.files.rewrite({name!r} + ".json", repository.signed(msgspec.structs.r
     lab.do("shell", "-c", code)
 
 
-def test_b3_prune_keeps_the_last_verified_backup(lab: Lab) -> None:
+def test_prune_keeps_the_last_verified_backup(lab: Lab) -> None:
     oldest, old = two_old_backups(lab)
     would = lab.ask("prune_backups", "--dry-run")
     assert would["kept"] == {old: "kept as the last verified backup"}
@@ -440,7 +440,7 @@ def test_b3_prune_keeps_the_last_verified_backup(lab: Lab) -> None:
     assert lab.value("SELECT count(*) FROM ops_backup") == 1
 
 
-def test_b3_prune_after_a_failed_backup_deletes_nothing(lab: Lab) -> None:
+def test_prune_after_a_failed_backup_deletes_nothing(lab: Lab) -> None:
     oldest, old = two_old_backups(lab)
     failed = lab.manage("backup_database", largest_file=lab.full_disk)
     assert failed.code == 1, failed
@@ -506,7 +506,7 @@ def test_rebuild_backup_index_restores_deleted_rows(lab: Lab) -> None:
     assert lab.value("SELECT count(*) FROM ops_backup") == 1
 
 
-def test_c6_restore_cancels_queued_runs(lab: Lab) -> None:
+def test_restore_cancels_queued_runs(lab: Lab) -> None:
     lab.do("shell", "-c", QUEUE.format(kind="backup"))
     name = lab.back_up()
     lab.do("shell", "-c", QUEUE.format(kind="restore_test"))

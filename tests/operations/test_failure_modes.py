@@ -1,4 +1,4 @@
-"""Failures of backups and restores; the letters and numbers are those of HAZARDS.md."""
+"""Failures of backups and restores: killed processes, full disks, concurrent operations, missing privileges."""
 
 import contextlib
 import json
@@ -43,7 +43,7 @@ def assert_no_new_backup(lab: Lab, old: str, *, status: str = "failed") -> None:
     assert lab.ask("verify_backup", "--latest")["recovered"] == []
 
 
-def test_b1_backup_whose_pg_dump_is_killed_leaves_nothing(postgres_lab: Lab) -> None:
+def test_backup_with_killed_pg_dump_leaves_nothing(postgres_lab: Lab) -> None:
     old = postgres_lab.back_up()
     postgres_lab.rows(LARGE)
     command, pid = mid_dump(postgres_lab)
@@ -54,7 +54,7 @@ def test_b1_backup_whose_pg_dump_is_killed_leaves_nothing(postgres_lab: Lab) -> 
     assert_no_new_backup(postgres_lab, old)
 
 
-def test_b1_backup_whose_session_is_terminated_leaves_nothing(postgres_lab: Lab) -> None:
+def test_backup_with_terminated_session_leaves_nothing(postgres_lab: Lab) -> None:
     old = postgres_lab.back_up()
     postgres_lab.rows(LARGE)
     command, _ = mid_dump(postgres_lab)
@@ -69,7 +69,7 @@ def test_b1_backup_whose_session_is_terminated_leaves_nothing(postgres_lab: Lab)
     assert_no_new_backup(postgres_lab, old)
 
 
-def test_b1_backup_on_a_full_disk_leaves_nothing(lab: Lab) -> None:
+def test_backup_on_a_full_disk_leaves_nothing(lab: Lab) -> None:
     old = lab.back_up()
     outcome = lab.manage("backup_database", largest_file=lab.full_disk)
     assert outcome.code == 1
@@ -77,7 +77,7 @@ def test_b1_backup_on_a_full_disk_leaves_nothing(lab: Lab) -> None:
     assert_no_new_backup(lab, old)
 
 
-def test_b1_terminated_backup_leaves_nothing(lab: Lab) -> None:
+def test_terminated_backup_leaves_nothing(lab: Lab) -> None:
     old = lab.back_up()
     backup = lab.start("backup_database", stop_at="verify").until_stopped()
     os.kill(backup.pid, signal.SIGTERM)
@@ -86,7 +86,7 @@ def test_b1_terminated_backup_leaves_nothing(lab: Lab) -> None:
     assert_no_new_backup(lab, old, status="interrupted")
 
 
-def test_b4_every_operation_is_refused_while_another_runs(lab: Lab) -> None:
+def test_operation_during_another_is_refused(lab: Lab) -> None:
     name = lab.back_up()
     lab.do("restore_database", name, "--yes")
     listed, runs = lab.listed(), lab.runs()
@@ -112,7 +112,7 @@ def test_b4_every_operation_is_refused_while_another_runs(lab: Lab) -> None:
     assert lab.runs() == [*runs, ("backup", "succeeded")]
 
 
-def test_b4_of_simultaneous_backups_each_succeeds_or_is_refused(lab: Lab) -> None:
+def test_simultaneous_backups_succeed_or_are_refused(lab: Lab) -> None:
     outcomes = []
     threads = [threading.Thread(target=lambda: outcomes.append(lab.manage("backup_database"))) for _ in range(4)]
     for thread in threads:
@@ -136,7 +136,7 @@ def locked_table(lab: Lab) -> Iterator[None]:
         connection.rollback()
 
 
-def test_b5_password_is_in_no_process_list_and_no_query(postgres_lab: Lab) -> None:
+def test_backup_does_not_expose_the_password(postgres_lab: Lab) -> None:
     lab = postgres_lab
     assert lab.database
     password = lab.database.address.password
@@ -158,14 +158,14 @@ def test_b5_password_is_in_no_process_list_and_no_query(postgres_lab: Lab) -> No
     assert password not in "".join(everything)
 
 
-def test_b6_backup_files_are_private(lab: Lab) -> None:
+def test_backup_files_are_private(lab: Lab) -> None:
     lab.back_up()
     lab.do("restore_database", "--latest", "--yes")
     for path in (lab.backups, *lab.backups.rglob("*")):
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
 
-def test_c2_restore_ends_other_sessions_which_can_reconnect(postgres_lab: Lab) -> None:
+def test_restore_ends_other_sessions_which_can_reconnect(postgres_lab: Lab) -> None:
     lab = postgres_lab
     name = lab.back_up()
     assert lab.database
@@ -176,7 +176,7 @@ def test_c2_restore_ends_other_sessions_which_can_reconnect(postgres_lab: Lab) -
     assert lab.value("SELECT count(*) FROM racks") > 0
 
 
-def test_c3_restore_keeps_the_history_of_runs_and_backups(lab: Lab) -> None:
+def test_restore_keeps_the_history_of_runs_and_backups(lab: Lab) -> None:
     name = lab.back_up()
     lab.do("verify_backup", name)
     lab.manage("backup_database", largest_file=lab.full_disk)
@@ -198,7 +198,7 @@ def test_c3_restore_keeps_the_history_of_runs_and_backups(lab: Lab) -> None:
     assert "@" in ended[0]
 
 
-def test_c7_backup_by_a_role_without_privileges_names_the_grant(postgres_lab: Lab) -> None:
+def test_backup_by_a_role_without_privileges_names_the_grant(postgres_lab: Lab) -> None:
     lab = postgres_lab
     role = f"nobody_{lab.name}"
     server().rows(f"CREATE ROLE {role} LOGIN PASSWORD 'pw'")
@@ -213,7 +213,7 @@ def test_c7_backup_by_a_role_without_privileges_names_the_grant(postgres_lab: La
         server().rows(f"DROP ROLE {role}")
 
 
-def test_c9_restore_and_undo_end_all_sessions(lab: Lab) -> None:
+def test_restore_and_undo_end_all_sessions(lab: Lab) -> None:
     sign_in = """
 from django.contrib.auth import get_user_model
 from django.test import Client
@@ -231,7 +231,7 @@ client.force_login(get_user_model().objects.create_superuser("eve@example.org", 
     assert lab.value("SELECT count(*) FROM django_session") == 0
 
 
-def test_c8_maintenance_mode_begins_after_loading(lab: Lab) -> None:
+def test_restore_begins_maintenance_mode_after_loading(lab: Lab) -> None:
     name = lab.back_up()
     for stage, blocked in (("load", False), ("snapshot", True)):
         restore = lab.start("restore_database", name, "--yes", stop_at=stage).until_stopped()

@@ -1,4 +1,4 @@
-"""C2, C8, C10: a busy site under gunicorn during a restore: reads work, and writes get 503."""
+"""A busy site under gunicorn during a restore: reads work, and writes get 503."""
 
 import http.client
 import os
@@ -113,7 +113,7 @@ class Writer:
         return False
 
 
-def test_c2_reads_work_during_a_restore(lab: Lab, web: WebServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reads_during_a_restore_succeed(lab: Lab, web: WebServer, capsys: pytest.CaptureFixture[str]) -> None:
     name = lab.back_up()
     over = threading.Event()
     readers = [Reader(web.port, over) for _ in range(3)]
@@ -139,13 +139,13 @@ def test_c2_reads_work_during_a_restore(lab: Lab, web: WebServer, capsys: pytest
     assert sum(reader.asked for reader in readers) > 20
     assert max(reader.refused_for for reader in readers) < SANITY
     assert len(failures) <= 6, (failures, web.log.read_text()[-3000:])
-    # C10: the pools of all workers have recovered by themselves.
+    # The pools of all workers have recovered by themselves.
     for _ in range(20):
         assert ask(web.port, "GET", "/admin/", headers=COOKIE)[0] == 302
     assert web.get("/health/ready/").status == 200
 
 
-def test_c8_no_accepted_write_is_lost(lab: Lab, web: WebServer) -> None:
+def test_writes_accepted_before_the_cut_over_are_not_lost(lab: Lab, web: WebServer) -> None:
     lab.do("shell", "-c", PEOPLE)
     name = lab.back_up()
     writer = Writer(web.port)
@@ -174,7 +174,7 @@ def restore_is_over(pid: int) -> bool:
     return False
 
 
-def test_c8_write_during_a_restore_gets_503(lab: Lab, web: WebServer) -> None:
+def test_write_during_a_restore_gets_503(lab: Lab, web: WebServer) -> None:
     lab.do("shell", "-c", PEOPLE)
     name = lab.back_up()
     writer = Writer(web.port)

@@ -38,12 +38,12 @@ def nothing_is_left(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("stage", stages(*BEFORE, quick=("load", "dump", "cut-over")))
-def test_c2_restore_killed_before_the_cut_over_changes_nothing(lab: Lab, stage: str) -> None:
+def test_restore_killed_before_the_cut_over_changes_nothing(lab: Lab, stage: str) -> None:
     kill_a_restore_before_its_end(lab, stage)
 
 
 @pytest.mark.parametrize("stage", stages(*BEFORE))
-def test_c7_restore_in_a_schema_killed_before_the_cut_over_changes_nothing(
+def test_restore_in_a_schema_killed_before_the_cut_over_changes_nothing(
     make_lab: Callable[[str], Lab], stage: str
 ) -> None:
     kill_a_restore_before_its_end(make_lab("within"), stage)
@@ -69,7 +69,7 @@ def kill_a_restore_before_its_end(lab: Lab, stage: str) -> None:
     assert lab.value("SELECT count(*) FROM racks WHERE name = 'Changed'") == 0
 
 
-def test_c2_restore_killed_after_the_cut_over_has_succeeded(lab: Lab) -> None:
+def test_restore_killed_after_the_cut_over_has_succeeded(lab: Lab) -> None:
     before = lab.content()
     name = lab.back_up()
     lab.rows(CHANGE)
@@ -102,7 +102,7 @@ def test_killed_undo_changes_nothing_and_can_be_repeated(lab: Lab, stage: str) -
 
 
 @pytest.mark.parametrize("stage", stages("snapshot", "dump", "verify", "prune", quick=("dump", "prune")))
-def test_b1_backup_killed_at_any_stage_leaves_no_partial_backup(lab: Lab, stage: str) -> None:
+def test_backup_killed_at_any_stage_leaves_no_partial_backup(lab: Lab, stage: str) -> None:
     old = lab.back_up()
     backup = lab.start("backup_database", stop_at=stage).until_stopped()
     backup.kill()

@@ -170,7 +170,7 @@ def older(tmp_path: Path) -> Path:
 
 
 def test_write_history_completes_the_rows_of_an_older_database(tmp_path: Path, older: Path) -> None:
-    """HAZARDS C3, C6 and C9."""
+    """The history is complete, queued runs are cancelled, and sessions deleted."""
     repository, scratch = repository_in(tmp_path), tmp_path / "scratch.sqlite3"
     second, later = add_backup(repository, 2), run_once(tmp_path, Run.Kind.RESTORE_TEST)
     shutil.copy(older, scratch)

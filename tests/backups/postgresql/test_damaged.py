@@ -1,4 +1,4 @@
-"""B1 and C1: truncated dumps and killed programs are detected."""
+"""Truncated dumps and killed programs are detected."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""B7: even in a dump that this installation has signed, only what pg_dump writes is executed."""
+"""Even in a dump that this installation has signed, only what pg_dump writes is executed."""
 
 import io
 from pathlib import Path

@@ -105,7 +105,7 @@ def test_restore_of_special_objects_recreates_them(lab: Database, engine: Postgr
 
 
 def test_restore_without_a_superusers_extension_names_the_command(role: Role, lab: Database) -> None:
-    """B8: before anything is loaded."""
+    """Before anything is loaded."""
     name, password = role("CREATEDB")
     lab.rows("CREATE EXTENSION pg_stat_statements")
     support.server().rows(f"ALTER DATABASE {lab.name} OWNER TO {name}")

@@ -1,4 +1,4 @@
-"""C2, C5 and C7: how a restored database is swapped in, what is kept, and which role may do it."""
+"""How a restored database is swapped in, what is kept, and which role may do it."""
 
 import contextlib
 import io
@@ -214,7 +214,7 @@ def test_named_scratch_database_is_dropped_unless_kept(lab: Database, engine: Po
 
 
 def test_restore_removes_tables_of_a_newer_schema(lab: Database, engine: PostgresEngine) -> None:
-    """C5: the restored content does not mix with the earlier one."""
+    """The restored content does not mix with the earlier one."""
     dump, before = support.dump_of(engine)
     lab.rows("CREATE TABLE newer (rack bigint REFERENCES rack); ALTER TABLE rack ADD COLUMN newer int")
     assert support.restore(engine, dump) == before

@@ -1,4 +1,4 @@
-"""B2 and B5: which client programs are found, and what other users can see of them."""
+"""Which client programs are found, and what other users can see of them."""
 
 import io
 import os
@@ -140,7 +140,7 @@ def test_dump_of_a_newer_pg_dump_is_loaded(engine: PostgresEngine) -> None:
 
 
 def test_snapshot_with_a_locked_table_waits_and_is_refused(lab: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """B9: a migration that takes long."""
+    """For example by a long migration."""
     monkeypatch.setattr("ops.backups.engines.postgresql.snapshot.LOCK_WAIT", 300)
     engine = support.engine_of(lab)
     with lab.connect() as connection, connection.cursor() as cursor:
@@ -154,7 +154,7 @@ def test_snapshot_with_a_locked_table_waits_and_is_refused(lab: Database, monkey
 
 
 def test_load_does_not_change_other_sessions(lab: Database, engine: PostgresEngine) -> None:
-    """C10: a dump empties the search path of its own session only."""
+    """A dump empties the search path of its own session only."""
     dump, _ = support.dump_of(engine)
     with engine.swap_strategy().scratch(for_swap=False) as scratch:
         scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)

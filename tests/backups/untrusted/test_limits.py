@@ -1,4 +1,4 @@
-"""C15: the process that reads a file is limited in memory, time and disk."""
+"""The process that reads a file is limited in memory, time and disk."""
 
 import gzip
 import io
