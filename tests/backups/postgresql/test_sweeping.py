@@ -115,11 +115,11 @@ class Claims:
         self.claimed: list[str] = []
         self.left: list[str] = []
 
-    def claim_database(self, name: str, *, target: str = "") -> None:
+    def claim_database(self, name: str, *, target: str = "") -> None:  # noqa: ARG002
         assert exist(name) == []
         self.claimed.append(name)
 
-    def leave_database(self, name: str, *, target: str = "") -> None:
+    def leave_database(self, name: str, *, target: str = "") -> None:  # noqa: ARG002
         self.left.append(name)
 
 
