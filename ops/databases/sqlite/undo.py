@@ -91,7 +91,7 @@ def restore_journals(path: Path, aside: Path) -> None:
             sibling(aside, suffix).rename(sibling(path, suffix))
 
 
-def drop_undo(path: Path) -> None:
+def drop_previous_database(path: Path) -> None:
     if record := read_record(path):
         sibling(path, RECORD).unlink()
         remove(path.with_name(record.file))

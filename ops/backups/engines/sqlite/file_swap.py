@@ -148,7 +148,7 @@ class FileSwap(SwapStrategy):
         return override_database(sqlite_wrapper(read_only_uri(self._previous_path(), immutable=True)))
 
     def drop_previous(self) -> None:
-        undo.drop_undo(self.path)
+        undo.drop_previous_database(self.path)
 
 
 def link_into_place(path: Path, final: Path) -> None:
