@@ -1,4 +1,4 @@
-"""HomeRack's settings with a second, foreign app beside the inventory: `ops` has to work for any project."""
+"""HomeRack's settings with a second, foreign app: `ops` has to work for any project."""
 
 from homerack.settings import *  # noqa: F403
 from homerack.settings import INSTALLED_APPS

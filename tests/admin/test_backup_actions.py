@@ -169,14 +169,14 @@ class TestUploading:
         assert not list(storage.glob("homerack_*"))
 
     def test_upload_of_sqlite_file_is_refused_on_postgresql(self, admin: Client) -> None:
-        (said,) = messages_of(self.send(admin, b"SQLite format 3\x00" + bytes(100), "lab.db"))
-        assert said.startswith("lab.db is a SQLite file, but the live database is PostgreSQL. Nothing was kept.")
+        (message,) = messages_of(self.send(admin, b"SQLite format 3\x00" + bytes(100), "lab.db"))
+        assert message.startswith("lab.db is a SQLite file, but the live database is PostgreSQL. Nothing was kept.")
 
     def test_upload_above_the_limit_is_refused(self, admin: Client, settings: Any) -> None:
         settings.OPS_UPLOAD_LIMIT = 100_000
         assert conf.OPS_UPLOAD_LIMIT == 100_000
-        (said,) = messages_of(self.send(admin, bytes(300_000)))
-        assert said.startswith("The file is larger than 100 kB. Nothing was kept.")
+        (message,) = messages_of(self.send(admin, bytes(300_000)))
+        assert message.startswith("The file is larger than 100 kB. Nothing was kept.")
         assert not Run.objects.exists()
 
     def test_upload_without_a_file_shows_error(self, admin: Client) -> None:

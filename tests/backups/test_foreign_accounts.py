@@ -88,13 +88,13 @@ add = Permission.objects.get(codename="add_role")
 add.delete()
 role.allows.set([Permission.objects.create(codename="add_role", name="again", content_type=add.content_type)])
 exec(sys.argv[1])
-said = io.StringIO()
-sys.stdout = said
+output = io.StringIO()
+sys.stdout = output
 call_command("restore_database", "--latest", "--yes", "--json")
 sys.stdout = sys.__stdout__
 connection.close()
 assert Member.objects.filter(login="chief", is_admin=True).exists()
-print("ANSWER", said.getvalue())
+print("ANSWER", output.getvalue())
 """
 
 

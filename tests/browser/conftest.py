@@ -28,12 +28,12 @@ CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 
 @dataclass
 class Site:
-    """HomeRack at `address` with the database `database`; `complaints` are errors that browsers reported."""
+    """HomeRack at `address` with the database `database`; `errors` are errors that browsers reported."""
 
     address: str
     database: str
     browser: Browser
-    complaints: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     @contextlib.contextmanager
     def page(self, *, width: int = 1440, height: int = 900, scheme: str = "light") -> Iterator[Page]:
@@ -46,19 +46,21 @@ class Site:
         page = context.new_page()
         page.on(
             "console",
-            lambda said: self.complain(page, f"{said.text} {said.location}") if said.type == "error" else None,
+            lambda message: (
+                self.add_error(page, f"{message.text} {message.location}") if message.type == "error" else None
+            ),
         )
-        page.on("pageerror", lambda error: self.complain(page, str(error)))
+        page.on("pageerror", lambda error: self.add_error(page, str(error)))
         yield page
         context.close()
 
-    def complain(self, page: Page, text: str) -> None:
-        self.complaints.append(f"{page.url}: {text}")
+    def add_error(self, page: Page, text: str) -> None:
+        self.errors.append(f"{page.url}: {text}")
 
-    def own_complaints(self) -> list[str]:
+    def ops_errors(self) -> list[str]:
         """Those of the pages of `ops`. unfold's scripts report errors when a page is left while it loads."""
         ours = re.compile(r"^\S+/(admin/ops|runs)/")
-        return [said for said in self.complaints if ours.match(said)]
+        return [message for message in self.errors if ours.match(message)]
 
     def sign_in(self, page: Page, email: str = "ada@example.com") -> None:
         page.goto("/admin/login/?next=/admin/ops/backup/")

@@ -12,13 +12,13 @@ pytestmark = pytest.mark.browser
 
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
 LIST = "/admin/ops/backup/"
-PATIENCE = 60_000
+TIMEOUT = 60_000
 """Milliseconds."""
 
 
 def wait_until_finished(page: Page, outcome: str = "succeeded") -> None:
     """Without reloading: the page updates itself."""
-    expect(page.locator(".ops-run[data-finished]")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(".ops-run[data-finished]")).to_be_visible(timeout=TIMEOUT)
     expect(page.locator(".ops-run")).to_have_attribute("data-outcome", outcome)
 
 
@@ -80,7 +80,7 @@ def test_backup_restore_and_undo_bring_back_a_deleted_device(site: Site) -> None
         wait_until_finished(page)
         site.sign_in(page)
         assert devices(page) == before - 1
-    assert site.own_complaints() == []
+    assert site.ops_errors() == []
 
 
 def test_status_page_shows_the_end_of_a_restore_after_sign_out(site: Site) -> None:
@@ -127,7 +127,7 @@ def test_uploaded_file_is_restored_as_untrusted(site: Site, tmp_path: Path) -> N
         expect(page.locator(".ops-results")).to_contain_text("there is no manifest to compare with.")
         site.sign_in(page)
         assert devices(page) == before
-    assert site.own_complaints() == []
+    assert site.ops_errors() == []
 
 
 def test_viewers_have_no_buttons_and_get_403(site: Site) -> None:
@@ -175,7 +175,7 @@ WIDTHS = [
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(("width", "scheme"), WIDTHS)
 def test_pages_have_no_serious_axe_violations_and_fit_the_width(site: Site, width: int, scheme: str) -> None:
-    site.complaints.clear()
+    site.errors.clear()
     with site.page(width=width, scheme=scheme) as page:
         site.sign_in(page)
         if not page.locator("#result_list").count():
@@ -185,7 +185,7 @@ def test_pages_have_no_serious_axe_violations_and_fit_the_width(site: Site, widt
             page.wait_for_timeout(300)  # unfold's own scripts settle
             assert serious(page) == [], address
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, address
-    assert site.own_complaints() == []
+    assert site.ops_errors() == []
 
 
 def addresses(page: Page) -> list[str]:

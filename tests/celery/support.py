@@ -27,7 +27,7 @@ def manage(folder: Path, *arguments: str, **changes: str) -> "subprocess.Complet
 
 @contextlib.contextmanager
 def running(folder: Path, name: str, *command: str, **changes: str) -> Iterator["Running"]:
-    """``python …`` while the block lasts, ended as gently as it lets itself; its output is in a file called `name`."""
+    """Run ``python …`` during the block, and terminate it after; its output is in the file `name`.log."""
     log = folder / f"{name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -59,15 +59,15 @@ class Running:
     def output(self) -> str:
         return self.log.read_text()
 
-    def family(self) -> list[int]:
-        """All processes that it has started, and those that these have."""
+    def descendants(self) -> list[int]:
+        """The processes that it has started, directly or indirectly."""
         found = children_of(self.process.pid)
         for pid in found:
             found.extend(children_of(pid))
         return found
 
     def child(self, name: str) -> int:
-        """The process among its own children whose command has the word `name`."""
+        """The child process whose command has the word `name`."""
         return next(pid for pid in children_of(self.process.pid) if name in command_of(pid).split("\0"))
 
     def end_with(self, number: signal.Signals) -> int:
@@ -77,7 +77,7 @@ class Running:
 
 @contextlib.contextmanager
 def served(folder: Path, **changes: str) -> Iterator[tuple[Running, int]]:
-    """``manage.py serve`` on the database in `folder`, from the moment that it says it is there, and its port."""
+    """``manage.py serve`` on the database in `folder`, once it has printed its address, and its port."""
     port = free_port()
     with running(folder, f"serve-{port}", "manage.py", "serve", "--port", str(port), **changes) as serving:
         wait_for(lambda: "HomeRack is at" in serving.output, serving)

@@ -26,12 +26,12 @@ def sockets() -> set[Path]:
 def test_sigint_and_sigterm_end_all_processes(home: Path, number: signal.Signals) -> None:
     before = sockets()
     with served(home) as (serving, port):
-        family = serving.family()
-        assert len(family) >= 6  # Redis, the worker and its child, beat, the site and the one that it reloads
+        descendants = serving.descendants()
+        assert len(descendants) >= 6  # Redis, the worker and its child, beat, the site and the one that it reloads
         with urlopen(f"http://127.0.0.1:{port}/health/live/") as answer:
             assert answer.status == 200
         assert serving.end_with(number) == 0
-        assert [pid for pid in family if is_alive(pid)] == []
+        assert [pid for pid in descendants if is_alive(pid)] == []
     assert "HomeRack has stopped." in serving.output
     assert sockets() - before == set()
 
@@ -39,10 +39,10 @@ def test_sigint_and_sigterm_end_all_processes(home: Path, number: signal.Signals
 @pytest.mark.parametrize(("name", "debug"), [("worker", "true"), ("beat", "true"), ("gunicorn", "false")])
 def test_end_of_one_process_ends_all(home: Path, name: str, debug: str) -> None:
     with served(home, DEBUG=debug) as (serving, _):
-        family = serving.family()
+        descendants = serving.descendants()
         os.kill(serving.child(name), signal.SIGKILL)
         assert serving.process.wait(timeout=40) == 1
-        assert [pid for pid in family if is_alive(pid)] == []
+        assert [pid for pid in descendants if is_alive(pid)] == []
     shown = "web" if name == "gunicorn" else name
     assert (
         f"CommandError: {shown} has ended (killed by SIGKILL). All other services were stopped. "
@@ -52,9 +52,9 @@ def test_end_of_one_process_ends_all(home: Path, name: str, debug: str) -> None:
 
 def test_processes_end_with_a_killed_serve_and_the_next_one_starts(home: Path) -> None:
     with served(home) as (serving, _):
-        family = serving.family()
+        descendants = serving.descendants()
         serving.end_with(signal.SIGKILL)
-        eventually(lambda: not any(map(is_alive, family)), within=20)
+        eventually(lambda: not any(map(is_alive, descendants)), within=20)
     with served(home) as (serving, _):
         assert serving.end_with(signal.SIGINT) == 0
 

@@ -76,7 +76,7 @@ answer = [*(Run.objects.values_list("status", "error").first() or ()), Backup.ob
 
 def kill(worker: Running) -> None:
     """The worker with its pool, as when the machine loses its power."""
-    for pid in [worker.process.pid, *worker.family()]:
+    for pid in [worker.process.pid, *worker.descendants()]:
         os.kill(pid, signal.SIGKILL)
     worker.process.wait(timeout=40)
 
@@ -86,7 +86,7 @@ def test_backup_of_a_killed_worker_is_interrupted_and_leaves_nothing(home: Path,
     settings = {"REDIS_URL": redis_url, "BACKUP_DIR": str(backups)}
     with running(home, "worker", *WORKER, STOP_AT="verify", **settings) as worker:
         shell(home, ASK, **settings)
-        wait_for(lambda: any(map(is_stopped, worker.family())), worker)
+        wait_for(lambda: any(map(is_stopped, worker.descendants())), worker)
         assert list(backups.glob("homerack_*.gz"))
         kill(worker)
     assert shell(home, STATE, **settings) == ["running", "", 0]

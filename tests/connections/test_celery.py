@@ -58,17 +58,17 @@ def worker(server: PostgresServer, redis_server: RedisServer, client: Celery) ->
 def test_forked_workers_have_connections_of_their_own_and_survive_a_restart(
     worker: None, client: Celery, server: PostgresServer
 ) -> None:
-    def ask(number: int, sql: str) -> list[tuple[int, int, str]]:
-        sent = [client.send_task("tests.support.worker.ask", [sql]) for _ in range(number)]
+    def query(number: int, sql: str) -> list[tuple[int, int, str]]:
+        sent = [client.send_task("tests.support.worker.query", [sql]) for _ in range(number)]
         return [tuple(task.get(timeout=30)) for task in sent]
 
-    answers = ask(20, "SELECT pg_sleep(0.02)")
+    answers = query(20, "SELECT pg_sleep(0.02)")
     assert len({process for process, _, _ in answers}) == 2
     assert len({(process, backend) for process, backend, _ in answers}) == len({backend for _, backend, _ in answers})
     # The next task finds nothing of the last one's session.
-    ask(4, "SELECT set_config('app.user', 'alice', false)")
-    assert {text for _, _, text in ask(4, "SELECT coalesce(current_setting('app.user', true), '')")} == {""}
+    query(4, "SELECT set_config('app.user', 'alice', false)")
+    assert {text for _, _, text in query(4, "SELECT coalesce(current_setting('app.user', true), '')")} == {""}
     status = client.send_task("tests.support.worker.look_at_pool").get(timeout=30)
     assert status["checked_out"] == 0
     server.restart()
-    assert len(ask(10, "SELECT 1")) == 10
+    assert len(query(10, "SELECT 1")) == 10

@@ -11,7 +11,7 @@ from django.db import ProgrammingError, transaction
 
 from homerack.postgresql.base import DatabaseWrapper
 from homerack.postgresql.registry import pools
-from tests.support.backend import ask, backend_id, make_wrapper
+from tests.support.backend import backend_id, make_wrapper, query
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
@@ -100,7 +100,7 @@ def test_connections_of_other_threads_of_the_parent_survive_the_fork(wrapper: Da
     thread = threading.Thread(target=other)
     thread.start()
     assert ready.wait(10)
-    in_child(lambda: ask(wrapper, "SELECT 1"))
+    in_child(lambda: query(wrapper, "SELECT 1"))
     over.set()
     thread.join()
     assert backends[0] == backends[1]
@@ -113,12 +113,12 @@ def test_child_cannot_continue_the_parents_transaction(
 
     def child() -> None:
         with pytest.raises(ProgrammingError, match="Cannot open a new connection in an atomic block"):
-            ask(wrapper, "SELECT 1")
+            query(wrapper, "SELECT 1")
 
     with transaction.atomic(using=wrapper.alias):
-        ask(wrapper, "CREATE TEMP TABLE mine (id int) ON COMMIT DROP")
+        query(wrapper, "CREATE TEMP TABLE mine (id int) ON COMMIT DROP")
         in_child(child)
-        assert ask(wrapper, "SELECT count(*) FROM mine") == 0
+        assert query(wrapper, "SELECT count(*) FROM mine") == 0
 
 
 def test_a_fork_while_another_thread_holds_the_registry_does_not_block_the_child(url: str) -> None:
@@ -134,7 +134,7 @@ def test_a_fork_while_another_thread_holds_the_registry_does_not_block_the_child
     assert holds.wait(10)
     wrapper = make_wrapper(url)
     try:
-        in_child(lambda: ask(wrapper, "SELECT 1"))
+        in_child(lambda: query(wrapper, "SELECT 1"))
     finally:
         release.set()
         thread.join()
@@ -154,7 +154,7 @@ def test_grandchild_leaves_the_parents_connection_alone(wrapper: DatabaseWrapper
 
     def child() -> None:
         own = backend_id(wrapper)
-        in_child(lambda: ask(wrapper, "SELECT 1"))
+        in_child(lambda: query(wrapper, "SELECT 1"))
         assert backend_id(wrapper) == own
 
     in_child(child)

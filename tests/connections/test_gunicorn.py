@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.backend import ask, eventually, make_wrapper
+from tests.support.backend import eventually, make_wrapper, query
 from tests.support.postgres import PostgresServer
 from tests.support.web import WebServer
 
@@ -53,7 +53,7 @@ def test_request_checks_in_its_connection(web: WebServer, server: PostgresServer
     observer = make_wrapper(server.url("postgres"), OPTIONS={"application_name": "observer"})
     # Two kept in each of two processes, and the one of the master, which never hands it back.
     sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'homerack'"
-    eventually(lambda: ask(observer, sql) <= 5)
+    eventually(lambda: query(observer, sql) <= 5)
     answers = [web.get("/health/").json["pool_info"] for _ in range(10)]
     assert all(numbers["total_connections"] <= 3 for numbers in answers)
     observer.close()

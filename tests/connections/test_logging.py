@@ -7,7 +7,7 @@ import pytest
 from django.db import DatabaseError
 
 from homerack.postgresql import query_logging
-from tests.support.backend import ask, backend_id, make_wrapper
+from tests.support.backend import backend_id, make_wrapper, query
 
 
 @pytest.fixture(autouse=True)
@@ -38,13 +38,13 @@ def test_pool_events_are_logged_at_debug(url: str, caplog: pytest.LogCaptureFixt
 
 def test_echo_shows_statement_and_time_but_no_values(url: str, caplog: pytest.LogCaptureFixture) -> None:
     wrapper = make_wrapper(url, ECHO=True)
-    ask(wrapper, "SELECT %s, %s, %s, 'it''s literal'", "secret", 4711, None)
+    query(wrapper, "SELECT %s, %s, %s, 'it''s literal'", "secret", 4711, None)
     with wrapper.cursor() as cursor:
         cursor.execute("CREATE TEMP TABLE noted (word text)")
         cursor.executemany("INSERT INTO noted VALUES (%s)", [("secret",), ("another",)])
         cursor.execute("SELECT %(word)s", {"word": "secret"})
     with pytest.raises(DatabaseError):
-        ask(wrapper, "SELECT 1 / 0")
+        query(wrapper, "SELECT 1 / 0")
     wrapper.close()
     lines = [
         re.sub(r"^\d+\.\d{3} ms", "… ms", r.getMessage()) for r in caplog.records if r.name == query_logging.__name__
@@ -62,7 +62,7 @@ def test_echo_shows_statement_and_time_but_no_values(url: str, caplog: pytest.Lo
 
 def test_without_echo_there_are_no_statements(url: str, caplog: pytest.LogCaptureFixture) -> None:
     wrapper = make_wrapper(url)
-    ask(wrapper, "SELECT 1")
+    query(wrapper, "SELECT 1")
     wrapper.close()
     assert [record for record in caplog.records if record.name == query_logging.__name__] == []
 

@@ -13,7 +13,7 @@ from django.db.backends.base.base import NO_DB_ALIAS
 
 from homerack.postgresql import pool as pool_module
 from homerack.postgresql.base import DatabaseWrapper
-from tests.support.backend import ask, backend_id, eventually, make_wrapper
+from tests.support.backend import backend_id, eventually, make_wrapper, query
 
 
 def another_wrapper(wrapper: DatabaseWrapper, **overrides: Any) -> DatabaseWrapper:
@@ -72,7 +72,7 @@ def test_exhausted_pool_raises_operational_error_with_its_size(url: str) -> None
         "(size 2, overflow 1). Raise DB_POOL_SIZE or DB_MAX_OVERFLOW, or find what holds the connections."
     )
     wrappers[0].close()
-    assert ask(wrappers[3], "SELECT 1") == 1
+    assert query(wrappers[3], "SELECT 1") == 1
     for wrapper in wrappers[1:]:
         wrapper.close()
 
@@ -85,7 +85,7 @@ def test_waiting_thread_gets_the_next_free_connection(url: str) -> None:
     def wait() -> None:
         start = time.monotonic()
         waiter = another_wrapper(holder)
-        ask(waiter, "SELECT 1")
+        query(waiter, "SELECT 1")
         waited.append(time.monotonic() - start)
         waiter.close()
 
@@ -105,7 +105,7 @@ def test_forty_threads_share_a_pool_of_five_and_five(url: str) -> None:
         wrapper = another_wrapper(model)
         for _ in range(5):
             seen.add(backend_id(wrapper))
-            ask(wrapper, "SELECT pg_sleep(0.005)")
+            query(wrapper, "SELECT pg_sleep(0.005)")
             wrapper.close()
         return 5
 
@@ -145,7 +145,7 @@ def test_failed_statements_free_their_slot(url: str) -> None:
     wrapper = make_wrapper(url)
     for _ in range(10):
         with pytest.raises(Exception, match="division by zero"):
-            ask(wrapper, "SELECT 1 / 0")
+            query(wrapper, "SELECT 1 / 0")
         wrapper.close_if_unusable_or_obsolete()
     assert numbers(wrapper) == (1, 0, 0, 1)
 
@@ -155,7 +155,7 @@ def test_wrapper_collected_without_closing_frees_its_slot(url: str) -> None:
     for _ in range(10):
         another_wrapper(model).ensure_connection()
         gc.collect()
-    assert ask(model, "SELECT 1") == 1
+    assert query(model, "SELECT 1") == 1
     model.close()
 
 
@@ -194,7 +194,7 @@ def test_connections_ended_by_the_server_free_their_slots(url: str, monkeypatch:
         with pytest.raises(OperationalError, match="got no working connection: the server closes new ones immediately"):
             wrapper.ensure_connection()
     monkeypatch.undo()
-    assert ask(wrapper, "SELECT 1") == 1
+    assert query(wrapper, "SELECT 1") == 1
     wrapper.close()
 
 
@@ -240,7 +240,7 @@ def test_the_no_database_alias_has_no_pool(url: str) -> None:
     assert aside.pool_status() is None
     backend = backend_id(aside)
     aside.close()
-    eventually(lambda: not ask(wrapper, "SELECT count(*) FROM pg_stat_activity WHERE pid = %s", backend))
+    eventually(lambda: not query(wrapper, "SELECT count(*) FROM pg_stat_activity WHERE pid = %s", backend))
     wrapper.close()
 
 
@@ -265,12 +265,12 @@ def test_dispose_closes_idle_connections_and_used_ones_at_check_in(url: str) -> 
     idle.close()
 
     def count() -> int:
-        return int(ask(observer, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'closing-the-pool'"))
+        return int(query(observer, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'closing-the-pool'"))
 
     assert count() == 2
     used.close_pool()
     eventually(lambda: count() == 1)
-    assert ask(used, "SELECT 1") == 1
+    assert query(used, "SELECT 1") == 1
     used.close()
     eventually(lambda: count() == 0)
     observer.close()

@@ -8,7 +8,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.transaction import TransactionManagementError
 
 from homerack.postgresql.base import DatabaseWrapper
-from tests.support.backend import ask, backend_id, eventually, make_wrapper
+from tests.support.backend import backend_id, eventually, make_wrapper, query
 from tests.support.postgres import PostgresServer
 
 
@@ -20,8 +20,8 @@ def observer(server: PostgresServer) -> Iterator[DatabaseWrapper]:
 
 
 def kill(observer: DatabaseWrapper, backend: int) -> None:
-    assert ask(observer, "SELECT pg_terminate_backend(%s)", backend)
-    eventually(lambda: not ask(observer, "SELECT count(*) FROM pg_stat_activity WHERE pid = %s", backend))
+    assert query(observer, "SELECT pg_terminate_backend(%s)", backend)
+    eventually(lambda: not query(observer, "SELECT count(*) FROM pg_stat_activity WHERE pid = %s", backend))
 
 
 def use_as_default(wrapper: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,8 +63,8 @@ def test_without_pre_ping_the_first_statement_fails_and_the_next_works(
     wrapper.close()
     kill(observer, backend)
     with pytest.raises((OperationalError, InterfaceError)):
-        ask(wrapper, "SELECT 1")
-    assert ask(wrapper, "SELECT 1") == 1
+        query(wrapper, "SELECT 1")
+    assert query(wrapper, "SELECT 1") == 1
     wrapper.close()
 
 
@@ -78,7 +78,7 @@ def test_a_statement_killed_in_the_middle_fails_once(
     killer = threading.Timer(0.3, lambda: kill_by(server, backend))
     killer.start()
     with pytest.raises(OperationalError, match=r"server closed the connection|terminating connection"):
-        ask(wrapper, "SELECT pg_sleep(20)")
+        query(wrapper, "SELECT pg_sleep(20)")
     killer.join()
     assert backend_id(wrapper) != backend
     wrapper.close()
@@ -95,16 +95,16 @@ def test_interrupted_transaction_is_not_repeated(
 ) -> None:
     wrapper = make_wrapper(server.url("postgres"))
     use_as_default(wrapper, monkeypatch)
-    ask(wrapper, "CREATE TABLE cut_off (id int)")
+    query(wrapper, "CREATE TABLE cut_off (id int)")
     with pytest.raises(OperationalError), transaction.atomic(using=wrapper.alias):
-        ask(wrapper, "INSERT INTO cut_off VALUES (1)")
+        query(wrapper, "INSERT INTO cut_off VALUES (1)")
         kill(observer, backend_id(wrapper))
-        ask(wrapper, "INSERT INTO cut_off VALUES (2)")
-    assert ask(wrapper, "SELECT count(*) FROM cut_off") == 0
+        query(wrapper, "INSERT INTO cut_off VALUES (2)")
+    assert query(wrapper, "SELECT count(*) FROM cut_off") == 0
     with transaction.atomic(using=wrapper.alias):
-        ask(wrapper, "INSERT INTO cut_off VALUES (3)")
-    assert ask(wrapper, "SELECT count(*) FROM cut_off") == 1
-    ask(wrapper, "DROP TABLE cut_off")
+        query(wrapper, "INSERT INTO cut_off VALUES (3)")
+    assert query(wrapper, "SELECT count(*) FROM cut_off") == 1
+    query(wrapper, "DROP TABLE cut_off")
     wrapper.close()
 
 
@@ -120,9 +120,9 @@ def test_the_rest_of_a_cut_off_block_does_not_run_on_a_new_connection(
     ):
         kill(observer, backend_id(wrapper))
         with pytest.raises((OperationalError, InterfaceError)):
-            ask(wrapper, "SELECT 1")
-        ask(wrapper, "CREATE TABLE second_half (id int)")
-    assert ask(wrapper, "SELECT to_regclass('second_half')") is None
+            query(wrapper, "SELECT 1")
+        query(wrapper, "CREATE TABLE second_half (id int)")
+    assert query(wrapper, "SELECT to_regclass('second_half')") is None
     wrapper.close()
 
 
@@ -132,10 +132,10 @@ def test_interrupted_manual_transaction_is_not_continued(server: PostgresServer,
     kill(observer, backend_id(wrapper))
     for _ in range(2):
         with pytest.raises((OperationalError, InterfaceError)):
-            ask(wrapper, "CREATE TABLE half (id int)")
+            query(wrapper, "CREATE TABLE half (id int)")
     wrapper.close_if_unusable_or_obsolete()
     assert wrapper.get_autocommit()
-    assert ask(wrapper, "SELECT to_regclass('half')") is None
+    assert query(wrapper, "SELECT to_regclass('half')") is None
     wrapper.close()
 
 
@@ -157,9 +157,9 @@ def test_a_restart_during_a_request_fails_that_request_only(server: PostgresServ
     wrapper.ensure_connection()
     server.restart()
     with pytest.raises((OperationalError, InterfaceError)):
-        ask(wrapper, "SELECT 1")
+        query(wrapper, "SELECT 1")
     wrapper.close_if_unusable_or_obsolete()
-    assert ask(wrapper, "SELECT 1") == 1
+    assert query(wrapper, "SELECT 1") == 1
     wrapper.close()
 
 
@@ -169,21 +169,21 @@ def test_command_reconnects_after_a_server_restart(server: PostgresServer) -> No
     wrapper.ensure_connection()
     server.restart()
     with pytest.raises((OperationalError, InterfaceError)):
-        ask(wrapper, "SELECT 1")
-    assert [ask(wrapper, "SELECT 1") for _ in range(3)] == [1, 1, 1]
+        query(wrapper, "SELECT 1")
+    assert [query(wrapper, "SELECT 1") for _ in range(3)] == [1, 1, 1]
     wrapper.close()
 
 
 def test_a_request_waits_for_a_server_that_is_starting(server: PostgresServer) -> None:
     wrapper = make_wrapper(server.url("postgres"), CONNECT_RETRY={"ATTEMPTS": 100, "DELAY": 0.1})
-    ask(wrapper, "SELECT 1")
+    query(wrapper, "SELECT 1")
     wrapper.close()
     server.halt()
     answers: list[int] = []
 
     def request() -> None:
         mine = DatabaseWrapper(wrapper.settings_dict, wrapper.alias)
-        answers.append(ask(mine, "SELECT 1"))
+        answers.append(query(mine, "SELECT 1"))
         mine.close()
 
     asker = threading.Thread(target=request)
@@ -197,28 +197,28 @@ def test_a_request_waits_for_a_server_that_is_starting(server: PostgresServer) -
 def test_reconnect_after_database_rename_succeeds(server: PostgresServer, observer: DatabaseWrapper) -> None:
     """The cut-over of a restore: connections ended, both renames in one transaction."""
     for name in ("live", "fresh"):
-        ask(observer, f"CREATE DATABASE {name}")
+        query(observer, f"CREATE DATABASE {name}")
         marker = make_wrapper(server.url(name))
-        ask(marker, f"CREATE TABLE is_{name} (id int)")
+        query(marker, f"CREATE TABLE is_{name} (id int)")
         marker.close()
         marker.close_pool()
     wrapper = make_wrapper(server.url("live"), CONNECT_RETRY={"ATTEMPTS": 100, "DELAY": 0.2})
-    assert ask(wrapper, "SELECT to_regclass('is_live') IS NOT NULL")
+    assert query(wrapper, "SELECT to_regclass('is_live') IS NOT NULL")
     wrapper.close()
-    ask(observer, "ALTER DATABASE live ALLOW_CONNECTIONS false")
-    ask(observer, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = 'live'")
+    query(observer, "ALTER DATABASE live ALLOW_CONNECTIONS false")
+    query(observer, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = 'live'")
 
     def swap() -> None:
         other = make_wrapper(server.url("postgres"))
         other.set_autocommit(False)
-        ask(other, "ALTER DATABASE live RENAME TO old")
-        ask(other, "ALTER DATABASE fresh RENAME TO live")
+        query(other, "ALTER DATABASE live RENAME TO old")
+        query(other, "ALTER DATABASE fresh RENAME TO live")
         other.commit()
         other.close()
 
     swapper = threading.Timer(0.5, swap)
     swapper.start()
-    assert ask(wrapper, "SELECT to_regclass('is_fresh') IS NOT NULL")
+    assert query(wrapper, "SELECT to_regclass('is_fresh') IS NOT NULL")
     swapper.join()
     wrapper.close()
 
@@ -230,7 +230,7 @@ def test_session_idle_in_transaction_is_ended_and_replaced(server: PostgresServe
     backend = backend_id(wrapper)
     threading.Event().wait(0.6)
     with pytest.raises((OperationalError, InterfaceError)):
-        ask(wrapper, "SELECT 1")
+        query(wrapper, "SELECT 1")
     wrapper.close_if_unusable_or_obsolete()
     assert backend_id(wrapper) != backend
     wrapper.close()

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 
 from homerack.postgresql import retry, retry_budget
 from homerack.postgresql.middleware import retry_budget_middleware
-from tests.support.backend import ask, make_wrapper
+from tests.support.backend import make_wrapper, query
 from tests.support.postgres import PostgresServer, free_port
 
 
@@ -188,7 +188,7 @@ def test_connect_to_silent_port_times_out(url: str) -> None:
         )
         start = time.monotonic()
         with pytest.raises(OperationalError, match="timeout expired"):
-            ask(wrapper, "SELECT 1")
+            query(wrapper, "SELECT 1")
         assert 1.5 < time.monotonic() - start < 5
 
 

@@ -9,7 +9,7 @@ from django.db.transaction import TransactionManagementError
 from django.test.utils import override_settings
 
 from homerack.postgresql.base import DatabaseWrapper
-from tests.support.backend import ask, backend_id, make_wrapper
+from tests.support.backend import backend_id, make_wrapper, query
 
 
 @pytest.fixture
@@ -49,10 +49,10 @@ def change_hands(wrapper: DatabaseWrapper) -> None:
     ],
 )
 def test_reset_discards_server_state(wrapper: DatabaseWrapper, leave: str, look: str, clean: object) -> None:
-    ask(wrapper, leave)
-    assert ask(wrapper, look) != clean
+    query(wrapper, leave)
+    assert query(wrapper, look) != clean
     change_hands(wrapper)
-    assert ask(wrapper, look) == clean
+    assert query(wrapper, look) == clean
 
 
 def test_reset_restores_psycopg2_state(wrapper: DatabaseWrapper) -> None:
@@ -60,49 +60,49 @@ def test_reset_restores_psycopg2_state(wrapper: DatabaseWrapper) -> None:
     raw = wrapper.connection
     raw.set_session(isolation_level="serializable", readonly=True, deferrable=True)
     raw.set_client_encoding("LATIN1")
-    ask(wrapper, "DO $$ BEGIN RAISE NOTICE 'for your eyes only'; END $$")
-    ask(wrapper, "LISTEN news")
-    ask(wrapper, "NOTIFY news, 'private'")
+    query(wrapper, "DO $$ BEGIN RAISE NOTICE 'for your eyes only'; END $$")
+    query(wrapper, "LISTEN news")
+    query(wrapper, "NOTIFY news, 'private'")
     assert raw.notices
     assert raw.notifies
     change_hands(wrapper)
     assert (raw.isolation_level, raw.readonly, raw.deferrable, raw.encoding) == (None, None, None, "UTF8")
     assert (raw.notices, raw.notifies, raw.autocommit) == ([], [], True)
-    assert ask(wrapper, "SELECT 'ü€'") == "ü€"
+    assert query(wrapper, "SELECT 'ü€'") == "ü€"
 
 
 @pytest.mark.parametrize("begin", ["django", "statement"])
 def test_an_open_transaction_is_rolled_back(wrapper: DatabaseWrapper, begin: str) -> None:
-    ask(wrapper, "CREATE TABLE IF NOT EXISTS left_open (id int)")
+    query(wrapper, "CREATE TABLE IF NOT EXISTS left_open (id int)")
     if begin == "django":
         wrapper.set_autocommit(False)
     else:
-        ask(wrapper, "BEGIN")
-    ask(wrapper, "INSERT INTO left_open VALUES (1)")
+        query(wrapper, "BEGIN")
+    query(wrapper, "INSERT INTO left_open VALUES (1)")
     change_hands(wrapper)
     assert wrapper.get_autocommit()
-    assert ask(wrapper, "SELECT count(*) FROM left_open") == 0
-    ask(wrapper, "DROP TABLE left_open")
+    assert query(wrapper, "SELECT count(*) FROM left_open") == 0
+    query(wrapper, "DROP TABLE left_open")
 
 
 def test_a_broken_transaction_is_rolled_back(wrapper: DatabaseWrapper) -> None:
     wrapper.set_autocommit(False)
     with pytest.raises(DatabaseError, match="division by zero"):
-        ask(wrapper, "SELECT 1 / 0")
+        query(wrapper, "SELECT 1 / 0")
     with pytest.raises(DatabaseError, match="current transaction is aborted"):
-        ask(wrapper, "SELECT 1")
+        query(wrapper, "SELECT 1")
     change_hands(wrapper)
-    assert ask(wrapper, "SELECT 1") == 1
+    assert query(wrapper, "SELECT 1") == 1
 
 
 def test_statements_after_a_broken_atomic_block_work(wrapper: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(transaction.connections._connections.__dict__, wrapper.alias, wrapper)
     with pytest.raises(TransactionManagementError), transaction.atomic(using=wrapper.alias):
         with pytest.raises(DatabaseError, match="division by zero"):
-            ask(wrapper, "SELECT 1 / 0")
+            query(wrapper, "SELECT 1 / 0")
         wrapper.needs_rollback = True
-        ask(wrapper, "SELECT 1")
-    assert ask(wrapper, "SELECT 1") == 1
+        query(wrapper, "SELECT 1")
+    assert query(wrapper, "SELECT 1") == 1
 
 
 def test_close_in_atomic_block_closes_the_connection(wrapper: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,9 +120,9 @@ def test_a_server_side_cursor_left_open_is_closed(wrapper: DatabaseWrapper) -> N
     cursor = wrapper.chunked_cursor()
     cursor.execute("SELECT generate_series(1, 1000)")
     assert cursor.fetchmany(3) == [(1,), (2,), (3,)]
-    assert ask(wrapper, "SELECT name FROM pg_cursors") == cursor.name
+    assert query(wrapper, "SELECT name FROM pg_cursors") == cursor.name
     change_hands(wrapper)
-    assert ask(wrapper, "SELECT count(*) FROM pg_cursors") == 0
+    assert query(wrapper, "SELECT count(*) FROM pg_cursors") == 0
 
 
 @pytest.mark.parametrize("in_transaction", [False, True])
@@ -139,18 +139,18 @@ def test_the_startup_options_survive_every_reset(url: str) -> None:
     options = {"options": "-c statement_timeout=4321", "isolation_level": 2}
     wrapper = make_wrapper(url, OPTIONS=options, TIME_ZONE="Europe/Berlin", POOL={"SIZE": 1, "MAX_OVERFLOW": 0})
     wrapper.ensure_connection()
-    ask(wrapper, "SET TIME ZONE 'UTC'")
+    query(wrapper, "SET TIME ZONE 'UTC'")
     change_hands(wrapper)
-    shown = [ask(wrapper, f"SHOW {name}") for name in ("TimeZone", "statement_timeout", "transaction_isolation")]
+    shown = [query(wrapper, f"SHOW {name}") for name in ("TimeZone", "statement_timeout", "transaction_isolation")]
     assert shown == ["Europe/Berlin", "4321ms", "repeatable read"]
-    assert ask(wrapper, "SHOW idle_in_transaction_session_timeout") == "10min"
+    assert query(wrapper, "SHOW idle_in_transaction_session_timeout") == "10min"
     wrapper.close()
 
 
 def test_a_changed_time_zone_reaches_new_connections(url: str) -> None:
     with override_settings(USE_TZ=False, TIME_ZONE="America/New_York"):
         wrapper = make_wrapper(url)
-        assert ask(wrapper, "SHOW TimeZone") == "America/New_York"
+        assert query(wrapper, "SHOW TimeZone") == "America/New_York"
         wrapper.close()
 
 
@@ -158,7 +158,7 @@ def test_assumed_role_is_set_after_each_reset(url: str) -> None:
     wrapper = make_wrapper(url, OPTIONS={"assume_role": "pg_monitor"}, POOL={"SIZE": 1, "MAX_OVERFLOW": 0})
     wrapper.ensure_connection()
     change_hands(wrapper)
-    assert ask(wrapper, "SELECT current_user::text") == "pg_monitor"
+    assert query(wrapper, "SELECT current_user::text") == "pg_monitor"
     wrapper.close()
 
 
@@ -169,8 +169,8 @@ def test_alternating_users_of_one_connection_see_only_their_rows(url: str) -> No
     def user(name: str) -> None:
         mine = DatabaseWrapper(model.settings_dict, model.alias)
         for _ in range(20):
-            seen.append(ask(mine, "SELECT current_setting('app.user', true)") or "")
-            ask(mine, "SELECT set_config('app.user', %s, false)", name)
+            seen.append(query(mine, "SELECT current_setting('app.user', true)") or "")
+            query(mine, "SELECT set_config('app.user', %s, false)", name)
             mine.close()
 
     threads = [threading.Thread(target=user, args=(name,)) for name in ("alice", "bob")]

@@ -6,14 +6,14 @@ import pytest
 from django.db import connections
 
 from homerack.postgresql.base import DatabaseWrapper
-from tests.support.backend import ask, database_settings
+from tests.support.backend import database_settings, query
 from tests.support.postgres import PostgresServer
 
 
 @pytest.fixture
 def wrapper(server: PostgresServer) -> Iterator[DatabaseWrapper]:
     admin = DatabaseWrapper(database_settings(server.url("postgres")), "admin")
-    ask(admin, "CREATE DATABASE lab")
+    query(admin, "CREATE DATABASE lab")
     admin.close()
     admin.close_pool()
     connections.settings["lab"] = database_settings(server.url("lab"))
@@ -26,20 +26,20 @@ def wrapper(server: PostgresServer) -> Iterator[DatabaseWrapper]:
 
 
 def test_test_databases_are_created_cloned_and_dropped(wrapper: DatabaseWrapper) -> None:
-    ask(wrapper, "SELECT 1")
+    query(wrapper, "SELECT 1")
     wrapper.close()  # idle in the pool of "lab"
     wrapper.settings_dict["TEST"] |= {"NAME": None, "TEMPLATE": "lab", "MIGRATE": False}
     creation = wrapper.creation
     assert creation.create_test_db(verbosity=0, autoclobber=True, serialize=False) == "test_lab"
-    assert ask(wrapper, "SELECT current_database()") == "test_lab"
+    assert query(wrapper, "SELECT current_database()") == "test_lab"
     wrapper.close()  # idle in the pool of "test_lab"
     creation.clone_test_db(suffix="7", verbosity=0, autoclobber=True)
     wrapper.settings_dict["NAME"] = "test_lab_7"
-    assert ask(wrapper, "SELECT current_database()") == "test_lab_7"
+    assert query(wrapper, "SELECT current_database()") == "test_lab_7"
     wrapper.close()  # idle in the pool of "test_lab_7"
     wrapper.settings_dict["NAME"] = "test_lab"
     creation.destroy_test_db(suffix="7", verbosity=0)
-    ask(wrapper, "SELECT 1")
+    query(wrapper, "SELECT 1")
     wrapper.close()
     creation.destroy_test_db(old_database_name="lab", verbosity=0)
-    assert ask(wrapper, "SELECT count(*) FROM pg_database WHERE datname LIKE 'test%%'") == 0
+    assert query(wrapper, "SELECT count(*) FROM pg_database WHERE datname LIKE 'test%%'") == 0

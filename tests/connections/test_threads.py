@@ -4,7 +4,7 @@ import gc
 import threading
 
 from homerack.postgresql.base import DatabaseWrapper
-from tests.support.backend import ask, eventually, make_wrapper
+from tests.support.backend import eventually, make_wrapper, query
 
 
 def test_thread_end_frees_its_slot(url: str) -> None:
@@ -30,7 +30,7 @@ def test_thread_end_frees_its_slot(url: str) -> None:
         return status is not None and status["checked_out"] == status["total_connections"] == 0
 
     eventually(all_free)
-    assert ask(model, "SELECT 1") == 1
+    assert query(model, "SELECT 1") == 1
     model.close()
 
 

@@ -1,4 +1,4 @@
-"""The door: options, questions, exit codes, what is printed, and what never is."""
+"""The command: options, confirmation, exit codes, and output without secrets."""
 
 import contextlib
 import io
@@ -197,8 +197,8 @@ def test_password_is_neither_printed_nor_in_process_arguments(
 
 
 def test_password_in_arguments_prints_a_warning(library: Path, database: Database) -> None:
-    said = "Every user of this machine can read the password in --postgres-url while the command runs."
-    assert said in support.run(library, database, "--dry-run").out
+    warning = "Every user of this machine can read the password in --postgres-url while the command runs."
+    assert warning in support.run(library, database, "--dry-run").out
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from tests.support.backend import eventually
 from tests.support.postgres import PASSWORD, PostgresServer
 from tests.support.redis import RedisServer
-from tests.support.web import Answer, WebServer
+from tests.support.web import Response, WebServer
 
 PROMISED = 2.0
 GUNICORN_THREADS = 48
@@ -41,10 +41,10 @@ def secrets(server: PostgresServer, redis_server: RedisServer) -> tuple[str, ...
 
 
 @pytest.fixture
-def probe(web: WebServer, server: PostgresServer, redis_server: RedisServer) -> Callable[[str], Answer]:
+def probe(web: WebServer, server: PostgresServer, redis_server: RedisServer) -> Callable[[str], Response]:
     """GET a path: the answer is in time, and has no secrets."""
 
-    def get(path: str) -> Answer:
+    def get(path: str) -> Response:
         answer = web.get(path)
         assert answer.seconds < PROMISED
         assert not [secret for secret in secrets(server, redis_server) if secret in answer.text]
@@ -57,7 +57,7 @@ def recovers(web: WebServer) -> None:
     eventually(lambda: web.get("/health/").json["checks"]["database"] == {"status": "healthy"}, within=15)
 
 
-def test_stopped_server_is_unhealthy(web: WebServer, server: PostgresServer, probe: Callable[[str], Answer]) -> None:
+def test_stopped_server_is_unhealthy(web: WebServer, server: PostgresServer, probe: Callable[[str], Response]) -> None:
     server.halt()
     try:
         answers = {path: probe(path) for path in PATHS}
@@ -72,7 +72,7 @@ def test_stopped_server_is_unhealthy(web: WebServer, server: PostgresServer, pro
     recovers(web)
 
 
-def test_frozen_server_is_unhealthy(web: WebServer, server: PostgresServer, probe: Callable[[str], Answer]) -> None:
+def test_frozen_server_is_unhealthy(web: WebServer, server: PostgresServer, probe: Callable[[str], Response]) -> None:
     server.freeze()
     try:
         answers = [probe(path) for path in PATHS]
@@ -113,7 +113,7 @@ def test_silent_port_is_unhealthy(redis_server: RedisServer) -> None:
             web.stop()
 
 
-def test_exhausted_pool_is_degraded(web: WebServer, probe: Callable[[str], Answer]) -> None:
+def test_exhausted_pool_is_degraded(web: WebServer, probe: Callable[[str], Response]) -> None:
     """A connection outside of the pool shows that the database works."""
     with ThreadPoolExecutor(10) as executor:
         held = [executor.submit(web.get, "/hold/5/") for _ in range(10)]
@@ -157,7 +157,7 @@ def test_probes_are_answered_while_every_web_thread_hangs(server: PostgresServer
 
 @pytest.mark.parametrize("fault", ["stopped", "frozen"])
 def test_unreachable_redis_is_degraded(
-    web: WebServer, server: PostgresServer, redis_server: RedisServer, probe: Callable[[str], Answer], fault: str
+    web: WebServer, server: PostgresServer, redis_server: RedisServer, probe: Callable[[str], Response], fault: str
 ) -> None:
     if fault == "stopped":
         redis_server.halt()
@@ -180,7 +180,7 @@ def test_unreachable_redis_is_degraded(
     eventually(lambda: web.get("/health/").json["checks"]["redis"] == {"status": "healthy"}, within=15)
 
 
-def test_missing_worker_is_degraded(probe: Callable[[str], Answer]) -> None:
+def test_missing_worker_is_degraded(probe: Callable[[str], Response]) -> None:
     assert probe("/health/").json["checks"]["worker"] == {"status": "degraded", "error": "NoWorker"}
 
 

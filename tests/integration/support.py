@@ -1,4 +1,4 @@
-"""HomeRack's commands as a person types them, with an environment of their own."""
+"""HomeRack's commands in their own environment."""
 
 import json
 import os

@@ -214,8 +214,8 @@ class TestRackPositions:
     def test_save_warns_when_a_limit_is_exceeded(self, editor_client: Client) -> None:
         rack = make_rack()
         row = {"device": make_device(power_watts=6000).pk, "start_u": 5}
-        said = messages_of(self.save(editor_client, rack, row))
-        assert "Main: Power: 6000 of 5000 W, 1000 W over the limit." in said
+        messages = messages_of(self.save(editor_client, rack, row))
+        assert "Main: Power: 6000 of 5000 W, 1000 W over the limit." in messages
 
     def test_save_shows_at_most_three_warnings(self, editor_client: Client) -> None:
         rack = make_rack()
@@ -223,9 +223,9 @@ class TestRackPositions:
             place(make_device(f"d{unit}", width_type='19"'), rack, unit)
         Rack.objects.update(width_inches='11"')
         rack.refresh_from_db()
-        said = messages_of(self.save(editor_client, rack, **{"positions-TOTAL_FORMS": 0}))
+        messages = messages_of(self.save(editor_client, rack, **{"positions-TOTAL_FORMS": 0}))
         wide = [f'Main: d{unit} is 19" wide; Main takes devices of up to 11".' for unit in (5, 4, 3)]
-        assert said[:-1] == [*wide, "Main: 2 more on its page."]
+        assert messages[:-1] == [*wide, "Main: 2 more on its page."]
 
     def test_viewer_cannot_save(self, viewer_client: Client) -> None:
         rack = make_rack()

@@ -24,8 +24,8 @@ def counts() -> list[int]:
 
 
 def test_load_demo_fills_an_empty_inventory() -> None:
-    said = "Added the demo lab: 9 device types, 12 brands, 42 models, 3 racks, 40 devices, 80 cables.\n"
-    assert load(if_empty=True) == said
+    expected = "Added the demo lab: 9 device types, 12 brands, 42 models, 3 racks, 40 devices, 80 cables.\n"
+    assert load(if_empty=True) == expected
     assert counts() == [9, 12, 42, 3, 40, 39, 80]
 
 

@@ -1,4 +1,4 @@
-"""What the model layer refuses, whichever door a row comes in by, and what it only warns about."""
+"""What the model layer refuses, from forms and code alike, and what it only warns about."""
 
 import threading
 from collections.abc import Callable
@@ -176,8 +176,8 @@ class TestCables:
     def test_second_cable_in_a_port_is_refused(self) -> None:
         one, two, three = make_device("one"), make_device("two"), make_device("three")
         connect(one, two, from_port="eth0", to_port="1")
-        said = {"to_port": ["one has a cable in Eth0 already: one · eth0 to two · 1."]}
-        assert refusal(connect, three, one, to_port="Eth0") == said
+        expected = {"to_port": ["one has a cable in Eth0 already: one · eth0 to two · 1."]}
+        assert refusal(connect, three, one, to_port="Eth0") == expected
 
     def test_ports_without_a_name_accept_several_cables(self) -> None:
         one, two = make_device(), make_device()

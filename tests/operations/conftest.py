@@ -14,7 +14,7 @@ from tests.support.shared import made_once
 PASSWORD = "kept-secret-by-the-tests"
 
 
-ROLES = {"postgresql": "ordinary", "within": "small"}
+ROLES = {"postgresql": "ordinary", "schema": "small"}
 """The role that each kind of lab on PostgreSQL connects as; none is a superuser, and one may not make databases."""
 
 

@@ -1,4 +1,4 @@
-"""HomeRack on a database of its own, looked after through ``manage.py`` as a person would."""
+"""HomeRack on its own database, operated through ``manage.py``."""
 
 import contextlib
 import hashlib
@@ -18,14 +18,14 @@ from typing import Any
 from tests.engine_migration.support import Database
 from tests.support.forked import PATIENCE, Process
 
-OWN = ("ops_run", "ops_backup", "django_session")
-"""Tables that live on beside the database, or end with it."""
+NOT_RESTORED = ("ops_run", "ops_backup", "django_session")
+"""Tables that a restore keeps (the history) or empties (the sessions)."""
 numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a command ended: exit code, and what it printed."""
+    """The exit code of a command, its standard output, and its standard error."""
 
     code: int
     out: str
@@ -36,14 +36,14 @@ class Outcome:
         return json.loads(self.out)
 
     @property
-    def said(self) -> str:
-        """All that a person sees, on one line each."""
+    def output(self) -> str:
+        """Standard output and standard error."""
         return f"{self.out}{self.error}"
 
 
 @dataclass
 class Command:
-    """A command under way."""
+    """A running command."""
 
     process: Process
     out: Path
@@ -58,7 +58,7 @@ class Command:
         return Outcome(code=code, out=self.out.read_text(), error=self.error.read_text())
 
     def until_stopped(self) -> "Command":
-        """Until it has come to where it was told to stop."""
+        """Wait until the command has stopped itself (`stop_at`)."""
         self.until(lambda: Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
         return self
 
@@ -72,7 +72,7 @@ class Command:
     def stop(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)
 
-    def go_on(self) -> "Command":
+    def resume(self) -> "Command":
         os.kill(self.pid, signal.SIGCONT)
         return self
 
@@ -83,10 +83,10 @@ class Command:
 
 @dataclass
 class Lab:
-    """One HomeRack. `folder` is all its own: the backups, and the database where that is a file."""
+    """One HomeRack. `folder` has its backups, and its database if that is a SQLite file."""
 
     kind: str
-    """``postgresql``, ``sqlite``, or ``within``: PostgreSQL, and a role that may not create databases."""
+    """``postgresql``, ``sqlite``, or ``schema``: PostgreSQL with a role that cannot create databases."""
     name: str
     url: str
     folder: Path
@@ -115,23 +115,23 @@ class Lab:
 
     @property
     def full_disk(self) -> int:
-        """The largest file that can be written where there is no room for a backup, but for the database's journal."""
+        """A `largest_file` that has room for the database's journal, but not for a backup."""
         return 10_000 if self.database else 200_000
 
     # --- Commands ----------------------------------------------------------------------------------------------
     def start(
         self, *arguments: str, typed: str = "", stop_at: str = "", largest_file: int = 0, **changes: str
     ) -> Command:
-        """Start a command; `typed` comes from its standard input, which is at its end then."""
-        with tempfile.TemporaryFile("w+") as given:
-            given.write(typed)
-            given.seek(0)
-            return self.start_with(given.fileno(), arguments, changes, stop_at=stop_at, largest_file=largest_file)
+        """Start a command with `typed` as its standard input."""
+        with tempfile.TemporaryFile("w+") as stdin:
+            stdin.write(typed)
+            stdin.seek(0)
+            return self.start_with(stdin.fileno(), arguments, changes, stop_at=stop_at, largest_file=largest_file)
 
-    def start_with(self, given: int, arguments: Sequence[str], changes: dict[str, str], **limits: Any) -> Command:
+    def start_with(self, stdin: int, arguments: Sequence[str], changes: dict[str, str], **limits: Any) -> Command:
         out, error = (self.folder / f"{next(numbers)}.{kind}" for kind in ("out", "error"))
         with out.open("w") as out_file, error.open("w") as error_file:
-            files = [given, out_file.fileno(), error_file.fileno()]
+            files = [stdin, out_file.fileno(), error_file.fileno()]
             command = Command(
                 Process(["manage.py", *arguments], files=files, env=self.environment | changes, **limits), out, error
             )
@@ -139,27 +139,27 @@ class Lab:
         return command
 
     def end(self) -> None:
-        """Kill what a test that failed has left running."""
+        """Kill the commands that a failed test has left running."""
         for command in self.commands:
             command.process.kill()
 
     def manage(self, *arguments: str, **how: Any) -> Outcome:
-        """Run a command to its end; `how` as in `start`."""
+        """Run a command and wait for it; `how` as in `start`."""
         return self.start(*arguments, **how).wait()
 
     def do(self, *arguments: str, **how: Any) -> Outcome:
-        """Run a command, which has to succeed."""
+        """Run a command that must succeed."""
         outcome = self.manage(*arguments, **how)
         assert outcome.code == 0, outcome
         return outcome
 
-    def ask(self, *arguments: str, **changes: str) -> Any:
-        """The JSON of a command, which has to succeed."""
+    def run_json(self, *arguments: str, **changes: str) -> Any:
+        """The JSON of a command that must succeed."""
         return self.do(*arguments, "--json", **changes).json
 
     @contextlib.contextmanager
     def typing(self, *arguments: str, **changes: str) -> Iterator[tuple[Command, int]]:
-        """A command whose standard input is a terminal, and the end of that which a person types at."""
+        """A command whose standard input is a terminal, and the file descriptor that types into it."""
         keyboard, terminal = pty.openpty()
         try:
             yield self.start_with(terminal, arguments, changes), keyboard
@@ -169,15 +169,15 @@ class Lab:
 
     def back_up(self, *arguments: str) -> str:
         """Make a backup, and return its name."""
-        return str(self.ask("backup_database", *arguments)["backup"])
+        return str(self.run_json("backup_database", *arguments)["backup"])
 
     def listed(self) -> list[str]:
-        return [backup["name"] for backup in self.ask("list_backups")["backups"]]
+        return [backup["name"] for backup in self.run_json("list_backups")["backups"]]
 
     # --- The database -------------------------------------------------------------------------------------------
     @contextlib.contextmanager
     def connected(self) -> Iterator[Any]:
-        """A cursor in the live database, as somebody else has it."""
+        """A cursor in the live database, in a session of its own."""
         if self.database:
             with contextlib.closing(self.database.connect()) as connection, connection.cursor() as cursor:
                 yield cursor
@@ -195,7 +195,7 @@ class Lab:
         return value
 
     def content(self) -> dict[str, tuple[int, str]]:
-        """Rows, and a hash of all of them, of every table; sequences where the database has such."""
+        """The number of rows and a hash of them, by table; on PostgreSQL also by sequence."""
         names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_stat%'"
         if self.database:
             names = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')"
@@ -203,27 +203,27 @@ class Lab:
         with self.connected() as cursor:
             cursor.execute(names)
             for (name,) in cursor.fetchall():
-                if not name.startswith(OWN):
-                    # How many numbers a session has taken in advance is nobody's concern.
+                if not name.startswith(NOT_RESTORED):
+                    # log_cnt changes without a change of the rows.
                     columns = "last_value, is_called" if name.endswith("_id_seq") else "*"
                     cursor.execute(f'SELECT {columns} FROM "{name}"')
                     rows = sorted(map(repr, cursor.fetchall()))
                     tables[name] = len(rows), hashlib.sha256("\n".join(rows).encode()).hexdigest()
         return tables
 
-    def own_content(self) -> dict[str, tuple[int, str]]:
-        """`content` without what Django fills itself, whose numbers and times differ from one database to another."""
+    def project_content(self) -> dict[str, tuple[int, str]]:
+        """`content` without the tables that Django fills itself: their ids and times differ between databases."""
         own = ("django_", "auth_permission", "auth_group_permissions", "sqlite_sequence")
         return {name: found for name, found in self.content().items() if not name.startswith(own)}
 
     # --- The history --------------------------------------------------------------------------------------------
     def runs(self) -> list[tuple[str, str]]:
-        """Kind and status of every run in the database's own list, in the order in which they were asked for."""
+        """Kind and status of every run in the database, by the time of the request."""
         return [(kind, status) for kind, status in self.rows("SELECT kind, status FROM ops_run ORDER BY requested_at")]
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(path.read_text()) for path in sorted((self.backups / "events").glob("*.json"))]
 
     def files(self) -> list[str]:
-        """What is in the directory of the backups, without the events."""
+        """The files of the backup directory, without the events."""
         return sorted(path.name for path in self.backups.glob("*") if path.name != "events")

@@ -20,7 +20,7 @@ CHANGES = (
 )
 
 
-@pytest.fixture(params=["postgresql", "within", "sqlite"])
+@pytest.fixture(params=["postgresql", "schema", "sqlite"])
 def lab(request: pytest.FixtureRequest, make_lab: Callable[[str], Lab]) -> Lab:
     return make_lab(request.param)
 

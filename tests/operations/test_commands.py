@@ -77,7 +77,7 @@ def test_beginning_of_a_name_finds_a_backup_if_it_is_unique(lab: Lab) -> None:
     )
     wrong = refused(lab, "verify_backup", first.replace("homerack", "homerock"), code=1)
     assert f"Similar names: {first}" in wrong or f"Similar names: {second}" in wrong
-    assert lab.ask("verify_backup", f"{first}.json")["verifications"].keys() == {first}
+    assert lab.run_json("verify_backup", f"{first}.json")["verifications"].keys() == {first}
 
 
 # --- Confirmation -----------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def test_restore_of_truncated_file_without_manifest_is_refused(lab: Lab) -> None
 
 def test_restore_of_unsigned_backup_needs_untrusted(lab: Lab) -> None:
     name = lab.back_up()
-    before = lab.own_content()
+    before = lab.project_content()
     error = refused(lab, "restore_database", name, "--yes", code=3, SECRET_KEY="another key, as it were " * 3)
     assert error == (
         f"{name} was signed with an unknown key, so its origin is unknown. Nothing was changed.\nIf it was made here"
@@ -183,7 +183,7 @@ def test_restore_of_unsigned_backup_needs_untrusted(lab: Lab) -> None:
     assert f"{name} is not signed, so its origin is unknown." in refused(lab, "restore_database", name, "--yes", code=3)
     lab.rows(CHANGE)
     lab.do("restore_database", name, "--yes", "--untrusted")
-    assert lab.own_content() == before
+    assert lab.project_content() == before
 
 
 def test_restore_of_a_backup_of_the_other_engine_is_refused(make_lab: Callable[[str], Lab]) -> None:
@@ -239,7 +239,7 @@ def test_backup_of_older_code_is_migrated_in_the_staging_database(lab: Lab) -> N
 # --- Other ways to back up and restore ----------------------------------------------------------------------------
 def test_dump_of_pg_dump_is_restored_as_untrusted(postgres_lab: Lab) -> None:
     lab = postgres_lab
-    before = lab.own_content()
+    before = lab.project_content()
     file = lab.folder / "mine.sql"
     program = Path(os.environ["PG_BIN"]) / "pg_dump"
     subprocess.run([str(program), "--file", str(file), lab.url], check=True)
@@ -248,7 +248,7 @@ def test_dump_of_pg_dump_is_restored_as_untrusted(postgres_lab: Lab) -> None:
     assert error.startswith("mine.sql is not signed, so its origin is unknown. Nothing was changed.\n")
     shown = lab.do("restore_database", "--backup-file", str(file), "--untrusted", typed=f"{lab.name}\n").out
     assert "The origin of this file is unknown. Only rows of the project's own tables are loaded;" in shown
-    assert lab.own_content() == before
+    assert lab.project_content() == before
     assert [status for _, status in lab.runs()] == ["succeeded"]
 
 
@@ -286,7 +286,7 @@ def test_restore_to_a_new_database_does_not_change_the_live_one(lab: Lab) -> Non
         assert again.code == 1
         assert target in again.error
         assert "already" in again.error
-        assert lab.ask("list_backups")["previous"] is None
+        assert lab.run_json("list_backups")["previous"] is None
     finally:
         if lab.database:
             lab.rows(f'DROP DATABASE IF EXISTS "{target}"')
@@ -369,18 +369,18 @@ def test_damaged_sqlite_file_is_replaced_without_pre_restore_backup(sqlite_lab: 
 
 def test_custom_format_is_restored_and_refused_on_sqlite(postgres_lab: Lab, sqlite_lab: Lab) -> None:
     lab = postgres_lab
-    before = lab.own_content()
+    before = lab.project_content()
     name = lab.back_up("--format", "custom")
     assert name.endswith(".dump")
     assert (lab.backups / name).read_bytes().startswith(b"PGDMP")
     lab.do("verify_backup", name, "--restore")
     lab.rows(CHANGE)
     lab.do("restore_database", name, "--yes")
-    assert lab.own_content() == before
+    assert lab.project_content() == before
     copy = shutil.copy(lab.backups / name, lab.folder / "copy")
     lab.rows(CHANGE)
     lab.do("restore_database", "--backup-file", str(copy), "--untrusted", "--yes")
-    assert lab.own_content() == before
+    assert lab.project_content() == before
     assert refused(sqlite_lab, "backup_database", "--format", "custom", code=1) == (
         "The custom format is PostgreSQL's, and the database is SQLite. Nothing was done.\n"
     )
@@ -389,7 +389,7 @@ def test_custom_format_is_restored_and_refused_on_sqlite(postgres_lab: Lab, sqli
 def test_uncompressed_backup_in_another_directory_is_restored(lab: Lab) -> None:
     before = lab.content()
     place = lab.folder / "another disk"
-    document = lab.ask("backup_database", "--no-compress", "--keep", "--note", NOTE, "--backup-dir", str(place))
+    document = lab.run_json("backup_database", "--no-compress", "--keep", "--note", NOTE, "--backup-dir", str(place))
     name = document["backup"]
     manifest = json.loads((place / f"{name}.json").read_text())
     assert name.endswith(".sqlite3" if lab.kind == "sqlite" else ".sql")
@@ -427,12 +427,12 @@ repository.files.rewrite({name!r} + ".json", repository.signed(msgspec.structs.r
 
 def test_prune_keeps_the_last_verified_backup(lab: Lab) -> None:
     oldest, old = two_old_backups(lab)
-    would = lab.ask("prune_backups", "--dry-run")
+    would = lab.run_json("prune_backups", "--dry-run")
     assert would["kept"] == {old: "kept as the last verified backup"}
     assert would["deleted"] == {oldest: "older than 7 days"}
     assert "would be deleted" in lab.do("prune_backups", "--dry-run").out
     assert set(lab.listed()) == {old, oldest}
-    assert lab.ask("prune_backups", "--retention-days", "60")["deleted"] == {}
+    assert lab.run_json("prune_backups", "--retention-days", "60")["deleted"] == {}
     assert "deleted" in lab.do("prune_backups").out
     assert lab.listed() == [old]
     new = lab.do("backup_database")
@@ -445,7 +445,7 @@ def test_prune_after_a_failed_backup_deletes_nothing(lab: Lab) -> None:
     failed = lab.manage("backup_database", largest_file=lab.full_disk)
     assert failed.code == 1, failed
     assert set(lab.listed()) == {old, oldest}
-    document = lab.ask("prune_backups")
+    document = lab.run_json("prune_backups")
     assert set(document["kept"].values()) == {
         "kept as the last verified backup",
         "kept: nothing is deleted after a failed backup",
@@ -457,7 +457,7 @@ def test_prune_keeps_pinned_backups_and_those_that_an_undo_needs(lab: Lab) -> No
     kept = lab.back_up("--keep")
     lab.do("restore_database", kept, "--yes")
     lab.back_up()
-    reasons = lab.ask("prune_backups", "--retention-days", "0")["kept"]
+    reasons = lab.run_json("prune_backups", "--retention-days", "0")["kept"]
     assert reasons[kept] == "kept: pinned"
     assert "kept: an undo needs it" in reasons.values()
     lab.do("drop_previous_database", "--yes")

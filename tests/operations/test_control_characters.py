@@ -105,7 +105,7 @@ def everything_a_person_can_type(lab: Lab) -> list[tuple[str, ...]]:
 
 def test_commands_print_no_control_characters(hostile_lab: Lab) -> None:
     lab = hostile_lab
-    said: dict[str, str] = {}
+    printed: dict[str, str] = {}
     typed = everything_a_person_can_type(lab)
     for words in typed:
         if words == ("restore_database", "--latest", "--yes"):
@@ -113,10 +113,10 @@ def test_commands_print_no_control_characters(hostile_lab: Lab) -> None:
             lab.rows("UPDATE accounts_user SET is_superuser = 0")
         outcome = lab.manage(*words)
         assert "Traceback" not in outcome.error, (words, outcome.error)
-        assert_harmless(outcome.said)
-        said[words[0]] = said.get(words[0], "") + outcome.said
+        assert_harmless(outcome.output)
+        printed[words[0]] = printed.get(words[0], "") + outcome.output
     ours = {name for name, app in get_commands().items() if app == "ops"}
-    assert ours <= said.keys()
+    assert ours <= printed.keys()
     # What is hostile was there to be printed, and markup in it is no markup.
     for command in (
         "list_backups",
@@ -125,8 +125,8 @@ def test_commands_print_no_control_characters(hostile_lab: Lab) -> None:
         "migrate_to_postgres",
         "createinitialsuperuser",
     ):
-        assert "\ufffd" in said[command], said[command]
-        assert f"{MARKUP}[/]:boom:" in said[command].replace("⁄", "/"), said[command]
+        assert "\ufffd" in printed[command], printed[command]
+        assert f"{MARKUP}[/]:boom:" in printed[command].replace("⁄", "/"), printed[command]
 
 
 def test_json_keeps_the_exact_text(hostile_lab: Lab) -> None:
@@ -137,7 +137,7 @@ def test_json_keeps_the_exact_text(hostile_lab: Lab) -> None:
         hostile_lab.manage("check_database", "--json"),
     ]
     for outcome in outcomes:
-        assert_harmless(outcome.said)
+        assert_harmless(outcome.output)
     assert outcomes[0].json["backups"][0]["manifest"]["note"] == HOSTILE
 
 

@@ -40,7 +40,7 @@ def assert_no_new_backup(lab: Lab, old: str, *, status: str = "failed") -> None:
     assert lab.listed() == [old]
     assert lab.files() == [old, f"{old}.json"]
     assert lab.runs()[-1] == ("backup", status)
-    assert lab.ask("verify_backup", "--latest")["recovered"] == []
+    assert lab.run_json("verify_backup", "--latest")["recovered"] == []
 
 
 def test_backup_with_killed_pg_dump_leaves_nothing(postgres_lab: Lab) -> None:
@@ -48,7 +48,7 @@ def test_backup_with_killed_pg_dump_leaves_nothing(postgres_lab: Lab) -> None:
     postgres_lab.rows(LARGE)
     command, pid = mid_dump(postgres_lab)
     os.kill(pid, signal.SIGKILL)
-    outcome = command.go_on().wait()
+    outcome = command.resume().wait()
     assert outcome.code == 1
     assert "pg_dump was ended by signal 9" in outcome.error
     assert_no_new_backup(postgres_lab, old)
@@ -63,7 +63,7 @@ def test_backup_with_terminated_session_leaves_nothing(postgres_lab: Lab) -> Non
         " AND pid <> pg_backend_pid() AND query LIKE 'COPY %'"
     )
     assert ended == [(True,)]
-    outcome = command.go_on().wait()
+    outcome = command.resume().wait()
     assert outcome.code == 1
     assert "pg_dump failed with exit code 1" in outcome.error
     assert_no_new_backup(postgres_lab, old)
@@ -81,7 +81,7 @@ def test_terminated_backup_leaves_nothing(lab: Lab) -> None:
     old = lab.back_up()
     backup = lab.start("backup_database", stop_at="verify").until_stopped()
     os.kill(backup.pid, signal.SIGTERM)
-    outcome = backup.go_on().wait()
+    outcome = backup.resume().wait()
     assert (outcome.code, outcome.error) == (130, "CommandError: Interrupted. The operation was rolled back.\n")
     assert_no_new_backup(lab, old, status="interrupted")
 
@@ -107,8 +107,8 @@ def test_operation_during_another_is_refused(lab: Lab) -> None:
         assert " since 20" in refused.error
         assert "Wait until it has ended" in refused.error
     assert lab.listed() == listed
-    assert lab.ask("rebuild_backup_index")["recovered"] == []
-    assert first.go_on().wait().code == 0
+    assert lab.run_json("rebuild_backup_index")["recovered"] == []
+    assert first.resume().wait().code == 0
     assert lab.runs() == [*runs, ("backup", "succeeded")]
 
 
@@ -190,7 +190,7 @@ def test_restore_keeps_the_history_of_runs_and_backups(lab: Lab) -> None:
     ]
     lab.do("restore_database", name, "--yes")
     assert lab.runs() == [*runs, ("restore", "succeeded")]
-    listed = {backup["name"] for backup in lab.ask("list_backups")["backups"]}
+    listed = {backup["name"] for backup in lab.run_json("list_backups")["backups"]}
     assert {row[0] for row in lab.rows("SELECT name FROM ops_backup")} == listed
     assert len(listed) == 3
     (ended,) = lab.rows("SELECT requested_by, backup, stage, error FROM ops_run WHERE kind = 'restore'")
@@ -236,7 +236,7 @@ def test_restore_begins_maintenance_mode_after_loading(lab: Lab) -> None:
     for stage, blocked in (("load", False), ("snapshot", True)):
         restore = lab.start("restore_database", name, "--yes", stop_at=stage).until_stopped()
         assert maintenance_status(lab) == ("maintenance" if blocked else "healthy"), stage
-        assert restore.go_on().wait().code == 0
+        assert restore.resume().wait().code == 0
         assert maintenance_status(lab) == "healthy"
 
 

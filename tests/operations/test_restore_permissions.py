@@ -108,7 +108,7 @@ def shell(lab: Lab, script: str, **names: str) -> Any:
     return json.loads(out.rpartition("ANSWER ")[2]) if "ANSWER " in out else None
 
 
-@pytest.fixture(params=["postgresql", pytest.param("within", marks=pytest.mark.slow), "sqlite"])
+@pytest.fixture(params=["postgresql", pytest.param("schema", marks=pytest.mark.slow), "sqlite"])
 def lab(request: pytest.FixtureRequest, make_lab: Callable[[str], Lab]) -> Lab:
     return make_lab(request.param)
 
@@ -140,14 +140,14 @@ def test_permissions_are_compared_again_before_the_cut_over(lab: Lab) -> None:
     # The page was shown, and confirmed, when nothing would be raised; then rights were lowered.
     shell(lab, LESS)
     before = lab.content()
-    said = shell(lab, RUN, who="rita@example.com", name=name)
-    assert said.startswith("The restore would give more permissions to dan@example.com, eve@example.com, carl@")
-    assert REFUSED in said
+    error = shell(lab, RUN, who="rita@example.com", name=name)
+    assert error.startswith("The restore would give more permissions to dan@example.com, eve@example.com, carl@")
+    assert REFUSED in error
     assert lab.content() == before
     assert lab.runs()[-1] == ("restore", "failed")
     assert len(lab.listed()) == 1
-    assert shell(lab, RUN, who="nobody@example.com", name=name) == said.replace("rita@", "nobody@")
-    assert shell(lab, RUN, who="ADA@example.com", name=name) == said.replace("rita@", "ADA@")
+    assert shell(lab, RUN, who="nobody@example.com", name=name) == error.replace("rita@", "nobody@")
+    assert shell(lab, RUN, who="ADA@example.com", name=name) == error.replace("rita@", "ADA@")
     assert shell(lab, RUN, who="ada@example.com", name=name) == "done"
     assert lab.value("SELECT count(*) FROM accounts_user WHERE email = 'eve@example.com' AND is_superuser") == 1
 
@@ -162,14 +162,14 @@ def test_undo_that_raises_permissions_needs_a_superuser(lab: Lab) -> None:
         assert "yan@example.com: all permissions (superuser); access to the admin site" in answer["page"]
         assert confirmable(answer) is may
     before = lab.content()
-    said = shell(lab, RUN, who="rita@example.com", name="")
-    assert said.startswith("The restore would give more permissions to yan@example.com.")
-    assert REFUSED in said
+    error = shell(lab, RUN, who="rita@example.com", name="")
+    assert error.startswith("The restore would give more permissions to yan@example.com.")
+    assert REFUSED in error
     assert lab.content() == before
     asked = lab.manage("undo_restore", typed="no\n")
     assert asked.code == 5
     assert "  yan@example.com: all permissions (superuser); access to the admin site\n" in asked.out
-    (raised,) = lab.ask("undo_restore", "--yes")["rights"]["returning"]
+    (raised,) = lab.run_json("undo_restore", "--yes")["rights"]["returning"]
     assert raised["name"] == "yan@example.com"
     # The undo of the undo gives no user more permissions, so a restorer may confirm it.
     answer = shell(lab, VISIT, who="rita@example.com", name="")
@@ -186,10 +186,10 @@ def test_commands_list_users_with_more_permissions_and_ask(lab: Lab) -> None:
     asked = lab.manage("restore_database", name, typed="no\n")
     assert asked.code == 5
     outcome = lab.do("restore_database", name, "--yes", "--json")
-    for said in (asked.out, outcome.error):
+    for output in (asked.out, outcome.error):
         for words in NAMED:
-            assert f"  {words}\n" in said.replace("\t", "\\t").replace("        ", "\\t"), words
-        assert "1 user will get a different password: dan@example.com\n" in said
+            assert f"  {words}\n" in output.replace("\t", "\\t").replace("        ", "\\t"), words
+        assert "1 user will get a different password: dan@example.com\n" in output
     rights = outcome.json["rights"]
     assert [gain["name"] for gain in rights["raised"]] == ["dan@example.com", "eve@example.com"]
     assert rights["raised"][1]["reasons"] == [{"cause": "superuser", "subject": "", "permissions": []}]

@@ -121,8 +121,8 @@ def test_reads_during_a_restore_succeed(lab: Lab, web: WebServer, capsys: pytest
         reader.start()
     try:
         time.sleep(0.5)
-        restored = lab.ask("restore_database", name, "--yes")
-        undone = lab.ask("undo_restore", "--yes")
+        restored = lab.run_json("restore_database", name, "--yes")
+        undone = lab.run_json("undo_restore", "--yes")
         time.sleep(0.5)
     finally:
         over.set()
@@ -152,7 +152,7 @@ def test_writes_accepted_before_the_cut_over_are_not_lost(lab: Lab, web: WebServ
     assert writer.add("before")
     restore = lab.start("restore_database", name, "--yes", stop_at="load").until_stopped()
     assert writer.add("while-it-is-loaded")
-    restore.go_on()
+    restore.resume()
     number = 0
     while not restore_is_over(restore.pid):
         writer.add(f"number-{number}")
@@ -185,7 +185,7 @@ def test_write_during_a_restore_gets_503(lab: Lab, web: WebServer) -> None:
     status, _, text = writer.post("/admin/inventory/brand/add/", name="too-late")
     assert (status, f"A backup is being restored ({name})." in text) == (503, True)
     assert ask(web.port, "GET", "/admin/", headers=COOKIE)[0] == 302
-    assert restore.go_on().wait().code == 0
+    assert restore.resume().wait().code == 0
     again = Writer(web.port)
     assert again.add("welcome-again")
     lab.do("undo_restore", "--yes")

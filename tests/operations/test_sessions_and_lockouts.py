@@ -14,7 +14,7 @@ PASSWORD = "a long enough one"
 GUESSED = ("eve@example.org", "mallory@example.org")
 
 
-@pytest.fixture(params=["postgresql", "within", "sqlite"])
+@pytest.fixture(params=["postgresql", "schema", "sqlite"])
 def lab(request: pytest.FixtureRequest, make_lab: Callable[[str], Lab]) -> Lab:
     return make_lab(request.param)
 
@@ -79,7 +79,7 @@ def test_restore_ends_sessions_and_keeps_lockouts(lab: Lab, web: WebServer) -> N
     assert lab.value("SELECT count(*) FROM axes_accessattempt") == 3
 
     # No key of a session and no name that was guessed for is in any backup, and each manifest says so.
-    backups = lab.ask("list_backups")["backups"]
+    backups = lab.run_json("list_backups")["backups"]
     assert len(backups) == 2
     content = stored(lab)
     assert [key for key in keys if len(key) < 32 or key.encode() in content] == []
@@ -90,7 +90,7 @@ def test_restore_ends_sessions_and_keeps_lockouts(lab: Lab, web: WebServer) -> N
         assert all(backup["manifest"]["tables"][table]["rows"] == 0 for table in excluded)
     for level in ("complete", "restored"):
         options = ["--restore"] if level == "restored" else []
-        assert lab.ask("verify_backup", name, *options)["verifications"][name]["error"] == "", level
+        assert lab.run_json("verify_backup", name, *options)["verifications"][name]["error"] == "", level
 
 
 @pytest.mark.parametrize("lab", ["postgresql", "sqlite"], indirect=True)

@@ -21,8 +21,8 @@ CHANGE = "UPDATE racks SET name = 'Changed'"
 def found_by(lab: Lab) -> str:
     """What the next command finds; the one after it finds nothing."""
     outcome = lab.do("verify_backup", "--latest")
-    found = [said for said in outcome.out.splitlines() if said.startswith("Cleaned up:")]
-    assert lab.ask("verify_backup", "--latest")["recovered"] == []
+    found = [line for line in outcome.out.splitlines() if line.startswith("Cleaned up:")]
+    assert lab.run_json("verify_backup", "--latest")["recovered"] == []
     return "\n".join(found)
 
 
@@ -46,7 +46,7 @@ def test_restore_killed_before_the_cut_over_changes_nothing(lab: Lab, stage: str
 def test_restore_in_a_schema_killed_before_the_cut_over_changes_nothing(
     make_lab: Callable[[str], Lab], stage: str
 ) -> None:
-    kill_a_restore_before_its_end(make_lab("within"), stage)
+    kill_a_restore_before_its_end(make_lab("schema"), stage)
 
 
 def kill_a_restore_before_its_end(lab: Lab, stage: str) -> None:
@@ -64,7 +64,7 @@ def kill_a_restore_before_its_end(lab: Lab, stage: str) -> None:
     assert hint == ("The database is unchanged. Start it again.",)
     assert lab.content() == before
     nothing_is_left(lab)
-    assert lab.ask("list_backups")["previous"] is None
+    assert lab.run_json("list_backups")["previous"] is None
     lab.do("restore_database", name, "--yes")
     assert lab.value("SELECT count(*) FROM racks WHERE name = 'Changed'") == 0
 
@@ -130,7 +130,7 @@ def test_scratch_database_of_a_killed_run_is_dropped(postgres_lab: Lab, command:
 def test_rebuild_backup_index_cleans_up_after_a_killed_run(lab: Lab) -> None:
     backup = lab.start("backup_database", stop_at="verify").until_stopped()
     backup.kill()
-    document = lab.ask("rebuild_backup_index")
+    document = lab.run_json("rebuild_backup_index")
     assert "marked as interrupted" in document["recovered"][0]
     assert (document["backups"], document["runs"]) == (0, 1)
     assert lab.runs() == [("backup", "interrupted")]

@@ -19,32 +19,32 @@ def key_of(lab: Lab, name: str) -> str:
 @pytest.mark.parametrize("where", ["variable", "file"])
 def test_fallback_key_verifies_and_the_current_one_signs(sqlite_lab: Lab, tmp_path: Path, where: str) -> None:
     lab = sqlite_lab
-    name = lab.ask("backup_database", BACKUP_SIGNING_KEY=OLD)["backup"]
+    name = lab.run_json("backup_database", BACKUP_SIGNING_KEY=OLD)["backup"]
     before = key_of(lab, name)
     older = {"BACKUP_SIGNING_KEY_FALLBACKS": f"a-still-older-one {OLD}"}
     if where == "file":
         (tmp_path / "keys").write_text(f"a-still-older-one\n{OLD}\n")
         older = {"BACKUP_SIGNING_KEY_FALLBACKS_FILE": str(tmp_path / "keys")}
     changed = {"BACKUP_SIGNING_KEY": NEW, **older}
-    (listed,) = lab.ask("list_backups", **changed)["backups"]
+    (listed,) = lab.run_json("list_backups", **changed)["backups"]
     assert listed["trust"] == "signed"
-    assert "not named" not in lab.do("list_backups", **changed).said
+    assert "not named" not in lab.do("list_backups", **changed).output
     lab.do("restore_database", name, "--yes", "--no-pre-backup", **changed)
     # A verification writes into the manifest, which is signed again.
     lab.do("verify_backup", name, **changed)
     assert key_of(lab, name) != before
-    assert lab.ask("list_backups", BACKUP_SIGNING_KEY=NEW)["backups"][0]["trust"] == "signed"
+    assert lab.run_json("list_backups", BACKUP_SIGNING_KEY=NEW)["backups"][0]["trust"] == "signed"
 
 
 def test_fallback_of_the_secret_key_verifies(sqlite_lab: Lab) -> None:
-    name = sqlite_lab.ask("backup_database", SECRET_KEY=OLD)["backup"]
+    name = sqlite_lab.run_json("backup_database", SECRET_KEY=OLD)["backup"]
     changed = {"SECRET_KEY": NEW, "SECRET_KEY_FALLBACKS": OLD}
     sqlite_lab.do("restore_database", name, "--yes", "--no-pre-backup", **changed)
 
 
 def test_unknown_key_is_reported_by_every_list(sqlite_lab: Lab) -> None:
     lab = sqlite_lab
-    names = [lab.ask("backup_database", SECRET_KEY=OLD)["backup"] for _ in range(2)]
+    names = [lab.run_json("backup_database", SECRET_KEY=OLD)["backup"] for _ in range(2)]
     what = re.escape(
         f"2 backups are signed with an unknown key and not trusted; the newest is {names[1]}. If the key was changed,"
         " add the old key to BACKUP_SIGNING_KEY_FALLBACKS and restart the site."
@@ -64,5 +64,5 @@ def test_unknown_key_is_reported_by_every_list(sqlite_lab: Lab) -> None:
     )
     known = {"BACKUP_SIGNING_KEY_FALLBACKS": OLD}
     lab.do("rebuild_backup_index", **known)
-    assert "not named" not in lab.do("list_backups", **known).said
-    assert lab.ask("check_database", **known)["checks"]["backups"]["status"] == "healthy"
+    assert "not named" not in lab.do("list_backups", **known).output
+    assert lab.run_json("check_database", **known)["checks"]["backups"]["status"] == "healthy"

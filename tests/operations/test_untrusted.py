@@ -107,18 +107,18 @@ def hostile_sqlite(lab: Lab) -> Path:
     return file
 
 
-@pytest.mark.parametrize("kind", ["postgresql", "within", "sqlite"])
+@pytest.mark.parametrize("kind", ["postgresql", "schema", "sqlite"])
 def test_restore_of_a_hostile_file_loads_only_rows_of_known_tables(
     make_lab: Callable[[str], Lab], tmp_path: Path, kind: str
 ) -> None:
     lab, mark = make_lab(kind), tmp_path / "mark"
-    before, groups, tasks, people = lab.own_content(), rights(lab), schedules(lab), users(lab)
+    before, groups, tasks, people = lab.project_content(), rights(lab), schedules(lab), users(lab)
     file = hostile_sqlite(lab) if kind == "sqlite" else hostile_dump(lab, mark)
     lab.rows("DELETE FROM connections")
     done = lab.do("restore_database", "--backup-file", str(file), "--untrusted", "--yes")
     assert "Left out 2 rows of unknown_table: not a table of this project." in done.out
     assert "of django_session: never copied from an untrusted file." in done.out
-    assert lab.own_content() == before
+    assert lab.project_content() == before
     assert (rights(lab), schedules(lab), users(lab)) == (groups, tasks, people)
     assert lab.value("SELECT count(*) FROM django_session") == 0
     assert not mark.exists()
@@ -148,12 +148,12 @@ def foreign_objects(lab: Lab) -> list[str]:
 
 def test_hostile_dump_of_the_custom_format_loads_only_rows(postgres_lab: Lab) -> None:
     lab = postgres_lab
-    before = lab.own_content()
+    before = lab.project_content()
     file = hostile_custom_dump(lab)
     lab.rows("DELETE FROM connections")
     done = lab.do("restore_database", "--backup-file", str(file), "--untrusted", "--yes")
     assert "Left out 2 rows of unknown_table: not a table of this project." in done.out
-    assert lab.own_content() == before
+    assert lab.project_content() == before
     assert foreign_objects(lab) == []
 
 

@@ -393,9 +393,9 @@ class TestReport:
 
     def test_dashboard_shows_the_attack_to_administrators(self, admin_client: Client, viewer_client: Client) -> None:
         attack(10)
-        said = "<b>ada@example.com</b>: 10 sign-ins failed within 15 minutes, from 4 addresses."
-        assert said in admin_client.get("/admin/").content.decode()
-        assert said not in viewer_client.get("/admin/").content.decode()
+        alert = "<b>ada@example.com</b>: 10 sign-ins failed within 15 minutes, from 4 addresses."
+        assert alert in admin_client.get("/admin/").content.decode()
+        assert alert not in viewer_client.get("/admin/").content.decode()
         pass_time(minutes=15)
         assert "Possible password guessing" not in admin_client.get("/admin/").content.decode()
 

@@ -42,7 +42,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (folder / "temporary").mkdir()
     return {
         "DATABASE_URL": f"sqlite:///{folder}/site.db",
-        "DJANGO_SETTINGS_MODULE": "tests.support.hasty",
+        "DJANGO_SETTINGS_MODULE": "tests.support.short_timeouts",
         "TMPDIR": str(folder / "temporary"),
         "BACKUP_DIR": str(folder / "backups"),
         "REDIS_URL": "",

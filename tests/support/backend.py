@@ -1,4 +1,4 @@
-"""Database wrappers of our backend, apart from Django's own, so that a test may break what they lead to."""
+"""Wrappers of our database backend that Django does not use itself, so that a test can break their server."""
 
 import copy
 import itertools
@@ -32,7 +32,7 @@ def make_wrapper(url: str, *, alias: str = "", **overrides: Any) -> DatabaseWrap
     return DatabaseWrapper(database, alias or f"test{next(numbers)}")
 
 
-def ask(wrapper: DatabaseWrapper, sql: str, *params: object) -> Any:
+def query(wrapper: DatabaseWrapper, sql: str, *params: object) -> Any:
     """The first column of the first row, or None for a statement without rows."""
     with wrapper.cursor() as cursor:
         cursor.execute(sql, params or None)
@@ -40,7 +40,7 @@ def ask(wrapper: DatabaseWrapper, sql: str, *params: object) -> Any:
 
 
 def backend_id(wrapper: DatabaseWrapper) -> int:
-    return int(ask(wrapper, "SELECT pg_backend_pid()"))
+    return int(query(wrapper, "SELECT pg_backend_pid()"))
 
 
 def eventually(condition: Callable[[], object], *, within: float = 10) -> None:

@@ -1,4 +1,4 @@
-"""The site, and addresses beside it: ``/hold/SECONDS/`` keeps a connection, ``/release/`` lets all go.
+"""The site with test URLs: ``/hold/SECONDS/`` keeps a database connection, ``/release/`` ends all of these.
 
 ``/large/`` answers with `LARGE` bytes, ``/echo/`` with the body of the request.
 """

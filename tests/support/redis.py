@@ -1,4 +1,4 @@
-"""A throwaway Redis-compatible server: found or from a wheel, on a free port, gone when its owner ends."""
+"""A throwaway Redis-compatible server: installed or from a wheel, on a free port, ended with its parent process."""
 
 import shutil
 import signal

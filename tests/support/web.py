@@ -1,4 +1,4 @@
-"""The project under gunicorn, as in production, asked over HTTP."""
+"""The project under gunicorn, as in production, and its responses."""
 
 import json
 import os
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     status: int
     seconds: float
     text: str
@@ -75,16 +75,16 @@ class WebServer:
             else:
                 return
 
-    def get(self, path: str, *, timeout: float = 30, **headers: str) -> Answer:
+    def get(self, path: str, *, timeout: float = 30, **headers: str) -> Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=named)
         start = time.monotonic()
         try:
             with urllib.request.urlopen(request, timeout=timeout) as response:
-                return Answer(response.status, time.monotonic() - start, response.read().decode(), response.headers)
+                return Response(response.status, time.monotonic() - start, response.read().decode(), response.headers)
         except urllib.error.HTTPError as error:
             with error:
-                return Answer(error.code, time.monotonic() - start, error.read().decode(), error.headers)
+                return Response(error.code, time.monotonic() - start, error.read().decode(), error.headers)
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)

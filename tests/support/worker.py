@@ -14,7 +14,7 @@ from django.db import connection  # noqa: E402  # the settings come first
 
 
 @app.task
-def ask(sql: str) -> Any:
+def query(sql: str) -> Any:
     """The process that answers, its backend, and the first column of the first row."""
     with connection.cursor() as cursor:
         cursor.execute(sql)
@@ -30,4 +30,4 @@ def look_at_pool() -> Any:
 
 @worker_init.connect
 def use_the_database_before_forking(**_kwargs: object) -> None:
-    ask("SELECT 1")
+    query("SELECT 1")

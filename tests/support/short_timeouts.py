@@ -1,4 +1,4 @@
-"""The tests' settings with a web server that loses its patience soon."""
+"""The tests' settings with short timeouts of the web server."""
 
 from tests.settings import *  # noqa: F403
 
