@@ -114,7 +114,7 @@ def new_name() -> str:
 
 
 def create(name: str, template: str = "template0") -> Database:
-    server().rows(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    server().rows(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
     return database_named(name)
 
 

@@ -54,7 +54,7 @@ def new_lab(kind: str, folder: Path, name: str, template: str = "template0") -> 
     """A lab whose database is empty, or as `template`."""
     if kind != "sqlite":
         owner = f'OWNER "{ROLES[kind]}"' if kind in ROLES else ""
-        support.server().rows(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {owner}')
+        support.server().rows(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {owner} STRATEGY FILE_COPY')
     return lab_at(kind, folder, name)
 
 

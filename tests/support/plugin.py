@@ -31,7 +31,9 @@ def pytest_load_initial_conftests() -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         return
     keep_files_in_memory()
-    server = PostgresServer.start()
+    # The programs that tests start would compile all modules again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    server = PostgresServer.start(auth="md5")
     servers.append(server)
     os.environ["DATABASE_URL"] = server.url("homerack")
     os.environ["PG_BIN"] = str(server.binaries)

@@ -93,8 +93,11 @@ class PostgresServer:
     process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def start(cls, *settings: str) -> "PostgresServer":
-        """Make and start a server with `settings` (``name=value``) on top of those that make tests fast."""
+    def start(cls, *settings: str, auth: str = "scram-sha-256") -> "PostgresServer":
+        """Make and start a server with `settings` (``name=value``) on top of those that make tests fast.
+
+        With ``auth="md5"`` a connection takes 2 ms instead of 5, of which tests need thousands.
+        """
         user = unprivileged_user()
         root = Path(tempfile.mkdtemp(prefix="homerack-postgres-"))
         server = cls(root=root, binaries=cls.reachable(find_binaries(), root, user), port=free_port(), user=user)
@@ -106,10 +109,11 @@ class PostgresServer:
             shutil.chown(password_file, user)
         # fmt: off
         server.run("initdb", "-D", str(root / "data"), "-U", "homerack", "--pwfile", str(password_file),
-                   "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
+                   f"--auth={auth}", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
         # fmt: on
         with (root / "data" / "postgresql.conf").open("a") as configuration:
             configuration.write("fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n")
+            configuration.write("shared_buffers = 32MB\n")
             configuration.write("wal_level = minimal\nmax_wal_senders = 0\nautovacuum = off\njit = off\n")
             configuration.write(f"port = {server.port}\nlisten_addresses = '127.0.0.1'\n")
             configuration.write(f"unix_socket_directories = '{root}'\nmax_wal_size = 1GB\n")
