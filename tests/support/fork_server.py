@@ -5,6 +5,7 @@ environment, directory, where to stop, the largest file that it may write) comes
 program's own; its process number goes back, and in the end its exit code.
 """
 
+import gc
 import importlib
 import json
 import logging.config
@@ -26,6 +27,8 @@ from django.core.files.storage import storages
 from django.core.management import execute_from_command_line, get_commands, load_command_class
 from django.db import connections
 
+from ops.databases.migration_state import migrations_in_code
+
 REQUEST = 1 << 17
 
 
@@ -34,7 +37,13 @@ def main(path: str) -> None:
     for command, app in get_commands().items():
         if app in {"ops", "homerack"}:
             load_command_class(app, command)
-    importlib.import_module(settings.ROOT_URLCONF)
+    # Most programs import these.
+    for module in (settings.ROOT_URLCONF, "homerack.postgresql.base"):
+        importlib.import_module(module)
+    migrations_in_code()
+    # Garbage collection in a fork would copy all of this process.
+    gc.collect()
+    gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
