@@ -22,7 +22,7 @@ def sockets() -> set[Path]:
     return set((ROOT / ".run").glob("*/*.sock"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_sigint_and_sigterm_end_all_processes(home: Path, number: signal.Signals) -> None:
     before = sockets()
     with served(home) as (serving, port):
@@ -36,7 +36,14 @@ def test_sigint_and_sigterm_end_all_processes(home: Path, number: signal.Signals
     assert sockets() - before == set()
 
 
-@pytest.mark.parametrize(("name", "debug"), [("worker", "true"), ("beat", "true"), ("gunicorn", "false")])
+@pytest.mark.parametrize(
+    ("name", "debug"),
+    [
+        ("worker", "true"),
+        pytest.param("beat", "true", marks=pytest.mark.slow),
+        pytest.param("gunicorn", "false", marks=pytest.mark.slow),
+    ],
+)
 def test_end_of_one_process_ends_all(home: Path, name: str, debug: str) -> None:
     with served(home, DEBUG=debug) as (serving, _):
         descendants = serving.descendants()

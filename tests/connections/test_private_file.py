@@ -2,14 +2,13 @@
 
 import os
 import sqlite3
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from tests.support.web import ROOT, WebServer
+from tests.support import forked
+from tests.support.web import WebServer
 
 MAKERS = {
     "migrate": ["manage.py", "migrate", "--verbosity", "0"],
@@ -61,10 +60,7 @@ def test_new_file_has_mode_0600(tmp_path: Path, maker: str) -> None:
     path = tmp_path / "lab.db"
     watcher = Watcher(path)
     watcher.start()
-    command = [sys.executable, *MAKERS[maker]]
-    ended = subprocess.run(
-        command, cwd=ROOT, env=environment(path), umask=0o022, capture_output=True, text=True, check=False
-    )
+    ended = forked.run(MAKERS[maker], env=environment(path), umask=0o022)
     watcher.over.set()
     watcher.join()
     assert path.exists(), ended.stderr
@@ -94,8 +90,7 @@ def test_world_readable_file_becomes_private(tmp_path: Path, mode: int, becomes:
     for suffix in ("", "-wal", "-shm"):
         if path.with_name(path.name + suffix).exists():
             path.with_name(path.name + suffix).chmod(mode)
-    command = [sys.executable, *MAKERS["shell"]]
-    subprocess.run(command, cwd=ROOT, env=environment(path), umask=0o022, check=True)
+    forked.run(MAKERS["shell"], env=environment(path), umask=0o022, check=True)
     connection.close()
     assert path.stat().st_mode & 0o777 == becomes
     assert {file.stat().st_mode & 0o777 for file in tmp_path.glob("lab.db*") if file.is_file()} <= {becomes, 0o600}

@@ -57,10 +57,10 @@ class TestLists:
         add_rows(range(3, 30))
         assert {path: queries_of(admin_client, path) for path in paths} == short
 
-    @pytest.mark.parametrize("name", LISTS)
-    def test_list_is_searched_and_sorted_by_every_column(self, admin_client: Client, name: str) -> None:
+    def test_lists_are_searched_and_sorted_by_every_column(self, admin_client: Client) -> None:
         load_demo()
-        assert admin_client.get(f"/admin/inventory/{name}/?q=a&o=1.-2.3.-4.5.-6").status_code == 200
+        paths = [f"/admin/inventory/{name}/?q=a&o=1.-2.3.-4.5.-6" for name in LISTS]
+        assert {path: admin_client.get(path).status_code for path in paths} == dict.fromkeys(paths, 200)
 
     def test_rack_list_shows_used_space_power_and_weight(self, admin_client: Client) -> None:
         load_demo()

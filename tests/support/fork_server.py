@@ -87,6 +87,8 @@ def become(request: dict[str, Any], files: list[int]) -> None:
         warnings.simplefilter("error")
         read_settings_again()
         stop_at(request["stop_at"])
+        if request["umask"] is not None:
+            os.umask(request["umask"])
         if limit := request["largest_file"]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         run(request["arguments"])

@@ -66,6 +66,7 @@ class Process:
         cwd: Path = ROOT,
         stop_at: str = "",
         largest_file: int = 0,
+        umask: int | None = None,
     ) -> None:
         request = {
             "arguments": [str(argument) for argument in arguments],
@@ -73,6 +74,7 @@ class Process:
             "directory": str(cwd),
             "stop_at": stop_at,
             "largest_file": largest_file,
+            "umask": umask,
         }
         self.returncode: int | None = None
         self.stdin: IO[str] | None = None
