@@ -40,6 +40,8 @@ class Reader(threading.Thread):
     asked: int = 0
     failures: list[tuple[float, object]] = field(default_factory=list)
     longest: float = 0.0
+    refused_for: float = 0.0
+    """Seconds of the longest series of failures: a restore and its undo each have a cut-over."""
 
     def __post_init__(self) -> None:
         super().__init__(daemon=True)
@@ -47,6 +49,7 @@ class Reader(threading.Thread):
     __hash__ = threading.Thread.__hash__
 
     def run(self) -> None:
+        served = time.monotonic()
         while not self.over.is_set():
             began = time.monotonic()
             try:
@@ -55,14 +58,12 @@ class Reader(threading.Thread):
                 status = repr(error)
             self.asked += 1
             self.longest = max(self.longest, time.monotonic() - began)
-            if status != 302:
+            if status == 302:
+                served = time.monotonic()
+            else:
                 self.failures.append((began, status))
+                self.refused_for = max(self.refused_for, time.monotonic() - served)
             time.sleep(0.01)
-
-    @property
-    def refused_for(self) -> float:
-        """Seconds from the first failure to the last one."""
-        return self.failures[-1][0] - self.failures[0][0] if self.failures else 0.0
 
 
 def ask(

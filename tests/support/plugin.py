@@ -1,5 +1,6 @@
 """Starts the PostgreSQL server of a test run before Django reads its settings, and stops it at the end."""
 
+import gc
 import os
 import tempfile
 
@@ -37,6 +38,12 @@ def pytest_load_initial_conftests() -> None:
     servers.append(server)
     os.environ["DATABASE_URL"] = server.url("homerack")
     os.environ["PG_BIN"] = str(server.binaries)
+
+
+def pytest_collection_finish() -> None:
+    """Garbage collection need not look at the tests themselves again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure() -> None:
