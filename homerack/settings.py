@@ -70,7 +70,7 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "homerack.urls"
-# The path of the console. The site's root redirects only to the default path (homerack/urls.py).
+# The path of the admin. The site's root redirects only to the default path (homerack/urls.py).
 ADMIN_PATH = env.get_url_path("ADMIN_PATH", default="admin/", reserved=("health/", "static/"))
 WSGI_APPLICATION = "homerack.wsgi.application"
 ASGI_APPLICATION = "homerack.asgi.application"
@@ -160,9 +160,9 @@ WEB_BODY_SECONDS = 30
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [csp.NONE],
-        # The console's Alpine.js compiles the expressions in its attributes.
+        # The admin's Alpine.js compiles the expressions in its attributes.
         "script-src": [csp.SELF, csp.UNSAFE_EVAL],
-        # The console's pages have inline colours and widths.
+        # The admin's pages have inline colours and widths.
         "style-src": [csp.SELF, csp.UNSAFE_INLINE],
         "img-src": [csp.SELF, "data:"],
         "font-src": [csp.SELF],
@@ -220,10 +220,10 @@ BACKUP_KEEP_MONTHLY = env.get_int("BACKUP_KEEP_MONTHLY", default=0)
 BACKUP_KEEP_YEARLY = env.get_int("BACKUP_KEEP_YEARLY", default=0)
 # Days for which the previous database is kept after a restore.
 UNDO_KEEP_DAYS = env.get_int("UNDO_KEEP_DAYS", default=3, minimum=1)
-# Maximum bytes of a backup that is uploaded in the console.
+# Maximum bytes of a backup that is uploaded in the admin.
 OPS_UPLOAD_LIMIT = env.get_int("BACKUP_UPLOAD_LIMIT_MB", default=10_000, minimum=1) * 1_000_000
 
-# Maximum age in hours of the last verified backup; the console and /health/ warn about older ones.
+# Maximum age in hours of the last verified backup; the admin and /health/ warn about older ones.
 BACKUP_MAX_AGE_HOURS = env.get_int("BACKUP_MAX_AGE_HOURS", default=26, minimum=1)
 # Recipients of notifications (addresses of apprise), and the heartbeat monitor.
 NOTIFY_URLS = env.get_urls("NOTIFY_URLS")

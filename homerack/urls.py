@@ -7,6 +7,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(settings.ADMIN_PATH, admin.site.urls),
     path("", include("ops.urls")),
 ]
-# The redirect would reveal a console that was moved to another path.
+# The redirect would reveal an admin that was moved to another path.
 if settings.ADMIN_PATH == "admin/":
     urlpatterns.append(path("", RedirectView.as_view(pattern_name="admin:index")))

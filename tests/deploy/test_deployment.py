@@ -261,7 +261,7 @@ class TestFront:
 
 def test_sign_in_page_links_its_hashed_stylesheet(machine: Machine) -> None:
     page = machine.ask("/admin/login/")
-    style = re.search(r'href="(/static/inventory/console\.[0-9a-f]{12}\.css)"', page)
+    style = re.search(r'href="(/static/inventory/admin\.[0-9a-f]{12}\.css)"', page)
     assert style
     assert "--rack-frame" in machine.ask(style[1])
 
