@@ -79,12 +79,13 @@ def require_redis() -> None:
         )
 
 
-def enqueue(key: UUID) -> None:
-    """Send the queued run to a worker. Never raises: if the message cannot be sent, the run is marked as failed.
+def enqueue(key: UUID, *, delay: float = 0) -> None:
+    """Send the queued run to a worker, which starts it after `delay` seconds.
 
-    Returns within PUBLISH_TIMEOUT seconds, although Celery and Redis's client would retry for longer.
+    Never raises: if the message cannot be sent, the run is marked as failed. Returns within PUBLISH_TIMEOUT seconds,
+    although Celery and Redis's client would retry for longer.
     """
-    publish = partial(execute_run.apply_async, (str(key),), retry_policy=RETRY_ONCE)
+    publish = partial(execute_run.apply_async, (str(key),), countdown=delay, retry_policy=RETRY_ONCE)
     outcome = SingleFlight().run("publish", publish).result(within=PUBLISH_TIMEOUT)
     if not isinstance(outcome, BaseException):
         return

@@ -21,6 +21,8 @@ from ops.utils.formatting import time_zone_name
 Row = TypeVar("Row", bound=models.Model)
 
 BACKUP_LIST = "admin:ops_backup_changelist"
+PAGE_LOAD = 1.0
+"""Seconds that a browser has to load the run's page before a restore ends its session."""
 
 
 class IndexAdmin(ModelAdmin[Row]):
@@ -104,7 +106,8 @@ def enqueue_run(request: HttpRequest, kind: Run.Kind, *, back_to: str, **argumen
         return HttpResponseRedirect(back_to)
     run, is_new = executor.queue(new_run(request, kind, **arguments))
     if is_new:
-        transaction.on_commit(lambda: tasks.enqueue(run.pk))
+        delay = PAGE_LOAD if kind in {Run.Kind.RESTORE, Run.Kind.UNDO} else 0
+        transaction.on_commit(lambda: tasks.enqueue(run.pk, delay=delay))
     else:
         messages.warning(request, queued_already(run))
     return HttpResponseRedirect(reverse("admin:ops_run_change", args=[run.pk]))

@@ -12,8 +12,9 @@ from django.utils import timezone
 
 from homerack.accounts.models import User
 from homerack.inventory.models import Brand
-from ops import operations
+from ops import operations, tasks
 from ops.admin import undo
+from ops.admin.base import PAGE_LOAD
 from ops.backups.engines.base import PreviousDatabase
 from ops.conf import conf
 from ops.models import Backup, Run
@@ -234,6 +235,17 @@ class TestRestoring:
         assert answer.headers["Location"] == f"/admin/ops/run/{run.pk}/change/"
         assert run.arguments == {"name": backup.name, "untrusted": False, "pre_backup": True}
         assert PASSWORD not in str(run.arguments)
+
+    @pytest.mark.usefixtures("queue")
+    def test_restore_starts_after_the_browser_has_loaded_the_page_of_the_run(
+        self, admin: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        backup, name = back_up(), get_context().engine.database
+        delays: list[float] = []
+        monkeypatch.setattr(tasks.execute_run, "apply_async", lambda _, **sent: delays.append(sent["countdown"]))
+        admin.post(f"{LIST}{backup.pk}/restore/", {"database": name, "password": PASSWORD})
+        admin.post(f"{LIST}make/")
+        assert delays == [PAGE_LOAD, 0]
 
     @pytest.mark.usefixtures("queue")
     def test_restore_skips_the_pre_backup_when_chosen(self, admin: Client) -> None:
