@@ -59,6 +59,8 @@ class ScheduleForm(beat.PeriodicTaskForm):
 @admin.register(PeriodicTask)
 class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin[PeriodicTask]):
     form = ScheduleForm
+    # The template of django-celery-beat adds an inline script, which the Content-Security-Policy blocks.
+    change_form_template = None
     list_display = ("name", "schedule_text", "next_run", "last_start", "last_result", "enabled")
     list_filter = ("enabled", "task")
     list_filter_sheet = False

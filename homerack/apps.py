@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 from django.contrib.admin import apps as django_admin
+from django_celery_beat.apps import BeatConfig
 
 
 class HomeRackConfig(AppConfig):
@@ -17,3 +18,15 @@ class HomeRackAdminConfig(django_admin.AdminConfig):
 
     default = False
     default_site = "homerack.web.admin_site.HomeRackAdminSite"
+
+
+class SchedulesConfig(BeatConfig):
+    """django-celery-beat, whose periodic tasks are called schedules, as in the sidebar."""
+
+    default = False
+    verbose_name = "Schedules"
+
+    def ready(self) -> None:
+        super().ready()
+        options = self.get_model("PeriodicTask")._meta
+        options.verbose_name, options.verbose_name_plural = "schedule", "schedules"

@@ -46,7 +46,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "axes",
     "csp",
-    "django_celery_beat",
+    "homerack.apps.SchedulesConfig",
     "homerack",
     "homerack.accounts",
     "homerack.inventory",

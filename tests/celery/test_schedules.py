@@ -1,6 +1,7 @@
 """When schedules are due, the default schedules, and their pages in the admin."""
 
 import datetime as dt
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -165,6 +166,18 @@ def test_list_shows_the_outcome_of_the_last_run(task: Callable[..., PeriodicTask
 @pytest.mark.parametrize("page", ["changelist", "add"])
 def test_list_and_add_pages_open(administrator: Client, model: str, page: str) -> None:
     assert administrator.get(reverse(f"admin:django_celery_beat_{model}_{page}")).status_code == 200
+
+
+@pytest.mark.parametrize("page", ["changelist", "add", "change", "delete", "history"])
+def test_pages_call_periodic_tasks_schedules(
+    task: Callable[..., PeriodicTask], administrator: Client, page: str
+) -> None:
+    row, view = task(), f"admin:django_celery_beat_periodictask_{page}"
+    address = reverse(view, args=() if page in {"changelist", "add"} else (row.pk,))
+    shown = administrator.get(address).content.decode()
+    # django-celery-beat's help text of a field remains.
+    assert re.findall(r"periodic task", shown.replace("details of this Periodic Task", ""), re.IGNORECASE) == []
+    assert "Schedules" in re.sub(r"<nav.*?</nav>", "", shown, flags=re.DOTALL)
 
 
 def test_change_page_names_the_task(task: Callable[..., PeriodicTask], administrator: Client) -> None:
