@@ -1,11 +1,19 @@
 """Users and groups: the first superuser, the groups of the migrations, the pages of the admin."""
 
+import datetime as dt
+import re
+from collections.abc import Callable
 from io import StringIO
 
 import pytest
+from axes.models import AccessAttempt
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.urls import reverse
+from django_celery_beat.models import ClockedSchedule, PeriodicTask
 
 from homerack.accounts.models import User
 
@@ -143,3 +151,41 @@ class TestUserPages:
     def test_pages_are_refused_without_the_permission(self, editor_client: Client) -> None:
         for path in ("accounts/user/", "accounts/user/add/", "auth/group/"):
             assert editor_client.get(f"/admin/{path}").status_code == 403
+
+
+class TestDates:
+    """Pages of Django and of other packages write dates as the pages of `ops` do."""
+
+    @pytest.mark.parametrize(
+        "page",
+        [
+            "admin:accounts_user_changelist",
+            "admin:accounts_user_change",
+            "admin:accounts_user_history",
+            "admin:axes_accessattempt_changelist",
+            "admin:axes_accessattempt_change",
+            "admin:django_celery_beat_clockedschedule_changelist",
+            "admin:django_celery_beat_periodictask_change",
+        ],
+    )
+    def test_date_is_in_iso_format(self, sign_in: Callable[..., Client], page: str) -> None:
+        client = sign_in(is_superuser=True)
+        when = dt.datetime(2026, 3, 7, 16, 5, 9, tzinfo=dt.UTC)
+        user = User.objects.create_user("vera@example.com", PASSWORD)
+        User.objects.filter(pk=user.pk).update(last_login=when)
+        LogEntry.objects.create(
+            user=user, content_type=ContentType.objects.get_for_model(User), object_id=user.pk,
+            action_flag=CHANGE, action_time=when, object_repr="vera", change_message="Changed.",
+        )  # fmt: skip
+        attempt = AccessAttempt.objects.create(username="name:vera", ip_address="192.0.2.1", failures_since_start=1)
+        AccessAttempt.objects.update(attempt_time=when)
+        clocked = ClockedSchedule.objects.create(clocked_time=when)
+        task = PeriodicTask.objects.create(
+            name="Once", task="ops.tasks.prune", clocked=clocked, one_off=True, last_run_at=when
+        )
+        keys = {"user": user.pk, "accessattempt": attempt.pk, "periodictask": task.pk}
+        model, _, view = page.rpartition("_")
+        arguments = () if view == "changelist" else (keys[model.rpartition("_")[2]],)
+        shown = client.get(reverse(page, args=arguments)).content.decode()
+        assert "2026-03-07 16:05" in shown
+        assert re.findall(r"March 7|Mar\. 7|4:05 p\.m\.", shown) == []
