@@ -21,6 +21,7 @@ from rich.progress import Progress as Display
 from rich.segment import Segment
 from rich.text import Text
 
+from ops.utils.formatting import format_duration
 from ops.utils.printable import printable
 from ops.utils.progress import Progress, StageTimer
 
@@ -71,7 +72,7 @@ class ProgressReporter(AbstractContextManager["ProgressReporter"]):
 
     def end_stage(self) -> None:
         if stage := self.timer.stage:
-            self.console.print(f"[green]✓[/green] {stage} [dim]{self.timer.end_stage():.1f} s[/dim]")
+            self.console.print(f"[green]✓[/green] {stage} [dim]{format_duration(self.timer.end_stage())}[/dim]")
 
     def show_stage(self) -> None:
         """A stage begins."""

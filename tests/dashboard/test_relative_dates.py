@@ -1,11 +1,11 @@
-"""Moments as the dashboard names them."""
+"""Moments and durations as the dashboard names them."""
 
 import datetime as dt
 
 import pytest
 from django.utils import timezone
 
-from ops.utils.formatting import format_past_day, format_timespan, format_upcoming
+from ops.utils.formatting import format_duration, format_past_day, format_timespan, format_upcoming
 
 NOW = dt.datetime(2026, 11, 24, 15, 0, tzinfo=dt.UTC)
 
@@ -55,3 +55,20 @@ def test_past_day_is_in_the_time_zone_of_the_site() -> None:
 )
 def test_timespan_is_in_whole_units(seconds: int, words: str) -> None:
     assert format_timespan(dt.timedelta(seconds=seconds)) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "under 0.1 s"),
+        (0.04, "under 0.1 s"),
+        (0.099, "under 0.1 s"),
+        (0.1, "0.1 s"),
+        (9.9, "9.9 s"),
+        (42.4, "42 s"),
+        (200, "3 min 20 s"),
+        (3900, "1 h 5 min"),
+    ],
+)
+def test_duration_is_never_shown_as_zero(seconds: float, words: str) -> None:
+    assert format_duration(seconds) == words
