@@ -21,6 +21,9 @@ Connection = TypeVar("Connection")
 MAX_DELAY = 30.0
 """Seconds; the upper limit of the growing delays."""
 
+REPLACED = "just been dropped or renamed"
+"""Said to those who connect while a database is being replaced, after the replacement."""
+
 # psycopg2's errors of a failed connection attempt have no SQLSTATE, so their text decides. The server's messages are in
 # PostgreSQL's src/backend/postmaster/postmaster.c and utils/init/postinit.c, libpq's in fe-connect.c.
 TRANSIENT = {
@@ -40,7 +43,7 @@ TRANSIENT = {
     "the database system is in recovery mode": "server recovering",
     "terminating connection due to administrator command": "server shutting down",
     "is not currently accepting connections": "database closed for a moment",
-    "just been dropped or renamed": "database being replaced",
+    REPLACED: "database being replaced",
     "too many clients already": "server has no free connection",
     "remaining connection slots are reserved": "server has no free connection",
     "too many connections for": "no free connection for the role or database",
@@ -70,7 +73,8 @@ def transient_reason(error: BaseException) -> str:
 def connect_with_retry(connect: Callable[[], Connection], *, policy: RetryPolicy, budget: RetryBudget) -> Connection:
     """The result of `connect`, which is retried after transient errors as long as `policy` and `budget` allow.
 
-    Raises the last error unchanged. Delays block the calling thread only.
+    The limits do not apply to a database that was replaced meanwhile: the server let this attempt wait until the new
+    one was there. Raises the last error unchanged. Delays block the calling thread only.
     """
     delay = policy.delay
     stop: tenacity.stop.stop_base = tenacity.stop_after_attempt(policy.attempts)
@@ -79,6 +83,14 @@ def connect_with_retry(connect: Callable[[], Connection], *, policy: RetryPolicy
         delay = min(delay, budget.connect_timeout / 4)
         in_time = tenacity.stop_before_delay(budget.connect_timeout)
         stop = in_time if budget.ignore_attempt_limit else stop | in_time
+
+    def attempt() -> Connection:
+        try:
+            return connect()
+        except psycopg2.OperationalError as error:
+            if REPLACED not in str(error):
+                raise
+        return connect()
 
     def log_retry(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -96,4 +108,4 @@ def connect_with_retry(connect: Callable[[], Connection], *, policy: RetryPolicy
         before_sleep=log_retry,
         reraise=True,
     )
-    return retrying(connect)
+    return retrying(attempt)

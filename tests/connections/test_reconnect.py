@@ -8,6 +8,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.transaction import TransactionManagementError
 
 from homerack.postgresql.base import DatabaseWrapper
+from homerack.postgresql.retry_budget import AS_CONFIGURED, RetryBudget, with_budget
 from tests.support.backend import backend_id, eventually, make_wrapper, query
 from tests.support.postgres import PostgresServer
 
@@ -221,6 +222,45 @@ def test_reconnect_after_database_rename_succeeds(server: PostgresServer, observ
     assert query(wrapper, "SELECT to_regclass('is_fresh') IS NOT NULL")
     swapper.join()
     wrapper.close()
+
+
+@pytest.mark.parametrize("pool", [{"SIZE": 2}, {"SIZE": 0}], ids=["pool", "no pool"])
+@pytest.mark.parametrize(
+    ("attempts", "budget"),
+    [(1, AS_CONFIGURED), (50, RetryBudget(connect_timeout=0)), (50, RetryBudget(connect_timeout=0.2))],
+    ids=["one attempt", "no time", "too little time"],
+)
+def test_connect_that_waits_for_a_rename_succeeds_within_any_budget(
+    server: PostgresServer, observer: DatabaseWrapper, attempts: int, budget: RetryBudget, pool: dict[str, int]
+) -> None:
+    """The server lets it wait until the rename is committed, which may be longer than the budget, and then refuses."""
+    for name in ("replaced", "replacement"):
+        query(observer, f"CREATE DATABASE {name}")
+    wrapper = make_wrapper(server.url("replaced"), CONNECT_RETRY={"ATTEMPTS": attempts}, POOL=pool)
+    swap = make_wrapper(server.url("postgres"))
+    swap.set_autocommit(False)
+    query(swap, "ALTER DATABASE replaced RENAME TO earlier")
+    query(swap, "ALTER DATABASE replacement RENAME TO replaced")
+    answers: list[str] = []
+
+    def request() -> None:
+        with with_budget(budget):
+            answers.append(query(wrapper, "SELECT current_database()"))
+        wrapper.close()
+
+    wrapper.inc_thread_sharing()
+    asker = threading.Thread(target=request)
+    asker.start()
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'object' AND NOT granted"
+    eventually(lambda: query(observer, waiting))
+    threading.Event().wait(0.5)
+    swap.commit()
+    swap.close()
+    asker.join()
+    wrapper.close_pool()
+    for name in ("replaced", "earlier"):
+        query(observer, f"DROP DATABASE {name} WITH (FORCE)")
+    assert answers == ["replaced"]
 
 
 def test_session_idle_in_transaction_is_ended_and_replaced(server: PostgresServer) -> None:
