@@ -243,6 +243,7 @@ def open_staging_database(
         with posix_signals.ignore_interrupts():
             rename.rename_databases(
                 connection,
+                target.address,
                 renames=[*([(live, old)] if description else []), (new, live)],
                 comments={old: databases.OPS_COMMENT} if description else {},
                 live=live,

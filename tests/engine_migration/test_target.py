@@ -248,11 +248,11 @@ def test_swap_with_programs_that_keep_connecting_succeeds(library: Path, databas
 
 
 @pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_session_opened_during_the_swap_is_ended(
+def test_swap_is_tried_again_while_a_session_stays(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
-    """It was opened after the others were ended and before the database was locked; PostgreSQL waits 5 s for it."""
-    monkeypatch.setattr(rename, "SWAP_ATTEMPTS", 2)
+    """PostgreSQL waits 5 s for it in each attempt."""
+    monkeypatch.setattr(rename, "END_INTERVAL", 60)
     real = rename.end_sessions
     visitors: list[Any] = []
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 
 import psycopg2
@@ -9,17 +10,26 @@ from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ops.databases.postgres.connection import server_message
-from ops.databases.postgres.databases import DatabaseProperties
+from ops.databases.postgres.connection import ConnectionInfo, server_message
+from ops.databases.postgres.databases import DatabaseProperties, maintenance_connection
 from ops.databases.postgres.queries import fetch_value
 from ops.errors import OpsError, PreconditionFailed
 
-SWAP_ATTEMPTS = 5
+SWAP_ATTEMPTS = 2
+"""Nobody can connect during an attempt, and one that fails takes 5 s."""
+END_INTERVAL = 0.05
+"""Seconds."""
+END_SESSIONS = (
+    # Autovacuum workers belong to no role: RENAME ends them itself, and an ordinary role may not.
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = ANY(%s) AND pid <> pg_backend_pid() AND usesysid IS NOT NULL"
+)
 LISTS_OF_NAMES = frozenset({"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"})
 
 
 def rename_databases(
     connection: Connection,
+    address: ConnectionInfo,
     *,
     renames: Sequence[tuple[str, str]],
     comments: Mapping[str, str],
@@ -28,22 +38,24 @@ def rename_databases(
 ) -> None:
     """Rename databases in one transaction, each (from, to) in turn, and give `live` the properties of `description`.
 
-    `comments` are by the new names. Without `description` there was no live database before. Sessions of all of them
-    are ended. A session that is being opened waits for the transaction and gets an error that is worth a retry
-    (SQLSTATE 3D000, "just been dropped or renamed"). Raises OpsError; then, and when this process is killed, all
-    databases keep their names.
+    `connection` is to another database of the server at `address`, and in autocommit mode. `comments` are by the new
+    names. Without `description` there was no live database before. Sessions of all of them are ended. A session that is
+    being opened waits for the transaction and gets an error that is worth a retry (SQLSTATE 3D000, "just been dropped
+    or renamed"). Raises OpsError; then, and when this process is killed, all databases keep their names.
     """
+    replaced = [live, *(before for before, _ in renames)]
     for attempt in range(SWAP_ATTEMPTS):
         try:
             with transaction(connection), connection.cursor() as cursor:
                 cursor.execute("SET LOCAL lock_timeout = '10s'")
-                end_sessions(cursor, [live, *(before for before, _ in renames)])
-                rename_all(cursor, renames)
+                with ending_new_sessions(address, replaced):
+                    end_sessions(cursor, replaced)
+                    rename_all(cursor, renames)
                 comment_on(cursor, {live: description.comment if description else "", **comments})
                 if description:
                     copy_properties(cursor, live, description)
         except errors.ObjectInUse as error:
-            # A program connected between the end of the others and the lock that RENAME takes.
+            # A session of another role, or a prepared transaction.
             if attempt == SWAP_ATTEMPTS - 1:
                 raise PreconditionFailed(
                     f"Programs kept connecting to {live}: {server_message(error)}.",
@@ -75,17 +87,38 @@ def comment(connection: Connection, name: str, text: str) -> None:
 def end_sessions(cursor: Cursor, databases: Sequence[str]) -> None:
     """End all sessions of the databases, the live one first. Raises PreconditionFailed where the role may not."""
     try:
-        # Autovacuum workers belong to no role: RENAME ends them itself, and an ordinary role may not.
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = ANY(%s) AND pid <> pg_backend_pid() AND usesysid IS NOT NULL",
-            [list(databases)],
-        )
+        cursor.execute(END_SESSIONS, [list(databases)])
     except errors.InsufficientPrivilege as error:
         raise PreconditionFailed(
             f"Sessions of other roles are connected to {databases[0]}, and this role may not end them.",
             "Stop the programs that use the database, or run the command as their role.",
         ) from error
+
+
+@contextlib.contextmanager
+def ending_new_sessions(address: ConnectionInfo, databases: Sequence[str]) -> Iterator[None]:
+    """While the block renames the databases, end the sessions that others open, from a session of its own.
+
+    A program may connect between the end of the others and the lock that RENAME takes. RENAME then waits 5 s for it to
+    leave (CountOtherDBBackends in PostgreSQL's procarray.c), and all who connect meanwhile wait for the lock. The block
+    ends before the transaction does: the new databases have the same names.
+    """
+    renamed = threading.Event()
+
+    def end_new_sessions() -> None:
+        # Without the right, RENAME fails, and `end_sessions` tells why in the next attempt.
+        with contextlib.suppress(psycopg2.Error), connection.cursor() as cursor:
+            while not renamed.wait(END_INTERVAL):
+                cursor.execute(END_SESSIONS, [list(databases)])
+
+    with maintenance_connection(address) as connection:
+        thread = threading.Thread(target=end_new_sessions, name="sessions", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            renamed.set()
+            thread.join()
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import signal
+import threading
 from typing import Any
 
 import psycopg2
@@ -57,6 +58,37 @@ def test_swap_ends_sessions_and_new_ones_see_the_restored_content(lab: Database,
         with pytest.raises(psycopg2.OperationalError):
             cursor.execute("SELECT 1")
     assert lab.value("SELECT count(*) FROM device") == 500
+
+
+@pytest.mark.parametrize("statement", ["", "BEGIN", "BEGIN; LOCK TABLE device", "SELECT pg_sleep(60)"])
+def test_session_opened_during_the_swap_does_not_delay_it(
+    lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    """It is opened before RENAME locks the database, which then would wait 5 s for it and fail."""
+    real, visitors = rename.end_sessions, list[Any]()
+
+    def end_and_let_in(*arguments: Any) -> None:
+        real(*arguments)
+        visitors.append(lab.connect())
+        if statement:
+            threading.Thread(target=try_statement, args=(visitors[-1], statement), daemon=True).start()
+
+    monkeypatch.setattr(rename, "end_sessions", end_and_let_in)
+    monkeypatch.setattr(rename, "END_INTERVAL", 0.5)  # RENAME has begun to wait by then
+    dump, _ = support.dump_of(engine)
+    support.restore(engine, dump)
+    support.restore(engine, dump)
+    support.undo(engine, run="x")
+    assert len(visitors) == 3, "each swap took one attempt"
+    for visitor in visitors:
+        with pytest.raises(psycopg2.Error):
+            visitor.cursor().execute("SELECT 1")
+        visitor.close()
+
+
+def try_statement(connection: Any, statement: str) -> None:
+    with contextlib.suppress(psycopg2.Error):
+        connection.cursor().execute(statement)
 
 
 def test_swap_keeps_the_properties_of_the_database(role: Role, lab: Database, engine: PostgresEngine) -> None:

@@ -171,7 +171,9 @@ class DatabaseSwap(SwapStrategy):
                     staging.claim(connection, self._aside, self._claims)
                     renames = [(self._previous, self._aside), *renames]
                     comments[self._aside] = databases.OPS_COMMENT
-            rename.rename_databases(connection, renames=renames, comments=comments, live=self._live, description=live)
+            rename.rename_databases(
+                connection, self.address, renames=renames, comments=comments, live=self._live, description=live
+            )
             scratch.keep()
             # The swap has happened: an earlier database that cannot be dropped must not look like a failed restore.
             if self._aside in comments:
