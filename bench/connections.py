@@ -26,7 +26,7 @@ VARIANTS = {
 }
 
 
-def ask_repeatedly(web: WebServer, path: str, number: int) -> float:
+def request_repeatedly(web: WebServer, path: str, number: int) -> float:
     """Mean milliseconds of `number` requests, one after the other, over one kept HTTP connection."""
     client = http.client.HTTPConnection("127.0.0.1", web.port)
     start = time.perf_counter()
@@ -56,7 +56,7 @@ def compare_variants(server: PostgresServer, *, requests: int, rounds: int) -> N
     webs = {name: start(server, **environment) for name, environment in VARIANTS.items()}
 
     def runner(web: WebServer, path: str) -> Callable[[int], float]:
-        return lambda number: ask_repeatedly(web, path, number)
+        return lambda number: request_repeatedly(web, path, number)
 
     try:
         runs = {name: runner(web, "/one-query/") for name, web in webs.items()}
@@ -87,7 +87,7 @@ def crowd(server: PostgresServer, *, threads: int = 40, each: int = 25) -> None:
     try:
         start_time = time.perf_counter()
         with ThreadPoolExecutor(threads) as executor:
-            list(executor.map(lambda _: ask_repeatedly(web, "/slow-query/", each), range(threads)))
+            list(executor.map(lambda _: request_repeatedly(web, "/slow-query/", each), range(threads)))
         seconds = time.perf_counter() - start_time
         served = threads * each
         print(f"{threads} clients on a pool of 5 + 5: all {served} requests served, {served / seconds:.0f}/s")

@@ -127,13 +127,13 @@ class TestRedisStops:
 
     @pytest.fixture(params=FAULTS, autouse=True)
     def fault(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, server: RedisServer) -> None:
-        ask = tasks.require_redis
+        require_redis = tasks.require_redis
 
-        def ask_and_break() -> None:
-            ask()
+        def check_and_break() -> None:
+            require_redis()
             FAULTS[request.param](server)
 
-        monkeypatch.setattr(tasks, "require_redis", ask_and_break)
+        monkeypatch.setattr(tasks, "require_redis", check_and_break)
 
     @pytest.fixture
     def notified(self, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
@@ -228,7 +228,7 @@ class TestOneQueuedRun:
 def test_one_of_many_simultaneous_requests_is_queued(queue: list[str]) -> None:
     request = Run(kind=Run.Kind.BACKUP, requested_by="ada@example.com", origin=Run.Origin.ADMIN)
 
-    def ask(_number: int) -> bool:
+    def request_backup(_number: int) -> bool:
         try:
             with transaction.atomic():
                 time.sleep(0.05)
@@ -239,7 +239,7 @@ def test_one_of_many_simultaneous_requests_is_queued(queue: list[str]) -> None:
             connection.close()
 
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(ask, range(8)))
+        made = list(pool.map(request_backup, range(8)))
     assert sorted(made) == [False] * 7 + [True]
     assert Run.objects.count() == 1
 

@@ -403,9 +403,12 @@ def test_store_of_one_name_twice_at_once_is_refused(private):
 
 def test_names_that_are_no_backups_are_refused(repository):
     for name in ("../x.sql.gz", "other_20261123_120000.sql.gz", "homerack_20261123_120000.zip", "x", NAME + "\n"):
-        for ask in (lambda name=name: repository.store(name, iter([b"x"])), lambda name=name: repository.delete(name)):
+        for change in (
+            lambda name=name: repository.store(name, iter([b"x"])),
+            lambda name=name: repository.delete(name),
+        ):
             with pytest.raises(PreconditionFailed) as caught:
-                ask()
+                change()
             assert str(caught.value) == f"{name!r} is not the name of a backup here.\n{LIST_THEM}"
 
 

@@ -121,9 +121,9 @@ def test_replace_overwrites_a_file(directory):
     "name", ["../x", "/etc/passwd", "a/../x", "a/b/c", ".", "", "a//b", "a\\b", "a\0b", "events/.."]
 )
 def test_names_outside_of_the_directory_are_refused(directory, name):
-    for ask in (directory.exists, directory.size, directory.delete, directory.open, directory.path):
+    for method in (directory.exists, directory.size, directory.delete, directory.open, directory.path):
         with pytest.raises(SuspiciousFileOperation):
-            ask(name)
+            method(name)
     with pytest.raises(SuspiciousFileOperation):
         directory.save(name or "/", content())
     with pytest.raises(SuspiciousFileOperation):

@@ -118,7 +118,7 @@ class Machine:
         (found,) = json.loads(self.docker("inspect", container))
         return dict(found)
 
-    def ask(self, path: str) -> str:
+    def get(self, path: str) -> str:
         """The answer of the site to a client that trusts the authority of Caddy."""
         ended = self.curl(f"https://homerack.test:{self.https_port}{path}", "--fail")
         assert ended.code == 0, ended.text

@@ -19,7 +19,7 @@ SERVICES = ("postgres", "redis", "web", "worker", "beat", "front")
 
 
 def health(machine: Machine) -> dict[str, object]:
-    answer = json.loads(machine.ask("/health/"))
+    answer = json.loads(machine.get("/health/"))
     return {name: answer[name] for name in ("status", "database_type")}
 
 
@@ -155,7 +155,7 @@ class TestFront:
 
     @pytest.fixture
     def connect(self, machine: Machine) -> Iterator[Callable[[bytes], ssl.SSLSocket]]:
-        machine.ask("/health/live/")
+        machine.get("/health/live/")
         context = ssl.create_default_context(cafile=str(machine.folder / "authority.crt"))
         with contextlib.ExitStack() as stack:
 
@@ -203,8 +203,8 @@ class TestFront:
         slow += [connect(b"POST /admin/login/ HTTP/1.1\r\nHost: homer") for _ in range(24)]
         for _ in range(5):
             start = time.monotonic()
-            assert "csrfmiddlewaretoken" in machine.ask("/admin/login/")
-            assert json.loads(machine.ask("/health/ready/"))["checks"]["threads"] == {"status": "healthy"}
+            assert "csrfmiddlewaretoken" in machine.get("/admin/login/")
+            assert json.loads(machine.get("/health/ready/"))["checks"]["threads"] == {"status": "healthy"}
             assert time.monotonic() - start < 5
             for client in slow[:24]:
                 client.sendall(b"a")
@@ -260,10 +260,10 @@ class TestFront:
 
 
 def test_sign_in_page_links_its_hashed_stylesheet(machine: Machine) -> None:
-    page = machine.ask("/admin/login/")
+    page = machine.get("/admin/login/")
     style = re.search(r'href="(/static/inventory/admin\.[0-9a-f]{12}\.css)"', page)
     assert style
-    assert "--rack-frame" in machine.ask(style[1])
+    assert "--rack-frame" in machine.get(style[1])
 
 
 def test_sqlite_path_with_data_in_postgresql_is_refused(machine: Machine, lab: Path) -> None:

@@ -18,8 +18,8 @@ from tests.engine_migration import support
 from tests.engine_migration.support import Database
 
 
-def double(item: int, tell: ProgressCallback) -> tuple[int, int]:
-    tell(Progress(stage="test", item="all", done=item))
+def double(item: int, on_progress: ProgressCallback) -> tuple[int, int]:
+    on_progress(Progress(stage="test", item="all", done=item))
     return item * 2, os.getpid()
 
 
@@ -32,9 +32,9 @@ def test_for_each_returns_results_in_the_order_of_items(processes: int) -> None:
 
 
 def test_for_each_works_in_other_processes() -> None:
-    def slow(item: int, tell: ProgressCallback) -> int:
+    def slow(item: int, on_progress: ProgressCallback) -> int:
         time.sleep(0.05)
-        return double(item, tell)[1]
+        return double(item, on_progress)[1]
 
     pids = set(for_each(range(8), slow, processes=2, on_progress=lambda _: None))
     assert len(pids) == 2
@@ -75,7 +75,7 @@ def test_workers_of_a_killed_parent_end() -> None:
     code = (
         "import os, time\n"
         "from ops.engine_migration.workers import for_each\n"
-        "def work(item, tell):\n"
+        "def work(item, on_progress):\n"
         "    os.write(1, b'%d\\n' % os.getpid())\n"
         "    time.sleep(0.3)\n"
         "for_each(range(100), work, processes=2, on_progress=lambda _: None)\n"

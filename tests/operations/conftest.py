@@ -38,8 +38,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Lab]:
 
 
 def fill(lab: Lab) -> None:
-    lab.do("migrate", "--verbosity", "0", "--skip-checks")
-    lab.do("load_demo")
+    lab.run("migrate", "--verbosity", "0", "--skip-checks")
+    lab.run("load_demo")
 
 
 def lab_at(kind: str, folder: Path, name: str) -> Lab:

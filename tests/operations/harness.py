@@ -147,7 +147,7 @@ class Lab:
         """Run a command and wait for it; `how` as in `start`."""
         return self.start(*arguments, **how).wait()
 
-    def do(self, *arguments: str, **how: Any) -> Outcome:
+    def run(self, *arguments: str, **how: Any) -> Outcome:
         """Run a command that must succeed."""
         outcome = self.manage(*arguments, **how)
         assert outcome.code == 0, outcome
@@ -155,7 +155,7 @@ class Lab:
 
     def run_json(self, *arguments: str, **changes: str) -> Any:
         """The JSON of a command that must succeed."""
-        return self.do(*arguments, "--json", **changes).json
+        return self.run(*arguments, "--json", **changes).json
 
     @contextlib.contextmanager
     def typing(self, *arguments: str, **changes: str) -> Iterator[tuple[Command, int]]:

@@ -28,17 +28,17 @@ def lab(request: pytest.FixtureRequest, make_lab: Callable[[str], Lab]) -> Lab:
 def test_backup_restore_undo_and_redo_return_the_same_contents(lab: Lab) -> None:
     before = lab.content()
     assert before["connections"][0] > 0
-    made = lab.do("backup_database", "--note", "before the move")
+    made = lab.run("backup_database", "--note", "before the move")
     (name,) = lab.listed()
     assert f"Restore it with: manage.py restore_database {name}" in made.out
 
     for change in CHANGES:
         lab.rows(change)
-    lab.do("shell", "-c", SIGN_IN)
+    lab.run("shell", "-c", SIGN_IN)
     changed = lab.content()
     assert lab.value("SELECT count(*) FROM django_session") == 1
 
-    restored = lab.do("restore_database", name, typed=f"{lab.name}\n")
+    restored = lab.run("restore_database", name, typed=f"{lab.name}\n")
     assert "1 user will be removed: late@example.org" in restored.out
     assert "All users will be signed out." in restored.out
     assert lab.content() == before
@@ -49,18 +49,18 @@ def test_backup_restore_undo_and_redo_return_the_same_contents(lab: Lab) -> None
     assert lab.rows(origins) == [("manual",), ("pre-restore",)]
     assert lab.value("SELECT count(*) FROM ops_run WHERE requested_by LIKE '%@%' AND origin = 'command'") == 2
 
-    undone = lab.do("undo_restore", typed=f"{lab.name}\n")
+    undone = lab.run("undo_restore", typed=f"{lab.name}\n")
     assert "Rolled back " in undone.out
     assert lab.content() == changed
     assert lab.value("SELECT count(*) FROM django_session") == 0
     assert lab.value("SELECT count(*) FROM ops_backup") == 2
 
-    lab.do("undo_restore", typed=f"{lab.name}\n")
+    lab.run("undo_restore", typed=f"{lab.name}\n")
     assert lab.content() == before
     assert lab.runs() == [("backup", "succeeded"), ("restore", "succeeded"), *[("undo", "succeeded")] * 2]
     assert lab.value("SELECT count(*) FROM ops_backup") == 2
 
-    lab.do("drop_previous_database", "--yes")
+    lab.run("drop_previous_database", "--yes")
     assert lab.manage("undo_restore").error.startswith(
         "CommandError: There is nothing to undo: no previous database is kept"
     )

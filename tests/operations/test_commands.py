@@ -51,13 +51,13 @@ def refused(lab: Lab, *arguments: str, code: int, **how: Any) -> str:
 # --- Help, and no backups -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_examples_and_exit_codes(sqlite_lab: Lab, command: str) -> None:
-    out = sqlite_lab.do(command, "--help").out
+    out = sqlite_lab.run(command, "--help").out
     assert f"manage.py {command}" in out.partition("examples:")[2]
     assert "exit codes: 0 done" in out
 
 
 def test_commands_without_any_backup_say_how_to_make_one(lab: Lab) -> None:
-    listed = lab.do("list_backups").out
+    listed = lab.run("list_backups").out
     assert listed == f"There is no backup in {lab.backups} yet.\nMake one: manage.py backup_database\n"
     assert refused(lab, "restore_database", "--latest", code=1).startswith(
         "There is no verified backup.\nMake one: manage.py backup_database"
@@ -91,10 +91,10 @@ def test_anything_but_the_full_name_is_declined(lab: Lab) -> None:
         "Not a terminal, cannot ask for confirmation. Nothing was changed.\nUse --yes for non-interactive runs.\n"
     )
     assert [kind for kind, _ in lab.runs()] == ["backup"]
-    lab.do("restore_database", name, typed=f"{lab.name}\n")
+    lab.run("restore_database", name, typed=f"{lab.name}\n")
     assert refused(lab, "undo_restore", typed="no\n", code=5).startswith("Database name does not match.")
     assert refused(lab, "drop_previous_database", typed="y\n", code=5) == "Not confirmed. Nothing was changed.\n"
-    lab.do("drop_previous_database", typed="yes\n")
+    lab.run("drop_previous_database", typed="yes\n")
 
 
 def test_name_typed_at_a_terminal_confirms(lab: Lab) -> None:
@@ -119,9 +119,9 @@ def test_restore_with_changed_manifest_is_refused(lab: Lab) -> None:
     verified = lab.manage("verify_backup", name)
     assert verified.code == 3
     assert f"✗ {name} failed: Its manifest was changed after it was made" in verified.out
-    assert "changed after it was made" in lab.do("list_backups").out
+    assert "changed after it was made" in lab.run("list_backups").out
     copy = Path(shutil.copy(lab.backups / name, lab.folder / "copy"))
-    lab.do("restore_database", "--backup-file", str(copy), "--untrusted", "--yes")
+    lab.run("restore_database", "--backup-file", str(copy), "--untrusted", "--yes")
 
 
 def test_restore_with_wrong_checksum_is_refused(lab: Lab) -> None:
@@ -135,7 +135,7 @@ def test_restore_with_wrong_checksum_is_refused(lab: Lab) -> None:
     assert lab.manage("verify_backup", name).code == 3
     assert lab.manage("verify_backup", name, "--restore").code == 3
     assert "There is no verified backup." in refused(lab, "restore_database", "--latest", "--yes", code=1)
-    assert "FAILED" in lab.do("list_backups").out
+    assert "FAILED" in lab.run("list_backups").out
 
 
 def other(lab: Lab) -> str:
@@ -153,7 +153,7 @@ def test_restore_with_truncated_or_missing_file_is_refused(lab: Lab) -> None:
     assert lab.manage("verify_backup", name).code == 3
     data.unlink()
     assert "Its data file is missing." in refused(lab, "restore_database", name, "--yes", code=3)
-    assert "Its data file is missing." in lab.do("list_backups").out
+    assert "Its data file is missing." in lab.run("list_backups").out
 
 
 def test_restore_of_truncated_file_without_manifest_is_refused(lab: Lab) -> None:
@@ -182,7 +182,7 @@ def test_restore_of_unsigned_backup_needs_untrusted(lab: Lab) -> None:
     manifest_of(lab, name).write_text(json.dumps(document))
     assert f"{name} is not signed, so its origin is unknown." in refused(lab, "restore_database", name, "--yes", code=3)
     lab.rows(CHANGE)
-    lab.do("restore_database", name, "--yes", "--untrusted")
+    lab.run("restore_database", name, "--yes", "--untrusted")
     assert lab.project_content() == before
 
 
@@ -198,7 +198,7 @@ def test_restore_of_a_backup_of_the_other_engine_is_refused(make_lab: Callable[[
     error = refused(sqlite, "restore_database", theirs["postgresql"], "--yes", code=3)
     assert "is a backup of PostgreSQL, and the database is not. Nothing was changed." in error
     for lab in (postgres, sqlite):
-        assert "of another database" in lab.do("prune_backups", "--dry-run").out
+        assert "of another database" in lab.run("prune_backups", "--dry-run").out
 
 
 def test_restore_of_a_backup_of_newer_code_is_refused(lab: Lab) -> None:
@@ -214,18 +214,18 @@ def test_restore_of_a_backup_of_newer_code_is_refused(lab: Lab) -> None:
     copy = shutil.copy(lab.backups / name, lab.folder / "copy")
     error = refused(lab, "restore_database", "--backup-file", str(copy), "--untrusted", "--yes", code=1)
     assert error.startswith("copy was written by a newer version: this code does not know inventory.0099_future.")
-    assert "1 ahead" in lab.do("list_backups").out
+    assert "1 ahead" in lab.run("list_backups").out
 
 
 def test_backup_of_older_code_is_migrated_in_the_staging_database(lab: Lab) -> None:
     before = lab.content()
-    lab.do("migrate", "otherproject", "0001", "--verbosity", "0", "--skip-checks")
+    lab.run("migrate", "otherproject", "0001", "--verbosity", "0", "--skip-checks")
     name = lab.back_up()
-    lab.do("migrate", "--verbosity", "0", "--skip-checks")
+    lab.run("migrate", "--verbosity", "0", "--skip-checks")
     lab.rows(CHANGE)
-    assert "1 behind" in lab.do("list_backups").out
-    assert lab.do("verify_backup", name, "--restore").code == 0
-    restored = lab.do("restore_database", name, "--yes").out
+    assert "1 behind" in lab.run("list_backups").out
+    assert lab.run("verify_backup", name, "--restore").code == 0
+    restored = lab.run("restore_database", name, "--yes").out
     assert "The backup is older than the code: 1 migration will be applied." in restored
     assert "1 migration applied on top" in restored
     after = lab.content()
@@ -233,7 +233,7 @@ def test_backup_of_older_code_is_migrated_in_the_staging_database(lab: Lab) -> N
     marks = {name for name in after if name.startswith(("django_", "auth_", "sqlite_", "otherproject_"))}
     assert marks >= {"otherproject_byday", "django_migrations"}
     assert {k: v for k, v in after.items() if k not in marks} == {k: v for k, v in before.items() if k not in marks}
-    assert lab.do("migrate", "--check", "--skip-checks").code == 0
+    assert lab.run("migrate", "--check", "--skip-checks").code == 0
 
 
 # --- Other ways to back up and restore ----------------------------------------------------------------------------
@@ -246,7 +246,7 @@ def test_dump_of_pg_dump_is_restored_as_untrusted(postgres_lab: Lab) -> None:
     lab.rows(CHANGE)
     error = refused(lab, "restore_database", "--backup-file", str(file), "--yes", code=3)
     assert error.startswith("mine.sql is not signed, so its origin is unknown. Nothing was changed.\n")
-    shown = lab.do("restore_database", "--backup-file", str(file), "--untrusted", typed=f"{lab.name}\n").out
+    shown = lab.run("restore_database", "--backup-file", str(file), "--untrusted", typed=f"{lab.name}\n").out
     assert "The origin of this file is unknown. Only rows of the project's own tables are loaded;" in shown
     assert lab.project_content() == before
     assert [status for _, status in lab.runs()] == ["succeeded"]
@@ -273,7 +273,7 @@ def test_restore_to_a_new_database_does_not_change_the_live_one(lab: Lab) -> Non
     changed = lab.content()
     target = other(lab)
     try:
-        output = lab.do("restore_database", name, "--to", target).out
+        output = lab.run("restore_database", name, "--to", target).out
         assert f"Loaded {name} into {target}" in output
         assert f"The rows are in {target}; the live database was not touched." in output
         assert lab.content() == changed
@@ -296,13 +296,13 @@ def test_restore_without_pre_restore_backup_can_be_undone(lab: Lab) -> None:
     name = lab.back_up()
     lab.rows(CHANGE)
     changed = lab.content()
-    output = lab.do("restore_database", name, "--yes", "--no-pre-backup").out
+    output = lab.run("restore_database", name, "--yes", "--no-pre-backup").out
     assert "The previous state was not backed up, as requested." in output
     assert lab.listed() == [name]
     (event,) = [e for e in lab.events() if e["kind"] == "restore" and e["event"] == "ended"]
     assert event["arguments"]["pre_backup"] is False
     assert event["result"]["pre_backup"] == ""
-    lab.do("undo_restore", "--yes")
+    lab.run("undo_restore", "--yes")
     assert lab.content() == changed
 
 
@@ -347,7 +347,7 @@ def test_restore_offers_to_skip_a_pre_restore_backup_that_fails(postgres_lab: La
         ("restore", "failed"),
         ("restore", "succeeded"),
     ]
-    lab.do("undo_restore", "--yes", **broken)
+    lab.run("undo_restore", "--yes", **broken)
     assert lab.content() == changed
 
 
@@ -363,7 +363,7 @@ def test_damaged_sqlite_file_is_replaced_without_pre_restore_backup(sqlite_lab: 
     assert outcome.code == 1, outcome
     assert "--no-pre-backup" in outcome.error
     assert lab.file.read_bytes() == broken
-    lab.do("restore_database", name, "--yes", "--no-pre-backup")
+    lab.run("restore_database", name, "--yes", "--no-pre-backup")
     assert lab.content() == before
 
 
@@ -373,13 +373,13 @@ def test_custom_format_is_restored_and_refused_on_sqlite(postgres_lab: Lab, sqli
     name = lab.back_up("--format", "custom")
     assert name.endswith(".dump")
     assert (lab.backups / name).read_bytes().startswith(b"PGDMP")
-    lab.do("verify_backup", name, "--restore")
+    lab.run("verify_backup", name, "--restore")
     lab.rows(CHANGE)
-    lab.do("restore_database", name, "--yes")
+    lab.run("restore_database", name, "--yes")
     assert lab.project_content() == before
     copy = shutil.copy(lab.backups / name, lab.folder / "copy")
     lab.rows(CHANGE)
-    lab.do("restore_database", "--backup-file", str(copy), "--untrusted", "--yes")
+    lab.run("restore_database", "--backup-file", str(copy), "--untrusted", "--yes")
     assert lab.project_content() == before
     assert refused(sqlite_lab, "backup_database", "--format", "custom", code=1) == (
         "The custom format is PostgreSQL's, and the database is SQLite. Nothing was done.\n"
@@ -395,10 +395,10 @@ def test_uncompressed_backup_in_another_directory_is_restored(lab: Lab) -> None:
     assert name.endswith(".sqlite3" if lab.kind == "sqlite" else ".sql")
     assert (manifest["size"], manifest["pinned"], manifest["note"]) == (manifest["uncompressed_size"], True, NOTE)
     assert lab.listed() == []
-    assert NOTE in lab.do("list_backups", "--backup-dir", str(place)).out
+    assert NOTE in lab.run("list_backups", "--backup-dir", str(place)).out
     assert (place.stat().st_mode & 0o777, (place / name).stat().st_mode & 0o777) == (0o700, 0o600)
     lab.rows(CHANGE)
-    lab.do("restore_database", "--latest", "--backup-dir", str(place), "--yes")
+    lab.run("restore_database", "--latest", "--backup-dir", str(place), "--yes")
     assert lab.content() == before
 
 
@@ -422,7 +422,7 @@ manifest = repository.get({name!r}).require_manifest()
 when = manifest.taken_at - dt.timedelta(days={days})
 repository.files.rewrite({name!r} + ".json", repository.signed(msgspec.structs.replace(manifest, taken_at=when)))
 """
-    lab.do("shell", "-c", code)
+    lab.run("shell", "-c", code)
 
 
 def test_prune_keeps_the_last_verified_backup(lab: Lab) -> None:
@@ -430,12 +430,12 @@ def test_prune_keeps_the_last_verified_backup(lab: Lab) -> None:
     would = lab.run_json("prune_backups", "--dry-run")
     assert would["kept"] == {old: "kept as the last verified backup"}
     assert would["deleted"] == {oldest: "older than 7 days"}
-    assert "would be deleted" in lab.do("prune_backups", "--dry-run").out
+    assert "would be deleted" in lab.run("prune_backups", "--dry-run").out
     assert set(lab.listed()) == {old, oldest}
     assert lab.run_json("prune_backups", "--retention-days", "60")["deleted"] == {}
-    assert "deleted" in lab.do("prune_backups").out
+    assert "deleted" in lab.run("prune_backups").out
     assert lab.listed() == [old]
-    new = lab.do("backup_database")
+    new = lab.run("backup_database")
     assert f"Deleted {old}: " in new.out
     assert lab.value("SELECT count(*) FROM ops_backup") == 1
 
@@ -455,14 +455,14 @@ def test_prune_after_a_failed_backup_deletes_nothing(lab: Lab) -> None:
 
 def test_prune_keeps_pinned_backups_and_those_that_an_undo_needs(lab: Lab) -> None:
     kept = lab.back_up("--keep")
-    lab.do("restore_database", kept, "--yes")
+    lab.run("restore_database", kept, "--yes")
     lab.back_up()
     reasons = lab.run_json("prune_backups", "--retention-days", "0")["kept"]
     assert reasons[kept] == "kept: pinned"
     assert "kept: an undo needs it" in reasons.values()
-    lab.do("drop_previous_database", "--yes")
+    lab.run("drop_previous_database", "--yes")
     assert len(lab.listed()) == 3
-    lab.do("prune_backups", "--retention-days", "0")
+    lab.run("prune_backups", "--retention-days", "0")
     assert len(lab.listed()) == 2
 
 
@@ -480,7 +480,7 @@ def test_json_of_every_command_has_a_status_and_no_secrets(lab: Lab) -> None:
         ["prune_backups"],
         ["rebuild_backup_index"],
     ):
-        outcome = lab.do(*arguments, "--json")
+        outcome = lab.run(*arguments, "--json")
         assert outcome.json["status"] == "done"
         outputs.append(outcome.out + outcome.error)
     failed = lab.manage("restore_database", "nothing", "--json")
@@ -497,20 +497,20 @@ def test_json_of_every_command_has_a_status_and_no_secrets(lab: Lab) -> None:
 
 def test_rebuild_backup_index_restores_deleted_rows(lab: Lab) -> None:
     lab.back_up()
-    lab.do("verify_backup", "--latest")
+    lab.run("verify_backup", "--latest")
     runs = lab.runs()
     lab.rows("DELETE FROM ops_run")
     lab.rows("DELETE FROM ops_backup")
-    assert lab.do("rebuild_backup_index").out == f"Indexed 1 backup and 2 runs from {lab.backups}.\n"
+    assert lab.run("rebuild_backup_index").out == f"Indexed 1 backup and 2 runs from {lab.backups}.\n"
     assert lab.runs() == runs
     assert lab.value("SELECT count(*) FROM ops_backup") == 1
 
 
 def test_restore_cancels_queued_runs(lab: Lab) -> None:
-    lab.do("shell", "-c", QUEUE.format(kind="backup"))
+    lab.run("shell", "-c", QUEUE.format(kind="backup"))
     name = lab.back_up()
-    lab.do("shell", "-c", QUEUE.format(kind="restore_test"))
-    lab.do("restore_database", name, "--yes")
+    lab.run("shell", "-c", QUEUE.format(kind="restore_test"))
+    lab.run("restore_database", name, "--yes")
     assert lab.runs().count(("backup", "cancelled")) == 1
     assert "queued" not in {status for _, status in lab.runs()}
     (row,) = lab.rows("SELECT error FROM ops_run WHERE status = 'cancelled'")

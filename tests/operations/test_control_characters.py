@@ -63,7 +63,7 @@ def hostile_lab(sqlite_lab: Lab) -> Lab:
     folder = sqlite_lab.folder / HOSTILE.replace("/", "⁄")
     folder.mkdir()
     lab = dataclasses.replace(sqlite_lab, folder=folder, url=f"sqlite:///{folder}/lab.db")
-    sqlite_lab.do("createinitialsuperuser")
+    sqlite_lab.run("createinitialsuperuser")
     shutil.move(sqlite_lab.file, lab.file)
     with contextlib.closing(sqlite3.connect(lab.file)) as connection, connection:
         connection.execute(f'CREATE TABLE "{HOSTILE}" (a)')
@@ -132,8 +132,8 @@ def test_commands_print_no_control_characters(hostile_lab: Lab) -> None:
 def test_json_keeps_the_exact_text(hostile_lab: Lab) -> None:
     name = hostile_lab.back_up("--note", HOSTILE)
     outcomes: list[Outcome] = [
-        hostile_lab.do("list_backups", "--json"),
-        hostile_lab.do("verify_backup", name, "--json"),
+        hostile_lab.run("list_backups", "--json"),
+        hostile_lab.run("verify_backup", name, "--json"),
         hostile_lab.manage("check_database", "--json"),
     ]
     for outcome in outcomes:

@@ -88,7 +88,7 @@ def test_terminated_backup_leaves_nothing(lab: Lab) -> None:
 
 def test_operation_during_another_is_refused(lab: Lab) -> None:
     name = lab.back_up()
-    lab.do("restore_database", name, "--yes")
+    lab.run("restore_database", name, "--yes")
     listed, runs = lab.listed(), lab.runs()
     first = lab.start("backup_database", stop_at="dump").until_stopped()
     for arguments in (
@@ -122,7 +122,7 @@ def test_simultaneous_backups_succeed_or_are_refused(lab: Lab) -> None:
     codes = sorted(outcome.code for outcome in outcomes)
     assert set(codes) <= {0, 4}, outcomes
     assert len(lab.listed()) == codes.count(0) >= 1
-    lab.do("verify_backup", "--all")
+    lab.run("verify_backup", "--all")
 
 
 @contextlib.contextmanager
@@ -160,7 +160,7 @@ def test_backup_does_not_expose_the_password(postgres_lab: Lab) -> None:
 
 def test_backup_files_are_private(lab: Lab) -> None:
     lab.back_up()
-    lab.do("restore_database", "--latest", "--yes")
+    lab.run("restore_database", "--latest", "--yes")
     for path in (lab.backups, *lab.backups.rglob("*")):
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
@@ -172,15 +172,15 @@ def test_restore_ends_other_sessions_which_can_reconnect(postgres_lab: Lab) -> N
     with contextlib.closing(lab.database.connect()) as connection, connection.cursor() as cursor:
         connection.autocommit = False
         cursor.execute("SELECT count(*) FROM racks")
-        lab.do("restore_database", name, "--yes")
+        lab.run("restore_database", name, "--yes")
     assert lab.value("SELECT count(*) FROM racks") > 0
 
 
 def test_restore_keeps_the_history_of_runs_and_backups(lab: Lab) -> None:
     name = lab.back_up()
-    lab.do("verify_backup", name)
+    lab.run("verify_backup", name)
     lab.manage("backup_database", largest_file=lab.full_disk)
-    lab.do("backup_database", "--note", "another")
+    lab.run("backup_database", "--note", "another")
     runs = lab.runs()
     assert runs == [
         ("backup", "succeeded"),
@@ -188,7 +188,7 @@ def test_restore_keeps_the_history_of_runs_and_backups(lab: Lab) -> None:
         ("backup", "failed"),
         ("backup", "succeeded"),
     ]
-    lab.do("restore_database", name, "--yes")
+    lab.run("restore_database", name, "--yes")
     assert lab.runs() == [*runs, ("restore", "succeeded")]
     listed = {backup["name"] for backup in lab.run_json("list_backups")["backups"]}
     assert {row[0] for row in lab.rows("SELECT name FROM ops_backup")} == listed
@@ -220,14 +220,14 @@ from django.test import Client
 client = Client()
 client.force_login(get_user_model().objects.create_superuser("eve@example.org", password="a long enough one"))
 """
-    lab.do("shell", "-c", sign_in)
+    lab.run("shell", "-c", sign_in)
     name = lab.back_up()
     lab.rows("DELETE FROM django_session")
-    shown = lab.do("restore_database", name, "--yes").out
+    shown = lab.run("restore_database", name, "--yes").out
     assert "All users will be signed out" in shown
     assert "No user will get more permissions." in shown
     assert lab.value("SELECT count(*) FROM django_session") == 0
-    lab.do("undo_restore", "--yes")
+    lab.run("undo_restore", "--yes")
     assert lab.value("SELECT count(*) FROM django_session") == 0
 
 

@@ -89,10 +89,10 @@ from ops import operations
 from ops.errors import OpsError
 from ops.models import Run
 from ops.runs.context import get_context
-kind, do = (Run.Kind.RESTORE, operations.restore) if name else (Run.Kind.UNDO, operations.undo_restore)
+kind, operation = (Run.Kind.RESTORE, operations.restore) if name else (Run.Kind.UNDO, operations.undo_restore)
 arguments = {"name": name} if name else {}
 try:
-    do(get_context(), Run(kind=kind, requested_by=who, origin=Run.Origin.ADMIN, arguments=arguments))
+    operation(get_context(), Run(kind=kind, requested_by=who, origin=Run.Origin.ADMIN, arguments=arguments))
     print("ANSWER", '"done"')
 except OpsError as error:
     import json
@@ -104,7 +104,7 @@ REFUSED = "rita@example.com is not a superuser. Nothing was changed.\nAsk a supe
 def shell(lab: Lab, script: str, **names: str) -> Any:
     """What the script answers."""
     given = "\n".join(f"{name} = {value!r}" for name, value in {"password": PASSWORD, **names}.items())
-    out = lab.do("shell", "-c", f"{given}\n{script}").out
+    out = lab.run("shell", "-c", f"{given}\n{script}").out
     return json.loads(out.rpartition("ANSWER ")[2]) if "ANSWER " in out else None
 
 
@@ -185,7 +185,7 @@ def test_commands_list_users_with_more_permissions_and_ask(lab: Lab) -> None:
     shell(lab, LESS)
     asked = lab.manage("restore_database", name, typed="no\n")
     assert asked.code == 5
-    outcome = lab.do("restore_database", name, "--yes", "--json")
+    outcome = lab.run("restore_database", name, "--yes", "--json")
     for output in (asked.out, outcome.error):
         for words in NAMED:
             assert f"  {words}\n" in output.replace("\t", "\\t").replace("        ", "\\t"), words
@@ -203,7 +203,7 @@ def test_restore_command_works_without_any_users(lab: Lab) -> None:
     name = lab.back_up()
     lab.rows("DELETE FROM accounts_user_groups")
     lab.rows("DELETE FROM accounts_user")
-    asked = lab.do("restore_database", name, typed=f"{lab.name}\n")
+    asked = lab.run("restore_database", name, typed=f"{lab.name}\n")
     assert "2 users who have permissions will be restored:\n  ada@example.com: all permissions" in asked.out
     assert lab.value("SELECT count(*) FROM accounts_user") == 2
 

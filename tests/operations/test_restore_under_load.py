@@ -56,7 +56,7 @@ class Reader(threading.Thread):
         while not self.over.is_set():
             began = time.monotonic()
             try:
-                status = ask(self.port, "GET", "/admin/", headers=COOKIE)[0]
+                status = send_request(self.port, "GET", "/admin/", headers=COOKIE)[0]
             except (OSError, http.client.HTTPException) as error:
                 status = repr(error)
             self.asked += 1
@@ -69,7 +69,7 @@ class Reader(threading.Thread):
             time.sleep(0.01)
 
 
-def ask(
+def send_request(
     port: int, method: str, path: str, *, body: str = "", headers: dict[str, str]
 ) -> tuple[int, http.client.HTTPMessage, str]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -94,7 +94,7 @@ class Writer:
     def request(self, method: str, path: str, body: str = "") -> tuple[int, http.client.HTTPMessage, str]:
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         kind = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
-        status, headers, text = ask(self.port, method, path, body=body, headers={"Cookie": cookies, **kind})
+        status, headers, text = send_request(self.port, method, path, body=body, headers={"Cookie": cookies, **kind})
         for cookie in headers.get_all("Set-Cookie", []):
             name, _, value = cookie.partition(";")[0].partition("=")
             self.cookies[name] = value
@@ -146,12 +146,12 @@ def test_reads_during_a_restore_succeed(lab: Lab, web: WebServer, capsys: pytest
     assert len(failures) <= 6, (failures, web.log.read_text()[-3000:])
     # The pools of all workers have recovered by themselves.
     for _ in range(20):
-        assert ask(web.port, "GET", "/admin/", headers=COOKIE)[0] == 302
+        assert send_request(web.port, "GET", "/admin/", headers=COOKIE)[0] == 302
     assert web.get("/health/ready/").status == 200
 
 
 def test_writes_accepted_before_the_cut_over_are_not_lost(lab: Lab, web: WebServer) -> None:
-    lab.do("shell", "-c", PEOPLE)
+    lab.run("shell", "-c", PEOPLE)
     name = lab.back_up()
     writer = Writer(web.port)
     assert writer.add("before")
@@ -166,7 +166,7 @@ def test_writes_accepted_before_the_cut_over_are_not_lost(lab: Lab, web: WebServ
     assert outcome.code == 0, outcome
     assert not writer.add("with-a-session-that-has-ended")
     assert lab.value("SELECT count(*) FROM brands WHERE name = 'before'") == 0
-    lab.do("undo_restore", "--yes")
+    lab.run("undo_restore", "--yes")
     kept = {brand for (brand,) in lab.rows("SELECT name FROM brands")}
     assert set(writer.accepted) <= kept, set(writer.accepted) - kept
 
@@ -180,7 +180,7 @@ def restore_is_over(pid: int) -> bool:
 
 
 def test_write_during_a_restore_gets_503(lab: Lab, web: WebServer) -> None:
-    lab.do("shell", "-c", PEOPLE)
+    lab.run("shell", "-c", PEOPLE)
     name = lab.back_up()
     writer = Writer(web.port)
     restore = lab.start("restore_database", name, "--yes", stop_at="dump").until_stopped()
@@ -189,9 +189,9 @@ def test_write_during_a_restore_gets_503(lab: Lab, web: WebServer) -> None:
     assert headers["Retry-After"] == "10"
     status, _, text = writer.post("/admin/inventory/brand/add/", name="too-late")
     assert (status, f"A backup is being restored ({name})." in text) == (503, True)
-    assert ask(web.port, "GET", "/admin/", headers=COOKIE)[0] == 302
+    assert send_request(web.port, "GET", "/admin/", headers=COOKIE)[0] == 302
     assert restore.resume().wait().code == 0
     again = Writer(web.port)
     assert again.add("welcome-again")
-    lab.do("undo_restore", "--yes")
+    lab.run("undo_restore", "--yes")
     assert lab.value("SELECT count(*) FROM brands WHERE name = 'too-late'") == 0

@@ -22,7 +22,7 @@ def lab(request: pytest.FixtureRequest, make_lab: Callable[[str], Lab]) -> Lab:
 @pytest.fixture
 def web(lab: Lab) -> Iterator[WebServer]:
     people = "".join(PEOPLE.replace("writer@example.org", name) for name in ("writer@example.org", *GUESSED))
-    lab.do("shell", "-c", people)
+    lab.run("shell", "-c", people)
     web = WebServer.start(**(lab.environment | {"DEBUG": "true"}))
     yield web
     web.stop()
@@ -61,7 +61,7 @@ def test_restore_ends_sessions_and_keeps_lockouts(lab: Lab, web: WebServer) -> N
     assert guesser.tries(PASSWORD) == 429
     assert Guesser(web.port, "tried@example.org").tries("wrong") == 200
 
-    lab.do("restore_database", name, "--yes")
+    lab.run("restore_database", name, "--yes")
     assert lab.value("SELECT count(*) FROM django_session") == 0
     assert not is_signed_in(writer)
     assert Guesser(web.port, GUESSED[0]).tries(PASSWORD) == 429
@@ -72,7 +72,7 @@ def test_restore_ends_sessions_and_keeps_lockouts(lab: Lab, web: WebServer) -> N
     assert is_signed_in(again)
     keys.append(again.cookies["sessionid"])
     assert [other.tries("wrong") for _ in range(5)][-1] == 429
-    lab.do("undo_restore", "--yes")
+    lab.run("undo_restore", "--yes")
     assert not is_signed_in(writer)
     assert not is_signed_in(again)
     assert [Guesser(web.port, guessed).tries(PASSWORD) for guessed in GUESSED] == [429, 429]
@@ -97,7 +97,7 @@ def test_restore_ends_sessions_and_keeps_lockouts(lab: Lab, web: WebServer) -> N
 def test_backup_with_rows_of_an_excluded_table_fails_verification(lab: Lab, web: WebServer) -> None:
     """As a patched pg_dump, or an attacker with the signing key, would make it."""
     Writer(web.port)
-    lab.do("backup_database", "--no-compress")
+    lab.run("backup_database", "--no-compress")
     (name,) = lab.listed()
     smuggle = f"""
 from ops.backups import verify
@@ -117,7 +117,7 @@ print(verify.read_back(engine=context.engine, source=source, on_progress=no_prog
 with context.engine.locked("test"):
     print(verify.restore_test(engine=context.engine, source=source, on_progress=no_progress).error)
 """
-    complete, restored = lab.do("shell", "-c", smuggle).out.strip().splitlines()[-2:]
+    complete, restored = lab.run("shell", "-c", smuggle).out.strip().splitlines()[-2:]
     assert "django_session has 1 rows instead of 0" in complete
     assert "django_session has 1 rows instead of 0" in restored
 
@@ -138,7 +138,7 @@ def test_restore_over_a_damaged_database_logs_the_rows_that_are_lost(
     lab = make_lab("sqlite")
     name = lab.back_up()
     lab.file.write_bytes(b"no database" * 1000)
-    lab.do("restore_database", name, "--yes", "--no-pre-backup")
+    lab.run("restore_database", name, "--yes", "--no-pre-backup")
     log = lab.value("SELECT log FROM ops_run WHERE kind = 'restore'")
     assert "could not be read from the live database: file is not a database." in log
     assert "axes_accessattempt" in log

@@ -20,7 +20,7 @@ CHANGE = "UPDATE racks SET name = 'Changed'"
 
 def found_by(lab: Lab) -> str:
     """What the next command finds; the one after it finds nothing."""
-    outcome = lab.do("verify_backup", "--latest")
+    outcome = lab.run("verify_backup", "--latest")
     found = [line for line in outcome.out.splitlines() if line.startswith("Cleaned up:")]
     assert lab.run_json("verify_backup", "--latest")["recovered"] == []
     return "\n".join(found)
@@ -65,7 +65,7 @@ def kill_a_restore_before_its_end(lab: Lab, stage: str) -> None:
     assert lab.content() == before
     nothing_is_left(lab)
     assert lab.run_json("list_backups")["previous"] is None
-    lab.do("restore_database", name, "--yes")
+    lab.run("restore_database", name, "--yes")
     assert lab.value("SELECT count(*) FROM racks WHERE name = 'Changed'") == 0
 
 
@@ -81,7 +81,7 @@ def test_restore_killed_after_the_cut_over_has_succeeded(lab: Lab) -> None:
     assert lab.runs()[:2] == [("backup", "succeeded"), ("restore", "succeeded")]
     assert lab.content() == before
     nothing_is_left(lab)
-    lab.do("undo_restore", "--yes")
+    lab.run("undo_restore", "--yes")
     assert lab.content() == changed
 
 
@@ -90,14 +90,14 @@ def test_killed_undo_changes_nothing_and_can_be_repeated(lab: Lab, stage: str) -
     name = lab.back_up()
     lab.rows(CHANGE)
     changed = lab.content()
-    lab.do("restore_database", name, "--yes")
+    lab.run("restore_database", name, "--yes")
     before = lab.content()
     undo = lab.start("undo_restore", "--yes", stop_at=stage).until_stopped()
     undo.kill()
     assert lab.content() == before
     assert "The undo of a restore that " in found_by(lab)
     assert ("undo", "interrupted") in lab.runs()
-    lab.do("undo_restore", "--yes")
+    lab.run("undo_restore", "--yes")
     assert lab.content() == changed
 
 

@@ -28,10 +28,10 @@ def test_fallback_key_verifies_and_the_current_one_signs(sqlite_lab: Lab, tmp_pa
     changed = {"BACKUP_SIGNING_KEY": NEW, **older}
     (listed,) = lab.run_json("list_backups", **changed)["backups"]
     assert listed["trust"] == "signed"
-    assert "not named" not in lab.do("list_backups", **changed).output
-    lab.do("restore_database", name, "--yes", "--no-pre-backup", **changed)
+    assert "not named" not in lab.run("list_backups", **changed).output
+    lab.run("restore_database", name, "--yes", "--no-pre-backup", **changed)
     # A verification writes into the manifest, which is signed again.
-    lab.do("verify_backup", name, **changed)
+    lab.run("verify_backup", name, **changed)
     assert key_of(lab, name) != before
     assert lab.run_json("list_backups", BACKUP_SIGNING_KEY=NEW)["backups"][0]["trust"] == "signed"
 
@@ -39,7 +39,7 @@ def test_fallback_key_verifies_and_the_current_one_signs(sqlite_lab: Lab, tmp_pa
 def test_fallback_of_the_secret_key_verifies(sqlite_lab: Lab) -> None:
     name = sqlite_lab.run_json("backup_database", SECRET_KEY=OLD)["backup"]
     changed = {"SECRET_KEY": NEW, "SECRET_KEY_FALLBACKS": OLD}
-    sqlite_lab.do("restore_database", name, "--yes", "--no-pre-backup", **changed)
+    sqlite_lab.run("restore_database", name, "--yes", "--no-pre-backup", **changed)
 
 
 def test_unknown_key_is_reported_by_every_list(sqlite_lab: Lab) -> None:
@@ -49,8 +49,8 @@ def test_unknown_key_is_reported_by_every_list(sqlite_lab: Lab) -> None:
         f"2 backups are signed with an unknown key and not trusted; the newest is {names[1]}. If the key was changed,"
         " add the old key to BACKUP_SIGNING_KEY_FALLBACKS and restart the site."
     )
-    assert re.search(what, lab.do("list_backups").out)
-    assert re.search(what, lab.do("rebuild_backup_index").out)
+    assert re.search(what, lab.run("list_backups").out)
+    assert re.search(what, lab.run("rebuild_backup_index").out)
     checked = lab.manage("check_database", "--json")
     assert checked.code == 3
     assert re.search(what, checked.json["checks"]["backups"]["detail"])
@@ -63,6 +63,6 @@ def test_unknown_key_is_reported_by_every_list(sqlite_lab: Lab) -> None:
         " is executed.\n"
     )
     known = {"BACKUP_SIGNING_KEY_FALLBACKS": OLD}
-    lab.do("rebuild_backup_index", **known)
-    assert "not named" not in lab.do("list_backups", **known).output
+    lab.run("rebuild_backup_index", **known)
+    assert "not named" not in lab.run("list_backups", **known).output
     assert lab.run_json("check_database", **known)["checks"]["backups"]["status"] == "healthy"

@@ -115,7 +115,7 @@ def test_restore_of_a_hostile_file_loads_only_rows_of_known_tables(
     before, groups, tasks, people = lab.project_content(), rights(lab), schedules(lab), users(lab)
     file = hostile_sqlite(lab) if kind == "sqlite" else hostile_dump(lab, mark)
     lab.rows("DELETE FROM connections")
-    done = lab.do("restore_database", "--backup-file", str(file), "--untrusted", "--yes")
+    done = lab.run("restore_database", "--backup-file", str(file), "--untrusted", "--yes")
     assert "Left out 2 rows of unknown_table: not a table of this project." in done.out
     assert "of django_session: never copied from an untrusted file." in done.out
     assert lab.project_content() == before
@@ -151,7 +151,7 @@ def test_hostile_dump_of_the_custom_format_loads_only_rows(postgres_lab: Lab) ->
     before = lab.project_content()
     file = hostile_custom_dump(lab)
     lab.rows("DELETE FROM connections")
-    done = lab.do("restore_database", "--backup-file", str(file), "--untrusted", "--yes")
+    done = lab.run("restore_database", "--backup-file", str(file), "--untrusted", "--yes")
     assert "Left out 2 rows of unknown_table: not a table of this project." in done.out
     assert lab.project_content() == before
     assert foreign_objects(lab) == []

@@ -277,7 +277,7 @@ def browser_of(who: str, monkeypatch: pytest.MonkeyPatch) -> Client:
     return client
 
 
-def ask(client: Client, method: str, path: str) -> HttpResponse:
+def send_request(client: Client, method: str, path: str) -> HttpResponse:
     """The answer to a request, of which nothing is kept."""
     send: Callable[..., HttpResponse] = getattr(client, method.lower())
     if method in {"GET", "HEAD"}:
@@ -319,7 +319,7 @@ def test_each_role_can_open_and_use_only_its_pages(who: str, monkeypatch: pytest
     wrong = []
     for address in addresses:
         for method, allowed in methods(address, who).items():
-            answer = ask(client, method, address.path)
+            answer = send_request(client, method, address.path)
             if is_refused(answer) is allowed or answer.status_code >= 500:
                 table = "may" if allowed else "may not"
                 wrong.append(f"{method} {address.path} ({address.name}): {who} {table}, and got {answer.status_code}")
