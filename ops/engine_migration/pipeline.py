@@ -308,8 +308,7 @@ def build_indexes(
         by_size = sorted(group, key=lambda part: -rows.get(part.table, 0))
         for_each(by_size, build, processes=staging.processes, on_progress=on_progress, on_exit=staging.close)
     with staging.session() as connection, connection.cursor() as cursor:
-        for table in tables:
-            constraints.restart_sequences(cursor, quoted(table.name), table.watermark)
+        constraints.restart_sequences(cursor, {quoted(table.name): table.watermark for table in tables})
         cursor.execute("ANALYZE")
 
 

@@ -1,12 +1,11 @@
 """Indexes and keys of tables: dropped before a bulk load and built again afterwards. Sequences."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg2 import errors, sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ops.databases.postgres.queries import fetch_value
 from ops.utils.identifiers import quoted
 
 
@@ -94,22 +93,38 @@ def lock_tables(cursor: Cursor, part: DroppableObject) -> None:
     cursor.execute(f"LOCK TABLE {', '.join(map(quoted, names))} IN SHARE ROW EXCLUSIVE MODE")
 
 
-def restart_sequences(cursor: Cursor, table: str, watermark: int) -> None:
-    """Let the sequences of the columns of `table` continue after the largest value and after `watermark`.
+def restart_sequences(cursor: Cursor, watermarks: Mapping[str, int]) -> None:
+    """Let the sequences of the columns of tables continue after the largest value and after the table's watermark.
 
-    `table` is quoted, and may have a schema. ``ALTER SEQUENCE`` is undone by a rollback, ``setval`` is not.
+    The tables are quoted, and may have a schema. ``ALTER SEQUENCE`` is undone by a rollback, ``setval`` is not.
     """
     cursor.execute(
-        "SELECT seq.oid::regclass::text, att.attname, definition.seqmax FROM pg_depend AS dep"
+        "SELECT seq.oid::regclass::text, owner.name, att.attname, definition.seqmax"
+        " FROM unnest(%s::text[]) AS owner(name)"
+        " JOIN pg_depend AS dep ON dep.refclassid = 'pg_class'::regclass AND dep.refobjid = owner.name::regclass"
+        " AND dep.classid = 'pg_class'::regclass AND dep.deptype IN ('a', 'i')"
         " JOIN pg_class AS seq ON seq.oid = dep.objid AND seq.relkind = 'S'"
         " JOIN pg_sequence AS definition ON definition.seqrelid = seq.oid"
-        " JOIN pg_attribute AS att ON att.attrelid = dep.refobjid AND att.attnum = dep.refobjsubid"
-        " WHERE dep.refobjid = %s::regclass AND dep.deptype IN ('a', 'i')",
-        [table],
+        " JOIN pg_attribute AS att ON att.attrelid = dep.refobjid AND att.attnum = dep.refobjsubid",
+        [list(watermarks)],
     )
-    for name, column, limit in cursor.fetchall():
-        last = max(fetch_value(cursor, f"SELECT max({quoted(column)}) FROM {table}") or 0, watermark, 0)
-        restart = sql.SQL("ALTER SEQUENCE {} RESTART WITH {}")
-        cursor.execute(restart.format(sql.SQL(name), sql.Literal(min(last + 1, limit))))
+    if not (found := cursor.fetchall()):
+        return
+    cursor.execute(
+        "VALUES "
+        + ", ".join(
+            f"((SELECT max({quoted(column)}) FROM {table}), (SELECT last_value FROM {name} WHERE NOT is_called))"
+            for name, table, column, _ in found
+        )
+    )
+    changes: list[sql.Composable] = []
+    for (name, table, _, limit), (largest, following) in zip(found, cursor.fetchall(), strict=True):
+        last = max(largest or 0, watermarks[table], 0)
+        if following != (first := min(last + 1, limit)):
+            changes.append(sql.SQL("ALTER SEQUENCE {} RESTART WITH {}").format(sql.SQL(name), sql.Literal(first)))
         if last >= limit:
-            cursor.execute("SELECT setval(%s::regclass, %s, true)", [name, limit])
+            changes.append(
+                sql.SQL("SELECT setval({}::regclass, {}, true)").format(sql.Literal(name), sql.Literal(limit))
+            )
+    if changes:
+        cursor.execute(sql.SQL("; ").join(changes))

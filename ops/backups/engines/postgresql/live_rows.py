@@ -98,9 +98,10 @@ def copy_rows(live: Cursor, target: Cursor, tables: Collection[str], *, renamed:
         with without_triggers(target, found), deferred_constraints(target, found):
             copied, sentences = copy_tables(live, target, found, renamed)
             sentences += remove_dangling(target, copied)
-        for table in copied:
-            if fetch_value(target, f"SELECT EXISTS (SELECT FROM {table.quoted})"):
-                restart_sequences(target, table.quoted, 0)
+        filled = [
+            table.quoted for table in copied if fetch_value(target, f"SELECT EXISTS (SELECT FROM {table.quoted})")
+        ]
+        restart_sequences(target, dict.fromkeys(filled, 0))
     except psycopg2.Error as error:
         raise OpsError(
             f"Rows of the live database could not be written to the new one: {server_message(error)}."
