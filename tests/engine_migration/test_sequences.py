@@ -103,6 +103,13 @@ def test_exhausted_sequence_raises_and_repeats_no_id(file: Path, migrated: Datab
         next_id(migrated, Slot)
 
 
+# --- Statistics ---------------------------------------------------------------------------------------------
+def test_planner_knows_the_rows_of_every_table(moved: Database) -> None:
+    estimates = dict(moved.rows("SELECT relname, reltuples::int FROM pg_class WHERE relkind = 'r'"))
+    for table in {*moved.tables()} - LEFT:
+        assert estimates[table] == moved.value(f'SELECT count(*) FROM "{table}"'), table
+
+
 # --- Content types, permissions and sessions ----------------------------------------------------------------
 def test_content_types_and_permissions_keep_the_ids_of_the_file(file: Path, database: Database) -> None:
     """Rows of other tables refer to them by number."""

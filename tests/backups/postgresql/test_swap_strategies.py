@@ -23,6 +23,8 @@ from tests.backups.postgresql.support import Database, Role
 from tests.engine_migration.test_target import properties
 from tests.support import forked
 
+ROWS = {"device": 500, "parts": 40, "one": 40, "Odd": 30, "latest": 20}
+
 
 @pytest.fixture
 def owner(role: Role, lab: Database) -> Database:
@@ -218,6 +220,21 @@ def test_previous_database_with_a_foreign_comment_is_refused(lab: Database, engi
     with pytest.raises(PreconditionFailed):
         engine.swap_strategy().drop_previous()
     assert support.leftovers(lab.name) == [PREVIOUS]
+
+
+def test_restored_tables_have_statistics(role: Role, lab: Database, owner: Database) -> None:
+    """Tables of other schemas, with partitions, and of materialized views too."""
+    lab.rows(f"ALTER ROLE {owner.address.user} CREATEDB")
+    owner.rows(
+        "CREATE TABLE parts (id int) PARTITION BY LIST (id); CREATE TABLE one PARTITION OF parts FOR VALUES IN (1)"
+    )
+    owner.rows("INSERT INTO parts SELECT 1 FROM generate_series(1, 40)")
+    owner.rows('CREATE SCHEMA attic; CREATE TABLE attic."Odd" AS SELECT 1 AS id FROM generate_series(1, 30)')
+    owner.rows("CREATE MATERIALIZED VIEW latest AS SELECT 1 AS id FROM generate_series(1, 20)")
+    engine = support.engine_of(owner)
+    support.restore(engine, support.dump_of(engine)[0])
+    found = lab.rows("SELECT relname, reltuples::int FROM pg_class WHERE relname = ANY(%s)", [list(ROWS)])
+    assert dict(found) == ROWS
 
 
 def test_restore_test_uses_a_separate_database(lab: Database, engine: PostgresEngine) -> None:

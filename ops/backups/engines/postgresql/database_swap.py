@@ -8,6 +8,7 @@ from typing import IO
 import psycopg2
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.engines.base import PreviousDatabase, Scratch, SwapStrategy, Tables
 from ops.backups.engines.postgresql import dump_loader, table_digests, undo_comment
@@ -56,7 +57,7 @@ class ScratchDatabase(Scratch):
         on_progress(Progress(stage=Stage.LOAD, item="ANALYZE"))
         with contextlib.closing(self.address.connect(autocommit=True)) as connection, connection.cursor() as cursor:
             if not databases.has_server_access(connection):
-                cursor.execute("ANALYZE")
+                analyze(cursor)
 
     def tables(self, on_progress: ProgressCallback) -> Tables:
         with contextlib.closing(self.address.connect()) as connection, connection.cursor() as cursor:
@@ -74,6 +75,16 @@ class ScratchDatabase(Scratch):
     def swap(self, *, run: str, backup: str) -> None:
         with posix_signals.ignore_interrupts():
             self._strategy.swap_in(self, run=run, backup=backup)
+
+
+def analyze(cursor: Cursor) -> None:
+    """Collect statistics on what was loaded. Without names, PostgreSQL would analyze its own tables too."""
+    cursor.execute(
+        "SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'm', 'p') AND NOT relispartition"
+        " AND relnamespace::regnamespace::text !~ '^(pg_|information_schema$)'"
+    )
+    if tables := [name for (name,) in cursor.fetchall()]:
+        cursor.execute(f"ANALYZE {', '.join(tables)}")
 
 
 def load_dump(address: ConnectionInfo, chunks: Iterator[bytes], *, on_progress: ProgressCallback) -> Mapping[str, int]:
