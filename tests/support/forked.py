@@ -23,15 +23,26 @@ from typing import IO, Any
 from tests.support.postgres import die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
+SOCKET = "FORK_SERVER_OF_THE_TESTS"
+"""Where the workers of pytest-xdist find the process that all of them fork."""
 PATIENCE = 120
 """Seconds that a busy machine may take to start Django, or a program."""
 
 
 @cache
 def server() -> str:
-    """The path of the socket of the process that is forked, which is started when it is first wanted."""
-    folder = Path(tempfile.mkdtemp(prefix="homerack-fork-server-"))
-    path = folder / "socket"
+    """The path of the socket of the process that is forked: the run's, or this process's own."""
+    path = Path(os.environ.get(SOCKET) or launch())
+    deadline = time.monotonic() + PATIENCE
+    while not path.exists():
+        assert time.monotonic() < deadline, "Django does not start"
+        time.sleep(0.02)
+    return str(path)
+
+
+def launch() -> str:
+    """Begin to start that process, which ends with this one; return the path of its socket to be."""
+    path = Path(tempfile.mkdtemp(prefix="homerack-fork-server-"), "socket")
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.fork_server", path],
         cwd=ROOT,
@@ -39,18 +50,13 @@ def server() -> str:
         preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call; nothing else can tell a child to follow
     )
     atexit.register(stop, process, path)
-    deadline = time.monotonic() + PATIENCE
-    while not path.exists():
-        assert process.poll() is None, "Django does not start"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
     return str(path)
 
 
 def stop(process: "subprocess.Popen[bytes]", path: Path) -> None:
     process.kill()
     process.wait()
-    path.unlink()
+    path.unlink(missing_ok=True)
     path.parent.rmdir()
 
 

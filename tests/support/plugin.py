@@ -6,6 +6,7 @@ import tempfile
 
 import pytest
 
+from tests.support import forked
 from tests.support.postgres import PostgresServer
 
 servers: list[PostgresServer] = []
@@ -24,7 +25,7 @@ def keep_files_in_memory() -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests() -> None:
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Point Django at a fresh server. Workers of pytest-xdist inherit the address of the one that started them."""
     os.environ["SECRET_KEY"] = "only-for-tests-" + "0123456789" * 5
     os.environ["DEBUG"] = "false"
@@ -38,12 +39,19 @@ def pytest_load_initial_conftests() -> None:
     servers.append(server)
     os.environ["DATABASE_URL"] = server.url("homerack")
     os.environ["PG_BIN"] = str(server.binaries)
+    if getattr(early_config.known_args_namespace, "numprocesses", None):
+        os.environ[forked.SOCKET] = forked.launch()
+
+
+def pytest_collection() -> None:
+    gc.disable()
 
 
 def pytest_collection_finish() -> None:
     """Garbage collection need not look at the tests themselves again and again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure() -> None:
