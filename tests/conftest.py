@@ -1,14 +1,46 @@
-"""What tests of pages share: people who are signed in, and style sheets that nobody had to collect."""
+"""What tests share: their databases, people who are signed in, and style sheets that nobody had to collect."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
+from django.db import connection
 from django.test import Client
+from pytest_django.plugin import DjangoDbBlocker
 
 from homerack.accounts.models import User
+from ops.databases.migration_state import run_migrations
+from ops.databases.override import override_database
+from tests.engine_migration import support
+from tests.support.shared import made_once
+
+
+@pytest.fixture(scope="session")
+def schema(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> str:
+    """The name of a database that Django has migrated, to make others from."""
+    name = "schema"
+
+    def migrate(_folder: Path) -> None:
+        with django_db_blocker.unblock(), override_database(support.create(name).address.wrapper()):
+            run_migrations()
+
+    made_once(tmp_path_factory, name, migrate)
+    return name
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_test_environment: None, schema: str, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """pytest-django's databases: a copy of `schema` instead of migrations for every worker."""
+    name = f"test_{support.new_name()}"
+    with django_db_blocker.unblock():
+        connection.close()
+        connection.settings_dict["NAME"] = support.create(name, schema).name
+    yield
+    with django_db_blocker.unblock():
+        connection.close()
+        support.drop(name)
 
 
 @pytest.fixture(autouse=True)

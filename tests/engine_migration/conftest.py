@@ -88,19 +88,6 @@ def nowhere() -> Iterator[Database]:
     support.drop(name)
 
 
-@pytest.fixture(scope="session")
-def schema(tmp_path_factory: pytest.TempPathFactory, databases_are_open: None) -> str:
-    """The name of a database that Django has migrated, to make others from."""
-    name = "schema"
-
-    def migrate(_folder: Path) -> None:
-        with override_database(support.create(name).address.wrapper()):
-            run_migrations()
-
-    made_once(tmp_path_factory, name, migrate)
-    return name
-
-
 @pytest.fixture
 def migrated(schema: str) -> Iterator[Database]:
     """A database with the project's tables and what `migrate` puts into them."""
