@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,7 @@ def skip_reason() -> str:
     return "" if LEGACY.exists() else f"there is no {LEGACY}"
 
 
+@cache
 def engine_answers() -> bool:
     if not shutil.which("docker"):
         return False

@@ -16,6 +16,10 @@ INTERACTIVE = ("NAME", "undo_restore`", "git pull", "docker compose")
 """Parts of commands in tables that ask for confirmation, or that `test_deployment` runs."""
 
 
+PLAIN = re.compile(r"[\w\s./:=,@+-]+")
+"""Words that are a complete command without asking the shell."""
+
+
 def text_of(guide: str) -> str:
     return (ROOT / "ops" / "deploy" / guide).read_text()
 
@@ -31,6 +35,8 @@ def first_command(text: str) -> str:
     lines = text.splitlines()
     for number in range(1, len(lines) + 1):
         command = "\n".join(lines[:number])
+        if PLAIN.fullmatch(command):
+            return command
         parsed = subprocess.run(["bash", "-nc", command], check=False, stderr=subprocess.DEVNULL)
         if parsed.returncode == 0 and not command.endswith("\\"):
             return command
