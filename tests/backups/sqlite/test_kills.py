@@ -123,13 +123,19 @@ def still_usable(engine: SqliteEngine, live: Path, data: bytes) -> None:
     assert undo_of(engine) == ("back", "new")
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A backup that takes a while to be swapped in."""
+    path = tmp_path_factory.mktemp("large") / "large.db"
+    support.write_content(path, "new", rows=20_000)
+    return support.backup(path)
+
+
 @pytest.mark.parametrize("milliseconds", [0, 1, 2, 4, 7, 11, 16, 25])
 def test_swap_killed_while_writing_has_the_old_or_the_new_content(
-    restored_before: SqliteEngine, live: Path, tmp_path: Path, milliseconds: int
+    restored_before: SqliteEngine, live: Path, large: bytes, milliseconds: int
 ) -> None:
-    path = tmp_path / "large.db"
-    support.write_content(path, "new", rows=20_000)
-    kill(live, support.backup(path), f"then:{SWAP}:save_undo_copy", milliseconds / 1000)
+    kill(live, large, f"then:{SWAP}:save_undo_copy", milliseconds / 1000)
     label = content(live)
     found = restored_before.sweep()
     if label == "old":
@@ -138,7 +144,7 @@ def test_swap_killed_while_writing_has_the_old_or_the_new_content(
     else:
         assert label == "new"
         assert undo_of(restored_before) == ("killed", "old")
-    still_usable(restored_before, live, support.backup(path))
+    still_usable(restored_before, live, large)
 
 
 def test_sweep_names_what_a_killed_swap_left(engine: SqliteEngine, live: Path, data: bytes) -> None:

@@ -25,7 +25,8 @@ TOKENS = [
     b"-- PostgreSQL database dump complete\n",
 ]  # fmt: skip
 dumps = st.lists(st.sampled_from(TOKENS) | st.binary(max_size=8), max_size=40).map(b"".join)
-many = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(few, max_examples=2_000)
 
 
 @pytest.fixture(autouse=True)
@@ -52,9 +53,7 @@ def read(data: bytes, size: int) -> list[tuple[str, int]]:
     return found
 
 
-@many
-@given(data=dumps, size=st.integers(1, 50))
-def test_dump_in_chunks_of_any_size_is_read_alike(data: bytes, size: int) -> None:
+def is_read_alike(data: bytes, size: int) -> None:
     outcomes = []
     for pieces in (size, len(data) + 1):
         try:
@@ -62,6 +61,19 @@ def test_dump_in_chunks_of_any_size_is_read_alike(data: bytes, size: int) -> Non
         except ArtifactInvalid as refusal:
             outcomes.append(type(refusal))
     assert outcomes[0] == outcomes[1]
+
+
+@few
+@given(data=dumps, size=st.integers(1, 50))
+def test_dump_in_chunks_of_any_size_is_read_alike(data: bytes, size: int) -> None:
+    is_read_alike(data, size)
+
+
+@pytest.mark.slow
+@many
+@given(data=dumps, size=st.integers(1, 50))
+def test_many_dumps_in_chunks_of_any_size_are_read_alike(data: bytes, size: int) -> None:
+    is_read_alike(data, size)
 
 
 @settings(max_examples=8, deadline=None)
@@ -79,9 +91,20 @@ json_values = st.recursive(
 NAMES = sorted(Manifest.__struct_fields__)
 
 
-@many
-@given(document=st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=5), json_values, max_size=30))
+documents = st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=5), json_values, max_size=30)
+
+
+@few
+@given(document=documents)
 def test_random_manifest_is_read_or_refused(document: dict[str, object]) -> None:
+    with contextlib.suppress(ArtifactInvalid):
+        Manifest.from_json(document)
+
+
+@pytest.mark.slow
+@many
+@given(document=documents)
+def test_many_random_manifests_are_read_or_refused(document: dict[str, object]) -> None:
     with contextlib.suppress(ArtifactInvalid):
         Manifest.from_json(document)
 
