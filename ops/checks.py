@@ -40,6 +40,8 @@ MAINTENANCE = "ops.maintenance.maintenance_middleware"
 SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
 BEAT = "ops.schedules.beat:Scheduler"
 STYLESHEETS = ("ops/dashboard.css", "ops/pages.css")
+Fault = tuple[str, str, str]
+"""The id of a message, its sentence and its hint."""
 QUALIFIED = "SELECT schemaname || '.' || tablename FROM pg_tables"
 
 
@@ -64,11 +66,8 @@ def is_list_of_names(value: object) -> bool:
 def check_references_to_excluded_tables(**_kwargs: Any) -> list[CheckMessage]:
     if check_lists_of_tables():
         return []
-    messages: list[CheckMessage] = []
-    for referring, referred in sorted(set(references(excluded_from_backups()))):
-        refusal = cannot_exclude(referring, referred)
-        messages.append(Error(refusal.message, hint=refusal.hint, id="ops.E002"))
-    return messages
+    refusals = [cannot_exclude(*pair) for pair in sorted(set(references(excluded_from_backups())))]
+    return [Error(refusal.message, hint=refusal.hint, id="ops.E002") for refusal in refusals]
 
 
 def references(excluded: frozenset[str]) -> Iterator[tuple[str, str]]:
@@ -117,123 +116,82 @@ def tables_of_database() -> set[str]:
     return names
 
 
-@register(Tags.compatibility)
-def apps_are_installed(**_kwargs: Any) -> Iterator[CheckMessage]:
+@register(Tags.compatibility, Tags.files, Tags.urls)
+def check_installation(**_kwargs: Any) -> list[CheckMessage]:
+    faults = (*faults_of_app(), *faults_of_data(), *faults_of_worker())
+    return [
+        (Warning if fault_id.startswith("ops.W") else Error)(sentence, hint=hint, id=fault_id)
+        for fault_id, sentence, hint in faults
+    ]
+
+
+def faults_of_app() -> Iterator[Fault]:
     names = [config.name for config in apps.get_app_configs()]
     for name in APPS:
         if name not in names:
-            yield Error(f"'{name}' is not in INSTALLED_APPS.", hint=f'Add "{name}".', id="ops.E004")
-    if {"unfold", ADMIN} <= set(names) and names.index("unfold") > names.index(ADMIN):
-        yield Error(
-            f"'unfold' comes after '{ADMIN}' in INSTALLED_APPS: its templates would not be found.",
-            hint=f'INSTALLED_APPS = ["unfold", "{ADMIN}", …]',
-            id="ops.E004",
-        )
-
-
-@register(Tags.compatibility)
-def maintenance_mode_is_installed(**_kwargs: Any) -> Iterator[CheckMessage]:
-    names = list(settings.MIDDLEWARE)
-    if MAINTENANCE not in names or SESSIONS in names[: names.index(MAINTENANCE)]:
-        yield Error(
+            yield "ops.E004", f"'{name}' is not in INSTALLED_APPS.", f'Add "{name}".'
+    if {*APPS} <= {*names} and names.index("unfold") > names.index(ADMIN):
+        sentence = f"'unfold' comes after '{ADMIN}' in INSTALLED_APPS: its templates would not be found."
+        yield "ops.E004", sentence, f'INSTALLED_APPS = ["unfold", "{ADMIN}", …]'
+    middleware = list(settings.MIDDLEWARE)
+    if MAINTENANCE not in middleware or SESSIONS in middleware[: middleware.index(MAINTENANCE)]:
+        yield (
+            "ops.E005",
             f"'{MAINTENANCE}' is not in MIDDLEWARE before the sessions: writes would not be blocked during a restore.",
-            hint=f'MIDDLEWARE = ["django.middleware.security.SecurityMiddleware", "{MAINTENANCE}", …]',
-            id="ops.E005",
+            f'MIDDLEWARE = ["django.middleware.security.SecurityMiddleware", "{MAINTENANCE}", …]',
         )
-
-
-@register(Tags.compatibility)
-def database_is_supported(**_kwargs: Any) -> Iterator[CheckMessage]:
-    vendor = connections["default"].vendor
-    if vendor not in {"postgresql", "sqlite"}:
-        yield Error(
-            f"{setting_name('DATABASES')} is {vendor}; ops backs up PostgreSQL and SQLite.",
-            hint='DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", …}}',
-            id="ops.E006",
-        )
-
-
-@register(Tags.compatibility)
-def time_zones_are_used(**_kwargs: Any) -> Iterator[CheckMessage]:
-    if not settings.USE_TZ:
-        yield Error("USE_TZ is false: the times of backups would be ambiguous.", hint="USE_TZ = True", id="ops.E007")
-
-
-@register(Tags.files)
-def backups_have_a_place(**_kwargs: Any) -> Iterator[CheckMessage]:
-    if not conf.BACKUP_DIR.is_absolute():
-        yield Error(
-            "BACKUP_DIR is not an absolute path: it would depend on the directory in which a process is started.",
-            hint='BACKUP_DIR = BASE_DIR / "backups"',
-            id="ops.E008",
-        )
-    try:
-        storages["backups"]
-    except (InvalidStorageError, ImproperlyConfigured, TypeError) as error:
-        yield Error(
-            f'STORAGES["backups"] cannot be used: {error}',
-            hint='STORAGES["backups"] = {"BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage",'
-            ' "OPTIONS": {"location": BACKUP_DIR}}',
-            id="ops.E009",
-        )
-
-
-@register(Tags.urls)
-def urls_are_included(**_kwargs: Any) -> Iterator[CheckMessage]:
     try:
         reverse("ops-run-status", args=["token"])
     except NoReverseMatch:
-        yield Error(
-            "The URLs of ops are not included: health, and the progress of a restore.",
-            hint='urlpatterns = [path("", include("ops.urls")), …]',
-            id="ops.E010",
-        )
-
-
-@register(Tags.compatibility)
-def stylesheets_are_named(**_kwargs: Any) -> Iterator[CheckMessage]:
+        sentence = "The URLs of ops are not included: health, and the progress of a restore."
+        yield "ops.E010", sentence, 'urlpatterns = [path("", include("ops.urls")), …]'
     if not getattr(settings, "UNFOLD", {}).get("STYLES"):
         styles = ", ".join(f'lambda request: static("{sheet}")' for sheet in STYLESHEETS)
-        yield Warning(
-            'UNFOLD["STYLES"] is not set: the pages of ops are shown without their stylesheets.',
-            hint=f'UNFOLD = {{"STYLES": [{styles}]}}',
-            id="ops.W011",
+        sentence = 'UNFOLD["STYLES"] is not set: the pages of ops are shown without their stylesheets.'
+        yield "ops.W011", sentence, f'UNFOLD = {{"STYLES": [{styles}]}}'
+
+
+def faults_of_data() -> Iterator[Fault]:
+    vendor = connections["default"].vendor
+    if vendor not in {"postgresql", "sqlite"}:
+        sentence = f"{setting_name('DATABASES')} is {vendor}; ops backs up PostgreSQL and SQLite."
+        yield "ops.E006", sentence, 'DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", …}}'
+    if not settings.USE_TZ:
+        yield "ops.E007", "USE_TZ is false: the times of backups would be ambiguous.", "USE_TZ = True"
+    if not conf.BACKUP_DIR.is_absolute():
+        sentence = "BACKUP_DIR is not an absolute path: it would depend on the directory in which a process is started."
+        yield "ops.E008", sentence, 'BACKUP_DIR = BASE_DIR / "backups"'
+    try:
+        storages["backups"]
+    except (InvalidStorageError, ImproperlyConfigured, TypeError) as error:
+        storage = (
+            '{"BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage", "OPTIONS": {"location": BACKUP_DIR}}'
         )
+        yield "ops.E009", f'STORAGES["backups"] cannot be used: {error}', f'STORAGES["backups"] = {storage}'
 
 
-@register(Tags.compatibility)
-def worker_is_configured(**_kwargs: Any) -> Iterator[CheckMessage]:
+def faults_of_worker() -> Iterator[Fault]:
     if not conf.OPS_CELERY_APP:
         if conf.REDIS_URL:
-            yield Warning(
-                "REDIS_URL is set, but OPS_CELERY_APP is not: the admin cannot start backups and restores.",
-                hint='OPS_CELERY_APP = "yourproject.celery.app"',
-                id="ops.W013",
-            )
+            sentence = "REDIS_URL is set, but OPS_CELERY_APP is not: the admin cannot start backups and restores."
+            yield "ops.W013", sentence, 'OPS_CELERY_APP = "yourproject.celery.app"'
         return
     try:
         celery = import_string(conf.OPS_CELERY_APP).conf
     except ImportError as error:
-        yield Error(f"OPS_CELERY_APP cannot be imported: {error}.", hint='"yourproject.celery.app"', id="ops.E012")
+        yield "ops.E012", f"OPS_CELERY_APP cannot be imported: {error}.", '"yourproject.celery.app"'
         return
-    for is_wrong, what, hint in (
-        (not conf.REDIS_URL, "REDIS_URL is not set", 'REDIS_URL = "redis://localhost:6379/0"'),
-        (not celery.broker_url, "CELERY_BROKER_URL is not set", "CELERY_BROKER_URL = REDIS_URL"),
-        (
-            celery.task_acks_late,
-            "CELERY_TASK_ACKS_LATE is true: a restore whose worker was killed would be started again",
-            "CELERY_TASK_ACKS_LATE = False",
-        ),
-        (
-            apps.is_installed("django_celery_beat") and celery.beat_scheduler != BEAT,
-            "CELERY_BEAT_SCHEDULER is not the scheduler of ops: two beats would start a task twice",
-            f'CELERY_BEAT_SCHEDULER = "{BEAT}"',
-        ),
-        (
-            apps.is_installed("django_celery_beat") and celery.beat_sync_every != 1,
-            "CELERY_BEAT_SYNC_EVERY is not 1: a beat that was killed would start a task again",
-            "CELERY_BEAT_SYNC_EVERY = 1",
-        ),
-    ):
-        if is_wrong:
-            yield Error(f"{what}.", hint=hint, id="ops.E012")
+    if not conf.REDIS_URL:
+        yield "ops.E012", "REDIS_URL is not set.", 'REDIS_URL = "redis://localhost:6379/0"'
+    if not celery.broker_url:
+        yield "ops.E012", "CELERY_BROKER_URL is not set.", "CELERY_BROKER_URL = REDIS_URL"
+    if celery.task_acks_late:
+        sentence = "CELERY_TASK_ACKS_LATE is true: a restore whose worker was killed would be started again."
+        yield "ops.E012", sentence, "CELERY_TASK_ACKS_LATE = False"
+    if apps.is_installed("django_celery_beat"):
+        if celery.beat_scheduler != BEAT:
+            sentence = "CELERY_BEAT_SCHEDULER is not the scheduler of ops: two beats would start a task twice."
+            yield "ops.E012", sentence, f'CELERY_BEAT_SCHEDULER = "{BEAT}"'
+        if celery.beat_sync_every != 1:
+            sentence = "CELERY_BEAT_SYNC_EVERY is not 1: a beat that was killed would start a task again."
+            yield "ops.E012", sentence, "CELERY_BEAT_SYNC_EVERY = 1"
