@@ -11,6 +11,7 @@ An OperationalError with a true attribute ``pool_exhausted`` says that the serve
 """
 
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -66,6 +67,12 @@ def with_health_deadline(connection: BaseDatabaseWrapper) -> AbstractContextMana
     """One attempt to connect, and no long wait in a pool's queue."""
     retry_budget = getattr(connection, "retry_budget", None)
     return retry_budget(connect_timeout=0, pool_timeout=POOL_TIMEOUT) if retry_budget else nullcontext()
+
+
+def pool_status(connection: BaseDatabaseWrapper) -> Mapping[str, int] | None:
+    """The numbers of this process's pool; None where there is no pool."""
+    read = getattr(connection, "pool_status", None)
+    return read() if read else None
 
 
 def wait_for_database(alias: str, *, seconds: float) -> None:

@@ -14,7 +14,7 @@ from health_check.base import HealthCheck, HealthCheckResult
 from health_check.exceptions import HealthCheckException, ServiceUnavailable, ServiceWarning
 from health_check.views import HealthCheckView, MediaType
 
-from ops.health.report import check_health, options_from_settings
+from ops.health.report import check_health
 from ops.health.results import CheckResult, HealthReport, Status
 
 
@@ -61,7 +61,7 @@ class FullHealthView(HealthCheckView):
             list(MediaType.parse_header(request.headers.get("accept", "*/*")))
         except ValueError:
             return HttpResponse("The Accept header cannot be read.", status=406, content_type="text/plain")
-        self.report = await sync_to_async(check_health, thread_sensitive=False)(options_from_settings())
+        self.report = await sync_to_async(check_health, thread_sensitive=False)()
         response: HttpResponse = await super().get(request, *args, **kwargs)
         if response.status_code == 500:  # the library's status where a check is not healthy; ours is that of /health/
             response.status_code = 503 if self.report.status is Status.UNHEALTHY else 200

@@ -7,7 +7,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from ops.conf import conf
-from ops.health.report import check_database, check_health, options_from_settings
+from ops.health.report import check_database, check_health
 from ops.health.results import CheckResult, HealthReport, Status, worst
 from ops.utils.single_flight import shared_calls
 
@@ -23,7 +23,7 @@ all of them have been busy."""
 @transaction.non_atomic_requests
 def health(request: HttpRequest) -> HttpResponse:
     """All checks: 200 while the site works (healthy, degraded or maintenance), 503 when it does not."""
-    report = check_health(options_from_settings())
+    report = check_health()
     body = report.as_dict(details=is_staff(request, report))
     return JsonResponse(body, status=503 if report.status is Status.UNHEALTHY else 200)
 
@@ -46,7 +46,7 @@ def ready(request: HttpRequest) -> HttpResponse:
 
     A process whose connection pool is busy counts as ready.
     """
-    checks = check_database(options_from_settings()) | check_threads(request)
+    checks = check_database() | check_threads(request)
     needed = [checks[name].status for name in ("migrations", "threads") if name in checks]
     is_ready = "migrations" in checks and worst(needed) is Status.HEALTHY
     shown = {name: check.as_dict(details=False) for name, check in checks.items()}

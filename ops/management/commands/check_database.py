@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ops.health.database import wait_for_database
-from ops.health.report import check_health, options_from_settings
+from ops.health.report import check_health
 from ops.health.results import HealthReport, Status
 from ops.management.progress import PrintableConsole
 from ops.utils.printable import json_text
@@ -50,9 +50,9 @@ class Command(BaseCommand):
     def handle(self, *, json: bool, database: str, wait: float, **_options: Any) -> None:
         if wait > 0:
             self.wait(database, wait)
-        report = check_health(options_from_settings(database))
+        report = check_health(database)
         if json:
-            self.stdout.write(as_json(report))
+            self.stdout.write(json_text(report.as_dict(details=True)))
         else:
             PrintableConsole(cast("IO[str]", self.stdout)).print(as_table(report))
         sys.exit(EXIT_CODES[report.status])
@@ -62,10 +62,6 @@ class Command(BaseCommand):
             wait_for_database(alias, seconds=seconds)
         except OperationalError as error:
             self.stderr.write(f"The database {alias!r} could not be reached: {type(error).__name__}.")
-
-
-def as_json(report: HealthReport) -> str:
-    return json_text(report.as_dict(details=True))
 
 
 def as_table(report: HealthReport) -> Table:
