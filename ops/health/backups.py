@@ -12,7 +12,7 @@ from ops.health.database import with_health_deadline
 from ops.health.results import CheckResult, Status
 from ops.models import IS_VERIFIED, Backup, Run
 from ops.schedules import timetable
-from ops.utils.formatting import describe_unknown_keys
+from ops.utils.formatting import describe_unknown_keys, format_datetime
 
 FOREIGN = Q(trust="foreign key")
 OUTCOMES = (Run.Status.SUCCEEDED, Run.Status.FAILED, Run.Status.INTERRUPTED)
@@ -22,17 +22,21 @@ BACKUP_TASK = "ops.tasks.back_up"
 
 @dataclass(frozen=True, kw_only=True)
 class Backups:
-    """Totals of the rows. `failed` and `error` are of the last backup run, if it failed; sizes are bytes."""
+    """Totals of the rows; sizes are bytes. Uploads and backups that were not signed here are not verified."""
 
     number: int
     size: int
     first: dt.datetime | None
+    """When the oldest backup was taken, verified or not."""
     verified: dt.datetime | None
+    """When the newest verified backup was taken."""
     restored: dt.datetime | None
+    """When a restore test last passed."""
     failed: dt.datetime | None
+    """When the last backup run failed, and the `error`; None if it did not fail."""
     error: str
     foreign: int = 0
-    """How many are signed with an unknown key."""
+    """How many are signed with an unknown key, and the name of the newest of them."""
     newest_foreign: str = ""
 
 
@@ -94,7 +98,7 @@ def evaluate_backups(backups: Backups, *, now: dt.datetime, limit: dt.timedelta,
 
 def _fault(backups: Backups, now: dt.datetime, limit: dt.timedelta, *, scheduled: bool) -> tuple[str, str] | None:
     if backups.failed:
-        when = timetable.format_due(backups.failed)
+        when = format_datetime(backups.failed)
         return "BackupFailed", f"The last backup failed at {when}: {backups.error}"
     if backups.verified is None:
         if not (scheduled or backups.number):

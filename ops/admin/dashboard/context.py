@@ -12,27 +12,22 @@ from typing import Any
 from django.contrib import admin
 from django.db import connection
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
+from ops.admin.base import BACKUP_LIST
 from ops.admin.dashboard import backup_calendar, charts
 from ops.admin.dashboard.status import DashboardData, read_dashboard_data
 from ops.admin.dashboard.summary import Severity, summarize
+from ops.admin.run_detail import duration_of
 from ops.backups.preview import is_content
 from ops.conf import conf
 from ops.models import Backup, Run
 from ops.runs.authorization import may_start
-from ops.utils.formatting import (
-    format_age,
-    format_duration,
-    format_past_day,
-    format_size,
-    pluralize,
-    time_zone_name,
-)
+from ops.utils.formatting import format_age, format_duration, format_past_day, format_size, pluralize, time_zone_name
 
 ICONS = {Severity.GOOD: "verified_user", Severity.WARNING: "gpp_maybe", Severity.BAD: "gpp_bad"}
 MAX_COUNT = 250_000
@@ -99,25 +94,17 @@ def _backup_context(request: HttpRequest, data: DashboardData) -> dict[str, Any]
         "ops_icon": ICONS[summary.severity],
         "ops_figures": [
             database_figure(data),
-            backup_figure(data, url_of("ops_backup_changelist")),
+            backup_figure(data),
             storage_figure(data),
             restore_figure(data),
         ],
         "ops_calendar": SafeString(backup_calendar.draw(data.history.days, today=today)),
         "ops_legend": legend(),
         "ops_sizes": chart,
-        "ops_make_url": url_of("ops_backup_make") if may_make else "",
-        "ops_backups_url": url_of("ops_backup_changelist"),
-        "ops_runs_url": url_of("ops_run_changelist") if request.user.has_perm("ops.view_run") else "",
+        "ops_make_url": reverse("admin:ops_backup_make") if may_make else "",
+        "ops_backups_url": reverse(BACKUP_LIST),
+        "ops_runs_url": reverse("admin:ops_run_changelist") if request.user.has_perm("ops.view_run") else "",
     }
-
-
-def url_of(name: str) -> str:
-    """The URL of a page of the admin; empty where this project has no such page."""
-    try:
-        return reverse(f"admin:{name}")
-    except NoReverseMatch:
-        return ""
 
 
 def legend() -> list[tuple[SafeString, str]]:
@@ -134,11 +121,10 @@ def legend() -> list[tuple[SafeString, str]]:
 # --- Figures ------------------------------------------------------------------------------------------------------
 def database_figure(data: DashboardData) -> Figure:
     database = data.database
-    pool = (
-        f"{database.connections_used} of {pluralize(database.pool_size, 'pooled connection')} of this process in use"
-        if database.pool_size is not None
-        else "No connection pool"
-    )
+    pool = "No connection pool"
+    if database.pool:
+        used, size = database.pool["checked_out"], database.pool["pool_size"]
+        pool = f"{used} of {pluralize(size, 'pooled connection')} of this process in use"
     return Figure(
         title="Database",
         icon="database",
@@ -147,7 +133,7 @@ def database_figure(data: DashboardData) -> Figure:
     )
 
 
-def backup_figure(data: DashboardData, list_url: str) -> Figure:
+def backup_figure(data: DashboardData) -> Figure:
     title, icon, backup = "Last verified backup", "inventory_2", data.last_verified
     if backup is None:
         return Figure(title=title, icon=icon, value="None", notes=("There is no verified backup",))
@@ -157,13 +143,13 @@ def backup_figure(data: DashboardData, list_url: str) -> Figure:
         icon=icon,
         value=format_age(backup.taken_at, data.status.now),
         notes=(f"{format_size(backup.size)}, {pluralize(backup.rows, 'row')}, {verified}", backup.name),
-        url=list_url and f"{list_url}{backup.pk}/change/",
+        url=reverse("admin:ops_backup_change", args=[backup.pk]),
     )
 
 
 def storage_figure(data: DashboardData) -> Figure:
-    used = data.backups.size
-    notes = [pluralize(data.backups.number, "backup")]
+    used = data.status.size
+    notes = [pluralize(data.status.number, "backup")]
     if not data.storage_answers:
         notes.append("The storage does not answer")
     elif data.free is not None:
@@ -181,16 +167,12 @@ def storage_figure(data: DashboardData) -> Figure:
 
 
 def restore_figure(data: DashboardData) -> Figure:
-    title, icon, timing = "Restore time", "timer", data.restore_timing
-    if timing is None:
+    title, icon, run = "Restore time", "timer", data.restored
+    if run is None:
         return Figure(title=title, icon=icon, value="Not measured", notes=("Known after the first restore test",))
-    kind = "restore test" if timing.is_test else "restore"
-    return Figure(
-        title=title,
-        icon=icon,
-        value=format_duration(timing.seconds),
-        notes=(f"Measured {format_past_day(timing.when, data.status.now)} in a {kind}", timing.backup),
-    )
+    when = format_past_day(run.finished_at or data.status.now, data.status.now)
+    notes = (f"Measured {when} in a {run.get_kind_display()}", run.backup)
+    return Figure(title=title, icon=icon, value=format_duration(duration_of(run)), notes=notes)
 
 
 # --- Rows of each model -------------------------------------------------------------------------------------------

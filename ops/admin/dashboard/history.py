@@ -40,8 +40,11 @@ def read_history(*, today: dt.date, since: dt.datetime, schedules: Sequence[Any]
         )
         for date in dates
     ]
-    sizes = {date: _largest(from_runs.get(date, {}), from_backups.get(date, {})) for date in sorted(known)}
-    return History(days=days, sizes=[Point(date=date, size=size) for date, size in sizes.items() if size])
+    largest = {
+        date: max(rows.get(date, {}).get("largest") or 0 for rows in (from_runs, from_backups))
+        for date in sorted(known)
+    }
+    return History(days=days, sizes=[Point(date=date, size=size) for date, size in largest.items() if size])
 
 
 def _day(date: dt.date, runs: Mapping[str, Any], backups: Mapping[str, Any], *, expected: bool) -> Day:
@@ -53,10 +56,6 @@ def _day(date: dt.date, runs: Mapping[str, Any], backups: Mapping[str, Any], *, 
         failed=runs.get("failed", 0),
         expected=expected,
     )
-
-
-def _largest(runs: Mapping[str, Any], backups: Mapping[str, Any]) -> int:
-    return max(runs.get("largest") or 0, backups.get("largest") or 0)
 
 
 def _runs_by_day(since: dt.datetime) -> QuerySet[Run, dict[str, Any]]:

@@ -18,7 +18,8 @@ from ops.admin.dashboard.backup_calendar import first_day
 from ops.admin.dashboard.history import History, read_history
 from ops.admin.dashboard.summary import BackupStatus, SchedulerState
 from ops.conf import conf
-from ops.health.backups import BACKUP_TASK, Backups, max_age, read_backups
+from ops.health.backups import BACKUP_TASK, max_age, read_backups
+from ops.health.database import pool_status
 from ops.health.dependencies import ping_beat, ping_redis, ping_worker
 from ops.health.results import CheckResult, Status
 from ops.models import Backup, Run
@@ -32,24 +33,13 @@ Checks = Mapping[str, Call[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Database:
-    """`size` is bytes. `connections_used` and `pool_size` are of this process; None where there is no pool."""
+    """`size` is bytes; `pool` as `pool_status` returns it."""
 
     kind: str
     name: str
     version: str
     size: int
-    connections_used: int | None
-    pool_size: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RestoreTiming:
-    """How long the newest restore or restore test took, and when it ended."""
-
-    seconds: float
-    when: dt.datetime
-    backup: str
-    is_test: bool
+    pool: Mapping[str, int] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +47,11 @@ class DashboardData:
     """`free` is bytes; None if the storage does not report it or does not answer."""
 
     status: BackupStatus
-    backups: Backups
     last_verified: Backup | None
     history: History
     database: Database
-    restore_timing: RestoreTiming | None
+    restored: Run | None
+    """The newest restore or restore test that succeeded."""
     free: int | None
     storage_answers: bool
 
@@ -76,32 +66,25 @@ def read_dashboard_data() -> DashboardData:
     last_verified = Backup.objects.verified().order_by("-taken_at").defer("manifest").first()
     since = timezone.make_aware(dt.datetime.combine(first_day(today), dt.time()))
     history = read_history(today=today, since=since, schedules=schedules)
-    database, restore_timing = describe_database(), last_restore()
+    database, restored = describe_database(), last_restore()
     # From here on it waits for the checks.
     free = checks["storage"].result(within=TIMEOUT)
     due = min(filter(None, map(timetable.next_run, schedules)), default=None)
     status = BackupStatus(
         now=now,
         max_age=max_age(),
-        first=backups.first,
-        verified=backups.verified,
-        restored=backups.restored,
-        failed=backups.failed,
-        error=backups.error,
+        **vars(backups),
         is_running=is_running,
         due=due,
         is_missed=timetable.is_missed(due, now),
         scheduler=_scheduler_state(checks),
-        foreign=backups.foreign,
-        newest_foreign=backups.newest_foreign,
     )
     return DashboardData(
         status=status,
-        backups=backups,
         last_verified=last_verified,
         history=history,
         database=database,
-        restore_timing=restore_timing,
+        restored=restored,
         free=None if isinstance(free, BaseException) else free,
         storage_answers=not isinstance(free, BaseException),
     )
@@ -159,43 +142,20 @@ def _is_healthy(check: Call[CheckResult]) -> bool:
 
 
 def describe_database() -> Database:
-    pool: Callable[[], Mapping[str, int] | None] | None = getattr(connection, "pool_status", None)
-    status = pool() if pool else None
-    kind, version, size = _read_version_and_size()
-    return Database(
-        kind=kind,
-        name=str(connection.settings_dict["NAME"]).rpartition("/")[2],
-        version=version,
-        size=size,
-        connections_used=status["checked_out"] if status else None,
-        pool_size=status["pool_size"] if status else None,
-    )
-
-
-def _read_version_and_size() -> tuple[str, str, int]:
-    """Name of the engine, version, bytes."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT current_setting('server_version'), pg_database_size(current_database())")
             version, size = cursor.fetchone()
-            return "PostgreSQL", version.split()[0], size
-        cursor.execute("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
-        (size,) = cursor.fetchone()
-        return "SQLite", sqlite3.sqlite_version, size
+            kind, version = "PostgreSQL", version.split()[0]
+        else:
+            cursor.execute("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
+            kind, version, (size,) = "SQLite", sqlite3.sqlite_version, cursor.fetchone()
+    name = str(connection.settings_dict["NAME"]).rpartition("/")[2]
+    return Database(kind=kind, name=name, version=version, size=size, pool=pool_status(connection))
 
 
-def last_restore() -> RestoreTiming | None:
+def last_restore() -> Run | None:
     """The newest restore or restore test that succeeded."""
     kinds = (Run.Kind.RESTORE_TEST, Run.Kind.RESTORE)
-    done = Run.objects.filter(
-        kind__in=kinds, status=Run.Status.SUCCEEDED, started_at__isnull=False, finished_at__isnull=False
-    )
-    run = done.exclude(backup="").order_by("-requested_at").only("kind", "started_at", "finished_at", "backup").first()
-    if run is None or run.started_at is None or run.finished_at is None:
-        return None
-    return RestoreTiming(
-        seconds=(run.finished_at - run.started_at).total_seconds(),
-        when=run.finished_at,
-        backup=run.backup,
-        is_test=run.kind == Run.Kind.RESTORE_TEST,
-    )
+    done = Run.objects.filter(kind__in=kinds, status=Run.Status.SUCCEEDED, started_at__isnull=False)
+    return done.exclude(backup="").order_by("-requested_at").defer("log", "result", "arguments", "stages").first()

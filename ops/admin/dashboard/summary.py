@@ -6,13 +6,8 @@ from enum import StrEnum
 
 from django.utils import timezone
 
-from ops.utils.formatting import (
-    describe_unknown_keys,
-    format_age,
-    format_past_day,
-    format_timespan,
-    format_upcoming,
-)
+from ops.health.backups import Backups
+from ops.utils.formatting import describe_unknown_keys, format_age, format_past_day, format_timespan, format_upcoming
 
 RESTORE_TEST_MAX_AGE = dt.timedelta(days=15)
 """Two weekly restore tests and a day."""
@@ -37,29 +32,17 @@ class SchedulerState(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackupStatus:
-    """What is known at `now`. Uploads and backups that were not signed here do not count."""
+class BackupStatus(Backups):
+    """What is known at `now`."""
 
     now: dt.datetime
     max_age: dt.timedelta
     """How old the last verified backup may be."""
-    first: dt.datetime | None = None
-    """When the oldest backup was taken, verified or not."""
-    verified: dt.datetime | None = None
-    """When the newest verified backup was taken."""
-    restored: dt.datetime | None = None
-    """When a restore test last passed."""
-    failed: dt.datetime | None = None
-    """When the last attempt at a backup failed; None if it did not."""
-    error: str = ""
     is_running: bool = False
     due: dt.datetime | None = None
     """When the next backup is due; in the past if it was not started; None without a schedule."""
     is_missed: bool = False
     scheduler: SchedulerState = SchedulerState.RUNNING
-    foreign: int = 0
-    """How many backups are signed with an unknown key, and the name of the newest of them."""
-    newest_foreign: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +95,10 @@ def _no_backups(status: BackupStatus) -> tuple[str, ...]:
 def _verification(status: BackupStatus) -> str:
     if status.restored is None:
         return "read back in full, without a restore test so far"
+    day = format_past_day(status.restored, status.now)
     if status.now - status.restored > RESTORE_TEST_MAX_AGE:
-        return f"read back in full, without a restore test since {format_past_day(status.restored, status.now)[3:]}"
-    return f"restore tested {format_past_day(status.restored, status.now)}"
+        return f"read back in full, without a restore test since {day[3:]}"
+    return f"restore tested {day}"
 
 
 def _failure(status: BackupStatus) -> str:
