@@ -21,6 +21,7 @@ from ops.errors import PreconditionFailed
 from ops.models import Run
 from ops.schedules import timetable
 from ops.tasks import require_redis
+from ops.utils.formatting import format_datetime
 from ops.utils.redis_client import redis_errors
 
 logger = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin[PeriodicTask]):
         if due is None:
             return "never"
         if due + timetable.GRACE_PERIOD < timezone.now():
-            return format_html('<span class="schedule-missed">missed: {}</span>', timetable.format_due(due))
+            return format_html('<span class="schedule-missed">missed: {}</span>', format_datetime(due))
         return format_moment(due)
 
     @admin.display(description="last start", ordering="last_run_at")
@@ -146,4 +147,4 @@ class ClockedScheduleAdmin(ScheduleAdmin):
 
 def format_moment(when: dt.datetime) -> SafeString:
     """A time with its zone, without a line break."""
-    return format_html('<span class="moment">{}</span>', timetable.format_due(when))
+    return format_html('<span class="moment">{}</span>', format_datetime(when))

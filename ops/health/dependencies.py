@@ -14,6 +14,7 @@ from ops.health.database import with_health_deadline
 from ops.health.results import CheckResult, Status
 from ops.maintenance import mode_from_settings
 from ops.schedules import timetable
+from ops.utils.formatting import format_datetime
 from ops.utils.redis_client import redis_client
 
 SOCKET_TIMEOUT = 1.0
@@ -97,7 +98,7 @@ def check_schedules(alias: str) -> CheckResult:
         return CheckResult()
     name, due = missed[0]
     others = f" ({len(missed)} are late)" if missed[1:] else ""
-    detail = f"{name!r} was due at {timetable.format_due(due)} and was not started{others}. Is Celery's beat running?"
+    detail = f"{name!r} was due at {format_datetime(due)} and was not started{others}. Is Celery's beat running?"
     return CheckResult(status=Status.DEGRADED, error="MissedSchedules", detail=detail)
 
 

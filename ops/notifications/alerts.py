@@ -4,13 +4,13 @@ The alerts that were sent are kept next to the backups, in ``alerts.json``, wher
 notification that cannot be sent is logged, and sent again with the next check.
 """
 
+import contextlib
 import datetime as dt
 import logging
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from django.core.files.storage import InvalidStorageError, storages
 from django.db import Error
@@ -22,20 +22,20 @@ from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
 from ops.conf import conf
 from ops.errors import OpsError
 from ops.health.backups import check_backups
+from ops.health.dependencies import LEAST_FREE
 from ops.models import Backup, Run
 from ops.notifications.channels import Delivery, Message, ping_heartbeat, send_to_all
 from ops.schedules import timetable
 from ops.utils import schema
-from ops.utils.formatting import format_age, format_size
+from ops.utils.formatting import format_age, format_datetime, format_size
 from ops.utils.redaction import redact
 from ops.utils.schema import Moment, Text
 
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "alerts.json"
-LEAST_FREE = 1 << 30
-"""Bytes. There is an alert below that, and below the space for `BACKUPS_TO_COME` more backups."""
 BACKUPS_TO_COME = 3
+"""There is an alert below the space for so many more backups, and below `LEAST_FREE`."""
 HYSTERESIS = 1.25
 """The alert is resolved with so many times as much free space, so that it does not flap around the limit."""
 
@@ -80,7 +80,7 @@ def notify_runs(runs: Iterable[Run]) -> None:
 
 def alert_of_run(run: Run) -> Alert:
     kind = run.get_kind_display()
-    when = timetable.format_due(run.finished_at or run.requested_at)
+    when = format_datetime(run.finished_at or run.requested_at)
     reason = " ".join(filter(None, (run.error, run.hint)))
     return Alert(
         title=f"The {kind} failed on {socket.gethostname()}.",
@@ -117,7 +117,7 @@ def check_schedules(alias: str) -> None:
 def alert_of_schedule(name: str, due: dt.datetime) -> Alert:
     return Alert(
         title=f"{name!r} was not started on {socket.gethostname()}.",
-        text=f"It was due at {timetable.format_due(due)}. Check that the worker and Celery's beat run.",
+        text=f"It was due at {format_datetime(due)}. Check that the worker and Celery's beat run.",
         resolved_title=f"{name!r} is on time again on {socket.gethostname()}.",
     )
 
@@ -170,7 +170,7 @@ def sync_alerts(alerts: Mapping[str, Alert], *, in_scope: Callable[[str], bool])
     after = dict(before)
     for key, alert in alerts.items():
         if key not in before and send(Message(title=alert.title, text=alert.text)):
-            after[key] = {"since": timezone.now().isoformat(), "resolved_title": alert.resolved_title}
+            after[key] = AlertState(since=timezone.now(), resolved_title=alert.resolved_title)
     for key in [key for key in before if in_scope(key) and key not in alerts]:
         if send(resolved_message(before[key])):
             del after[key]
@@ -178,10 +178,9 @@ def sync_alerts(alerts: Mapping[str, Alert], *, in_scope: Callable[[str], bool])
         save_state(after)
 
 
-def resolved_message(state: Mapping[str, Any]) -> Message:
-    since = dt.datetime.fromisoformat(str(state["since"]))
-    text = f"The problem was reported {format_age(since)}, at {timetable.format_due(since)}."
-    return Message(title=str(state["resolved_title"]), text=text, is_bad=False)
+def resolved_message(state: AlertState) -> Message:
+    text = f"The problem was reported {format_age(state.since)}, at {format_datetime(state.since)}."
+    return Message(title=state.resolved_title, text=text, is_bad=False)
 
 
 def send(message: Message) -> bool:
@@ -205,7 +204,7 @@ def files() -> AtomicFiles:
         raise OpsError(f"The backup storage is not configured: {error}") from error
 
 
-def load_state() -> dict[str, Any]:
+def load_state() -> dict[str, AlertState]:
     """The alerts that were sent, by key. Empty where they cannot be read: a repeated alert is better than none."""
     try:
         document = files().document(STATE_FILE)
@@ -214,21 +213,17 @@ def load_state() -> dict[str, Any]:
     except (OpsError, OSError) as error:
         logger.warning("The alerts that were sent before cannot be read: %s", redact(str(error)))
         return {}
-    return {key: state for key, state in document.items() if is_alert_state(state)}
+    states = {}
+    for key, state in document.items():
+        # The file is not signed, and other programs may write it.
+        with contextlib.suppress(OpsError, OverflowError):
+            states[key] = schema.read_document(state, AlertState, what="An alert")
+    return states
 
 
-def is_alert_state(value: object) -> bool:
-    """Whether it is an `AlertState`: the file is not signed, and other programs may write it."""
+def save_state(states: Mapping[str, AlertState]) -> None:
     try:
-        schema.read_document(value, AlertState, what="An alert")
-    except (OpsError, OverflowError):
-        return False
-    return True
-
-
-def save_state(states: Mapping[str, Any]) -> None:
-    try:
-        files().rewrite(STATE_FILE, json_bytes(states))
+        files().rewrite(STATE_FILE, json_bytes(schema.to_json(states)))
     except (OpsError, OSError) as error:
         logger.warning("The alerts that were sent cannot be recorded: %s", redact(str(error)))
 

@@ -74,8 +74,3 @@ def find_missed(alias: str) -> list[tuple[str, dt.datetime]]:
     now = timezone.now()
     due = [(task.name, next_run(task)) for task in enabled_tasks(alias)]
     return sorted(((name, when) for name, when in due if when and is_missed(when, now)), key=lambda missed: missed[1])
-
-
-def format_due(moment: dt.datetime) -> str:
-    """``2026-11-23 02:00 CET``, in the site's time zone."""
-    return timezone.localtime(moment, timezone.get_default_timezone()).strftime("%Y-%m-%d %H:%M %Z")

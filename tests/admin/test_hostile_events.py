@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from ops.backups.engines.base import LeftOut, PreviousDatabase
 from ops.backups.manifest import Level, Verification
+from ops.engine_migration.plan import Skipped
 from ops.engine_migration.result import MigratedTable, MigrationResult
 from ops.models import Backup, Run
-from ops.notifications.alerts import load_state
+from ops.notifications.alerts import AlertState, load_state
 from ops.runs import event_log, results
 from ops.runs.context import repository_from_settings
 from ops.runs.descriptions import describe
@@ -35,6 +36,7 @@ from ops.runs.results import (
     UploadResult,
     VerificationResult,
 )
+from ops.utils.schema import to_json
 from tests.backups import factories
 
 NOW = dt.datetime(2026, 11, 23, 10, tzinfo=dt.UTC)
@@ -72,8 +74,8 @@ DONE: dict[str, Result] = {
         size=10,
         estimate=1.0,
         tables=(TableRows(table="racks", label="rack", rows=3),),
-        skipped=(TableRows(table="cache", rows=1, reason="not wanted"),),
-        unknown=(TableRows(table="photos", rows=1, reason="unknown"),),
+        skipped=(Skipped(table="cache", rows=1, reason="not wanted"),),
+        unknown=(Skipped(table="photos", rows=1, reason="unknown"),),
         notes=("one",),
         findings=1,
         groups=(FindingGroup(table="rack", column="name", reason="too long", count=1, keys=("7",)),),
@@ -85,7 +87,7 @@ DONE: dict[str, Result] = {
         seconds={"copy": 1.0},
     ),
 }
-RESULTS = {kind: results.as_json(result) for kind, result in DONE.items()}
+RESULTS = {kind: to_json(result) for kind, result in DONE.items()}
 
 
 def event(kind: str = "backup", **changes: Any) -> dict[str, Any]:
@@ -283,4 +285,4 @@ def test_alert_file_is_ignored_when_it_is_malformed(settings: Any, state: Any) -
     valid = {"since": NOW.isoformat(), "resolved_title": "The backup succeeded again."}
     Path(settings.BACKUP_DIR).mkdir()
     (Path(settings.BACKUP_DIR) / "alerts.json").write_text(json.dumps({"run backup": state, "age": valid}))
-    assert load_state() == {"age": valid}
+    assert load_state() == {"age": AlertState(since=NOW, resolved_title="The backup succeeded again.")}
