@@ -99,16 +99,13 @@ def back_up(_admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
     return enqueue_run(request, Run.Kind.BACKUP, back_to=reverse(BACKUP_LIST))
 
 
-def verify(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
-    require_start(request, Run.Kind.VERIFICATION)
+def verify(
+    admin: IndexAdmin[Backup], request: HttpRequest, key: UUID, kind: Run.Kind = Run.Kind.VERIFICATION
+) -> HttpResponse:
+    """Read the backup back, or restore it in a run of the kind RESTORE_TEST."""
+    require_start(request, kind)
     name = admin.get_row(request, str(key)).name
-    return enqueue_run(request, Run.Kind.VERIFICATION, back_to=reverse(BACKUP_LIST), names=[name])
-
-
-def restore_test(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
-    require_start(request, Run.Kind.RESTORE_TEST)
-    name = admin.get_row(request, str(key)).name
-    return enqueue_run(request, Run.Kind.RESTORE_TEST, back_to=reverse(BACKUP_LIST), names=[name])
+    return enqueue_run(request, kind, back_to=reverse(BACKUP_LIST), names=[name])
 
 
 def download(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponseBase:

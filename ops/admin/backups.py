@@ -21,15 +21,9 @@ from ops.admin.backup_detail import BackupPresenter
 from ops.admin.base import IndexAdmin, missing_worker
 from ops.models import Backup, Run
 from ops.runs.authorization import may_start
-from ops.utils.formatting import (
-    format_age,
-    format_duration,
-    format_local,
-    format_size,
-    strip_kept,
-    time_zone_name,
-)
+from ops.utils.formatting import format_age, format_duration, format_local, format_size, strip_kept, time_zone_name
 
+View = Callable[..., HttpResponseBase]
 POST, BOTH = ("POST",), ("GET", "HEAD", "POST")
 BADGES = {
     Backup.State.FILE_MISSING: "danger",
@@ -55,20 +49,9 @@ class StateFilter(admin.SimpleListFilter):
         return queryset.filter(Q(state=self.value())) if self.value() in Backup.State else queryset
 
 
-class OriginFilter(admin.SimpleListFilter):
-    title = "origin"
-    parameter_name = "origin"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [(origin, origin) for origin in ("manual", "scheduled", "pre-restore", "upload")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Backup]) -> QuerySet[Backup]:  # noqa: ARG002
-        return queryset.filter(origin=self.value()) if self.value() else queryset
-
-
 @admin.register(Backup)
 class BackupAdmin(IndexAdmin[Backup]):
-    list_filter = (StateFilter, OriginFilter, "pinned")
+    list_filter = (StateFilter, ("origin", admin.AllValuesFieldListFilter), "pinned")
     search_fields = ("name", "note", "created_by")
     ordering = ("-taken_at",)
     list_before_template = "ops/admin/_backups_header.html"
@@ -80,9 +63,9 @@ class BackupAdmin(IndexAdmin[Backup]):
 
     # --- URLs --------------------------------------------------------------------------------------------------
     def get_urls(self) -> list[URLPattern]:
-        one = {
+        one: dict[str, tuple[View, tuple[str, ...]]] = {
             "verify": (backup_actions.verify, POST),
-            "restore-test": (backup_actions.restore_test, POST),
+            "restore-test": (partial(backup_actions.verify, kind=Run.Kind.RESTORE_TEST), POST),
             "download": (backup_actions.download, POST),
             "pin": (backup_actions.pin, POST),
             "note": (backup_actions.note, BOTH),
@@ -102,9 +85,7 @@ class BackupAdmin(IndexAdmin[Backup]):
             *super().get_urls(),
         ]
 
-    def _url(
-        self, route: str, name: str, view: Callable[..., HttpResponseBase], methods: tuple[str, ...]
-    ) -> URLPattern:
+    def _url(self, route: str, name: str, view: View, methods: tuple[str, ...]) -> URLPattern:
         def checked(request: HttpRequest, **captured: Any) -> HttpResponseBase:
             if request.method not in methods:
                 return HttpResponseNotAllowed(methods)

@@ -53,10 +53,10 @@ class RunPresenter:
 
     @property
     def stages(self) -> list[StageLine]:
-        lines = [
-            StageLine(name=stage["stage"], duration=_format_seconds(stage["seconds"]), is_current=False)
-            for stage in self.run.stages
-        ]
+        lines = []
+        for stage in self.run.stages:
+            duration = "" if stage["seconds"] is None else format_duration(stage["seconds"])
+            lines.append(StageLine(name=stage["stage"], duration=duration, is_current=False))
         if lines and not self.is_finished:
             lines[-1] = StageLine(name=lines[-1].name, duration="…", is_current=True)
         return lines
@@ -100,7 +100,3 @@ class RunPresenter:
 def duration_of(run: Run) -> float:
     """Seconds from its start to its end, or to now."""
     return max(0.0, ((run.finished_at or timezone.now()) - (run.started_at or run.requested_at)).total_seconds())
-
-
-def _format_seconds(seconds: float | None) -> str:
-    return "" if seconds is None else format_duration(seconds)
