@@ -40,7 +40,7 @@ RETRY_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interv
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def execute_run(key: str) -> None:
     """Execute the queued run; do nothing if it is no longer queued."""
-    run = executor.claim(key)
+    run = executor.find_queued(key)
     if run is None:
         logger.info("The run %s is no longer queued.", key)
         return
@@ -139,7 +139,7 @@ def reconcile() -> None:
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def rebuild_index() -> None:
     """Clean up after killed runs, and rebuild the rows of backups and runs from the storage."""
-    for sentence in operations.rebuild_index(get_context()).recovered:
+    for sentence in executor.rebuild_index(get_context()):
         logger.warning("%s", sentence)
 
 

@@ -9,7 +9,7 @@ from ops.backups.engines.base import Engine, LeftOut, Scratch, Tables
 from ops.backups.manifest import Level, Manifest, Verification
 from ops.backups.sources import RestoreSource
 from ops.backups.untrusted.schema import build_schema
-from ops.databases.claims import NO_CLAIMS, Claims
+from ops.databases.leftovers import NO_CLAIMS, Claims
 from ops.databases.migration_state import applied_migrations, require_known, run_migrations, state_of
 from ops.errors import ArtifactInvalid, VerificationFailed
 from ops.utils.progress import Progress, ProgressCallback, Stage

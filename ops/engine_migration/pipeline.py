@@ -17,8 +17,8 @@ from django.db import Error as DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ops.conf import setting_name
-from ops.databases.claims import Claims
-from ops.databases.migration_state import applied_migrations, migration_skew, summarize
+from ops.databases.leftovers import Claims
+from ops.databases.migration_state import applied_migrations, require_known, summarize
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.postgres import constraints
 from ops.databases.postgres.connection import ConnectionInfo, server_detail, server_message
@@ -61,6 +61,7 @@ class PreparedMigration:
     migrated: bool = False
     """Set after the cut-over; only then is the copy of the file kept."""
 
+    options: MigrationOptions
     source: Source
     snapshot: Snapshot
     plan: Plan
@@ -71,6 +72,11 @@ class PreparedMigration:
     @property
     def acceptable(self) -> bool:
         return not self.preflight.count and not self.plan.unknown
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether findings block it: unknown tables, or refused values without a quarantine."""
+        return not self.acceptable and (bool(self.plan.unknown) or not self.options.quarantine)
 
     @property
     def estimate(self) -> float:
@@ -117,6 +123,7 @@ def prepare(
         )
         timer.end_stage()
         ready = PreparedMigration(
+            options=options,
             source=source,
             snapshot=snapshot,
             plan=plan,
@@ -185,15 +192,10 @@ def unknown_format(path: Path, tables: set[str], legacy: LegacyFormat | None) ->
 
 def check_migrations(wrapper: BaseDatabaseWrapper, path: Path) -> None:
     """Raises PreconditionFailed with the difference unless the file has exactly the migrations of the code."""
-    skew = migration_skew(applied_migrations(wrapper))
-    if skew.unknown:
+    pending = require_known(applied_migrations(wrapper), str(path))
+    if pending:
         raise PreconditionFailed(
-            f"{path} was written by a newer version: this code does not know {summarize(skew.unknown)}.",
-            "Upgrade the code to the version that wrote the file, and run the command again.",
-        )
-    if skew.pending:
-        raise PreconditionFailed(
-            f"{path} was written by an older version: it lacks {summarize(skew.pending)}.",
+            f"{path} was written by an older version: it lacks {summarize(pending)}.",
             f"Set {setting_name('DATABASES')} to this file, and run manage.py migrate first.",
         )
 
@@ -202,7 +204,6 @@ def migrate(
     *,
     prepared: PreparedMigration,
     target: Target,
-    quarantine: Path | None,
     claims: Claims,
     locked: bool,
     on_progress: ProgressCallback,
@@ -213,7 +214,7 @@ def migrate(
     Raises PreconditionFailed, VerificationFailed or OpsError.
     """
     timer = StageTimer(on_progress)
-    plan, preflight = prepared.plan, prepared.preflight
+    plan, preflight, quarantine = prepared.plan, prepared.preflight, prepared.options.quarantine
     if quarantine and preflight.rows_refused:
         write_quarantine(directory=quarantine, plan=plan, snapshot=prepared.snapshot, preflight=preflight)
     timer.report(Progress(stage=Stage.SCHEMA))

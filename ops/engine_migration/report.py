@@ -94,7 +94,6 @@ def show_result(
     ready: PreparedMigration,
     target: Target,
     result: MigrationResult,
-    options: dict[str, Any],
     *,
     is_live: bool,
 ) -> None:
@@ -116,17 +115,15 @@ def show_result(
         f" compared value by value with the file; {seconds:,.1f} s.",
     )
     if result.refused:
-        say(
-            console,
-            f"[yellow]{result.refused:,} refused rows[/yellow] are in {escape(str(options['quarantine']))}, in full.",
-        )
+        directory = escape(str(ready.options.quarantine))
+        say(console, f"[yellow]{result.refused:,} refused rows[/yellow] are in {directory}, in full.")
     users = get_user_model()._meta.db_table
     if any(table.refused for table in result.tables if table.name == users):
         say(
             console,
             f"[yellow]The refused rows include users[/yellow] ({users}). Check that an administrator can sign in.",
         )
-    if not options["no_backup"]:
+    if ready.options.keep_copy:
         say(console, f"A verified copy of the file: {escape(str(ready.snapshot.path))}")
     if not is_live:
         setting = escape(setting_name("DATABASES"))
@@ -170,8 +167,8 @@ def plan_as_json(ready: PreparedMigration, target: Target) -> dict[str, Any]:
             }
             for table in ready.plan.tables
         ],
-        "skipped": [vars(skipped) for skipped in ready.plan.skipped],
-        "unknown": [vars(unknown) for unknown in ready.plan.unknown],
+        "skipped": to_json(ready.plan.skipped),
+        "unknown": to_json(ready.plan.unknown),
         "notes": list(ready.plan.notes),
         "stripped": dict(preflight.stripped),
         "findings": {
@@ -186,12 +183,10 @@ def plan_as_json(ready: PreparedMigration, target: Target) -> dict[str, Any]:
     }
 
 
-def result_as_json(
-    ready: PreparedMigration, target: Target, result: MigrationResult, options: dict[str, Any]
-) -> dict[str, Any]:
+def result_as_json(ready: PreparedMigration, target: Target, result: MigrationResult) -> dict[str, Any]:
     return plan_as_json(ready, target) | {
-        "copy": None if options["no_backup"] else str(ready.snapshot.path),
-        "quarantine": str(options["quarantine"]) if result.refused else None,
+        "copy": str(ready.snapshot.path) if ready.options.keep_copy else None,
+        "quarantine": str(ready.options.quarantine) if result.refused else None,
         "status": "quarantined" if result.refused else "migrated",
         "tables": to_json(result.tables),
         "rows": result.rows,

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from django.db import models, transaction
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ops.databases.claims import Claims
+from ops.databases.leftovers import Claims
 from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database, sqlite_wrapper
-from ops.databases.postgres import databases, rename, staging
+from ops.databases.postgres import databases, lock, rename, staging
 from ops.databases.postgres.connection import ConnectionInfo
 from ops.databases.postgres.queries import fetch_value
 from ops.engine_migration.planner import concrete_models
@@ -209,7 +209,7 @@ def open_staging(target: Target, *, rows: int, claims: Claims, locked: bool) -> 
     with contextlib.ExitStack() as stack:
         connection = stack.enter_context(databases.maintenance_connection(target.address))
         if not locked:
-            stack.enter_context(databases.locked(connection, target.address.database))
+            stack.enter_context(lock.locked(connection, target.address.database))
         if target.renamed:
             with open_staging_database(target, connection, rows, claims) as database:
                 yield database

@@ -6,23 +6,24 @@ import socket
 import sys
 import textwrap
 from argparse import RawDescriptionHelpFormatter
+from pathlib import Path
 from typing import Any, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
+from msgspec import Struct
 from rich.console import Console
 from rich.markup import escape
 
 from ops.errors import AlreadyRunning, ArtifactInvalid, Cancelled, OpsError, VerificationFailed
 from ops.management.progress import PrintableConsole, get_reporter
 from ops.models import Run
-from ops.runs import results
 from ops.runs.context import OpsContext
 from ops.runs.executor import Operation
-from ops.runs.results import Result
 from ops.utils.posix_signals import sigterm_as_interrupt
 from ops.utils.printable import json_text, printable
+from ops.utils.schema import to_json
 
-Outcome = TypeVar("Outcome", bound=Result)
+Outcome = TypeVar("Outcome", bound=Struct)
 
 FAILED, NOT_VERIFIED, LOCKED, DECLINED, INTERRUPTED = 1, 3, 4, 5, 130
 EXIT_CODES = """
@@ -96,9 +97,12 @@ class OperationCommand(BaseCommand):
             sys.stdout.write(json_text(document))
 
 
-def execute(
-    console: Console, operation: Operation[..., Outcome], context: OpsContext, run: Run, **objects: Any
-) -> Outcome:
+def add_backup_dir(parser: CommandParser, purpose: str) -> None:
+    text = f"{purpose} in DIR (default: the storage in the settings)"
+    parser.add_argument("--backup-dir", type=Path, metavar="DIR", help=text)
+
+
+def execute(console: Console, operation: Operation[Outcome], context: OpsContext, run: Run, **objects: Any) -> Outcome:
     """Call the operation with a display of its progress, and show what was cleaned up after killed runs."""
     with get_reporter(console) as on_progress:
         result = operation(context, run, on_progress, **objects)
@@ -112,9 +116,9 @@ def show_recovered(console: Console, recovered: tuple[str, ...]) -> None:
         console.print(f"[yellow]Cleaned up:[/yellow] {escape(sentence)}", soft_wrap=True)
 
 
-def document_of(run: Run, result: Result) -> dict[str, Any]:
+def document_of(run: Run, result: Struct) -> dict[str, Any]:
     """The JSON document of a run and its result."""
-    return {"run": str(run.pk), "recovered": list(run.recovered), **results.as_json(result)}
+    return {"run": str(run.pk), "recovered": list(run.recovered), **to_json(result)}
 
 
 def new_run(kind: Run.Kind, **arguments: Any) -> Run:

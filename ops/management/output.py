@@ -1,14 +1,15 @@
 """Backups, previews and results as sentences and tables in a terminal."""
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
+from msgspec import Struct
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ops.backups.engines.base import LeftOut, PreviousDatabase, describe_left_out
+from ops.backups.engines.base import PreviousDatabase, describe_left_out
 from ops.backups.manifest import Manifest, Verification
 from ops.backups.preview import RestorePreview, TableDiff
 from ops.backups.repository import BackupRecord
@@ -19,7 +20,7 @@ from ops.backups.sources import RestoreSource
 from ops.databases.migration_state import migration_skew
 from ops.operations.restore import UNDO
 from ops.runs.descriptions import ENGINES, LEVELS, describe, describe_verification
-from ops.runs.results import BackupResult, PruneResult, RestoreResult, Result, UndoResult, VerificationResult
+from ops.runs.results import BackupResult, PruneResult, RestoreResult, UndoResult, VerificationResult
 from ops.utils.formatting import (
     describe_unknown_keys,
     format_age,
@@ -58,7 +59,7 @@ def describe_skew(manifest: Manifest) -> str:
     return f"{len(skew.pending)} behind" if skew.pending else "the same"
 
 
-def show_result(console: Console, result: Result) -> None:
+def show_result(console: Console, result: Struct) -> None:
     """The result of an operation, one sentence a line."""
     for sentence in describe(result):
         console.print(f"  {sentence}", soft_wrap=True, markup=False)
@@ -233,18 +234,13 @@ def show_preview(console: Console, preview: RestorePreview) -> None:
     for label, rows in preview.emptied:
         sentence = f"Backups do not include {label}: the table is empty afterwards ({pluralize(rows, 'row')} now)."
         console.print(sentence, markup=False)
-    show_left_out(console, preview.not_taken)
+    for sentence in describe_left_out(preview.not_taken):
+        console.print(sentence, soft_wrap=True, markup=False)
     console.print(SIGNED_OUT)
     if preview.pending:
         console.print(
             f"The backup is older than the code: {pluralize(len(preview.pending), 'migration')} will be applied."
         )
-
-
-def show_left_out(console: Console, left_out: Sequence[LeftOut]) -> None:
-    """The rows of an untrusted file that are not loaded, by table."""
-    for sentence in describe_left_out(left_out):
-        console.print(sentence, soft_wrap=True, markup=False)
 
 
 def show_rights(console: Console, change: RightsChange) -> None:

@@ -8,15 +8,7 @@ from typing import IO, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Display
 from rich.segment import Segment
 from rich.text import Text
@@ -126,12 +118,6 @@ class BarReporter(ProgressReporter):
         self.tasks[""] = self.display.add_task(f"[bold]{escape(self.timer.stage)}", total=None)
 
     def show(self, report: Progress) -> None:
-        self.update(report)
-        if time.monotonic() - self.refreshed > SECONDS_BETWEEN_FRAMES:
-            self.refreshed = time.monotonic()
-            self.display.refresh()
-
-    def update(self, report: Progress) -> None:
         self.display.update(self.tasks[""], completed=self.timer.done, total=self.timer.total or None)
         if report.item:
             if report.item not in self.tasks:
@@ -140,6 +126,9 @@ class BarReporter(ProgressReporter):
                 self.tasks[report.item] = self.display.add_task(f"  {name}", total=report.total or None)
             ended = report.done >= report.total
             self.display.update(self.tasks[report.item], completed=report.done, visible=not ended)
+        if time.monotonic() - self.refreshed > SECONDS_BETWEEN_FRAMES:
+            self.refreshed = time.monotonic()
+            self.display.refresh()
 
 
 class LineReporter(ProgressReporter):

@@ -5,10 +5,8 @@ Importing this package registers all of them in `ops.runs.executor.OPERATIONS`.
 
 from ops.operations.backup import back_up
 from ops.operations.backup_edits import change_backup, delete_backup, record_download
-from ops.operations.migrate import migrate
-from ops.operations.preflight import preflight
+from ops.operations.migrate import migrate, preflight
 from ops.operations.prune import evaluate_retention, prune
-from ops.operations.rebuild_index import rebuild_index
 from ops.operations.restore import (
     PreBackupFailed,
     drop_previous_database,
@@ -34,7 +32,6 @@ __all__ = [
     "preflight",
     "previous_expired",
     "prune",
-    "rebuild_index",
     "record_download",
     "restore",
     "rights_of_undo",

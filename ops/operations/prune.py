@@ -1,7 +1,7 @@
 """Prune: delete the backups outside the retention policy."""
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ops.backups import retention
 from ops.backups.manifest import Origin
@@ -20,21 +20,16 @@ from ops.utils.progress import Progress, Stage
 def prune(context: OpsContext, run: RunRecorder) -> PruneResult:
     """Delete the backups that the retention policy does not keep; none if the last backup run failed."""
     run.report(Progress(stage=Stage.PRUNE))
-    deleted, kept = apply_retention(context, run, last_run_failed=last_backup_failed(context))
+    deleted, kept = apply_retention(context, run)
     return PruneResult(deleted=deleted, kept=kept)
 
 
-def evaluate_retention(context: OpsContext, records: Iterable[BackupRecord]) -> list[RetentionDecision]:
-    """What `prune` would do with `records` now."""
-    return evaluate(context, records, last_run_failed=last_backup_failed(context))
-
-
 def apply_retention(
-    context: OpsContext, run: RunRecorder, *, last_run_failed: bool
+    context: OpsContext, run: RunRecorder, *, last_run_failed: bool | None = None
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Returns the names of the backups that were deleted, and of those that were kept, with the reason for each."""
     records = context.repository.records()
-    decisions = evaluate(context, records, last_run_failed=last_run_failed)
+    decisions = evaluate_retention(context, records, last_run_failed=last_run_failed)
     deleted = {decision.name: decision.reason for decision in decisions if not decision.keep}
     for name in deleted:
         context.repository.delete(name)
@@ -43,8 +38,12 @@ def apply_retention(
     return deleted, {name: reason for name, (_until, reason) in retained.items()}
 
 
-def evaluate(context: OpsContext, records: Iterable[BackupRecord], *, last_run_failed: bool) -> list[RetentionDecision]:
-    records = list(records)
+def evaluate_retention(
+    context: OpsContext, records: Sequence[BackupRecord], *, last_run_failed: bool | None = None
+) -> list[RetentionDecision]:
+    """What `prune` would do with `records` now. `last_run_failed`: None looks it up."""
+    if last_run_failed is None:
+        last_run_failed = last_backup_failed(context)
     return retention.evaluate(
         records,
         now=dt.datetime.now(dt.UTC),

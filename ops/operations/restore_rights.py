@@ -1,5 +1,8 @@
 """Whether the user who requested a restore in the admin may make the loaded database live."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 from django.contrib.auth import get_user_model
 from django.db import Error as DatabaseError
 
@@ -22,7 +25,7 @@ def require_rights_stay(run: RunRecorder, scratch: Scratch) -> None:
     """
     if run.origin != Run.Origin.ADMIN or is_administrator(run.requested_by):
         return
-    change = rights_in(scratch)
+    change = rights_in(scratch.as_default, where="the staging database")
     if not change.needs_administrator:
         return
     reason = change.unknown or f"The restore would give more permissions to {join_names(change.gaining)}."
@@ -46,23 +49,17 @@ def is_administrator(username: str) -> bool:
     return len(users) == 1 and users[0].is_active and getattr(users[0], "is_superuser", False)
 
 
-def rights_in(scratch: Scratch) -> RightsChange:
-    """What changes when the staging database goes live."""
-    layout = layout_of(get_user_model())
-
-    def then() -> Accounts:
-        with scratch.as_default():
-            return accounts_of_default(layout, where="the staging database")
-
-    return compare_accounts(layout, then)
-
-
 def rights_of_undo(engine: Engine) -> RightsChange:
     """What an undo changes. The previous database is only read. Raises PreconditionFailed."""
+    return rights_in(engine.swap_strategy().previous_as_default, where="the previous database")
+
+
+def rights_in(as_default: Callable[[], AbstractContextManager[object]], *, where: str) -> RightsChange:
+    """What changes when the database that `as_default` makes "default" goes live."""
     layout = layout_of(get_user_model())
 
     def then() -> Accounts:
-        with engine.swap_strategy().previous_as_default():
-            return accounts_of_default(layout, where="the previous database")
+        with as_default():
+            return accounts_of_default(layout, where=where)
 
     return compare_accounts(layout, then)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from functools import singledispatch
 
+from msgspec import Struct
+
 from ops.backups.engines.base import PreviousDatabase, describe_left_out
 from ops.backups.manifest import Level, Verification
 from ops.engine_migration.result import MigrationResult
@@ -14,7 +16,6 @@ from ops.runs.results import (
     PreflightResult,
     PruneResult,
     RestoreResult,
-    Result,
     UndoResult,
     UploadResult,
     VerificationResult,
@@ -32,7 +33,7 @@ LEVELS = {Level.READ: "read back", Level.RESTORED: "restore tested"}
 
 
 @singledispatch
-def describe(result: Result) -> list[str]:
+def describe(result: Struct) -> list[str]:
     """What the run did, in complete sentences."""
     raise TypeError(f"{type(result).__name__} is not the result of a run.")
 

@@ -39,23 +39,12 @@ DEPTH, PARTS = 12, 100_000
 # --- Writing ---------------------------------------------------------------------------------------------------------
 
 
-def record_start(repository: BackupRepository, run: Run) -> None:
-    repository.add_event(_event(STARTED, run))
-
-
-def record_file(repository: BackupRepository, run: Run, name: str) -> None:
-    """The run is about to write the data file `name`."""
-    repository.add_event({**_event(CLAIMED, run), "claims": name})
-
-
-def record_database(repository: BackupRepository, run: Run, name: str, *, target: str = "") -> None:
-    """The run is about to create the database `name`."""
-    repository.add_event({**_event(CLAIMED, run), "claims_database": name, **({"target": target} if target else {})})
-
-
-def record_leftover(repository: BackupRepository, run: Run, name: str, *, target: str = "") -> None:
-    """The run created the database `name` and could not drop it."""
-    repository.add_event({**_event(LEFT, run), "claims_database": name, **({"target": target} if target else {})})
+def record(
+    repository: BackupRepository, event: str, run: Run, *, file: str = "", database: str = "", target: str = ""
+) -> None:
+    """Write an event of `run`: it claims the data file `file`, or claims or leaves the database `database`."""
+    fields = {"claims": file, "claims_database": database, "target": target}
+    repository.add_event({**_event(event, run), **{name: value for name, value in fields.items() if value}})
 
 
 def record_swept(repository: BackupRepository, events: Iterable[Event], *, target: str = "") -> None:
@@ -63,10 +52,6 @@ def record_swept(repository: BackupRepository, events: Iterable[Event], *, targe
     left = {event.get("run") for event in events if event.get("event") == LEFT and event.get("target", "") == target}
     for run in left:
         repository.add_event({"event": SWEPT, "run": run, "when": timezone.now().isoformat()})
-
-
-def record_end(repository: BackupRepository, run: Run) -> None:
-    repository.add_event(_event(ENDED, run))
 
 
 def _event(event: str, run: Run) -> dict[str, Any]:
@@ -173,7 +158,7 @@ def read_run(event: Event) -> Run:
     for name in EVENT_FIELDS:
         setattr(run, name, getattr(read, name))
     result = results.read_result(read.kind, read.result)
-    run.stages, run.result = schema.to_json(read.stages), results.as_json(result) if result else {}
+    run.stages, run.result = schema.to_json(read.stages), schema.to_json(result) if result else {}
     run.arguments = sanitize(read.arguments)
     return run
 

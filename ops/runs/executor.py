@@ -1,38 +1,36 @@
-"""Execute one operation at a time on a database, and record each even if the process or the database fails.
+"""Execute operations, and record each even if the process or the database fails.
 
-The order: take the lock; close killed runs and clean up after them; write the event of the start; call the operation;
-write the event of the end; release the lock; send notifications. `ops.runs.row_writer` keeps the row up to date.
+The order: take the lock, and clean up after killed runs (`ops.runs.lock`); write the event of the start; call the
+operation; write the event of the end; release the lock; send notifications. `ops.runs.row_writer` keeps the row up to
+date.
 """
 
 import contextlib
 import datetime as dt
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.db import IntegrityError
 from django.db.models import Q, QuerySet
 from django.utils import timezone
+from msgspec import Struct
 
 from ops.backups.engines.base import Engine
-from ops.backups.repository import BackupRepository
 from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
 from ops.models import Run
 from ops.notifications import alerts
 from ops.runs import event_log, index
 from ops.runs.context import OpsContext
-from ops.runs.recorder import DATABASE_TIMEOUT, RunRecorder, unrecorded
-from ops.runs.results import Result
+from ops.runs.lock import database_lock, describe_request, query_with_timeout
+from ops.runs.recorder import RunRecorder, unrecorded
 from ops.utils.posix_signals import ignore_interrupts
 from ops.utils.progress import ProgressCallback, no_progress
-from ops.utils.single_flight import SingleFlight
 
-Answer = TypeVar("Answer")
-Outcome = TypeVar("Outcome", bound=Result)
-Arguments = ParamSpec("Arguments")
+Outcome = TypeVar("Outcome", bound=Struct)
 CANCELLED_WHILE_QUEUED = "Cancelled while queued."
 LONGEST_WAIT = dt.timedelta(minutes=15)
 """In the queue, while no other run is running."""
@@ -65,11 +63,11 @@ def recorded(
         # Called after the lock is released, so that no other run waits for a mail server.
         stack.callback(alerts.notify_runs, finished)
         try:
-            stack.enter_context(context.engine.locked(lock_label(run)))
+            holder = f"{run.get_kind_display()} by {run.requested_by}"
+            run.recovered = stack.enter_context(database_lock(context, holder))
             recorder = _begin(context, run, on_progress, writes_row=writes_row)
         except PreconditionFailed as error:
-            _query_with_timeout(partial(_refuse, run, error))
-            finished += _refused(run, context.engine, error)
+            finished += _refuse(run, context.engine, error)
             raise
         try:
             yield recorder
@@ -81,12 +79,10 @@ def recorded(
             finished.append(recorder.end(None))
 
 
-class Operation(Generic[Arguments, Outcome]):
+class Operation(Generic[Outcome]):
     """The function of a kind of run, to be called with a `Run` that says who requested it and its arguments."""
 
-    def __init__(
-        self, function: Callable[Concatenate[OpsContext, RunRecorder, Arguments], Outcome], *, writes_row: bool
-    ) -> None:
+    def __init__(self, function: Callable[..., Outcome], *, writes_row: bool) -> None:
         self.function, self.writes_row = function, writes_row
         self.__doc__ = function.__doc__
 
@@ -98,38 +94,34 @@ class Operation(Generic[Arguments, Outcome]):
         `objects` are arguments that cannot be recorded, for an operation that no worker executes.
         """
         with recorded(context, run, on_progress, writes_row=self.writes_row) as recorder:
-            result = self.function(context, recorder, **run.arguments, **objects)  # type: ignore[call-arg]
-            recorder.result = result
+            recorder.result = result = self.function(context, recorder, **run.arguments, **objects)
         return result
 
 
-OPERATIONS: dict[str, Operation[..., Any]] = {}
+OPERATIONS: dict[str, Operation[Any]] = {}
 """By the kind of run, for workers."""
 
 
-def operation(
-    *kinds: Run.Kind, writes_row: bool = True
-) -> Callable[[Callable[Concatenate[OpsContext, RunRecorder, Arguments], Outcome]], Operation[Arguments, Outcome]]:
-    """Register a function as the operation of these kinds of runs. Its keyword arguments are the run's `arguments`.
+def operation(*kinds: Run.Kind, writes_row: bool = True) -> Callable[[Callable[..., Outcome]], Operation[Outcome]]:
+    """Register a function of a context and a `RunRecorder` as the operation of these kinds of runs.
 
-    `writes_row`: whether the live database may be written to during the run; the event log always is.
+    Its keyword arguments are the run's `arguments`. `writes_row`: whether the live database may be written to during
+    the run; the event log always is.
     """
 
-    def decorate(
-        function: Callable[Concatenate[OpsContext, RunRecorder, Arguments], Outcome],
-    ) -> Operation[Arguments, Outcome]:
+    def register(function: Callable[..., Outcome]) -> Operation[Outcome]:
         registered = Operation(function, writes_row=writes_row)
         OPERATIONS.update(dict.fromkeys(kinds, registered))
         return registered
 
-    return decorate
+    return register
 
 
 def log_instant(context: OpsContext, run: Run) -> None:
     """Record an action that takes no time and changes nothing. Raises OpsError or OSError."""
     _start(run, context.engine)
     run.status, run.finished_at = Run.Status.SUCCEEDED, run.started_at
-    event_log.record_end(context.repository, run)
+    event_log.record(context.repository, event_log.ENDED, run)
     index.write_run(run)
 
 
@@ -137,7 +129,7 @@ def log_instant(context: OpsContext, run: Run) -> None:
 
 
 def queue(run: Run) -> tuple[Run, bool]:
-    """Save a new `run` for a worker, which gets it with `claim`. Returns the queued row, and whether it is new.
+    """Save a new `run` for a worker, which gets it with `find_queued`. Returns the queued row, and whether it is new.
 
     One run of each kind is queued at a time. Of two simultaneous requests one creates the row, and the other gets it.
     """
@@ -157,7 +149,7 @@ def backup_of(run: Run) -> str:
     return str(names[0]) if len(names) == 1 else ""
 
 
-def claim(key: UUID | str) -> Run | None:
+def find_queued(key: UUID | str) -> Run | None:
     """The queued row; None when it is gone, was cancelled, or another worker has started it."""
     return Run.objects.filter(pk=key, status=Run.Status.QUEUED).first()
 
@@ -184,28 +176,17 @@ def _fail(rows: QuerySet[Run], error: OpsError) -> int:
 # --- Start -----------------------------------------------------------------------------------------------------------
 
 
-def lock_label(run: Run) -> str:
-    """The holder of the lock, for the message of another run."""
-    since = _minute(timezone.now())
-    return f"{run.get_kind_display()} by {run.requested_by} on {socket.gethostname()} since {since}"
-
-
 def _begin(context: OpsContext, run: Run, on_progress: ProgressCallback, *, writes_row: bool) -> RunRecorder:
-    if is_queued(run):
+    is_queued = not run._state.adding and run.status == Run.Status.QUEUED
+    _start(run, context.engine)
+    if is_queued:
         _take(run)
+    recorder = RunRecorder(run, repository=context.repository, on_progress=on_progress, writes_row=writes_row)
     try:
-        run.recovered = _clean_up(context.engine, context.repository)
-        _start(run, context.engine)
-        recorder = RunRecorder(run, repository=context.repository, on_progress=on_progress, writes_row=writes_row)
         recorder.begin()
     except OSError as error:
         raise unrecorded(error) from error
     return recorder
-
-
-def is_queued(run: Run) -> bool:
-    """Whether it is a queued row, rather than a new run."""
-    return not run._state.adding and run.status == Run.Status.QUEUED
 
 
 def _start(run: Run, engine: Engine) -> None:
@@ -220,26 +201,20 @@ def _take(run: Run) -> None:
     The caller has the lock, so no restore can replace the row meanwhile. Raises NoLongerQueued.
     """
     queued = Run.objects.filter(pk=run.pk, status=Run.Status.QUEUED)
-    mine = {
-        "status": Run.Status.RUNNING,
-        "started_at": timezone.now(),
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-    }
-    if _query_with_timeout(lambda: queued.update(**mine)) != 1:
+    mine = {name: getattr(run, name) for name in ("status", "started_at", "host", "pid")}
+    if query_with_timeout(lambda: queued.update(**mine)) != 1:
         raise NoLongerQueued("The run is no longer queued: it was cancelled, or another worker has started it.")
 
 
-def _refuse(run: Run, error: PreconditionFailed) -> None:
-    """Close the queued row, or the one that this process has just taken out of the queue."""
-    if isinstance(error, NoLongerQueued):
-        return
-    own = Q(status=Run.Status.RUNNING, host=socket.gethostname(), pid=os.getpid())
-    _fail(Run.objects.filter(Q(status=Run.Status.QUEUED) | own, pk=run.pk), error)
+def _refuse(run: Run, engine: Engine, error: PreconditionFailed) -> list[Run]:
+    """Close the queued row, or the one that this process has just taken out of the queue.
 
-
-def _refused(run: Run, engine: Engine, error: PreconditionFailed) -> list[Run]:
-    """The run that did not start, for the notification; none if the lock was taken."""
+    Returns the run that did not start, for the notification; none if the lock was taken.
+    """
+    if not isinstance(error, NoLongerQueued):
+        own = Q(status=Run.Status.RUNNING, host=socket.gethostname(), pid=os.getpid())
+        rows = Run.objects.filter(Q(status=Run.Status.QUEUED) | own, pk=run.pk)
+        query_with_timeout(partial(_fail, rows, error))
     if isinstance(error, AlreadyRunning):
         return []
     _start(run, engine)
@@ -247,7 +222,7 @@ def _refused(run: Run, engine: Engine, error: PreconditionFailed) -> list[Run]:
     return [run]
 
 
-# --- Killed runs -----------------------------------------------------------------------------------------------------
+# --- Repair of the record --------------------------------------------------------------------------------------------
 
 
 def reconcile(context: OpsContext) -> tuple[str, ...]:
@@ -255,16 +230,25 @@ def reconcile(context: OpsContext) -> tuple[str, ...]:
 
     Runs that were dropped from the queue are closed as well.
     """
-    engine, repository = context.engine, context.repository
     try:
-        with engine.locked(f"cleaning up on {socket.gethostname()} since {_minute(timezone.now())}"):
-            recovered, lost = _clean_up(engine, repository), _query_with_timeout(_fail_lost)
+        with database_lock(context, "cleaning up") as recovered:
+            lost = query_with_timeout(_fail_lost)
     except AlreadyRunning:
         return ()
     if isinstance(lost, BaseException):
         return recovered
     alerts.notify_runs(lost)
-    return (*recovered, *(f"{_describe(run)} was dropped from the queue." for run in lost))
+    return (*recovered, *(f"{describe_request(run)} was dropped from the queue." for run in lost))
+
+
+def rebuild_index(context: OpsContext) -> tuple[str, ...]:
+    """Clean up after killed runs as `reconcile` does, and rebuild the rows of backups and runs from the storage.
+
+    This is not a run itself: it repairs the record of runs, also while one is running, and at the start of each worker.
+    """
+    recovered = reconcile(context)
+    index.rebuild_index(context.repository)
+    return recovered
 
 
 def _fail_lost() -> list[Run]:
@@ -274,75 +258,3 @@ def _fail_lost() -> list[Run]:
     if not queued or Run.objects.filter(started_at__isnull=False, finished_at__gt=since).exists():
         return []
     return [run for key in queued for run in fail_queued(key, QUEUE_LOST)]
-
-
-def _clean_up(engine: Engine, repository: BackupRepository) -> tuple[str, ...]:
-    """The caller has the lock, so every run on this database without an end was killed."""
-    events = [event for event in repository.unended_events() if event.get("database") == engine.database]
-    swept = repository.sweep(event_log.claimed_files(events))
-    # Before the runs are closed: if this process is killed here, the next run still finds their claims.
-    dropped = engine.sweep(event_log.claimed_databases(events))
-    event_log.record_swept(repository, events)
-    killed = [run for run in event_log.read_runs(events).values() if not run.is_finished]
-    _keep_other_claims(killed, events, repository)
-    return (*(_mark_interrupted(killed, repository) if killed else ()), *swept, *dropped)
-
-
-def _keep_other_claims(killed: Iterable[Run], events: Sequence[event_log.Event], repository: BackupRepository) -> None:
-    """Databases that killed runs claimed on other servers stay claimed when the runs are closed.
-
-    The next migration to the same target drops them (`RunRecorder.left_databases`).
-    """
-    for run in killed:
-        own = [event for event in events if event.get("run") == str(run.pk) and event.get("target")]
-        for target in {str(event["target"]) for event in own}:
-            for name in event_log.claimed_databases(own, target=target):
-                event_log.record_leftover(repository, run, name, target=target)
-
-
-def _mark_interrupted(killed: Sequence[Run], repository: BackupRepository) -> tuple[str, ...]:
-    """Record the end of these runs. Returns a sentence for each."""
-    rows = _query_with_timeout(lambda: Run.objects.in_bulk([run.pk for run in killed]))
-    if isinstance(rows, BaseException):
-        # Only the database shows whether a restore was applied; the next run closes it.
-        return tuple(f"{_describe(run)} was killed; its state is unknown until the database answers." for run in killed)
-    closed = [_closed(run, rows.get(run.pk)) for run in killed]
-    for run in closed:
-        event_log.record_end(repository, run)
-    _query_with_timeout(partial(_write_rows, closed))
-    alerts.notify_runs(closed)
-    return tuple(f"{_describe(run)} was killed. It was marked as {run.get_status_display()}." for run in closed)
-
-
-def _write_rows(runs: Iterable[Run]) -> None:
-    for run in runs:
-        index.write_run(run)
-
-
-def _closed(run: Run, row: Run | None) -> Run:
-    """How the killed `run` ended, according to its row in the live database."""
-    if row and row.is_finished:
-        return row
-    run = row or run
-    run.finished_at = timezone.now()
-    run.status, run.error = Run.Status.INTERRUPTED, f"The process {run.pid} on {run.host} was killed."
-    run.hint = "The database is unchanged. Start it again."
-    if run.applied:
-        run.status, run.hint = Run.Status.SUCCEEDED, "The restored database was already live."
-    return run
-
-
-def _describe(run: Run) -> str:
-    where = f"started on {run.host}" if run.host else "requested"
-    return (
-        f"The {run.get_kind_display()} that {run.requested_by} {where} at {_minute(run.started_at or run.requested_at)}"
-    )
-
-
-def _minute(moment: dt.datetime) -> str:
-    return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _query_with_timeout(query: Callable[[], Answer]) -> Answer | BaseException:
-    """The result of a query to the live database, or its error. No run waits longer for the sake of its record."""
-    return SingleFlight().run("query", query).result(within=DATABASE_TIMEOUT)

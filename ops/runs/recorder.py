@@ -9,14 +9,17 @@ from functools import partial
 
 from django.db import transaction
 from django.utils import timezone
+from msgspec import Struct
 
 from ops.backups.repository import BackupRecord, BackupRepository
+from ops.databases.leftovers import Claims
 from ops.errors import Cancelled, OpsError, PreconditionFailed
 from ops.models import Run
-from ops.runs import event_log, index, results
+from ops.runs import event_log, index
 from ops.runs.row_writer import RunRowWriter
 from ops.utils.progress import Progress, ProgressCallback, StageTimer
 from ops.utils.redaction import redact
+from ops.utils.schema import to_json
 
 logger = logging.getLogger(__name__)
 
@@ -26,35 +29,21 @@ LONGEST_LOG = 100_000
 """Characters. Longer logs lose their beginning."""
 
 
-class RunRecorder:
-    """What an operation reports to. Also records the databases that the run creates (`ops.databases.claims.Claims`)."""
+class RunRecorder(Claims):
+    """What an operation reports to. It also records the databases that the run creates."""
 
     def __init__(
         self, run: Run, *, repository: BackupRepository, on_progress: ProgressCallback, writes_row: bool = True
     ) -> None:
+        self.id, self.requested_by = str(run.pk), run.requested_by
+        self.kind, self.origin = Run.Kind(run.kind), Run.Origin(run.origin)
         self._run, self._repository, self._on_progress = run, repository, on_progress
         self._lock = threading.Lock()
         self._timer = StageTimer()
         self._may_be_cancelled, self._is_applied = True, False
         self._failure: OpsError | None = None
-        self.result: results.Result | None = None
+        self.result: Struct | None = None
         self._writer = RunRowWriter(self._state, enabled=writes_row)
-
-    @property
-    def id(self) -> str:
-        return str(self._run.pk)
-
-    @property
-    def kind(self) -> Run.Kind:
-        return Run.Kind(self._run.kind)
-
-    @property
-    def origin(self) -> Run.Origin:
-        return Run.Origin(self._run.origin)
-
-    @property
-    def requested_by(self) -> str:
-        return self._run.requested_by
 
     # --- What the operation reports ------------------------------------------------------------------------------
 
@@ -99,7 +88,7 @@ class RunRecorder:
 
     def reserve_file(self, name: str) -> None:
         """Claim a data file before it is written: if this run is killed, the next one deletes the file."""
-        event_log.record_file(self._repository, self._state(), name)
+        event_log.record(self._repository, event_log.CLAIMED, self._state(), file=name)
 
     def point_of_no_return(self) -> None:
         """Call it before a cut-over: afterwards the run cannot be cancelled, and its row is not written until its end.
@@ -126,28 +115,26 @@ class RunRecorder:
         """Call it after a cut-over: an interruption does not make the run fail from then on."""
         self._is_applied = True
 
-    # --- Databases that the run creates (`ops.databases.claims.Claims`) --------------------------------------------
+    # --- Databases that the run creates -----------------------------------------------------------------------------
 
     def claim_database(self, name: str, *, target: str = "") -> None:
         """Raises PreconditionFailed if the storage does not take the record."""
         try:
-            event_log.record_database(self._repository, self._state(), name, target=target)
+            event_log.record(self._repository, event_log.CLAIMED, self._state(), database=name, target=target)
         except OSError as error:
             raise unrecorded(error) from error
 
     def leave_database(self, name: str, *, target: str = "") -> None:
-        """Never raises, because it is called while another error is handled."""
+        # Another error is being handled.
         try:
-            event_log.record_leftover(self._repository, self._state(), name, target=target)
+            event_log.record(self._repository, event_log.LEFT, self._state(), database=name, target=target)
         except (OSError, OpsError):
             logger.exception("The database %s could not be dropped, and no later run will drop it.", name)
 
     def left_databases(self, target: str) -> Collection[str]:
-        """The databases that earlier runs for `target` left; see `ops.databases.claims.Claims`."""
         return event_log.claimed_databases(self._earlier_events(), target=target)
 
     def clear_left_databases(self, target: str) -> None:
-        """See `ops.databases.claims.Claims`."""
         event_log.record_swept(self._repository, self._earlier_events(), target=target)
 
     def _earlier_events(self) -> list[event_log.Event]:
@@ -156,7 +143,7 @@ class RunRecorder:
     # --- Start and end ------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        event_log.record_start(self._repository, self._state())
+        event_log.record(self._repository, event_log.STARTED, self._state())
         self._writer.start()
 
     def end(self, error: BaseException | None) -> Run:
@@ -166,9 +153,9 @@ class RunRecorder:
             self._end_stage()
             self._run.status, self._run.finished_at = self._final_status(error), timezone.now()
             self._run.error, self._run.hint = explanation(error)
-            self._run.result = results.as_json(self.result) if self.result else {}
+            self._run.result = to_json(self.result) if self.result else {}
         try:
-            event_log.record_end(self._repository, self._state())
+            event_log.record(self._repository, event_log.ENDED, self._state())
         except (OSError, OpsError):
             logger.exception("The end of the run %s could not be recorded next to the backups.", self.id)
         if not self._writer.close(within=DATABASE_TIMEOUT):

@@ -1,12 +1,12 @@
 """The results of runs, by kind. A run stores its result as JSON, which `read_result` reads."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from msgspec import Struct
 
 from ops.backups.engines.base import LeftOut, PreviousDatabase
 from ops.backups.manifest import Verification
+from ops.engine_migration.plan import Skipped
 from ops.engine_migration.result import MigrationResult
 from ops.errors import ArtifactInvalid
 from ops.models import Run
@@ -105,12 +105,11 @@ class DeletionResult(Struct, frozen=True, kw_only=True):
 
 
 class TableRows(Struct, frozen=True, kw_only=True):
-    """A table of a SQLite file, and why it is not migrated ('' if it is)."""
+    """A table of a SQLite file that can be migrated."""
 
     table: Line
     rows: Count
-    label: Line = ""
-    reason: Text = ""
+    label: Line
 
 
 class FindingGroup(Struct, frozen=True, kw_only=True):
@@ -131,28 +130,15 @@ class PreflightResult(Struct, frozen=True, kw_only=True):
     size: Count
     estimate: Seconds
     tables: tuple[TableRows, ...]
-    skipped: tuple[TableRows, ...]
-    unknown: tuple[TableRows, ...]
+    skipped: tuple[Skipped, ...]
+    unknown: tuple[Skipped, ...]
     notes: tuple[Text, ...]
     findings: Count
     groups: tuple[FindingGroup, ...]
     findings_file: Text
 
 
-Result = (
-    BackupResult
-    | VerificationResult
-    | RestoreResult
-    | UndoResult
-    | DropResult
-    | PruneResult
-    | UploadResult
-    | EditResult
-    | DeletionResult
-    | PreflightResult
-    | MigrationResult
-)
-RESULTS: Mapping[str, type[Result]] = {
+RESULTS: Mapping[str, type[Struct]] = {
     Run.Kind.BACKUP: BackupResult,
     Run.Kind.VERIFICATION: VerificationResult,
     Run.Kind.RESTORE_TEST: VerificationResult,
@@ -168,7 +154,7 @@ RESULTS: Mapping[str, type[Result]] = {
 }
 
 
-def read_result(kind: str, document: object) -> Result | None:
+def read_result(kind: str, document: object) -> Struct | None:
     """The result of a run of that kind; None if there is none or it is malformed."""
     if kind not in RESULTS or not document:
         return None
@@ -176,8 +162,3 @@ def read_result(kind: str, document: object) -> Result | None:
         return schema.read_document(document, RESULTS[kind], what="The result of a run")
     except ArtifactInvalid:
         return None
-
-
-def as_json(result: Result) -> dict[str, Any]:
-    document: dict[str, Any] = schema.to_json(result)
-    return document

@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.test import Client
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec import Struct
 
 from ops.backups.engines.base import LeftOut, PreviousDatabase
 from ops.backups.manifest import Level, Verification
@@ -30,7 +31,6 @@ from ops.runs.results import (
     PreflightResult,
     PruneResult,
     RestoreResult,
-    Result,
     TableRows,
     UndoResult,
     UploadResult,
@@ -44,7 +44,7 @@ PREVIOUS = PreviousDatabase(name="lab_ops_undo", replaced_at=NOW, run=str(uuid.u
 VERIFIED = VerificationResult(
     verifications={"lab.sql": Verification(level=Level.RESTORED, verified_at=NOW, duration=2.0)}
 )
-DONE: dict[str, Result] = {
+DONE: dict[str, Struct] = {
     "backup": BackupResult(
         backup="lab.sql", rows=3, tables=2, size=10, uncompressed_size=20, duration=1.0, deleted={"old.sql": "too old"}
     ),

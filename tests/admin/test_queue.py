@@ -107,7 +107,7 @@ class TestClaim:
 
     def test_run_is_claimed_by_the_first_of_two_workers(self) -> None:
         run = enqueue()
-        request, second = executor.claim(run.pk), executor.claim(run.pk)
+        request, second = executor.find_queued(run.pk), executor.find_queued(run.pk)
         assert request
         assert second
         self.recorded(request)
@@ -120,7 +120,7 @@ class TestClaim:
 
     def test_run_does_not_start_when_cancelled_after_the_claim(self) -> None:
         run = enqueue()
-        request = executor.claim(run.pk)
+        request = executor.find_queued(run.pk)
         assert request
         assert executor.cancel(run)
         with pytest.raises(executor.NoLongerQueued, match="The run is no longer queued"):

@@ -115,7 +115,7 @@ class TestLink:
     def test_status_page_reads_events_when_rows_are_missing(self, client: Client) -> None:
         run = add_run(kind="restore", result=RESTORED)
         address = f"{link(run)}state/"
-        event_log.record_end(repository_from_settings(), run)
+        event_log.record(repository_from_settings(), event_log.ENDED, run)
         Run.objects.all().delete()
         assert "430 rows in 12 tables" in text(client.get(address))
 
@@ -132,7 +132,7 @@ class TestLink:
         assert client.get(f"{link(run)}state/").status_code == 503
         page = text(client.get(link(run)))
         assert "Retrying…" in page
-        event_log.record_end(repository_from_settings(), run)
+        event_log.record(repository_from_settings(), event_log.ENDED, run)
         assert "430 rows in 12 tables" in text(client.get(f"{link(run)}state/"))
 
     def test_status_link_is_refused_when_forged_or_expired(

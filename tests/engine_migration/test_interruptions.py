@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from ops.databases.postgres import databases, rename
+from ops.databases.postgres import databases, lock, rename
 from ops.engine_migration import copying, pipeline, verify
 from ops.engine_migration import target as targets
 from ops.engine_migration.pipeline import Stage
@@ -145,9 +145,9 @@ def test_operations_on_two_databases_do_not_block_each_other(database: Database,
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(databases.maintenance_connection(database.address))
         second = stack.enter_context(databases.maintenance_connection(nowhere.address))
-        stack.enter_context(databases.locked(first, database.name))
-        stack.enter_context(databases.locked(second, nowhere.name))
-        with pytest.raises(AlreadyRunning), databases.locked(second, database.name):
+        stack.enter_context(lock.locked(first, database.name))
+        stack.enter_context(lock.locked(second, nowhere.name))
+        with pytest.raises(AlreadyRunning), lock.locked(second, database.name):
             pass
 
 
@@ -184,8 +184,8 @@ def test_run_killed_after_creating_its_database_is_cleaned_up(library: Path, dat
     new = databases.suffixed_name(database.name, targets.NEW_SUFFIX)
     context = get_context()
     killed = Run(kind="migration", status="running", requested_by="jane", database=context.engine.database)
-    event_log.record_start(context.repository, killed)
-    event_log.record_database(context.repository, killed, new, target=str(database.address))
+    event_log.record(context.repository, event_log.STARTED, killed)
+    event_log.record(context.repository, event_log.CLAIMED, killed, database=new, target=str(database.address))
     with databases.maintenance_connection(database.address) as connection:
         databases.create_staging(connection, new, None)
     support.server().rows(f"COMMENT ON DATABASE {new} IS NULL")

@@ -17,8 +17,8 @@ def test_a_newer_file_is_refused(file: Path, database: Database) -> None:
     record = "INSERT INTO django_migrations (app, name, applied) VALUES ('otherproject', '{}', '2030-01-01')"
     support.alter(file, record.format("0098_shelves_turn"), record.format("0099_books_fly"))
     assert refusal(file, database) == (
-        f"{file} was written by a newer version: this code does not know otherproject.0098_shelves_turn and 1 more.\n"
-        "Upgrade the code to the version that wrote the file, and run the command again."
+        f"{file} was written by a newer version: this code does not know otherproject.0098_shelves_turn and 1 more."
+        " Nothing was changed.\nUpgrade the code to the version that wrote it, and run the command again."
     )
 
 

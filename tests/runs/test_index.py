@@ -121,7 +121,7 @@ def test_malformed_event_is_logged_and_skipped(
 def test_event_of_a_queued_run_is_ignored(repository: BackupRepository) -> None:
     """One run of each kind can be queued: a forged event would block the queue."""
     run = Run(kind="backup", requested_by="mallory@example.org", status="queued")
-    event_log.record_start(repository, run)
+    event_log.record(repository, event_log.STARTED, run)
     index.rebuild_index(repository)
     assert not Run.objects.exists()
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from ops.backups.manifest import Kind, TableDigest
 from ops.backups.sources import RestoreSource
-from ops.databases.claims import NO_CLAIMS, Claims
+from ops.databases.leftovers import NO_CLAIMS, Claims
 from ops.utils.progress import ProgressCallback
 from ops.utils.schema import Count, Moment, Text
 

@@ -1,4 +1,4 @@
-"""Whole databases of a server: lock, describe, create and drop them."""
+"""Whole databases of a server: describe, create and drop them."""
 
 import contextlib
 import re
@@ -11,11 +11,9 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops.databases.postgres.connection import APPLICATION, ConnectionInfo, server_message
 from ops.databases.postgres.queries import fetch_value
-from ops.errors import AlreadyRunning, PreconditionFailed
+from ops.errors import PreconditionFailed
 
 OPS_COMMENT = "made by ops; may be dropped"
-LOCK_LABEL = f"{APPLICATION}: "
-"""The beginning of the application_name of a session that holds the lock."""
 OPS_CONNECTION_LIMIT = 1_700_001
 """A connection limit by which a database of ours is recognised."""
 ERRORS_OF_ONE_DATABASE = ("does not exist", "permission denied", "pg_hba.conf", "not currently accepting")
@@ -61,48 +59,6 @@ def connect_first(address: ConnectionInfo, *names: str) -> Connection:
             if not any(words in error.message for words in ERRORS_OF_ONE_DATABASE):
                 break
     return address.with_database(last).connect(autocommit=True)
-
-
-@contextlib.contextmanager
-def locked(connection: Connection, database: str, label: str = "") -> Iterator[None]:
-    """One operation at a time on `database`: an advisory lock of this session, which ends with the session.
-
-    `label` names the holder. Raises AlreadyRunning with what is known of the holder.
-    """
-    key = f"ops:{database}"
-    with connection.cursor() as cursor:
-        if label:
-            cursor.execute("SELECT set_config('application_name', %s, false)", [f"{LOCK_LABEL}{label}"])
-        if not fetch_value(cursor, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [key]):
-            raise AlreadyRunning(
-                f"Another operation on the database {database} is running{describe_holder(connection, key)}.",
-                "Wait until it has ended, or stop it, and run the command again.",
-            )
-    try:
-        yield
-    finally:
-        if not connection.closed:
-            with contextlib.suppress(psycopg2.Error), connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])
-
-
-def describe_holder(connection: Connection, key: str) -> str:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT activity.pid, application_name,"
-            " to_char(activity.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')"
-            " FROM pg_locks JOIN pg_stat_activity AS activity USING (pid)"
-            " WHERE locktype = 'advisory' AND granted AND objsubid = 1"
-            " AND (classid::bigint << 32 | objid::bigint) = hashtextextended(%s, 0)",
-            [key],
-        )
-        row = cursor.fetchone()
-    if not row:
-        return ""
-    process, name, since = row
-    label = f": {name.removeprefix(LOCK_LABEL)}" if name.startswith(LOCK_LABEL) else ""
-    # Only some roles may see when another session began.
-    return f"{label} (server process {process}{f', since {since} UTC' if since else ''})"
 
 
 def exists(connection: Connection, name: str) -> bool:

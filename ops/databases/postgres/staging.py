@@ -3,7 +3,7 @@
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ops.databases.claims import Claims
+from ops.databases.leftovers import Claims
 from ops.databases.postgres import databases
 from ops.databases.postgres.connection import ConnectionInfo
 from ops.errors import PreconditionFailed

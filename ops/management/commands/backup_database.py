@@ -1,6 +1,5 @@
 """``manage.py backup_database``: calls `ops.operations.back_up`."""
 
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -8,7 +7,7 @@ from rich.console import Console
 
 from ops import operations
 from ops.management import output
-from ops.management.base import OperationCommand, document_of, execute, new_run
+from ops.management.base import OperationCommand, add_backup_dir, document_of, execute, new_run
 from ops.models import Run
 from ops.runs.context import get_context
 
@@ -39,7 +38,7 @@ class Command(OperationCommand):
             default="plain",
             help="custom: a file for pg_restore (PostgreSQL only)",
         )
-        add("--backup-dir", type=Path, metavar="DIR", help="store it in DIR (default: the storage in the settings)")
+        add_backup_dir(parser, "store it")
         add("--retention-days", type=int, metavar="N", help="keep backups for N days (default: BACKUP_RETENTION_DAYS)")
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:

@@ -1,6 +1,5 @@
 """``manage.py list_backups``: reads the manifests in the storage; the database may be down."""
 
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -9,7 +8,7 @@ from rich.markup import escape
 
 from ops import operations
 from ops.management import output
-from ops.management.base import OperationCommand
+from ops.management.base import OperationCommand, add_backup_dir
 from ops.runs.context import get_context
 
 
@@ -24,12 +23,7 @@ class Command(OperationCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument(
-            "--backup-dir",
-            type=Path,
-            metavar="DIR",
-            help="list the backups in DIR (default: the storage in the settings)",
-        )
+        add_backup_dir(parser, "list the backups")
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context(directory=options["backup_dir"])

@@ -131,25 +131,17 @@ exit codes: 0 migrated and verified (or the dry run found nothing) · 1 error, n
                     )
                 )
             report.show_plan(console, migration, target)
-            if options["dry_run"] or is_blocked(migration, quarantine=options["quarantine"]):
+            if options["dry_run"] or migration.is_blocked:
                 report.show_stop(console, migration, dry_run=options["dry_run"])
                 return report.plan_as_json(migration, target), 0 if migration.acceptable else FINDINGS
             if not options["yes"]:
                 confirm(console, migration, target)
             run = new_run(Run.Kind.MIGRATION)
-            result = execute(
-                console,
-                operations.migrate,
-                get_context(),
-                run,
-                prepared=migration,
-                target=target,
-                quarantine=options["quarantine"],
-            )
+            result = execute(console, operations.migrate, get_context(), run, prepared=migration, target=target)
             # The migration is done: Ctrl-C must not report from here on that nothing was changed.
             with ignore_interrupts(), ignore_report_errors():
-                report.show_result(console, migration, target, result, options, is_live=is_live(address))
-            document = report.result_as_json(migration, target, result, options)
+                report.show_result(console, migration, target, result, is_live=is_live(address))
+            document = report.result_as_json(migration, target, result)
             return {"run": str(run.pk), **document}, QUARANTINED if result.refused else 0
 
 
@@ -172,11 +164,6 @@ def options_of(options: dict[str, Any]) -> MigrationOptions:
         skip_tables=frozenset(options["skip_table"]),
         zone=find_zone(options["source_timezone"]),
     )
-
-
-def is_blocked(migration: PreparedMigration, *, quarantine: Path | None) -> bool:
-    """Whether findings block the migration: unknown tables, or refused values without a quarantine."""
-    return bool(migration.plan.unknown) or (bool(migration.preflight.count) and not quarantine)
 
 
 def confirm(console: Console, migration: PreparedMigration, target: Target) -> None:

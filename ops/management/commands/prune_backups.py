@@ -1,6 +1,5 @@
 """``manage.py prune_backups``: calls `ops.operations.prune`."""
 
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -8,11 +7,11 @@ from rich.console import Console
 
 from ops import operations
 from ops.management import output
-from ops.management.base import OperationCommand, document_of, execute, new_run
+from ops.management.base import OperationCommand, add_backup_dir, document_of, execute, new_run
 from ops.models import Run
-from ops.runs import results
 from ops.runs.context import get_context
 from ops.runs.results import PruneResult
+from ops.utils.schema import to_json
 
 
 class Command(OperationCommand):
@@ -30,12 +29,7 @@ class Command(OperationCommand):
         super().add_arguments(parser)
         add = parser.add_argument
         add("--dry-run", action="store_true", help="show the decision for every backup; delete nothing")
-        add(
-            "--backup-dir",
-            type=Path,
-            metavar="DIR",
-            help="prune the backups in DIR (default: the storage in the settings)",
-        )
+        add_backup_dir(parser, "prune the backups")
         add("--retention-days", type=int, metavar="N", help="keep backups for N days (default: BACKUP_RETENTION_DAYS)")
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
@@ -47,7 +41,7 @@ class Command(OperationCommand):
                 kept={decision.name: decision.reason for decision in decisions if decision.keep},
             )
             output.show_pruned(console, preview, dry_run=True)
-            return results.as_json(preview), 0
+            return to_json(preview), 0
         run = new_run(Run.Kind.PRUNE)
         result = execute(console, operations.prune, context, run)
         output.show_pruned(console, result, dry_run=False)

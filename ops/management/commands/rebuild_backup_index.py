@@ -1,14 +1,14 @@
-"""``manage.py rebuild_backup_index``: calls `ops.operations.rebuild_index`."""
+"""``manage.py rebuild_backup_index``: calls `ops.runs.executor.rebuild_index`."""
 
-import dataclasses
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from ops import operations
 from ops.management import output
 from ops.management.base import OperationCommand, show_recovered
+from ops.models import Backup, Run
+from ops.runs import executor
 from ops.runs.context import get_context
 from ops.utils.formatting import pluralize
 
@@ -25,9 +25,10 @@ class Command(OperationCommand):
 
     def run_operation(self, console: Console, _options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context()
-        result = operations.rebuild_index(context)
-        show_recovered(console, result.recovered)
-        backups, runs = pluralize(result.backups, "backup"), pluralize(result.runs, "run")
-        console.print(f"Indexed {backups} and {runs} from {escape(context.repository.location)}.", soft_wrap=True)
+        recovered = executor.rebuild_index(context)
+        show_recovered(console, recovered)
+        backups, runs = Backup.objects.count(), Run.objects.count()
+        indexed = f"{pluralize(backups, 'backup')} and {pluralize(runs, 'run')}"
+        console.print(f"Indexed {indexed} from {escape(context.repository.location)}.", soft_wrap=True)
         output.show_unknown_keys(console, context.repository.records())
-        return dataclasses.asdict(result), 0
+        return {"recovered": list(recovered), "backups": backups, "runs": runs}, 0

@@ -12,7 +12,7 @@ from ops import operations
 from ops.backups.preview import preview_restore
 from ops.backups.restore_checks import require_restorable
 from ops.management import output
-from ops.management.base import OperationCommand, confirm_by_name, document_of, execute, new_run
+from ops.management.base import OperationCommand, add_backup_dir, confirm_by_name, document_of, execute, new_run
 from ops.models import Run
 from ops.operations import PreBackupFailed
 from ops.runs.context import OpsContext, get_context
@@ -57,7 +57,7 @@ class Command(OperationCommand):
             action="store_true",
             help="accept a file without a valid signature: only the rows of its tables are loaded",
         )
-        add("--backup-dir", type=Path, metavar="DIR", help="find NAME in DIR (default: the storage in the settings)")
+        add_backup_dir(parser, "find NAME")
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context(directory=options["backup_dir"])

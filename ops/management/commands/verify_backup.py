@@ -1,6 +1,5 @@
 """``manage.py verify_backup``: calls `ops.operations.verify`."""
 
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -9,7 +8,7 @@ from rich.console import Console
 from ops import operations
 from ops.errors import PreconditionFailed
 from ops.management import output
-from ops.management.base import NOT_VERIFIED, OperationCommand, document_of, execute, new_run
+from ops.management.base import NOT_VERIFIED, OperationCommand, add_backup_dir, document_of, execute, new_run
 from ops.models import Run
 from ops.runs.context import OpsContext, get_context
 
@@ -39,12 +38,7 @@ class Command(OperationCommand):
             action="store_true",
             help="restore test: restore into a scratch database and compare the contents",
         )
-        parser.add_argument(
-            "--backup-dir",
-            type=Path,
-            metavar="DIR",
-            help="verify backups in DIR (default: the storage in the settings)",
-        )
+        add_backup_dir(parser, "verify backups")
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context(directory=options["backup_dir"])

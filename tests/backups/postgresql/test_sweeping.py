@@ -51,9 +51,9 @@ def request() -> Run:
 def killed(engine: PostgresEngine, repository: BackupRepository, *names: str) -> None:
     """A run that was killed after it had claimed these databases."""
     run = Run(kind=Run.Kind.RESTORE, status=Run.Status.RUNNING, requested_by="jane", database=engine.database)
-    event_log.record_start(repository, run)
+    event_log.record(repository, event_log.STARTED, run)
     for name in names:
-        event_log.record_database(repository, run, name)
+        event_log.record(repository, event_log.CLAIMED, run, database=name)
 
 
 def exist(*names: str) -> list[str]:

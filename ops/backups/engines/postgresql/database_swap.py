@@ -16,7 +16,7 @@ from ops.backups.engines.postgresql.dump_format import plain_sql_chunks
 from ops.backups.engines.postgresql.dump_loader import DumpLoader
 from ops.backups.engines.postgresql.live_rows import copy_between
 from ops.backups.manifest import Kind
-from ops.databases.claims import Claims
+from ops.databases.leftovers import Claims
 from ops.databases.override import override_database
 from ops.databases.postgres import databases, rename, staging
 from ops.databases.postgres.client_programs import ClientPrograms

@@ -17,8 +17,8 @@ from ops.backups.engines.postgresql.schema_swap import SchemaSwap
 from ops.backups.manifest import Kind
 from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import never_from_untrusted_files
-from ops.databases.claims import NO_CLAIMS, Claims
-from ops.databases.postgres import databases
+from ops.databases.leftovers import NO_CLAIMS, Claims
+from ops.databases.postgres import databases, lock
 from ops.databases.postgres.client_programs import ClientPrograms, find_programs
 from ops.databases.postgres.connection import ConnectionInfo
 from ops.utils.progress import ProgressCallback
@@ -41,7 +41,7 @@ class PostgresEngine(Engine):
     def locked(self, label: str) -> Iterator[None]:
         with (
             databases.maintenance_connection(self.address) as connection,
-            databases.locked(connection, self.database, label),
+            lock.locked(connection, self.database, label),
         ):
             self._lock = connection
             try:

@@ -18,7 +18,7 @@ from ops.backups.manifest import Kind
 from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import cannot_exclude, never_from_untrusted_files
 from ops.conf import setting_name
-from ops.databases.claims import NO_CLAIMS, Claims
+from ops.databases.leftovers import NO_CLAIMS, Claims
 from ops.databases.migration_state import MIGRATIONS_TABLE, recorded_migrations
 from ops.databases.sqlite import tables, undo
 from ops.databases.sqlite.emptying import empty_tables, find_tables, references_to

@@ -1,0 +1,113 @@
+"""One operation at a time on a database: its lock, whose holder first cleans up after the runs that were killed.
+
+The lock ends with the process. So a run without an end, on a database whose lock is free, was killed.
+"""
+
+import contextlib
+import datetime as dt
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
+
+from django.utils import timezone
+
+from ops.backups.engines.base import Engine
+from ops.backups.repository import BackupRepository
+from ops.models import Run
+from ops.notifications import alerts
+from ops.runs import event_log, index
+from ops.runs.context import OpsContext
+from ops.runs.recorder import DATABASE_TIMEOUT, unrecorded
+from ops.utils.single_flight import SingleFlight
+
+Answer = TypeVar("Answer")
+
+
+@contextlib.contextmanager
+def database_lock(context: OpsContext, holder: str) -> Iterator[tuple[str, ...]]:
+    """Hold the lock of the database during the block, which gets a sentence for each thing that was cleaned up.
+
+    `holder` is for the message of others. Raises AlreadyRunning while another run holds the lock, and
+    PreconditionFailed if the storage does not take the records.
+    """
+    since = format_minute(timezone.now())
+    with context.engine.locked(f"{holder} on {socket.gethostname()} since {since}"):
+        try:
+            recovered = _clean_up(context.engine, context.repository)
+        except OSError as error:
+            raise unrecorded(error) from error
+        yield recovered
+
+
+def _clean_up(engine: Engine, repository: BackupRepository) -> tuple[str, ...]:
+    """The caller has the lock, so every run on this database without an end was killed."""
+    events = [event for event in repository.unended_events() if event.get("database") == engine.database]
+    swept = repository.sweep(event_log.claimed_files(events))
+    # Before the runs are closed: if this process is killed here, the next run still finds their claims.
+    dropped = engine.sweep(event_log.claimed_databases(events))
+    event_log.record_swept(repository, events)
+    killed = [run for run in event_log.read_runs(events).values() if not run.is_finished]
+    _keep_other_claims(killed, events, repository)
+    return (*(_mark_interrupted(killed, repository) if killed else ()), *swept, *dropped)
+
+
+def _keep_other_claims(killed: Iterable[Run], events: Sequence[event_log.Event], repository: BackupRepository) -> None:
+    """Databases that killed runs claimed on other servers stay claimed when the runs are closed.
+
+    The next migration to the same target drops them (`RunRecorder.left_databases`).
+    """
+    for run in killed:
+        own = [event for event in events if event.get("run") == str(run.pk) and event.get("target")]
+        for target in {str(event["target"]) for event in own}:
+            for name in event_log.claimed_databases(own, target=target):
+                event_log.record(repository, event_log.LEFT, run, database=name, target=target)
+
+
+def _mark_interrupted(killed: Sequence[Run], repository: BackupRepository) -> tuple[str, ...]:
+    """Record the end of these runs. Returns a sentence for each."""
+    rows = query_with_timeout(lambda: Run.objects.in_bulk([run.pk for run in killed]))
+    if isinstance(rows, BaseException):
+        # Only the database shows whether a restore was applied; the next run closes it.
+        return tuple(
+            f"{describe_request(run)} was killed; its state is unknown until the database answers." for run in killed
+        )
+    closed = [_closed(run, rows.get(run.pk)) for run in killed]
+    for run in closed:
+        event_log.record(repository, event_log.ENDED, run)
+    query_with_timeout(partial(_write_rows, closed))
+    alerts.notify_runs(closed)
+    return tuple(f"{describe_request(run)} was killed. It was marked as {run.get_status_display()}." for run in closed)
+
+
+def _write_rows(runs: Iterable[Run]) -> None:
+    for run in runs:
+        index.write_run(run)
+
+
+def _closed(run: Run, row: Run | None) -> Run:
+    """How the killed `run` ended, according to its row in the live database."""
+    if row and row.is_finished:
+        return row
+    run = row or run
+    run.finished_at = timezone.now()
+    run.status, run.error = Run.Status.INTERRUPTED, f"The process {run.pid} on {run.host} was killed."
+    run.hint = "The database is unchanged. Start it again."
+    if run.applied:
+        run.status, run.hint = Run.Status.SUCCEEDED, "The restored database was already live."
+    return run
+
+
+def describe_request(run: Run) -> str:
+    where = f"started on {run.host}" if run.host else "requested"
+    when = format_minute(run.started_at or run.requested_at)
+    return f"The {run.get_kind_display()} that {run.requested_by} {where} at {when}"
+
+
+def format_minute(moment: dt.datetime) -> str:
+    return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def query_with_timeout(query: Callable[[], Answer]) -> Answer | BaseException:
+    """The result of a query to the live database, or its error. No run waits longer for the sake of its record."""
+    return SingleFlight().run("query", query).result(within=DATABASE_TIMEOUT)
