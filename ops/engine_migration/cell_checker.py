@@ -44,25 +44,20 @@ class TableReport:
         self.stripped += other.stripped
 
 
+@dataclass
 class TableChecker:
     """Checks one table on one connection."""
 
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        table: TablePlan,
-        sources: Mapping[str, TablePlan],
-        log: FindingLog,
-        found: TableReport,
-        non_canonical: frozenset[str] = frozenset(),
-    ) -> None:
-        self.connection = connection
-        self.table = table
-        self.sources = sources
-        self.log = log
-        self.found = found
-        self.non_canonical = non_canonical
-        self.texts = [column for column in table.columns if column.type.text]
+    connection: sqlite3.Connection
+    table: TablePlan
+    sources: Mapping[str, TablePlan]
+    log: FindingLog
+    found: TableReport
+    non_canonical: frozenset[str] = frozenset()
+
+    @functools.cached_property
+    def texts(self) -> list[ColumnPlan]:
+        return [column for column in self.table.columns if column.type.text]
 
     def check_rules(self) -> None:
         """Check references and unique constraints."""

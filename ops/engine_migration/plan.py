@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from ops.engine_migration.constraints import Reference, RowCheck, Unique
 from ops.engine_migration.types.base import ColumnType
+from ops.utils.schema import Count, Line, Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +55,12 @@ class TablePlan:
         return self.name if self.name == self.source else f"{self.source} → {self.name}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Skipped:
+class Skipped(Struct, frozen=True, kw_only=True):
     """A table of the file that is not migrated, and the reason."""
 
-    table: str
-    rows: int
-    reason: str
+    table: Line
+    rows: Count
+    reason: Text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,10 @@
 """Makes the plan: the tables of the project's models, compared with those of the file."""
 
+import functools
 import sqlite3
 import zoneinfo
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.apps import apps
@@ -14,7 +15,7 @@ from django.db.backends.utils import strip_quotes
 from ops.engine_migration.constraints import Unique, find_references, find_row_checks, find_unique
 from ops.engine_migration.legacy import LegacyColumn, LegacyFormat, LegacyTable
 from ops.engine_migration.plan import ColumnPlan, Plan, Skipped, TablePlan, literal, rename
-from ops.engine_migration.source_schema import read_schema
+from ops.engine_migration.source import SourceSchema, read_schema
 from ops.engine_migration.types import column_type
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
@@ -54,32 +55,26 @@ def in_reference_order(found: Iterable[type[models.Model]]) -> list[type[models.
     return list(ordered)
 
 
+@dataclass(kw_only=True)
 class Planner:
     """Builds the `Plan` of one file, of which `sqlite` is Django's view.
 
     `postgres` is a (not connected) wrapper that knows PostgreSQL's types.
     """
 
-    def __init__(
-        self,
-        *,
-        connection: sqlite3.Connection,
-        sqlite: BaseDatabaseWrapper,
-        postgres: BaseDatabaseWrapper,
-        legacy: LegacyFormat | None,
-        zone: zoneinfo.ZoneInfo | None = None,
-        strip_nul: bool = False,
-        skip: frozenset[str] = frozenset(),
-    ) -> None:
-        self.connection = connection
-        self.sqlite = sqlite
-        self.postgres = postgres
-        self.legacy = legacy
-        self.zone = zone
-        self.strip_nul = strip_nul
-        self.skip = skip
-        self.schema = read_schema(connection)
-        self.used: dict[str, set[str]] = {}
+    connection: sqlite3.Connection
+    sqlite: BaseDatabaseWrapper
+    postgres: BaseDatabaseWrapper
+    legacy: LegacyFormat | None
+    zone: zoneinfo.ZoneInfo | None = None
+    strip_nul: bool = False
+    skip: frozenset[str] = frozenset()
+    used: dict[str, set[str]] = field(default_factory=dict, init=False)
+    """The columns of each table of the file that were planned."""
+
+    @functools.cached_property
+    def schema(self) -> SourceSchema:
+        return read_schema(self.connection)
 
     def build(self) -> Plan:
         """Raises PreconditionFailed when the file lacks a table or a column that the code has, or --skip-table errs."""

@@ -117,11 +117,9 @@ def refuse_dependants(
                     continue
                 found = TableReport()
                 checker = TableChecker(connection, table, sources, log, found)
-                not_refused = exclude_refused(
-                    connection, {name: list(rows) for name, rows in refused.items()}, parent.name
-                )
+                not_refused = exclude_refused(connection, refused, parent.name)
                 lost = f"SELECT {quoted(reference.target_column)} FROM {rows_of(parent)} WHERE NOT ({not_refused})"
-                already = exclude_refused(connection, {name: list(rows) for name, rows in refused.items()}, table.name)
+                already = exclude_refused(connection, refused, table.name)
                 query = (
                     f"SELECT ops_row FROM {rows_of(table)} WHERE {quoted(reference.column)} IN ({lost}) AND {already}"
                 )

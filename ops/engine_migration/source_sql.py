@@ -5,7 +5,7 @@ import functools
 import random
 import sqlite3
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from django.db.backends.sqlite3._functions import register as register_django_functions
@@ -172,14 +172,11 @@ def simple_case(change: Callable[[str], str]) -> Callable[[Any], Any]:
     return lambda value: "".join(map(changed, value)) if isinstance(value, str) else value
 
 
-def exclude_refused(connection: sqlite3.Connection, refused: Mapping[str, Sequence[int]], table: str) -> str:
+def exclude_refused(connection: sqlite3.Connection, refused: Mapping[str, Iterable[int]], table: str) -> str:
     """An SQL condition that excludes the refused rows of `table`, which are put into a temporary table."""
     if not refused.get(table):
         return "1"
     name = quoted(f"refused_{table}")
     connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {name} (ops_row INTEGER PRIMARY KEY)")
-    connection.executemany(
-        f"INSERT OR IGNORE INTO {name} VALUES (?)",
-        ([row] for row in refused[table]),
-    )
+    connection.executemany(f"INSERT OR IGNORE INTO {name} VALUES (?)", ([row] for row in refused[table]))
     return f"ops_row NOT IN (SELECT ops_row FROM {name})"

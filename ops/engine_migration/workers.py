@@ -12,6 +12,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
@@ -64,17 +65,15 @@ def for_each(
         return pool.collect(on_progress)
 
 
+@dataclass
 class ForkedPool:
     """Forked processes that request one item after the other."""
 
-    def __init__(
-        self, items: Sequence[Any], work: Callable[[Any, ProgressCallback], Any], on_exit: Callable[[], None]
-    ) -> None:
-        self.items = items
-        self.work = work
-        self.on_exit = on_exit
-        self.pipes: list[Connection] = []
-        self.workers: list[Any] = []
+    items: Sequence[Any]
+    work: Callable[[Any, ProgressCallback], Any]
+    on_exit: Callable[[], None]
+    pipes: list[Connection] = field(default_factory=list)
+    workers: list[Any] = field(default_factory=list)
 
     def start(self, processes: int) -> None:
         context = multiprocessing.get_context("fork")

@@ -1,5 +1,6 @@
 """Text, and what SQLite stores as text or bytes: UUIDs, addresses, binary data."""
 
+import dataclasses
 import ipaddress
 import re
 
@@ -30,12 +31,8 @@ def stripped(base: ColumnType) -> ColumnType:
     def convert(value: Stored) -> str:
         return base.convert(value.replace("\x00", "") if isinstance(value, str) else value)
 
-    return ColumnType(
-        canonical_check=f"{base.canonical_check} AND instr({{c}}, char(0)) = 0",
-        target_text=base.target_text,
-        convert=convert,
-        text=True,
-    )
+    check = f"{base.canonical_check} AND instr({{c}}, char(0)) = 0"
+    return dataclasses.replace(base, canonical_check=check, convert=convert)
 
 
 def convert_uuid(value: Stored) -> str:
