@@ -11,8 +11,9 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from ops.databases.leftovers import Claims
 from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database, sqlite_wrapper
-from ops.databases.postgres import databases, lock, rename, staging
+from ops.databases.postgres import databases, lock, rename
 from ops.databases.postgres.connection import ConnectionInfo
+from ops.databases.postgres.properties import read_properties
 from ops.databases.postgres.queries import fetch_value
 from ops.engine_migration.planner import concrete_models
 from ops.engine_migration.workers import suitable_processes
@@ -228,12 +229,13 @@ def open_staging_database(
     owner = str(target.address)
     databases.drop_claimed(connection, claims.left_databases(owner), spared=(live,))
     claims.clear_left_databases(owner)
-    description = databases.read_properties(connection, live)
+    description = read_properties(connection, live)
     extensions = databases.read_extensions(target.address) if target.exists else ()
     for name in (new, old):
-        staging.claim(connection, name, claims, target=owner)
+        databases.claim(connection, name, claims, target=owner)
     try:
-        address = staging.create(connection, new, like=target.address, extensions=extensions)
+        address = target.address.with_database(new)
+        databases.create(connection, address, description, extensions=extensions)
         with override_database(address.wrapper()):
             run_migrations()
         with contextlib.closing(StagingDatabase(address=address, processes=suitable_processes(rows))) as database:
@@ -250,9 +252,9 @@ def open_staging_database(
                 description=description,
             )
             # The migration is done: an empty database that is left over is not a failure.
-            staging.discard(connection, old, claims, spared=(live,), target=owner)
+            databases.discard(connection, old, claims, spared=(live,), target=owner)
     except BaseException:
-        staging.discard(connection, new, claims, spared=(live,), target=owner)
+        databases.discard(connection, new, claims, spared=(live,), target=owner)
         raise
 
 

@@ -1,13 +1,24 @@
-"""Helpers for queries that always return a row."""
+"""Short forms of queries."""
 
 from collections.abc import Sequence
 from typing import Any
 
+from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.sql import Composable
 
+Query = str | Composable
+Parameters = Sequence[Any] | None
 
-def fetch_row(cursor: Cursor, query: str | Composable, parameters: Sequence[Any] | None = None) -> tuple[Any, ...]:
+
+def select(connection: Connection, query: Query, parameters: Parameters = None) -> list[tuple[Any, ...]]:
+    """All rows of `query`."""
+    with connection.cursor() as cursor:
+        cursor.execute(query, parameters)
+        return cursor.fetchall()
+
+
+def fetch_row(cursor: Cursor, query: Query, parameters: Parameters = None) -> tuple[Any, ...]:
     """The first row of `query`. Raises LookupError without one."""
     cursor.execute(query, parameters)
     row = cursor.fetchone()
@@ -16,6 +27,12 @@ def fetch_row(cursor: Cursor, query: str | Composable, parameters: Sequence[Any]
     return row
 
 
-def fetch_value(cursor: Cursor, query: str | Composable, parameters: Sequence[Any] | None = None) -> Any:
+def fetch_value(cursor: Cursor, query: Query, parameters: Parameters = None) -> Any:
     """The first column of the first row of `query`."""
     return fetch_row(cursor, query, parameters)[0]
+
+
+def fetch_column(cursor: Cursor, query: Query, parameters: Parameters = None) -> list[Any]:
+    """The first column of all rows of `query`."""
+    cursor.execute(query, parameters)
+    return [row[0] for row in cursor.fetchall()]

@@ -1,7 +1,6 @@
 """Rename databases in one transaction. Properties stay with the name."""
 
 import contextlib
-import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,8 +10,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.databases.postgres.connection import ConnectionInfo, server_message
-from ops.databases.postgres.databases import DatabaseProperties, maintenance_connection
-from ops.databases.postgres.queries import fetch_value
+from ops.databases.postgres.databases import maintenance_connection
+from ops.databases.postgres.properties import DatabaseProperties, copy_properties
 from ops.errors import OpsError, PreconditionFailed
 
 SWAP_ATTEMPTS = 2
@@ -24,7 +23,6 @@ END_SESSIONS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE datname = ANY(%s) AND pid <> pg_backend_pid() AND usesysid IS NOT NULL"
 )
-LISTS_OF_NAMES = frozenset({"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"})
 
 
 def rename_databases(
@@ -133,51 +131,3 @@ def transaction(connection: Connection) -> Iterator[None]:
         raise
     finally:
         connection.autocommit = True
-
-
-def copy_properties(cursor: Cursor, name: str, description: DatabaseProperties) -> None:
-    """Owner, connection limit, settings and privileges, which PostgreSQL stores with the database, not its name."""
-    database = sql.Identifier(name)
-    limit = sql.Literal(description.connection_limit)
-    cursor.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(database, limit))
-    for role, setting, value in description.settings:
-        target = sql.SQL("ALTER DATABASE {}").format(database)
-        if role:
-            target = sql.SQL("ALTER ROLE {} IN DATABASE {}").format(sql.Identifier(role), database)
-        cursor.execute(sql.SQL("{} SET {} = {}").format(target, setting_name(setting), setting_value(setting, value)))
-    if fetch_value(cursor, "SELECT current_user") != description.owner:
-        cursor.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, sql.Identifier(description.owner)))
-    if description.acl:
-        copy_acl(cursor, database, description)
-
-
-def setting_name(name: str) -> sql.Composable:
-    """The name of a setting, which may be that of an extension's: ``module.name``."""
-    return sql.SQL(".").join(map(sql.Identifier, name.split(".")))
-
-
-def setting_value(name: str, value: str) -> sql.Composable:
-    """The value for SET. The catalog has a list of names as one text, which SET would take as one name."""
-    if name not in LISTS_OF_NAMES:
-        return sql.Literal(value)
-    names = re.findall(r'"(?:[^"]|"")*"|[^\s,]+', value)
-    unquoted = [item[1:-1].replace('""', '"') if item.startswith('"') else item for item in names]
-    return sql.SQL(", ").join(map(sql.Literal, unquoted or [""]))
-
-
-def copy_acl(cursor: Cursor, database: sql.Identifier, description: DatabaseProperties) -> None:
-    cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
-    cursor.execute(
-        "SELECT CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee) END, privilege_type, is_grantable"
-        " FROM aclexplode(%s::aclitem[])",
-        [list(description.acl)],
-    )
-    for grantee, privilege, grantable in cursor.fetchall():
-        cursor.execute(
-            sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
-                sql.SQL(privilege),
-                database,
-                sql.Identifier(grantee) if grantee else sql.SQL("PUBLIC"),
-                sql.SQL(" WITH GRANT OPTION" if grantable and grantee != description.owner else ""),
-            )
-        )

@@ -18,9 +18,10 @@ from ops.backups.engines.postgresql.live_rows import copy_between
 from ops.backups.manifest import Kind
 from ops.databases.leftovers import Claims
 from ops.databases.override import override_database
-from ops.databases.postgres import databases, rename, staging
+from ops.databases.postgres import databases, rename
 from ops.databases.postgres.client_programs import ClientPrograms
 from ops.databases.postgres.connection import ConnectionInfo
+from ops.databases.postgres.properties import read_properties
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils import posix_signals
 from ops.utils.progress import Progress, ProgressCallback, Stage
@@ -147,15 +148,16 @@ class DatabaseSwap(SwapStrategy):
                     self._claims.leave_database(chosen)
 
     def _create(self, connection: Connection, name: str) -> None:
-        staging.claim(connection, name, self._claims)
+        databases.claim(connection, name, self._claims)
         extensions: tuple[str, ...] = ()
         # The live database may accept no connections, a reason to restore. A dump names its extensions as well.
         with contextlib.suppress(PreconditionFailed, psycopg2.Error):
             extensions = databases.read_extensions(self.address)
         try:
-            staging.create(connection, name, like=self.address, extensions=extensions)
+            like = read_properties(connection, self._live)
+            databases.create(connection, self.address.with_database(name), like, extensions=extensions)
         except BaseException:
-            staging.discard(connection, name, self._claims, spared=(self._live, self._previous))
+            databases.discard(connection, name, self._claims, spared=(self._live, self._previous))
             raise
 
     def _release(self, scratch: ScratchDatabase) -> None:
@@ -169,7 +171,7 @@ class DatabaseSwap(SwapStrategy):
     def swap_in(self, scratch: ScratchDatabase, *, run: str, backup: str) -> None:
         """As `Scratch.swap`."""
         with self._server() as connection:
-            live = databases.read_properties(connection, self._live)
+            live = read_properties(connection, self._live)
             earlier = self._read_previous(connection)
             renames, comments = [(scratch.name, self._live)], {}
             if live:
@@ -179,7 +181,7 @@ class DatabaseSwap(SwapStrategy):
             elif live:
                 renames = [(self._live, self._previous), *renames]
                 if earlier:
-                    staging.claim(connection, self._aside, self._claims)
+                    databases.claim(connection, self._aside, self._claims)
                     renames = [(self._previous, self._aside), *renames]
                     comments[self._aside] = databases.OPS_COMMENT
             rename.rename_databases(
