@@ -1,21 +1,20 @@
 """Streams of bytes to and from a storage: compressed and decompressed by threads, counted and hashed."""
 
 import contextlib
-import functools
-import gzip
 import hashlib
 import io
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO
 
 from django.core.files.base import File
-from isal import igzip, isal_zlib
+from isal import isal_zlib
 
 from ops.backups.manifest import Kind
 from ops.errors import ArtifactInvalid
+from ops.utils.streams import BLOCK_SIZE, blocks_of, open_gzip, read_gzip
 
 MEMBER_SIZE = 2 * 2**20
 """Bytes of input for each gzip member. Smaller ones compress less, larger ones keep fewer threads busy."""
@@ -87,7 +86,7 @@ class IteratorIO(io.RawIOBase):
 class IteratorFile(File):  # type: ignore[type-arg]  # generic for the type checker only
     """Blocks as the file that ``Storage.save`` takes. It can be read once, from front to back."""
 
-    DEFAULT_CHUNK_SIZE = 2**20
+    DEFAULT_CHUNK_SIZE = BLOCK_SIZE
 
     def __init__(self, blocks: Iterator[bytes], name: str) -> None:
         self.source = IteratorIO(blocks)
@@ -101,12 +100,7 @@ class IteratorFile(File):  # type: ignore[type-arg]  # generic for the type chec
 
 def reader(blocks: Iterator[bytes]) -> io.BufferedReader:
     """`blocks` as a buffered stream. Closing it closes a generator."""
-    return io.BufferedReader(IteratorIO(blocks), 2**20)
-
-
-def blocks_of(raw: IO[bytes]) -> Iterator[bytes]:
-    """The rest of `raw` in blocks of at most 1 MiB."""
-    return iter(functools.partial(raw.read, 2**20), b"")
+    return io.BufferedReader(IteratorIO(blocks), BLOCK_SIZE)
 
 
 def thread_count() -> int:
@@ -167,26 +161,12 @@ def decompressed(raw: IO[bytes], kind: Kind) -> Iterator[IO[bytes]]:
         return
     # Not isal's igzip_threaded, which reports a dead reader thread as the end of the file.
     with contextlib.closing(open_gzip(compressed_stream)) as plain, pool(1) as executor:
-        yield reader(read_ahead(plain.read, executor))
+        yield reader(read_ahead(plain, executor))
 
 
-def open_gzip(raw: IO[bytes]) -> IO[bytes]:
-    stream: IO[bytes] = igzip.open(raw, "rb")  # type: ignore[no-untyped-call]
-    return stream
-
-
-def read_ahead(read: Callable[[int], bytes], executor: ThreadPoolExecutor) -> Iterator[bytes]:
-    """The result of `read` until its end. The executor has one thread, so that chunks keep their order."""
-    chunks = deque(executor.submit(read_chunk, read) for _ in range(READ_AHEAD))
+def read_ahead(plain: IO[bytes], executor: ThreadPoolExecutor) -> Iterator[bytes]:
+    """The blocks of `plain`. The executor has one thread, so that they keep their order."""
+    chunks = deque(executor.submit(read_gzip, plain, "The backup's file") for _ in range(READ_AHEAD))
     while block := chunks.popleft().result():
-        chunks.append(executor.submit(read_chunk, read))
+        chunks.append(executor.submit(read_gzip, plain, "The backup's file"))
         yield block
-
-
-def read_chunk(read: Callable[[int], bytes]) -> bytes:
-    try:
-        return read(2**20)
-    except EOFError as error:
-        raise ArtifactInvalid("The backup's file is truncated: it ends within its compressed data.") from error
-    except (gzip.BadGzipFile, isal_zlib.error) as error:  # type: ignore[misc]  # isal types its error as an instance
-        raise ArtifactInvalid(f"The backup's file is damaged: {error}.") from error

@@ -1,6 +1,6 @@
 """Preview a restore: what it will change, model by model."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,14 +10,14 @@ from django.contrib.auth import get_user_model
 from django.db import Error as DatabaseError
 from django.db import connection, models
 
-from ops.backups.engines.base import NEVER_COPIED, NOT_OURS, Engine, LeftOut, Rows
+from ops.backups.engines.base import Engine, LeftOut, Rows, rows_left_out
 from ops.backups.rights.accounts import MAX_ROWS, Content, accounts_in, compare_accounts, require_few
 from ops.backups.rights.changes import Accounts, RightsChange
 from ops.backups.rights.tables import Layout, Relation, layout_of, merged
 from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import kept_in_every_restore, kept_with_untrusted_files, never_from_untrusted_files
 from ops.backups.verify import count_rows
-from ops.databases.migration_state import MIGRATIONS_TABLE, require_known
+from ops.databases.migration_state import require_known
 from ops.utils.formatting import pluralize
 from ops.utils.identifiers import quoted
 from ops.utils.progress import no_progress
@@ -147,7 +147,7 @@ def preview_restore(*, engine: Engine, source: RestoreSource, by_keys: bool = Tr
             for item in all_tables
             if item.table in left_out - kept and (rows := live.rows.get(item.table))
         ),
-        not_taken=tuple(rows_not_taken(source, backup_rows)),
+        not_taken=rows_not_taken(source, backup_rows),
         pending=pending,
         unreadable=live.unreadable,
     )
@@ -160,15 +160,14 @@ def tables_left_out(source: RestoreSource) -> frozenset[str]:
     return never_from_untrusted_files()
 
 
-def rows_not_taken(source: RestoreSource, backup_rows: Mapping[str, int]) -> Iterator[LeftOut]:
+def rows_not_taken(source: RestoreSource, backup_rows: Mapping[str, int]) -> tuple[LeftOut, ...]:
     """Rows of an untrusted file that a restore will not copy, as far as the names of its tables tell."""
     if source.trusted:
-        return
+        return ()
     ours = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
     never = never_from_untrusted_files()
-    for table, rows in sorted(backup_rows.items()):
-        if rows and table != MIGRATIONS_TABLE and (table in never or table not in ours):
-            yield LeftOut(table=table, rows=rows, reason=NEVER_COPIED if table in never else NOT_OURS)
+    not_taken = {table: rows for table, rows in backup_rows.items() if table in never or table not in ours}
+    return rows_left_out(not_taken, known=never)
 
 
 def rows_in_backup(engine: Engine, source: RestoreSource) -> Mapping[str, int]:

@@ -13,12 +13,13 @@ from typing import IO, Any
 import msgspec
 from django.core.files.storage import Storage
 
-from ops.backups.compression import HashingCounter, blocks_of, compressed, reader, thread_count
+from ops.backups.compression import HashingCounter, compressed, reader, thread_count
 from ops.backups.manifest import Kind, Manifest, Origin, Verification
 from ops.backups.signing import Keys, Trust, unsigned
 from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
 from ops.backups.storage.local import PARTIAL
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
+from ops.utils.streams import blocks_of
 
 logger = logging.getLogger(__name__)
 

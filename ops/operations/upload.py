@@ -4,7 +4,7 @@ import datetime as dt
 import uuid
 from pathlib import Path
 
-from ops.backups.compression import blocks_of, decompressed
+from ops.backups.compression import decompressed
 from ops.backups.manifest import Kind, Manifest, Origin, TableDigest
 from ops.backups.sources import from_file, kind_of
 from ops.backups.verify import count_rows
@@ -15,6 +15,7 @@ from ops.runs.executor import operation
 from ops.runs.recorder import RunRecorder
 from ops.runs.results import UploadResult
 from ops.utils.progress import Progress, Stage
+from ops.utils.streams import blocks_of
 
 
 @operation(Run.Kind.UPLOAD)

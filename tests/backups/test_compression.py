@@ -17,13 +17,13 @@ from ops.backups.compression import (
     MEMBER_SIZE,
     HashingCounter,
     IteratorFile,
-    blocks_of,
     compressed,
     decompressed,
     reader,
 )
 from ops.backups.manifest import Kind
 from ops.errors import ArtifactInvalid
+from ops.utils.streams import blocks_of
 from tests.backups import factories
 
 NOISE = random.Random(4).randbytes(64 * 1024)

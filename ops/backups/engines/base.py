@@ -14,6 +14,7 @@ from msgspec import Struct
 from ops.backups.manifest import Kind, TableDigest
 from ops.backups.sources import RestoreSource
 from ops.databases.leftovers import NO_CLAIMS, Claims
+from ops.databases.migration_state import MIGRATIONS_TABLE
 from ops.utils.progress import ProgressCallback
 from ops.utils.schema import Count, Moment, Text
 
@@ -48,6 +49,28 @@ class LeftOut(Struct, frozen=True, kw_only=True):
     table: Text
     rows: Count
     reason: Text
+
+
+def rows_left_out(rows: Mapping[str, int], *, known: Collection[str]) -> tuple[LeftOut, ...]:
+    """What is left out where the `rows` of these tables are not copied. `known` are tables of the project."""
+    return tuple(
+        LeftOut(table=table, rows=number, reason=NEVER_COPIED if table in known else NOT_OURS)
+        for table, number in sorted(rows.items())
+        if number and table != MIGRATIONS_TABLE
+    )
+
+
+def parts_left_out(
+    *, unmatched: Mapping[str, int], unknown_columns: Mapping[str, Sequence[str]]
+) -> tuple[LeftOut, ...]:
+    """What is left out of tables that are copied: rows without a match here, and columns."""
+    return (
+        *(LeftOut(table=table, rows=rows, reason=UNMATCHED) for table, rows in unmatched.items() if rows),
+        *(
+            LeftOut(table=table, rows=0, reason=f"{UNKNOWN_COLUMNS}: {', '.join(columns)[:200]}")
+            for table, columns in unknown_columns.items()
+        ),
+    )
 
 
 def describe_left_out(left_out: Sequence[LeftOut]) -> list[str]:

@@ -16,9 +16,9 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from ops.backups.untrusted import dump_tasks, sqlite_tasks
+from ops.backups.untrusted.dump_tasks import emit
 from ops.errors import ArtifactInvalid
 
-Emit = Callable[[bytes, bytes], None]
 TASKS: dict[str, Callable[..., Any]] = {
     "survey_dump": dump_tasks.survey,
     "read_dump_columns": dump_tasks.read_columns,
@@ -36,9 +36,12 @@ def main() -> None:
     with os.fdopen(descriptor) as file:
         parameters = json.load(file)
     set_limits(**parameters["limits"])
-    unpacked = parameters["limits"]["unpacked"]
+    arguments = parameters["arguments"]
+    if "kind" in arguments:
+        # The file is on standard input.
+        arguments["unpacked"] = parameters["limits"]["unpacked"]
     try:
-        result = TASKS[task](emit=emit, unpacked=unpacked, **parameters["arguments"])
+        result = TASKS[task](**arguments)
     except ArtifactInvalid as error:
         fail(error)
     except MemoryError:
@@ -67,11 +70,6 @@ def set_limits(*, unpacked: int, cpu: int, memory: int) -> None:
             # macOS knows no limit on address space.
             if kind != resource.RLIMIT_AS:
                 raise
-
-
-def emit(kind: bytes, payload: bytes) -> None:
-    sys.stdout.buffer.write(kind + len(payload).to_bytes(8, "big") + payload)
-    sys.stdout.buffer.flush()
 
 
 def fail(error: ArtifactInvalid) -> None:

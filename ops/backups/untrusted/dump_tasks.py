@@ -1,22 +1,19 @@
 """Tasks of the limited process for dumps: find the COPY blocks, and pass their rows on unchanged."""
 
-import functools
-import gzip
 import json
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from isal import igzip, isal_zlib
-
+from ops.backups.engines.postgresql import dump_reader
 from ops.backups.engines.postgresql.dump_reader import CopyBlock, DumpReader, Statement, column_rows
 from ops.errors import ArtifactInvalid
 from ops.utils.environment import minimal_environment
+from ops.utils.streams import blocks_of, open_gzip, read_gzip
 
-Emit = Callable[[bytes, bytes], None]
 CHUNK_SIZE = 1 << 20
 """Bytes."""
 MIGRATIONS = "django_migrations"
@@ -31,11 +28,11 @@ SET_ENCODING = re.compile(rb"(?:SET\s|SELECT\s).{0,200}\bclient_encoding\b", re.
 UTF8 = re.compile(rb"SET client_encoding = 'UTF-?8';")
 
 
-def survey(*, emit: Emit, unpacked: int, **file: Any) -> dict[str, Any]:  # noqa: ARG001  # every task gets it
+def survey(**file: Any) -> dict[str, Any]:
     """The migrations that the dump records, and the rows of each table; the dump is read to its end marker."""
     migrations: list[list[str | None]] = []
     rows: dict[str, int] = {}
-    for block in blocks_of(plain_sql_chunks(unpacked=unpacked, **file)):
+    for block in copied_blocks(plain_sql_chunks(**file)):
         if block.table == MIGRATIONS and {"app", "name"} <= set(block.columns):
             for pair in column_rows(block, ("app", "name")):
                 require(
@@ -49,35 +46,18 @@ def survey(*, emit: Emit, unpacked: int, **file: Any) -> dict[str, Any]:  # noqa
     return {"migrations": migrations, "rows": rows}
 
 
-def read_columns(
-    *,
-    emit: Emit,  # noqa: ARG001
-    unpacked: int,
-    columns: Mapping[str, Sequence[str]],
-    **file: Any,
-) -> dict[str, Any]:
+def read_columns(*, columns: Mapping[str, Sequence[str]], **file: Any) -> dict[str, Any]:
     """The values of some columns as text. Tables that lack one of them are left out."""
-    found: dict[str, list[tuple[str | None, ...]]] = {}
-    lacking = set()
-    for block in blocks_of(plain_sql_chunks(unpacked=unpacked, **file)):
-        wanted = columns.get(block.table)
-        if wanted and not set(wanted) <= set(block.columns):
-            lacking.add(block.table)
-        elif wanted:
-            rows = found.setdefault(block.table, [])
-            for row in column_rows(block, wanted):
-                rows.append(row)
-                require(len(rows) <= MAX_ROWS_READ, f"{block.table} has more than {MAX_ROWS_READ:,} rows.")
-    return {table: rows for table, rows in found.items() if table not in lacking}
+    return dump_reader.read_columns(copied_blocks(plain_sql_chunks(**file)), columns, most=MAX_ROWS_READ)
 
 
-def copy_rows(*, emit: Emit, unpacked: int, tables: Sequence[str], **file: Any) -> dict[str, Any]:
+def copy_rows(*, tables: Sequence[str], **file: Any) -> dict[str, Any]:
     """Emit each COPY block of `tables`: a frame with table and columns, frames of rows, and an empty frame.
 
     Returns the numbers of rows that were left out, by table.
     """
     left_out: dict[str, int] = {}
-    for block in blocks_of(plain_sql_chunks(unpacked=unpacked, **file)):
+    for block in copied_blocks(plain_sql_chunks(**file)):
         if block.table not in tables:
             while block.read(CHUNK_SIZE):
                 pass
@@ -90,7 +70,7 @@ def copy_rows(*, emit: Emit, unpacked: int, tables: Sequence[str], **file: Any) 
     return {"left_out": left_out}
 
 
-def blocks_of(text: Iterator[bytes]) -> Iterator[CopyBlock]:
+def copied_blocks(text: Iterator[bytes]) -> Iterator[CopyBlock]:
     """The COPY blocks of the dump. Raises ArtifactInvalid for rows in INSERT statements, which would be lost."""
     for number, item in enumerate(DumpReader(text)):
         require(number < MAX_STATEMENTS, f"It has more than {MAX_STATEMENTS:,} statements.")
@@ -117,44 +97,41 @@ def check_statement(statement: Statement) -> None:
 
 def plain_sql_chunks(*, unpacked: int, kind: str, pg_restore: str = "") -> Iterator[bytes]:
     """The dump on standard input as plain text. Raises ArtifactInvalid beyond `unpacked` bytes."""
-    stream = {"sql": plain, "sql.gz": unzipped}[kind]() if kind != "dump" else converted(pg_restore)
+    return limited(converted(pg_restore) if kind == "dump" else standard_input(kind), unpacked)
+
+
+def standard_input(kind: str) -> Iterator[bytes]:
+    """The file on standard input before compression."""
+    if not kind.endswith(".gz"):
+        yield from blocks_of(sys.stdin.buffer)
+        return
+    with open_gzip(sys.stdin.buffer) as stream:
+        yield from iter(lambda: read_gzip(stream, "The file"), b"")
+
+
+def limited(chunks: Iterator[bytes], unpacked: int) -> Iterator[bytes]:
+    """Raises ArtifactInvalid beyond `unpacked` bytes."""
     size = 0
-    for chunk in stream:
+    for chunk in chunks:
         size += len(chunk)
-        require_size(size, unpacked)
+        if size > unpacked:
+            raise ArtifactInvalid(
+                f"The file decompresses to more than {unpacked / 1e6:,.0f} MB, far more than its size suggests."
+                " Nothing was changed.",
+                "If you trust it, decompress it yourself (gunzip), and restore the decompressed file.",
+            )
         yield chunk
 
 
-def require_size(size: int, unpacked: int) -> None:
-    if size > unpacked:
-        raise ArtifactInvalid(
-            f"The file decompresses to more than {unpacked / 1e6:,.0f} MB, far more than its size suggests."
-            " Nothing was changed.",
-            "If you trust it, decompress it yourself (gunzip), and restore the decompressed file.",
-        )
+def emit(kind: bytes, payload: bytes) -> None:
+    """Write a frame (see `process.Frame`)."""
+    sys.stdout.buffer.write(kind + len(payload).to_bytes(8, "big") + payload)
+    sys.stdout.buffer.flush()
 
 
 def require(condition: bool, fault: str) -> None:  # noqa: FBT001
     if not condition:
         raise ArtifactInvalid(f"The file is not a usable backup: {fault} Nothing was changed.")
-
-
-def plain() -> Iterator[bytes]:
-    return iter(functools.partial(sys.stdin.buffer.read, CHUNK_SIZE), b"")
-
-
-def unzipped() -> Iterator[bytes]:
-    with igzip.open(sys.stdin.buffer, "rb") as stream:  # type: ignore[no-untyped-call]
-        while True:
-            try:
-                chunk = stream.read(CHUNK_SIZE)
-            except EOFError as error:
-                raise ArtifactInvalid("The file is truncated: it ends within its compressed data.") from error
-            except (gzip.BadGzipFile, isal_zlib.error) as error:  # type: ignore[misc]  # isal types it as an instance
-                raise ArtifactInvalid(f"The file is damaged: {error}.") from error
-            if not chunk:
-                return
-            yield chunk
 
 
 def converted(pg_restore: str) -> Iterator[bytes]:
@@ -171,7 +148,7 @@ def converted(pg_restore: str) -> Iterator[bytes]:
         ) as process,
     ):
         try:
-            yield from iter(functools.partial(process.stdout.read, CHUNK_SIZE), b"")  # type: ignore[union-attr]
+            yield from blocks_of(process.stdout)  # type: ignore[arg-type]
             code = process.wait()
         finally:
             process.kill()

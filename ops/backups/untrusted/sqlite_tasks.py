@@ -22,12 +22,12 @@ from ops.backups.untrusted.dump_tasks import (
     MAX_NAME,
     MAX_ROWS_READ,
     MIGRATIONS,
-    Emit,
-    plain,
+    limited,
     require,
-    require_size,
-    unzipped,
+    standard_input,
 )
+from ops.databases.sqlite.files import read_only_uri
+from ops.databases.sqlite.tables import stored_columns
 from ops.errors import ArtifactInvalid
 from ops.utils.identifiers import quoted
 
@@ -42,18 +42,13 @@ PRAGMAS = {"table_xinfo", "encoding"}
 LETTERS_AND_SIZE = re.compile(r"\s*([a-z ]+?)\s*(?:\((\d+).*)?$", re.IGNORECASE)
 
 
-def unpack(*, emit: Emit, unpacked: int, kind: str, path: str) -> None:  # noqa: ARG001  # every task gets it
+def unpack(*, unpacked: int, kind: str, path: str) -> None:
     """Write the file on standard input to `path`, readable by its owner only."""
-    read = {"sqlite3": plain, "sqlite3.gz": unzipped}[kind]
-    size = 0
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        for chunk in read():
-            size += len(chunk)
-            require_size(size, unpacked)
-            file.write(chunk)
+        file.writelines(limited(standard_input(kind), unpacked))
 
 
-def survey(*, emit: Emit, unpacked: int, path: str) -> dict[str, Any]:  # noqa: ARG001
+def survey(*, path: str) -> dict[str, Any]:
     """The migrations that the file records, and the rows of each table."""
     with reading(path) as connection:
         tables = ordinary_tables(connection)
@@ -71,13 +66,7 @@ def survey(*, emit: Emit, unpacked: int, path: str) -> dict[str, Any]:  # noqa: 
     return {"migrations": migrations, "rows": rows}
 
 
-def read_columns(
-    *,
-    emit: Emit,  # noqa: ARG001
-    unpacked: int,  # noqa: ARG001
-    path: str,
-    columns: Mapping[str, Sequence[str]],
-) -> dict[str, Any]:
+def read_columns(*, path: str, columns: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """The values of some columns as text. Tables that lack one of them are left out."""
     found = {}
     with reading(path) as connection:
@@ -100,8 +89,6 @@ def as_text(value: object) -> str:
 
 def copy_rows(
     *,
-    emit: Emit,  # noqa: ARG001
-    unpacked: int,  # noqa: ARG001
     path: str,
     destination: str,
     tables: Mapping[str, Mapping[str, Any]],
@@ -135,13 +122,9 @@ def copy_rows(
     return result
 
 
-def immutable(path: str) -> str:
-    return f"{Path(path).absolute().as_uri()}?mode=ro&immutable=1"
-
-
 @contextlib.contextmanager
 def reading(path: str) -> Iterator[sqlite3.Connection]:
-    with contextlib.closing(sqlite3.connect(immutable(path), uri=True)) as connection:
+    with contextlib.closing(sqlite3.connect(read_only_uri(Path(path), immutable=True), uri=True)) as connection:
         harden(connection)
         (encoding,) = connection.execute("PRAGMA encoding").fetchone()
         require(encoding == "UTF-8", f"Its text is in {encoding}, and only UTF-8 is taken.")
@@ -175,11 +158,6 @@ def ordinary_tables(connection: sqlite3.Connection) -> dict[str, list[str]]:
         if isinstance(name, str) and isinstance(text, str) and root and ORDINARY.match(text)
     ]
     return {name: stored_columns(connection, name) for name in names if not name.lower().startswith("sqlite_")}
-
-
-def stored_columns(connection: sqlite3.Connection, table: str) -> list[str]:
-    shape = connection.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
-    return [name for _, name, *_, hidden in shape if not hidden]
 
 
 def chunks(connection: sqlite3.Connection, query: str) -> Iterator[list[Any]]:
@@ -290,7 +268,7 @@ class TableCopy:
         return values
 
 
-def check_constraints(*, emit: Emit, unpacked: int, path: str) -> None:  # noqa: ARG001
+def check_constraints(*, path: str) -> None:
     """Raises ArtifactInvalid where rows of our own file break its constraints, which may call Django's functions.
 
     Such a function can be slow on a value that was made for it: here it costs this process's CPU time.

@@ -18,6 +18,7 @@ from ops.conf import setting_name
 from ops.databases.postgres.connection import APPLICATION, CONNECT_TIMEOUT, ConnectionInfo
 from ops.errors import PreconditionFailed, ToolFailed
 from ops.utils.environment import libpq_environment, minimal_environment
+from ops.utils.streams import blocks_of
 
 PROGRAMS = ("pg_dump", "pg_restore")
 DIRECTORIES = (
@@ -30,8 +31,6 @@ DIRECTORIES = (
     "opt/homebrew/opt/postgresql@*/bin",
 )
 SECRET_OPTIONS = frozenset({"password", "sslpassword"})
-CHUNK_SIZE = 1 << 20
-"""Bytes."""
 LAST_LINES = 4
 VERSION_TIMEOUT = 10
 """Seconds."""
@@ -163,7 +162,7 @@ def output_of(command: Command, *, feed: IO[bytes] | None = None) -> Generator[b
         )
         feeder = StdinWriter(feed, process) if feed else None
         try:
-            yield from iter(lambda: process.stdout.read(CHUNK_SIZE), b"")  # type: ignore[union-attr]
+            yield from blocks_of(process.stdout)  # type: ignore[arg-type]
             code = process.wait()
             if feeder:
                 feeder.finish()
@@ -194,14 +193,13 @@ class StdinWriter(threading.Thread):
                 self.process.stdin.close()  # type: ignore[union-attr]
 
     def copy(self) -> None:
-        is_open = True
-        while chunk := self.feed.read(CHUNK_SIZE):
-            if not is_open:
-                continue
-            try:
-                self.process.stdin.write(chunk)  # type: ignore[union-attr]
-            except BrokenPipeError:
-                is_open = False
+        blocks = blocks_of(self.feed)
+        with contextlib.suppress(BrokenPipeError):
+            for block in blocks:
+                self.process.stdin.write(block)  # type: ignore[union-attr]
+        # The end of the stream is read in any case.
+        for _ in blocks:
+            pass
 
     def finish(self) -> None:
         """Wait for the end of the stream. Raises the error of reading it."""

@@ -1,17 +1,16 @@
 """Copy rows of the live file into one that is about to be swapped in."""
 
-import contextlib
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from django.db.backends.sqlite3._functions import register as register_django_functions
 
 from ops.databases.sqlite.emptying import without_triggers
-from ops.databases.sqlite.files import LOCK_TIMEOUT
-from ops.databases.sqlite.tables import table_names
+from ops.databases.sqlite.files import writing
+from ops.databases.sqlite.tables import stored_columns, table_names
 from ops.errors import PreconditionFailed
 from ops.utils.formatting import pluralize
 from ops.utils.identifiers import quoted
@@ -23,8 +22,7 @@ def copy_rows(path: Path, *, live: Path, tables: Collection[str]) -> tuple[str, 
     Tables and columns that one of them lacks are skipped. Returns sentences on what could not be copied; such a table
     keeps its rows. Raises PreconditionFailed where rows of other tables lose what they refer to.
     """
-    uri = f"{path.absolute().as_uri()}?mode=rw"
-    with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=LOCK_TIMEOUT)) as connection:
+    with writing(path) as connection:
         # Constraints of models may use Django's functions.
         register_django_functions(connection)
         connection.execute("PRAGMA foreign_keys = OFF")
@@ -42,16 +40,22 @@ def copy_rows(path: Path, *, live: Path, tables: Collection[str]) -> tuple[str, 
     return tuple(sentences)
 
 
+def lower(names: Iterable[str]) -> dict[str, str]:
+    """Names by what SQLite compares: the names in lower case."""
+    return {name.lower(): name for name in names}
+
+
 def known_tables(connection: sqlite3.Connection, schema: str, tables: Collection[str]) -> Mapping[str, str]:
     """The tables that the file has, by their names in lower case."""
-    wanted = {name.lower() for name in tables}
-    return {name.lower(): name for name in table_names(connection, schema) if name.lower() in wanted}
+    wanted = lower(tables)
+    return {key: name for key, name in lower(table_names(connection, schema)).items() if key in wanted}
 
 
 def copy_table(connection: sqlite3.Connection, ours: str, theirs: str) -> Iterator[str]:
     """Copy one table in a transaction of its own. Yields a sentence where that failed."""
-    live_columns = columns(connection, "live", theirs)
-    common = ", ".join(quoted(name) for key, name in columns(connection, "main", ours).items() if key in live_columns)
+    live_columns = lower(stored_columns(connection, theirs, "live"))
+    our_columns = lower(stored_columns(connection, ours))
+    common = ", ".join(quoted(name) for key, name in our_columns.items() if key in live_columns)
     if not common:
         return
     connection.execute("BEGIN")
@@ -67,12 +71,6 @@ def copy_table(connection: sqlite3.Connection, ours: str, theirs: str) -> Iterat
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         yield f"The rows of {ours} could not be read from the live database: {error}."
-
-
-def columns(connection: sqlite3.Connection, schema: str, table: str) -> Mapping[str, str]:
-    """The columns that are not generated, by their names in lower case."""
-    found = connection.execute(f"PRAGMA {schema}.table_xinfo({quoted(table)})").fetchall()
-    return {name.lower(): name for _, name, *_, hidden in found if not hidden}
 
 
 def remove_dangling(connection: sqlite3.Connection, tables: Sequence[str]) -> Iterator[str]:

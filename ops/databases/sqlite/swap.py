@@ -24,6 +24,7 @@ from ops.databases.sqlite.files import (
     remove,
     sibling,
     sync,
+    writing,
 )
 from ops.databases.sqlite.snapshot import PAGES_PER_STEP
 from ops.databases.sqlite.undo import (
@@ -32,7 +33,6 @@ from ops.databases.sqlite.undo import (
     undo_files_name,
     write_intent,
     write_marker,
-    writing,
 )
 from ops.errors import PreconditionFailed
 

@@ -66,7 +66,7 @@ def digest_as(
 ) -> tuple[int, str]:
     connection.text_factory = factory
     try:
-        columns = ", ".join(stored_columns(connection, table))
+        columns = ", ".join(map(quoted, stored_columns(connection, table)))
         # Without an index a table is read in the order of its rowid or primary key.
         cursor = connection.execute(f"SELECT {columns} FROM {quoted(table)} NOT INDEXED")
         sha256, rows = hashlib.sha256(), 0
@@ -79,13 +79,10 @@ def digest_as(
     return rows, sha256.hexdigest()
 
 
-def stored_columns(connection: sqlite3.Connection, table: str) -> list[str]:
+def stored_columns(connection: sqlite3.Connection, table: str, schema: str = "main") -> list[str]:
     """The columns that are not generated."""
-    return [
-        quoted(name)
-        for _, name, *_, hidden in connection.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
-        if not hidden
-    ]
+    shape = connection.execute(f"PRAGMA {schema}.table_xinfo({quoted(table)})").fetchall()
+    return [name for _, name, *_, hidden in shape if not hidden]
 
 
 def select_columns(
@@ -97,9 +94,8 @@ def select_columns(
     connection.text_factory = readable_text
     try:
         for table, wanted in columns.items():
-            names = [quoted(name) for name in wanted]
-            if table in existing and set(names) <= set(stored_columns(connection, table)):
-                texts = ", ".join(f"CAST({name} AS TEXT)" for name in names)
+            if table in existing and set(wanted) <= set(stored_columns(connection, table)):
+                texts = ", ".join(f"CAST({quoted(name)} AS TEXT)" for name in wanted)
                 found[table] = connection.execute(f"SELECT {texts} FROM {quoted(table)}").fetchall()
     finally:
         connection.text_factory = any_text

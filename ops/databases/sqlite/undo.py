@@ -11,19 +11,18 @@ import glob
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ops.databases.sqlite.files import (
     JOURNALS,
-    LOCK_TIMEOUT,
     access_error,
     copy_owner,
     is_broken,
     remove,
     sibling,
     sync,
+    writing,
 )
 from ops.databases.sqlite.tables import SWAP_MARKER
 
@@ -113,14 +112,6 @@ def remove_orphans(path: Path) -> list[Path]:
 
 
 # --- The marker ---------------------------------------------------------------------------------------------
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection to an existing file."""
-    uri = f"{path.absolute().as_uri()}?mode=rw"
-    with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=LOCK_TIMEOUT)) as connection:
-        yield connection
-
-
 def write_marker(connection: sqlite3.Connection, run: str) -> None:
     connection.execute(f"DROP TABLE IF EXISTS {SWAP_MARKER}")
     connection.execute(f"CREATE TABLE {SWAP_MARKER} AS SELECT ? AS run", [run])

@@ -3,8 +3,9 @@
 Nothing is executed here, and no Python code runs for each row. Meta-commands of psql are refused.
 """
 
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ops.errors import ArtifactInvalid
@@ -121,6 +122,10 @@ class DumpReader:
                 self.read_rows(1 << 20)
         if not self.complete:
             raise truncated_dump()
+
+    def blocks(self) -> Iterator[CopyBlock]:
+        """The COPY blocks alone."""
+        return (item for item in self if isinstance(item, CopyBlock))
 
     def _fill(self) -> bool:
         chunk = next(self._chunks, b"")
@@ -264,6 +269,30 @@ def skip_comment(text: bytes, position: int) -> int | None:
         depth += 1 if delimiter[0] == b"/*" else -1
         position = delimiter.end()
     return position
+
+
+# --- Rows of several blocks -----------------------------------------------------------------------------------
+def read_columns(
+    blocks: Iterable[CopyBlock], columns: Mapping[str, Sequence[str]], *, most: float = math.inf
+) -> dict[str, list[tuple[str | None, ...]]]:
+    """All rows of the tables in `columns`; a table that lacks one of them is left out.
+
+    Raises ArtifactInvalid for a table with more than `most` rows.
+    """
+    found: dict[str, list[tuple[str | None, ...]]] = {}
+    lacking = set()
+    for block in blocks:
+        wanted = columns.get(block.table)
+        if wanted and not set(wanted) <= set(block.columns):
+            lacking.add(block.table)
+        elif wanted:
+            # A dump may bring the rows of a table in several blocks.
+            rows = found.setdefault(block.table, [])
+            for row in column_rows(block, wanted):
+                rows.append(row)
+                if len(rows) > most:
+                    raise ArtifactInvalid(f"{block.table} has more than {most:,} rows. Nothing was changed.")
+    return {table: rows for table, rows in found.items() if table not in lacking}
 
 
 # --- Values ---------------------------------------------------------------------------------------------------

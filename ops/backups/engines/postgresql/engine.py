@@ -12,7 +12,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from ops.backups.engines.base import NOTHING, Columns, Engine, Rows, Snapshot, UntrustedFile
 from ops.backups.engines.postgresql import snapshot, untrusted
 from ops.backups.engines.postgresql.database_swap import DatabaseSwap
-from ops.backups.engines.postgresql.dump_format import count_rows, plain_sql_chunks, read_columns
+from ops.backups.engines.postgresql.dump_format import count_rows, plain_sql_chunks
+from ops.backups.engines.postgresql.dump_reader import DumpReader, read_columns
 from ops.backups.engines.postgresql.schema_swap import SchemaSwap
 from ops.backups.manifest import Kind
 from ops.backups.sources import RestoreSource
@@ -84,7 +85,8 @@ class PostgresEngine(Engine):
         return count_rows(plain_sql_chunks(stream, kind=kind, find_programs=self._find_programs), on_progress)
 
     def read_columns(self, stream: IO[bytes], *, kind: Kind, columns: Columns) -> Mapping[str, Rows]:
-        return read_columns(plain_sql_chunks(stream, kind=kind, find_programs=self._find_programs), columns)
+        chunks = plain_sql_chunks(stream, kind=kind, find_programs=self._find_programs)
+        return read_columns(DumpReader(chunks).blocks(), columns)
 
     def require_ordinary_role(self) -> None:
         with self._server() as server:

@@ -9,7 +9,7 @@ import psycopg2
 from psycopg2 import errors, sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ops.backups.engines.base import NEVER_COPIED, NOT_OURS, UNKNOWN_COLUMNS, UNMATCHED, LeftOut, LoadedRows
+from ops.backups.engines.base import LoadedRows, parts_left_out, rows_left_out
 from ops.backups.engines.postgresql import table_digests
 from ops.backups.untrusted.process import ROWS, TABLE, Frame
 from ops.backups.untrusted.schema import NaturalKeyTables
@@ -94,7 +94,7 @@ class RowLoader:
         """Copy the rows of `frames` (see `dump_tasks.copy_rows`), without a commit. Raises ArtifactInvalid."""
         try:
             self._empty()
-            left_out = self._copy_all(frames)
+            not_copied = self._copy_all(frames)
             self._match()
             for table, parts in self._staged.items():
                 if table in self._targets:
@@ -105,7 +105,9 @@ class RowLoader:
                 self._set_sequences(table)
         except psycopg2.Error as error:
             raise translate_error(error) from error
-        return LoadedRows(rows=dict(sorted(self.rows.items())), left_out=tuple(self._left_out(left_out)))
+        left_out_parts = parts_left_out(unmatched=self._unmatched, unknown_columns=self._unknown_columns)
+        left_out = rows_left_out(not_copied, known=self._existing) + left_out_parts
+        return LoadedRows(rows=dict(sorted(self.rows.items())), left_out=left_out)
 
     def _empty(self) -> None:
         """Delete the rows that migrations have inserted."""
@@ -230,17 +232,6 @@ class RowLoader:
                     "Renumber that row in the application that made the dump, and create the dump again.",
                 )
             self._cursor.execute("SELECT setval(%s::regclass, %s, %s)", [sequence, max(largest, 1), largest > 0])
-
-    def _left_out(self, not_copied: Mapping[str, int]) -> Iterable[LeftOut]:
-        for table, rows in sorted(not_copied.items()):
-            if table == MIGRATIONS_TABLE or not rows:
-                continue
-            yield LeftOut(table=table, rows=rows, reason=NEVER_COPIED if table in self._existing else NOT_OURS)
-        for table, rows in self._unmatched.items():
-            if rows:
-                yield LeftOut(table=table, rows=rows, reason=UNMATCHED)
-        for table, columns in self._unknown_columns.items():
-            yield LeftOut(table=table, rows=0, reason=f"{UNKNOWN_COLUMNS}: {', '.join(columns)[:200]}")
 
 
 class RowsOfBlock:

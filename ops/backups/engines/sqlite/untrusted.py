@@ -1,19 +1,18 @@
 """An untrusted SQLite file: surveyed, read and copied through a limited process."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from ops.backups.engines.base import (
-    NEVER_COPIED,
-    NOT_OURS,
-    UNKNOWN_COLUMNS,
-    UNMATCHED,
-    LeftOut,
+    Columns,
     LoadedRows,
+    Rows,
     Scratch,
     UntrustedFile,
+    parts_left_out,
+    rows_left_out,
 )
 from ops.backups.sources import RestoreSource
 from ops.backups.untrusted import process
@@ -39,7 +38,7 @@ class UntrustedSqliteFile(UntrustedFile):
         self.migrations = tuple(f"{app}.{name}" for app, name in found["migrations"])
         self.rows: Mapping[str, int] = found["rows"]
 
-    def read_columns(self, columns: Mapping[str, Sequence[str]]) -> Mapping[str, list[tuple[str | None, ...]]]:
+    def read_columns(self, columns: Columns) -> Mapping[str, Rows]:
         found = process.call("read_sqlite_columns", limits=self._limits, path=self._path, columns=columns)
         return {table: [tuple(row) for row in rows] for table, rows in found.items()}
 
@@ -63,30 +62,17 @@ class UntrustedSqliteFile(UntrustedFile):
             permissions=keys.permissions,
         )
         process.call("check_sqlite_constraints", limits=self._limits, path=str(destination))
-        return LoadedRows(rows=done["rows"], left_out=tuple(self._left_out(done, existing, {*wanted, *keys.names})))
-
-    def _left_out(
-        self, done: Mapping[str, Any], existing: Collection[str], copied: Collection[str]
-    ) -> Iterable[LeftOut]:
-        for table, rows in self.rows.items():
-            if rows and table not in copied and table != MIGRATIONS_TABLE:
-                yield LeftOut(table=table, rows=rows, reason=NEVER_COPIED if table in existing else NOT_OURS)
-        for table, rows in done["unmatched"].items():
-            yield LeftOut(table=table, rows=rows, reason=UNMATCHED)
-        for table, columns in done["columns"].items():
-            yield LeftOut(table=table, rows=0, reason=f"{UNKNOWN_COLUMNS}: {', '.join(columns)[:200]}")
+        others = {table: rows for table, rows in self.rows.items() if table not in {*wanted, *keys.names}}
+        left_out = rows_left_out(others, known=existing)
+        parts = parts_left_out(unmatched=done["unmatched"], unknown_columns=done["columns"])
+        return LoadedRows(rows=done["rows"], left_out=left_out + parts)
 
 
 def shape_of(connection: sqlite3.Connection, table: str, keys: NaturalKeyTables) -> dict[str, Any]:
     """The stored columns of one of our own tables, and those that refer to content types or permissions."""
-    columns = [
-        name
-        for _, name, *_, hidden in connection.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
-        if not hidden
-    ]
     references = {
         column: to
         for _, _, to, column, *_ in connection.execute(f"PRAGMA foreign_key_list({quoted(table)})").fetchall()
         if to in keys.names
     }
-    return {"columns": columns, "references": references}
+    return {"columns": tables.stored_columns(connection, table), "references": references}
