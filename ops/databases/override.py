@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.sqlite3.base import DatabaseWrapper as SQLite
+from django.db.utils import ConnectionHandler
 
 from ops.conf import conf
 
@@ -42,17 +42,11 @@ def direct_settings(alias: str = "default") -> dict[str, Any]:
     return {**connections[alias].settings_dict, **direct}
 
 
-def sqlite_wrapper(name: str, alias: str = "default") -> BaseDatabaseWrapper:
+def new_wrapper(engine: str, **settings: Any) -> BaseDatabaseWrapper:
+    """Django's view of a database that is not in DATABASES, with Django's defaults for its settings."""
+    return ConnectionHandler({"default": {"ENGINE": engine, **settings}}).create_connection("default")
+
+
+def sqlite_wrapper(name: str) -> BaseDatabaseWrapper:
     """Django's view of the SQLite database `name`, which may be a ``file:`` URI."""
-    own: dict[str, Any] = {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": name,
-        "ATOMIC_REQUESTS": False,
-        "AUTOCOMMIT": True,
-        "CONN_MAX_AGE": 0,
-        "CONN_HEALTH_CHECKS": False,
-        "OPTIONS": {},
-        "TIME_ZONE": None,
-        "TEST": {},
-    }
-    return SQLite(own, alias)
+    return new_wrapper("django.db.backends.sqlite3", NAME=name)

@@ -10,12 +10,12 @@ import threading
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from psycopg2.extensions import make_dsn
 
 from ops.conf import setting_name
-from ops.databases.postgres.connection import APPLICATION, CONNECT_TIMEOUT, ConnectionInfo
+from ops.databases.postgres.connection import ConnectionInfo
 from ops.errors import PreconditionFailed, ToolFailed
 from ops.utils.environment import libpq_environment, minimal_environment
 from ops.utils.streams import blocks_of
@@ -100,11 +100,7 @@ def probe_directory(directory: Path) -> ClientPrograms | None:
 
 def connection_arguments(address: ConnectionInfo) -> Command:
     """How a client program reaches `address`. The password is in the environment, which other users cannot read."""
-    named = {"host": address.host, "port": address.port, "user": address.user, "dbname": address.database}
-    options = {name: value for name, value in address.libpq_options().items() if name not in SECRET_OPTIONS}
-    settings: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, **options}
-    settings |= {name: value for name, value in named.items() if value}
-    dsn = make_dsn(**{**settings, "application_name": APPLICATION})
+    dsn = make_dsn(**{name: value for name, value in address.parameters().items() if name not in SECRET_OPTIONS})
     password = {"PGPASSWORD": address.password} if address.password else {}
     return ["--no-password", f"--dbname={dsn}"], {**libpq_environment(), "LC_ALL": "C", **password}
 

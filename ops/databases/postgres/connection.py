@@ -7,10 +7,10 @@ from typing import Any
 import dj_database_url
 import psycopg2
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.postgresql.base import DatabaseWrapper
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops.conf import setting_name
+from ops.databases.override import new_wrapper
 from ops.errors import PreconditionFailed
 
 APPLICATION = "ops"
@@ -48,14 +48,11 @@ class ConnectionInfo:
 
     def connect(self, *, autocommit: bool = False) -> Connection:
         """A new connection with UTC and ISO dates. Raises PreconditionFailed with the server's message."""
-        settings: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, **self.libpq_options()}
-        settings["options"] = f"{settings.get('options', '')} {SESSION}".strip()
-        where = {"host": self.host, "port": self.port, "user": self.user, "password": self.password}
-        settings |= {name: value for name, value in where.items() if value}
-        # Distinguishes our sessions from those of the site (see `databases.end_leftover_sessions`).
-        settings["application_name"] = APPLICATION
+        parameters = self.with_session(SESSION).parameters()
+        if self.password:
+            parameters["password"] = self.password
         try:
-            connection: Connection = psycopg2.connect(dbname=self.database, **settings)
+            connection: Connection = psycopg2.connect(**parameters)
         except psycopg2.OperationalError as error:
             message = server_message(error)
             raise PreconditionFailed(
@@ -69,6 +66,17 @@ class ConnectionInfo:
         connection.autocommit = autocommit
         return connection
 
+    def parameters(self) -> dict[str, Any]:
+        """The address for libpq, without the password."""
+        where = {"host": self.host, "port": self.port, "user": self.user, "dbname": self.database}
+        return {
+            "connect_timeout": CONNECT_TIMEOUT,
+            **self.libpq_options(),
+            **{name: value for name, value in where.items() if value},
+            # Distinguishes our sessions from those of the site (see `databases.end_leftover_sessions`).
+            "application_name": APPLICATION,
+        }
+
     def libpq_options(self) -> dict[str, str | int]:
         """The options for libpq, such as ``sslmode``, without those of Django and of pools."""
         return {
@@ -77,24 +85,17 @@ class ConnectionInfo:
             if isinstance(value, str | int) and not isinstance(value, bool) and name not in DJANGO_OPTIONS
         }
 
-    def wrapper(self, alias: str = "default") -> BaseDatabaseWrapper:
+    def wrapper(self) -> BaseDatabaseWrapper:
         """Django's own, unpooled view of the database."""
-        settings = {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": self.database,
-            "HOST": self.host,
-            "PORT": self.port,
-            "USER": self.user,
-            "PASSWORD": self.password,
-            "OPTIONS": self.libpq_options(),
-            "ATOMIC_REQUESTS": False,
-            "AUTOCOMMIT": True,
-            "CONN_MAX_AGE": 0,
-            "CONN_HEALTH_CHECKS": False,
-            "TIME_ZONE": None,
-            "TEST": {},
-        }
-        return DatabaseWrapper(settings, alias)
+        return new_wrapper(
+            "django.db.backends.postgresql",
+            NAME=self.database,
+            HOST=self.host,
+            PORT=self.port,
+            USER=self.user,
+            PASSWORD=self.password,
+            OPTIONS=self.libpq_options(),
+        )
 
 
 def connection_hint(message: str) -> str:
