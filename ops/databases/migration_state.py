@@ -11,6 +11,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from ops.errors import ArtifactInvalid, PreconditionFailed
+from ops.utils.formatting import join_names
 
 MigrationKey = tuple[str, str]
 """App and name."""
@@ -66,13 +67,13 @@ def recorded_migrations(cursor: Cursor) -> tuple[str, ...]:
 def migration_skew(applied: Iterable[str]) -> MigrationSkew:
     """Compare `applied` (``app.name``) with the migrations of the installed apps, without a database."""
     code = migrations_in_code()
-    recorded = _keys(applied)
+    recorded, squashed = _keys(applied), _squashed(code)
     # A squashed migration counts as applied when all that it replaces is (Django's loader does the same).
-    recorded |= {key for key, replaces in code.replaces.items() if set(replaces) <= recorded}
-    known = code.nodes | code.replaces.keys() | {key for replaces in code.replaces.values() for key in replaces}
+    recorded |= {key for key, replaced in squashed.items() if replaced <= recorded}
+    known = set().union(code.graph.nodes, squashed, *squashed.values())
     return MigrationSkew(
-        pending=tuple(".".join(key) for key in sorted(code.nodes) if key not in recorded),
-        unknown=tuple(".".join(key) for key in sorted(recorded) if key not in known and key[0] in code.apps),
+        pending=tuple(".".join(key) for key in sorted(code.graph.nodes) if key not in recorded),
+        unknown=tuple(".".join(key) for key in sorted(recorded) if key not in known and key[0] in code.migrated_apps),
     )
 
 
@@ -81,7 +82,7 @@ def require_known(applied: Sequence[str], name: str) -> tuple[str, ...]:
     skew = migration_skew(applied)
     if skew.unknown:
         raise PreconditionFailed(
-            f"{name} was written by a newer version: this code does not know {summarize(skew.unknown)}."
+            f"{name} was written by a newer version: this code does not know {join_names(skew.unknown, 1)}."
             " Nothing was changed.",
             "Upgrade the code to the version that wrote it, and run the command again.",
         )
@@ -98,45 +99,25 @@ def state_of(applied: Sequence[str], name: str) -> MigrationState:
             f"{name} has no table django_migrations, so its schema is not known. Nothing was changed.", LEGACY_HINT
         )
     code = migrations_in_code()
-    recorded = _keys(applied)
-    squashed = {key: set(replaces) for key, replaces in code.replaces.items()}
+    recorded, squashed = _keys(applied), _squashed(code)
     whole = {key for key, replaced in squashed.items() if key in recorded or replaced <= recorded}
     halves = [key for key, replaced in squashed.items() if key not in whole and replaced & recorded]
-    covered = set().union(*(squashed[key] for key in whole)) if whole else set()
+    covered = set().union(*(squashed[key] for key in whole))
     # A graph holds squashed migrations or what they replace, not both.
     nodes = (recorded | covered) - whole if halves else (recorded - covered) | whole
-    return MigrationState(nodes=tuple(sorted(nodes & code.disk)), replaces=not halves)
-
-
-def summarize(migrations: tuple[str, ...]) -> str:
-    """The first one and how many more there are, for a sentence."""
-    return f"{migrations[0]} and {len(migrations) - 1} more" if len(migrations) > 1 else migrations[0]
+    return MigrationState(nodes=tuple(sorted(nodes & code.disk_migrations.keys())), replaces=not halves)
 
 
 def _keys(applied: Iterable[str]) -> set[MigrationKey]:
     return {(app, name) for app, _, name in (key.partition(".") for key in applied)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class MigrationsInCode:
-    """The migrations of the installed apps."""
-
-    disk: frozenset[MigrationKey]
-    """All migrations; the graph has squashed ones or those that they replace."""
-    nodes: frozenset[MigrationKey]
-    replaces: dict[MigrationKey, tuple[MigrationKey, ...]]
-    """By the squashed migration."""
-    apps: frozenset[str]
-
-
 @cache
-def migrations_in_code() -> MigrationsInCode:
-    """Cached: the code does not change while the process runs."""
-    loader = MigrationLoader(None)
-    replaces = {key: tuple(migration.replaces) for key, migration in loader.disk_migrations.items()}
-    return MigrationsInCode(
-        disk=frozenset(loader.disk_migrations),
-        nodes=frozenset(loader.graph.nodes),
-        replaces={key: found for key, found in replaces.items() if found},
-        apps=frozenset(loader.migrated_apps),
-    )
+def migrations_in_code() -> MigrationLoader:
+    """The migrations of the installed apps. Cached: the code does not change while the process runs."""
+    return MigrationLoader(None)
+
+
+def _squashed(code: MigrationLoader) -> dict[MigrationKey, set[MigrationKey]]:
+    """What each squashed migration replaces."""
+    return {key: set(found.replaces) for key, found in code.disk_migrations.items() if found.replaces}

@@ -18,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ops.conf import setting_name
 from ops.databases.leftovers import Claims
-from ops.databases.migration_state import applied_migrations, require_known, summarize
+from ops.databases.migration_state import applied_migrations, require_known
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.postgres import constraints
 from ops.databases.postgres.connection import ConnectionInfo, server_detail, server_message
@@ -38,6 +38,7 @@ from ops.engine_migration.target import StagingDatabase, Target, open_staging
 from ops.engine_migration.verify import verify_tables
 from ops.engine_migration.workers import for_each, suitable_processes
 from ops.errors import OpsError, PreconditionFailed
+from ops.utils.formatting import join_names
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage, StageTimer
 
@@ -195,7 +196,7 @@ def check_migrations(wrapper: BaseDatabaseWrapper, path: Path) -> None:
     pending = require_known(applied_migrations(wrapper), str(path))
     if pending:
         raise PreconditionFailed(
-            f"{path} was written by an older version: it lacks {summarize(pending)}.",
+            f"{path} was written by an older version: it lacks {join_names(pending, 1)}.",
             f"Set {setting_name('DATABASES')} to this file, and run manage.py migrate first.",
         )
 

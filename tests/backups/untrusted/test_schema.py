@@ -1,22 +1,21 @@
 """The migration state of a file: squashed migrations, dependencies and targets."""
 
 import pytest
+from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 
 from ops.backups.untrusted.schema import last_nodes
 from ops.databases import migration_state
-from ops.databases.migration_state import MigrationsInCode, state_of
+from ops.databases.migration_state import state_of
 from ops.errors import ArtifactInvalid
 
 
 def know(monkeypatch: pytest.MonkeyPatch, *names: str, replaces: dict[str, tuple[str, ...]]) -> None:
     """Let the code have these migrations of one app."""
-    code = MigrationsInCode(
-        disk=frozenset(("app", name) for name in (*names, *replaces)),
-        nodes=frozenset(),
-        replaces={("app", name): tuple(("app", one) for one in replaced) for name, replaced in replaces.items()},
-        apps=frozenset({"app"}),
-    )
+    code = MigrationLoader(None, load=False)
+    code.disk_migrations = {("app", name): Migration(name, "app") for name in (*names, *replaces)}
+    for name, replaced in replaces.items():
+        code.disk_migrations["app", name].replaces = [("app", one) for one in replaced]
     monkeypatch.setattr(migration_state, "migrations_in_code", lambda: code)
 
 
