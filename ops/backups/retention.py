@@ -1,12 +1,14 @@
 """The retention policy: a pure function that decides for every backup whether it is kept, with the reason."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
+import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ops.backups.manifest import Manifest
 from ops.backups.repository import BackupRecord, newest_first
 from ops.backups.signing import Trust
+from ops.utils.formatting import pluralize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,18 +35,8 @@ class RetentionDecision:
     until: dt.datetime | None = None
 
 
-NAMES_OF_PERIODS: Mapping[str, Callable[[dt.datetime], str]] = {
-    "daily": lambda when: f"{when:%Y-%m-%d}",
-    "weekly": lambda when: f"week {when.isocalendar().week}",
-    "monthly": lambda when: f"{when:%Y-%m}",
-    "yearly": lambda when: f"{when:%Y}",
-}
-PERIODS: Mapping[str, Callable[[dt.datetime], tuple[int, ...]]] = {
-    "daily": lambda when: (when.year, when.month, when.day),
-    "weekly": lambda when: when.isocalendar()[:2],
-    "monthly": lambda when: (when.year, when.month),
-    "yearly": lambda when: (when.year,),
-}
+PERIODS = {"daily": "%Y-%m-%d", "weekly": "week %V of %G", "monthly": "%Y-%m", "yearly": "%Y"}
+"""The fields of `Policy`, and the name of the period of a time, as strftime writes it."""
 
 
 def evaluate(
@@ -73,24 +65,23 @@ def evaluate(
     verified = [manifest for manifest in verified if manifest.taken_at <= now]
     last = verified[0].name if verified else ""
     periods = kept_by_period(verified, policy)
+    age = pluralize(policy.days, "day")
 
     def decide(record: BackupRecord) -> RetentionDecision:
+        decision = functools.partial(RetentionDecision, name=record.name)
         manifest = ours.get(record.name)
         if manifest is None:
-            return RetentionDecision(name=record.name, keep=True, reason=not_ours_reason(record, engine, database))
+            return decision(keep=True, reason=not_ours_reason(record, engine, database))
         permanent = permanent_reason(manifest, now, last, undo_needs)
         if not permanent and now - manifest.taken_at < dt.timedelta(days=policy.days):
             until = manifest.taken_at + dt.timedelta(days=policy.days)
-            reason = f"kept until {until:%Y-%m-%d}: less than {days(policy.days)} old"
-            return RetentionDecision(name=record.name, keep=True, reason=reason, until=until)
+            return decision(keep=True, reason=f"kept until {until:%Y-%m-%d}: less than {age} old", until=until)
         reason = permanent or periods.get(record.name, "")
         if not reason and last_run_failed:
             reason = "kept: nothing is deleted after a failed backup"
         if reason:
-            return RetentionDecision(name=record.name, keep=True, reason=reason)
-        return RetentionDecision(
-            name=record.name, keep=False, reason=f"older than {days(policy.days)}{quality_note(record)}"
-        )
+            return decision(keep=True, reason=reason)
+        return decision(keep=False, reason=f"older than {age}{quality_note(record)}")
 
     return [decide(record) for record in ordered]
 
@@ -126,11 +117,11 @@ def kept_by_period(verified: Iterable[Manifest], policy: Policy) -> dict[str, st
     reasons: dict[str, str] = {}
     verified = list(verified)
     for word, period in PERIODS.items():
-        newest: dict[tuple[int, ...], Manifest] = {}
+        newest: dict[str, Manifest] = {}
         for manifest in verified:
-            newest.setdefault(period(manifest.taken_at), manifest)
-        for manifest in list(newest.values())[: getattr(policy, word)]:
-            reasons.setdefault(manifest.name, f"kept: {word}, {NAMES_OF_PERIODS[word](manifest.taken_at)}")
+            newest.setdefault(manifest.taken_at.strftime(period), manifest)
+        for when, manifest in list(newest.items())[: getattr(policy, word)]:
+            reasons.setdefault(manifest.name, f"kept: {word}, {when}")
     return reasons
 
 
@@ -143,7 +134,3 @@ def quality_note(record: BackupRecord) -> str:
     if verification is None:
         return ", and never verified"
     return "" if verification.passed else ", and its verification failed"
-
-
-def days(count: int) -> str:
-    return f"{count} day" if count == 1 else f"{count} days"

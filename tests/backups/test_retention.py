@@ -158,7 +158,7 @@ def test_newest_of_each_period_is_kept():
         ("2026-11-23", "kept as the last verified backup"),
         ("2026-11-22", "kept: daily, 2026-11-22"),
         ("2026-11-21", "kept: daily, 2026-11-21"),
-        ("2026-11-15", "kept: weekly, week 46"),
+        ("2026-11-15", "kept: weekly, week 46 of 2026"),
         ("2026-10-31", "kept: monthly, 2026-10"),
         ("2026-09-30", "kept: monthly, 2026-09"),
         ("2025-12-31", "kept: yearly, 2025"),
@@ -170,7 +170,7 @@ def test_week_between_two_years_is_one_period():
     monday, friday = (NOW - dt.datetime(*day, 12, tzinfo=dt.UTC) for day in ((2025, 12, 29), (2026, 1, 2)))
     policy = Policy(days=1, weekly=2)
     assert reasons(NEWEST, entry(friday / DAY), entry(monday / DAY), policy=policy)[1:] == [
-        (True, "kept: weekly, week 1"),
+        (True, "kept: weekly, week 01 of 2026"),
         (False, "older than 1 day"),
     ]
 
