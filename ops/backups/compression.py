@@ -21,7 +21,7 @@ MEMBER_SIZE = 2 * 2**20
 LEVEL = 3
 GZIP_FORMAT = 31
 """zlib's ``wbits`` for a gzip member with its header and checksum (zlib.net/manual.html, deflateInit2)."""
-MAX_THREADS = 4
+THREADS = min(4, os.cpu_count() or 1)
 READ_AHEAD = 4
 
 
@@ -38,12 +38,9 @@ class HashingCounter:
 
     def counted(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         for block in blocks:
-            self.add(block)
+            self.size += len(block)
+            self.hash.update(block)
             yield block
-
-    def add(self, block: bytes) -> None:
-        self.size += len(block)
-        self.hash.update(block)
 
 
 class IteratorIO(io.RawIOBase):
@@ -103,11 +100,7 @@ def reader(blocks: Iterator[bytes]) -> io.BufferedReader:
     return io.BufferedReader(IteratorIO(blocks), BLOCK_SIZE)
 
 
-def thread_count() -> int:
-    return min(MAX_THREADS, os.cpu_count() or 1)
-
-
-def compressed(blocks: Iterator[bytes], *, threads: int) -> Iterator[bytes]:
+def compressed(blocks: Iterator[bytes], *, threads: int = THREADS) -> Iterator[bytes]:
     """`blocks` as a gzip file: one member for every 2 MiB, compressed in `threads` while the next blocks are read.
 
     At most two members for each thread wait in memory. An error of `blocks` is raised at once, before those members.

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import difflib
+import itertools
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,12 +14,13 @@ from typing import IO, Any
 import msgspec
 from django.core.files.storage import Storage
 
-from ops.backups.compression import HashingCounter, compressed, reader, thread_count
+from ops.backups.compression import HashingCounter, compressed, reader
 from ops.backups.manifest import Kind, Manifest, Origin, Verification
 from ops.backups.signing import Keys, Trust, unsigned
 from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
 from ops.backups.storage.local import PARTIAL
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
+from ops.utils.formatting import join_names
 from ops.utils.streams import blocks_of
 
 logger = logging.getLogger(__name__)
@@ -67,11 +69,15 @@ class BackupRecord:
 
     def require_manifest(self) -> Manifest:
         if self.manifest is None:
-            raise ArtifactInvalid(
-                f"{self.name} has no readable manifest. {self.fault}",
-                "`manage.py list_backups` shows all of them.",
-            )
+            raise ArtifactInvalid(f"{self.name} has no readable manifest. {self.fault}", LIST_THEM)
         return self.manifest
+
+    def require_file(self) -> Manifest:
+        """The manifest of a backup whose data file is there. Raises ArtifactInvalid."""
+        manifest = self.require_manifest()
+        if self.fault:
+            raise ArtifactInvalid(f"{self.name} cannot be read. {self.fault}", LIST_THEM)
+        return manifest
 
 
 class BackupRepository:
@@ -115,10 +121,10 @@ class BackupRepository:
             return self.read_record(matches[0], files)
         if matches:
             raise PreconditionFailed(
-                f"{name!r} is the beginning of {listed(matches)}.", "Give one of these names in full."
+                f"{name!r} is the beginning of {join_names(matches, 5)}.", "Give one of these names in full."
             )
         near = difflib.get_close_matches(wanted, names, n=3)
-        hint = f"Similar names: {listed(near)}. " if near else ""
+        hint = f"Similar names: {join_names(near)}. " if near else ""
         raise PreconditionFailed(f"There is no backup {name!r}.", hint + LIST_THEM)
 
     def latest(self, *, now: dt.datetime, verified: bool = True) -> BackupRecord:
@@ -133,10 +139,7 @@ class BackupRepository:
 
     def open(self, record: BackupRecord) -> IO[bytes]:
         """The data file as it is stored. Reading its end raises ArtifactInvalid where the SHA-256 differs."""
-        manifest = record.require_manifest()
-        if record.fault:
-            raise ArtifactInvalid(f"{record.name} cannot be read. {record.fault}", LIST_THEM)
-        return self.open_file(manifest)
+        return self.open_file(record.require_file())
 
     def open_file(self, manifest: Manifest) -> IO[bytes]:
         """As `open`, for a data file that is no backup yet."""
@@ -157,12 +160,9 @@ class BackupRepository:
     def next_name(self, kind: Kind, now: dt.datetime) -> str:
         """A free name for a data file that is made `now`, with a number where a file of any kind has that second."""
         taken = {file.partition(".")[0] for file in self.files.names()}
-        first = stem = f"{self.prefix}_{now.astimezone(dt.UTC):%Y%m%d_%H%M%S}"
-        number = 1
-        while stem in taken:
-            number += 1
-            stem = f"{first}_{number}"
-        return f"{stem}.{kind}"
+        first = f"{self.prefix}_{now.astimezone(dt.UTC):%Y%m%d_%H%M%S}"
+        stems = itertools.chain([first], (f"{first}_{number}" for number in itertools.count(2)))
+        return f"{next(stem for stem in stems if stem not in taken)}.{kind}"
 
     def store(self, name: str, blocks: Iterator[bytes]) -> StoredFile:
         """Write a data file, compressed where its name says so. It is no backup before `publish`.
@@ -172,7 +172,7 @@ class BackupRepository:
         before, after = HashingCounter(), HashingCounter()
         stream = before.counted(blocks)
         if self.kind_of(name).compressed:
-            stream = compressed(stream, threads=thread_count())
+            stream = compressed(stream)
         self.files.create(name, after.counted(stream))
         return StoredFile(size=after.size, sha256=after.sha256, uncompressed_size=before.size)
 
@@ -338,10 +338,6 @@ class BackupRepository:
 def run_and_event(name: str) -> list[str]:
     """The id of the run and the word for what happened, from the name of an event's file."""
     return name.removesuffix(MANIFEST).split("_")[3:]
-
-
-def listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def sentence(error: OpsError | FileNotFoundError) -> str:

@@ -189,13 +189,13 @@ def test_get_of_an_ambiguous_name_lists_five(repository):
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b"", "is not JSON: Expecting value: line 1 column 1 (char 0)."),
-        (b'{"format": 1, "na', "is not JSON: Unterminated string"),
-        (b"\xff\xfe", "is not JSON: 'utf-8' codec can't decode"),
-        (b"[" * 200_000, "is not JSON: maximum recursion depth exceeded"),
-        (b'{"size": NaN}', "is not JSON: NaN is not a JSON number."),
-        (b'{"size": 1e999}', "is not JSON: 1e999 is not a JSON number."),
-        (b"[]", "is not a JSON object."),
+        (b"", "is not a JSON object: Input data was truncated."),
+        (b'{"format": 1, "na', "is not a JSON object: Input data was truncated."),
+        (b"\xff\xfe", "is not a JSON object: JSON is malformed: invalid character"),
+        (b'{"a":' + b"[" * 200_000, "is not a JSON object: maximum recursion depth exceeded"),
+        (b'{"size": NaN}', "is not a JSON object: JSON is malformed: invalid character"),
+        (b'{"size": 1e999}', "is not a JSON object: Number out of range"),
+        (b"[]", "is not a JSON object: Expected `object`, got `array`."),
     ],
 )
 def test_record_of_a_damaged_manifest_has_a_fault(repository, content, fault):
@@ -530,8 +530,8 @@ def test_damaged_events_are_logged_and_skipped(repository, caplog):
     repository.storage.save("events/notes.txt", ContentFile(b"mine"))
     repository.storage.save(f"events/{name}.partial", ContentFile(b"{"))
     assert [event["event"] for event in repository.events()] == ["started"]
-    assert [record.getMessage().partition(" Exp")[0] for record in caplog.records] == [
-        f"events/{broken} cannot be read. events/{broken} is not JSON:",
+    assert [record.getMessage().partition(" Input")[0] for record in caplog.records] == [
+        f"events/{broken} cannot be read. events/{broken} is not a JSON object:",
     ]
 
 

@@ -2,10 +2,10 @@
 
 import contextlib
 import json
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage
 
@@ -37,12 +37,9 @@ class AtomicFiles:
         if len(content) > largest:
             raise ArtifactInvalid(f"{name} is larger than {largest:,} bytes.")
         try:
-            document = json.loads(content.decode(), parse_constant=finite, parse_float=finite)
+            return msgspec.json.decode(content, type=dict[str, Any])
         except (ValueError, RecursionError) as error:
-            raise ArtifactInvalid(f"{name} is not JSON: {error}.") from error
-        if not isinstance(document, dict):
-            raise ArtifactInvalid(f"{name} is not a JSON object.")
-        return document
+            raise ArtifactInvalid(f"{name} is not a JSON object: {error}.") from error
 
     def create(self, name: str, blocks: Iterator[bytes]) -> None:
         """Save a new file. After an error nothing of it is left, and an existing file is unchanged."""
@@ -77,9 +74,3 @@ class AtomicFiles:
 def json_bytes(document: Mapping[str, Any]) -> bytes:
     """Indented JSON."""
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-
-
-def finite(number: str) -> float:
-    if not math.isfinite(value := float(number)):
-        raise ValueError(f"{number} is not a JSON number")
-    return value
