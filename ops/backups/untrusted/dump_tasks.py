@@ -12,10 +12,8 @@ from ops.backups.engines.postgresql import dump_reader
 from ops.backups.engines.postgresql.dump_reader import CopyBlock, DumpReader, Statement, column_rows
 from ops.errors import ArtifactInvalid
 from ops.utils.environment import minimal_environment
-from ops.utils.streams import blocks_of, open_gzip, read_gzip
+from ops.utils.streams import BLOCK_SIZE, blocks_of, open_gzip, read_gzip
 
-CHUNK_SIZE = 1 << 20
-"""Bytes."""
 MIGRATIONS = "django_migrations"
 MAX_MIGRATIONS = 20_000
 MAX_STATEMENTS = 250_000
@@ -40,7 +38,7 @@ def survey(**file: Any) -> dict[str, Any]:
                 )
                 migrations.append(list(pair))
                 require(len(migrations) <= MAX_MIGRATIONS, f"It names more than {MAX_MIGRATIONS:,} migrations.")
-        while block.read(CHUNK_SIZE):
+        while block.read(BLOCK_SIZE):
             pass
         rows[block.table] = rows.get(block.table, 0) + block.rows
     return {"migrations": migrations, "rows": rows}
@@ -59,12 +57,12 @@ def copy_rows(*, tables: Sequence[str], **file: Any) -> dict[str, Any]:
     left_out: dict[str, int] = {}
     for block in copied_blocks(plain_sql_chunks(**file)):
         if block.table not in tables:
-            while block.read(CHUNK_SIZE):
+            while block.read(BLOCK_SIZE):
                 pass
             left_out[block.table] = left_out.get(block.table, 0) + block.rows
             continue
         emit(b"T", json.dumps({"table": block.table, "columns": block.columns}).encode())
-        while chunk := block.read(CHUNK_SIZE):
+        while chunk := block.read(BLOCK_SIZE):
             emit(b"R", chunk)
         emit(b"R", b"")
     return {"left_out": left_out}

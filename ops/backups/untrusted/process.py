@@ -3,7 +3,6 @@
 An error in a parser, or a file that was made to exhaust the machine, ends that process and nothing else.
 """
 
-import contextlib
 import json
 import signal
 import subprocess
@@ -59,11 +58,8 @@ class Frame:
 
 def call(task: str, *, limits: Limits, feed: IO[bytes] | None = None, **arguments: Any) -> Any:
     """The result of `task`. Raises ArtifactInvalid when the file is refused or exceeds a limit."""
-    with contextlib.closing(run(task, limits=limits, feed=feed, **arguments)) as frames:
-        for frame in frames:
-            if frame.kind == RESULT:
-                return frame.json()
-    raise AssertionError("run() ends with a result or raises.")
+    *_, result = run(task, limits=limits, feed=feed, **arguments)
+    return result.json()
 
 
 def run(task: str, *, limits: Limits, feed: IO[bytes] | None = None, **arguments: Any) -> Generator[Frame]:

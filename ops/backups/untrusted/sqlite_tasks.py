@@ -88,17 +88,12 @@ def as_text(value: object) -> str:
 
 
 def copy_rows(
-    *,
-    path: str,
-    destination: str,
-    tables: Mapping[str, Mapping[str, Any]],
-    content_types: str,
-    permissions: str,
+    *, path: str, destination: str, tables: Sequence[str], content_types: str, permissions: str
 ) -> dict[str, Any]:
     """Fill the `tables` of `destination`, which Django's migrations have made, with the rows of `path`.
 
-    `tables` gives ``columns`` and, for those that refer to content types or permissions, ``references``: the name of
-    the column to the table. Rows of theirs are matched by natural key. Returns rows, and what was left out.
+    Rows of `content_types` and `permissions` are matched by natural key, and columns that refer to them follow.
+    Returns rows, and what was left out.
     """
     result: dict[str, dict[str, Any]] = {"rows": {}, "unmatched": {}, "columns": {}}
     with reading(path) as source, contextlib.closing(sqlite3.connect(destination, isolation_level=None)) as ours:
@@ -110,9 +105,9 @@ def copy_rows(
         ours.execute("BEGIN")
         empty(ours, tables)
         matched = match_natural_keys(source, ours, source_tables, content_types, permissions)
-        for table, shape in tables.items():
+        for table in tables:
             if table in source_tables:
-                copy = TableCopy(ours, table, shape, source_tables[table], matched)
+                copy = TableCopy(ours, table, source_tables[table], matched)
                 copy.run(source)
                 result["rows"][table] = copy.rows
                 result["unmatched"] |= {table: copy.unmatched} if copy.unmatched else {}
@@ -167,7 +162,7 @@ def chunks(connection: sqlite3.Connection, query: str) -> Iterator[list[Any]]:
 
 
 # --- Copying --------------------------------------------------------------------------------------------------
-def empty(connection: sqlite3.Connection, tables: Mapping[str, Any]) -> None:
+def empty(connection: sqlite3.Connection, tables: Iterable[str]) -> None:
     """Delete the rows that migrations have inserted, and reset AUTOINCREMENT."""
     sequences = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").fetchone()
     for table in tables:
@@ -216,21 +211,21 @@ class TableCopy:
         self,
         ours: sqlite3.Connection,
         table: str,
-        shape: Mapping[str, Any],
         stored: Sequence[str],
         matched: Mapping[str, Mapping[Any, Any]],
     ) -> None:
         self._ours, self._table = ours, table
-        self._columns = [column for column in shape["columns"] if column in stored]
+        own = stored_columns(ours, table)
+        self._columns = [column for column in own if column in stored]
         require(bool(self._columns), f"{table} has none of the columns that it should have.")
         kinds = {name: kind for _, name, kind, *_ in ours.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()}
         self._checks = [check_of(kinds[column]) for column in self._columns]
         self._matches = [
             (self._columns.index(column), matched[to])
-            for column, to in shape["references"].items()
-            if column in self._columns
+            for _, _, to, column, *_ in ours.execute(f"PRAGMA foreign_key_list({quoted(table)})").fetchall()
+            if to in matched and column in self._columns
         ]
-        self.unknown = sorted(set(stored) - set(shape["columns"]))
+        self.unknown = sorted(set(stored) - set(own))
         self.rows = self.unmatched = 0
 
     def run(self, source: sqlite3.Connection) -> None:
@@ -314,18 +309,11 @@ def is_text(value: object) -> bool:
 
 
 CHECKS: dict[str, Check] = {
+    **{f"{size}{sign}": is_integer for size in ("integer", "bigint", "smallint") for sign in ("", " unsigned")},
+    **dict.fromkeys(("char", "varchar", "text"), is_text),
     "bool": lambda value: is_integer(value) and value in (0, 1),
-    "integer": is_integer,
-    "bigint": is_integer,
-    "smallint": is_integer,
-    "integer unsigned": is_integer,
-    "bigint unsigned": is_integer,
-    "smallint unsigned": is_integer,
     "real": lambda value: isinstance(value, int | float),
     "decimal": decimal.Decimal,
-    "char": is_text,
-    "varchar": is_text,
-    "text": is_text,
     "blob": lambda value: isinstance(value, bytes),
     "date": dt.date.fromisoformat,
     "datetime": dt.datetime.fromisoformat,

@@ -25,21 +25,6 @@ CREATE TABLE thing (id integer PRIMARY KEY, name, number, flag, ratio, price, da
 CREATE TABLE content_type (id integer PRIMARY KEY, app_label, model);
 INSERT INTO content_type VALUES (1, 'lab', 'thing'), (2, 'lab', 'gone');
 """
-COLUMNS = [
-    "id",
-    "name",
-    "number",
-    "flag",
-    "ratio",
-    "price",
-    "day",
-    "moment",
-    "clock",
-    "code",
-    "data",
-    "extra",
-    "kind_id",
-]
 
 
 def write(path: Path, script: str) -> str:
@@ -51,13 +36,12 @@ def write(path: Path, script: str) -> str:
 def copied(tmp_path: Path, script: str) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
     theirs, ours = write(tmp_path / "theirs.db", THEIRS + script), write(tmp_path / "ours.db", OURS)
     limits = process.limits_for(Path(theirs).stat().st_size)
-    shape = {"columns": COLUMNS, "references": {"kind_id": "content_type"}}
     result = process.call(
         "copy_sqlite_rows",
         limits=limits,
         path=theirs,
         destination=ours,
-        tables={"thing": shape},
+        tables=["thing"],
         content_types="content_type",
         permissions="permission",
     )

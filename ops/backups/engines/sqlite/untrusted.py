@@ -1,9 +1,7 @@
 """An untrusted SQLite file: surveyed, read and copied through a limited process."""
 
-import sqlite3
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 from ops.backups.engines.base import (
     Columns,
@@ -16,10 +14,9 @@ from ops.backups.engines.base import (
 )
 from ops.backups.sources import RestoreSource
 from ops.backups.untrusted import process
-from ops.backups.untrusted.schema import NaturalKeyTables, natural_key_tables
+from ops.backups.untrusted.schema import natural_key_tables
 from ops.databases.migration_state import MIGRATIONS_TABLE
 from ops.databases.sqlite import tables
-from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage
 
 FILE = "untrusted.sqlite3"
@@ -50,14 +47,13 @@ class UntrustedSqliteFile(UntrustedFile):
         keys = natural_key_tables()
         with tables.reading(destination) as connection:
             existing = set(tables.table_names(connection))
-            wanted = existing - {*self._excluded, *keys.names, MIGRATIONS_TABLE}
-            shapes = {table: shape_of(connection, table, keys) for table in sorted(wanted)}
+        wanted = existing - {*self._excluded, *keys.names, MIGRATIONS_TABLE}
         done = process.call(
             "copy_sqlite_rows",
             limits=self._limits,
             path=self._path,
             destination=str(destination),
-            tables=shapes,
+            tables=sorted(wanted),
             content_types=keys.content_types,
             permissions=keys.permissions,
         )
@@ -66,13 +62,3 @@ class UntrustedSqliteFile(UntrustedFile):
         left_out = rows_left_out(others, known=existing)
         parts = parts_left_out(unmatched=done["unmatched"], unknown_columns=done["columns"])
         return LoadedRows(rows=done["rows"], left_out=left_out + parts)
-
-
-def shape_of(connection: sqlite3.Connection, table: str, keys: NaturalKeyTables) -> dict[str, Any]:
-    """The stored columns of one of our own tables, and those that refer to content types or permissions."""
-    references = {
-        column: to
-        for _, _, to, column, *_ in connection.execute(f"PRAGMA foreign_key_list({quoted(table)})").fetchall()
-        if to in keys.names
-    }
-    return {"columns": tables.stored_columns(connection, table), "references": references}
