@@ -54,10 +54,13 @@ def accounts_in(layout: Layout, content: Content, *, where: str) -> Accounts:
             memberships.setdefault(key, set()).update(names[one] for one in ones if one in names)
     own = pairs(content, *layout.own)
     accounts = [
-        account(
-            layout,
-            key,
-            values,
+        Account(
+            key=key or "",
+            name=values.get(layout.name) or "",
+            password=values.get("password"),
+            active="is_active" not in values or values["is_active"] not in FALSE,
+            superuser=values.get("is_superuser") not in FALSE,
+            marks=frozenset(filter(None, (mark.right_of(values.get(mark.field)) for mark in layout.marks))),
             groups=frozenset(memberships.get(key, ())),
             own=frozenset(known[one] for one in own.get(key, ()) if one in known),
         )
@@ -99,41 +102,23 @@ def values_in(layout: Layout, content: Content) -> dict[Key, dict[str, str | Non
     return found
 
 
-def account(
-    layout: Layout, key: Key, values: Mapping[str, str | None], *, groups: frozenset[str], own: frozenset[Permission]
-) -> Account:
-    return Account(
-        key=key or "",
-        name=values.get(layout.name) or "",
-        password=values.get("password"),
-        active="is_active" not in values or values["is_active"] not in FALSE,
-        superuser=values.get("is_superuser") not in FALSE,
-        marks=frozenset(filter(None, (mark.right_of(values.get(mark.field)) for mark in layout.marks))),
-        groups=groups,
-        own=own,
-    )
-
-
 # --- Reading a database ---------------------------------------------------------------------------------------------
 def compare_accounts(layout: Layout, then: Callable[[], Accounts]) -> RightsChange:
     """What changes when the accounts of `then` replace the live ones; unknown where either cannot be read."""
     try:
-        return compare(live_accounts(layout), then())
+        return compare(accounts_of_default(layout, where="the live database", complete=False), then())
     except OpsError as error:
         return RightsChange(unknown=error.message)
 
 
-def live_accounts(layout: Layout) -> Accounts:
-    """The accounts of the live database. Missing tables give no rights. Raises AccountsUnknown."""
-    where = "the live database"
-    empty: dict[str, Rows] = {table: [] for table in layout.columns}
-    rows = empty | read_default(layout.columns, where=where)
-    return accounts_in(layout, Content(columns=layout.columns, rows=rows), where=where)
+def accounts_of_default(layout: Layout, *, where: str, complete: bool = True) -> Accounts:
+    """The accounts of "default" in this thread, which messages call `where`. Raises AccountsUnknown.
 
-
-def accounts_of_default(layout: Layout, *, where: str) -> Accounts:
-    """The accounts of "default" in this thread, which messages call `where`. Raises AccountsUnknown."""
+    Unless they have to be `complete`, missing tables give no rights.
+    """
     rows = read_default(layout.columns, where=where)
+    if not complete:
+        rows = {table: rows.get(table, []) for table in layout.columns}
     return accounts_in(layout, Content(columns=layout.columns, rows=rows), where=where)
 
 

@@ -8,6 +8,7 @@ Groups are compared by name, permissions by app, model and codename, because num
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 from typing import NamedTuple
 
 from ops.utils.formatting import join_names, pluralize
@@ -160,7 +161,7 @@ class RightsChange:
 def compare(now: Accounts, then: Accounts) -> RightsChange:
     """What changes when `then` replaces `now`. Names are sorted."""
     ours = {(account.key, account.name): account for account in now.accounts}
-    theirs = {(account.key, account.name): account for account in sorted(then.accounts, key=by_name)}
+    theirs = {(account.key, account.name): account for account in sorted(then.accounts, key=attrgetter("name", "key"))}
     stay = [(ours[key], account) for key, account in theirs.items() if key in ours]
     new = [account for key, account in theirs.items() if key not in ours]
     gone = {account.key: account for key, account in ours.items() if key not in theirs}
@@ -175,10 +176,6 @@ def compare(now: Accounts, then: Accounts) -> RightsChange:
             Replaced(key=after.key, now=gone[after.key].name, then=after.name) for after in new if after.key in gone
         ),
     )
-
-
-def by_name(account: Account) -> tuple[str, str]:
-    return account.name, account.key
 
 
 def gain(now: Accounts, before: Account, then: Accounts, after: Account) -> Gain:

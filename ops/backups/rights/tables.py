@@ -102,7 +102,8 @@ def layout_of(user: type[models.Model]) -> Layout:
     """The layout of accounts whose model is `user`."""
     name = user.USERNAME_FIELD  # type: ignore[attr-defined]
     marks = marks_of(user)
-    groups, own = tuple(groups_of(user)), tuple(own_of(user))
+    groups = tuple(groups_of(user))
+    own = tuple(relation for relation, other in many(user) if other is permission_model())
     return Layout(
         name=name,
         parts=parts_of(user, [name, "password", "is_active", "is_superuser", *(mark.field for mark in marks)]),
@@ -170,10 +171,6 @@ def many(model: type[models.Model]) -> Iterator[tuple[Relation, type[models.Mode
         columns = (field.m2m_column_name(), field.m2m_reverse_name())
         other: Any = field.related_model
         yield Relation(table=field.m2m_db_table(), columns=columns), concrete_model(other)
-
-
-def own_of(user: type[models.Model]) -> Iterator[Relation]:
-    return (relation for relation, other in many(user) if other is permission_model())
 
 
 def groups_of(user: type[models.Model]) -> Iterator[Group]:
