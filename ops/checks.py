@@ -31,7 +31,7 @@ from django.db import DatabaseError, connections, models
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
-from ops.backups.table_policy import PROJECT_SETTINGS, cannot_exclude, excluded_from_backups
+from ops.backups.table_policy import PROJECT_SETTINGS, cannot_exclude, exclusions
 from ops.conf import conf, setting_name
 
 ADMIN = "django.contrib.admin"
@@ -66,7 +66,7 @@ def is_list_of_names(value: object) -> bool:
 def check_references_to_excluded_tables(**_kwargs: Any) -> list[CheckMessage]:
     if check_lists_of_tables():
         return []
-    refusals = [cannot_exclude(*pair) for pair in sorted(set(references(excluded_from_backups())))]
+    refusals = [cannot_exclude(*pair) for pair in sorted(set(references(frozenset(exclusions()))))]
     return [Error(refusal.message, hint=refusal.hint, id="ops.E002") for refusal in refusals]
 
 

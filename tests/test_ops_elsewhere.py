@@ -252,11 +252,10 @@ def test_messages_of_ops_do_not_name_homerack_or_its_variables() -> None:
 def test_tables_of_the_policy_are_listed() -> None:
     left_out, untrusted = TEXT.split("**Not in backups.**")[1].split("**Never from untrusted files.**")
     assert (
-        set(re.findall(r"`([a-z]+_[a-z_]+)`", left_out.split("Name your own")[0]))
-        == table_policy.excluded_from_backups()
+        set(re.findall(r"`([a-z]+_[a-z_]+)`", left_out.split("Name your own")[0])) == table_policy.exclusions().keys()
     )
     named = re.findall(r"`([a-z_0-9]+…?)`", untrusted)
-    for table in table_policy.never_from_untrusted_files() - table_policy.excluded_from_backups():
+    for table in table_policy.never_from_untrusted_files() - table_policy.exclusions().keys():
         assert "all tables of django-celery-beat" in untrusted
         assert table in table_policy.SCHEDULES or any(re.fullmatch(name.replace("…", ".*"), table) for name in named), (
             table

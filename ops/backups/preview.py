@@ -15,7 +15,7 @@ from ops.backups.rights.accounts import MAX_ROWS, Content, accounts_in, compare_
 from ops.backups.rights.changes import Accounts, RightsChange
 from ops.backups.rights.tables import Layout, Relation, layout_of, merged
 from ops.backups.sources import RestoreSource
-from ops.backups.table_policy import kept_in_every_restore, kept_with_untrusted_files, never_from_untrusted_files
+from ops.backups.table_policy import kept_live, never_from_untrusted_files
 from ops.backups.verify import count_rows
 from ops.databases.migration_state import require_known
 from ops.utils.formatting import pluralize
@@ -111,53 +111,46 @@ def preview_restore(*, engine: Engine, source: RestoreSource, by_keys: bool = Tr
     pending = require_known(source.manifest.migrations, source.name) if source.manifest else ()
     backup_rows = rows_in_backup(engine, source)
     live = LiveCounts()
-    left_out = tables_left_out(source)
-    kept = kept_in_every_restore() if source.trusted else kept_with_untrusted_files()
+    # Of an untrusted file, the tables whose rows are never copied.
+    excluded = {table.table for table in source.manifest.excluded} if source.manifest else never_from_untrusted_files()
+    kept = kept_live(trusted=source.trusted)
     all_tables = content_tables(also=CONTENT_IN_SYSTEM_APPS)
     tables = [
         item
         for item in all_tables
-        if item.table not in left_out and (item.table in backup_rows or live.rows.get(item.table))
+        if item.table not in excluded and (item.table in backup_rows or live.rows.get(item.table))
     ]
     keys = {
         item.table: Relation(table=item.table, columns=(item.key,))
         for item in tables
-        if by_keys and comparable(item, backup_rows.get(item.table, 0), live)
+        if by_keys and item.key and item.table in live.rows
+        if max(live.rows[item.table], backup_rows.get(item.table, 0)) <= MAX_KEYS
     }
     layout = layout_of(get_user_model())
     content = read(engine, source, backup_rows, keys=keys.values(), layout=layout) if by_keys else None
-    changes = []
-    for item in tables:
-        compared_keys = None
-        if content and item.table in keys and item.table in content.rows:
-            compared_keys = live.keys(item), values(content, keys[item.table])
-        changes.append(
-            change(
-                item,
-                live.rows.get(item.table),
-                backup_rows.get(item.table, 0),
-                compared_keys,
-            )
-        )
+
+    def change(item: ContentTable) -> TableDiff:
+        now, then = live.rows.get(item.table), backup_rows.get(item.table, 0)
+        gained, lost = max(0, then - (now or 0)), max(0, (now or 0) - then)
+        exact = content is not None and item.table in keys and item.table in content.rows
+        if content and exact:
+            ours = live.keys(item)
+            theirs = {value for (value,) in content.select(keys[item.table]) if value is not None}
+            gained, lost = len(theirs - ours), len(ours - theirs)
+        return TableDiff(table=item.table, label=item.label, now=now, then=then, gained=gained, lost=lost, exact=exact)
+
     return RestorePreview(
-        changes=tuple(changes),
+        changes=tuple(map(change, tables)),
         rights=compare_accounts(layout, partial(accounts_in_backup, layout, content, backup_rows)) if content else None,
         emptied=tuple(
             (item.label, rows)
             for item in all_tables
-            if item.table in left_out - kept and (rows := live.rows.get(item.table))
+            if item.table in excluded - kept and (rows := live.rows.get(item.table))
         ),
         not_taken=rows_not_taken(source, backup_rows),
         pending=pending,
         unreadable=live.unreadable,
     )
-
-
-def tables_left_out(source: RestoreSource) -> frozenset[str]:
-    """Tables whose rows the backup does not contain; of an untrusted file, those whose rows are never copied."""
-    if source.manifest:
-        return frozenset(left_out.table for left_out in source.manifest.excluded)
-    return never_from_untrusted_files()
 
 
 def rows_not_taken(source: RestoreSource, backup_rows: Mapping[str, int]) -> tuple[LeftOut, ...]:
@@ -201,11 +194,6 @@ def accounts_in_backup(layout: Layout, content: Content, backup_rows: Mapping[st
     return accounts_in(layout, content, where="the backup")
 
 
-def values(content: Content, relation: Relation) -> frozenset[str]:
-    """The values of a relation of one column, without NULL."""
-    return frozenset(value for (value,) in content.select(relation) if value is not None)
-
-
 class LiveCounts:
     """Numbers of rows in the live database; none where it is unreachable."""
 
@@ -226,29 +214,6 @@ class LiveCounts:
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT {quoted(item.key)} FROM {quoted(item.table)}")
             return frozenset(str(key) for (key,) in cursor.fetchall())
-
-
-def comparable(item: ContentTable, then: int, live: LiveCounts) -> bool:
-    return bool(item.key) and item.table in live.rows and max(then, live.rows[item.table]) <= MAX_KEYS
-
-
-def change(
-    item: ContentTable, now: int | None, then: int, keys: tuple[frozenset[str], frozenset[str]] | None
-) -> TableDiff:
-    """`keys` are those of now and then where they were compared."""
-    gained, lost = max(0, then - (now or 0)), max(0, (now or 0) - then)
-    if keys:
-        ours, theirs = keys
-        gained, lost = len(theirs - ours), len(ours - theirs)
-    return TableDiff(
-        table=item.table,
-        label=item.label,
-        now=now,
-        then=then,
-        gained=gained,
-        lost=lost,
-        exact=keys is not None,
-    )
 
 
 def is_content(model: type[models.Model]) -> bool:

@@ -67,22 +67,12 @@ def exclusions() -> Mapping[str, str]:
     }
 
 
-def excluded_from_backups() -> frozenset[str]:
-    """The names of `exclusions`."""
-    return frozenset(exclusions())
-
-
 def cannot_exclude(referring: str, referred: str) -> PreconditionFailed:
     """The error for a backup in which rows of `referring` would refer to missing rows of `referred`."""
     return PreconditionFailed(
         f"Rows of {referred} are left out of backups, but {referring} refers to them: no backup can be made.",
         f'Exclude both: add "{referring}" to OPS_BACKUP_EXCLUDED_TABLES; or remove "{referred}" from it.',
     )
-
-
-def kept_in_every_restore() -> frozenset[str]:
-    """Tables whose live rows every restore keeps."""
-    return LOCKOUTS
 
 
 def never_from_untrusted_files() -> frozenset[str]:
@@ -94,12 +84,14 @@ def never_from_untrusted_files() -> frozenset[str]:
     return sensitive | _named("OPS_UNTRUSTED_EXCLUDED_TABLES") | _named("OPS_BACKUP_EXCLUDED_TABLES")
 
 
-def kept_with_untrusted_files() -> frozenset[str]:
-    """Of `never_from_untrusted_files`, the tables whose live rows are kept.
+def kept_live(*, trusted: bool) -> frozenset[str]:
+    """The tables whose live rows a restore keeps: the lockouts; with an untrusted file, most that it does not copy.
 
     Not sessions, since all users sign in again; not the history, which is rebuilt; and no table that refers to one
     whose rows come from the file: a live API key would belong to another user with the same number.
     """
+    if trusted:
+        return LOCKOUTS
     kept = set(never_from_untrusted_files() - SESSIONS - HISTORY)
     references = {
         model._meta.db_table: {

@@ -13,7 +13,7 @@ from ops.backups.manifest import Origin
 from ops.backups.repository import MANIFEST
 from ops.backups.restore_checks import require_previous, require_restorable
 from ops.backups.sources import RestoreSource
-from ops.backups.table_policy import kept_in_every_restore, kept_with_untrusted_files
+from ops.backups.table_policy import kept_live
 from ops.backups.verify import LoadResult, load_and_migrate, migrate
 from ops.errors import OpsError
 from ops.maintenance import maintenance_mode
@@ -73,7 +73,7 @@ def restore(
         with maintenance_mode(reason=f"A backup is being restored ({source.name})."):
             require_rights_stay(run, staging)
             previous = back_up_first(context, run) if pre_backup else ""
-            live_tables = kept_in_every_restore() if source.trusted else kept_with_untrusted_files()
+            live_tables = kept_live(trusted=source.trusted)
             cut_over = go_live(run, staging, backup=source.name, live_tables=live_tables)
         writes_blocked = time.monotonic() - blocked_at
     return replace(
@@ -149,7 +149,7 @@ def undo_restore(context: OpsContext, run: RunRecorder) -> UndoResult:
         blocked_at = time.monotonic()
         with maintenance_mode(reason="A restore is being undone."):
             require_rights_stay(run, staging)
-            cut_over = go_live(run, staging, backup=UNDO, live_tables=kept_in_every_restore())
+            cut_over = go_live(run, staging, backup=UNDO, live_tables=kept_live(trusted=True))
         writes_blocked = time.monotonic() - blocked_at
     return UndoResult(
         restored=previous,

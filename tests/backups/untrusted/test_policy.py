@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ops.backups.table_policy import kept_with_untrusted_files, never_from_untrusted_files
+from ops.backups.table_policy import kept_live, never_from_untrusted_files
 
 
 @pytest.mark.parametrize(
@@ -23,11 +23,11 @@ from ops.backups.table_policy import kept_with_untrusted_files, never_from_untru
 )
 def test_kept_live_tables_refer_to_no_table_of_the_file(settings: Any, named: list[str], kept: set[str]) -> None:
     settings.OPS_UNTRUSTED_EXCLUDED_TABLES = named
-    assert kept_with_untrusted_files() & set(named) == kept
+    assert kept_live(trusted=False) & set(named) == kept
     assert set(named) <= never_from_untrusted_files()
 
 
 def test_kept_live_tables_include_no_sessions_and_history() -> None:
-    kept = kept_with_untrusted_files()
+    kept = kept_live(trusted=False)
     assert {"axes_accessattempt", "django_celery_beat_periodictask"} <= kept
     assert not kept & {"django_session", "ops_run", "ops_backup"}
