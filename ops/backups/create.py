@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ops.backups.engines.base import Engine
-from ops.backups.manifest import ExcludedTable, Kind, Manifest, Origin, Verification
+from ops.backups.manifest import ExcludedTable, Kind, Manifest, Origin
 from ops.backups.repository import BackupRepository
 from ops.backups.signing import Trust
-from ops.backups.sources import RestoreSource
+from ops.backups.sources import from_manifest
 from ops.backups.verify import read_back
 from ops.errors import PreconditionFailed, VerificationFailed
 from ops.utils.formatting import format_size
@@ -47,9 +47,13 @@ def create_backup(
     try:
         manifest = write(engine=engine, repository=repository, spec=spec, name=name, on_progress=on_progress)
         on_progress(Progress(stage=Stage.VERIFY, total=manifest.uncompressed_size))
-        verification = require_passed(
-            read_back(engine=engine, source=unpublished_source(repository, manifest), on_progress=on_progress)
-        )
+        source = from_manifest(repository, manifest, Trust.SIGNED)
+        verification = read_back(engine=engine, source=source, on_progress=on_progress)
+        if not verification.passed:
+            raise VerificationFailed(  # noqa: TRY301
+                f"The backup was written, but reading it back showed: {verification.error}. The backup was discarded.",
+                "Check the disk that it was written to, and run the command again.",
+            )
         manifest = manifest.with_verification(verification)
         repository.publish(manifest)
     except BaseException:
@@ -92,8 +96,7 @@ def write(
     started = time.monotonic()
     on_progress(Progress(stage=Stage.SNAPSHOT))
     with engine.snapshot(kind=spec.kind, excluded=spec.excluded) as snapshot:
-        description = snapshot.description
-        on_progress(Progress(stage=Stage.DUMP, total=description.size))
+        on_progress(Progress(stage=Stage.DUMP, total=snapshot.size))
         stored = repository.store(name, snapshot.stream(on_progress))
         tables = dict(snapshot.tables())
         return Manifest(
@@ -106,8 +109,8 @@ def write(
             created_by=spec.created_by,
             taken_at=snapshot.taken_at,
             duration=round(time.monotonic() - started, 3),
-            server_version=description.server_version,
-            tool_version=description.tool_version,
+            server_version=snapshot.server_version,
+            tool_version=snapshot.tool_version,
             app_version=spec.app_version,
             migrations=snapshot.migrations,
             tables=tables,
@@ -117,32 +120,10 @@ def write(
             note=spec.note,
             pinned=spec.pinned,
             run=spec.run,
-            metadata=dict(description.metadata),
+            metadata=dict(snapshot.metadata),
             excluded=tuple(
                 ExcludedTable(table=table, reason=reason)
                 for table, reason in sorted(snapshot.excluded.items())
                 if table in tables
             ),
         )
-
-
-def require_passed(verification: Verification) -> Verification:
-    """Raises VerificationFailed where the verification did not pass."""
-    if not verification.passed:
-        raise VerificationFailed(
-            f"The backup was written, but reading it back showed: {verification.error}. The backup was discarded.",
-            "Check the disk that it was written to, and run the command again.",
-        )
-    return verification
-
-
-def unpublished_source(repository: BackupRepository, manifest: Manifest) -> RestoreSource:
-    """The stored file, which has no manifest in the storage yet."""
-    return RestoreSource(
-        name=manifest.name,
-        kind=manifest.kind,
-        size=manifest.size,
-        manifest=manifest,
-        trust=Trust.SIGNED,
-        opener=lambda: repository.open_file(manifest),
-    )

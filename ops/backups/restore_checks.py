@@ -1,11 +1,11 @@
 """Checks before a restore or an undo begins: trust, kind of database, role, migrations."""
 
-from ops.backups.engines.base import Engine, PreviousDatabase
+from ops.backups.engines.base import Engine
 from ops.backups.signing import Trust
 from ops.backups.sources import RestoreSource
 from ops.conf import setting_name
 from ops.databases.migration_state import require_known
-from ops.errors import ArtifactInvalid, PreconditionFailed
+from ops.errors import ArtifactInvalid
 
 
 def require_restorable(source: RestoreSource, *, engine: Engine, untrusted: bool) -> None:
@@ -42,7 +42,7 @@ def require_trust(source: RestoreSource, *, untrusted: bool) -> None:
 
 def require_engine(source: RestoreSource, engine: Engine) -> None:
     """Raises ArtifactInvalid for a backup of another kind of database."""
-    if source.kind not in engine.kinds():
+    if source.kind not in engine.kinds:
         theirs = "SQLite" if source.kind.startswith("sqlite") else "PostgreSQL"
         hint = f"Set {setting_name('DATABASES')} to a {theirs} database to restore it there."
         if theirs == "SQLite":
@@ -50,14 +50,3 @@ def require_engine(source: RestoreSource, engine: Engine) -> None:
         raise ArtifactInvalid(
             f"{source.name} is a backup of {theirs}, and the database is not. Nothing was changed.", hint
         )
-
-
-def require_previous(engine: Engine) -> PreviousDatabase:
-    """Raises PreconditionFailed when no database is kept."""
-    undo = engine.swap_strategy().previous_database()
-    if undo is None:
-        raise PreconditionFailed(
-            "There is nothing to undo: no previous database is kept.",
-            "A backup from before it may be there: list_backups",
-        )
-    return undo

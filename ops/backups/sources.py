@@ -12,7 +12,7 @@ from ops.backups.compression import decompressed
 from ops.backups.manifest import Kind, Manifest
 from ops.backups.repository import BackupRecord, BackupRepository
 from ops.backups.signing import Trust
-from ops.errors import ArtifactInvalid, PreconditionFailed
+from ops.errors import PreconditionFailed
 
 GZIP, SQLITE, CUSTOM = b"\x1f\x8b", b"SQLite format 3\x00", b"PGDMP"
 """The first bytes of the files."""
@@ -54,19 +54,19 @@ def from_record(repository: BackupRepository, record: BackupRecord) -> RestoreSo
 
     The manifest of an upload, and one that is not signed here, are ignored.
     """
-    manifest = record.require_manifest()
-    if record.fault:
-        raise ArtifactInvalid(
-            f"The backup {record.name} cannot be read: {record.fault}", "Choose another: manage.py list_backups"
-        )
-    trust = Trust.UNSIGNED if manifest.untrusted else record.trust
+    manifest = record.require_file()
+    return from_manifest(repository, manifest, Trust.UNSIGNED if manifest.untrusted else record.trust)
+
+
+def from_manifest(repository: BackupRepository, manifest: Manifest, trust: Trust) -> RestoreSource:
+    """A data file of the repository, which may have no manifest there yet."""
     return RestoreSource(
-        name=record.name,
+        name=manifest.name,
         kind=manifest.kind,
         size=manifest.size,
         manifest=manifest if trust is Trust.SIGNED else None,
         trust=trust,
-        opener=lambda: repository.open(record),
+        opener=lambda: repository.open_file(manifest),
     )
 
 

@@ -12,6 +12,7 @@ from ops.backups.untrusted.schema import build_schema
 from ops.databases.leftovers import NO_CLAIMS, Claims
 from ops.databases.migration_state import applied_migrations, require_known, run_migrations, state_of
 from ops.errors import ArtifactInvalid, VerificationFailed
+from ops.utils.formatting import join_names
 from ops.utils.progress import Progress, ProgressCallback, Stage
 
 MAX_NAMED = 5
@@ -29,8 +30,8 @@ def read_back(*, engine: Engine, source: RestoreSource, on_progress: ProgressCal
         if source.manifest:
             fault = differences(with_excluded(counts, source.manifest), rows_of(source.manifest.tables), "rows")
     except ArtifactInvalid as error:
-        fault = error.message.rstrip(".")
-    return verification_of(Level.READ, started, fault)
+        fault = error.message
+    return new_verification(Level.READ, fault, since=started)
 
 
 def count_rows(engine: Engine, source: RestoreSource, *, on_progress: ProgressCallback) -> Mapping[str, int]:
@@ -53,14 +54,14 @@ def restore_test(
             load_and_migrate(engine, scratch, source=source, on_progress=on_progress)
             on_progress(Progress(stage=Stage.CLEAN_UP))
     except (ArtifactInvalid, VerificationFailed) as error:
-        fault = error.message.rstrip(".")
-    return verification_of(Level.RESTORED, started, fault)
+        fault = error.message
+    return new_verification(Level.RESTORED, fault, since=started)
 
 
-def verification_of(level: Level, started: float, fault: str) -> Verification:
-    return Verification(
-        level=level, verified_at=dt.datetime.now(dt.UTC), duration=round(time.monotonic() - started, 3), error=fault
-    )
+def new_verification(level: Level, fault: str, *, since: float) -> Verification:
+    """A verification that ends now; `since` is the monotonic time of its start."""
+    duration = round(time.monotonic() - since, 3)
+    return Verification(level=level, verified_at=dt.datetime.now(dt.UTC), duration=duration, error=fault.rstrip("."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,5 +153,4 @@ def differences(found: Mapping[str, object], expected: Mapping[str, object], wha
     ]
     faults += [f"{name} is missing" for name in expected if name not in found]
     faults += [f"{name} was not in the snapshot" for name in found if name not in expected]
-    more = f" and {len(faults) - MAX_NAMED} more" if len(faults) > MAX_NAMED else ""
-    return ", ".join(faults[:MAX_NAMED]) + more
+    return join_names(faults, MAX_NAMED)

@@ -11,7 +11,7 @@ from ops.backups import sources
 from ops.backups.engines.base import Scratch
 from ops.backups.manifest import Origin
 from ops.backups.repository import MANIFEST
-from ops.backups.restore_checks import require_previous, require_restorable
+from ops.backups.restore_checks import require_restorable
 from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import kept_live
 from ops.backups.verify import LoadResult, load_and_migrate, migrate
@@ -142,7 +142,7 @@ def undo_restore(context: OpsContext, run: RunRecorder) -> UndoResult:
 
     Raises PreconditionFailed or OpsError; then nothing was changed.
     """
-    previous = require_previous(context.engine)
+    previous = context.engine.swap_strategy().require_previous()
     run.set_backup(previous.backup)
     with context.engine.swap_strategy(claims=run).previous_as_staging() as staging:
         migrations = migrate(staging, previous.name, on_progress=run.report)
@@ -163,8 +163,9 @@ def undo_restore(context: OpsContext, run: RunRecorder) -> UndoResult:
 @operation(Run.Kind.DROP_PREVIOUS)
 def drop_previous_database(context: OpsContext, _run: RunRecorder) -> DropResult:
     """Drop the database that the last restore replaced. Raises PreconditionFailed when there is none."""
-    previous = require_previous(context.engine)
-    context.engine.swap_strategy().drop_previous()
+    strategy = context.engine.swap_strategy()
+    previous = strategy.require_previous()
+    strategy.drop_previous()
     return DropResult(dropped=previous)
 
 

@@ -65,7 +65,7 @@ def upload(context: OpsContext, run: RunRecorder, *, file: str, named: str) -> U
 
 def require_same_engine(context: OpsContext, kind: Kind, named: str) -> None:
     """Raises ArtifactInvalid for a file of another kind of database."""
-    if kind in context.engine.kinds():
+    if kind in context.engine.kinds:
         return
     if kind in {Kind.SQLITE, Kind.SQLITE_GZIP}:
         raise ArtifactInvalid(

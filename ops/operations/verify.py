@@ -1,13 +1,13 @@
 """Verify backups: read them back, or restore them into a scratch database and compare."""
 
-import datetime as dt
+import time
 from collections.abc import Sequence
 
 from ops.backups import sources
 from ops.backups.manifest import Level, Verification
 from ops.backups.repository import BackupRecord
 from ops.backups.signing import Trust
-from ops.backups.verify import read_back, restore_test
+from ops.backups.verify import new_verification, read_back, restore_test
 from ops.errors import ArtifactInvalid, VerificationFailed
 from ops.models import Run
 from ops.runs.context import OpsContext
@@ -49,9 +49,7 @@ def verify_one(context: OpsContext, run: RunRecorder, name: str) -> Verification
             done = read_back(engine=context.engine, source=source, on_progress=run.report)
     except ArtifactInvalid as error:
         level = Level.RESTORED if restores else Level.READ
-        done = Verification(
-            level=level, verified_at=dt.datetime.now(dt.UTC), duration=0, error=error.message.rstrip(".")
-        )
+        done = new_verification(level, error.message, since=time.monotonic())
     if record.trust is Trust.SIGNED:
         run.index(context.repository.change(name, verification=done))
     return done
@@ -60,6 +58,6 @@ def verify_one(context: OpsContext, run: RunRecorder, name: str) -> Verification
 def newest_verified(context: OpsContext) -> BackupRecord | None:
     """The newest verified backup for this kind of database."""
     for record in context.repository.records():
-        if record.verified and record.manifest and record.manifest.kind in context.engine.kinds():
+        if record.verified and record.manifest and record.manifest.kind in context.engine.kinds:
             return record
     return None

@@ -40,7 +40,7 @@ class OpsContext:
             kind = Kind.SQL_GZIP if compress else Kind.SQL
         else:
             kind = Kind.SQLITE_GZIP if compress else Kind.SQLITE
-        if kind not in self.engine.kinds():
+        if kind not in self.engine.kinds:
             raise PreconditionFailed("The custom format is PostgreSQL's, and the database is SQLite. Nothing was done.")
         return kind
 

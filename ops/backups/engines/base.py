@@ -2,7 +2,7 @@
 
 import datetime as dt
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,6 +15,8 @@ from ops.backups.manifest import Kind, TableDigest
 from ops.backups.sources import RestoreSource
 from ops.databases.leftovers import NO_CLAIMS, Claims
 from ops.databases.migration_state import MIGRATIONS_TABLE
+from ops.errors import PreconditionFailed
+from ops.utils.formatting import pluralize
 from ops.utils.progress import ProgressCallback
 from ops.utils.schema import Count, Moment, Text
 
@@ -24,16 +26,6 @@ Rows = list[tuple[str | None, ...]]
 """Rows of some columns. Values are in the database's text form; None is NULL."""
 Columns = Mapping[str, Sequence[str]]
 """Names of columns by table."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Description:
-    """The live database in a backup's manifest. `size` is in bytes, 0 where it is unknown."""
-
-    server_version: str
-    tool_version: str
-    size: int
-    metadata: Mapping[str, str]
 
 
 NEVER_COPIED = "never copied from an untrusted file"
@@ -76,9 +68,7 @@ def parts_left_out(
 def describe_left_out(left_out: Sequence[LeftOut]) -> list[str]:
     """A sentence for each table."""
     return [
-        f"Left out {left.rows:,} row{'' if left.rows == 1 else 's'} of {left.table}: {left.reason}."
-        if left.rows
-        else f"Left out of {left.table}: {left.reason}."
+        f"Left out {pluralize(left.rows, 'row') + ' ' if left.rows else ''}of {left.table}: {left.reason}."
         for left in left_out
     ]
 
@@ -113,22 +103,23 @@ class UntrustedFile(ABC):
         """
 
 
-class Snapshot(ABC):
-    """The database at one moment. It is released when the context of `Engine.snapshot` ends."""
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The database at one moment, with facts for the manifest. Released when the context of `Engine.snapshot` ends."""
 
-    description: Description
-    migrations: tuple[str, ...]
     taken_at: dt.datetime
+    server_version: str
+    tool_version: str
+    size: int
+    """Bytes of the database, 0 where it is unknown."""
+    metadata: Mapping[str, str]
+    migrations: tuple[str, ...]
     excluded: Mapping[str, str]
     """The tables of the database whose rows are left out, each with the reason."""
-
-    @abstractmethod
-    def stream(self, on_progress: ProgressCallback) -> Iterator[bytes]:
-        """The dump before compression, in blocks of some megabytes. Raises ToolFailed rather than ending early."""
-
-    @abstractmethod
-    def tables(self) -> Tables:
-        """Rows and digest of every table, read from the same snapshot as the dump. Waits until they are counted."""
+    stream: Callable[[ProgressCallback], Iterator[bytes]]
+    """The dump before compression, in blocks of some megabytes. Raises ToolFailed rather than ending early."""
+    tables: Callable[[], Tables]
+    """Rows and digest of every table, read from the same snapshot as the dump. Waits until they are counted."""
 
 
 class Scratch(ABC):
@@ -202,6 +193,16 @@ class SwapStrategy(ABC):
     def previous_database(self) -> PreviousDatabase | None:
         """What an undo would restore."""
 
+    def require_previous(self) -> PreviousDatabase:
+        """As `previous_database`. Raises PreconditionFailed when there is none."""
+        previous = self.previous_database()
+        if previous is None:
+            raise PreconditionFailed(
+                "There is nothing to undo: no previous database is kept.",
+                "A backup from before it may be there: list_backups",
+            )
+        return previous
+
     @abstractmethod
     def previous_as_staging(self) -> AbstractContextManager[Scratch]:
         """The previous database, or a copy of it, to be swapped in. It stays the previous one unless that happens.
@@ -226,6 +227,8 @@ class Engine(ABC):
 
     kind: str
     """``postgresql`` or ``sqlite``."""
+    kinds: tuple[Kind, ...]
+    """The kinds of files that it writes and reads; the first is the default."""
     database: str
     """Its name, which a user types to confirm."""
     where: str
@@ -242,10 +245,6 @@ class Engine(ABC):
         A database is dropped only if a killed run `claimed` it and it has the comment or the connection limit of a
         database that ops creates; never the live and the previous one.
         """
-
-    @abstractmethod
-    def kinds(self) -> tuple[Kind, ...]:
-        """The kinds of files that it writes and reads; the first is the default."""
 
     @abstractmethod
     def size(self) -> int:

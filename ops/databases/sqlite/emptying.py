@@ -9,7 +9,7 @@ from django.db.backends.sqlite3._functions import register as register_django_fu
 
 from ops.databases.sqlite.files import remove, sibling
 from ops.databases.sqlite.snapshot import FREE_SPACE, create_private
-from ops.databases.sqlite.tables import reading, table_names
+from ops.databases.sqlite.tables import parents, reading, table_names
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 
@@ -38,7 +38,7 @@ def references_to(path: Path, tables: Collection[str]) -> Sequence[tuple[str, st
             (name, parent)
             for name in table_names(connection)
             if name.lower() not in referred
-            for _, _, parent, *_ in connection.execute(f"PRAGMA foreign_key_list({quoted(name)})")
+            for parent in parents(connection, name)
             if parent.lower() in referred
         ]
 

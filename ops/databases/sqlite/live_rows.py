@@ -10,7 +10,7 @@ from django.db.backends.sqlite3._functions import register as register_django_fu
 
 from ops.databases.sqlite.emptying import without_triggers
 from ops.databases.sqlite.files import writing
-from ops.databases.sqlite.tables import stored_columns, table_names
+from ops.databases.sqlite.tables import parents, stored_columns, table_names
 from ops.errors import PreconditionFailed
 from ops.utils.formatting import pluralize
 from ops.utils.identifiers import quoted
@@ -115,20 +115,10 @@ def references_of_others(connection: sqlite3.Connection, tables: Mapping[str, st
     return {
         (table, rowid, parent)
         for table in table_names(connection)
-        if table.lower() not in tables and refers_to(connection, table, tables)
-        for table, rowid, parent, _ in violations(connection, table)
+        if table.lower() not in tables and any(parent.lower() in tables for parent in parents(connection, table))
+        for _, rowid, parent, _ in connection.execute(f"PRAGMA main.foreign_key_check({quoted(table)})")
         if parent.lower() in tables
     }
-
-
-def refers_to(connection: sqlite3.Connection, table: str, parents: Mapping[str, str]) -> bool:
-    keys = connection.execute(f"PRAGMA main.foreign_key_list({quoted(table)})").fetchall()
-    return any(parent.lower() in parents for _, _, parent, *_ in keys)
-
-
-def violations(connection: sqlite3.Connection, table: str) -> list[tuple[str, int | None, str, int]]:
-    """Table, rowid, the table that it refers to, and which of its foreign keys that is."""
-    return connection.execute(f"PRAGMA main.foreign_key_check({quoted(table)})").fetchall()
 
 
 def require_no_dangling(dangling: Collection[tuple[str, object, str]]) -> None:

@@ -82,7 +82,9 @@ def take_snapshot(
     try:
         copy_pages(source, partial, on_progress, if_full)
         check_pages(source.path, partial)
-        sha256 = hash_and_sync(partial)
+        with partial.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sync(partial)
         partial.rename(destination)
     finally:
         remove(partial)
@@ -130,7 +132,7 @@ def check_pages(source: Path, copy: Path) -> None:
         raise damaged(source, faults)
 
 
-def faults_of(path: Path, *, check: str = "quick_check") -> str:
+def faults_of(path: Path) -> str:
     """The damage that SQLite finds in a file that does not change, reported or raised; '' for none.
 
     Rows that break a constraint are content, not damage.
@@ -140,15 +142,8 @@ def faults_of(path: Path, *, check: str = "quick_check") -> str:
             # Constraints of models may use Django's functions.
             register_django_functions(connection)
             connection.execute("PRAGMA ignore_check_constraints = ON")
-            reported = (str(fault) for (fault,) in connection.execute(f"PRAGMA {check}({NO_LIMIT})"))
+            reported = (str(fault) for (fault,) in connection.execute(f"PRAGMA quick_check({NO_LIMIT})"))
             faults = list(itertools.islice((fault for fault in reported if not ABOUT_ROWS.match(fault)), 3))
     except sqlite3.DatabaseError as error:
         return str(error)
     return "; ".join(" ".join(fault.split()) for fault in faults)
-
-
-def hash_and_sync(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    sync(path)
-    return digest

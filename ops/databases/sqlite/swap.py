@@ -6,7 +6,6 @@ place would be used with the journal of the other one.
 """
 
 import contextlib
-import datetime as dt
 import os
 import sqlite3
 import time
@@ -29,8 +28,8 @@ from ops.databases.sqlite.files import (
 from ops.databases.sqlite.snapshot import PAGES_PER_STEP
 from ops.databases.sqlite.undo import (
     UndoRecord,
+    new_record,
     recover_interrupted_swap,
-    undo_files_name,
     write_intent,
     write_marker,
 )
@@ -45,7 +44,7 @@ def swap(path: Path, new: Path, *, run: str, backup: str) -> None:
     A damaged file is renamed, and `new` gets its name. Raises PreconditionFailed; then `path` and the previous database
     are unchanged.
     """
-    record = UndoRecord(file=undo_files_name(path), when=dt.datetime.now(dt.UTC).isoformat(), run=run, backup=backup)
+    record = new_record(path, run=run, backup=backup)
     try:
         if not path.exists():
             move_into_place(path, new)

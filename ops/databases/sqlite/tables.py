@@ -85,6 +85,11 @@ def stored_columns(connection: sqlite3.Connection, table: str, schema: str = "ma
     return [name for _, name, *_, hidden in shape if not hidden]
 
 
+def parents(connection: sqlite3.Connection, table: str) -> list[str]:
+    """The tables to which foreign keys of `table` refer."""
+    return [to for _, _, to, *_ in connection.execute(f"PRAGMA main.foreign_key_list({quoted(table)})").fetchall()]
+
+
 def select_columns(
     connection: sqlite3.Connection, columns: Mapping[str, Sequence[str]]
 ) -> dict[str, list[tuple[str | None, ...]]]:

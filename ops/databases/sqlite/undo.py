@@ -7,6 +7,7 @@ the marker in the live database tells whether the swap had happened.
 """
 
 import contextlib
+import datetime as dt
 import glob
 import json
 import os
@@ -39,6 +40,11 @@ class UndoRecord:
     when: str
     run: str
     backup: str
+
+
+def new_record(path: Path, *, run: str, backup: str) -> UndoRecord:
+    name = f"{path.name}{FILES}{os.urandom(4).hex()}"
+    return UndoRecord(file=name, when=dt.datetime.now(dt.UTC).isoformat(), run=run, backup=backup)
 
 
 def read_record(path: Path, suffix: str = RECORD) -> UndoRecord | None:
@@ -136,7 +142,3 @@ def drop_marker(path: Path) -> None:
     """The marker does no harm: if the database is locked, the next operation tries again."""
     with contextlib.suppress(sqlite3.OperationalError), writing(path) as connection:
         connection.execute(f"DROP TABLE IF EXISTS {SWAP_MARKER}")
-
-
-def undo_files_name(path: Path) -> str:
-    return f"{path.name}{FILES}{os.urandom(4).hex()}"

@@ -7,36 +7,34 @@ from ops.databases.sqlite.files import remove
 from ops.databases.sqlite.snapshot import FREE_SPACE, create_private, faults_of
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from ops.utils.progress import Progress, ProgressCallback
+from ops.utils.streams import blocks_of
 
-CHUNK_SIZE = 4 << 20
-"""Bytes."""
 HEADER = b"SQLite format 3\x00"
 HEADER_SIZE = 100
 CHOOSE_ANOTHER = "Choose another backup: manage.py list_backups"
 
 
 def unpack(stream: IO[bytes], path: Path, *, stage: str, on_progress: ProgressCallback) -> None:
-    """Write `stream` to `path`, readable by its owner only. An existing file is replaced."""
+    """Write `stream` to `path`, readable by its owner only, and check it. An existing file is replaced.
+
+    Raises ArtifactInvalid for a truncated or damaged file.
+    """
     remove(path)
     create_private(path)
     done = 0
     with path.open("wb") as file:
-        while chunk := stream.read(CHUNK_SIZE):
+        for block in blocks_of(stream):
             try:
-                file.write(chunk)
+                file.write(block)
                 file.flush()
             except OSError as error:
                 raise PreconditionFailed(
                     f"The backup could not be decompressed in {path.parent.parent}: {error.strerror}.", FREE_SPACE
                 ) from error
-            done += len(chunk)
+            done += len(block)
             on_progress(Progress(stage=stage, done=done))
-
-
-def check(path: Path) -> None:
-    """Raises ArtifactInvalid for a truncated or damaged file."""
     check_length(path)
-    if faults := faults_of(path, check="quick_check"):
+    if faults := faults_of(path):
         raise invalid(f"is damaged: {faults}")
 
 

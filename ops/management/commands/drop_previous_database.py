@@ -6,7 +6,6 @@ from django.core.management.base import CommandParser
 from rich.console import Console
 
 from ops import operations
-from ops.backups.restore_checks import require_previous
 from ops.management import output
 from ops.management.base import ConfirmationDeclined, OperationCommand, document_of, execute, new_run, prompt
 from ops.models import Run
@@ -29,7 +28,7 @@ class Command(OperationCommand):
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context()
-        previous = require_previous(context.engine)
+        previous = context.engine.swap_strategy().require_previous()
         question = f"Type yes to permanently drop {previous.name}: "
         if not options["yes"] and prompt(console, question) != "yes":
             raise ConfirmationDeclined("Not confirmed. Nothing was changed.")

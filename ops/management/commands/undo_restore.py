@@ -6,7 +6,6 @@ from django.core.management.base import CommandParser
 from rich.console import Console
 
 from ops import operations
-from ops.backups.restore_checks import require_previous
 from ops.management import output
 from ops.management.base import OperationCommand, confirm_by_name, document_of, execute, new_run
 from ops.models import Run
@@ -30,7 +29,7 @@ class Command(OperationCommand):
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context()
-        output.show_undo(console, require_previous(context.engine), where=context.engine.where)
+        output.show_undo(console, context.engine.swap_strategy().require_previous(), where=context.engine.where)
         rights = operations.rights_of_undo(context.engine)
         output.show_rights(console, rights)
         if not options["yes"]:

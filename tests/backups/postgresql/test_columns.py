@@ -83,7 +83,7 @@ def test_read_columns_of_rows_with_missing_values_is_refused(engine: PostgresEng
 
 def test_previous_database_as_default_is_read_only(lab: Database, engine: PostgresEngine) -> None:
     with (
-        pytest.raises(PreconditionFailed, match="There is no previous database"),
+        pytest.raises(PreconditionFailed, match="no previous database is kept"),
         engine.swap_strategy().previous_as_default(),
     ):
         pass

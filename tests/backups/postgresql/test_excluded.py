@@ -9,6 +9,7 @@ import pytest
 from ops.backups.engines.base import Tables
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind, TableDigest
+from ops.databases.postgres import client_programs
 from ops.errors import PreconditionFailed
 from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
@@ -130,7 +131,12 @@ def test_excluded_name_of_no_table_is_ignored(lab: Database, engine: PostgresEng
 
 def test_dump_with_rows_of_an_excluded_table_differs(lab: Database, engine: PostgresEngine, monkeypatch: Any) -> None:
     """If pg_dump read a pattern as another table, the backup would fail."""
-    monkeypatch.setattr("ops.backups.engines.postgresql.excluded_tables.NamedTable.pattern", "nothing")
+    real = client_programs.dump_command
+
+    def command(*given: Any, **named: Any) -> client_programs.Command:
+        return real(*given, **{**named, "without_rows": ["nothing"]})
+
+    monkeypatch.setattr(client_programs, "dump_command", command)
     made, tables, _ = dump(engine, 'odd "name" with quotes')
     assert tables['odd "name" with quotes'] == NONE
     assert engine.count(io.BytesIO(made), kind=Kind.SQL, on_progress=no_progress)['odd "name" with quotes'] == 3

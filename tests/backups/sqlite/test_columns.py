@@ -28,7 +28,7 @@ def test_read_columns_gives_text_without_missing_tables(engine: SqliteEngine, tm
 
 @pytest.mark.usefixtures("free_connections")
 def test_previous_database_as_default_is_read_only(engine: SqliteEngine, data: bytes) -> None:
-    with pytest.raises(PreconditionFailed, match="There is no previous database"):
+    with pytest.raises(PreconditionFailed, match="no previous database is kept"):
         engine.swap_strategy().previous_as_default()
     support.restore(engine, data, run="run-1")
     previous = engine.swap_strategy().previous_database()

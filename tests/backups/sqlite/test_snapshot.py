@@ -137,8 +137,8 @@ def test_snapshot_has_the_applied_migrations_in_order(tmp_path: Path) -> None:
         )
     with SqliteEngine(path).snapshot(kind=Kind.SQLITE_GZIP) as snapshot:
         assert snapshot.migrations == ("b.0001_initial", "a.0001_initial")
-        assert snapshot.description.size == path.stat().st_size
-        assert snapshot.description.metadata["encoding"] == "UTF-8"
+        assert snapshot.size == path.stat().st_size
+        assert snapshot.metadata["encoding"] == "UTF-8"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["django.db"]
 
 

@@ -79,7 +79,7 @@ def test_drop_previous_deletes_the_previous_database(engine: SqliteEngine, live:
     assert other_files(live) == []
     with pytest.raises(PreconditionFailed) as refusal:
         support.undo(engine, run="r2")
-    assert refusal.value.message == f"There is no previous database of {live}. Nothing was changed."
+    assert refusal.value.message == "There is nothing to undo: no previous database is kept."
     assert content(live) == "new"
 
 

@@ -41,13 +41,18 @@ class ScratchDatabase(Scratch):
         self._strategy = strategy
 
     def load(self, stream: IO[bytes], *, kind: Kind, on_progress: ProgressCallback) -> Mapping[str, int]:
+        """Tables and rows in one transaction, then indexes and keys on several connections."""
         chunks = plain_sql_chunks(stream, kind=kind, find_programs=self._strategy.find_programs)
-        rows = load_dump(self.address, chunks, on_progress=on_progress)
+        with self.session() as connection:
+            loader = DumpLoader(connection, on_progress=on_progress)
+            post_data = loader.load(chunks)
+        dump_loader.build_parallel(self.session, post_data, on_progress)
         self.analyze(on_progress)
-        return rows
+        return loader.rows
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Connection]:
+        """A connection that loads, committed when the block ends without an error."""
         with contextlib.closing(self.address.connect()) as connection:
             dump_loader.set_up(connection)
             yield connection
@@ -86,22 +91,6 @@ def analyze(cursor: Cursor) -> None:
     )
     if tables := [name for (name,) in cursor.fetchall()]:
         cursor.execute(f"ANALYZE {', '.join(tables)}")
-
-
-def load_dump(address: ConnectionInfo, chunks: Iterator[bytes], *, on_progress: ProgressCallback) -> Mapping[str, int]:
-    """Tables and rows in one transaction, then indexes and keys on several connections. Returns rows by table."""
-
-    def session() -> Connection:
-        connection = address.connect()
-        dump_loader.set_up(connection)
-        return connection
-
-    with contextlib.closing(session()) as connection:
-        loader = DumpLoader(connection, on_progress=on_progress)
-        post_data = loader.load(chunks)
-        connection.commit()
-    dump_loader.build_parallel(session, post_data, on_progress)
-    return loader.rows
 
 
 class DatabaseSwap(SwapStrategy):
@@ -206,24 +195,15 @@ class DatabaseSwap(SwapStrategy):
     @contextlib.contextmanager
     def previous_as_staging(self) -> Iterator[Scratch]:
         """The previous database itself: a swap renames databases, which needs no copy."""
-        with self._server() as connection:
-            self._require_previous(connection)
+        self.require_previous()
         yield ScratchDatabase(self, self._previous)
 
-    @contextlib.contextmanager
-    def previous_as_default(self) -> Iterator[BaseDatabaseWrapper]:
-        with self._server() as connection:
-            self._require_previous(connection)
-        with override_database(
-            self.address.with_database(self._previous).with_session(undo_comment.READ_ONLY).wrapper()
-        ) as wrapper:
-            yield wrapper
-
-    def _require_previous(self, connection: Connection) -> None:
-        if not self._read_previous(connection):
-            raise undo_comment.undo_missing(str(self.address))
+    def previous_as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
+        self.require_previous()
+        address = self.address.with_database(self._previous)
+        return override_database(address.with_session(undo_comment.READ_ONLY).wrapper())
 
     def drop_previous(self) -> None:
+        self.require_previous()
         with self._server() as connection:
-            self._require_previous(connection)
             databases.drop(connection, self._previous)

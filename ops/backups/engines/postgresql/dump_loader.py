@@ -1,25 +1,25 @@
 """Loads a dump: tables and rows in one transaction, which is committed only when the dump was complete."""
 
-import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from itertools import groupby
-from typing import Any, cast
 
 import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
+from psycopg2.sql import Composable
 
+from ops.backups.compression import IteratorIO
 from ops.backups.engines.postgresql import dump_policy
 from ops.backups.engines.postgresql.dump_reader import NAME, CopyBlock, DumpReader, Statement
 from ops.databases.postgres.connection import server_message
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
 from ops.utils.progress import Progress, ProgressCallback, Stage
+from ops.utils.streams import BLOCK_SIZE
 
-CHUNK_SIZE = 1 << 20
-"""Bytes."""
 BUILD_CONNECTIONS = 2
 """Connections that build indexes in parallel; PostgreSQL adds workers of its own."""
 SETTINGS = {
@@ -75,35 +75,28 @@ class DumpLoader:
     def _copy(self, cursor: Cursor, block: CopyBlock, reader: DumpReader) -> None:
         # COPY FREEZE needs a table that was created in this transaction; its rows need no vacuum later.
         freeze = " WITH (FREEZE)" if block.name in self._own_tables else ""
-        source = ErrorCapturingReader(block, lambda: self._report_rows(block, reader))
+        blocks = self._reported(block, reader)
         try:
-            # Only read() is called; the stubs ask for more.
-            cursor.copy_expert(block.statement.rstrip(";") + freeze, cast("Any", source), size=CHUNK_SIZE)
+            copy_blocks(cursor, block.statement.rstrip(";") + freeze, blocks)
         except psycopg2.Error as error:
-            if source.error:
-                raise source.error from None
             raise translate_error(error, f"the rows of {block.table}") from error
         self.rows[block.table] = block.rows
 
-    def _report_rows(self, block: CopyBlock, reader: DumpReader) -> None:
-        self._report(Progress(stage=Stage.LOAD, item=block.table, done=reader.size))
+    def _reported(self, block: CopyBlock, reader: DumpReader) -> Iterator[bytes]:
+        while chunk := block.read(BLOCK_SIZE):
+            self._report(Progress(stage=Stage.LOAD, item=block.table, done=reader.size))
+            yield chunk
 
 
-class ErrorCapturingReader:
-    """The rows of a block. Keeps the error of reading them, which psycopg2 loses."""
-
-    def __init__(self, block: CopyBlock, on_read: Callable[[], None]) -> None:
-        self._block = block
-        self._on_read = on_read
-        self.error: BaseException | None = None
-
-    def read(self, size: int = -1) -> bytes:
-        try:
-            self._on_read()
-            return self._block.read(size)
-        except BaseException as error:
-            self.error = error
-            raise
+def copy_blocks(cursor: Cursor, statement: str | Composable, blocks: Iterator[bytes]) -> None:
+    """COPY from `blocks`. Raises their error, which psycopg2 loses, or psycopg2's own."""
+    stream = IteratorIO(blocks)
+    try:
+        cursor.copy_expert(statement, stream, size=BLOCK_SIZE)
+    except psycopg2.Error:
+        if stream.failure:
+            raise stream.failure from None
+        raise
 
 
 def is_post_data(statement: Statement) -> bool:
@@ -154,25 +147,19 @@ def run_all(connection: Connection, statements: Iterable[Statement], on_progress
 
 
 def build_parallel(
-    connect: Callable[[], Connection], statements: list[Statement], on_progress: ProgressCallback
+    session: Callable[[], AbstractContextManager[Connection]],
+    statements: list[Statement],
+    on_progress: ProgressCallback,
 ) -> None:
     """Build indexes and keys: successive statements for indexes run on several connections."""
+
+    def build(batch: list[Statement]) -> None:
+        with session() as connection:
+            run_all(connection, batch, on_progress)
+
     for are_indexes, group in groupby(statements, key=lambda statement: bool(INDEX.match(statement.text))):
         batch = list(group)
-        if not are_indexes or len(batch) == 1:
-            with contextlib.closing(connect()) as connection:
-                run_all(connection, batch, on_progress)
-                connection.commit()
-            continue
-        build_batch(connect, batch, on_progress)
-
-
-def build_batch(connect: Callable[[], Connection], batch: list[Statement], on_progress: ProgressCallback) -> None:
-    def work(statement: Statement) -> None:
-        with contextlib.closing(connect()) as connection:
-            run_all(connection, [statement], on_progress)
-            connection.commit()
-
-    with ThreadPoolExecutor(max_workers=BUILD_CONNECTIONS) as pool:
-        for outcome in [pool.submit(work, statement) for statement in batch]:
-            outcome.result()
+        batches = [[statement] for statement in batch] if are_indexes else [batch]
+        with ThreadPoolExecutor(max_workers=BUILD_CONNECTIONS) as pool:
+            for outcome in [pool.submit(build, batch) for batch in batches]:
+                outcome.result()

@@ -29,6 +29,7 @@ class PostgresEngine(Engine):
     """The database at `address`. pg_dump and pg_restore are searched in `tools_directory` first."""
 
     kind = "postgresql"
+    kinds = (Kind.SQL_GZIP, Kind.SQL, Kind.CUSTOM)
 
     def __init__(self, address: ConnectionInfo, *, tools_directory: Path | None = None) -> None:
         self.address = address
@@ -64,9 +65,6 @@ class PostgresEngine(Engine):
             return self._database_swap().sweep(connection, claimed)
 
     # --- Backups --------------------------------------------------------------------------------------------------
-    def kinds(self) -> tuple[Kind, ...]:
-        return Kind.SQL_GZIP, Kind.SQL, Kind.CUSTOM
-
     def _find_programs(self) -> ClientPrograms:
         with self._server() as connection:
             return find_programs(connection.server_version // 10000, self._tools_directory)
@@ -92,9 +90,11 @@ class PostgresEngine(Engine):
         with self._server() as server:
             untrusted.require_ordinary_role(server)
 
-    @contextlib.contextmanager
-    def untrusted(self, source: RestoreSource) -> Iterator[UntrustedFile]:
-        yield untrusted.UntrustedDump(source, find_programs=self._find_programs, excluded=never_from_untrusted_files())
+    def untrusted(self, source: RestoreSource) -> AbstractContextManager[UntrustedFile]:
+        excluded = never_from_untrusted_files()
+        return contextlib.nullcontext(
+            untrusted.UntrustedDump(source, find_programs=self._find_programs, excluded=excluded)
+        )
 
     # --- Restores -------------------------------------------------------------------------------------------------
     def swap_strategy(self, claims: Claims = NO_CLAIMS) -> DatabaseSwap | SchemaSwap:

@@ -1,13 +1,11 @@
 """Tables whose rows a dump leaves out: found by name, and refused where other tables refer to them."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ops.backups.engines.postgresql.table_digests import ASIDE_SCHEMA, UNDO_SCHEMA
+from ops.backups.engines.postgresql.table_digests import ASIDE_SCHEMA, UNDO_SCHEMA, Table
 from ops.backups.table_policy import cannot_exclude
-from ops.utils.identifiers import quoted
 
 NAMED = """
 SELECT c.oid, wanted.name
@@ -31,37 +29,15 @@ WHERE contype = 'f' AND confrelid = ANY(%s::oid[]) AND conrelid <> ALL(%s::oid[]
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class NamedTable:
-    """A table, and the name by which it was `wanted`."""
-
-    oid: int
-    schema: str
-    name: str
-    wanted: str
-
-    @property
-    def qualified_name(self) -> str:
-        """The name in manifests (see `dump_reader.table_name`)."""
-        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
-
-    @property
-    def pattern(self) -> str:
-        """A pattern of pg_dump that matches only this table: quoted characters have no special meaning."""
-        return f"{quoted(self.schema)}.{quoted(self.name)}"
-
-
-def find(cursor: Cursor, names: Collection[str]) -> Sequence[NamedTable]:
-    """The tables with these names, with their partitions and the tables that inherit from them.
+def find(cursor: Cursor, names: Collection[str]) -> Mapping[Table, str]:
+    """The tables with these `names`, their partitions and the tables that inherit from them, each with its name there.
 
     Raises PreconditionFailed when another table refers to one of them.
     """
     cursor.execute(FIND, [list(names), UNDO_SCHEMA, ASIDE_SCHEMA])
-    tables = [
-        NamedTable(oid=oid, schema=schema, name=name, wanted=wanted) for oid, schema, name, wanted in cursor.fetchall()
-    ]
-    oids = [table.oid for table in tables]
+    found = cursor.fetchall()
+    oids = [oid for oid, *_ in found]
     cursor.execute(REFERENCES, [oids, oids])
     if references := cursor.fetchall():
         raise cannot_exclude(*references[0])
-    return tables
+    return {Table(schema, name): wanted for _, schema, name, wanted in found}

@@ -1,9 +1,9 @@
 """Copies the rows of an untrusted dump into tables that the project's migrations have created."""
 
 import contextlib
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import psycopg2
 from psycopg2 import errors, sql
@@ -11,6 +11,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.engines.base import LoadedRows, parts_left_out, rows_left_out
 from ops.backups.engines.postgresql import table_digests
+from ops.backups.engines.postgresql.dump_loader import copy_blocks
 from ops.backups.untrusted.process import ROWS, TABLE, Frame
 from ops.backups.untrusted.schema import NaturalKeyTables
 from ops.databases.migration_state import MIGRATIONS_TABLE
@@ -20,8 +21,6 @@ from ops.errors import ArtifactInvalid, OpsError
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage
 
-CHUNK_SIZE = 1 << 20
-"""Bytes."""
 SEQUENCE_RESERVE = 1000
 """The largest key must leave one in so many values of a sequence free for new rows."""
 COLUMNS = """
@@ -67,6 +66,7 @@ class RowLoader:
         wanted = self._existing.keys() - {*excluded, *keys.names, MIGRATIONS_TABLE}
         self._targets = {table: self._target(table) for table in sorted(wanted)}
         self.rows: dict[str, int] = {}
+        self._received = 0
 
     @property
     def tables(self) -> list[str]:
@@ -86,8 +86,7 @@ class RowLoader:
         return Target(name=name, types=types, references=references)
 
     def _name(self, table: str) -> str:
-        found = self._existing[table]
-        return f"{quoted(found.schema)}.{quoted(found.name)}"
+        return self._existing[table].quoted
 
     # --- Loading ----------------------------------------------------------------------------------------------
     def load(self, frames: Generator[Frame]) -> LoadedRows:
@@ -119,14 +118,12 @@ class RowLoader:
 
     def _copy_all(self, frames: Generator[Frame]) -> Mapping[str, int]:
         with contextlib.closing(frames):
-            for frame in frames:
-                if frame.kind != TABLE:
-                    return cast("Mapping[str, int]", frame.json()["left_out"])
+            while (frame := next(frames)).kind == TABLE:
                 header = frame.json()
-                self._copy(header["table"], header["columns"], RowsOfBlock(frames, header["table"], self._report))
-        raise AssertionError("A result ends the frames, or an error is raised.")
+                self._copy(header["table"], header["columns"], frames)
+        return cast("Mapping[str, int]", frame.json()["left_out"])
 
-    def _copy(self, table: str, columns: Sequence[str], block: "RowsOfBlock") -> None:
+    def _copy(self, table: str, columns: Sequence[str], frames: Generator[Frame]) -> None:
         target = self._targets.get(table)
         if (
             target
@@ -136,27 +133,38 @@ class RowLoader:
         ):
             listed = sql.SQL(", ").join(map(sql.Identifier, columns))
             statement = sql.SQL("{} ({})").format(sql.SQL(target.name), listed)
-            self.rows[table] = self.rows.get(table, 0) + self._copy_into(statement, block, table)
+            self.rows[table] = self.rows.get(table, 0) + self._copy_into(statement, frames, table)
             return
         staged = f"ops_rows_{sum(map(len, self._staged.values()))}"
         listed = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(f"c{n}")) for n in range(len(columns)))
         # A temporary table, which is dropped at the end of the transaction in any case.
         self._cursor.execute(sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(sql.Identifier(staged), listed))
-        self._copy_into(sql.Identifier("pg_temp", staged), block, table)
+        self._copy_into(sql.Identifier("pg_temp", staged), frames, table)
         self._staged.setdefault(table, []).append((staged, columns))
 
-    def _copy_into(self, target: sql.Composable, block: "RowsOfBlock", table: str) -> int:
+    def _copy_into(self, target: sql.Composable, frames: Generator[Frame], table: str) -> int:
+        self._received = 0
         statement = sql.SQL("COPY {} FROM STDIN WITH (ENCODING 'UTF8')").format(target)
         try:
-            # Only read() is called; the stubs ask for more.
-            self._cursor.copy_expert(statement, cast("Any", block), size=CHUNK_SIZE)
+            copy_blocks(self._cursor, statement, self._rows_of_block(frames, table))
         except psycopg2.Error as error:
-            if block.error:
-                raise block.error from None
             raise translate_error(error, f"the rows of {table}") from error
-        if self._cursor.rowcount != block.rows:
-            raise OpsError(f"{self._cursor.rowcount} of the {block.rows} rows of {table} arrived. Nothing was changed.")
-        return block.rows
+        if self._cursor.rowcount != self._received:
+            raise OpsError(
+                f"{self._cursor.rowcount} of the {self._received} rows of {table} arrived. Nothing was changed."
+            )
+        return self._received
+
+    def _rows_of_block(self, frames: Generator[Frame], table: str) -> Iterator[bytes]:
+        for frame in frames:
+            if frame.kind != ROWS:
+                break
+            if not frame.payload:
+                return
+            self._received += frame.payload.count(b"\n")
+            self._report(Progress(stage=Stage.LOAD, item=table, done=self._received))
+            yield frame.payload
+        raise ArtifactInvalid(f"The rows of {table} are not followed by their end.")
 
     # --- Staged rows ----------------------------------------------------------------------------------------
     def _match(self) -> None:
@@ -232,38 +240,6 @@ class RowLoader:
                     "Renumber that row in the application that made the dump, and create the dump again.",
                 )
             self._cursor.execute("SELECT setval(%s::regclass, %s, %s)", [sequence, max(largest, 1), largest > 0])
-
-
-class RowsOfBlock:
-    """The rows of one table. Keeps the error of reading them, which psycopg2 loses."""
-
-    def __init__(self, frames: Generator[Frame], table: str, on_progress: ProgressCallback) -> None:
-        self._frames = frames
-        self._table = table
-        self._report = on_progress
-        self._remaining = memoryview(b"")
-        self._ended = False
-        self.rows = 0
-        self.error: BaseException | None = None
-
-    def read(self, size: int = CHUNK_SIZE) -> bytes:
-        try:
-            if not self._remaining and not self._ended:
-                self._next()
-        except BaseException as error:
-            self.error = error
-            raise
-        chunk = bytes(self._remaining[:size])
-        self._remaining = self._remaining[size:]
-        return chunk
-
-    def _next(self) -> None:
-        frame = next(self._frames)
-        if frame.kind != ROWS:
-            raise ArtifactInvalid(f"The rows of {self._table} are not followed by their end.")
-        self._remaining, self._ended = memoryview(frame.payload), not frame.payload
-        self.rows += frame.payload.count(b"\n")
-        self._report(Progress(stage=Stage.LOAD, item=self._table, done=self.rows))
 
 
 def translate_error(error: psycopg2.Error, what: str = "its rows") -> OpsError:

@@ -5,6 +5,7 @@ Other sessions see the old schema until the commit. A crash at any moment leaves
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import IO
 
 import psycopg2
@@ -25,7 +26,7 @@ from ops.databases.override import override_database
 from ops.databases.postgres.client_programs import ClientPrograms
 from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.databases import has_server_access
-from ops.databases.postgres.queries import fetch_value
+from ops.databases.postgres.queries import fetch_column, fetch_value
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils import posix_signals
 from ops.utils.identifiers import quoted
@@ -107,10 +108,8 @@ class ScratchSchema(Scratch):
             self._restore_path(cursor)
         return found
 
-    @contextlib.contextmanager
-    def as_default(self) -> Iterator[BaseDatabaseWrapper]:
-        with override_database(self._wrapper) as wrapper:
-            yield wrapper
+    def as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
+        return override_database(self._wrapper)
 
     def keep(self) -> None:
         self.connection.commit()
@@ -143,8 +142,7 @@ def require_rights(cursor: Cursor, address: ConnectionInfo) -> None:
             f"As an administrator, one of the two: ALTER ROLE {role} CREATEDB;"
             f" or ALTER DATABASE {quoted(address.database)} OWNER TO {role};",
         )
-    cursor.execute(OTHER_SCHEMAS, [UNDO_SCHEMA])
-    if others := [name for (name,) in cursor.fetchall()]:
+    if others := fetch_column(cursor, OTHER_SCHEMAS, [UNDO_SCHEMA]):
         raise PreconditionFailed(
             f"{address} has other schemas than public ({', '.join(others)}), which can only be replaced with the"
             " database. Nothing was changed.",
@@ -165,8 +163,8 @@ def replace_public_schema(cursor: Cursor) -> None:
 
 def move_extensions(cursor: Cursor, old: str, new: str) -> None:
     """Extensions are not replaced: dumps do not contain their objects."""
-    cursor.execute("SELECT extname FROM pg_extension WHERE extnamespace = %s::regnamespace ORDER BY 1", [old])
-    for (name,) in cursor.fetchall():
+    query = "SELECT extname FROM pg_extension WHERE extnamespace = %s::regnamespace ORDER BY 1"
+    for name in fetch_column(cursor, query, [old]):
         statement = sql.SQL("ALTER EXTENSION {} SET SCHEMA {}").format(sql.Identifier(name), sql.Identifier(new))
         try:
             cursor.execute(statement)
@@ -180,8 +178,8 @@ def move_extensions(cursor: Cursor, old: str, new: str) -> None:
 
 def analyze(cursor: Cursor) -> None:
     """Collect statistics on what was loaded; the renamed tables may be damaged."""
-    cursor.execute("SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'public'")
-    if tables := [name for (name,) in cursor.fetchall()]:
+    query = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'public'"
+    if tables := fetch_column(cursor, query):
         cursor.execute(f"ANALYZE {', '.join(tables)}")
 
 
@@ -240,7 +238,7 @@ class SchemaSwap(SwapStrategy):
     @contextlib.contextmanager
     def previous_as_staging(self) -> Iterator[Scratch]:
         """The previous schema under the name ``public``, in a transaction that `Scratch.swap` commits."""
-        self._require_previous()
+        self.require_previous()
         scratch = ScratchSchema(self._address, self._find_programs)
         try:
             with scratch.connection.cursor() as cursor:
@@ -254,18 +252,12 @@ class SchemaSwap(SwapStrategy):
         finally:
             scratch.connection.close()
 
-    @contextlib.contextmanager
-    def previous_as_default(self) -> Iterator[BaseDatabaseWrapper]:
-        self._require_previous()
+    def previous_as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
+        self.require_previous()
         session = f"{undo_comment.READ_ONLY} -c search_path={UNDO_SCHEMA}"
-        with override_database(self._address.with_session(session).wrapper()) as wrapper:
-            yield wrapper
-
-    def _require_previous(self) -> None:
-        if not self.previous_database():
-            raise undo_comment.undo_missing(str(self._address))
+        return override_database(self._address.with_session(session).wrapper())
 
     def drop_previous(self) -> None:
-        self._require_previous()
+        self.require_previous()
         with contextlib.closing(self._address.connect()) as connection, connection, connection.cursor() as cursor:
             cursor.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(UNDO_SCHEMA)))

@@ -3,11 +3,11 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.manifest import TableDigest
 from ops.databases.postgres.queries import fetch_row, fetch_value
+from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback
 
 UNDO_SCHEMA = "ops_undo"
@@ -46,18 +46,22 @@ ORDER BY pg_relation_size(c.oid) DESC, 1, 2
 NO_ROWS = TableDigest(rows=0, digest="0")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Table:
-    """A table. `condition` is SQL that limits which rows are dumped, or ''."""
+    """A table of any schema."""
 
     schema: str
     name: str
-    condition: str
 
     @property
     def qualified_name(self) -> str:
         """The name in manifests (see `dump_reader.table_name`)."""
         return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+
+    @property
+    def quoted(self) -> str:
+        """The name in statements, and a pattern of pg_dump that matches only this table."""
+        return f"{quoted(self.schema)}.{quoted(self.name)}"
 
 
 def normalize_output(cursor: Cursor) -> None:
@@ -66,10 +70,10 @@ def normalize_output(cursor: Cursor) -> None:
         cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
 
 
-def list_tables(cursor: Cursor) -> list[Table]:
-    """All tables with rows of their own, the largest first."""
+def list_tables(cursor: Cursor) -> dict[Table, str]:
+    """All tables with rows of their own, the largest first, with the SQL that limits which rows are dumped, or ''."""
     cursor.execute(TABLES, [UNDO_SCHEMA, ASIDE_SCHEMA])
-    return [Table(schema=schema, name=name, condition=condition) for schema, name, condition in cursor.fetchall()]
+    return {Table(schema, name): condition for schema, name, condition in cursor.fetchall()}
 
 
 def read_digests(
@@ -82,16 +86,19 @@ def read_digests(
     normalize_output(cursor)
     tables = list_tables(cursor)
     digests = {}
-    for done, table in enumerate(tables):
-        on_progress(Progress(stage=stage, item=table.qualified_name, done=done, total=len(tables)))
-        digests[table.qualified_name] = NO_ROWS if table.qualified_name in excluded else read_digest(cursor, table)
+    for done, (table, condition) in enumerate(tables.items()):
+        name = table.qualified_name
+        on_progress(Progress(stage=stage, item=name, done=done, total=len(tables)))
+        digests[name] = NO_ROWS if name in excluded else read_digest(cursor, table, condition)
     return dict(sorted(digests.items()))
 
 
-def read_digest(cursor: Cursor, table: Table) -> TableDigest:
-    query = sql.SQL("SELECT count(*), coalesce(sum(hashtextextended((r.*)::text, 0)), 0)::text FROM ONLY {}.{} AS r {}")
-    name = sql.Identifier(table.schema), sql.Identifier(table.name)
-    rows, digest = fetch_row(cursor, query.format(*name, sql.SQL(table.condition)))
+def read_digest(cursor: Cursor, table: Table, condition: str) -> TableDigest:
+    rows, digest = fetch_row(
+        cursor,
+        "SELECT count(*), coalesce(sum(hashtextextended((r.*)::text, 0)), 0)::text"
+        f" FROM ONLY {table.quoted} AS r {condition}",
+    )
     return TableDigest(rows=rows, digest=digest)
 
 

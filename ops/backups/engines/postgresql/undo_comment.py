@@ -33,10 +33,3 @@ def parse_comment(name: str, comment: str, size: int) -> PreviousDatabase:
         " Nothing was changed.",
         f"Rename it: ALTER DATABASE (or SCHEMA) {quoted(name)} RENAME TO …",
     )
-
-
-def undo_missing(where: str) -> PreconditionFailed:
-    return PreconditionFailed(
-        f"There is no previous database of {where}. Nothing was changed.",
-        "Restore a backup: manage.py list_backups",
-    )

@@ -2,16 +2,16 @@
 
 import contextlib
 import datetime as dt
+import functools
 import shutil
 import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ops.backups.engines.base import NOTHING, Columns, Description, Engine, Rows, Snapshot, Tables, UntrustedFile
+from ops.backups.engines.base import NOTHING, Columns, Engine, Rows, Snapshot, Tables, UntrustedFile
 from ops.backups.engines.sqlite.file_swap import KINDS, FileSwap, read_tables, require_kind
 from ops.backups.engines.sqlite.untrusted import UntrustedSqliteFile
 from ops.backups.manifest import Kind
@@ -25,42 +25,21 @@ from ops.databases.sqlite.emptying import empty_tables, find_tables, references_
 from ops.databases.sqlite.files import sibling
 from ops.databases.sqlite.lock import locked
 from ops.databases.sqlite.snapshot import opened, take_snapshot
-from ops.databases.sqlite.validate import check, unpack
+from ops.databases.sqlite.validate import unpack
 from ops.databases.sqlite.workdir import sweep, working_directory
 from ops.errors import PreconditionFailed
 from ops.utils.formatting import format_size
 from ops.utils.progress import Progress, ProgressCallback, Stage, no_progress
-
-CHUNK_SIZE = 4 << 20
-"""Bytes."""
+from ops.utils.streams import blocks_of
 
 
-def read_migrations(connection: sqlite3.Connection) -> tuple[str, ...]:
-    has_table = MIGRATIONS_TABLE in tables.table_names(connection)
-    return recorded_migrations(connection.cursor()) if has_table else ()
-
-
-@dataclass(kw_only=True)
-class SqliteSnapshot(Snapshot):
-    """A checked copy of the live file."""
-
-    path: Path
-    description: Description
-    migrations: tuple[str, ...]
-    taken_at: dt.datetime
-    excluded: Mapping[str, str]
-    counted: Future[Tables]
-
-    def stream(self, on_progress: ProgressCallback) -> Iterator[bytes]:
-        total, done = self.path.stat().st_size, 0
-        with self.path.open("rb") as file:
-            while chunk := file.read(CHUNK_SIZE):
-                yield chunk
-                done += len(chunk)
-                on_progress(Progress(stage=Stage.DUMP, done=done, total=total))
-
-    def tables(self) -> Tables:
-        return self.counted.result()
+def read_blocks(path: Path, on_progress: ProgressCallback) -> Iterator[bytes]:
+    total, done = path.stat().st_size, 0
+    with path.open("rb") as file:
+        for block in blocks_of(file):
+            yield block
+            done += len(block)
+            on_progress(Progress(stage=Stage.DUMP, done=done, total=total))
 
 
 @contextlib.contextmanager
@@ -87,16 +66,15 @@ class SqliteEngine(Engine):
     """The file at `path`, which may be missing or damaged: then it can only be replaced."""
 
     kind = "sqlite"
+    kinds = KINDS
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         self.database = path.stem
         self.where = f"{self.database} in {self.path}"
 
-    @contextlib.contextmanager
-    def locked(self, label: str) -> Iterator[None]:
-        with locked(self.path, label):
-            yield
+    def locked(self, label: str) -> contextlib.AbstractContextManager[None]:
+        return locked(self.path, label)
 
     def sweep(self, claimed: Collection[str] = ()) -> tuple[str, ...]:  # noqa: ARG002  # names and locks of files tell whose they are
         found: list[str] = []
@@ -107,9 +85,6 @@ class SqliteEngine(Engine):
         found += [f"Deleted {path}, a copy that a killed run had left." for path in undo.remove_orphans(self.path)]
         leftover = sweep(self.path.parent, of=self.path.name)
         return (*found, *(f"Deleted {path}, the working directory of a killed run." for path in leftover))
-
-    def kinds(self) -> tuple[Kind, ...]:
-        return KINDS
 
     def size(self) -> int:
         """The file and its write-ahead log."""
@@ -127,7 +102,7 @@ class SqliteEngine(Engine):
             )
 
     @contextlib.contextmanager
-    def snapshot(self, *, kind: Kind, excluded: Mapping[str, str] = NOTHING) -> Iterator[SqliteSnapshot]:
+    def snapshot(self, *, kind: Kind, excluded: Mapping[str, str] = NOTHING) -> Iterator[Snapshot]:
         require_kind(kind)
         with (
             opened(self.path, hint=f"Does {setting_name('DATABASES')} name the right file?") as source,
@@ -142,21 +117,19 @@ class SqliteEngine(Engine):
             copy = take_snapshot(source=source, destination=directory / self.path.name)
             left_out = remove_rows(copy.path, excluded)
             with tables.reading(copy.path) as connection:
-                migrations = read_migrations(connection)
-            description = Description(
-                server_version=sqlite3.sqlite_version,
-                tool_version=sqlite3.sqlite_version,
-                size=copy.size,
-                metadata={"file": str(self.path), **pragmas},
-            )
+                has_table = MIGRATIONS_TABLE in tables.table_names(connection)
+                migrations = recorded_migrations(connection.cursor()) if has_table else ()
             with hash_in_background(copy.path) as counted:
-                yield SqliteSnapshot(
-                    path=copy.path,
+                yield Snapshot(
                     taken_at=taken_at,
+                    server_version=sqlite3.sqlite_version,
+                    tool_version=sqlite3.sqlite_version,
+                    size=copy.size,
+                    metadata={"file": str(self.path), **pragmas},
                     migrations=migrations,
-                    description=description,
                     excluded=left_out,
-                    counted=counted,
+                    stream=functools.partial(read_blocks, copy.path),
+                    tables=counted.result,
                 )
 
     def count(self, stream: IO[bytes], *, kind: Kind, on_progress: ProgressCallback) -> Mapping[str, int]:
@@ -173,7 +146,6 @@ class SqliteEngine(Engine):
         with self.working_directory() as directory:
             path = directory / self.path.name
             unpack(stream, path, stage=Stage.VERIFY, on_progress=on_progress)
-            check(path)
             with tables.reading(path) as connection:
                 yield connection
 

@@ -20,7 +20,7 @@ from ops.databases.sqlite.files import checkpoint_and_leave_wal, read_only_uri, 
 from ops.databases.sqlite.live_rows import copy_rows
 from ops.databases.sqlite.snapshot import create_private
 from ops.databases.sqlite.swap import is_database, swap
-from ops.databases.sqlite.validate import check, unpack
+from ops.databases.sqlite.validate import unpack
 from ops.databases.sqlite.workdir import working_directory
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from ops.utils.progress import Progress, ProgressCallback, Stage
@@ -63,7 +63,6 @@ class ScratchFile(Scratch):
     def load(self, stream: IO[bytes], *, kind: Kind, on_progress: ProgressCallback) -> Mapping[str, int]:
         require_kind(kind)
         unpack(stream, self.path, stage=Stage.LOAD, on_progress=on_progress)
-        check(self.path)
         checkpoint_and_leave_wal(self.path)
         with tables.reading(self.path) as connection:
             return tables.count_rows(connection)
@@ -121,19 +120,10 @@ class FileSwap(SwapStrategy):
             size=self.path.with_name(record.file).stat().st_size,
         )
 
-    def _previous_path(self) -> Path:
-        record = undo.read_record(self.path)
-        if record is None:
-            raise PreconditionFailed(
-                f"There is no previous database of {self.path}. Nothing was changed.",
-                "Restore a backup: manage.py list_backups",
-            )
-        return self.path.with_name(record.file)
-
     @contextlib.contextmanager
     def previous_as_staging(self) -> Iterator[ScratchFile]:
         """A copy, so that the previous file stays unchanged unless the copy is swapped in."""
-        previous = self._previous_path()
+        previous = self.path.with_name(self.require_previous().name)
         with self.scratch(for_swap=True) as scratch:
             if not is_database(previous):
                 raise PreconditionFailed(
@@ -145,7 +135,8 @@ class FileSwap(SwapStrategy):
             yield scratch
 
     def previous_as_default(self) -> contextlib.AbstractContextManager[BaseDatabaseWrapper]:
-        return override_database(sqlite_wrapper(read_only_uri(self._previous_path(), immutable=True)))
+        previous = self.path.with_name(self.require_previous().name)
+        return override_database(sqlite_wrapper(read_only_uri(previous, immutable=True)))
 
     def drop_previous(self) -> None:
         undo.drop_previous_database(self.path)
