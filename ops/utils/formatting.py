@@ -103,9 +103,9 @@ def strip_kept(reason: str) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """``under 0.1 s``, ``0.4 s``, ``42 s``, ``3 min 20 s``, ``1 h 5 min``."""
+    """``< 0.1 s``, ``0.4 s``, ``42 s``, ``3 min 20 s``, ``1 h 5 min``."""
     if seconds < 0.1:
-        return "under 0.1 s"
+        return "< 0.1 s"
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

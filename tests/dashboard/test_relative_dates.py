@@ -60,9 +60,9 @@ def test_timespan_is_in_whole_units(seconds: int, words: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
-        (0, "under 0.1 s"),
-        (0.04, "under 0.1 s"),
-        (0.099, "under 0.1 s"),
+        (0, "< 0.1 s"),
+        (0.04, "< 0.1 s"),
+        (0.099, "< 0.1 s"),
         (0.1, "0.1 s"),
         (9.9, "9.9 s"),
         (42.4, "42 s"),
