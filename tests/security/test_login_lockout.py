@@ -3,9 +3,11 @@
 import datetime as dt
 import ipaddress
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import time_machine
 from axes.models import AccessAttempt
 from django.conf import settings as django_settings
 from django.db.models import F, Sum
@@ -30,6 +32,13 @@ def ada() -> User:
 
 
 @pytest.fixture(autouse=True)
+def clock() -> Iterator[None]:
+    """Stands still, so that delays do not depend on how fast the machine is."""
+    with time_machine.travel(timezone.now(), tick=False):
+        yield
+
+
+@pytest.fixture(autouse=True)
 def another_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gateway of the machine that runs the tests may have any address, those of the tests among them."""
     monkeypatch.setattr(login_protection, "gateway", lambda: "203.0.113.254")
@@ -49,7 +58,7 @@ def fail(times: int, **who: str) -> HttpResponse:
 
 
 def pass_time(**duration: int) -> None:
-    """As far as the failures are concerned."""
+    """As far as the failures are concerned: the clock stands still."""
     AccessAttempt.objects.update(attempt_time=F("attempt_time") - dt.timedelta(**duration))
 
 
