@@ -1,10 +1,13 @@
 """Writes refused rows in full, so that they can be fixed and entered later."""
 
 import contextlib
+import hashlib
 import json
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.plan import Plan, TablePlan
@@ -12,6 +15,10 @@ from ops.engine_migration.preflight import PreflightResult
 from ops.engine_migration.source_sql import connect
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
+
+SUFFIX = ".jsonl"
+NAME_LIMIT = 150
+"""Characters of a file name without its suffix."""
 
 
 def check_directory(directory: Path) -> None:
@@ -25,17 +32,51 @@ def check_directory(directory: Path) -> None:
         ) from error
 
 
+def quarantine_files(plan: Plan, preflight: PreflightResult) -> Mapping[str, str]:
+    """The names of the quarantine files, by table with refused rows."""
+    return file_names(table.name for table in plan.tables if preflight.refused.get(table.name))
+
+
+def file_names(tables: Iterable[str]) -> dict[str, str]:
+    """A different file name for each table: ``TABLE.jsonl``, which any file system accepts.
+
+    A table may have any name: all but ASCII letters, digits and ``_.-~`` is percent-encoded, as is a dot at the
+    beginning. A long name is cut and gets a part of its hash; names that differ in case only get a number.
+    """
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for table in tables:
+        stem = unnumbered = encoded(table)
+        number = 1
+        while stem.lower() in taken:
+            number += 1
+            stem = f"{unnumbered}-{number}"
+        taken.add(stem.lower())
+        names[table] = stem + SUFFIX
+    return names
+
+
+def encoded(table: str) -> str:
+    name = quote(table, safe="")
+    if name.startswith("."):
+        name = f"%2E{name[1:]}"
+    if len(name) <= NAME_LIMIT:
+        return name
+    return f"{name[:NAME_LIMIT]}-{hashlib.sha256(table.encode()).hexdigest()[:8]}"
+
+
 def write_quarantine(*, directory: Path, plan: Plan, snapshot: Snapshot, preflight: PreflightResult) -> None:
-    """Write a file ``TABLE.jsonl`` (mode 0600) for each table with refused rows: one JSON object per line and row.
+    """Write a file (mode 0600) for each table with refused rows: one JSON object per line and row.
 
     Binary values are written as ``{"hex": "…"}``.
     """
     check_directory(directory)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    names = quarantine_files(plan, preflight)
     with contextlib.closing(connect(snapshot)) as connection:
         for table in plan.tables:
-            if rows := preflight.refused.get(table.name):
-                write_table(connection, table, rows, directory / f"{table.name}.jsonl")
+            if table.name in names:
+                write_table(connection, table, preflight.refused[table.name], directory / names[table.name])
 
 
 def write_table(connection: Any, table: TablePlan, rows: Any, path: Path) -> None:

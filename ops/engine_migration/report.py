@@ -9,6 +9,7 @@ from rich.table import Table
 
 from ops.conf import setting_name
 from ops.engine_migration.pipeline import PreparedMigration
+from ops.engine_migration.quarantine import quarantine_files
 from ops.engine_migration.result import MigrationResult
 from ops.engine_migration.target import Target
 from ops.utils.formatting import pluralize
@@ -116,7 +117,8 @@ def show_result(
     )
     if result.refused:
         directory = escape(str(ready.options.quarantine))
-        say(console, f"[yellow]{result.refused:,} refused rows[/yellow] are in {directory}, in full.")
+        names = ", ".join(quarantine_files(ready.plan, ready.preflight).values())
+        say(console, f"[yellow]{result.refused:,} refused rows[/yellow] are in {directory}, in full: {escape(names)}")
     users = get_user_model()._meta.db_table
     if any(table.refused for table in result.tables if table.name == users):
         say(
@@ -187,6 +189,7 @@ def result_as_json(ready: PreparedMigration, target: Target, result: MigrationRe
     return plan_as_json(ready, target) | {
         "copy": str(ready.snapshot.path) if ready.options.keep_copy else None,
         "quarantine": str(ready.options.quarantine) if result.refused else None,
+        "quarantine_files": dict(quarantine_files(ready.plan, ready.preflight)) if result.refused else {},
         "status": "quarantined" if result.refused else "migrated",
         "tables": to_json(result.tables),
         "rows": result.rows,

@@ -83,7 +83,8 @@ def test_the_result_is_written_as_json(library: Path, database: Database) -> Non
     document = support.migrate(library, database).document
     assert set(document) == {
         "status", "source", "target", "tables", "skipped", "unknown", "notes", "stripped", "findings",
-        "estimate_seconds", "rows", "refused", "seconds", "copy", "quarantine", "run",
+        "estimate_seconds", "rows", "refused", "seconds", "copy", "quarantine",
+        "quarantine_files", "run",
     }  # fmt: skip
     assert document["status"] == "migrated"
     assert document["refused"] == 0

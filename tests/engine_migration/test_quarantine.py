@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from ops.databases.sqlite.snapshot import opened, take_snapshot
+from ops.engine_migration.plan import Plan, TablePlan
+from ops.engine_migration.preflight import PreflightResult
+from ops.engine_migration.quarantine import file_names, write_quarantine
 from tests.engine_migration import support
 from tests.engine_migration.support import Database
 
@@ -42,7 +46,10 @@ def test_quarantine_contains_refused_rows_and_their_dependants(library: Path, da
     document = outcome.document
     assert (document["status"], document["refused"]) == ("quarantined", 10)
     assert {t["name"]: t["refused"] for t in document["tables"] if t["refused"]} == {t: len(r) for t, r in rows.items()}
-    assert f"10 refused rows are in {directory}, in full." in outcome.out
+    assert document["quarantine_files"] == {table: f"{table}.jsonl" for table in rows}
+    assert f"10 refused rows are in {directory}, in full: {', '.join(document['quarantine_files'].values())}\n" in (
+        outcome.out
+    )
     assert database.value("SELECT count(*) FROM otherproject_book") == 3
     assert database.value("SELECT count(*) FROM otherproject_author") == 2
     assert database.value("SELECT count(*) FROM everything") == 16
@@ -113,3 +120,54 @@ def test_unknown_tables_block_migration_with_quarantine(library: Path, database:
     assert support.run(library, database, "--yes", "--quarantine", str(directory)).code == 2
     assert not directory.exists()
     assert database.tables() == []
+
+
+HOSTILE = (
+    "net/device", "../outside", "../../etc/cron.d/x", "/tmp/absolute", "..", ".", ".hidden", "." * 200, "a\\b",
+    "x" * 300, "x" * 299 + "y", "ラック" * 30, "Item", "item", "ITEM", "item-2", "nul\nline", "%2E%2E", "a b", "con",
+    "ä",
+)  # fmt: skip
+
+
+def test_each_table_has_a_file_within_the_directory(tmp_path: Path) -> None:
+    source, directory = tmp_path / "lab.db", tmp_path / "deep" / "refused"
+    for name in HOSTILE:
+        # SQLite finds tables regardless of case.
+        support.alter(source, f'CREATE TABLE IF NOT EXISTS "{name}" (name text)', f'DELETE FROM "{name}"')
+        support.put(source, name, {"name": "row"})
+    tables = tuple(
+        TablePlan(name=name, label=name, source=name, columns=(), key=(), references=(), unique=(), checks=())
+        for name in HOSTILE
+    )
+    plan = Plan(format="", tables=tables, skipped=(), unknown=(), notes=())
+    refused = dict.fromkeys(HOSTILE, (1,))
+    preflight = PreflightResult(count=1, groups=(), refused=refused, non_canonical={}, stripped={})
+    with opened(source, hint="") as live:
+        snapshot = take_snapshot(source=live, destination=tmp_path / "copy.db")
+    before = set(tmp_path.rglob("*"))
+    write_quarantine(directory=directory, plan=plan, snapshot=snapshot, preflight=preflight)
+    written = set(tmp_path.rglob("*")) - before - {directory, directory.parent}
+    assert written == {directory / name for name in file_names(HOSTILE).values()}
+    assert len(written) == len(HOSTILE)
+    assert {path.read_text() for path in written} == {'{"name": "row"}\n'}
+
+
+def test_file_names_differ_on_every_file_system_and_show_the_table() -> None:
+    names = file_names(HOSTILE)
+    assert len({name.lower() for name in names.values()}) == len(HOSTILE)
+    assert all(name.isascii() and name.isprintable() and len(name) <= 180 for name in names.values())
+    assert not any("/" in name or "\\" in name or name.startswith(".") for name in names.values())
+    assert {table: names[table] for table in ("net/device", "../outside", ".", "a b", "Item", "item", "ITEM")} == {
+        "net/device": "net%2Fdevice.jsonl",
+        "../outside": "%2E.%2Foutside.jsonl",
+        ".": "%2E.jsonl",
+        "a b": "a%20b.jsonl",
+        "Item": "Item.jsonl",
+        "item": "item-2.jsonl",
+        "ITEM": "ITEM-3.jsonl",
+    }
+    assert names["item-2"] == "item-2-2.jsonl"
+    assert file_names(["inventory_rack", "x" * 150]) == {
+        "inventory_rack": "inventory_rack.jsonl",
+        "x" * 150: "x" * 150 + ".jsonl",
+    }
