@@ -157,7 +157,7 @@ def faults_of_data() -> Iterator[Fault]:
         sentence = f"{setting_name('DATABASES')} is {vendor}; ops backs up PostgreSQL and SQLite."
         yield "ops.E006", sentence, 'DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", …}}'
     if not settings.USE_TZ:
-        yield "ops.E007", "USE_TZ is false: the times of backups would be ambiguous.", "USE_TZ = True"
+        yield "ops.E007", "USE_TZ is false: restores compare times with their zone, and would fail.", "USE_TZ = True"
     if not conf.BACKUP_DIR.is_absolute():
         sentence = "BACKUP_DIR is not an absolute path: it would depend on the directory in which a process is started."
         yield "ops.E008", sentence, 'BACKUP_DIR = BASE_DIR / "backups"'

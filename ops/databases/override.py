@@ -43,8 +43,12 @@ def direct_settings(alias: str = "default") -> dict[str, Any]:
 
 
 def new_wrapper(engine: str, **settings: Any) -> BaseDatabaseWrapper:
-    """Django's view of a database that is not in DATABASES, with Django's defaults for its settings."""
-    return ConnectionHandler({"default": {"ENGINE": engine, **settings}}).create_connection("default")
+    """Django's view of a database that is not in DATABASES, with the time zone of "default".
+
+    Its other settings are Django's defaults.
+    """
+    entry = {"ENGINE": engine, "TIME_ZONE": connections["default"].settings_dict["TIME_ZONE"], **settings}
+    return ConnectionHandler({"default": entry}).create_connection("default")
 
 
 def sqlite_wrapper(name: str) -> BaseDatabaseWrapper:

@@ -35,6 +35,7 @@ from ops.engine_migration.result import MigratedTable, MigrationResult
 from ops.engine_migration.source import IF_FULL, open_source
 from ops.engine_migration.source_sql import connect
 from ops.engine_migration.target import StagingDatabase, Target, open_staging
+from ops.engine_migration.types.datetimes import source_zone
 from ops.engine_migration.verify import verify_tables
 from ops.engine_migration.workers import for_each, suitable_processes
 from ops.errors import OpsError, PreconditionFailed
@@ -52,7 +53,7 @@ class MigrationOptions:
     quarantine: Path | None = None
     skip_tables: frozenset[str] = frozenset()
     zone: zoneinfo.ZoneInfo | None = None
-    """The zone of times without an offset; None is UTC."""
+    """The zone of times without an offset; None is the one in which Django reads them."""
 
 
 @dataclass(kw_only=True)
@@ -172,7 +173,7 @@ def make_plan(
             sqlite=wrapper,
             postgres=postgres.wrapper(),
             legacy=None if is_own_format else legacy,
-            zone=options.zone,
+            zone=source_zone(wrapper, options.zone),
             strip_nul=options.strip_nul,
             skip=options.skip_tables,
         ).build()

@@ -2,7 +2,6 @@
 
 import functools
 import sqlite3
-import zoneinfo
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +16,7 @@ from ops.engine_migration.legacy import LegacyColumn, LegacyFormat, LegacyTable
 from ops.engine_migration.plan import ColumnPlan, Plan, Skipped, TablePlan, literal, rename
 from ops.engine_migration.source import SourceSchema, read_schema
 from ops.engine_migration.types import column_type
+from ops.engine_migration.types.datetimes import SourceZone
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 
@@ -66,7 +66,7 @@ class Planner:
     sqlite: BaseDatabaseWrapper
     postgres: BaseDatabaseWrapper
     legacy: LegacyFormat | None
-    zone: zoneinfo.ZoneInfo | None = None
+    zone: SourceZone | None = None
     strip_nul: bool = False
     skip: frozenset[str] = frozenset()
     used: dict[str, set[str]] = field(default_factory=dict, init=False)
@@ -227,6 +227,8 @@ class Planner:
         ]
 
     def notes(self, planned: Iterable[TablePlan]) -> Iterable[str]:
+        if self.zone:
+            yield f"Times without an offset are taken as times of {self.zone.zone.key}."
         for object_type, name in self.schema.views_and_triggers:
             yield f"The file's {object_type} {name} is not migrated."
         migrated = {table.source for table in planned}

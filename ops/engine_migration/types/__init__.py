@@ -5,8 +5,6 @@ Every other value is passed to `ColumnType.convert`, which returns the text that
 `Refused` with the reason. There is no third way, so no value changes its meaning silently.
 """
 
-import zoneinfo
-
 from ops.engine_migration.types import datetimes, documents, numbers, text
 from ops.engine_migration.types.base import ColumnType
 
@@ -26,7 +24,7 @@ BY_NAME = {
 }
 
 
-def column_type(db_type: str, *, zone: zoneinfo.ZoneInfo | None = None, strip_nul: bool = False) -> ColumnType:
+def column_type(db_type: str, *, zone: datetimes.SourceZone | None = None, strip_nul: bool = False) -> ColumnType:
     """The type of a column that Django declares as `db_type` in PostgreSQL.
 
     A type that Django's own fields do not use is copied and compared as text.

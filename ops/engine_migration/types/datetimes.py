@@ -4,7 +4,10 @@ import datetime as dt
 import re
 import zoneinfo
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ops.engine_migration.types.base import ColumnType, Refused, Stored, refuse_type
 
@@ -52,8 +55,31 @@ def convert_time(value: Stored) -> str:
     return trimmed(parsed.isoformat())
 
 
-def timestamp(zone: zoneinfo.ZoneInfo | None) -> ColumnType:
-    """Times without an offset are in `zone`; None means UTC, which is how Django writes them."""
+@dataclass(frozen=True, kw_only=True)
+class SourceZone:
+    """The zone of times without an offset."""
+
+    zone: zoneinfo.ZoneInfo
+    fold: int | None
+    """Which of two moments a time means that a clock change repeated, as in PEP 495; None refuses such times."""
+    naive: bool
+    """Django reads times without an offset (``USE_TZ = False``), in PostgreSQL too."""
+
+
+def source_zone(sqlite: BaseDatabaseWrapper, chosen: zoneinfo.ZoneInfo | None) -> SourceZone | None:
+    """The `chosen` zone, else the one in which Django reads the times of `sqlite`; None is UTC.
+
+    A repeated time means to Django the first moment, and without time zones what PostgreSQL takes it for: the second.
+    """
+    name = chosen.key if chosen else sqlite.timezone_name
+    if name == "UTC":
+        return None
+    naive = sqlite.timezone is None
+    return SourceZone(zone=zoneinfo.ZoneInfo(name), fold=None if chosen else int(naive), naive=naive)
+
+
+def timestamp(zone: SourceZone | None) -> ColumnType:
+    """Times without an offset are in `zone`; None means UTC, in which Django writes them by default."""
 
     def convert(value: Stored) -> str:
         if not isinstance(value, str):
@@ -63,11 +89,12 @@ def timestamp(zone: zoneinfo.ZoneInfo | None) -> ColumnType:
             raise Refused("not a date and time of the form 2026-01-31 23:59:59")
         *parts, fraction, offset = match.groups()
         naive = from_parts(dt.datetime, *parts, microseconds(fraction))
+        if zone and zone.naive:
+            return naive_in_utc(naive, offset, zone)
         try:
-            in_utc = localize(naive, offset, zone).astimezone(UTC)
+            return utc_text(localize(naive, offset, zone))
         except OverflowError:
             raise Refused("outside the years 1 to 9999 in UTC") from None
-        return trimmed(str(in_utc.replace(tzinfo=None).isoformat(sep=" "))) + "+00"
 
     return ColumnType(
         canonical_check="0" if zone else f"{clock_check(19, 'datetime')} AND {YEAR_GE_1}",
@@ -76,8 +103,26 @@ def timestamp(zone: zoneinfo.ZoneInfo | None) -> ColumnType:
     )
 
 
-def localize(naive: dt.datetime, offset: str | None, zone: zoneinfo.ZoneInfo | None) -> dt.datetime:
-    """`naive` with its offset or zone. Raises Refused for local times that do not exist or are ambiguous."""
+def utc_text(moment: dt.datetime) -> str:
+    return trimmed(moment.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")) + "+00"
+
+
+GREGORIAN_CYCLE = 400
+"""Years after which the calendar repeats with the same weekdays."""
+
+
+def naive_in_utc(naive: dt.datetime, offset: str | None, zone: SourceZone) -> str:
+    """Also where the moment is before the year 1 or after 9999 in UTC: the local time is what Django reads."""
+    if offset:
+        raise Refused("an offset, which Django does not read with USE_TZ = False")
+    shift = GREGORIAN_CYCLE if naive.year == 1 else -GREGORIAN_CYCLE if naive.year == 9999 else 0
+    text = utc_text(localize(naive.replace(year=naive.year + shift), None, zone))
+    year = int(text[:4]) - shift
+    return f"{year:04}{text[4:]}" if year > 0 else f"{1 - year:04}{text[4:]} BC"
+
+
+def localize(naive: dt.datetime, offset: str | None, zone: SourceZone | None) -> dt.datetime:
+    """`naive` with its offset or zone. Raises Refused for local times that do not exist, or are repeated."""
     if offset:
         try:
             return dt.datetime.fromisoformat(naive.isoformat() + offset)
@@ -85,12 +130,12 @@ def localize(naive: dt.datetime, offset: str | None, zone: zoneinfo.ZoneInfo | N
             raise Refused(f"{offset} is not an offset from UTC") from None
     if zone is None:
         return naive.replace(tzinfo=UTC)
-    first, second = (naive.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
-    if first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != naive:
-        raise Refused(f"a local time that does not exist in {zone.key}")
-    if first.utcoffset() != second.utcoffset():
-        raise Refused(f"a local time that is ambiguous in {zone.key}")
-    return first
+    first, second = (naive.replace(tzinfo=zone.zone, fold=fold) for fold in (0, 1))
+    if first.astimezone(UTC).astimezone(zone.zone).replace(tzinfo=None) != naive:
+        raise Refused(f"a local time that does not exist in {zone.zone.key}")
+    if zone.fold is None and first.utcoffset() != second.utcoffset():
+        raise Refused(f"a local time that is ambiguous in {zone.zone.key}")
+    return second if zone.fold else first
 
 
 FORCE_NORMALIZE = "'+0 days'"

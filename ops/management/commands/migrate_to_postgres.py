@@ -92,7 +92,7 @@ exit codes: 0 migrated and verified (or the dry run found nothing) · 1 error, n
         add(
             "--source-timezone",
             metavar="Z",
-            help="time zone of values without an offset (default: UTC, as Django stores them)",
+            help="time zone of times without an offset (default: the one in which Django reads them, usually UTC)",
         )
         add("--json", metavar="FILE", help="write the result as JSON to FILE; - for standard output")
 
@@ -218,7 +218,7 @@ def current_file() -> Path:
 
 
 def find_zone(name: str | None) -> zoneinfo.ZoneInfo | None:
-    if not name or name == "UTC":
+    if not name:
         return None
     try:
         return zoneinfo.ZoneInfo(name)
