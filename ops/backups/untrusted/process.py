@@ -16,6 +16,7 @@ from typing import IO, Any
 from ops.databases.postgres.client_programs import StdinWriter, terminate
 from ops.errors import ArtifactInvalid
 from ops.utils.environment import minimal_environment
+from ops.utils.streams import blocks_of
 
 CHILD = Path(__file__).with_name("child.py")
 MEMORY = 512 << 20
@@ -80,7 +81,7 @@ def run(task: str, *, limits: Limits, feed: IO[bytes] | None = None, **arguments
             stderr=stderr,
             pass_fds=[parameters.fileno()],
         )
-        feeder = StdinWriter(feed, process) if feed else None
+        feeder = StdinWriter(blocks_of(feed), process) if feed else None
         try:
             last = None
             for last in frames_of(process.stdout):  # type: ignore[arg-type]

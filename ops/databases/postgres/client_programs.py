@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -60,19 +60,56 @@ def find_programs(major: int, directory: Path | None = None) -> ClientPrograms:
 
     Raises PreconditionFailed with the package to install.
     """
-    if directory and (programs := probe_directory(directory)) and programs.major == major:
-        return programs
-    found = [programs for path in candidates() if (programs := probe_directory(path))]
-    if matching := [programs for programs in found if programs.major == major]:
-        return max(matching, key=lambda programs: programs.version_key)
-    others = ", ".join(sorted({f"{programs.version} in {programs.directory}" for programs in found}))
-    raise PreconditionFailed(
-        f"The server runs PostgreSQL {major}, and there is no pg_dump of that version on this machine"
-        f" ({f'found: {others}' if others else 'found: none'}).",
+    found = list(installed(directory))
+    matching = [programs for programs in found if programs.major == major]
+    if not matching:
+        raise PreconditionFailed(
+            f"The server runs PostgreSQL {major}, and there is no pg_dump of that version on this machine"
+            f" ({listed(found)}).",
+            how_to_install(major),
+        )
+    return preferred(matching, directory)
+
+
+def find_reader(major: int, directory: Path | None = None) -> ClientPrograms:
+    """Programs of version `major` or later, whose pg_restore reads the files of all earlier versions.
+
+    Those in `directory` if they are new enough, else the newest on this machine. Raises PreconditionFailed with the
+    package to install.
+    """
+    found = list(installed(directory))
+    matching = [programs for programs in found if programs.major >= major]
+    if not matching:
+        raise PreconditionFailed(
+            f"The dump was made by pg_dump {major} or later, and there is no pg_restore of such a version on this"
+            f" machine ({listed(found)}).",
+            how_to_install(major),
+        )
+    return preferred(matching, directory)
+
+
+def preferred(matching: Sequence[ClientPrograms], directory: Path | None) -> ClientPrograms:
+    return max(matching, key=lambda programs: (programs.directory == directory, programs.version_key))
+
+
+def listed(found: Iterable[ClientPrograms]) -> str:
+    """For a sentence: ``found: 15.18 in /usr/lib/postgresql/15/bin``."""
+    return f"found: {', '.join(sorted({f'{one.version} in {one.directory}' for one in found})) or 'none'}"
+
+
+def how_to_install(major: int) -> str:
+    return (
         f"Install it: apt-get install postgresql-client-{major} (Debian), apk add postgresql{major}-client (Alpine),"
         f" dnf install postgresql{major} (Red Hat), brew install postgresql@{major} (macOS);"
-        f" or name its directory in {setting_name('OPS_POSTGRES_BIN')}.",
+        f" or name its directory in {setting_name('OPS_POSTGRES_BIN')}."
     )
+
+
+def installed(directory: Path | None) -> Iterator[ClientPrograms]:
+    """All programs on this machine, and those in `directory`."""
+    for path in ([directory] if directory else []) + list(candidates()):
+        if programs := probe_directory(path):
+            yield programs
 
 
 def candidates() -> Iterable[Path]:
@@ -142,7 +179,7 @@ def plain_text_command(programs: ClientPrograms) -> Command:
     return [str(programs.directory / "pg_restore"), *options], {"LC_ALL": "C"}
 
 
-def output_of(command: Command, *, feed: IO[bytes] | None = None) -> Generator[bytes]:
+def output_of(command: Command, *, feed: Iterator[bytes] | None = None) -> Generator[bytes]:
     """The standard output of the program in chunks. `feed` is its standard input, and is read to its end in any case.
 
     Ends when the program has succeeded; raises ToolFailed otherwise. Closing the generator ends the program.
@@ -169,11 +206,11 @@ def output_of(command: Command, *, feed: IO[bytes] | None = None) -> Generator[b
 
 
 class StdinWriter(threading.Thread):
-    """Copies a stream to the standard input of a process."""
+    """Writes blocks of bytes to the standard input of a process."""
 
-    def __init__(self, feed: IO[bytes], process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, blocks: Iterator[bytes], process: subprocess.Popen[bytes]) -> None:
         super().__init__(daemon=True)
-        self.feed = feed
+        self.blocks = blocks
         self.process = process
         self.error: BaseException | None = None
         self.start()
@@ -189,12 +226,11 @@ class StdinWriter(threading.Thread):
                 self.process.stdin.close()  # type: ignore[union-attr]
 
     def copy(self) -> None:
-        blocks = blocks_of(self.feed)
         with contextlib.suppress(BrokenPipeError):
-            for block in blocks:
+            for block in self.blocks:
                 self.process.stdin.write(block)  # type: ignore[union-attr]
         # The end of the stream is read in any case.
-        for _ in blocks:
+        for _ in self.blocks:
             pass
 
     def finish(self) -> None:

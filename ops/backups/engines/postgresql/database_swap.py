@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import IO
 
 import psycopg2
@@ -19,7 +20,6 @@ from ops.backups.manifest import Kind
 from ops.databases.leftovers import Claims
 from ops.databases.override import override_database
 from ops.databases.postgres import databases, rename
-from ops.databases.postgres.client_programs import ClientPrograms
 from ops.databases.postgres.connection import ConnectionInfo
 from ops.databases.postgres.properties import read_properties
 from ops.errors import OpsError, PreconditionFailed
@@ -42,7 +42,7 @@ class ScratchDatabase(Scratch):
 
     def load(self, stream: IO[bytes], *, kind: Kind, on_progress: ProgressCallback) -> Mapping[str, int]:
         """Tables and rows in one transaction, then indexes and keys on several connections."""
-        chunks = plain_sql_chunks(stream, kind=kind, find_programs=self._strategy.find_programs)
+        chunks = plain_sql_chunks(stream, kind=kind, tools_directory=self._strategy.tools_directory)
         with self.session() as connection:
             loader = DumpLoader(connection, on_progress=on_progress)
             post_data = loader.load(chunks)
@@ -101,11 +101,11 @@ class DatabaseSwap(SwapStrategy):
         address: ConnectionInfo,
         *,
         server: Callable[[], AbstractContextManager[Connection]],
-        find_programs: Callable[[], ClientPrograms],
+        tools_directory: Path | None,
         claims: Claims,
     ) -> None:
         self.address = address
-        self.find_programs = find_programs
+        self.tools_directory = tools_directory
         self._server = server
         self._claims = claims
         self._live = address.database

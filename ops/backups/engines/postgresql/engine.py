@@ -80,10 +80,10 @@ class PostgresEngine(Engine):
         return snapshot.take_snapshot(self.address, self._find_programs(), kind, excluded=excluded)
 
     def count(self, stream: IO[bytes], *, kind: Kind, on_progress: ProgressCallback) -> Mapping[str, int]:
-        return count_rows(plain_sql_chunks(stream, kind=kind, find_programs=self._find_programs), on_progress)
+        return count_rows(plain_sql_chunks(stream, kind=kind, tools_directory=self._tools_directory), on_progress)
 
     def read_columns(self, stream: IO[bytes], *, kind: Kind, columns: Columns) -> Mapping[str, Rows]:
-        chunks = plain_sql_chunks(stream, kind=kind, find_programs=self._find_programs)
+        chunks = plain_sql_chunks(stream, kind=kind, tools_directory=self._tools_directory)
         return read_columns(DumpReader(chunks).blocks(), columns)
 
     def require_ordinary_role(self) -> None:
@@ -93,7 +93,7 @@ class PostgresEngine(Engine):
     def untrusted(self, source: RestoreSource) -> AbstractContextManager[UntrustedFile]:
         excluded = never_from_untrusted_files()
         return contextlib.nullcontext(
-            untrusted.UntrustedDump(source, find_programs=self._find_programs, excluded=excluded)
+            untrusted.UntrustedDump(source, tools_directory=self._tools_directory, excluded=excluded)
         )
 
     # --- Restores -------------------------------------------------------------------------------------------------
@@ -102,8 +102,10 @@ class PostgresEngine(Engine):
         with self._server() as connection:
             may_create = databases.may_create(connection, self.database)
         return (
-            self._database_swap(claims) if may_create else SchemaSwap(self.address, find_programs=self._find_programs)
+            self._database_swap(claims)
+            if may_create
+            else SchemaSwap(self.address, tools_directory=self._tools_directory)
         )
 
     def _database_swap(self, claims: Claims = NO_CLAIMS) -> DatabaseSwap:
-        return DatabaseSwap(self.address, server=self._server, find_programs=self._find_programs, claims=claims)
+        return DatabaseSwap(self.address, server=self._server, tools_directory=self._tools_directory, claims=claims)

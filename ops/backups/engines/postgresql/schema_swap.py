@@ -4,8 +4,9 @@ Other sessions see the old schema until the commit. A crash at any moment leaves
 """
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import IO
 
 import psycopg2
@@ -23,7 +24,6 @@ from ops.backups.engines.postgresql.live_rows import copy_rows
 from ops.backups.engines.postgresql.table_digests import ASIDE_SCHEMA, UNDO_SCHEMA
 from ops.backups.manifest import Kind
 from ops.databases.override import override_database
-from ops.databases.postgres.client_programs import ClientPrograms
 from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.databases import has_server_access
 from ops.databases.postgres.queries import fetch_column, fetch_value
@@ -61,9 +61,9 @@ class UnmanagedTransactionWrapper(DatabaseWrapper):
 class ScratchSchema(Scratch):
     """An empty schema ``public`` in the transaction of `connection`."""
 
-    def __init__(self, address: ConnectionInfo, find_programs: Callable[[], ClientPrograms]) -> None:
+    def __init__(self, address: ConnectionInfo, tools_directory: Path | None) -> None:
         self.name = f"{address.database} (in a transaction)"
-        self._find_programs = find_programs
+        self._tools_directory = tools_directory
         plain = address.wrapper()
         # Without autocommit Django makes savepoints only.
         self._wrapper = UnmanagedTransactionWrapper({**plain.settings_dict, "AUTOCOMMIT": False}, "default")
@@ -76,7 +76,7 @@ class ScratchSchema(Scratch):
         self.connection.commit()
 
     def load(self, stream: IO[bytes], *, kind: Kind, on_progress: ProgressCallback) -> Mapping[str, int]:
-        chunks = plain_sql_chunks(stream, kind=kind, find_programs=self._find_programs)
+        chunks = plain_sql_chunks(stream, kind=kind, tools_directory=self._tools_directory)
         loader = DumpLoader(self.connection, on_progress=on_progress)
         dump_loader.run_all(self.connection, loader.load(chunks), on_progress)
         with self.connection.cursor() as cursor:
@@ -202,9 +202,9 @@ def end_own_sessions(cursor: Cursor) -> None:
 class SchemaSwap(SwapStrategy):
     """Replaces the schema ``public`` of the database at `address`."""
 
-    def __init__(self, address: ConnectionInfo, *, find_programs: Callable[[], ClientPrograms]) -> None:
+    def __init__(self, address: ConnectionInfo, *, tools_directory: Path | None) -> None:
         self._address = address
-        self._find_programs = find_programs
+        self._tools_directory = tools_directory
 
     @contextlib.contextmanager
     def scratch(self, *, name: str = "", for_swap: bool) -> Iterator[Scratch]:
@@ -216,7 +216,7 @@ class SchemaSwap(SwapStrategy):
             )
         if for_swap:
             self.previous_database()
-        scratch = ScratchSchema(self._address, self._find_programs)
+        scratch = ScratchSchema(self._address, self._tools_directory)
         try:
             with scratch.connection.cursor() as cursor:
                 require_rights(cursor, self._address)
@@ -239,7 +239,7 @@ class SchemaSwap(SwapStrategy):
     def previous_as_staging(self) -> Iterator[Scratch]:
         """The previous schema under the name ``public``, in a transaction that `Scratch.swap` commits."""
         self.require_previous()
-        scratch = ScratchSchema(self._address, self._find_programs)
+        scratch = ScratchSchema(self._address, self._tools_directory)
         try:
             with scratch.connection.cursor() as cursor:
                 rename(cursor, "public", ASIDE_SCHEMA)

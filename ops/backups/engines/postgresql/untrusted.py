@@ -1,10 +1,12 @@
 """An untrusted dump of PostgreSQL: surveyed, read and copied through a limited process."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops.backups.engines.base import Columns, LoadedRows, Rows, Scratch, UntrustedFile
+from ops.backups.engines.postgresql import dump_format
 from ops.backups.engines.postgresql.database_swap import ScratchDatabase
 from ops.backups.engines.postgresql.row_loader import RowLoader
 from ops.backups.engines.postgresql.schema_swap import ScratchSchema
@@ -12,24 +14,22 @@ from ops.backups.manifest import Kind
 from ops.backups.sources import RestoreSource
 from ops.backups.untrusted import process
 from ops.backups.untrusted.schema import natural_key_tables
-from ops.databases.postgres.client_programs import ClientPrograms
 from ops.databases.postgres.databases import has_server_access
 from ops.errors import PreconditionFailed
 from ops.utils.progress import ProgressCallback
 
 
 class UntrustedDump(UntrustedFile):
-    """Surveyed when it is created. Rows of the tables `excluded` are never copied.
+    """Surveyed when it is created. Rows of the tables `excluded` are never copied."""
 
-    Only the custom format needs `find_programs`.
-    """
-
-    def __init__(
-        self, source: RestoreSource, *, find_programs: Callable[[], ClientPrograms], excluded: Collection[str]
-    ) -> None:
+    def __init__(self, source: RestoreSource, *, tools_directory: Path | None, excluded: Collection[str]) -> None:
         self._source = source
         self._excluded = excluded
-        pg_restore = str(find_programs().directory / "pg_restore") if source.kind is Kind.CUSTOM else ""
+        pg_restore = ""
+        if source.kind is Kind.CUSTOM:
+            with source.opener() as stored:
+                header = stored.read(dump_format.HEADER_SIZE)
+            pg_restore = str(dump_format.find_reader(header, tools_directory).directory / "pg_restore")
         self._file = {"kind": str(source.kind), "pg_restore": pg_restore}
         self._limits = process.limits_for(source.size)
         with source.opener() as stored:
