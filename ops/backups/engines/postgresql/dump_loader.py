@@ -123,8 +123,13 @@ def translate_error(error: psycopg2.Error, what: str) -> OpsError:
         return PreconditionFailed(
             f"The role may not do what the dump needs: {message} ({what}).",
             "An administrator has to create the extension first: psql -d template1 -c 'CREATE EXTENSION …'"
-            if "extension" in message
+            if what.startswith(("CREATE EXTENSION", "COMMENT ON EXTENSION"))
             else "Restore as the role that owns the database.",
+        )
+    if isinstance(error, errors.UntranslatableCharacter):
+        return PreconditionFailed(
+            f"The database cannot store a character of the dump: {message} (at: {what}). Nothing was changed.",
+            "Create the database in UTF-8, and restore again: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0;",
         )
     if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
         return OpsError(f"The server failed: {message} (at: {what}). The load was rolled back.")

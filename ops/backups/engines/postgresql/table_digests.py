@@ -41,6 +41,9 @@ WHERE c.relkind = 'r' AND c.relpersistence <> 't'
 ORDER BY pg_relation_size(c.oid) DESC, 1, 2
 """
 """Tables whose rows pg_dump writes. The condition is that of an extension's configuration table: ``WHERE …``."""
+HASH = "hashtextextended((r.*)::text, 0)"
+HASH_CONVERTED = "hash_record_extended(ROW(convert_to((r.*)::text, 'UTF8')), 0)"
+"""The same number for the same text, in a database of another encoding, where UTF-8 is no text but bytes."""
 
 
 NO_ROWS = TableDigest(rows=0, digest="0")
@@ -81,23 +84,23 @@ def read_digests(
 ) -> dict[str, TableDigest]:
     """Rows and digest of every table, by qualified name. The digest is the sum of the rows' 64-bit hashes.
 
-    Tables in `excluded` count as empty. Digests are comparable between databases of the same encoding only.
+    Tables in `excluded` count as empty. Digests are comparable between servers of all versions and encodings: the text
+    of a row is hashed in UTF-8, the encoding of dumps.
     """
     normalize_output(cursor)
+    row_hash = HASH if fetch_value(cursor, "SHOW server_encoding") == "UTF8" else HASH_CONVERTED
     tables = list_tables(cursor)
     digests = {}
     for done, (table, condition) in enumerate(tables.items()):
         name = table.qualified_name
         on_progress(Progress(stage=stage, item=name, done=done, total=len(tables)))
-        digests[name] = NO_ROWS if name in excluded else read_digest(cursor, table, condition)
+        digests[name] = NO_ROWS if name in excluded else read_digest(cursor, table, condition, row_hash)
     return dict(sorted(digests.items()))
 
 
-def read_digest(cursor: Cursor, table: Table, condition: str) -> TableDigest:
+def read_digest(cursor: Cursor, table: Table, condition: str, row_hash: str) -> TableDigest:
     rows, digest = fetch_row(
-        cursor,
-        "SELECT count(*), coalesce(sum(hashtextextended((r.*)::text, 0)), 0)::text"
-        f" FROM ONLY {table.quoted} AS r {condition}",
+        cursor, f"SELECT count(*), coalesce(sum({row_hash}), 0)::text FROM ONLY {table.quoted} AS r {condition}"
     )
     return TableDigest(rows=rows, digest=digest)
 
