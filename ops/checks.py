@@ -14,9 +14,10 @@ ops.E010   the URLs of ops are not included
 ops.W011   ``UNFOLD["STYLES"]`` is not set
 ops.E012   a setting that a worker needs is missing or wrong
 ops.W013   ``REDIS_URL`` is set, ``OPS_CELERY_APP`` is not
+ops.W014   the database cannot be written
 =========  =====================================================================================================
 
-W003 queries the database, so it runs only with ``migrate`` and ``check --database default``.
+W003 and W014 query the database, so they run only with ``migrate`` and ``check --database default``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ from django.utils.module_loading import import_string
 
 from ops.backups.table_policy import PROJECT_SETTINGS, cannot_exclude, exclusions
 from ops.conf import conf, setting_name
+from ops.health.database import explain_read_only
 
 ADMIN = "django.contrib.admin"
 APPS = ("unfold", ADMIN)
@@ -104,6 +106,17 @@ def check_named_tables_exist(*, databases: Sequence[str] | None = None, **_kwarg
         )
         for table in sorted(unknown)
     ]
+
+
+@register(Tags.database)
+def check_database_is_writable(*, databases: Sequence[str] | None = None, **_kwargs: Any) -> list[CheckMessage]:
+    if "default" not in (databases or ()):
+        return []
+    try:
+        sentence, hint = explain_read_only(connections["default"])
+    except DatabaseError:
+        return []  # commands that need the database report it better
+    return [Warning(sentence, hint=hint, id="ops.W014")] if sentence else []
 
 
 def tables_of_database() -> set[str]:

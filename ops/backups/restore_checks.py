@@ -12,6 +12,7 @@ def require_restorable(source: RestoreSource, *, engine: Engine, untrusted: bool
     """All checks that need not read the file. Raises ArtifactInvalid or PreconditionFailed."""
     require_trust(source, untrusted=untrusted)
     require_engine(source, engine)
+    engine.require_writable()
     if not source.trusted:
         engine.require_ordinary_role()
     if source.manifest:

@@ -46,7 +46,11 @@ def count_rows(engine: Engine, source: RestoreSource, *, on_progress: ProgressCa
 def restore_test(
     *, engine: Engine, source: RestoreSource, on_progress: ProgressCallback, claims: Claims = NO_CLAIMS
 ) -> Verification:
-    """Restore into a scratch database as a restore does, compare, and drop it. The live database is not touched."""
+    """Restore into a scratch database as a restore does, compare, and drop it. The live database is not touched.
+
+    A damaged backup gives a verification with an `error`; PreconditionFailed where the server takes no writes.
+    """
+    engine.require_writable()
     started = time.monotonic()
     fault = ""
     try:

@@ -15,6 +15,7 @@ from ops.databases.postgres import databases, lock, rename
 from ops.databases.postgres.connection import ConnectionInfo
 from ops.databases.postgres.properties import read_properties
 from ops.databases.postgres.queries import fetch_value
+from ops.databases.postgres.writable import require_writable
 from ops.engine_migration.planner import concrete_models
 from ops.engine_migration.workers import suitable_processes
 from ops.errors import PreconditionFailed
@@ -77,6 +78,7 @@ def inspect_target(address: ConnectionInfo) -> Target:
         version = connection.server_version
         if version < OLDEST_SERVER:
             raise PreconditionFailed(f"The server runs PostgreSQL {version // 10000}; 15 or newer is required.")
+        require_writable(connection, str(address))
         exists = databases.exists(connection, address.database)
         may_create = databases.may_create(connection, address.database)
     if not exists and not may_create:

@@ -14,12 +14,17 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 from django.db import OperationalError, connections
 from django.db.backends.base.base import NO_DB_ALIAS, BaseDatabaseWrapper
 
 from ops.databases.migration_state import applied_migrations, migration_skew
+from ops.databases.postgres import writable
+from ops.databases.sqlite import files
 
+READ_ONLY = "ReadOnlyDatabase"
+"""The error of a database that cannot be written."""
 POOL_TIMEOUT = 0.5
 """Seconds to wait for a connection of a full pool, before one outside of the pool is tried."""
 
@@ -30,6 +35,8 @@ class DatabaseAnswer:
 
     milliseconds: float
     pool_exhausted: bool
+    read_only: str
+    """Why it cannot be written, and what to do; '' where it can."""
     unapplied: tuple[str, ...]
 
 
@@ -59,6 +66,7 @@ def _query(connection: BaseDatabaseWrapper, *, pool_exhausted: bool) -> Database
         return DatabaseAnswer(
             milliseconds=milliseconds,
             pool_exhausted=pool_exhausted,
+            read_only=" ".join(explain_read_only(connection)).strip(),
             unapplied=migration_skew(applied_migrations(connection)).pending,
         )
 
@@ -85,6 +93,20 @@ def wait_for_database(alias: str, *, seconds: float) -> None:
     with retry_budget(connect_timeout=seconds, ignore_attempt_limit=True) if retry_budget else nullcontext():
         connection.ensure_connection()
     connection.close()
+
+
+def explain_read_only(connection: BaseDatabaseWrapper) -> tuple[str, str]:
+    """A sentence on why the database cannot be written, and one on what to do; two empty texts where it can."""
+    reason = hint = ""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            reason, hint = writable.explain_read_only(cursor)
+        elif connection.vendor == "sqlite":
+            reason, hint = files.explain_read_only(Path(str(connection.settings_dict["NAME"]))), "Run as its owner."
+            cursor.execute("PRAGMA query_only")
+            if cursor.fetchone()[0]:
+                reason, hint = "PRAGMA query_only is on", "Remove it from the OPTIONS of the database."
+    return (f"The database cannot be written: {reason}.", hint) if reason else ("", "")
 
 
 def time_query(connection: BaseDatabaseWrapper) -> float:

@@ -10,7 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from ops.conf import conf
 from ops.health.backups import check_backups
-from ops.health.database import DatabaseAnswer, pool_status, query_database
+from ops.health.database import READ_ONLY, DatabaseAnswer, pool_status, query_database
 from ops.health.dependencies import check_disk, check_maintenance, check_schedules, ping_beat, ping_redis, ping_worker
 from ops.health.results import CheckResult, HealthReport, Status
 from ops.schedules import timetable
@@ -87,6 +87,8 @@ def _results_of_database(answer: DatabaseAnswer | BaseException, *, seconds: flo
     if answer.pool_exhausted:
         detail = "The database answers, but every connection of this process's pool is in use."
         database = replace(database, status=Status.DEGRADED, error="PoolExhausted", detail=detail)
+    elif answer.read_only:
+        database = replace(database, status=Status.DEGRADED, error=READ_ONLY, detail=answer.read_only)
     if answer.unapplied:
         detail = f"{len(answer.unapplied)} to apply, from {answer.unapplied[0]} on. Run: manage.py migrate"
         migrations = replace(migrations, status=Status.DEGRADED, error="UnappliedMigrations", detail=detail)

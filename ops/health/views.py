@@ -7,6 +7,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from ops.conf import conf
+from ops.health.database import READ_ONLY
 from ops.health.report import check_database, check_health
 from ops.health.results import CheckResult, HealthReport, Status, worst
 from ops.utils.single_flight import shared_calls
@@ -74,7 +75,9 @@ def check_threads(request: HttpRequest) -> dict[str, CheckResult]:
 
 def is_staff(request: HttpRequest, report: HealthReport) -> bool:
     """Whether a user with staff status sent the request. False when that takes too long to find out."""
-    if settings.SESSION_COOKIE_NAME not in request.COOKIES or report.checks["database"].status is not Status.HEALTHY:
+    database = report.checks["database"]
+    reads = database.status is Status.HEALTHY or database.error == READ_ONLY
+    if settings.SESSION_COOKIE_NAME not in request.COOKIES or not reads:
         return False
     call = shared_calls.run_exclusive("staff", lambda: bool(request.user.is_active and request.user.is_staff))
     return call is not None and call.result(within=STAFF_WITHIN) is True

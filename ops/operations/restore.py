@@ -142,6 +142,7 @@ def undo_restore(context: OpsContext, run: RunRecorder) -> UndoResult:
 
     Raises PreconditionFailed or OpsError; then nothing was changed.
     """
+    context.engine.require_writable()
     previous = context.engine.swap_strategy().require_previous()
     run.set_backup(previous.backup)
     with context.engine.swap_strategy(claims=run).previous_as_staging() as staging:
@@ -163,6 +164,7 @@ def undo_restore(context: OpsContext, run: RunRecorder) -> UndoResult:
 @operation(Run.Kind.DROP_PREVIOUS)
 def drop_previous_database(context: OpsContext, _run: RunRecorder) -> DropResult:
     """Drop the database that the last restore replaced. Raises PreconditionFailed when there is none."""
+    context.engine.require_writable()
     strategy = context.engine.swap_strategy()
     previous = strategy.require_previous()
     strategy.drop_previous()

@@ -9,6 +9,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test import Client, override_settings
 
+from tests.engine_migration import support
 from tests.support.postgres import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -89,6 +90,27 @@ def test_unapplied_migration_is_degraded_and_not_ready(client: Client) -> None:
     assert (ready.status_code, ready.json()["status"]) == (503, "unhealthy")
     assert (full.status_code, full.json()["migrations"]) == (200, "Warning: UnappliedMigrations")
     assert client.get("/health/ready/").status_code == 200
+
+
+def test_read_only_database_is_degraded_and_ready_and_staff_see_why(client: Client) -> None:
+    staff = get_user_model().objects.create_user("staff@example.org", is_staff=True)
+    client.force_login(staff)
+    name = connection.settings_dict["NAME"]
+    support.server().rows(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    connection.close_pool()
+    try:
+        signed_in = client.get("/health/")
+        public = Client().get("/health/").json()["checks"]["database"]
+        ready = client.get("/health/ready/")
+    finally:
+        support.server().rows(f"ALTER DATABASE {name} RESET ALL")
+        connection.close_pool()
+    assert (signed_in.status_code, signed_in.json()["status"]) == (200, "degraded")
+    assert public == {"status": "degraded", "error": "ReadOnlyDatabase"}
+    assert signed_in.json()["checks"]["database"]["detail"].startswith(
+        "The database cannot be written: its transactions are read-only (default_transaction_read_only). As an"
+    )
+    assert ready.status_code == 200
 
 
 def test_details_are_shown_to_staff_only(client: Client) -> None:

@@ -273,6 +273,10 @@ class Engine(ABC):
         """`source`, read once to its end by a limited process. Raises ArtifactInvalid."""
 
     @abstractmethod
+    def require_writable(self) -> None:
+        """Raises PreconditionFailed where the database takes no writes; it can be backed up all the same."""
+
+    @abstractmethod
     def require_ordinary_role(self) -> None:
         """Raises PreconditionFailed where rows of unknown origin would be loaded with the rights of a superuser."""
 

@@ -19,7 +19,7 @@ from ops.backups.manifest import Kind
 from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import never_from_untrusted_files
 from ops.databases.leftovers import NO_CLAIMS, Claims
-from ops.databases.postgres import databases, lock
+from ops.databases.postgres import databases, lock, writable
 from ops.databases.postgres.client_programs import ClientPrograms, find_programs
 from ops.databases.postgres.connection import ConnectionInfo
 from ops.utils.progress import ProgressCallback
@@ -85,6 +85,10 @@ class PostgresEngine(Engine):
     def read_columns(self, stream: IO[bytes], *, kind: Kind, columns: Columns) -> Mapping[str, Rows]:
         chunks = plain_sql_chunks(stream, kind=kind, tools_directory=self._tools_directory)
         return read_columns(DumpReader(chunks).blocks(), columns)
+
+    def require_writable(self) -> None:
+        with self._server() as server:
+            writable.require_writable(server, self.where)
 
     def require_ordinary_role(self) -> None:
         with self._server() as server:

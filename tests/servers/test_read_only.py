@@ -1,0 +1,121 @@
+"""A standby and a read-only database are reported by health and check, and refused by what writes; backups work."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ops.backups.engines.postgresql.engine import PostgresEngine
+from ops.backups.engines.sqlite.engine import SqliteEngine
+from ops.backups.verify import restore_test
+from ops.checks import check_database_is_writable
+from ops.databases.override import override_database, sqlite_wrapper
+from ops.engine_migration.target import inspect_target
+from ops.errors import PreconditionFailed
+from ops.health.database import explain_read_only
+from tests.backups.postgresql import support
+from tests.engine_migration.support import Database
+from tests.servers.conftest import Make
+from tests.support.backend import make_wrapper
+from tests.support.postgres import PostgresServer
+
+STANDBY = "The database cannot be written: the server is in recovery (a standby, or a server that replays its log)."
+PROMOTE = "Connect to the primary server, or promote this one."
+READ_ONLY = "The database cannot be written: its transactions are read-only (default_transaction_read_only)."
+
+
+@pytest.fixture
+def standby(server: PostgresServer, make_database: Make) -> Iterator[Database]:
+    """A database with a few tables on a server in recovery, whose role may create databases."""
+    database = make_database("CREATEDB")
+    signal = server.root / "data" / "standby.signal"
+    signal.touch()
+    server.restart()
+    try:
+        yield database
+    finally:
+        signal.unlink(missing_ok=True)
+        server.restart()
+
+
+def seen_by_site(database: Database) -> BaseDatabaseWrapper:
+    """The database as the project opens it, without the settings of our own sessions."""
+    return make_wrapper(database.url, POOL={"SIZE": 0})
+
+
+def test_standby_is_backed_up_and_not_written(standby: Database) -> None:
+    engine = PostgresEngine(standby.address)
+    dump, tables = support.dump_of(engine)
+    assert tables["device"].rows == 500
+    assert len(dump) > 1000
+    refusals = [
+        engine.require_writable,
+        lambda: restore_test(engine=engine, source=None, on_progress=None),  # type: ignore[arg-type]  # not reached
+        lambda: inspect_target(standby.address),
+    ]
+    for refuse in refusals:
+        with pytest.raises(PreconditionFailed) as refused:
+            refuse()
+        assert str(refused.value) == (
+            f"The database {standby.address} cannot be written: the server is in recovery (a standby, or a server that"
+            f" replays its log). Nothing was changed.\n{PROMOTE}"
+        )
+    with override_database(seen_by_site(standby)):
+        assert explain_read_only(connections["default"]) == (
+            STANDBY,
+            "Connect to the primary server, or promote this one.",
+        )
+        (warning,) = check_database_is_writable(databases=["default"])
+        assert (warning.id, warning.msg) == ("ops.W014", STANDBY)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        ("ALTER ROLE {0} SET default_transaction_read_only = on", "ALTER ROLE {0} RESET ALL"),
+        ("ALTER DATABASE {0} SET default_transaction_read_only = on", "ALTER DATABASE {0} RESET ALL"),
+        (
+            "ALTER ROLE {0} IN DATABASE {0} SET default_transaction_read_only = on",
+            "ALTER ROLE {0} IN DATABASE {0} RESET ALL",
+        ),
+    ],
+)
+def test_read_only_sessions_are_reported(admin: Database, make_database: Make, begin: str, end: str) -> None:
+    database = make_database()
+    admin.rows(begin.format(database.name))
+    with override_database(seen_by_site(database)):
+        assert explain_read_only(connections["default"])[0] == READ_ONLY
+        (warning,) = check_database_is_writable(databases=["default"])
+        assert "RESET default_transaction_read_only" in (warning.hint or "")
+    admin.rows(end.format(database.name))
+    with override_database(seen_by_site(database)):
+        assert explain_read_only(connections["default"]) == ("", "")
+        assert check_database_is_writable(databases=["default"]) == []
+
+
+def test_sqlite_file_that_may_only_be_read_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The administrator may write any file, so the answer of the system is replaced."""
+    path = tmp_path / "lab.db"
+    path.touch()
+    sentences = []
+    for unwritable in (path, tmp_path):
+        monkeypatch.setattr("os.access", lambda asked, _mode, unwritable=unwritable: Path(asked) != unwritable)
+        with override_database(sqlite_wrapper(str(path))):
+            sentences.append(explain_read_only(connections["default"])[0])
+        with pytest.raises(PreconditionFailed, match="may only be read"):
+            SqliteEngine(path).require_writable()
+    assert sentences == [
+        f"The database cannot be written: {path} may only be read.",
+        f"The database cannot be written: {tmp_path} may only be read.",
+    ]
+
+
+def test_sqlite_session_that_only_reads_is_reported(tmp_path: Path) -> None:
+    wrapper = sqlite_wrapper(str(tmp_path / "lab.db"))
+    wrapper.settings_dict["OPTIONS"]["init_command"] = "PRAGMA query_only = 1"
+    with override_database(wrapper):
+        assert explain_read_only(wrapper)[0] == "The database cannot be written: PRAGMA query_only is on."
+    with override_database(sqlite_wrapper(str(tmp_path / "lab.db"))) as writable:
+        assert explain_read_only(writable) == ("", "")
