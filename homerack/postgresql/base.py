@@ -90,7 +90,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         params = self.get_connection_params() | {"options": self._startup_options()}
 
         def connect() -> connection:
-            return connect_with_retry(lambda: open_session(params), policy=policy, budget=retry_budget.current())
+            return connect_with_retry(open_session, params, policy=policy, budget=retry_budget.current())
 
         return ConnectionPool(
             name=self.alias,
@@ -143,11 +143,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     @async_unsafe
     def get_new_connection(self, conn_params: dict[str, Any]) -> connection:
         """A connection without a pool."""
-        plain = super().get_new_connection
         raw: connection = connect_with_retry(
-            lambda: plain(conn_params),
-            policy=self._retry_policy(),
-            budget=retry_budget.current(),
+            super().get_new_connection, conn_params, policy=self._retry_policy(), budget=retry_budget.current()
         )
         return raw
 

@@ -5,13 +5,14 @@ not have been committed.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg2
 import tenacity
 
+from homerack.postgresql.refusal import sqlstates, with_sqlstates
 from homerack.postgresql.retry_budget import RetryBudget
 
 logger = logging.getLogger(__name__)
@@ -21,11 +22,20 @@ Connection = TypeVar("Connection")
 MAX_DELAY = 30.0
 """Seconds; the upper limit of the growing delays."""
 
-REPLACED = "just been dropped or renamed"
-"""Said to those who connect while a database is being replaced, after the replacement."""
-
-# psycopg2's errors of a failed connection attempt have no SQLSTATE, so their text decides. The server's messages are in
-# PostgreSQL's src/backend/postmaster/postmaster.c and utils/init/postinit.c, libpq's in fe-connect.c.
+REPLACED = "database being replaced"
+ANSWERS = "server answers again"
+TRANSIENT_STATES = {
+    "53300": "no free connection",
+    "55000": "database closed for a moment",
+    "57P01": "server shutting down",
+    "57P02": "server recovering",
+    "57P03": "server starting up, shutting down or recovering",
+}
+"""SQLSTATEs of refusals (src/backend/postmaster/postmaster.c and utils/init/postinit.c of PostgreSQL)."""
+MISSING_DATABASE = "3D000"
+DETAIL = "DETAIL:"
+"""A detail means that the database has just been renamed or dropped: it is being replaced. libpq writes this word."""
+# Where no server answers, libpq's English text decides (fe-connect.c).
 TRANSIENT = {
     "Connection refused": "connection refused",
     "No such file or directory": "no socket",
@@ -37,18 +47,8 @@ TRANSIENT = {
     "Connection reset by peer": "connection reset",
     "server closed the connection unexpectedly": "connection closed",
     "could not receive data from server": "connection lost",
-    "the database system is starting up": "server starting up",
-    "the database system is not yet accepting connections": "server starting up",
-    "the database system is shutting down": "server shutting down",
-    "the database system is in recovery mode": "server recovering",
-    "terminating connection due to administrator command": "server shutting down",
-    "is not currently accepting connections": "database closed for a moment",
-    REPLACED: "database being replaced",
-    "too many clients already": "server has no free connection",
-    "remaining connection slots are reserved": "server has no free connection",
-    "too many connections for": "no free connection for the role or database",
 }
-PERMANENT = ("authentication failed", "no pg_hba.conf entry", "no password supplied", 'role "', "permission denied")
+PERMANENT = "no password supplied"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,19 +59,34 @@ class RetryPolicy:
     delay: float = 2.0
 
 
-def transient_reason(error: BaseException) -> str:
+def transient_reason(error: BaseException, params: Mapping[str, Any]) -> str:
     """Why another attempt may succeed, without names of host, user or database; empty for a permanent error.
 
     With several hosts libpq reports all of their errors in one text: a rejected login among them is permanent.
     """
-    text = str(error)
-    if not isinstance(error, psycopg2.OperationalError) or any(phrase in text for phrase in PERMANENT):
+    if not isinstance(error, psycopg2.OperationalError):
         return ""
+    text = with_sqlstates(str(error), params)
+    if not text:
+        return ANSWERS
+    if PERMANENT in text:
+        return ""
+    if states := sqlstates(text):
+        causes = [cause_of(state, text) for state in states]
+        return causes[0] if all(causes) else ""
     return next((cause for phrase, cause in TRANSIENT.items() if phrase in text), "")
 
 
-def connect_with_retry(connect: Callable[[], Connection], *, policy: RetryPolicy, budget: RetryBudget) -> Connection:
-    """The result of `connect`, which is retried after transient errors as long as `policy` and `budget` allow.
+def cause_of(sqlstate: str, text: str) -> str:
+    if sqlstate == MISSING_DATABASE:
+        return REPLACED if DETAIL in text else ""
+    return TRANSIENT_STATES.get(sqlstate, "")
+
+
+def connect_with_retry(
+    connect: Callable[[dict[str, Any]], Connection], params: dict[str, Any], *, policy: RetryPolicy, budget: RetryBudget
+) -> Connection:
+    """The result of ``connect(params)``, retried after transient errors as long as `policy` and `budget` allow.
 
     The limits do not apply to a database that was replaced meanwhile: the server let this attempt wait until the new
     one was there. Raises the last error unchanged. Delays block the calling thread only.
@@ -83,26 +98,29 @@ def connect_with_retry(connect: Callable[[], Connection], *, policy: RetryPolicy
         delay = min(delay, budget.connect_timeout / 4)
         in_time = tenacity.stop_before_delay(budget.connect_timeout)
         stop = in_time if budget.ignore_attempt_limit else stop | in_time
+    reason = ""
 
-    def attempt() -> Connection:
+    def attempt(*, again: bool = True) -> Connection:
+        nonlocal reason
+        reason = ""
         try:
-            return connect()
+            return connect(params)
         except psycopg2.OperationalError as error:
-            if REPLACED not in str(error):
+            reason = transient_reason(error, params)
+            if not again or reason not in {REPLACED, ANSWERS}:
                 raise
-        return connect()
+        return attempt(again=False)
 
     def log_retry(state: tenacity.RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
         logger.warning(
             "PostgreSQL cannot be reached (%s): attempt %d failed, next attempt in %.2f s",
-            transient_reason(error) if error else "",
+            reason,
             state.attempt_number,
             state.upcoming_sleep,
         )
 
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(lambda error: bool(transient_reason(error))),
+        retry=tenacity.retry_if_exception(lambda _: bool(reason)),
         wait=tenacity.wait_random_exponential(multiplier=delay, max=MAX_DELAY),
         stop=stop,
         before_sleep=log_retry,

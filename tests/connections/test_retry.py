@@ -40,7 +40,7 @@ def test_refused_connection_is_retried_with_growing_delays(
 
 
 def test_retry_delays_are_random_and_capped() -> None:
-    def fail() -> None:
+    def fail(_params: object) -> None:
         raise psycopg2.OperationalError("Connection refused")
 
     seen: list[list[float]] = []
@@ -56,7 +56,7 @@ def test_retry_delays_are_random_and_capped() -> None:
             seen.append([])
             with pytest.raises(psycopg2.OperationalError):
                 retry.connect_with_retry(
-                    fail, policy=retry.RetryPolicy(attempts=4, delay=0.001), budget=retry_budget.AS_CONFIGURED
+                    fail, {}, policy=retry.RetryPolicy(attempts=4, delay=0.001), budget=retry_budget.AS_CONFIGURED
                 )
     finally:
         retry.logger.removeHandler(handler)
@@ -89,40 +89,47 @@ def test_permanent_error_is_not_retried(
     [
         ('connection to server at "h", port 1 failed: Connection refused', "connection refused"),
         ('could not translate host name "h" to address: Name or service not known', "host name not resolved"),
-        ("FATAL:  the database system is starting up", "server starting up"),
-        ("FATAL:  the database system is shutting down", "server shutting down"),
-        ('FATAL:  database "d" is not currently accepting connections', "database closed for a moment"),
+        ("FATAL:  57P03: the database system is starting up", "server starting up, shutting down or recovering"),
+        ("FATAL:  57P01: terminating connection due to administrator command", "server shutting down"),
+        ("FATAL:  55000: database »d« akzeptiert gerade keine Verbindungen", "database closed for a moment"),
         (
-            'FATAL:  database "d" does not exist\nDETAIL:  It seems to have just been dropped or renamed.',
+            "FATAL:  3D000: database »d« existiert nicht\nDETAIL:  Sie wurde gerade umbenannt.\nLOCATION:  x.c",
             "database being replaced",
         ),
-        ("FATAL:  sorry, too many clients already", "server has no free connection"),
+        ("致命的:  53300: 接続数が多すぎます", "no free connection"),
         ('connection to server at "h" failed: timeout expired', "timed out"),
-        ('FATAL:  database "d" does not exist', ""),
-        ('FATAL:  password authentication failed for user "u"', ""),
-        ('FATAL:  no pg_hba.conf entry for host "h"', ""),
-        ('host a: Connection refused\nhost b: FATAL:  password authentication failed for user "u"', ""),
+        ("", "server answers again"),
+        ('FATAL:  3D000: database "d" does not exist\nLOCATION:  x.c', ""),
+        ('FATAL:  28P01: password authentication failed for user "u"', ""),
+        ('connection to server at "h", port 1 failed: FATAL:  28000: no pg_hba.conf entry for host "h"', ""),
+        ("connection to server at a failed: fe_sendauth: no password supplied", ""),
+        ("a failed: Connection refused\nb failed: FATAL:  28P01: password authentication failed", ""),
+        ("a failed: FATAL:  57P03: starting up\nb failed: FATAL:  28P01: password authentication failed", ""),
+        ("a failed: Connection refused\nb failed: FATAL:  53300: sorry, too many clients", "no free connection"),
     ],
 )
-def test_transient_reason_of_known_errors(text: str, cause: str) -> None:
-    assert retry.transient_reason(psycopg2.OperationalError(text)) == cause
+def test_transient_reason_of_known_errors(monkeypatch: pytest.MonkeyPatch, text: str, cause: str) -> None:
+    """`text` is what libpq says about the attempt with SQLSTATEs."""
+    monkeypatch.setattr(retry, "with_sqlstates", lambda _text, _params: text)
+    assert retry.transient_reason(psycopg2.OperationalError("refused"), {}) == cause
 
 
 def test_only_connection_errors_are_transient() -> None:
-    assert retry.transient_reason(psycopg2.ProgrammingError("Connection refused")) == ""
+    assert retry.transient_reason(psycopg2.ProgrammingError("Connection refused"), {}) == ""
 
 
 def test_starting_or_stopping_server_is_retried(server: PostgresServer) -> None:
-    """The sentences above are those that this server really says."""
+    """The SQLSTATEs above are those that this server really sends."""
+    params = {"dsn": server.url("postgres"), "connect_timeout": 5}
     seen: set[str] = set()
     stop = threading.Event()
 
     def knock() -> None:
         while not stop.is_set():
             try:
-                psycopg2.connect(server.url("postgres"), connect_timeout=5).close()
+                psycopg2.connect(**params).close()
             except psycopg2.OperationalError as error:
-                seen.add(retry.transient_reason(error) or f"unknown: {error}")
+                seen.add(retry.transient_reason(error, params) or f"unknown: {error}")
 
     thread = threading.Thread(target=knock)
     thread.start()

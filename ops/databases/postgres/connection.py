@@ -9,8 +9,9 @@ import psycopg2
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ops.conf import setting_name
 from ops.databases.override import new_wrapper
+from ops.databases.postgres import refusal
+from ops.databases.postgres.refusal import Refused
 from ops.errors import PreconditionFailed
 
 APPLICATION = "ops"
@@ -54,9 +55,12 @@ class ConnectionInfo:
         try:
             connection: Connection = psycopg2.connect(**parameters)
         except psycopg2.OperationalError as error:
+            sqlstate = refusal.find_sqlstate(str(error), parameters)
             message = server_message(error)
-            raise PreconditionFailed(
-                f"No connection to the database {self}: {message}.", connection_hint(message)
+            raise Refused(
+                f"No connection to the database {self}: {message}.",
+                refusal.hint_for(sqlstate, message),
+                sqlstate=sqlstate,
             ) from error
         except (psycopg2.ProgrammingError, ValueError) as error:
             raise PreconditionFailed(
@@ -98,26 +102,13 @@ class ConnectionInfo:
         )
 
 
-def connection_hint(message: str) -> str:
-    """What to do about a connection that was refused with this message."""
-    if "password authentication failed" in message:
-        return "The server answers; the user or the password is wrong. In a URL write # / ? @ : % as %23 %2F %3F …"
-    if "startup parameter" in message:
-        return (
-            "PgBouncer answered, and backups, restores and migrations need a session of the server itself. Set"
-            f" {setting_name('OPS_DIRECT_DATABASE')} to the server."
-        )
-    if "invalid" in message and "value" in message:
-        return "Check the options after ? in the URL."
-    return "Is the server running, and are host, port, user and password right?"
-
-
 def server_message(error: BaseException) -> str:
-    """The server's message, without the details of the connection."""
+    """The server's message, without its severity and the details of the connection."""
+    if isinstance(error, psycopg2.Error) and error.diag.message_primary:
+        return error.diag.message_primary.rstrip(".")
     # libpq puts "connection to server at …, port … failed:" before the server's own line; hints come after it.
     for line in str(error).splitlines():
-        message = line.rpartition("FATAL:")[2].rpartition("ERROR:")[2].rpartition(" failed:")[2].strip()
-        if message:
+        if message := refusal.SEVERITY.sub("", line.rpartition(" failed: ")[2]).strip():
             return message.rstrip(".")
     return "no reason given"
 

@@ -12,14 +12,13 @@ from ops.databases.leftovers import Claims
 from ops.databases.postgres.connection import APPLICATION, ConnectionInfo, server_message
 from ops.databases.postgres.properties import DatabaseProperties
 from ops.databases.postgres.queries import select
+from ops.databases.postgres.refusal import OF_ONE_DATABASE, Refused
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 
 OPS_COMMENT = "made by ops; may be dropped"
 OPS_CONNECTION_LIMIT = 1_700_001
 """A connection limit by which a database of ours is recognised."""
-ERRORS_OF_ONE_DATABASE = ("does not exist", "permission denied", "pg_hba.conf", "not currently accepting")
-"""Errors after which a connection to another database of the server may succeed."""
 NAME_LIMIT = 63
 """Bytes in a name; PostgreSQL truncates longer ones."""
 
@@ -39,8 +38,8 @@ def connect_first(address: ConnectionInfo, *names: str) -> Connection:
     for name in others:
         try:
             return address.with_database(name).connect(autocommit=True)
-        except PreconditionFailed as error:
-            if not any(words in error.message for words in ERRORS_OF_ONE_DATABASE):
+        except Refused as error:
+            if error.sqlstate not in OF_ONE_DATABASE:
                 break
     return address.with_database(last).connect(autocommit=True)
 

@@ -1,0 +1,59 @@
+"""The SQLSTATE of a refused connection, which is the same whatever language the server speaks.
+
+psycopg2 has only the message of a refused connection. libpq knows its SQLSTATE as well, and adds it to the message of
+an attempt whose verbosity was raised before the answer came.
+"""
+
+import contextlib
+import ctypes
+import re
+import select
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg2
+from psycopg2 import _psycopg
+from psycopg2.extensions import POLL_OK, POLL_READ, connection
+
+TIMEOUT = 1.0
+"""Seconds for the attempt: the server has just answered."""
+PQERRORS_VERBOSE = 2
+FROM_SERVER = re.compile(r"^(?:.* failed: )?[^:\n]+:  (?:(?P<sqlstate>[0-9A-Z]{5}): )?", re.MULTILINE)
+"""The severity, in the language of the server, with two spaces after the colon; libpq's own messages have no such part
+and are in English, because Python does not set the locale of messages."""
+
+
+def with_sqlstates(message: str, params: Mapping[str, Any]) -> str:
+    """The message of another attempt, with its SQLSTATEs, where the server wrote `message`; `message` otherwise.
+
+    '' where that attempt succeeded.
+    """
+    return connect_verbosely(params) if FROM_SERVER.search(message) else message
+
+
+def sqlstates(message: str) -> list[str]:
+    """One for each server that answered: several hosts may have been tried."""
+    return [match["sqlstate"] for match in FROM_SERVER.finditer(message) if match["sqlstate"]]
+
+
+def connect_verbosely(params: Mapping[str, Any]) -> str:
+    """The message with which a connection is refused, or ''."""
+    deadline = time.monotonic() + TIMEOUT
+    try:
+        with contextlib.closing(psycopg2.connect(**params, async_=1)) as attempt:
+            raise_verbosity(attempt)
+            while (state := attempt.poll()) != POLL_OK:
+                poller = select.poll()
+                poller.register(attempt.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
+                if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                    return "timeout expired"
+    except psycopg2.OperationalError as error:
+        return str(error)
+    return ""
+
+
+def raise_verbosity(attempt: connection) -> None:
+    libpq = ctypes.CDLL(_psycopg.__file__)
+    libpq.PQsetErrorVerbosity.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    libpq.PQsetErrorVerbosity(attempt.pgconn_ptr, PQERRORS_VERBOSE)
