@@ -12,7 +12,7 @@ from ops.databases.leftovers import Claims
 from ops.databases.postgres.connection import APPLICATION, ConnectionInfo, server_message
 from ops.databases.postgres.properties import DatabaseProperties
 from ops.databases.postgres.queries import select
-from ops.databases.postgres.refusal import OF_ONE_DATABASE, Refused
+from ops.databases.postgres.refusal import NOT_ADMITTED, OF_ONE_DATABASE, Refused
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 
@@ -49,12 +49,15 @@ def exists(connection: Connection, name: str) -> bool:
 
 
 def may_create(connection: Connection, database: str) -> bool:
-    """The role may create databases, and owns `database` if that exists, so that it may rename it."""
+    """Whether the role may create databases, and rename `database` where that exists.
+
+    It has to own that for it, and reach another database: nobody can rename the one they are connected to.
+    """
     ((allowed,),) = select(
         connection,
-        "SELECT rolsuper OR rolcreatedb AND NOT EXISTS (SELECT 1 FROM pg_database WHERE datname = %s"
-        " AND NOT pg_has_role(datdba, 'USAGE')) FROM pg_roles WHERE rolname = current_user",
-        [database],
+        "SELECT current_database() <> %s AND (rolsuper OR rolcreatedb AND NOT EXISTS (SELECT 1 FROM pg_database"
+        " WHERE datname = %s AND NOT pg_has_role(datdba, 'USAGE'))) FROM pg_roles WHERE rolname = current_user",
+        [database, database],
     )
     return bool(allowed)
 
@@ -105,7 +108,16 @@ def create(
 ) -> None:
     """Create the empty database at `address` with `extensions`, and with the encoding and locale of `like`."""
     create_staging(connection, address.database, like, template=template_with(connection, address, extensions))
-    add_extensions(address, extensions)
+    try:
+        add_extensions(address, extensions)
+    except Refused as error:
+        if error.sqlstate != NOT_ADMITTED:
+            raise
+        raise PreconditionFailed(
+            f"The server does not admit {address.user} to the new database {address.database}. Nothing was changed.",
+            f"As an administrator: add all databases of {address.user} to pg_hba.conf; or ALTER ROLE"
+            f" {quoted(address.user)} NOCREATEDB, so that the content of the one database is replaced instead.",
+        ) from error
 
 
 def create_staging(
