@@ -15,9 +15,10 @@ ops.W011   ``UNFOLD["STYLES"]`` is not set
 ops.E012   a setting that a worker needs is missing or wrong
 ops.W013   ``REDIS_URL`` is set, ``OPS_CELERY_APP`` is not
 ops.W014   the database cannot be written
+ops.W015   backups, restores and migrations cannot connect to the server, for example because PgBouncer is in between
 =========  =====================================================================================================
 
-W003 and W014 query the database, so they run only with ``migrate`` and ``check --database default``.
+W003, W014 and W015 ask the database, so they run only with ``migrate`` and ``check --database default``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,9 @@ from django.utils.module_loading import import_string
 
 from ops.backups.table_policy import PROJECT_SETTINGS, cannot_exclude, exclusions
 from ops.conf import conf, setting_name
+from ops.databases.override import direct_settings
+from ops.databases.postgres.connection import from_settings
+from ops.errors import PreconditionFailed
 from ops.health.database import explain_read_only
 
 ADMIN = "django.contrib.admin"
@@ -117,6 +121,22 @@ def check_database_is_writable(*, databases: Sequence[str] | None = None, **_kwa
     except DatabaseError:
         return []  # commands that need the database report it better
     return [Warning(sentence, hint=hint, id="ops.W014")] if sentence else []
+
+
+@register(Tags.database)
+def check_operations_connect(*, databases: Sequence[str] | None = None, **_kwargs: Any) -> list[CheckMessage]:
+    if "default" not in (databases or ()) or connections["default"].vendor != "postgresql":
+        return []
+    try:
+        connections["default"].ensure_connection()
+    except DatabaseError:
+        return []  # commands that need the database report it better
+    try:
+        from_settings(direct_settings()).connect().close()
+    except PreconditionFailed as error:
+        sentence = f"Backups, restores and migrations cannot connect. {error.message}"
+        return [Warning(sentence, hint=error.hint, id="ops.W015")]
+    return []
 
 
 def tables_of_database() -> set[str]:
