@@ -93,14 +93,16 @@ class PostgresServer:
     process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def start(cls, *settings: str, auth: str = "scram-sha-256") -> "PostgresServer":
+    def start(cls, *settings: str, auth: str = "scram-sha-256", binaries: Path | None = None) -> "PostgresServer":
         """Make and start a server with `settings` (``name=value``) on top of those that make tests fast.
 
-        With ``auth="md5"`` a connection takes 2 ms instead of 5, of which tests need thousands.
+        With ``auth="md5"`` a connection takes 2 ms instead of 5, of which tests need thousands. `binaries` is the
+        directory of another server's programs than those of the tests.
         """
         user = unprivileged_user()
         root = Path(tempfile.mkdtemp(prefix="homerack-postgres-"))
-        server = cls(root=root, binaries=cls.reachable(find_binaries(), root, user), port=free_port(), user=user)
+        programs = cls.reachable(binaries or find_binaries(), root, user)
+        server = cls(root=root, binaries=programs, port=free_port(), user=user)
         if user:
             shutil.chown(root, user)
         password_file = root / "password"
