@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from ops.databases.postgres.connection import parse_url
+from ops.errors import PreconditionFailed
 from tests.integration.support import Home
-from tests.integration.tls_servers import PgBouncer, Server
+from tests.integration.tls_servers import PgBouncer, Server, pgbouncer
 from tests.support.web import WebServer
 
 pytestmark = pytest.mark.slow
@@ -78,6 +80,17 @@ def test_backup_without_direct_url_is_refused(tmp_path: Path, variables: dict[st
     output = Home(tmp_path, **{**variables, "DATABASE_DIRECT_URL": ""}).manage("backup_database", code=1)
     assert "PgBouncer answered" in output
     assert "DATABASE_DIRECT_URL" in output
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction", "statement"])
+def test_pooler_that_ignores_the_options_of_its_clients_is_refused(mode: str, server: Server, database: str) -> None:
+    with pgbouncer(server, mode=mode, more="ignore_startup_parameters = options") as bouncer:
+        address = parse_url(bouncer.url(database))
+        with pytest.raises(PreconditionFailed, match="a pooler answered") as refused:
+            address.connect()
+        assert "DATABASE_DIRECT_URL" in refused.value.hint
+        with pytest.raises(PreconditionFailed, match="a pooler answered"):
+            address.wrapper().ensure_connection()
 
 
 def test_check_with_sqlite_direct_url_fails(tmp_path: Path, variables: dict[str, str]) -> None:

@@ -112,18 +112,21 @@ listen_port = {port}
 unix_socket_dir =
 auth_type = scram-sha-256
 auth_file = {folder}/users.txt
-pool_mode = transaction
+pool_mode = {mode}
 default_pool_size = 2
 server_login_retry = 1
+{more}
 """
 
 
 @contextmanager
-def pgbouncer(server: Server) -> Iterator[PgBouncer]:
+def pgbouncer(server: Server, *, mode: str = "transaction", more: str = "") -> Iterator[PgBouncer]:
     """In front of `server`, with two connections for all of the clients of a database together."""
     folder, port = Path(tempfile.mkdtemp(prefix="homerack-pgbouncer-")), free_port()
     configuration = folder / "pgbouncer.ini"
-    configuration.write_text(CONFIGURATION.format(server=server.postgres.port, port=port, folder=folder))
+    configuration.write_text(
+        CONFIGURATION.format(server=server.postgres.port, port=port, folder=folder, mode=mode, more=more)
+    )
     (folder / "users.txt").write_text(f'"homerack" "{PASSWORD}"\n')
     user = unprivileged_user()
     if user:

@@ -1,5 +1,6 @@
 """The address of a PostgreSQL database, and connections outside of Django's."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,11 +17,43 @@ from ops.errors import PreconditionFailed
 
 APPLICATION = "ops"
 DJANGO_OPTIONS = frozenset({"assume_role", "isolation_level", "server_side_binding", "service_file", "pool"})
+OWN_OPTIONS = frozenset({"client_encoding", "connection_factory", "cursor_factory"})
+"""Options of libpq and psycopg2 that our connections set themselves."""
 EXAMPLE = "postgres://user:password@127.0.0.1:5432/mydatabase"
 CONNECT_TIMEOUT = 10
 """Seconds."""
-SESSION = "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c client_encoding=UTF8"
-"""Values have the same text in all our sessions, whatever the defaults of role and database are."""
+TRANSACTION_TIMEOUT = 170000
+"""The first version of PostgreSQL with the setting; an older one refuses a connection with its name."""
+ANSWERED = "ops.session"
+"""A setting that no server has: a session without it was not opened with our options."""
+SESSION = (
+    f"-c {ANSWERED}=on -c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c standard_conforming_strings=on"
+    " -c array_nulls=on -c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0"
+    " -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0"
+)
+"""In all our sessions, and in those of pg_dump, values have the same text, and no statement is ended for the time it
+takes, whatever the defaults of role, database and server are."""
+
+
+class Session(Connection):
+    """A session of the server itself, with the settings it was opened with. Raises PreconditionFailed behind a pooler.
+
+    A pooler may be told to ignore the options of its clients (``ignore_startup_parameters`` of PgBouncer). The id of
+    the backend tells nothing: proxies that pool nothing answer with ids of their own (Neon).
+    """
+
+    def __init__(self, dsn: str, **options: Any) -> None:
+        super().__init__(dsn, **options)
+        self.autocommit = True
+        with self.cursor() as cursor:
+            cursor.execute("SELECT current_setting(%s, true)", [ANSWERED])
+            if cursor.fetchone() != ("on",):
+                message = f"No connection to the database {self.info.dbname} itself: a pooler answered, which ignores"
+                self.close()
+                raise PreconditionFailed(f"{message} the settings of a session.", refusal.pooler_hint())
+            if self.server_version >= TRANSACTION_TIMEOUT:
+                cursor.execute("SET transaction_timeout = 0")
+        self.autocommit = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +66,8 @@ class ConnectionInfo:
     user: str = ""
     password: str = field(default="", repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    session: str = SESSION
+    """Options (``-c name=value``) for each session, which override those in `options`."""
 
     def __str__(self) -> str:
         where = self.host or "the local socket"
@@ -43,17 +78,16 @@ class ConnectionInfo:
         return replace(self, database=database)
 
     def with_session(self, options: str) -> "ConnectionInfo":
-        """The same database, with these options (``-c name=value``) for each session."""
-        own = f"{self.options.get('options', '')} {options}".strip()
-        return replace(self, options={**self.options, "options": own})
+        """The same database, with these options (``-c name=value``) for each session as well."""
+        return replace(self, session=f"{self.session} {options}")
 
     def connect(self, *, autocommit: bool = False) -> Connection:
-        """A new connection with UTC and ISO dates. Raises PreconditionFailed with the server's message."""
-        parameters = self.with_session(SESSION).parameters()
+        """A new connection with the settings of `session`. Raises PreconditionFailed with the server's message."""
+        parameters = self.parameters()
         if self.password:
             parameters["password"] = self.password
         try:
-            connection: Connection = psycopg2.connect(**parameters)
+            connection: Connection = psycopg2.connect(**parameters, connection_factory=Session)
         except psycopg2.OperationalError as error:
             sqlstate = refusal.find_sqlstate(str(error), parameters)
             message = server_message(error)
@@ -75,6 +109,7 @@ class ConnectionInfo:
         where = {"host": self.host, "port": self.port, "user": self.user, "dbname": self.database}
         return {
             "connect_timeout": CONNECT_TIMEOUT,
+            "client_encoding": "UTF8",
             **self.libpq_options(),
             **{name: value for name, value in where.items() if value},
             # Distinguishes our sessions from those of the site (see `databases.end_leftover_sessions`).
@@ -82,12 +117,15 @@ class ConnectionInfo:
         }
 
     def libpq_options(self) -> dict[str, str | int]:
-        """The options for libpq, such as ``sslmode``, without those of Django and of pools."""
-        return {
+        """The options for libpq, such as ``sslmode``, without those of Django and of pools, and those of `session`."""
+        found = {
             name: value
             for name, value in self.options.items()
-            if isinstance(value, str | int) and not isinstance(value, bool) and name not in DJANGO_OPTIONS
+            if isinstance(value, str | int) and not isinstance(value, bool) and name not in DJANGO_OPTIONS | OWN_OPTIONS
         }
+        # libpq reads the variable only where it gets no options.
+        own = found.get("options") or os.environ.get("PGOPTIONS", "")
+        return {**found, "options": f"{own} {self.session}".strip()}
 
     def wrapper(self) -> BaseDatabaseWrapper:
         """Django's own, unpooled view of the database."""
@@ -98,7 +136,7 @@ class ConnectionInfo:
             PORT=self.port,
             USER=self.user,
             PASSWORD=self.password,
-            OPTIONS=self.libpq_options(),
+            OPTIONS={**self.libpq_options(), "connection_factory": Session},
         )
 
 

@@ -29,8 +29,8 @@ FROM_SERVER = re.compile(r"^(?:.* failed: )?[^:\n]+:  (?:(?P<sqlstate>[0-9A-Z]{5
 NOT_ADMITTED = "28000"
 OF_ONE_DATABASE = frozenset({NOT_ADMITTED, "3D000", "42501", "53300", "55000"})
 """After these a connection to another database of the server may succeed."""
-FROM_POOLER = "08P01"
-"""Protocol violation, as PgBouncer calls everything that it does not support."""
+FROM_POOLER = frozenset({"08P01", "0A000"})
+"""Protocol violation, as PgBouncer calls everything that it does not support, and what Amazon's RDS Proxy calls it."""
 SEE_OPTIONS = "Check the options after ? in the URL."
 SEE_LOG = "The server answers; its log may say more."
 STARTING = "The server is starting, stopping or recovering. Run the command again in a moment."
@@ -68,17 +68,21 @@ def find_sqlstate(message: str, params: Mapping[str, Any]) -> str:
 
 def hint_for(sqlstate: str, message: str) -> str:
     """What to do about a connection that was refused."""
-    if sqlstate == FROM_POOLER:
-        return (
-            "PgBouncer answered, and backups, restores and migrations need a session of the server itself. Set"
-            f" {setting_name('OPS_DIRECT_DATABASE')} to the server."
-        )
+    if sqlstate in FROM_POOLER:
+        return pooler_hint()
     if sqlstate:
         return HINTS.get(sqlstate, SEE_LOG)
     # libpq's own messages.
     if "invalid" in message and "value" in message:
         return SEE_OPTIONS
     return "Is the server running, and are host, port, user and password right?"
+
+
+def pooler_hint() -> str:
+    return (
+        "PgBouncer answered, and backups, restores and migrations need a session of the server itself. Set"
+        f" {setting_name('OPS_DIRECT_DATABASE')} to the server."
+    )
 
 
 def connect_verbosely(params: Mapping[str, Any]) -> str:

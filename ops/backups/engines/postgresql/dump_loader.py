@@ -25,9 +25,6 @@ BUILD_CONNECTIONS = 2
 SETTINGS = {
     "maintenance_work_mem": "256MB",
     "synchronous_commit": "off",
-    "statement_timeout": "0",
-    "lock_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
 }
 """The swap commits synchronously, which makes earlier commits durable."""
 TABLE = re.compile(rb"CREATE (?:UNLOGGED )?TABLE (?P<name>" + NAME + rb"(?:\." + NAME + rb")?) \(")

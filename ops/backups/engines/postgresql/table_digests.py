@@ -24,8 +24,6 @@ OUTPUT_SETTINGS = {
     "lc_monetary": "C",
     "search_path": "",
     "row_security": "off",
-    "statement_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
 }
 """Settings of the transaction, with which equal rows have equal text in every session."""
 TABLES = """
