@@ -68,6 +68,9 @@ def test_restored_text_equals_the_original(
         "CREATE RULE r AS ON INSERT TO t DO ALSO (SELECT 1; SELECT 2);",
         "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END;",
         "CREATE OR REPLACE PROCEDURE p() BEGIN ATOMIC ; END;",
+        "CREATE FUNCTION f(begin date) RETURNS int AS 'SELECT 1';",
+        "CREATE FUNCTION f(begin atomic) RETURNS begin BEGIN  ATOMIC SELECT begin, atomic; SELECT 2; END;",
+        "CREATE FUNCTION begin(x int) RETURNS atomic RETURN (begin).atomic;",
     ],
 )
 def test_reader_ends_statements_where_psql_does(statement: str) -> None:
@@ -75,6 +78,35 @@ def test_reader_ends_statements_where_psql_does(statement: str) -> None:
     for size in (1, 7, len(dump)):
         items = [str(item) for item in DumpReader(in_pieces(dump, size))]
         assert items == [statement, "SELECT 2;"]
+
+
+FUNCTIONS = """
+CREATE FUNCTION f(begin date) RETURNS int LANGUAGE sql AS 'SELECT 1'
+CREATE FUNCTION f(x int, OUT begin date) LANGUAGE sql AS 'SELECT now()::date'
+CREATE FUNCTION f() RETURNS TABLE(begin date, "end" date) LANGUAGE sql AS 'SELECT now()::date, now()::date'
+CREATE FUNCTION f(begin int DEFAULT 2) RETURNS int LANGUAGE sql SET search_path = begin, public AS 'SELECT 1'
+CREATE FUNCTION f(begin int, atomic int) RETURNS int LANGUAGE sql RETURN begin + atomic
+CREATE PROCEDURE f(begin int) LANGUAGE plpgsql AS 'BEGIN END'
+CREATE FUNCTION begin(x int) RETURNS int LANGUAGE sql AS 'SELECT 1'
+CREATE TYPE begin AS (x int); CREATE FUNCTION f(x begin) RETURNS begin BEGIN ATOMIC SELECT x; SELECT x; END
+CREATE TABLE atomic (begin int); CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT begin FROM atomic; SELECT 1; END
+CREATE FUNCTION f(begin int) RETURNS int BEGIN ATOMIC SELECT CASE begin WHEN 1 THEN 2 END AS "case"; SELECT begin; END
+CREATE FUNCTION f(x int) RETURNS int BEGIN ATOMIC SELECT x AS begin; SELECT x; END
+CREATE FUNCTION f() RETURNS void BEGIN ATOMIC END
+""".strip().splitlines()
+
+
+def test_names_that_are_words_of_sql_end_no_statement(lab: Database, engine: PostgresEngine) -> None:
+    """BEGIN and ATOMIC are names unless they begin the body of a function; pg_dump does not quote them."""
+    for number, statements in enumerate(FUNCTIONS):
+        lab.rows(f"CREATE SCHEMA s{number}; SET search_path = s{number}; {statements}")
+    dump, before = support.dump_of(engine)
+    items = [str(item) for item in DumpReader(iter([dump])) if isinstance(item, Statement)]
+    routines = [item for item in items if item.startswith(("CREATE FUNCTION", "CREATE PROCEDURE"))]
+    assert len(routines) == len(FUNCTIONS)
+    counted = engine.count(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
+    assert counted == {name: table.rows for name, table in before.items()}
+    assert support.restore(engine, dump) == before
 
 
 def test_restore_of_special_objects_recreates_them(lab: Database, engine: PostgresEngine) -> None:

@@ -34,6 +34,7 @@ TOKEN = re.compile(
     re.DOTALL,
 )
 ROUTINE = re.compile(rb"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE)\b")
+ATOMIC = re.compile(rb"\s+ATOMIC\b", re.IGNORECASE)
 COMMENT = re.compile(rb"/\*|\*/")
 
 
@@ -231,7 +232,7 @@ def find_end(text: bytes, start: int) -> int | None:
         if kind == "end" and depth <= 0 and body == 0:
             return token.end()
         if kind == "word" and routine:
-            body = follow_body(token["word"].upper(), body)
+            body = follow_body(text, token, body, depth)
         depth += len(token["open"] or b"") - len(token["close"] or b"")
         position = skip(text, token)
     return None
@@ -252,11 +253,15 @@ def skip(text: bytes, token: re.Match[bytes]) -> int | None:
     return token.end()
 
 
-def follow_body(word: bytes, depth: int) -> int:
-    """The depth of BEGIN ATOMIC … END, in which semicolons do not end the statement."""
-    if word == b"BEGIN" or (word == b"CASE" and depth):
-        return depth + 1
-    return depth - 1 if word == b"END" and depth else depth
+def follow_body(text: bytes, token: re.Match[bytes], body: int, depth: int) -> int:
+    """The depth of BEGIN ATOMIC … END, in which semicolons do not end the statement.
+
+    BEGIN and ATOMIC may be names, also of parameters (``f(begin date)``). CASE and END may not: pg_dump quotes those.
+    """
+    word = token["word"].upper()
+    if body:
+        return body + (word == b"CASE") - (word == b"END")
+    return int(word == b"BEGIN" and depth == 0 and ATOMIC.match(text, token.end()) is not None)
 
 
 def skip_comment(text: bytes, position: int) -> int | None:
