@@ -31,7 +31,9 @@ class MigrationSkew:
     pending: tuple[str, ...]
     """In the code, not applied."""
     unknown: tuple[str, ...]
-    """Applied, but not in the code, though their app is: the database is newer."""
+    """Applied, but not in the code, though their app is: the database is newer, or see `unrelated`."""
+    unrelated: tuple[str, ...]
+    """Apps of which all applied migrations are `unknown`: they were squashed, and the replaced files deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,22 +66,42 @@ def recorded_migrations(cursor: Cursor) -> tuple[str, ...]:
     return tuple(f"{app}.{name}" for app, name in cursor.fetchall())
 
 
-def migration_skew(applied: Iterable[str]) -> MigrationSkew:
-    """Compare `applied` (``app.name``) with the migrations of the installed apps, without a database."""
+def migration_skew(applied: Sequence[str]) -> MigrationSkew:
+    """Compare `applied` (``app.name``, in the order they were applied) with the code, without a database.
+
+    Unknown ones before a known migration of their app were replaced by that, and their files deleted (Django's manual,
+    "Squashing migrations"): a newer version appends its migrations.
+    """
     code = migrations_in_code()
-    recorded, squashed = _keys(applied), _squashed(code)
+    keys = _keys(applied)
+    recorded, squashed = set(keys), _squashed(code)
     # A squashed migration counts as applied when all that it replaces is (Django's loader does the same).
     recorded |= {key for key, replaced in squashed.items() if replaced <= recorded}
     known = set().union(code.graph.nodes, squashed, *squashed.values())
+    last_known = {app: position for position, (app, name) in enumerate(keys) if (app, name) in known}
+    unknown = {
+        (app, name)
+        for position, (app, name) in enumerate(keys)
+        if app in code.migrated_apps and position > last_known.get(app, -1)
+    }
     return MigrationSkew(
         pending=tuple(".".join(key) for key in sorted(code.graph.nodes) if key not in recorded),
-        unknown=tuple(".".join(key) for key in sorted(recorded) if key not in known and key[0] in code.migrated_apps),
+        unknown=tuple(".".join(key) for key in sorted(unknown)),
+        unrelated=tuple(sorted({app for app, _ in unknown} - last_known.keys())),
     )
 
 
 def require_known(applied: Sequence[str], name: str) -> tuple[str, ...]:
     """The code's migrations that `applied` lacks. Raises PreconditionFailed when the code lacks some of `applied`."""
     skew = migration_skew(applied)
+    for app in skew.unrelated:
+        theirs, ours = ([key for key in keys if key.startswith(f"{app}.")] for keys in (skew.unknown, skew.pending))
+        raise PreconditionFailed(
+            f"{name} records {join_names(theirs, 1)}, and this code has {join_names(ours, 1)} instead."
+            " Nothing was changed.",
+            f"Migrations of {app} were squashed, and the replaced files deleted. Use a version of the code that has"
+            " both, and run manage.py migrate with it first.",
+        )
     if skew.unknown:
         raise PreconditionFailed(
             f"{name} was written by a newer version: this code does not know {join_names(skew.unknown, 1)}."
@@ -99,7 +121,7 @@ def state_of(applied: Sequence[str], name: str) -> MigrationState:
             f"{name} has no table django_migrations, so its schema is not known. Nothing was changed.", LEGACY_HINT
         )
     code = migrations_in_code()
-    recorded, squashed = _keys(applied), _squashed(code)
+    recorded, squashed = set(_keys(applied)), _squashed(code)
     whole = {key for key, replaced in squashed.items() if key in recorded or replaced <= recorded}
     halves = [key for key, replaced in squashed.items() if key not in whole and replaced & recorded]
     covered = set().union(*(squashed[key] for key in whole))
@@ -108,8 +130,8 @@ def state_of(applied: Sequence[str], name: str) -> MigrationState:
     return MigrationState(nodes=tuple(sorted(nodes & code.disk_migrations.keys())), replaces=not halves)
 
 
-def _keys(applied: Iterable[str]) -> set[MigrationKey]:
-    return {(app, name) for app, _, name in (key.partition(".") for key in applied)}
+def _keys(applied: Iterable[str]) -> list[MigrationKey]:
+    return [(app, name) for app, _, name in (key.partition(".") for key in applied)]
 
 
 @cache

@@ -22,6 +22,14 @@ def test_a_newer_file_is_refused(file: Path, database: Database) -> None:
     )
 
 
+def test_a_file_with_records_of_replaced_migrations_is_migrated(library: Path, database: Database) -> None:
+    """Django keeps them after a squash, and the files of the replaced migrations are deleted."""
+    record = "INSERT INTO django_migrations (id, app, name, applied) VALUES ({}, 'otherproject', '{}', '2020-01-01')"
+    support.alter(library, record.format(-2, "0001_first"), record.format(-1, "0002_second"))
+    support.migrate(library, database)
+    assert database.value("SELECT count(*) FROM otherproject_book") == 5
+
+
 def test_an_older_file_is_refused(file: Path, database: Database) -> None:
     support.alter(file, "DELETE FROM django_migrations WHERE app = 'otherproject' AND name LIKE '0002%'")
     assert refusal(file, database) == (
