@@ -20,17 +20,31 @@ from ops.databases.postgres import client_programs
 from ops.databases.postgres.client_programs import ClientPrograms
 from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.queries import fetch_column, fetch_row, fetch_value
-from ops.errors import PreconditionFailed
+from ops.errors import PreconditionFailed, ToolFailed
+from ops.utils.formatting import join_names, pluralize
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage, no_progress
 
 LOCK_WAIT = 30_000
 """Milliseconds that a backup waits for a session that changes the schema."""
+OF_THE_DUMP = """
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
+WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', %s)
+"""
 UNREADABLE = (
-    "SELECT relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace WHERE relkind IN ('r', 'S', 'p')"
-    " AND nspname !~ '^pg_' AND nspname NOT IN ('information_schema', %s) AND NOT has_table_privilege(c.oid, 'SELECT')"
+    f"SELECT relname {OF_THE_DUMP} AND relkind IN ('r', 'S', 'p') AND NOT has_table_privilege(c.oid, 'SELECT')"
     " ORDER BY 1"
 )
+HIDING_ROWS = f"SELECT c.oid::regclass::text {OF_THE_DUMP} AND relrowsecurity AND row_security_active(c.oid) ORDER BY 1"
+UNREADABLE_OBJECTS = """
+SELECT oid::text FROM pg_largeobject_metadata
+WHERE NOT current_setting('lo_compat_privileges')::boolean
+  AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+  AND NOT EXISTS (SELECT 1 FROM aclexplode(coalesce(lomacl, acldefault('L', lomowner)))
+                  WHERE privilege_type = 'SELECT' AND (grantee = 0 OR pg_has_role(grantee, 'USAGE')))
+ORDER BY oid
+"""
+"""Large objects that the role may not read; PostgreSQL has a function for that since 18."""
 
 
 @contextlib.contextmanager
@@ -42,7 +56,6 @@ def take_snapshot(
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         try:
             with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
                 cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(LOCK_WAIT)])
                 key, taken_at = fetch_row(cursor, "SELECT pg_export_snapshot(), now()")
                 require_readable(cursor, address)
@@ -70,18 +83,26 @@ def take_snapshot(
                 metadata=metadata,
                 migrations=migrations,
                 excluded=left_out,
-                stream=functools.partial(dump, command),
+                stream=functools.partial(dump, command, counted, address),
                 tables=functools.partial(tables_of, counted, address),
             )
 
 
-def dump(command: client_programs.Command, on_progress: ProgressCallback) -> Iterator[bytes]:
+def dump(
+    command: client_programs.Command, counted: Future[Tables], address: ConnectionInfo, on_progress: ProgressCallback
+) -> Iterator[bytes]:
+    """What pg_dump writes. Raises the error of the digests where they failed first, which ends the snapshot."""
     done = 0
-    with contextlib.closing(client_programs.output_of(command)) as chunks:
-        for chunk in chunks:
-            done += len(chunk)
-            on_progress(Progress(stage=Stage.DUMP, done=done))
-            yield chunk
+    try:
+        with contextlib.closing(client_programs.output_of(command)) as chunks:
+            for chunk in chunks:
+                done += len(chunk)
+                on_progress(Progress(stage=Stage.DUMP, done=done))
+                yield chunk
+    except ToolFailed:
+        if counted.done():
+            tables_of(counted, address)
+        raise
 
 
 @contextlib.contextmanager
@@ -116,16 +137,26 @@ def tables_of(counted: Future[Tables], address: ConnectionInfo) -> Tables:
 
 
 def require_readable(cursor: Cursor, address: ConnectionInfo) -> None:
-    """Raises PreconditionFailed with the exact GRANT when there are tables that the role may not read."""
-    names = fetch_column(cursor, UNREADABLE, [UNDO_SCHEMA])
-    if not names:
-        return
+    """Raises PreconditionFailed with the statements to run when there is something that the role may not read."""
     role = fetch_value(cursor, "SELECT current_user")
-    listed = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
-    raise PreconditionFailed(
-        f"The role {role} may not read {len(names)} tables and sequences of {address}: {listed}.",
-        f"As an administrator: GRANT pg_read_all_data TO {quoted(role)};",
-    )
+    if names := fetch_column(cursor, UNREADABLE, [UNDO_SCHEMA]):
+        raise PreconditionFailed(
+            f"The role {role} may not read {len(names)} tables and sequences of {address}: {join_names(names, 3)}.",
+            f"As an administrator: GRANT pg_read_all_data TO {quoted(role)};",
+        )
+    if names := fetch_column(cursor, HIDING_ROWS, [UNDO_SCHEMA]):
+        raise PreconditionFailed(
+            f"Row level security hides rows of {join_names(names, 3)} in {address} from the role {role}.",
+            f"As an administrator: ALTER ROLE {quoted(role)} BYPASSRLS; or, if the role owns the tables:"
+            f" ALTER TABLE {names[0]} NO FORCE ROW LEVEL SECURITY;",
+        )
+    if names := fetch_column(cursor, UNREADABLE_OBJECTS):
+        raise PreconditionFailed(
+            f"The role {role} may not read {pluralize(len(names), 'large object')} of {address}:"
+            f" {join_names(names, 3)}.",
+            "As an administrator, in psql: SELECT format('GRANT SELECT ON LARGE OBJECT %s TO %I', oid,"
+            f" '{role}') FROM pg_largeobject_metadata \\gexec",
+        )
 
 
 def describe(cursor: Cursor, address: ConnectionInfo) -> tuple[str, int, dict[str, str]]:
