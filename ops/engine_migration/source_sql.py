@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db.backends.sqlite3._functions import register as register_django_functions
 
+from ops.databases.sqlite.files import register_collations
 from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.plan import ColumnPlan, TablePlan
 from ops.engine_migration.types.base import Refused
@@ -38,6 +39,7 @@ def connect(snapshot: Snapshot) -> sqlite3.Connection:
     connection = sqlite3.connect(snapshot.uri, uri=True, isolation_level=None)
     connection.text_factory = read_text
     register_django_functions(connection)
+    register_collations(connection)
     connection.create_function("format_float", 1, format_float, deterministic=True)
     connection.create_function("float_bits", 1, float_bits, deterministic=True)
     return connection

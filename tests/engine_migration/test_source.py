@@ -32,6 +32,28 @@ def refusal(path: Path, database: Database) -> str:
     return outcome.error
 
 
+@pytest.mark.parametrize("order", [1, -1], ids=["forwards", "backwards"])
+def test_collations_and_functions_of_the_application_do_not_matter(
+    order: int, library: Path, database: Database
+) -> None:
+    """In indexes, constraints and tables that are skipped; nothing else knows what they do."""
+    with support.opened(library) as connection:
+        for name in ("byname", "icu de"):
+            connection.create_collation(name, lambda one, other: order * ((one > other) - (one < other)))
+        connection.create_function("shorten", 1, lambda value: value, deterministic=True)
+        connection.executescript(
+            """
+            CREATE INDEX one ON otherproject_author (name COLLATE byname);
+            CREATE UNIQUE INDEX two ON otherproject_book (title COLLATE [icu de] DESC, id);
+            CREATE INDEX three ON otherproject_book (shorten(title)) WHERE title > '' COLLATE byname;
+            CREATE TABLE words (word text COLLATE byname PRIMARY KEY) WITHOUT ROWID;
+            INSERT INTO words VALUES ('b'), ('a');
+            """
+        )
+    support.migrate(library, database, "--skip-table", "words")
+    assert database.value("SELECT count(*) FROM otherproject_book") == 5
+
+
 def test_a_missing_file_is_not_created(tmp_path: Path, database: Database) -> None:
     path = tmp_path / "missing.db"
     assert refusal(path, database) == f"There is no file {path}.\n{NAME_IT}"

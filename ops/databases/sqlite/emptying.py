@@ -5,13 +5,17 @@ import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+from django.db.backends.signals import connection_created
 from django.db.backends.sqlite3._functions import register as register_django_functions
 
+from ops.databases.override import sqlite_wrapper
 from ops.databases.sqlite.files import remove, sibling
 from ops.databases.sqlite.snapshot import FREE_SPACE, create_private
 from ops.databases.sqlite.tables import parents, reading, table_names
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
+
+REGISTER_IT = "Register it for each connection of the project, in a receiver of Django's signal connection_created."
 
 
 def find_tables(path: Path, names: Collection[str]) -> dict[str, str]:
@@ -56,8 +60,7 @@ def empty_tables(path: Path, tables: Collection[str]) -> None:
     create_private(clean)
     try:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            # Indexes may use Django's functions.
-            register_django_functions(connection)
+            register_functions(connection, path)
             # The copy is deleted when anything fails.
             for setting in ("foreign_keys = OFF", "journal_mode = OFF", "synchronous = OFF"):
                 connection.execute(f"PRAGMA {setting}").fetchall()
@@ -74,10 +77,18 @@ def empty_tables(path: Path, tables: Collection[str]) -> None:
         raise PreconditionFailed(
             f"The copy of {path.name} could not be written without the rows of {', '.join(sorted(tables))}: {error}."
             " No backup was made.",
-            FREE_SPACE,
+            REGISTER_IT if str(error).startswith("no such") else FREE_SPACE,
         ) from error
     finally:
         remove(clean)
+
+
+def register_functions(connection: sqlite3.Connection, path: Path) -> None:
+    """Register the functions and collations of Django and of the project, which are used to rewrite indexes."""
+    register_django_functions(connection)
+    wrapper = sqlite_wrapper(str(path))
+    wrapper.connection = connection
+    connection_created.send(sender=type(wrapper), connection=wrapper)
 
 
 def has_rows(path: Path, tables: Collection[str]) -> bool:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from ops.errors import ArtifactInvalid, PreconditionFailed
 JOURNALS = ("-wal", "-shm", "-journal")
 LOCK_TIMEOUT = 10.0
 """Seconds to wait for a program that is writing to the file."""
+COLLATION = re.compile(r"""\bCOLLATE\s+("(?:[^"]|"")+"|'(?:[^']|'')+'|`[^`]+`|\[[^\]]+\]|[\w$]+)""", re.IGNORECASE)
 STOP_WRITERS = "Stop the programs that use the file, then run the command again."
 
 
@@ -77,6 +79,25 @@ def readable(connection: sqlite3.Connection) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def register_collations(connection: sqlite3.Connection) -> None:
+    """Register a stand-in for each collation that the schema names and SQLite lacks, so that the file can be read.
+
+    Applications register their own (``connection.create_collation``), which is not known here. A stand-in has another
+    order: a connection with one must not write, and what it finds through such an index may be incomplete.
+    """
+    known = {name.upper() for _, name in connection.execute("PRAGMA collation_list")}
+    query = "SELECT CAST(sql AS BLOB) FROM sqlite_master WHERE sql LIKE '%collate%'"
+    for (statement,) in connection.execute(query).fetchall():
+        for name in COLLATION.findall(statement.decode(errors="replace")):
+            bare = name if name[0] not in "\"'`[" else name[1:-1].replace(name[0] * 2, name[0])
+            if bare.upper() not in known:
+                connection.create_collation(bare, compare)
+
+
+def compare(one: str, other: str) -> int:
+    return (one > other) - (one < other)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,17 @@ from pathlib import Path
 
 from django.db.backends.sqlite3._functions import register as register_django_functions
 
-from ops.databases.sqlite.files import check_exists, damaged, locked, open_source, read_only_uri, remove, sibling, sync
+from ops.databases.sqlite.files import (
+    check_exists,
+    damaged,
+    locked,
+    open_source,
+    read_only_uri,
+    register_collations,
+    remove,
+    sibling,
+    sync,
+)
 from ops.errors import PreconditionFailed
 from ops.utils.progress import Progress, ProgressCallback, Stage, no_progress
 
@@ -141,6 +151,7 @@ def faults_of(path: Path) -> str:
         with contextlib.closing(sqlite3.connect(read_only_uri(path, immutable=True), uri=True)) as connection:
             # Constraints of models may use Django's functions.
             register_django_functions(connection)
+            register_collations(connection)
             connection.execute("PRAGMA ignore_check_constraints = ON")
             reported = (str(fault) for (fault,) in connection.execute(f"PRAGMA quick_check({NO_LIMIT})"))
             faults = list(itertools.islice((fault for fault in reported if not ABOUT_ROWS.match(fault)), 3))

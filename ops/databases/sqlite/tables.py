@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ops.databases.sqlite.files import read_only_uri
+from ops.databases.sqlite.files import read_only_uri, register_collations
 from ops.utils.identifiers import quoted
 
 ROWS_AT_ONCE = 500
@@ -26,6 +26,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     with contextlib.closing(sqlite3.connect(read_only_uri(path, immutable=True), uri=True)) as connection:
         connection.text_factory = any_text
         connection.execute("PRAGMA trusted_schema = OFF")
+        register_collations(connection)
         yield connection
 
 
