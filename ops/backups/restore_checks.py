@@ -1,6 +1,7 @@
 """Checks before a restore or an undo begins: trust, kind of database, role, migrations."""
 
 from ops.backups.engines.base import Engine
+from ops.backups.manifest import Kind
 from ops.backups.signing import Trust
 from ops.backups.sources import RestoreSource
 from ops.conf import setting_name
@@ -11,7 +12,7 @@ from ops.errors import ArtifactInvalid
 def require_restorable(source: RestoreSource, *, engine: Engine, untrusted: bool) -> None:
     """All checks that need not read the file. Raises ArtifactInvalid or PreconditionFailed."""
     require_trust(source, untrusted=untrusted)
-    require_engine(source, engine)
+    require_engine(source.name, source.kind, engine)
     engine.require_writable()
     if not source.trusted:
         engine.require_ordinary_role()
@@ -41,13 +42,11 @@ def require_trust(source: RestoreSource, *, untrusted: bool) -> None:
     )
 
 
-def require_engine(source: RestoreSource, engine: Engine) -> None:
+def require_engine(name: str, kind: Kind, engine: Engine) -> None:
     """Raises ArtifactInvalid for a backup of another kind of database."""
-    if source.kind not in engine.kinds:
-        theirs = "SQLite" if source.kind.startswith("sqlite") else "PostgreSQL"
+    if kind not in engine.kinds:
+        theirs = "SQLite" if kind.startswith("sqlite") else "PostgreSQL"
         hint = f"Set {setting_name('DATABASES')} to a {theirs} database to restore it there."
         if theirs == "SQLite":
             hint = "Unpack it (gunzip) and move it: manage.py migrate_to_postgres --sqlite-path FILE"
-        raise ArtifactInvalid(
-            f"{source.name} is a backup of {theirs}, and the database is not. Nothing was changed.", hint
-        )
+        raise ArtifactInvalid(f"{name} is a backup of {theirs}, and the database is not. Nothing was changed.", hint)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from ops.backups import sources
 from ops.backups.manifest import Level, Verification
 from ops.backups.repository import BackupRecord
+from ops.backups.restore_checks import require_engine
 from ops.backups.signing import Trust
 from ops.backups.verify import new_verification, read_back, restore_test
 from ops.errors import ArtifactInvalid, VerificationFailed
@@ -19,7 +20,13 @@ from ops.utils.progress import Progress, Stage
 
 @operation(Run.Kind.VERIFICATION, Run.Kind.RESTORE_TEST)
 def verify(context: OpsContext, run: RunRecorder, *, names: Sequence[str]) -> VerificationResult:
-    """Verify backups and write the outcomes into their manifests. A run of the kind RESTORE_TEST restores them."""
+    """Verify backups and write the outcomes into their manifests. A run of the kind RESTORE_TEST restores them.
+
+    Raises ArtifactInvalid for a backup of another kind of database, about which nothing can be found out here.
+    """
+    for record in map(context.repository.get, names):
+        if record.manifest:
+            require_engine(record.name, record.manifest.kind, context.engine)
     if len(names) == 1:
         run.set_backup(names[0])
     verifications = {}

@@ -201,6 +201,26 @@ def test_restore_of_a_backup_of_the_other_engine_is_refused(make_lab: Callable[[
         assert "of another database" in lab.run("prune_backups", "--dry-run").out
 
 
+def test_verification_of_a_backup_of_the_other_engine_is_refused_and_not_recorded(
+    make_lab: Callable[[str], Lab],
+) -> None:
+    postgres, sqlite = make_lab("postgresql"), make_lab("sqlite")
+    theirs = {lab.kind: lab.back_up() for lab in (postgres, sqlite)}
+    for source, target, words in ((postgres, sqlite, "PostgreSQL"), (sqlite, postgres, "SQLite")):
+        name = theirs[source.kind]
+        for path in source.backups.glob(f"{name}*"):
+            shutil.copy(path, target.backups)
+        before = manifest_of(target, name).read_bytes()
+        for how in ((), ("--restore",)):
+            error = refused(target, "verify_backup", name, *how, code=3)
+            assert error.startswith(f"{name} is a backup of {words}, and the database is not. Nothing was changed.")
+        for which in ("--all", "--latest"):
+            out = target.run("verify_backup", which).out
+            assert f"✓ {theirs[target.kind]}" in out
+            assert (f"because they are of another kind of database: {name}." in out) == (which == "--all")
+        assert manifest_of(target, name).read_bytes() == before
+
+
 def test_restore_of_a_backup_of_newer_code_is_refused(lab: Lab) -> None:
     lab.rows("INSERT INTO django_migrations (app, name, applied) VALUES ('inventory', '0099_future', '2026-01-01')")
     name = lab.back_up()
@@ -215,6 +235,16 @@ def test_restore_of_a_backup_of_newer_code_is_refused(lab: Lab) -> None:
     error = refused(lab, "restore_database", "--backup-file", str(copy), "--untrusted", "--yes", code=1)
     assert error.startswith("copy was written by a newer version: this code does not know inventory.0099_future.")
     assert "1 ahead" in lab.run("list_backups").out
+
+
+def test_backup_with_records_of_replaced_migrations_is_restored(lab: Lab) -> None:
+    """Their files were deleted after a squash, and Django keeps the records."""
+    lab.rows(
+        "INSERT INTO django_migrations (id, app, name, applied) VALUES (-1, 'inventory', '0000_first', '2020-01-01')"
+    )
+    name = lab.back_up()
+    assert lab.run("verify_backup", name, "--restore").code == 0
+    assert lab.run("restore_database", name, "--yes").code == 0
 
 
 def test_backup_of_older_code_is_migrated_in_the_staging_database(lab: Lab) -> None:

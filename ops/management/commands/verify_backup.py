@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 from rich.console import Console
+from rich.markup import escape
 
 from ops import operations
 from ops.errors import PreconditionFailed
@@ -11,6 +12,7 @@ from ops.management import output
 from ops.management.base import NOT_VERIFIED, OperationCommand, add_backup_dir, document_of, execute, new_run
 from ops.models import Run
 from ops.runs.context import OpsContext, get_context
+from ops.utils.formatting import join_names
 
 
 class Command(OperationCommand):
@@ -31,8 +33,8 @@ class Command(OperationCommand):
         which.add_argument(
             "name", nargs="?", metavar="NAME", help="a backup of list_backups, or the beginning of its name"
         )
-        which.add_argument("--latest", action="store_true", help="the newest backup")
-        which.add_argument("--all", action="store_true", help="all backups")
+        which.add_argument("--latest", action="store_true", help="the newest backup of this kind of database")
+        which.add_argument("--all", action="store_true", help="all backups of this kind of database")
         parser.add_argument(
             "--restore",
             action="store_true",
@@ -43,17 +45,24 @@ class Command(OperationCommand):
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context(directory=options["backup_dir"])
         kind = Run.Kind.RESTORE_TEST if options["restore"] else Run.Kind.VERIFICATION
-        run = new_run(kind, names=selected_names(context, options))
+        run = new_run(kind, names=selected_names(console, context, options))
         result = execute(console, operations.verify, context, run)
         output.show_verifications(console, result)
         return document_of(run, result), 0 if result.passed else NOT_VERIFIED
 
 
-def selected_names(context: OpsContext, options: dict[str, Any]) -> list[str]:
+def selected_names(console: Console, context: OpsContext, options: dict[str, Any]) -> list[str]:
     """The names of the backups to verify. Raises PreconditionFailed if there is none."""
     if options["name"]:
         return [context.repository.get(options["name"]).name]
-    names = [record.name for record in context.repository.records()]
+    names: list[str] = []
+    others: list[str] = []
+    for record in context.repository.records():
+        ours = not record.manifest or record.manifest.kind in context.engine.kinds
+        (names if ours else others).append(record.name)
     if not names:
         raise PreconditionFailed("There is no backup to verify.", "Make one: manage.py backup_database")
+    if options["all"] and others:
+        words = f"Not verified, because they are of another kind of database: {join_names(others)}."
+        console.print(escape(words), soft_wrap=True)
     return names if options["all"] else names[:1]
