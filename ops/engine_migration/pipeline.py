@@ -3,7 +3,6 @@
 import contextlib
 import datetime as dt
 import secrets
-import tempfile
 import zoneinfo
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from ops.databases.migration_state import applied_migrations, require_known
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.postgres import constraints
 from ops.databases.postgres.connection import ConnectionInfo, server_detail, server_message
-from ops.databases.sqlite.files import STOP_WRITERS
+from ops.databases.sqlite.files import STOP_WRITERS, sync
 from ops.databases.sqlite.snapshot import Snapshot, Source, take_snapshot
 from ops.engine_migration.copying import copy_table, resolve_lookups
 from ops.engine_migration.findings import FindingLog
@@ -32,6 +31,7 @@ from ops.engine_migration.planner import Planner
 from ops.engine_migration.preflight import PreflightResult, run_preflight
 from ops.engine_migration.quarantine import write_quarantine
 from ops.engine_migration.result import MigratedTable, MigrationResult
+from ops.engine_migration.snapshot_directory import snapshot_directory
 from ops.engine_migration.source import IF_FULL, open_source
 from ops.engine_migration.source_sql import connect
 from ops.engine_migration.target import StagingDatabase, Target, open_staging
@@ -60,16 +60,21 @@ class MigrationOptions:
 class PreparedMigration:
     """A file that has been read and checked; nothing was written to PostgreSQL yet."""
 
-    migrated: bool = False
-    """Set after the cut-over; only then is the copy of the file kept."""
-
     options: MigrationOptions
     source: Source
     snapshot: Snapshot
+    copy: Path | None
+    """Where the snapshot is kept after the cut-over, if it is."""
     plan: Plan
     preflight: PreflightResult
     findings_file: Path | None
     seconds: Mapping[str, float]
+
+    def keep_copy(self) -> None:
+        """Keep the snapshot. Until then it is in a working directory, which is deleted."""
+        if self.copy:
+            self.snapshot.path.rename(self.copy)
+            sync(self.copy.parent)
 
     @property
     def acceptable(self) -> bool:
@@ -96,7 +101,7 @@ def prepare(
     keep_in: Path,
     on_progress: ProgressCallback,
 ) -> Iterator[PreparedMigration]:
-    """Snapshot, plan and check the file at `path`. The snapshot is deleted when the block ends, unless it was migrated.
+    """Snapshot, plan and check the file at `path`. The snapshot is deleted when the block ends, unless it is kept.
 
     Raises PreconditionFailed or ArtifactInvalid when the file cannot be migrated at all, whatever its cells contain.
     """
@@ -104,17 +109,15 @@ def prepare(
     with (
         open_source(path) as source,
         snapshot_directory(keep_in, keep=options.keep_copy) as directory,
-        contextlib.ExitStack() as stack,
     ):
         stamp = f"{dt.datetime.now(dt.UTC):%Y%m%d_%H%M%S}_{secrets.token_hex(2)}"
         timer.report(Progress(stage=Stage.SNAPSHOT))
         destination = directory / f"{path.stem}_{stamp}.sqlite3"
         snapshot = take_snapshot(source=source, destination=destination, on_progress=on_progress, if_full=IF_FULL)
-        stack.callback(destination.unlink, missing_ok=True)
         timer.report(Progress(stage=Stage.PREFLIGHT))
         plan = make_plan(snapshot, postgres=postgres, legacy=legacy, options=options)
         on_progress(Progress(stage=Stage.PREFLIGHT, total=plan.rows))
-        log = FindingLog(path=keep_in / f"{path.stem}_{stamp}_findings.csv")
+        log = FindingLog(path=directory.parent / f"{path.stem}_{stamp}_findings.csv")
         preflight = run_preflight(
             plan=plan,
             snapshot=snapshot,
@@ -124,35 +127,16 @@ def prepare(
             on_progress=on_progress,
         )
         timer.end_stage()
-        ready = PreparedMigration(
+        yield PreparedMigration(
             options=options,
             source=source,
             snapshot=snapshot,
+            copy=keep_in / destination.name if options.keep_copy else None,
             plan=plan,
             preflight=preflight,
             findings_file=log.path if log.count else None,
             seconds=timer.seconds,
         )
-        yield ready
-        if ready.migrated and options.keep_copy:
-            stack.pop_all()
-
-
-@contextlib.contextmanager
-def snapshot_directory(directory: Path, *, keep: bool) -> Iterator[Path]:
-    if not keep:
-        with tempfile.TemporaryDirectory(prefix="ops-") as temporary:
-            yield Path(temporary)
-        return
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        next(directory.iterdir(), None)
-    except OSError as error:
-        raise PreconditionFailed(
-            f"The directory {directory} cannot be used: {error.strerror}.",
-            "Set BACKUP_DIR to a directory that you can write to.",
-        ) from error
-    yield directory
 
 
 def make_plan(
@@ -231,7 +215,7 @@ def migrate(
             )
         timer.report(Progress(stage=Stage.CUT_OVER))
     timer.end_stage()
-    prepared.migrated = True
+    prepared.keep_copy()
     return MigrationResult(
         target=str(target.address),
         tables=tuple(

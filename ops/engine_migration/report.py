@@ -125,8 +125,8 @@ def show_result(
             console,
             f"[yellow]The refused rows include users[/yellow] ({users}). Check that an administrator can sign in.",
         )
-    if ready.options.keep_copy:
-        say(console, f"A verified copy of the file: {escape(str(ready.snapshot.path))}")
+    if ready.copy:
+        say(console, f"A verified copy of the file: {escape(str(ready.copy))}")
     if not is_live:
         setting = escape(setting_name("DATABASES"))
         say(console, f"Next: set {setting} to this database, and restart the site. All users must sign in again.")
@@ -187,7 +187,7 @@ def plan_as_json(ready: PreparedMigration, target: Target) -> dict[str, Any]:
 
 def result_as_json(ready: PreparedMigration, target: Target, result: MigrationResult) -> dict[str, Any]:
     return plan_as_json(ready, target) | {
-        "copy": str(ready.snapshot.path) if ready.options.keep_copy else None,
+        "copy": str(ready.copy) if ready.copy else None,
         "quarantine": str(ready.options.quarantine) if result.refused else None,
         "quarantine_files": dict(quarantine_files(ready.plan, ready.preflight)) if result.refused else {},
         "status": "quarantined" if result.refused else "migrated",

@@ -19,6 +19,7 @@ from ops.databases.postgres.connection import EXAMPLE, ConnectionInfo, from_sett
 from ops.engine_migration import report
 from ops.engine_migration.pipeline import MigrationOptions, PreparedMigration, prepare
 from ops.engine_migration.quarantine import check_directory
+from ops.engine_migration.snapshot_directory import sweep_snapshots
 from ops.engine_migration.target import Target, inspect_target
 from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
 from ops.management.base import (
@@ -117,6 +118,8 @@ exit codes: 0 migrated and verified (or the dry run found nothing) · 1 error, n
             console.print(VISIBLE_IN_PROCESS_LIST, style="yellow", soft_wrap=True)
         if options["quarantine"]:
             check_directory(options["quarantine"])
+        for sentence in sweep_snapshots(conf.BACKUP_DIR):
+            console.print(sentence, soft_wrap=True, markup=False)
         target = inspect_target(address)
         with contextlib.ExitStack() as stack:
             with get_reporter(console) as on_progress:
