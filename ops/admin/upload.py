@@ -1,10 +1,12 @@
 """Upload of a backup file: streamed to disk up to a limit, and not trusted afterwards."""
 
-from typing import Any
+import tempfile
+from typing import IO, Any
 
+from django.conf import settings
 from django.contrib import messages
-from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
-from django.core.files.uploadhandler import StopUpload, TemporaryFileUploadHandler
+from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadhandler import FileUploadHandler, StopUpload
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.views.decorators.csrf import csrf_protect
@@ -18,19 +20,29 @@ from ops.runs.context import get_context
 from ops.utils.formatting import format_size
 
 
-class LimitedUpload(TemporaryFileUploadHandler):
-    """Writes to a temporary file, and stops reading after `limit` bytes."""
+class LimitedUpload(FileUploadHandler):
+    """Writes to a file without a name, which the system deletes with the process, up to `limit` bytes."""
+
+    file: IO[bytes]
 
     def __init__(self, request: HttpRequest, limit: int) -> None:
         super().__init__(request)
         self.limit, self.received, self.is_too_large = limit, 0, False
 
-    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+    def new_file(self, *description: Any, **options: Any) -> None:
+        super().new_file(*description, **options)
+        self.file = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115  # `UploadedFile` closes it
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:  # noqa: ARG002  # the base's signature
         self.received += len(raw_data)
         if self.received > self.limit:
             self.is_too_large = True
             raise StopUpload(connection_reset=True)
-        super().receive_data_chunk(raw_data, start)
+        self.file.write(raw_data)
+
+    def file_complete(self, file_size: int) -> UploadedFile:
+        self.file.flush()
+        return UploadedFile(self.file, self.file_name, self.content_type, file_size, self.charset)
 
 
 def upload(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
@@ -62,8 +74,8 @@ def import_file(request: HttpRequest, file: Any, handler: LimitedUpload) -> Back
             f"The file is larger than {format_size(handler.limit)}. Nothing was kept.",
             "Copy it to the server, then run: manage.py restore_database --backup-file FILE --untrusted",
         )
-    if not isinstance(file, UploadedFile) or not isinstance(file, TemporaryUploadedFile) or not file.size:
+    if not isinstance(file, UploadedFile) or not file.size:
         raise ArtifactInvalid("Choose a file that is not empty.")
-    run = new_run(request, Run.Kind.UPLOAD, file=file.temporary_file_path(), named=file.name or "")
-    result = operations.upload(get_context(), run)
+    run = new_run(request, Run.Kind.UPLOAD, named=file.name or "")
+    result = operations.upload(get_context(), run, file=file.file)
     return Backup.objects.get(name=result.backup)

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from ops.errors import PreconditionFailed
 
 GZIP, SQLITE, CUSTOM = b"\x1f\x8b", b"SQLite format 3\x00", b"PGDMP"
 """The first bytes of the files."""
+Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,7 @@ class RestoreSource:
     size: int
     manifest: Manifest | None
     trust: Trust
-    opener: Callable[[], AbstractContextManager[IO[bytes]]]
+    opener: Opener
 
     @property
     def trusted(self) -> bool:
@@ -76,21 +78,31 @@ def from_file(path: Path) -> RestoreSource:
         raise PreconditionFailed(
             f"There is no file {path}.", "Name a backup, or a file that pg_dump or backup_database wrote."
         )
-    return RestoreSource(
-        name=path.name,
-        kind=kind_of(path),
-        size=path.stat().st_size,
-        manifest=None,
-        trust=Trust.UNSIGNED,
-        opener=lambda: path.open("rb"),
-    )
+    return unsigned(path.name, lambda: path.open("rb"), path.stat().st_size)
 
 
-def kind_of(path: Path) -> Kind:
+def from_open_file(file: IO[bytes], name: str) -> RestoreSource:
+    """A file without a trusted manifest that is open, and has no path. It must be read once at a time."""
+    return unsigned(name, lambda: from_start(file), os.fstat(file.fileno()).st_size)
+
+
+def unsigned(name: str, opener: Opener, size: int) -> RestoreSource:
+    return RestoreSource(name=name, kind=kind_of(opener), size=size, manifest=None, trust=Trust.UNSIGNED, opener=opener)
+
+
+@contextlib.contextmanager
+def from_start(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """The open file once more, from its beginning."""
+    with os.fdopen(os.dup(file.fileno()), "rb") as again:
+        again.seek(0)
+        yield again
+
+
+def kind_of(opener: Opener) -> Kind:
     """The kind of the file, by its first bytes; its name is not trusted."""
-    with path.open("rb") as file:
+    with opener() as file:
         head = file.read(len(SQLITE))
     if not head.startswith(GZIP):
         return Kind.SQLITE if head == SQLITE else Kind.CUSTOM if head.startswith(CUSTOM) else Kind.SQL
-    with path.open("rb") as file, decompressed(file, Kind.SQL_GZIP) as stream:
+    with opener() as file, decompressed(file, Kind.SQL_GZIP) as stream:
         return Kind.SQLITE_GZIP if stream.read(len(SQLITE)) == SQLITE else Kind.SQL_GZIP

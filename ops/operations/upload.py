@@ -2,11 +2,10 @@
 
 import datetime as dt
 import uuid
-from pathlib import Path
+from typing import IO
 
-from ops.backups.compression import decompressed
 from ops.backups.manifest import Kind, Manifest, Origin, TableDigest
-from ops.backups.sources import from_file, kind_of
+from ops.backups.sources import from_open_file
 from ops.backups.verify import count_rows
 from ops.errors import ArtifactInvalid
 from ops.models import Run
@@ -19,22 +18,22 @@ from ops.utils.streams import blocks_of
 
 
 @operation(Run.Kind.UPLOAD)
-def upload(context: OpsContext, run: RunRecorder, *, file: str, named: str) -> UploadResult:
-    """Add the file at the path `file` to the backups, unverified and untrusted. `named` is its original name.
+def upload(context: OpsContext, run: RunRecorder, *, file: IO[bytes], named: str) -> UploadResult:
+    """Add `file` to the backups, unverified and untrusted. `named` is its original name.
 
     Raises ArtifactInvalid for a file that cannot be restored.
     """
-    path = Path(file)
-    kind = kind_of(path)
+    source = from_open_file(file, named)
+    kind = source.kind
     require_same_engine(context, kind, named)
     run.report(Progress(stage=Stage.VERIFY))
-    rows = count_rows(context.engine, from_file(path), on_progress=run.report)
+    rows = count_rows(context.engine, source, on_progress=run.report)
     now = dt.datetime.now(dt.UTC)
     name = context.repository.next_name(kind, now)
     run.reserve_file(name)
     run.set_backup(name)
-    run.report(Progress(stage=Stage.STORE, total=path.stat().st_size))
-    with path.open("rb") as raw, decompressed(raw, kind) as stream:
+    run.report(Progress(stage=Stage.STORE, total=source.size))
+    with source.open() as stream:
         stored = context.repository.store(name, blocks_of(stream))
     manifest = Manifest(
         id=str(uuid.uuid4()),

@@ -1,6 +1,7 @@
 """Actions on one backup, with a real storage: download, pin, note, delete, upload, restore."""
 
 import gzip
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,26 @@ class TestUploading:
         (message,) = messages_of(self.send(admin, bytes(300_000)))
         assert message.startswith("The file is larger than 100 kB. Nothing was kept.")
         assert not Run.objects.exists()
+
+    @pytest.mark.parametrize("step", ["count_rows", "from_open_file", "require_same_engine"])
+    def test_upload_has_no_name_on_the_disk(
+        self, admin: Client, storage: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: str
+    ) -> None:
+        """The system deletes it even if the site is killed while the file is read or stored."""
+        settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path / "uploads")
+        (tmp_path / "uploads").mkdir()
+        content = (storage / back_up().name).read_bytes()
+        upload = import_module("ops.operations.upload")
+        real, seen = getattr(upload, step), list[Any]()
+
+        def look(*arguments: Any, **named: Any) -> Any:
+            seen.append(list((tmp_path / "uploads").iterdir()))
+            return real(*arguments, **named)
+
+        monkeypatch.setattr(upload, step, look)
+        self.send(admin, content)
+        assert seen == [[]]
+        assert Backup.objects.filter(origin="upload").count() == 1
 
     def test_upload_without_a_file_shows_error(self, admin: Client) -> None:
         assert messages_of(admin.post(f"{LIST}upload/")) == ["Choose a file that is not empty."]

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -244,6 +245,29 @@ def test_uploads_use_at_most_two_threads(
         return not next_one.answer().startswith("HTTP/1.1 503 ")
 
     eventually(is_free)
+
+
+def unnamed_files(web: WebServer) -> list[int]:
+    """The sizes of the open files of the site that have no name, from the smallest."""
+    found = []
+    for children in Path(f"/proc/{web.process.pid}/task").glob("*/children"):
+        for descriptor in (Path("/proc") / pid / "fd" for pid in children.read_text().split()):
+            with contextlib.suppress(OSError):
+                found += [path.stat().st_size for path in descriptor.iterdir() if "deleted" in str(path.readlink())]
+    return sorted(found)
+
+
+def test_killed_site_leaves_nothing_of_uploads(environment: dict[str, str], session: str, tmp_path: Path) -> None:
+    """One has just begun, and one is in the middle."""
+    web = WebServer.start("--threads", str(THREADS), **environment | {"TMPDIR": str(tmp_path)})
+    with contextlib.ExitStack() as stack:
+        for sent in (b"", bytes(3 * LIMIT)):
+            uploading = Stranger(web, upload_of(session, length=9 * LIMIT) + sent)
+            stack.callback(uploading.socket.close)
+        eventually(lambda: unnamed_files(web)[-1:] >= [2 * LIMIT])
+        os.killpg(web.process.pid, signal.SIGKILL)
+        web.process.wait()
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_upload_without_session_uses_no_upload_thread(web: WebServer, strangers: Callable[..., list[Stranger]]) -> None:
