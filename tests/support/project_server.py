@@ -1,0 +1,258 @@
+"""Makes Django projects, migrates them to PostgreSQL and reads them back, in forks of a process that imported Django.
+
+Run by `tests.support.projects`, whose `Project` describes one. For each, a line of JSON comes in and one goes out.
+"""
+
+import contextlib
+import importlib
+import io
+import json
+import os
+import shutil
+import sqlite3
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+import django
+from django.apps import apps
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import connection, connections
+from django.db.models import Model
+
+# Imported once, for all projects. They want no settings.
+for module in (
+    *("celery", "msgspec", "orjson", "psycopg2.extras", "rich.console", "rich.progress", "rich.table"),
+    *("django.contrib.postgres.fields", "django.db.backends.postgresql.base", "django.db.backends.sqlite3.base"),
+    *("django.core.management.commands.makemigrations", "django.core.management.commands.migrate"),
+):
+    importlib.import_module(module)
+
+PRELUDE = """
+import datetime as dt, decimal, uuid
+from django.db import models
+from django.db.models import F, Q, functions
+import django.contrib.postgres.constraints as pgc
+import django.contrib.postgres.fields as pg
+import django.contrib.postgres.indexes as pgi
+import django.contrib.postgres.search as pgs
+"""
+MIGRATION = """
+from django.db import migrations, models
+import django.contrib.postgres.operations as pgo
+{before}
+class Migration(migrations.Migration):
+    dependencies = [('shop', {dependency!r})]
+    operations = [{operations}]
+"""
+FIRST = """
+from django.db import migrations
+def forward(apps, editor):
+    if editor.connection.vendor == 'postgresql':
+        editor.execute({statement!r}, None)
+class Migration(migrations.Migration):
+    operations = [migrations.RunPython(forward, migrations.RunPython.noop)]
+"""
+NOT_COMPARED = {"auth", "contenttypes", "ops"}
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        project = json.loads(line)
+        answer = in_fork(migrate, project)
+        if answer.get("real", {}).get("code") in {0, 3}:
+            # Django takes the names of some tables from the kind of database that it is started with.
+            answer |= in_fork(read_target, project | {"ours": answer.pop("ours")})
+        answer.pop("ours", None)
+        answers.write(json.dumps(answer, default=repr) + "\n")
+        answers.flush()
+
+
+def in_fork(work: Callable[[dict[str, Any]], dict[str, Any]], project: dict[str, Any]) -> dict[str, Any]:
+    """What `work` returns in a process of its own; ``setup`` is the traceback of what it raises."""
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        os.close(read)
+        try:
+            sys.path.insert(0, project["folder"])
+            answer = work(project)
+        except BaseException:  # noqa: BLE001  # reported to the test
+            answer = {"setup": traceback.format_exc()[-3000:]}
+        with os.fdopen(write, "w") as pipe:
+            json.dump(answer, pipe, default=repr)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return dict(json.loads(text or '{"setup": "the process of the project died"}'))
+
+
+def migrate(project: dict[str, Any]) -> dict[str, Any]:
+    """Make the project, and migrate it: once as a dry run, once in earnest."""
+    folder = Path(project["folder"])
+    file = folder / "lab.db"
+    write_files(project, folder)
+    start_django(project, {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file)})
+    write_migrations(project, folder / "shop" / "migrations")
+    call_command("migrate", verbosity=0, run_syncdb=not project["migrations"], skip_checks=True)
+    execute(project["fill"])
+    connections.close_all()
+    change(file, project["raw"])
+    ours = read_all()
+    connections.close_all()
+    words = ["migrate_to_postgres", "--sqlite-path", str(file), "--postgres-url", project["url"], *project["arguments"]]
+    return {
+        "ours": ours,
+        "dry": run([*words, "--dry-run"]),
+        "real": run([*words, "--yes", "--no-backup"]),
+        "differences": [],
+        "extra": None,
+    }
+
+
+def read_target(project: dict[str, Any]) -> dict[str, Any]:
+    """How what Django reads in PostgreSQL differs, and what the project's own code finds there."""
+    start_django(project, dj_database_url.parse(project["url"]))
+    theirs = read_all()
+    names = execute(project["after"])
+    return {"differences": differences(project["ours"], theirs), "extra": names.get("extra")}
+
+
+def execute(code: str) -> dict[str, Any]:
+    """Run `code` with what `Project.fill` promises; return its names."""
+    names = {"sql": lambda text: connection.cursor().execute(text.replace("%", "%%"), []), "connection": connection}
+    exec(f"{PRELUDE}\nfrom shop.models import *\n{code}", names)
+    return names
+
+
+def write_files(project: dict[str, Any], folder: Path) -> None:
+    files = {
+        "shop/__init__.py": "",
+        "shop/migrations/__init__.py": "",
+        "shop/models.py": PRELUDE + project["models"],
+        **project["files"],
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def start_django(project: dict[str, Any], database: Mapping[str, Any]) -> None:
+    settings.configure(**settings_of(project, {**database}))
+    django.setup()
+
+
+def settings_of(project: dict[str, Any], database: dict[str, Any]) -> dict[str, Any]:
+    private = "ops.backups.storage.local.PrivateFileSystemStorage"
+    own, backups = dict(project["settings"]), Path(project["folder"], "backups")
+    database |= own.pop("DATABASE", {})
+    return {
+        "SECRET_KEY": "x" * 50,
+        "INSTALLED_APPS": ["django.contrib.contenttypes", "django.contrib.auth", "ops", *project["apps"], "shop"],
+        "DATABASES": {"default": database},
+        "BACKUP_DIR": backups,
+        "STORAGES": {
+            "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+            "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+            "backups": {"BACKEND": private, "OPTIONS": {"location": backups}},
+        },
+        "DEFAULT_AUTO_FIELD": "django.db.models.BigAutoField",
+        "LOGGING_CONFIG": None,
+        "REDIS_URL": "",
+        **own,
+    }
+
+
+def write_migrations(project: dict[str, Any], folder: Path) -> None:
+    """Those that Django makes for the models, then those of the project's own operations."""
+    if not project["migrations"]:
+        shutil.rmtree(folder)
+        return
+    call_command("makemigrations", "shop", verbosity=0, skip_checks=True)
+    if project["first"]:
+        (folder / "0000_first.py").write_text(FIRST.format(statement=project["first"]))
+        initial = folder / "0001_initial.py"
+        initial.write_text(
+            initial.read_text().replace("dependencies = [", "dependencies = [('shop', '0000_first'),", 1)
+        )
+    for number, (before, operations) in enumerate(project["operations"], start=2):
+        last = max(path.stem for path in folder.glob("0*.py"))
+        text = MIGRATION.format(before=before, dependency=last, operations=operations)
+        (folder / f"{number:04}_extra.py").write_text(text)
+
+
+def change(file: Path, statements: list[str]) -> None:
+    """Run SQL on the file, as any program could, even on the declarations of its tables."""
+    if not statements:
+        return
+    with contextlib.closing(sqlite3.connect(file)) as raw:
+        raw.execute("PRAGMA writable_schema = ON")
+        for statement in statements:
+            raw.execute(statement)
+        raw.commit()
+
+
+def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    found = []
+    for label, rows in ours.items():
+        # A model may exist in one kind of database only.
+        others = theirs.get(label, rows)
+        if len(rows) != len(others):
+            found.append(f"{label}: {len(rows)} rows became {len(others)}")
+        found += [f"{label}: {row} became {other}" for row, other in zip(rows, others, strict=False) if row != other]
+    return found
+
+
+def read_all() -> dict[str, list[Any]]:
+    """By model, what Django reads of each row; the error where it cannot."""
+    found: dict[str, list[Any]] = {}
+    for model in apps.get_models(include_auto_created=True):
+        if model._meta.app_label in NOT_COMPARED or model._meta.proxy or not model._meta.managed:
+            continue
+        rows: list[Any] = []
+        try:
+            rows += map(read, model._base_manager.order_by("pk").iterator())
+        except Exception as error:  # noqa: BLE001  # equal if both sides have it
+            rows.append(f"{type(error).__name__}: {error}".strip())
+        found[model._meta.label] = rows
+    return found
+
+
+def read(row: Model) -> dict[str, str]:
+    return {field.attname: canonical(getattr(row, field.attname)) for field in row._meta.concrete_fields}
+
+
+def canonical(value: Any) -> str:
+    """Equal for what is equal to Python and of the same type: dicts in any order; 1, 1.0 and True differ."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {canonical(entry)}" for key, entry in sorted(value.items())) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(canonical, value))}]"
+    return repr(bytes(value)) if isinstance(value, memoryview) else repr(value)
+
+
+def run(words: list[str]) -> dict[str, Any]:
+    """The exit code, what was said, and the traceback that a user would have seen."""
+    out = io.StringIO()
+    code, error, trace = 0, "", ""
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        try:
+            call_command(*words)
+        except CommandError as refused:
+            code, error = refused.returncode, str(refused)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        except BaseException:  # noqa: BLE001  # reported to the test
+            code, trace = 99, traceback.format_exc()[-3000:]
+    return {"code": code, "error": error, "out": out.getvalue(), "trace": trace}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Whole Django projects, made from a few lines: migrated to PostgreSQL by the command, and compared through the ORM.
+
+Each has an app ``shop``. It takes a second of a processor, so tests put several models of one kind into a project.
+"""
+
+import atexit
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from tests.engine_migration import support
+from tests.support.forked import ROOT
+from tests.support.postgres import die_with_parent
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Project:
+    """A project with `models`, the code that fills its SQLite file, and what else is odd about it."""
+
+    models: str = ""
+    fill: str = ""
+    """Python, with the models, `dt`, `decimal`, `uuid`, `models`, `connection`, and `sql(text)`."""
+    raw: Sequence[str] = ()
+    """SQL, run on the file by SQLite afterwards; it may change ``sqlite_master``."""
+    migrations: bool = True
+    """Whether the app has migrations; else its tables are made by ``migrate --run-syncdb``."""
+    first: str = ""
+    """SQL of a migration before the first, in PostgreSQL only."""
+    operations: Sequence[tuple[str, str]] = ()
+    """Further migrations: the code before the class, and the list of its operations."""
+    apps: Sequence[str] = ()
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """``DATABASE`` is what is added to the entry "default"."""
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    arguments: Sequence[str] = ()
+    """Further arguments of the command."""
+    after: str = ""
+    """Python as in `fill`, with PostgreSQL as the database "default"; what it puts into `extra` is in the outcome."""
+
+    # --- The target -----------------------------------------------------------------------------------------------
+    role: str | None = None
+    """The rights of the role that migrates, such as ``CREATEDB``; None is the superuser."""
+    server_sql: Sequence[str] = ()
+    """Statements before, with ``{name}`` for the database and the role."""
+    database_sql: Sequence[str] = ()
+    """The same in the database, which exists then."""
+    query: str = ""
+    """What follows the database in its address, such as ``?options=…``."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How the command ended."""
+
+    code: int
+    error: str
+    out: str
+    trace: str
+
+    @property
+    def words(self) -> str:
+        """All that was said, on one line."""
+        return " ".join(f"{self.error} {self.out}".split())
+
+    def __str__(self) -> str:
+        return f"exit {self.code}: {self.trace or self.words}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a project."""
+
+    dry: Ended
+    real: Ended
+    differences: Sequence[str]
+    """What Django reads differently in PostgreSQL."""
+    left: Sequence[str]
+    """Databases that the command left behind."""
+    extra: Any
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [f"dry run: {self.dry}", f"migration: {self.real}", *self.differences, *(f"left: {n}" for n in self.left)]
+        )
+
+
+def migrate(project: Project) -> Outcome:
+    """Make the project, run the command with ``--dry-run`` and ``--yes``, and read both sides."""
+    name = support.new_name()
+    database = support.database_named(name)
+    try:
+        if project.role is not None:
+            support.server().rows(f"CREATE ROLE {name} LOGIN PASSWORD 'x' {project.role}")
+            support.server().rows(f"CREATE DATABASE {name} OWNER {name} TEMPLATE template0")
+            database = support.database_named(name, user=name, password="x")
+        elif project.database_sql:
+            support.create(name)
+        for statement in project.server_sql:
+            support.server().rows(statement.format(name=name))
+        for statement in project.database_sql:
+            support.database_named(name).rows(statement.format(name=name))
+        with tempfile.TemporaryDirectory(prefix="project-") as folder:
+            answer = ask({**dataclasses.asdict(project), "folder": folder, "url": database.url + project.query})
+        left = support.staging_databases(name)
+    finally:
+        support.drop(name)
+        if project.role is not None:
+            support.server().rows(f"DROP ROLE IF EXISTS {name}")
+    assert "setup" not in answer, answer["setup"]
+    dry, real = Ended(**answer.pop("dry")), Ended(**answer.pop("real"))
+    return Outcome(dry=dry, real=real, left=left, **answer)
+
+
+def ask(project: dict[str, Any]) -> dict[str, Any]:
+    process = server()
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(json.dumps(project) + "\n")
+    process.stdin.flush()
+    answer: dict[str, Any] = json.loads(process.stdout.readline())
+    return answer
+
+
+@cache
+def server() -> "subprocess.Popen[str]":
+    """The process that is forked for each project. It ends with this one."""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "tests.support.project_server"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name not in FOREIGN} | {"COLUMNS": "200"},
+        preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call; nothing else can tell a child to follow
+    )
+    atexit.register(process.kill)
+    return process
+
+
+FOREIGN = {"DATABASE_URL", "DJANGO_SETTINGS_MODULE"}
+"""Settings of the project whose tests these are."""
+
+
+# --- What has to hold of every project ------------------------------------------------------------------------------
+def is_sound(outcome: Outcome) -> None:
+    """A dry run that passes is followed by a migration that succeeds, and Django reads the same on both sides.
+
+    What cannot be migrated is named by the dry run, without a traceback, and nothing is left behind.
+    """
+    assert not outcome.dry.trace + outcome.real.trace, str(outcome)
+    assert outcome.dry.code in {0, 1, 2}, str(outcome)
+    assert outcome.real.code == outcome.dry.code, str(outcome)
+    assert not outcome.differences, str(outcome)
+    assert not outcome.left, str(outcome)
+
+
+def assert_migrated(project: Project) -> Outcome:
+    outcome = migrate(project)
+    is_sound(outcome)
+    assert outcome.dry.code == 0, str(outcome)
+    return outcome
+
+
+def assert_refused(project: Project, *words: str) -> Outcome:
+    """The dry run refuses it, and names all of `words`."""
+    outcome = migrate(project)
+    is_sound(outcome)
+    assert outcome.dry.code in {1, 2}, str(outcome)
+    assert [word for word in words if word not in outcome.dry.words] == [], str(outcome)
+    return outcome
