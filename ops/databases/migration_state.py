@@ -1,16 +1,21 @@
-"""Migrations of a database compared with those of the code."""
+"""Migrations: run on a database, and those of a database compared with the code's."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from django.core.management import call_command
+from django.apps import apps
+from django.core.management import call_command, get_commands, load_command_class
+from django.db import Error as DatabaseError
+from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from ops.errors import ArtifactInvalid, PreconditionFailed
+from ops.databases.postgres.connection import server_message
+from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
 from ops.utils.formatting import join_names
 
 MigrationKey = tuple[str, str]
@@ -45,8 +50,44 @@ class MigrationState:
 
 
 def run_migrations() -> None:
-    """Run ``migrate`` on "default" of this thread."""
-    call_command("migrate", database="default", interactive=False, verbosity=0, skip_checks=True)
+    """Run ``migrate`` on "default" of this thread, and create the tables of apps without migrations.
+
+    Raises OpsError with the name of the migration that fails, whatever its code raises.
+    """
+    import_migrations_again()
+    command: Any = load_command_class(get_commands()["migrate"], "migrate")
+    begun: list[Any] = [None]
+
+    def note(action: str, migration: Any = None, *_: Any) -> None:
+        if action in {"apply_start", "apply_success"}:
+            begun.append(migration if action == "apply_start" else None)
+
+    command.migration_progress_callback = note
+    try:
+        call_command(command, database="default", interactive=False, verbosity=0, skip_checks=True, run_syncdb=True)
+    except (Exception, SystemExit) as error:
+        raise failure_of(begun[-1], error) from error
+
+
+def failure_of(migration: Any, error: BaseException) -> OpsError:
+    """`error` as a sentence. `migration` is None between migrations, when tables or permissions are created."""
+    server = connections["default"].display_name
+    what = f"The migration {migration}" if migration else "The command migrate"
+    reason = ": ".join(filter(None, [type(error).__name__, " ".join(str(error).split()).rstrip(".")]))
+    if isinstance(error, DatabaseError):
+        reason = server_message(error)
+    hint = f"Let the code do what {server} can do: connection.vendor of the schema editor says which kind it is."
+    if isinstance(error, OperationalError):
+        hint = "Run the command again. If it fails again, read the server's log."
+    return OpsError(f"{what} failed in {server}: {reason}. No database in use was changed.", hint)
+
+
+def import_migrations_again() -> None:
+    """Forget the modules of all migrations: some ask when they are imported what kind of database "default" is."""
+    names = [MigrationLoader.migrations_module(config.label)[0] for config in apps.get_app_configs()]
+    packages = tuple(f"{name}." for name in names if name)
+    for name in [name for name in sys.modules if name.startswith(packages)]:
+        del sys.modules[name]
 
 
 def applied_migrations(wrapper: BaseDatabaseWrapper) -> tuple[str, ...]:
