@@ -4,7 +4,7 @@ import functools
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,17 +13,22 @@ from ops.engine_migration.findings import Finding, FindingLog, excerpt
 from ops.engine_migration.plan import ColumnPlan, TablePlan
 from ops.engine_migration.source_sql import (
     InvalidText,
+    balanced,
     conditions,
+    converted,
     is_canonical,
     or_null,
-    register_equality_functions,
-    rendered,
+    register_case_functions,
     rows_of,
 )
 from ops.engine_migration.types.base import Refused, Stored
 from ops.utils.identifiers import quoted
 
 IDS_PER_QUERY = 500
+COLUMNS_PER_QUERY = 300
+"""Their values and the results of their checks are columns of one query; SQLite allows 2000."""
+BUILT_IN = ("NOCASE", "RTRIM")
+"""SQLite's own collations besides BINARY."""
 SURROGATE_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 """JSON escapes for characters beyond U+FFFF; PostgreSQL refuses one half without the other."""
@@ -53,7 +58,8 @@ class TableChecker:
     sources: Mapping[str, TablePlan]
     log: FindingLog
     found: TableReport
-    non_canonical: frozenset[str] = frozenset()
+    non_canonical: Mapping[str, Set[str]] = field(default_factory=dict)
+    """By table, the columns with cells that need `ColumnType.convert`."""
 
     @functools.cached_property
     def texts(self) -> list[ColumnPlan]:
@@ -65,26 +71,30 @@ class TableChecker:
             if not self.table.column(reference.column).lookup:
                 self.check_reference(reference)
         for rule in self.table.unique:
-            if not rule.enforced_by_source or self.non_canonical.intersection(rule.columns):
+            if not rule.enforced_by_source or self.has_non_canonical(self.table, *rule.columns):
                 self.check_unique(rule)
 
+    def has_non_canonical(self, table: TablePlan, *columns: str) -> bool:
+        return not self.non_canonical.get(table.name, frozenset()).isdisjoint(columns)
+
     # --- Cells --------------------------------------------------------------------------------------------
-    def check_cells(self, after: int, up_to: int) -> None:
+    def check_cells(self, first: int, last: int) -> None:
         """SQLite lists the rows of the range with non-canonical cells, and returns its text to be checked as UTF-8."""
-        rows, texts = self.connection.execute(self.cells_query, [after, up_to]).fetchone()
+        rows, texts = self.connection.execute(self.cells_query, [first, last]).fetchone()
         if rows:
-            self.check_rows(f"ops_row IN ({rows})")
+            self.check_rows(f"{self.table.row} IN ({rows})")
         if not is_clean(texts or b""):
-            self.check_texts(after, up_to)
+            self.check_texts(first, last)
 
     @functools.cached_property
     def cells_query(self) -> str:
-        canonical = " AND ".join([*map(is_canonical, self.table.columns), *self.row_checks()])
+        row = self.table.row
+        canonical = balanced(" AND ", [*map(is_canonical, self.table.columns), *self.row_checks()])
         # A comma separates texts: the broken end of one and the broken start of the next could form a character.
-        text = "||','||".join(f"ifnull({quoted(column.name)}, '')" for column in self.texts) or "''"
+        text = balanced("||','||", [f"ifnull({quoted(column.name)}, '')" for column in self.texts]) or "''"
         return (
-            f"SELECT group_concat(CASE WHEN {canonical} THEN NULL ELSE ops_row END),"
-            f" CAST(group_concat({text}, ',') AS BLOB) FROM {rows_of(self.table)} WHERE ops_row > ? AND ops_row <= ?"
+            f"SELECT group_concat(CASE WHEN {canonical} THEN NULL ELSE {row} END),"
+            f" CAST(group_concat({text}, ',') AS BLOB) FROM {rows_of(self.table)} WHERE {row} BETWEEN ? AND ?"
         )
 
     def row_checks(self) -> list[str]:
@@ -92,28 +102,35 @@ class TableChecker:
 
     def check_rows(self, condition: str) -> None:
         """Check each cell of the rows that have non-canonical cells."""
-        wanted = [(column, sql, reason) for column in self.table.columns for sql, reason in conditions(column)]
-        flags = [or_null(column, f"({sql})") for column, sql, _ in wanted] + self.row_checks()
-        names = [column.name for column in self.table.columns]
-        for row, key, values, held in self.read_rows(names, flags, condition):
-            for (column, _, reason), holds in zip(wanted, held, strict=False):
-                if not holds:
-                    self.check_cell(row, key, column, values[column.name], reason)
-            for check, holds in zip(self.table.checks, held[len(wanted) :], strict=True):
-                if not holds:
-                    self.refuse(row, key, "", None, f"violates the check constraint {check.name}")
+        for columns in self.some_columns(self.table.columns):
+            wanted = [(column, sql, reason) for column in columns for sql, reason in conditions(column)]
+            flags = [or_null(column, f"({sql})") for column, sql, _ in wanted]
+            for row, key, values, held in self.read_rows([column.name for column in columns], flags, condition):
+                for (column, _, reason), holds in zip(wanted, held, strict=True):
+                    if not holds:
+                        self.check_cell(row, key, column, values[column.name], reason)
+        if self.table.checks:
+            for row, key, _, held in self.read_rows((), self.row_checks(), condition):
+                for check, holds in zip(self.table.checks, held, strict=True):
+                    if not holds:
+                        self.refuse(row, key, "", None, f"violates the check constraint {check.name}")
+
+    def some_columns(self, columns: Sequence[ColumnPlan]) -> Iterator[Sequence[ColumnPlan]]:
+        for start in range(0, len(columns), COLUMNS_PER_QUERY):
+            yield columns[start : start + COLUMNS_PER_QUERY]
 
     def read_rows(
         self, names: Sequence[str], flags: Sequence[str], condition: str
     ) -> Iterator[tuple[int, str, dict[str, Any], Sequence[int]]]:
-        """Row id, primary key as text, the values of `names` and the results of `flags`."""
+        """Row number, primary key as text, the values of `names` and the results of `flags`."""
+        row = self.table.row
         keys = [name for name in self.table.key if name not in names]
         columns = [*names, *keys]
-        selected = ", ".join(["ops_row", *map(quoted, columns), *flags])
-        query = f"SELECT {selected} FROM {rows_of(self.table)} WHERE {condition} ORDER BY ops_row"
-        for row, *rest in self.connection.execute(query):
+        selected = ", ".join([row, *map(quoted, columns), *flags])
+        query = f"SELECT {selected} FROM {rows_of(self.table)} WHERE {condition} ORDER BY {row}"
+        for number, *rest in self.connection.execute(query):
             values = dict(zip(columns, rest, strict=False))
-            yield row, ", ".join(str(values[name]) for name in self.table.key), values, rest[len(columns) :]
+            yield number, ", ".join(str(values[name]) for name in self.table.key), values, rest[len(columns) :]
 
     def check_cell(self, row: int, key: str, column: ColumnPlan, value: Any, reason: str) -> None:
         if value is None:
@@ -135,16 +152,16 @@ class TableChecker:
         if isinstance(value, str) and ("\x00" in value or (column.type.document and converted != value)):
             self.found.stripped[column.source] += 1
 
-    def check_texts(self, after: int, up_to: int) -> None:
+    def check_texts(self, first: int, last: int) -> None:
         """Find the text of this chunk that is not UTF-8 or contains NUL. Other cells have been checked already."""
-        names = [column.name for column in self.texts]
-        flags = [is_canonical(column) for column in self.texts]
-        within = f"ops_row > {after} AND ops_row <= {up_to}"
-        for row, key, values, canonical in self.read_rows(names, flags, within):
-            for column, is_plain in zip(self.texts, canonical, strict=True):
-                value = values[column.name]
-                if is_plain and value is not None and not is_clean(as_bytes(value)):
-                    self.check_cell(row, key, column, value, "")
+        within = f"{self.table.row} BETWEEN {first} AND {last}"
+        for columns in self.some_columns(self.texts):
+            flags = list(map(is_canonical, columns))
+            for row, key, values, canonical in self.read_rows([column.name for column in columns], flags, within):
+                for column, is_plain in zip(columns, canonical, strict=True):
+                    value = values[column.name]
+                    if is_plain and value is not None and not is_clean(as_bytes(value)):
+                        self.check_cell(row, key, column, value, "")
 
     def refuse(self, row: int, key: str, column: str, value: Any, reason: str) -> None:
         self.found.refused.add(row)
@@ -164,48 +181,85 @@ class TableChecker:
         """Refuse rows that refer to a missing row. PostgreSQL would report only one of them, at the very end."""
         parent = self.sources.get(reference.target)
         column = quoted(reference.column)
-        missing = "1"
-        if parent:
-            missing = (
-                f"NOT EXISTS (SELECT 1 FROM {rows_of(parent, (reference.target_column,))} AS parent"
-                f" WHERE parent.{quoted(reference.target_column)} = child.{column})"
-            )
-        child = f"{rows_of(self.table, (reference.column,))} AS child"
-        query = f"SELECT ops_row FROM {child} WHERE {column} IS NOT NULL AND {missing}"
-        reason = f"refers to a missing row of {reference.target}"
+        child = f"SELECT {self.table.row} FROM {rows_of(self.table, (reference.column,))} AS child"
         if not parent:
             reason = f"refers to {reference.target}, which is not migrated"
-        self.refuse_rows(query, reference.column, reason)
+            self.refuse_rows(f"{child} WHERE {column} IS NOT NULL", [reference.column], reason)
+            return
+        missing = f"refers to a missing row of {reference.target}"
+        if not self.needs_conversion(reference, parent):
+            binary = " COLLATE BINARY" if self.table.column(reference.column).type.text else ""
+            query = (
+                f"{child} WHERE {column} IS NOT NULL AND NOT EXISTS (SELECT 1"
+                f" FROM {rows_of(parent, (reference.target_column,))} AS parent"
+                f" WHERE parent.{quoted(reference.target_column)} = child.{column}{binary})"
+            )
+            self.refuse_rows(query, [reference.column], missing)
+            return
+        value, known = self.comparable(reference, parent)
+        orphans = f"{child} WHERE {value} IS NOT NULL AND {value} NOT IN ({known})"
+        if reference.collation not in BUILT_IN:
+            self.refuse_rows(orphans, [reference.column], missing)
+            return
+        similar = f"{value} COLLATE {reference.collation} IN ({known})"
+        self.refuse_rows(f"{orphans} AND NOT {similar}", [reference.column], missing)
+        reason = (
+            f"equals its row of {reference.target} only by the file's collation {reference.collation}; PostgreSQL"
+            f" compares all characters, so write the value of {reference.target}.{reference.target_column} here"
+        )
+        self.refuse_rows(f"{orphans} AND {similar}", [reference.column], reason)
+
+    def needs_conversion(self, reference: Reference, parent: TablePlan) -> bool:
+        """Whether values that are equal in one of the databases may differ in the other."""
+        return (
+            bool(reference.collation)
+            or self.has_non_canonical(self.table, reference.column)
+            or self.has_non_canonical(parent, reference.target_column)
+        )
+
+    def comparable(self, reference: Reference, parent: TablePlan, condition: str = "1") -> tuple[str, str]:
+        """SQL for the referring value, and a query for the values of the rows of `parent` with `condition`.
+
+        They are equal where PostgreSQL's values are.
+        """
+        ours, theirs = self.table.column(reference.column), parent.column(reference.target_column)
+        value = converted(self.connection, ours, "convert_child")
+        target = converted(self.connection, theirs, "convert_parent")
+        return (
+            f"({value}) COLLATE BINARY",
+            f"SELECT {target} FROM {rows_of(parent)} WHERE {condition} AND ({target}) IS NOT NULL",
+        )
 
     def check_unique(self, rule: Unique) -> None:
         """Refuse all rows but the first of those that are equal in PostgreSQL."""
-        register_equality_functions(self.connection, self.table, self.non_canonical)
-        expressions = [self.postgres_equivalent(expression) for expression in rule.expressions]
+        register_case_functions(self.connection)
+        row = self.table.row
+        copy = self.table.unused("copy")
+        expressions = [f"({self.postgres_equivalent(expression)}) COLLATE BINARY" for expression in rule.expressions]
         conditions = [f"({rule.where})"] if rule.where else []
         if rule.nulls_distinct:
-            conditions += [f"({expression}) IS NOT NULL" for expression in expressions]
+            conditions += [f"{expression} IS NOT NULL" for expression in expressions]
         query = (
-            f"SELECT ops_row FROM (SELECT ops_row, row_number() OVER (PARTITION BY {', '.join(expressions)}"
-            f" ORDER BY ops_row) AS copy FROM {rows_of(self.table)} WHERE {' AND '.join(conditions) or '1'})"
-            " WHERE copy > 1"
+            f"SELECT {row} FROM (SELECT {row}, row_number() OVER (PARTITION BY {', '.join(expressions)}"
+            f" ORDER BY {row}) AS {copy} FROM {rows_of(self.table)} WHERE {' AND '.join(conditions) or '1'})"
+            f" WHERE {copy} > 1"
         )
-        self.refuse_rows(query, ", ".join(rule.columns), f"not unique ({rule.name}): another row has the same value")
+        self.refuse_rows(query, rule.columns, f"not unique ({rule.name}): another row has the same value")
 
     def postgres_equivalent(self, expression: str) -> str:
         """SQL that gives equal values for what is equal in PostgreSQL."""
         for column in self.table.columns:
-            if column.name in self.non_canonical and expression == quoted(column.name):
-                return rendered(column, column.type.source_text, non_canonical=True)
+            if expression == quoted(column.name) and self.has_non_canonical(self.table, column.name):
+                return converted(self.connection, column, f"convert_{column.name}")
         return re.sub(r"\b(LOWER|UPPER)\(", r"ops_\1(", expression)
 
-    def refuse_rows(self, query: str, columns: str, reason: str) -> None:
-        names = [name.strip() for name in columns.split(",") if name]
+    def refuse_rows(self, query: str, names: Sequence[str], reason: str) -> None:
         rows = [row for (row,) in self.connection.execute(query)]
         for start in range(0, len(rows), IDS_PER_QUERY):
             ids = ", ".join(map(str, rows[start : start + IDS_PER_QUERY]))
-            for row, key, values, _ in self.read_rows(names, (), f"ops_row IN ({ids})"):
+            for row, key, values, _ in self.read_rows(names, (), f"{self.table.row} IN ({ids})"):
                 value = values[names[0]] if len(names) == 1 else None
-                source = self.table.column(names[0]).source if len(names) == 1 else columns
+                source = self.table.column(names[0]).source if len(names) == 1 else ", ".join(names)
                 self.refuse(row, key, source, value, reason)
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.utils import strip_quotes
 from django.db.models.expressions import OrderBy
 from django.db.models.sql import Query
+
+from ops.engine_migration.names import table_in_postgres
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,8 @@ class Reference:
     column: str
     target: str
     target_column: str
+    collation: str = ""
+    """By which the file compares the target's values, where that is not byte by byte."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,7 @@ def find_references(model: type[models.Model]) -> Iterable[Reference]:
         if isinstance(column, models.ForeignKey) and getattr(column, "db_constraint", True):
             yield Reference(
                 column=column.column,
-                target=strip_quotes(column.target_field.model._meta.db_table),
+                target=table_in_postgres(column.target_field.model),
                 target_column=column.target_field.column,
             )
 

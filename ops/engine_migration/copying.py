@@ -14,7 +14,15 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.plan import ColumnPlan, TablePlan, rename
 from ops.engine_migration.preflight import PreflightResult
-from ops.engine_migration.source_sql import chunks, connect, exclude_refused, register_converters, rendered, rows_of
+from ops.engine_migration.source_sql import (
+    balanced,
+    chunks,
+    connect,
+    exclude_refused,
+    register_converters,
+    rendered,
+    rows_of,
+)
 from ops.engine_migration.types import column_type
 from ops.errors import VerificationFailed
 from ops.utils.identifiers import quoted
@@ -27,7 +35,7 @@ COLUMNS_PER_PRINTF = 100
 def line_of(values: list[str]) -> str:
     """SQL for one line of CSV with ``'`` as its quote: SQLite's ``%Q`` quotes text so, and writes NULL for NULL."""
     groups = [values[start : start + COLUMNS_PER_PRINTF] for start in range(0, len(values), COLUMNS_PER_PRINTF)]
-    return "||','||".join(f"printf('{','.join(['%Q'] * len(group))}', {', '.join(group)})" for group in groups)
+    return balanced("||','||", [f"printf('{','.join(['%Q'] * len(group))}', {', '.join(group)})" for group in groups])
 
 
 class CopyStream:
@@ -92,14 +100,14 @@ def stream(
             for column in table.columns
         ]
     )
-    kept = exclude_refused(connection, preflight.refused, table.name)
+    kept = exclude_refused(connection, preflight.refused, table)
     query = (
         f"SELECT CAST(group_concat({line}, char(10)) AS BLOB) FROM {rows_of(table)}"
-        f" WHERE ops_row > ? AND ops_row <= ? AND {kept}"
+        f" WHERE {table.row} BETWEEN ? AND ? AND {kept}"
     )
     done, total = 0, table.rows
-    for after, up_to, rows in chunks(connection, table):
-        (text,) = connection.execute(query, [after, up_to]).fetchone()
+    for first, last, rows in chunks(connection, table):
+        (text,) = connection.execute(query, [first, last]).fetchone()
         if text is not None:
             yield text
             yield b"\n"

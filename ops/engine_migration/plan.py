@@ -1,11 +1,13 @@
 """The plan of a migration: the tables to fill, column by column, and what is skipped."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from msgspec import Struct
 
 from ops.engine_migration.constraints import Reference, RowCheck, Unique
+from ops.engine_migration.names import folded
 from ops.engine_migration.types.base import ColumnType
 from ops.utils.schema import Count, Line, Text
 
@@ -42,6 +44,8 @@ class TablePlan:
     references: tuple[Reference, ...]
     unique: tuple[Unique, ...]
     checks: tuple[RowCheck, ...]
+    rowid: str = "rowid"
+    """SQL for the number of a row in the file."""
     where: str = ""
     rows: int = 0
     bytes_per_row: int = 0
@@ -50,6 +54,18 @@ class TablePlan:
 
     def column(self, name: str) -> ColumnPlan:
         return next(column for column in self.columns if column.name == name)
+
+    @functools.cached_property
+    def row(self) -> str:
+        """The name under which queries select `rowid`."""
+        return self.unused("ops_row")
+
+    def unused(self, name: str) -> str:
+        """`name`, lengthened until no column of the table has it."""
+        columns = {folded(column.name) for column in self.columns}
+        while name in columns:
+            name += "_"
+        return name
 
     def __str__(self) -> str:
         return self.name if self.name == self.source else f"{self.source} → {self.name}"

@@ -2,19 +2,20 @@
 
 import functools
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.apps import apps
 from django.db import models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.utils import strip_quotes
 
-from ops.engine_migration.constraints import Unique, find_references, find_row_checks, find_unique
+from ops.engine_migration.constraints import Reference, Unique, find_references, find_row_checks, find_unique
 from ops.engine_migration.legacy import LegacyColumn, LegacyFormat, LegacyTable
+from ops.engine_migration.names import check_names, folded, table_in_postgres, table_in_sqlite
 from ops.engine_migration.plan import ColumnPlan, Plan, Skipped, TablePlan, literal, rename
-from ops.engine_migration.source import SourceSchema, read_schema
+from ops.engine_migration.source import ROWID_NAMES, SourceSchema, SourceTable, read_schema
+from ops.engine_migration.source_sql import balanced
 from ops.engine_migration.types import column_type
 from ops.engine_migration.types.datetimes import SourceZone
 from ops.errors import PreconditionFailed
@@ -24,6 +25,7 @@ NOT_MIGRATED = {
     "django_migrations": "created in PostgreSQL by `migrate`",
     "django_session": "all users must sign in again",
 }
+VIRTUAL = "a virtual table of SQLite, such as a search index: PostgreSQL has none, so build its like there"
 
 
 def concrete_models(alias: str = "default") -> list[type[models.Model]]:
@@ -70,22 +72,29 @@ class Planner:
     strip_nul: bool = False
     skip: frozenset[str] = frozenset()
     used: dict[str, set[str]] = field(default_factory=dict, init=False)
-    """The columns of each table of the file that were planned."""
+    """The columns that were planned, by table of the file, both `folded`."""
 
     @functools.cached_property
     def schema(self) -> SourceSchema:
         return read_schema(self.connection)
 
+    @functools.cached_property
+    def skipped(self) -> frozenset[str]:
+        return frozenset(map(folded, self.skip))
+
     def build(self) -> Plan:
         """Raises PreconditionFailed when the file lacks a table or a column that the code has, or --skip-table errs."""
-        missing = self.skip - set(self.schema.columns)
+        names = [*(table.name for table in self.schema.tables.values()), *self.schema.virtual, *self.schema.shadow]
+        missing = [name for name in sorted(self.skip) if folded(name) not in set(map(folded, names))]
         if missing:
             raise PreconditionFailed(
-                f"--skip-table {min(missing)}: the file has no such table.",
-                f"It has: {', '.join(sorted(self.schema.columns))}.",
+                f"--skip-table {missing[0]}: the file has no such table.", f"It has: {', '.join(sorted(names))}."
             )
-        planned = tuple(table for model in concrete_models() for table in self.plan_model(model))
-        tables = tuple(self.measure(table) for table in planned)
+        models = [model for model in concrete_models() if not self.is_left_out(model)]
+        check_names(models)
+        planned = tuple(table for model in models for table in self.plan_model(model))
+        sources = {table.name: table for table in planned}
+        tables = tuple(self.with_collations(self.measure(table), sources) for table in planned)
         return Plan(
             format=self.legacy.name if self.legacy else "a file of this project",
             tables=tables,
@@ -94,27 +103,40 @@ class Planner:
             notes=tuple(self.notes(planned)),
         )
 
+    def is_left_out(self, model: type[models.Model]) -> bool:
+        """Not for a legacy format, whose tables need not have the models' names."""
+        name = folded(self.source_name(model))
+        virtual = {folded(table) for table in (*self.schema.virtual, *self.schema.shadow)}
+        return not self.legacy and (name in NOT_MIGRATED or name in self.skipped or name in virtual)
+
+    def source_name(self, model: type[models.Model]) -> str:
+        """The name of the model's table in the file; as Django has it now where the file has no other."""
+        names = [table_in_sqlite(model), table_in_postgres(model)]
+        return next((name for name in names if self.schema.find(name)), names[0])
+
     def plan_model(self, model: type[models.Model]) -> Iterable[TablePlan]:
-        table = strip_quotes(model._meta.db_table)
+        name = table_in_postgres(model)
         if self.legacy:
             for entry in self.legacy.tables:
-                if entry.target == table and entry.source not in self.skip:
+                if entry.target == name and folded(entry.source) not in self.skipped:
                     yield self.plan_table(model, entry)
-        elif table not in NOT_MIGRATED and table not in self.skip:
-            if table not in self.schema.columns:
-                raise PreconditionFailed(
-                    f"The file has no table {table}, which {model._meta.label} needs.",
-                    "The file's tables do not match its django_migrations. Restore or repair the file.",
-                )
-            yield self.plan_table(model, LegacyTable(source=table, target=table))
+            return
+        source = self.source_name(model)
+        if not self.schema.find(source):
+            raise PreconditionFailed(
+                f"The file has no table {source}, which {model._meta.label} needs.",
+                "The file's tables do not match its django_migrations. Restore or repair the file.",
+            )
+        yield self.plan_table(model, LegacyTable(source=source, target=name))
 
     def plan_table(self, model: type[models.Model], entry: LegacyTable) -> TablePlan:
         fields = [column for column in model._meta.local_concrete_fields if not column.generated]
         mapped = [entry.columns.get(column.column, LegacyColumn(source=column.column)) for column in fields]
         columns = tuple(self.plan_column(*pair, entry.source) for pair in zip(fields, mapped, strict=True))
-        self.used.setdefault(entry.source, set()).update(entry.dropped, (column.source for column in mapped))
+        used = (*entry.dropped, *(column.source for column in mapped))
+        self.used.setdefault(folded(entry.source), set()).update(map(folded, used))
         return TablePlan(
-            name=strip_quotes(model._meta.db_table),
+            name=table_in_postgres(model),
             label=str(model._meta.verbose_name_plural),
             source=entry.source,
             columns=columns,
@@ -137,11 +159,15 @@ class Planner:
             return False
         if rule.name in self.schema.indexes:
             return True
-        sources = frozenset(column.source for column in columns if column.name in rule.columns)
-        return not rule.where and bool(sources) and sources in self.schema.unique[entry.source]
+        sources = frozenset(folded(column.source) for column in columns if column.name in rule.columns)
+        return not rule.where and bool(sources) and sources in self.source(entry.source).unique
+
+    def source(self, name: str) -> SourceTable:
+        return self.schema.tables[folded(name)]
 
     def plan_column(self, column: Any, mapped: LegacyColumn, table: str) -> ColumnPlan:
-        if mapped.source and mapped.source not in self.schema.columns.get(table, ()):
+        found = self.schema.find(table)
+        if mapped.source and folded(mapped.source) not in map(folded, found.columns if found else ()):
             raise PreconditionFailed(
                 f"The file's table {table} has no column {mapped.source}, which {column.model._meta.label} needs.",
                 "The file was written by another version of this code. Upgrade the file first, or use the code that"
@@ -167,63 +193,104 @@ class Planner:
 
     def measure(self, table: TablePlan) -> TablePlan:
         """`table` with its number of rows and their size, which determine the rows of a chunk."""
-        wide = [column.value for column in table.columns if column.type.text or column.db_type == "bytea"]
-        size = " + ".join(f"coalesce(length({value}), 0)" for value in wide) or "0"
-        where = f" WHERE {table.where}" if table.where else ""
-        rows, total = self.connection.execute(
-            f"SELECT count(*), coalesce(sum({size}), 0) FROM {quoted(table.source)}{where}",
-        ).fetchone()
-        if not self.has_rowid(table.source):
+        source = self.source(table.source)
+        if not source.rowid and set(ROWID_NAMES) <= set(map(folded, source.columns)):
+            raise PreconditionFailed(
+                f"The file's table {table.source} has columns named {', '.join(ROWID_NAMES)}, so that its rows have no"
+                " number.",
+                "Rename one of them in the model (db_column), and migrate the file with Django first.",
+            )
+        if not source.rowid:
             raise PreconditionFailed(
                 f"The file's table {table.source} is declared WITHOUT ROWID, which is not supported.",
                 "Rebuild it without that clause in a copy of the file, and name the copy.",
             )
+        wide = [column.value for column in table.columns if column.type.text or column.db_type == "bytea"]
+        size = balanced(" + ", [f"coalesce(length({value}), 0)" for value in wide]) or "0"
+        where = f" WHERE {table.where}" if table.where else ""
+        rows, total = self.connection.execute(
+            f"SELECT count(*), coalesce(sum({size}), 0) FROM {quoted(table.source)}{where}",
+        ).fetchone()
         width = total // rows if rows else 0
         return replace(
-            table, rows=rows, bytes_per_row=width + 16 * len(table.columns), watermark=self.find_watermark(table.source)
+            table,
+            rowid=source.rowid,
+            rows=rows,
+            bytes_per_row=width + 16 * len(table.columns),
+            watermark=self.find_watermark(table.source),
         )
 
-    def has_rowid(self, table: str) -> bool:
-        try:
-            self.connection.execute(f"SELECT rowid FROM {quoted(table)} LIMIT 0")
-        except sqlite3.OperationalError:
-            return False
-        return True
+    def with_collations(self, table: TablePlan, sources: Mapping[str, TablePlan]) -> TablePlan:
+        """`table` with the collations by which the file compares what it refers to."""
+
+        def collation(reference: Reference) -> str:
+            parent = sources.get(reference.target)
+            if not parent:
+                return ""
+            column = parent.column(reference.target_column).source
+            return self.source(parent.source).collations.get(folded(column), "")
+
+        return replace(
+            table, references=tuple(replace(entry, collation=collation(entry)) for entry in table.references)
+        )
 
     def find_watermark(self, table: str) -> int:
-        if "sqlite_sequence" not in self.schema.columns:
+        """Other programs may have written anything into SQLite's table of numbers."""
+        if not self.schema.find("sqlite_sequence"):
             return 0
-        row = self.connection.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = ?", [table]).fetchone()
-        return int(row[0] or 0)
+        query = "SELECT max(seq) FROM sqlite_sequence WHERE name = ? COLLATE NOCASE AND typeof(seq) = 'integer'"
+        return int(self.connection.execute(query, [table]).fetchone()[0] or 0)
 
     def count(self, table: str) -> int:
         return int(self.connection.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()[0])
 
     def explain_skipped(self, planned: Iterable[TablePlan]) -> Iterable[Skipped]:
-        reasons = dict.fromkeys(self.skip, "by --skip-table")
-        reasons |= dict(self.legacy.not_migrated) if self.legacy else NOT_MIGRATED
-        migrated = {table.source for table in planned}
-        for name in self.schema.columns:
-            if name.startswith("sqlite_"):
-                yield Skipped(table=name, rows=self.count(name), reason="an internal table of SQLite")
-            elif name in reasons and name not in migrated:
-                yield Skipped(table=name, rows=self.count(name), reason=reasons[name])
+        not_migrated = self.legacy.not_migrated if self.legacy else NOT_MIGRATED
+        reasons = dict.fromkeys(self.skipped, "by --skip-table")
+        reasons |= {folded(name): reason for name, reason in not_migrated.items()}
+        migrated = {folded(table.source) for table in planned}
+        for key, table in self.schema.tables.items():
+            if key.startswith("sqlite_"):
+                yield Skipped(table=table.name, rows=self.count(table.name), reason="an internal table of SQLite")
+            elif key in reasons and key not in migrated:
+                yield Skipped(table=table.name, rows=self.count(table.name), reason=reasons[key])
+        for name in self.schema.virtual:
+            if folded(name) in reasons or folded(name) in self.tables_of_models:
+                yield self.virtual_table(name, reasons.get(folded(name), VIRTUAL))
+        for name in self.schema.shadow:
+            yield Skipped(table=name, rows=self.count(name), reason="a part of a virtual table of SQLite")
+
+    @functools.cached_property
+    def tables_of_models(self) -> frozenset[str]:
+        return frozenset(folded(table_in_sqlite(model)) for model in concrete_models())
 
     def find_unknown_tables(self, planned: Iterable[TablePlan]) -> list[Skipped]:
-        known = {table.source for table in planned} | self.skip | set(NOT_MIGRATED)
-        known |= set(self.legacy.not_migrated) if self.legacy else set()
-        return [
-            Skipped(table=name, rows=self.count(name), reason="no model has this table")
-            for name in self.schema.columns
-            if name not in known and not name.startswith("sqlite_")
+        known = {folded(table.source) for table in planned} | self.skipped | set(NOT_MIGRATED)
+        known |= set(map(folded, self.legacy.not_migrated)) if self.legacy else set()
+        unknown = [
+            Skipped(table=table.name, rows=self.count(table.name), reason="no model has this table")
+            for key, table in self.schema.tables.items()
+            if key not in known and not key.startswith("sqlite_")
         ]
+        known |= self.tables_of_models
+        return unknown + [
+            self.virtual_table(name, f"no model has this table, {VIRTUAL}")
+            for name in self.schema.virtual
+            if folded(name) not in known
+        ]
+
+    def virtual_table(self, name: str, reason: str) -> Skipped:
+        try:
+            return Skipped(table=name, rows=self.count(name), reason=reason)
+        except sqlite3.OperationalError as error:
+            return Skipped(table=name, rows=0, reason=f"{reason}; its rows cannot be counted: {error}")
 
     def find_unknown_columns(self) -> list[Skipped]:
         return [
-            Skipped(table=f"{table}.{column}", rows=0, reason="no model has this column")
+            Skipped(table=f"{self.source(table).name}.{column}", rows=0, reason="no model has this column")
             for table, used in self.used.items()
-            for column in self.schema.columns[table]
-            if column not in used
+            for column in self.source(table).columns
+            if folded(column) not in used
         ]
 
     def notes(self, planned: Iterable[TablePlan]) -> Iterable[str]:
@@ -231,10 +298,20 @@ class Planner:
             yield f"Times without an offset are taken as times of {self.zone.zone.key}."
         for object_type, name in self.schema.views_and_triggers:
             yield f"The file's {object_type} {name} is not migrated."
-        migrated = {table.source for table in planned}
-        for table, column in sorted(self.schema.nocase_columns):
-            if table in migrated:
+        for name in sorted({table.source for table in planned}):
+            for column in self.source(name).nocase_columns:
                 yield (
-                    f"{table}.{column} is unique regardless of case in the file;"
+                    f"{name}.{column} is unique regardless of case in the file;"
                     " PostgreSQL distinguishes upper and lower case."
                 )
+        if strange := self.find_strange_numbers():
+            yield (
+                f"SQLite's table sqlite_sequence has no number for {', '.join(strange)}: there, ids of rows that were"
+                " deleted last can be used again."
+            )
+
+    def find_strange_numbers(self) -> list[str]:
+        if not self.schema.find("sqlite_sequence"):
+            return []
+        query = "SELECT DISTINCT CAST(name AS TEXT) FROM sqlite_sequence WHERE typeof(seq) <> 'integer' ORDER BY 1"
+        return [name for (name,) in self.connection.execute(query)]

@@ -12,7 +12,6 @@ from ops.engine_migration.findings import FindingLog, Group
 from ops.engine_migration.plan import Plan, TablePlan
 from ops.engine_migration.source_sql import chunks, connect, exclude_refused, rows_of
 from ops.engine_migration.workers import for_each, split
-from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage, accumulate
 
 PARTS_PER_TABLE = 8
@@ -43,17 +42,17 @@ def run_preflight(
 ) -> PreflightResult:
     """Check all tables of `plan`. With `quarantine`, rows that refer to refused ones are refused as well."""
     reports = {table.name: TableReport() for table in plan.tables}
+    non_canonical = {name: found.non_canonical for name, found in reports.items()}
     sources = {table.name: table for table in plan.tables}
 
     def work(item: CheckItem, report: ProgressCallback) -> tuple[TableReport, FindingLog]:
         found, own_log = TableReport(), FindingLog(path=log.path)
         with contextlib.closing(connect(snapshot)) as connection:
-            non_canonical = frozenset(reports[item.table.name].non_canonical)
             checker = TableChecker(connection, item.table, sources, own_log, found, non_canonical)
             if not item.ranges:
                 checker.check_rules()
-            for after, up_to, rows in item.ranges:
-                checker.check_cells(after, up_to)
+            for first, last, rows in item.ranges:
+                checker.check_cells(first, last)
                 report(Progress(stage=Stage.PREFLIGHT, item=item.table.name, done=rows, total=item.table.rows))
         own_log.flush()
         return found, own_log
@@ -69,7 +68,7 @@ def run_preflight(
     refused = {name: found.refused for name, found in reports.items() if found.refused}
     if quarantine and refused:
         with contextlib.closing(connect(snapshot)) as connection:
-            refuse_dependants(connection, plan, sources, refused, log)
+            refuse_dependants(connection, sources, non_canonical, refused, log)
     log.flush()
     return PreflightResult(
         count=log.count,
@@ -101,8 +100,8 @@ def list_cells(connection: sqlite3.Connection, plan: Plan) -> list[CheckItem]:
 
 def refuse_dependants(
     connection: sqlite3.Connection,
-    plan: Plan,
     sources: Mapping[str, TablePlan],
+    non_canonical: Mapping[str, set[str]],
     refused: dict[str, set[int]],
     log: FindingLog,
 ) -> None:
@@ -110,20 +109,23 @@ def refuse_dependants(
     grown = True
     while grown:
         grown = False
-        for table in plan.tables:
+        for table in sources.values():
             for reference in table.references:
                 parent = sources.get(reference.target)
                 if not parent or not refused.get(parent.name):
                     continue
                 found = TableReport()
-                checker = TableChecker(connection, table, sources, log, found)
-                not_refused = exclude_refused(connection, refused, parent.name)
-                lost = f"SELECT {quoted(reference.target_column)} FROM {rows_of(parent)} WHERE NOT ({not_refused})"
-                already = exclude_refused(connection, refused, table.name)
+                checker = TableChecker(connection, table, sources, log, found, non_canonical)
+                kept = exclude_refused(connection, refused, parent)
+                value, lost = checker.comparable(reference, parent, f"NOT ({kept})")
                 query = (
-                    f"SELECT ops_row FROM {rows_of(table)} WHERE {quoted(reference.column)} IN ({lost}) AND {already}"
+                    f"SELECT {table.row} FROM {rows_of(table)} WHERE {value} IN ({lost})"
+                    f" AND {exclude_refused(connection, refused, table)}"
                 )
-                checker.refuse_rows(query, reference.column, f"refers to a row of {parent.name} that is refused")
+                if checker.needs_conversion(reference, parent):
+                    # Another row may have the same value.
+                    query += f" AND {value} NOT IN ({checker.comparable(reference, parent, kept)[1]})"
+                checker.refuse_rows(query, [reference.column], f"refers to a row of {parent.name} that is refused")
                 if found.refused:
                     refused.setdefault(table.name, set()).update(found.refused)
                     grown = True

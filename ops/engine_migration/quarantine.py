@@ -82,7 +82,7 @@ def write_quarantine(*, directory: Path, plan: Plan, snapshot: Snapshot, preflig
 def write_table(connection: Any, table: TablePlan, rows: Any, path: Path) -> None:
     with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
         for row in rows:
-            cursor = connection.execute(f"SELECT * FROM {quoted(table.source)} WHERE rowid = ?", [row])
+            cursor = connection.execute(f"SELECT * FROM {quoted(table.source)} WHERE {table.rowid} = ?", [row])
             names = [description[0] for description in cursor.description]
             values = {name: readable(value) for name, value in zip(names, cursor.fetchone(), strict=True)}
             file.write(json.dumps(values, ensure_ascii=False) + "\n")

@@ -5,7 +5,7 @@ import functools
 import random
 import sqlite3
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db.backends.sqlite3._functions import register as register_django_functions
@@ -17,7 +17,8 @@ from ops.engine_migration.types.base import Refused
 from ops.engine_migration.types.numbers import float_bits, format_float
 from ops.utils.identifiers import quoted
 
-ROW = "rowid"
+LARGEST_ROW = 2**63 - 1
+OPERANDS = 50
 CHUNK_ROWS = 2000
 CHUNK_BYTES = 1_000_000
 PRINTF_FLOAT = "printf('%!.20g', {c})"
@@ -65,12 +66,20 @@ def exact_float() -> str:
     return PRINTF_FLOAT if exact else "format_float({c})"
 
 
+def balanced(operator: str, operands: Sequence[str]) -> str:
+    """SQL that joins `operands`, for tables with many columns: the depth of an expression has a limit."""
+    if len(operands) <= OPERANDS:
+        return operator.join(operands)
+    middle = len(operands) // 2
+    return f"({balanced(operator, operands[:middle])}){operator}({balanced(operator, operands[middle:])})"
+
+
 def rows_of(table: TablePlan, names: Sequence[str] | None = None) -> str:
-    """A subquery with ``ops_row`` and the columns' values under the names they have in PostgreSQL."""
+    """A subquery with the row's number and the columns' values under the names they have in PostgreSQL."""
     wanted = [column for column in table.columns if names is None or column.name in names]
     values = "".join(f", {column.value} AS {quoted(column.name)}" for column in wanted)
     where = f" WHERE {table.where}" if table.where else ""
-    return f"(SELECT {ROW} AS ops_row{values} FROM {quoted(table.source)}{where})"
+    return f"(SELECT {table.rowid} AS {table.row}{values} FROM {quoted(table.source)}{where})"
 
 
 def chunk_rows(table: TablePlan) -> int:
@@ -79,18 +88,18 @@ def chunk_rows(table: TablePlan) -> int:
 
 
 def chunks(connection: sqlite3.Connection, table: TablePlan) -> Iterator[tuple[int, int, int]]:
-    """``(after, up_to, rows)`` for consecutive ranges of row ids that cover the table."""
+    """``(first, last, rows)`` for consecutive ranges of row numbers that cover the table."""
     query = (
-        f"SELECT max(ops_row), count(*) FROM (SELECT ops_row FROM {rows_of(table, ())}"
-        f" WHERE ops_row > ? ORDER BY ops_row LIMIT {chunk_rows(table)})"
+        f"SELECT max({table.row}), count(*) FROM (SELECT {table.row} FROM {rows_of(table, ())}"
+        f" WHERE {table.row} >= ? ORDER BY {table.row} LIMIT {chunk_rows(table)})"
     )
-    after = -(2**63)
-    while True:
-        up_to, rows = connection.execute(query, [after]).fetchone()
+    first = -LARGEST_ROW - 1
+    while first <= LARGEST_ROW:
+        last, rows = connection.execute(query, [first]).fetchone()
         if not rows:
             return
-        yield after, up_to, rows
-        after = up_to
+        yield first, last, rows
+        first = last + 1
 
 
 def with_column(template: str, column: ColumnPlan) -> str:
@@ -119,12 +128,13 @@ def is_canonical(column: ColumnPlan) -> str:
     return or_null(column, " AND ".join(f"({condition})" for condition, _ in conditions(column)))
 
 
-def rendered(column: ColumnPlan, template: str, *, non_canonical: bool) -> str:
-    """SQL for a cell's text: by `template` where it is canonical, else by `ColumnType.convert`."""
+def rendered(column: ColumnPlan, template: str, *, non_canonical: bool, converter: str = "") -> str:
+    """SQL for a cell's text: by `template` where it is canonical, else by the function of `ColumnType.convert`."""
     name = quoted(column.name)
     text = with_column(template.replace("exact_float({c})", exact_float()), column)
     if non_canonical:
-        text = f"CASE WHEN {is_canonical(column)} THEN {text} ELSE {converter_name(column)}({name}) END"
+        converter = converter or converter_name(column)
+        text = f"CASE WHEN {is_canonical(column)} THEN {text} ELSE {converter}({name}) END"
     if column.null and text != name:
         return f"CASE WHEN {name} IS NOT NULL THEN {text} END"
     return text
@@ -145,11 +155,17 @@ def null_safe(convert: Callable[[Any], str]) -> Callable[[Any], str | None]:
     return lambda value: None if value is None else convert(value)
 
 
-def register_equality_functions(connection: sqlite3.Connection, table: TablePlan, non_canonical: Set[str]) -> None:
-    """Register converters that return NULL for refused cells, and ``lower`` and ``upper`` for all of Unicode."""
-    for column in table.columns:
-        if column.name in non_canonical:
-            connection.create_function(f"convert_{column.name}", 1, null_if_refused(column.type.convert))
+def converted(connection: sqlite3.Connection, column: ColumnPlan, converter: str) -> str:
+    """SQL for the text of a cell that is equal where PostgreSQL's values are; NULL for a refused cell.
+
+    It uses a function named `converter`, which is registered.
+    """
+    connection.create_function(converter, 1, null_if_refused(column.type.convert))
+    return rendered(column, column.type.source_text, non_canonical=True, converter=quoted(converter))
+
+
+def register_case_functions(connection: sqlite3.Connection) -> None:
+    """Register ``lower`` and ``upper`` for all of Unicode."""
     connection.create_function("ops_lower", 1, simple_case(str.lower), deterministic=True)
     connection.create_function("ops_upper", 1, simple_case(str.upper), deterministic=True)
 
@@ -174,11 +190,11 @@ def simple_case(change: Callable[[str], str]) -> Callable[[Any], Any]:
     return lambda value: "".join(map(changed, value)) if isinstance(value, str) else value
 
 
-def exclude_refused(connection: sqlite3.Connection, refused: Mapping[str, Iterable[int]], table: str) -> str:
+def exclude_refused(connection: sqlite3.Connection, refused: Mapping[str, Iterable[int]], table: TablePlan) -> str:
     """An SQL condition that excludes the refused rows of `table`, which are put into a temporary table."""
-    if not refused.get(table):
+    if not refused.get(table.name):
         return "1"
-    name = quoted(f"refused_{table}")
-    connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {name} (ops_row INTEGER PRIMARY KEY)")
-    connection.executemany(f"INSERT OR IGNORE INTO {name} VALUES (?)", ([row] for row in refused[table]))
-    return f"ops_row NOT IN (SELECT ops_row FROM {name})"
+    name = quoted(f"refused_{table.name}")
+    connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {name} (number INTEGER PRIMARY KEY)")
+    connection.executemany(f"INSERT OR IGNORE INTO {name} VALUES (?)", ([row] for row in refused[table.name]))
+    return f"{table.row} NOT IN (SELECT number FROM {name})"

@@ -16,6 +16,7 @@ from ops.databases.postgres.connection import ConnectionInfo
 from ops.databases.postgres.properties import read_properties
 from ops.databases.postgres.queries import fetch_value
 from ops.databases.postgres.writable import require_writable
+from ops.engine_migration.names import table_in_postgres
 from ops.engine_migration.planner import concrete_models
 from ops.engine_migration.workers import suitable_processes
 from ops.errors import PreconditionFailed
@@ -79,6 +80,7 @@ def inspect_target(address: ConnectionInfo) -> Target:
         if version < OLDEST_SERVER:
             raise PreconditionFailed(f"The server runs PostgreSQL {version // 10000}; 15 or newer is required.")
         require_writable(connection, str(address))
+        require_free_names(connection)
         exists = databases.exists(connection, address.database)
         may_create = databases.may_create(connection, address.database)
     if not exists and not may_create:
@@ -91,6 +93,21 @@ def inspect_target(address: ConnectionInfo) -> Target:
         if not may_create:
             require_rights(address)
     return Target(address=address, exists=exists, renamed=may_create, server=f"{version // 10000}.{version % 10000}")
+
+
+def require_free_names(connection: Connection) -> None:
+    """Raises PreconditionFailed where a model's table would be hidden by one of PostgreSQL itself."""
+    models = {table_in_postgres(model): model for model in concrete_models()}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relname = ANY(%s)",
+            [list(models)],
+        )
+        for (name,) in cursor.fetchall():
+            raise PreconditionFailed(
+                f"{models[name]._meta.label} has the table {name}, and PostgreSQL has a system table of that name.",
+                "Rename it in the model (db_table), and migrate the file with Django first.",
+            )
 
 
 def require_rights(address: ConnectionInfo) -> None:
@@ -139,7 +156,7 @@ def require_empty(address: ConnectionInfo, *, replaced: bool) -> None:
 
     A database that will be `replaced` must not have other functions, types or sequences either.
     """
-    own_models = {model._meta.db_table: model for model in concrete_models()}
+    own_models = {table_in_postgres(model): model for model in concrete_models()}
     with contextlib.closing(address.connect()) as connection, connection.cursor() as cursor:
         encoding = fetch_value(
             cursor, "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()"

@@ -20,7 +20,15 @@ from ops.engine_migration.copying import line_of
 from ops.engine_migration.findings import excerpt
 from ops.engine_migration.plan import ColumnPlan, TablePlan
 from ops.engine_migration.preflight import PARTS_PER_TABLE, PreflightResult
-from ops.engine_migration.source_sql import chunk_rows, connect, exclude_refused, register_converters, rendered, rows_of
+from ops.engine_migration.source_sql import (
+    balanced,
+    chunk_rows,
+    connect,
+    exclude_refused,
+    register_converters,
+    rendered,
+    rows_of,
+)
 from ops.engine_migration.target import StagingDatabase
 from ops.engine_migration.types.documents import same_json
 from ops.engine_migration.workers import for_each, split
@@ -59,7 +67,7 @@ class SourceTable:
         self.connection = connection
         self.non_canonical = preflight.non_canonical.get(table.name, frozenset())
         register_converters(connection, table, self.non_canonical)
-        self.kept = exclude_refused(connection, preflight.refused, table.name)
+        self.kept = exclude_refused(connection, preflight.refused, table)
         self.order = ", ".join(self.key_of(table.column(name)) for name in table.key)
 
     def text_of(self, column: ColumnPlan) -> str:
@@ -99,11 +107,13 @@ class SourceTable:
         columns = self.table.columns
         line = line_of([f"{quoted(c.name)} IS NULL" if c.type.document else self.text_of(c) for c in columns])
         documents = [f"ifnull({self.text_of(column)}, 'null')" for column in columns if column.type.document]
-        named = "".join(f", {text} AS d{number}" for number, text in enumerate(documents))
-        joined = "".join(f", '[' || group_concat(d{number}) || ']'" for number in range(len(documents)))
+        whole, *names = aliases(self.table, documents)
+        named = "".join(f", {text} AS {name}" for text, name in zip(documents, names, strict=True))
+        joined = "".join(f", '[' || group_concat({name}) || ']'" for name in names)
         text, rows, *found = self.connection.execute(
-            f"SELECT CAST(group_concat(line, char(10)) AS BLOB), count(*){joined} FROM (SELECT {line} AS line{named}"
-            f" FROM {rows_of(self.table)} WHERE {condition} ORDER BY {self.order})",
+            f"SELECT CAST(group_concat({whole}, char(10)) AS BLOB), count(*){joined}"
+            f" FROM (SELECT {line} AS {whole}{named} FROM {rows_of(self.table)}"
+            f" WHERE {condition} ORDER BY {self.order})",
             parameters,
         ).fetchone()
         return Chunk(sha256=hashlib.sha256(text or b"").hexdigest(), rows=rows, documents=tuple(found))
@@ -139,16 +149,18 @@ class TargetTable:
 
     def read(self, low: Bound, high: Bound) -> Chunk:
         columns = self.table.columns
-        line = " || ',' || ".join(
-            f"'''' || ({quoted(c.name)} IS NULL)::int || ''''" if c.type.document else as_in_line(c) for c in columns
+        line = balanced(
+            " || ',' || ",
+            [f"'''' || ({quoted(c.name)} IS NULL)::int || ''''" if c.type.document else as_in_line(c) for c in columns],
         )
         documents = [f"coalesce({target_text(column)}, 'null')" for column in columns if column.type.document]
-        named = "".join(f", {text} AS d{number}" for number, text in enumerate(documents))
-        joined = "".join(f", '[' || string_agg(d{number}, ',') || ']'" for number in range(len(documents)))
+        whole, *names = aliases(self.table, documents)
+        named = "".join(f", {text} AS {name}" for text, name in zip(documents, names, strict=True))
+        joined = "".join(f", '[' || string_agg({name}, ',') || ']'" for name in names)
         digest, rows, *found = fetch_row(
             self.cursor,
-            "SELECT encode(sha256(convert_to(coalesce(string_agg(line, E'\\n'), ''), 'UTF8')), 'hex'), count(*)"
-            f"{joined} FROM (SELECT {line} AS line{named} FROM {quoted(self.table.name)}"
+            f"SELECT encode(sha256(convert_to(coalesce(string_agg({whole}, E'\\n'), ''), 'UTF8')), 'hex'), count(*)"
+            f"{joined} FROM (SELECT {line} AS {whole}{named} FROM {quoted(self.table.name)}"
             f" WHERE {self.within(low, high)} ORDER BY {self.order}) AS chunk",
         )
         return Chunk(sha256=digest, rows=rows, documents=tuple(found))
@@ -159,6 +171,11 @@ class TargetTable:
             f" WHERE {self.within(low, high)} ORDER BY {self.order}"
         )
         return self.cursor.fetchall()
+
+
+def aliases(table: TablePlan, documents: Sequence[str]) -> list[str]:
+    """Names for a row's text and each of its `documents`. Rows are sorted by columns, which must not be hidden."""
+    return [table.unused(name) for name in ("line", *(f"d{number}" for number in range(len(documents))))]
 
 
 def target_text(column: ColumnPlan) -> str:
