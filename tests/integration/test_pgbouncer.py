@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pytest_django.plugin import DjangoDbBlocker
 
 from ops.databases.postgres.connection import parse_url
 from ops.errors import PreconditionFailed
@@ -83,13 +84,15 @@ def test_backup_without_direct_url_is_refused(tmp_path: Path, variables: dict[st
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction", "statement"])
-def test_pooler_that_ignores_the_options_of_its_clients_is_refused(mode: str, server: Server, database: str) -> None:
+def test_pooler_that_ignores_the_options_of_its_clients_is_refused(
+    mode: str, server: Server, database: str, django_db_blocker: DjangoDbBlocker
+) -> None:
     with pgbouncer(server, mode=mode, more="ignore_startup_parameters = options") as bouncer:
         address = parse_url(bouncer.url(database))
         with pytest.raises(PreconditionFailed, match="a pooler answered") as refused:
             address.connect()
         assert "DATABASE_DIRECT_URL" in refused.value.hint
-        with pytest.raises(PreconditionFailed, match="a pooler answered"):
+        with django_db_blocker.unblock(), pytest.raises(PreconditionFailed, match="a pooler answered"):
             address.wrapper().ensure_connection()
 
 
