@@ -287,7 +287,8 @@ def test_swap_with_sessions_of_other_roles_is_refused(library: Path, database: D
         assert (outcome.code, outcome.error) == (
             1,
             (
-                f"Sessions of other roles are connected to {database.name}, and this role may not end them.\n"
+                f"Sessions of other roles are connected to {database.name} (homerack), and this role may not end"
+                " them.\n"
                 "Stop the programs that use the database, or run the command as their role."
             ),
         )

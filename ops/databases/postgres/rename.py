@@ -12,16 +12,26 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.databases import maintenance_connection
 from ops.databases.postgres.properties import DatabaseProperties, copy_properties
+from ops.databases.postgres.queries import fetch_column
 from ops.errors import OpsError, PreconditionFailed
+from ops.utils.formatting import join_names
 
 SWAP_ATTEMPTS = 2
 """Nobody can connect during an attempt, and one that fails takes 5 s."""
 END_INTERVAL = 0.05
 """Seconds."""
 END_SESSIONS = (
-    # Autovacuum workers belong to no role: RENAME ends them itself, and an ordinary role may not.
+    # Autovacuum workers belong to no role: RENAME ends them itself, and an ordinary role may not. It does not end other
+    # workers (of a subscription, of an extension), and waits for them.
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE datname = ANY(%s) AND pid <> pg_backend_pid() AND usesysid IS NOT NULL"
+)
+OTHER_ROLES = (
+    "SELECT DISTINCT usename FROM pg_stat_activity WHERE datname = ANY(%s) AND usename <> current_user ORDER BY 1"
+)
+SUBSCRIPTIONS = (
+    "SELECT format('ALTER SUBSCRIPTION %%I DISABLE;', subname) FROM pg_subscription JOIN pg_database AS d"
+    " ON d.oid = subdbid WHERE datname = ANY(%s) AND subenabled ORDER BY 1"
 )
 
 
@@ -87,9 +97,15 @@ def end_sessions(cursor: Cursor, databases: Sequence[str]) -> None:
     try:
         cursor.execute(END_SESSIONS, [list(databases)])
     except errors.InsufficientPrivilege as error:
+        cursor.connection.rollback()
+        roles, subscriptions = (
+            fetch_column(cursor, query, [list(databases)]) for query in (OTHER_ROLES, SUBSCRIPTIONS)
+        )
         raise PreconditionFailed(
-            f"Sessions of other roles are connected to {databases[0]}, and this role may not end them.",
-            "Stop the programs that use the database, or run the command as their role.",
+            f"Sessions of other roles are connected to {databases[0]} ({join_names(roles)}), and this role may not end"
+            " them.",
+            "Stop the programs that use the database, or run the command as their role."
+            + "".join(f" As an administrator, in the database: {statement}" for statement in subscriptions),
         ) from error
 
 
