@@ -26,6 +26,7 @@ from ops.databases.sqlite.snapshot import Snapshot, Source, take_snapshot
 from ops.engine_migration.copying import copy_table, resolve_lookups
 from ops.engine_migration.findings import FindingLog
 from ops.engine_migration.legacy import LegacyFormat
+from ops.engine_migration.orm_check import compare_through_django
 from ops.engine_migration.plan import Plan, TablePlan
 from ops.engine_migration.planner import Planner
 from ops.engine_migration.preflight import PreflightResult, run_preflight
@@ -269,6 +270,9 @@ def copy_and_verify(
     timer.report(Progress(stage=Stage.VERIFY, total=prepared.plan.rows))
     digests = verify_tables(
         tables=tables, snapshot=snapshot, staging=staging, preflight=preflight, on_progress=timer.report
+    )
+    compare_through_django(
+        tables=tables, snapshot=snapshot, staging=staging, preflight=preflight, chosen_zone=prepared.options.zone
     )
     return tables, digests
 

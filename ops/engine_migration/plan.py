@@ -3,7 +3,9 @@
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from django.db import models
 from msgspec import Struct
 
 from ops.engine_migration.constraints import Reference, RowCheck, Unique
@@ -22,6 +24,7 @@ class ColumnPlan:
     type: ColumnType
     db_type: str
     null: bool
+    field: "models.Field[Any, Any] | None" = None
     known: tuple[str, ...] = ()
     """The values that a legacy file may contain, for messages."""
     check: str = ""

@@ -184,6 +184,7 @@ class Planner:
             if mapped.lookup
             else column_type(db_type, zone=self.zone, strip_nul=self.strip_nul),
             db_type=db_type,
+            field=column,
             null=column.null,
             check=parameters["check"] or "",
             allowed=tuple(sorted(map(literal, set(mapped.values.values())))) if mapped.values else None,

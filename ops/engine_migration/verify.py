@@ -36,8 +36,6 @@ from ops.errors import VerificationFailed
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage, accumulate
 
-NATIVE_ORDER = ("bigint", "integer", "smallint", "uuid")
-"""Types with the same order on both sides; others are sorted by the bytes of their text."""
 DIFFERENCES_NAMED = 5
 Bound = tuple[Any, ...] | None
 Range = tuple[Bound, Bound]
@@ -74,7 +72,7 @@ class SourceTable:
         return rendered(column, column.type.source_text, non_canonical=column.name in self.non_canonical)
 
     def key_of(self, column: ColumnPlan) -> str:
-        if column.db_type in NATIVE_ORDER and column.name not in self.non_canonical:
+        if column.type.native_order and column.name not in self.non_canonical:
             return quoted(column.name)
         return f"{self.text_of(column)} COLLATE BINARY"
 
@@ -143,7 +141,7 @@ class TargetTable:
         return " AND ".join(conditions)
 
     def literals(self, bound: tuple[Any, ...]) -> str:
-        types = (column.db_type if column.db_type in NATIVE_ORDER else "text" for column in self.keys)
+        types = (column.db_type if column.type.native_order else "text" for column in self.keys)
         values = (self.cursor.mogrify("%s", [value]).decode() for value in bound)
         return f"({', '.join(f'{value}::{kind}' for value, kind in zip(values, types, strict=True))})"
 
@@ -183,8 +181,8 @@ def target_text(column: ColumnPlan) -> str:
 
 
 def target_key(column: ColumnPlan) -> str:
-    """SQL of PostgreSQL to sort by, with the same order as in SQLite."""
-    if column.db_type in NATIVE_ORDER:
+    """SQL of PostgreSQL to sort by, with the same order as in SQLite: of the type, or of the bytes of its text."""
+    if column.type.native_order:
         return quoted(column.name)
     return f'({target_text(column)}) COLLATE "C"'
 
@@ -192,8 +190,8 @@ def target_key(column: ColumnPlan) -> str:
 def as_in_line(column: ColumnPlan) -> str:
     """PostgreSQL: the column's text as SQLite's ``%Q`` writes it."""
     text = target_text(column)
-    # Only unconverted text can contain the quote.
-    inner = f"replace({text}, '''', '''''')" if text == quoted(column.name) else text
+    # Only text can contain the quote. A collation may make substrings undefined.
+    inner = f"replace({text} COLLATE \"C\", '''', '''''')" if column.type.text else text
     return f"coalesce('''' || {inner} || '''', 'NULL')" if column.null else f"'''' || {inner} || ''''"
 
 

@@ -101,6 +101,22 @@ def test_missing_added_and_swapped_rows_fail_verification(
             support.verify_after(ready, migrated, change)
 
 
+@pytest.mark.parametrize(
+    ("table", "column"), [("everything", "long"), ("otherproject_author", "name"), ("otherproject_tag", "name")]
+)
+def test_nondeterministic_collations_are_verified(library: Path, migrated: Database, table: str, column: str) -> None:
+    migrated.rows(
+        "CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);"
+        " DO $$ DECLARE name text; BEGIN FOR name IN SELECT indexname FROM pg_indexes WHERE indexname LIKE '%_like'"
+        " LOOP EXECUTE format('DROP INDEX %I', name); END LOOP; END $$;"
+        f" ALTER TABLE {table} ALTER {column} TYPE text COLLATE nocase"
+    )
+    with support.prepared(library) as ready:
+        support.copy_and_verify_into(ready, migrated)
+        with pytest.raises(VerificationFailed, match="the contents in PostgreSQL and in the file differ"):
+            support.verify_after(ready, migrated, f"UPDATE {table} SET {column} = {column} || ' '")
+
+
 def test_rows_in_a_table_that_should_be_empty_fail_verification(file: Path, migrated: Database) -> None:
     with support.prepared(file) as ready:
         support.copy_and_verify_into(ready, migrated)

@@ -334,13 +334,32 @@ def test_settings_of_the_role_do_not_change_the_migration(
         f"ALTER DATABASE {database.name} OWNER TO {role}; ALTER ROLE {role} {option};"
         f" ALTER ROLE {role} SET statement_timeout = '1ms'; ALTER ROLE {role} SET lock_timeout = '1ms';"
         f" ALTER ROLE {role} SET idle_in_transaction_session_timeout = '20ms';"
-        f" ALTER ROLE {role} SET idle_session_timeout = '20ms'; ALTER ROLE {role} SET intervalstyle = iso_8601;"
+        f" ALTER ROLE {role} SET idle_session_timeout = '20ms';"
         f" ALTER ROLE {role} SET default_transaction_read_only = on;"
         f" ALTER ROLE {role} SET standard_conforming_strings = off"
     )
     support.migrate(library, support.database_named(database.name, user=role, password=password))
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
     support.drop(database.name)
+
+
+@pytest.mark.parametrize("option", ["CREATEDB", "NOCREATEDB"])
+@pytest.mark.parametrize("style", ["iso_8601", "sql_standard", "postgres_verbose"])
+def test_interval_style_in_which_django_misreads_durations_is_refused(
+    option: str, style: str, library: Path, database: Database, small_role: tuple[str, str]
+) -> None:
+    role, password = small_role
+    support.server().rows(
+        f"ALTER DATABASE {database.name} OWNER TO {role}; ALTER ROLE {role} {option};"
+        f" ALTER ROLE {role} SET intervalstyle = {style}"
+    )
+    mine = support.database_named(database.name, user=role, password=password)
+    try:
+        outcome = support.run(library, mine, "--yes")
+    finally:
+        support.drop(database.name)
+    assert outcome.code == 1
+    assert f"because the sessions of the role have intervalstyle {style}: " in outcome.error
 
 
 def test_role_without_createdb_keeps_functions_in_its_database(

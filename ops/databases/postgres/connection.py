@@ -33,6 +33,8 @@ SESSION = (
 )
 """In all our sessions, and in those of pg_dump, values have the same text, and no statement is ended for the time it
 takes, whatever the defaults of role, database and server are."""
+PROJECT_SESSION = f"-c {ANSWERED}=on -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
+"""In sessions that show how the project will read its values: with the settings of role and database."""
 
 
 class Session(Connection):

@@ -27,6 +27,8 @@ class ColumnType:
     """PostgreSQL: one text for each value."""
     text: bool = False
     """The stored text is copied unchanged, so it has to be valid UTF-8 without NUL."""
+    native_order: bool = False
+    """PostgreSQL sorts the values as SQLite sorts what it has stored."""
     document: bool = False
     """JSON: one value can be written in many ways, so that parsed values are compared."""
     show: Callable[[str], str] = repr

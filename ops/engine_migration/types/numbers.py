@@ -16,7 +16,11 @@ def integer(low: int, high: int) -> ColumnType:
             raise refuse_type(value, "a whole number")
         raise Refused(f"outside {low} to {high}")
 
-    return ColumnType(canonical_check=f"typeof({{c}}) = 'integer' AND {{c}} BETWEEN {low} AND {high}", convert=convert)
+    return ColumnType(
+        canonical_check=f"typeof({{c}}) = 'integer' AND {{c}} BETWEEN {low} AND {high}",
+        convert=convert,
+        native_order=True,
+    )
 
 
 def convert_boolean(value: Stored) -> str:

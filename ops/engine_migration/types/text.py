@@ -72,6 +72,7 @@ UUID = ColumnType(
     canonical_check=f"typeof({{c}}) = 'text' AND {{c}} GLOB '{'[0-9a-f]' * 32}'",
     target_text="replace({c}::text, '-', '')",
     convert=convert_uuid,
+    native_order=True,
 )
 ADDRESS = ColumnType(canonical_check="0", target_text="host({c})", convert=convert_address)
 BINARY = ColumnType(

@@ -1,0 +1,265 @@
+"""Reads a sample of every table from both sides as Django will, and compares the values with their types.
+
+The raw comparison shows that each cell was copied. This one shows that the project will read the same: with its time
+zone, with the settings that its sessions have in PostgreSQL, and with the conversions of its fields.
+"""
+
+import contextlib
+import datetime as dt
+import zoneinfo
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.conf import settings
+from django.db import connections, models, transaction
+from django.db.models.sql.datastructures import BaseTable
+
+from ops.databases.override import override_database, sqlite_wrapper
+from ops.databases.postgres.connection import PROJECT_SESSION
+from ops.databases.sqlite.snapshot import Snapshot
+from ops.engine_migration.findings import excerpt
+from ops.engine_migration.names import folded, table_in_postgres, table_in_sqlite
+from ops.engine_migration.plan import ColumnPlan, TablePlan
+from ops.engine_migration.planner import concrete_models
+from ops.engine_migration.preflight import PreflightResult
+from ops.engine_migration.source_sql import connect, is_canonical, rows_of
+from ops.engine_migration.target import StagingDatabase
+from ops.engine_migration.types import CONVERTED
+from ops.engine_migration.types.base import ColumnType, Refused
+from ops.engine_migration.values import comparable, conversions, equal
+from ops.errors import VerificationFailed
+from ops.utils.identifiers import quoted
+
+AT_EACH_END = 20
+IN_BETWEEN = 60
+NOT_CANONICAL = 20
+COLUMNS_PER_QUERY = 400
+DIFFERENCES_NAMED = 5
+IN_TEXTS = ("intervalstyle", "extra_float_digits", "bytea_output", "lc_monetary", "xmlbinary")
+"""Settings of a session that change the texts of values; Django and psycopg2 set the others that do."""
+Row = tuple[Any, ...]
+"""The primary key and the values of a row."""
+
+
+def compare_through_django(
+    *,
+    tables: Sequence[TablePlan],
+    snapshot: Snapshot,
+    staging: StagingDatabase,
+    preflight: PreflightResult,
+    chosen_zone: zoneinfo.ZoneInfo | None,
+) -> None:
+    """Raises VerificationFailed where Django would read another value from PostgreSQL than from the file.
+
+    `chosen_zone`: that of --source-timezone, where it was given.
+    """
+    samples = find_samples(tables, snapshot, preflight)
+    source = sqlite_wrapper(snapshot.uri)
+    if chosen_zone and settings.USE_TZ:
+        source.settings_dict["TIME_ZONE"] = chosen_zone.key
+    with override_database(source):
+        ours = [sample.read_source() for sample in samples]
+    if chosen_zone and not settings.USE_TZ:
+        zones = chosen_zone, zoneinfo.ZoneInfo(source.timezone_name)
+        ours = [[tuple(in_other_zone(value, *zones) for value in row) for row in rows] for rows in ours]
+    with project_session(staging):
+        check_durations(samples)
+        for sample, rows in zip(samples, ours, strict=True):
+            sample.compare(rows)
+
+
+@contextlib.contextmanager
+def project_session(staging: StagingDatabase) -> Iterator[None]:
+    """Within the block "default" is the staging database, in a session with the settings of the project's own ones."""
+    plain = replace(staging.address, session=PROJECT_SESSION)
+    if not staging.shared:
+        with override_database(plain.wrapper()):
+            yield
+        return
+    with contextlib.closing(plain.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT name, setting FROM pg_settings WHERE lower(name) = ANY(%s)", [list(IN_TEXTS)])
+        values = {**dict(cursor.fetchall()), "TimeZone": connections["default"].timezone_name}
+    with transaction.atomic():
+        with connections["default"].cursor() as cursor:
+            for name, value in values.items():
+                cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
+        yield
+        transaction.set_rollback(True)
+
+
+def check_durations(samples: Sequence["Sample"]) -> None:
+    """Raises VerificationFailed if Django cannot read durations in the project's sessions."""
+    if not any(column.db_type == "interval" for sample in samples for column in sample.table.columns):
+        return
+    expected = dt.timedelta(days=-1, hours=2, microseconds=5)
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SHOW intervalstyle")
+        (style,) = cursor.fetchone()
+        try:
+            cursor.execute("SELECT '-1 days +02:00:00.000005'::interval")
+            fault = "" if cursor.fetchone() == (expected,) else "they are read as other durations"
+        except Exception as error:  # noqa: BLE001 - the driver's own
+            fault = str(error).strip()
+    if fault:
+        raise VerificationFailed(
+            f"Django cannot read durations from {connections['default'].settings_dict['NAME']}, because the sessions"
+            f" of the role have intervalstyle {style}: {fault}.",
+            "ALTER ROLE … SET intervalstyle = 'postgres'; and the same for the database if it has the setting.",
+        )
+
+
+# --- Samples --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Rows of one table, by the row ids of the file."""
+
+    table: TablePlan
+    model: type[models.Model]
+    columns: tuple[ColumnPlan, ...]
+    rows: tuple[int, ...]
+
+    def query(self, table: str) -> "models.QuerySet[models.Model, Any]":
+        """The rows of `table`, which is the model's in one of the databases, with the name that it has there.
+
+        Not by the model's managers, which may hide rows, and not as instances, which may run other code.
+        """
+        names = {field.column: field.attname for field in self.model._meta.local_concrete_fields}
+        query: models.QuerySet[models.Model, models.Model] = models.QuerySet(self.model, using="default").order_by()
+        alias = query.query.get_initial_alias()
+        query.query.alias_map[alias] = BaseTable(table, alias)
+        return query.values_list("pk", *(names[column.name] for column in self.columns))
+
+    def read_source(self) -> list[Row]:
+        """Without rows that Django cannot read from the file."""
+        row_id = f"{quoted(self.model._meta.db_table)}.{self.table.rowid}".replace("%", "%%")
+        query = self.query(self.table.source)
+
+        def read(rows: Sequence[int]) -> list[Row]:
+            listed = f"{row_id} IN ({', '.join(map(str, rows))})"
+            return list(query.extra(where=[listed])) if rows else []  # noqa: S610 - whole numbers
+
+        try:
+            return read(self.rows)
+        except Exception:  # noqa: BLE001 - the project's fields may raise anything
+            found = []
+            for row in self.rows:
+                with contextlib.suppress(Exception):
+                    found += read([row])
+            return found
+
+    def compare(self, ours: Sequence[Row]) -> None:
+        """Raises VerificationFailed unless the target has the same rows as `ours`."""
+        theirs = self.read_target([row[0] for row in ours])
+        lines = [line for pair in zip(ours, theirs, strict=True) for line in self.differences(*pair)]
+        if lines:
+            listed = "\n  ".join(lines[:DIFFERENCES_NAMED])
+            raise VerificationFailed(
+                f"Django would read other values of {self.model._meta.label} from PostgreSQL than from the file:"
+                f"\n  {listed}"
+            )
+
+    def read_target(self, keys: Sequence[Any]) -> list[Row | str]:
+        """The row of each primary key, or why Django cannot read it."""
+        found: dict[str, Row] = {}
+        query = self.query(self.table.name)
+        with contextlib.suppress(Exception), transaction.atomic():
+            found = {repr(comparable(row[0])): row for row in query.filter(pk__in=keys)}
+        return [found.get(repr(comparable(key))) or self.read_target_row(key) for key in keys]
+
+    def read_target_row(self, key: Any) -> Row | str:
+        try:
+            with transaction.atomic():
+                row: Row = self.query(self.table.name).filter(pk=key).get()
+                return row
+        except Exception as error:  # noqa: BLE001 - the project's fields may raise anything
+            return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+    def differences(self, left: Row, right: Row | str) -> Iterator[str]:
+        if isinstance(right, str):
+            yield f"row {left[0]}: {right}"
+            return
+        for column, one, other in zip(self.columns, left[1:], right[1:], strict=True):
+            if not is_same(column, one, other):
+                shown = [excerpt(value, column.name) or "None" for value in (one, other)]
+                yield f"row {left[0]}, {column.name}: {shown[0]} in the file would be {shown[1]}"
+
+
+def find_samples(tables: Sequence[TablePlan], snapshot: Snapshot, preflight: PreflightResult) -> list[Sample]:
+    """Samples of the tables that have rows and that Django can read in the file: not those of a legacy format."""
+    by_table = {table_in_postgres(model): model for model in concrete_models()}
+    found = []
+    with contextlib.closing(connect(snapshot)) as connection:
+        for table in tables:
+            model = by_table[table.name]
+            names = {folded(name) for name in (table_in_sqlite(model), table_in_postgres(model))}
+            if folded(table.source) not in names or not table.rows:
+                continue
+            stripped = {column for column in table.columns if f"{table.name}.{column.source}" in preflight.stripped}
+            columns = tuple(column for column in table.columns if column not in stripped)
+            refused = set(preflight.refused.get(table.name, ()))
+            rows = sorted(choose_rows(connection, table, preflight) - refused)
+            found.append(Sample(table=table, model=model, columns=columns, rows=tuple(rows)))
+    return found
+
+
+def choose_rows(connection: Any, table: TablePlan, preflight: PreflightResult) -> set[int]:
+    """Ids of the first and last rows, of rows in between, of rows with a value in each column, and of odd ones."""
+
+    def ids(query: str) -> set[int]:
+        return {row for found in connection.execute(query) for row in found if row is not None}
+
+    row, numbers = table.row, rows_of(table, ())
+    ends = ids(f"SELECT min({row}), max({row}) FROM {numbers}")
+    if not ends:
+        return set()
+    chosen = ids(f"SELECT {row} FROM {numbers} ORDER BY {row} LIMIT {AT_EACH_END}")
+    chosen |= ids(f"SELECT {row} FROM {numbers} ORDER BY {row} DESC LIMIT {AT_EACH_END}")
+    first, last = min(ends), max(ends)
+    for step in range(IN_BETWEEN):
+        after = first + (last - first) * step // IN_BETWEEN
+        chosen |= ids(f"SELECT min({row}) FROM {numbers} WHERE {row} >= {after}")
+    names = [quoted(column.name) for column in table.columns]
+    for start in range(0, len(names), COLUMNS_PER_QUERY):
+        some = names[start : start + COLUMNS_PER_QUERY]
+        values = [f"{end}(CASE WHEN {name} IS NOT NULL THEN {row} END)" for name in some for end in ("min", "max")]
+        chosen |= ids(f"SELECT {', '.join(values)} FROM {rows_of(table)}")
+    for column in table.columns:
+        if column.name in preflight.non_canonical.get(table.name, ()):
+            odd = f"{rows_of(table, (column.name,))} WHERE NOT {is_canonical(column)}"
+            chosen |= ids(f"SELECT {row} FROM {odd} LIMIT {NOT_CANONICAL}")
+    return chosen
+
+
+def in_other_zone(value: Any, source: zoneinfo.ZoneInfo, target: zoneinfo.ZoneInfo) -> Any:
+    """A time without an offset in `source` as the same moment in `target`."""
+    if not isinstance(value, dt.datetime) or value.tzinfo:
+        return value
+    return value.replace(tzinfo=source).astimezone(target).replace(tzinfo=None)
+
+
+def is_same(column: ColumnPlan, left: Any, right: Any) -> bool:
+    """Whether both are one value.
+
+    Text that is an address, for instance, can be written in several ways, of which PostgreSQL prints one.
+    """
+    if equal(left, right, json=column.type.document) or reads_by_driver(column, left, right):
+        return True
+    return isinstance(left, str) and isinstance(right, str) and converted(column.type, left) == right
+
+
+def reads_by_driver(column: ColumnPlan, left: Any, right: Any) -> bool:
+    """Whether the field converts nothing, so that the project has to expect what each driver returns."""
+    if conversions(column.field, connections["default"]):
+        return False
+    is_own = not type(column.field).__module__.startswith("django.")
+    return column.type is CONVERTED or (is_own and type(left) is not type(right))
+
+
+def converted(kind: ColumnType, value: str) -> str | None:
+    try:
+        return kind.convert(value)
+    except Refused:
+        return None
