@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from django.db import models, transaction
 from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from ops.backups.engines.postgresql.undo_comment import find_previous_schema
 from ops.databases.leftovers import Claims
 from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database, sqlite_wrapper
@@ -166,8 +168,15 @@ def require_empty(address: ConnectionInfo, *, replaced: bool) -> None:
                 f"The database {address} has the encoding {encoding}, which cannot store all characters.",
                 "Recreate it: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
             )
+        previous = previous_schema(cursor)
+        if previous and replaced:
+            raise PreconditionFailed(
+                f"The schema {previous} of {address} is the previous database of a restore, which would be lost:"
+                " the migration replaces the database.",
+                f"If nobody needs it: DROP SCHEMA {quoted(previous)} CASCADE;",
+            )
         cursor.execute(TABLES)
-        relations = cursor.fetchall()
+        relations = [relation for relation in cursor.fetchall() if relation[0] != previous]
         schema = fetch_value(cursor, "SELECT current_schema()")
         known = {(schema, name) for name in (*own_models, "django_migrations")}
         foreign_objects = [".".join(relation) for relation in relations if relation not in known]
@@ -189,6 +198,14 @@ def require_empty(address: ConnectionInfo, *, replaced: bool) -> None:
             f"The database {address} is not empty: {listed}.",
             "Specify an empty database. This command never changes existing rows.",
         )
+
+
+def previous_schema(cursor: Cursor) -> str:
+    """The schema that a restore without CREATEDB has kept, or ''."""
+    with contextlib.suppress(PreconditionFailed):  # an unrelated schema of that name
+        if previous := find_previous_schema(cursor):
+            return previous.name
+    return ""
 
 
 def ignore_seed_rows(

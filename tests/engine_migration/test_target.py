@@ -13,12 +13,14 @@ from typing import Any
 import psycopg2
 import pytest
 
+from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database
 from ops.databases.postgres import databases, rename
 from ops.engine_migration import target as targets
 from ops.engine_migration.target import inspect_target
 from ops.errors import PreconditionFailed
+from tests.backups.postgresql.support import dump_of, restore
 from tests.engine_migration import support
 from tests.engine_migration.support import Database
 from tests.support.replayed_migrations import replaying
@@ -371,3 +373,49 @@ def test_role_without_createdb_keeps_functions_in_its_database(
     support.migrate(library, support.database_named(database.name, user=role, password=password))
     assert database.value("SELECT answer()") == 42
     support.drop(database.name)
+
+
+def test_previous_database_of_a_restore_is_no_obstacle(
+    library: Path, database: Database, small_role: tuple[str, str]
+) -> None:
+    """Without CREATEDB it is a schema of the target."""
+    mine = restored(database, small_role)
+    outcome = support.migrate(library, mine)
+    assert "filled in one transaction" in outcome.out
+    assert database.value("SELECT count(*) FROM otherproject_book") == 5
+    assert database.value("SELECT count(*) FROM ops_undo.old") == 0
+    support.drop(database.name)
+
+
+def test_previous_database_of_a_restore_is_not_dropped_with_the_target(
+    library: Path, database: Database, small_role: tuple[str, str]
+) -> None:
+    mine = restored(database, small_role)
+    support.server().rows(f"ALTER ROLE {small_role[0]} CREATEDB")
+    outcome = support.run(library, mine, "--dry-run")
+    assert (outcome.code, outcome.error) == (
+        1,
+        (
+            f"The schema ops_undo of {mine.address} is the previous database of a restore, which would be lost: the"
+            ' migration replaces the database.\nIf nobody needs it: DROP SCHEMA "ops_undo" CASCADE;'
+        ),
+    )
+    support.drop(database.name)
+
+
+def test_schema_of_another_program_with_its_name_is_an_obstacle(library: Path, database: Database) -> None:
+    database.rows("CREATE SCHEMA ops_undo; CREATE TABLE ops_undo.old ()")
+    outcome = support.run(library, database, "--dry-run")
+    assert outcome.error.startswith(f"The database {database.address} contains objects of other programs: ops_undo.old")
+
+
+def restored(database: Database, small_role: tuple[str, str]) -> Database:
+    """The database as its owner without CREATEDB sees it, after the restore of an empty backup."""
+    role, password = small_role
+    support.server().rows(f"ALTER DATABASE {database.name} OWNER TO {role}")
+    mine = support.database_named(database.name, user=role, password=password)
+    engine = PostgresEngine(mine.address)
+    empty, _ = dump_of(engine)
+    mine.rows("CREATE TABLE old ()")
+    restore(engine, empty)
+    return mine

@@ -9,7 +9,7 @@ import pytest
 
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from tests.backups.postgresql import support
-from tests.backups.postgresql.support import Database
+from tests.backups.postgresql.support import Database, Role
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,3 +56,15 @@ def role() -> Iterator[Callable[..., tuple[str, str]]]:
     with contextlib.ExitStack() as at_the_end:
         at_the_end.callback(lambda: [support.drop_role(name) for name in made])
         yield make
+
+
+@pytest.fixture
+def owner(role: Role, lab: Database) -> Database:
+    """The database with a role that owns it and may not create databases."""
+    name, password = role()
+    lab.rows(f"ALTER DATABASE {lab.name} OWNER TO {name}")
+    lab.rows(
+        "DO $$ DECLARE name text; BEGIN FOR name IN SELECT format('%I', tablename) FROM pg_tables"
+        f" WHERE schemaname = 'public' LOOP EXECUTE 'ALTER TABLE ' || name || ' OWNER TO {name}'; END LOOP; END $$"
+    )
+    return support.database_named(lab.name, user=name, password=password)

@@ -27,6 +27,10 @@ SETTINGS = {
     "synchronous_commit": "off",
 }
 """The swap commits synchronously, which makes earlier commits durable."""
+MORE_LOCKS = (
+    "With thousands of tables in one transaction, the server needs more locks. As an administrator:"
+    " ALTER SYSTEM SET max_locks_per_transaction = 512; then restart the server."
+)
 TABLE = re.compile(rb"CREATE (?:UNLOGGED )?TABLE (?P<name>" + NAME + rb"(?:\." + NAME + rb")?) \(")
 PARTITIONED = re.compile(rb"\)\s*PARTITION BY [^;]*;$")
 INDEX = re.compile(rb"CREATE (?:UNIQUE )?INDEX ")
@@ -35,11 +39,25 @@ CONSTRAINT = re.compile(
 )
 
 
-class DumpLoader:
-    """Loads one dump into one database. `rows` by table, as far as they are loaded."""
+def as_it_is(statement: Statement) -> Statement | None:
+    return statement
 
-    def __init__(self, connection: Connection, *, on_progress: ProgressCallback) -> None:
+
+class DumpLoader:
+    """Loads one dump into one database: each statement as `adapt` returns it, or not at all.
+
+    `rows` by table, as far as they are loaded.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        on_progress: ProgressCallback,
+        adapt: Callable[[Statement], Statement | None] = as_it_is,
+    ) -> None:
         self._connection = connection
+        self._adapt = adapt
         self._report = on_progress
         self._own_tables: set[str] = set()
         self.rows: dict[str, int] = {}
@@ -57,11 +75,11 @@ class DumpLoader:
                     while post_data:
                         execute(cursor, post_data.pop(0))
                     self._copy(cursor, item, reader)
-                elif dump_policy.allow_statement(item):
-                    if post_data or is_post_data(item):
-                        post_data.append(item)
+                elif dump_policy.allow_statement(item) and (statement := self._adapt(item)):
+                    if post_data or is_post_data(statement):
+                        post_data.append(statement)
                     else:
-                        self._run(cursor, item)
+                        self._run(cursor, statement)
         return post_data
 
     def _run(self, cursor: Cursor, statement: Statement) -> None:
@@ -116,6 +134,8 @@ def translate_error(error: psycopg2.Error, what: str) -> OpsError:
             f"The server's disk is full: {message}. The load was rolled back.",
             "Free some space on the server's disk, and run the command again.",
         )
+    if isinstance(error, errors.OutOfMemory):
+        return OpsError(f"The server failed: {message} (at: {what}). The load was rolled back.", MORE_LOCKS)
     if isinstance(error, errors.InsufficientPrivilege):
         return PreconditionFailed(
             f"The role may not do what the dump needs: {message} ({what}).",

@@ -17,9 +17,17 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.engines.base import PreviousDatabase, Scratch, SwapStrategy, Tables
-from ops.backups.engines.postgresql import dump_loader, table_digests, undo_comment
+from ops.backups.engines.postgresql import (
+    dump_loader,
+    kept_objects,
+    large_objects,
+    public_schema,
+    table_digests,
+    undo_comment,
+)
 from ops.backups.engines.postgresql.dump_format import plain_sql_chunks
 from ops.backups.engines.postgresql.dump_loader import DumpLoader
+from ops.backups.engines.postgresql.left_extensions import LeftExtensions
 from ops.backups.engines.postgresql.live_rows import copy_rows
 from ops.backups.engines.postgresql.table_digests import ASIDE_SCHEMA, UNDO_SCHEMA
 from ops.backups.manifest import Kind
@@ -37,18 +45,15 @@ MAY_REPLACE = (
     "SELECT has_database_privilege(current_database(), 'CREATE') AND pg_has_role(nspowner, 'USAGE')"
     " FROM pg_namespace WHERE nspname = 'public'"
 )
-OTHER_SCHEMAS = (
-    "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN"
-    " ('information_schema', 'public', %s) ORDER BY 1"
-)
-RIGHTS = (
-    "SELECT CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee) END, privilege_type FROM pg_namespace,"
-    " aclexplode(nspacl) WHERE nspname = %s AND grantee <> nspowner"
-)
-SIZE = (
-    "SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class"
-    " WHERE relkind IN ('r', 'm') AND relnamespace = to_regnamespace(%s)"
-)
+OTHER_SCHEMAS = """
+SELECT nspname FROM pg_namespace AS n
+WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public', %s, %s) AND EXISTS (
+    SELECT FROM pg_depend AS d WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid
+    AND d.classid <> 'pg_extension'::regclass AND NOT EXISTS (
+        SELECT FROM pg_depend AS e WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype = 'e'))
+ORDER BY 1
+"""
+"""Schemas with objects that belong to no extension."""
 
 
 class UnmanagedTransactionWrapper(DatabaseWrapper):
@@ -64,6 +69,8 @@ class ScratchSchema(Scratch):
     def __init__(self, address: ConnectionInfo, tools_directory: Path | None) -> None:
         self.name = f"{address.database} (in a transaction)"
         self._tools_directory = tools_directory
+        self._routines: list[bytes] = []
+        """Statements for after the swap."""
         plain = address.wrapper()
         # Without autocommit Django makes savepoints only.
         self._wrapper = UnmanagedTransactionWrapper({**plain.settings_dict, "AUTOCOMMIT": False}, "default")
@@ -77,11 +84,19 @@ class ScratchSchema(Scratch):
 
     def load(self, stream: IO[bytes], *, kind: Kind, on_progress: ProgressCallback) -> Mapping[str, int]:
         chunks = plain_sql_chunks(stream, kind=kind, tools_directory=self._tools_directory)
-        loader = DumpLoader(self.connection, on_progress=on_progress)
-        dump_loader.run_all(self.connection, loader.load(chunks), on_progress)
         with self.connection.cursor() as cursor:
+            existing = kept_objects.list_existing(cursor)
+            left = LeftExtensions(cursor)
+            loader = DumpLoader(
+                self.connection,
+                on_progress=on_progress,
+                adapt=lambda statement: None if kept_objects.is_about(statement, existing) else left.rename(statement),
+            )
+            dump_loader.run_all(self.connection, loader.load(chunks), on_progress)
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            require_no_other_schemas(cursor, "The backup")
             self._restore_path(cursor)
+        self._routines = list(left.routines())
         self.analyze(on_progress)
         return loader.rows
 
@@ -120,15 +135,26 @@ class ScratchSchema(Scratch):
 
     def swap(self, *, run: str, backup: str) -> None:
         comment = undo_comment.format_comment(run=run, backup=backup)
-        try:
-            with posix_signals.ignore_interrupts(), self.connection.cursor() as cursor:
-                cursor.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(UNDO_SCHEMA)))
-                rename(cursor, ASIDE_SCHEMA, UNDO_SCHEMA)
-                comment_on(cursor, UNDO_SCHEMA, comment)
-                end_own_sessions(cursor)
-                self.connection.commit()
-        except psycopg2.Error as error:
-            raise OpsError(f"The restored tables could not be swapped in: {server_message(error)}.") from error
+        failing = translate_errors("The restored tables could not be swapped in")
+        with failing, posix_signals.ignore_interrupts(), self.connection.cursor() as cursor:
+            cursor.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(UNDO_SCHEMA)))
+            public_schema.keep_previous(cursor, UNDO_SCHEMA)
+            for routine in self._routines:
+                cursor.execute(routine)
+            public_schema.comment_on(cursor, UNDO_SCHEMA, comment)
+            kept_objects.publish(cursor, new=public_schema.PUBLIC, old=UNDO_SCHEMA)
+            public_schema.end_own_sessions(cursor)
+            self.connection.commit()
+
+
+@contextlib.contextmanager
+def translate_errors(what: str) -> Iterator[None]:
+    """Raise errors of the server as OpsError. The transaction is lost, so nothing was changed."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        hint = dump_loader.MORE_LOCKS if isinstance(error, errors.OutOfMemory) else ""
+        raise OpsError(f"{what}: {server_message(error)}.", hint) from error
 
 
 def require_rights(cursor: Cursor, address: ConnectionInfo) -> None:
@@ -142,38 +168,17 @@ def require_rights(cursor: Cursor, address: ConnectionInfo) -> None:
             f"As an administrator, one of the two: ALTER ROLE {role} CREATEDB;"
             f" or ALTER DATABASE {quoted(address.database)} OWNER TO {role};",
         )
-    if others := fetch_column(cursor, OTHER_SCHEMAS, [UNDO_SCHEMA]):
+    require_no_other_schemas(cursor, str(address))
+
+
+def require_no_other_schemas(cursor: Cursor, subject: str) -> None:
+    """Raises PreconditionFailed for objects in other schemas, except those of extensions."""
+    if others := fetch_column(cursor, OTHER_SCHEMAS, [UNDO_SCHEMA, ASIDE_SCHEMA]):
         raise PreconditionFailed(
-            f"{address} has other schemas than public ({', '.join(others)}), which can only be replaced with the"
+            f"{subject} has other schemas than public ({', '.join(others)}), which can only be replaced with the"
             " database. Nothing was changed.",
             f"As an administrator: ALTER ROLE {quoted(fetch_value(cursor, 'SELECT current_user'))} CREATEDB;",
         )
-
-
-def replace_public_schema(cursor: Cursor) -> None:
-    """Rename ``public``, and create an empty schema ``public`` with the same privileges."""
-    rename(cursor, "public", ASIDE_SCHEMA)
-    cursor.execute("CREATE SCHEMA public")
-    cursor.execute(RIGHTS, [ASIDE_SCHEMA])
-    for grantee, privilege in cursor.fetchall():
-        whom = sql.Identifier(grantee) if grantee else sql.SQL("PUBLIC")
-        cursor.execute(sql.SQL("GRANT {} ON SCHEMA public TO {}").format(sql.SQL(privilege), whom))
-    move_extensions(cursor, ASIDE_SCHEMA, "public")
-
-
-def move_extensions(cursor: Cursor, old: str, new: str) -> None:
-    """Extensions are not replaced: dumps do not contain their objects."""
-    query = "SELECT extname FROM pg_extension WHERE extnamespace = %s::regnamespace ORDER BY 1"
-    for name in fetch_column(cursor, query, [old]):
-        statement = sql.SQL("ALTER EXTENSION {} SET SCHEMA {}").format(sql.Identifier(name), sql.Identifier(new))
-        try:
-            cursor.execute(statement)
-        except (errors.InsufficientPrivilege, errors.FeatureNotSupported) as error:
-            raise PreconditionFailed(
-                f"The extension {name} is in the schema public and cannot be moved: {server_message(error)}."
-                " Nothing was changed.",
-                "As an administrator: ALTER ROLE … CREATEDB, so that a separate database can be created.",
-            ) from error
 
 
 def analyze(cursor: Cursor) -> None:
@@ -181,22 +186,6 @@ def analyze(cursor: Cursor) -> None:
     query = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'public'"
     if tables := fetch_column(cursor, query):
         cursor.execute(f"ANALYZE {', '.join(tables)}")
-
-
-def rename(cursor: Cursor, old: str, new: str) -> None:
-    cursor.execute(sql.SQL("ALTER SCHEMA {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new)))
-
-
-def comment_on(cursor: Cursor, schema: str, text: str | None) -> None:
-    cursor.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(sql.Identifier(schema), sql.Literal(text)))
-
-
-def end_own_sessions(cursor: Cursor) -> None:
-    """End the other sessions of this role in the database; they may have cached the old tables."""
-    cursor.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND pid <> pg_backend_pid() AND usename = current_user"
-    )
 
 
 class SchemaSwap(SwapStrategy):
@@ -218,39 +207,32 @@ class SchemaSwap(SwapStrategy):
             self.previous_database()
         scratch = ScratchSchema(self._address, self._tools_directory)
         try:
-            with scratch.connection.cursor() as cursor:
+            with translate_errors("The schema public could not be set aside"), scratch.connection.cursor() as cursor:
                 require_rights(cursor, self._address)
-                replace_public_schema(cursor)
+                if for_swap:
+                    kept_objects.require_replaceable(cursor)
+                public_schema.set_aside(cursor, for_swap=for_swap)
+                large_objects.set_aside(cursor, ASIDE_SCHEMA)
             yield scratch
         finally:
             scratch.connection.close()
 
     def previous_database(self) -> PreviousDatabase | None:
         with contextlib.closing(self._address.connect()) as connection, connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT coalesce(obj_description(oid, 'pg_namespace'), '') FROM pg_namespace WHERE nspname = %s",
-                [UNDO_SCHEMA],
-            )
-            if not (row := cursor.fetchone()):
-                return None
-            return undo_comment.parse_comment(UNDO_SCHEMA, row[0], int(fetch_value(cursor, SIZE, [UNDO_SCHEMA])))
+            return undo_comment.find_previous_schema(cursor)
 
     @contextlib.contextmanager
     def previous_as_staging(self) -> Iterator[Scratch]:
         """The previous schema under the name ``public``, in a transaction that `Scratch.swap` commits."""
         self.require_previous()
         scratch = ScratchSchema(self._address, self._tools_directory)
-        try:
+        with contextlib.closing(scratch.connection), translate_errors("The previous tables could not be swapped in"):
             with scratch.connection.cursor() as cursor:
-                rename(cursor, "public", ASIDE_SCHEMA)
-                rename(cursor, UNDO_SCHEMA, "public")
-                move_extensions(cursor, ASIDE_SCHEMA, "public")
-                comment_on(cursor, "public", None)
+                kept_objects.require_replaceable(cursor)
+                public_schema.set_aside(cursor, for_swap=True, replacement=UNDO_SCHEMA)
+                large_objects.set_aside(cursor, ASIDE_SCHEMA)
+                large_objects.put_back(cursor, public_schema.PUBLIC)
             yield scratch
-        except psycopg2.Error as error:
-            raise OpsError(f"The previous tables could not be swapped in: {server_message(error)}.") from error
-        finally:
-            scratch.connection.close()
 
     def previous_as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
         self.require_previous()

@@ -3,12 +3,21 @@
 import datetime as dt
 import json
 
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
 from ops.backups.engines.base import PreviousDatabase
+from ops.backups.engines.postgresql.table_digests import UNDO_SCHEMA
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 
 READ_ONLY = "-c default_transaction_read_only=on"
 """An option for sessions that only read the previous database."""
+SCHEMA = """
+SELECT coalesce(obj_description(n.oid, 'pg_namespace'), ''),
+       (SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class AS c
+        WHERE relkind IN ('r', 'm') AND relnamespace = n.oid)
+FROM pg_namespace AS n WHERE nspname = %s
+"""
 
 
 def format_comment(*, run: str, backup: str, comment: str = "") -> str:
@@ -33,3 +42,10 @@ def parse_comment(name: str, comment: str, size: int) -> PreviousDatabase:
         " Nothing was changed.",
         f"Rename it: ALTER DATABASE (or SCHEMA) {quoted(name)} RENAME TO …",
     )
+
+
+def find_previous_schema(cursor: Cursor) -> PreviousDatabase | None:
+    """The schema that the last restore without a separate database has kept. Raises as `parse_comment`."""
+    cursor.execute(SCHEMA, [UNDO_SCHEMA])
+    found = cursor.fetchone()
+    return parse_comment(UNDO_SCHEMA, *found) if found else None
