@@ -14,7 +14,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from ops.databases.postgres.connection import server_message
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
 from ops.utils.formatting import join_names
 
@@ -73,9 +72,11 @@ def failure_of(migration: Any, error: BaseException) -> OpsError:
     """`error` as a sentence. `migration` is None between migrations, when tables or permissions are created."""
     server = connections["default"].display_name
     what = f"The migration {migration}" if migration else "The command migrate"
-    reason = ": ".join(filter(None, [type(error).__name__, " ".join(str(error).split()).rstrip(".")]))
-    if isinstance(error, DatabaseError):
-        reason = server_message(error)
+    kind, text = type(error).__name__, " ".join(str(error).split()).rstrip(".")
+    reason = ": ".join(filter(None, [kind, text]))
+    if isinstance(error, DatabaseError) and text:
+        # The server's message; its other lines show the statement.
+        reason = str(error).strip().splitlines()[0].rstrip(".")
     hint = f"Let the code do what {server} can do: connection.vendor of the schema editor says which kind it is."
     if isinstance(error, OperationalError):
         hint = "Run the command again. If it fails again, read the server's log."
