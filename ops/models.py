@@ -22,7 +22,7 @@ class Run(models.Model):
         RESTORE_TEST = "restore_test", "restore test"
         RESTORE = "restore", "restore"
         UNDO = "undo", "undo of a restore"
-        DROP_PREVIOUS = "drop_previous", "removal of the previous database"
+        DROP_PREVIOUS = "drop_previous", "drop of the previous database"
         PRUNE = "prune", "backup pruning"
         UPLOAD = "upload", "backup upload"
         DOWNLOAD = "download", "backup download"
@@ -122,7 +122,7 @@ class Backup(models.Model):
 
         FILE_MISSING = "file_missing", "file missing"
         TAMPERED = "tampered", "tampered with"
-        FAILED = "failed", "failed"
+        FAILED = "failed", "verification failed"
         UNTRUSTED = "untrusted", "untrusted"
         FOREIGN = "foreign", "not signed here"
         RESTORE_TESTED = "restore_tested", "restore tested"

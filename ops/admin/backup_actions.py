@@ -71,7 +71,7 @@ def _buttons_for_file(user: User, backup: Backup) -> Iterator[Button]:
     if may_start(user, Run.Kind.VERIFICATION):
         yield _button(backup, "verify", "Verify", "Verify: read it back and count its rows", "task_alt")
     if may_start(user, Run.Kind.RESTORE_TEST):
-        label = "Restore test: load it into a scratch database and compare"
+        label = "Restore test: load it into a scratch database and compare it with the manifest"
         yield _button(backup, "restore-test", "Restore test", label, "experiment")
     if is_administrator(user):
         yield _button(backup, "download", "Download", "Download", "download")
@@ -128,7 +128,7 @@ def pin(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpRespo
     require(request, "ops.pin_backup")
     backup = admin.get_row(request, str(key))
     pinned = request.POST.get("set") == "yes"
-    done = f"{backup.name} is pinned." if pinned else f"{backup.name} is subject to the retention policy."
+    done = f"{backup.name} is pinned." if pinned else f"{backup.name} was unpinned. The retention policy applies again."
     edit(request, backup, done, pinned=pinned)
     return HttpResponseRedirect(reverse(BACKUP_LIST))
 

@@ -10,7 +10,7 @@ from ops.backups.manifest import Level
 from ops.backups.preview import LiveCounts, content_tables
 from ops.databases.migration_state import migration_skew
 from ops.models import Backup
-from ops.runs.descriptions import ENGINES, VERIFIED_BY
+from ops.runs.descriptions import ENGINES, LEVELS, MATCHES
 from ops.utils.formatting import format_age, format_duration, format_local, format_size, join_names, pluralize
 
 MAX_NAMES = 8
@@ -57,7 +57,7 @@ class BackupPresenter:
             *([] if self.is_upload else [("Duration", format_duration(backup.duration))]),
             ("Database", self.database),
             *([] if self.is_upload else [("App version", f"{manifest.get('app_version', '')}")]),
-            ("Verified", self.verification),
+            ("Verification", self.verification),
             ("Kept", self.kept),
             ("SHA-256", str(manifest.get("sha256", ""))),
         ]
@@ -86,7 +86,8 @@ class BackupPresenter:
         if backup.verification_error:
             return f"failed: {backup.verification_error} ({when})"
         took = f", {format_duration(backup.verification_seconds)}" if backup.verification_seconds is not None else ""
-        return f"{VERIFIED_BY[Level(backup.verified_level)]} ({when}{took})"
+        level = Level(backup.verified_level)
+        return f"{LEVELS[level]}; {MATCHES[level]} ({when}{took})"
 
     @property
     def migrations(self) -> str:
@@ -94,10 +95,13 @@ class BackupPresenter:
         if self.is_upload:
             return "Unknown until the file is restored."
         if self.ahead:
-            return f"{pluralize(len(self.ahead), 'migration')} unknown to the code, so the backup cannot be restored: "
+            number = len(self.ahead)
+            return f"Cannot be restored: the installed code does not have {number} of its migrations: "
         if self.behind:
-            return f"{pluralize(len(self.behind), 'migration')} behind the code; a restore applies them: "
-        return "Same as in the code."
+            newer = pluralize(len(self.behind), "newer migration")
+            them = "it" if len(self.behind) == 1 else "them"
+            return f"The installed code has {newer}. A restore applies {them}: "
+        return "Same as in the installed code."
 
     @property
     def migrations_named(self) -> str:

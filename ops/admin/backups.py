@@ -19,6 +19,7 @@ from ops.admin import backup_actions, migrate, restore, undo, upload
 from ops.admin.backup_actions import Button, buttons_for, is_administrator, may
 from ops.admin.backup_detail import BackupPresenter
 from ops.admin.base import IndexAdmin, missing_worker
+from ops.backups.sources import UNKNOWN_ORIGIN
 from ops.models import Backup, Run
 from ops.runs.authorization import may_start
 from ops.utils.formatting import format_age, format_duration, format_local, format_size, strip_kept, time_zone_name
@@ -162,6 +163,7 @@ class BackupAdmin(IndexAdmin[Backup]):
             backup=backup,
             shown=BackupPresenter(backup, kept=describe_retention(backup)),
             badge=BADGES[Backup.State(backup.state)],
+            unknown_origin=UNKNOWN_ORIGIN,
             buttons=list(buttons_for(request.user, backup, last_verified=Backup.objects.last_verified_name())),
             runs=Run.objects.filter(backup=backup.name).defer("log", "arguments")[:50] if may_see_runs else [],
         )
@@ -174,7 +176,7 @@ def two_lines(first: str, second: str) -> SafeString:
 def describe_retention(backup: Backup) -> str:
     """Until when the backup is kept, and why; "until the next pruning" before retention was evaluated."""
     if backup.pinned:
-        return "pinned"
+        return "because it is pinned"
     return strip_kept(backup.retention_reason) or "until the next pruning"
 
 

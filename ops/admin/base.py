@@ -97,7 +97,7 @@ def enqueue_run(request: HttpRequest, kind: Run.Kind, *, back_to: str, **argumen
     """
     if not has_worker():
         command = equivalent_command(kind, arguments)
-        messages.error(request, f"{missing_worker()}, so this cannot be started from here. Run: {command}")
+        messages.error(request, f"{missing_worker()}, or run: {command}")
         return HttpResponseRedirect(back_to)
     try:
         tasks.require_redis()
@@ -119,16 +119,15 @@ def has_worker() -> bool:
 
 
 def missing_worker() -> str:
-    """Why nothing can be queued, or an empty string."""
-    return "" if has_worker() else f"No worker is set up ({setting_name('OPS_CELERY_APP')})"
+    """Why nothing can be queued, and the setting to change; or an empty string. A command may follow as well."""
+    return "" if has_worker() else f"The site has no worker. Set {setting_name('OPS_CELERY_APP')}"
 
 
 def queued_already(run: Run) -> str:
     about = f" of {run.backup}" if run.backup else ""
-    return (
-        f"Nothing was queued: the {run.get_kind_display()}{about} requested by {run.requested_by} has not started yet,"
-        " and only one run of each kind can be queued. Try again once it has started, or cancel it."
-    )
+    kind = run.get_kind_display()
+    article = "An" if kind[0] in "aeiou" else "A"
+    return f"{article} {kind}{about} (by {run.requested_by}) is already queued. Wait until it starts, or cancel it."
 
 
 def equivalent_command(kind: Run.Kind, arguments: dict[str, Any]) -> str:
@@ -138,7 +137,7 @@ def equivalent_command(kind: Run.Kind, arguments: dict[str, Any]) -> str:
         Run.Kind.BACKUP: "backup_database",
         Run.Kind.VERIFICATION: f"verify_backup {name}",
         Run.Kind.RESTORE_TEST: f"verify_backup {name} --restore",
-        Run.Kind.RESTORE: f"restore_database {name}",
+        Run.Kind.RESTORE: f"restore_database {name}{' --untrusted' if arguments.get('untrusted') else ''}",
         Run.Kind.UNDO: "undo_restore",
         Run.Kind.DROP_PREVIOUS: "drop_previous_database",
         Run.Kind.PREFLIGHT: "migrate_to_postgres --dry-run",

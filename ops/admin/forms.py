@@ -23,7 +23,7 @@ def reauthenticate(request: HttpRequest, password: str) -> bool:
 class Confirmation(forms.Form):
     """Valid when the user typed the name of `database` and their own password."""
 
-    database = forms.CharField(label="Database's name", strip=True)
+    database = forms.CharField(label="Database name", strip=True)
     password = forms.CharField(label="Your password", strip=False)
 
     def __init__(self, request: HttpRequest, database: str) -> None:
@@ -31,13 +31,13 @@ class Confirmation(forms.Form):
         self.request, self.expected = request, database
         plain = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
         self.fields["database"].widget = UnfoldAdminTextInputWidget(attrs=plain)
-        self.fields["database"].label = f"Type {database}, the database's name, to confirm"
+        self.fields["database"].label = f"To confirm, type the database name: {database}"
         self.fields["password"].widget = UnfoldAdminPasswordWidget(attrs={"autocomplete": "current-password"})
 
     def clean_database(self) -> str:
         typed: str = self.cleaned_data["database"]
         if typed != self.expected:
-            raise forms.ValidationError(f"This is not the database's name, which is {self.expected}.")
+            raise forms.ValidationError(f"Wrong name. Type {self.expected}.")
         return typed
 
     def clean_password(self) -> str:

@@ -14,6 +14,7 @@ from ops.conf import setting_name
 from ops.databases.postgres.connection import EXAMPLE
 from ops.models import Backup, Run
 from ops.runs.authorization import may_start
+from ops.runs.results import PreflightResult
 
 
 def is_offered(request: HttpRequest) -> bool:
@@ -30,6 +31,8 @@ def preflight(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         return enqueue_run(request, Run.Kind.PREFLIGHT, back_to=here)
     last = Run.objects.filter(kind=Run.Kind.PREFLIGHT, status=Run.Status.SUCCEEDED).first()
+    shown = RunPresenter(last) if last else None
+    unknown = shown.result.unknown_tables if shown and isinstance(shown.result, PreflightResult) else ()
     path = str(settings.DATABASES["default"]["NAME"])
     return admin.render(
         request,
@@ -37,7 +40,8 @@ def preflight(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
         title="Migrate to PostgreSQL",
         path=path,
         last=last,
-        shown=RunPresenter(last) if last else None,
+        shown=shown,
+        skip_tables=" ".join(f"--skip-table {shlex.quote(name)}" for name in unknown),
         url=f"POSTGRES_URL={EXAMPLE}",
         database_setting=setting_name("DATABASES"),
         command=f"manage.py migrate_to_postgres --sqlite-path {shlex.quote(path)}",

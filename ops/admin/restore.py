@@ -17,15 +17,15 @@ from ops.admin.base import IndexAdmin, enqueue_run, equivalent_command, has_work
 from ops.admin.forms import RestoreConfirmation, require_confirmable, rights_context
 from ops.backups.engines.base import describe_left_out
 from ops.backups.manifest import Level
-from ops.backups.preview import RestorePreview, TableDiff, preview_restore
+from ops.backups.preview import RestorePreview, TableDiff, describe_emptied, describe_pending, preview_restore
 from ops.backups.restore_checks import require_restorable
-from ops.backups.sources import RestoreSource
+from ops.backups.sources import UNKNOWN_ORIGIN, RestoreSource
 from ops.conf import conf
 from ops.errors import OpsError
 from ops.models import Backup, Run
 from ops.runs.context import OpsContext, get_context
-from ops.runs.descriptions import VERIFIED_BY
-from ops.utils.formatting import format_size, pluralize
+from ops.runs.descriptions import LEVELS, MATCHES
+from ops.utils.formatting import format_size
 
 MAX_PREVIEW_SIZE = 500_000_000
 """Bytes before compression. A smaller backup is read for its page, which takes seconds; a larger one is compared by the
@@ -53,6 +53,7 @@ def restore(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpR
     rights = preview.rights if preview else None
     require_confirmable(request, rights)
     form = RestoreConfirmation(request, context.engine.database)
+    command = equivalent_command(Run.Kind.RESTORE, {"name": backup.name, "untrusted": untrusted})
     if request.method == "POST" and form.is_valid() and "refusal" not in shown:
         arguments = {"name": backup.name, "untrusted": untrusted, "pre_backup": not form.cleaned_data["no_pre_backup"]}
         back_to = reverse("admin:ops_backup_change", args=[backup.pk])
@@ -66,7 +67,8 @@ def restore(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpR
         previous_days=context.previous_days,
         untrusted=untrusted,
         form=form,
-        command="" if has_worker() else equivalent_command(Run.Kind.RESTORE, {"name": backup.name}),
+        command="" if has_worker() else command,
+        preview_command=command,
         **rights_context(request, rights),
         **shown,
     )
@@ -82,11 +84,17 @@ def preview_context(context: OpsContext, backup: Backup, *, untrusted: bool) -> 
         return {"refusal": refusal}
     return {
         "preview": preview,
-        "left_out": describe_left_out(preview.not_taken) if preview else [],
+        "left_out": sentences_on_missing_rows(preview) if preview else [],
         "changes": [table_row(diff) for diff in preview.changed] if preview else [],
         "unchanged": preview.describe_unchanged() if preview else [],
         "checks": list(preflight_checks(context, source, backup, preview)),
     }
+
+
+def sentences_on_missing_rows(preview: RestorePreview) -> list[str]:
+    """Rows of the live database that no backup includes, and rows of the file that are not copied."""
+    emptied = [describe_emptied(label, rows) for label, rows in preview.emptied]
+    return [*emptied, *describe_left_out(preview.not_taken, is_done=False)]
 
 
 def read_preview(context: OpsContext, source: RestoreSource, backup: Backup) -> RestorePreview | None:
@@ -113,14 +121,12 @@ def preflight_checks(
     context: OpsContext, source: RestoreSource, backup: Backup, preview: RestorePreview | None
 ) -> Iterator[Check]:
     if source.manifest is None:
-        text = "The origin of this file is unknown. Only rows of the project's own tables are restored."
-        yield Check(passed=False, text=text)
+        yield Check(passed=False, text=UNKNOWN_ORIGIN)
     else:
         yield Check(passed=True, text="The signature is valid: the backup was made here and has not changed.")
         yield check_version(backup)
     if preview and preview.pending:
-        migrations = pluralize(len(preview.pending), "migration")
-        yield Check(passed=True, text=f"Older than the code: the restore applies {migrations}.")
+        yield Check(passed=True, text=describe_pending(len(preview.pending)))
     elif source.manifest:
         yield Check(passed=True, text="The backup's migrations match the installed code.")
     yield check_verification(backup)
@@ -140,7 +146,8 @@ def check_verification(backup: Backup) -> Check:
     if not backup.verified_level:
         text = "Never verified. The restore reads the whole backup before it changes anything."
         return Check(passed=False, text=text)
-    return Check(passed=True, text=f"Verified {VERIFIED_BY[Level(backup.verified_level)]}.")
+    level = Level(backup.verified_level)
+    return Check(passed=True, text=f"{capfirst(LEVELS[level])}: {MATCHES[level]} the snapshot.")
 
 
 def check_space(context: OpsContext, backup: Backup) -> Check:

@@ -14,8 +14,8 @@ from ops.admin.forms import Confirmation, require_confirmable, rights_context
 from ops.backups.engines.base import PreviousDatabase
 from ops.errors import OpsError
 from ops.models import Backup, Run
-from ops.operations.restore import UNDO
 from ops.runs.context import get_context
+from ops.runs.results import UNDO
 from ops.utils.formatting import format_size
 
 
@@ -33,10 +33,18 @@ class PreviousPresenter:
         return format_size(self.database.size)
 
     @property
-    def replaced_by(self) -> str:
-        """``the restore of … by ada@example.com``."""
-        cause = "an undo" if self.database.backup == UNDO else f"the restore of {self.database.backup}"
-        return f"{cause} by {self.run.requested_by}" if self.run else cause
+    def undone(self) -> str:
+        """What an undo undoes."""
+        return "the last undo" if self.database.backup == UNDO else "the restore"
+
+    @property
+    def cause(self) -> str:
+        """``ada@example.com restored …``: a clause that follows the time."""
+        name = "a restore" if self.database.backup == UNDO else self.database.backup
+        done = "undid" if self.database.backup == UNDO else "restored"
+        if self.run:
+            return f"{self.run.requested_by} {done} {name}"
+        return f"{name} was {'undone' if done == 'undid' else done}"
 
 
 def find_previous() -> PreviousPresenter | None:
@@ -61,14 +69,14 @@ def _find_run(previous: PreviousDatabase) -> Run | None:
 
 
 def undo(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
-    return _confirm_and_enqueue(admin, request, Run.Kind.UNDO, "Undo the restore")
+    return _confirm_and_enqueue(admin, request, Run.Kind.UNDO)
 
 
 def drop_previous_database(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
-    return _confirm_and_enqueue(admin, request, Run.Kind.DROP_PREVIOUS, "Drop the previous database")
+    return _confirm_and_enqueue(admin, request, Run.Kind.DROP_PREVIOUS)
 
 
-def _confirm_and_enqueue(admin: IndexAdmin[Backup], request: HttpRequest, kind: Run.Kind, title: str) -> HttpResponse:
+def _confirm_and_enqueue(admin: IndexAdmin[Backup], request: HttpRequest, kind: Run.Kind) -> HttpResponse:
     require_start(request, kind)
     previous = find_previous()
     if previous is None:
@@ -83,7 +91,7 @@ def _confirm_and_enqueue(admin: IndexAdmin[Backup], request: HttpRequest, kind: 
     return admin.render(
         request,
         "ops/admin/undo.html",
-        title=title,
+        title=f"Undo {previous.undone}" if kind == Run.Kind.UNDO else "Drop the previous database",
         is_undo=kind == Run.Kind.UNDO,
         previous=previous,
         live=context.engine.where,

@@ -13,6 +13,7 @@ from django.views.decorators.csrf import csrf_protect
 
 from ops import operations
 from ops.admin.base import IndexAdmin, new_run, require_administrator, show_error
+from ops.backups.sources import UNKNOWN_ORIGIN
 from ops.conf import conf
 from ops.errors import ArtifactInvalid, OpsError
 from ops.models import Backup, Run
@@ -64,7 +65,8 @@ def _upload(admin: IndexAdmin[Backup], request: HttpRequest, handler: LimitedUpl
             messages.success(request, f"{backup.name} was added. It is unverified and not trusted.")
             return HttpResponseRedirect(reverse("admin:ops_backup_change", args=[backup.pk]))
     limit = format_size(conf.OPS_UPLOAD_LIMIT)
-    return admin.render(request, "ops/admin/upload.html", title="Upload a backup", limit=limit)
+    title = "Upload a backup"
+    return admin.render(request, "ops/admin/upload.html", title=title, limit=limit, unknown_origin=UNKNOWN_ORIGIN)
 
 
 def import_file(request: HttpRequest, file: Any, handler: LimitedUpload) -> Backup:

@@ -80,13 +80,25 @@ class RestorePreview:
         unchanged = [diff for diff in self.changes if not diff.has_changed]
         same = sum(diff.exact for diff in unchanged)
         counted = len(unchanged) - same
+        other = "other " if self.changed else ""
         sentences = []
         if same:
-            values = "its values" if same == 1 else "their values"
-            sentences.append(f"In {pluralize(same, 'model')}, no row will be restored or removed; {values} may change.")
-        if counted:
-            sentences.append(f"In {pluralize(counted, 'model')}, the number of rows will not change.")
+            models = pluralize(same, f"{other}model")
+            sentences.append(f"In {models} no rows will be added or removed, but values in rows may change.")
+        if counted == 1:
+            sentences.append("1 large model was compared by row count only: the counts are equal.")
+        elif counted:
+            sentences.append(f"{counted} large models were compared by row count only: the counts are equal.")
         return sentences
+
+
+def describe_emptied(label: str, rows: int) -> str:
+    return f"All {label} will be removed ({pluralize(rows, 'row')} now), because backups do not include them."
+
+
+def describe_pending(migrations: int) -> str:
+    applied = pluralize(migrations, "migration")
+    return f"The backup is older than the installed code. The restore will apply {applied}."
 
 
 @dataclass(frozen=True, kw_only=True)

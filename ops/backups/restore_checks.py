@@ -27,7 +27,7 @@ def require_trust(source: RestoreSource, *, untrusted: bool) -> None:
             return
         case Trust.TAMPERED:
             raise ArtifactInvalid(
-                f"{source.name} was changed after it was made: its signature does not fit. Nothing was changed.",
+                f"The signature of {source.name} is not valid: the file was modified. The database is unchanged.",
                 "Restore another backup. To load its rows all the same, copy the file elsewhere and name the copy:"
                 " restore_database --backup-file FILE --untrusted",
             )
@@ -45,8 +45,8 @@ def require_trust(source: RestoreSource, *, untrusted: bool) -> None:
 def require_engine(name: str, kind: Kind, engine: Engine) -> None:
     """Raises ArtifactInvalid for a backup of another kind of database."""
     if kind not in engine.kinds:
-        theirs = "SQLite" if kind.startswith("sqlite") else "PostgreSQL"
+        theirs, ours = ("PostgreSQL", "SQLite") if engine.kind == "sqlite" else ("SQLite", "PostgreSQL")
         hint = f"Set {setting_name('DATABASES')} to a {theirs} database to restore it there."
         if theirs == "SQLite":
-            hint = "Unpack it (gunzip) and move it: manage.py migrate_to_postgres --sqlite-path FILE"
-        raise ArtifactInvalid(f"{name} is a backup of {theirs}, and the database is not. Nothing was changed.", hint)
+            hint = "Decompress it and migrate it: manage.py migrate_to_postgres --sqlite-path FILE"
+        raise ArtifactInvalid(f"{name} is a {theirs} backup; this database is {ours}. Nothing was changed.", hint)

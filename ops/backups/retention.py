@@ -78,7 +78,7 @@ def evaluate(
             return decision(keep=True, reason=f"kept until {until:%Y-%m-%d}: less than {age} old", until=until)
         reason = permanent or periods.get(record.name, "")
         if not reason and last_run_failed:
-            reason = "kept: nothing is deleted after a failed backup"
+            reason = "kept because nothing is deleted after a failed backup"
         if reason:
             return decision(keep=True, reason=reason)
         return decision(keep=False, reason=f"older than {age}{quality_note(record)}")
@@ -89,24 +89,24 @@ def evaluate(
 def not_ours_reason(record: BackupRecord, engine: str, database: str) -> str:
     """Why the policy does not apply to `record`; '' where it does."""
     if record.manifest is None:
-        return "kept: its manifest cannot be read"
+        return "kept because its manifest cannot be read"
     if record.manifest.untrusted:
-        return "kept: uploads are deleted by users only"
+        return "kept because only users delete uploads"
     if record.trust is not Trust.SIGNED:
-        return f"kept: not made by this installation ({record.trust})"
+        return f"kept because this installation did not make it ({record.trust})"
     if (record.manifest.engine, record.manifest.database) != (engine, database):
-        return f"kept: of another database ({record.manifest.database}, {record.manifest.engine})"
+        return f"kept because it is of another database ({record.manifest.database}, {record.manifest.engine})"
     return ""
 
 
 def permanent_reason(manifest: Manifest, now: dt.datetime, last: str, undo_needs: frozenset[str]) -> str:
     """Why it is kept whatever its age; '' where age decides."""
     if manifest.pinned:
-        return "kept: pinned"
+        return "kept because it is pinned"
     if manifest.name in undo_needs:
-        return "kept: an undo needs it"
+        return "kept because an undo needs it"
     if manifest.taken_at > now:
-        return f"kept: dated in the future ({manifest.taken_at:%Y-%m-%d %H:%M} UTC)"
+        return f"kept because it is dated in the future ({manifest.taken_at:%Y-%m-%d %H:%M} UTC)"
     if manifest.name == last:
         return "kept as the last verified backup"
     return ""
@@ -121,7 +121,7 @@ def kept_by_period(verified: Iterable[Manifest], policy: Policy) -> dict[str, st
         for manifest in verified:
             newest.setdefault(manifest.taken_at.strftime(period), manifest)
         for when, manifest in list(newest.items())[: getattr(policy, word)]:
-            reasons.setdefault(manifest.name, f"kept: {word}, {when}")
+            reasons.setdefault(manifest.name, f"kept as the {word} backup of {when}")
     return reasons
 
 

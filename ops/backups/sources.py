@@ -17,6 +17,8 @@ from ops.errors import PreconditionFailed
 
 GZIP, SQLITE, CUSTOM = b"\x1f\x8b", b"SQLite format 3\x00", b"PGDMP"
 """The first bytes of the files."""
+UNKNOWN_ORIGIN = "Its origin is unknown. A restore copies only rows of this project's tables and executes nothing."
+"""For a file that is not trusted."""
 Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 
 

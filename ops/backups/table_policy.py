@@ -62,8 +62,8 @@ def exclusions() -> Mapping[str, str]:
     """
     return {
         **dict.fromkeys(sorted(_named("OPS_BACKUP_EXCLUDED_TABLES")), "named in OPS_BACKUP_EXCLUDED_TABLES"),
-        **dict.fromkeys(sorted(LOCKOUTS), "failed sign-ins: a restore keeps the current ones"),
-        **dict.fromkeys(sorted(SESSIONS), "sessions: anyone with the backup could sign in with them"),
+        **dict.fromkeys(sorted(LOCKOUTS), "contains failed sign-ins: a restore keeps the current ones"),
+        **dict.fromkeys(sorted(SESSIONS), "contains sessions, with which a reader of the backup could sign in"),
     }
 
 

@@ -11,23 +11,21 @@ from rich.table import Table
 
 from ops.backups.engines.base import PreviousDatabase, describe_left_out
 from ops.backups.manifest import Manifest, Verification
-from ops.backups.preview import RestorePreview, TableDiff
+from ops.backups.preview import RestorePreview, TableDiff, describe_emptied, describe_pending
 from ops.backups.repository import BackupRecord
 from ops.backups.retention import RetentionDecision
 from ops.backups.rights.changes import RightsChange, sections
 from ops.backups.signing import Trust
-from ops.backups.sources import RestoreSource
+from ops.backups.sources import UNKNOWN_ORIGIN, RestoreSource
 from ops.databases.migration_state import migration_skew
-from ops.operations.restore import UNDO
-from ops.runs.descriptions import ENGINES, LEVELS, describe, describe_verification
-from ops.runs.results import BackupResult, PruneResult, RestoreResult, UndoResult, VerificationResult
+from ops.runs.descriptions import ENGINES, LEVELS, describe, describe_replacement, describe_verification
+from ops.runs.results import UNDO, BackupResult, PruneResult, RestoreResult, UndoResult, VerificationResult
 from ops.utils.formatting import (
     describe_unknown_keys,
     format_age,
     format_datetime,
     format_local,
     format_size,
-    pluralize,
     strip_kept,
     time_zone_name,
 )
@@ -183,8 +181,7 @@ def show_source(console: Console, source: RestoreSource, *, where: str) -> None:
         )
     else:
         console.print(
-            "[yellow]The origin of this file is unknown. Only rows of the project's own tables are loaded; nothing in"
-            " the file is executed.[/yellow]",
+            f"[yellow]This file is not signed here. {UNKNOWN_ORIGIN}[/yellow]",
             soft_wrap=True,
         )
     console.print()
@@ -197,19 +194,23 @@ def show_loaded(console: Console, result: RestoreResult) -> None:
 
 def show_undo(console: Console, previous: PreviousDatabase, *, where: str) -> None:
     """The database that an undo returns to, and what becomes of the live one."""
+    undone = "the last undo" if previous.backup == UNDO else "the restore"
     console.print(
-        f"Rolling back [bold]{escape(where)}[/bold] to [bold]{escape(previous.name)}[/bold]"
-        f" ({format_size(previous.size)}).",
+        f"Undoing {undone}: [bold]{escape(previous.name)}[/bold] ({format_size(previous.size)}) will become the live"
+        f" database again, [bold]{escape(where)}[/bold].",
         soft_wrap=True,
     )
-    replaced = "the last undo" if previous.backup == UNDO else f"the restore of {previous.backup}"
     console.print(
-        f"This is the database as it was before {replaced} at {format_datetime(previous.replaced_at)}"
-        f" ({format_age(previous.replaced_at)}).",
+        f"This is the database as it was before {describe_replacement(previous)} at"
+        f" {format_datetime(previous.replaced_at)} ({format_age(previous.replaced_at)}).",
         soft_wrap=True,
         markup=False,
     )
-    console.print("Changes made since then are set aside; run undo_restore again to get them back.")
+    console.print(
+        "The database as it is now becomes the previous database, with all changes since then."
+        " A second undo brings it back, and replaces what was changed in between.",
+        soft_wrap=True,
+    )
     console.print(SIGNED_OUT)
 
 
@@ -232,22 +233,19 @@ def show_preview(console: Console, preview: RestorePreview) -> None:
     if preview.rights:
         show_rights(console, preview.rights)
     for label, rows in preview.emptied:
-        sentence = f"Backups do not include {label}: the table is empty afterwards ({pluralize(rows, 'row')} now)."
-        console.print(sentence, markup=False)
-    for sentence in describe_left_out(preview.not_taken):
+        console.print(describe_emptied(label, rows), soft_wrap=True, markup=False)
+    for sentence in describe_left_out(preview.not_taken, is_done=False):
         console.print(sentence, soft_wrap=True, markup=False)
     console.print(SIGNED_OUT)
     if preview.pending:
-        console.print(
-            f"The backup is older than the code: {pluralize(len(preview.pending), 'migration')} will be applied."
-        )
+        console.print(describe_pending(len(preview.pending)), soft_wrap=True)
 
 
 def show_rights(console: Console, change: RightsChange) -> None:
     """Users whose accounts change, by name; those with more permissions than today first."""
     if change.unknown:
         console.print(change.unknown, style="yellow", soft_wrap=True, markup=False)
-        console.print("Passwords, groups and permissions will revert to those in the backup.")
+        console.print("Passwords, groups and permissions will be those of the restored database.")
         return
     for section in sections(change):
         text = f"{section.heading}:" if section.grave else f"{section.heading}: {', '.join(section.lines)}"
@@ -278,7 +276,8 @@ def show_restored(console: Console, result: RestoreResult, *, where: str) -> Non
 
 
 def show_undone(console: Console, result: UndoResult, *, where: str) -> None:
-    console.print(f"\n[bold]Rolled back[/bold] {escape(where)}", soft_wrap=True)
+    replaced = escape(describe_replacement(result.restored))
+    console.print(f"\n[bold]Undid[/bold] {replaced} in {escape(where)}", soft_wrap=True)
     show_result(console, result)
     if result.previous:
-        console.print("To undo that as well: manage.py undo_restore")
+        console.print("To undo this undo: manage.py undo_restore")

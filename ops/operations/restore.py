@@ -23,11 +23,8 @@ from ops.operations.restore_rights import require_rights_stay
 from ops.runs.context import OpsContext, repository_from_settings
 from ops.runs.executor import operation
 from ops.runs.recorder import RunRecorder
-from ops.runs.results import DropResult, RestoreResult, UndoResult
+from ops.runs.results import UNDO, DropResult, RestoreResult, UndoResult
 from ops.utils.progress import Progress, Stage
-
-UNDO = "undo"
-"""Stands for the name of the backup in the record of a database that an undo replaced."""
 
 
 class PreBackupFailed(OpsError):

@@ -9,6 +9,7 @@ from ops.backups.engines.base import PreviousDatabase, describe_left_out
 from ops.backups.manifest import Level, Verification
 from ops.engine_migration.result import MigrationResult
 from ops.runs.results import (
+    UNDO,
     BackupResult,
     DeletionResult,
     DropResult,
@@ -20,16 +21,14 @@ from ops.runs.results import (
     UploadResult,
     VerificationResult,
 )
-from ops.utils.formatting import format_datetime, format_duration, format_size, pluralize
+from ops.utils.formatting import format_datetime, format_duration, format_size, join_names, pluralize
 
 ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
-VERIFIED_BY = {
-    Level.READ: "by reading it back: the row counts of all tables match the snapshot",
-    Level.RESTORED: "by restoring it: the contents of all tables match the snapshot",
-}
-"""Follows the word "verified"."""
 LEVELS = {Level.READ: "read back", Level.RESTORED: "restore tested"}
 """For lists."""
+TESTS = {Level.READ: "Verification", Level.RESTORED: "Restore test"}
+MATCHES = {Level.READ: "all row counts match", Level.RESTORED: "all tables match"}
+"""What a verification that passed has shown; "the snapshot" may follow."""
 
 
 @singledispatch
@@ -40,11 +39,12 @@ def describe(result: Struct) -> list[str]:
 
 @describe.register
 def _(result: BackupResult) -> list[str]:
-    percent = 100 * result.size / (result.uncompressed_size or 1)
-    sizes = f"{format_size(result.size)}, {percent:.0f}% of {format_size(result.uncompressed_size)}"
+    is_compressed = result.size != result.uncompressed_size
+    uncompressed = f" ({format_size(result.uncompressed_size)} uncompressed)" if is_compressed else ""
+    size = f"{format_size(result.size)}{uncompressed}"
     return [
-        f"{rows_and_tables(result)}; {sizes}; {format_duration(result.duration)}.",
-        f"Verified {VERIFIED_BY[Level.READ]}.",
+        f"{rows_and_tables(result)}. {size}. Took {format_duration(result.duration)}.",
+        f"Verified by reading it back: {MATCHES[Level.READ]} the snapshot.",
         *describe_deleted(result.deleted),
     ]
 
@@ -57,17 +57,20 @@ def _(result: VerificationResult) -> list[str]:
 @describe.register
 def _(result: RestoreResult) -> list[str]:
     compared = "; contents match the manifest." if result.compared else "; there is no manifest to compare with."
-    sentences = [rows_and_tables(result) + compared, *describe_left_out(result.left_out)]
+    sentences = [rows_and_tables(result) + compared, *describe_left_out(result.left_out, is_done=True)]
     if result.database:
         return [*sentences, f"The rows are in {result.database}; the live database was not touched."]
-    backed_up = f"backed up as {result.pre_backup}" if result.pre_backup else "not backed up, as requested"
-    return [*sentences, f"The previous state was {backed_up}.", *describe_swap(result)]
+    backed_up = "The database was not backed up before the restore, as requested."
+    if result.pre_backup:
+        backed_up = f"Before the restore, the database was backed up as {result.pre_backup}."
+    return [*sentences, backed_up, *describe_swap(result)]
 
 
 @describe.register
 def _(result: UndoResult) -> list[str]:
-    rolled_back = f"The database was rolled back to {format_datetime(result.restored.replaced_at)}."
-    return [rolled_back, *describe_swap(result)]
+    undone = "undo" if result.restored.backup == UNDO else "restore"
+    when = format_datetime(result.restored.replaced_at)
+    return [f"The database is again as it was before the {undone} ({when}).", *describe_swap(result)]
 
 
 @describe.register
@@ -88,7 +91,10 @@ def _(result: UploadResult) -> list[str]:
 
 @describe.register
 def _(result: EditResult) -> list[str]:
-    return ["The backup is pinned." if result.pinned else "The backup is subject to the retention policy."]
+    return [
+        "The backup is pinned." if result.pinned else "The retention policy applies to the backup.",
+        f"Its note is “{result.note}”." if result.note else "It has no note.",
+    ]
 
 
 @describe.register
@@ -100,7 +106,17 @@ def _(result: DeletionResult) -> list[str]:
 def _(result: PreflightResult) -> list[str]:
     if result.acceptable:
         return [f"All {pluralize(result.rows, 'row')} can be migrated as they are."]
-    return [f"PostgreSQL would refuse or change {pluralize(result.findings, 'value')}."]
+    tables, columns = result.unknown_tables, result.unknown_columns
+    found = []
+    if result.findings:
+        found.append(f"PostgreSQL would refuse or change {pluralize(result.findings, 'value')}.")
+    if tables:
+        number = pluralize(len(tables), "table of the file has", "tables of the file have")
+        found.append(f"{number} no model: {join_names(tables)}.")
+    if columns:
+        number = pluralize(len(columns), "column of the file has", "columns of the file have")
+        found.append(f"{number} no field of a model: {join_names(columns)}.")
+    return found
 
 
 @describe.register
@@ -113,20 +129,28 @@ def _(result: MigrationResult) -> list[str]:
 
 
 def describe_verification(name: str, verification: Verification) -> str:
+    test = f"{TESTS[verification.level]} of {name}"
     if verification.error:
-        return f"{name} failed: {verification.error}."
-    return f"{name} was verified {VERIFIED_BY[verification.level]}; {format_duration(verification.duration)}."
+        return f"{test} failed: {verification.error}."
+    took = format_duration(verification.duration)
+    return f"{test} passed in {took}: {MATCHES[verification.level]} the snapshot."
 
 
 def describe_swap(result: RestoreResult | UndoResult) -> list[str]:
-    applied = [f"{pluralize(len(result.migrations), 'migration')} applied on top."] if result.migrations else []
+    applied = pluralize(len(result.migrations), "migration was", "migrations were")
     unavailable = f"the database was unavailable for {result.cut_over:.2f} s."
     kept = [describe_previous(result.previous)] if result.previous else []
-    return [*applied, f"Writes were blocked for {format_duration(result.writes_blocked)}; {unavailable}", *kept]
+    migrated = [f"{applied} applied."] if result.migrations else []
+    return [*migrated, f"Writes were blocked for {format_duration(result.writes_blocked)}; {unavailable}", *kept]
 
 
 def describe_previous(previous: PreviousDatabase) -> str:
-    return f"The previous database is kept as {previous.name} ({format_size(previous.size)})."
+    return f"The previous database is kept as {previous.name} ({format_size(previous.size)}) for the undo."
+
+
+def describe_replacement(previous: PreviousDatabase) -> str:
+    """What replaced it: ``the restore of …`` or ``the last undo``."""
+    return "the last undo" if previous.backup == UNDO else f"the restore of {previous.backup}"
 
 
 def describe_deleted(deleted: Mapping[str, str]) -> list[str]:

@@ -94,7 +94,7 @@ def _closed(run: Run, row: Run | None) -> Run:
     run = row or run
     run.finished_at = timezone.now()
     run.status, run.error = Run.Status.INTERRUPTED, f"The process {run.pid} on {run.host} was killed."
-    run.hint = "The database is unchanged. Start it again."
+    run.hint = "The database is unchanged. Start the run again."
     if run.applied:
         run.status, run.hint = Run.Status.SUCCEEDED, "The restored database was already live."
     return run

@@ -13,6 +13,9 @@ from ops.models import Run
 from ops.utils import schema
 from ops.utils.schema import Count, Line, Seconds, Text
 
+UNDO = "undo"
+"""Stands for the name of the backup in the record of a database that an undo replaced."""
+
 
 class BackupResult(Struct, frozen=True, kw_only=True):
     """A verified backup. `deleted` maps the names of the backups that were pruned afterwards to the reasons."""
@@ -136,6 +139,14 @@ class PreflightResult(Struct, frozen=True, kw_only=True):
     findings: Count
     groups: tuple[FindingGroup, ...]
     findings_file: Text
+
+    @property
+    def unknown_tables(self) -> list[str]:
+        return [unknown.table for unknown in self.unknown if "." not in unknown.table]
+
+    @property
+    def unknown_columns(self) -> list[str]:
+        return [unknown.table for unknown in self.unknown if "." in unknown.table]
 
 
 RESULTS: Mapping[str, type[Struct]] = {

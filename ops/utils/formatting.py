@@ -99,7 +99,7 @@ def describe_unknown_keys(number: int, newest: str) -> str:
 
 def strip_kept(reason: str) -> str:
     """The reason of a retention decision without the word "kept": ``until 2026-11-30: less than 7 days old``."""
-    return reason.removeprefix("kept: ").removeprefix("kept ")
+    return reason.removeprefix("kept ")
 
 
 def format_duration(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """Actions on one backup, with a real storage: download, pin, note, delete, upload, restore."""
 
 import gzip
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ops import operations, tasks
 from ops.admin import undo
 from ops.admin.base import PAGE_LOAD
 from ops.backups.engines.base import PreviousDatabase
+from ops.backups.sources import UNKNOWN_ORIGIN
 from ops.conf import conf
 from ops.models import Backup, Run
 from ops.runs.context import get_context
@@ -77,6 +79,26 @@ class TestNotes:
             assert manifest
             assert (backup.pinned, manifest.pinned) == (kept, kept)
         assert list(Run.objects.filter(kind="change").values_list("requested_by", flat=True)) == ["ada@example.com"] * 2
+
+    @pytest.mark.parametrize(
+        ("note", "pinned", "sentences"),
+        [
+            (
+                "before the move",
+                False,
+                ["The retention policy applies to the backup.", "Its note is “before the move”."],
+            ),
+            ("before the move", True, ["The backup is pinned.", "Its note is “before the move”."]),
+            ("", False, ["The retention policy applies to the backup.", "It has no note."]),
+        ],
+    )
+    def test_page_of_the_run_tells_the_note_and_whether_the_backup_is_pinned(
+        self, admin: Client, note: str, *, pinned: bool, sentences: list[str]
+    ) -> None:
+        backup = back_up(pinned=pinned, note="old")
+        admin.post(f"{LIST}{backup.pk}/note/", {"note": note})
+        page = text(admin.get(f"/admin/ops/run/{Run.objects.get(kind='change').pk}/change/"))
+        assert "".join(f"<li>{sentence}</li>" for sentence in sentences) in page
 
     def test_note_is_escaped_on_the_page_of_the_backup(self, admin: Client) -> None:
         backup = back_up()
@@ -151,14 +173,36 @@ class TestUploading:
         self.send(admin, (storage / back_up().name).read_bytes())
         upload = Backup.objects.get(origin="upload")
         page = text(admin.get(f"{LIST}{upload.pk}/restore/"))
-        assert (
-            "The origin of this file is unknown. Only rows of the project's own tables are restored."
-            in page.replace("&#x27;", "'")
-        )
+        assert UNKNOWN_ORIGIN in page
         User.objects.update(is_superuser=False)
         user = User.objects.get()
         user.user_permissions.set(Permission.objects.filter(codename__in=["view_backup", "restore_backup"]))
         assert admin.get(f"{LIST}{upload.pk}/restore/").status_code == 403
+
+    @pytest.mark.parametrize(("worker", "limit"), [("", 500), ("", 0), ("homerack.celery.app", 0)])
+    def test_commands_on_the_restore_page_of_an_upload_accept_an_untrusted_file(
+        self, admin: Client, storage: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, worker: str, limit: int
+    ) -> None:
+        monkeypatch.setattr("ops.backups.engines.postgresql.untrusted.require_ordinary_role", lambda _server: None)
+        backup = back_up()
+        self.send(admin, (storage / backup.name).read_bytes())
+        settings.OPS_CELERY_APP = worker
+        monkeypatch.setattr("ops.admin.restore.MAX_PREVIEW_SIZE", limit * 1_000_000)
+        for entry, option in ((Backup.objects.get(origin="upload"), " --untrusted"), (backup, "")):
+            page = text(admin.get(f"{LIST}{entry.pk}/restore/"))
+            found = re.findall("<code>(manage.py restore_database [^<]*)</code>", page)
+            assert set(found) == {f"manage.py restore_database {entry.name}{option}"}
+
+    def test_command_instead_of_a_restore_accepts_an_untrusted_file(
+        self, admin: Client, storage: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("ops.backups.engines.postgresql.untrusted.require_ordinary_role", lambda _server: None)
+        self.send(admin, (storage / back_up().name).read_bytes())
+        upload = Backup.objects.get(origin="upload")
+        settings.OPS_CELERY_APP = ""
+        form = {"database": get_context().engine.database, "password": PASSWORD}
+        message = messages_of(admin.post(f"{LIST}{upload.pk}/restore/", form))[-1]
+        assert message.endswith(f"or run: manage.py restore_database {upload.name} --untrusted")
 
     @pytest.mark.parametrize(
         "content", [b"no dump at all", gzip.compress(b"-- half a dump\n", mtime=0), b"\x1f\x8bbroken"]
@@ -218,13 +262,13 @@ class TestRestoring:
         assert "<b>1 user will be removed:</b> eve@example.com" in page
         assert "All users will be signed out." in page
         assert "The signature is valid: the backup was made here and has not changed." in page
-        assert "The previous database is kept for 3 days" in page
+        assert "The current database will be kept for 3 days. Until then you can undo the restore." in page
 
     def test_restore_page_does_not_count_excluded_tables_as_lost(self, admin: Client, settings: Any) -> None:
         settings.OPS_BACKUP_EXCLUDED_TABLES = ["otherproject_tag", "otherproject_book_tags"]
         Tag.objects.bulk_create([Tag(name="one"), Tag(name="two")])
         page = " ".join(text(admin.get(f"{LIST}{back_up().pk}/restore/")).split())
-        assert "Backups do not include tags: the table will be empty (2 rows now)." in page
+        assert "All tags will be removed (2 rows now), because backups do not include them." in page
         assert '<th scope="row">Tags</th>' not in page
         for label in ("Sessions", "Access attempts"):
             assert f'<th scope="row">{label}</th>' not in page
@@ -233,7 +277,7 @@ class TestRestoring:
     @pytest.mark.parametrize(
         ("typed", "complaint"),
         [
-            ({"database": "another", "password": PASSWORD}, "This is not the database's name, which is "),
+            ({"database": "another", "password": PASSWORD}, "Wrong name. Type "),
             ({"database": "", "password": PASSWORD}, "This field is required."),
             ({"database": None, "password": "wrong"}, "The password is wrong."),
         ],
@@ -287,11 +331,12 @@ class TestRestoring:
         assert messages_of(admin.get(f"{LIST}{name}/")) == ["No previous database is kept."]
 
     @pytest.mark.parametrize(
-        ("backup", "cause"), [("lab_1.sql.gz", "the restore of lab_1.sql.gz"), ("undo", "an undo")]
+        ("backup", "done", "undone"),
+        [("lab_1.sql.gz", "restored lab_1.sql.gz", "the restore"), ("undo", "undid a restore", "the last undo")],
     )
     @pytest.mark.parametrize("name", ["undo", "drop-previous-database"])
     def test_undo_page_names_what_replaced_the_previous_database(
-        self, admin: Client, monkeypatch: pytest.MonkeyPatch, name: str, backup: str, cause: str
+        self, admin: Client, monkeypatch: pytest.MonkeyPatch, name: str, backup: str, done: str, undone: str
     ) -> None:
         run = Run(requested_by="rita@example.com")
         now = timezone.now()
@@ -299,7 +344,9 @@ class TestRestoring:
         previous = undo.PreviousPresenter(database=database, run=run, until=now)
         monkeypatch.setattr(undo, "find_previous", lambda: previous)
         monkeypatch.setattr(operations, "rights_of_undo", lambda _engine: None)
-        assert f"by {cause} by rita@example.com." in text(admin.get(f"{LIST}{name}/"))
+        page = text(admin.get(f"{LIST}{name}/"))
+        assert f", rita@example.com {done}. This was the live database until then." in page
+        assert f"Undo {undone}</" in page if name == "undo" else f"Then you can no longer undo {undone}." in page
 
 
 def test_migration_page_redirects_on_postgresql(admin: Client) -> None:

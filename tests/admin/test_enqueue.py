@@ -178,10 +178,7 @@ class TestOneQueuedRun:
         run = Run.objects.get()
         assert first.headers["Location"] == second.headers["Location"] == f"/admin/ops/run/{run.pk}/change/"
         (message,) = messages_of(second)
-        assert message == (
-            f"Nothing was queued: the backup requested by {run.requested_by} has not started yet, and only one run of"
-            " each kind can be queued. Try again once it has started, or cancel it."
-        )
+        assert message == (f"A backup (by {run.requested_by}) is already queued. Wait until it starts, or cancel it.")
         assert queue == [str(run.pk)]
 
     @pytest.mark.usefixtures("queue")
@@ -189,7 +186,7 @@ class TestOneQueuedRun:
         one, other = add_backup(), add_backup()
         click(f"{one.pk}/verify/")
         (message,) = messages_of(click(f"{other.pk}/verify/"))
-        assert f"Nothing was queued: the verification of {one.name} requested by " in message
+        assert f"A verification of {one.name} (by " in message
         assert Run.objects.get().backup == one.name
 
     def test_runs_of_other_kinds_are_queued_too(self, queue: list[str], click: Any) -> None:

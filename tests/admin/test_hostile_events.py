@@ -56,7 +56,7 @@ DONE: dict[str, Struct] = {
         tables=2,
         compared=True,
         migrations=("inventory.0003_more",),
-        left_out=(LeftOut(table="cache", rows=2, reason="not a table of this project"),),
+        left_out=(LeftOut(table="cache", rows=2, reason="it is not a table of this project"),),
         pre_backup="now.sql",
         previous=PREVIOUS,
         writes_blocked=1.0,

@@ -94,7 +94,7 @@ def test_list_names_time_zone_and_commands_when_no_worker_is_set_up(viewer: Clie
     settings.OPS_CELERY_APP = ""
     page = text(viewer.get(BACKUPS))
     assert "Times are in the UTC time zone." in page
-    assert "No worker is set up (REDIS_URL). Use the commands instead" in page
+    assert "The site has no worker. Set REDIS_URL, or use the commands, for example" in page
 
 
 def test_list_shows_origin_and_escaped_note_below_the_name(viewer: Client) -> None:
@@ -111,7 +111,7 @@ def test_list_shows_origin_and_escaped_note_below_the_name(viewer: Client) -> No
             ("until 2026-11-30", "less than 7 days old"),
         ),
         ({"retention_reason": "kept as the last verified backup"}, ("as the last verified backup", "")),
-        ({"pinned": True}, ("pinned", "")),
+        ({"pinned": True}, ("because it is pinned", "")),
         ({}, ("until the next pruning", "")),
     ],
 )
@@ -158,7 +158,10 @@ def test_backup_page_compares_rows_and_migrations_with_the_live_database(viewer:
     page = " ".join(text(viewer.get(f"{BACKUPS}{backup.pk}/change/")).split())
     assert '<th scope="row">Devices</th>' in page
     assert '<td class="ops-number">430</td><td class="ops-number">0</td>' in page
-    assert "1 migration unknown to the code, so the backup cannot be restored: inventory.9999_from_the_future" in page
+    assert (
+        "Cannot be restored: the installed code does not have 1 of its migrations: inventory.9999_from_the_future"
+        in page
+    )
     assert "430 rows in 1 table" in page
     assert "1.5 MB (9.0 MB uncompressed)" in page
 

@@ -54,10 +54,7 @@ class TestClick:
     def test_click_shows_the_command_when_no_worker_is_set_up(self, operator: Client, settings: Any) -> None:
         settings.OPS_CELERY_APP = ""
         backup = add_backup()
-        expected = (
-            "No worker is set up (REDIS_URL), so this cannot be started from here."
-            f" Run: manage.py verify_backup {backup.name} --restore"
-        )
+        expected = f"The site has no worker. Set REDIS_URL, or run: manage.py verify_backup {backup.name} --restore"
         assert messages_of(operator.post(f"{LIST}{backup.pk}/restore-test/")) == [expected]
         assert not Run.objects.exists()
 

@@ -101,7 +101,7 @@ def test_only_administrator_confirms_when_live_rights_are_unreadable(
     monkeypatch.setattr(accounts, "connection", Broken())
     for client, may in ((restorer, False), (ada, True)):
         page = page_of(client, backup)
-        assert "Rights could not be compared: the live database is unreachable (DatabaseError)." in page
+        assert "The permissions could not be compared: the live database is unreachable (DatabaseError)." in page
         assert (ONLY in page) is not may
         assert (confirm(client, backup) == 302) is may
     assert len(queue) == 1
@@ -115,8 +115,8 @@ def test_rights_of_large_backup_are_left_to_the_run(
     User.objects.filter(email="eve@example.com").update(is_superuser=False)
     monkeypatch.setattr(restore, "MAX_PREVIEW_SIZE", 1)
     page = page_of(restorer, backup)
-    assert "The file is too large to read for this page. The restore compares rights before" in page
-    assert f"manage.py restore_database {backup.name}" in page
+    assert "If a user would get more, it stops, unless an administrator started it." in page
+    assert f"To see which permissions change, run: <code>manage.py restore_database {backup.name}</code>" in page
     assert confirm(restorer, backup) == 302
     assert len(queue) == 1
 

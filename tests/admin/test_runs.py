@@ -67,10 +67,10 @@ class TestPage:
         page = text(restorer.get(path_of(add_run(kind="restore", result=RESTORED))))
         for sentence in (
             "430 rows in 12 tables; contents match the manifest.",
-            "The previous state was backed up as homerack_20261123_101500.sql.gz.",
-            "1 migration applied on top.",
+            "Before the restore, the database was backed up as homerack_20261123_101500.sql.gz.",
+            "1 migration was applied.",
             "Writes were blocked for 2.4 s; the database was unavailable for 0.04 s.",
-            "The previous database is kept as homerack_ops_undo (12.0 MB).",
+            "The previous database is kept as homerack_ops_undo (12.0 MB) for the undo.",
         ):
             assert sentence in page
         assert 'href="/admin/ops/backup/undo/">Undo…</a>' in page

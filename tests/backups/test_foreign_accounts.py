@@ -153,7 +153,7 @@ def test_layout_of_any_user_model_finds_its_rights(tmp_path: Path, address: str)
 
 def test_table_with_too_many_rows_is_not_compared(tmp_path: Path, address: str) -> None:
     found = rights(tmp_path, address, "from ops.backups.rights import accounts; accounts.MAX_ROWS = 3")
-    assert found["unknown"].startswith("Rights could not be compared: the ")
+    assert found["unknown"].startswith("The permissions could not be compared: the ")
     assert "has more than 3 rows in the table " in found["unknown"]
 
 
@@ -165,5 +165,5 @@ field.contribute_to_class(Member, "is_new")
 """
     found = rights(tmp_path, address, change)
     assert found["unknown"] == (
-        "Rights could not be compared: the backup has no table Our Members, or not all of its columns."
+        "The permissions could not be compared: the backup has no table Our Members, or not all of its columns."
     )

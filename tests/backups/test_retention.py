@@ -95,7 +95,7 @@ def test_unverified_backup_is_kept_for_its_days_only(worthless, why):
 @pytest.mark.parametrize("trust", [Trust.UNSIGNED, Trust.FOREIGN, Trust.TAMPERED])
 def test_backup_of_another_installation_is_kept_and_does_not_count(trust):
     assert reasons(entry(0, trust=trust), entry(30)) == [
-        (True, f"kept: not made by this installation ({trust})"),
+        (True, f"kept because this installation did not make it ({trust})"),
         LAST,
     ]
 
@@ -105,29 +105,29 @@ def test_backup_of_another_installation_is_kept_and_does_not_count(trust):
     [({"database": "lab"}, "lab, postgresql"), ({"engine": "sqlite"}, "homerack, sqlite")],
 )
 def test_backup_of_another_database_is_kept_and_does_not_count(other, named):
-    assert reasons(entry(9, **other), entry(30)) == [(True, f"kept: of another database ({named})"), LAST]
+    assert reasons(entry(9, **other), entry(30)) == [(True, f"kept because it is of another database ({named})"), LAST]
 
 
 def test_unreadable_backup_is_kept():
     broken = BackupRecord(name="homerack_1", manifest=None, trust=Trust.SIGNED, fault="cut off")
-    assert reasons(broken, entry(30)) == [LAST, (True, "kept: its manifest cannot be read")]
+    assert reasons(broken, entry(30)) == [LAST, (True, "kept because its manifest cannot be read")]
 
 
 def test_pinned_backup_is_kept():
-    assert reasons(NEWEST, entry(30, pinned=True)) == [LAST, (True, "kept: pinned")]
+    assert reasons(NEWEST, entry(30, pinned=True)) == [LAST, (True, "kept because it is pinned")]
 
 
 def test_backup_that_an_undo_needs_is_kept():
     needed = entry(30)
     assert reasons(NEWEST, needed, undo_needs=frozenset([needed.name])) == [
         LAST,
-        (True, "kept: an undo needs it"),
+        (True, "kept because an undo needs it"),
     ]
 
 
 def test_backup_dated_in_the_future_is_kept_and_is_not_the_newest():
     assert reasons(entry(-3), entry(30), entry(31), policy=Policy(days=7, daily=1)) == [
-        (True, "kept: dated in the future (2026-11-26 12:00 UTC)"),
+        (True, "kept because it is dated in the future (2026-11-26 12:00 UTC)"),
         LAST,
         (False, "older than 7 days"),
     ]
@@ -135,13 +135,13 @@ def test_backup_dated_in_the_future_is_kept_and_is_not_the_newest():
 
 def test_backup_dated_in_the_far_future_is_kept():
     end = (NOW - dt.datetime(9000, 12, 31, tzinfo=dt.UTC)) / DAY
-    assert reasons(entry(end)) == [(True, "kept: dated in the future (9000-12-31 00:00 UTC)")]
+    assert reasons(entry(end)) == [(True, "kept because it is dated in the future (9000-12-31 00:00 UTC)")]
 
 
 def test_nothing_is_deleted_after_a_failed_backup():
     assert reasons(NEWEST, entry(30), last_run_failed=True) == [
         LAST,
-        (True, "kept: nothing is deleted after a failed backup"),
+        (True, "kept because nothing is deleted after a failed backup"),
     ]
 
 
@@ -156,13 +156,13 @@ def test_newest_of_each_period_is_kept():
     # 2026-11-23 is a Monday, the first day of week 48.
     assert kept == [
         ("2026-11-23", "kept as the last verified backup"),
-        ("2026-11-22", "kept: daily, 2026-11-22"),
-        ("2026-11-21", "kept: daily, 2026-11-21"),
-        ("2026-11-15", "kept: weekly, week 46 of 2026"),
-        ("2026-10-31", "kept: monthly, 2026-10"),
-        ("2026-09-30", "kept: monthly, 2026-09"),
-        ("2025-12-31", "kept: yearly, 2025"),
-        ("2024-12-31", "kept: yearly, 2024"),
+        ("2026-11-22", "kept as the daily backup of 2026-11-22"),
+        ("2026-11-21", "kept as the daily backup of 2026-11-21"),
+        ("2026-11-15", "kept as the weekly backup of week 46 of 2026"),
+        ("2026-10-31", "kept as the monthly backup of 2026-10"),
+        ("2026-09-30", "kept as the monthly backup of 2026-09"),
+        ("2025-12-31", "kept as the yearly backup of 2025"),
+        ("2024-12-31", "kept as the yearly backup of 2024"),
     ]
 
 
@@ -170,7 +170,7 @@ def test_week_between_two_years_is_one_period():
     monday, friday = (NOW - dt.datetime(*day, 12, tzinfo=dt.UTC) for day in ((2025, 12, 29), (2026, 1, 2)))
     policy = Policy(days=1, weekly=2)
     assert reasons(NEWEST, entry(friday / DAY), entry(monday / DAY), policy=policy)[1:] == [
-        (True, "kept: weekly, week 01 of 2026"),
+        (True, "kept as the weekly backup of week 01 of 2026"),
         (False, "older than 1 day"),
     ]
 

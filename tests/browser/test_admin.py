@@ -23,7 +23,7 @@ def wait_until_finished(page: Page, outcome: str = "succeeded") -> None:
 
 
 def confirm(page: Page, site: Site, button: str) -> None:
-    page.get_by_label(re.compile("the database's name, to confirm")).fill(site.database)
+    page.get_by_label(re.compile("To confirm, type the database name")).fill(site.database)
     page.get_by_label("Your password").fill(PASSWORD)
     page.get_by_role("button", name=button, exact=True).click()
 
@@ -120,7 +120,7 @@ def test_uploaded_file_is_restored_as_untrusted(site: Site, tmp_path: Path) -> N
         page.wait_for_url("**/change/")
         expect(page.get_by_text("This file was uploaded.")).to_be_visible()
         page.get_by_role("link", name="Restore…").click()
-        expect(page.get_by_text("The origin of this file is unknown.")).to_be_visible()
+        expect(page.get_by_text("Its origin is unknown.")).to_be_visible()
         confirm(page, site, "Restore")
         page.wait_for_url("**/admin/ops/run/**")
         wait_until_finished(page)

@@ -66,7 +66,7 @@ def test_operations_connect_directly_and_site_sees_the_swapped_database(
 ) -> None:
     home = Home(tmp_path, **variables)
     home.manage("backup_database")
-    assert "was verified by restoring it" in home.manage("verify_backup", "--latest", "--restore")
+    assert "all tables match the snapshot" in home.manage("verify_backup", "--latest", "--restore")
     server.query("TRUNCATE devices CASCADE", database)
     assert home.python(COUNT) == "0"
     home.manage("restore_database", "--latest", "--yes")

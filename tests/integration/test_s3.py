@@ -32,7 +32,7 @@ def test_backup_in_s3_is_made_listed_verified_and_restored(home: Home, s3: S3, s
     name = home.json("list_backups")["backups"][0]["name"]
     assert {f"rack/{name}", f"rack/{name}.json"} <= set(s3.names())
     assert "off the machine" in home.manage("list_backups")
-    assert "was verified by restoring it" in home.manage("verify_backup", name, "--restore")
+    assert "all tables match the snapshot" in home.manage("verify_backup", name, "--restore")
     assert home.json("list_backups")["backups"][0]["manifest"]["verifications"][-1]["level"] == "restored"
     server.query("DELETE FROM connections", database)
     home.manage("restore_database", name, "--yes")

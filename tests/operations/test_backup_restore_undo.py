@@ -50,7 +50,7 @@ def test_backup_restore_undo_and_redo_return_the_same_contents(lab: Lab) -> None
     assert lab.value("SELECT count(*) FROM ops_run WHERE requested_by LIKE '%@%' AND origin = 'command'") == 2
 
     undone = lab.run("undo_restore", typed=f"{lab.name}\n")
-    assert "Rolled back " in undone.out
+    assert "Undid the restore of " in undone.out
     assert lab.content() == changed
     assert lab.value("SELECT count(*) FROM django_session") == 0
     assert lab.value("SELECT count(*) FROM ops_backup") == 2

@@ -113,12 +113,14 @@ def test_restore_with_changed_manifest_is_refused(lab: Lab) -> None:
     name = lab.back_up()
     rewrite(manifest_of(lab, name), note="better than it is")
     error = refused(lab, "restore_database", name, "--yes", code=3)
-    assert error.startswith(f"{name} was changed after it was made: its signature does not fit. Nothing was changed.\n")
+    assert error.startswith(
+        f"The signature of {name} is not valid: the file was modified. The database is unchanged.\n"
+    )
     assert refused(lab, "restore_database", name, "--yes", "--untrusted", code=3) == error
     assert "There is no verified backup." in refused(lab, "restore_database", "--latest", "--yes", code=1)
     verified = lab.manage("verify_backup", name)
     assert verified.code == 3
-    assert f"✗ {name} failed: Its manifest was changed after it was made" in verified.out
+    assert f"✗ Verification of {name} failed: Its manifest was changed after it was made" in verified.out
     assert "changed after it was made" in lab.run("list_backups").out
     copy = Path(shutil.copy(lab.backups / name, lab.folder / "copy"))
     lab.run("restore_database", "--backup-file", str(copy), "--untrusted", "--yes")
@@ -193,10 +195,10 @@ def test_restore_of_a_backup_of_the_other_engine_is_refused(make_lab: Callable[[
         for path in source.backups.glob(f"{theirs[source.kind]}*"):
             shutil.copy(path, target.backups)
     error = refused(postgres, "restore_database", theirs["sqlite"], "--yes", code=3)
-    assert error.startswith(f"{theirs['sqlite']} is a backup of SQLite, and the database is not. Nothing was changed.")
+    assert error.startswith(f"{theirs['sqlite']} is a SQLite backup; this database is PostgreSQL. Nothing was changed.")
     assert "manage.py migrate_to_postgres --sqlite-path FILE" in error
     error = refused(sqlite, "restore_database", theirs["postgresql"], "--yes", code=3)
-    assert "is a backup of PostgreSQL, and the database is not. Nothing was changed." in error
+    assert "is a PostgreSQL backup; this database is SQLite. Nothing was changed." in error
     for lab in (postgres, sqlite):
         assert "of another database" in lab.run("prune_backups", "--dry-run").out
 
@@ -256,8 +258,8 @@ def test_backup_of_older_code_is_migrated_in_the_staging_database(lab: Lab) -> N
     assert "1 behind" in lab.run("list_backups").out
     assert lab.run("verify_backup", name, "--restore").code == 0
     restored = lab.run("restore_database", name, "--yes").out
-    assert "The backup is older than the code: 1 migration will be applied." in restored
-    assert "1 migration applied on top" in restored
+    assert "The backup is older than the installed code. The restore will apply 1 migration." in restored
+    assert "1 migration was applied." in restored
     after = lab.content()
     # Migrating back and forth has left marks of its own.
     marks = {name for name in after if name.startswith(("django_", "auth_", "sqlite_", "otherproject_"))}
@@ -277,7 +279,7 @@ def test_dump_of_pg_dump_is_restored_as_untrusted(postgres_lab: Lab) -> None:
     error = refused(lab, "restore_database", "--backup-file", str(file), "--yes", code=3)
     assert error.startswith("mine.sql is not signed, so its origin is unknown. Nothing was changed.\n")
     shown = lab.run("restore_database", "--backup-file", str(file), "--untrusted", typed=f"{lab.name}\n").out
-    assert "The origin of this file is unknown. Only rows of the project's own tables are loaded;" in shown
+    assert "This file is not signed here. Its origin is unknown." in shown
     assert lab.project_content() == before
     assert [status for _, status in lab.runs()] == ["succeeded"]
 
@@ -327,7 +329,7 @@ def test_restore_without_pre_restore_backup_can_be_undone(lab: Lab) -> None:
     lab.rows(CHANGE)
     changed = lab.content()
     output = lab.run("restore_database", name, "--yes", "--no-pre-backup").out
-    assert "The previous state was not backed up, as requested." in output
+    assert "The database was not backed up before the restore, as requested." in output
     assert lab.listed() == [name]
     (event,) = [e for e in lab.events() if e["kind"] == "restore" and e["event"] == "ended"]
     assert event["arguments"]["pre_backup"] is False
@@ -370,7 +372,7 @@ def test_restore_offers_to_skip_a_pre_restore_backup_that_fails(postgres_lab: La
         os.write(keyboard, f"{lab.name}\n".encode())
         outcome = command.wait()
     assert outcome.code == 0, outcome
-    assert "The previous state was not backed up, as requested." in outcome.out
+    assert "The database was not backed up before the restore, as requested." in outcome.out
     assert lab.content() == before
     assert [run for run in lab.runs() if run[0] == "restore"] == [
         ("restore", "failed"),
@@ -478,7 +480,7 @@ def test_prune_after_a_failed_backup_deletes_nothing(lab: Lab) -> None:
     document = lab.run_json("prune_backups")
     assert set(document["kept"].values()) == {
         "kept as the last verified backup",
-        "kept: nothing is deleted after a failed backup",
+        "kept because nothing is deleted after a failed backup",
     }
     assert set(lab.listed()) == {old, oldest}
 
@@ -488,8 +490,8 @@ def test_prune_keeps_pinned_backups_and_those_that_an_undo_needs(lab: Lab) -> No
     lab.run("restore_database", kept, "--yes")
     lab.back_up()
     reasons = lab.run_json("prune_backups", "--retention-days", "0")["kept"]
-    assert reasons[kept] == "kept: pinned"
-    assert "kept: an undo needs it" in reasons.values()
+    assert reasons[kept] == "kept because it is pinned"
+    assert "kept because an undo needs it" in reasons.values()
     lab.run("drop_previous_database", "--yes")
     assert len(lab.listed()) == 3
     lab.run("prune_backups", "--retention-days", "0")

@@ -51,7 +51,7 @@ User.objects.create_superuser("yan@example.com", "first")
 NAMED = (
     "eve@example.com: all permissions (superuser)",
     "carl@example.com: no permissions",
-    "dan@example.com: 1 permission (inventory.add_device) that the group Friends does not have now",
+    "dan@example.com: 1 permission (inventory.add_device), which the group Friends will get",
     "gus@example.com: 1 permission (inventory.delete_device) granted directly",
     "tab\\t and \\\\ slash@example.com: access to the admin site",
 )
@@ -204,7 +204,7 @@ def test_restore_command_works_without_any_users(lab: Lab) -> None:
     lab.rows("DELETE FROM accounts_user_groups")
     lab.rows("DELETE FROM accounts_user")
     asked = lab.run("restore_database", name, typed=f"{lab.name}\n")
-    assert "2 users who have permissions will be restored:\n  ada@example.com: all permissions" in asked.out
+    assert "2 users will be restored, with permissions:\n  ada@example.com: all permissions" in asked.out
     assert lab.value("SELECT count(*) FROM accounts_user") == 2
 
 

@@ -61,7 +61,7 @@ def kill_a_restore_before_its_end(lab: Lab, stage: str) -> None:
     assert "was killed. It was marked as interrupted." in found
     assert lab.runs()[:2] == [("backup", "succeeded"), ("restore", "interrupted")]
     (hint,) = lab.rows("SELECT hint FROM ops_run WHERE kind = 'restore'")
-    assert hint == ("The database is unchanged. Start it again.",)
+    assert hint == ("The database is unchanged. Start the run again.",)
     assert lab.content() == before
     nothing_is_left(lab)
     assert lab.run_json("list_backups")["previous"] is None

@@ -116,8 +116,8 @@ def test_restore_of_a_hostile_file_loads_only_rows_of_known_tables(
     file = hostile_sqlite(lab) if kind == "sqlite" else hostile_dump(lab, mark)
     lab.rows("DELETE FROM connections")
     done = lab.run("restore_database", "--backup-file", str(file), "--untrusted", "--yes")
-    assert "Left out 2 rows of unknown_table: not a table of this project." in done.out
-    assert "of django_session: never copied from an untrusted file." in done.out
+    assert "2 rows of unknown_table were not copied: it is not a table of this project." in done.out
+    assert "of django_session were not copied: rows of this table are never copied from an untrusted file." in done.out
     assert lab.project_content() == before
     assert (rights(lab), schedules(lab), users(lab)) == (groups, tasks, people)
     assert lab.value("SELECT count(*) FROM django_session") == 0
@@ -152,7 +152,7 @@ def test_hostile_dump_of_the_custom_format_loads_only_rows(postgres_lab: Lab) ->
     file = hostile_custom_dump(lab)
     lab.rows("DELETE FROM connections")
     done = lab.run("restore_database", "--backup-file", str(file), "--untrusted", "--yes")
-    assert "Left out 2 rows of unknown_table: not a table of this project." in done.out
+    assert "2 rows of unknown_table were not copied: it is not a table of this project." in done.out
     assert lab.project_content() == before
     assert foreign_objects(lab) == []
 

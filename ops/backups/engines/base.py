@@ -28,10 +28,10 @@ Columns = Mapping[str, Sequence[str]]
 """Names of columns by table."""
 
 
-NEVER_COPIED = "never copied from an untrusted file"
-NOT_OURS = "not a table of this project"
-UNMATCHED = "refer to a content type or a permission that this version does not have"
-UNKNOWN_COLUMNS = "columns that this version does not have"
+NEVER_COPIED = "rows of this table are never copied from an untrusted file"
+NOT_OURS = "it is not a table of this project"
+UNMATCHED = "this version does not have the content type or the permission that they refer to"
+UNKNOWN_COLUMNS = "this version does not have the columns"
 """Reasons of `LeftOut`; the names of the columns follow the last one."""
 
 
@@ -59,16 +59,18 @@ def parts_left_out(
     return (
         *(LeftOut(table=table, rows=rows, reason=UNMATCHED) for table, rows in unmatched.items() if rows),
         *(
-            LeftOut(table=table, rows=0, reason=f"{UNKNOWN_COLUMNS}: {', '.join(columns)[:200]}")
+            LeftOut(table=table, rows=0, reason=f"{UNKNOWN_COLUMNS} {', '.join(columns)[:200]}")
             for table, columns in unknown_columns.items()
         ),
     )
 
 
-def describe_left_out(left_out: Sequence[LeftOut]) -> list[str]:
-    """A sentence for each table."""
+def describe_left_out(left_out: Sequence[LeftOut], *, is_done: bool) -> list[str]:
+    """A sentence for each table, before the restore or after it."""
+    are, is_ = ("were not copied:", "was not copied:") if is_done else ("will not be copied, because",) * 2
     return [
-        f"Left out {pluralize(left.rows, 'row') + ' ' if left.rows else ''}of {left.table}: {left.reason}."
+        f"{pluralize(left.rows, 'row') if left.rows else 'Some columns'} of {left.table}"
+        f" {is_ if left.rows == 1 else are} {left.reason}."
         for left in left_out
     ]
 

@@ -39,7 +39,7 @@ def accounts_in(layout: Layout, content: Content, *, where: str) -> Accounts:
     """The accounts in `content`. Raises AccountsUnknown where a table is missing; `where` it was read, for messages."""
     if missing := [table for table in layout.columns if table not in content.rows]:
         raise AccountsUnknown(
-            f"Rights could not be compared: {where} has no table {missing[0]}, or not all of its columns."
+            f"The permissions could not be compared: {where} has no table {missing[0]}, or not all of its columns."
         )
     known = permissions_in(layout, content)
     permissions_of: dict[str, frozenset[Permission]] = {}
@@ -137,7 +137,7 @@ def read_default(columns: Columns, *, where: str) -> dict[str, Rows]:
                     require_few(table, len(found[table]), where=where)
     except DatabaseError as error:
         raise AccountsUnknown(
-            f"Rights could not be compared: {where} is unreachable ({type(error).__name__})."
+            f"The permissions could not be compared: {where} is unreachable ({type(error).__name__})."
         ) from error
     return found
 
@@ -146,5 +146,5 @@ def require_few(table: str, rows: int, *, where: str) -> None:
     """Raises AccountsUnknown for too many rows."""
     if rows > MAX_ROWS:
         raise AccountsUnknown(
-            f"Rights could not be compared: {where} has more than {MAX_ROWS:,} rows in the table {table}."
+            f"The permissions could not be compared: {where} has more than {MAX_ROWS:,} rows in the table {table}."
         )

@@ -93,7 +93,7 @@ class Reason:
             case Cause.JOINS:
                 return f"the {self.subject} with {self._permissions}"
             case Cause.GROUP_GAINS:
-                return f"{self._permissions} that the {self.subject} does not have now"
+                return f"{self._permissions}, which the {self.subject} will get"
         return f"{self._permissions} granted directly"
 
     @property
@@ -235,26 +235,24 @@ class Section:
 def sections(change: RightsChange) -> list[Section]:
     """All changes, the grave ones first."""
     others = tuple(gain for gain in change.returning if not gain.reasons)
-    numbers = tuple(f"{one.key}: {one.now} now, {one.then} afterwards" for one in change.replaced)
+    numbers = tuple(
+        f"rows of ID {one.key} now belong to {one.now} and will belong to {one.then}" for one in change.replaced
+    )
     found = [
         grave(change.raised, "user will get more permissions", "users will get more permissions"),
         grave(change.revived, "deactivated user will become active", "deactivated users will become active"),
         grave(
             change.returning_with_rights,
-            "user who has permissions will be restored",
-            "users who have permissions will be restored",
+            "user will be restored, with permissions",
+            "users will be restored, with permissions",
         ),
         plain(
             tuple(gain.name if gain.active else f"{gain.name} (deactivated)" for gain in others),
-            "user who has no permissions will be restored",
-            "users who have no permissions will be restored",
+            "user will be restored, without permissions",
+            "users will be restored, without permissions",
         ),
         plain(change.removed, "user will be removed", "users will be removed"),
-        plain(
-            numbers,
-            "user ID will belong to another user, with all rows that refer to it",
-            "user IDs will belong to other users, with all rows that refer to them",
-        ),
+        plain(numbers, "user ID will change its owner", "user IDs will change their owners"),
         plain(change.passwords, "user will get a different password", "users will get different passwords"),
     ]
     return [section for section in found if section.lines]

@@ -75,7 +75,7 @@ class Command(OperationCommand):
         output.show_preview(console, preview)
         if not options["yes"]:
             name = context.engine.database
-            confirm_by_name(console, name, f"Type {name}, the database's name, to restore it: ")
+            confirm_by_name(console, name, f"To confirm, type the database name ({name}): ")
         run = new_run(Run.Kind.RESTORE, **arguments, pre_backup=not options["no_pre_backup"])
         result = restore(console, context, run, may_ask=not options["yes"] and sys.stdin.isatty())
         output.show_restored(console, result, where=context.engine.where)
@@ -100,6 +100,6 @@ def restore(console: Console, context: OpsContext, run: Run, *, may_ask: bool) -
             raise
         console.print(error.message, style="yellow", soft_wrap=True, markup=False)
         name = context.engine.database
-        confirm_by_name(console, name, f"Type {name} to restore without it; the previous database is kept: ")
+        confirm_by_name(console, name, f"To restore without this backup, type the database name ({name}): ")
     again = new_run(Run.Kind.RESTORE, **run.arguments | {"pre_backup": False})
     return execute(console, operations.restore, context, again)

@@ -15,8 +15,8 @@ from ops.utils.schema import to_json
 
 class Command(OperationCommand):
     help = (
-        "Undo the last restore: the previous database becomes the live one again. The database that is live now is"
-        " kept, so an undo can be undone as well."
+        "Undo the last restore: the previous database becomes the live one again. The database as it is now becomes the"
+        " previous database, so an undo can be undone as well."
     )
     examples = """
   Undo the last restore:
@@ -34,7 +34,7 @@ class Command(OperationCommand):
         output.show_rights(console, rights)
         if not options["yes"]:
             name = context.engine.database
-            confirm_by_name(console, name, f"Type {name}, the database's name, to undo the restore: ")
+            confirm_by_name(console, name, f"To confirm, type the database name ({name}): ")
         run = new_run(Run.Kind.UNDO)
         result = execute(console, operations.undo_restore, context, run)
         output.show_undone(console, result, where=context.engine.where)
