@@ -113,7 +113,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
-    # Passwords of legacy HomeRack files; each is rehashed when its user next signs in.
+    # Passwords of HomeRack 1.0.1; each is rehashed when its user next signs in.
     "django.contrib.auth.hashers.BCryptPasswordHasher",
 ]
 LOGIN_URL = reverse_lazy("admin:login")
@@ -194,7 +194,7 @@ AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 
 # --- Looking after the database (the `ops` app) -----------------------------------------------------------------
-# The format of SQLite files of the legacy HomeRack, for `migrate_to_postgres`.
+# The format of SQLite files of HomeRack 1.0.1, for `migrate_to_postgres`.
 OPS_LEGACY_FORMAT = "homerack.inventory.legacy.FORMAT"
 OPS_VERSION = "0.1.0"
 # Messages of ops name the environment variables that operators set.

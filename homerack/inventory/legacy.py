@@ -1,4 +1,4 @@
-"""The format of files of the legacy HomeRack (SQLAlchemy), for `manage.py migrate_to_postgres`.
+"""The format of files of HomeRack 1.0.1 (SQLAlchemy), for `manage.py migrate_to_postgres`.
 
 Tables and columns are the same. The differences: SQLAlchemy stores the names of enum members where we store their
 values (files that were edited by hand contain values as well), and its users become users of Django.
@@ -109,7 +109,7 @@ INVENTORY = (
 )
 
 FORMAT = LegacyFormat(
-    name="legacy HomeRack",
+    name="HomeRack 1.0.1",
     signature=frozenset(table.source for table in INVENTORY),
     tables=(*INVENTORY, USERS, ROLES),
     not_migrated={

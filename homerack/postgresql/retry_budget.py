@@ -1,7 +1,8 @@
 """Limits on how long the current code waits for a connection.
 
-A user waits for a request, so a request has two seconds. Commands, workers and the start of a container wait until the
-database is back. A health check makes a single attempt, because it reports the current state.
+A user waits for a request, so a request has two seconds. Commands and workers make as many attempts as are configured.
+``check_database --wait`` retries until its time is over, so that a container starts when the database is up. A health
+check makes a single attempt, because it reports the current state.
 """
 
 from collections.abc import Iterator

@@ -90,7 +90,7 @@ def lab(tmp_path: Path) -> Path:
 
 def test_legacy_lab_is_migrated_with_its_users(lab: Path, database: Database) -> None:
     outcome = support.migrate(lab, database)
-    assert outcome.document["source"]["format"] == "legacy HomeRack"
+    assert outcome.document["source"]["format"] == "HomeRack 1.0.1"
     (blacklist,) = (skipped for skipped in outcome.document["skipped"] if skipped["table"] == "token_blacklist")
     assert (blacklist["rows"], blacklist["reason"]) == (1, FORMAT.not_migrated["token_blacklist"])
     with override_database(database.address.wrapper()):

@@ -101,7 +101,7 @@ def test_name_typed_at_a_terminal_confirms(lab: Lab) -> None:
     name = lab.back_up()
     lab.rows(CHANGE)
     with lab.typing("restore_database", name) as (command, keyboard):
-        command.until(lambda: "to restore it: " in command.out.read_text())
+        command.until(lambda: "To confirm, type the database name" in command.out.read_text())
         os.write(keyboard, f"{lab.name}\n".encode())
         outcome = command.wait()
     assert outcome.code == 0, outcome
@@ -366,9 +366,9 @@ def test_restore_offers_to_skip_a_pre_restore_backup_that_fails(postgres_lab: La
     assert "--no-pre-backup" in error
     assert lab.listed() == [name]
     with lab.typing("restore_database", name, **broken) as (command, keyboard):
-        command.until(lambda: "to restore it: " in command.out.read_text())
+        command.until(lambda: "To confirm, type the database name" in command.out.read_text())
         os.write(keyboard, f"{lab.name}\n".encode())
-        command.until(lambda: "to restore without it" in command.out.read_text())
+        command.until(lambda: "To restore without this backup, type the database name" in command.out.read_text())
         os.write(keyboard, f"{lab.name}\n".encode())
         outcome = command.wait()
     assert outcome.code == 0, outcome

@@ -1,6 +1,6 @@
 """The values that columns choose from.
 
-Legacy HomeRack files (SQLAlchemy) store the name of a member, we store and export its value, and pages show its label.
+Files of HomeRack 1.0.1 (SQLAlchemy) store the name of a member, we store and export its value, and pages show its label.
 `homerack.inventory.legacy` maps names to values.
 """
 
