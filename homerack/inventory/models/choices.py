@@ -1,7 +1,7 @@
 """The values that columns choose from.
 
-Files of HomeRack 1.0.1 (SQLAlchemy) store the name of a member, we store and export its value, and pages show its label.
-`homerack.inventory.legacy` maps names to values.
+Files of HomeRack 1.0.1 (SQLAlchemy) store the name of a member, we store and export its value, and pages show
+its label. `homerack.inventory.legacy` maps names to values.
 """
 
 from django.db import models
