@@ -102,7 +102,7 @@ def explain_read_only(connection: BaseDatabaseWrapper) -> tuple[str, str]:
         if connection.vendor == "postgresql":
             reason, hint = writable.explain_read_only(cursor)
         elif connection.vendor == "sqlite":
-            reason, hint = files.explain_read_only(Path(str(connection.settings_dict["NAME"]))), "Run as its owner."
+            reason, hint = files.explain_read_only(Path(str(connection.settings_dict["NAME"])))
             cursor.execute("PRAGMA query_only")
             if cursor.fetchone()[0]:
                 reason, hint = "PRAGMA query_only is on", "Remove it from the OPTIONS of the database."

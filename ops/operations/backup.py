@@ -39,6 +39,9 @@ def make_backup(
     context: OpsContext, run: RunRecorder, *, origin: Origin, file_kind: str = "", note: str = "", pinned: bool = False
 ) -> Manifest:
     """Make one backup within a run. Raises what `create_backup` raises, which leaves nothing behind."""
+    reason, _ = context.engine.explain_read_only()
+    if reason:
+        run.log(f"The database cannot be written: {reason}. The backup is recorded next to the backups only.")
     kind = Kind(file_kind or context.kind())
     name = context.repository.next_name(kind, dt.datetime.now(dt.UTC))
     run.reserve_file(name)

@@ -275,8 +275,16 @@ class Engine(ABC):
         """`source`, read once to its end by a limited process. Raises ArtifactInvalid."""
 
     @abstractmethod
+    def explain_read_only(self) -> tuple[str, str]:
+        """Why the database cannot be written, and what to do about it; two empty texts where it can."""
+
     def require_writable(self) -> None:
-        """Raises PreconditionFailed where the database takes no writes; it can be backed up all the same."""
+        """Raises PreconditionFailed where the database cannot be written; it can be backed up all the same."""
+        reason, hint = self.explain_read_only()
+        if reason:
+            raise PreconditionFailed(
+                f"The database {self.where} cannot be written: {reason}. Nothing was changed.", hint
+            )
 
     @abstractmethod
     def require_ordinary_role(self) -> None:

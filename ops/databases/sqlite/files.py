@@ -45,18 +45,12 @@ def check_exists(path: Path, hint: str) -> None:
         raise ArtifactInvalid(f"{path} is empty (0 bytes).", "Is it the right file?")
 
 
-def explain_read_only(path: Path) -> str:
-    """Why the database cannot be written or replaced; '' where it can. Its journals are in the same directory."""
+def explain_read_only(path: Path) -> tuple[str, str]:
+    """Why the database cannot be written or replaced, and what to do; its journals are in the same directory."""
     for needed in (path.parent, path) if path.exists() else ():
         if not os.access(needed, os.W_OK):
-            return f"{needed} may only be read"
-    return ""
-
-
-def require_writable(path: Path) -> None:
-    """Raises PreconditionFailed unless the file may be written and replaced."""
-    if reason := explain_read_only(path):
-        raise PreconditionFailed(f"The database cannot be written: {reason}. Nothing was changed.", "Run as its owner.")
+            return f"{needed} may only be read", "Run as its owner."
+    return "", ""
 
 
 def open_source(path: Path) -> sqlite3.Connection:

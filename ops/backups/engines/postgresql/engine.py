@@ -86,9 +86,9 @@ class PostgresEngine(Engine):
         chunks = plain_sql_chunks(stream, kind=kind, tools_directory=self._tools_directory)
         return read_columns(DumpReader(chunks).blocks(), columns)
 
-    def require_writable(self) -> None:
-        with self._server() as server:
-            writable.require_writable(server, self.where)
+    def explain_read_only(self) -> tuple[str, str]:
+        with self._server() as server, server.cursor() as cursor:
+            return writable.explain_read_only(cursor)
 
     def require_ordinary_role(self) -> None:
         with self._server() as server:

@@ -22,7 +22,7 @@ from ops.databases.leftovers import NO_CLAIMS, Claims
 from ops.databases.migration_state import MIGRATIONS_TABLE, recorded_migrations
 from ops.databases.sqlite import tables, undo
 from ops.databases.sqlite.emptying import empty_tables, find_tables, references_to
-from ops.databases.sqlite.files import require_writable, sibling
+from ops.databases.sqlite.files import explain_read_only, sibling
 from ops.databases.sqlite.lock import locked
 from ops.databases.sqlite.snapshot import opened, take_snapshot
 from ops.databases.sqlite.validate import unpack
@@ -149,8 +149,8 @@ class SqliteEngine(Engine):
             with tables.reading(path) as connection:
                 yield connection
 
-    def require_writable(self) -> None:
-        require_writable(self.path)
+    def explain_read_only(self) -> tuple[str, str]:
+        return explain_read_only(self.path)
 
     def require_ordinary_role(self) -> None:
         """SQLite has no roles."""
