@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from ops.admin.base import BACKUP_LIST, IndexAdmin, enqueue_run, equivalent_command, has_worker, require_start
 from ops.admin.run_detail import RunPresenter
-from ops.conf import setting_name
+from ops.conf import conf, setting_name
 from ops.databases.postgres.connection import EXAMPLE
 from ops.models import Backup, Run
 from ops.runs.authorization import may_start
@@ -41,6 +41,7 @@ def preflight(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
         path=path,
         last=last,
         shown=shown,
+        target=bool(conf.POSTGRES_URL),
         skip_tables=" ".join(f"--skip-table {shlex.quote(name)}" for name in unknown),
         url=f"POSTGRES_URL={EXAMPLE}",
         database_setting=setting_name("DATABASES"),

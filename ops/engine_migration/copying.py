@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import psycopg2
@@ -11,6 +11,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from ops.databases.postgres.savepoints import is_about_rows, savepoint
 from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.plan import ColumnPlan, TablePlan, rename
 from ops.engine_migration.preflight import PreflightResult
@@ -64,40 +65,65 @@ def copy_table(
     target: Connection,
     preflight: PreflightResult,
     on_progress: ProgressCallback,
-) -> None:
-    """Replace the rows of `table` in PostgreSQL by those of the snapshot, without the refused ones."""
-    non_canonical = preflight.non_canonical.get(table.name, frozenset())
-    columns = ", ".join(quoted(column.name) for column in table.columns)
+) -> psycopg2.Error | None:
+    """Replace the rows of `table` in PostgreSQL by those of the snapshot, without the refused ones.
+
+    Returns PostgreSQL's error if it refuses some of them; the table is unchanged then.
+    """
     with contextlib.closing(connect(snapshot)) as connection, target.cursor() as cursor:
-        register_converters(connection, table, non_canonical)
-        cursor.execute(f"TRUNCATE {quoted(table.name)}")
-        rows = CopyStream(stream(connection, table, preflight, on_progress))
+        rows = stream(connection, table, preflight, on_progress)
         try:
-            cursor.copy_expert(
-                f"COPY {quoted(table.name)} ({columns}) FROM STDIN"
-                " (FORMAT csv, QUOTE '''', ESCAPE '''', NULL 'NULL', FREEZE, ENCODING 'UTF8')",
-                rows,
-            )
-        except psycopg2.Error:
-            # psycopg2 reports whatever `read` raises, Ctrl-C included, as an error of the server.
-            if rows.failure:
-                raise rows.failure from None
+            with savepoint(cursor):
+                cursor.execute(f"TRUNCATE {quoted(table.name)}")
+                stored = send(cursor, table, rows, freeze=not table.partitioned)
+        except psycopg2.Error as error:
+            if is_about_rows(error):
+                return error
             raise
         expected = preflight.rows_of(table)
-        if cursor.rowcount != expected:
-            raise VerificationFailed(
-                f"{table.name}: PostgreSQL stored {cursor.rowcount} rows, and the file has {expected}."
-            )
+        if stored != expected:
+            raise VerificationFailed(f"{table.name}: PostgreSQL stored {stored} rows, and the file has {expected}.")
+    return None
+
+
+def send(cursor: Cursor, table: TablePlan, parts: Iterator[bytes], *, freeze: bool) -> int:
+    """COPY `parts` into the table, and return the number of rows. `freeze`: it was emptied since the savepoint."""
+    columns = ", ".join(quoted(column.name) for column in table.columns if not column.generated)
+    options = "FORMAT csv, QUOTE '''', ESCAPE '''', NULL 'NULL', ENCODING 'UTF8'" + (", FREEZE" if freeze else "")
+    rows = CopyStream(parts)
+    try:
+        cursor.copy_expert(f"COPY {quoted(table.name)} ({columns}) FROM STDIN ({options})", rows)
+    except psycopg2.Error:
+        # psycopg2 reports whatever `read` raises, Ctrl-C included, as an error of the server.
+        if rows.failure:
+            raise rows.failure from None
+        raise
+    return cursor.rowcount
 
 
 def stream(
     connection: sqlite3.Connection, table: TablePlan, preflight: PreflightResult, on_progress: ProgressCallback
 ) -> Iterator[bytes]:
+    """All rows but the refused ones, as text for COPY."""
+    read = reader(connection, table, preflight)
+    done, total = 0, table.rows
+    for first, last, rows in chunks(connection, table):
+        yield from read(first, last)
+        done += rows
+        on_progress(Progress(stage=Stage.COPY, item=table.name, done=done, total=total))
+
+
+def reader(
+    connection: sqlite3.Connection, table: TablePlan, preflight: PreflightResult
+) -> Callable[[int, int], Iterator[bytes]]:
+    """A function that reads a range of row ids as text for COPY."""
     non_canonical = preflight.non_canonical.get(table.name, frozenset())
+    register_converters(connection, table, non_canonical)
     line = line_of(
         [
             rendered(column, column.type.copy_text, non_canonical=column.name in non_canonical)
             for column in table.columns
+            if not column.generated
         ]
     )
     kept = exclude_refused(connection, preflight.refused, table)
@@ -105,14 +131,14 @@ def stream(
         f"SELECT CAST(group_concat({line}, char(10)) AS BLOB) FROM {rows_of(table)}"
         f" WHERE {table.row} BETWEEN ? AND ? AND {kept}"
     )
-    done, total = 0, table.rows
-    for first, last, rows in chunks(connection, table):
+
+    def read(first: int, last: int) -> Iterator[bytes]:
         (text,) = connection.execute(query, [first, last]).fetchone()
         if text is not None:
             yield text
             yield b"\n"
-        done += rows
-        on_progress(Progress(stage=Stage.COPY, item=table.name, done=done, total=total))
+
+    return read
 
 
 def resolve_lookups(table: TablePlan, cursor: Cursor) -> TablePlan:

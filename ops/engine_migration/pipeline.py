@@ -3,9 +3,7 @@
 import contextlib
 import datetime as dt
 import secrets
-import zoneinfo
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg2
@@ -19,17 +17,26 @@ from ops.conf import setting_name
 from ops.databases.leftovers import Claims
 from ops.databases.migration_state import applied_migrations, require_known
 from ops.databases.override import override_database, sqlite_wrapper
-from ops.databases.postgres import constraints
+from ops.databases.postgres import triggers
 from ops.databases.postgres.connection import ConnectionInfo, server_detail, server_message
-from ops.databases.sqlite.files import STOP_WRITERS, sync
-from ops.databases.sqlite.snapshot import Snapshot, Source, take_snapshot
-from ops.engine_migration.copying import copy_table, resolve_lookups
+from ops.databases.sqlite.files import STOP_WRITERS
+from ops.databases.sqlite.snapshot import Snapshot, take_snapshot
+from ops.engine_migration.catalog import match_catalog
+from ops.engine_migration.copying import resolve_lookups
 from ops.engine_migration.findings import FindingLog
 from ops.engine_migration.legacy import LegacyFormat
+from ops.engine_migration.loading import Loader
 from ops.engine_migration.orm_check import compare_through_django
 from ops.engine_migration.plan import Plan, TablePlan
 from ops.engine_migration.planner import Planner
-from ops.engine_migration.preflight import PreflightResult, run_preflight
+from ops.engine_migration.preflight import run_preflight, with_refused
+from ops.engine_migration.prepared import (
+    FIX_THE_VALUES,
+    NO_COMMIT,
+    MigrationOptions,
+    PreparedMigration,
+    RowsRefused,
+)
 from ops.engine_migration.quarantine import write_quarantine
 from ops.engine_migration.result import MigratedTable, MigrationResult
 from ops.engine_migration.snapshot_directory import snapshot_directory
@@ -38,58 +45,10 @@ from ops.engine_migration.source_sql import connect
 from ops.engine_migration.target import StagingDatabase, Target, open_staging
 from ops.engine_migration.types.datetimes import source_zone
 from ops.engine_migration.verify import verify_tables
-from ops.engine_migration.workers import for_each, suitable_processes
+from ops.engine_migration.workers import suitable_processes
 from ops.errors import OpsError, PreconditionFailed
-from ops.utils.formatting import join_names
-from ops.utils.identifiers import quoted
+from ops.utils.formatting import join_names, pluralize
 from ops.utils.progress import Progress, ProgressCallback, Stage, StageTimer
-
-
-@dataclass(frozen=True, kw_only=True)
-class MigrationOptions:
-    """The options of one migration."""
-
-    keep_copy: bool = True
-    strip_nul: bool = False
-    quarantine: Path | None = None
-    skip_tables: frozenset[str] = frozenset()
-    zone: zoneinfo.ZoneInfo | None = None
-    """The zone of times without an offset; None is the one in which Django reads them."""
-
-
-@dataclass(kw_only=True)
-class PreparedMigration:
-    """A file that has been read and checked; nothing was written to PostgreSQL yet."""
-
-    options: MigrationOptions
-    source: Source
-    snapshot: Snapshot
-    copy: Path | None
-    """Where the snapshot is kept after the cut-over, if it is."""
-    plan: Plan
-    preflight: PreflightResult
-    findings_file: Path | None
-    seconds: Mapping[str, float]
-
-    def keep_copy(self) -> None:
-        """Keep the snapshot. Until then it is in a working directory, which is deleted."""
-        if self.copy:
-            self.snapshot.path.rename(self.copy)
-            sync(self.copy.parent)
-
-    @property
-    def acceptable(self) -> bool:
-        return not self.preflight.count and not self.plan.unknown
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether findings block it: unknown tables, or refused values without a quarantine."""
-        return not self.acceptable and (bool(self.plan.unknown) or not self.options.quarantine)
-
-    @property
-    def estimate(self) -> float:
-        """Seconds that the rest will take: writing and verifying take a few times as long as reading."""
-        return 3 + 4 * self.seconds[Stage.PREFLIGHT]
 
 
 @contextlib.contextmanager
@@ -135,7 +94,7 @@ def prepare(
             copy=keep_in / destination.name if options.keep_copy else None,
             plan=plan,
             preflight=preflight,
-            findings_file=log.path if log.count else None,
+            log=log,
             seconds=timer.seconds,
         )
 
@@ -201,12 +160,19 @@ def migrate(
     Raises PreconditionFailed, VerificationFailed or OpsError.
     """
     timer = StageTimer(on_progress)
-    plan, preflight, quarantine = prepared.plan, prepared.preflight, prepared.options.quarantine
-    if quarantine and preflight.rows_refused:
-        write_quarantine(directory=quarantine, plan=plan, snapshot=prepared.snapshot, preflight=preflight)
-    timer.report(Progress(stage=Stage.SCHEMA))
-    with translate_server_errors(target), open_staging(target, rows=plan.rows, claims=claims, locked=locked) as staging:
+    quarantine = prepared.options.quarantine
+    with staging_database(prepared, target, claims, timer, locked=locked, rehearsal=False) as staging:
         tables, digests = copy_and_verify(staging, prepared, timer)
+        if prepared.is_blocked:
+            raise RowsRefused(
+                f"PostgreSQL refuses {pluralize(prepared.preflight.count, 'value')}. The database {target.address} is"
+                f" unchanged. All findings: {prepared.findings_file}",
+                FIX_THE_VALUES,
+            )
+        if quarantine and prepared.preflight.rows_refused:
+            write_quarantine(
+                directory=quarantine, plan=prepared.plan, snapshot=prepared.snapshot, preflight=prepared.preflight
+            )
         add_missing_permissions(staging)
         if prepared.source.changed():
             raise PreconditionFailed(
@@ -223,14 +189,50 @@ def migrate(
             MigratedTable(
                 name=table.name,
                 label=table.label,
-                rows=preflight.rows_of(table),
-                refused=len(preflight.refused.get(table.name, ())),
+                rows=prepared.preflight.rows_of(table),
+                refused=len(prepared.preflight.refused.get(table.name, ())),
                 sha256=digests[table.name],
             )
             for table in tables
         ),
         seconds={**prepared.seconds, **timer.seconds},
     )
+
+
+def rehearse(
+    *,
+    prepared: PreparedMigration,
+    target: Target,
+    claims: Claims,
+    locked: bool,
+    on_progress: ProgressCallback,
+) -> None:
+    """Do all that `migrate` does but the cut-over, so that `prepared` has all findings. The target stays as it is.
+
+    Raises what `migrate` raises.
+    """
+    timer = StageTimer(on_progress)
+    with staging_database(prepared, target, claims, timer, locked=locked, rehearsal=True) as staging:
+        copy_and_verify(staging, prepared, timer)
+        add_missing_permissions(staging)
+    timer.end_stage()
+    prepared.seconds = {**prepared.seconds, **timer.seconds}
+    prepared.rehearsed = True
+    if not target.renamed:
+        prepared.not_tried = NO_COMMIT
+
+
+@contextlib.contextmanager
+def staging_database(
+    prepared: PreparedMigration, target: Target, claims: Claims, timer: StageTimer, *, locked: bool, rehearsal: bool
+) -> Iterator[StagingDatabase]:
+    timer.report(Progress(stage=Stage.SCHEMA))
+    rows = prepared.plan.rows
+    with (
+        translate_server_errors(target),
+        open_staging(target, rows=rows, claims=claims, locked=locked, rehearsal=rehearsal) as staging,
+    ):
+        yield staging
 
 
 @contextlib.contextmanager
@@ -251,57 +253,46 @@ def translate_server_errors(target: Target) -> Iterator[None]:
 def copy_and_verify(
     staging: StagingDatabase, prepared: PreparedMigration, timer: StageTimer
 ) -> tuple[tuple[TablePlan, ...], Mapping[str, str]]:
-    """Copy, build and verify all tables. Returns them with the digest of the content of each."""
-    preflight, snapshot = prepared.preflight, prepared.snapshot
+    """Load and verify all tables. Returns them with the digest of the content of each.
+
+    Rows that PostgreSQL refuses become findings of `prepared`, and all others are loaded and verified, unless there are
+    too many to find them all.
+    """
+    snapshot, quarantine = prepared.snapshot, bool(prepared.options.quarantine)
     with staging.session() as connection, connection.cursor() as cursor:
-        tables = tuple(resolve_lookups(table, cursor) for table in prepared.plan.tables)
-        parts = constraints.drop_indexes_and_keys(
-            cursor, constraints.read_indexes_and_keys(cursor, [table.name for table in tables])
+        tables = match_catalog(cursor, (resolve_lookups(table, cursor) for table in prepared.plan.tables))
+        disabled = triggers.disable(cursor)
+    loader = Loader(
+        staging=staging,
+        snapshot=snapshot,
+        tables=tables,
+        preflight=prepared.preflight,
+        log=prepared.log,
+        quarantine=quarantine,
+        on_progress=timer.report,
+    )
+    digests: Mapping[str, str] = {}
+    try:
+        loader.load()
+    finally:
+        prepared.preflight = with_refused(prepared.preflight, loader.refused, prepared.log)
+        prepared.load_notes = (*disabled.sentences, *loader.notes)
+    if not loader.unfinished:
+        loader.finish()
+        timer.report(Progress(stage=Stage.VERIFY, total=prepared.plan.rows))
+        digests = verify_tables(
+            tables=tables, snapshot=snapshot, staging=staging, preflight=loader.preflight, on_progress=timer.report
         )
-    by_size = sorted(tables, key=lambda table: -table.rows * table.bytes_per_row)
-
-    def copy(table: TablePlan, report: ProgressCallback) -> None:
-        with staging.session() as connection:
-            copy_table(table=table, snapshot=snapshot, target=connection, preflight=preflight, on_progress=report)
-
-    timer.report(Progress(stage=Stage.COPY, total=prepared.plan.rows))
-    for_each(by_size, copy, processes=staging.processes, on_progress=timer.report, on_exit=staging.close)
-    build_indexes(staging, tables, parts, timer.report)
-    timer.report(Progress(stage=Stage.VERIFY, total=prepared.plan.rows))
-    digests = verify_tables(
-        tables=tables, snapshot=snapshot, staging=staging, preflight=preflight, on_progress=timer.report
-    )
-    compare_through_django(
-        tables=tables, snapshot=snapshot, staging=staging, preflight=preflight, chosen_zone=prepared.options.zone
-    )
-    return tables, digests
-
-
-def build_indexes(
-    staging: StagingDatabase,
-    tables: tuple[TablePlan, ...],
-    parts: constraints.IndexesAndKeys,
-    on_progress: ProgressCallback,
-) -> None:
-    """Create indexes, then the keys that need them; then restart sequences and analyze."""
-    rows = {table.name: table.rows for table in tables}
-    steps = len(parts.indexes) + len(parts.keys)
-    on_progress(Progress(stage=Stage.BUILD, total=steps))
-
-    def build(part: constraints.DroppableObject, report: ProgressCallback) -> None:
-        with staging.session() as connection, connection.cursor() as cursor:
-            if part.others:
-                constraints.lock_tables(cursor, part)
-            cursor.execute(part.create)
-        report(Progress(stage=Stage.BUILD, item=part.name, done=1, total=1))
-
-    for group in (parts.indexes, parts.keys):
-        by_size = sorted(group, key=lambda part: -rows.get(part.table, 0))
-        for_each(by_size, build, processes=staging.processes, on_progress=on_progress, on_exit=staging.close)
+        compare_through_django(
+            tables=tables,
+            snapshot=snapshot,
+            staging=staging,
+            preflight=loader.preflight,
+            chosen_zone=prepared.options.zone,
+        )
     with staging.session() as connection, connection.cursor() as cursor:
-        constraints.restart_sequences(cursor, {quoted(table.name): table.watermark for table in tables})
-        # Without names, PostgreSQL would analyze its own tables too, which takes longer than those of a small file.
-        cursor.execute(f"ANALYZE {', '.join(quoted(table.name) for table in tables)}")
+        triggers.enable(cursor, disabled)
+    return tables, digests
 
 
 def add_missing_permissions(staging: StagingDatabase) -> None:

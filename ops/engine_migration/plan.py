@@ -31,6 +31,8 @@ class ColumnPlan:
     """The column's check constraint in PostgreSQL, such as ``"x" >= 0``."""
     allowed: tuple[str, ...] | None = None
     """The possible values, as SQL literals, where a legacy format maps stored values to others."""
+    generated: bool = False
+    """PostgreSQL computes the values; they are compared, not copied."""
     lookup: tuple[str, str] | None = None
     """The values are natural keys of this seeded (table, column); its primary key goes into PostgreSQL."""
 
@@ -54,6 +56,7 @@ class TablePlan:
     bytes_per_row: int = 0
     watermark: int = 0
     """The highest id that was ever assigned in this table; ids of deleted rows are not reused."""
+    partitioned: bool = False
 
     def column(self, name: str) -> ColumnPlan:
         return next(column for column in self.columns if column.name == name)

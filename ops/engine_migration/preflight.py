@@ -3,8 +3,8 @@
 import array
 import contextlib
 import sqlite3
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.cell_checker import TableChecker, TableReport
@@ -35,6 +35,12 @@ class PreflightResult:
     @property
     def rows_refused(self) -> int:
         return sum(map(len, self.refused.values()))
+
+
+def with_refused(result: PreflightResult, refused: Mapping[str, Iterable[int]], log: FindingLog) -> PreflightResult:
+    """`result` with other refused rows, and the findings of `log`."""
+    rows = {name: array.array("q", sorted(found)) for name, found in refused.items() if found}
+    return replace(result, refused=rows, count=log.count, groups=log.groups)
 
 
 def run_preflight(
@@ -101,7 +107,7 @@ def list_cells(connection: sqlite3.Connection, plan: Plan) -> list[CheckItem]:
 def refuse_dependants(
     connection: sqlite3.Connection,
     sources: Mapping[str, TablePlan],
-    non_canonical: Mapping[str, set[str]],
+    non_canonical: Mapping[str, Set[str]],
     refused: dict[str, set[int]],
     log: FindingLog,
 ) -> None:

@@ -1,5 +1,6 @@
 """The plan, findings and result of a migration, as text and as JSON."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -8,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ops.conf import setting_name
-from ops.engine_migration.pipeline import PreparedMigration
+from ops.engine_migration.prepared import FIX_THE_VALUES, PreparedMigration
 from ops.engine_migration.quarantine import quarantine_files
 from ops.engine_migration.result import MigrationResult
 from ops.engine_migration.target import Target
@@ -41,11 +42,30 @@ def show_plan(console: Console, ready: PreparedMigration, target: Target) -> Non
     for unknown in ready.plan.unknown:
         table.add_row(escape(unknown.table), f"{unknown.rows:,}", f"[red]{escape(unknown.reason)}[/red]")
     console.print(table)
-    for note in ready.plan.notes:
+    show_notes(console, ready.plan.notes)
+    show_notes(
+        console,
+        (
+            f"NUL characters are removed from {column} in {count:,} rows."
+            for column, count in ready.preflight.stripped.items()
+        ),
+    )
+
+
+def show_notes(console: Console, notes: Iterable[str]) -> None:
+    for note in notes:
         say(console, f"[yellow]Note[/yellow] {escape(note)}")
-    for column, count in ready.preflight.stripped.items():
-        say(console, f"[yellow]Note[/yellow] NUL characters are removed from {escape(column)} in {count:,} rows.")
-    show_findings(console, ready)
+
+
+def show_rehearsal(console: Console, ready: PreparedMigration, target: Target) -> None:
+    """What the dry run does now."""
+    where = "a scratch database that is dropped" if target.renamed else "one transaction that is rolled back"
+    console.print()
+    say(
+        console,
+        f"Dry run: the rows are loaded into {where}. It takes as long as the migration, and needs its space on the"
+        f" server: about {megabytes(2 * ready.snapshot.size)}.",
+    )
 
 
 def show_findings(console: Console, ready: PreparedMigration) -> None:
@@ -80,14 +100,13 @@ def show_stop(console: Console, ready: PreparedMigration, *, dry_run: bool) -> N
                 "Unknown columns: the file was written by another version of this code, or was changed by hand.",
             )
     if ready.preflight.count:
-        say(
-            console,
-            "Fix the values in the file, or add --quarantine DIR to migrate without these rows and the rows that refer"
-            " to them. Add --dry-run as well to count them first.",
-        )
+        say(console, f"{FIX_THE_VALUES} Add --dry-run as well to count them first.")
+    if ready.not_tried:
+        say(console, escape(ready.not_tried))
     if dry_run and ready.acceptable:
         console.print(f"Everything can be migrated, in about {ready.estimate:,.0f} s.")
-    console.print("Nothing was written to PostgreSQL." if dry_run else "[red]Stopped.[/red] Nothing was changed.")
+    done = "Nothing was changed: this was a dry run."
+    console.print(done if dry_run else "[red]Stopped.[/red] Nothing was changed.")
 
 
 def show_result(
@@ -110,6 +129,7 @@ def show_result(
     console.print(table)
     seconds = sum(result.seconds.values())
     console.print()
+    show_notes(console, ready.load_notes)
     say(
         console,
         f"[green]Done.[/green] {result.rows:,} rows are in {escape(str(target.address))},"
@@ -171,7 +191,8 @@ def plan_as_json(ready: PreparedMigration, target: Target) -> dict[str, Any]:
         ],
         "skipped": to_json(ready.plan.skipped),
         "unknown": to_json(ready.plan.unknown),
-        "notes": list(ready.plan.notes),
+        "notes": list(ready.notes),
+        "not_tried": ready.not_tried,
         "stripped": dict(preflight.stripped),
         "findings": {
             "count": preflight.count,

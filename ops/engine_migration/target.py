@@ -3,9 +3,10 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.db import models, transaction
+from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
@@ -15,8 +16,8 @@ from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.postgres import databases, lock, rename
 from ops.databases.postgres.connection import ConnectionInfo
-from ops.databases.postgres.properties import read_properties
-from ops.databases.postgres.queries import fetch_value
+from ops.databases.postgres.properties import list_of_names, read_properties
+from ops.databases.postgres.queries import fetch_row, fetch_value
 from ops.databases.postgres.writable import require_writable
 from ops.engine_migration.names import table_in_postgres
 from ops.engine_migration.planner import concrete_models
@@ -115,10 +116,17 @@ def require_free_names(connection: Connection) -> None:
 def require_rights(address: ConnectionInfo) -> None:
     """Raises PreconditionFailed unless the role can create tables and owns those that exist."""
     with contextlib.closing(address.connect()) as connection, connection.cursor() as cursor:
+        path, schema = fetch_row(cursor, "SELECT current_setting('search_path'), current_schema()")
+        if schema is None:
+            name, role = (quoted(text) for text in (first_schema(path, address.user), address.user))
+            raise PreconditionFailed(
+                f"The search_path of {address.user} in {address} names no schema that exists: {path or 'it is empty'}.",
+                f"As an administrator, in that database: CREATE SCHEMA {name} AUTHORIZATION {role};",
+            )
         may_fill = fetch_value(
             cursor,
             "SELECT has_schema_privilege(current_schema(), 'CREATE') AND NOT EXISTS (SELECT 1 FROM pg_class"
-            " WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'"
+            " WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relkind = 'r'"
             " AND NOT pg_has_role(relowner, 'USAGE'))",
         )
     if not may_fill:
@@ -238,27 +246,29 @@ def is_within(present: list[str], seeds: list[str]) -> bool:
 
 
 @contextlib.contextmanager
-def open_staging(target: Target, *, rows: int, claims: Claims, locked: bool) -> Iterator[StagingDatabase]:
+def open_staging(
+    target: Target, *, rows: int, claims: Claims, locked: bool, rehearsal: bool
+) -> Iterator[StagingDatabase]:
     """A staging database for so many `rows`: swapped in when the block ends without an error, else dropped.
 
-    `locked`: the caller holds the lock of the target already.
+    `locked`: the caller holds the lock of the target already. After a `rehearsal` it is dropped in any case.
     """
     with contextlib.ExitStack() as stack:
         connection = stack.enter_context(databases.maintenance_connection(target.address))
         if not locked:
             stack.enter_context(lock.locked(connection, target.address.database))
         if target.renamed:
-            with open_staging_database(target, connection, rows, claims) as database:
+            with open_staging_database(target, connection, rows, claims, rehearsal=rehearsal) as database:
                 yield database
         else:
             databases.end_leftover_sessions(connection, target.address.database)
-            with open_staging_transaction(target) as database:
+            with open_staging_transaction(target, rehearsal=rehearsal) as database:
                 yield database
 
 
 @contextlib.contextmanager
 def open_staging_database(
-    target: Target, connection: Connection, rows: int, claims: Claims
+    target: Target, connection: Connection, rows: int, claims: Claims, *, rehearsal: bool
 ) -> Iterator[StagingDatabase]:
     live = target.address.database
     new, old = (databases.suffixed_name(live, suffix) for suffix in (NEW_SUFFIX, OLD_SUFFIX))
@@ -271,11 +281,17 @@ def open_staging_database(
         databases.claim(connection, name, claims, target=owner)
     try:
         address = target.address.with_database(new)
-        databases.create(connection, address, description, extensions=extensions)
+        template = databases.template_with(connection, address, extensions)
+        databases.create_staging(connection, new, description, template=template)
+        address = with_search_path(address, target)
+        databases.add_extensions(address, extensions)
         with override_database(address.wrapper()):
             run_migrations()
         with contextlib.closing(StagingDatabase(address=address, processes=suitable_processes(rows))) as database:
             yield database
+        if rehearsal:
+            databases.discard(connection, new, claims, spared=(live,), target=owner)
+            return
         if target.exists:
             require_empty(target.address, replaced=True)
         with posix_signals.ignore_interrupts():
@@ -294,8 +310,43 @@ def open_staging_database(
         raise
 
 
+def with_search_path(new: ConnectionInfo, target: Target) -> ConnectionInfo:
+    """The `new` database with the schema in which the target's sessions create tables, and their search_path.
+
+    A search_path in the URL or of the role may name a schema that a new database lacks; the target's own is not that of
+    a database with another name.
+    """
+    path, schema = search_path(target.address) if target.exists else ("", "")
+    own_path, own_schema = search_path(new)
+    path = path or own_path
+    schema = schema or own_schema or first_schema(path, new.user)
+    if path != own_path:
+        escaped = path.replace("\\", "\\\\").replace(" ", "\\ ")
+        # Not by `with_session`, because the project's own session replaces what that adds.
+        options = f"{new.options.get('options', '')} -c search_path={escaped}".strip()
+        new = replace(new, options={**new.options, "options": options})
+    if schema == own_schema:
+        return new
+    with contextlib.closing(new.connect(autocommit=True)) as connection, connection.cursor() as cursor:
+        cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+    return new
+
+
+def search_path(address: ConnectionInfo) -> tuple[str, str]:
+    """The search_path of a new session, and the schema in which it creates tables, or ''."""
+    with contextlib.closing(address.connect()) as connection, connection.cursor() as cursor:
+        path, schema = fetch_row(cursor, "SELECT current_setting('search_path'), coalesce(current_schema(), '')")
+    return path, schema
+
+
+def first_schema(path: str, user: str) -> str:
+    """The first schema in `path` that does not depend on the role."""
+    names = list_of_names(path)
+    return next((name for name in names if name != "$user"), user if names else "public")
+
+
 @contextlib.contextmanager
-def open_staging_transaction(target: Target) -> Iterator[StagingDatabase]:
+def open_staging_transaction(target: Target, *, rehearsal: bool) -> Iterator[StagingDatabase]:
     with override_database(target.address.wrapper()) as wrapper, transaction.atomic():
         with wrapper.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '10s'")
@@ -304,3 +355,5 @@ def open_staging_transaction(target: Target) -> Iterator[StagingDatabase]:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             cursor.execute("SET LOCAL TIME ZONE 'UTC'")
         yield StagingDatabase(address=target.address, processes=1, shared=wrapper.connection)
+        if rehearsal:
+            transaction.set_rollback(True)

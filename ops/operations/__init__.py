@@ -5,7 +5,7 @@ Importing this package registers all of them in `ops.runs.executor.OPERATIONS`.
 
 from ops.operations.backup import back_up
 from ops.operations.backup_edits import change_backup, delete_backup, record_download
-from ops.operations.migrate import migrate, preflight
+from ops.operations.migrate import migrate, preflight, rehearse
 from ops.operations.prune import evaluate_retention, prune
 from ops.operations.restore import (
     PreBackupFailed,
@@ -33,6 +33,7 @@ __all__ = [
     "previous_expired",
     "prune",
     "record_download",
+    "rehearse",
     "restore",
     "rights_of_undo",
     "undo_restore",

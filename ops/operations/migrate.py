@@ -7,11 +7,12 @@ from django.utils.module_loading import import_string
 
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.conf import conf
-from ops.databases.postgres.connection import ConnectionInfo
+from ops.databases.postgres.connection import ConnectionInfo, parse_url
 from ops.engine_migration import pipeline
-from ops.engine_migration.pipeline import MigrationOptions, PreparedMigration, prepare
+from ops.engine_migration.pipeline import prepare
+from ops.engine_migration.prepared import NO_SERVER, MigrationOptions, PreparedMigration
 from ops.engine_migration.result import MigrationResult
-from ops.engine_migration.target import Target
+from ops.engine_migration.target import Target, inspect_target
 from ops.errors import PreconditionFailed
 from ops.models import Run
 from ops.runs.context import OpsContext
@@ -28,36 +29,62 @@ def migrate(context: OpsContext, run: RunRecorder, *, prepared: PreparedMigratio
     may be the file that is migrated, or the target.
     """
     run.log(f"Migrating {prepared.source.path} to {target.address}.")
-    is_live = isinstance(context.engine, PostgresEngine) and context.engine.address == target.address
     result = pipeline.migrate(
         prepared=prepared,
         target=target,
         claims=run,
-        locked=is_live,
+        locked=is_live(context, target),
         on_progress=run.report,
     )
     run.mark_applied()
+    for note in prepared.load_notes:
+        run.log(note)
     return result
+
+
+@operation(writes_row=False)
+def rehearse(context: OpsContext, run: RunRecorder, *, prepared: PreparedMigration, target: Target) -> PreflightResult:
+    """The dry run: `migrate` without its cut-over. It neither changes the target nor writes to the live database."""
+    run.log(f"Trying to migrate {prepared.source.path} to {target.address}.")
+    pipeline.rehearse(
+        prepared=prepared,
+        target=target,
+        claims=run,
+        locked=is_live(context, target),
+        on_progress=run.report,
+    )
+    return result_of(prepared)
+
+
+def is_live(context: OpsContext, target: Target) -> bool:
+    """Whether the target is the live database, of which the run holds the lock."""
+    return isinstance(context.engine, PostgresEngine) and context.engine.address == target.address
 
 
 @operation(Run.Kind.PREFLIGHT)
 def preflight(context: OpsContext, run: RunRecorder) -> PreflightResult:
-    """Read every cell of the SQLite database as `migrate_to_postgres --dry-run` does, without a target. Writes nothing.
+    """Do what `migrate_to_postgres --dry-run` does with the SQLite database, and POSTGRES_URL as the target.
 
-    Raises PreconditionFailed on PostgreSQL.
+    Where that is not set, read every cell only. Raises PreconditionFailed on PostgreSQL.
     """
     if context.engine.kind != "sqlite":
         raise PreconditionFailed("The database is PostgreSQL already. There is nothing to migrate.")
+    address = parse_url(conf.POSTGRES_URL) if conf.POSTGRES_URL else None
+    target = inspect_target(address) if address else None
     prepared = prepare(
         path=Path(settings.DATABASES["default"]["NAME"]),
-        # Only its types are used; there is no connection.
-        postgres=ConnectionInfo(database=context.engine.database),
+        # Without a target, only its types are used; there is no connection.
+        postgres=address or ConnectionInfo(database=context.engine.database),
         legacy=import_string(conf.OPS_LEGACY_FORMAT) if conf.OPS_LEGACY_FORMAT else None,
         options=MigrationOptions(keep_copy=False),
         keep_in=conf.BACKUP_DIR,
         on_progress=run.report,
     )
     with prepared as migration:
+        if target:
+            pipeline.rehearse(prepared=migration, target=target, claims=run, locked=False, on_progress=run.report)
+        else:
+            migration.not_tried = NO_SERVER
         return result_of(migration)
 
 
@@ -71,7 +98,8 @@ def result_of(migration: PreparedMigration) -> PreflightResult:
         tables=tuple(TableRows(table=table.name, rows=table.rows, label=table.label) for table in plan.tables),
         skipped=plan.skipped,
         unknown=plan.unknown,
-        notes=plan.notes,
+        notes=migration.notes,
+        not_tried=migration.not_tried,
         findings=examination.count,
         groups=tuple(
             FindingGroup(

@@ -1,6 +1,6 @@
 """Results as sentences, for the terminal and the admin."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import singledispatch
 
 from msgspec import Struct
@@ -105,18 +105,22 @@ def _(result: DeletionResult) -> list[str]:
 @describe.register
 def _(result: PreflightResult) -> list[str]:
     if result.acceptable:
-        return [f"All {pluralize(result.rows, 'row')} can be migrated as they are."]
+        found = [f"All {pluralize(result.rows, 'row')} can be migrated as they are."]
+    else:
+        found = list(describe_obstacles(result))
+    return [*found, *([result.not_tried] if result.not_tried else [])]
+
+
+def describe_obstacles(result: PreflightResult) -> Iterator[str]:
     tables, columns = result.unknown_tables, result.unknown_columns
-    found = []
     if result.findings:
-        found.append(f"PostgreSQL would refuse or change {pluralize(result.findings, 'value')}.")
+        yield f"PostgreSQL would refuse or change {pluralize(result.findings, 'value')}."
     if tables:
         number = pluralize(len(tables), "table of the file has", "tables of the file have")
-        found.append(f"{number} no model: {join_names(tables)}.")
+        yield f"{number} no model: {join_names(tables)}."
     if columns:
         number = pluralize(len(columns), "column of the file has", "columns of the file have")
-        found.append(f"{number} no field of a model: {join_names(columns)}.")
-    return found
+        yield f"{number} no field of a model: {join_names(columns)}."
 
 
 @describe.register

@@ -126,7 +126,10 @@ class FindingGroup(Struct, frozen=True, kw_only=True):
 
 
 class PreflightResult(Struct, frozen=True, kw_only=True):
-    """Whether a SQLite file can be migrated to PostgreSQL as it is. `estimate` is seconds for the migration."""
+    """Whether a SQLite file can be migrated to PostgreSQL as it is. `estimate` is seconds for the migration.
+
+    `not_tried` is a sentence about what could not be tried without a server, or without the right to create databases.
+    """
 
     acceptable: bool
     rows: Count
@@ -139,6 +142,7 @@ class PreflightResult(Struct, frozen=True, kw_only=True):
     findings: Count
     groups: tuple[FindingGroup, ...]
     findings_file: Text
+    not_tried: Text = ""
 
     @property
     def unknown_tables(self) -> list[str]:

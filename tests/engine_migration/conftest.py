@@ -105,3 +105,12 @@ def small_role() -> Iterator[tuple[str, str]]:
     yield name, password
     support.server().rows(f"DROP OWNED BY {name}")
     support.server().rows(f"DROP ROLE {name}")
+
+
+@pytest.fixture
+def small(database: Database, small_role: tuple[str, str]) -> Iterator[Database]:
+    """The database as a role sees it that may not create others."""
+    role, password = small_role
+    support.server().rows(f"ALTER DATABASE {database.name} OWNER TO {role}")
+    yield support.database_named(database.name, user=role, password=password)
+    support.drop(database.name)

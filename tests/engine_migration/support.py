@@ -14,15 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+import pytest
 from django.core.management import CommandError, call_command
+from django.db import connections
 
 from ops.databases.postgres import databases
 from ops.databases.postgres.connection import ConnectionInfo, parse_url
+from ops.engine_migration import target
 from ops.engine_migration.legacy import LegacyFormat
-from ops.engine_migration.pipeline import MigrationOptions, PreparedMigration, StageTimer, copy_and_verify, prepare
+from ops.engine_migration.pipeline import copy_and_verify, prepare
+from ops.engine_migration.prepared import MigrationOptions, PreparedMigration
 from ops.engine_migration.target import NEW_SUFFIX, OLD_SUFFIX, StagingDatabase
 from ops.engine_migration.verify import verify_tables
-from ops.utils.progress import ProgressCallback, no_progress
+from ops.utils.progress import ProgressCallback, StageTimer, no_progress
 
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 numbers = itertools.count(1)
@@ -244,3 +248,29 @@ def verify_after(ready: PreparedMigration, database: Database, *changes: str) ->
             preflight=ready.preflight,
             on_progress=no_progress,
         )
+
+
+def cases(named: dict[str, Any], *ordinary: str) -> list[Any]:
+    """The values as parameters of a test; those that are not `ordinary` are slow."""
+    return [
+        pytest.param(
+            *(value if isinstance(value, tuple) else (value,)),
+            id=name,
+            marks=[] if name in ordinary else [pytest.mark.slow],
+        )
+        for name, value in named.items()
+    ]
+
+
+def add_migration(monkeypatch: pytest.MonkeyPatch, *statements: str) -> None:
+    """Let the project's migrations end with these statements in PostgreSQL."""
+    real = target.run_migrations
+
+    def run_migrations() -> None:
+        real()
+        if connections["default"].vendor == "postgresql":
+            with connections["default"].cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
+
+    monkeypatch.setattr(target, "run_migrations", run_migrations)

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,16 @@ import psycopg2
 import pytest
 
 from ops.databases.postgres import databases, lock, rename
-from ops.engine_migration import copying, pipeline, verify
+from ops.engine_migration import copying, loading, pipeline, verify
 from ops.engine_migration import target as targets
-from ops.engine_migration.pipeline import Stage
+from ops.engine_migration.loading import Loader
 from ops.engine_migration.target import inspect_target
 from ops.errors import AlreadyRunning
 from ops.models import Run
 from ops.runs import event_log
 from ops.runs.context import get_context
 from ops.utils import posix_signals
+from ops.utils.progress import Stage
 from tests.engine_migration import support
 from tests.engine_migration.support import Database
 from tests.support import forked
@@ -96,15 +97,6 @@ def test_interrupted_migration_leaves_the_target_unchanged(
     support.migrate(library, database)
     assert support.staging_databases(database.name) == []
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
-
-
-@pytest.fixture
-def small(database: Database, small_role: tuple[str, str]) -> Iterator[Database]:
-    """The database as a role sees it that may not create others."""
-    role, password = small_role
-    support.server().rows(f"ALTER DATABASE {database.name} OWNER TO {role}")
-    yield support.database_named(database.name, user=role, password=password)
-    support.drop(database.name)
 
 
 @pytest.mark.parametrize(
@@ -231,14 +223,14 @@ def test_lost_lock_connection_fails_with_a_message(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection that would have swapped the databases is gone; the next run cleans up."""
-    real = pipeline.build_indexes
+    real = Loader.finish
 
-    def cut(*arguments: Any) -> None:
-        real(*arguments)
+    def cut(loader: Loader) -> None:
+        real(loader)
         support.end_lock_session(database.name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "build_indexes", cut)
+        patch.setattr(Loader, "finish", cut)
         outcome = support.run(library, database, "--yes")
     assert outcome.code == 1
     assert outcome.error.startswith(("PostgreSQL ended the migration: ", "The new database could not be renamed to "))
@@ -253,12 +245,12 @@ def test_error_of_postgresql_fails_with_a_message(
     real = copying.copy_table
 
     def copy(**arguments: Any) -> None:
-        real(**arguments)
+        assert real(**arguments) is None
         if arguments["table"].name == "otherproject_tag":
             with arguments["target"].cursor() as cursor:
                 cursor.execute("INSERT INTO otherproject_tag VALUES ('a')")
 
-    monkeypatch.setattr(pipeline, "copy_table", copy)
+    monkeypatch.setattr(loading, "copy_table", copy)
     outcome = support.run(library, database, "--yes")
     assert (outcome.code, outcome.error) == (
         1,
@@ -298,7 +290,7 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, nth: int) -> Callable[[], bool]:
     for function in original:
         monkeypatch.setattr(rename, function.__name__, counted(function))
     monkeypatch.setattr(targets, "run_migrations", counted(targets.run_migrations))
-    monkeypatch.setattr(pipeline, "build_indexes", counted(pipeline.build_indexes))
+    monkeypatch.setattr(Loader, "finish", counted(Loader.finish))
     monkeypatch.setattr(pipeline, "add_missing_permissions", counted(pipeline.add_missing_permissions))
     return lambda: count >= nth
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ops.engine_migration import pipeline
+from ops.engine_migration.loading import Loader
 from ops.engine_migration.types.documents import same_json
 from ops.errors import VerificationFailed
 from tests.engine_migration import support
@@ -138,14 +138,14 @@ def test_values_of_secret_columns_are_not_shown(library: Path, migrated: Databas
 def test_failed_verification_drops_the_staging_database(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = pipeline.build_indexes
+    real = Loader.finish
 
-    def build_and_spoil(staging: Any, *arguments: Any) -> None:
-        real(staging, *arguments)
-        with staging.session() as connection, connection.cursor() as cursor:
+    def finish_and_spoil(loader: Loader) -> None:
+        real(loader)
+        with loader.staging.session() as connection, connection.cursor() as cursor:
             cursor.execute("UPDATE otherproject_author SET name = name || '!' WHERE id = 2")
 
-    monkeypatch.setattr(pipeline, "build_indexes", build_and_spoil)
+    monkeypatch.setattr(Loader, "finish", finish_and_spoil)
     outcome = support.run(library, database, "--yes")
     assert (outcome.code, outcome.error) == (
         1,

@@ -6,18 +6,48 @@ from dataclasses import dataclass
 from psycopg2 import errors, sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from ops.databases.postgres.savepoints import savepoint
 from ops.utils.identifiers import quoted
+
+NAMES = (
+    "ARRAY(SELECT attname::text FROM unnest({numbers}) WITH ORDINALITY AS listed(number, position)"
+    " JOIN pg_attribute ON attrelid = {table} AND attnum = number ORDER BY position)"
+)
+CONSTRAINTS = (
+    "SELECT relation.relname, conname, contype::text, pg_get_constraintdef(con.oid), target.relname,"
+    f" {NAMES.format(numbers='conkey', table='conrelid')}, {NAMES.format(numbers='confkey', table='confrelid')}"
+    " FROM pg_constraint AS con JOIN pg_class AS relation ON relation.oid = conrelid"
+    " LEFT JOIN pg_class AS target ON target.oid = confrelid"
+    " WHERE con.connamespace = quote_ident(current_schema())::regnamespace AND contype IN ('p', 'u', 'x', 'f')"
+    " AND conparentid = 0"
+    " AND (relation.relname = ANY(%s) OR target.relname = ANY(%s)) ORDER BY relation.relname, contype, conname"
+)
+"""Without those of partitions, which come and go with that of their parent."""
+INDEXES = (
+    "SELECT relation.relname, class.relname, pg_get_indexdef(indexrelid),"
+    f" {NAMES.format(numbers='indkey', table='indrelid')}"
+    " FROM pg_index JOIN pg_class AS class ON class.oid = indexrelid"
+    " JOIN pg_class AS relation ON relation.oid = indrelid"
+    " WHERE class.relnamespace = quote_ident(current_schema())::regnamespace AND relation.relname = ANY(%s)"
+    " AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = indexrelid AND contype IN ('p', 'u', 'x'))"
+    " AND NOT EXISTS (SELECT 1 FROM pg_inherits WHERE inhrelid = indexrelid) ORDER BY 1, 2"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DroppableObject:
-    """An index or constraint: how to drop and create it. `others` are further tables that it locks."""
+    """An index or constraint of `columns`: how to drop and create it.
+
+    A foreign key refers to `target_columns` of another table, which it also locks: the only one in `others`.
+    """
 
     table: str
     name: str
     drop: str
     create: str
+    columns: tuple[str, ...]
     others: tuple[str, ...] = ()
+    target_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,32 +60,25 @@ class IndexesAndKeys:
 
 def read_indexes_and_keys(cursor: Cursor, tables: Sequence[str]) -> IndexesAndKeys:
     """Foreign keys of and to `tables`, their other constraints that make an index, and their other indexes."""
-    cursor.execute(
-        "SELECT relation.relname, conname, contype::text, pg_get_constraintdef(con.oid), target.relname"
-        " FROM pg_constraint AS con JOIN pg_class AS relation ON relation.oid = conrelid"
-        " LEFT JOIN pg_class AS target ON target.oid = confrelid"
-        " WHERE con.connamespace = current_schema()::regnamespace AND contype IN ('p', 'u', 'x', 'f')"
-        " AND (relation.relname = ANY(%s) OR target.relname = ANY(%s)) ORDER BY relation.relname, contype, conname",
-        [list(tables), list(tables)],
-    )
+    cursor.execute(CONSTRAINTS, [list(tables), list(tables)])
     constraints = [
         (
             kind,
             DroppableObject(
-                table=table, name=name, others=(target,) if target else (), **constraint_sql(table, name, text)
+                table=table,
+                name=name,
+                columns=tuple(columns),
+                others=(target,) if target else (),
+                target_columns=tuple(target_columns),
+                **constraint_sql(table, name, text),
             ),
         )
-        for table, name, kind, text, target in cursor.fetchall()
+        for table, name, kind, text, target, columns, target_columns in cursor.fetchall()
     ]
-    cursor.execute(
-        "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema()"
-        " AND tablename = ANY(%s) AND indexname NOT IN (SELECT conname FROM pg_constraint"
-        " WHERE connamespace = current_schema()::regnamespace AND contype IN ('p', 'u', 'x')) ORDER BY 1, 2",
-        [list(tables)],
-    )
+    cursor.execute(INDEXES, [list(tables)])
     indexes = [
-        DroppableObject(table=table, name=name, drop=f"DROP INDEX {quoted(name)}", create=text)
-        for table, name, text in cursor.fetchall()
+        DroppableObject(table=table, name=name, columns=tuple(columns), drop=f"DROP INDEX {quoted(name)}", create=text)
+        for table, name, text, columns in cursor.fetchall()
     ]
     unique = [part for kind, part in constraints if kind != "f"]
     return IndexesAndKeys(indexes=(*unique, *indexes), keys=tuple(part for kind, part in constraints if kind == "f"))
@@ -77,13 +100,11 @@ def drop_indexes_and_keys(cursor: Cursor, parts: IndexesAndKeys) -> IndexesAndKe
 
 
 def drop_object(cursor: Cursor, part: DroppableObject) -> bool:
-    cursor.execute("SAVEPOINT part")
     try:
-        cursor.execute(part.drop)
+        with savepoint(cursor):
+            cursor.execute(part.drop)
     except errors.DependentObjectsStillExist:
-        cursor.execute("ROLLBACK TO SAVEPOINT part")
         return False
-    cursor.execute("RELEASE SAVEPOINT part")
     return True
 
 

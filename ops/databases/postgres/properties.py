@@ -93,6 +93,10 @@ def setting_value(name: str, value: str) -> sql.Composable:
     """The value for SET. The catalog has a list of names as one text, which SET would take as one name."""
     if name not in LISTS_OF_NAMES:
         return sql.Literal(value)
+    return sql.SQL(", ").join(map(sql.Literal, list_of_names(value) or [""]))
+
+
+def list_of_names(value: str) -> list[str]:
+    """The names in a setting that is a list of them."""
     names = re.findall(r'"(?:[^"]|"")*"|[^\s,]+', value)
-    unquoted = [item[1:-1].replace('""', '"') if item.startswith('"') else item for item in names]
-    return sql.SQL(", ").join(map(sql.Literal, unquoted or [""]))
+    return [item[1:-1].replace('""', '"') if item.startswith('"') else item for item in names]

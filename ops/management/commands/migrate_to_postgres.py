@@ -17,7 +17,8 @@ from ops.conf import conf, setting_name
 from ops.databases.override import direct_settings
 from ops.databases.postgres.connection import EXAMPLE, ConnectionInfo, from_settings, parse_url
 from ops.engine_migration import report
-from ops.engine_migration.pipeline import MigrationOptions, PreparedMigration, prepare
+from ops.engine_migration.pipeline import prepare
+from ops.engine_migration.prepared import MigrationOptions, PreparedMigration, RowsRefused
 from ops.engine_migration.quarantine import check_directory
 from ops.engine_migration.snapshot_directory import sweep_snapshots
 from ops.engine_migration.target import Target, inspect_target
@@ -48,7 +49,8 @@ VISIBLE_IN_PROCESS_LIST = (
 class Command(OperationCommand):
     help = (
         "Migrate a SQLite file to PostgreSQL, all or nothing. Every value is checked before anything is written. The"
-        " rows are copied into a staging database and compared with the file; then it replaces the empty target."
+        " rows are copied into a staging database and compared with the file; then it replaces the empty target. A dry"
+        " run does the same except for the last step, and takes as long."
     )
     examples = """
   Check the file and show the plan; POSTGRES_URL is set to postgres://me:secret@db/mydatabase:
@@ -84,7 +86,11 @@ exit codes: 0 migrated and verified (or the dry run found nothing) · 1 error, n
             metavar="URL",
             help="the URL itself, without a password: other users of this machine can see the arguments of commands",
         )
-        add("--dry-run", action="store_true", help="check the file and show the plan; write nothing to PostgreSQL")
+        add(
+            "--dry-run",
+            action="store_true",
+            help="try all but the cut-over in a scratch database, and change nothing",
+        )
         add("--no-backup", action="store_true", help="do not keep a verified copy of the file")
         add("--yes", action="store_true", help="do not ask for confirmation")
         add("--strip-nul", action="store_true", help="remove NUL characters from text, which PostgreSQL cannot store")
@@ -134,18 +140,40 @@ exit codes: 0 migrated and verified (or the dry run found nothing) · 1 error, n
                     )
                 )
             report.show_plan(console, migration, target)
-            if options["dry_run"] or migration.is_blocked:
-                report.show_stop(console, migration, dry_run=options["dry_run"])
-                return report.plan_as_json(migration, target), 0 if migration.acceptable else FINDINGS
+            if options["dry_run"]:
+                report.show_rehearsal(console, migration, target)
+                document = rehearse(console, migration, target)
+                return document, 0 if migration.acceptable else FINDINGS
+            report.show_findings(console, migration)
+            if migration.is_blocked:
+                report.show_stop(console, migration, dry_run=False)
+                return report.plan_as_json(migration, target), FINDINGS
             if not options["yes"]:
                 confirm(console, migration, target)
             run = new_run(Run.Kind.MIGRATION)
-            result = execute(console, operations.migrate, get_context(), run, prepared=migration, target=target)
+            try:
+                result = execute(console, operations.migrate, get_context(), run, prepared=migration, target=target)
+            except RowsRefused:
+                report.show_findings(console, migration)
+                report.show_stop(console, migration, dry_run=False)
+                return {"run": str(run.pk), **report.plan_as_json(migration, target)}, FINDINGS
             # The migration is done: Ctrl-C must not report from here on that nothing was changed.
             with ignore_interrupts(), ignore_report_errors():
                 report.show_result(console, migration, target, result, is_live=is_live(address))
             document = report.result_as_json(migration, target, result)
             return {"run": str(run.pk), **document}, QUARANTINED if result.refused else 0
+
+
+def rehearse(console: Console, migration: PreparedMigration, target: Target) -> dict[str, Any]:
+    """Do the dry run and show its outcome, and all findings even if it fails."""
+    run = new_run(Run.Kind.PREFLIGHT)
+    try:
+        execute(console, operations.rehearse, get_context(), run, prepared=migration, target=target)
+    finally:
+        report.show_notes(console, migration.load_notes)
+        report.show_findings(console, migration)
+    report.show_stop(console, migration, dry_run=True)
+    return {"run": str(run.pk), **report.plan_as_json(migration, target)}
 
 
 @contextlib.contextmanager
