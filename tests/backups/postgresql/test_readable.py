@@ -41,6 +41,30 @@ def test_backup_of_an_owner_s_tables_needs_no_more(reader: Database, lab: Databa
 
 
 @pytest.mark.parametrize(
+    ("statements", "named"),
+    [
+        ("CREATE SCHEMA other CREATE TABLE hidden (x int); GRANT SELECT ON other.hidden TO PUBLIC", "hidden"),
+        ("REVOKE SELECT ON rack FROM {role}", "rack"),
+        ("CREATE SEQUENCE numbers", "numbers"),
+    ],
+)
+def test_tables_sequences_and_schemas_of_others_are_named(
+    statements: str, named: str, reader: Database, lab: Database
+) -> None:
+    role = reader.address.user
+    lab.rows(
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}"
+    )
+    lab.rows(f"REVOKE pg_read_all_data FROM {role}; {statements.format(role=role)}")
+    assert str(refusal(reader)) == (
+        f"The role {role} may not read 1 tables and sequences of {reader.address}: {named}.\n"
+        f'As an administrator: GRANT pg_read_all_data TO "{role}";'
+    )
+    support.server().rows(f"GRANT pg_read_all_data TO {role}")
+    support.dump_of(support.engine_of(reader))
+
+
+@pytest.mark.parametrize(
     ("statements", "table"),
     [
         ("ALTER TABLE rack ENABLE ROW LEVEL SECURITY; ALTER TABLE rack FORCE ROW LEVEL SECURITY", "rack"),

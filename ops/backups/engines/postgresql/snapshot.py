@@ -32,8 +32,8 @@ FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
 WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', %s)
 """
 UNREADABLE = (
-    f"SELECT relname {OF_THE_DUMP} AND relkind IN ('r', 'S', 'p') AND NOT has_table_privilege(c.oid, 'SELECT')"
-    " ORDER BY 1"
+    f"SELECT relname {OF_THE_DUMP} AND relkind IN ('r', 'S', 'p') AND NOT (has_schema_privilege(n.oid, 'USAGE')"
+    " AND has_table_privilege(c.oid, 'SELECT')) ORDER BY 1"
 )
 HIDING_ROWS = f"SELECT c.oid::regclass::text {OF_THE_DUMP} AND relrowsecurity AND row_security_active(c.oid) ORDER BY 1"
 UNREADABLE_OBJECTS = """
