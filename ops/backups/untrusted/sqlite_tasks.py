@@ -26,7 +26,7 @@ from ops.backups.untrusted.dump_tasks import (
     require,
     standard_input,
 )
-from ops.databases.sqlite.files import read_only_uri
+from ops.databases.sqlite.files import read_only_uri, register_collations
 from ops.databases.sqlite.tables import stored_columns
 from ops.errors import ArtifactInvalid
 from ops.utils.identifiers import quoted
@@ -123,6 +123,7 @@ def reading(path: str) -> Iterator[sqlite3.Connection]:
         harden(connection)
         (encoding,) = connection.execute("PRAGMA encoding").fetchone()
         require(encoding == "UTF-8", f"Its text is in {encoding}, and only UTF-8 is taken.")
+        register_collations(connection)
         connection.set_authorizer(only_reading)
         yield connection
 

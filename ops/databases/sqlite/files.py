@@ -11,6 +11,8 @@ from urllib.parse import quote
 from ops.errors import ArtifactInvalid, PreconditionFailed
 
 JOURNALS = ("-wal", "-shm", "-journal")
+BUILT_IN = frozenset({"BINARY", "NOCASE", "RTRIM"})
+"""The collations of SQLite. ``PRAGMA collation_list`` also has those that are missing, once the schema was read."""
 LOCK_TIMEOUT = 10.0
 """Seconds to wait for a program that is writing to the file."""
 COLLATION = re.compile(r"""\bCOLLATE\s+("(?:[^"]|"")+"|'(?:[^']|'')+'|`[^`]+`|\[[^\]]+\]|[\w$]+)""", re.IGNORECASE)
@@ -81,12 +83,11 @@ def register_collations(connection: sqlite3.Connection) -> None:
     Applications register their own (``connection.create_collation``), which is not known here. A stand-in has another
     order: a connection with one must not write, and what it finds through such an index may be incomplete.
     """
-    known = {name.upper() for _, name in connection.execute("PRAGMA collation_list")}
     query = "SELECT CAST(sql AS BLOB) FROM sqlite_master WHERE sql LIKE '%collate%'"
     for (statement,) in connection.execute(query).fetchall():
         for name in COLLATION.findall(statement.decode(errors="replace")):
             bare = name if name[0] not in "\"'`[" else name[1:-1].replace(name[0] * 2, name[0])
-            if bare.upper() not in known:
+            if bare.upper() not in BUILT_IN:
                 connection.create_collation(bare, compare)
 
 

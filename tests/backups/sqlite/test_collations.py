@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db.backends.signals import connection_created
 
+from ops.backups import sources
 from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.manifest import Kind
 from ops.databases.sqlite.snapshot import faults_of
@@ -64,6 +65,13 @@ def test_backup_and_restore_keep_such_indexes(file: Path, order: int) -> None:
     with contextlib.closing(sqlite3.connect(file)) as connection:
         register(connection, order)
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_rows_of_such_an_untrusted_file_are_read(file: Path) -> None:
+    with SqliteEngine(file).untrusted(sources.from_file(file)) as untrusted:
+        assert untrusted.rows == {name: table.rows for name, table in tables(file).items()}
+        read = untrusted.read_columns({"person": ["name"]})
+    assert sorted(read["person"]) == [("a",), ("b",), ("c",)]
 
 
 def test_damage_of_such_a_file_is_found(file: Path) -> None:
