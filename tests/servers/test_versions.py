@@ -11,6 +11,7 @@ from ops.backups.manifest import Kind
 from ops.databases.postgres import client_programs
 from ops.errors import PreconditionFailed
 from tests.backups.postgresql import support
+from tests.backups.postgresql.test_sessions import Shown, shown_by_connection, shown_by_django, shown_by_program
 from tests.engine_migration.support import Database
 from tests.servers.support import at
 from tests.support.postgres import PostgresServer
@@ -84,3 +85,16 @@ def test_custom_dump_without_a_new_enough_pg_restore_is_refused(
     with pytest.raises(PreconditionFailed, match=f"^The dump was made by pg_dump {needed} or later") as refused:
         support.restore(engine, dump, kind=Kind.CUSTOM)
     assert f"apt-get install postgresql-client-{needed}" in refused.value.hint
+
+
+@pytest.mark.parametrize("major", MAJORS)
+@pytest.mark.parametrize("shown", [shown_by_connection, shown_by_django, shown_by_program])
+def test_sessions_have_our_settings(version: Callable[[str], Version], major: str, shown: Shown) -> None:
+    """Since 17 there is a time limit for transactions, which pg_dump sets itself."""
+    database = version(major).create(support.new_name())
+    values = {"statement_timeout": "1s", "idle_session_timeout": "1s"}
+    if int(major) >= 17 and shown is not shown_by_program:
+        values["transaction_timeout"] = "1s"
+    for name, value in values.items():
+        database.rows(f"ALTER DATABASE {database.name} SET {name} = '{value}'")
+        assert shown(database.address, name) == "0"

@@ -2,7 +2,7 @@
 
 import contextlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -50,6 +50,8 @@ SETTINGS = {
         "transform_null_equals": "on",
     },
 }
+Shown = Callable[[ConnectionInfo, str], str]
+"""A function that shows a setting in a session."""
 ARRAYS = "CREATE TABLE words AS SELECT ARRAY[E'a\\\\b', NULL, 'ä'] AS words, 0.1::float8 AS number"
 
 
@@ -104,7 +106,7 @@ def shown_by_program(address: ConnectionInfo, name: str) -> str:
 
 @pytest.mark.parametrize("shown", [shown_by_connection, shown_by_django, shown_by_program])
 def test_our_settings_override_those_of_the_address_and_those_of_an_operation_override_ours(
-    shown: Any, lab: Database
+    shown: Shown, lab: Database
 ) -> None:
     options = {"options": "-c search_path=app -c statement_timeout=7", "client_encoding": "LATIN1"}
     address = support.database_named(lab.name).address
