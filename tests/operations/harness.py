@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.engine_migration.support import Database
 from tests.support.forked import PATIENCE, Process
 
@@ -79,6 +81,16 @@ class Command:
     def kill(self, number: signal.Signals = signal.SIGKILL) -> Outcome:
         os.kill(self.pid, number)
         return self.wait()
+
+
+def first(kind: str, *others: str) -> pytest.MarkDecorator:
+    """The kind of lab that a test has in the ordinary suite, where the kind is not its point; `others` are slow."""
+    kinds = [kind, *(pytest.param(other, marks=pytest.mark.slow) for other in others)]
+    return pytest.mark.parametrize("lab", kinds, indirect=True)
+
+
+sqlite_first = first("sqlite", "postgresql")
+postgresql_first = first("postgresql", "sqlite")
 
 
 @dataclass

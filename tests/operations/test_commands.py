@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.engine_migration import support
-from tests.operations.harness import Lab
+from tests.operations.harness import Lab, postgresql_first, sqlite_first
 
 COMMANDS = (
     "backup_database",
@@ -81,6 +81,7 @@ def test_beginning_of_a_name_finds_a_backup_if_it_is_unique(lab: Lab) -> None:
 
 
 # --- Confirmation -----------------------------------------------------------------------------------------------------
+@sqlite_first
 def test_anything_but_the_full_name_is_declined(lab: Lab) -> None:
     name = lab.back_up()
     lab.rows(CHANGE)
@@ -109,6 +110,7 @@ def test_name_typed_at_a_terminal_confirms(lab: Lab) -> None:
 
 
 # --- What is not restored -----------------------------------------------------------------------------------------
+@sqlite_first
 def test_restore_with_changed_manifest_is_refused(lab: Lab) -> None:
     name = lab.back_up()
     rewrite(manifest_of(lab, name), note="better than it is")
@@ -126,6 +128,7 @@ def test_restore_with_changed_manifest_is_refused(lab: Lab) -> None:
     lab.run("restore_database", "--backup-file", str(copy), "--untrusted", "--yes")
 
 
+@sqlite_first
 def test_restore_with_wrong_checksum_is_refused(lab: Lab) -> None:
     name = lab.back_up("--no-compress")
     data = lab.backups / name
@@ -144,6 +147,7 @@ def other(lab: Lab) -> str:
     return str(lab.folder / "other.db") if lab.kind == "sqlite" else f"{lab.name}_other"
 
 
+@sqlite_first
 def test_restore_with_truncated_or_missing_file_is_refused(lab: Lab) -> None:
     name = lab.back_up()
     data = lab.backups / name
@@ -158,6 +162,7 @@ def test_restore_with_truncated_or_missing_file_is_refused(lab: Lab) -> None:
     assert "Its data file is missing." in lab.run("list_backups").out
 
 
+@sqlite_first
 def test_restore_of_truncated_file_without_manifest_is_refused(lab: Lab) -> None:
     name = lab.back_up("--no-compress")
     content = (lab.backups / name).read_bytes()
@@ -169,6 +174,7 @@ def test_restore_of_truncated_file_without_manifest_is_refused(lab: Lab) -> None
             assert outcome.count("\n") <= 3, outcome
 
 
+@sqlite_first
 def test_restore_of_unsigned_backup_needs_untrusted(lab: Lab) -> None:
     name = lab.back_up()
     before = lab.project_content()
@@ -223,6 +229,7 @@ def test_verification_of_a_backup_of_the_other_engine_is_refused_and_not_recorde
         assert manifest_of(target, name).read_bytes() == before
 
 
+@sqlite_first
 def test_restore_of_a_backup_of_newer_code_is_refused(lab: Lab) -> None:
     lab.rows("INSERT INTO django_migrations (app, name, applied) VALUES ('inventory', '0099_future', '2026-01-01')")
     name = lab.back_up()
@@ -249,6 +256,7 @@ def test_backup_with_records_of_replaced_migrations_is_restored(lab: Lab) -> Non
     assert lab.run("restore_database", name, "--yes").code == 0
 
 
+@postgresql_first
 def test_backup_of_older_code_is_migrated_in_the_staging_database(lab: Lab) -> None:
     before = lab.content()
     lab.run("migrate", "otherproject", "0001", "--verbosity", "0", "--skip-checks")
@@ -324,6 +332,7 @@ def test_restore_to_a_new_database_does_not_change_the_live_one(lab: Lab) -> Non
             lab.rows(f'DROP DATABASE IF EXISTS "{target}"')
 
 
+@sqlite_first
 def test_restore_without_pre_restore_backup_can_be_undone(lab: Lab) -> None:
     name = lab.back_up()
     lab.rows(CHANGE)
@@ -418,6 +427,7 @@ def test_custom_format_is_restored_and_refused_on_sqlite(postgres_lab: Lab, sqli
     )
 
 
+@sqlite_first
 def test_uncompressed_backup_in_another_directory_is_restored(lab: Lab) -> None:
     before = lab.content()
     place = lab.folder / "another disk"
@@ -457,6 +467,7 @@ repository.files.rewrite({name!r} + ".json", repository.signed(msgspec.structs.r
     lab.run("shell", "-c", code)
 
 
+@sqlite_first
 def test_prune_keeps_the_last_verified_backup(lab: Lab) -> None:
     oldest, old = two_old_backups(lab)
     would = lab.run_json("prune_backups", "--dry-run")
@@ -472,6 +483,7 @@ def test_prune_keeps_the_last_verified_backup(lab: Lab) -> None:
     assert lab.value("SELECT count(*) FROM ops_backup") == 1
 
 
+@sqlite_first
 def test_prune_after_a_failed_backup_deletes_nothing(lab: Lab) -> None:
     oldest, old = two_old_backups(lab)
     failed = lab.manage("backup_database", largest_file=lab.full_disk)
@@ -485,6 +497,7 @@ def test_prune_after_a_failed_backup_deletes_nothing(lab: Lab) -> None:
     assert set(lab.listed()) == {old, oldest}
 
 
+@sqlite_first
 def test_prune_keeps_pinned_backups_and_those_that_an_undo_needs(lab: Lab) -> None:
     kept = lab.back_up("--keep")
     lab.run("restore_database", kept, "--yes")
@@ -499,6 +512,7 @@ def test_prune_keeps_pinned_backups_and_those_that_an_undo_needs(lab: Lab) -> No
 
 
 # --- JSON and the lists ---------------------------------------------------------------------------------------------
+@postgresql_first
 def test_json_of_every_command_has_a_status_and_no_secrets(lab: Lab) -> None:
     outputs = []
     name = lab.back_up()
@@ -538,6 +552,7 @@ def test_rebuild_backup_index_restores_deleted_rows(lab: Lab) -> None:
     assert lab.value("SELECT count(*) FROM ops_backup") == 1
 
 
+@sqlite_first
 def test_restore_cancels_queued_runs(lab: Lab) -> None:
     lab.run("shell", "-c", QUEUE.format(kind="backup"))
     name = lab.back_up()

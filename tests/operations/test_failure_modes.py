@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.engine_migration.support import server
-from tests.operations.harness import Command, Lab
+from tests.operations.harness import Command, Lab, postgresql_first, sqlite_first
 from tests.support.postgres import children_of
 
 LARGE = "CREATE TABLE large AS SELECT g AS id, repeat(md5(g::text), 4) AS text FROM generate_series(1, 300000) AS g"
@@ -86,6 +86,7 @@ def test_terminated_backup_leaves_nothing(lab: Lab) -> None:
     assert_no_new_backup(lab, old, status="interrupted")
 
 
+@postgresql_first
 def test_operation_during_another_is_refused(lab: Lab) -> None:
     name = lab.back_up()
     lab.run("restore_database", name, "--yes")
@@ -176,6 +177,7 @@ def test_restore_ends_other_sessions_which_can_reconnect(postgres_lab: Lab) -> N
     assert lab.value("SELECT count(*) FROM racks") > 0
 
 
+@sqlite_first
 def test_restore_keeps_the_history_of_runs_and_backups(lab: Lab) -> None:
     name = lab.back_up()
     lab.run("verify_backup", name)
@@ -213,6 +215,7 @@ def test_backup_by_a_role_without_privileges_names_the_grant(postgres_lab: Lab) 
         server().rows(f"DROP ROLE {role}")
 
 
+@postgresql_first
 def test_restore_and_undo_end_all_sessions(lab: Lab) -> None:
     sign_in = """
 from django.contrib.auth import get_user_model
@@ -231,6 +234,7 @@ client.force_login(get_user_model().objects.create_superuser("eve@example.org", 
     assert lab.value("SELECT count(*) FROM django_session") == 0
 
 
+@postgresql_first
 def test_restore_begins_maintenance_mode_after_loading(lab: Lab) -> None:
     name = lab.back_up()
     for stage, blocked in (("load", False), ("snapshot", True)):

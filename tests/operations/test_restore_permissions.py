@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.operations.harness import Lab
+from tests.operations.harness import Lab, first
 
 PASSWORD = "a-password-of-the-tests"
 BEFORE = f"""
@@ -121,6 +121,7 @@ def confirmable(answer: Any) -> bool:
     return offered
 
 
+@first("sqlite", "postgresql", "schema")
 def test_restore_that_raises_permissions_needs_a_superuser(lab: Lab) -> None:
     shell(lab, PEOPLE)
     name = lab.back_up()
@@ -134,6 +135,7 @@ def test_restore_that_raises_permissions_needs_a_superuser(lab: Lab) -> None:
         assert confirmable(answer) is may
 
 
+@first("sqlite", "postgresql", "schema")
 def test_permissions_are_compared_again_before_the_cut_over(lab: Lab) -> None:
     shell(lab, PEOPLE)
     name = lab.back_up()
@@ -152,6 +154,7 @@ def test_permissions_are_compared_again_before_the_cut_over(lab: Lab) -> None:
     assert lab.value("SELECT count(*) FROM accounts_user WHERE email = 'eve@example.com' AND is_superuser") == 1
 
 
+@first("sqlite", "postgresql", "schema")
 def test_undo_that_raises_permissions_needs_a_superuser(lab: Lab) -> None:
     shell(lab, BEFORE)
     name = lab.back_up()
@@ -179,6 +182,7 @@ def test_undo_that_raises_permissions_needs_a_superuser(lab: Lab) -> None:
     assert shell(lab, RUN, who="rita@example.com", name="") == "done"
 
 
+@first("sqlite", "postgresql", "schema")
 def test_commands_list_users_with_more_permissions_and_ask(lab: Lab) -> None:
     shell(lab, PEOPLE)
     name = lab.back_up()
@@ -217,6 +221,7 @@ def test_live_database_without_tables_counts_as_without_accounts(lab: Lab) -> No
     assert asked.code == 5
 
 
+@first("sqlite", "postgresql", "schema")
 def test_permissions_of_an_untrusted_file_are_compared(lab: Lab) -> None:
     shell(lab, PEOPLE)
     name = lab.back_up()

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.operations.harness import Lab
+from tests.operations.harness import Lab, postgresql_first
 from tests.support.web import WebServer
 
 COOKIE = {"Cookie": "sessionid=abcdefghijklmnopqrstuvwxyz012345"}
@@ -117,6 +117,7 @@ class Writer:
         return False
 
 
+@postgresql_first
 def test_reads_during_a_restore_succeed(lab: Lab, web: WebServer, capsys: pytest.CaptureFixture[str]) -> None:
     name = lab.back_up()
     over = threading.Event()
@@ -150,6 +151,7 @@ def test_reads_during_a_restore_succeed(lab: Lab, web: WebServer, capsys: pytest
     assert web.get("/health/ready/").status == 200
 
 
+@postgresql_first
 def test_writes_accepted_before_the_cut_over_are_not_lost(lab: Lab, web: WebServer) -> None:
     lab.run("shell", "-c", PEOPLE)
     name = lab.back_up()
@@ -179,6 +181,7 @@ def restore_is_over(pid: int) -> bool:
     return False
 
 
+@postgresql_first
 def test_write_during_a_restore_gets_503(lab: Lab, web: WebServer) -> None:
     lab.run("shell", "-c", PEOPLE)
     name = lab.back_up()

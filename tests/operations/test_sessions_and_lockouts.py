@@ -14,7 +14,7 @@ PASSWORD = "a long enough one"
 GUESSED = ("eve@example.org", "mallory@example.org")
 
 
-@pytest.fixture(params=["postgresql", "schema", "sqlite"])
+@pytest.fixture(params=["postgresql", pytest.param("schema", marks=pytest.mark.slow), "sqlite"])
 def lab(request: pytest.FixtureRequest, make_lab: Callable[[str], Lab]) -> Lab:
     return make_lab(request.param)
 

@@ -107,7 +107,7 @@ def hostile_sqlite(lab: Lab) -> Path:
     return file
 
 
-@pytest.mark.parametrize("kind", ["postgresql", "schema", "sqlite"])
+@pytest.mark.parametrize("kind", ["postgresql", pytest.param("schema", marks=pytest.mark.slow), "sqlite"])
 def test_restore_of_a_hostile_file_loads_only_rows_of_known_tables(
     make_lab: Callable[[str], Lab], tmp_path: Path, kind: str
 ) -> None:
