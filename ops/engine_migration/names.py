@@ -14,6 +14,7 @@ LONGEST = 63
 SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
 """Every table of PostgreSQL has them."""
 LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+RENAME_ONE = "Rename it in the model (db_table, db_column), and migrate the file with Django first."
 RENAME = "Rename one of them in the models (db_table, db_column), and migrate the file with Django first."
 
 
@@ -72,11 +73,17 @@ def check_names(found: Iterable[type[models.Model]]) -> None:
         tables[table_in_sqlite(model)] = table_in_postgres(model)
         columns = {column.column: in_postgres(column.column) for column in model._meta.local_concrete_fields}
         check_distinct(columns, f"columns of {model._meta.label}")
+        if broken := [name for name in (table_in_sqlite(model), *columns) if "%" in name]:
+            raise PreconditionFailed(
+                f"{model._meta.label} has the name {broken[0]}, and Django cannot read names with a % from PostgreSQL,"
+                " where it begins a parameter.",
+                RENAME_ONE,
+            )
         if taken := SYSTEM_COLUMNS.intersection(columns):
             raise PreconditionFailed(
                 f"{model._meta.label} has a column {min(taken)}, and PostgreSQL has a system column of that name in"
                 " every table.",
-                "Rename it in the model (db_column), and migrate the file with Django first.",
+                RENAME_ONE,
             )
     check_distinct(tables, "tables")
 

@@ -1,11 +1,13 @@
 """What SQLite allows in a file and Django's models never show: row numbers, virtual tables, collations, and more."""
 
+import functools
 from pathlib import Path
 
 import pytest
 
 from tests.support.projects import Project, assert_migrated, assert_refused, migrate
 
+slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 ITEM = "class Item(models.Model):\n    name = models.TextField()\n"
 
 
@@ -124,17 +126,17 @@ def wide(columns: int, *fields: str) -> str:
     ("columns", "fields"),
     [
         (600, ["TextField(default='x')", "PositiveIntegerField(default=1)", "DateTimeField(null=True)"]),
-        pytest.param(600, ["TextField(default='x')"], marks=pytest.mark.slow),
-        pytest.param(600, ["JSONField(default=dict)"], marks=pytest.mark.slow),
-        pytest.param(1200, ["TextField(default='x')", "UUIDField(null=True)"], marks=pytest.mark.slow),
-        pytest.param(1590, ["BooleanField(default=True)"], marks=pytest.mark.slow),
+        slow(600, ["TextField(default='x')"]),
+        slow(600, ["JSONField(default=dict)"]),
+        slow(1200, ["TextField(default='x')", "UUIDField(null=True)"]),
+        slow(1590, ["BooleanField(default=True)"]),
     ],
 )
 def test_table_with_many_columns_is_migrated(columns: int, fields: list[str]) -> None:
     assert_migrated(Project(models=wide(columns, *fields), fill="Item.objects.create(); Item.objects.create()"))
 
 
-@pytest.mark.parametrize("columns", [400, pytest.param(1200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("columns", [400, slow(1200)])
 def test_bad_cells_in_a_table_with_many_columns_are_findings(columns: int) -> None:
     last = columns - 1
     assert_refused(
@@ -367,10 +369,10 @@ RUN_PYTHON = "def forward(apps, editor):\n    vendor = editor.connection.vendor\
     [
         ("if vendor == 'postgresql': raise RuntimeError('no data\\nfile.')", "RuntimeError: no data file."),
         ("if vendor == 'postgresql': raise SystemExit(7)", "SystemExit: 7."),
-        ("1 / (vendor == 'sqlite')", "ZeroDivisionError: division by zero."),
-        ("if vendor == 'postgresql': apps.get_model('shop', 'Nothing')", "LookupError: "),
         ("editor.execute('PRAGMA user_version = 4')", 'syntax error at or near "PRAGMA".'),
-        ("editor.execute('SELECT ifnull(1, 2)')", "function ifnull(integer, integer) does not exist."),
+        slow("1 / (vendor == 'sqlite')", "ZeroDivisionError: division by zero."),
+        slow("if vendor == 'postgresql': apps.get_model('shop', 'Nothing')", "LookupError: "),
+        slow("editor.execute('SELECT ifnull(1, 2)')", "function ifnull(integer, integer) does not exist."),
     ],
 )
 def test_migration_that_fails_in_postgresql_is_named(body: str, words: str) -> None:

@@ -198,6 +198,20 @@ def test_system_columns_are_refused(name: str) -> None:
     assert refusal(One).startswith(f"otherproject.One has a column {name}, and PostgreSQL has a system column")
 
 
+@pytest.mark.parametrize(("table", "column"), [("5%", "name"), ("shop_item", "100%"), ("%s", "%(name)s")])
+@isolate_apps("tests.otherproject")
+def test_names_with_a_percent_sign_are_refused(table: str, column: str) -> None:
+    class One(models.Model):
+        left = models.TextField(db_column=column)
+
+        class Meta:
+            app_label = "otherproject"
+            db_table = table
+
+    name = table if "%" in table else column
+    assert refusal(One).startswith(f"otherproject.One has the name {name}, and Django cannot read names with a % from")
+
+
 @isolate_apps("tests.otherproject")
 def test_names_that_differ_are_accepted() -> None:
     class One(models.Model):
