@@ -1,13 +1,21 @@
 """PgBouncer in transaction mode between site and server: the site connects through it, operations connect directly."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from pytest_django.plugin import DjangoDbBlocker
 
+from ops.backups.engines.postgresql.engine import PostgresEngine
+from ops.backups.manifest import Kind
+from ops.backups.verify import restore_test
+from ops.checks import check_operations_connect
+from ops.databases.override import new_wrapper, override_database
 from ops.databases.postgres.connection import parse_url
+from ops.engine_migration.target import inspect_target
 from ops.errors import PreconditionFailed
+from ops.health.database import query_database
+from ops.utils.progress import no_progress
 from tests.integration.support import Home
 from tests.integration.tls_servers import PgBouncer, Server, pgbouncer
 from tests.support.web import WebServer
@@ -94,6 +102,37 @@ def test_pooler_that_ignores_the_options_of_its_clients_is_refused(
         assert "DATABASE_DIRECT_URL" in refused.value.hint
         with django_db_blocker.unblock(), pytest.raises(PreconditionFailed, match="a pooler answered"):
             address.wrapper().ensure_connection()
+
+
+@pytest.mark.parametrize(
+    "more", ["", "ignore_startup_parameters = options"], ids=["options refused", "options ignored"]
+)
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_site_works_through_pgbouncer_and_every_operation_names_it(
+    mode: str, more: str, server: Server, database: str, django_db_blocker: DjangoDbBlocker
+) -> None:
+    """Without an address of the server itself, whatever mode and options PgBouncer has."""
+    with pgbouncer(server, mode=mode, more=more) as bouncer, django_db_blocker.unblock():
+        address = parse_url(bouncer.url(database))
+        engine = PostgresEngine(address)
+        own = {"NAME": database, "HOST": address.host, "PORT": address.port, "USER": address.user}
+        site = new_wrapper("django.db.backends.postgresql", **own, PASSWORD=address.password)
+        with override_database(site):
+            assert query_database("default").read_only == ""
+            (warning,) = check_operations_connect(databases=["default"])
+        assert (warning.id, "DATABASE_DIRECT_URL" in (warning.hint or "")) == ("ops.W015", True)
+        operations: list[Callable[[], object]] = [
+            lambda: engine.locked("backup").__enter__(),
+            lambda: engine.snapshot(kind=Kind.SQL),
+            lambda: restore_test(engine=engine, source=None, on_progress=no_progress),  # type: ignore[arg-type]  # not reached
+            engine.swap_strategy,
+            engine.require_writable,
+            lambda: inspect_target(address),
+        ]
+        for operate in operations:
+            with pytest.raises(PreconditionFailed, match=r"^No connection to the database ") as refused:
+                operate()
+            assert "DATABASE_DIRECT_URL" in refused.value.hint
 
 
 def test_check_with_sqlite_direct_url_fails(tmp_path: Path, variables: dict[str, str]) -> None:
