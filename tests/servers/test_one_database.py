@@ -81,6 +81,32 @@ def test_restore_replaces_the_schema(
     assert database.value("SELECT count(*) FROM device") == 0
 
 
+@pytest.mark.parametrize(
+    ("option", "statement"),
+    [
+        ("NOCREATEDB", 'ALTER ROLE "{0}" CREATEDB;'),
+        ("CREATEDB", 'GRANT CONNECT ON DATABASE postgres TO "{0}"; (and a line in pg_hba.conf)'),
+    ],
+)
+def test_what_needs_another_database_is_refused_with_the_statement_to_run(
+    admin: Database, rules: Rules, make_database: Make, option: str, statement: str
+) -> None:
+    database = make_database(option)
+    revoke_connect(admin, rules, database.name)
+    database.rows("CREATE SCHEMA other; CREATE TABLE other.t ()")
+    strategy = PostgresEngine(database.address).swap_strategy()
+    hint = f"As an administrator: {statement.format(database.name)}"
+    for name in ("", "another"):
+        with pytest.raises(PreconditionFailed) as refused, strategy.scratch(name=name, for_swap=not name):
+            pass
+        assert refused.value.hint == hint
+    admin.rows(f"REASSIGN OWNED BY {database.name} TO homerack; ALTER DATABASE {database.name} OWNER TO homerack")
+    owner = f'ALTER DATABASE "{database.name}" OWNER TO "{database.name}";'
+    with pytest.raises(PreconditionFailed) as refused, strategy.scratch(for_swap=True):
+        pass
+    assert owner in refused.value.hint
+
+
 @pytest.mark.parametrize("limit", [revoke_connect, reject_others, close_others])
 def test_migration_fills_the_database_in_one_transaction(
     admin: Database, rules: Rules, make_database: Make, limit: Callable[[Database, Rules, str], None]

@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterator
 import psycopg2
 from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.databases.leftovers import Claims
 from ops.databases.postgres.connection import APPLICATION, ConnectionInfo, server_message
 from ops.databases.postgres.properties import DatabaseProperties
-from ops.databases.postgres.queries import select
+from ops.databases.postgres.queries import fetch_row, select
 from ops.databases.postgres.refusal import NOT_ADMITTED, OF_ONE_DATABASE, Refused
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
@@ -60,6 +61,20 @@ def may_create(connection: Connection, database: str) -> bool:
         [database, database],
     )
     return bool(allowed)
+
+
+def how_to_replace(cursor: Cursor) -> str:
+    """What an administrator has to do so that the role can replace this database as a whole (see `may_create`)."""
+    role, creates, owns, database = fetch_row(
+        cursor,
+        "SELECT rolname, rolsuper OR rolcreatedb, pg_has_role(datdba, 'USAGE'), datname"
+        " FROM pg_roles, pg_database WHERE rolname = current_user AND datname = current_database()",
+    )
+    if not creates:
+        return f"ALTER ROLE {quoted(role)} CREATEDB;"
+    if not owns:
+        return f"ALTER DATABASE {quoted(database)} OWNER TO {quoted(role)};"
+    return f"GRANT CONNECT ON DATABASE postgres TO {quoted(role)}; (and a line in pg_hba.conf)"
 
 
 SERVER_FILE_ROLES = ["pg_execute_server_program", "pg_read_server_files", "pg_write_server_files"]

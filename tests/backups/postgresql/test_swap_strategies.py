@@ -320,8 +320,7 @@ def test_restore_by_a_role_without_privileges_names_the_statement(role: Role, la
     with pytest.raises(PreconditionFailed) as refused, engine.swap_strategy().scratch(for_swap=True):
         pass
     assert str(refused.value) == (
-        f"The role {name} may neither create databases nor replace the schema public of {engine.where}."
-        " Nothing was changed.\n"
+        f"The role {name} may replace neither {engine.where} as a whole nor its schema public. Nothing was changed.\n"
         f'As an administrator, one of the two: ALTER ROLE "{name}" CREATEDB;'
         f' or ALTER DATABASE "{lab.name}" OWNER TO "{name}";'
     )

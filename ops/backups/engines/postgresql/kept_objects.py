@@ -7,6 +7,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.engines.postgresql.dump_reader import NAME, Statement
+from ops.databases.postgres.databases import how_to_replace
 from ops.databases.postgres.queries import fetch_column, fetch_value
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
@@ -77,20 +78,19 @@ def is_about(statement: Statement, existing: Set[bytes]) -> bool:
 
 def require_replaceable(cursor: Cursor) -> None:
     """Raises PreconditionFailed for objects that would keep using the previous schema after it was replaced."""
-    role = quoted(fetch_value(cursor, "SELECT current_user"))
     cursor.execute(USERS)
     if users := cursor.fetchall():
         raise PreconditionFailed(
             f"The {users[0][0]} calls {users[0][1]}, which can only be replaced with the database."
             " Nothing was changed.",
-            f"As an administrator: ALTER ROLE {role} CREATEDB;",
+            f"As an administrator: {how_to_replace(cursor)}",
         )
     if publications := fetch_column(cursor, OTHERS_PUBLICATIONS):
-        name = publications[0]
+        name, role = publications[0], quoted(fetch_value(cursor, "SELECT current_user"))
         raise PreconditionFailed(
             f"The publication {name} publishes tables of the schema public, which a restore replaces, and belongs to"
             " another role. Nothing was changed.",
-            f"As an administrator, one of the two: ALTER ROLE {role} CREATEDB;"
+            f"As an administrator, one of the two: {how_to_replace(cursor)}"
             f" or ALTER PUBLICATION {quoted(name)} OWNER TO {role};",
         )
 

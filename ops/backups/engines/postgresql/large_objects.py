@@ -6,6 +6,7 @@ Their numbers are stored in rows, so a dump creates them with the same ones.
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from ops.databases.postgres.databases import how_to_replace
 from ops.databases.postgres.queries import fetch_column, fetch_value
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
@@ -40,7 +41,7 @@ def set_aside(cursor: Cursor, schema: str) -> None:
         raise PreconditionFailed(
             f"Large objects of other roles can only be replaced with the database ({', '.join(others)})."
             " Nothing was changed.",
-            f"As an administrator, one of the two: ALTER ROLE {role} CREATEDB;"
+            f"As an administrator, one of the two: {how_to_replace(cursor)}"
             f" or ALTER LARGE OBJECT {others[0]} OWNER TO {role};",
         )
     if not fetch_value(cursor, "SELECT EXISTS (SELECT FROM pg_largeobject_metadata)"):

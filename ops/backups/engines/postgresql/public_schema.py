@@ -8,6 +8,7 @@ from psycopg2 import errors, sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.engines.postgresql.table_digests import ASIDE_SCHEMA
+from ops.databases.postgres.databases import how_to_replace
 from ops.databases.postgres.queries import fetch_column, fetch_row, fetch_value
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
@@ -81,7 +82,7 @@ def require_movable(cursor: Cursor) -> None:
         return
     kind, identity, _, range_type = found
     user = quoted(fetch_value(cursor, "SELECT current_user"))
-    hint = f"ALTER ROLE {user} CREATEDB;"
+    hint = how_to_replace(cursor)
     described = f"{kind} {identity.replace(f'{ASIDE_SCHEMA}.', 'public.', 1)}"
     if range_type:
         # The functions that PostgreSQL makes for it belong to a superuser.

@@ -33,7 +33,7 @@ from ops.backups.engines.postgresql.table_digests import ASIDE_SCHEMA, UNDO_SCHE
 from ops.backups.manifest import Kind
 from ops.databases.override import override_database
 from ops.databases.postgres.connection import ConnectionInfo, server_message
-from ops.databases.postgres.databases import has_server_access
+from ops.databases.postgres.databases import has_server_access, how_to_replace
 from ops.databases.postgres.queries import fetch_column, fetch_value
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils import posix_signals
@@ -161,12 +161,11 @@ def require_rights(cursor: Cursor, address: ConnectionInfo) -> None:
     """Raises PreconditionFailed with what to ask for unless the schema ``public`` is the role's, and all there is."""
     if not fetch_value(cursor, MAY_REPLACE):
         name = fetch_value(cursor, "SELECT current_user")
-        role = quoted(name)
+        owner = f"ALTER DATABASE {quoted(address.database)} OWNER TO {quoted(name)};"
+        ways = dict.fromkeys((how_to_replace(cursor), owner))
         raise PreconditionFailed(
-            f"The role {name} may neither create databases nor replace the schema public of {address}."
-            " Nothing was changed.",
-            f"As an administrator, one of the two: ALTER ROLE {role} CREATEDB;"
-            f" or ALTER DATABASE {quoted(address.database)} OWNER TO {role};",
+            f"The role {name} may replace neither {address} as a whole nor its schema public. Nothing was changed.",
+            f"As an administrator{', one of the two' if len(ways) == 2 else ''}: {' or '.join(ways)}",
         )
     require_no_other_schemas(cursor, str(address))
 
@@ -177,7 +176,7 @@ def require_no_other_schemas(cursor: Cursor, subject: str) -> None:
         raise PreconditionFailed(
             f"{subject} has other schemas than public ({', '.join(others)}), which can only be replaced with the"
             " database. Nothing was changed.",
-            f"As an administrator: ALTER ROLE {quoted(fetch_value(cursor, 'SELECT current_user'))} CREATEDB;",
+            f"As an administrator: {how_to_replace(cursor)}",
         )
 
 
@@ -199,10 +198,11 @@ class SchemaSwap(SwapStrategy):
     def scratch(self, *, name: str = "", for_swap: bool) -> Iterator[Scratch]:
         """An empty schema ``public`` in a transaction, which is rolled back unless it is swapped in."""
         if name:
-            raise PreconditionFailed(
-                f"The role may not create the database {name}. Nothing was changed.",
-                f"As an administrator: ALTER ROLE {quoted(self._address.user)} CREATEDB;",
-            )
+            with contextlib.closing(self._address.connect()) as connection, connection.cursor() as cursor:
+                raise PreconditionFailed(
+                    f"The role cannot create the database {name}. Nothing was changed.",
+                    f"As an administrator: {how_to_replace(cursor)}",
+                )
         if for_swap:
             self.previous_database()
         scratch = ScratchSchema(self._address, self._tools_directory)
