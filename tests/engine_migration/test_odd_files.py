@@ -1,10 +1,16 @@
 """What SQLite allows in a file and Django's models never show: row numbers, virtual tables, collations, and more."""
 
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.db import DatabaseError
+from django.db.models.signals import pre_migrate
 
+from ops.databases.migration_state import run_migrations
+from ops.databases.override import override_database, sqlite_wrapper
+from ops.errors import OpsError
 from tests.support.projects import Project, assert_migrated, assert_refused, migrate
 
 slow = functools.partial(pytest.param, marks=pytest.mark.slow)
@@ -387,3 +393,34 @@ def test_migration_that_fails_in_postgresql_is_named(body: str, words: str) -> N
     assert not outcome.real.trace, outcome
     assert f"The migration shop.0002_extra failed in PostgreSQL: {words}" in outcome.real.words, outcome
     assert not outcome.left, outcome
+
+
+@pytest.fixture
+def failing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Code that `migrate` calls before the first migration raises this."""
+
+    def fail(**_: object) -> None:
+        raise request.param
+
+    pre_migrate.connect(fail)
+    yield
+    pre_migrate.disconnect(fail)
+
+
+@pytest.mark.parametrize(
+    "failing", [ValueError("no\n  file"), SystemExit(), DatabaseError("\nlost\nmore")], indirect=True
+)
+def test_failure_outside_of_a_migration_is_named(failing: None) -> None:
+    with override_database(sqlite_wrapper(":memory:")), pytest.raises(OpsError) as failed:
+        run_migrations()
+    reason = {"ValueError": "ValueError: no file", "SystemExit": "SystemExit", "DatabaseError": "lost"}
+    assert failed.value.message == (
+        f"The command migrate failed in SQLite: {reason[type(failed.value.__cause__).__name__]}."
+        " No database in use was changed."
+    )
+
+
+@pytest.mark.parametrize("failing", [KeyboardInterrupt()], indirect=True)
+def test_interrupted_migrate_is_interrupted(failing: None) -> None:
+    with override_database(sqlite_wrapper(":memory:")), pytest.raises(KeyboardInterrupt):
+        run_migrations()
