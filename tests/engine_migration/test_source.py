@@ -54,6 +54,26 @@ def test_collations_and_functions_of_the_application_do_not_matter(
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
 
 
+@pytest.mark.parametrize("order", [1, -1], ids=["forwards", "backwards"])
+def test_references_to_keys_with_a_collation_of_the_application_are_found(
+    order: int, library: Path, database: Database
+) -> None:
+    """The index of the key has an order that only the application knows."""
+    key = '"name" varchar(30) NOT NULL PRIMARY KEY'
+    support.loosen(library, "otherproject_tag", key, key.replace(" NOT", " COLLATE byname NOT"))
+    with contextlib.closing(sqlite3.connect(library)) as connection:
+        connection.create_collation("byname", lambda one, other: order * ((one > other) - (one < other)))
+        connection.executemany("INSERT INTO otherproject_tag VALUES (?)", [(f"tag {number}",) for number in range(500)])
+        connection.execute("REINDEX otherproject_tag")
+        connection.execute(
+            "INSERT INTO otherproject_book_tags (book_id, tag_id)"
+            " SELECT (SELECT max(id) FROM otherproject_book), name FROM otherproject_tag WHERE name LIKE 'tag %'"
+        )
+        connection.commit()
+    support.migrate(library, database)
+    assert database.value("SELECT count(*) FROM otherproject_book_tags WHERE tag_id LIKE 'tag %%'") == 500
+
+
 def test_a_missing_file_is_not_created(tmp_path: Path, database: Database) -> None:
     path = tmp_path / "missing.db"
     assert refusal(path, database) == f"There is no file {path}.\n{NAME_IT}"
