@@ -178,10 +178,26 @@ def test_valid_event_is_read_unchanged(kind: str) -> None:
     assert run.result
 
 
-@pytest.mark.django_db
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+few = settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
+many = settings(few, max_examples=300)
+
+
+def pages_and_commands_work(client: Client, folder: Path, document: dict[str, Any]) -> None:
+    key = plant(folder, document)
+    call_command("rebuild_backup_index")
+    for page in PAGES:
+        assert client.get(page).status_code == 200, (page, document)
+    found = Run.objects.filter(pk=key)
+    for run in found:
+        assert client.get(f"/admin/ops/run/{key}/change/").status_code == 200, document
+        assert run.status != Run.Status.QUEUED
+    found.delete()
+
+
+@pytest.mark.django_db
+@few
 @given(document=hostile_events())
 @example(document=event(result={"manifest": {"size": "many"}}))
 @example(document=event("preflight", result={"groups": [["rack"]], "acceptable": True}))
@@ -193,15 +209,17 @@ def test_valid_event_is_read_unchanged(kind: str) -> None:
 def test_pages_and_commands_work_with_hostile_event(
     admin_client: Client, settings: Any, document: dict[str, Any]
 ) -> None:
-    key = plant(Path(settings.BACKUP_DIR), document)
-    call_command("rebuild_backup_index")
-    for page in PAGES:
-        assert admin_client.get(page).status_code == 200, (page, document)
-    found = Run.objects.filter(pk=key)
-    for run in found:
-        assert admin_client.get(f"/admin/ops/run/{key}/change/").status_code == 200, document
-        assert run.status != Run.Status.QUEUED
-    found.delete()
+    pages_and_commands_work(admin_client, Path(settings.BACKUP_DIR), document)
+
+
+@pytest.mark.slow
+@pytest.mark.django_db
+@many
+@given(document=hostile_events())
+def test_pages_and_commands_work_with_many_hostile_events(
+    admin_client: Client, settings: Any, document: dict[str, Any]
+) -> None:
+    pages_and_commands_work(admin_client, Path(settings.BACKUP_DIR), document)
 
 
 @pytest.mark.django_db
