@@ -197,12 +197,21 @@ def find_samples(tables: Sequence[TablePlan], snapshot: Snapshot, preflight: Pre
             names = {folded(name) for name in (table_in_sqlite(model), table_in_postgres(model))}
             if folded(table.source) not in names or not table.rows:
                 continue
-            stripped = {column for column in table.columns if f"{table.name}.{column.source}" in preflight.stripped}
-            columns = tuple(column for column in table.columns if column not in stripped)
+            columns = tuple(
+                column
+                for column in table.columns
+                if is_unchanged(column) and f"{table.name}.{column.source}" not in preflight.stripped
+            )
             refused = set(preflight.refused.get(table.name, ()))
             rows = sorted(choose_rows(connection, table, preflight) - refused)
             found.append(Sample(table=table, model=model, columns=columns, rows=tuple(rows)))
     return found
+
+
+def is_unchanged(column: ColumnPlan) -> bool:
+    """Not renamed and not mapped to other values, as columns of a legacy format are."""
+    plain = column.value == quoted(column.source) or column.type is CONVERTED
+    return plain and folded(column.source) == folded(column.name)
 
 
 def choose_rows(connection: Any, table: TablePlan, preflight: PreflightResult) -> set[int]:
