@@ -1,4 +1,4 @@
-"""Servers that speak German, French and Japanese: the same retries, hints and messages as with an English one."""
+"""Servers that speak German, French, Japanese, Russian: the same retries, hints and messages as with an English one."""
 
 import contextlib
 import re
@@ -22,7 +22,9 @@ from tests.support.postgres import PostgresServer
 ASCII_SEVERITY = re.compile(r"\b(FATAL|FEHLER|ERREUR|ERROR)\b|エラー|致命的")
 
 
-@pytest.fixture(scope="module", params=["de", "fr", "ja"])
+@pytest.fixture(
+    scope="module", params=["de", *(pytest.param(other, marks=pytest.mark.slow) for other in ("fr", "ja", "ru"))]
+)
 def foreign(request: pytest.FixtureRequest, server: PostgresServer) -> Iterator[PostgresServer]:
     """The server, speaking another language."""
     with pytest.MonkeyPatch.context() as patch:

@@ -62,7 +62,7 @@ def open_databases(admin: Database) -> Iterator[None]:
     admin.rows("GRANT CONNECT ON DATABASE postgres, template1 TO PUBLIC")
 
 
-@pytest.mark.parametrize("option", ["CREATEDB", "NOCREATEDB"])
+@pytest.mark.parametrize("option", ["CREATEDB", pytest.param("NOCREATEDB", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("limit", [revoke_connect, reject_others, close_others])
 def test_restore_replaces_the_schema(
     admin: Database, rules: Rules, make_database: Make, limit: Callable[[Database, Rules, str], None], option: str

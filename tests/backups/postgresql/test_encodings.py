@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from ops.backups.manifest import Kind
 from ops.databases.postgres.connection import parse_url
 from ops.errors import ArtifactInvalid, PreconditionFailed
+from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database
 
@@ -66,6 +68,25 @@ def test_backup_is_restored_into_the_same_encoding_and_into_utf8(make: Make, enc
     assert support.restore(engine, dump) == tables
     assert database.value("SHOW server_encoding") == (encoding if target == "the same" else target)
     assert database.value("SELECT more[1] FROM t WHERE x = %s", [TEXTS[encoding]]) == TEXTS[encoding]
+
+
+@pytest.mark.parametrize("value", [b"Z\xe4hler", b"\xff", b"\xc3"])
+def test_bytes_that_are_no_text_in_utf8_are_named(make: Make, value: bytes) -> None:
+    """A database of the encoding SQL_ASCII accepts them, and no other encoding can hold them."""
+    database = make("SQL_ASCII")
+    database.rows("CREATE TABLE t (x text)")
+    database.rows("INSERT INTO t VALUES (convert_from(%s, 'SQL_ASCII'))", [value])
+    with support.engine_of(database).snapshot(kind=Kind.SQL) as snapshot:
+        with pytest.raises(
+            PreconditionFailed, match="is not in UTF-8, as backups are: invalid byte sequence"
+        ) as refused:
+            snapshot.tables()
+        with pytest.raises(PreconditionFailed, match="is not in UTF-8"):
+            list(snapshot.stream(no_progress))
+    statement = refused.value.hint.partition("LATIN1: ")[2]
+    database.rows(statement.replace("…", "t").replace("name", "x"))
+    support.dump_of(support.engine_of(database))
+    assert database.value("SELECT x FROM t") == value.decode("latin1")
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "EUC_JP", "UTF8"])

@@ -132,6 +132,12 @@ def tables_of(counted: Future[Tables], address: ConnectionInfo) -> Tables:
             f"Another program has locked a table of {address} for {LOCK_WAIT // 1000} s.",
             "Wait until it has ended (a migration?), and run the command again.",
         ) from error
+    except errors.CharacterNotInRepertoire as error:
+        raise PreconditionFailed(
+            f"A text in {address} is not in UTF-8, as backups are: {server_message(error)}.",
+            "Databases of the encoding SQL_ASCII accept any bytes. Convert the texts, for example those in LATIN1:"
+            " UPDATE … SET name = convert_from(convert(convert_to(name, 'SQL_ASCII'), 'LATIN1', 'UTF8'), 'SQL_ASCII');",
+        ) from error
     except psycopg2.Error as error:
         raise PreconditionFailed(f"The rows of {address} cannot be read: {server_message(error)}.") from error
 
