@@ -382,17 +382,21 @@ RUN_PYTHON = "def forward(apps, editor):\n    vendor = editor.connection.vendor\
     ],
 )
 def test_migration_that_fails_in_postgresql_is_named(body: str, words: str) -> None:
-    outcome = migrate(
-        Project(
-            models=ITEM,
-            fill="Item.objects.create(name='a')",
-            operations=[(RUN_PYTHON.format(body), "migrations.RunPython(forward)")],
-        )
+    assert_refused(
+        Project(models=ITEM, fill=FILL, operations=[(RUN_PYTHON.format(body), "migrations.RunPython(forward)")]),
+        f"The migration shop.0002_extra failed in PostgreSQL: {words}",
+        "No database in use was changed.",
     )
-    assert outcome.real.code == 1, outcome
-    assert not outcome.real.trace, outcome
-    assert f"The migration shop.0002_extra failed in PostgreSQL: {words}" in outcome.real.words, outcome
-    assert not outcome.left, outcome
+
+
+def test_collation_of_sqlite_in_a_model_is_named() -> None:
+    assert_refused(
+        Project(
+            models="class Item(models.Model):\n    name = models.CharField(max_length=9, db_collation='NOCASE')\n",
+            fill=FILL,
+        ),
+        'The migration shop.0001_initial failed in PostgreSQL: collation "NOCASE" for encoding "UTF8" does not exist.',
+    )
 
 
 @pytest.fixture
