@@ -30,6 +30,7 @@ READ_ONLY = "The database cannot be written: its transactions are read-only (def
 def standby(server: PostgresServer, make_database: Make) -> Iterator[Database]:
     """A database with a few tables on a server in recovery, whose role may create databases."""
     database = make_database("CREATEDB")
+    database.rows(f"CREATE DATABASE {database.name}_ops_new")
     signal = server.root / "data" / "standby.signal"
     signal.touch()
     server.restart()
@@ -50,6 +51,10 @@ def test_standby_is_backed_up_and_not_written(standby: Database) -> None:
     dump, tables = support.dump_of(engine)
     assert tables["device"].rows == 500
     assert len(dump) > 1000
+    (sentence,) = engine.sweep([f"{standby.name}_ops_new", "nowhere"])
+    assert sentence.startswith(
+        f"The database {standby.name}_ops_new of a killed run cannot be dropped: the server is in"
+    )
     refusals = [
         engine.require_writable,
         lambda: restore_test(engine=engine, source=None, on_progress=None),  # type: ignore[arg-type]  # not reached

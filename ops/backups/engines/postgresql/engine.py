@@ -61,7 +61,11 @@ class PostgresEngine(Engine):
             yield connection
 
     def sweep(self, claimed: Collection[str] = ()) -> tuple[str, ...]:
+        reason, _ = self.explain_read_only()
         with self._server() as connection:
+            if reason:
+                left = [name for name in claimed if databases.exists(connection, name)]
+                return tuple(f"The database {name} of a killed run cannot be dropped: {reason}." for name in left)
             return self._database_swap().sweep(connection, claimed)
 
     # --- Backups --------------------------------------------------------------------------------------------------
