@@ -121,6 +121,7 @@ def write(
             pinned=spec.pinned,
             run=spec.run,
             metadata=dict(snapshot.metadata),
+            properties=snapshot.properties,
             excluded=tuple(
                 ExcludedTable(table=table, reason=reason)
                 for table, reason in sorted(snapshot.excluded.items())

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, Self
 import msgspec
 from msgspec import Meta, Struct
 
+from ops.databases.postgres.differences import NotKept
+from ops.databases.postgres.properties import DatabaseProperties
 from ops.errors import ArtifactInvalid
 from ops.utils import schema
 from ops.utils.schema import Count, Moment, Seconds, Text
@@ -69,6 +71,8 @@ class Verification(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     verified_at: Moment
     duration: Seconds
     error: Text = ""
+    not_kept: tuple[NotKept, ...] = ()
+    """Properties of the live database that a restore could not keep."""
 
     def __post_init__(self) -> None:
         schema.require_time(self.verified_at)
@@ -116,6 +120,8 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     metadata: dict[Text, Text] = {}
     """Other facts: encoding, collation, host."""
     untrusted: bool = False
+    properties: DatabaseProperties | None = None
+    """Of PostgreSQL: what belongs to the database besides its content, without what every new database has."""
     excluded: tuple[ExcludedTable, ...] = ()
     """Each is in `tables` as well, without rows."""
 

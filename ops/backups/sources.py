@@ -13,6 +13,7 @@ from ops.backups.compression import decompressed
 from ops.backups.manifest import Kind, Manifest
 from ops.backups.repository import BackupRecord, BackupRepository
 from ops.backups.signing import Trust
+from ops.databases.postgres.properties import DatabaseProperties
 from ops.errors import PreconditionFailed
 
 GZIP, SQLITE, CUSTOM = b"\x1f\x8b", b"SQLite format 3\x00", b"PGDMP"
@@ -36,6 +37,11 @@ class RestoreSource:
     manifest: Manifest | None
     trust: Trust
     opener: Opener
+
+    @property
+    def properties(self) -> DatabaseProperties | None:
+        """Of the database that was backed up, if this installation has signed them."""
+        return self.manifest.properties if self.manifest and self.trusted else None
 
     @property
     def trusted(self) -> bool:

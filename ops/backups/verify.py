@@ -3,7 +3,9 @@
 import datetime as dt
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import msgspec
 
 from ops.backups.engines.base import Engine, LeftOut, Scratch, Tables
 from ops.backups.manifest import Level, Manifest, Verification
@@ -11,6 +13,7 @@ from ops.backups.sources import RestoreSource
 from ops.backups.untrusted.schema import build_schema
 from ops.databases.leftovers import NO_CLAIMS, Claims
 from ops.databases.migration_state import applied_migrations, require_known, run_migrations, state_of
+from ops.databases.postgres.differences import NotKept
 from ops.errors import ArtifactInvalid, VerificationFailed
 from ops.utils.formatting import join_names
 from ops.utils.progress import Progress, ProgressCallback, Stage
@@ -53,13 +56,15 @@ def restore_test(
     engine.require_writable()
     started = time.monotonic()
     fault = ""
+    not_kept: tuple[NotKept, ...] = ()
     try:
-        with engine.swap_strategy(claims).scratch(for_swap=False) as scratch:
-            load_and_migrate(engine, scratch, source=source, on_progress=on_progress)
+        with engine.swap_strategy(claims).scratch(for_swap=False, recorded=source.properties) as scratch:
+            loaded = load_and_migrate(engine, scratch, source=source, on_progress=on_progress)
+            not_kept = loaded.not_kept
             on_progress(Progress(stage=Stage.CLEAN_UP))
     except (ArtifactInvalid, VerificationFailed) as error:
         fault = error.message
-    return new_verification(Level.RESTORED, fault, since=started)
+    return msgspec.structs.replace(new_verification(Level.RESTORED, fault, since=started), not_kept=not_kept)
 
 
 def new_verification(level: Level, fault: str, *, since: float) -> Verification:
@@ -70,11 +75,15 @@ def new_verification(level: Level, fault: str, *, since: float) -> Verification:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadResult:
-    """A loaded backup: rows by table, what was not copied from an untrusted file, and the migrations applied to it."""
+    """A loaded backup: rows by table, what was not copied from an untrusted file, and the migrations applied to it.
+
+    `not_kept` are properties of the live database that it could not get.
+    """
 
     rows: Mapping[str, int]
     left_out: tuple[LeftOut, ...] = ()
     migrations: tuple[str, ...]
+    not_kept: tuple[NotKept, ...] = ()
 
 
 def load_and_migrate(
@@ -82,11 +91,19 @@ def load_and_migrate(
 ) -> LoadResult:
     """Load `source` into the scratch database, compare it with the manifest, and apply the code's newer migrations.
 
-    Only the rows of an untrusted file are copied. Raises ArtifactInvalid for a damaged file, and VerificationFailed
-    when the loaded rows are not those of the snapshot.
+    Then give it the properties of the live database. Only the rows of an untrusted file are copied.
+
+    Raises ArtifactInvalid for a damaged file, VerificationFailed when the loaded rows are not those of the snapshot.
     """
-    if not source.trusted:
-        return load_rows_and_migrate(engine, scratch, source=source, on_progress=on_progress)
+    if source.trusted:
+        loaded = load_dump_and_migrate(scratch, source=source, on_progress=on_progress)
+    else:
+        loaded = load_rows_and_migrate(engine, scratch, source=source, on_progress=on_progress)
+    return replace(loaded, not_kept=scratch.keep_properties())
+
+
+def load_dump_and_migrate(scratch: Scratch, *, source: RestoreSource, on_progress: ProgressCallback) -> LoadResult:
+    """All of a file that this installation has signed."""
     manifest = source.manifest
     on_progress(Progress(stage=Stage.LOAD, total=manifest.uncompressed_size if manifest else 0))
     with source.open() as stream:

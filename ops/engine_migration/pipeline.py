@@ -196,6 +196,7 @@ def migrate(
             for table in tables
         ),
         seconds={**prepared.seconds, **timer.seconds},
+        not_kept=tuple(staging.not_kept),
     )
 
 

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from ops.databases.postgres.differences import NotKept
 from ops.utils.schema import Count, Line, Seconds
 
 
@@ -21,6 +22,8 @@ class MigrationResult(Struct, frozen=True, kw_only=True):
     target: Line
     tables: tuple[MigratedTable, ...]
     seconds: dict[Line, Seconds]
+    not_kept: tuple[NotKept, ...] = ()
+    """Owners, privileges and settings of the empty database that the filled one does not have."""
 
     @property
     def rows(self) -> int:

@@ -16,7 +16,14 @@ from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.postgres import databases, lock, rename
 from ops.databases.postgres.connection import ConnectionInfo
-from ops.databases.postgres.properties import list_of_names, read_properties
+from ops.databases.postgres.differences import NotKept
+from ops.databases.postgres.properties import (
+    DatabaseProperties,
+    create_schemas,
+    keep_properties,
+    list_of_names,
+    read_live,
+)
 from ops.databases.postgres.queries import fetch_row, fetch_value
 from ops.databases.postgres.writable import require_writable
 from ops.engine_migration.names import table_in_postgres
@@ -50,6 +57,8 @@ class StagingDatabase:
     address: ConnectionInfo
     processes: int
     shared: Connection | None = None
+    not_kept: list[NotKept] = field(default_factory=list)
+    """After the swap: properties of the empty database that this one could not get."""
     _connections: dict[int, Connection] = field(default_factory=dict)
 
     @contextlib.contextmanager
@@ -275,20 +284,19 @@ def open_staging_database(
     owner = str(target.address)
     databases.drop_claimed(connection, claims.left_databases(owner), spared=(live,))
     claims.clear_left_databases(owner)
-    description = read_properties(connection, live)
-    extensions = databases.read_extensions(target.address) if target.exists else ()
+    description = read_live(connection, target.address)
     for name in (new, old):
         databases.claim(connection, name, claims, target=owner)
     try:
         address = target.address.with_database(new)
-        template = databases.template_with(connection, address, extensions)
-        databases.create_staging(connection, new, description, template=template)
+        databases.create(connection, address, description)
+        keep(address, description, live=live)
         address = with_search_path(address, target)
-        databases.add_extensions(address, extensions)
         with override_database(address.wrapper()):
             run_migrations()
         with contextlib.closing(StagingDatabase(address=address, processes=suitable_processes(rows))) as database:
             yield database
+            database.not_kept.extend(keep(address, read_live(connection, target.address), live=live))
         if rehearsal:
             databases.discard(connection, new, claims, spared=(live,), target=owner)
             return
@@ -343,6 +351,15 @@ def first_schema(path: str, user: str) -> str:
     """The first schema in `path` that does not depend on the role."""
     names = list_of_names(path)
     return next((name for name in names if name != "$user"), user if names else "public")
+
+
+def keep(address: ConnectionInfo, properties: DatabaseProperties | None, *, live: str) -> tuple[NotKept, ...]:
+    """Give the database at `address` the schemas and the `properties` of the empty database `live`."""
+    if properties is None:
+        return ()
+    with contextlib.closing(address.connect()) as connection:
+        create_schemas(connection, properties)
+        return keep_properties(connection, properties, live=live)
 
 
 @contextlib.contextmanager

@@ -167,6 +167,8 @@ def show_verifications(console: Console, result: VerificationResult) -> None:
     for name, verification in result.verifications.items():
         mark = "[green]✓[/green]" if verification.passed else "[red]✗[/red]"
         console.print(f"{mark} {escape(describe_verification(name, verification))}", soft_wrap=True)
+        for left in verification.not_kept:
+            console.print(str(left), style="yellow", soft_wrap=True, markup=False)
 
 
 def show_source(console: Console, source: RestoreSource, *, where: str) -> None:

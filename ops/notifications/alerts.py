@@ -8,7 +8,7 @@ import contextlib
 import datetime as dt
 import logging
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
 from ops.conf import conf
+from ops.databases.postgres.differences import NotKept
 from ops.errors import OpsError
 from ops.health.backups import check_backups
 from ops.health.dependencies import LEAST_FREE
@@ -27,7 +28,7 @@ from ops.models import Backup, Run
 from ops.notifications.channels import Delivery, Message, ping_heartbeat, send_to_all
 from ops.schedules import timetable
 from ops.utils import schema
-from ops.utils.formatting import format_age, format_datetime, format_size
+from ops.utils.formatting import format_age, format_datetime, format_size, pluralize
 from ops.utils.redaction import redact
 from ops.utils.schema import Moment, Text
 
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 STATE_FILE = "alerts.json"
 BACKUPS_TO_COME = 3
 """There is an alert below the space for so many more backups, and below `LEAST_FREE`."""
+NAMED_NOT_KEPT = 10
 HYSTERESIS = 1.25
 """The alert is resolved with so many times as much free space, so that it does not flap around the limit."""
 
@@ -76,6 +78,9 @@ def notify_runs(runs: Iterable[Run]) -> None:
             send_heartbeat(success=succeeded)
         key = f"run {run.kind}"
         sync_alerts({} if succeeded else {key: alert_of_run(run)}, in_scope=key.__eq__)
+        if succeeded:
+            key = f"not kept {run.kind}"
+            sync_alerts({key: alert_of_not_kept(run, left)} if (left := not_kept_by(run)) else {}, in_scope=key.__eq__)
 
 
 def alert_of_run(run: Run) -> Alert:
@@ -86,6 +91,28 @@ def alert_of_run(run: Run) -> Alert:
         title=f"The {kind} failed on {socket.gethostname()}.",
         text=redact(f"{reason}\nStarted by {run.requested_by} on {run.host or 'an unknown machine'}, ended at {when}."),
         resolved_title=f"The {kind} succeeded again on {socket.gethostname()}.",
+    )
+
+
+def not_kept_by(run: Run) -> list[NotKept]:
+    """What a restore, or a restore test, could not keep of the live database's properties."""
+    results = [run.result, *run.result.get("verifications", {}).values()]
+    return [
+        left
+        for result in results
+        for left in schema.read_document(result.get("not_kept", []), list[NotKept], what="The result of a run")
+    ]
+
+
+def alert_of_not_kept(run: Run, not_kept: Sequence[NotKept]) -> Alert:
+    kind = run.get_kind_display()
+    named = [str(left) for left in not_kept[:NAMED_NOT_KEPT]]
+    more = [f"And {len(not_kept) - len(named)} more, in the log of the run."] if len(not_kept) > len(named) else []
+    return Alert(
+        title=f"The {kind} could not keep {pluralize(len(not_kept), 'property', 'properties')} of the database"
+        f" on {socket.gethostname()}.",
+        text=redact("\n".join([*named, *more])),
+        resolved_title=f"The {kind} keeps all properties of the database again on {socket.gethostname()}.",
     )
 
 

@@ -15,6 +15,7 @@ from ops.backups.restore_checks import require_restorable
 from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import kept_live
 from ops.backups.verify import LoadResult, load_and_migrate, migrate
+from ops.databases.postgres.differences import NotKept
 from ops.errors import OpsError
 from ops.maintenance import maintenance_mode
 from ops.models import Run
@@ -64,17 +65,18 @@ def restore(
     require_restorable(source, engine=context.engine, untrusted=untrusted)
     if to:
         return restore_to(context, run, source, to)
-    with context.engine.swap_strategy(claims=run).scratch(for_swap=True) as staging:
+    with context.engine.swap_strategy(claims=run).scratch(for_swap=True, recorded=source.properties) as staging:
         loaded = load_and_migrate(context.engine, staging, source=source, on_progress=run.report)
         blocked_at = time.monotonic()
         with maintenance_mode(reason=f"A backup is being restored ({source.name})."):
             require_rights_stay(run, staging)
             previous = back_up_first(context, run) if pre_backup else ""
             live_tables = kept_live(trusted=source.trusted)
-            cut_over = go_live(run, staging, backup=source.name, live_tables=live_tables)
+            not_kept, cut_over = go_live(run, staging, backup=source.name, live_tables=live_tables)
         writes_blocked = time.monotonic() - blocked_at
     return replace(
         result_of(source, loaded),
+        not_kept=not_kept,
         pre_backup=previous,
         previous=context.engine.swap_strategy().previous_database(),
         writes_blocked=round(writes_blocked, 3),
@@ -84,7 +86,8 @@ def restore(
 
 def restore_to(context: OpsContext, run: RunRecorder, source: RestoreSource, database: str) -> RestoreResult:
     """Load `source` into a new database, and keep that."""
-    with context.engine.swap_strategy(claims=run).scratch(name=database, for_swap=False) as scratch:
+    strategy = context.engine.swap_strategy(claims=run)
+    with strategy.scratch(name=database, for_swap=False, recorded=source.properties) as scratch:
         loaded = load_and_migrate(context.engine, scratch, source=source, on_progress=run.report)
         scratch.keep()
     return replace(result_of(source, loaded), database=database)
@@ -99,6 +102,7 @@ def result_of(source: RestoreSource, loaded: LoadResult) -> RestoreResult:
         compared=source.trusted and source.manifest is not None,
         migrations=loaded.migrations,
         left_out=loaded.left_out,
+        not_kept=loaded.not_kept,
     )
 
 
@@ -115,10 +119,12 @@ def back_up_first(context: OpsContext, run: RunRecorder) -> str:
         ) from error
 
 
-def go_live(run: RunRecorder, staging: Scratch, *, backup: str, live_tables: Collection[str]) -> float:
+def go_live(
+    run: RunRecorder, staging: Scratch, *, backup: str, live_tables: Collection[str]
+) -> tuple[tuple[NotKept, ...], float]:
     """Copy the rows of `live_tables` and the history into the staging database, and swap it with the live one.
 
-    Returns the seconds of the swap alone.
+    Returns what it could not get of the live database's properties, and the seconds of the swap alone.
     """
     run.point_of_no_return()
     run.report(Progress(stage=Stage.HISTORY))
@@ -126,11 +132,14 @@ def go_live(run: RunRecorder, staging: Scratch, *, backup: str, live_tables: Col
         run.log(not_copied)
     with staging.as_default():
         run.write_history()
+    not_kept = staging.keep_properties()
+    for left in not_kept:
+        run.log(str(left))
     run.report(Progress(stage=Stage.CUT_OVER))
     began = time.monotonic()
     staging.swap(run=run.id, backup=backup)
     run.mark_applied()
-    return time.monotonic() - began
+    return not_kept, time.monotonic() - began
 
 
 @operation(Run.Kind.UNDO)
@@ -147,12 +156,13 @@ def undo_restore(context: OpsContext, run: RunRecorder) -> UndoResult:
         blocked_at = time.monotonic()
         with maintenance_mode(reason="A restore is being undone."):
             require_rights_stay(run, staging)
-            cut_over = go_live(run, staging, backup=UNDO, live_tables=kept_live(trusted=True))
+            not_kept, cut_over = go_live(run, staging, backup=UNDO, live_tables=kept_live(trusted=True))
         writes_blocked = time.monotonic() - blocked_at
     return UndoResult(
         restored=previous,
         previous=context.engine.swap_strategy().previous_database(),
         migrations=migrations,
+        not_kept=not_kept,
         writes_blocked=round(writes_blocked, 3),
         cut_over=round(cut_over, 3),
     )

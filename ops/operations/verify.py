@@ -33,6 +33,8 @@ def verify(context: OpsContext, run: RunRecorder, *, names: Sequence[str]) -> Ve
     for name in names:
         done = verifications[name] = verify_one(context, run, name)
         run.log(f"{name}: {done.level}, {done.error or 'passed'}")
+        for left in done.not_kept:
+            run.log(str(left))
     result = VerificationResult(verifications=verifications)
     if not result.passed:
         errors = "; ".join(f"{name}: {done.error}" for name, done in verifications.items() if done.error)

@@ -51,13 +51,18 @@ def _(result: BackupResult) -> list[str]:
 
 @describe.register
 def _(result: VerificationResult) -> list[str]:
-    return [describe_verification(name, verification) for name, verification in result.verifications.items()]
+    return [
+        sentence
+        for name, verification in result.verifications.items()
+        for sentence in (describe_verification(name, verification), *map(str, verification.not_kept))
+    ]
 
 
 @describe.register
 def _(result: RestoreResult) -> list[str]:
     compared = "; contents match the manifest." if result.compared else "; there is no manifest to compare with."
-    sentences = [rows_and_tables(result) + compared, *describe_left_out(result.left_out, is_done=True)]
+    left_out = describe_left_out(result.left_out, is_done=True)
+    sentences = [rows_and_tables(result) + compared, *left_out, *map(str, result.not_kept)]
     if result.database:
         return [*sentences, f"The rows are in {result.database}; the live database was not touched."]
     backed_up = "The database was not backed up before the restore, as requested."
@@ -70,7 +75,8 @@ def _(result: RestoreResult) -> list[str]:
 def _(result: UndoResult) -> list[str]:
     undone = "undo" if result.restored.backup == UNDO else "restore"
     when = format_datetime(result.restored.replaced_at)
-    return [f"The database is again as it was before the {undone} ({when}).", *describe_swap(result)]
+    again = f"The database is again as it was before the {undone} ({when})."
+    return [again, *map(str, result.not_kept), *describe_swap(result)]
 
 
 @describe.register
@@ -129,7 +135,7 @@ def _(result: MigrationResult) -> list[str]:
     sentences = [f"{pluralize(result.rows, 'row')} in {tables} are in {result.target}, compared value by value."]
     if result.refused:
         sentences.append(f"{pluralize(result.refused, 'row')} were refused and are in quarantine.")
-    return sentences
+    return [*sentences, *map(str, result.not_kept)]
 
 
 def describe_verification(name: str, verification: Verification) -> str:

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from ops.backups.engines.base import LeftOut, PreviousDatabase
 from ops.backups.manifest import Verification
+from ops.databases.postgres.differences import NotKept
 from ops.engine_migration.plan import Skipped
 from ops.engine_migration.result import MigrationResult
 from ops.errors import ArtifactInvalid
@@ -53,6 +54,8 @@ class RestoreResult(Struct, frozen=True, kw_only=True):
     migrations: tuple[Line, ...]
     left_out: tuple[LeftOut, ...]
     """Rows of an untrusted file that were not taken."""
+    not_kept: tuple[NotKept, ...] = ()
+    """Owners, privileges and settings of the live database that the restored one does not have."""
     database: Line = ""
     pre_backup: Line = ""
     previous: PreviousDatabase | None = None
@@ -68,6 +71,7 @@ class UndoResult(Struct, frozen=True, kw_only=True):
     migrations: tuple[Line, ...]
     writes_blocked: Seconds
     cut_over: Seconds
+    not_kept: tuple[NotKept, ...] = ()
 
 
 class DropResult(Struct, frozen=True, kw_only=True):

@@ -271,7 +271,7 @@ class Fault(psycopg2.OperationalError):
 def fail_at(monkeypatch: pytest.MonkeyPatch, nth: int) -> Callable[[], bool]:
     """From the `nth` statement that changes whole databases on: one fault. Returns whether it came to that."""
     count = 0
-    original = rename.rename_all, rename.end_sessions, rename.copy_properties
+    original = rename.rename_all, rename.end_sessions, rename.copy_limits
 
     def counted(real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **named: Any) -> Any:

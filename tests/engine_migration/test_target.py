@@ -183,11 +183,24 @@ def test_properties_of_the_target_are_kept(library: Path, database: Database, ro
         f"GRANT CONNECT, TEMPORARY ON DATABASE {name} TO {role} WITH GRANT OPTION",
     ):
         support.server().rows(statement)
-    database.rows("CREATE EXTENSION pg_stat_statements")
+    for statement in (
+        "CREATE EXTENSION pg_stat_statements",
+        f'CREATE SCHEMA "odd, name" AUTHORIZATION {owner}',
+        f'GRANT USAGE ON SCHEMA "odd, name" TO {role}',
+        f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {role}",
+        "REVOKE EXECUTE ON FUNCTION pg_sleep FROM PUBLIC",
+    ):
+        database.rows(statement)
     before = properties(database)
+    rights = (
+        f"SELECT has_schema_privilege('{role}', 'odd, name', 'USAGE'), nspowner::regrole::text,"
+        f" has_function_privilege('{role}', 'pg_sleep(float8)', 'EXECUTE') FROM pg_namespace WHERE nspname ~ 'odd'"
+    )
     try:
         support.migrate(library, database)
         assert properties(database) == before
+        assert database.rows(rights) == [(True, owner, False)]
+        assert database.value(f"SELECT has_table_privilege('{role}', 'otherproject_book', 'SELECT')")
         assert database.value("SELECT oid FROM pg_database WHERE datname = current_database()") != before["oid"]
         assert database.value("SELECT count(*) FROM otherproject_book") == 5
     finally:

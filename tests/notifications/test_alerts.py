@@ -6,14 +6,19 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from axes.models import AccessAttempt
 from django.utils import timezone
 
 from homerack.accounts.models import User
+from ops.backups.manifest import Level, Verification
+from ops.databases.postgres.differences import NotKept
 from ops.models import Run
 from ops.notifications import alerts
+from ops.runs.results import VerificationResult
 from ops.schedules import timetable
+from ops.utils.schema import to_json
 from tests.dashboard.conftest import MakeBackup, make_backup
 from tests.notifications.conftest import Receiver
 
@@ -69,6 +74,29 @@ def test_each_kind_of_run_has_an_alert_of_its_own(receiver: Receiver, host: None
     )
 
     assert titles(receiver) == ["The backup failed on attic.", "The restore test failed on attic."]
+
+
+LOST = NotKept(key="owner", what="the owner ada of the table rack", reason="may not", statement="ALTER TABLE …;")
+TESTED = Verification(level=Level.RESTORED, verified_at=timezone.now(), duration=1)
+
+
+@pytest.mark.parametrize("kind", [Run.Kind.RESTORE, Run.Kind.RESTORE_TEST, Run.Kind.UNDO])
+def test_properties_that_a_run_could_not_keep_are_notified_once(receiver: Receiver, host: None, kind: Run.Kind) -> None:
+    for not_kept in ((LOST,), (LOST, LOST), (), ()):
+        run = finished(Run.Status.SUCCEEDED, kind)
+        run.result = to_json({"not_kept": not_kept})
+        if kind == Run.Kind.RESTORE_TEST:
+            verifications = {"lab.sql": msgspec.structs.replace(TESTED, not_kept=not_kept)}
+            run.result = to_json(VerificationResult(verifications=verifications))
+        alerts.notify_runs([run])
+
+    name = kind.label
+    assert titles(receiver) == [
+        f"The {name} could not keep 1 property of the database on attic.",
+        f"The {name} keeps all properties of the database again on attic.",
+    ]
+    text = json.loads(receiver.requests[0][2])["message"]
+    assert text.startswith("Not kept: the owner ada of the table rack (may not). As an administrator: ALTER TABLE …;")
 
 
 def test_cancelled_run_is_not_notified(receiver: Receiver) -> None:

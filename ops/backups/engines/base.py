@@ -15,6 +15,8 @@ from ops.backups.manifest import Kind, TableDigest
 from ops.backups.sources import RestoreSource
 from ops.databases.leftovers import NO_CLAIMS, Claims
 from ops.databases.migration_state import MIGRATIONS_TABLE
+from ops.databases.postgres.differences import NotKept
+from ops.databases.postgres.properties import DatabaseProperties
 from ops.errors import PreconditionFailed
 from ops.utils.formatting import pluralize
 from ops.utils.progress import ProgressCallback
@@ -118,6 +120,8 @@ class Snapshot:
     migrations: tuple[str, ...]
     excluded: Mapping[str, str]
     """The tables of the database whose rows are left out, each with the reason."""
+    properties: DatabaseProperties | None = None
+    """What belongs to the database besides its content."""
     stream: Callable[[ProgressCallback], Iterator[bytes]]
     """The dump before compression, in blocks of some megabytes. Raises ToolFailed rather than ending early."""
     tables: Callable[[], Tables]
@@ -163,6 +167,15 @@ class Scratch(ABC):
         """
 
     @abstractmethod
+    def keep_properties(self) -> tuple[NotKept, ...]:
+        """Give it what belongs to the live database besides its content: owners, privileges, settings.
+
+        Objects that the live database lacks keep theirs. Returns what the role may not give it.
+
+        Raises PreconditionFailed where somebody would have a right that is revoked in the live database.
+        """
+
+    @abstractmethod
     def swap(self, *, run: str, backup: str) -> None:
         """Replace the live database in one step, keep that one as the previous database, and end its sessions.
 
@@ -185,8 +198,13 @@ class SwapStrategy(ABC):
     """How databases are replaced here: builds a scratch or staging database, and keeps the previous one."""
 
     @abstractmethod
-    def scratch(self, *, name: str = "", for_swap: bool) -> AbstractContextManager[Scratch]:
+    def scratch(
+        self, *, name: str = "", for_swap: bool, recorded: DatabaseProperties | None = None
+    ) -> AbstractContextManager[Scratch]:
         """An empty database, `for_swap` the staging database. With a `name` it may be kept.
+
+        `recorded` are the properties of the database that was backed up. They stand in for those of a live database
+        that does not exist or cannot be read.
 
         Raises PreconditionFailed where a database of that name exists.
         """

@@ -2,16 +2,17 @@
 
 import contextlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import psycopg2
+from msgspec.structs import replace
 from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.databases.leftovers import Claims
 from ops.databases.postgres.connection import APPLICATION, ConnectionInfo, server_message
-from ops.databases.postgres.properties import DatabaseProperties
+from ops.databases.postgres.properties import DatabaseProperties, Extension, read_extensions
 from ops.databases.postgres.queries import fetch_row, select
 from ops.databases.postgres.refusal import NOT_ADMITTED, OF_ONE_DATABASE, Refused
 from ops.errors import PreconditionFailed
@@ -91,13 +92,6 @@ def has_server_access(connection: Connection) -> bool:
     return bool(allowed)
 
 
-def read_extensions(address: ConnectionInfo) -> tuple[str, ...]:
-    """The names of the extensions in the database at `address`, without plpgsql."""
-    with contextlib.closing(address.connect()) as connection:
-        found = select(connection, "SELECT extname FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1")
-    return tuple(name for (name,) in found)
-
-
 def suffixed_name(database: str, suffix: str) -> str:
     """`database` with `suffix`, shortened to the limit of PostgreSQL."""
     return f"{database.encode()[: NAME_LIMIT - len(suffix)].decode(errors='ignore')}{suffix}"
@@ -118,11 +112,14 @@ def claim(connection: Connection, name: str, claims: Claims, *, target: str = ""
     claims.claim_database(name, target=target)
 
 
-def create(
-    connection: Connection, address: ConnectionInfo, like: DatabaseProperties | None, *, extensions: tuple[str, ...]
-) -> None:
-    """Create the empty database at `address` with `extensions`, and with the encoding and locale of `like`."""
-    create_staging(connection, address.database, like, template=template_with(connection, address, extensions))
+def create(connection: Connection, address: ConnectionInfo, like: DatabaseProperties | None) -> None:
+    """Create the empty database at `address` with the encoding, locale, tablespace and extensions of `like`.
+
+    Raises PreconditionFailed when the server refuses.
+    """
+    extensions = like.extensions if like else ()
+    template = template_with(connection, address, [extension.name for extension in extensions])
+    create_staging(connection, address.database, like, template=template)
     try:
         add_extensions(address, extensions)
     except Refused as error:
@@ -138,24 +135,23 @@ def create(
 def create_staging(
     connection: Connection, name: str, like: DatabaseProperties | None, *, template: str = "template0"
 ) -> None:
-    """Create the empty database `name` with the encoding and locale of `like` (UTF-8 and C.UTF-8 or C without one).
+    """Create the empty database `name` with the locale and tablespace of `like` (UTF-8 and C.UTF-8 or C without one).
 
     Raises PreconditionFailed when the server refuses.
     """
     # The connection limit identifies it at once; a comment can only be set after it was created.
-    statement = sql.SQL(
-        "CREATE DATABASE {} CONNECTION LIMIT {} TEMPLATE {} ENCODING {} LC_COLLATE {} LC_CTYPE {}"
-    ).format(
-        sql.Identifier(name),
-        sql.Literal(OPS_CONNECTION_LIMIT),
-        sql.Identifier(template),
-        sql.Literal(like.encoding if like else "UTF8"),
-        sql.Literal(like.collate if like else default_locale(connection)),
-        sql.Literal(like.ctype if like else default_locale(connection)),
-    )
-    if like and like.icu_locale:
-        statement += sql.SQL(" LOCALE_PROVIDER icu ICU_LOCALE {}").format(sql.Literal(like.icu_locale))
+    options = {"CONNECTION LIMIT": sql.Literal(OPS_CONNECTION_LIMIT), "TEMPLATE": sql.Identifier(template)}
+    if like:
+        options |= {option: sql.Literal(value) for option, value in locale_options(like).items()}
+        if may_use_tablespace(connection, like.tablespace):
+            options["TABLESPACE"] = sql.Identifier(like.tablespace)
+    else:
+        locale = sql.Literal(default_locale(connection))
+        options |= {"ENCODING": sql.Literal("UTF8"), "LC_COLLATE": locale, "LC_CTYPE": locale}
     database = sql.Identifier(name)
+    statement = sql.SQL("CREATE DATABASE {} {}").format(
+        database, sql.SQL(" ").join(sql.SQL(option) + sql.SQL(" ") + value for option, value in options.items())
+    )
     try:
         with connection.cursor() as cursor:
             cursor.execute(statement)
@@ -165,35 +161,84 @@ def create_staging(
         raise PreconditionFailed(f"The database {name} could not be created: {server_message(error)}.") from error
 
 
+def locale_options(like: DatabaseProperties) -> dict[str, str]:
+    """Options of CREATE DATABASE."""
+    options = {"ENCODING": like.encoding, "LC_COLLATE": like.collate, "LC_CTYPE": like.ctype}
+    match like.provider:
+        case "i":
+            rules = {"ICU_RULES": like.icu_rules} if like.icu_rules else {}
+            return {**options, "LOCALE_PROVIDER": "icu", "ICU_LOCALE": like.locale, **rules}
+        case "b":
+            return {**options, "LOCALE_PROVIDER": "builtin", "BUILTIN_LOCALE": like.locale}
+    return {**options, "LOCALE_PROVIDER": "libc"}
+
+
+def with_default_locale(connection: Connection, like: DatabaseProperties) -> DatabaseProperties:
+    locale = default_locale(connection)
+    return replace(like, encoding="UTF8", provider="c", locale="", icu_rules="", collate=locale, ctype=locale)
+
+
+def may_use_tablespace(connection: Connection, name: str) -> bool:
+    """Whether the role may create a database there. All may use the default one, which needs no privilege."""
+    found = select(
+        connection,
+        "SELECT has_tablespace_privilege(oid, 'CREATE') FROM pg_tablespace WHERE spcname = %s"
+        " AND spcname <> 'pg_default'",
+        [name],
+    )
+    return found == [(True,)]
+
+
 def default_locale(connection: Connection) -> str:
     """The server's own locale where that is UTF-8, C otherwise."""
     ((locale,),) = select(connection, "SELECT datcollate FROM pg_database WHERE datname = 'template0'")
     return locale if re.search(r"utf-?8$", locale, re.IGNORECASE) else "C"
 
 
-def template_with(connection: Connection, address: ConnectionInfo, extensions: tuple[str, ...]) -> str:
+def template_with(connection: Connection, address: ConnectionInfo, extensions: Sequence[str]) -> str:
     """The template for a database that needs `extensions`: ``template1`` where it has those the role may not create."""
     needed = select(
         connection,
-        "SELECT name FROM pg_available_extensions JOIN pg_available_extension_versions AS version USING (name)"
-        " WHERE version.version = default_version AND superuser AND NOT trusted AND name = ANY(%s)"
+        "SELECT quote_ident(name) FROM pg_available_extensions"
+        " JOIN pg_available_extension_versions AS version USING (name)"
+        " WHERE version.version = default_version AND superuser AND NOT trusted AND quote_ident(name) = ANY(%s)"
         " AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)",
         [list(extensions)],
     )
-    if needed and {name for (name,) in needed} <= set(read_extensions(address.with_database("template1"))):
-        return "template1"
-    return "template0"
+    if not needed:
+        return "template0"
+    with contextlib.closing(address.with_database("template1").connect()) as template:
+        existing = {extension.name for extension in read_extensions(template)}
+    return "template1" if {name for (name,) in needed} <= existing else "template0"
 
 
-def add_extensions(address: ConnectionInfo, names: tuple[str, ...]) -> None:
+def add_extensions(address: ConnectionInfo, extensions: Sequence[Extension]) -> None:
+    """Create `extensions` in their schemas, in the same versions where the server still has these.
+
+    Raises PreconditionFailed for one that the role may not create, or that the server does not have.
+    """
     with contextlib.closing(address.connect(autocommit=True)) as connection, connection.cursor() as cursor:
-        for name in names:
+        available = set(select(connection, "SELECT quote_ident(name), version FROM pg_available_extension_versions"))
+        for extension in extensions:
+            statement = f"CREATE EXTENSION IF NOT EXISTS {extension.name}"
+            if not extension.owns_schema:
+                statement += f" SCHEMA {extension.schema}"
+            if (extension.name, extension.version) in available:
+                statement += f" VERSION {quoted(extension.version)}"
             try:
-                cursor.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(name)))
+                if not (extension.owns_schema or extension.schema.startswith("pg_")):
+                    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {extension.schema}")
+                cursor.execute(statement)
             except errors.InsufficientPrivilege as error:
                 raise PreconditionFailed(
-                    f"The database has the extension {name}, which this role may not create in a new one.",
-                    f"Ask for it in the template: psql -d template1 -c 'CREATE EXTENSION {name}'",
+                    f"The database has the extension {extension.name}, which this role may not create in a new one.",
+                    f"Ask for it in the template: psql -d template1 -c 'CREATE EXTENSION {extension.name}'",
+                ) from error
+            except psycopg2.Error as error:
+                raise PreconditionFailed(
+                    f"The database has the extension {extension.name}, which the server cannot create in a new one:"
+                    f" {server_message(error)}.",
+                    "Install the package of the extension on the server.",
                 ) from error
 
 

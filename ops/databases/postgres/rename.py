@@ -11,7 +11,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.databases import maintenance_connection
-from ops.databases.postgres.properties import DatabaseProperties, copy_properties
+from ops.databases.postgres.properties import DatabaseProperties
 from ops.databases.postgres.queries import fetch_column
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils.formatting import join_names
@@ -44,8 +44,9 @@ def rename_databases(
     live: str,
     description: DatabaseProperties | None,
 ) -> None:
-    """Rename databases in one transaction, each (from, to) in turn, and give `live` the properties of `description`.
+    """Rename databases in one transaction, each (from, to) in turn.
 
+    `live` gets comment and limits of `description`; it has the other properties already (`properties.keep_properties`).
     `connection` is to another database of the server at `address`, and in autocommit mode. `comments` are by the new
     names. Without `description` there was no live database before. Sessions of all of them are ended. A session that is
     being opened waits for the transaction and gets an error that is worth a retry (SQLSTATE 3D000, "just been dropped
@@ -61,7 +62,7 @@ def rename_databases(
                     rename_all(cursor, renames)
                 comment_on(cursor, {live: description.comment if description else "", **comments})
                 if description:
-                    copy_properties(cursor, live, description)
+                    copy_limits(cursor, live, description, name_after(live, renames))
         except errors.ObjectInUse as error:
             # A session of another role, or a prepared transaction.
             if attempt == SWAP_ATTEMPTS - 1:
@@ -79,6 +80,24 @@ def rename_all(cursor: Cursor, renames: Sequence[tuple[str, str]]) -> None:
     for before, after in renames:
         names = sql.Identifier(before), sql.Identifier(after)
         cursor.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*names))
+
+
+def name_after(name: str, renames: Sequence[tuple[str, str]]) -> str:
+    """The name that the database `name` has after `renames`."""
+    for before, after in renames:
+        name = after if name == before else name
+    return name
+
+
+def copy_limits(cursor: Cursor, live: str, description: DatabaseProperties, previous: str) -> None:
+    """Connection limit and mark of a template, which prevents that a database is dropped: `previous` loses it."""
+    if description.is_template:
+        cursor.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(previous)))
+    cursor.execute(
+        sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {} IS_TEMPLATE {}").format(
+            *(sql.Identifier(live), sql.Literal(description.connection_limit), sql.Literal(description.is_template))
+        )
+    )
 
 
 def comment_on(cursor: Cursor, comments: Mapping[str, str]) -> None:

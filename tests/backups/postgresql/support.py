@@ -76,6 +76,7 @@ def restore(engine: PostgresEngine, dump: bytes, *, kind: Kind = Kind.SQL) -> Ta
     with engine.locked("test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
         scratch.load(io.BytesIO(dump), kind=kind, on_progress=no_progress)
         tables = scratch.tables(no_progress)
+        scratch.keep_properties()
         scratch.swap(run="run-1", backup="backup-1")
     return tables
 
@@ -84,7 +85,9 @@ def restore_test(engine: PostgresEngine, dump: bytes) -> tuple[Mapping[str, int]
     """Load `dump` into a scratch database. Returns rows by table as counted while loading, and the loaded tables."""
     with engine.locked("test"), engine.swap_strategy().scratch(for_swap=False) as scratch:
         rows = scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
-        return rows, scratch.tables(no_progress)
+        tables = scratch.tables(no_progress)
+        scratch.keep_properties()
+        return rows, tables
 
 
 def write_program(directory: Path, name: str, script: str) -> None:
@@ -98,4 +101,5 @@ def write_program(directory: Path, name: str, script: str) -> None:
 def undo(engine: PostgresEngine, *, run: str) -> None:
     """Undo the last restore."""
     with engine.locked("undo"), engine.swap_strategy().previous_as_staging() as scratch:
+        scratch.keep_properties()
         scratch.swap(run=run, backup="undo")

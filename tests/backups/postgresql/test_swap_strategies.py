@@ -123,7 +123,7 @@ support.restore(engine, support.dump_of(engine)[0])
 """
 
 
-@pytest.mark.parametrize("function", ["end_sessions", "rename_all", "comment_on", "copy_properties"])
+@pytest.mark.parametrize("function", ["end_sessions", "rename_all", "comment_on", "copy_limits"])
 def test_swap_that_is_killed_changes_nothing(lab: Database, engine: PostgresEngine, function: str) -> None:
     before = support.dump_of(engine)[1]
     environment = os.environ | {"LAB": lab.url, "DJANGO_SETTINGS_MODULE": "tests.settings"}
@@ -163,7 +163,7 @@ def test_swap_that_fails_changes_nothing(
     def fail(*_: Any) -> None:
         raise psycopg2.OperationalError("ERROR: injected")
 
-    for function in ("rename_all", "comment_on", "copy_properties"):
+    for function in ("rename_all", "comment_on", "copy_limits"):
         with monkeypatch.context() as patch:
             patch.setattr(rename, function, fail)
             with pytest.raises(OpsError, match="could not be renamed to"):

@@ -20,8 +20,9 @@ from ops.backups.manifest import Kind
 from ops.databases.leftovers import Claims
 from ops.databases.override import override_database
 from ops.databases.postgres import databases, rename
-from ops.databases.postgres.connection import ConnectionInfo
-from ops.databases.postgres.properties import read_properties
+from ops.databases.postgres.connection import ConnectionInfo, server_message
+from ops.databases.postgres.differences import NotKept
+from ops.databases.postgres.properties import DatabaseProperties, keep_properties, read_live, read_properties
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils import posix_signals
 from ops.utils.progress import Progress, ProgressCallback, Stage
@@ -34,10 +35,12 @@ database that is renamed twice, or dropped, by a swap."""
 class ScratchDatabase(Scratch):
     """The database `name`, created for `strategy`."""
 
-    def __init__(self, strategy: "DatabaseSwap", name: str) -> None:
+    def __init__(self, strategy: "DatabaseSwap", name: str, recorded: DatabaseProperties | None = None) -> None:
         self.name = name
+        self.recorded = recorded
         self.address = strategy.address.with_database(name)
         self.kept = False
+        self.not_kept: tuple[NotKept, ...] = ()
         self._strategy = strategy
 
     def load(self, stream: IO[bytes], *, kind: Kind, on_progress: ProgressCallback) -> Mapping[str, int]:
@@ -77,6 +80,10 @@ class ScratchDatabase(Scratch):
 
     def copy_live_rows(self, tables: Collection[str]) -> tuple[str, ...]:
         return copy_between(self._strategy.address, self.address, tables)
+
+    def keep_properties(self) -> tuple[NotKept, ...]:
+        self.not_kept = self._strategy.keep_properties(self)
+        return self.not_kept
 
     def swap(self, *, run: str, backup: str) -> None:
         with posix_signals.ignore_interrupts():
@@ -121,11 +128,13 @@ class DatabaseSwap(SwapStrategy):
         return tuple(f"Dropped the database {name}, which a killed run had left." for name in dropped)
 
     @contextlib.contextmanager
-    def scratch(self, *, name: str = "", for_swap: bool) -> Iterator[Scratch]:
+    def scratch(
+        self, *, name: str = "", for_swap: bool, recorded: DatabaseProperties | None = None
+    ) -> Iterator[Scratch]:
         chosen = name or (self._staging if for_swap else self._restore_test)
+        scratch = ScratchDatabase(self, chosen, recorded)
         with self._server() as connection:
-            self._create(connection, chosen)
-        scratch = ScratchDatabase(self, chosen)
+            self._create(connection, scratch)
         try:
             yield scratch
         finally:
@@ -136,18 +145,49 @@ class DatabaseSwap(SwapStrategy):
                 if not scratch.kept:
                     self._claims.leave_database(chosen)
 
-    def _create(self, connection: Connection, name: str) -> None:
-        databases.claim(connection, name, self._claims)
-        extensions: tuple[str, ...] = ()
-        # The live database may accept no connections, a reason to restore. A dump names its extensions as well.
-        with contextlib.suppress(PreconditionFailed, psycopg2.Error):
-            extensions = databases.read_extensions(self.address)
+    def _create(self, connection: Connection, scratch: ScratchDatabase) -> None:
+        """With the settings and default privileges of the live database, so that a restore test needs them too."""
+        databases.claim(connection, scratch.name, self._claims)
         try:
-            like = read_properties(connection, self._live)
-            databases.create(connection, self.address.with_database(name), like, extensions=extensions)
+            wanted = self._wanted(connection, scratch)
+            try:
+                databases.create(connection, scratch.address, wanted)
+            except PreconditionFailed:
+                if wanted is None or any(databases.exists(connection, name) for name in (self._live, scratch.name)):
+                    raise
+                # The backup is of another server, whose locale this one may not have.
+                databases.create(connection, scratch.address, databases.with_default_locale(connection, wanted))
+            scratch.keep_properties()
         except BaseException:
-            databases.discard(connection, name, self._claims, spared=(self._live, self._previous))
+            databases.discard(connection, scratch.name, self._claims, spared=(self._live, self._previous))
             raise
+
+    def _wanted(self, connection: Connection, scratch: ScratchDatabase) -> DatabaseProperties | None:
+        """Those of the live database, and of the backup where that does not exist or cannot be read."""
+        if live := read_live(connection, self.address):
+            return live.completed(scratch.recorded)
+        return scratch.recorded.without_missing_owner(connection) if scratch.recorded else None
+
+    def keep_properties(self, scratch: ScratchDatabase) -> tuple[NotKept, ...]:
+        """As `Scratch.keep_properties`. The previous database keeps what the one that replaced it could not get."""
+        with self._server() as server:
+            wanted = self._wanted(server, scratch)
+            found = databases.comment_and_size(server, scratch.name)
+        if wanted is None:
+            return ()
+        is_previous = scratch.name == self._previous
+        replaces = is_previous or scratch.name in (self._staging, self._restore_test)
+        except_for = undo_comment.parse_not_kept(found[0]) if found and is_previous else ()
+        name = self._live if replaces else scratch.name
+        try:
+            with contextlib.closing(scratch.address.connect()) as connection:
+                return keep_properties(connection, wanted, live=name, except_for=except_for)
+        except psycopg2.Error as error:
+            raise OpsError(
+                f"The owners and privileges of {self._live} could not be copied: {server_message(error)}."
+                " Nothing was changed.",
+                "Run the command again. If it fails again, read the server's log.",
+            ) from error
 
     def _release(self, scratch: ScratchDatabase) -> None:
         """Drop the scratch database unless it is kept. One that was swapped in has another name by now."""
@@ -164,7 +204,10 @@ class DatabaseSwap(SwapStrategy):
             earlier = self._read_previous(connection)
             renames, comments = [(scratch.name, self._live)], {}
             if live:
-                comments = {self._previous: undo_comment.format_comment(run=run, backup=backup, comment=live.comment)}
+                comment = undo_comment.format_comment(
+                    run=run, backup=backup, comment=live.comment, not_kept=scratch.not_kept
+                )
+                comments = {self._previous: comment}
             if live and scratch.name == self._previous:
                 renames = [(self._live, self._aside), *renames, (self._aside, self._previous)]
             elif live:
@@ -174,7 +217,12 @@ class DatabaseSwap(SwapStrategy):
                     renames = [(self._previous, self._aside), *renames]
                     comments[self._aside] = databases.OPS_COMMENT
             rename.rename_databases(
-                connection, self.address, renames=renames, comments=comments, live=self._live, description=live
+                connection,
+                self.address,
+                renames=renames,
+                comments=comments,
+                live=self._live,
+                description=live or scratch.recorded,
             )
             scratch.keep()
             # The swap has happened: an earlier database that cannot be dropped must not look like a failed restore.

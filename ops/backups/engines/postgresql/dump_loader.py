@@ -16,6 +16,7 @@ from ops.backups.compression import IteratorIO
 from ops.backups.engines.postgresql import dump_policy
 from ops.backups.engines.postgresql.dump_reader import NAME, CopyBlock, DumpReader, Statement
 from ops.databases.postgres.connection import server_message
+from ops.databases.postgres.queries import fetch_column
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
 from ops.utils.progress import Progress, ProgressCallback, Stage
 from ops.utils.streams import BLOCK_SIZE
@@ -32,6 +33,15 @@ MORE_LOCKS = (
     " ALTER SYSTEM SET max_locks_per_transaction = 512; then restart the server."
 )
 TABLE = re.compile(rb"CREATE (?:UNLOGGED )?TABLE (?P<name>" + NAME + rb"(?:\." + NAME + rb")?) \(")
+SCHEMA = re.compile(rb"CREATE SCHEMA (?P<name>" + NAME + rb");")
+EXTENSION = re.compile(
+    rb"CREATE EXTENSION IF NOT EXISTS (?P<name>" + NAME + rb") WITH SCHEMA (?P<schema>" + NAME + rb");"
+)
+IN_OTHER_SCHEMA = "SELECT 1 FROM pg_extension WHERE quote_ident(extname) = %s AND extnamespace <> to_regnamespace(%s)"
+POLICY = re.compile(
+    rb"CREATE POLICY " + NAME + rb" ON \S+(?: AS RESTRICTIVE)?(?: FOR \w+)?"
+    rb" TO (?P<roles>" + NAME + rb"(?:, " + NAME + rb")*)"
+)
 PARTITIONED = re.compile(rb"\)\s*PARTITION BY [^;]*;$")
 INDEX = re.compile(rb"CREATE (?:UNIQUE )?INDEX ")
 CONSTRAINT = re.compile(
@@ -80,10 +90,19 @@ class DumpLoader:
                         post_data.append(statement)
                     else:
                         self._run(cursor, statement)
+            require_roles(cursor, post_data)
         return post_data
 
     def _run(self, cursor: Cursor, statement: Statement) -> None:
+        # The extensions of the live database are there already, with their schemas.
+        if schema := SCHEMA.fullmatch(statement.text):
+            statement = Statement(b"CREATE SCHEMA IF NOT EXISTS %b;" % schema["name"])
         execute(cursor, statement)
+        if extension := EXTENSION.fullmatch(statement.text):
+            cursor.execute(IN_OTHER_SCHEMA, [part.decode() for part in extension.group("name", "schema")])
+            if cursor.fetchone():
+                # The statements that follow refer to it there.
+                execute(cursor, Statement(b"ALTER EXTENSION %b SET SCHEMA %b;" % extension.group("name", "schema")))
         if (table := TABLE.match(statement.text)) and not PARTITIONED.search(statement.text):
             self._own_tables.add(table["name"].decode())
 
@@ -114,9 +133,22 @@ def copy_blocks(cursor: Cursor, statement: str | Composable, blocks: Iterator[by
         raise
 
 
+def require_roles(cursor: Cursor, statements: Iterable[Statement]) -> None:
+    """Raises PreconditionFailed where policies of row security are for roles that the server does not have."""
+    policies = [match for statement in statements if (match := POLICY.match(statement.text))]
+    named = {role for match in policies for role in match["roles"].decode().split(", ")}
+    existing = {*fetch_column(cursor, "SELECT quote_ident(rolname) FROM pg_roles")} if named else set()
+    if missing := sorted(named - existing):
+        raise PreconditionFailed(
+            f"The backup has row security policies for roles that the server does not have: {', '.join(missing)}."
+            " Nothing was changed.",
+            f"As an administrator: {' '.join(f'CREATE ROLE {role};' for role in missing)}",
+        )
+
+
 def is_post_data(statement: Statement) -> bool:
-    """Whether it begins the section post-data of the dump: indexes and constraints over loaded rows."""
-    return bool(INDEX.match(statement.text) or CONSTRAINT.match(statement.text))
+    """Whether it begins the section post-data of the dump: indexes, constraints and policies over loaded rows."""
+    return any(pattern.match(statement.text) for pattern in (INDEX, CONSTRAINT, POLICY))
 
 
 def execute(cursor: Cursor, statement: Statement) -> None:

@@ -34,6 +34,8 @@ from ops.backups.manifest import Kind
 from ops.databases.override import override_database
 from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.databases import has_server_access, how_to_replace
+from ops.databases.postgres.differences import NotKept
+from ops.databases.postgres.properties import DatabaseProperties
 from ops.databases.postgres.queries import fetch_column, fetch_value
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils import posix_signals
@@ -133,6 +135,9 @@ class ScratchSchema(Scratch):
         with self.connection.cursor() as cursor:
             return copy_rows(cursor, cursor, tables, renamed={"public": ASIDE_SCHEMA})
 
+    def keep_properties(self) -> tuple[NotKept, ...]:
+        return ()
+
     def swap(self, *, run: str, backup: str) -> None:
         comment = undo_comment.format_comment(run=run, backup=backup)
         failing = translate_errors("The restored tables could not be swapped in")
@@ -195,7 +200,13 @@ class SchemaSwap(SwapStrategy):
         self._tools_directory = tools_directory
 
     @contextlib.contextmanager
-    def scratch(self, *, name: str = "", for_swap: bool) -> Iterator[Scratch]:
+    def scratch(
+        self,
+        *,
+        name: str = "",
+        for_swap: bool,
+        recorded: DatabaseProperties | None = None,  # noqa: ARG002  # the live database is there
+    ) -> Iterator[Scratch]:
         """An empty schema ``public`` in a transaction, which is rolled back unless it is swapped in."""
         if name:
             with contextlib.closing(self._address.connect()) as connection, connection.cursor() as cursor:

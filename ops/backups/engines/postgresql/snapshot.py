@@ -19,6 +19,7 @@ from ops.databases.migration_state import MIGRATIONS_TABLE, recorded_migrations
 from ops.databases.postgres import client_programs
 from ops.databases.postgres.client_programs import ClientPrograms
 from ops.databases.postgres.connection import ConnectionInfo, server_message
+from ops.databases.postgres.properties import read_all
 from ops.databases.postgres.queries import fetch_column, fetch_row, fetch_value
 from ops.errors import PreconditionFailed, ToolFailed
 from ops.utils.formatting import join_names, pluralize
@@ -60,6 +61,7 @@ def take_snapshot(
                 key, taken_at = fetch_row(cursor, "SELECT pg_export_snapshot(), now()")
                 require_readable(cursor, address)
                 version, size, metadata = describe(cursor, address)
+                properties = read_all(connection).essence()
                 migrations = recorded_migrations(cursor) if has_table(cursor, MIGRATIONS_TABLE) else ()
                 without_rows = excluded_tables.find(cursor, excluded)
         except psycopg2.Error as error:
@@ -83,6 +85,7 @@ def take_snapshot(
                 metadata=metadata,
                 migrations=migrations,
                 excluded=left_out,
+                properties=properties,
                 stream=functools.partial(dump, command, counted, address),
                 tables=functools.partial(tables_of, counted, address),
             )

@@ -2,11 +2,13 @@
 
 import datetime as dt
 import json
+from collections.abc import Iterable
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.engines.base import PreviousDatabase
 from ops.backups.engines.postgresql.table_digests import UNDO_SCHEMA
+from ops.databases.postgres.differences import NotKept
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 
@@ -20,10 +22,20 @@ FROM pg_namespace AS n WHERE nspname = %s
 """
 
 
-def format_comment(*, run: str, backup: str, comment: str = "") -> str:
-    """The comment as JSON; `comment` is the earlier comment of the database."""
+def format_comment(*, run: str, backup: str, comment: str = "", not_kept: Iterable[NotKept] = ()) -> str:
+    """The comment as JSON; `comment` is the earlier comment of the database.
+
+    `not_kept` are the properties that this database has and the one which replaced it lacks.
+    """
     when = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    return json.dumps({"ops": "undo", "when": when, "run": run, "backup": backup, "comment": comment})
+    keys = sorted({left.key for left in not_kept})
+    return json.dumps({"ops": "undo", "when": when, "run": run, "backup": backup, "comment": comment, "not_kept": keys})
+
+
+def parse_not_kept(comment: str) -> list[str]:
+    """The keys of the properties `not_kept` in a comment of `format_comment`."""
+    keys: list[str] = json.loads(comment).get("not_kept", [])
+    return keys
 
 
 def parse_comment(name: str, comment: str, size: int) -> PreviousDatabase:

@@ -15,6 +15,8 @@ from ops.backups.engines.base import PreviousDatabase, Scratch, SwapStrategy, Ta
 from ops.backups.manifest import Kind, TableDigest
 from ops.conf import setting_name
 from ops.databases.override import override_database, sqlite_wrapper
+from ops.databases.postgres.differences import NotKept
+from ops.databases.postgres.properties import DatabaseProperties
 from ops.databases.sqlite import tables, undo
 from ops.databases.sqlite.files import checkpoint_and_leave_wal, read_only_uri, sync
 from ops.databases.sqlite.live_rows import copy_rows
@@ -83,6 +85,10 @@ class ScratchFile(Scratch):
     def copy_live_rows(self, tables: Collection[str]) -> tuple[str, ...]:
         return copy_rows(self.path, live=self.live, tables=tables)
 
+    def keep_properties(self) -> tuple[NotKept, ...]:
+        """A file has no properties besides its content."""
+        return ()
+
     def swap(self, *, run: str, backup: str) -> None:
         swap(self.live, self.path, run=run, backup=backup)
 
@@ -94,7 +100,13 @@ class FileSwap(SwapStrategy):
         self.path = path
 
     @contextlib.contextmanager
-    def scratch(self, *, name: str = "", for_swap: bool) -> Iterator[ScratchFile]:
+    def scratch(
+        self,
+        *,
+        name: str = "",
+        for_swap: bool,
+        recorded: DatabaseProperties | None = None,  # noqa: ARG002  # the live database is there
+    ) -> Iterator[ScratchFile]:
         final = Path(name) if name else self.path
         if name and for_swap:
             raise ValueError("A scratch database with a name is kept, not swapped in.")
