@@ -173,6 +173,17 @@ FINE = {
     "deferred unique": ["ALTER TABLE otherproject_author ADD UNIQUE (name) DEFERRABLE INITIALLY DEFERRED"],
     "other table with rows": ["CREATE TABLE audit (t text)", "INSERT INTO audit VALUES ('seed')"],
     "further column": ["ALTER TABLE everything ADD extra text", "ALTER TABLE everything ADD n int NOT NULL DEFAULT 7"],
+    "other types": [
+        "CREATE TYPE person AS ENUM ('Author 0', 'Author 1', 'Author 2')",
+        "ALTER TABLE otherproject_author ALTER name TYPE person USING NULL",
+        "CREATE DOMAIN letters AS varchar(50)",
+        "ALTER TABLE otherproject_slot ALTER label TYPE letters",
+    ],
+    "collation that ignores case": [
+        "CREATE COLLATION ignoring (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+        "ALTER TABLE otherproject_author ALTER name TYPE varchar(50) COLLATE ignoring",
+        "DROP INDEX IF EXISTS otherproject_tag_name_like",
+    ],
     "wider number": ["ALTER TABLE everything ALTER number TYPE bigint, ALTER small TYPE integer"],
 }  # fmt: skip
 

@@ -81,6 +81,15 @@ CASES: dict[str, tuple[list[str], dict[str, Any], str, str]] = {
         ["CREATE DOMAIN few AS integer CONSTRAINT odd CHECK (VALUE < 20)", f"{TABLE} ALTER number TYPE few"],
         {"number": 20}, "number", "violates the check constraint odd",
     ),
+    "enumeration": (
+        ["CREATE TYPE mood AS ENUM ('a')", f"{TABLE} ALTER short TYPE mood USING NULL"], {"short": "b"}, "short",
+        "PostgreSQL: invalid input value for enum mood",
+    ),
+    "collation that ignores case": (
+        ["CREATE COLLATION ignoring (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+         f"{TABLE} ALTER long TYPE text COLLATE ignoring", "CREATE UNIQUE INDEX odd ON everything (long)"],
+        {"long": "ROW 1"}, "long", "not unique (odd): another row has the same value",
+    ),
     "domain without NULL": (
         ["CREATE DOMAIN filled AS integer NOT NULL", f"{TABLE} ALTER number TYPE filled"], {"number": None}, "number",
         "NULL in a column that is NOT NULL",
