@@ -15,6 +15,7 @@ from psycopg2.sql import Composable
 from ops.backups.compression import IteratorIO
 from ops.backups.engines.postgresql import dump_policy
 from ops.backups.engines.postgresql.dump_reader import NAME, CopyBlock, DumpReader, Statement
+from ops.backups.engines.postgresql.table_digests import ASIDE_SCHEMA
 from ops.databases.postgres.connection import server_message
 from ops.databases.postgres.queries import fetch_column
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
@@ -37,7 +38,11 @@ SCHEMA = re.compile(rb"CREATE SCHEMA (?P<name>" + NAME + rb");")
 EXTENSION = re.compile(
     rb"CREATE EXTENSION IF NOT EXISTS (?P<name>" + NAME + rb") WITH SCHEMA (?P<schema>" + NAME + rb");"
 )
-IN_OTHER_SCHEMA = "SELECT 1 FROM pg_extension WHERE quote_ident(extname) = %s AND extnamespace <> to_regnamespace(%s)"
+IN_OTHER_SCHEMA = (
+    "SELECT 1 FROM pg_extension WHERE quote_ident(extname) = %s"
+    f" AND extnamespace NOT IN (to_regnamespace(%s), coalesce(to_regnamespace('{ASIDE_SCHEMA}'), 0))"
+)
+"""Where the schema is swapped, extensions that the role may not move stay in the one that was set aside."""
 POLICY = re.compile(
     rb"CREATE POLICY " + NAME + rb" ON \S+(?: AS RESTRICTIVE)?(?: FOR \w+)?"
     rb" TO (?P<roles>" + NAME + rb"(?:, " + NAME + rb")*)"
