@@ -67,7 +67,7 @@ def remove(
     """Execute the statements that remove the differences of the database `name`, which is that of `connection`.
 
     `compare` takes what was read, and the name that statements have for the database. Returns what remains, with
-    statements for the database `live`. Raises PreconditionFailed, without a commit, where it would widen rights.
+    statements for the database `live`. Raises PreconditionFailed where it would widen rights.
     """
     reasons: dict[str, str | None] = {}
     found = read()
@@ -91,7 +91,6 @@ def remove(
         for here, there in pairs
     )
     require_no_wider_rights([here for here, _ in pairs], not_kept)
-    connection.commit()
     return not_kept
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
+import msgspec
 from msgspec import Struct
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
@@ -260,6 +261,17 @@ def initial_rights(rights: ObjectRights) -> ObjectRights:
     return ObjectRights(
         name=rights.name, owner=rights.owner, has_own_owner=False, grants=rights.initial or (), initial=None
     )
+
+
+def within(objects: Iterable[ObjectRights], schema: str, *, renamed: str) -> list[ObjectRights]:
+    """Those in the `schema` that belong to no extension, with the names that they have when it is `renamed`."""
+    return [
+        msgspec.structs.replace(
+            rights, name=rights.name._replace(identity=rights.name.identity.replace(f"{schema}.", f"{renamed}."))
+        )
+        for rights in objects
+        if not rights.initial and rights.name.identity.startswith(f"{schema}.")
+    ]
 
 
 def compare_owner(wanted: ObjectRights, found: ObjectRights, database: str) -> Iterator[Difference]:

@@ -16,7 +16,13 @@ from psycopg2.extras import RealDictCursor
 
 from ops.databases.postgres.connection import ConnectionInfo
 from ops.databases.postgres.differences import Difference, NotKept, remove
-from ops.databases.postgres.object_rights import ObjectRights, compare_objects, read_database_rights, read_objects
+from ops.databases.postgres.object_rights import (
+    ObjectRights,
+    compare_objects,
+    read_database_rights,
+    read_objects,
+    within,
+)
 from ops.databases.postgres.queries import fetch_row, fetch_value, select
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
@@ -213,7 +219,32 @@ def keep_properties(
         name=name,
         live=live,
     )
+    connection.commit()
     return (*missing_roles(connection, wanted), *not_kept)
+
+
+def keep_schema_rights(
+    connection: Connection, *, old: str, new: str, except_for: Collection[str]
+) -> tuple[NotKept, ...]:
+    """As `keep_properties`, for the objects of the schema `new`, which get the rights of those of `old`; no commit."""
+    with connection.cursor() as cursor:
+        database, path = fetch_row(cursor, "SELECT current_database(), current_setting('search_path')")
+        cursor.execute("SET LOCAL search_path = ''")
+        not_kept = remove(
+            connection,
+            read=lambda: read_objects(cursor, database),
+            compare=lambda found, name: [
+                difference
+                for difference in compare_objects(
+                    within(found, old, renamed=new), within(found, new, renamed=new), database=name
+                )
+                if difference.key not in except_for
+            ],
+            name=database,
+            live=database,
+        )
+        cursor.execute("SELECT set_config('search_path', %s, true)", [path])
+    return not_kept
 
 
 def missing_roles(connection: Connection, wanted: DatabaseProperties) -> Iterator[NotKept]:

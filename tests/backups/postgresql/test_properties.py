@@ -353,6 +353,37 @@ def test_restore_names_what_the_role_may_not_keep(lab: Database, ordinary: Datab
     assert lab.rows("SELECT relacl::text, relowner::regrole::text FROM pg_class WHERE relname = 'device'") == before
 
 
+def test_restore_within_the_database_keeps_the_rights_on_its_objects(
+    lab: Database, ordinary: Database, names: Mapping[str, str]
+) -> None:
+    lab.rows(f"ALTER ROLE {ordinary.address.user} NOCREATEDB")
+    for statements in (
+        "GRANT SELECT ON rack TO {reader}; GRANT UPDATE (notes) ON rack TO {reader} WITH GRANT OPTION",
+        "GRANT USAGE ON SEQUENCE rack_id_seq TO {reader}; CREATE TYPE mood AS ENUM ('a')",
+        "CREATE FUNCTION f(mood) RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
+        "REVOKE EXECUTE ON FUNCTION f FROM PUBLIC; REVOKE USAGE ON TYPE mood FROM PUBLIC",
+    ):
+        run(ordinary, statements, names)
+    engine = support.engine_of(ordinary)
+    dump, _ = support.dump_of(engine)
+    run(ordinary, "GRANT SELECT, INSERT ON device TO {reader}", names)
+    query = (
+        "SELECT has_table_privilege('{reader}', 'rack', 'SELECT'),"
+        " has_function_privilege('{reader}', 'f(mood)', 'EXECUTE'),"
+        " has_column_privilege('{reader}', 'rack', 'notes', 'UPDATE WITH GRANT OPTION'),"
+        " has_type_privilege('{reader}', 'mood', 'USAGE'), has_table_privilege('{reader}', 'device', 'SELECT, INSERT'),"
+        " has_sequence_privilege('{reader}', 'rack_id_seq', 'USAGE')"
+    ).format(**names)
+    before = (True, False, True, False, True, True)
+    assert lab.rows(query) == [before]
+    assert not_kept_by_a_restore(engine, dump) == []
+    assert lab.rows(query) == [before]
+    run(ordinary, "REVOKE SELECT ON rack FROM {reader}", names)
+    for _ in range(2):
+        support.undo(engine, run="x")
+        assert lab.rows(query) == [(False, *before[1:])]
+
+
 WIDER = {
     "a function of the catalog": (
         "REVOKE EXECUTE ON FUNCTION pg_sleep FROM PUBLIC",

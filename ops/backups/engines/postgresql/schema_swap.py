@@ -35,7 +35,7 @@ from ops.databases.override import override_database
 from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.databases import has_server_access, how_to_replace
 from ops.databases.postgres.differences import NotKept
-from ops.databases.postgres.properties import DatabaseProperties
+from ops.databases.postgres.properties import DatabaseProperties, keep_schema_rights
 from ops.databases.postgres.queries import fetch_column, fetch_value
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils import posix_signals
@@ -73,6 +73,9 @@ class ScratchSchema(Scratch):
         self._tools_directory = tools_directory
         self._routines: list[bytes] = []
         """Statements for after the swap."""
+        self.except_for: list[str] = []
+        """Keys of properties that the previous schema keeps."""
+        self._not_kept: tuple[NotKept, ...] = ()
         plain = address.wrapper()
         # Without autocommit Django makes savepoints only.
         self._wrapper = UnmanagedTransactionWrapper({**plain.settings_dict, "AUTOCOMMIT": False}, "default")
@@ -136,10 +139,16 @@ class ScratchSchema(Scratch):
             return copy_rows(cursor, cursor, tables, renamed={"public": ASIDE_SCHEMA})
 
     def keep_properties(self) -> tuple[NotKept, ...]:
-        return ()
+        """Only those of the objects in the schema: the database stays."""
+        self._not_kept = keep_schema_rights(
+            self.connection, old=ASIDE_SCHEMA, new=public_schema.PUBLIC, except_for=self.except_for
+        )
+        with self.connection.cursor() as cursor:
+            self._restore_path(cursor)
+        return self._not_kept
 
     def swap(self, *, run: str, backup: str) -> None:
-        comment = undo_comment.format_comment(run=run, backup=backup)
+        comment = undo_comment.format_comment(run=run, backup=backup, not_kept=self._not_kept)
         failing = translate_errors("The restored tables could not be swapped in")
         with failing, posix_signals.ignore_interrupts(), self.connection.cursor() as cursor:
             cursor.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(UNDO_SCHEMA)))
@@ -240,6 +249,8 @@ class SchemaSwap(SwapStrategy):
         with contextlib.closing(scratch.connection), translate_errors("The previous tables could not be swapped in"):
             with scratch.connection.cursor() as cursor:
                 kept_objects.require_replaceable(cursor)
+                comment = fetch_value(cursor, "SELECT obj_description(to_regnamespace(%s))", [UNDO_SCHEMA])
+                scratch.except_for = undo_comment.parse_not_kept(comment)
                 public_schema.set_aside(cursor, for_swap=True, replacement=UNDO_SCHEMA)
                 large_objects.set_aside(cursor, ASIDE_SCHEMA)
                 large_objects.put_back(cursor, public_schema.PUBLIC)
