@@ -264,7 +264,10 @@ def test_killed_site_leaves_nothing_of_uploads(environment: dict[str, str], sess
         for sent in (b"", bytes(3 * LIMIT)):
             uploading = Stranger(web, upload_of(session, length=9 * LIMIT) + sent)
             stack.callback(uploading.socket.close)
-        eventually(lambda: unnamed_files(web)[-1:] >= [2 * LIMIT])
+        eventually(
+            lambda: max([*unnamed_files(web), *(path.stat().st_size for path in tmp_path.rglob("*"))]) >= 2 * LIMIT,
+            within=20,
+        )
         os.killpg(web.process.pid, signal.SIGKILL)
         web.process.wait()
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
