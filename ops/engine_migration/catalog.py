@@ -8,6 +8,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.engine_migration.names import in_postgres
 from ops.engine_migration.plan import ColumnPlan, TablePlan
+from ops.engine_migration.types import GENERIC, is_same_type
 from ops.errors import PreconditionFailed
 
 COLUMNS = """
@@ -79,11 +80,8 @@ def match_column(table: TablePlan, column: ColumnPlan, found: CatalogTable) -> C
     actual = found.columns.get(in_postgres(column.name))
     if actual is None:
         raise mismatch(table, f"In PostgreSQL, the table {table.name} has no column {column.name}; the file has it.")
-    column_type = column.type
-    if column_type.text and not actual.type.startswith(("text", "character")):
-        # A migration has changed the type: the file's text is what PostgreSQL prints, or verification fails.
-        column_type = replace(column_type, target_text="{c}::text")
-    return replace(column, type=column_type, db_type=actual.type, generated=actual.generated)
+    kind = column.type if is_same_type(column.db_type, actual.type) else GENERIC
+    return replace(column, type=kind, db_type=actual.type, generated=actual.generated)
 
 
 def mismatch(table: TablePlan, message: str) -> PreconditionFailed:

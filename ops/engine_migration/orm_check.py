@@ -263,8 +263,9 @@ def reads_by_driver(column: ColumnPlan, left: Any, right: Any) -> bool:
     """Whether the field converts nothing, so that the project has to expect what each driver returns."""
     if conversions(column.field, connections["default"]):
         return False
-    is_own = not type(column.field).__module__.startswith("django.")
-    return column.type is CONVERTED or (is_own and type(left) is not type(right))
+    if type(column.field).__module__.startswith("django.db."):
+        return False
+    return column.type is CONVERTED or type(left) is not type(right)
 
 
 def converted(kind: ColumnType, value: str) -> str | None:

@@ -24,6 +24,7 @@ from ops.databases.sqlite.snapshot import Snapshot, take_snapshot
 from ops.engine_migration.catalog import match_catalog
 from ops.engine_migration.copying import resolve_lookups
 from ops.engine_migration.findings import FindingLog
+from ops.engine_migration.generic import text_columns
 from ops.engine_migration.legacy import LegacyFormat
 from ops.engine_migration.loading import Loader
 from ops.engine_migration.orm_check import compare_through_django
@@ -263,34 +264,37 @@ def copy_and_verify(
     with staging.session() as connection, connection.cursor() as cursor:
         tables = match_catalog(cursor, (resolve_lookups(table, cursor) for table in prepared.plan.tables))
         disabled = triggers.disable(cursor)
-    loader = Loader(
-        staging=staging,
-        snapshot=snapshot,
-        tables=tables,
-        preflight=prepared.preflight,
-        log=prepared.log,
-        quarantine=quarantine,
-        on_progress=timer.report,
-    )
     digests: Mapping[str, str] = {}
-    try:
-        loader.load()
-    finally:
-        prepared.preflight = with_refused(prepared.preflight, loader.refused, prepared.log)
-        prepared.load_notes = (*disabled.sentences, *loader.notes)
-    if not loader.unfinished:
-        loader.finish()
-        timer.report(Progress(stage=Stage.VERIFY, total=prepared.plan.rows))
-        digests = verify_tables(
-            tables=tables, snapshot=snapshot, staging=staging, preflight=loader.preflight, on_progress=timer.report
-        )
-        compare_through_django(
-            tables=tables,
-            snapshot=snapshot,
+    with text_columns(
+        tables=tables, snapshot=snapshot, staging=staging, preflight=prepared.preflight, log=prepared.log
+    ) as (tables, preflight):
+        loader = Loader(
             staging=staging,
-            preflight=loader.preflight,
-            chosen_zone=prepared.options.zone,
+            snapshot=snapshot,
+            tables=tables,
+            preflight=preflight,
+            log=prepared.log,
+            quarantine=quarantine,
+            on_progress=timer.report,
         )
+        try:
+            loader.load()
+        finally:
+            prepared.preflight = with_refused(prepared.preflight, loader.refused, prepared.log)
+            prepared.load_notes = (*disabled.sentences, *loader.notes)
+        if not loader.unfinished:
+            loader.finish()
+            timer.report(Progress(stage=Stage.VERIFY, total=prepared.plan.rows))
+            digests = verify_tables(
+                tables=tables, snapshot=snapshot, staging=staging, preflight=loader.preflight, on_progress=timer.report
+            )
+            compare_through_django(
+                tables=tables,
+                snapshot=snapshot,
+                staging=staging,
+                preflight=loader.preflight,
+                chosen_zone=prepared.options.zone,
+            )
     with staging.session() as connection, connection.cursor() as cursor:
         triggers.enable(cursor, disabled)
     return tables, digests

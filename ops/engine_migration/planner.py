@@ -175,6 +175,7 @@ class Planner:
             )
         parameters = column.db_parameters(self.postgres)
         db_type = parameters["type"]
+        stored_as = "" if mapped.values or not mapped.source else column.db_parameters(self.sqlite)["type"]
         value = mapped.expression.format(quoted(mapped.source)) if mapped.source else mapped.expression
         return ColumnPlan(
             name=column.column,
@@ -182,7 +183,7 @@ class Planner:
             value=rename(value, mapped.values) if mapped.values else value,
             type=column_type("text")
             if mapped.lookup
-            else column_type(db_type, zone=self.zone, strip_nul=self.strip_nul),
+            else column_type(db_type, stored_as=stored_as, zone=self.zone, strip_nul=self.strip_nul),
             db_type=db_type,
             field=column,
             null=column.null,

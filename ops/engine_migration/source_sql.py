@@ -6,11 +6,12 @@ import random
 import sqlite3
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from django.db.backends.sqlite3._functions import register as register_django_functions
 
-from ops.databases.sqlite.files import register_collations
+from ops.databases.sqlite.files import read_only_uri, register_collations, sibling
 from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.plan import ColumnPlan, TablePlan
 from ops.engine_migration.types.base import Refused
@@ -21,6 +22,8 @@ LARGEST_ROW = 2**63 - 1
 OPERANDS = 50
 CHUNK_ROWS = 2000
 CHUNK_BYTES = 1_000_000
+ATTACHED = "generic"
+"""The name of the database with the texts of generic columns."""
 PRINTF_FLOAT = "printf('%!.20g', {c})"
 
 
@@ -43,7 +46,14 @@ def connect(snapshot: Snapshot) -> sqlite3.Connection:
     register_collations(connection)
     connection.create_function("format_float", 1, format_float, deterministic=True)
     connection.create_function("float_bits", 1, float_bits, deterministic=True)
+    if (texts := texts_path(snapshot)).exists():
+        connection.execute(f"ATTACH ? AS {ATTACHED}", [read_only_uri(texts, immutable=True)])
     return connection
+
+
+def texts_path(snapshot: Snapshot) -> Path:
+    """The file with the texts of generic columns, while there is one."""
+    return sibling(snapshot.path, ".texts")
 
 
 @functools.cache

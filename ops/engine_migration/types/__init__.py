@@ -68,8 +68,7 @@ def column_type(
     db_type: str, *, stored_as: str = "", zone: datetimes.SourceZone | None = None, strip_nul: bool = False
 ) -> ColumnType:
     """The type of a column that is `db_type` in PostgreSQL, and `stored_as` in SQLite as Django declares it."""
-    name, _, arguments = db_type.lower().partition("(")
-    name = ALIASES.get(name.strip(), name.strip())
+    name, arguments = split(db_type)
     if stored_as and not re.fullmatch(STORED_AS.get(name, ""), stored_as.lower()):
         return GENERIC
     if arguments:
@@ -84,9 +83,24 @@ def column_type(
     return text.stripped(found) if strip_nul and name == "text" else found
 
 
+def split(db_type: str) -> tuple[str, str]:
+    """The name of a type, and its length or precision."""
+    name, _, arguments = db_type.lower().partition("(")
+    return ALIASES.get(name.strip(), name.strip()), arguments.replace(" ", "")
+
+
+FAMILIES = ({"bigint", "integer", "smallint"}, {"text", "varchar"})
+
+
+def is_same_type(declared: str, actual: str) -> bool:
+    """Whether values for `declared` have the same texts in `actual`, where PostgreSQL may still refuse them."""
+    names = {split(declared)[0], split(actual)[0]}
+    return split(declared) == split(actual) or any(names <= family for family in FAMILIES)
+
+
 def with_arguments(name: str, arguments: str, *, strip_nul: bool) -> ColumnType:
     """A type with a length or a precision."""
-    match = re.fullmatch(r"(\d+)(?:, ?(\d+))?\)", arguments)
+    match = re.fullmatch(r"(\d+)(?:,(\d+))?\)", arguments)
     if not match:
         return GENERIC
     first, second = int(match[1]), int(match[2] or 0)
