@@ -24,6 +24,7 @@ from ops.databases.postgres.object_rights import (
     within,
 )
 from ops.databases.postgres.queries import fetch_row, fetch_value, select
+from ops.databases.postgres.refusal import TEMPORARY, Refused
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 from ops.utils.schema import Text
@@ -182,12 +183,17 @@ def read_all(connection: Connection) -> DatabaseProperties:
 def read_live(connection: Connection, address: ConnectionInfo) -> DatabaseProperties | None:
     """All properties of the database at `address`, or those that `connection` to another one can read.
 
-    Damage may prevent sessions in it, and is a reason to restore.
+    Damage may prevent sessions in it, and is a reason to restore. Raises Refused where that is temporary: without the
+    rights of the live database, a restore would grant what is revoked there.
     """
     properties = read_properties(connection, address.database)
     if properties:
-        with contextlib.suppress(PreconditionFailed, psycopg2.Error), contextlib.closing(address.connect()) as live:
-            return read_all(live)
+        try:
+            with contextlib.closing(address.connect()) as live:
+                return read_all(live)
+        except (PreconditionFailed, psycopg2.Error) as error:
+            if isinstance(error, Refused) and error.sqlstate in TEMPORARY:
+                raise
     return properties
 
 

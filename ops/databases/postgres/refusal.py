@@ -29,6 +29,8 @@ FROM_SERVER = re.compile(r"^(?:.* failed: )?[^:\n]+:  (?:(?P<sqlstate>[0-9A-Z]{5
 NOT_ADMITTED = "28000"
 OF_ONE_DATABASE = frozenset({NOT_ADMITTED, "3D000", "42501", "53300", "55000"})
 """After these a connection to another database of the server may succeed."""
+TEMPORARY = frozenset({"53300", "57P01", "57P02", "57P03"})
+"""All connections are in use, or the server is starting or stopping."""
 FROM_POOLER = frozenset({"08P01", "0A000"})
 """Protocol violation, as PgBouncer calls everything that it does not support, and what Amazon's RDS Proxy calls it."""
 SEE_OPTIONS = "Check the options after ? in the URL."

@@ -27,6 +27,9 @@ from tests.support.postgres import unprivileged_user
 FUNCTION_OF_WRITER = (
     "CREATE FUNCTION f() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'; ALTER FUNCTION f() OWNER TO {writer}"
 )
+REVOKED_FUNCTION = (
+    "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; REVOKE EXECUTE ON FUNCTION f FROM PUBLIC"
+)
 RIGHTS = {
     "a table": ("GRANT SELECT ON rack TO {reader}", "SELECT has_table_privilege('{reader}', 'rack', 'SELECT')"),
     "a table with grant option": (
@@ -443,6 +446,33 @@ def test_owners_are_kept_by_a_member_of_their_roles(
         " FROM pg_proc, pg_namespace, pg_class, pg_database"
         f" WHERE proname = 'f' AND nspname = 'app' AND relname = 't' AND datname = '{lab.name}'"
     ) == [(names["writer"],) * 4]
+
+
+def test_rights_of_a_live_database_without_free_connections_are_not_guessed(
+    lab: Database, ordinary: Database, names: Mapping[str, str]
+) -> None:
+    run(lab, REVOKED_FUNCTION, names)
+    engine = support.engine_of(ordinary)
+    dump, _ = support.dump_of(engine)
+    lab.rows(f"ALTER DATABASE {lab.name} CONNECTION LIMIT 0")
+    with pytest.raises(PreconditionFailed) as refused:
+        support.restore(engine, dump)
+    assert f'too many connections for database "{lab.name}"' in refused.value.message
+    assert support.leftovers(lab.name) == []
+
+
+def test_rights_of_a_live_database_without_sessions_are_those_of_the_backup(
+    lab: Database, engine: PostgresEngine, names: Mapping[str, str]
+) -> None:
+    run(lab, REVOKED_FUNCTION, names)
+    recorded = recorded_properties(engine)
+    dump, _ = support.dump_of(engine)
+    support.server().rows(f"ALTER DATABASE {lab.name} ALLOW_CONNECTIONS false")
+    with engine.locked("test"), engine.swap_strategy().scratch(for_swap=True, recorded=recorded) as scratch:
+        scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
+        assert [left.what for left in scratch.keep_properties()] == ["the owners and privileges in the database"]
+        scratch.swap(run="run", backup="backup")
+    assert lab.value(f"SELECT has_function_privilege('{names['reader']}', 'f()', 'EXECUTE')") is False
 
 
 # --- Without a live database ----------------------------------------------------------------------------------------
