@@ -202,7 +202,7 @@ def test_project_with_all_blocks_works_and_reports_each_missing_setting(tmp_path
     assert result["excluded"] == ["audit.requests", "django_session", "shop_cart"]
     assert (result["restored"], result["carts"], result["undone"]) == (["kept"], 0, ["kept", "later"])
     assert result["dashboard"]
-    assert "Backups do not include carts: the table will be empty (1 row now)." in str(result["preview"])
+    assert "All carts will be removed (1 row now), because backups do not include them." in str(result["preview"])
     assert "W003" not in output
     assert result["nothing"] == []
     without = result["without"]

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from django.contrib.contenttypes.models import ContentType
+from django.apps import apps
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import ConnectionHandler
@@ -20,16 +20,21 @@ def override_database(wrapper: BaseDatabaseWrapper, alias: str = "default") -> I
     """
     before = connections[alias]
     connections[alias] = wrapper
-    ContentType.objects.clear_cache()
+    forget_content_types()
     try:
         yield wrapper
     finally:
         connections[alias] = before
-        ContentType.objects.clear_cache()
+        forget_content_types()
         wrapper.close()
         if wrapper.vendor == "sqlite" and wrapper.connection is not None:
             # Django does not close databases in memory.
             wrapper.connection.close()
+
+
+def forget_content_types() -> None:
+    """The keys of content types differ between databases. (Imported here, the model would need Django to be set up.)"""
+    apps.get_model("contenttypes", "ContentType").objects.clear_cache()
 
 
 def direct_settings(alias: str = "default") -> dict[str, Any]:

@@ -26,7 +26,7 @@ from ops.databases.postgres.object_rights import (
 from ops.databases.postgres.queries import fetch_row, fetch_value, select
 from ops.databases.postgres.refusal import TEMPORARY, Refused
 from ops.errors import PreconditionFailed
-from ops.utils.identifiers import quoted
+from ops.utils.identifiers import quoted, quoted_if_needed
 from ops.utils.schema import Text
 
 LISTS_OF_NAMES = frozenset({"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"})
@@ -398,8 +398,3 @@ def compare_search_path(wanted: DatabaseProperties, found: DatabaseProperties) -
                 statement=f"CREATE SCHEMA {name} AUTHORIZATION {schemas[name]};",
                 reason="the backup does not have it",
             )
-
-
-def quoted_if_needed(name: str) -> str:
-    """As quote_ident, except for words of SQL."""
-    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else quoted(name)
