@@ -58,7 +58,7 @@ def rehearse(context: OpsContext, run: RunRecorder, *, prepared: PreparedMigrati
 
 def is_live(context: OpsContext, target: Target) -> bool:
     """Whether the target is the live database, of which the run holds the lock."""
-    return isinstance(context.engine, PostgresEngine) and context.engine.address == target.address
+    return isinstance(context.engine, PostgresEngine) and context.engine.is_at(target.address)
 
 
 @operation(Run.Kind.PREFLIGHT)

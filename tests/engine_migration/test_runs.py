@@ -1,7 +1,11 @@
 """A migration is a run like the rest: recorded, and alone on the database of the project."""
 
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from ops.databases.override import new_wrapper, override_database
 from ops.runs.context import get_context
 from tests.engine_migration import support
 from tests.engine_migration.support import Database
@@ -26,3 +30,24 @@ def test_migration_during_another_operation_names_its_holder_and_exits_with_4(
     assert outcome.code == 4
     assert "backup by jane" in outcome.error
     assert database.tables() == []
+
+
+@pytest.mark.parametrize(
+    "written",
+    [{}, {"HOST": "localhost"}, {"OPTIONS": {"application_name": "homerack", "connect_timeout": 5}}],
+    ids=["alike", "another host name", "other options"],
+)
+def test_live_database_can_be_the_target(library: Path, database: Database, written: dict[str, Any]) -> None:
+    address = database.address
+    entry = {
+        "NAME": database.name,
+        "HOST": address.host,
+        "PORT": address.port,
+        "USER": address.user,
+        "PASSWORD": address.password,
+        **written,
+    }
+    with override_database(new_wrapper("django.db.backends.postgresql", **entry)):
+        for command in ("--dry-run", "--yes"):
+            outcome = support.run(library, database, command)
+            assert (outcome.code, outcome.error) == (0, "")

@@ -46,6 +46,12 @@ def connect_first(address: ConnectionInfo, *names: str) -> Connection:
     return address.with_database(last).connect(autocommit=True)
 
 
+def is_same_server(one: Connection, other: Connection) -> bool:
+    """Whether both sessions are on one server, however their addresses are written."""
+    found = (select(connection, "SELECT pg_postmaster_start_time()") for connection in (one, other))
+    return len({tuple(rows) for rows in found}) == 1
+
+
 def exists(connection: Connection, name: str) -> bool:
     return bool(select(connection, "SELECT 1 FROM pg_database WHERE datname = %s", [name]))
 

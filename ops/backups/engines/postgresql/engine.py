@@ -60,6 +60,13 @@ class PostgresEngine(Engine):
         with databases.maintenance_connection(self.address) as connection:
             yield connection
 
+    def is_at(self, address: ConnectionInfo) -> bool:
+        """Whether `address` is that of the live database, perhaps written in another way or with other options."""
+        if address.database != self.database:
+            return False
+        with self._server() as ours, databases.maintenance_connection(address) as theirs:
+            return databases.is_same_server(ours, theirs)
+
     def sweep(self, claimed: Collection[str] = ()) -> tuple[str, ...]:
         reason, _ = self.explain_read_only()
         with self._server() as connection:
