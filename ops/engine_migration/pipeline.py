@@ -218,6 +218,7 @@ def rehearse(
         copy_and_verify(staging, prepared, timer)
         add_missing_permissions(staging)
     timer.end_stage()
+    prepared.load_notes += tuple(map(str, staging.not_kept))
     prepared.seconds = {**prepared.seconds, **timer.seconds}
     prepared.rehearsed = True
     if not target.renamed:

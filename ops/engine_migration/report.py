@@ -129,7 +129,7 @@ def show_result(
     console.print(table)
     seconds = sum(result.seconds.values())
     console.print()
-    show_notes(console, ready.load_notes)
+    show_notes(console, (*ready.load_notes, *map(str, result.not_kept)))
     say(
         console,
         f"[green]Done.[/green] {result.rows:,} rows are in {escape(str(target.address))},"
@@ -215,5 +215,6 @@ def result_as_json(ready: PreparedMigration, target: Target, result: MigrationRe
         "tables": to_json(result.tables),
         "rows": result.rows,
         "refused": result.refused,
+        "not_kept": to_json(result.not_kept),
         "seconds": {stage: round(seconds, 3) for stage, seconds in result.seconds.items()},
     }

@@ -5,7 +5,7 @@ Importing this package registers all of them in `ops.runs.executor.OPERATIONS`.
 
 from ops.operations.backup import back_up
 from ops.operations.backup_edits import change_backup, delete_backup, record_download
-from ops.operations.migrate import migrate, preflight, rehearse
+from ops.operations.migrate import is_live, migrate, preflight, rehearse
 from ops.operations.prune import evaluate_retention, prune
 from ops.operations.restore import (
     PreBackupFailed,
@@ -27,6 +27,7 @@ __all__ = [
     "drop_previous_database",
     "evaluate_retention",
     "find_source",
+    "is_live",
     "migrate",
     "newest_verified",
     "preflight",

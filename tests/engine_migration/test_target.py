@@ -316,6 +316,27 @@ def test_swap_with_sessions_of_other_roles_is_refused(library: Path, database: D
         support.server().rows(f"DROP ROLE {name}")
 
 
+def test_what_the_role_may_not_give_to_the_new_database_is_named_by_dry_run_and_migration(
+    library: Path, database: Database, small_role: tuple[str, str]
+) -> None:
+    role, password = small_role
+    name = database.name
+    settings = (
+        f'ALTER DATABASE "{name}" SET "log_min_duration_statement" = \'100\';',
+        f'ALTER DATABASE "{name}" SET "session_replication_role" = \'origin\';',
+        f'ALTER ROLE {database.address.user} IN DATABASE "{name}" SET "statement_timeout" = \'5s\';',
+    )
+    support.server().rows(f"ALTER ROLE {role} CREATEDB; ALTER DATABASE {name} OWNER TO {role}; {' '.join(settings)}")
+    mine = support.database_named(name, user=role, password=password)
+    tried = support.run(library, mine, "--dry-run")
+    migrated = support.migrate(library, mine)
+    for outcome in (tried, migrated):
+        assert outcome.code == 0
+        assert [statement for statement in settings if statement in outcome.out] == list(settings)
+    assert sorted(left["statement"] for left in migrated.document["not_kept"]) == sorted(settings)
+    support.drop(name)
+
+
 def test_long_names_get_distinct_staging_names() -> None:
     assert databases.suffixed_name("homerack", "_ops_new") == "homerack_ops_new"
     long = "ä" * 31

@@ -151,6 +151,7 @@ exit codes: 0 migrated and verified (or the dry run found nothing) · 1 error, n
             if not options["yes"]:
                 confirm(console, migration, target)
             run = new_run(Run.Kind.MIGRATION)
+            is_live = operations.is_live(get_context(), target)
             try:
                 result = execute(console, operations.migrate, get_context(), run, prepared=migration, target=target)
             except RowsRefused:
@@ -159,7 +160,7 @@ exit codes: 0 migrated and verified (or the dry run found nothing) · 1 error, n
                 return {"run": str(run.pk), **report.plan_as_json(migration, target)}, FINDINGS
             # The migration is done: Ctrl-C must not report from here on that nothing was changed.
             with ignore_interrupts(), ignore_report_errors():
-                report.show_result(console, migration, target, result, is_live=is_live(address))
+                report.show_result(console, migration, target, result, is_live=is_live)
             document = report.result_as_json(migration, target, result)
             return {"run": str(run.pk), **document}, QUARANTINED if result.refused else 0
 
@@ -235,11 +236,6 @@ def read_url(path: Path) -> str:
             "Write postgres://user:password@host:5432/name into it.",
         )
     return url
-
-
-def is_live(address: ConnectionInfo) -> bool:
-    """Whether it is the live database."""
-    return connection.vendor == "postgresql" and from_settings(direct_settings()) == address
 
 
 def current_file() -> Path:
