@@ -23,6 +23,14 @@ def sibling(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
+def size_of(path: Path) -> int:
+    """Bytes; 0 if there is no such file. SQLite deletes the write-ahead log when the last connection closes."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def read_only_uri(path: Path, *, immutable: bool = False) -> str:
     return f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if immutable else ''}"
 

@@ -21,6 +21,7 @@ from ops.databases.sqlite.files import (
     register_collations,
     remove,
     sibling,
+    size_of,
     sync,
 )
 from ops.errors import PreconditionFailed
@@ -86,7 +87,7 @@ def take_snapshot(
     a full disk, with the hint `if_full`.
     """
     wal = sibling(source.path, "-wal")
-    had_wal = wal.exists() and wal.stat().st_size > 0
+    had_wal = size_of(wal) > 0
     partial = sibling(destination, ".partial")
     create_private(partial)
     try:

@@ -10,6 +10,7 @@ from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.manifest import Kind
 from ops.backups.repository import BackupRepository
 from ops.backups.storage.local import PrivateFileSystemStorage
+from ops.databases.sqlite.files import size_of
 from ops.errors import PreconditionFailed
 from ops.utils.formatting import format_size
 from tests.backups import factories
@@ -102,3 +103,11 @@ def test_backup_to_a_storage_of_unknown_free_space_is_made(
 def test_backup_of_a_missing_file_names_the_file(tmp_path: Path, repository: BackupRepository) -> None:
     with pytest.raises(PreconditionFailed, match=r"^There is no file "):
         factories.make_backup(SqliteEngine(tmp_path / "none.db"), repository, Kind.SQLITE)
+
+
+def test_size_of_a_log_that_sqlite_has_just_deleted_is_zero(tmp_path: Path) -> None:
+    dangling = tmp_path / "dangling"
+    dangling.symlink_to(tmp_path / "deleted")
+    assert [size_of(path) for path in (tmp_path / "lab.db-wal", tmp_path / "gone" / "lab.db", dangling)] == [0, 0, 0]
+    (tmp_path / "deleted").write_bytes(b"123")
+    assert size_of(dangling) == 3

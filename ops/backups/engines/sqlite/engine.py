@@ -22,7 +22,7 @@ from ops.databases.leftovers import NO_CLAIMS, Claims
 from ops.databases.migration_state import MIGRATIONS_TABLE, recorded_migrations
 from ops.databases.sqlite import tables, undo
 from ops.databases.sqlite.emptying import empty_tables, find_tables, references_to
-from ops.databases.sqlite.files import explain_read_only, sibling
+from ops.databases.sqlite.files import explain_read_only, sibling, size_of
 from ops.databases.sqlite.lock import locked
 from ops.databases.sqlite.snapshot import opened, take_snapshot
 from ops.databases.sqlite.validate import unpack
@@ -88,8 +88,7 @@ class SqliteEngine(Engine):
 
     def size(self) -> int:
         """The file and its write-ahead log."""
-        files = (self.path, sibling(self.path, "-wal"))
-        return sum(file.stat().st_size for file in files if file.is_file())
+        return size_of(self.path) + size_of(sibling(self.path, "-wal"))
 
     def require_space(self) -> None:
         """Raises PreconditionFailed where the disk of the file has no room for a copy of it."""
