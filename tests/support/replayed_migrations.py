@@ -6,13 +6,14 @@ Django takes a second for it, most of which it spends on models that it builds a
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 CHANGES = ("ALTER", "CREATE", "DELETE", "DROP", "INSERT", "SET CONSTRAINTS", "UPDATE")
-scripts: dict[str, list[tuple[str, Any]]] = {}
-"""Statements and their parameters, by the kind of database."""
+scripts: dict[tuple[str, str], list[tuple[str, Any]]] = {}
+"""Statements and their parameters, by the kind of database and the time zone, which schedules are created with."""
 
 
 def replaying(run_migrations: Callable[[], None]) -> Callable[[], None]:
@@ -20,12 +21,13 @@ def replaying(run_migrations: Callable[[], None]) -> Callable[[], None]:
 
     def replay() -> None:
         wrapper = connections["default"]
+        key = (wrapper.vendor, settings.TIME_ZONE)
         if wrapper.introspection.table_names():
             run_migrations()
-        elif script := scripts.get(wrapper.vendor):
+        elif script := scripts.get(key):
             send(wrapper, script)
         else:
-            scripts[wrapper.vendor] = record(wrapper, run_migrations)
+            scripts[key] = record(wrapper, run_migrations)
 
     return replay
 
