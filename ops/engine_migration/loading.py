@@ -5,8 +5,9 @@ refer to them, until PostgreSQL refuses no more.
 """
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import psycopg2
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -27,6 +28,8 @@ from ops.engine_migration.workers import for_each
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 MOST_FAULTS = 100
 """Of a table, unless all of them are wanted for the quarantine."""
 UNLIMITED = 2**31
@@ -127,13 +130,7 @@ class Loader:
                 )
 
         by_size = sorted(pending, key=lambda table: -table.rows * table.bytes_per_row)
-        errors = for_each(
-            by_size,
-            work,
-            processes=self.staging.processes,
-            on_progress=self.on_progress,
-            on_exit=self.staging.close,
-        )
+        errors = self.in_parallel(by_size, work)
         return [(table, error) for table, error in zip(by_size, errors, strict=True) if error]
 
     def build(self, group: Sequence[DroppableObject]) -> list[tuple[TablePlan, DroppableObject, psycopg2.Error]]:
@@ -156,13 +153,7 @@ class Loader:
         tables = {table.name: table for table in self.tables}
         parts = [part for part in group if (part.table, part.name) in self.missing]
         by_size = sorted(parts, key=lambda part: -tables[part.table].rows if part.table in tables else 0)
-        errors = for_each(
-            by_size,
-            work,
-            processes=self.staging.processes,
-            on_progress=self.on_progress,
-            on_exit=self.staging.close,
-        )
+        errors = self.in_parallel(by_size, work)
         failed = []
         for part, error in zip(by_size, errors, strict=True):
             if not error:
@@ -172,6 +163,11 @@ class Loader:
             else:
                 raise error
         return failed
+
+    def in_parallel(self, items: Sequence[Item], work: Callable[[Item, ProgressCallback], Result]) -> list[Result]:
+        """The results of `work` for each item, in the processes of the staging database."""
+        processes, on_exit = self.staging.processes, self.staging.close
+        return for_each(items, work, processes=processes, on_progress=self.on_progress, on_exit=on_exit)
 
     # --- Refused rows -------------------------------------------------------------------------------------------------
     @property

@@ -1,15 +1,14 @@
 """The schema ``public``: set aside for an empty one, which replaces it or is dropped."""
 
 import contextlib
-from collections.abc import Iterator
 
-import psycopg2
 from psycopg2 import errors, sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.engines.postgresql.table_digests import ASIDE_SCHEMA
 from ops.databases.postgres.databases import how_to_replace
 from ops.databases.postgres.queries import fetch_column, fetch_row, fetch_value
+from ops.databases.postgres.savepoints import savepoint
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 
@@ -170,16 +169,3 @@ def move_extensions(cursor: Cursor, old: str, new: str) -> None:
         statement = sql.SQL("ALTER EXTENSION {} SET SCHEMA {}").format(sql.Identifier(name), sql.Identifier(new))
         with contextlib.suppress(errors.InsufficientPrivilege, errors.FeatureNotSupported), savepoint(cursor):
             cursor.execute(statement)
-
-
-@contextlib.contextmanager
-def savepoint(cursor: Cursor) -> Iterator[None]:
-    """Roll back the block where it fails; the transaction continues."""
-    cursor.execute("SAVEPOINT public_schema")
-    try:
-        yield
-    except psycopg2.Error:
-        cursor.execute("ROLLBACK TO SAVEPOINT public_schema")
-        raise
-    finally:
-        cursor.execute("RELEASE SAVEPOINT public_schema")
