@@ -15,6 +15,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.databases.postgres.connection import server_message
+from ops.databases.postgres.savepoints import savepoint
 from ops.errors import PreconditionFailed
 from ops.utils.schema import Text
 
@@ -101,15 +102,13 @@ def next_steps(differences: Iterable[Difference], tried: Iterable[str]) -> list[
 
 def try_statement(cursor: Cursor, statement: str) -> str | None:
     """Execute it in a savepoint. Returns the server's reason for refusing it, or ''; None without its column."""
-    cursor.execute("SAVEPOINT statement")
     try:
-        cursor.execute(statement)
+        with savepoint(cursor):
+            cursor.execute(statement)
     except psycopg2.Error as error:
         if cursor.connection.closed:
             raise
-        cursor.execute("ROLLBACK TO SAVEPOINT statement")
         return None if isinstance(error, errors.UndefinedColumn) else server_message(error)
-    cursor.execute("RELEASE SAVEPOINT statement")
     return ""
 
 

@@ -18,6 +18,7 @@ from ops.backups.engines.postgresql.table_digests import normalize_output
 from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.constraints import restart_sequences
 from ops.databases.postgres.queries import fetch_value
+from ops.databases.postgres.savepoints import savepoint
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils.formatting import pluralize
 from ops.utils.identifiers import quoted
@@ -221,18 +222,6 @@ def rolled_back(cursor: Cursor) -> Iterator[None]:
         # A lost session fails at its next statement.
         with contextlib.suppress(psycopg2.Error):
             cursor.execute("ROLLBACK TO SAVEPOINT live_rows")
-
-
-@contextlib.contextmanager
-def savepoint(cursor: Cursor) -> Iterator[None]:
-    """Roll back the block where it fails; the transaction continues."""
-    cursor.execute("SAVEPOINT live_rows")
-    try:
-        yield
-    except psycopg2.Error:
-        cursor.execute("ROLLBACK TO SAVEPOINT live_rows")
-        raise
-    cursor.execute("RELEASE SAVEPOINT live_rows")
 
 
 def remove_dangling(cursor: Cursor, tables: Sequence[Target]) -> Iterator[str]:
