@@ -84,7 +84,7 @@ def test_the_result_is_written_as_json(library: Path, database: Database) -> Non
     assert set(document) == {
         "status", "source", "target", "tables", "skipped", "unknown", "notes", "stripped", "findings",
         "estimate_seconds", "not_tried", "rows", "refused", "seconds", "copy", "quarantine",
-        "quarantine_files", "run",
+        "quarantine_files", "run", "not_kept",
     }  # fmt: skip
     assert document["status"] == "migrated"
     assert document["refused"] == 0
