@@ -17,13 +17,8 @@ from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.postgres import databases, lock, rename
 from ops.databases.postgres.connection import ConnectionInfo
 from ops.databases.postgres.differences import NotKept
-from ops.databases.postgres.properties import (
-    DatabaseProperties,
-    create_schemas,
-    keep_properties,
-    list_of_names,
-    read_live,
-)
+from ops.databases.postgres.kept_properties import create_schemas, keep_properties, list_of_names
+from ops.databases.postgres.properties import DatabaseProperties, read_live
 from ops.databases.postgres.queries import fetch_row, fetch_value
 from ops.databases.postgres.writable import require_writable
 from ops.engine_migration.names import table_in_postgres

@@ -516,6 +516,24 @@ def test_new_server_gets_the_properties_of_the_backup(
     assert {name for name in expected if found[name] != expected[name]} == {"database: settings"}
 
 
+@pytest.mark.usefixtures("names")
+def test_new_server_gets_the_owner_of_a_database_without_privileges(
+    lab: Database, ordinary: Database, engine: PostgresEngine
+) -> None:
+    dump, _ = support.dump_of(engine)
+    recorded = recorded_properties(engine)
+    support.drop(lab.name)
+    with engine.locked("test"), engine.swap_strategy().scratch(for_swap=True, recorded=recorded) as scratch:
+        scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
+        assert scratch.keep_properties() == ()
+        scratch.swap(run="run", backup="backup")
+    owners = lab.rows(
+        "SELECT tableowner FROM pg_tables WHERE schemaname = 'public'"
+        f" UNION SELECT datdba::regrole::text FROM pg_database WHERE datname = '{lab.name}'"
+    )
+    assert owners == [(ordinary.address.user,)]
+
+
 def test_policies_for_roles_that_are_missing_name_them(lab: Database, engine: PostgresEngine) -> None:
     roles = [f"role_{support.new_name()}", f'"{support.new_name()} Odd"']
     for role in roles:

@@ -22,7 +22,8 @@ from ops.databases.override import override_database
 from ops.databases.postgres import databases, rename
 from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.differences import NotKept
-from ops.databases.postgres.properties import DatabaseProperties, keep_properties, read_live, read_properties
+from ops.databases.postgres.kept_properties import keep_properties
+from ops.databases.postgres.properties import DatabaseProperties, read_live, read_properties
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils import posix_signals
 from ops.utils.progress import Progress, ProgressCallback, Stage

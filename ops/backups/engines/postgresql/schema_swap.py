@@ -35,7 +35,8 @@ from ops.databases.override import override_database
 from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.databases import has_server_access, how_to_replace
 from ops.databases.postgres.differences import NotKept
-from ops.databases.postgres.properties import DatabaseProperties, keep_schema_rights
+from ops.databases.postgres.kept_properties import keep_schema_rights
+from ops.databases.postgres.properties import DatabaseProperties
 from ops.databases.postgres.queries import fetch_column, fetch_value
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils import posix_signals
