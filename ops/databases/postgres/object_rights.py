@@ -25,7 +25,7 @@ def grants_of(acl: str, owner: str) -> str:
   FROM aclexplode({acl}))"""
 
 
-OBJECTS = f"""
+OBJECTS = rf"""
 WITH objects(classid, objid, subid, kind, owner, acl, definer) AS (
   SELECT 'pg_database'::regclass, oid, 0, 'd'::"char", datdba, datacl, false
   FROM pg_database WHERE datname = %s
@@ -65,20 +65,25 @@ SELECT i.type, CASE WHEN o.kind = 'd' THEN '' ELSE i.identity END,
        quote_ident(pg_get_userbyid(o.owner)),
        NOT g.given OR i.identity = 'public' AND i.type = 'schema',
        {grants_of("coalesce(o.acl, acldefault(o.kind, o.owner))", "o.owner")},
-       CASE WHEN g.given THEN {grants_of("coalesce(p.initprivs, acldefault(o.kind, o.owner))", "o.owner")} END,
+       CASE WHEN g.given THEN {grants_of("g.initial", "o.owner")} END,
        o.acl IS NULL, o.definer
 FROM objects AS o
 LEFT JOIN pg_init_privs AS p ON p.classoid = o.classid AND p.objoid = o.objid AND p.objsubid = o.subid
 LEFT JOIN pg_depend AS e ON e.classid = o.classid AND e.objid = o.objid AND e.deptype = 'e'
-CROSS JOIN LATERAL (
-  SELECT o.classid <> 'pg_database'::regclass AND (o.objid < 16384 OR e.objid IS NOT NULL)) AS g(given)
 CROSS JOIN LATERAL pg_identify_object(o.classid, o.objid, 0) AS i
+CROSS JOIN LATERAL (
+  SELECT o.classid <> 'pg_database'::regclass AND (o.objid < 16384 OR e.objid IS NOT NULL),
+         coalesce(p.initprivs, acldefault(o.kind, o.owner)
+           || CASE WHEN i.identity ~ '^information_schema($|\.(?!_pg_|sql_parts|transforms))' AND o.kind IN ('n', 'r')
+              THEN ARRAY[makeaclitem(0, o.owner, CASE o.kind WHEN 'n' THEN 'USAGE' ELSE 'SELECT' END, false)] END)
+) AS g(given, initial)
 WHERE (NOT g.given OR o.acl IS DISTINCT FROM p.initprivs OR o.objid = to_regnamespace('public'))
   AND (%s OR o.classid = 'pg_database'::regclass)
 """
 """The parameters are the name of the database, and whether its objects are read too. The schema public always is.
 
-16384 is the first oid that initdb does not give.
+16384 is the first oid that initdb does not give. It records no initial privileges of the information schema, where it
+grants SELECT to PUBLIC on what is not internal.
 """
 OWNED_SEQUENCES = """
 SELECT (pg_identify_object(classid, objid, 0)).identity FROM pg_depend JOIN pg_class AS c ON c.oid = objid

@@ -98,6 +98,16 @@ RIGHTS = {
         "REVOKE EXECUTE ON FUNCTION pg_sleep FROM PUBLIC",
         "SELECT has_function_privilege('{reader}', 'pg_sleep(float8)', 'EXECUTE')",
     ),
+    "the information schema": (
+        (
+            "REVOKE SELECT ON information_schema.tables FROM PUBLIC;"
+            " GRANT SELECT ON information_schema._pg_user_mappings TO {reader}"
+        ),
+        (
+            "SELECT has_table_privilege('{reader}', 'information_schema.tables', 'SELECT'),"
+            " has_table_privilege('{reader}', 'information_schema._pg_user_mappings', 'SELECT')"
+        ),
+    ),
     "a function of an extension": (
         (
             "CREATE SCHEMA ext; CREATE EXTENSION pg_trgm SCHEMA ext VERSION '1.5';"
@@ -483,6 +493,10 @@ def recorded_properties(engine: PostgresEngine) -> DatabaseProperties:
     properties = Manifest.from_json(json.loads(json.dumps(document))).properties
     assert properties
     return properties
+
+
+def test_manifest_has_no_objects_that_nobody_changed(engine: PostgresEngine) -> None:
+    assert [str(rights.name) for rights in recorded_properties(engine).objects] == ["database ", "schema public"]
 
 
 def test_new_server_gets_the_properties_of_the_backup(
