@@ -21,7 +21,7 @@ run: .venv/production .env ## Run site, worker and schedules here, with the demo
 test: .venv/development ## Run the tests against a PostgreSQL server of their own
 	@$(BIN)/python -m pytest -n 6 --dist worksteal $(ARGS)
 
-test-slow: .venv/development ## Run the tests that take minutes
+test-slow: .venv/development .venv/applications ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
 test-deploy: .venv/development ## Deploy for real on the Docker engine of DOCKER_HOST, which must be empty
@@ -57,6 +57,13 @@ clean: ## Remove the virtual environment and the caches (never a database)
 	@echo "Installing the tests' and tools' requirements"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ .venv/production
+
+# Complete without dependencies, so that neither Django nor another of our packages is installed a second time.
+.venv/applications: tests/applications/requirements.txt | .venv/development
+	@echo "Installing the applications of PyPI that are migrated in tests"
+	@rm -rf $@ $@.new
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@.new -r $< && mv $@.new $@ || \
+		echo "They cannot be installed. Their tests are skipped."
 
 .env:
 	@umask 077; $(BIN)/python -c 'import secrets; print(f"DEBUG=true\nSECRET_KEY={secrets.token_urlsafe(50)}")' > $@

@@ -35,6 +35,10 @@ class Project:
     operations: Sequence[tuple[str, str]] = ()
     """Further migrations: the code before the class, and the list of its operations."""
     apps: Sequence[str] = ()
+    path: Sequence[str] = ()
+    """Directories of further packages, which are searched last."""
+    not_compared: Sequence[str] = ()
+    """Labels of models that have other fields in PostgreSQL."""
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """``DATABASE`` is what is added to the entry "default"."""
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
