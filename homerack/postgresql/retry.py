@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import psycopg2
 import tenacity
 
-from homerack.postgresql.refusal import sqlstates, with_sqlstates
 from homerack.postgresql.retry_budget import RetryBudget
+from ops.databases.postgres.sqlstate import sqlstates, with_sqlstates
 
 logger = logging.getLogger(__name__)
 

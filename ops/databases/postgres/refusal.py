@@ -1,31 +1,16 @@
-"""Why a server refused a connection, and what to do: by the SQLSTATE, which is the same in every language.
+"""Why a server refused a connection, and what to do: by the SQLSTATE, which is the same in every language."""
 
-psycopg2 has only the message of a refused connection. libpq knows its SQLSTATE as well, and adds it to the message of
-an attempt whose verbosity was raised before the answer came.
-"""
-
-import contextlib
-import ctypes
 import re
-import select
-import time
 from collections.abc import Mapping
 from typing import Any
 
-import psycopg2
-from psycopg2 import _psycopg
-from psycopg2.extensions import POLL_OK, POLL_READ, connection
-
 from ops.conf import setting_name
+from ops.databases.postgres.sqlstate import sqlstates, with_sqlstates
 from ops.errors import PreconditionFailed
 
-TIMEOUT = 1.0
-"""Seconds for the attempt: the server has just answered."""
-PQERRORS_VERBOSE = 2
 SEVERITY = re.compile(r"^[^:\n]+:  ")
 """In the language of the server, with two spaces after the colon. libpq's own messages have none, and are in English,
 because Python does not set the locale of messages."""
-FROM_SERVER = re.compile(r"^(?:.* failed: )?[^:\n]+:  (?:(?P<sqlstate>[0-9A-Z]{5}): )?", re.MULTILINE)
 NOT_ADMITTED = "28000"
 OF_ONE_DATABASE = frozenset({NOT_ADMITTED, "3D000", "42501", "53300", "55000"})
 """After these a connection to another database of the server may succeed."""
@@ -62,9 +47,7 @@ class Refused(PreconditionFailed):
 
 def find_sqlstate(message: str, params: Mapping[str, Any]) -> str:
     """The SQLSTATE of a refused connection; '' where no server wrote the `message`."""
-    if not FROM_SERVER.search(message):
-        return ""
-    found = [match["sqlstate"] for match in FROM_SERVER.finditer(connect_verbosely(params)) if match["sqlstate"]]
+    found = sqlstates(with_sqlstates(message, params))
     return found[-1] if found else ""
 
 
@@ -85,25 +68,3 @@ def pooler_hint() -> str:
         "PgBouncer answered, and backups, restores and migrations need a session of the server itself. Set"
         f" {setting_name('OPS_DIRECT_DATABASE')} to the server."
     )
-
-
-def connect_verbosely(params: Mapping[str, Any]) -> str:
-    """The message with which a connection is refused, or ''."""
-    deadline = time.monotonic() + TIMEOUT
-    try:
-        with contextlib.closing(psycopg2.connect(**params, async_=1)) as attempt:
-            raise_verbosity(attempt)
-            while (state := attempt.poll()) != POLL_OK:
-                poller = select.poll()
-                poller.register(attempt.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
-                if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                    return "timeout expired"
-    except psycopg2.OperationalError as error:
-        return str(error)
-    return ""
-
-
-def raise_verbosity(attempt: connection) -> None:
-    libpq = ctypes.CDLL(_psycopg.__file__)
-    libpq.PQsetErrorVerbosity.argtypes = [ctypes.c_void_p, ctypes.c_int]
-    libpq.PQsetErrorVerbosity(attempt.pgconn_ptr, PQERRORS_VERBOSE)
