@@ -16,13 +16,13 @@ from ops import operations
 from ops.conf import conf, setting_name
 from ops.databases.override import direct_settings
 from ops.databases.postgres.connection import EXAMPLE, ConnectionInfo, from_settings, parse_url
-from ops.engine_migration import report
 from ops.engine_migration.pipeline import prepare
 from ops.engine_migration.prepared import MigrationOptions, PreparedMigration, RowsRefused
 from ops.engine_migration.quarantine import check_directory
 from ops.engine_migration.snapshot_directory import sweep_snapshots
 from ops.engine_migration.target import Target, inspect_target
 from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
+from ops.management import migration_report
 from ops.management.base import (
     DECLINED,
     FAILED,
@@ -139,15 +139,15 @@ exit codes: 0 migrated and verified (or the dry run found nothing) · 1 error, n
                         on_progress=on_progress,
                     )
                 )
-            report.show_plan(console, migration, target)
+            migration_report.show_plan(console, migration, target)
             if options["dry_run"]:
-                report.show_rehearsal(console, migration, target)
+                migration_report.show_rehearsal(console, migration, target)
                 document = rehearse(console, migration, target)
                 return document, 0 if migration.acceptable else FINDINGS
-            report.show_findings(console, migration)
+            migration_report.show_findings(console, migration)
             if migration.is_blocked:
-                report.show_stop(console, migration, dry_run=False)
-                return report.plan_as_json(migration, target), FINDINGS
+                migration_report.show_stop(console, migration, dry_run=False)
+                return migration_report.plan_as_json(migration, target), FINDINGS
             if not options["yes"]:
                 confirm(console, migration, target)
             run = new_run(Run.Kind.MIGRATION)
@@ -155,13 +155,13 @@ exit codes: 0 migrated and verified (or the dry run found nothing) · 1 error, n
             try:
                 result = execute(console, operations.migrate, get_context(), run, prepared=migration, target=target)
             except RowsRefused:
-                report.show_findings(console, migration)
-                report.show_stop(console, migration, dry_run=False)
-                return {"run": str(run.pk), **report.plan_as_json(migration, target)}, FINDINGS
+                migration_report.show_findings(console, migration)
+                migration_report.show_stop(console, migration, dry_run=False)
+                return {"run": str(run.pk), **migration_report.plan_as_json(migration, target)}, FINDINGS
             # The migration is done: Ctrl-C must not report from here on that nothing was changed.
             with ignore_interrupts(), ignore_report_errors():
-                report.show_result(console, migration, target, result, is_live=is_live)
-            document = report.result_as_json(migration, target, result)
+                migration_report.show_result(console, migration, target, result, is_live=is_live)
+            document = migration_report.result_as_json(migration, target, result)
             return {"run": str(run.pk), **document}, QUARANTINED if result.refused else 0
 
 
@@ -171,10 +171,10 @@ def rehearse(console: Console, migration: PreparedMigration, target: Target) -> 
     try:
         execute(console, operations.rehearse, get_context(), run, prepared=migration, target=target)
     finally:
-        report.show_notes(console, migration.load_notes)
-        report.show_findings(console, migration)
-    report.show_stop(console, migration, dry_run=True)
-    return {"run": str(run.pk), **report.plan_as_json(migration, target)}
+        migration_report.show_notes(console, migration.load_notes)
+        migration_report.show_findings(console, migration)
+    migration_report.show_stop(console, migration, dry_run=True)
+    return {"run": str(run.pk), **migration_report.plan_as_json(migration, target)}
 
 
 @contextlib.contextmanager
