@@ -7,7 +7,6 @@ ops.W003   a named table is neither in the models nor in the database
 ops.E004   ``INSTALLED_APPS`` lacks unfold or the admin, or has unfold after the admin
 ops.E005   ``MIDDLEWARE`` lacks maintenance mode, or has it after the sessions
 ops.E006   ``DATABASES["default"]`` is neither PostgreSQL nor a SQLite file
-ops.E007   ``USE_TZ`` is false
 ops.E008   ``BACKUP_DIR`` is not an absolute path
 ops.E009   ``STORAGES["backups"]`` is missing or cannot be used
 ops.E010   the URLs of ops are not included
@@ -189,8 +188,6 @@ def faults_of_data() -> Iterator[Fault]:
     if vendor not in {"postgresql", "sqlite"}:
         sentence = f"{setting_name('DATABASES')} is {vendor}; ops backs up PostgreSQL and SQLite."
         yield "ops.E006", sentence, 'DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", …}}'
-    if not settings.USE_TZ:
-        yield "ops.E007", "USE_TZ is false: restores compare times with their zone, and would fail.", "USE_TZ = True"
     if not conf.BACKUP_DIR.is_absolute():
         sentence = "BACKUP_DIR is not an absolute path: it would depend on the directory in which a process is started."
         yield "ops.E008", sentence, 'BACKUP_DIR = BASE_DIR / "backups"'

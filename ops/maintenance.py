@@ -24,13 +24,13 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 from django.urls import Resolver404, resolve
-from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from ops.conf import conf
 from ops.errors import PreconditionFailed
+from ops.utils import clock
 from ops.utils.redis_client import redis_client, redis_errors
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def mode_from_settings(alias: str = "default") -> MaintenanceMode:
 def maintenance_mode(*, reason: str, mode: MaintenanceMode | None = None) -> Iterator[None]:
     """Block writes while the block runs, to "default" without a `mode`. Raises what `MaintenanceMode.enable` raises."""
     mode, ended = mode or mode_from_settings(), threading.Event()
-    state = MaintenanceState(reason=reason, since=timezone.now())
+    state = MaintenanceState(reason=reason, since=clock.now())
     mode.enable(state)
     renewal = threading.Thread(target=_renew, args=(mode, state, ended), name="maintenance", daemon=True)
     renewal.start()

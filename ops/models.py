@@ -12,6 +12,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils import timezone
 
+from ops.utils.clock import MomentField
+
 
 class Run(models.Model):
     """One execution of an operation: who requested it, its progress, its outcome. `pid` is on `host`; times are UTC."""
@@ -52,9 +54,9 @@ class Run(models.Model):
     origin = models.CharField(choices=Origin.choices, default=Origin.COMMAND)
     backup = models.CharField(blank=True, help_text="The name of the backup that it made or used.")
     arguments = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
-    requested_at = models.DateTimeField(default=timezone.now)
-    started_at = models.DateTimeField(null=True, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
+    requested_at = MomentField(default=timezone.now)
+    started_at = MomentField(null=True, blank=True)
+    finished_at = MomentField(null=True, blank=True)
     stage = models.CharField(blank=True)
     done = models.BigIntegerField(default=0)
     total = models.BigIntegerField(default=0, help_text="0 if it is not known in advance.")
@@ -136,7 +138,7 @@ class Backup(models.Model):
     engine = models.CharField()
     database = models.CharField()
     created_by = models.CharField()
-    taken_at = models.DateTimeField(help_text="The time of its snapshot.")
+    taken_at = MomentField(help_text="The time of its snapshot.")
     size = models.BigIntegerField()
     uncompressed_size = models.BigIntegerField(help_text="Before compression.")
     rows = models.BigIntegerField()
@@ -144,12 +146,12 @@ class Backup(models.Model):
     note = models.TextField(blank=True)
     pinned = models.BooleanField(default=False)
     verified_level = models.CharField(blank=True)
-    verified_at = models.DateTimeField(null=True, blank=True)
+    verified_at = MomentField(null=True, blank=True)
     verification_seconds = models.FloatField(null=True, blank=True)
     verification_error = models.TextField(blank=True)
     trust = models.CharField()
     file_missing = models.BooleanField(default=False, help_text="The manifest exists, but its data file does not.")
-    retained_until = models.DateTimeField(null=True, blank=True)
+    retained_until = MomentField(null=True, blank=True)
     retention_reason = models.CharField(blank=True)
     run = models.CharField(blank=True, help_text="The id of the run that made it.")
     manifest = models.JSONField(default=dict)

@@ -3,12 +3,11 @@
 import datetime as dt
 from dataclasses import dataclass
 
-from django.utils import timezone
-
 from ops.conf import conf
 from ops.models import Run
 from ops.runs.descriptions import describe
 from ops.runs.results import RestoreResult, UndoResult, read_result
+from ops.utils import clock
 from ops.utils.formatting import format_duration
 from ops.utils.progress import Stage
 
@@ -70,7 +69,7 @@ class RunPresenter:
 
     @property
     def waits_long(self) -> bool:
-        return self.run.status == Run.Status.QUEUED and timezone.now() - self.run.requested_at > LONG_WAIT
+        return self.run.status == Run.Status.QUEUED and clock.now() - self.run.requested_at > LONG_WAIT
 
     @property
     def worker_command(self) -> str:
@@ -99,4 +98,5 @@ class RunPresenter:
 
 def duration_of(run: Run) -> float:
     """Seconds from its start to its end, or to now."""
-    return max(0.0, ((run.finished_at or timezone.now()) - (run.started_at or run.requested_at)).total_seconds())
+    passed: dt.timedelta = (run.finished_at or clock.now()) - (run.started_at or run.requested_at)
+    return max(0.0, passed.total_seconds())

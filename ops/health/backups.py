@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from django.db import connections
 from django.db.models import Count, Max, Min, Q, Sum
-from django.utils import timezone
 
 from ops.conf import conf
 from ops.health.database import with_health_deadline
 from ops.health.results import CheckResult, Status
 from ops.models import IS_VERIFIED, Backup, Run
 from ops.schedules import timetable
+from ops.utils import clock
 from ops.utils.formatting import describe_unknown_keys, format_datetime
 
 FOREIGN = Q(trust="foreign key")
@@ -81,7 +81,7 @@ def check_backups(alias: str, *, expected: bool) -> CheckResult:
     with with_health_deadline(connections[alias]):
         backups = read_backups(alias)
         scheduled = expected and any(task.task == BACKUP_TASK for task in timetable.enabled_tasks(alias))
-    return evaluate_backups(backups, now=timezone.now(), limit=max_age(), scheduled=scheduled)
+    return evaluate_backups(backups, now=clock.now(), limit=max_age(), scheduled=scheduled)
 
 
 def evaluate_backups(backups: Backups, *, now: dt.datetime, limit: dt.timedelta, scheduled: bool) -> CheckResult:

@@ -14,7 +14,6 @@ from functools import partial
 
 from django.core.files.storage import InvalidStorageError, storages
 from django.db import Error
-from django.utils import timezone
 from django.utils.module_loading import import_string
 from msgspec import Struct
 
@@ -27,7 +26,7 @@ from ops.health.dependencies import LEAST_FREE
 from ops.models import Backup, Run
 from ops.notifications.channels import Delivery, Message, ping_heartbeat, send_to_all
 from ops.schedules import timetable
-from ops.utils import schema
+from ops.utils import clock, schema
 from ops.utils.formatting import format_age, format_datetime, format_size, pluralize
 from ops.utils.redaction import redact
 from ops.utils.schema import Moment, Text
@@ -197,7 +196,7 @@ def sync_alerts(alerts: Mapping[str, Alert], *, in_scope: Callable[[str], bool])
     after = dict(before)
     for key, alert in alerts.items():
         if key not in before and send(Message(title=alert.title, text=alert.text)):
-            after[key] = AlertState(since=timezone.now(), resolved_title=alert.resolved_title)
+            after[key] = AlertState(since=clock.now(), resolved_title=alert.resolved_title)
     for key in [key for key in before if in_scope(key) and key not in alerts]:
         if send(resolved_message(before[key])):
             del after[key]

@@ -16,14 +16,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 from uuid import UUID
 
-from django.utils import timezone
 from msgspec import Struct
 
 from ops.backups.repository import BackupRepository
 from ops.errors import ArtifactInvalid
 from ops.models import Run
 from ops.runs import results
-from ops.utils import schema
+from ops.utils import clock, schema
 from ops.utils.schema import Count, Line, Moment, Seconds, Text
 
 logger = logging.getLogger(__name__)
@@ -51,13 +50,13 @@ def record_swept(repository: BackupRepository, events: Iterable[Event], *, targe
     """The databases that the runs of these events left were dropped."""
     left = {event.get("run") for event in events if event.get("event") == LEFT and event.get("target", "") == target}
     for run in left:
-        repository.add_event({"event": SWEPT, "run": run, "when": timezone.now().isoformat()})
+        repository.add_event({"event": SWEPT, "run": run, "when": clock.now().isoformat()})
 
 
 def _event(event: str, run: Run) -> dict[str, Any]:
     values = {name: getattr(run, name) for name in EVENT_FIELDS}
     fields = {name: value.isoformat() if isinstance(value, dt.datetime) else value for name, value in values.items()}
-    return {"event": event, "run": str(run.pk), "when": timezone.now().isoformat(), **fields}
+    return {"event": event, "run": str(run.pk), "when": clock.now().isoformat(), **fields}
 
 
 # --- Reading ---------------------------------------------------------------------------------------------------------

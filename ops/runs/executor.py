@@ -16,7 +16,6 @@ from uuid import UUID
 
 from django.db import IntegrityError
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 from msgspec import Struct
 
 from ops.backups.engines.base import Engine
@@ -27,6 +26,7 @@ from ops.runs import event_log, index
 from ops.runs.context import OpsContext
 from ops.runs.lock import database_lock, describe_request, query_with_timeout
 from ops.runs.recorder import RunRecorder, unrecorded
+from ops.utils import clock
 from ops.utils.posix_signals import ignore_interrupts
 from ops.utils.progress import ProgressCallback, no_progress
 
@@ -157,7 +157,7 @@ def find_queued(key: UUID | str) -> Run | None:
 def cancel(run: Run) -> bool:
     """Request the cancellation of a run; a queued one ends at once. False if the run has ended."""
     queued = Run.objects.filter(pk=run.pk, status=Run.Status.QUEUED)
-    if queued.update(status=Run.Status.CANCELLED, finished_at=timezone.now(), error=CANCELLED_WHILE_QUEUED):
+    if queued.update(status=Run.Status.CANCELLED, finished_at=clock.now(), error=CANCELLED_WHILE_QUEUED):
         return True
     return bool(Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(cancel_requested=True))
 
@@ -170,7 +170,7 @@ def fail_queued(key: UUID, error: OpsError) -> list[Run]:
 
 
 def _fail(rows: QuerySet[Run], error: OpsError) -> int:
-    return rows.update(status=Run.Status.FAILED, error=error.message, hint=error.hint, finished_at=timezone.now())
+    return rows.update(status=Run.Status.FAILED, error=error.message, hint=error.hint, finished_at=clock.now())
 
 
 # --- Start -----------------------------------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ def _begin(context: OpsContext, run: Run, on_progress: ProgressCallback, *, writ
 
 
 def _start(run: Run, engine: Engine) -> None:
-    run.status, run.database, run.started_at = Run.Status.RUNNING, engine.database, timezone.now()
+    run.status, run.database, run.started_at = Run.Status.RUNNING, engine.database, clock.now()
     run.host, run.pid = socket.gethostname(), os.getpid()
     run.arguments = event_log.sanitize(run.arguments)
 
@@ -218,7 +218,7 @@ def _refuse(run: Run, engine: Engine, error: PreconditionFailed) -> list[Run]:
     if isinstance(error, AlreadyRunning):
         return []
     _start(run, engine)
-    run.status, run.finished_at, run.error, run.hint = Run.Status.FAILED, timezone.now(), error.message, error.hint
+    run.status, run.finished_at, run.error, run.hint = Run.Status.FAILED, clock.now(), error.message, error.hint
     return [run]
 
 
@@ -253,7 +253,7 @@ def rebuild_index(context: OpsContext) -> tuple[str, ...]:
 
 def _fail_lost() -> list[Run]:
     """The caller has the lock: no run is running, and none was lately, for which others might still wait."""
-    since = timezone.now() - LONGEST_WAIT
+    since = clock.now() - LONGEST_WAIT
     queued = list(Run.objects.filter(status=Run.Status.QUEUED, requested_at__lt=since).values_list("pk", flat=True))
     if not queued or Run.objects.filter(started_at__isnull=False, finished_at__gt=since).exists():
         return []

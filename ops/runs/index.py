@@ -14,6 +14,7 @@ from ops.backups.repository import BackupRecord, BackupRepository
 from ops.backups.signing import Trust
 from ops.models import Backup, Run
 from ops.runs.event_log import EVENT_FIELDS, read_runs
+from ops.utils import clock
 
 MANIFEST_FIELDS = tuple(
     field.attname
@@ -117,7 +118,7 @@ def _upsert(model: type[Row], rows: Sequence[Row], names: Sequence[str]) -> None
 
 def _close(keys: set[UUID], status: Run.Status, error: str) -> None:
     for batch in _batches(list(keys)):
-        Run.objects.filter(pk__in=batch).update(status=status, error=error, finished_at=timezone.now())
+        Run.objects.filter(pk__in=batch).update(status=status, error=error, finished_at=clock.now())
 
 
 def _batches(keys: Sequence[UUID]) -> Iterator[Sequence[UUID]]:

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
-from django.utils import timezone
-
 from ops.backups.engines.base import Engine
 from ops.backups.repository import BackupRepository
 from ops.conf import conf
@@ -21,6 +19,7 @@ from ops.notifications import alerts
 from ops.runs import event_log, index
 from ops.runs.context import OpsContext
 from ops.runs.recorder import DATABASE_TIMEOUT, unrecorded
+from ops.utils import clock
 from ops.utils.single_flight import SingleFlight
 
 Answer = TypeVar("Answer")
@@ -33,7 +32,7 @@ def database_lock(context: OpsContext, holder: str) -> Iterator[tuple[str, ...]]
     `holder` is for the message of others. Raises AlreadyRunning while another run holds the lock, and
     PreconditionFailed if the storage does not take the records.
     """
-    since = format_minute(timezone.now())
+    since = format_minute(clock.now())
     with context.engine.locked(f"{holder} on {socket.gethostname()} since {since}"):
         try:
             recovered = _clean_up(context.engine, context.repository)
@@ -92,7 +91,7 @@ def _closed(run: Run, row: Run | None) -> Run:
     if row and row.is_finished:
         return row
     run = row or run
-    run.finished_at = timezone.now()
+    run.finished_at = clock.now()
     run.status, run.error = Run.Status.INTERRUPTED, f"The process {run.pid} on {run.host} was killed."
     run.hint = "The database is unchanged. Start the run again."
     if run.applied:

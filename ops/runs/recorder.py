@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from django.db import transaction
-from django.utils import timezone
 from msgspec import Struct
 
 from ops.backups.repository import BackupRecord, BackupRepository
@@ -17,6 +16,7 @@ from ops.errors import Cancelled, OpsError, PreconditionFailed
 from ops.models import Run
 from ops.runs import event_log, index
 from ops.runs.row_writer import RunRowWriter
+from ops.utils import clock
 from ops.utils.progress import Progress, ProgressCallback, StageTimer
 from ops.utils.redaction import redact
 from ops.utils.schema import to_json
@@ -53,14 +53,14 @@ class RunRecorder(Claims):
         with self._lock:
             if progress.stage != self._timer.stage:
                 self._end_stage()
-                self._run.stages.append({"stage": progress.stage, "began": timezone.now().isoformat(), "seconds": None})
+                self._run.stages.append({"stage": progress.stage, "began": clock.now().isoformat(), "seconds": None})
             self._timer.report(progress)
             self._run.stage, self._run.total, self._run.done = progress.stage, self._timer.total, self._timer.done
         self._on_progress(progress)
 
     def log(self, text: str) -> None:
         """Add a line to the log of the run."""
-        line = f"{timezone.now():%H:%M:%S} {redact(text)}\n"
+        line = f"{clock.now():%H:%M:%S} {redact(text)}\n"
         with self._lock:
             self._run.log = (self._run.log + line)[-LONGEST_LOG:]
 
@@ -151,7 +151,7 @@ class RunRecorder(Claims):
         error = error or self._failure
         with self._lock:
             self._end_stage()
-            self._run.status, self._run.finished_at = self._final_status(error), timezone.now()
+            self._run.status, self._run.finished_at = self._final_status(error), clock.now()
             self._run.error, self._run.hint = explanation(error)
             self._run.result = to_json(self.result) if self.result else {}
         try:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from django.apps import apps
 from django.utils import timezone
 
+from ops.utils import clock
+
 if TYPE_CHECKING:
     from django_celery_beat.models import PeriodicTask
 
@@ -38,8 +40,8 @@ def next_run(task: "PeriodicTask") -> dt.datetime | None:
 
 
 def round_to_second(moment: dt.datetime) -> dt.datetime:
-    """`moment` without the time that its computation took: 02:00, not 01:59:59.99."""
-    return (moment + dt.timedelta(seconds=0.5)).replace(microsecond=0)
+    """`moment` without the time that its computation took: 02:00, not 01:59:59.99. With a zone."""
+    return clock.aware(moment + dt.timedelta(seconds=0.5)).replace(microsecond=0)
 
 
 def enabled_tasks(alias: str) -> "Iterable[PeriodicTask]":
@@ -71,6 +73,6 @@ def runs_on(task: "PeriodicTask", day: dt.date) -> bool:
 
 def find_missed(alias: str) -> list[tuple[str, dt.datetime]]:
     """The name of each missed schedule and when it was due, the longest overdue first."""
-    now = timezone.now()
+    now = clock.now()
     due = [(task.name, next_run(task)) for task in enabled_tasks(alias)]
     return sorted(((name, when) for name, when in due if when and is_missed(when, now)), key=lambda missed: missed[1])

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from django.utils import timezone
 
+from ops.utils import clock
+
 MINUTE, DAY = dt.timedelta(minutes=1), dt.timedelta(days=1)
 MORNING, EVENING = 6, 20
 """The night is what is in between: hours of the day."""
@@ -34,7 +36,7 @@ def format_local(when: dt.datetime) -> str:
 
 def format_age(when: dt.datetime, now: dt.datetime | None = None) -> str:
     """``3 hours ago``, ``just now``."""
-    passed = (now or timezone.now()) - when
+    passed = (now or clock.now()) - when
     if passed >= MINUTE:
         return f"{format_timespan(passed)} ago"
     return "just now" if passed > -MINUTE else "in the future"

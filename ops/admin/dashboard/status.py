@@ -24,6 +24,7 @@ from ops.health.dependencies import ping_beat, ping_redis, ping_worker
 from ops.health.results import CheckResult, Status
 from ops.models import Backup, Run
 from ops.schedules import timetable
+from ops.utils import clock
 from ops.utils.single_flight import Call, shared_calls
 
 TIMEOUT = 0.8
@@ -59,7 +60,7 @@ class DashboardData:
 def read_dashboard_data() -> DashboardData:
     """Seven queries, and two more on PostgreSQL for its version and size. Raises Django's database errors."""
     checks = _start_checks()
-    now = timezone.now()
+    now = clock.now()
     today = timezone.localdate(now)
     backups, schedules = read_backups(), _backup_schedules()
     is_running = Run.objects.filter(kind=Run.Kind.BACKUP, status=Run.Status.RUNNING).exists()

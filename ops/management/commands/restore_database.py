@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
-from django.utils import timezone
 from rich.console import Console
 
 from ops import operations
@@ -17,6 +16,7 @@ from ops.models import Run
 from ops.operations import PreBackupFailed
 from ops.runs.context import OpsContext, get_context
 from ops.runs.results import RestoreResult
+from ops.utils import clock
 from ops.utils.schema import to_json
 
 
@@ -88,7 +88,7 @@ def source_arguments(context: OpsContext, options: dict[str, Any]) -> dict[str, 
         return {"file": str(options["backup_file"].absolute())}
     if options["name"]:
         return {"name": context.repository.get(options["name"]).name}
-    return {"name": context.repository.latest(now=timezone.now()).name}
+    return {"name": context.repository.latest(now=clock.now()).name}
 
 
 def restore(console: Console, context: OpsContext, run: Run, *, may_ask: bool) -> RestoreResult:
