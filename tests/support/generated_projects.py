@@ -102,6 +102,7 @@ def generated(number: int) -> Project:
         models="\n".join(line for model in models for line in model.lines),
         fill="\n".join(fill),
         settings=settings,
+        restored=True,
         role=rng.choice(["CREATEDB", "NOCREATEDB"]) if has_role else None,
         server_sql=[f"ALTER ROLE {{name}} SET {text}" for text in rng.sample(ROLE_SETTINGS, k=2)] if has_role else (),
     )

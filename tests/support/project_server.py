@@ -24,6 +24,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.db.models import Model
 
+from tests.support.database_objects import read_objects
+
 # Imported once, for all projects. They want no settings.
 for module in (
     *("celery", "msgspec", "orjson", "psycopg2.extras", "rich.console", "rich.progress", "rich.table"),
@@ -51,11 +53,13 @@ class Migration(migrations.Migration):
 """
 FIRST = """
 from django.db import migrations
+import django.contrib.postgres.operations as pgo
 def forward(apps, editor):
     if editor.connection.vendor == 'postgresql':
-        editor.execute({statement!r}, None)
+        for statement in {statements!r}:
+            editor.execute(statement, None)
 class Migration(migrations.Migration):
-    operations = [migrations.RunPython(forward, migrations.RunPython.noop)]
+    operations = [{operations} migrations.RunPython(forward, migrations.RunPython.noop)]
 """
 NOT_COMPARED = {"auth", "contenttypes", "ops"}
 
@@ -114,6 +118,7 @@ def migrate(project: dict[str, Any]) -> dict[str, Any]:
         "real": run([*words, "--yes", "--no-backup"]),
         "differences": [],
         "extra": None,
+        "commands": {},
     }
 
 
@@ -122,7 +127,33 @@ def read_target(project: dict[str, Any]) -> dict[str, Any]:
     start_django(project, dj_database_url.parse(project["url"]))
     theirs = read_all()
     names = execute(project["after"])
-    return {"differences": differences(project["ours"], theirs, project["not_compared"]), "extra": names.get("extra")}
+    found = differences(project["ours"], theirs, project["not_compared"])
+    commands: dict[str, Any] = {}
+    if project["restored"]:
+        found += restore(commands)
+    return {"differences": found, "extra": names.get("extra"), "commands": commands}
+
+
+def restore(commands: dict[str, Any]) -> list[str]:
+    """Back up, change, restore. Returns what the restored database lacks or has in addition."""
+    rows, objects = read_all(), read_objects(connection)
+    connections.close_all()
+    commands["backup"] = run(["backup_database"])
+    empty_tables()
+    connections.close_all()
+    commands["restore"] = run(["restore_database", "--latest", "--yes", "--no-pre-backup"])
+    connections.close_all()
+    restored = read_objects(connection)
+    changed = [f"lost: {line}" for line in objects if line not in restored]
+    changed += [f"new: {line}" for line in restored if line not in objects]
+    return [*differences(rows, read_all()), *changed]
+
+
+def empty_tables() -> None:
+    tables = [connection.ops.quote_name(model._meta.db_table) for model in compared_models()]
+    with connection.cursor() as cursor:
+        cursor.execute(f"TRUNCATE {', '.join(tables)} CASCADE".replace("%", "%%"), [])
+        cursor.execute(f"DROP TABLE {tables[-1]} CASCADE".replace("%", "%%"), [])
 
 
 def execute(code: str) -> dict[str, Any]:
@@ -176,8 +207,10 @@ def write_migrations(project: dict[str, Any], folder: Path) -> None:
         shutil.rmtree(folder)
         return
     call_command("makemigrations", "shop", verbosity=0, skip_checks=True)
-    if project["first"]:
-        (folder / "0000_first.py").write_text(FIRST.format(statement=project["first"]))
+    if project["first"] or project["first_operations"]:
+        statements = [project["first"]] if project["first"] else []
+        first = FIRST.format(statements=statements, operations=project["first_operations"])
+        (folder / "0000_first.py").write_text(first)
         initial = folder / "0001_initial.py"
         initial.write_text(
             initial.read_text().replace("dependencies = [", "dependencies = [('shop', '0000_first'),", 1)
@@ -212,12 +245,18 @@ def differences(ours: dict[str, Any], theirs: dict[str, Any], not_compared: Sequ
     return found
 
 
+def compared_models() -> list[type[Model]]:
+    return [
+        model
+        for model in apps.get_models(include_auto_created=True)
+        if model._meta.app_label not in NOT_COMPARED and not model._meta.proxy and model._meta.managed
+    ]
+
+
 def read_all() -> dict[str, list[Any]]:
     """By model, what Django reads of each row; the error where it cannot."""
     found: dict[str, list[Any]] = {}
-    for model in apps.get_models(include_auto_created=True):
-        if model._meta.app_label in NOT_COMPARED or model._meta.proxy or not model._meta.managed:
-            continue
+    for model in compared_models():
         rows: list[Any] = []
         try:
             rows += map(read, model._base_manager.order_by("pk").iterator())

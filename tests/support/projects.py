@@ -32,6 +32,8 @@ class Project:
     """Whether the app has migrations; else its tables are made by ``migrate --run-syncdb``."""
     first: str = ""
     """SQL of a migration before the first, in PostgreSQL only."""
+    first_operations: str = ""
+    """Operations of the same migration, before that SQL."""
     operations: Sequence[tuple[str, str]] = ()
     """Further migrations: the code before the class, and the list of its operations."""
     apps: Sequence[str] = ()
@@ -46,6 +48,8 @@ class Project:
     """Further arguments of the command."""
     after: str = ""
     """Python as in `fill`, with PostgreSQL as the database "default"; what it puts into `extra` is in the outcome."""
+    restored: bool = False
+    """Whether the migrated database is then backed up, changed, restored, and compared with what it was."""
 
     # --- The target -----------------------------------------------------------------------------------------------
     role: str | None = None
@@ -54,6 +58,8 @@ class Project:
     """Statements before, with ``{name}`` for the database and the role."""
     database_sql: Sequence[str] = ()
     """The same in the database, which exists then."""
+    database_options: str = ""
+    """What follows ``CREATE DATABASE``; the database exists then."""
     query: str = ""
     """What follows the database in its address, such as ``?options=…``."""
 
@@ -83,15 +89,17 @@ class Outcome:
     dry: Ended
     real: Ended
     differences: Sequence[str]
-    """What Django reads differently in PostgreSQL."""
+    """What Django reads differently in PostgreSQL, and what a restore has not brought back."""
     left: Sequence[str]
     """Databases that the command left behind."""
     extra: Any
+    commands: Mapping[str, Ended]
+    """The others that were run, by name."""
 
     def __str__(self) -> str:
-        return "\n".join(
-            [f"dry run: {self.dry}", f"migration: {self.real}", *self.differences, *(f"left: {n}" for n in self.left)]
-        )
+        ended = {"dry run": self.dry, "migration": self.real, **self.commands}
+        lines = [f"{name}: {how}" for name, how in ended.items()]
+        return "\n".join([*lines, *self.differences, *(f"left: {name}" for name in self.left)])
 
 
 def migrate(project: Project) -> Outcome:
@@ -99,12 +107,13 @@ def migrate(project: Project) -> Outcome:
     name = support.new_name()
     database = support.database_named(name)
     try:
+        create = f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY FILE_COPY {project.database_options}"
         if project.role is not None:
             support.server().rows(f"CREATE ROLE {name} LOGIN PASSWORD 'x' {project.role}")
-            support.server().rows(f"CREATE DATABASE {name} OWNER {name} TEMPLATE template0")
+            support.server().rows(f"{create} OWNER {name}")
             database = support.database_named(name, user=name, password="x")
-        elif project.database_sql:
-            support.create(name)
+        elif project.database_sql or project.database_options:
+            support.server().rows(create)
         for statement in project.server_sql:
             support.server().rows(statement.format(name=name))
         for statement in project.database_sql:
@@ -113,12 +122,15 @@ def migrate(project: Project) -> Outcome:
             answer = ask({**dataclasses.asdict(project), "folder": folder, "url": database.url + project.query})
         left = support.staging_databases(name)
     finally:
-        support.drop(name)
+        pattern = f"^{name}(_ops_|$)"
+        for (found,) in support.server().rows("SELECT datname FROM pg_database WHERE datname ~ %s", [pattern]):
+            support.server().rows(f'DROP DATABASE "{found}" WITH (FORCE)')
         if project.role is not None:
             support.server().rows(f"DROP ROLE IF EXISTS {name}")
     assert "setup" not in answer, answer["setup"]
     dry, real = Ended(**answer.pop("dry")), Ended(**answer.pop("real"))
-    return Outcome(dry=dry, real=real, left=left, **answer)
+    commands = {name: Ended(**ended) for name, ended in answer.pop("commands").items()}
+    return Outcome(dry=dry, real=real, left=left, commands=commands, **answer)
 
 
 def ask(project: dict[str, Any]) -> dict[str, Any]:
@@ -155,9 +167,12 @@ FOREIGN = {"DATABASE_URL", "DJANGO_SETTINGS_MODULE"}
 def is_sound(outcome: Outcome) -> None:
     """A dry run that passes is followed by a migration that succeeds, and Django reads the same on both sides.
 
+    So it does after a restore, if there is one.
+
     What cannot be migrated is named by the dry run, without a traceback, and nothing is left behind.
     """
     assert not outcome.dry.trace + outcome.real.trace, str(outcome)
+    assert not any(ended.code or ended.trace for ended in outcome.commands.values()), str(outcome)
     assert outcome.dry.code in {0, 1, 2}, str(outcome)
     assert outcome.real.code == outcome.dry.code, str(outcome)
     assert not outcome.differences, str(outcome)
