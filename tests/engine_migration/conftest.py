@@ -1,5 +1,7 @@
 """Files and databases for the tests of the migration; each test has its own."""
 
+import dataclasses
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -7,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.test import override_settings
 
 from homerack.config import storage
 from ops.databases.migration_state import run_migrations
@@ -14,7 +18,7 @@ from ops.databases.override import override_database, sqlite_wrapper
 from ops.engine_migration import target
 from tests.engine_migration import support
 from tests.engine_migration.factories import write_library
-from tests.engine_migration.support import Database
+from tests.engine_migration.support import Database, Migration, Outcome
 from tests.support.replayed_migrations import replaying
 from tests.support.shared import made_once
 
@@ -35,10 +39,17 @@ def live_database(databases_are_open: None, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(autouse=True)
 def private_places(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.BACKUP_DIR = tmp_path / "backups"
-    settings.STORAGES = {**settings.STORAGES, "backups": storage.configure(directory=settings.BACKUP_DIR)}
-    settings.OPS_LEGACY_FORMAT = ""
+    for name, value in settings_with(tmp_path / "backups").items():
+        setattr(settings, name, value)
     monkeypatch.setenv("COLUMNS", "200")
+
+
+def settings_with(backups: Path) -> dict[str, Any]:
+    return {
+        "BACKUP_DIR": backups,
+        "STORAGES": {**settings.STORAGES, "backups": storage.configure(directory=backups)},
+        "OPS_LEGACY_FORMAT": "",
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +104,39 @@ def migrated(schema: str) -> Iterator[Database]:
     """A database with the project's tables and what `migrate` puts into them."""
     name = support.new_name()
     yield support.create(name, schema)
+    support.drop(name)
+
+
+@pytest.fixture(scope="session")
+def migration(templates: Path, tmp_path_factory: pytest.TempPathFactory, databases_are_open: None) -> Migration:
+    """The library, which the command has migrated to a database that did not exist: made once, and only read."""
+
+    def migrate(folder: Path) -> None:
+        library = Path(shutil.copy(templates / "library.db", folder))
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            override_settings(**settings_with(folder / "backups")),
+            override_database(sqlite_wrapper(str(folder / "live.db"))),
+        ):
+            patch.setenv("COLUMNS", "200")
+            outcome = support.migrate(library, support.database_named("library"))
+        (folder / "outcome.json").write_text(json.dumps(dataclasses.asdict(outcome)))
+
+    folder = made_once(tmp_path_factory, "migration", migrate)
+    return Migration(
+        outcome=Outcome(**json.loads((folder / "outcome.json").read_text())),
+        library=folder / "library.db",
+        backups=folder / "backups",
+        target=support.database_named("library"),
+    )
+
+
+@pytest.fixture
+def moved(migration: Migration) -> Iterator[Database]:
+    """What this migration has put into PostgreSQL, in a database of the test's own, which Django points at."""
+    name = support.new_name()
+    with override_database(support.create(name, migration.target.name).address.wrapper()):
+        yield support.database_named(name)
     support.drop(name)
 
 

@@ -155,6 +155,17 @@ class Outcome:
     document: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Migration:
+    """A migration by the command that several tests look at."""
+
+    outcome: Outcome
+    library: Path
+    backups: Path
+    target: Database
+    """To make others from: while a test is connected to it, it cannot be copied."""
+
+
 def run(path: Path, database: Database | None, *arguments: str) -> Outcome:
     """``manage.py migrate_to_postgres`` in this process, confirmed unless `arguments` say what to do."""
     words = ["--sqlite-path", str(path)]
@@ -233,9 +244,9 @@ def copy_and_verify_into(ready: PreparedMigration, database: Database, report: P
 
 
 def verify_after(ready: PreparedMigration, database: Database, *changes: str) -> None:
-    """Change what was copied, with triggers and keys disabled, and verify every table again."""
+    """Change what was copied, with triggers and keys disabled, verify every table, and undo the change."""
     with contextlib.closing(database.address.connect()) as connection:
-        with connection, connection.cursor() as cursor:
+        with connection.cursor() as cursor:
             # Only here, to plant what must not happen.
             cursor.execute("SET session_replication_role = replica")
             for change in changes:
