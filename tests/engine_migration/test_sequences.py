@@ -1,32 +1,25 @@
 """After the migration the database works as if it had always been PostgreSQL."""
 
 import datetime as dt
-from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg2
 import pytest
 from django.apps import apps
 from django.contrib.auth import authenticate, get_user_model
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, models
 from django.test import RequestFactory
+from django_celery_beat.models import ClockedSchedule
 
-from ops.databases.override import override_database
+from ops.databases.override import override_database, sqlite_wrapper
 from tests.engine_migration import support
 from tests.engine_migration.factories import AWKWARD
-from tests.engine_migration.support import Database
-from tests.otherproject.models import Author, Bestseller, Book, Comic, Everything, Place, Shelf, Slot, Tag
+from tests.engine_migration.support import Database, Migration
+from tests.otherproject.models import Author, Bestseller, Book, Comic, Everything, Place, Shelf, Sighting, Slot, Tag
 
 LEFT = {"django_migrations", "django_session"}
-
-
-@pytest.fixture
-def moved(library: Path, database: Database) -> Iterator[Database]:
-    """The library in PostgreSQL, which Django points at."""
-    support.migrate(library, database)
-    with override_database(database.address.wrapper()):
-        yield database
 
 
 def tables_with_sequences() -> list[type[models.Model]]:
@@ -43,7 +36,7 @@ def next_id(database: Database, model: type[models.Model]) -> int:
 
 
 # --- Sequences ----------------------------------------------------------------------------------------------
-def test_sequences_continue_after_the_highest_id(library: Path, moved: Database) -> None:
+def test_sequences_continue_after_the_highest_id(migration: Migration, moved: Database) -> None:
     found = tables_with_sequences()
     assert {"otherproject_book_tags", "otherproject_book_similar", "accounts_user_groups"} <= {
         m._meta.db_table for m in found
@@ -52,7 +45,7 @@ def test_sequences_continue_after_the_highest_id(library: Path, moved: Database)
         highest = moved.value(f"SELECT coalesce(max(id), 0) FROM {model._meta.db_table}")
         if model._meta.db_table in LEFT:
             continue
-        given_out = sqlite_watermark(library, model._meta.db_table)
+        given_out = sqlite_watermark(migration.library, model._meta.db_table)
         assert next_id(moved, model) == max(highest, given_out) + 1, model._meta.db_table
 
 
@@ -76,30 +69,20 @@ def test_rows_can_be_added_to_every_kind_of_table(moved: Database) -> None:
     connection.check_constraints()
 
 
-def test_ids_of_deleted_rows_are_not_reused(file: Path, database: Database) -> None:
-    support.alter(file, "INSERT INTO sqlite_sequence (name, seq) VALUES ('otherproject_author', 500)")
-    support.put(file, "otherproject_author", {"id": 3, "name": "Ada"})
-    support.migrate(file, database)
-    assert next_id(database, Author) == 501
-
-
-@pytest.mark.parametrize(
-    ("ids", "following"), [((), 1), ((-5,), 1), ((0,), 1), ((-3, 7), 8), ((2**63 - 2,), 2**63 - 1)]
-)
-def test_sequence_starts_after_ids_of_the_file(
-    file: Path, migrated: Database, ids: tuple[int, ...], following: int
-) -> None:
-    support.put(file, "everything", *({"id": number} for number in ids))
-    with support.prepared(file) as ready:
-        support.copy_and_verify_into(ready, migrated)
-    assert next_id(migrated, Everything) == following
-
-
-def test_exhausted_sequence_raises_and_repeats_no_id(file: Path, migrated: Database) -> None:
+def test_sequences_start_after_the_ids_of_the_file(file: Path, migrated: Database) -> None:
+    """Or after the highest that SQLite has given out. An exhausted one repeats no id."""
+    expected = {Shelf: 1, Author: 1, Sighting: 1, Group: 8, ClockedSchedule: 501, Everything: 2**63 - 1}
+    support.put(file, "otherproject_author", {"id": -5, "name": "Ada"})
+    support.put(file, "otherproject_sighting", {"id": 0})
+    support.put(file, "auth_group", {"id": -3, "name": "a"}, {"id": 7, "name": "b"})
+    support.put(file, "django_celery_beat_clockedschedule", {"id": 3, "clocked_time": "2026-01-01 00:00:00"})
+    support.alter(file, "UPDATE sqlite_sequence SET seq = 500 WHERE name = 'django_celery_beat_clockedschedule'")
+    support.put(file, "everything", {"id": 2**63 - 2})
     support.put(file, "otherproject_slot", {"id": 2**15 - 1, "label": "last", "active": 1, "hidden": 0})
     with support.prepared(file) as ready:
         support.copy_and_verify_into(ready, migrated)
-    with pytest.raises(Exception, match="reached maximum value of sequence"):
+    assert {model: next_id(migrated, model) for model in expected} == expected
+    with pytest.raises(psycopg2.Error, match="reached maximum value of sequence"):
         next_id(migrated, Slot)
 
 
@@ -111,29 +94,24 @@ def test_planner_knows_the_rows_of_every_table(moved: Database) -> None:
 
 
 # --- Content types, permissions and sessions ----------------------------------------------------------------
-def test_content_types_and_permissions_keep_the_ids_of_the_file(file: Path, database: Database) -> None:
-    """Rows of other tables refer to them by number."""
+def test_content_types_and_permissions_keep_the_ids_of_the_file_and_missing_ones_are_added(
+    file: Path, database: Database
+) -> None:
+    """Rows of other tables refer to them by number. `migrate` would add those of a model without a migration later."""
+    lacking = "codename LIKE '%_tag' OR codename = 'add_book'"
+    types = "SELECT id, app_label, model FROM django_content_type WHERE model <> 'tag' ORDER BY id"
+    permissions = f"SELECT id, codename FROM auth_permission WHERE NOT ({lacking}) ORDER BY id"
     with support.opened(file) as before:
+        before.execute(f"DELETE FROM auth_permission WHERE {lacking}")
+        before.execute("DELETE FROM django_content_type WHERE model = 'tag'")
         before.execute("UPDATE auth_permission SET content_type_id = content_type_id + 1000, id = id + 5000")
         before.execute("UPDATE auth_group_permissions SET permission_id = permission_id + 5000")
         before.execute("UPDATE django_content_type SET id = id + 1000")
-        types = before.execute("SELECT id, app_label, model FROM django_content_type ORDER BY id").fetchall()
-        permissions = before.execute("SELECT id, codename FROM auth_permission ORDER BY id").fetchall()
+        expected = [before.execute(query).fetchall() for query in (types, permissions)]
     support.migrate(file, database)
-    assert database.rows("SELECT id, app_label, model FROM django_content_type ORDER BY id") == types
-    assert database.rows("SELECT id, codename FROM auth_permission ORDER BY id") == permissions
-
-
-def test_content_types_and_permissions_that_the_file_lacks_are_added(file: Path, database: Database) -> None:
-    """A model may come without a migration of its own; `migrate` would add them after the next one."""
-    support.alter(
-        file,
-        "DELETE FROM auth_permission WHERE codename LIKE '%_tag' OR codename = 'add_book'",
-        "DELETE FROM django_content_type WHERE model = 'tag'",
-    )
-    support.migrate(file, database)
-    query = "SELECT codename FROM auth_permission WHERE codename LIKE '%_tag' OR codename = 'add_book' ORDER BY 1"
-    assert [name for (name,) in database.rows(query)] == ["add_book", "add_tag", "change_tag", "delete_tag", "view_tag"]
+    assert list(map(database.rows, (types, permissions))) == expected
+    added = database.rows(f"SELECT codename FROM auth_permission WHERE {lacking} ORDER BY 1")
+    assert [name for (name,) in added] == ["add_book", "add_tag", "change_tag", "delete_tag", "view_tag"]
 
 
 def test_users_keep_their_permissions(moved: Database) -> None:
@@ -143,15 +121,14 @@ def test_users_keep_their_permissions(moved: Database) -> None:
     assert authenticate(RequestFactory().get("/"), username="ada@example.org", password="correct horse") == ada
 
 
-def test_sessions_are_skipped_and_reported(library: Path, database: Database) -> None:
-    outcome = support.migrate(library, database)
-    skipped = {entry["table"]: (entry["rows"], entry["reason"]) for entry in outcome.document["skipped"]}
+def test_sessions_are_skipped_and_reported(migration: Migration, moved: Database) -> None:
+    skipped = {entry["table"]: (entry["rows"], entry["reason"]) for entry in migration.outcome.document["skipped"]}
     assert skipped["django_session"] == (1, "all users must sign in again")
     assert skipped["django_migrations"][1] == "created in PostgreSQL by `migrate`"
-    assert database.value("SELECT count(*) FROM django_session") == 0
-    with support.opened(library) as connection:
+    assert moved.value("SELECT count(*) FROM django_session") == 0
+    with support.opened(migration.library) as connection:
         applied = connection.execute("SELECT app, name FROM django_migrations ORDER BY 1, 2").fetchall()
-    assert database.rows('SELECT app COLLATE "C", name FROM django_migrations ORDER BY 1, 2') == applied
+    assert moved.rows('SELECT app COLLATE "C", name FROM django_migrations ORDER BY 1, 2') == applied
 
 
 def test_migration_sends_no_save_signals(library: Path, database: Database) -> None:
@@ -205,11 +182,9 @@ def test_null_and_empty_text_stay_different(moved: Database) -> None:
     assert Everything.objects.get(data="null").span == dt.timedelta(0)
 
 
-def test_django_reads_the_same_from_both_databases(library: Path, moved: Database) -> None:
-    from ops.databases.override import sqlite_wrapper  # noqa: PLC0415
-
+def test_django_reads_the_same_from_both_databases(migration: Migration, moved: Database) -> None:
     theirs = all_rows()
-    with override_database(sqlite_wrapper(str(library))):
+    with override_database(sqlite_wrapper(str(migration.library))):
         ours = all_rows()
     assert ours == theirs
     assert sum(map(len, ours.values())) > 150
