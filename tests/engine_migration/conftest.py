@@ -53,8 +53,8 @@ def settings_with(backups: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def replayed_migrations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(target, "run_migrations", replaying(run_migrations))
+def replayed_migrations(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setattr(target, "run_migrations", replaying(run_migrations, tmp_path_factory))
 
 
 @pytest.fixture(scope="session")

@@ -109,13 +109,17 @@ def test_rows_inserted_into_target_during_migration_are_not_lost(
     assert support.staging_databases(database.name) == []
 
 
-def test_run_migrations_creates_the_same_schema_as_migrate(schema: str) -> None:
+def test_run_migrations_creates_the_same_schema_as_migrate(
+    schema: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """The other tests of this folder rely on it."""
-    names = [support.new_name() for _ in range(2)]
-    for name, run in zip(names, (run_migrations, replaying(run_migrations)), strict=True):
+    replay = replaying(run_migrations, tmp_path_factory)
+    names = [support.new_name() for _ in range(3)]
+    # The first replay of a test run may be the one that is recorded.
+    for name, run in zip(names, (run_migrations, replay, replay), strict=True):
         with override_database(support.create(name).address.wrapper()):
             run()
-    django, replayed = map(dumped, names)
+    django, _, replayed = map(dumped, names)
     assert "CREATE TABLE public.otherproject_book" in django
     assert replayed == django
     for name in names:
