@@ -8,7 +8,7 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,13 @@ def loosen(path: Path, table: str, old: str, new: str) -> None:
             [old, new, table, old],
         )
         assert changed.rowcount == 1, f"{old!r} is not in the declaration of {table}"
+
+
+def all_but(path: Path, *tables: str) -> list[str]:
+    """The other tables of the file. A migration that skips them takes half the time, a preflight a quarter of it."""
+    with opened(path) as connection:
+        named = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+        return sorted({name for (name,) in named} - {"django_migrations", *tables})
 
 
 # --- Databases --------------------------------------------------------------------------------------------------
@@ -186,6 +193,11 @@ def run(path: Path, database: Database | None, *arguments: str) -> Outcome:
     return Outcome(code=code, out=out.getvalue(), error=error, document=document)
 
 
+def only(path: Path, *tables: str) -> list[str]:
+    """The arguments with which the command migrates these tables and no others."""
+    return [word for name in all_but(path, *tables) for word in ("--skip-table", name)]
+
+
 def migrate(path: Path, database: Database, *arguments: str) -> Outcome:
     """Run the command; it has to succeed."""
     outcome = run(path, database, "--yes", *arguments)
@@ -211,8 +223,12 @@ def environment(directory: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def prepared(path: Path, *, legacy: LegacyFormat | None = None, **options: Any) -> Iterator[PreparedMigration]:
-    """The file after the preflight. No server is asked."""
+def prepared(
+    path: Path, *, only: Sequence[str] = (), legacy: LegacyFormat | None = None, **options: Any
+) -> Iterator[PreparedMigration]:
+    """The file, or `only` these tables of it, after the preflight. No server is asked."""
+    if only:
+        options["skip_tables"] = frozenset(all_but(path, *only))
     with prepare(
         path=path,
         postgres=ConnectionInfo(database="nowhere"),
@@ -224,9 +240,9 @@ def prepared(path: Path, *, legacy: LegacyFormat | None = None, **options: Any) 
         yield ready
 
 
-def findings(path: Path, *, legacy: LegacyFormat | None = None, **options: Any) -> list[tuple[str, ...]]:
-    """Every finding in the file: table, primary key, column, stored type, value, reason."""
-    with prepared(path, legacy=legacy, **options) as ready:
+def findings(path: Path, **options: Any) -> list[tuple[str, ...]]:
+    """Every finding in the file: table, primary key, column, stored type, value, reason; `options` as in `prepared`."""
+    with prepared(path, **options) as ready:
         return read_findings(ready.findings_file)
 
 

@@ -1,6 +1,7 @@
 """Times without an offset mean what they mean to Django: USE_TZ, TIME_ZONE and the TIME_ZONE of a database."""
 
 import datetime as dt
+import zoneinfo
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,19 @@ SKIPPED = {"Europe/Berlin": "2026-03-29 02:30:00", "America/New_York": "2026-03-
 
 def put_times(file: Path, *times: str) -> None:
     support.put(file, "everything", *({"id": number, "moment": time} for number, time in enumerate(times, 1)))
+
+
+def migrate(file: Path, database: Database, **options: Any) -> tuple[str, ...]:
+    """Load and verify the table of the times. Returns the notes."""
+    with support.prepared(file, only=["everything"], **options) as ready:
+        assert ready.preflight.groups == ()
+        support.copy_and_verify_into(ready, database)
+        return ready.plan.notes
+
+
+def reasons(file: Path) -> list[tuple[str, str]]:
+    """Key and reason of each finding."""
+    return [(found[1], found[-1]) for found in support.findings(file, only=["everything"])]
 
 
 def times_in_file(file: Path) -> list[Any]:
@@ -50,30 +64,36 @@ def zone_of_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator
 @pytest.mark.parametrize(
     "naive", ["Europe/Berlin", "Asia/Kathmandu", "America/New_York", "Pacific/Apia", "UTC"], indirect=True
 )
-def test_without_use_tz_times_are_local_ones(file: Path, database: Database, naive: str) -> None:
+def test_without_use_tz_times_are_local_ones(file: Path, migrated: Database, naive: str) -> None:
     put_times(file, *TIMES, *LIMITS, *filter(None, [REPEATED.get(naive)]))
-    outcome = support.migrate(file, database)
+    notes = migrate(file, migrated)
     expected = times_in_file(file)
-    assert times_in(database) == expected
+    assert times_in(migrated) == expected
     assert expected[0] == dt.datetime(2026, 7, 1, 12)  # noqa: DTZ001
-    assert (f"Times without an offset are taken as times of {naive}." in outcome.document["notes"]) is (naive != "UTC")
+    assert (f"Times without an offset are taken as times of {naive}." in notes) is (naive != "UTC")
 
 
 @pytest.mark.parametrize("zone_of_database", ["Europe/Berlin", "America/New_York", "Asia/Kathmandu"], indirect=True)
-def test_times_are_in_the_zone_of_the_entry_in_databases(file: Path, database: Database, zone_of_database: str) -> None:
+def test_times_are_in_the_zone_of_the_entry_in_databases(file: Path, migrated: Database, zone_of_database: str) -> None:
     put_times(file, *TIMES, *filter(None, [REPEATED.get(zone_of_database)]))
-    support.migrate(file, database)
+    migrate(file, migrated)
     expected = times_in_file(file)
     assert expected[0].tzinfo
-    assert times_in(database) == expected
+    assert times_in(migrated) == expected
+
+
+@pytest.mark.parametrize("naive", ["Europe/Berlin"], indirect=True)
+def test_command_without_use_tz_migrates_local_times(file: Path, database: Database, naive: str) -> None:
+    put_times(file, *TIMES)
+    outcome = support.migrate(file, database, *support.only(file, "everything"))
+    assert times_in(database) == times_in_file(file)
+    assert f"Times without an offset are taken as times of {naive}." in outcome.document["notes"]
 
 
 @pytest.mark.parametrize("naive", SKIPPED, indirect=True)
 def test_without_use_tz_a_time_that_a_clock_change_skipped_is_a_finding(file: Path, naive: str) -> None:
     put_times(file, TIMES[0], SKIPPED[naive])
-    ((table, key, column, *_, reason),) = support.findings(file)
-    assert (table, key, column) == ("everything", "2", "moment")
-    assert reason == f"a local time that does not exist in {naive}"
+    assert reasons(file) == [("2", f"a local time that does not exist in {naive}")]
 
 
 @pytest.mark.parametrize("zone_of_database", SKIPPED, indirect=True)
@@ -81,18 +101,14 @@ def test_in_the_zone_of_a_database_a_time_that_a_clock_change_skipped_is_a_findi
     file: Path, zone_of_database: str
 ) -> None:
     put_times(file, TIMES[0], SKIPPED[zone_of_database])
-    assert [found[-1] for found in support.findings(file)] == [
-        f"a local time that does not exist in {zone_of_database}"
-    ]
+    assert reasons(file) == [("2", f"a local time that does not exist in {zone_of_database}")]
 
 
 @pytest.mark.parametrize("naive", ["Europe/Berlin"], indirect=True)
-@pytest.mark.parametrize("moment", ["2026-07-01 12:00:00Z", "2026-07-01 12:00:00+02:00", "2026-07-01T12:00:00-0430"])
-def test_without_use_tz_an_offset_is_a_finding(file: Path, naive: str, moment: str) -> None:
-    put_times(file, moment)
-    assert [found[-1] for found in support.findings(file)] == [
-        "an offset, which Django does not read with USE_TZ = False"
-    ]
+def test_without_use_tz_an_offset_is_a_finding(file: Path, naive: str) -> None:
+    put_times(file, "2026-07-01 12:00:00Z", TIMES[0], "2026-07-01 12:00:00+02:00", "2026-07-01T12:00:00-0430")
+    reason = "an offset, which Django does not read with USE_TZ = False"
+    assert reasons(file) == [(key, reason) for key in ("1", "3", "4")]
 
 
 @pytest.mark.parametrize("naive", ["Europe/Berlin"], indirect=True)
@@ -100,18 +116,18 @@ def test_without_use_tz_an_offset_is_a_finding(file: Path, naive: str, moment: s
     ("chosen", "shown"), [("UTC", "14:00"), ("America/New_York", "18:00"), ("Europe/Berlin", "12:00")]
 )
 def test_source_timezone_wins_over_the_settings(
-    file: Path, database: Database, naive: str, chosen: str, shown: str
+    file: Path, migrated: Database, naive: str, chosen: str, shown: str
 ) -> None:
     put_times(file, TIMES[0])
-    support.migrate(file, database, "--source-timezone", chosen)
-    assert f"{times_in(database)[0]:%H:%M}" == shown
+    migrate(file, migrated, zone=zoneinfo.ZoneInfo(chosen))
+    assert f"{times_in(migrated)[0]:%H:%M}" == shown
 
 
 @pytest.mark.parametrize("zone_of_database", ["Europe/Berlin"], indirect=True)
 @pytest.mark.parametrize(("chosen", "in_utc"), [("UTC", 12), ("America/New_York", 16), ("Asia/Tokyo", 3)])
 def test_source_timezone_wins_over_the_entry_in_databases(
-    file: Path, database: Database, zone_of_database: str, chosen: str, in_utc: int
+    file: Path, migrated: Database, zone_of_database: str, chosen: str, in_utc: int
 ) -> None:
     put_times(file, TIMES[0])
-    support.migrate(file, database, "--source-timezone", chosen)
-    assert times_in(database)[0].astimezone(dt.UTC).hour == in_utc
+    migrate(file, migrated, zone=zoneinfo.ZoneInfo(chosen))
+    assert times_in(migrated)[0].astimezone(dt.UTC).hour == in_utc
