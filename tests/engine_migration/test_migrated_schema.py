@@ -1,5 +1,8 @@
 """What migrations create besides plain tables: triggers, policies, views, partitions, and schemas."""
 
+import dataclasses
+import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,210 +10,219 @@ import pytest
 
 from ops.databases.postgres.connection import parse_url
 from ops.engine_migration.target import inspect_target
-from ops.errors import PreconditionFailed
+from ops.errors import PreconditionFailed, VerificationFailed
 from tests.engine_migration import support
-from tests.engine_migration.support import Database
+from tests.engine_migration.support import Database, Outcome
+from tests.support.shared import made_once
+
+BOOKS = ("otherproject_author", "otherproject_book")
 
 # --- Triggers -----------------------------------------------------------------------------------------------
-FUNCTION = "CREATE FUNCTION odd() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$"
-TRIGGER = "CREATE TRIGGER odd {when} ON otherproject_author FOR EACH {each} EXECUTE FUNCTION odd()"
 TRIGGERS = {
-    "changes a value": ("BEFORE INSERT", "ROW", "NEW.name := upper(NEW.name); RETURN NEW;"),
-    "drops a row": ("BEFORE INSERT", "ROW", "IF NEW.id = 2 THEN RETURN NULL; END IF; RETURN NEW;"),
-    "raises": ("BEFORE INSERT", "ROW", "RAISE 'no %', NEW.id;"),
-    "writes to another table": (
-        "AFTER INSERT", "ROW", "INSERT INTO otherproject_tag VALUES ('by trigger'); RETURN NEW;",
+    "changes_a_value": ("BEFORE INSERT", "ROW", "NEW.room := upper(NEW.room); RETURN NEW;", "O"),
+    "drops_a_row": ("BEFORE INSERT", "ROW", "RETURN NULL;", "A"),
+    "raises": ("BEFORE INSERT", "ROW", "RAISE 'no %', NEW.id;", "A"),
+    "writes_to_another_table": (
+        "AFTER INSERT", "ROW", "INSERT INTO otherproject_tag VALUES ('by trigger'); RETURN NEW;", "O",
     ),
-    "raises on TRUNCATE": ("BEFORE TRUNCATE", "STATEMENT", "RAISE 'never';"),
+    "raises_on_truncate": ("BEFORE TRUNCATE", "STATEMENT", "RAISE 'never';", "O"),
+    "runs_for_replicas": ("BEFORE INSERT", "ROW", "RETURN NULL;", "R"),
+    "is_disabled": ("BEFORE INSERT", "ROW", "RETURN NULL;", "D"),
 }  # fmt: skip
-NOTE = "The trigger odd of otherproject_author did not run for the migrated rows."
-STATE = "SELECT tgenabled::text FROM pg_trigger WHERE tgname = 'odd'"
+"""Of otherproject_shelf, by name: when, for each what, body, and state as in pg_trigger."""
+CHANGES = {"O": "ENABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS", "D": "DISABLE"}
 
 
-@pytest.mark.parametrize(("when", "each", "body"), support.cases(TRIGGERS, "changes a value"))
-def test_triggers_are_off_while_rows_are_loaded(
-    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, when: str, each: str, body: str
-) -> None:
-    support.add_migration(monkeypatch, FUNCTION.format(body=body), TRIGGER.format(when=when, each=each))
-    outcome = support.migrate(library, database)
-    assert NOTE in outcome.document["notes"]
-    assert f"Note {NOTE}" in outcome.out
-    assert database.rows("SELECT name FROM otherproject_author ORDER BY 1") == [
-        (f"Author {number}",) for number in range(3)
-    ]
-    assert database.value(STATE) == "O"
-
-
-@pytest.mark.parametrize("may_create", [pytest.param(True, marks=pytest.mark.slow), False])
-@pytest.mark.parametrize("state", support.cases({state: state for state in "ORAD"}, "R"))
-def test_triggers_keep_their_state(
-    library: Path, database: Database, small: Database, monkeypatch: pytest.MonkeyPatch, state: str, may_create: bool
-) -> None:
-    change = {"O": "ENABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS", "D": "DISABLE"}[state]
-    support.add_migration(
-        monkeypatch,
-        FUNCTION.format(body="RETURN NULL;"),
-        TRIGGER.format(when="BEFORE INSERT", each="ROW"),
-        f"ALTER TABLE otherproject_author {change} TRIGGER odd",
-    )
-    outcome = support.migrate(library, database if may_create else small)
-    assert (NOTE in outcome.document["notes"]) == (state != "D")
-    assert database.value(STATE) == state
-    assert database.value("SELECT count(*) FROM otherproject_author") == 3
-
-
-def test_triggers_of_partitions_are_off_and_keep_their_state(
-    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    support.add_migration(
-        monkeypatch,
-        *PARTITIONED,
-        FUNCTION.format(body="RAISE 'no';"),
-        "CREATE TRIGGER odd BEFORE INSERT ON otherproject_byday FOR EACH ROW EXECUTE FUNCTION odd()",
-        "CREATE TRIGGER own BEFORE INSERT ON byday_rest FOR EACH ROW EXECUTE FUNCTION odd()",
-        "ALTER TABLE byday_rest DISABLE TRIGGER odd",
-    )
-    support.migrate(library, database)
-    assert database.rows("SELECT tgrelid::regclass::text, tgname, tgenabled::text FROM pg_trigger"
-                         " WHERE NOT tgisinternal ORDER BY 1, 2") == [
-        ("byday_rest", "odd", "D"), ("byday_rest", "own", "O"), ("otherproject_byday", "odd", "O"),
-    ]  # fmt: skip
+def make_triggers() -> Iterator[str]:
+    for name, (when, each, body, state) in TRIGGERS.items():
+        yield f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$"
+        yield f"CREATE TRIGGER {name} {when} ON otherproject_shelf FOR EACH {each} EXECUTE FUNCTION {name}()"
+        yield f"ALTER TABLE otherproject_shelf {CHANGES[state]} TRIGGER {name}"
 
 
 # --- Row-level security -------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    "table",
-    ["otherproject_author", *(pytest.param(t, marks=pytest.mark.slow) for t in ("otherproject_book", "everything"))],
-)
-def test_forced_row_level_security_is_off_while_rows_are_loaded(
-    library: Path, small: Database, database: Database, monkeypatch: pytest.MonkeyPatch, table: str
-) -> None:
+FORCED = ("otherproject_author", "otherproject_book", "everything")
+
+
+def force_row_level_security() -> Iterator[str]:
     """It applies to an owner of the table that is no superuser."""
-    support.add_migration(
-        monkeypatch,
-        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
-        f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
-    )
-    assert support.run(library, small, "--dry-run").code == 0
-    outcome = support.migrate(library, small)
-    assert f"The row-level security of {table} was not applied to the migrated rows." in outcome.document["notes"]
-    assert database.value(f"SELECT count(*) FROM {table}") > 0
-    assert small.value(f"SELECT count(*) FROM {table}") == 0
-    query = "SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE relname = %s"
-    assert database.value(query, [table]) is True
+    for table in FORCED:
+        yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
+        yield f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
 
 
 # --- Materialized views -------------------------------------------------------------------------------------
 VIEWS = {
-    "one": ["CREATE MATERIALIZED VIEW result AS SELECT count(*) AS n FROM otherproject_book"],
-    "of a view of another": [
+    "alone": ["CREATE MATERIALIZED VIEW alone AS SELECT count(*) AS n FROM otherproject_book"],
+    "of_a_view_of_another": [
         'CREATE MATERIALIZED VIEW "Odd name" AS SELECT id FROM otherproject_book',
         'CREATE VIEW between AS SELECT * FROM "Odd name"',
-        "CREATE MATERIALIZED VIEW result AS SELECT count(*) AS n FROM between",
+        "CREATE MATERIALIZED VIEW of_a_view_of_another AS SELECT count(*) AS n FROM between",
     ],
-    "of a view that was changed later": [
-        "CREATE VIEW between AS SELECT count(*) AS n FROM otherproject_book",
-        "CREATE MATERIALIZED VIEW result AS SELECT n FROM between",
+    "of_a_view_that_was_changed_later": [
+        "CREATE VIEW changed AS SELECT count(*) AS n FROM otherproject_book",
+        "CREATE MATERIALIZED VIEW of_a_view_that_was_changed_later AS SELECT n FROM changed",
         "CREATE MATERIALIZED VIEW later AS SELECT count(*) AS n FROM otherproject_book",
-        "CREATE OR REPLACE VIEW between AS SELECT n FROM later",
+        "CREATE OR REPLACE VIEW changed AS SELECT n FROM later",
     ],
-    "with a unique index": [
-        "CREATE MATERIALIZED VIEW result AS SELECT 5 AS n, title FROM otherproject_book LIMIT 1",
-        "CREATE UNIQUE INDEX ON result (title)",
+    "with_a_unique_index": [
+        "CREATE MATERIALIZED VIEW with_a_unique_index AS SELECT 5 AS n, title FROM otherproject_book LIMIT 1",
+        "CREATE UNIQUE INDEX ON with_a_unique_index (title)",
     ],
-    "in another schema": [
+    "of_another_schema": [
         "CREATE SCHEMA reports",
         "CREATE MATERIALIZED VIEW reports.books AS SELECT count(*) AS n FROM otherproject_book",
-        "CREATE MATERIALIZED VIEW result AS SELECT n FROM reports.books",
+        "CREATE MATERIALIZED VIEW of_another_schema AS SELECT n FROM reports.books",
     ],
 }
-
-
-@pytest.mark.parametrize("may_create", [True, pytest.param(False, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("statements", support.cases(VIEWS, "of a view that was changed later"))
-def test_materialized_views_have_the_migrated_rows(
-    library: Path,
-    database: Database,
-    small: Database,
-    monkeypatch: pytest.MonkeyPatch,
-    statements: list[str],
-    may_create: bool,
-) -> None:
-    support.add_migration(monkeypatch, *statements)
-    support.migrate(library, database if may_create else small)
-    assert database.value("SELECT n FROM result") == 5
-
-
-def test_materialized_view_without_data_stays_without(
-    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    support.add_migration(monkeypatch, "CREATE MATERIALIZED VIEW odd AS SELECT 1 / 0 AS n WITH NO DATA")
-    support.migrate(library, database)
-    assert database.value("SELECT relispopulated FROM pg_class WHERE relname = 'odd'") is False
-
+"""By the name of the view whose column n is the number of books."""
+WITHOUT_DATA = "CREATE MATERIALIZED VIEW without_data AS SELECT 1 / 0 AS n WITH NO DATA"
 
 # --- Tables that are not what the models declare ------------------------------------------------------------
 PARTITIONED = [
     "DROP TABLE otherproject_byday",
     "CREATE TABLE otherproject_byday (key date PRIMARY KEY) PARTITION BY RANGE (key)",
     "CREATE TABLE byday_rest PARTITION OF otherproject_byday DEFAULT",
+    "CREATE FUNCTION odd() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$",
+    "CREATE TRIGGER odd BEFORE INSERT ON otherproject_byday FOR EACH ROW EXECUTE FUNCTION odd()",
+    "CREATE TRIGGER own BEFORE INSERT ON byday_rest FOR EACH ROW EXECUTE FUNCTION odd()",
+    "ALTER TABLE byday_rest DISABLE TRIGGER odd",
+    # With an index and a foreign key.
+    "DROP TABLE otherproject_sighting",
+    "CREATE TABLE otherproject_sighting (LIKE everything) PARTITION BY RANGE (id)",
+    "ALTER TABLE otherproject_sighting ADD PRIMARY KEY (id), ADD note text",
+    "CREATE TABLE sighting_rest PARTITION OF otherproject_sighting DEFAULT",
+    "CREATE INDEX ON otherproject_sighting (note)",
+    "ALTER TABLE otherproject_sighting ADD FOREIGN KEY (id) REFERENCES everything",
 ]
-FINE = {
-    "partitions": PARTITIONED,
-    "partitions with an index and a foreign key": [
-        "DROP TABLE otherproject_sighting",
-        "CREATE TABLE otherproject_sighting (LIKE everything) PARTITION BY RANGE (id)",
-        "ALTER TABLE otherproject_sighting ADD PRIMARY KEY (id), ADD note text",
-        "CREATE TABLE sighting_rest PARTITION OF otherproject_sighting DEFAULT",
-        "CREATE INDEX ON otherproject_sighting (note)",
-        "ALTER TABLE otherproject_sighting ADD FOREIGN KEY (id) REFERENCES everything",
-    ],
-    "generated column": [
-        "ALTER TABLE otherproject_author DROP name",
-        "ALTER TABLE otherproject_author ADD name varchar(50) GENERATED ALWAYS AS ('Author ' || (id - 1)) STORED",
-    ],
-    "identity always": ["ALTER TABLE everything ALTER id SET GENERATED ALWAYS"],
-    "deferred unique": ["ALTER TABLE otherproject_author ADD UNIQUE (name) DEFERRABLE INITIALLY DEFERRED"],
-    "other table with rows": ["CREATE TABLE audit (t text)", "INSERT INTO audit VALUES ('seed')"],
-    "further column": ["ALTER TABLE everything ADD extra text", "ALTER TABLE everything ADD n int NOT NULL DEFAULT 7"],
-    "other types": [
-        "CREATE TYPE person AS ENUM ('Author 0', 'Author 1', 'Author 2')",
-        "ALTER TABLE otherproject_author ALTER name TYPE person USING NULL",
-        "CREATE DOMAIN letters AS varchar(50)",
-        "ALTER TABLE otherproject_slot ALTER label TYPE letters",
-    ],
-    "collation that ignores case": [
-        "CREATE COLLATION ignoring (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
-        "ALTER TABLE otherproject_author ALTER name TYPE varchar(50) COLLATE ignoring",
-        "DROP INDEX IF EXISTS otherproject_tag_name_like",
-    ],
-    "wider number": ["ALTER TABLE everything ALTER number TYPE bigint, ALTER small TYPE integer"],
-}  # fmt: skip
+DIFFERENT = [
+    # A generated column.
+    "ALTER TABLE otherproject_author DROP name",
+    "ALTER TABLE otherproject_author ADD name varchar(50) GENERATED ALWAYS AS ('Author ' || (id - 1)) STORED",
+    # Ids that PostgreSQL always generates.
+    "ALTER TABLE everything ALTER id SET GENERATED ALWAYS",
+    # A deferred unique constraint.
+    "ALTER TABLE otherproject_book ADD UNIQUE (title) DEFERRABLE INITIALLY DEFERRED",
+    # Another table, with a row.
+    "CREATE TABLE audit (t text)",
+    "INSERT INTO audit VALUES ('seed')",
+    # Further columns.
+    "ALTER TABLE everything ADD extra text",
+    "ALTER TABLE everything ADD n int NOT NULL DEFAULT 7",
+    # An enumeration and a domain.
+    "CREATE TYPE known AS ENUM ('seen', 'hidden')",
+    "ALTER TABLE otherproject_slot ALTER label TYPE known USING NULL",
+    "CREATE DOMAIN letters AS varchar(20)",
+    "ALTER TABLE otherproject_shelf ALTER room TYPE letters",
+    # A collation that ignores case.
+    "CREATE COLLATION ignoring (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+    "ALTER TABLE everything ALTER short TYPE varchar(20) COLLATE ignoring",
+    # Wider numbers.
+    "ALTER TABLE everything ALTER number TYPE bigint, ALTER small TYPE integer",
+]
 
 
-@pytest.mark.parametrize("statements", support.cases(FINE, "partitions", "generated column"))
-def test_tables_that_differ_from_the_models_are_migrated(
-    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, statements: list[str]
-) -> None:
-    support.add_migration(monkeypatch, *statements)
-    assert support.run(library, database, "--dry-run").code == 0
-    support.migrate(library, database)
-    assert database.value("SELECT count(*) FROM otherproject_author") == 3
-    assert database.value("SELECT count(*) FROM everything") > 10
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Odd:
+    """A migration of the library into a schema with all of that."""
+
+    outcome: Outcome
+    database: Database
+    as_role: Database
+    """The same database for the role that migrated it."""
 
 
-def test_values_that_postgresql_computes_otherwise_are_differences(
-    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    support.add_migration(
-        monkeypatch,
-        "ALTER TABLE otherproject_author DROP name",
-        "ALTER TABLE otherproject_author ADD name varchar(50) GENERATED ALWAYS AS ('Author ' || id) STORED",
-    )
-    for option in ("--dry-run", "--yes"):
-        outcome = support.run(library, database, option)
-        assert outcome.code == 1
-        assert "row 1, column name: 'Author 0' became 'Author 1'" in outcome.error
+@pytest.fixture(params=["CREATEDB", "NOCREATEDB"])
+def odd(
+    request: pytest.FixtureRequest,
+    library: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Odd:
+    """The migration by a role that may create databases, or not: made once, and only read."""
+    name = f"odd_{request.param.lower()}"
+    as_role = support.database_named(name, user=name, password="pw")
+
+    def migrate(folder: Path) -> None:
+        support.server().rows(f"CREATE ROLE {name} LOGIN {request.param} PASSWORD 'pw'")
+        support.create(name)
+        support.server().rows(f"ALTER DATABASE {name} OWNER TO {name}")
+        statements = [*PARTITIONED, *DIFFERENT, *make_triggers(), *force_row_level_security()]
+        support.add_migration(monkeypatch, *statements, *itertools.chain(*VIEWS.values()), WITHOUT_DATA)
+        with support.opened(library) as connection:
+            found = connection.execute("SELECT name FROM sqlite_master WHERE name LIKE 'otherproject\\_%' ESCAPE '\\'")
+            only = support.only(library, "everything", *(table for (table,) in found))
+        assert support.run(library, as_role, "--dry-run", *only).code == 0
+        outcome = support.migrate(library, as_role, *only)
+        (folder / "outcome.json").write_text(json.dumps(dataclasses.asdict(outcome)))
+
+    folder = made_once(tmp_path_factory, name, migrate)
+    outcome = Outcome(**json.loads((folder / "outcome.json").read_text()))
+    return Odd(outcome=outcome, database=support.database_named(name), as_role=as_role)
+
+
+def test_triggers_are_off_while_rows_are_loaded(odd: Odd) -> None:
+    assert odd.database.rows("SELECT id, room, number FROM otherproject_shelf") == [(1, "hall", -1)]
+    assert ("by trigger",) not in odd.database.rows("SELECT name FROM otherproject_tag")
+    for name, (*_, state) in TRIGGERS.items():
+        note = f"The trigger {name} of otherproject_shelf did not run for the migrated rows."
+        assert (note in odd.outcome.document["notes"]) is (state != "D")
+        assert (f"Note {note}" in odd.outcome.out) is (state != "D")
+
+
+def test_triggers_keep_their_state(odd: Odd) -> None:
+    states = "SELECT tgname, tgenabled::text FROM pg_trigger WHERE tgrelid = 'otherproject_shelf'::regclass"
+    found = dict(odd.database.rows(f"{states} AND NOT tgisinternal"))
+    assert found == {name: state for name, (*_, state) in TRIGGERS.items()}
+
+
+def test_triggers_of_partitions_are_off_and_keep_their_state(odd: Odd) -> None:
+    assert odd.database.value("SELECT count(*) FROM byday_rest") == 4
+    assert odd.database.rows("SELECT tgrelid::regclass::text, tgname, tgenabled::text FROM pg_trigger"
+                             " WHERE tgfoid = 'odd'::regproc ORDER BY 1, 2") == [
+        ("byday_rest", "odd", "D"), ("byday_rest", "own", "O"), ("otherproject_byday", "odd", "O"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("table", FORCED)
+def test_forced_row_level_security_is_off_while_rows_are_loaded(odd: Odd, table: str) -> None:
+    note = f"The row-level security of {table} was not applied to the migrated rows."
+    assert note in odd.outcome.document["notes"]
+    assert odd.database.value(f"SELECT count(*) FROM {table}") > 0
+    assert odd.as_role.value(f"SELECT count(*) FROM {table}") == 0
+    query = "SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE relname = %s"
+    assert odd.database.value(query, [table]) is True
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_materialized_views_have_the_migrated_rows(odd: Odd, view: str) -> None:
+    assert odd.database.value(f"SELECT n FROM {view}") == 5
+
+
+def test_materialized_view_without_data_stays_without(odd: Odd) -> None:
+    assert odd.database.value("SELECT relispopulated FROM pg_class WHERE relname = 'without_data'") is False
+
+
+def test_tables_that_differ_from_the_models_are_migrated(odd: Odd) -> None:
+    tables = odd.outcome.document["tables"]
+    assert len(tables) > 15
+    for table in tables:
+        assert odd.database.value(f"SELECT count(*) FROM {table['name']}") == table["rows"] > 0
+    assert odd.database.rows("SELECT * FROM audit") == [("seed",)]
+    assert odd.database.rows("SELECT DISTINCT extra, n FROM everything") == [(None, 7)]
+    assert odd.database.rows("SELECT name FROM otherproject_author ORDER BY id") == [
+        (f"Author {number}",) for number in range(3)
+    ]
+
+
+def test_values_that_postgresql_computes_otherwise_are_differences(library: Path, migrated: Database) -> None:
+    migrated.rows("ALTER TABLE otherproject_author DROP name")
+    migrated.rows("ALTER TABLE otherproject_author ADD name varchar(50) GENERATED ALWAYS AS ('Author ' || id) STORED")
+    with (
+        support.prepared(library, only=BOOKS) as ready,
+        pytest.raises(VerificationFailed, match="row 1, column name: 'Author 0' became 'Author 1'"),
+    ):
+        support.copy_and_verify_into(ready, migrated)
 
 
 # --- search_path --------------------------------------------------------------------------------------------
@@ -232,8 +244,8 @@ def test_schema_of_the_search_path_in_the_url_is_created(
     if exists:
         database.rows(f'CREATE SCHEMA "{schema}"; CREATE EXTENSION pg_stat_statements')
     target = with_options(database if exists else nowhere, path)
-    assert support.run(library, target, "--dry-run").code == 0
-    support.migrate(library, target)
+    assert support.run(library, target, "--dry-run", *support.only(library, *BOOKS)).code == 0
+    support.migrate(library, target, *support.only(library, *BOOKS))
     where = target.value("SELECT schemaname FROM pg_tables WHERE tablename = 'otherproject_book'")
     assert where == ("public" if path == "app,public" and not exists else schema)
     assert target.value("SELECT count(*) FROM otherproject_book") == 5
@@ -256,7 +268,7 @@ def test_schema_of_the_search_path_of_the_role_is_created(
 ) -> None:
     database.rows(f"CREATE SCHEMA app AUTHORIZATION {maker.address.user}")
     support.server().rows(f"ALTER ROLE {maker.address.user} SET search_path = {path}")
-    support.migrate(library, maker)
+    support.migrate(library, maker, *support.only(library, *BOOKS))
     assert database.value("SELECT schemaname FROM pg_tables WHERE tablename = 'otherproject_book'") == "app"
     assert maker.value("SELECT count(*) FROM otherproject_book") == 5
 
@@ -269,7 +281,7 @@ def test_schema_of_the_search_path_of_the_database_is_created(
     database.rows(f'CREATE SCHEMA "{schema}" AUTHORIZATION {maker.address.user}')
     listed = ", ".join(f'"{name.strip(chr(34))}"' for name in path.split(", "))
     support.server().rows(f"ALTER DATABASE {database.name} SET search_path = {listed}")
-    support.migrate(library, maker)
+    support.migrate(library, maker, *support.only(library, *BOOKS))
     assert database.value("SELECT schemaname FROM pg_tables WHERE tablename = 'otherproject_book'") == schema
     assert maker.value("SELECT count(*) FROM otherproject_book") == 5
 
