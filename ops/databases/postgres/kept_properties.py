@@ -7,11 +7,18 @@ swap; all others here.
 import re
 from collections.abc import Collection, Iterator
 
-from msgspec.structs import replace
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops.databases.postgres.differences import Difference, NotKept, remove
-from ops.databases.postgres.object_rights import ObjectRights, compare_objects, read_objects, within
+from ops.databases.postgres.object_rights import (
+    ObjectRights,
+    compare_objects,
+    default_privileges,
+    new_objects,
+    read_objects,
+    usual_owner,
+    within,
+)
 from ops.databases.postgres.properties import ROLES, DatabaseProperties, read_all
 from ops.databases.postgres.queries import fetch_row, fetch_value, select
 from ops.utils.identifiers import quoted, quoted_if_needed
@@ -20,13 +27,18 @@ LISTS_OF_NAMES = frozenset({"search_path", "temp_tablespaces", "local_preload_li
 
 
 def keep_properties(
-    connection: Connection, wanted: DatabaseProperties, *, live: str, except_for: Collection[str] = ()
+    connection: Connection,
+    wanted: DatabaseProperties,
+    *,
+    live: str,
+    except_for: Collection[str] = (),
+    others_are_new: bool = True,
 ) -> tuple[NotKept, ...]:
     """Give the database of `connection` the properties `wanted`, as far as it has their objects, and commit.
 
     Returns what the role may not give it, with statements for the database `live`. Raises PreconditionFailed where
     somebody would have rights that are revoked in the live database. Doing it again changes nothing. `except_for` are
-    keys of differences that stay.
+    keys of differences that stay. Objects that are not in `wanted` are new ones, or also stay as they are.
     """
     with connection.cursor() as cursor:
         name: str = fetch_value(cursor, "SELECT current_database()")
@@ -35,7 +47,7 @@ def keep_properties(
         read=lambda: read_all(connection),
         compare=lambda found, database: [
             difference
-            for difference in compare(wanted, found, database=quoted(database))
+            for difference in compare(wanted, found, database=quoted(database), others_are_new=others_are_new)
             if difference.key not in except_for
         ],
         name=name,
@@ -46,22 +58,25 @@ def keep_properties(
 
 
 def keep_schema_rights(
-    connection: Connection, *, old: str, new: str, except_for: Collection[str]
+    connection: Connection, *, old: str, new: str, except_for: Collection[str], others_are_new: bool
 ) -> tuple[NotKept, ...]:
     """As `keep_properties`, for the objects of the schema `new`, which get the rights of those of `old`; no commit."""
+
+    def compare_schemas(found: Collection[ObjectRights], name: str) -> list[Difference]:
+        before, after = (within(found, schema, renamed=new) for schema in (old, new))
+        if others_are_new:
+            owner, defaults = usual_owner(before), default_privileges(found)
+            before += new_objects(before, after, owner=owner, defaults=defaults, schema=old)
+        differences = compare_objects(before, after, database=name)
+        return [difference for difference in differences if difference.key not in except_for]
+
     with connection.cursor() as cursor:
         database, path = fetch_row(cursor, "SELECT current_database(), current_setting('search_path')")
         cursor.execute("SET LOCAL search_path = ''")
         not_kept = remove(
             connection,
             read=lambda: read_objects(cursor, database),
-            compare=lambda found, name: [
-                difference
-                for difference in compare_objects(
-                    within(found, old, renamed=new), within(found, new, renamed=new), database=name
-                )
-                if difference.key not in except_for
-            ],
+            compare=compare_schemas,
             name=database,
             live=database,
         )
@@ -88,7 +103,9 @@ def create_schemas(connection: Connection, wanted: DatabaseProperties) -> None:
             cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {name}")
 
 
-def compare(wanted: DatabaseProperties, found: DatabaseProperties, *, database: str) -> Iterator[Difference]:
+def compare(
+    wanted: DatabaseProperties, found: DatabaseProperties, *, database: str, others_are_new: bool
+) -> Iterator[Difference]:
     """What gives a database the properties `wanted`. `database` is its quoted name in the statements."""
     yield from compare_settings(wanted, found, database)
     if wanted.described_locale != found.described_locale:
@@ -105,9 +122,11 @@ def compare(wanted: DatabaseProperties, found: DatabaseProperties, *, database: 
             statement=f"ALTER DATABASE {database} SET TABLESPACE {quoted(wanted.tablespace)};",
             reason="the role may not create objects in it",
         )
+    yield from compare_labels(wanted, found, database)
     yield from compare_extensions(wanted, found)
-    objects = [*wanted.objects, *unlisted_objects(wanted, found)] if wanted.abridged else wanted.objects
-    yield from compare_objects(objects, found.objects, database=database)
+    yield from compare_objects(
+        [*wanted.objects, *other_objects(wanted, found, are_new=others_are_new)], found.objects, database=database
+    )
     yield from compare_tablespaces(wanted, found)
     yield from compare_search_path(wanted, found)
     if not wanted.complete:
@@ -119,13 +138,15 @@ def compare(wanted: DatabaseProperties, found: DatabaseProperties, *, database: 
         )
 
 
-def unlisted_objects(wanted: DatabaseProperties, found: DatabaseProperties) -> Iterator[ObjectRights]:
-    """Those that were found and are not listed, with the owner that they had."""
-    listed = {rights.name for rights in wanted.objects}
-    owners = [rights.owner for rights in wanted.objects if rights.name.kind == "DATABASE" and rights.has_own_owner]
-    for rights in found.objects:
-        if owners and rights.name not in listed and rights.has_own_owner:
-            yield replace(rights, owner=owners[0])
+def other_objects(wanted: DatabaseProperties, found: DatabaseProperties, *, are_new: bool) -> Iterator[ObjectRights]:
+    """Those that were found and are not `wanted`, with the rights that they get."""
+    if wanted.abridged:
+        # They had the owner of the database, and no privileges.
+        owner = usual_owner([rights for rights in wanted.objects if rights.name.kind == "DATABASE"])
+        yield from new_objects(wanted.objects, found.objects, owner=owner, defaults={})
+    elif wanted.complete and are_new:
+        owner, defaults = usual_owner(wanted.objects), default_privileges(wanted.objects)
+        yield from new_objects(wanted.objects, found.objects, owner=owner, defaults=defaults)
 
 
 def compare_settings(wanted: DatabaseProperties, found: DatabaseProperties, database: str) -> Iterator[Difference]:
@@ -171,6 +192,20 @@ def literal(value: str) -> str:
     """`value` as a string constant of PostgreSQL, whatever standard_conforming_strings is."""
     escaped = value.replace("'", "''")
     return "E'" + escaped.replace("\\", "\\\\") + "'" if "\\" in escaped else f"'{escaped}'"
+
+
+def compare_labels(wanted: DatabaseProperties, found: DatabaseProperties, database: str) -> Iterator[Difference]:
+    there, here = dict(wanted.labels), dict(found.labels)
+    for provider in sorted({*there, *here}):
+        if (label := there.get(provider)) != here.get(provider):
+            yield Difference(
+                key=f"label of {provider}",
+                what=f"no security label of the database for {provider}"
+                if label is None
+                else f"the security label {label} of the database for {provider}",
+                statement=f"SECURITY LABEL FOR {quoted(provider)} ON DATABASE {database}"
+                f" IS {'NULL' if label is None else literal(label)};",
+            )
 
 
 def compare_extensions(wanted: DatabaseProperties, found: DatabaseProperties) -> Iterator[Difference]:

@@ -9,7 +9,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extras import RealDictCursor
 
 from ops.databases.postgres.connection import ConnectionInfo
-from ops.databases.postgres.object_rights import ObjectRights, read_database_rights, read_objects
+from ops.databases.postgres.object_rights import DEFAULT, ObjectRights, read_database_rights, read_objects
 from ops.databases.postgres.queries import fetch_row, select
 from ops.databases.postgres.refusal import TEMPORARY, Refused
 from ops.errors import PreconditionFailed
@@ -29,6 +29,10 @@ FROM pg_database AS d JOIN pg_tablespace AS t ON t.oid = dattablespace WHERE dat
 SETTINGS = """
 SELECT CASE setrole WHEN 0 THEN '' ELSE quote_ident(pg_get_userbyid(setrole)) END, unnest(setconfig)
 FROM pg_db_role_setting JOIN pg_database AS d ON d.oid = setdatabase WHERE datname = %s
+"""
+LABELS = """
+SELECT provider, label FROM pg_shseclabel JOIN pg_database AS d ON objoid = d.oid AND classoid = 'pg_database'::regclass
+WHERE datname = %s
 """
 ROLES = "SELECT quote_ident(rolname) FROM pg_roles"
 EXTENSIONS = """
@@ -74,6 +78,8 @@ class DatabaseProperties(Struct, frozen=True, kw_only=True):
     settings: tuple[tuple[Text, Text], ...]
     """(quoted role or '', ``name=value``) of ALTER DATABASE … SET."""
     objects: tuple[ObjectRights, ...]
+    labels: tuple[tuple[Text, Text], ...] = ()
+    """(provider, security label) of the database itself."""
     extensions: tuple[Extension, ...] = ()
     """In the order in which they were created."""
     tablespaces: tuple[tuple[Text, Text, Text], ...] = ()
@@ -106,6 +112,9 @@ class DatabaseProperties(Struct, frozen=True, kw_only=True):
                 replace(rights, has_own_owner=False) if rights.owner in owners else rights for rights in self.objects
             ),
         )
+
+    def without_default_privileges(self) -> "DatabaseProperties":
+        return replace(self, objects=tuple(rights for rights in self.objects if rights.name.kind != DEFAULT))
 
     def essence(self) -> "DatabaseProperties":
         """Without what a new database has anyway: for a manifest, which may be kept for years."""
@@ -148,9 +157,10 @@ def read_properties(connection: Connection, database: str) -> DatabaseProperties
         found = cursor.fetchone()
     if found is None:
         return None
-    settings = tuple(select(connection, SETTINGS, [database]))
+    settings, labels = (tuple(select(connection, query, [database])) for query in (SETTINGS, LABELS))
     with connection.cursor() as cursor:
-        return DatabaseProperties(**found, settings=settings, objects=read_database_rights(cursor, database))
+        objects = read_database_rights(cursor, database)
+    return DatabaseProperties(**found, settings=settings, labels=labels, objects=objects)
 
 
 def read_all(connection: Connection) -> DatabaseProperties:

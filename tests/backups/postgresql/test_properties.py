@@ -236,23 +236,79 @@ def test_superuser_keeps_all_properties(
     engine.swap_strategy().drop_previous()
 
 
-def test_objects_that_only_the_backup_has_get_the_default_privileges(
-    lab: Database, engine: PostgresEngine, names: Mapping[str, str]
+# --- Objects that only the backup has ---------------------------------------------------------------------------------
+ONLY_IN_BACKUP = (
+    "CREATE SCHEMA app; CREATE TABLE app.t (id serial); CREATE FUNCTION app.f() RETURNS int LANGUAGE sql"
+    " SECURITY DEFINER AS 'SELECT 1'; GRANT SELECT ON rack, app.t TO {writer}"
+)
+DEFAULTS = (
+    "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;"
+    " ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT SELECT ON TABLES TO {odd};"
+    " ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA public GRANT SELECT ON TABLES TO {reader};"
+    " ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA app GRANT INSERT ON TABLES TO {reader};"
+    " ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA app GRANT USAGE ON SEQUENCES TO {reader}"
+)
+NEW_OBJECTS = (
+    "SELECT c.oid::regclass::text, relowner::regrole::text, grantee::regrole::text, string_agg(privilege_type, ' ')"
+    " FROM pg_class AS c CROSS JOIN aclexplode(relacl) WHERE grantee <> relowner AND relname ~ '^(rack|t|t_id_seq)$'"
+    " GROUP BY 1, 2, 3 ORDER BY 1, 3"
+)
+OWNER_AND_RIGHT = (
+    "SELECT proowner::regrole::text, has_function_privilege('{reader}', p.oid, 'EXECUTE')"
+    " FROM pg_proc AS p WHERE proname = 'f'"
+)
+
+
+def test_objects_that_only_the_backup_has_are_new(lab: Database, ordinary: Database, names: Mapping[str, str]) -> None:
+    """They get the owner of the other tables, and what that grants on new objects; whoever restores."""
+    me = ordinary.address.user
+    run(lab, ONLY_IN_BACKUP, names)
+    admin = support.engine_of(lab)
+    dump, _ = support.dump_of(admin)
+    run(lab, "DROP TABLE rack CASCADE; DROP TABLE app.t; DROP FUNCTION app.f", names)
+    run(lab, DEFAULTS + "; ALTER SCHEMA app OWNER TO {owner}", {**names, "owner": me})
+    bare = names["odd"]
+    for engine in admin, support.engine_of(ordinary), admin:
+        support.restore_test(engine, dump)
+        support.restore(engine, dump)
+        assert lab.rows(NEW_OBJECTS) == [
+            ("app.t", me, bare, "SELECT"),
+            ("app.t", me, names["reader"], "INSERT"),
+            ("app.t_id_seq", me, names["reader"], "USAGE"),
+            ("rack", me, bare, "SELECT"),
+            ("rack", me, names["reader"], "SELECT"),
+        ]
+        assert lab.rows(OWNER_AND_RIGHT.format(**names)) == [(me, False)]
+        # What is in the previous database is not new.
+        support.undo(engine, run="x")
+        lab.rows("CREATE TABLE t (); GRANT UPDATE ON t TO PUBLIC")
+        support.undo(engine, run="x")
+        support.undo(engine, run="x")
+        assert ("t", "homerack", "-", "UPDATE") in lab.rows(NEW_OBJECTS)
+        lab.rows("DROP TABLE t")
+        engine.swap_strategy().drop_previous()
+
+
+def test_restore_within_the_database_gives_new_objects_the_default_privileges(
+    lab: Database, ordinary: Database, names: Mapping[str, str]
 ) -> None:
-    run(lab, "GRANT SELECT ON rack TO {writer}; CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", names)
+    me = ordinary.address.user
+    engine = support.engine_of(ordinary)
+    run(ordinary, "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; GRANT SELECT ON rack TO {writer}", names)
     dump, _ = support.dump_of(engine)
+    run(ordinary, "DROP TABLE rack CASCADE; DROP FUNCTION f", names)
     run(
-        lab,
-        "DROP TABLE rack CASCADE; DROP FUNCTION f; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {reader};"
-        " ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC",
-        names,
+        ordinary,
+        DEFAULTS.partition("; ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA app")[0],
+        {**names, "owner": me},
     )
+    lab.rows(f"ALTER ROLE {me} NOCREATEDB")
     support.restore(engine, dump)
-    assert lab.rows(
-        f"SELECT has_table_privilege('{names['reader']}', 'rack', 'SELECT'),"
-        f" has_table_privilege('{names['writer']}', 'rack', 'SELECT'),"
-        f" has_function_privilege('{names['reader']}', 'f()', 'EXECUTE')"
-    ) == [(True, False, False)]
+    assert lab.rows(NEW_OBJECTS) == [
+        ("rack", me, names["odd"], "SELECT"),
+        ("rack", me, names["reader"], "SELECT"),
+    ]
+    assert lab.rows(OWNER_AND_RIGHT.format(**names)) == [(me, False)]
 
 
 REVOKED = {
@@ -530,10 +586,13 @@ def test_new_server_gets_the_properties_of_the_backup(
     assert {name for name in expected if found[name] != expected[name]} == {"database: settings"}
 
 
-@pytest.mark.usefixtures("names")
+@pytest.mark.parametrize("as_owner", [True, False])
 def test_new_server_gets_the_owner_of_a_database_without_privileges(
-    lab: Database, ordinary: Database, engine: PostgresEngine
+    lab: Database, ordinary: Database, names: Mapping[str, str], *, as_owner: bool
 ) -> None:
+    """Its tables are older than its default privileges."""
+    run(lab, DEFAULTS.replace(" IN SCHEMA app", ""), {**names, "owner": ordinary.address.user})
+    engine = support.engine_of(ordinary if as_owner else lab)
     dump, _ = support.dump_of(engine)
     recorded = recorded_properties(engine)
     support.drop(lab.name)
@@ -546,6 +605,7 @@ def test_new_server_gets_the_owner_of_a_database_without_privileges(
         f" UNION SELECT datdba::regrole::text FROM pg_database WHERE datname = '{lab.name}'"
     )
     assert owners == [(ordinary.address.user,)]
+    assert lab.rows(NEW_OBJECTS) == []
 
 
 def test_policies_for_roles_that_are_missing_name_them(lab: Database, engine: PostgresEngine) -> None:
@@ -564,6 +624,40 @@ def test_policies_for_roles_that_are_missing_name_them(lab: Database, engine: Po
     assert str(refused.value) == (
         f"The backup has row security policies for roles that the server does not have: {', '.join(listed)}."
         f" Nothing was changed.\nAs an administrator: {' '.join(f'CREATE ROLE {role};' for role in listed)}"
+    )
+
+
+# --- Security labels -------------------------------------------------------------------------------------------------
+def test_label_of_the_database_whose_provider_is_absent_is_named(lab: Database, engine: PostgresEngine) -> None:
+    """No server without SELinux has a provider, so the label is written into the catalog."""
+    lab.rows(
+        "SET allow_system_table_mods = on; INSERT INTO pg_shseclabel SELECT oid, 'pg_database'::regclass, 'anon',"
+        f" E'it''s \\\\ masked' FROM pg_database WHERE datname = '{lab.name}'"
+    )
+    dump, _ = support.dump_of(engine)
+    assert recorded_properties(engine).labels == (("anon", r"it's \ masked"),)
+    assert not_kept_by_a_restore(engine, dump) == [
+        (
+            r"Not kept: the security label it's \ masked of the database for anon (security label provider"
+            f' "anon" is not loaded). As an administrator: SECURITY LABEL FOR "anon" ON DATABASE "{lab.name}"'
+            r" IS E'it''s \\ masked';"
+        )
+    ]
+
+
+def test_label_in_the_backup_whose_provider_is_absent_is_named(lab: Database, engine: PostgresEngine) -> None:
+    lab.rows(
+        "SET allow_system_table_mods = on; INSERT INTO pg_seclabel"
+        " VALUES ('rack'::regclass, 'pg_class'::regclass, 0, 'anon', 'MASKED')"
+    )
+    dump, _ = support.dump_of(engine)
+    with pytest.raises(PreconditionFailed) as refused:
+        support.restore(engine, dump)
+    assert str(refused.value) == (
+        'The server refuses a security label of the backup: security label provider "anon" is not loaded'
+        " (SECURITY LABEL FOR anon ON TABLE public.rack IS 'MASKED';). Nothing was changed.\n"
+        "As an administrator: install the module of the label provider, and load it in all sessions"
+        " (session_preload_libraries)."
     )
 
 

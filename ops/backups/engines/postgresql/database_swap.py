@@ -147,7 +147,10 @@ class DatabaseSwap(SwapStrategy):
                     self._claims.leave_database(chosen)
 
     def _create(self, connection: Connection, scratch: ScratchDatabase) -> None:
-        """With the settings and default privileges of the live database, so that a restore test needs them too."""
+        """With the settings of the live database, so that a restore test needs them too.
+
+        Default privileges follow after the load: they are for new objects.
+        """
         databases.claim(connection, scratch.name, self._claims)
         try:
             wanted = self._wanted(connection, scratch)
@@ -158,7 +161,8 @@ class DatabaseSwap(SwapStrategy):
                     raise
                 # The backup is of another server, whose locale this one may not have.
                 databases.create(connection, scratch.address, databases.with_default_locale(connection, wanted))
-            scratch.keep_properties()
+            if wanted:
+                self._give(scratch, wanted.without_default_privileges())
         except BaseException:
             databases.discard(connection, scratch.name, self._claims, spared=(self._live, self._previous))
             raise
@@ -173,16 +177,22 @@ class DatabaseSwap(SwapStrategy):
         """As `Scratch.keep_properties`. The previous database keeps what the one that replaced it could not get."""
         with self._server() as server:
             wanted = self._wanted(server, scratch)
-            found = databases.comment_and_size(server, scratch.name)
+            found = databases.comment_and_size(server, self._previous) if scratch.name == self._previous else None
         if wanted is None:
             return ()
+        return self._give(scratch, wanted, except_for=undo_comment.parse_not_kept(found[0]) if found else ())
+
+    def _give(
+        self, scratch: ScratchDatabase, wanted: DatabaseProperties, *, except_for: Collection[str] = ()
+    ) -> tuple[NotKept, ...]:
         is_previous = scratch.name == self._previous
         replaces = is_previous or scratch.name in (self._staging, self._restore_test)
-        except_for = undo_comment.parse_not_kept(found[0]) if found and is_previous else ()
         name = self._live if replaces else scratch.name
         try:
             with contextlib.closing(scratch.address.connect()) as connection:
-                return keep_properties(connection, wanted, live=name, except_for=except_for)
+                return keep_properties(
+                    connection, wanted, live=name, except_for=except_for, others_are_new=not is_previous
+                )
         except psycopg2.Error as error:
             raise OpsError(
                 f"The owners and privileges of {self._live} could not be copied: {server_message(error)}."

@@ -180,6 +180,12 @@ def translate_error(error: psycopg2.Error, what: str) -> OpsError:
             if what.startswith(("CREATE EXTENSION", "COMMENT ON EXTENSION"))
             else "Restore as the role that owns the database.",
         )
+    if what.startswith("SECURITY LABEL"):
+        return PreconditionFailed(
+            f"The server refuses a security label of the backup: {message} ({what}). Nothing was changed.",
+            "As an administrator: install the module of the label provider, and load it in all sessions"
+            " (session_preload_libraries).",
+        )
     if isinstance(error, errors.UntranslatableCharacter):
         return PreconditionFailed(
             f"The database cannot store a character of the dump: {message} (at: {what}). Nothing was changed.",

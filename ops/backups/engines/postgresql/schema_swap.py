@@ -76,6 +76,7 @@ class ScratchSchema(Scratch):
         """Statements for after the swap."""
         self.except_for: list[str] = []
         """Keys of properties that the previous schema keeps."""
+        self.is_previous = False
         self._not_kept: tuple[NotKept, ...] = ()
         plain = address.wrapper()
         # Without autocommit Django makes savepoints only.
@@ -142,7 +143,11 @@ class ScratchSchema(Scratch):
     def keep_properties(self) -> tuple[NotKept, ...]:
         """Only those of the objects in the schema: the database stays."""
         self._not_kept = keep_schema_rights(
-            self.connection, old=ASIDE_SCHEMA, new=public_schema.PUBLIC, except_for=self.except_for
+            self.connection,
+            old=ASIDE_SCHEMA,
+            new=public_schema.PUBLIC,
+            except_for=self.except_for,
+            others_are_new=not self.is_previous,
         )
         with self.connection.cursor() as cursor:
             self._restore_path(cursor)
@@ -251,6 +256,7 @@ class SchemaSwap(SwapStrategy):
             with scratch.connection.cursor() as cursor:
                 kept_objects.require_replaceable(cursor)
                 comment = fetch_value(cursor, "SELECT obj_description(to_regnamespace(%s))", [UNDO_SCHEMA])
+                scratch.is_previous = True
                 scratch.except_for = undo_comment.parse_not_kept(comment)
                 public_schema.set_aside(cursor, for_swap=True, replacement=UNDO_SCHEMA)
                 large_objects.set_aside(cursor, ASIDE_SCHEMA)
