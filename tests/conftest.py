@@ -14,20 +14,25 @@ from homerack.accounts.models import User
 from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database
 from tests.engine_migration import support
+from tests.support.replayed_migrations import replaying
 from tests.support.shared import made_once
 
 
 @pytest.fixture(scope="session")
-def schema(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> str:
+def statements_of_migrate(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Path:
+    """The folder for `replaying`, with what Django has sent to the database "schema"."""
+
+    def migrate(folder: Path) -> None:
+        with django_db_blocker.unblock(), override_database(support.create("schema").address.wrapper()):
+            replaying(run_migrations, folder)()
+
+    return made_once(tmp_path_factory, "schema", migrate)
+
+
+@pytest.fixture(scope="session")
+def schema(statements_of_migrate: Path) -> str:
     """The name of a database that Django has migrated, to make others from."""
-    name = "schema"
-
-    def migrate(_folder: Path) -> None:
-        with django_db_blocker.unblock(), override_database(support.create(name).address.wrapper()):
-            run_migrations()
-
-    made_once(tmp_path_factory, name, migrate)
-    return name
+    return statements_of_migrate.name
 
 
 @pytest.fixture(scope="session")

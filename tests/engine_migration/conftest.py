@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ops.engine_migration import target
 from tests.engine_migration import support
 from tests.engine_migration.factories import write_library
 from tests.engine_migration.support import Database, Migration, Outcome
-from tests.support.replayed_migrations import replaying
+from tests.support.replayed_migrations import FOLDER, replaying
 from tests.support.shared import made_once
 
 
@@ -53,19 +54,20 @@ def settings_with(backups: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def replayed_migrations(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    monkeypatch.setattr(target, "run_migrations", replaying(run_migrations, tmp_path_factory))
+def replayed_migrations(monkeypatch: pytest.MonkeyPatch, statements_of_migrate: Path) -> None:
+    monkeypatch.setenv(FOLDER, str(statements_of_migrate))
+    monkeypatch.setattr(target, "run_migrations", replaying(run_migrations, statements_of_migrate))
 
 
 @pytest.fixture(scope="session")
-def templates(tmp_path_factory: pytest.TempPathFactory, databases_are_open: None) -> Path:
+def templates(tmp_path_factory: pytest.TempPathFactory, databases_are_open: None, statements_of_migrate: Path) -> Path:
     """``empty.db``: just migrated by Django. ``library.db``: with rows that Django wrote."""
-    return made_once(tmp_path_factory, "files", write_templates)
+    return made_once(tmp_path_factory, "files", partial(write_templates, statements_of_migrate))
 
 
-def write_templates(folder: Path) -> None:
+def write_templates(statements: Path, folder: Path) -> None:
     with override_database(sqlite_wrapper(str(folder / "empty.db"))):
-        run_migrations()
+        replaying(run_migrations, statements)()
     shutil.copy(folder / "empty.db", folder / "library.db")
     with override_database(sqlite_wrapper(str(folder / "library.db"))):
         write_library()
@@ -108,7 +110,12 @@ def migrated(schema: str) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def migration(templates: Path, tmp_path_factory: pytest.TempPathFactory, databases_are_open: None) -> Migration:
+def migration(
+    templates: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    databases_are_open: None,
+    statements_of_migrate: Path,
+) -> Migration:
     """The library, which the command has migrated to a database that did not exist: made once, and only read."""
 
     def migrate(folder: Path) -> None:
@@ -119,6 +126,7 @@ def migration(templates: Path, tmp_path_factory: pytest.TempPathFactory, databas
             override_database(sqlite_wrapper(str(folder / "live.db"))),
         ):
             patch.setenv("COLUMNS", "200")
+            patch.setattr(target, "run_migrations", replaying(run_migrations, statements_of_migrate))
             outcome = support.migrate(library, support.database_named("library"))
         (folder / "outcome.json").write_text(json.dumps(dataclasses.asdict(outcome)))
 

@@ -39,6 +39,8 @@ django.setup()
 from ops.management import base
 from ops.management.commands import migrate_to_postgres as command
 from ops.management.progress import LineReporter
+from tests.support.replayed_migrations import replay_in_this_program
+replay_in_this_program()
 class Stopping(LineReporter):
     def __call__(self, report):
         super().__call__(report)

@@ -24,6 +24,8 @@ import django
 django.setup()
 from ops.engine_migration import pipeline
 from ops.databases.sqlite import snapshot
+from tests.support.replayed_migrations import replay_in_this_program
+replay_in_this_program()
 when, place, name = sys.argv[1].split()
 holder = {"pipeline": pipeline, "snapshot": snapshot, "prepared": pipeline.PreparedMigration}[place]
 real = getattr(holder, name)

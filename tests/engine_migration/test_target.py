@@ -110,26 +110,20 @@ def test_rows_inserted_into_target_during_migration_are_not_lost(
 
 
 def test_run_migrations_creates_the_same_schema_as_migrate(
-    schema: str, tmp_path_factory: pytest.TempPathFactory
+    migrated: Database, database: Database, statements_of_migrate: Path
 ) -> None:
     """The other tests of this folder rely on it."""
-    replay = replaying(run_migrations, tmp_path_factory)
-    names = [support.new_name() for _ in range(3)]
-    # The first replay of a test run may be the one that is recorded.
-    for name, run in zip(names, (run_migrations, replay, replay), strict=True):
-        with override_database(support.create(name).address.wrapper()):
-            run()
-    django, _, replayed = map(dumped, names)
+    with override_database(database.address.wrapper()):
+        replaying(run_migrations, statements_of_migrate)()
+    django, replayed = map(dumped, (migrated, database))
     assert "CREATE TABLE public.otherproject_book" in django
     assert replayed == django
-    for name in names:
-        support.drop(name)
 
 
-def dumped(name: str) -> str:
+def dumped(database: Database) -> str:
     """All of the database, without the moments at which migrations were applied."""
     dump = subprocess.run(
-        [Path(os.environ["PG_BIN"]) / "pg_dump", "--dbname", support.database_named(name).url, "--inserts"],
+        [Path(os.environ["PG_BIN"]) / "pg_dump", "--dbname", database.url, "--inserts"],
         capture_output=True,
         text=True,
         check=True,

@@ -3,42 +3,52 @@
 Django takes a second for it, most of which it spends on models that it builds again for each migration.
 """
 
-import pickle
+import json
+import os
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from tests.support.shared import made_once
+from ops.engine_migration import target
 
+FOLDER = "STATEMENTS_OF_MIGRATE"
+"""Where programs that tests start find the statements."""
 CHANGES = ("ALTER", "CREATE", "DELETE", "DROP", "INSERT", "SET CONSTRAINTS", "UPDATE")
 
 
-def replaying(run_migrations: Callable[[], None], factory: pytest.TempPathFactory) -> Callable[[], None]:
-    """`run_migrations`, which works on the database "default", without what it does again for an empty one."""
+def replaying(run_migrations: Callable[[], None], folder: Path) -> Callable[[], None]:
+    """`run_migrations`, which works on the database "default", without what it does again for an empty one.
+
+    The `folder` has the statements and their parameters, by the kind of database and the time zone, which schedules are
+    created with.
+    """
 
     def replay() -> None:
         wrapper = connections["default"]
+        script = folder / f"{wrapper.vendor} {settings.TIME_ZONE.replace('/', ' ')}.json"
         if wrapper.introspection.table_names():
             run_migrations()
-            return
-        # Schedules are created with the time zone.
-        name = f"migrations_{wrapper.vendor}_{settings.TIME_ZONE.replace('/', '_')}"
-        script = made_once(factory, name, lambda folder: record(wrapper, run_migrations, folder / "script")) / "script"
-        if not wrapper.introspection.table_names():
-            send(wrapper, read(script))
+        elif script.exists():
+            send(wrapper, json.loads(script.read_text()))
+        else:
+            new = script.with_suffix(f".{os.getpid()}")
+            new.write_text(json.dumps(record(wrapper, run_migrations)))
+            new.rename(script)
 
     return replay
 
 
-def record(wrapper: BaseDatabaseWrapper, run_migrations: Callable[[], None], file: Path) -> None:
-    """Write the statements of `run_migrations` with their parameters, of PostgreSQL's within their texts."""
+def replay_in_this_program() -> None:
+    """In a program that a test starts: let a migration create the target's tables so."""
+    target.run_migrations = replaying(target.run_migrations, Path(os.environ[FOLDER]))
+
+
+def record(wrapper: BaseDatabaseWrapper, run_migrations: Callable[[], None]) -> list[tuple[str, Any]]:
     script: list[tuple[str, Any]] = []
 
     def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -50,13 +60,8 @@ def record(wrapper: BaseDatabaseWrapper, run_migrations: Callable[[], None], fil
         run_migrations()
     if wrapper.vendor == "postgresql":
         with wrapper.cursor() as cursor:
-            script = [(";".join(cursor.mogrify(sql, params).decode() for sql, params in script), None)]
-    file.write_bytes(pickle.dumps(script))
-
-
-@cache
-def read(file: Path) -> list[tuple[str, Any]]:
-    return list(pickle.loads(file.read_bytes()))
+            return [(";".join(cursor.mogrify(sql, params).decode() for sql, params in script), None)]
+    return script
 
 
 def send(wrapper: BaseDatabaseWrapper, script: list[tuple[str, Any]]) -> None:
