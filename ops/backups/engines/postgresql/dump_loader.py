@@ -216,15 +216,19 @@ def build_parallel(
     statements: list[Statement],
     on_progress: ProgressCallback,
 ) -> None:
-    """Build indexes and keys: successive statements for indexes run on several connections."""
+    """Build indexes and keys, each in a transaction: successive statements for indexes run on several connections."""
 
-    def build(batch: list[Statement]) -> None:
+    def build(waiting: Iterator[Statement]) -> None:
         with session() as connection:
-            run_all(connection, batch, on_progress)
+            for statement in waiting:
+                run_all(connection, [statement], on_progress)
+                connection.commit()
 
     for are_indexes, group in groupby(statements, key=lambda statement: bool(INDEX.match(statement.text))):
         batch = list(group)
-        batches = [[statement] for statement in batch] if are_indexes else [batch]
-        with ThreadPoolExecutor(max_workers=BUILD_CONNECTIONS) as pool:
-            for outcome in [pool.submit(build, batch) for batch in batches]:
+        # The iterator of a list gives each item to one of the threads.
+        waiting = iter(batch)
+        connections = min(BUILD_CONNECTIONS, len(batch)) if are_indexes else 1
+        with ThreadPoolExecutor(max_workers=connections) as pool:
+            for outcome in [pool.submit(build, waiting) for _ in range(connections)]:
                 outcome.result()
