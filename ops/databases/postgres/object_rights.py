@@ -76,7 +76,9 @@ CROSS JOIN LATERAL pg_identify_object(o.classid, o.objid, 0) AS i
 CROSS JOIN LATERAL (
   SELECT o.classid <> 'pg_database'::regclass AND (o.objid < 16384 OR e.objid IS NOT NULL),
          coalesce(p.initprivs, acldefault(o.kind, o.owner)
-           || CASE WHEN i.identity ~ '^information_schema($|\.(?!_pg_|sql_parts|transforms))' AND o.kind IN ('n', 'r')
+           || CASE WHEN o.kind = 'n' AND i.name = 'information_schema'
+                     OR o.kind = 'r' AND i.schema = 'information_schema' AND NOT starts_with(i.name, '_pg_')
+                        AND i.name NOT IN ('sql_parts', 'transforms')
               THEN ARRAY[makeaclitem(0, o.owner, CASE o.kind WHEN 'n' THEN 'USAGE' ELSE 'SELECT' END, false)] END)
 ) AS g(given, initial)
 WHERE (NOT g.given OR o.acl IS DISTINCT FROM p.initprivs OR o.objid = to_regnamespace('public'))
