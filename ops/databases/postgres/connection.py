@@ -8,6 +8,7 @@ from typing import Any
 import dj_database_url
 import psycopg2
 from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops.databases.override import new_wrapper
@@ -48,11 +49,12 @@ class Session(Connection):
         super().__init__(dsn, **options)
         self.autocommit = True
         with self.cursor() as cursor:
-            cursor.execute("SELECT current_setting(%s, true)", [ANSWERED])
-            if cursor.fetchone() != ("on",):
+            try:
+                cursor.execute(f"SHOW {ANSWERED}")
+            except errors.UndefinedObject:
                 message = f"No connection to the database {self.info.dbname} itself: a pooler answered, which ignores"
                 self.close()
-                raise PreconditionFailed(f"{message} the settings of a session.", refusal.pooler_hint())
+                raise PreconditionFailed(f"{message} the settings of a session.", refusal.pooler_hint()) from None
             if self.server_version >= TRANSACTION_TIMEOUT:
                 cursor.execute("SET transaction_timeout = 0")
         self.autocommit = False

@@ -12,7 +12,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.databases.leftovers import Claims
 from ops.databases.postgres.connection import APPLICATION, ConnectionInfo, server_message
-from ops.databases.postgres.properties import DatabaseProperties, Extension, read_extensions
+from ops.databases.postgres.properties import DatabaseProperties, Extension, read_all
 from ops.databases.postgres.queries import fetch_row, select
 from ops.databases.postgres.refusal import NOT_ADMITTED, OF_ONE_DATABASE, Refused
 from ops.errors import PreconditionFailed
@@ -123,11 +123,10 @@ def create(connection: Connection, address: ConnectionInfo, like: DatabaseProper
 
     Raises PreconditionFailed when the server refuses.
     """
-    extensions = like.extensions if like else ()
-    template = template_with(connection, address, [extension.name for extension in extensions])
+    template = template_for(connection, address, like) if like else "template0"
     create_staging(connection, address.database, like, template=template)
     try:
-        add_extensions(address, extensions)
+        add_extensions(address, like.extensions if like else ())
     except Refused as error:
         if error.sqlstate != NOT_ADMITTED:
             raise
@@ -201,21 +200,30 @@ def default_locale(connection: Connection) -> str:
     return locale if re.search(r"utf-?8$", locale, re.IGNORECASE) else "C"
 
 
-def template_with(connection: Connection, address: ConnectionInfo, extensions: Sequence[str]) -> str:
-    """The template for a database that needs `extensions`: ``template1`` where it has those the role may not create."""
+def template_for(connection: Connection, address: ConnectionInfo, like: DatabaseProperties) -> str:
+    """``template1`` where that has what the role may not give a new database: extensions, and rights on given objects.
+
+    ``template0`` otherwise, which has neither.
+    """
     needed = select(
         connection,
         "SELECT quote_ident(name) FROM pg_available_extensions"
         " JOIN pg_available_extension_versions AS version USING (name)"
-        " WHERE version.version = default_version AND superuser AND NOT trusted AND quote_ident(name) = ANY(%s)"
-        " AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)",
-        [list(extensions)],
+        " WHERE version.version = default_version AND superuser AND NOT trusted AND quote_ident(name) = ANY(%s)",
+        [[extension.name for extension in like.extensions]],
     )
-    if not needed:
+    rights = like.given_rights
+    if not (needed or rights) or is_superuser(connection):
         return "template0"
-    with contextlib.closing(address.with_database("template1").connect()) as template:
-        existing = {extension.name for extension in read_extensions(template)}
-    return "template1" if {name for (name,) in needed} <= existing else "template0"
+    with contextlib.closing(address.with_database("template1").connect()) as session:
+        template = read_all(session)
+    existing = {extension.name for extension in template.extensions}
+    same = rights.items() <= template.given_rights.items() and like.described_locale == template.described_locale
+    return "template1" if {name for (name,) in needed} <= existing and (needed or same) else "template0"
+
+
+def is_superuser(connection: Connection) -> bool:
+    return bool(select(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")[0][0])
 
 
 def add_extensions(address: ConnectionInfo, extensions: Sequence[Extension]) -> None:

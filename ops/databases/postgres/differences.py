@@ -50,6 +50,8 @@ class Difference:
     """Owners are set before rights are granted, because a new owner takes the rights of the old one."""
     widens: str = ""
     """The right that somebody would have whom nobody gave it. Only where this is '' may the difference stay."""
+    in_template: bool = False
+    """Of an object that PostgreSQL or an extension makes in each database: a template can have its rights."""
     reason: str = ""
     """Why no statement can be executed while the database is used, or ''."""
 
@@ -121,6 +123,11 @@ def require_no_wider_rights(remaining: Sequence[Difference], not_kept: Sequence[
         "The role may not restrict rights as they are restricted in the live database:"
         f" {'; '.join(f'{left.widens} ({named.reason})' for left, named in wider[:MAX_NAMED])}{more}."
         " Nothing was changed.",
-        "Run the command as a superuser, or as a role that may execute:"
-        f" {' '.join(named.statement for _, named in wider[:MAX_NAMED])}",
+        (
+            "Run the command as a superuser. Or, as an administrator, in the database template1 (which has to have the"
+            " same locale and extensions):"
+            if all(left.in_template for left, _ in wider)
+            else "Run the command as a superuser, or as a role that may execute:"
+        )
+        + f" {' '.join(named.statement for _, named in wider)}",
     )

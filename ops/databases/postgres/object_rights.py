@@ -182,6 +182,13 @@ class ObjectRights(Struct, frozen=True, kw_only=True):
     definer: bool = False
     """A function that runs with the rights of its owner, who is no superuser."""
 
+    @property
+    def is_given(self) -> bool:
+        """Whether PostgreSQL or an extension makes the object in each database, and its owner may not change it."""
+        return (
+            self.initial is not None and not self.name.column and self.name.kind != DEFAULT and not self.has_own_owner
+        )
+
 
 Objects = Mapping[ObjectName, ObjectRights]
 
@@ -195,7 +202,8 @@ def read_objects(cursor: Cursor, database: str) -> tuple[ObjectRights, ...]:
     objects = [read_object(row, owned) for row in cursor.fetchall()]
     cursor.execute(DEFAULTS)
     objects += [read_default(row) for row in cursor.fetchall()]
-    return tuple(found for found in objects if found.grants != found.initial or is_public(found.name))
+    public = ObjectName("SCHEMA", "public")
+    return tuple(found for found in objects if found.grants != found.initial or found.name == public)
 
 
 def read_database_rights(cursor: Cursor, database: str) -> tuple[ObjectRights, ...]:
@@ -231,10 +239,6 @@ def read_default(row: Sequence[Any]) -> ObjectRights:
 
 def read_grants(entries: Iterable[tuple[str, str, bool]]) -> tuple[Grant, ...]:
     return tuple(sorted(Grant(*entry) for entry in entries))
-
-
-def is_public(name: ObjectName) -> bool:
-    return (name.kind, name.identity) == ("SCHEMA", "public")
 
 
 # --- New objects ------------------------------------------------------------------------------------------------------
@@ -359,6 +363,7 @@ def compare_grants(wanted: ObjectRights, found: ObjectRights, database: str) -> 
             what=f"no {privileges} on the {name} for {whom}",
             statement=on_object("REVOKE", entries, name, database) + f" FROM {whom} CASCADE;",
             widens="" if name.kind == DEFAULT or not grantee else f"{whom} would have {privileges} on the {name}",
+            in_template=wanted.is_given,
         )
     # Revoking a grant option revokes the privilege as well.
     revoked = {(grant.grantee, grant.privilege) for grant in surplus}

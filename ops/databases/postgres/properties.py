@@ -5,13 +5,22 @@ import contextlib
 import psycopg2
 from msgspec import Struct
 from msgspec.structs import replace
+from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extras import RealDictCursor
 
 from ops.databases.postgres.connection import ConnectionInfo
-from ops.databases.postgres.object_rights import DEFAULT, ObjectRights, read_database_rights, read_objects
+from ops.databases.postgres.object_rights import (
+    DEFAULT,
+    Grant,
+    ObjectName,
+    ObjectRights,
+    read_database_rights,
+    read_objects,
+)
 from ops.databases.postgres.queries import fetch_row, select
 from ops.databases.postgres.refusal import TEMPORARY, Refused
+from ops.databases.postgres.revoked import unreadable
 from ops.errors import PreconditionFailed
 from ops.utils.schema import Text
 
@@ -128,6 +137,11 @@ class DatabaseProperties(Struct, frozen=True, kw_only=True):
         return replace(self, objects=objects, tablespaces=places, abridged=True)
 
     @property
+    def given_rights(self) -> dict[ObjectName, tuple[Grant, ...]]:
+        """Those that an administrator changed on objects which PostgreSQL or an extension makes in each database."""
+        return {rights.name: rights.grants for rights in self.objects if rights.is_given}
+
+    @property
     def described_locale(self) -> str:
         """Encoding and locale for a sentence: ``the locale icu de-u-kn-true (UTF8, C.UTF-8, C)``."""
         own = " ".join(filter(None, (PROVIDERS.get(self.provider, self.provider), self.locale, self.icu_rules)))
@@ -181,14 +195,17 @@ def read_all(connection: Connection) -> DatabaseProperties:
 def read_live(connection: Connection, address: ConnectionInfo) -> DatabaseProperties | None:
     """All properties of the database at `address`, or those that `connection` to another one can read.
 
-    Damage may prevent sessions in it, and is a reason to restore. Raises Refused where that is temporary: without the
-    rights of the live database, a restore would grant what is revoked there.
+    Damage may prevent sessions in it, and is a reason to restore. Raises PreconditionFailed where the reason is
+    temporary or a right of the role: without the rights of the live database, a restore would grant what is revoked
+    there.
     """
     properties = read_properties(connection, address.database)
     if properties:
         try:
             with contextlib.closing(address.connect()) as live:
                 return read_all(live)
+        except errors.InsufficientPrivilege as error:
+            raise unreadable(address, error) from error
         except (PreconditionFailed, psycopg2.Error) as error:
             if isinstance(error, Refused) and error.sqlstate in TEMPORARY:
                 raise

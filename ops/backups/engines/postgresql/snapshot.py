@@ -21,6 +21,7 @@ from ops.databases.postgres.client_programs import ClientPrograms
 from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.properties import read_all
 from ops.databases.postgres.queries import fetch_column, fetch_row, fetch_value
+from ops.databases.postgres.revoked import how_to_grant, unreadable
 from ops.errors import PreconditionFailed, ToolFailed
 from ops.utils.formatting import join_names, pluralize
 from ops.utils.identifiers import quoted
@@ -65,7 +66,7 @@ def take_snapshot(
                 migrations = recorded_migrations(cursor) if has_table(cursor, MIGRATIONS_TABLE) else ()
                 without_rows = excluded_tables.find(cursor, excluded)
         except psycopg2.Error as error:
-            raise PreconditionFailed(f"The database {address} cannot be read: {server_message(error)}.") from error
+            raise unreadable(address, error) from error
         command = client_programs.dump_command(
             programs,
             address,
@@ -102,9 +103,11 @@ def dump(
                 done += len(chunk)
                 on_progress(Progress(stage=Stage.DUMP, done=done))
                 yield chunk
-    except ToolFailed:
+    except ToolFailed as error:
         if counted.done():
             tables_of(counted, address)
+        if hint := how_to_grant(address, error.message):
+            raise ToolFailed(error.message, hint) from error
         raise
 
 
@@ -142,7 +145,7 @@ def tables_of(counted: Future[Tables], address: ConnectionInfo) -> Tables:
             " UPDATE … SET name = convert_from(convert(convert_to(name, 'SQL_ASCII'), 'LATIN1', 'UTF8'), 'SQL_ASCII');",
         ) from error
     except psycopg2.Error as error:
-        raise PreconditionFailed(f"The rows of {address} cannot be read: {server_message(error)}.") from error
+        raise unreadable(address, error) from error
 
 
 def require_readable(cursor: Cursor, address: ConnectionInfo) -> None:
