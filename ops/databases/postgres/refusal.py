@@ -63,6 +63,13 @@ def hint_for(sqlstate: str, message: str) -> str:
     return "Is the server running, and are host, port, user and password right?"
 
 
+def superuser_hint() -> str:
+    return (
+        f"Set {setting_name('OPS_DIRECT_DATABASE')} to the database with the name and password of a superuser, and run"
+        " the command again. Owners and privileges stay as they are."
+    )
+
+
 def pooler_hint() -> str:
     return (
         "PgBouncer answered, and backups, restores and migrations need a session of the server itself. Set"

@@ -150,6 +150,10 @@ def test_owner_privileges_and_comment_of_public_stay(role: Role, lab: Database, 
     assert owner.rows(SCHEMA) == before
 
 
+SUPERUSER = (
+    "Set DATABASE_DIRECT_URL to the database with the name and password of a superuser, and run the command again."
+    " Owners and privileges stay as they are."
+)
 REFUSALS = {
     "large object": (
         "SELECT lo_from_bytea(7, 'x'); GRANT SELECT ON LARGE OBJECT 7 TO PUBLIC",
@@ -174,7 +178,7 @@ REFUSALS = {
         ),
         (
             "The event trigger watcher calls watch(), which can only be replaced with the database."
-            " Nothing was changed.\nAs an administrator: ALTER ROLE {role} CREATEDB;"
+            " Nothing was changed.\n" + SUPERUSER
         ),
     ),
     "cast": (

@@ -20,6 +20,7 @@ from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
 from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database, Role
+from tests.backups.postgresql.test_schema_swap import SUPERUSER
 from tests.engine_migration.test_target import properties
 from tests.support import forked
 
@@ -334,3 +335,41 @@ def test_schema_swap_with_other_schemas_is_refused(owner: Database) -> None:
     owner.rows("CREATE SCHEMA other; CREATE TYPE other.mood AS ENUM ()")
     with pytest.raises(PreconditionFailed, match=r"has other schemas than public \(other\)"):
         support.restore(support.engine_of(owner), b"")
+
+
+OF_SUPERUSERS = {
+    "event trigger": (
+        (
+            "CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
+            " CREATE EVENT TRIGGER watcher ON ddl_command_start EXECUTE FUNCTION watch()"
+        ),
+        'permission denied to create event trigger "watcher" (CREATE EVENT TRIGGER watcher ON ddl_command_start',
+    ),
+    "publication": (
+        "CREATE PUBLICATION everything FOR ALL TABLES",
+        "must be superuser to create FOR ALL TABLES publication (CREATE PUBLICATION everything FOR ALL TABLES",
+    ),
+    "foreign data wrapper": (
+        "CREATE FOREIGN DATA WRAPPER remote",
+        'permission denied to create foreign-data wrapper "remote" (CREATE FOREIGN DATA WRAPPER remote;',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OF_SUPERUSERS)
+def test_part_that_only_a_superuser_may_restore_is_named(lab: Database, owner: Database, name: str) -> None:
+    statements, message = OF_SUPERUSERS[name]
+    support.server().rows(f"ALTER ROLE {owner.address.user} CREATEDB")
+    lab.rows(statements)
+    dump, before = support.dump_of(support.engine_of(owner))
+    for restore in support.restore_test, support.restore:
+        with pytest.raises(PreconditionFailed) as refused:
+            restore(support.engine_of(owner), dump)
+        assert refused.value.message.startswith(f"Only a superuser may restore a part of the backup: {message}")
+        assert refused.value.message.endswith(" Nothing was changed.")
+        assert refused.value.hint == SUPERUSER
+    assert support.restore(support.engine_of(lab), dump) == before
+    owners = lab.rows("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'")
+    assert owners == [(owner.address.user,)]
+    # Before the role is dropped.
+    support.drop(lab.name)

@@ -18,6 +18,7 @@ from ops.backups.engines.postgresql.dump_reader import NAME, CopyBlock, DumpRead
 from ops.backups.engines.postgresql.table_digests import ASIDE_SCHEMA
 from ops.databases.postgres.connection import server_message
 from ops.databases.postgres.queries import fetch_column
+from ops.databases.postgres.refusal import superuser_hint
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
 from ops.utils.progress import Progress, ProgressCallback, Stage
 from ops.utils.streams import BLOCK_SIZE
@@ -47,6 +48,11 @@ POLICY = re.compile(
     rb"CREATE POLICY " + NAME + rb" ON \S+(?: AS RESTRICTIVE)?(?: FOR \w+)?"
     rb" TO (?P<roles>" + NAME + rb"(?:, " + NAME + rb")*)"
 )
+OF_SUPERUSERS = re.compile(
+    r"(?:CREATE|ALTER|COMMENT ON) (?:ACCESS METHOD|EVENT TRIGGER|FOREIGN DATA WRAPPER|OPERATOR (?:CLASS|FAMILY)"
+    r"|PUBLICATION|SUBSCRIPTION|TEXT SEARCH (?:PARSER|TEMPLATE)) "
+)
+"""The owner of a database may make publications, but not of all tables."""
 PARTITIONED = re.compile(rb"\)\s*PARTITION BY [^;]*;$")
 INDEX = re.compile(rb"CREATE (?:UNIQUE )?INDEX ")
 CONSTRAINT = re.compile(
@@ -173,6 +179,11 @@ def translate_error(error: psycopg2.Error, what: str) -> OpsError:
         )
     if isinstance(error, errors.OutOfMemory):
         return OpsError(f"The server failed: {message} (at: {what}). The load was rolled back.", MORE_LOCKS)
+    if isinstance(error, errors.InsufficientPrivilege) and OF_SUPERUSERS.match(what):
+        return PreconditionFailed(
+            f"Only a superuser may restore a part of the backup: {message} ({what}). Nothing was changed.",
+            superuser_hint(),
+        )
     if isinstance(error, errors.InsufficientPrivilege):
         return PreconditionFailed(
             f"The role may not do what the dump needs: {message} ({what}).",

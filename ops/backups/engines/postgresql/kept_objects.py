@@ -9,6 +9,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from ops.backups.engines.postgresql.dump_reader import NAME, Statement
 from ops.databases.postgres.databases import how_to_replace
 from ops.databases.postgres.queries import fetch_column, fetch_value
+from ops.databases.postgres.refusal import superuser_hint
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 
@@ -37,7 +38,7 @@ NOT_OF_AN_EXTENSION = (
     "NOT EXISTS (SELECT FROM pg_depend AS e WHERE e.classid = {} AND e.objid = {} AND e.deptype = 'e')"
 )
 USERS = f"""
-SELECT pg_describe_object(d.classid, d.objid, 0), p.oid::regprocedure::text
+SELECT pg_describe_object(d.classid, d.objid, 0), p.oid::regprocedure::text, d.classid <> 'pg_cast'::regclass
 FROM pg_depend AS d JOIN pg_proc AS p ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid
 WHERE d.classid IN ('pg_event_trigger'::regclass, 'pg_language'::regclass, 'pg_foreign_data_wrapper'::regclass,
                     'pg_am'::regclass, 'pg_cast'::regclass)
@@ -80,10 +81,10 @@ def require_replaceable(cursor: Cursor) -> None:
     """Raises PreconditionFailed for objects that would keep using the previous schema after it was replaced."""
     cursor.execute(USERS)
     if users := cursor.fetchall():
+        user, routine, is_of_superuser = users[0]
         raise PreconditionFailed(
-            f"The {users[0][0]} calls {users[0][1]}, which can only be replaced with the database."
-            " Nothing was changed.",
-            f"As an administrator: {how_to_replace(cursor)}",
+            f"The {user} calls {routine}, which can only be replaced with the database. Nothing was changed.",
+            superuser_hint() if is_of_superuser else f"As an administrator: {how_to_replace(cursor)}",
         )
     if publications := fetch_column(cursor, OTHERS_PUBLICATIONS):
         name, role = publications[0], quoted(fetch_value(cursor, "SELECT current_user"))
