@@ -19,6 +19,7 @@ WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relname = A
       AND attnum > 0 AND NOT attisdropped
 ORDER BY relname, attnum
 """
+SEARCH_VECTOR = "tsvector"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,12 @@ def match_column(table: TablePlan, column: ColumnPlan, found: CatalogTable) -> C
     actual = found.columns.get(in_postgres(column.name))
     if actual is None:
         raise mismatch(table, f"In PostgreSQL, the table {table.name} has no column {column.name}; the file has it.")
+    if actual.type == SEARCH_VECTOR != column.db_type:
+        raise mismatch(
+            table,
+            f"In PostgreSQL, the column {column.name} of the table {table.name} is a search vector, which PostgreSQL"
+            " makes of a text; the file has another value.",
+        )
     kind = column.type if is_same_type(column.db_type, actual.type) else GENERIC
     return replace(column, type=kind, db_type=actual.type, generated=actual.generated)
 

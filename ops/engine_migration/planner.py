@@ -21,9 +21,15 @@ from ops.engine_migration.types.datetimes import SourceZone
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 
+MODELSEARCH = "a search index, which PostgreSQL stores otherwise: run manage.py rebuild_modelsearch_index there"
+WAGTAIL = "wagtail's search index, which PostgreSQL stores otherwise: run manage.py wagtail_update_index there"
 NOT_MIGRATED = {
     "django_migrations": "created in PostgreSQL by `migrate`",
     "django_session": "all users must sign in again",
+    "modelsearch_indexentry": MODELSEARCH,
+    "modelsearch_indexentry_fts": MODELSEARCH,
+    "wagtailsearch_indexentry": WAGTAIL,
+    "wagtailsearch_indexentry_fts": WAGTAIL,
 }
 VIRTUAL = "a virtual table of SQLite, such as a search index: PostgreSQL has none, so build its like there"
 

@@ -1,4 +1,4 @@
-"""What SQLite allows in a file and Django's models never show: row numbers, virtual tables, collations, and more."""
+"""What SQLite allows in a file and Django's models never show: row numbers, collations, and more."""
 
 import functools
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from tests.support.projects import Project, assert_migrated, assert_refused, mig
 
 slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 ITEM = "class Item(models.Model):\n    name = models.TextField()\n"
+FILL = "Item.objects.create(name='a')\n"
 
 
 # --- The number of a row ------------------------------------------------------------------------------------------
@@ -155,70 +156,6 @@ def test_bad_cells_in_a_table_with_many_columns_are_findings(columns: int) -> No
         "shop_item.c1: a NUL character",
         "primary key 2",
     )
-
-
-# --- Virtual tables -----------------------------------------------------------------------------------------------
-ABSENT = "INSERT INTO sqlite_master VALUES ('table', '{0}', '{0}', 0, 'CREATE VIRTUAL TABLE {0} USING {1}')"
-SEARCH = """
-sql('CREATE VIRTUAL TABLE notes USING fts5(a)')
-sql("INSERT INTO notes VALUES ('x')")
-sql('CREATE VIRTUAL TABLE places USING rtree(id, low, high)')
-sql('INSERT INTO places VALUES (1, 0, 1)')
-"""
-FILL = "Item.objects.create(name='a')\n"
-
-
-def test_virtual_tables_are_unknown_tables() -> None:
-    outcome = assert_refused(
-        Project(models=ITEM, fill=FILL + SEARCH, raw=[ABSENT.format("geo", "absent(a)")]),
-        "no model has this table, a virtual table of SQLite",
-        "its rows cannot be counted: no such module: absent",
-        "notes_content 1 skipped: a part of a virtual table of SQLite",
-        "To skip the unknown tables, add --skip-table geo --skip-table notes --skip-table places.",
-    )
-    assert outcome.dry.code == 2
-
-
-def test_virtual_tables_are_skipped() -> None:
-    """Those that they consist of need not be named."""
-    tables = ["notes", "PLACES", "geo", "idx", "notes_data"]
-    assert_migrated(
-        Project(
-            models=ITEM,
-            fill=FILL + SEARCH,
-            raw=[ABSENT.format("geo", "absent(a)"), ABSENT.format("idx", "spellfix1")],
-            arguments=[word for table in tables for word in ("--skip-table", table)],
-        )
-    )
-
-
-SEARCHED = """
-from django.db import connection
-if connection.vendor == 'sqlite':
-    class Entry(models.Model):
-        rowid = models.IntegerField(primary_key=True)
-        body = models.TextField()
-        class Meta:
-            db_table = 'search'
-"""
-OPERATIONS = """
-operations = [migrations.DeleteModel('Entry')]
-if connection.vendor == 'sqlite':
-    sql = ('DROP TABLE search', 'CREATE VIRTUAL TABLE search USING fts5(body)')
-    operations = [migrations.RunSQL(text) for text in sql]
-"""
-
-
-def test_virtual_tables_of_models_are_skipped() -> None:
-    """As of wagtail's search, whose models and migrations are others in each database."""
-    outcome = assert_migrated(
-        Project(
-            models=ITEM + SEARCHED,
-            fill=FILL + "sql(\"INSERT INTO search (rowid, body) VALUES (1, 'x')\")",
-            operations=[("from django.db import connection" + OPERATIONS, "*operations")],
-        )
-    )
-    assert "search 1 skipped: a virtual table of SQLite" in outcome.dry.words
 
 
 # --- References ---------------------------------------------------------------------------------------------------
