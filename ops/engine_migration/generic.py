@@ -39,7 +39,7 @@ from ops.engine_migration.source_sql import (
 from ops.engine_migration.target import StagingDatabase
 from ops.engine_migration.types import CONVERTED, GENERIC
 from ops.engine_migration.types.numbers import format_float
-from ops.engine_migration.values import conversions, equal, is_number
+from ops.engine_migration.values import conversions, equal, is_number, written_alike
 from ops.utils.identifiers import quoted
 
 PROBE = "ops_probe"
@@ -237,7 +237,7 @@ class Converter:
                 value = convert(value)
         except Exception:  # noqa: BLE001
             return False
-        return equal(cell.value, value)
+        return equal(cell.value, value) or written_alike(self.column.field, cell.value, value, self.target)
 
     def refuse(self, row: int, reason: str) -> None:
         self.faults.append(Fault(row=row, columns=(self.column.name,), reason=reason))

@@ -27,7 +27,7 @@ from ops.engine_migration.source_sql import connect, is_canonical, rows_of
 from ops.engine_migration.target import StagingDatabase
 from ops.engine_migration.types import CONVERTED
 from ops.engine_migration.types.base import ColumnType, Refused
-from ops.engine_migration.values import comparable, conversions, equal
+from ops.engine_migration.values import comparable, conversions, equal, written_alike
 from ops.errors import VerificationFailed
 from ops.utils.identifiers import quoted
 
@@ -256,7 +256,9 @@ def is_same(column: ColumnPlan, left: Any, right: Any) -> bool:
     """
     if equal(left, right, json=column.type.document) or reads_by_driver(column, left, right):
         return True
-    return isinstance(left, str) and isinstance(right, str) and converted(column.type, left) == right
+    if isinstance(left, str) and isinstance(right, str):
+        return converted(column.type, left) == right
+    return written_alike(column.field, left, right, connections["default"], json=column.type.document)
 
 
 def reads_by_driver(column: ColumnPlan, left: Any, right: Any) -> bool:

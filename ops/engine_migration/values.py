@@ -44,6 +44,24 @@ def equal(left: Any, right: Any, *, json: bool = False) -> bool:
     return bool(left == right)
 
 
+def written_alike(
+    column: "models.Field[Any, Any] | None",
+    left: Any,
+    right: Any,
+    wrapper: BaseDatabaseWrapper,
+    *,
+    json: bool = False,
+) -> bool:
+    """Whether the field would write the same for two objects of one class, which need not be comparable."""
+    if column is None or type(left) is not type(right):
+        return False
+    try:
+        prepared = [column.get_db_prep_save(value, connection=wrapper) for value in (left, right)]
+    except Exception:  # noqa: BLE001 - the project's fields may raise anything
+        return False
+    return equal(*prepared, json=json)
+
+
 def is_number(value: Any) -> bool:
     return isinstance(value, numbers.Number) and not isinstance(value, bool)
 

@@ -13,7 +13,7 @@ from ops.errors import VerificationFailed
 from tests.engine_migration import support
 from tests.engine_migration.support import Database
 from tests.engine_migration.test_proof import ROW
-from tests.support.projects import Project, migrate
+from tests.support.projects import Project, assert_migrated, assert_refused, migrate
 
 FIELDS = '''
 class ByVendor(models.Field):
@@ -108,6 +108,58 @@ def test_fields_that_read_otherwise_in_postgresql_are_named(kind: str, words: li
     )
     assert outcome.real.code == 1
     assert [word for word in ["shop.Item", *words] if word not in outcome.real.words] == [], str(outcome)
+
+
+OBJECTS = """
+class Box:
+    \"\"\"Equal to itself only.\"\"\"
+    __slots__ = ("text",)
+    def __init__(self, text):
+        self.text = text
+class Stream:
+    \"\"\"Compares what it holds.\"\"\"
+    def __init__(self, text):
+        self.boxes = [Box(text)]
+    def __eq__(self, other):
+        return self.boxes == other.boxes
+class Objects(models.Field):
+    def db_type(self, connection):
+        return "jsonb" if self.kind == "dict" and connection.vendor == "postgresql" else "text"
+    def from_db_value(self, value, expression, connection):
+        text = value.strip('"')
+        if connection.vendor == "postgresql" and text == "changed":
+            text = text.upper()
+        return {"list": [Box(text)], "dict": {"a": Box(text)}, "stream": Stream(text)}[self.kind]
+    def get_db_prep_value(self, value, connection, prepared=False):
+        box = {"list": lambda: value[0], "dict": lambda: value["a"], "stream": lambda: value.boxes[0]}[self.kind]()
+        return f'"{box.text}"'
+    def value_to_string(self, obj):
+        return self.get_db_prep_value(self.value_from_object(obj), None)
+class Lists(Objects):
+    kind = "list"
+class Dicts(Objects):
+    kind = "dict"
+class Streams(Objects):
+    kind = "stream"
+class Item(models.Model):
+    lists = Lists()
+    dicts = Dicts()
+    streams = Streams()
+"""
+
+
+def test_objects_that_cannot_be_compared_are_compared_as_they_are_written() -> None:
+    """As the blocks of wagtail's streams."""
+    fill = "Item.objects.create(lists=[Box('it\\'s')], dicts={'a': Box('ä')}, streams=Stream(''))"
+    assert_migrated(Project(models=OBJECTS, fill=fill))
+
+
+@pytest.mark.parametrize("column", ["lists", "dicts", "streams"])
+def test_other_objects_are_found(column: str) -> None:
+    values = {"lists": "[Box('a')]", "dicts": "{'a': Box('a')}", "streams": "Stream('a')"}
+    values[column] = values[column].replace("'a')", "'changed')")
+    fill = f"Item.objects.create({', '.join(f'{name}={value}' for name, value in values.items())})"
+    assert_refused(Project(models=OBJECTS, fill=fill), column)
 
 
 @pytest.mark.parametrize(

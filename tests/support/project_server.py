@@ -189,6 +189,7 @@ def settings_of(project: dict[str, Any], database: dict[str, Any]) -> dict[str, 
         "INSTALLED_APPS": ["django.contrib.contenttypes", "django.contrib.auth", "ops", *project["apps"], "shop"],
         "DATABASES": {"default": database},
         "BACKUP_DIR": backups,
+        "MEDIA_ROOT": backups.with_name("media"),
         "STORAGES": {
             "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
             "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
@@ -267,7 +268,14 @@ def read_all() -> dict[str, list[Any]]:
 
 
 def read(row: Model) -> dict[str, str]:
-    return {field.attname: canonical(getattr(row, field.attname)) for field in row._meta.concrete_fields}
+    found = {field.attname: canonical(getattr(row, field.attname)) for field in row._meta.concrete_fields}
+    # What has the address of an object in memory is shown as a serializer would.
+    shown = {
+        field.attname: field.value_to_string(row)
+        for field in row._meta.concrete_fields
+        if " at 0x" in found[field.attname]
+    }
+    return found | shown
 
 
 def canonical(value: Any) -> str:
