@@ -4,8 +4,10 @@ import contextlib
 import io
 import json
 import os
+import pty
 import re
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,9 +15,14 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from rich.console import Console
 
+from ops.engine_migration.target import inspect_target
+from ops.management.base import ConfirmationDeclined
+from ops.management.commands.migrate_to_postgres import Command, confirm
 from tests.engine_migration import support
-from tests.engine_migration.support import Database
+from tests.engine_migration.support import Database, Migration
+from tests.support import forked
 
 
 def tables_of_server(database: Database) -> Any:
@@ -79,8 +86,8 @@ def test_findings_block_the_migration(library: Path, database: Database) -> None
 
 
 # --- JSON ---------------------------------------------------------------------------------------------------
-def test_the_result_is_written_as_json(library: Path, database: Database) -> None:
-    document = support.migrate(library, database).document
+def test_the_result_is_written_as_json(migration: Migration) -> None:
+    document = migration.outcome.document
     assert set(document) == {
         "status", "source", "target", "tables", "skipped", "unknown", "notes", "stripped", "findings",
         "estimate_seconds", "not_tried", "rows", "refused", "seconds", "copy", "quarantine",
@@ -95,16 +102,24 @@ def test_the_result_is_written_as_json(library: Path, database: Database) -> Non
     assert document["source"]["format"] == "a file of this project"
 
 
-def test_json_to_standard_output_is_the_only_output(
-    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_answer_yes_starts_the_migration_and_json_to_standard_output_is_the_only_output(
+    library: Path,
+    database: Database,
+    migration: Migration,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
     outcome = support.run(library, database, "--json", "-")
     assert outcome.code == 0
-    assert json.loads(outcome.out)["status"] == "migrated"
+    document = json.loads(outcome.out)
+    assert document["status"] == "migrated"
+    assert document["tables"] == migration.outcome.document["tables"], "equal content has equal digests"
+    assert len({table["sha256"] for table in document["tables"] if table["rows"] > 2}) > 10
     messages = capsys.readouterr().err
     assert "Done." in messages
     assert "Type yes to migrate" in messages
+    assert database.value("SELECT count(*) FROM otherproject_book") == 5
 
 
 def test_json_path_that_cannot_be_written_is_refused_first(library: Path, database: Database) -> None:
@@ -114,29 +129,20 @@ def test_json_path_that_cannot_be_written_is_refused_first(library: Path, databa
     assert database.tables() == []
 
 
-def test_equal_content_has_equal_digests(library: Path, database: Database, nowhere: Database) -> None:
-    first, second = (support.migrate(library, place).document["tables"] for place in (database, nowhere))
-    assert first == second
-    assert len({table["sha256"] for table in first if table["rows"] > 2}) > 10
-
-
 # --- Confirmation -------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("answer", ["y\n", "Y\n", "YES\n", "\n", "yes please\n", "no\n"])
-def test_any_answer_but_yes_declines(
-    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, answer: str
-) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+def test_any_answer_but_yes_declines(library: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     outcome = support.run(library, database)
     assert (outcome.code, outcome.error) == (5, "Not confirmed. Nothing was changed.")
     assert database.tables() == []
     rows = outcome.out.rpartition("Type yes to migrate ")[2]
     assert re.fullmatch(rf"\d{{3}} rows into the database {database.address}: ", rows)
-
-
-def test_answer_yes_starts_the_migration(library: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
-    assert support.run(library, database).code == 0
-    assert database.value("SELECT count(*) FROM otherproject_book") == 5
+    target = inspect_target(database.address)
+    with support.prepared(library) as ready:
+        for answer in ("Y", "YES", "", "yes please", "no"):
+            monkeypatch.setattr("sys.stdin", io.StringIO(f"{answer}\n"))
+            with pytest.raises(ConfirmationDeclined, match="Not confirmed"):
+                confirm(Console(), ready, target)
 
 
 def test_migration_without_terminal_and_yes_is_refused(
@@ -150,6 +156,16 @@ def test_migration_without_terminal_and_yes_is_refused(
 
 
 # --- Addresses and passwords --------------------------------------------------------------------------------
+MIGRATE = """
+import sys
+import django
+django.setup()
+from tests.support.replayed_migrations import replay_in_this_program
+replay_in_this_program()
+from django.core.management import execute_from_command_line
+execute_from_command_line(["manage.py", "migrate_to_postgres", *sys.argv[1:]])
+"""
+"""The command in a process of its own."""
 OTHERS = ("secret file", "option", "pgpass", "the site's own")
 DOCUMENTED = ["variable", *(pytest.param(way, marks=pytest.mark.slow) for way in OTHERS)]
 
@@ -171,19 +187,21 @@ def test_password_is_neither_printed_nor_in_process_arguments(
         "pgpass": ({"PGPASSFILE": str(tmp_path / "pgpass")}, ["--postgres-url", bare]),
         "the site's own": ({"DATABASE_URL": database.url}, []),
     }[way]
-    arguments = support.command(library, database, "--yes")
-    arguments = [*arguments[: arguments.index("--postgres-url")], *words, "--yes"]
     process = subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=support.MANAGE.parent,
+        [sys.executable, "-W", "error", "-c", MIGRATE, "--sqlite-path", str(library), *words, "--yes"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=support.MANAGE.parent,
         env=support.environment(library.parent) | changes,
-    )  # fmt: skip
+    )
     seen: list[str] = []
 
     def watch() -> None:
         while process.poll() is None:
             with contextlib.suppress(OSError):
                 seen.append(Path(f"/proc/{process.pid}/cmdline").read_bytes().decode())
-            time.sleep(0.01)
+            time.sleep(0.05)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -197,9 +215,9 @@ def test_password_is_neither_printed_nor_in_process_arguments(
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
 
 
-def test_password_in_arguments_prints_a_warning(library: Path, database: Database) -> None:
+def test_password_in_arguments_prints_a_warning(tmp_path: Path, database: Database) -> None:
     warning = "Every user of this machine can read the password in --postgres-url while the command runs."
-    assert warning in support.run(library, database, "--dry-run").out
+    assert warning in support.run(tmp_path / "missing", database, "--dry-run").out
 
 
 @pytest.mark.parametrize(
@@ -222,7 +240,8 @@ def test_url_file_without_address_is_refused(
 
 def test_option_takes_precedence_over_environment(library: Path, database: Database, settings: Any) -> None:
     settings.POSTGRES_URL = "postgres://nobody@127.0.0.1:1/nothing"
-    assert support.run(library, database, "--dry-run").code == 0
+    option = Database(address=database.address, url="postgres://nobody@127.0.0.1:1/something")
+    assert "something on 127.0.0.1:1" in support.run(library, option, "--dry-run").error
     assert "nothing on 127.0.0.1:1" in support.run(library, None, "--dry-run").error
 
 
@@ -232,6 +251,7 @@ def test_documents_pass_no_password_in_arguments() -> None:
             assert not re.search(r"--postgres-url[ =]\S*:[^/\s]\S*@", path.read_text()), path
 
 
+UNWRITABLE = "The migration is done and verified; its report could not be written"
 WRONG_PASSWORD = "The server answers; the user or the password is wrong."
 
 
@@ -244,19 +264,24 @@ def test_invalid_address_fails_with_a_message(library: Path, database: Database,
     assert database.address.password not in outcome.error
 
 
-@pytest.mark.parametrize("place", ["/dev/full", "-"])
 def test_unwritable_report_does_not_fail_the_migration(
-    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+    library: Path, database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = support.run(library, database, "--yes", "--json", "/dev/full")
+    assert outcome.code == 0
+    assert UNWRITABLE in capsys.readouterr().err
+    assert database.value("SELECT count(*) FROM otherproject_book") == 5
+
+
+def test_closed_standard_output_does_not_fail_the_migration(
+    migration: Migration, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: object) -> None:
         raise BrokenPipeError("closed")
 
-    if place == "-":
-        monkeypatch.setattr("ops.management.commands.migrate_to_postgres.write_json", refuse)
-    outcome = support.run(library, database, "--yes", "--json", place)
-    assert outcome.code == 0
-    assert "The migration is done and verified; its report could not be written" in capsys.readouterr().err
-    assert database.value("SELECT count(*) FROM otherproject_book") == 5
+    monkeypatch.setattr("ops.management.commands.migrate_to_postgres.write_json", refuse)
+    Command().print_json({"json": "-"}, migration.outcome.document)
+    assert f"{UNWRITABLE} (closed).\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -306,40 +331,41 @@ def test_an_unknown_time_zone_is_refused(library: Path, database: Database) -> N
     )
 
 
-def test_source_timezone_applies_to_naive_times(library: Path, database: Database) -> None:
-    support.put(library, "everything", {"id": 900, "moment": "2024-07-01 12:00:00"})
-    support.alter(library, "DELETE FROM everything WHERE moment LIKE '9999%' OR moment LIKE '0001%'")
-    support.migrate(library, database, "--source-timezone", "Europe/Berlin")
-    query = "SELECT (moment AT TIME ZONE 'UTC')::text FROM everything WHERE id = 900"
-    assert database.value(query) == "2024-07-01 10:00:00"
+def test_source_timezone_is_that_of_times_without_an_offset(library: Path, database: Database) -> None:
+    support.put(library, "everything", {"id": 900, "moment": "2024-03-31 02:30:00"})
+    outcome = support.run(library, database, "--yes", "--source-timezone", "Europe/Berlin")
+    assert outcome.code == 2
+    assert "everything.moment: a local time that does not exist in Europe/Berlin" in outcome.out
 
 
 # --- Output -------------------------------------------------------------------------------------------------
-def test_progress_without_terminal_is_plain_lines(library: Path, database: Database) -> None:
-    outcome = support.migrate(library, database)
-    assert "\x1b" not in outcome.out
-    assert "\r" not in outcome.out
+def test_progress_without_terminal_is_plain_lines(migration: Migration) -> None:
+    out, address = migration.outcome.out, migration.target.address
+    assert "\x1b" not in out
+    assert "\r" not in out
     for stage in ("snapshot", "preflight", "schema", "copy", "build", "verify", "cut-over"):
-        assert f"✓ {stage} " in outcome.out
-    assert re.search(
-        rf"\n\w.* \d{{3}} rows are in {database.address}, compared value by value with the file", outcome.out
-    )
+        assert f"✓ {stage} " in out
+    assert re.search(rf"\n\w.* \d{{3}} rows are in {address}, compared value by value with the file", out)
 
 
-def test_names_are_not_interpreted_as_markup(library: Path, database: Database) -> None:
+def test_names_are_not_interpreted_as_markup(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("no\n"))
     odd = library.with_name("[bold]lab[red].db")
     library.rename(odd)
-    assert f"Source  {odd}" in support.run(odd, database, "--dry-run").out
+    assert f"Source  {odd}" in support.run(odd, database).out
 
 
 def test_progress_in_a_terminal_has_bars(library: Path, database: Database) -> None:
-    import pty  # noqa: PLC0415
-
     leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        support.command(library, database, "--yes"), stdin=follower, stdout=follower, stderr=follower,
-        cwd=support.MANAGE.parent, env=support.environment(library.parent) | {"TERM": "xterm-256color"},
-    )  # fmt: skip
+    process = forked.start(
+        ["-c", MIGRATE, "--sqlite-path", str(library), "--postgres-url", database.url, "--yes"],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env=support.environment(library.parent) | {"TERM": "xterm-256color"},
+    )
     os.close(follower)
     output = b""
     with contextlib.suppress(OSError):

@@ -4,22 +4,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db.backends.base.base import BaseDatabaseWrapper
 
+from ops import operations
 from ops.databases.override import new_wrapper, override_database
+from ops.engine_migration.target import inspect_target
 from ops.runs.context import get_context
 from tests.engine_migration import support
-from tests.engine_migration.support import Database
+from tests.engine_migration.conftest import settings_with
+from tests.engine_migration.support import Database, Migration
 
 
-def test_a_migration_is_recorded_next_to_the_backups(library: Path, database: Database) -> None:
-    document = support.migrate(library, database).document
-    events = get_context().repository.events(document["run"])
+def test_a_migration_is_recorded_next_to_the_backups(migration: Migration, settings: Any) -> None:
+    for name, value in settings_with(migration.backups).items():
+        setattr(settings, name, value)
+    repository, target = get_context().repository, str(migration.target.address)
+    events = repository.events(migration.outcome.document["run"])
     assert [event["event"] for event in events] == ["started", "claimed", "claimed", "ended"]
-    assert {event.get("target") for event in events[1:3]} == {str(database.address)}
+    assert {event.get("target") for event in events[1:3]} == {target}
     assert (events[-1]["kind"], events[-1]["status"]) == ("migration", "succeeded")
-    assert events[-1]["result"]["target"] == str(database.address)
-    assert f"Migrating {library} to {database.address}." in events[-1]["log"]
-    assert get_context().repository.unended_events() == []
+    assert events[-1]["result"]["target"] == target
+    assert f"Migrating {migration.library} to {target}." in events[-1]["log"]
+    assert repository.unended_events() == []
 
 
 def test_migration_during_another_operation_names_its_holder_and_exits_with_4(
@@ -32,22 +38,33 @@ def test_migration_during_another_operation_names_its_holder_and_exits_with_4(
     assert database.tables() == []
 
 
+def entry(database: Database, **written: Any) -> BaseDatabaseWrapper:
+    """The database as an entry of DATABASES."""
+    address = database.address
+    parts = {"HOST": address.host, "PORT": address.port, "USER": address.user, "PASSWORD": address.password}
+    return new_wrapper("django.db.backends.postgresql", **{"NAME": database.name, **parts, **written})
+
+
 @pytest.mark.parametrize(
     "written",
     [{}, {"HOST": "localhost"}, {"OPTIONS": {"application_name": "homerack", "connect_timeout": 5}}],
     ids=["alike", "another host name", "other options"],
 )
-def test_live_database_can_be_the_target(library: Path, database: Database, written: dict[str, Any]) -> None:
-    address = database.address
-    entry = {
-        "NAME": database.name,
-        "HOST": address.host,
-        "PORT": address.port,
-        "USER": address.user,
-        "PASSWORD": address.password,
-        **written,
-    }
-    with override_database(new_wrapper("django.db.backends.postgresql", **entry)):
+def test_live_database_is_recognised_as_the_target(database: Database, written: dict[str, Any]) -> None:
+    with override_database(entry(database, **written)):
+        assert operations.is_live(get_context(), inspect_target(database.address))
+
+
+def test_other_databases_than_the_target_are_not_taken_for_it(database: Database, nowhere: Database) -> None:
+    target = inspect_target(nowhere.address)
+    assert not operations.is_live(get_context(), target)
+    with override_database(entry(database)):
+        assert not operations.is_live(get_context(), target)
+
+
+def test_live_database_can_be_the_target(library: Path, database: Database) -> None:
+    """The run holds its lock already."""
+    with override_database(entry(database, HOST="localhost")):
         for command in ("--dry-run", "--yes"):
             outcome = support.run(library, database, command)
             assert (outcome.code, outcome.error) == (0, "")

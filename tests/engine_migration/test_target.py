@@ -13,16 +13,14 @@ from typing import Any
 import psycopg2
 import pytest
 
-from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database
 from ops.databases.postgres import databases, rename
 from ops.engine_migration import target as targets
 from ops.engine_migration.target import inspect_target
 from ops.errors import PreconditionFailed
-from tests.backups.postgresql.support import dump_of, restore
 from tests.engine_migration import support
-from tests.engine_migration.support import Database
+from tests.engine_migration.support import Database, Migration
 from tests.support.replayed_migrations import replaying
 
 NEVER_ADDS = "Specify an empty database. This command never changes existing rows."
@@ -71,6 +69,13 @@ def test_target_with_foreign_objects_is_refused(migrated: Database, statement: s
     )
 
 
+def test_schema_with_the_name_of_a_previous_database_is_a_foreign_object(database: Database) -> None:
+    database.rows("CREATE SCHEMA ops_undo; CREATE TABLE ops_undo.old ()")
+    assert refusal(database).startswith(
+        f"The database {database.address} contains objects of other programs: ops_undo.old"
+    )
+
+
 def test_target_with_extensions_is_accepted(database: Database) -> None:
     database.rows("CREATE EXTENSION pg_stat_statements")
     assert inspect_target(database.address).renamed
@@ -97,7 +102,7 @@ def test_rows_inserted_into_target_during_migration_are_not_lost(
         seen.append(address)
         if len(seen) == 2:
             with override_database(database.address.wrapper()):
-                run_migrations()
+                targets.run_migrations()
             database.rows("INSERT INTO otherproject_tag VALUES ('precious')")
         real(address, **options)
 
@@ -132,18 +137,18 @@ def dumped(database: Database) -> str:
     return re.sub(r"'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.?\d*\+\d\d'", "moment", "\n".join(lines))
 
 
-def test_missing_target_is_created(library: Path, nowhere: Database) -> None:
-    outcome = support.migrate(library, nowhere)
-    assert "which does not exist yet" in outcome.out
-    assert outcome.document["target"] == {
-        "database": nowhere.name,
-        "host": nowhere.address.host,
-        "port": nowhere.address.port,
+def test_missing_target_is_created(migration: Migration, moved: Database) -> None:
+    address = migration.target.address
+    assert "which does not exist yet" in migration.outcome.out
+    assert migration.outcome.document["target"] == {
+        "database": address.database,
+        "host": address.host,
+        "port": address.port,
         "exists": False,
         "staging_database": True,
     }
-    assert nowhere.value("SELECT count(*) FROM otherproject_book") == 5
-    assert nowhere.value("SHOW server_encoding") == "UTF8"
+    assert moved.value("SELECT count(*) FROM otherproject_book") == 5
+    assert moved.value("SHOW server_encoding") == "UTF8"
 
 
 def test_role_without_createdb_gets_the_statement_to_run(nowhere: Database, small_role: tuple[str, str]) -> None:
@@ -232,15 +237,10 @@ def properties(database: Database) -> Properties:
     )  # fmt: skip
 
 
-def test_sessions_of_the_target_are_ended(library: Path, database: Database) -> None:
-    with contextlib.closing(database.connect()) as idle, idle.cursor() as cursor:
-        support.migrate(library, database)
-        with pytest.raises(psycopg2.OperationalError):
-            cursor.execute("SELECT 1")
-    assert support.staging_databases(database.name) == []
-
-
-def test_swap_with_programs_that_keep_connecting_succeeds(library: Path, database: Database) -> None:
+def test_swap_ends_sessions_and_those_of_programs_that_keep_connecting(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = rename.rename_databases
     stop = threading.Event()
 
     def knock() -> None:
@@ -249,22 +249,29 @@ def test_swap_with_programs_that_keep_connecting_succeeds(library: Path, databas
                 time.sleep(0.005)
 
     knockers = [threading.Thread(target=knock) for _ in range(3)]
-    for knocker in knockers:
-        knocker.start()
-    try:
-        support.migrate(library, database)
-    finally:
-        stop.set()
+
+    def rename_and_be_knocked_at(*arguments: Any, **named: Any) -> None:
         for knocker in knockers:
-            knocker.join()
+            knocker.start()
+        time.sleep(0.1)
+        real(*arguments, **named)
+
+    monkeypatch.setattr(rename, "rename_databases", rename_and_be_knocked_at)
+    with contextlib.closing(database.connect()) as idle, idle.cursor() as cursor:
+        try:
+            support.migrate(library, database)
+        finally:
+            stop.set()
+            for knocker in knockers:
+                knocker.join()
+        with pytest.raises(psycopg2.OperationalError):
+            cursor.execute("SELECT 1")
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
+    assert support.staging_databases(database.name) == []
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_swap_is_tried_again_while_a_session_stays(
-    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, times: int
-) -> None:
-    """PostgreSQL waits 5 s for it in each attempt."""
+def let_in_after_the_end(monkeypatch: pytest.MonkeyPatch, database: Database, times: int) -> list[Any]:
+    """Sessions that begin when the swap has ended all others, in so many of its attempts, and stay."""
     monkeypatch.setattr(rename, "END_INTERVAL", 60)
     real = rename.end_sessions
     visitors: list[Any] = []
@@ -275,13 +282,33 @@ def test_swap_is_tried_again_while_a_session_stays(
             visitors.append(database.connect())
 
     monkeypatch.setattr(rename, "end_sessions", end_and_let_in)
+    return visitors
+
+
+def test_swap_is_tried_again_while_a_session_stays(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL waits 5 s for it in each attempt."""
+    live = database.name
+    new, old = (databases.suffixed_name(live, suffix) for suffix in (targets.NEW_SUFFIX, targets.OLD_SUFFIX))
+    support.create(new).rows("CREATE TABLE arrived ()")
+    visitors = let_in_after_the_end(monkeypatch, database, times=1)
+    with databases.maintenance_connection(database.address) as connection:
+        rename.rename_databases(
+            connection, database.address, renames=[(live, old), (new, live)], comments={}, live=live, description=None
+        )
+    (visitor,) = visitors
+    visitor.close()
+    assert database.tables() == ["arrived"]
+
+
+@pytest.mark.slow
+def test_migration_while_sessions_keep_coming_changes_nothing(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitors = let_in_after_the_end(monkeypatch, database, times=2)
     outcome = support.run(library, database, "--yes")
     for visitor in visitors:
         visitor.close()
-    assert len(visitors) == times
-    if times == 1:
-        assert outcome.code == 0
-        return
+    assert len(visitors) == 2
     assert outcome.code == 1
     assert outcome.error.startswith(f"Programs kept connecting to {database.name}: ")
     assert outcome.error.endswith("\nStop them and run the command again.")
@@ -307,8 +334,6 @@ def test_swap_with_sessions_of_other_roles_is_refused(library: Path, database: D
         )
         assert database.tables() == []
         assert support.staging_databases(database.name) == []
-        support.migrate(library, mine)
-        assert database.value("SELECT count(*) FROM otherproject_book") == 5
     finally:
         support.drop(database.name)
         support.server().rows(f"DROP ROLE {name}")
@@ -340,114 +365,3 @@ def test_long_names_get_distinct_staging_names() -> None:
     long = "ä" * 31
     assert databases.suffixed_name(long, "_ops_new") == "ä" * 27 + "_ops_new"
     assert len(databases.suffixed_name("x" * 63, "_ops_old").encode()) == 63
-
-
-# --- Without the right to create databases ------------------------------------------------------------------
-def test_role_without_createdb_migrates_in_one_transaction(
-    library: Path, database: Database, small_role: tuple[str, str]
-) -> None:
-    role, password = small_role
-    support.server().rows(f"ALTER DATABASE {database.name} OWNER TO {role}")
-    mine = support.database_named(database.name, user=role, password=password)
-    oid = database.value("SELECT oid FROM pg_database WHERE datname = current_database()")
-    outcome = support.migrate(library, mine)
-    assert "filled in one transaction" in outcome.out
-    assert outcome.document["target"]["staging_database"] is False
-    assert database.value("SELECT oid FROM pg_database WHERE datname = current_database()") == oid
-    assert database.value("SELECT count(*) FROM otherproject_book") == 5
-    assert database.value("SELECT nextval('otherproject_author_id_seq')") == 4
-    support.drop(database.name)
-
-
-@pytest.mark.parametrize("option", ["CREATEDB", "NOCREATEDB"])
-def test_settings_of_the_role_do_not_change_the_migration(
-    option: str, library: Path, database: Database, small_role: tuple[str, str]
-) -> None:
-    role, password = small_role
-    support.server().rows(
-        f"ALTER DATABASE {database.name} OWNER TO {role}; ALTER ROLE {role} {option};"
-        f" ALTER ROLE {role} SET statement_timeout = '1ms'; ALTER ROLE {role} SET lock_timeout = '1ms';"
-        f" ALTER ROLE {role} SET idle_in_transaction_session_timeout = '20ms';"
-        f" ALTER ROLE {role} SET idle_session_timeout = '20ms';"
-        f" ALTER ROLE {role} SET default_transaction_read_only = on;"
-        f" ALTER ROLE {role} SET standard_conforming_strings = off"
-    )
-    support.migrate(library, support.database_named(database.name, user=role, password=password))
-    assert database.value("SELECT count(*) FROM otherproject_book") == 5
-    support.drop(database.name)
-
-
-@pytest.mark.parametrize("option", ["CREATEDB", "NOCREATEDB"])
-@pytest.mark.parametrize("style", ["iso_8601", "sql_standard", "postgres_verbose"])
-def test_interval_style_in_which_django_misreads_durations_is_refused(
-    option: str, style: str, library: Path, database: Database, small_role: tuple[str, str]
-) -> None:
-    role, password = small_role
-    support.server().rows(
-        f"ALTER DATABASE {database.name} OWNER TO {role}; ALTER ROLE {role} {option};"
-        f" ALTER ROLE {role} SET intervalstyle = {style}"
-    )
-    mine = support.database_named(database.name, user=role, password=password)
-    try:
-        outcome = support.run(library, mine, "--yes")
-    finally:
-        support.drop(database.name)
-    assert outcome.code == 1
-    assert f"because the sessions of the role have intervalstyle {style}: " in outcome.error
-
-
-def test_role_without_createdb_keeps_functions_in_its_database(
-    library: Path, database: Database, small_role: tuple[str, str]
-) -> None:
-    role, password = small_role
-    support.server().rows(f"ALTER DATABASE {database.name} OWNER TO {role}")
-    database.rows("CREATE FUNCTION answer() RETURNS int LANGUAGE sql AS 'SELECT 42'")
-    support.migrate(library, support.database_named(database.name, user=role, password=password))
-    assert database.value("SELECT answer()") == 42
-    support.drop(database.name)
-
-
-def test_previous_database_of_a_restore_is_no_obstacle(
-    library: Path, database: Database, small_role: tuple[str, str]
-) -> None:
-    """Without CREATEDB it is a schema of the target."""
-    mine = restored(database, small_role)
-    outcome = support.migrate(library, mine)
-    assert "filled in one transaction" in outcome.out
-    assert database.value("SELECT count(*) FROM otherproject_book") == 5
-    assert database.value("SELECT count(*) FROM ops_undo.old") == 0
-    support.drop(database.name)
-
-
-def test_previous_database_of_a_restore_is_not_dropped_with_the_target(
-    library: Path, database: Database, small_role: tuple[str, str]
-) -> None:
-    mine = restored(database, small_role)
-    support.server().rows(f"ALTER ROLE {small_role[0]} CREATEDB")
-    outcome = support.run(library, mine, "--dry-run")
-    assert (outcome.code, outcome.error) == (
-        1,
-        (
-            f"The schema ops_undo of {mine.address} is the previous database of a restore, which would be lost: the"
-            ' migration replaces the database.\nIf nobody needs it: DROP SCHEMA "ops_undo" CASCADE;'
-        ),
-    )
-    support.drop(database.name)
-
-
-def test_schema_of_another_program_with_its_name_is_an_obstacle(library: Path, database: Database) -> None:
-    database.rows("CREATE SCHEMA ops_undo; CREATE TABLE ops_undo.old ()")
-    outcome = support.run(library, database, "--dry-run")
-    assert outcome.error.startswith(f"The database {database.address} contains objects of other programs: ops_undo.old")
-
-
-def restored(database: Database, small_role: tuple[str, str]) -> Database:
-    """The database as its owner without CREATEDB sees it, after the restore of an empty backup."""
-    role, password = small_role
-    support.server().rows(f"ALTER DATABASE {database.name} OWNER TO {role}")
-    mine = support.database_named(database.name, user=role, password=password)
-    engine = PostgresEngine(mine.address)
-    empty, _ = dump_of(engine)
-    mine.rows("CREATE TABLE old ()")
-    restore(engine, empty)
-    return mine

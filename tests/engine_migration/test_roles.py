@@ -1,0 +1,102 @@
+"""Roles that migrate: without the right to create databases, and with settings of their own."""
+
+from pathlib import Path
+
+import pytest
+
+from ops.backups.engines.postgresql.engine import PostgresEngine
+from tests.backups.postgresql.support import dump_of, restore
+from tests.engine_migration import support
+from tests.engine_migration.support import Database
+
+
+def test_role_without_createdb_migrates_in_one_transaction(
+    library: Path, database: Database, small_role: tuple[str, str]
+) -> None:
+    """What else is in the database stays: functions, and the previous database of a restore, which is a schema."""
+    mine = restored(database, small_role)
+    database.rows("CREATE FUNCTION answer() RETURNS int LANGUAGE sql AS 'SELECT 42'")
+    oid = database.value("SELECT oid FROM pg_database WHERE datname = current_database()")
+    outcome = support.migrate(library, mine)
+    assert "filled in one transaction" in outcome.out
+    assert outcome.document["target"]["staging_database"] is False
+    assert database.value("SELECT oid FROM pg_database WHERE datname = current_database()") == oid
+    assert database.value("SELECT count(*) FROM otherproject_book") == 5
+    assert database.value("SELECT nextval('otherproject_author_id_seq')") == 4
+    assert database.value("SELECT answer()") == 42
+    assert database.value("SELECT count(*) FROM ops_undo.old") == 0
+    support.drop(database.name)
+
+
+@pytest.mark.parametrize("option", ["CREATEDB", "NOCREATEDB"])
+def test_settings_of_the_role_do_not_change_the_migration(
+    option: str, library: Path, database: Database, small_role: tuple[str, str]
+) -> None:
+    role, password = small_role
+    support.server().rows(
+        f"ALTER DATABASE {database.name} OWNER TO {role}; ALTER ROLE {role} {option};"
+        f" ALTER ROLE {role} SET statement_timeout = '1ms'; ALTER ROLE {role} SET lock_timeout = '1ms';"
+        f" ALTER ROLE {role} SET idle_in_transaction_session_timeout = '20ms';"
+        f" ALTER ROLE {role} SET idle_session_timeout = '20ms';"
+        f" ALTER ROLE {role} SET default_transaction_read_only = on;"
+        f" ALTER ROLE {role} SET standard_conforming_strings = off"
+    )
+    support.migrate(library, support.database_named(database.name, user=role, password=password))
+    assert database.value("SELECT count(*) FROM otherproject_book") == 5
+    support.drop(database.name)
+
+
+@pytest.mark.parametrize(
+    ("option", "style"),
+    [
+        ("CREATEDB", "iso_8601"),
+        ("NOCREATEDB", "sql_standard"),
+        ("NOCREATEDB", "postgres_verbose"),
+        pytest.param("NOCREATEDB", "iso_8601", marks=pytest.mark.slow),
+        pytest.param("CREATEDB", "sql_standard", marks=pytest.mark.slow),
+        pytest.param("CREATEDB", "postgres_verbose", marks=pytest.mark.slow),
+    ],
+)
+def test_interval_style_in_which_django_misreads_durations_is_refused(
+    option: str, style: str, library: Path, database: Database, small_role: tuple[str, str]
+) -> None:
+    role, password = small_role
+    support.server().rows(
+        f"ALTER DATABASE {database.name} OWNER TO {role}; ALTER ROLE {role} {option};"
+        f" ALTER ROLE {role} SET intervalstyle = {style}"
+    )
+    mine = support.database_named(database.name, user=role, password=password)
+    try:
+        outcome = support.run(library, mine, "--yes")
+    finally:
+        support.drop(database.name)
+    assert outcome.code == 1
+    assert f"because the sessions of the role have intervalstyle {style}: " in outcome.error
+
+
+def test_previous_database_of_a_restore_is_not_dropped_with_the_target(
+    library: Path, database: Database, small_role: tuple[str, str]
+) -> None:
+    mine = restored(database, small_role)
+    support.server().rows(f"ALTER ROLE {small_role[0]} CREATEDB")
+    outcome = support.run(library, mine, "--dry-run")
+    assert (outcome.code, outcome.error) == (
+        1,
+        (
+            f"The schema ops_undo of {mine.address} is the previous database of a restore, which would be lost: the"
+            ' migration replaces the database.\nIf nobody needs it: DROP SCHEMA "ops_undo" CASCADE;'
+        ),
+    )
+    support.drop(database.name)
+
+
+def restored(database: Database, small_role: tuple[str, str]) -> Database:
+    """The database as its owner without CREATEDB sees it, after the restore of an empty backup."""
+    role, password = small_role
+    support.server().rows(f"ALTER DATABASE {database.name} OWNER TO {role}")
+    mine = support.database_named(database.name, user=role, password=password)
+    engine = PostgresEngine(mine.address)
+    empty, _ = dump_of(engine)
+    mine.rows("CREATE TABLE old ()")
+    restore(engine, empty)
+    return mine
