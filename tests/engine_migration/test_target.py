@@ -175,6 +175,8 @@ def test_properties_of_the_target_are_kept(library: Path, database: Database, ro
     owner = f"owner_{name}"
     for statement in (
         f"CREATE ROLE {owner}",
+        f"DROP DATABASE {name}",
+        f"CREATE DATABASE {name} TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de-u-kn-true' LOCALE 'C.UTF-8'",
         f"ALTER DATABASE {name} OWNER TO {owner}",
         f"ALTER DATABASE {name} CONNECTION LIMIT 17",
         f'ALTER DATABASE {name} SET search_path = "$user", public, "odd, name"',
@@ -221,9 +223,9 @@ class Properties(dict[str, Any]):
 
 
 def properties(database: Database) -> Properties:
-    ((oid, owner, limit, acl, encoding, collate, comment),) = database.rows(
+    ((oid, owner, limit, acl, encoding, collate, provider, comment),) = database.rows(
         "SELECT oid, pg_get_userbyid(datdba), datconnlimit, ARRAY(SELECT unnest(datacl)::text ORDER BY 1),"
-        " pg_encoding_to_char(encoding), datcollate, shobj_description(oid, 'pg_database')"
+        " pg_encoding_to_char(encoding), datcollate, datlocprovider, shobj_description(oid, 'pg_database')"
         " FROM pg_database WHERE datname = current_database()"
     )
     settings = database.rows(
@@ -233,7 +235,7 @@ def properties(database: Database) -> Properties:
     extensions = database.rows("SELECT extname FROM pg_extension ORDER BY 1")
     return Properties(
         oid=oid, owner=owner, limit=limit, acl=acl, encoding=encoding, collate=collate, comment=comment,
-        settings=settings, extensions=extensions,
+        provider=provider, settings=settings, extensions=extensions,
     )  # fmt: skip
 
 

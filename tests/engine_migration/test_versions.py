@@ -11,17 +11,28 @@ from tests.support.postgres_versions import PINNED, binaries
 
 pytestmark = pytest.mark.slow
 
+LOCALE = """
+SELECT datlocprovider, datcollate, datctype, to_jsonb(d)->'datlocale' FROM pg_database AS d WHERE datname = 'lab'
+"""
 
-@pytest.mark.parametrize("create", [True, False], ids=["database exists", "database is created"])
-@pytest.mark.parametrize("major", PINNED)
-def test_every_table_is_migrated(library: Path, major: str, *, create: bool) -> None:
+BUILTIN = "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
+
+
+@pytest.mark.parametrize(
+    ("major", "options"),
+    [*((major, options) for major in PINNED for options in ("", None)), ("17", BUILTIN), ("18", BUILTIN)],
+)
+def test_every_table_is_migrated(library: Path, major: str, options: str | None) -> None:
+    """Into an existing database that was created with `options`, or into one that the migration creates."""
     server = PostgresServer.start(auth="md5", binaries=binaries(major))
     try:
-        if create:
-            at(server, "postgres").rows("CREATE DATABASE lab TEMPLATE template0")
+        if options is not None:
+            at(server, "postgres").rows(f"CREATE DATABASE lab TEMPLATE template0 {options}")
         database = at(server, "lab")
+        before = at(server, "postgres").rows(LOCALE)
         document = support.migrate(library, database).document
         assert document["rows"] == sum(table["rows"] for table in document["tables"]) > 0
         assert database.value("SHOW server_version").startswith(major)
+        assert not before or at(server, "postgres").rows(LOCALE) == before
     finally:
         server.stop()

@@ -1,16 +1,20 @@
 """PostgreSQL 15 to 18: backups are restored into the same version, into the next one, and into older ones."""
 
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from psycopg2 import errors
 
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind
 from ops.databases.postgres import client_programs
 from ops.errors import PreconditionFailed
+from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
+from tests.backups.postgresql.test_properties import LOCALE, recorded_properties
 from tests.backups.postgresql.test_sessions import Shown, shown_by_connection, shown_by_django, shown_by_program
 from tests.engine_migration.support import Database
 from tests.servers.support import at
@@ -19,6 +23,7 @@ from tests.support.postgres_versions import PINNED, binaries
 
 pytestmark = pytest.mark.slow
 
+C_UTF8 = "the locale libc (UTF8, C.UTF-8, C.UTF-8)"
 MAJORS = list(PINNED)
 SAME_AND_NEXT = [(older, newer) for older in MAJORS for newer in MAJORS if int(newer) - int(older) in {0, 1}]
 OLDER = [("16", "15"), ("17", "15"), ("18", "15"), ("18", "17")]
@@ -98,3 +103,45 @@ def test_sessions_have_our_settings(version: Callable[[str], Version], major: st
     for name, value in values.items():
         database.rows(f"ALTER DATABASE {database.name} SET {name} = '{value}'")
         assert shown(database.address, name) == "0"
+
+
+LOCALES = {
+    "builtin": ("17", "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"),
+    "builtin in 18": ("18", "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LOCALE 'C'"),
+    "builtin of 18": ("18", "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'PG_UNICODE_FAST'"),
+    "icu with rules": ("16", "LOCALE_PROVIDER icu ICU_LOCALE 'und' ICU_RULES '&V << w <<< W'"),
+}
+
+
+@pytest.mark.parametrize("name", LOCALES)
+def test_locale_is_kept(version: Callable[[str], Version], name: str) -> None:
+    """In the ordinary tests, test_properties.py has the locales of PostgreSQL 15."""
+    major, options = LOCALES[name]
+    new = version(major)
+    database = at(new.server, support.new_name())
+    try:
+        at(new.server, "postgres").rows(f"CREATE DATABASE {database.name} TEMPLATE template0 {options}")
+    except errors.FeatureNotSupported as error:
+        pytest.skip(f"PostgreSQL {major} of PyPI: {error.diag.message_primary}")
+    database.rows(support.LAB)
+    before = locale_of(database)
+    engine = new.engine(database)
+    dump, tables = support.dump_of(engine)
+    assert support.restore(engine, dump) == tables
+    assert locale_of(database) == before
+    recorded = recorded_properties(engine)
+    for server in new, version("15"):
+        # As on a server without the live database.
+        other = server.engine(at(server.server, support.new_name()))
+        with other.locked("test"), other.swap_strategy().scratch(for_swap=True, recorded=recorded) as scratch:
+            scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
+            not_kept = [left.what for left in scratch.keep_properties()]
+            scratch.swap(run="run", backup="backup")
+        if server is new:
+            assert (locale_of(at(server.server, other.database)), not_kept) == (before, [])
+        else:
+            assert not_kept == [f"{recorded.described_locale} of the database, which has {C_UTF8}"]
+
+
+def locale_of(database: Database) -> dict[str, object]:
+    return {**database.value(LOCALE), "datname": ""}
