@@ -4,6 +4,7 @@ Run by `tests.support.projects`, whose `Project` describes one. For each, a line
 """
 
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -28,7 +29,14 @@ from tests.support.database_objects import read_objects
 
 # Imported once, for all projects. They want no settings.
 for module in (
-    *("celery", "msgspec", "orjson", "psycopg2.extras", "rich.console", "rich.progress", "rich.table"),
+    *("celery.app.base", "msgspec", "orjson", "psycopg2.extras", "rich.console", "rich.progress", "rich.table"),
+    *("django.core.mail", "django.http", "django.views.generic"),
+    *(
+        "ops.backups.rights.changes",
+        "ops.backups.verify",
+        "ops.engine_migration.pipeline",
+        "ops.notifications.channels",
+    ),
     *("django.contrib.postgres.fields", "django.db.backends.postgresql.base", "django.db.backends.sqlite3.base"),
     *("django.core.management.commands.makemigrations", "django.core.management.commands.migrate"),
 ):
@@ -67,6 +75,9 @@ NOT_COMPARED = {"auth", "contenttypes", "ops"}
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    # Garbage collection in a fork would copy all of this process.
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         project = json.loads(line)
         answer = in_fork(migrate, project)
