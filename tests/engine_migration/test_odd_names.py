@@ -1,24 +1,23 @@
 """Names that one of the databases would change, hide or not tell apart; and those that only look dangerous."""
 
+import contextlib
 from typing import Any
 
 import pytest
 from django.db import models
 from django.test.utils import isolate_apps
 
+from ops.engine_migration import target
 from ops.engine_migration.names import check_names, in_postgres, table_in_postgres, table_in_sqlite
 from ops.errors import PreconditionFailed
+from tests.engine_migration import support
 from tests.support.projects import Project, assert_migrated, assert_refused
 
 LONG = "equipment_maintenance_schedule_attachment_of_racks_and_shelve"
 RENAME = "Rename one of them in the models (db_table, db_column), and migrate the file with Django first."
 
 
-def test_names_longer_than_postgresql_keeps_are_migrated() -> None:
-    """Django shortens names that it makes, PostgreSQL those that it is given."""
-    assert_migrated(
-        Project(
-            models=f"""
+LONG_NAMES = f"""
 class Tag(models.Model):
     name = models.CharField(max_length=20)
 class Base(models.Model):
@@ -40,17 +39,32 @@ class Umlauts(models.Model):
         db_table = {"ä" * 40!r}
 class {"Model" * 14}(Base):
     {"n" * 80} = models.TextField()
-""",
-            fill=f"""
+"""
+"""Django shortens names that it makes, PostgreSQL those that it is given."""
+FILL_LONG_NAMES = f"""
 tag = Tag.objects.create(name='a')
 for model in (Exact, Longer, Named):
     model.objects.create().tags.add(tag)
 Umlauts.objects.create()
 Longer.objects.get().others.add(Longer.objects.create())
 {"Model" * 14}.objects.create({"n" * 80}='b').tags.add(tag)
-""",
-        )
-    )
+"""
+IN_OTHER_CASE = """
+class Label(models.Model):
+    name = models.TextField()
+class Item(models.Model):
+    labels = models.ManyToManyField(Label)
+class Shelf(models.Model):
+    name = models.TextField(db_column='Name', unique=True)
+    class Meta:
+        db_table = 'LIST'
+class Left(models.Model):
+    pass
+"""
+FILL_IN_OTHER_CASE = """
+Item.objects.create().labels.add(Label.objects.create(name='a'))
+Shelf.objects.create(name='b')
+"""
 
 
 def respelled(table: str, name: str) -> list[str]:
@@ -62,40 +76,15 @@ def respelled_column(table: str, column: str, name: str) -> list[str]:
     return [f"ALTER TABLE {table} RENAME {column} TO other", f"ALTER TABLE {table} RENAME other TO {name}"]
 
 
-def test_names_in_other_case_than_the_file_are_migrated() -> None:
-    outcome = assert_migrated(
-        Project(
-            models="""
-class Tag(models.Model):
-    name = models.TextField()
-class Item(models.Model):
-    tags = models.ManyToManyField(Tag)
-class Shelf(models.Model):
-    name = models.TextField(db_column='Name', unique=True)
-    class Meta:
-        db_table = 'LIST'
-class Left(models.Model):
-    pass
-""",
-            fill="Item.objects.create().tags.add(Tag.objects.create(name='a')); Shelf.objects.create(name='b')",
-            raw=[
-                *respelled("shop_item", "Shop_Item"),
-                *respelled("shop_item_tags", "SHOP_ITEM_TAGS"),
-                *respelled("LIST", "list"),
-                *respelled("auth_group", "AUTH_group"),
-                *respelled_column("shop_tag", "name", "NAME"),
-                *respelled_column("list", "Name", "name"),
-            ],
-            arguments=["--skip-table", "SHOP_left"],
-        )
-    )
-    assert "skipped: by --skip-table" in outcome.dry.words
-
-
-def test_names_that_queries_of_the_migration_use_are_migrated() -> None:
-    assert_migrated(
-        Project(
-            models="""
+RESPELLED = [
+    *respelled("shop_item", "Shop_Item"),
+    *respelled("shop_item_labels", "SHOP_ITEM_LABELS"),
+    *respelled("LIST", "list"),
+    *respelled("auth_group", "AUTH_group"),
+    *respelled_column("shop_label", "name", "NAME"),
+    *respelled_column("list", "Name", "name"),
+]
+IN_QUERIES = """
 class Line(models.Model):
     line = models.CharField(max_length=9, primary_key=True)
     d0 = models.JSONField()
@@ -109,27 +98,37 @@ class Document(models.Model):
 class Child(models.Model):
     number = models.UUIDField(primary_key=True, default=uuid.uuid4)
     child = models.ForeignKey(Line, models.CASCADE, db_column='parent')
-""",
-            fill="""
+"""
+"""Names that queries of the migration use."""
+FILL_IN_QUERIES = """
 for name in ('b', 'a', 'C'):
     line = Line.objects.create(line=name, d0={'a': name}, ops_row=name, copy=name)
     Document.objects.create(d0=name, d1=name, value=[name])
     Child.objects.create(child=line)
-""",
-            raw=["UPDATE shop_line SET ops_row_ = upper(ops_row_)", "UPDATE shop_child SET number = upper(number)"],
+"""
+NEED_QUOTES = ["net/device", "it's", "order", "public.line", "{0}", "Größe", " a, b "]
+QUOTED = "".join(
+    f"class Quoted{number}(models.Model):\n    name = models.TextField(db_column={name!r})\n"
+    f"    class Meta:\n        db_table = {name!r}\n"
+    for number, name in enumerate(NEED_QUOTES)
+)
+FILL_QUOTED = "; ".join(f"Quoted{number}.objects.create(name='a')" for number in range(len(NEED_QUOTES)))
+
+
+def test_odd_names_are_migrated() -> None:
+    outcome = assert_migrated(
+        Project(
+            models=LONG_NAMES + IN_OTHER_CASE + IN_QUERIES + QUOTED,
+            fill=FILL_LONG_NAMES + FILL_IN_OTHER_CASE + FILL_IN_QUERIES + FILL_QUOTED,
+            raw=[
+                *RESPELLED,
+                "UPDATE shop_line SET ops_row_ = upper(ops_row_)",
+                "UPDATE shop_child SET number = upper(number)",
+            ],
+            arguments=["--skip-table", "SHOP_left"],
         )
     )
-
-
-def test_names_that_need_quotes_are_migrated() -> None:
-    tables = ["net/device", "it's", "order", "public.line", "{0}", "Größe", " a, b "]
-    text = "".join(
-        f"class Item{number}(models.Model):\n    name = models.TextField(db_column={name!r})\n"
-        f"    class Meta:\n        db_table = {name!r}\n"
-        for number, name in enumerate(tables)
-    )
-    fill = "; ".join(f"Item{number}.objects.create(name='a')" for number in range(len(tables)))
-    assert_migrated(Project(models=text, fill=fill))
+    assert "skipped: by --skip-table" in outcome.dry.words
 
 
 # --- Refused ------------------------------------------------------------------------------------------------------
@@ -140,10 +139,21 @@ def test_name_of_a_system_column_is_refused() -> None:
     )
 
 
-def test_name_of_a_system_table_is_refused() -> None:
-    assert_refused(
-        Project(models="class Item(models.Model):\n    class Meta:\n        db_table = 'pg_class'\n"),
-        "shop.Item has the table pg_class, and PostgreSQL has a system table of that name.",
+@isolate_apps("tests.otherproject")
+def test_name_of_a_system_table_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class One(models.Model):
+        class Meta:
+            app_label = "otherproject"
+            db_table = "pg_class"
+
+    monkeypatch.setattr(target, "concrete_models", lambda: [One])
+    with (
+        contextlib.closing(support.server().address.connect()) as connection,
+        pytest.raises(PreconditionFailed) as refused,
+    ):
+        target.require_free_names(connection)
+    assert refused.value.message == (
+        "otherproject.One has the table pg_class, and PostgreSQL has a system table of that name."
     )
 
 
