@@ -232,7 +232,8 @@ def add_extensions(address: ConnectionInfo, extensions: Sequence[Extension]) -> 
     Raises PreconditionFailed for one that the role may not create, or that the server does not have.
     """
     with contextlib.closing(address.connect(autocommit=True)) as connection, connection.cursor() as cursor:
-        available = set(select(connection, "SELECT quote_ident(name), version FROM pg_available_extension_versions"))
+        versions = "SELECT quote_ident(name), version FROM pg_available_extension_versions"
+        available = set(select(connection, versions)) if extensions else set()
         for extension in extensions:
             statement = f"CREATE EXTENSION IF NOT EXISTS {extension.name}"
             if not extension.owns_schema:

@@ -27,10 +27,11 @@ def grants_of(acl: str, owner: str) -> str:
   FROM aclexplode({acl}))"""
 
 
-OBJECTS = rf"""
-WITH objects(classid, objid, subid, kind, owner, acl, definer) AS (
+DATABASE = """
   SELECT 'pg_database'::regclass, oid, 0, 'd'::"char", datdba, datacl, false
-  FROM pg_database WHERE datname = %s
+  FROM pg_database WHERE datname = %s"""
+"""The parameter is the name of the database."""
+OBJECTS = f"""{DATABASE}
   UNION ALL SELECT 'pg_namespace'::regclass, oid, 0, 'n', nspowner, nspacl, false
   FROM pg_namespace WHERE nspname !~ '^pg_(toast|temp)'
   UNION ALL SELECT 'pg_class'::regclass, oid, 0, CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner, relacl,
@@ -59,7 +60,17 @@ WITH objects(classid, objid, subid, kind, owner, acl, definer) AS (
     UNION ALL SELECT 'pg_ts_config'::regclass, oid, cfgowner FROM pg_ts_config
     UNION ALL SELECT 'pg_ts_dict'::regclass, oid, dictowner FROM pg_ts_dict
     UNION ALL SELECT 'pg_event_trigger'::regclass, oid, evtowner FROM pg_event_trigger
-    UNION ALL SELECT 'pg_publication'::regclass, oid, pubowner FROM pg_publication) AS others(classid, oid, owner)
+    UNION ALL SELECT 'pg_publication'::regclass, oid, pubowner FROM pg_publication) AS others(classid, oid, owner)"""
+
+
+def rights_of(objects: str) -> str:
+    """SQL for the rights on `objects`: of what initdb or an extension made, what was changed, and the schema public.
+
+    16384 is the first oid that initdb does not give. It records no initial privileges of the information schema, where
+    it grants SELECT to PUBLIC on what is not internal.
+    """
+    return rf"""
+WITH objects(classid, objid, subid, kind, owner, acl, definer) AS ({objects}
 )
 SELECT i.type, CASE WHEN o.kind = 'd' THEN '' ELSE i.identity END,
        coalesce((SELECT quote_ident(attname) FROM pg_attribute WHERE attrelid = o.objid AND attnum = o.subid
@@ -81,14 +92,10 @@ CROSS JOIN LATERAL (
                         AND i.name NOT IN ('sql_parts', 'transforms')
               THEN ARRAY[makeaclitem(0, o.owner, CASE o.kind WHEN 'n' THEN 'USAGE' ELSE 'SELECT' END, false)] END)
 ) AS g(given, initial)
-WHERE (NOT g.given OR o.acl IS DISTINCT FROM p.initprivs OR o.objid = to_regnamespace('public'))
-  AND (%s OR o.classid = 'pg_database'::regclass)
+WHERE NOT g.given OR o.acl IS DISTINCT FROM p.initprivs OR o.objid = to_regnamespace('public')
 """
-"""The parameters are the name of the database, and whether its objects are read too. The schema public always is.
 
-16384 is the first oid that initdb does not give. It records no initial privileges of the information schema, where it
-grants SELECT to PUBLIC on what is not internal.
-"""
+
 OWNED_SEQUENCES = """
 SELECT (pg_identify_object(classid, objid, 0)).identity FROM pg_depend JOIN pg_class AS c ON c.oid = objid
 WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND deptype IN ('a', 'i') AND relkind = 'S'
@@ -198,7 +205,7 @@ def read_objects(cursor: Cursor, database: str) -> tuple[ObjectRights, ...]:
     """The rights on `database`, which is that of `cursor`, and in it."""
     cursor.execute(OWNED_SEQUENCES)
     owned = {identity for (identity,) in cursor.fetchall()}
-    cursor.execute(OBJECTS, [database, True])
+    cursor.execute(rights_of(OBJECTS), [database])
     objects = [read_object(row, owned) for row in cursor.fetchall()]
     cursor.execute(DEFAULTS)
     objects += [read_default(row) for row in cursor.fetchall()]
@@ -208,7 +215,7 @@ def read_objects(cursor: Cursor, database: str) -> tuple[ObjectRights, ...]:
 
 def read_database_rights(cursor: Cursor, database: str) -> tuple[ObjectRights, ...]:
     """The rights on `database`, of which `cursor` need not be."""
-    cursor.execute(OBJECTS, [database, False])
+    cursor.execute(rights_of(DATABASE), [database])
     return tuple(read_object(row, set()) for row in cursor.fetchall())
 
 
