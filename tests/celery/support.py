@@ -4,15 +4,13 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support import forked
-from tests.support.postgres import children_of, die_with_parent, free_port
-from tests.support.web import ROOT
+from tests.support.postgres import children_of, free_port
 
 
 def environment(folder: Path, **changes: str) -> dict[str, str]:
@@ -30,14 +28,7 @@ def running(folder: Path, name: str, *command: str, **changes: str) -> Iterator[
     """Run ``python …`` during the block, and terminate it after; its output is in the file `name`.log."""
     log = folder / f"{name}.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, *command],
-            cwd=ROOT,
-            env=environment(folder, **changes),
-            stdout=output,
-            stderr=output,
-            preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call; nothing else can tell a child to follow
-        )
+        process = forked.start(command, env=environment(folder, **changes), stdout=output, stderr=output)
     started = Running(process, log)
     try:
         yield started
@@ -52,7 +43,7 @@ def running(folder: Path, name: str, *command: str, **changes: str) -> Iterator[
 
 @dataclass
 class Running:
-    process: "subprocess.Popen[bytes]"
+    process: forked.Process
     log: Path
 
     @property

@@ -13,7 +13,7 @@ import pytest
 from homerack.serve.runtime_dir import socket_path
 from tests.celery.support import Running, is_alive, manage, served
 from tests.support.backend import eventually
-from tests.support.web import ROOT
+from tests.support.forked import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 

@@ -1,19 +1,14 @@
 """A real Celery worker that forks, on a real Redis."""
 
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from celery import Celery
 
-from tests.support.backend import eventually
-from tests.support.postgres import PostgresServer, die_with_parent
+from tests.celery.support import running, wait_for
+from tests.support.postgres import PostgresServer
 from tests.support.redis import RedisServer
-from tests.support.web import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -31,28 +26,12 @@ def client(redis_server: RedisServer) -> Iterator[Celery]:
 
 
 @pytest.fixture
-def worker(server: PostgresServer, redis_server: RedisServer, client: Celery) -> Iterator[None]:
-    environment = {"DATABASE_URL": server.url("postgres"), "REDIS_URL": redis_server.url(), "DB_POOL_SIZE": "2"}
-    log = Path(tempfile.mkstemp(prefix="homerack-celery-")[1])
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "tests.support.worker", "worker", "--concurrency", "2"],
-            cwd=ROOT,
-            env=os.environ | environment,
-            stdout=output,
-            stderr=output,
-            preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call; nothing else can tell a child to follow
-        )
-    try:
-        eventually(lambda: client.control.ping(timeout=0.5, limit=1), within=40)
+def worker(server: PostgresServer, redis_server: RedisServer, client: Celery, tmp_path: Path) -> Iterator[None]:
+    command = ("-m", "celery", "-A", "tests.support.worker", "worker", "--concurrency", "2")
+    urls = {"DATABASE_URL": server.url("postgres"), "REDIS_URL": redis_server.url()}
+    with running(tmp_path, "worker", *command, **urls, DEBUG="false", DB_POOL_SIZE="2") as process:
+        wait_for(lambda: client.control.ping(timeout=0.5, limit=1), process)
         yield
-    except AssertionError:
-        print(log.read_text())  # noqa: T201
-        raise
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-        log.unlink()
 
 
 def test_forked_workers_have_connections_of_their_own_and_survive_a_restart(

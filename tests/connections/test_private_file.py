@@ -71,12 +71,8 @@ def test_new_file_has_mode_0600(tmp_path: Path, maker: str) -> None:
 
 def test_site_creates_its_file_with_mode_0600(tmp_path: Path) -> None:
     path = tmp_path / "lab.db"
-    before = os.umask(0o022)
-    try:
-        web = WebServer.start(**environment(path))
-        web.get("/health/")
-    finally:
-        os.umask(before)
+    web = WebServer.start(umask=0o022, **environment(path))
+    web.get("/health/")
     web.stop()
     assert path.stat().st_mode & 0o777 == 0o600
 

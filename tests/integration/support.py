@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.support.forked import ROOT
 from tests.support.postgres import die_with_parent
-from tests.support.web import ROOT
 
 
 class Home:

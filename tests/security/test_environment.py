@@ -17,7 +17,7 @@ from ops.utils.environment import LIBPQ_VARIABLES, SYSTEM_VARIABLES
 from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database
-from tests.support.web import ROOT
+from tests.support.forked import ROOT
 
 OURS = {
     "SECRET_KEY": "the key of the site",

@@ -5,8 +5,6 @@ import http.client
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from homerack.web.gunicorn_worker import MAX_READING, UPLOAD_THREADS
+from tests.support import forked
 from tests.support.backend import eventually
-from tests.support.web import ROOT, WebServer
+from tests.support.forked import ROOT
+from tests.support.web import WebServer
 
 THREADS = 8
 LOGIN, UPLOAD = "/admin/login/", "/admin/ops/backup/upload/"
@@ -25,8 +25,6 @@ LIMIT = 1_000_000
 LARGE = 900_000
 """What `tests.support.blocking_server` answers with."""
 SIGN_IN = """
-import django
-django.setup()
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
 from django.test import Client
@@ -53,10 +51,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def session(environment: dict[str, str]) -> str:
     """The key of an administrator's session."""
-    command = [sys.executable, "-c", SIGN_IN]
-    return subprocess.run(
-        command, cwd=ROOT, env=os.environ | environment, check=True, capture_output=True, text=True
-    ).stdout.strip()
+    return forked.run(["-c", SIGN_IN], env=os.environ | environment, check=True).stdout.strip()
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import runpy
 import signal
 import socket
 import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -28,8 +29,16 @@ from django.core.management import execute_from_command_line, get_commands, load
 from django.db import connections
 
 from ops.databases.migration_state import migrations_in_code
+from tests.support.postgres import die_with_parent
 
 REQUEST = 1 << 17
+IMPORTED = (
+    *("homerack.postgresql.base", "ops.schedules.beat", "ops.tasks"),
+    *("celery.bin.celery", "celery.apps.beat", "celery.apps.worker", "celery.worker.consumer", "celery.fixups.django"),
+    *("celery.concurrency.prefork", "celery.backends.redis", "kombu.transport.redis"),
+    *("gunicorn.app.wsgiapp", "homerack.web.gunicorn_worker"),
+)
+"""Modules that most programs, workers, beat or gunicorn import."""
 
 
 def main(path: str) -> None:
@@ -37,8 +46,7 @@ def main(path: str) -> None:
     for command, app in get_commands().items():
         if app in {"ops", "homerack"}:
             load_command_class(app, command)
-    # Most programs import these.
-    for module in (settings.ROOT_URLCONF, "homerack.postgresql.base"):
+    for module in (settings.ROOT_URLCONF, *IMPORTED):
         importlib.import_module(module)
     migrations_in_code()
     # Garbage collection in a fork would copy all of this process.
@@ -59,6 +67,8 @@ def main(path: str) -> None:
 def attend(connection: socket.socket) -> None:
     """Start the program, and wait for its end."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    die_with_parent()
     request, files, _, _ = socket.recv_fds(connection, REQUEST, 3)
     pid = os.fork()
     if not pid:
@@ -76,14 +86,17 @@ def become(request: dict[str, Any], files: list[int]) -> None:
     """Be that program to the end, with files, an environment and settings of its own."""
     code = 1
     try:
+        die_with_parent()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setsid()
         os.chdir(request["directory"])
         for number, file in enumerate(files):
             os.dup2(file, number)
             os.close(file)
-        sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, "rw"[number > 0]) for number in range(3))
+        sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, "rw"[number > 0], buffering=1) for number in range(3))
         os.environ.clear()
         os.environ.update(request["environment"])
+        tempfile.tempdir = None
         warnings.simplefilter("error")
         read_settings_again()
         stop_at(request["stop_at"])
@@ -118,6 +131,8 @@ def run(arguments: list[str]) -> None:
         exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
     elif kind == "-m":
         sys.argv = rest
+        # The warnings of other people's programs are not ours to end them.
+        warnings.simplefilter("default")
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     else:
         assert kind == "manage.py", kind
@@ -128,7 +143,7 @@ def run(arguments: list[str]) -> None:
 def read_settings_again() -> None:
     """From the environment, as they are read at the start of any process."""
     name = os.environ["DJANGO_SETTINGS_MODULE"]
-    for module in ("homerack.settings", name):
+    for module in dict.fromkeys(("homerack.settings", "tests.settings", name)):
         importlib.reload(importlib.import_module(module))
     settings.__dict__.clear()
     settings._wrapped = Settings(name)

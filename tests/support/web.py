@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.postgres import die_with_parent, free_port
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.support import forked
+from tests.support.postgres import free_port
 
 
 @dataclass(frozen=True)
@@ -39,26 +38,20 @@ class WebServer:
 
     port: int
     log: Path
-    process: subprocess.Popen[bytes]
+    process: forked.Process
 
     @classmethod
-    def start(cls, *arguments: str, application: str = "homerack.wsgi", **environment: str) -> "WebServer":
+    def start(
+        cls, *arguments: str, application: str = "homerack.wsgi", umask: int | None = None, **environment: str
+    ) -> "WebServer":
         port = free_port()
         log = Path(tempfile.mkstemp(prefix="homerack-gunicorn-")[1])
         # fmt: off
-        command = [sys.executable, "-m", "gunicorn", application, "--bind", f"127.0.0.1:{port}",
+        command = ["-m", "gunicorn", application, "--bind", f"127.0.0.1:{port}",
                    "--no-control-socket", "--graceful-timeout", "1", *arguments]
         # fmt: on
         with log.open("ab") as output:
-            process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=os.environ | environment,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call; nothing else can tell a child to follow
-            )
+            process = forked.start(command, env=os.environ | environment, umask=umask, stdout=output, stderr=output)
         server = cls(port=port, log=log, process=process)
         server.wait_until_up()
         return server
