@@ -1,6 +1,7 @@
 """Killed, interrupted, cut off or refused at any moment, the target is unchanged and the next run succeeds."""
 
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ from ops.databases.postgres import databases, lock, rename
 from ops.engine_migration import copying, loading, pipeline, verify
 from ops.engine_migration import target as targets
 from ops.engine_migration.loading import Loader
+from ops.engine_migration.snapshot_directory import sweep_snapshots
 from ops.engine_migration.target import inspect_target
 from ops.errors import AlreadyRunning
 from ops.models import Run
@@ -77,25 +79,28 @@ def finish(process: Process, number: signal.Signals) -> tuple[int, str]:
     return process.returncode, error
 
 
-@pytest.mark.parametrize(
-    ("stage", "number"),
-    [
-        pytest.param(stage, number, marks=[] if at in {(1, 0), (3, 2), (4, 1), (4, 2)} else pytest.mark.slow)
-        for stage_index, stage in enumerate(STAGES)
-        for number_index, number in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGKILL))
-        for at in [(stage_index, number_index)]
-    ],
-)
-def test_interrupted_migration_leaves_the_target_unchanged(
-    library: Path, database: Database, stage: Stage, number: signal.Signals
+SIGNALS = list(itertools.product(STAGES, KILLED))
+SOME = [
+    (Stage.COPY, signal.SIGINT),
+    (Stage.VERIFY, signal.SIGKILL),
+    (Stage.CUT_OVER, signal.SIGTERM),
+    (Stage.CUT_OVER, signal.SIGKILL),
+]
+
+
+@pytest.mark.parametrize("moments", [SOME, pytest.param(SIGNALS, marks=pytest.mark.slow)], ids=["some", "all"])
+def test_interrupted_migrations_leave_the_target_unchanged(
+    library: Path, database: Database, moments: list[tuple[Stage, signal.Signals]]
 ) -> None:
-    process = start_and_stop_at(stage, library, database)
-    code, error = finish(process, number)
-    assert code == KILLED[number]
-    assert database.tables() == []
-    if number != signal.SIGKILL:
-        assert error.strip() == "CommandError: Interrupted. Nothing was changed."
-        assert support.staging_databases(database.name) == []
+    """One after the other; then one succeeds."""
+    for stage, number in moments:
+        process = start_and_stop_at(stage, library, database)
+        code, error = finish(process, number)
+        assert code == KILLED[number], (stage, number)
+        assert database.tables() == [], (stage, number)
+        if number != signal.SIGKILL:
+            assert error.strip() == "CommandError: Interrupted. Nothing was changed.", (stage, number)
+            assert support.staging_databases(database.name) == [], (stage, number)
     support.migrate(library, database)
     assert support.staging_databases(database.name) == []
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
@@ -116,9 +121,12 @@ def test_interrupted_transaction_of_a_role_without_createdb_leaves_nothing(
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
 
 
-def test_a_second_run_at_once_is_refused(library: Path, database: Database) -> None:
+def test_a_second_run_at_once_is_refused_and_leaves_the_copy_of_the_first(library: Path, database: Database) -> None:
+    backups = library.parent / "backups"
     process = start_and_stop_at(Stage.COPY, library, database)
     try:
+        (copy,) = backups.rglob("*.sqlite3*")
+        assert sweep_snapshots(backups) == ()
         outcome = support.run(library, database, "--yes")
         assert outcome.code == 4
         assert re.fullmatch(
@@ -128,11 +136,15 @@ def test_a_second_run_at_once_is_refused(library: Path, database: Database) -> N
             outcome.error,
         )
         assert len(support.staging_databases(database.name)) == 1
+        assert copy.exists()
     finally:
         output, error = process.communicate("\n" * 500, timeout=60)
     assert (process.returncode, error) == (0, "")
     assert "Done." in output
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
+    (kept,) = backups.rglob("*.sqlite3*")
+    assert kept == copy.parents[1] / copy.name, "the verified copy"
+    assert list(backups.glob("*.ops-work-*")) == []
 
 
 def test_operations_on_two_databases_do_not_block_each_other(database: Database, nowhere: Database) -> None:
@@ -190,13 +202,29 @@ def test_run_killed_after_creating_its_database_is_cleaned_up(library: Path, dat
 
 
 # --- Connections that break ---------------------------------------------------------------------------------
-@pytest.mark.parametrize("step", ["stream", "as_in_line"])
-def test_broken_connection_fails_with_a_message(
-    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, step: str
+def test_broken_connections_fail_with_a_message(
+    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While rows are copied, and while they are compared."""
-    module = copying if step == "stream" else verify
-    real = getattr(module, step)
+    for module, step in ((copying, "stream"), (verify, "as_in_line")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, step, after_the_end_of_sessions(database, getattr(module, step)))
+            outcome = support.run(library, database, "--yes")
+        assert outcome.code == 1, step
+        assert re.fullmatch(
+            r"PostgreSQL ended the migration: "
+            r"(terminating connection due to administrator command|server closed the connection unexpectedly)\."
+            rf" The database {database.address} is unchanged\.\n"
+            r"Run the command again\. If it fails again, read the server's log\.",
+            outcome.error,
+        ), step
+        assert database.tables() == [], step
+        assert support.staging_databases(database.name) == [], step
+    support.migrate(library, database)
+
+
+def after_the_end_of_sessions(database: Database, real: Callable[..., Any]) -> Callable[..., Any]:
+    """`real`, after the server has ended the sessions of the staging database."""
 
     def cut(*arguments: Any) -> Any:
         support.server().rows(
@@ -205,20 +233,7 @@ def test_broken_connection_fails_with_a_message(
         )
         return real(*arguments)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(module, step, cut)
-        outcome = support.run(library, database, "--yes")
-    assert outcome.code == 1
-    assert re.fullmatch(
-        r"PostgreSQL ended the migration: "
-        r"(terminating connection due to administrator command|server closed the connection unexpectedly)\."
-        rf" The database {database.address} is unchanged\.\n"
-        r"Run the command again\. If it fails again, read the server's log\.",
-        outcome.error,
-    )
-    assert database.tables() == []
-    assert support.staging_databases(database.name) == []
-    support.migrate(library, database)
+    return cut
 
 
 def test_lost_lock_connection_fails_with_a_message(

@@ -130,7 +130,7 @@ def test_findings_of_several_processes_are_all_written(
     with support.opened(file) as connection:
         connection.executemany("INSERT INTO everything (number) VALUES (?)", [("many",)] * 5000)
         connection.commit()
-    outcome = support.run(file, database, "--dry-run")
+    outcome = support.run(file, database, "--yes")
     assert outcome.code == 2
     found = support.read_findings(Path(outcome.document["findings"]["file"]))
     assert len(found) == outcome.document["findings"]["count"] == 5000
