@@ -186,7 +186,13 @@ class Converter:
                 base, modified = "text", True
             if modified:
                 cursor.execute(f"ALTER TABLE {PROBE} ADD COLUMN w {base}")
-            probe = Probe(cursor=cursor, base=base, modified=modified, reads=bool(self.read_back))
+            probe = Probe(
+                cursor=cursor,
+                base=base,
+                modified=modified,
+                reads=bool(self.read_back),
+                zone=self.target.timezone_name,
+            )
             for first, last, _ in chunks(connection, self.table):
                 rows = connection.execute(
                     f"SELECT {row}, {name} FROM {rows_of(self.table, (self.column.name,))}"
@@ -260,6 +266,7 @@ class Probe:
     base: str
     modified: bool
     reads: bool
+    zone: str
 
     def ask(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Answer | psycopg2.Error]]:
         """By assignment, because casts cut. Values that PostgreSQL refuses are found by bisection."""
@@ -267,13 +274,18 @@ class Probe:
             return
         values = ", ".join(f"({number}, {self.values(cell)})" for number, cell in enumerate(cells))
         query = (
-            f"INSERT INTO {PROBE} VALUES {values} RETURNING n, v::text,"
+            f"INSERT INTO {PROBE} VALUES {values} RETURNING n,"
             f" {'v IS NOT DISTINCT FROM w' if self.modified else 'true'}, {'v' if self.reads else 'NULL'}"
         )
         try:
             with transaction.atomic():
+                # Times without an offset are those of the project's sessions; texts are compared in UTC.
+                self.cursor.execute("SELECT set_config('TimeZone', %s, true)", [self.zone])
                 self.cursor.execute(query)
                 found = self.cursor.fetchall()
+                self.cursor.execute("SET LOCAL TIME ZONE 'UTC'")
+                self.cursor.execute(f"SELECT n, v::text FROM {PROBE}")
+                texts = dict(self.cursor.fetchall())
                 transaction.set_rollback(True)
         except DatabaseError as error:
             cause = error.__cause__
@@ -286,8 +298,8 @@ class Probe:
             yield from self.ask(cells[:middle])
             yield from self.ask(cells[middle:])
             return
-        for number, text, unmodified, value in found:
-            yield cells[number], Answer(text=text, unmodified=unmodified, value=value)
+        for number, unmodified, value in found:
+            yield cells[number], Answer(text=texts[number], unmodified=unmodified, value=value)
 
     def values(self, cell: Cell) -> str:
         # Without the type, an array of numbers given as text would not be one of numbers.

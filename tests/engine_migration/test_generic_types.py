@@ -68,7 +68,12 @@ VALUES: dict[tuple[str, str], dict[object, str]] = {
     ("bit(3)", "text"): {"101": "101"},
     ("bit varying(8)", "text"): {"10110": "10110"},
     ("int4range", "text"): {"[1,5)": "[1,5)", "(1,5]": "[2,6)", "empty": "empty"},
-    ("tstzrange", "text"): {'["2026-01-01 00:00:00+02",)': '["2025-12-31 22:00:00+00",)'},
+    ("tstzrange", "text"): {
+        '["2026-01-01 00:00:00+02",)': '["2025-12-31 22:00:00+00",)',
+        '["2026-01-01 00:00:00",)': '["2026-01-01 03:30:00+00",)',
+    },
+    ("timestamptz[]", "text"): {'{"2026-07-01 00:00:00"}': '{"2026-07-01 02:30:00+00"}'},
+    ("tstzmultirange", "text"): {'{["2026-07-01 00:00:00",)}': '{["2026-07-01 02:30:00+00",)}'},
     ("text[]", "text"): {"{a,b}": "{a,b}", '{"a, b",NULL,"c\\"d"}': '{"a, b",NULL,"c\\"d"}', "{}": "{}"},
     ("integer[]", "text"): {"{{1,2},{3,4}}": "{{1,2},{3,4}}"},
     ("tsvector", "text"): {"'fat':2 'cat':3A": "'cat':3A 'fat':2"},
@@ -125,7 +130,7 @@ Converted.objects.create()
 CONTRIB = "1, '{1,2}', '[1,4)', '[2026-01-01,2026-02-01)', '''fat'':2'"
 AFTER = f"""
 cursor = connection.cursor()
-cursor.execute("SET lc_monetary = 'C'")
+cursor.execute("SET lc_monetary = 'C'; SET timezone = 'UTC'")
 extra = {{'texts': [], 'contrib': [repr(item) for item in Contrib.objects.order_by('pk').values_list()[0]]}}
 for number, (name, _) in enumerate({CELLS!r}, 1):
     cursor.execute(f'SELECT {{name}}::text FROM shop_item WHERE id = %s', [number])
@@ -136,10 +141,14 @@ extra['keys'] = [model.objects.count() for model in ({", ".join(f"Key{n}" for n 
 
 @pytest.mark.parametrize("role", [None, "NOCREATEDB"])
 def test_values_of_any_type_are_migrated(role: str | None) -> None:
-    """Also those that fields store otherwise in SQLite, those of contrib.postgres, and keys."""
+    """Also those that fields store otherwise in SQLite, those of contrib.postgres, and keys.
+
+    Times without an offset are those of the time zone of the project.
+    """
     outcome = migrate(
         Project(
             role=role,
+            settings={"USE_TZ": False, "TIME_ZONE": "America/St_Johns"},
             apps=["django.contrib.postgres"],
             first=OWN_TYPES,
             models=MODELS,
