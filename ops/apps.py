@@ -1,4 +1,7 @@
-from django.apps import AppConfig
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.db.backends.signals import connection_created
 
 
 class OpsConfig(AppConfig):
@@ -7,3 +10,17 @@ class OpsConfig(AppConfig):
 
     def ready(self) -> None:
         from ops import checks  # noqa: F401, PLC0415  # importing registers them; they need the models
+
+        if apps.is_installed("django.contrib.postgres"):
+            connection_created.connect(forget_types)
+
+
+def forget_types(**_kwargs: Any) -> None:
+    """Let Django ask again for the OIDs of hstore and citext, which are others in a restored database.
+
+    It asks once a process, and would read texts from then on.
+    """
+    from django.contrib.postgres.signals import get_citext_oids, get_hstore_oids  # noqa: PLC0415  # needs psycopg2
+
+    get_hstore_oids.cache_clear()
+    get_citext_oids.cache_clear()

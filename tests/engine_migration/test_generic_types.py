@@ -6,7 +6,7 @@ import pytest
 
 from ops.engine_migration.types import GENERIC, column_type
 from tests.engine_migration import support
-from tests.support.projects import Project, assert_refused, migrate
+from tests.support.projects import Project, assert_refused, is_sound, migrate
 
 FIELDS = '''
 import json
@@ -169,6 +169,24 @@ def test_values_of_any_type_are_migrated(role: str | None) -> None:
         "\"'fat':2\"",
     ]
     assert outcome.extra["keys"] == [2, 2, 2]
+
+
+def test_types_of_extensions_are_read_after_a_restore_in_the_same_process() -> None:
+    """They have other OIDs in each database."""
+    outcome = migrate(
+        Project(
+            apps=["django.contrib.postgres"],
+            first_operations="pgo.HStoreExtension(), pgo.CITextExtension(),",
+            models=f"{FIELDS}class Item(models.Model):\n    pairs = pg.HStoreField()\n"
+            "    more = Plain(pg='hstore[]')\n    words = Plain(pg='citext[]')\n",
+            raw=["""INSERT INTO shop_item VALUES (1, '"a"=>"1"', '{"\\"b\\"=>NULL"}', '{Ä,a}')"""],
+            after="extra = [*Item.objects.values_list('pairs', 'more', 'words')[0]]",
+            not_compared=["shop.Item"],
+            restored=True,
+        )
+    )
+    is_sound(outcome)
+    assert outcome.extra == [{"a": "1"}, [{"b": None}], ["Ä", "a"]]
 
 
 BAD = {
