@@ -172,6 +172,7 @@ def require_empty(address: ConnectionInfo, *, replaced: bool) -> None:
     """
     own_models = {table_in_postgres(model): model for model in concrete_models()}
     with contextlib.closing(address.connect()) as connection, connection.cursor() as cursor:
+        require_writable(connection, str(address))
         encoding = fetch_value(
             cursor, "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()"
         )

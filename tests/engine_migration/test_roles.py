@@ -38,7 +38,6 @@ def test_settings_of_the_role_do_not_change_the_migration(
         f" ALTER ROLE {role} SET statement_timeout = '1ms'; ALTER ROLE {role} SET lock_timeout = '1ms';"
         f" ALTER ROLE {role} SET idle_in_transaction_session_timeout = '20ms';"
         f" ALTER ROLE {role} SET idle_session_timeout = '20ms';"
-        f" ALTER ROLE {role} SET default_transaction_read_only = on;"
         f" ALTER ROLE {role} SET standard_conforming_strings = off"
     )
     support.migrate(library, support.database_named(database.name, user=role, password=password))

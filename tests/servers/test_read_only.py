@@ -1,5 +1,6 @@
 """A standby and a read-only database are reported by health and check, and refused by what writes; backups work."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from ops.health.database import explain_read_only
 from tests.backups.postgresql import support
 from tests.engine_migration.support import Database
 from tests.servers.conftest import Make
-from tests.support.backend import make_wrapper
+from tests.servers.support import at
+from tests.support.backend import eventually, make_wrapper
 from tests.support.postgres import PostgresServer
 
 STANDBY = "The database cannot be written: the server is in recovery (a standby, or a server that replays its log)."
@@ -76,28 +78,72 @@ def test_standby_is_backed_up_and_not_written(standby: Database) -> None:
         assert (warning.id, warning.msg) == ("ops.W014", STANDBY)
 
 
-@pytest.mark.parametrize(
-    ("begin", "end"),
-    [
-        ("ALTER ROLE {0} SET default_transaction_read_only = on", "ALTER ROLE {0} RESET ALL"),
-        ("ALTER DATABASE {0} SET default_transaction_read_only = on", "ALTER DATABASE {0} RESET ALL"),
-        (
-            "ALTER ROLE {0} IN DATABASE {0} SET default_transaction_read_only = on",
-            "ALTER ROLE {0} IN DATABASE {0} RESET ALL",
-        ),
-    ],
-)
-def test_read_only_sessions_are_reported(admin: Database, make_database: Make, begin: str, end: str) -> None:
-    database = make_database()
-    admin.rows(begin.format(database.name))
+SETTING = "default_transaction_read_only"
+ON = {
+    "role": f"ALTER ROLE {{0}} SET {SETTING} = on",
+    "database": f"ALTER DATABASE {{0}} SET {SETTING} = on",
+    "role in the database": f"ALTER ROLE {{0}} IN DATABASE {{0}} SET {SETTING} = on",
+    "all roles": f"ALTER ROLE ALL SET {SETTING} = on",
+    "server": f"ALTER SYSTEM SET {SETTING} = on; SELECT pg_reload_conf();",
+}
+LAST = " Some providers set it while the disk is full: then free some space first."
+
+
+@pytest.mark.parametrize("where", ON)
+def test_read_only_database_is_backed_up_and_not_written(
+    server: PostgresServer, admin: Database, make_database: Make, where: str
+) -> None:
+    """The hint ends it, in a session that is read-only itself."""
+    database = make_database("CREATEDB")
+    engine = PostgresEngine(database.address)
+    for statement in ON[where].format(database.name).split("; "):
+        admin.rows(statement)
+    eventually(lambda: seen(database)[0])
+    sentence, hint = seen(database)
+    assert sentence == READ_ONLY
+    assert hint.startswith(f"As an administrator: SET {SETTING} = off; ALTER ")
+    assert hint.endswith(LAST)
+    try:
+        dump, tables = support.dump_of(engine)
+        assert tables["device"].rows == 500
+        for refuse in (
+            engine.require_writable,
+            lambda: restore_test(engine=engine, source=None, on_progress=None),  # type: ignore[arg-type]  # not reached
+            lambda: inspect_target(database.address),
+        ):
+            with pytest.raises(PreconditionFailed) as refused:
+                refuse()
+            assert refused.value.message == (
+                f"The database {database.address} cannot be written: its transactions are read-only ({SETTING})."
+                " Nothing was changed."
+            )
+            assert refused.value.hint == hint
+        with override_database(seen_by_site(database)):
+            (warning,) = check_database_is_writable(databases=["default"])
+        assert (warning.id, warning.msg, warning.hint) == ("ops.W014", READ_ONLY, hint)
+    finally:
+        remedy = hint.removeprefix("As an administrator: ").removesuffix(LAST)
+        with contextlib.closing(at(server, database.name).connect()) as connection, connection.cursor() as cursor:
+            for statement in remedy.split("; "):
+                cursor.execute(statement)
+    eventually(lambda: not seen(database)[0])
+    engine.require_writable()
+    assert support.restore(engine, dump) == tables
+
+
+def seen(database: Database) -> tuple[str, str]:
+    """What the health check says."""
     with override_database(seen_by_site(database)):
-        assert explain_read_only(connections["default"])[0] == READ_ONLY
-        (warning,) = check_database_is_writable(databases=["default"])
-        assert "RESET default_transaction_read_only" in (warning.hint or "")
-    admin.rows(end.format(database.name))
-    with override_database(seen_by_site(database)):
-        assert explain_read_only(connections["default"]) == ("", "")
-        assert check_database_is_writable(databases=["default"]) == []
+        return explain_read_only(connections["default"])
+
+
+def test_read_only_sessions_of_the_project_are_reported(make_database: Make) -> None:
+    wrapper = make_wrapper(make_database().url, POOL={"SIZE": 0}, OPTIONS={"options": f"-c {SETTING}=on"})
+    with override_database(wrapper):
+        assert explain_read_only(connections["default"]) == (
+            READ_ONLY,
+            f"Remove {SETTING} from the OPTIONS of the database, the variable PGOPTIONS or the server's configuration.",
+        )
 
 
 def test_sqlite_file_that_may_only_be_read_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,6 @@ SETTINGS = {
         "xmloption": "document",
     },
     "transactions": {
-        "default_transaction_read_only": "on",
         "default_transaction_isolation": "serializable",
         "default_transaction_deferrable": "on",
         "session_replication_role": "replica",

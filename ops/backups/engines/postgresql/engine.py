@@ -22,6 +22,7 @@ from ops.databases.leftovers import NO_CLAIMS, Claims
 from ops.databases.postgres import databases, lock, writable
 from ops.databases.postgres.client_programs import ClientPrograms, find_programs
 from ops.databases.postgres.connection import ConnectionInfo
+from ops.errors import PreconditionFailed
 from ops.utils.progress import ProgressCallback
 
 
@@ -68,8 +69,9 @@ class PostgresEngine(Engine):
             return databases.is_same_server(ours, theirs)
 
     def sweep(self, claimed: Collection[str] = ()) -> tuple[str, ...]:
-        reason, _ = self.explain_read_only()
         with self._server() as connection:
+            with connection.cursor() as cursor:
+                reason, _ = writable.explain_read_only(cursor)
             if reason:
                 left = [name for name in claimed if databases.exists(connection, name)]
                 return tuple(f"The database {name} of a killed run cannot be dropped: {reason}." for name in left)
@@ -98,7 +100,13 @@ class PostgresEngine(Engine):
         return read_columns(DumpReader(chunks).blocks(), columns)
 
     def explain_read_only(self) -> tuple[str, str]:
-        with self._server() as server, server.cursor() as cursor:
+        """As its sessions see it, or those of another database where it has none."""
+        try:
+            live = self.address.connect()
+        except PreconditionFailed:
+            with self._server() as server, server.cursor() as cursor:
+                return writable.explain_read_only(cursor)
+        with contextlib.closing(live), live.cursor() as cursor:
             return writable.explain_read_only(cursor)
 
     def require_ordinary_role(self) -> None:
