@@ -22,5 +22,5 @@ def forget_types(**_kwargs: Any) -> None:
     """
     from django.contrib.postgres.signals import get_citext_oids, get_hstore_oids  # noqa: PLC0415  # needs psycopg2
 
-    get_hstore_oids.cache_clear()
-    get_citext_oids.cache_clear()
+    for cached in (get_hstore_oids, get_citext_oids):
+        cached.cache_clear()  # type: ignore[attr-defined]  # of functools.lru_cache
