@@ -29,8 +29,8 @@ ANSWERED = "ops.session"
 """A setting that no server has: a session without it was not opened with our options."""
 SESSION = (
     f"-c {ANSWERED}=on -c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c standard_conforming_strings=on"
-    " -c array_nulls=on -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
-    " -c idle_session_timeout=0"
+    " -c array_nulls=on -c quote_all_identifiers=off -c statement_timeout=0 -c lock_timeout=0"
+    " -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0"
 )
 """In all our sessions, and in those of pg_dump, values have the same text, and no statement is ended for the time it
 takes, whatever the defaults of role, database and server are. A database that is read-only by default stays so: a full

@@ -300,6 +300,18 @@ def content(owner: Database) -> list[bytes]:
     return sorted(line for line in lines if not line.startswith(b"\\"))
 
 
+@pytest.mark.parametrize("name", ["operator class", "type", "two extensions"])
+def test_what_cannot_leave_the_schema_stays_where_all_names_are_quoted(
+    owner: Database, lab: Database, name: str
+) -> None:
+    of_administrator, statement = FIXED[name]
+    lab.rows(f"ALTER DATABASE {lab.name} SET quote_all_identifiers = on; {of_administrator}")
+    owner.rows(statement)
+    engine = support.engine_of(owner)
+    dump, tables = support.dump_of(engine)
+    assert support.restore(engine, dump) == tables
+
+
 @pytest.mark.parametrize("name", FIXED)
 def test_what_cannot_leave_the_schema_stays(owner: Database, lab: Database, name: str) -> None:
     """An extension of another role in public: usual on managed servers."""
