@@ -104,20 +104,30 @@ def put(file: Path, bad: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statements", "bad", "column", "reason"), support.cases(CASES, "check", "exclusion", "domain")
+    ("statements", "bad", "column", "reason"),
+    support.cases(CASES, "check", "exclusion", "domain", "index", "unique expression", "smaller number"),
 )
-def test_dry_run_names_rows_that_only_loading_shows(
-    file: Path,
-    database: Database,
-    monkeypatch: pytest.MonkeyPatch,
-    statements: list[str],
-    bad: dict[str, Any],
-    column: str,
-    reason: str,
+def test_rows_that_only_loading_shows_are_findings(
+    file: Path, migrated: Database, statements: list[str], bad: dict[str, Any], column: str, reason: str
 ) -> None:
+    for statement in statements:
+        migrated.rows(statement)
+    put(file, bad)
+    with support.prepared(file, only=["everything"]) as ready:
+        assert ready.preflight.count == 0
+        support.copy_and_verify_into(ready, migrated)
+        (found,) = support.read_findings(ready.findings_file)
+    assert (*found[:3], found[5]) == ("everything", "3", column, reason)
+
+
+@pytest.mark.parametrize("case", support.cases({name: name for name in CASES}, "exclusion"))
+def test_dry_run_names_rows_that_only_loading_shows(
+    file: Path, database: Database, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    statements, bad, column, reason = CASES[case]
     support.add_migration(monkeypatch, *statements)
     put(file, bad)
-    outcome = support.run(file, database, "--dry-run")
+    outcome = support.run(file, database, "--dry-run", *support.only(file, "everything"))
     assert (outcome.code, outcome.error) == (2, "")
     (found,) = support.read_findings(Path(outcome.document["findings"]["file"]))
     assert (*found[:3], found[5]) == ("everything", "3", column, reason)
@@ -138,7 +148,8 @@ def test_rows_that_postgresql_refuses_go_into_quarantine(
     support.add_migration(monkeypatch, *statements)
     put(file, bad)
     directory = file.parent / "refused"
-    outcome = support.run(file, database, "--yes", "--quarantine", str(directory))
+    only = support.only(file, "everything")
+    outcome = support.run(file, database, "--yes", "--quarantine", str(directory), *only)
     assert (outcome.code, outcome.error) == (3, "")
     assert outcome.document["refused"] == 1
     (line,) = (directory / "everything.jsonl").read_text().strip().split("\n")
@@ -156,7 +167,7 @@ def test_migration_that_postgresql_refuses_changes_nothing(
     statements, bad, column, reason = CASES[case]
     support.add_migration(monkeypatch, *statements)
     put(file, bad)
-    outcome = support.run(file, database, "--yes")
+    outcome = support.run(file, database, "--yes", *support.only(file, "everything"))
     assert (outcome.code, outcome.error) == (2, "")
     assert f"1 × everything{'.' if column else ''}{column}: {reason}" in outcome.out
     assert outcome.out.endswith("Stopped. Nothing was changed.\n")
@@ -171,12 +182,13 @@ def test_role_without_createdb_gets_the_same_findings(
     statements, bad, column, reason = CASES[case]
     support.add_migration(monkeypatch, *statements)
     put(file, bad)
-    outcome = support.run(file, small, "--dry-run")
+    only = support.only(file, "everything")
+    outcome = support.run(file, small, "--dry-run", *only)
     (found,) = support.read_findings(Path(outcome.document["findings"]["file"]))
     assert (outcome.code, *found[:3], found[5]) == (2, "everything", "3", column, reason)
     assert database.tables() == []
     directory = file.parent / "refused"
-    assert support.run(file, small, "--yes", "--quarantine", str(directory)).code == 3
+    assert support.run(file, small, "--yes", "--quarantine", str(directory), *only).code == 3
     assert database.rows("SELECT id FROM everything ORDER BY 1") == [(1,), (2,), (4,)]
 
 
@@ -206,10 +218,12 @@ def test_findings_of_all_stages_are_in_one_report(
         ("otherproject_tag", "longer than twelve", "PostgreSQL: value too long for type character varying(12)"),
         ("otherproject_slot", "90", "refers to a missing row of otherproject_author"),
     }
-    outcome = support.run(library, database, "--dry-run")
+    books = (f"otherproject_{name}" for name in ("author", "book", "book_tags", "slot", "tag"))
+    only = support.only(library, "everything", *books)
+    outcome = support.run(library, database, "--dry-run", *only)
     assert (outcome.code, outcome.error) == (2, "")
     assert named(outcome) == expected
-    outcome = support.run(library, database, "--yes", "--quarantine", str(library.parent / "refused"))
+    outcome = support.run(library, database, "--yes", "--quarantine", str(library.parent / "refused"), *only)
     assert (outcome.code, outcome.error) == (3, "")
     dependant = ("otherproject_book_tags", "900", "refers to a row of otherproject_tag that is refused")
     assert named(outcome) == {*expected, dependant}
@@ -228,12 +242,13 @@ MANY = {"check": "CHECK (id % 2 = 0)", "unique": "UNIQUE (number)", "key": "FORE
 
 @pytest.mark.parametrize("statement", support.cases(MANY, "key"))
 def test_only_some_of_many_refused_rows_are_listed(
-    file: Path, database: Database, monkeypatch: pytest.MonkeyPatch, statement: str
+    file: Path, database: Database, migrated: Database, monkeypatch: pytest.MonkeyPatch, statement: str
 ) -> None:
     monkeypatch.setattr(loading, "MOST_FAULTS", 10)
-    support.add_migration(monkeypatch, f"{TABLE} ADD CONSTRAINT odd {statement}")
+    constraint = f"{TABLE} ADD CONSTRAINT odd {statement}"
+    support.add_migration(monkeypatch, constraint)
     support.put(file, "everything", *({"id": row, "number": row % 2, "big": 0} for row in range(1, 51)))
-    outcome = support.run(file, database, "--dry-run")
+    outcome = support.run(file, database, "--dry-run", *support.only(file, "everything"))
     assert outcome.code == 2
     assert outcome.document["findings"]["count"] == 10
     note = (
@@ -242,10 +257,12 @@ def test_only_some_of_many_refused_rows_are_listed(
     )
     assert note in outcome.document["notes"]
     assert note in outcome.out
-    outcome = support.run(file, database, "--yes", "--quarantine", str(file.parent / "refused"))
-    assert outcome.code == 3
-    kept = database.value("SELECT count(*) FROM everything")
-    assert outcome.document["refused"] == 50 - kept == {"C": 25, "U": 48, "F": 50}[statement[0]]
+    migrated.rows(constraint)
+    with support.prepared(file, only=["everything"], quarantine=file.parent / "refused") as ready:
+        support.copy_and_verify_into(ready, migrated)
+        refused = ready.preflight.rows_refused
+    kept = migrated.value("SELECT count(*) FROM everything")
+    assert refused == 50 - kept == {"C": 25, "U": 48, "F": 50}[statement[0]]
 
 
 @pytest.mark.slow
@@ -253,7 +270,7 @@ def test_few_refused_rows_among_many_are_found(file: Path, database: Database, m
     support.add_migration(monkeypatch, "CREATE UNIQUE INDEX odd ON everything (lower(long))")
     bad = {777: LONG, 15_000: "ROW 3", 19_999: "Row 19998"}
     support.put(file, "everything", *({"id": row, "long": bad.get(row, f"row {row}")} for row in range(20_000)))
-    outcome = support.run(file, database, "--dry-run")
+    outcome = support.run(file, database, "--dry-run", *support.only(file, "everything"))
     assert {key for _, key, _ in named(outcome)} == {"777", "15000", "19999"}
 
 
@@ -261,7 +278,7 @@ def test_values_of_other_columns_and_of_secrets_are_not_shown(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     support.add_migration(monkeypatch, "ALTER TABLE accounts_user ALTER password TYPE varchar(5)")
-    outcome = support.run(library, database, "--dry-run")
+    outcome = support.run(library, database, "--dry-run", *support.only(library, "accounts_user"))
     found = support.read_findings(Path(outcome.document["findings"]["file"]))
     assert found
     assert {line[2:] for line in found} == {
