@@ -131,8 +131,9 @@ def create(name: str, template: str = "template0") -> Database:
 
 def drop(name: str) -> None:
     """Drop the database and the databases that a run may have left."""
-    for suffix in ("", NEW_SUFFIX, OLD_SUFFIX):
-        server().rows(f'DROP DATABASE IF EXISTS "{databases.suffixed_name(name, suffix)}" WITH (FORCE)')
+    with contextlib.closing(server().connect()) as connection, connection.cursor() as cursor:
+        for suffix in ("", NEW_SUFFIX, OLD_SUFFIX):
+            cursor.execute(f'DROP DATABASE IF EXISTS "{databases.suffixed_name(name, suffix)}" WITH (FORCE)')
 
 
 def end_lock_session(name: str) -> None:

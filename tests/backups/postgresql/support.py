@@ -1,5 +1,6 @@
 """Helpers for tests of the PostgreSQL engine: a small database, dumps of it, and ways to load them."""
 
+import contextlib
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -47,22 +48,20 @@ def engine_of(database: Database, **options: Any) -> PostgresEngine:
 
 def drop(name: str) -> None:
     """Drop the database, and the other databases that restores may have left."""
-    for suffix in ("", STAGING, RESTORE_TEST, PREVIOUS, ASIDE):
-        server().rows(f'DROP DATABASE IF EXISTS "{databases.suffixed_name(name, suffix)}" WITH (FORCE)')
+    with contextlib.closing(server().connect()) as connection, connection.cursor() as cursor:
+        for suffix in ("", STAGING, RESTORE_TEST, PREVIOUS, ASIDE):
+            cursor.execute(f'DROP DATABASE IF EXISTS "{databases.suffixed_name(name, suffix)}" WITH (FORCE)')
 
 
 def drop_role(name: str) -> None:
-    server().rows(f"DROP OWNED BY {name}")
-    server().rows(f"DROP ROLE {name}")
+    server().rows(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
 def leftovers(name: str) -> list[str]:
     """The suffixes of existing databases that belong to `name`."""
-    return [
-        suffix
-        for suffix in (STAGING, RESTORE_TEST, PREVIOUS, ASIDE)
-        if server().rows("SELECT 1 FROM pg_database WHERE datname = %s", [databases.suffixed_name(name, suffix)])
-    ]
+    names = {databases.suffixed_name(name, suffix): suffix for suffix in (STAGING, RESTORE_TEST, PREVIOUS, ASIDE)}
+    found = server().rows("SELECT datname FROM pg_database WHERE datname = ANY(%s)", [list(names)])
+    return [suffix for name, suffix in names.items() if (name,) in found]
 
 
 def dump_of(engine: PostgresEngine, kind: Kind = Kind.SQL) -> tuple[bytes, Tables]:
