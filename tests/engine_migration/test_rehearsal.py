@@ -24,11 +24,16 @@ from tests.engine_migration.test_interruptions import finish, start_and_stop_at
 OID = "SELECT oid FROM pg_database WHERE datname = current_database()"
 
 
-def test_dry_run_loads_and_verifies_in_a_scratch_database(
-    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+BOOKS = ("otherproject_author", "otherproject_book")
+
+
+def dry_run(path: Path, database: Database) -> support.Outcome:
+    return support.run(path, database, "--dry-run", *support.only(path, *BOOKS))
+
+
+def test_dry_run_loads_and_verifies_in_a_scratch_database_and_is_recorded(library: Path, database: Database) -> None:
     before = database.value(OID)
-    outcome = support.run(library, database, "--dry-run")
+    outcome = dry_run(library, database)
     assert (outcome.code, outcome.error) == (0, "")
     for stage in ("snapshot", "preflight", "schema", "copy", "build", "verify"):
         assert f"✓ {stage} " in outcome.out
@@ -40,11 +45,7 @@ def test_dry_run_loads_and_verifies_in_a_scratch_database(
     )
     assert (database.value(OID), database.tables()) == (before, [])
     assert support.staging_databases(database.name) == []
-
-
-def test_dry_run_is_recorded_next_to_the_backups(library: Path, database: Database) -> None:
-    document = support.run(library, database, "--dry-run").document
-    events = get_context().repository.events(document["run"])
+    events = get_context().repository.events(outcome.document["run"])
     assert [event["event"] for event in events] == ["started", "claimed", "claimed", "ended"]
     assert (events[-1]["kind"], events[-1]["status"]) == ("preflight", "succeeded")
     assert events[-1]["result"]["acceptable"] is True
@@ -55,17 +56,17 @@ def test_dry_run_is_recorded_next_to_the_backups(library: Path, database: Databa
 def test_scratch_database_of_a_killed_dry_run_is_dropped_by_the_next(
     library: Path, database: Database, stage: Stage
 ) -> None:
-    process = start_and_stop_at(stage, library, database, "--dry-run")
+    process = start_and_stop_at(stage, library, database, "--dry-run", *support.only(library, *BOOKS))
     finish(process, signal.SIGKILL)
     assert support.staging_databases(database.name) == [databases.suffixed_name(database.name, NEW_SUFFIX)]
-    assert support.run(library, database, "--dry-run").code == 0
+    assert dry_run(library, database).code == 0
     assert support.staging_databases(database.name) == []
     assert database.tables() == []
 
 
 def test_dry_run_during_another_operation_exits_with_4(library: Path, database: Database) -> None:
     with get_context().engine.locked("backup by jane"):
-        outcome = support.run(library, database, "--dry-run")
+        outcome = dry_run(library, database)
     assert outcome.code == 4
     assert "backup by jane" in outcome.error
 
@@ -76,7 +77,7 @@ def test_dry_run_with_a_migrated_or_missing_target(
 ) -> None:
     target = migrated if exists else nowhere
     before = migrated.rows("SELECT count(*), max(id) FROM auth_permission")
-    assert support.run(library, target, "--dry-run").code == 0
+    assert dry_run(library, target).code == 0
     assert migrated.rows("SELECT count(*), max(id) FROM auth_permission") == before
     found = support.server().rows("SELECT 1 FROM pg_database WHERE datname = %s", [nowhere.name])
     assert found == []
@@ -85,7 +86,7 @@ def test_dry_run_with_a_migrated_or_missing_target(
 def test_dry_run_without_createdb_rolls_one_transaction_back_and_says_what_it_did_not_try(
     library: Path, small: Database, database: Database
 ) -> None:
-    outcome = support.run(library, small, "--dry-run")
+    outcome = dry_run(library, small)
     sentence = (
         "The role may not create databases, so everything was tried in one transaction of the target, which was rolled"
         " back. Not tried: its commit."
@@ -95,7 +96,7 @@ def test_dry_run_without_createdb_rolls_one_transaction_back_and_says_what_it_di
     assert sentence in outcome.out
     assert outcome.document["not_tried"] == sentence
     assert database.tables() == []
-    support.migrate(library, small)
+    support.migrate(library, small, *support.only(library, *BOOKS))
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
 
 
@@ -123,7 +124,8 @@ def test_dry_run_fails_as_the_migration_does(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, statement: str, message: str
 ) -> None:
     support.add_migration(monkeypatch, statement)
-    outcomes = [support.run(library, database, option) for option in ("--dry-run", "--yes")]
+    only = support.only(library, "everything", "otherproject_byday", *BOOKS)
+    outcomes = [support.run(library, database, option, *only) for option in ("--dry-run", "--yes")]
     assert [outcome.code for outcome in outcomes] == [1, 1]
     assert outcomes[0].error == outcomes[1].error
     assert re.search(message, outcomes[0].error)
