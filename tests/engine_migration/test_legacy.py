@@ -59,14 +59,35 @@ def old(tmp_path: Path, settings: Any) -> Path:
     return path
 
 
-def test_enum_names_and_values_are_migrated_as_values(old: Path, database: Database) -> None:
+def test_legacy_file_is_migrated(old: Path, database: Database) -> None:
     stored = [*ROOMS, *ROOMS.values()]
     support.put(old, "racks", *({"id": n, "number": n, "width": value} for n, value in enumerate(stored, 1)))
+    support.put(
+        old,
+        "people",
+        {"id": 1, "full_name": "  Ada ", "deleted": 0},
+        {"id": 2, "full_name": "Gone", "deleted": 1},
+        {"id": 3, "full_name": "Bob", "boss": 1, "deleted": 0},
+    )
+    support.put(old, "teams", {"id": 7, "name": "editors"})
+    support.put(old, "grants", {"id": 1, "group_id": 7, "codename": "add_book"})
     outcome = support.migrate(old, database)
     assert outcome.document["source"]["format"] == "old library"
+    # Enumerations are stored by name or by value, and arrive as values.
     rooms = [room for (room,) in database.rows("SELECT room FROM otherproject_shelf ORDER BY id")]
     assert rooms == [*ROOMS.values()] * 2
     assert database.value("SELECT nextval('otherproject_shelf_id_seq')") == len(stored) + 1
+    # Conditions and expressions are applied.
+    rows = database.rows("SELECT id, name, favourite_id, mentor_id FROM otherproject_author ORDER BY id")
+    assert rows == [(1, "Ada", None, None), (3, "Bob", None, 1)]
+    # Natural keys become keys of seeded rows.
+    query = "SELECT codename FROM auth_permission JOIN auth_group_permissions ON permission_id = auth_permission.id"
+    assert database.rows(query) == [("add_book",)]
+    assert database.value("SELECT count(*) FROM django_content_type") > 10
+    # Skipped tables are reported with their rows.
+    assert {"table": "token_blacklist", "rows": 2, "reason": "has no meaning here"} in outcome.document["skipped"]
+    assert "skipped: has no meaning here" in outcome.out
+    assert "racks → otherproject_shelf" in outcome.out
 
 
 @pytest.mark.parametrize("value", ["TWENTY", "nineteen", "", " NINETEEN", 19])
@@ -84,40 +105,11 @@ def test_two_names_of_one_value_are_duplicates(old: Path) -> None:
     assert line[5] == "not unique (room, number): another row has the same value"
 
 
-def test_legacy_where_and_expressions_are_applied(old: Path, database: Database) -> None:
-    support.put(
-        old,
-        "people",
-        {"id": 1, "full_name": "  Ada ", "deleted": 0},
-        {"id": 2, "full_name": "Gone", "deleted": 1},
-        {"id": 3, "full_name": "Bob", "boss": 1, "deleted": 0},
-    )
-    support.migrate(old, database)
-    rows = database.rows("SELECT id, name, favourite_id, mentor_id FROM otherproject_author ORDER BY id")
-    assert rows == [(1, "Ada", None, None), (3, "Bob", None, 1)]
-
-
 def test_reference_to_an_excluded_row_is_a_finding(old: Path) -> None:
     support.put(old, "people", {"id": 2, "full_name": "Gone", "deleted": 1})
     support.put(old, "people", {"id": 3, "full_name": "Bob", "boss": 2, "deleted": 0})
     reason = "refers to a missing row of otherproject_author"
     assert support.findings(old, legacy=FORMAT) == [("people", "3", "boss", "integer", "2", reason)]
-
-
-def test_natural_keys_are_replaced_by_keys_of_seeded_rows(old: Path, database: Database) -> None:
-    support.put(old, "teams", {"id": 7, "name": "editors"})
-    support.put(old, "grants", {"id": 1, "group_id": 7, "codename": "add_book"})
-    support.migrate(old, database)
-    query = "SELECT codename FROM auth_permission JOIN auth_group_permissions ON permission_id = auth_permission.id"
-    assert database.rows(query) == [("add_book",)]
-    assert database.value("SELECT count(*) FROM django_content_type") > 10
-
-
-def test_skipped_tables_are_reported_with_their_rows(old: Path, database: Database) -> None:
-    outcome = support.run(old, database, "--dry-run")
-    assert {"table": "token_blacklist", "rows": 2, "reason": "has no meaning here"} in outcome.document["skipped"]
-    assert "skipped: has no meaning here" in outcome.out
-    assert "racks → otherproject_shelf" in outcome.out
 
 
 def test_tables_and_columns_outside_the_description_are_unknown(old: Path, database: Database) -> None:
