@@ -6,11 +6,48 @@ from typing import Any
 
 import pytest
 
-from tests.applications.support import application
+from tests.applications.support import HERE, application
 from tests.support.forked import ROOT
 from tests.support.projects import assert_migrated
 
+WAGTAIL = [
+    *("admin", "contrib.forms", "contrib.redirects", "documents", "embeds", "images", "search", "sites", "snippets"),
+    "users",
+]
 APPLICATIONS: dict[str, dict[str, Any]] = {
+    "cms_site": {
+        "apps": [
+            *("cms", "menus", "treebeard", "sekizai", "easy_thumbnails", "filer", "polymorphic"),
+            *("django.contrib.admin", "django.contrib.messages", "django.contrib.sessions", "django.contrib.sites"),
+        ],
+        "settings": {
+            "CMS_CONFIRM_VERSION4": True,
+            "CMS_TEMPLATES": [("page.html", "Page")],
+            "LANGUAGE_CODE": "en",
+            "LANGUAGES": [("en", "English"), ("de", "Deutsch")],
+            "ROOT_URLCONF": "cms.urls",
+            "SITE_ID": 1,
+            "STATIC_URL": "/static/",
+            "TEMPLATES": [
+                {
+                    "BACKEND": "django.template.backends.django.DjangoTemplates",
+                    "APP_DIRS": True,
+                    "OPTIONS": {
+                        "context_processors": [
+                            "django.template.context_processors.request",
+                            "cms.context_processors.cms_settings",
+                            "sekizai.context_processors.sekizai",
+                        ]
+                    },
+                }
+            ],
+            "THUMBNAIL_HIGH_RESOLUTION": True,
+        },
+        "files": {
+            "shop/cms_plugins.py": (HERE / "cms_plugins.py").read_text(),
+            "shop/templates/page.html": "{% load cms_tags %}{% placeholder 'content' %}",
+        },
+    },
     "guardian_rights": {
         "apps": ["guardian"],
         "settings": {
@@ -26,6 +63,22 @@ APPLICATIONS: dict[str, dict[str, Any]] = {
     "simple_history_of_rows": {"apps": ["simple_history"], "settings": {"TIME_ZONE": "Europe/Berlin"}},
     "taggit_tags": {"apps": ["taggit"]},
     "trees": {"apps": ["mptt", "treebeard"]},
+    "wagtail_site": {
+        "apps": [
+            *(f"wagtail.{name}" for name in WAGTAIL),
+            *("wagtail", "modelcluster", "taggit", "django.contrib.messages", "django.contrib.sessions"),
+        ],
+        "settings": {
+            "ROOT_URLCONF": "wagtail.urls",
+            "STATIC_URL": "/static/",
+            "WAGTAIL_SITE_NAME": "ä",
+            "WAGTAILADMIN_BASE_URL": "https://example.org",
+            "WAGTAIL_I18N_ENABLED": True,
+            "WAGTAIL_CONTENT_LANGUAGES": [("en", "English"), ("de", "Deutsch")],
+            "LANGUAGES": [("en", "English"), ("de", "Deutsch")],
+        },
+        "not_compared": ["wagtailsearch.IndexEntry"],
+    },
 }
 
 

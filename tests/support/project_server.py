@@ -280,13 +280,17 @@ def read_all() -> dict[str, list[Any]]:
 
 def read(row: Model) -> dict[str, str]:
     found = {field.attname: canonical(getattr(row, field.attname)) for field in row._meta.concrete_fields}
-    # What has the address of an object in memory is shown as a serializer would.
-    shown = {
-        field.attname: field.value_to_string(row)
-        for field in row._meta.concrete_fields
-        if " at 0x" in found[field.attname]
-    }
-    return found | shown
+    odd = [field for field in row._meta.concrete_fields if " at 0x" in found[field.attname]]
+    return found | {field.attname: serialized(field, row) for field in odd}
+
+
+def serialized(field: Any, row: Model) -> str:
+    """An object whose text is its address in memory, as a serializer writes it: often in JSON."""
+    text = field.value_to_string(row)
+    try:
+        return canonical(json.loads(text))
+    except ValueError:
+        return str(text)
 
 
 def canonical(value: Any) -> str:
