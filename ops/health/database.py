@@ -11,10 +11,9 @@ An OperationalError with a true attribute ``pool_exhausted`` says that the serve
 """
 
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 from django.db import OperationalError, connections
 from django.db.backends.base.base import NO_DB_ALIAS, BaseDatabaseWrapper
@@ -61,7 +60,7 @@ def query_database(alias: str) -> DatabaseAnswer:
 
 
 def _query(connection: BaseDatabaseWrapper, *, pool_exhausted: bool) -> DatabaseAnswer:
-    with with_health_deadline(connection):
+    with with_health_deadline(connection), naming_read_only_files(connection):
         milliseconds = time_query(connection)
         return DatabaseAnswer(
             milliseconds=milliseconds,
@@ -69,6 +68,18 @@ def _query(connection: BaseDatabaseWrapper, *, pool_exhausted: bool) -> Database
             read_only=" ".join(explain_read_only(connection)).strip(),
             unapplied=migration_skew(applied_migrations(connection)).pending,
         )
+
+
+@contextmanager
+def naming_read_only_files(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """SQLite reads no file in WAL mode whose directory is read-only, and does not say why."""
+    try:
+        yield
+    except OperationalError as error:
+        reason, hint = explain_read_only_file(connection)
+        if not reason:
+            raise
+        raise OperationalError(f"{error}: {reason}. {hint}") from error
 
 
 def with_health_deadline(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
@@ -97,16 +108,22 @@ def wait_for_database(alias: str, *, seconds: float) -> None:
 
 def explain_read_only(connection: BaseDatabaseWrapper) -> tuple[str, str]:
     """A sentence on why the database cannot be written, and one on what to do; two empty texts where it can."""
-    reason = hint = ""
+    reason, hint = explain_read_only_file(connection)
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             reason, hint = writable.explain_read_only(cursor)
         elif connection.vendor == "sqlite":
-            reason, hint = files.explain_read_only(Path(str(connection.settings_dict["NAME"])))
             cursor.execute("PRAGMA query_only")
             if cursor.fetchone()[0]:
                 reason, hint = "PRAGMA query_only is on", "Remove it from the OPTIONS of the database."
     return (f"The database cannot be written: {reason}.", hint) if reason else ("", "")
+
+
+def explain_read_only_file(connection: BaseDatabaseWrapper) -> tuple[str, str]:
+    """Why a SQLite file cannot be written, and what to do; two empty texts where it can, and on PostgreSQL."""
+    if connection.vendor != "sqlite":
+        return "", ""
+    return files.explain_read_only(*files.parse_name(str(connection.settings_dict["NAME"])))
 
 
 def time_query(connection: BaseDatabaseWrapper) -> float:

@@ -19,6 +19,7 @@ from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.conf import conf
 from ops.databases.override import direct_settings
 from ops.databases.postgres.connection import from_settings
+from ops.databases.sqlite.files import parse_name
 from ops.errors import PreconditionFailed
 
 
@@ -66,9 +67,10 @@ def engine_of(alias: str) -> Engine:
     if connection.vendor == "postgresql":
         tools = conf.OPS_POSTGRES_BIN
         return PostgresEngine(from_settings(direct_settings(alias)), tools_directory=Path(tools) if tools else None)
-    name = str(connection.settings_dict["NAME"])
-    if connection.vendor == "sqlite" and ":memory:" not in name and "mode=memory" not in name:
-        return SqliteEngine(Path(name))
+    if connection.vendor == "sqlite":
+        path, parameters = parse_name(str(connection.settings_dict["NAME"]))
+        if path.name != ":memory:" and parameters.get("mode") != "memory":
+            return SqliteEngine(path, parameters=parameters)
     raise PreconditionFailed(
         f"This database cannot be backed up ({connection.vendor}); PostgreSQL and SQLite files can."
     )

@@ -1,21 +1,26 @@
 """A standby and a read-only database are reported by health and check, and refused by what writes; backups work."""
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
+from urllib.parse import quote
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.engines.sqlite.engine import SqliteEngine
+from ops.backups.manifest import Kind
 from ops.backups.verify import restore_test
 from ops.checks import check_database_is_writable
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.engine_migration.target import inspect_target
 from ops.errors import PreconditionFailed
-from ops.health.database import explain_read_only
+from ops.health.database import explain_read_only, query_database
+from ops.runs.context import engine_of
 from tests.backups.postgresql import support
 from tests.engine_migration.support import Database
 from tests.servers.conftest import Make
@@ -161,6 +166,54 @@ def test_sqlite_file_that_may_only_be_read_is_reported(tmp_path: Path, monkeypat
         f"The database cannot be written: {path} may only be read.",
         f"The database cannot be written: {tmp_path} may only be read.",
     ]
+
+
+def test_sqlite_file_that_cannot_be_opened_for_its_directory_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a file in WAL mode, which needs another file next to it."""
+    path = tmp_path / "lab.db"
+    path.write_bytes(b"")
+    wrapper = sqlite_wrapper(f"file:{path}?mode=ro")
+    wrapper.settings_dict["OPTIONS"]["init_command"] = "PRAGMA journal_mode = WAL"
+    with override_database(wrapper), pytest.raises(OperationalError) as refused:
+        query_database("default")
+    assert str(refused.value) == (
+        "attempt to write a readonly database: SQLite opens it with mode=ro. Remove that from its NAME in the settings."
+    )
+    monkeypatch.setattr("os.access", lambda asked, _mode: Path(asked) != tmp_path)
+    path.write_bytes(b"SQLite format 3\0" + b"damaged")
+    monkeypatch.setattr("ops.databases.sqlite.undo.writing", fail_to_write)
+    with pytest.raises(PreconditionFailed) as unusable:
+        SqliteEngine(path).sweep()
+    assert str(unusable.value) == (
+        f"{path} cannot be used: {tmp_path} may only be read.\nRun as its owner, and mount its disk for writing."
+    )
+
+
+def fail_to_write(_path: Path) -> NoReturn:
+    error = sqlite3.OperationalError("attempt to write a readonly database")
+    error.sqlite_errorcode = sqlite3.SQLITE_READONLY
+    raise error
+
+
+@pytest.mark.parametrize("parameter", ["mode=ro", "immutable=1", "cache=private&mode=ro"])
+def test_sqlite_file_that_is_opened_read_only_is_backed_up_and_not_written(tmp_path: Path, parameter: str) -> None:
+    path = tmp_path / "a lab.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript("CREATE TABLE rack (id integer PRIMARY KEY); INSERT INTO rack VALUES (1)")
+    wrapper = sqlite_wrapper(f"file:{quote(str(path))}?{parameter}")
+    reason = f"SQLite opens it with {parameter.rpartition('&')[2]}"
+    with override_database(wrapper):
+        assert explain_read_only(connections["default"])[0] == f"The database cannot be written: {reason}."
+        (warning,) = check_database_is_writable(databases=["default"])
+        assert warning.hint == "Remove that from its NAME in the settings."
+        engine = engine_of("default")
+    with engine.locked("test"), engine.snapshot(kind=Kind.SQLITE) as snapshot:
+        assert snapshot.tables()["rack"].rows == 1
+    with pytest.raises(PreconditionFailed) as refused:
+        engine.require_writable()
+    assert refused.value.message == f"The database a lab in {path} cannot be written: {reason}. Nothing was changed."
 
 
 def test_sqlite_session_that_only_reads_is_reported(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ import contextlib
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from ops.errors import ArtifactInvalid, PreconditionFailed
 
@@ -55,11 +55,24 @@ def check_exists(path: Path, hint: str) -> None:
         raise ArtifactInvalid(f"{path} is empty (0 bytes).", "Is it the right file?")
 
 
-def explain_read_only(path: Path) -> tuple[str, str]:
-    """Why the database cannot be written or replaced, and what to do; its journals are in the same directory."""
+def parse_name(name: str) -> tuple[Path, Mapping[str, str]]:
+    """The path of a database in Django's settings, and the parameters of a URI such as ``file:lab.db?mode=ro``."""
+    if not name.startswith("file:"):
+        return Path(name), {}
+    parts = urlsplit(name)
+    return Path(unquote(parts.path)), dict(parse_qsl(parts.query))
+
+
+def explain_read_only(path: Path, parameters: Mapping[str, str]) -> tuple[str, str]:
+    """Why the database cannot be written or replaced, and what to do; its journals are in the same directory.
+
+    `parameters` are those of its URI (sqlite.org/uri.html).
+    """
+    for name in {"mode": "ro", "immutable": "1"}.items() & parameters.items():
+        return f"SQLite opens it with {'='.join(name)}", "Remove that from its NAME in the settings."
     for needed in (path.parent, path) if path.exists() else ():
         if not os.access(needed, os.W_OK):
-            return f"{needed} may only be read", "Run as its owner."
+            return f"{needed} may only be read", "Run as its owner, and mount its disk for writing."
     return "", ""
 
 
@@ -148,6 +161,9 @@ def is_broken(error: sqlite3.Error) -> bool:
 def access_error(path: Path, error: sqlite3.Error) -> PreconditionFailed:
     if "locked" in str(error):
         return locked(path)
+    reason, hint = explain_read_only(path, {})
+    if reason:
+        return PreconditionFailed(f"{path} cannot be used: {reason}.", hint)
     return PreconditionFailed(
         f"{path} cannot be used: {error}.", "Run as its owner; if it is lost, move it away first."
     )

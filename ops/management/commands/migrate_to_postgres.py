@@ -16,6 +16,7 @@ from ops import operations
 from ops.conf import conf, setting_name
 from ops.databases.override import direct_settings
 from ops.databases.postgres.connection import EXAMPLE, ConnectionInfo, from_settings, parse_url
+from ops.databases.sqlite.files import parse_name
 from ops.engine_migration.pipeline import prepare
 from ops.engine_migration.prepared import MigrationOptions, PreparedMigration, RowsRefused
 from ops.engine_migration.quarantine import check_directory
@@ -240,7 +241,7 @@ def read_url(path: Path) -> str:
 
 def current_file() -> Path:
     if connection.vendor == "sqlite":
-        return Path(connection.settings_dict["NAME"])
+        return parse_name(str(connection.settings_dict["NAME"]))[0]
     raise PreconditionFailed("No SQLite file: the live database is not SQLite.", "Add --sqlite-path FILE.")
 
 

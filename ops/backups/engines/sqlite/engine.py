@@ -63,13 +63,17 @@ def hash_in_background(path: Path) -> Iterator[Future[Tables]]:
 
 
 class SqliteEngine(Engine):
-    """The file at `path`, which may be missing or damaged: then it can only be replaced."""
+    """The file at `path`, which may be missing or damaged: then it can only be replaced.
+
+    `parameters` are those with which the project opens it.
+    """
 
     kind = "sqlite"
     kinds = KINDS
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, parameters: Mapping[str, str] = NOTHING) -> None:
         self.path = path.resolve()
+        self._parameters = parameters
         self.database = path.stem
         self.where = f"{self.database} in {self.path}"
 
@@ -149,7 +153,7 @@ class SqliteEngine(Engine):
                 yield connection
 
     def explain_read_only(self) -> tuple[str, str]:
-        return explain_read_only(self.path)
+        return explain_read_only(self.path, self._parameters)
 
     def require_ordinary_role(self) -> None:
         """SQLite has no roles."""
