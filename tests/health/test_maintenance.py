@@ -16,6 +16,7 @@ from django.test import AsyncClient, Client
 from ops import maintenance
 from ops.errors import PreconditionFailed
 from ops.maintenance import MaintenanceMode, MaintenanceState, maintenance_mode, mode_from_settings
+from ops.utils import clock
 from tests.support import forked
 from tests.support.backend import eventually
 from tests.support.postgres import free_port
@@ -126,7 +127,7 @@ def test_mode_is_renewed_while_its_holder_runs(mode: MaintenanceMode, monkeypatc
 
 def test_mode_of_a_killed_holder_expires(mode: MaintenanceMode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintenance, "LIFETIME", 1)
-    mode.enable(MaintenanceState(reason=REASON, since=maintenance.timezone.now()))
+    mode.enable(MaintenanceState(reason=REASON, since=clock.now()))
     assert mode.read() is not None
     eventually(lambda: mode.read() is None, within=3)
 
@@ -172,7 +173,7 @@ def test_mode_that_cannot_be_stored_is_refused(backup_dir: Path) -> None:
     )
     nowhere = MaintenanceMode(redis_url="", key="key", path=None)
     with pytest.raises(PreconditionFailed, match="there is no Redis and there is no directory for a file"):
-        nowhere.enable(MaintenanceState(reason=REASON, since=maintenance.timezone.now()))
+        nowhere.enable(MaintenanceState(reason=REASON, since=clock.now()))
     assert nowhere.read() is None
 
 
