@@ -121,10 +121,13 @@ def preview_restore(*, engine: Engine, source: RestoreSource, by_keys: bool = Tr
     Raises ArtifactInvalid when the file is damaged, PreconditionFailed when it is newer than the code.
     """
     pending = require_known(source.manifest.migrations, source.name) if source.manifest else ()
-    backup_rows = rows_in_backup(engine, source)
+    prefix = schema_prefix() if source.trusted else ""
+    backup_rows = {name.removeprefix(prefix): rows for name, rows in rows_in_backup(engine, source).items()}
     live = LiveCounts()
     # Of an untrusted file, the tables whose rows are never copied.
-    excluded = {table.table for table in source.manifest.excluded} if source.manifest else never_from_untrusted_files()
+    excluded = never_from_untrusted_files()
+    if source.manifest:
+        excluded = frozenset(table.table.removeprefix(prefix) for table in source.manifest.excluded)
     kept = kept_live(trusted=source.trusted)
     all_tables = content_tables(also=CONTENT_IN_SYSTEM_APPS)
     tables = [
@@ -139,7 +142,7 @@ def preview_restore(*, engine: Engine, source: RestoreSource, by_keys: bool = Tr
         if max(live.rows[item.table], backup_rows.get(item.table, 0)) <= MAX_KEYS
     }
     layout = layout_of(get_user_model())
-    content = read(engine, source, backup_rows, keys=keys.values(), layout=layout) if by_keys else None
+    content = read(engine, source, backup_rows, prefix, keys=keys.values(), layout=layout) if by_keys else None
 
     def change(item: ContentTable) -> TableDiff:
         now, then = live.rows.get(item.table), backup_rows.get(item.table, 0)
@@ -175,6 +178,19 @@ def rows_not_taken(source: RestoreSource, backup_rows: Mapping[str, int]) -> tup
     return rows_left_out(not_taken, known=never)
 
 
+def schema_prefix() -> str:
+    """What the names of the project's tables begin with in its backups: nothing for those in ``public``."""
+    if connection.vendor != "postgresql":
+        return ""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT current_schema()")
+            (schema,) = cursor.fetchone()
+    except DatabaseError:
+        return ""
+    return "" if schema in {None, "public"} else f"{schema}."
+
+
 def rows_in_backup(engine: Engine, source: RestoreSource) -> Mapping[str, int]:
     if source.manifest:
         return {name: table.rows for name, table in source.manifest.tables.items()}
@@ -182,7 +198,13 @@ def rows_in_backup(engine: Engine, source: RestoreSource) -> Mapping[str, int]:
 
 
 def read(
-    engine: Engine, source: RestoreSource, backup_rows: Mapping[str, int], *, keys: Iterable[Relation], layout: Layout
+    engine: Engine,
+    source: RestoreSource,
+    backup_rows: Mapping[str, int],
+    prefix: str,
+    *,
+    keys: Iterable[Relation],
+    layout: Layout,
 ) -> Content:
     """The values that are compared: keys, and accounts unless there are too many."""
     columns = merged(
@@ -192,7 +214,9 @@ def read(
     found: dict[str, Rows] = {table: [] for table in columns if backup_rows.get(table) == 0}
     if source.trusted:
         with source.open() as stream:
-            found |= engine.read_columns(stream, kind=source.kind, columns=wanted)
+            named = {f"{prefix}{table}": names for table, names in wanted.items()}
+            read_rows = engine.read_columns(stream, kind=source.kind, columns=named)
+            found |= {name.removeprefix(prefix): rows for name, rows in read_rows.items()}
     else:
         with engine.untrusted(source) as file:
             found |= file.read_columns(wanted)
