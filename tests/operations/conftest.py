@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.backups.postgresql.support import drop as drop_all
+from tests.backups.postgresql.support import give_tables
 from tests.engine_migration import support
 from tests.operations.harness import Lab
 from tests.support.shared import made_once
@@ -25,21 +26,27 @@ def create_roles(_folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Lab]:
+def template(tmp_path_factory: pytest.TempPathFactory, schema: str) -> Callable[[str], Lab]:
     """The lab of a kind that others are copies of: migrated, and with the demo's rows."""
     made_once(tmp_path_factory, "roles", create_roles)
 
     def make(kind: str) -> Lab:
         name = f"template_{kind}"
-        folder = made_once(tmp_path_factory, name, lambda folder: fill(new_lab(kind, folder, name)))
+        original = make("postgresql").name if kind == "schema" else schema
+        folder = made_once(tmp_path_factory, name, lambda folder: fill(new_lab(kind, folder, name, original)))
         return lab_at(kind, folder, name)
 
     return make
 
 
 def fill(lab: Lab) -> None:
-    lab.run("migrate", "--verbosity", "0", "--skip-checks")
-    lab.run("load_demo")
+    if lab.database:
+        # It is a copy of what another role has migrated.
+        give_tables(support.database_named(lab.name), ROLES[lab.kind])
+    else:
+        lab.run("migrate", "--verbosity", "0", "--skip-checks")
+    if lab.kind != "schema":
+        lab.run("load_demo")
 
 
 def lab_at(kind: str, folder: Path, name: str) -> Lab:
@@ -50,8 +57,8 @@ def lab_at(kind: str, folder: Path, name: str) -> Lab:
     return Lab(kind, name, database.url, folder, database)
 
 
-def new_lab(kind: str, folder: Path, name: str, template: str = "template0") -> Lab:
-    """A lab whose database is empty, or as `template`."""
+def new_lab(kind: str, folder: Path, name: str, template: str) -> Lab:
+    """A lab whose database is as `template`, or has no file yet."""
     if kind != "sqlite":
         owner = f'OWNER "{ROLES[kind]}"' if kind in ROLES else ""
         support.server().rows(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {owner} STRATEGY FILE_COPY')

@@ -61,8 +61,11 @@ class Command:
 
     def until_stopped(self) -> "Command":
         """Wait until the command has stopped itself (`stop_at`)."""
-        self.until(lambda: Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+        self.until(self.is_stopped)
         return self
+
+    def is_stopped(self) -> bool:
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
     def until(self, condition: Callable[[], object]) -> None:
         deadline = time.monotonic() + PATIENCE

@@ -9,7 +9,7 @@ from tests.operations.harness import Lab
 SIGN_IN = """
 from django.contrib.auth import get_user_model
 from django.test import Client
-person = get_user_model().objects.create_superuser("late@example.org", password="a long enough one")
+person = get_user_model().objects.create_superuser("{name}@example.org", password="a long enough one")
 client = Client()
 client.force_login(person)
 """
@@ -26,6 +26,7 @@ def lab(request: pytest.FixtureRequest, make_lab: Callable[[str], Lab]) -> Lab:
 
 
 def test_backup_restore_undo_and_redo_return_the_same_contents(lab: Lab) -> None:
+    lab.run("shell", "-c", SIGN_IN.format(name="early"))
     before = lab.content()
     assert before["connections"][0] > 0
     made = lab.run("backup_database", "--note", "before the move")
@@ -34,13 +35,15 @@ def test_backup_restore_undo_and_redo_return_the_same_contents(lab: Lab) -> None
 
     for change in CHANGES:
         lab.rows(change)
-    lab.run("shell", "-c", SIGN_IN)
+    lab.rows("DELETE FROM django_session")
+    lab.run("shell", "-c", SIGN_IN.format(name="late"))
     changed = lab.content()
     assert lab.value("SELECT count(*) FROM django_session") == 1
 
     restored = lab.run("restore_database", name, typed=f"{lab.name}\n")
     assert "1 user will be removed: late@example.org" in restored.out
     assert "All users will be signed out." in restored.out
+    assert "No user will get more permissions." in restored.out
     assert lab.content() == before
     assert lab.value("SELECT count(*) FROM django_session") == 0
     assert lab.runs() == [("backup", "succeeded"), ("restore", "succeeded")]
@@ -65,3 +68,5 @@ def test_backup_restore_undo_and_redo_return_the_same_contents(lab: Lab) -> None
         "CommandError: There is nothing to undo: no previous database is kept"
     )
     assert lab.content() == before
+    for path in (lab.backups, *lab.backups.rglob("*")):
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path

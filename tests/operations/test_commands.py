@@ -98,6 +98,7 @@ def test_anything_but_the_full_name_is_declined(lab: Lab) -> None:
     lab.run("drop_previous_database", typed="yes\n")
 
 
+@sqlite_first
 def test_name_typed_at_a_terminal_confirms(lab: Lab) -> None:
     name = lab.back_up()
     lab.rows(CHANGE)
@@ -292,19 +293,20 @@ def test_dump_of_pg_dump_is_restored_as_untrusted(postgres_lab: Lab) -> None:
     assert [status for _, status in lab.runs()] == ["succeeded"]
 
 
-@pytest.mark.parametrize(
-    "evil",
-    ["\\! touch {mark}", "COPY racks TO PROGRAM 'touch {mark}';", "COPY racks FROM PROGRAM 'touch {mark}';"],
-)
-def test_dump_with_commands_is_refused(postgres_lab: Lab, evil: str) -> None:
+def test_dump_with_commands_is_refused(postgres_lab: Lab) -> None:
     lab = postgres_lab
     mark = lab.folder / "mark"
     content = (lab.backups / lab.back_up("--no-compress")).read_text()
     file = lab.folder / "evil.sql"
     head, sep, tail = content.partition("CREATE TABLE")
-    file.write_text(head + evil.format(mark=mark) + "\n" + sep + tail)
-    refused(lab, "restore_database", "--backup-file", str(file), "--untrusted", "--yes", code=3)
-    assert not mark.exists()
+    for evil in (
+        f"\\! touch {mark}",
+        f"COPY racks TO PROGRAM 'touch {mark}';",
+        f"COPY racks FROM PROGRAM 'touch {mark}';",
+    ):
+        file.write_text(f"{head}{evil}\n{sep}{tail}")
+        refused(lab, "restore_database", "--backup-file", str(file), "--untrusted", "--yes", code=3)
+        assert not mark.exists(), evil
 
 
 def test_restore_to_a_new_database_does_not_change_the_live_one(lab: Lab) -> None:

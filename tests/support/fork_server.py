@@ -157,26 +157,29 @@ def read_settings_again() -> None:
     storages.__init__()  # type: ignore[misc]
 
 
-def stop_at(point: str) -> None:
-    """Stop, as by SIGSTOP: at the first report of the stage `point`, or once a restore is ``in place``."""
+def stop_at(points: str) -> None:
+    """Stop, as by SIGSTOP, at the first report of each stage in `points` (``load,dump``).
+
+    Or once a restore is ``in place``.
+    """
     from ops.management.progress import ProgressReporter  # noqa: PLC0415
     from ops.runs.recorder import RunRecorder  # noqa: PLC0415  # models want Django to be set up
 
     report = ProgressReporter.__call__
 
-    reached = []
+    ahead = points.split(",")
 
     def stopping(self: Any, progress: Any) -> None:
         report(self, progress)
-        if progress.stage == point and not reached:
-            reached.append(point)
+        if progress.stage in ahead:
+            ahead.remove(progress.stage)
             # The thread that writes the run's row must not be stopped while it has SQLite's lock.
             time.sleep(1 if connections["default"].vendor == "sqlite" else 0)
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    if point == "in place":
+    if points == "in place":
         RunRecorder.mark_applied = lambda _self: os.kill(os.getpid(), signal.SIGSTOP)  # type: ignore[method-assign]
-    elif point:
+    elif points:
         ProgressReporter.__call__ = stopping  # type: ignore[method-assign]
 
 

@@ -63,8 +63,5 @@ def owner(role: Role, lab: Database) -> Database:
     """The database with a role that owns it and may not create databases."""
     name, password = role()
     lab.rows(f"ALTER DATABASE {lab.name} OWNER TO {name}")
-    lab.rows(
-        "DO $$ DECLARE name text; BEGIN FOR name IN SELECT format('%I', tablename) FROM pg_tables"
-        f" WHERE schemaname = 'public' LOOP EXECUTE 'ALTER TABLE ' || name || ' OWNER TO {name}'; END LOOP; END $$"
-    )
+    support.give_tables(lab, name)
     return support.database_named(lab.name, user=name, password=password)

@@ -57,6 +57,14 @@ def drop_role(name: str) -> None:
     server().rows(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
+def give_tables(database: Database, role: str) -> None:
+    """Let `role` own the tables of the schema public."""
+    database.rows(
+        "DO $$ DECLARE name text; BEGIN FOR name IN SELECT format('%I', tablename) FROM pg_tables"
+        f" WHERE schemaname = 'public' LOOP EXECUTE 'ALTER TABLE ' || name || ' OWNER TO {role}'; END LOOP; END $$"
+    )
+
+
 def leftovers(name: str) -> list[str]:
     """The suffixes of existing databases that belong to `name`."""
     names = {databases.suffixed_name(name, suffix): suffix for suffix in (STAGING, RESTORE_TEST, PREVIOUS, ASIDE)}
