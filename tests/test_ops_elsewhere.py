@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def names():
     connection.close()  # PostgreSQL has ended it
     return list(Item.objects.order_by("pk").values_list("name", flat=True))
 
-administrator = User.objects.create_superuser("ada", password="secret")
+administrator = User.objects.create_superuser("ada")
 client = Client(SERVER_NAME="localhost")
 client.force_login(administrator)
 Cart.objects.create(item=Item.objects.create(name="kept"))
@@ -221,12 +222,18 @@ def test_required_settings_cover_the_code_blocks() -> None:
     }
 
 
+@cache
+def nodes_of_ops() -> dict[Path, list[ast.AST]]:
+    """The syntax of the modules."""
+    return {path: [*ast.walk(ast.parse(path.read_text()))] for path in (ROOT / "ops").glob("**/*.py")}
+
+
 def test_packages_that_ops_imports_are_listed() -> None:
     packages = {"health_check": "django-health-check", "unfold": "django-unfold", "psycopg2": "psycopg2-binary"}
     packages |= {"storages": "django-storages", "botocore": "boto3"}
     known = sys.stdlib_module_names | {"ops", "django", "asgiref"}
-    for path in (ROOT / "ops").glob("**/*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for path, nodes in nodes_of_ops().items():
+        for node in nodes:
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             modules += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
             for top in {module.partition(".")[0] for module in modules} - known:
@@ -235,12 +242,11 @@ def test_packages_that_ops_imports_are_listed() -> None:
 
 def test_messages_of_ops_do_not_name_homerack_or_its_variables() -> None:
     names = re.compile(r"homerack|DATABASE_URL|_DIRECT_URL|PG_BIN|_LIMIT_MB|\.env\b|make run", re.IGNORECASE)
-    for path in (ROOT / "ops").glob("**/*.py"):
-        tree = ast.parse(path.read_text())
-        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for path, nodes in nodes_of_ops().items():
+        docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
         texts = [
             node.value
-            for node in ast.walk(tree)
+            for node in nodes
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
         ]
         assert [text for text in texts if names.search(text)] == [], path
