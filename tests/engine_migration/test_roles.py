@@ -1,10 +1,13 @@
 """Roles that migrate: without the right to create databases, and with settings of their own."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.db import connections
 
 from ops.backups.engines.postgresql.engine import PostgresEngine
+from ops.engine_migration import orm_check
 from tests.backups.postgresql.support import dump_of, restore
 from tests.engine_migration import support
 from tests.engine_migration.support import Database
@@ -30,8 +33,21 @@ def test_role_without_createdb_migrates_in_one_transaction(
 
 @pytest.mark.parametrize("option", ["CREATEDB", "NOCREATEDB"])
 def test_settings_of_the_role_do_not_change_the_migration(
-    option: str, library: Path, database: Database, small_role: tuple[str, str]
+    option: str,
+    library: Path,
+    database: Database,
+    small_role: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    real, limits = orm_check.check_durations, []
+
+    def check_and_look(*arguments: Any) -> None:
+        real(*arguments)
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SELECT name, setting FROM pg_settings WHERE name ~ '^idle.*_timeout$'")
+            limits.extend(cursor.fetchall())
+
+    monkeypatch.setattr(orm_check, "check_durations", check_and_look)
     role, password = small_role
     support.server().rows(
         f"ALTER DATABASE {database.name} OWNER TO {role}; ALTER ROLE {role} {option};"
@@ -41,6 +57,7 @@ def test_settings_of_the_role_do_not_change_the_migration(
         f" ALTER ROLE {role} SET standard_conforming_strings = off"
     )
     support.migrate(library, support.database_named(database.name, user=role, password=password))
+    assert {setting for _, setting in limits} == {"0"}, limits
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
     support.drop(database.name)
 

@@ -35,7 +35,10 @@ SESSION = (
 """In all our sessions, and in those of pg_dump, values have the same text, and no statement is ended for the time it
 takes, whatever the defaults of role, database and server are. A database that is read-only by default stays so: a full
 disk may be the reason."""
-PROJECT_SESSION = f"-c {ANSWERED}=on -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
+PROJECT_SESSION = (
+    f"-c {ANSWERED}=on -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
+    " -c idle_session_timeout=0"
+)
 """In sessions that show how the project will read its values: with the settings of role and database."""
 
 
