@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -56,8 +57,7 @@ def launch() -> str:
 def stop(process: "subprocess.Popen[bytes]", path: Path) -> None:
     process.kill()
     process.wait()
-    path.unlink(missing_ok=True)
-    path.parent.rmdir()
+    shutil.rmtree(path.parent)
 
 
 class Process:

@@ -1,6 +1,7 @@
 """Makes Django projects, migrates them to PostgreSQL and reads them back, in forks of a process that imported Django.
 
-Run by `tests.support.projects`, whose `Project` describes one. For each, a line of JSON comes in and one goes out.
+Run by `tests.support.projects`, whose `Project` describes one, with the path of a socket. A connection is one project:
+a line of JSON comes in and one goes out.
 """
 
 import contextlib
@@ -10,6 +11,8 @@ import io
 import json
 import os
 import shutil
+import signal
+import socket
 import sqlite3
 import sys
 import traceback
@@ -72,21 +75,37 @@ class Migration(migrations.Migration):
 NOT_COMPARED = {"auth", "contenttypes", "ops"}
 
 
-def main() -> None:
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+def main(path: str) -> None:
     # Garbage collection in a fork would copy all of this process.
     gc.collect()
     gc.freeze()
-    for line in sys.stdin:
-        project = json.loads(line)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{path}.new")
+    listener.listen(50)
+    Path(f"{path}.new").rename(path)
+    while True:
+        connection, _ = listener.accept()
+        with connection:
+            if not os.fork():
+                listener.close()
+                attend(connection)
+
+
+def attend(connection: socket.socket) -> None:
+    """Read a project, and write what became of it."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with connection.makefile("rw") as file:
+        project = json.loads(file.readline())
         answer = in_fork(migrate, project)
         if answer.get("real", {}).get("code") in {0, 3}:
             # Django takes the names of some tables from the kind of database that it is started with.
             answer |= in_fork(read_target, project | {"ours": answer.pop("ours")})
         answer.pop("ours", None)
-        answers.write(json.dumps(answer, default=repr) + "\n")
-        answers.flush()
+        file.write(json.dumps(answer, default=repr) + "\n")
+    os._exit(0)
 
 
 def in_fork(work: Callable[[dict[str, Any]], dict[str, Any]], project: dict[str, Any]) -> dict[str, Any]:
@@ -319,4 +338,4 @@ def run(words: list[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

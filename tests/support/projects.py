@@ -3,20 +3,22 @@
 Each has an app ``shop``. It takes a second of a processor, so tests put several models of one kind into a project.
 """
 
-import atexit
+import contextlib
 import dataclasses
+import fcntl
 import json
 import os
+import socket
 import subprocess
-import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tests.engine_migration import support
-from tests.support.forked import ROOT
-from tests.support.postgres import die_with_parent
+from tests.support import forked
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,33 +136,39 @@ def migrate(project: Project) -> Outcome:
 
 
 def ask(project: dict[str, Any]) -> dict[str, Any]:
-    process = server()
-    assert process.stdin
-    assert process.stdout
-    process.stdin.write(json.dumps(project) + "\n")
-    process.stdin.flush()
-    answer: dict[str, Any] = json.loads(process.stdout.readline())
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as connection:
+        connection.connect(server())
+        with connection.makefile("rw") as file:
+            file.write(json.dumps(project) + "\n")
+            file.flush()
+            answer: dict[str, Any] = json.loads(file.readline())
     return answer
 
 
 @cache
-def server() -> "subprocess.Popen[str]":
-    """The process that is forked for each project. It ends with this one."""
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "tests.support.project_server"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if name not in FOREIGN} | {"COLUMNS": "200"},
-        preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call; nothing else can tell a child to follow
-    )
-    atexit.register(process.kill)
-    return process
+def server() -> str:
+    """The socket of the process that is forked for each project, which the workers of a run share."""
+    path = Path(forked.server()).with_name("projects")
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            devices = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+            launched.append(forked.start(["-c", LAUNCH, str(path)], env=os.environ | {"COLUMNS": "200"}, **devices))
+            deadline = time.monotonic() + forked.PATIENCE
+            while not path.exists():
+                assert time.monotonic() < deadline, "Django does not start"
+                time.sleep(0.02)
+    return str(path)
 
 
-FOREIGN = {"DATABASE_URL", "DJANGO_SETTINGS_MODULE"}
-"""Settings of the project whose tests these are."""
+launched: list[forked.Process] = []
+LAUNCH = """
+import os, sys
+for setting in ("DATABASE_URL", "DJANGO_SETTINGS_MODULE"):
+    os.environ.pop(setting, None)
+os.execv(sys.executable, [sys.executable, "-W", "ignore", "-m", "tests.support.project_server", sys.argv[1]])
+"""
+"""A new interpreter without the settings of the project whose tests these are. It ends with the process of `forked`."""
 
 
 # --- What has to hold of every project ------------------------------------------------------------------------------
