@@ -224,8 +224,9 @@ class Loader:
 
     # --- The end ------------------------------------------------------------------------------------------------------
     def finish(self) -> None:
-        """Refresh materialized views, restart sequences, and analyze."""
+        """Complete the indexes, refresh materialized views, restart sequences, and analyze."""
         with self.staging.session() as connection, connection.cursor() as cursor:
+            constraints.restore_marks(cursor, self.parts)
             refresh_materialized_views(cursor)
             constraints.restart_sequences(cursor, {quoted(table.name): table.watermark for table in self.tables})
             # Without names, PostgreSQL would analyze its own tables too, which takes longer than those of a small file.

@@ -121,6 +121,24 @@ DIFFERENT = [
     "ALTER TABLE everything ALTER number TYPE bigint, ALTER small TYPE integer",
 ]
 
+MARKED = [
+    "CREATE INDEX marked ON otherproject_tag (lower(name), name)",
+    "ALTER INDEX marked ALTER 1 SET STATISTICS 77",
+    r"COMMENT ON INDEX marked IS 'it''s 50% \ done'",
+    "ALTER TABLE otherproject_tag CLUSTER ON marked",
+    "ALTER TABLE otherproject_tag REPLICA IDENTITY USING INDEX otherproject_tag_pkey",
+    "COMMENT ON INDEX otherproject_tag_pkey IS 'of the key'",
+    "COMMENT ON CONSTRAINT otherproject_tag_pkey ON otherproject_tag IS 'the key'",
+    "ALTER TABLE otherproject_shelf ADD CONSTRAINT numbered UNIQUE (id, number)",
+    "COMMENT ON CONSTRAINT numbered ON otherproject_shelf IS 'unique'",
+    "ALTER TABLE otherproject_shelf CLUSTER ON numbered",
+    (
+        "DO $$ BEGIN EXECUTE (SELECT format('COMMENT ON CONSTRAINT %I ON otherproject_book IS %L', conname, 'foreign')"
+        " FROM pg_constraint WHERE conrelid = 'otherproject_book'::regclass AND contype = 'f' LIMIT 1); END $$"
+    ),
+]
+"""Of indexes and keys, which are dropped before rows are loaded."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Odd:
@@ -147,7 +165,7 @@ def odd(
         support.server().rows(f"CREATE ROLE {name} LOGIN {request.param} PASSWORD 'pw'")
         support.create(name)
         support.server().rows(f"ALTER DATABASE {name} OWNER TO {name}")
-        statements = [*PARTITIONED, *DIFFERENT, *make_triggers(), *force_row_level_security()]
+        statements = [*PARTITIONED, *DIFFERENT, *MARKED, *make_triggers(), *force_row_level_security()]
         support.add_migration(monkeypatch, *statements, *itertools.chain(*VIEWS.values()), WITHOUT_DATA)
         with support.opened(library) as connection:
             found = connection.execute("SELECT name FROM sqlite_master WHERE name LIKE 'otherproject\\_%' ESCAPE '\\'")
@@ -208,11 +226,30 @@ def test_tables_that_differ_from_the_models_are_migrated(odd: Odd) -> None:
     assert len(tables) > 15
     for table in tables:
         assert odd.database.value(f"SELECT count(*) FROM {table['name']}") == table["rows"] > 0
+    indexes = "SELECT count(*) FROM pg_index WHERE indrelid = 'sighting_rest'::regclass AND indisvalid"
+    assert odd.database.value(indexes) == 2
     assert odd.database.rows("SELECT * FROM audit") == [("seed",)]
     assert odd.database.rows("SELECT DISTINCT extra, n FROM everything") == [(None, 7)]
     assert odd.database.rows("SELECT name FROM otherproject_author ORDER BY id") == [
         (f"Author {number}",) for number in range(3)
     ]
+
+
+def test_comments_and_marks_of_indexes_and_keys_are_kept(odd: Odd) -> None:
+    assert odd.database.rows(
+        "SELECT relname, obj_description(indexrelid, 'pg_class'), indisclustered, indisreplident,"
+        " (SELECT coalesce(max(attstattarget), -1)::int FROM pg_attribute WHERE attrelid = indexrelid)"
+        " FROM pg_index JOIN pg_class ON oid = indexrelid"
+        " WHERE relname IN ('marked', 'numbered', 'otherproject_tag_pkey') ORDER BY 1"
+    ) == [
+        ("marked", r"it's 50% \ done", True, False, 77),
+        ("numbered", None, True, False, -1),
+        ("otherproject_tag_pkey", "of the key", False, True, -1),
+    ]
+    assert odd.database.rows(
+        "SELECT description FROM pg_description WHERE classoid = 'pg_constraint'::regclass"
+        " AND objoid IN (SELECT oid FROM pg_constraint WHERE conrelid::regclass::text ~ '^otherproject') ORDER BY 1"
+    ) == [("foreign",), ("the key",), ("unique",)]
 
 
 def test_values_that_postgresql_computes_otherwise_are_differences(library: Path, migrated: Database) -> None:

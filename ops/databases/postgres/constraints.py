@@ -13,9 +13,27 @@ NAMES = (
     "ARRAY(SELECT attname::text FROM unnest({numbers}) WITH ORDINALITY AS listed(number, position)"
     " JOIN pg_attribute ON attrelid = {table} AND attnum = number ORDER BY position)"
 )
+MARKS = """ARRAY(
+  SELECT statement FROM pg_index AS marked JOIN pg_class AS i ON i.oid = indexrelid
+  CROSS JOIN LATERAL (
+    SELECT format('ALTER INDEX %%s SET TABLESPACE %%I', i.oid::regclass, spcname) FROM pg_tablespace AS t
+    WHERE t.oid = reltablespace
+    UNION ALL SELECT format('ALTER INDEX %%s ALTER %%s SET STATISTICS %%s', i.oid::regclass, attnum, attstattarget)
+    FROM pg_attribute WHERE attrelid = i.oid AND attstattarget >= 0
+    UNION ALL SELECT format('COMMENT ON INDEX %%s IS %%L', i.oid::regclass, obj_description(i.oid, 'pg_class'))
+    WHERE obj_description(i.oid, 'pg_class') IS NOT NULL
+    UNION ALL SELECT format('ALTER TABLE %%s CLUSTER ON %%I', indrelid::regclass, i.relname) WHERE indisclustered
+    UNION ALL SELECT format('ALTER TABLE %%s REPLICA IDENTITY USING INDEX %%I', indrelid::regclass, i.relname)
+    WHERE indisreplident) AS mark(statement)
+  WHERE indexrelid = {index})"""
+"""Statements for what pg_get_indexdef leaves out."""
+COMMENTS = """ARRAY(
+  SELECT format('COMMENT ON CONSTRAINT %%I ON %%s IS %%L', conname, conrelid::regclass, description)
+  FROM pg_description WHERE classoid = 'pg_constraint'::regclass AND objoid = con.oid)"""
 CONSTRAINTS = (
     "SELECT relation.relname, conname, contype::text, pg_get_constraintdef(con.oid), target.relname,"
-    f" {NAMES.format(numbers='conkey', table='conrelid')}, {NAMES.format(numbers='confkey', table='confrelid')}"
+    f" {NAMES.format(numbers='conkey', table='conrelid')}, {NAMES.format(numbers='confkey', table='confrelid')},"
+    f" {COMMENTS} || {MARKS.format(index='nullif(conindid, CASE contype WHEN $$f$$ THEN conindid END)')}"
     " FROM pg_constraint AS con JOIN pg_class AS relation ON relation.oid = conrelid"
     " LEFT JOIN pg_class AS target ON target.oid = confrelid"
     " WHERE con.connamespace = quote_ident(current_schema())::regnamespace AND contype IN ('p', 'u', 'x', 'f')"
@@ -24,14 +42,17 @@ CONSTRAINTS = (
 )
 """Without those of partitions, which come and go with that of their parent."""
 INDEXES = (
-    "SELECT relation.relname, class.relname, pg_get_indexdef(indexrelid),"
-    f" {NAMES.format(numbers='indkey', table='indrelid')}"
+    "SELECT relation.relname, class.relname,"
+    " CASE class.relkind WHEN 'I' THEN regexp_replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON ')"
+    " ELSE pg_get_indexdef(indexrelid) END,"
+    f" {NAMES.format(numbers='indkey', table='indrelid')}, {MARKS.format(index='class.oid')}"
     " FROM pg_index JOIN pg_class AS class ON class.oid = indexrelid"
     " JOIN pg_class AS relation ON relation.oid = indrelid"
     " WHERE class.relnamespace = quote_ident(current_schema())::regnamespace AND relation.relname = ANY(%s)"
     " AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = indexrelid AND contype IN ('p', 'u', 'x'))"
     " AND NOT EXISTS (SELECT 1 FROM pg_inherits WHERE inhrelid = indexrelid) ORDER BY 1, 2"
 )
+"""Those of partitions come and go with that of their parent, for which pg_get_indexdef writes ONLY."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +69,8 @@ class DroppableObject:
     columns: tuple[str, ...]
     others: tuple[str, ...] = ()
     target_columns: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+    """Statements for comments, tablespaces and the like, after all are created: some lock the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +93,23 @@ def read_indexes_and_keys(cursor: Cursor, tables: Sequence[str]) -> IndexesAndKe
                 columns=tuple(columns),
                 others=(target,) if target else (),
                 target_columns=tuple(target_columns),
+                marks=tuple(marks),
                 **constraint_sql(table, name, text),
             ),
         )
-        for table, name, kind, text, target, columns, target_columns in cursor.fetchall()
+        for table, name, kind, text, target, columns, target_columns, marks in cursor.fetchall()
     ]
     cursor.execute(INDEXES, [list(tables)])
     indexes = [
-        DroppableObject(table=table, name=name, columns=tuple(columns), drop=f"DROP INDEX {quoted(name)}", create=text)
-        for table, name, text, columns in cursor.fetchall()
+        DroppableObject(
+            table=table,
+            name=name,
+            columns=tuple(columns),
+            marks=tuple(marks),
+            drop=f"DROP INDEX {quoted(name)}",
+            create=text,
+        )
+        for table, name, text, columns, marks in cursor.fetchall()
     ]
     unique = [part for kind, part in constraints if kind != "f"]
     return IndexesAndKeys(indexes=(*unique, *indexes), keys=tuple(part for kind, part in constraints if kind == "f"))
@@ -106,6 +137,13 @@ def drop_object(cursor: Cursor, part: DroppableObject) -> bool:
     except errors.DependentObjectsStillExist:
         return False
     return True
+
+
+def restore_marks(cursor: Cursor, parts: IndexesAndKeys) -> None:
+    """Give them the comments, tablespaces, statistics targets and marks that they had before they were dropped."""
+    for part in (*parts.indexes, *parts.keys):
+        for statement in part.marks:
+            cursor.execute(statement)
 
 
 def lock_tables(cursor: Cursor, part: DroppableObject) -> None:
