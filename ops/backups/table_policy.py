@@ -34,11 +34,14 @@ API_KEYS = frozenset(
         "knox_authtoken",
         "oauth2_provider_accesstoken",
         "oauth2_provider_application",
+        "oauth2_provider_devicegrant",
         "oauth2_provider_grant",
+        "oauth2_provider_idtoken",
         "oauth2_provider_refreshtoken",
         "rest_framework_api_key_apikey",
         "token_blacklist_blacklistedtoken",
         "token_blacklist_outstandingtoken",
+        "wagtailcore_apitoken",
     }
 )
 STORED_SETTINGS = frozenset(

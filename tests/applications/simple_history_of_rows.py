@@ -6,6 +6,7 @@ import json
 import uuid
 from typing import Any
 
+from django.conf import settings
 from django.db import models
 from simple_history.models import HistoricalRecords, HistoricForeignKey
 
@@ -17,6 +18,8 @@ MOMENTS = [
     dt.datetime(2026, 10, 25, 1, 30, tzinfo=dt.UTC),
     dt.datetime(9999, 12, 29, tzinfo=dt.UTC),
 ]
+if not settings.USE_TZ:
+    MOMENTS = [moment.replace(tzinfo=None) + dt.timedelta(hours=1) for moment in MOMENTS]
 TEXTS = ["", "Größe", "\\N", "a\tb\r\n", "日本" * 3000, "'\"%s{}", "\ufeff\u202e"]
 
 

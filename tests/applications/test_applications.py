@@ -8,7 +8,7 @@ import pytest
 
 from tests.applications.support import HERE, application
 from tests.support.forked import ROOT
-from tests.support.projects import assert_migrated
+from tests.support.projects import assert_migrated, assert_refused
 
 WAGTAIL = [
     *("admin", "contrib.forms", "contrib.redirects", "documents", "embeds", "images", "search", "sites", "snippets"),
@@ -80,6 +80,7 @@ APPLICATIONS: dict[str, dict[str, Any]] = {
         "not_compared": ["wagtailsearch.IndexEntry"],
     },
 }
+TABLE = (ROOT / "docs/ops-in-your-project.md").read_text().partition("## Applications that were tried")[2]
 
 
 @pytest.mark.slow
@@ -91,12 +92,47 @@ def test_application_reads_the_same_after_migration_and_restore(name: str) -> No
     assert extra["changed"]
     assert extra["restored"] == extra["expected"]
     assert not extra["differences"], "\n".join(extra["differences"])
+    assert not extra["access"], "an untrusted file may replace these tables, whose rows give access"
+
+
+@pytest.mark.slow
+def test_histories_without_time_zones_are_migrated() -> None:
+    """Their times are those of Berlin: one is repeated when the clocks change, one has an offset of 53 minutes."""
+    settings = {"USE_TZ": False, "TIME_ZONE": "Europe/Berlin"}
+    assert_migrated(application("simple_history_of_rows", apps=["simple_history"], settings=settings, after=""))
+
+
+NUL = {
+    "oauth2": {"oauth2_provider_accesstoken.token": "'a' || char(0)"},
+    "simple_history_of_rows": {"shop_historicalthing.details": """'{"a": "\\u0000"}'"""},
+    "taggit_tags": {"taggit_tag.name": "'a' || char(0) || id", "taggit_tag.slug": "'b' || char(0) || id"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NUL)
+def test_nul_characters_in_rows_of_applications_are_named(name: str) -> None:
+    """SQLite lets them through; PostgreSQL does not."""
+    columns = [(*column.split("."), value) for column, value in NUL[name].items()]
+    raw = [
+        f"UPDATE {table} SET {column} = {value} WHERE rowid = (SELECT max(rowid) FROM {table})"
+        for table, column, value in columns
+    ]
+    project = application(name, raw=raw, **APPLICATIONS[name])
+    assert_refused(project, *(f"1 × {column}: " for column in NUL[name]), "NUL")
 
 
 def test_applications_bring_no_second_copy_of_what_the_project_installs() -> None:
     """With ``--no-deps``, pip installs what is listed only."""
     ours = [*pinned(ROOT / "requirements.txt"), *pinned(ROOT / "requirements-dev.txt")]
     assert not {*pinned(ROOT / "tests/applications/requirements.txt")} & {*ours}
+
+
+def test_documentation_names_the_versions_of_the_applications() -> None:
+    text = (ROOT / "tests/applications/requirements.txt").read_text().partition("# What they import")[0]
+    rows = re.findall(r"^\| (\S+)(?: with (\S+))? \| ([\d.]+)(?:, ([\d.]+))? \|", TABLE, re.MULTILINE)
+    named = {f"{row[place]}=={row[place + 2]}" for row in rows for place in (0, 1) if row[place]}
+    assert named == {line for line in text.splitlines() if not line.startswith("#")}
 
 
 def pinned(requirements: Path) -> list[str]:
