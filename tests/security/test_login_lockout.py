@@ -78,12 +78,15 @@ def others_failed(number: int) -> None:
 
 
 def attack(failures: int, *, name: str = "ada@example.com") -> None:
-    """So many failures at one account, three from each address. After ten, every attempt is delayed."""
-    for number in range(min(failures, 10)):
-        assert sign_in("wrong", name=name, sender=addresses(10)[number // 3]).status_code == 200
-    if failures > 10:
-        row = AccessAttempt.objects.filter(ip_address=addresses(10)[3])
-        row.update(failures_since_start=F("failures_since_start") + failures - 10)
+    """So many failures at one account, at most three from each address. After ten, every attempt is delayed."""
+    account = username_from(RequestFactory().post("/"), {"username": name})
+    counts = [min(3, failures - first) for first in range(0, failures, 3)]
+    now = timezone.now()
+    rows = [
+        AccessAttempt(username=account, ip_address=address, failures_since_start=count, attempt_time=now)
+        for address, count in zip(addresses(len(counts)), counts, strict=True)
+    ]
+    AccessAttempt.objects.bulk_create(rows)
 
 
 def test_right_password_after_five_failures_is_locked_out() -> None:
@@ -166,12 +169,13 @@ class TestAccount:
     )
     EMAILS = ("ada.i@example.com", "zoë@example.com", "maß@example.com")
 
-    @pytest.mark.parametrize("email", EMAILS)
-    def test_all_names_of_an_account_are_locked_together(self, email: str) -> None:
-        User.objects.create_superuser(email, PASSWORD)
+    def test_all_names_of_an_account_are_locked_together(self) -> None:
+        for email in self.EMAILS:
+            User.objects.create_superuser(email, PASSWORD)
         works = {name for name in self.SPELLINGS if sign_in(PASSWORD, name=name).status_code == 302}
-        assert email in works
-        fail(5, name=email)
+        assert works >= set(self.EMAILS)
+        for email in self.EMAILS:
+            fail(5, name=email)
         answers = {name: sign_in(PASSWORD, name=name).status_code for name in self.SPELLINGS}
         assert {name for name, status in answers.items() if status == 429} >= works
         assert 302 not in answers.values()
@@ -309,7 +313,8 @@ class TestSlowed:
         assert sign_in(PASSWORD).status_code == 302
 
     def test_delay_grows_with_failures_up_to_a_minute(self) -> None:
-        attack(10)
+        for number in range(10):
+            assert sign_in("wrong", sender=addresses(10)[number // 3]).status_code == 200
         pauses = []
         for number in range(9):
             sender = f"198.19.0.{number}"
@@ -345,7 +350,7 @@ class TestSlowed:
         ]
         AccessAttempt.objects.bulk_create(rows)
         assert sign_in(PASSWORD)["Retry-After"] == "60"
-        for sender in addresses(20):
+        for sender in addresses(5):
             assert sign_in("wrong", sender=sender).status_code == 429
             assert sign_in("wrong", sender=f"2001:db8:{sender.rpartition('.')[2]}::1").status_code == 429
         pass_time(seconds=60)
@@ -364,7 +369,8 @@ class TestSlowed:
 
 class TestReport:
     def test_log_names_the_attacked_account(self, caplog: pytest.LogCaptureFixture) -> None:
-        attack(9)
+        attack(8)
+        sign_in("wrong", sender=addresses(3)[2])
         assert not self.warnings(caplog)
         sign_in("wrong", sender=ELSEWHERE)
         (line,) = self.warnings(caplog)
@@ -384,7 +390,8 @@ class TestReport:
         ]
 
     def test_unknown_names_are_not_logged(self, caplog: pytest.LogCaptureFixture) -> None:
-        attack(12, name="nobody@example.com")
+        attack(9, name="nobody@example.com")
+        assert sign_in("wrong", name="nobody@example.com").status_code == 200
         assert not self.warnings(caplog)
         assert reporting.password_guessing_alerts("default") == {}
 
@@ -441,18 +448,18 @@ class TestEveryPage:
         return response
 
     @pytest.mark.parametrize("page", PAGES)
-    @pytest.mark.parametrize("other", PAGES)
-    def test_five_wrong_current_passwords_lock_all_forms(self, browser: Client, page: str, other: str) -> None:
+    def test_five_wrong_current_passwords_lock_all_forms(self, browser: Client, page: str) -> None:
         codes = [self.type_in(browser, page, "wrong").status_code for _ in range(5)]
         assert codes == [200] * 4 + [429]
-        answer = self.type_in(browser, other, PASSWORD)
-        assert answer.status_code == 429
-        assert "Wait 15 minutes, then try again." in answer.content.decode()
+        for other in self.PAGES:
+            answer = self.type_in(browser, other, PASSWORD)
+            assert answer.status_code == 429, other
+            assert "Wait 15 minutes, then try again." in answer.content.decode(), other
         assert User.objects.get(email="ada@example.com").check_password(PASSWORD)
 
     @pytest.mark.parametrize("page", ["restore", "password change"])
     def test_wrong_current_passwords_after_the_fifth_are_not_checked(self, browser: Client, page: str) -> None:
-        for _ in range(25):
+        for _ in range(9):
             self.type_in(browser, page, "wrong")
         assert AccessAttempt.objects.aggregate(sum=Sum("failures_since_start"))["sum"] == 5
 
