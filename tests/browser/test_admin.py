@@ -35,6 +35,14 @@ def back_up(page: Page) -> None:
     wait_until_finished(page)
 
 
+def open_list(page: Page, site: Site) -> None:
+    """The list of backups, which has one."""
+    site.sign_in(page)
+    if not page.locator("#result_list").count():
+        back_up(page)
+        page.goto(LIST)
+
+
 def devices(page: Page) -> int:
     page.goto("/admin/inventory/device/")
     found = re.search(r"(\d+) devices", page.locator("body").inner_text())
@@ -52,8 +60,9 @@ def delete_a_device(page: Page) -> None:
 
 
 def test_backup_restore_and_undo_bring_back_a_deleted_device(site: Site) -> None:
-    with site.page() as page:
-        site.sign_in(page)
+    """Restoring ends the session; the page of the run shows its end to those who are signed out, too."""
+    with site.page() as page, site.page() as signed_out:
+        site.sign_in_with_password(page)
         back_up(page)
         expect(page.locator(".ops-results")).to_contain_text("Verified by reading it back")
         before = devices(page)
@@ -66,11 +75,18 @@ def test_backup_restore_and_undo_bring_back_a_deleted_device(site: Site) -> None
         expect(row).to_have_text(re.compile(rf"Devices\s*{before - 1}\s*{before}\s*1"))
         confirm(page, site, "Restore")
         page.wait_for_url("**/admin/ops/run/**")
+        address = page.locator("[data-status-url]").get_attribute("data-status-url")
         wait_until_finished(page)
         expect(page.locator(".ops-results")).to_contain_text("contents match the manifest")
         expect(page.locator(".ops-results")).to_contain_text("Writes were blocked for")
+        assert address
+        signed_out.goto(address.removesuffix("state/"))
+        wait_until_finished(signed_out)
+        expect(signed_out.get_by_role("heading", level=1)).to_have_text("Restore")
 
-        site.sign_in(page)  # the restore has ended the session
+        page.goto(LIST)
+        assert "/admin/login/" in page.url
+        site.sign_in(page)
         assert devices(page) == before
         page.goto(LIST)
         page.get_by_role("link", name="Undo…").click()
@@ -81,25 +97,6 @@ def test_backup_restore_and_undo_bring_back_a_deleted_device(site: Site) -> None
         site.sign_in(page)
         assert devices(page) == before - 1
     assert site.ops_errors() == []
-
-
-def test_status_page_shows_the_end_of_a_restore_after_sign_out(site: Site) -> None:
-    with site.page() as page:
-        site.sign_in(page)
-        back_up(page)
-        page.goto(LIST)
-        page.get_by_role("link", name="Restore", exact=True).first.click()
-        confirm(page, site, "Restore")
-        page.wait_for_url("**/admin/ops/run/**")
-        address = page.locator("[data-status-url]").get_attribute("data-status-url")
-        wait_until_finished(page)
-        page.goto(LIST)
-        assert "/admin/login/" in page.url
-    with site.page() as signed_out:
-        assert address
-        signed_out.goto(address.removesuffix("state/"))
-        wait_until_finished(signed_out)
-        expect(signed_out.get_by_role("heading", level=1)).to_have_text("Restore")
 
 
 def test_uploaded_file_is_restored_as_untrusted(site: Site, tmp_path: Path) -> None:
@@ -132,12 +129,10 @@ def test_uploaded_file_is_restored_as_untrusted(site: Site, tmp_path: Path) -> N
 
 def test_viewers_have_no_buttons_and_get_403(site: Site) -> None:
     with site.page() as page:
-        site.sign_in(page)
-        back_up(page)
-    with site.page() as page:
+        open_list(page, site)
         site.sign_in(page, "vera@example.com")
         assert page.locator(".ops-button, .ops-icon-button").count() == 0
-        page.locator("#result_list tbody a[href*='/change/']").first.click()
+        page.locator("#result_list tbody a[href*='/change/']").last.click()
         page.wait_for_url("**/change/**")
         expect(page.get_by_role("heading", name="Rows: backup vs. now")).to_be_visible()
         assert page.locator(".ops-button").count() == 0
@@ -152,9 +147,7 @@ def test_viewers_have_no_buttons_and_get_403(site: Site) -> None:
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_list_shows_its_buttons_without_scrolling(site: Site) -> None:
     with site.page() as page:
-        site.sign_in(page)
-        if not page.locator("#result_list").count():
-            back_up(page)
+        open_list(page, site)
         for width in (390, 1024, 1280, 1440):
             page.set_viewport_size({"width": width, "height": 900})
             page.goto(LIST)
@@ -169,38 +162,16 @@ def check_buttons(page: Page, width: int) -> None:
     assert page.evaluate("(frame => frame.scrollWidth - frame.clientWidth)(result_list.parentElement)") <= 0
 
 
-WIDTHS = [
-    (1440, "light"),
-    (390, "dark"),
-    pytest.param(1440, "dark", marks=pytest.mark.slow),
-    pytest.param(390, "light", marks=pytest.mark.slow),
-]
-
-
-@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
-@pytest.mark.parametrize(("width", "scheme"), WIDTHS)
-def test_pages_have_no_serious_axe_violations_and_fit_the_width(site: Site, width: int, scheme: str) -> None:
-    site.errors.clear()
-    with site.page(width=width, scheme=scheme) as page:
-        site.sign_in(page)
-        if not page.locator("#result_list").count():
-            back_up(page)
-        for address in addresses(page):
-            page.goto(address)
-            page.wait_for_timeout(300)  # unfold's own scripts settle
-            assert serious(page) == [], address
-            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, address
-    assert site.ops_errors() == []
-
-
-def addresses(page: Page) -> list[str]:
+@pytest.fixture(scope="module")
+def addresses(site: Site) -> list[str]:
     """The pages of `ops`, with a backup and a run to show."""
-    page.goto("/admin/ops/run/")
-    run = page.locator("#result_list tbody a[href*='/change/']").first.get_attribute("href") or ""
-    page.goto(run)
-    status_page = (page.locator("[data-status-url]").get_attribute("data-status-url") or "").removesuffix("state/")
-    page.goto(LIST)
-    backup = page.locator("#result_list tbody a[href*='/change/']").last.get_attribute("href") or ""
+    with site.page() as page:
+        open_list(page, site)
+        backup = page.locator("#result_list tbody a[href*='/change/']").last.get_attribute("href") or ""
+        page.goto("/admin/ops/run/")
+        run = page.locator("#result_list tbody a[href*='/change/']").first.get_attribute("href") or ""
+        page.goto(run)
+        status_page = (page.locator("[data-status-url]").get_attribute("data-status-url") or "").removesuffix("state/")
     of_one = [backup, *(backup.replace("change/", f"{name}/") for name in ("restore", "note", "delete"))]
     return [
         LIST,
@@ -212,6 +183,30 @@ def addresses(page: Page) -> list[str]:
         run,
         status_page,
     ]
+
+
+WIDTHS = [
+    (1440, "light"),
+    (390, "dark"),
+    pytest.param(1440, "dark", marks=pytest.mark.slow),
+    pytest.param(390, "light", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(("width", "scheme"), WIDTHS)
+def test_pages_have_no_serious_axe_violations_and_fit_the_width(
+    site: Site, addresses: list[str], width: int, scheme: str
+) -> None:
+    site.errors.clear()
+    with site.page(width=width, scheme=scheme) as page:
+        site.sign_in(page)
+        for address in addresses:
+            page.goto(address)
+            page.wait_for_timeout(300)  # unfold's own scripts settle
+            assert serious(page) == [], address
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, address
+    assert site.ops_errors() == []
 
 
 def serious(page: Page) -> list[str]:
