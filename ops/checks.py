@@ -34,10 +34,7 @@ from django.utils.module_loading import import_string
 
 from ops.backups.table_policy import PROJECT_SETTINGS, cannot_exclude, exclusions
 from ops.conf import conf, setting_name
-from ops.databases.override import direct_settings
-from ops.databases.postgres.connection import from_settings
-from ops.errors import PreconditionFailed
-from ops.health.database import explain_read_only
+from ops.health.database import explain_no_session, explain_read_only
 
 ADMIN = "django.contrib.admin"
 APPS = ("unfold", ADMIN)
@@ -130,12 +127,8 @@ def check_operations_connect(*, databases: Sequence[str] | None = None, **_kwarg
         connections["default"].ensure_connection()
     except DatabaseError:
         return []  # commands that need the database report it better
-    try:
-        from_settings(direct_settings()).connect().close()
-    except PreconditionFailed as error:
-        sentence = f"Backups, restores and migrations cannot connect. {error.message}"
-        return [Warning(sentence, hint=error.hint, id="ops.W015")]
-    return []
+    sentence, hint = explain_no_session("default")
+    return [Warning(sentence, hint=hint, id="ops.W015")] if sentence else []
 
 
 def tables_of_database() -> set[str]:

@@ -19,8 +19,11 @@ from django.db import OperationalError, connections
 from django.db.backends.base.base import NO_DB_ALIAS, BaseDatabaseWrapper
 
 from ops.databases.migration_state import applied_migrations, migration_skew
+from ops.databases.override import direct_settings
 from ops.databases.postgres import writable
+from ops.databases.postgres.connection import from_settings
 from ops.databases.sqlite import files
+from ops.errors import PreconditionFailed
 
 READ_ONLY = "ReadOnlyDatabase"
 """The error of a database that cannot be written."""
@@ -117,6 +120,18 @@ def explain_read_only(connection: BaseDatabaseWrapper) -> tuple[str, str]:
             if cursor.fetchone()[0]:
                 reason, hint = "PRAGMA query_only is on", "Remove it from the OPTIONS of the database."
     return (f"The database cannot be written: {reason}.", hint) if reason else ("", "")
+
+
+def explain_no_session(alias: str) -> tuple[str, str]:
+    """A sentence on why operations cannot connect to the PostgreSQL server, and one on what to do; or two empty texts.
+
+    They need a session of the server itself, which a pooler such as PgBouncer does not give.
+    """
+    try:
+        from_settings(direct_settings(alias)).connect().close()
+    except PreconditionFailed as error:
+        return f"Backups, restores and migrations cannot connect. {error.message}", error.hint
+    return "", ""
 
 
 def explain_read_only_file(connection: BaseDatabaseWrapper) -> tuple[str, str]:

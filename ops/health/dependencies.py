@@ -1,4 +1,4 @@
-"""Checks of what the site needs besides the database: Redis, worker, beat, schedules, disk space, maintenance mode."""
+"""Checks of what the site needs besides the database: Redis, worker, beat, schedules, disk space, operations."""
 
 import datetime as dt
 import shutil
@@ -10,7 +10,7 @@ from celery import Celery
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from ops.health.database import with_health_deadline
+from ops.health.database import explain_no_session, with_health_deadline
 from ops.health.results import CheckResult, Status
 from ops.maintenance import mode_from_settings
 from ops.schedules import timetable
@@ -88,6 +88,14 @@ def _is_answered(app: Celery, redis_url: str, command: str, is_right: Callable[[
     except _Answered:
         return True
     return False
+
+
+def check_operations(alias: str) -> CheckResult:
+    """Whether backups, restores and migrations can connect to the PostgreSQL server of the database `alias`."""
+    sentence, hint = explain_no_session(alias)
+    if not sentence:
+        return CheckResult()
+    return CheckResult(status=Status.DEGRADED, error="NoSession", detail=f"{sentence} {hint}".strip())
 
 
 def check_schedules(alias: str) -> CheckResult:

@@ -11,7 +11,15 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from ops.conf import conf
 from ops.health.backups import check_backups
 from ops.health.database import READ_ONLY, DatabaseAnswer, pool_status, query_database
-from ops.health.dependencies import check_disk, check_maintenance, check_schedules, ping_beat, ping_redis, ping_worker
+from ops.health.dependencies import (
+    check_disk,
+    check_maintenance,
+    check_operations,
+    check_schedules,
+    ping_beat,
+    ping_redis,
+    ping_worker,
+)
 from ops.health.results import CheckResult, HealthReport, Status
 from ops.schedules import timetable
 from ops.utils.redaction import redact
@@ -75,6 +83,8 @@ def _row_checks(database: DatabaseAnswer | BaseException, alias: str) -> Checks:
         return {}
     keeps_schedules = timetable.is_installed() and bool(conf.OPS_CELERY_APP)
     checks: Checks = {"backups": partial(check_backups, alias, expected=keeps_schedules)}
+    if connections[alias].vendor == "postgresql":
+        checks["operations"] = partial(check_operations, alias)
     if keeps_schedules:
         checks["schedules"] = partial(check_schedules, alias)
     return checks

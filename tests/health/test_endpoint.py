@@ -40,6 +40,7 @@ def test_health_of_a_healthy_site_has_all_keys(client: Client, path: str) -> Non
         "backup_disk": {"status": "healthy"},
         "maintenance": {"status": "healthy"},
         "backups": {"status": "healthy"},
+        "operations": {"status": "healthy"},
     }
     assert "no-store" in response["Cache-Control"]
 
@@ -142,7 +143,7 @@ def test_full_has_the_requested_format(client: Client, query: str, accept: str, 
     response = client.get(f"/health/full/{query}", headers={"accept": accept})
     assert response.status_code == 200
     assert response["Content-Type"].startswith(kind)
-    for name in ("database", "migrations", "maintenance", "backup_disk"):
+    for name in ("database", "migrations", "maintenance", "backup_disk", "operations"):
         assert name in response.content.decode()
 
 

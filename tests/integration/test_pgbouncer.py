@@ -15,6 +15,7 @@ from ops.databases.postgres.connection import parse_url
 from ops.engine_migration.target import inspect_target
 from ops.errors import PreconditionFailed
 from ops.health.database import query_database
+from ops.health.dependencies import check_operations
 from ops.utils.progress import no_progress
 from tests.integration.support import Home
 from tests.integration.tls_servers import PgBouncer, Server, pgbouncer
@@ -120,7 +121,9 @@ def test_site_works_through_pgbouncer_and_every_operation_names_it(
         with override_database(site):
             assert query_database("default").read_only == ""
             (warning,) = check_operations_connect(databases=["default"])
+            result = check_operations("default")
         assert (warning.id, "DATABASE_DIRECT_URL" in (warning.hint or "")) == ("ops.W015", True)
+        assert (result.error, result.detail) == ("NoSession", f"{warning.msg} {warning.hint}")
         operations: list[Callable[[], object]] = [
             lambda: engine.locked("backup").__enter__(),
             lambda: engine.snapshot(kind=Kind.SQL),
