@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.backups.manifest import ExcludedTable, Kind, Level, Manifest, Origin, TableDigest, Verification
@@ -50,6 +50,7 @@ manifests = st.sampled_from(Kind).flatmap(
 empty_tables = st.dictionaries(texts, st.just(TableDigest(rows=0, digest="0")), max_size=3)
 
 
+@settings(max_examples=40)
 @given(manifests, empty_tables, texts)
 def test_manifest_that_is_written_is_read_back(manifest, empty, reason):
     manifest = msgspec.structs.replace(

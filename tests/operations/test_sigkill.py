@@ -37,34 +37,35 @@ def nothing_is_left(lab: Lab) -> None:
         assert not [path.name for path in lab.folder.iterdir() if "-work-" in path.name]
 
 
-@pytest.mark.parametrize("stage", stages(*BEFORE, quick=("load", "dump", "cut-over")))
-def test_restore_killed_before_the_cut_over_changes_nothing(lab: Lab, stage: str) -> None:
-    kill_a_restore_before_its_end(lab, stage)
+def test_restores_killed_before_the_cut_over_change_nothing(lab: Lab) -> None:
+    kill_restores_before_their_end(lab, "load", "dump", "cut-over")
 
 
-@pytest.mark.parametrize("stage", stages(*BEFORE))
-def test_restore_in_a_schema_killed_before_the_cut_over_changes_nothing(
-    make_lab: Callable[[str], Lab], stage: str
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["postgresql", "schema", "sqlite"])
+def test_restores_killed_at_any_stage_before_the_cut_over_change_nothing(
+    make_lab: Callable[[str], Lab], kind: str
 ) -> None:
-    kill_a_restore_before_its_end(make_lab("schema"), stage)
+    kill_restores_before_their_end(make_lab(kind), *BEFORE)
 
 
-def kill_a_restore_before_its_end(lab: Lab, stage: str) -> None:
+def kill_restores_before_their_end(lab: Lab, *stages: str) -> None:
     name = lab.back_up()
     lab.rows(CHANGE)
     before = lab.content()
-    restore = lab.start("restore_database", name, "--yes", stop_at=stage).until_stopped()
-    assert restore.kill().code == -9
-    assert lab.content() == before
-    found = found_by(lab)
-    assert "The restore that " in found
-    assert "was killed. It was marked as interrupted." in found
-    assert lab.runs()[:2] == [("backup", "succeeded"), ("restore", "interrupted")]
-    (hint,) = lab.rows("SELECT hint FROM ops_run WHERE kind = 'restore'")
-    assert hint == ("The database is unchanged. Start the run again.",)
-    assert lab.content() == before
-    nothing_is_left(lab)
-    assert lab.run_json("list_backups")["previous"] is None
+    for stage in stages:
+        restore = lab.start("restore_database", name, "--yes", stop_at=stage).until_stopped()
+        assert restore.kill().code == -9
+        assert lab.content() == before, stage
+        found = found_by(lab)
+        assert "The restore that " in found, stage
+        assert "was killed. It was marked as interrupted." in found
+        assert lab.content() == before, stage
+        nothing_is_left(lab)
+        assert lab.run_json("list_backups")["previous"] is None
+    assert [run for run in lab.runs() if run[0] == "restore"] == [("restore", "interrupted")] * len(stages)
+    hints = lab.rows("SELECT DISTINCT hint FROM ops_run WHERE kind = 'restore'")
+    assert hints == [("The database is unchanged. Start the run again.",)]
     lab.run("restore_database", name, "--yes")
     assert lab.value("SELECT count(*) FROM racks WHERE name = 'Changed'") == 0
 

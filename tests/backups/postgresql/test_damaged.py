@@ -22,7 +22,7 @@ from tests.support.postgres import children_of
 @pytest.fixture
 def large(lab: Database) -> Database:
     """Enough rows that pg_dump waits for its reader."""
-    lab.rows("INSERT INTO device (name) SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
+    lab.rows("INSERT INTO device (name) SELECT repeat('x', 1000) FROM generate_series(1, 5000)")
     return lab
 
 

@@ -67,10 +67,7 @@ def engine(request: pytest.FixtureRequest, lab: Database, role: Role) -> Iterato
         return
     name, password = role()
     lab.rows(f"ALTER DATABASE {lab.name} OWNER TO {name}")
-    lab.rows(
-        "DO $$ DECLARE name text; BEGIN FOR name IN SELECT format('%I', tablename) FROM pg_tables"
-        f" WHERE schemaname = 'public' LOOP EXECUTE 'ALTER TABLE ' || name || ' OWNER TO {name}'; END LOOP; END $$"
-    )
+    support.give_tables(lab, name)
     lab.rows(f"ALTER FUNCTION note() OWNER TO {name}")
     yield support.engine_of(support.database_named(lab.name, user=name, password=password))
     # Before the role, which owns it.
