@@ -534,7 +534,7 @@ def check(track: Track, column: str, values: list[Any], *, all_welcome: bool = F
 
 
 QUICK = settings(
-    max_examples=25,
+    max_examples=8,
     deadline=None,
     derandomize=True,
     database=None,
@@ -562,7 +562,7 @@ def test_many_stored_values_are_migrated_unchanged_or_are_findings(track: Track,
 
 def property_of_any(effort: settings, track: Track, column: str) -> None:
     @effort
-    @given(st.lists(NEAR[column] | NEAR[column] | anything, min_size=1, max_size=60))
+    @given(st.lists(NEAR[column] | NEAR[column] | anything, min_size=20, max_size=60))
     def holds(values: list[Any]) -> None:
         check(track, column, values)
 
@@ -571,7 +571,7 @@ def property_of_any(effort: settings, track: Track, column: str) -> None:
 
 def property_of_written(effort: settings, track: Track, column: str) -> None:
     @effort
-    @given(st.lists(WRITTEN[column], min_size=1, max_size=40))
+    @given(st.lists(WRITTEN[column], min_size=20, max_size=60))
     def holds(values: list[Any]) -> None:
         check(track, column, values, all_welcome=True)
 
