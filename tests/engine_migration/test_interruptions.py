@@ -205,7 +205,7 @@ def test_run_killed_after_creating_its_database_is_cleaned_up(library: Path, dat
 def test_broken_connections_fail_with_a_message(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While rows are copied, and while they are compared."""
+    """While rows are copied, while they are compared, and that of the lock."""
     for module, step in ((copying, "stream"), (verify, "as_in_line")):
         with monkeypatch.context() as patch:
             patch.setattr(module, step, after_the_end_of_sessions(database, getattr(module, step)))
@@ -220,7 +220,23 @@ def test_broken_connections_fail_with_a_message(
         ), step
         assert database.tables() == [], step
         assert support.staging_databases(database.name) == [], step
+    # The connection that would have swapped the databases is gone; the next run cleans up.
+    with monkeypatch.context() as patch:
+        patch.setattr(Loader, "finish", before_the_end_of_the_lock(database, Loader.finish))
+        outcome = support.run(library, database, "--yes")
+    assert outcome.code == 1
+    assert outcome.error.startswith(("PostgreSQL ended the migration: ", "The new database could not be renamed to "))
+    assert database.tables() == []
     support.migrate(library, database)
+    assert support.staging_databases(database.name) == []
+
+
+def before_the_end_of_the_lock(database: Database, real: Callable[[Loader], None]) -> Callable[[Loader], None]:
+    def cut(loader: Loader) -> None:
+        real(loader)
+        support.end_lock_session(database.name)
+
+    return cut
 
 
 def after_the_end_of_sessions(database: Database, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -234,26 +250,6 @@ def after_the_end_of_sessions(database: Database, real: Callable[..., Any]) -> C
         return real(*arguments)
 
     return cut
-
-
-def test_lost_lock_connection_fails_with_a_message(
-    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The connection that would have swapped the databases is gone; the next run cleans up."""
-    real = Loader.finish
-
-    def cut(loader: Loader) -> None:
-        real(loader)
-        support.end_lock_session(database.name)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Loader, "finish", cut)
-        outcome = support.run(library, database, "--yes")
-    assert outcome.code == 1
-    assert outcome.error.startswith(("PostgreSQL ended the migration: ", "The new database could not be renamed to "))
-    assert database.tables() == []
-    support.migrate(library, database)
-    assert support.staging_databases(database.name) == []
 
 
 def test_error_of_postgresql_fails_with_a_message(

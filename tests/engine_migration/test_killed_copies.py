@@ -69,7 +69,7 @@ def left_in(*places: Path) -> list[Path]:
             (COPIED, ["--yes", "--no-backup"], True),
             (LOADED, ["--yes", "--no-backup"], False),
             (COPYING, ["--yes"], False),
-            (LOADED, ["--yes"], True),
+            (LOADED, ["--yes"], False),
             (SWAPPED, ["--yes"], True),
         )
     ],
@@ -99,9 +99,9 @@ def test_copy_is_deleted_by_any_run_and_the_start_of_a_worker(library: Path, dat
 
 def test_killed_and_running_migrations_are_told_apart(library: Path, database: Database) -> None:
     kill_at(COPIED, library, database, "--dry-run")
-    process = start_and_stop_at(Stage.COPY, library, database)
+    process = start_and_stop_at(Stage.SCHEMA, library, database)
     finish(process, signal.SIGKILL)
-    process = start_and_stop_at(Stage.BUILD, library, support.database_named(support.new_name()))
+    process = start_and_stop_at(Stage.SCHEMA, library, support.database_named(support.new_name()))
     backups = library.parent / "backups"
     (running,) = left_in(backups)
     assert sweep_snapshots(backups) == ()

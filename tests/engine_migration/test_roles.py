@@ -4,13 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 
 from ops.backups.engines.postgresql.engine import PostgresEngine
+from ops.databases.override import override_database
 from ops.engine_migration import orm_check
+from ops.engine_migration.target import StagingDatabase
+from ops.errors import VerificationFailed
 from tests.backups.postgresql.support import dump_of, restore
 from tests.engine_migration import support
-from tests.engine_migration.support import Database
+from tests.engine_migration.support import Database, Migration
 
 
 def test_role_without_createdb_migrates_in_one_transaction(
@@ -62,32 +65,28 @@ def test_settings_of_the_role_do_not_change_the_migration(
     support.drop(database.name)
 
 
-@pytest.mark.parametrize(
-    ("option", "style"),
-    [
-        ("CREATEDB", "iso_8601"),
-        ("NOCREATEDB", "sql_standard"),
-        ("NOCREATEDB", "postgres_verbose"),
-        pytest.param("NOCREATEDB", "iso_8601", marks=pytest.mark.slow),
-        pytest.param("CREATEDB", "sql_standard", marks=pytest.mark.slow),
-        pytest.param("CREATEDB", "postgres_verbose", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("is_shared", [False, True], ids=["database", "transaction"])
 def test_interval_style_in_which_django_misreads_durations_is_refused(
-    option: str, style: str, library: Path, database: Database, small_role: tuple[str, str]
+    migration: Migration, moved: Database, small_role: tuple[str, str], is_shared: bool
 ) -> None:
     role, password = small_role
-    support.server().rows(
-        f"ALTER DATABASE {database.name} OWNER TO {role}; ALTER ROLE {role} {option};"
-        f" ALTER ROLE {role} SET intervalstyle = {style}"
-    )
-    mine = support.database_named(database.name, user=role, password=password)
-    try:
-        outcome = support.run(library, mine, "--yes")
-    finally:
-        support.drop(database.name)
-    assert outcome.code == 1
-    assert f"because the sessions of the role have intervalstyle {style}: " in outcome.error
+    mine = support.database_named(moved.name, user=role, password=password)
+    support.server().rows(f"GRANT pg_read_all_data TO {role}")
+    with support.prepared(migration.library) as ready:
+        for style in ("iso_8601", "sql_standard", "postgres_verbose"):
+            support.server().rows(f"ALTER ROLE {role} SET intervalstyle = {style}")
+            refusal = f"the sessions of the role have intervalstyle {style}: "
+            with override_database(mine.address.wrapper()) as wrapper, transaction.atomic():
+                shared = wrapper.connection if is_shared else None
+                staging = StagingDatabase(address=mine.address, processes=1, shared=shared)
+                with pytest.raises(VerificationFailed, match=refusal):
+                    orm_check.compare_through_django(
+                        tables=ready.plan.tables,
+                        snapshot=ready.snapshot,
+                        staging=staging,
+                        preflight=ready.preflight,
+                        chosen_zone=None,
+                    )
 
 
 def test_previous_database_of_a_restore_is_not_dropped_with_the_target(

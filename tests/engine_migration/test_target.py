@@ -7,17 +7,20 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
 
+from ops.databases.leftovers import NO_CLAIMS
 from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database
 from ops.databases.postgres import databases, rename
+from ops.databases.postgres.connection import ConnectionInfo
 from ops.engine_migration import target as targets
-from ops.engine_migration.target import inspect_target
+from ops.engine_migration.target import StagingDatabase, Target, inspect_target
 from ops.errors import PreconditionFailed
 from tests.engine_migration import support
 from tests.engine_migration.support import Database, Migration
@@ -41,10 +44,21 @@ def test_target_with_rows_is_refused(migrated: Database) -> None:
     assert refusal(migrated) == f"{words}\n{NEVER_ADDS}"
 
 
-def test_target_with_rows_of_migrate_is_accepted(library: Path, migrated: Database) -> None:
+def replaced(target: Target) -> AbstractContextManager[StagingDatabase]:
+    """While the block runs, there is a staging database with the project's schema; then it replaces the target."""
+    return targets.open_staging(target, rows=0, claims=NO_CLAIMS, locked=False, rehearsal=False)
+
+
+def test_target_with_rows_of_migrate_is_replaced(migrated: Database) -> None:
     assert migrated.value("SELECT count(*) FROM auth_permission") > 50
-    support.migrate(library, migrated)
-    assert migrated.value("SELECT count(*) FROM otherproject_book") == 5
+    with replaced(inspect_target(migrated.address)) as staging:
+        put_tag(staging.address, "arrived")
+    assert migrated.rows("SELECT name FROM otherproject_tag") == [("arrived",)]
+
+
+def put_tag(address: ConnectionInfo, name: str) -> None:
+    with contextlib.closing(address.connect()) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO otherproject_tag VALUES (%s)", [name])
 
 
 @pytest.mark.parametrize(
@@ -92,26 +106,13 @@ def test_target_with_another_encoding_is_refused(nowhere: Database) -> None:
     )
 
 
-def test_rows_inserted_into_target_during_migration_are_not_lost(
-    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = targets.require_empty
-    seen: list[Any] = []
-
-    def look(address: Any, **options: Any) -> None:
-        seen.append(address)
-        if len(seen) == 2:
-            with override_database(database.address.wrapper()):
-                targets.run_migrations()
-            database.rows("INSERT INTO otherproject_tag VALUES ('precious')")
-        real(address, **options)
-
-    monkeypatch.setattr(targets, "require_empty", look)
-    outcome = support.run(library, database, "--yes")
-    words = f"The database {database.address} is not empty: 1 row in otherproject_tag.\n{NEVER_ADDS}"
-    assert (outcome.code, outcome.error) == (1, words)
-    assert database.rows("SELECT name FROM otherproject_tag") == [("precious",)]
-    assert support.staging_databases(database.name) == []
+def test_rows_inserted_into_target_during_migration_are_not_lost(migrated: Database) -> None:
+    words = f"The database {migrated.address} is not empty: 1 row in otherproject_tag."
+    with pytest.raises(PreconditionFailed) as refused, replaced(inspect_target(migrated.address)):
+        put_tag(migrated.address, "precious")
+    assert str(refused.value) == f"{words}\n{NEVER_ADDS}"
+    assert migrated.rows("SELECT name FROM otherproject_tag") == [("precious",)]
+    assert support.staging_databases(migrated.name) == []
 
 
 def test_run_migrations_creates_the_same_schema_as_migrate(
@@ -239,10 +240,7 @@ def properties(database: Database) -> Properties:
     )  # fmt: skip
 
 
-def test_swap_ends_sessions_and_those_of_programs_that_keep_connecting(
-    library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = rename.rename_databases
+def test_swap_ends_sessions_and_those_of_programs_that_keep_connecting(database: Database) -> None:
     stop = threading.Event()
 
     def knock() -> None:
@@ -251,24 +249,20 @@ def test_swap_ends_sessions_and_those_of_programs_that_keep_connecting(
                 time.sleep(0.005)
 
     knockers = [threading.Thread(target=knock) for _ in range(3)]
-
-    def rename_and_be_knocked_at(*arguments: Any, **named: Any) -> None:
-        for knocker in knockers:
-            knocker.start()
-        time.sleep(0.1)
-        real(*arguments, **named)
-
-    monkeypatch.setattr(rename, "rename_databases", rename_and_be_knocked_at)
     with contextlib.closing(database.connect()) as idle, idle.cursor() as cursor:
         try:
-            support.migrate(library, database)
+            with replaced(inspect_target(database.address)) as staging:
+                put_tag(staging.address, "arrived")
+                for knocker in knockers:
+                    knocker.start()
+                time.sleep(0.1)
         finally:
             stop.set()
             for knocker in knockers:
                 knocker.join()
         with pytest.raises(psycopg2.OperationalError):
             cursor.execute("SELECT 1")
-    assert database.value("SELECT count(*) FROM otherproject_book") == 5
+    assert database.rows("SELECT name FROM otherproject_tag") == [("arrived",)]
     assert support.staging_databases(database.name) == []
 
 
@@ -318,27 +312,23 @@ def test_migration_while_sessions_keep_coming_changes_nothing(
     assert support.staging_databases(database.name) == []
 
 
-def test_swap_with_sessions_of_other_roles_is_refused(library: Path, database: Database) -> None:
-    name, password = f"maker_{database.name}", "pw"
-    support.server().rows(f"CREATE ROLE {name} LOGIN CREATEDB PASSWORD '{password}'")
-    support.server().rows(f"ALTER DATABASE {database.name} OWNER TO {name}")
-    mine = support.database_named(database.name, user=name, password=password)
-    try:
-        with contextlib.closing(database.connect()):
-            outcome = support.run(library, mine, "--yes")
-        assert (outcome.code, outcome.error) == (
-            1,
-            (
-                f"Sessions of other roles are connected to {database.name} (homerack), and this role may not end"
-                " them.\n"
-                "Stop the programs that use the database, or run the command as their role."
-            ),
-        )
-        assert database.tables() == []
-        assert support.staging_databases(database.name) == []
-    finally:
-        support.drop(database.name)
-        support.server().rows(f"DROP ROLE {name}")
+def test_swap_with_sessions_of_other_roles_is_refused(database: Database, small_role: tuple[str, str]) -> None:
+    role, password = small_role
+    support.server().rows(f"ALTER ROLE {role} CREATEDB; ALTER DATABASE {database.name} OWNER TO {role}")
+    mine = support.database_named(database.name, user=role, password=password)
+    with (
+        contextlib.closing(database.connect()),
+        pytest.raises(PreconditionFailed) as refused,
+        replaced(inspect_target(mine.address)),
+    ):
+        pass
+    assert str(refused.value) == (
+        f"Sessions of other roles are connected to {database.name} (homerack), and this role may not end them.\n"
+        "Stop the programs that use the database, or run the command as their role."
+    )
+    assert database.tables() == []
+    assert support.staging_databases(database.name) == []
+    support.drop(database.name)
 
 
 def test_what_the_role_may_not_give_to_the_new_database_is_named_by_dry_run_and_migration(
