@@ -18,13 +18,14 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
 
+from ops.databases.leftovers import NO_CLAIMS
 from ops.databases.postgres import databases
 from ops.databases.postgres.connection import ConnectionInfo, parse_url
 from ops.engine_migration import target
 from ops.engine_migration.legacy import LegacyFormat
 from ops.engine_migration.pipeline import copy_and_verify, prepare
 from ops.engine_migration.prepared import MigrationOptions, PreparedMigration
-from ops.engine_migration.target import NEW_SUFFIX, OLD_SUFFIX, StagingDatabase
+from ops.engine_migration.target import NEW_SUFFIX, OLD_SUFFIX, StagingDatabase, inspect_target, open_staging
 from ops.engine_migration.verify import verify_tables
 from ops.utils.progress import ProgressCallback, StageTimer, no_progress
 
@@ -258,6 +259,14 @@ def copy_and_verify_into(ready: PreparedMigration, database: Database, report: P
     """Copy into a database that has the schema already, build and verify. Raises VerificationFailed."""
     with contextlib.closing(StagingDatabase(address=database.address, processes=1)) as staging:
         copy_and_verify(staging, ready, StageTimer(report))
+
+
+@contextlib.contextmanager
+def replaced(address: ConnectionInfo) -> Iterator[StagingDatabase]:
+    """While the block runs, there is a staging database with the project's schema; then it replaces the target."""
+    target = inspect_target(address)
+    with open_staging(target, rows=0, claims=NO_CLAIMS, locked=False, rehearsal=False) as staging:
+        yield staging
 
 
 def verify_after(ready: PreparedMigration, database: Database, *changes: str) -> None:

@@ -7,20 +7,18 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
 
-from ops.databases.leftovers import NO_CLAIMS
 from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database
 from ops.databases.postgres import databases, rename
 from ops.databases.postgres.connection import ConnectionInfo
 from ops.engine_migration import target as targets
-from ops.engine_migration.target import StagingDatabase, Target, inspect_target
+from ops.engine_migration.target import inspect_target
 from ops.errors import PreconditionFailed
 from tests.engine_migration import support
 from tests.engine_migration.support import Database, Migration
@@ -44,14 +42,9 @@ def test_target_with_rows_is_refused(migrated: Database) -> None:
     assert refusal(migrated) == f"{words}\n{NEVER_ADDS}"
 
 
-def replaced(target: Target) -> AbstractContextManager[StagingDatabase]:
-    """While the block runs, there is a staging database with the project's schema; then it replaces the target."""
-    return targets.open_staging(target, rows=0, claims=NO_CLAIMS, locked=False, rehearsal=False)
-
-
 def test_target_with_rows_of_migrate_is_replaced(migrated: Database) -> None:
     assert migrated.value("SELECT count(*) FROM auth_permission") > 50
-    with replaced(inspect_target(migrated.address)) as staging:
+    with support.replaced(migrated.address) as staging:
         put_tag(staging.address, "arrived")
     assert migrated.rows("SELECT name FROM otherproject_tag") == [("arrived",)]
 
@@ -108,7 +101,7 @@ def test_target_with_another_encoding_is_refused(nowhere: Database) -> None:
 
 def test_rows_inserted_into_target_during_migration_are_not_lost(migrated: Database) -> None:
     words = f"The database {migrated.address} is not empty: 1 row in otherproject_tag."
-    with pytest.raises(PreconditionFailed) as refused, replaced(inspect_target(migrated.address)):
+    with pytest.raises(PreconditionFailed) as refused, support.replaced(migrated.address):
         put_tag(migrated.address, "precious")
     assert str(refused.value) == f"{words}\n{NEVER_ADDS}"
     assert migrated.rows("SELECT name FROM otherproject_tag") == [("precious",)]
@@ -251,7 +244,7 @@ def test_swap_ends_sessions_and_those_of_programs_that_keep_connecting(database:
     knockers = [threading.Thread(target=knock) for _ in range(3)]
     with contextlib.closing(database.connect()) as idle, idle.cursor() as cursor:
         try:
-            with replaced(inspect_target(database.address)) as staging:
+            with support.replaced(database.address) as staging:
                 put_tag(staging.address, "arrived")
                 for knocker in knockers:
                     knocker.start()
@@ -319,7 +312,7 @@ def test_swap_with_sessions_of_other_roles_is_refused(database: Database, small_
     with (
         contextlib.closing(database.connect()),
         pytest.raises(PreconditionFailed) as refused,
-        replaced(inspect_target(mine.address)),
+        support.replaced(mine.address),
     ):
         pass
     assert str(refused.value) == (
