@@ -1,34 +1,47 @@
-"""Random Django projects: models, names, constraints, time zones, settings of the role, and rows with odd values.
+"""Random Django projects: models, names, constraints, migrations with SQL, time zones, settings of role and database.
 
-A project is made from one number, so that a failure is repeated by that number alone.
+A project is made from one number, so that a failure is repeated by that number alone. Kinds of columns, names, features
+and settings are dealt like cards, so that ten projects whose numbers differ in the last digit only have most of them.
 """
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
+from tests.support import generated_features
+from tests.support.generated_features import Draft, GeneratedModel, quoted
+from tests.support.generated_fields import DJANGO, EXTENSIONS, OTHERS, PLAIN, PORTABLE, Kind
 from tests.support.projects import Project
+
+Card = TypeVar("Card")
 
 COLUMNS = [
     *("name", "rowid", "order", "Größe", "select", "a b", "x" * 60, "oid", "ops_row", "user", "Mixed", "d0", "line"),
-    *("日本", "it's", "_rowid_", "y" * 70),
+    *("日本", "it's", "_rowid_", "y" * 70, "ä" * 40, "{0}", "a.b", "\\", "a\tb", "ÄRGER", "row", "value", "n", "v"),
+    *("--", "/*", "null", "id_", "🦔", "json", "text", "ctid_", "default", "tableoid_", "CASE"),
 ]
-TEXTS = [
-    *("", "a", "A", "ä", "a ", "Ω" * 9, "'", '"', "\\", "\\N", "NULL", "\t", "\n", "\r\n", "{}", "{c}", "%s", "\u202e"),
-    *("👍🏽", "e\u0301", "\ufeff", "0", "1e5"),
+TABLES = ["net/device", "t" * 62, "Größe", "A b", "order", "w" * 70, "it's", "ä" * 15, "ops", "texts", "{0}", "dump"]
+NAMES = ["Model" * 14, "ÄrgerModell"]
+ZONES = ["UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns", "Africa/Casablanca"]
+SETTINGS = [
+    *("timezone = 'Asia/Tokyo'", "datestyle = 'German'", "datestyle = 'SQL, DMY'", "bytea_output = 'escape'"),
+    *("statement_timeout = '40ms'", "lock_timeout = '1ms'", "idle_in_transaction_session_timeout = '5ms'"),
+    *("default_transaction_isolation = 'serializable'", "default_transaction_isolation = 'repeatable read'"),
+    *("default_transaction_deferrable = on", "client_encoding = 'LATIN1'"),
+    *("lc_messages = 'C'", "lc_monetary = 'C.UTF-8'", "lc_numeric = 'C'", "lc_time = 'POSIX'", "row_security = off"),
+    *("standard_conforming_strings = off", "escape_string_warning = off", "backslash_quote = off", "array_nulls = off"),
+    *("extra_float_digits = -15", "extra_float_digits = 0", "xmloption = 'document'", "quote_all_identifiers = on"),
+    *("search_path = app, public", 'search_path = "$user", public', "transform_null_equals = on"),
+    *("check_function_bodies = off", "default_text_search_config = 'german'", "client_min_messages = 'debug1'"),
+    *("work_mem = '64kB'", "maintenance_work_mem = '1MB'", "enable_seqscan = off", "synchronous_commit = off"),
+    *("default_toast_compression = 'lz4'", "application_name = 'x'", "log_min_duration_statement = 0", "jit = off"),
+    *("plan_cache_mode = 'force_generic_plan'", "from_collapse_limit = 1", "temp_buffers = '1MB'", "geqo = off"),
+    *("idle_session_timeout = '1s'", "default_statistics_target = 1", "vacuum_cost_delay = 1"),
+    "password_encryption = md5",
 ]
-TABLES = ["net/device", "t" * 62, "Größe", "A b", "order"]
-INTEGERS = {"SmallIntegerField": 2**15, "IntegerField": 2**31, "BigIntegerField": 2**63}
-COUNTS = {f"Positive{name}": limit for name, limit in INTEGERS.items()}
-ARGUMENTS = {"CharField": "max_length=40, ", "DecimalField": "max_digits=10, decimal_places=2, "}
-DOCUMENTS = [{}, [], {"ä": [1, 2.5, None, True]}, "text", 1, {"b": 1, "a": {"\\": "\n"}}, 10**20, [1e-7]]
-KEYS = ["", "", "", "UUIDField", "CharField", "BigIntegerField", "DateField", "DecimalField", "SlugField"]
-ROLE_SETTINGS = [
-    "timezone = 'Asia/Tokyo'",
-    "datestyle = 'German'",
-    "bytea_output = 'escape'",
-    "intervalstyle = iso_8601",
-]
+SCOPES = ["ROLE {name}", "DATABASE {name}", "ROLE {name} IN DATABASE {name}"]
+ICU = "LOCALE_PROVIDER icu ICU_LOCALE 'de' LOCALE 'C.UTF-8'"
+DATABASES = ["", "", "", "", ICU, "LOCALE 'C'", "CONNECTION LIMIT 20"]
 CREATE = """
 try:
     with transaction.atomic():
@@ -37,111 +50,121 @@ except IntegrityError:
     pass  # a unique column has the value already, perhaps in another spelling
 """
 
-Values = Callable[[random.Random], str]
-"""The source of a random value in Python."""
 
-
-def one_of(*values: object) -> Values:
-    return lambda rng: repr(rng.choice(values))
-
-
-def integer(low: int, high: int) -> Values:
-    return lambda rng: repr(rng.choice([0, 1, low, high, rng.randint(low, high)]))
-
-
-def day(rng: random.Random, *years: int) -> str:
-    return f"{rng.choice(years)}, {rng.randint(1, 12)}, {rng.randint(1, 28)}"
-
-
-VALUES: dict[str, Values] = {
-    **{name: integer(-limit, limit - 1) for name, limit in INTEGERS.items()},
-    **{name: integer(0, limit - 1) for name, limit in COUNTS.items()},
-    "CharField": lambda rng: repr("".join(rng.choices(TEXTS, k=2))[:20]),
-    "TextField": lambda rng: repr("".join(rng.choices(TEXTS, k=rng.choice([0, 3, 30])))),
-    "SlugField": one_of("a", "b-c", "x" * 50),
-    "URLField": one_of("http://x/ä"),
-    "EmailField": one_of("A@x.de"),
-    "FileField": one_of("a/b c.txt"),
-    "UUIDField": lambda rng: f"uuid.UUID(int={rng.getrandbits(128)})",
-    "BooleanField": one_of(True, False),
-    "FloatField": one_of(0.0, -0.0, 0.1, 1e308, 5e-324, 1 / 3, 1e15, 123456789.123),
-    "DecimalField": lambda rng: f"decimal.Decimal({one_of('0', '-0.01', '99999999.99', '1.10', '12345678.9')(rng)})",
-    "DateField": lambda rng: f"dt.date({day(rng, 1, 1582, 1970, 2026, 9999)})",
-    "TimeField": lambda rng: f"dt.time({rng.randrange(24)}, 59, 59, {rng.choice([0, 1, 999999, 120000])})",
-    "DateTimeField": lambda rng: f"aware(dt.datetime({day(rng, 2, 1969, 2026, 9998)}, {rng.randrange(24)}, 5, 1, 999))",
-    "DurationField": lambda rng: f"dt.timedelta(days={rng.choice([0, -1, 36500])}, microseconds={rng.choice([0, 1])})",
-    "BinaryField": lambda rng: repr(rng.randbytes(rng.randrange(9))),
-    "JSONField": one_of(*DOCUMENTS),
-    "GenericIPAddressField": one_of("10.0.0.1", "::1", "2001:db8::a", "::ffff:1.2.3.4"),
-}
-
-
-@dataclass
-class GeneratedModel:
-    """A model: its lines, and for each attribute how to make a value."""
-
-    name: str
-    lines: list[str] = field(default_factory=list)
-    values: dict[str, Values] = field(default_factory=dict)
+def dealt(number: int, deck: Sequence[Card]) -> list[Card]:
+    """Those of `deck` that this one of ten projects gets."""
+    shuffled = random.Random(f"{number // 10} {len(deck)}").sample(deck, len(deck))
+    return shuffled[number % 10 :: 10]
 
 
 def generated(number: int) -> Project:
     rng = random.Random(number)
+    draft = Draft(rng=rng, role=rng.choice([None, "CREATEDB", "NOCREATEDB"]))
     use_tz = rng.random() < 0.7
-    models: list[GeneratedModel] = []
-    for _ in range(rng.randint(1, 4)):
-        models.append(generate_model(rng, models))
-    fill = ["from django.db import IntegrityError, transaction", "made = {}"]
-    fill.append(f"aware = lambda time: time.replace(tzinfo=dt.UTC if {use_tz} else None)")
-    fill += [line for model in models for line in rows_of(rng, model)]
-    settings = {"USE_TZ": use_tz, "TIME_ZONE": rng.choice(["UTC", "Europe/Berlin", "Asia/Kathmandu"])}
+    kinds, columns = dealt(number, [*DJANGO, *OTHERS]), dealt(number, COLUMNS)
+    for count in range(rng.randint(1, 3)):
+        add_model(draft, kinds[count::3], columns[count::3])
+    for feature in dealt(number, generated_features.FEATURES):
+        feature(draft)
+    if plain := dealt(number, [*PLAIN]):
+        add_plain(draft, plain)
+    models = "\n".join(model.text() for model in draft.models)
+    # Without the migrations of Django's own apps, which take a third of the time.
+    settings: dict[str, Any] = {"MIGRATION_MODULES": {"auth": None, "contenttypes": None}}
+    settings |= {"USE_TZ": use_tz, "TIME_ZONE": rng.choice(ZONES)}
     if use_tz and rng.random() < 0.2:
-        settings["DATABASE"] = {"TIME_ZONE": "America/New_York"}
-    has_role = rng.random() < 0.3
+        settings["DATABASE"] = {"TIME_ZONE": rng.choice(ZONES)}
+    migrations = bool(draft.operations or draft.first or plain) or rng.random() < 0.8
     return Project(
-        models="\n".join(line for model in models for line in model.lines),
-        fill="\n".join(fill),
+        models=PORTABLE + models,
+        fill=fill_of(draft, use_tz=use_tz),
+        migrations=migrations,
+        first_operations="".join([*draft.first, *(op for text, op in EXTENSIONS.items() if text in models)]),
+        operations=[(generated_features.ONLY, ", ".join(draft.operations))] if draft.operations else [],
+        apps=["django.contrib.postgres"],
+        raw=draft.raw,
+        after="\n".join(draft.after),
+        not_compared=draft.not_compared,
         settings=settings,
         restored=True,
-        role=rng.choice(["CREATEDB", "NOCREATEDB"]) if has_role else None,
-        server_sql=[f"ALTER ROLE {{name}} SET {text}" for text in rng.sample(ROLE_SETTINGS, k=2)] if has_role else (),
+        **target_of(rng, draft.role, dealt(number, SETTINGS)),
     )
 
 
-def generate_model(rng: random.Random, others: list[GeneratedModel]) -> GeneratedModel:
-    model = GeneratedModel(f"M{len(others)}")
-    model.lines.append(f"class {model.name}(models.Model):")
-    if key := rng.choice(KEYS):
-        model.lines.append(f"    key = models.{key}({ARGUMENTS.get(key, '')}primary_key=True)")
-        model.values["key"] = VALUES[key]
-    for place, column in enumerate(rng.sample(COLUMNS, k=rng.randint(1, 6))):
-        add_column(rng, model, f"f{place}", column)
-    if others and rng.random() < 0.7:
-        parent, kind = rng.choice(others).name, rng.choice(["ForeignKey", "OneToOneField"])
-        model.lines.append(f"    parent = models.{kind}({parent}, models.CASCADE, null=True, related_name='+')")
-        model.values["parent"] = lambda rng: f"(made[{parent!r}] or [None])[{rng.choice([0, -1])}]"
-    if others and rng.random() < 0.4:
-        model.lines.append(f"    many = models.ManyToManyField({rng.choice(others).name}, related_name='+')")
+def target_of(rng: random.Random, role: str | None, settings: Sequence[str]) -> dict[str, Any]:
+    """The role and the database, which have some of the settings."""
+    scopes = SCOPES if role is not None else ["DATABASE {name}"]
+    if role == "NOCREATEDB":
+        # It restores by swapping the schema public.
+        settings = [setting for setting in settings if "= app" not in setting]
+    chosen = [(rng.choice(scopes), setting) for setting in settings]
+    statements = [f"ALTER {scope} SET {setting}" for scope, setting in chosen]
+    owner = "CURRENT_USER" if role is None else "{name}"
+    schemas = [f"CREATE SCHEMA app AUTHORIZATION {owner}"] if any("= app" in text for text in settings) else []
+    statements.append("COMMENT ON DATABASE {name} IS 'the shop''s'")
+    return {
+        "role": role,
+        "database_options": rng.choice(DATABASES),
+        "database_sql": [*schemas, *rng.sample(statements, k=len(statements))],
+    }
+
+
+# --- Models ---------------------------------------------------------------------------------------------------------
+def add_model(draft: Draft, kinds: Sequence[Kind], columns: Sequence[str]) -> None:
+    rng = draft.rng
+    name = (rng.choice(NAMES) if rng.random() < 0.1 else "M") + str(len(draft.models))
+    model = GeneratedModel(name=name)
+    keys = [kind for kind in DJANGO if "k" in kind.can]
     if rng.random() < 0.4:
-        table = rng.choice(TABLES) + str(len(others))
-        model.lines += ["    class Meta:", f"        db_table = {table!r}"]
-    return model
+        kind = rng.choice(keys)
+        model.add("key", "key", f"{kind.declaration}primary_key=True)", kind)
+    if rng.random() < 0.4:
+        model.table = rng.choice(TABLES) + str(len(draft.models))
+    model.table_of_django = f"shop_{name.lower()}"
+    wanted = [*kinds, *rng.choices(DJANGO, k=rng.randint(1, 3))]
+    named = list(dict.fromkeys([*columns, *rng.sample(COLUMNS, k=len(COLUMNS))]))
+    for place, (kind, column) in enumerate(zip(wanted, named, strict=False)):
+        null, unique = rng.random() < 0.4, "u" in kind.can and rng.random() < 0.15
+        indexed = not unique and "i" in kind.can and rng.random() < 0.2
+        arguments = f"{null=}, {unique=}, db_index={indexed}, db_column={column!r})"
+        model.add(f"f{place}", column, kind.declaration + arguments, kind, null=null)
+    parents = [other for other in draft.models if not other.composite]
+    if parents and rng.random() < 0.6:
+        parent = rng.choice(parents)
+        one = rng.choice(["ForeignKey", "OneToOneField"])
+        model.fields.append(f"parent = models.{one}({parent.name}, models.CASCADE, null=True, related_name='+')")
+        model.values["parent"] = parent.one_made
+    draft.models.append(model)
 
 
-def add_column(rng: random.Random, model: GeneratedModel, name: str, column: str) -> None:
-    kind, null = rng.choice([*VALUES]), rng.random() < 0.4
-    unique = rng.random() < 0.15 and kind not in {"BooleanField", "JSONField", "BinaryField"}
-    indexed = not unique and rng.random() < 0.2 and kind not in {"JSONField", "BinaryField", "TextField"}
-    arguments = f"{ARGUMENTS.get(kind, '')}{null=}, {unique=}, db_index={indexed}, db_column={column!r}"
-    model.lines.append(f"    {name} = models.{kind}({arguments})")
-    model.values[name] = lambda rng: "None" if null and rng.random() < 0.3 else VALUES[kind](rng)
+def add_plain(draft: Draft, declarations: Sequence[str]) -> None:
+    """A model with fields of contrib.postgres as they are, and rows as another program would write them."""
+    model = GeneratedModel(name="Plain", rows=0)
+    expected = []
+    for place, declaration in enumerate(declarations):
+        model.add(f"f{place}", f"f{place}", f"{declaration}null=True)", None)
+        for text, value in PLAIN[declaration].items():
+            draft.raw.append(f"INSERT INTO shop_plain (f{place}) VALUES ({quoted(text, mark=chr(39))})")
+            expected.append((f"f{place}", value))
+    draft.models.append(model)
+    draft.not_compared.append("shop.Plain")
+    draft.after.append(f"""
+from psycopg2.extras import DateRange, NumericRange
+for row, (name, value) in zip(Plain.objects.order_by('pk'), {expected!r}, strict=True):
+    assert repr(getattr(row, name)) == value, (name, value, getattr(row, name))
+""")
 
 
-def rows_of(rng: random.Random, model: GeneratedModel) -> list[str]:
-    lines = [f"made[{model.name!r}] = []"]
-    for _ in range(rng.randrange(6)):
-        values = ", ".join(f"{name}={make(rng)}" for name, make in model.values.items())
-        lines.append(CREATE.format(model=model.name, values=values))
-    if any("    many =" in line for line in model.lines):
-        lines.append(f"for row in made[{model.name!r}]:\n    row.many.add(*row.many.model._base_manager.all()[:2])")
-    return lines
+def fill_of(draft: Draft, *, use_tz: bool) -> str:
+    lines = ["from django.db import IntegrityError, transaction", "made = {}"]
+    lines.append(f"aware = lambda time: time.replace(tzinfo=dt.UTC if {use_tz} else None)")
+    for model in draft.models:
+        lines.append(f"made[{model.name!r}] = []")
+        for _ in range(draft.rng.randint(1, 5) if model.rows else 0):
+            values = ", ".join(f"{name}={make(draft.rng)}" for name, make in model.values.items())
+            lines.append(CREATE.format(model=model.name, values=values))
+        lines += [
+            f"for row in made[{model.name!r}]:\n    row.{many}.add(*row.{many}.model._base_manager.all()[:2])"
+            for many in model.many
+        ]
+    return "\n".join(lines)

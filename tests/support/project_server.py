@@ -135,7 +135,7 @@ def migrate(project: dict[str, Any]) -> dict[str, Any]:
     write_files(project, folder)
     start_django(project, {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file)})
     write_migrations(project, folder / "shop" / "migrations")
-    call_command("migrate", verbosity=0, run_syncdb=not project["migrations"], skip_checks=True)
+    call_command("migrate", verbosity=0, run_syncdb=True, skip_checks=True)
     execute(project["fill"])
     connections.close_all()
     change(file, project["raw"])
@@ -155,6 +155,7 @@ def migrate(project: dict[str, Any]) -> dict[str, Any]:
 def read_target(project: dict[str, Any]) -> dict[str, Any]:
     """How what Django reads in PostgreSQL differs, and what the project's own code finds there."""
     start_django(project, dj_database_url.parse(project["url"]))
+    patient_session()
     theirs = read_all()
     names = execute(project["after"])
     found = differences(project["ours"], theirs, project["not_compared"])
@@ -164,26 +165,36 @@ def read_target(project: dict[str, Any]) -> dict[str, Any]:
     return {"differences": found, "extra": names.get("extra"), "commands": commands}
 
 
+def patient_session() -> None:
+    """Connect again, without the limits that role and database may have."""
+    connections.close_all()
+    with connection.cursor() as cursor:
+        names = ("statement", "lock", "idle_in_transaction_session", "idle_session")
+        cursor.execute("; ".join(f"SET {name}_timeout = 0" for name in names))
+
+
 def restore(commands: dict[str, Any]) -> list[str]:
     """Back up, change, restore. Returns what the restored database lacks or has in addition."""
     rows, objects = read_all(), read_objects(connection)
     connections.close_all()
     commands["backup"] = run(["backup_database"])
-    empty_tables()
+    patient_session()
+    change_database()
     connections.close_all()
     commands["restore"] = run(["restore_database", "--latest", "--yes", "--no-pre-backup"])
-    connections.close_all()
+    patient_session()
     restored = read_objects(connection)
     changed = [f"lost: {line}" for line in objects if line not in restored]
     changed += [f"new: {line}" for line in restored if line not in objects]
     return [*differences(rows, read_all()), *changed]
 
 
-def empty_tables() -> None:
+def change_database() -> None:
     tables = [connection.ops.quote_name(model._meta.db_table) for model in compared_models()]
     with connection.cursor() as cursor:
         cursor.execute(f"TRUNCATE {', '.join(tables)} CASCADE".replace("%", "%%"), [])
-        cursor.execute(f"DROP TABLE {tables[-1]} CASCADE".replace("%", "%%"), [])
+        cursor.execute(f"ALTER TABLE {tables[0]} ADD COLUMN new integer".replace("%", "%%"), [])
+        cursor.execute("CREATE TABLE new_things (n integer)")
 
 
 def execute(code: str) -> dict[str, Any]:
@@ -290,7 +301,8 @@ def read_all() -> dict[str, list[Any]]:
     for model in compared_models():
         rows: list[Any] = []
         try:
-            rows += map(read, model._base_manager.order_by("pk").iterator())
+            # The databases may order keys differently.
+            rows += sorted(map(read, model._base_manager.order_by("pk").iterator()), key=str)
         except Exception as error:  # noqa: BLE001  # equal if both sides have it
             rows.append(f"{type(error).__name__}: {error}".strip())
         found[model._meta.label] = rows

@@ -108,31 +108,41 @@ def migrate(project: Project) -> Outcome:
     """Make the project, run the command with ``--dry-run`` and ``--yes``, and read both sides."""
     name = support.new_name()
     database = support.database_named(name)
+    create = f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY FILE_COPY {project.database_options}"
+    before = [create] if project.database_sql or project.database_options else []
+    if project.role is not None:
+        before = [f"CREATE ROLE {name} LOGIN PASSWORD 'x' {project.role}", f"{create} OWNER {name}"]
     try:
-        create = f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY FILE_COPY {project.database_options}"
+        execute(support.server(), [*before, *(statement.format(name=name) for statement in project.server_sql)])
+        execute(database, [statement.format(name=name) for statement in project.database_sql])
         if project.role is not None:
-            support.server().rows(f"CREATE ROLE {name} LOGIN PASSWORD 'x' {project.role}")
-            support.server().rows(f"{create} OWNER {name}")
             database = support.database_named(name, user=name, password="x")
-        elif project.database_sql or project.database_options:
-            support.server().rows(create)
-        for statement in project.server_sql:
-            support.server().rows(statement.format(name=name))
-        for statement in project.database_sql:
-            support.database_named(name).rows(statement.format(name=name))
         with tempfile.TemporaryDirectory(prefix="project-") as folder:
             answer = ask({**dataclasses.asdict(project), "folder": folder, "url": database.url + project.query})
         left = support.staging_databases(name)
     finally:
-        pattern = f"^{name}(_ops_|$)"
-        for (found,) in support.server().rows("SELECT datname FROM pg_database WHERE datname ~ %s", [pattern]):
-            support.server().rows(f'DROP DATABASE "{found}" WITH (FORCE)')
-        if project.role is not None:
-            support.server().rows(f"DROP ROLE IF EXISTS {name}")
+        drop_all(name)
     assert "setup" not in answer, answer["setup"]
     dry, real = Ended(**answer.pop("dry")), Ended(**answer.pop("real"))
     commands = {name: Ended(**ended) for name, ended in answer.pop("commands").items()}
     return Outcome(dry=dry, real=real, left=left, commands=commands, **answer)
+
+
+def execute(database: support.Database, statements: Sequence[str]) -> None:
+    """Each in a transaction of its own, in one session."""
+    if statements:
+        with contextlib.closing(database.connect()) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+
+def drop_all(name: str) -> None:
+    """Drop the database, those that were made for it, and the role."""
+    with contextlib.closing(support.server().connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT datname FROM pg_database WHERE datname ~ %s", [f"^{name}(_ops_|$)"])
+        for (found,) in cursor.fetchall():
+            cursor.execute(f'DROP DATABASE "{found}" WITH (FORCE)')
+        cursor.execute(f"DROP ROLE IF EXISTS {name}")
 
 
 def ask(project: dict[str, Any]) -> dict[str, Any]:
