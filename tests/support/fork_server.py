@@ -5,6 +5,7 @@ environment, directory, where to stop, the largest file that it may write) comes
 program's own; its process number goes back, and in the end its exit code.
 """
 
+import contextlib
 import gc
 import importlib
 import json
@@ -12,6 +13,7 @@ import logging.config
 import os
 import resource
 import runpy
+import select
 import signal
 import socket
 import sys
@@ -52,34 +54,43 @@ def main(path: str) -> None:
     # Garbage collection in a fork would copy all of this process.
     gc.collect()
     gc.freeze()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(50)
+    serve(listener)
+
+
+def serve(listener: socket.socket) -> None:
+    """Start a program for each connection, and send its exit code when it has ended."""
+    programs: dict[int, socket.socket] = {}
+    ended, signalled = socket.socketpair()
+    for end in (ended, signalled):
+        end.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(signalled.fileno(), warn_on_full_buffer=False)
     while True:
-        connection, _ = listener.accept()
-        with connection:
-            if not os.fork():
-                listener.close()
-                attend(connection)
-
-
-def attend(connection: socket.socket) -> None:
-    """Start the program, and wait for its end."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    die_with_parent()
-    request, files, _, _ = socket.recv_fds(connection, REQUEST, 3)
-    pid = os.fork()
-    if not pid:
-        connection.close()
-        become(json.loads(request), files)
-    for file in files:
-        os.close(file)
-    connection.sendall(f"{pid}\n".encode())
-    _, status = os.waitpid(pid, 0)
-    connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
-    os._exit(0)
+        ready, _, _ = select.select([listener, ended], [], [])
+        if ended in ready:
+            ended.recv(REQUEST)
+            while programs and (found := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = found
+                with programs.pop(pid) as connection, contextlib.suppress(OSError):
+                    connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+        if listener in ready:
+            connection, _ = listener.accept()
+            request, files, _, _ = socket.recv_fds(connection, REQUEST, 3)
+            pid = os.fork()
+            if not pid:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for other in (listener, ended, signalled, connection, *programs.values()):
+                    other.close()
+                become(json.loads(request), files)
+            for file in files:
+                os.close(file)
+            programs[pid] = connection
+            with contextlib.suppress(OSError):
+                connection.sendall(f"{pid}\n".encode())
 
 
 def become(request: dict[str, Any], files: list[int]) -> None:
