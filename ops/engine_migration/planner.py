@@ -21,8 +21,8 @@ from ops.engine_migration.types.datetimes import SourceZone
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 
-MODELSEARCH = "a search index, which PostgreSQL stores otherwise: run manage.py rebuild_modelsearch_index there"
-WAGTAIL = "wagtail's search index, which PostgreSQL stores otherwise: run manage.py wagtail_update_index there"
+MODELSEARCH = "a search index, which has another form in PostgreSQL: run manage.py rebuild_modelsearch_index there"
+WAGTAIL = "wagtail's search index, which has another form in PostgreSQL: run manage.py wagtail_update_index there"
 NOT_MIGRATED = {
     "django_migrations": "created in PostgreSQL by `migrate`",
     "django_session": "all users must sign in again",
