@@ -300,7 +300,9 @@ def content(owner: Database) -> list[bytes]:
     return sorted(line for line in lines if not line.startswith(b"\\"))
 
 
-@pytest.mark.parametrize("name", ["operator class", "type", "two extensions"])
+@pytest.mark.parametrize(
+    "name", ["operators and operator classes", "types of three extensions, one of them the role's own"]
+)
 def test_what_cannot_leave_the_schema_stays_where_all_names_are_quoted(
     owner: Database, lab: Database, name: str
 ) -> None:
