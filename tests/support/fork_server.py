@@ -21,6 +21,7 @@ import tempfile
 import time
 import traceback
 import warnings
+from pathlib import Path
 from typing import Any
 
 import axes.conf
@@ -55,8 +56,10 @@ def main(path: str) -> None:
     gc.collect()
     gc.freeze()
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
+    listener.bind(f"{path}.new")
     listener.listen(50)
+    # Who finds the socket may connect.
+    Path(f"{path}.new").rename(path)
     serve(listener)
 
 
