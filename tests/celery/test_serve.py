@@ -11,59 +11,68 @@ from urllib.request import urlopen
 import pytest
 
 from homerack.serve.runtime_dir import socket_path
-from tests.celery.support import Running, is_alive, manage, served
+from tests.celery.support import Running, is_alive, manage, running, served, wait_for
 from tests.support.backend import eventually
 from tests.support.forked import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 
 
-def sockets() -> set[Path]:
-    return set((ROOT / ".run").glob("*/*.sock"))
+SHELLS = """
+from django.core.management import execute_from_command_line
+from homerack.management.commands import serve
+from homerack.serve.services import Service
+serve.all_services = lambda *_address: [
+    Service(name=name, command=("sh", "-c", "sleep 600; exit", name)) for name in ("worker", "beat", "web")
+]
+execute_from_command_line(["manage.py", "serve", "--port", "0"])
+"""
+"""``manage.py serve`` of shells that sleep, instead of the worker, beat and the site."""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_sigint_and_sigterm_end_all_processes(home: Path, number: signal.Signals) -> None:
-    before = sockets()
-    with served(home) as (serving, port):
+def test_all_processes_end_with_a_killed_serve_or_at_sigint_and_sigterm(home: Path, number: signal.Signals) -> None:
+    with served(home) as (serving, _):
         descendants = serving.descendants()
         assert len(descendants) >= 6  # Redis, the worker and its child, beat, the site and the one that it reloads
-        with urlopen(f"http://127.0.0.1:{port}/health/live/") as answer:
-            assert answer.status == 200
+        serving.end_with(signal.SIGKILL)
+        eventually(lambda: not any(map(is_alive, descendants)), within=20)
+    with served(home) as (serving, port):
+        assert_is_served(serving, port)
+        descendants = serving.descendants()
+        assert len(descendants) >= 6
         assert serving.end_with(number) == 0
         assert [pid for pid in descendants if is_alive(pid)] == []
     assert "HomeRack has stopped." in serving.output
-    assert sockets() - before == set()
+    assert not list((ROOT / ".run").glob(f"*/redis-{serving.process.pid}.sock"))
 
 
-@pytest.mark.parametrize(
-    ("name", "debug"),
-    [
-        ("worker", "true"),
-        pytest.param("beat", "true", marks=pytest.mark.slow),
-        pytest.param("gunicorn", "false", marks=pytest.mark.slow),
-    ],
-)
-def test_end_of_one_process_ends_all(home: Path, name: str, debug: str) -> None:
+@pytest.mark.parametrize("name", ["worker", "web"])
+def test_end_of_one_process_ends_all(home: Path, name: str) -> None:
+    with running(home, "serve", "-c", SHELLS) as serving:
+        wait_for(lambda: "HomeRack is at" in serving.output, serving)
+        wait_for(lambda: len(serving.descendants()) == 7, serving)  # Redis, and the shells with their children
+        descendants = serving.descendants()
+        os.kill(serving.child(name), signal.SIGKILL)
+        assert_all_end(serving, descendants, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "debug"), [("worker", "true"), ("beat", "true"), ("gunicorn", "false")])
+def test_end_of_one_service_ends_all(home: Path, name: str, debug: str) -> None:
     with served(home, DEBUG=debug) as (serving, _):
         descendants = serving.descendants()
         os.kill(serving.child(name), signal.SIGKILL)
-        assert serving.process.wait(timeout=40) == 1
-        assert [pid for pid in descendants if is_alive(pid)] == []
-    shown = "web" if name == "gunicorn" else name
+        assert_all_end(serving, descendants, "web" if name == "gunicorn" else name)
+
+
+def assert_all_end(serving: Running, descendants: list[int], name: str) -> None:
+    assert serving.process.wait(timeout=40) == 1
+    assert [pid for pid in descendants if is_alive(pid)] == []
     assert (
-        f"CommandError: {shown} has ended (killed by SIGKILL). All other services were stopped. "
+        f"CommandError: {name} has ended (killed by SIGKILL). All other services were stopped. "
         "The output above shows the reason. Start again with: make run" in serving.output
     )
-
-
-def test_processes_end_with_a_killed_serve_and_the_next_one_starts(home: Path) -> None:
-    with served(home) as (serving, _):
-        descendants = serving.descendants()
-        serving.end_with(signal.SIGKILL)
-        eventually(lambda: not any(map(is_alive, descendants)), within=20)
-    with served(home) as (serving, _):
-        assert serving.end_with(signal.SIGINT) == 0
 
 
 @pytest.mark.slow
