@@ -64,7 +64,7 @@ def compare_through_django(
         zones = chosen_zone, zoneinfo.ZoneInfo(source.timezone_name)
         ours = [[tuple(in_other_zone(value, *zones) for value in row) for row in rows] for rows in ours]
     with project_session(staging):
-        check_durations(samples)
+        check_session(samples)
         for sample, rows in zip(samples, ours, strict=True):
             sample.compare(rows)
 
@@ -88,24 +88,60 @@ def project_session(staging: StagingDatabase) -> Iterator[None]:
         transaction.set_rollback(True)
 
 
-def check_durations(samples: Sequence["Sample"]) -> None:
-    """Raises VerificationFailed if Django cannot read durations in the project's sessions."""
-    if not any(column.db_type == "interval" for sample in samples for column in sample.table.columns):
-        return
-    expected = dt.timedelta(days=-1, hours=2, microseconds=5)
+@dataclass(frozen=True, kw_only=True)
+class Readable:
+    """Values of `type` that Django reads as others where a session has not the right `setting`."""
+
+    type: str
+    values: str
+    setting: str
+    right: str
+    literal: str
+    expected: Any
+
+
+READABLE = (
+    Readable(
+        type="interval",
+        values="durations",
+        setting="intervalstyle",
+        right="postgres",
+        literal="-1 days +02:00:00.000005",
+        expected=dt.timedelta(days=-1, hours=2, microseconds=5),
+    ),
+    Readable(
+        type="double precision",
+        values="floating-point numbers",
+        setting="extra_float_digits",
+        right="1",
+        literal="0.30000000000000004",
+        expected=0.30000000000000004,
+    ),
+)
+
+
+def check_session(samples: Sequence["Sample"]) -> None:
+    """Raises VerificationFailed if Django cannot read values of some type in the project's sessions."""
+    types = {column.db_type for sample in samples for column in sample.table.columns}
     with connections["default"].cursor() as cursor:
-        cursor.execute("SHOW intervalstyle")
-        (style,) = cursor.fetchone()
-        try:
-            cursor.execute("SELECT '-1 days +02:00:00.000005'::interval")
-            fault = "" if cursor.fetchone() == (expected,) else "they are read as other durations"
-        except Exception as error:  # noqa: BLE001 - the driver's own
-            fault = str(error).strip()
+        for kind in READABLE:
+            if kind.type in types:
+                require_readable(cursor, kind)
+
+
+def require_readable(cursor: Any, kind: Readable) -> None:
+    cursor.execute(f"SHOW {kind.setting}")
+    (value,) = cursor.fetchone()
+    try:
+        cursor.execute(f"SELECT '{kind.literal}'::{kind.type}")
+        fault = "" if cursor.fetchone() == (kind.expected,) else f"they are read as other {kind.values}"
+    except Exception as error:  # noqa: BLE001 - the driver's own
+        fault = str(error).strip()
     if fault:
         raise VerificationFailed(
-            f"Django cannot read durations from {connections['default'].settings_dict['NAME']}, because the sessions"
-            f" of the role have intervalstyle {style}: {fault}.",
-            "ALTER ROLE … SET intervalstyle = 'postgres'; and the same for the database if it has the setting.",
+            f"Django cannot read {kind.values} from {connections['default'].settings_dict['NAME']}, because the"
+            f" sessions of the role have {kind.setting} {value}: {fault}.",
+            f"ALTER ROLE … SET {kind.setting} = '{kind.right}'; and the same for the database if it has the setting.",
         )
 
 

@@ -42,7 +42,7 @@ def test_settings_of_the_role_do_not_change_the_migration(
     small_role: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real, limits = orm_check.check_durations, []
+    real, limits = orm_check.check_session, []
 
     def check_and_look(*arguments: Any) -> None:
         real(*arguments)
@@ -50,7 +50,7 @@ def test_settings_of_the_role_do_not_change_the_migration(
             cursor.execute("SELECT name, setting FROM pg_settings WHERE name ~ '^idle.*_timeout$'")
             limits.extend(cursor.fetchall())
 
-    monkeypatch.setattr(orm_check, "check_durations", check_and_look)
+    monkeypatch.setattr(orm_check, "check_session", check_and_look)
     role, password = small_role
     support.server().rows(
         f"ALTER DATABASE {database.name} OWNER TO {role}; ALTER ROLE {role} {option};"
@@ -65,17 +65,21 @@ def test_settings_of_the_role_do_not_change_the_migration(
     support.drop(database.name)
 
 
+MISREAD = [("intervalstyle", style) for style in ("iso_8601", "sql_standard", "postgres_verbose")]
+MISREAD += [("extra_float_digits", digits) for digits in ("-15", "-3", "0")]
+
+
 @pytest.mark.parametrize("is_shared", [False, True], ids=["database", "transaction"])
-def test_interval_style_in_which_django_misreads_durations_is_refused(
+def test_settings_with_which_django_misreads_values_are_refused(
     migration: Migration, moved: Database, small_role: tuple[str, str], is_shared: bool
 ) -> None:
     role, password = small_role
     mine = support.database_named(moved.name, user=role, password=password)
     support.server().rows(f"GRANT pg_read_all_data TO {role}")
     with support.prepared(migration.library) as ready:
-        for style in ("iso_8601", "sql_standard", "postgres_verbose"):
-            support.server().rows(f"ALTER ROLE {role} SET intervalstyle = {style}")
-            refusal = f"the sessions of the role have intervalstyle {style}: "
+        for setting, value in MISREAD:
+            support.server().rows(f"ALTER ROLE {role} RESET ALL; ALTER ROLE {role} SET {setting} = '{value}'")
+            refusal = f"the sessions of the role have {setting} {value}: "
             with override_database(mine.address.wrapper()) as wrapper, transaction.atomic():
                 shared = wrapper.connection if is_shared else None
                 staging = StagingDatabase(address=mine.address, processes=1, shared=shared)
