@@ -371,7 +371,7 @@ FEATURES: list[Feature] = [
     statement("GRANT SELECT ON {table} TO PUBLIC", "GRANT UPDATE ({column}) ON {table} TO PUBLIC"),
     statement("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC"),
     statement("ALTER TABLE {table} SET (fillfactor = 50)", "ALTER TABLE {table} ALTER {column} SET STATISTICS 500"),
-    statement("ALTER TABLE {table} SET UNLOGGED"),
+    statement("CREATE UNLOGGED TABLE {name} AS SELECT 1 AS n", "ALTER TABLE {table} SET (autovacuum_enabled = off)"),
     statement("ALTER TABLE {table} REPLICA IDENTITY FULL", "CREATE PUBLICATION {name} FOR TABLE {table}"),
     statement("ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({column} IS NOT NULL OR true) NOT VALID"),
     statement(

@@ -30,7 +30,7 @@ SETTINGS = [
     *("default_transaction_deferrable = on", "client_encoding = 'LATIN1'"),
     *("lc_messages = 'C'", "lc_monetary = 'C.UTF-8'", "lc_numeric = 'C'", "lc_time = 'POSIX'", "row_security = off"),
     *("standard_conforming_strings = off", "escape_string_warning = off", "backslash_quote = off", "array_nulls = off"),
-    *("extra_float_digits = -15", "extra_float_digits = 0", "xmloption = 'document'", "quote_all_identifiers = on"),
+    *("extra_float_digits = 3", "extra_float_digits = 1", "xmloption = 'document'", "quote_all_identifiers = on"),
     *("search_path = app, public", 'search_path = "$user", public', "transform_null_equals = on"),
     *("check_function_bodies = off", "default_text_search_config = 'german'", "client_min_messages = 'debug1'"),
     *("work_mem = '64kB'", "maintenance_work_mem = '1MB'", "enable_seqscan = off", "synchronous_commit = off"),
