@@ -54,19 +54,13 @@ class TestLists:
             admin_client.get(path)  # content types are remembered from the first time on
         add_rows(range(3))
         short = {path: queries_of(admin_client, path) for path in paths}
-        add_rows(range(3, 30))
+        add_rows(range(3, 12))
         assert {path: queries_of(admin_client, path) for path in paths} == short
 
     def test_lists_are_searched_and_sorted_by_every_column(self, admin_client: Client) -> None:
-        load_demo()
-        paths = [f"/admin/inventory/{name}/?q=a&o=1.-2.3.-4.5.-6" for name in LISTS]
+        add_rows(range(3))
+        paths = [f"/admin/inventory/{name}/?q=1&o=1.-2.3.-4.5.-6" for name in LISTS]
         assert {path: admin_client.get(path).status_code for path in paths} == dict.fromkeys(paths, 200)
-
-    def test_rack_list_shows_used_space_power_and_weight(self, admin_client: Client) -> None:
-        load_demo()
-        page = html(admin_client.get("/admin/inventory/rack/"))
-        for text in ("37 of 42 U", "4599 of 5000 W", "399.4 of 600 kg", "is-nearly"):
-            assert text in page
 
     def test_cables_of_both_directions_are_counted(self, admin_client: Client) -> None:
         one, two = make_device("one"), make_device("two")
@@ -95,8 +89,11 @@ class TestLists:
 
 
 class TestRackPage:
-    def test_page_shows_elevation_capacities_and_warnings(self, admin_client: Client) -> None:
+    def test_list_and_page_show_elevation_capacities_and_warnings(self, admin_client: Client) -> None:
         load_demo()
+        listed = html(admin_client.get("/admin/inventory/rack/"))
+        for text in ("37 of 42 U", "4599 of 5000 W", "399.4 of 600 kg", "is-nearly"):
+            assert text in listed
         rack = Rack.objects.get(name="Main rack")
         page = html(admin_client.get(f"/admin/inventory/rack/{rack.pk}/change/"))
         gpu = Device.objects.get(custom_name="gpu-01")
