@@ -5,6 +5,7 @@ a line of JSON comes in and one goes out.
 """
 
 import contextlib
+import datetime as dt
 import gc
 import importlib
 import io
@@ -27,6 +28,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.db.models import Model
+from psycopg2.extras import Range
 
 from tests.support.database_objects import read_objects
 
@@ -330,6 +332,12 @@ def canonical(value: Any) -> str:
         return "{" + ", ".join(f"{key!r}: {canonical(entry)}" for key, entry in sorted(value.items())) + "}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(canonical, value))}]"
+    if isinstance(value, Range):  # SQLite has the zone that was written, PostgreSQL that of the session
+        ends = [
+            end.astimezone(dt.UTC) if isinstance(end, dt.datetime) and end.tzinfo else end
+            for end in (value.lower, value.upper)
+        ]
+        return f"{type(value).__name__}{value._bounds}{canonical(ends)}"
     return repr(bytes(value)) if isinstance(value, memoryview) else repr(value)
 
 
