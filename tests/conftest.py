@@ -13,6 +13,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from homerack.accounts.models import User
 from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database
+from tests.celery.support import manage
 from tests.engine_migration import support
 from tests.support.replayed_migrations import replaying
 from tests.support.shared import made_once
@@ -33,6 +34,16 @@ def statements_of_migrate(tmp_path_factory: pytest.TempPathFactory, django_db_bl
 def schema(statements_of_migrate: Path) -> str:
     """The name of a database that Django has migrated, to make others from."""
     return statements_of_migrate.name
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a migrated database in a file, ``homerack.db``, which is copied and not changed."""
+
+    def migrate(folder: Path) -> None:
+        assert manage(folder, "migrate").returncode == 0
+
+    return made_once(tmp_path_factory, "migrated", migrate)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A migrated database in a file, made once, and a Redis."""
+"""A migrated database of each test's own, and a Redis."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,18 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.celery.support import manage
 from tests.support.redis import RedisServer
-from tests.support.shared import made_once
-
-
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    def migrate(folder: Path) -> None:
-        done = manage(folder, "migrate")
-        assert done.returncode == 0, done.stderr
-
-    return made_once(tmp_path_factory, "migrated", migrate)
 
 
 @pytest.fixture

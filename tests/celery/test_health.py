@@ -1,6 +1,7 @@
 """The check of the worker, with a real worker, beat and Redis."""
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,8 @@ def redis_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def home(migrated: Path) -> Path:
-    """Nothing here writes to it."""
-    return migrated
+def home(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(migrated, tmp_path_factory.mktemp("health") / "home"))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -41,10 +42,9 @@ def test_output_without_json_is_a_table(server: PostgresServer) -> None:
     assert done.stderr == ""
 
 
-def test_pool_info_on_sqlite_is_null(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'lab.db'}"
-    migrate(url)
-    done = check("--json", DATABASE_URL=url)
+def test_pool_info_on_sqlite_is_null(migrated: Path, tmp_path: Path) -> None:
+    database = shutil.copy(migrated / "homerack.db", tmp_path)
+    done = check("--json", DATABASE_URL=f"sqlite:///{database}")
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["database_type"], answer["pool_info"]) == (0, "sqlite", None)
 
