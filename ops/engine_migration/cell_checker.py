@@ -1,24 +1,21 @@
-"""Checks one table: the values of its cells, its references and its unique constraints."""
+"""Checks the cells of one table."""
 
 import functools
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ops.engine_migration.constraints import Reference, Unique
 from ops.engine_migration.findings import Finding, FindingLog, excerpt
 from ops.engine_migration.plan import ColumnPlan, TablePlan
 from ops.engine_migration.source_sql import (
     InvalidText,
     balanced,
     conditions,
-    converted,
     is_canonical,
     or_null,
-    register_case_functions,
     rows_of,
 )
 from ops.engine_migration.types.base import Refused, Stored
@@ -27,8 +24,6 @@ from ops.utils.identifiers import quoted
 IDS_PER_QUERY = 500
 COLUMNS_PER_QUERY = 300
 """Their values and the results of their checks are columns of one query; SQLite allows 2000."""
-BUILT_IN = ("NOCASE", "RTRIM")
-"""SQLite's own collations besides BINARY."""
 SURROGATE_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 """JSON escapes for characters beyond U+FFFF; PostgreSQL refuses one half without the other."""
@@ -55,29 +50,13 @@ class TableChecker:
 
     connection: sqlite3.Connection
     table: TablePlan
-    sources: Mapping[str, TablePlan]
     log: FindingLog
     found: TableReport
-    non_canonical: Mapping[str, Set[str]] = field(default_factory=dict)
-    """By table, the columns with cells that need `ColumnType.convert`."""
 
     @functools.cached_property
     def texts(self) -> list[ColumnPlan]:
         return [column for column in self.table.columns if column.type.text]
 
-    def check_rules(self) -> None:
-        """Check references and unique constraints."""
-        for reference in self.table.references:
-            if not self.table.column(reference.column).lookup:
-                self.check_reference(reference)
-        for rule in self.table.unique:
-            if not rule.enforced_by_source or self.has_non_canonical(self.table, *rule.columns):
-                self.check_unique(rule)
-
-    def has_non_canonical(self, table: TablePlan, *columns: str) -> bool:
-        return not self.non_canonical.get(table.name, frozenset()).isdisjoint(columns)
-
-    # --- Cells --------------------------------------------------------------------------------------------
     def check_cells(self, first: int, last: int) -> None:
         """SQLite lists the rows of the range with non-canonical cells, and returns its text to be checked as UTF-8."""
         rows, texts = self.connection.execute(self.cells_query, [first, last]).fetchone()
@@ -89,16 +68,13 @@ class TableChecker:
     @functools.cached_property
     def cells_query(self) -> str:
         row = self.table.row
-        canonical = balanced(" AND ", [*map(is_canonical, self.table.columns), *self.row_checks()])
+        canonical = balanced(" AND ", list(map(is_canonical, self.table.columns)))
         # A comma separates texts: the broken end of one and the broken start of the next could form a character.
         text = balanced("||','||", [f"ifnull({quoted(column.name)}, '')" for column in self.texts]) or "''"
         return (
             f"SELECT group_concat(CASE WHEN {canonical} THEN NULL ELSE {row} END),"
             f" CAST(group_concat({text}, ',') AS BLOB) FROM {rows_of(self.table)} WHERE {row} BETWEEN ? AND ?"
         )
-
-    def row_checks(self) -> list[str]:
-        return [f"(({check.sql}) IS NOT 0)" for check in self.table.checks]
 
     def check_rows(self, condition: str) -> None:
         """Check each cell of the rows that have non-canonical cells."""
@@ -109,11 +85,6 @@ class TableChecker:
                 for (column, _, reason), holds in zip(wanted, held, strict=True):
                     if not holds:
                         self.check_cell(row, key, column, values[column.name], reason)
-        if self.table.checks:
-            for row, key, _, held in self.read_rows((), self.row_checks(), condition):
-                for check, holds in zip(self.table.checks, held, strict=True):
-                    if not holds:
-                        self.refuse(row, key, "", None, f"violates the check constraint {check.name}")
 
     def some_columns(self, columns: Sequence[ColumnPlan]) -> Iterator[Sequence[ColumnPlan]]:
         for start in range(0, len(columns), COLUMNS_PER_QUERY):
@@ -175,92 +146,6 @@ class TableChecker:
                 reason=reason,
             )
         )
-
-    # --- References and unique constraints ---------------------------------------------------------------------------
-    def check_reference(self, reference: Reference) -> None:
-        """Refuse rows that refer to a missing row. PostgreSQL would report only one of them, at the very end."""
-        parent = self.sources.get(reference.target)
-        column = quoted(reference.column)
-        child = f"SELECT {self.table.row} FROM {rows_of(self.table, (reference.column,))} AS child"
-        if not parent:
-            reason = f"refers to {reference.target}, which is not migrated"
-            self.refuse_rows(f"{child} WHERE {column} IS NOT NULL", [reference.column], reason)
-            return
-        missing = f"refers to a missing row of {reference.target}"
-        if not self.needs_conversion(reference, parent):
-            binary = " COLLATE BINARY" if self.table.column(reference.column).type.text else ""
-            query = (
-                f"{child} WHERE {column} IS NOT NULL AND NOT EXISTS (SELECT 1"
-                f" FROM {rows_of(parent, (reference.target_column,))} AS parent"
-                f" WHERE parent.{quoted(reference.target_column)} = child.{column}{binary})"
-            )
-            self.refuse_rows(query, [reference.column], missing)
-            return
-        value, known = self.comparable(reference, parent)
-        orphans = f"{child} WHERE {value} IS NOT NULL AND {value} NOT IN ({known})"
-        if reference.collation not in BUILT_IN:
-            self.refuse_rows(orphans, [reference.column], missing)
-            return
-        similar = f"{value} COLLATE {reference.collation} IN ({known})"
-        self.refuse_rows(f"{orphans} AND NOT {similar}", [reference.column], missing)
-        reason = (
-            f"equals its row of {reference.target} only by the file's collation {reference.collation}; PostgreSQL"
-            f" compares all characters, so write the value of {reference.target}.{reference.target_column} here"
-        )
-        self.refuse_rows(f"{orphans} AND {similar}", [reference.column], reason)
-
-    def needs_conversion(self, reference: Reference, parent: TablePlan) -> bool:
-        """Whether values that are equal in one of the databases may differ in the other."""
-        return (
-            bool(reference.collation)
-            or self.has_non_canonical(self.table, reference.column)
-            or self.has_non_canonical(parent, reference.target_column)
-        )
-
-    def comparable(self, reference: Reference, parent: TablePlan, condition: str = "1") -> tuple[str, str]:
-        """SQL for the referring value, and a query for the values of the rows of `parent` with `condition`.
-
-        They are equal where PostgreSQL's values are.
-        """
-        ours, theirs = self.table.column(reference.column), parent.column(reference.target_column)
-        value = converted(self.connection, ours, "convert_child")
-        target = converted(self.connection, theirs, "convert_parent")
-        return (
-            f"({value}) COLLATE BINARY",
-            f"SELECT {target} FROM {rows_of(parent)} WHERE {condition} AND ({target}) IS NOT NULL",
-        )
-
-    def check_unique(self, rule: Unique) -> None:
-        """Refuse all rows but the first of those that are equal in PostgreSQL."""
-        register_case_functions(self.connection)
-        row = self.table.row
-        copy = self.table.unused("copy")
-        expressions = [f"({self.postgres_equivalent(expression)}) COLLATE BINARY" for expression in rule.expressions]
-        conditions = [f"({rule.where})"] if rule.where else []
-        if rule.nulls_distinct:
-            conditions += [f"{expression} IS NOT NULL" for expression in expressions]
-        query = (
-            f"SELECT {row} FROM (SELECT {row}, row_number() OVER (PARTITION BY {', '.join(expressions)}"
-            f" ORDER BY {row}) AS {copy} FROM {rows_of(self.table)} WHERE {' AND '.join(conditions) or '1'})"
-            f" WHERE {copy} > 1"
-        )
-        self.refuse_rows(query, rule.columns, f"not unique ({rule.name}): another row has the same value")
-
-    def postgres_equivalent(self, expression: str) -> str:
-        """SQL that gives equal values for what is equal in PostgreSQL."""
-        for column in self.table.columns:
-            if expression == quoted(column.name) and self.has_non_canonical(self.table, column.name):
-                return converted(self.connection, column, f"convert_{column.name}")
-        return re.sub(r"\b(LOWER|UPPER)\(", r"ops_\1(", expression)
-
-    def refuse_rows(self, query: str, names: Sequence[str], reason: str) -> None:
-        rows = [row for (row,) in self.connection.execute(query)]
-        for start in range(0, len(rows), IDS_PER_QUERY):
-            ids = ", ".join(map(str, rows[start : start + IDS_PER_QUERY]))
-            for row, key, values, _ in self.read_rows(names, (), f"{self.table.row} IN ({ids})"):
-                value = values[names[0]] if len(names) == 1 else None
-                source = self.table.column(names[0]).source if len(names) == 1 else ", ".join(names)
-                self.refuse(row, key, source, value, reason)
 
 
 def is_clean(text: bytes) -> bool:

@@ -75,7 +75,7 @@ def copy_table(
         try:
             with savepoint(cursor):
                 cursor.execute(f"TRUNCATE {quoted(table.name)}")
-                stored = send(cursor, table, rows, freeze=not table.partitioned)
+                stored = send(cursor, table.name, table, rows, freeze=not table.partitioned)
         except psycopg2.Error as error:
             if is_about_rows(error):
                 return error
@@ -86,13 +86,16 @@ def copy_table(
     return None
 
 
-def send(cursor: Cursor, table: TablePlan, parts: Iterator[bytes], *, freeze: bool) -> int:
-    """COPY `parts` into the table, and return the number of rows. `freeze`: it was emptied since the savepoint."""
+def send(cursor: Cursor, name: str, table: TablePlan, parts: Iterator[bytes], *, freeze: bool = False) -> int:
+    """COPY `parts` of `table` into the table `name`, and return the number of rows.
+
+    `freeze`: it was emptied since the savepoint.
+    """
     columns = ", ".join(quoted(column.name) for column in table.columns if not column.generated)
     options = "FORMAT csv, QUOTE '''', ESCAPE '''', NULL 'NULL', ENCODING 'UTF8'" + (", FREEZE" if freeze else "")
     rows = CopyStream(parts)
     try:
-        cursor.copy_expert(f"COPY {quoted(table.name)} ({columns}) FROM STDIN ({options})", rows)
+        cursor.copy_expert(f"COPY {quoted(name)} ({columns}) FROM STDIN ({options})", rows)
     except psycopg2.Error:
         # psycopg2 reports whatever `read` raises, Ctrl-C included, as an error of the server.
         if rows.failure:

@@ -88,16 +88,6 @@ class FindingLog:
         )
 
 
-class Unlogged(FindingLog):
-    """Forgets all findings."""
-
-    def __init__(self) -> None:
-        super().__init__(path=Path(os.devnull))
-
-    def add(self, finding: Finding) -> None:
-        pass
-
-
 def csv_line(values: Iterable[str]) -> str:
     line = io.StringIO()
     csv.writer(line).writerow(values)

@@ -73,10 +73,9 @@ def text_columns(
     try:
         with contextlib.closing(connect(snapshot)) as connection, on_target(staging) as target:
             found = write_texts(path, tables, connection, sqlite_wrapper(snapshot.uri), target, preflight)
-            sources = {table.name: table for table in tables}
-            refused = {name: set(preflight.refused.get(name, ())) for name in sources}
+            refused = {table.name: set(preflight.refused.get(table.name, ())) for table in tables}
             for table, faults in found:
-                log_faults(connection, table, sources, faults, log)
+                log_faults(connection, table, faults, log)
                 refused[table.name].update(fault.row for fault in faults)
         numbers = {(table.name, column.name): number for number, (table, column) in enumerate(generic_columns(tables))}
         yield tuple(with_texts(table, numbers) for table in tables), with_refused(preflight, refused, log)

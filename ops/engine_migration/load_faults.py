@@ -1,44 +1,58 @@
-"""Names the rows that PostgreSQL refuses, after a COPY, an index or a foreign key of their table has failed."""
+"""Names the rows that PostgreSQL refuses, after a COPY, an index or a foreign key of their table has failed.
+
+PostgreSQL says for one row why it refuses it. The others are found by a query where there is one for the kind of
+constraint, else by loading the table in ever smaller parts.
+"""
 
 import re
 import sqlite3
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import psycopg2
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ops.databases.postgres.constraints import DroppableObject
+from ops.databases.postgres.constraints import NAMES, DroppableObject
 from ops.databases.postgres.savepoints import is_about_rows, savepoint
 from ops.engine_migration.cell_checker import IDS_PER_QUERY, TableChecker, TableReport
 from ops.engine_migration.copying import reader, send
 from ops.engine_migration.findings import FindingLog
 from ops.engine_migration.plan import TablePlan
 from ops.engine_migration.preflight import PreflightResult
-from ops.engine_migration.source_sql import chunk_rows, exclude_refused, rows_of
+from ops.engine_migration.source_sql import chunk_rows, converted, exclude_refused, listed, rows_of
 from ops.engine_migration.verify import SourceTable, target_text
 from ops.utils.identifiers import quoted
 
 QUOTED_VALUE = re.compile(r':?\s*["„»«][^"“«»]*["“«»]')
-KEYS_PER_QUERY = 200
+DEFERRABLE = re.compile(r" DEFERRABLE( INITIALLY DEFERRED)?$")
+COPIED = "ops_copied"
+CHECK = (
+    "SELECT pg_get_expr(conbin, conrelid), " + NAMES.format(numbers="conkey", table="conrelid") + " FROM pg_constraint"
+    " WHERE contype = 'c' AND conrelid = %s::regclass AND conname = %s"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A row that PostgreSQL refuses, with the columns and the reason."""
+    """A row that PostgreSQL refuses, with the columns and the reason.
+
+    `is_consequence`: only because a row is refused to which it refers.
+    """
 
     row: int
     columns: tuple[str, ...]
     reason: str
+    is_consequence: bool = False
 
 
 @dataclass(kw_only=True)
-class Bisection:
-    """Loads a table in ever smaller parts: a part of one row that PostgreSQL refuses is a `Fault`.
+class Examination:
+    """Finds the rows of a table that PostgreSQL refuses, in a transaction that is rolled back to its begin.
 
-    Each row is compared with those before it, so that of equal rows the first is kept. `part` is an index that the
-    table has already. At most `limit` faults are looked for.
+    Each row is compared with those before it, so that of equal rows the first is kept. `part` is the index for whose
+    sake they are refused; the table has no other one. Without a query, at most `limit` rows are found.
     """
 
     cursor: Cursor
@@ -47,31 +61,103 @@ class Bisection:
     preflight: PreflightResult
     part: DroppableObject | None
     limit: int
-    faults: list[Fault] = field(default_factory=list)
+    complete: bool = field(default=True, init=False)
 
-    def run(self) -> list[Fault]:
+    def find(self, error: psycopg2.Error) -> list[Fault]:
+        """The refused rows, of which `error` is about the first."""
         kept = exclude_refused(self.connection, self.preflight.refused, self.table)
         query = f"SELECT {self.table.row} FROM {rows_of(self.table, ())} WHERE {kept} ORDER BY {self.table.row}"
         self.rows = array("q", (row for (row,) in self.connection.execute(query)))
+        self.source = SourceTable(self.table, self.connection, self.preflight)
         self.read = reader(self.connection, self.table, self.preflight)
-        self.load(0, len(self.rows))
-        return self.faults
+        self.name = quoted(self.table.name)
+        self.cursor.execute("SAVEPOINT examination")
+        self.begin()
+        if not self.part:
+            # An error that comes from another process has lost the name of the constraint.
+            error = self.refusal(0, len(self.rows)) or error
+        faults = self.find_by_query(error) or list(self.bisect())
+        self.cursor.execute("ROLLBACK TO SAVEPOINT examination; RELEASE SAVEPOINT examination")
+        return faults
 
-    def load(self, start: int, end: int) -> None:
-        if start == end or len(self.faults) >= self.limit:
-            return
+    def begin(self) -> None:
+        """Let the table be empty, without the index, whatever was tried."""
+        self.cursor.execute(f"ROLLBACK TO SAVEPOINT examination; SET CONSTRAINTS ALL IMMEDIATE; TRUNCATE {self.name}")
+
+    def find_by_query(self, error: psycopg2.Error) -> list[Fault]:
+        """None for a kind of refusal without a query, or where that fails."""
+        queries = {"23505": self.find_conflicts, "23514": self.find_violations, "23P01": self.find_conflicts}
+        query = queries.get(str(error.pgcode))
+        if not query:
+            return []
+        self.begin()
+        try:
+            return list(query(error))
+        except psycopg2.Error as failure:
+            if is_about_rows(failure):
+                return []
+            raise
+
+    def find_conflicts(self, error: psycopg2.Error) -> Iterator[Fault]:
+        """Rows that are equal to one before them, or that an exclusion constraint does not allow next to it."""
+        columns = ", ".join(quoted(column.name) for column in self.table.columns if not column.generated)
+        self.cursor.execute(f"CREATE TEMP TABLE {COPIED} AS SELECT {columns} FROM {self.name} WITH NO DATA")
+        send(self.cursor, COPIED, self.table, self.texts(0, len(self.rows)))
+        if self.part:
+            self.cursor.execute(DEFERRABLE.sub("", self.part.create))
+        self.cursor.execute(
+            f"INSERT INTO {self.name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {COPIED}"
+            " ON CONFLICT DO NOTHING"
+        )
+        keys = key_texts(self.table)
+        self.cursor.execute(f"SELECT {keys} FROM {COPIED} EXCEPT ALL SELECT {keys} FROM {self.name}")
+        for row in rows_with(self.source, self.cursor.fetchall()):
+            yield explain(error, row, self.table, self.part)
+
+    def find_violations(self, error: psycopg2.Error | None) -> Iterator[Fault]:
+        """Rows for which check constraints are false: without these all rows can be loaded."""
+        checks = []
+        while error:
+            self.cursor.execute(CHECK, [self.name, error.diag.constraint_name])
+            if not (found := self.cursor.fetchone()):
+                return
+            checks.append((error.diag.constraint_name, *found))
+            self.cursor.execute(f"ALTER TABLE {self.name} DROP CONSTRAINT {quoted(str(error.diag.constraint_name))}")
+            error = self.refusal(0, len(self.rows))
+        for name, expression, columns in checks:
+            self.cursor.execute(f"SELECT {key_texts(self.table)} FROM {self.name} WHERE NOT ({expression})")
+            for row in rows_with(self.source, self.cursor.fetchall()):
+                yield Fault(row=row, columns=tuple(columns), reason=f"violates the check constraint {name}")
+
+    def bisect(self) -> Iterator[Fault]:
+        """Rows that PostgreSQL refuses when they are loaded alone, after those before them."""
+        self.begin()
+        if self.part:
+            self.cursor.execute(self.part.create)
+        found = 0
+        parts = [(0, len(self.rows))]
+        while parts and self.complete:
+            start, end = parts.pop()
+            if not (error := self.refusal(start, end)):
+                continue
+            if end - start > 1:
+                middle = (start + end) // 2
+                parts += [(middle, end), (start, middle)]
+                continue
+            yield explain(error, self.rows[start], self.table, self.part)
+            found += 1
+            self.complete = found < self.limit
+
+    def refusal(self, start: int, end: int) -> psycopg2.Error | None:
+        """Load these rows. Returns PostgreSQL's error if it refuses some; none is loaded then."""
         try:
             with savepoint(self.cursor):
-                send(self.cursor, self.table, self.texts(start, end), freeze=False)
+                send(self.cursor, self.table.name, self.table, self.texts(start, end))
         except psycopg2.Error as error:
-            if not is_about_rows(error):
-                raise
-            if end - start == 1:
-                self.faults.append(explain(error, self.rows[start], self.table, self.part))
-                return
-            middle = (start + end) // 2
-            self.load(start, middle)
-            self.load(middle, end)
+            if is_about_rows(error):
+                return error
+            raise
+        return None
 
     def texts(self, start: int, end: int) -> Iterator[bytes]:
         size = chunk_rows(self.table)
@@ -81,7 +167,7 @@ class Bisection:
 
 def explain(error: psycopg2.Error, row: int, table: TablePlan, part: DroppableObject | None) -> Fault:
     """The columns and the reason, without values of the row."""
-    named = error.diag.constraint_name or ""
+    named = part.name if part else error.diag.constraint_name
     columns = part.columns if part else column_of(error, table)
     reasons = {
         "23502": "NULL in a column that is NOT NULL",
@@ -107,57 +193,93 @@ def column_of(error: psycopg2.Error, table: TablePlan) -> tuple[str, ...]:
     return tuple(name for name in names if re.search(rf"\d, \w+ {re.escape(name)}\s?(:|$)", context))[:1]
 
 
-def find_orphans(
-    cursor: Cursor,
-    connection: sqlite3.Connection,
-    table: TablePlan,
-    preflight: PreflightResult,
-    key: DroppableObject,
-    limit: int,
-) -> list[Fault]:
-    """The loaded rows of `table` that refer to a missing row, for a foreign key that cannot be built."""
+def key_texts(table: TablePlan) -> str:
+    """SQL of PostgreSQL for the texts of a row's primary key."""
+    return ", ".join(target_text(table.column(name)) for name in table.key)
+
+
+def rows_with(source: SourceTable, keys: Iterable[Sequence[str]]) -> list[int]:
+    """The rows of the file with these texts of their primary keys. Of rows with one key, as many as are in `keys`."""
+    wanted = Counter(map(tuple, keys))
+    if not wanted:
+        return []
+    table = source.table
+    texts = ", ".join(f"CAST({source.text_of(table.column(name))} AS TEXT)" for name in table.key)
+    query = f"SELECT {table.row}, {texts} FROM {rows_of(table)} WHERE {source.kept} ORDER BY {table.row} DESC"
+    found = []
+    for row, *key in source.connection.execute(query):
+        if wanted[tuple(key)] > 0:
+            wanted[tuple(key)] -= 1
+            found.append(row)
+    return sorted(found)
+
+
+# --- Foreign keys -------------------------------------------------------------------------------------------------
+def delete_orphans(cursor: Cursor, source: SourceTable, key: DroppableObject, *, has_parent: bool) -> list[int]:
+    """Delete the loaded rows of a table that refer to a missing row. Returns the rows of the file.
+
+    `has_parent`: whether the table to which they refer is migrated, else none of its rows is the right one.
+    """
     (parent,) = key.others
-    own = [column for column in table.columns if column.name in table.key]
     pairs = " AND ".join(
         f"parent.{quoted(theirs)} = child.{quoted(ours)}"
         for ours, theirs in zip(key.columns, key.target_columns, strict=True)
     )
-    filled = " AND ".join(f"child.{quoted(name)} IS NOT NULL" for name in key.columns)
+    conditions = [f"child.{quoted(name)} IS NOT NULL" for name in key.columns]
+    if has_parent:
+        conditions.append(f"NOT EXISTS (SELECT 1 FROM {quoted(parent)} AS parent WHERE {pairs})")
     cursor.execute(
-        f"SELECT {', '.join(map(target_text, own))} FROM {quoted(table.name)} AS child WHERE {filled}"
-        f" AND NOT EXISTS (SELECT 1 FROM {quoted(parent)} AS parent WHERE {pairs}) LIMIT {limit}"
+        f"DELETE FROM {quoted(key.table)} AS child WHERE {' AND '.join(conditions)} RETURNING {key_texts(source.table)}"
     )
-    keys = [tuple(map(str, values)) for values in cursor.fetchall()]
-    source = SourceTable(table, connection, preflight)
-    texts = ", ".join(f"CAST({source.text_of(column)} AS TEXT)" for column in own)
-    marks = f"({', '.join('?' * len(own))})"
-    rows: list[int] = []
-    for start in range(0, len(keys), KEYS_PER_QUERY):
-        batch = keys[start : start + KEYS_PER_QUERY]
-        query = (
-            f"SELECT {table.row} FROM {rows_of(table)} WHERE ({texts}) IN (VALUES {', '.join([marks] * len(batch))})"
-        )
-        rows += (row for (row,) in connection.execute(query, [text for values in batch for text in values]))
-    reason = f"refers to a missing row of {parent}"
-    return [Fault(row=row, columns=key.columns, reason=reason) for row in sorted(rows)]
+    return rows_with(source, cursor.fetchall())
 
 
-def log_faults(
-    connection: sqlite3.Connection,
-    table: TablePlan,
-    sources: Mapping[str, TablePlan],
-    faults: Sequence[Fault],
-    log: FindingLog,
-) -> None:
+def explain_orphans(
+    source: SourceTable, parent: TablePlan, key: DroppableObject, refused: Iterable[int], rows: Sequence[int]
+) -> Iterator[Fault]:
+    """Why each of these `rows` has no row of `parent` to refer to, where that has `refused` rows."""
+    table, connection = source.table, source.connection
+    columns = [table.column(name) for name in key.columns]
+    targets = [parent.column(name) for name in key.target_columns]
+    ours = [converted(connection, column, f"own_{column.name}") for column in columns]
+    theirs = [converted(connection, column, f"parent_{column.name}") for column in targets]
+    is_refused = f"{parent.row} IN {listed(connection, 'refused_parents', refused)}"
+    pairs = [
+        f"parent.{quoted(target.name)} = child.{quoted(column.name)}"
+        for target, column in zip(targets, columns, strict=True)
+        if column.type.text
+    ]
+    query = (
+        f"SELECT {table.row}, ({', '.join(f'({text}) COLLATE BINARY' for text in ours)})"
+        f" IN (SELECT {', '.join(theirs)} FROM {rows_of(parent)} WHERE {is_refused}),"
+        f" EXISTS (SELECT 1 FROM {rows_of(parent)} AS parent WHERE {' AND '.join(pairs) or '0'})"
+        f" FROM {rows_of(table)} AS child WHERE {table.row} IN {listed(connection, 'orphans', rows)}"
+    )
+    for row, refers_to_refused, refers_by_collation in connection.execute(query):
+        if refers_to_refused:
+            reason = f"refers to a row of {parent.name} that is refused"
+        elif refers_by_collation:
+            reason = (
+                f"equals its row of {parent.name} only by the file's collation; PostgreSQL compares all characters, so"
+                f" write the value of {parent.name}.{', '.join(key.target_columns)} here"
+            )
+        else:
+            reason = f"refers to a missing row of {parent.name}"
+        yield Fault(row=row, columns=key.columns, reason=reason, is_consequence=bool(refers_to_refused))
+
+
+def log_faults(connection: sqlite3.Connection, table: TablePlan, faults: Sequence[Fault], log: FindingLog) -> None:
     """Add them to the findings."""
-    checker = TableChecker(connection, table, sources, log, TableReport())
-    by_row = {fault.row: fault for fault in faults}
+    checker = TableChecker(connection, table, log, TableReport())
+    by_row: dict[int, list[Fault]] = {}
+    for fault in faults:
+        by_row.setdefault(fault.row, []).append(fault)
     rows, names = sorted(by_row), [column.name for column in table.columns]
     for start in range(0, len(rows), IDS_PER_QUERY):
-        listed = ", ".join(map(str, rows[start : start + IDS_PER_QUERY]))
-        for row, key, values, _ in checker.read_rows(names, (), f"{table.row} IN ({listed})"):
-            fault = by_row[row]
-            columns = [table.column(name) for name in fault.columns if name in names]
-            value = values[columns[0].name] if len(columns) == 1 else None
-            checker.refuse(row, key, ", ".join(column.source for column in columns), value, fault.reason)
+        ids = ", ".join(map(str, rows[start : start + IDS_PER_QUERY]))
+        for row, key, values, _ in checker.read_rows(names, (), f"{table.row} IN ({ids})"):
+            for fault in by_row[row]:
+                columns = [table.column(name) for name in fault.columns if name in names]
+                value = values[columns[0].name] if len(columns) == 1 else None
+                checker.refuse(row, key, ", ".join(column.source for column in columns), value, fault.reason)
     log.flush()

@@ -1,16 +1,17 @@
 """Loads the rows of the snapshot into the staging database, builds its indexes and keys, and finds refused rows.
 
-Where PostgreSQL refuses rows, those are found, and the tables are loaded again without them and without the rows that
-refer to them, until PostgreSQL refuses no more.
+PostgreSQL checks the constraints. Where it refuses rows of a table, those are found, and the table is loaded again
+without them. Rows that refer to a missing row are deleted, and so are those that refer to them.
 """
 
 import contextlib
+import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 import psycopg2
-from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.databases.postgres import constraints
 from ops.databases.postgres.constraints import DroppableObject, IndexesAndKeys
@@ -18,12 +19,21 @@ from ops.databases.postgres.materialized_views import refresh_materialized_views
 from ops.databases.postgres.savepoints import is_about_rows, savepoint
 from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.copying import copy_table
-from ops.engine_migration.findings import FindingLog, Unlogged
-from ops.engine_migration.load_faults import Bisection, Fault, find_orphans, log_faults
+from ops.engine_migration.findings import FindingLog
+from ops.engine_migration.load_faults import (
+    Examination,
+    Fault,
+    delete_orphans,
+    explain_orphans,
+    log_faults,
+)
+from ops.engine_migration.names import table_in_postgres
 from ops.engine_migration.plan import TablePlan
-from ops.engine_migration.preflight import PreflightResult, refuse_dependants, with_refused
+from ops.engine_migration.planner import concrete_models
+from ops.engine_migration.preflight import PreflightResult, with_refused
 from ops.engine_migration.source_sql import connect
 from ops.engine_migration.target import StagingDatabase
+from ops.engine_migration.verify import SourceTable
 from ops.engine_migration.workers import for_each
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage
@@ -31,7 +41,7 @@ from ops.utils.progress import Progress, ProgressCallback, Stage
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 MOST_FAULTS = 100
-"""Of a table, unless all of them are wanted for the quarantine."""
+"""Of a table, where no query finds all of them, unless all are wanted for the quarantine."""
 UNLIMITED = 2**31
 
 
@@ -46,11 +56,12 @@ class Loader:
     snapshot: Snapshot
     tables: Sequence[TablePlan]
     preflight: PreflightResult
+    """From `load` on, with all rows that are not loaded."""
     log: FindingLog
     quarantine: bool
     on_progress: ProgressCallback
     refused: dict[str, set[int]] = field(default_factory=dict, init=False)
-    """Rows that the preflight or PostgreSQL refuses, by table, and with `quarantine` those that refer to them."""
+    """The rows that are findings, by table: with `quarantine`, all that are not loaded."""
     missing: dict[tuple[str, str], DroppableObject] = field(default_factory=dict, init=False)
     """Indexes and keys that are not built, by table and name."""
     parts: IndexesAndKeys = field(default=IndexesAndKeys(indexes=(), keys=()), init=False)
@@ -60,20 +71,19 @@ class Loader:
     def load(self) -> None:
         """Afterwards the tables are complete, unless some are `unfinished`."""
         self.refused = {name: set(rows) for name, rows in self.preflight.refused.items()}
-        self.exclude_refused()
         with self.staging.session() as connection, connection.cursor() as cursor:
             existing = constraints.read_indexes_and_keys(cursor, [table.name for table in self.tables])
             self.parts = constraints.drop_indexes_and_keys(cursor, existing)
         self.missing = {(part.table, part.name): part for part in (*self.parts.indexes, *self.parts.keys)}
-        pending = self.tables
-        while faults := self.attempt(pending):
-            before = self.preflight
-            for name, found in faults.items():
-                self.refused.setdefault(name, set()).update(fault.row for fault in found)
-            self.exclude_refused()
-            if self.unfinished:
-                return
-            pending = [table for table in self.tables if self.preflight.rows_of(table) != before.rows_of(table)]
+        self.load_rows(self.tables)
+        if not self.unfinished:
+            self.build_indexes()
+        if not self.unfinished:
+            self.build_keys()
+
+    @cached_property
+    def by_name(self) -> dict[str, TablePlan]:
+        return {table.name: table for table in self.tables}
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -83,40 +93,57 @@ class Loader:
             for name in self.unfinished
         )
 
-    def exclude_refused(self) -> None:
-        """Let `preflight` exclude the refused rows and those that refer to them."""
-        refused = {name: set(rows) for name, rows in self.refused.items() if rows}
-        sources = {table.name: table for table in self.tables}
-        log = self.log if self.quarantine else Unlogged()
-        with self.opened() as connection:
-            refuse_dependants(connection, sources, self.preflight.non_canonical, refused, log)
-        if self.quarantine:
-            self.log.flush()
-            self.refused = refused
-        self.preflight = with_refused(self.preflight, refused, self.log)
+    def load_rows(self, tables: Sequence[TablePlan]) -> None:
+        """Copy them, again without the rows that PostgreSQL refuses, until it refuses no more."""
+        while tables and not self.unfinished:
+            self.on_progress(Progress(stage=Stage.COPY, total=sum(table.rows for table in tables)))
+            errors = self.copy(tables)
+            for table, error in errors:
+                if not self.examine(table, None, error):
+                    raise error
+            tables = [table for table, _ in errors]
 
-    def attempt(self, pending: Sequence[TablePlan]) -> dict[str, list[Fault]]:
-        """Copy `pending` and build all that is missing. Returns the refused rows by table, after which it stops."""
-        with self.staging.session() as connection, connection.cursor() as cursor:
-            self.drop_built(cursor, {table.name for table in pending})
-        self.on_progress(Progress(stage=Stage.COPY, total=sum(table.rows for table in pending)))
-        if errors := self.copy(pending):
-            return self.log_all((table, self.bisect(table, None, error)) for table, error in errors)
+    def build_indexes(self) -> None:
+        """Build them, again after loading tables without the rows that PostgreSQL refuses, until it refuses no more."""
         self.on_progress(Progress(stage=Stage.BUILD, total=len(self.missing)))
-        if failed := self.build(self.parts.indexes):
-            return self.log_all((table, self.bisect(table, part, error)) for table, part, error in failed)
-        if failed := self.build(self.parts.keys):
-            return self.log_all((table, self.look_up(table, part, error)) for table, part, error in failed)
-        return {}
+        while not self.unfinished and (failed := self.build(self.parts.indexes)):
+            names = {table.name for table, _, _ in failed}
+            self.drop_built(part for part in self.parts.indexes if part.table in names)
+            # A row may be refused by several indexes, of which the first names it.
+            found = [self.examine(*refusal) for refusal in failed]
+            if not any(found):
+                raise failed[0][2]
+            self.load_rows([self.by_name[name] for name in sorted(names)])
+            self.on_progress(Progress(stage=Stage.BUILD, total=len(self.missing)))
 
-    def drop_built(self, cursor: Cursor, names: set[str]) -> None:
-        """Drop the built indexes and keys of these tables, and the keys that refer to them."""
-        for part in (*self.parts.keys, *self.parts.indexes):
-            if names.intersection((part.table, *part.others)) and (part.table, part.name) not in self.missing:
-                cursor.execute(part.drop)
-                self.missing[part.table, part.name] = part
+    def build_keys(self) -> None:
+        """Build them, again without the rows that refer to missing ones, until there are no more."""
+        for key in self.parts.keys:
+            if key.others[0] in self.tables_left_out and key.table in self.by_name and self.is_copied(key):
+                self.remove_orphans(key)
+        while failed := self.build(self.parts.keys):
+            removed = [self.remove_orphans(key) for _, key, _ in failed]
+            if not any(removed):
+                raise failed[0][2]
 
-    def copy(self, pending: Sequence[TablePlan]) -> list[tuple[TablePlan, psycopg2.Error]]:
+    @cached_property
+    def tables_left_out(self) -> frozenset[str]:
+        """Tables of models that are not migrated. What they contain comes from Django's migrations."""
+        return frozenset(map(table_in_postgres, concrete_models())) - self.by_name.keys()
+
+    def is_copied(self, key: DroppableObject) -> bool:
+        """Whether its values come from the file, and were not chosen among those of PostgreSQL."""
+        return all(self.by_name[key.table].column(name).allowed is None for name in key.columns)
+
+    def drop_built(self, parts: Iterable[DroppableObject]) -> None:
+        """Drop those of `parts` that are built."""
+        with self.staging.session() as connection, connection.cursor() as cursor:
+            for part in parts:
+                if (part.table, part.name) not in self.missing:
+                    cursor.execute(part.drop)
+                    self.missing[part.table, part.name] = part
+
+    def copy(self, tables: Sequence[TablePlan]) -> list[tuple[TablePlan, psycopg2.Error]]:
         """The tables of which PostgreSQL refuses rows."""
 
         def work(table: TablePlan, report: ProgressCallback) -> psycopg2.Error | None:
@@ -129,7 +156,7 @@ class Loader:
                     on_progress=report,
                 )
 
-        by_size = sorted(pending, key=lambda table: -table.rows * table.bytes_per_row)
+        by_size = sorted(tables, key=lambda table: -table.rows * table.bytes_per_row)
         errors = self.in_parallel(by_size, work)
         return [(table, error) for table, error in zip(by_size, errors, strict=True) if error]
 
@@ -150,7 +177,7 @@ class Loader:
             report(Progress(stage=Stage.BUILD, item=part.name, done=1, total=1))
             return None
 
-        tables = {table.name: table for table in self.tables}
+        tables = self.by_name
         parts = [part for part in group if (part.table, part.name) in self.missing]
         by_size = sorted(parts, key=lambda part: -tables[part.table].rows if part.table in tables else 0)
         errors = self.in_parallel(by_size, work)
@@ -170,57 +197,52 @@ class Loader:
         return for_each(items, work, processes=processes, on_progress=self.on_progress, on_exit=on_exit)
 
     # --- Refused rows -------------------------------------------------------------------------------------------------
-    @property
-    def limit(self) -> int:
-        return UNLIMITED if self.quarantine else MOST_FAULTS
-
-    def bisect(self, table: TablePlan, part: DroppableObject | None, error: psycopg2.Error) -> list[Fault]:
-        """The rows of `table` that it refuses while it has the index `part`. Raises `error` if there are none."""
+    def examine(self, table: TablePlan, part: DroppableObject | None, error: psycopg2.Error) -> bool:
+        """Refuse the rows of `table` that PostgreSQL refuses while it has the index `part`. Returns whether it does."""
         with self.staging.session() as connection, connection.cursor() as cursor, self.opened() as source:
-            cursor.execute("SAVEPOINT examination; SET CONSTRAINTS ALL IMMEDIATE")
-            missing = dict(self.missing)
-            self.drop_built(cursor, {table.name})
-            cursor.execute(f"TRUNCATE {quoted(table.name)}")
-            if part:
-                cursor.execute(part.create)
-            faults = Bisection(
+            examination = Examination(
                 cursor=cursor,
                 connection=source,
                 table=table,
                 preflight=self.preflight,
                 part=part,
-                limit=self.limit,
-            ).run()
-            cursor.execute("ROLLBACK TO SAVEPOINT examination; RELEASE SAVEPOINT examination")
-            self.missing = missing
-        if not faults:
-            raise error
-        return faults
+                limit=UNLIMITED if self.quarantine else MOST_FAULTS,
+            )
+            faults = examination.find(error)
+            self.refuse(source, table, faults)
+        if not examination.complete:
+            self.unfinished.append(table.name)
+        return bool(faults)
 
-    def look_up(self, table: TablePlan, key: DroppableObject, error: psycopg2.Error) -> list[Fault]:
-        """The rows of `table` that refer to missing ones. Raises `error` if there are none."""
-        with self.staging.session() as connection, connection.cursor() as cursor, self.opened() as source:
-            faults = find_orphans(cursor, source, table, self.preflight, key, self.limit)
-        if not faults:
-            raise error
-        return faults
+    def remove_orphans(self, key: DroppableObject) -> bool:
+        """Refuse and delete the rows that refer to missing ones. Returns whether there were any."""
+        table, (name,) = self.by_name[key.table], key.others
+        left_out = name in self.tables_left_out
+        self.drop_built(other for other in self.parts.keys if table.name in other.others)
+        with self.staging.session() as connection, connection.cursor() as cursor, self.opened() as opened:
+            source = SourceTable(table, opened, self.preflight)
+            rows = delete_orphans(cursor, source, key, has_parent=not left_out)
+            if parent := self.by_name.get(name):
+                refused = self.preflight.refused.get(name, ())
+                faults = list(explain_orphans(source, parent, key, refused, rows))
+            else:
+                reason = (
+                    f"refers to {name}, which is not migrated" if left_out else f"refers to a missing row of {name}"
+                )
+                faults = [Fault(row=row, columns=key.columns, reason=reason) for row in rows]
+            self.refuse(opened, table, faults)
+        return bool(rows)
+
+    def refuse(self, source: sqlite3.Connection, table: TablePlan, faults: Sequence[Fault]) -> None:
+        """Exclude the rows, and make findings of them, but of consequences only for the quarantine."""
+        named = [fault for fault in faults if self.quarantine or not fault.is_consequence]
+        self.refused.setdefault(table.name, set()).update(fault.row for fault in named)
+        log_faults(source, table, named, self.log)
+        excluded = {fault.row for fault in faults}.union(self.preflight.refused.get(table.name, ()))
+        self.preflight = with_refused(self.preflight, {**self.preflight.refused, table.name: excluded}, self.log)
 
     def opened(self) -> contextlib.closing:  # type: ignore[type-arg]
         return contextlib.closing(connect(self.snapshot))
-
-    def log_all(self, found: Iterable[tuple[TablePlan, list[Fault]]]) -> dict[str, list[Fault]]:
-        """Add the faults to the findings, and return them by table."""
-        by_table: dict[str, list[Fault]] = {}
-        sources = {table.name: table for table in self.tables}
-        with self.opened() as connection:
-            for table, faults in found:
-                known = {fault.row for fault in by_table.setdefault(table.name, [])}
-                new = [fault for fault in faults if fault.row not in known]
-                by_table[table.name] += new
-                log_faults(connection, table, sources, new, self.log)
-                if len(faults) >= self.limit and table.name not in self.unfinished:
-                    self.unfinished.append(table.name)
-        return by_table
 
     # --- The end ------------------------------------------------------------------------------------------------------
     def finish(self) -> None:

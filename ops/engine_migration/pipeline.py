@@ -83,7 +83,6 @@ def prepare(
             plan=plan,
             snapshot=snapshot,
             log=log,
-            quarantine=bool(options.quarantine),
             processes=suitable_processes(plan.rows),
             on_progress=on_progress,
         )

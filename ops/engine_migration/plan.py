@@ -8,7 +8,6 @@ from typing import Any
 from django.db import models
 from msgspec import Struct
 
-from ops.engine_migration.constraints import Reference, RowCheck, Unique
 from ops.engine_migration.names import folded
 from ops.engine_migration.types.base import ColumnType
 from ops.utils.schema import Count, Line, Text
@@ -27,8 +26,6 @@ class ColumnPlan:
     field: "models.Field[Any, Any] | None" = None
     known: tuple[str, ...] = ()
     """The values that a legacy file may contain, for messages."""
-    check: str = ""
-    """The column's check constraint in PostgreSQL, such as ``"x" >= 0``."""
     allowed: tuple[str, ...] | None = None
     """The possible values, as SQL literals, where a legacy format maps stored values to others."""
     generated: bool = False
@@ -46,9 +43,6 @@ class TablePlan:
     source: str
     columns: tuple[ColumnPlan, ...]
     key: tuple[str, ...]
-    references: tuple[Reference, ...]
-    unique: tuple[Unique, ...]
-    checks: tuple[RowCheck, ...]
     rowid: str = "rowid"
     """SQL for the number of a row in the file."""
     where: str = ""

@@ -2,7 +2,7 @@
 
 import functools
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +10,6 @@ from django.apps import apps
 from django.db import models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ops.engine_migration.constraints import Reference, Unique, find_references, find_row_checks, find_unique
 from ops.engine_migration.legacy import LegacyColumn, LegacyFormat, LegacyTable
 from ops.engine_migration.names import check_names, folded, table_in_postgres, table_in_sqlite
 from ops.engine_migration.plan import ColumnPlan, Plan, Skipped, TablePlan, literal, rename
@@ -99,8 +98,7 @@ class Planner:
         models = [model for model in concrete_models() if not self.is_left_out(model)]
         check_names(models)
         planned = tuple(table for model in models for table in self.plan_model(model))
-        sources = {table.name: table for table in planned}
-        tables = tuple(self.with_collations(self.measure(table), sources) for table in planned)
+        tables = tuple(map(self.measure, planned))
         return Plan(
             format=self.legacy.name if self.legacy else "a file of this project",
             tables=tables,
@@ -147,26 +145,8 @@ class Planner:
             source=entry.source,
             columns=columns,
             key=tuple(column.column for column in model._meta.pk_fields),
-            references=tuple(find_references(model)),
-            unique=tuple(
-                replace(rule, enforced_by_source=self.is_enforced_by_source(rule, columns, entry))
-                for rule in find_unique(model, self.sqlite)
-            ),
-            checks=tuple(find_row_checks(model, self.sqlite)),
             where=entry.where,
         )
-
-    def is_enforced_by_source(self, rule: Unique, columns: tuple[ColumnPlan, ...], entry: LegacyTable) -> bool:
-        """Whether a unique index of the file enforces the rule already, on values that are migrated unchanged.
-
-        Not where an expression is unique: SQLite's ``lower`` changes ASCII letters only.
-        """
-        if not rule.columns or any(column.allowed for column in columns if column.name in rule.columns):
-            return False
-        if rule.name in self.schema.indexes:
-            return True
-        sources = frozenset(folded(column.source) for column in columns if column.name in rule.columns)
-        return not rule.where and bool(sources) and sources in self.source(entry.source).unique
 
     def source(self, name: str) -> SourceTable:
         return self.schema.tables[folded(name)]
@@ -179,8 +159,7 @@ class Planner:
                 "The file was written by another version of this code. Upgrade the file first, or use the code that"
                 " wrote it.",
             )
-        parameters = column.db_parameters(self.postgres)
-        db_type = parameters["type"]
+        db_type = column.db_parameters(self.postgres)["type"]
         stored_as = "" if mapped.values or not mapped.source else column.db_parameters(self.sqlite)["type"]
         value = mapped.expression.format(quoted(mapped.source)) if mapped.source else mapped.expression
         return ColumnPlan(
@@ -193,7 +172,6 @@ class Planner:
             db_type=db_type,
             field=column,
             null=column.null,
-            check=parameters["check"] or "",
             allowed=tuple(sorted(map(literal, set(mapped.values.values())))) if mapped.values else None,
             known=tuple(map(str, mapped.values or ())),
             lookup=mapped.lookup,
@@ -226,20 +204,6 @@ class Planner:
             rows=rows,
             bytes_per_row=width + 16 * len(table.columns),
             watermark=self.find_watermark(table.source),
-        )
-
-    def with_collations(self, table: TablePlan, sources: Mapping[str, TablePlan]) -> TablePlan:
-        """`table` with the collations by which the file compares what it refers to."""
-
-        def collation(reference: Reference) -> str:
-            parent = sources.get(reference.target)
-            if not parent:
-                return ""
-            column = parent.column(reference.target_column).source
-            return self.source(parent.source).collations.get(folded(column), "")
-
-        return replace(
-            table, references=tuple(replace(entry, collation=collation(entry)) for entry in table.references)
         )
 
     def find_watermark(self, table: str) -> int:

@@ -3,14 +3,14 @@
 import array
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.cell_checker import TableChecker, TableReport
 from ops.engine_migration.findings import FindingLog, Group
 from ops.engine_migration.plan import Plan, TablePlan
-from ops.engine_migration.source_sql import chunks, connect, exclude_refused, rows_of
+from ops.engine_migration.source_sql import chunks, connect
 from ops.engine_migration.workers import for_each, split
 from ops.utils.progress import Progress, ProgressCallback, Stage, accumulate
 
@@ -44,19 +44,15 @@ def with_refused(result: PreflightResult, refused: Mapping[str, Iterable[int]], 
 
 
 def run_preflight(
-    *, plan: Plan, snapshot: Snapshot, log: FindingLog, quarantine: bool, processes: int, on_progress: ProgressCallback
+    *, plan: Plan, snapshot: Snapshot, log: FindingLog, processes: int, on_progress: ProgressCallback
 ) -> PreflightResult:
-    """Check all tables of `plan`. With `quarantine`, rows that refer to refused ones are refused as well."""
+    """Check the cells of all tables of `plan`."""
     reports = {table.name: TableReport() for table in plan.tables}
-    non_canonical = {name: found.non_canonical for name, found in reports.items()}
-    sources = {table.name: table for table in plan.tables}
 
     def work(item: CheckItem, report: ProgressCallback) -> tuple[TableReport, FindingLog]:
         found, own_log = TableReport(), FindingLog(path=log.path)
         with contextlib.closing(connect(snapshot)) as connection:
-            checker = TableChecker(connection, item.table, sources, own_log, found, non_canonical)
-            if not item.ranges:
-                checker.check_rules()
+            checker = TableChecker(connection, item.table, own_log, found)
             for first, last, rows in item.ranges:
                 checker.check_cells(first, last)
                 report(Progress(stage=Stage.PREFLIGHT, item=item.table.name, done=rows, total=item.table.rows))
@@ -64,22 +60,15 @@ def run_preflight(
         return found, own_log
 
     with contextlib.closing(connect(snapshot)) as connection:
-        cells, rules = list_cells(connection, plan), [CheckItem(table=table) for table in plan.tables]
-    # Constraints after all cells: comparing rows needs to know which columns have non-canonical values.
-    for items, report in ((cells, accumulate(on_progress)), (rules, on_progress)):
-        results = for_each(items, work, processes=processes, on_progress=report)
-        for item, (found, own_log) in zip(items, results, strict=True):
-            reports[item.table.name].add(found)
-            log.merge(own_log)
-    refused = {name: found.refused for name, found in reports.items() if found.refused}
-    if quarantine and refused:
-        with contextlib.closing(connect(snapshot)) as connection:
-            refuse_dependants(connection, sources, non_canonical, refused, log)
-    log.flush()
+        items = list_cells(connection, plan)
+    results = for_each(items, work, processes=processes, on_progress=accumulate(on_progress))
+    for item, (found, own_log) in zip(items, results, strict=True):
+        reports[item.table.name].add(found)
+        log.merge(own_log)
     return PreflightResult(
         count=log.count,
         groups=log.groups,
-        refused={name: array.array("q", sorted(rows)) for name, rows in refused.items()},
+        refused={name: array.array("q", sorted(found.refused)) for name, found in reports.items() if found.refused},
         non_canonical={name: frozenset(found.non_canonical) for name, found in reports.items()},
         stripped={
             f"{name}.{column}": count for name, found in reports.items() for column, count in found.stripped.items()
@@ -89,10 +78,10 @@ def run_preflight(
 
 @dataclass(frozen=True, kw_only=True)
 class CheckItem:
-    """A part of a table for one process: the cells of some `ranges` of rows; without any, the constraints."""
+    """Some `ranges` of rows of a table for one process."""
 
     table: TablePlan
-    ranges: Sequence[tuple[int, int, int]] = ()
+    ranges: Sequence[tuple[int, int, int]]
 
 
 def list_cells(connection: sqlite3.Connection, plan: Plan) -> list[CheckItem]:
@@ -102,36 +91,3 @@ def list_cells(connection: sqlite3.Connection, plan: Plan) -> list[CheckItem]:
         for table in by_size
         for ranges in split(list(chunks(connection, table)), PARTS_PER_TABLE)
     ]
-
-
-def refuse_dependants(
-    connection: sqlite3.Connection,
-    sources: Mapping[str, TablePlan],
-    non_canonical: Mapping[str, Set[str]],
-    refused: dict[str, set[int]],
-    log: FindingLog,
-) -> None:
-    """Add to `refused` all rows that refer to refused ones, directly or through other rows."""
-    grown = True
-    while grown:
-        grown = False
-        for table in sources.values():
-            for reference in table.references:
-                parent = sources.get(reference.target)
-                if not parent or not refused.get(parent.name):
-                    continue
-                found = TableReport()
-                checker = TableChecker(connection, table, sources, log, found, non_canonical)
-                kept = exclude_refused(connection, refused, parent)
-                value, lost = checker.comparable(reference, parent, f"NOT ({kept})")
-                query = (
-                    f"SELECT {table.row} FROM {rows_of(table)} WHERE {value} IN ({lost})"
-                    f" AND {exclude_refused(connection, refused, table)}"
-                )
-                if checker.needs_conversion(reference, parent):
-                    # Another row may have the same value.
-                    query += f" AND {value} NOT IN ({checker.comparable(reference, parent, kept)[1]})"
-                checker.refuse_rows(query, [reference.column], f"refers to a row of {parent.name} that is refused")
-                if found.refused:
-                    refused.setdefault(table.name, set()).update(found.refused)
-                    grown = True

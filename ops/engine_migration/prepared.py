@@ -21,8 +21,8 @@ NO_COMMIT = (
     " back. Not tried: its commit."
 )
 NO_SERVER = (
-    "Not tried: the schema and the load in PostgreSQL, because POSTGRES_URL is not set. Both are tried by"
-    " manage.py migrate_to_postgres --dry-run."
+    "Not tried: the schema, its constraints and the load in PostgreSQL, because POSTGRES_URL is not set. They are tried"
+    " by manage.py migrate_to_postgres --dry-run."
 )
 
 

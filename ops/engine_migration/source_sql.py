@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from django.db.backends.sqlite3._functions import register as register_django_functions
-
 from ops.databases.sqlite.files import read_only_uri, register_collations, sibling
 from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.plan import ColumnPlan, TablePlan
@@ -39,10 +37,9 @@ def read_text(stored: bytes) -> str | InvalidText:
 
 
 def connect(snapshot: Snapshot) -> sqlite3.Connection:
-    """A read-only connection for one thread, with the SQL functions of Django, which checks of models may use."""
+    """A read-only connection for one thread."""
     connection = sqlite3.connect(snapshot.uri, uri=True, isolation_level=None)
     connection.text_factory = read_text
-    register_django_functions(connection)
     register_collations(connection)
     connection.create_function("format_float", 1, format_float, deterministic=True)
     connection.create_function("float_bits", 1, float_bits, deterministic=True)
@@ -122,8 +119,6 @@ def conditions(column: ColumnPlan) -> list[tuple[str, str]]:
     found = [(with_column(column.type.canonical_check, column), "")]
     if column.allowed is not None:
         found = [(f"{name} IN ({', '.join(column.allowed)})", f"unknown; known values are {', '.join(column.known)}")]
-    if column.check:
-        found.append((column.check, f"violates the check {column.check}"))
     return found
 
 
@@ -174,12 +169,6 @@ def converted(connection: sqlite3.Connection, column: ColumnPlan, converter: str
     return rendered(column, column.type.source_text, non_canonical=True, converter=quoted(converter))
 
 
-def register_case_functions(connection: sqlite3.Connection) -> None:
-    """Register ``lower`` and ``upper`` for all of Unicode."""
-    connection.create_function("ops_lower", 1, simple_case(str.lower), deterministic=True)
-    connection.create_function("ops_upper", 1, simple_case(str.upper), deterministic=True)
-
-
 def null_if_refused(convert: Callable[[Any], str]) -> Callable[[Any], str | None]:
     def compare(value: Any) -> str | None:
         try:
@@ -190,21 +179,15 @@ def null_if_refused(convert: Callable[[Any], str]) -> Callable[[Any], str | None
     return compare
 
 
-def simple_case(change: Callable[[str], str]) -> Callable[[Any], Any]:
-    """Change case as PostgreSQL does: one character never becomes two."""
-
-    def changed(letter: str) -> str:
-        other = change(letter)
-        return other if len(other) == 1 else letter
-
-    return lambda value: "".join(map(changed, value)) if isinstance(value, str) else value
-
-
 def exclude_refused(connection: sqlite3.Connection, refused: Mapping[str, Iterable[int]], table: TablePlan) -> str:
-    """An SQL condition that excludes the refused rows of `table`, which are put into a temporary table."""
+    """An SQL condition that excludes the refused rows of `table`."""
     if not refused.get(table.name):
         return "1"
-    name = quoted(f"refused_{table.name}")
-    connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {name} (number INTEGER PRIMARY KEY)")
-    connection.executemany(f"INSERT OR IGNORE INTO {name} VALUES (?)", ([row] for row in refused[table.name]))
-    return f"{table.row} NOT IN (SELECT number FROM {name})"
+    return f"{table.row} NOT IN {listed(connection, f'refused_{table.name}', refused[table.name])}"
+
+
+def listed(connection: sqlite3.Connection, name: str, rows: Iterable[int]) -> str:
+    """SQL for the list of `rows`, which are put into the temporary table `name`."""
+    connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {quoted(name)} (number INTEGER PRIMARY KEY)")
+    connection.executemany(f"INSERT OR IGNORE INTO {quoted(name)} VALUES (?)", ([row] for row in rows))
+    return f"(SELECT number FROM {quoted(name)})"

@@ -248,6 +248,13 @@ def findings(path: Path, **options: Any) -> list[tuple[str, ...]]:
         return read_findings(ready.findings_file)
 
 
+def load_findings(path: Path, database: Database, **options: Any) -> list[tuple[str, ...]]:
+    """The same after the load into `database`, which has the project's tables."""
+    with prepared(path, **options) as ready:
+        copy_and_verify_into(ready, database)
+        return read_findings(ready.findings_file)
+
+
 def read_findings(path: Path | None) -> list[tuple[str, ...]]:
     if path is None:
         return []

@@ -292,10 +292,10 @@ Lock.objects.create(key=Key.objects.create(code='hp'))
                 ABSENT.format("geo", "absent(a)"),
             ],
         ),
-        "shop_handchild.parent_id: equals its row of shop_handparent only by the file's collation NOCASE; PostgreSQL"
-        " compares all characters, so write the value of shop_handparent.code here primary key 1 text 'HP'",
-        "shop_trimmedchild.parent_id: equals its row of shop_trimmedparent only by the file's collation RTRIM",
-        "shop_lock.key_id: equals its row of shop_key only by the file's collation NOCASE",
+        "shop_handchild.parent_id: equals its row of shop_handparent only by the file's collation; PostgreSQL compares"
+        " all characters, so write the value of shop_handparent.code here primary key 1 text 'HP'",
+        "shop_trimmedchild.parent_id: equals its row of shop_trimmedparent only by the file's collation",
+        "shop_lock.key_id: equals its row of shop_key only by the file's collation",
         "shop_missingchild.parent_id: refers to a missing row of shop_missingparent primary key 1 text 'dell'",
         "no model has this table, a virtual table of SQLite",
         "its rows cannot be counted: no such module: absent",

@@ -35,7 +35,8 @@ CASES: dict[str, tuple[list[str], dict[str, Any], str, str]] = {
         [RAISES, "CREATE INDEX odd ON everything (picky(number))"], {"number": 7}, "", "PostgreSQL: not this one (odd)",
     ),
     "check": (
-        [f"{TABLE} ADD CONSTRAINT odd CHECK (number <> 7)"], {"number": 7}, "", "violates the check constraint odd",
+        [f"{TABLE} ADD CONSTRAINT odd CHECK (number <> 7)"], {"number": 7}, "number",
+        "violates the check constraint odd",
     ),
     "check of a function": (
         [RAISES, f"{TABLE} ADD CHECK (picky(number) > 0)"], {"number": 7}, "", "PostgreSQL: not this one",
@@ -44,6 +45,10 @@ CASES: dict[str, tuple[list[str], dict[str, Any], str, str]] = {
     "unique": (
         [f"{TABLE} ADD CONSTRAINT odd UNIQUE (long)"], {"long": "row 1"}, "long",
         "not unique (odd): another row has the same value",
+    ),
+    "two unique": (
+        [f"{TABLE} ADD CONSTRAINT odd UNIQUE (long), ADD CONSTRAINT odd_too UNIQUE (number)"],
+        {"long": "row 1", "number": 1}, "long", "not unique (odd): another row has the same value",
     ),
     "deferred unique": (
         [f"{TABLE} ADD CONSTRAINT odd UNIQUE (long, short) DEFERRABLE INITIALLY DEFERRED"],
@@ -63,7 +68,7 @@ CASES: dict[str, tuple[list[str], dict[str, Any], str, str]] = {
     ),
     "foreign key": (
         [f"{TABLE} ADD CONSTRAINT odd FOREIGN KEY (big) REFERENCES otherproject_author (id)"], {"big": 9}, "big",
-        "refers to a missing row of otherproject_author",
+        "refers to otherproject_author, which is not migrated",
     ),
     "foreign key to itself": (
         [f"{TABLE} ADD CONSTRAINT odd FOREIGN KEY (big) REFERENCES everything (id)"], {"big": 9}, "big",
@@ -105,7 +110,7 @@ def put(file: Path, bad: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("statements", "bad", "column", "reason"),
-    support.cases(CASES, "check", "exclusion", "domain", "index", "unique expression", "smaller number"),
+    support.cases(CASES, "check", "exclusion", "domain", "index", "unique expression", "smaller number", "two unique"),
 )
 def test_rows_that_only_loading_shows_are_findings(
     file: Path, migrated: Database, statements: list[str], bad: dict[str, Any], column: str, reason: str
@@ -237,17 +242,33 @@ def named(outcome: support.Outcome) -> set[tuple[str, str, str]]:
     return {(table, key, reason) for table, key, _, _, _, reason in found}
 
 
-MANY = {"check": "CHECK (id % 2 = 0)", "unique": "UNIQUE (number)", "key": "FOREIGN KEY (big) REFERENCES everything"}
+MANY: dict[str, tuple[str, int]] = {
+    "check": ("CHECK (id % 2 = 0)", 25),
+    "two checks": ("CHECK (id % 2 = 0), ADD CONSTRAINT more CHECK (id % 3 = 0)", 25 + 34),
+    "unique": ("UNIQUE (number)", 48),
+    "key": ("FOREIGN KEY (big) REFERENCES everything", 50),
+}
 
 
-@pytest.mark.parametrize("statement", support.cases(MANY, "key"))
-def test_only_some_of_many_refused_rows_are_listed(
-    file: Path, database: Database, migrated: Database, monkeypatch: pytest.MonkeyPatch, statement: str
+@pytest.mark.parametrize(("statement", "count"), support.cases(MANY, "key", "two checks"))
+def test_all_rows_that_violate_a_constraint_are_listed(
+    file: Path, migrated: Database, monkeypatch: pytest.MonkeyPatch, statement: str, count: int
 ) -> None:
     monkeypatch.setattr(loading, "MOST_FAULTS", 10)
-    constraint = f"{TABLE} ADD CONSTRAINT odd {statement}"
-    support.add_migration(monkeypatch, constraint)
+    migrated.rows(f"{TABLE} ADD CONSTRAINT odd {statement}")
     support.put(file, "everything", *({"id": row, "number": row % 2, "big": 0} for row in range(1, 51)))
+    with support.prepared(file, only=["everything"]) as ready:
+        support.copy_and_verify_into(ready, migrated)
+        assert (ready.preflight.count, ready.load_notes) == (count, ())
+
+
+def test_only_some_of_many_other_refused_rows_are_listed(
+    file: Path, database: Database, migrated: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "MOST_FAULTS", 10)
+    index = "CREATE INDEX odd ON everything ((1 / number))"
+    support.add_migration(monkeypatch, index)
+    support.put(file, "everything", *({"id": row, "number": row % 2} for row in range(1, 51)))
     outcome = support.run(file, database, "--dry-run", *support.only(file, "everything"))
     assert outcome.code == 2
     assert outcome.document["findings"]["count"] == 10
@@ -257,21 +278,35 @@ def test_only_some_of_many_refused_rows_are_listed(
     )
     assert note in outcome.document["notes"]
     assert note in outcome.out
-    migrated.rows(constraint)
+    migrated.rows(index)
     with support.prepared(file, only=["everything"], quarantine=file.parent / "refused") as ready:
         support.copy_and_verify_into(ready, migrated)
-        refused = ready.preflight.rows_refused
-    kept = migrated.value("SELECT count(*) FROM everything")
-    assert refused == 50 - kept == {"C": 25, "U": 48, "F": 50}[statement[0]]
+        assert ready.preflight.rows_refused == 25
+    assert migrated.value("SELECT count(*) FROM everything") == 25
 
 
 @pytest.mark.slow
 def test_few_refused_rows_among_many_are_found(file: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    support.add_migration(monkeypatch, "CREATE UNIQUE INDEX odd ON everything (lower(long))")
+    """They are loaded by several processes."""
+    support.add_migration(
+        monkeypatch,
+        "CREATE UNIQUE INDEX odd ON everything (lower(long))",
+        "CREATE INDEX wide ON everything (long)",
+        f"{TABLE} ADD CONSTRAINT even CHECK (number <> 7)",
+    )
     bad = {777: LONG, 15_000: "ROW 3", 19_999: "Row 19998"}
-    support.put(file, "everything", *({"id": row, "long": bad.get(row, f"row {row}")} for row in range(20_000)))
+    rows = ({"id": row, "long": bad.get(row, f"row {row}"), "number": row % 9000} for row in range(20_000))
+    support.put(file, "everything", *rows)
     outcome = support.run(file, database, "--dry-run", *support.only(file, "everything"))
-    assert {key for _, key, _ in named(outcome)} == {"777", "15000", "19999"}
+    unique = "not unique (odd): another row has the same value"
+    assert named(outcome) == {
+        ("everything", "7", "violates the check constraint even"),
+        ("everything", "777", "too long for the index odd"),
+        ("everything", "9007", "violates the check constraint even"),
+        ("everything", "15000", unique),
+        ("everything", "18007", "violates the check constraint even"),
+        ("everything", "19999", unique),
+    }
 
 
 def test_values_of_other_columns_and_of_secrets_are_not_shown(

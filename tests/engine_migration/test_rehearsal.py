@@ -161,8 +161,8 @@ def test_preflight_without_a_server_says_what_it_did_not_try(live: Path, setting
     result = check(live)
     assert result.acceptable
     assert describe(result)[1] == (
-        "Not tried: the schema and the load in PostgreSQL, because POSTGRES_URL is not set. Both are tried by"
-        " manage.py migrate_to_postgres --dry-run."
+        "Not tried: the schema, its constraints and the load in PostgreSQL, because POSTGRES_URL is not set. They are"
+        " tried by manage.py migrate_to_postgres --dry-run."
     )
 
 

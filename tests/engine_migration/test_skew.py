@@ -104,9 +104,9 @@ def test_skip_table_with_unknown_table_is_refused(file: Path, database: Database
     assert message.startswith("--skip-table nothing: the file has no such table.\nIt has: accounts_user, ")
 
 
-def test_rows_that_need_a_skipped_table_are_findings(library: Path) -> None:
+def test_rows_that_need_a_skipped_table_are_findings(library: Path, migrated: Database) -> None:
     reason = "refers to otherproject_author, which is not migrated"
-    named = support.findings(library, skip_tables=frozenset({"otherproject_author"}))
+    named = support.load_findings(library, migrated, skip_tables=frozenset({"otherproject_author"}))
     assert {(line[0], line[2], line[5]) for line in named} == {("otherproject_book", "author_id", reason)}
     assert len(named) == 5
 
