@@ -125,18 +125,21 @@ def constraint_sql(table: str, name: str, text: str) -> dict[str, str]:
 
 def drop_indexes_and_keys(cursor: Cursor, parts: IndexesAndKeys) -> IndexesAndKeys:
     """Drop them in the cursor's transaction, and return the dropped ones. One that a view needs is not dropped."""
-    dropped_keys = tuple(part for part in parts.keys if drop_object(cursor, part))
-    dropped_indexes = tuple(part for part in parts.indexes if drop_object(cursor, part))
-    return IndexesAndKeys(indexes=dropped_indexes, keys=dropped_keys)
+    dropped_keys = drop_objects(cursor, parts.keys)
+    return IndexesAndKeys(indexes=drop_objects(cursor, parts.indexes), keys=dropped_keys)
 
 
-def drop_object(cursor: Cursor, part: DroppableObject) -> bool:
+def drop_objects(cursor: Cursor, parts: tuple[DroppableObject, ...]) -> tuple[DroppableObject, ...]:
+    """Drop those on which nothing else depends, and return them: all in one statement, else in halves."""
+    if not parts:
+        return ()
     try:
         with savepoint(cursor):
-            cursor.execute(part.drop)
+            cursor.execute("; ".join(part.drop for part in parts))
     except errors.DependentObjectsStillExist:
-        return False
-    return True
+        middle = len(parts) // 2
+        return (*drop_objects(cursor, parts[:middle]), *drop_objects(cursor, parts[middle:])) if middle else ()
+    return parts
 
 
 def restore_marks(cursor: Cursor, parts: IndexesAndKeys) -> None:
