@@ -284,7 +284,8 @@ def open_staging_database(
     for name in (new, old):
         databases.claim(connection, name, claims, target=owner)
     try:
-        address = target.address.with_database(new)
+        # A server that stops loses this database only; the commit of the swap waits for all that was written before.
+        address = target.address.with_database(new).with_session("-c synchronous_commit=off")
         databases.create(connection, address, description)
         keep(address, description, live=live)
         address = with_search_path(address, target)
