@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import models
 from django.db.backends.utils import strip_quotes, truncate_name
+from django.db.models.sql.datastructures import BaseTable
 
 from ops.errors import PreconditionFailed
 
@@ -64,6 +65,17 @@ def automatic_field(model: type[models.Model]) -> Any:
         return None
     fields = (field for field in owner._meta.local_many_to_many if field.remote_field.through is model)
     return next((field for field in fields if not field.db_table), None)
+
+
+def rows_in(table: str, model: type[models.Model]) -> "models.QuerySet[models.Model, Any]":
+    """The rows of `table`, which is the model's with the name that it has in the database "default".
+
+    Not by the model's managers, which may hide rows.
+    """
+    query: models.QuerySet[models.Model, models.Model] = models.QuerySet(model, using="default").order_by()
+    alias = query.query.get_initial_alias()
+    query.query.alias_map[alias] = BaseTable(table, alias)
+    return query
 
 
 def check_names(found: Iterable[type[models.Model]]) -> None:

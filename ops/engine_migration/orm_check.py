@@ -13,13 +13,12 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connections, models, transaction
-from django.db.models.sql.datastructures import BaseTable
 
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.postgres.connection import PROJECT_SESSION
 from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.findings import excerpt
-from ops.engine_migration.names import folded, table_in_postgres, table_in_sqlite
+from ops.engine_migration.names import folded, rows_in, table_in_postgres, table_in_sqlite
 from ops.engine_migration.plan import ColumnPlan, TablePlan
 from ops.engine_migration.planner import concrete_models
 from ops.engine_migration.preflight import PreflightResult
@@ -158,15 +157,9 @@ class Sample:
     rows: tuple[int, ...]
 
     def query(self, table: str) -> "models.QuerySet[models.Model, Any]":
-        """The rows of `table`, which is the model's in one of the databases, with the name that it has there.
-
-        Not by the model's managers, which may hide rows, and not as instances, which may run other code.
-        """
+        """The rows of `table`, not as instances, which may run other code."""
         names = {field.column: field.attname for field in self.model._meta.local_concrete_fields}
-        query: models.QuerySet[models.Model, models.Model] = models.QuerySet(self.model, using="default").order_by()
-        alias = query.query.get_initial_alias()
-        query.query.alias_map[alias] = BaseTable(table, alias)
-        return query.values_list("pk", *(names[column.name] for column in self.columns))
+        return rows_in(table, self.model).values_list("pk", *(names[column.name] for column in self.columns))
 
     def read_source(self) -> list[Row]:
         """Without rows that Django cannot read from the file."""

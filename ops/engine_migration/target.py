@@ -21,7 +21,7 @@ from ops.databases.postgres.kept_properties import create_schemas, keep_properti
 from ops.databases.postgres.properties import DatabaseProperties, read_live
 from ops.databases.postgres.queries import fetch_row, fetch_value
 from ops.databases.postgres.writable import require_writable
-from ops.engine_migration.names import table_in_postgres
+from ops.engine_migration.names import rows_in, table_in_postgres, table_in_sqlite
 from ops.engine_migration.planner import concrete_models
 from ops.engine_migration.workers import suitable_processes
 from ops.errors import PreconditionFailed
@@ -230,20 +230,20 @@ def ignore_seed_rows(
     """
     with override_database(sqlite_wrapper(":memory:")):
         run_migrations()
-        seeds = {name: contents(own_models[name]) for name in filled}
+        seeds = {name: contents(table_in_sqlite(own_models[name]), own_models[name]) for name in filled}
     with override_database(address.wrapper()):
-        present = {name: contents(own_models[name]) for name in filled}
+        present = {name: contents(name, own_models[name]) for name in filled}
     return {name: count for name, count in filled.items() if not is_within(present[name], seeds[name])}
 
 
-def contents(model: type[models.Model]) -> list[str]:
+def contents(table: str, model: type[models.Model]) -> list[str]:
     times = (models.DateField, models.TimeField)
     names = [
         column.attname
         for column in model._meta.local_concrete_fields
         if not (column.primary_key or column.remote_field or isinstance(column, times))
     ]
-    return [repr(row) for row in model._base_manager.values_list(*names or ["pk"])]
+    return [repr(row) for row in rows_in(table, model).values_list(*names or ["pk"])]
 
 
 def is_within(present: list[str], seeds: list[str]) -> bool:
