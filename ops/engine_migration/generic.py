@@ -41,6 +41,7 @@ from ops.engine_migration.types import CONVERTED, GENERIC
 from ops.engine_migration.types.numbers import format_float
 from ops.engine_migration.values import conversions, equal, is_number, written_alike
 from ops.utils.identifiers import quoted
+from ops.utils.progress import Progress, ProgressCallback, Stage
 
 PROBE = "ops_probe"
 CELLS_PER_QUERY = 1000
@@ -64,6 +65,7 @@ def text_columns(
     staging: StagingDatabase,
     preflight: PreflightResult,
     log: FindingLog,
+    on_progress: ProgressCallback,
 ) -> Iterator[tuple[tuple[TablePlan, ...], PreflightResult]]:
     """Within the block, `tables` with text in their generic columns, without the rows that have refused values."""
     if not any(is_generic(column) for table in tables for column in table.columns):
@@ -72,7 +74,8 @@ def text_columns(
     path = texts_path(snapshot)
     try:
         with contextlib.closing(connect(snapshot)) as connection, on_target(staging) as target:
-            found = write_texts(path, tables, connection, sqlite_wrapper(snapshot.uri), target, preflight)
+            source = sqlite_wrapper(snapshot.uri)
+            found = write_texts(path, tables, connection, source, target, preflight, on_progress)
             refused = {table.name: set(preflight.refused.get(table.name, ())) for table in tables}
             for table, faults in found:
                 log_faults(connection, table, faults, log)
@@ -98,6 +101,7 @@ def write_texts(
     source: BaseDatabaseWrapper,
     target: BaseDatabaseWrapper,
     preflight: PreflightResult,
+    on_progress: ProgressCallback,
 ) -> list[tuple[TablePlan, list[Fault]]]:
     """Write the texts of all generic columns into the new file `path`. Returns the refused rows of each column."""
     create_private(path)
@@ -108,8 +112,9 @@ def write_texts(
             "CREATE TABLE texts (number INTEGER, row INTEGER, text TEXT, PRIMARY KEY (number, row)) WITHOUT ROWID"
         )
         texts.execute("BEGIN")
+        on_progress(Progress(stage=Stage.CONVERT, total=sum(table.rows for table, _ in generic_columns(tables))))
         for number, (table, column) in enumerate(generic_columns(tables)):
-            converter = Converter(table=table, column=column, source=source, target=target)
+            converter = Converter(table=table, column=column, source=source, target=target, on_progress=on_progress)
             texts.executemany(f"INSERT INTO texts VALUES ({number}, ?, ?)", converter.run(connection, preflight))
             found.append((table, converter.faults))
         texts.execute("COMMIT")
@@ -158,6 +163,7 @@ class Converter:
     column: ColumnPlan
     source: BaseDatabaseWrapper
     target: BaseDatabaseWrapper
+    on_progress: ProgressCallback
     faults: list[Fault] = field(default_factory=list)
 
     @cached_property
@@ -192,7 +198,8 @@ class Converter:
                 reads=bool(self.read_back),
                 zone=self.target.timezone_name,
             )
-            for first, last, _ in chunks(connection, self.table):
+            done, item = 0, f"{self.table.name}.{self.column.name}"
+            for first, last, number in chunks(connection, self.table):
                 rows = connection.execute(
                     f"SELECT {row}, {name} FROM {rows_of(self.table, (self.column.name,))}"
                     f" WHERE {row} BETWEEN ? AND ? AND {kept} AND {name} IS NOT NULL",
@@ -202,6 +209,8 @@ class Converter:
                 for start in range(0, len(cells), CELLS_PER_QUERY):
                     for cell, answer in probe.ask(cells[start : start + CELLS_PER_QUERY]):
                         yield from self.check(cell, answer)
+                done += number
+                self.on_progress(Progress(stage=Stage.CONVERT, item=item, done=done, total=self.table.rows))
             cursor.execute(f"DROP TABLE {PROBE}")
 
     def prepare(self, cursor: Any, row: int, stored: Any) -> Cell | None:

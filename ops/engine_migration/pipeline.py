@@ -266,7 +266,12 @@ def copy_and_verify(
         disabled = triggers.disable(cursor)
     digests: Mapping[str, str] = {}
     with text_columns(
-        tables=tables, snapshot=snapshot, staging=staging, preflight=prepared.preflight, log=prepared.log
+        tables=tables,
+        snapshot=snapshot,
+        staging=staging,
+        preflight=prepared.preflight,
+        log=prepared.log,
+        on_progress=timer.report,
     ) as (tables, preflight):
         loader = Loader(
             staging=staging,

@@ -21,6 +21,7 @@ class Stage(StrEnum):
     # A migration to PostgreSQL
     PREFLIGHT = "preflight"
     SCHEMA = "schema"
+    CONVERT = "convert"
     COPY = "copy"
     BUILD = "build"
     # The end of each
