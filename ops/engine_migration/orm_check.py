@@ -129,8 +129,8 @@ def check_session(samples: Sequence["Sample"]) -> None:
 
 
 def require_readable(cursor: Any, kind: Readable) -> None:
-    cursor.execute(f"SHOW {kind.setting}")
-    (value,) = cursor.fetchone()
+    cursor.execute(f"SELECT current_setting('{kind.setting}'), quote_ident(current_user)")
+    value, role = cursor.fetchone()
     try:
         cursor.execute(f"SELECT '{kind.literal}'::{kind.type}")
         fault = "" if cursor.fetchone() == (kind.expected,) else f"they are read as other {kind.values}"
@@ -138,9 +138,9 @@ def require_readable(cursor: Any, kind: Readable) -> None:
         fault = str(error).strip()
     if fault:
         raise VerificationFailed(
-            f"Django cannot read {kind.values} from {connections['default'].settings_dict['NAME']}, because the"
-            f" sessions of the role have {kind.setting} {value}: {fault}.",
-            f"ALTER ROLE … SET {kind.setting} = '{kind.right}'; and the same for the database if it has the setting.",
+            f"Django cannot read {kind.values} from PostgreSQL, because the sessions of {role} have {kind.setting}"
+            f" {value}: {fault}.",
+            f"ALTER ROLE {role} SET {kind.setting} = '{kind.right}'; and the same for the database if it has the setting.",
         )
 
 

@@ -79,7 +79,7 @@ def test_settings_with_which_django_misreads_values_are_refused(
     with support.prepared(migration.library) as ready:
         for setting, value in MISREAD:
             support.server().rows(f"ALTER ROLE {role} RESET ALL; ALTER ROLE {role} SET {setting} = '{value}'")
-            refusal = f"the sessions of the role have {setting} {value}: "
+            refusal = f"the sessions of {role} have {setting} {value}: "
             with override_database(mine.address.wrapper()) as wrapper, transaction.atomic():
                 shared = wrapper.connection if is_shared else None
                 staging = StagingDatabase(address=mine.address, processes=1, shared=shared)
