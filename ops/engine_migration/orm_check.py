@@ -48,9 +48,10 @@ def compare_through_django(
     staging: StagingDatabase,
     preflight: PreflightResult,
     chosen_zone: zoneinfo.ZoneInfo | None,
-) -> None:
+) -> tuple[str, ...]:
     """Raises VerificationFailed where Django would read another value from PostgreSQL than from the file.
 
+    Returns sentences about columns of which the project reads whatever the drivers return, where they differ.
     `chosen_zone`: that of --source-timezone, where it was given.
     """
     samples = find_samples(tables, snapshot, preflight)
@@ -64,8 +65,7 @@ def compare_through_django(
         ours = [[tuple(in_other_zone(value, *zones) for value in row) for row in rows] for rows in ours]
     with project_session(staging):
         check_session(samples)
-        for sample, rows in zip(samples, ours, strict=True):
-            sample.compare(rows)
+        return tuple(note for sample, rows in zip(samples, ours, strict=True) for note in sample.compare(rows))
 
 
 @contextlib.contextmanager
@@ -140,7 +140,8 @@ def require_readable(cursor: Any, kind: Readable) -> None:
         raise VerificationFailed(
             f"Django cannot read {kind.values} from PostgreSQL, because the sessions of {role} have {kind.setting}"
             f" {value}: {fault}.",
-            f"ALTER ROLE {role} SET {kind.setting} = '{kind.right}'; and the same for the database if it has the setting.",
+            f"ALTER ROLE {role} SET {kind.setting} = '{kind.right}'; and the same for the database, if it has the"
+            " setting.",
         )
 
 
@@ -179,16 +180,21 @@ class Sample:
                     found += read([row])
             return found
 
-    def compare(self, ours: Sequence[Row]) -> None:
-        """Raises VerificationFailed unless the target has the same rows as `ours`."""
+    def compare(self, ours: Sequence[Row]) -> list[str]:
+        """Raises VerificationFailed unless the target has the same rows as `ours`.
+
+        Returns a sentence about each column with other values of which the drivers are the cause.
+        """
         theirs = self.read_target([row[0] for row in ours])
-        lines = [line for pair in zip(ours, theirs, strict=True) for line in self.differences(*pair)]
+        notes: dict[str, str] = {}
+        lines = [line for pair in zip(ours, theirs, strict=True) for line in self.differences(*pair, notes)]
         if lines:
             listed = "\n  ".join(lines[:DIFFERENCES_NAMED])
             raise VerificationFailed(
                 f"Django would read other values of {self.model._meta.label} from PostgreSQL than from the file:"
                 f"\n  {listed}"
             )
+        return list(notes.values())
 
     def read_target(self, keys: Sequence[Any]) -> list[Row | str]:
         """The row of each primary key, or why Django cannot read it."""
@@ -206,14 +212,23 @@ class Sample:
         except Exception as error:  # noqa: BLE001 - the project's fields may raise anything
             return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
-    def differences(self, left: Row, right: Row | str) -> Iterator[str]:
+    def differences(self, left: Row, right: Row | str, notes: dict[str, str]) -> Iterator[str]:
+        """Lines about values that differ. To `notes`, a sentence is added for each column of `reads_by_driver`."""
         if isinstance(right, str):
             yield f"row {left[0]}: {right}"
             return
         for column, one, other in zip(self.columns, left[1:], right[1:], strict=True):
-            if not is_same(column, one, other):
-                shown = [excerpt(value, column.name) or "None" for value in (one, other)]
-                yield f"row {left[0]}, {column.name}: {shown[0]} in the file would be {shown[1]}"
+            if is_same(column, one, other):
+                continue
+            mine, new = (excerpt(value, column.name) or "None" for value in (one, other))
+            if not reads_by_driver(column, one, other):
+                yield f"row {left[0]}, {column.name}: {mine} in the file would be {new}"
+                continue
+            notes.setdefault(
+                column.name,
+                f"The field {self.model._meta.label}.{column.name} reads what the driver of the database returns:"
+                f" {mine} in the file is {new} in PostgreSQL (row {left[0]}).",
+            )
 
 
 def find_samples(tables: Sequence[TablePlan], snapshot: Snapshot, preflight: PreflightResult) -> list[Sample]:
@@ -283,7 +298,7 @@ def is_same(column: ColumnPlan, left: Any, right: Any) -> bool:
 
     Text that is an address, for instance, can be written in several ways, of which PostgreSQL prints one.
     """
-    if equal(left, right, json=column.type.document) or reads_by_driver(column, left, right):
+    if equal(left, right, json=column.type.document):
         return True
     if isinstance(left, str) and isinstance(right, str):
         return converted(column.type, left) == right

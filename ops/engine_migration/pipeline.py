@@ -293,13 +293,14 @@ def copy_and_verify(
             digests = verify_tables(
                 tables=tables, snapshot=snapshot, staging=staging, preflight=loader.preflight, on_progress=timer.report
             )
-            compare_through_django(
+            differing = compare_through_django(
                 tables=tables,
                 snapshot=snapshot,
                 staging=staging,
                 preflight=loader.preflight,
                 chosen_zone=prepared.options.zone,
             )
+            prepared.load_notes = (*prepared.load_notes, *differing)
     with staging.session() as connection, connection.cursor() as cursor:
         triggers.enable(cursor, disabled)
     return tables, digests

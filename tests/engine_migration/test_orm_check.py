@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import models
+from django.test.utils import isolate_apps
 
+from ops.databases.override import override_database, sqlite_wrapper
 from ops.engine_migration import orm_check, pipeline
+from ops.engine_migration.target import contents
 from ops.engine_migration.values import equal
 from ops.errors import VerificationFailed
 from tests.engine_migration import support
@@ -139,3 +143,46 @@ def test_values_are_equal_with_their_types(left: Any, right: Any, same: bool) ->
 def test_numbers_in_json_have_no_type_but_their_digits() -> None:
     assert equal([1e3, 1e30, 1.5], [1000, 10**30, 1.5], json=True)
     assert not equal([1], [True], json=True)
+
+
+def test_fields_that_read_what_the_driver_returns_are_noted() -> None:
+    outcome = migrate(
+        Project(
+            models="""
+class Padded(models.Field):
+    def db_type(self, connection):
+        return "char(5)"
+class Plain(models.Field):
+    def db_type(self, connection):
+        return "integer[]" if connection.vendor == "postgresql" else "text"
+class Item(models.Model):
+    code = Padded()
+    full = Padded()
+    numbers = Plain(null=True)
+""",
+            fill="""
+Item.objects.create(code='a', full='bcdef', numbers='{1,2}')
+Item.objects.create(code='b', full='12345')
+""",
+        )
+    )
+    assert (outcome.dry.code, outcome.real.code) == (0, 0), str(outcome)
+    start = "reads what the driver of the database returns: "
+    for column, values in (("code", "'a' in the file is 'a    '"), ("numbers", "'{1,2}' in the file is [1, 2]")):
+        assert f"Note The field shop.Item.{column} {start}{values} in PostgreSQL (row 1).\n" in outcome.dry.out
+    assert "shop.Item.full" not in outcome.dry.out
+
+
+@isolate_apps("tests.otherproject")
+def test_rows_of_a_table_are_read_by_its_name_in_the_database() -> None:
+    class Item(models.Model):
+        others = models.ManyToManyField("self")
+
+        class Meta:
+            app_label = "otherproject"
+            db_table = "t" * 60
+
+    with override_database(sqlite_wrapper(":memory:")) as wrapper, wrapper.cursor() as cursor:
+        cursor.execute("CREATE TABLE other (id integer, from_item_id integer, to_item_id integer)")
+        cursor.execute("INSERT INTO other VALUES (7, 1, 1)")
+        assert contents("other", Item.others.through) == ["(7,)"]
