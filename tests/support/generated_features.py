@@ -78,8 +78,6 @@ class Draft:
     role: str | None
     """As `Project.role`."""
     models: list[GeneratedModel] = field(default_factory=list)
-    first: list[str] = field(default_factory=list)
-    """Operations before all models."""
     operations: list[str] = field(default_factory=list)
     raw: list[str] = field(default_factory=list)
     after: list[str] = field(default_factory=list)

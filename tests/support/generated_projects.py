@@ -74,12 +74,12 @@ def generated(number: int) -> Project:
     settings |= {"USE_TZ": use_tz, "TIME_ZONE": rng.choice(ZONES)}
     if use_tz and rng.random() < 0.2:
         settings["DATABASE"] = {"TIME_ZONE": rng.choice(ZONES)}
-    migrations = bool(draft.operations or draft.first or plain) or rng.random() < 0.8
+    needed = "".join(operation for text, operation in EXTENSIONS.items() if text in models)
     return Project(
         models=PORTABLE + models,
         fill=fill_of(draft, use_tz=use_tz),
-        migrations=migrations,
-        first_operations="".join([*draft.first, *(op for text, op in EXTENSIONS.items() if text in models)]),
+        migrations=bool(draft.operations or plain or needed) or rng.random() < 0.8,
+        first_operations=needed,
         operations=[(generated_features.ONLY, ", ".join(draft.operations))] if draft.operations else [],
         apps=["django.contrib.postgres"],
         raw=draft.raw,
