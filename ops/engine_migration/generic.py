@@ -20,7 +20,7 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ops.databases.override import override_database, sqlite_wrapper
+from ops.databases.override import sqlite_wrapper
 from ops.databases.sqlite.files import remove
 from ops.databases.sqlite.snapshot import Snapshot, create_private
 from ops.engine_migration.findings import SECRET, FindingLog
@@ -36,7 +36,6 @@ from ops.engine_migration.source_sql import (
     rows_of,
     texts_path,
 )
-from ops.engine_migration.target import StagingDatabase
 from ops.engine_migration.types import CONVERTED, GENERIC
 from ops.engine_migration.types.numbers import format_float
 from ops.engine_migration.values import conversions, equal, is_number, written_alike
@@ -62,19 +61,21 @@ def text_columns(
     *,
     tables: Sequence[TablePlan],
     snapshot: Snapshot,
-    staging: StagingDatabase,
     preflight: PreflightResult,
     log: FindingLog,
     on_progress: ProgressCallback,
 ) -> Iterator[tuple[tuple[TablePlan, ...], PreflightResult]]:
-    """Within the block, `tables` with text in their generic columns, without the rows that have refused values."""
+    """Within the block, `tables` with text in their generic columns, without the rows that have refused values.
+
+    "default" is the staging database.
+    """
     if not any(is_generic(column) for table in tables for column in table.columns):
         yield tuple(tables), preflight
         return
     path = texts_path(snapshot)
     try:
-        with contextlib.closing(connect(snapshot)) as connection, on_target(staging) as target:
-            source = sqlite_wrapper(snapshot.uri)
+        with contextlib.closing(connect(snapshot)) as connection:
+            source, target = sqlite_wrapper(snapshot.uri), connections["default"]
             found = write_texts(path, tables, connection, source, target, preflight, on_progress)
             refused = {table.name: set(preflight.refused.get(table.name, ())) for table in tables}
             for table, faults in found:
@@ -119,16 +120,6 @@ def write_texts(
             found.append((table, converter.faults))
         texts.execute("COMMIT")
     return found
-
-
-@contextlib.contextmanager
-def on_target(staging: StagingDatabase) -> Iterator[BaseDatabaseWrapper]:
-    """Within the block "default" is the staging database."""
-    if staging.shared:
-        yield connections["default"]
-        return
-    with override_database(staging.address.wrapper()) as wrapper:
-        yield wrapper
 
 
 def with_texts(table: TablePlan, numbers: Mapping[tuple[str, str], int]) -> TablePlan:

@@ -173,7 +173,7 @@ def migrate(
             write_quarantine(
                 directory=quarantine, plan=prepared.plan, snapshot=prepared.snapshot, preflight=prepared.preflight
             )
-        add_missing_permissions(staging)
+        add_missing_permissions()
         if prepared.source.changed():
             raise PreconditionFailed(
                 f"{prepared.source.path} was written to during the migration. The database {target.address} is"
@@ -215,7 +215,7 @@ def rehearse(
     timer = StageTimer(on_progress)
     with staging_database(prepared, target, claims, timer, locked=locked, rehearsal=True) as staging:
         copy_and_verify(staging, prepared, timer)
-        add_missing_permissions(staging)
+        add_missing_permissions()
     timer.end_stage()
     prepared.load_notes += tuple(map(str, staging.not_kept))
     prepared.seconds = {**prepared.seconds, **timer.seconds}
@@ -268,7 +268,6 @@ def copy_and_verify(
     with text_columns(
         tables=tables,
         snapshot=snapshot,
-        staging=staging,
         preflight=prepared.preflight,
         log=prepared.log,
         on_progress=timer.report,
@@ -306,16 +305,8 @@ def copy_and_verify(
     return tables, digests
 
 
-def add_missing_permissions(staging: StagingDatabase) -> None:
+def add_missing_permissions() -> None:
     """Create content types and permissions that the file lacks: a model may gain one without a migration."""
-    if staging.shared:
-        create_all_permissions()
-        return
-    with override_database(staging.address.wrapper()):
-        create_all_permissions()
-
-
-def create_all_permissions() -> None:
     for config in apps.get_app_configs():
         create_contenttypes(config, verbosity=0, interactive=False)
         create_permissions(config, verbosity=0, interactive=False)

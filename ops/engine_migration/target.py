@@ -256,6 +256,7 @@ def open_staging(
 ) -> Iterator[StagingDatabase]:
     """A staging database for so many `rows`: swapped in when the block ends without an error, else dropped.
 
+    Within the block it is "default".
     `locked`: the caller holds the lock of the target already. After a `rehearsal` it is dropped in any case.
     """
     with contextlib.ExitStack() as stack:
@@ -289,9 +290,11 @@ def open_staging_database(
         databases.create(connection, address, description)
         keep(address, description, live=live)
         address = with_search_path(address, target)
-        with override_database(address.wrapper()):
+        with (
+            override_database(address.wrapper()),
+            contextlib.closing(StagingDatabase(address=address, processes=suitable_processes(rows))) as database,
+        ):
             run_migrations()
-        with contextlib.closing(StagingDatabase(address=address, processes=suitable_processes(rows))) as database:
             yield database
             database.not_kept.extend(keep(address, read_live(connection, target.address), live=live))
         if rehearsal:

@@ -19,6 +19,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from ops.databases.leftovers import NO_CLAIMS
+from ops.databases.override import override_database
 from ops.databases.postgres import databases
 from ops.databases.postgres.connection import ConnectionInfo, parse_url
 from ops.engine_migration import target
@@ -264,7 +265,10 @@ def read_findings(path: Path | None) -> list[tuple[str, ...]]:
 
 def copy_and_verify_into(ready: PreparedMigration, database: Database, report: ProgressCallback = no_progress) -> None:
     """Copy into a database that has the schema already, build and verify. Raises VerificationFailed."""
-    with contextlib.closing(StagingDatabase(address=database.address, processes=1)) as staging:
+    with (
+        override_database(database.address.wrapper()),
+        contextlib.closing(StagingDatabase(address=database.address, processes=1)) as staging,
+    ):
         copy_and_verify(staging, ready, StageTimer(report))
 
 

@@ -304,10 +304,10 @@ def test_file_written_during_the_migration_is_refused(
         writer.execute(f"PRAGMA journal_mode = {mode}")
         real = pipeline.add_missing_permissions
 
-        def write_and_go_on(staging: Any) -> None:
+        def write_and_go_on() -> None:
             writer.execute("INSERT INTO otherproject_tag VALUES ('late')")
             writer.commit()
-            real(staging)
+            real()
 
         monkeypatch.setattr(pipeline, "add_missing_permissions", write_and_go_on)
         message = refusal(library, database, *support.only(library, "otherproject_tag"))
