@@ -19,7 +19,7 @@ run: .venv/production .env ## Run site, worker and schedules here, with the demo
 	@$(BIN)/python manage.py serve --host $(HOST) --port $(PORT)
 
 test: .venv/development ## Run the tests against a PostgreSQL server of their own
-	@$(BIN)/python -m pytest -n 6 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 test-slow: .venv/development .venv/applications ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m slow $(ARGS)
