@@ -91,7 +91,7 @@ def test_compressed_reads_the_source_at_most_a_few_blocks_ahead():
 
 
 def test_decompressed_that_is_closed_early_leaves_no_thread():
-    packed = io.BytesIO(b"".join(compressed(iter([lines(40 * 2**20)]), threads=2)))
+    packed = io.BytesIO(b"".join(compressed(iter([lines(16 * 2**20)]), threads=2)))
     with decompressed(packed, Kind.SQL_GZIP) as stream:
         stream.read(10)
 

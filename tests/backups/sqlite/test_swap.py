@@ -13,6 +13,7 @@ from django.db import connection as djangos
 from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.manifest import Kind
 from ops.databases.override import override_database, sqlite_wrapper
+from ops.databases.sqlite import files
 from ops.databases.sqlite import swap as swapping
 from ops.errors import PreconditionFailed
 from ops.utils.progress import no_progress
@@ -189,7 +190,8 @@ def test_swap_with_another_encoding_is_refused(engine: SqliteEngine, live: Path,
 def test_swap_with_a_writer_that_does_not_end_waits_and_is_refused(
     engine: SqliteEngine, live: Path, data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(swapping, "LOCK_TIMEOUT", 0.3)
+    for module in (files, swapping):
+        monkeypatch.setattr(module, "LOCK_TIMEOUT", 0.3)
     with contextlib.closing(sqlite3.connect(live, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("INSERT INTO log VALUES (1)")

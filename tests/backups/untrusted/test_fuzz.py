@@ -109,7 +109,7 @@ def test_many_random_manifests_are_read_or_refused(document: dict[str, object]) 
         Manifest.from_json(document)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(st.tuples(st.integers(0, 20_000), st.integers(0, 255)), min_size=1, max_size=30))
 def test_sqlite_file_with_changed_bytes_is_surveyed_or_refused(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
     path = tmp_path / "file.db"
