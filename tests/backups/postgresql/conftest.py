@@ -3,13 +3,17 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ops.backups.engines.postgresql.engine import PostgresEngine
+from ops.backups.manifest import TableDigest
 from tests.backups.postgresql import support
-from tests.backups.postgresql.support import Database, Role
+from tests.backups.postgresql.support import Backup, Database, Role
+from tests.support.shared import made_once
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,20 +24,31 @@ def databases_are_open(django_db_blocker: Any) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def lab_template() -> Iterator[str]:
-    """The name of a template database with a few tables."""
-    name = support.new_name()
-    support.create(name)
-    support.database_named(name).rows(support.LAB)
-    yield name
-    support.drop(name)
+def lab_folder(tmp_path_factory: pytest.TempPathFactory, databases_are_open: None) -> Path:
+    """A folder with a backup of the lab. Its name is that of a template database with a few tables."""
+    return made_once(tmp_path_factory, "postgresql_lab", make_lab)
+
+
+def make_lab(folder: Path) -> None:
+    lab = support.create(folder.name)
+    lab.rows(support.LAB)
+    dump, tables = support.dump_of(support.engine_of(lab))
+    (folder / "dump").write_bytes(dump)
+    (folder / "tables").write_bytes(msgspec.json.encode(tables))
+
+
+@pytest.fixture(scope="session")
+def lab_backup(lab_folder: Path) -> Backup:
+    """A backup of the lab as it is before a test changes it, whoever owns it."""
+    tables = msgspec.json.decode((lab_folder / "tables").read_bytes(), type=dict[str, TableDigest])
+    return (lab_folder / "dump").read_bytes(), tables
 
 
 @pytest.fixture
-def lab(lab_template: str) -> Iterator[Database]:
+def lab(lab_folder: Path) -> Iterator[Database]:
     """A database with every kind of object that Django creates, and texts that need escapes."""
     name = support.new_name()
-    yield support.create(name, lab_template)
+    yield support.create(name, lab_folder.name)
     support.drop(name)
 
 

@@ -10,7 +10,7 @@ from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from tests.backups.postgresql import support
-from tests.backups.postgresql.support import Database
+from tests.backups.postgresql.support import Backup, Database
 
 END = "\\.\n\n--\n-- PostgreSQL database dump complete\n--\n"
 
@@ -81,13 +81,13 @@ def test_read_columns_of_rows_with_missing_values_is_refused(engine: PostgresEng
         read(engine, f"COPY public.people (id, name) FROM stdin;\n{row}\n{END}")
 
 
-def test_previous_database_as_default_is_read_only(lab: Database, engine: PostgresEngine) -> None:
+def test_previous_database_as_default_is_read_only(lab: Database, engine: PostgresEngine, lab_backup: Backup) -> None:
     with (
         pytest.raises(PreconditionFailed, match="no previous database is kept"),
         engine.swap_strategy().previous_as_default(),
     ):
         pass
-    dump, _ = support.dump_of(engine)
+    dump, _ = lab_backup
     lab.rows("UPDATE rack SET name = 'today' WHERE id = 1")
     support.restore(engine, dump)
     with engine.swap_strategy().previous_as_default(), connection.cursor() as cursor:

@@ -15,7 +15,7 @@ from ops.backups.manifest import Kind
 from ops.errors import ArtifactInvalid, OpsError, ToolFailed
 from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
-from tests.backups.postgresql.support import Database
+from tests.backups.postgresql.support import Backup, Database
 from tests.support.postgres import children_of
 
 
@@ -30,9 +30,9 @@ def dump_processes() -> list[int]:
     return [pid for pid in children_of(os.getpid()) if Path(f"/proc/{pid}/comm").read_text().strip() == "pg_dump"]
 
 
-def test_load_of_a_truncated_dump_is_not_committed(lab: Database, engine: PostgresEngine) -> None:
+def test_load_of_a_truncated_dump_is_not_committed(lab: Database, engine: PostgresEngine, lab_backup: Backup) -> None:
     """200 random prefixes are refused while they are read; a few are loaded as well."""
-    dump, _ = support.dump_of(engine)
+    dump, _ = lab_backup
     end = dump.index(MARKER) + len(MARKER) - 1
     generator = random.Random(4)
     cuts = [*generator.sample(range(end), 196), 0, 1, end - 1, end]
@@ -40,7 +40,7 @@ def test_load_of_a_truncated_dump_is_not_committed(lab: Database, engine: Postgr
         with pytest.raises(ArtifactInvalid):
             engine.count(io.BytesIO(dump[:cut]), kind=Kind.SQL, on_progress=no_progress)
     with engine.locked("test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
-        for cut in [*cuts[:20], *cuts[-4:]]:
+        for cut in [*cuts[:8], *cuts[-4:]]:
             with pytest.raises(ArtifactInvalid):
                 scratch.load(io.BytesIO(dump[:cut]), kind=Kind.SQL, on_progress=no_progress)
             assert scratch.tables(no_progress) == {}
@@ -82,8 +82,8 @@ def test_load_with_an_error_at_the_end_of_the_stream_is_not_committed(engine: Po
         engine.count(Wrong(dump), kind=kind, on_progress=no_progress)
 
 
-def test_load_with_an_error_within_rows_raises_that_error(engine: PostgresEngine) -> None:
-    dump, _ = support.dump_of(engine)
+def test_load_with_an_error_within_rows_raises_that_error(engine: PostgresEngine, lab_backup: Backup) -> None:
+    dump, _ = lab_backup
     cut = dump.index(b"device 250")
     with engine.locked("test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
         with pytest.raises(ArtifactInvalid, match="The check sum is wrong"):
@@ -137,10 +137,10 @@ def test_closed_stream_of_a_snapshot_leaves_no_process(large: Database, engine: 
 
 
 def test_restore_on_a_full_disk_names_it_and_leaves_nothing(
-    lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
+    lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch, lab_backup: Backup
 ) -> None:
     """The server's error, raised by a statement of the dump."""
-    dump, _ = support.dump_of(engine)
+    dump, _ = lab_backup
     full = b"DO $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left' USING ERRCODE = '53100'; END $$;\n"
     with pytest.raises(OpsError) as raised:
         support.restore(engine, dump.replace(b"CREATE INDEX device_rack", full + b"CREATE INDEX device_rack"))
@@ -151,18 +151,18 @@ def test_restore_on_a_full_disk_names_it_and_leaves_nothing(
 
 
 def test_restore_with_a_terminated_session_leaves_the_live_database(
-    lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
+    lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch, lab_backup: Backup
 ) -> None:
-    dump, before = support.dump_of(engine)
+    dump, before = lab_backup
     end = b"DO $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); END $$;\n"
     with pytest.raises(OpsError, match=r"^The server failed: "):
         support.restore(engine, dump.replace(b"CREATE INDEX device_rack", end + b"CREATE INDEX device_rack"))
     assert support.leftovers(lab.name) == []
-    assert support.dump_of(engine)[1] == before
+    assert support.tables_of(engine) == before
 
 
-def test_restore_of_rows_that_break_a_constraint_is_refused(engine: PostgresEngine) -> None:
-    dump, _ = support.dump_of(engine)
+def test_restore_of_rows_that_break_a_constraint_is_refused(engine: PostgresEngine, lab_backup: Backup) -> None:
+    dump, _ = lab_backup
     broken = dump.replace(b"\n500\t3\tdevice 500", b"\n500\t9\tdevice 500")
     assert broken != dump
     with pytest.raises(ArtifactInvalid, match="violates foreign key constraint"):

@@ -12,6 +12,7 @@ from ops.backups.manifest import Kind
 from ops.errors import ArtifactInvalid
 from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
+from tests.backups.postgresql.support import Backup
 
 HARMFUL = [
     r"\! touch file",
@@ -50,10 +51,10 @@ def test_allow_statement_refuses_what_pg_dump_does_not_write(line: str) -> None:
         admitted(line)
 
 
-def test_load_of_a_tampered_dump_runs_no_program(engine: PostgresEngine, tmp_path: Path) -> None:
+def test_load_of_a_tampered_dump_runs_no_program(engine: PostgresEngine, tmp_path: Path, lab_backup: Backup) -> None:
     """psql would run it as a superuser."""
     file = tmp_path / "executed"
-    dump, _ = support.dump_of(engine)
+    dump, _ = lab_backup
     for line in (f"\\! touch {file}", f"\\unrestrict `touch {file}`", f"COPY (SELECT 1) TO PROGRAM 'touch {file}';"):
         planted = dump.replace(b"CREATE INDEX device_rack", f"{line}\nCREATE INDEX device_rack".encode())
         assert planted != dump
@@ -63,9 +64,9 @@ def test_load_of_a_tampered_dump_runs_no_program(engine: PostgresEngine, tmp_pat
     assert support.leftovers(engine.database) == []
 
 
-def test_load_of_a_dump_with_a_commit_commits_nothing(engine: PostgresEngine) -> None:
+def test_load_of_a_dump_with_a_commit_commits_nothing(engine: PostgresEngine, lab_backup: Backup) -> None:
     """pg_dump itself writes them around large objects."""
-    dump, _ = support.dump_of(engine)
+    dump, _ = lab_backup
     cut = dump.replace(b"CREATE INDEX device_rack", b"COMMIT;\nCREATE INDEX device_rack").partition(b"ADD CONSTRAINT")[
         0
     ]

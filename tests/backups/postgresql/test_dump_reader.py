@@ -28,9 +28,9 @@ def in_pieces(text: bytes, size: int) -> Iterator[bytes]:
     return (text[start : start + size] for start in range(0, len(text), size))
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    rows=st.lists(st.tuples(MIXED, st.one_of(st.none(), MIXED), st.binary(max_size=5)), max_size=6),
+    rows=st.lists(st.tuples(MIXED, st.one_of(st.none(), MIXED), st.binary(max_size=5)), max_size=9),
     size=st.integers(1, 40),
 )
 def test_restored_text_equals_the_original(

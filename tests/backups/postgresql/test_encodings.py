@@ -93,9 +93,9 @@ def test_bytes_that_are_no_text_in_utf8_are_named(make: Make, value: bytes) -> N
 def test_digest_differs_where_one_character_differs(make: Make, encoding: str) -> None:
     database = make(encoding)
     fill(database, "plain text")
-    before = support.dump_of(support.engine_of(database))[1]
+    before = support.tables_of(support.engine_of(database))
     database.rows("UPDATE t SET x = 'plain texT' WHERE id = 1")
-    after = support.dump_of(support.engine_of(database))[1]
+    after = support.tables_of(support.engine_of(database))
     assert before["t"] != after["t"]
     assert before["empty"] == after["empty"]
 

@@ -16,6 +16,7 @@ from ops.errors import PreconditionFailed
 from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Database, Role
+from tests.support.shared import made_once
 
 DEFERRED = "DEFERRABLE INITIALLY DEFERRED"
 SCHEMA = f"""
@@ -59,9 +60,29 @@ UPDATE rack SET notes = 'changed'; DELETE FROM audit;
 COPIED = ("attempt", "expiry", "crontab", "a_task")
 
 
+@pytest.fixture(scope="session")
+def old(tmp_path_factory: pytest.TempPathFactory, lab_folder: Path) -> Path:
+    """A dump of the old rows. The name of its folder is that of a template database with them."""
+
+    def make(folder: Path) -> None:
+        database = support.create(folder.name, lab_folder.name)
+        database.rows(SCHEMA)
+        database.rows(OLD)
+        (folder / "dump").write_bytes(support.dump_of(support.engine_of(database))[0])
+
+    return made_once(tmp_path_factory, "live_rows", make) / "dump"
+
+
+@pytest.fixture
+def lab(old: Path) -> Iterator[Database]:
+    """A database with the old rows."""
+    name = support.new_name()
+    yield support.create(name, old.parent.name)
+    support.drop(name)
+
+
 @pytest.fixture(params=["database swap", "schema swap"])
 def engine(request: pytest.FixtureRequest, lab: Database, role: Role) -> Iterator[PostgresEngine]:
-    lab.rows(SCHEMA)
     if request.param == "database swap":
         yield support.engine_of(lab)
         return
@@ -93,9 +114,8 @@ def content(database: Database, *tables: str) -> dict[str, list[tuple[Any, ...]]
     return {table: sorted(database.rows(f"SELECT t::text FROM {table} AS t")) for table in tables}
 
 
-def test_live_rows_replace_those_of_the_backup(lab: Database, engine: PostgresEngine) -> None:
-    lab.rows(OLD)
-    dump, _ = support.dump_of(engine)
+def test_live_rows_replace_those_of_the_backup(lab: Database, engine: PostgresEngine, old: Path) -> None:
+    dump = old.read_bytes()
     other = content(lab, "rack", "device", "audit")
     lab.rows(NEW)
     live = content(lab, *COPIED)
@@ -113,9 +133,8 @@ def test_live_rows_replace_those_of_the_backup(lab: Database, engine: PostgresEn
         lab.rows("INSERT INTO expiry VALUES (999, NULL)")
 
 
-def test_live_rows_survive_an_undo(lab: Database, engine: PostgresEngine) -> None:
-    lab.rows(OLD)
-    dump, _ = support.dump_of(engine)
+def test_live_rows_survive_an_undo(lab: Database, engine: PostgresEngine, old: Path) -> None:
+    dump = old.read_bytes()
     restore(engine, dump)
     lab.rows(NEW)
     live = content(lab, *COPIED)
@@ -126,9 +145,10 @@ def test_live_rows_survive_an_undo(lab: Database, engine: PostgresEngine) -> Non
     assert lab.value("SELECT count(*) FROM rack WHERE notes = 'changed'") == 0
 
 
-def test_live_rows_of_tables_and_columns_of_one_side_are_skipped(lab: Database, engine: PostgresEngine) -> None:
-    lab.rows(OLD)
-    dump, _ = support.dump_of(engine)
+def test_live_rows_of_tables_and_columns_of_one_side_are_skipped(
+    lab: Database, engine: PostgresEngine, old: Path
+) -> None:
+    dump = old.read_bytes()
     lab.rows(
         'ALTER TABLE attempt DROP COLUMN "order" CASCADE, DROP COLUMN data, ADD COLUMN newer int DEFAULT 1;'
         "UPDATE attempt SET weight = 7; DROP TABLE a_task; CREATE TABLE IF NOT EXISTS later (n int)"
@@ -139,15 +159,16 @@ def test_live_rows_of_tables_and_columns_of_one_side_are_skipped(lab: Database, 
 
 
 def test_live_table_without_rows_keeps_its_sequence(lab: Database, engine: PostgresEngine) -> None:
-    lab.rows("INSERT INTO crontab (minute) VALUES ('0'); DELETE FROM crontab")
+    lab.rows("DELETE FROM a_task; DELETE FROM crontab")
     dump, _ = support.dump_of(engine)
     assert restore(engine, dump, "crontab") == ()
-    assert lab.value("INSERT INTO crontab (minute) VALUES ('next') RETURNING id") == 2
+    assert lab.value("INSERT INTO crontab (minute) VALUES ('next') RETURNING id") == 3
 
 
-def test_live_rows_with_missing_references_are_deleted_and_named(lab: Database, engine: PostgresEngine) -> None:
-    lab.rows(OLD)
-    dump, _ = support.dump_of(engine)
+def test_live_rows_with_missing_references_are_deleted_and_named(
+    lab: Database, engine: PostgresEngine, old: Path
+) -> None:
+    dump = old.read_bytes()
     lab.rows(
         "INSERT INTO rack (id, name) VALUES (90, 'of today'); INSERT INTO token VALUES ('kept', 1), ('left out', 90)"
     )
@@ -168,9 +189,10 @@ def test_live_rows_without_those_that_others_refer_to_are_refused(lab: Database,
     assert lab.value("SELECT count(*) FROM token") == 0
 
 
-def test_live_rows_that_do_not_fit_are_named_and_the_restore_continues(lab: Database, engine: PostgresEngine) -> None:
-    lab.rows(OLD)
-    dump, _ = support.dump_of(engine)
+def test_live_rows_that_do_not_fit_are_named_and_the_restore_continues(
+    lab: Database, engine: PostgresEngine, old: Path
+) -> None:
+    dump = old.read_bytes()
     lab.rows("ALTER TABLE attempt ALTER weight TYPE text USING 'a secret'; UPDATE crontab SET minute = '9'")
     assert restore(engine, dump, "attempt", "crontab") == (
         "The rows of attempt in the live database do not fit the restored one (InvalidTextRepresentation).",
@@ -182,7 +204,6 @@ def test_live_rows_that_do_not_fit_are_named_and_the_restore_continues(lab: Data
 def test_live_rows_that_cannot_be_read_are_named_and_the_restore_continues(
     lab: Database, engine: PostgresEngine
 ) -> None:
-    lab.rows(OLD)
     lab.rows("INSERT INTO audit VALUES ('old')")
     dump, _ = support.dump_of(engine)
     lab.rows("UPDATE crontab SET minute = '9'")
@@ -204,11 +225,9 @@ def damage(database: Database, table: str) -> None:
     Path(path).write_bytes(b"\xff" * 8192)
 
 
-def test_missing_live_database_is_named_and_the_restore_continues(lab: Database) -> None:
-    lab.rows(SCHEMA)
-    lab.rows(OLD)
+def test_missing_live_database_is_named_and_the_restore_continues(lab: Database, old: Path) -> None:
     engine = support.engine_of(lab)
-    dump, _ = support.dump_of(engine)
+    dump = old.read_bytes()
     support.server().rows(f'ALTER DATABASE "{lab.name}" ALLOW_CONNECTIONS false')
     (sentence,) = restore(engine, dump, "attempt", "expiry")
     assert sentence.startswith("The rows of attempt, expiry could not be read from the live database: No connection")

@@ -21,7 +21,7 @@ from ops.errors import PreconditionFailed
 from ops.utils.progress import no_progress
 from tests.backups import factories
 from tests.backups.postgresql import support
-from tests.backups.postgresql.support import Database, Role
+from tests.backups.postgresql.support import Backup, Database, Role
 from tests.support.postgres import unprivileged_user
 
 FUNCTION_OF_WRITER = (
@@ -487,7 +487,7 @@ def test_restore_that_would_widen_rights_is_refused(
         assert refused.value.message.endswith(" Nothing was changed.")
         assert refused.value.hint.endswith(" " + remedy.format(**names))
         assert support.leftovers(lab.name) == []
-    assert support.dump_of(engine)[1] == before
+    assert support.tables_of(engine) == before
 
 
 def test_owners_are_kept_by_a_member_of_their_roles(
@@ -713,7 +713,7 @@ def tablespace() -> Iterator[str]:
     shutil.rmtree(folder)
 
 
-def test_tablespaces_are_kept(tablespace: str, role: Role, lab: Database) -> None:
+def test_tablespaces_are_kept(tablespace: str, role: Role, lab: Database, lab_backup: Backup) -> None:
     lab.rows(f"ALTER TABLE rack SET TABLESPACE {tablespace}; ALTER INDEX rack_pkey SET TABLESPACE {tablespace}")
     query = (
         "SELECT array(SELECT relname::text FROM pg_class JOIN pg_tablespace AS t ON t.oid = reltablespace"
@@ -721,7 +721,7 @@ def test_tablespaces_are_kept(tablespace: str, role: Role, lab: Database) -> Non
         " JOIN pg_tablespace AS t ON t.oid = dattablespace WHERE datname = current_database()"
     )
     engine = support.engine_of(lab)
-    dump, _ = support.dump_of(engine)
+    dump, _ = lab_backup
     support.restore(engine, dump)
     assert lab.rows(query) == [(["rack", "rack_pkey"], "pg_default")]
     engine.swap_strategy().drop_previous()

@@ -11,7 +11,7 @@ from ops.backups.manifest import Kind
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
-from tests.backups.postgresql.support import Database, Role
+from tests.backups.postgresql.support import Backup, Database, Role
 
 LARGE = 3 << 20
 LARGE_OBJECTS = (
@@ -114,9 +114,9 @@ def test_large_objects_are_those_of_the_backup_and_after_an_undo_those_before(
     assert "ops_large_objects" not in owner.tables()
 
 
-def test_publication_has_the_restored_tables_that_exist(owner: Database) -> None:
+def test_publication_has_the_restored_tables_that_exist(owner: Database, lab_backup: Backup) -> None:
     engine = support.engine_of(owner)
-    dump, _ = support.dump_of(engine)
+    dump, _ = lab_backup
     owner.rows("CREATE TABLE later (id int); CREATE PUBLICATION pub FOR TABLE rack, later, device (id)")
     before = owner.rows(PUBLICATIONS)
     support.restore(engine, dump)
@@ -234,26 +234,21 @@ def test_backup_with_other_schemas_is_refused(owner: Database, lab: Database) ->
 
 # --- What cannot leave the schema -----------------------------------------------------------------------------------
 FIXED = {
-    "extension that nothing uses": ("CREATE EXTENSION pg_buffercache", ""),
-    "operators and operator classes": (
-        "CREATE EXTENSION pg_trgm",
+    "extensions": (
         (
+            "CREATE EXTENSION pg_buffercache; CREATE EXTENSION pg_trgm; CREATE EXTENSION hstore;"
+            " CREATE EXTENSION unaccent"
+        ),
+        (
+            # Operators and operator classes.
             "CREATE INDEX ON rack USING gin (name gin_trgm_ops);"
-            " CREATE VIEW alike AS SELECT name % 'x' AS a, name <-> 'Hall' AS b, name <% 'public.similarity' FROM rack"
-        ),
-    ),
-    "types of three extensions, one of them the role's own": (
-        "CREATE EXTENSION hstore; CREATE EXTENSION pg_trgm",
-        (
-            "CREATE EXTENSION citext;"
+            " CREATE VIEW alike AS SELECT name % 'x' AS a, name <-> 'Hall' AS b, name <% 'public.similarity' FROM rack;"
+            # Types, also of an extension that is the role's own.
+            " CREATE EXTENSION citext;"
             " CREATE TABLE t (h hstore UNIQUE DEFAULT 'public.hstore=>1', c citext UNIQUE DEFAULT 'public.citext');"
-            " INSERT INTO t VALUES ('a=>1', 'A')"
-        ),
-    ),
-    "function in the body of another, used by an index; configuration of text search": (
-        "CREATE EXTENSION unaccent",
-        (
-            "CREATE FUNCTION bare(text) RETURNS text IMMUTABLE LANGUAGE sql AS"
+            " INSERT INTO t VALUES ('a=>1', 'A');"
+            # A function in the body of another, used by an index, and a configuration of text search.
+            " CREATE FUNCTION bare(text) RETURNS text IMMUTABLE LANGUAGE sql AS"
             " $$ SELECT public.unaccent('public.unaccent', $1) /* public.unaccent */ $$;"
             " CREATE INDEX ON rack (bare(name));"
             " CREATE TEXT SEARCH CONFIGURATION bare (COPY = simple);"
@@ -293,20 +288,14 @@ ALTER TABLE "Odd" ENABLE ROW LEVEL SECURITY; CREATE POLICY pol ON "Odd" USING (m
 RANGE = "CREATE TYPE span AS RANGE (subtype = float8); CREATE TABLE spans (r span, rs span_multirange[]);"
 
 
-def content(owner: Database) -> list[bytes]:
+def content(dump: bytes) -> list[bytes]:
     """All that a dump has of the database; pg_dump orders some of it by OIDs, and writes casts of any schema."""
-    dump, _ = support.dump_of(support.engine_of(owner))
     lines = re.sub(rb"--\n-- Name: CAST.*\n--\n\n.*ops_undo.*\n\n\n", b"", dump).splitlines()
     return sorted(line for line in lines if not line.startswith(b"\\"))
 
 
-@pytest.mark.parametrize(
-    "name", ["operators and operator classes", "types of three extensions, one of them the role's own"]
-)
-def test_what_cannot_leave_the_schema_stays_where_all_names_are_quoted(
-    owner: Database, lab: Database, name: str
-) -> None:
-    of_administrator, statement = FIXED[name]
+def test_what_cannot_leave_the_schema_stays_where_all_names_are_quoted(owner: Database, lab: Database) -> None:
+    of_administrator, statement = FIXED["extensions"]
     lab.rows(f"ALTER DATABASE {lab.name} SET quote_all_identifiers = on; {of_administrator}")
     owner.rows(statement)
     engine = support.engine_of(owner)
@@ -323,17 +312,18 @@ def test_what_cannot_leave_the_schema_stays(owner: Database, lab: Database, name
             database.rows(statements.format(role=owner.address.user))
     engine = support.engine_of(owner)
     dump, tables = support.dump_of(engine)
-    before = content(owner), owner.rows(SCHEMA), owner.rows(PUBLICATIONS), owner.rows("SELECT oid FROM pg_extension")
+    queries = (SCHEMA, PUBLICATIONS, "SELECT oid FROM pg_extension")
+    before = [owner.rows(query) for query in queries]
     assert support.restore_test(engine, dump)[1] == tables
     for _ in range(2):
         owner.rows("DROP TABLE device")
         assert support.restore(engine, dump) == tables
-    found = content(owner), owner.rows(SCHEMA), owner.rows(PUBLICATIONS), owner.rows("SELECT oid FROM pg_extension")
-    assert found == before
+    assert content(support.dump_of(engine)[0]) == content(dump)
+    assert [owner.rows(query) for query in queries] == before
     support.undo(engine, run="x")
     assert "device" not in owner.tables()
     support.undo(engine, run="y")
-    assert content(owner) == before[0]
+    assert content(support.dump_of(engine)[0]) == content(dump)
     assert owner.rows("SELECT nspname FROM pg_namespace WHERE nspname ~ '^ops'") == [("ops_undo",)]
 
 
@@ -343,14 +333,15 @@ def test_objects_of_all_kinds_are_replaced(owner: Database, lab: Database, exten
     if extension:
         lab.rows(extension)
     owner.rows(ALL_KINDS if extension else ALL_KINDS + RANGE)
-    before = content(owner)
     engine = support.engine_of(owner)
+    dump, tables = support.dump_of(engine)
+    before = content(dump)
     for _ in range(2):
-        dump, tables = support.dump_of(engine)
         assert support.restore(engine, dump) == tables
-        assert content(owner) == before
+        dump, _ = support.dump_of(engine)
+        assert content(dump) == before
     support.undo(engine, run="x")
-    assert content(owner) == before
+    assert content(support.dump_of(engine)[0]) == before
 
 
 def test_range_is_named_where_objects_are_moved(owner: Database, lab: Database) -> None:
@@ -396,10 +387,12 @@ def test_sessions_read_and_back_up_while_a_backup_is_loaded(owner: Database, lab
 
 
 @pytest.mark.parametrize("step", ["set_aside", "keep_previous"])
-def test_too_few_locks_are_named(owner: Database, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+def test_too_few_locks_are_named(
+    owner: Database, monkeypatch: pytest.MonkeyPatch, step: str, lab_backup: Backup
+) -> None:
     """The server needs one for each table of a transaction."""
     engine = support.engine_of(owner)
-    dump, before = support.dump_of(engine)
+    dump, before = lab_backup
 
     def fail(cursor: Any, *_arguments: Any, **_named: Any) -> None:
         cursor.execute("DO $$ BEGIN RAISE 'out of shared memory' USING ERRCODE = '53200'; END $$")
@@ -410,5 +403,5 @@ def test_too_few_locks_are_named(owner: Database, monkeypatch: pytest.MonkeyPatc
             OpsError, match=r"out of shared memory\.\nWith thousands of .* max_locks_per_transaction = 512;"
         ):
             support.restore(engine, dump)
-    assert support.dump_of(engine)[1] == before
+    assert support.tables_of(engine) == before
     assert engine.swap_strategy().previous_database() is None

@@ -5,6 +5,7 @@ import io
 import os
 import signal
 import threading
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -19,7 +20,7 @@ from ops.databases.postgres import databases, rename
 from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
 from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
-from tests.backups.postgresql.support import Database, Role
+from tests.backups.postgresql.support import Backup, Database, Role
 from tests.backups.postgresql.test_schema_swap import SUPERUSER
 from tests.engine_migration.test_target import properties
 from tests.support import forked
@@ -41,8 +42,10 @@ def test_second_lock_names_the_holder(lab: Database, engine: PostgresEngine) -> 
         pass
 
 
-def test_swap_ends_sessions_and_new_ones_see_the_restored_content(lab: Database, engine: PostgresEngine) -> None:
-    dump, _ = support.dump_of(engine)
+def test_swap_ends_sessions_and_new_ones_see_the_restored_content(
+    lab: Database, engine: PostgresEngine, lab_backup: Backup
+) -> None:
+    dump, _ = lab_backup
     with contextlib.closing(lab.connect()) as idle, idle.cursor() as cursor:
         cursor.execute("BEGIN; DELETE FROM device")
         support.restore(engine, dump)
@@ -52,7 +55,7 @@ def test_swap_ends_sessions_and_new_ones_see_the_restored_content(lab: Database,
 
 
 def test_sessions_opened_during_the_swap_do_not_delay_it(
-    lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
+    lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch, lab_backup: Backup
 ) -> None:
     """They are opened before RENAME locks the database, which then would wait 5 s for them and fail."""
     real, visitors = rename.end_sessions, list[Any]()
@@ -66,7 +69,7 @@ def test_sessions_opened_during_the_swap_do_not_delay_it(
 
     monkeypatch.setattr(rename, "end_sessions", end_and_let_in)
     monkeypatch.setattr(rename, "END_INTERVAL", 0.5)  # RENAME has begun to wait by then
-    dump, _ = support.dump_of(engine)
+    dump, _ = lab_backup
     support.restore(engine, dump)
     support.restore(engine, dump)
     support.undo(engine, run="x")
@@ -82,7 +85,9 @@ def try_statement(connection: Any, statement: str) -> None:
         connection.cursor().execute(statement)
 
 
-def test_swap_keeps_the_properties_of_the_database(role: Role, lab: Database, engine: PostgresEngine) -> None:
+def test_swap_keeps_the_properties_of_the_database(
+    role: Role, lab: Database, engine: PostgresEngine, lab_backup: Backup
+) -> None:
     reader, _ = role()
     for statement in (
         f"ALTER DATABASE {lab.name} CONNECTION LIMIT 17",
@@ -94,7 +99,7 @@ def test_swap_keeps_the_properties_of_the_database(role: Role, lab: Database, en
     ):
         support.server().rows(statement)
     before = properties(lab)
-    dump, _ = support.dump_of(engine)
+    dump, _ = lab_backup
     try:
         support.restore(engine, dump)
         assert properties(lab) == before
@@ -107,6 +112,7 @@ def test_swap_keeps_the_properties_of_the_database(role: Role, lab: Database, en
 
 KILLED = """
 import os, signal, sys
+from pathlib import Path
 import django
 django.setup()
 from ops.backups.engines.postgresql.engine import PostgresEngine
@@ -120,25 +126,29 @@ def kill(*arguments):
     real(*arguments)
     os.kill(os.getpid(), signal.SIGKILL)
 setattr(rename, sys.argv[1], kill)
-support.restore(engine, support.dump_of(engine)[0])
+support.restore(engine, Path(sys.argv[2]).read_bytes())
 """
 
 
-@pytest.mark.parametrize("function", ["end_sessions", "rename_all", "comment_on", "copy_limits"])
-def test_swap_that_is_killed_changes_nothing(lab: Database, engine: PostgresEngine, function: str) -> None:
-    before = support.dump_of(engine)[1]
+def test_swap_that_is_killed_changes_nothing(
+    lab: Database, engine: PostgresEngine, lab_backup: Backup, tmp_path: Path
+) -> None:
+    dump, before = lab_backup
+    path = tmp_path / "dump"
+    path.write_bytes(dump)
     environment = os.environ | {"LAB": lab.url, "DJANGO_SETTINGS_MODULE": "tests.settings"}
-    killed = forked.run(["-c", KILLED, function], env=environment)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert support.dump_of(engine)[1] == before
-    assert support.leftovers(lab.name) == [STAGING]
-    wait_for_lock(engine)
-    with engine.locked("next"):
-        new = databases.suffixed_name(lab.name, STAGING)
-        assert engine.sweep() == ()
-        assert engine.sweep([new]) == (f"Dropped the database {new}, which a killed run had left.",)
-        assert engine.sweep([new]) == ()
-    assert support.leftovers(lab.name) == []
+    for function in ("end_sessions", "rename_all", "comment_on", "copy_limits"):
+        killed = forked.run(["-c", KILLED, function, str(path)], env=environment)
+        assert killed.returncode == -signal.SIGKILL, (function, killed.stderr)
+        assert support.tables_of(engine) == before, function
+        assert support.leftovers(lab.name) == [STAGING], function
+        wait_for_lock(engine)
+        with engine.locked("next"):
+            new = databases.suffixed_name(lab.name, STAGING)
+            assert engine.sweep() == (), function
+            assert engine.sweep([new]) == (f"Dropped the database {new}, which a killed run had left.",), function
+            assert engine.sweep([new]) == (), function
+        assert support.leftovers(lab.name) == [], function
 
 
 def wait_for_lock(engine: PostgresEngine) -> None:
@@ -155,9 +165,9 @@ def named(undo: PreviousDatabase | None) -> tuple[str, str, str]:
 
 
 def test_swap_that_fails_changes_nothing(
-    lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
+    lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch, lab_backup: Backup
 ) -> None:
-    dump, before = support.dump_of(engine)
+    dump, before = lab_backup
     support.restore(engine, dump)
     first = engine.swap_strategy().previous_database()
 
@@ -171,7 +181,7 @@ def test_swap_that_fails_changes_nothing(
                 support.restore(engine, dump)
         assert support.leftovers(lab.name) == [PREVIOUS]
         assert named(engine.swap_strategy().previous_database()) == named(first)
-    assert support.dump_of(engine)[1] == before
+    assert support.tables_of(engine) == before
 
 
 def test_swap_with_a_lost_lock_is_refused(lab: Database, engine: PostgresEngine) -> None:
@@ -185,23 +195,29 @@ def test_swap_with_a_lost_lock_is_refused(lab: Database, engine: PostgresEngine)
         engine.sweep()
 
 
-def test_swap_without_a_live_database_keeps_no_previous_one(lab: Database, engine: PostgresEngine) -> None:
-    dump, before = support.dump_of(engine)
+def test_swap_without_a_live_database_keeps_no_previous_one(
+    lab: Database, engine: PostgresEngine, lab_backup: Backup
+) -> None:
+    dump, before = lab_backup
     support.server().rows(f"DROP DATABASE {lab.name}")
     assert support.restore(engine, dump) == before
     assert engine.swap_strategy().previous_database() is None
 
 
-def test_swap_of_a_database_without_connections_replaces_it(lab: Database, engine: PostgresEngine) -> None:
-    dump, before = support.dump_of(engine)
+def test_swap_of_a_database_without_connections_replaces_it(
+    lab: Database, engine: PostgresEngine, lab_backup: Backup
+) -> None:
+    dump, before = lab_backup
     support.server().rows(f"ALTER DATABASE {lab.name} ALLOW_CONNECTIONS false")
     assert support.restore(engine, dump) == before
-    assert support.dump_of(engine)[1] == before
+    assert support.tables_of(engine) == before
     assert support.leftovers(lab.name) == [PREVIOUS]
 
 
-def test_previous_database_with_a_foreign_comment_is_refused(lab: Database, engine: PostgresEngine) -> None:
-    dump, _ = support.dump_of(engine)
+def test_previous_database_with_a_foreign_comment_is_refused(
+    lab: Database, engine: PostgresEngine, lab_backup: Backup
+) -> None:
+    dump, _ = lab_backup
     name = databases.suffixed_name(lab.name, PREVIOUS)
     support.create(name)
     with pytest.raises(PreconditionFailed, match=f"^A restore keeps the previous database as {name}, and an unrelated"):
@@ -226,8 +242,8 @@ def test_restored_tables_have_statistics(role: Role, lab: Database, owner: Datab
     assert dict(found) == ROWS
 
 
-def test_restore_test_uses_a_separate_database(lab: Database, engine: PostgresEngine) -> None:
-    dump, before = support.dump_of(engine)
+def test_restore_test_uses_a_separate_database(lab: Database, engine: PostgresEngine, lab_backup: Backup) -> None:
+    dump, before = lab_backup
     with engine.locked("test"), engine.swap_strategy().scratch(for_swap=False) as scratch:
         assert scratch.name == databases.suffixed_name(lab.name, RESTORE_TEST)
         scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
@@ -251,20 +267,20 @@ def test_named_scratch_database_is_dropped_unless_kept(lab: Database, engine: Po
         support.drop(name)
 
 
-def test_restore_removes_tables_of_a_newer_schema(lab: Database, engine: PostgresEngine) -> None:
+def test_restore_removes_tables_of_a_newer_schema(lab: Database, engine: PostgresEngine, lab_backup: Backup) -> None:
     """The restored content does not mix with the earlier one."""
-    dump, before = support.dump_of(engine)
+    dump, before = lab_backup
     lab.rows("CREATE TABLE newer (rack bigint REFERENCES rack); ALTER TABLE rack ADD COLUMN newer int")
     assert support.restore(engine, dump) == before
     assert "newer" not in lab.tables()
 
 
 # --- Within the database -----------------------------------------------------------------------------------------
-def test_restore_by_an_owner_swaps_schemas(owner: Database) -> None:
+def test_restore_by_an_owner_swaps_schemas(owner: Database, lab_backup: Backup) -> None:
     engine = support.engine_of(owner)
-    dump, before = support.dump_of(engine)
+    dump, before = lab_backup
     owner.rows("DELETE FROM device; CREATE TABLE later ()")
-    changed = support.dump_of(engine)[1]
+    changed = support.tables_of(engine)
     for run in ("first", "second"):
         with engine.locked("test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
             scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
@@ -273,13 +289,13 @@ def test_restore_by_an_owner_swaps_schemas(owner: Database) -> None:
                 # Everybody else sees what was, and a backup can be made meanwhile.
                 assert support.dump_of(engine)[1] == changed
             scratch.swap(run=run, backup="b")
-        assert support.dump_of(engine)[1] == before
+        assert support.tables_of(engine) == before
     owner.rows("DELETE FROM device")
     kept = engine.swap_strategy().previous_database()
     assert kept
     assert (kept.name, kept.run, kept.backup) == ("ops_undo", "second", "b")
     support.undo(engine, run="third")
-    assert support.dump_of(engine)[1] == before
+    assert support.tables_of(engine) == before
     with engine.swap_strategy().previous_as_staging() as scratch, scratch.as_default() as wrapper:
         assert len(applied_migrations(wrapper)) == 2
     engine.swap_strategy().drop_previous()
@@ -287,13 +303,13 @@ def test_restore_by_an_owner_swaps_schemas(owner: Database) -> None:
     assert b"ops_undo" not in support.dump_of(engine)[0]
 
 
-def test_scratch_schema_is_rolled_back(owner: Database) -> None:
+def test_scratch_schema_is_rolled_back(owner: Database, lab_backup: Backup) -> None:
     engine = support.engine_of(owner)
-    dump, before = support.dump_of(engine)
+    dump, before = lab_backup
     with engine.swap_strategy().scratch(for_swap=False) as scratch:
         scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
         assert scratch.tables(no_progress) == before
-    assert support.dump_of(engine)[1] == before
+    assert support.tables_of(engine) == before
     assert engine.swap_strategy().previous_database() is None
 
 
@@ -337,37 +353,44 @@ def test_schema_swap_with_other_schemas_is_refused(owner: Database) -> None:
         support.restore(support.engine_of(owner), b"")
 
 
-OF_SUPERUSERS = {
-    "event trigger": (
+OF_SUPERUSERS = [
+    (
         (
             "CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
             " CREATE EVENT TRIGGER watcher ON ddl_command_start EXECUTE FUNCTION watch()"
         ),
+        "DROP EVENT TRIGGER watcher; DROP FUNCTION watch",
         'permission denied to create event trigger "watcher" (CREATE EVENT TRIGGER watcher ON ddl_command_start',
     ),
-    "publication": (
+    (
         "CREATE PUBLICATION everything FOR ALL TABLES",
+        "DROP PUBLICATION everything",
         "must be superuser to create FOR ALL TABLES publication (CREATE PUBLICATION everything FOR ALL TABLES",
     ),
-    "foreign data wrapper": (
+    (
         "CREATE FOREIGN DATA WRAPPER remote",
+        "DROP FOREIGN DATA WRAPPER remote",
         'permission denied to create foreign-data wrapper "remote" (CREATE FOREIGN DATA WRAPPER remote;',
     ),
-}
+]
+"""Statements that create and drop an object, and the server's message for those who may not create it."""
 
 
-@pytest.mark.parametrize("name", OF_SUPERUSERS)
-def test_part_that_only_a_superuser_may_restore_is_named(lab: Database, owner: Database, name: str) -> None:
-    statements, message = OF_SUPERUSERS[name]
+def test_part_that_only_a_superuser_may_restore_is_named(lab: Database, owner: Database) -> None:
     support.server().rows(f"ALTER ROLE {owner.address.user} CREATEDB")
-    lab.rows(statements)
+    for create, drop, message in OF_SUPERUSERS:
+        lab.rows(create)
+        dump, _ = support.dump_of(support.engine_of(owner))
+        for restore in support.restore_test, support.restore:
+            with pytest.raises(PreconditionFailed) as refused:
+                restore(support.engine_of(owner), dump)
+            assert refused.value.message.startswith(f"Only a superuser may restore a part of the backup: {message}")
+            assert refused.value.message.endswith(" Nothing was changed.")
+            assert refused.value.hint == SUPERUSER
+        lab.rows(drop)
+    for create, _, _ in OF_SUPERUSERS:
+        lab.rows(create)
     dump, before = support.dump_of(support.engine_of(owner))
-    for restore in support.restore_test, support.restore:
-        with pytest.raises(PreconditionFailed) as refused:
-            restore(support.engine_of(owner), dump)
-        assert refused.value.message.startswith(f"Only a superuser may restore a part of the backup: {message}")
-        assert refused.value.message.endswith(" Nothing was changed.")
-        assert refused.value.hint == SUPERUSER
     assert support.restore(support.engine_of(lab), dump) == before
     owners = lab.rows("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'")
     assert owners == [(owner.address.user,)]

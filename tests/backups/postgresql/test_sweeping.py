@@ -19,7 +19,7 @@ from ops.models import Run
 from ops.runs import event_log
 from ops.runs.recorder import RunRecorder
 from tests.backups.postgresql import support
-from tests.backups.postgresql.support import Database
+from tests.backups.postgresql.support import Backup, Database
 from tests.runs.support import reconcile, recorded
 
 FORGED = {
@@ -68,11 +68,12 @@ def test_sweep_does_not_drop_databases_by_their_comment_alone(
     foreign: Database,
     engine: PostgresEngine,
     repository: BackupRepository,
+    lab_backup: Backup,
     *,
     claimed: bool,
 ) -> None:
     """Claims can be forged by writing to the storage; live and previous database are never dropped."""
-    dump, _ = support.dump_of(engine)
+    dump, _ = lab_backup
     support.restore(engine, dump)
     undo = databases.suffixed_name(lab.name, PREVIOUS)
     marked = [lab.name, undo, foreign.name]
@@ -122,8 +123,8 @@ class Claims:
         self.left.append(name)
 
 
-def test_database_is_claimed_before_it_is_created(lab: Database, engine: PostgresEngine) -> None:
-    dump, _ = support.dump_of(engine)
+def test_database_is_claimed_before_it_is_created(lab: Database, engine: PostgresEngine, lab_backup: Backup) -> None:
+    dump, _ = lab_backup
     support.restore(engine, dump)
     claims, named = Claims(), support.new_name()
     new, scratch_name, aside = (databases.suffixed_name(lab.name, suffix) for suffix in (STAGING, RESTORE_TEST, ASIDE))
@@ -200,9 +201,9 @@ def test_database_whose_creation_failed_is_dropped(
 
 
 def test_earlier_previous_database_is_dropped_by_the_next_run(
-    lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
+    lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch, lab_backup: Backup
 ) -> None:
-    dump, _ = support.dump_of(engine)
+    dump, _ = lab_backup
     support.restore(engine, dump)
     claims, aside = Claims(), databases.suffixed_name(lab.name, ASIDE)
 

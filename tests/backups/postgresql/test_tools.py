@@ -14,7 +14,7 @@ from ops.databases.postgres.connection import SESSION, ConnectionInfo
 from ops.errors import OpsError, PreconditionFailed, ToolFailed
 from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
-from tests.backups.postgresql.support import Database
+from tests.backups.postgresql.support import Backup, Database
 from tests.support.postgres import children_of
 
 
@@ -129,9 +129,9 @@ def test_tool_error_does_not_contain_the_password(lab: Database, tmp_path: Path)
     assert failed.value.message == "pg_dump failed with exit code 3: two / three / four / five: ***."
 
 
-def test_dump_of_a_newer_pg_dump_is_loaded(engine: PostgresEngine) -> None:
+def test_dump_of_a_newer_pg_dump_is_loaded(engine: PostgresEngine, lab_backup: Backup) -> None:
     """Since 17 pg_dump sets parameters that older servers do not have."""
-    dump, before = support.dump_of(engine)
+    dump, before = lab_backup
     newer = dump.replace(b"SET lock_timeout = 0;", b"SET lock_timeout = 0;\nSET transaction_timeout = 0;")
     assert newer != dump
     assert support.restore_test(engine, newer)[1] == before
@@ -152,9 +152,9 @@ def test_snapshot_with_a_locked_table_waits_and_is_refused(lab: Database, monkey
     connection.close()
 
 
-def test_load_does_not_change_other_sessions(lab: Database, engine: PostgresEngine) -> None:
+def test_load_does_not_change_other_sessions(lab: Database, engine: PostgresEngine, lab_backup: Backup) -> None:
     """A dump empties the search path of its own session only."""
-    dump, _ = support.dump_of(engine)
+    dump, _ = lab_backup
     with engine.swap_strategy().scratch(for_swap=False) as scratch:
         scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=no_progress)
         with scratch.as_default() as wrapper, wrapper.cursor() as cursor:
