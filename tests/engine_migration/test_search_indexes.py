@@ -39,35 +39,6 @@ def test_virtual_tables_are_skipped() -> None:
     )
 
 
-SEARCHED = """
-from django.db import connection
-if connection.vendor == 'sqlite':
-    class Entry(models.Model):
-        rowid = models.IntegerField(primary_key=True)
-        body = models.TextField()
-        class Meta:
-            db_table = 'search'
-"""
-OPERATIONS = """
-operations = [migrations.DeleteModel('Entry')]
-if connection.vendor == 'sqlite':
-    sql = ('DROP TABLE search', 'CREATE VIRTUAL TABLE search USING fts5(body)')
-    operations = [migrations.RunSQL(text) for text in sql]
-"""
-
-
-def test_virtual_tables_of_models_are_skipped() -> None:
-    """As of wagtail's search, whose models and migrations are others in each database."""
-    outcome = assert_migrated(
-        Project(
-            models=ITEM + SEARCHED,
-            fill=FILL + "sql(\"INSERT INTO search (rowid, body) VALUES (1, 'x')\")",
-            operations=[("from django.db import connection" + OPERATIONS, "*operations")],
-        )
-    )
-    assert "search 1 skipped: a virtual table of SQLite" in outcome.dry.words
-
-
 # --- Search vectors -----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("field", "value"),
@@ -97,17 +68,32 @@ def test_search_vector_in_place_of_another_value_is_refused(field: str, value: s
     )
 
 
+SEARCHED = """
+from django.db import connection
+if connection.vendor == 'sqlite':
+    class Entry(models.Model):
+        rowid = models.IntegerField(primary_key=True)
+        body = models.TextField()
+        class Meta:
+            db_table = 'search'
+"""
+OPERATIONS = """
+operations = [migrations.DeleteModel('Entry')]
+if connection.vendor == 'sqlite':
+    sql = ('DROP TABLE search', 'CREATE VIRTUAL TABLE search USING fts5(body)')
+    operations = [migrations.RunSQL(text) for text in sql]
+"""
 INDEX_ENTRY = """
 from django.db import connection
-class IndexEntry(models.Model):
+class {name}(models.Model):
     title = models.TextField() if connection.vendor == 'sqlite' else pgs.SearchVectorField()
     if connection.vendor == 'postgresql':
         title_text = models.TextField()
     class Meta:
         db_table = {table!r}
 if connection.vendor == 'sqlite':
-    class FullText(models.Model):
-        rowid = models.OneToOneField(IndexEntry, models.CASCADE, primary_key=True, db_column='rowid')
+    class FullText{name}(models.Model):
+        rowid = models.OneToOneField({name}, models.CASCADE, primary_key=True, db_column='rowid')
         title = models.TextField()
         class Meta:
             managed = False
@@ -115,35 +101,47 @@ if connection.vendor == 'sqlite':
 """
 FULL_TEXT = """
 sql('CREATE VIRTUAL TABLE {table}_fts USING fts5(title)')
-sql('CREATE TRIGGER fill AFTER INSERT ON {table} BEGIN'
+sql('CREATE TRIGGER fill_{table} AFTER INSERT ON {table} BEGIN'
     ' INSERT INTO {table}_fts (rowid, title) VALUES (NEW.id, NEW.title); END')
-IndexEntry.objects.create(title="fat cats' hats")
+{name}.objects.create(title="fat cats' hats")
 """
 IN_POSTGRES = """
 from django.db import connection
 import django.contrib.postgres.search as pgs
 operations = [
-    migrations.RemoveField('IndexEntry', 'title'),
-    migrations.AddField('IndexEntry', 'title', pgs.SearchVectorField()),
-    migrations.AddField('IndexEntry', 'title_text', models.TextField()),
+    operation
+    for name in ('ModelEntry', 'WagtailEntry')
+    for operation in (
+        migrations.RemoveField(name, 'title'),
+        migrations.AddField(name, 'title', pgs.SearchVectorField()),
+        migrations.AddField(name, 'title_text', models.TextField()),
+    )
 ] if connection.vendor == 'postgresql' else []
 """
 
 
-@pytest.mark.parametrize(
-    ("table", "command"),
-    [("modelsearch_indexentry", "rebuild_modelsearch_index"), ("wagtailsearch_indexentry", "wagtail_update_index")],
-)
-def test_search_index_of_wagtail_is_skipped(table: str, command: str) -> None:
-    """Its model has other fields in each database."""
+INDEXES = {
+    "modelsearch_indexentry": ("ModelEntry", "rebuild_modelsearch_index"),
+    "wagtailsearch_indexentry": ("WagtailEntry", "wagtail_update_index"),
+}
+
+
+def test_search_indexes_of_models_are_skipped() -> None:
+    """Virtual tables, and the two of wagtail, whose models have other fields in each database."""
+    models, fill = ITEM + SEARCHED, FILL + "sql(\"INSERT INTO search (rowid, body) VALUES (1, 'x')\")"
+    for table, (name, _) in INDEXES.items():
+        models += INDEX_ENTRY.format(table=table, name=name)
+        fill += FULL_TEXT.format(table=table, name=name)
     outcome = assert_migrated(
         Project(
-            models=ITEM + INDEX_ENTRY.format(table=table),
-            fill=FILL + FULL_TEXT.format(table=table),
-            operations=[(IN_POSTGRES, "*operations")],
-            not_compared=["shop.IndexEntry"],
+            models=models,
+            fill=fill,
+            operations=[("from django.db import connection" + OPERATIONS, "*operations"), (IN_POSTGRES, "*operations")],
+            not_compared=[f"shop.{name}" for name, _ in INDEXES.values()],
         )
     )
-    assert f"{table} 1 skipped:" in outcome.real.words
-    assert f"run manage.py {command} there" in outcome.real.words
-    assert f"{table}_fts 1 skipped:" in outcome.real.words
+    assert "search 1 skipped: a virtual table of SQLite" in outcome.dry.words
+    for table, (_, command) in INDEXES.items():
+        assert f"{table} 1 skipped:" in outcome.real.words
+        assert f"run manage.py {command} there" in outcome.real.words
+        assert f"{table}_fts 1 skipped:" in outcome.real.words
