@@ -32,6 +32,8 @@ from ops.utils.progress import ProgressCallback, StageTimer, no_progress
 
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 numbers = itertools.count(1)
+BOOKS = ("otherproject_author", "otherproject_book")
+"""Tables of the library that refer to no others."""
 
 
 # --- Files ------------------------------------------------------------------------------------------------------

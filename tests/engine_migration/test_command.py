@@ -21,7 +21,7 @@ from ops.engine_migration.target import inspect_target
 from ops.management.base import ConfirmationDeclined
 from ops.management.commands.migrate_to_postgres import Command, confirm
 from tests.engine_migration import support
-from tests.engine_migration.support import Database, Migration
+from tests.engine_migration.support import BOOKS, Database, Migration
 from tests.support import forked
 
 
@@ -47,7 +47,14 @@ def test_dry_run_shows_the_plan_and_writes_nothing(library: Path, database: Data
 def test_dry_run_with_findings_exits_with_2(library: Path, database: Database) -> None:
     before = tables_of_server(database)
     support.put(library, "everything", {"id": 500, "day": "someday"})
-    outcome = support.run(library, database, "--dry-run", "--quarantine", str(library.parent / "refused"))
+    outcome = support.run(
+        library,
+        database,
+        "--dry-run",
+        "--quarantine",
+        str(library.parent / "refused"),
+        *support.only(library, "everything"),
+    )
     assert outcome.code == 2
     assert outcome.document["status"] == "findings"
     assert tables_of_server(database) == before
@@ -56,7 +63,7 @@ def test_dry_run_with_findings_exits_with_2(library: Path, database: Database) -
 
 def test_findings_block_the_migration(library: Path, database: Database) -> None:
     support.put(library, "everything", {"id": 500, "day": "someday", "flag": 2})
-    outcome = support.run(library, database, "--yes")
+    outcome = support.run(library, database, "--yes", *support.only(library, "everything"))
     assert outcome.code == 2
     assert database.tables() == []
     file = outcome.document["findings"]["file"]
@@ -188,7 +195,18 @@ def test_password_is_neither_printed_nor_in_process_arguments(
         "the site's own": ({"DATABASE_URL": database.url}, []),
     }[way]
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", MIGRATE, "--sqlite-path", str(library), *words, "--yes"],
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-c",
+            MIGRATE,
+            "--sqlite-path",
+            str(library),
+            *words,
+            "--yes",
+            *support.only(library, *BOOKS),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -267,7 +285,7 @@ def test_unwritable_report_does_not_change_the_exit_code(
     library: Path, database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     support.put(library, "everything", {"id": 500, "day": "someday"})
-    outcome = support.run(library, database, "--yes", "--json", "/dev/full")
+    outcome = support.run(library, database, "--yes", "--json", "/dev/full", *support.only(library, "everything"))
     assert outcome.code == 2
     assert "The report could not be written ([Errno 28] No space left on device)." in capsys.readouterr().err
 
@@ -334,7 +352,9 @@ def test_an_unknown_time_zone_is_refused(library: Path, database: Database) -> N
 
 def test_source_timezone_is_that_of_times_without_an_offset(library: Path, database: Database) -> None:
     support.put(library, "everything", {"id": 900, "moment": "2024-03-31 02:30:00"})
-    outcome = support.run(library, database, "--yes", "--source-timezone", "Europe/Berlin")
+    outcome = support.run(
+        library, database, "--yes", "--source-timezone", "Europe/Berlin", *support.only(library, "everything")
+    )
     assert outcome.code == 2
     assert "everything.moment: a local time that does not exist in Europe/Berlin" in outcome.out
 
@@ -361,7 +381,16 @@ def test_names_are_not_interpreted_as_markup(
 def test_progress_in_a_terminal_has_bars(library: Path, database: Database) -> None:
     leader, follower = pty.openpty()
     process = forked.start(
-        ["-c", MIGRATE, "--sqlite-path", str(library), "--postgres-url", database.url, "--yes"],
+        [
+            "-c",
+            MIGRATE,
+            "--sqlite-path",
+            str(library),
+            "--postgres-url",
+            database.url,
+            "--yes",
+            *support.only(library, *BOOKS),
+        ],
         stdin=follower,
         stdout=follower,
         stderr=follower,

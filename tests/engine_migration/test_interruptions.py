@@ -27,7 +27,7 @@ from ops.runs.context import get_context
 from ops.utils import posix_signals
 from ops.utils.progress import Stage
 from tests.engine_migration import support
-from tests.engine_migration.support import Database
+from tests.engine_migration.support import BOOKS, Database
 from tests.support import forked
 from tests.support.forked import Process
 
@@ -93,15 +93,16 @@ def test_interrupted_migrations_leave_the_target_unchanged(
     library: Path, database: Database, moments: list[tuple[Stage, signal.Signals]]
 ) -> None:
     """One after the other; then one succeeds."""
+    only = support.only(library, *BOOKS)
     for stage, number in moments:
-        process = start_and_stop_at(stage, library, database)
+        process = start_and_stop_at(stage, library, database, *only)
         code, error = finish(process, number)
         assert code == KILLED[number], (stage, number)
         assert database.tables() == [], (stage, number)
         if number != signal.SIGKILL:
             assert error.strip() == "CommandError: Interrupted. Nothing was changed.", (stage, number)
             assert support.staging_databases(database.name) == [], (stage, number)
-    support.migrate(library, database)
+    support.migrate(library, database, *only)
     assert support.staging_databases(database.name) == []
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
 
@@ -113,17 +114,18 @@ def test_interrupted_migrations_leave_the_target_unchanged(
 def test_interrupted_transaction_of_a_role_without_createdb_leaves_nothing(
     library: Path, small: Database, database: Database, stage: Stage, number: signal.Signals
 ) -> None:
-    process = start_and_stop_at(stage, library, small)
+    only = support.only(library, *BOOKS)
+    process = start_and_stop_at(stage, library, small, *only)
     code, _ = finish(process, number)
     assert code == KILLED[number]
     assert database.tables() == []
-    support.migrate(library, small)
+    support.migrate(library, small, *only)
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
 
 
 def test_a_second_run_at_once_is_refused_and_leaves_the_copy_of_the_first(library: Path, database: Database) -> None:
     backups = library.parent / "backups"
-    process = start_and_stop_at(Stage.COPY, library, database)
+    process = start_and_stop_at(Stage.COPY, library, database, *support.only(library, *BOOKS))
     try:
         (copy,) = backups.rglob("*.sqlite3*")
         assert sweep_snapshots(backups) == ()
@@ -194,7 +196,7 @@ def test_run_killed_after_creating_its_database_is_cleaned_up(library: Path, dat
         databases.create_staging(connection, new, None)
     support.server().rows(f"COMMENT ON DATABASE {new} IS NULL")
     support.server().rows(f"ALTER DATABASE {new} CONNECTION LIMIT {databases.OPS_CONNECTION_LIMIT}")
-    support.migrate(library, database)
+    support.migrate(library, database, *support.only(library, *BOOKS))
     assert support.staging_databases(database.name) == []
     assert database.value("SELECT datconnlimit FROM pg_database WHERE datname = current_database()") == -1
 
@@ -204,10 +206,11 @@ def test_broken_connections_fail_with_a_message(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While rows are copied, while they are compared, and that of the lock."""
+    only = support.only(library, *BOOKS)
     for module, step in ((copying, "stream"), (verify, "as_in_line")):
         with monkeypatch.context() as patch:
             patch.setattr(module, step, after_the_end_of_sessions(database, getattr(module, step)))
-            outcome = support.run(library, database, "--yes")
+            outcome = support.run(library, database, "--yes", *only)
         assert outcome.code == 1, step
         assert re.fullmatch(
             r"PostgreSQL ended the migration: "
@@ -221,11 +224,11 @@ def test_broken_connections_fail_with_a_message(
     # The connection that would have swapped the databases is gone; the next run cleans up.
     with monkeypatch.context() as patch:
         patch.setattr(Loader, "finish", before_the_end_of_the_lock(database, Loader.finish))
-        outcome = support.run(library, database, "--yes")
+        outcome = support.run(library, database, "--yes", *only)
     assert outcome.code == 1
     assert outcome.error.startswith(("PostgreSQL ended the migration: ", "The new database could not be renamed to "))
     assert database.tables() == []
-    support.migrate(library, database)
+    support.migrate(library, database, *only)
     assert support.staging_databases(database.name) == []
 
 
@@ -262,7 +265,7 @@ def test_error_of_postgresql_fails_with_a_message(
                 cursor.execute("INSERT INTO otherproject_tag VALUES ('a')")
 
     monkeypatch.setattr(loading, "copy_table", copy)
-    outcome = support.run(library, database, "--yes")
+    outcome = support.run(library, database, "--yes", *support.only(library, "otherproject_tag"))
     assert (outcome.code, outcome.error) == (
         1,
         (
@@ -336,7 +339,7 @@ def test_ctrl_c_after_the_cut_over_is_ignored(
         real(*arguments)
 
     monkeypatch.setattr(databases, "drop", press)
-    outcome = support.migrate(library, database)
+    outcome = support.migrate(library, database, *support.only(library, *BOOKS))
     assert "Done." in outcome.out
     assert support.staging_databases(database.name) == []
 

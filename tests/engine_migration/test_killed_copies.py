@@ -16,7 +16,7 @@ from ops.management.base import DECLINED, FAILED
 from ops.runs.context import get_context
 from ops.runs.lock import database_lock
 from tests.engine_migration import support
-from tests.engine_migration.support import Database
+from tests.engine_migration.support import BOOKS, Database
 from tests.engine_migration.test_interruptions import finish, start_and_stop_at
 from tests.support import forked
 
@@ -77,11 +77,12 @@ def left_in(*places: Path) -> list[Path]:
 def test_copy_of_a_killed_migration_is_deleted_by_the_next_run(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, point: str, options: list[str]
 ) -> None:
-    kill_at(point, library, database, *options)
+    only = support.only(library, *BOOKS)
+    kill_at(point, library, database, *options, *only)
     places = library.parent / "backups", library.parent / "temporary"
     (copy,) = left_in(*places)
     monkeypatch.setattr("sys.stdin", io.StringIO("no\n"))
-    outcome = support.run(library, database)
+    outcome = support.run(library, database, *only)
     assert f"Deleted {copy.parent}, the working directory of a killed run.\n" in outcome.out
     assert left_in(*places) == []
     assert list((library.parent / "backups").glob("*.ops-work-*")) == []
@@ -98,10 +99,11 @@ def test_copy_is_deleted_by_any_run_and_the_start_of_a_worker(library: Path, dat
 
 
 def test_killed_and_running_migrations_are_told_apart(library: Path, database: Database) -> None:
-    kill_at(COPIED, library, database, "--dry-run")
-    process = start_and_stop_at(Stage.SCHEMA, library, database)
+    only = support.only(library, *BOOKS)
+    kill_at(COPIED, library, database, "--dry-run", *only)
+    process = start_and_stop_at(Stage.SCHEMA, library, database, *only)
     finish(process, signal.SIGKILL)
-    process = start_and_stop_at(Stage.SCHEMA, library, support.database_named(support.new_name()))
+    process = start_and_stop_at(Stage.SCHEMA, library, support.database_named(support.new_name()), *only)
     backups = library.parent / "backups"
     (running,) = left_in(backups)
     assert sweep_snapshots(backups) == ()
@@ -117,7 +119,7 @@ def test_without_a_backup_directory_the_copy_is_made_elsewhere(
     settings.BACKUP_DIR = library
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     support.alter(library, "UPDATE everything SET day = 'someday' WHERE id = 1")
-    outcome = support.run(library, database, "--yes", "--no-backup")
+    outcome = support.run(library, database, "--yes", "--no-backup", *support.only(library, "everything"))
     assert (outcome.code, outcome.error) == (2, "")
     assert Path(outcome.document["findings"]["file"]).parent == tmp_path
     assert left_in(tmp_path) == []

@@ -12,10 +12,8 @@ from ops.databases.postgres.connection import parse_url
 from ops.engine_migration.target import inspect_target
 from ops.errors import PreconditionFailed, VerificationFailed
 from tests.engine_migration import support
-from tests.engine_migration.support import Database, Outcome
+from tests.engine_migration.support import BOOKS, Database, Outcome
 from tests.support.shared import made_once
-
-BOOKS = ("otherproject_author", "otherproject_book")
 
 # --- Triggers -----------------------------------------------------------------------------------------------
 TRIGGERS = {

@@ -13,7 +13,7 @@ from ops.engine_migration.prepared import PreparedMigration
 from ops.engine_migration.types.documents import same_json
 from ops.errors import VerificationFailed
 from tests.engine_migration import support
-from tests.engine_migration.support import Database
+from tests.engine_migration.support import BOOKS, Database
 
 ROW: dict[str, Any] = {
     "moment": "2026-01-31 23:59:59.123456",
@@ -161,7 +161,7 @@ def test_failed_verification_drops_the_staging_database(
             cursor.execute("UPDATE otherproject_author SET name = name || '!' WHERE id = 2")
 
     monkeypatch.setattr(Loader, "finish", finish_and_spoil)
-    outcome = support.run(library, database, "--yes")
+    outcome = support.run(library, database, "--yes", *support.only(library, *BOOKS))
     assert (outcome.code, outcome.error) == (
         1,
         (

@@ -18,13 +18,10 @@ from ops.runs.descriptions import describe
 from ops.runs.results import PreflightResult
 from ops.utils.progress import Progress, Stage
 from tests.engine_migration import support
-from tests.engine_migration.support import Database
+from tests.engine_migration.support import BOOKS, Database
 from tests.engine_migration.test_interruptions import finish, start_and_stop_at
 
 OID = "SELECT oid FROM pg_database WHERE datname = current_database()"
-
-
-BOOKS = ("otherproject_author", "otherproject_book")
 
 
 def dry_run(path: Path, database: Database) -> support.Outcome:

@@ -13,7 +13,7 @@ from ops.engine_migration.target import StagingDatabase
 from ops.errors import VerificationFailed
 from tests.backups.postgresql.support import dump_of, restore
 from tests.engine_migration import support
-from tests.engine_migration.support import Database, Migration
+from tests.engine_migration.support import BOOKS, Database, Migration
 
 
 def test_role_without_createdb_migrates_in_one_transaction(
@@ -23,7 +23,7 @@ def test_role_without_createdb_migrates_in_one_transaction(
     mine = restored(database, small_role)
     database.rows("CREATE FUNCTION answer() RETURNS int LANGUAGE sql AS 'SELECT 42'")
     oid = database.value("SELECT oid FROM pg_database WHERE datname = current_database()")
-    outcome = support.migrate(library, mine)
+    outcome = support.migrate(library, mine, *support.only(library, *BOOKS))
     assert "filled in one transaction" in outcome.out
     assert outcome.document["target"]["staging_database"] is False
     assert database.value("SELECT oid FROM pg_database WHERE datname = current_database()") == oid
@@ -59,7 +59,8 @@ def test_settings_of_the_role_do_not_change_the_migration(
         f" ALTER ROLE {role} SET idle_session_timeout = '20ms';"
         f" ALTER ROLE {role} SET standard_conforming_strings = off"
     )
-    support.migrate(library, support.database_named(database.name, user=role, password=password))
+    mine = support.database_named(database.name, user=role, password=password)
+    support.migrate(library, mine, *support.only(library, *BOOKS))
     assert {setting for _, setting in limits} == {"0"}, limits
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
     support.drop(database.name)
@@ -98,7 +99,7 @@ def test_previous_database_of_a_restore_is_not_dropped_with_the_target(
 ) -> None:
     mine = restored(database, small_role)
     support.server().rows(f"ALTER ROLE {small_role[0]} CREATEDB")
-    outcome = support.run(library, mine, "--dry-run")
+    outcome = support.run(library, mine, "--dry-run", *support.only(library, *BOOKS))
     assert (outcome.code, outcome.error) == (
         1,
         (
