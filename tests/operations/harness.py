@@ -17,6 +17,9 @@ from typing import Any
 
 import pytest
 
+from ops.backups.repository import BackupRepository
+from ops.backups.signing import Keys
+from ops.backups.storage.local import PrivateFileSystemStorage
 from tests.engine_migration.support import Database
 from tests.support.forked import PATIENCE, Process
 
@@ -106,6 +109,8 @@ class Lab:
     url: str
     folder: Path
     database: Database | None = None
+    statements: str = ""
+    """The folder that `tests.support.replayed_migrations` needs."""
     commands: list[Command] = field(default_factory=list)
 
     @property
@@ -148,7 +153,15 @@ class Lab:
         with out.open("w") as out_file, error.open("w") as error_file:
             files = [stdin, out_file.fileno(), error_file.fileno()]
             command = Command(
-                Process(["manage.py", *arguments], files=files, env=self.environment | changes, **limits), out, error
+                Process(
+                    ["manage.py", *arguments],
+                    files=files,
+                    env=self.environment | changes,
+                    statements=self.statements,
+                    **limits,
+                ),
+                out,
+                error,
             )
         self.commands.append(command)
         return command
@@ -187,7 +200,9 @@ class Lab:
         return str(self.run_json("backup_database", *arguments)["backup"])
 
     def listed(self) -> list[str]:
-        return [backup["name"] for backup in self.run_json("list_backups")["backups"]]
+        """The names of the backups, the newest first."""
+        storage = PrivateFileSystemStorage(location=str(self.backups))
+        return [record.name for record in BackupRepository(storage, Keys(["any"]), "homerack").records()]
 
     # --- The database -------------------------------------------------------------------------------------------
     @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """``python`` without the seconds that Django takes to start: each program is a fork of one process that has started.
 
 Run with the path of a socket, see `tests.support.forked`. A connection is one program: a JSON object (arguments,
-environment, directory, where to stop, the largest file that it may write) comes with the three files that become the
+environment, directory, where to stop, and so on, see `Process` there) comes with the three files that become the
 program's own; its process number goes back, and in the end its exit code.
 """
 
@@ -113,6 +113,7 @@ def become(request: dict[str, Any], files: list[int]) -> None:
         tempfile.tempdir = None
         warnings.simplefilter("error")
         read_settings_again()
+        replay_migrations(request["statements"])
         stop_at(request["stop_at"])
         if request["umask"] is not None:
             os.umask(request["umask"])
@@ -169,6 +170,14 @@ def read_settings_again() -> None:
     connections.__init__()  # type: ignore[misc]
     vars(storages).clear()
     storages.__init__()  # type: ignore[misc]
+
+
+def replay_migrations(statements: str) -> None:
+    """Let the program create tables by the `statements` in this folder, if any."""
+    if statements:
+        from tests.support.replayed_migrations import replay_in_this_program  # noqa: PLC0415  # as below
+
+        replay_in_this_program(Path(statements))
 
 
 def stop_at(points: str) -> None:

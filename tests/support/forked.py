@@ -71,6 +71,7 @@ class Process:
         env: dict[str, str] | None = None,
         cwd: Path = ROOT,
         stop_at: str = "",
+        statements: str = "",
         largest_file: int = 0,
         umask: int | None = None,
     ) -> None:
@@ -79,6 +80,7 @@ class Process:
             "environment": dict(os.environ) if env is None else env,
             "directory": str(cwd),
             "stop_at": stop_at,
+            "statements": statements,
             "largest_file": largest_file,
             "umask": umask,
         }
