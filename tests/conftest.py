@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
-from django.db import connection
-from django.test import Client
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection, transaction
+from django.test import Client, TransactionTestCase
 from pytest_django.plugin import DjangoDbBlocker
 
 from homerack.accounts.models import User
@@ -53,10 +54,22 @@ def django_db_setup(django_test_environment: None, schema: str, django_db_blocke
     with django_db_blocker.unblock():
         connection.close()
         connection.settings_dict["NAME"] = support.create(name, schema).name
+    TransactionTestCase._fixture_teardown = delete_rows  # type: ignore[attr-defined]
     yield
     with django_db_blocker.unblock():
         connection.close()
         support.drop(name)
+
+
+def delete_rows(_case: TransactionTestCase) -> None:
+    """Do what ``flush`` does after a test that commits, in a tenth of its time.
+
+    Content types and permissions stay: Django would make the same again.
+    """
+    names = set(connection.introspection.django_table_names(only_existing=True, include_views=False))
+    names -= {ContentType._meta.db_table, Permission._meta.db_table}
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(";".join(f'DELETE FROM "{name}"' for name in sorted(names)))
 
 
 @pytest.fixture(autouse=True)
