@@ -16,7 +16,6 @@ from django.utils import timezone
 from ops.backups.manifest import Level, Verification
 from ops.backups.repository import BackupRecord, BackupRepository
 from ops.backups.signing import Trust
-from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.models import Backup, Run
 from ops.runs import event_log, index
@@ -154,11 +153,10 @@ def test_unended_events_reads_no_files_of_ended_runs(tmp_path: Path, repository:
 
 
 @pytest.fixture
-def older(tmp_path: Path) -> Path:
+def older(migrated: Path, tmp_path: Path) -> Path:
     """A migrated SQLite database with a backup, a finished run, a queued run and a session."""
-    path = tmp_path / "older.sqlite3"
+    path = shutil.copy(migrated / "homerack.db", tmp_path / "older.sqlite3")
     with override_database(sqlite_wrapper(str(path))):
-        run_migrations()
         add_backup(repository_in(tmp_path), 1)
         Run.objects.create(kind="backup", requested_by="jane@example.org")
         SessionStore().save()
