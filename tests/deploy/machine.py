@@ -54,8 +54,10 @@ class Machine:
         self.web_port, self.http_port, self.https_port, self.database_port = (free_port() for _ in range(4))
         self.environment_file = folder / ".env.production"
         for name in COPIED:
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            copy(ROOT / name, folder / name)
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / name, folder / name)
 
     def configure(self, text: str = "", **changes: str) -> None:
         """Write .env.production: `text`, or everything that is needed with `changes`."""
