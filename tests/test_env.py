@@ -9,6 +9,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from homerack.config import databases, env
+from tests.support import forked
 
 ROOT = Path(__file__).parent.parent
 
@@ -106,18 +107,14 @@ def test_wrong_database_url_is_refused_without_its_password(monkeypatch, url):
     assert "p#ss" not in str(caught.value)
 
 
-def start(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def start(tmp_path: Path, *options: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     """`manage.py check` with these variables and no others of ours."""
+    return forked.run(["manage.py", "check", *options], env=environment(tmp_path, **variables))
+
+
+def environment(tmp_path: Path, **variables: str) -> dict[str, str]:
     inherited = {"PATH": os.environ["PATH"], "DJANGO_SETTINGS_MODULE": "homerack.settings"}
-    settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'lab.db'}", **inherited, **variables}
-    return subprocess.run(
-        [sys.executable, "-W", "error", "manage.py", "check", *(["--deploy"] if "HTTPS" not in variables else [])],
-        cwd=ROOT,
-        env=settings,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return {"DATABASE_URL": f"sqlite:///{tmp_path / 'lab.db'}", **inherited, **variables}
 
 
 @pytest.mark.skipif((ROOT / ".env").exists(), reason="a .env of this checkout would answer instead")
@@ -130,13 +127,17 @@ def test_start_without_secret_key_is_refused(tmp_path):
 def test_production_settings_pass_deployment_checks(tmp_path):
     key = "0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOP"
     hosts = "homerack.example.org"
-    ended = start(tmp_path, DEBUG="false", SECRET_KEY=key, DATABASE_URL="sqlite://:memory:", ALLOWED_HOSTS=hosts)
+    settings = environment(
+        tmp_path, DEBUG="false", SECRET_KEY=key, DATABASE_URL="sqlite://:memory:", ALLOWED_HOSTS=hosts
+    )
+    command = [sys.executable, "-W", "error", "manage.py", "check", "--deploy"]
+    ended = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout + ended.stderr) == (0, "System check identified no issues (0 silenced).\n")
 
 
 def test_production_without_hosts_fails_the_check(tmp_path):
     key = "0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOP"
-    ended = start(tmp_path, DEBUG="false", SECRET_KEY=key, DATABASE_URL="sqlite://:memory:")
+    ended = start(tmp_path, "--deploy", DEBUG="false", SECRET_KEY=key, DATABASE_URL="sqlite://:memory:")
     assert ended.returncode == 1
     assert "?: (homerack.E005) ALLOWED_HOSTS is not set: the site responds to localhost only." in ended.stderr
 
