@@ -146,7 +146,7 @@ MODELS = {
 """By app and model, as in the names of the console's pages."""
 QUERIES = {"admin:autocomplete": "?app_label=accounts&model_name=user&field_name=groups"}
 POSTED = {"post": "yes", "action": "delete_selected"}
-"""Confirms a deletion; it is undone after each request."""
+"""Confirms a deletion; it is undone after the request."""
 
 
 # --- Which pages there are ----------------------------------------------------------------------------------------
@@ -281,14 +281,15 @@ def browser_of(who: str, monkeypatch: pytest.MonkeyPatch) -> Client:
     return client
 
 
-def send_request(client: Client, method: str, path: str) -> HttpResponse:
-    """The answer to a request, of which nothing is kept."""
+def send_request(client: Client, method: str, path: str, *, changes: bool) -> HttpResponse:
+    """The answer to a request. What one `changes` is undone; no other is expected to change anything."""
     send: Callable[..., HttpResponse] = getattr(client, method.lower())
-    if method in {"GET", "HEAD"}:
-        return send(path)
+    data = [POSTED] if method == "POST" else []
+    if not changes:
+        return send(path, *data)
     cookies = client.cookies.output(header="")
     with transaction.atomic():
-        answer = send(path, POSTED) if method == "POST" else send(path)
+        answer = send(path, *data)
         transaction.set_rollback(True)
     client.cookies = SimpleCookie(cookies)
     return answer
@@ -323,7 +324,7 @@ def test_each_role_can_open_and_use_only_its_pages(who: str, monkeypatch: pytest
     wrong = []
     for address in addresses:
         for method, allowed in methods(address, who).items():
-            answer = send_request(client, method, address.path)
+            answer = send_request(client, method, address.path, changes=allowed and method == "POST")
             if is_refused(answer) is allowed or answer.status_code >= 500:
                 table = "may" if allowed else "may not"
                 wrong.append(f"{method} {address.path} ({address.name}): {who} {table}, and got {answer.status_code}")
