@@ -9,10 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from pytest_django.plugin import DjangoDbBlocker
 
+from ops.databases.migration_state import run_migrations
+from ops.databases.override import override_database
+from ops.databases.postgres.connection import parse_url
 from tests.support.backend import eventually
 from tests.support.postgres import PASSWORD, PostgresServer
 from tests.support.redis import RedisServer
+from tests.support.replayed_migrations import replaying
 from tests.support.web import Response, WebServer
 
 PROMISED = 2.0
@@ -22,11 +27,20 @@ PATHS = ("/health/", "/health/ready/", FULL, "/health/")
 
 
 @pytest.fixture(scope="module")
-def web(server: PostgresServer, redis_server: RedisServer) -> Iterator[WebServer]:
+def database_url(server: PostgresServer, statements_of_migrate: Path, django_db_blocker: DjangoDbBlocker) -> str:
+    """That of a database which is migrated."""
+    url = server.url("postgres")
+    with django_db_blocker.unblock(), override_database(parse_url(url).wrapper()):
+        replaying(run_migrations, statements_of_migrate)()
+    return url
+
+
+@pytest.fixture(scope="module")
+def web(database_url: str, redis_server: RedisServer) -> Iterator[WebServer]:
     web = WebServer.start(
         *("--threads", str(GUNICORN_THREADS)),
         application="tests.support.blocking_server",
-        DATABASE_URL=server.url("postgres"),
+        DATABASE_URL=database_url,
         REDIS_URL=redis_server.url(),
         DB_POOL_SIZE="2",
         DB_MAX_OVERFLOW="1",
@@ -135,9 +149,11 @@ def test_exhausted_pool_is_degraded(web: WebServer, probe: Callable[[str], Respo
     recovers(web)
 
 
-def test_probes_are_answered_while_every_web_thread_hangs(server: PostgresServer, redis_server: RedisServer) -> None:
+def test_probes_are_answered_while_every_web_thread_hangs(
+    server: PostgresServer, database_url: str, redis_server: RedisServer
+) -> None:
     """Requests that wait for a frozen server use all threads; probes have threads of their own."""
-    environment = {"DATABASE_URL": server.url("postgres"), "REDIS_URL": redis_server.url()}
+    environment = {"DATABASE_URL": database_url, "REDIS_URL": redis_server.url()}
     web = WebServer.start("--threads", "2", application="tests.support.blocking_server", **environment)
     server.freeze()
     try:
@@ -190,7 +206,7 @@ def threads_of(web: WebServer) -> int:
     return len(list(Path(f"/proc/{child}/task").iterdir()))
 
 
-@pytest.mark.parametrize("number", [200, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [100, pytest.param(1000, marks=pytest.mark.slow)])
 def test_many_probes_of_a_frozen_server_share_one_query(web: WebServer, server: PostgresServer, number: int) -> None:
     with ThreadPoolExecutor(40) as executor:
         list(executor.map(lambda _: web.get("/health/"), range(100)))  # every thread of gunicorn exists by now

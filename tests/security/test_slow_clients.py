@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import shutil
 import signal
 import socket
 import time
@@ -25,8 +26,6 @@ LIMIT = 1_000_000
 LARGE = 900_000
 """What `tests.support.blocking_server` answers with."""
 SIGN_IN = """
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
 from django.test import Client
 from homerack.accounts.models import User
 client = Client()
@@ -36,11 +35,11 @@ print(client.cookies["sessionid"].value)
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    folder = tmp_path_factory.mktemp("site")
+def environment(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = Path(shutil.copytree(migrated, tmp_path_factory.mktemp("site") / "home"))
     (folder / "temporary").mkdir()
     return {
-        "DATABASE_URL": f"sqlite:///{folder}/site.db",
+        "DATABASE_URL": f"sqlite:///{folder}/homerack.db",
         "DJANGO_SETTINGS_MODULE": "tests.support.short_timeouts",
         "TMPDIR": str(folder / "temporary"),
         "BACKUP_DIR": str(folder / "backups"),

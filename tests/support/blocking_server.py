@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.core import signals
-from django.core.management import call_command
 from django.db import connection
 
 from homerack.wsgi import application as homerack
@@ -34,6 +33,3 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         return homerack(environ, start_response)
     start_response("200 OK", [("Content-Length", str(len(answer)))])
     return [answer]
-
-
-call_command("migrate", verbosity=0)
