@@ -99,7 +99,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def site(request: pytest.FixtureRequest, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(
+    request: pytest.FixtureRequest, browser: Browser, migrated: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
     """With the demo lab, an administrator called Ada and a viewer called Vera."""
     folder = tmp_path_factory.mktemp(request.param)
     changes = {"BACKUP_DIR": str(folder / "backups"), "DJANGO_SETTINGS_MODULE": "homerack.settings"}
@@ -116,7 +118,10 @@ def site(request: pytest.FixtureRequest, browser: Browser, tmp_path_factory: pyt
         def shell(code: str) -> str:
             return run("shell", "--no-imports", "--command", code)
 
-        run("migrate")
+        if request.param == "postgresql":
+            run("migrate")
+        else:
+            shutil.copy(migrated / "homerack.db", folder)
         run("load_demo")
         shell(USERS)
         _, port = stack.enter_context(served(Path(folder), **changes))
