@@ -1,10 +1,12 @@
 """``manage.py serve`` with real processes."""
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -23,36 +25,56 @@ from django.core.management import execute_from_command_line
 from homerack.management.commands import serve
 from homerack.serve.services import Service
 serve.all_services = lambda *_address: [
-    Service(name=name, command=("sh", "-c", "sleep 600; exit", name)) for name in ("worker", "beat", "web")
+    Service(name=name, command=("sh", "-c", "trap 'kill $!; exit' TERM; sleep 600 & wait", name))
+    for name in ("worker", "beat", "web")
 ]
 execute_from_command_line(["manage.py", "serve", "--port", "0"])
 """
-"""``manage.py serve`` of shells that sleep, instead of the worker, beat and the site."""
+"""``manage.py serve`` of shells instead of the worker, beat and the site. Each has a child, and ends it at SIGTERM."""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_all_processes_end_with_a_killed_serve_or_at_sigint_and_sigterm(home: Path, number: signal.Signals) -> None:
-    with served(home) as (serving, _):
-        descendants = serving.descendants()
-        assert len(descendants) >= 6  # Redis, the worker and its child, beat, the site and the one that it reloads
-        serving.end_with(signal.SIGKILL)
-        eventually(lambda: not any(map(is_alive, descendants)), within=20)
+def test_all_processes_end_at_sigint_and_sigterm(home: Path, number: signal.Signals) -> None:
     with served(home) as (serving, port):
         assert_is_served(serving, port)
         descendants = serving.descendants()
-        assert len(descendants) >= 6
+        assert len(descendants) >= 6  # Redis, the worker and its child, beat, the site and the one that it reloads
         assert serving.end_with(number) == 0
         assert [pid for pid in descendants if is_alive(pid)] == []
     assert "HomeRack has stopped." in serving.output
     assert not list((ROOT / ".run").glob(f"*/redis-{serving.process.pid}.sock"))
 
 
-@pytest.mark.parametrize("name", ["worker", "web"])
-def test_end_of_one_process_ends_all(home: Path, name: str) -> None:
+@contextlib.contextmanager
+def served_shells(home: Path) -> Iterator[tuple[Running, list[int]]]:
+    """`SHELLS` under way, and all processes that it has started: Redis, and the shells with their children."""
     with running(home, "serve", "-c", SHELLS) as serving:
         wait_for(lambda: "HomeRack is at" in serving.output, serving)
-        wait_for(lambda: len(serving.descendants()) == 7, serving)  # Redis, and the shells with their children
-        descendants = serving.descendants()
+        wait_for(lambda: len(serving.descendants()) == 7, serving)
+        yield serving, serving.descendants()
+
+
+def test_processes_end_with_a_killed_serve_and_it_starts_again(home: Path) -> None:
+    for _ in range(2):
+        with served_shells(home) as (serving, descendants):
+            serving.end_with(signal.SIGKILL)
+            eventually(lambda descendants=descendants: not any(map(is_alive, descendants)), within=20)  # type: ignore[misc]
+
+
+@pytest.mark.slow
+def test_services_end_with_a_killed_serve_and_it_starts_again(home: Path) -> None:
+    for _ in range(2):
+        with served(home) as (serving, port):
+            assert_is_served(serving, port)
+            descendants = serving.descendants()
+            assert len(descendants) >= 6
+            serving.end_with(signal.SIGKILL)
+            eventually(lambda descendants=descendants: not any(map(is_alive, descendants)), within=20)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["worker", "web"])
+def test_end_of_one_process_ends_all(home: Path, name: str) -> None:
+    with served_shells(home) as (serving, descendants):
         os.kill(serving.child(name), signal.SIGKILL)
         assert_all_end(serving, descendants, name)
 
