@@ -1,6 +1,7 @@
 """The project's Celery app with a task that writes to a file. Used as ``celery -A tests.celery.app``.
 
-With STOP_AT in its environment a worker stops, as by SIGSTOP, where a run reports this stage.
+With STOP_AT in its environment a worker stops, as by SIGSTOP, where a run reports this stage. With LOCK_SECONDS the
+lock of a beat that was killed expires after so many.
 """
 
 import os
@@ -25,6 +26,12 @@ if stage := os.environ.get("STOP_AT"):
             os.kill(os.getpid(), signal.SIGSTOP)
 
     RunRecorder.report = stopping  # type: ignore[method-assign]
+
+if seconds := os.environ.get("LOCK_SECONDS"):
+    from ops.schedules import beat
+
+    beat.LOCK_TIMEOUT = int(seconds)
+    beat.POLL_INTERVAL = int(seconds) / 3
 
 
 @app.task

@@ -15,6 +15,7 @@ import redis
 from tests.celery.support import Running, manage, running, wait_for
 
 BEAT = ("-m", "celery", "--app", "tests.celery.app", "beat", "--pidfile=")
+READY = {"beat": "beat: Starting...", "worker": " ready."}
 WORKER = ("-m", "celery", "--app", "tests.celery.app", "worker", "--concurrency=1")
 
 
@@ -84,6 +85,7 @@ def is_seen(home: Path, redis_url: str, name: str) -> Callable[[], bool]:
 
 def test_health_distinguishes_worker_and_beat(home: Path, redis_url: str) -> None:
     def is_only(name: str, process: Running) -> None:
+        wait_for(lambda: READY[name] in process.output, process)
         wait_for(is_seen(home, redis_url, name), process)
         missing = {"worker": "beat", "beat": "worker"}[name]
         assert checks(home, redis_url)[missing]["status"] == "degraded"
@@ -99,9 +101,10 @@ def test_standby_beat_takes_over_when_the_leader_ends(
 ) -> None:
     """Also when the leader is killed and cannot release the lock."""
     schedule(interval="IntervalSchedule.objects.create(every=1, period='seconds')")
-    with running(home, "first", *BEAT, REDIS_URL=redis_url) as first:
+    settings = {"REDIS_URL": redis_url, "LOCK_SECONDS": "3"}
+    with running(home, "first", *BEAT, **settings) as first:
         wait_for(lambda: "Acquired the scheduler lock." in first.output, first)
-        with running(home, "second", *BEAT, REDIS_URL=redis_url) as second:
+        with running(home, "second", *BEAT, **settings) as second:
             wait_for(lambda: "beat: Starting..." in second.output, second)
             before = last_run(home)
             wait_for(lambda: last_run(home) != before, first)

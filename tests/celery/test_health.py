@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.celery.support import environment, running, wait_for
-from tests.celery.test_beat import BEAT, WORKER
+from tests.celery.test_beat import BEAT, READY, WORKER
 from tests.support.redis import RedisServer
 from tests.support.web import WebServer
 
@@ -44,7 +44,7 @@ def started(home: Path, redis_url: str, **commands: tuple[str, ...]) -> Iterator
     with contextlib.ExitStack() as stack:
         for name, command in commands.items():
             process = stack.enter_context(running(home, name, *command, REDIS_URL=redis_url))
-            ready = "beat: Starting..." if command is BEAT else " ready."
+            ready = READY["beat" if command is BEAT else "worker"]
             wait_for(lambda process=process, ready=ready: ready in process.output, process)  # type: ignore[misc]
         yield
 
@@ -56,8 +56,15 @@ def worker_results(web: WebServer, *, calls: int) -> tuple[set[str], set[str]]:
     return {answer.get("error", "") for answer in health}, set(full)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def others(home: Path, redis_url: str) -> Iterator[None]:
+    """Beat, and a worker that takes no tasks of HomeRack's."""
+    with started(home, redis_url, beat=BEAT, other=OTHER_QUEUE):
+        yield
+
+
 def test_worker_is_found_by_every_call_next_to_beat(home: Path, redis_url: str, web: WebServer) -> None:
-    with started(home, redis_url, worker=WORKER, beat=BEAT, other=OTHER_QUEUE):
+    with started(home, redis_url, worker=WORKER):
         assert worker_results(web, calls=30) == ({""}, {"OK"})
         assert {web.get(FULL).status for _ in range(12)} == {200}
         full: dict[str, str] = web.get(FULL).json
@@ -65,8 +72,7 @@ def test_worker_is_found_by_every_call_next_to_beat(home: Path, redis_url: str, 
         assert set(full.values()) == {"OK"}
 
 
-def test_beat_and_a_worker_of_other_queues_are_not_the_worker(home: Path, redis_url: str, web: WebServer) -> None:
-    with started(home, redis_url, beat=BEAT, other=OTHER_QUEUE):
-        assert worker_results(web, calls=3) == ({"NoWorker"}, {"Warning: NoWorker"})
-        assert web.get(FULL).status == 200
-        assert web.get("/health/").json["checks"]["beat"] == {"status": "healthy"}
+def test_beat_and_a_worker_of_other_queues_are_not_the_worker(web: WebServer) -> None:
+    assert worker_results(web, calls=3) == ({"NoWorker"}, {"Warning: NoWorker"})
+    assert web.get(FULL).status == 200
+    assert web.get("/health/").json["checks"]["beat"] == {"status": "healthy"}
