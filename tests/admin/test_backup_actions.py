@@ -1,7 +1,10 @@
 """Actions on one backup, with a real storage: download, pin, note, delete, upload, restore."""
 
 import gzip
+import os
 import re
+import subprocess
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -21,8 +25,10 @@ from ops.backups.engines.base import PreviousDatabase
 from ops.backups.sources import UNKNOWN_ORIGIN
 from ops.conf import conf
 from ops.models import Backup, Run
-from ops.runs.context import get_context
+from ops.runs import index
+from ops.runs.context import get_context, repository_from_settings
 from tests.admin.support import messages_of, text
+from tests.backups import factories
 from tests.otherproject.models import Tag
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -39,6 +45,21 @@ def back_up(**arguments: Any) -> Backup:
     return Backup.objects.get(name=operations.back_up(get_context(), request).backup)
 
 
+@cache
+def dump() -> bytes:
+    """The project's tables, without users."""
+    database = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{connection.settings_dict['NAME']}"
+    command = [str(Path(os.environ["PG_BIN"], "pg_dump")), "--exclude-table-data=accounts_*", database]
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def stored_backup(**values: Any) -> Backup:
+    """A backup of which no test looks at the content."""
+    record = factories.backup(repository_from_settings(), taken_at=timezone.now(), **values)
+    index.write_backup(record)
+    return Backup.objects.get(name=record.name)
+
+
 @pytest.fixture
 def admin() -> Client:
     user = User.objects.create_superuser("ada@example.com", PASSWORD)
@@ -49,7 +70,7 @@ def admin() -> Client:
 
 class TestDownload:
     def test_download_streams_the_file_and_records_the_user(self, admin: Client, storage: Path) -> None:
-        backup = back_up()
+        backup = stored_backup()
         answer = admin.post(f"{LIST}{backup.pk}/download/")
         assert answer.streaming
         assert answer.headers["Content-Disposition"] == f'attachment; filename="{backup.name}"'
@@ -61,7 +82,7 @@ class TestDownload:
         assert [event["event"] for event in events] == ["ended"]
 
     def test_download_shows_error_when_data_file_is_missing(self, admin: Client, storage: Path) -> None:
-        backup = back_up()
+        backup = stored_backup()
         (storage / backup.name).unlink()
         answer = admin.post(f"{LIST}{backup.pk}/download/")
         assert answer.status_code == 302
@@ -71,7 +92,7 @@ class TestDownload:
 
 class TestNotes:
     def test_pin_and_unpin_change_manifest_and_row(self, admin: Client) -> None:
-        backup = back_up()
+        backup = stored_backup()
         for value, kept in (("yes", True), ("no", False)):
             admin.post(f"{LIST}{backup.pk}/pin/", {"set": value})
             backup.refresh_from_db()
@@ -95,13 +116,13 @@ class TestNotes:
     def test_page_of_the_run_tells_the_note_and_whether_the_backup_is_pinned(
         self, admin: Client, note: str, *, pinned: bool, sentences: list[str]
     ) -> None:
-        backup = back_up(pinned=pinned, note="old")
+        backup = stored_backup(pinned=pinned, note="old")
         admin.post(f"{LIST}{backup.pk}/note/", {"note": note})
         page = text(admin.get(f"/admin/ops/run/{Run.objects.get(kind='change').pk}/change/"))
         assert "".join(f"<li>{sentence}</li>" for sentence in sentences) in page
 
     def test_note_is_escaped_on_the_page_of_the_backup(self, admin: Client) -> None:
-        backup = back_up()
+        backup = stored_backup()
         admin.post(f"{LIST}{backup.pk}/note/", {"note": " <script>alert(1)</script> "})
         page = admin.get(f"{LIST}{backup.pk}/change/").content.decode()
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
@@ -110,7 +131,7 @@ class TestNotes:
 
 class TestDeleting:
     def test_delete_asks_first_and_then_removes_all_files(self, admin: Client, storage: Path) -> None:
-        old, new = back_up(), back_up()
+        old, new = stored_backup(), stored_backup()
         path = f"{LIST}{old.pk}/delete/"
         assert "This cannot be undone." in text(admin.get(path))
         assert (storage / old.name).exists()
@@ -120,7 +141,7 @@ class TestDeleting:
         assert Run.objects.get(kind="deletion").backup == old.name
 
     def test_delete_refuses_the_last_verified_backup(self, admin: Client, storage: Path) -> None:
-        backup = back_up()
+        backup = stored_backup()
         path = f"{LIST}{backup.pk}/delete/"
         assert "This is the last verified backup, and it is never deleted." in text(admin.get(path))
         refusal = f"{backup.name} is the last verified backup. Nothing was deleted."
@@ -133,7 +154,7 @@ class TestUploading:
         return admin.post(f"{LIST}upload/", {"file": SimpleUploadedFile(name, content)})
 
     def test_upload_is_added_as_unverified_and_untrusted(self, admin: Client, storage: Path) -> None:
-        content = (storage / back_up().name).read_bytes()
+        content = gzip.compress(dump())
         answer = self.send(admin, content)
         upload = Backup.objects.get(origin="upload")
         assert messages_of(answer) == [f"{upload.name} was added. It is unverified and not trusted."]
@@ -145,14 +166,14 @@ class TestUploading:
         entry = get_context().repository.get(upload.name)
         assert entry.manifest
         assert entry.manifest.untrusted
-        assert gzip.decompress((storage / upload.name).read_bytes()) == gzip.decompress(content)
+        assert gzip.decompress((storage / upload.name).read_bytes()) == dump()
         page = text(admin.get(f"{LIST}{upload.pk}/change/"))
         assert "This file was uploaded." in page
         assert "untrusted" in page
 
-    def test_verified_upload_does_not_count_as_last_verified_backup(self, admin: Client, storage: Path) -> None:
-        backup = back_up()
-        self.send(admin, (storage / backup.name).read_bytes())
+    def test_verified_upload_does_not_count_as_last_verified_backup(self, admin: Client) -> None:
+        backup = stored_backup()
+        self.send(admin, dump())
         upload = Backup.objects.get(origin="upload")
         asked = Run(
             kind=Run.Kind.VERIFICATION,
@@ -167,10 +188,10 @@ class TestUploading:
         assert "is the last verified backup" in messages_of(answer)[-1]
 
     def test_upload_can_be_restored_by_administrators_only(
-        self, admin: Client, storage: Path, monkeypatch: pytest.MonkeyPatch
+        self, admin: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("ops.backups.engines.postgresql.untrusted.require_ordinary_role", lambda _server: None)
-        self.send(admin, (storage / back_up().name).read_bytes())
+        self.send(admin, dump())
         upload = Backup.objects.get(origin="upload")
         page = text(admin.get(f"{LIST}{upload.pk}/restore/"))
         assert UNKNOWN_ORIGIN in page
@@ -194,10 +215,10 @@ class TestUploading:
             assert set(found) == {f"manage.py restore_database {entry.name}{option}"}
 
     def test_command_instead_of_a_restore_accepts_an_untrusted_file(
-        self, admin: Client, storage: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+        self, admin: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("ops.backups.engines.postgresql.untrusted.require_ordinary_role", lambda _server: None)
-        self.send(admin, (storage / back_up().name).read_bytes())
+        self.send(admin, dump())
         upload = Backup.objects.get(origin="upload")
         settings.OPS_CELERY_APP = ""
         form = {"database": get_context().engine.database, "password": PASSWORD}
@@ -227,12 +248,12 @@ class TestUploading:
 
     @pytest.mark.parametrize("step", ["count_rows", "from_open_file", "require_same_engine"])
     def test_upload_has_no_name_on_the_disk(
-        self, admin: Client, storage: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: str
+        self, admin: Client, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: str
     ) -> None:
         """The system deletes it even if the site is killed while the file is read or stored."""
         settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path / "uploads")
         (tmp_path / "uploads").mkdir()
-        content = (storage / back_up().name).read_bytes()
+        content = dump()
         upload = import_module("ops.operations.upload")
         real, seen = getattr(upload, step), list[Any]()
 
