@@ -166,7 +166,13 @@ class TestForgedFields:
         assert user is not None
         assert permission_names(user) <= {*MANAGES, "view_rack"}
 
-    @pytest.mark.parametrize("group", ["Editors", "Viewers", "Backup viewers", "Backup restorers", "Mixed"])
+    @pytest.mark.parametrize(
+        "group",
+        [
+            *("Editors", "Backup restorers", "Mixed"),
+            *(pytest.param(group, marks=pytest.mark.slow) for group in ("Viewers", "Backup viewers")),
+        ],
+    )
     def test_group_with_more_permissions_is_refused(
         self, browser: Client, manager: User, name: str | None, group: str
     ) -> None:
