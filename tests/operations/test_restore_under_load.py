@@ -67,7 +67,7 @@ class Reader(threading.Thread):
             else:
                 self.failures.append((began, status))
                 self.refused_for = max(self.refused_for, time.monotonic() - served)
-            time.sleep(0.03)
+            time.sleep(0.1)
 
 
 def send_request(
@@ -164,6 +164,7 @@ def test_writes_during_a_restore_are_in_the_previous_database_or_get_503(lab: La
     restore.resume()
     while not restore.is_stopped():
         writer.add(f"number-{next(numbers)}")
+        time.sleep(0.05)
 
     writer.held_back.clear()
     assert not writer.add("too-late")
@@ -175,6 +176,7 @@ def test_writes_during_a_restore_are_in_the_previous_database_or_get_503(lab: La
     restore.resume()
     while not restore_is_over(restore.pid):
         writer.add(f"number-{next(numbers)}")
+        time.sleep(0.05)
     outcome = restore.wait()
     assert outcome.code == 0, outcome
 
