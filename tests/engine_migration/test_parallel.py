@@ -15,7 +15,7 @@ from ops.engine_migration.workers import for_each, split, suitable_processes
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils.progress import Progress, ProgressCallback, accumulate
 from tests.engine_migration import support
-from tests.engine_migration.support import Database
+from tests.engine_migration.support import BOOKS, Database
 
 
 def double(item: int, on_progress: ProgressCallback) -> tuple[int, int]:
@@ -118,7 +118,7 @@ def test_migration_in_several_processes_succeeds(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "ROWS_WORTH_IT", 0)
-    together = support.migrate(library, database)
+    together = support.migrate(library, database, *support.only(library, "everything", *BOOKS))
     assert database.value("SELECT count(*) FROM otherproject_book") == 5
     assert together.document["status"] == "migrated"
 
