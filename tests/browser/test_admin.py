@@ -151,7 +151,6 @@ def test_list_shows_its_buttons_without_scrolling(site: Site) -> None:
         open_list(page, site)
         for width in (390, 1024, 1280, 1440):
             page.set_viewport_size({"width": width, "height": 900})
-            page.goto(LIST)
             check_buttons(page, width)
 
 
