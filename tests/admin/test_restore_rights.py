@@ -53,9 +53,8 @@ def test_restore_is_confirmed_by_restorer_when_no_rights_are_raised(restorer: Cl
     assert len(queue) == 1
 
 
-@pytest.mark.parametrize("confirmation", [{}, {"password": PASSWORD}, {"database": "x", "password": "wrong"}])
 def test_forged_confirmation_is_refused_before_the_password_is_checked(
-    restorer: Client, queue: list[str], confirmation: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    restorer: Client, queue: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     User.objects.create_superuser("eve@example.com", PASSWORD)
     backup = back_up()
@@ -65,7 +64,8 @@ def test_forged_confirmation_is_refused_before_the_password_is_checked(
         raise AssertionError("A password was checked.")
 
     monkeypatch.setattr(User, "check_password", fail)
-    assert restorer.post(f"{LIST}{backup.pk}/restore/", confirmation).status_code == 403
+    for confirmation in ({}, {"password": PASSWORD}, {"database": "x", "password": "wrong"}):
+        assert restorer.post(f"{LIST}{backup.pk}/restore/", confirmation).status_code == 403, confirmation
     assert queue == []
     assert not Run.objects.filter(kind="restore").exists()
 
