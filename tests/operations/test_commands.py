@@ -56,6 +56,7 @@ def test_help_has_examples_and_exit_codes(sqlite_lab: Lab, command: str) -> None
     assert "exit codes: 0 done" in out
 
 
+@sqlite_first
 def test_commands_without_any_backup_say_how_to_make_one(lab: Lab) -> None:
     listed = lab.run("list_backups").out
     assert listed == f"There is no backup in {lab.backups} yet.\nMake one: manage.py backup_database\n"
@@ -70,6 +71,7 @@ def test_commands_without_any_backup_say_how_to_make_one(lab: Lab) -> None:
     assert lab.events() == []
 
 
+@sqlite_first
 def test_beginning_of_a_name_finds_a_backup_if_it_is_unique(lab: Lab) -> None:
     first, second = lab.back_up(), lab.back_up()
     assert refused(lab, "restore_database", "homerack_", code=1) == (
@@ -247,6 +249,7 @@ def test_restore_of_a_backup_of_newer_code_is_refused(lab: Lab) -> None:
     assert "1 ahead" in lab.run("list_backups").out
 
 
+@sqlite_first
 def test_backup_with_records_of_replaced_migrations_is_restored(lab: Lab) -> None:
     """Their files were deleted after a squash, and Django keeps the records."""
     lab.rows(
@@ -543,6 +546,7 @@ def test_json_of_every_command_has_a_status_and_no_secrets(lab: Lab) -> None:
         assert lab.database.address.password not in everything
 
 
+@sqlite_first
 def test_rebuild_backup_index_restores_deleted_rows(lab: Lab) -> None:
     lab.back_up()
     lab.run("verify_backup", "--latest")

@@ -202,6 +202,7 @@ def test_commands_list_users_with_more_permissions_and_ask(lab: Lab) -> None:
     assert rights["unknown"] == ""
 
 
+@first("sqlite", "postgresql", "schema")
 def test_restore_command_works_without_any_users(lab: Lab) -> None:
     shell(lab, BEFORE)
     name = lab.back_up()

@@ -22,7 +22,7 @@ def found_by(lab: Lab) -> str:
     """What the next command finds; the one after it finds nothing."""
     outcome = lab.run("verify_backup", "--latest")
     found = [line for line in outcome.out.splitlines() if line.startswith("Cleaned up:")]
-    assert lab.run_json("verify_backup", "--latest")["recovered"] == []
+    assert lab.run_json("prune_backups")["recovered"] == []
     return "\n".join(found)
 
 
@@ -62,7 +62,7 @@ def kill_restores_before_their_end(lab: Lab, *stages: str) -> None:
         assert "was killed. It was marked as interrupted." in found
         assert lab.content() == before, stage
         nothing_is_left(lab)
-        assert lab.run_json("list_backups")["previous"] is None
+    assert lab.run_json("list_backups")["previous"] is None
     assert [run for run in lab.runs() if run[0] == "restore"] == [("restore", "interrupted")] * len(stages)
     hints = lab.rows("SELECT DISTINCT hint FROM ops_run WHERE kind = 'restore'")
     assert hints == [("The database is unchanged. Start the run again.",)]
