@@ -209,9 +209,9 @@ def test_object_that_would_be_lost_is_named(owner: Database, lab: Database, name
     assert engine.swap_strategy().previous_database() is None
 
 
-@pytest.mark.parametrize("name", ["publication", "event trigger", "cast"])
-def test_restore_test_loads_what_only_a_restore_would_lose(owner: Database, lab: Database, name: str) -> None:
-    lab.rows(REFUSALS[name][0])
+def test_restore_test_loads_what_only_a_restore_would_lose(owner: Database, lab: Database) -> None:
+    for name in ("publication", "event trigger", "cast"):
+        lab.rows(REFUSALS[name][0])
     engine = support.engine_of(owner)
     dump, tables = support.dump_of(engine)
     assert support.restore_test(engine, dump)[1] == tables

@@ -174,13 +174,15 @@ def test_swap_that_fails_changes_nothing(
     def fail(*_: Any) -> None:
         raise psycopg2.OperationalError("ERROR: injected")
 
-    for function in ("rename_all", "comment_on", "copy_limits"):
-        with monkeypatch.context() as patch:
-            patch.setattr(rename, function, fail)
-            with pytest.raises(OpsError, match="could not be renamed to"):
-                support.restore(engine, dump)
-        assert support.leftovers(lab.name) == [PREVIOUS]
-        assert named(engine.swap_strategy().previous_database()) == named(first)
+    with engine.locked("test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
+        for function in ("rename_all", "comment_on", "copy_limits"):
+            with monkeypatch.context() as patch:
+                patch.setattr(rename, function, fail)
+                with pytest.raises(OpsError, match="could not be renamed to"):
+                    scratch.swap(run="run-2", backup="b")
+            assert support.leftovers(lab.name) == [STAGING, PREVIOUS], function
+            assert named(engine.swap_strategy().previous_database()) == named(first), function
+    assert support.leftovers(lab.name) == [PREVIOUS]
     assert support.tables_of(engine) == before
 
 
