@@ -67,7 +67,7 @@ def rights_of(objects: str) -> str:
     """SQL for the rights on `objects`: of what initdb or an extension made, what was changed, and the schema public.
 
     16384 is the first oid that initdb does not give. It records no initial privileges of the information schema, where
-    it grants SELECT to PUBLIC on what is not internal.
+    it grants SELECT to PUBLIC on what is not internal. A subquery looks the schema public up once, not for each object.
     """
     return rf"""
 WITH objects(classid, objid, subid, kind, owner, acl, definer) AS ({objects}
@@ -92,7 +92,7 @@ CROSS JOIN LATERAL (
                         AND i.name NOT IN ('sql_parts', 'transforms')
               THEN ARRAY[makeaclitem(0, o.owner, CASE o.kind WHEN 'n' THEN 'USAGE' ELSE 'SELECT' END, false)] END)
 ) AS g(given, initial)
-WHERE NOT g.given OR o.acl IS DISTINCT FROM p.initprivs OR o.objid = to_regnamespace('public')
+WHERE NOT g.given OR o.acl IS DISTINCT FROM p.initprivs OR o.objid = (SELECT to_regnamespace('public'))
 """
 
 
