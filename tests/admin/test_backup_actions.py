@@ -295,22 +295,16 @@ class TestRestoring:
             assert f'<th scope="row">{label}</th>' not in page
         assert "session " not in page
 
-    @pytest.mark.parametrize(
-        ("typed", "complaint"),
-        [
+    def test_restore_is_not_queued_when_confirmation_is_wrong(self, admin: Client, queue: list[str]) -> None:
+        backup, name = back_up(), get_context().engine.database
+        for typed, complaint in (
             ({"database": "another", "password": PASSWORD}, "Wrong name. Type "),
             ({"database": "", "password": PASSWORD}, "This field is required."),
-            ({"database": None, "password": "wrong"}, "The password is wrong."),
-        ],
-    )
-    def test_restore_is_not_queued_when_confirmation_is_wrong(
-        self, admin: Client, queue: list[str], typed: dict[str, str | None], complaint: str
-    ) -> None:
-        backup, name = back_up(), get_context().engine.database
-        form = {key: name if value is None else value for key, value in typed.items()}
-        page = text(admin.post(f"{LIST}{backup.pk}/restore/", form))
-        assert complaint in page
-        assert PASSWORD not in page
+            ({"database": name, "password": "wrong"}, "The password is wrong."),
+        ):
+            page = text(admin.post(f"{LIST}{backup.pk}/restore/", typed))
+            assert complaint in page
+            assert PASSWORD not in page
         assert queue == []
 
     def test_restore_is_queued_when_confirmation_is_right(self, admin: Client, queue: list[str]) -> None:
