@@ -109,10 +109,11 @@ class Supervisor:
         except KeyboardInterrupt:
             self.write("", "Stopped immediately.")
         finally:
-            for process in self.processes:
-                process.signal_group(signal.SIGKILL)
-                process.popen.wait()
             self.selector.close()
+            for process in self.processes:
+                # Waits for its end, and closes its pipe.
+                with process.popen:
+                    process.signal_group(signal.SIGKILL)
 
     def end(self, processes: list[Process]) -> None:
         for process in processes:
