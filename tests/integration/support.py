@@ -15,7 +15,7 @@ class Home:
     """One host: its variables, and a folder for its files."""
 
     def __init__(self, folder: Path, **variables: str) -> None:
-        own = {"DJANGO_SETTINGS_MODULE": "homerack.settings", "BACKUP_DIR": str(folder / "backups"), "REDIS_URL": ""}
+        own = {"DJANGO_SETTINGS_MODULE": "tests.settings", "BACKUP_DIR": str(folder / "backups"), "REDIS_URL": ""}
         self.variables = own | variables
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":

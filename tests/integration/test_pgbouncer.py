@@ -45,7 +45,6 @@ def variables(tmp_path: Path, server: Server, bouncer: PgBouncer, database: str)
         "DATABASE_DIRECT_URL": server.url(database),
         "DB_POOL_SIZE": "0",
         "DB_POOL_RECYCLE": "0",
-        "DJANGO_SETTINGS_MODULE": "homerack.settings",
         "BACKUP_DIR": str(tmp_path / "backups"),
         "REDIS_URL": "",
     }
