@@ -10,15 +10,8 @@ from collections.abc import Collection, Iterator
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops.databases.postgres.differences import Difference, NotKept, remove
-from ops.databases.postgres.object_rights import (
-    ObjectRights,
-    compare_objects,
-    default_privileges,
-    new_objects,
-    read_objects,
-    usual_owner,
-    within,
-)
+from ops.databases.postgres.new_objects import default_privileges, new_objects, usual_owner
+from ops.databases.postgres.object_rights import ObjectRights, compare_objects, read_objects, within
 from ops.databases.postgres.properties import ROLES, DatabaseProperties, read_all
 from ops.databases.postgres.queries import fetch_row, fetch_value, select
 from ops.utils.identifiers import quoted, quoted_if_needed
