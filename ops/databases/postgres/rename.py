@@ -46,7 +46,7 @@ def rename_databases(
 ) -> None:
     """Rename databases in one transaction, each (from, to) in turn.
 
-    `live` gets comment and limits of `description`; it has the other properties already (`kept_properties.keep_properties`).
+    `live` gets comment and limits of `description`; `keep_properties` has given it the others already.
     `connection` is to another database of the server at `address`, and in autocommit mode. `comments` are by the new
     names. Without `description` there was no live database before. Sessions of all of them are ended. A session that is
     being opened waits for the transaction and gets an error that is worth a retry (SQLSTATE 3D000, "just been dropped
