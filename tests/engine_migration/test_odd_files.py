@@ -91,35 +91,6 @@ def test_table_with_many_columns_is_migrated(columns: int, fields: list[str]) ->
     assert_migrated(Project(models=wide(columns, *fields), fill=FILL_WIDE))
 
 
-# --- Virtual tables -----------------------------------------------------------------------------------------------
-ABSENT = "INSERT INTO sqlite_master VALUES ('table', '{0}', '{0}', 0, 'CREATE VIRTUAL TABLE {0} USING {1}')"
-SEARCH = """
-sql('CREATE VIRTUAL TABLE notes USING fts5(a)')
-sql("INSERT INTO notes VALUES ('x')")
-sql('CREATE VIRTUAL TABLE places USING rtree(id, low, high)')
-sql('INSERT INTO places VALUES (1, 0, 1)')
-"""
-SKIPPED = ["notes", "PLACES", "geo", "idx", "notes_data"]
-"""Virtual tables; those that they consist of need not be named."""
-SEARCHED = """
-from django.db import connection
-if connection.vendor == 'sqlite':
-    class Entry(models.Model):
-        rowid = models.IntegerField(primary_key=True)
-        body = models.TextField()
-        class Meta:
-            db_table = 'search'
-"""
-"""As of wagtail's search, whose models and migrations are others in each database."""
-FILL_SEARCHED = "sql(\"INSERT INTO search (rowid, body) VALUES (1, 'x')\")\n"
-OPERATIONS = """
-from django.db import connection
-operations = [migrations.DeleteModel('Entry')]
-if connection.vendor == 'sqlite':
-    sql = ('DROP TABLE search', 'CREATE VIRTUAL TABLE search USING fts5(body)')
-    operations = [migrations.RunSQL(text) for text in sql]
-"""
-
 # --- References ---------------------------------------------------------------------------------------------------
 PAIR = """
 class {0}Parent(models.Model):
@@ -167,8 +138,8 @@ OTHER_FORMS = [
 # --- All in one file ----------------------------------------------------------------------------------------------
 def test_odd_tables_are_migrated() -> None:
     """Columns with names of the row number, also where cells have to be converted; row numbers at both ends of 64 bits;
-    numbers of other programs in sqlite_sequence; many columns; virtual tables, also of models; references to the same
-    value in another form, or by a collation to the same text.
+    numbers of other programs in sqlite_sequence; many columns; references to the same value in another form, or by a
+    collation to the same text.
     """
     outcome = migrate(
         Project(
@@ -176,27 +147,20 @@ def test_odd_tables_are_migrated() -> None:
             + ENDS
             + "".join(f"class {name}(models.Model):\n    name = models.TextField()\n" for name in SEQUENCES)
             + wide(600, "TextField(default='x')", "PositiveIntegerField(default=1)", "DateTimeField(null=True)")
-            + SEARCHED
             + "".join(PAIR.format(*kind) for kind in FORMS.items()),
             fill=FILL_ROWIDS
             + FILL_ENDS
             + "".join(f"{name}.objects.create(name='a')\n" for name in SEQUENCES)
             + FILL_WIDE
-            + SEARCH
-            + FILL_SEARCHED
             + FILL_FORMS,
-            operations=[(OPERATIONS, "*operations")],
             raw=[
                 *(f"UPDATE shop_{table} SET code = upper(code)" for table in ("word", "three")),
                 *(
                     f"UPDATE sqlite_sequence SET seq = {seq} WHERE name = 'shop_{name.lower()}'"
                     for name, seq in SEQUENCES.items()
                 ),
-                ABSENT.format("geo", "absent(a)"),
-                ABSENT.format("idx", "spellfix1"),
                 *OTHER_FORMS,
             ],
-            arguments=[word for table in SKIPPED for word in ("--skip-table", table)],
             after="extra = [model.objects.create(name='b').pk for model in (A, B, C, D, E, F)]",
         )
     )
@@ -210,7 +174,6 @@ def test_odd_tables_are_migrated() -> None:
     assert "Note SQLite's table sqlite_sequence has no number for shop_a, shop_b, shop_c, shop_d, shop_e: there" in (
         outcome.dry.words
     )
-    assert "search 1 skipped: a virtual table of SQLite" in outcome.dry.words
 
 
 def test_findings_and_quarantine_have_the_right_rows(tmp_path: Path) -> None:
@@ -267,7 +230,7 @@ for code in ({one!r}, {two!r}):
     assert "shop_wide.c1: a NUL character" in outcome.dry.words
 
 
-def test_virtual_tables_and_references_that_only_a_collation_makes_are_findings() -> None:
+def test_references_that_only_a_collation_makes_are_findings() -> None:
     collations = {"HandParent": "NOCASE", "TrimmedParent": "RTRIM", "MissingParent": "NOCASE", "Key": "NOCASE"}
     outcome = assert_refused(
         Project(
@@ -278,8 +241,7 @@ def test_virtual_tables_and_references_that_only_a_collation_makes_are_findings(
 for parent, child in ((HandParent, HandChild), (TrimmedParent, TrimmedChild), (MissingParent, MissingChild)):
     child.objects.create(parent=parent.objects.create(code='hp'))
 Lock.objects.create(key=Key.objects.create(code='hp'))
-"""
-            + SEARCH,
+""",
             raw=[
                 *(
                     COLLATE.format(collation) + f" WHERE name = 'shop_{model.lower()}'"
@@ -289,7 +251,6 @@ Lock.objects.create(key=Key.objects.create(code='hp'))
                 "UPDATE shop_trimmedchild SET parent_id = 'hp  '",
                 "UPDATE shop_missingchild SET parent_id = 'dell'",
                 "UPDATE shop_lock SET key_id = 'Hp'",
-                ABSENT.format("geo", "absent(a)"),
             ],
         ),
         "shop_handchild.parent_id: equals its row of shop_handparent only by the file's collation; PostgreSQL compares"
@@ -297,10 +258,6 @@ Lock.objects.create(key=Key.objects.create(code='hp'))
         "shop_trimmedchild.parent_id: equals its row of shop_trimmedparent only by the file's collation",
         "shop_lock.key_id: equals its row of shop_key only by the file's collation",
         "shop_missingchild.parent_id: refers to a missing row of shop_missingparent primary key 1 text 'dell'",
-        "no model has this table, a virtual table of SQLite",
-        "its rows cannot be counted: no such module: absent",
-        "notes_content 1 skipped: a part of a virtual table of SQLite",
-        "To skip the unknown tables, add --skip-table geo --skip-table notes --skip-table places.",
     )
     assert outcome.dry.code == 2
 
