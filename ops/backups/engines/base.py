@@ -172,7 +172,7 @@ class Scratch(ABC):
 
         Objects that the live database lacks keep theirs. Returns what the role may not give it.
 
-        Raises PreconditionFailed where somebody would have a right that is revoked in the live database.
+        Raises PreconditionFailed where a role would have a right that is revoked in the live database.
         """
 
     @abstractmethod

@@ -49,7 +49,7 @@ class Difference:
     owner: bool = False
     """Owners are set before rights are granted, because a new owner takes the rights of the old one."""
     widens: str = ""
-    """The right that somebody would have whom nobody gave it. Only where this is '' may the difference stay."""
+    """The right that a role would have without a grant. Only where this is '' may the difference stay."""
     in_template: bool = False
     """Of an object that PostgreSQL or an extension makes in each database: a template can have its rights."""
     reason: str = ""

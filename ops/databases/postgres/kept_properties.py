@@ -30,7 +30,7 @@ def keep_properties(
     """Give the database of `connection` the properties `wanted`, as far as it has their objects, and commit.
 
     Returns what the role may not give it, with statements for the database `live`. Raises PreconditionFailed where
-    somebody would have rights that are revoked in the live database. Doing it again changes nothing. `except_for` are
+    a role would have rights that are revoked in the live database. Doing it again changes nothing. `except_for` are
     keys of differences that stay. Objects that are not in `wanted` are new ones, or also stay as they are.
     """
     with connection.cursor() as cursor:
