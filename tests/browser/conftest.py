@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.celery.support import manage, served
+from tests.support.web import SESSION_KEY
 
 PASSWORD = "a-password-of-the-tests"
 USERS = f"""
@@ -22,13 +23,6 @@ from homerack.accounts.models import User
 User.objects.create_superuser("ada@example.com", "{PASSWORD}")
 vera = User.objects.create_user("vera@example.com", "{PASSWORD}", is_staff=True)
 vera.groups.set(Group.objects.filter(name__in=["Viewers", "Backup viewers"]))
-"""
-SESSION = """
-from django.test import Client
-from homerack.accounts.models import User
-client = Client()
-client.force_login(User.objects.get(email={!r}))
-print(client.cookies["sessionid"].value)
 """
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -75,7 +69,7 @@ class Site:
 
     def sign_in(self, page: Page, email: str = "ada@example.com") -> None:
         """Open the list of backups with a session that has begun elsewhere, which is cheaper than with a password."""
-        session = self.shell(SESSION.format(email)).strip()
+        session = self.shell(SESSION_KEY.format(email)).strip()
         page.context.add_cookies([{"name": "sessionid", "value": session, "url": self.address}])
         page.goto("/admin/ops/backup/")
 

@@ -17,7 +17,7 @@ from homerack.web.gunicorn_worker import MAX_READING, UPLOAD_THREADS
 from tests.support import forked
 from tests.support.backend import eventually
 from tests.support.forked import ROOT
-from tests.support.web import WebServer
+from tests.support.web import SESSION_KEY, WebServer
 
 THREADS = 8
 LOGIN, UPLOAD = "/admin/login/", "/admin/ops/backup/upload/"
@@ -25,13 +25,11 @@ HALF = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 LIMIT = 1_000_000
 LARGE = 900_000
 """What `tests.support.blocking_server` answers with."""
-SIGN_IN = """
-from django.test import Client
+ADMINISTRATOR = "administrator@example.com"
+SIGN_IN = f"""
 from homerack.accounts.models import User
-client = Client()
-client.force_login(User.objects.create_superuser("administrator@example.com"))
-print(client.cookies["sessionid"].value)
-"""
+User.objects.create_superuser({ADMINISTRATOR!r})
+{SESSION_KEY.format(ADMINISTRATOR)}"""
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,15 @@ from typing import Any
 from tests.support import forked
 from tests.support.postgres import free_port
 
+SESSION_KEY = """
+from django.test import Client
+from homerack.accounts.models import User
+client = Client()
+client.force_login(User.objects.get(email={!r}))
+print(client.cookies["sessionid"].value)
+"""
+"""A program that signs in the user with an e-mail address, and prints the key of the session."""
+
 
 @dataclass(frozen=True)
 class Response:
