@@ -22,7 +22,7 @@ from ops.engine_migration.findings import FindingLog
 from ops.engine_migration.plan import TablePlan
 from ops.engine_migration.preflight import PreflightResult
 from ops.engine_migration.source_sql import chunk_rows, converted, exclude_refused, listed, rows_of
-from ops.engine_migration.verify import SourceTable, target_text
+from ops.engine_migration.verify import SourceTable, key_texts
 from ops.utils.identifiers import quoted
 
 QUOTED_VALUE = re.compile(r':?\s*["„»«][^"“«»]*["“«»]')
@@ -191,11 +191,6 @@ def column_of(error: psycopg2.Error, table: TablePlan) -> tuple[str, ...]:
     context = (error.diag.context or "").partition("\n")[0]
     names = (column.name for column in table.columns)
     return tuple(name for name in names if re.search(rf"\d, \w+ {re.escape(name)}\s?(:|$)", context))[:1]
-
-
-def key_texts(table: TablePlan) -> str:
-    """SQL of PostgreSQL for the texts of a row's primary key."""
-    return ", ".join(target_text(table.column(name)) for name in table.key)
 
 
 def rows_with(source: SourceTable, keys: Iterable[Sequence[str]]) -> list[int]:

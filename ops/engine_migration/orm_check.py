@@ -8,22 +8,21 @@ import contextlib
 import datetime as dt
 import zoneinfo
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django.db import connections, models, transaction
 
 from ops.databases.override import override_database, sqlite_wrapper
-from ops.databases.postgres.connection import PROJECT_SESSION
 from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.findings import excerpt
 from ops.engine_migration.names import folded, rows_in, table_in_postgres, table_in_sqlite
 from ops.engine_migration.plan import ColumnPlan, TablePlan
 from ops.engine_migration.planner import concrete_models
 from ops.engine_migration.preflight import PreflightResult
+from ops.engine_migration.sessions import PostgresDatabase
 from ops.engine_migration.source_sql import connect, is_canonical, rows_of
-from ops.engine_migration.target import StagingDatabase
 from ops.engine_migration.types import CONVERTED
 from ops.engine_migration.types.base import ColumnType, Refused
 from ops.engine_migration.values import comparable, conversions, equal, written_alike
@@ -35,8 +34,6 @@ IN_BETWEEN = 60
 NOT_CANONICAL = 20
 COLUMNS_PER_QUERY = 400
 DIFFERENCES_NAMED = 5
-IN_TEXTS = ("intervalstyle", "extra_float_digits", "bytea_output", "lc_monetary", "xmlbinary")
-"""Settings of a session that change the texts of values; Django and psycopg2 set the others that do."""
 Row = tuple[Any, ...]
 """The primary key and the values of a row."""
 
@@ -45,11 +42,11 @@ def compare_through_django(
     *,
     tables: Sequence[TablePlan],
     snapshot: Snapshot,
-    staging: StagingDatabase,
+    postgres: PostgresDatabase,
     preflight: PreflightResult,
     chosen_zone: zoneinfo.ZoneInfo | None,
 ) -> tuple[str, ...]:
-    """Raises VerificationFailed where Django would read another value from PostgreSQL than from the file.
+    """Raises VerificationFailed where Django reads another value from PostgreSQL than from the file.
 
     Returns sentences about columns of which the project reads whatever the drivers return, where they differ.
     `chosen_zone`: that of --source-timezone, where it was given.
@@ -63,28 +60,9 @@ def compare_through_django(
     if chosen_zone and not settings.USE_TZ:
         zones = chosen_zone, zoneinfo.ZoneInfo(source.timezone_name)
         ours = [[tuple(in_other_zone(value, *zones) for value in row) for row in rows] for rows in ours]
-    with project_session(staging):
+    with postgres.project_session():
         check_session(samples)
         return tuple(note for sample, rows in zip(samples, ours, strict=True) for note in sample.compare(rows))
-
-
-@contextlib.contextmanager
-def project_session(staging: StagingDatabase) -> Iterator[None]:
-    """Within the block "default" is the staging database, in a session with the settings of the project's own ones."""
-    plain = replace(staging.address, session=PROJECT_SESSION)
-    if not staging.shared:
-        with override_database(plain.wrapper()):
-            yield
-        return
-    with contextlib.closing(plain.connect()) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT name, setting FROM pg_settings WHERE lower(name) = ANY(%s)", [list(IN_TEXTS)])
-        values = {**dict(cursor.fetchall()), "TimeZone": connections["default"].timezone_name}
-    with transaction.atomic():
-        with connections["default"].cursor() as cursor:
-            for name, value in values.items():
-                cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
-        yield
-        transaction.set_rollback(True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,8 +169,7 @@ class Sample:
         if lines:
             listed = "\n  ".join(lines[:DIFFERENCES_NAMED])
             raise VerificationFailed(
-                f"Django would read other values of {self.model._meta.label} from PostgreSQL than from the file:"
-                f"\n  {listed}"
+                f"Django reads other values of {self.model._meta.label} from PostgreSQL than from the file:\n  {listed}"
             )
         return list(notes.values())
 
@@ -222,7 +199,7 @@ class Sample:
                 continue
             mine, new = (excerpt(value, column.name) or "None" for value in (one, other))
             if not reads_by_driver(column, one, other):
-                yield f"row {left[0]}, {column.name}: {mine} in the file would be {new}"
+                yield f"row {left[0]}, {column.name}: {mine} in the file, {new} in PostgreSQL"
                 continue
             notes.setdefault(
                 column.name,

@@ -290,12 +290,12 @@ def copy_and_verify(
             loader.finish()
             timer.report(Progress(stage=Stage.VERIFY, total=prepared.plan.rows))
             digests = verify_tables(
-                tables=tables, snapshot=snapshot, staging=staging, preflight=loader.preflight, on_progress=timer.report
+                tables=tables, snapshot=snapshot, postgres=staging, preflight=loader.preflight, on_progress=timer.report
             )
             differing = compare_through_django(
                 tables=tables,
                 snapshot=snapshot,
-                staging=staging,
+                postgres=staging,
                 preflight=loader.preflight,
                 chosen_zone=prepared.options.zone,
             )

@@ -1,7 +1,6 @@
 """The target in PostgreSQL, filled through a staging database that is swapped in, or in one transaction."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +22,7 @@ from ops.databases.postgres.queries import fetch_row, fetch_value
 from ops.databases.postgres.writable import require_writable
 from ops.engine_migration.names import rows_in, table_in_postgres, table_in_sqlite
 from ops.engine_migration.planner import concrete_models
+from ops.engine_migration.sessions import PostgresDatabase
 from ops.engine_migration.workers import suitable_processes
 from ops.errors import PreconditionFailed
 from ops.utils import posix_signals
@@ -46,38 +46,11 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StagingDatabase:
-    """A database with the project's schema that is not live yet. `shared`: the one connection of a transaction."""
+class StagingDatabase(PostgresDatabase):
+    """A database with the project's schema that is not live yet."""
 
-    address: ConnectionInfo
-    processes: int
-    shared: Connection | None = None
     not_kept: list[NotKept] = field(default_factory=list)
     """After the swap: properties of the empty database that this one could not get."""
-    _connections: dict[int, Connection] = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def session(self) -> Iterator[Connection]:
-        """The connection of this process, committed when the block ends unless everything is one transaction."""
-        if self.shared:
-            yield self.shared
-            return
-        process = os.getpid()
-        if process not in self._connections:
-            self._connections[process] = self.address.connect()
-        connection = self._connections[process]
-        try:
-            yield connection
-            connection.commit()
-        except BaseException:
-            connection.close()
-            self._connections.pop(process, None)
-            raise
-
-    def close(self) -> None:
-        """Close the connection of this process. An inherited one belongs to the parent."""
-        if connection := self._connections.pop(os.getpid(), None):
-            connection.close()
 
 
 def inspect_target(address: ConnectionInfo) -> Target:

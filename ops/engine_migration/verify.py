@@ -8,7 +8,7 @@ compared as parsed, because one value can be written in many ways.
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from ops.engine_migration.copying import line_of
 from ops.engine_migration.findings import excerpt
 from ops.engine_migration.plan import ColumnPlan, TablePlan
 from ops.engine_migration.preflight import PARTS_PER_TABLE, PreflightResult
+from ops.engine_migration.sessions import PostgresDatabase
 from ops.engine_migration.source_sql import (
     balanced,
     chunk_rows,
@@ -29,7 +30,6 @@ from ops.engine_migration.source_sql import (
     rendered,
     rows_of,
 )
-from ops.engine_migration.target import StagingDatabase
 from ops.engine_migration.types.documents import same_json
 from ops.engine_migration.workers import for_each, split
 from ops.errors import VerificationFailed
@@ -37,6 +37,10 @@ from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage, accumulate
 
 DIFFERENCES_NAMED = 5
+LARGE_RANGE = 16_000_000
+"""Bytes of the rows of a range where each range takes a reading of the whole table."""
+Key = tuple[str, ...]
+"""The texts of the columns of a primary key, as PostgreSQL writes them."""
 Bound = tuple[Any, ...] | None
 Range = tuple[Bound, Bound]
 """Primary keys ``(after, up_to)``; None is without bound."""
@@ -76,14 +80,14 @@ class SourceTable:
             return quoted(column.name)
         return f"{self.text_of(column)} COLLATE BINARY"
 
-    def ranges(self) -> Iterator[Range]:
+    def ranges(self, rows: int) -> Iterator[Range]:
         """Consecutive ranges from before the first key to after the last, covering every row of the target."""
         low: Bound = None
         while True:
             condition, parameters = self.within(low, None)
             high = self.connection.execute(
                 f"SELECT {self.order} FROM {rows_of(self.table)} WHERE {condition}"
-                f" ORDER BY {self.order} LIMIT 1 OFFSET {chunk_rows(self.table) - 1}",
+                f" ORDER BY {self.order} LIMIT 1 OFFSET {rows - 1}",
                 parameters,
             ).fetchone()
             yield low, high
@@ -124,16 +128,17 @@ class SourceTable:
 
 
 class TargetTable:
-    """A table of PostgreSQL."""
+    """A table of PostgreSQL, but for the rows with the keys `left_out`."""
 
-    def __init__(self, table: TablePlan, cursor: Cursor) -> None:
+    def __init__(self, table: TablePlan, cursor: Cursor, left_out: Sequence[Key] = ()) -> None:
         self.table = table
         self.cursor = cursor
         self.keys = [table.column(name) for name in table.key]
+        self.kept = all_but(cursor, table, left_out)
         self.order = ", ".join(map(target_key, self.keys))
 
     def within(self, low: Bound, high: Bound) -> str:
-        conditions = ["true"]
+        conditions = [self.kept]
         if low is not None:
             conditions.append(f"({self.order}) > {self.literals(low)}")
         if high is not None:
@@ -171,6 +176,19 @@ class TargetTable:
         return self.cursor.fetchall()
 
 
+def all_but(cursor: Cursor, table: TablePlan, keys: Sequence[Key]) -> str:
+    """SQL of PostgreSQL that is false for the rows with these `key_texts`."""
+    if not keys:
+        return "true"
+    listed = b", ".join(cursor.mogrify("%s", [key]) for key in keys).decode()
+    return f"({key_texts(table)}) NOT IN (VALUES {listed})"
+
+
+def key_texts(table: TablePlan) -> str:
+    """SQL of PostgreSQL for the texts of a row's primary key."""
+    return ", ".join(target_text(table.column(name)) for name in table.key)
+
+
 def aliases(table: TablePlan, documents: Sequence[str]) -> list[str]:
     """Names for a row's text and each of its `documents`. Rows are sorted by columns, which must not be hidden."""
     return [table.unused(name) for name in ("line", *(f"d{number}" for number in range(len(documents))))]
@@ -201,7 +219,7 @@ def describe_difference(source: SourceTable, target: TargetTable, low: Bound, hi
     table = source.table
     ours = by_key(table, source.read_rows(low, high))
     theirs = by_key(table, target.read_rows(low, high))
-    lines = [f"row {key} is missing" for key in ours if key not in theirs]
+    lines = [f"row {key} is not in PostgreSQL" for key in ours if key not in theirs]
     lines += [f"row {key} is not in the file" for key in theirs if key not in ours]
     lines += [line for key in ours if key in theirs for line in differing_cells(table, key, ours[key], theirs[key])]
     listed = "\n  ".join(lines[:DIFFERENCES_NAMED]) or "the order of its rows"
@@ -216,7 +234,8 @@ def by_key(table: TablePlan, rows: Sequence[tuple[Any, ...]]) -> dict[str, tuple
 def differing_cells(table: TablePlan, key: str, ours: Sequence[Any], theirs: Sequence[Any]) -> Iterator[str]:
     for column, left, right in zip(table.columns, map(as_text, ours), theirs, strict=True):
         if not is_same(column, left, right):
-            yield f"row {key}, column {column.name}: {format_value(left, column)} became {format_value(right, column)}"
+            in_file, in_postgres = format_value(left, column), format_value(right, column)
+            yield f"row {key}, column {column.name}: {in_file} in the file, {in_postgres} in PostgreSQL"
 
 
 def is_same(column: ColumnPlan, left: Any, right: Any) -> bool:
@@ -246,20 +265,26 @@ def verify_tables(
     *,
     tables: Sequence[TablePlan],
     snapshot: Snapshot,
-    staging: StagingDatabase,
+    postgres: PostgresDatabase,
     preflight: PreflightResult,
     on_progress: ProgressCallback,
+    left_out: Mapping[str, Sequence[Key]] | None = None,
 ) -> dict[str, str]:
-    """SHA-256 of each table's content, equal on both sides. Raises VerificationFailed."""
+    """SHA-256 of each table's content, equal on both sides. Raises VerificationFailed.
+
+    `left_out`: by table, the keys of rows of PostgreSQL that the file does not have.
+    """
+    left_out = left_out or {}
 
     def work(item: WorkItem, report: ProgressCallback) -> list[str]:
         table, digests = item.table, []
         with (
             contextlib.closing(connect(snapshot)) as connection,
-            staging.session() as session,
+            postgres.session() as session,
             session.cursor() as cursor,
         ):
-            source, target = SourceTable(table, connection, preflight), TargetTable(table, cursor)
+            source = SourceTable(table, connection, preflight)
+            target = TargetTable(table, cursor, left_out.get(table.name, ()))
             for low, high in item.ranges:
                 ours = source.read(low, high)
                 if not ours.equals(target.read(low, high)):
@@ -268,10 +293,10 @@ def verify_tables(
                 report(Progress(stage=Stage.VERIFY, item=table.name, done=ours.rows, total=preflight.rows_of(table)))
         return digests
 
-    with indexed(staging, tables, preflight):
-        items = list_work(tables, snapshot, preflight)
+    with indexed(postgres, tables, preflight):
+        items = list_work(tables, snapshot, preflight, read_only=bool(postgres.snapshot))
         results = for_each(
-            items, work, processes=staging.processes, on_progress=accumulate(on_progress), on_exit=staging.close
+            items, work, processes=postgres.processes, on_progress=accumulate(on_progress), on_exit=postgres.close
         )
     parts: dict[str, list[str]] = {table.name: [] for table in tables}
     for item, digests in zip(items, results, strict=True):
@@ -279,29 +304,45 @@ def verify_tables(
     return {name: hashlib.sha256("".join(digests).encode()).hexdigest() for name, digests in parts.items()}
 
 
-def list_work(tables: Sequence[TablePlan], snapshot: Snapshot, preflight: PreflightResult) -> list[WorkItem]:
+def list_work(
+    tables: Sequence[TablePlan], snapshot: Snapshot, preflight: PreflightResult, *, read_only: bool
+) -> list[WorkItem]:
     by_size = sorted(tables, key=lambda table: -table.rows * table.bytes_per_row)
     with contextlib.closing(connect(snapshot)) as connection:
         return [
             WorkItem(table=table, ranges=ranges)
             for table in by_size
-            for ranges in split(list(SourceTable(table, connection, preflight).ranges()), PARTS_PER_TABLE)
+            for ranges in split(
+                list(SourceTable(table, connection, preflight).ranges(range_rows(table, read_only=read_only))),
+                PARTS_PER_TABLE,
+            )
         ]
 
 
+def has_text_key(table: TablePlan) -> bool:
+    return any(table.column(name).type.text for name in table.key)
+
+
+def range_rows(table: TablePlan, *, read_only: bool) -> int:
+    """The rows of a range: more where PostgreSQL reads the whole table for each, for want of an index."""
+    if not (read_only and has_text_key(table)):
+        return chunk_rows(table)
+    return max(chunk_rows(table), LARGE_RANGE // max(1, table.bytes_per_row))
+
+
 @contextlib.contextmanager
-def indexed(staging: StagingDatabase, tables: Sequence[TablePlan], preflight: PreflightResult) -> Iterator[None]:
-    """Larger tables with text keys have an index in byte order while the block runs."""
+def indexed(postgres: PostgresDatabase, tables: Sequence[TablePlan], preflight: PreflightResult) -> Iterator[None]:
+    """Larger tables with text keys have an index in byte order while the block runs, unless a snapshot is read."""
     indexes: dict[str, str] = {}
-    for table in tables:
+    for table in () if postgres.snapshot else tables:
         keys = [table.column(name) for name in table.key]
-        if preflight.rows_of(table) > chunk_rows(table) and any(column.type.text for column in keys):
+        if preflight.rows_of(table) > chunk_rows(table) and has_text_key(table):
             listed = ", ".join(f"({target_key(column)})" for column in keys)
             indexes[f"ops_verify_{len(indexes)}"] = f"{quoted(table.name)} ({listed})"
     for name, definition in indexes.items():
-        with staging.session() as connection, connection.cursor() as cursor:
+        with postgres.session() as connection, connection.cursor() as cursor:
             cursor.execute(f"CREATE INDEX {name} ON {definition}")
     yield
     for name in indexes:
-        with staging.session() as connection, connection.cursor() as cursor:
+        with postgres.session() as connection, connection.cursor() as cursor:
             cursor.execute(f"DROP INDEX {name}")

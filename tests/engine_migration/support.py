@@ -294,7 +294,7 @@ def verify_after(ready: PreparedMigration, database: Database, *changes: str) ->
         verify_tables(
             tables=ready.plan.tables,
             snapshot=ready.snapshot,
-            staging=staging,
+            postgres=staging,
             preflight=ready.preflight,
             on_progress=no_progress,
         )

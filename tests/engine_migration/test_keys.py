@@ -96,7 +96,7 @@ def verify_and_delete_a_row(file: Path, database: Database, tables: list[str], c
         assert database.value(f"SELECT count(*) FROM {table}") == rows
         with pytest.raises(
             VerificationFailed,
-            match=rf"{table}: the contents in PostgreSQL and in the file differ:\n  row .* is missing",
+            match=rf"{table}: the contents in PostgreSQL and in the file differ:\n  row .* is not in PostgreSQL",
         ):
             support.verify_after(
                 ready,

@@ -69,22 +69,22 @@ def test_unchanged_copy_is_verified_again(copied: Copied) -> None:
         (
             "moment",
             "moment + '1 microsecond'",
-            "'2026-01-31 23:59:59.123456+00' became '2026-01-31 23:59:59.123457+00'",
+            "'2026-01-31 23:59:59.123456+00' in the file, '2026-01-31 23:59:59.123457+00' in PostgreSQL",
         ),
-        ("clock", "clock - '1 microsecond'::interval", "'23:59:59.000001' became '23:59:59'"),
-        ("day", "day + 1", "'2026-01-31' became '2026-02-01'"),
-        ("real", "0.10000000000000002", "0.1 became 0.10000000000000002"),
-        ("money", "money + 0.01", "'12.34' became '12.35'"),
-        ("long", "long || ' '", "'a text' became 'a text '"),
-        ("long", "replace(long, 'a', 'а')", "'a text' became 'а text'"),
-        ("short", "NULL", "'' became NULL"),
-        ("number", "0", "NULL became '0'"),
-        ("big", "big - 1", "'9007199254740993' became '9007199254740992'"),
-        ("flag", "NOT flag", "'1' became '0'"),
-        ("span", "span * 2", "'1' became '2'"),
-        ("code", "'00000000000000000000000000000002'", f"'{'0' * 31}1' became '{'0' * 31}2'"),
-        ("address", "'10.0.0.2'", "'10.0.0.1' became '10.0.0.2'"),
-        ("blob", "'\\x0001'::bytea || '\\x00'::bytea", "'0001' became '000100'"),
+        ("clock", "clock - '1 microsecond'::interval", "'23:59:59.000001' in the file, '23:59:59' in PostgreSQL"),
+        ("day", "day + 1", "'2026-01-31' in the file, '2026-02-01' in PostgreSQL"),
+        ("real", "0.10000000000000002", "0.1 in the file, 0.10000000000000002 in PostgreSQL"),
+        ("money", "money + 0.01", "'12.34' in the file, '12.35' in PostgreSQL"),
+        ("long", "long || ' '", "'a text' in the file, 'a text ' in PostgreSQL"),
+        ("long", "replace(long, 'a', 'а')", "'a text' in the file, 'а text' in PostgreSQL"),
+        ("short", "NULL", "'' in the file, NULL in PostgreSQL"),
+        ("number", "0", "NULL in the file, '0' in PostgreSQL"),
+        ("big", "big - 1", "'9007199254740993' in the file, '9007199254740992' in PostgreSQL"),
+        ("flag", "NOT flag", "'1' in the file, '0' in PostgreSQL"),
+        ("span", "span * 2", "'1' in the file, '2' in PostgreSQL"),
+        ("code", "'00000000000000000000000000000002'", f"'{'0' * 31}1' in the file, '{'0' * 31}2' in PostgreSQL"),
+        ("address", "'10.0.0.2'", "'10.0.0.1' in the file, '10.0.0.2' in PostgreSQL"),
+        ("blob", "'\\x0001'::bytea || '\\x00'::bytea", "'0001' in the file, '000100' in PostgreSQL"),
         ("data", "jsonb_set(data, '{a,1,b}', '1.1000000000000001')", None),
         ("data", "jsonb_set(data, '{a,1,c}', '1')", None),
         ("data", "jsonb_set(data, '{a,0}', 'true')", None),
@@ -107,13 +107,16 @@ def test_smallest_change_of_a_value_fails_verification(
 @pytest.mark.parametrize(
     ("change", "differences"),
     [
-        ("DELETE FROM everything WHERE id = 4", ["row 4 is missing"]),
+        ("DELETE FROM everything WHERE id = 4", ["row 4 is not in PostgreSQL"]),
         ("INSERT INTO everything (id) VALUES (9)", ["row 9 is not in the file"]),
         ("INSERT INTO everything (id) VALUES (-9)", ["row -9 is not in the file"]),
-        ("UPDATE everything SET id = 9 WHERE id = 4", ["row 4 is missing", "row 9 is not in the file"]),
+        ("UPDATE everything SET id = 9 WHERE id = 4", ["row 4 is not in PostgreSQL", "row 9 is not in the file"]),
         (
             "UPDATE everything SET long = CASE id WHEN 3 THEN 'a text' ELSE 'three' END",
-            ["row 3, column long: 'three' became 'a text'", "row 4, column long: 'a text' became 'three'"],
+            [
+                "row 3, column long: 'three' in the file, 'a text' in PostgreSQL",
+                "row 4, column long: 'a text' in the file, 'three' in PostgreSQL",
+            ],
         ),
     ],
 )
@@ -131,7 +134,7 @@ def test_rows_in_a_table_that_should_be_empty_fail_verification(copied: Copied) 
 def test_values_of_secret_columns_are_not_shown(copied: Copied) -> None:
     assert difference_after(copied, "UPDATE accounts_user SET password = 'changed'") == (
         "accounts_user: the contents in PostgreSQL and in the file differ:\n"
-        "  row 1, column password: (hidden) became (hidden)"
+        "  row 1, column password: (hidden) in the file, (hidden) in PostgreSQL"
     )
 
 
@@ -166,7 +169,7 @@ def test_failed_verification_drops_the_staging_database(
         1,
         (
             "otherproject_author: the contents in PostgreSQL and in the file differ:\n"
-            "  row 2, column name: 'Author 1' became 'Author 1!'"
+            "  row 2, column name: 'Author 1' in the file, 'Author 1!' in PostgreSQL"
         ),
     )
     assert outcome.document["status"] == "failed"

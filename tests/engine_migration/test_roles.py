@@ -88,7 +88,7 @@ def test_settings_with_which_django_misreads_values_are_refused(
                     orm_check.compare_through_django(
                         tables=ready.plan.tables,
                         snapshot=ready.snapshot,
-                        staging=staging,
+                        postgres=staging,
                         preflight=ready.preflight,
                         chosen_zone=None,
                     )

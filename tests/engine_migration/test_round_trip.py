@@ -474,7 +474,7 @@ class Track:
         with self.target:
             copy_table(table=table, snapshot=snapshot, target=self.target, preflight=preflight, on_progress=no_progress)
             verify_tables(
-                tables=[table], snapshot=snapshot, staging=staging, preflight=preflight, on_progress=no_progress
+                tables=[table], snapshot=snapshot, postgres=staging, preflight=preflight, on_progress=no_progress
             )
         assert set(preflight.refused.get("everything", ())) == {int(finding[1]) for finding in named}
         return {int(finding[1]): finding[5] for finding in named}

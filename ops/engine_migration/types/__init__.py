@@ -1,10 +1,13 @@
-"""How the values of each PostgreSQL column type are read from SQLite, which stores any value in any column.
+"""How the values of each PostgreSQL column type are stored in SQLite, which stores any value in any column.
 
 A *canonical* value is one that SQLite itself can check and format with an SQL expression, as fast as it reads it.
 Every other value is passed to `ColumnType.convert`, which returns the text that PostgreSQL prints for it, or raises
 `Refused` with the reason. Types that Django's own fields do not use are `GENERIC`: PostgreSQL itself says what the text
 of each of their values is (`ops.engine_migration.generic`). There is no other way, so no value changes its meaning
 silently.
+
+In the other direction PostgreSQL makes what Django would store in SQLite (`ColumnType.stored`), but for values that
+SQLite cannot hold (`ColumnType.limits`).
 """
 
 import dataclasses

@@ -2,18 +2,27 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 Stored = int | float | str | bytes
 """What a cell of SQLite can hold besides NULL."""
 
 
 class Refused(ValueError):
-    """PostgreSQL would refuse the value or change it. The message is the reason."""
+    """The target would refuse the value or change it. The message is the reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """What SQLite cannot hold: PostgreSQL's SQL that is true for such values, and the reason."""
+
+    excess: str
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnType:
-    """A PostgreSQL type, with the SQL that reads it from SQLite. ``{c}`` stands for the stored value."""
+    """A PostgreSQL type, with the SQL that reads it on either side. ``{c}`` stands for the column."""
 
     canonical_check: str
     """SQLite: true for values that `copy_text` and `source_text` format correctly. NULL is never checked."""
@@ -31,6 +40,11 @@ class ColumnType:
     """PostgreSQL sorts the values as SQLite sorts what it has stored."""
     document: bool = False
     """JSON: one value can be written in many ways, so that parsed values are compared."""
+    stored: str = ""
+    """PostgreSQL: the value as Django stores it in SQLite; '' where only the model's field knows that."""
+    limits: tuple[Limit, ...] = ()
+    store: Callable[[Any], Any] | None = None
+    """Makes what Django stores in SQLite of what `stored` selects, where SQL cannot. Raises Refused."""
     show: Callable[[str], str] = repr
     """How messages show the text of a value."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ops.engine_migration.types.base import ColumnType, Refused, Stored, refuse_type
+from ops.engine_migration.types.base import ColumnType, Limit, Refused, Stored, refuse_type
 
 DATE = r"(\d{4})-(\d{2})-(\d{2})"
 CLOCK = r"(\d{2}):(\d{2}):(\d{2})(?:[.](\d+))?"
@@ -96,10 +96,21 @@ def timestamp(zone: SourceZone | None) -> ColumnType:
         except OverflowError:
             raise Refused("outside the years 1 to 9999 in UTC") from None
 
+    def store(both: str) -> str:
+        local, moment = both.split("|")
+        if convert(local) != moment:
+            raise Refused(f"a local time that is repeated in {zone.zone.key if zone else 'UTC'}")
+        return local
+
+    local = f"({{c}} AT TIME ZONE '{zone.zone.key if zone else 'UTC'}')"
+    written = padded(f"{local}::text", 19)
     return ColumnType(
         canonical_check="0" if zone else f"{clock_check(19, 'datetime')} AND {YEAR_GE_1}",
         source_text=f"{TRIMMED.format(whole=19)} || '+00'",
         convert=convert,
+        stored=f"{written} || '|' || {{c}}::text" if zone else written,
+        limits=(Limit(excess=f"NOT {local} BETWEEN '0001-01-01' AND '9999-12-31 23:59:59.999999'", reason=NO_YEAR),),
+        store=store if zone else None,
     )
 
 
@@ -157,6 +168,14 @@ TRIMMED = "CASE length({{c}}) WHEN {whole} THEN {{c}} ELSE rtrim(rtrim({{c}}, '0
 """SQLite: without the trailing zeros of a second's fraction, as PostgreSQL prints it."""
 
 
+NO_YEAR = "infinite, or outside the years 1 to 9999, which Python has"
+
+
+def padded(text: str, whole: int) -> str:
+    """PostgreSQL: `text` of a time with no or six digits after `whole` seconds, as Django writes it."""
+    return f"rpad({text}, CASE length({text}) WHEN {whole} THEN {whole} ELSE {whole + 7} END, '0')"
+
+
 def convert_interval(value: Stored) -> str:
     raise refuse_type(value, "a number of microseconds")
 
@@ -164,8 +183,16 @@ def convert_interval(value: Stored) -> str:
 DATE_TYPE = ColumnType(
     canonical_check=f"typeof({{c}}) = 'text' AND date({{c}}, {FORCE_NORMALIZE}) IS {{c}} AND {YEAR_GE_1}",
     convert=convert_date,
+    stored="{c}::text",
+    limits=(Limit(excess="NOT {c} BETWEEN '0001-01-01' AND '9999-12-31'", reason=NO_YEAR),),
 )
-TIME = ColumnType(canonical_check=clock_check(8, "time"), source_text=TRIMMED.format(whole=8), convert=convert_time)
+TIME = ColumnType(
+    canonical_check=clock_check(8, "time"),
+    source_text=TRIMMED.format(whole=8),
+    convert=convert_time,
+    stored=padded("{c}::text", 8),
+    limits=(Limit(excess="{c} = '24:00'", reason="24:00, which Python does not have"),),
+)
 INTERVAL = ColumnType(
     canonical_check="typeof({c}) = 'integer'",
     copy_text="printf('%d days %d seconds %d microseconds',"
@@ -174,4 +201,9 @@ INTERVAL = ColumnType(
     source_text="CAST({c} AS TEXT)",
     target_text="(extract(epoch FROM {c}) * 1000000)::bigint::text",
     convert=convert_interval,
+    stored="(extract(epoch FROM {c}) * 1000000)::bigint",
+    limits=(
+        Limit(excess="date_trunc('month', {c}) <> '0'", reason="months or years, of which not all are equally long"),
+        Limit(excess="abs(extract(epoch FROM {c})) >= 86400 * 999999999::numeric", reason="more days than Python has"),
+    ),
 )

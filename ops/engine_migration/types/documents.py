@@ -15,6 +15,7 @@ def refuse_constant(name: str) -> Any:
     raise Refused(f"JSON with {name}, which PostgreSQL cannot store")
 
 
+NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 NUL_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
@@ -30,6 +31,15 @@ def strip_json(value: Stored) -> str:
     document = value if isinstance(value, str) else json_scalar(value)
     stripped_document, count = NUL_ESCAPE.subn(r"\1", normalize_json(document))
     return str(stripped_document) if count else document
+
+
+def escape_json(document: str) -> str:
+    """With escapes for all but ASCII, as Python writes it: on SQLite, Django compares the text of whole documents."""
+    return document if document.isascii() else NOT_ASCII.sub(escape_characters, document)
+
+
+def escape_characters(match: re.Match[str]) -> str:
+    return json.dumps(match[0])[1:-1]
 
 
 def json_scalar(value: int | float | bytes) -> str:
@@ -88,7 +98,12 @@ def json_form(document: str) -> str:
 
 # json_valid follows RFC 8259, as PostgreSQL does, but for escapes of NUL and of unpaired surrogates.
 JSON = ColumnType(
-    canonical_check="typeof({c}) = 'text' AND json_valid({c})", convert=convert_json, text=True, document=True
+    canonical_check="typeof({c}) = 'text' AND json_valid({c})",
+    convert=convert_json,
+    text=True,
+    document=True,
+    stored="{c}::text",
+    store=escape_json,
 )
 JSON_WITHOUT_NUL = dataclasses.replace(
     JSON, canonical_check=f"{JSON.canonical_check} AND instr({{c}}, '\\u0000') = 0", convert=strip_json

@@ -5,7 +5,7 @@ import math
 import re
 import struct
 
-from ops.engine_migration.types.base import ColumnType, Refused, Stored, refuse_type
+from ops.engine_migration.types.base import ColumnType, Limit, Refused, Stored, refuse_type
 
 
 def integer(low: int, high: int) -> ColumnType:
@@ -20,6 +20,7 @@ def integer(low: int, high: int) -> ColumnType:
         canonical_check=f"typeof({{c}}) = 'integer' AND {{c}} BETWEEN {low} AND {high}",
         convert=convert,
         native_order=True,
+        stored="{c}",
     )
 
 
@@ -53,6 +54,13 @@ float_bits = struct.Struct(">d").pack
 def show_float(bits: str) -> str:
     """The number behind the hexadecimal digits of `float_bits`."""
     return repr(struct.unpack(">d", bytes.fromhex(bits))[0])
+
+
+FIFTEEN_DIGITS = Limit(
+    # PostgreSQL makes 15 digits of floating point, and so does Django. A larger number than that has is an error.
+    excess="CASE WHEN abs({c}) < 1e300 THEN ({c}::float8)::numeric <> {c} ELSE true END",
+    reason="NaN, or more than 15 digits: SQLite stores decimals as floating-point numbers",
+)
 
 
 def numeric(digits: int, places: int) -> ColumnType:
@@ -89,11 +97,16 @@ def numeric(digits: int, places: int) -> ColumnType:
         copy_text=rounded_text,
         source_text=rounded_text,
         convert=convert,
+        stored="{c}::float8",
+        limits=(FIFTEEN_DIGITS,),
     )
 
 
 BOOLEAN = ColumnType(
-    canonical_check="typeof({c}) = 'integer' AND {c} IN (0, 1)", target_text="{c}::int::text", convert=convert_boolean
+    canonical_check="typeof({c}) = 'integer' AND {c} IN (0, 1)",
+    target_text="{c}::int::text",
+    convert=convert_boolean,
+    stored="{c}::int",
 )
 FLOAT = ColumnType(
     canonical_check="(typeof({c}) = 'real' OR typeof({c}) = 'integer'"
@@ -103,4 +116,12 @@ FLOAT = ColumnType(
     target_text="encode(float8send({c}), 'hex')",
     show=show_float,
     convert=convert_float,
+    stored="{c}",
+    limits=(
+        Limit(excess="{c} = 'NaN'", reason="NaN, which SQLite stores as NULL"),
+        Limit(
+            excess=r"float8send({c}) = '\x8000000000000000'",
+            reason="negative zero, which SQLite stores without its sign",
+        ),
+    ),
 )

@@ -4,7 +4,7 @@ import dataclasses
 import ipaddress
 import re
 
-from ops.engine_migration.types.base import ColumnType, Refused, Stored, refuse_type
+from ops.engine_migration.types.base import ColumnType, Limit, Refused, Stored, refuse_type
 
 
 def convert_text(value: Stored) -> str:
@@ -22,7 +22,13 @@ def text(limit: int | None) -> ColumnType:
         return convert_text(value)
 
     within = "" if limit is None else f" AND length({{c}}) <= {limit}"
-    return ColumnType(canonical_check=f"typeof({{c}}) = 'text'{within}", target_text="{c}", convert=convert, text=True)
+    return ColumnType(
+        canonical_check=f"typeof({{c}}) = 'text'{within}",
+        target_text="{c}",
+        convert=convert,
+        text=True,
+        stored="{c}",
+    )
 
 
 def stripped(base: ColumnType) -> ColumnType:
@@ -73,12 +79,25 @@ UUID = ColumnType(
     target_text="replace({c}::text, '-', '')",
     convert=convert_uuid,
     native_order=True,
+    stored="replace({c}::text, '-', '')",
 )
-ADDRESS = ColumnType(canonical_check="0", target_text="host({c})", convert=convert_address)
+ADDRESS = ColumnType(
+    canonical_check="0",
+    target_text="host({c})",
+    convert=convert_address,
+    stored="host({c})",
+    limits=(
+        Limit(
+            excess="masklen({c}) < CASE family({c}) WHEN 4 THEN 32 ELSE 128 END",
+            reason="an address with a netmask, which Django does not store in SQLite",
+        ),
+    ),
+)
 BINARY = ColumnType(
     canonical_check="typeof({c}) = 'blob'",
     copy_text="'\\x' || hex({c})",
     source_text="lower(hex({c}))",
     target_text="encode({c}, 'hex')",
     convert=convert_binary,
+    stored="{c}",
 )
