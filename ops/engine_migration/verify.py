@@ -30,7 +30,7 @@ from ops.engine_migration.source_sql import (
     rendered,
     rows_of,
 )
-from ops.engine_migration.types.documents import same_json
+from ops.engine_migration.types.documents import same_documents, same_json
 from ops.engine_migration.workers import for_each, split
 from ops.errors import VerificationFailed
 from ops.utils.identifiers import quoted
@@ -58,7 +58,7 @@ class Chunk:
         if (self.sha256, self.rows) != (other.sha256, other.rows):
             return False
         pairs = zip(self.documents, other.documents, strict=True)
-        return all(left == right or same_json(left or "", right or "") for left, right in pairs)
+        return all(left == right or same_documents(left or "[]", right or "[]") for left, right in pairs)
 
 
 class SourceTable:

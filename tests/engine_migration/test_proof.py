@@ -1,5 +1,6 @@
 """Whatever differs after the copy is found and reported with its table, key and column."""
 
+import gc
 import re
 import shutil
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 
 from ops.engine_migration.loading import Loader
 from ops.engine_migration.prepared import PreparedMigration
-from ops.engine_migration.types.documents import same_json
+from ops.engine_migration.types.documents import same_documents, same_json
 from ops.errors import VerificationFailed
 from tests.engine_migration import support
 from tests.engine_migration.support import BOOKS, Database
@@ -193,7 +194,31 @@ def test_failed_verification_drops_the_staging_database(
         ("1" * 60, "1" * 59 + "2", False),
         ("[]", "{}", False),
         ("[1, 2]", "[2, 1]", False),
+        ("[true, 1]", "[1, true]", False),
+        ('"1.5"', "1.5", False),
+        ("0.1000000000000000055", "0.1", False),
+        (f"[1.{'0' * 18}12, 1.{'0' * 18}21]", f"[1.{'0' * 18}21, 1.{'0' * 18}12]", False),
+        ('"\\u00e9\\/"', '"é/"', True),
+        ("[" * 990 + "1e0" + "]" * 990, "[" * 990 + "1" + "]" * 990, True),
     ],
+    ids=lambda value: f"{value:.30}" if isinstance(value, str) else None,
 )
 def test_json_is_compared_by_value(one: str, other: str, same: bool) -> None:
     assert same_json(one, other) is same
+    assert same_documents(f'[{{"a": 1, "b": 2}},{one}]', f'[{{"b": 2, "a": 1}}, {other}]') is same
+
+
+def test_documents_of_two_lengths_differ() -> None:
+    assert not same_documents("[1e0]", "[1, 1]")
+
+
+def test_comparing_json_leaves_garbage_collection_as_it_was() -> None:
+    assert gc.isenabled()
+    same_json("1", "1")
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        same_json("1", "1")
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

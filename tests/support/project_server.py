@@ -34,7 +34,7 @@ from tests.support.database_objects import read_objects
 
 # Imported once, for all projects. They want no settings.
 for module in (
-    *("celery.app.base", "msgspec", "orjson", "psycopg2.extras", "rich.console", "rich.progress", "rich.table"),
+    *("celery.app.base", "msgspec", "psycopg2.extras", "rich.console", "rich.progress", "rich.table"),
     *("django.core.mail", "django.http", "django.views.generic"),
     *(
         "ops.backups.rights.changes",

@@ -1,12 +1,17 @@
 """JSON, of which one value can be written in many ways."""
 
+import contextlib
 import dataclasses
 import decimal
+import gc
 import json
 import re
+import sys
+from collections.abc import Iterator
 from typing import Any
 
-import orjson
+import msgspec
+from msgspec import Raw
 
 from ops.engine_migration.types.base import ColumnType, Refused, Stored, refuse_type
 
@@ -59,26 +64,51 @@ def normalize_json(document: str) -> str:
     return normalized
 
 
-ESCAPE = re.compile(rb"\\u[0-9a-fA-F]{4}")
-NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
+DECODER = msgspec.json.Decoder(float_hook=Raw)
+"""Keeps every digit: `Raw` is the text of a number that is not an integer of 64 bits."""
+ENCODER = msgspec.json.Encoder(order="deterministic")
+ELEMENTS = msgspec.json.Decoder(list[Raw])
+DEEPEST = 2000
+"""SQLite's limit for nested JSON (``JSON_MAX_DEPTH``, 1000 since 3.42)."""
+
+
+def same_documents(source: str, target: str) -> bool:
+    """Whether two arrays of JSON values are equal, element by element, as `same_json` compares them."""
+    with parsing():
+        if sorted_form(source) == sorted_form(target):
+            return True
+        # One number that is written in two ways, such as 1e-05, must not make all others slow.
+        ours, theirs = ELEMENTS.decode(source), ELEMENTS.decode(target)
+        return len(ours) == len(theirs) and all(map(is_equal, ours, theirs))
 
 
 def same_json(source: str, target: str) -> bool:
     """Whether both are the same JSON value. The order of keys does not matter; true is not 1; every digit counts."""
+    with parsing():
+        return is_equal(source, target)
+
+
+def is_equal(source: str | Raw, target: str | Raw) -> bool:
+    return sorted_form(source) == sorted_form(target) or json_form(source) == json_form(target)
+
+
+@contextlib.contextmanager
+def parsing() -> Iterator[None]:
+    """JSON has no reference cycles, for which the collector would search thousands of new objects again and again."""
+    collecting, limit = gc.isenabled(), sys.getrecursionlimit()
+    gc.disable()
+    sys.setrecursionlimit(limit + DEEPEST)
     try:
-        ours, theirs = (orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS) for text in (source, target))
-    except orjson.JSONDecodeError:
-        # Numbers beyond the range of floating point.
-        return json_form(source) == json_form(target)
-    # For orjson, numbers that differ only in their 18th digit are equal.
-    equal = ours == theirs and count_digits(source) == count_digits(target)
-    return equal or json_form(source) == json_form(target)
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+        if collecting:
+            gc.enable()
 
 
-def count_digits(document: str) -> list[int]:
-    """How often each digit occurs in the document."""
-    digits = ESCAPE.sub(b"", document.encode()).translate(None, NO_DIGITS)
-    return [digits.count(digit) for digit in b"0123456789"]
+def sorted_form(document: str | Raw) -> bytes:
+    """Fast: without the order of keys, spaces and escapes. Equal numbers that are written in two ways differ."""
+    return ENCODER.encode(DECODER.decode(document))
 
 
 EXACT = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
@@ -86,14 +116,15 @@ NUMBER = "\0"
 """A key that no document has, because NUL is refused."""
 
 
-def json_form(document: str) -> str:
+def json_form(document: str | Raw) -> str:
     """Slow and exact: numbers as decimals of all their digits."""
 
     def number(digits: str) -> dict[str, str]:
         value = decimal.Decimal(digits)
         return {NUMBER: str(value.normalize(EXACT)) if value else "0"}
 
-    return json.dumps(json.loads(document, parse_int=number, parse_float=number), sort_keys=True)
+    text = document if isinstance(document, str) else bytes(document)
+    return json.dumps(json.loads(text, parse_int=number, parse_float=number), sort_keys=True)
 
 
 # json_valid follows RFC 8259, as PostgreSQL does, but for escapes of NUL and of unpaired surrogates.
