@@ -30,8 +30,9 @@ class Run(models.Model):
         DOWNLOAD = "download", "backup download"
         CHANGE = "change", "change of a backup's pin or note"
         DELETION = "deletion", "backup deletion"
-        PREFLIGHT = "preflight", "PostgreSQL migration preflight"
+        PREFLIGHT = "preflight", "migration preflight"
         MIGRATION = "migration", "migration to PostgreSQL"
+        MIGRATION_TO_SQLITE = "migration_to_sqlite", "migration to SQLite"
 
     class Status(models.TextChoices):
         QUEUED = "queued", "queued"

@@ -193,7 +193,7 @@ def test_project_with_required_blocks_backs_up_restores_and_undoes(tmp_path: Pat
     assert result["runs"] == ["backup", "backup", "restore", "undo"]
     assert "The site has no worker. Set OPS_CELERY_APP, or run: " in str(result["preview"])
     assert result["refusal"] == (
-        'No target database: DATABASES["default"] is SQLite, and POSTGRES_URL is not set.\n'
+        'No PostgreSQL database: DATABASES["default"] is SQLite, and POSTGRES_URL is not set.\n'
         "Set POSTGRES_URL, for example to postgres://user:password@127.0.0.1:5432/mydatabase"
     )
 

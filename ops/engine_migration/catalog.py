@@ -59,6 +59,21 @@ def match_catalog(cursor: Cursor, tables: Iterable[TablePlan]) -> tuple[TablePla
     """`tables` with the types that their columns have in PostgreSQL. Raises PreconditionFailed if they do not fit."""
     tables = tuple(tables)
     found = read_tables(cursor, [table.name for table in tables])
+    matched = match_tables(tables, found)
+    for table in matched:
+        known = {in_postgres(column.name) for column in table.columns}
+        for column in found[table.name].columns.values():
+            if column.needed and column.name not in known and table.rows:
+                raise mismatch(
+                    table,
+                    f"In PostgreSQL, the table {table.name} has the column {column.name}, which must not be NULL and"
+                    " which the file does not have.",
+                )
+    return matched
+
+
+def match_tables(tables: Iterable[TablePlan], found: Mapping[str, CatalogTable]) -> tuple[TablePlan, ...]:
+    """As `match_catalog`, for tables of PostgreSQL that were read; the file need not have all of their columns."""
     return tuple(match_table(table, found.get(table.name)) for table in tables)
 
 
@@ -66,14 +81,6 @@ def match_table(table: TablePlan, found: CatalogTable | None) -> TablePlan:
     if found is None:
         raise mismatch(table, f"The migrations create no table {table.name} in PostgreSQL, and the file has it.")
     columns = tuple(match_column(table, column, found) for column in table.columns)
-    known = {in_postgres(column.name) for column in columns}
-    for column in found.columns.values():
-        if column.needed and column.name not in known and table.rows:
-            raise mismatch(
-                table,
-                f"In PostgreSQL, the table {table.name} has the column {column.name}, which must not be NULL and which"
-                " the file does not have.",
-            )
     return replace(table, columns=columns, partitioned=found.kind == "p")
 
 

@@ -4,13 +4,12 @@ import contextlib
 import datetime as dt
 import secrets
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
-import psycopg2
 from django.apps import apps
 from django.contrib.auth.management import create_permissions
 from django.contrib.contenttypes.management import create_contenttypes
-from django.db import Error as DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ops.conf import setting_name
@@ -18,7 +17,7 @@ from ops.databases.leftovers import Claims
 from ops.databases.migration_state import applied_migrations, require_known
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.postgres import triggers
-from ops.databases.postgres.connection import ConnectionInfo, server_detail, server_message
+from ops.databases.postgres.connection import ConnectionInfo
 from ops.databases.sqlite.files import STOP_WRITERS
 from ops.databases.sqlite.snapshot import Snapshot, take_snapshot
 from ops.engine_migration.catalog import match_catalog
@@ -35,11 +34,12 @@ from ops.engine_migration.prepared import (
     FIX_THE_VALUES,
     NO_COMMIT,
     MigrationOptions,
-    PreparedMigration,
+    PreparedFile,
     RowsRefused,
 )
-from ops.engine_migration.quarantine import write_quarantine
+from ops.engine_migration.quarantine import rows_of_file, write_quarantine
 from ops.engine_migration.result import MigratedTable, MigrationResult
+from ops.engine_migration.sessions import translate_server_errors
 from ops.engine_migration.snapshot_directory import snapshot_directory
 from ops.engine_migration.source import IF_FULL, open_source
 from ops.engine_migration.source_sql import connect
@@ -47,7 +47,7 @@ from ops.engine_migration.target import StagingDatabase, Target, open_staging
 from ops.engine_migration.types.datetimes import source_zone
 from ops.engine_migration.verify import verify_tables
 from ops.engine_migration.workers import suitable_processes
-from ops.errors import OpsError, PreconditionFailed
+from ops.errors import PreconditionFailed
 from ops.utils.formatting import join_names, pluralize
 from ops.utils.progress import Progress, ProgressCallback, Stage, StageTimer
 
@@ -61,7 +61,7 @@ def prepare(
     options: MigrationOptions,
     keep_in: Path,
     on_progress: ProgressCallback,
-) -> Iterator[PreparedMigration]:
+) -> Iterator[PreparedFile]:
     """Snapshot, plan and check the file at `path`. The snapshot is deleted when the block ends, unless it is kept.
 
     Raises PreconditionFailed or ArtifactInvalid when the file cannot be migrated at all, whatever its cells contain.
@@ -87,7 +87,7 @@ def prepare(
             on_progress=on_progress,
         )
         timer.end_stage()
-        yield PreparedMigration(
+        yield PreparedFile(
             options=options,
             source=source,
             snapshot=snapshot,
@@ -148,7 +148,7 @@ def check_migrations(wrapper: BaseDatabaseWrapper, path: Path) -> None:
 
 def migrate(
     *,
-    prepared: PreparedMigration,
+    prepared: PreparedFile,
     target: Target,
     claims: Claims,
     locked: bool,
@@ -170,9 +170,8 @@ def migrate(
                 FIX_THE_VALUES,
             )
         if quarantine and prepared.preflight.rows_refused:
-            write_quarantine(
-                directory=quarantine, plan=prepared.plan, snapshot=prepared.snapshot, preflight=prepared.preflight
-            )
+            rows = partial(rows_of_file, prepared.snapshot, prepared.preflight)
+            write_quarantine(quarantine, prepared.plan, prepared.preflight, rows)
         add_missing_permissions()
         if prepared.source.changed():
             raise PreconditionFailed(
@@ -202,7 +201,7 @@ def migrate(
 
 def rehearse(
     *,
-    prepared: PreparedMigration,
+    prepared: PreparedFile,
     target: Target,
     claims: Claims,
     locked: bool,
@@ -226,34 +225,19 @@ def rehearse(
 
 @contextlib.contextmanager
 def staging_database(
-    prepared: PreparedMigration, target: Target, claims: Claims, timer: StageTimer, *, locked: bool, rehearsal: bool
+    prepared: PreparedFile, target: Target, claims: Claims, timer: StageTimer, *, locked: bool, rehearsal: bool
 ) -> Iterator[StagingDatabase]:
     timer.report(Progress(stage=Stage.SCHEMA))
     rows = prepared.plan.rows
     with (
-        translate_server_errors(target),
+        translate_server_errors(f"The database {target.address} is unchanged."),
         open_staging(target, rows=rows, claims=claims, locked=locked, rehearsal=rehearsal) as staging,
     ):
         yield staging
 
 
-@contextlib.contextmanager
-def translate_server_errors(target: Target) -> Iterator[None]:
-    """Raise errors of PostgreSQL and broken connections as OpsError."""
-    try:
-        yield
-    except (psycopg2.Error, DatabaseError) as error:
-        cause = error.__cause__ if isinstance(error.__cause__, psycopg2.Error) else error
-        detail = server_detail(cause)
-        raise OpsError(
-            f"PostgreSQL ended the migration: {server_message(cause)}{f' ({detail})' if detail else ''}."
-            f" The database {target.address} is unchanged.",
-            "Run the command again. If it fails again, read the server's log.",
-        ) from error
-
-
 def copy_and_verify(
-    staging: StagingDatabase, prepared: PreparedMigration, timer: StageTimer
+    staging: StagingDatabase, prepared: PreparedFile, timer: StageTimer
 ) -> tuple[tuple[TablePlan, ...], Mapping[str, str]]:
     """Load and verify all tables. Returns them with the digest of the content of each.
 

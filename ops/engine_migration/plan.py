@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import models
@@ -92,6 +92,13 @@ class Plan:
     @property
     def rows(self) -> int:
         return sum(table.rows for table in self.tables)
+
+    def with_sizes(self, sizes: Mapping[str, tuple[int, int]]) -> "Plan":
+        """The plan with the number of rows, and the bytes of one, of each table."""
+        tables = (
+            replace(table, rows=sizes[table.name][0], bytes_per_row=sizes[table.name][1]) for table in self.tables
+        )
+        return replace(self, tables=tuple(tables))
 
 
 def rename(value: str, names: Mapping[str, str | int]) -> str:

@@ -1,4 +1,4 @@
-"""A file that is ready to be migrated, with what the preflight, and a dry run, have found in it."""
+"""What is ready to be migrated, with what the preflight, and a dry run, have found in it."""
 
 import zoneinfo
 from collections.abc import Mapping
@@ -15,6 +15,10 @@ from ops.utils.progress import Stage
 
 FIX_THE_VALUES = (
     "Fix the values in the file, or add --quarantine DIR to migrate without these rows and the rows that refer to them."
+)
+FIX_THE_ROWS = (
+    "Fix the values in PostgreSQL, or add --quarantine DIR to migrate without these rows and the rows that refer to"
+    " them."
 )
 NO_COMMIT = (
     "The role may not create databases, so everything was tried in one transaction of the target, which was rolled"
@@ -39,21 +43,17 @@ class MigrationOptions:
 
 
 class RowsRefused(PreconditionFailed):
-    """PostgreSQL refuses rows that the preflight did not find. They are among the findings. Nothing was changed."""
+    """The target refuses rows that the preflight did not find. They are among the findings. Nothing was changed."""
 
 
 @dataclass(kw_only=True)
 class PreparedMigration:
-    """A file that has been read and checked; nothing was written to PostgreSQL yet."""
+    """What has been read and checked in either direction; nothing was written to the target yet."""
 
     options: MigrationOptions
-    source: Source
-    snapshot: Snapshot
-    copy: Path | None
-    """Where the snapshot is kept after the cut-over, if it is."""
     plan: Plan
     preflight: PreflightResult
-    """With the rows that PostgreSQL refused when they were loaded, once that was tried."""
+    """With the rows that the target refused when they were loaded, once that was tried."""
     log: FindingLog
     seconds: Mapping[str, float]
     rehearsed: bool = False
@@ -62,11 +62,10 @@ class PreparedMigration:
     not_tried: str = ""
     """What the dry run could not try."""
 
-    def keep_copy(self) -> None:
-        """Keep the snapshot. Until then it is in a working directory, which is deleted."""
-        if self.copy:
-            self.snapshot.path.rename(self.copy)
-            sync(self.copy.parent)
+    @property
+    def size(self) -> int:
+        """Bytes of the source."""
+        raise NotImplementedError
 
     @property
     def findings_file(self) -> Path | None:
@@ -89,3 +88,23 @@ class PreparedMigration:
     def estimate(self) -> float:
         """Seconds that the migration will take: as long as it took without the cut-over, or a few times the reading."""
         return sum(self.seconds.values()) if self.rehearsed else 3 + 4 * self.seconds[Stage.PREFLIGHT]
+
+
+@dataclass(kw_only=True)
+class PreparedFile(PreparedMigration):
+    """A SQLite file that is ready to be migrated to PostgreSQL."""
+
+    source: Source
+    snapshot: Snapshot
+    copy: Path | None
+    """Where the snapshot is kept after the cut-over, if it is."""
+
+    @property
+    def size(self) -> int:
+        return self.snapshot.size
+
+    def keep_copy(self) -> None:
+        """Keep the snapshot. Until then it is in a working directory, which is deleted."""
+        if self.copy:
+            self.snapshot.path.rename(self.copy)
+            sync(self.copy.parent)

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -65,27 +65,28 @@ def encoded(table: str) -> str:
     return f"{name[:NAME_LIMIT]}-{hashlib.sha256(table.encode()).hexdigest()[:8]}"
 
 
-def write_quarantine(*, directory: Path, plan: Plan, snapshot: Snapshot, preflight: PreflightResult) -> None:
-    """Write a file (mode 0600) for each table with refused rows: one JSON object per line and row.
-
-    Binary values are written as ``{"hex": "…"}``.
-    """
+def write_quarantine(
+    directory: Path, plan: Plan, preflight: PreflightResult, rows: Callable[[TablePlan], Iterable[str]]
+) -> None:
+    """Write a file (mode 0600) for each table with refused rows: one JSON object per line, as `rows` yields them."""
     check_directory(directory)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     names = quarantine_files(plan, preflight)
+    for table in plan.tables:
+        if table.name in names:
+            path = directory / names[table.name]
+            with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+                file.writelines(f"{row}\n" for row in rows(table))
+
+
+def rows_of_file(snapshot: Snapshot, preflight: PreflightResult, table: TablePlan) -> Iterator[str]:
+    """The refused rows of a file as JSON. Binary values are written as ``{"hex": "…"}``."""
     with contextlib.closing(connect(snapshot)) as connection:
-        for table in plan.tables:
-            if table.name in names:
-                write_table(connection, table, preflight.refused[table.name], directory / names[table.name])
-
-
-def write_table(connection: Any, table: TablePlan, rows: Any, path: Path) -> None:
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
-        for row in rows:
+        for row in preflight.refused[table.name]:
             cursor = connection.execute(f"SELECT * FROM {quoted(table.source)} WHERE {table.rowid} = ?", [row])
             names = [description[0] for description in cursor.description]
             values = {name: readable(value) for name, value in zip(names, cursor.fetchone(), strict=True)}
-            file.write(json.dumps(values, ensure_ascii=False) + "\n")
+            yield json.dumps(values, ensure_ascii=False)
 
 
 def readable(value: Any) -> Any:

@@ -4,14 +4,17 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+import psycopg2
+from django.db import Error as DatabaseError
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import connection as Connection  # noqa: N812
-from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.databases.override import override_database
-from ops.databases.postgres.connection import PROJECT_SESSION, ConnectionInfo
+from ops.databases.postgres.connection import PROJECT_SESSION, ConnectionInfo, server_detail, server_message
+from ops.errors import OpsError
 
 IN_TEXTS = ("intervalstyle", "extra_float_digits", "bytea_output", "lc_monetary", "xmlbinary")
 """Settings of a session that change the texts of values; Django and psycopg2 set the others that do."""
@@ -52,7 +55,7 @@ class PostgresDatabase:
             self._connections.pop(process, None)
             raise
 
-    def enter_snapshot(self, cursor: Cursor) -> None:
+    def enter_snapshot(self, cursor: Any) -> None:
         """Let the transaction of `cursor`, which has just begun, read the snapshot."""
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         cursor.execute("SET TRANSACTION SNAPSHOT %s", [self.snapshot])
@@ -89,3 +92,17 @@ class PostgresDatabase:
                     cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
             yield
             transaction.set_rollback(True)
+
+
+@contextlib.contextmanager
+def translate_server_errors(unchanged: str) -> Iterator[None]:
+    """Raise errors of PostgreSQL and broken connections as OpsError, which also says what is `unchanged`."""
+    try:
+        yield
+    except (psycopg2.Error, DatabaseError) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, psycopg2.Error) else error
+        detail = server_detail(cause)
+        raise OpsError(
+            f"PostgreSQL ended the migration: {server_message(cause)}{f' ({detail})' if detail else ''}. {unchanged}",
+            "Run the command again. If it fails again, read the server's log.",
+        ) from error

@@ -41,11 +41,16 @@ def connect(snapshot: Snapshot) -> sqlite3.Connection:
     connection = sqlite3.connect(snapshot.uri, uri=True, isolation_level=None)
     connection.text_factory = read_text
     register_collations(connection)
-    connection.create_function("format_float", 1, format_float, deterministic=True)
-    connection.create_function("float_bits", 1, float_bits, deterministic=True)
+    register_functions(connection)
     if (texts := texts_path(snapshot)).exists():
         connection.execute(f"ATTACH ? AS {ATTACHED}", [read_only_uri(texts, immutable=True)])
     return connection
+
+
+def register_functions(connection: sqlite3.Connection) -> None:
+    """The functions that the SQL of `ColumnType` uses."""
+    connection.create_function("format_float", 1, format_float, deterministic=True)
+    connection.create_function("float_bits", 1, float_bits, deterministic=True)
 
 
 def texts_path(snapshot: Snapshot) -> Path:

@@ -8,26 +8,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ops.conf import setting_name
-from ops.engine_migration.prepared import FIX_THE_VALUES, PreparedMigration
+from ops.engine_migration.prepared import PreparedMigration
 from ops.engine_migration.quarantine import quarantine_files
 from ops.engine_migration.result import MigrationResult
-from ops.engine_migration.target import Target
+from ops.management.routes import Route
 from ops.utils.formatting import pluralize
 from ops.utils.schema import to_json
 
 GROUPS_SHOWN = 12
 
 
-def show_plan(console: Console, ready: PreparedMigration, target: Target) -> None:
+def show_plan(console: Console, ready: PreparedMigration, route: Route) -> None:
     """The tables in the order of their foreign keys, and skipped ones with the reason."""
-    snapshot = ready.snapshot
-    wal = " and its -wal file" if snapshot.wal else ""
     console.print()
-    say(console, f"Source  {escape(str(snapshot.source))}{wal}: {ready.plan.format}, {megabytes(snapshot.size)}")
-    how = "filled through a staging database that is swapped in" if target.renamed else "filled in one transaction"
-    state = "" if target.exists else ", which does not exist yet"
-    say(console, f"Target  {escape(str(target.address))} (PostgreSQL {target.server}){state}: {how}\n")
+    say(console, f"Source  {escape(route.source)}")
+    say(console, f"Target  {escape(route.target)}\n")
     table = Table(box=None, pad_edge=False)
     table.add_column("Table", no_wrap=True)
     table.add_column("Rows", justify="right")
@@ -57,24 +52,19 @@ def show_notes(console: Console, notes: Iterable[str]) -> None:
         say(console, f"[yellow]Note[/yellow] {escape(note)}")
 
 
-def show_rehearsal(console: Console, ready: PreparedMigration, target: Target) -> None:
+def show_rehearsal(console: Console, route: Route) -> None:
     """What the dry run does now."""
-    where = "a scratch database that is dropped" if target.renamed else "one transaction that is rolled back"
     console.print()
-    say(
-        console,
-        f"Dry run: the rows are loaded into {where}. It takes as long as the migration, and needs its space on the"
-        f" server: about {megabytes(2 * ready.snapshot.size)}.",
-    )
+    say(console, f"Dry run: {escape(route.rehearsal)}")
 
 
-def show_findings(console: Console, ready: PreparedMigration) -> None:
+def show_findings(console: Console, ready: PreparedMigration, route: Route) -> None:
     groups = ready.preflight.groups
     if not groups:
         return
     found = pluralize(ready.preflight.count, "finding")
     console.print()
-    say(console, f"[red]{found}[/red]: PostgreSQL would refuse or change these values")
+    say(console, f"[red]{found}[/red]: {route.reader} would refuse or change these values")
     for group in groups[:GROUPS_SHOWN]:
         column = f".{group.column}" if group.column else ""
         say(console, f"  {group.count:,} × {escape(group.table + column)}: {escape(group.reason)}")
@@ -86,7 +76,7 @@ def show_findings(console: Console, ready: PreparedMigration) -> None:
     say(console, f"All findings: {escape(str(ready.findings_file))}")
 
 
-def show_stop(console: Console, ready: PreparedMigration, *, dry_run: bool) -> None:
+def show_stop(console: Console, ready: PreparedMigration, route: Route, *, dry_run: bool) -> None:
     """Why nothing was written, and the next step."""
     console.print()
     if ready.plan.unknown:
@@ -95,12 +85,9 @@ def show_stop(console: Console, ready: PreparedMigration, *, dry_run: bool) -> N
             options = " ".join(f"--skip-table {name}" for name in names)
             say(console, f"To skip the unknown tables, add {escape(options)}.")
         if len(names) < len(ready.plan.unknown):
-            say(
-                console,
-                "Unknown columns: the file was written by another version of this code, or was changed by hand.",
-            )
+            say(console, f"Unknown columns: {route.unknown_columns}")
     if ready.preflight.count:
-        say(console, f"{FIX_THE_VALUES} Add --dry-run as well to count them first.")
+        say(console, f"{route.fix} Add --dry-run as well to count them first.")
     if ready.not_tried:
         say(console, escape(ready.not_tried))
     if dry_run and ready.acceptable:
@@ -109,15 +96,8 @@ def show_stop(console: Console, ready: PreparedMigration, *, dry_run: bool) -> N
     console.print(done if dry_run else "[red]Stopped.[/red] Nothing was changed.")
 
 
-def show_result(
-    console: Console,
-    ready: PreparedMigration,
-    target: Target,
-    result: MigrationResult,
-    *,
-    is_live: bool,
-) -> None:
-    """The migrated tables, and the next step. `is_live`: the site uses the target already."""
+def show_result(console: Console, ready: PreparedMigration, route: Route, result: MigrationResult) -> None:
+    """The migrated tables, and the next step."""
     table = Table(box=None, pad_edge=False)
     table.add_column("Table", no_wrap=True)
     table.add_column("Rows", justify="right")
@@ -132,8 +112,7 @@ def show_result(
     show_notes(console, (*ready.load_notes, *map(str, result.not_kept)))
     say(
         console,
-        f"[green]Done.[/green] {result.rows:,} rows are in {escape(str(target.address))},"
-        f" compared value by value with the file; {seconds:,.1f} s.",
+        f"[green]Done.[/green] {result.rows:,} rows are in {escape(route.done)}; {seconds:,.1f} s.",
     )
     if result.refused:
         directory = escape(str(ready.options.quarantine))
@@ -145,11 +124,10 @@ def show_result(
             console,
             f"[yellow]The refused rows include users[/yellow] ({users}). Check that an administrator can sign in.",
         )
-    if ready.copy:
-        say(console, f"A verified copy of the file: {escape(str(ready.copy))}")
-    if not is_live:
-        setting = escape(setting_name("DATABASES"))
-        say(console, f"Next: set {setting} to this database, and restart the site. All users must sign in again.")
+    if route.copy:
+        say(console, f"A verified copy of the file: {escape(route.copy)}")
+    if route.next_step:
+        say(console, f"Next: {escape(route.next_step)}")
 
 
 def say(console: Console, sentence: str) -> None:
@@ -157,29 +135,13 @@ def say(console: Console, sentence: str) -> None:
     console.print(sentence, soft_wrap=True)
 
 
-def megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
-
-
 # --- For scripts ----------------------------------------------------------------------------------------------
-def plan_as_json(ready: PreparedMigration, target: Target) -> dict[str, Any]:
+def plan_as_json(ready: PreparedMigration, route: Route) -> dict[str, Any]:
     preflight = ready.preflight
     return {
         "status": "plan" if ready.acceptable else "findings",
-        "source": {
-            "path": str(ready.snapshot.source),
-            "format": ready.plan.format,
-            "bytes": ready.snapshot.size,
-            "sha256": ready.snapshot.sha256,
-            "wal": ready.snapshot.wal,
-        },
-        "target": {
-            "database": target.address.database,
-            "host": target.address.host,
-            "port": target.address.port,
-            "exists": target.exists,
-            "staging_database": target.renamed,
-        },
+        "source": route.source_as_json,
+        "target": route.target_as_json,
         "tables": [
             {
                 "name": table.name,
@@ -206,9 +168,9 @@ def plan_as_json(ready: PreparedMigration, target: Target) -> dict[str, Any]:
     }
 
 
-def result_as_json(ready: PreparedMigration, target: Target, result: MigrationResult) -> dict[str, Any]:
-    return plan_as_json(ready, target) | {
-        "copy": str(ready.copy) if ready.copy else None,
+def result_as_json(ready: PreparedMigration, route: Route, result: MigrationResult) -> dict[str, Any]:
+    return plan_as_json(ready, route) | {
+        "copy": route.copy or None,
         "quarantine": str(ready.options.quarantine) if result.refused else None,
         "quarantine_files": dict(quarantine_files(ready.plan, ready.preflight)) if result.refused else {},
         "status": "quarantined" if result.refused else "migrated",

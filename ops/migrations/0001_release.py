@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
             name='Run',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('backup', 'backup'), ('verification', 'verification'), ('restore_test', 'restore test'), ('restore', 'restore'), ('undo', 'undo of a restore'), ('drop_previous', 'drop of the previous database'), ('prune', 'backup pruning'), ('upload', 'backup upload'), ('download', 'backup download'), ('change', "change of a backup's pin or note"), ('deletion', 'backup deletion'), ('preflight', 'PostgreSQL migration preflight'), ('migration', 'migration to PostgreSQL')])),
+                ('kind', models.CharField(choices=[('backup', 'backup'), ('verification', 'verification'), ('restore_test', 'restore test'), ('restore', 'restore'), ('undo', 'undo of a restore'), ('drop_previous', 'drop of the previous database'), ('prune', 'backup pruning'), ('upload', 'backup upload'), ('download', 'backup download'), ('change', "change of a backup's pin or note"), ('deletion', 'backup deletion'), ('preflight', 'migration preflight'), ('migration', 'migration to PostgreSQL'), ('migration_to_sqlite', 'migration to SQLite')])),
                 ('status', models.CharField(choices=[('queued', 'queued'), ('running', 'running'), ('succeeded', 'succeeded'), ('failed', 'failed'), ('interrupted', 'interrupted'), ('cancelled', 'cancelled')], default='queued')),
                 ('database', models.CharField(blank=True, help_text='The name of the database; one storage may have runs of several.')),
                 ('requested_by', models.CharField(help_text='A username, or user@host of a command.')),

@@ -5,7 +5,7 @@ Importing this package registers all of them in `ops.runs.executor.OPERATIONS`.
 
 from ops.operations.backup import back_up
 from ops.operations.backup_edits import change_backup, delete_backup, record_download
-from ops.operations.migrate import is_live, migrate, preflight, rehearse
+from ops.operations.migrate import is_live, migrate, migrate_to_sqlite, preflight, rehearse, rehearse_to_sqlite
 from ops.operations.prune import evaluate_retention, prune
 from ops.operations.restore import (
     PreBackupFailed,
@@ -29,12 +29,14 @@ __all__ = [
     "find_source",
     "is_live",
     "migrate",
+    "migrate_to_sqlite",
     "newest_verified",
     "preflight",
     "previous_expired",
     "prune",
     "record_download",
     "rehearse",
+    "rehearse_to_sqlite",
     "restore",
     "rights_of_undo",
     "undo_restore",

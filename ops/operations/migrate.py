@@ -1,4 +1,4 @@
-"""Migrate a SQLite file to PostgreSQL, or only check whether that is possible."""
+"""Migrate a SQLite file to PostgreSQL, or back, or only check whether that is possible."""
 
 from pathlib import Path
 
@@ -10,9 +10,11 @@ from ops.conf import conf
 from ops.databases.postgres.connection import ConnectionInfo, parse_url
 from ops.engine_migration import pipeline
 from ops.engine_migration.pipeline import prepare
-from ops.engine_migration.prepared import NO_SERVER, MigrationOptions, PreparedMigration
+from ops.engine_migration.prepared import NO_SERVER, MigrationOptions, PreparedFile, PreparedMigration
 from ops.engine_migration.result import MigrationResult
 from ops.engine_migration.target import Target, inspect_target
+from ops.engine_migration.to_sqlite import pipeline as to_sqlite
+from ops.engine_migration.to_sqlite.prepared import PreparedDatabase
 from ops.errors import PreconditionFailed
 from ops.models import Run
 from ops.runs.context import OpsContext
@@ -22,7 +24,7 @@ from ops.runs.results import FindingGroup, PreflightResult, TableRows
 
 
 @operation(Run.Kind.MIGRATION, writes_row=False)
-def migrate(context: OpsContext, run: RunRecorder, *, prepared: PreparedMigration, target: Target) -> MigrationResult:
+def migrate(context: OpsContext, run: RunRecorder, *, prepared: PreparedFile, target: Target) -> MigrationResult:
     """Copy what was prepared into a staging database, verify it, and swap it in; or leave the target unchanged.
 
     The locks of the project's own database and of the target are held. No row is written to the live database, which
@@ -33,7 +35,7 @@ def migrate(context: OpsContext, run: RunRecorder, *, prepared: PreparedMigratio
         prepared=prepared,
         target=target,
         claims=run,
-        locked=is_live(context, target),
+        locked=is_live(context, target.address),
         on_progress=run.report,
     )
     run.mark_applied()
@@ -43,22 +45,46 @@ def migrate(context: OpsContext, run: RunRecorder, *, prepared: PreparedMigratio
 
 
 @operation(writes_row=False)
-def rehearse(context: OpsContext, run: RunRecorder, *, prepared: PreparedMigration, target: Target) -> PreflightResult:
+def rehearse(context: OpsContext, run: RunRecorder, *, prepared: PreparedFile, target: Target) -> PreflightResult:
     """The dry run: `migrate` without its cut-over. It neither changes the target nor writes to the live database."""
     run.log(f"Trying to migrate {prepared.source.path} to {target.address}.")
     pipeline.rehearse(
         prepared=prepared,
         target=target,
         claims=run,
-        locked=is_live(context, target),
+        locked=is_live(context, target.address),
         on_progress=run.report,
     )
     return result_of(prepared)
 
 
-def is_live(context: OpsContext, target: Target) -> bool:
-    """Whether the target is the live database, of which the run holds the lock."""
-    return isinstance(context.engine, PostgresEngine) and context.engine.is_at(target.address)
+def is_live(context: OpsContext, address: ConnectionInfo) -> bool:
+    """Whether it is the live database, of which the run holds the lock."""
+    return isinstance(context.engine, PostgresEngine) and context.engine.is_at(address)
+
+
+@operation(Run.Kind.MIGRATION_TO_SQLITE)
+def migrate_to_sqlite(context: OpsContext, run: RunRecorder, *, prepared: PreparedDatabase) -> MigrationResult:
+    """Copy what was prepared into the staging file, verify it, and give it its name; or leave no file.
+
+    The locks of the project's own database and of the source are held. The source is only read.
+    """
+    address = prepared.snapshot.address
+    run.log(f"Migrating {address} to {prepared.path}.")
+    result = to_sqlite.migrate(prepared=prepared, locked=is_live(context, address), on_progress=run.report)
+    run.mark_applied()
+    for note in prepared.load_notes:
+        run.log(note)
+    return result
+
+
+@operation()
+def rehearse_to_sqlite(context: OpsContext, run: RunRecorder, *, prepared: PreparedDatabase) -> PreflightResult:
+    """The dry run: `migrate_to_sqlite` without its cut-over."""
+    address = prepared.snapshot.address
+    run.log(f"Trying to migrate {address} to {prepared.path}.")
+    to_sqlite.rehearse(prepared=prepared, locked=is_live(context, address), on_progress=run.report)
+    return result_of(prepared)
 
 
 @operation(Run.Kind.PREFLIGHT)
@@ -93,7 +119,7 @@ def result_of(migration: PreparedMigration) -> PreflightResult:
     return PreflightResult(
         acceptable=migration.acceptable,
         rows=plan.rows,
-        size=migration.snapshot.size,
+        size=migration.size,
         estimate=round(migration.estimate, 1),
         tables=tuple(TableRows(table=table.name, rows=table.rows, label=table.label) for table in plan.tables),
         skipped=plan.skipped,

@@ -170,6 +170,7 @@ RESULTS: Mapping[str, type[Struct]] = {
     Run.Kind.DELETION: DeletionResult,
     Run.Kind.PREFLIGHT: PreflightResult,
     Run.Kind.MIGRATION: MigrationResult,
+    Run.Kind.MIGRATION_TO_SQLITE: MigrationResult,
 }
 
 

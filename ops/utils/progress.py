@@ -18,7 +18,7 @@ class Stage(StrEnum):
     LOAD = "load"
     COMPARE = "compare"
     MIGRATE = "migrate"
-    # A migration to PostgreSQL
+    # A migration to PostgreSQL or to SQLite
     PREFLIGHT = "preflight"
     SCHEMA = "schema"
     CONVERT = "convert"

@@ -25,7 +25,7 @@ from ops.databases.postgres.connection import ConnectionInfo, parse_url
 from ops.engine_migration import target
 from ops.engine_migration.legacy import LegacyFormat
 from ops.engine_migration.pipeline import copy_and_verify, prepare
-from ops.engine_migration.prepared import MigrationOptions, PreparedMigration
+from ops.engine_migration.prepared import MigrationOptions, PreparedFile
 from ops.engine_migration.target import NEW_SUFFIX, OLD_SUFFIX, StagingDatabase, inspect_target, open_staging
 from ops.engine_migration.verify import verify_tables
 from ops.utils.progress import ProgressCallback, StageTimer, no_progress
@@ -230,7 +230,7 @@ def environment(directory: Path) -> dict[str, str]:
 @contextlib.contextmanager
 def prepared(
     path: Path, *, only: Sequence[str] = (), legacy: LegacyFormat | None = None, **options: Any
-) -> Iterator[PreparedMigration]:
+) -> Iterator[PreparedFile]:
     """The file, or `only` these tables of it, after the preflight. No server is asked."""
     if only:
         options["skip_tables"] = frozenset(all_but(path, *only))
@@ -265,7 +265,7 @@ def read_findings(path: Path | None) -> list[tuple[str, ...]]:
         return sorted(tuple(row) for row in list(csv.reader(file))[1:])
 
 
-def copy_and_verify_into(ready: PreparedMigration, database: Database, report: ProgressCallback = no_progress) -> None:
+def copy_and_verify_into(ready: PreparedFile, database: Database, report: ProgressCallback = no_progress) -> None:
     """Copy into a database that has the schema already, build and verify. Raises VerificationFailed."""
     with (
         override_database(database.address.wrapper()),
@@ -282,7 +282,7 @@ def replaced(address: ConnectionInfo) -> Iterator[StagingDatabase]:
         yield staging
 
 
-def verify_after(ready: PreparedMigration, database: Database, *changes: str) -> None:
+def verify_after(ready: PreparedFile, database: Database, *changes: str) -> None:
     """Change what was copied, with triggers and keys disabled, verify every table, and undo the change."""
     with contextlib.closing(database.address.connect()) as connection:
         with connection.cursor() as cursor:

@@ -18,8 +18,10 @@ from django.core.management import CommandError, call_command
 from rich.console import Console
 
 from ops.engine_migration.target import inspect_target
+from ops.management import routes
 from ops.management.base import ConfirmationDeclined
-from ops.management.commands.migrate_to_postgres import Command, confirm
+from ops.management.commands.migrate_to_postgres import Command
+from ops.management.migration import confirm
 from tests.engine_migration import support
 from tests.engine_migration.support import BOOKS, Database, Migration
 from tests.support import forked
@@ -150,7 +152,7 @@ def test_any_answer_but_yes_declines(library: Path, database: Database, monkeypa
         for answer in ("Y", "YES", "", "yes please", "no"):
             monkeypatch.setattr("sys.stdin", io.StringIO(f"{answer}\n"))
             with pytest.raises(ConfirmationDeclined, match="Not confirmed"):
-                confirm(Console(), ready, target)
+                confirm(Console(), ready, routes.to_postgres(ready, target, is_live=False))
 
 
 def test_migration_without_terminal_and_yes_is_refused(
@@ -299,7 +301,7 @@ def test_unwritable_report_does_not_make_a_migration_look_failed(
         raise BrokenPipeError("closed")
 
     if place == "-":
-        monkeypatch.setattr("ops.management.commands.migrate_to_postgres.write_json", refuse)
+        monkeypatch.setattr("ops.management.migration.write_json", refuse)
     Command().print_json({"json": place}, migration.outcome.document)
     assert "The migration is done and verified; its report could not be written" in capsys.readouterr().err
 

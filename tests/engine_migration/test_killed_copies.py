@@ -29,7 +29,7 @@ from ops.databases.sqlite import snapshot
 from tests.support.replayed_migrations import replay_in_this_program
 replay_in_this_program()
 when, place, name = sys.argv[1].split()
-holder = {"pipeline": pipeline, "snapshot": snapshot, "prepared": pipeline.PreparedMigration}[place]
+holder = {"pipeline": pipeline, "snapshot": snapshot, "prepared": pipeline.PreparedFile}[place]
 real = getattr(holder, name)
 
 def die(*arguments, **named):

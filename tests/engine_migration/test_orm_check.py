@@ -65,7 +65,7 @@ def test_any_other_value_is_found(file: Path, migrated: Database) -> None:
         compare(ready, migrated)
 
 
-def compare(ready: pipeline.PreparedMigration, database: Database) -> None:
+def compare(ready: pipeline.PreparedFile, database: Database) -> None:
     orm_check.compare_through_django(
         tables=ready.plan.tables,
         snapshot=ready.snapshot,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ops.engine_migration.loading import Loader
-from ops.engine_migration.prepared import PreparedMigration
+from ops.engine_migration.prepared import PreparedFile
 from ops.engine_migration.types.documents import same_documents, same_json
 from ops.errors import VerificationFailed
 from tests.engine_migration import support
@@ -34,7 +34,7 @@ ROW: dict[str, Any] = {
 }
 
 
-Copied = tuple[PreparedMigration, Database]
+Copied = tuple[PreparedFile, Database]
 NOCASE = {"everything": "long", "otherproject_author": "name", "otherproject_tag": "name"}
 """Columns by table, which have a nondeterministic collation."""
 

@@ -1,6 +1,7 @@
 """``--quarantine``: refused rows and the rows that refer to them are written in full, and the rest is migrated."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from ops.databases.sqlite.snapshot import opened, take_snapshot
 from ops.engine_migration.plan import Plan, TablePlan
 from ops.engine_migration.preflight import PreflightResult
-from ops.engine_migration.quarantine import file_names, write_quarantine
+from ops.engine_migration.quarantine import file_names, rows_of_file, write_quarantine
 from tests.engine_migration import support
 from tests.engine_migration.support import Database
 
@@ -153,7 +154,7 @@ def test_each_table_has_a_file_within_the_directory(tmp_path: Path) -> None:
     with opened(source, hint="") as live:
         snapshot = take_snapshot(source=live, destination=tmp_path / "copy.db")
     before = set(tmp_path.rglob("*"))
-    write_quarantine(directory=directory, plan=plan, snapshot=snapshot, preflight=preflight)
+    write_quarantine(directory, plan, preflight, partial(rows_of_file, snapshot, preflight))
     written = set(tmp_path.rglob("*")) - before - {directory, directory.parent}
     assert written == {directory / name for name in file_names(HOSTILE).values()}
     assert len(written) == len(HOSTILE)

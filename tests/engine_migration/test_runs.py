@@ -8,7 +8,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ops import operations
 from ops.databases.override import new_wrapper, override_database
-from ops.engine_migration.target import inspect_target
 from ops.runs.context import get_context
 from tests.engine_migration import support
 from tests.engine_migration.conftest import settings_with
@@ -52,14 +51,13 @@ def entry(database: Database, **written: Any) -> BaseDatabaseWrapper:
 )
 def test_live_database_is_recognised_as_the_target(database: Database, written: dict[str, Any]) -> None:
     with override_database(entry(database, **written)):
-        assert operations.is_live(get_context(), inspect_target(database.address))
+        assert operations.is_live(get_context(), database.address)
 
 
 def test_other_databases_than_the_target_are_not_taken_for_it(database: Database, nowhere: Database) -> None:
-    target = inspect_target(nowhere.address)
-    assert not operations.is_live(get_context(), target)
+    assert not operations.is_live(get_context(), nowhere.address)
     with override_database(entry(database)):
-        assert not operations.is_live(get_context(), target)
+        assert not operations.is_live(get_context(), nowhere.address)
 
 
 def test_live_database_can_be_the_target(library: Path, database: Database) -> None:

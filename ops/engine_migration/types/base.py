@@ -8,6 +8,10 @@ Stored = int | float | str | bytes
 """What a cell of SQLite can hold besides NULL."""
 
 
+NEVER = "0"
+"""The check of a type of which no value is canonical."""
+
+
 class Refused(ValueError):
     """The target would refuse the value or change it. The message is the reason."""
 

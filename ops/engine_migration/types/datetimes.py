@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ops.engine_migration.types.base import ColumnType, Limit, Refused, Stored, refuse_type
+from ops.engine_migration.types.base import NEVER, ColumnType, Limit, Refused, Stored, refuse_type
 
 DATE = r"(\d{4})-(\d{2})-(\d{2})"
 CLOCK = r"(\d{2}):(\d{2}):(\d{2})(?:[.](\d+))?"
@@ -105,10 +105,10 @@ def timestamp(zone: SourceZone | None) -> ColumnType:
     local = f"({{c}} AT TIME ZONE '{zone.zone.key if zone else 'UTC'}')"
     written = padded(f"{local}::text", 19)
     return ColumnType(
-        canonical_check="0" if zone else f"{clock_check(19, 'datetime')} AND {YEAR_GE_1}",
+        canonical_check=NEVER if zone else f"{clock_check(19, 'datetime')} AND {YEAR_GE_1}",
         source_text=f"{TRIMMED.format(whole=19)} || '+00'",
         convert=convert,
-        stored=f"{written} || '|' || {{c}}::text" if zone else written,
+        stored=f"{written} || '|' || ({{c}} AT TIME ZONE 'UTC')::text || '+00'" if zone else written,
         limits=(Limit(excess=f"NOT {local} BETWEEN '0001-01-01' AND '9999-12-31 23:59:59.999999'", reason=NO_YEAR),),
         store=store if zone else None,
     )

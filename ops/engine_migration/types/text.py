@@ -4,7 +4,7 @@ import dataclasses
 import ipaddress
 import re
 
-from ops.engine_migration.types.base import ColumnType, Limit, Refused, Stored, refuse_type
+from ops.engine_migration.types.base import NEVER, ColumnType, Limit, Refused, Stored, refuse_type
 
 
 def convert_text(value: Stored) -> str:
@@ -82,7 +82,7 @@ UUID = ColumnType(
     stored="replace({c}::text, '-', '')",
 )
 ADDRESS = ColumnType(
-    canonical_check="0",
+    canonical_check=NEVER,
     target_text="host({c})",
     convert=convert_address,
     stored="host({c})",

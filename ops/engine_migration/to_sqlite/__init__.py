@@ -1,0 +1,1 @@
+"""Migrates a PostgreSQL database to a new SQLite file."""
