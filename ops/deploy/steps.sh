@@ -14,8 +14,11 @@ begin() {
     work=$(mktemp -d)
     log=$root/$1.log
     (umask 077 && printf '\n=== %s\n' "$(date --utc '+%Y-%m-%d %H:%M:%S UTC')" >>"$log")
+    # A trap runs with the redirections of the function that was interrupted.
+    exec {output}>&1 {errors}>&2
     trap 'finish $?' EXIT
-    trap 'fail "Interrupted."' INT TERM
+    # Without a trap, Bash exits with status 0 after some of these signals.
+    trap 'fail "Interrupted."' HUP INT PIPE TERM
 }
 
 # A step that changes nothing: a dry run runs it as well.
@@ -62,8 +65,9 @@ succeed() {
 finish() {
     local code=$1
     trap - EXIT
-    # A rollback is not interrupted.
-    trap '' INT TERM
+    exec 1>&"$output" 2>&"$errors"
+    # A rollback is not interrupted, even if its terminal or the reader of its output is gone.
+    trap '' HUP INT PIPE TERM
     if ((code)); then
         set +e
         report_failure >&2
