@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Deploys HomeRack with PostgreSQL on a machine with Docker, from .env.production, and verifies it. Run again, the script
-# upgrades, and rolls back to the previous image automatically when the new one is not healthy.
+# upgrades, and rolls back to the previous image automatically when the new one is not healthy. It also leads back to SQLite.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -12,6 +12,8 @@ source "$here/site.sh"
 source "$here/prerequisites.sh"
 # shellcheck source=ops/deploy/roles.sh
 source "$here/roles.sh"
+# shellcheck source=ops/deploy/back_to_sqlite.sh
+source "$here/back_to_sqlite.sh"
 
 usage() {
     cat <<'TEXT'
@@ -21,7 +23,8 @@ usage: deploy_production.sh [options]
   --skip-migration     do not migrate a SQLite file (Django's migrations are applied)
   --migrate-only       start the database, apply migrations, migrate the SQLite file; start no other service
   --sqlite-path FILE   the SQLite file to migrate (default: homerack.db next to manage.py, if it exists)
-  --skip-backup        skip the backup before an upgrade, and the backup and restore test after it
+  --back-to-sqlite FILE  stop HomeRack and write its data from PostgreSQL into the new SQLite file FILE
+  --skip-backup        skip the backup before an upgrade or the way back, and the backup and restore test after an upgrade
   --force              do not ask for confirmation; continue with little disk space
   --dry-run            check the prerequisites and list the steps; change nothing
 
@@ -39,9 +42,9 @@ parse_options() {
             --skip-backup) backup=no ;;
             --force) force=yes ;;
             --dry-run) dry_run=yes ;;
-            --sqlite-path)
-                (($# > 1)) || wrong_option "--sqlite-path needs a file"
-                sqlite=$2 sqlite_named=yes
+            --sqlite-path | --back-to-sqlite)
+                [[ ${2:-} ]] || wrong_option "$1 needs a file"
+                if [[ $1 == --sqlite-path ]]; then sqlite=$2 sqlite_named=yes; else target=$2; fi
                 shift
                 ;;
             --help | -h) usage && exit 0 ;;
@@ -51,6 +54,9 @@ parse_options() {
     done
     [[ $migration$services != nono ]] || wrong_option "--skip-migration and --migrate-only leave nothing to do"
     [[ $migration$sqlite_named != noyes ]] || wrong_option "--skip-migration and --sqlite-path contradict each other"
+    [[ -z $target || $sqlite_named == no ]] || wrong_option "--back-to-sqlite and --sqlite-path contradict each other"
+    [[ -z $target || $migration == yes ]] || wrong_option "--back-to-sqlite and --skip-migration contradict each other"
+    [[ -z $target || $services == yes ]] || wrong_option "--back-to-sqlite and --migrate-only contradict each other"
     if [[ -z $sqlite && -f $root/homerack.db ]]; then sqlite=$root/homerack.db; fi
 }
 
@@ -62,7 +68,8 @@ wrong_option() {
 
 confirm() {
     [[ $force == no && $dry_run == no && $first == no && -t 0 ]] || return 0
-    read -rp "HomeRack is installed already. Type yes to upgrade it: " answer
+    local answer
+    read -rp "$1" answer
     [[ $answer == yes ]] || fail "Not confirmed."
 }
 
@@ -96,11 +103,13 @@ start_databases() {
         fail "PostgreSQL is running, but HomeRack cannot connect to it."
 }
 
-back_up() {
+back_up_before_upgrade() {
     has_data || { say "    The database is empty: no backup is needed." && return; }
-    local from=$previous_image
-    if [[ $first == yes ]]; then from=$candidate_image; fi
-    in_image "$from" python manage.py backup_database --note "before an upgrade" --json >"$work/backup.json" \
+    if [[ $first == yes ]]; then back_up "$candidate_image" "before an upgrade"; else back_up "$previous_image" "before an upgrade"; fi
+}
+
+back_up() {
+    in_image "$1" python manage.py backup_database --note "$2" --json >"$work/backup.json" \
         2>>"$log" || fail "The backup failed." "To continue without a backup: --skip-backup"
     safety=$(json_field backup <"$work/backup.json")
     say "    $safety"
@@ -182,6 +191,10 @@ clean_up() {
 # --- When a step fails --------------------------------------------------------------------------------------------------
 
 roll_back() {
+    if [[ $target ]]; then
+        stay_on_postgres
+        return
+    fi
     if [[ $first == yes ]]; then
         if ((${#changes[@]})); then
             say "Containers were left running for inspection (docker ps --all, docker logs homerack-web)."
@@ -207,6 +220,10 @@ roll_back_image() {
 
 show_next_steps() {
     say ""
+    if [[ $target ]]; then
+        show_way_back
+        return
+    fi
     if [[ $services == no ]]; then
         say "The database is ready. Next: ops/deploy/deploy_production.sh"
         return
@@ -216,16 +233,14 @@ show_next_steps() {
     say "Log of the deployment: $log. Logs of the containers: docker logs homerack-web (-front, -worker, -beat, -postgres, -redis)"
 }
 
-main() {
-    parse_options "$@"
-    begin "deploy"
+deploy() {
     check "Prerequisites" check_prerequisites
     detect_installation
-    confirm
+    confirm "HomeRack is installed already. Type yes to upgrade it: "
     step "Build the images" build_images
     step "Run Django's deployment checks" check_settings
     step "Start PostgreSQL and Redis" start_databases
-    if [[ $backup == yes ]]; then step "Back up the database" back_up; fi
+    if [[ $backup == yes ]]; then step "Back up the database" back_up_before_upgrade; fi
     step "Apply migrations" apply_migrations
     if [[ $migration == yes && $sqlite ]]; then step "Migrate $sqlite to PostgreSQL" migrate_sqlite_file; fi
     if [[ $services == yes ]]; then
@@ -239,6 +254,12 @@ main() {
         fi
         step "Remove old images and temporary files" clean_up
     fi
+}
+
+main() {
+    parse_options "$@"
+    begin "deploy"
+    if [[ $target ]]; then back_to_sqlite; else deploy; fi
     succeed
 }
 

@@ -12,7 +12,7 @@ check_prerequisites() {
     check_settings_file
     if ((${#problems[@]} == 0)); then
         unset_shell_variables
-        check_disk
+        check_free "$(docker_folder)" "$least_free"
         if has_front; then
             check_port "$(setting HTTP_PORT 80)" HTTP_PORT homerack-front
             check_port "$(setting HTTPS_PORT 443)" HTTPS_PORT homerack-front
@@ -23,11 +23,14 @@ check_prerequisites() {
         quietly compose config --quiet || problem "Compose cannot read docker-compose.prod.yml; see $log"
     fi
     if [[ $sqlite && $migration == yes && ! -r $sqlite ]]; then problem "The SQLite file $sqlite cannot be read."; fi
-    if ((${#problems[@]})); then
-        printf '  ✗ %s\n' "${problems[@]}" >&2
-        fail "fix the items marked ✗ above (${#problems[@]})."
-    fi
+    report_problems
     say "    $("${compose_program[@]}" version --short 2>/dev/null | sed 's/^v\?/Compose /'), Docker $(docker version --format '{{.Server.Version}}')"
+}
+
+report_problems() {
+    ((${#problems[@]})) || return 0
+    printf '  ✗ %s\n' "${problems[@]}" >&2
+    fail "fix the items marked ✗ above (${#problems[@]})."
 }
 
 check_programs() {
@@ -89,13 +92,19 @@ check_secrets() {
     done
 }
 
-check_disk() {
-    local folder free
+# Where Docker keeps images and volumes.
+docker_folder() {
+    local folder
     folder=$(docker info --format '{{.DockerRootDir}}')
-    [[ -d $folder ]] || folder=$root
-    free=$(df --output=avail "$folder" | tail -n 1)
-    if ((free < least_free)) && [[ $force == no ]]; then
-        problem "$((free >> 10)) MiB is free in $folder; $((least_free >> 10)) MiB is needed. To continue anyway: --force"
+    if [[ -d $folder ]]; then say "$folder"; else say "$root"; fi
+}
+
+# Whether so many KiB are free in a directory.
+check_free() {
+    local free
+    free=$(df --output=avail "$1" | tail -n 1)
+    if ((free < $2)) && [[ $force == no ]]; then
+        problem "$((free >> 10)) MiB is free in $1; $((($2 >> 10) + 1)) MiB is needed. To continue anyway: --force"
     fi
 }
 

@@ -7,6 +7,7 @@ image=homerack:current
 candidate_image=homerack:candidate
 previous_image=homerack:previous
 front_image=homerack-front
+runner=$candidate_image # runs what needs Python, but not the site
 first=yes swapped=no applied=0 safety=''
 
 # The value of a variable in .env.production, or a default.
@@ -48,11 +49,16 @@ in_image() {
 
 in_candidate() { in_image "$candidate_image" "$@"; }
 
+# Ctrl-C in a terminal ends all programs of its session, but not what Docker does for them.
+uninterrupted() { setsid --wait "$@"; }
+
+is_running() { [[ $(docker inspect --format '{{.State.Running}}' "$1" 2>>"$log") == true ]]; }
+
 in_web() { docker exec --interactive homerack-web "$@"; }
 
 # The value at a path of keys in the JSON object on standard input.
 json_field() {
-    docker run --rm --interactive --network none "$candidate_image" python -c '
+    docker run --rm --interactive --network none "$runner" python -c '
 import functools, json, sys
 print(functools.reduce(lambda value, key: value[key], sys.argv[1:], json.load(sys.stdin)))' "$@"
 }

@@ -122,8 +122,18 @@ class TestRefusals:
         [
             (["--fast"], "unknown option --fast"),
             (["--sqlite-path"], "--sqlite-path needs a file"),
+            (["--back-to-sqlite", ""], "--back-to-sqlite needs a file"),
             (["--skip-migration", "--migrate-only"], "--skip-migration and --migrate-only leave nothing to do"),
             (["--skip-migration", "--sqlite-path", "x"], "--skip-migration and --sqlite-path contradict each other"),
+            (
+                ["--back-to-sqlite", "x", "--sqlite-path", "y"],
+                "--back-to-sqlite and --sqlite-path contradict each other",
+            ),
+            (["--back-to-sqlite", "x", "--migrate-only"], "--back-to-sqlite and --migrate-only contradict each other"),
+            (
+                ["--back-to-sqlite", "x", "--skip-migration"],
+                "--back-to-sqlite and --skip-migration contradict each other",
+            ),
         ],
     )
     def test_invalid_option_prints_usage(self, machine: Machine, options: list[str], problem: str) -> None:
