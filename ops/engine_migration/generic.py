@@ -23,10 +23,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ops.databases.override import sqlite_wrapper
 from ops.databases.sqlite.files import remove
 from ops.databases.sqlite.snapshot import Snapshot, create_private
+from ops.engine_migration.faults import Fault, explain, log_faults
 from ops.engine_migration.findings import SECRET, FindingLog
-from ops.engine_migration.load_faults import Fault, explain, log_faults
 from ops.engine_migration.plan import ColumnPlan, TablePlan
-from ops.engine_migration.preflight import PreflightResult, with_refused
+from ops.engine_migration.refusals import PreflightResult, with_refused
 from ops.engine_migration.source_sql import (
     ATTACHED,
     InvalidText,

@@ -20,7 +20,7 @@ from ops.engine_migration.findings import excerpt
 from ops.engine_migration.names import folded, rows_in, table_in_postgres, table_in_sqlite
 from ops.engine_migration.plan import ColumnPlan, TablePlan
 from ops.engine_migration.planner import concrete_models
-from ops.engine_migration.preflight import PreflightResult
+from ops.engine_migration.refusals import PreflightResult
 from ops.engine_migration.sessions import PostgresDatabase
 from ops.engine_migration.source_sql import connect, is_canonical, rows_of
 from ops.engine_migration.types import CONVERTED

@@ -13,8 +13,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ops.engine_migration.legacy import LegacyColumn, LegacyFormat, LegacyTable
 from ops.engine_migration.names import check_names, folded, table_in_postgres, table_in_sqlite
 from ops.engine_migration.plan import ColumnPlan, Plan, Skipped, TablePlan, literal, rename
-from ops.engine_migration.source import ROWID_NAMES, SourceSchema, SourceTable, read_schema
 from ops.engine_migration.source_sql import balanced
+from ops.engine_migration.sqlite_schema import ROWID_NAMES, SourceSchema, SourceTable, read_schema
 from ops.engine_migration.types import column_type
 from ops.engine_migration.types.datetimes import SourceZone
 from ops.errors import PreconditionFailed

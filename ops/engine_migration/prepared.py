@@ -9,7 +9,7 @@ from ops.databases.sqlite.files import sync
 from ops.databases.sqlite.snapshot import Snapshot, Source
 from ops.engine_migration.findings import FindingLog
 from ops.engine_migration.plan import Plan
-from ops.engine_migration.preflight import PreflightResult
+from ops.engine_migration.refusals import PreflightResult
 from ops.errors import PreconditionFailed
 from ops.utils.progress import Stage
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.plan import Plan, TablePlan
-from ops.engine_migration.preflight import PreflightResult
+from ops.engine_migration.refusals import PreflightResult
 from ops.engine_migration.source_sql import connect
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted

@@ -18,6 +18,8 @@ from ops.utils.identifiers import quoted
 
 LARGEST_ROW = 2**63 - 1
 OPERANDS = 50
+COLUMNS_PER_PRINTF = 100
+"""SQLite takes 127 arguments to a function by default."""
 CHUNK_ROWS = 2000
 CHUNK_BYTES = 1_000_000
 ATTACHED = "generic"
@@ -84,6 +86,12 @@ def balanced(operator: str, operands: Sequence[str]) -> str:
         return operator.join(operands)
     middle = len(operands) // 2
     return f"({balanced(operator, operands[:middle])}){operator}({balanced(operator, operands[middle:])})"
+
+
+def line_of(values: list[str]) -> str:
+    """SQL for one line of CSV with ``'`` as its quote: SQLite's ``%Q`` quotes text so, and writes NULL for NULL."""
+    groups = [values[start : start + COLUMNS_PER_PRINTF] for start in range(0, len(values), COLUMNS_PER_PRINTF)]
+    return balanced("||','||", [f"printf('{','.join(['%Q'] * len(group))}', {', '.join(group)})" for group in groups])
 
 
 def rows_of(table: TablePlan, names: Sequence[str] | None = None) -> str:

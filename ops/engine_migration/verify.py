@@ -16,22 +16,22 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.databases.postgres.queries import fetch_row
 from ops.databases.sqlite.snapshot import Snapshot
-from ops.engine_migration.copying import line_of
 from ops.engine_migration.findings import excerpt
 from ops.engine_migration.plan import ColumnPlan, TablePlan
-from ops.engine_migration.preflight import PARTS_PER_TABLE, PreflightResult
+from ops.engine_migration.refusals import PreflightResult
 from ops.engine_migration.sessions import PostgresDatabase
 from ops.engine_migration.source_sql import (
     balanced,
     chunk_rows,
     connect,
     exclude_refused,
+    line_of,
     register_converters,
     rendered,
     rows_of,
 )
 from ops.engine_migration.types.documents import same_documents, same_json
-from ops.engine_migration.workers import for_each, split
+from ops.engine_migration.workers import PARTS_PER_TABLE, for_each, split
 from ops.errors import VerificationFailed
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage, accumulate

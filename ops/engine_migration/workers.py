@@ -22,6 +22,8 @@ from ops.utils.progress import Progress, ProgressCallback
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 MOST_PROCESSES = 4
+PARTS_PER_TABLE = 8
+"""Small enough parts that all processes end at about the same time."""
 ROWS_WORTH_IT = 20_000
 """With fewer, one process is done before others have started."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ops.conf import setting_name
 from ops.engine_migration.prepared import FIX_THE_ROWS, FIX_THE_VALUES, PreparedFile
-from ops.engine_migration.target import Target
+from ops.engine_migration.to_postgres.target import Target
 from ops.engine_migration.to_sqlite.prepared import PreparedDatabase
 
 

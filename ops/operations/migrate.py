@@ -8,11 +8,11 @@ from django.utils.module_loading import import_string
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.conf import conf
 from ops.databases.postgres.connection import ConnectionInfo, parse_url
-from ops.engine_migration import pipeline
-from ops.engine_migration.pipeline import prepare
 from ops.engine_migration.prepared import NO_SERVER, MigrationOptions, PreparedFile, PreparedMigration
 from ops.engine_migration.result import MigrationResult
-from ops.engine_migration.target import Target, inspect_target
+from ops.engine_migration.to_postgres import pipeline
+from ops.engine_migration.to_postgres.pipeline import prepare
+from ops.engine_migration.to_postgres.target import Target, inspect_target
 from ops.engine_migration.to_sqlite import pipeline as to_sqlite
 from ops.engine_migration.to_sqlite.prepared import PreparedDatabase
 from ops.errors import PreconditionFailed

@@ -13,7 +13,7 @@ from typing import TypeVar
 from ops.backups.engines.base import Engine
 from ops.backups.repository import BackupRepository
 from ops.conf import conf
-from ops.engine_migration.snapshot_directory import sweep_snapshots
+from ops.engine_migration.to_postgres.snapshot_directory import sweep_snapshots
 from ops.models import Run
 from ops.notifications import alerts
 from ops.runs import event_log, index

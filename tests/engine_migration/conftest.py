@@ -16,7 +16,7 @@ from django.test import override_settings
 from homerack.config import storage
 from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database, sqlite_wrapper
-from ops.engine_migration import target
+from ops.engine_migration.to_postgres import target
 from tests.engine_migration import support
 from tests.engine_migration.factories import write_library
 from tests.engine_migration.support import Database, Migration, Outcome

@@ -22,11 +22,17 @@ from ops.databases.leftovers import NO_CLAIMS
 from ops.databases.override import override_database
 from ops.databases.postgres import databases
 from ops.databases.postgres.connection import ConnectionInfo, parse_url
-from ops.engine_migration import target
 from ops.engine_migration.legacy import LegacyFormat
-from ops.engine_migration.pipeline import copy_and_verify, prepare
 from ops.engine_migration.prepared import MigrationOptions, PreparedFile
-from ops.engine_migration.target import NEW_SUFFIX, OLD_SUFFIX, StagingDatabase, inspect_target, open_staging
+from ops.engine_migration.to_postgres import target
+from ops.engine_migration.to_postgres.pipeline import copy_and_verify, prepare
+from ops.engine_migration.to_postgres.target import (
+    NEW_SUFFIX,
+    OLD_SUFFIX,
+    StagingDatabase,
+    inspect_target,
+    open_staging,
+)
 from ops.engine_migration.verify import verify_tables
 from ops.utils.progress import ProgressCallback, StageTimer, no_progress
 

@@ -17,7 +17,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from rich.console import Console
 
-from ops.engine_migration.target import inspect_target
+from ops.engine_migration.to_postgres.target import inspect_target
 from ops.management import routes
 from ops.management.base import ConfirmationDeclined
 from ops.management.commands.migrate_to_postgres import Command

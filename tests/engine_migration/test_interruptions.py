@@ -15,11 +15,12 @@ import psycopg2
 import pytest
 
 from ops.databases.postgres import databases, lock, rename
-from ops.engine_migration import copying, loading, pipeline, verify
-from ops.engine_migration import target as targets
-from ops.engine_migration.loading import Loader
-from ops.engine_migration.snapshot_directory import sweep_snapshots
-from ops.engine_migration.target import inspect_target
+from ops.engine_migration import verify
+from ops.engine_migration.to_postgres import copying, loading, pipeline
+from ops.engine_migration.to_postgres import target as targets
+from ops.engine_migration.to_postgres.loading import Loader
+from ops.engine_migration.to_postgres.snapshot_directory import sweep_snapshots
+from ops.engine_migration.to_postgres.target import inspect_target
 from ops.errors import AlreadyRunning, PreconditionFailed
 from ops.models import Run
 from ops.runs import event_log

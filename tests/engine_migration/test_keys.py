@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from ops.engine_migration.copying import line_of
-from ops.engine_migration.source_sql import CHUNK_ROWS, chunk_rows
+from ops.engine_migration.source_sql import CHUNK_ROWS, chunk_rows, line_of
 from ops.errors import VerificationFailed
 from tests.engine_migration import support
 from tests.engine_migration.support import Database

@@ -10,8 +10,8 @@ import pytest
 
 from ops.databases.sqlite import workdir
 from ops.databases.sqlite.workdir import sweep, working_directory
-from ops.engine_migration.pipeline import Stage
-from ops.engine_migration.snapshot_directory import sweep_snapshots
+from ops.engine_migration.to_postgres.pipeline import Stage
+from ops.engine_migration.to_postgres.snapshot_directory import sweep_snapshots
 from ops.management.base import DECLINED, FAILED
 from ops.runs.context import get_context
 from ops.runs.lock import database_lock
@@ -24,7 +24,7 @@ DIE_AT = """
 import os, signal, sys
 import django
 django.setup()
-from ops.engine_migration import pipeline
+from ops.engine_migration.to_postgres import pipeline
 from ops.databases.sqlite import snapshot
 from tests.support.replayed_migrations import replay_in_this_program
 replay_in_this_program()

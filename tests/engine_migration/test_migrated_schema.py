@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ops.databases.postgres.connection import parse_url
-from ops.engine_migration.target import inspect_target
+from ops.engine_migration.to_postgres.target import inspect_target
 from ops.errors import PreconditionFailed, VerificationFailed
 from tests.engine_migration import support
 from tests.engine_migration.support import BOOKS, Database, Outcome

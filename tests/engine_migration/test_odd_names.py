@@ -7,8 +7,8 @@ import pytest
 from django.db import models
 from django.test.utils import isolate_apps
 
-from ops.engine_migration import target
 from ops.engine_migration.names import check_names, in_postgres, table_in_postgres, table_in_sqlite
+from ops.engine_migration.to_postgres import target
 from ops.errors import PreconditionFailed
 from tests.engine_migration import support
 from tests.support.projects import Project, assert_migrated, assert_refused

@@ -10,8 +10,9 @@ from django.db import models
 from django.test.utils import isolate_apps
 
 from ops.databases.override import override_database, sqlite_wrapper
-from ops.engine_migration import orm_check, pipeline
-from ops.engine_migration.target import contents
+from ops.engine_migration import orm_check
+from ops.engine_migration.to_postgres import pipeline
+from ops.engine_migration.to_postgres.target import contents
 from ops.engine_migration.values import equal
 from ops.errors import VerificationFailed
 from tests.engine_migration import support

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ops.engine_migration.loading import Loader
 from ops.engine_migration.prepared import PreparedFile
+from ops.engine_migration.to_postgres.loading import Loader
 from ops.engine_migration.types.documents import same_documents, same_json
 from ops.errors import VerificationFailed
 from tests.engine_migration import support

@@ -9,8 +9,8 @@ import pytest
 
 from ops.databases.sqlite.snapshot import opened, take_snapshot
 from ops.engine_migration.plan import Plan, TablePlan
-from ops.engine_migration.preflight import PreflightResult
 from ops.engine_migration.quarantine import file_names, rows_of_file, write_quarantine
+from ops.engine_migration.refusals import PreflightResult
 from tests.engine_migration import support
 from tests.engine_migration.support import Database
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ops.engine_migration import loading
+from ops.engine_migration.to_postgres import loading
 from tests.engine_migration import support
 from tests.engine_migration.support import Database
 

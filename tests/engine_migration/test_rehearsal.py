@@ -11,7 +11,7 @@ from ops import operations
 from ops.databases.leftovers import Claims
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.postgres import databases
-from ops.engine_migration.target import NEW_SUFFIX
+from ops.engine_migration.to_postgres.target import NEW_SUFFIX
 from ops.errors import PreconditionFailed
 from ops.runs.context import get_context
 from ops.runs.descriptions import describe

@@ -9,7 +9,7 @@ from django.db import connections, transaction
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.databases.override import override_database
 from ops.engine_migration import orm_check
-from ops.engine_migration.target import StagingDatabase
+from ops.engine_migration.to_postgres.target import StagingDatabase
 from ops.errors import VerificationFailed
 from tests.backups.postgresql.support import dump_of, restore
 from tests.engine_migration import support

@@ -25,11 +25,11 @@ from hypothesis import strategies as st
 
 from ops.databases.override import override_database
 from ops.databases.sqlite.snapshot import Snapshot
-from ops.engine_migration.copying import copy_table
 from ops.engine_migration.findings import FindingLog
 from ops.engine_migration.plan import Plan
-from ops.engine_migration.preflight import run_preflight
-from ops.engine_migration.target import StagingDatabase
+from ops.engine_migration.to_postgres.copying import copy_table
+from ops.engine_migration.to_postgres.preflight import run_preflight
+from ops.engine_migration.to_postgres.target import StagingDatabase
 from ops.engine_migration.verify import verify_tables
 from ops.utils.progress import no_progress
 from tests.engine_migration import support

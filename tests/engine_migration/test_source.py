@@ -14,8 +14,8 @@ import pytest
 
 from ops.databases.sqlite import files, snapshot
 from ops.databases.sqlite.snapshot import take_snapshot
-from ops.engine_migration import pipeline, source
-from ops.engine_migration.pipeline import Stage
+from ops.engine_migration.to_postgres import pipeline, source
+from ops.engine_migration.to_postgres.pipeline import Stage
 from tests.engine_migration import support
 from tests.engine_migration.support import Database, Migration
 from tests.support import forked
@@ -218,7 +218,7 @@ AS_NOBODY = """
 import os, sys
 from pathlib import Path
 from ops.databases.sqlite.snapshot import take_snapshot
-from ops.engine_migration import source
+from ops.engine_migration.to_postgres import source
 from ops.errors import OpsError
 # After the imports: the virtual environment may be closed to others.
 os.setgroups([]); os.setgid(65534); os.setuid(65534)

@@ -17,8 +17,8 @@ from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database
 from ops.databases.postgres import databases, rename
 from ops.databases.postgres.connection import ConnectionInfo
-from ops.engine_migration import target as targets
-from ops.engine_migration.target import inspect_target
+from ops.engine_migration.to_postgres import target as targets
+from ops.engine_migration.to_postgres.target import inspect_target
 from ops.errors import PreconditionFailed
 from tests.engine_migration import support
 from tests.engine_migration.support import BOOKS, Database, Migration

@@ -12,7 +12,7 @@ from ops.backups.verify import restore_test
 from ops.checks import check_operations_connect
 from ops.databases.override import new_wrapper, override_database
 from ops.databases.postgres.connection import parse_url
-from ops.engine_migration.target import inspect_target
+from ops.engine_migration.to_postgres.target import inspect_target
 from ops.errors import PreconditionFailed
 from ops.health.database import query_database
 from ops.health.dependencies import check_operations

@@ -103,6 +103,7 @@ def everything_a_person_can_type(lab: Lab) -> list[tuple[str, ...]]:
         ("restore_database", "--backup-file", f"{foreign}.missing", "--yes"),
         ("migrate_to_postgres", "--sqlite-path", f"{foreign}.missing", "--postgres-url", target, "--dry-run"),
         ("migrate_to_postgres", "--sqlite-path", str(foreign), "--json", f"{foreign}/x"),
+        ("migrate_to_sqlite", "--sqlite-path", str(lab.file), "--postgres-url", target, "--dry-run"),
         ("createinitialsuperuser", "--email", HOSTILE),
         ("send_test_notification",),
     ]
@@ -128,6 +129,7 @@ def test_commands_print_no_control_characters(hostile_lab: Lab) -> None:
         "restore_database",
         "rebuild_backup_index",
         "migrate_to_postgres",
+        "migrate_to_sqlite",
         "createinitialsuperuser",
     ):
         assert "\ufffd" in printed[command], printed[command]

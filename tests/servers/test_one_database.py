@@ -7,7 +7,7 @@ import pytest
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.engines.postgresql.schema_swap import SchemaSwap
 from ops.databases.postgres import databases
-from ops.engine_migration.target import inspect_target
+from ops.engine_migration.to_postgres.target import inspect_target
 from ops.errors import PreconditionFailed
 from tests.backups.postgresql import support
 from tests.engine_migration.support import Database

@@ -18,7 +18,7 @@ from ops.backups.manifest import Kind
 from ops.backups.verify import restore_test
 from ops.checks import check_database_is_writable
 from ops.databases.override import override_database, sqlite_wrapper
-from ops.engine_migration.target import inspect_target
+from ops.engine_migration.to_postgres.target import inspect_target
 from ops.errors import PreconditionFailed
 from ops.health.database import explain_read_only, query_database
 from ops.runs.context import engine_of

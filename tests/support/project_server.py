@@ -39,7 +39,7 @@ for module in (
     *(
         "ops.backups.rights.changes",
         "ops.backups.verify",
-        "ops.engine_migration.pipeline",
+        "ops.engine_migration.to_postgres.pipeline",
         "ops.notifications.channels",
     ),
     *("django.contrib.postgres.fields", "django.db.backends.postgresql.base", "django.db.backends.sqlite3.base"),

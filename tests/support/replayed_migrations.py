@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ops.backups import verify
 from ops.databases.migration_state import MigrationState
-from ops.engine_migration import target
+from ops.engine_migration.to_postgres import target
 from ops.utils.progress import ProgressCallback
 
 FOLDER = "STATEMENTS_OF_MIGRATE"

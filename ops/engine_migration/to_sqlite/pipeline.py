@@ -20,9 +20,9 @@ from ops.engine_migration.findings import FindingLog
 from ops.engine_migration.generic import text_columns
 from ops.engine_migration.orm_check import compare_through_django
 from ops.engine_migration.plan import TablePlan
-from ops.engine_migration.preflight import PreflightResult, no_findings
 from ops.engine_migration.prepared import FIX_THE_ROWS, MigrationOptions, RowsRefused
 from ops.engine_migration.quarantine import write_quarantine
+from ops.engine_migration.refusals import PreflightResult, no_findings
 from ops.engine_migration.result import MigratedTable, MigrationResult
 from ops.engine_migration.sessions import translate_server_errors
 from ops.engine_migration.to_sqlite import target

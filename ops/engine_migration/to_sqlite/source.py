@@ -13,7 +13,7 @@ from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.queries import fetch_column, fetch_row, fetch_value
 from ops.engine_migration.catalog import CatalogTable, read_tables
 from ops.engine_migration.plan import TablePlan
-from ops.engine_migration.preflight import PreflightResult
+from ops.engine_migration.refusals import PreflightResult
 from ops.engine_migration.sessions import PostgresDatabase
 from ops.engine_migration.verify import all_but
 from ops.errors import PreconditionFailed

@@ -15,11 +15,11 @@ from ops import operations
 from ops.conf import conf
 from ops.databases.postgres.connection import ConnectionInfo
 from ops.databases.sqlite.files import parse_name
-from ops.engine_migration.pipeline import prepare
 from ops.engine_migration.prepared import MigrationOptions, PreparedFile
 from ops.engine_migration.result import MigrationResult
-from ops.engine_migration.snapshot_directory import sweep_snapshots
-from ops.engine_migration.target import Target, inspect_target
+from ops.engine_migration.to_postgres.pipeline import prepare
+from ops.engine_migration.to_postgres.snapshot_directory import sweep_snapshots
+from ops.engine_migration.to_postgres.target import Target, inspect_target
 from ops.errors import PreconditionFailed
 from ops.management import routes
 from ops.management.base import execute

@@ -14,12 +14,12 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from ops.databases.postgres.savepoints import is_about_rows, savepoint
 from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.plan import ColumnPlan, TablePlan, rename
-from ops.engine_migration.preflight import PreflightResult
+from ops.engine_migration.refusals import PreflightResult
 from ops.engine_migration.source_sql import (
-    balanced,
     chunks,
     connect,
     exclude_refused,
+    line_of,
     register_converters,
     rendered,
     rows_of,
@@ -28,15 +28,6 @@ from ops.engine_migration.types import column_type
 from ops.errors import VerificationFailed
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage
-
-COLUMNS_PER_PRINTF = 100
-"""SQLite takes 127 arguments to a function by default."""
-
-
-def line_of(values: list[str]) -> str:
-    """SQL for one line of CSV with ``'`` as its quote: SQLite's ``%Q`` quotes text so, and writes NULL for NULL."""
-    groups = [values[start : start + COLUMNS_PER_PRINTF] for start in range(0, len(values), COLUMNS_PER_PRINTF)]
-    return balanced("||','||", [f"printf('{','.join(['%Q'] * len(group))}', {', '.join(group)})" for group in groups])
 
 
 class CopyStream:

@@ -1,55 +1,14 @@
-"""The SQLite file to migrate: opened and checked, and its schema. All reading is done from a snapshot of it."""
+"""The tables of a SQLite file."""
 
-import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ops.databases.sqlite import snapshot
-from ops.databases.sqlite.files import check_exists
-from ops.databases.sqlite.snapshot import Source
 from ops.engine_migration.names import folded
-from ops.errors import ArtifactInvalid, PreconditionFailed
 from ops.utils.identifiers import quoted
 
-HEADER = b"SQLite format 3\x00"
-SPECIFY_FILE = "Specify the SQLite file with --sqlite-path FILE."
 ROWID_NAMES = ("rowid", "_rowid_", "oid")
-IF_FULL = "Free some space there, or set BACKUP_DIR to another disk."
-
-
-@contextlib.contextmanager
-def open_source(path: Path) -> Iterator[Source]:
-    """The checked live file, watched for changes until the end of the block."""
-    check_exists(path, SPECIFY_FILE)
-    check_header(path)
-    with snapshot.opened(path, hint=SPECIFY_FILE) as source:
-        check_encoding(path, source.connection)
-        yield source
-
-
-def check_header(path: Path) -> None:
-    with path.open("rb") as file:
-        header = file.read(len(HEADER))
-    if header != HEADER:
-        raise ArtifactInvalid(
-            f"{path} is not a SQLite file, or it is encrypted.",
-            "Decrypt an encrypted file first, with the program that wrote it.",
-        )
-
-
-def check_encoding(path: Path, connection: sqlite3.Connection) -> None:
-    (encoding,) = connection.execute("PRAGMA encoding").fetchone()
-    if encoding != "UTF-8":
-        raise PreconditionFailed(
-            f"{path} stores text as {encoding}; only UTF-8 can be migrated.",
-            f"Convert a copy: sqlite3 {path} .dump | sqlite3 converted.db",
-        )
-
-
-# --- Schema ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,15 +21,12 @@ from ops.databases.postgres.connection import ConnectionInfo
 from ops.databases.sqlite.files import STOP_WRITERS
 from ops.databases.sqlite.snapshot import Snapshot, take_snapshot
 from ops.engine_migration.catalog import match_catalog
-from ops.engine_migration.copying import resolve_lookups
 from ops.engine_migration.findings import FindingLog
 from ops.engine_migration.generic import text_columns
 from ops.engine_migration.legacy import LegacyFormat
-from ops.engine_migration.loading import Loader
 from ops.engine_migration.orm_check import compare_through_django
 from ops.engine_migration.plan import Plan, TablePlan
 from ops.engine_migration.planner import Planner
-from ops.engine_migration.preflight import run_preflight, with_refused
 from ops.engine_migration.prepared import (
     FIX_THE_VALUES,
     NO_COMMIT,
@@ -38,12 +35,16 @@ from ops.engine_migration.prepared import (
     RowsRefused,
 )
 from ops.engine_migration.quarantine import rows_of_file, write_quarantine
+from ops.engine_migration.refusals import with_refused
 from ops.engine_migration.result import MigratedTable, MigrationResult
 from ops.engine_migration.sessions import translate_server_errors
-from ops.engine_migration.snapshot_directory import snapshot_directory
-from ops.engine_migration.source import IF_FULL, open_source
 from ops.engine_migration.source_sql import connect
-from ops.engine_migration.target import StagingDatabase, Target, open_staging
+from ops.engine_migration.to_postgres.copying import resolve_lookups
+from ops.engine_migration.to_postgres.loading import Loader
+from ops.engine_migration.to_postgres.preflight import run_preflight
+from ops.engine_migration.to_postgres.snapshot_directory import snapshot_directory
+from ops.engine_migration.to_postgres.source import IF_FULL, open_source
+from ops.engine_migration.to_postgres.target import StagingDatabase, Target, open_staging
 from ops.engine_migration.types.datetimes import source_zone
 from ops.engine_migration.verify import verify_tables
 from ops.engine_migration.workers import suitable_processes
