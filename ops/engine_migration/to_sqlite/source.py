@@ -9,7 +9,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops.databases.migration_state import MIGRATIONS_TABLE, recorded_migrations, require_known
-from ops.databases.postgres.connection import ConnectionInfo, server_message
+from ops.databases.postgres.connection import APPLICATION, ConnectionInfo, server_message
 from ops.databases.postgres.queries import fetch_column, fetch_row, fetch_value
 from ops.engine_migration.catalog import CatalogTable, read_tables
 from ops.engine_migration.plan import TablePlan
@@ -76,6 +76,8 @@ def take_snapshot(address: ConnectionInfo) -> Iterator[DatabaseSnapshot]:
 
 def describe(connection: Connection, address: ConnectionInfo) -> DatabaseSnapshot:
     with connection.cursor() as cursor:
+        # A run of the live database ends sessions that have the plain name, because killed runs left them.
+        cursor.execute("SELECT set_config('application_name', %s, false)", [f"{APPLICATION}: snapshot"])
         key, taken_at, visible, server, size = fetch_row(
             cursor,
             "SELECT pg_export_snapshot(), now(), pg_current_snapshot()::text, current_setting('server_version'),"
