@@ -6,9 +6,12 @@ target='' stopping=no finished=no running=()
 site=(homerack-front homerack-web homerack-worker homerack-beat)
 writer=homerack-to-sqlite         # the container that writes the file
 uploads=/var/lib/homerack/uploads # the volume for large temporary files: /tmp is memory
-inside=$uploads/tmp-back-to-sqlite
+inside=$uploads/tmp-back-to-sqlite/back-to-sqlite.db
+backups=/var/lib/homerack/backups
+findings="$backups/back-to-sqlite_*_findings.csv"
 # Without Docker's log, which would get the file as well.
-in_uploads=(docker run --rm --network none --log-driver none --volume "homerack-uploads:$uploads" "$image")
+in_volumes=(docker run --rm --network none --log-driver none --volume "homerack-uploads:$uploads"
+    --volume "homerack-backups:$backups" "$image")
 
 back_to_sqlite() {
     runner=$image
@@ -108,32 +111,44 @@ back_up_before_way_back() { back_up "$image" "before the way back to SQLite"; }
 write_sqlite_file() {
     local code=0
     # shellcheck disable=SC2016  # for the shell in the container
-    HOMERACK_IMAGE=$image compose run --rm --name "$writer" --no-deps -T web sh -euc '
-        umask 077; mkdir "$0"; exec python manage.py migrate_to_sqlite --sqlite-path "$0/$1" --yes' \
-        "$inside" "$(basename "$target")" &> >(tee --append --ignore-interrupts "$log") || code=$?
+    HOMERACK_IMAGE=$image compose run --rm --name "$writer" --no-deps -T "${own_database[@]}" web sh -euc '
+        umask 077; mkdir "$(dirname "$0")"; exec python manage.py migrate_to_sqlite --sqlite-path "$0" --yes' \
+        "$inside" &> >(tee --append --ignore-interrupts "$log") || code=$?
     # The report of a failure comes after the last line of the command.
     wait "$!" || true
     case $code in
         0) ;;
-        2) fail "SQLite cannot hold the values listed above exactly." "Correct them in the admin, then try without stopping HomeRack:
-  docker exec homerack-web python manage.py migrate_to_sqlite --sqlite-path $uploads/new.db --dry-run
-  Or leave rows out (--quarantine, --skip-table): POSTGRESQL_MIGRATION.md, \"Rolling back\"" ;;
+        2)
+            copy_findings || fail "SQLite cannot hold all values, and the list of findings could not be copied."
+            fail "SQLite cannot hold all values." "All findings: $target.findings.csv
+  Correct the rows in the admin, and check them without stopping HomeRack:
+    docker exec homerack-web python manage.py migrate_to_sqlite --sqlite-path $uploads/new.db --dry-run
+  Then run this command again. To leave rows out: ops/deploy/POSTGRESQL_MIGRATION.md, \"Rolling back\"."
+            ;;
         4) fail "Another operation on the database is running." "Wait until it has ended, then run the command again." ;;
         *) fail "The SQLite file was not written." "Read the lines above; nothing was changed in PostgreSQL." ;;
     esac
 }
 
+# The command shows three findings of each kind. A list of an earlier run is replaced.
+copy_findings() {
+    local partial
+    partial=$(mktemp --suffix .partial "$target.XXXXXXXX" 2>>"$log") &&
+        "${in_volumes[@]}" sh -c "cat $findings" >"$partial" 2>>"$log" &&
+        quietly mv --no-target-directory "$partial" "$target.findings.csv" &&
+        changed "$target.findings.csv was written"
+}
+
 # The file gets its name as the last act: then the script cannot be interrupted any more.
 copy_sqlite_file() {
-    local source partial digest
-    source=$inside/$(basename "$target")
-    digest=$("${in_uploads[@]}" sha256sum "$source" 2>>"$log") || fail "The file in the container cannot be read."
+    local partial digest
+    digest=$("${in_volumes[@]}" sha256sum "$inside" 2>>"$log") || fail "The file in the container cannot be read."
     partial=$(mktemp --suffix .partial "$target.XXXXXXXX" 2>>"$log") || fail "$target cannot be created."
-    if ! "${in_uploads[@]}" cat "$source" >"$partial" 2>>"$log" || ! quietly sync "$partial"; then
+    if ! "${in_volumes[@]}" cat "$inside" >"$partial" 2>>"$log" || ! quietly sync "$partial"; then
         fail "The file could not be copied to $(dirname "$target"). Is its disk full?"
     fi
     [[ $(sha256sum <"$partial") == "${digest%% *}  -" ]] || fail "The copy differs from the file in the container (SHA-256)."
-    quietly remove_from_uploads || fail "The file in the container could not be removed."
+    quietly remove_from_volumes || fail "The file in the container could not be removed."
     trap '' HUP INT TERM
     mv --no-clobber --no-target-directory "$partial" "$target" 2>>"$log" || fail "$target could not be created."
     [[ ! -e $partial ]] || fail "$target exists: another program has created it meanwhile."
@@ -166,11 +181,11 @@ stay_on_postgres() {
 # Of this run, or of one that was killed: the lock on .env.production allows one at a time.
 remove_leftovers() {
     uninterrupted docker rm --force "$writer" &>/dev/null || true
-    quietly remove_from_uploads || true
+    quietly remove_from_volumes || true
     rm -f -- "$target".????????.partial
 }
 
-remove_from_uploads() { uninterrupted "${in_uploads[@]}" rm -rf "$inside"; }
+remove_from_volumes() { uninterrupted "${in_volumes[@]}" sh -c "rm -rf ${inside%/*} $findings"; }
 
 # A path in a URL.
 quote_path() {

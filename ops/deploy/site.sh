@@ -7,6 +7,8 @@ image=homerack:current
 candidate_image=homerack:candidate
 previous_image=homerack:previous
 front_image=homerack-front
+# Not the database of migrations that users start themselves.
+own_database=(-e POSTGRES_URL= -e POSTGRES_URL_FILE=)
 runner=$candidate_image # runs what needs Python, but not the site
 first=yes swapped=no applied=0 safety=''
 
@@ -44,7 +46,7 @@ detect_installation() {
 in_image() {
     local from=$1
     shift
-    HOMERACK_IMAGE=$from compose run --rm --no-deps -T web "$@"
+    HOMERACK_IMAGE=$from compose run --rm --no-deps -T "${own_database[@]}" web "$@"
 }
 
 in_candidate() { in_image "$candidate_image" "$@"; }

@@ -1,7 +1,7 @@
 """A `docker` and a `curl` for tests of the scripts: containers are names in files, and commands run on this machine.
 
 Installed by `FakeEngine`. The directory of the program has its state: ``running`` and ``images`` (one name in each
-line), ``uploads/`` (the volume), ``calls``, ``answers.json`` (see `Answers`).
+line), ``uploads/`` and ``backups/`` (the volumes), ``calls``, ``answers.json`` (see `Answers`).
 """
 
 import json
@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-VOLUME = "/var/lib/homerack/uploads"
+VOLUMES = "/var/lib/homerack"
 SITE = ("homerack-front", "homerack-web", "homerack-worker", "homerack-beat")
 DATABASES = ("homerack-postgres", "homerack-redis")
 HEALTHY = '{"status": "healthy", "database_type": "postgresql", "checks": {"database": {"status": "healthy"}}}'
@@ -31,6 +31,8 @@ class Answers:
     copied: str = "the rows"
     fails: dict[str, int] = field(default_factory=dict)
     """Exit codes of calls that contain a word."""
+    findings: str = ""
+    """The list that a call that fails leaves."""
     slow: str = ""
     """A word: calls that contain it take a second, but for signals."""
 
@@ -40,7 +42,8 @@ class FakeEngine:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (folder / "uploads").mkdir(parents=True)
+        for volume in ("uploads", "backups"):
+            (folder / volume).mkdir(parents=True)
         for name in ("docker", "curl"):
             program = folder / name
             program.write_text(f"#!{sys.executable} -IS\n{Path(__file__).read_text()}")
@@ -72,8 +75,8 @@ class FakeEngine:
             time.sleep(0.02)
 
     @property
-    def uploads(self) -> list[str]:
-        return sorted(path.name for path in (self.folder / "uploads").rglob("*"))
+    def in_volumes(self) -> list[str]:
+        return sorted(path.name for volume in ("uploads", "backups") for path in (self.folder / volume).rglob("*"))
 
 
 class Program:
@@ -93,6 +96,8 @@ class Program:
         for word, code in self.answers.fails.items():
             if word in line:
                 sys.stderr.write(f"{word} fails\n")
+                if self.answers.findings:
+                    (self.folder / "backups" / "back-to-sqlite_20261130_findings.csv").write_text(self.answers.findings)
                 return code
         return self.handle(*self.words)
 
@@ -135,19 +140,18 @@ class Program:
         if "backup_database" in line:
             print('{"backup": "homerack_1.sql.gz"}')  # noqa: T201
         elif "migrate_to_sqlite" in line:
-            path = self.outside(command[-2])
-            path.mkdir()
-            (path / command[-1]).write_text(self.answers.file)
-            sys.stderr.write("Done. 363 rows.\n")
+            path = Path(self.outside(command[-1]))
+            path.parent.mkdir()
+            path.write_text(self.answers.file)
+            print("Done. 363 rows.")  # noqa: T201
         elif command[0] == "cat":
             sys.stdout.write(self.answers.copied)
         else:
-            local = [word.replace(VOLUME, str(self.folder / "uploads")) for word in command]
-            return subprocess.run(local, check=False).returncode
+            return subprocess.run([*map(self.outside, command)], check=False).returncode
         return 0
 
-    def outside(self, path: str) -> Path:
-        return Path(path.replace(VOLUME, str(self.folder / "uploads")))
+    def outside(self, path: str) -> str:
+        return path.replace(VOLUMES, str(self.folder))
 
 
 def main() -> int:

@@ -45,7 +45,7 @@ def check_unchanged(engine: FakeEngine, target: Path, ended: Ended) -> None:
     """HomeRack runs, and nothing of the way back is left."""
     assert ended.code == 1
     assert engine.running == {*SITE, *DATABASES}
-    assert not engine.uploads
+    assert not engine.in_volumes
     assert not [*target.parent.iterdir()]
 
 
@@ -59,12 +59,20 @@ def test_file_is_copied_and_the_site_stays_stopped(machine: Machine, engine: Fak
     assert target.stat().st_mode & 0o777 == 0o600
     assert [*target.parent.iterdir()] == [target]
     assert engine.running == {*DATABASES}
-    assert not engine.uploads
+    assert not engine.in_volumes
     assert any("backup_database --note before the way back to SQLite --json" in call for call in engine.calls)
     assert not any(call.startswith("build") for call in engine.calls)
     assert f"DATABASE_URL=sqlite:///{str(target).replace(' ', '%20')}' >> .env" in ended.text
     assert "docker start homerack-postgres homerack-redis homerack-front homerack-web homerack-worker" in ended.text
     assert "docker compose -f docker-compose.prod.yml --env-file .env.production down --volumes" in ended.text
+
+
+def test_postgres_url_of_the_settings_is_not_used(machine: Machine, engine: FakeEngine, target: Path) -> None:
+    """It is for migrations that users start."""
+    machine.run(SCRIPT, "--back-to-sqlite", str(target))
+    in_image = [call for call in engine.calls if " run --rm" in call and "manage.py" in call]
+    assert len(in_image) == 2
+    assert all(" -e POSTGRES_URL= -e POSTGRES_URL_FILE= web " in call for call in in_image)
 
 
 def test_relative_path_is_one_of_the_current_directory(machine: Machine, engine: FakeEngine) -> None:
@@ -153,7 +161,7 @@ class TestFailures:
             ({"stop homerack-front": 1}, "The services could not be stopped."),
             ({"backup_database": 1}, "The backup failed.\n  To continue without a backup: --skip-backup"),
             ({MIGRATES: 1}, "The SQLite file was not written.\n"),
-            ({MIGRATES: 2}, "SQLite cannot hold the values listed above exactly.\n  Correct them"),
+            ({MIGRATES: 2}, "SQLite cannot hold all values, and the list of findings could not be copied.\n"),
             ({MIGRATES: 4}, "Another operation on the database is running.\n"),
             ({"sha256sum": 1}, "The file in the container cannot be read.\n"),
             ({"current cat": 1}, "Is its disk full?\n"),
@@ -168,14 +176,21 @@ class TestFailures:
         assert reason in ended.text
         assert RUNS_AS_BEFORE.format(target) in ended.text
 
-    def test_lines_of_the_command_are_shown_before_the_reason(
-        self, machine: Machine, engine: FakeEngine, target: Path
-    ) -> None:
-        engine.answer(fails={MIGRATES: 2})
+    def test_findings_are_copied_to_the_host(self, machine: Machine, engine: FakeEngine, target: Path) -> None:
+        others = engine.folder / "backups" / "lab_20261130_findings.csv"
+        others.touch()
+        copied = target.with_name("lab.db.findings.csv")
+        copied.write_text("of an earlier run")
+        engine.answer(fails={MIGRATES: 2}, findings="table,value\n")
         text = machine.run(SCRIPT, "--back-to-sqlite", str(target)).text
         assert text.index(f"{MIGRATES} fails\n") < text.index("✗ Migrate PostgreSQL to a SQLite file failed")
         command = "docker exec homerack-web python manage.py migrate_to_sqlite --sqlite-path"
         assert f"{command} /var/lib/homerack/uploads/new.db --dry-run" in text
+        assert f"All findings: {copied}\n" in text
+        assert copied.read_text() == "table,value\n"
+        assert copied.stat().st_mode & 0o777 == 0o600
+        assert engine.in_volumes == [others.name]
+        assert engine.running == {*SITE, *DATABASES}
 
     def test_damaged_copy_is_deleted(self, machine: Machine, engine: FakeEngine, target: Path) -> None:
         engine.answer(copied="the row")
@@ -220,14 +235,14 @@ class TestFailures:
             engine.wait_for("current cat")
             os.killpg(process.pid, signal.SIGKILL)
         assert engine.running == {*DATABASES}
-        assert engine.uploads == ["lab.db", "tmp-back-to-sqlite"]
+        assert engine.in_volumes == ["back-to-sqlite.db", "tmp-back-to-sqlite"]
         assert [path.suffix for path in target.parent.iterdir()] == [".partial"]
         engine.answer()
         ended = machine.run(SCRIPT, "--back-to-sqlite", str(target))
         assert ended.code == 0, ended.text
         assert "None of them is running." in ended.text
         assert [*target.parent.iterdir()] == [target]
-        assert not engine.uploads
+        assert not engine.in_volumes
 
     def test_second_run_is_refused_and_disturbs_nothing(
         self, machine: Machine, engine: FakeEngine, target: Path
