@@ -8,7 +8,6 @@ import pytest
 
 from tests.operations.harness import Lab
 
-
 OTHERS = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename ~ '^(otherproject|everything)'"
 
 
