@@ -23,6 +23,7 @@ from homerack.accounts.login_protection import wait_until
 from homerack.accounts.models import User
 from homerack.accounts.reporting import with_email
 from homerack.accounts.rights import grantable_groups, grantable_permissions, may_manage
+from homerack.ordering import alphabetical_key
 
 ROLE_COLORS = {"Administrator": "danger", "Editors": "success", "Viewers": "info", "No permissions yet": "warning"}
 
@@ -107,7 +108,9 @@ class UserAdmin(DjangoUserAdmin[User], ModelAdmin[User]):  # type: ignore[type-v
     def roles(self, user: User) -> str:
         if user.is_superuser:
             return "Administrator"
-        return ", ".join(sorted(group.name for group in user.groups.all())) or "No permissions yet"
+        return (
+            ", ".join(sorted((group.name for group in user.groups.all()), key=alphabetical_key)) or "No permissions yet"
+        )
 
 
 @admin.register(Group)

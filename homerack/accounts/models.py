@@ -10,6 +10,8 @@ from django.db.models import CharField, Value
 from django.db.models.functions import Lower
 from django.utils import timezone
 
+from homerack.ordering import Alphabetical
+
 
 class UserManager(BaseUserManager["User"]):
     """Creates users. E-mail addresses are compared without regard to case."""
@@ -47,7 +49,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     class Meta:
-        ordering = ("email",)
+        ordering = (Alphabetical("email"), "pk")
         constraints = (
             models.UniqueConstraint(
                 Lower("email"),

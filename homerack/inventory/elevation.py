@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from homerack.inventory.placement import MAX_HEIGHT_U
+from homerack.ordering import alphabetical_key
 
 UNIT = 20
 """Height of a rack unit in units of the drawing, about to scale with FRONT."""
@@ -208,4 +209,7 @@ def legend(devices: Iterable[MountedDevice]) -> list[tuple[str, str, int]]:
     for device in devices:
         key = (device.type_name or "No type", device.fill)
         counts[key] = counts.get(key, 0) + 1
-    return sorted(((name, color, count) for (name, color), count in counts.items()), key=lambda row: (-row[2], row[0]))
+    return sorted(
+        ((name, color, count) for (name, color), count in counts.items()),
+        key=lambda row: (-row[2], alphabetical_key(row[0])),
+    )

@@ -1,7 +1,8 @@
-"""The admin site: unfold's, with a password form that counts wrong passwords."""
+"""The admin site: unfold's, with a password form that counts wrong passwords, and lists in one order."""
 
 from typing import Any
 
+from django.contrib.admin import ModelAdmin
 from django.contrib.auth.views import PasswordChangeView
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -10,6 +11,15 @@ from unfold.sites import UnfoldAdminSite
 
 
 class HomeRackAdminSite(UnfoldAdminSite):
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        """Also the lists of `ops` and of other packages have the order of `homerack.web.ordered_lists`."""
+        # Forms and admin classes can be imported once all models are.
+        from homerack.web.ordered_lists import OrderedAdmin  # noqa: PLC0415
+
+        own = admin_class or ModelAdmin
+        ordered = type(own.__name__, (OrderedAdmin, own), {"__module__": own.__module__})
+        super().register(model_or_iterable, ordered, **options)
+
     def password_change(  # type: ignore[override]  # a redirect after a POST, as Django's own
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponseBase:

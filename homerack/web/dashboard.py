@@ -12,6 +12,7 @@ from homerack.inventory.capacity import Capacity
 from homerack.inventory.elevation import safe_color
 from homerack.inventory.models import Device, Rack
 from homerack.inventory.rack_usage import usage_by_rack
+from homerack.ordering import alphabetical_key
 from homerack.web.navigation import viewers_of
 from ops.admin.dashboard.context import Card
 
@@ -61,8 +62,8 @@ def rack_context(*, may_add: bool) -> Mapping[str, Any]:
     """The racks with the least free space, and the totals of all racks."""
     usage = usage_by_rack()
     columns = ("pk", "name", "location", "total_height_u", "max_power_watts")
-    rows = [rack_row(row, usage.get(row["pk"], {})) for row in Rack.objects.order_by().values(*columns)]
-    rows.sort(key=lambda row: (-row.fill, row.name))
+    rows = [rack_row(row, usage.get(row["pk"], {})) for row in Rack.objects.order_by("pk").values(*columns)]
+    rows.sort(key=lambda row: (-row.fill, alphabetical_key(row.name)))
     return {
         "racks": rows[:MAX_RACKS],
         "more_racks": len(rows[MAX_RACKS:]),
@@ -114,8 +115,9 @@ def device_context() -> Mapping[str, Any]:
             color=safe_color(row["model__device_type__color"]),
             number=row["number"],
         )
-        for row in by_type.annotate(number=Count("pk")).order_by("-number", "model__device_type__name")
+        for row in by_type.annotate(number=Count("pk"))
     ]
+    rows.sort(key=lambda row: (-row.number, alphabetical_key(row.name), row.name))
     return {
         "devices": f"{sum(row.number for row in rows):,}",
         "types": rows[:MAX_TYPES],

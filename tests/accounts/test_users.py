@@ -143,6 +143,11 @@ class TestUserPages:
             assert text in page
         assert b"new@example.com" not in admin_client.get("/admin/accounts/user/?q=Zo%C3%AB").content
 
+    def test_roles_are_in_the_order_of_the_alphabet(self, admin_client: Client) -> None:
+        user = User.objects.create_user("zoe@example.com")
+        user.groups.set(Group.objects.create(name=name) for name in ("Zebra", "apple"))
+        assert "apple, Zebra" in admin_client.get("/admin/accounts/user/").content.decode()
+
     def test_add_and_change_pages_open(self, admin_client: Client) -> None:
         user = User.objects.create_user("zoe@example.com")
         assert admin_client.get(f"/admin/accounts/user/{user.pk}/change/").status_code == 200

@@ -181,6 +181,18 @@ def test_lab_card_shows_the_fullest_racks_of_many(superuser: Client) -> None:
     assert "Empty 8" not in shown
 
 
+def test_lab_card_lists_equal_racks_and_types_in_the_order_of_the_alphabet(superuser: Client) -> None:
+    for number, name in enumerate(("Zebra", "Äther", "apple")):
+        factories.make_rack(f"Rack {name}")
+        kind = factories.make_type(f"type-{number}", name=f"Type {name}")
+        factories.make_device(device_type=kind)
+
+    shown = page(superuser)
+
+    for what in ("Rack", "Type"):
+        assert shown.index(f">{what} apple<") < shown.index(f">{what} Zebra<") < shown.index(f">{what} Äther<")
+
+
 def test_lab_card_shows_large_power_in_kilowatts(superuser: Client) -> None:
     for number in range(2):
         rack = factories.make_rack(f"Rack {number}", total_height_u=10, max_power_watts=200_000)

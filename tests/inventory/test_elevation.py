@@ -9,6 +9,7 @@ from homerack.inventory.elevation import (
     MountedDevice,
     draw,
     find_gaps,
+    legend,
     luminance,
     readable_on,
     safe_color,
@@ -140,3 +141,9 @@ def test_wide_characters_count_twice() -> None:
     assert shorten("サーバー室", 10) == "サーバー室"
     assert shorten("サーバー室", 9) == "サーバー…"
     assert shorten("two\n lines", 20) == "two lines"
+
+
+def test_legend_begins_with_the_most_frequent_type_and_continues_in_the_order_of_the_alphabet() -> None:
+    types = ("Zebra", "apple", "Switch", "Switch")
+    found = legend(MountedDevice(name="a", start_u=1, height_u=1, type_name=name) for name in types)
+    assert [(name, number) for name, _, number in found] == [("Switch", 2), ("apple", 1), ("Zebra", 1)]

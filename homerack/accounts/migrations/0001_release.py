@@ -2,6 +2,7 @@
 
 import django.db.models.functions.text
 import django.utils.timezone
+import homerack.ordering
 from django.db import migrations, models
 
 
@@ -31,7 +32,7 @@ class Migration(migrations.Migration):
                 ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
             ],
             options={
-                'ordering': ('email',),
+                'ordering': (homerack.ordering.Alphabetical('email'), 'pk'),
                 'constraints': [models.UniqueConstraint(django.db.models.functions.text.Lower('email'), name='accounts_user_email_without_case', violation_error_message='A user with this e-mail address exists.')],
             },
         ),

@@ -1,10 +1,10 @@
 """Devices in the admin: the list, and the page with rack position and cables."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
@@ -23,6 +23,7 @@ from homerack.inventory.admin.positions import DevicePositionInline
 from homerack.inventory.admin.racks import show_warnings
 from homerack.inventory.models import Cable, Device, RackPosition
 from homerack.inventory.models.choices import AccessFrequency
+from homerack.ordering import Alphabetical
 
 MAX_CHOICES = 100
 """Racks in the filter."""
@@ -54,7 +55,7 @@ class OutgoingCableInline(InventoryInline[Cable, Device]):
     fk_name = "from_device"
     fields = ("from_port", "to_device", "to_port", *CABLE_DETAILS)
     autocomplete_fields = ("to_device",)
-    ordering = ("from_port", "pk")
+    ordering: ClassVar[Any] = (Alphabetical("from_port").asc(nulls_last=True), "pk")
     verbose_name_plural = "outgoing cables"
     hide_title = True
 
@@ -64,7 +65,7 @@ class IncomingCableInline(InventoryInline[Cable, Device]):
     fk_name = "to_device"
     fields = ("to_port", "from_device", "from_port", *CABLE_DETAILS)
     autocomplete_fields = ("from_device",)
-    ordering = ("to_port", "pk")
+    ordering: ClassVar[Any] = (Alphabetical("to_port").asc(nulls_last=True), "pk")
     verbose_name_plural = "incoming cables"
     hide_title = True
 
@@ -110,7 +111,7 @@ class DeviceAdmin(InventoryAdmin[Device]):
         for position in form.instance.positions.select_related("rack"):
             show_warnings(request, position.rack)
 
-    @admin.display(description="model", ordering=F("brand_name").asc(nulls_last=True))
+    @admin.display(description="model", ordering="brand_name")
     def kind(self, device: Device) -> str:
         return device.kind
 

@@ -69,7 +69,7 @@ class RackPositionInline(InventoryInline[RackPosition, Rack]):
     fields = ("start_u", "device", "height", "kind", "locked")
     readonly_fields = ("height", "kind")
     autocomplete_fields = ("device",)
-    ordering = ("-start_u",)
+    ordering = ("-start_u", "pk")
     verbose_name_plural = "devices in this rack"
     hide_title = True
 

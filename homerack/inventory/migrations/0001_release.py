@@ -5,6 +5,7 @@ import django.db.models.deletion
 import django.utils.timezone
 import homerack.inventory.models.base
 import homerack.inventory.models.catalogue
+import homerack.ordering
 from django.db import migrations, models
 
 
@@ -36,7 +37,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'brands',
-                'ordering': ('name',),
+                'ordering': (homerack.ordering.Alphabetical('name'), 'pk'),
             },
         ),
         migrations.CreateModel(
@@ -56,7 +57,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'DCIM connection',
                 'db_table': 'dcim_connections',
-                'ordering': ('name', 'pk'),
+                'ordering': (homerack.ordering.Alphabetical('name'), 'pk'),
             },
         ),
         migrations.CreateModel(
@@ -72,7 +73,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'devices',
-                'ordering': ('custom_name', 'pk'),
+                'ordering': (homerack.ordering.Alphabetical('custom_name'), 'pk'),
             },
         ),
         migrations.CreateModel(
@@ -90,7 +91,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'device type',
                 'db_table': 'device_types',
-                'ordering': ('name',),
+                'ordering': (homerack.ordering.Alphabetical('name'), 'pk'),
             },
         ),
         migrations.CreateModel(
@@ -112,7 +113,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'racks',
-                'ordering': ('name', 'pk'),
+                'ordering': (homerack.ordering.Alphabetical('name'), 'pk'),
             },
         ),
         migrations.CreateModel(
@@ -130,7 +131,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'connections',
-                'ordering': ('from_device__custom_name', 'from_port', 'pk'),
+                'ordering': (homerack.ordering.Alphabetical('from_device__custom_name'), models.OrderBy(homerack.ordering.Alphabetical('from_port'), nulls_last=True), 'pk'),
             },
         ),
         migrations.CreateModel(
@@ -164,7 +165,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'model',
                 'db_table': 'models',
-                'ordering': ('brand__name', 'name', 'variant'),
+                'ordering': (homerack.ordering.Alphabetical('brand__name'), homerack.ordering.Alphabetical('name'), models.OrderBy(homerack.ordering.Alphabetical('variant'), nulls_last=True), 'pk'),
             },
         ),
         migrations.AddField(
@@ -201,7 +202,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'specification',
                 'db_table': 'device_specifications',
-                'ordering': ('brand', 'model', 'variant'),
+                'ordering': (homerack.ordering.Alphabetical('brand'), homerack.ordering.Alphabetical('model'), models.OrderBy(homerack.ordering.Alphabetical('variant'), nulls_last=True), 'pk'),
             },
         ),
         migrations.AddField(
@@ -226,7 +227,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='device',
-            index=models.Index(fields=['custom_name', 'id'], name='devices_in_order'),
+            index=models.Index(homerack.ordering.Alphabetical('custom_name'), models.F('id'), name='devices_in_order'),
         ),
         migrations.AddConstraint(
             model_name='devicemodel',

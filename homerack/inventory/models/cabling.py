@@ -7,6 +7,7 @@ from django.db.models import Q
 from homerack.inventory.models.base import ValidatedModel, lock, validate_positive
 from homerack.inventory.models.choices import CableType, RoutingPath
 from homerack.inventory.models.devices import Device
+from homerack.ordering import Alphabetical
 
 
 class Cable(ValidatedModel):
@@ -29,7 +30,7 @@ class Cable(ValidatedModel):
 
     class Meta:
         db_table = "connections"
-        ordering = ("from_device__custom_name", "from_port", "pk")
+        ordering = (Alphabetical("from_device__custom_name"), Alphabetical("from_port").asc(nulls_last=True), "pk")
 
     def __str__(self) -> str:
         return f"{describe_end(self.from_device, self.from_port)} to {describe_end(self.to_device, self.to_port)}"

@@ -11,6 +11,7 @@ from homerack.inventory.models.base import ValidatedModel, validate_not_negative
 from homerack.inventory.models.choices import Airflow, Confidence, MigrationStatus, Source, Width
 from homerack.inventory.models.positions import validate_placements
 from homerack.inventory.placement import Dimension
+from homerack.ordering import Alphabetical
 
 PORTS_HELP = 'Port types and counts as JSON: {"gigabit_ethernet": 48, "sfp_plus_10g": 4}'
 
@@ -52,7 +53,7 @@ class DeviceType(ValidatedModel):
 
     class Meta:
         db_table = "device_types"
-        ordering = ("name",)
+        ordering = (Alphabetical("name"), "pk")
         verbose_name = "device type"
 
     def __str__(self) -> str:
@@ -78,7 +79,7 @@ class Brand(ValidatedModel):
 
     class Meta:
         db_table = "brands"
-        ordering = ("name",)
+        ordering = (Alphabetical("name"), "pk")
 
     def __str__(self) -> str:
         return self.name
@@ -138,7 +139,12 @@ class DeviceModel(Hardware):
 
     class Meta:
         db_table = "models"
-        ordering = ("brand__name", "name", "variant")
+        ordering = (
+            Alphabetical("brand__name"),
+            Alphabetical("name"),
+            Alphabetical("variant").asc(nulls_last=True),
+            "pk",
+        )
         verbose_name = "model"
         constraints: ClassVar = [
             models.UniqueConstraint(
@@ -203,7 +209,7 @@ class DeviceSpecification(Hardware):
 
     class Meta:
         db_table = "device_specifications"
-        ordering = ("brand", "model", "variant")
+        ordering = (Alphabetical("brand"), Alphabetical("model"), Alphabetical("variant").asc(nulls_last=True), "pk")
         verbose_name = "specification"
 
     def __str__(self) -> str:

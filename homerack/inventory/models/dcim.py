@@ -6,6 +6,7 @@ from django.utils import timezone
 
 from homerack.inventory.models.base import ValidatedModel
 from homerack.inventory.models.choices import DcimType
+from homerack.ordering import Alphabetical
 
 
 class DcimConnection(ValidatedModel):
@@ -28,7 +29,7 @@ class DcimConnection(ValidatedModel):
 
     class Meta:
         db_table = "dcim_connections"
-        ordering = ("name", "pk")
+        ordering = (Alphabetical("name"), "pk")
         verbose_name = "DCIM connection"
 
     def __str__(self) -> str:

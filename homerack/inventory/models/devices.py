@@ -10,6 +10,7 @@ from homerack.inventory.models.catalogue import DeviceModel, DeviceSpecification
 from homerack.inventory.models.choices import AccessFrequency
 from homerack.inventory.models.positions import find_violations, raise_placement_errors, with_sizes
 from homerack.inventory.placement import Dimension, Size
+from homerack.ordering import Alphabetical
 
 SUPPLIES_POWER = "ups"
 """The short name of the device type whose `power_watts` is what it delivers; it does not count as consumption."""
@@ -41,8 +42,8 @@ class Device(ValidatedModel):
 
     class Meta:
         db_table = "devices"
-        ordering = ("custom_name", "pk")
-        indexes = (models.Index(fields=("custom_name", "id"), name="devices_in_order"),)
+        ordering = (Alphabetical("custom_name"), "pk")
+        indexes = (models.Index(Alphabetical("custom_name"), "id", name="devices_in_order"),)
 
     def __str__(self) -> str:
         return self.custom_name

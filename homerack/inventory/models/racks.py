@@ -16,6 +16,7 @@ from homerack.inventory.models.positions import (
     with_sizes,
 )
 from homerack.inventory.placement import MAX_HEIGHT_U, Dimension, Space
+from homerack.ordering import Alphabetical
 
 FIELDS = {Dimension.HEIGHT: "total_height_u", Dimension.WIDTH: "width_inches", Dimension.DEPTH: "depth_mm"}
 """The field of a rack's form that shows an error of each kind."""
@@ -63,7 +64,7 @@ class Rack(ValidatedModel):
 
     class Meta:
         db_table = "racks"
-        ordering = ("name", "pk")
+        ordering = (Alphabetical("name"), "pk")
 
     def __str__(self) -> str:
         return self.name
