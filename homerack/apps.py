@@ -9,7 +9,7 @@ class HomeRackConfig(AppConfig):
     verbose_name = "HomeRack"
 
     def ready(self) -> None:
-        from homerack import celery  # noqa: F401, PLC0415  # importing registers the app
+        from homerack import celery, search  # noqa: F401, PLC0415  # importing registers the app, and the lookups
         from homerack.config import checks  # noqa: F401, PLC0415  # importing registers the checks
 
 

@@ -1,4 +1,4 @@
-"""The same rows are in the same order in SQLite and in PostgreSQL of any collation."""
+"""The same rows are in the same order, and are found by the same text, in SQLite and in PostgreSQL of any collation."""
 
 import contextlib
 import shutil
@@ -11,6 +11,7 @@ import psycopg2
 import pytest
 from django.contrib import admin
 from django.contrib.admin import ModelAdmin
+from django.contrib.auth.models import Group
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.forms import ModelChoiceField
 from django.http import HttpRequest
@@ -28,6 +29,8 @@ from tests.support.replayed_migrations import replaying
 from tests.support.tricky_rows import FIRST, NAMES, fill
 
 Lists = dict[str, list[str]]
+WORDS = ("ärger", "ÄRGER", "zebra", "é", "É", "e\u0301", "straße", "STRASSE", "ss", "ÿ", "🖥", "ı", "i", "s", "%", "_")
+"""What users search for."""
 COLLATIONS = {
     "C": "LOCALE 'C'",
     "C.UTF-8": "LOCALE 'C.UTF-8'",
@@ -35,6 +38,15 @@ COLLATIONS = {
     "glibc": "LOCALE 'en_US.UTF-8'",
 }
 """Bytes; bytes, with the letters of Unicode, as in Alpine; words of a language by ICU and, as in Debian, by glibc."""
+UNUSUAL = {"i": {"ı"}, "s": {"ſ"}}
+"""SQLite's LIKE finds these letters by themselves only; PostgreSQL, whose UPPER makes them I and S, finds them."""
+DIFFERENCES = {
+    "C": {"ärger": {"Ärger"}, "ÄRGER": {"ärger"}, "É": {"é"}, "ı": {"~tilde", "\uffee wide"}},
+    "C.UTF-8": UNUSUAL,
+    "ICU": UNUSUAL | {"straße": {"Strasse", "STRASSE"}, "STRASSE": {"Straße"}, "ss": {"Straße"}},
+    "glibc": UNUSUAL,
+}
+"""The names that only one database finds: with LC_CTYPE C, PostgreSQL knows A to Z only; to ICU, ß is SS."""
 
 
 # --- Databases --------------------------------------------------------------------------------------------------
@@ -165,3 +177,27 @@ def test_default_order_is_that_of_the_key_in_python(file: Path) -> None:
         by_key = sorted(Rack.objects.order_by("pk").values_list("name", flat=True), key=alphabetical_key)
     assert names == by_key
     assert set(names) == set(NAMES)
+
+
+# --- Search -----------------------------------------------------------------------------------------------------
+def found_by_words() -> dict[str, set[str]]:
+    """The names that a search of the groups finds, by what was searched for."""
+    groups, search = Group.objects.filter(pk__gte=FIRST), admin.site.get_model_admin(Group).get_search_results
+    return {word: {group.name for group in search(request(), groups, word)[0]} for word in WORDS}
+
+
+def test_search_finds_the_same_rows_as_in_sqlite(collation: str, collated: Database, file: Path) -> None:
+    with override_database(sqlite_wrapper(str(file))):
+        in_sqlite = found_by_words()
+    with override_database(collated.address.wrapper()):
+        found = found_by_words()
+    differences = {word: in_sqlite[word] ^ names for word, names in found.items() if names != in_sqlite[word]}
+    assert differences == DIFFERENCES[collation]
+    assert in_sqlite["ärger"] == in_sqlite["ÄRGER"] == {"Ärger", "ärger"}
+
+
+def test_equality_without_regard_to_case_is_that_of_search(file: Path) -> None:
+    with override_database(sqlite_wrapper(str(file))):
+        for name in ("ÄRGER", "zebra", "straße"):
+            found = Rack.objects.filter(name__iexact=name).values_list("name", flat=True)
+            assert set(found) == {other for other in NAMES if other.lower() == name.lower()}
