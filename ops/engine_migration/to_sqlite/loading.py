@@ -24,6 +24,8 @@ from ops.utils.progress import Progress, ProgressCallback, Stage
 UNIQUE = re.compile(r"UNIQUE constraint failed: (?:index '(?P<index>.+)'|(?P<columns>.+))")
 CHECK = re.compile(r"CHECK constraint failed: (?P<name>.+)")
 NOT_NULL = re.compile(r"NOT NULL constraint failed: (?P<column>.+)")
+SORTING_CACHE = 4000
+"""KiB, while indexes are built."""
 
 
 @dataclass(kw_only=True)
@@ -53,6 +55,9 @@ class FileLoader:
         for table in self.tables:
             self.copy(table)
         self.on_progress(Progress(stage=Stage.BUILD, total=len(indexes)))
+        # Sorting takes as much again as the cache.
+        self.target.execute(f"PRAGMA cache_size = -{SORTING_CACHE}")
+        self.target.execute("PRAGMA shrink_memory")
         for name, statement in indexes:
             self.target.execute(statement)
             self.on_progress(Progress(stage=Stage.BUILD, item=name, done=1, total=1))

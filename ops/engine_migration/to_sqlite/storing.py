@@ -82,13 +82,9 @@ def store(columns: Sequence[StoredColumn]) -> Callable[[list[tuple[Any, ...]]], 
         return None
 
     def convert(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        converted = []
-        for row in rows:
-            values = list(row)
-            for position, function in stores:
-                if values[position] is not None:
-                    values[position] = function(values[position])
-            converted.append(tuple(values))
-        return converted
+        values: list[Sequence[Any]] = list(zip(*rows, strict=True))
+        for position, function in stores:
+            values[position] = [None if value is None else function(value) for value in values[position]]
+        return list(zip(*values, strict=True))
 
     return convert

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import decimal
+import functools
 import gc
 import json
 import re
@@ -40,11 +41,12 @@ def strip_json(value: Stored) -> str:
 
 def escape_json(document: str) -> str:
     """With escapes for all but ASCII, as Python writes it: on SQLite, Django compares the text of whole documents."""
-    return document if document.isascii() else NOT_ASCII.sub(escape_characters, document)
+    return document if document.isascii() else NOT_ASCII.sub(lambda match: escape(match[0]), document)
 
 
-def escape_characters(match: re.Match[str]) -> str:
-    return json.dumps(match[0])[1:-1]
+@functools.lru_cache(maxsize=1000)
+def escape(characters: str) -> str:
+    return json.dumps(characters)[1:-1]
 
 
 def json_scalar(value: int | float | bytes) -> str:
