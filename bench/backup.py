@@ -28,7 +28,8 @@ from pathlib import Path
 
 import django
 
-from bench.migrate import environment, execute, file_of, migrate
+from bench.lab_file import environment, file_of
+from bench.measuring import execute, migrate
 from tests.support.postgres import PASSWORD, PostgresServer
 from tests.support.web import WebServer
 
