@@ -129,7 +129,8 @@ def test_options_in_the_documents_are_those_of_the_commands() -> None:
     own = {name: found - DJANGO_OPTIONS for name, found in options.items()}
     for name, found in own.items():
         assert [option for option in found if option not in documented] == [], name
-    of_others = {"--deploy", "--database", "--no-input", "--preload"}  # Django's and gunicorn's
+    # Django's, gunicorn's, and those of the deployment's scripts.
+    of_others = {"--deploy", "--database", "--no-input", "--preload", "--back-to-sqlite"}
     assert set(re.findall(r"(--[a-z][a-z-]+)", documented)) - of_others <= set().union(*options.values())
 
 

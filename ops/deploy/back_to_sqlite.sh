@@ -114,14 +114,15 @@ write_sqlite_file() {
     HOMERACK_IMAGE=$image compose run --rm --name "$writer" --no-deps -T "${own_database[@]}" web sh -euc '
         umask 077; mkdir "$(dirname "$0")"; exec python manage.py migrate_to_sqlite --sqlite-path "$0" --yes' \
         "$inside" &> >(tee --append --ignore-interrupts "$log") || code=$?
-    # The report of a failure comes after the last line of the command.
+    # The report of a failure comes after the last line of the command, and does not repeat it.
     wait "$!" || true
+    log_begins=$(($(wc -l <"$log") + 1))
     case $code in
         0) ;;
         2)
             copy_findings || fail "SQLite cannot hold all values, and the list of findings could not be copied."
             fail "SQLite cannot hold all values." "All findings: $target.findings.csv
-  Correct the rows in the admin, and check them without stopping HomeRack:
+  Correct the values in the admin or with psql, and check them without stopping HomeRack:
     docker exec homerack-web python manage.py migrate_to_sqlite --sqlite-path $uploads/new.db --dry-run
   Then run this command again. To leave rows out: ops/deploy/POSTGRESQL_MIGRATION.md, \"Rolling back\"."
             ;;

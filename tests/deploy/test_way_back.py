@@ -187,6 +187,7 @@ class TestFailures:
         command = "docker exec homerack-web python manage.py migrate_to_sqlite --sqlite-path"
         assert f"{command} /var/lib/homerack/uploads/new.db --dry-run" in text
         assert f"All findings: {copied}\n" in text
+        assert text.count(f"{MIGRATES} fails\n") == 1
         assert copied.read_text() == "table,value\n"
         assert copied.stat().st_mode & 0o777 == 0o600
         assert engine.in_volumes == [others.name]
