@@ -19,6 +19,11 @@ from ops.errors import OpsError
 IN_TEXTS = ("intervalstyle", "extra_float_digits", "bytea_output", "lc_monetary", "xmlbinary")
 """Settings of a session that change the texts of values; Django and psycopg2 set the others that do."""
 
+OLDEST_SERVER = 150000
+LOCK_WAIT = 10
+"""Seconds that a reader of a snapshot waits for a table. A session that waits to change a table blocks all who come
+after it, and waits itself for our other sessions."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PostgresDatabase:
@@ -59,6 +64,7 @@ class PostgresDatabase:
         """Let the transaction of `cursor`, which has just begun, read the snapshot."""
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         cursor.execute("SET TRANSACTION SNAPSHOT %s", [self.snapshot])
+        cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}s'")
 
     def close(self) -> None:
         """Close the connection of this process. An inherited one belongs to the parent."""
@@ -101,6 +107,11 @@ def translate_server_errors(unchanged: str) -> Iterator[None]:
         yield
     except (psycopg2.Error, DatabaseError) as error:
         cause = error.__cause__ if isinstance(error.__cause__, psycopg2.Error) else error
+        if isinstance(cause, psycopg2.errors.LockNotAvailable):
+            raise OpsError(
+                f"Another program has locked a table of PostgreSQL, or waits to change one. {unchanged}",
+                "Wait until it has ended (a migration?), and run the command again.",
+            ) from error
         detail = server_detail(cause)
         raise OpsError(
             f"PostgreSQL ended the migration: {server_message(cause)}{f' ({detail})' if detail else ''}. {unchanged}",

@@ -22,7 +22,7 @@ from ops.databases.postgres.queries import fetch_row, fetch_value
 from ops.databases.postgres.writable import require_writable
 from ops.engine_migration.names import rows_in, table_in_postgres, table_in_sqlite
 from ops.engine_migration.planner import concrete_models
-from ops.engine_migration.sessions import PostgresDatabase
+from ops.engine_migration.sessions import OLDEST_SERVER, PostgresDatabase
 from ops.engine_migration.workers import suitable_processes
 from ops.errors import PreconditionFailed
 from ops.utils import posix_signals
@@ -31,7 +31,6 @@ from ops.utils.identifiers import quoted
 
 NEW_SUFFIX = "_ops_new"
 OLD_SUFFIX = "_ops_old"
-OLDEST_SERVER = 150000
 MADE_BY_MIGRATE = frozenset({"django_migrations", "django_content_type", "auth_permission", "django_session"})
 
 

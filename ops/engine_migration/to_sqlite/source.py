@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.databases.migration_state import MIGRATIONS_TABLE, recorded_migrations, require_known
 from ops.databases.postgres.connection import APPLICATION, ConnectionInfo, server_message
@@ -14,7 +15,7 @@ from ops.databases.postgres.queries import fetch_column, fetch_row, fetch_value
 from ops.engine_migration.catalog import CatalogTable, read_tables
 from ops.engine_migration.plan import TablePlan
 from ops.engine_migration.refusals import PreflightResult
-from ops.engine_migration.sessions import PostgresDatabase
+from ops.engine_migration.sessions import LOCK_WAIT, OLDEST_SERVER, PostgresDatabase
 from ops.engine_migration.verify import all_but
 from ops.errors import PreconditionFailed
 from ops.utils.formatting import join_names
@@ -30,18 +31,34 @@ UNREADABLE = (
     "SELECT relname FROM pg_class WHERE relnamespace = quote_ident(current_schema())::regnamespace"
     " AND relname = ANY(%s) AND NOT has_table_privilege(oid, 'SELECT') ORDER BY 1"
 )
+UNREADABLE_SEQUENCES = (
+    "SELECT sequence.relname FROM pg_depend JOIN pg_class AS sequence ON sequence.oid = objid"
+    " JOIN pg_class AS owner ON owner.oid = refobjid"
+    " WHERE pg_depend.classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND deptype IN ('a', 'i')"
+    " AND owner.relnamespace = quote_ident(current_schema())::regnamespace AND owner.relname = ANY(%s)"
+    " AND CASE sequence.relkind WHEN 'S' THEN NOT has_sequence_privilege(sequence.oid, 'SELECT') ELSE false END"
+    " ORDER BY 1"
+)
 HIDING_ROWS = (
     "SELECT relname FROM pg_class WHERE relnamespace = quote_ident(current_schema())::regnamespace"
     " AND relname = ANY(%s) AND relrowsecurity AND row_security_active(oid) ORDER BY 1"
 )
 
 
+LOCKABLE = (
+    "SELECT quote_ident(relname) FROM pg_class WHERE relnamespace = quote_ident(current_schema())::regnamespace"
+    " AND relname = ANY(%s) AND relkind IN ('r', 'p') ORDER BY 1"
+)
+ATTEMPTS = 5
+"""At locking the tables that there are: others may create and drop some meanwhile."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatabaseSnapshot:
     """A database at the moment `taken_at`, which sessions see while the `holder` of the snapshot lives.
 
-    `newest` is the first transaction that it does not show, and `running` are those that had not ended; both as
-    PostgreSQL's xid. `tables` are those of the current schema.
+    All transactions before `oldest` had ended; `newest` is the first one that had not begun. Both are PostgreSQL's xid.
+    `tables` are those of the current schema; the holder has locked them, so that they are neither emptied nor altered.
     """
 
     address: ConnectionInfo
@@ -50,8 +67,8 @@ class DatabaseSnapshot:
     server: str
     size: int
     tables: Mapping[str, CatalogTable]
+    oldest: str
     newest: str
-    running: Sequence[str]
     holder: Connection
 
     def count(self, table: str) -> int:
@@ -64,14 +81,45 @@ class DatabaseSnapshot:
 
 @contextlib.contextmanager
 def take_snapshot(address: ConnectionInfo) -> Iterator[DatabaseSnapshot]:
-    """Export a snapshot. Raises PreconditionFailed unless the database has exactly the migrations of the code."""
+    """Lock the tables and export a snapshot.
+
+    Raises PreconditionFailed unless the database has exactly the migrations of the code, and can be read.
+    """
     with contextlib.closing(address.connect()) as connection:
+        require_version(connection)
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         try:
+            lock_tables(connection, address)
             snapshot = describe(connection, address)
+        except psycopg2.errors.LockNotAvailable:
+            raise
         except psycopg2.Error as error:
             raise PreconditionFailed(f"{address} cannot be read: {server_message(error)}.") from error
         yield snapshot
+
+
+def lock_tables(connection: Connection, address: ConnectionInfo) -> None:
+    """Lock all tables before the snapshot of the transaction is taken, as pg_dump does after it.
+
+    TRUNCATE and some forms of ALTER TABLE take effect in older snapshots, too
+    (postgresql.org/docs/current/mvcc-caveats.html).
+    """
+    with connection.cursor() as cursor:
+        for _ in range(ATTEMPTS):
+            names = fetch_column(cursor, TABLES)
+            require_project(address, names)
+            require_readable(connection, address, names)
+            lockable = fetch_column(cursor, LOCKABLE, [names])
+            connection.rollback()
+            cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}s'")
+            if lockable:
+                cursor.execute(f"LOCK TABLE {', '.join(lockable)} IN ACCESS SHARE MODE")
+            if fetch_column(cursor, TABLES) == names:
+                return
+            connection.rollback()
+    raise PreconditionFailed(
+        f"The tables of {address} change all the time. Nothing was changed.", "Stop the program that creates them."
+    )
 
 
 def describe(connection: Connection, address: ConnectionInfo) -> DatabaseSnapshot:
@@ -84,20 +132,14 @@ def describe(connection: Connection, address: ConnectionInfo) -> DatabaseSnapsho
             " pg_database_size(current_database())",
         )
         names = fetch_column(cursor, TABLES)
-        if MIGRATIONS_TABLE not in names:
-            raise PreconditionFailed(
-                f"{address} is not a database of this project: it has no {MIGRATIONS_TABLE};"
-                f" {f'its tables are {join_names(names, 8)}' if names else 'it has no tables'}.",
-                "Specify the project's database with --postgres-url-file FILE.",
-            )
+        require_project(address, names)
         if pending := require_known(recorded_migrations(cursor), str(address)):
             raise PreconditionFailed(
                 f"{address} was written by an older version: it lacks {join_names(pending, 1)}.",
                 "Run manage.py migrate on it first.",
             )
-        require_readable(connection, address, names)
         tables = read_tables(cursor, names)
-    _, newest, running = visible.split(":")
+    oldest, newest, _ = visible.split(":")
     return DatabaseSnapshot(
         address=address,
         key=key,
@@ -105,8 +147,8 @@ def describe(connection: Connection, address: ConnectionInfo) -> DatabaseSnapsho
         server=server.split()[0],
         size=size,
         tables=tables,
+        oldest=as_xid(oldest),
         newest=as_xid(newest),
-        running=[as_xid(number) for number in running.split(",") if number],
         holder=connection,
     )
 
@@ -116,14 +158,35 @@ def as_xid(number: str) -> str:
     return str(int(number) % 2**32)
 
 
+def require_version(connection: Connection) -> None:
+    """Raises PreconditionFailed for a server that is too old."""
+    version = connection.server_version
+    if version < OLDEST_SERVER:
+        raise PreconditionFailed(
+            f"The server runs PostgreSQL {version // 10000}; {OLDEST_SERVER // 10000} or newer is required."
+            " Nothing was changed."
+        )
+
+
+def require_project(address: ConnectionInfo, names: Sequence[str]) -> None:
+    """Raises PreconditionFailed unless these are tables of a project of Django."""
+    if MIGRATIONS_TABLE not in names:
+        raise PreconditionFailed(
+            f"{address} is not a database of this project: it has no {MIGRATIONS_TABLE};"
+            f" {f'its tables are {join_names(names, 8)}' if names else 'it has no tables'}.",
+            "Specify the project's database with --postgres-url-file FILE.",
+        )
+
+
 def require_readable(connection: Connection, address: ConnectionInfo, names: Sequence[str]) -> None:
     """Raises PreconditionFailed for tables that the role may not read, or of which it sees a part."""
     with connection.cursor() as cursor:
-        if unreadable := fetch_column(cursor, UNREADABLE, [list(names)]):
-            raise PreconditionFailed(
-                f"The role {address.user} may not read {join_names(unreadable, 3)} of {address}.",
-                f"As an administrator: GRANT pg_read_all_data TO {quoted(address.user)};",
-            )
+        for query in (UNREADABLE, UNREADABLE_SEQUENCES):
+            if unreadable := fetch_column(cursor, query, [list(names)]):
+                raise PreconditionFailed(
+                    f"The role {address.user} may not read {join_names(unreadable, 3)} of {address}.",
+                    f"As an administrator: GRANT pg_read_all_data TO {quoted(address.user)};",
+                )
         if hiding := fetch_column(cursor, HIDING_ROWS, [list(names)]):
             raise PreconditionFailed(
                 f"Row level security hides rows of {join_names(hiding, 3)} in {address} from the role {address.user}.",
@@ -131,23 +194,41 @@ def require_readable(connection: Connection, address: ConnectionInfo, names: Seq
             )
 
 
+# --- What has been written since the snapshot -------------------------------------------------------------------------
 def changed_tables(snapshot: DatabaseSnapshot, rows: Mapping[str, int]) -> list[str]:
-    """The tables that have been written to since the snapshot, which had so many `rows`.
+    """Those of the tables that differ from the snapshot, which had so many `rows`, and those that are new.
 
-    A row has the number of the transaction that wrote it; for deleted rows, they are counted.
+    A row has the number of the transaction that wrote it; where rows were only deleted, fewer are left. Whatever was
+    committed before the call is noticed. Raises OpsError or psycopg2.Error where the snapshot has ended.
     """
-    changed = []
-    with contextlib.closing(snapshot.address.connect()) as connection, connection.cursor() as cursor:
-        for name, number in rows.items():
-            found, new = fetch_row(
-                cursor,
-                "SELECT count(*), count(*) FILTER (WHERE age(xmin) BETWEEN 0 AND age(%s::xid)"
-                f" OR xmin::text = ANY(%s)) FROM {quoted(name)}",
-                [snapshot.newest, list(snapshot.running)],
-            )
-            if new or found != number:
-                changed.append(name)
-    return changed
+    with contextlib.closing(snapshot.address.connect()) as connection:
+        # One moment for all tables, and one for `age`: it is that since the first call in a transaction.
+        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        with connection.cursor() as cursor, snapshot.holder.cursor() as holder:
+            # Where its session has ended, its locks have as well.
+            fetch_value(holder, "SELECT 1")
+            cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}s'")
+            new = set(fetch_column(cursor, TABLES)) - snapshot.tables.keys()
+            changed = [name for name, number in rows.items() if has_changed(cursor, holder, snapshot, name, number)]
+    return [*changed, *sorted(new)]
+
+
+def has_changed(cursor: Cursor, holder: Cursor, snapshot: DatabaseSnapshot, table: str, rows: int) -> bool:
+    age = {name: f"age('{getattr(snapshot, name)}'::xid)" for name in ("oldest", "newest")}
+    # Transactions that had begun when the snapshot was taken, of which some had ended.
+    unsure = f"age(xmin) > {age['newest']} AND age(xmin) <= {age['oldest']}"
+    found, written, writers = fetch_row(
+        cursor,
+        f"SELECT count(*), count(*) FILTER (WHERE age(xmin) BETWEEN 0 AND {age['newest']}),"
+        f" coalesce(array_agg(DISTINCT xmin::text) FILTER (WHERE {unsure}), '{{}}') FROM {quoted(table)}",
+    )
+    if written or found != rows:
+        return True
+    if not writers:
+        return False
+    # Only the snapshot itself shows which subtransactions had ended.
+    query = f"SELECT DISTINCT xmin::text FROM {quoted(table)} WHERE {unsure}"
+    return not set(writers) <= set(fetch_column(holder, query))
 
 
 def refused_rows(snapshot: DatabaseSnapshot, preflight: PreflightResult, table: TablePlan) -> list[str]:
