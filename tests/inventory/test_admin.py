@@ -1,5 +1,6 @@
 """The admin of the inventory: lists, pages, permissions."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -86,6 +87,49 @@ class TestLists:
         connect(make_device(), make_device())
         for query, number in (("known", 1), ("unknown", 1), ("", 2)):
             assert len(admin_client.get(f"/admin/inventory/cable/?length={query}").context["cl"].result_list) == number
+
+
+class TestLegacyTexts:
+    """Texts of HomeRack 1.0.1 that a form would refuse: the paths of logos, addresses without a scheme, names."""
+
+    LOGO = "/uploads/brand_logos/kestrel.png"
+
+    def make_brand(self, **values: str) -> Brand:
+        brand = Brand.objects.create(name="Kestrel", slug="kestrel")
+        Brand.objects.filter(pk=brand.pk).update(**values)
+        return brand
+
+    def test_brand_can_be_saved_with_the_path_of_its_logo(self, admin_client: Client) -> None:
+        brand = self.make_brand(logo_url=self.LOGO, slug="Kestrel Inc.")
+        path = f"/admin/inventory/brand/{brand.pk}/change/"
+        page = html(admin_client.get(path))
+        assert re.search(r'<input type="text" name="logo_url" value="([^"]*)"', page)[1] == self.LOGO  # type: ignore[index]
+        assert "This is not a web address. HomeRack keeps it until you enter another one." in page
+        assert f'href="{self.LOGO}"' not in page
+        sent = {"name": "Kestrel Ltd", "slug": "Kestrel Inc.", "logo_url": self.LOGO}
+        assert admin_client.post(path, sent).status_code == 302
+        brand.refresh_from_db()
+        assert (brand.name, brand.slug, brand.logo_url) == ("Kestrel Ltd", "Kestrel Inc.", self.LOGO)
+
+    def test_another_path_is_refused_and_an_address_is_taken(self, admin_client: Client) -> None:
+        brand = self.make_brand(logo_url=self.LOGO)
+        path = f"/admin/inventory/brand/{brand.pk}/change/"
+        sent = {"name": "Kestrel", "slug": "kestrel", "logo_url": "/uploads/other.png"}
+        refused = admin_client.post(path, sent)
+        assert refused.context["adminform"].form.errors == {"logo_url": ["Enter a valid URL."]}
+        assert admin_client.post(path, sent | {"logo_url": "https://kestrel.example/a.png"}).status_code == 302
+        assert 'type="url" name="logo_url"' in html(admin_client.get(path))
+
+    def test_address_without_a_scheme_gets_one(self, admin_client: Client) -> None:
+        brand = self.make_brand(website="www.kestrel.example")
+        path = f"/admin/inventory/brand/{brand.pk}/change/"
+        page = html(admin_client.get(path))
+        assert 'type="text" name="website"' in page
+        assert "This is not a web address" not in page
+        sent = {"name": "Kestrel", "slug": "kestrel", "website": "www.kestrel.example"}
+        assert admin_client.post(path, sent).status_code == 302
+        brand.refresh_from_db()
+        assert brand.website == "https://www.kestrel.example"
 
 
 class TestRackPage:

@@ -1,12 +1,13 @@
 """What the inventory's admin classes share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.core.paginator import Page, Paginator
+from django.core.validators import URLValidator
 from django.db import models
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -24,10 +25,14 @@ ParentT = TypeVar("ParentT", bound=models.Model)
 
 # Django 5.2 warns where the scheme of an address typed without one is left to it.
 FORMFIELDS: Mapping[Any, Mapping[str, Any]] = {models.URLField: {"assume_scheme": "https"}}
+NO_ADDRESS = (
+    "This is not a web address. HomeRack keeps it until you enter another one. HomeRack 1.0.1 stored the paths of"
+    " uploaded files here."
+)
 
 
 class InventoryForm(forms.ModelForm[ModelT]):
-    """Keeps unknown choices of legacy files: such a value is offered until another one is chosen."""
+    """Keeps what legacy files contain until it is changed: unknown choices, and texts that are no addresses."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -35,11 +40,32 @@ class InventoryForm(forms.ModelForm[ModelT]):
             stored = getattr(self.instance, name, None)
             if isinstance(field, forms.TypedChoiceField) and stored and not field.valid_value(stored):
                 field.choices = [*field.choices, (stored, f"{stored} (unknown)")]  # type: ignore[misc]
+            if isinstance(field, forms.URLField) and stored and not is_valid(URLValidator(), stored):
+                # Browsers do not submit a form whose field of type "url" has another text.
+                field.widget.input_type = "text"
+                field.help_text = "" if is_valid(field.clean, stored) else NO_ADDRESS
+
+    def _clean_fields(self) -> None:
+        """Keep unchanged texts, which the model does not validate either."""
+        super()._clean_fields()  # type: ignore[misc]
+        for name in [*self._errors]:  # type: ignore[attr-defined]
+            stored = getattr(self.instance, name, None)
+            if isinstance(stored, str) and stored and self[name].data == stored:
+                del self._errors[name]  # type: ignore[attr-defined]
+                self.cleaned_data[name] = stored
 
     def _post_clean(self) -> None:
         """Do not validate unchanged rows of an inline, which are not saved either."""
         if self.instance.pk is None or self.has_changed():
             super()._post_clean()  # type: ignore[misc]
+
+
+def is_valid(validate: Callable[[Any], object], value: Any) -> bool:
+    try:
+        validate(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def null_boolean_switch(db_field: "models.Field[Any, Any]", options: dict[str, Any]) -> forms.Field | None:
