@@ -22,6 +22,8 @@ from homerack.inventory.models.choices import (
 )
 from ops.engine_migration.legacy import LegacyColumn, LegacyFormat, LegacyTable
 
+FILE = LegacyColumn(files="/uploads/")
+"""A column with the address of a picture, of another site or of an uploaded file."""
 NOT_ADMINISTRATOR = "role NOT IN ('ADMIN', 'admin')"
 EDITORS, VIEWERS = "Editors", "Viewers"
 """The groups that a migration of `homerack.inventory` creates."""
@@ -82,13 +84,14 @@ ROLES = LegacyTable(
 
 INVENTORY = (
     _table("device_types"),
-    _table("brands", {"fetch_confidence": enum_column(Confidence)}),
+    _table("brands", {"logo_url": FILE, "fetch_confidence": enum_column(Confidence)}),
     _table(
         "models",
         {
             "width_type": text_column(Width),
             "airflow_pattern": text_column(Airflow),
             "confidence": text_column(Confidence),
+            "image_url": FILE,
         },
     ),
     _table(

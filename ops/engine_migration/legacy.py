@@ -15,12 +15,14 @@ class LegacyColumn:
     `expression` is SQL over the legacy row in which ``{}`` stands for the quoted `source`.
     `values` maps stored values to ours; every other value except NULL is refused.
     `lookup` ``(table, column)``: the value is looked up in that column of a seeded table, whose primary key is stored.
+    `files`: values that begin with this text, such as ``/uploads/``, name files in the media directory of the program.
     """
 
     source: str = ""
     expression: str = "{}"
     values: Mapping[str, str | int] | None = None
     lookup: tuple[str, str] | None = None
+    files: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,8 @@ class ColumnPlan:
     """PostgreSQL computes the values; they are compared, not copied."""
     lookup: tuple[str, str] | None = None
     """The values are natural keys of this seeded (table, column); its primary key goes into PostgreSQL."""
+    files: str = ""
+    """Values that begin with this name files in the media directory of a legacy program."""
 
 
 @dataclass(frozen=True, kw_only=True)

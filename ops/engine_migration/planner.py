@@ -175,6 +175,7 @@ class Planner:
             allowed=tuple(sorted(map(literal, set(mapped.values.values())))) if mapped.values else None,
             known=tuple(map(str, mapped.values or ())),
             lookup=mapped.lookup,
+            files=mapped.files,
         )
 
     def measure(self, table: TablePlan) -> TablePlan:

@@ -40,6 +40,8 @@ class MigrationOptions:
     skip_tables: frozenset[str] = frozenset()
     zone: zoneinfo.ZoneInfo | None = None
     """The zone of times without an offset; None is the one in which Django reads them."""
+    media_dir: Path | None = None
+    """The files that rows of a legacy file name."""
 
 
 class RowsRefused(PreconditionFailed):
@@ -59,6 +61,10 @@ class PreparedMigration:
     rehearsed: bool = False
     """All of the migration but the cut-over was tried."""
     load_notes: tuple[str, ...] = ()
+    missing: FindingLog
+    """The rows that name missing files."""
+    file_notes: tuple[str, ...]
+    """What is said of the files that rows name."""
     not_tried: str = ""
     """What the dry run could not try."""
 
@@ -73,7 +79,7 @@ class PreparedMigration:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (*self.plan.notes, *self.load_notes)
+        return (*self.plan.notes, *self.file_notes, *self.load_notes)
 
     @property
     def acceptable(self) -> bool:

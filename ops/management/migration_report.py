@@ -37,7 +37,7 @@ def show_plan(console: Console, ready: PreparedMigration, route: Route) -> None:
     for unknown in ready.plan.unknown:
         table.add_row(escape(unknown.table), f"{unknown.rows:,}", f"[red]{escape(unknown.reason)}[/red]")
     console.print(table)
-    show_notes(console, ready.plan.notes)
+    show_notes(console, (*ready.plan.notes, *ready.file_notes))
     show_notes(
         console,
         (
@@ -154,6 +154,20 @@ def plan_as_json(ready: PreparedMigration, route: Route) -> dict[str, Any]:
         "skipped": to_json(ready.plan.skipped),
         "unknown": to_json(ready.plan.unknown),
         "notes": list(ready.notes),
+        "missing_files": {
+            "count": ready.missing.count,
+            "file": str(ready.missing.path) if ready.missing.count else None,
+            "groups": [
+                {
+                    "table": group.table,
+                    "column": group.column,
+                    "reason": group.reason,
+                    "count": group.count,
+                    "files": [example.value for example in group.examples],
+                }
+                for group in ready.missing.groups
+            ],
+        },
         "not_tried": ready.not_tried,
         "stripped": dict(preflight.stripped),
         "findings": {

@@ -101,7 +101,7 @@ def test_the_result_is_written_as_json(migration: Migration) -> None:
     assert set(document) == {
         "status", "source", "target", "tables", "skipped", "unknown", "notes", "stripped", "findings",
         "estimate_seconds", "not_tried", "rows", "refused", "seconds", "copy", "quarantine",
-        "quarantine_files", "run", "not_kept",
+        "quarantine_files", "run", "not_kept", "missing_files",
     }  # fmt: skip
     assert document["status"] == "migrated"
     assert document["refused"] == 0

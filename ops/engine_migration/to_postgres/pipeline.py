@@ -24,6 +24,7 @@ from ops.engine_migration.catalog import match_catalog
 from ops.engine_migration.findings import FindingLog
 from ops.engine_migration.generic import text_columns
 from ops.engine_migration.legacy import LegacyFormat
+from ops.engine_migration.missing_files import check_media_dir, find_missing_files
 from ops.engine_migration.orm_check import compare_through_django
 from ops.engine_migration.plan import Plan, TablePlan
 from ops.engine_migration.planner import Planner
@@ -41,7 +42,7 @@ from ops.engine_migration.sessions import translate_server_errors
 from ops.engine_migration.source_sql import connect
 from ops.engine_migration.to_postgres.copying import resolve_lookups
 from ops.engine_migration.to_postgres.loading import Loader
-from ops.engine_migration.to_postgres.preflight import run_preflight
+from ops.engine_migration.to_postgres.preflight import read_names, run_preflight
 from ops.engine_migration.to_postgres.snapshot_directory import snapshot_directory
 from ops.engine_migration.to_postgres.source import IF_FULL, open_source
 from ops.engine_migration.to_postgres.target import StagingDatabase, Target, open_staging
@@ -78,6 +79,7 @@ def prepare(
         snapshot = take_snapshot(source=source, destination=destination, on_progress=on_progress, if_full=IF_FULL)
         timer.report(Progress(stage=Stage.PREFLIGHT))
         plan = make_plan(snapshot, postgres=postgres, legacy=legacy, options=options)
+        check_media_dir(options.media_dir, plan.tables)
         on_progress(Progress(stage=Stage.PREFLIGHT, total=plan.rows))
         log = FindingLog(path=directory.parent / f"{path.stem}_{stamp}_findings.csv")
         preflight = run_preflight(
@@ -87,6 +89,15 @@ def prepare(
             processes=suitable_processes(plan.rows),
             on_progress=on_progress,
         )
+        missing = FindingLog(path=directory.parent / f"{path.stem}_{stamp}_missing_files.csv")
+        with contextlib.closing(connect(snapshot)) as connection:
+            file_notes = find_missing_files(
+                tables=plan.tables,
+                read=partial(read_names, connection),
+                log=missing,
+                program=plan.format,
+                media_dir=options.media_dir,
+            )
         timer.end_stage()
         yield PreparedFile(
             options=options,
@@ -96,6 +107,8 @@ def prepare(
             plan=plan,
             preflight=preflight,
             log=log,
+            missing=missing,
+            file_notes=file_notes,
             seconds=timer.seconds,
         )
 

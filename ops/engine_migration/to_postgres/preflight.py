@@ -3,16 +3,17 @@
 import array
 import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.cell_checker import TableChecker, TableReport
 from ops.engine_migration.findings import FindingLog
-from ops.engine_migration.plan import Plan, TablePlan
+from ops.engine_migration.plan import ColumnPlan, Plan, TablePlan
 from ops.engine_migration.refusals import PreflightResult
-from ops.engine_migration.source_sql import chunks, connect
+from ops.engine_migration.source_sql import chunks, connect, rows_of
 from ops.engine_migration.workers import PARTS_PER_TABLE, for_each, split
+from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage, accumulate
 
 
@@ -47,6 +48,18 @@ def run_preflight(
             f"{name}.{column}": count for name, found in reports.items() for column, count in found.stripped.items()
         },
     )
+
+
+def read_names(connection: sqlite3.Connection, table: TablePlan, column: ColumnPlan) -> Iterator[tuple[str, str]]:
+    """The primary key and the value of each row with text in `column`."""
+    key = ", ".join(map(quoted, table.key))
+    query = (
+        f"SELECT {quoted(column.name)}, {key} FROM {rows_of(table, (column.name, *table.key))}"
+        f" WHERE typeof({quoted(column.name)}) = 'text' AND {quoted(column.name)} <> '' ORDER BY {table.row}"
+    )
+    for value, *keys in connection.execute(query):
+        if isinstance(value, str):
+            yield ", ".join(map(str, keys)), value
 
 
 @dataclass(frozen=True, kw_only=True)

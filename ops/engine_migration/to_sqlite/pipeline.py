@@ -18,6 +18,7 @@ from ops.databases.postgres.databases import maintenance_connection
 from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.findings import FindingLog
 from ops.engine_migration.generic import text_columns
+from ops.engine_migration.missing_files import find_missing_files
 from ops.engine_migration.orm_check import compare_through_django
 from ops.engine_migration.plan import TablePlan
 from ops.engine_migration.prepared import FIX_THE_ROWS, MigrationOptions, RowsRefused
@@ -28,7 +29,7 @@ from ops.engine_migration.sessions import translate_server_errors
 from ops.engine_migration.to_sqlite import target
 from ops.engine_migration.to_sqlite.loading import FileLoader
 from ops.engine_migration.to_sqlite.planner import make_plan
-from ops.engine_migration.to_sqlite.preflight import check_tables
+from ops.engine_migration.to_sqlite.preflight import check_tables, read_names
 from ops.engine_migration.to_sqlite.prepared import PreparedDatabase
 from ops.engine_migration.to_sqlite.source import changed_tables, refused_rows, take_snapshot
 from ops.engine_migration.to_sqlite.storing import stored_columns
@@ -79,6 +80,8 @@ def prepare(
             log=log,
             on_progress=on_progress,
         )
+        missing = FindingLog(path=findings / f"{path.stem}_{stamp}_missing_files.csv")
+        file_notes = find_missing_files(tables=plan.tables, read=partial(read_names, snapshot.holder), log=missing)
         timer.end_stage()
         yield PreparedDatabase(
             options=options,
@@ -87,6 +90,8 @@ def prepare(
                 no_findings(plan.tables), {name: found.refused for name, found in reports.items()}, log
             ),
             log=log,
+            missing=missing,
+            file_notes=file_notes,
             seconds=timer.seconds,
             snapshot=snapshot,
             file=file,

@@ -1,7 +1,7 @@
 """Finds the values that SQLite cannot hold exactly, before any row is copied."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +62,19 @@ def check_tables(
                 check_in_python(wrapper.connection, table, asked, reports[table.name], log)
     log.flush()
     return reports
+
+
+# --- Files ---------------------------------------------------------------------------------------------------------
+def read_names(connection: Connection, table: TablePlan, column: ColumnPlan) -> Iterator[tuple[str, str]]:
+    """The primary key and the value of each row with text in `column`."""
+    name = quoted(column.name)
+    with contextlib.closing(connection.cursor(name="ops_names")) as cursor:
+        cursor.execute(
+            f"SELECT {name}::text, {key_texts(table)} FROM {quoted(table.name)} WHERE {name}::text <> ''"
+            f" ORDER BY {', '.join(map(quoted, table.key))}"
+        )
+        for value, *key in cursor:
+            yield ", ".join(key), value
 
 
 # --- Limits -----------------------------------------------------------------------------------------------------------

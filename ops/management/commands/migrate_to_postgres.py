@@ -59,6 +59,12 @@ class Command(MigrationCommand):
         add("--no-backup", action="store_true", help="do not keep a verified copy of the file")
         add("--strip-nul", action="store_true", help="remove NUL characters from text, which PostgreSQL cannot store")
         add(
+            "--media-dir",
+            type=Path,
+            metavar="DIR",
+            help="the uploads directory of the other program that wrote the file: names the files that are not there",
+        )
+        add(
             "--source-timezone",
             metavar="Z",
             help="time zone of times without an offset (default: the one in which Django reads them, usually UTC)",
@@ -99,6 +105,7 @@ def options_of(options: dict[str, Any]) -> MigrationOptions:
         quarantine=options["quarantine"],
         skip_tables=frozenset(options["skip_table"]),
         zone=find_zone(options["source_timezone"]),
+        media_dir=options["media_dir"],
     )
 
 
