@@ -1,6 +1,6 @@
 """The plan, findings and result of a migration, as text and as JSON."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ops.engine_migration.plan import TablePlan
 from ops.engine_migration.prepared import PreparedMigration
 from ops.engine_migration.quarantine import quarantine_files
-from ops.engine_migration.result import MigrationResult
+from ops.engine_migration.result import MigratedTable, MigrationResult
 from ops.management.routes import Route
 from ops.utils.formatting import pluralize
 from ops.utils.schema import to_json
@@ -27,11 +28,12 @@ def show_plan(console: Console, ready: PreparedMigration, route: Route) -> None:
     table.add_column("Table", no_wrap=True)
     table.add_column("Rows", justify="right")
     table.add_column("What happens")
-    for entry in ready.plan.tables:
+    for entry in filter(has_rows, ready.plan.tables):
         refused = len(ready.preflight.refused.get(entry.name, ()))
         table.add_row(
             escape(str(entry)), f"{entry.rows:,}", f"[red]{refused:,} refused[/red]" if refused else "migrated"
         )
+    add_empty(table, ready.plan.tables)
     for skipped in ready.plan.skipped:
         table.add_row(escape(skipped.table), f"{skipped.rows:,}", f"[dim]skipped: {escape(skipped.reason)}[/dim]")
     for unknown in ready.plan.unknown:
@@ -45,6 +47,16 @@ def show_plan(console: Console, ready: PreparedMigration, route: Route) -> None:
             for column, count in ready.preflight.stripped.items()
         ),
     )
+
+
+def has_rows(table: TablePlan | MigratedTable) -> bool:
+    return bool(table.rows or (isinstance(table, MigratedTable) and table.refused))
+
+
+def add_empty(table: Table, tables: Sequence[TablePlan | MigratedTable]) -> None:
+    """One row for all tables without rows."""
+    if empty := len(tables) - len(list(filter(has_rows, tables))):
+        table.add_row(f"[dim]{pluralize(empty, 'empty table')}[/dim]", "[dim]0[/dim]", "")
 
 
 def show_notes(console: Console, notes: Iterable[str]) -> None:
@@ -102,9 +114,10 @@ def show_result(console: Console, ready: PreparedMigration, route: Route, result
     table.add_column("Table", no_wrap=True)
     table.add_column("Rows", justify="right")
     table.add_column("Verified", no_wrap=True)
-    for entry in result.tables:
+    for entry in filter(has_rows, result.tables):
         refused = f", [yellow]{entry.refused:,} in quarantine[/yellow]" if entry.refused else ""
         table.add_row(escape(entry.name), f"{entry.rows:,}", f"[green]equal[/green] {entry.sha256[:12]}{refused}")
+    add_empty(table, result.tables)
     console.print()
     console.print(table)
     seconds = sum(result.seconds.values())
