@@ -57,8 +57,9 @@ def show_float(bits: str) -> str:
 
 
 FIFTEEN_DIGITS = Limit(
-    # PostgreSQL makes 15 digits of floating point, and so does Django. A larger number than that has is an error.
-    excess="CASE WHEN abs({c}) < 1e300 THEN ({c}::float8)::numeric <> {c} ELSE true END",
+    # PostgreSQL makes 15 digits of floating point, and so does Django. Numbers beyond its range are errors.
+    excess="CASE WHEN {c} = 0 OR abs({c}) BETWEEN 1e-300 AND 1e300 THEN ({c}::float8)::numeric <> {c}"
+    " ELSE {c} IS NOT NULL END",
     reason="NaN, or more than 15 digits: SQLite stores decimals as floating-point numbers",
 )
 
