@@ -189,6 +189,11 @@ def key_texts(table: TablePlan) -> str:
     return ", ".join(target_text(table.column(name)) for name in table.key)
 
 
+def key_order(table: TablePlan) -> str:
+    """SQL of PostgreSQL to sort by the primary key, also where a column of the result has the name of a key."""
+    return ", ".join(f"{quoted(table.name)}.{quoted(name)}" for name in table.key)
+
+
 def aliases(table: TablePlan, documents: Sequence[str]) -> list[str]:
     """Names for a row's text and each of its `documents`. Rows are sorted by columns, which must not be hidden."""
     return [table.unused(name) for name in ("line", *(f"d{number}" for number in range(len(documents))))]

@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from ops.engine_migration.plan import TablePlan
 from ops.engine_migration.source_sql import chunk_rows
 from ops.engine_migration.to_sqlite.storing import StoredColumn, store
-from ops.engine_migration.verify import Key, all_but, target_text
+from ops.engine_migration.verify import Key, all_but, key_order, target_text
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage
 
@@ -89,11 +89,12 @@ class TableCopier:
     def chunks(self) -> Iterator[list[Row]]:
         """The rows in the order of their keys, as Django stores them. Raises Refused."""
         selected = ", ".join([*(column.select for column in self.columns), *self.extra_keys])
-        order = ", ".join(map(quoted, self.table.key))
         stored = store(self.columns)
         with self.source.cursor(name="ops_copy") as cursor:
             kept = all_but(cursor, self.table, self.left_out)
-            cursor.execute(f"SELECT {selected} FROM {quoted(self.table.name)} WHERE {kept} ORDER BY {order}")
+            cursor.execute(
+                f"SELECT {selected} FROM {quoted(self.table.name)} WHERE {kept} ORDER BY {key_order(self.table)}"
+            )
             while rows := cursor.fetchmany(chunk_rows(self.table)):
                 yield stored(rows) if stored else rows
 

@@ -15,7 +15,7 @@ from ops.engine_migration.sessions import PostgresDatabase
 from ops.engine_migration.source_sql import balanced
 from ops.engine_migration.to_sqlite.storing import StoredColumn
 from ops.engine_migration.types.base import Limit, Refused
-from ops.engine_migration.verify import Key, key_texts
+from ops.engine_migration.verify import Key, key_order, key_texts
 from ops.engine_migration.workers import for_each
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage
@@ -71,7 +71,7 @@ def read_names(connection: Connection, table: TablePlan, column: ColumnPlan) -> 
     with contextlib.closing(connection.cursor(name="ops_names")) as cursor:
         cursor.execute(
             f"SELECT {name}::text, {key_texts(table)} FROM {quoted(table.name)} WHERE {name}::text <> ''"
-            f" ORDER BY {', '.join(map(quoted, table.key))}"
+            f" ORDER BY {key_order(table)}"
         )
         for value, *key in cursor:
             yield ", ".join(key), value
@@ -94,7 +94,7 @@ def check_limits(cursor: Cursor, table: TablePlan, log: FindingLog) -> TableRepo
     for column, limit in limits if beyond else ():
         cursor.execute(
             f"SELECT {text_of(column)}, {key_texts(table)} FROM {quoted(table.name)}"
-            f" WHERE {with_name(limit, column)} ORDER BY {', '.join(map(quoted, table.key))}"
+            f" WHERE {with_name(limit, column)} ORDER BY {key_order(table)}"
         )
         for value, *key in cursor.fetchall():
             found.refused.add(tuple(key))
