@@ -195,15 +195,20 @@ TIME = ColumnType(
 )
 INTERVAL = ColumnType(
     canonical_check="typeof({c}) = 'integer'",
-    copy_text="printf('%d days %d seconds %d microseconds',"
-    " {c} / 86400000000, {c} % 86400000000 / 1000000, {c} % 1000000)",
+    # As Django writes them: only the days may be negative.
+    copy_text="printf('%d days %d microseconds', {c} / 86400000000 - ({c} % 86400000000 < 0),"
+    " ({c} % 86400000000 + 86400000000) % 86400000000)",
     # As text, because the verification sorts keys of this type by their text on both sides.
     source_text="CAST({c} AS TEXT)",
-    target_text="(extract(epoch FROM {c}) * 1000000)::bigint::text",
+    # Not as bigint, which has no room for the longest ones.
+    target_text="trunc(extract(epoch FROM {c}) * 1000000)::text",
     convert=convert_interval,
     stored="(extract(epoch FROM {c}) * 1000000)::bigint",
     limits=(
         Limit(excess="date_trunc('month', {c}) <> '0'", reason="months or years, of which not all are equally long"),
-        Limit(excess="abs(extract(epoch FROM {c})) >= 86400 * 999999999::numeric", reason="more days than Python has"),
+        Limit(
+            excess="NOT extract(epoch FROM {c}) * 1000000 BETWEEN -9223372036854775808 AND 9223372036854775807",
+            reason="more microseconds than an integer of SQLite can hold",
+        ),
     ),
 )
