@@ -85,7 +85,9 @@ ADDRESS = ColumnType(
     canonical_check=NEVER,
     target_text="host({c})",
     convert=convert_address,
-    stored="host({c})",
+    # PostgreSQL writes the last 32 bits of addresses below ::1:0:0 with dots, and Django does not.
+    stored="CASE WHEN {c} > '::1:0' AND {c} < '::1:0:0' THEN '::' || to_hex(({c} - '::') >> 16) || ':'"
+    " || to_hex(({c} - '::') & 65535) ELSE host({c}) END",
     limits=(
         Limit(
             excess="masklen({c}) < CASE family({c}) WHEN 4 THEN 32 ELSE 128 END",
