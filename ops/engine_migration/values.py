@@ -9,6 +9,8 @@ from typing import Any
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from ops.engine_migration.types.documents import nested
+
 
 def conversions(column: "models.Field[Any, Any] | None", wrapper: BaseDatabaseWrapper) -> list[Callable[[Any], Any]]:
     """What Django applies to the values that it reads from the column."""
@@ -30,17 +32,25 @@ def comparable(value: Any) -> Any:
 
 def equal(left: Any, right: Any, *, json: bool = False) -> bool:
     """Whether both are one value of one type. With `json`, numbers have no type but their digits: 1e3 is 1000."""
+    try:
+        return is_equal(left, right, json=json)
+    except RecursionError:
+        with nested():
+            return is_equal(left, right, json=json)
+
+
+def is_equal(left: Any, right: Any, *, json: bool) -> bool:
     left, right = comparable(left), comparable(right)
     if json and is_number(left) and is_number(right):
         return as_float(left) == as_float(right)
     if type(left) is not type(right):
         return False
     if isinstance(left, dict):
-        return left.keys() == right.keys() and all(equal(left[key], right[key], json=json) for key in left)
+        return left.keys() == right.keys() and all(is_equal(left[key], right[key], json=json) for key in left)
     if isinstance(left, list | tuple):
-        return len(left) == len(right) and all(equal(*pair, json=json) for pair in zip(left, right, strict=True))
+        return len(left) == len(right) and all(is_equal(*pair, json=json) for pair in zip(left, right, strict=True))
     if hasattr(left, "__dict__") and not any("__eq__" in vars(kind) for kind in type(left).__mro__[:-1]):
-        return equal(vars(left), vars(right), json=json)
+        return is_equal(vars(left), vars(right), json=json)
     return bool(left == right)
 
 

@@ -97,15 +97,25 @@ def is_equal(source: str | Raw, target: str | Raw) -> bool:
 @contextlib.contextmanager
 def parsing() -> Iterator[None]:
     """JSON has no reference cycles, for which the collector would search thousands of new objects again and again."""
-    collecting, limit = gc.isenabled(), sys.getrecursionlimit()
+    collecting = gc.isenabled()
     gc.disable()
-    sys.setrecursionlimit(limit + DEEPEST)
+    try:
+        with nested():
+            yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@contextlib.contextmanager
+def nested() -> Iterator[None]:
+    """Within the block, functions may call themselves for each level of JSON, through two others."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + 3 * DEEPEST)
     try:
         yield
     finally:
         sys.setrecursionlimit(limit)
-        if collecting:
-            gc.enable()
 
 
 def sorted_form(document: str | Raw) -> bytes:
