@@ -112,7 +112,11 @@ class FileLoader:
         register_functions(self.target)
         while orphans := self.find_orphans():
             for (name, parent), rows in orphans.items():
-                self.remove(self.by_source[name], parent, rows)
+                if table := self.by_source.get(name):
+                    self.remove(table, parent, rows)
+                else:
+                    # Django's migrations have made them.
+                    self.target.executemany(f"DELETE FROM {quoted(name)} WHERE rowid = ?", ([row] for row in rows))
 
     @cached_property
     def by_source(self) -> dict[str, TablePlan]:
@@ -122,7 +126,8 @@ class FileLoader:
         """Their row ids, by table and by the table to which they refer."""
         found: dict[tuple[str, str], set[int]] = {}
         for name, row, parent, _ in self.target.execute("PRAGMA foreign_key_check"):
-            if name in self.by_source:
+            # Rows of tables without row ids are none of Django's.
+            if row is not None:
                 found.setdefault((name, parent), set()).add(row)
         for table in self.tables:
             for _, _, parent, column, *_ in self.target.execute(f"PRAGMA foreign_key_list({quoted(table.source)})"):
