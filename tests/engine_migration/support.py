@@ -184,8 +184,8 @@ class Migration:
     """To make others from: while a test is connected to it, it cannot be copied."""
 
 
-def run(path: Path, database: Database | None, *arguments: str) -> Outcome:
-    """``manage.py migrate_to_postgres`` in this process, confirmed unless `arguments` say what to do."""
+def run(path: Path, database: Database | None, *arguments: str, name: str = "migrate_to_postgres") -> Outcome:
+    """The command in this process. `arguments` have to confirm it, or say what else to do."""
     words = ["--sqlite-path", str(path)]
     if database:
         words += ["--postgres-url", database.url]
@@ -195,13 +195,25 @@ def run(path: Path, database: Database | None, *arguments: str) -> Outcome:
     out, code, error = io.StringIO(), 0, ""
     with contextlib.redirect_stdout(out):
         try:
-            call_command("migrate_to_postgres", *words, *arguments)
+            call_command(name, *words, *arguments)
         except CommandError as refused:
             code, error = refused.returncode, str(refused)
         except SystemExit as ended:
             code = int(ended.code or 0)
     document = json.loads(result.read_text()) if result.exists() else {}
     return Outcome(code=code, out=out.getvalue(), error=error, document=document)
+
+
+def back(path: Path, database: Database | None, *arguments: str) -> Outcome:
+    """The same for ``manage.py migrate_to_sqlite``, which makes the file `path`."""
+    return run(path, database, *arguments, name="migrate_to_sqlite")
+
+
+def come_back(path: Path, database: Database, *arguments: str) -> Outcome:
+    """Run that command; it has to succeed."""
+    outcome = back(path, database, "--yes", *arguments)
+    assert (outcome.code, outcome.error) == (0, ""), outcome
+    return outcome
 
 
 def only(path: Path, *tables: str) -> list[str]:
