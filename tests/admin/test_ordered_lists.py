@@ -103,3 +103,11 @@ def test_list_of_devices_is_read_from_an_index() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_sort = off; SET LOCAL enable_seqscan = off")
     assert "devices_in_order" in Device.objects.values("pk")[:50].explain()
+
+
+def test_rows_that_are_counted_are_grouped_by_columns_only() -> None:
+    """PostgreSQL groups racks by their primary key then, and not by a text as well."""
+    query = str(rack_list().queryset.query)
+    grouped, ordered = query.partition(" GROUP BY ")[2].split(" ORDER BY ")
+    assert "LOWER" not in grouped
+    assert "LOWER" in ordered
