@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import io
 import os
 import re
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from ops.errors import PreconditionFailed
 
 EXAMPLES = 3
 LINES_AT_ONCE = 1000
@@ -69,13 +72,19 @@ class FindingLog:
             self.examples[group] = [*self.examples.get(group, []), *examples][:EXAMPLES]
 
     def flush(self) -> None:
-        """Append the lines with one write. The file is created with the first line."""
+        """Append the lines with one write. The file is created with the first line. Raises PreconditionFailed."""
         if not self.lines:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with contextlib.suppress(FileExistsError):
-            append(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), csv_line(COLUMNS))
-        append(os.open(self.path, os.O_APPEND | os.O_WRONLY), "".join(self.lines))
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with contextlib.suppress(FileExistsError):
+                append(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), csv_line(COLUMNS))
+            append(os.open(self.path, os.O_APPEND | os.O_WRONLY), "".join(self.lines))
+        except OSError as error:
+            raise PreconditionFailed(
+                f"The list of findings cannot be written to {self.path.parent}: {error.strerror}. Nothing was changed.",
+                "Make this directory writable, with space for files, and run the command again.",
+            ) from error
         self.lines.clear()
 
     @property
@@ -95,8 +104,10 @@ def csv_line(values: Iterable[str]) -> str:
 
 
 def append(descriptor: int, text: str) -> None:
+    content = text.encode(errors="backslashreplace")
     try:
-        os.write(descriptor, text.encode(errors="backslashreplace"))
+        if os.write(descriptor, content) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(descriptor)
 

@@ -70,13 +70,22 @@ def write_quarantine(
 ) -> None:
     """Write a file (mode 0600) for each table with refused rows: one JSON object per line, as `rows` yields them."""
     check_directory(directory)
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     names = quarantine_files(plan, preflight)
-    for table in plan.tables:
-        if table.name in names:
-            path = directory / names[table.name]
-            with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
-                file.writelines(f"{row}\n" for row in rows(table))
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for table in plan.tables:
+            if table.name in names:
+                write_rows(directory / names[table.name], rows(table))
+    except OSError as error:
+        raise PreconditionFailed(
+            f"The refused rows cannot be written to {directory}: {error.strerror}. No row was migrated.",
+            "Specify a new directory that can be written to and has space.",
+        ) from error
+
+
+def write_rows(path: Path, rows: Iterable[str]) -> None:
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+        file.writelines(f"{row}\n" for row in rows)
 
 
 def rows_of_file(snapshot: Snapshot, preflight: PreflightResult, table: TablePlan) -> Iterator[str]:

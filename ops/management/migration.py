@@ -122,6 +122,10 @@ exit codes: 0 migrated and verified (or the dry run found nothing) · 1 error, n
                 migration_report.show_findings(console, ready, route)
                 migration_report.show_stop(console, ready, route, dry_run=False)
                 return {"run": str(run.pk), **migration_report.plan_as_json(ready, route)}, FINDINGS
+            except KeyboardInterrupt:
+                if run.status == Run.Status.SUCCEEDED:
+                    self.interrupted = f"Interrupted after the end of the migration: all rows are in {route.done}."
+                raise
             # The migration is done: Ctrl-C must not report from here on that nothing was changed.
             with ignore_interrupts(), ignore_report_errors():
                 migration_report.show_result(console, ready, route, result)

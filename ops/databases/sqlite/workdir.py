@@ -34,7 +34,8 @@ def working_directory(parent: Path, *, of: str) -> Iterator[Path]:
         try:
             yield directory
         finally:
-            shutil.rmtree(directory)
+            # What stays is deleted by the next sweep.
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def create(parent: Path, of: str) -> tuple[Path, contextlib.AbstractContextManager[object]]:

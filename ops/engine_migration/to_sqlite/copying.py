@@ -1,10 +1,13 @@
 """Copies rows from PostgreSQL into the staging file. One thread reads ahead while another writes."""
 
+import os
 import queue
+import socket
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -17,6 +20,8 @@ from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage
 
 CHUNKS_AHEAD = 3
+PATIENCE = 2.0
+"""Seconds that a reader has to end when it is no longer needed."""
 Row = tuple[Any, ...]
 ABOUT_ROWS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, OverflowError)
 """Errors of one row: a constraint, or a value that SQLite does not take."""
@@ -48,7 +53,7 @@ class TableCopier:
         marks = ", ".join("?" * len(self.columns))
         insert = f"INSERT INTO {quoted(self.table.source)} ({ours}) VALUES ({marks})"
         done = 0
-        for rows in read_ahead(self.chunks):
+        for rows in read_ahead(self.chunks, partial(end_connection, self.source)):
             done += self.insert(insert, rows)
             report = Progress(stage=Stage.COPY, item=self.table.name, done=done, total=self.table.rows)
             self.on_progress(report)
@@ -99,8 +104,17 @@ class TableCopier:
                 yield stored(rows) if stored else rows
 
 
-def read_ahead(chunks: Callable[[], Iterator[list[Row]]]) -> Iterator[list[Row]]:
-    """What `chunks` yields, read by a thread of its own. Raises what that raises; the thread ends with the loop."""
+def end_connection(connection: Connection) -> None:
+    """Let a thread fail that waits for the server, which may not answer any more."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as end:
+        end.shutdown(socket.SHUT_RDWR)
+
+
+def read_ahead(chunks: Callable[[], Iterator[list[Row]]], give_up: Callable[[], None]) -> Iterator[list[Row]]:
+    """What `chunks` yields, read by a thread of its own. Raises what that raises; the thread ends with the loop.
+
+    `give_up` ends the thread where it does not end by itself.
+    """
     waiting: queue.Queue[list[Row] | BaseException | None] = queue.Queue(CHUNKS_AHEAD)
     stopped = threading.Event()
 
@@ -131,4 +145,11 @@ def read_ahead(chunks: Callable[[], Iterator[list[Row]]]) -> Iterator[list[Row]]
             yield item
     finally:
         stopped.set()
+        end(reader, give_up)
+
+
+def end(reader: threading.Thread, give_up: Callable[[], None]) -> None:
+    reader.join(PATIENCE)
+    if reader.is_alive():
+        give_up()
         reader.join()

@@ -3,7 +3,6 @@
 import contextlib
 import datetime as dt
 import secrets
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -59,6 +58,11 @@ def prepare(
     """
     timer = StageTimer(on_progress)
     target.require_free(path)
+    if options.quarantine and path in (options.quarantine.absolute(), *options.quarantine.absolute().parents):
+        raise PreconditionFailed(
+            f"--quarantine {options.quarantine}: the file is to be there. Nothing was changed.",
+            "Specify another directory.",
+        )
     with contextlib.ExitStack() as stack:
         stack.enter_context(translate_server_errors(f"There is no file {path}."))
         timer.report(Progress(stage=Stage.SNAPSHOT))
@@ -114,7 +118,7 @@ def migrate(*, prepared: PreparedDatabase, locked: bool, on_progress: ProgressCa
     """
     timer = StageTimer(on_progress)
     path, quarantine = prepared.path, prepared.options.quarantine
-    with unless_finished(prepared, locked=locked):
+    with contextlib.ExitStack() as finished, unless_finished(prepared, locked=locked):
         tables, digests = copy_and_verify(prepared, timer)
         if prepared.is_blocked:
             raise RowsRefused(
@@ -132,8 +136,9 @@ def migrate(*, prepared: PreparedDatabase, locked: bool, on_progress: ProgressCa
         if quarantine and prepared.preflight.rows_refused:
             rows_of_table = partial(refused_rows, prepared.snapshot, prepared.preflight)
             write_quarantine(quarantine, prepared.plan, prepared.preflight, rows_of_table)
-        with posix_signals.ignore_interrupts():
-            target.move_into_place(prepared.file, path)
+        # Until the end: a run that is interrupted has to leave no file.
+        finished.enter_context(posix_signals.ignore_interrupts())
+        target.move_into_place(prepared.file, path)
     timer.end_stage()
     return MigrationResult(
         target=str(path),
@@ -167,18 +172,15 @@ def rehearse(*, prepared: PreparedDatabase, locked: bool, on_progress: ProgressC
 @contextlib.contextmanager
 def unless_finished(prepared: PreparedDatabase, *, locked: bool) -> Iterator[None]:
     """Hold the lock of the database, and say of errors of either side that there is no file."""
-    address, no_file = prepared.snapshot.address, f"There is no file {prepared.path}."
+    address = prepared.snapshot.address
     with contextlib.ExitStack() as stack:
-        stack.enter_context(translate_server_errors(no_file))
+        stack.enter_context(translate_server_errors(f"There is no file {prepared.path}."))
         if not locked:
             connection = stack.enter_context(maintenance_connection(address))
             stack.enter_context(lock.locked(connection, address.database))
-        try:
+        prepared.snapshot.require_alive()
+        with target.explain_errors(prepared.path):
             yield
-        except (OSError, sqlite3.OperationalError) as error:
-            raise PreconditionFailed(
-                f"The file could not be written to {prepared.path.parent}: {error}. {no_file}", "Free some space there."
-            ) from error
 
 
 def copy_and_verify(prepared: PreparedDatabase, timer: StageTimer) -> tuple[tuple[TablePlan, ...], Mapping[str, str]]:

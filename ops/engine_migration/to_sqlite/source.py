@@ -71,6 +71,11 @@ class DatabaseSnapshot:
     newest: str
     holder: Connection
 
+    def require_alive(self) -> None:
+        """Raises psycopg2.Error where the session of the holder has ended, and with it the snapshot and its locks."""
+        with self.holder.cursor() as cursor:
+            cursor.execute("SELECT 1")
+
     def count(self, table: str) -> int:
         with self.holder.cursor() as cursor:
             return int(fetch_value(cursor, f"SELECT count(*) FROM {quoted(table)}"))
@@ -205,8 +210,7 @@ def changed_tables(snapshot: DatabaseSnapshot, rows: Mapping[str, int]) -> list[
         # One moment for all tables, and one for `age`: it is that since the first call in a transaction.
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with connection.cursor() as cursor, snapshot.holder.cursor() as holder:
-            # Where its session has ended, its locks have as well.
-            fetch_value(holder, "SELECT 1")
+            snapshot.require_alive()
             cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}s'")
             new = set(fetch_column(cursor, TABLES)) - snapshot.tables.keys()
             changed = [name for name, number in rows.items() if has_changed(cursor, holder, snapshot, name, number)]

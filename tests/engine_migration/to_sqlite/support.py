@@ -1,0 +1,58 @@
+"""Ways to run ``migrate_to_sqlite`` and to look at what it has left."""
+
+import contextlib
+import io
+import json
+import sqlite3
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from django.core.management import CommandError, call_command
+
+from tests.engine_migration.support import BOOKS, Database, Outcome
+
+
+def only(database: Database, tables: Sequence[str] = BOOKS) -> list[str]:
+    """The arguments with which the command migrates these tables and no others."""
+    others = set(database.tables()) - {"django_migrations", *tables}
+    return [word for name in sorted(others) for word in ("--skip-table", name)]
+
+
+def back(path: Path, database: Database, *arguments: str, tables: Sequence[str] = BOOKS) -> Outcome:
+    """``manage.py migrate_to_sqlite`` in this process, for a few tables."""
+    out, code, error = io.StringIO(), 0, ""
+    with tempfile.NamedTemporaryFile("r") as result, contextlib.redirect_stdout(out):
+        words = command(path, database, "--json", result.name, *arguments, tables=tables)
+        try:
+            call_command(*words)
+        except CommandError as refused:
+            code, error = refused.returncode, str(refused)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        text = result.read()
+    return Outcome(code=code, out=out.getvalue(), error=error, document=json.loads(text) if text else {})
+
+
+def come_back(path: Path, database: Database, *arguments: str, tables: Sequence[str] = BOOKS) -> Outcome:
+    """Run it; it has to succeed."""
+    outcome = back(path, database, *arguments, tables=tables)
+    assert (outcome.code, outcome.error) == (0, ""), outcome
+    return outcome
+
+
+def command(path: Path, database: Database, *arguments: str, tables: Sequence[str] = BOOKS) -> list[str]:
+    """The name and the arguments of the command, confirmed."""
+    where = ["--sqlite-path", str(path), "--postgres-url", database.url]
+    return ["migrate_to_sqlite", *where, "--yes", *only(database, tables), *arguments]
+
+
+def books_in(path: Path) -> int:
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return int(connection.execute("SELECT count(*) FROM otherproject_book").fetchone()[0])
+
+
+def left_in(directory: Path) -> list[Path]:
+    """The working directories."""
+    return list(directory.glob("*.ops-work-*"))
