@@ -18,6 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ops.backups import verify
 from ops.databases.migration_state import MigrationState
 from ops.engine_migration.to_postgres import target
+from ops.engine_migration.to_sqlite import target as file_target
 from ops.utils.progress import ProgressCallback
 
 FOLDER = "STATEMENTS_OF_MIGRATE"
@@ -58,6 +59,7 @@ def replay_in_this_program(folder: Path | None = None) -> None:
     """In a program that a test starts: let a migration or an untrusted restore create the tables so."""
     folder = folder or Path(os.environ[FOLDER])
     target.run_migrations = replaying(target.run_migrations, folder)
+    file_target.run_migrations = replaying(file_target.run_migrations, folder)
     verify.build_schema = replaying_schema(verify.build_schema, folder)
 
 

@@ -68,8 +68,17 @@ def locked(directory: Path) -> contextlib.AbstractContextManager[object]:
 
 def sweep(parent: Path, *, of: str) -> list[Path]:
     """Delete the directories of programs that have ended. Returns their paths."""
+    return sweep_matching(parent, f"{glob.escape(of)}{INFIX}*")
+
+
+def sweep_all(parent: Path) -> list[Path]:
+    """As `sweep`, for files of any name."""
+    return sweep_matching(parent, f"*{INFIX}*")
+
+
+def sweep_matching(parent: Path, pattern: str) -> list[Path]:
     swept = []
-    for path in sorted(parent.glob(f"{glob.escape(of)}{INFIX}*")):
+    for path in sorted(parent.glob(pattern)):
         # What is another program's, or cannot be deleted, stays.
         with contextlib.suppress(OSError):
             if not is_ours(path, parent):

@@ -77,13 +77,10 @@ def prepare(
         log = FindingLog(path=findings / f"{path.stem}_{stamp}_findings.csv")
         columns = {table.name: stored_columns(table, postgres, sqlite) for table in plan.tables}
         processes = suitable_processes(ROWS_WORTH_IT if snapshot.size > WORTH_PROCESSES else 0)
-        reports = check_tables(
-            tables=plan.tables,
-            columns=columns,
-            postgres=snapshot.database(processes),
-            log=log,
-            on_progress=on_progress,
-        )
+        with contextlib.closing(snapshot.database(processes)) as database:
+            reports = check_tables(
+                tables=plan.tables, columns=columns, postgres=database, log=log, on_progress=on_progress
+            )
         missing = FindingLog(path=findings / f"{path.stem}_{stamp}_missing_files.csv")
         file_notes = find_missing_files(tables=plan.tables, read=partial(read_names, snapshot.holder), log=missing)
         timer.end_stage()

@@ -15,7 +15,7 @@ from ops.databases.migration_state import run_migrations
 from ops.databases.override import new_wrapper, override_database
 from ops.databases.sqlite.files import JOURNALS, copy_owner, sibling, sync
 from ops.databases.sqlite.snapshot import create_private
-from ops.databases.sqlite.workdir import INFIX, sweep, working_directory
+from ops.databases.sqlite.workdir import INFIX, sweep_all, working_directory
 from ops.errors import OpsError, PreconditionFailed
 
 UNSAFE_AND_FAST = "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; PRAGMA cache_size = -16000"
@@ -102,12 +102,13 @@ def opened(file: Path) -> Iterator[sqlite3.Connection]:
 
 
 def sweep_directories(path: Path) -> tuple[str, ...]:
-    """Delete the directories that killed migrations to `path` left. Returns a sentence for each."""
-    if not path.parent.is_dir():
+    """Delete what killed migrations left next to `path`, to files of any name. Returns a sentence for each directory.
+
+    Those of running programs stay.
+    """
+    if not os.path.isdir(path.parent):  # noqa: PTH112
         return ()
-    return tuple(
-        f"Deleted {swept}, the working directory of a killed run." for swept in sweep(path.parent, of=path.name)
-    )
+    return tuple(f"Deleted {swept}, the working directory of a killed run." for swept in sweep_all(path.parent))
 
 
 def move_into_place(file: Path, path: Path) -> None:
