@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.machine import LEGACY, Machine
+from tests.deploy.machine import LEGACY, SCRIPT, Machine
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +25,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path.write_bytes(LEGACY.read_bytes())
     path.chmod(0o600)
     return path
+
+
+@pytest.fixture(scope="module")
+def deployed(machine: Machine, lab: Path) -> Machine:
+    """The machine that `test_deployment` has left, or else a first deployment."""
+    if not machine.remains():
+        ended = machine.run(SCRIPT, "--sqlite-path", str(lab))
+        assert ended.code == 0, ended.text
+    return machine

@@ -1,9 +1,7 @@
 """Every command of the guides works, on a deployed machine or before the deployment."""
 
-import contextlib
 import re
 import shlex
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -69,15 +67,6 @@ def empty_machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def deployed(machine: Machine, lab: Path) -> Machine:
-    """The machine that `test_deployment` has left, or else a first deployment."""
-    if not machine.remains():
-        ended = machine.run(SCRIPT, "--sqlite-path", str(lab))
-        assert ended.code == 0, ended.text
-    return machine
-
-
 def test_quickstart_fills_in_all_settings(empty_machine: Machine) -> None:
     assert len(SETUP) == 4
     for command in SETUP:
@@ -102,12 +91,3 @@ def test_option_of_the_guides_exists(empty_machine: Machine) -> None:
 def test_command_of_the_guides_works(deployed: Machine, command: str) -> None:
     ended = deployed.run("bash", "-c", command.replace("https://localhost", f"https://localhost:{deployed.https_port}"))
     assert ended.code == 0, ended.text
-
-
-@pytest.mark.deploy
-@pytest.mark.skipif(bool(skip_reason()), reason=skip_reason())
-def test_way_back_to_sqlite_keeps_the_rows(deployed: Machine) -> None:
-    """The last commands of the guide wrote the file."""
-    with contextlib.closing(sqlite3.connect(deployed.folder / "lab.db")) as file:
-        assert file.execute("SELECT count(*) FROM devices").fetchone() == (60,)
-        assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
