@@ -201,13 +201,17 @@ quote_path() {
     printf '%s' "$quoted"
 }
 
-# The site has no front with a proxy of your own.
+# The site has no front with a proxy of your own, and no containers at all after `down`.
 start_command() {
-    local name names=(homerack-postgres homerack-redis)
+    local name names=()
     for name in "${site[@]}"; do
-        if quietly docker inspect "$name"; then names+=("$name"); fi
+        if quietly docker container inspect "$name"; then names+=("$name"); fi
     done
-    say "docker start ${names[*]}"
+    if [[ ${names[*]} == *homerack-web* ]]; then
+        say "docker start homerack-postgres homerack-redis ${names[*]}"
+    else
+        say "ops/deploy/deploy_production.sh"
+    fi
 }
 
 show_way_back() {

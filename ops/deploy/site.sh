@@ -54,7 +54,7 @@ in_candidate() { in_image "$candidate_image" "$@"; }
 # Ctrl-C in a terminal ends all programs of its session, but not what Docker does for them.
 uninterrupted() { setsid --wait "$@"; }
 
-is_running() { [[ $(docker inspect --format '{{.State.Running}}' "$1" 2>>"$log") == true ]]; }
+is_running() { [[ $(docker container inspect --format '{{.State.Running}}' "$1" 2>>"$log") == true ]]; }
 
 in_web() { docker exec --interactive homerack-web "$@"; }
 

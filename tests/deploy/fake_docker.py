@@ -1,7 +1,7 @@
 """A `docker` and a `curl` for tests of the scripts: containers are names in files, and commands run on this machine.
 
-Installed by `FakeEngine`. The directory of the program has its state: ``running`` and ``images`` (one name in each
-line), ``uploads/`` and ``backups/`` (the volumes), ``calls``, ``answers.json`` (see `Answers`).
+Installed by `FakeEngine`. The directory of the program has its state: ``running``, ``containers`` and ``images``
+(one name in each line), ``uploads/`` and ``backups/`` (the volumes), ``calls``, ``answers.json`` (see `Answers`).
 """
 
 import json
@@ -50,6 +50,7 @@ class FakeEngine:
             program.chmod(0o755)
         self.set_running(*SITE, *DATABASES)
         (folder / "images").write_text("homerack:current\n")
+        self.set_containers(*SITE, *DATABASES)
         (folder / "calls").touch()
         self.answer()
 
@@ -58,6 +59,9 @@ class FakeEngine:
 
     def set_running(self, *names: str) -> None:
         (self.folder / "running").write_text("".join(f"{name}\n" for name in names))
+
+    def set_containers(self, *names: str) -> None:
+        (self.folder / "containers").write_text("".join(f"{name}\n" for name in names))
 
     @property
     def running(self) -> set[str]:
@@ -111,8 +115,12 @@ class Program:
                 return self.compose(rest)
             case "image", "inspect", name:
                 return 0 if name in self.names("images") else 1
-            case "inspect", "--format", template, name:
-                print("0" if "RestartCount" in template else str(name in running).lower())  # noqa: T201
+            case "container", "inspect", "--format", _, name:
+                print(str(name in running).lower())  # noqa: T201
+            case "container", "inspect", name:
+                return 0 if name in self.names("containers") else 1
+            case "inspect", "--format", "{{.RestartCount}}", _:
+                print("0")  # noqa: T201
             case "stop", *names:
                 self.write_running([name for name in running if name not in names])
             case "start", *names:

@@ -63,7 +63,7 @@ def test_file_is_copied_and_the_site_stays_stopped(machine: Machine, engine: Fak
     assert any("backup_database --note before the way back to SQLite --json" in call for call in engine.calls)
     assert not any(call.startswith("build") for call in engine.calls)
     assert f"DATABASE_URL=sqlite:///{str(target).replace(' ', '%20')}' >> .env" in ended.text
-    assert "docker start homerack-postgres homerack-redis homerack-front homerack-web homerack-worker" in ended.text
+    assert f"  docker start {' '.join((*DATABASES, *SITE))}\n" in ended.text
     assert "docker compose -f docker-compose.prod.yml --env-file .env.production down --volumes" in ended.text
 
 
@@ -229,6 +229,23 @@ class TestFailures:
         ended = machine.run(SCRIPT, "--back-to-sqlite", str(target))
         assert engine.running == {"homerack-web", *DATABASES}
         assert "What was changed:\n  - homerack-web were stopped\n" in ended.text
+
+    @pytest.mark.parametrize(
+        ("containers", "command"),
+        [
+            (SITE[1:], f"docker start {' '.join((*DATABASES, *SITE[1:]))}"),
+            ((), "ops/deploy/deploy_production.sh"),
+        ],
+    )
+    def test_site_that_did_not_run_stays_stopped(
+        self, machine: Machine, engine: FakeEngine, target: Path, containers: tuple[str, ...], command: str
+    ) -> None:
+        engine.set_running(*DATABASES)
+        engine.set_containers(*DATABASES, *containers)
+        engine.answer(fails={MIGRATES: 1})
+        ended = machine.run(SCRIPT, "--back-to-sqlite", str(target))
+        assert engine.running == {*DATABASES}
+        assert ended.text.endswith(f"Nothing was changed.\nHomeRack was not running. To start it: {command}\n")
 
     def test_run_after_a_killed_one_writes_the_file(self, machine: Machine, engine: FakeEngine, target: Path) -> None:
         engine.answer(slow="current cat")
