@@ -1,12 +1,9 @@
 """A lab of the older HomeRack moves as a whole, with its people and their passwords."""
 
-import contextlib
 import shutil
-import sqlite3
 from pathlib import Path
 from typing import Any
 
-import bcrypt
 import pytest
 from django.contrib.auth import authenticate
 from django.test import RequestFactory
@@ -16,12 +13,10 @@ from homerack.inventory.legacy import FORMAT
 from homerack.inventory.models import Cable, Device, DeviceModel, Rack
 from ops.databases.override import override_database
 from tests.engine_migration import support
+from tests.engine_migration.legacy_lab import PASSWORD, write_legacy_lab
 from tests.engine_migration.support import Database
-from tests.inventory.test_legacy import SCHEMA
 
 REAL_FILE = Path(__file__).resolve().parents[3] / "shared" / "data" / "legacy_lab.db"
-PASSWORD = "correct horse battery"
-MOMENT = "2026-01-10 09:30:15.123456"
 
 
 @pytest.fixture(autouse=True)
@@ -31,61 +26,7 @@ def legacy_format(settings: Any) -> None:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Path:
-    """A small lab as the older program stores it: enums by the names of their members."""
-    path = tmp_path / "legacy.db"
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.executescript(SCHEMA)
-    put = support.put
-    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-    person = {"hashed_password": hashed, "is_active": 1, "created_at": MOMENT, "updated_at": MOMENT}
-    put(
-        path,
-        "users",
-        {"id": 1, "email": "admin@lampadas.local", "full_name": "Ada Ops", "role": "ADMIN", **person},
-        {"id": 2, "email": "op@lampadas.local", "full_name": None, "role": "USER", **person},
-        {"id": 7, "email": "ro@lampadas.local", "full_name": "", "role": "readonly", **person},
-    )
-    put(path, "token_blacklist", {"id": 1, "token_jti": "jti", "user_id": 1})
-    put(path, "device_types", {"id": 1, "name": "Server", "slug": "server"})
-    put(path, "brands", {"id": 1, "name": "Kestrel", "slug": "kestrel", "fetch_confidence": "HIGH"})
-    put(
-        path,
-        "models",
-        {"id": 1, "brand_id": 1, "device_type_id": 1, "name": "K1", "height_u": 1.0, "width_type": "NINETEEN_INCH"},
-        {
-            "id": 2,
-            "brand_id": 1,
-            "device_type_id": 1,
-            "name": "K2",
-            "height_u": 2.0,
-            "typical_ports": '{"b": 1, "a": 2}',
-        },
-    )
-    put(
-        path,
-        "device_specifications",
-        {"id": 1, "brand": "Kestrel", "model": "K1", "height_u": 1.0, "width_type": "NINETEEN_INCH", "deprecated": 0},
-        {"id": 2, "brand": "Kestrel", "model": "K1", "height_u": 1.0, "width_type": '19"', "source": "WEB_FETCHED"},
-    )
-    put(
-        path,
-        "devices",
-        {"id": 1, "custom_name": "one", "specification_id": 1, "model_id": 1, "notes": "tab\there"},
-        {"id": 2, "custom_name": "two", "specification_id": 2, "access_frequency": "HIGH", "notes": "back\\slash \\N"},
-    )
-    put(path, "racks", {"id": 1, "name": "車庫", "total_height_u": 42, "width_inches": "NINETEEN_INCH"})
-    put(path, "rack_positions", {"id": 1, "device_id": 1, "rack_id": 1, "start_u": 1, "locked": None})
-    put(
-        path,
-        "connections",
-        {"id": 5, "from_device_id": 1, "to_device_id": 2, "cable_type": "CAT6A", "calculated_length_m": 0.1 + 0.2},
-    )
-    put(
-        path,
-        "dcim_connections",
-        {"id": 1, "name": "NetBox", "type": "NETBOX", "base_url": "https://x", "api_token": "t"},
-    )
-    return path
+    return write_legacy_lab(tmp_path / "legacy.db")
 
 
 def test_legacy_lab_is_migrated_with_its_users(lab: Path, database: Database) -> None:
@@ -102,6 +43,7 @@ def test_legacy_lab_is_migrated_with_its_users(lab: Path, database: Database) ->
             "admin@lampadas.local": [],
             "op@lampadas.local": ["Editors"],
             "ro@lampadas.local": ["Viewers"],
+            "gone@lampadas.local": ["Editors"],
         }
         assert not User.objects.exclude(pk=1).filter(is_superuser=True).exists()
         assert User.objects.get(pk=7).has_perm("inventory.view_rack")

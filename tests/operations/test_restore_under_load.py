@@ -8,12 +8,11 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from urllib.parse import urlencode
 
 import pytest
 
 from tests.operations.harness import Lab, postgresql_first
-from tests.support.web import WebServer
+from tests.support.web import Browser, WebServer, send_request
 
 COOKIE = {"Cookie": "sessionid=abcdefghijklmnopqrstuvwxyz012345"}
 """A session that does not exist: it is looked up in the database, and leads to the sign-in page."""
@@ -70,41 +69,14 @@ class Reader(threading.Thread):
             time.sleep(0.1)
 
 
-def send_request(
-    port: int, method: str, path: str, *, body: str = "", headers: dict[str, str]
-) -> tuple[int, http.client.HTTPMessage, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    try:
-        connection.request(method, path, body or None, headers)
-        response = connection.getresponse()
-        return response.status, response.headers, response.read().decode()
-    finally:
-        connection.close()
-
-
-class Writer:
+class Writer(Browser):
     """A signed-in user who adds racks."""
 
     def __init__(self, port: int) -> None:
-        self.port = port
-        self.cookies: dict[str, str] = {}
+        super().__init__(port)
         self.accepted: list[str] = []
         self.held_back: list[http.client.HTTPMessage] = []
-        self.post("/admin/login/", username="writer@example.org", password="a long enough one", next="/admin/")
-
-    def request(self, method: str, path: str, body: str = "") -> tuple[int, http.client.HTTPMessage, str]:
-        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        kind = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
-        status, headers, text = send_request(self.port, method, path, body=body, headers={"Cookie": cookies, **kind})
-        for cookie in headers.get_all("Set-Cookie", []):
-            name, _, value = cookie.partition(";")[0].partition("=")
-            self.cookies[name] = value
-        return status, headers, text
-
-    def post(self, path: str, **fields: str) -> tuple[int, http.client.HTTPMessage, str]:
-        if "csrftoken" not in self.cookies:
-            self.request("GET", path)
-        return self.request("POST", path, urlencode({**fields, "csrfmiddlewaretoken": self.cookies["csrftoken"]}))
+        self.sign_in("writer@example.org", "a long enough one")
 
     def add(self, name: str) -> bool:
         """Whether the site says that it has added the brand."""

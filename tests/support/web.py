@@ -1,5 +1,6 @@
 """The project under gunicorn, as in production, and its responses."""
 
+import http.client
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from tests.support import forked
 from tests.support.postgres import free_port
@@ -96,3 +98,42 @@ class WebServer:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         self.log.unlink()
+
+
+def send_request(
+    port: int, method: str, path: str, *, body: str = "", headers: dict[str, str]
+) -> tuple[int, http.client.HTTPMessage, str]:
+    """Status, headers and text of the answer; redirects are not followed."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request(method, path, body or None, headers)
+        response = connection.getresponse()
+        return response.status, response.headers, response.read().decode()
+    finally:
+        connection.close()
+
+
+class Browser:
+    """Keeps the cookies of the site, and sends its token with a form."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.cookies: dict[str, str] = {}
+
+    def request(self, method: str, path: str, body: str = "") -> tuple[int, http.client.HTTPMessage, str]:
+        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        kind = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
+        status, headers, text = send_request(self.port, method, path, body=body, headers={"Cookie": cookies, **kind})
+        for cookie in headers.get_all("Set-Cookie", []):
+            name, _, value = cookie.partition(";")[0].partition("=")
+            self.cookies[name] = value
+        return status, headers, text
+
+    def post(self, path: str, **fields: str) -> tuple[int, http.client.HTTPMessage, str]:
+        if "csrftoken" not in self.cookies:
+            self.request("GET", path)
+        return self.request("POST", path, urlencode({**fields, "csrfmiddlewaretoken": self.cookies["csrftoken"]}))
+
+    def sign_in(self, name: str, password: str) -> int:
+        """The status: 302 when the user is signed in."""
+        return self.post("/admin/login/", username=name, password=password, next="/admin/")[0]
