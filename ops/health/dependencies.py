@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections
 from django.utils.module_loading import import_string
 
+from ops.databases.postgres import sequences
 from ops.health.database import explain_no_session, with_health_deadline
 from ops.health.results import CheckResult, Status
 from ops.maintenance import mode_from_settings
@@ -99,6 +100,17 @@ def check_operations(alias: str) -> CheckResult:
     if not sentence:
         return CheckResult()
     return CheckResult(status=Status.DEGRADED, error="NoSession", detail=f"{sentence} {hint}".strip())
+
+
+def check_sequences(alias: str) -> CheckResult:
+    """Whether new rows of a PostgreSQL database get numbers that are free. Raises Django's database errors."""
+    connection = connections[alias]
+    with with_health_deadline(connection), connection.cursor() as cursor:
+        problems = sequences.find_problems(cursor)
+    if not problems:
+        return CheckResult()
+    others = f" ({len(problems)} sequences are wrong)" if problems[1:] else ""
+    return CheckResult(status=Status.DEGRADED, error="SequenceProblem", detail=f"{problems[0]}{others}")
 
 
 def check_schedules(alias: str) -> CheckResult:

@@ -16,6 +16,7 @@ from ops.health.dependencies import (
     check_maintenance,
     check_operations,
     check_schedules,
+    check_sequences,
     ping_beat,
     ping_redis,
     ping_worker,
@@ -30,14 +31,17 @@ DEADLINE = 1.5
 """Seconds for all checks, which run in parallel; `/health/` promises an answer in 2."""
 
 
-def check_health(alias: str = DEFAULT_DB_ALIAS) -> HealthReport:
-    """Check all that is configured. Returns in `DEADLINE` seconds, whatever hangs; never raises for a fault."""
+def check_health(alias: str = DEFAULT_DB_ALIAS, *, with_sequences: bool = False) -> HealthReport:
+    """Check all that is configured. Returns in `DEADLINE` seconds, whatever hangs; never raises for a fault.
+
+    `with_sequences`: those of PostgreSQL too, of which one value in each numbered table is read.
+    """
     deadline = time.monotonic() + DEADLINE
     dependencies = _start(_dependency_checks(alias), suffix="")
     database = _query_database(alias)
     answer = database.result(within=DEADLINE)
     checks = _results_of_database(answer, seconds=database.seconds)
-    rows = _start(_row_checks(answer, alias), suffix=f" {alias}")
+    rows = _start(_row_checks(answer, alias, with_sequences=with_sequences), suffix=f" {alias}")
     checks |= {name: _result_of(call, within=deadline - time.monotonic()) for name, call in rows.items()}
     checks |= {name: _result_of(call, within=DEADLINE) for name, call in dependencies.items()}
     connection = connections[alias]
@@ -77,7 +81,7 @@ def _dependency_checks(alias: str) -> Checks:
     return {**checks, "backup_disk": partial(check_disk, conf.BACKUP_DIR)}
 
 
-def _row_checks(database: DatabaseAnswer | BaseException, alias: str) -> Checks:
+def _row_checks(database: DatabaseAnswer | BaseException, alias: str, *, with_sequences: bool) -> Checks:
     """Not of a database that is unreachable, full, or without its tables: those say enough."""
     if not isinstance(database, DatabaseAnswer) or database.pool_exhausted or database.unapplied:
         return {}
@@ -85,6 +89,8 @@ def _row_checks(database: DatabaseAnswer | BaseException, alias: str) -> Checks:
     checks: Checks = {"backups": partial(check_backups, alias, expected=keeps_schedules)}
     if connections[alias].vendor == "postgresql":
         checks["operations"] = partial(check_operations, alias)
+        if with_sequences:
+            checks["sequences"] = partial(check_sequences, alias)
     if keeps_schedules:
         checks["schedules"] = partial(check_schedules, alias)
     return checks

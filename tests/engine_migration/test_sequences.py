@@ -19,6 +19,19 @@ from tests.engine_migration.factories import AWKWARD
 from tests.engine_migration.support import Database, Migration
 from tests.otherproject.models import Author, Bestseller, Book, Comic, Everything, Place, Shelf, Sighting, Slot, Tag
 
+AUTHOR = (
+    "otherproject_author_id_seq of otherproject_author.id (bigint) was of the type integer. It has the type of the"
+    " column now."
+)
+GROUP = (
+    "auth_group_id_seq of auth_group.id (integer) ends at 50, before the column does, and continues with 51, and the"
+    " largest number is 51. Type: ALTER SEQUENCE auth_group_id_seq AS integer NO MAXVALUE RESTART WITH 52;"
+)
+SHELF = (
+    "otherproject_shelf_id_seq of otherproject_shelf.id (bigint) ends at 100, before the column does, and starts again"
+    " at its end, with numbers that exist. Type: ALTER SEQUENCE otherproject_shelf_id_seq NO MAXVALUE NO CYCLE;"
+)
+SLOT = "otherproject_slot_id_seq of otherproject_slot.id (smallint) has no number left: the largest is 32767."
 LEFT = {"django_migrations", "django_session"}
 
 
@@ -84,6 +97,37 @@ def test_sequences_start_after_the_ids_of_the_file(file: Path, migrated: Databas
     assert {model: next_id(migrated, model) for model in expected} == expected
     with pytest.raises(psycopg2.Error, match="reached maximum value of sequence"):
         next_id(migrated, Slot)
+
+
+def test_sequences_that_sql_of_a_migration_has_made_are_restarted_and_widened_or_named(
+    file: Path, migrated: Database
+) -> None:
+    """A type smaller than the column's, limits and cycles of their own, and one that no column owns."""
+    sighting = "otherproject_sighting"
+    for statement in (
+        "ALTER SEQUENCE otherproject_author_id_seq AS integer",
+        "ALTER SEQUENCE otherproject_shelf_id_seq MAXVALUE 100 CYCLE",
+        "ALTER SEQUENCE auth_group_id_seq AS smallint MAXVALUE 50",
+        f"ALTER TABLE {sighting} ALTER id DROP IDENTITY",
+        f'CREATE SEQUENCE "Not owned"; ALTER TABLE {sighting} ALTER id SET DEFAULT nextval(\'"Not owned"\')',
+        "CREATE SEQUENCE of_a_text OWNED BY otherproject_tag.name",
+    ):
+        migrated.rows(statement)
+    support.put(file, "otherproject_author", {"id": 2**31 - 1, "name": "Ada"})
+    support.put(file, "otherproject_shelf", {"id": 7, "room": "a", "number": 1})
+    support.put(file, "auth_group", {"id": 50, "name": "a"}, {"id": 51, "name": "b"})
+    support.put(file, sighting, {"id": 41})
+    support.put(file, "otherproject_slot", {"id": 2**15 - 1, "label": "last", "active": 1, "hidden": 0})
+    with support.prepared(file) as ready:
+        support.copy_and_verify_into(ready, migrated)
+        notes = set(ready.load_notes)
+    assert (next_id(migrated, Author), next_id(migrated, Shelf)) == (2**31, 8)
+    assert migrated.value("""SELECT nextval('"Not owned"')""") == 42
+    assert sorted(notes) == [f"The sequence {note}" for note in (GROUP, AUTHOR, SHELF, SLOT)]
+    for note in notes:
+        if "Type: " in note:
+            migrated.rows(note.partition("Type: ")[2])
+    assert (next_id(migrated, Group), next_id(migrated, Shelf)) == (52, 9)
 
 
 # --- Statistics ---------------------------------------------------------------------------------------------

@@ -1,11 +1,14 @@
 """``manage.py check_database`` in a terminal and in a start script."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import time
 from pathlib import Path
+
+import psycopg2
 
 from tests.support import forked
 from tests.support.backend import eventually
@@ -33,6 +36,37 @@ def test_exit_code_depends_on_the_status(server: PostgresServer) -> None:
     assert (unhealthy.returncode, answer["status"]) == (1, "unhealthy")
     assert "Connection refused" in answer["checks"]["database"]["detail"]
     assert PASSWORD not in unhealthy.stdout + unhealthy.stderr
+
+
+def test_sequence_that_gives_numbers_that_exist_is_named_with_the_sql_to_type(server: PostgresServer) -> None:
+    """After rows were written with numbers, or in a table whose column alone has become larger."""
+    url = server.url("postgres")
+    migrate(url)
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO auth_group VALUES (40, 'Guests')")
+        cursor.execute("CREATE TABLE odd (id serial PRIMARY KEY, n serial); INSERT INTO odd VALUES (7, 70)")
+        cursor.execute("ALTER TABLE odd ALTER id TYPE bigint")
+        cursor.execute("CREATE TABLE empty (id bigserial PRIMARY KEY)")
+    found = check("--json", DATABASE_URL=url)
+    assert (found.returncode, json.loads(found.stdout)["checks"]["sequences"]) == (
+        3,
+        {
+            "status": "degraded",
+            "error": "SequenceProblem",
+            "detail": "The sequence auth_group_id_seq of auth_group.id (integer) continues with 6, and the largest"
+            " number is 40. Type: ALTER SEQUENCE auth_group_id_seq RESTART WITH 41; (2 sequences are wrong)",
+        },
+    )
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("ALTER SEQUENCE auth_group_id_seq RESTART WITH 41")
+    (detail,) = (json.loads(check("--json", DATABASE_URL=url).stdout)["checks"]["sequences"]["detail"],)
+    assert detail == (
+        "The sequence odd_id_seq of odd.id (bigint) ends at 2147483647, before the column does, and continues with 1,"
+        " and the largest number is 7. Type: ALTER SEQUENCE odd_id_seq AS bigint NO MAXVALUE RESTART WITH 8;"
+    )
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(detail.partition("Type: ")[2])
+    assert check("--json", DATABASE_URL=url).returncode == 0
 
 
 def test_output_without_json_is_a_table(server: PostgresServer) -> None:

@@ -1,9 +1,9 @@
-"""Indexes and keys of tables: dropped before a bulk load and built again afterwards. Sequences."""
+"""Indexes and keys of tables: dropped before a bulk load and built again afterwards."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from psycopg2 import errors, sql
+from psycopg2 import errors
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.databases.postgres.savepoints import savepoint
@@ -153,40 +153,3 @@ def lock_tables(cursor: Cursor, part: DroppableObject) -> None:
     """Lock the tables of a foreign key, always in the same order, to avoid deadlocks."""
     names = sorted({part.table, *part.others})
     cursor.execute(f"LOCK TABLE {', '.join(map(quoted, names))} IN SHARE ROW EXCLUSIVE MODE")
-
-
-def restart_sequences(cursor: Cursor, watermarks: Mapping[str, int]) -> None:
-    """Let the sequences of the columns of tables continue after the largest value and after the table's watermark.
-
-    The tables are quoted, and may have a schema. ``ALTER SEQUENCE`` is undone by a rollback, ``setval`` is not.
-    """
-    cursor.execute(
-        "SELECT seq.oid::regclass::text, owner.name, att.attname, definition.seqmax"
-        " FROM unnest(%s::text[]) AS owner(name)"
-        " JOIN pg_depend AS dep ON dep.refclassid = 'pg_class'::regclass AND dep.refobjid = owner.name::regclass"
-        " AND dep.classid = 'pg_class'::regclass AND dep.deptype IN ('a', 'i')"
-        " JOIN pg_class AS seq ON seq.oid = dep.objid AND seq.relkind = 'S'"
-        " JOIN pg_sequence AS definition ON definition.seqrelid = seq.oid"
-        " JOIN pg_attribute AS att ON att.attrelid = dep.refobjid AND att.attnum = dep.refobjsubid",
-        [list(watermarks)],
-    )
-    if not (found := cursor.fetchall()):
-        return
-    cursor.execute(
-        "VALUES "
-        + ", ".join(
-            f"((SELECT max({quoted(column)}) FROM {table}), (SELECT last_value FROM {name} WHERE NOT is_called))"
-            for name, table, column, _ in found
-        )
-    )
-    changes: list[sql.Composable] = []
-    for (name, table, _, limit), (largest, following) in zip(found, cursor.fetchall(), strict=True):
-        last = max(largest or 0, watermarks[table], 0)
-        if following != (first := min(last + 1, limit)):
-            changes.append(sql.SQL("ALTER SEQUENCE {} RESTART WITH {}").format(sql.SQL(name), sql.Literal(first)))
-        if last >= limit:
-            changes.append(
-                sql.SQL("SELECT setval({}::regclass, {}, true)").format(sql.Literal(name), sql.Literal(limit))
-            )
-    if changes:
-        cursor.execute(sql.SQL("; ").join(changes))

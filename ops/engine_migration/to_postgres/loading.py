@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import psycopg2
 
-from ops.databases.postgres import constraints
+from ops.databases.postgres import constraints, sequences
 from ops.databases.postgres.constraints import DroppableObject, IndexesAndKeys
 from ops.databases.postgres.materialized_views import refresh_materialized_views
 from ops.databases.postgres.savepoints import is_about_rows, savepoint
@@ -240,11 +240,15 @@ class Loader:
         return contextlib.closing(connect(self.snapshot))
 
     # --- The end ------------------------------------------------------------------------------------------------------
-    def finish(self) -> None:
-        """Complete the indexes, refresh materialized views, restart sequences, and analyze."""
+    def finish(self) -> tuple[str, ...]:
+        """Complete the indexes, refresh materialized views, restart sequences, and analyze. Returns notes."""
+        watermarks = {quoted(table.name): table.watermark for table in self.tables}
         with self.staging.session() as connection, connection.cursor() as cursor:
             constraints.restore_marks(cursor, self.parts)
             refresh_materialized_views(cursor)
-            constraints.restart_sequences(cursor, {quoted(table.name): table.watermark for table in self.tables})
+            widened = sequences.widen_sequences(cursor, watermarks)
+            sequences.restart_sequences(cursor, watermarks)
+            problems = sequences.find_problems(cursor, watermarks)
             # Without names, PostgreSQL would analyze its own tables too, which takes longer than those of a small file.
-            cursor.execute(f"ANALYZE {', '.join(quoted(table.name) for table in self.tables)}")
+            cursor.execute(f"ANALYZE {', '.join(watermarks)}")
+        return (*widened, *problems)

@@ -285,7 +285,7 @@ def copy_and_verify(
             prepared.preflight = with_refused(prepared.preflight, loader.refused, prepared.log)
             prepared.load_notes = (*disabled.sentences, *loader.notes)
         if not loader.unfinished:
-            loader.finish()
+            finished = loader.finish()
             timer.report(Progress(stage=Stage.VERIFY, total=prepared.plan.rows))
             digests = verify_tables(
                 tables=tables, snapshot=snapshot, postgres=staging, preflight=loader.preflight, on_progress=timer.report
@@ -297,7 +297,7 @@ def copy_and_verify(
                 preflight=loader.preflight,
                 chosen_zone=prepared.options.zone,
             )
-            prepared.load_notes = (*prepared.load_notes, *differing)
+            prepared.load_notes = (*prepared.load_notes, *finished, *differing)
     with staging.session() as connection, connection.cursor() as cursor:
         triggers.enable(cursor, disabled)
     return tables, digests

@@ -50,7 +50,7 @@ class Command(BaseCommand):
     def handle(self, *, json: bool, database: str, wait: float, **_options: Any) -> None:
         if wait > 0:
             self.wait(database, wait)
-        report = check_health(database)
+        report = check_health(database, with_sequences=True)
         if json:
             self.stdout.write(json_text(report.as_dict(details=True)))
         else:

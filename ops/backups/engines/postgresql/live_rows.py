@@ -16,9 +16,9 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from ops.backups.engines.postgresql.excluded_tables import NAMED
 from ops.backups.engines.postgresql.table_digests import normalize_output
 from ops.databases.postgres.connection import ConnectionInfo, server_message
-from ops.databases.postgres.constraints import restart_sequences
 from ops.databases.postgres.queries import fetch_value
 from ops.databases.postgres.savepoints import savepoint
+from ops.databases.postgres.sequences import restart_sequences
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils.formatting import pluralize
 from ops.utils.identifiers import quoted
