@@ -1,6 +1,7 @@
 """Whatever differs after the copy is found and reported with its table, key and column."""
 
 import gc
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from ops.engine_migration.prepared import PreparedFile
 from ops.engine_migration.to_postgres.loading import Loader
-from ops.engine_migration.types.documents import same_documents, same_json
+from ops.engine_migration.types.documents import escape_json, same_documents, same_json
 from ops.errors import VerificationFailed
 from tests.engine_migration import support
 from tests.engine_migration.support import BOOKS, Database
@@ -206,6 +207,12 @@ def test_failed_verification_drops_the_staging_database(
 def test_json_is_compared_by_value(one: str, other: str, same: bool) -> None:
     assert same_json(one, other) is same
     assert same_documents(f'[{{"a": 1, "b": 2}},{one}]', f'[{{"b": 2, "a": 1}}, {other}]') is same
+
+
+@pytest.mark.parametrize("text", ["é", "🖥️", "\x7f", r"\"é\\", r"\é", r"\\u00e9 é", '"é"', "\n\té", "plain"])
+def test_json_is_escaped_as_python_escapes_it(text: str) -> None:
+    document = {text: [text, {"": f"{text}\\"}]}
+    assert escape_json(json.dumps(document, ensure_ascii=False)) == json.dumps(document)
 
 
 def test_documents_of_two_lengths_differ() -> None:

@@ -3,12 +3,12 @@
 import contextlib
 import dataclasses
 import decimal
-import functools
 import gc
 import json
 import re
 import sys
 from collections.abc import Iterator
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 import msgspec
@@ -21,7 +21,6 @@ def refuse_constant(name: str) -> Any:
     raise Refused(f"JSON with {name}, which PostgreSQL cannot store")
 
 
-NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 NUL_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
@@ -40,13 +39,13 @@ def strip_json(value: Stored) -> str:
 
 
 def escape_json(document: str) -> str:
-    """With escapes for all but ASCII, as Python writes it: on SQLite, Django compares the text of whole documents."""
-    return document if document.isascii() else NOT_ASCII.sub(lambda match: escape(match[0]), document)
-
-
-@functools.lru_cache(maxsize=1000)
-def escape(characters: str) -> str:
-    return json.dumps(characters)[1:-1]
+    """The text of a ``jsonb`` as Python writes it, with escapes for all but printable ASCII: on SQLite, Django compares
+    the text of whole documents."""
+    if document.isascii() and "\x7f" not in document:
+        return document
+    # Escapes quotes and backslashes, too, which already stand in the document as JSON wants them.
+    escaped = encode_basestring_ascii(document)[1:-1]
+    return escaped.replace(r"\\", "\\").replace(r"\"", '"')
 
 
 def json_scalar(value: int | float | bytes) -> str:
