@@ -135,7 +135,10 @@ def named(rows: Any) -> list[str]:
 
 def all_lists() -> Lists:
     """What the admin lists, in order, by the name of the list: pages by each column, filters, fields, inlines."""
-    return {name: rows for model_admin in admin.site._registry.values() for name, rows in lists_of(model_admin)}
+    lists = [found for model_admin in admin.site._registry.values() for found in lists_of(model_admin)]
+    by_name = dict(lists)
+    assert len(by_name) == len(lists)  # each has a name of its own
+    return by_name
 
 
 def lists_of(model_admin: ModelAdmin[Any]) -> Iterator[tuple[str, list[str]]]:
@@ -155,7 +158,7 @@ def lists_of(model_admin: ModelAdmin[Any]) -> Iterator[tuple[str, list[str]]]:
         if isinstance(field, ModelChoiceField):
             yield f"{name}.{field_name}", named(field.queryset)
     for inline in model_admin.get_inline_instances(request()):
-        yield f"{name}, {inline.opts.label}", named(inline.get_queryset(request()))
+        yield f"{name}, {type(inline).__name__}", named(inline.get_queryset(request()))
 
 
 @pytest.fixture(scope="module")
