@@ -24,6 +24,8 @@ QUESTIONS = 1000
 """The files of one column that are looked for in a storage that is not a directory: each may take a request."""
 SECONDS = 30
 """For all columns, however slow the storages are."""
+NOT_MIGRATED = "not migrated"
+"""Why files of another program are named whose directory nobody has named."""
 LONGEST = 120
 """The characters of a path in a note."""
 
@@ -83,10 +85,11 @@ def find_missing_files(
             if place := place_of(column, program, media_dir):
                 notes += look_for(table, column, place, read(table, column), log, deadline)
     log.flush()
-    notes[:0] = map(sentence_of, log.groups)
-    if log.count and sum(len(group.examples) for group in log.groups) < log.count:
-        notes.append(f"All of these files: {log.path}")
-    return tuple(notes)
+    if not log.count:
+        return tuple(notes)
+    if any(group.reason == NOT_MIGRATED for group in log.groups):
+        notes.append(f"manage.py migrate_to_postgres --media-dir DIR looks for them in the uploads of {program}.")
+    return (*map(sentence_of, log.groups), *notes, f"All of these files: {log.path}")
 
 
 def place_of(column: ColumnPlan, program: str, media_dir: Path | None) -> Place | None:
@@ -109,7 +112,7 @@ def look_for(
     name = f"{table.name}.{column.name}"
     notes: list[str] = []
     asked = found = 0
-    reason = f"not in {place}" if place.storage else "not migrated"
+    reason = f"not in {place}" if place.storage else NOT_MIGRATED
     for key, path in rows:
         if not path.startswith(place.prefix):
             continue
@@ -128,8 +131,6 @@ def look_for(
             log.add(
                 Finding(table=table.name, key=key, column=column.name, stored_type="text", value=path, reason=reason)
             )
-    if asked and not place.storage:
-        notes.append(f"manage.py migrate_to_postgres --media-dir DIR looks for them in the uploads of {place.program}.")
     if found and place.program:
         named = "names a file" if found == 1 else "name files"
         notes.append(f"{pluralize(found, 'row')} of {name} {named} in {place}. Files are not migrated: keep them.")

@@ -77,6 +77,7 @@ def test_files_of_a_legacy_program_are_notes_and_no_findings(lab: Path) -> None:
         assert ready.file_notes == (
             f"3 rows of brands.logo_url name files that are not migrated: {LOGO}, {LOST}, /uploads/../secret",
             "manage.py migrate_to_postgres --media-dir DIR looks for them in the uploads of HomeRack 1.0.1.",
+            f"All of these files: {ready.missing.path}",
         )
 
 
@@ -85,6 +86,7 @@ def test_only_files_that_are_not_in_media_dir_are_named(lab: Path, uploads: Path
         assert ready.file_notes == (
             f"2 rows of brands.logo_url name files that are not in {uploads}: {LOST}, /uploads/../secret",
             f"1 row of brands.logo_url names a file in {uploads}. Files are not migrated: keep them.",
+            f"All of these files: {ready.missing.path}",
         )
         assert support.read_findings(ready.missing.path) == [
             ("brands", "2", "logo_url", "text", LOST, f"not in {uploads}"),
