@@ -33,6 +33,8 @@ class Run(models.Model):
         PREFLIGHT = "preflight", "migration preflight"
         MIGRATION = "migration", "migration to PostgreSQL"
         MIGRATION_TO_SQLITE = "migration_to_sqlite", "migration to SQLite"
+        SQLITE_DOWNLOAD = "sqlite_download", "download of the SQLite file"
+        SQLITE_DELETION = "sqlite_deletion", "deletion of the SQLite file"
 
     class Status(models.TextChoices):
         QUEUED = "queued", "queued"

@@ -123,9 +123,14 @@ def restore_test() -> None:
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def drop_expired_previous() -> None:
-    """Drop the previous database if it has expired; otherwise no run is recorded."""
+    """Drop the previous database, and delete SQLite files of migrations, if they have expired.
+
+    Otherwise no run is recorded.
+    """
     if operations.previous_expired(get_context()):
         run_scheduled(Run.Kind.DROP_PREVIOUS)
+    if operations.files_expired():
+        run_scheduled(Run.Kind.SQLITE_DELETION, expired=True)
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]

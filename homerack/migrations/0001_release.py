@@ -10,8 +10,8 @@ DAILY = [
     ("Prune backups", "ops.tasks.prune", "Deletes backups outside the retention policy.", ("0", "3", "*"), 12 * HOUR),
     ("Restore test", "ops.tasks.restore_test", "Restores the newest backup into a scratch database and compares.",
      ("30", "3", "0"), 48 * HOUR),
-    ("Drop expired previous databases", "ops.tasks.drop_expired_previous", "Drops the database that a restore replaced.",
-     ("0", "4", "*"), 12 * HOUR),
+    ("Drop expired previous databases", "ops.tasks.drop_expired_previous",
+     "Drops the database that a restore replaced, and deletes SQLite files of migrations.", ("0", "4", "*"), 12 * HOUR),
 ]
 RECONCILE = ("Reconcile", "ops.tasks.reconcile", "Marks interrupted operations and cleans up after them.")
 

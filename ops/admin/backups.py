@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_exempt
 from unfold.decorators import display
 
-from ops.admin import backup_actions, migrate, restore, undo, upload
+from ops.admin import backup_actions, migrate, migrate_to_sqlite, restore, undo, upload
 from ops.admin.backup_actions import Button, buttons_for, is_administrator, may
 from ops.admin.backup_detail import BackupPresenter
 from ops.admin.base import IndexAdmin, missing_worker
@@ -79,6 +79,9 @@ class BackupAdmin(IndexAdmin[Backup]):
             "undo": (undo.undo, BOTH),
             "drop-previous-database": (undo.drop_previous_database, BOTH),
             "migrate-to-postgresql": (migrate.preflight, BOTH),
+            "migrate-to-sqlite": (migrate_to_sqlite.migrate, BOTH),
+            "make-sqlite-file": (migrate_to_sqlite.make, POST),
+            "delete-sqlite-file": (migrate_to_sqlite.delete, POST),
         }
         return [
             *(self._url(f"{name}/", name, *view) for name, view in all_backups.items()),
@@ -115,6 +118,7 @@ class BackupAdmin(IndexAdmin[Backup]):
             "may_restore": may_start(request.user, Run.Kind.UNDO),
             "may_upload": is_administrator(request.user),
             "may_migrate": migrate.is_offered(request),
+            "may_migrate_to_sqlite": migrate_to_sqlite.is_offered(request),
             "missing_worker": missing_worker(),
         }
         return super().changelist_view(request, {**shown, **(extra_context or {})})

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -21,6 +21,8 @@ from ops.utils.formatting import time_zone_name
 Row = TypeVar("Row", bound=models.Model)
 
 BACKUP_LIST = "admin:ops_backup_changelist"
+NEW_FILE = "new.db"
+"""The name of a SQLite file in examples of commands."""
 PAGE_LOAD = 1.0
 """Seconds that a browser has to load the run's page before a restore ends its session."""
 
@@ -140,8 +142,17 @@ def equivalent_command(kind: Run.Kind, arguments: dict[str, Any]) -> str:
         Run.Kind.RESTORE: f"restore_database {name}{' --untrusted' if arguments.get('untrusted') else ''}",
         Run.Kind.UNDO: "undo_restore",
         Run.Kind.DROP_PREVIOUS: "drop_previous_database",
-        Run.Kind.PREFLIGHT: "migrate_to_postgres --dry-run",
+        Run.Kind.PREFLIGHT: preflight_command(),
+        Run.Kind.MIGRATION_TO_SQLITE: f"migrate_to_sqlite --sqlite-path {NEW_FILE}",
     }.get(kind, "help")
+
+
+def preflight_command() -> str:
+    """The dry run of the migration to the other engine."""
+    if connection.vendor == "postgresql":
+        return f"migrate_to_sqlite --sqlite-path {NEW_FILE} --dry-run"
+    path = shlex.quote(str(connection.settings_dict["NAME"]))
+    return f"migrate_to_postgres --sqlite-path {path} --dry-run"
 
 
 def show_error(request: HttpRequest, error: OpsError) -> None:

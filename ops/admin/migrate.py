@@ -1,6 +1,7 @@
 """The migration from SQLite to PostgreSQL: its preflight check, and the commands. The migration itself is a command."""
 
 import shlex
+from collections.abc import Sequence
 
 from django.conf import settings
 from django.contrib import messages
@@ -14,7 +15,6 @@ from ops.conf import conf, setting_name
 from ops.databases.postgres.connection import EXAMPLE
 from ops.models import Backup, Run
 from ops.runs.authorization import may_start
-from ops.runs.results import PreflightResult
 
 
 def is_offered(request: HttpRequest) -> bool:
@@ -30,9 +30,8 @@ def preflight(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
     here = reverse("admin:ops_backup_migrate_to_postgresql")
     if request.method == "POST":
         return enqueue_run(request, Run.Kind.PREFLIGHT, back_to=here)
-    last = Run.objects.filter(kind=Run.Kind.PREFLIGHT, status=Run.Status.SUCCEEDED).first()
+    last = last_preflight("PostgreSQL")
     shown = RunPresenter(last) if last else None
-    unknown = shown.result.unknown_tables if shown and isinstance(shown.result, PreflightResult) else ()
     path = str(settings.DATABASES["default"]["NAME"])
     return admin.render(
         request,
@@ -41,10 +40,22 @@ def preflight(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
         path=path,
         last=last,
         shown=shown,
+        found=shown.findings if shown else None,
         target=bool(conf.POSTGRES_URL),
-        skip_tables=" ".join(f"--skip-table {shlex.quote(name)}" for name in unknown),
+        skip_tables=skip_options(shown.findings.unknown_tables if shown and shown.findings else ()),
         url=f"POSTGRES_URL={EXAMPLE}",
         database_setting=setting_name("DATABASES"),
         command=f"manage.py migrate_to_postgres --sqlite-path {shlex.quote(path)}",
         dry_run="" if has_worker() else equivalent_command(Run.Kind.PREFLIGHT, {}),
     )
+
+
+def last_preflight(reader: str) -> Run | None:
+    """The newest preflight of the live database in the direction of `reader`. A command may check another database."""
+    succeeded = Run.objects.filter(kind=Run.Kind.PREFLIGHT, status=Run.Status.SUCCEEDED, origin=Run.Origin.ADMIN)
+    return succeeded.filter(result__reader=reader).first()
+
+
+def skip_options(tables: Sequence[str]) -> str:
+    """The options with which the commands skip these tables."""
+    return " ".join(f"--skip-table {shlex.quote(name)}" for name in tables)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ops.conf import conf
 from ops.models import Run
 from ops.runs.descriptions import describe
-from ops.runs.results import RestoreResult, UndoResult, read_result
+from ops.runs.results import PreflightResult, RestoreResult, SqliteMigrationResult, UndoResult, read_result
 from ops.utils import clock
 from ops.utils.formatting import format_duration
 from ops.utils.progress import Stage
@@ -78,6 +78,14 @@ class RunPresenter:
     @property
     def may_be_cancelled(self) -> bool:
         return not self.is_finished and not self.run.cancel_requested and self.run.stage not in NOT_CANCELLABLE
+
+    @property
+    def findings(self) -> PreflightResult | None:
+        """What a preflight, or a migration to SQLite, found before anything was written."""
+        result = self.result
+        if isinstance(result, SqliteMigrationResult):
+            return result.blocked_by
+        return result if isinstance(result, PreflightResult) else None
 
     @property
     def may_be_undone(self) -> bool:

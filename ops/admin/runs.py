@@ -1,11 +1,13 @@
 """Runs in the admin: a read-only list, and a page that shows the status and can cancel the run."""
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -13,6 +15,7 @@ from django.utils.text import capfirst
 from unfold.decorators import display
 
 from ops.admin.base import IndexAdmin
+from ops.admin.migrate_to_sqlite import context_of_run, download
 from ops.admin.run_detail import BADGES, RunPresenter, duration_of
 from ops.admin.run_status import status_link
 from ops.maintenance import maintenance_exempt
@@ -37,7 +40,15 @@ class RunAdmin(IndexAdmin[Run]):
 
     def get_urls(self) -> list[URLPattern]:
         cancel = maintenance_exempt(self.admin_site.admin_view(self.cancel_view))
-        return [path("<uuid:key>/cancel/", cancel, name="ops_run_cancel"), *super().get_urls()]
+        return [
+            path("<uuid:key>/cancel/", cancel, name="ops_run_cancel"),
+            path(
+                "<uuid:key>/sqlite-file/",
+                self.admin_site.admin_view(self.download_view),
+                name="ops_run_download_sqlite_file",
+            ),
+            *super().get_urls(),
+        ]
 
     # --- The list ----------------------------------------------------------------------------------------------
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -81,7 +92,13 @@ class RunAdmin(IndexAdmin[Run]):
             may_cancel=may_cancel(request, run) and shown.may_be_cancelled,
             public_url=reverse("ops-run-status", args=[token]),
             backup=Backup.objects.filter(name=run.backup).first() if run.backup else None,
+            **context_of_run(request, shown),
         )
+
+    def download_view(self, request: HttpRequest, key: UUID) -> HttpResponseBase:
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        return download(self, request, key)
 
     def cancel_view(self, request: HttpRequest, key: str) -> HttpResponse:
         if request.method != "POST":

@@ -5,7 +5,9 @@ Importing this package registers all of them in `ops.runs.executor.OPERATIONS`.
 
 from ops.operations.backup import back_up
 from ops.operations.backup_edits import change_backup, delete_backup, record_download
-from ops.operations.migrate import is_live, migrate, migrate_to_sqlite, preflight, rehearse, rehearse_to_sqlite
+from ops.operations.findings import is_live
+from ops.operations.migrate import migrate, preflight, rehearse
+from ops.operations.migrate_to_sqlite import make_sqlite_file, migrate_to_sqlite, rehearse_to_sqlite
 from ops.operations.prune import evaluate_retention, prune
 from ops.operations.restore import (
     PreBackupFailed,
@@ -16,6 +18,7 @@ from ops.operations.restore import (
     undo_restore,
 )
 from ops.operations.restore_rights import rights_of_undo
+from ops.operations.sqlite_files import delete_sqlite_files, files_expired, record_file_download
 from ops.operations.upload import upload
 from ops.operations.verify import newest_verified, verify
 
@@ -24,10 +27,13 @@ __all__ = [
     "back_up",
     "change_backup",
     "delete_backup",
+    "delete_sqlite_files",
     "drop_previous_database",
     "evaluate_retention",
+    "files_expired",
     "find_source",
     "is_live",
+    "make_sqlite_file",
     "migrate",
     "migrate_to_sqlite",
     "newest_verified",
@@ -35,6 +41,7 @@ __all__ = [
     "previous_expired",
     "prune",
     "record_download",
+    "record_file_download",
     "rehearse",
     "rehearse_to_sqlite",
     "restore",

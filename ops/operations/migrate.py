@@ -1,4 +1,4 @@
-"""Migrate a SQLite file to PostgreSQL, or back, or only check whether that is possible."""
+"""Migrate a SQLite file to PostgreSQL, or only check whether the live database can be migrated to the other engine."""
 
 from pathlib import Path
 
@@ -8,19 +8,18 @@ from django.utils.module_loading import import_string
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.conf import conf
 from ops.databases.postgres.connection import ConnectionInfo, parse_url
-from ops.engine_migration.prepared import NO_SERVER, MigrationOptions, PreparedFile, PreparedMigration
+from ops.engine_migration.prepared import NO_SERVER, MigrationOptions, PreparedFile
 from ops.engine_migration.result import MigrationResult
 from ops.engine_migration.to_postgres import pipeline
 from ops.engine_migration.to_postgres.pipeline import prepare
 from ops.engine_migration.to_postgres.target import Target, inspect_target
-from ops.engine_migration.to_sqlite import pipeline as to_sqlite
-from ops.engine_migration.to_sqlite.prepared import PreparedDatabase
-from ops.errors import PreconditionFailed
 from ops.models import Run
+from ops.operations.findings import is_live, result_of
+from ops.operations.migrate_to_sqlite import preflight_to_sqlite
 from ops.runs.context import OpsContext
 from ops.runs.executor import operation
 from ops.runs.recorder import RunRecorder
-from ops.runs.results import FindingGroup, PreflightResult, TableRows
+from ops.runs.results import PreflightResult
 
 
 @operation(Run.Kind.MIGRATION, writes_row=False)
@@ -58,43 +57,19 @@ def rehearse(context: OpsContext, run: RunRecorder, *, prepared: PreparedFile, t
     return result_of(prepared)
 
 
-def is_live(context: OpsContext, address: ConnectionInfo) -> bool:
-    """Whether it is the live database, of which the run holds the lock."""
-    return isinstance(context.engine, PostgresEngine) and context.engine.is_at(address)
-
-
-@operation(Run.Kind.MIGRATION_TO_SQLITE)
-def migrate_to_sqlite(context: OpsContext, run: RunRecorder, *, prepared: PreparedDatabase) -> MigrationResult:
-    """Copy what was prepared into the staging file, verify it, and give it its name; or leave no file.
-
-    The locks of the project's own database and of the source are held. The source is only read.
-    """
-    address = prepared.snapshot.address
-    run.log(f"Migrating {address} to {prepared.path}.")
-    result = to_sqlite.migrate(prepared=prepared, locked=is_live(context, address), on_progress=run.report)
-    run.mark_applied()
-    for note in prepared.load_notes:
-        run.log(note)
-    return result
-
-
-@operation()
-def rehearse_to_sqlite(context: OpsContext, run: RunRecorder, *, prepared: PreparedDatabase) -> PreflightResult:
-    """The dry run: `migrate_to_sqlite` without its cut-over."""
-    address = prepared.snapshot.address
-    run.log(f"Trying to migrate {address} to {prepared.path}.")
-    to_sqlite.rehearse(prepared=prepared, locked=is_live(context, address), on_progress=run.report)
-    return result_of(prepared)
-
-
 @operation(Run.Kind.PREFLIGHT)
 def preflight(context: OpsContext, run: RunRecorder) -> PreflightResult:
-    """Do what `migrate_to_postgres --dry-run` does with the SQLite database, and POSTGRES_URL as the target.
+    """Try the migration of the live database to the other engine, as the commands do with ``--dry-run``.
 
-    Where that is not set, read every cell only. Raises PreconditionFailed on PostgreSQL.
+    SQLite is migrated to POSTGRES_URL; where that is not set, every cell is read, and no more. PostgreSQL is migrated
+    to a scratch file in BACKUP_DIR.
     """
-    if context.engine.kind != "sqlite":
-        raise PreconditionFailed("The database is PostgreSQL already. There is nothing to migrate.")
+    if isinstance(context.engine, PostgresEngine):
+        return preflight_to_sqlite(context.engine, run)
+    return preflight_to_postgres(context, run)
+
+
+def preflight_to_postgres(context: OpsContext, run: RunRecorder) -> PreflightResult:
     address = parse_url(conf.POSTGRES_URL) if conf.POSTGRES_URL else None
     target = inspect_target(address) if address else None
     prepared = prepare(
@@ -112,30 +87,3 @@ def preflight(context: OpsContext, run: RunRecorder) -> PreflightResult:
         else:
             migration.not_tried = NO_SERVER
         return result_of(migration)
-
-
-def result_of(migration: PreparedMigration) -> PreflightResult:
-    plan, examination = migration.plan, migration.preflight
-    return PreflightResult(
-        acceptable=migration.acceptable,
-        rows=plan.rows,
-        size=migration.size,
-        estimate=round(migration.estimate, 1),
-        tables=tuple(TableRows(table=table.name, rows=table.rows, label=table.label) for table in plan.tables),
-        skipped=plan.skipped,
-        unknown=plan.unknown,
-        notes=migration.notes,
-        not_tried=migration.not_tried,
-        findings=examination.count,
-        groups=tuple(
-            FindingGroup(
-                table=group.table,
-                column=group.column,
-                reason=group.reason,
-                count=group.count,
-                keys=tuple(str(example.key) for example in group.examples),
-            )
-            for group in examination.groups
-        ),
-        findings_file=str(migration.findings_file or ""),
-    )

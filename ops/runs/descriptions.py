@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from functools import singledispatch
 
+from django.utils import timezone
 from msgspec import Struct
 
 from ops.backups.engines.base import PreviousDatabase, describe_left_out
@@ -14,9 +15,11 @@ from ops.runs.results import (
     DeletionResult,
     DropResult,
     EditResult,
+    FileDeletionResult,
     PreflightResult,
     PruneResult,
     RestoreResult,
+    SqliteMigrationResult,
     UndoResult,
     UploadResult,
     VerificationResult,
@@ -120,22 +123,42 @@ def _(result: PreflightResult) -> list[str]:
 def describe_obstacles(result: PreflightResult) -> Iterator[str]:
     tables, columns = result.unknown_tables, result.unknown_columns
     if result.findings:
-        yield f"PostgreSQL would refuse or change {pluralize(result.findings, 'value')}."
+        yield f"{result.reader} would refuse or change {pluralize(result.findings, 'value')}."
     if tables:
-        number = pluralize(len(tables), "table of the file has", "tables of the file have")
+        number = pluralize(len(tables), f"table of the {result.source} has", f"tables of the {result.source} have")
         yield f"{number} no model: {join_names(tables)}."
     if columns:
-        number = pluralize(len(columns), "column of the file has", "columns of the file have")
+        number = pluralize(len(columns), f"column of the {result.source} has", f"columns of the {result.source} have")
         yield f"{number} no field of a model: {join_names(columns)}."
 
 
 @describe.register
-def _(result: MigrationResult) -> list[str]:
+def describe_migration(result: MigrationResult) -> list[str]:
     tables = pluralize(sum(table.rows > 0 for table in result.tables), "table")
     sentences = [f"{pluralize(result.rows, 'row')} in {tables} are in {result.target}, compared value by value."]
     if result.refused:
         sentences.append(f"{pluralize(result.refused, 'row')} were refused and are in quarantine.")
     return [*sentences, *map(str, result.not_kept)]
+
+
+@describe.register
+def _(result: SqliteMigrationResult) -> list[str]:
+    if result.blocked_by:
+        return describe(result.blocked_by)
+    return [
+        *describe_migration(result),
+        f"Rows that were written after {describe_snapshot(result)} are only in PostgreSQL.",
+    ]
+
+
+@describe.register
+def _(result: FileDeletionResult) -> list[str]:
+    return [f"{join_names(result.files)} was deleted, which freed {format_size(result.size)}."]
+
+
+def describe_snapshot(result: SqliteMigrationResult) -> str:
+    """The moment whose rows are in the file, to the second, in the site's zone."""
+    return f"{timezone.localtime(result.taken_at):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def describe_verification(name: str, verification: Verification) -> str:

@@ -14,6 +14,7 @@ from ops.backups.engines.base import Engine
 from ops.backups.repository import BackupRepository
 from ops.conf import conf
 from ops.engine_migration.to_postgres.snapshot_directory import sweep_snapshots
+from ops.engine_migration.to_sqlite.directory import sweep_directory
 from ops.models import Run
 from ops.notifications import alerts
 from ops.runs import event_log, index
@@ -44,7 +45,11 @@ def database_lock(context: OpsContext, holder: str) -> Iterator[tuple[str, ...]]
 def _clean_up(engine: Engine, repository: BackupRepository) -> tuple[str, ...]:
     """The caller has the lock, so every run on this database without an end was killed."""
     events = [event for event in repository.unended_events() if event.get("database") == engine.database]
-    swept = (*repository.sweep(event_log.claimed_files(events)), *sweep_snapshots(conf.BACKUP_DIR))
+    swept = (
+        *repository.sweep(event_log.claimed_files(events)),
+        *sweep_snapshots(conf.BACKUP_DIR),
+        *sweep_directory(conf.BACKUP_DIR),
+    )
     # Before the runs are closed: if this process is killed here, the next run still finds their claims.
     dropped = engine.sweep(event_log.claimed_databases(events))
     event_log.record_swept(repository, events)

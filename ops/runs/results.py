@@ -1,6 +1,7 @@
 """The results of runs, by kind. A run stores its result as JSON, which `read_result` reads."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from msgspec import Struct
 
@@ -12,7 +13,7 @@ from ops.engine_migration.result import MigrationResult
 from ops.errors import ArtifactInvalid
 from ops.models import Run
 from ops.utils import schema
-from ops.utils.schema import Count, Line, Seconds, Text
+from ops.utils.schema import Count, Line, Moment, Seconds, Text
 
 UNDO = "undo"
 """Stands for the name of the backup in the record of a database that an undo replaced."""
@@ -111,8 +112,15 @@ class DeletionResult(Struct, frozen=True, kw_only=True):
     size: Count
 
 
+class FileDeletionResult(Struct, frozen=True, kw_only=True):
+    """SQLite files of migrations that were deleted; `size` is the bytes of all of them."""
+
+    files: tuple[Line, ...]
+    size: Count
+
+
 class TableRows(Struct, frozen=True, kw_only=True):
-    """A table of a SQLite file that can be migrated."""
+    """A table that can be migrated."""
 
     table: Line
     rows: Count
@@ -120,7 +128,7 @@ class TableRows(Struct, frozen=True, kw_only=True):
 
 
 class FindingGroup(Struct, frozen=True, kw_only=True):
-    """Cells of one column that PostgreSQL would refuse or change for the same reason; `keys` are examples of rows."""
+    """Cells of one column that the reader would refuse or change for the same reason; `keys` are examples of rows."""
 
     table: Line
     column: Line
@@ -130,11 +138,13 @@ class FindingGroup(Struct, frozen=True, kw_only=True):
 
 
 class PreflightResult(Struct, frozen=True, kw_only=True):
-    """Whether a SQLite file can be migrated to PostgreSQL as it is. `estimate` is seconds for the migration.
+    """Whether a database can be migrated to the other engine as it is. `estimate` is seconds for the migration.
 
-    `not_tried` is a sentence about what could not be tried without a server, or without the right to create databases.
+    `reader` is that engine, which may refuse values. `not_tried` is a sentence about what could not be tried without a
+    server, or without the right to create databases.
     """
 
+    reader: Literal["PostgreSQL", "SQLite"]
     acceptable: bool
     rows: Count
     size: Count
@@ -149,12 +159,27 @@ class PreflightResult(Struct, frozen=True, kw_only=True):
     not_tried: Text = ""
 
     @property
+    def source(self) -> str:
+        """What was read, as sentences name it."""
+        return "file" if self.reader == "PostgreSQL" else "database"
+
+    @property
     def unknown_tables(self) -> list[str]:
         return [unknown.table for unknown in self.unknown if "." not in unknown.table]
 
     @property
     def unknown_columns(self) -> list[str]:
         return [unknown.table for unknown in self.unknown if "." in unknown.table]
+
+
+class SqliteMigrationResult(MigrationResult, frozen=True, kw_only=True):
+    """The migration of a snapshot, taken at `taken_at`, to the new file `target`.
+
+    With `blocked_by`, findings prevented it: there is no file.
+    """
+
+    taken_at: Moment
+    blocked_by: PreflightResult | None = None
 
 
 RESULTS: Mapping[str, type[Struct]] = {
@@ -170,7 +195,8 @@ RESULTS: Mapping[str, type[Struct]] = {
     Run.Kind.DELETION: DeletionResult,
     Run.Kind.PREFLIGHT: PreflightResult,
     Run.Kind.MIGRATION: MigrationResult,
-    Run.Kind.MIGRATION_TO_SQLITE: MigrationResult,
+    Run.Kind.MIGRATION_TO_SQLITE: SqliteMigrationResult,
+    Run.Kind.SQLITE_DELETION: FileDeletionResult,
 }
 
 

@@ -10,7 +10,6 @@ from homerack.accounts.models import User
 from ops import tasks
 from ops.models import Run
 from ops.runs import authorization, executor
-from ops.runs.context import get_context
 from tests.admin.support import add_run
 
 pytestmark = pytest.mark.django_db
@@ -132,11 +131,10 @@ def test_every_queueable_kind_is_covered_by_these_tests() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_run_refused_before_it_starts_is_marked_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The preflight check on PostgreSQL: it is refused before it is recorded."""
-    user_for(Run.Kind.PREFLIGHT)
-    run = queue(Run.Kind.PREFLIGHT)
-    assert get_context().engine.kind == "postgresql"
+def test_run_without_anything_to_do_is_marked_as_failed(settings: Any) -> None:
+    user_for(Run.Kind.SQLITE_DELETION)
+    run = queue(Run.Kind.SQLITE_DELETION)
     tasks.execute_run(str(run.pk))
     run.refresh_from_db()
-    assert (run.status, run.error) == ("failed", "The database is PostgreSQL already. There is nothing to migrate.")
+    folder = settings.BACKUP_DIR / "sqlite"
+    assert (run.status, run.error) == ("failed", f"There is no SQLite file in {folder}. Nothing was deleted.")

@@ -11,9 +11,18 @@ from tests.admin.support import add_backup, add_run, text
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/ops/backup/"
-ALL_BACKUPS = ("make", "upload", "undo", "drop-previous-database", "migrate-to-postgresql")
+ALL_BACKUPS = (
+    "make",
+    "upload",
+    "undo",
+    "drop-previous-database",
+    "migrate-to-postgresql",
+    "migrate-to-sqlite",
+    "make-sqlite-file",
+    "delete-sqlite-file",
+)
 ONE_BACKUP = ("verify", "restore-test", "download", "pin", "note", "delete", "restore")
-POST_ONLY = ("make", "verify", "restore-test", "download", "pin")
+POST_ONLY = ("make", "make-sqlite-file", "delete-sqlite-file", "verify", "restore-test", "download", "pin")
 
 
 def url_of(name: str) -> str:
@@ -26,7 +35,9 @@ def test_get_is_refused_for_actions_that_change_something(admin_client: Client, 
     assert not Run.objects.exists()
 
 
-@pytest.mark.parametrize("name", ["", "upload/", "undo/", "drop-previous-database/", "migrate-to-postgresql/"])
+@pytest.mark.parametrize(
+    "name", ["", "upload/", "undo/", "drop-previous-database/", "migrate-to-postgresql/", "migrate-to-sqlite/"]
+)
 def test_get_of_pages_writes_no_rows(admin_client: Client, name: str) -> None:
     admin_client.get(LIST)
     with CaptureQueriesContext(connection) as captured:

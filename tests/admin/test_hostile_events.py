@@ -28,10 +28,12 @@ from ops.runs.results import (
     DeletionResult,
     DropResult,
     EditResult,
+    FileDeletionResult,
     FindingGroup,
     PreflightResult,
     PruneResult,
     RestoreResult,
+    SqliteMigrationResult,
     TableRows,
     UndoResult,
     UploadResult,
@@ -70,6 +72,7 @@ DONE: dict[str, Struct] = {
     "change": EditResult(backup="lab.sql", pinned=True, note="mine"),
     "deletion": DeletionResult(backup="lab.sql", size=3),
     "preflight": PreflightResult(
+        reader="PostgreSQL",
         acceptable=False,
         rows=3,
         size=10,
@@ -87,6 +90,13 @@ DONE: dict[str, Struct] = {
         tables=(MigratedTable(name="rack", label="rack", rows=3, refused=0, sha256="0" * 64),),
         seconds={"copy": 1.0},
     ),
+    "migration_to_sqlite": SqliteMigrationResult(
+        target="/lab/backups/sqlite/lab_20261123_100000_3fa2.sqlite3",
+        tables=(MigratedTable(name="rack", label="rack", rows=3, refused=0, sha256="0" * 64),),
+        seconds={"copy": 1.0},
+        taken_at=NOW,
+    ),
+    "sqlite_deletion": FileDeletionResult(files=("lab_20261123_100000_3fa2.sqlite3",), size=10),
 }
 RESULTS = {kind: to_json(result) for kind, result in DONE.items()}
 

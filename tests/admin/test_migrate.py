@@ -30,6 +30,7 @@ def on_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def preflight(*groups: FindingGroup, unknown: Sequence[Skipped] = ()) -> PreflightResult:
     return PreflightResult(
+        reader="PostgreSQL",
         acceptable=not groups and not unknown,
         rows=1_200,
         size=10,
@@ -72,7 +73,7 @@ def test_page_says_what_was_found_and_only_what_helps_against_that(
     admin_client: Client, result: PreflightResult, sentences: list[str], advice: list[str]
 ) -> None:
     stored: Any = to_json(result)
-    add_run(kind=Run.Kind.PREFLIGHT, result=stored)
+    add_run(kind=Run.Kind.PREFLIGHT, origin=Run.Origin.ADMIN, result=stored)
     page = text(admin_client.get(PAGE))
     assert f"<b>{' '.join(sentences)} </b>" in page
     for option in (QUARANTINE, "--skip-table", BY_HAND):

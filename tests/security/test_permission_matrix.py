@@ -88,6 +88,10 @@ PAGES = {
     "admin:ops_backup_download": Page(NOBODY, ADMINISTRATORS),
     "admin:ops_backup_upload": Page(ADMINISTRATORS, ADMINISTRATORS),
     "admin:ops_backup_migrate_to_postgresql": Page(ADMINISTRATORS, ADMINISTRATORS),
+    "admin:ops_backup_migrate_to_sqlite": Page(ADMINISTRATORS, ADMINISTRATORS),
+    "admin:ops_backup_make_sqlite_file": Page(NOBODY, ADMINISTRATORS),
+    "admin:ops_backup_delete_sqlite_file": Page(NOBODY, ADMINISTRATORS),
+    "admin:ops_run_download_sqlite_file": Page(NOBODY, ADMINISTRATORS),
     "admin:ops_run_cancel": Page(NOBODY, OPERATE),  # a backup; what one may start, one may cancel
     "ops-notifications": Page(ADMINISTRATORS, ADMINISTRATORS),
     "ops-run-status": Page(EVERYBODY, NOBODY),  # its address is signed

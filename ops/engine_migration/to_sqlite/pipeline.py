@@ -3,7 +3,7 @@
 import contextlib
 import datetime as dt
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -45,6 +45,10 @@ INDEX_TABLES = frozenset(model._meta.db_table for model in (Run, Backup))
 """Of files in the backup storage; this run is written there too."""
 WORTH_PROCESSES = 20_000_000
 """Bytes of a database whose check is faster in several processes."""
+
+
+class RowsWritten(PreconditionFailed):
+    """Rows were written to PostgreSQL since the snapshot. There is no file."""
 
 
 @contextlib.contextmanager
@@ -107,11 +111,17 @@ def with_keys(result: PreflightResult, refused: Mapping[str, Iterable[Key]], log
     return replace(result, refused=keys, count=log.count, groups=log.groups)
 
 
-def migrate(*, prepared: PreparedDatabase, locked: bool, on_progress: ProgressCallback) -> MigrationResult:
+def migrate(
+    *,
+    prepared: PreparedDatabase,
+    locked: bool,
+    on_progress: ProgressCallback,
+    may_change: Collection[str] = (),
+) -> MigrationResult:
     """Fill the file, verify it, and give it its name; or leave no file.
 
-    `locked`: the caller holds the lock of the database already. Raises PreconditionFailed, VerificationFailed or
-    OpsError.
+    `locked`: the caller holds the lock of the database already. `may_change`: tables that may be written to meanwhile.
+    Raises RowsWritten, PreconditionFailed, VerificationFailed or OpsError.
     """
     timer = StageTimer(on_progress)
     path, quarantine = prepared.path, prepared.options.quarantine
@@ -124,9 +134,10 @@ def migrate(*, prepared: PreparedDatabase, locked: bool, on_progress: ProgressCa
                 FIX_THE_ROWS,
             )
         timer.report(Progress(stage=Stage.CUT_OVER))
-        rows = {table.name: table.rows for table in prepared.plan.tables if table.name not in INDEX_TABLES}
+        not_watched = INDEX_TABLES.union(may_change)
+        rows = {table.name: table.rows for table in prepared.plan.tables if table.name not in not_watched}
         if changed := changed_tables(prepared.snapshot, rows):
-            raise PreconditionFailed(
+            raise RowsWritten(
                 f"Rows of {join_names(changed, 3)} were written during the migration. There is no file {path}.",
                 STOP_SITE,
             )

@@ -35,6 +35,8 @@
       unreachable.hidden = false;
     }
     if (update()) setTimeout(poll, INTERVAL);
+    // The page of this run has more to show at its end than the status that was polled.
+    else if ("reloads" in run.dataset) location.reload();
   };
 
   if (update()) setTimeout(poll, INTERVAL);

@@ -1,0 +1,130 @@
+"""From the click to the file: HomeRack on PostgreSQL with its real processes, and Django on what was downloaded."""
+
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Iterator
+from http.cookiejar import CookieJar
+from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
+
+import pytest
+
+from tests.celery.support import manage, served
+from tests.engine_migration import support
+from tests.engine_migration.support import Database
+from tests.support.web import SESSION_KEY
+
+PAGE = "/admin/ops/backup/migrate-to-sqlite/"
+PASSWORD = "a long passphrase"
+PREPARE = f"""
+from django.core.management import call_command
+from homerack.accounts.models import User
+User.objects.create_superuser("ada@example.com", "{PASSWORD}")
+call_command("load_demo", verbosity=0)
+""" + SESSION_KEY.format("ada@example.com").replace("print(", "print('session:', ")
+VALUES = f"""
+from django.apps import apps
+from homerack.accounts.models import User
+print(User.objects.get(email="ada@example.com").check_password("{PASSWORD}"))
+for model in apps.get_models(include_auto_created=True):
+    if model._meta.managed and model._meta.label not in {{"sessions.Session", "ops.Run"}}:
+        names = [field.attname for field in model._meta.concrete_fields if field.name != "last_run_at"]
+        print(model._meta.label, *model._base_manager.order_by("pk").values_list(*names), sep="\\n")
+"""
+"""All values, as Python sees them, without those that the run or the scheduler writes meanwhile."""
+
+
+@pytest.fixture
+def database(schema: str) -> Iterator[Database]:
+    name = support.new_name()
+    yield support.create(name, schema)
+    support.drop(name)
+
+
+@contextlib.contextmanager
+def schedules_started(database: Database) -> Iterator[None]:
+    """Write what the scheduler writes, all the time."""
+    ended = threading.Event()
+
+    def write() -> None:
+        with contextlib.closing(database.connect()) as connection, connection.cursor() as cursor:
+            while not ended.wait(0.05):
+                cursor.execute("UPDATE django_celery_beat_periodictask SET last_run_at = now()")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        writer.join()
+
+
+class Browser:
+    """Signed in with a session that has begun elsewhere."""
+
+    def __init__(self, address: str, session: str) -> None:
+        self.address, self.jar = address, CookieJar()
+        self.opener: OpenerDirector = build_opener(HTTPCookieProcessor(self.jar))
+        self.session = session
+
+    def get(self, path: str) -> str:
+        return self.opener.open(Request(self.address + path, headers=self.cookies())).read().decode()
+
+    def post(self, path: str) -> tuple[str, bytes]:
+        """The path to which the answer leads, and its content."""
+        token = next(cookie.value for cookie in self.jar if cookie.name == "csrftoken")
+        form = urlencode({"csrfmiddlewaretoken": token}).encode()
+        with self.opener.open(Request(self.address + path, data=form, headers=self.cookies())) as answer:
+            return answer.url.removeprefix(self.address), answer.read()
+
+    def cookies(self) -> dict[str, str]:
+        others = "".join(f"; {cookie.name}={cookie.value}" for cookie in self.jar if cookie.name != "sessionid")
+        return {"Cookie": f"sessionid={self.session}{others}"}
+
+    def wait_for_run(self, page: str) -> str:
+        """Poll as the page of the run does. Returns its outcome."""
+        match = re.search(r'data-status-url="([^"]+)"', self.get(page))
+        assert match
+        deadline = time.monotonic() + 60
+        while "data-finished" not in (status := self.get(match[1])):
+            assert time.monotonic() < deadline, status
+            time.sleep(0.2)
+        outcome = re.search(r'data-outcome="(\w+)"', status)
+        assert outcome
+        return f"{outcome[1]}: {status}" if outcome[1] != "succeeded" else "succeeded"
+
+
+def values(folder: Path, url: str) -> list[str]:
+    done = manage(folder, "shell", "--no-imports", "--command", VALUES, DATABASE_URL=url)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.slow
+def test_file_is_made_and_downloaded_while_the_site_runs(database: Database, tmp_path: Path) -> None:
+    settings = {"DATABASE_URL": database.url, "BACKUP_DIR": str(tmp_path / "backups")}
+    prepared = manage(tmp_path, "shell", "--no-imports", "--command", PREPARE, **settings)
+    assert prepared.returncode == 0, prepared.stderr
+    session = prepared.stdout.partition("session: ")[2].strip()
+    with served(tmp_path, **settings) as (_, port), schedules_started(database):
+        browser = Browser(f"http://127.0.0.1:{port}", session)
+        assert "Make the SQLite file" in browser.get(PAGE)
+        run, _ = browser.post(f"{PAGE.replace('migrate-to-sqlite', 'make-sqlite-file')}")
+        assert browser.wait_for_run(run) == "succeeded"
+        link = re.search(r'action="([^"]+/sqlite-file/)"', browser.get(run))
+        assert link
+        _, content = browser.post(link[1])
+    file = tmp_path / "homerack.db"
+    file.write_bytes(content)
+    here, there = values(tmp_path, f"sqlite:///{file}"), values(tmp_path, database.url)
+    assert here[0] == "True"
+    assert len(here) > 500
+    assert here == there
+    assert database.rows("SELECT kind, requested_by FROM ops_run ORDER BY requested_at") == [
+        ("migration_to_sqlite", "ada@example.com"),
+        ("sqlite_download", "ada@example.com"),
+    ]
