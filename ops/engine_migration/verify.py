@@ -186,7 +186,11 @@ def all_but(cursor: Cursor, table: TablePlan, keys: Sequence[Key]) -> str:
 
 def key_texts(table: TablePlan) -> str:
     """SQL of PostgreSQL for the texts of a row's primary key."""
-    return ", ".join(target_text(table.column(name)) for name in table.key)
+    return ", ".join(key_text(table.column(name)) for name in table.key)
+
+
+def key_text(column: ColumnPlan) -> str:
+    return column.type.key_text.format(c=quoted(column.name)) or target_text(column)
 
 
 def key_order(table: TablePlan) -> str:

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -15,7 +15,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from ops.engine_migration.plan import TablePlan
 from ops.engine_migration.source_sql import chunk_rows
 from ops.engine_migration.to_sqlite.storing import StoredColumn, store
-from ops.engine_migration.verify import Key, all_but, key_order, target_text
+from ops.engine_migration.verify import Key, all_but, key_order, key_texts
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage
 
@@ -63,7 +63,7 @@ class TableCopier:
         """Insert the rows, and put those that SQLite refuses aside. Returns how many it took."""
         before, position, width = self.target.total_changes, 0, len(self.columns)
         # Rows are only wider than the statement where their keys are needed as well.
-        values = rows if not self.extra_keys else [row[:width] for row in rows]
+        values = rows if self.keys_are_stored else [row[:width] for row in rows]
         while position < len(rows):
             start = self.target.total_changes
             try:
@@ -77,23 +77,23 @@ class TableCopier:
         return self.target.total_changes - before
 
     # --- Reading ------------------------------------------------------------------------------------------------------
-    @property
-    def extra_keys(self) -> list[str]:
-        """SQL for the texts of the key that the stored values do not show."""
-        keys = [self.table.column(name) for name in self.table.key]
-        return (
-            [] if all(column.type.native_order or column.type.text for column in keys) else list(map(target_text, keys))
-        )
+    @cached_property
+    def keys_are_stored(self) -> bool:
+        """Whether the stored values of a key are its texts."""
+        types = [self.table.column(name).type for name in self.table.key]
+        return all(kind.native_order or (kind.text and kind.stored == "{c}") for kind in types)
 
     def key_of(self, row: Row) -> Key:
-        if self.extra_keys:
+        if not self.keys_are_stored:
             return tuple(row[len(self.columns) :])
         names = [column.column.name for column in self.columns]
         return tuple(str(row[names.index(name)]) for name in self.table.key)
 
     def chunks(self) -> Iterator[list[Row]]:
         """The rows in the order of their keys, as Django stores them. Raises Refused."""
-        selected = ", ".join([*(column.select for column in self.columns), *self.extra_keys])
+        selected = ", ".join(column.select for column in self.columns)
+        if not self.keys_are_stored:
+            selected += f", {key_texts(self.table)}"
         stored = store(self.columns)
         with self.source.cursor(name="ops_copy") as cursor:
             kept = all_but(cursor, self.table, self.left_out)

@@ -38,6 +38,8 @@ class ColumnType:
     """SQLite: the same text as `target_text`, made in another way than `copy_text` where that could hide an error."""
     target_text: str = "{c}::text"
     """PostgreSQL: one text for each value."""
+    key_text: str = ""
+    """PostgreSQL: `target_text` in sessions of every time zone, where it depends on that."""
     text: bool = False
     """The stored text is copied unchanged, so it has to be valid UTF-8 without NUL."""
     native_order: bool = False

@@ -98,7 +98,7 @@ def timestamp(zone: SourceZone | None) -> ColumnType:
 
     def store(both: str) -> str:
         local, moment = both.split("|")
-        if convert(local) != moment:
+        if convert(local) != moment.replace(" BC+00", "+00 BC"):
             raise Refused(f"a local time that is repeated in {zone.zone.key if zone else 'UTC'}")
         return local
 
@@ -107,6 +107,7 @@ def timestamp(zone: SourceZone | None) -> ColumnType:
     return ColumnType(
         canonical_check=NEVER if zone else f"{clock_check(19, 'datetime')} AND {YEAR_GE_1}",
         source_text=f"{TRIMMED.format(whole=19)} || '+00'",
+        key_text=TEXT_IN_UTC,
         convert=convert,
         stored=f"{written} || '|' || ({{c}} AT TIME ZONE 'UTC')::text || '+00'" if zone else written,
         limits=(Limit(excess=f"NOT {local} BETWEEN '0001-01-01' AND '9999-12-31 23:59:59.999999'", reason=NO_YEAR),),
@@ -118,6 +119,9 @@ def utc_text(moment: dt.datetime) -> str:
     return trimmed(moment.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")) + "+00"
 
 
+IN_UTC = "({c} AT TIME ZONE 'UTC')::text"
+TEXT_IN_UTC = rf"CASE WHEN isfinite({{c}}) THEN regexp_replace({IN_UTC}, '( BC)?$', '+00\1') ELSE {{c}}::text END"
+"""PostgreSQL: a moment as sessions in UTC write it."""
 GREGORIAN_CYCLE = 400
 """Years after which the calendar repeats with the same weekdays."""
 
