@@ -1,15 +1,11 @@
 """Ways to run ``migrate_to_sqlite`` and to look at what it has left."""
 
 import contextlib
-import io
-import json
 import sqlite3
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from django.core.management import CommandError, call_command
-
+from tests.engine_migration import support
 from tests.engine_migration.support import BOOKS, Database, Outcome
 
 
@@ -21,17 +17,7 @@ def only(database: Database, tables: Sequence[str] = BOOKS) -> list[str]:
 
 def back(path: Path, database: Database, *arguments: str, tables: Sequence[str] = BOOKS) -> Outcome:
     """``manage.py migrate_to_sqlite`` in this process, for a few tables."""
-    out, code, error = io.StringIO(), 0, ""
-    with tempfile.NamedTemporaryFile("r") as result, contextlib.redirect_stdout(out):
-        words = command(path, database, "--json", result.name, *arguments, tables=tables)
-        try:
-            call_command(*words)
-        except CommandError as refused:
-            code, error = refused.returncode, str(refused)
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        text = result.read()
-    return Outcome(code=code, out=out.getvalue(), error=error, document=json.loads(text) if text else {})
+    return support.back(path, database, "--yes", *only(database, tables), *arguments)
 
 
 def come_back(path: Path, database: Database, *arguments: str, tables: Sequence[str] = BOOKS) -> Outcome:
