@@ -8,6 +8,7 @@ import json
 import os
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -189,18 +190,18 @@ def run(path: Path, database: Database | None, *arguments: str, name: str = "mig
     words = ["--sqlite-path", str(path)]
     if database:
         words += ["--postgres-url", database.url]
-    result = path.with_name(f"result_{next(numbers)}.json")
-    if "--json" not in arguments:
-        words += ["--json", str(result)]
     out, code, error = io.StringIO(), 0, ""
-    with contextlib.redirect_stdout(out):
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(out):
+        result = Path(folder, "result.json")
+        if "--json" not in arguments:
+            words += ["--json", str(result)]
         try:
             call_command(name, *words, *arguments)
         except CommandError as refused:
             code, error = refused.returncode, str(refused)
         except SystemExit as ended:
             code = int(ended.code or 0)
-    document = json.loads(result.read_text()) if result.exists() else {}
+        document = json.loads(result.read_text()) if result.exists() else {}
     return Outcome(code=code, out=out.getvalue(), error=error, document=document)
 
 

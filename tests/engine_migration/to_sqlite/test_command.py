@@ -128,29 +128,6 @@ def test_a_quarantine_directory_with_files_is_refused(lab: Database, new: Path) 
 
 
 # --- What is refused -------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("suffix", ["", "-wal", "-journal", "-shm"])
-def test_existing_file_is_refused(new: Path, suffix: str) -> None:
-    taken = Path(f"{new}{suffix}")
-    taken.write_text("mine")
-    outcome = support.back(new, support.server(), "--yes")
-    assert (outcome.code, outcome.document["status"]) == (1, "failed")
-    assert f"{taken} exists already. Nothing was changed." in outcome.error
-    assert taken.read_text() == "mine"
-
-
-def test_link_without_a_target_is_refused(new: Path) -> None:
-    new.symlink_to("elsewhere.db")
-    assert support.back(new, support.server(), "--yes").code == 1
-    assert new.is_symlink()
-    assert not new.exists()
-
-
-def test_missing_directory_is_named(new: Path) -> None:
-    outcome = support.run(new / "new.db", support.server(), "--yes", "--json", "-", name="migrate_to_sqlite")
-    assert outcome.code == 1
-    assert f"There is no directory {new}." in outcome.error
-
-
 def test_other_databases_are_refused(database: Database, new: Path) -> None:
     empty = support.back(new, database, "--yes")
     assert (empty.code, "it has no tables" in empty.error) == (1, True)
