@@ -5,8 +5,9 @@ the program that wrote them. What is missing is a note, not a finding: the rows 
 files may be missing on purpose, or on another machine.
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +23,14 @@ from ops.utils.redaction import redact
 
 QUESTIONS = 1000
 """The files of one column that are looked for in a storage that is not a directory: each may take a request."""
-SECONDS = 30
+SECONDS = 10
 """For all columns, however slow the storages are."""
 NOT_MIGRATED = "not migrated"
 """Why files of another program are named whose directory nobody has named."""
 LONGEST = 120
 """The characters of a path in a note."""
 
-ReadNames = Callable[[TablePlan, ColumnPlan], Iterable[tuple[str, str]]]
+ReadNames = Callable[[TablePlan, ColumnPlan], Generator[tuple[str, str], None, None]]
 """The primary key, as text, and the value of each row with text in this column."""
 
 
@@ -83,7 +84,9 @@ def find_missing_files(
     for table in tables:
         for column in table.columns:
             if place := place_of(column, program, media_dir):
-                notes += look_for(table, column, place, read(table, column), log, deadline)
+                # The search may end before the rows do.
+                with contextlib.closing(read(table, column)) as rows:
+                    notes += look_for(table, column, place, rows, log, deadline)
     log.flush()
     if not log.count:
         return tuple(notes)

@@ -3,7 +3,7 @@
 import array
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from ops.databases.sqlite.snapshot import Snapshot
@@ -50,7 +50,9 @@ def run_preflight(
     )
 
 
-def read_names(connection: sqlite3.Connection, table: TablePlan, column: ColumnPlan) -> Iterator[tuple[str, str]]:
+def read_names(
+    connection: sqlite3.Connection, table: TablePlan, column: ColumnPlan
+) -> Generator[tuple[str, str], None, None]:
     """The primary key and the value of each row with text in `column`."""
     key = ", ".join(map(quoted, table.key))
     query = (

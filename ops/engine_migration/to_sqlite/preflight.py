@@ -1,7 +1,7 @@
 """Finds the values that SQLite cannot hold exactly, before any row is copied."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,7 +65,7 @@ def check_tables(
 
 
 # --- Files ---------------------------------------------------------------------------------------------------------
-def read_names(connection: Connection, table: TablePlan, column: ColumnPlan) -> Iterator[tuple[str, str]]:
+def read_names(connection: Connection, table: TablePlan, column: ColumnPlan) -> Generator[tuple[str, str], None, None]:
     """The primary key and the value of each row with text in `column`."""
     name = quoted(column.name)
     with contextlib.closing(connection.cursor(name="ops_names")) as cursor:
