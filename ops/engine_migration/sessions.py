@@ -30,12 +30,14 @@ class PostgresDatabase:
     """A database that is filled, or read.
 
     `shared`: the one connection of a transaction. `snapshot`: all sessions read this exported snapshot.
+    `temporary_tables`: they may be created, also where transactions are read-only by default.
     """
 
     address: ConnectionInfo
     processes: int
     shared: Connection | None = None
     snapshot: str = ""
+    temporary_tables: bool = False
     _connections: dict[int, Connection] = field(default_factory=dict)
 
     @contextlib.contextmanager
@@ -62,7 +64,9 @@ class PostgresDatabase:
 
     def enter_snapshot(self, cursor: Any) -> None:
         """Let the transaction of `cursor`, which has just begun, read the snapshot."""
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        cursor.execute(
+            f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ{', READ WRITE' if self.temporary_tables else ''}"
+        )
         cursor.execute("SET TRANSACTION SNAPSHOT %s", [self.snapshot])
         cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}s'")
 

@@ -13,6 +13,7 @@ from ops.checks import check_operations_connect
 from ops.databases.override import new_wrapper, override_database
 from ops.databases.postgres.connection import parse_url
 from ops.engine_migration.to_postgres.target import inspect_target
+from ops.engine_migration.to_sqlite.source import take_snapshot
 from ops.errors import PreconditionFailed
 from ops.health.database import query_database
 from ops.health.dependencies import check_operations
@@ -130,6 +131,7 @@ def test_site_works_through_pgbouncer_and_every_operation_names_it(
             engine.swap_strategy,
             engine.require_writable,
             lambda: inspect_target(address),
+            take_snapshot(address).__enter__,
         ]
         for operate in operations:
             with pytest.raises(PreconditionFailed, match=r"^No connection to the database ") as refused:

@@ -53,3 +53,9 @@ def test_standby_is_backed_up_and_what_writes_is_refused(home: Home, tmp_path: P
         assert REASON in output
         assert "Connect to the primary server, or promote this one." in output
         assert "Traceback" not in output
+
+
+def test_standby_is_migrated_to_sqlite(home: Home, tmp_path: Path) -> None:
+    """The file is all that is left to make when the primary server is lost."""
+    assert "Done." in home.manage("migrate_to_sqlite", "--sqlite-path", str(tmp_path / "new.db"), "--yes")
+    Home(tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}/new.db").manage("check_database")

@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
+from psycopg2.errors import CharacterNotInRepertoire, UntranslatableCharacter
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
+from ops.databases.postgres.connection import server_message
 from ops.engine_migration.plan import TablePlan
 from ops.engine_migration.source_sql import chunk_rows
 from ops.engine_migration.to_sqlite.storing import StoredColumn, store
 from ops.engine_migration.verify import Key, all_but, key_order, key_texts
+from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage
 
@@ -97,11 +100,18 @@ class TableCopier:
         stored = store(self.columns)
         with self.source.cursor(name="ops_copy") as cursor:
             kept = all_but(cursor, self.table, self.left_out)
-            cursor.execute(
-                f"SELECT {selected} FROM {quoted(self.table.name)} WHERE {kept} ORDER BY {key_order(self.table)}"
-            )
-            while rows := cursor.fetchmany(chunk_rows(self.table)):
-                yield stored(rows) if stored else rows
+            query = f"SELECT {selected} FROM {quoted(self.table.name)} WHERE {kept} ORDER BY {key_order(self.table)}"
+            try:
+                cursor.execute(query)
+                while rows := cursor.fetchmany(chunk_rows(self.table)):
+                    yield stored(rows) if stored else rows
+            except (CharacterNotInRepertoire, UntranslatableCharacter) as error:
+                # Only of databases with another encoding, such as SQL_ASCII.
+                raise PreconditionFailed(
+                    f"{self.table.name} has a text that PostgreSQL cannot send as UTF-8: {server_message(error)}."
+                    " Nothing was changed.",
+                    "Correct the text in PostgreSQL, and run the command again.",
+                ) from error
 
 
 def end_connection(connection: Connection) -> None:

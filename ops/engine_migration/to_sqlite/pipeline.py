@@ -16,7 +16,7 @@ from ops.databases.postgres.connection import ConnectionInfo
 from ops.databases.postgres.databases import maintenance_connection
 from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.findings import FindingLog
-from ops.engine_migration.generic import text_columns
+from ops.engine_migration.generic import generic_columns, text_columns
 from ops.engine_migration.missing_files import find_missing_files
 from ops.engine_migration.orm_check import compare_through_django
 from ops.engine_migration.plan import TablePlan
@@ -30,7 +30,7 @@ from ops.engine_migration.to_sqlite.loading import FileLoader
 from ops.engine_migration.to_sqlite.planner import make_plan
 from ops.engine_migration.to_sqlite.preflight import check_tables, read_names
 from ops.engine_migration.to_sqlite.prepared import PreparedDatabase
-from ops.engine_migration.to_sqlite.source import changed_tables, refused_rows, take_snapshot
+from ops.engine_migration.to_sqlite.source import changed_tables, refused_rows, require_temporary_tables, take_snapshot
 from ops.engine_migration.to_sqlite.storing import stored_columns
 from ops.engine_migration.verify import Key, verify_tables
 from ops.engine_migration.workers import ROWS_WORTH_IT, suitable_processes
@@ -76,6 +76,7 @@ def prepare(
         empty = Snapshot(source=path, path=file, size=0, sha256="", wal=False)
         postgres, sqlite = address.wrapper(), sqlite_wrapper(empty.uri)
         plan = make_plan(empty, snapshot, sqlite=sqlite, postgres=postgres, skip=options.skip_tables)
+        require_temporary_tables(snapshot, generic_columns(plan.tables))
         timer.report(Progress(stage=Stage.PREFLIGHT))
         stamp = f"{dt.datetime.now(dt.UTC):%Y%m%d_%H%M%S}_{secrets.token_hex(2)}"
         log = FindingLog(path=findings / f"{path.stem}_{stamp}_findings.csv")
@@ -224,7 +225,9 @@ def verify(prepared: PreparedDatabase, tables: Sequence[TablePlan], timer: Stage
     """Compare the file with the snapshot, as if it had been migrated to it. Raises VerificationFailed."""
     path = prepared.file
     file = Snapshot(source=prepared.path, path=path, size=path.stat().st_size, sha256="", wal=False)
-    database = prepared.snapshot.database(suitable_processes(sum(table.rows for table in tables)))
+    database = prepared.snapshot.database(
+        suitable_processes(sum(table.rows for table in tables)), temporary_tables=bool(generic_columns(tables))
+    )
     log = FindingLog(path=prepared.log.path)
     with (
         contextlib.closing(database),

@@ -13,7 +13,7 @@ from ops.databases.migration_state import MIGRATIONS_TABLE, recorded_migrations,
 from ops.databases.postgres.connection import APPLICATION, ConnectionInfo, server_message
 from ops.databases.postgres.queries import fetch_column, fetch_row, fetch_value
 from ops.engine_migration.catalog import CatalogTable, read_tables
-from ops.engine_migration.plan import TablePlan
+from ops.engine_migration.plan import ColumnPlan, TablePlan
 from ops.engine_migration.refusals import PreflightResult
 from ops.engine_migration.sessions import LOCK_WAIT, OLDEST_SERVER, PostgresDatabase
 from ops.engine_migration.verify import all_but
@@ -80,8 +80,10 @@ class DatabaseSnapshot:
         with self.holder.cursor() as cursor:
             return int(fetch_value(cursor, f"SELECT count(*) FROM {quoted(table)}"))
 
-    def database(self, processes: int) -> PostgresDatabase:
-        return PostgresDatabase(address=self.address, processes=processes, snapshot=self.key)
+    def database(self, processes: int, *, temporary_tables: bool = False) -> PostgresDatabase:
+        return PostgresDatabase(
+            address=self.address, processes=processes, snapshot=self.key, temporary_tables=temporary_tables
+        )
 
 
 @contextlib.contextmanager
@@ -197,6 +199,29 @@ def require_readable(connection: Connection, address: ConnectionInfo, names: Seq
                 f"Row level security hides rows of {join_names(hiding, 3)} in {address} from the role {address.user}.",
                 f"As an administrator: ALTER ROLE {quoted(address.user)} BYPASSRLS;",
             )
+
+
+def require_temporary_tables(snapshot: DatabaseSnapshot, columns: Sequence[tuple[TablePlan, ColumnPlan]]) -> None:
+    """Raises PreconditionFailed where `columns` are compared in temporary tables, and the role cannot create any."""
+    if not columns:
+        return
+    address, role = snapshot.address, snapshot.address.user
+    with snapshot.holder.cursor() as cursor:
+        in_recovery, may_create = fetch_row(
+            cursor, "SELECT pg_is_in_recovery(), has_database_privilege(current_database(), 'TEMPORARY')"
+        )
+    named = join_names([f"{table.name}.{column.name}" for table, column in columns], 3)
+    needed = f"They are needed to compare {named}. Nothing was changed."
+    if in_recovery:
+        raise PreconditionFailed(
+            f"The server of {address} is in recovery (a standby), which creates no temporary tables. {needed}",
+            "Connect to the primary server.",
+        )
+    if not may_create:
+        raise PreconditionFailed(
+            f"The role {role} may not create temporary tables in {address}. {needed}",
+            f"As an administrator: GRANT TEMPORARY ON DATABASE {quoted(address.database)} TO {quoted(role)};",
+        )
 
 
 # --- What has been written since the snapshot -------------------------------------------------------------------------
