@@ -69,8 +69,9 @@ def test_environment_files_are_ignored_by_git_and_docker() -> None:
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="apt-get install shellcheck")
 def test_scripts_pass_shellcheck() -> None:
-    scripts = ["front/start", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "ops/deploy").glob("*.sh"))]
-    assert scripts
+    found = [path for folder in ("ops/deploy", "tests/deploy") for path in (ROOT / folder).glob("*.sh")]
+    assert found
+    scripts = ["front/start", *sorted(str(path.relative_to(ROOT)) for path in found)]
     assert output_of("shellcheck", "--external-sources", *scripts) == ""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.fake_docker import DATABASES, SITE, FakeEngine
+from tests.deploy.fake_engine import DATABASES, SITE, FakeEngine
 from tests.deploy.machine import SCRIPT, Ended, Machine
 
 STEPS = (
@@ -125,7 +125,7 @@ class TestRefusals:
         assert self.problem(machine, long) == f"✗ {long} cannot be created; see {machine.folder / 'deploy.log'}"
 
     def test_machine_without_homerack_is_refused(self, machine: Machine, engine: FakeEngine, target: Path) -> None:
-        (engine.folder / "images").write_text("")
+        engine.set_names("images")
         assert self.problem(machine, target).startswith("✗ HomeRack is not installed here: there is no image homerack")
 
     def test_release_without_the_command_is_refused(self, machine: Machine, engine: FakeEngine, target: Path) -> None:
@@ -133,7 +133,7 @@ class TestRefusals:
         assert self.problem(machine, target).startswith("✗ The installed release has no migrate_to_sqlite. Deploy this")
 
     def test_stopped_database_is_refused(self, machine: Machine, engine: FakeEngine, target: Path) -> None:
-        engine.set_running(*SITE)
+        engine.set_names("running", *SITE)
         assert self.problem(machine, target).endswith("Start them: docker start homerack-postgres homerack-redis")
 
     @pytest.mark.parametrize("users", ["", "0"])
@@ -146,7 +146,7 @@ class TestRefusals:
     def test_database_larger_than_the_free_space_is_refused(
         self, machine: Machine, engine: FakeEngine, target: Path
     ) -> None:
-        engine.answer(kibibytes=str(1 << 40))
+        engine.answer(kibibytes=1 << 40)
         ended = machine.run(SCRIPT, "--back-to-sqlite", str(target), "--dry-run")
         assert ended.text.count("MiB is needed. To continue anyway: --force") == 2
         assert machine.run(SCRIPT, "--back-to-sqlite", str(target), "--dry-run", "--force").code == 0
@@ -158,17 +158,17 @@ class TestFailures:
     @pytest.mark.parametrize(
         ("fails", "reason"),
         [
-            ({"stop homerack-front": 1}, "The services could not be stopped."),
-            ({"backup_database": 1}, "The backup failed.\n  To continue without a backup: --skip-backup"),
-            ({MIGRATES: 1}, "The SQLite file was not written.\n"),
-            ({MIGRATES: 2}, "SQLite cannot hold all values, and the list of findings could not be copied.\n"),
-            ({MIGRATES: 4}, "Another operation on the database is running.\n"),
-            ({"sha256sum": 1}, "The file in the container cannot be read.\n"),
-            ({"current cat": 1}, "Is its disk full?\n"),
+            (("stop homerack-front", 1), "The services could not be stopped."),
+            (("backup_database", 1), "The backup failed.\n  To continue without a backup: --skip-backup"),
+            ((MIGRATES, 1), "The SQLite file was not written.\n"),
+            ((MIGRATES, 2), "SQLite cannot hold all values, and the list of findings could not be copied.\n"),
+            ((MIGRATES, 4), "Another operation on the database is running.\n"),
+            (("sha256sum", 1), "The file in the container cannot be read.\n"),
+            (("current cat", 1), "Is its disk full?\n"),
         ],
     )
     def test_failing_step_starts_the_site_again(
-        self, machine: Machine, engine: FakeEngine, target: Path, fails: dict[str, int], reason: str
+        self, machine: Machine, engine: FakeEngine, target: Path, fails: tuple[str, int], reason: str
     ) -> None:
         engine.answer(fails=fails)
         ended = machine.run(SCRIPT, "--back-to-sqlite", str(target))
@@ -181,7 +181,7 @@ class TestFailures:
         others.touch()
         copied = target.with_name("lab.db.findings.csv")
         copied.write_text("of an earlier run")
-        engine.answer(fails={MIGRATES: 2}, findings="table,value\n")
+        engine.answer(fails=(MIGRATES, 2), findings="table,value\n")
         text = machine.run(SCRIPT, "--back-to-sqlite", str(target)).text
         assert text.index(f"{MIGRATES} fails\n") < text.index("✗ Migrate PostgreSQL to a SQLite file failed")
         command = "docker exec homerack-web python manage.py migrate_to_sqlite --sqlite-path"
@@ -224,8 +224,8 @@ class TestFailures:
         check_unchanged(engine, target, Ended(process.returncode, ""))
 
     def test_only_what_was_running_is_started_again(self, machine: Machine, engine: FakeEngine, target: Path) -> None:
-        engine.set_running("homerack-web", *DATABASES)
-        engine.answer(fails={MIGRATES: 1})
+        engine.set_names("running", "homerack-web", *DATABASES)
+        engine.answer(fails=(MIGRATES, 1))
         ended = machine.run(SCRIPT, "--back-to-sqlite", str(target))
         assert engine.running == {"homerack-web", *DATABASES}
         assert "What was changed:\n  - homerack-web were stopped\n" in ended.text
@@ -240,9 +240,9 @@ class TestFailures:
     def test_site_that_did_not_run_stays_stopped(
         self, machine: Machine, engine: FakeEngine, target: Path, containers: tuple[str, ...], command: str
     ) -> None:
-        engine.set_running(*DATABASES)
-        engine.set_containers(*DATABASES, *containers)
-        engine.answer(fails={MIGRATES: 1})
+        engine.set_names("running", *DATABASES)
+        engine.set_names("containers", *DATABASES, *containers)
+        engine.answer(fails=(MIGRATES, 1))
         ended = machine.run(SCRIPT, "--back-to-sqlite", str(target))
         assert engine.running == {*DATABASES}
         assert ended.text.endswith(f"Nothing was changed.\nHomeRack was not running. To start it: {command}\n")
