@@ -19,16 +19,16 @@ usage() {
     cat <<'TEXT'
 usage: deploy_production.sh [options]
 
-  (no option)          all steps: build, backup, migrations, migration of a SQLite file, start, verification
-  --skip-migration     do not migrate a SQLite file (Django's migrations are applied)
-  --migrate-only       start the database, apply migrations, migrate the SQLite file; start no other service
-  --sqlite-path FILE   the SQLite file to migrate (default: homerack.db next to manage.py, if it exists)
-  --back-to-sqlite FILE  stop HomeRack and write its data from PostgreSQL into the new SQLite file FILE
-  --skip-backup        skip the backup before an upgrade or the way back, and the backup and restore test after an upgrade
-  --force              do not ask for confirmation; continue with little disk space
-  --dry-run            check the prerequisites and list the steps; change nothing
+  (no option)            all steps: build, backup, migrations, migration of a SQLite file, start, verification
+  --skip-migration       do not migrate a SQLite file (Django's migrations are applied)
+  --migrate-only         start the database, apply migrations, migrate the SQLite file; start no other service
+  --sqlite-path FILE     the SQLite file to migrate (default: homerack.db next to manage.py, if it exists)
+  --back-to-sqlite FILE  stop HomeRack, and write its data from PostgreSQL into the new SQLite file FILE
+  --skip-backup          skip the backup before an upgrade or the way back, and the backup and restore test afterwards
+  --force                do not ask for confirmation; continue with little disk space
+  --dry-run              check the prerequisites and list the steps; change nothing
 
-exit codes: 0 deployed and verified · 1 failed; the output lists what was changed and how to roll back · 2 wrong options
+exit codes: 0 done and verified · 1 failed; the output lists what was changed and how to roll back · 2 wrong options
 TEXT
 }
 

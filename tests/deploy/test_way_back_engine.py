@@ -35,6 +35,8 @@ for model in apps.get_models(include_auto_created=True):
             print(model._meta.db_table, row)
 """
 """A program that prints all rows as Python values."""
+OF_THE_FILE = {"DJANGO_SETTINGS_MODULE": "homerack.settings", "SECRET_KEY": "another-key-" * 6, "DEBUG": "true"}
+"""The settings of HomeRack on the file. Those of the tests cannot check its passwords."""
 SITE = ("homerack-front", "homerack-web", "homerack-worker", "homerack-beat")
 
 
@@ -98,12 +100,7 @@ def test_rows_of_today_are_in_the_file(deployed: Machine, target: Path) -> None:
     assert target.stat().st_mode & 0o777 == 0o600
     url = re.search(r"echo 'DATABASE_URL=(sqlite:[^']+)' >> .env", ended.text)
     assert url
-    settings = {
-        "DATABASE_URL": url[1],
-        "SECRET_KEY": "another-secret-key-" * 4,
-        "DJANGO_SETTINGS_MODULE": "homerack.settings",
-    }
-    after = rows_of(target, settings | {"DEBUG": "true", "PYTHONPATH": str(ROOT)})
+    after = rows_of(target, OF_THE_FILE | {"DATABASE_URL": url[1], "PYTHONPATH": str(ROOT)})
     assert len(before) > 400
     assert after == before
 
@@ -118,9 +115,8 @@ class Administrator(Writer):
 
 
 def test_migrated_user_signs_in_to_the_file(deployed: Machine, target: Path, tmp_path: Path) -> None:
-    web = WebServer.start(
-        DATABASE_URL=f"sqlite:///{target}", DEBUG="true", REDIS_URL="", BACKUP_DIR=str(tmp_path / "backups")
-    )
+    own = {"DATABASE_URL": f"sqlite:///{target}", "REDIS_URL": "", "BACKUP_DIR": str(tmp_path / "backups")}
+    web = WebServer.start(**OF_THE_FILE, **own)
     try:
         status, _, page = Administrator(web.port).request("GET", "/admin/inventory/device/")
     finally:
