@@ -30,7 +30,7 @@ from ops.engine_migration.source_sql import (
     rendered,
     rows_of,
 )
-from ops.engine_migration.types.documents import same_documents, same_json
+from ops.engine_migration.types.documents import escape_json, same_documents, same_json
 from ops.engine_migration.workers import PARTS_PER_TABLE, for_each, split
 from ops.errors import VerificationFailed
 from ops.utils.identifiers import quoted
@@ -128,10 +128,16 @@ class SourceTable:
 
 
 class TargetTable:
-    """A table of PostgreSQL, but for the rows with the keys `left_out`."""
+    """A table of PostgreSQL, but for the rows with the keys `left_out`.
 
-    def __init__(self, table: TablePlan, cursor: Cursor, left_out: Sequence[Key] = ()) -> None:
+    `escapes`: its documents are escaped as those of the file were when they were copied, so that both are one text.
+    """
+
+    def __init__(
+        self, table: TablePlan, cursor: Cursor, left_out: Sequence[Key] = (), *, escapes: bool = False
+    ) -> None:
         self.table = table
+        self.escapes = escapes
         self.cursor = cursor
         self.keys = [table.column(name) for name in table.key]
         self.kept = all_but(cursor, table, left_out)
@@ -166,6 +172,8 @@ class TargetTable:
             f"{joined} FROM (SELECT {line} AS {whole}{named} FROM {quoted(self.table.name)}"
             f" WHERE {self.within(low, high)} ORDER BY {self.order}) AS chunk",
         )
+        if self.escapes:
+            found = [array and escape_json(array) for array in found]
         return Chunk(sha256=digest, rows=rows, documents=tuple(found))
 
     def read_rows(self, low: Bound, high: Bound) -> list[tuple[Any, ...]]:
@@ -293,7 +301,7 @@ def verify_tables(
             session.cursor() as cursor,
         ):
             source = SourceTable(table, connection, preflight)
-            target = TargetTable(table, cursor, left_out.get(table.name, ()))
+            target = TargetTable(table, cursor, left_out.get(table.name, ()), escapes=bool(postgres.snapshot))
             for low, high in item.ranges:
                 ours = source.read(low, high)
                 if not ours.equals(target.read(low, high)):

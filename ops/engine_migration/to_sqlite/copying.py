@@ -19,6 +19,7 @@ from ops.engine_migration.source_sql import chunk_rows
 from ops.engine_migration.to_sqlite.storing import StoredColumn, store
 from ops.engine_migration.verify import Key, all_but, key_order, key_texts
 from ops.errors import PreconditionFailed
+from ops.utils import collector
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage
 
@@ -56,10 +57,11 @@ class TableCopier:
         marks = ", ".join("?" * len(self.columns))
         insert = f"INSERT INTO {quoted(self.table.source)} ({ours}) VALUES ({marks})"
         done = 0
-        for rows in read_ahead(self.chunks, partial(end_connection, self.source)):
-            done += self.insert(insert, rows)
-            report = Progress(stage=Stage.COPY, item=self.table.name, done=done, total=self.table.rows)
-            self.on_progress(report)
+        with collector.paused():
+            for rows in read_ahead(self.chunks, partial(end_connection, self.source)):
+                done += self.insert(insert, rows)
+                report = Progress(stage=Stage.COPY, item=self.table.name, done=done, total=self.table.rows)
+                self.on_progress(report)
         return done
 
     def insert(self, statement: str, rows: list[Row]) -> int:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import decimal
-import gc
 import json
 import re
 import sys
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from ops.engine_migration.types.base import ColumnType, Refused, Stored, refuse_type
+from ops.utils import collector
 
 
 def refuse_constant(name: str) -> Any:
@@ -95,15 +95,8 @@ def is_equal(source: str | Raw, target: str | Raw) -> bool:
 
 @contextlib.contextmanager
 def parsing() -> Iterator[None]:
-    """JSON has no reference cycles, for which the collector would search thousands of new objects again and again."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        with nested():
-            yield
-    finally:
-        if collecting:
-            gc.enable()
+    with collector.paused(), nested():
+        yield
 
 
 @contextlib.contextmanager
