@@ -9,6 +9,7 @@ import bcrypt
 from tests.engine_migration import support
 from tests.inventory.test_legacy import SCHEMA
 
+REAL_FILE = Path(__file__).resolve().parents[3] / "shared" / "data" / "legacy_lab.db"
 PASSWORD = "correct horse battery"
 """Of all users."""
 MOMENT = "2026-01-10 09:30:15.123456"

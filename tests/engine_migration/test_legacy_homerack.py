@@ -13,10 +13,8 @@ from homerack.inventory.legacy import FORMAT
 from homerack.inventory.models import Cable, Device, DeviceModel, Rack
 from ops.databases.override import override_database
 from tests.engine_migration import support
-from tests.engine_migration.legacy_lab import PASSWORD, write_legacy_lab
+from tests.engine_migration.legacy_lab import PASSWORD, REAL_FILE, write_legacy_lab
 from tests.engine_migration.support import Database
-
-REAL_FILE = Path(__file__).resolve().parents[3] / "shared" / "data" / "legacy_lab.db"
 
 
 @pytest.fixture(autouse=True)

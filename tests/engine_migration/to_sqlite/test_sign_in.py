@@ -1,6 +1,7 @@
 """After a migration people sign in at the real site, in either direction, and new rows get numbers of their own."""
 
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,11 @@ from homerack.accounts.models import User
 from homerack.inventory.models import Rack
 from ops.databases.override import override_database, sqlite_wrapper
 from tests.engine_migration import support
-from tests.engine_migration.legacy_lab import PASSWORD, write_legacy_lab
+from tests.engine_migration.legacy_lab import PASSWORD, REAL_FILE, write_legacy_lab
 from tests.engine_migration.support import Database
 from tests.support.web import Browser, WebServer
 
+PEOPLE = [f"{name}@lampadas.local" for name in ("admin", "gone", "op", "ro")]
 WITH_OTHER_ROWS = {"inventory/device", "inventory/rack"}
 HIDDEN = re.compile(r'<input type="hidden" name="([^"]+)"(?: value="([^"]*)")?')
 
@@ -129,8 +131,17 @@ def test_users_of_the_older_program_sign_in_after_the_migration_and_after_the_wa
     database: Database, tmp_path: Path, settings: Any
 ) -> None:
     settings.OPS_LEGACY_FORMAT = "homerack.inventory.legacy.FORMAT"
-    people = [f"{name}@lampadas.local" for name in ("admin", "gone", "op", "ro")]
-    check_both_ways(write_legacy_lab(tmp_path / "legacy.db"), database, people, PASSWORD)
+    check_both_ways(write_legacy_lab(tmp_path / "legacy.db"), database, PEOPLE, PASSWORD)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL_FILE.exists(), reason="the shared legacy file is not on this machine")
+def test_users_of_the_shared_legacy_file_sign_in_after_the_migration_and_after_the_way_back(
+    database: Database, tmp_path: Path, settings: Any
+) -> None:
+    settings.OPS_LEGACY_FORMAT = "homerack.inventory.legacy.FORMAT"
+    file = Path(shutil.copyfile(REAL_FILE, tmp_path / "legacy.db"))
+    check_both_ways(file, database, PEOPLE, PASSWORD)
 
 
 @pytest.mark.slow
