@@ -102,7 +102,7 @@ def is_in_use(path: Path) -> bool:
 
 
 # --- Download -------------------------------------------------------------------------------------------------------
-def record_file_download(context: OpsContext, run: Run) -> File[bytes]:
+def record_file_download(context: OpsContext, run: Run) -> "File[bytes]":
     """Record that a user downloads the file ``file``, and open it. Raises OpsError if it cannot be recorded or read.
 
     A download changes nothing, so it does not need the lock of the database.
