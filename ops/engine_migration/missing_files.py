@@ -6,6 +6,7 @@ files may be missing on purpose, or on another machine.
 """
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from ops.engine_migration.findings import Finding, FindingLog, Group
 from ops.engine_migration.plan import ColumnPlan, TablePlan
 from ops.errors import PreconditionFailed
 from ops.utils.formatting import pluralize
+from ops.utils.printable import printable
 from ops.utils.redaction import redact
 
 QUESTIONS = 1000
@@ -28,7 +30,7 @@ SECONDS = 10
 NOT_MIGRATED = "not migrated"
 """Why files of another program are named whose directory nobody has named."""
 LONGEST = 120
-"""The characters of a path in a note."""
+"""The characters of a path, or of an error, in a note."""
 
 ReadNames = Callable[[TablePlan, ColumnPlan], Generator[tuple[str, str], None, None]]
 """The primary key, as text, and the value of each row with text in this column."""
@@ -126,7 +128,7 @@ def look_for(
         try:
             exists = place.storage is not None and has_file(place.storage, path.removeprefix(place.prefix))
         except Exception as error:  # noqa: BLE001 - the project's storages may raise anything
-            what = redact(f"{type(error).__name__}: {error}")
+            what = shown(redact(f"{type(error).__name__}: {error}"))
             notes.append(f"The files of {name} could not be looked for in {place}: {what}")
             break
         found += exists
@@ -150,10 +152,12 @@ def has_file(storage: Storage, path: str) -> bool:
 
 def sentence_of(group: Group) -> str:
     named = "names a file that is" if group.count == 1 else "name files that are"
-    paths = ", ".join(shortened(example.value) for example in group.examples)
+    paths = ", ".join(shown(example.value) for example in group.examples)
     more = " …" if group.count > len(group.examples) else ""
     return f"{pluralize(group.count, 'row')} of {group.table}.{group.column} {named} {group.reason}: {paths}{more}"
 
 
-def shortened(path: str) -> str:
-    return path if len(path) <= LONGEST else f"{path[:LONGEST]}…"
+def shown(text: str) -> str:
+    """On one line, and not too long."""
+    text = re.sub(r"[\t\n]", " ", printable(text))
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

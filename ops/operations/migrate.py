@@ -38,7 +38,7 @@ def migrate(context: OpsContext, run: RunRecorder, *, prepared: PreparedFile, ta
         on_progress=run.report,
     )
     run.mark_applied()
-    for note in prepared.load_notes:
+    for note in (*prepared.file_notes, *prepared.load_notes):
         run.log(note)
     return result
 

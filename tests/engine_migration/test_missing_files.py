@@ -8,6 +8,10 @@ import pytest
 from homerack.inventory.legacy import FORMAT
 from ops.engine_migration import missing_files
 from ops.errors import PreconditionFailed
+from ops.models import Run
+from ops.operations.findings import result_of
+from ops.runs.results import PreflightResult, read_result
+from ops.utils.schema import to_json
 from tests.engine_migration import support
 from tests.inventory.test_legacy import SCHEMA
 from tests.support.projects import Project, assert_migrated
@@ -146,6 +150,18 @@ def test_files_of_file_fields_are_looked_for_in_their_storages_in_both_direction
             assert note in words, words
     assert outcome.extra["missing_files"]["count"] == 4
     assert outcome.extra["status"] == "migrated"
+
+
+def test_result_of_the_preflight_in_the_console_has_the_notes(lab: Path) -> None:
+    """Also with a path that no text of a result may contain."""
+    with support.opened(lab) as connection:
+        connection.execute("UPDATE brands SET logo_url = ? WHERE id = 1", ["/uploads/a\0b\n\x1b[31m"])
+    with support.prepared(lab, legacy=FORMAT) as ready:
+        document = to_json(result_of(ready))
+    result = read_result(Run.Kind.PREFLIGHT, document)
+    assert isinstance(result, PreflightResult)
+    named = f"/uploads/a\ufffdb \ufffd[31m, {LOST}, /uploads/../secret"
+    assert f"3 rows of brands.logo_url name files that are not migrated: {named}" in result.notes
 
 
 def test_search_ends_after_its_seconds(lab: Path, uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
