@@ -25,12 +25,6 @@ def live_database(databases_are_open: None, templates: Path, tmp_path: Path) -> 
 
 
 @pytest.fixture(autouse=True)
-def no_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread that writes the row of the run knows nothing of the test's live database, and would wait for it."""
-    monkeypatch.setattr(recorder, "RunRowWriter", lambda state, **_: RunRowWriter(state, enabled=False))
-
-
-@pytest.fixture(autouse=True)
 def replayed_migrations_of_file(monkeypatch: pytest.MonkeyPatch, statements_of_migrate: Path) -> None:
     monkeypatch.setattr(target, "run_migrations", replaying(run_migrations, statements_of_migrate))
 
