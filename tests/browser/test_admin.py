@@ -128,6 +128,20 @@ def test_uploaded_file_is_restored_as_untrusted(site: Site, tmp_path: Path) -> N
     assert site.ops_errors() == []
 
 
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_page_of_a_preflight_shows_the_findings_when_it_ends(site: Site) -> None:
+    """The tests' own tables have no models here. The page that is polled needs no session, and does not show them."""
+    with site.page() as page:
+        site.sign_in(page)
+        page.goto(f"{LIST}migrate-to-postgresql/")
+        page.get_by_role("button", name="Run preflight check").click()
+        page.wait_for_url("**/admin/ops/run/**")
+        expect(page.get_by_role("heading", name="Blocking issues")).to_be_visible(timeout=TIMEOUT)
+        page.get_by_role("link", name="Migrate to PostgreSQL…").click()
+        page.wait_for_url("**/migrate-to-postgresql/")
+        expect(page.get_by_role("heading", name="Blocking issues")).to_be_visible()
+
+
 def test_viewers_have_no_buttons_and_get_403(site: Site) -> None:
     with site.page() as page:
         open_list(page, site)

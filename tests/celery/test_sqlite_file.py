@@ -12,7 +12,9 @@ from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_o
 
 import pytest
 
-from tests.celery.support import manage, served
+from tests.celery.support import is_stopped, manage, running, served, wait_for
+from tests.celery.test_beat import WORKER
+from tests.celery.test_tasks import kill, shell
 from tests.engine_migration import support
 from tests.engine_migration.support import Database
 from tests.support.web import SESSION_KEY
@@ -128,3 +130,44 @@ def test_file_is_made_and_downloaded_while_the_site_runs(database: Database, tmp
         ("migration_to_sqlite", "ada@example.com"),
         ("sqlite_download", "ada@example.com"),
     ]
+
+
+QUEUE = """
+from django.contrib.auth import get_user_model
+from ops import tasks
+from ops.runs import executor
+get_user_model().objects.get_or_create(email="ada@example.com", is_staff=True, is_superuser=True)
+run, _ = executor.queue(Run(kind="migration_to_sqlite", requested_by="ada@example.com", origin="admin"))
+tasks.enqueue(run.pk)
+answer = 0
+"""
+RECONCILE = """
+from ops import tasks
+tasks.reconcile()
+answer = list(Run.objects.order_by("requested_at").values_list("status", flat=True))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["preflight", "copy", "verify", "cut-over"])
+def test_killed_worker_leaves_the_earlier_file_only(
+    database: Database, tmp_path: Path, redis_url: str, stage: str
+) -> None:
+    settings = {"DATABASE_URL": database.url, "BACKUP_DIR": str(tmp_path / "backups"), "REDIS_URL": redis_url}
+    earlier = tmp_path / "backups/sqlite/lab_20261130_160000_3fa2.sqlite3"
+    earlier.parent.mkdir(parents=True)
+    earlier.touch()
+    with running(tmp_path, "worker", *WORKER, STOP_AT=stage, **settings) as worker:
+        shell(tmp_path, QUEUE, **settings)
+        wait_for(lambda: any(map(is_stopped, worker.descendants())), worker)
+        assert len(list(earlier.parent.iterdir())) == 2
+        kill(worker)
+    assert shell(tmp_path, RECONCILE, **settings) == ["interrupted"]
+    assert list(earlier.parent.iterdir()) == [earlier]
+    # Another attempt succeeds.
+    with running(tmp_path, "worker", *WORKER, **settings) as worker:
+        shell(tmp_path, QUEUE, **settings)
+        query = "SELECT status FROM ops_run ORDER BY requested_at DESC LIMIT 1"
+        wait_for(lambda: database.value(query) == "succeeded", worker)
+    (made,) = earlier.parent.iterdir()
+    assert made != earlier
