@@ -25,6 +25,7 @@ from ops.runs.results import PreflightResult, SqliteMigrationResult
 WRITTEN_BY_PROCESSES = frozenset(
     {
         "django_celery_beat_periodictask",
+        "django_celery_beat_periodictasks",
         "django_celery_results_chordcounter",
         "django_celery_results_groupresult",
         "django_celery_results_taskresult",
@@ -33,8 +34,9 @@ WRITTEN_BY_PROCESSES = frozenset(
 """Tables in which the scheduler and the workers of a running site record what they did."""
 REASON = "The database is being migrated to a SQLite file."
 FIND_THE_WRITER = (
-    "Requests that write were blocked, so a command, a task or another program has written. Wait until it has ended,"
-    " and make the file again. Or stop the site, and run: manage.py migrate_to_sqlite --sqlite-path NEW.db"
+    "Requests that write were blocked, so a command, a task, another program, or a request that had begun before has"
+    " written. Wait until it has ended, and make the file again. Or stop the site, and run: manage.py migrate_to_sqlite"
+    " --sqlite-path NEW.db"
 )
 FIX_OR_LEAVE_OUT = (
     "Fix the values in PostgreSQL, and make the file again. Or stop the site, and let the command leave them out:"

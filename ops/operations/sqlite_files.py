@@ -84,6 +84,15 @@ def list_files() -> list[SqliteFile]:
         return []
 
 
+def is_readable() -> bool:
+    """Whether this process may read the directory; also true if there is none."""
+    path = conf.BACKUP_DIR.absolute() / directory.NAME
+    try:
+        return not path.exists() or os.access(path, os.R_OK | os.X_OK)
+    except PermissionError:
+        return False
+
+
 def kept_until(made_at: dt.datetime) -> dt.datetime:
     """When a file that was made then is deleted by age: after UNDO_KEEP_DAYS."""
     return made_at + dt.timedelta(days=conf.UNDO_KEEP_DAYS)

@@ -323,11 +323,21 @@ def test_page_says_where_a_file_is_that_it_does_not_see(
     run = add_migration(f"/lab/sqlite/{NAME}", host=host, requested_at=when, finished_at=when)
     for path in (PAGE, path_of(run)):
         page = text(admin_client.get(path))
-        assert ("the worker and the site do not share BACKUP_DIR" in page) is is_elsewhere
+        assert ("the site cannot read the BACKUP_DIR of the worker" in page) is is_elsewhere
         assert (f"The worker on {host} has it as <code>/lab/sqlite/{NAME}</code>" in page) is is_elsewhere
         assert ("has been deleted" in page) is not is_elsewhere
         assert page.count("Next steps") == (1 if path == PAGE or is_elsewhere else 0)
         assert file_url(run) not in page
+
+
+def test_directory_that_the_site_may_not_read_is_no_deleted_file(
+    admin_client: Client, storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = add_migration(str(add_file(storage)))
+    monkeypatch.setattr("ops.admin.migrate_to_sqlite.find_file", lambda _name: None)  # root may read everything
+    monkeypatch.setattr("ops.admin.migrate_to_sqlite.is_readable", lambda: False)
+    page = text(admin_client.get(path_of(run)))
+    assert "the site cannot read the BACKUP_DIR of the worker" in page
 
 
 @pytest.mark.usefixtures("queue")

@@ -132,7 +132,9 @@ def test_row_that_is_written_meanwhile_fails_the_run_and_leaves_the_earlier_file
     run, error = make(during(Stage.VERIFY, lambda: execute("UPDATE auth_group SET name = name || '!'")))
     assert run.status == "failed"
     assert error.message.startswith("Rows of auth_group were written during the migration. There is no file ")
-    assert error.hint.startswith("Requests that write were blocked, so a command, a task or another program")
+    assert error.hint.startswith(
+        "Requests that write were blocked, so a command, a task, another program, or a request"
+    )
     assert "Stop the site, so that" not in error.hint
     assert files_in(storage) == [name_of_file(earlier)]
     assert mode_from_settings().read() is None
