@@ -27,7 +27,7 @@ def working_directory(parent: Path, *, of: str) -> Iterator[Path]:
         directory, lock = create(parent, of)
     except OSError as error:
         raise PreconditionFailed(
-            f"No working directory can be created in {parent}: {error.strerror}.",
+            f"No working directory can be created in {parent}: {error.strerror}. Nothing was changed.",
             "Free some space there, or run as its owner.",
         ) from error
     with lock:

@@ -188,8 +188,11 @@ def unless_finished(prepared: PreparedDatabase, *, locked: bool) -> Iterator[Non
             connection = stack.enter_context(maintenance_connection(address))
             stack.enter_context(lock.locked(connection, address.database))
         prepared.snapshot.require_alive()
-        with target.explain_errors(prepared.path):
-            yield
+        try:
+            with target.explain_errors(prepared.path):
+                yield
+        except VerificationFailed as error:
+            raise VerificationFailed(f"{error.message}\nThere is no file {prepared.path}.", error.hint) from error
 
 
 def copy_and_verify(prepared: PreparedDatabase, timer: StageTimer) -> tuple[tuple[TablePlan, ...], Mapping[str, str]]:

@@ -36,7 +36,7 @@ def make_plan(
     """
     if missing := sorted(skip - database.tables.keys()):
         raise PreconditionFailed(
-            f"--skip-table {missing[0]}: the database has no such table.",
+            f"--skip-table {missing[0]}: the database has no such table. Nothing was changed.",
             f"It has: {', '.join(sorted(database.tables))}.",
         )
     names = {table_in_postgres(model): table_in_sqlite(model) for model in concrete_models()}
@@ -49,7 +49,10 @@ def make_plan(
             zone=source_zone(sqlite, None),
             skip=frozenset(names[name] for name in skip if name in names),
         )
-        tables = match_tables(planner.build().tables, database.tables)
+        planned = planner.build().tables
+        for table in planned:
+            require_columns(table, database)
+        tables = match_tables(planned, database.tables)
         virtual = {folded(name) for name in (*planner.schema.virtual, *planner.schema.shadow)}
     reasons = {name: VIRTUAL for name, ours in names.items() if folded(ours) in virtual}
     reasons |= {**REASONS, **dict.fromkeys(skip, "by --skip-table")}
@@ -64,6 +67,23 @@ def make_plan(
         unknown=tuple(find_unknown(database, tables, reasons)),
         notes=(),
     )
+
+
+def require_columns(table: TablePlan, database: DatabaseSnapshot) -> None:
+    """Raises PreconditionFailed where the database lacks the table or a column of it."""
+    found = database.tables.get(table.name)
+    if not found:
+        raise PreconditionFailed(
+            f"{database.address} has no table {table.name}, which the migrations create. Nothing was changed.",
+            "Create the table, or restore a backup that has it.",
+        )
+    for column in table.columns:
+        if in_postgres(column.name) not in found.columns:
+            raise PreconditionFailed(
+                f"{database.address} has no column {column.name} in the table {table.name}, which the migrations"
+                " create. Nothing was changed.",
+                f"Create the column, or skip the table: --skip-table {table.name}",
+            )
 
 
 def find_unknown(

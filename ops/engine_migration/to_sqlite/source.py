@@ -81,8 +81,12 @@ class DatabaseSnapshot:
             return int(fetch_value(cursor, f"SELECT count(*) FROM {quoted(table)}"))
 
     def database(self, processes: int, *, temporary_tables: bool = False) -> PostgresDatabase:
+        """Its sessions read every digit of a floating-point number, whatever role and database have set."""
         return PostgresDatabase(
-            address=self.address, processes=processes, snapshot=self.key, temporary_tables=temporary_tables
+            address=self.address.with_session("-c extra_float_digits=1"),
+            processes=processes,
+            snapshot=self.key,
+            temporary_tables=temporary_tables,
         )
 
 
@@ -101,7 +105,9 @@ def take_snapshot(address: ConnectionInfo) -> Iterator[DatabaseSnapshot]:
         except psycopg2.errors.LockNotAvailable:
             raise
         except psycopg2.Error as error:
-            raise PreconditionFailed(f"{address} cannot be read: {server_message(error)}.") from error
+            raise PreconditionFailed(
+                f"{address} cannot be read: {server_message(error)}. Nothing was changed."
+            ) from error
         yield snapshot
 
 
@@ -142,7 +148,7 @@ def describe(connection: Connection, address: ConnectionInfo) -> DatabaseSnapsho
         require_project(address, names)
         if pending := require_known(recorded_migrations(cursor), str(address)):
             raise PreconditionFailed(
-                f"{address} was written by an older version: it lacks {join_names(pending, 1)}.",
+                f"{address} was written by an older version: it lacks {join_names(pending, 1)}. Nothing was changed.",
                 "Run manage.py migrate on it first.",
             )
         tables = read_tables(cursor, names)
@@ -180,7 +186,7 @@ def require_project(address: ConnectionInfo, names: Sequence[str]) -> None:
     if MIGRATIONS_TABLE not in names:
         raise PreconditionFailed(
             f"{address} is not a database of this project: it has no {MIGRATIONS_TABLE};"
-            f" {f'its tables are {join_names(names, 8)}' if names else 'it has no tables'}.",
+            f" {f'its tables are {join_names(names, 8)}' if names else 'it has no tables'}. Nothing was changed.",
             "Specify the project's database with --postgres-url-file FILE.",
         )
 
@@ -191,12 +197,14 @@ def require_readable(connection: Connection, address: ConnectionInfo, names: Seq
         for query in (UNREADABLE, UNREADABLE_SEQUENCES):
             if unreadable := fetch_column(cursor, query, [list(names)]):
                 raise PreconditionFailed(
-                    f"The role {address.user} may not read {join_names(unreadable, 3)} of {address}.",
+                    f"The role {address.user} may not read {join_names(unreadable, 3)} of {address}."
+                    " Nothing was changed.",
                     f"As an administrator: GRANT pg_read_all_data TO {quoted(address.user)};",
                 )
         if hiding := fetch_column(cursor, HIDING_ROWS, [list(names)]):
             raise PreconditionFailed(
-                f"Row level security hides rows of {join_names(hiding, 3)} in {address} from the role {address.user}.",
+                f"Row level security hides rows of {join_names(hiding, 3)} in {address} from the role {address.user}."
+                " Nothing was changed.",
                 f"As an administrator: ALTER ROLE {quoted(address.user)} BYPASSRLS;",
             )
 

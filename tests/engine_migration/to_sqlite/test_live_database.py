@@ -113,7 +113,6 @@ def test_password_in_a_file_or_a_password_file_is_nowhere_else(
         [
             (["--postgres-url-file", str(place / "url")], {}),
             (["--postgres-url", bare], {"PGPASSFILE": str(place / "pgpass")}),
-            ([], {"POSTGRES_URL": lab.url}),
         ]
     ):
         path = new.with_name(f"new{number}.db")

@@ -118,3 +118,45 @@ def test_address_that_is_wrong(lab: Database, nowhere: Database, database: Datab
         assert outcome.code == 1
         assert outcome.error.startswith(message)
         assert "wrong-secret" not in outcome.error + outcome.out + str(outcome.document)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            [
+                *("datestyle = 'German, DMY'", "default_transaction_isolation = serializable", "bytea_output = escape"),
+                *("idle_in_transaction_session_timeout = 10", "statement_timeout = 10", "lock_timeout = 1"),
+            ],
+            "",
+        ),
+        (
+            ["extra_float_digits = -5"],
+            "Django cannot read floating-point numbers from PostgreSQL, because the sessions",
+        ),
+        (["intervalstyle = sql_standard"], "Django cannot read durations from PostgreSQL, because the sessions"),
+    ],
+)
+def test_settings_of_the_database(lab: Database, new: Path, settings: list[str], message: str) -> None:
+    """Where the project itself reads other values, the message says which setting has to change."""
+    for setting in settings:
+        support.server().rows(f"ALTER DATABASE {lab.name} SET {setting}")
+    outcome = back(new, lab, tables=["everything"])
+    assert outcome.code == bool(message), outcome
+    assert outcome.error.startswith(message)
+    if message:
+        assert f"\nThere is no file {new}.\nALTER ROLE " in outcome.error
+
+
+def test_tables_and_columns_that_are_missing(lab: Database, new: Path) -> None:
+    skipped = only(lab)
+    lab.rows("ALTER TABLE otherproject_book DROP COLUMN pages CASCADE")
+    assert support.back(new, lab, "--yes", *skipped).error == (
+        f"{lab.address} has no column pages in the table otherproject_book, which the migrations create. Nothing was"
+        " changed.\nCreate the column, or skip the table: --skip-table otherproject_book"
+    )
+    lab.rows("DROP TABLE otherproject_book CASCADE")
+    assert support.back(new, lab, "--yes", *skipped).error == (
+        f"{lab.address} has no table otherproject_book, which the migrations create. Nothing was changed.\n"
+        "Create the table, or restore a backup that has it."
+    )
