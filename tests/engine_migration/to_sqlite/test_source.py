@@ -121,7 +121,7 @@ def test_address_that_is_wrong(lab: Database, nowhere: Database, database: Datab
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("changes", "message"),
     [
         (
             [
@@ -137,10 +137,10 @@ def test_address_that_is_wrong(lab: Database, nowhere: Database, database: Datab
         (["intervalstyle = sql_standard"], "Django cannot read durations from PostgreSQL, because the sessions"),
     ],
 )
-def test_settings_of_the_database(lab: Database, new: Path, settings: list[str], message: str) -> None:
+def test_settings_of_the_database(lab: Database, new: Path, changes: list[str], message: str) -> None:
     """Where the project itself reads other values, the message says which setting has to change."""
-    for setting in settings:
-        support.server().rows(f"ALTER DATABASE {lab.name} SET {setting}")
+    for change in changes:
+        support.server().rows(f"ALTER DATABASE {lab.name} SET {change}")
     outcome = back(new, lab, tables=["everything"])
     assert outcome.code == bool(message), outcome
     assert outcome.error.startswith(message)
