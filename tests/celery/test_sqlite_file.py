@@ -4,9 +4,11 @@ import contextlib
 import re
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from http.cookiejar import CookieJar
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
 
@@ -87,17 +89,28 @@ class Browser:
         others = "".join(f"; {cookie.name}={cookie.value}" for cookie in self.jar if cookie.name != "sessionid")
         return {"Cookie": f"sessionid={self.session}{others}"}
 
-    def wait_for_run(self, page: str) -> str:
-        """Poll as the page of the run does. Returns its outcome."""
+    def may_write(self) -> bool:
+        """Whether a request that writes reaches its view, for which there is no such backup."""
+        try:
+            self.post(f"/admin/ops/backup/{uuid.uuid4()}/pin/")
+        except HTTPError as error:
+            with error:
+                return {404: True, 503: False}[error.code]
+        raise AssertionError("There is such a backup.")
+
+    def wait_for_run(self, page: str) -> tuple[str, set[bool]]:
+        """Poll as the page of the run does. Returns its outcome, and whether users could write meanwhile."""
+        could_write = set()
         match = re.search(r'data-status-url="([^"]+)"', self.get(page))
         assert match
         deadline = time.monotonic() + 60
         while "data-finished" not in (status := self.get(match[1])):
             assert time.monotonic() < deadline, status
-            time.sleep(0.2)
+            could_write.add(self.may_write())
+            time.sleep(0.1)
         outcome = re.search(r'data-outcome="(\w+)"', status)
         assert outcome
-        return f"{outcome[1]}: {status}" if outcome[1] != "succeeded" else "succeeded"
+        return outcome[1] if outcome[1] == "succeeded" else status, could_write
 
 
 def values(folder: Path, url: str) -> list[str]:
@@ -116,7 +129,10 @@ def test_file_is_made_and_downloaded_while_the_site_runs(database: Database, tmp
         browser = Browser(f"http://127.0.0.1:{port}", session)
         assert "Make the SQLite file" in browser.get(PAGE)
         run, _ = browser.post(f"{PAGE.replace('migrate-to-sqlite', 'make-sqlite-file')}")
-        assert browser.wait_for_run(run) == "succeeded"
+        outcome, could_write = browser.wait_for_run(run)
+        assert outcome == "succeeded"
+        assert False in could_write
+        assert browser.may_write()
         link = re.search(r'action="([^"]+/sqlite-file/)"', browser.get(run))
         assert link
         _, content = browser.post(link[1])
