@@ -28,7 +28,7 @@ from ops.admin.run_detail import RunPresenter
 from ops.conf import conf, setting_name
 from ops.errors import OpsError, PreconditionFailed
 from ops.models import Backup, Run
-from ops.operations.sqlite_files import SqliteFile, find_file, is_readable, kept_until, name_of_file
+from ops.operations.sqlite_files import SqliteFile, find_file, kept_until, name_of_file, would_be_seen
 from ops.runs.authorization import may_start
 from ops.runs.context import get_context
 from ops.runs.descriptions import describe_snapshot
@@ -169,7 +169,7 @@ class FilePresenter:
     @property
     def is_elsewhere(self) -> bool:
         """Whether the worker has it, in a directory that this process does not see, or may not read."""
-        is_same = self.run.host == socket.gethostname() and is_readable()
+        is_same = self.run.host == socket.gethostname() and would_be_seen(self.path)
         if self.is_here or not self.name or is_same or self.expires < clock.now():
             return False
         later = Run.objects.filter(status=Run.Status.SUCCEEDED, requested_at__gt=self.run.requested_at)

@@ -84,11 +84,13 @@ def list_files() -> list[SqliteFile]:
         return []
 
 
-def is_readable() -> bool:
-    """Whether this process may read the directory; also true if there is none."""
-    path = conf.BACKUP_DIR.absolute() / directory.NAME
+def would_be_seen(path: str) -> bool:
+    """Whether this process would see the file at `path` if that was there, on this machine."""
+    parent = conf.BACKUP_DIR.absolute() / directory.NAME
     try:
-        return not path.exists() or os.access(path, os.R_OK | os.X_OK)
+        return str(parent) == str(PurePath(path).parent) and (
+            not parent.exists() or os.access(parent, os.R_OK | os.X_OK)
+        )
     except PermissionError:
         return False
 

@@ -311,20 +311,26 @@ def test_link_in_place_of_the_file_is_not_followed(admin_client: Client, storage
 
 
 @pytest.mark.parametrize(
-    ("host", "days", "is_elsewhere"),
-    [("worker-1", 0, True), ("worker-1", 4, False), (socket.gethostname(), 0, False)],
-    ids=["another machine", "expired", "this machine"],
+    ("host", "folder", "days", "is_elsewhere"),
+    [
+        ("worker-1", "", 0, True),
+        ("worker-1", "", 4, False),
+        (socket.gethostname(), "", 0, False),
+        (socket.gethostname(), "/lab", 0, True),
+    ],
+    ids=["another machine", "expired", "this machine", "another directory"],
 )
 @pytest.mark.usefixtures("queue")
 def test_page_says_where_a_file_is_that_it_does_not_see(
-    admin_client: Client, host: str, days: int, is_elsewhere: bool
+    admin_client: Client, storage: Path, host: str, folder: str, days: int, is_elsewhere: bool
 ) -> None:
     when = timezone.now() - dt.timedelta(days=days)
-    run = add_migration(f"/lab/sqlite/{NAME}", host=host, requested_at=when, finished_at=when)
+    target = f"{folder or storage}/sqlite/{NAME}"
+    run = add_migration(target, host=host, requested_at=when, finished_at=when)
     for path in (PAGE, path_of(run)):
         page = text(admin_client.get(path))
         assert ("the site cannot read the BACKUP_DIR of the worker" in page) is is_elsewhere
-        assert (f"The worker on {host} has it as <code>/lab/sqlite/{NAME}</code>" in page) is is_elsewhere
+        assert (f"The worker on {host} has it as <code>{target}</code>" in page) is is_elsewhere
         assert ("has been deleted" in page) is not is_elsewhere
         assert page.count("Next steps") == (1 if path == PAGE or is_elsewhere else 0)
         assert file_url(run) not in page
@@ -335,7 +341,7 @@ def test_directory_that_the_site_may_not_read_is_no_deleted_file(
 ) -> None:
     run = add_migration(str(add_file(storage)))
     monkeypatch.setattr("ops.admin.migrate_to_sqlite.find_file", lambda _name: None)  # root may read everything
-    monkeypatch.setattr("ops.admin.migrate_to_sqlite.is_readable", lambda: False)
+    monkeypatch.setattr("ops.admin.migrate_to_sqlite.would_be_seen", lambda _path: False)
     page = text(admin_client.get(path_of(run)))
     assert "the site cannot read the BACKUP_DIR of the worker" in page
 
