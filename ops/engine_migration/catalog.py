@@ -34,7 +34,7 @@ class CatalogColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogTable:
-    """A table of PostgreSQL with its columns by name; `kind` is ``r``, or ``p`` for a partitioned one."""
+    """A table of PostgreSQL with its columns by name; `kind` is ``r``, ``p`` (partitioned) or ``f`` (foreign)."""
 
     kind: str
     columns: Mapping[str, CatalogColumn]

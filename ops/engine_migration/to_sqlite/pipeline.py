@@ -14,6 +14,7 @@ from ops.databases.override import sqlite_wrapper
 from ops.databases.postgres import lock
 from ops.databases.postgres.connection import ConnectionInfo
 from ops.databases.postgres.databases import maintenance_connection
+from ops.databases.postgres.refusal import Refused
 from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.findings import FindingLog
 from ops.engine_migration.generic import generic_columns, text_columns
@@ -34,7 +35,7 @@ from ops.engine_migration.to_sqlite.source import changed_tables, refused_rows, 
 from ops.engine_migration.to_sqlite.storing import stored_columns
 from ops.engine_migration.verify import Key, verify_tables
 from ops.engine_migration.workers import ROWS_WORTH_IT, suitable_processes
-from ops.errors import PreconditionFailed, VerificationFailed
+from ops.errors import OpsError, PreconditionFailed, VerificationFailed
 from ops.models import Backup, Run
 from ops.utils import posix_signals
 from ops.utils.formatting import join_names, pluralize
@@ -193,6 +194,8 @@ def unless_finished(prepared: PreparedDatabase, *, locked: bool) -> Iterator[Non
                 yield
         except VerificationFailed as error:
             raise VerificationFailed(f"{error.message}\nThere is no file {prepared.path}.", error.hint) from error
+        except Refused as error:
+            raise OpsError(f"{error.message} There is no file {prepared.path}.", error.hint) from error
 
 
 def copy_and_verify(prepared: PreparedDatabase, timer: StageTimer) -> tuple[tuple[TablePlan, ...], Mapping[str, str]]:

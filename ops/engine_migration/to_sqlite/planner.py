@@ -20,6 +20,9 @@ REASONS = {
     "django_migrations": "created in the file by `migrate`",
 }
 
+FOREIGN = "f"
+"""The kind of a table whose rows are in another database."""
+
 
 def make_plan(
     file: Snapshot,
@@ -70,12 +73,18 @@ def make_plan(
 
 
 def require_columns(table: TablePlan, database: DatabaseSnapshot) -> None:
-    """Raises PreconditionFailed where the database lacks the table or a column of it."""
+    """Raises PreconditionFailed where the database lacks the table or a column of it, or has it elsewhere."""
     found = database.tables.get(table.name)
     if not found:
         raise PreconditionFailed(
             f"{database.address} has no table {table.name}, which the migrations create. Nothing was changed.",
             "Create the table, or restore a backup that has it.",
+        )
+    if found.kind == FOREIGN:
+        raise PreconditionFailed(
+            f"{table.name} is a foreign table in {database.address}: its rows are not part of a snapshot. Nothing was"
+            " changed.",
+            f"Skip the table, and copy its rows from their own database: --skip-table {table.name}",
         )
     for column in table.columns:
         if in_postgres(column.name) not in found.columns:

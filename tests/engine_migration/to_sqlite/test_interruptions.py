@@ -254,6 +254,18 @@ def test_broken_connections_fail_with_a_message(
     assert not lab.value(OURS, [lab.name])
 
 
+def test_server_that_is_gone_at_the_end(lab: Database, new: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop() -> None:
+        support.server().rows(f"ALTER DATABASE {lab.name} ALLOW_CONNECTIONS false")
+
+    monkeypatch.setattr(pipeline, "changed_tables", first(stop, pipeline.changed_tables))
+    outcome = back(new, lab)
+    assert outcome.code == 1
+    assert outcome.error.startswith(f"No connection to the database {lab.address}: ")
+    assert f" There is no file {new}.\n" in outcome.error
+    assert not new.exists()
+
+
 def test_cancelled_statement_fails_with_a_message(lab: Database, new: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here by statement_timeout of the session, as pg_cancel_backend does."""
     real = loading.TableCopier.run

@@ -160,3 +160,20 @@ def test_tables_and_columns_that_are_missing(lab: Database, new: Path) -> None:
         f"{lab.address} has no table otherproject_book, which the migrations create. Nothing was changed.\n"
         "Create the table, or restore a backup that has it."
     )
+
+
+def test_foreign_table(lab: Database, new: Path) -> None:
+    """Other sessions read other rows of it, and none has the number of a transaction of this database."""
+    skipped = only(lab)
+    lab.rows(
+        "CREATE FOREIGN DATA WRAPPER far; CREATE SERVER far FOREIGN DATA WRAPPER far;"
+        " DROP TABLE otherproject_author CASCADE; CREATE FOREIGN TABLE otherproject_author (id bigint) SERVER far"
+    )
+    outcome = support.back(new, lab, "--yes", *skipped)
+    assert (outcome.code, outcome.error) == (
+        1,
+        (
+            f"otherproject_author is a foreign table in {lab.address}: its rows are not part of a snapshot. Nothing was"
+            " changed.\nSkip the table, and copy its rows from their own database: --skip-table otherproject_author"
+        ),
+    )
