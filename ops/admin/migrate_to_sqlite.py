@@ -62,6 +62,7 @@ def migrate(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
         "ops/admin/migrate_to_sqlite.html",
         title="Migrate to SQLite",
         database=connection.settings_dict["NAME"],
+        current=current_run(),
         last=shown,
         found=found,
         skip_tables=skip_options(found.unknown_tables if found else ()),
@@ -96,6 +97,12 @@ def last_migration() -> Run | None:
     """The newest migration that has ended, however."""
     ended = Run.objects.filter(kind=RUNS, origin=Run.Origin.ADMIN, finished_at__isnull=False)
     return ended.exclude(status=Run.Status.CANCELLED).first()
+
+
+def current_run() -> Run | None:
+    """A migration or preflight that is queued or running."""
+    unfinished = Run.objects.filter(status__in=(Run.Status.QUEUED, Run.Status.RUNNING))
+    return unfinished.filter(kind__in=(RUNS, Run.Kind.PREFLIGHT)).first()
 
 
 def last_made() -> Run | None:

@@ -190,6 +190,15 @@ def test_click_queues_a_run_that_takes_no_path_from_the_request(
     assert (run.status, run.arguments, run.origin) == ("queued", {}, "admin")
 
 
+@pytest.mark.parametrize("status", ["queued", "running"])
+@pytest.mark.usefixtures("queue")
+def test_page_leads_to_a_run_that_has_not_ended(admin_client: Client, status: str) -> None:
+    run = add_migration(status=status, finished_at=None, result={})
+    page = text(admin_client.get(PAGE))
+    assert f"The migration to SQLite that ada@example.com requested at {run.requested_at:%H:%M} is {status}." in page
+    assert f'href="{path_of(run)}"' in page
+
+
 @pytest.mark.usefixtures("queue")
 def test_page_shows_why_the_last_migration_failed(admin_client: Client) -> None:
     add_preflight(preflight())

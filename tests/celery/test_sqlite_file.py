@@ -39,6 +39,11 @@ for model in apps.get_models(include_auto_created=True):
         print(model._meta.label, *model._base_manager.order_by("pk").values_list(*names), sep="\\n")
 """
 """All values, as Python sees them, without those that the run or the scheduler writes meanwhile."""
+REBUILD = """
+from ops import tasks
+tasks.rebuild_index()
+answer = list(Run.objects.order_by("requested_at").values_list("kind", "status"))
+"""
 
 
 @pytest.fixture
@@ -142,6 +147,9 @@ def test_file_is_made_and_downloaded_while_the_site_runs(database: Database, tmp
     assert here[0] == "True"
     assert len(here) > 500
     assert here == there
+    # The run that has made the file was running then. The events next to the backups tell a worker how it ended.
+    rebuilt = shell(tmp_path, REBUILD, **{**settings, "DATABASE_URL": f"sqlite:///{file}"})
+    assert rebuilt == [["migration_to_sqlite", "succeeded"], ["sqlite_download", "succeeded"]]
     assert database.rows("SELECT kind, requested_by FROM ops_run ORDER BY requested_at") == [
         ("migration_to_sqlite", "ada@example.com"),
         ("sqlite_download", "ada@example.com"),
