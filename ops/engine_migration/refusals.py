@@ -7,7 +7,6 @@ from typing import Any
 
 from ops.engine_migration.findings import FindingLog, Group
 from ops.engine_migration.plan import TablePlan
-from ops.engine_migration.types.base import NEVER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,7 @@ def no_findings(tables: Iterable[TablePlan]) -> PreflightResult:
         groups=(),
         refused={},
         non_canonical={
-            table.name: frozenset(column.name for column in table.columns if column.type.canonical_check == NEVER)
+            table.name: frozenset(column.name for column in table.columns if not column.type.stored_canonical)
             for table in tables
         },
         stripped={},

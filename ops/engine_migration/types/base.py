@@ -32,6 +32,8 @@ class ColumnType:
     """SQLite: true for values that `copy_text` and `source_text` format correctly. NULL is never checked."""
     convert: Callable[[Stored], str]
     """The text that PostgreSQL prints for a value that is not canonical. Raises Refused."""
+    stored_canonical: bool = True
+    """Every value that Django stores is canonical."""
     copy_text: str = "{c}"
     """SQLite: the text in the COPY stream."""
     source_text: str = "{c}"

@@ -106,6 +106,7 @@ def timestamp(zone: SourceZone | None) -> ColumnType:
     written = padded(f"{local}::text", 19)
     return ColumnType(
         canonical_check=NEVER if zone else f"{clock_check(19, 'datetime')} AND {YEAR_GE_1}",
+        stored_canonical=not zone,
         source_text=f"{TRIMMED.format(whole=19)} || '+00'",
         key_text=TEXT_IN_UTC,
         convert=convert,

@@ -95,6 +95,7 @@ def numeric(digits: int, places: int) -> ColumnType:
         # Not abs(), which overflows for the smallest integer.
         canonical_check=f"{{c}} > -{below} AND {{c}} < {below} AND CASE typeof({{c}}) WHEN 'real' THEN"
         f" CAST({rounded_text} AS REAL) = {{c}} WHEN 'integer' THEN 1 ELSE 0 END",
+        stored_canonical=limit == below,
         copy_text=rounded_text,
         source_text=rounded_text,
         convert=convert,

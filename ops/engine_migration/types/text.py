@@ -83,6 +83,7 @@ UUID = ColumnType(
 )
 ADDRESS = ColumnType(
     canonical_check=NEVER,
+    stored_canonical=False,
     target_text="host({c})",
     convert=convert_address,
     # PostgreSQL writes the last 32 bits of addresses below ::1:0:0 with dots, and Django does not.
