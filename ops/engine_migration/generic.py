@@ -315,4 +315,4 @@ def changed_number(stored: Any, text: str) -> bool:
         ]
     except decimal.InvalidOperation:
         return False
-    return bool(numbers[0] != numbers[1])
+    return numbers[0] != numbers[1] and not all(number.is_nan() for number in numbers)
