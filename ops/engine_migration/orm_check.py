@@ -45,11 +45,13 @@ def compare_through_django(
     postgres: PostgresDatabase,
     preflight: PreflightResult,
     chosen_zone: zoneinfo.ZoneInfo | None,
+    unreadable: bool = False,
 ) -> tuple[str, ...]:
     """Raises VerificationFailed where Django reads another value from PostgreSQL than from the file.
 
     Returns sentences about columns of which the project reads whatever the drivers return, where they differ.
-    `chosen_zone`: that of --source-timezone, where it was given.
+    `chosen_zone`: that of --source-timezone, where it was given. `unreadable`: PostgreSQL is the source, and may have
+    values that Django cannot read.
     """
     samples = find_samples(tables, snapshot, preflight)
     source = sqlite_wrapper(snapshot.uri)
@@ -62,7 +64,8 @@ def compare_through_django(
         ours = [[tuple(in_other_zone(value, *zones) for value in row) for row in rows] for rows in ours]
     with postgres.project_session():
         check_session(samples)
-        return tuple(note for sample, rows in zip(samples, ours, strict=True) for note in sample.compare(rows))
+        compared = (sample.compare(rows, unreadable=unreadable) for sample, rows in zip(samples, ours, strict=True))
+        return tuple(note for notes in compared for note in notes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,14 +161,15 @@ class Sample:
                     found += read([row])
             return found
 
-    def compare(self, ours: Sequence[Row]) -> list[str]:
-        """Raises VerificationFailed unless the target has the same rows as `ours`.
+    def compare(self, ours: Sequence[Row], *, unreadable: bool) -> list[str]:
+        """Raises VerificationFailed unless the target has the same rows as `ours`, but for `unreadable` ones.
 
         Returns a sentence about each column with other values of which the drivers are the cause.
         """
         theirs = self.read_target([row[0] for row in ours])
         notes: dict[str, str] = {}
-        lines = [line for pair in zip(ours, theirs, strict=True) for line in self.differences(*pair, notes)]
+        pairs = [pair for pair in zip(ours, theirs, strict=True) if not (unreadable and isinstance(pair[1], str))]
+        lines = [line for pair in pairs for line in self.differences(*pair, notes)]
         if lines:
             listed = "\n  ".join(lines[:DIFFERENCES_NAMED])
             raise VerificationFailed(

@@ -256,6 +256,11 @@ def verify(prepared: PreparedDatabase, tables: Sequence[TablePlan], timer: Stage
             on_progress=timer.report,
         )
         prepared.load_notes = compare_through_django(
-            tables=texts, snapshot=file, postgres=database, preflight=preflight, chosen_zone=None
+            tables=texts,
+            snapshot=file,
+            postgres=database,
+            preflight=preflight,
+            chosen_zone=None,
+            unreadable=True,
         )
     return digests
