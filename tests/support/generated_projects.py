@@ -87,6 +87,8 @@ def generated(number: int) -> Project:
         not_compared=draft.not_compared,
         settings=settings,
         restored=True,
+        comes_home=True,
+        not_compared_at_home=draft.not_compared,
         **target_of(rng, draft.role, dealt(number, SETTINGS)),
     )
 

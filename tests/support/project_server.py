@@ -17,7 +17,7 @@ import socket
 import sqlite3
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,11 @@ def attend(connection: socket.socket) -> None:
         answer = in_fork(migrate, project)
         if answer.get("real", {}).get("code") in {0, 3}:
             # Django takes the names of some tables from the kind of database that it is started with.
-            answer |= in_fork(read_target, project | {"ours": answer.pop("ours")})
+            answer |= in_fork(read_target, project | {"ours": answer["ours"]})
+        if answer.get("home", {}).get("way back", {}).get("code") == 0:
+            home = in_fork(read_home, project | {"ours": answer["ours"]})
+            answer["differences"] += home.pop("differences", [])
+            answer |= home
         answer.pop("ours", None)
         file.write(json.dumps(answer, default=repr) + "\n")
     os._exit(0)
@@ -151,6 +155,7 @@ def migrate(project: dict[str, Any]) -> dict[str, Any]:
         "differences": [],
         "extra": None,
         "commands": {},
+        "home": {},
     }
 
 
@@ -162,9 +167,67 @@ def read_target(project: dict[str, Any]) -> dict[str, Any]:
     names = execute(project["after"])
     found = differences(project["ours"], theirs, project["not_compared"])
     commands: dict[str, Any] = {}
+    connections.close_all()
+    home = go_home(Path(project["folder"], "home.db")) if project["comes_home"] else {}
+    patient_session()
     if project["restored"]:
         found += restore(commands)
-    return {"differences": found, "extra": names.get("extra"), "commands": commands}
+    return {"differences": found, "extra": names.get("extra"), "commands": commands, "home": home}
+
+
+def go_home(file: Path) -> dict[str, Any]:
+    """Go back to SQLite without tables and columns that no model has: once as a dry run, once in earnest."""
+    words, plan = ["migrate_to_sqlite", "--sqlite-path", str(file)], file.with_name("plan.json")
+    dry = run([*words, "--dry-run", "--json", str(plan)])
+    unknown = json.loads(plan.read_text())["unknown"] if dry["code"] == 2 else []
+    tables = set(connection.introspection.table_names())
+    for name in (entry["table"] for entry in unknown):
+        if name in tables:
+            words += ["--skip-table", name]
+        else:
+            drop_column(name, tables)
+    if unknown:
+        connections.close_all()
+        dry = run([*words, "--dry-run"])
+    return {"dry run of the way back": dry, "way back": run([*words, "--yes"])}
+
+
+def drop_column(name: str, tables: Collection[str]) -> None:
+    table = next(table for table in tables if name.startswith(f"{table}."))
+    quote = connection.ops.quote_name
+    statement = f"ALTER TABLE {quote(table)} DROP COLUMN {quote(name.removeprefix(f'{table}.'))} CASCADE"
+    with connection.cursor() as cursor:
+        cursor.execute(statement.replace("%", "%%"), [])
+
+
+def read_home(project: dict[str, Any]) -> dict[str, Any]:
+    """How what Django reads in the new file, and what is stored there, differs from the first one."""
+    file = Path(project["folder"], "home.db")
+    start_django(project, {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file)})
+    found = differences(project["ours"], read_all(), project["not_compared_at_home"])
+    with connection.cursor() as cursor:
+        found += [f"foreign key: {row}" for row in cursor.execute("PRAGMA foreign_key_check").fetchall()]
+        cursor.execute("ATTACH %s AS first", [str(file.with_name("lab.db"))])
+        for model in compared_models():
+            if model._meta.label not in project["not_compared_at_home"]:
+                found += stored_differences(cursor, model)
+    return {"differences": [f"at home: {line}" for line in found]}
+
+
+def stored_differences(cursor: Any, model: type[Model]) -> list[str]:
+    """The columns in which the two files have values of other types."""
+    table, found = connection.ops.quote_name(model._meta.db_table), []
+    for field in model._meta.local_concrete_fields:
+        column = connection.ops.quote_name(field.column)
+        ours, home = (
+            cursor.execute(
+                f"SELECT typeof({column}), count(*) FROM {name}.{table} GROUP BY 1 ORDER BY 1".replace("%", "%%"), []
+            ).fetchall()
+            for name in ("first", "main")
+        )
+        if ours != home:
+            found.append(f"{model._meta.label}.{field.attname}: {ours} became {home}")
+    return found
 
 
 def patient_session() -> None:

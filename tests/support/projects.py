@@ -53,6 +53,11 @@ class Project:
     restored: bool = False
     """Whether the migrated database is then backed up, changed, restored, and compared with what it was."""
 
+    comes_home: bool = False
+    """Whether the migrated database then goes back to SQLite, and is compared with the file that it came from."""
+    not_compared_at_home: Sequence[str] = ()
+    """Labels of models of which SQLite had other rows, or has stored them in another spelling."""
+
     # --- The target -----------------------------------------------------------------------------------------------
     role: str | None = None
     """The rights of the role that migrates, such as ``CREATEDB``; None is the superuser."""
@@ -97,9 +102,11 @@ class Outcome:
     extra: Any
     commands: Mapping[str, Ended]
     """The others that were run, by name."""
+    home: Mapping[str, Ended]
+    """The dry run of the way back, and the way back itself."""
 
     def __str__(self) -> str:
-        ended = {"dry run": self.dry, "migration": self.real, **self.commands}
+        ended = {"dry run": self.dry, "migration": self.real, **self.commands, **self.home}
         lines = [f"{name}: {how}" for name, how in ended.items()]
         return "\n".join([*lines, *self.differences, *(f"left: {name}" for name in self.left)])
 
@@ -124,8 +131,10 @@ def migrate(project: Project) -> Outcome:
         drop_all(name)
     assert "setup" not in answer, answer["setup"]
     dry, real = Ended(**answer.pop("dry")), Ended(**answer.pop("real"))
-    commands = {name: Ended(**ended) for name, ended in answer.pop("commands").items()}
-    return Outcome(dry=dry, real=real, left=left, commands=commands, **answer)
+    commands, home = (
+        {name: Ended(**ended) for name, ended in answer.pop(kind).items()} for kind in ("commands", "home")
+    )
+    return Outcome(dry=dry, real=real, left=left, commands=commands, home=home, **answer)
 
 
 def execute(database: support.Database, statements: Sequence[str]) -> None:
@@ -185,12 +194,15 @@ os.execv(sys.executable, [sys.executable, "-W", "ignore", "-m", "tests.support.p
 def is_sound(outcome: Outcome) -> None:
     """A dry run that passes is followed by a migration that succeeds, and Django reads the same on both sides.
 
-    So it does after a restore, if there is one.
+    So it does after a restore, and in the file of the way back, if there are such.
 
     What cannot be migrated is named by the dry run, without a traceback, and nothing is left behind.
     """
     assert not outcome.dry.trace + outcome.real.trace, str(outcome)
     assert not any(ended.code or ended.trace for ended in outcome.commands.values()), str(outcome)
+    assert not any(ended.trace for ended in outcome.home.values()), str(outcome)
+    assert len({ended.code for ended in outcome.home.values()} - {0, 1, 2}) == 0, str(outcome)
+    assert len({ended.code for ended in outcome.home.values()}) <= 1, str(outcome)
     assert outcome.dry.code in {0, 1, 2}, str(outcome)
     assert outcome.real.code == outcome.dry.code, str(outcome)
     assert not outcome.differences, str(outcome)
