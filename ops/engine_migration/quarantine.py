@@ -71,16 +71,31 @@ def write_quarantine(
     """Write a file (mode 0600) for each table with refused rows: one JSON object per line, as `rows` yields them."""
     check_directory(directory)
     names = quarantine_files(plan, preflight)
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for table in plan.tables:
-            if table.name in names:
-                write_rows(directory / names[table.name], rows(table))
-    except OSError as error:
-        raise PreconditionFailed(
-            f"The refused rows cannot be written to {directory}: {error.strerror}. No row was migrated.",
-            "Specify a new directory that can be written to and has space.",
-        ) from error
+    with contextlib.ExitStack() as undo:
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for table in plan.tables:
+                if table.name in names:
+                    undo.callback(discard, directory, [names[table.name]])
+                    write_rows(directory / names[table.name], rows(table))
+        except OSError as error:
+            raise PreconditionFailed(
+                f"The refused rows cannot be written to {directory}: {error.strerror}. No row was migrated.",
+                "Specify a new directory that can be written to and has space.",
+            ) from error
+        undo.pop_all()
+
+
+def discard_quarantine(directory: Path, plan: Plan, preflight: PreflightResult) -> None:
+    """Delete what `write_quarantine` wrote for a migration that failed afterwards, so that it can be repeated."""
+    discard(directory, quarantine_files(plan, preflight).values())
+
+
+def discard(directory: Path, names: Iterable[str]) -> None:
+    with contextlib.suppress(OSError):
+        for name in names:
+            (directory / name).unlink(missing_ok=True)
+        directory.rmdir()
 
 
 def write_rows(path: Path, rows: Iterable[str]) -> None:

@@ -46,6 +46,7 @@ def test_quarantine_on_a_full_disk(library: Path, database: Database, monkeypatc
             "Specify a new directory that can be written to and has space."
         ),
     )
+    assert not place.exists()
     assert database.tables() == []
 
 

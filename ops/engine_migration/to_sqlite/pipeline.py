@@ -22,7 +22,7 @@ from ops.engine_migration.missing_files import find_missing_files
 from ops.engine_migration.orm_check import compare_through_django
 from ops.engine_migration.plan import TablePlan
 from ops.engine_migration.prepared import FIX_THE_ROWS, MigrationOptions, RowsRefused
-from ops.engine_migration.quarantine import write_quarantine
+from ops.engine_migration.quarantine import discard_quarantine, write_quarantine
 from ops.engine_migration.refusals import PreflightResult, no_findings
 from ops.engine_migration.result import MigratedTable, MigrationResult
 from ops.engine_migration.sessions import translate_server_errors
@@ -127,7 +127,11 @@ def migrate(
     """
     timer = StageTimer(on_progress)
     path, quarantine = prepared.path, prepared.options.quarantine
-    with contextlib.ExitStack() as finished, unless_finished(prepared, locked=locked):
+    with (
+        contextlib.ExitStack() as finished,
+        unless_finished(prepared, locked=locked),
+        contextlib.ExitStack() as undo,
+    ):
         tables, digests = copy_and_verify(prepared, timer)
         if prepared.is_blocked:
             raise RowsRefused(
@@ -146,9 +150,11 @@ def migrate(
         if quarantine and prepared.preflight.rows_refused:
             rows_of_table = partial(refused_rows, prepared.snapshot, prepared.preflight)
             write_quarantine(quarantine, prepared.plan, prepared.preflight, rows_of_table)
+            undo.callback(discard_quarantine, quarantine, prepared.plan, prepared.preflight)
         # Until the end: a run that is interrupted has to leave no file.
         finished.enter_context(posix_signals.ignore_interrupts())
         target.move_into_place(prepared.file, path)
+        undo.pop_all()
     timer.end_stage()
     return MigrationResult(
         target=str(path),

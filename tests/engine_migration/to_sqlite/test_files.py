@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from ops.engine_migration.to_sqlite import pipeline, target
+from tests.engine_migration import support
 from tests.engine_migration.support import Database, environment
 from tests.engine_migration.to_sqlite.support import back, books_in, come_back, command, left_in
+from tests.operations.test_control_characters import HOSTILE, assert_harmless
 from tests.support import forked
 
 ODD_NAMES = [
@@ -203,6 +205,35 @@ def test_owner_and_mode_are_those_of_the_directory(lab: Database, tmp_path: Path
     come_back(folder / "new.db", lab)
     status = (folder / "new.db").stat()
     assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (12345, 54321, 0o600)
+
+
+def test_fault_of_the_cut_over_leaves_no_quarantine(lab: Database, new: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command can be typed again; a quarantine directory with files would be refused."""
+    lab.rows("UPDATE everything SET day = 'infinity' WHERE id = 1")
+    place = new.parent / "refused"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "hardlink_to", failing(errno.EIO))
+        outcome = back(new, lab, "--quarantine", str(place), tables=["everything"])
+    assert (outcome.code, place.exists()) == (1, False)
+    outcome = back(new, lab, "--quarantine", str(place), tables=["everything"])
+    assert (outcome.code, outcome.document["refused"]) == (3, 1)
+    assert [path.name for path in place.iterdir()] == ["everything.jsonl"]
+
+
+def test_hostile_names_are_shown_without_their_control_characters(lab: Database, new: Path) -> None:
+    """Of tables, columns, values, and files."""
+    hostile = new.with_name(HOSTILE.replace("/", ""))
+    lab.rows(f'CREATE TABLE "{HOSTILE}%s" (id int)')
+    lab.rows("UPDATE everything SET day = 'infinity', long = %s WHERE id = 1", [HOSTILE])
+    for arguments in (["--dry-run"], ["--yes"], ["--yes", "--skip-table", f"{HOSTILE}%s"], ["--skip-table", HOSTILE]):
+        outcome = support.back(hostile, lab, *arguments)
+        assert outcome.code in (1, 2), outcome
+        assert_harmless(outcome.out + outcome.error)
+    skipped = ["--skip-table", f"{HOSTILE}%s"]
+    outcome = support.back(hostile, lab, "--yes", "--quarantine", str(new.parent / f"q{hostile.name}"), *skipped)
+    assert outcome.code == 3, outcome
+    assert_harmless(outcome.out)
+    assert books_in(hostile) == 5
 
 
 def test_quarantine_in_the_place_of_the_file_is_refused(lab: Database, new: Path) -> None:
