@@ -45,11 +45,12 @@ FIX_OR_LEAVE_OUT = (
 )
 
 
-@operation()
+@operation(writes_row=False)
 def migrate_to_sqlite(context: OpsContext, run: RunRecorder, *, prepared: PreparedDatabase) -> SqliteMigrationResult:
     """Copy what was prepared into the staging file, verify it, and give it its name; or leave no file.
 
-    The locks of the project's own database and of the source are held. The source is only read.
+    The locks of the project's own database and of the source are held. The source is only read, so the run has events
+    and no row. Without the thread that would write it, several processes can compare the rows.
     """
     address = prepared.snapshot.address
     run.log(f"Migrating {address} to {prepared.path}.")
@@ -57,7 +58,7 @@ def migrate_to_sqlite(context: OpsContext, run: RunRecorder, *, prepared: Prepar
     return finish(run, prepared, result)
 
 
-@operation()
+@operation(writes_row=False)
 def rehearse_to_sqlite(context: OpsContext, run: RunRecorder, *, prepared: PreparedDatabase) -> PreflightResult:
     """The dry run: `migrate_to_sqlite` without its cut-over."""
     address = prepared.snapshot.address
