@@ -87,7 +87,7 @@ def test_values_that_django_writes_come_home(templates: Path, nowhere: Database,
 
 @pytest.mark.slow
 def test_many_values_that_django_writes_come_home(templates: Path, nowhere: Database, tmp_path: Path) -> None:
-    property_of(settings(LONG, max_examples=50), templates, nowhere, tmp_path)
+    property_of(settings(LONG, max_examples=20), templates, nowhere, tmp_path)
 
 
 def property_of(effort: settings, templates: Path, nowhere: Database, tmp_path: Path) -> None:
