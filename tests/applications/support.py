@@ -27,7 +27,7 @@ import json, re, shop.models
 from django.conf import settings
 from django.core.management import call_command
 from ops.backups.table_policy import never_from_untrusted_files
-from tests.support.project_server import differences, read_all
+from tests.support.project_rows import differences, read_all
 
 expected = json.loads((settings.BACKUP_DIR.parent / "checked.json").read_text())
 extra = {"migrated": shop.models.check(), "expected": expected}
