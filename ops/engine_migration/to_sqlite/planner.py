@@ -9,8 +9,9 @@ from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.catalog import match_tables
 from ops.engine_migration.names import folded, in_postgres, table_in_postgres, table_in_sqlite
 from ops.engine_migration.plan import Plan, Skipped, TablePlan
-from ops.engine_migration.planner import NOT_MIGRATED, VIRTUAL, Planner, concrete_models
+from ops.engine_migration.planner import NOT_MIGRATED, Planner, concrete_models
 from ops.engine_migration.source_sql import connect
+from ops.engine_migration.sqlite_schema import SourceSchema
 from ops.engine_migration.to_sqlite.source import DatabaseSnapshot
 from ops.engine_migration.types.datetimes import source_zone
 from ops.errors import PreconditionFailed
@@ -20,6 +21,7 @@ REASONS = {
     "django_migrations": "created in the file by `migrate`",
 }
 
+VIRTUAL = "a virtual table in SQLite, such as a search index: fill it there"
 FOREIGN = "f"
 """The kind of a table whose rows are in another database."""
 
@@ -56,7 +58,8 @@ def make_plan(
         for table in planned:
             require_columns(table, database)
         tables = match_tables(planned, database.tables)
-        virtual = {folded(name) for name in (*planner.schema.virtual, *planner.schema.shadow)}
+        schema = planner.schema
+    virtual = {folded(name) for name in (*schema.virtual, *schema.shadow)}
     reasons = {name: VIRTUAL for name, ours in names.items() if folded(ours) in virtual}
     reasons |= {**REASONS, **dict.fromkeys(skip, "by --skip-table")}
     return Plan(
@@ -68,8 +71,16 @@ def make_plan(
             if name in reasons
         ),
         unknown=tuple(find_unknown(database, tables, reasons)),
-        notes=(),
+        notes=tuple(notes_on(schema)),
     )
+
+
+def notes_on(schema: SourceSchema) -> Iterator[str]:
+    """What Django's migrations have made in the new file besides tables."""
+    for name in schema.virtual:
+        yield f"{name} is a virtual table of SQLite, such as a search index: it is empty in the file, so fill it there."
+    if triggers := [name for kind, name in schema.views_and_triggers if kind == "trigger"]:
+        yield f"Triggers of the file did not run for the rows that were copied: {', '.join(sorted(triggers))}."
 
 
 def require_columns(table: TablePlan, database: DatabaseSnapshot) -> None:
