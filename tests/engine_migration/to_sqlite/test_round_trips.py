@@ -45,6 +45,9 @@ def tables_of(connection: sqlite3.Connection) -> list[str]:
     return [name for (name,) in connection.execute(query) if name not in NOT_MIGRATED]
 
 
+EXACT = decimal.Context(prec=2000, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
+
+
 def in_one_spelling(value: Any) -> Any:
     """Of JSON: its value, with every digit of numbers, and with sorted keys."""
     if isinstance(value, str) and value[:1] in set('{["-0123456789'):
@@ -56,7 +59,7 @@ def in_one_spelling(value: Any) -> Any:
 
 def number(digits: str) -> str:
     value = decimal.Decimal(digits)
-    return f"number {value.normalize(decimal.Context(prec=2000)) if value else 0}"
+    return f"number {value.normalize(EXACT) if value else 0}"
 
 
 def rows_of(database: Database) -> dict[str, list[Any]]:
