@@ -113,9 +113,8 @@ write_sqlite_file() {
     # shellcheck disable=SC2016  # for the shell in the container
     HOMERACK_IMAGE=$image compose run --rm --name "$writer" --no-deps -T "${own_database[@]}" web sh -euc '
         umask 077; mkdir "$(dirname "$0")"; exec python manage.py migrate_to_sqlite --sqlite-path "$0" --yes' \
-        "$inside" &> >(tee --append --ignore-interrupts "$log") || code=$?
-    # The report of a failure comes after the last line of the command, and does not repeat it.
-    wait "$!" || true
+        "$inside" 2>&1 | tee --append --ignore-interrupts "$log" || code=$?
+    # The report of a failure does not repeat what is on the screen.
     log_begins=$(($(wc -l <"$log") + 1))
     case $code in
         0) ;;

@@ -5,7 +5,7 @@
 dry_run=no
 work='' log='' log_begins=1 title='' reason='' hint=''
 changes=()
-began=$SECONDS
+began=$SECONDS succeeded=no
 
 say() { printf '%s\n' "$*"; }
 
@@ -16,8 +16,7 @@ begin() {
     (umask 077 && printf '\n=== %s\n' "$(date --utc '+%Y-%m-%d %H:%M:%S UTC')" >>"$log")
     # A trap runs with the redirections of the function that was interrupted.
     exec {output}>&1 {errors}>&2
-    trap 'finish $?' EXIT
-    # Without a trap, Bash exits with status 0 after some of these signals.
+    trap finish EXIT
     trap 'fail "Interrupted."' HUP INT PIPE TERM
 }
 
@@ -59,21 +58,19 @@ succeed() {
         show_next_steps
         say "Done in $((SECONDS - began)) s."
     fi
+    succeeded=yes
 }
 
-# Runs at every exit.
+# Runs at every exit. The status is not that of the shell, which may be 0, 2 or 130 after a signal.
 finish() {
-    local code=$1
     trap - EXIT
     exec 1>&"$output" 2>&"$errors"
     # A rollback is not interrupted, even if its terminal or the reader of its output is gone.
     trap '' HUP INT PIPE TERM
-    if ((code)); then
-        set +e
-        report_failure >&2
-    fi
+    set +e
+    if [[ $succeeded == no ]]; then report_failure >&2; fi
     rm -rf "$work"
-    exit "$code"
+    if [[ $succeeded == yes ]]; then exit 0; else exit 1; fi
 }
 
 report_failure() {
