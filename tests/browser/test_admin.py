@@ -130,7 +130,8 @@ def test_uploaded_file_is_restored_as_untrusted(site: Site, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_page_of_a_preflight_shows_the_findings_when_it_ends(site: Site) -> None:
-    """The tests' own tables have no models here. The page that is polled needs no session, and does not show them."""
+    """The page that is polled needs no session, and does not show them."""
+    site.shell("from django.db import connection; connection.cursor().execute('CREATE TABLE photos (id integer)')")
     with site.page() as page:
         site.sign_in(page)
         page.goto(f"{LIST}migrate-to-postgresql/")
@@ -140,6 +141,7 @@ def test_page_of_a_preflight_shows_the_findings_when_it_ends(site: Site) -> None
         page.get_by_role("link", name="Migrate to PostgreSQL…").click()
         page.wait_for_url("**/migrate-to-postgresql/")
         expect(page.get_by_role("heading", name="Blocking issues")).to_be_visible()
+    site.shell("from django.db import connection; connection.cursor().execute('DROP TABLE photos')")
 
 
 def test_viewers_have_no_buttons_and_get_403(site: Site) -> None:

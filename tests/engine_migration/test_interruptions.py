@@ -233,10 +233,11 @@ def test_broken_connections_fail_with_a_message(
     assert support.staging_databases(database.name) == []
 
 
-def before_the_end_of_the_lock(database: Database, real: Callable[[Loader], None]) -> Callable[[Loader], None]:
-    def cut(loader: Loader) -> None:
-        real(loader)
+def before_the_end_of_the_lock(database: Database, real: Callable[[Loader], Any]) -> Callable[[Loader], Any]:
+    def cut(loader: Loader) -> Any:
+        result = real(loader)
         support.end_lock_session(database.name)
+        return result
 
     return cut
 
