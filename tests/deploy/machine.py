@@ -43,9 +43,10 @@ class Ended:
     text: str
 
 
-def restore_sigint() -> None:
-    """In the child: background programs ignore SIGINT, and their children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def restore_signals() -> None:
+    """In the child: programs in the background ignore SIGINT, those of nohup SIGHUP, and their children inherit that."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Machine:
@@ -105,7 +106,7 @@ class Machine:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            preexec_fn=restore_sigint,  # noqa: PLW1509  # a system call; a shell cannot undo what it inherits
+            preexec_fn=restore_signals,  # noqa: PLW1509  # a system call; a shell cannot undo what it inherits
         )
 
     def compose(self, *command: str) -> Ended:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.machine import ROOT, restore_sigint
+from tests.deploy.machine import ROOT, restore_signals
 
 SCRIPT = """
 set -euo pipefail
@@ -33,7 +33,7 @@ def script(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        preexec_fn=restore_sigint,  # noqa: PLW1509  # as in `Machine.start`
+        preexec_fn=restore_signals,  # noqa: PLW1509  # as in `Machine.start`
     ) as process:
         while not (tmp_path / "waiting").exists():
             assert process.poll() is None
@@ -43,7 +43,7 @@ def script(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_step_is_rolled_back_and_reported(script: "subprocess.Popen[str]", number: int) -> None:
     os.killpg(script.pid, number)
-    text, _ = script.communicate()
+    text, _ = script.communicate(timeout=60)
     assert script.returncode == 1
     assert "✗ Wait failed: Interrupted." in text
     assert text.endswith("Nothing was changed.\nRolled back.\n")
