@@ -43,12 +43,6 @@ class Ended:
     text: str
 
 
-def restore_signals() -> None:
-    """In the child: programs in the background ignore SIGINT, those of nohup SIGHUP, and their children inherit that."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
 class Machine:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -106,7 +100,6 @@ class Machine:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            preexec_fn=restore_signals,  # noqa: PLW1509  # a system call; a shell cannot undo what it inherits
         )
 
     def compose(self, *command: str) -> Ended:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.machine import ROOT, restore_signals
+from tests.deploy.machine import ROOT
 
 SCRIPT = """
 set -euo pipefail
@@ -33,7 +33,6 @@ def script(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        preexec_fn=restore_signals,  # noqa: PLW1509  # as in `Machine.start`
     ) as process:
         while not (tmp_path / "waiting").exists():
             assert process.poll() is None

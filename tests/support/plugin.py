@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import tempfile
 
 import pytest
@@ -24,9 +25,18 @@ def keep_files_in_memory() -> None:
         os.environ["TMPDIR"] = tempfile.tempdir = MEMORY
 
 
+def heed_signals() -> None:
+    """A shell's background jobs ignore SIGINT, programs under nohup SIGHUP, and so do the programs that they start."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Point Django at a fresh server. Workers of pytest-xdist inherit the address of the one that started them."""
+    heed_signals()
     os.environ["SECRET_KEY"] = "only-for-tests-" + "0123456789" * 5
     os.environ["DEBUG"] = "false"
     os.environ["HTTPS"] = "false"
