@@ -141,8 +141,8 @@ def ending_new_sessions(address: ConnectionInfo, databases: Sequence[str]) -> It
     def end_new_sessions() -> None:
         with connection.cursor() as cursor:
             while not renamed.wait(END_INTERVAL):
-                # A failure, perhaps about one session that has just begun or ended, is no reason to give up. Without the
-                # right, RENAME fails, and `end_sessions` tells why in the next attempt.
+                # A failure, perhaps about one session that has just begun or ended, does not end the attempts. Without
+                # the right, RENAME fails, and `end_sessions` tells why in the next attempt.
                 with contextlib.suppress(psycopg2.Error):
                     cursor.execute(END_SESSIONS, [list(databases)])
 
