@@ -21,6 +21,8 @@ CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 DJANGO_OPTIONS = {
     option for action in BaseCommand().create_parser("manage.py", "")._actions for option in action.option_strings
 }
+BENCHED = {"--back", "--data-only", "--inserts", "--all"}
+"""Options in docs/performance.md."""
 LINK = re.compile(r"\]\(([^)\s:]*)\)|src(?:set)?=\"([^\"]+)\"")
 
 
@@ -130,7 +132,7 @@ def test_options_in_the_documents_are_those_of_the_commands() -> None:
     for name, found in own.items():
         assert [option for option in found if option not in documented] == [], name
     # Django's, gunicorn's, and those of the deployment's scripts.
-    of_others = {"--deploy", "--database", "--no-input", "--preload", "--back-to-sqlite"}
+    of_others = {"--deploy", "--database", "--no-input", "--preload", "--back-to-sqlite", *BENCHED}
     assert set(re.findall(r"(--[a-z][a-z-]+)", documented)) - of_others <= set().union(*options.values())
 
 

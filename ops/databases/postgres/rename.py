@@ -139,12 +139,10 @@ def ending_new_sessions(address: ConnectionInfo, databases: Sequence[str]) -> It
     renamed = threading.Event()
 
     def end_new_sessions() -> None:
-        with connection.cursor() as cursor:
+        # Without the right, RENAME fails, and `end_sessions` tells why in the next attempt.
+        with contextlib.suppress(psycopg2.Error), connection.cursor() as cursor:
             while not renamed.wait(END_INTERVAL):
-                # A failure, perhaps about one session that has just begun or ended, does not end the attempts. Without
-                # the right, RENAME fails, and `end_sessions` tells why in the next attempt.
-                with contextlib.suppress(psycopg2.Error):
-                    cursor.execute(END_SESSIONS, [list(databases)])
+                cursor.execute(END_SESSIONS, [list(databases)])
 
     with maintenance_connection(address) as connection:
         thread = threading.Thread(target=end_new_sessions, name="sessions", daemon=True)
