@@ -56,10 +56,13 @@ def check_tables(
     for table, (found, own_log) in zip(tables, results, strict=True):
         reports[table.name] = found
         log.merge(own_log)
-    for table in tables:
-        if asked := [column for column in columns[table.name] if column.refuses]:
-            with postgres.through_django() as wrapper:
-                check_in_python(wrapper.connection, table, asked, reports[table.name], log)
+    asked = [
+        (table, some) for table in tables if (some := [column for column in columns[table.name] if column.refuses])
+    ]
+    if asked:
+        with postgres.through_django() as wrapper:
+            for table, some in asked:
+                check_in_python(wrapper.connection, table, some, reports[table.name], log)
     log.flush()
     return reports
 

@@ -100,8 +100,8 @@ def take_snapshot(address: ConnectionInfo) -> Iterator[DatabaseSnapshot]:
         require_version(connection)
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         try:
-            lock_tables(connection, address)
-            snapshot = describe(connection, address)
+            names = lock_tables(connection, address)
+            snapshot = describe(connection, address, names)
         except psycopg2.errors.LockNotAvailable:
             raise
         except psycopg2.Error as error:
@@ -111,8 +111,8 @@ def take_snapshot(address: ConnectionInfo) -> Iterator[DatabaseSnapshot]:
         yield snapshot
 
 
-def lock_tables(connection: Connection, address: ConnectionInfo) -> None:
-    """Lock all tables before the snapshot of the transaction is taken, as pg_dump does after it.
+def lock_tables(connection: Connection, address: ConnectionInfo) -> list[str]:
+    """Lock all tables before the snapshot of the transaction is taken, as pg_dump does after it. Returns their names.
 
     TRUNCATE and some forms of ALTER TABLE take effect in older snapshots, too
     (postgresql.org/docs/current/mvcc-caveats.html).
@@ -128,14 +128,14 @@ def lock_tables(connection: Connection, address: ConnectionInfo) -> None:
             if lockable:
                 cursor.execute(f"LOCK TABLE {', '.join(lockable)} IN ACCESS SHARE MODE")
             if fetch_column(cursor, TABLES) == names:
-                return
+                return names
             connection.rollback()
     raise PreconditionFailed(
         f"The tables of {address} change all the time. Nothing was changed.", "Stop the program that creates them."
     )
 
 
-def describe(connection: Connection, address: ConnectionInfo) -> DatabaseSnapshot:
+def describe(connection: Connection, address: ConnectionInfo, names: Sequence[str]) -> DatabaseSnapshot:
     with connection.cursor() as cursor:
         # A run of the live database ends sessions that have the plain name, because killed runs left them.
         cursor.execute("SELECT set_config('application_name', %s, false)", [f"{APPLICATION}: snapshot"])
@@ -144,8 +144,6 @@ def describe(connection: Connection, address: ConnectionInfo) -> DatabaseSnapsho
             "SELECT pg_export_snapshot(), now(), pg_current_snapshot()::text, current_setting('server_version'),"
             " pg_database_size(current_database())",
         )
-        names = fetch_column(cursor, TABLES)
-        require_project(address, names)
         if pending := require_known(recorded_migrations(cursor), str(address)):
             raise PreconditionFailed(
                 f"{address} was written by an older version: it lacks {join_names(pending, 1)}. Nothing was changed.",
