@@ -6,7 +6,9 @@ import io
 import itertools
 import json
 import os
+import signal
 import sqlite3
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -36,6 +38,7 @@ from ops.engine_migration.to_postgres.target import (
 )
 from ops.engine_migration.verify import verify_tables
 from ops.utils.progress import ProgressCallback, StageTimer, no_progress
+from tests.support import forked
 
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 numbers = itertools.count(1)
@@ -343,3 +346,28 @@ def add_migration(monkeypatch: pytest.MonkeyPatch, *statements: str) -> None:
                     cursor.execute(statement)
 
     monkeypatch.setattr(target, "run_migrations", run_migrations)
+
+
+# --- Programs that wait ---------------------------------------------------------------------------------------------
+def start_and_wait(program: str, stage: str, arguments: Sequence[str], variables: dict[str, str]) -> forked.Process:
+    """Start Python on `program`, which prints "here" within `stage`, and then waits for a line of input."""
+    process = forked.start(
+        ["-c", program, stage, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=variables,
+    )
+    assert process.stdout
+    for line in process.stdout:
+        if line == "here\n":
+            return process
+    raise AssertionError(process.stderr.read() if process.stderr else "")
+
+
+def finish(process: forked.Process, number: signal.Signals) -> tuple[int, str]:
+    """Send the signal. Returns the exit code, and what was printed to standard error."""
+    process.send_signal(number)
+    # A process that handles the signal later waits for more input; a killed one ignores it.
+    _, error = process.communicate("\n" * 500, timeout=30)
+    return process.returncode or 0, error

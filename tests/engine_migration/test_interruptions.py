@@ -5,7 +5,6 @@ import itertools
 import os
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +28,6 @@ from ops.utils import posix_signals
 from ops.utils.progress import Stage
 from tests.engine_migration import support
 from tests.engine_migration.support import BOOKS, Database
-from tests.support import forked
 from tests.support.forked import Process
 
 STAGES = [Stage.SCHEMA, Stage.COPY, Stage.BUILD, Stage.VERIFY, Stage.CUT_OVER]
@@ -59,25 +57,9 @@ execute_from_command_line(["manage.py", "migrate_to_postgres", *sys.argv[2:]])
 
 def start_and_stop_at(stage: str, path: Path, database: Database, *arguments: str) -> Process:
     """A process that waits within `stage`, having begun its work there."""
-    process = forked.start(
-        ["-c", STOP_AT, stage, *support.command(path, database, "--yes", *arguments)[5:]],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=support.environment(path.parent),
+    return support.start_and_wait(
+        STOP_AT, stage, support.command(path, database, "--yes", *arguments)[5:], support.environment(path.parent)
     )
-    assert process.stdout
-    for line in process.stdout:
-        if line == "here\n":
-            return process
-    raise AssertionError(process.stderr.read() if process.stderr else "")
-
-
-def finish(process: Process, number: signal.Signals) -> tuple[int, str]:
-    process.send_signal(number)
-    # A process that handles the signal later waits for more input; a killed one ignores it.
-    _, error = process.communicate("\n" * 500, timeout=30)
-    return process.returncode, error
 
 
 SIGNALS = list(itertools.product(STAGES, KILLED))
@@ -97,7 +79,7 @@ def test_interrupted_migrations_leave_the_target_unchanged(
     only = support.only(library, *BOOKS)
     for stage, number in moments:
         process = start_and_stop_at(stage, library, database, *only)
-        code, error = finish(process, number)
+        code, error = support.finish(process, number)
         assert code == KILLED[number], (stage, number)
         assert database.tables() == [], (stage, number)
         if number != signal.SIGKILL:
@@ -117,7 +99,7 @@ def test_interrupted_transaction_of_a_role_without_createdb_leaves_nothing(
 ) -> None:
     only = support.only(library, *BOOKS)
     process = start_and_stop_at(stage, library, small, *only)
-    code, _ = finish(process, number)
+    code, _ = support.finish(process, number)
     assert code == KILLED[number]
     assert database.tables() == []
     support.migrate(library, small, *only)

@@ -17,7 +17,7 @@ from ops.runs.context import get_context
 from ops.runs.lock import database_lock
 from tests.engine_migration import support
 from tests.engine_migration.support import BOOKS, Database
-from tests.engine_migration.test_interruptions import finish, start_and_stop_at
+from tests.engine_migration.test_interruptions import start_and_stop_at
 from tests.support import forked
 
 DIE_AT = """
@@ -102,13 +102,13 @@ def test_killed_and_running_migrations_are_told_apart(library: Path, database: D
     only = support.only(library, *BOOKS)
     kill_at(COPIED, library, database, "--dry-run", *only)
     process = start_and_stop_at(Stage.SCHEMA, library, database, *only)
-    finish(process, signal.SIGKILL)
+    support.finish(process, signal.SIGKILL)
     process = start_and_stop_at(Stage.SCHEMA, library, support.database_named(support.new_name()), *only)
     backups = library.parent / "backups"
     (running,) = left_in(backups)
     assert sweep_snapshots(backups) == ()
     assert left_in(backups) == [running]
-    finish(process, signal.SIGKILL)
+    support.finish(process, signal.SIGKILL)
     assert sweep_snapshots(backups) == (f"Deleted {running.parent}, the working directory of a killed run.",)
 
 

@@ -19,7 +19,7 @@ from ops.runs.results import PreflightResult
 from ops.utils.progress import Progress, Stage
 from tests.engine_migration import support
 from tests.engine_migration.support import BOOKS, Database
-from tests.engine_migration.test_interruptions import finish, start_and_stop_at
+from tests.engine_migration.test_interruptions import start_and_stop_at
 
 OID = "SELECT oid FROM pg_database WHERE datname = current_database()"
 
@@ -54,7 +54,7 @@ def test_scratch_database_of_a_killed_dry_run_is_dropped_by_the_next(
     library: Path, database: Database, stage: Stage
 ) -> None:
     process = start_and_stop_at(stage, library, database, "--dry-run", *support.only(library, *BOOKS))
-    finish(process, signal.SIGKILL)
+    support.finish(process, signal.SIGKILL)
     assert support.staging_databases(database.name) == [databases.suffixed_name(database.name, NEW_SUFFIX)]
     assert dry_run(library, database).code == 0
     assert support.staging_databases(database.name) == []

@@ -5,7 +5,6 @@ import itertools
 import os
 import re
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,6 @@ from ops.utils.progress import Stage
 from tests.engine_migration import support
 from tests.engine_migration.support import Database
 from tests.engine_migration.to_sqlite.support import back, books_in, come_back, command, left_in
-from tests.support import forked
 from tests.support.backend import eventually
 from tests.support.forked import Process
 
@@ -75,25 +73,7 @@ OURS = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND application
 
 def start_and_stop_at(stage: str, path: Path, database: Database, *arguments: str) -> Process:
     """A process that waits within `stage`, having begun its work there."""
-    process = forked.start(
-        ["-c", STOP_AT, stage, *command(path, database, *arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=support.environment(path.parent),
-    )
-    assert process.stdout
-    for line in process.stdout:
-        if line == "here\n":
-            return process
-    raise AssertionError(process.stderr.read() if process.stderr else "")
-
-
-def finish(process: Process, number: signal.Signals) -> tuple[int, str]:
-    process.send_signal(number)
-    # A process that handles the signal later waits for more input; a killed one ignores it.
-    _, error = process.communicate("\n" * 500, timeout=30)
-    return process.returncode or 0, error
+    return support.start_and_wait(STOP_AT, stage, command(path, database, *arguments), support.environment(path.parent))
 
 
 MOMENTS = list(itertools.product([*STAGES, *STEPS], KILLED))
@@ -115,7 +95,7 @@ def test_interrupted_migrations_leave_no_file_or_the_complete_one(
     before = lab.value(DIGEST)
     for stage, number in moments:
         moment = stage, number
-        code, error = finish(start_and_stop_at(stage, new, lab), number)
+        code, error = support.finish(start_and_stop_at(stage, new, lab), number)
         is_late = stage in STEPS and number != signal.SIGKILL
         assert code == (0 if is_late else KILLED[number]), (moment, error)
         if is_late or stage in ("after link", "after sync"):
@@ -139,12 +119,12 @@ def test_directory_of_a_killed_run_is_deleted_by_the_next_and_not_that_of_a_runn
     other = new.with_name("other.db")
     process = start_and_stop_at(Stage.PREFLIGHT, other, lab)
     (running,) = left_in(new.parent)
-    finish(start_and_stop_at(Stage.PREFLIGHT, new, lab), signal.SIGKILL)
+    support.finish(start_and_stop_at(Stage.PREFLIGHT, new, lab), signal.SIGKILL)
     (killed,) = set(left_in(new.parent)) - {running}
     outcome = come_back(new.with_name("third.db"), lab)
     assert f"Deleted {killed}, the working directory of a killed run.\n" in outcome.out
     assert left_in(new.parent) == [running]
-    finish(process, signal.SIGINT)
+    support.finish(process, signal.SIGINT)
     assert left_in(new.parent) == []
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.engine_migration import support
 from tests.engine_migration.support import Database
 from tests.engine_migration.to_sqlite.support import books_in, command, left_in
-from tests.engine_migration.to_sqlite.test_interruptions import STOP_AT, finish
+from tests.engine_migration.to_sqlite.test_interruptions import STOP_AT
 from tests.support import forked
 from tests.support.backend import eventually
 
@@ -33,19 +33,6 @@ def manage(variables: dict[str, str], *words: str) -> "subprocess.CompletedProce
     return forked.run(["manage.py", *words], env=variables)
 
 
-def stop_at_verify(arguments: list[str], variables: dict[str, str]) -> forked.Process:
-    process = forked.start(
-        ["-c", STOP_AT, "verify", *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=variables,
-    )
-    assert process.stdout
-    assert any(line == "here\n" for line in process.stdout)
-    return process
-
-
 def runs(lab: Database, variables: dict[str, str]) -> list[tuple[Any, ...]]:
     """From the events: the migration reads the database only."""
     assert manage(variables, "rebuild_backup_index").returncode == 0
@@ -59,12 +46,12 @@ def files_with(text: str, directory: Path) -> list[Path]:
 def test_killed_migration_of_the_live_database_is_closed_and_repeated(
     lab: Database, new: Path, variables: dict[str, str]
 ) -> None:
-    process = stop_at_verify(of_live_database(new, lab), variables)
+    process = support.start_and_wait(STOP_AT, "verify", of_live_database(new, lab), variables)
     for words in (["backup_database"], of_live_database(new.with_name("other.db"), lab)):
         refused = manage(variables, *words)
         assert refused.returncode == 4
         assert f"Another operation on the database {lab.name} is running: " in refused.stderr
-    finish(process, signal.SIGKILL)
+    support.finish(process, signal.SIGKILL)
     eventually(lambda: not lab.value(SESSIONS, [lab.name]))
     assert not new.exists()
     again = manage(variables, *of_live_database(new, lab))
@@ -80,7 +67,7 @@ def test_killed_migration_of_the_live_database_is_closed_and_repeated(
 
 
 def test_failed_migration_is_recorded(lab: Database, new: Path, variables: dict[str, str]) -> None:
-    process = stop_at_verify(of_live_database(new, lab), variables)
+    process = support.start_and_wait(STOP_AT, "verify", of_live_database(new, lab), variables)
     lab.rows("UPDATE otherproject_book SET pages = 1")
     _, error = process.communicate("\n" * 500, timeout=60)
     message = f"Rows of otherproject_book were written during the migration. There is no file {new}."
