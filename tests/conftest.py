@@ -16,8 +16,10 @@ from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database
 from tests.celery.support import manage
 from tests.engine_migration import support
+from tests.support.bucket import S3, s3_server
 from tests.support.replayed_migrations import replaying
 from tests.support.shared import made_once
+from tests.support.sshd import INSTALL, Sshd, find_sshd, sshd_server
 
 
 @pytest.fixture(scope="session")
@@ -106,3 +108,31 @@ def editor_client(sign_in: Callable[..., Client]) -> Client:
 @pytest.fixture
 def stranger_client(sign_in: Callable[..., Client]) -> Client:
     return sign_in()
+
+
+@pytest.fixture(scope="session")
+def s3_in_memory() -> Iterator[S3]:
+    with s3_server() as s3:
+        yield s3
+
+
+@pytest.fixture
+def s3(s3_in_memory: S3) -> S3:
+    """The server with an empty bucket."""
+    s3_in_memory.empty()
+    return s3_in_memory
+
+
+@pytest.fixture(scope="session")
+def running_sshd() -> Iterator[Sshd]:
+    if not find_sshd():
+        pytest.skip(INSTALL)
+    with sshd_server() as sshd:
+        yield sshd
+
+
+@pytest.fixture
+def sshd(running_sshd: Sshd) -> Sshd:
+    """An SFTP server with an empty directory."""
+    running_sshd.empty()
+    return running_sshd

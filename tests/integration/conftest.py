@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.bucket import S3, s3_server
 from tests.integration.support import Home
 from tests.integration.tls_servers import GUARDED, PgBouncer, Server, pgbouncer, tls_server
+from tests.support.bucket import S3
 
 numbers = itertools.count()
 
@@ -46,19 +46,6 @@ def bouncer(server: Server) -> Iterator[PgBouncer]:
         pytest.skip("apt-get install pgbouncer")
     with pgbouncer(server) as bouncer:
         yield bouncer
-
-
-@pytest.fixture(scope="session")
-def s3_in_memory() -> Iterator[S3]:
-    with s3_server() as s3:
-        yield s3
-
-
-@pytest.fixture
-def s3(s3_in_memory: S3) -> S3:
-    """The server with an empty bucket."""
-    s3_in_memory.empty()
-    return s3_in_memory
 
 
 @pytest.fixture

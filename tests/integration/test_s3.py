@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.bucket import NAME, S3
 from tests.integration.support import Home
 from tests.integration.tls_servers import Server
+from tests.support.bucket import NAME, S3
 
 pytestmark = pytest.mark.slow
 AGE = """
