@@ -13,6 +13,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/production .env ## Run site, worker and schedules here, with the demo lab on the first start
+	@$(BIN)/python -m homerack.config.keys .env
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python manage.py load_demo --if-empty
 	@$(BIN)/python manage.py createinitialsuperuser
@@ -65,5 +66,5 @@ clean: ## Remove the virtual environment and the caches (never a database)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@.new -r $< && mv $@.new $@ || \
 		echo "They cannot be installed. Their tests are skipped."
 
-.env:
-	@umask 077; $(BIN)/python -c 'import secrets; print(f"DEBUG=true\nSECRET_KEY={secrets.token_urlsafe(50)}")' > $@
+.env: | .venv/production
+	@$(BIN)/python -m homerack.config.keys $@

@@ -211,10 +211,14 @@ OPS_POSTGRES_BIN = env.get_text("PG_BIN")
 BACKUP_DIR = BASE_DIR / env.get_text("BACKUP_DIR", "backups")
 STORAGES["backups"] = storage.configure(directory=BACKUP_DIR)
 OPS_BACKUP_PREFIX = "homerack"
-# Signs the manifests of backups. Default: SECRET_KEY.
+# Signs the manifests of backups. Default: SECRET_KEY, of which a system check warns.
 BACKUP_SIGNING_KEY = env.get_secret("BACKUP_SIGNING_KEY")
 # Earlier signing keys, which still verify backups.
 BACKUP_SIGNING_KEY_FALLBACKS = env.get_secrets("BACKUP_SIGNING_KEY_FALLBACKS")
+# This machine's keys of age: the first is what new backups are encrypted to, all of them decrypt.
+BACKUP_AGE_IDENTITY = env.get_keys("BACKUP_AGE_IDENTITY")
+# Public keys of persons that backups are encrypted to, in addition to those of recovery kits.
+BACKUP_AGE_RECIPIENTS = env.get_keys("BACKUP_AGE_RECIPIENTS")
 BACKUP_RETENTION_DAYS = env.get_int("BACKUP_RETENTION_DAYS", default=7, minimum=1)
 BACKUP_KEEP_DAILY = env.get_int("BACKUP_KEEP_DAILY", default=0)
 BACKUP_KEEP_WEEKLY = env.get_int("BACKUP_KEEP_WEEKLY", default=0)

@@ -14,6 +14,8 @@ ops.W011   ``UNFOLD["STYLES"]`` is not set
 ops.E012   a setting that a worker needs is missing or wrong
 ops.W013   ``REDIS_URL`` is set, ``OPS_CELERY_APP`` is not
 ops.W014   the database cannot be written
+ops.W018   ``SECRET_KEY`` signs backups
+ops.E019   a key of ``BACKUP_AGE_IDENTITY`` or ``BACKUP_AGE_RECIPIENTS`` cannot be used
 ops.W015   backups, restores and migrations cannot connect to the server, for example because PgBouncer is in between
 =========  =====================================================================================================
 
@@ -32,8 +34,10 @@ from django.db import DatabaseError, connections, models
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
+from ops.backups.encryption import AgeKeys
 from ops.backups.table_policy import PROJECT_SETTINGS, cannot_exclude, exclusions
 from ops.conf import conf, setting_name
+from ops.errors import PreconditionFailed
 from ops.health.database import explain_no_session, explain_read_only
 
 ADMIN = "django.contrib.admin"
@@ -184,6 +188,7 @@ def faults_of_data() -> Iterator[Fault]:
     if not conf.BACKUP_DIR.is_absolute():
         sentence = "BACKUP_DIR is not an absolute path: it would depend on the directory in which a process is started."
         yield "ops.E008", sentence, 'BACKUP_DIR = BASE_DIR / "backups"'
+    yield from faults_of_keys()
     try:
         storages["backups"]
     except (InvalidStorageError, ImproperlyConfigured, TypeError) as error:
@@ -191,6 +196,17 @@ def faults_of_data() -> Iterator[Fault]:
             '{"BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage", "OPTIONS": {"location": BACKUP_DIR}}'
         )
         yield "ops.E009", f'STORAGES["backups"] cannot be used: {error}', f'STORAGES["backups"] = {storage}'
+
+
+def faults_of_keys() -> Iterator[Fault]:
+    if not conf.BACKUP_SIGNING_KEY:
+        sentence = "BACKUP_SIGNING_KEY is not set, so SECRET_KEY signs backups. It cannot be in a recovery kit."
+        new = "Set it to a new secret: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+        yield "ops.W018", sentence, f"{new}. Backups that SECRET_KEY has signed stay trusted."
+    try:
+        AgeKeys.of_machine(conf.BACKUP_AGE_IDENTITY, conf.BACKUP_AGE_RECIPIENTS)
+    except PreconditionFailed as error:
+        yield "ops.E019", error.message, error.hint
 
 
 def faults_of_worker() -> Iterator[Fault]:

@@ -23,9 +23,16 @@ class Setting(Generic[Value]):
         return self.convert(value) if self.convert else cast("Value", value)
 
 
+def words(value: str | Sequence[str]) -> Sequence[str]:
+    """A list, or the parts of a text between white space."""
+    return tuple(value.split() if isinstance(value, str) else value)
+
+
 class Conf:
     """The settings of this project as ops reads them."""
 
+    BACKUP_AGE_IDENTITY = Setting[Sequence[str]]((), words)
+    BACKUP_AGE_RECIPIENTS = Setting[Sequence[str]]((), words)
     BACKUP_DIR = Setting(Path("backups"), Path)
     BACKUP_KEEP_DAILY = Setting(0)
     BACKUP_KEEP_WEEKLY = Setting(0)

@@ -20,6 +20,14 @@ def test_bool_reads_word(monkeypatch, word, value):
     assert env.get_bool("FLAG", default=not value) is value
 
 
+def test_keys_of_age_are_read_from_the_file_of_age_keygen(monkeypatch, tmp_path):
+    (tmp_path / "age").write_text("# created: 2026-11-30\n# public key: age1x\nAGE-1\n")
+    monkeypatch.setenv("AGE_FILE", str(tmp_path / "age"))
+    monkeypatch.setenv("AGES", "AGE-1, AGE-2 AGE-3")
+    assert env.get_keys("AGE") == ["AGE-1"]
+    assert env.get_keys("AGES") == ["AGE-1", "AGE-2", "AGE-3"]
+
+
 def test_empty_variable_gives_the_default(monkeypatch):
     monkeypatch.setenv("FLAG", " ")
     assert env.get_bool("FLAG", default=True) is True
@@ -128,7 +136,12 @@ def test_production_settings_pass_deployment_checks(tmp_path):
     key = "0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOP"
     hosts = "homerack.example.org"
     settings = environment(
-        tmp_path, DEBUG="false", SECRET_KEY=key, DATABASE_URL="sqlite://:memory:", ALLOWED_HOSTS=hosts
+        tmp_path,
+        DEBUG="false",
+        SECRET_KEY=key,
+        BACKUP_SIGNING_KEY=key[::-1],
+        DATABASE_URL="sqlite://:memory:",
+        ALLOWED_HOSTS=hosts,
     )
     command = [sys.executable, "-W", "error", "manage.py", "check", "--deploy"]
     ended = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)

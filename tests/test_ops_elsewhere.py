@@ -23,6 +23,7 @@ COMMANDS = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)[0]
 REST = """
 import dj_database_url, os
 SECRET_KEY = "a secret of this project"
+BACKUP_SIGNING_KEY = "another one"
 DATABASES = {"default": dj_database_url.parse(os.environ["SHOP"])}
 ROOT_URLCONF = "urls"
 ALLOWED_HOSTS = ["localhost"]
@@ -143,6 +144,7 @@ REQUIRED = {
     "STORAGES backups": "ops.E009",
     "UNFOLD": "ops.W011",
     "UNFOLD STYLES": "ops.W011",
+    "BACKUP_SIGNING_KEY": "ops.W018",
     "REDIS_URL": "ops.E012",
     "OPS_CELERY_APP": "ops.W013",
     "CELERY_BROKER_URL": "ops.E012",

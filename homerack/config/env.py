@@ -53,6 +53,12 @@ def get_secrets(name: str) -> list[str]:
     return get_secret(name).split()
 
 
+def get_keys(name: str) -> list[str]:
+    """Keys of age, separated by white space or commas. ``age-keygen`` writes comments into the file of a key."""
+    lines = (line for line in get_secret(name).splitlines() if not line.lstrip().startswith("#"))
+    return [key for line in lines for key in line.replace(",", " ").split()]
+
+
 def get_bool(name: str, *, default: bool) -> bool:
     """True or False from the usual words. Other values are refused."""
     word = get_text(name).lower()

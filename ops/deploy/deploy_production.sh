@@ -84,6 +84,17 @@ build_images() {
     quietly docker build --tag "$front_image:candidate" "$root/front" || fail "The image of the front could not be built."
 }
 
+# Keys that .env.production has are kept. New ones reach the file through pipes only.
+make_missing_keys() {
+    local missing=$work/keys
+    docker run --rm --interactive --network none "$candidate_image" python -m homerack.config.keys - \
+        <"$settings_file" >"$missing" 2>>"$log" || fail "The keys of backups could not be made."
+    [[ -s $missing ]] || return 0
+    cat "$missing" >>"$settings_file" || fail "The keys of backups could not be added to .env.production."
+    changed "new keys of backups were added to .env.production (keep them)"
+    sed -n 's/^\(.*\)=.*/    \1 was added to .env.production./p' "$missing"
+}
+
 check_settings() {
     local level=WARNING
     # Plain HTTP in a closed network is allowed, and causes a dozen of Django's warnings.
@@ -238,6 +249,7 @@ deploy() {
     detect_installation
     confirm "HomeRack is installed already. Type yes to upgrade it: "
     step "Build the images" build_images
+    step "Make the keys of backups that are not set" make_missing_keys
     step "Run Django's deployment checks" check_settings
     step "Start PostgreSQL and Redis" start_databases
     if [[ $backup == yes ]]; then step "Back up the database" back_up_before_upgrade; fi

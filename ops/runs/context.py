@@ -8,6 +8,7 @@ from django.core.files.storage import InvalidStorageError, storages
 from django.db import connections
 from django.utils.encoding import force_str
 
+from ops.backups.encryption import AgeKeys
 from ops.backups.engines.base import Engine
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.engines.sqlite.engine import SqliteEngine
@@ -88,6 +89,11 @@ def keys_from_settings() -> Keys:
         *settings.SECRET_KEY_FALLBACKS,
     ]
     return Keys(force_str(secret) for secret in secrets)
+
+
+def age_keys_from_settings() -> AgeKeys:
+    """BACKUP_AGE_IDENTITY and BACKUP_AGE_RECIPIENTS. Raises PreconditionFailed for invalid ones."""
+    return AgeKeys.of_machine(conf.BACKUP_AGE_IDENTITY, conf.BACKUP_AGE_RECIPIENTS)
 
 
 def repository_from_settings(directory: Path | None = None) -> BackupRepository:

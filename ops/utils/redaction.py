@@ -33,4 +33,5 @@ def _secrets() -> list[str]:
     secrets += [unquote(_password(url)) for url in (conf.REDIS_URL, conf.POSTGRES_URL)]
     secrets += map(str, (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))
     secrets += map(str, (conf.BACKUP_SIGNING_KEY, *conf.BACKUP_SIGNING_KEY_FALLBACKS))
+    secrets += map(str, conf.BACKUP_AGE_IDENTITY)
     return sorted(filter(None, secrets), key=len, reverse=True)

@@ -7,16 +7,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.core.checks import CheckMessage, run_checks
+from django.core.checks import WARNING, CheckMessage, run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import connection, connections
 
 from homerack.celery import app
+from ops.backups.encryption import new_identity
 
 
 def found(**kwargs: Any) -> list[CheckMessage]:
     return [message for message in run_checks(**kwargs) if str(message.id).startswith("ops.")]
+
+
+@pytest.fixture(autouse=True)
+def signing_key(settings: Any) -> None:
+    settings.BACKUP_SIGNING_KEY = "signs the backups of this installation"
 
 
 @pytest.mark.django_db
@@ -57,6 +63,21 @@ def test_excluded_table_that_others_refer_to_is_an_error(settings: Any, excluded
 def test_excluded_tables_that_refer_to_others_have_no_messages(settings: Any) -> None:
     settings.OPS_BACKUP_EXCLUDED_TABLES = ["otherproject_shelf", "otherproject_place"]
     assert found() == []
+
+
+def test_secret_key_that_signs_backups_is_a_warning(settings: Any) -> None:
+    settings.BACKUP_SIGNING_KEY = ""
+    (warning,) = found()
+    assert (warning.id, warning.level) == ("ops.W018", WARNING)
+    assert warning.msg.startswith("BACKUP_SIGNING_KEY is not set, so SECRET_KEY signs backups.")
+
+
+@pytest.mark.parametrize("name", ["BACKUP_AGE_IDENTITY", "BACKUP_AGE_RECIPIENTS"])
+def test_key_that_cannot_be_used_is_an_error_that_does_not_show_it(settings: Any, name: str) -> None:
+    setattr(settings, name, f"{new_identity()}x")
+    (error,) = found()
+    assert error.id == "ops.E019"
+    assert getattr(settings, name) not in error.msg + (error.hint or "")
 
 
 def test_unsupported_database_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
