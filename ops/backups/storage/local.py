@@ -1,10 +1,11 @@
 """The default storage: a private directory whose files are complete or absent."""
 
 import contextlib
+import datetime as dt
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.core.files.base import File
 from django.core.files.storage import Storage
 from django.utils.deconstruct import deconstructible
 
+from ops.backups.storage.entries import Entry
 from ops.errors import PreconditionFailed
 
 PARTIAL = ".partial"
@@ -34,6 +36,10 @@ class PrivateFileSystemStorage(Storage):
 
     def __init__(self, location: str | Path) -> None:
         self.location = Path(location).absolute()
+
+    @property
+    def display_location(self) -> str:
+        return str(self.location)
 
     def path(self, name: str) -> str:
         return str(self.location.joinpath(*split_name(name)))
@@ -131,6 +137,22 @@ class PrivateFileSystemStorage(Storage):
         directories = sorted(name for name, is_directory in entries if is_directory)
         return directories, sorted(name for name, is_directory in entries if not is_directory)
 
+    def entries(self, folder: str = "") -> dict[str, Entry]:
+        """The files in `folder`, by name; none where there is no such directory."""
+        try:
+            with (
+                self.folder(f"{folder}/any" if folder else "any") as (directory, _),
+                self.translate_errors(folder or "any"),
+                os.scandir(directory) as found_here,
+            ):
+                return dict(regular_files(found_here))
+        except FileNotFoundError:
+            return {}
+
+    def locked_until(self, name: str) -> dt.datetime | None:  # noqa: ARG002  # as in other storages
+        """None: its owner can delete a file at any time."""
+        return None
+
     def free_bytes(self) -> int | None:
         """Free bytes for this user where the directory is or will be created; None where the system does not tell."""
         existing = next(folder for folder in (self.location, *self.location.parents) if folder.exists())
@@ -208,6 +230,15 @@ def make_directory(path: Path | str, *, within: int | None = None) -> None:
 def restrict_permissions(directory: int) -> None:
     if stat.S_IMODE(os.fstat(directory).st_mode) != 0o700:
         os.fchmod(directory, 0o700)
+
+
+def regular_files(found: Iterable["os.DirEntry[str]"]) -> Iterator[tuple[str, Entry]]:
+    for entry in found:
+        # Another process may delete it after it was listed.
+        with contextlib.suppress(FileNotFoundError):
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                yield entry.name, Entry(status.st_size, dt.datetime.fromtimestamp(status.st_mtime, dt.UTC))
 
 
 def exists_in(folder: int, name: str) -> bool:

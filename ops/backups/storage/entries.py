@@ -1,0 +1,26 @@
+"""What a storage location says about its files."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file. `size` in bytes; `modified` in UTC, by the clock of the storage and not of this machine."""
+
+    size: int
+    modified: dt.datetime
+
+
+@dataclass(frozen=True)
+class Version:
+    """One of the contents that an object of a versioned bucket has had."""
+
+    id: str
+    size: int
+    modified: dt.datetime
+
+
+def setting(location: str, option: str) -> str:
+    """The name of the environment variable that sets `option` of the storage location."""
+    return f"BACKUP_LOCATION_{location.upper().replace('-', '_')}_{option}"
