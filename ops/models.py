@@ -35,6 +35,9 @@ class Run(models.Model):
         MIGRATION_TO_SQLITE = "migration_to_sqlite", "migration to SQLite"
         SQLITE_DOWNLOAD = "sqlite_download", "download of the SQLite file"
         SQLITE_DELETION = "sqlite_deletion", "deletion of the SQLite file"
+        RECOVERY_KIT = "recovery_kit", "creation of a recovery kit"
+        KIT_PROOF = "kit_proof", "proof of a recovery kit"
+        KIT_WITHDRAWAL = "kit_withdrawal", "withdrawal of a recovery kit"
 
     class Status(models.TextChoices):
         QUEUED = "queued", "queued"

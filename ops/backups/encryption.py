@@ -211,6 +211,13 @@ def unreadable(name: str, reason: str) -> ArtifactInvalid:
     )
 
 
+def encrypt_text(text: str, recipient: str) -> str:
+    """An armored age file: text that can be copied into a terminal, for one public key."""
+    key = pyrage.x25519.Recipient.from_str(recipient)
+    armored: bytes = pyrage.encrypt(text.encode(), [key], armored=True)
+    return armored.decode()
+
+
 def new_identity() -> str:
     """A new secret key."""
     return str(pyrage.x25519.Identity.generate())

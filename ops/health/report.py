@@ -21,6 +21,7 @@ from ops.health.dependencies import (
     ping_redis,
     ping_worker,
 )
+from ops.health.recovery import check_recovery
 from ops.health.results import CheckResult, HealthReport, Status
 from ops.schedules import timetable
 from ops.utils.redaction import redact
@@ -87,6 +88,7 @@ def _row_checks(database: DatabaseAnswer | BaseException, alias: str, *, with_se
         return {}
     keeps_schedules = timetable.is_installed() and bool(conf.OPS_CELERY_APP)
     checks: Checks = {"backups": partial(check_backups, alias, expected=keeps_schedules)}
+    checks["backup_keys"] = partial(check_recovery, alias)
     if connections[alias].vendor == "postgresql":
         checks["operations"] = partial(check_operations, alias)
         if with_sequences:

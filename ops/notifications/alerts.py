@@ -17,12 +17,14 @@ from django.db import Error
 from django.utils.module_loading import import_string
 from msgspec import Struct
 
+from ops.backups.recovery_kit import Concern
 from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
 from ops.conf import conf
 from ops.databases.postgres.differences import NotKept
 from ops.errors import OpsError
 from ops.health.backups import check_backups
 from ops.health.dependencies import LEAST_FREE
+from ops.health.recovery import read_concerns
 from ops.models import Backup, Run
 from ops.notifications.channels import Delivery, Message, ping_heartbeat, send_to_all
 from ops.schedules import timetable
@@ -37,6 +39,13 @@ STATE_FILE = "alerts.json"
 BACKUPS_TO_COME = 3
 """There is an alert below the space for so many more backups, and below `LEAST_FREE`."""
 NAMED_NOT_KEPT = 10
+KEY_TITLES = {
+    "NoKnownKey": ("No known key opens some encrypted backups", "Known keys open all encrypted backups again"),
+    "NoRecoveryKit": ("There is no recovery kit", "There is a recovery kit"),
+    "ProofDue": ("A proof of a recovery kit is due", "All recovery kits are proven"),
+    "UnusableKeys": ("The keys of backups cannot be used", "The keys of backups can be used again"),
+}
+"""Titles of a concern about keys, and of its end, by its code."""
 HYSTERESIS = 1.25
 """The alert is resolved with so many times as much free space, so that it does not flap around the limit."""
 
@@ -127,7 +136,7 @@ def check(alias: str = "default") -> None:
     """Check schedules, the age of backups, disk space and the project's own alerts. For a task every few minutes."""
     if not is_configured():
         return
-    for check_one in (check_schedules, check_backup_age, check_disk_space, check_project):
+    for check_one in (check_schedules, check_backup_age, check_disk_space, check_recovery_kits, check_project):
         try:
             check_one(alias)
         except (Error, OpsError, OSError) as error:
@@ -173,6 +182,18 @@ def check_disk_space(alias: str) -> None:
         resolved_title=f"The backup storage has enough free space again on {socket.gethostname()}.",
     )
     sync_alerts({"storage": alert} if free is not None and free < needed else {}, in_scope="storage".__eq__)
+
+
+def check_recovery_kits(alias: str) -> None:
+    """Proofs that are due, backups that no known key opens, an encrypted storage location without a kit."""
+    alerts = {f"keys {concern.code}": alert_of_keys(concern) for concern in read_concerns(alias)}
+    sync_alerts(alerts, in_scope=partial(has_prefix, "keys "))
+
+
+def alert_of_keys(concern: Concern) -> Alert:
+    title, resolved_title = KEY_TITLES[concern.code]
+    host = socket.gethostname()
+    return Alert(title=f"{title} on {host}.", text=concern.text, resolved_title=f"{resolved_title} on {host}.")
 
 
 def check_project(alias: str) -> None:

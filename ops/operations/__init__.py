@@ -9,6 +9,7 @@ from ops.operations.findings import is_live
 from ops.operations.migrate import migrate, preflight, rehearse
 from ops.operations.migrate_to_sqlite import make_sqlite_file, migrate_to_sqlite, rehearse_to_sqlite
 from ops.operations.prune import evaluate_retention, prune
+from ops.operations.recovery_kit import create_recovery_kit, prove_recovery_kit, withdraw_recovery_kit
 from ops.operations.restore import (
     PreBackupFailed,
     drop_previous_database,
@@ -26,6 +27,7 @@ __all__ = [
     "PreBackupFailed",
     "back_up",
     "change_backup",
+    "create_recovery_kit",
     "delete_backup",
     "delete_sqlite_files",
     "drop_previous_database",
@@ -39,6 +41,7 @@ __all__ = [
     "newest_verified",
     "preflight",
     "previous_expired",
+    "prove_recovery_kit",
     "prune",
     "record_download",
     "record_file_download",
@@ -49,4 +52,5 @@ __all__ = [
     "undo_restore",
     "upload",
     "verify",
+    "withdraw_recovery_kit",
 ]

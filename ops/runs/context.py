@@ -3,25 +3,22 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from django.conf import settings
 from django.core.files.storage import InvalidStorageError, storages
 from django.db import connections
-from django.utils.encoding import force_str
 
-from ops.backups.encryption import AgeKeys
 from ops.backups.engines.base import Engine
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.manifest import Kind
 from ops.backups.repository import BackupRepository
 from ops.backups.retention import Policy
-from ops.backups.signing import Keys
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.conf import conf
 from ops.databases.override import direct_settings
 from ops.databases.postgres.connection import from_settings
 from ops.databases.sqlite.files import parse_name
 from ops.errors import PreconditionFailed
+from ops.keys import keys_from_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,25 +72,6 @@ def engine_of(alias: str) -> Engine:
     raise PreconditionFailed(
         f"This database cannot be backed up ({connection.vendor}); PostgreSQL and SQLite files can."
     )
-
-
-def keys_from_settings() -> Keys:
-    """BACKUP_SIGNING_KEY signs, or SECRET_KEY where it is empty.
-
-    Those two, BACKUP_SIGNING_KEY_FALLBACKS and SECRET_KEY_FALLBACKS verify.
-    """
-    secrets = [
-        conf.BACKUP_SIGNING_KEY,
-        settings.SECRET_KEY,
-        *conf.BACKUP_SIGNING_KEY_FALLBACKS,
-        *settings.SECRET_KEY_FALLBACKS,
-    ]
-    return Keys(force_str(secret) for secret in secrets)
-
-
-def age_keys_from_settings() -> AgeKeys:
-    """BACKUP_AGE_IDENTITY and BACKUP_AGE_RECIPIENTS. Raises PreconditionFailed for invalid ones."""
-    return AgeKeys.of_machine(conf.BACKUP_AGE_IDENTITY, conf.BACKUP_AGE_RECIPIENTS)
 
 
 def repository_from_settings(directory: Path | None = None) -> BackupRepository:

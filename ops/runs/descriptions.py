@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from ops.backups.engines.base import PreviousDatabase, describe_left_out
 from ops.backups.manifest import Level, Verification
+from ops.backups.recovery_kit import NAME_LENGTH
 from ops.engine_migration.result import MigrationResult
 from ops.runs.results import (
     UNDO,
@@ -18,6 +19,7 @@ from ops.runs.results import (
     FileDeletionResult,
     PreflightResult,
     PruneResult,
+    RecoveryKitResult,
     RestoreResult,
     SqliteMigrationResult,
     UndoResult,
@@ -154,6 +156,11 @@ def _(result: SqliteMigrationResult) -> list[str]:
 @describe.register
 def _(result: FileDeletionResult) -> list[str]:
     return [f"{join_names(result.files)} was deleted, which freed {format_size(result.size)}."]
+
+
+@describe.register
+def _(result: RecoveryKitResult) -> list[str]:
+    return [f"The recovery kit {result.recipient[-NAME_LENGTH:]}, with the public key {result.recipient}."]
 
 
 def describe_snapshot(result: SqliteMigrationResult) -> str:

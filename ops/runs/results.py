@@ -182,6 +182,12 @@ class SqliteMigrationResult(MigrationResult, frozen=True, kw_only=True):
     blocked_by: PreflightResult | None = None
 
 
+class RecoveryKitResult(Struct, frozen=True, kw_only=True):
+    """A recovery kit that was made, proven or withdrawn: its public key."""
+
+    recipient: Line
+
+
 RESULTS: Mapping[str, type[Struct]] = {
     Run.Kind.BACKUP: BackupResult,
     Run.Kind.VERIFICATION: VerificationResult,
@@ -197,6 +203,9 @@ RESULTS: Mapping[str, type[Struct]] = {
     Run.Kind.MIGRATION: MigrationResult,
     Run.Kind.MIGRATION_TO_SQLITE: SqliteMigrationResult,
     Run.Kind.SQLITE_DELETION: FileDeletionResult,
+    Run.Kind.RECOVERY_KIT: RecoveryKitResult,
+    Run.Kind.KIT_PROOF: RecoveryKitResult,
+    Run.Kind.KIT_WITHDRAWAL: RecoveryKitResult,
 }
 
 

@@ -19,6 +19,7 @@ from ops.backups.signing import Keys, Trust
 from ops.backups.storage import local as storage_module
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.errors import ArtifactInvalid, PreconditionFailed
+from ops.keys import keys_from_settings
 from ops.runs import context
 from tests.backups import factories
 from tests.backups.fault_injection import Faulty
@@ -577,13 +578,13 @@ def test_repository_without_the_storage_backups_is_refused(settings):
 
 def test_backups_signed_with_the_secret_key_are_still_trusted(settings):
     settings.BACKUP_SIGNING_KEY = ""
-    before = context.keys_from_settings().sign({"a": 1})
+    before = keys_from_settings().sign({"a": 1})
     settings.BACKUP_SIGNING_KEY = "its own"
-    keys = context.keys_from_settings()
+    keys = keys_from_settings()
     assert keys.check(before) is Trust.SIGNED
     assert Keys(["its own"]).check(keys.sign(before)) is Trust.SIGNED
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "a newer one"
-    assert context.keys_from_settings().check(before) is Trust.SIGNED
+    assert keys_from_settings().check(before) is Trust.SIGNED
 
 
 def test_policy_from_settings_has_their_values(settings):

@@ -1,0 +1,60 @@
+"""Whether encrypted backups can be read when this machine is lost: recovery kits, their proofs, and unknown keys."""
+
+from collections.abc import Mapping
+
+from django.db import connections
+
+from ops.backups.encryption import recipient_of, valid_recipients
+from ops.backups.recovery_kit import Concern, RecoveryKit, find_concerns
+from ops.conf import conf
+from ops.errors import OpsError
+from ops.health.database import with_health_deadline
+from ops.health.results import CheckResult, Status
+from ops.keys import recovery_kits_from_settings
+from ops.models import Backup
+from ops.utils import clock
+
+
+def encrypts() -> bool:
+    """Whether a storage location is encrypted."""
+    return any(location.get("encrypted", True) for location in getattr(conf, "BACKUP_LOCATIONS", ()))
+
+
+def recipients_by_backup(alias: str = "default") -> dict[str, tuple[str, ...]]:
+    """The public keys that each encrypted backup was encrypted to, the newest first. Raises database errors."""
+    rows = Backup.objects.using(alias).filter(manifest__encryption__isnull=False).order_by("-taken_at")
+    found = rows.values_list("name", "manifest__encryption")
+    # The manifest of an untrusted backup may hold anything.
+    return {
+        name: tuple(encryption.get("recipients", ())) for name, encryption in found if isinstance(encryption, Mapping)
+    }
+
+
+def read_kits() -> tuple[RecoveryKit, ...]:
+    """All kits, also withdrawn ones. Raises OpsError."""
+    return recovery_kits_from_settings().read()
+
+
+def read_concerns(alias: str = "default") -> list[Concern]:
+    """What should be done about keys. Raises database errors."""
+    try:
+        return find_concerns(
+            read_kits(),
+            now=clock.now(),
+            encrypts=encrypts(),
+            persons=valid_recipients(conf.BACKUP_AGE_RECIPIENTS),
+            identities=[recipient_of(identity) for identity in conf.BACKUP_AGE_IDENTITY],
+            backups=recipients_by_backup(alias),
+        )
+    except OpsError as error:
+        return [Concern(code="UnusableKeys", text=f"{error.message} {error.hint}")]
+
+
+def check_recovery(alias: str) -> CheckResult:
+    """Degraded while something should be done about keys. Raises database errors."""
+    with with_health_deadline(connections[alias]):
+        concerns = read_concerns(alias)
+    if not concerns:
+        return CheckResult()
+    detail = " ".join(concern.text for concern in concerns)
+    return CheckResult(status=Status.DEGRADED, error=concerns[0].code, detail=detail)
