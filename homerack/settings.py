@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-from homerack.config import databases, env, storage
+from homerack.config import databases, env, locations
 from homerack.web import navigation
 
 # Makes `ModelAdmin[Rack]` legal at run time.
@@ -209,7 +209,10 @@ OPS_SETTING_NAMES = {
 # The directory in which pg_dump and pg_restore are searched first.
 OPS_POSTGRES_BIN = env.get_text("PG_BIN")
 BACKUP_DIR = BASE_DIR / env.get_text("BACKUP_DIR", "backups")
-STORAGES["backups"] = storage.configure(directory=BACKUP_DIR)
+# Other storage locations, which get a copy of each backup.
+BACKUP_LOCATIONS = locations.read_locations()
+# Locations that should have a copy of each backup, with BACKUP_DIR; 0: all.
+BACKUP_MIN_COPIES = env.get_int("BACKUP_MIN_COPIES", default=0)
 OPS_BACKUP_PREFIX = "homerack"
 # Signs the manifests of backups. Default: SECRET_KEY, of which a system check warns.
 BACKUP_SIGNING_KEY = env.get_secret("BACKUP_SIGNING_KEY")

@@ -8,7 +8,7 @@ ops.E004   ``INSTALLED_APPS`` lacks unfold or the admin, or has unfold after the
 ops.E005   ``MIDDLEWARE`` lacks maintenance mode, or has it after the sessions
 ops.E006   ``DATABASES["default"]`` is neither PostgreSQL nor a SQLite file
 ops.E008   ``BACKUP_DIR`` is not an absolute path
-ops.E009   ``STORAGES["backups"]`` is missing or cannot be used
+ops.E009   ``BACKUP_LOCATIONS`` has an entry that is not valid
 ops.E010   the URLs of ops are not included
 ops.W011   ``UNFOLD["STYLES"]`` is not set
 ops.E012   a setting that a worker needs is missing or wrong
@@ -28,13 +28,12 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
-from django.core.exceptions import ImproperlyConfigured
-from django.core.files.storage import InvalidStorageError, storages
 from django.db import DatabaseError, connections, models
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
 from ops.backups.encryption import AgeKeys
+from ops.backups.locations.location import read_settings
 from ops.backups.table_policy import PROJECT_SETTINGS, cannot_exclude, exclusions
 from ops.conf import conf, setting_name
 from ops.errors import PreconditionFailed
@@ -190,12 +189,9 @@ def faults_of_data() -> Iterator[Fault]:
         yield "ops.E008", sentence, 'BACKUP_DIR = BASE_DIR / "backups"'
     yield from faults_of_keys()
     try:
-        storages["backups"]
-    except (InvalidStorageError, ImproperlyConfigured, TypeError) as error:
-        storage = (
-            '{"BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage", "OPTIONS": {"location": BACKUP_DIR}}'
-        )
-        yield "ops.E009", f'STORAGES["backups"] cannot be used: {error}', f'STORAGES["backups"] = {storage}'
+        read_settings(conf.BACKUP_LOCATIONS)
+    except PreconditionFailed as error:
+        yield "ops.E009", error.message, error.hint
 
 
 def faults_of_keys() -> Iterator[Fault]:

@@ -38,7 +38,11 @@ class Conf:
     BACKUP_KEEP_WEEKLY = Setting(0)
     BACKUP_KEEP_MONTHLY = Setting(0)
     BACKUP_KEEP_YEARLY = Setting(0)
+    BACKUP_LOCATIONS = Setting[Sequence[Mapping[str, Any]]](())
+    """The other storage locations; `ops.backups.locations.location.LocationSettings` has the keys of each."""
     BACKUP_MAX_AGE_HOURS = Setting(26)
+    BACKUP_MIN_COPIES = Setting(0)
+    """0: one in each location."""
     BACKUP_RETENTION_DAYS = Setting(7)
     BACKUP_SIGNING_KEY = Setting("")
     BACKUP_SIGNING_KEY_FALLBACKS = Setting[Sequence[str]](())

@@ -25,6 +25,7 @@ class Run(models.Model):
         RESTORE = "restore", "restore"
         UNDO = "undo", "undo of a restore"
         DROP_PREVIOUS = "drop_previous", "drop of the previous database"
+        COPY = "copy", "copying of backups"
         PRUNE = "prune", "backup pruning"
         UPLOAD = "upload", "backup upload"
         DOWNLOAD = "download", "backup download"
@@ -156,7 +157,9 @@ class Backup(models.Model):
     verification_seconds = models.FloatField(null=True, blank=True)
     verification_error = models.TextField(blank=True)
     trust = models.CharField()
-    file_missing = models.BooleanField(default=False, help_text="The manifest exists, but its data file does not.")
+    file_missing = models.BooleanField(default=False, help_text="The manifest exists, but no location has its file.")
+    copies = models.JSONField(default=list, help_text="A list of location, verified_at, error and answers.")
+    copy_count = models.PositiveSmallIntegerField(default=0, help_text="Good copies in locations that answer.")
     retained_until = MomentField(null=True, blank=True)
     retention_reason = models.CharField(blank=True)
     run = models.CharField(blank=True, help_text="The id of the run that made it.")

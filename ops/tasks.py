@@ -34,6 +34,8 @@ A message that is sent later does no harm: its row has failed by then, and the w
 """
 RETRY_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 """For a connection that was open when Redis restarted. More retries would take longer than a request may."""
+MAKES_BACKUPS = frozenset({Run.Kind.BACKUP, Run.Kind.RESTORE, Run.Kind.UPLOAD})
+"""Runs after which there may be a new backup."""
 
 
 # --- Queued runs ----------------------------------------------------------------------------------------------
@@ -51,6 +53,16 @@ def execute_run(key: str) -> None:
         logger.error("The %s requested by %s failed: %s", run.get_kind_display(), run.requested_by, error)  # noqa: TRY400
         # A run that was refused before its start is still queued.
         alerts.notify_runs(executor.fail_queued(run.pk, error))
+    if run.kind in MAKES_BACKUPS:
+        request_copies()
+
+
+def request_copies() -> None:
+    """Let a worker copy what is new. Never raises: the schedule of copies follows anyway."""
+    if conf.BACKUP_LOCATIONS:
+        SingleFlight().run("copies", partial(copy_backups.apply_async, retry_policy=RETRY_ONCE)).result(
+            within=PUBLISH_TIMEOUT
+        )
 
 
 def authorize(run: Run) -> None:
@@ -101,8 +113,16 @@ def enqueue(key: UUID, *, delay: float = 0) -> None:
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def back_up() -> None:
-    """Make a backup, verify it by reading it back, and prune."""
+    """Make a backup, verify it by reading it back, and prune; then copy it."""
     run_scheduled(Run.Kind.BACKUP)
+    request_copies()
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def copy_backups() -> None:
+    """Copy backups to the other storage locations, if one may lack something. Otherwise no run is recorded."""
+    if operations.is_due(get_context()):
+        run_scheduled(Run.Kind.COPY)
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]

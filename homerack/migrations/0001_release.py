@@ -13,7 +13,12 @@ DAILY = [
     ("Drop expired previous databases", "ops.tasks.drop_expired_previous",
      "Drops the database that a restore replaced, and deletes SQLite files of migrations.", ("0", "4", "*"), 12 * HOUR),
 ]
-RECONCILE = ("Reconcile", "ops.tasks.reconcile", "Marks interrupted operations and cleans up after them.")
+# Name, task, description, interval (every, period), seconds after which a waiting start expires.
+REPEATED = [
+    ("Reconcile", "ops.tasks.reconcile", "Marks interrupted operations and cleans up after them.", (5, "minutes"), 300),
+    ("Copy backups", "ops.tasks.copy_backups", "Copies what other storage locations lack; each backup is copied at once.",
+     (1, "hours"), HOUR),
+]
 
 
 def make_schedules(apps, schema_editor):
@@ -28,10 +33,10 @@ def make_schedules(apps, schema_editor):
         )
         defaults = {"task": task, "description": description, "crontab": crontab, "expire_seconds": expire_seconds}
         tasks.get_or_create(name=name, defaults=defaults)
-    name, task, description = RECONCILE
-    every_5_minutes, _ = intervals.get_or_create(every=5, period="minutes")
-    defaults = {"task": task, "description": description, "interval": every_5_minutes, "expire_seconds": 300}
-    tasks.get_or_create(name=name, defaults=defaults)
+    for name, task, description, (every, period), expire_seconds in REPEATED:
+        interval, _ = intervals.get_or_create(every=every, period=period)
+        defaults = {"task": task, "description": description, "interval": interval, "expire_seconds": expire_seconds}
+        tasks.get_or_create(name=name, defaults=defaults)
 
 
 class Migration(migrations.Migration):

@@ -41,8 +41,8 @@ def web(*, host: str, port: int, reloads: bool) -> Service:
 
 
 def worker() -> Service:
-    """One process for tasks: a database has one run at a time anyway."""
-    return Service(name="worker", command=(*CELERY, "worker", "--pool=prefork", "--concurrency=1", "--without-mingle"))
+    """Two processes for tasks: a database has one run at a time, while backups may be copied for hours."""
+    return Service(name="worker", command=(*CELERY, "worker", "--pool=prefork", "--concurrency=2", "--without-mingle"))
 
 
 def beat() -> Service:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ops.backups.engines.base import Engine
+from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.manifest import ExcludedTable, Kind, Manifest, Origin
-from ops.backups.repository import BackupRepository
 from ops.backups.signing import Trust
 from ops.backups.sources import from_manifest
 from ops.backups.verify import read_back
@@ -37,7 +37,7 @@ class BackupSpec:
 
 
 def create_backup(
-    *, engine: Engine, repository: BackupRepository, spec: BackupSpec, name: str, on_progress: ProgressCallback
+    *, engine: Engine, repository: BackupCatalog, spec: BackupSpec, name: str, on_progress: ProgressCallback
 ) -> Manifest:
     """Create the backup `name` and verify it by reading it back. An error leaves nothing of it in the storage.
 
@@ -62,7 +62,7 @@ def create_backup(
     return manifest
 
 
-def require_space(*, engine: Engine, repository: BackupRepository, kind: Kind) -> None:
+def require_space(*, engine: Engine, repository: BackupCatalog, kind: Kind) -> None:
     """Raises PreconditionFailed where the storage is a disk with less free space than the backup will need.
 
     An estimate can be too low; then the disk is full while the backup is written, which ends and removes it.
@@ -77,7 +77,7 @@ def require_space(*, engine: Engine, repository: BackupRepository, kind: Kind) -
         )
 
 
-def expected_size(*, engine: Engine, repository: BackupRepository, kind: Kind) -> int:
+def expected_size(*, engine: Engine, repository: BackupCatalog, kind: Kind) -> int:
     """Bytes that a backup needs now: those of the newest one of this database and kind, and a quarter more.
 
     Without an earlier one, a share of the database's size; never more than that size; 0 where it is unknown.
@@ -91,7 +91,7 @@ def expected_size(*, engine: Engine, repository: BackupRepository, kind: Kind) -
 
 
 def write(
-    *, engine: Engine, repository: BackupRepository, spec: BackupSpec, name: str, on_progress: ProgressCallback
+    *, engine: Engine, repository: BackupCatalog, spec: BackupSpec, name: str, on_progress: ProgressCallback
 ) -> Manifest:
     started = time.monotonic()
     on_progress(Progress(stage=Stage.SNAPSHOT))

@@ -10,13 +10,13 @@ from ops.databases.postgres.differences import NotKept
 from ops.databases.postgres.properties import DatabaseProperties
 from ops.errors import ArtifactInvalid
 from ops.utils import schema
-from ops.utils.schema import Count, Moment, Seconds, Text
+from ops.utils.schema import Count, Line, Moment, Seconds, Text
 
 FORMAT = 1
 """Increased when older versions could not read a new manifest, or would misunderstand it."""
 UUID = r"\A[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
 FILE_NAME = r"\A[A-Za-z0-9_-]+(?:\.[A-Za-z0-9]+)+\Z"
-SHA256 = r"\A[0-9a-f]{64}\Z"
+Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
 class Kind(StrEnum):
@@ -73,6 +73,8 @@ class Verification(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     error: Text = ""
     not_kept: tuple[NotKept, ...] = ()
     """Properties of the live database that a restore could not keep."""
+    location: Line = "local"
+    """The storage location whose copy was read."""
 
     def __post_init__(self) -> None:
         schema.require_time(self.verified_at)
@@ -80,6 +82,17 @@ class Verification(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def passed(self) -> bool:
         return not self.error
+
+
+class Encryption(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The age file of the data file in encrypted storage locations; all of them have the same bytes.
+
+    `recipients` are the public keys that it was encrypted to.
+    """
+
+    size: Count
+    sha256: Sha256
+    recipients: tuple[Line, ...]
 
 
 class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -110,7 +123,7 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tables: dict[Text, TableDigest]
     size: Count
     uncompressed_size: Count
-    sha256: Annotated[str, Meta(pattern=SHA256)]
+    sha256: Sha256
     verifications: tuple[Verification, ...] = ()
     """In the order in which they were made."""
     note: Text = ""
@@ -122,6 +135,8 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     untrusted: bool = False
     properties: DatabaseProperties | None = None
     """Of PostgreSQL: what belongs to the database besides its content, without what every new database has."""
+    encryption: Encryption | None = None
+    """None before it was first copied to an encrypted location."""
     excluded: tuple[ExcludedTable, ...] = ()
     """Each is in `tables` as well, without rows."""
 

@@ -8,28 +8,35 @@ import itertools
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 import msgspec
 from django.core.files.storage import Storage
 
 from ops.backups.compression import HashingCounter, compressed, reader
-from ops.backups.manifest import Kind, Manifest, Origin, Verification
+from ops.backups.manifest import Encryption, Kind, Manifest, Origin, Sha256, Verification
 from ops.backups.signing import Keys, Trust, unsigned
 from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
+from ops.backups.storage.entries import Entry
 from ops.backups.storage.local import PARTIAL
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
 from ops.utils.formatting import join_names
+from ops.utils.schema import Count, Moment, Text
 from ops.utils.streams import blocks_of
 
 logger = logging.getLogger(__name__)
 
+LOCAL = "local"
+"""The name of the first storage location, the directory BACKUP_DIR."""
 MANIFEST = ".json"
 EVENTS = "events"
 MAX_EVENT = 16 * 2**20
 """Bytes. A log is most of it."""
 EVENT = re.compile(r"\d{8}_\d{6}_\d{6}_[0-9A-Za-z-]+_[a-z]+\.json", re.ASCII)
+MISSING = "Its data file is missing."
+Files = Mapping[str, Entry]
+"""By name."""
 KINDS = "|".join(re.escape(kind) for kind in Kind)
 LIST_THEM = "`manage.py list_backups` shows all of them."
 UNCHANGEABLE = {
@@ -48,6 +55,22 @@ class StoredFile:
     uncompressed_size: int
 
 
+class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A data file in a storage location, as it was when it was last read in full: at `verified_at`, with this SHA-256.
+
+    `size` is bytes. `error` says what was wrong with it then; such a copy does not count.
+    """
+
+    sha256: Sha256
+    size: Count
+    verified_at: Moment
+    error: Text = ""
+
+    @property
+    def is_good(self) -> bool:
+        return not self.error
+
+
 @dataclass(frozen=True, kw_only=True)
 class BackupRecord:
     """A backup as the repository finds it. `fault` says why it cannot be restored, and is '' for a good one."""
@@ -58,6 +81,24 @@ class BackupRecord:
     trust: Trust
     file_missing: bool = False
     fault: str = ""
+    local_fault: str = ""
+    """What is wrong with the data file in this location; other locations may have good copies."""
+    copies: Mapping[str, Copy] = field(default_factory=dict)
+    """The copies in other locations, by name of the location, the nearest first."""
+    unreachable: frozenset[str] = frozenset()
+    """Locations that did not answer the last run."""
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """The locations that have a good copy and answered, the nearest first; then the others that have one."""
+        here = () if self.local_fault else (LOCAL,)
+        good = [name for name, copy in self.copies.items() if copy.is_good]
+        return (*here, *sorted(good, key=self.unreachable.__contains__))
+
+    @property
+    def reachable(self) -> tuple[str, ...]:
+        """The locations that have a good copy and answered. Only these count."""
+        return tuple(name for name in self.locations if name not in self.unreachable)
 
     @property
     def verified(self) -> bool:
@@ -81,7 +122,7 @@ class BackupRecord:
 
 
 class BackupRepository:
-    """The backups in any Django storage whose names begin with `prefix`. Callers hold the lock of the database.
+    """The backups in a storage whose names begin with `prefix`. Callers hold the lock of the database.
 
     A backup exists when its manifest does, which is written last. `keys` sign manifests.
     """
@@ -100,25 +141,28 @@ class BackupRepository:
 
     @property
     def location(self) -> str:
-        """Where the backups are, for messages: the directory or URL, else the class of the storage."""
-        known = (getattr(self.storage, name, "") for name in ("display_location", "location"))
-        return str(next(filter(None, known), type(self.storage).__name__))
+        """Where the backups are, for messages: a directory or an address."""
+        return str(self.storage.display_location)  # type: ignore[attr-defined]
 
     # --- Reading ------------------------------------------------------------------------------------------------
 
     def records(self) -> list[BackupRecord]:
         """All backups, the newest first, those without a readable manifest last. A damaged one is no error."""
-        files = self.files.names()
-        return sorted((self.read_record(name, files) for name in self.names(files)), key=newest_first)
+        files = self.files.entries()
+        return sorted(self.read_records(self.names(files), files), key=newest_first)
+
+    def read_records(self, names: Iterable[str], files: Files) -> list[BackupRecord]:
+        """The backups with these `names`, of which `files` are the manifests and data files."""
+        return [self.read_record(name, files) for name in names]
 
     def get(self, name: str) -> BackupRecord:
         """The backup with this name, manifest name or unique beginning of a name. Raises PreconditionFailed."""
-        files = self.files.names()
+        files = self.files.entries()
         names = self.names(files)
         wanted = name.removesuffix(MANIFEST)
         matches = [wanted] if wanted in names else [found for found in names if wanted and found.startswith(wanted)]
         if len(matches) == 1:
-            return self.read_record(matches[0], files)
+            return self.read_records(matches, files)[0]
         if matches:
             raise PreconditionFailed(
                 f"{name!r} is the beginning of {join_names(matches, 5)}.", "Give one of these names in full."
@@ -184,7 +228,7 @@ class BackupRepository:
     def publish(self, manifest: Manifest) -> None:
         """Make a stored file a backup. Raises ArtifactInvalid where the file is missing or has another size."""
         self.kind_of(manifest.name)
-        if fault := self.fault_of(manifest, self.files.names()):
+        if fault := self.fault_of(manifest, self.files.entries()):
             raise ArtifactInvalid(f"{manifest.name} was not published. {fault}")
         self.files.create(manifest.name + MANIFEST, iter([self.signed(manifest)]))
 
@@ -195,6 +239,7 @@ class BackupRepository:
         pinned: bool | None = None,
         note: str | None = None,
         verification: Verification | None = None,
+        encryption: Encryption | None = None,
     ) -> BackupRecord:
         """Write the given values into a manifest and sign it again.
 
@@ -213,6 +258,7 @@ class BackupRepository:
             manifest,
             pinned=manifest.pinned if pinned is None else pinned,
             note=manifest.note if note is None else note,
+            encryption=encryption or manifest.encryption,
         )
         self.files.rewrite(record.name + MANIFEST, self.signed(manifest))
         return dataclasses.replace(record, manifest=manifest)
@@ -231,7 +277,7 @@ class BackupRepository:
         The caller knows that these runs are dead. A data file with a manifest is never deleted.
         """
         files = self.files.names()
-        deleted = []
+        deleted: list[str] = []
         for name in sorted(filter(self.pattern.fullmatch, set(claimed))):
             unfinished = [name + PARTIAL, name + MANIFEST + PARTIAL]
             if name + MANIFEST not in files:
@@ -243,8 +289,8 @@ class BackupRepository:
 
     def free_bytes(self) -> int | None:
         """Space for more backups; None where the storage does not know, as in S3."""
-        free_bytes = getattr(self.storage, "free_bytes", None)
-        return free_bytes() if free_bytes else None
+        free: int | None = self.storage.free_bytes()  # type: ignore[attr-defined]
+        return free
 
     # --- History ------------------------------------------------------------------------------------------------
 
@@ -293,7 +339,7 @@ class BackupRepository:
 
     # --- Files --------------------------------------------------------------------------------------------------
 
-    def names(self, files: set[str]) -> list[str]:
+    def names(self, files: Iterable[str]) -> list[str]:
         """The data files that have manifests, the newest first."""
         names = (file.removesuffix(MANIFEST) for file in files if file.endswith(MANIFEST))
         return sorted(filter(self.pattern.fullmatch, names), reverse=True)
@@ -304,29 +350,37 @@ class BackupRepository:
             raise PreconditionFailed(f"{name!r} is not the name of a backup here.", LIST_THEM)
         return Kind(match[1])
 
-    def read_record(self, name: str, files: set[str]) -> BackupRecord:
+    def read_record(self, name: str, files: Files) -> BackupRecord:
         trust = Trust.UNSIGNED
         try:
             document = self.files.document(name + MANIFEST)
             trust = self.keys.check(document)
             manifest = Manifest.from_json(unsigned(document))
         except (OpsError, FileNotFoundError) as error:
-            return BackupRecord(name=name, manifest=None, trust=trust, fault=sentence(error))
+            fault = sentence(error)
+            return BackupRecord(name=name, manifest=None, trust=trust, fault=fault, local_fault=fault)
         if manifest.name != name:
             # A signed manifest that was copied to describe other data.
             fault = f"The manifest is that of {manifest.name}."
-            return BackupRecord(name=name, manifest=None, trust=Trust.TAMPERED, fault=fault)
+            return BackupRecord(name=name, manifest=None, trust=Trust.TAMPERED, fault=fault, local_fault=fault)
         fault = self.fault_of(manifest, files)
-        return BackupRecord(name=name, manifest=manifest, trust=trust, file_missing=name not in files, fault=fault)
+        missing = name not in files
+        return BackupRecord(
+            name=name, manifest=manifest, trust=trust, file_missing=missing, fault=fault, local_fault=fault
+        )
 
-    def fault_of(self, manifest: Manifest, files: set[str]) -> str:
+    def fault_of(self, manifest: Manifest, files: Files) -> str:
         """What is wrong with the data file, as far as its size tells; '' for nothing."""
         if manifest.name not in files:
-            return "Its data file is missing."
-        size = self.storage.size(manifest.name)
-        if size != manifest.size:
-            return f"Its data file has {size:,} bytes, and the manifest says {manifest.size:,}."
+            return MISSING
+        size, expected = files[manifest.name].size, self.stored_size(manifest)
+        if size != expected:
+            return f"Its data file has {size:,} bytes, and the manifest says {expected:,}."
         return ""
+
+    def stored_size(self, manifest: Manifest) -> int:
+        """Bytes of the data file in this storage."""
+        return manifest.size
 
     def signed(self, manifest: Manifest) -> bytes:
         """The content of the manifest's file. Raises ArtifactInvalid for values that `read_record` would refuse."""

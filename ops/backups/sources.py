@@ -1,4 +1,4 @@
-"""The source of a restore: a backup of the repository, or a file at a path."""
+"""The source of a restore: a backup in a storage location, or a file at a path."""
 
 import contextlib
 import datetime as dt
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import IO
 
 from ops.backups.compression import decompressed
+from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.manifest import Kind, Manifest
-from ops.backups.repository import BackupRecord, BackupRepository
+from ops.backups.repository import BackupRecord
 from ops.backups.signing import Trust
 from ops.databases.postgres.properties import DatabaseProperties
 from ops.errors import PreconditionFailed
@@ -37,6 +38,8 @@ class RestoreSource:
     manifest: Manifest | None
     trust: Trust
     opener: Opener
+    location: str = ""
+    """The storage location from which it is read; '' for a file that is in none."""
 
     @property
     def properties(self) -> DatabaseProperties | None:
@@ -59,24 +62,28 @@ class RestoreSource:
             yield stream
 
 
-def from_record(repository: BackupRepository, record: BackupRecord) -> RestoreSource:
-    """A backup of the repository. Raises ArtifactInvalid when its manifest or its file cannot be read.
+def from_record(catalog: BackupCatalog, record: BackupRecord, location: str = "") -> RestoreSource:
+    """A backup, read in `location` or where its nearest good copy is. Raises ArtifactInvalid if it cannot be read.
 
     The manifest of an upload, and one that is not signed here, are ignored.
     """
-    manifest = record.require_file()
-    return from_manifest(repository, manifest, Trust.UNSIGNED if manifest.untrusted else record.trust)
+    if location:
+        catalog.require_copy(record, location)
+    manifest = record.require_manifest() if location else record.require_file()
+    return from_manifest(catalog, manifest, Trust.UNSIGNED if manifest.untrusted else record.trust, location)
 
 
-def from_manifest(repository: BackupRepository, manifest: Manifest, trust: Trust) -> RestoreSource:
-    """A data file of the repository, which may have no manifest there yet."""
+def from_manifest(catalog: BackupCatalog, manifest: Manifest, trust: Trust, location: str = "") -> RestoreSource:
+    """A data file, which may have no manifest in the storage yet."""
+    location = location or catalog.nearest(manifest)
     return RestoreSource(
         name=manifest.name,
         kind=manifest.kind,
         size=manifest.size,
         manifest=manifest if trust is Trust.SIGNED else None,
         trust=trust,
-        opener=lambda: repository.open_file(manifest),
+        opener=lambda: catalog.open_file(manifest, location),
+        location=location,
     )
 
 

@@ -18,8 +18,15 @@ from ops.backups.rights.changes import RightsChange, sections
 from ops.backups.signing import Trust
 from ops.backups.sources import UNKNOWN_ORIGIN, RestoreSource
 from ops.databases.migration_state import migration_skew
-from ops.runs.descriptions import ENGINES, LEVELS, describe, describe_replacement, describe_verification
-from ops.runs.results import UNDO, BackupResult, PruneResult, RestoreResult, UndoResult, VerificationResult
+from ops.runs.descriptions import (
+    ENGINES,
+    LEVELS,
+    describe,
+    describe_location,
+    describe_replacement,
+    describe_verification,
+)
+from ops.runs.results import UNDO, BackupResult, CopyResult, PruneResult, RestoreResult, UndoResult, VerificationResult
 from ops.utils.formatting import (
     describe_unknown_keys,
     format_age,
@@ -169,6 +176,14 @@ def show_verifications(console: Console, result: VerificationResult) -> None:
         console.print(f"{mark} {escape(describe_verification(name, verification))}", soft_wrap=True)
         for left in verification.not_kept:
             console.print(str(left), style="yellow", soft_wrap=True, markup=False)
+
+
+def show_copies(console: Console, result: CopyResult) -> None:
+    """What was copied to each storage location, or why it was not."""
+    for name, location in result.locations.items():
+        mark = "[red]✗[/red]" if location.error else "[green]✓[/green]"
+        for sentence in describe_location(name, location):
+            console.print(f"{mark} {escape(sentence)}", soft_wrap=True)
 
 
 def show_source(console: Console, source: RestoreSource, *, where: str) -> None:

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from django.core.files.storage import InvalidStorageError, storages
 from django.db import Error
 from django.utils.module_loading import import_string
 from msgspec import Struct
 
 from ops.backups.recovery_kit import Concern
 from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
+from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.conf import conf
 from ops.databases.postgres.differences import NotKept
 from ops.errors import OpsError
@@ -168,9 +168,8 @@ def check_backup_age(alias: str) -> None:
 
 
 def check_disk_space(alias: str) -> None:
-    """Not for storages without a known limit, such as S3."""
-    storage = files().storage
-    free: int | None = storage.free_bytes() if hasattr(storage, "free_bytes") else None
+    """Of the first storage location."""
+    free = PrivateFileSystemStorage(conf.BACKUP_DIR).free_bytes()
     newest = Backup.objects.using(alias).verified().order_by("-taken_at").values_list("size", flat=True).first()
     needed = max(LEAST_FREE, BACKUPS_TO_COME * (newest or 0))
     if "storage" in load_state():
@@ -244,11 +243,8 @@ def log(deliveries: Iterable[Delivery]) -> None:
 
 
 def files() -> AtomicFiles:
-    """The backup storage. Raises OpsError where there is none."""
-    try:
-        return AtomicFiles(storages["backups"])
-    except InvalidStorageError as error:
-        raise OpsError(f"The backup storage is not configured: {error}") from error
+    """The first storage location."""
+    return AtomicFiles(PrivateFileSystemStorage(conf.BACKUP_DIR))
 
 
 def load_state() -> dict[str, AlertState]:

@@ -5,6 +5,7 @@ Importing this package registers all of them in `ops.runs.executor.OPERATIONS`.
 
 from ops.operations.backup import back_up
 from ops.operations.backup_edits import change_backup, delete_backup, record_download
+from ops.operations.copies import copy_backups, is_due
 from ops.operations.findings import is_live
 from ops.operations.migrate import migrate, preflight, rehearse
 from ops.operations.migrate_to_sqlite import make_sqlite_file, migrate_to_sqlite, rehearse_to_sqlite
@@ -27,6 +28,7 @@ __all__ = [
     "PreBackupFailed",
     "back_up",
     "change_backup",
+    "copy_backups",
     "create_recovery_kit",
     "delete_backup",
     "delete_sqlite_files",
@@ -34,6 +36,7 @@ __all__ = [
     "evaluate_retention",
     "files_expired",
     "find_source",
+    "is_due",
     "is_live",
     "make_sqlite_file",
     "migrate",

@@ -1,11 +1,11 @@
 """Prune: delete the backups outside the retention policy."""
 
-import datetime as dt
 from collections.abc import Sequence
 
 from ops.backups import retention
+from ops.backups.locations.protection import protect, records_in
 from ops.backups.manifest import Origin
-from ops.backups.repository import BackupRecord
+from ops.backups.repository import LOCAL, BackupRecord
 from ops.backups.retention import RetentionDecision
 from ops.models import Run
 from ops.runs import event_log
@@ -13,6 +13,7 @@ from ops.runs.context import OpsContext
 from ops.runs.executor import operation
 from ops.runs.recorder import RunRecorder
 from ops.runs.results import PruneResult
+from ops.utils import clock
 from ops.utils.progress import Progress, Stage
 
 
@@ -27,27 +28,54 @@ def prune(context: OpsContext, run: RunRecorder) -> PruneResult:
 def apply_retention(
     context: OpsContext, run: RunRecorder, *, last_run_failed: bool | None = None
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Returns the names of the backups that were deleted, and of those that were kept, with the reason for each."""
-    records = context.repository.records()
-    decisions = evaluate_retention(context, records, last_run_failed=last_run_failed)
-    deleted = {decision.name: decision.reason for decision in decisions if not decision.keep}
-    for name in deleted:
-        context.repository.delete(name)
+    """Prune BACKUP_DIR. Returns the names of the backups that were deleted there, and of those that were kept, with
+    the reason for each.
+    """
+    catalog = context.repository
+    with catalog.states.locked():
+        records = catalog.records()
+        decisions = evaluate_retention(context, records, last_run_failed=last_run_failed)
+        deleted = {decision.name: decision.reason for decision in decisions if not decision.keep}
+        for name in deleted:
+            catalog.delete_copy(name, LOCAL)
     retained = {decision.name: (decision.until, decision.reason) for decision in decisions if decision.keep}
-    run.index_all([record for record in records if record.name in retained], retained)
+    run.index_all(catalog.records(), retained)
     return deleted, {name: reason for name, (_until, reason) in retained.items()}
 
 
 def evaluate_retention(
     context: OpsContext, records: Sequence[BackupRecord], *, last_run_failed: bool | None = None
 ) -> list[RetentionDecision]:
-    """What `prune` would do with `records` now. `last_run_failed`: None looks it up."""
+    """What `prune` would do in BACKUP_DIR with `records` now. `last_run_failed`: None looks it up."""
+    return evaluate_location(context, records, LOCAL, last_run_failed=last_run_failed)
+
+
+def evaluate_location(
+    context: OpsContext, records: Sequence[BackupRecord], location: str, *, last_run_failed: bool | None = None
+) -> list[RetentionDecision]:
+    """What pruning would do in `location`. `records` are all backups."""
     if last_run_failed is None:
         last_run_failed = last_backup_failed(context)
+    decisions = evaluate(context, records_in(records, location), location, last_run_failed=last_run_failed)
+    others = [other for other in (LOCAL, *context.repository.others) if other != location]
+    wanted = {other: wanted_in(context, records, other) for other in others}
+    return protect(decisions, location=location, records=records, wanted=wanted, now=clock.now())
+
+
+def wanted_in(context: OpsContext, records: Sequence[BackupRecord], location: str) -> frozenset[str]:
+    """The names of the backups that the policy of `location` would keep if it had all of them."""
+    decisions = evaluate(context, records, location, last_run_failed=False)
+    return frozenset(decision.name for decision in decisions if decision.keep)
+
+
+def evaluate(
+    context: OpsContext, records: Sequence[BackupRecord], location: str, *, last_run_failed: bool
+) -> list[RetentionDecision]:
+    policy = context.policy if location == LOCAL else context.repository.others[location].policy
     return retention.evaluate(
         records,
-        now=dt.datetime.now(dt.UTC),
-        policy=context.policy,
+        now=clock.now(),
+        policy=policy,
         engine=context.engine.kind,
         database=context.engine.database,
         undo_needs=pinned_by_undo(context, records),

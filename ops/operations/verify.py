@@ -3,9 +3,12 @@
 import time
 from collections.abc import Sequence
 
+import msgspec
+
 from ops.backups import sources
+from ops.backups.locations import copying
 from ops.backups.manifest import Level, Verification
-from ops.backups.repository import BackupRecord
+from ops.backups.repository import LOCAL, BackupRecord
 from ops.backups.restore_checks import require_engine
 from ops.backups.signing import Trust
 from ops.backups.verify import new_verification, read_back, restore_test
@@ -19,8 +22,10 @@ from ops.utils.progress import Progress, Stage
 
 
 @operation(Run.Kind.VERIFICATION, Run.Kind.RESTORE_TEST)
-def verify(context: OpsContext, run: RunRecorder, *, names: Sequence[str]) -> VerificationResult:
-    """Verify backups and write the outcomes into their manifests. A run of the kind RESTORE_TEST restores them.
+def verify(context: OpsContext, run: RunRecorder, *, names: Sequence[str], location: str = "") -> VerificationResult:
+    """Verify backups and record the outcomes. A run of the kind RESTORE_TEST restores them.
+
+    The copies in the storage location `location` are read, or the nearest good ones.
 
     Raises ArtifactInvalid for a backup of another kind of database, about which nothing can be found out here.
     """
@@ -31,8 +36,8 @@ def verify(context: OpsContext, run: RunRecorder, *, names: Sequence[str]) -> Ve
         run.set_backup(names[0])
     verifications = {}
     for name in names:
-        done = verifications[name] = verify_one(context, run, name)
-        run.log(f"{name}: {done.level}, {done.error or 'passed'}")
+        done = verifications[name] = verify_one(context, run, name, location)
+        run.log(f"{name} in {done.location}: {done.level}, {done.error or 'passed'}")
         for left in done.not_kept:
             run.log(str(left))
     result = VerificationResult(verifications=verifications)
@@ -42,12 +47,13 @@ def verify(context: OpsContext, run: RunRecorder, *, names: Sequence[str]) -> Ve
     return result
 
 
-def verify_one(context: OpsContext, run: RunRecorder, name: str) -> Verification:
-    """Verify one backup, and write the outcome into the manifest if that is signed here."""
+def verify_one(context: OpsContext, run: RunRecorder, name: str, location: str) -> Verification:
+    """Verify one backup, and record the outcome if its manifest is signed here."""
     record = context.repository.get(name)
+    where = location or next(iter(record.locations), LOCAL)
     restores = run.kind == Run.Kind.RESTORE_TEST
     try:
-        source = sources.from_record(context.repository, record)
+        source = sources.from_record(context.repository, record, location)
         if source.trust is Trust.TAMPERED:
             raise ArtifactInvalid("Its manifest was changed after it was made.")  # noqa: TRY301
         if restores:
@@ -59,9 +65,24 @@ def verify_one(context: OpsContext, run: RunRecorder, name: str) -> Verification
     except ArtifactInvalid as error:
         level = Level.RESTORED if restores else Level.READ
         done = new_verification(level, error.message, since=time.monotonic())
-    if record.trust is Trust.SIGNED:
-        run.index(context.repository.change(name, verification=done))
+    done = msgspec.structs.replace(done, location=where)
+    if record.trust is Trust.SIGNED and record.manifest:
+        run.index(record_outcome(context, record, done))
     return done
+
+
+def record_outcome(context: OpsContext, record: BackupRecord, done: Verification) -> BackupRecord:
+    """A copy whose bytes differ says nothing about the backup while another location has a good copy.
+
+    All else is about the backup itself, and is written into its manifest.
+    """
+    catalog, manifest = context.repository, record.require_manifest()
+    copy = copying.examine(catalog, manifest, done.location, is_good=done.passed)
+    if copy.error or done.location != LOCAL or record.local_fault:
+        record = catalog.record_check(record.name, done.location, copy)
+    if copy.error and record.locations:
+        return record
+    return catalog.change(record.name, verification=done)
 
 
 def newest_verified(context: OpsContext) -> BackupRecord | None:

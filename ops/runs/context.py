@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from django.core.files.storage import InvalidStorageError, storages
 from django.db import connections
 
 from ops.backups.engines.base import Engine
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.engines.sqlite.engine import SqliteEngine
+from ops.backups.locations.catalog import BackupCatalog
+from ops.backups.locations.location import Location, read_settings
 from ops.backups.manifest import Kind
-from ops.backups.repository import BackupRepository
 from ops.backups.retention import Policy
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.conf import conf
@@ -18,7 +18,7 @@ from ops.databases.override import direct_settings
 from ops.databases.postgres.connection import from_settings
 from ops.databases.sqlite.files import parse_name
 from ops.errors import PreconditionFailed
-from ops.keys import keys_from_settings
+from ops.keys import age_keys_from_settings, keys_from_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class OpsContext:
     """What operations work on. `previous_days`: how long the previous database is kept after a restore."""
 
     engine: Engine
-    repository: BackupRepository
+    repository: BackupCatalog
     policy: Policy
     previous_days: int
     app_version: str
@@ -74,17 +74,29 @@ def engine_of(alias: str) -> Engine:
     )
 
 
-def repository_from_settings(directory: Path | None = None) -> BackupRepository:
-    """The backups in `directory`, or in the storage ``STORAGES["backups"]``."""
-    try:
-        storage = PrivateFileSystemStorage(directory) if directory else storages["backups"]
-    except InvalidStorageError as error:
-        raise PreconditionFailed(
-            f"The backup storage is not configured: {error}",
-            'Set STORAGES["backups"], for example to ops.backups.storage.local.PrivateFileSystemStorage'
-            " with a location.",
-        ) from error
-    return BackupRepository(storage, keys_from_settings(), conf.OPS_BACKUP_PREFIX)
+def repository_from_settings(directory: Path | None = None) -> BackupCatalog:
+    """The backups in `directory`; without one those in BACKUP_DIR and in the locations of BACKUP_LOCATIONS."""
+    storage = PrivateFileSystemStorage(directory or conf.BACKUP_DIR)
+    locations = [] if directory else locations_from_settings()
+    return BackupCatalog(storage, keys_from_settings(), conf.OPS_BACKUP_PREFIX, locations)
+
+
+def locations_from_settings() -> list[Location]:
+    """The other storage locations. Raises PreconditionFailed for invalid settings."""
+    found = read_settings(conf.BACKUP_LOCATIONS)
+    if not found:
+        return []
+    keys, policy = keys_from_settings(), policy_from_settings()
+    return [
+        Location(
+            settings,
+            general_policy=policy,
+            keys=keys,
+            age_keys=age_keys_from_settings,
+            prefix=conf.OPS_BACKUP_PREFIX,
+        )
+        for settings in found
+    ]
 
 
 def policy_from_settings(days: int | None = None) -> Policy:

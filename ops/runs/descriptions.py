@@ -13,10 +13,12 @@ from ops.engine_migration.result import MigrationResult
 from ops.runs.results import (
     UNDO,
     BackupResult,
+    CopyResult,
     DeletionResult,
     DropResult,
     EditResult,
     FileDeletionResult,
+    LocationResult,
     PreflightResult,
     PruneResult,
     RecoveryKitResult,
@@ -93,6 +95,21 @@ def _(result: DropResult) -> list[str]:
 def _(result: PruneResult) -> list[str]:
     deleted = describe_deleted(result.deleted)
     return [f"{pluralize(len(result.kept), 'backup')} kept.", *deleted] if deleted else ["Nothing to prune."]
+
+
+@describe.register
+def _(result: CopyResult) -> list[str]:
+    return [sentence for name, location in result.locations.items() for sentence in describe_location(name, location)]
+
+
+def describe_location(name: str, result: LocationResult) -> list[str]:
+    """What a run did in one storage location."""
+    if result.error:
+        return [f"{name}: {result.error.rstrip('.')}."]
+    copied = f"{pluralize(len(result.copied), 'backup')} copied and read back ({format_size(result.size)})"
+    done = [copied] if result.copied else []
+    done += [f"{pluralize(len(result.deleted), 'backup')} deleted"] if result.deleted else []
+    return [f"{name}: {'; '.join(done) or 'up to date'}."]
 
 
 @describe.register

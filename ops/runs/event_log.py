@@ -18,7 +18,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from ops.backups.repository import BackupRepository
+from ops.backups.locations.catalog import BackupCatalog
 from ops.errors import ArtifactInvalid
 from ops.models import Run
 from ops.runs import results
@@ -39,14 +39,14 @@ DEPTH, PARTS = 12, 100_000
 
 
 def record(
-    repository: BackupRepository, event: str, run: Run, *, file: str = "", database: str = "", target: str = ""
+    repository: BackupCatalog, event: str, run: Run, *, file: str = "", database: str = "", target: str = ""
 ) -> None:
     """Write an event of `run`: it claims the data file `file`, or claims or leaves the database `database`."""
     fields = {"claims": file, "claims_database": database, "target": target}
     repository.add_event({**_event(event, run), **{name: value for name, value in fields.items() if value}})
 
 
-def record_swept(repository: BackupRepository, events: Iterable[Event], *, target: str = "") -> None:
+def record_swept(repository: BackupCatalog, events: Iterable[Event], *, target: str = "") -> None:
     """The databases that the runs of these events left were dropped."""
     left = {event.get("run") for event in events if event.get("event") == LEFT and event.get("target", "") == target}
     for run in left:
@@ -80,7 +80,7 @@ def claimed_databases(events: Iterable[Event], *, target: str = "") -> set[str]:
     return {name for name in names if isinstance(name, str)}
 
 
-def last_ended(repository: BackupRepository, kind: Run.Kind) -> Run | None:
+def last_ended(repository: BackupCatalog, kind: Run.Kind) -> Run | None:
     """The run of this kind that ended last."""
     ended = [run for run in read_runs(repository.events()).values() if run.kind == kind and run.is_finished]
     return max(ended, key=lambda run: run.finished_at or run.requested_at, default=None)

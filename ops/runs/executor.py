@@ -24,7 +24,7 @@ from ops.models import Run
 from ops.notifications import alerts
 from ops.runs import event_log, index
 from ops.runs.context import OpsContext
-from ops.runs.lock import database_lock, describe_request, query_with_timeout
+from ops.runs.lock import copies_lock, database_lock, describe_request, query_with_timeout
 from ops.runs.recorder import RunRecorder, unrecorded
 from ops.utils import clock
 from ops.utils.posix_signals import ignore_interrupts
@@ -55,6 +55,8 @@ def recorded(
 ) -> Iterator[RunRecorder]:
     """Hold the lock of the database and record the block as `run`; without `writes_row`, next to the backups only.
 
+    Copying has a lock of its own: it may take hours, and reads only files.
+
     Raises AlreadyRunning while another run holds the lock, and PreconditionFailed if the storage does not take the
     record; a queued row is closed then. What the block raises is recorded and raised again.
     """
@@ -64,7 +66,8 @@ def recorded(
         stack.callback(alerts.notify_runs, finished)
         try:
             holder = f"{run.get_kind_display()} by {run.requested_by}"
-            run.recovered = stack.enter_context(database_lock(context, holder))
+            lock = copies_lock if run.kind == Run.Kind.COPY else database_lock
+            run.recovered = stack.enter_context(lock(context, holder))
             recorder = _begin(context, run, on_progress, writes_row=writes_row)
         except PreconditionFailed as error:
             finished += _refuse(run, context.engine, error)

@@ -9,8 +9,9 @@ from django.apps import apps
 from django.db import transaction
 from django.utils import timezone
 
+from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.manifest import Manifest
-from ops.backups.repository import BackupRecord, BackupRepository
+from ops.backups.repository import LOCAL, MISSING, BackupRecord
 from ops.backups.signing import Trust
 from ops.models import Backup, Run
 from ops.runs.event_log import EVENT_FIELDS, read_runs
@@ -27,7 +28,7 @@ BATCH = 500
 Row = TypeVar("Row", Run, Backup)
 
 
-def rebuild_index(repository: BackupRepository, *, restored: bool = False) -> None:
+def rebuild_index(repository: BackupCatalog, *, restored: bool = False) -> None:
     """Rebuild the rows of backups and runs in "default" from the repository, in one transaction.
 
     Rows of running runs are left to those runs. In a `restored` database, which is that of an earlier moment, queued
@@ -61,6 +62,15 @@ def index_backups(records: Iterable[BackupRecord], kept: Mapping[str, tuple[dt.d
                 backup.retained_until, backup.retention_reason = until, because
                 changed.append(backup)
         Backup.objects.bulk_update(changed, ["retained_until", "retention_reason"], batch_size=BATCH)
+
+
+def refresh_backups(repository: BackupCatalog) -> None:
+    """Make the rows of backups match the storage, while other runs may add and delete backups."""
+    # Read before the files: rows that are added meanwhile are newer than the files.
+    known = set(Backup.objects.values_list("pk", flat=True))
+    records = repository.records()
+    with transaction.atomic():
+        _write_backups(records, known)
 
 
 def write_backup(record: BackupRecord) -> None:
@@ -139,6 +149,16 @@ def _skip_missed_schedules() -> None:
         PeriodicTask.objects.filter(last_run_at__isnull=False).update(last_run_at=timezone.now())
 
 
+def copies_of(record: BackupRecord) -> list[dict[str, object]]:
+    """The copies as the row has them: the first location's, then those of the others."""
+    local = [] if record.local_fault == MISSING else [(LOCAL, None, record.local_fault)]
+    others = [(name, copy.verified_at.isoformat(), copy.error) for name, copy in record.copies.items()]
+    return [
+        {"location": name, "verified_at": when, "error": error, "answers": name not in record.unreachable}
+        for name, when, error in (*local, *others)
+    ]
+
+
 def _backup_of(manifest: Manifest, record: BackupRecord) -> Backup:
     verification = manifest.verification
     return Backup(
@@ -162,6 +182,8 @@ def _backup_of(manifest: Manifest, record: BackupRecord) -> Backup:
         verification_error=verification.error if verification else "",
         trust=str(record.trust),
         file_missing=record.file_missing,
+        copies=copies_of(record),
+        copy_count=len(record.reachable),
         run=manifest.run,
         manifest=manifest.as_json(),
     )

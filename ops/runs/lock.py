@@ -5,14 +5,17 @@ The lock ends with the process. So a run without an end, on a database whose loc
 
 import contextlib
 import datetime as dt
+import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
 from ops.backups.engines.base import Engine
-from ops.backups.repository import BackupRepository
+from ops.backups.locations.catalog import BackupCatalog
+from ops.backups.storage.local import NEW_OR_OLD_FILE
 from ops.conf import conf
+from ops.databases.sqlite.lock import held
 from ops.engine_migration.to_postgres.snapshot_directory import sweep_snapshots
 from ops.engine_migration.to_sqlite.directory import sweep_directory
 from ops.models import Run
@@ -24,6 +27,8 @@ from ops.utils import clock
 from ops.utils.single_flight import SingleFlight
 
 Answer = TypeVar("Answer")
+COPYING = "locations/copying.lock"
+"""The lock of runs that copy backups, in BACKUP_DIR."""
 
 
 @contextlib.contextmanager
@@ -42,9 +47,34 @@ def database_lock(context: OpsContext, holder: str) -> Iterator[tuple[str, ...]]
         yield recovered
 
 
-def _clean_up(engine: Engine, repository: BackupRepository) -> tuple[str, ...]:
+@contextlib.contextmanager
+def copies_lock(context: OpsContext, holder: str) -> Iterator[tuple[str, ...]]:
+    """As `database_lock`, for copying: one process at a time writes to the other storage locations."""
+    since = format_minute(clock.now())
+    with context.repository.directory.folder(COPYING, create=True) as (folder, last):
+        descriptor = os.open(last, NEW_OR_OLD_FILE, 0o600, dir_fd=folder)
+    busy = "Backups are being copied already"
+    with held(descriptor, f"{holder} on {socket.gethostname()} since {since}", busy=busy):
+        killed = _killed(_unended_events(context.engine, context.repository, copying=True))
+        yield _mark_interrupted(killed, context.repository) if killed else ()
+
+
+def _unended_events(engine: Engine, repository: BackupCatalog, *, copying: bool) -> list[event_log.Event]:
+    """Events of runs on this database that hold, or held, the lock in question."""
+    return [
+        event
+        for event in repository.unended_events()
+        if event.get("database") == engine.database and (event.get("kind") == Run.Kind.COPY) == copying
+    ]
+
+
+def _killed(events: Iterable[event_log.Event]) -> list[Run]:
+    return [run for run in event_log.read_runs(events).values() if not run.is_finished]
+
+
+def _clean_up(engine: Engine, repository: BackupCatalog) -> tuple[str, ...]:
     """The caller has the lock, so every run on this database without an end was killed."""
-    events = [event for event in repository.unended_events() if event.get("database") == engine.database]
+    events = _unended_events(engine, repository, copying=False)
     swept = (
         *repository.sweep(event_log.claimed_files(events)),
         *sweep_snapshots(conf.BACKUP_DIR),
@@ -53,12 +83,12 @@ def _clean_up(engine: Engine, repository: BackupRepository) -> tuple[str, ...]:
     # Before the runs are closed: if this process is killed here, the next run still finds their claims.
     dropped = engine.sweep(event_log.claimed_databases(events))
     event_log.record_swept(repository, events)
-    killed = [run for run in event_log.read_runs(events).values() if not run.is_finished]
+    killed = _killed(events)
     _keep_other_claims(killed, events, repository)
     return (*(_mark_interrupted(killed, repository) if killed else ()), *swept, *dropped)
 
 
-def _keep_other_claims(killed: Iterable[Run], events: Sequence[event_log.Event], repository: BackupRepository) -> None:
+def _keep_other_claims(killed: Iterable[Run], events: Sequence[event_log.Event], repository: BackupCatalog) -> None:
     """Databases that killed runs claimed on other servers stay claimed when the runs are closed.
 
     The next migration to the same target drops them (`RunRecorder.left_databases`).
@@ -70,7 +100,7 @@ def _keep_other_claims(killed: Iterable[Run], events: Sequence[event_log.Event],
                 event_log.record(repository, event_log.LEFT, run, database=name, target=target)
 
 
-def _mark_interrupted(killed: Sequence[Run], repository: BackupRepository) -> tuple[str, ...]:
+def _mark_interrupted(killed: Sequence[Run], repository: BackupCatalog) -> tuple[str, ...]:
     """Record the end of these runs. Returns a sentence for each."""
     rows = query_with_timeout(lambda: Run.objects.in_bulk([run.pk for run in killed]))
     if isinstance(rows, BaseException):

@@ -10,7 +10,8 @@ from functools import partial
 from django.db import transaction
 from msgspec import Struct
 
-from ops.backups.repository import BackupRecord, BackupRepository
+from ops.backups.locations.catalog import BackupCatalog
+from ops.backups.repository import BackupRecord
 from ops.databases.leftovers import Claims
 from ops.errors import Cancelled, OpsError, PreconditionFailed
 from ops.models import Run
@@ -33,7 +34,7 @@ class RunRecorder(Claims):
     """What an operation reports to. It also records the databases that the run creates."""
 
     def __init__(
-        self, run: Run, *, repository: BackupRepository, on_progress: ProgressCallback, writes_row: bool = True
+        self, run: Run, *, repository: BackupCatalog, on_progress: ProgressCallback, writes_row: bool = True
     ) -> None:
         self.id, self.requested_by = str(run.pk), run.requested_by
         self.kind, self.origin = Run.Kind(run.kind), Run.Origin(run.origin)
@@ -81,6 +82,10 @@ class RunRecorder(Claims):
     ) -> None:
         """Write the rows of all backups; see `ops.runs.index.index_backups`."""
         self._writer.enqueue(partial(index.index_backups, records, retained))
+
+    def refresh_rows(self) -> None:
+        """Make the rows of backups match the storage; see `ops.runs.index.refresh_backups`."""
+        self._writer.enqueue(partial(index.refresh_backups, self._repository))
 
     def remove_rows(self, names: Collection[str]) -> None:
         """Remove the rows of deleted backups."""

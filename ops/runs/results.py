@@ -88,6 +88,24 @@ class PruneResult(Struct, frozen=True, kw_only=True):
     kept: dict[Line, Text]
 
 
+class LocationResult(Struct, frozen=True, kw_only=True):
+    """One storage location. `size` is the bytes that were copied; `deleted` maps names of backups to reasons.
+
+    `error` says what kept it from having all copies.
+    """
+
+    copied: tuple[Line, ...] = ()
+    size: Count = 0
+    deleted: dict[Line, Text] = {}
+    error: Text = ""
+
+
+class CopyResult(Struct, frozen=True, kw_only=True):
+    """Copying to storage locations, by name."""
+
+    locations: dict[Line, LocationResult]
+
+
 class UploadResult(Struct, frozen=True, kw_only=True):
     """A file that was added to the backups, untrusted."""
 
@@ -196,6 +214,7 @@ RESULTS: Mapping[str, type[Struct]] = {
     Run.Kind.UNDO: UndoResult,
     Run.Kind.DROP_PREVIOUS: DropResult,
     Run.Kind.PRUNE: PruneResult,
+    Run.Kind.COPY: CopyResult,
     Run.Kind.UPLOAD: UploadResult,
     Run.Kind.CHANGE: EditResult,
     Run.Kind.DELETION: DeletionResult,

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from django.core.files.storage import InvalidStorageError, storages
 from django.db import connection
 from django.utils import timezone
 
 from ops.admin.dashboard.backup_calendar import first_day
 from ops.admin.dashboard.history import History, read_history
 from ops.admin.dashboard.summary import BackupStatus, SchedulerState
+from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.conf import conf
 from ops.health.backups import BACKUP_TASK, max_age, read_backups
 from ops.health.database import pool_status
@@ -112,13 +112,8 @@ def _start_checks() -> Checks:
 
 
 def free_bytes() -> int | None:
-    """Free space of the backup storage; None if it is unknown. Raises what the storage raises."""
-    try:
-        storage = storages["backups"]
-    except InvalidStorageError:
-        return None
-    measure: Callable[[], int | None] | None = getattr(storage, "free_bytes", None)
-    return measure() if measure else None
+    """Free space of the first storage location; None if it is unknown. Raises what the storage raises."""
+    return PrivateFileSystemStorage(conf.BACKUP_DIR).free_bytes()
 
 
 def _scheduler_state(checks: Checks) -> SchedulerState:

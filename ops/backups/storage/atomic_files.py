@@ -1,4 +1,4 @@
-"""Files and JSON documents in any Django storage: complete or absent."""
+"""Files and JSON documents in a storage location: complete or absent."""
 
 import contextlib
 import json
@@ -10,6 +10,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import Storage
 
 from ops.backups.compression import IteratorFile
+from ops.backups.storage.entries import Entry
 from ops.errors import ArtifactInvalid, PreconditionFailed
 
 MAX_DOCUMENT = 64 * 2**20
@@ -17,17 +18,19 @@ MAX_DOCUMENT = 64 * 2**20
 
 
 class AtomicFiles:
-    """What the repository needs beyond Django's interface of a storage."""
+    """What the repository needs beyond the interface of the storages."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
 
+    def entries(self, folder: str = "") -> dict[str, Entry]:
+        """The files in `folder` with their sizes, from one listing; none where there is no such folder."""
+        found: dict[str, Entry] = self.storage.entries(folder)  # type: ignore[attr-defined]
+        return found
+
     def names(self, folder: str = "") -> set[str]:
-        """The files in `folder`; none where there is no such folder."""
-        try:
-            return set(self.storage.listdir(folder)[1])
-        except FileNotFoundError:
-            return set()
+        """The names of the files in `folder`."""
+        return set(self.entries(folder))
 
     def document(self, name: str, *, largest: int = 0) -> dict[str, Any]:
         """A JSON object of at most `largest` bytes. Raises ArtifactInvalid for other content, and storage errors."""
@@ -58,17 +61,8 @@ class AtomicFiles:
             raise PreconditionFailed(f"{name} exists already.", "Nothing was changed.")
 
     def rewrite(self, name: str, content: bytes) -> None:
-        """Overwrite a file, atomically where the storage can: with a method `replace`, or where `save` overwrites."""
-        replace = getattr(self.storage, "replace", None)
-        if replace:
-            replace(name, ContentFile(content))
-            return
-        saved = self.storage.save(name, ContentFile(content))
-        if saved != name:
-            # The storage chose another name instead. The content is safe under it while the old file is replaced.
-            self.storage.delete(name)
-            self.storage.save(name, ContentFile(content))
-            self.storage.delete(saved)
+        """Overwrite a file, atomically."""
+        self.storage.replace(name, ContentFile(content))  # type: ignore[attr-defined]
 
 
 def json_bytes(document: Mapping[str, Any]) -> bytes:

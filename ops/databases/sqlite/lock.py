@@ -17,14 +17,19 @@ SUFFIX = ".ops-lock"
 @contextlib.contextmanager
 def locked(path: Path, label: str) -> Iterator[None]:
     """Hold `path`. Raises AlreadyRunning with the label of the holder and since when."""
-    descriptor = open_lock(path)
+    with held(open_lock(path), label, busy=f"Another operation on {path} is running"):
+        yield
+
+
+@contextlib.contextmanager
+def held(descriptor: int, label: str, *, busy: str) -> Iterator[None]:
+    """Hold the lock file `descriptor`, and close it. Raises AlreadyRunning: `busy`, and the label of the holder."""
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise AlreadyRunning(
-                f"Another operation on {path} is running{holder(descriptor)}.",
-                "Wait until it has ended, or stop it, and run the command again.",
+                f"{busy}{holder(descriptor)}.", "Wait until it has ended, or stop it, and run the command again."
             ) from error
         write(descriptor, json.dumps({"label": label, "since": f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"}))
         try:

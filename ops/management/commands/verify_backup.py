@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ops import operations
+from ops.backups.repository import LOCAL
 from ops.errors import PreconditionFailed
 from ops.management import output
 from ops.management.base import NOT_VERIFIED, OperationCommand, add_backup_dir, document_of, execute, new_run
@@ -23,6 +24,8 @@ class Command(OperationCommand):
     examples = """
   Test a restore of the newest backup:
     manage.py verify_backup --latest --restore
+  Read all copies in a storage location back:
+    manage.py verify_backup --all --location nas
   Read all backups back, from cron:
     manage.py verify_backup --all --json
 """
@@ -40,12 +43,15 @@ class Command(OperationCommand):
             action="store_true",
             help="restore test: restore into a scratch database and compare the contents",
         )
+        parser.add_argument(
+            "--location", default="", metavar="NAME", help="read the copies there (default: the nearest good ones)"
+        )
         add_backup_dir(parser, "verify backups")
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context(directory=options["backup_dir"])
         kind = Run.Kind.RESTORE_TEST if options["restore"] else Run.Kind.VERIFICATION
-        run = new_run(kind, names=selected_names(console, context, options))
+        run = new_run(kind, names=selected_names(console, context, options), location=options["location"])
         result = execute(console, operations.verify, context, run)
         output.show_verifications(console, result)
         return document_of(run, result), 0 if result.passed else NOT_VERIFIED
@@ -57,7 +63,12 @@ def selected_names(console: Console, context: OpsContext, options: dict[str, Any
         return [context.repository.get(options["name"]).name]
     names: list[str] = []
     others: list[str] = []
+    location = options["location"]
+    if location and location != LOCAL:
+        context.repository.other(location)
     for record in context.repository.records():
+        if location and location not in (LOCAL, *record.copies):
+            continue
         ours = not record.manifest or record.manifest.kind in context.engine.kinds
         (names if ours else others).append(record.name)
     if not names:

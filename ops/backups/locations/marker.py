@@ -1,0 +1,57 @@
+"""The marker of a storage location: a file that shows that it is the one that was used before."""
+
+import uuid
+from typing import Annotated
+
+import msgspec
+from django.core.files.base import ContentFile
+from msgspec import Meta, Struct
+
+from ops.backups.locations.catalog import BackupCatalog
+from ops.backups.locations.location import Location
+from ops.backups.manifest import UUID
+from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
+from ops.errors import PreconditionFailed
+from ops.utils import schema
+
+FILE = "location.json"
+"""Not encrypted; it contains nothing but a random number."""
+
+
+class Marker(Struct, frozen=True, kw_only=True):
+    id: Annotated[str, Meta(pattern=UUID)]
+
+
+def require_marker(catalog: BackupCatalog, location: Location) -> None:
+    """Write the marker at the first use of a location, and require it later.
+
+    Without its file system a mount point is an empty directory, and copies would fill the local disk. Raises
+    PreconditionFailed; then nothing was written.
+    """
+    known = catalog.states.read(location.name).id
+    found = read_marker(location)
+    if known and found != known:
+        what = "another location's" if found else "no"
+        raise PreconditionFailed(
+            f"{location.where} has {what} marker ({FILE}), and it had one before. Nothing was written there.",
+            "Is it mounted, and is the address right? If the location is new, delete"
+            f" {catalog.location}/locations/{location.name}.json; then all backups are copied again.",
+        )
+    if not known:
+        id_ = found or write_marker(location)
+        catalog.update_state(location.name, lambda state: msgspec.structs.replace(state, id=id_))
+
+
+def read_marker(location: Location) -> str:
+    """The id in the marker; '' without a marker."""
+    try:
+        document = AtomicFiles(location.storage).document(FILE)
+    except FileNotFoundError:
+        return ""
+    return schema.read_document(document, Marker, what=f"The marker of {location.where}").id
+
+
+def write_marker(location: Location) -> str:
+    marker = Marker(id=str(uuid.uuid4()))
+    location.storage.save(FILE, ContentFile(json_bytes(schema.to_json(marker))))
+    return marker.id

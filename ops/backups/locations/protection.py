@@ -1,0 +1,62 @@
+"""What retention in one storage location must not delete because of the others."""
+
+import dataclasses
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping
+
+from ops.backups.repository import LOCAL, MISSING, BackupRecord
+from ops.backups.retention import RetentionDecision
+
+
+def records_in(records: Iterable[BackupRecord], location: str) -> list[BackupRecord]:
+    """The backups with a data file in `location`, as they are there: a damaged copy is a fault."""
+    found = []
+    for record in records:
+        if location == LOCAL:
+            if record.local_fault != MISSING:
+                found.append(dataclasses.replace(record, fault=record.local_fault))
+        elif copy := record.copies.get(location):
+            found.append(dataclasses.replace(record, fault=copy.error))
+    return found
+
+
+def protect(
+    decisions: Iterable[RetentionDecision],
+    *,
+    location: str,
+    records: Iterable[BackupRecord],
+    wanted: Mapping[str, Collection[str]],
+    now: dt.datetime,
+) -> list[RetentionDecision]:
+    """The `decisions` for `location`, of which some that delete are changed.
+
+    `records` are all backups, `wanted` the names that the policy of each location keeps. A copy stays while it is of
+    the last verified backup, or while another location wants the backup and none of these has a good copy and answers.
+    """
+    known = {record.name: record for record in records}
+    last = last_verified(known.values(), now)
+
+    def protected(decision: RetentionDecision) -> RetentionDecision:
+        reason = "" if decision.keep else reason_to_keep(known[decision.name], location, wanted, last)
+        return dataclasses.replace(decision, keep=True, reason=reason, until=None) if reason else decision
+
+    return [protected(decision) for decision in decisions]
+
+
+def reason_to_keep(record: BackupRecord, location: str, wanted: Mapping[str, Collection[str]], last: str) -> str:
+    if record.name == last:
+        return "kept as the last verified backup of all locations"
+    keepers = [name for name, names in wanted.items() if name != location and record.name in names]
+    if not keepers or set(keepers) & set(record.reachable):
+        return ""
+    return f"kept because {' and '.join(keepers)} should have it and no copy there is verified and within reach"
+
+
+def last_verified(records: Iterable[BackupRecord], now: dt.datetime) -> str:
+    """The name of the newest verified backup that is not dated in the future; '' if there is none."""
+    times = [
+        (record.manifest.taken_at, record.name)
+        for record in records
+        if record.verified and record.manifest and record.manifest.taken_at <= now
+    ]
+    return max(times, default=(now, ""))[1]

@@ -1,0 +1,62 @@
+"""Keep manifests and history in another storage location up to date, and learn of backups that are only there."""
+
+import hashlib
+from collections.abc import Collection
+
+from ops.backups.locations.catalog import BackupCatalog
+from ops.backups.locations.location import Location
+from ops.backups.repository import EVENTS, MANIFEST
+from ops.backups.signing import Trust
+from ops.utils.formatting import pluralize
+
+
+def write_manifest(catalog: BackupCatalog, location: Location, name: str) -> str:
+    """Write the manifest that the first location has. Returns the SHA-256 of its plaintext."""
+    content = manifest_bytes(catalog, name)
+    location.repository.files.rewrite(name + MANIFEST, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def update_manifests(catalog: BackupCatalog, location: Location, signed: Collection[str]) -> None:
+    """Write the manifests of the backups `signed` that have changed since they were written there, or are missing."""
+    state = catalog.states.read(location.name)
+    present = location.repository.files.names()
+    written = {}
+    for name in state.copies.keys() & set(signed):
+        digest = hashlib.sha256(manifest_bytes(catalog, name)).hexdigest()
+        if digest != state.manifests.get(name) or name + MANIFEST not in present:
+            written[name] = write_manifest(catalog, location, name)
+    if written:
+        catalog.update_state(location.name, lambda state: state.with_manifests(written))
+
+
+def manifest_bytes(catalog: BackupCatalog, name: str) -> bytes:
+    with catalog.storage.open(name + MANIFEST, "rb") as file:
+        return bytes(file.read())
+
+
+def write_history(catalog: BackupCatalog, location: Location) -> int:
+    """Copy the events that the location does not have. Returns how many."""
+    missing = sorted(set(catalog.event_names()) - location.repository.files.names(EVENTS))
+    for name in missing:
+        with catalog.storage.open(f"{EVENTS}/{name}", "rb") as file:
+            location.repository.storage.save(f"{EVENTS}/{name}", file)
+    return len(missing)
+
+
+def learn(catalog: BackupCatalog, location: Location) -> list[str]:
+    """Take over manifests of this installation's backups that only the location has. Returns a sentence for each.
+
+    BACKUP_DIR was replaced, or the backup was made on another machine.
+    """
+    known = set(catalog.files.names())
+    deletions = catalog.states.read(location.name).deletions
+    repository = location.repository
+    files = repository.files.entries()
+    names = [name for name in repository.names(files) if name + MANIFEST not in known and name not in deletions]
+    found = [record for record in repository.read_records(names, files) if record.trust is Trust.SIGNED]
+    for record in found:
+        catalog.files.rewrite(record.name + MANIFEST, catalog.signed(record.require_manifest()))
+    if not found:
+        return []
+    return [f"{location.name} has {pluralize(len(found), 'backup')} that BACKUP_DIR did not know."]

@@ -1,0 +1,197 @@
+"""Copy backups to the other storage locations, and prune there. No other run writes to them."""
+
+import datetime as dt
+from collections.abc import Sequence
+
+from ops.backups.locations import copying
+from ops.backups.locations.catalog import BackupCatalog
+from ops.backups.locations.location import Location
+from ops.backups.locations.marker import require_marker
+from ops.backups.locations.records import learn, update_manifests, write_history, write_manifest
+from ops.backups.manifest import Manifest
+from ops.backups.repository import BackupRecord
+from ops.backups.signing import Trust
+from ops.errors import ArtifactInvalid, Cancelled, OpsError, VerificationFailed
+from ops.models import Run
+from ops.operations.prune import evaluate_location, wanted_in
+from ops.runs.context import OpsContext
+from ops.runs.executor import operation
+from ops.runs.recorder import RunRecorder
+from ops.runs.results import CopyResult, LocationResult
+from ops.utils import clock
+from ops.utils.progress import Progress, Stage
+from ops.utils.redaction import redact
+
+LONGEST_PAUSE = dt.timedelta(hours=20)
+"""After which a location is looked at although it should lack nothing."""
+
+
+@operation(Run.Kind.COPY)
+def copy_backups(context: OpsContext, run: RunRecorder, *, locations: Sequence[str] = ()) -> CopyResult:
+    """Bring `locations`, or all, up to date: each gets what its policy keeps, and is pruned by it.
+
+    A location that fails does not stop the others; the run fails at its end.
+    """
+    chosen = [context.repository.other(name) for name in locations] or list(context.repository.others.values())
+    results = {location.name: update_location(context, run, location) for location in chosen}
+    remove_waiting(context)
+    run.refresh_rows()
+    failed = [f"{name}: {result.error.rstrip('.')}." for name, result in results.items() if result.error]
+    if failed:
+        hint = "The backups themselves are not affected. The next run copies what is missing: manage.py copy_backups"
+        run.fail(OpsError(f"Not every storage location is up to date. {' '.join(failed)}", hint))
+    return CopyResult(locations=results)
+
+
+def is_due(context: OpsContext) -> bool:
+    """Whether a location lacks a copy, failed, or was not looked at for `LONGEST_PAUSE`, as far as is known here."""
+    catalog = context.repository
+    found = catalog.records()
+    for location in catalog.others.values():
+        state = catalog.states.read(location.name)
+        is_recent = state.answered_at is not None and clock.now() - state.answered_at < LONGEST_PAUSE
+        if not is_recent or state.error or state.deletions or missing_in(context, found, location):
+            return True
+    return False
+
+
+# --- One location -----------------------------------------------------------------------------------------------------
+
+
+def update_location(context: OpsContext, run: RunRecorder, location: Location) -> LocationResult:
+    """Copy, record and prune. An error of the location is recorded in its state and returned, not raised."""
+    catalog = context.repository
+    transfer = Transfer(context, run, location)
+    try:
+        require_marker(catalog, location)
+        for sentence in (*learn(catalog, location), *forget_vanished(catalog, location)):
+            run.log(sentence)
+        delete_requested(catalog, location)
+        transfer.copy_missing()
+        update_manifests(catalog, location, [record.name for record in catalog.records() if is_copyable(record)])
+        write_history(catalog, location)
+        transfer.prune()
+        free = location.repository.free_bytes()
+        catalog.update_state(location.name, lambda state: state.answered(clock.now(), free))
+    except (OpsError, OSError) as error:
+        if isinstance(error, Cancelled):
+            raise
+        transfer.fail(error)
+    return transfer.result()
+
+
+class Transfer:
+    """What one run does in one location."""
+
+    def __init__(self, context: OpsContext, run: RunRecorder, location: Location) -> None:
+        self.context, self.run, self.location, self.catalog = context, run, location, context.repository
+        self.copied: list[str] = []
+        self.deleted: dict[str, str] = {}
+        self.errors: list[str] = []
+        self.size = 0
+
+    def result(self) -> LocationResult:
+        return LocationResult(
+            copied=tuple(self.copied), size=self.size, deleted=self.deleted, error=" ".join(self.errors)
+        )
+
+    def fail(self, error: OpsError | OSError) -> None:
+        """The location cannot be used now: its copies do not count until it answers again."""
+        message = redact(error.message if isinstance(error, OpsError) else str(error))
+        self.note(message)
+        self.catalog.update_state(self.location.name, lambda state: state.failed(message, clock.now()))
+
+    def note(self, message: str) -> None:
+        self.errors.append(message)
+        self.run.log(f"{self.location.name}: {message}")
+
+    def copy_missing(self) -> None:
+        """Copy what the location should have, the newest first, until there is nothing that was not tried.
+
+        Backups that are made meanwhile are copied, too. A backup that cannot be read does not stop the others.
+        """
+        tried: set[str] = set()
+        while missing := [
+            record
+            for record in missing_in(self.context, self.catalog.records(), self.location)
+            if record.name not in tried
+        ]:
+            self.run.report(Progress(stage=Stage.COPY, total=sum(record.require_manifest().size for record in missing)))
+            for record in missing:
+                tried.add(record.name)
+                try:
+                    self.copy(record.require_manifest())
+                except (ArtifactInvalid, VerificationFailed) as error:
+                    self.note(error.message)
+
+    def copy(self, manifest: Manifest) -> None:
+        """The data file, then its manifest, then the record here that the location has both."""
+        copy = copying.copy_to(self.catalog, self.location, manifest, self.run.report)
+        digest = write_manifest(self.catalog, self.location, manifest.name)
+        self.catalog.update_state(
+            self.location.name,
+            lambda state: state.with_copy(manifest.name, copy).with_manifests({manifest.name: digest}),
+        )
+        self.copied.append(manifest.name)
+        self.size += copy.size
+
+    def prune(self) -> None:
+        """First the state forgets a copy, then its files are deleted: no other deletion relies on it any more."""
+        with self.catalog.states.locked():
+            decisions = evaluate_location(self.context, self.catalog.records(), self.location.name)
+            chosen = {decision.name: decision.reason for decision in decisions if not decision.keep}
+            for name in list(chosen):
+                until = self.location.repository.storage.locked_until(name)  # type: ignore[attr-defined]
+                if until and until > clock.now():
+                    del chosen[name]
+                else:
+                    self.catalog.delete_copy(name, self.location.name)
+        for name, reason in chosen.items():
+            self.location.repository.delete(name)
+            self.deleted[name] = reason
+
+
+def is_copyable(record: BackupRecord) -> bool:
+    """Made or taken in here, and readable somewhere."""
+    return record.trust is Trust.SIGNED and record.manifest is not None and not record.fault
+
+
+def missing_in(context: OpsContext, records: Sequence[BackupRecord], location: Location) -> list[BackupRecord]:
+    """The backups that the policy of the location keeps, and of which it has no good copy; the newest first."""
+    wanted = wanted_in(context, records, location.name)
+    return [
+        record
+        for record in records
+        if record.name in wanted
+        and is_copyable(record)
+        and not (location.name in record.copies and record.copies[location.name].is_good)
+    ]
+
+
+def forget_vanished(catalog: BackupCatalog, location: Location) -> list[str]:
+    """Forget copies that are not there any more, or have another size. Returns a sentence for each."""
+    present = location.repository.files.entries()
+    state = catalog.states.read(location.name)
+    gone = [name for name, copy in state.copies.items() if name not in present or present[name].size != copy.size]
+    for name in gone:
+        catalog.update_state(location.name, lambda state, name=name: state.with_copy(name, None))  # type: ignore[misc]
+    return [f"{location.name}: the copy of {name} is missing or has another size." for name in gone]
+
+
+def delete_requested(catalog: BackupCatalog, location: Location) -> None:
+    """Delete the files of backups that a user has deleted."""
+    names = catalog.states.read(location.name).deletions
+    for name in names:
+        location.repository.delete(name)
+    if names:
+        catalog.update_state(location.name, lambda state: state.without_deletions(names))
+
+
+def remove_waiting(context: OpsContext) -> None:
+    """Delete the age files in BACKUP_DIR that no location lacks."""
+    catalog = context.repository
+    found = catalog.records()
+    encrypted = [location for location in catalog.others.values() if location.encrypted]
+    copying.remove_waiting(
+        catalog, {record.name for location in encrypted for record in missing_in(context, found, location)}
+    )
