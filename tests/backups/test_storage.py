@@ -145,6 +145,33 @@ def test_link_with_the_partial_name_is_not_followed(directory, victim):
         directory.save("x", content())
 
 
+def test_partial_file_of_a_killed_writer_is_replaced(directory):
+    for write in (directory.save, directory.replace):
+        directory.location.mkdir(exist_ok=True)
+        (directory.location / "x.partial").write_bytes(b"left by a killed writer")
+        write("x", content())
+        assert tree(directory) == {"x": b"new"}
+        directory.delete("x")
+
+
+def test_two_writers_that_find_an_abandoned_file_do_not_write_the_same_one(directory, monkeypatch):
+    """The second one removes the abandoned file that the first one has found, and writes its own."""
+    directory.location.mkdir()
+    (directory.location / "x.partial").write_bytes(b"left by a killed writer")
+    monkeypatch.setattr(module, "is_at", lambda *arguments: monkeypatch.undo() or second(*arguments))
+    second_writer = open_files = []
+
+    def second(descriptor: int, folder: int, name: str) -> bool:
+        os.unlink(name, dir_fd=folder)
+        open_files.append(directory.create("x", folder, name))
+        return module.is_at(descriptor, folder, name)
+
+    with pytest.raises(PreconditionFailed, match="another run is writing it"):
+        directory.save("x", content())
+    assert second_writer
+    os.close(open_files[0])
+
+
 def test_link_with_the_final_name_is_replaced(directory, victim):
     directory.location.mkdir()
     (directory.location / "x").symlink_to(victim)
@@ -312,6 +339,7 @@ def test_save_on_a_full_disk_is_refused(directory, monkeypatch):
             """It would be that of ``/dev/full``."""
 
     monkeypatch.setattr(module, "os", Full())
+    monkeypatch.setattr(module, "is_at", lambda *_arguments: True)
     with pytest.raises(PreconditionFailed) as caught:
         directory.save("x", content())
     assert str(caught.value) == (
@@ -337,8 +365,7 @@ def test_second_concurrent_save_of_a_name_is_refused(directory):
         with pytest.raises(PreconditionFailed) as caught:
             second("x", content(b"second"))
         assert str(caught.value) == (
-            f"{directory.location}/x.partial exists: another run is writing it, or was killed while writing.\n"
-            "Wait for the other run. The next backup deletes what a killed run has left."
+            f"{directory.location}/x.partial exists: another run is writing it.\nWait for the other run."
         )
     finish.set()
     first.join()

@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,9 @@ from ops.errors import PreconditionFailed
 
 PARTIAL = ".partial"
 """Suffix of a file that is being written."""
+ATTEMPTS = 10
+"""At making a partial file, while other processes remove abandoned ones of that name."""
+NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 NEW_OR_OLD_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -62,31 +66,40 @@ class PrivateFileSystemStorage(Storage):
             partial = last + PARTIAL
             descriptor = self.create(name, folder, partial)
             try:
-                try:
-                    # Other writers need the partial name, so the file cannot appear before it is renamed.
-                    if not overwrite and exists_in(folder, last):
-                        raise PreconditionFailed(f"{self.path(name)} exists already.", "Nothing was changed.")
-                    self.write_content(name, descriptor, content)
-                finally:
-                    os.close(descriptor)
+                # Other writers need the partial name, so the file cannot appear before it is renamed.
+                if not overwrite and exists_in(folder, last):
+                    raise PreconditionFailed(f"{self.path(name)} exists already.", "Nothing was changed.")
+                self.write_content(name, descriptor, content)
                 with self.translate_errors(name):
                     os.replace(partial, last, src_dir_fd=folder, dst_dir_fd=folder)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(partial, dir_fd=folder)
                 raise
+            finally:
+                os.close(descriptor)
             with self.translate_errors(name):
                 os.fsync(folder)
 
     def create(self, name: str, folder: int, partial: str) -> int:
-        try:
-            with self.translate_errors(name):
-                return os.open(partial, NEW_FILE, 0o600, dir_fd=folder)
-        except FileExistsError as error:
-            raise PreconditionFailed(
-                f"{self.path(name)}{PARTIAL} exists: another run is writing it, or was killed while writing.",
-                "Wait for the other run. The next backup deletes what a killed run has left.",
-            ) from error
+        """A descriptor of the new file `partial`, locked until it is closed. One that a killed writer left is replaced.
+
+        Raises PreconditionFailed while another process writes it.
+        """
+        for _attempt in range(ATTEMPTS):
+            try:
+                with self.translate_errors(name):
+                    descriptor = os.open(partial, NEW_FILE, 0o600, dir_fd=folder)
+            except FileExistsError:
+                if not remove_abandoned(folder, partial):
+                    break
+                continue
+            if lock(descriptor, without_locks=True) and is_at(descriptor, folder, partial):
+                return descriptor
+            os.close(descriptor)
+        raise PreconditionFailed(
+            f"{self.path(name)}{PARTIAL} exists: another run is writing it.", "Wait for the other run."
+        )
 
     def write_content(self, name: str, descriptor: int, content: "File[bytes]") -> None:
         """Errors of the content are passed on; those of the disk become PreconditionFailed."""
@@ -240,6 +253,44 @@ def regular_files(found: Iterable["os.DirEntry[str]"]) -> Iterator[tuple[str, En
             status = entry.stat(follow_symlinks=False)
             if stat.S_ISREG(status.st_mode):
                 yield entry.name, Entry(status.st_size, dt.datetime.fromtimestamp(status.st_mtime, dt.UTC))
+
+
+def lock(descriptor: int, *, without_locks: bool) -> bool:
+    """Whether this process has it locked now; `without_locks` is the answer on a file system that has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        return without_locks and error.errno in NO_LOCKS
+    return True
+
+
+def is_at(descriptor: int, folder: int, name: str) -> bool:
+    """Whether the open file is the one that has this name now."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(name, dir_fd=folder, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
+def remove_abandoned(folder: int, partial: str) -> bool:
+    """Remove a partial file whose writer was killed. Returns False if it is being written, or is no file of a writer."""
+    try:
+        descriptor = os.open(partial, OLD_FILE, dir_fd=folder)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode) or not lock(descriptor, without_locks=False):
+            return False
+        # Under the lock: another process may have removed it meanwhile, and made its own.
+        if is_at(descriptor, folder, partial):
+            os.unlink(partial, dir_fd=folder)
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def exists_in(folder: int, name: str) -> bool:
