@@ -1,7 +1,10 @@
 """Copy backups to the other storage locations, and prune there. No other run writes to them."""
 
+import dataclasses
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from ops.backups.locations import copying
 from ops.backups.locations.catalog import BackupCatalog
@@ -9,8 +12,10 @@ from ops.backups.locations.location import Location
 from ops.backups.locations.marker import require_marker
 from ops.backups.locations.records import learn, update_manifests, write_history, write_manifest
 from ops.backups.manifest import Manifest
-from ops.backups.repository import BackupRecord
+from ops.backups.repository import EVENTS, BackupRecord
+from ops.backups.retention import RetentionDecision
 from ops.backups.signing import Trust
+from ops.backups.storage.entries import Entry
 from ops.errors import ArtifactInvalid, Cancelled, OpsError, VerificationFailed
 from ops.models import Run
 from ops.operations.prune import evaluate_location, wanted_in
@@ -22,6 +27,8 @@ from ops.utils import clock
 from ops.utils.progress import Progress, Stage
 from ops.utils.redaction import redact
 
+CLOCK_TOLERANCE = dt.timedelta(hours=1)
+"""Between this machine's clock and that of a storage."""
 LONGEST_PAUSE = dt.timedelta(hours=20)
 """After which a location is looked at although it should lack nothing."""
 
@@ -116,7 +123,9 @@ class Transfer:
             for record in missing_in(self.context, self.catalog.records(), self.location)
             if record.name not in tried
         ]:
-            self.run.report(Progress(stage=Stage.COPY, total=sum(record.require_manifest().size for record in missing)))
+            # Each is written and read back.
+            total = 2 * sum(record.require_manifest().size for record in missing)
+            self.run.report(Progress(stage=Stage.COPY, total=total))
             for record in missing:
                 tried.add(record.name)
                 try:
@@ -137,18 +146,49 @@ class Transfer:
 
     def prune(self) -> None:
         """First the state forgets a copy, then its files are deleted: no other deletion relies on it any more."""
+        present = self.location.repository.files.entries()
+        now = min(clock.now(), storage_clock(self.location))
+        expired = {decision.name for decision in self.decide(present, now) if not decision.keep}
+        unlocked = {name for name in expired if not self.is_locked(name)}
         with self.catalog.states.locked():
-            decisions = evaluate_location(self.context, self.catalog.records(), self.location.name)
-            chosen = {decision.name: decision.reason for decision in decisions if not decision.keep}
-            for name in list(chosen):
-                until = self.location.repository.storage.locked_until(name)  # type: ignore[attr-defined]
-                if until and until > clock.now():
-                    del chosen[name]
-                else:
-                    self.catalog.delete_copy(name, self.location.name)
-        for name, reason in chosen.items():
+            # Once more: another run may have deleted copies that the first decisions relied on.
+            chosen = {each.name: each.reason for each in self.decide(present, now) if not each.keep}
+            for name in unlocked & chosen.keys():
+                self.catalog.delete_copy(name, self.location.name)
+        for name in unlocked & chosen.keys():
             self.location.repository.delete(name)
-            self.deleted[name] = reason
+            self.deleted[name] = chosen[name]
+
+    def decide(self, present: Mapping[str, Entry], now: dt.datetime) -> list[RetentionDecision]:
+        records = [dated_before_storage(record, present, self.location.name) for record in self.catalog.records()]
+        return evaluate_location(self.context, records, self.location.name, now=now)
+
+    def is_locked(self, name: str) -> bool:
+        """Whether the storage refuses to delete the data file, by an object lock."""
+        until: dt.datetime | None = self.location.repository.storage.locked_until(name)  # type: ignore[attr-defined]
+        return until is not None and until > clock.now()
+
+
+def storage_clock(location: Location) -> dt.datetime:
+    """The newest time that the storage gave to an event: this run has just written one.
+
+    Whoever sets this machine's clock to a later year must not make its copies expire.
+    """
+    times = [entry.modified for entry in location.repository.files.entries(EVENTS).values()]
+    return max(times, default=clock.now())
+
+
+def dated_before_storage(record: BackupRecord, present: Mapping[str, Entry], location: str) -> BackupRecord:
+    """The record, with a fault in `location` if its signed time is later than the storage's own.
+
+    A manifest that a thief of the signing key has dated into the future must not push others out.
+    """
+    entry, copy = present.get(record.name), record.copies.get(location)
+    if not (entry and copy and record.manifest) or record.manifest.taken_at <= entry.modified + CLOCK_TOLERANCE:
+        return record
+    error = f"It says that it was taken after it was stored ({entry.modified:%Y-%m-%d %H:%M} UTC)."
+    forged = msgspec.structs.replace(copy, error=error)
+    return dataclasses.replace(record, copies={**record.copies, location: forged})
 
 
 def is_copyable(record: BackupRecord) -> bool:

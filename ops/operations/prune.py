@@ -1,5 +1,6 @@
 """Prune: delete the backups outside the retention policy."""
 
+import datetime as dt
 from collections.abc import Sequence
 
 from ops.backups import retention
@@ -51,30 +52,36 @@ def evaluate_retention(
 
 
 def evaluate_location(
-    context: OpsContext, records: Sequence[BackupRecord], location: str, *, last_run_failed: bool | None = None
+    context: OpsContext,
+    records: Sequence[BackupRecord],
+    location: str,
+    *,
+    last_run_failed: bool | None = None,
+    now: dt.datetime | None = None,
 ) -> list[RetentionDecision]:
-    """What pruning would do in `location`. `records` are all backups."""
+    """What pruning would do in `location` at `now`. `records` are all backups."""
     if last_run_failed is None:
         last_run_failed = last_backup_failed(context)
-    decisions = evaluate(context, records_in(records, location), location, last_run_failed=last_run_failed)
+    now = now or clock.now()
+    decisions = evaluate(context, records_in(records, location), location, last_run_failed=last_run_failed, now=now)
     others = [other for other in (LOCAL, *context.repository.others) if other != location]
     wanted = {other: wanted_in(context, records, other) for other in others}
-    return protect(decisions, location=location, records=records, wanted=wanted, now=clock.now())
+    return protect(decisions, location=location, records=records, wanted=wanted, now=now)
 
 
 def wanted_in(context: OpsContext, records: Sequence[BackupRecord], location: str) -> frozenset[str]:
     """The names of the backups that the policy of `location` would keep if it had all of them."""
-    decisions = evaluate(context, records, location, last_run_failed=False)
+    decisions = evaluate(context, records, location, last_run_failed=False, now=clock.now())
     return frozenset(decision.name for decision in decisions if decision.keep)
 
 
 def evaluate(
-    context: OpsContext, records: Sequence[BackupRecord], location: str, *, last_run_failed: bool
+    context: OpsContext, records: Sequence[BackupRecord], location: str, *, last_run_failed: bool, now: dt.datetime
 ) -> list[RetentionDecision]:
     policy = context.policy if location == LOCAL else context.repository.others[location].policy
     return retention.evaluate(
         records,
-        now=clock.now(),
+        now=now,
         policy=policy,
         engine=context.engine.kind,
         database=context.engine.database,

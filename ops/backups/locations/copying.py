@@ -144,7 +144,7 @@ def send(location: Location, stored: StoredFile, opener: Opener, on_progress: Pr
     """Write the file to the location; one that is there is replaced. An error leaves the old file, or none."""
     counter = HashingCounter()
     with opener() as source:
-        blocks = reported(counter.counted(blocks_of(source)), Stage.COPY, stored, location.name, on_progress)
+        blocks = reported(counter.counted(blocks_of(source)), f"{stored.name} to {location.name}", on_progress)
         content = IteratorFile(complete(blocks, counter, stored), stored.name)
         with contextlib.closing(content):
             if location.storage.exists(stored.name):
@@ -174,7 +174,7 @@ def check(storage: Storage, stored: StoredFile, location: str, on_progress: Prog
     """Read the file in full. Raises errors of the storage; a file that differs gives an `error`."""
     counter = HashingCounter()
     with storage.open(stored.name, "rb") as file:
-        for _block in reported(counter.counted(blocks_of(file)), Stage.VERIFY, stored, location, on_progress):
+        for _block in reported(counter.counted(blocks_of(file)), f"{stored.name} back from {location}", on_progress):
             pass
     return Copy(
         sha256=counter.sha256,
@@ -207,13 +207,10 @@ def difference(counter: HashingCounter, stored: StoredFile) -> str:
     return "" if counter.sha256 == stored.sha256 else "Its SHA-256 is not that of the backup."
 
 
-def reported(
-    blocks: Iterator[bytes], stage: Stage, stored: StoredFile, location: str, on_progress: ProgressCallback
-) -> Iterator[bytes]:
+def reported(blocks: Iterator[bytes], item: str, on_progress: ProgressCallback) -> Iterator[bytes]:
     """The blocks, whose bytes are reported. A callback that raises ends the transfer."""
     done = 0
-    item = f"{stored.name} ({location})"
     for block in blocks:
         yield block
         done += len(block)
-        on_progress(Progress(stage=stage, item=item, done=done))
+        on_progress(Progress(stage=Stage.COPY, item=item, done=done))

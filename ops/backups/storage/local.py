@@ -68,7 +68,7 @@ class PrivateFileSystemStorage(Storage):
             try:
                 # Other writers need the partial name, so the file cannot appear before it is renamed.
                 if not overwrite and exists_in(folder, last):
-                    raise PreconditionFailed(f"{self.path(name)} exists already.", "Nothing was changed.")
+                    raise PreconditionFailed(f"{self.path(name)} exists already.", "Nothing was changed.")  # noqa: TRY301
                 self.write_content(name, descriptor, content)
                 with self.translate_errors(name):
                     os.replace(partial, last, src_dir_fd=folder, dst_dir_fd=folder)
@@ -275,7 +275,7 @@ def is_at(descriptor: int, folder: int, name: str) -> bool:
 
 
 def remove_abandoned(folder: int, partial: str) -> bool:
-    """Remove a partial file whose writer was killed. Returns False if it is being written, or is no file of a writer."""
+    """Remove a partial file whose writer was killed. False if it is being written, or is no such file."""
     try:
         descriptor = os.open(partial, OLD_FILE, dir_fd=folder)
     except FileNotFoundError:
