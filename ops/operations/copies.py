@@ -12,7 +12,7 @@ from ops.backups.locations.location import Location
 from ops.backups.locations.marker import require_marker
 from ops.backups.locations.records import learn, update_manifests, write_history, write_manifest
 from ops.backups.manifest import Manifest
-from ops.backups.repository import EVENTS, BackupRecord
+from ops.backups.repository import EVENTS, BackupRecord, Copy
 from ops.backups.retention import RetentionDecision
 from ops.backups.signing import Trust
 from ops.backups.storage.entries import Entry
@@ -74,6 +74,7 @@ def update_location(context: OpsContext, run: RunRecorder, location: Location) -
         for sentence in (*learn(catalog, location), *forget_vanished(catalog, location)):
             run.log(sentence)
         delete_requested(catalog, location)
+        transfer.adopt()
         transfer.copy_missing()
         update_manifests(catalog, location, [record.name for record in catalog.records() if is_copyable(record)])
         write_history(catalog, location)
@@ -112,6 +113,28 @@ class Transfer:
         self.errors.append(message)
         self.run.log(f"{self.location.name}: {message}")
 
+    def adopt(self) -> None:
+        """Read files that are there in full although this installation does not know it: from before it was recovered,
+        or of a run that was killed before it could record them.
+        """
+        state = self.catalog.states.read(self.location.name)
+        present = self.location.repository.files.entries()
+        for record in self.catalog.records():
+            expected = copying.stored_file(self.location, record.manifest) if record.manifest else None
+            entry = present.get(record.name)
+            if record.trust is not Trust.SIGNED or record.name in state.copies or not (expected and entry):
+                continue
+            if entry.size == expected.size:
+                copy = copying.check(self.location.storage, expected, self.location.name, self.run.report)
+                self.record(record.name, copy)
+
+    def record(self, name: str, copy: Copy) -> None:
+        """Write the manifest, and then record here that the location has both."""
+        digest = write_manifest(self.catalog, self.location, name)
+        self.catalog.update_state(
+            self.location.name, lambda state: state.with_copy(name, copy).with_manifests({name: digest})
+        )
+
     def copy_missing(self) -> None:
         """Copy what the location should have, the newest first, until there is nothing that was not tried.
 
@@ -134,13 +157,8 @@ class Transfer:
                     self.note(error.message)
 
     def copy(self, manifest: Manifest) -> None:
-        """The data file, then its manifest, then the record here that the location has both."""
         copy = copying.copy_to(self.catalog, self.location, manifest, self.run.report)
-        digest = write_manifest(self.catalog, self.location, manifest.name)
-        self.catalog.update_state(
-            self.location.name,
-            lambda state: state.with_copy(manifest.name, copy).with_manifests({manifest.name: digest}),
-        )
+        self.record(manifest.name, copy)
         self.copied.append(manifest.name)
         self.size += copy.size
 
