@@ -11,7 +11,6 @@ from ops.backups.locations import copying
 from ops.backups.retention import Policy
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from ops.models import Run
-from ops.operations import copies
 from ops.runs.lock import copies_lock, database_lock
 from tests.locations.support import DAY, MACHINE, NOW, Installation
 
