@@ -11,6 +11,7 @@ from typing import IO
 
 from ops.backups.compression import decompressed
 from ops.backups.locations.catalog import BackupCatalog
+from ops.backups.locations.location import Location
 from ops.backups.manifest import Kind, Manifest
 from ops.backups.repository import BackupRecord
 from ops.backups.signing import Trust
@@ -84,6 +85,21 @@ def from_manifest(catalog: BackupCatalog, manifest: Manifest, trust: Trust, loca
         trust=trust,
         opener=lambda: catalog.open_file(manifest, location),
         location=location,
+    )
+
+
+def from_location(location: Location, record: BackupRecord) -> RestoreSource:
+    """A backup as `location` has it, with its manifest from there. Raises ArtifactInvalid if it cannot be read."""
+    manifest = record.require_file()
+    trust = Trust.UNSIGNED if manifest.untrusted else record.trust
+    return RestoreSource(
+        name=manifest.name,
+        kind=manifest.kind,
+        size=manifest.size,
+        manifest=manifest if trust is Trust.SIGNED else None,
+        trust=trust,
+        opener=lambda: location.repository.open_file(manifest),
+        location=location.name,
     )
 
 
