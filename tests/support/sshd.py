@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -28,7 +29,7 @@ StrictModes no
 PasswordAuthentication no
 PermitRootLogin prohibit-password
 MaxStartups 100
-Subsystem sftp internal-sftp
+Subsystem sftp {subsystem}
 """
 
 
@@ -85,6 +86,8 @@ class Sshd:
                 [str(find_sshd()), "-D", "-e", "-f", str(self.folder / "sshd_config")],
                 stdout=log,
                 stderr=log,
+                # With SIGXFSZ ignored, as in Python, so that `limit_files` makes writing fail.
+                restore_signals=False,
                 preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call; nothing else can tell a child to follow
             )
         deadline = time.monotonic() + 30
@@ -113,6 +116,11 @@ class Sshd:
     def thaw(self) -> None:
         self.signal_all(signal.SIGCONT)
 
+    def limit_files(self, size: int) -> None:
+        """Let writing beyond `size` bytes fail in new connections, as on a full disk."""
+        assert self.process is not None, "the server is not running"
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
     def signal_all(self, number: int) -> None:
         """Signal the listener first, so that it starts no new children."""
         assert self.process is not None, "the server is not running"
@@ -127,8 +135,8 @@ class Sshd:
 
 
 @contextmanager
-def sshd_server() -> Iterator[Sshd]:
-    """A server with an empty directory, while the block lasts."""
+def sshd_server(subsystem: str = "internal-sftp") -> Iterator[Sshd]:
+    """A server with an empty directory, while the block lasts. `subsystem` may have options of sftp-server."""
     folder = Path(tempfile.mkdtemp(prefix="homerack-sshd-"))
     user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
     server = Sshd(folder, free_port(), user)
@@ -136,7 +144,7 @@ def sshd_server() -> Iterator[Sshd]:
     for name in ("host_key", "user_key"):
         make_key(folder / name)
     shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
-    (folder / "sshd_config").write_text(CONFIGURATION.format(port=server.port, folder=folder))
+    (folder / "sshd_config").write_text(CONFIGURATION.format(port=server.port, folder=folder, subsystem=subsystem))
     if os.geteuid() == 0:
         # Where sshd, as root, locks up the process that speaks to strangers. A service would make it.
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)

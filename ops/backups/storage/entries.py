@@ -3,6 +3,9 @@
 import datetime as dt
 from dataclasses import dataclass
 
+SILENCE = 15
+"""Seconds without an answer after which a server is given up."""
+
 
 @dataclass(frozen=True)
 class Entry:

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from django.core.files.base import File
 from storages.backends.s3 import S3Storage
 
-from ops.backups.storage.entries import Entry, Version, setting
+from ops.backups.storage.entries import SILENCE, Entry, Version, setting
 from ops.backups.storage.local import split_name
 from ops.errors import PreconditionFailed
 from ops.utils.redaction import redact
@@ -45,8 +45,8 @@ class S3BackupStorage(S3Storage):  # type: ignore[misc]  # django-storages has n
             # Otherwise .gz becomes a Content-Encoding, and programs decompress the file without notice.
             "object_parameters": {"ContentType": "application/octet-stream"},
             "client_config": Config(
-                connect_timeout=10,
-                read_timeout=15,
+                connect_timeout=SILENCE,
+                read_timeout=SILENCE,
                 retries={"mode": "standard", "max_attempts": 5},
                 # Many compatible servers support neither the newer checksums nor bucket names as host names.
                 request_checksum_calculation="when_required",
@@ -54,6 +54,12 @@ class S3BackupStorage(S3Storage):  # type: ignore[misc]  # django-storages has n
                 s3={"addressing_style": "path"},
             ),
         }
+
+    def _create_session(self) -> Any:
+        """S3Storage makes its clients from it, one for each thread."""
+        session = super()._create_session()
+        session.events.register_first("needs-retry.s3", give_up_on_silence)
+        return session
 
     @property
     def display_location(self) -> str:
@@ -224,11 +230,12 @@ class S3BackupStorage(S3Storage):  # type: ignore[misc]  # django-storages has n
         try:
             yield
         except (ClientError, BotoCoreError, Boto3Error) as error:
-            code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+            code = (getattr(error, "response", None) or {}).get("Error", {}).get("Code", "")
             if code in MISSING:
                 raise FileNotFoundError(name) from error
+            reason = f"no answer for {SILENCE} seconds" if is_silence(error) else redact(str(error)).rstrip(".")
             raise PreconditionFailed(
-                f"{self.display_location} is unreachable ({name or 'its list'}): {redact(str(error)).rstrip('.')}.",
+                f"{self.display_location} is unreachable ({name or 'its list'}): {reason}.",
                 f"Check the settings {self.setting('…')} and the permissions of their key.",
             ) from error
 
@@ -244,6 +251,20 @@ class StreamingDownload(File):  # type: ignore[type-arg]  # generic for the chec
         """At most `size` bytes; all without `size`."""
         with self.bucket.translate_errors(str(self.name)):
             return bytes(self.body.read(size))
+
+
+def give_up_on_silence(caught_exception: BaseException | None = None, **_options: Any) -> None:
+    """Raise a timeout instead of trying again, which would take a minute. botocore asks this after each request."""
+    if caught_exception and is_silence(caught_exception):
+        raise caught_exception
+
+
+def is_silence(error: BaseException) -> bool:
+    """Whether an error of botocore began with a timeout."""
+    cause: BaseException | None = error
+    while cause and not isinstance(cause, TimeoutError):
+        cause = cause.__context__
+    return cause is not None
 
 
 def date_of(response: Mapping[str, Any]) -> dt.datetime:

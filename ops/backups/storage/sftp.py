@@ -15,10 +15,10 @@ import paramiko
 from django.core.files.base import File
 from django.core.files.storage import Storage
 
-from ops.backups.storage.entries import Entry, setting
+from ops.backups.storage.entries import SILENCE, Entry, setting
 from ops.backups.storage.local import PARTIAL, split_name
 from ops.backups.storage.sftp_session import Download, Refused, Session
-from ops.backups.storage.ssh import SILENCE, HostKey, UnreadableKey, WrongHostKey, connect, host_keys
+from ops.backups.storage.ssh import HostKey, UnreadableKey, WrongHostKey, connect, host_keys
 from ops.errors import PreconditionFailed
 from ops.utils.printable import printable
 from ops.utils.streams import BLOCK_SIZE
@@ -106,7 +106,10 @@ class SftpBackupStorage(Storage):
     # --- What storage locations have besides --------------------------------------------------------------------
 
     def replace(self, name: str, content: "File[bytes]") -> None:
-        """As `save`, but overwrites. Readers see the old or the new content."""
+        """As `save`, but overwrites. Readers see the old or the new content.
+
+        Between the two there is none for a moment where the server does not know ``posix-rename@openssh.com``.
+        """
         self.write(name, content, overwrite=True)
 
     def entries(self, folder: str = "") -> dict[str, Entry]:
@@ -133,8 +136,7 @@ class SftpBackupStorage(Storage):
         """End the connection. The next request opens another one."""
         with self.lock:
             if self.current is not None:
-                self.current.close()
-                self.current.get_channel().get_transport().close()
+                self.current.transport.close()
                 self.current = None
 
     # --- Files --------------------------------------------------------------------------------------------------
@@ -179,10 +181,10 @@ class SftpBackupStorage(Storage):
     def session(self, name: str = "") -> Iterator[Session]:
         """The connection, for this thread alone."""
         with self.guard(name):
-            if self.current is None or not self.current.get_channel().get_transport().is_active():
+            if self.current is None or not self.current.transport.is_active():
                 self.current = None
                 self.current = self.connect()
-                weakref.finalize(self, self.current.get_channel().get_transport().close)
+                weakref.finalize(self, self.current.transport.close)
             yield self.current
 
     @contextlib.contextmanager
@@ -245,9 +247,7 @@ class SftpBackupStorage(Storage):
         try:
             keys = host_keys(self.host_key)
         except ValueError as error:
-            raise PreconditionFailed(
-                f"{name} is not valid: {error}", f"{scan}, then set {name} to a line of it."
-            ) from error
+            raise PreconditionFailed(f"{name}: {error}", f"{scan}, then set {name} to a line of it.") from error
         if not keys:
             raise PreconditionFailed(
                 f"{self.display_location} was not contacted, because its host key is not known.",
@@ -310,9 +310,18 @@ def publish(session: Session, path: str, size: int, *, overwrite: bool) -> None:
     """Rename the finished partial file."""
     if session.lstat(path + PARTIAL).st_size != size:
         raise Refused("another process has written the same file")
-    # Unlike `posix_rename`, `rename` refuses an existing name.
-    rename = session.posix_rename if overwrite else session.rename
-    rename(path + PARTIAL, path)
+    if not overwrite:
+        # It refuses an existing name, as `posix_rename` does not.
+        session.rename(path + PARTIAL, path)
+        return
+    try:
+        session.posix_rename(path + PARTIAL, path)
+    except Refused as error:
+        if not error.unsupported:
+            raise
+        with contextlib.suppress(FileNotFoundError):
+            session.remove(path)
+        session.rename(path + PARTIAL, path)
 
 
 def make_directory(session: Session, path: str) -> None:
@@ -328,7 +337,7 @@ def forget_connections() -> None:
     for storage in OPENED:
         storage.lock = threading.RLock()
         if storage.current is not None:
-            storage.current.get_channel().get_transport().atfork()
+            storage.current.transport.atfork()
             storage.current = None
 
 

@@ -61,6 +61,7 @@ class Session(paramiko.SFTPClient):  # type: ignore[misc]  # paramiko has no typ
 
     def __init__(self, channel: Any) -> None:
         super().__init__(channel)
+        self.transport = channel.get_transport()
         self.unused: deque[bytes] = deque()
         """Handles of files that are no longer read. The next request closes them: a destructor must not wait."""
 

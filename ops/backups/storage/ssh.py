@@ -14,10 +14,9 @@ from typing import Any
 
 import paramiko
 
+from ops.backups.storage.entries import SILENCE
 from ops.backups.storage.sftp_session import Session
 
-SILENCE = 15
-"""Seconds without an answer after which a server is given up."""
 LOG = "ops.backups.storage.ssh.paramiko"
 # Its errors are raised as well. The log would repeat each with a traceback.
 logging.getLogger(LOG).setLevel(logging.CRITICAL + 1)
@@ -80,7 +79,7 @@ def connect(host: str, port: int, user: str, *, trusted: list[HostKey], identity
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         # paramiko tries forever to send to a server that no longer receives.
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE * 1000)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SILENCE * 1000))
     transport = paramiko.Transport(connection)
     # Some of its steps have no time limit, and others have one each.
     silence = threading.Timer(SILENCE, transport.close)
