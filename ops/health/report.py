@@ -10,6 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from ops.conf import conf
 from ops.health.backups import check_backups
+from ops.health.copies import check_copies
 from ops.health.database import READ_ONLY, DatabaseAnswer, pool_status, query_database
 from ops.health.dependencies import (
     check_disk,
@@ -88,6 +89,7 @@ def _row_checks(database: DatabaseAnswer | BaseException, alias: str, *, with_se
         return {}
     keeps_schedules = timetable.is_installed() and bool(conf.OPS_CELERY_APP)
     checks: Checks = {"backups": partial(check_backups, alias, expected=keeps_schedules)}
+    checks["copies"] = partial(check_copies, alias)
     checks["backup_keys"] = partial(check_recovery, alias)
     if connections[alias].vendor == "postgresql":
         checks["operations"] = partial(check_operations, alias)

@@ -16,6 +16,7 @@ from django.db import Error
 from django.utils.module_loading import import_string
 from msgspec import Struct
 
+from ops.backups.locations.coverage import GRACE, KnownLocation, describe_failure, describe_shortfall
 from ops.backups.recovery_kit import Concern
 from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
 from ops.backups.storage.local import PrivateFileSystemStorage
@@ -23,6 +24,7 @@ from ops.conf import conf
 from ops.databases.postgres.differences import NotKept
 from ops.errors import OpsError
 from ops.health.backups import check_backups
+from ops.health.copies import COPY_THEM, read_coverage, read_locations, since_when
 from ops.health.dependencies import LEAST_FREE
 from ops.health.recovery import read_concerns
 from ops.models import Backup, Run
@@ -82,6 +84,8 @@ def notify_runs(runs: Iterable[Run]) -> None:
         if run.status == Run.Status.CANCELLED:
             continue
         succeeded = run.status == Run.Status.SUCCEEDED
+        if is_location_failure(run):
+            continue  # `check_copies` reports it if it lasts
         if run.kind == Run.Kind.BACKUP:
             send_heartbeat(success=succeeded)
         key = f"run {run.kind}"
@@ -89,6 +93,14 @@ def notify_runs(runs: Iterable[Run]) -> None:
         if succeeded:
             key = f"not kept {run.kind}"
             sync_alerts({key: alert_of_not_kept(run, left)} if (left := not_kept_by(run)) else {}, in_scope=key.__eq__)
+
+
+def is_location_failure(run: Run) -> bool:
+    """Whether a run failed only because storage locations cannot be used now, as when a disk is not mounted."""
+    if run.kind != Run.Kind.COPY or run.status != Run.Status.FAILED:
+        return False
+    errors = {name for name, location in run.result.get("locations", {}).items() if location["error"]}
+    return bool(errors) and errors <= {location.name for location in read_locations() if location.state.error}
 
 
 def alert_of_run(run: Run) -> Alert:
@@ -133,10 +145,14 @@ def send_heartbeat(*, success: bool) -> None:
 
 
 def check(alias: str = "default") -> None:
-    """Check schedules, the age of backups, disk space and the project's own alerts. For a task every few minutes."""
+    """Check schedules, backups and their copies, disk space, keys and the project's own alerts.
+
+    For a task every few minutes.
+    """
     if not is_configured():
         return
-    for check_one in (check_schedules, check_backup_age, check_disk_space, check_recovery_kits, check_project):
+    checks = (check_schedules, check_backup_age, check_copies, check_disk_space, check_recovery_kits, check_project)
+    for check_one in checks:
         try:
             check_one(alias)
         except (Error, OpsError, OSError) as error:
@@ -165,6 +181,33 @@ def check_backup_age(alias: str) -> None:
         resolved_title=f"There is a recent backup again on {socket.gethostname()}.",
     )
     sync_alerts({"age": alert} if result.error == "BackupTooOld" else {}, in_scope="age".__eq__)
+
+
+def check_copies(alias: str) -> None:
+    """Whether new backups lack copies, and which storage locations have failed for longer than `GRACE`.
+
+    Copies that cannot be reached are reported with their locations.
+    """
+    coverage = read_coverage(read_locations(), alias)
+    host, shortfall = socket.gethostname(), coverage.shortfall
+    lasting = [each for each in coverage.failing if clock.now() - (each.state.failing_since or clock.now()) > GRACE]
+    alerts = {f"copies {location.name}": alert_of_location(location) for location in lasting}
+    if shortfall and not shortfall.is_reach_only:
+        alerts["copies"] = Alert(
+            title=f"Backups have too few copies on {host}.",
+            text=f"{describe_shortfall(coverage, since=format_datetime(shortfall.since))} {COPY_THEM}",
+            resolved_title=f"Backups have enough copies again on {host}.",
+        )
+    sync_alerts(alerts, in_scope=partial(has_prefix, "copies"))
+
+
+def alert_of_location(location: KnownLocation) -> Alert:
+    host = socket.gethostname()
+    return Alert(
+        title=f"No backups can be copied to {location.name} from {host}.",
+        text=redact(f"{describe_failure(location, since=since_when(location))} {COPY_THEM}"),
+        resolved_title=f"Backups are copied to {location.name} from {host} again.",
+    )
 
 
 def check_disk_space(alias: str) -> None:

@@ -80,7 +80,8 @@ def update_location(context: OpsContext, run: RunRecorder, location: Location) -
         write_history(catalog, location)
         transfer.prune()
         free = location.repository.free_bytes()
-        catalog.update_state(location.name, lambda state: state.answered(clock.now(), free))
+        shares_disk = location.shares_disk(catalog.directory.location)
+        catalog.update_state(location.name, lambda state: state.answered(clock.now(), free, shares_disk=shares_disk))
     except (OpsError, OSError) as error:
         if isinstance(error, Cancelled):
             raise

@@ -10,12 +10,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from ops.backups.locations.catalog import BackupCatalog
+from ops.backups.locations.coverage import KnownCopy
 from ops.backups.manifest import Manifest
 from ops.backups.repository import LOCAL, MISSING, BackupRecord
 from ops.backups.signing import Trust
 from ops.models import Backup, Run
 from ops.runs.event_log import EVENT_FIELDS, read_runs
 from ops.utils import clock
+from ops.utils.schema import to_json
 
 MANIFEST_FIELDS = tuple(
     field.attname
@@ -151,12 +153,13 @@ def _skip_missed_schedules() -> None:
 
 def copies_of(record: BackupRecord) -> list[dict[str, object]]:
     """The copies as the row has them: the first location's, then those of the others."""
-    local = [] if record.local_fault == MISSING else [(LOCAL, None, record.local_fault)]
-    others = [(name, copy.verified_at.isoformat(), copy.error) for name, copy in record.copies.items()]
-    return [
-        {"location": name, "verified_at": when, "error": error, "answers": name not in record.unreachable}
-        for name, when, error in (*local, *others)
+    local = [] if record.local_fault == MISSING else [KnownCopy(location=LOCAL, error=record.local_fault)]
+    others = [
+        KnownCopy(location=name, verified_at=copy.verified_at, error=copy.error, answers=name not in record.unreachable)
+        for name, copy in record.copies.items()
     ]
+    documents: list[dict[str, object]] = to_json([*local, *others])
+    return documents
 
 
 def _backup_of(manifest: Manifest, record: BackupRecord) -> Backup:

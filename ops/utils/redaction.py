@@ -7,6 +7,9 @@ from django.conf import settings
 from ops.conf import conf
 from ops.utils.printable import printable
 
+LOCATION_SECRETS = ("password", "secret_key")
+"""Keys of an entry of BACKUP_LOCATIONS."""
+
 
 def redact(text: str) -> str:
     """`text` without the passwords and keys of the settings, as they are and URL-encoded, and `printable`.
@@ -34,4 +37,5 @@ def _secrets() -> list[str]:
     secrets += map(str, (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))
     secrets += map(str, (conf.BACKUP_SIGNING_KEY, *conf.BACKUP_SIGNING_KEY_FALLBACKS))
     secrets += map(str, conf.BACKUP_AGE_IDENTITY)
+    secrets += [str(location.get(word) or "") for location in conf.BACKUP_LOCATIONS for word in LOCATION_SECRETS]
     return sorted(filter(None, secrets), key=len, reverse=True)

@@ -40,6 +40,7 @@ def test_health_of_a_healthy_site_has_all_keys(client: Client, path: str) -> Non
         "backup_disk": {"status": "healthy"},
         "maintenance": {"status": "healthy"},
         "backups": {"status": "healthy"},
+        "copies": {"status": "healthy"},
         "backup_keys": {"status": "healthy"},
         "operations": {"status": "healthy"},
     }

@@ -64,6 +64,5 @@ def receiver() -> Iterator[Receiver]:
 def storage(settings: Any, tmp_path: Path) -> Path:
     """The backup storage."""
     location = tmp_path / "backups"
-    private = {"BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage", "OPTIONS": {"location": str(location)}}
-    settings.STORAGES = {**settings.STORAGES, "backups": private}
+    settings.BACKUP_DIR = location
     return location

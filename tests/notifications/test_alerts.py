@@ -14,13 +14,14 @@ from django.utils import timezone
 from homerack.accounts.models import User
 from ops.backups.manifest import Level, Verification
 from ops.databases.postgres.differences import NotKept
-from ops.models import Run
+from ops.models import Backup, Run
 from ops.notifications import alerts
-from ops.runs.results import VerificationResult
+from ops.runs.results import CopyResult, LocationResult, VerificationResult
 from ops.schedules import timetable
 from ops.utils.schema import to_json
 from tests.dashboard.conftest import MakeBackup, make_backup
 from tests.notifications.conftest import Receiver
+from tests.support.locations import add_location, answered, failed, row_copies
 
 __all__ = ["make_backup"]
 
@@ -201,6 +202,71 @@ def test_old_backup_is_notified_once(receiver: Receiver, host: None, make_backup
     make_backup(hours=1)
     alerts.check()
     assert titles(receiver)[1:] == ["There is a recent backup again on attic."]
+
+
+def test_missing_copies_are_notified_once(
+    receiver: Receiver, host: None, make_backup: MakeBackup, settings: Any
+) -> None:
+    add_location(settings, "nas")
+    answered("nas")
+    make_backup(hours=3, **row_copies())
+    alerts.check()
+    alerts.check()
+    assert titles(receiver) == ["Backups have too few copies on attic."]
+    assert "1 good copy instead of 2 since" in receiver.requests[0][2]
+    assert ": no copy in nas. Copy what is missing: manage.py copy_backups" in receiver.requests[0][2]
+
+    Backup.objects.update(**row_copies("nas"))
+    alerts.check()
+    assert titles(receiver)[1:] == ["Backups have enough copies again on attic."]
+
+
+def test_location_is_notified_once_after_it_has_failed_for_hours(
+    receiver: Receiver, host: None, make_backup: MakeBackup, settings: Any
+) -> None:
+    """Not also as missing copies: the location has them, and does not answer."""
+    add_location(settings, "nas", password="a secret")
+    make_backup(hours=9, **row_copies("nas"))
+    failed("nas", hours=1)
+    alerts.check()
+    assert titles(receiver) == []
+
+    failed("nas", hours=3, error="Wrong password: a secret.")
+    alerts.check()
+    alerts.check()
+    assert titles(receiver) == ["No backups can be copied to nas from attic."]
+    assert "nas has failed since" in receiver.requests[0][2]
+    assert "a secret" not in receiver.requests[0][2]
+
+    answered("nas")
+    alerts.check()
+    assert titles(receiver)[1:] == ["Backups are copied to nas from attic again."]
+
+
+@pytest.mark.parametrize(
+    ("errors", "failing", "sent"),
+    [
+        ({"nas": "It is off."}, ["nas"], []),
+        ({"nas": "It is off.", "usb": ""}, ["nas"], []),
+        ({"nas": "It returns other bytes."}, [], ["The copying of backups failed on attic."]),
+        ({"nas": "It is off.", "usb": "Other bytes."}, ["nas"], ["The copying of backups failed on attic."]),
+        ({}, ["nas"], ["The copying of backups failed on attic."]),
+    ],
+)
+def test_run_that_only_met_failing_locations_is_not_notified(
+    receiver: Receiver, host: None, settings: Any, errors: dict[str, str], failing: list[str], sent: list[str]
+) -> None:
+    for name in ("nas", "usb"):
+        add_location(settings, name)
+    for name in failing:
+        failed(name, hours=0.1)
+    run = finished(kind=Run.Kind.COPY)
+    locations = {name: LocationResult(error=error) for name, error in errors.items()}
+    run.result = to_json(CopyResult(locations=locations)) if errors else {}
+
+    alerts.notify_runs([run])
+
+    assert titles(receiver) == sent
 
 
 def test_low_disk_space_is_notified_once_and_resolved_with_a_margin(

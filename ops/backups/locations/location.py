@@ -65,6 +65,10 @@ class LocationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         scheme = urlsplit(self.url).scheme
         return scheme if scheme in {S3, SFTP} else DIRECTORY
 
+    @property
+    def is_off_site(self) -> bool:
+        return self.type != DIRECTORY if self.off_site is None else self.off_site
+
     def policy(self, general: Policy) -> Policy:
         """The retention policy of this location: the `general` one with the changes that are set."""
         changes = {word: getattr(self, field) for word, field in POLICY_FIELDS.items()}
@@ -94,7 +98,7 @@ class Location:
         """`age_keys` are read when they are needed: an error in them concerns encrypted copies only."""
         self.settings, self.name, self.type = settings, settings.name, settings.type
         self.encrypted = settings.encrypted
-        self.off_site = settings.type != DIRECTORY if settings.off_site is None else settings.off_site
+        self.off_site = settings.is_off_site
         self.policy = settings.policy(general_policy)
         self._age_keys = age_keys
         self._keys, self._prefix = keys, prefix
@@ -110,6 +114,12 @@ class Location:
     @functools.cached_property
     def age_keys(self) -> AgeKeys:
         return self._age_keys()
+
+    def shares_disk(self, directory: Path) -> bool:
+        """Whether it is on the file system of `directory`: one disk that fails takes both."""
+        if not isinstance(self.storage, PrivateFileSystemStorage):
+            return False
+        return self.storage.location.stat().st_dev == directory.stat().st_dev
 
     @functools.cached_property
     def storage(self) -> Storage:

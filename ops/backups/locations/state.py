@@ -41,6 +41,8 @@ class LocationState(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     failing_since: Moment | None = None
     free: Count | None = None
     """Bytes at `answered_at`."""
+    shares_disk: bool = False
+    """It is on the file system of BACKUP_DIR: one disk that fails takes both."""
     copies: dict[Line, Copy] = {}
     manifests: dict[Line, Sha256] = {}
     """The SHA-256 of each manifest that was last written there."""
@@ -70,8 +72,10 @@ class LocationState(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def failed(self, error: str, now: dt.datetime) -> Self:
         return msgspec.structs.replace(self, error=error, failing_since=self.failing_since or now)
 
-    def answered(self, now: dt.datetime, free: int | None) -> Self:
-        return msgspec.structs.replace(self, answered_at=now, error="", failing_since=None, free=free)
+    def answered(self, now: dt.datetime, free: int | None, *, shares_disk: bool) -> Self:
+        return msgspec.structs.replace(
+            self, answered_at=now, error="", failing_since=None, free=free, shares_disk=shares_disk
+        )
 
 
 class LocationStates:

@@ -1,0 +1,90 @@
+"""Whether backups have enough copies, from the rows of backups and the states of storage locations.
+
+No other location is contacted: the last run that copied backups recorded what it found there.
+"""
+
+from collections.abc import Iterator
+
+from django.db import connections
+
+from ops.backups.locations.coverage import (
+    Coverage,
+    KnownBackup,
+    KnownLocation,
+    describe_failure,
+    describe_shortfall,
+    find_coverage,
+    known_location,
+    read_copies,
+)
+from ops.backups.locations.location import DIRECTORY, read_settings
+from ops.backups.locations.state import LocationStates
+from ops.backups.repository import LOCAL
+from ops.backups.storage.local import PrivateFileSystemStorage
+from ops.conf import conf
+from ops.health.backups import max_age
+from ops.health.database import with_health_deadline
+from ops.health.results import CheckResult, Status
+from ops.keys import keys_from_settings
+from ops.models import Backup
+from ops.utils import clock
+from ops.utils.formatting import format_datetime
+
+FIRST = 20
+"""Backups that are read at once: usually the newest or the one before has enough copies."""
+COPY_THEM = "Copy what is missing: manage.py copy_backups"
+
+
+def read_locations() -> tuple[KnownLocation, ...]:
+    """BACKUP_DIR and the locations of BACKUP_LOCATIONS. Raises OpsError for settings that are not valid."""
+    others = read_settings(conf.BACKUP_LOCATIONS)
+    states = LocationStates(PrivateFileSystemStorage(conf.BACKUP_DIR), keys_from_settings())
+    known = states.read_all([settings.name for settings in others]) if others else {}
+    here = KnownLocation(name=LOCAL, address=str(conf.BACKUP_DIR), type=DIRECTORY)
+    return (here, *(known_location(settings, known[settings.name]) for settings in others))
+
+
+def read_coverage(locations: tuple[KnownLocation, ...], alias: str = "default") -> Coverage:
+    """One query, and one more while the newest backups lack copies; none if BACKUP_DIR is all that there should be.
+
+    Raises Django's database errors.
+    """
+    is_alone = len(locations) == 1 and conf.BACKUP_MIN_COPIES <= 1
+    return find_coverage(
+        locations,
+        () if is_alone else verified_backups(alias),
+        min_copies=conf.BACKUP_MIN_COPIES,
+        now=clock.now(),
+        max_age=max_age(),
+    )
+
+
+def verified_backups(alias: str) -> Iterator[KnownBackup]:
+    """The newest first."""
+    rows = Backup.objects.using(alias).verified().order_by("-taken_at").values_list("taken_at", "copies")
+    for part in (rows[:FIRST], rows[FIRST:]):
+        for taken_at, copies in part:
+            yield KnownBackup(taken_at=taken_at, copies=read_copies(copies))
+
+
+def check_copies(alias: str) -> CheckResult:
+    """Degraded while copies are missing or a location fails. Raises OpsError and Django's database errors."""
+    locations = read_locations()
+    with with_health_deadline(connections[alias]):
+        return evaluate_copies(read_coverage(locations, alias))
+
+
+def evaluate_copies(coverage: Coverage) -> CheckResult:
+    """A location that fails is reported in addition: it may be why copies are missing."""
+    sentences = [describe_failure(location, since=since_when(location)) for location in coverage.failing]
+    error = "LocationFailed"
+    if coverage.shortfall:
+        sentences.insert(0, describe_shortfall(coverage, since=format_datetime(coverage.shortfall.since)))
+        error = "CopiesMissing"
+    if not sentences:
+        return CheckResult()
+    return CheckResult(status=Status.DEGRADED, error=error, detail=" ".join([*sentences, COPY_THEM]))
+
+
+def since_when(location: KnownLocation) -> str:
+    return format_datetime(location.state.failing_since or clock.now())
