@@ -11,11 +11,9 @@ from ops import tasks
 
 
 @pytest.fixture(autouse=True)
-def storage(settings: Any, tmp_path: Path, uncollected_static_files: None) -> Path:
+def storage(settings: Any, tmp_path: Path) -> Path:
     """The directory with the backups of this test."""
     folder = tmp_path / "backups"
-    backups = {"BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage", "OPTIONS": {"location": str(folder)}}
-    settings.STORAGES = {**settings.STORAGES, "backups": backups}
     settings.BACKUP_DIR = folder
     return folder
 

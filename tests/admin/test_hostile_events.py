@@ -25,13 +25,16 @@ from ops.runs.context import repository_from_settings
 from ops.runs.descriptions import describe
 from ops.runs.results import (
     BackupResult,
+    CopyResult,
     DeletionResult,
     DropResult,
     EditResult,
     FileDeletionResult,
     FindingGroup,
+    LocationResult,
     PreflightResult,
     PruneResult,
+    RecoveryKitResult,
     RestoreResult,
     SqliteMigrationResult,
     TableRows,
@@ -47,6 +50,7 @@ PREVIOUS = PreviousDatabase(name="lab_ops_undo", replaced_at=NOW, run=str(uuid.u
 VERIFIED = VerificationResult(
     verifications={"lab.sql": Verification(level=Level.RESTORED, verified_at=NOW, duration=2.0)}
 )
+KIT = RecoveryKitResult(recipient="age1" + "q" * 58)
 DONE: dict[str, Struct] = {
     "backup": BackupResult(
         backup="lab.sql", rows=3, tables=2, size=10, uncompressed_size=20, duration=1.0, deleted={"old.sql": "too old"}
@@ -67,6 +71,9 @@ DONE: dict[str, Struct] = {
     ),
     "undo": UndoResult(restored=PREVIOUS, previous=PREVIOUS, migrations=(), writes_blocked=1.0, cut_over=0.1),
     "drop_previous": DropResult(dropped=PREVIOUS),
+    "copy": CopyResult(
+        locations={"nas": LocationResult(copied=("lab.sql",), size=10, deleted={"old.sql": "too old"}, error="full")}
+    ),
     "prune": PruneResult(deleted={"old.sql": "too old"}, kept={"lab.sql": "kept as the last verified backup"}),
     "upload": UploadResult(backup="lab.sql", rows=3, tables=2, size=10),
     "change": EditResult(backup="lab.sql", pinned=True, note="mine"),
@@ -96,6 +103,9 @@ DONE: dict[str, Struct] = {
         seconds={"copy": 1.0},
         taken_at=NOW,
     ),
+    "recovery_kit": KIT,
+    "kit_proof": KIT,
+    "kit_withdrawal": KIT,
     "sqlite_deletion": FileDeletionResult(files=("lab_20261123_100000_3fa2.sqlite3",), size=10),
 }
 RESULTS = {kind: to_json(result) for kind, result in DONE.items()}

@@ -106,16 +106,6 @@ def test_file_has_the_rows_and_replaces_the_earlier_one(storage: Path) -> None:
     assert get_context().repository.records() == []
 
 
-def test_file_is_local_where_backups_are_elsewhere(storage: Path, settings: Any, tmp_path: Path) -> None:
-    """In S3, for example."""
-    bucket = tmp_path / "bucket"
-    entry = {**settings.STORAGES["backups"], "OPTIONS": {"location": str(bucket)}}
-    settings.STORAGES = {**settings.STORAGES, "backups": entry}
-    run, _ = make()
-    assert files_in(storage) == [name_of_file(run)] != [""]
-    assert [path.name for path in bucket.iterdir()] == ["events"]
-
-
 def test_rows_of_the_scheduler_may_be_written_meanwhile(storage: Path) -> None:
     run, _ = make(
         during(

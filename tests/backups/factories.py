@@ -3,13 +3,16 @@
 import datetime as dt
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from ops.backups.create import BackupSpec, create_backup
 from ops.backups.engines.base import Engine
+from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.manifest import Kind, Level, Manifest, Origin, TableDigest, Verification
 from ops.backups.repository import BackupRecord, BackupRepository
 from ops.backups.signing import Keys
+from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.utils.progress import no_progress
 
 NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
@@ -42,6 +45,11 @@ def manifest(**values: Any) -> Manifest:
     return Manifest(**{**usual, **values})
 
 
+def catalog_in(folder: Path, keys: Keys = KEYS) -> BackupCatalog:
+    """The backups in `folder`, which is the only storage location."""
+    return BackupCatalog(PrivateFileSystemStorage(folder), keys, "homerack")
+
+
 def backup(
     repository: BackupRepository, *, content: bytes = b"CREATE TABLE x;\n", taken_at: dt.datetime = NOON, **values: Any
 ) -> BackupRecord:
@@ -63,7 +71,7 @@ def backup(
     return repository.get(name)
 
 
-def make_backup(engine: Engine, repository: BackupRepository, kind: Kind) -> Manifest:
+def make_backup(engine: Engine, repository: BackupCatalog, kind: Kind) -> Manifest:
     """A backup of the database of `engine`, created as in a run."""
     spec = BackupSpec(
         kind=kind, origin=Origin.MANUAL, created_by="ada@example.com", run="r", app_version="0.1.0", excluded={}

@@ -21,10 +21,7 @@ DATABASES = {"default": dj_database_url.parse(os.environ["PEOPLE"])}
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "people", "ops"]
 AUTH_USER_MODEL = "people.Member"
 OPS_RIGHTS_FIELDS = ["level"]
-STORAGES = {
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    "backups": {"BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage", "OPTIONS": {"location": "backups"}},
-}
+STORAGES = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 BACKUP_DIR = Path("backups")
 ROOT_URLCONF = "ops.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

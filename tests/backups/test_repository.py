@@ -1,4 +1,4 @@
-"""The repository, on any storage and with damaged files."""
+"""The repository, also with damaged files."""
 
 import contextlib
 import datetime as dt
@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
-from django.core.files.storage import FileSystemStorage, InMemoryStorage
 
 from ops.backups.compression import decompressed
 from ops.backups.manifest import Kind, Level, Verification
@@ -29,18 +28,8 @@ LIST_THEM = "`manage.py list_backups` shows all of them."
 HOUR = dt.timedelta(hours=1)
 
 
-@pytest.fixture(params=["private directory", "memory", "plain directory that overwrites"])
-def repository(request: pytest.FixtureRequest, tmp_path: Path) -> BackupRepository:
-    storages = {
-        "private directory": lambda: PrivateFileSystemStorage(tmp_path / "backups"),
-        "memory": InMemoryStorage,
-        "plain directory that overwrites": lambda: FileSystemStorage(tmp_path / "plain", allow_overwrite=True),
-    }
-    return BackupRepository(storages[request.param](), factories.KEYS, "homerack")
-
-
 @pytest.fixture
-def private(tmp_path: Path) -> BackupRepository:
+def repository(tmp_path: Path) -> BackupRepository:
     return BackupRepository(PrivateFileSystemStorage(tmp_path / "backups"), factories.KEYS, "homerack")
 
 
@@ -109,9 +98,9 @@ def test_next_name_has_the_second_in_utc(repository):
     assert repository.next_name(Kind.SQL_GZIP, berlin) == "homerack_20261123_120000_3.sql.gz"
 
 
-def test_next_name_avoids_the_name_of_a_partial_file(private):
-    private.storage.save(NAME + ".partial", ContentFile(b"x"))
-    assert private.next_name(Kind.SQL_GZIP, factories.NOON) == "homerack_20261123_120000_2.sql.gz"
+def test_next_name_avoids_the_name_of_a_partial_file(repository):
+    repository.storage.save(NAME + ".partial", ContentFile(b"x"))
+    assert repository.next_name(Kind.SQL_GZIP, factories.NOON) == "homerack_20261123_120000_2.sql.gz"
 
 
 def test_records_are_sorted_by_age_with_damaged_ones_last(repository):
@@ -231,11 +220,11 @@ def test_record_of_a_manifest_deleted_meanwhile_has_a_fault(repository):
     assert repository.read_record(NAME, files).fault == "The file is gone."
 
 
-def test_record_of_a_symbolic_link_has_a_fault(private, tmp_path):
+def test_record_of_a_symbolic_link_has_a_fault(repository, tmp_path):
     (tmp_path / "elsewhere").write_text("{}")
-    private.storage.save(NAME, ContentFile(b"x"))
-    Path(private.storage.path(NAME + ".json")).symlink_to(tmp_path / "elsewhere")
-    assert "symbolic link" in private.get(NAME).fault
+    repository.storage.save(NAME, ContentFile(b"x"))
+    Path(repository.storage.path(NAME + ".json")).symlink_to(tmp_path / "elsewhere")
+    assert "symbolic link" in repository.get(NAME).fault
 
 
 def test_record_of_a_copied_manifest_is_tampered(repository):
@@ -368,38 +357,25 @@ def test_store_under_an_existing_name_is_refused(repository):
     assert repository.files.names() == {NAME, NAME + ".json"}
 
 
-def test_store_under_a_name_taken_meanwhile_is_refused(monkeypatch):
-    """Where the storage chooses another name, that file is deleted."""
-    repository = BackupRepository(InMemoryStorage(), factories.KEYS, "homerack")
+def test_store_does_not_delete_a_file_created_meanwhile(repository, monkeypatch):
     before = factories.backup(repository)
-    answers = iter([False, True])
-    monkeypatch.setattr(repository.storage, "exists", lambda _name: next(answers, False))
-    with pytest.raises(PreconditionFailed, match=f"^{NAME} exists already"):
-        repository.store(NAME, iter([b"other"]))
-    monkeypatch.undo()
-    assert repository.records() == [before]
-    assert repository.files.names() == {NAME, NAME + ".json"}
-
-
-def test_store_does_not_delete_a_file_created_meanwhile(private, monkeypatch):
-    before = factories.backup(private)
-    monkeypatch.setattr(private.storage, "exists", lambda _name: False)
+    monkeypatch.setattr(repository.storage, "exists", lambda _name: False)
     with pytest.raises(PreconditionFailed, match="exists already"):
-        private.store(NAME, iter([b"other"]))
-    assert private.records() == [before]
+        repository.store(NAME, iter([b"other"]))
+    assert repository.records() == [before]
 
 
-def test_store_of_one_name_twice_at_once_is_refused(private):
+def test_store_of_one_name_twice_at_once_is_refused(repository):
     """The second one starts while the first one writes, and does not delete its file."""
 
     def first():
         yield b"first"
         with pytest.raises(PreconditionFailed, match="another run is writing it"):
-            private.store(NAME, iter([b"second"]))
+            repository.store(NAME, iter([b"second"]))
 
-    stored = private.store(NAME, first())
+    stored = repository.store(NAME, first())
     assert stored.uncompressed_size == 5
-    assert private.files.names() == {NAME}
+    assert repository.files.names() == {NAME}
 
 
 def test_names_that_are_no_backups_are_refused(repository):
@@ -423,55 +399,42 @@ def test_publish_without_the_data_file_is_refused(repository):
     assert repository.records() == []
 
 
-def test_backup_with_any_failing_system_call_is_complete_or_absent(private, monkeypatch):
+def test_backup_with_any_failing_system_call_is_complete_or_absent(repository, monkeypatch):
     for number in range(1, 60):
         faulty = Faulty(number, lambda: (_ for _ in ()).throw(OSError(5, "Input/output error")))
         monkeypatch.setattr(storage_module, "os", faulty)
         with contextlib.suppress(PreconditionFailed):
-            factories.backup(private)
+            factories.backup(repository)
         monkeypatch.setattr(storage_module, "os", os)
         if not faulty.happened:
             break
-        for entry in private.records():
+        for entry in repository.records():
             assert entry.verified
-            with private.open(entry) as raw:
+            with repository.open(entry) as raw:
                 raw.read()
-        for file in private.files.names():
-            private.storage.delete(file)
+        for file in repository.files.names():
+            repository.storage.delete(file)
     assert number > 15
 
 
-def test_delete_with_any_failing_system_call_can_be_repeated(private, monkeypatch):
+def test_delete_with_any_failing_system_call_can_be_repeated(repository, monkeypatch):
     for number in range(1, 20):
-        factories.backup(private)
+        factories.backup(repository)
         faulty = Faulty(number, lambda: (_ for _ in ()).throw(OSError(5, "Input/output error")))
         monkeypatch.setattr(storage_module, "os", faulty)
         try:
-            private.delete(NAME)
+            repository.delete(NAME)
         except PreconditionFailed:
             monkeypatch.setattr(storage_module, "os", os)
-            (entry,) = private.records() or [None]
-            assert entry or NAME not in private.files.names()
+            (entry,) = repository.records() or [None]
+            assert entry or NAME not in repository.files.names()
             assert entry is None or entry.file_missing or entry.verified
-            private.delete(NAME)
+            repository.delete(NAME)
         monkeypatch.setattr(storage_module, "os", os)
-        assert private.files.names() == set()
+        assert repository.files.names() == set()
         if not faulty.happened:
             break
     assert number > 4
-
-
-def test_change_killed_in_a_storage_without_overwriting_keeps_the_new_manifest(monkeypatch):
-    repository = BackupRepository(InMemoryStorage(), factories.KEYS, "homerack")
-    factories.backup(repository)
-    real = repository.storage.delete
-    monkeypatch.setattr(
-        repository.storage, "delete", lambda name: (real(name), (_ for _ in ()).throw(KeyboardInterrupt))
-    )
-    with pytest.raises(KeyboardInterrupt):
-        repository.change(NAME, pinned=True)
-    (other,) = repository.files.names() - {NAME}
-    assert document(repository, other)["pinned"] is True
 
 
 # --- Deleting and sweeping -----------------------------------------------------------------------------------------
@@ -503,10 +466,6 @@ def test_sweep_deletes_only_files_of_killed_runs(repository):
 
 
 # --- Space, history, names -----------------------------------------------------------------------------------------
-
-
-def test_free_bytes_of_an_unknown_storage_are_none():
-    assert BackupRepository(InMemoryStorage(), factories.KEYS, "homerack").free_bytes() is None
 
 
 RUN = "0e8dbb6c-8d5e-4f1c-9f5e-3a2f6f0f5b11"
@@ -543,9 +502,9 @@ def test_event_with_an_invalid_name_is_refused(repository, event):
 
 
 @pytest.mark.parametrize("prefix", ["", "a/b", "a.b", "größe", "a b"])
-def test_prefix_with_special_characters_is_refused(prefix):
+def test_prefix_with_special_characters_is_refused(tmp_path, prefix):
     with pytest.raises(PreconditionFailed) as caught:
-        BackupRepository(InMemoryStorage(), factories.KEYS, prefix)
+        BackupRepository(PrivateFileSystemStorage(tmp_path), factories.KEYS, prefix)
     assert str(caught.value) == (
         f"Backups cannot be named {prefix!r}.\nOPS_BACKUP_PREFIX takes letters, digits, _ and -."
     )
@@ -554,26 +513,19 @@ def test_prefix_with_special_characters_is_refused(prefix):
 # --- Settings ------------------------------------------------------------------------------------------------------
 
 
-def test_repository_from_settings_uses_the_storage_backups(settings, tmp_path):
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "backups": {
-            "BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage",
-            "OPTIONS": {"location": str(tmp_path)},
-        },
-    }
+def test_repository_from_settings_has_backup_dir_and_the_other_locations(settings, tmp_path):
+    settings.BACKUP_DIR = tmp_path
+    settings.BACKUP_LOCATIONS = [{"name": "disk", "url": "/mnt/disk", "keep_weekly": 4}]
+    settings.BACKUP_RETENTION_DAYS = 3
     made = context.repository_from_settings()
-    assert (made.storage.location, made.prefix) == (tmp_path, "homerack")
-    elsewhere = context.repository_from_settings(tmp_path / "usb")
-    assert elsewhere.storage.location == tmp_path / "usb"
+    assert (made.directory.location, made.prefix, list(made.others)) == (tmp_path, "homerack", ["disk"])
+    assert made.others["disk"].policy == Policy(days=3, weekly=4)
 
 
-def test_repository_without_the_storage_backups_is_refused(settings):
-    settings.STORAGES = {name: value for name, value in settings.STORAGES.items() if name != "backups"}
-    with pytest.raises(
-        PreconditionFailed, match=r"^The backup storage is not configured: .*\nSet STORAGES\[\"backups\"\]"
-    ):
-        context.repository_from_settings()
+def test_repository_in_another_directory_has_no_other_locations(settings, tmp_path):
+    settings.BACKUP_LOCATIONS = [{"name": "disk", "url": "/mnt/disk"}]
+    made = context.repository_from_settings(tmp_path / "usb")
+    assert (made.directory.location, made.others) == (tmp_path / "usb", {})
 
 
 def test_backups_signed_with_the_secret_key_are_still_trusted(settings):

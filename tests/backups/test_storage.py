@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import ContentFile
-from django.core.files.storage import storages
 from django.db.migrations.writer import MigrationWriter
 
 from ops.backups.compression import IteratorFile
@@ -403,9 +402,3 @@ def test_storage_is_deconstructible():
     text, imports = MigrationWriter.serialize(PrivateFileSystemStorage("/srv/backups"))
     assert text == "ops.backups.storage.local.PrivateFileSystemStorage('/srv/backups')"
     assert imports == {"import ops.backups.storage.local"}
-
-
-def test_settings_name_the_storage(settings):
-    storage = storages["backups"]
-    assert isinstance(storage, PrivateFileSystemStorage)
-    assert storage.location == settings.BACKUP_DIR

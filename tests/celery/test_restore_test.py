@@ -24,8 +24,7 @@ LATER = NOON + dt.timedelta(hours=1)
 
 @pytest.fixture
 def context(db: None, settings: Any, tmp_path: Path) -> OpsContext:
-    backups = {"BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage", "OPTIONS": {"location": str(tmp_path)}}
-    settings.STORAGES = {**settings.STORAGES, "backups": backups}
+    settings.BACKUP_DIR = tmp_path
     return get_context()
 
 

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.test import override_settings
 
-from homerack.config import storage
 from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.engine_migration.to_postgres import target
@@ -46,11 +44,7 @@ def private_places(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def settings_with(backups: Path) -> dict[str, Any]:
-    return {
-        "BACKUP_DIR": backups,
-        "STORAGES": {**settings.STORAGES, "backups": storage.configure(directory=backups)},
-        "OPS_LEGACY_FORMAT": "",
-    }
+    return {"BACKUP_DIR": backups, "OPS_LEGACY_FORMAT": ""}
 
 
 @pytest.fixture(autouse=True)

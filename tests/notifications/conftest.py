@@ -62,7 +62,6 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def storage(settings: Any, tmp_path: Path) -> Path:
-    """The backup storage."""
-    location = tmp_path / "backups"
-    settings.BACKUP_DIR = location
-    return location
+    """The directory with the backups of this test."""
+    settings.BACKUP_DIR = tmp_path / "backups"
+    return settings.BACKUP_DIR

@@ -14,8 +14,8 @@ from django.conf import settings
 from django.db import connection
 
 from ops.backups.engines.base import Engine
+from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.manifest import Kind, Level, Manifest, Origin, TableDigest, Verification
-from ops.backups.repository import BackupRepository
 from ops.backups.retention import Policy
 from ops.backups.signing import Keys
 from ops.backups.storage.local import PrivateFileSystemStorage
@@ -59,23 +59,21 @@ def engine_in(folder: Path) -> Engine:
     return cast("Engine", FileLock(folder))
 
 
-def repository_in(folder: Path) -> BackupRepository:
-    return BackupRepository(
-        PrivateFileSystemStorage(location=str(folder / "backups")), Keys([settings.SECRET_KEY]), "lab"
-    )
+def repository_in(folder: Path) -> BackupCatalog:
+    return BackupCatalog(PrivateFileSystemStorage(location=str(folder / "backups")), Keys([settings.SECRET_KEY]), "lab")
 
 
-def context_of(engine: Engine, repository: BackupRepository) -> OpsContext:
+def context_of(engine: Engine, repository: BackupCatalog) -> OpsContext:
     return OpsContext(engine=engine, repository=repository, policy=Policy(), previous_days=3, app_version="0.1.0")
 
 
 def recorded(
-    run: Run, *, engine: Engine, repository: BackupRepository, on_progress: ProgressCallback = no_progress
+    run: Run, *, engine: Engine, repository: BackupCatalog, on_progress: ProgressCallback = no_progress
 ) -> contextlib.AbstractContextManager[RunRecorder]:
     return executor.recorded(context_of(engine, repository), run, on_progress)
 
 
-def reconcile(engine: Engine, repository: BackupRepository) -> tuple[str, ...]:
+def reconcile(engine: Engine, repository: BackupCatalog) -> tuple[str, ...]:
     return executor.reconcile(context_of(engine, repository))
 
 
@@ -113,7 +111,7 @@ def manifest(number: int, **fields: Any) -> Manifest:
     return Manifest(**(values | fields))
 
 
-def add_backup(repository: BackupRepository, number: int, **fields: Any) -> Manifest:
+def add_backup(repository: BackupCatalog, number: int, **fields: Any) -> Manifest:
     made = manifest(number, **fields)
     stored = repository.store(made.name, iter([b"rows"]))
     assert stored.size == made.size

@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.core.files.storage import FileSystemStorage
 from django.db import connection, connections
 from django.utils import timezone
 
 from ops.backups.engines.base import Engine
-from ops.backups.repository import BackupRepository
-from ops.backups.signing import Keys
+from ops.backups.locations.catalog import BackupCatalog
+from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.errors import AlreadyRunning, Cancelled, OpsError, PreconditionFailed
 from ops.models import Backup, Run
 from ops.runs.recorder import RunRecorder
@@ -37,11 +36,11 @@ def engine(tmp_path: Path) -> Engine:
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> BackupRepository:
+def repository(tmp_path: Path) -> BackupCatalog:
     return repository_in(tmp_path)
 
 
-def event_kinds(repository: BackupRepository) -> list[str]:
+def event_kinds(repository: BackupCatalog) -> list[str]:
     return [event["event"] for event in repository.events()]
 
 
@@ -53,7 +52,7 @@ def killed_sentence(kind: str, run: Run) -> str:
     return f"The {kind} that jane@example.org started on {HOST} at {minute(run.started_at)} was killed."
 
 
-def test_run_is_recorded_from_start_to_end(engine: Engine, repository: BackupRepository) -> None:
+def test_run_is_recorded_from_start_to_end(engine: Engine, repository: BackupCatalog) -> None:
     reports: list[Progress] = []
     requested = request(arguments={"note": "before the move"})
     with recorded(requested, engine=engine, repository=repository, on_progress=reports.append) as recorder:
@@ -85,14 +84,14 @@ def test_run_is_recorded_from_start_to_end(engine: Engine, repository: BackupRep
     assert Backup.objects.get().name == "lab_20260301_120000.sql"
 
 
-def test_error_is_recorded_with_its_hint(engine: Engine, repository: BackupRepository) -> None:
+def test_error_is_recorded_with_its_hint(engine: Engine, repository: BackupCatalog) -> None:
     with pytest.raises(OpsError), recorded(request(), engine=engine, repository=repository):
         raise OpsError("The disk is full.", "Free some space.")
     run = Run.objects.get()
     assert (run.status, run.error, run.hint) == ("failed", "The disk is full.", "Free some space.")
 
 
-def test_error_is_recorded_without_secrets(engine: Engine, repository: BackupRepository) -> None:
+def test_error_is_recorded_without_secrets(engine: Engine, repository: BackupCatalog) -> None:
     password = str(settings.DATABASES["default"]["PASSWORD"])
     with pytest.raises(LookupError), recorded(request(), engine=engine, repository=repository) as recorder:
         recorder.log(f"connecting with {password}")
@@ -102,14 +101,14 @@ def test_error_is_recorded_without_secrets(engine: Engine, repository: BackupRep
     assert password not in run.log + str(repository.events())
 
 
-def test_interrupted_run_is_not_failed(engine: Engine, repository: BackupRepository) -> None:
+def test_interrupted_run_is_not_failed(engine: Engine, repository: BackupCatalog) -> None:
     with pytest.raises(KeyboardInterrupt), recorded(request(), engine=engine, repository=repository):
         raise KeyboardInterrupt
     run = Run.objects.get()
     assert (run.status, run.error) == ("interrupted", "The run was interrupted.")
 
 
-def test_interruption_after_the_cut_over_is_a_success(engine: Engine, repository: BackupRepository) -> None:
+def test_interruption_after_the_cut_over_is_a_success(engine: Engine, repository: BackupCatalog) -> None:
     with pytest.raises(KeyboardInterrupt), recorded(request(), engine=engine, repository=repository) as recorder:
         recorder.mark_applied()
         raise KeyboardInterrupt
@@ -117,7 +116,7 @@ def test_interruption_after_the_cut_over_is_a_success(engine: Engine, repository
 
 
 def test_second_run_is_refused_with_the_holder_of_the_lock(
-    tmp_path: Path, engine: Engine, repository: BackupRepository
+    tmp_path: Path, engine: Engine, repository: BackupCatalog
 ) -> None:
     queued = Run.objects.create(kind="restore", requested_by="jane@example.org")
     process = start_process(tmp_path, "backup")
@@ -137,7 +136,7 @@ def test_second_run_is_refused_with_the_holder_of_the_lock(
     assert (queued.status, queued.error, queued.hint) == ("failed", refusal.value.message, "Wait until it has ended.")
 
 
-def test_next_run_cleans_up_after_a_killed_run(tmp_path: Path, engine: Engine, repository: BackupRepository) -> None:
+def test_next_run_cleans_up_after_a_killed_run(tmp_path: Path, engine: Engine, repository: BackupCatalog) -> None:
     process = start_process(tmp_path, "backup")
     kill(process)
     killed = Run.objects.get()
@@ -156,9 +155,7 @@ def test_next_run_cleans_up_after_a_killed_run(tmp_path: Path, engine: Engine, r
     assert reconcile(engine, repository) == ()
 
 
-def test_reconcile_ignores_runs_on_other_databases(
-    tmp_path: Path, engine: Engine, repository: BackupRepository
-) -> None:
+def test_reconcile_ignores_runs_on_other_databases(tmp_path: Path, engine: Engine, repository: BackupCatalog) -> None:
     kill(start_process(tmp_path, "backup"))
     engine.database = "another"
     assert reconcile(engine, repository) == ()
@@ -166,7 +163,7 @@ def test_reconcile_ignores_runs_on_other_databases(
 
 
 def test_restore_killed_after_the_cut_over_has_succeeded(
-    tmp_path: Path, engine: Engine, repository: BackupRepository
+    tmp_path: Path, engine: Engine, repository: BackupCatalog
 ) -> None:
     kill(start_process(tmp_path, "restore"))
     killed = Run.objects.get()
@@ -178,7 +175,7 @@ def test_restore_killed_after_the_cut_over_has_succeeded(
 
 
 def test_killed_run_stays_open_while_the_database_does_not_answer(
-    tmp_path: Path, engine: Engine, repository: BackupRepository, hide_runs_table: Callable[[], None]
+    tmp_path: Path, engine: Engine, repository: BackupCatalog, hide_runs_table: Callable[[], None]
 ) -> None:
     kill(start_process(tmp_path, "restore"))
     hide_runs_table()
@@ -187,7 +184,7 @@ def test_killed_run_stays_open_while_the_database_does_not_answer(
     assert event_kinds(repository) == ["started"]
 
 
-def test_cancelled_run_ends_within_a_second(engine: Engine, repository: BackupRepository) -> None:
+def test_cancelled_run_ends_within_a_second(engine: Engine, repository: BackupCatalog) -> None:
     def report_forever(recorder: RunRecorder) -> None:
         while True:
             recorder.report(Progress(stage="dump"))
@@ -208,7 +205,7 @@ def test_cancelled_run_ends_within_a_second(engine: Engine, repository: BackupRe
     assert repository.events()[-1]["status"] == "cancelled"
 
 
-def test_cancel_after_the_point_of_no_return_is_ignored(engine: Engine, repository: BackupRepository) -> None:
+def test_cancel_after_the_point_of_no_return_is_ignored(engine: Engine, repository: BackupCatalog) -> None:
     with recorded(request(), engine=engine, repository=repository) as recorder:
         recorder.report(Progress(stage="cut-over"))
         recorder.point_of_no_return()
@@ -220,7 +217,7 @@ def test_cancel_after_the_point_of_no_return_is_ignored(engine: Engine, reposito
     assert Run.objects.get().status == "succeeded"
 
 
-def test_cancel_before_the_point_of_no_return_ends_the_run(engine: Engine, repository: BackupRepository) -> None:
+def test_cancel_before_the_point_of_no_return_ends_the_run(engine: Engine, repository: BackupCatalog) -> None:
     with pytest.raises(Cancelled), recorded(request(), engine=engine, repository=repository) as recorder:
         eventually(lambda: Run.objects.update(cancel_requested=True), within=3)
         recorder.point_of_no_return()
@@ -253,7 +250,7 @@ def brief_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("brief_patience")
 def test_run_succeeds_without_the_table_of_runs(
-    engine: Engine, repository: BackupRepository, hide_runs_table: Callable[[], None], caplog: pytest.LogCaptureFixture
+    engine: Engine, repository: BackupCatalog, hide_runs_table: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     requested = request()
     with recorded(requested, engine=engine, repository=repository) as recorder:
@@ -270,7 +267,7 @@ def test_run_succeeds_without_the_table_of_runs(
     ]
 
 
-def test_row_is_complete_if_the_database_recovers_in_time(engine: Engine, repository: BackupRepository) -> None:
+def test_row_is_complete_if_the_database_recovers_in_time(engine: Engine, repository: BackupCatalog) -> None:
     with recorded(request(), engine=engine, repository=repository) as recorder:
         eventually(Run.objects.exists, within=3)
         with connection.cursor() as cursor:
@@ -289,7 +286,7 @@ def test_row_is_complete_if_the_database_recovers_in_time(engine: Engine, reposi
 
 
 @pytest.mark.usefixtures("brief_patience")
-def test_run_does_not_wait_for_a_locked_table(engine: Engine, repository: BackupRepository) -> None:
+def test_run_does_not_wait_for_a_locked_table(engine: Engine, repository: BackupCatalog) -> None:
     locked, release = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -316,9 +313,14 @@ def test_run_does_not_wait_for_a_locked_table(engine: Engine, repository: Backup
     eventually(lambda: Run.objects.filter(status="succeeded").exists(), within=10)
 
 
-def test_run_without_a_writable_storage_is_refused(tmp_path: Path, engine: Engine) -> None:
-    (tmp_path / "events").write_text("not a directory")
-    repository = BackupRepository(FileSystemStorage(tmp_path), Keys(["key"]), "lab")
+def test_run_that_cannot_be_recorded_is_refused(
+    engine: Engine, repository: BackupCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(_storage: object, name: str, _content: object) -> str:
+        """As when the directory was deleted meanwhile."""
+        raise FileNotFoundError(2, "No such file or directory", name)
+
+    monkeypatch.setattr(PrivateFileSystemStorage, "save", save)
     queued = Run.objects.create(
         id=uuid.uuid4(), kind="backup", requested_by="jane@example.org", requested_at=timezone.now()
     )

@@ -13,8 +13,9 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
+from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.manifest import Level, Verification
-from ops.backups.repository import BackupRecord, BackupRepository
+from ops.backups.repository import BackupRecord
 from ops.backups.signing import Trust
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.models import Backup, Run
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> BackupRepository:
+def repository(tmp_path: Path) -> BackupCatalog:
     return repository_in(tmp_path)
 
 
@@ -40,7 +41,7 @@ def rows() -> list[Any]:
     return [*Backup.objects.order_by("pk").values(), *Run.objects.order_by("pk").values()]
 
 
-def test_row_of_a_backup_has_the_values_of_its_manifest(repository: BackupRepository) -> None:
+def test_row_of_a_backup_has_the_values_of_its_manifest(repository: BackupCatalog) -> None:
     made = add_backup(repository, 1, note="before the move", pinned=True, run=str(uuid.uuid4()))
     index.rebuild_index(repository)
     backup = Backup.objects.get()
@@ -58,7 +59,7 @@ def test_row_of_a_backup_has_the_values_of_its_manifest(repository: BackupReposi
     assert backup.manifest["tables"]["inventory_rack"] == {"rows": 3, "digest": "12"}
 
 
-def test_rebuild_follows_changed_and_deleted_files(repository: BackupRepository) -> None:
+def test_rebuild_follows_changed_and_deleted_files(repository: BackupCatalog) -> None:
     first, second, third = (add_backup(repository, number) for number in (1, 2, 3))
     index.rebuild_index(repository)
     Backup.objects.update(retention_reason="less than 7 days old")
@@ -71,7 +72,7 @@ def test_rebuild_follows_changed_and_deleted_files(repository: BackupRepository)
     assert set(Backup.objects.values_list("retention_reason", flat=True)) == {"less than 7 days old"}
 
 
-def test_backup_with_the_name_of_another_replaces_its_row(repository: BackupRepository) -> None:
+def test_backup_with_the_name_of_another_replaces_its_row(repository: BackupCatalog) -> None:
     first, second = manifest(1), manifest(2)
     index.write_backup(BackupRecord(name=first.name, manifest=first, trust=Trust.SIGNED))
     replacing = manifest(1, id=second.id)
@@ -80,7 +81,7 @@ def test_backup_with_the_name_of_another_replaces_its_row(repository: BackupRepo
 
 
 def test_second_rebuild_writes_nothing(
-    tmp_path: Path, repository: BackupRepository, django_assert_num_queries: Any
+    tmp_path: Path, repository: BackupCatalog, django_assert_num_queries: Any
 ) -> None:
     add_backup(repository, 1)
     run_once(tmp_path)
@@ -91,7 +92,7 @@ def test_second_rebuild_writes_nothing(
     assert rows() == before
 
 
-def test_rebuild_does_not_change_queued_and_running_runs(tmp_path: Path, repository: BackupRepository) -> None:
+def test_rebuild_does_not_change_queued_and_running_runs(tmp_path: Path, repository: BackupCatalog) -> None:
     queued = Run.objects.create(kind="backup", requested_by="jane@example.org")
     with recorded(request(), engine=engine_in(tmp_path), repository=repository) as recorder:
         index.rebuild_index(repository)
@@ -99,7 +100,7 @@ def test_rebuild_does_not_change_queued_and_running_runs(tmp_path: Path, reposit
         assert found == {queued.pk: "queued", uuid.UUID(recorder.id): "running"}
 
 
-def test_running_row_without_events_is_marked_as_interrupted(repository: BackupRepository) -> None:
+def test_running_row_without_events_is_marked_as_interrupted(repository: BackupCatalog) -> None:
     Run.objects.create(kind="backup", requested_by="jane@example.org", status="running")
     index.rebuild_index(repository)
     run = Run.objects.get()
@@ -107,7 +108,7 @@ def test_running_row_without_events_is_marked_as_interrupted(repository: BackupR
 
 
 def test_malformed_event_is_logged_and_skipped(
-    tmp_path: Path, repository: BackupRepository, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, repository: BackupCatalog, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = run_once(tmp_path)
     Run.objects.all().delete()
@@ -117,7 +118,7 @@ def test_malformed_event_is_logged_and_skipped(
     assert "An event of the run '17' cannot be read: The event is not valid: " in caplog.text
 
 
-def test_event_of_a_queued_run_is_ignored(repository: BackupRepository) -> None:
+def test_event_of_a_queued_run_is_ignored(repository: BackupCatalog) -> None:
     """One run of each kind can be queued: a forged event would block the queue."""
     run = Run(kind="backup", requested_by="mallory@example.org", status="queued")
     event_log.record(repository, event_log.STARTED, run)
@@ -125,7 +126,7 @@ def test_event_of_a_queued_run_is_ignored(repository: BackupRepository) -> None:
     assert not Run.objects.exists()
 
 
-def test_rebuild_keeps_a_queued_run_next_to_others_of_its_kind(tmp_path: Path, repository: BackupRepository) -> None:
+def test_rebuild_keeps_a_queued_run_next_to_others_of_its_kind(tmp_path: Path, repository: BackupCatalog) -> None:
     """A finished and a running run of its kind have lost their rows."""
     ended = run_once(tmp_path)
     Run.objects.all().delete()
@@ -139,7 +140,7 @@ def test_rebuild_keeps_a_queued_run_next_to_others_of_its_kind(tmp_path: Path, r
     assert Run.objects.get(pk=queued.pk).status == "cancelled"
 
 
-def test_unended_events_reads_no_files_of_ended_runs(tmp_path: Path, repository: BackupRepository) -> None:
+def test_unended_events_reads_no_files_of_ended_runs(tmp_path: Path, repository: BackupCatalog) -> None:
     run_once(tmp_path)
     with recorded(request(), engine=engine_in(tmp_path), repository=repository) as recorder:
         recorder.reserve_file("lab_20260301_120000.sql")
@@ -206,7 +207,7 @@ class Many:
 
 
 @pytest.mark.slow
-def test_rebuild_of_ten_thousand_backups_takes_seconds(tmp_path: Path, repository: BackupRepository) -> None:
+def test_rebuild_of_ten_thousand_backups_takes_seconds(tmp_path: Path, repository: BackupCatalog) -> None:
     run_once(tmp_path)
     started, ended = repository.events()
     keys = [str(uuid.uuid4()) for _ in range(10_000)]

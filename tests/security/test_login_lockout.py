@@ -428,11 +428,7 @@ class TestEveryPage:
 
     @pytest.fixture(autouse=True)
     def storage(self, settings: Any, tmp_path: Any) -> None:
-        backups = {
-            "BACKEND": "ops.backups.storage.local.PrivateFileSystemStorage",
-            "OPTIONS": {"location": str(tmp_path / "b")},
-        }
-        settings.STORAGES = {**settings.STORAGES, "backups": backups}
+        settings.BACKUP_DIR = tmp_path / "b"
 
     @pytest.fixture
     def browser(self, ada: User) -> Client:

@@ -267,7 +267,6 @@ def start_django(project: dict[str, Any], database: Mapping[str, Any]) -> None:
 
 
 def settings_of(project: dict[str, Any], database: dict[str, Any]) -> dict[str, Any]:
-    private = "ops.backups.storage.local.PrivateFileSystemStorage"
     own, backups = dict(project["settings"]), Path(project["folder"], "backups")
     database |= own.pop("DATABASE", {})
     return {
@@ -279,7 +278,6 @@ def settings_of(project: dict[str, Any], database: dict[str, Any]) -> dict[str, 
         "STORAGES": {
             "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
             "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-            "backups": {"BACKEND": private, "OPTIONS": {"location": backups}},
         },
         "DEFAULT_AUTO_FIELD": "django.db.models.BigAutoField",
         "LOGGING_CONFIG": None,

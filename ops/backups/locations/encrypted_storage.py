@@ -46,7 +46,7 @@ class EncryptedStorage(Storage):
     def replace(self, name: str, content: "File[bytes]") -> None:
         self.storage.replace(name + SUFFIX, self.encrypted(content))  # type: ignore[attr-defined]
 
-    def encrypted(self, content: "File[bytes]") -> ContentFile[bytes]:
+    def encrypted(self, content: "File[bytes]") -> "ContentFile[bytes]":
         """In memory: documents are small."""
         return ContentFile(self.keys.encrypt(content.read()))
 

@@ -50,15 +50,12 @@ class AtomicFiles:
             raise PreconditionFailed(f"{name} exists already.", "Nothing was changed.")
         with contextlib.closing(IteratorFile(blocks, name)) as content:
             try:
-                saved = self.storage.save(name, content)
+                self.storage.save(name, content)
             except BaseException:
                 # Not every storage removes an incomplete file. One that has not read any content has not created it.
                 if content.started:
                     self.storage.delete(name)
                 raise
-        if saved != name:
-            self.storage.delete(saved)
-            raise PreconditionFailed(f"{name} exists already.", "Nothing was changed.")
 
     def rewrite(self, name: str, content: bytes) -> None:
         """Overwrite a file, atomically."""

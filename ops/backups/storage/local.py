@@ -152,14 +152,14 @@ class PrivateFileSystemStorage(Storage):
         return directories, sorted(name for name, is_directory in entries if not is_directory)
 
     def entries(self, folder: str = "") -> dict[str, Entry]:
-        """The files in `folder`, by name; none where there is no such directory."""
+        """What is in `folder` besides directories, by name; nothing where there is no such directory."""
         try:
             with (
                 self.folder(f"{folder}/any" if folder else "any") as (directory, _),
                 self.translate_errors(folder or "any"),
                 os.scandir(directory) as found_here,
             ):
-                return dict(regular_files(found_here))
+                return dict(entries_of(found_here))
         except FileNotFoundError:
             return {}
 
@@ -246,12 +246,13 @@ def restrict_permissions(directory: int) -> None:
         os.fchmod(directory, 0o700)
 
 
-def regular_files(found: Iterable["os.DirEntry[str]"]) -> Iterator[tuple[str, Entry]]:
+def entries_of(found: Iterable["os.DirEntry[str]"]) -> Iterator[tuple[str, Entry]]:
     for entry in found:
         # Another process may delete it after it was listed.
         with contextlib.suppress(FileNotFoundError):
             status = entry.stat(follow_symlinks=False)
-            if stat.S_ISREG(status.st_mode):
+            # Links and devices are listed, because reading them says what is wrong.
+            if not stat.S_ISDIR(status.st_mode):
                 yield entry.name, Entry(status.st_size, dt.datetime.fromtimestamp(status.st_mtime, dt.UTC))
 
 

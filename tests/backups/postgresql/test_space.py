@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from ops.backups.engines.postgresql.engine import PostgresEngine
+from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.manifest import Kind
-from ops.backups.repository import BackupRepository
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.errors import PreconditionFailed
 from ops.utils.formatting import format_size
@@ -14,9 +14,9 @@ from tests.backups import factories
 from tests.backups.postgresql import support
 
 
-def repository_with(free: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> BackupRepository:
+def repository_with(free: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> BackupCatalog:
     monkeypatch.setattr(PrivateFileSystemStorage, "free_bytes", lambda _storage: free)
-    return BackupRepository(PrivateFileSystemStorage(folder), factories.KEYS, "homerack")
+    return factories.catalog_in(folder)
 
 
 def test_size_is_that_of_the_live_database(engine: PostgresEngine, lab: support.Database) -> None:

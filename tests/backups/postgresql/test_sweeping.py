@@ -10,7 +10,7 @@ from django.conf import settings
 
 from ops.backups.engines.postgresql.database_swap import ASIDE, PREVIOUS, RESTORE_TEST, STAGING
 from ops.backups.engines.postgresql.engine import PostgresEngine
-from ops.backups.repository import BackupRepository
+from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.signing import Keys
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.databases.postgres import databases, rename
@@ -30,8 +30,8 @@ FORGED = {
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> BackupRepository:
-    return BackupRepository(
+def repository(tmp_path: Path) -> BackupCatalog:
+    return BackupCatalog(
         PrivateFileSystemStorage(location=str(tmp_path / "backups")), Keys([settings.SECRET_KEY]), "lab"
     )
 
@@ -48,7 +48,7 @@ def request() -> Run:
     return Run(kind=Run.Kind.RESTORE, requested_by="jane@example.org", origin=Run.Origin.COMMAND)
 
 
-def killed(engine: PostgresEngine, repository: BackupRepository, *names: str) -> None:
+def killed(engine: PostgresEngine, repository: BackupCatalog, *names: str) -> None:
     """A run that was killed after it had claimed these databases."""
     run = Run(kind=Run.Kind.RESTORE, status=Run.Status.RUNNING, requested_by="jane", database=engine.database)
     event_log.record(repository, event_log.STARTED, run)
@@ -67,7 +67,7 @@ def test_sweep_does_not_drop_databases_by_their_comment_alone(
     lab: Database,
     foreign: Database,
     engine: PostgresEngine,
-    repository: BackupRepository,
+    repository: BackupCatalog,
     lab_backup: Backup,
     *,
     claimed: bool,
@@ -88,7 +88,7 @@ def test_sweep_does_not_drop_databases_by_their_comment_alone(
 
 
 def test_sweep_does_not_drop_a_claimed_name_without_the_comment(
-    foreign: Database, engine: PostgresEngine, repository: BackupRepository
+    foreign: Database, engine: PostgresEngine, repository: BackupCatalog
 ) -> None:
     """Another database was created with that name after the run had claimed it."""
     with engine.locked("test"):
@@ -141,7 +141,7 @@ def test_database_is_claimed_before_it_is_created(lab: Database, engine: Postgre
 
 
 def test_database_is_not_created_when_the_claim_cannot_be_recorded(
-    lab: Database, engine: PostgresEngine, repository: BackupRepository, monkeypatch: pytest.MonkeyPatch
+    lab: Database, engine: PostgresEngine, repository: BackupCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_arguments: object) -> str:
         raise OSError(28, "No space left on device")
@@ -159,7 +159,7 @@ def test_database_is_not_created_when_the_claim_cannot_be_recorded(
 
 
 def test_database_that_could_not_be_dropped_is_dropped_by_the_next_run(
-    lab: Database, engine: PostgresEngine, repository: BackupRepository
+    lab: Database, engine: PostgresEngine, repository: BackupCatalog
 ) -> None:
     """The server ended the session that holds the lock, so the run failed and its database was left."""
     scratch_name = databases.suffixed_name(lab.name, RESTORE_TEST)

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from ops.backups.engines.sqlite.engine import SqliteEngine
+from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.manifest import Kind
-from ops.backups.repository import BackupRepository
-from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.databases.sqlite.files import size_of
 from ops.errors import PreconditionFailed
 from ops.utils.formatting import format_size
@@ -18,8 +17,8 @@ from tests.backups.sqlite import support
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> BackupRepository:
-    return BackupRepository(PrivateFileSystemStorage(tmp_path / "backups"), factories.KEYS, "homerack")
+def repository(tmp_path: Path) -> BackupCatalog:
+    return factories.catalog_in(tmp_path / "backups")
 
 
 @pytest.fixture
@@ -35,12 +34,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", path], check=True)
 
 
-def limit(repository: BackupRepository, monkeypatch: pytest.MonkeyPatch, *, free: int | None) -> None:
+def limit(repository: BackupCatalog, monkeypatch: pytest.MonkeyPatch, *, free: int | None) -> None:
     monkeypatch.setattr(repository.storage, "free_bytes", lambda: free)
 
 
 def test_backup_to_a_small_disk_is_refused_before_anything_is_written(engine: SqliteEngine, small_disk: Path) -> None:
-    repository = BackupRepository(PrivateFileSystemStorage(small_disk), factories.KEYS, "homerack")
+    repository = factories.catalog_in(small_disk)
     with pytest.raises(PreconditionFailed) as refusal:
         factories.make_backup(engine, repository, Kind.SQLITE)
     assert str(refusal.value) == (
@@ -52,7 +51,7 @@ def test_backup_to_a_small_disk_is_refused_before_anything_is_written(engine: Sq
     assert support.other_files(engine.path) == []
 
 
-def test_backup_of_a_file_on_a_full_disk_is_refused(small_disk: Path, repository: BackupRepository, live: Path) -> None:
+def test_backup_of_a_file_on_a_full_disk_is_refused(small_disk: Path, repository: BackupCatalog, live: Path) -> None:
     path = small_disk / "lab.db"
     support.write_content(path, "old", rows=100)
     with pytest.raises(PreconditionFailed) as refusal:
@@ -65,7 +64,7 @@ def test_backup_of_a_file_on_a_full_disk_is_refused(small_disk: Path, repository
 
 
 def test_first_backup_needs_a_share_of_the_database(
-    engine: SqliteEngine, repository: BackupRepository, monkeypatch: pytest.MonkeyPatch
+    engine: SqliteEngine, repository: BackupCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit(repository, monkeypatch, free=engine.size() // 10 - 1)
     with pytest.raises(PreconditionFailed, match=r"^The backup needs about "):
@@ -75,7 +74,7 @@ def test_first_backup_needs_a_share_of_the_database(
 
 
 def test_next_backup_needs_a_quarter_more_than_the_newest(
-    engine: SqliteEngine, repository: BackupRepository, monkeypatch: pytest.MonkeyPatch
+    engine: SqliteEngine, repository: BackupCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = factories.make_backup(engine, repository, Kind.SQLITE_GZIP).size
     limit(repository, monkeypatch, free=size + size // 4 - 1)
@@ -86,7 +85,7 @@ def test_next_backup_needs_a_quarter_more_than_the_newest(
 
 
 def test_next_backup_needs_no_more_than_the_database_has(
-    engine: SqliteEngine, repository: BackupRepository, monkeypatch: pytest.MonkeyPatch
+    engine: SqliteEngine, repository: BackupCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.make_backup(engine, repository, Kind.SQLITE)
     limit(repository, monkeypatch, free=engine.size())
@@ -94,13 +93,13 @@ def test_next_backup_needs_no_more_than_the_database_has(
 
 
 def test_backup_to_a_storage_of_unknown_free_space_is_made(
-    engine: SqliteEngine, repository: BackupRepository, monkeypatch: pytest.MonkeyPatch
+    engine: SqliteEngine, repository: BackupCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit(repository, monkeypatch, free=None)
     factories.make_backup(engine, repository, Kind.SQLITE)
 
 
-def test_backup_of_a_missing_file_names_the_file(tmp_path: Path, repository: BackupRepository) -> None:
+def test_backup_of_a_missing_file_names_the_file(tmp_path: Path, repository: BackupCatalog) -> None:
     with pytest.raises(PreconditionFailed, match=r"^There is no file "):
         factories.make_backup(SqliteEngine(tmp_path / "none.db"), repository, Kind.SQLITE)
 
