@@ -84,13 +84,13 @@ def refusal(call: Callable[..., Any], *arguments: Any) -> str:
 
 
 def test_server_without_host_key_is_not_contacted(sshd):
-    storage = SftpBackupStorage(**sshd.options(name="off-site", host_key=""))
+    storage = SftpBackupStorage(**sshd.options(name="off_site", host_key=""))
     assert refusal(storage.exists, "x") == (
         f"sftp://{sshd.user}@127.0.0.1:{sshd.port}{sshd.files} was not contacted, because its host key is not known.\n"
         f"Compare what this shows with the server's own: ssh-keyscan -p {sshd.port} 127.0.0.1, "
         "then set BACKUP_LOCATION_OFF_SITE_HOST_KEY to a line of it."
     )
-    assert storage.current is None
+    assert storage.server.current is None
 
 
 def test_server_with_another_host_key_is_refused(sshd, tmp_path):
@@ -237,6 +237,14 @@ def test_partial_file_of_another_writer_is_not_published(storage, sshd):
     message = refusal(storage.save, "x", IteratorFile(blocks(), "x"))
     assert "another process has written the same file" in message
     assert not storage.exists("x")
+
+
+def test_folder_that_vanishes_while_saving_is_an_error_of_the_location(storage, sshd):
+    def blocks() -> Iterator[bytes]:
+        yield b"mine"
+        shutil.rmtree(sshd.files)
+
+    assert "the server refused a request: No such file" in refusal(storage.save, "x", IteratorFile(blocks(), "x"))
 
 
 def test_name_that_appears_while_saving_is_not_overwritten(storage, sshd):
@@ -435,12 +443,21 @@ def test_forked_child_has_a_connection_of_its_own(storage):
 def test_forgotten_storage_ends_its_connection(sshd):
     storage = SftpBackupStorage(**sshd.options())
     assert not storage.exists("x")
-    assert storage.current
-    transport = storage.current.transport
+    assert storage.server.current
+    transport = storage.server.current.transport
     assert transport.is_active()
     del storage
     gc.collect()
     assert not transport.is_active()
+
+
+def test_download_over_a_lost_connection_leaves_the_next_one_alone(storage):
+    storage.save("x", content(*[BLOCK] * 8))
+    with storage.open("x") as old:
+        storage.close()
+        with storage.open("x") as new:
+            assert "is unreachable (x)" in refusal(old.read)
+            assert new.read() == BLOCK * 8
 
 
 def test_closed_storage_connects_again(storage):
@@ -496,4 +513,4 @@ def test_file_of_a_gigabyte_needs_little_memory(sshd):
 
 def test_answer_with_a_password_does_not_show_it(plain):
     storage = SftpBackupStorage(**plain.options())
-    assert storage.printable(ValueError(f"{PASSWORD} \x1b[2J.")) == "… \N{REPLACEMENT CHARACTER}[2J"
+    assert storage.server.printable(ValueError(f"{PASSWORD} \x1b[2J.")) == "… \N{REPLACEMENT CHARACTER}[2J"

@@ -210,6 +210,7 @@ def s3_options(settings: LocationSettings) -> dict[str, Any]:
     parts = urlsplit(settings.url)
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     options = {
+        "name": settings.name,
         "bucket_name": parts.netloc,
         "location": unquote(parts.path).strip("/"),
         "endpoint_url": settings.endpoint or query.get("endpoint", ""),

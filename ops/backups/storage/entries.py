@@ -26,4 +26,4 @@ class Version:
 
 def setting(location: str, option: str) -> str:
     """The name of the environment variable that sets `option` of the storage location."""
-    return f"BACKUP_LOCATION_{location.upper().replace('-', '_')}_{option}"
+    return f"BACKUP_LOCATION_{location.upper()}_{option}"

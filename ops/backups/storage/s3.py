@@ -215,14 +215,12 @@ class S3BackupStorage(S3Storage):  # type: ignore[misc]  # django-storages has n
                 raise
             found = {}
         if found.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") != "Enabled":
+            option = setting(self.name, "LOCK_DAYS")
             raise PreconditionFailed(
-                f"{self.display_location} has no object lock, but {self.setting('LOCK_DAYS')} is {self.lock_days}.",
-                f"Use a bucket that was made with object lock, or remove {self.setting('LOCK_DAYS')}.",
+                f"{self.display_location} has no object lock, but {option} is {self.lock_days}.",
+                f"Use a bucket that was made with object lock, or remove {option}.",
             )
         return found
-
-    def setting(self, option: str) -> str:
-        return setting(self.name, option) if self.name else f"BACKUP_S3_{option}"
 
     @contextlib.contextmanager
     def translate_errors(self, name: str) -> Iterator[None]:
@@ -236,7 +234,7 @@ class S3BackupStorage(S3Storage):  # type: ignore[misc]  # django-storages has n
             reason = f"no answer for {SILENCE} seconds" if is_silence(error) else redact(str(error)).rstrip(".")
             raise PreconditionFailed(
                 f"{self.display_location} is unreachable ({name or 'its list'}): {reason}.",
-                f"Check the settings {self.setting('…')} and the permissions of their key.",
+                f"Check the settings {setting(self.name, '…')} and the permissions of their key.",
             ) from error
 
 

@@ -12,9 +12,11 @@ from paramiko.sftp import (
     CMD_EXTENDED,
     CMD_EXTENDED_REPLY,
     CMD_HANDLE,
+    CMD_INIT,
     CMD_OPEN,
     CMD_READ,
     CMD_STATUS,
+    CMD_VERSION,
     CMD_WRITE,
     SFTP_EOF,
     SFTP_FLAG_CREATE,
@@ -23,7 +25,6 @@ from paramiko.sftp import (
     SFTP_FLAG_WRITE,
     SFTP_NO_SUCH_FILE,
     SFTP_OK,
-    SFTP_OP_UNSUPPORTED,
     int64,
 )
 
@@ -35,10 +36,6 @@ AHEAD = 64
 
 class Refused(Exception):
     """The server answered that it does not do what was asked."""
-
-    def __init__(self, text: str, code: int = 0) -> None:
-        super().__init__(text.rstrip("."))
-        self.unsupported = code == SFTP_OP_UNSUPPORTED
 
 
 class Answer:
@@ -60,6 +57,7 @@ class Session(paramiko.SFTPClient):  # type: ignore[misc]  # paramiko has no typ
     """
 
     def __init__(self, channel: Any) -> None:
+        self.extensions: frozenset[str] = frozenset()
         super().__init__(channel)
         self.transport = channel.get_transport()
         self.unused: deque[bytes] = deque()
@@ -100,22 +98,35 @@ class Session(paramiko.SFTPClient):  # type: ignore[misc]  # paramiko has no typ
         return Upload(self, self.ask(CMD_OPEN, path, flags, attributes, expected=CMD_HANDLE).get_binary())
 
     def synchronize(self, handle: bytes) -> None:
-        """Have the server write a file to its disk, where it is OpenSSH's or knows its extension."""
-        try:
+        """Have the server write a file to its disk, where it can be asked to."""
+        if "fsync@openssh.com" in self.extensions:
             self.ask(CMD_EXTENDED, "fsync@openssh.com", handle)
-        except Refused as error:
-            if not error.unsupported:
-                raise
 
     def free_bytes(self, path: str) -> int | None:
         """Space for this user on the disk of `path`; None where the server does not tell."""
-        try:
-            answer = self.ask(CMD_EXTENDED, "statvfs@openssh.com", path, expected=CMD_EXTENDED_REPLY)
-        except Refused:
+        if "statvfs@openssh.com" not in self.extensions:
             return None
+        answer = self.ask(CMD_EXTENDED, "statvfs@openssh.com", path, expected=CMD_EXTENDED_REPLY)
         # PROTOCOL of OpenSSH, 4.4: f_bsize, f_frsize, f_blocks, f_bfree, f_bavail, …
         _, fragment, _, _, available = (int(answer.get_int64()) for _ in range(5))
         return fragment * available
+
+    def _send_version(self) -> int:
+        """Begin the session; paramiko calls this. It would forget what the server knows besides version 3."""
+        hello = paramiko.Message()
+        hello.add_int(3)
+        self._send_packet(CMD_INIT, hello)
+        kind, data = self._read_packet()
+        if kind != CMD_VERSION:
+            raise paramiko.SFTPError("an answer of another protocol")
+        message = paramiko.Message(data)
+        version = int(message.get_int())
+        names = []
+        while message.get_so_far() != data:
+            names.append(message.get_text())
+            message.get_binary()
+        self.extensions = frozenset(names)
+        return version
 
     def _convert_status(self, message: Any) -> None:
         """Raise what a status means. paramiko, which calls this, would raise OSError without the code."""
@@ -125,7 +136,7 @@ class Session(paramiko.SFTPClient):  # type: ignore[misc]  # paramiko has no typ
         if code == SFTP_NO_SUCH_FILE:
             raise FileNotFoundError(errno.ENOENT, text)
         if code != SFTP_OK:
-            raise Refused(text, code)
+            raise Refused(text or f"status {code}")
 
 
 class Upload:
