@@ -76,15 +76,12 @@ def check_copies(alias: str) -> CheckResult:
 
 def evaluate_copies(coverage: Coverage) -> CheckResult:
     """A location that fails is reported in addition: it may be why copies are missing."""
-    sentences = [describe_failure(location, since=since_when(location)) for location in coverage.failing]
-    error = "LocationFailed"
+    failures = [describe_failure(each, since=format_datetime(each.failing_since)) for each in coverage.failing]
     if coverage.shortfall:
-        sentences.insert(0, describe_shortfall(coverage, since=format_datetime(coverage.shortfall.since)))
-        error = "CopiesMissing"
+        when = f"since {format_datetime(coverage.shortfall.since)}"
+        error, sentences = "CopiesMissing", [describe_shortfall(coverage, when=when), *failures]
+    else:
+        error, sentences = "LocationFailed", failures
     if not sentences:
         return CheckResult()
     return CheckResult(status=Status.DEGRADED, error=error, detail=" ".join([*sentences, COPY_THEM]))
-
-
-def since_when(location: KnownLocation) -> str:
-    return format_datetime(location.state.failing_since or clock.now())

@@ -10,6 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from ops.backups.engines.base import PreviousDatabase, describe_left_out
+from ops.backups.locations.coverage import (
+    Coverage,
+    copies_of,
+    describe_copies,
+    describe_failure,
+    describe_locations,
+    describe_shortfall,
+)
 from ops.backups.manifest import Manifest, Verification
 from ops.backups.preview import RestorePreview, TableDiff, describe_emptied, describe_pending
 from ops.backups.repository import BackupRecord
@@ -77,7 +85,13 @@ def show_backup(console: Console, result: BackupResult, *, where: str, location:
     console.print(f"Restore it with: manage.py restore_database {result.backup}", soft_wrap=True, markup=False)
 
 
-def show_records(console: Console, records: Iterable[BackupRecord], decisions: dict[str, RetentionDecision]) -> None:
+def show_records(
+    console: Console,
+    records: Iterable[BackupRecord],
+    decisions: dict[str, RetentionDecision],
+    *,
+    with_locations: bool,
+) -> None:
     """The list of `list_backups`, newest first: a line of figures for each backup, and one with its details."""
     records = list(records)
     width = max(len(record.name) for record in records)
@@ -86,7 +100,8 @@ def show_records(console: Console, records: Iterable[BackupRecord], decisions: d
     for record in records:
         console.print(figures(record, width), soft_wrap=True)
         decision = decisions.get(record.name)
-        details = [*details_of(record), *([escape(decision.reason)] if decision else [])]
+        locations = [f"in {describe_locations(copies_of(record))}"] if with_locations and record.manifest else []
+        details = [*details_of(record), *locations, *([escape(decision.reason)] if decision else [])]
         console.print(f"  [dim]{' · '.join(details)}[/dim]", soft_wrap=True)
 
 
@@ -94,6 +109,20 @@ def show_unknown_keys(console: Console, records: Iterable[BackupRecord]) -> None
     """A warning about signatures with unknown keys, before someone needs those backups."""
     if names := sorted(record.name for record in records if record.trust is Trust.FOREIGN):
         console.print(f"\n[yellow]{escape(describe_unknown_keys(len(names), names[-1]))}[/yellow]", soft_wrap=True)
+
+
+def show_coverage(console: Console, coverage: Coverage) -> None:
+    """How many copies the newest verified backup has, and what falls short."""
+    if coverage.newest is None:
+        return
+    if coverage.is_complete:
+        console.print(f"\nThe newest verified backup has {describe_copies(coverage.holders)}.", soft_wrap=True)
+    else:
+        when = f"since {format_datetime(coverage.shortfall.since)}" if coverage.shortfall else "so far"
+        console.print(f"\n[yellow]{escape(describe_shortfall(coverage, when=when))}[/yellow]", soft_wrap=True)
+    for location in coverage.failing:
+        failure = describe_failure(location, since=format_datetime(location.failing_since))
+        console.print(f"[red]{escape(failure)}[/red]", soft_wrap=True)
 
 
 def figures(record: BackupRecord, width: int) -> str:
@@ -160,6 +189,7 @@ def records_as_json(
             "name": record.name,
             "trust": record.trust,
             "error": record.fault,
+            "copies": to_json(copies_of(record)),
             "kept": decisions[record.name].keep if record.name in decisions else True,
             "reason": decisions[record.name].reason if record.name in decisions else "",
             "manifest": record.manifest.as_json() if record.manifest else None,

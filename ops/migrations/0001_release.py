@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
                 ('verification_error', models.TextField(blank=True)),
                 ('trust', models.CharField()),
                 ('file_missing', models.BooleanField(default=False, help_text='The manifest exists, but no location has its file.')),
-                ('copies', models.JSONField(default=list, help_text='A list of location, verified_at, error and answers.')),
+                ('copies', models.JSONField(default=list, help_text='A list of location, size, verified_at, error and answers.')),
                 ('copy_count', models.PositiveSmallIntegerField(default=0, help_text='Good copies in locations that answer.')),
                 ('retained_until', models.DateTimeField(blank=True, null=True)),
                 ('retention_reason', models.CharField(blank=True)),

@@ -24,7 +24,7 @@ from ops.conf import conf
 from ops.databases.postgres.differences import NotKept
 from ops.errors import OpsError
 from ops.health.backups import check_backups
-from ops.health.copies import COPY_THEM, read_coverage, read_locations, since_when
+from ops.health.copies import COPY_THEM, read_coverage, read_locations
 from ops.health.dependencies import LEAST_FREE
 from ops.health.recovery import read_concerns
 from ops.models import Backup, Run
@@ -190,12 +190,12 @@ def check_copies(alias: str) -> None:
     """
     coverage = read_coverage(read_locations(), alias)
     host, shortfall = socket.gethostname(), coverage.shortfall
-    lasting = [each for each in coverage.failing if clock.now() - (each.state.failing_since or clock.now()) > GRACE]
+    lasting = [each for each in coverage.failing if clock.now() - each.failing_since > GRACE]
     alerts = {f"copies {location.name}": alert_of_location(location) for location in lasting}
     if shortfall and not shortfall.is_reach_only:
         alerts["copies"] = Alert(
             title=f"Backups have too few copies on {host}.",
-            text=f"{describe_shortfall(coverage, since=format_datetime(shortfall.since))} {COPY_THEM}",
+            text=f"{describe_shortfall(coverage, when=f'since {format_datetime(shortfall.since)}')} {COPY_THEM}",
             resolved_title=f"Backups have enough copies again on {host}.",
         )
     sync_alerts(alerts, in_scope=partial(has_prefix, "copies"))
@@ -205,7 +205,7 @@ def alert_of_location(location: KnownLocation) -> Alert:
     host = socket.gethostname()
     return Alert(
         title=f"No backups can be copied to {location.name} from {host}.",
-        text=redact(f"{describe_failure(location, since=since_when(location))} {COPY_THEM}"),
+        text=redact(f"{describe_failure(location, since=format_datetime(location.failing_since))} {COPY_THEM}"),
         resolved_title=f"Backups are copied to {location.name} from {host} again.",
     )
 

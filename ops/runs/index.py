@@ -10,9 +10,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from ops.backups.locations.catalog import BackupCatalog
-from ops.backups.locations.coverage import KnownCopy
+from ops.backups.locations.coverage import copies_of
 from ops.backups.manifest import Manifest
-from ops.backups.repository import LOCAL, MISSING, BackupRecord
+from ops.backups.repository import BackupRecord
 from ops.backups.signing import Trust
 from ops.models import Backup, Run
 from ops.runs.event_log import EVENT_FIELDS, read_runs
@@ -151,17 +151,6 @@ def _skip_missed_schedules() -> None:
         PeriodicTask.objects.filter(last_run_at__isnull=False).update(last_run_at=timezone.now())
 
 
-def copies_of(record: BackupRecord) -> list[dict[str, object]]:
-    """The copies as the row has them: the first location's, then those of the others."""
-    local = [] if record.local_fault == MISSING else [KnownCopy(location=LOCAL, error=record.local_fault)]
-    others = [
-        KnownCopy(location=name, verified_at=copy.verified_at, error=copy.error, answers=name not in record.unreachable)
-        for name, copy in record.copies.items()
-    ]
-    documents: list[dict[str, object]] = to_json([*local, *others])
-    return documents
-
-
 def _backup_of(manifest: Manifest, record: BackupRecord) -> Backup:
     verification = manifest.verification
     return Backup(
@@ -185,7 +174,7 @@ def _backup_of(manifest: Manifest, record: BackupRecord) -> Backup:
         verification_error=verification.error if verification else "",
         trust=str(record.trust),
         file_missing=record.file_missing,
-        copies=copies_of(record),
+        copies=to_json(copies_of(record)),
         copy_count=len(record.reachable),
         run=manifest.run,
         manifest=manifest.as_json(),

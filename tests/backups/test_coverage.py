@@ -167,7 +167,7 @@ def test_gap_names_each_location_with_its_reason() -> None:
     )
 
     assert describe_gap(found) == "no copy in nas, usb; damaged in disk; tape fails"
-    assert describe_shortfall(found, since="Sunday") == (
+    assert describe_shortfall(found, when="since Sunday") == (
         "The newest backup has 2 good copies instead of 6 since Sunday:"
         " no copy in nas, usb; damaged in disk; tape fails."
     )
@@ -179,7 +179,7 @@ def test_too_few_locations_for_the_required_copies_are_named() -> None:
 
     assert found.shortfall == Shortfall(since=ago(3), is_reach_only=False)
     assert describe_shortfall(found) == (
-        "The newest backup has 2 good copies instead of 3, and there are only 2 storage locations."
+        "The newest backup has 2 good copies instead of 3 so far, and there are only 2 storage locations."
     )
 
 

@@ -2,31 +2,48 @@
 
 import datetime as dt
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from msgspec import Struct
 
 from ops.backups.locations.location import LocationSettings
 from ops.backups.locations.state import LocationState
-from ops.backups.repository import LOCAL
+from ops.backups.repository import LOCAL, MISSING, BackupRecord
 from ops.utils import schema
 from ops.utils.formatting import join_names, pluralize
-from ops.utils.schema import Line, Moment, Text
+from ops.utils.schema import Count, Line, Moment, Text
 
 GRACE = dt.timedelta(hours=2)
 """Copies are made every hour: a location may miss one run, and a new backup has this long to be copied."""
+
+
+class CopyState(StrEnum):
+    """Only good copies count."""
+
+    GOOD = "good"
+    DAMAGED = "damaged"
+    UNREACHABLE = "unreachable"
 
 
 class KnownCopy(Struct, frozen=True, kw_only=True):
     """A copy as the row of its backup has it; see `Backup.copies`."""
 
     location: Line
+    size: Count = 0
+    """Bytes that the location stores: of the age file where it is encrypted."""
     verified_at: Moment | None = None
-    """When it was last read in full; None for a copy that was not read since it was made."""
+    """When it was last read in full; None if it never was."""
     error: Text = ""
     answers: bool = True
     """Whether the location answered the last run."""
+
+    @property
+    def state(self) -> CopyState:
+        if self.error:
+            return CopyState.DAMAGED
+        return CopyState.GOOD if self.answers else CopyState.UNREACHABLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +62,11 @@ class KnownLocation:
     @property
     def answers(self) -> bool:
         return self.name == LOCAL or self.state.answers
+
+    @property
+    def failing_since(self) -> dt.datetime:
+        """Of a location that fails."""
+        return self.state.failing_since or dt.datetime.now(dt.UTC)
 
     @property
     def is_with_local(self) -> bool:
@@ -86,6 +108,11 @@ class Coverage:
         return tuple(location for location in self.locations if location.name in names)
 
     @property
+    def is_complete(self) -> bool:
+        """Whether there are enough copies of the newest backup."""
+        return len(self.holders) >= self.required
+
+    @property
     def failing(self) -> tuple[KnownLocation, ...]:
         return tuple(location for location in self.locations if location.state.error)
 
@@ -100,6 +127,36 @@ def known_location(settings: LocationSettings, state: LocationState) -> KnownLoc
         lock_days=settings.lock_days,
         state=state,
     )
+
+
+def copies_of(record: BackupRecord) -> tuple[KnownCopy, ...]:
+    """The copies of a backup: the one in BACKUP_DIR, if there is one, then those in other locations."""
+    manifest = record.manifest
+    local = []
+    if manifest and record.local_fault != MISSING:
+        read = [each.verified_at for each in manifest.verifications if each.location == LOCAL]
+        here = KnownCopy(
+            location=LOCAL, size=manifest.size, verified_at=max(read, default=None), error=record.local_fault
+        )
+        local.append(here)
+    others = [
+        KnownCopy(
+            location=name,
+            size=copy.size,
+            verified_at=copy.verified_at,
+            error=copy.error,
+            answers=name not in record.unreachable,
+        )
+        for name, copy in record.copies.items()
+    ]
+    return (*local, *others)
+
+
+def known_backups(records: Iterable[BackupRecord]) -> Iterator[KnownBackup]:
+    """The verified ones of `records`."""
+    for record in records:
+        if record.verified and record.manifest:
+            yield KnownBackup(taken_at=record.manifest.taken_at, copies=copies_of(record))
 
 
 def read_copies(document: object) -> tuple[KnownCopy, ...]:
@@ -191,6 +248,12 @@ def describe_copies(locations: Sequence[KnownLocation]) -> str:
     return f"{copies} in {where}, {off_site or 'none'} off-site"
 
 
+def describe_locations(copies: Iterable[KnownCopy]) -> str:
+    """``local, nas, usb (damaged)``: where a backup is."""
+    marks = (("" if copy.state is CopyState.GOOD else f" ({copy.state})", copy.location) for copy in copies)
+    return ", ".join(f"{name}{mark}" for mark, name in marks) or "none"
+
+
 def describe_gap(coverage: Coverage) -> str:
     """``no copy in nas, usb; bucket fails``: the locations that have no good copy of the newest backup in reach."""
     if coverage.newest is None:
@@ -206,14 +269,14 @@ def describe_gap(coverage: Coverage) -> str:
     return "; ".join(reason.format(join_names(names)) for reason, names in reasons.items())
 
 
-def describe_shortfall(coverage: Coverage, *, since: str = "") -> str:
-    """``The newest backup has 1 good copy instead of 3 since 2026-11-22 02:00 UTC: no copy in nas, usb.``"""
+def describe_shortfall(coverage: Coverage, *, when: str = "so far") -> str:
+    """``The newest backup has 1 good copy instead of 3 since Sunday: no copy in nas, usb.``"""
     has = pluralize(len(coverage.holders), "good copy", "good copies")
     gap = describe_gap(coverage)
     reason = f": {gap}" if gap else f", and there are only {pluralize(len(coverage.locations), 'storage location')}"
-    return f"The newest backup has {has} instead of {coverage.required}{since and f' since {since}'}{reason}."
+    return f"The newest backup has {has} instead of {coverage.required} {when}{reason}."
 
 
 def describe_failure(location: KnownLocation, *, since: str) -> str:
-    """``nas has failed since 2026-11-22 02:00 UTC: It does not answer.``"""
+    """``nas has failed since Sunday: It does not answer.``"""
     return f"{location.name} has failed since {since}: {location.state.error.rstrip('.')}."

@@ -1,5 +1,6 @@
 """``manage.py list_backups``: reads the manifests in the storage; the database may be down."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -7,13 +8,22 @@ from rich.console import Console
 from rich.markup import escape
 
 from ops import operations
+from ops.backups.locations.coverage import Coverage, find_coverage, known_backups
+from ops.backups.repository import BackupRecord
+from ops.conf import conf
+from ops.health.backups import max_age
+from ops.health.copies import read_locations
 from ops.management import output
 from ops.management.base import OperationCommand, add_backup_dir
 from ops.runs.context import get_context
+from ops.utils import clock
 
 
 class Command(OperationCommand):
-    help = "List the backups: time, size and rows, how each was verified, and why it is kept or would be deleted."
+    help = (
+        "List the backups: time, size and rows, how each was verified, where its copies are, and why it is kept or"
+        " would be deleted."
+    )
     examples = """
   All backups:
     manage.py list_backups
@@ -31,10 +41,20 @@ class Command(OperationCommand):
         decisions = {decision.name: decision for decision in operations.evaluate_retention(context, records)}
         previous = context.engine.swap_strategy().previous_database()
         if records:
-            output.show_records(console, records, decisions)
+            others = context.repository.others
+            output.show_records(console, records, decisions, with_locations=bool(others))
             output.show_unknown_keys(console, records)
+            if others:
+                output.show_coverage(console, coverage_of(records))
         else:
             console.print(f"There is no backup in {escape(context.repository.location)} yet.", soft_wrap=True)
             console.print("Make one: manage.py backup_database")
         output.show_previous(console, previous, days=context.previous_days)
         return output.records_as_json(records, decisions, previous), 0
+
+
+def coverage_of(records: Iterable[BackupRecord]) -> Coverage:
+    """The copies of the newest verified backup, without the database."""
+    return find_coverage(
+        read_locations(), known_backups(records), min_copies=conf.BACKUP_MIN_COPIES, now=clock.now(), max_age=max_age()
+    )
