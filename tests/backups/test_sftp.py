@@ -4,6 +4,7 @@ import contextlib
 import gc
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -141,16 +142,32 @@ def test_unknown_identity_is_refused_with_the_settings(sshd, tmp_path):
     )
 
 
+@contextlib.contextmanager
+def authorized(sshd: Sshd, line: str) -> Iterator[None]:
+    """Let one more key in, while the block lasts."""
+    keys = sshd.folder / "authorized_keys"
+    before = keys.read_text()
+    keys.write_text(f"{before}{line}\n")
+    try:
+        yield
+    finally:
+        keys.write_text(before)
+
+
 def test_identity_file_with_passphrase_is_read(sshd, tmp_path):
     key = make_key(tmp_path / "secured", passphrase="open sesame")
-    allowed = sshd.folder / "authorized_keys"
-    before = allowed.read_text()
-    allowed.write_text(f"{before}{key}\n")
-    try:
-        options = sshd.options(identity_file=str(tmp_path / "secured"), password="open sesame")
+    options = sshd.options(identity_file=str(tmp_path / "secured"), password="open sesame")
+    with authorized(sshd, key):
         assert SftpBackupStorage(**options).entries() == {}
-    finally:
-        allowed.write_text(before)
+
+
+def test_key_that_may_do_sftp_alone_is_enough(sshd, tmp_path):
+    """As docs/storage-locations.md recommends."""
+    key = make_key(tmp_path / "restricted")
+    with authorized(sshd, f'restrict,command="internal-sftp" {key}'):
+        storage = SftpBackupStorage(**sshd.options(identity_file=str(tmp_path / "restricted")))
+        storage.save("x", content(b"x"))
+        assert read(storage, "x") == b"x"
 
 
 @pytest.mark.parametrize("fault", ["missing", "damaged", "locked"])
@@ -316,6 +333,26 @@ def test_upload_to_a_frozen_server_ends_and_is_repeated(failing, own_sshd):
     assert not failing.exists("x")
     failing.save("x", content(BLOCK))
     assert read(failing, "x") == BLOCK
+
+
+def test_upload_through_full_buffers_to_a_frozen_server_ends(failing, own_sshd, monkeypatch):
+    """Where the system takes no more bytes to send, paramiko tries forever."""
+    connection_to = socket.create_connection
+
+    def with_little_room(*arguments: Any, **options: Any) -> socket.socket:
+        connection = connection_to(*arguments, **options)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        return connection
+
+    def blocks() -> Iterator[bytes]:
+        yield b"x"
+        own_sshd.freeze()
+        yield from [BLOCK] * 10
+
+    monkeypatch.setattr(socket, "create_connection", with_little_room)
+    assert "is unreachable (x)" in refusal(failing.save, "x", IteratorFile(blocks(), "x"))
+    own_sshd.thaw()
+    assert not failing.exists("x")
 
 
 def test_download_from_a_frozen_server_ends(failing, own_sshd):
