@@ -7,7 +7,7 @@ PORT ?= 8000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-deploy lint types format clean
+.PHONY: help run recover test test-slow test-deploy lint types format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,10 @@ run: .venv/production .env ## Run site, worker and schedules here, with the demo
 	@$(BIN)/python manage.py load_demo --if-empty
 	@$(BIN)/python manage.py createinitialsuperuser
 	@$(BIN)/python manage.py serve --host $(HOST) --port $(PORT)
+
+recover: .venv/production .env ## Recover the data of a lost machine: make recover FROM=ADDRESS (docs/recovering.md)
+	@$(BIN)/python -m homerack.config.keys .env
+	@$(BIN)/python manage.py recover $(if $(FROM),--from '$(FROM)') $(ARGS)
 
 test: .venv/development ## Run the tests against a PostgreSQL server of their own
 	@$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)

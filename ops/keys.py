@@ -1,5 +1,7 @@
 """The keys of this installation, from the settings and the recovery kits: of signatures and of encryption."""
 
+from collections.abc import Iterable
+
 from django.conf import settings
 from django.utils.encoding import force_str
 
@@ -11,16 +13,17 @@ from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.conf import conf
 
 
-def keys_from_settings() -> Keys:
+def keys_from_settings(*, others: Iterable[str] = ()) -> Keys:
     """BACKUP_SIGNING_KEY signs, or SECRET_KEY where it is empty.
 
-    Those two, BACKUP_SIGNING_KEY_FALLBACKS and SECRET_KEY_FALLBACKS verify.
+    Those two, BACKUP_SIGNING_KEY_FALLBACKS, SECRET_KEY_FALLBACKS and `others` verify.
     """
     secrets = [
         conf.BACKUP_SIGNING_KEY,
         settings.SECRET_KEY,
         *conf.BACKUP_SIGNING_KEY_FALLBACKS,
         *settings.SECRET_KEY_FALLBACKS,
+        *others,
     ]
     return Keys(force_str(secret) for secret in secrets)
 

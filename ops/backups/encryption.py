@@ -120,6 +120,10 @@ class AgeKeys:
             feed.end()
 
 
+class NoKeyOpens(ArtifactInvalid):
+    """The file is encrypted to other keys."""
+
+
 class Guard:
     """Both streams of an age file; keeps the error of either, of which pyrage would leave only the text.
 
@@ -200,7 +204,7 @@ class Feed:
 
 def unreadable(name: str, reason: str) -> ArtifactInvalid:
     if reason == NO_KEY:
-        return ArtifactInvalid(
+        return NoKeyOpens(
             f"No key here opens {name}.",
             "It is encrypted to recipients that are unknown here, or the list of them was damaged. Add the secret key"
             " that opens it to BACKUP_AGE_IDENTITY, as a second one; the recovery kit has it.",

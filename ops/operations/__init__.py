@@ -10,6 +10,7 @@ from ops.operations.findings import is_live
 from ops.operations.migrate import migrate, preflight, rehearse
 from ops.operations.migrate_to_sqlite import make_sqlite_file, migrate_to_sqlite, rehearse_to_sqlite
 from ops.operations.prune import evaluate_retention, prune
+from ops.operations.recovery import recover, require_empty
 from ops.operations.recovery_kit import create_recovery_kit, prove_recovery_kit, withdraw_recovery_kit
 from ops.operations.restore import (
     PreBackupFailed,
@@ -48,8 +49,10 @@ __all__ = [
     "prune",
     "record_download",
     "record_file_download",
+    "recover",
     "rehearse",
     "rehearse_to_sqlite",
+    "require_empty",
     "restore",
     "rights_of_undo",
     "undo_restore",

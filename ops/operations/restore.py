@@ -128,7 +128,7 @@ def go_live(
     """
     run.point_of_no_return()
     run.report(Progress(stage=Stage.HISTORY))
-    for not_copied in staging.copy_live_rows(live_tables):
+    for not_copied in staging.copy_live_rows(live_tables) if live_tables else ():
         run.log(not_copied)
     with staging.as_default():
         run.write_history()

@@ -1,15 +1,21 @@
 """The database of this project, its backups and the retention policy, from the settings."""
 
+import contextlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import msgspec
 from django.db import connections
 
+from ops.backups.encryption import SUFFIX, AgeKeys
 from ops.backups.engines.base import Engine
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.locations.catalog import BackupCatalog
-from ops.backups.locations.location import Location, read_settings
+from ops.backups.locations.location import S3, Location, LocationSettings, read_settings
+from ops.backups.locations.versions import VersionedLocation
 from ops.backups.manifest import Kind
 from ops.backups.retention import Policy
 from ops.backups.storage.local import PrivateFileSystemStorage
@@ -97,6 +103,34 @@ def locations_from_settings() -> list[Location]:
         )
         for settings in found
     ]
+
+
+def location_to_recover_from(
+    settings: LocationSettings, *, secret_keys: Sequence[str] = (), signing_keys: Sequence[str] = ()
+) -> Location:
+    """The location, opened with these keys besides those of this machine, encrypted or not: its files show that.
+
+    In a versioned bucket, what was deleted or overwritten is read as well. Raises errors of the storage.
+    """
+    options: dict[str, Any] = {
+        "general_policy": policy_from_settings(),
+        "keys": keys_from_settings(others=signing_keys),
+        "age_keys": lambda: AgeKeys.of_machine([*secret_keys, *conf.BACKUP_AGE_IDENTITY], ()),
+        "prefix": conf.OPS_BACKUP_PREFIX,
+    }
+    plain = Location(msgspec.structs.replace(settings, encrypted=False), **options)
+    if plain.type == S3:
+        with contextlib.suppress(PreconditionFailed):
+            # The key may not have the right to list versions.
+            names = list(VersionedLocation(plain.settings, **options).storage.entries())
+            location = VersionedLocation(with_encryption(settings, names), **options)
+            location.choose_versions()
+            return location
+    return Location(with_encryption(settings, plain.storage.entries()), **options)  # type: ignore[attr-defined]
+
+
+def with_encryption(settings: LocationSettings, names: Iterable[str]) -> LocationSettings:
+    return msgspec.structs.replace(settings, encrypted=any(name.endswith(SUFFIX) for name in names))
 
 
 def policy_from_settings(days: int | None = None) -> Policy:

@@ -72,6 +72,8 @@ def _(result: RestoreResult) -> list[str]:
     sentences = [rows_and_tables(result) + compared, *left_out, *map(str, result.not_kept)]
     if result.database:
         return [*sentences, f"The rows are in {result.database}; the live database was not touched."]
+    if result.recovered_from:
+        return [*sentences, *describe_recovery(result)]
     backed_up = "The database was not backed up before the restore, as requested."
     if result.pre_backup:
         backed_up = f"Before the restore, the database was backed up as {result.pre_backup}."
@@ -193,11 +195,21 @@ def describe_verification(name: str, verification: Verification) -> str:
     return f"{test} passed in {took}: {MATCHES[verification.level]} the snapshot."
 
 
+def describe_recovery(result: RestoreResult) -> list[str]:
+    damaged = [f"{name} is damaged and was not used: {fault}" for name, fault in result.skipped.items()]
+    taken = [f"The data are from {format_datetime(result.taken_at)}."] if result.taken_at else []
+    migrated = [f"{migrations_applied(result)}."] if result.migrations else []
+    return [f"The database was lost, and recovered from {result.recovered_from}.", *taken, *damaged, *migrated]
+
+
+def migrations_applied(result: RestoreResult | UndoResult) -> str:
+    return f"{pluralize(len(result.migrations), 'migration was', 'migrations were')} applied"
+
+
 def describe_swap(result: RestoreResult | UndoResult) -> list[str]:
-    applied = pluralize(len(result.migrations), "migration was", "migrations were")
     unavailable = f"the database was unavailable for {result.cut_over:.2f} s."
     kept = [describe_previous(result.previous)] if result.previous else []
-    migrated = [f"{applied} applied."] if result.migrations else []
+    migrated = [f"{migrations_applied(result)}."] if result.migrations else []
     return [*migrated, f"Writes were blocked for {format_duration(result.writes_blocked)}; {unavailable}", *kept]
 
 

@@ -62,6 +62,12 @@ class RestoreResult(Struct, frozen=True, kw_only=True):
     previous: PreviousDatabase | None = None
     writes_blocked: Seconds = 0
     cut_over: Seconds = 0
+    recovered_from: Line = ""
+    """The storage location, if the database was lost."""
+    taken_at: Moment | None = None
+    """The time of the data, if they were recovered."""
+    skipped: dict[Line, Text] = {}
+    """Newer backups that were damaged there: the fault of each."""
 
 
 class UndoResult(Struct, frozen=True, kw_only=True):

@@ -271,6 +271,10 @@ class Engine(ABC):
         """Bytes of the live database on its disk; 0 where they are unknown."""
 
     @abstractmethod
+    def is_empty(self) -> bool:
+        """Whether the live database has no tables, or does not exist. Raises PreconditionFailed if it is unreadable."""
+
+    @abstractmethod
     def snapshot(self, *, kind: Kind, excluded: Mapping[str, str] = NOTHING) -> AbstractContextManager[Snapshot]:
         """Hold the database at one moment, without the rows of the tables that `excluded` maps to a reason.
 

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -132,6 +132,18 @@ class Location:
         if self.encrypted:
             return EncryptedRepository(EncryptedStorage(self.storage, self.age_keys), self._keys, self._prefix)
         return BackupRepository(self.storage, self._keys, self._prefix)
+
+    def contents(self, manifest: Manifest) -> Iterator[None]:  # noqa: ARG002  # of locations with versions
+        """Once for each content that the data file may have: from then on `repository` reads that one."""
+        yield
+
+    def is_deleted(self, name: str) -> bool:  # noqa: ARG002  # of locations with versions
+        """Whether only an earlier version of a file of this backup is there."""
+        return False
+
+    def remark(self, name: str) -> str:  # noqa: ARG002  # of locations with versions
+        """What happened to the files of this backup there, as a clause; '' for nothing."""
+        return ""
 
 
 def read_settings(documents: object) -> tuple[LocationSettings, ...]:

@@ -152,6 +152,19 @@ class S3BackupStorage(S3Storage):  # type: ignore[misc]  # django-storages has n
             found = [item for page in pages for item in page.get("Versions", ()) if item["Key"] == key]
         return [Version(item["VersionId"], item["Size"], item["LastModified"].astimezone(dt.UTC)) for item in found]
 
+    def versions_in(self, folder: str = "") -> dict[str, list[Version]]:
+        """`versions` of all objects in `folder`, by name."""
+        prefix = self.prefix(folder)
+        found: dict[str, list[Version]] = {}
+        with self.translate_errors(folder):
+            pages = self.client.get_paginator("list_object_versions").paginate(
+                Bucket=self.bucket_name, Prefix=prefix, Delimiter="/"
+            )
+            for item in (item for page in pages for item in page.get("Versions", ())):
+                version = Version(item["VersionId"], item["Size"], item["LastModified"].astimezone(dt.UTC))
+                found.setdefault(item["Key"].removeprefix(prefix), []).append(version)
+        return found
+
     def newest_version(self, name: str) -> Version:
         versions = self.versions(name)
         if not versions:
@@ -175,8 +188,7 @@ class S3BackupStorage(S3Storage):  # type: ignore[misc]  # django-storages has n
     def listing(self, folder: str) -> tuple[set[str], dict[str, Entry]]:
         """The names of folders in `folder`, and the objects; with `show_deleted`, their newest versions."""
         operation, kind = ("list_object_versions", "Versions") if self.show_deleted else ("list_objects_v2", "Contents")
-        inner = [] if folder in {"", "."} else split_name(folder)
-        prefix = "".join(f"{part}/" for part in [*filter(None, [self.location.strip("/")]), *inner])
+        prefix = self.prefix(folder)
         folders: set[str] = set()
         entries: dict[str, Entry] = {}
         with self.translate_errors(folder):
@@ -188,6 +200,11 @@ class S3BackupStorage(S3Storage):  # type: ignore[misc]  # django-storages has n
                         # The newest version comes first.
                         entries.setdefault(name, Entry(found["Size"], found["LastModified"].astimezone(dt.UTC)))
         return folders, entries
+
+    def prefix(self, folder: str) -> str:
+        """What the names of objects in `folder` begin with."""
+        inner = [] if folder in {"", "."} else split_name(folder)
+        return "".join(f"{part}/" for part in [*filter(None, [self.location.strip("/")]), *inner])
 
     def get_object_parameters(self, name: str) -> dict[str, Any]:
         """Those of a new object: with `lock_days`, its lock.

@@ -147,3 +147,17 @@ def forget_connections() -> None:
 
 
 os.register_at_fork(after_in_child=forget_connections)
+
+
+def offered_host_key(host: str, port: int) -> HostKey:
+    """The key that the server shows. Whether it is the right one, only a person can tell. Raises PreconditionFailed."""
+    try:
+        connect(host, port, "", trusted=[], identity_file="", password="")
+    except WrongHostKey as error:
+        return error.found
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        raise PreconditionFailed(
+            f"{host}:{port} is unreachable: {printable(str(error)) or type(error).__name__}.",
+            "Check the address and the network. Nothing was changed.",
+        ) from error
+    raise PreconditionFailed(f"{host}:{port} showed no host key.", "Nothing was changed.")

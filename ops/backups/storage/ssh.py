@@ -38,6 +38,11 @@ class HostKey:
     content: bytes
 
     @property
+    def text(self) -> str:
+        """As ``ssh-keyscan`` prints it, without the host."""
+        return f"{self.type} {base64.b64encode(self.content).decode()}"
+
+    @property
     def fingerprint(self) -> str:
         """As ``ssh-keygen -l`` shows it."""
         digest = base64.b64encode(hashlib.sha256(self.content).digest()).decode()

@@ -56,6 +56,16 @@ def exists(connection: Connection, name: str) -> bool:
     return bool(select(connection, "SELECT 1 FROM pg_database WHERE datname = %s", [name]))
 
 
+def is_empty(connection: Connection) -> bool:
+    """Whether the database has no tables and sequences but those of extensions."""
+    return not select(
+        connection,
+        "SELECT FROM pg_class AS c WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')"
+        " AND relnamespace::regnamespace::text !~ '^(pg_|information_schema$)' AND NOT EXISTS"
+        " (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e') LIMIT 1",
+    )
+
+
 def may_create(connection: Connection, database: str) -> bool:
     """Whether the role may create databases, and rename `database` where that exists.
 

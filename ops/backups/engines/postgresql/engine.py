@@ -89,6 +89,13 @@ class PostgresEngine(Engine):
             return found[1] if found else 0
         return 0
 
+    def is_empty(self) -> bool:
+        with self._server() as server:
+            if not databases.exists(server, self.database):
+                return True
+        with contextlib.closing(self.address.connect()) as live:
+            return databases.is_empty(live)
+
     def snapshot(self, *, kind: Kind, excluded: Mapping[str, str] = NOTHING) -> AbstractContextManager[Snapshot]:
         return snapshot.take_snapshot(self.address, self._find_programs(), kind, excluded=excluded)
 

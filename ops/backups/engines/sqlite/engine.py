@@ -22,7 +22,7 @@ from ops.databases.leftovers import NO_CLAIMS, Claims
 from ops.databases.migration_state import MIGRATIONS_TABLE, recorded_migrations
 from ops.databases.sqlite import tables, undo
 from ops.databases.sqlite.emptying import empty_tables, find_tables, references_to
-from ops.databases.sqlite.files import explain_read_only, sibling, size_of
+from ops.databases.sqlite.files import access_error, explain_read_only, sibling, size_of, writing
 from ops.databases.sqlite.lock import locked
 from ops.databases.sqlite.snapshot import opened, take_snapshot
 from ops.databases.sqlite.validate import unpack
@@ -103,6 +103,15 @@ class SqliteEngine(Engine):
                 f" free in {self.path.parent}. Nothing was written.",
                 "Free some space there.",
             )
+
+    def is_empty(self) -> bool:
+        if not self.path.exists():
+            return True
+        try:
+            with writing(self.path) as connection:
+                return not tables.table_names(connection)
+        except sqlite3.DatabaseError as error:
+            raise access_error(self.path, error) from error
 
     @contextlib.contextmanager
     def snapshot(self, *, kind: Kind, excluded: Mapping[str, str] = NOTHING) -> Iterator[Snapshot]:

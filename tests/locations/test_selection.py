@@ -23,7 +23,9 @@ DAY = dt.timedelta(days=1)
 
 def location_at(folder: Path, *, keys: Keys = KEYS) -> Location:
     settings = LocationSettings(name="disk", url=str(folder), encrypted=False)
-    return Location(settings, general_policy=Policy(days=7), keys=keys, age_keys=AgeKeys((), ()), prefix="homerack")
+    return Location(
+        settings, general_policy=Policy(days=7), keys=keys, age_keys=lambda: AgeKeys((), ()), prefix="homerack"
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,119 @@
+"""Bring what a storage location has back into an empty BACKUP_DIR. Nothing is written to the location."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from ops.backups.compression import HashingCounter, IteratorFile
+from ops.backups.locations.catalog import BackupCatalog
+from ops.backups.locations.location import Location
+from ops.backups.locations.selection import FoundBackup
+from ops.backups.manifest import Manifest
+from ops.backups.repository import EVENT, EVENTS, MANIFEST
+from ops.backups.signing import Trust
+from ops.backups.storage.local import PARTIAL
+from ops.errors import ArtifactInvalid
+from ops.utils.progress import Progress, ProgressCallback, Stage
+from ops.utils.streams import blocks_of
+
+
+def remove_unfinished(catalog: BackupCatalog) -> None:
+    """Delete what a killed attempt was writing. The caller knows that no other run writes to BACKUP_DIR."""
+    for folder in ("", EVENTS):
+        for name in catalog.files.names(folder):
+            if name.endswith(PARTIAL):
+                catalog.storage.delete(f"{folder}/{name}" if folder else name)
+
+
+def bring_history(catalog: BackupCatalog, location: Location, on_progress: ProgressCallback) -> list[str]:
+    """Copy the events that are not here. Returns a sentence for each that cannot be read; the others count."""
+    there = location.repository.storage
+    names = sorted(filter(EVENT.fullmatch, location.repository.files.names(EVENTS) - catalog.files.names(EVENTS)))
+    unreadable = []
+    for done, name in enumerate(names, start=1):
+        try:
+            with there.open(f"{EVENTS}/{name}", "rb") as file:
+                content = file.read()
+        except (ArtifactInvalid, FileNotFoundError) as error:
+            unreadable.append(f"{EVENTS}/{name} cannot be read. {error}")
+        else:
+            catalog.files.rewrite(f"{EVENTS}/{name}", content)
+        on_progress(Progress(stage=Stage.HISTORY, item="events", done=done, total=len(names)))
+    return unreadable
+
+
+def bring_manifests(catalog: BackupCatalog, found: Iterable[FoundBackup], location: Location) -> None:
+    """Write the manifests here, unless they are here and signed.
+
+    Those that a known key has signed are signed again with this machine's; the others stay untrusted, as they are.
+    """
+    signed = {record.name for record in catalog.records() if record.trust is Trust.SIGNED}
+    for backup in found:
+        manifest = backup.record.manifest
+        if manifest is None or backup.name in signed:
+            continue
+        if backup.record.trust is Trust.SIGNED:
+            content = catalog.signed(manifest)
+        else:
+            with location.repository.storage.open(backup.name + MANIFEST, "rb") as file:
+                content = file.read()
+        catalog.files.rewrite(backup.name + MANIFEST, content)
+
+
+def bring_data(
+    catalog: BackupCatalog, location: Location, candidates: Sequence[FoundBackup], on_progress: ProgressCallback
+) -> tuple[FoundBackup, dict[str, str]]:
+    """Copy the data file of the first of `candidates` that is readable. Returns it, and the faults of those before it.
+
+    Raises ArtifactInvalid if none is; errors of the storage are raised at once.
+    """
+    faults: dict[str, str] = {}
+    for candidate in candidates:
+        try:
+            copy_data(catalog, location, candidate.record.require_file(), on_progress)
+        except (ArtifactInvalid, FileNotFoundError) as error:
+            faults[candidate.name] = (
+                error.message if isinstance(error, ArtifactInvalid) else "Its data file is missing."
+            )
+        else:
+            return candidate, faults
+    first, fault = next(iter(faults.items()))
+    others = f" The {len(faults) - 1} older ones are damaged as well." if len(faults) > 1 else ""
+    raise ArtifactInvalid(
+        f"{first} cannot be read. {fault}{others} The database was not changed.",
+        "Recover from another storage location: run the command again with another address.",
+    )
+
+
+def copy_data(catalog: BackupCatalog, location: Location, manifest: Manifest, on_progress: ProgressCallback) -> None:
+    """Raises ArtifactInvalid if no content that the file has or had is the one that the manifest describes."""
+    if is_here(catalog, manifest):
+        return
+    fault = ArtifactInvalid(f"{location.where} has no data file of {manifest.name}.")
+    for _content in location.contents(manifest):
+        try:
+            with location.repository.open_file(manifest) as file:
+                content = IteratorFile(reported(blocks_of(file), manifest, on_progress), manifest.name)
+                catalog.directory.replace(manifest.name, content)
+        except ArtifactInvalid as error:
+            fault = error
+        else:
+            return
+    raise fault
+
+
+def reported(blocks: Iterator[bytes], manifest: Manifest, on_progress: ProgressCallback) -> Iterator[bytes]:
+    done = 0
+    for block in blocks:
+        yield block
+        done += len(block)
+        on_progress(Progress(stage=Stage.COPY, item=manifest.name, done=done, total=manifest.size))
+
+
+def is_here(catalog: BackupCatalog, manifest: Manifest) -> bool:
+    """Whether an earlier attempt has copied the data file, byte for byte."""
+    if not catalog.storage.exists(manifest.name):
+        return False
+    counter = HashingCounter()
+    with catalog.storage.open(manifest.name, "rb") as file:
+        for _block in counter.counted(blocks_of(file)):
+            pass
+    return (counter.size, counter.sha256) == (manifest.size, manifest.sha256)
