@@ -242,62 +242,76 @@ def own_s3() -> Iterator[S3]:
 
 
 @pytest.fixture
-def failing(own_s3: S3, monkeypatch: pytest.MonkeyPatch) -> S3BackupStorage:
-    """A storage whose server a test may stop or freeze, which it gives up sooner than others."""
-    monkeypatch.setattr(module, "SILENCE", 1)
+def storage(own_s3: S3) -> S3BackupStorage:
+    """A storage whose server a test may stop."""
     return S3BackupStorage(**own_s3.options(name="far", transfer_config=SMALL_PARTS))
 
 
-def test_frozen_server_is_given_up_once(failing, own_s3):
-    failing.save("x", content(b"x"))
+@pytest.fixture
+def hasty(own_s3: S3, monkeypatch: pytest.MonkeyPatch) -> S3BackupStorage:
+    """One that gives a server up sooner, which a test may freeze."""
+    monkeypatch.setattr(module, "SILENCE", 3)
+    return S3BackupStorage(**own_s3.options(name="far", transfer_config=SMALL_PARTS))
+
+
+def test_frozen_server_is_given_up_once(storage, hasty, own_s3):
+    storage.save("x", content(b"x"))
     own_s3.freeze()
+    calls: list[Callable[[], Any]] = [
+        lambda: hasty.exists("x"),
+        lambda: hasty.delete("x"),
+        lambda: hasty.open("x"),
+        lambda: hasty.replace("x", content(b"y")),
+        lambda: hasty.locked_until("x"),
+        hasty.entries,
+    ]
+    with ThreadPoolExecutor(len(calls)) as pool:
+        messages = list(pool.map(refusal, calls))
+    own_s3.thaw()
     message = (
-        "s3://lab-backups/rack is unreachable ({}): no answer for 1 seconds.\n"
+        "s3://lab-backups/rack is unreachable ({}): no answer for 3 seconds.\n"
         "Check the settings BACKUP_LOCATION_FAR_… and the permissions of their key."
     )
-    assert refusal(failing.entries) == message.format("its list")
-    for call in (failing.exists, failing.delete, failing.open):
-        assert refusal(call, "x") == message.format("x")
-    assert refusal(failing.replace, "x", content(b"y")) == message.format("x")
-    own_s3.thaw()
-    assert failing.exists("x")
+    assert messages == [message.format("x")] * 5 + [message.format("its list")]
+    assert storage.exists("x")
 
 
-def test_upload_to_a_frozen_server_ends(failing, own_s3):
+@pytest.mark.slow
+def test_upload_to_a_frozen_server_ends(storage, hasty, own_s3):
     def blocks() -> Iterator[bytes]:
         yield from [BLOCK] * 6
         own_s3.freeze()
         yield from [BLOCK] * 12
 
-    assert "no answer for 1 seconds" in refusal(failing.save, "x", IteratorFile(blocks(), "x"))
+    assert "no answer for 3 seconds" in refusal(hasty.save, "x", IteratorFile(blocks(), "x"))
     own_s3.thaw()
-    assert not failing.exists("x")
-    failing.save("x", content(b"new"))
-    assert read(failing, "x") == b"new"
+    assert not storage.exists("x")
+    storage.save("x", content(b"new"))
+    assert read(storage, "x") == b"new"
 
 
-def test_download_from_a_frozen_server_ends(failing, own_s3):
-    failing.save("x", content(*[BLOCK] * 30))
-    with failing.open("x") as file:
+def test_download_from_a_frozen_server_ends(storage, hasty, own_s3):
+    storage.save("x", content(*[BLOCK] * 30))
+    with hasty.open("x") as file:
         file.read(1)
         own_s3.freeze()
-        assert "no answer for 1 seconds" in refusal(file.read)
+        assert "no answer for 3 seconds" in refusal(file.read)
 
 
-def test_server_killed_during_the_upload_ends_it(failing, own_s3):
+def test_server_killed_during_the_upload_ends_it(storage, own_s3):
     def blocks() -> Iterator[bytes]:
         yield from [BLOCK] * 6
         own_s3.stop()
         yield from [BLOCK] * 6
 
-    assert "s3://lab-backups/rack is unreachable (x)" in refusal(failing.save, "x", IteratorFile(blocks(), "x"))
+    assert "s3://lab-backups/rack is unreachable (x)" in refusal(storage.save, "x", IteratorFile(blocks(), "x"))
     own_s3.start()
-    assert failing.entries() == {}
+    assert storage.entries() == {}
 
 
-def test_server_killed_during_the_download_ends_it(failing, own_s3):
-    failing.save("x", content(*[BLOCK] * 30))
-    with failing.open("x") as file:
+def test_server_killed_during_the_download_ends_it(storage, own_s3):
+    storage.save("x", content(*[BLOCK] * 30))
+    with storage.open("x") as file:
         assert file.read(1) == BLOCK[:1]
         own_s3.stop()
         assert "s3://lab-backups/rack is unreachable (x)" in refusal(file.read)

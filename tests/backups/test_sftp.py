@@ -65,7 +65,7 @@ def own_sshd() -> Iterator[Sshd]:
 @pytest.fixture
 def failing(own_sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> SftpBackupStorage:
     """A storage whose server a test may stop or freeze, which it gives up sooner than others."""
-    monkeypatch.setattr(ssh, "SILENCE", 2)
+    monkeypatch.setattr(ssh, "SILENCE", 3)
     return SftpBackupStorage(**own_sshd.options(name="nas"))
 
 
