@@ -14,9 +14,10 @@ ops.W011   ``UNFOLD["STYLES"]`` is not set
 ops.E012   a setting that a worker needs is missing or wrong
 ops.W013   ``REDIS_URL`` is set, ``OPS_CELERY_APP`` is not
 ops.W014   the database cannot be written
-ops.W018   ``SECRET_KEY`` signs backups
-ops.E019   a key of ``BACKUP_AGE_IDENTITY`` or ``BACKUP_AGE_RECIPIENTS`` cannot be used
 ops.W015   backups, restores and migrations cannot connect to the server, for example because PgBouncer is in between
+ops.W016   ``SECRET_KEY`` signs backups
+ops.E017   a key of ``BACKUP_AGE_IDENTITY`` or ``BACKUP_AGE_RECIPIENTS`` cannot be used
+ops.E018   a storage location is encrypted, and ``BACKUP_AGE_IDENTITY`` is not set
 =========  =====================================================================================================
 
 W003, W014 and W015 ask the database, so they run only with ``migrate`` and ``check --database default``.
@@ -189,20 +190,27 @@ def faults_of_data() -> Iterator[Fault]:
         yield "ops.E008", sentence, 'BACKUP_DIR = BASE_DIR / "backups"'
     yield from faults_of_keys()
     try:
-        read_settings(conf.BACKUP_LOCATIONS)
+        locations = read_settings(conf.BACKUP_LOCATIONS)
     except PreconditionFailed as error:
         yield "ops.E009", error.message, error.hint
+        return
+    encrypted = [location.name for location in locations if location.encrypted]
+    if encrypted and not conf.BACKUP_AGE_IDENTITY:
+        sentence = (
+            f"The storage location {encrypted[0]} is encrypted, but this machine has no key: no copy can be made."
+        )
+        yield "ops.E018", sentence, "Set BACKUP_AGE_IDENTITY to a new key, which `age-keygen` prints."
 
 
 def faults_of_keys() -> Iterator[Fault]:
     if not conf.BACKUP_SIGNING_KEY:
         sentence = "BACKUP_SIGNING_KEY is not set, so SECRET_KEY signs backups. It cannot be in a recovery kit."
         new = "Set it to a new secret: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
-        yield "ops.W018", sentence, f"{new}. Backups that SECRET_KEY has signed stay trusted."
+        yield "ops.W016", sentence, f"{new}. Backups that SECRET_KEY has signed stay trusted."
     try:
         AgeKeys.of_machine(conf.BACKUP_AGE_IDENTITY, conf.BACKUP_AGE_RECIPIENTS)
     except PreconditionFailed as error:
-        yield "ops.E019", error.message, error.hint
+        yield "ops.E017", error.message, error.hint
 
 
 def faults_of_worker() -> Iterator[Fault]:

@@ -144,7 +144,7 @@ REQUIRED = {
     "STORAGES backups": "ops.E009",
     "UNFOLD": "ops.W011",
     "UNFOLD STYLES": "ops.W011",
-    "BACKUP_SIGNING_KEY": "ops.W018",
+    "BACKUP_SIGNING_KEY": "ops.W016",
     "REDIS_URL": "ops.E012",
     "OPS_CELERY_APP": "ops.W013",
     "CELERY_BROKER_URL": "ops.E012",

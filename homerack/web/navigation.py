@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
 
 
 def viewers_of(model: str) -> Callable[[HttpRequest], bool]:
@@ -15,6 +15,11 @@ def viewers_of(model: str) -> Callable[[HttpRequest], bool]:
         return any(request.user.has_perm(f"{app}.{verb}_{name}") for verb in ("view", "change"))
 
     return is_visible
+
+
+def is_page_of_backups(request: HttpRequest) -> bool:
+    """Not of recovery kits, whose pages are below the list of backups but have an entry of their own."""
+    return request.path.startswith(reverse("admin:ops_backup_changelist")) and "recovery-kit" not in request.path
 
 
 def entry(title: str, icon: str, model: str) -> dict[str, Any]:
@@ -47,9 +52,15 @@ SECTIONS: list[dict[str, Any]] = [
         "title": "Database",
         "separator": True,
         "items": [
-            entry("Backups", "backup", "ops.backup"),
+            {**entry("Backups", "backup", "ops.backup"), "active": is_page_of_backups},
             entry("Runs", "history", "ops.run"),
             entry("Schedules", "schedule", "django_celery_beat.periodictask"),
+            {
+                "title": "Recovery kits",
+                "icon": "key",
+                "link": reverse_lazy("admin:ops_backup_recovery_kits"),
+                "permission": lambda request: request.user.is_superuser,
+            },
             {
                 "title": "Notifications",
                 "icon": "notifications",

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_exempt
 from unfold.decorators import display
 
-from ops.admin import backup_actions, migrate, migrate_to_sqlite, restore, undo, upload
+from ops.admin import backup_actions, migrate, migrate_to_sqlite, recovery_kits, restore, undo, upload
 from ops.admin.backup_actions import Button, buttons_for, is_administrator, may
 from ops.admin.backup_detail import BackupPresenter
 from ops.admin.base import IndexAdmin, missing_worker
@@ -76,6 +76,10 @@ class BackupAdmin(IndexAdmin[Backup]):
         all_backups = {
             "make": (backup_actions.back_up, POST),
             "upload": (upload.upload, BOTH),
+            "recovery-kits": (recovery_kits.overview, BOTH[:2]),
+            "create-recovery-kit": (recovery_kits.create, POST),
+            "prove-recovery-kit": (recovery_kits.prove, POST),
+            "withdraw-recovery-kit": (recovery_kits.withdraw, BOTH),
             "undo": (undo.undo, BOTH),
             "drop-previous-database": (undo.drop_previous_database, BOTH),
             "migrate-to-postgresql": (migrate.preflight, BOTH),

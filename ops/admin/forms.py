@@ -20,30 +20,40 @@ def reauthenticate(request: HttpRequest, password: str) -> bool:
     return authenticate(request, username=request.user.get_username(), password=password) == request.user
 
 
-class Confirmation(forms.Form):
-    """Valid when the user typed the name of `database` and their own password."""
+class PasswordConfirmation(forms.Form):
+    """Valid when the user typed their own password."""
 
-    database = forms.CharField(label="Database name", strip=True)
     password = forms.CharField(label="Your password", strip=False)
 
-    def __init__(self, request: HttpRequest, database: str) -> None:
+    def __init__(self, request: HttpRequest) -> None:
         super().__init__(request.POST if request.method == "POST" else None)
-        self.request, self.expected = request, database
-        plain = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
-        self.fields["database"].widget = UnfoldAdminTextInputWidget(attrs=plain)
-        self.fields["database"].label = f"To confirm, type the database name: {database}"
+        self.request = request
         self.fields["password"].widget = UnfoldAdminPasswordWidget(attrs={"autocomplete": "current-password"})
-
-    def clean_database(self) -> str:
-        typed: str = self.cleaned_data["database"]
-        if typed != self.expected:
-            raise forms.ValidationError(f"Wrong name. Type {self.expected}.")
-        return typed
 
     def clean_password(self) -> str:
         typed: str = self.cleaned_data["password"]
         if not reauthenticate(self.request, typed):
             raise forms.ValidationError("The password is wrong.")
+        return typed
+
+
+class Confirmation(PasswordConfirmation):
+    """Valid when the user also typed the name of `database`."""
+
+    database = forms.CharField(label="Database name", strip=True)
+    field_order = ("database", "password")
+
+    def __init__(self, request: HttpRequest, database: str) -> None:
+        super().__init__(request)
+        self.expected = database
+        plain = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+        self.fields["database"].widget = UnfoldAdminTextInputWidget(attrs=plain)
+        self.fields["database"].label = f"To confirm, type the database name: {database}"
+
+    def clean_database(self) -> str:
+        typed: str = self.cleaned_data["database"]
+        if typed != self.expected:
+            raise forms.ValidationError(f"Wrong name. Type {self.expected}.")
         return typed
 
 

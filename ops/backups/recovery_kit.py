@@ -173,10 +173,11 @@ def opened_by_none(known: Collection[str], backups: Recipients) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Concern:
-    """Something about keys that a person should do. `code` is for programs, `text` is sentences."""
+    """Something that a person should do about keys. `code` is for programs, `text` and `hint` are sentences."""
 
     code: str
     text: str
+    hint: str
 
 
 def find_concerns(
@@ -197,33 +198,31 @@ def find_concerns(
     known = {*persons, *identities, *(kit.recipient for kit in current)}
     concerns = []
     if lost := opened_by_none(known, backups):
-        concerns.append(Concern(code="NoKnownKey", text=describe_lost(lost)))
+        concerns.append(Concern(code="NoKnownKey", text=describe_lost(lost), hint=ADD_KEY))
     if encrypts and not current and not persons:
-        concerns.append(Concern(code="NoRecoveryKit", text=NO_KIT))
+        concerns.append(Concern(code="NoRecoveryKit", text=NO_KIT, hint="Make one: manage.py create_recovery_kit"))
     if due := [kit for kit in current if kit.needs_proof(now)]:
-        concerns.append(Concern(code="ProofDue", text=describe_due(due)))
+        concerns.append(Concern(code="ProofDue", text=describe_due(due), hint=PROVE))
     return concerns
 
 
 NO_KIT = (
-    "A storage location is encrypted, and there is no recovery kit. If this machine is lost, nobody can read the"
-    " backups in that location. Make one: manage.py create_recovery_kit"
+    "A storage location is encrypted, and there is no recovery kit: if this machine is lost, nobody can read the"
+    " backups in that location."
 )
+ADD_KEY = "If you have the key that opens them, add it to BACKUP_AGE_IDENTITY as a second one."
+PROVE = "Give it on the page Recovery kits, or with: manage.py prove_recovery_kit"
 
 
 def describe_lost(names: list[str]) -> str:
-    which = f"{names[0]} cannot be decrypted: no known key opens it."
-    if len(names) > 1:
-        which = (
-            f"{len(names)} encrypted backups cannot be decrypted: no known key opens them. The newest is {names[0]}."
-        )
-    return f"{which} If you have the key that does, add it to BACKUP_AGE_IDENTITY as a second one."
+    """`names` are the backups that no known key opens, the newest first."""
+    which = names[0] if len(names) == 1 else f"{len(names)} backups; the newest is {names[0]}"
+    return f"No known key opens the encrypted copies of {which}."
 
 
 def describe_due(kits: list[RecoveryKit]) -> str:
     """Which kits were not proven for half a year."""
     names = join_names([kit.name for kit in kits])
-    due = f"A proof is due that the recovery kit {names} is still at hand."
-    if len(kits) > 1:
-        due = f"Proofs are due that these recovery kits are still at hand: {names}."
-    return f"{due} Give it on the page Recovery kits, or with: manage.py prove_recovery_kit"
+    if len(kits) == 1:
+        return f"A proof is due that the recovery kit {names} is still at hand."
+    return f"Proofs are due that these recovery kits are still at hand: {names}."

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from django.db import connections
 
 from ops.backups.encryption import recipient_of, valid_recipients
+from ops.backups.locations.location import read_settings
 from ops.backups.recovery_kit import Concern, RecoveryKit, find_concerns
 from ops.conf import conf
 from ops.errors import OpsError
@@ -16,8 +17,8 @@ from ops.utils import clock
 
 
 def encrypts() -> bool:
-    """Whether a storage location is encrypted."""
-    return any(location.get("encrypted", True) for location in getattr(conf, "BACKUP_LOCATIONS", ()))
+    """Whether a storage location is encrypted. Raises PreconditionFailed for invalid settings."""
+    return any(location.encrypted for location in read_settings(conf.BACKUP_LOCATIONS))
 
 
 def recipients_by_backup(alias: str = "default") -> dict[str, tuple[str, ...]]:
@@ -38,16 +39,25 @@ def read_kits() -> tuple[RecoveryKit, ...]:
 def read_concerns(alias: str = "default") -> list[Concern]:
     """What should be done about keys. Raises database errors."""
     try:
-        return find_concerns(
-            read_kits(),
-            now=clock.now(),
-            encrypts=encrypts(),
-            persons=valid_recipients(conf.BACKUP_AGE_RECIPIENTS),
-            identities=[recipient_of(identity) for identity in conf.BACKUP_AGE_IDENTITY],
-            backups=recipients_by_backup(alias),
-        )
+        return concerns_of(read_kits(), alias)
     except OpsError as error:
-        return [Concern(code="UnusableKeys", text=f"{error.message} {error.hint}")]
+        return [unusable(error)]
+
+
+def concerns_of(kits: tuple[RecoveryKit, ...], alias: str = "default") -> list[Concern]:
+    """As `read_concerns`, for `kits` that were read. Raises also OpsError for invalid settings."""
+    return find_concerns(
+        kits,
+        now=clock.now(),
+        encrypts=encrypts(),
+        persons=valid_recipients(conf.BACKUP_AGE_RECIPIENTS),
+        identities=[recipient_of(identity) for identity in conf.BACKUP_AGE_IDENTITY],
+        backups=recipients_by_backup(alias),
+    )
+
+
+def unusable(error: OpsError) -> Concern:
+    return Concern(code="UnusableKeys", text=error.message, hint=error.hint)
 
 
 def check_recovery(alias: str) -> CheckResult:
@@ -56,5 +66,5 @@ def check_recovery(alias: str) -> CheckResult:
         concerns = read_concerns(alias)
     if not concerns:
         return CheckResult()
-    detail = " ".join(concern.text for concern in concerns)
+    detail = " ".join(f"{concern.text} {concern.hint}" for concern in concerns)
     return CheckResult(status=Status.DEGRADED, error=concerns[0].code, detail=detail)

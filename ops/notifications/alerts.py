@@ -229,13 +229,19 @@ def check_disk_space(alias: str) -> None:
 def check_recovery_kits(alias: str) -> None:
     """Proofs that are due, backups that no known key opens, an encrypted storage location without a kit."""
     alerts = {f"keys {concern.code}": alert_of_keys(concern) for concern in read_concerns(alias)}
-    sync_alerts(alerts, in_scope=partial(has_prefix, "keys "))
+    # While the keys cannot be used, nothing is known of the other concerns.
+    unknown = "keys UnusableKeys"
+    sync_alerts(alerts, in_scope=unknown.__eq__ if unknown in alerts else partial(has_prefix, "keys "))
 
 
 def alert_of_keys(concern: Concern) -> Alert:
     title, resolved_title = KEY_TITLES[concern.code]
     host = socket.gethostname()
-    return Alert(title=f"{title} on {host}.", text=concern.text, resolved_title=f"{resolved_title} on {host}.")
+    return Alert(
+        title=f"{title} on {host}.",
+        text=f"{concern.text} {concern.hint}",
+        resolved_title=f"{resolved_title} on {host}.",
+    )
 
 
 def check_project(alias: str) -> None:

@@ -107,6 +107,7 @@ DONE: dict[str, Struct] = {
     "kit_proof": KIT,
     "kit_withdrawal": KIT,
     "sqlite_deletion": FileDeletionResult(files=("lab_20261123_100000_3fa2.sqlite3",), size=10),
+    **dict.fromkeys(("recovery_kit", "kit_proof", "kit_withdrawal"), RecoveryKitResult(recipient="age1qq")),
 }
 RESULTS = {kind: to_json(result) for kind, result in DONE.items()}
 

@@ -154,10 +154,8 @@ def test_proof_that_is_due_is_a_concern_also_without_an_encrypted_location() -> 
     kit, other = new_kit(), new_kit()
     assert concerns(kit, now=NOON + PROOF_INTERVAL, encrypts=False) == ["ProofDue"]
     (one,) = find_concerns([kit], now=NOON + PROOF_INTERVAL, encrypts=True, persons=[], identities=[], backups={})
-    assert one.text == (
-        f"A proof is due that the recovery kit {kit.name} is still at hand."
-        " Give it on the page Recovery kits, or with: manage.py prove_recovery_kit"
-    )
+    assert one.text == f"A proof is due that the recovery kit {kit.name} is still at hand."
+    assert one.hint == "Give it on the page Recovery kits, or with: manage.py prove_recovery_kit"
     (both,) = find_concerns(
         [kit, other], now=NOON + PROOF_INTERVAL, encrypts=True, persons=[], identities=[], backups={}
     )
@@ -176,8 +174,6 @@ def test_backup_that_no_known_key_opens_is_the_first_concern() -> None:
         [kit, lost], now=LATER, encrypts=True, persons=[PERSON], identities=[MACHINE], backups=backups
     )
     assert [concern.code for concern in found] == ["NoKnownKey"]
-    assert found[0].text.startswith(
-        "2 encrypted backups cannot be decrypted: no known key opens them. The newest is lost."
-    )
+    assert found[0].text == "No known key opens the encrypted copies of 2 backups; the newest is lost."
     assert opened_by(kit.recipient, backups) == ["newest"]
     assert concerns(lost, backups={"lost": [lost.recipient]}) == ["NoKnownKey", "NoRecoveryKit"]

@@ -12,8 +12,11 @@ from axes.models import AccessAttempt
 from django.utils import timezone
 
 from homerack.accounts.models import User
+from ops.backups.encryption import new_identity, recipient_of
 from ops.backups.manifest import Level, Verification
+from ops.backups.recovery_kit import PROOF_INTERVAL, RecoveryKit
 from ops.databases.postgres.differences import NotKept
+from ops.keys import recovery_kits_from_settings
 from ops.models import Backup, Run
 from ops.notifications import alerts
 from ops.runs.results import CopyResult, LocationResult, VerificationResult
@@ -298,3 +301,32 @@ def test_failing_check_does_not_prevent_the_others(
     alerts.check()
 
     assert titles(receiver) == ["There is no recent backup on attic."]
+
+
+def test_proof_of_a_recovery_kit_that_is_due_is_notified_once_and_its_end_once(
+    settings: Any, receiver: Receiver, host: None
+) -> None:
+    kits = recovery_kits_from_settings()
+    made = timezone.now() - PROOF_INTERVAL
+    kits.add(kit := RecoveryKit(recipient=recipient_of(new_identity()), created_at=made, created_by="ada"))
+    for _ in range(2):
+        alerts.check_recovery_kits("default")
+    assert titles(receiver) == ["A proof of a recovery kit is due on attic."]
+    assert f"the recovery kit {kit.name} is still at hand" in receiver.requests[0][2]
+    kits.prove(kit.name, by="ada", at=timezone.now())
+    for _ in range(2):
+        alerts.check_recovery_kits("default")
+    assert titles(receiver)[1:] == ["All recovery kits are proven on attic."]
+
+
+def test_encrypted_location_without_a_recovery_kit_is_notified(
+    settings: Any, receiver: Receiver, host: None, storage: Path
+) -> None:
+    settings.BACKUP_LOCATIONS = [{"name": "disk", "url": "/mnt/disk"}]
+    alerts.check_recovery_kits("default")
+    (storage / "recovery_kits.json").write_text("{}")
+    alerts.check_recovery_kits("default")
+    assert titles(receiver) == ["There is no recovery kit on attic.", "The keys of backups cannot be used on attic."]
+    (storage / "recovery_kits.json").unlink()
+    alerts.check_recovery_kits("default")
+    assert titles(receiver)[2:] == ["The keys of backups can be used again on attic."]

@@ -68,7 +68,7 @@ def test_excluded_tables_that_refer_to_others_have_no_messages(settings: Any) ->
 def test_secret_key_that_signs_backups_is_a_warning(settings: Any) -> None:
     settings.BACKUP_SIGNING_KEY = ""
     (warning,) = found()
-    assert (warning.id, warning.level) == ("ops.W018", WARNING)
+    assert (warning.id, warning.level) == ("ops.W016", WARNING)
     assert warning.msg.startswith("BACKUP_SIGNING_KEY is not set, so SECRET_KEY signs backups.")
 
 
@@ -76,8 +76,20 @@ def test_secret_key_that_signs_backups_is_a_warning(settings: Any) -> None:
 def test_key_that_cannot_be_used_is_an_error_that_does_not_show_it(settings: Any, name: str) -> None:
     setattr(settings, name, f"{new_identity()}x")
     (error,) = found()
-    assert error.id == "ops.E019"
+    assert error.id == "ops.E017"
     assert getattr(settings, name) not in error.msg + (error.hint or "")
+
+
+def test_encrypted_location_without_a_key_of_the_machine_is_an_error(settings: Any) -> None:
+    settings.BACKUP_LOCATIONS = [{"name": "disk", "url": "/mnt/disk"}, {"name": "nas", "url": "/mnt/nas"}]
+    (error,) = found()
+    assert error.id == "ops.E018"
+    assert error.msg.startswith("The storage location disk is encrypted, but this machine has no key")
+    settings.BACKUP_AGE_IDENTITY = new_identity()
+    assert found() == []
+    settings.BACKUP_AGE_IDENTITY = ""
+    settings.BACKUP_LOCATIONS = [{"name": "disk", "url": "/mnt/disk", "encrypted": False}]
+    assert found() == []
 
 
 def test_unsupported_database_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,10 @@ PAGES = {
     "admin:ops_backup_migrate_to_sqlite": Page(ADMINISTRATORS, ADMINISTRATORS),
     "admin:ops_backup_make_sqlite_file": Page(NOBODY, ADMINISTRATORS),
     "admin:ops_backup_delete_sqlite_file": Page(NOBODY, ADMINISTRATORS),
+    "admin:ops_backup_recovery_kits": Page(ADMINISTRATORS, NOBODY),
+    "admin:ops_backup_create_recovery_kit": Page(NOBODY, ADMINISTRATORS),
+    "admin:ops_backup_prove_recovery_kit": Page(NOBODY, ADMINISTRATORS),
+    "admin:ops_backup_withdraw_recovery_kit": Page(ADMINISTRATORS, ADMINISTRATORS),
     "admin:ops_run_download_sqlite_file": Page(NOBODY, ADMINISTRATORS),
     "admin:ops_run_cancel": Page(NOBODY, OPERATE),  # a backup; what one may start, one may cancel
     "ops-notifications": Page(ADMINISTRATORS, ADMINISTRATORS),

@@ -1,4 +1,4 @@
-"""The data of the dashboard, from rows and from the engine. No files are read.
+"""The data of the dashboard, from rows and from the engine. Of files, only the list of recovery kits is read.
 
 Services that may not answer (Redis, the worker, a remote storage) are asked first, in threads, and waited for last.
 """
@@ -16,11 +16,14 @@ from django.utils import timezone
 from ops.admin.dashboard.backup_calendar import first_day
 from ops.admin.dashboard.history import History, read_history
 from ops.admin.dashboard.summary import BackupStatus, SchedulerState
+from ops.backups.recovery_kit import Concern
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.conf import conf
+from ops.errors import OpsError
 from ops.health.backups import BACKUP_TASK, max_age, read_backups
 from ops.health.database import pool_status
 from ops.health.dependencies import ping_beat, ping_redis, ping_worker
+from ops.health.recovery import concerns_of, read_kits, unusable
 from ops.health.results import CheckResult, Status
 from ops.models import Backup, Run
 from ops.schedules import timetable
@@ -58,7 +61,7 @@ class DashboardData:
 
 
 def read_dashboard_data() -> DashboardData:
-    """Seven queries, and two more on PostgreSQL for its version and size. Raises Django's database errors."""
+    """Eight queries, and two more on PostgreSQL for its version and size. Raises Django's database errors."""
     checks = _start_checks()
     now = clock.now()
     today = timezone.localdate(now)
@@ -79,6 +82,7 @@ def read_dashboard_data() -> DashboardData:
         due=due,
         is_missed=timetable.is_missed(due, now),
         scheduler=_scheduler_state(checks),
+        keys=tuple(concern.text for concern in _concerns(checks)),
     )
     return DashboardData(
         status=status,
@@ -102,7 +106,7 @@ def _backup_schedules() -> list[Any]:
 
 
 def _start_checks() -> Checks:
-    checks: dict[str, Callable[[], Any]] = {"storage": free_bytes}
+    checks: dict[str, Callable[[], Any]] = {"storage": free_bytes, "kits": read_kits}
     redis, app = conf.REDIS_URL, conf.OPS_CELERY_APP
     if redis and app:
         checks |= {"redis": partial(ping_redis, redis), "worker": partial(ping_worker, app, redis)}
@@ -127,6 +131,17 @@ def _scheduler_state(checks: Checks) -> SchedulerState:
         if name in checks and not _is_healthy(checks[name]):
             return state
     return SchedulerState.RUNNING
+
+
+def _concerns(checks: Checks) -> list[Concern]:
+    """What should be done about keys; nothing if the directory with the list of kits does not answer."""
+    kits = checks["kits"].result(within=TIMEOUT)
+    try:
+        if isinstance(kits, OpsError):
+            raise kits
+        return [] if isinstance(kits, BaseException) else concerns_of(kits)
+    except OpsError as error:
+        return [unusable(error)]
 
 
 def _is_healthy(check: Call[CheckResult]) -> bool:

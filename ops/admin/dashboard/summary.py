@@ -43,6 +43,8 @@ class BackupStatus(Backups):
     """When the next backup is due; in the past if it was not started; None without a schedule."""
     is_missed: bool = False
     scheduler: SchedulerState = SchedulerState.RUNNING
+    keys: tuple[str, ...] = ()
+    """What should be done about keys of encryption, in sentences."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ def summarize(status: BackupStatus) -> Summary:
     """The state of the backups in a few sentences."""
     running = "A backup is being made right now." if status.is_running else ""
     key = describe_unknown_keys(status.foreign, status.newest_foreign) if status.foreign else ""
-    sentences = (running, *_existing_backups(status), key, _next_backup(status))
+    sentences = (running, *_existing_backups(status), key, *status.keys, _next_backup(status))
     return Summary(text=" ".join(filter(None, sentences)), severity=severity(status))
 
 
@@ -68,7 +70,11 @@ def severity(status: BackupStatus) -> Severity:
     tested = status.restored or status.first or status.verified
     stale = status.now - tested > RESTORE_TEST_MAX_AGE
     will_come = status.due and not status.is_missed and status.scheduler is SchedulerState.RUNNING
-    return Severity.GOOD if will_come and not (status.failed or stale or status.foreign) else Severity.WARNING
+    return (
+        Severity.GOOD
+        if will_come and not (status.failed or stale or status.foreign or status.keys)
+        else Severity.WARNING
+    )
 
 
 def is_overdue(status: BackupStatus) -> bool:
