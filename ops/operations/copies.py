@@ -72,13 +72,17 @@ def update_location(context: OpsContext, run: RunRecorder, location: Location) -
     try:
         require_marker(catalog, location)
         for sentence in (*learn(catalog, location), *forget_vanished(catalog, location)):
-            run.log(sentence)
+            run.log(f"{location.name}: {sentence}")
         delete_requested(catalog, location)
         transfer.adopt()
         transfer.copy_missing()
         update_manifests(catalog, location, [record.name for record in catalog.records() if is_copyable(record)])
         write_history(catalog, location)
         transfer.prune()
+        # Once more, for what was lost meanwhile: a server may have been replaced by an empty one.
+        require_marker(catalog, location)
+        for sentence in forget_vanished(catalog, location):
+            transfer.note(sentence)
         free = location.repository.free_bytes()
         shares_disk = location.shares_disk(catalog.directory.location)
         catalog.update_state(location.name, lambda state: state.answered(clock.now(), free, shares_disk=shares_disk))
@@ -234,7 +238,7 @@ def forget_vanished(catalog: BackupCatalog, location: Location) -> list[str]:
     gone = [name for name, copy in state.copies.items() if name not in present or present[name].size != copy.size]
     for name in gone:
         catalog.update_state(location.name, lambda state, name=name: state.with_copy(name, None))  # type: ignore[misc]
-    return [f"{location.name}: the copy of {name} is missing or has another size." for name in gone]
+    return [f"The copy of {name} is missing or has another size." for name in gone]
 
 
 def delete_requested(catalog: BackupCatalog, location: Location) -> None:

@@ -59,4 +59,4 @@ def learn(catalog: BackupCatalog, location: Location) -> list[str]:
         catalog.files.rewrite(record.name + MANIFEST, catalog.signed(record.require_manifest()))
     if not found:
         return []
-    return [f"{location.name} has {pluralize(len(found), 'backup')} that BACKUP_DIR did not know."]
+    return [f"BACKUP_DIR did not know {pluralize(len(found), 'backup')} that it has."]
