@@ -30,6 +30,7 @@ class Run(models.Model):
         UPLOAD = "upload", "backup upload"
         DOWNLOAD = "download", "backup download"
         CHANGE = "change", "change of a backup's pin or note"
+        DECISION = "decision", "decision on a suspicious backup"
         DELETION = "deletion", "backup deletion"
         PREFLIGHT = "preflight", "migration preflight"
         MIGRATION = "migration", "migration to PostgreSQL"
@@ -118,9 +119,16 @@ class BackupQuerySet(models.QuerySet["Backup"]):
         """Those whose file is present, that are signed here, and whose last verification passed."""
         return self.with_state().filter(IS_VERIFIED)
 
-    def last_verified_name(self) -> str:
-        """The name of the backup that must not be deleted; empty if none is verified."""
-        return self.verified().order_by("-taken_at").values_list("name", flat=True).first() or ""
+    def good(self) -> Self:
+        """The verified ones that are not suspicious, or were decided to be right."""
+        return self.verified().exclude(suspicion__in=("undecided", "wrong"))
+
+    def undeletable_names(self) -> set[str]:
+        """The last verified backup, and the last of them that is not suspicious."""
+        newest = (
+            rows.order_by("-taken_at").values_list("name", flat=True).first() for rows in (self.verified(), self.good())
+        )
+        return set(filter(None, newest))
 
 
 class Backup(models.Model):
@@ -134,6 +142,8 @@ class Backup(models.Model):
         FAILED = "failed", "verification failed"
         UNTRUSTED = "untrusted", "untrusted"
         FOREIGN = "foreign", "not signed here"
+        SUSPICIOUS = "suspicious", "suspicious"
+        WRONG = "wrong", "decided to be wrong"
         RESTORE_TESTED = "restore_tested", "restore tested"
         VERIFIED = "verified", "verified"
         UNVERIFIED = "unverified", "unverified"
@@ -156,6 +166,9 @@ class Backup(models.Model):
     verified_at = MomentField(null=True, blank=True)
     verification_seconds = models.FloatField(null=True, blank=True)
     verification_error = models.TextField(blank=True)
+    suspicion = models.CharField(
+        blank=True, help_text="Empty for a backup that is not suspicious; else undecided, right or wrong."
+    )
     trust = models.CharField()
     file_missing = models.BooleanField(default=False, help_text="The manifest exists, but no location has its file.")
     copies = models.JSONField(default=list, help_text="A list of location, size, verified_at, error and answers.")
@@ -195,9 +208,14 @@ STATE_RULES = {
     Backup.State.FAILED: ~models.Q(verification_error=""),
     Backup.State.UNTRUSTED: models.Q(origin="upload"),
     Backup.State.FOREIGN: ~models.Q(trust="signed"),
+    Backup.State.SUSPICIOUS: models.Q(suspicion="undecided") & ~models.Q(verified_level=""),
+    Backup.State.WRONG: models.Q(suspicion="wrong") & ~models.Q(verified_level=""),
     Backup.State.RESTORE_TESTED: models.Q(verified_level="restored"),
     Backup.State.VERIFIED: models.Q(verified_level="read"),
 }
 """The first rule that matches counts."""
-IS_VERIFIED = models.Q(state__in=(Backup.State.RESTORE_TESTED, Backup.State.VERIFIED))
-"""For rows of `with_state`; `BackupRecord.verified` is the same for a manifest."""
+IS_VERIFIED = models.Q(
+    state__in=(Backup.State.RESTORE_TESTED, Backup.State.VERIFIED, Backup.State.SUSPICIOUS, Backup.State.WRONG)
+)
+"""For rows of `with_state`; `BackupRecord.verified` is the same for a manifest. A suspicious backup is verified too."""
+IS_RESTORE_TESTED = IS_VERIFIED & models.Q(verified_level="restored")

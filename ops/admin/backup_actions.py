@@ -4,7 +4,7 @@ Making and verifying a backup take time and are left to a worker. Pins, notes an
 in the request. The views of a restore and of an upload have modules of their own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -46,11 +46,10 @@ class Button:
     value: str = ""
 
 
-def buttons_for(user: User, backup: Backup, *, last_verified: str) -> Iterator[Button]:
-    """The buttons for what `user` may do and what is possible with `backup`.
-
-    `last_verified` is the name of the backup that cannot be deleted.
-    """
+def buttons_for(user: User, backup: Backup, *, undeletable: Collection[str]) -> Iterator[Button]:
+    """The buttons for what `user` may do and what is possible with `backup`. `undeletable` are names of backups."""
+    if may(user, "pin") and backup.suspicion == "undecided":
+        yield _button(backup, "decide", "Decide", "Decide whether it is right", "rule", posts=False)
     if backup.state != Backup.State.FILE_MISSING:
         yield from _buttons_for_file(user, backup)
     if may(user, "pin"):
@@ -61,7 +60,7 @@ def buttons_for(user: User, backup: Backup, *, last_verified: str) -> Iterator[B
             label = "Pin: keep it whatever the retention policy says"
             yield _button(backup, "pin", "Pin", label, "bookmark_add", value="yes")
         yield _button(backup, "note", "Note", "Note", "edit_note", posts=False)
-    if may(user, "delete") and backup.name != last_verified:
+    if may(user, "delete") and backup.name not in undeletable:
         yield _button(backup, "delete", "Delete", "Delete", "delete", posts=False)
 
 
@@ -148,8 +147,15 @@ def delete(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpRe
     backup = admin.get_row(request, str(key))
     if request.method != "POST":
         title = f"Delete {backup.name}?"
-        is_last = backup.name == Backup.objects.last_verified_name()
-        return admin.render(request, "ops/admin/delete.html", title=title, backup=backup, is_last=is_last)
+        is_last = backup.name in Backup.objects.undeletable_names()
+        return admin.render(
+            request,
+            "ops/admin/delete.html",
+            title=title,
+            backup=backup,
+            is_last=is_last,
+            suspicion=Backup.objects.filter(suspicion__in=("undecided", "wrong")).exists(),
+        )
     try:
         operations.delete_backup(get_context(), new_run(request, Run.Kind.DELETION, name=backup.name))
     except OpsError as error:

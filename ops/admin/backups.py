@@ -1,12 +1,12 @@
 """Backups in the admin: the list, the page of one backup, and the URLs of everything that can be done with them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
@@ -15,13 +15,16 @@ from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_exempt
 from unfold.decorators import display
 
-from ops.admin import backup_actions, migrate, migrate_to_sqlite, recovery_kits, restore, undo, upload
+from ops.admin import backup_actions, decide, migrate, migrate_to_sqlite, recovery_kits, restore, undo, upload
 from ops.admin.backup_actions import Button, buttons_for, is_administrator, may
 from ops.admin.backup_detail import BackupPresenter
 from ops.admin.base import IndexAdmin, missing_worker
+from ops.backups.retention import recommend
 from ops.backups.sources import UNKNOWN_ORIGIN
 from ops.models import Backup, Run
 from ops.runs.authorization import may_start
+from ops.runs.context import policy_from_settings
+from ops.utils import clock
 from ops.utils.formatting import format_age, format_duration, format_local, format_size, strip_kept, time_zone_name
 
 View = Callable[..., HttpResponseBase]
@@ -32,6 +35,8 @@ BADGES = {
     Backup.State.FAILED: "danger",
     Backup.State.UNTRUSTED: "warning",
     Backup.State.FOREIGN: "warning",
+    Backup.State.SUSPICIOUS: "danger",
+    Backup.State.WRONG: "warning",
     Backup.State.RESTORE_TESTED: "success",
     Backup.State.VERIFIED: "info",
     Backup.State.UNVERIFIED: "warning",
@@ -70,6 +75,7 @@ class BackupAdmin(IndexAdmin[Backup]):
             "download": (backup_actions.download, POST),
             "pin": (backup_actions.pin, POST),
             "note": (backup_actions.note, BOTH),
+            "decide": (decide.decide, BOTH),
             "delete": (backup_actions.delete, BOTH),
             "restore": (restore.restore, BOTH),
         }
@@ -107,7 +113,7 @@ class BackupAdmin(IndexAdmin[Backup]):
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Buttons depend on the user, and one instance of the admin class serves all requests."""
         columns: list[Any] = ["backup", "state_badge", "taken", "data", "kept"]
-        buttons = partial(self.buttons, request, Backup.objects.last_verified_name())
+        buttons = partial(self.buttons, request, Backup.objects.undeletable_names())
         buttons.short_description = "actions"  # type: ignore[attr-defined]
         buttons.__name__ = "buttons"  # type: ignore[attr-defined]
         has_buttons = any(may(request.user, name) for name in ("pin", "delete"))
@@ -124,6 +130,9 @@ class BackupAdmin(IndexAdmin[Backup]):
             "may_migrate": migrate.is_offered(request),
             "may_migrate_to_sqlite": migrate_to_sqlite.is_offered(request),
             "missing_worker": missing_worker(),
+            "suspicion": decide.first_undecided(),
+            "may_decide": may(request.user, "pin"),
+            "recommendation": recommendation() if is_administrator(request.user) else "",
         }
         return super().changelist_view(request, {**shown, **(extra_context or {})})
 
@@ -153,8 +162,8 @@ class BackupAdmin(IndexAdmin[Backup]):
         kept = '<span class="ops-reason">{}<span class="ops-quiet">{}</span></span>'
         return format_html(kept, how_long, reason)
 
-    def buttons(self, request: HttpRequest, last_verified: str, backup: Backup) -> SafeString:
-        found = ((row_button(button),) for button in buttons_for(request.user, backup, last_verified=last_verified))
+    def buttons(self, request: HttpRequest, undeletable: Collection[str], backup: Backup) -> SafeString:
+        found = ((row_button(button),) for button in buttons_for(request.user, backup, undeletable=undeletable))
         return format_html('<span class="ops-row-buttons">{}</span>', format_html_join("", "{}", found))
 
     # --- The page ----------------------------------------------------------------------------------------------
@@ -172,9 +181,19 @@ class BackupAdmin(IndexAdmin[Backup]):
             shown=BackupPresenter(backup, kept=describe_retention(backup)),
             badge=BADGES[Backup.State(backup.state)],
             unknown_origin=UNKNOWN_ORIGIN,
-            buttons=list(buttons_for(request.user, backup, last_verified=Backup.objects.last_verified_name())),
+            suspicion=decide.SuspicionPresenter.of(backup),
+            may_decide=may(request.user, "pin"),
+            may_restore=may_start(request.user, Run.Kind.RESTORE),
+            buttons=list(buttons_for(request.user, backup, undeletable=Backup.objects.undeletable_names())),
             runs=Run.objects.filter(backup=backup.name).defer("log", "arguments")[:50] if may_see_runs else [],
         )
+
+
+def recommendation() -> str:
+    """What it would cost to keep weekly and monthly backups, where none are kept."""
+    newest = Backup.objects.good().order_by("-taken_at").values_list("size", flat=True).first()
+    used = Backup.objects.aggregate(bytes=Sum("size"))["bytes"]
+    return recommend(policy_from_settings(), now=clock.now(), used=used or 0, newest=newest or 0)
 
 
 def two_lines(first: str, second: str) -> SafeString:

@@ -3,10 +3,11 @@
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ops.backups.engines.base import Engine
 from ops.backups.locations.catalog import BackupCatalog
+from ops.backups.losses import Baseline
 from ops.backups.manifest import ExcludedTable, Kind, Manifest, Origin
 from ops.backups.signing import Trust
 from ops.backups.sources import from_manifest
@@ -23,7 +24,7 @@ FIRST_SIZE = {Kind.SQL_GZIP: 0.1, Kind.SQL: 0.4, Kind.CUSTOM: 0.1, Kind.SQLITE_G
 class BackupSpec:
     """The kind of backup, and what its manifest says about it. `app_version` is the project's version.
 
-    `excluded` maps tables whose rows are left out to the reason.
+    `excluded` maps tables whose rows are left out to the reason. `baseline` are the backups that it is compared with.
     """
 
     kind: Kind
@@ -32,6 +33,7 @@ class BackupSpec:
     run: str
     app_version: str
     excluded: Mapping[str, str]
+    baseline: Baseline = field(default_factory=Baseline)
     note: str = ""
     pinned: bool = False
 
@@ -40,6 +42,8 @@ def create_backup(
     *, engine: Engine, repository: BackupCatalog, spec: BackupSpec, name: str, on_progress: ProgressCallback
 ) -> Manifest:
     """Create the backup `name` and verify it by reading it back. An error leaves nothing of it in the storage.
+
+    A backup that has lost much of what those before it contain is suspicious, as its manifest says.
 
     Raises PreconditionFailed, before anything is written where the disk is too small; ToolFailed, VerificationFailed.
     """
@@ -54,7 +58,7 @@ def create_backup(
                 f"The backup was written, but reading it back showed: {verification.error}. The backup was discarded.",
                 "Check the disk that it was written to, and run the command again.",
             )
-        manifest = manifest.with_verification(verification)
+        manifest = spec.baseline.judge(manifest.with_verification(verification))
         repository.publish(manifest)
     except BaseException:
         repository.discard(name)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 import msgspec
 from msgspec import Meta, Struct
 
+from ops.backups.suspicion import Decision, Loss, Suspicion, Verdict
 from ops.databases.postgres.differences import NotKept
 from ops.databases.postgres.properties import DatabaseProperties
 from ops.errors import ArtifactInvalid
@@ -139,9 +140,16 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """None before it was first copied to an encrypted location."""
     excluded: tuple[ExcludedTable, ...] = ()
     """Each is in `tables` as well, without rows."""
+    suspicion: Suspicion | None = None
+    known_losses: tuple[Loss, ...] = ()
+    """Losses of tables and of bytes up to this backup that were not wrong. They show which tables rise and fall."""
+    baseline_since: Moment | None = None
+    """Later backups are not compared with those before this time, when the database was replaced or decided right."""
 
     def __post_init__(self) -> None:
         schema.require_time(self.taken_at)
+        if self.baseline_since:
+            schema.require_time(self.baseline_since)
         if not self.name.endswith(f".{self.kind}"):
             raise ValueError(f"the name {self.name} does not end in .{self.kind}, its kind")
         for excluded in self.excluded:
@@ -168,6 +176,22 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             if candidates:
                 return candidates[-1]
         return None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """None for a backup that was never suspicious."""
+        return self.suspicion.verdict if self.suspicion else None
+
+    @property
+    def may_be_wrong(self) -> bool:
+        """Suspicious, and nobody decided that it is right. It may be verified all the same."""
+        return self.verdict in {Verdict.UNDECIDED, Verdict.WRONG}
+
+    def with_decision(self, decision: Decision) -> Self:
+        """Raises ValueError for a backup that was never suspicious."""
+        if self.suspicion is None:
+            raise ValueError(f"{self.name} is not suspicious")
+        return msgspec.structs.replace(self, suspicion=msgspec.structs.replace(self.suspicion, decision=decision))
 
     def with_verification(self, verification: Verification) -> Self:
         return msgspec.structs.replace(self, verifications=(*self.verifications, verification))

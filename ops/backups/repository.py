@@ -20,6 +20,7 @@ from ops.backups.signing import Keys, Trust, unsigned
 from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
 from ops.backups.storage.entries import Entry
 from ops.backups.storage.local import PARTIAL
+from ops.backups.suspicion import Decision
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
 from ops.utils.formatting import join_names
 from ops.utils.schema import Count, Moment, Text
@@ -108,6 +109,11 @@ class BackupRecord:
         verification = self.manifest.verification
         return bool(self.trust is Trust.SIGNED and not self.fault and verification and verification.passed)
 
+    @property
+    def good(self) -> bool:
+        """Verified, and not suspicious, or decided to be right."""
+        return self.verified and self.manifest is not None and not self.manifest.may_be_wrong
+
     def require_manifest(self) -> Manifest:
         if self.manifest is None:
             raise ArtifactInvalid(f"{self.name} has no readable manifest. {self.fault}", LIST_THEM)
@@ -172,10 +178,14 @@ class BackupRepository:
         raise PreconditionFailed(f"There is no backup {name!r}.", hint + LIST_THEM)
 
     def latest(self, *, now: dt.datetime, verified: bool = True) -> BackupRecord:
-        """The newest that is not dated after `now` (a clock may have been wrong). Raises PreconditionFailed."""
-        for record in self.records():
-            if record.manifest and record.manifest.taken_at <= now and (record.verified or not verified):
-                return record
+        """The newest that is not dated after `now` (a clock may have been wrong). Raises PreconditionFailed.
+
+        If `verified`, a suspicious one is taken only where there is no other.
+        """
+        past = [record for record in self.records() if record.manifest and record.manifest.taken_at <= now]
+        wanted = [record for record in past if record.verified] if verified else past
+        if found := [record for record in wanted if record.good and verified] or wanted:
+            return found[0]
         raise PreconditionFailed(
             "There is no verified backup." if verified else "There is no backup.",
             "Make one: manage.py backup_database",
@@ -240,6 +250,7 @@ class BackupRepository:
         note: str | None = None,
         verification: Verification | None = None,
         encryption: Encryption | None = None,
+        decision: Decision | None = None,
     ) -> BackupRecord:
         """Write the given values into a manifest and sign it again.
 
@@ -254,6 +265,8 @@ class BackupRepository:
             )
         if verification is not None:
             manifest = manifest.with_verification(verification)
+        if decision is not None:
+            manifest = manifest.with_decision(decision)
         manifest = msgspec.structs.replace(
             manifest,
             pinned=manifest.pinned if pinned is None else pinned,

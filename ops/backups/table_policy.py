@@ -107,5 +107,10 @@ def kept_live(*, trusted: bool) -> frozenset[str]:
     return frozenset(kept)
 
 
+def app_labels() -> Mapping[str, str]:
+    """The label of the app of each table that a model has."""
+    return {model._meta.db_table: model._meta.app_label for model in apps.get_models(include_auto_created=True)}
+
+
 def _named(setting: str) -> frozenset[str]:
     return frozenset(getattr(conf, setting))

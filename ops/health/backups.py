@@ -9,12 +9,13 @@ from django.db.models import Count, Max, Min, Q, Sum
 from ops.conf import conf
 from ops.health.database import with_health_deadline
 from ops.health.results import CheckResult, Status
-from ops.models import IS_VERIFIED, Backup, Run
+from ops.models import IS_RESTORE_TESTED, IS_VERIFIED, Backup, Run
 from ops.schedules import timetable
 from ops.utils import clock
-from ops.utils.formatting import describe_unknown_keys, format_datetime
+from ops.utils.formatting import describe_suspicious, describe_unknown_keys, format_datetime
 
 FOREIGN = Q(trust="foreign key")
+UNDECIDED = Q(suspicion="undecided", trust="signed")
 OUTCOMES = (Run.Status.SUCCEEDED, Run.Status.FAILED, Run.Status.INTERRUPTED)
 """A cancelled run says nothing about the next one."""
 BACKUP_TASK = "ops.tasks.back_up"
@@ -38,6 +39,9 @@ class Backups:
     foreign: int = 0
     """How many are signed with an unknown key, and the name of the newest of them."""
     newest_foreign: str = ""
+    suspicious: int = 0
+    """How many are suspicious and not decided on, and the name of the first of them."""
+    first_suspicious: str = ""
 
 
 def max_age() -> dt.timedelta:
@@ -55,9 +59,11 @@ def read_backups(alias: str = "default") -> Backups:
             bytes=Sum("size"),
             first=Min("taken_at"),
             verified=Max("taken_at", filter=IS_VERIFIED),
-            restored=Max("verified_at", filter=Q(state=Backup.State.RESTORE_TESTED)),
+            restored=Max("verified_at", filter=IS_RESTORE_TESTED),
             foreign=Count("pk", filter=FOREIGN),
             newest_foreign=Max("name", filter=FOREIGN),
+            suspicious=Count("pk", filter=UNDECIDED),
+            first_suspicious=Min("name", filter=UNDECIDED),
         )
     )
     attempts = Run.objects.using(alias).filter(kind=Run.Kind.BACKUP, status__in=OUTCOMES).order_by("-requested_at")
@@ -73,6 +79,8 @@ def read_backups(alias: str = "default") -> Backups:
         error=failed["error"] if failed else "",
         foreign=totals["foreign"],
         newest_foreign=totals["newest_foreign"] or "",
+        suspicious=totals["suspicious"],
+        first_suspicious=totals["first_suspicious"] or "",
     )
 
 
@@ -87,9 +95,10 @@ def check_backups(alias: str, *, expected: bool) -> CheckResult:
 def evaluate_backups(backups: Backups, *, now: dt.datetime, limit: dt.timedelta, scheduled: bool) -> CheckResult:
     """`limit` is the age that the last verified backup may have. Having neither a schedule nor a backup is healthy.
 
-    An unknown key is reported in addition to the rest: it may be why there is no verified backup.
+    Suspicious backups and unknown keys are reported in addition to the rest: a key may be why there is no verified one.
     """
-    faults = [fault for fault in (_fault(backups, now, limit, scheduled=scheduled), _unknown_key(backups)) if fault]
+    found = (_fault(backups, now, limit, scheduled=scheduled), _suspicious(backups), _unknown_key(backups))
+    faults = [fault for fault in found if fault]
     if not faults:
         return CheckResult()
     details = " ".join(detail for _, detail in faults)
@@ -108,6 +117,12 @@ def _fault(backups: Backups, now: dt.datetime, limit: dt.timedelta, *, scheduled
         return None
     age, most = ((span // dt.timedelta(hours=1)) for span in (now - backups.verified, limit))
     return "BackupTooOld", f"The last verified backup is {age} hours old; BACKUP_MAX_AGE_HOURS is {most}."
+
+
+def _suspicious(backups: Backups) -> tuple[str, str] | None:
+    if not backups.suspicious:
+        return None
+    return "SuspiciousBackup", describe_suspicious(backups.suspicious, backups.first_suspicious)
 
 
 def _unknown_key(backups: Backups) -> tuple[str, str] | None:

@@ -35,6 +35,7 @@ class Migration(migrations.Migration):
                 ('verified_at', models.DateTimeField(blank=True, null=True)),
                 ('verification_seconds', models.FloatField(blank=True, null=True)),
                 ('verification_error', models.TextField(blank=True)),
+                ('suspicion', models.CharField(blank=True, help_text='Empty for a backup that is not suspicious; else undecided, right or wrong.')),
                 ('trust', models.CharField()),
                 ('file_missing', models.BooleanField(default=False, help_text='The manifest exists, but no location has its file.')),
                 ('copies', models.JSONField(default=list, help_text='A list of location, size, verified_at, error and answers.')),
@@ -55,7 +56,7 @@ class Migration(migrations.Migration):
             name='Run',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('backup', 'backup'), ('verification', 'verification'), ('restore_test', 'restore test'), ('restore', 'restore'), ('undo', 'undo of a restore'), ('drop_previous', 'drop of the previous database'), ('copy', 'copying of backups'), ('prune', 'backup pruning'), ('upload', 'backup upload'), ('download', 'backup download'), ('change', "change of a backup's pin or note"), ('deletion', 'backup deletion'), ('preflight', 'migration preflight'), ('migration', 'migration to PostgreSQL'), ('migration_to_sqlite', 'migration to SQLite'), ('sqlite_download', 'download of the SQLite file'), ('sqlite_deletion', 'deletion of the SQLite file'), ('recovery_kit', 'creation of a recovery kit'), ('kit_proof', 'proof of a recovery kit'), ('kit_withdrawal', 'withdrawal of a recovery kit')])),
+                ('kind', models.CharField(choices=[('backup', 'backup'), ('verification', 'verification'), ('restore_test', 'restore test'), ('restore', 'restore'), ('undo', 'undo of a restore'), ('drop_previous', 'drop of the previous database'), ('copy', 'copying of backups'), ('prune', 'backup pruning'), ('upload', 'backup upload'), ('download', 'backup download'), ('change', "change of a backup's pin or note"), ('decision', 'decision on a suspicious backup'), ('deletion', 'backup deletion'), ('preflight', 'migration preflight'), ('migration', 'migration to PostgreSQL'), ('migration_to_sqlite', 'migration to SQLite'), ('sqlite_download', 'download of the SQLite file'), ('sqlite_deletion', 'deletion of the SQLite file'), ('recovery_kit', 'creation of a recovery kit'), ('kit_proof', 'proof of a recovery kit'), ('kit_withdrawal', 'withdrawal of a recovery kit')])),
                 ('status', models.CharField(choices=[('queued', 'queued'), ('running', 'running'), ('succeeded', 'succeeded'), ('failed', 'failed'), ('interrupted', 'interrupted'), ('cancelled', 'cancelled')], default='queued')),
                 ('database', models.CharField(blank=True, help_text='The name of the database; one storage may have runs of several.')),
                 ('requested_by', models.CharField(help_text='A username, or user@host of a command.')),

@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from django.db import Error
+from django.db import Error, connections
 from django.utils.module_loading import import_string
 from msgspec import Struct
 
 from ops.backups.locations.coverage import GRACE, KnownLocation, describe_failure, describe_shortfall
+from ops.backups.manifest import Manifest
 from ops.backups.recovery_kit import Concern
 from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
 from ops.backups.storage.local import PrivateFileSystemStorage
+from ops.backups.suspicion import Suspicion, Verdict
 from ops.conf import conf
 from ops.databases.postgres.differences import NotKept
 from ops.errors import OpsError
@@ -48,6 +50,8 @@ KEY_TITLES = {
     "UnusableKeys": ("The keys of backups cannot be used", "The keys of backups can be used again"),
 }
 """Titles of a concern about keys, and of its end, by its code."""
+JUDGING = frozenset({Run.Kind.BACKUP, Run.Kind.RESTORE, Run.Kind.UNDO, Run.Kind.DECISION, Run.Kind.DELETION})
+"""Runs after which another backup may be suspicious, or none."""
 HYSTERESIS = 1.25
 """The alert is resolved with so many times as much free space, so that it does not flap around the limit."""
 
@@ -93,6 +97,16 @@ def notify_runs(runs: Iterable[Run]) -> None:
         if succeeded:
             key = f"not kept {run.kind}"
             sync_alerts({key: alert_of_not_kept(run, left)} if (left := not_kept_by(run)) else {}, in_scope=key.__eq__)
+        if run.kind in JUDGING:
+            close_if_ended("default")
+            attempt(check_suspicion, "default")
+
+
+def close_if_ended(alias: str) -> None:
+    """Close the connection of this thread if it was to a database that a restore has replaced."""
+    connection = connections[alias]
+    if connection.connection is not None and not connection.in_atomic_block and not connection.is_usable():
+        connection.close()
 
 
 def is_location_failure(run: Run) -> bool:
@@ -151,12 +165,24 @@ def check(alias: str = "default") -> None:
     """
     if not is_configured():
         return
-    checks = (check_schedules, check_backup_age, check_copies, check_disk_space, check_recovery_kits, check_project)
-    for check_one in checks:
-        try:
-            check_one(alias)
-        except (Error, OpsError, OSError) as error:
-            logger.warning("%s could not be completed: %s", check_one.__name__, redact(str(error)))
+    for check_one in (
+        check_schedules,
+        check_backup_age,
+        check_suspicion,
+        check_copies,
+        check_disk_space,
+        check_recovery_kits,
+        check_project,
+    ):
+        attempt(check_one, alias)
+
+
+def attempt(check_one: Callable[[str], None], alias: str) -> None:
+    """Call it. An error is logged."""
+    try:
+        check_one(alias)
+    except (Error, OpsError, OSError) as error:
+        logger.warning("%s could not be completed: %s", check_one.__name__, redact(str(error)))
 
 
 def check_schedules(alias: str) -> None:
@@ -207,6 +233,26 @@ def alert_of_location(location: KnownLocation) -> Alert:
         title=f"No backups can be copied to {location.name} from {host}.",
         text=redact(f"{describe_failure(location, since=format_datetime(location.failing_since))} {COPY_THEM}"),
         resolved_title=f"Backups are copied to {location.name} from {host} again.",
+    )
+
+
+def check_suspicion(alias: str) -> None:
+    """One alert while the newest backup is suspicious and undecided, however many are."""
+    newest = Backup.objects.using(alias).filter(trust="signed").exclude(origin="upload").order_by("-taken_at").first()
+    alerts = {}
+    if newest and newest.suspicion == Verdict.UNDECIDED:
+        manifest = Manifest.from_json(newest.manifest)
+        if manifest.suspicion:
+            alerts["suspicious"] = alert_of_suspicion(manifest.name, manifest.suspicion)
+    sync_alerts(alerts, in_scope="suspicious".__eq__)
+
+
+def alert_of_suspicion(name: str, suspicion: Suspicion) -> Alert:
+    lines = (f"{name} is verified, but the database has lost rows.", *suspicion.describe(), *suspicion.choices(name))
+    return Alert(
+        title=f"A backup is suspicious on {socket.gethostname()}.",
+        text=redact("\n".join(lines)),
+        resolved_title=f"The newest backup is not suspicious any more on {socket.gethostname()}.",
     )
 
 

@@ -6,6 +6,7 @@ Importing this package registers all of them in `ops.runs.executor.OPERATIONS`.
 from ops.operations.backup import back_up
 from ops.operations.backup_edits import change_backup, delete_backup, record_download
 from ops.operations.copies import copy_backups, is_due
+from ops.operations.decisions import decide_backup
 from ops.operations.findings import is_live
 from ops.operations.migrate import migrate, preflight, rehearse
 from ops.operations.migrate_to_sqlite import make_sqlite_file, migrate_to_sqlite, rehearse_to_sqlite
@@ -31,6 +32,7 @@ __all__ = [
     "change_backup",
     "copy_backups",
     "create_recovery_kit",
+    "decide_backup",
     "delete_backup",
     "delete_sqlite_files",
     "drop_previous_database",

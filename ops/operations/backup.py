@@ -1,12 +1,16 @@
 """Back up: write a backup, verify it by reading it back, then prune."""
 
 import datetime as dt
+from collections.abc import Iterable
 
 from ops.backups.create import BackupSpec, create_backup
+from ops.backups.losses import Baseline, baseline_of
 from ops.backups.manifest import Kind, Manifest, Origin
-from ops.backups.table_policy import exclusions
+from ops.backups.repository import BackupRecord
+from ops.backups.table_policy import HISTORY, LOCKOUTS, SESSIONS, app_labels, exclusions
 from ops.models import Run
 from ops.operations.prune import apply_retention
+from ops.runs import event_log
 from ops.runs.context import OpsContext
 from ops.runs.executor import operation
 from ops.runs.recorder import RunRecorder
@@ -31,6 +35,7 @@ def back_up(
         size=manifest.size,
         uncompressed_size=manifest.uncompressed_size,
         duration=manifest.duration,
+        suspicion=manifest.suspicion,
         deleted=deleted,
     )
 
@@ -43,7 +48,8 @@ def make_backup(
     if reason:
         run.log(f"The database cannot be written: {reason}. The backup is recorded next to the backups only.")
     kind = Kind(file_kind or context.kind())
-    name = context.repository.next_name(kind, dt.datetime.now(dt.UTC))
+    now = dt.datetime.now(dt.UTC)
+    name = context.repository.next_name(kind, now)
     run.reserve_file(name)
     spec = BackupSpec(
         kind=kind,
@@ -54,9 +60,24 @@ def make_backup(
         note=note,
         pinned=pinned,
         excluded=exclusions(),
+        baseline=find_baseline(context, context.repository.records(), until=now),
     )
     manifest = create_backup(
         engine=context.engine, repository=context.repository, spec=spec, name=name, on_progress=run.report
     )
+    if manifest.suspicion:
+        run.log(f"{name} is suspicious. {' '.join(manifest.suspicion.describe())}")
     run.index(context.repository.get(name))
     return manifest
+
+
+def find_baseline(context: OpsContext, records: Iterable[BackupRecord], *, until: dt.datetime) -> Baseline:
+    """What a backup that is made at the time `until` is compared with."""
+    engine, repository = context.engine, context.repository
+    good = baseline_of(records, engine=engine.kind, database=engine.database, until=until)
+    replaced = bool(good) and event_log.was_replaced(
+        repository, database=engine.database, since=good[0].taken_at, until=until
+    )
+    # Rows of the operation of the site come and go.
+    ignored = HISTORY | LOCKOUTS | SESSIONS
+    return Baseline(manifests=good, ignored=ignored, apps=app_labels(), replaced=replaced)

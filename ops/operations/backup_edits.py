@@ -24,21 +24,22 @@ def change_backup(
 
 @operation(Run.Kind.DELETION)
 def delete_backup(context: OpsContext, run: RunRecorder, *, name: str) -> DeletionResult:
-    """Delete a backup permanently. Raises PreconditionFailed for the last verified one."""
+    """Delete a backup permanently. Raises PreconditionFailed for the last verified one, and the last good one."""
     record = context.repository.get(name)
     run.set_backup(record.name)
-    if is_last_verified(context, record):
+    others = [other for other in context.repository.records() if other.name != record.name]
+    if record.verified and not any(other.verified for other in others):
         raise PreconditionFailed(
             f"{record.name} is the last verified backup. Nothing was deleted.", "Create another verified backup first."
+        )
+    if record.good and not any(other.good for other in others):
+        raise PreconditionFailed(
+            f"{record.name} is the last backup that is not suspicious. Nothing was deleted.",
+            "Decide on those after it first: manage.py decide_backup",
         )
     context.repository.delete(record.name)
     run.remove_rows([record.name])
     return DeletionResult(backup=record.name, size=record.manifest.size if record.manifest else 0)
-
-
-def is_last_verified(context: OpsContext, record: BackupRecord) -> bool:
-    others = (other for other in context.repository.records() if other.name != record.name)
-    return record.verified and not any(other.verified for other in others)
 
 
 def record_download(context: OpsContext, run: Run) -> BackupRecord:

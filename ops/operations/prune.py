@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from ops.backups import retention
 from ops.backups.locations.protection import protect, records_in
-from ops.backups.manifest import Origin
+from ops.backups.manifest import Manifest, Origin
 from ops.backups.repository import LOCAL, BackupRecord
 from ops.backups.retention import RetentionDecision
+from ops.backups.signing import Trust
 from ops.models import Run
 from ops.runs import event_log
 from ops.runs.context import OpsContext
@@ -63,7 +64,15 @@ def evaluate_location(
     if last_run_failed is None:
         last_run_failed = last_backup_failed(context)
     now = now or clock.now()
-    decisions = evaluate(context, records_in(records, location), location, last_run_failed=last_run_failed, now=now)
+    decisions = evaluate(
+        context,
+        records_in(records, location),
+        location,
+        last_run_failed=last_run_failed,
+        now=now,
+        # It may not have been copied yet.
+        suspicious=retention.first_undecided(ours(context, records), now=now),
+    )
     others = [other for other in (LOCAL, *context.repository.others) if other != location]
     wanted = {other: wanted_in(context, records, other) for other in others}
     return protect(decisions, location=location, records=records, wanted=wanted, now=now)
@@ -75,8 +84,21 @@ def wanted_in(context: OpsContext, records: Sequence[BackupRecord], location: st
     return frozenset(decision.name for decision in decisions if decision.keep)
 
 
+def ours(context: OpsContext, records: Sequence[BackupRecord]) -> list[Manifest]:
+    """The manifests of this database that are signed here."""
+    signed = (record.manifest for record in records if record.trust is Trust.SIGNED)
+    here = (context.engine.kind, context.engine.database)
+    return [manifest for manifest in signed if manifest and (manifest.engine, manifest.database) == here]
+
+
 def evaluate(
-    context: OpsContext, records: Sequence[BackupRecord], location: str, *, last_run_failed: bool, now: dt.datetime
+    context: OpsContext,
+    records: Sequence[BackupRecord],
+    location: str,
+    *,
+    last_run_failed: bool,
+    now: dt.datetime,
+    suspicious: Manifest | None = None,
 ) -> list[RetentionDecision]:
     policy = context.policy if location == LOCAL else context.repository.others[location].policy
     return retention.evaluate(
@@ -87,6 +109,7 @@ def evaluate(
         database=context.engine.database,
         undo_needs=pinned_by_undo(context, records),
         last_run_failed=last_run_failed,
+        suspicious=suspicious,
     )
 
 

@@ -20,6 +20,7 @@ from ops.errors import OpsError
 from ops.maintenance import maintenance_mode
 from ops.models import Run
 from ops.operations.backup import make_backup
+from ops.operations.decisions import decide_by_restore
 from ops.operations.restore_rights import require_rights_stay
 from ops.runs.context import OpsContext, repository_from_settings
 from ops.runs.executor import operation
@@ -74,6 +75,8 @@ def restore(
             live_tables = kept_live(trusted=source.trusted)
             not_kept, cut_over = go_live(run, staging, backup=source.name, live_tables=live_tables)
         writes_blocked = time.monotonic() - blocked_at
+    if not file:
+        decide_by_restore(context, run, restored=source.name)
     return replace(
         result_of(source, loaded),
         not_kept=not_kept,

@@ -9,11 +9,13 @@ from msgspec import Struct
 from ops.backups.engines.base import PreviousDatabase, describe_left_out
 from ops.backups.manifest import Level, Verification
 from ops.backups.recovery_kit import NAME_LENGTH
+from ops.backups.suspicion import Suspicion
 from ops.engine_migration.result import MigrationResult
 from ops.runs.results import (
     UNDO,
     BackupResult,
     CopyResult,
+    DecisionResult,
     DeletionResult,
     DropResult,
     EditResult,
@@ -52,6 +54,7 @@ def _(result: BackupResult) -> list[str]:
     return [
         f"{rows_and_tables(result)}. {size}. Took {format_duration(result.duration)}.",
         f"Verified by reading it back: {MATCHES[Level.READ]} the snapshot.",
+        *(describe_suspicion(result.backup, result.suspicion) if result.suspicion else ()),
         *describe_deleted(result.deleted),
     ]
 
@@ -124,6 +127,22 @@ def _(result: EditResult) -> list[str]:
     return [
         "The backup is pinned." if result.pinned else "The retention policy applies to the backup.",
         f"Its note is “{result.note}”." if result.note else "It has no note.",
+    ]
+
+
+@describe.register
+def _(result: DecisionResult) -> list[str]:
+    decided = pluralize(len(result.decided), "suspicious backup is", "suspicious backups are")
+    if result.right:
+        told = f"{decided} right. Later backups are compared with {max(result.decided)}."
+    else:
+        told = f"{decided} wrong. Later backups are compared with those before."
+    restore = f"To restore the last good backup: manage.py restore_database {result.last_good}"
+    undecided = f"Suspicious all the same, and undecided: {join_names(result.undecided)}."
+    return [
+        told,
+        *([undecided] if result.undecided else ["The retention policy applies again to all backups."]),
+        *([restore] if result.last_good and not result.right else []),
     ]
 
 
@@ -220,6 +239,16 @@ def describe_previous(previous: PreviousDatabase) -> str:
 def describe_replacement(previous: PreviousDatabase) -> str:
     """What replaced it: ``the restore of …`` or ``the last undo``."""
     return "the last undo" if previous.backup == UNDO else f"the restore of {previous.backup}"
+
+
+def describe_suspicion(name: str, suspicion: Suspicion) -> list[str]:
+    """What a suspicious backup has lost, and what to do."""
+    return [
+        f"The backup is suspicious: the database has lost much since {suspicion.compared_with}.",
+        *suspicion.describe(),
+        *suspicion.choices(name),
+        "Until then, no backup that exists now is pruned.",
+    ]
 
 
 def describe_deleted(deleted: Mapping[str, str]) -> list[str]:

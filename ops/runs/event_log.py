@@ -19,6 +19,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from ops.backups.locations.catalog import BackupCatalog
+from ops.backups.repository import run_and_event
 from ops.errors import ArtifactInvalid
 from ops.models import Run
 from ops.runs import results
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 Event = Mapping[str, Any]
 STARTED, CLAIMED, LEFT, ENDED, SWEPT = "started", "claimed", "left", "ended", "swept"
+REPLACING = frozenset({Run.Kind.RESTORE, Run.Kind.UNDO, Run.Kind.MIGRATION})
 EVENT_FIELDS = tuple({field.attname for field in Run._meta.concrete_fields} - {"id", "applied", "cancel_requested"})
 """`applied` is about one database, and `cancel_requested` is written by others."""
 DEPTH, PARTS = 12, 100_000
@@ -84,6 +86,20 @@ def last_ended(repository: BackupCatalog, kind: Run.Kind) -> Run | None:
     """The run of this kind that ended last."""
     ended = [run for run in read_runs(repository.events()).values() if run.kind == kind and run.is_finished]
     return max(ended, key=lambda run: run.finished_at or run.requested_at, default=None)
+
+
+def was_replaced(repository: BackupCatalog, *, database: str, since: dt.datetime, until: dt.datetime) -> bool:
+    """Whether a run replaced the live `database` between these times: a restore, an undo, a migration."""
+    first, last = (f"{moment.astimezone(dt.UTC):%Y%m%d_%H%M%S_%f}" for moment in (since, until))
+    names = [name for name in repository.event_names() if first <= name < last and run_and_event(name)[1] == ENDED]
+    return any(
+        run.kind in REPLACING
+        and run.status == Run.Status.SUCCEEDED
+        and not run.arguments.get("to")
+        # A migration is recorded with the database that it read.
+        and (run.database == database or run.kind == Run.Kind.MIGRATION)
+        for run in read_runs(repository.read_events(names)).values()
+    )
 
 
 def read_runs(events: Iterable[Event]) -> dict[UUID, Run]:

@@ -172,6 +172,7 @@ def _backup_of(manifest: Manifest, record: BackupRecord) -> Backup:
         verified_at=verification.verified_at if verification else None,
         verification_seconds=verification.duration if verification else None,
         verification_error=verification.error if verification else "",
+        suspicion=str(manifest.verdict or ""),
         trust=str(record.trust),
         file_missing=record.file_missing,
         copies=to_json(copies_of(record)),

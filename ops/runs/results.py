@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from ops.backups.engines.base import LeftOut, PreviousDatabase
 from ops.backups.manifest import Verification
+from ops.backups.suspicion import Suspicion
 from ops.databases.postgres.differences import NotKept
 from ops.engine_migration.plan import Skipped
 from ops.engine_migration.result import MigrationResult
@@ -20,7 +21,10 @@ UNDO = "undo"
 
 
 class BackupResult(Struct, frozen=True, kw_only=True):
-    """A verified backup. `deleted` maps the names of the backups that were pruned afterwards to the reasons."""
+    """A verified backup. `deleted` maps the names of the backups that were pruned afterwards to the reasons.
+
+    `suspicion` is what it has lost since the backups before it.
+    """
 
     backup: Line
     rows: Count
@@ -28,6 +32,7 @@ class BackupResult(Struct, frozen=True, kw_only=True):
     size: Count
     uncompressed_size: Count
     duration: Seconds
+    suspicion: Suspicion | None = None
     deleted: dict[Line, Text]
 
 
@@ -129,6 +134,19 @@ class EditResult(Struct, frozen=True, kw_only=True):
     note: Text
 
 
+class DecisionResult(Struct, frozen=True, kw_only=True):
+    """A decision on a suspicious backup, and the names of all that it applies to.
+
+    `undecided` are those that are suspicious all the same. `last_good` is the newest good backup of before, or ''.
+    """
+
+    backup: Line
+    right: bool
+    decided: tuple[Line, ...]
+    undecided: tuple[Line, ...]
+    last_good: Line
+
+
 class DeletionResult(Struct, frozen=True, kw_only=True):
     """A backup that was deleted; `size` is bytes, 0 if its manifest cannot be read."""
 
@@ -223,6 +241,7 @@ RESULTS: Mapping[str, type[Struct]] = {
     Run.Kind.COPY: CopyResult,
     Run.Kind.UPLOAD: UploadResult,
     Run.Kind.CHANGE: EditResult,
+    Run.Kind.DECISION: DecisionResult,
     Run.Kind.DELETION: DeletionResult,
     Run.Kind.PREFLIGHT: PreflightResult,
     Run.Kind.MIGRATION: MigrationResult,

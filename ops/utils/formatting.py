@@ -99,6 +99,18 @@ def describe_unknown_keys(number: int, newest: str) -> str:
     return f"{problem} If the key was changed, add the old key to BACKUP_SIGNING_KEY_FALLBACKS and restart the site."
 
 
+def describe_suspicious(number: int, first: str) -> str:
+    """A sentence on suspicious backups that are not decided on, and the command."""
+    if number == 1:
+        problem = f"The backup {first} is suspicious: the database has lost much of what it contained before."
+    else:
+        problem = (
+            f"{pluralize(number, 'backup')} are suspicious, since {first}: the database has lost much of what it"
+            " contained before."
+        )
+    return f"{problem} Decide: manage.py decide_backup {first}"
+
+
 def strip_kept(reason: str) -> str:
     """The reason of a retention decision without the word "kept": ``until 2026-11-30: less than 7 days old``."""
     return reason.removeprefix("kept ")

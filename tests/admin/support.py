@@ -11,7 +11,10 @@ from django.http import HttpResponse
 from django.utils import timezone
 
 from homerack.inventory.models import Device
+from ops.backups.suspicion import Loss, LossOf, Suspicion
 from ops.models import Backup, Run
+from tests.backups import factories
+from tests.backups.factories import NOON
 
 numbers = itertools.count(1)
 
@@ -40,6 +43,17 @@ def add_backup(**changes: Any) -> Backup:
         "manifest": {"tables": {Device._meta.db_table: {"rows": 430, "digest": "1"}}, "migrations": []},
     }
     return Backup.objects.create(**values | changes)
+
+
+def add_suspicious_backup(**changes: Any) -> Backup:
+    """A verified backup in which half of the racks are missing."""
+    values: dict[str, Any] = {"name": "homerack_20261123_120000.sql.gz", "suspicion": "undecided", "taken_at": NOON}
+    backup = add_backup(**values | changes)
+    lost = Loss(of=LossOf.TABLE, name="racks", before=400, after=200, at=NOON)
+    suspicion = Suspicion(losses=(lost,), number=1, compared_with="homerack_20261122_120000.sql.gz")
+    backup.manifest = factories.manifest(name=backup.name, suspicion=suspicion).as_json()
+    backup.save()
+    return backup
 
 
 def add_run(**changes: Any) -> Run:

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from ops.backups.engines.base import LeftOut, PreviousDatabase
 from ops.backups.manifest import Level, Verification
+from ops.backups.suspicion import Decision, Loss, LossOf, Suspicion
 from ops.engine_migration.plan import Skipped
 from ops.engine_migration.result import MigratedTable, MigrationResult
 from ops.models import Backup, Run
@@ -26,6 +27,7 @@ from ops.runs.descriptions import describe
 from ops.runs.results import (
     BackupResult,
     CopyResult,
+    DecisionResult,
     DeletionResult,
     DropResult,
     EditResult,
@@ -53,7 +55,22 @@ VERIFIED = VerificationResult(
 KIT = RecoveryKitResult(recipient="age1" + "q" * 58)
 DONE: dict[str, Struct] = {
     "backup": BackupResult(
-        backup="lab.sql", rows=3, tables=2, size=10, uncompressed_size=20, duration=1.0, deleted={"old.sql": "too old"}
+        backup="lab.sql",
+        rows=3,
+        tables=2,
+        size=10,
+        uncompressed_size=20,
+        duration=1.0,
+        deleted={"old.sql": "too old"},
+        suspicion=Suspicion(
+            losses=(Loss(of=LossOf.TABLE, name="racks", before=9, after=3, at=NOW),),
+            number=2,
+            compared_with="a.sql",
+            decision=Decision(right=True, decided_by="ada", decided_at=NOW),
+        ),
+    ),
+    "decision": DecisionResult(
+        backup="lab.sql", right=False, decided=("lab.sql",), undecided=("new.sql",), last_good="old.sql"
     ),
     "verification": VERIFIED,
     "restore_test": VERIFIED,

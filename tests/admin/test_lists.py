@@ -56,6 +56,10 @@ def test_backup_page_uses_constant_queries_when_runs_are_added(admin_client: Cli
         ({"trust": "tampered"}, "tampered with"),
         ({"trust": "foreign key"}, "not signed here"),
         ({"origin": "upload"}, "untrusted"),
+        ({"suspicion": "undecided"}, "suspicious"),
+        ({"suspicion": "wrong"}, "decided to be wrong"),
+        ({"suspicion": "right"}, "verified"),
+        ({"suspicion": "undecided", "verification_error": "cut off"}, "failed"),
     ],
 )
 def test_badge_shows_the_state_of_the_backup(viewer: Client, changes: dict[str, Any], words: str) -> None:
@@ -70,9 +74,11 @@ def test_every_backup_has_exactly_one_state() -> None:
         ("", "cut off"),
         ("manual", "upload"),
         ("", "read", "restored"),
+        ("", "undecided", "right", "wrong"),
     )
-    for missing, trust, fault, origin, level in values:
-        add_backup(file_missing=missing, trust=trust, verification_error=fault, origin=origin, verified_level=level)
+    for missing, trust, fault, origin, level, suspicion in values:
+        state = {"file_missing": missing, "trust": trust, "verification_error": fault, "origin": origin}
+        add_backup(**state, verified_level=level, suspicion=suspicion)
     states = list(Backup.objects.with_state().values_list("state", flat=True))
     assert set(states) == set(Backup.State)
     assert len(states) == Backup.objects.count()

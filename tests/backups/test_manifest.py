@@ -131,7 +131,10 @@ def test_manifest_with_an_invalid_value_is_refused_with_the_place(place, value, 
     assert caught.value.message == f"The manifest is not valid: {reason}."
 
 
-OPTIONAL = {"verifications", "note", "pinned", "run", "metadata", "untrusted", "excluded", "properties", "encryption"}
+OPTIONAL = {
+    "verifications", "note", "pinned", "run", "metadata", "untrusted", "excluded", "properties", "encryption",
+    "suspicion", "known_losses", "baseline_since",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", sorted(factories.manifest().as_json().keys() - OPTIONAL - {"format"}))

@@ -23,6 +23,7 @@ COMMANDS = (
     "drop_previous_database",
     "prune_backups",
     "rebuild_backup_index",
+    "decide_backup",
 )
 NOTE = "before [bold] moves & what [/red] is"
 CHANGE = "UPDATE racks SET name = 'Changed'"

@@ -26,12 +26,12 @@ from django_celery_beat.models import ClockedSchedule, SolarSchedule
 
 from homerack.accounts.models import User
 from homerack.inventory.models import DcimConnection, DeviceSpecification
-from ops.admin import backup_actions
+from ops.admin import backup_actions, decide
 from ops.admin.run_status import status_link
 from ops.errors import PreconditionFailed
 from ops.models import Run
 from tests.admin.conftest import queue, storage
-from tests.admin.support import add_backup, add_run
+from tests.admin.support import add_run, add_suspicious_backup
 from tests.inventory.factories import connect, make_device, make_rack, place
 
 __all__ = ["queue", "storage"]
@@ -82,6 +82,7 @@ PAGES = {
     "admin:ops_backup_restore_test": Page(NOBODY, OPERATE),
     "admin:ops_backup_pin": Page(NOBODY, OPERATE),
     "admin:ops_backup_note": Page(OPERATE, OPERATE),
+    "admin:ops_backup_decide": Page(OPERATE, OPERATE),
     "admin:ops_backup_restore": Page(RESTORE, RESTORE),
     "admin:ops_backup_undo": Page(RESTORE, RESTORE),
     "admin:ops_backup_drop_previous_database": Page(RESTORE, RESTORE),
@@ -247,7 +248,7 @@ def make_rows() -> dict[str, str]:
     ClockedSchedule.objects.create(clocked_time=timezone.now())
     User.objects.create_user("target@example.com")
     AccessAttempt.objects.create(username="name:somebody", ip_address="192.0.2.1", failures_since_start=1)
-    add_backup()
+    add_suspicious_backup()
     run = add_run(status="queued", started_at=None, finished_at=None)
     rows = {label: row_of(apps.get_model(*label.rsplit("_", 1))) for label in admin_models()}
     types = {"content_type_id": str(ContentType.objects.get_for_model(Run).pk), "object_id": str(run.pk)}
@@ -272,6 +273,7 @@ def nothing_happens(queue: list[str], storage: Any, settings: Any, monkeypatch: 
         raise PreconditionFailed("There is no site.")
 
     monkeypatch.setattr(backup_actions, "get_context", refuse)
+    monkeypatch.setattr(decide, "get_context", refuse)
     monkeypatch.setattr(SimpleTemplateResponse, "rendered_content", "")
     monkeypatch.setattr(admin.site, "each_context", lambda _request: {})
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"

@@ -18,14 +18,16 @@ from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
+from ops.admin.backup_actions import may
 from ops.admin.base import BACKUP_LIST
 from ops.admin.dashboard import backup_calendar, charts
 from ops.admin.dashboard.status import DashboardData, read_dashboard_data
 from ops.admin.dashboard.summary import Severity, summarize
+from ops.admin.decide import first_undecided
 from ops.admin.run_detail import duration_of
 from ops.backups.preview import is_content
 from ops.conf import conf
-from ops.models import Backup, Run
+from ops.models import Run
 from ops.runs.authorization import may_start
 from ops.utils.formatting import format_age, format_duration, format_past_day, format_size, pluralize, time_zone_name
 
@@ -103,6 +105,9 @@ def _backup_context(request: HttpRequest, data: DashboardData) -> dict[str, Any]
         "ops_sizes": chart,
         "ops_make_url": reverse("admin:ops_backup_make") if may_make else "",
         "ops_backups_url": reverse(BACKUP_LIST),
+        "ops_suspicion": first_undecided() if data.status.suspicious else None,
+        "ops_may_decide": may(request.user, "pin"),
+        "ops_may_restore": may_start(request.user, Run.Kind.RESTORE),
         "ops_runs_url": reverse("admin:ops_run_changelist") if request.user.has_perm("ops.view_run") else "",
     }
 
@@ -137,7 +142,9 @@ def backup_figure(data: DashboardData) -> Figure:
     title, icon, backup = "Last verified backup", "inventory_2", data.last_verified
     if backup is None:
         return Figure(title=title, icon=icon, value="None", notes=("There is no verified backup",))
-    verified = "restore tested" if backup.state == Backup.State.RESTORE_TESTED else "read back in full"
+    verified = "restore tested" if backup.verified_level == "restored" else "read back in full"
+    if backup.suspicion == "undecided":
+        verified += ", suspicious"
     return Figure(
         title=title,
         icon=icon,

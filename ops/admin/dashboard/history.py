@@ -11,7 +11,7 @@ from django.db.models.functions import Cast, TruncDate
 
 from ops.admin.dashboard.backup_calendar import DAYS, WEEKS, Day, first_day
 from ops.admin.dashboard.charts import Point
-from ops.models import Backup, Run
+from ops.models import IS_RESTORE_TESTED, Backup, Run
 from ops.schedules import timetable
 
 FAILED = Q(status__in=(Run.Status.FAILED, Run.Status.INTERRUPTED))
@@ -86,7 +86,7 @@ def _backups_by_day(since: dt.datetime) -> QuerySet[Backup, dict[str, Any]]:
         .values(day=TruncDate("taken_at"))
         .annotate(
             made=Count("pk"),
-            restore_tested=Count("pk", filter=Q(state=Backup.State.RESTORE_TESTED)),
+            restore_tested=Count("pk", filter=IS_RESTORE_TESTED),
             largest=Max("size"),
         )
     )

@@ -7,7 +7,14 @@ from enum import StrEnum
 from django.utils import timezone
 
 from ops.health.backups import Backups
-from ops.utils.formatting import describe_unknown_keys, format_age, format_past_day, format_timespan, format_upcoming
+from ops.utils.formatting import (
+    describe_suspicious,
+    describe_unknown_keys,
+    format_age,
+    format_past_day,
+    format_timespan,
+    format_upcoming,
+)
 
 RESTORE_TEST_MAX_AGE = dt.timedelta(days=15)
 """Two weekly restore tests and a day."""
@@ -57,7 +64,8 @@ def summarize(status: BackupStatus) -> Summary:
     """The state of the backups in a few sentences."""
     running = "A backup is being made right now." if status.is_running else ""
     key = describe_unknown_keys(status.foreign, status.newest_foreign) if status.foreign else ""
-    sentences = (running, *_existing_backups(status), key, *status.keys, _next_backup(status))
+    suspicious = describe_suspicious(status.suspicious, status.first_suspicious) if status.suspicious else ""
+    sentences = (running, *_existing_backups(status), suspicious, key, *status.keys, _next_backup(status))
     return Summary(text=" ".join(filter(None, sentences)), severity=severity(status))
 
 
@@ -70,11 +78,8 @@ def severity(status: BackupStatus) -> Severity:
     tested = status.restored or status.first or status.verified
     stale = status.now - tested > RESTORE_TEST_MAX_AGE
     will_come = status.due and not status.is_missed and status.scheduler is SchedulerState.RUNNING
-    return (
-        Severity.GOOD
-        if will_come and not (status.failed or stale or status.foreign or status.keys)
-        else Severity.WARNING
-    )
+    attention = status.failed or stale or status.foreign or status.suspicious or status.keys
+    return Severity.GOOD if will_come and not attention else Severity.WARNING
 
 
 def is_overdue(status: BackupStatus) -> bool:

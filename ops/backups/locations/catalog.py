@@ -19,6 +19,7 @@ from ops.backups.repository import (
 )
 from ops.backups.signing import Keys, Trust
 from ops.backups.storage.local import PrivateFileSystemStorage
+from ops.backups.suspicion import Decision
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from ops.utils.formatting import join_names
 
@@ -92,10 +93,13 @@ class BackupCatalog(BackupRepository):
         note: str | None = None,
         verification: Verification | None = None,
         encryption: Encryption | None = None,
+        decision: Decision | None = None,
     ) -> BackupRecord:
         """See `BackupRepository.change`. Two changes at the same time are made one after the other."""
         with self.states.locked():
-            return super().change(name, pinned=pinned, note=note, verification=verification, encryption=encryption)
+            return super().change(
+                name, pinned=pinned, note=note, verification=verification, encryption=encryption, decision=decision
+            )
 
     def update_state(self, location: str, change: Callable[[LocationState], LocationState]) -> None:
         with self.states.locked():

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 from ops.backups.repository import LOCAL, MISSING, BackupRecord
 from ops.backups.retention import RetentionDecision
 
+NOT_SUSPICIOUS, VERIFIED = "backup of all locations that is not suspicious", "verified backup of all locations"
+
 
 def records_in(records: Iterable[BackupRecord], location: str) -> list[BackupRecord]:
     """The backups with a data file in `location`, as they are there: a damaged copy is a fault."""
@@ -31,10 +33,14 @@ def protect(
     """The `decisions` for `location`, of which some that delete are changed.
 
     `records` are all backups, `wanted` the names that the policy of each location keeps. A copy stays while it is of
-    the last verified backup, or while another location wants the backup and none of these has a good copy and answers.
+    the last verified backup or the last good one, or while another location wants the backup and none of these has a
+    good copy and answers.
     """
     known = {record.name: record for record in records}
-    last = last_verified(known.values(), now)
+    last = {
+        last_one((record for record in known.values() if record.good), now): f"kept as the last {NOT_SUSPICIOUS}",
+        last_one((record for record in known.values() if record.verified), now): f"kept as the last {VERIFIED}",
+    }
 
     def protected(decision: RetentionDecision) -> RetentionDecision:
         reason = "" if decision.keep else reason_to_keep(known[decision.name], location, wanted, last)
@@ -43,20 +49,22 @@ def protect(
     return [protected(decision) for decision in decisions]
 
 
-def reason_to_keep(record: BackupRecord, location: str, wanted: Mapping[str, Collection[str]], last: str) -> str:
-    if record.name == last:
-        return "kept as the last verified backup of all locations"
+def reason_to_keep(
+    record: BackupRecord, location: str, wanted: Mapping[str, Collection[str]], last: Mapping[str, str]
+) -> str:
+    if record.name in last:
+        return last[record.name]
     keepers = [name for name, names in wanted.items() if name != location and record.name in names]
     if not keepers or set(keepers) & set(record.reachable):
         return ""
     return f"kept because {' and '.join(keepers)} should have it and no copy there is verified and within reach"
 
 
-def last_verified(records: Iterable[BackupRecord], now: dt.datetime) -> str:
-    """The name of the newest verified backup that is not dated in the future; '' if there is none."""
+def last_one(records: Iterable[BackupRecord], now: dt.datetime) -> str:
+    """The name of the newest backup that is not dated in the future; '' if there is none."""
     times = [
         (record.manifest.taken_at, record.name)
         for record in records
-        if record.verified and record.manifest and record.manifest.taken_at <= now
+        if record.manifest and record.manifest.taken_at <= now
     ]
     return max(times, default=(now, ""))[1]

@@ -81,6 +81,8 @@ def objection_to(record: BackupRecord, stored_at: dt.datetime | None) -> str:
         return f"it is dated in the future: the location got it on {format_datetime(stored_at)}"
     if not record.verified:
         return "its verification failed" if manifest.verification else "it is not verified"
+    if manifest.may_be_wrong:
+        return "it is suspicious: the database had lost much of what it contained before"
     return ""
 
 

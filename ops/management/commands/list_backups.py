@@ -43,9 +43,11 @@ class Command(OperationCommand):
         if records:
             others = context.repository.others
             output.show_records(console, records, decisions, with_locations=bool(others))
+            output.show_suspicion(console, records)
             output.show_unknown_keys(console, records)
             if others:
                 output.show_coverage(console, coverage_of(records))
+            output.show_advice(console, context, records)
         else:
             console.print(f"There is no backup in {escape(context.repository.location)} yet.", soft_wrap=True)
             console.print("Make one: manage.py backup_database")

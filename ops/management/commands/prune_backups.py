@@ -35,12 +35,14 @@ class Command(OperationCommand):
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context(directory=options["backup_dir"], retention_days=options["retention_days"])
         if options["dry_run"]:
-            decisions = operations.evaluate_retention(context, context.repository.records())
+            records = context.repository.records()
+            decisions = operations.evaluate_retention(context, records)
             preview = PruneResult(
                 deleted={decision.name: decision.reason for decision in decisions if not decision.keep},
                 kept={decision.name: decision.reason for decision in decisions if decision.keep},
             )
             output.show_pruned(console, preview, dry_run=True)
+            output.show_advice(console, context, records)
             return to_json(preview), 0
         run = new_run(Run.Kind.PRUNE)
         result = execute(console, operations.prune, context, run)
