@@ -52,13 +52,14 @@ wrong_option() {
 
 in_container() { docker exec "$container" "$@"; }
 
-# A file of the backup storage, on standard output.
+# A file in BACKUP_DIR, on standard output.
 read_backup_file() {
     in_container python -c '
 import shutil, sys, django
 django.setup()
-from django.core.files.storage import storages
-with storages["backups"].open(sys.argv[1]) as file:
+from ops.backups.storage.local import PrivateFileSystemStorage
+from ops.conf import conf
+with PrivateFileSystemStorage(conf.BACKUP_DIR).open(sys.argv[1]) as file:
     shutil.copyfileobj(file, sys.stdout.buffer)' "$1"
 }
 

@@ -77,6 +77,8 @@ def record_outcome(context: OpsContext, record: BackupRecord, done: Verification
     All else is about the backup itself, and is written into its manifest.
     """
     catalog, manifest = context.repository, record.require_manifest()
+    if not catalog.others:
+        return catalog.change(record.name, verification=done)
     copy = copying.examine(catalog, manifest, done.location, is_good=done.passed)
     if copy.error or done.location != LOCAL or record.local_fault:
         record = catalog.record_check(record.name, done.location, copy)

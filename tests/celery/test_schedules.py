@@ -97,6 +97,7 @@ def test_default_schedules_are_created_once(transactional_db: None) -> None:
         "Restore test": "30 3 * * 0 (m/h/dM/MY/d) UTC",
         "Drop expired previous databases": "0 4 * * * (m/h/dM/MY/d) UTC",
         "Reconcile": "every 5 minutes",
+        "Copy backups": "every hour",
     }
     PeriodicTask.objects.get(name="Prune backups").delete()
     PeriodicTask.objects.filter(name="Back up").update(enabled=False)

@@ -121,7 +121,7 @@ def assert_is_served(serving: Running, port: int) -> None:
 def test_port_in_use_is_reported_before_anything_starts(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        refused = manage(home, "serve", "--port", str(port))
+        refused = manage(home, "serve", "--port", str(port), BACKUP_SIGNING_KEY="a key of its own")
     assert refused.returncode == 1
     assert refused.stdout == ""
     assert refused.stderr == (

@@ -41,7 +41,13 @@ def test_variable_is_in_the_example(name: str) -> None:
 @pytest.mark.parametrize("name", assignments())
 def test_variable_of_the_example_is_read(name: str) -> None:
     read_by_others = {"COMPOSE_PROJECT_NAME", "FRONT", "WEB_CONCURRENCY"}
-    assert name in variables() or f"${{{name}" in COMPOSE + ELSEWHERE + OWN_PROXY or name in read_by_others
+    # Those of storage locations have names that users choose: tests/test_env_locations.py.
+    assert (
+        name in variables()
+        or f"${{{name}" in COMPOSE + ELSEWHERE + OWN_PROXY
+        or name in read_by_others
+        or name.startswith("BACKUP_LOCATION_")
+    )
 
 
 def test_example_has_the_defaults_of_compose() -> None:
@@ -49,6 +55,8 @@ def test_example_has_the_defaults_of_compose() -> None:
     assert {name: assignments().get(name, default) for name, default in defaults.items()} == defaults | {
         "HOMERACK_IMAGE": "homerack:current",
         "HOMERACK_FRONT_IMAGE": "homerack-front:current",
+        "BACKUP_DISK": "/mnt/usb",
+        "BACKUP_SSH_KEY": "/root/homerack-ssh-key",
     }
 
 

@@ -176,6 +176,28 @@ def test_unmounted_directory_is_noticed_and_not_filled(tmp_path):
     assert lab.state("disk").failing_since is None
 
 
+def test_location_that_is_backup_dir_is_refused(tmp_path):
+    lab = Installation(tmp_path, PLAIN | {"url": str(tmp_path / "backups")})
+    name = lab.back_up()
+    assert lab.copy().locations["disk"].error == (
+        f"disk ({tmp_path}/backups) is the same place as local. No backup was copied or deleted there."
+    )
+    assert lab.catalog.get(name).reachable == ("local",)
+
+
+def test_location_at_the_place_of_another_is_refused(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    lab = Installation(tmp_path, PLAIN, PLAIN | {"name": "other", "url": str(tmp_path / "link")})
+    name = lab.back_up()
+    for _time in range(2):
+        results = lab.copy().locations
+        assert results["disk"].error == ""
+        assert results["other"].error == (
+            f"other ({tmp_path}/link) is the same place as disk. No backup was copied or deleted there."
+        )
+    assert lab.catalog.get(name).reachable == ("local", "disk")
+
+
 def test_failing_location_does_not_stop_the_others(tmp_path):
     lab = Installation(tmp_path, {"name": "broken", "url": "/proc/no/such", "encrypted": False}, PLAIN)
     name = lab.back_up()

@@ -255,5 +255,5 @@ class Lab:
         return [json.loads(path.read_text()) for path in sorted((self.backups / "events").glob("*.json"))]
 
     def files(self) -> list[str]:
-        """The files of the backup directory, without the events."""
-        return sorted(path.name for path in self.backups.glob("*") if path.name != "events")
+        """The files of the backup directory, without its folders."""
+        return sorted(path.name for path in self.backups.glob("*") if path.is_file())

@@ -99,6 +99,7 @@ def everything_a_person_can_type(lab: Lab) -> list[tuple[str, ...]]:
         ("migrate_to_postgres", "--sqlite-path", str(lab.file), "--postgres-url", target, "--dry-run"),
         # Errors.
         ("list_backups", "--backup-dir", str(lab.file)),
+        ("copy_backups",),
         ("verify_backup", HOSTILE),
         ("restore_database", "--backup-file", f"{foreign}.missing", "--yes"),
         ("migrate_to_postgres", "--sqlite-path", f"{foreign}.missing", "--postgres-url", target, "--dry-run"),

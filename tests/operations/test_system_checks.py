@@ -92,6 +92,16 @@ def test_encrypted_location_without_a_key_of_the_machine_is_an_error(settings: A
     assert found() == []
 
 
+def test_storage_location_that_is_not_valid_is_an_error(settings: Any) -> None:
+    settings.BACKUP_LOCATIONS = [{"name": "nas", "url": "sftp://ada:secret@nas/backups"}]
+    (error,) = found()
+    assert (error.id, error.msg, error.hint) == (
+        "ops.E009",
+        "The address of the storage location 'nas' contains a password.",
+        "Remove it from the address, and set BACKUP_LOCATION_NAS_PASSWORD.",
+    )
+
+
 def test_unsupported_database_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(connections["default"]), "vendor", "mysql")
     (error,) = (message for message in found() if message.id == "ops.E006")

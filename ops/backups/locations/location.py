@@ -1,7 +1,6 @@
 """A storage location besides BACKUP_DIR: its settings, its storage, and the backups in it."""
 
 import functools
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +30,7 @@ POLICY_FIELDS = {
     "yearly": "keep_yearly",
 }
 EXAMPLES = "/mnt/disk/backups, sftp://user@host/path or s3://bucket/prefix"
+KEYS = f"Each entry has a name, and as url {EXAMPLES}. docs/settings.md lists the other keys."
 
 
 class LocationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -151,7 +151,7 @@ def read_settings(documents: object) -> tuple[LocationSettings, ...]:
     try:
         entries = msgspec.convert(documents, tuple[dict[str, Any], ...])
     except msgspec.ValidationError as error:
-        raise PreconditionFailed("BACKUP_LOCATIONS is not a list of dictionaries.", EXAMPLES) from error
+        raise PreconditionFailed("BACKUP_LOCATIONS is not a list of dictionaries.", KEYS) from error
     found: dict[str, LocationSettings] = {}
     for number, document in enumerate(entries, start=1):
         settings = read_entry(document, f"Entry {number} of BACKUP_LOCATIONS")
@@ -169,27 +169,38 @@ def read_entry(document: Mapping[str, Any], what: str) -> LocationSettings:
     try:
         settings = schema.read_document(dict(document), LocationSettings, what=what)
     except ArtifactInvalid as error:
-        raise PreconditionFailed(error.message, f"An address is {EXAMPLES}.") from error
+        raise PreconditionFailed(error.message, KEYS) from error
     require_address(settings)
     return settings
 
 
 def require_address(settings: LocationSettings) -> None:
-    parts = urlsplit(settings.url)
+    """An address that cannot be read is not shown, because it may contain a password."""
+    hint = f"An address is {EXAMPLES}."
+    try:
+        parts = urlsplit(settings.url)
+        port = parts.port
+    except ValueError as error:
+        raise PreconditionFailed(
+            f"The address of the storage location {settings.name!r} is not valid.", hint
+        ) from error
     if parts.password:
         raise PreconditionFailed(
             f"The address of the storage location {settings.name!r} contains a password.",
             f"Remove it from the address, and set BACKUP_LOCATION_{settings.name.upper()}_PASSWORD.",
         )
     is_right = {
-        DIRECTORY: parts.scheme in {"", "file"} and parts.path.startswith("/"),
-        S3: bool(parts.netloc),
-        SFTP: bool(parts.hostname and parts.username and parts.path.strip("/")),
+        DIRECTORY: settings.url.startswith("/") and settings.url.strip("/"),
+        S3: parts.netloc and port is None,
+        SFTP: parts.hostname and parts.username and parts.path.strip("/") and port != 0,
     }[settings.type]
     if not is_right:
+        message = f"The address of the storage location {settings.name!r} is {settings.url!r}, which is not valid."
+        raise PreconditionFailed(message, hint)
+    if settings.endpoint and not settings.endpoint.startswith(("https://", "http://")):
         raise PreconditionFailed(
-            f"The address of the storage location {settings.name!r} is {settings.url!r}, which is not valid.",
-            f"An address is {EXAMPLES}.",
+            f"The endpoint of the storage location {settings.name!r} is {settings.endpoint!r}, which is no URL.",
+            "Begin it with https:// or http://, for example https://s3.example.net",
         )
 
 
@@ -214,11 +225,11 @@ def storage_of(settings: LocationSettings) -> Storage:
 
         bucket: Storage = S3BackupStorage(**s3_options(settings))
         return bucket
-    return PrivateFileSystemStorage(Path(unquote(parts.path)))
+    return PrivateFileSystemStorage(settings.url)
 
 
 def s3_options(settings: LocationSettings) -> dict[str, Any]:
-    """The options of django-storages. Without keys, boto3 uses those of the machine."""
+    """The options of S3BackupStorage. Without keys, boto3 uses those of the machine."""
     parts = urlsplit(settings.url)
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     options = {
@@ -232,7 +243,3 @@ def s3_options(settings: LocationSettings) -> dict[str, Any]:
         "lock_days": settings.lock_days,
     }
     return {name: value for name, value in options.items() if value}
-
-
-def is_name(text: str) -> bool:
-    return re.fullmatch(NAME, text) is not None
