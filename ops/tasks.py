@@ -133,12 +133,14 @@ def prune() -> None:
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def restore_test() -> None:
-    """Restore the newest verified backup into a scratch database, and compare."""
-    newest = operations.newest_verified(get_context())
-    if newest is None:
+    """Restore the newest verified backup into a scratch database, and compare.
+
+    The copy is the one that is left when everything nearer is lost: that in the farthest location that answers.
+    """
+    if operations.newest_verified(get_context()) is None:
         logger.info("The restore test was skipped: there is no verified backup.")
         return
-    run_scheduled(Run.Kind.RESTORE_TEST, names=[newest.name])
+    run_scheduled(Run.Kind.RESTORE_TEST, farthest=True)
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]

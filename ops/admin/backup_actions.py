@@ -10,9 +10,10 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
+from django.utils.http import content_disposition_header
 
 from ops import operations
 from ops.admin.base import (
@@ -25,6 +26,7 @@ from ops.admin.base import (
     require_start,
     show_error,
 )
+from ops.backups.repository import LOCAL
 from ops.errors import OpsError
 from ops.models import Backup, Run
 from ops.runs.authorization import User, may_start
@@ -76,6 +78,17 @@ def _buttons_for_file(user: User, backup: Backup) -> Iterator[Button]:
         yield _button(backup, "download", "Download", "Download", "download")
 
 
+def restore_test_buttons(user: User, backup: Backup) -> Iterator[Button]:
+    """One for each other location that has a copy, for the page of the backup. The button above tests the nearest."""
+    if not may_start(user, Run.Kind.RESTORE_TEST):
+        return
+    for copy in backup.copies:
+        name = copy["location"]
+        if name != LOCAL:
+            short, label = f"Restore test from {name}", f"Restore test of the copy in {name}"
+            yield _button(backup, "restore-test", short, label, "experiment", value=name)
+
+
 def _button(
     backup: Backup, name: str, short: str, label: str, icon: str, *, posts: bool = True, value: str = ""
 ) -> Button:
@@ -101,26 +114,33 @@ def back_up(_admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
 def verify(
     admin: IndexAdmin[Backup], request: HttpRequest, key: UUID, kind: Run.Kind = Run.Kind.VERIFICATION
 ) -> HttpResponse:
-    """Read the backup back, or restore it in a run of the kind RESTORE_TEST."""
+    """Read the backup back, or restore it in a run of the kind RESTORE_TEST; ``set`` names the location of the copy."""
     require_start(request, kind)
     name = admin.get_row(request, str(key)).name
-    return enqueue_run(request, kind, back_to=reverse(BACKUP_LIST), names=[name])
+    location = request.POST.get("set", "")
+    chosen = {"location": location} if location else {}
+    return enqueue_run(request, kind, back_to=reverse(BACKUP_LIST), names=[name], **chosen)
 
 
 def download(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponseBase:
-    """The stored file. The download is recorded before the first byte is sent, so an aborted one is recorded too."""
+    """The stored file, of the nearest location that gives it, as it was before it was encrypted.
+
+    The download is recorded before the first byte is sent, so an aborted one is recorded too.
+    """
     require_administrator(request)
     backup = admin.get_row(request, str(key))
     try:
-        context = get_context()
-        entry = operations.record_download(context, new_run(request, Run.Kind.DOWNLOAD, name=backup.name))
+        found = operations.start_download(get_context(), new_run(request, Run.Kind.DOWNLOAD, name=backup.name))
     except OpsError as error:
         show_error(request, error)
         return redirect_to(backup)
-    file = context.repository.open(entry)
-    response = FileResponse(file, as_attachment=True, filename=backup.name, content_type="application/octet-stream")
-    response.headers["Content-Length"] = str(backup.size)
-    return response
+    if found.location != LOCAL:
+        messages.info(request, f"The download of {found.name} was read from {found.where}.")
+    headers = {
+        "Content-Disposition": str(content_disposition_header(as_attachment=True, filename=found.name)),
+        "Content-Length": str(found.size),
+    }
+    return StreamingHttpResponse(found.blocks, content_type="application/octet-stream", headers=headers)
 
 
 def pin(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:

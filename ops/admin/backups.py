@@ -16,7 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 from unfold.decorators import display
 
 from ops.admin import backup_actions, decide, migrate, migrate_to_sqlite, recovery_kits, restore, undo, upload
-from ops.admin.backup_actions import Button, buttons_for, is_administrator, may
+from ops.admin.backup_actions import Button, buttons_for, is_administrator, may, restore_test_buttons
 from ops.admin.backup_detail import BackupPresenter
 from ops.admin.base import IndexAdmin, missing_worker
 from ops.backups.retention import recommend
@@ -184,7 +184,10 @@ class BackupAdmin(IndexAdmin[Backup]):
             suspicion=decide.SuspicionPresenter.of(backup),
             may_decide=may(request.user, "pin"),
             may_restore=may_start(request.user, Run.Kind.RESTORE),
-            buttons=list(buttons_for(request.user, backup, undeletable=Backup.objects.undeletable_names())),
+            buttons=[
+                *buttons_for(request.user, backup, undeletable=Backup.objects.undeletable_names()),
+                *restore_test_buttons(request.user, backup),
+            ],
             runs=Run.objects.filter(backup=backup.name).defer("log", "arguments")[:50] if may_see_runs else [],
         )
 

@@ -135,11 +135,12 @@ def queued_already(run: Run) -> str:
 def equivalent_command(kind: Run.Kind, arguments: dict[str, Any]) -> str:
     """The management command that does the same."""
     name = shlex.quote(str(arguments.get("name") or next(iter(arguments.get("names", ())), "")))
+    location = f" --location {shlex.quote(str(arguments['location']))}" if arguments.get("location") else ""
     return "manage.py " + {
         Run.Kind.BACKUP: "backup_database",
         Run.Kind.VERIFICATION: f"verify_backup {name}",
-        Run.Kind.RESTORE_TEST: f"verify_backup {name} --restore",
-        Run.Kind.RESTORE: f"restore_database {name}{' --untrusted' if arguments.get('untrusted') else ''}",
+        Run.Kind.RESTORE_TEST: f"verify_backup {name} --restore{location}",
+        Run.Kind.RESTORE: f"restore_database {name}{location}{' --untrusted' if arguments.get('untrusted') else ''}",
         Run.Kind.UNDO: "undo_restore",
         Run.Kind.DROP_PREVIOUS: "drop_previous_database",
         Run.Kind.PREFLIGHT: preflight_command(),

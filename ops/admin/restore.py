@@ -17,7 +17,7 @@ from ops.admin.base import IndexAdmin, enqueue_run, equivalent_command, has_work
 from ops.admin.forms import RestoreConfirmation, require_confirmable, rights_context
 from ops.backups.engines.base import describe_left_out
 from ops.backups.manifest import Level
-from ops.backups.preview import RestorePreview, TableDiff, describe_emptied, describe_pending, preview_restore
+from ops.backups.preview import RestorePreview, TableDiff, describe_emptied, describe_pending
 from ops.backups.restore_checks import require_restorable
 from ops.backups.sources import UNKNOWN_ORIGIN, RestoreSource
 from ops.conf import conf
@@ -42,22 +42,35 @@ class Check:
     text: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class CopyToRead:
+    """A good copy that the restore can read. `where` is the name and the address of its location."""
+
+    location: str
+    where: str
+    is_chosen: bool
+    answers: bool
+    """Whether the location answered the last run."""
+
+
 def restore(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
     require_start(request, Run.Kind.RESTORE)
     backup = admin.get_row(request, str(key))
     untrusted = bool(backup.manifest.get("untrusted"))
     require_start(request, Run.Kind.RESTORE, untrusted=untrusted)
     context = get_context()
-    shown = preview_context(context, backup, untrusted=untrusted)
+    location = request.GET.get("location", "")
+    shown = preview_context(context, backup, location, untrusted=untrusted)
     preview: RestorePreview | None = shown.get("preview")
     rights = preview.rights if preview else None
     require_confirmable(request, rights)
     form = RestoreConfirmation(request, context.engine.database)
-    command = equivalent_command(Run.Kind.RESTORE, {"name": backup.name, "untrusted": untrusted})
+    chosen = {"location": location} if location else {}
+    command = equivalent_command(Run.Kind.RESTORE, {"name": backup.name, "untrusted": untrusted, **chosen})
     if request.method == "POST" and form.is_valid() and "refusal" not in shown:
         arguments = {"name": backup.name, "untrusted": untrusted, "pre_backup": not form.cleaned_data["no_pre_backup"]}
         back_to = reverse("admin:ops_backup_change", args=[backup.pk])
-        return enqueue_run(request, Run.Kind.RESTORE, back_to=back_to, **arguments)
+        return enqueue_run(request, Run.Kind.RESTORE, back_to=back_to, **arguments, **chosen)
     return admin.render(
         request,
         "ops/admin/restore.html",
@@ -69,15 +82,34 @@ def restore(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpR
         form=form,
         command="" if has_worker() else command,
         preview_command=command,
+        copies=copies_to_read(context, backup.name, location),
         **rights_context(request, rights),
         **shown,
     )
 
 
-def preview_context(context: OpsContext, backup: Backup, *, untrusted: bool) -> dict[str, Any]:
+def copies_to_read(context: OpsContext, name: str, location: str) -> list[CopyToRead]:
+    """The good copies, the nearest first. `location` is the chosen one; '' is the nearest."""
+    try:
+        record = context.repository.get(name)
+    except OpsError:
+        return []
+    chosen = location or next(iter(record.locations), "")
+    return [
+        CopyToRead(
+            location=found,
+            where=context.repository.where(found),
+            is_chosen=found == chosen,
+            answers=found not in record.unreachable,
+        )
+        for found in record.locations
+    ]
+
+
+def preview_context(context: OpsContext, backup: Backup, location: str, *, untrusted: bool) -> dict[str, Any]:
     """The preview and the checks, or the `refusal` of a backup that cannot be restored."""
     try:
-        source = operations.find_source(context, name=backup.name)
+        source = operations.find_source(context, name=backup.name, location=location)
         require_restorable(source, engine=context.engine, untrusted=untrusted)
         preview = read_preview(context, source, backup)
     except OpsError as refusal:
@@ -102,7 +134,7 @@ def read_preview(context: OpsContext, source: RestoreSource, backup: Backup) -> 
     by_keys = backup.uncompressed_size <= MAX_PREVIEW_SIZE
     if not by_keys and source.manifest is None:
         return None
-    return preview_restore(engine=context.engine, source=source, by_keys=by_keys)
+    return operations.preview(context, source, by_keys=by_keys)
 
 
 def table_row(diff: TableDiff) -> dict[str, str]:

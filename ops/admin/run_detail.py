@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from ops.conf import conf
 from ops.models import Run
 from ops.runs.descriptions import describe
-from ops.runs.results import PreflightResult, RestoreResult, SqliteMigrationResult, UndoResult, read_result
+from ops.runs.results import (
+    PreflightResult,
+    RestoreResult,
+    SqliteMigrationResult,
+    UndoResult,
+    VerificationResult,
+    read_result,
+)
 from ops.utils import clock
 from ops.utils.formatting import format_duration
 from ops.utils.progress import Stage
@@ -86,6 +93,11 @@ class RunPresenter:
         if isinstance(result, SqliteMigrationResult):
             return result.blocked_by
         return result if isinstance(result, PreflightResult) else None
+
+    @property
+    def has_report(self) -> bool:
+        """Whether a restore test has left a document; the page of the report shows it."""
+        return isinstance(self.result, VerificationResult) and any(test.report for test in self.result.tests)
 
     @property
     def may_be_undone(self) -> bool:

@@ -16,6 +16,7 @@ from unfold.decorators import display
 
 from ops.admin.base import IndexAdmin
 from ops.admin.migrate_to_sqlite import context_of_run, download
+from ops.admin.restore_report import show_reports
 from ops.admin.run_detail import BADGES, RunPresenter, duration_of
 from ops.admin.run_status import status_link
 from ops.maintenance import maintenance_exempt
@@ -42,6 +43,7 @@ class RunAdmin(IndexAdmin[Run]):
         cancel = maintenance_exempt(self.admin_site.admin_view(self.cancel_view))
         return [
             path("<uuid:key>/cancel/", cancel, name="ops_run_cancel"),
+            path("<uuid:key>/report/", self.admin_site.admin_view(self.report_view), name="ops_run_report"),
             path(
                 "<uuid:key>/sqlite-file/",
                 self.admin_site.admin_view(self.download_view),
@@ -94,6 +96,9 @@ class RunAdmin(IndexAdmin[Run]):
             backup=Backup.objects.filter(name=run.backup).first() if run.backup else None,
             **context_of_run(request, shown),
         )
+
+    def report_view(self, request: HttpRequest, key: UUID) -> HttpResponse:
+        return show_reports(self, request, key)
 
     def download_view(self, request: HttpRequest, key: UUID) -> HttpResponseBase:
         if request.method != "POST":

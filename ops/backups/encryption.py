@@ -96,6 +96,21 @@ class AgeKeys:
         self.decrypt_file(io.BytesIO(data), target, name)
         return target.getvalue()
 
+    def opened_by(self, head: bytes) -> str:
+        """The public key of the identity that opens the age file that begins with `head`; '' if none does.
+
+        `head` has the whole header, which takes about 100 bytes for each recipient.
+        """
+        for identity in self.identities:
+            try:
+                pyrage.decrypt_io(io.BytesIO(head), io.BytesIO(), [pyrage.x25519.Identity.from_str(identity)])
+            except (pyrage.DecryptError, OSError) as error:
+                # After the header it is cut off, which is another error.
+                if str(error) == NO_KEY:
+                    continue
+            return recipient_of(identity)
+        return ""
+
     @contextlib.contextmanager
     def decrypted(self, stream: IO[bytes], name: str) -> Iterator[IO[bytes]]:
         """The plaintext of the age file `stream`, decrypted by a thread that reads a few MiB ahead.

@@ -32,6 +32,8 @@ LOCAL = "local"
 """The name of the first storage location, the directory BACKUP_DIR."""
 MANIFEST = ".json"
 EVENTS = "events"
+REPORTS = "reports"
+"""The folder of the reports of restore tests."""
 MAX_EVENT = 16 * 2**20
 """Bytes. A log is most of it."""
 EVENT = re.compile(r"\d{8}_\d{6}_\d{6}_[0-9A-Za-z-]+_[a-z]+\.json", re.ASCII)

@@ -3,20 +3,22 @@
 import contextlib
 import datetime as dt
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from ops.backups.compression import decompressed
+from ops.backups.compression import decompressed, reader
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
 from ops.backups.manifest import Kind, Manifest
-from ops.backups.repository import BackupRecord
+from ops.backups.repository import LIST_THEM, BackupRecord
 from ops.backups.signing import Trust
 from ops.databases.postgres.properties import DatabaseProperties
-from ops.errors import PreconditionFailed
+from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
+from ops.utils.streams import BLOCK_SIZE
 
 GZIP, SQLITE, CUSTOM = b"\x1f\x8b", b"SQLite format 3\x00", b"PGDMP"
 """The first bytes of the files."""
@@ -41,6 +43,8 @@ class RestoreSource:
     opener: Opener
     location: str = ""
     """The storage location from which it is read; '' for a file that is in none."""
+    where: str = ""
+    """The name and the address of that location."""
 
     @property
     def properties(self) -> DatabaseProperties | None:
@@ -61,6 +65,43 @@ class RestoreSource:
         """The dump before compression."""
         with self.opener() as raw, decompressed(raw, self.kind) as stream:
             yield stream
+
+
+class Reading:
+    """Watches how a source is read, through `source`: the seconds that it took, and the error that ended it."""
+
+    def __init__(self, source: RestoreSource) -> None:
+        self.source = replace(source, opener=self.open)
+        self.seconds = 0.0
+        self.failure: OpsError | OSError | None = None
+        self._opener = source.opener
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        with self._opener() as raw, contextlib.closing(reader(self.blocks(raw))) as watched:
+            yield watched
+
+    def blocks(self, raw: IO[bytes]) -> Iterator[bytes]:
+        while block := self.read(raw):
+            yield block
+
+    def read(self, raw: IO[bytes]) -> bytes:
+        """The next block. Raises ArtifactInvalid for a missing file, and what `raw` raises."""
+        began = time.monotonic()
+        try:
+            return raw.read(BLOCK_SIZE)
+        except FileNotFoundError as error:
+            self.failure = missing(self.source)
+            raise self.failure from error
+        except (OpsError, OSError) as error:
+            self.failure = error
+            raise
+        finally:
+            self.seconds += time.monotonic() - began
+
+
+def missing(source: RestoreSource) -> ArtifactInvalid:
+    return ArtifactInvalid(f"The file of {source.name} is missing in {source.where or 'its directory'}.", LIST_THEM)
 
 
 def from_record(catalog: BackupCatalog, record: BackupRecord, location: str = "") -> RestoreSource:
@@ -85,6 +126,7 @@ def from_manifest(catalog: BackupCatalog, manifest: Manifest, trust: Trust, loca
         trust=trust,
         opener=lambda: catalog.open_file(manifest, location),
         location=location,
+        where=catalog.where(location),
     )
 
 
@@ -100,6 +142,7 @@ def from_location(location: Location, record: BackupRecord) -> RestoreSource:
         trust=trust,
         opener=lambda: location.repository.open_file(manifest),
         location=location.name,
+        where=location.where,
     )
 
 

@@ -2,23 +2,30 @@
 
 import datetime as dt
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-
-import msgspec
 
 from ops.backups.engines.base import Engine, LeftOut, Scratch, Tables
 from ops.backups.manifest import Level, Manifest, Verification
-from ops.backups.sources import RestoreSource
+from ops.backups.reports import CONTENTS, MIGRATIONS, ROWS, SHA256, Check, RestoreTest
+from ops.backups.repository import LOCAL
+from ops.backups.sources import Reading, RestoreSource
 from ops.backups.untrusted.schema import build_schema
 from ops.databases.leftovers import NO_CLAIMS, Claims
 from ops.databases.migration_state import applied_migrations, require_known, run_migrations, state_of
 from ops.databases.postgres.differences import NotKept
-from ops.errors import ArtifactInvalid, VerificationFailed
+from ops.errors import ArtifactInvalid, OpsError, VerificationFailed
 from ops.utils.formatting import join_names
-from ops.utils.progress import Progress, ProgressCallback, Stage
+from ops.utils.progress import Progress, ProgressCallback, Stage, StageTimer
 
 MAX_NAMED = 5
+RESTORE_STAGES = (Stage.LOAD, Stage.COMPARE, Stage.MIGRATE)
+"""Those that a restore test measures, in their order."""
+UNRELIABLE = "Do not rely on this backup; restore another one: manage.py list_backups"
+
+
+class ContentsDiffer(VerificationFailed):
+    """The numbers of rows are right, and their content is not."""
 
 
 def read_back(*, engine: Engine, source: RestoreSource, on_progress: ProgressCallback) -> Verification:
@@ -48,29 +55,57 @@ def count_rows(engine: Engine, source: RestoreSource, *, on_progress: ProgressCa
 
 def restore_test(
     *, engine: Engine, source: RestoreSource, on_progress: ProgressCallback, claims: Claims = NO_CLAIMS
-) -> Verification:
+) -> RestoreTest:
     """Restore into a scratch database as a restore does, compare, and drop it. The live database is not touched.
 
-    A damaged backup gives a verification with an `error`; PreconditionFailed where the server takes no writes.
+    A damaged backup gives a result with an `error`; PreconditionFailed where the server takes no writes.
     """
     engine.require_writable()
-    started = time.monotonic()
-    fault = ""
+    began_at, timer, reading = dt.datetime.now(dt.UTC), StageTimer(on_progress), Reading(source)
+    error: OpsError | None = None
     not_kept: tuple[NotKept, ...] = ()
     try:
         with engine.swap_strategy(claims).scratch(for_swap=False, recorded=source.properties) as scratch:
-            loaded = load_and_migrate(engine, scratch, source=source, on_progress=on_progress)
+            loaded = load_and_migrate(engine, scratch, source=reading.source, on_progress=timer.report)
             not_kept = loaded.not_kept
-            on_progress(Progress(stage=Stage.CLEAN_UP))
-    except (ArtifactInvalid, VerificationFailed) as error:
-        fault = error.message
-    return msgspec.structs.replace(new_verification(Level.RESTORED, fault, since=started), not_kept=not_kept)
+            timer.report(Progress(stage=Stage.CLEAN_UP))
+    except (ArtifactInvalid, VerificationFailed) as raised:
+        error = raised
+    failed_in = timer.stage if error else ""
+    timer.end_stage()
+    seconds = {str(stage): round(timer.seconds[stage], 3) for stage in RESTORE_STAGES if stage in timer.seconds}
+    return RestoreTest(
+        backup=source.name,
+        began_at=began_at,
+        seconds=seconds,
+        recovery_time=round(sum(seconds.values()), 3),
+        reading=round(reading.seconds, 3),
+        checks=tuple(checks_made(source.manifest, failed_in, error)) if source.manifest else (),
+        error=error.message.rstrip(".") if error else "",
+        not_kept=not_kept,
+    )
 
 
-def new_verification(level: Level, fault: str, *, since: float) -> Verification:
-    """A verification that ends now; `since` is the monotonic time of its start."""
+def checks_made(manifest: Manifest, failed_in: str, error: OpsError | None) -> Iterator[Check]:
+    """The checks up to the one that failed, which is the first of the stage `failed_in`."""
+    tables = len(manifest.tables)
+    for stage, name, number, unit in (
+        (Stage.LOAD, SHA256, manifest.size, "byte"),
+        (Stage.COMPARE, ROWS, tables, "table"),
+        (Stage.COMPARE, CONTENTS, tables, "table"),
+        (Stage.MIGRATE, MIGRATIONS, len(manifest.migrations), "migration"),
+    ):
+        failed = stage == failed_in and not (name == ROWS and isinstance(error, ContentsDiffer))
+        yield Check(name=name, number=number, unit=unit, passed=not failed)
+        if failed:
+            return
+
+
+def new_verification(level: Level, fault: str, *, since: float, location: str = LOCAL) -> Verification:
+    """A verification of the copy in `location` that ends now; `since` is the monotonic time of its start."""
     duration = round(time.monotonic() - since, 3)
-    return Verification(level=level, verified_at=dt.datetime.now(dt.UTC), duration=duration, error=fault.rstrip("."))
+    now = dt.datetime.now(dt.UTC)
+    return Verification(level=level, verified_at=now, duration=duration, error=fault.rstrip("."), location=location)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,14 +181,16 @@ def migrate(scratch: Scratch, name: str, *, on_progress: ProgressCallback) -> tu
 
 def compare(found: Tables, manifest: Manifest) -> None:
     """Raises VerificationFailed naming the tables whose rows or content are not those of the snapshot."""
-    fault = differences(rows_of(found), rows_of(manifest.tables), "rows")
+    if fault := differences(rows_of(found), rows_of(manifest.tables), "rows"):
+        raise VerificationFailed(describe_difference(manifest, fault), UNRELIABLE)
     contents = {name: table.digest for name, table in found.items()}
-    fault = fault or differences(contents, {name: table.digest for name, table in manifest.tables.items()}, "content")
-    if fault:
-        raise VerificationFailed(
-            f"What was loaded from {manifest.name} is not what was backed up: {fault}. The live database is unchanged.",
-            "Do not rely on this backup; restore another one: manage.py list_backups",
-        )
+    expected = {name: table.digest for name, table in manifest.tables.items()}
+    if fault := differences(contents, expected, "content"):
+        raise ContentsDiffer(describe_difference(manifest, fault), UNRELIABLE)
+
+
+def describe_difference(manifest: Manifest, fault: str) -> str:
+    return f"What was loaded from {manifest.name} is not what was backed up: {fault}. The live database is unchanged."
 
 
 def with_excluded(rows: Mapping[str, int], manifest: Manifest) -> Mapping[str, int]:

@@ -35,6 +35,8 @@ from ops.runs.descriptions import (
     describe_location,
     describe_replacement,
     describe_suspicion,
+    describe_test,
+    describe_unread,
     describe_verification,
 )
 from ops.runs.results import UNDO, BackupResult, CopyResult, PruneResult, RestoreResult, UndoResult, VerificationResult
@@ -228,12 +230,17 @@ def records_as_json(
 
 
 def show_verifications(console: Console, result: VerificationResult) -> None:
-    """The outcome for each backup, one a line."""
+    """The outcome for each backup, and what restore tests have measured."""
+    tests = {test.backup: test for test in result.tests}
     for name, verification in result.verifications.items():
         mark = "[green]✓[/green]" if verification.passed else "[red]✗[/red]"
         console.print(f"{mark} {escape(describe_verification(name, verification))}", soft_wrap=True)
+        for sentence in describe_test(tests[name]) if name in tests else ():
+            console.print(f"  {sentence}", soft_wrap=True, markup=False)
         for left in verification.not_kept:
             console.print(str(left), style="yellow", soft_wrap=True, markup=False)
+    for sentence in describe_unread(result):
+        console.print(f"[red]✗[/red] {escape(sentence)}", soft_wrap=True)
 
 
 def show_copies(console: Console, result: CopyResult) -> None:
@@ -259,6 +266,8 @@ def show_source(console: Console, source: RestoreSource, *, where: str) -> None:
             f"[yellow]This file is not signed here. {UNKNOWN_ORIGIN}[/yellow]",
             soft_wrap=True,
         )
+    if source.where:
+        console.print(f"Read from {source.where}", soft_wrap=True, markup=False)
     console.print()
 
 

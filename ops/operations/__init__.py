@@ -4,9 +4,10 @@ Importing this package registers all of them in `ops.runs.executor.OPERATIONS`.
 """
 
 from ops.operations.backup import back_up
-from ops.operations.backup_edits import change_backup, delete_backup, record_download
+from ops.operations.backup_edits import change_backup, delete_backup
 from ops.operations.copies import copy_backups, is_due
 from ops.operations.decisions import decide_backup
+from ops.operations.download import start_download
 from ops.operations.findings import is_live
 from ops.operations.migrate import migrate, preflight, rehearse
 from ops.operations.migrate_to_sqlite import make_sqlite_file, migrate_to_sqlite, rehearse_to_sqlite
@@ -17,11 +18,13 @@ from ops.operations.restore import (
     PreBackupFailed,
     drop_previous_database,
     find_source,
+    preview,
     previous_expired,
     restore,
     undo_restore,
 )
 from ops.operations.restore_rights import rights_of_undo
+from ops.operations.restore_tests import restore_test
 from ops.operations.sqlite_files import delete_sqlite_files, files_expired, record_file_download
 from ops.operations.upload import upload
 from ops.operations.verify import newest_verified, verify
@@ -46,17 +49,19 @@ __all__ = [
     "migrate_to_sqlite",
     "newest_verified",
     "preflight",
+    "preview",
     "previous_expired",
     "prove_recovery_kit",
     "prune",
-    "record_download",
     "record_file_download",
     "recover",
     "rehearse",
     "rehearse_to_sqlite",
     "require_empty",
     "restore",
+    "restore_test",
     "rights_of_undo",
+    "start_download",
     "undo_restore",
     "upload",
     "verify",

@@ -1,9 +1,7 @@
-"""Changes to one backup: pin it, edit its note, delete it, record its download."""
+"""Changes to one backup: pin it, edit its note, delete it."""
 
-from ops.backups.repository import BackupRecord
 from ops.errors import PreconditionFailed
 from ops.models import Run
-from ops.runs import executor
 from ops.runs.context import OpsContext
 from ops.runs.executor import operation
 from ops.runs.recorder import RunRecorder
@@ -40,15 +38,3 @@ def delete_backup(context: OpsContext, run: RunRecorder, *, name: str) -> Deleti
     context.repository.delete(record.name)
     run.remove_rows([record.name])
     return DeletionResult(backup=record.name, size=record.manifest.size if record.manifest else 0)
-
-
-def record_download(context: OpsContext, run: Run) -> BackupRecord:
-    """Record that a user downloads the backup ``name``. Raises OpsError if it cannot be recorded or read.
-
-    A download changes nothing, so it does not need the lock of the database.
-    """
-    record = context.repository.get(run.arguments["name"])
-    context.repository.open(record).close()
-    run.backup = record.name
-    executor.log_instant(context, run)
-    return record

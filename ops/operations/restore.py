@@ -1,5 +1,6 @@
 """Restore a backup, undo a restore, drop the previous database."""
 
+import dataclasses
 import datetime as dt
 import time
 from collections.abc import Collection
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 from ops.backups import sources
 from ops.backups.engines.base import Scratch
 from ops.backups.manifest import Origin
+from ops.backups.preview import RestorePreview, preview_restore
 from ops.backups.repository import MANIFEST
 from ops.backups.restore_checks import require_restorable
 from ops.backups.sources import RestoreSource
@@ -20,6 +22,7 @@ from ops.errors import OpsError
 from ops.maintenance import maintenance_mode
 from ops.models import Run
 from ops.operations.backup import make_backup
+from ops.operations.copy_faults import recorded_faults, update_row
 from ops.operations.decisions import decide_by_restore
 from ops.operations.restore_rights import require_rights_stay
 from ops.runs.context import OpsContext, repository_from_settings
@@ -33,15 +36,27 @@ class PreBackupFailed(OpsError):
     """The pre-restore backup failed. Nothing was changed."""
 
 
-def find_source(context: OpsContext, *, name: str = "", file: str = "") -> RestoreSource:
-    """The backup `name`, or the `file` at a path, with its manifest if that is next to it."""
+def find_source(context: OpsContext, *, name: str = "", file: str = "", location: str = "") -> RestoreSource:
+    """The backup `name`, in `location` or where its nearest good copy is; or the `file` at a path.
+
+    That has its manifest if it is next to it.
+    """
     if not file:
-        return sources.from_record(context.repository, context.repository.get(name))
+        return sources.from_record(context.repository, context.repository.get(name), location)
     path = Path(file)
     if path.with_name(path.name + MANIFEST).is_file():
         repository = repository_from_settings(path.parent)
-        return sources.from_record(repository, repository.get(path.name))
+        return dataclasses.replace(sources.from_record(repository, repository.get(path.name)), location="", where="")
     return sources.from_file(path)
+
+
+def preview(context: OpsContext, source: RestoreSource, *, by_keys: bool = True) -> RestorePreview:
+    """What a restore of `source` would change. A copy that turns out to be damaged is recorded.
+
+    Raises what `preview_restore` raises. The error of a copy names a location that has another good one.
+    """
+    with recorded_faults(context, source, update_row) as watched:
+        return preview_restore(engine=context.engine, source=watched, by_keys=by_keys)
 
 
 @operation(Run.Kind.RESTORE)
@@ -51,23 +66,28 @@ def restore(
     *,
     name: str = "",
     file: str = "",
+    location: str = "",
     untrusted: bool = False,
     pre_backup: bool = True,
     to: str = "",
 ) -> RestoreResult:
     """Replace the live database by a backup, all or nothing; the previous database is kept for undo.
 
+    It is read from `location`, or from where its nearest good copy is.
+
     With `to` the backup is loaded into a new database of that name instead, and the live one is not touched.
 
     Raises ArtifactInvalid, VerificationFailed, PreconditionFailed or PreBackupFailed; then nothing was changed.
     """
-    source = find_source(context, name=name, file=file)
+    source = find_source(context, name=name, file=file, location=location)
     run.set_backup(source.name)
+    if source.where:
+        run.log(f"Read from {source.where}.")
     require_restorable(source, engine=context.engine, untrusted=untrusted)
     if to:
         return restore_to(context, run, source, to)
     with context.engine.swap_strategy(claims=run).scratch(for_swap=True, recorded=source.properties) as staging:
-        loaded = load_and_migrate(context.engine, staging, source=source, on_progress=run.report)
+        loaded = load(context, run, staging, source)
         blocked_at = time.monotonic()
         with maintenance_mode(reason=f"A backup is being restored ({source.name})."):
             require_rights_stay(run, staging)
@@ -91,9 +111,15 @@ def restore_to(context: OpsContext, run: RunRecorder, source: RestoreSource, dat
     """Load `source` into a new database, and keep that."""
     strategy = context.engine.swap_strategy(claims=run)
     with strategy.scratch(name=database, for_swap=False, recorded=source.properties) as scratch:
-        loaded = load_and_migrate(context.engine, scratch, source=source, on_progress=run.report)
+        loaded = load(context, run, scratch, source)
         scratch.keep()
     return replace(result_of(source, loaded), database=database)
+
+
+def load(context: OpsContext, run: RunRecorder, scratch: Scratch, source: RestoreSource) -> LoadResult:
+    """Load, compare and migrate. A copy that turns out to be damaged is recorded."""
+    with recorded_faults(context, source, run.index) as watched:
+        return load_and_migrate(context.engine, scratch, source=watched, on_progress=run.report)
 
 
 def result_of(source: RestoreSource, loaded: LoadResult) -> RestoreResult:
@@ -103,6 +129,8 @@ def result_of(source: RestoreSource, loaded: LoadResult) -> RestoreResult:
         rows=sum(loaded.rows.values()),
         tables=len(loaded.rows),
         compared=source.trusted and source.manifest is not None,
+        location=source.location,
+        where=source.where,
         migrations=loaded.migrations,
         left_out=loaded.left_out,
         not_kept=loaded.not_kept,

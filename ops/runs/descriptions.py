@@ -1,5 +1,6 @@
 """Results as sentences, for the terminal and the admin."""
 
+import datetime as dt
 from collections.abc import Iterator, Mapping
 from functools import singledispatch
 
@@ -9,6 +10,8 @@ from msgspec import Struct
 from ops.backups.engines.base import PreviousDatabase, describe_left_out
 from ops.backups.manifest import Level, Verification
 from ops.backups.recovery_kit import NAME_LENGTH
+from ops.backups.reports import Check, RestoreTest
+from ops.backups.repository import LOCAL, REPORTS
 from ops.backups.suspicion import Suspicion
 from ops.engine_migration.result import MigrationResult
 from ops.runs.results import (
@@ -17,6 +20,7 @@ from ops.runs.results import (
     CopyResult,
     DecisionResult,
     DeletionResult,
+    DownloadResult,
     DropResult,
     EditResult,
     FileDeletionResult,
@@ -30,7 +34,15 @@ from ops.runs.results import (
     UploadResult,
     VerificationResult,
 )
-from ops.utils.formatting import format_datetime, format_duration, format_size, join_names, pluralize
+from ops.utils.formatting import (
+    format_datetime,
+    format_duration,
+    format_size,
+    format_timespan,
+    join_names,
+    pluralize,
+)
+from ops.utils.progress import Stage
 
 ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 LEVELS = {Level.READ: "read back", Level.RESTORED: "restore tested"}
@@ -61,18 +73,61 @@ def _(result: BackupResult) -> list[str]:
 
 @describe.register
 def _(result: VerificationResult) -> list[str]:
+    tests = {test.backup: test for test in result.tests}
     return [
-        sentence
-        for name, verification in result.verifications.items()
-        for sentence in (describe_verification(name, verification), *map(str, verification.not_kept))
+        *(
+            sentence
+            for name, verification in result.verifications.items()
+            for sentence in (
+                describe_verification(name, verification),
+                *(describe_test(tests[name]) if name in tests else ()),
+                *map(str, verification.not_kept),
+            )
+        ),
+        *describe_unread(result),
     ]
+
+
+def describe_unread(result: VerificationResult) -> list[str]:
+    return [f"{name} could not be read. {reason}" for name, reason in result.unread.items()]
+
+
+def describe_test(test: RestoreTest) -> Iterator[str]:
+    """What a restore test has measured and checked."""
+    if test.note:
+        yield test.note
+    opened = f", and opened with the key {test.key}" if test.key else ""
+    yield f"Read from {test.where}{opened}."
+    if test.recovery_point_age is not None:
+        age = format_timespan(dt.timedelta(seconds=test.recovery_point_age))
+        yield f"Data loss if only {test.location} is left (RPO): {age}, the age of the newest good backup there."
+    if test.passed:
+        yield f"Time to restore from {test.location} (RTO): {format_duration(test.recovery_time)}."
+    if test.seconds:
+        yield f"Seconds of each stage: {', '.join(describe_stages(test))}."
+    if test.checks:
+        yield f"Checks: {', '.join(map(describe_check, test.checks))}."
+    if test.report:
+        yield f"Report: {REPORTS}/{test.report}"
+
+
+def describe_stages(test: RestoreTest) -> Iterator[str]:
+    """With three decimals, for comparisons. Download and decryption take place during the load."""
+    for stage, seconds in test.seconds.items():
+        read = f" (of which {test.reading:.3f} for download and decryption)" if stage == Stage.LOAD else ""
+        yield f"{stage} {seconds:.3f}{read}"
+
+
+def describe_check(check: Check) -> str:
+    return f"{check.name} ({pluralize(check.number, check.unit)}) {'passed' if check.passed else 'FAILED'}"
 
 
 @describe.register
 def _(result: RestoreResult) -> list[str]:
     compared = "; contents match the manifest." if result.compared else "; there is no manifest to compare with."
     left_out = describe_left_out(result.left_out, is_done=True)
-    sentences = [rows_and_tables(result) + compared, *left_out, *map(str, result.not_kept)]
+    read = [f"Read from {result.where}."] if result.where else []
+    sentences = [rows_and_tables(result) + compared, *read, *left_out, *map(str, result.not_kept)]
     if result.database:
         return [*sentences, f"The rows are in {result.database}; the live database was not touched."]
     if result.recovered_from:
@@ -120,6 +175,11 @@ def describe_location(name: str, result: LocationResult) -> list[str]:
 @describe.register
 def _(result: UploadResult) -> list[str]:
     return [f"{rows_and_tables(result)}; {format_size(result.size)}. Its origin is unknown, so it is not trusted."]
+
+
+@describe.register
+def _(result: DownloadResult) -> list[str]:
+    return [f"Read from {result.where}."]
 
 
 @describe.register
@@ -207,7 +267,8 @@ def describe_snapshot(result: SqliteMigrationResult) -> str:
 
 
 def describe_verification(name: str, verification: Verification) -> str:
-    test = f"{TESTS[verification.level]} of {name}"
+    where = "" if verification.location == LOCAL else f" in {verification.location}"
+    test = f"{TESTS[verification.level]} of {name}{where}"
     if verification.error:
         return f"{test} failed: {verification.error}."
     took = format_duration(verification.duration)

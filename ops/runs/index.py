@@ -151,6 +151,14 @@ def _skip_missed_schedules() -> None:
         PeriodicTask.objects.filter(last_run_at__isnull=False).update(last_run_at=timezone.now())
 
 
+def describe_fault(record: BackupRecord) -> str:
+    """Why it is not verified: its last verification failed, or no location has a good copy any more."""
+    verification = record.manifest.verification if record.manifest else None
+    if verification and verification.error:
+        return verification.error
+    return "" if record.file_missing else record.fault.rstrip(".")
+
+
 def _backup_of(manifest: Manifest, record: BackupRecord) -> Backup:
     verification = manifest.verification
     return Backup(
@@ -171,7 +179,7 @@ def _backup_of(manifest: Manifest, record: BackupRecord) -> Backup:
         verified_level=str(verification.level) if verification else "",
         verified_at=verification.verified_at if verification else None,
         verification_seconds=verification.duration if verification else None,
-        verification_error=verification.error if verification else "",
+        verification_error=describe_fault(record),
         suspicion=str(manifest.verdict or ""),
         trust=str(record.trust),
         file_missing=record.file_missing,

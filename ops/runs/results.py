@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from ops.backups.engines.base import LeftOut, PreviousDatabase
 from ops.backups.manifest import Verification
+from ops.backups.reports import RestoreTest
 from ops.backups.suspicion import Suspicion
 from ops.databases.postgres.differences import NotKept
 from ops.engine_migration.plan import Skipped
@@ -40,10 +41,14 @@ class VerificationResult(Struct, frozen=True, kw_only=True):
     """Verifications by the name of the backup; some may have failed."""
 
     verifications: dict[Line, Verification]
+    unread: dict[Line, Text] = {}
+    """Backups of which no copy could be read, because no location with a good copy answered; each with the reason."""
+    tests: tuple[RestoreTest, ...] = ()
+    """What each restore test has shown."""
 
     @property
     def passed(self) -> bool:
-        return all(verification.passed for verification in self.verifications.values())
+        return not self.unread and all(verification.passed for verification in self.verifications.values())
 
 
 class RestoreResult(Struct, frozen=True, kw_only=True):
@@ -57,6 +62,10 @@ class RestoreResult(Struct, frozen=True, kw_only=True):
     rows: Count
     tables: Count
     compared: bool
+    location: Line = ""
+    """The storage location from which the backup was read; '' for a file that is in none."""
+    where: Line = ""
+    """Name and address of that location."""
     migrations: tuple[Line, ...]
     left_out: tuple[LeftOut, ...]
     """Rows of an untrusted file that were not taken."""
@@ -115,6 +124,14 @@ class CopyResult(Struct, frozen=True, kw_only=True):
     """Copying to storage locations, by name."""
 
     locations: dict[Line, LocationResult]
+
+
+class DownloadResult(Struct, frozen=True, kw_only=True):
+    """A download of a backup, read from the storage location `location`; `where` is its name and address."""
+
+    backup: Line
+    location: Line
+    where: Line
 
 
 class UploadResult(Struct, frozen=True, kw_only=True):
@@ -240,6 +257,7 @@ RESULTS: Mapping[str, type[Struct]] = {
     Run.Kind.PRUNE: PruneResult,
     Run.Kind.COPY: CopyResult,
     Run.Kind.UPLOAD: UploadResult,
+    Run.Kind.DOWNLOAD: DownloadResult,
     Run.Kind.CHANGE: EditResult,
     Run.Kind.DECISION: DecisionResult,
     Run.Kind.DELETION: DeletionResult,

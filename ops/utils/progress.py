@@ -15,6 +15,7 @@ class Stage(StrEnum):
     DUMP = "dump"
     STORE = "store"
     # A restore test or a restore
+    LIST = "list"
     LOAD = "load"
     COMPARE = "compare"
     MIGRATE = "migrate"

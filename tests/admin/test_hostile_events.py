@@ -13,9 +13,11 @@ from django.test import Client
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ops.backups.engines.base import LeftOut, PreviousDatabase
 from ops.backups.manifest import Level, Verification
+from ops.backups.reports import Check, RestoreTest
 from ops.backups.suspicion import Decision, Loss, LossOf, Suspicion
 from ops.engine_migration.plan import Skipped
 from ops.engine_migration.result import MigratedTable, MigrationResult
@@ -29,6 +31,7 @@ from ops.runs.results import (
     CopyResult,
     DecisionResult,
     DeletionResult,
+    DownloadResult,
     DropResult,
     EditResult,
     FileDeletionResult,
@@ -53,6 +56,18 @@ VERIFIED = VerificationResult(
     verifications={"lab.sql": Verification(level=Level.RESTORED, verified_at=NOW, duration=2.0)}
 )
 KIT = RecoveryKitResult(recipient="age1" + "q" * 58)
+TESTED = RestoreTest(
+    backup="lab.sql",
+    began_at=NOW,
+    seconds={"list": 0.1, "load": 2.0},
+    recovery_time=2.1,
+    checks=(Check(name="row counts", number=2, unit="table", passed=True),),
+    location="nas",
+    where="nas (/mnt/nas)",
+    recovery_point=NOW,
+    recovery_point_age=60.0,
+    report="20261123_100000_000000_lab_nas.json",
+)
 DONE: dict[str, Struct] = {
     "backup": BackupResult(
         backup="lab.sql",
@@ -73,12 +88,14 @@ DONE: dict[str, Struct] = {
         backup="lab.sql", right=False, decided=("lab.sql",), undecided=("new.sql",), last_good="old.sql"
     ),
     "verification": VERIFIED,
-    "restore_test": VERIFIED,
+    "restore_test": replace(VERIFIED, tests=(TESTED,), unread={"other.sql": "It does not answer."}),
     "restore": RestoreResult(
         backup="lab.sql",
         rows=3,
         tables=2,
         compared=True,
+        location="nas",
+        where="nas (/mnt/nas)",
         migrations=("inventory.0003_more",),
         left_out=(LeftOut(table="cache", rows=2, reason="it is not a table of this project"),),
         pre_backup="now.sql",
@@ -92,6 +109,7 @@ DONE: dict[str, Struct] = {
         locations={"nas": LocationResult(copied=("lab.sql",), size=10, deleted={"old.sql": "too old"}, error="full")}
     ),
     "prune": PruneResult(deleted={"old.sql": "too old"}, kept={"lab.sql": "kept as the last verified backup"}),
+    "download": DownloadResult(backup="lab.sql", location="nas", where="nas (/mnt/nas)"),
     "upload": UploadResult(backup="lab.sql", rows=3, tables=2, size=10),
     "change": EditResult(backup="lab.sql", pinned=True, note="mine"),
     "deletion": DeletionResult(backup="lab.sql", size=3),

@@ -14,8 +14,11 @@ from ops.backups.manifest import Kind, Origin
 from ops.backups.repository import BackupRepository
 from ops.backups.signing import Keys
 from ops.models import Run
+from ops.operations import restore_tests
 from ops.runs import executor
 from ops.runs.context import OpsContext, get_context
+from ops.runs.recorder import RunRecorder
+from ops.utils.progress import no_progress
 from tests.backups import factories
 
 NOON = factories.NOON
@@ -33,11 +36,13 @@ def tested(context: OpsContext, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the backups that are given to the restore test."""
     names: list[str] = []
 
-    def verify(_context: OpsContext, run: Run) -> None:
-        assert run.kind == Run.Kind.RESTORE_TEST
-        names.extend(run.arguments["names"])
+    def choose(context: OpsContext, run: Run) -> None:
+        assert (run.kind, run.arguments) == (Run.Kind.RESTORE_TEST, {"farthest": True})
+        recorder = RunRecorder(run, repository=context.repository, on_progress=no_progress)
+        restore_tests.test_the_farthest(context, recorder)
 
-    monkeypatch.setitem(executor.OPERATIONS, Run.Kind.RESTORE_TEST, verify)
+    monkeypatch.setitem(executor.OPERATIONS, Run.Kind.RESTORE_TEST, choose)
+    monkeypatch.setattr(restore_tests.Tester, "__call__", lambda self, *_found: names.append(self.record.name))
     return names
 
 

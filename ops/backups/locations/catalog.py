@@ -49,6 +49,18 @@ class BackupCatalog(BackupRepository):
             )
         return self.others[name]
 
+    def where(self, name: str) -> str:
+        """Name and address of a location, for messages."""
+        return f"{LOCAL} ({self.location})" if name == LOCAL else self.other(name).where
+
+    def repository_in(self, name: str) -> BackupRepository:
+        """The backups in a location as it has them, without what is known here of other copies."""
+        return BackupRepository(self.storage, self.keys, self.prefix) if name == LOCAL else self.other(name).repository
+
+    def farthest_first(self) -> tuple[str, ...]:
+        """The names of all locations: those off-site, the others, and this one."""
+        return (*reversed(self.others), LOCAL)
+
     # --- Reading ------------------------------------------------------------------------------------------------
 
     def read_records(self, names: Iterable[str], files: Files) -> list[BackupRecord]:
@@ -74,10 +86,13 @@ class BackupCatalog(BackupRepository):
             raise ArtifactInvalid(f"{manifest.name} cannot be read. {record.fault}", LIST_THEM)
         return record.locations[0]
 
+    def has_copy(self, record: BackupRecord, location: str) -> bool:
+        """Whether `location` is known to have a data file of this backup, good or not. Raises PreconditionFailed."""
+        return record.local_fault != MISSING if location == LOCAL else self.other(location).name in record.copies
+
     def require_copy(self, record: BackupRecord, location: str) -> None:
         """Raises PreconditionFailed if `location` is not known to have a data file of this backup."""
-        present = record.local_fault != MISSING if location == LOCAL else self.other(location).name in record.copies
-        if not present:
+        if not self.has_copy(record, location):
             places = join_names(list(record.locations)) or "none"
             raise PreconditionFailed(
                 f"{location} has no copy of {record.name}.", f"Locations with a good copy: {places}."

@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
-from ops.backups.repository import EVENTS, MANIFEST
+from ops.backups.repository import EVENTS, MANIFEST, REPORTS
 from ops.backups.signing import Trust
 from ops.utils.formatting import pluralize
 
@@ -36,11 +36,18 @@ def manifest_bytes(catalog: BackupCatalog, name: str) -> bytes:
 
 
 def write_history(catalog: BackupCatalog, location: Location) -> int:
-    """Copy the events that the location does not have. Returns how many."""
-    missing = sorted(set(catalog.event_names()) - location.repository.files.names(EVENTS))
+    """Copy the events, and the reports of restore tests, that the location does not have. Returns how many."""
+    return sum(
+        write_missing(catalog, location, folder, names)
+        for folder, names in ((EVENTS, catalog.event_names()), (REPORTS, catalog.files.names(REPORTS)))
+    )
+
+
+def write_missing(catalog: BackupCatalog, location: Location, folder: str, names: Collection[str]) -> int:
+    missing = sorted(set(names) - location.repository.files.names(folder))
     for name in missing:
-        with catalog.storage.open(f"{EVENTS}/{name}", "rb") as file:
-            location.repository.storage.save(f"{EVENTS}/{name}", file)
+        with catalog.storage.open(f"{folder}/{name}", "rb") as file:
+            location.repository.storage.save(f"{folder}/{name}", file)
     return len(missing)
 
 

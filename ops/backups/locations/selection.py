@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ops.backups.locations.location import Location
 from ops.backups.manifest import Origin
-from ops.backups.repository import KINDS, UNCHANGEABLE, BackupRecord, newest_first
+from ops.backups.repository import EVENTS, KINDS, REPORTS, UNCHANGEABLE, BackupRecord, newest_first
 from ops.backups.signing import Trust
 from ops.backups.storage.entries import Entry
 from ops.errors import PreconditionFailed
@@ -113,7 +113,7 @@ def require_good(found: Sequence[FoundBackup], location: Location) -> list[Found
 
 def look_elsewhere(location: Location) -> str:
     """What else is at this address: folders, and backups of other projects."""
-    folders = [name for name in location.storage.listdir("")[0] if name != "events"]
+    folders = [name for name in location.storage.listdir("")[0] if name not in {EVENTS, REPORTS}]
     others = sorted({match[1] for name in location.repository.files.names() if (match := ANY_BACKUP.match(name))})
     hints = []
     if others:

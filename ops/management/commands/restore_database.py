@@ -8,8 +8,8 @@ from django.core.management.base import CommandParser
 from rich.console import Console
 
 from ops import operations
-from ops.backups.preview import preview_restore
 from ops.backups.restore_checks import require_restorable
+from ops.errors import PreconditionFailed
 from ops.management import output
 from ops.management.base import OperationCommand, add_backup_dir, confirm_by_name, document_of, execute, new_run
 from ops.models import Run
@@ -28,6 +28,8 @@ class Command(OperationCommand):
     examples = """
   Restore the newest verified backup:
     manage.py restore_database --latest
+  Read another copy than the nearest:
+    manage.py restore_database database_20261120_020000.sql.gz --location nas
   Load an old backup into another database, without touching the live one:
     manage.py restore_database database_20261120_020000.sql.gz --to old_database
   Restore a file that pg_dump wrote elsewhere:
@@ -46,6 +48,7 @@ class Command(OperationCommand):
         add(
             "--to", default="", metavar="DATABASE", help="load it into a new database of this name (SQLite: a new file)"
         )
+        add("--location", default="", metavar="NAME", help="read the copy there (default: the nearest good one)")
         add("--yes", action="store_true", help="do not ask for confirmation")
         add(
             "--no-pre-backup",
@@ -70,7 +73,7 @@ class Command(OperationCommand):
             result = execute(console, operations.restore, context, run)
             output.show_loaded(console, result)
             return document_of(run, result), 0
-        preview = preview_restore(engine=context.engine, source=source)
+        preview = operations.preview(context, source)
         output.show_source(console, source, where=context.engine.where)
         output.show_preview(console, preview)
         if not options["yes"]:
@@ -84,11 +87,17 @@ class Command(OperationCommand):
 
 def source_arguments(context: OpsContext, options: dict[str, Any]) -> dict[str, Any]:
     """The arguments of the run that name the backup. Raises PreconditionFailed if there is none."""
+    location = options["location"]
     if options["backup_file"]:
+        if location:
+            raise PreconditionFailed(
+                "--location chooses a copy of a backup in the list, and --backup-file is not in it.",
+                "Name the backup, or leave out --location. Nothing was changed.",
+            )
         return {"file": str(options["backup_file"].absolute())}
     if options["name"]:
-        return {"name": context.repository.get(options["name"]).name}
-    return {"name": context.repository.latest(now=clock.now()).name}
+        return {"name": context.repository.get(options["name"]).name, "location": location}
+    return {"name": context.repository.latest(now=clock.now()).name, "location": location}
 
 
 def restore(console: Console, context: OpsContext, run: Run, *, may_ask: bool) -> RestoreResult:

@@ -24,6 +24,8 @@ class Command(OperationCommand):
     examples = """
   Test a restore of the newest backup:
     manage.py verify_backup --latest --restore
+  Test a restore from another storage location, and measure it:
+    manage.py verify_backup --latest --restore --location nas
   Read all copies in a storage location back:
     manage.py verify_backup --all --location nas
   Read all backups back, from cron:
@@ -52,8 +54,11 @@ class Command(OperationCommand):
         context = get_context(directory=options["backup_dir"])
         kind = Run.Kind.RESTORE_TEST if options["restore"] else Run.Kind.VERIFICATION
         run = new_run(kind, names=selected_names(console, context, options), location=options["location"])
-        result = execute(console, operations.verify, context, run)
+        operation = operations.restore_test if options["restore"] else operations.verify
+        result = execute(console, operation, context, run)
         output.show_verifications(console, result)
+        if not result.passed:
+            console.print(run.hint, soft_wrap=True, markup=False)
         return document_of(run, result), 0 if result.passed else NOT_VERIFIED
 
 
@@ -67,12 +72,13 @@ def selected_names(console: Console, context: OpsContext, options: dict[str, Any
     if location and location != LOCAL:
         context.repository.other(location)
     for record in context.repository.records():
-        if location and location not in (LOCAL, *record.copies):
+        if location and not context.repository.has_copy(record, location):
             continue
         ours = not record.manifest or record.manifest.kind in context.engine.kinds
         (names if ours else others).append(record.name)
     if not names:
-        raise PreconditionFailed("There is no backup to verify.", "Make one: manage.py backup_database")
+        where = f" in {location}" if location else ""
+        raise PreconditionFailed(f"There is no backup to verify{where}.", "Make one: manage.py backup_database")
     if options["all"] and others:
         words = f"Not verified, because they are of another kind of database: {join_names(others)}."
         console.print(escape(words), soft_wrap=True)
