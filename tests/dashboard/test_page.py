@@ -112,6 +112,34 @@ def test_restore_time_is_that_of_the_newest_restore_test(superuser: Client, make
     assert "newer.sql.gz" in shown
 
 
+def measured(seconds: float, age: float | None) -> dict[str, Any]:
+    return {"tests": [{"location": "<nas>", "recovery_time": seconds, "recovery_point_age": age}]}
+
+
+def test_dashboard_shows_the_two_numbers_of_restore_tests_over_time(superuser: Client, make_run: MakeRun) -> None:
+    assert "Restore tests</h2>" not in page(superuser)
+    for weeks, seconds in ((2, 60.0), (1, 90.0), (0, 240.0)):
+        make_run(hours=24 * 7 * weeks + 1, kind=Run.Kind.RESTORE_TEST, result=measured(seconds, 36_000.0))
+    make_run(hours=0.5, kind=Run.Kind.RESTORE_TEST, status=Run.Status.FAILED, result=measured(1.0, 1.0))
+    make_run(hours=0.4, kind=Run.Kind.RESTORE_TEST)
+
+    shown = page(superuser)
+
+    assert "Time to restore (RTO)</h3><p><b>4 min 0 s</b>" in shown
+    assert "with the copy in &lt;nas&gt;" in shown
+    assert "Possible data loss (RPO)</h3><p><b>10 hours</b>" in shown
+    assert "if only &lt;nas&gt; is left" in shown
+    assert 'aria-label="Time to restore (RTO): 1 min on ' in shown
+    assert ", 4 min on " in shown
+
+
+def test_dashboard_shows_restore_tests_of_a_location_without_good_backups(superuser: Client, make_run: MakeRun) -> None:
+    make_run(hours=1, kind=Run.Kind.RESTORE_TEST, result=measured(2.5, None))
+    shown = page(superuser)
+    assert "Time to restore (RTO)</h3><p><b>2.5 s</b>" in shown
+    assert "Possible data loss (RPO)" not in shown
+
+
 def test_dashboard_answers_when_the_storage_hangs(superuser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PrivateFileSystemStorage, "free_bytes", lambda _self: time.sleep(5))
     start = time.monotonic()
@@ -218,6 +246,7 @@ def test_dashboard_uses_constant_queries_when_rows_are_added(
     for number in range(30):
         make_backup(hours=number * 20)
         make_run(hours=number * 20, backup="one")
+        make_run(hours=number * 20, kind=Run.Kind.RESTORE_TEST, result=measured(number, number))
         factories.place(factories.make_device(), factories.make_rack(f"Rack {number}"))
     with CaptureQueriesContext(connection) as many:
         page(superuser)

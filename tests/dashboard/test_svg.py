@@ -88,7 +88,7 @@ def test_calendar_has_a_summary_for_screen_readers() -> None:
 
 
 def test_size_chart_has_a_dot_for_each_day() -> None:
-    points = [Point(date=TODAY - dt.timedelta(days=1), size=2_000_000), Point(date=TODAY, size=4_100_000)]
+    points = [Point(date=TODAY - dt.timedelta(days=1), value=2_000_000), Point(date=TODAY, value=4_100_000)]
 
     drawing = ET.fromstring(charts.draw_sizes(points))
 
@@ -97,7 +97,7 @@ def test_size_chart_has_a_dot_for_each_day() -> None:
 
 
 def test_size_chart_of_one_backup_has_no_line() -> None:
-    drawing = ET.fromstring(charts.draw_sizes([Point(date=TODAY, size=0)]))
+    drawing = ET.fromstring(charts.draw_sizes([Point(date=TODAY, value=0)]))
 
     assert drawing.attrib["aria-label"] == "Size of the backup of 24 Nov 2026: 0 B"
     assert [path.attrib["class"] for path in drawing.iter(f"{SVG}path")] == ["dash-grid"] * 4
@@ -106,3 +106,15 @@ def test_size_chart_of_one_backup_has_no_line() -> None:
 @pytest.mark.parametrize(("value", "rounded"), [(0, 1), (3, 5), (10, 10), (11, 20), (2.4, 2.5), (600, 1000)])
 def test_scale_is_rounded_up(value: float, rounded: float) -> None:
     assert charts.round_up(value) == rounded
+
+
+@pytest.mark.parametrize(
+    ("seconds", "top"),
+    [(0.0, "2 s"), (0.4, "2 s"), (100.0, "100 s"), (180.0, "4 min"), (10_000.0, "200 min"), (36_000.0, "10 hours"),
+     (400_000.0, "5 days")],
+)  # fmt: skip
+def test_axis_of_durations_has_a_unit_that_suits_them(seconds: float, top: str) -> None:
+    drawing = ET.fromstring(charts.draw_durations([Point(date=TODAY, value=seconds)], "Time to restore"))
+    labels = [text.text for text in drawing.iter("{http://www.w3.org/2000/svg}text")]
+    assert top in labels
+    assert labels[0] == "0"

@@ -20,7 +20,7 @@ from django.utils.text import capfirst
 
 from ops.admin.backup_actions import may
 from ops.admin.base import BACKUP_LIST
-from ops.admin.dashboard import backup_calendar, charts
+from ops.admin.dashboard import backup_calendar, charts, recovery
 from ops.admin.dashboard.status import DashboardData, read_dashboard_data
 from ops.admin.dashboard.summary import Severity, summarize
 from ops.admin.decide import first_undecided
@@ -103,6 +103,7 @@ def _backup_context(request: HttpRequest, data: DashboardData) -> dict[str, Any]
         "ops_calendar": SafeString(backup_calendar.draw(data.history.days, today=today)),
         "ops_legend": legend(),
         "ops_sizes": chart,
+        "ops_trends": recovery.trends(recovery.read_measured()),
         "ops_make_url": reverse("admin:ops_backup_make") if may_make else "",
         "ops_backups_url": reverse(BACKUP_LIST),
         "ops_suspicion": first_undecided() if data.status.suspicious else None,

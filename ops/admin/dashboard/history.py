@@ -44,7 +44,7 @@ def read_history(*, today: dt.date, since: dt.datetime, schedules: Sequence[Any]
         date: max(rows.get(date, {}).get("largest") or 0 for rows in (from_runs, from_backups))
         for date in sorted(known)
     }
-    return History(days=days, sizes=[Point(date=date, size=size) for date, size in largest.items() if size])
+    return History(days=days, sizes=[Point(date=date, value=size) for date, size in largest.items() if size])
 
 
 def _day(date: dt.date, runs: Mapping[str, Any], backups: Mapping[str, Any], *, expected: bool) -> Day:
