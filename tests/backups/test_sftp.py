@@ -113,14 +113,23 @@ def test_server_shows_the_type_of_key_that_is_known(sshd, plain):
 
 @pytest.mark.parametrize(
     "text",
-    ["{key}", "[127.0.0.1]:2222 {key}", "# a comment\n\n{key} root@nas\n", "{other}\n{key}", "{other},{key}"],
+    [
+        "{key}",
+        "[127.0.0.1]:2222 {key}",
+        "# a comment\n\n{key} root@nas\n",
+        "{other}\n{key}",
+        "{other},{key}",
+        "nas,192.0.2.7 {key}",
+    ],
 )
 def test_host_key_is_read_as_programs_print_it(sshd, tmp_path, text):
     other = make_key(tmp_path / "other")
     assert SftpBackupStorage(**sshd.options(host_key=text.format(key=sshd.host_key, other=other))).entries() == {}
 
 
-@pytest.mark.parametrize("text", ["SHA256:abc", "ssh-ed25519", "ssh-ed25519 AAAA", "ssh-rsa {ed25519}"])
+@pytest.mark.parametrize(
+    "text", ["SHA256:abc", "ssh-ed25519", "ssh-ed25519 AAAA", "ssh-ed25519 AAAAx", "ssh-rsa {ed25519}"]
+)
 def test_host_key_that_is_none_is_refused(sshd, text):
     text = text.format(ed25519=sshd.host_key.split()[1])
     with pytest.raises(ValueError, match="is not a host key"):

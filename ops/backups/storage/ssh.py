@@ -3,8 +3,8 @@
 import base64
 import binascii
 import hashlib
-import itertools
 import logging
+import re
 import socket
 import struct
 import threading
@@ -25,6 +25,8 @@ SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 """The algorithms of a type of key, where they have other names."""
 FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 """They encrypt and authenticate in one pass. paramiko prefers others."""
+KEY = re.compile(r"(?<![^\s,])([a-z0-9@.-]+)\s+(AAAA[A-Za-z0-9+/]+)")
+"""Type and key, which begins with the length of the type: three bytes are 0."""
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 
@@ -60,22 +62,27 @@ class UnreadableKey(Exception):
 
 
 def host_keys(text: str) -> list[HostKey]:
-    """The keys in lines as ``ssh-keyscan`` prints them, with or without the host in front. Raises ValueError."""
-    lines = [line.strip() for line in text.replace(",ssh-", "\nssh-").splitlines()]
-    return [parsed(line) for line in lines if line and not line.startswith("#")]
+    """The keys in `text`: lines as ``ssh-keyscan`` prints them, or keys separated by commas. Raises ValueError."""
+    lines = [line.strip() for line in text.splitlines()]
+    return [key for line in lines if line and not line.startswith("#") for key in keys_of(line)]
 
 
-def parsed(line: str) -> HostKey:
-    words = line.split()
-    for kind, encoded in itertools.pairwise(words):
-        try:
-            content = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
-            continue
-        # The type is also the beginning of the key (RFC 4253, 6.6).
-        if content.startswith(struct.pack(">I", len(kind)) + kind.encode()):
-            return HostKey(kind, content)
-    raise ValueError(f"{line!r} is not a host key.")
+def keys_of(line: str) -> list[HostKey]:
+    keys = [HostKey(kind, decoded(encoded)) for kind, encoded in KEY.findall(line)]
+    # The type is also the beginning of the key (RFC 4253, 6.6).
+    if not keys or not all(
+        key.content.startswith(struct.pack(">I", len(key.type)) + key.type.encode()) for key in keys
+    ):
+        raise ValueError(f"{line!r} is not a host key.")
+    return keys
+
+
+def decoded(encoded: str) -> bytes:
+    """Nothing for what is not Base64."""
+    try:
+        return base64.b64decode(encoded + "=" * (-len(encoded) % 4))
+    except binascii.Error:
+        return b""
 
 
 def connect(host: str, port: int, user: str, *, trusted: list[HostKey], identity_file: str, password: str) -> Session:
