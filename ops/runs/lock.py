@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from ops.backups.engines.base import Engine
 from ops.backups.locations.catalog import BackupCatalog
+from ops.backups.repository import EVENTS
 from ops.backups.storage.local import NEW_OR_OLD_FILE
 from ops.conf import conf
 from ops.databases.sqlite.lock import held
@@ -55,6 +56,7 @@ def copies_lock(context: OpsContext, holder: str) -> Iterator[tuple[str, ...]]:
         descriptor = os.open(last, NEW_OR_OLD_FILE, 0o600, dir_fd=folder)
     busy = "Backups are being copied already"
     with held(descriptor, f"{holder} on {socket.gethostname()} since {since}", busy=busy):
+        context.repository.directory.sweep(EVENTS)
         killed = _killed(_unended_events(context.engine, context.repository, copying=True))
         yield _mark_interrupted(killed, context.repository) if killed else ()
 
@@ -74,6 +76,7 @@ def _killed(events: Iterable[event_log.Event]) -> list[Run]:
 
 def _clean_up(engine: Engine, repository: BackupCatalog) -> tuple[str, ...]:
     """The caller has the lock, so every run on this database without an end was killed."""
+    repository.directory.sweep(EVENTS)
     events = _unended_events(engine, repository, copying=False)
     swept = (
         *repository.sweep(event_log.claimed_files(events)),

@@ -101,6 +101,13 @@ class PrivateFileSystemStorage(Storage):
             f"{self.path(name)}{PARTIAL} exists: another run is writing it.", "Wait for the other run."
         )
 
+    def sweep(self, folder: str) -> None:
+        """Remove the partial files in `folder` whose writers were killed."""
+        for name in self.entries(folder):
+            if name.endswith(PARTIAL):
+                with contextlib.suppress(FileNotFoundError), self.folder(f"{folder}/{name}") as (directory, last):
+                    remove_abandoned(directory, last)
+
     def write_content(self, name: str, descriptor: int, content: "File[bytes]") -> None:
         """Errors of the content are passed on; those of the disk become PreconditionFailed."""
         with self.translate_errors(name):
