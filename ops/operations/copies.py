@@ -70,6 +70,7 @@ def update_location(context: OpsContext, run: RunRecorder, location: Location) -
     catalog = context.repository
     transfer = Transfer(context, run, location)
     try:
+        transfer.expect(0)
         require_marker(catalog, location)
         for sentence in (*learn(catalog, location), *forget_vanished(catalog, location)):
             run.log(f"{location.name}: {sentence}")
@@ -102,6 +103,16 @@ class Transfer:
         self.deleted: dict[str, str] = {}
         self.errors: list[str] = []
         self.size = 0
+        self.expected = 0
+
+    def report(self, progress: Progress) -> None:
+        """Each location is a stage of its own."""
+        self.run.report(dataclasses.replace(progress, stage=f"{Stage.COPY} to {self.location.name}"))
+
+    def expect(self, size: int) -> None:
+        """So many more bytes will be written or read."""
+        self.expected += size
+        self.report(Progress(stage=Stage.COPY, total=self.expected))
 
     def result(self) -> LocationResult:
         return LocationResult(
@@ -130,7 +141,8 @@ class Transfer:
             if record.trust is not Trust.SIGNED or record.name in state.copies or not (expected and entry):
                 continue
             if entry.size == expected.size:
-                copy = copying.check(self.location.storage, expected, self.location.name, self.run.report)
+                self.expect(expected.size)
+                copy = copying.check(self.location.storage, expected, self.location.name, self.report)
                 self.record(record.name, copy)
 
     def record(self, name: str, copy: Copy) -> None:
@@ -152,8 +164,7 @@ class Transfer:
             if record.name not in tried
         ]:
             # Each is written and read back.
-            total = 2 * sum(record.require_manifest().size for record in missing)
-            self.run.report(Progress(stage=Stage.COPY, total=total))
+            self.expect(2 * sum(record.require_manifest().size for record in missing))
             for record in missing:
                 tried.add(record.name)
                 try:
@@ -162,7 +173,7 @@ class Transfer:
                     self.note(error.message)
 
     def copy(self, manifest: Manifest) -> None:
-        copy = copying.copy_to(self.catalog, self.location, manifest, self.run.report)
+        copy = copying.copy_to(self.catalog, self.location, manifest, self.report)
         self.record(manifest.name, copy)
         self.copied.append(manifest.name)
         self.size += copy.size
