@@ -10,6 +10,7 @@ from typing import Self
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from ops.utils.clock import MomentField
@@ -118,6 +119,15 @@ class BackupQuerySet(models.QuerySet["Backup"]):
     def verified(self) -> Self:
         """Those whose file is present, that are signed here, and whose last verification passed."""
         return self.with_state().filter(IS_VERIFIED)
+
+    def in_location(self, name: str) -> Self:
+        """Those with a copy in the storage location `name`, good or not.
+
+        The list is searched as text: SQLite has no other way without a row for each of its elements.
+        """
+        return self.annotate(copies_text=Cast("copies", models.TextField())).filter(
+            copies_text__contains=f'"location": "{name}"'
+        )
 
     def good(self) -> Self:
         """The verified ones that are not suspicious, or were decided to be right."""

@@ -26,6 +26,7 @@ from ops.admin.base import (
     require_start,
     show_error,
 )
+from ops.admin.copies import deletion_note, requested_location
 from ops.backups.repository import LOCAL
 from ops.errors import OpsError
 from ops.models import Backup, Run
@@ -78,17 +79,6 @@ def _buttons_for_file(user: User, backup: Backup) -> Iterator[Button]:
         yield _button(backup, "download", "Download", "Download", "download")
 
 
-def restore_test_buttons(user: User, backup: Backup) -> Iterator[Button]:
-    """One for each other location that has a copy, for the page of the backup. The button above tests the nearest."""
-    if not may_start(user, Run.Kind.RESTORE_TEST):
-        return
-    for copy in backup.copies:
-        name = copy["location"]
-        if name != LOCAL:
-            short, label = f"Restore test from {name}", f"Restore test of the copy in {name}"
-            yield _button(backup, "restore-test", short, label, "experiment", value=name)
-
-
 def _button(
     backup: Backup, name: str, short: str, label: str, icon: str, *, posts: bool = True, value: str = ""
 ) -> Button:
@@ -117,9 +107,8 @@ def verify(
     """Read the backup back, or restore it in a run of the kind RESTORE_TEST; ``set`` names the location of the copy."""
     require_start(request, kind)
     name = admin.get_row(request, str(key)).name
-    location = request.POST.get("set", "")
-    chosen = {"location": location} if location else {}
-    return enqueue_run(request, kind, back_to=reverse(BACKUP_LIST), names=[name], **chosen)
+    location = requested_location(request)
+    return enqueue_run(request, kind, back_to=reverse(BACKUP_LIST), names=[name], **location)
 
 
 def download(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponseBase:
@@ -175,6 +164,7 @@ def delete(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpRe
             backup=backup,
             is_last=is_last,
             suspicion=Backup.objects.filter(suspicion__in=("undecided", "wrong")).exists(),
+            elsewhere=deletion_note(backup),
         )
     try:
         operations.delete_backup(get_context(), new_run(request, Run.Kind.DELETION, name=backup.name))

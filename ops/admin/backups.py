@@ -15,8 +15,8 @@ from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_exempt
 from unfold.decorators import display
 
-from ops.admin import backup_actions, decide, migrate, migrate_to_sqlite, recovery_kits, restore, undo, upload
-from ops.admin.backup_actions import Button, buttons_for, is_administrator, may, restore_test_buttons
+from ops.admin import backup_actions, copies, decide, migrate, migrate_to_sqlite, recovery_kits, restore, undo, upload
+from ops.admin.backup_actions import Button, buttons_for, is_administrator, may
 from ops.admin.backup_detail import BackupPresenter
 from ops.admin.base import IndexAdmin, missing_worker
 from ops.backups.retention import recommend
@@ -57,7 +57,7 @@ class StateFilter(admin.SimpleListFilter):
 
 @admin.register(Backup)
 class BackupAdmin(IndexAdmin[Backup]):
-    list_filter = (StateFilter, ("origin", admin.AllValuesFieldListFilter), "pinned")
+    list_filter = (StateFilter, copies.CopiesFilter, ("origin", admin.AllValuesFieldListFilter), "pinned")
     search_fields = ("name", "note", "created_by")
     ordering = ("-taken_at",)
     list_before_template = "ops/admin/_backups_header.html"
@@ -81,6 +81,7 @@ class BackupAdmin(IndexAdmin[Backup]):
         }
         all_backups = {
             "make": (backup_actions.back_up, POST),
+            "copy": (copies.copy_now, POST),
             "upload": (upload.upload, BOTH),
             "recovery-kits": (recovery_kits.overview, BOTH[:2]),
             "create-recovery-kit": (recovery_kits.create, POST),
@@ -112,7 +113,8 @@ class BackupAdmin(IndexAdmin[Backup]):
     # --- The list ----------------------------------------------------------------------------------------------
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Buttons depend on the user, and one instance of the admin class serves all requests."""
-        columns: list[Any] = ["backup", "state_badge", "taken", "data", "kept"]
+        where = [copies.locations] if copies.other_locations() else []
+        columns: list[Any] = ["backup", "state_badge", "taken", "data", *where, "kept"]
         buttons = partial(self.buttons, request, Backup.objects.undeletable_names())
         buttons.short_description = "actions"  # type: ignore[attr-defined]
         buttons.__name__ = "buttons"  # type: ignore[attr-defined]
@@ -125,6 +127,7 @@ class BackupAdmin(IndexAdmin[Backup]):
             "zone": time_zone_name(),
             "previous": undo.find_previous(),
             "may_make": may_start(request.user, Run.Kind.BACKUP),
+            "may_copy": copies.may_copy(request.user),
             "may_restore": may_start(request.user, Run.Kind.UNDO),
             "may_upload": is_administrator(request.user),
             "may_migrate": migrate.is_offered(request),
@@ -181,13 +184,11 @@ class BackupAdmin(IndexAdmin[Backup]):
             shown=BackupPresenter(backup, kept=describe_retention(backup)),
             badge=BADGES[Backup.State(backup.state)],
             unknown_origin=UNKNOWN_ORIGIN,
+            copies=copies.copy_rows(request.user, backup),
             suspicion=decide.SuspicionPresenter.of(backup),
             may_decide=may(request.user, "pin"),
             may_restore=may_start(request.user, Run.Kind.RESTORE),
-            buttons=[
-                *buttons_for(request.user, backup, undeletable=Backup.objects.undeletable_names()),
-                *restore_test_buttons(request.user, backup),
-            ],
+            buttons=list(buttons_for(request.user, backup, undeletable=Backup.objects.undeletable_names())),
             runs=Run.objects.filter(backup=backup.name).defer("log", "arguments")[:50] if may_see_runs else [],
         )
 

@@ -138,7 +138,8 @@ def equivalent_command(kind: Run.Kind, arguments: dict[str, Any]) -> str:
     location = f" --location {shlex.quote(str(arguments['location']))}" if arguments.get("location") else ""
     return "manage.py " + {
         Run.Kind.BACKUP: "backup_database",
-        Run.Kind.VERIFICATION: f"verify_backup {name}",
+        Run.Kind.COPY: "copy_backups",
+        Run.Kind.VERIFICATION: f"verify_backup {name}{location}",
         Run.Kind.RESTORE_TEST: f"verify_backup {name} --restore{location}",
         Run.Kind.RESTORE: f"restore_database {name}{location}{' --untrusted' if arguments.get('untrusted') else ''}",
         Run.Kind.UNDO: "undo_restore",

@@ -9,6 +9,7 @@ from ops.models import Run
 
 PERMISSIONS: Mapping[str, str] = {
     Run.Kind.BACKUP: "ops.make_backup",
+    Run.Kind.COPY: "ops.make_backup",
     Run.Kind.VERIFICATION: "ops.verify_backup",
     Run.Kind.RESTORE_TEST: "ops.verify_backup",
     Run.Kind.RESTORE: "ops.restore_backup",

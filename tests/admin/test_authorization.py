@@ -17,6 +17,7 @@ pytestmark = pytest.mark.django_db
 WHO = "ada@example.com"
 GROUPS = {
     Run.Kind.BACKUP: "Backup operators",
+    Run.Kind.COPY: "Backup operators",
     Run.Kind.VERIFICATION: "Backup operators",
     Run.Kind.RESTORE_TEST: "Backup operators",
     Run.Kind.RESTORE: "Backup restorers",

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.django_db
 LIST = "/admin/ops/backup/"
 ALL_BACKUPS = (
     "make",
+    "copy",
     "upload",
     "undo",
     "drop-previous-database",
@@ -22,7 +23,7 @@ ALL_BACKUPS = (
     "delete-sqlite-file",
 )
 ONE_BACKUP = ("verify", "restore-test", "download", "pin", "note", "delete", "restore")
-POST_ONLY = ("make", "make-sqlite-file", "delete-sqlite-file", "verify", "restore-test", "download", "pin")
+POST_ONLY = ("make", "copy", "make-sqlite-file", "delete-sqlite-file", "verify", "restore-test", "download", "pin")
 
 
 def url_of(name: str) -> str:

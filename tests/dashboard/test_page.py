@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.models import Run
 from tests.dashboard.conftest import MakeBackup, MakeRun
 from tests.inventory import factories
+from tests.support.locations import add_location, answered, copy, failed, row_copies
 
 
 @pytest.fixture
@@ -279,3 +281,106 @@ def test_database_figure_shows_engine_version_and_size(superuser: Client) -> Non
     assert described.kind == "PostgreSQL"
     assert described.size > 1_000_000
     assert f"PostgreSQL {described.version}" in page(superuser)
+
+
+# --- Storage locations --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def locations(settings: Any, tmp_path: Path) -> None:
+    settings.BACKUP_DIR = tmp_path / "backups"
+    add_location(settings, "usb")
+    add_location(settings, "cloud", url="s3://bucket/lab", encrypted=True, secret_key="kept-secret")
+    answered(
+        "usb", hours=2, shares_disk=True, free=5_000_000_000, copies={"a": copy(), "b": copy(error="It is cut off.")}
+    )
+    answered("cloud")
+
+
+@pytest.mark.usefixtures("locations")
+def test_dashboard_shows_copies_and_locations(superuser: Client, make_backup: MakeBackup, settings: Any) -> None:
+    make_backup(hours=3, **row_copies("usb", "cloud"))
+    make_backup(hours=27, copies=row_copies("cloud")["copies"][1:], copy_count=1, size=7_000_000)
+
+    shown = page(superuser)
+
+    assert "restore test so far. 3 copies in 2 locations, 1 off-site." in shown
+    card = shown[shown.index("dash-locations") :]
+    card = card[: card.index("</section>")]
+    assert str(settings.BACKUP_DIR) in card
+    assert "1 good copy, 2.0 MB<" in card
+    assert "1 good copy, 2.0 MB, 1 damaged" in card
+    assert "Directory, not encrypted, on the disk of BACKUP_DIR" in card
+    assert "Answered 2 hours ago, 5.0 GB free" in card
+    assert "S3, encrypted, off-site" in card
+    assert "s3://bucket/lab" in card
+    assert "manage.py verify_backup --all --location usb" in card
+    assert "Copy now" in card
+    assert "kept-secret" not in shown
+    assert "2.0 MB used" in shown
+
+
+@pytest.mark.usefixtures("locations")
+def test_dashboard_says_which_location_fails(superuser: Client, make_backup: MakeBackup) -> None:
+    failed("usb", hours=5, error="<b>Input/output error</b>.")
+    make_backup(hours=9, **row_copies("usb", "cloud"))
+
+    shown = page(superuser)
+
+    assert "The newest backup has 2 good copies instead of 3 since" in shown
+    assert ": usb fails. usb has failed since" in shown
+    assert "&lt;b&gt;Input/output error&lt;/b&gt;" in shown
+    assert "3 copies" not in shown
+    assert '<li class="is-failing"> <h3>usb</h3>' in shown
+    assert 'class="dash-summary is-warning"' in shown
+
+
+@pytest.mark.usefixtures("locations")
+def test_dashboard_has_no_commands_and_no_copy_button_for_viewers(
+    backup_viewer: Client, make_backup: MakeBackup
+) -> None:
+    make_backup(hours=3, **row_copies("usb", "cloud"))
+
+    shown = page(backup_viewer)
+
+    assert "dash-locations" in shown
+    assert "manage.py" not in shown
+    assert "Copy now" not in shown
+
+
+def test_dashboard_without_other_locations_does_not_speak_of_copies(superuser: Client, make_backup: MakeBackup) -> None:
+    make_backup(hours=3, **row_copies())
+
+    shown = page(superuser)
+
+    assert "cop" not in shown[shown.index("dash-summary") : shown.index("dash-figures")]
+    assert "dash-locations" not in shown
+
+
+@pytest.mark.usefixtures("locations")
+def test_dashboard_with_locations_uses_constant_queries(superuser: Client, make_backup: MakeBackup) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            page(superuser)
+        return len(captured)
+
+    make_backup(hours=3, **row_copies())
+    before = queries()
+    for hours in range(4, 60):
+        make_backup(hours=hours, **row_copies())
+    assert queries() == before
+
+
+def test_dashboard_answers_when_states_cannot_be_read(
+    superuser: Client, make_backup: MakeBackup, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    add_location(settings, "usb")
+    monkeypatch.setattr(status, "read_locations", lambda: time.sleep(5))
+    make_backup(hours=3, **row_copies("usb"))
+    start = time.monotonic()
+
+    shown = page(superuser)
+
+    assert time.monotonic() - start < 3
+    assert "Backed up 3 hours ago" in shown
+    assert "dash-locations" not in shown

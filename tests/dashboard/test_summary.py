@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from ops.admin.dashboard.summary import BackupStatus, SchedulerState, Severity, summarize
+from ops.backups.locations.coverage import Coverage, KnownBackup, KnownCopy, KnownLocation, Shortfall
+from ops.backups.locations.state import LocationState
 
 NOW = dt.datetime(2026, 11, 24, 15, 0, tzinfo=dt.UTC)
 """A Tuesday."""
@@ -24,6 +26,27 @@ def status(**changed: Any) -> BackupStatus:
     return BackupStatus(now=NOW, max_age=dt.timedelta(hours=26), **{**totals, **well, **changed})
 
 
+LOCAL = KnownLocation(name="local", address="/var/backups", type="directory")
+NAS = KnownLocation(name="nas", address="/mnt/nas", type="directory", state=LocationState(answered_at=hours(1)))
+FAILING = KnownLocation(
+    name="nas",
+    address="/mnt/nas",
+    type="directory",
+    state=LocationState(answered_at=hours(30), error="It is off.", failing_since=hours(27)),
+)
+COPIES = (KnownCopy(location="local"), KnownCopy(location="nas"))
+
+
+def coverage(*copies: KnownCopy, other: KnownLocation = NAS, since: dt.datetime | None = None) -> Coverage:
+    """Of a backup with these copies, of which two are required."""
+    return Coverage(
+        locations=(LOCAL, other),
+        required=2,
+        newest=KnownBackup(taken_at=hours(3), copies=copies) if copies else None,
+        shortfall=Shortfall(since=since, is_reach_only=False) if since else None,
+    )
+
+
 NOTHING = {"first": None, "verified": None, "restored": None}
 OLD = {"verified": hours(24 * 4 + 1)}
 
@@ -32,6 +55,46 @@ OLD = {"verified": hours(24 * 4 + 1)}
     ("changed", "severity", "text"),
     [
         ({}, Severity.GOOD, "Backed up 3 hours ago, restore tested on Sunday. Next backup tonight at 02:00."),
+        (
+            {"coverage": coverage(*COPIES)},
+            Severity.GOOD,
+            (
+                "Backed up 3 hours ago, restore tested on Sunday. 2 copies in 2 locations, none off-site."
+                " Next backup tonight at 02:00."
+            ),
+        ),
+        (
+            {"coverage": coverage(COPIES[0])},
+            Severity.GOOD,
+            (
+                "Backed up 3 hours ago, restore tested on Sunday. The newest backup has 1 good copy instead of 2"
+                " so far: no copy in nas. Next backup tonight at 02:00."
+            ),
+        ),
+        (
+            {"coverage": coverage(COPIES[0], since=SUNDAY)},
+            Severity.WARNING,
+            (
+                "Backed up 3 hours ago, restore tested on Sunday. The newest backup has 1 good copy instead of 2 since"
+                " Sunday at 03:30: no copy in nas. Next backup tonight at 02:00."
+            ),
+        ),
+        (
+            {"coverage": coverage(*COPIES, other=FAILING)},
+            Severity.WARNING,
+            (
+                "Backed up 3 hours ago, restore tested on Sunday. The newest backup has 1 good copy instead of 2"
+                " so far: nas fails. nas has failed since yesterday at 12:00: It is off. Next backup tonight at 02:00."
+            ),
+        ),
+        (
+            {**NOTHING, "coverage": coverage(other=FAILING)},
+            Severity.BAD,
+            (
+                "No backup yet. Make the first one. nas has failed since yesterday at 12:00: It is off."
+                " Next backup tonight at 02:00."
+            ),
+        ),
         (
             {"restored": None},
             Severity.GOOD,

@@ -78,6 +78,7 @@ PAGES = {
     "admin:view_on_site": Page(NOBODY, NOBODY),  # nothing has a page outside of the console
     "admin:auth_user_password_change": Page(ADMINISTRATORS, ADMINISTRATORS),
     "admin:ops_backup_make": Page(NOBODY, OPERATE),
+    "admin:ops_backup_copy": Page(NOBODY, OPERATE),
     "admin:ops_backup_verify": Page(NOBODY, OPERATE),
     "admin:ops_backup_restore_test": Page(NOBODY, OPERATE),
     "admin:ops_backup_pin": Page(NOBODY, OPERATE),

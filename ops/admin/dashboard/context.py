@@ -18,9 +18,11 @@ from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
-from ops.admin.backup_actions import may
+from ops.admin.backup_actions import is_administrator, may
 from ops.admin.base import BACKUP_LIST
+from ops.admin.copies import may_copy
 from ops.admin.dashboard import backup_calendar, charts, recovery
+from ops.admin.dashboard.locations import location_cards
 from ops.admin.dashboard.status import DashboardData, read_dashboard_data
 from ops.admin.dashboard.summary import Severity, summarize
 from ops.admin.decide import first_undecided
@@ -100,6 +102,8 @@ def _backup_context(request: HttpRequest, data: DashboardData) -> dict[str, Any]
             storage_figure(data),
             restore_figure(data),
         ],
+        "ops_locations": location_cards(data, with_commands=is_administrator(request.user)),
+        "ops_copy_url": reverse("admin:ops_backup_copy") if may_copy(request.user) else "",
         "ops_calendar": SafeString(backup_calendar.draw(data.history.days, today=today)),
         "ops_legend": legend(),
         "ops_sizes": chart,
@@ -156,8 +160,8 @@ def backup_figure(data: DashboardData) -> Figure:
 
 
 def storage_figure(data: DashboardData) -> Figure:
-    used = data.status.size
-    notes = [pluralize(data.status.number, "backup")]
+    used = data.local.size
+    notes = [pluralize(data.local.number, "backup")]
     if not data.storage_answers:
         notes.append("The storage does not answer")
     elif data.free is not None:

@@ -11,16 +11,19 @@ from functools import partial
 from typing import Any
 
 from django.db import connection
+from django.db.models import Count, Sum
 from django.utils import timezone
 
 from ops.admin.dashboard.backup_calendar import first_day
 from ops.admin.dashboard.history import History, read_history
 from ops.admin.dashboard.summary import BackupStatus, SchedulerState
 from ops.backups.recovery_kit import Concern
+from ops.backups.repository import LOCAL
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.conf import conf
 from ops.errors import OpsError
 from ops.health.backups import BACKUP_TASK, max_age, read_backups
+from ops.health.copies import read_coverage, read_locations
 from ops.health.database import pool_status
 from ops.health.dependencies import ping_beat, ping_redis, ping_worker
 from ops.health.recovery import concerns_of, read_kits, unusable
@@ -47,6 +50,14 @@ class Database:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LocalCopies:
+    """The data files in BACKUP_DIR; `size` is bytes."""
+
+    number: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class DashboardData:
     """`free` is bytes; None if the storage does not report it or does not answer."""
 
@@ -58,10 +69,13 @@ class DashboardData:
     """The newest restore or restore test that succeeded."""
     free: int | None
     storage_answers: bool
+    local: LocalCopies
 
 
 def read_dashboard_data() -> DashboardData:
-    """Eight queries, and two more on PostgreSQL for its version and size. Raises Django's database errors."""
+    """Eight queries, two more on PostgreSQL for its version and size, and three at most where there are other storage
+    locations. Raises Django's database errors.
+    """
     checks = _start_checks()
     now = clock.now()
     today = timezone.localdate(now)
@@ -72,7 +86,8 @@ def read_dashboard_data() -> DashboardData:
     history = read_history(today=today, since=since, schedules=schedules)
     database, restored = describe_database(), last_restore()
     # From here on it waits for the checks.
-    free = checks["storage"].result(within=TIMEOUT)
+    free, locations = checks["storage"].result(within=TIMEOUT), checks["locations"].result(within=TIMEOUT)
+    coverage = None if isinstance(locations, BaseException) else read_coverage(locations)
     due = min(filter(None, map(timetable.next_run, schedules)), default=None)
     status = BackupStatus(
         now=now,
@@ -83,6 +98,7 @@ def read_dashboard_data() -> DashboardData:
         is_missed=timetable.is_missed(due, now),
         scheduler=_scheduler_state(checks),
         keys=tuple(concern.text for concern in _concerns(checks)),
+        coverage=coverage,
     )
     return DashboardData(
         status=status,
@@ -92,6 +108,7 @@ def read_dashboard_data() -> DashboardData:
         restored=restored,
         free=None if isinstance(free, BaseException) else free,
         storage_answers=not isinstance(free, BaseException),
+        local=read_local() if conf.BACKUP_LOCATIONS else LocalCopies(number=backups.number, size=backups.size),
     )
 
 
@@ -106,7 +123,7 @@ def _backup_schedules() -> list[Any]:
 
 
 def _start_checks() -> Checks:
-    checks: dict[str, Callable[[], Any]] = {"storage": free_bytes, "kits": read_kits}
+    checks: dict[str, Callable[[], Any]] = {"storage": free_bytes, "kits": read_kits, "locations": read_locations}
     redis, app = conf.REDIS_URL, conf.OPS_CELERY_APP
     if redis and app:
         checks |= {"redis": partial(ping_redis, redis), "worker": partial(ping_worker, app, redis)}
@@ -118,6 +135,12 @@ def _start_checks() -> Checks:
 def free_bytes() -> int | None:
     """Free space of the first storage location; None if it is unknown. Raises what the storage raises."""
     return PrivateFileSystemStorage(conf.BACKUP_DIR).free_bytes()
+
+
+def read_local() -> LocalCopies:
+    """One query. Backups that only other locations have are not in it."""
+    totals = Backup.objects.in_location(LOCAL).aggregate(number=Count("pk"), bytes=Sum("size"))
+    return LocalCopies(number=totals["number"], size=totals["bytes"] or 0)
 
 
 def _scheduler_state(checks: Checks) -> SchedulerState:

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from django.utils import timezone
 
+from ops.backups.locations.coverage import Coverage, describe_copies, describe_failure, describe_shortfall
 from ops.health.backups import Backups
 from ops.utils.formatting import (
     describe_suspicious,
@@ -52,6 +53,8 @@ class BackupStatus(Backups):
     scheduler: SchedulerState = SchedulerState.RUNNING
     keys: tuple[str, ...] = ()
     """What should be done about keys of encryption, in sentences."""
+    coverage: Coverage | None = None
+    """None while the states of the storage locations cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +68,8 @@ def summarize(status: BackupStatus) -> Summary:
     running = "A backup is being made right now." if status.is_running else ""
     key = describe_unknown_keys(status.foreign, status.newest_foreign) if status.foreign else ""
     suspicious = describe_suspicious(status.suspicious, status.first_suspicious) if status.suspicious else ""
-    sentences = (running, *_existing_backups(status), suspicious, key, *status.keys, _next_backup(status))
+    states = (*_existing_backups(status), *_copies(status), suspicious, key, *status.keys)
+    sentences = (running, *states, _next_backup(status))
     return Summary(text=" ".join(filter(None, sentences)), severity=severity(status))
 
 
@@ -78,7 +82,8 @@ def severity(status: BackupStatus) -> Severity:
     tested = status.restored or status.first or status.verified
     stale = status.now - tested > RESTORE_TEST_MAX_AGE
     will_come = status.due and not status.is_missed and status.scheduler is SchedulerState.RUNNING
-    attention = status.failed or stale or status.foreign or status.suspicious or status.keys
+    short = status.coverage and (status.coverage.shortfall or status.coverage.failing)
+    attention = status.failed or stale or status.foreign or status.suspicious or status.keys or short
     return Severity.GOOD if will_come and not attention else Severity.WARNING
 
 
@@ -110,6 +115,25 @@ def _verification(status: BackupStatus) -> str:
     if status.now - status.restored > RESTORE_TEST_MAX_AGE:
         return f"read back in full, without a restore test since {day[3:]}"
     return f"restore tested {day}"
+
+
+def _copies(status: BackupStatus) -> tuple[str, ...]:
+    """How many copies the newest verified backup has, if there should be others than in BACKUP_DIR."""
+    coverage = status.coverage
+    if coverage is None:
+        return ()
+    failures = [describe_failure(each, since=_since(each.failing_since, status)) for each in coverage.failing]
+    if coverage.newest is None:
+        return tuple(failures)
+    if coverage.is_complete:
+        return (f"{describe_copies(coverage.holders)}.", *failures)
+    when = f"since {_since(coverage.shortfall.since, status)}" if coverage.shortfall else "so far"
+    return (describe_shortfall(coverage, when=when), *failures)
+
+
+def _since(moment: dt.datetime, status: BackupStatus) -> str:
+    """``Sunday at 02:00``."""
+    return _day_and_time(moment, status).removeprefix("on ")
 
 
 def _failure(status: BackupStatus) -> str:
