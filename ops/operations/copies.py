@@ -10,7 +10,7 @@ from ops.backups.locations import copying
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
 from ops.backups.locations.marker import require_marker
-from ops.backups.locations.records import learn, update_manifests, write_history, write_manifest
+from ops.backups.locations.records import finish_deletions, learn, update_manifests, write_history, write_manifest
 from ops.backups.manifest import Manifest
 from ops.backups.repository import EVENTS, BackupRecord, Copy
 from ops.backups.retention import RetentionDecision
@@ -72,6 +72,7 @@ def update_location(context: OpsContext, run: RunRecorder, location: Location) -
     try:
         transfer.expect(0)
         require_marker(catalog, location)
+        finish_deletions(catalog, location)
         for sentence in (*learn(catalog, location), *forget_vanished(catalog, location)):
             run.log(f"{location.name}: {sentence}")
         delete_requested(catalog, location)

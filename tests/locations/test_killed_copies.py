@@ -11,7 +11,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    ("first", "step"), [(5, 23), pytest.param(1, 1, marks=pytest.mark.slow)], ids=["some writes", "every write"]
+    ("first", "step"),
+    [(5, 23), pytest.param(380, 1, marks=pytest.mark.slow), pytest.param(1, 1, marks=pytest.mark.slow)],
+    ids=["some writes", "the last writes", "every write"],
 )
 def test_copying_killed_before_a_write_is_completed_by_the_next_run(first, step, tmp_path):
     environment = os.environ | {

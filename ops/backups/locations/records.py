@@ -51,8 +51,17 @@ def write_missing(catalog: BackupCatalog, location: Location, folder: str, names
     return len(missing)
 
 
+def finish_deletions(catalog: BackupCatalog, location: Location) -> None:
+    """Delete manifests without data files, which a deletion leaves that was interrupted."""
+    copies = catalog.states.read(location.name).copies
+    files = location.repository.files.entries()
+    for name in location.repository.names(files):
+        if name not in files and name not in copies:
+            location.repository.delete(name)
+
+
 def learn(catalog: BackupCatalog, location: Location) -> list[str]:
-    """Take over manifests of this installation's backups that only the location has. Returns a sentence for each.
+    """Take over manifests of this installation's backups that only the location has. Returns a sentence.
 
     BACKUP_DIR was replaced, or the backup was made on another machine.
     """
@@ -61,7 +70,8 @@ def learn(catalog: BackupCatalog, location: Location) -> list[str]:
     repository = location.repository
     files = repository.files.entries()
     names = [name for name in repository.names(files) if name + MANIFEST not in known and name not in deletions]
-    found = [record for record in repository.read_records(names, files) if record.trust is Trust.SIGNED]
+    records = repository.read_records(names, files)
+    found = [record for record in records if record.trust is Trust.SIGNED and not record.fault]
     for record in found:
         catalog.files.rewrite(record.name + MANIFEST, catalog.signed(record.require_manifest()))
     if not found:
