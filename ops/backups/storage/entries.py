@@ -3,7 +3,7 @@
 import datetime as dt
 from dataclasses import dataclass
 
-SILENCE = 15
+SILENCE = 60
 """Seconds without an answer after which a server is given up."""
 
 

@@ -45,7 +45,7 @@ class S3BackupStorage(S3Storage):  # type: ignore[misc]  # django-storages has n
             # Otherwise .gz becomes a Content-Encoding, and programs decompress the file without notice.
             "object_parameters": {"ContentType": "application/octet-stream"},
             "client_config": Config(
-                connect_timeout=SILENCE,
+                connect_timeout=min(SILENCE, 15),
                 read_timeout=SILENCE,
                 retries={"mode": "standard", "max_attempts": 5},
                 # Many compatible servers support neither the newer checksums nor bucket names as host names.

@@ -87,7 +87,7 @@ def decoded(encoded: str) -> bytes:
 
 def connect(host: str, port: int, user: str, *, trusted: list[HostKey], identity_file: str, password: str) -> Session:
     """A session within twice SILENCE. Raises WrongHostKey, UnreadableKey, and errors of paramiko and of the system."""
-    connection = socket.create_connection((host, port), timeout=SILENCE)
+    connection = socket.create_connection((host, port), timeout=min(SILENCE, 15))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         # paramiko tries forever to send to a server that no longer receives.
