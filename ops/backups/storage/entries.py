@@ -4,7 +4,7 @@ import datetime as dt
 from dataclasses import dataclass
 
 SILENCE = 60
-"""Seconds without an answer after which a server is given up."""
+"""Seconds without an answer after which a server is given up. S3 may take long to join the parts of a large object."""
 
 
 @dataclass(frozen=True)
