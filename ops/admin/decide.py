@@ -52,6 +52,10 @@ class SuspicionPresenter:
         return self.suspicion.verdict is Verdict.UNDECIDED
 
     @property
+    def is_wrong(self) -> bool:
+        return self.suspicion.verdict is Verdict.WRONG
+
+    @property
     def decided(self) -> str:
         """What was decided, by whom and when."""
         decision = self.suspicion.decision

@@ -122,7 +122,8 @@ def _fault(backups: Backups, now: dt.datetime, limit: dt.timedelta, *, scheduled
 def _suspicious(backups: Backups) -> tuple[str, str] | None:
     if not backups.suspicious:
         return None
-    return "SuspiciousBackup", describe_suspicious(backups.suspicious, backups.first_suspicious)
+    problem = describe_suspicious(backups.suspicious, backups.first_suspicious)
+    return "SuspiciousBackup", f"{problem} Decide: manage.py decide_backup {backups.first_suspicious}"
 
 
 def _unknown_key(backups: Backups) -> tuple[str, str] | None:

@@ -100,15 +100,10 @@ def describe_unknown_keys(number: int, newest: str) -> str:
 
 
 def describe_suspicious(number: int, first: str) -> str:
-    """A sentence on suspicious backups that are not decided on, and the command."""
-    if number == 1:
-        problem = f"The backup {first} is suspicious: the database has lost much of what it contained before."
-    else:
-        problem = (
-            f"{pluralize(number, 'backup')} are suspicious, since {first}: the database has lost much of what it"
-            " contained before."
-        )
-    return f"{problem} Decide: manage.py decide_backup {first}"
+    """A sentence on suspicious backups that are not decided on."""
+    which = f"The backup {first} is" if number == 1 else f"{pluralize(number, 'backup')} are"
+    since = "" if number == 1 else f" since {first}"
+    return f"{which} suspicious{since}: the database has lost much of what it contained before."
 
 
 def strip_kept(reason: str) -> str:

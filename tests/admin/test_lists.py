@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from homerack.inventory.models import Device
 from ops.models import Backup
-from tests.admin.support import add_backup, add_run, text
+from tests.admin.support import add_backup, add_run, add_suspicious_backup, text
 from tests.otherproject.models import Tag
 
 pytestmark = pytest.mark.django_db
@@ -191,3 +191,23 @@ def test_backup_page_names_excluded_tables_by_reason(viewer: Client) -> None:
         f"axes_accesslog, axes_accessattempt (failed sign-ins); {table} (named in OPS_BACKUP_EXCLUDED_TABLES)" in page
     )
     assert '<th scope="row">Tags</th>' not in page
+
+
+def test_viewer_sees_the_losses_of_a_suspicious_backup_and_cannot_decide(viewer: Client) -> None:
+    backup = add_suspicious_backup()
+    for page in (BACKUPS, f"{BACKUPS}{backup.pk}/change/", "/admin/"):
+        shown = text(viewer.get(page))
+        assert "The table racks lost 50% of its rows: 400 before, 200 now." in shown
+        assert "Decide…" not in shown
+    assert viewer.get(f"{BACKUPS}{backup.pk}/decide/").status_code == 403
+    assert viewer.post(f"{BACKUPS}{backup.pk}/decide/", {"set": "right"}).status_code == 403
+
+
+def test_recommendation_is_shown_to_administrators_while_no_weekly_backups_are_kept(
+    admin_client: Client, operator: Client, settings: Any
+) -> None:
+    add_backup()
+    assert "BACKUP_KEEP_WEEKLY=4 and BACKUP_KEEP_MONTHLY=6 are recommended." in text(admin_client.get(BACKUPS))
+    assert "BACKUP_KEEP_WEEKLY" not in text(operator.get(BACKUPS))
+    settings.BACKUP_KEEP_WEEKLY = 1
+    assert "BACKUP_KEEP_WEEKLY" not in text(admin_client.get(BACKUPS))

@@ -123,6 +123,14 @@ OLD = {"verified": hours(24 * 4 + 1)}
             ),
         ),
         (
+            {"suspicious": 3, "first_suspicious": "lab_1.sql"},
+            Severity.WARNING,
+            (
+                "Backed up 3 hours ago, restore tested on Sunday. 3 backups are suspicious since lab_1.sql: the"
+                " database has lost much of what it contained before. Next backup tonight at 02:00."
+            ),
+        ),
+        (
             {"restored": hours(24 * 20)},
             Severity.WARNING,
             (

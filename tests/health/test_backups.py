@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from ops.health.backups import Backups, check_backups, evaluate_backups
+from ops.health.backups import Backups, check_backups, evaluate_backups, read_backups
 from ops.health.results import CheckResult, Status
 from tests.dashboard.conftest import MakeBackup, MakeRun, make_backup, make_run
 
@@ -59,6 +59,30 @@ def test_unknown_key_is_reported_in_addition_to_another_fault() -> None:
     both = evaluate(foreign=2, newest_foreign="lab_2.sql", verified=None)
     assert both.error == "NoBackup"
     assert both.detail.startswith("There is no verified backup. Run: manage.py backup_database 2 backups are signed")
+
+
+def test_suspicious_backup_is_reported_until_it_is_decided(make_backup: MakeBackup) -> None:
+    make_backup(hours=3)
+    first, right = make_backup(hours=2, suspicion="undecided"), make_backup(hours=1, suspicion="right")
+    result = check_backups("default", expected=True)
+    assert (result.status, result.error) == (Status.DEGRADED, "SuspiciousBackup")
+    assert result.detail == (
+        f"The backup {first.name} is suspicious: the database has lost much of what it contained before. Decide:"
+        f" manage.py decide_backup {first.name}"
+    )
+    right.suspicion = "undecided"
+    right.save()
+    assert check_backups("default", expected=True).detail.startswith(f"2 backups are suspicious since {first.name}: ")
+    first.suspicion = right.suspicion = "wrong"
+    first.save()
+    right.save()
+    assert check_backups("default", expected=True) == CheckResult()
+
+
+def test_restore_test_of_a_suspicious_backup_counts(make_backup: MakeBackup) -> None:
+    tested = make_backup(hours=2, suspicion="undecided", verified_level="restored")
+    backups = read_backups()
+    assert (backups.verified, backups.restored) == (tested.taken_at, tested.verified_at)
 
 
 def test_backups_with_unknown_keys_are_counted(make_backup: MakeBackup) -> None:

@@ -22,6 +22,7 @@ from ops.notifications import alerts
 from ops.runs.results import CopyResult, LocationResult, VerificationResult
 from ops.schedules import timetable
 from ops.utils.schema import to_json
+from tests.admin.support import add_backup, add_suspicious_backup
 from tests.dashboard.conftest import MakeBackup, make_backup
 from tests.notifications.conftest import Receiver
 from tests.support.locations import add_location, answered, failed, row_copies
@@ -101,6 +102,34 @@ def test_properties_that_a_run_could_not_keep_are_notified_once(receiver: Receiv
     ]
     text = json.loads(receiver.requests[0][2])["message"]
     assert text.startswith("Not kept: the owner ada of the table rack (may not). As an administrator: ALTER TABLE …;")
+
+
+def test_suspicious_backup_is_notified_once_and_resolved_when_it_is_decided(receiver: Receiver, host: None) -> None:
+    add_backup()
+    first = add_suspicious_backup(taken_at=timezone.now())
+    backup, decision = (finished(Run.Status.SUCCEEDED, kind) for kind in (Run.Kind.BACKUP, Run.Kind.DECISION))
+    alerts.notify_runs([backup, backup])
+    text = json.loads(receiver.requests[0][2])["message"].splitlines()
+    assert text == [
+        f"{first.name} is verified, but the database has lost rows.",
+        "The table racks lost 50% of its rows: 400 before, 200 now.",
+        f"If this is right: manage.py decide_backup {first.name} --right",
+        "If not, restore the last good backup: manage.py restore_database homerack_20261122_120000.sql.gz",
+    ]
+    Backup.objects.update(suspicion="wrong")
+    alerts.notify_runs([decision, decision])
+    assert titles(receiver) == [
+        "A backup is suspicious on attic.",
+        "The newest backup is not suspicious any more on attic.",
+    ]
+
+
+def test_suspicion_is_resolved_when_the_rows_are_back(receiver: Receiver, host: None) -> None:
+    add_suspicious_backup(taken_at=timezone.now() - dt.timedelta(days=1))
+    alerts.check_suspicion("default")
+    add_backup(taken_at=timezone.now())
+    alerts.check_suspicion("default")
+    assert len(titles(receiver)) == 2
 
 
 def test_cancelled_run_is_not_notified(receiver: Receiver) -> None:
