@@ -21,6 +21,8 @@ TEMPLATE = "ops/recovery_kit.html"
 SECRET_OPTIONS = ("password", "identity_file", "access_key", "secret_key")
 """Options of a storage location of which the sheet has only the names of their variables."""
 PUBLIC_OPTIONS = ("host_key", "endpoint", "region")
+ASKED_NOT = ("endpoint", "region")
+"""Options of `recover` that it does not ask for."""
 EXAMPLES = {
     "postgresql": f"age -d -i key.txt NAME.sql.gz{SUFFIX} | gunzip | psql DATABASE",
     "sqlite": f"age -d -i key.txt NAME.sqlite3.gz{SUFFIX} | gunzip > lab.db",
@@ -38,6 +40,8 @@ class SheetLocation:
     """Names and values."""
     credentials: tuple[str, ...]
     """Names of variables that are needed and secret."""
+    options: str = ""
+    """What `recover` needs besides the address, and does not ask for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,12 @@ class Sheet:
         """The location to recover from in examples."""
         return self.locations[0].url if self.locations else "ADDRESS"
 
+    @property
+    def command(self) -> str:
+        """What recovers from that location."""
+        options = self.locations[0].options if self.locations else ""
+        return f"manage.py recover --from {self.address}{options}"
+
     def as_text(self) -> str:
         """For a terminal: the keys, where the backups are, and what to type."""
         fallbacks = [f"BACKUP_SIGNING_KEY_FALLBACKS={' '.join(self.earlier_signing_keys)}"]
@@ -86,7 +96,7 @@ class Sheet:
                 *(fallbacks if self.earlier_signing_keys else []),
                 "",
                 *locations,
-                f"On an empty machine:  manage.py recover --from {self.address}",
+                f"On an empty machine:  {self.command}",
                 f"Without {self.site}:  {self.example}",
             ]
         )
@@ -140,6 +150,7 @@ def describe_location(location: LocationSettings) -> SheetLocation:
         url=location.url,
         variables=tuple((name, value) for name, value in public.items() if value),
         credentials=tuple(name for name, value in secret.items() if value),
+        options="".join(f" --{name} {value}" for name in ASKED_NOT if (value := getattr(location, name))),
     )
 
 

@@ -99,6 +99,7 @@ def site(
     """With the demo lab, an administrator called Ada and a viewer called Vera."""
     folder = tmp_path_factory.mktemp(request.param)
     changes = {"BACKUP_DIR": str(folder / "backups"), "DJANGO_SETTINGS_MODULE": "homerack.settings"}
+    changes["BACKUP_SIGNING_KEY"] = "signs-the-backups-of-this-site-" * 2
     name = "homerack"
     with contextlib.ExitStack() as stack:
         if request.param == "postgresql":

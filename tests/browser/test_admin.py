@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, expect
 
+from ops.backups.encryption import AgeKeys, recipient_of
 from tests.browser.conftest import PASSWORD, Site
 
 pytestmark = pytest.mark.browser
 
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
 LIST = "/admin/ops/backup/"
+KITS = f"{LIST}recovery-kits/"
+KEY = re.compile(r"AGE-SECRET-KEY-1[0-9A-Z]{58}")
 TIMEOUT = 60_000
 """Milliseconds."""
 
@@ -128,6 +131,55 @@ def test_uploaded_file_is_restored_as_untrusted(site: Site, tmp_path: Path) -> N
     assert site.ops_errors() == []
 
 
+def make_kit(page: Page) -> str:
+    """The key on the sheet, which the page shows afterwards."""
+    page.goto(KITS)
+    page.get_by_label("Your password").fill(PASSWORD)
+    page.get_by_role("button", name="Make and show it").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Recovery kit")
+    (key,) = set(KEY.findall(page.content()))
+    return str(key)
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_kit_is_made_printed_proven_and_withdrawn(site: Site, tmp_path: Path) -> None:
+    with site.page() as page:
+        site.sign_in(page)
+        site.errors.clear()
+        key = make_kit(page)
+        kit = recipient_of(key)[-8:]
+        for paper in ("A4", "Letter"):
+            page.pdf(path=tmp_path / "kit.pdf", format=paper)
+            pages = re.findall(rb"/Type\s*/Page\b", (tmp_path / "kit.pdf").read_bytes())
+            assert len(pages) == 1, paper
+        page.emulate_media(color_scheme="dark")
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+        page.get_by_role("link", name="I have printed it").click()
+        card = page.get_by_label(f"Recovery kit {kit}")
+        expect(card).to_contain_text("none so far")
+        with pytest.raises(Error, match="ERR_CACHE_MISS"):  # the browser would have to send the form again
+            page.go_back()
+        assert key not in page.content()
+
+        page.goto(KITS)
+        card.get_by_role("button", name=re.compile("Prove that it is at hand")).click()
+        challenge = page.get_by_label("Text to decrypt").inner_text() + "\n"
+        word = AgeKeys((key,), ()).decrypt(challenge.encode(), "the challenge").decode()
+        page.get_by_label("The word").fill(f" {word.upper()}")
+        page.get_by_role("button", name="Check the word").click()
+        expect(page.get_by_text("The recovery kit is at hand. The next proof is due in half a year.")).to_be_visible()
+        expect(card).to_contain_text("by ada@example.com")
+
+        card.get_by_role("link", name=re.compile("Withdraw")).click()
+        page.get_by_role("button", name="Withdraw", exact=True).click()
+        expect(page.get_by_label(f"Recovery kit {kit}")).to_contain_text("(withdrawn)")
+    assert site.errors == []
+
+
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_page_of_a_preflight_shows_the_findings_when_it_ends(site: Site) -> None:
     """The page that is polled needs no session, and does not show them."""
@@ -194,6 +246,7 @@ def addresses(site: Site) -> list[str]:
         *of_one,
         f"{LIST}upload/",
         f"{LIST}undo/",
+        KITS,
         f"{LIST}migrate-to-postgresql/",
         "/admin/ops/run/",
         run,

@@ -118,8 +118,8 @@ OLD = {"verified": hours(24 * 4 + 1)}
             {"keys": ("There is no recovery kit.",)},
             Severity.WARNING,
             (
-                "Backed up 3 hours ago, restore tested on Sunday. There is no recovery kit."
-                " Next backup tonight at 02:00."
+                "Backed up 3 hours ago, restore tested on Sunday. Next backup tonight at 02:00."
+                " There is no recovery kit."
             ),
         ),
         (

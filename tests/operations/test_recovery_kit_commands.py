@@ -65,6 +65,21 @@ def test_kit_is_a_private_file_and_its_key_is_nowhere_else(sqlite_lab: Lab, tmp_
     assert SIGNING_KEY not in stored
 
 
+def test_kit_has_the_command_that_recovers_from_its_first_location(sqlite_lab: Lab, tmp_path: Path) -> None:
+    bucket = {
+        "BACKUP_LOCATIONS": "cloud",
+        "BACKUP_LOCATION_CLOUD": "s3://backups/lab",
+        "BACKUP_LOCATION_CLOUD_ENDPOINT": "https://s3.example.net",
+        "BACKUP_LOCATION_CLOUD_SECRET_KEY": "the-secret-of-the-bucket",
+    }
+    page = create(sqlite_lab, tmp_path / "kit.html", **bucket)
+    command = "manage.py recover --from s3://backups/lab --endpoint https://s3.example.net"
+    assert f"{command}\n" in page
+    assert "the-secret-of-the-bucket" not in page
+    known = sqlite_lab.run("recover", "--help").out
+    assert [option for option in re.findall(r" (--[a-z-]+)", command) if option not in known] == []
+
+
 def test_kit_is_recorded_as_a_run_with_its_public_key_only(sqlite_lab: Lab, tmp_path: Path) -> None:
     create(sqlite_lab, tmp_path / "kit.html")
     assert sqlite_lab.runs() == [("recovery_kit", "succeeded")]

@@ -68,8 +68,8 @@ def summarize(status: BackupStatus) -> Summary:
     running = "A backup is being made right now." if status.is_running else ""
     key = describe_unknown_keys(status.foreign, status.newest_foreign) if status.foreign else ""
     suspicious = describe_suspicious(status.suspicious, status.first_suspicious) if status.suspicious else ""
-    states = (*_existing_backups(status), *_copies(status), suspicious, key, *status.keys)
-    sentences = (running, *states, _next_backup(status))
+    states = (*_existing_backups(status), *_copies(status), suspicious, key)
+    sentences = (running, *states, _next_backup(status), *status.keys)
     return Summary(text=" ".join(filter(None, sentences)), severity=severity(status))
 
 
