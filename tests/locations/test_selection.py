@@ -15,10 +15,14 @@ from ops.backups.repository import MANIFEST
 from ops.backups.retention import Policy
 from ops.backups.signing import Keys
 from ops.backups.sources import from_location
+from ops.backups.suspicion import Loss, LossOf, Suspicion
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from tests.backups.factories import COMPLETE, FAILED, KEYS, NOON, backup
 
 DAY = dt.timedelta(days=1)
+SUSPICION = Suspicion(
+    losses=(Loss(of=LossOf.ROWS, before=400, after=0, at=NOON),), number=1, compared_with="homerack_1.sql.gz"
+)
 
 
 def location_at(folder: Path, *, keys: Keys = KEYS) -> Location:
@@ -49,6 +53,7 @@ def test_find_backups_lists_the_newest_first_and_has_no_objection_to_verified_on
     [
         ({"verifications": ()}, "it is not verified"),
         ({"verifications": (COMPLETE, FAILED)}, "its verification failed"),
+        ({"suspicion": SUSPICION}, "it is suspicious: the database had lost much of what it contained before"),
         ({"untrusted": True}, "it was uploaded, so its origin is unknown"),
         ({"origin": Origin.UPLOAD}, "it was uploaded, so its origin is unknown"),
     ],
