@@ -132,7 +132,7 @@ def test_options_in_the_documents_are_those_of_the_commands() -> None:
     for name, found in own.items():
         assert [option for option in found if option not in documented] == [], name
     # Django's, gunicorn's, and those of the deployment's scripts.
-    of_others = {"--deploy", "--database", "--no-input", "--preload", "--back-to-sqlite", *BENCHED}
+    of_others = {"--deploy", "--database", "--no-input", "--preload", "--back-to-sqlite", "--recover-from", *BENCHED}
     assert set(re.findall(r"(--[a-z][a-z-]+)", documented)) - of_others <= set().union(*options.values())
 
 

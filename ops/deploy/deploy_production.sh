@@ -14,6 +14,8 @@ source "$here/prerequisites.sh"
 source "$here/roles.sh"
 # shellcheck source=ops/deploy/back_to_sqlite.sh
 source "$here/back_to_sqlite.sh"
+# shellcheck source=ops/deploy/recovery.sh
+source "$here/recovery.sh"
 
 usage() {
     cat <<'TEXT'
@@ -24,6 +26,9 @@ usage: deploy_production.sh [options]
   --migrate-only         start the database, apply migrations, migrate the SQLite file; start no other service
   --sqlite-path FILE     the SQLite file to migrate (default: homerack.db next to manage.py, if it exists)
   --back-to-sqlite FILE  stop HomeRack, and write its data from PostgreSQL into the new SQLite file FILE
+  --recover-from PLACE   on an empty machine: recover the data of a lost one from a storage location (its address, or its
+                         name in BACKUP_LOCATIONS) with the keys of the recovery kit, for which it asks
+  --identity-file FILE   with --recover-from: a file with the keys of the recovery kit, instead of asking
   --skip-backup          skip the backup before an upgrade or the way back, and the backup and restore test afterwards
   --force                do not ask for confirmation; continue with little disk space
   --dry-run              check the prerequisites and list the steps; change nothing
@@ -47,6 +52,11 @@ parse_options() {
                 if [[ $1 == --sqlite-path ]]; then sqlite=$2 sqlite_named=yes; else target=$2; fi
                 shift
                 ;;
+            --recover-from | --identity-file)
+                [[ ${2:-} ]] || wrong_option "$1 needs a value"
+                if [[ $1 == --recover-from ]]; then recover_from=$2; else kit=$2; fi
+                shift
+                ;;
             --help | -h) usage && exit 0 ;;
             *) wrong_option "unknown option $1" ;;
         esac
@@ -57,6 +67,10 @@ parse_options() {
     [[ -z $target || $sqlite_named == no ]] || wrong_option "--back-to-sqlite and --sqlite-path contradict each other"
     [[ -z $target || $migration == yes ]] || wrong_option "--back-to-sqlite and --skip-migration contradict each other"
     [[ -z $target || $services == yes ]] || wrong_option "--back-to-sqlite and --migrate-only contradict each other"
+    [[ -z $recover_from || $target$sqlite_named == no ]] ||
+        wrong_option "--recover-from contradicts --sqlite-path and --back-to-sqlite"
+    [[ -z $kit || $recover_from ]] || wrong_option "--identity-file needs --recover-from"
+    if [[ $recover_from ]]; then migration=no; fi
     if [[ -z $sqlite && -f $root/homerack.db ]]; then sqlite=$root/homerack.db; fi
 }
 
@@ -252,7 +266,11 @@ deploy() {
     step "Make the keys of backups that are not set" make_missing_keys
     step "Run Django's deployment checks" check_settings
     step "Start PostgreSQL and Redis" start_databases
-    if [[ $backup == yes ]]; then step "Back up the database" back_up_before_upgrade; fi
+    if [[ $recover_from ]]; then
+        step "Recover the database from $recover_from" recover_database
+    elif [[ $backup == yes ]]; then
+        step "Back up the database" back_up_before_upgrade
+    fi
     step "Apply migrations" apply_migrations
     if [[ $migration == yes && $sqlite ]]; then step "Migrate $sqlite to PostgreSQL" migrate_sqlite_file; fi
     if [[ $services == yes ]]; then

@@ -22,6 +22,7 @@ check_prerequisites() {
         check_port "$(setting POSTGRES_PORT 5432)" POSTGRES_PORT homerack-postgres
         quietly compose config --quiet || problem "Compose cannot read docker-compose.prod.yml; see $log"
     fi
+    check_recovery
     if [[ $sqlite && $migration == yes && ! -r $sqlite ]]; then problem "The SQLite file $sqlite cannot be read."; fi
     report_problems
     say "    $("${compose_program[@]}" version --short 2>/dev/null | sed 's/^v\?/Compose /'), Docker $(docker version --format '{{.Server.Version}}')"

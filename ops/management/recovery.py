@@ -13,7 +13,15 @@ import msgspec
 from rich.console import Console
 
 from ops.backups.encryption import NoKeyOpens, recipient_of
-from ops.backups.locations.location import EXAMPLES, SFTP, Location, LocationSettings, read_entry, read_settings
+from ops.backups.locations.location import (
+    EXAMPLES,
+    SFTP,
+    UNNAMED,
+    Location,
+    LocationSettings,
+    read_entry,
+    read_settings,
+)
 from ops.backups.locations.selection import FoundBackup, find_backups
 from ops.backups.repository import MANIFEST
 from ops.backups.signing import Trust
@@ -23,8 +31,6 @@ from ops.management.base import ConfirmationDeclined, prompt
 from ops.runs.context import location_to_recover_from
 from ops.utils.formatting import join_names
 
-NAME = "recovery"
-"""Of a location that is given by its address alone."""
 OPTIONS = {
     "HOST_KEY": "--host-key",
     "IDENTITY_FILE": "--ssh-identity-file",
@@ -130,7 +136,7 @@ def choose_settings(wanted: str, known: Sequence[LocationSettings]) -> LocationS
         if wanted in {settings.name, settings.url} or settings.url.rstrip("/") == wanted.rstrip("/"):
             return settings
     if "/" in wanted:
-        return read_entry({"name": NAME, "url": absolute(wanted)}, "--from")
+        return read_entry({"name": UNNAMED, "url": absolute(wanted)}, "--from")
     raise PreconditionFailed(
         f"There is no storage location {wanted!r} in BACKUP_LOCATIONS. Nothing was changed.",
         f"Names: {names}." if known else f"Give its address instead: {EXAMPLES}.",
@@ -164,8 +170,13 @@ def confirm_host_key(console: Console, settings: LocationSettings) -> str:
 
     parts = urlsplit(settings.url)
     key = offered_host_key(parts.hostname or "", parts.port or 22)
-    console.print(f"The server shows this host key, which is not known here:\n  {key.text}\n  {key.fingerprint}")
-    console.print("Compare it with the one on the recovery kit. A wrong one means that another machine answers.")
+    for line in (
+        "The server shows this host key, which is not known here:",
+        f"  {key.text}",
+        f"  {key.fingerprint}",
+        "Compare it with the one on the recovery kit. A wrong one means that another machine answers.",
+    ):
+        console.print(line, soft_wrap=True, markup=False)
     if prompt(console, "Is it the right one? Type yes: ").lower() != "yes":
         raise ConfirmationDeclined("The host key was not confirmed. Nothing was changed.")
     return key.text
@@ -175,7 +186,7 @@ def explain(error: OpsError) -> OpsError:
     """The same error with the options of this command, where it names variables of a location that has none."""
     message, hint = error.message, error.hint
     for end, option in OPTIONS.items():
-        variable = f"BACKUP_LOCATION_{NAME.upper()}_{end}"
+        variable = f"BACKUP_LOCATION_{UNNAMED.upper()}_{end}"
         message, hint = message.replace(variable, option), hint.replace(variable, option)
     return type(error)(message, hint)
 
@@ -195,7 +206,9 @@ def open_location(console: Console, settings: LocationSettings, kit: Kit) -> tup
     for _attempt in range(ATTEMPTS):
         if not needs_signing_key(found) or not is_terminal():
             break
-        console.print("The backups are signed with a key that is not known here. It is on the recovery kit.")
+        console.print(
+            "The backups are signed with a key that is not known here. It is on the recovery kit.", soft_wrap=True
+        )
         typed = ask_secret("Signing key (BACKUP_SIGNING_KEY), or nothing to go on without: ")
         if not typed:
             break

@@ -77,7 +77,7 @@ def show_recovered(console: Console, result: RestoreResult, *, where: str) -> No
     console.print(f"\n[bold]Recovered[/bold] {escape(result.backup)} into {escape(where)}", soft_wrap=True)
     show_result(console, result)
     if result.taken_at:
-        words = f"They are from {format_age(result.taken_at)}: everything that was entered since is lost."
+        words = f"Everything that was entered since then ({format_age(result.taken_at)}) is lost."
         console.print(words, style="bold", soft_wrap=True, markup=False)
     console.print("Users sign in with the passwords of that time.")
     console.print(NEXT, soft_wrap=True)

@@ -15,7 +15,7 @@ from ops.backups.repository import MANIFEST
 from ops.backups.retention import Policy
 from ops.backups.signing import Keys
 from ops.backups.sources import from_location
-from ops.backups.suspicion import Loss, LossOf, Suspicion
+from ops.backups.suspicion import Decision, Loss, LossOf, Suspicion
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from tests.backups.factories import COMPLETE, FAILED, KEYS, NOON, backup
 
@@ -64,6 +64,13 @@ def test_find_backups_objects_to_what_is_not_known_to_be_good(
     backup(location.repository, **changes)
 
     assert objections(location) == [objection]
+
+
+def test_find_backups_accepts_what_a_user_has_decided_to_be_right(location: Location) -> None:
+    decision = Decision(right=True, decided_by="ada@example.com", decided_at=NOON)
+    backup(location.repository, suspicion=msgspec.structs.replace(SUSPICION, decision=decision))
+
+    assert objections(location) == [""]
 
 
 def test_find_backups_objects_to_a_date_after_that_of_the_file(location: Location) -> None:

@@ -1,5 +1,6 @@
 """Bring what a storage location has back into an empty BACKUP_DIR. Nothing is written to the location."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ops.backups.compression import HashingCounter, IteratorFile
@@ -7,12 +8,14 @@ from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
 from ops.backups.locations.selection import FoundBackup
 from ops.backups.manifest import Manifest
-from ops.backups.repository import EVENT, EVENTS, MANIFEST
+from ops.backups.repository import EVENT, EVENTS, MANIFEST, REPORTS
 from ops.backups.signing import Trust
 from ops.backups.storage.local import PARTIAL
 from ops.errors import ArtifactInvalid
 from ops.utils.progress import Progress, ProgressCallback, Stage
 from ops.utils.streams import blocks_of
+
+REPORT = re.compile(r"[0-9A-Za-z_-]+\.json", re.ASCII)
 
 
 def remove_unfinished(catalog: BackupCatalog) -> None:
@@ -24,19 +27,23 @@ def remove_unfinished(catalog: BackupCatalog) -> None:
 
 
 def bring_history(catalog: BackupCatalog, location: Location, on_progress: ProgressCallback) -> list[str]:
-    """Copy the events that are not here. Returns a sentence for each that cannot be read; the others count."""
-    there = location.repository.storage
-    names = sorted(filter(EVENT.fullmatch, location.repository.files.names(EVENTS) - catalog.files.names(EVENTS)))
+    """Copy the events that are not here, and the reports of restore tests.
+
+    Returns a sentence for each that cannot be read; the others count.
+    """
+    missing = {
+        folder: location.repository.files.names(folder) - catalog.files.names(folder) for folder in (EVENTS, REPORTS)
+    }
+    files = [*filter(EVENT.fullmatch, missing[EVENTS]), *filter(REPORT.fullmatch, missing[REPORTS])]
+    paths = sorted(f"{EVENTS if name in missing[EVENTS] else REPORTS}/{name}" for name in files)
     unreadable = []
-    for done, name in enumerate(names, start=1):
+    for done, path in enumerate(paths, start=1):
         try:
-            with there.open(f"{EVENTS}/{name}", "rb") as file:
-                content = file.read()
+            with location.repository.storage.open(path, "rb") as file:
+                catalog.files.rewrite(path, file.read())
         except (ArtifactInvalid, FileNotFoundError) as error:
-            unreadable.append(f"{EVENTS}/{name} cannot be read. {error}")
-        else:
-            catalog.files.rewrite(f"{EVENTS}/{name}", content)
-        on_progress(Progress(stage=Stage.HISTORY, item="events", done=done, total=len(names)))
+            unreadable.append(f"{path} cannot be read. {error}")
+        on_progress(Progress(stage=Stage.HISTORY, item="events", done=done, total=len(paths)))
     return unreadable
 
 

@@ -21,6 +21,8 @@ from ops.errors import ArtifactInvalid, PreconditionFailed
 from ops.utils import schema
 
 NAME = r"\A[a-z][a-z0-9_]{0,30}\Z"
+UNNAMED = "recovery"
+"""The name of a location that is given by its address alone."""
 DIRECTORY, S3, SFTP = "directory", "s3", "sftp"
 POLICY_FIELDS = {
     "days": "retention_days",
@@ -109,7 +111,7 @@ class Location:
     @property
     def where(self) -> str:
         """Name and address, for messages."""
-        return f"{self.name} ({self.settings.url})"
+        return self.settings.url if self.name == UNNAMED else f"{self.name} ({self.settings.url})"
 
     @functools.cached_property
     def age_keys(self) -> AgeKeys:

@@ -10,15 +10,17 @@ from django.core.files.storage import Storage
 from ops.backups.encryption import SUFFIX
 from ops.backups.locations.location import Location
 from ops.backups.manifest import Manifest
-from ops.backups.repository import EVENTS, MANIFEST
+from ops.backups.repository import EVENTS, MANIFEST, REPORTS
 from ops.backups.signing import Trust
 from ops.backups.storage.entries import Entry, Version
+
+WRITTEN_ONCE = (f"{EVENTS}/", f"{REPORTS}/")
 
 
 class VersionedStorage(Storage):
     """A versioned bucket as if nothing had been deleted: each object has the content of one version.
 
-    That is the newest one unless `choose` has named another. An event is written once, so its oldest version is used.
+    That is the newest one unless `choose` has named another. What is written once is read in its oldest version.
     Nothing can be written.
     """
 
@@ -50,7 +52,7 @@ class VersionedStorage(Storage):
         versions = self.versions(name)
         if not versions:
             raise FileNotFoundError(name)
-        return self.chosen.get(name, versions[-1 if name.startswith(f"{EVENTS}/") else 0])
+        return self.chosen.get(name, versions[-1 if name.startswith(WRITTEN_ONCE) else 0])
 
     def entries(self, folder: str = "") -> dict[str, Entry]:
         prefix = f"{folder}/" if folder else ""
