@@ -122,7 +122,7 @@ class Transfer:
 
     def fail(self, error: OpsError | OSError) -> None:
         """The location cannot be used now: its copies do not count until it answers again."""
-        message = redact(error.message if isinstance(error, OpsError) else str(error))
+        message = redact(f"{error.message} {error.hint}".strip() if isinstance(error, OpsError) else str(error))
         self.note(message)
         self.catalog.update_state(self.location.name, lambda state: state.failed(message, clock.now()))
 

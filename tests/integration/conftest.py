@@ -50,5 +50,5 @@ def bouncer(server: Server) -> Iterator[PgBouncer]:
 
 @pytest.fixture
 def home(tmp_path: Path, server: Server, database: str, s3: S3) -> Home:
-    """A host whose backups are in S3."""
+    """A host whose backups are copied to S3."""
     return Home(tmp_path, DATABASE_URL=server.url(database), **s3.variables())

@@ -27,7 +27,7 @@ OURS = {
     "POSTGRES_URL": "postgres://lab:the-password@db/lab",
     "REDIS_URL": "redis://:the-password@redis",
     "NOTIFY_URLS": "ntfy://token@ntfy.sh/lab",
-    "BACKUP_S3_SECRET_KEY": "the key of the bucket",
+    "BACKUP_LOCATION_BUCKET_SECRET_KEY": "the key of the bucket",
     "AWS_SECRET_ACCESS_KEY": "the key of the machine",
     "PGADMIN_DEFAULT_PASSWORD": "another program's",
     "LC_TIME": "C",

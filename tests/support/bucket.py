@@ -41,17 +41,17 @@ class S3:
             "secret_key": KEYS["aws_secret_access_key"],
         } | changes
 
-    def variables(self, **changes: str) -> dict[str, str]:
-        """What HomeRack's environment needs to keep its backups here."""
+    def variables(self) -> dict[str, str]:
+        """What HomeRack's environment needs to copy its backups to the location `bucket`."""
         return {
-            "BACKUP_STORAGE": "s3",
-            "BACKUP_S3_BUCKET": NAME,
-            "BACKUP_S3_PREFIX": "rack",
-            "BACKUP_S3_ENDPOINT": self.endpoint,
-            "BACKUP_S3_REGION": "us-east-1",
-            "BACKUP_S3_ACCESS_KEY": KEYS["aws_access_key_id"],
-            "BACKUP_S3_SECRET_KEY": KEYS["aws_secret_access_key"],
-        } | changes
+            "BACKUP_LOCATIONS": "bucket",
+            "BACKUP_LOCATION_BUCKET": f"s3://{NAME}/rack",
+            "BACKUP_LOCATION_BUCKET_ENCRYPTED": "false",
+            "BACKUP_LOCATION_BUCKET_ENDPOINT": self.endpoint,
+            "BACKUP_LOCATION_BUCKET_REGION": "us-east-1",
+            "BACKUP_LOCATION_BUCKET_ACCESS_KEY": KEYS["aws_access_key_id"],
+            "BACKUP_LOCATION_BUCKET_SECRET_KEY": KEYS["aws_secret_access_key"],
+        }
 
     def names(self) -> list[str]:
         found = self.client.list_objects_v2(Bucket=NAME).get("Contents", [])
