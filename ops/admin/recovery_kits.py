@@ -73,8 +73,9 @@ def show(admin: IndexAdmin[Backup], request: HttpRequest, form: PasswordConfirma
     """The kits, the other keys, and the form for a new kit."""
     try:
         kits, own = read_kits(), [recipient_of(identity) for identity in conf.BACKUP_AGE_IDENTITY]
+        encrypted = encrypts()
     except OpsError:
-        kits, own = (), []  # `read_concerns` has the reason
+        kits, own, encrypted = (), [], True  # `read_concerns` has the reason
     backups = recipients_by_backup()
     now = clock.now()
     return admin.render(
@@ -88,7 +89,7 @@ def show(admin: IndexAdmin[Backup], request: HttpRequest, form: PasswordConfirma
         ],
         machine=[KeyPresenter(recipient=recipient, backups=backups) for recipient in own],
         persons=[KeyPresenter(recipient=recipient, backups=backups) for recipient in conf.BACKUP_AGE_RECIPIENTS],
-        encrypts=bool(conf.BACKUP_LOCATIONS) and encrypts(),
+        encrypts=encrypted,
         form=form,
         new_run=uuid.uuid4(),
         refusal=why_refused(),

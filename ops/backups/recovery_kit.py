@@ -45,6 +45,8 @@ class RecoveryKit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     proven_by: Line = ""
     withdrawn_at: Moment | None = None
     withdrawn_by: Line = ""
+    signing_key: Line = ""
+    """The id of the signing key on the sheet; '' if it is not known."""
 
     @property
     def name(self) -> str:
@@ -187,12 +189,13 @@ def find_concerns(
     encrypts: bool,
     persons: Collection[str],
     identities: Collection[str],
+    signing_key: str,
     backups: Recipients,
 ) -> list[Concern]:
     """What should be done before the keys are needed, the most urgent first.
 
     `encrypts`: there is an encrypted storage location. `persons` are public keys besides the kits', `identities` those
-    of this machine. `backups` are in the order from the newest to the oldest.
+    of this machine, `signing_key` is the id of the key that signs now. `backups` are in order, the newest first.
     """
     current = [kit for kit in kits if kit.is_current]
     known = {*persons, *identities, *(kit.recipient for kit in current)}
@@ -201,6 +204,8 @@ def find_concerns(
         concerns.append(Concern(code="NoKnownKey", text=describe_lost(lost), hint=ADD_KEY))
     if encrypts and not current and not persons:
         concerns.append(Concern(code="NoRecoveryKit", text=NO_KIT, hint="Make one: manage.py create_recovery_kit"))
+    if old := [kit for kit in current if kit.signing_key and kit.signing_key != signing_key]:
+        concerns.append(Concern(code="OldSigningKey", text=describe_old(old), hint=REPLACE))
     if due := [kit for kit in current if kit.needs_proof(now)]:
         concerns.append(Concern(code="ProofDue", text=describe_due(due), hint=PROVE))
     return concerns
@@ -211,6 +216,7 @@ NO_KIT = (
     " backups in that location."
 )
 ADD_KEY = "If you have the key that opens them, add it to BACKUP_AGE_IDENTITY as a second one."
+REPLACE = "Make a new kit, and withdraw the old ones: manage.py create_recovery_kit"
 PROVE = "Give it on the page Recovery kits, or with: manage.py prove_recovery_kit"
 
 
@@ -218,6 +224,15 @@ def describe_lost(names: list[str]) -> str:
     """`names` are the backups that no known key opens, the newest first."""
     which = names[0] if len(names) == 1 else f"{len(names)} backups; the newest is {names[0]}"
     return f"No known key opens the encrypted copies of {which}."
+
+
+def describe_old(kits: list[RecoveryKit]) -> str:
+    """Which kits have another signing key than the one that signs now."""
+    names = join_names([kit.name for kit in kits])
+    return (
+        f"BACKUP_SIGNING_KEY was changed after these recovery kits were made: {names}. With what they have, newer"
+        " backups are not trusted."
+    )
 
 
 def describe_due(kits: list[RecoveryKit]) -> str:

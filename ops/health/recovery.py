@@ -11,7 +11,7 @@ from ops.conf import conf
 from ops.errors import OpsError
 from ops.health.database import with_health_deadline
 from ops.health.results import CheckResult, Status
-from ops.keys import recovery_kits_from_settings
+from ops.keys import keys_from_settings, recovery_kits_from_settings
 from ops.models import Backup
 from ops.utils import clock
 
@@ -52,6 +52,7 @@ def concerns_of(kits: tuple[RecoveryKit, ...], alias: str = "default") -> list[C
         encrypts=encrypts(),
         persons=valid_recipients(conf.BACKUP_AGE_RECIPIENTS),
         identities=[recipient_of(identity) for identity in conf.BACKUP_AGE_IDENTITY],
+        signing_key=keys_from_settings().known[0].id,
         backups=recipients_by_backup(alias),
     )
 

@@ -46,6 +46,7 @@ NAMED_NOT_KEPT = 10
 KEY_TITLES = {
     "NoKnownKey": ("No known key opens some encrypted backups", "Known keys open all encrypted backups again"),
     "NoRecoveryKit": ("There is no recovery kit", "There is a recovery kit"),
+    "OldSigningKey": ("A recovery kit has an earlier signing key", "All recovery kits have the signing key"),
     "ProofDue": ("A proof of a recovery kit is due", "All recovery kits are proven"),
     "UnusableKeys": ("The keys of backups cannot be used", "The keys of backups can be used again"),
 }

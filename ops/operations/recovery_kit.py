@@ -12,8 +12,15 @@ from ops.utils import clock
 @operation(Run.Kind.RECOVERY_KIT)
 def create_recovery_kit(context: OpsContext, run: RunRecorder, *, recipient: str) -> RecoveryKitResult:
     """Add the public key of a new kit: from now on new backups are encrypted to it. The caller has its secret key."""
-    kit = RecoveryKit(recipient=recipient, created_at=clock.now(), created_by=run.requested_by)
-    kits_of(context).add(kit)
+    kits = kits_of(context)
+    kits.add(
+        RecoveryKit(
+            recipient=recipient,
+            created_at=clock.now(),
+            created_by=run.requested_by,
+            signing_key=kits.keys.known[0].id,
+        )
+    )
     return RecoveryKitResult(recipient=recipient)
 
 

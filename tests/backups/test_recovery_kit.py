@@ -13,6 +13,7 @@ from ops.backups.encryption import new_identity, recipient_of
 from ops.backups.recovery_kit import (
     FILE,
     PROOF_INTERVAL,
+    Concern,
     RecoveryKit,
     RecoveryKits,
     find_concerns,
@@ -139,6 +140,7 @@ def concerns(*kits: RecoveryKit, **changes: Any) -> list[str]:
         "encrypts": True,
         "persons": [],
         "identities": [MACHINE],
+        "signing_key": "now",
         "backups": {},
     }
     return [concern.code for concern in find_concerns(kits, **values | changes)]
@@ -150,16 +152,27 @@ def test_encrypted_location_without_a_persons_key_is_a_concern() -> None:
     assert concerns(encrypts=False) == concerns(new_kit()) == concerns(persons=[PERSON]) == []
 
 
+def due(*kits: RecoveryKit) -> list[Concern]:
+    """The concerns half a year after the kits were made."""
+    return find_concerns(
+        kits, now=NOON + PROOF_INTERVAL, encrypts=True, persons=[], identities=[], signing_key="", backups={}
+    )
+
+
 def test_proof_that_is_due_is_a_concern_also_without_an_encrypted_location() -> None:
     kit, other = new_kit(), new_kit()
     assert concerns(kit, now=NOON + PROOF_INTERVAL, encrypts=False) == ["ProofDue"]
-    (one,) = find_concerns([kit], now=NOON + PROOF_INTERVAL, encrypts=True, persons=[], identities=[], backups={})
+    (one,) = due(kit)
     assert one.text == f"A proof is due that the recovery kit {kit.name} is still at hand."
     assert one.hint == "Give it on the page Recovery kits, or with: manage.py prove_recovery_kit"
-    (both,) = find_concerns(
-        [kit, other], now=NOON + PROOF_INTERVAL, encrypts=True, persons=[], identities=[], backups={}
-    )
+    (both,) = due(kit, other)
     assert f"these recovery kits are still at hand: {kit.name}, {other.name}." in both.text
+
+
+def test_kit_with_an_earlier_signing_key_is_a_concern() -> None:
+    assert concerns(new_kit(signing_key="before")) == ["OldSigningKey"]
+    assert concerns(new_kit(signing_key="before", withdrawn_at=LATER), new_kit(signing_key="now")) == []
+    assert concerns(new_kit(signing_key="")) == []
 
 
 def test_backup_that_no_known_key_opens_is_the_first_concern() -> None:
@@ -171,7 +184,7 @@ def test_backup_that_no_known_key_opens_is_the_first_concern() -> None:
         "oldest": [],
     }
     found = find_concerns(
-        [kit, lost], now=LATER, encrypts=True, persons=[PERSON], identities=[MACHINE], backups=backups
+        [kit, lost], now=LATER, encrypts=True, persons=[PERSON], identities=[MACHINE], signing_key="", backups=backups
     )
     assert [concern.code for concern in found] == ["NoKnownKey"]
     assert found[0].text == "No known key opens the encrypted copies of 2 backups; the newest is lost."

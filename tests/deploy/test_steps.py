@@ -3,11 +3,13 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ops.backups.encryption import recipient_of
 from tests.deploy.machine import ROOT
 
 SCRIPT = """
@@ -55,3 +57,41 @@ def test_step_whose_output_nobody_reads_is_rolled_back(script: "subprocess.Popen
     script.wait()
     assert script.returncode == 1
     assert (tmp_path / "rolled back").exists()
+
+
+MAKE_KEYS = """
+set -euo pipefail
+root=$1 settings_file=$1/.env.production candidate_image=homerack:candidate python=$2
+source "$3"
+docker() { printf '%s\\n' "$*" >>"$root/arguments"; shift 6; "$python" "${@:2}"; }
+roll_back() { :; }
+show_next_steps() { :; }
+begin "test"
+step "Make the keys of backups that are not set" make_missing_keys
+succeed
+"""
+
+
+def test_missing_keys_are_added_to_the_settings_once(tmp_path: Path) -> None:
+    """Docker is a function that runs Python here."""
+    script = (ROOT / "ops/deploy/deploy_production.sh").read_text()
+    function = script[script.index("make_missing_keys() {") :].partition("\n}\n")[0] + "\n}\n"
+    settings = tmp_path / ".env.production"
+    settings.write_text("SECRET_KEY=mine\nBACKUP_SIGNING_KEY=\nHTTPS=true")
+    settings.chmod(0o600)
+
+    def run() -> str:
+        command = ["bash", "-c", function + MAKE_KEYS, "bash", tmp_path, sys.executable, ROOT / "ops/deploy/steps.sh"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    text = run()
+    added = dict(line.split("=", 1) for line in settings.read_text().splitlines())
+    assert text.count("was added to .env.production.") == 2
+    assert len(added["BACKUP_SIGNING_KEY"]) > 50
+    assert recipient_of(added["BACKUP_AGE_IDENTITY"])
+    assert (added["SECRET_KEY"], added["HTTPS"], settings.stat().st_mode & 0o777) == ("mine", "true", 0o600)
+    shown = text + (tmp_path / "test.log").read_text() + (tmp_path / "arguments").read_text()
+    assert [name for name in ("BACKUP_SIGNING_KEY", "BACKUP_AGE_IDENTITY") if added[name] in shown] == []
+    before = settings.read_text()
+    assert "was added" not in run()
+    assert settings.read_text() == before

@@ -1,11 +1,13 @@
 """Deliveries to a real HTTP server."""
 
 import json
+from typing import Any
 
 import pytest
 
 from ops.notifications import channels
 from ops.notifications.channels import Message, ping_heartbeat, redact_url, safe_label, send, send_to_all
+from ops.utils.redaction import redact
 from tests.notifications.conftest import Receiver
 
 MESSAGE = Message(title="The backup failed.", text="The disk is full.")
@@ -118,6 +120,14 @@ def test_heartbeat_with_refused_connection_is_not_accepted() -> None:
 )
 def test_safe_label_has_no_secrets(url: str, name: str) -> None:
     assert safe_label(url) == name
+
+
+def test_redact_removes_the_keys_of_backups(settings: Any) -> None:
+    settings.BACKUP_SIGNING_KEY, settings.BACKUP_AGE_IDENTITY = (
+        "signs-backups",
+        ["AGE-SECRET-KEY-1A", "AGE-SECRET-KEY-1B"],
+    )
+    assert redact("signs-backups, AGE-SECRET-KEY-1A AGE-SECRET-KEY-1B.") == "…, … …."
 
 
 def test_redact_url_removes_secrets_encoded_and_decoded() -> None:

@@ -218,6 +218,14 @@ def test_wrong_words_prove_nothing(sqlite_lab: Lab, tmp_path: Path) -> None:
     assert [kind for kind, _ in sqlite_lab.runs()] == ["recovery_kit"]
 
 
+def test_kit_that_was_made_before_a_change_of_the_signing_key_is_named(sqlite_lab: Lab, tmp_path: Path) -> None:
+    create(sqlite_lab, tmp_path / "kit.html")
+    changed = OWN | {"BACKUP_SIGNING_KEY": "another-signing-key-" * 3, "BACKUP_SIGNING_KEY_FALLBACKS": SIGNING_KEY}
+    (concern,) = sqlite_lab.run_json("list_recovery_kits", **changed)["concerns"]
+    assert concern["code"] == "OldSigningKey"
+    assert sqlite_lab.run_json("list_recovery_kits", **OWN)["concerns"] == []
+
+
 def test_one_of_several_kits_must_be_named(sqlite_lab: Lab, tmp_path: Path) -> None:
     none = sqlite_lab.manage("prove_recovery_kit", **OWN)
     assert (none.code, "Make one: manage.py create_recovery_kit" in none.error) == (1, True)
