@@ -79,7 +79,7 @@ def update_location(context: OpsContext, run: RunRecorder, location: Location) -
         transfer.adopt()
         transfer.copy_missing()
         update_manifests(catalog, location, [record.name for record in catalog.records() if is_copyable(record)])
-        write_history(catalog, location)
+        write_history(catalog, location, run=run.id)
         transfer.prune()
         # Once more, for what was lost meanwhile: a server may have been replaced by an empty one.
         require_marker(catalog, location)
@@ -205,7 +205,7 @@ class Transfer:
 
 
 def storage_clock(location: Location) -> dt.datetime:
-    """The newest time that the storage gave to an event: this run has just written one.
+    """The newest time that the storage gave to an event; each run writes those of the runs before it.
 
     Whoever sets this machine's clock to a later year must not make its copies expire.
     """

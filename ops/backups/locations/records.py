@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
-from ops.backups.repository import EVENTS, MANIFEST, REPORTS
+from ops.backups.repository import EVENTS, MANIFEST, REPORTS, run_and_event
 from ops.backups.signing import Trust
 from ops.utils.formatting import pluralize
 
@@ -35,11 +35,15 @@ def manifest_bytes(catalog: BackupCatalog, name: str) -> bytes:
         return bytes(file.read())
 
 
-def write_history(catalog: BackupCatalog, location: Location) -> int:
-    """Copy the events, and the reports of restore tests, that the location does not have. Returns how many."""
+def write_history(catalog: BackupCatalog, location: Location, *, run: str) -> int:
+    """Copy the events, and the reports of restore tests, that the location does not have. Returns how many.
+
+    Those of `run`, which is copying, follow with the next one: without its end it would look interrupted there.
+    """
+    events = [name for name in catalog.event_names() if run_and_event(name)[0] != run]
     return sum(
         write_missing(catalog, location, folder, names)
-        for folder, names in ((EVENTS, catalog.event_names()), (REPORTS, catalog.files.names(REPORTS)))
+        for folder, names in ((EVENTS, events), (REPORTS, catalog.files.names(REPORTS)))
     )
 
 
