@@ -1,5 +1,6 @@
 """Copy backups to the other storage locations, and prune there. No other run writes to them."""
 
+import contextlib
 import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from ops.backups.locations.location import Location
 from ops.backups.locations.marker import require_marker
 from ops.backups.locations.records import finish_deletions, learn, update_manifests, write_history, write_manifest
 from ops.backups.manifest import Manifest
-from ops.backups.repository import EVENTS, BackupRecord, Copy
+from ops.backups.repository import EVENTS, MANIFEST, BackupRecord, Copy
 from ops.backups.retention import RetentionDecision
 from ops.backups.signing import Trust
 from ops.backups.storage.entries import Entry
@@ -57,7 +58,9 @@ def is_due(context: OpsContext) -> bool:
     for location in catalog.others.values():
         state = catalog.states.read(location.name)
         is_recent = state.answered_at is not None and clock.now() - state.answered_at < LONGEST_PAUSE
-        if not is_recent or state.error or state.deletions or missing_in(context, found, location):
+        # An object lock may keep for weeks what was deleted. The daily look suffices for that.
+        deletes = state.deletions and not location.settings.lock_days
+        if not is_recent or state.error or deletes or missing_in(context, found, location):
             return True
     return False
 
@@ -184,7 +187,7 @@ class Transfer:
         present = self.location.repository.files.entries()
         now = min(clock.now(), storage_clock(self.location))
         expired = {decision.name for decision in self.decide(present, now) if not decision.keep}
-        unlocked = {name for name in expired if not self.is_locked(name)}
+        unlocked = {name for name in expired if not is_locked(self.location, name, now)}
         with self.catalog.states.locked():
             # Once more: another run may have deleted copies that the first decisions relied on.
             chosen = {each.name: each.reason for each in self.decide(present, now) if not each.keep}
@@ -198,10 +201,18 @@ class Transfer:
         records = [dated_before_storage(record, present, self.location.name) for record in self.catalog.records()]
         return evaluate_location(self.context, records, self.location.name, now=now)
 
-    def is_locked(self, name: str) -> bool:
-        """Whether the storage refuses to delete the data file, by an object lock."""
-        until: dt.datetime | None = self.location.repository.storage.locked_until(name)  # type: ignore[attr-defined]
-        return until is not None and until > clock.now()
+
+def is_locked(location: Location, name: str, now: dt.datetime) -> bool:
+    """Whether the storage refuses to delete a file of the backup, by an object lock.
+
+    That of the manifest may end later: each change of the manifest writes a new object.
+    """
+    for file in (name, name + MANIFEST):
+        with contextlib.suppress(FileNotFoundError):
+            until: dt.datetime | None = location.repository.storage.locked_until(file)  # type: ignore[attr-defined]
+            if until is not None and until > now:
+                return True
+    return False
 
 
 def storage_clock(location: Location) -> dt.datetime:
@@ -254,8 +265,10 @@ def forget_vanished(catalog: BackupCatalog, location: Location) -> list[str]:
 
 
 def delete_requested(catalog: BackupCatalog, location: Location) -> None:
-    """Delete the files of backups that a user has deleted."""
-    names = catalog.states.read(location.name).deletions
+    """Delete the files of backups that a user has deleted; those that an object lock keeps later."""
+    requested = catalog.states.read(location.name).deletions
+    now = min(clock.now(), storage_clock(location)) if requested else clock.now()
+    names = [name for name in requested if not is_locked(location, name, now)]
     for name in names:
         location.repository.delete(name)
     if names:
