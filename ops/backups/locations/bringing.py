@@ -8,8 +8,9 @@ from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
 from ops.backups.locations.selection import FoundBackup
 from ops.backups.manifest import Manifest
-from ops.backups.repository import EVENT, EVENTS, MANIFEST, REPORTS
+from ops.backups.repository import EVENT, EVENTS, MANIFEST, MAX_EVENT, REPORTS
 from ops.backups.signing import Trust
+from ops.backups.storage.atomic_files import MAX_DOCUMENT
 from ops.backups.storage.local import PARTIAL
 from ops.errors import ArtifactInvalid
 from ops.utils.progress import Progress, ProgressCallback, Stage
@@ -40,11 +41,19 @@ def bring_history(catalog: BackupCatalog, location: Location, on_progress: Progr
     for done, path in enumerate(paths, start=1):
         try:
             with location.repository.storage.open(path, "rb") as file:
-                catalog.files.rewrite(path, file.read())
+                content = file.read(MAX_EVENT + 1)
+            require_size(content)
+            catalog.files.rewrite(path, content)
         except (ArtifactInvalid, FileNotFoundError) as error:
             unreadable.append(f"{path} cannot be read. {error}")
         on_progress(Progress(stage=Stage.HISTORY, item="events", done=done, total=len(paths)))
     return unreadable
+
+
+def require_size(content: bytes) -> None:
+    """Raises ArtifactInvalid for what no run writes. Events are not signed: anybody with the location's key can."""
+    if len(content) > MAX_EVENT:
+        raise ArtifactInvalid(f"It is larger than {MAX_EVENT:,} bytes.")
 
 
 def bring_manifests(catalog: BackupCatalog, found: Iterable[FoundBackup], location: Location) -> None:
@@ -61,7 +70,7 @@ def bring_manifests(catalog: BackupCatalog, found: Iterable[FoundBackup], locati
             content = catalog.signed(manifest)
         else:
             with location.repository.storage.open(backup.name + MANIFEST, "rb") as file:
-                content = file.read()
+                content = file.read(MAX_DOCUMENT)
         catalog.files.rewrite(backup.name + MANIFEST, content)
 
 
