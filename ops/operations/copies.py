@@ -19,7 +19,7 @@ from ops.backups.signing import Trust
 from ops.backups.storage.entries import Entry
 from ops.errors import ArtifactInvalid, Cancelled, OpsError, VerificationFailed
 from ops.models import Run
-from ops.operations.prune import evaluate_location, wanted_in
+from ops.operations.prune import evaluate_location, pinned_by_undo, wanted_in
 from ops.runs.context import OpsContext
 from ops.runs.executor import operation
 from ops.runs.recorder import RunRecorder
@@ -149,12 +149,20 @@ class Transfer:
                 copy = copying.check(self.location.storage, expected, self.location.name, self.report)
                 self.record(record.name, copy)
 
-    def record(self, name: str, copy: Copy) -> None:
-        """Write the manifest, and then record here that the location has both."""
+    def record(self, name: str, copy: Copy) -> bool:
+        """Write the manifest, and then record here that the location has both.
+
+        False for a backup that was deleted here during the transfer: it is deleted there as well.
+        """
+        if not self.is_known(name):
+            if not is_locked(self.location, name, clock.now()):
+                self.location.repository.delete(name)
+            return False
         digest = write_manifest(self.catalog, self.location, name)
         self.catalog.update_state(
             self.location.name, lambda state: state.with_copy(name, copy).with_manifests({name: digest})
         )
+        return True
 
     def copy_missing(self) -> None:
         """Copy what the location should have, the newest first, until there is nothing that was not tried.
@@ -173,14 +181,22 @@ class Transfer:
                 tried.add(record.name)
                 try:
                     self.copy(record.require_manifest())
-                except (ArtifactInvalid, VerificationFailed) as error:
-                    self.note(error.message)
+                except OpsError as error:
+                    # A backup that was deleted meanwhile is not missing.
+                    if self.is_known(record.name):
+                        if not isinstance(error, ArtifactInvalid | VerificationFailed):
+                            raise
+                        self.note(redact(error.message))
+
+    def is_known(self, name: str) -> bool:
+        """Whether the backup was not deleted here meanwhile."""
+        return self.catalog.storage.exists(name + MANIFEST)
 
     def copy(self, manifest: Manifest) -> None:
         copy = copying.copy_to(self.catalog, self.location, manifest, self.report)
-        self.record(manifest.name, copy)
-        self.copied.append(manifest.name)
-        self.size += copy.size
+        if self.record(manifest.name, copy):
+            self.copied.append(manifest.name)
+            self.size += copy.size
 
     def prune(self) -> None:
         """First the state forgets a copy, then its files are deleted: no other deletion relies on it any more."""
@@ -244,7 +260,7 @@ def is_copyable(record: BackupRecord) -> bool:
 
 def missing_in(context: OpsContext, records: Sequence[BackupRecord], location: Location) -> list[BackupRecord]:
     """The backups that the policy of the location keeps, and of which it has no good copy; the newest first."""
-    wanted = wanted_in(context, records, location.name)
+    wanted = wanted_in(context, records, location.name, undo_needs=pinned_by_undo(context, records))
     return [
         record
         for record in records

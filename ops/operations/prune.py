@@ -3,12 +3,15 @@
 import datetime as dt
 from collections.abc import Sequence
 
+import psycopg2
+
 from ops.backups import retention
 from ops.backups.locations.protection import protect, records_in
 from ops.backups.manifest import Manifest, Origin
 from ops.backups.repository import LOCAL, BackupRecord
 from ops.backups.retention import RetentionDecision
 from ops.backups.signing import Trust
+from ops.errors import OpsError
 from ops.models import Run
 from ops.runs import event_log
 from ops.runs.context import OpsContext
@@ -64,23 +67,27 @@ def evaluate_location(
     if last_run_failed is None:
         last_run_failed = last_backup_failed(context)
     now = now or clock.now()
+    undo_needs = pinned_by_undo(context, records)
     decisions = evaluate(
         context,
         records_in(records, location),
         location,
         last_run_failed=last_run_failed,
         now=now,
+        undo_needs=undo_needs,
         # It may not have been copied yet.
         suspicious=retention.first_undecided(ours(context, records), now=now),
     )
     others = [other for other in (LOCAL, *context.repository.others) if other != location]
-    wanted = {other: wanted_in(context, records, other) for other in others}
+    wanted = {other: wanted_in(context, records, other, undo_needs=undo_needs) for other in others}
     return protect(decisions, location=location, records=records, wanted=wanted, now=now)
 
 
-def wanted_in(context: OpsContext, records: Sequence[BackupRecord], location: str) -> frozenset[str]:
+def wanted_in(
+    context: OpsContext, records: Sequence[BackupRecord], location: str, *, undo_needs: frozenset[str]
+) -> frozenset[str]:
     """The names of the backups that the policy of `location` would keep if it had all of them."""
-    decisions = evaluate(context, records, location, last_run_failed=False, now=clock.now())
+    decisions = evaluate(context, records, location, last_run_failed=False, now=clock.now(), undo_needs=undo_needs)
     return frozenset(decision.name for decision in decisions if decision.keep)
 
 
@@ -98,6 +105,7 @@ def evaluate(
     *,
     last_run_failed: bool,
     now: dt.datetime,
+    undo_needs: frozenset[str],
     suspicious: Manifest | None = None,
 ) -> list[RetentionDecision]:
     policy = context.policy if location == LOCAL else context.repository.others[location].policy
@@ -107,23 +115,26 @@ def evaluate(
         policy=policy,
         engine=context.engine.kind,
         database=context.engine.database,
-        undo_needs=pinned_by_undo(context, records),
+        undo_needs=undo_needs,
         last_run_failed=last_run_failed,
         suspicious=suspicious,
     )
 
 
 def pinned_by_undo(context: OpsContext, records: Sequence[BackupRecord]) -> frozenset[str]:
-    """The pre-restore backups of the restore whose previous database is still kept."""
-    previous = context.engine.swap_strategy().previous_database()
-    return frozenset(
-        record.name
-        for record in records
-        if previous
-        and record.manifest
-        and record.manifest.origin is Origin.PRE_RESTORE
-        and record.manifest.run == previous.run
-    )
+    """The pre-restore backups of the restore whose previous database is still kept.
+
+    All of them while the server does not answer: then it is not known which, and copying must not wait for it.
+    """
+    found = [record for record in records if record.manifest and record.manifest.origin is Origin.PRE_RESTORE]
+    if not found:
+        return frozenset()
+    try:
+        previous = context.engine.swap_strategy().previous_database()
+    except (OpsError, OSError, psycopg2.Error):
+        return frozenset(record.name for record in found)
+    runs = {previous.run} if previous else set()
+    return frozenset(record.name for record in found if record.manifest and record.manifest.run in runs)
 
 
 def last_backup_failed(context: OpsContext) -> bool:

@@ -83,9 +83,13 @@ def claimed_databases(events: Iterable[Event], *, target: str = "") -> set[str]:
 
 
 def last_ended(repository: BackupCatalog, kind: Run.Kind) -> Run | None:
-    """The run of this kind that ended last."""
-    ended = [run for run in read_runs(repository.events()).values() if run.kind == kind and run.is_finished]
-    return max(ended, key=lambda run: run.finished_at or run.requested_at, default=None)
+    """The run of this kind that ended last. Of the history, which is long, only what is newer is read."""
+    for name in reversed(repository.event_names()):
+        if run_and_event(name)[1] == ENDED:
+            for run in read_runs(repository.read_events([name])).values():
+                if run.kind == kind:
+                    return run
+    return None
 
 
 def was_replaced(repository: BackupCatalog, *, database: str, since: dt.datetime, until: dt.datetime) -> bool:

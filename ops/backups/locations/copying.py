@@ -3,7 +3,7 @@
 import contextlib
 import datetime as dt
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,14 +12,15 @@ from typing import IO
 import msgspec
 from django.core.files.storage import Storage
 
-from ops.backups.compression import HashingCounter, IteratorFile
+from ops.backups.compression import HashingCounter, IteratorFile, reader
 from ops.backups.encryption import SUFFIX, require_two
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
 from ops.backups.manifest import Encryption, Manifest
 from ops.backups.repository import MISSING, Copy
 from ops.backups.storage.local import DISK_FULL, PARTIAL
-from ops.errors import ArtifactInvalid, PreconditionFailed, VerificationFailed
+from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed, VerificationFailed
+from ops.utils.formatting import join_names
 from ops.utils.progress import Progress, ProgressCallback, Stage, no_progress
 from ops.utils.streams import blocks_of
 
@@ -81,9 +82,16 @@ def source_for(catalog: BackupCatalog, location: Location, manifest: Manifest) -
     waiting = f"{OUTGOING}/{manifest.name}{SUFFIX}"
     if expected and catalog.storage.exists(waiting) and catalog.storage.size(waiting) == expected.size:
         return expected, lambda: catalog.storage.open(waiting)
-    for other in catalog.others.values():
-        if expected and other is not location and other.encrypted and has_copy(catalog, other, manifest):
-            return expected, partial(other.storage.open, manifest.name + SUFFIX)
+    holders = [other for other in catalog.others.values() if other is not location and other.encrypted]
+    holders = [other for other in holders if expected and has_copy(catalog, other, manifest)]
+    if expected and holders:
+        answering = [other for other in holders if catalog.states.read(other.name).answers]
+        if not answering:
+            raise ArtifactInvalid(
+                f"{expected.name} waits for {join_names([other.name for other in holders])}: all encrypted locations"
+                " have the same file, and that location does not answer."
+            )
+        return expected, partial(answering[0].storage.open, expected.name)
     encryption = encrypt(catalog, location, manifest, waiting)
     made = StoredFile(name=manifest.name + SUFFIX, size=encryption.size, sha256=encryption.sha256)
     return made, lambda: catalog.storage.open(waiting)
@@ -102,9 +110,10 @@ def encrypt(catalog: BackupCatalog, location: Location, manifest: Manifest, wait
     with catalog.directory.folder(waiting, create=True):
         pass
     try:
-        with catalog.open_file(manifest) as source, open(unfinished, "wb", opener=private) as file:
+        plain = reader(source_blocks(lambda: catalog.open_file(manifest), manifest.name))
+        with plain, open(unfinished, "wb", opener=private) as file:
             counter = HashingCounter()
-            location.age_keys.encrypt_file(source, CountingWriter(file, counter))  # type: ignore[arg-type]
+            location.age_keys.encrypt_file(plain, CountingWriter(file, counter))  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(target)
@@ -143,14 +152,30 @@ class CountingWriter:
 def send(location: Location, stored: StoredFile, opener: Opener, on_progress: ProgressCallback) -> None:
     """Write the file to the location; one that is there is replaced. An error leaves the old file, or none."""
     counter = HashingCounter()
-    with opener() as source:
-        blocks = reported(counter.counted(blocks_of(source)), f"{stored.name} to {location.name}", on_progress)
+    with contextlib.closing(source_blocks(opener, stored.name)) as source:
+        blocks = reported(counter.counted(source), f"{stored.name} to {location.name}", on_progress)
         content = IteratorFile(complete(blocks, counter, stored), stored.name)
         with contextlib.closing(content):
             if location.storage.exists(stored.name):
                 location.storage.replace(stored.name, content)  # type: ignore[attr-defined]
             else:
                 location.storage.save(stored.name, content)
+
+
+def source_blocks(opener: Opener, name: str) -> Generator[bytes]:
+    """The content of the source. Raises ArtifactInvalid where it cannot be read: the source may be in another location,
+    and its error would be taken for one of the location that is written to.
+    """
+    try:
+        with opener() as source:
+            yield from blocks_of(source)
+    except ArtifactInvalid:
+        raise
+    except FileNotFoundError as error:
+        raise ArtifactInvalid(f"{name} was not copied: its file is missing where it was read.") from error
+    except (OpsError, OSError) as error:
+        reason = error.message if isinstance(error, OpsError) else str(error)
+        raise ArtifactInvalid(f"{name} was not copied, because its source cannot be read: {reason}") from error
 
 
 def remove_waiting(catalog: BackupCatalog, needed: Collection[str]) -> None:
@@ -175,7 +200,9 @@ def check(storage: Storage, stored: StoredFile, location: str, on_progress: Prog
     counter = HashingCounter()
     with storage.open(stored.name, "rb") as file:
         for _block in reported(counter.counted(blocks_of(file)), f"{stored.name} back from {location}", on_progress):
-            pass
+            if counter.size > stored.size:
+                # A server that lies could go on for ever.
+                break
     return Copy(
         sha256=counter.sha256,
         size=counter.size,
