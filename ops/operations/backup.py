@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Iterable
 
 from ops.backups.create import BackupSpec, create_backup
+from ops.backups.locations.state import StatesLocked
 from ops.backups.losses import Baseline, baseline_of
 from ops.backups.manifest import Kind, Manifest, Origin
 from ops.backups.repository import BackupRecord
@@ -26,7 +27,12 @@ def back_up(
     origin = Origin.SCHEDULED if run.origin == Run.Origin.SCHEDULE else Origin.MANUAL
     manifest = make_backup(context, run, origin=origin, file_kind=file_kind, note=note, pinned=pinned)
     run.report(Progress(stage=Stage.PRUNE))
-    deleted, _kept = apply_retention(context, run, last_run_failed=False)
+    deleted: dict[str, str] = {}
+    try:
+        deleted, _kept = apply_retention(context, run, last_run_failed=False)
+    except StatesLocked as error:
+        # The backup is good. The next run prunes, or fails for this reason.
+        run.log(f"No backup was pruned. {error.message}")
     run.set_backup(manifest.name)
     return BackupResult(
         backup=manifest.name,

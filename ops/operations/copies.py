@@ -1,6 +1,5 @@
 """Copy backups to the other storage locations, and prune there. No other run writes to them."""
 
-import contextlib
 import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from ops.backups.locations import copying
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
 from ops.backups.locations.marker import require_marker
+from ops.backups.locations.ownership import is_of_another
 from ops.backups.locations.records import finish_deletions, learn, update_manifests, write_history, write_manifest
 from ops.backups.manifest import Manifest
 from ops.backups.repository import EVENTS, MANIFEST, BackupRecord, Copy
@@ -75,7 +75,7 @@ def update_location(context: OpsContext, run: RunRecorder, location: Location) -
     try:
         transfer.expect(0)
         require_marker(catalog, location)
-        finish_deletions(catalog, location)
+        finish_deletions(catalog, location, now=clock.now())
         for sentence in (*learn(catalog, location), *forget_vanished(catalog, location)):
             run.log(f"{location.name}: {sentence}")
         delete_requested(catalog, location)
@@ -147,7 +147,8 @@ class Transfer:
             if entry.size == expected.size:
                 self.expect(expected.size)
                 copy = copying.check(self.location.storage, expected, self.location.name, self.report)
-                self.record(record.name, copy)
+                if copy.is_good:
+                    self.record(record.name, copy)
 
     def record(self, name: str, copy: Copy) -> bool:
         """Write the manifest, and then record here that the location has both.
@@ -155,7 +156,7 @@ class Transfer:
         False for a backup that was deleted here during the transfer: it is deleted there as well.
         """
         if not self.is_known(name):
-            if not is_locked(self.location, name, clock.now()):
+            if not self.location.is_locked(name, clock.now()):
                 self.location.repository.delete(name)
             return False
         digest = write_manifest(self.catalog, self.location, name)
@@ -203,7 +204,7 @@ class Transfer:
         present = self.location.repository.files.entries()
         now = min(clock.now(), storage_clock(self.location))
         expired = {decision.name for decision in self.decide(present, now) if not decision.keep}
-        unlocked = {name for name in expired if not is_locked(self.location, name, now)}
+        unlocked = {name for name in expired if not self.location.is_locked(name, now)}
         with self.catalog.states.locked():
             # Once more: another run may have deleted copies that the first decisions relied on.
             chosen = {each.name: each.reason for each in self.decide(present, now) if not each.keep}
@@ -216,19 +217,6 @@ class Transfer:
     def decide(self, present: Mapping[str, Entry], now: dt.datetime) -> list[RetentionDecision]:
         records = [dated_before_storage(record, present, self.location.name) for record in self.catalog.records()]
         return evaluate_location(self.context, records, self.location.name, now=now)
-
-
-def is_locked(location: Location, name: str, now: dt.datetime) -> bool:
-    """Whether the storage refuses to delete a file of the backup, by an object lock.
-
-    That of the manifest may end later: each change of the manifest writes a new object.
-    """
-    for file in (name, name + MANIFEST):
-        with contextlib.suppress(FileNotFoundError):
-            until: dt.datetime | None = location.repository.storage.locked_until(file)  # type: ignore[attr-defined]
-            if until is not None and until > now:
-                return True
-    return False
 
 
 def storage_clock(location: Location) -> dt.datetime:
@@ -284,18 +272,22 @@ def delete_requested(catalog: BackupCatalog, location: Location) -> None:
     """Delete the files of backups that a user has deleted; those that an object lock keeps later."""
     requested = catalog.states.read(location.name).deletions
     now = min(clock.now(), storage_clock(location)) if requested else clock.now()
-    names = [name for name in requested if not is_locked(location, name, now)]
+    names = [name for name in requested if not location.is_locked(name, now)]
     for name in names:
-        location.repository.delete(name)
+        if not is_of_another(location, name):
+            location.repository.delete(name)
     if names:
         catalog.update_state(location.name, lambda state: state.without_deletions(names))
 
 
 def remove_waiting(context: OpsContext) -> None:
-    """Delete the age files in BACKUP_DIR that no location lacks."""
+    """Delete the age files in BACKUP_DIR that no location lacks, and those that it can get from another location.
+
+    While a location fails for weeks, they would fill the disk. The newest is kept: the next run needs it most likely.
+    """
     catalog = context.repository
     found = catalog.records()
-    encrypted = [location for location in catalog.others.values() if location.encrypted]
-    copying.remove_waiting(
-        catalog, {record.name for location in encrypted for record in missing_in(context, found, location)}
-    )
+    encrypted = {location.name: location for location in catalog.others.values() if location.encrypted}
+    lacking = {record.name for location in encrypted.values() for record in missing_in(context, found, location)}
+    held = {record.name for record in found if encrypted.keys() & set(record.reachable)}
+    copying.remove_waiting(catalog, (lacking - held) | set(sorted(lacking)[-1:]))

@@ -7,7 +7,7 @@ import pytest
 
 from ops import operations
 from ops.backups.encryption import AgeKeys
-from ops.backups.locations import copying
+from ops.backups.locations import copying, state
 from ops.backups.retention import Policy
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from ops.models import Run
@@ -329,6 +329,33 @@ def test_backup_can_be_made_while_copies_are_made(tmp_path):
     lab = Installation(tmp_path, PLAIN)
     with copies_lock(lab.context, "copying"), database_lock(lab.context, "backing up"):
         pass
+
+
+def test_backup_succeeds_while_a_suspended_process_holds_the_states(tmp_path, monkeypatch):
+    lab = Installation(tmp_path, PLAIN)
+    lab.back_up(NOW - 20 * DAY)
+    monkeypatch.setattr(state, "LOCK_TIMEOUT", 0.1)
+    run = Run(kind=Run.Kind.BACKUP, requested_by="ada")
+    with lab.catalog.states.locked():
+        result = operations.back_up(lab.context, run)
+    assert (Run.objects.get().status, result.deleted) == ("succeeded", {})
+    assert "No backup was pruned. Another process has held" in Run.objects.get().log
+    assert lab.catalog.get(result.backup).verified
+
+
+def test_age_files_wait_for_a_failing_location_only_while_no_other_has_them(tmp_path):
+    lab = Installation(tmp_path, SECRET, {"name": "away"})
+    lab.back_up(NOW - 3 * DAY)
+    lab.copy()
+    (tmp_path / "away").rename(tmp_path / "unplugged")
+    names = [lab.back_up(NOW - days * DAY) for days in (2, 1, 0)]
+    lab.copy()
+    assert [path.name for path in (tmp_path / "backups" / "outgoing").iterdir()] == [f"{names[-1]}.age"]
+    (tmp_path / "unplugged").rename(tmp_path / "away")
+    assert lab.copy().locations["away"].copied == tuple(names[::-1])
+    assert {path.name: path.read_bytes() for path in (tmp_path / "nas").glob("*.gz.age")} == {
+        path.name: path.read_bytes() for path in (tmp_path / "away").glob("*.gz.age")
+    }
 
 
 def test_encrypted_location_without_a_persons_key_is_refused(tmp_path):

@@ -16,6 +16,7 @@ from ops.backups.compression import HashingCounter, IteratorFile, reader
 from ops.backups.encryption import SUFFIX, require_two
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
+from ops.backups.locations.ownership import require_own
 from ops.backups.manifest import Encryption, Manifest
 from ops.backups.repository import MISSING, Copy
 from ops.backups.storage.local import DISK_FULL, PARTIAL
@@ -43,8 +44,9 @@ Opener = Callable[[], contextlib.AbstractContextManager[IO[bytes]]]
 def copy_to(catalog: BackupCatalog, location: Location, manifest: Manifest, on_progress: ProgressCallback) -> Copy:
     """Write the data file to the location unless it is there, read it back, and compare. Returns the copy.
 
-    A file there that differs is replaced. Raises VerificationFailed if what was read back is not what was written,
-    ArtifactInvalid if no location has a good copy to read, and errors of the storages.
+    A file of this backup that differs is replaced. Raises VerificationFailed if what was read back is not what was
+    written, ArtifactInvalid if no location has a good copy to read or the file there is of another installation, and
+    errors of the storages.
     """
     expected = stored_file(location, manifest)
     if expected and location.storage.exists(expected.name):
@@ -52,6 +54,8 @@ def copy_to(catalog: BackupCatalog, location: Location, manifest: Manifest, on_p
         if found.is_good:
             return found
     expected, opener = source_for(catalog, location, manifest)
+    if location.storage.exists(expected.name):
+        require_own(location, manifest)
     send(location, expected, opener, on_progress)
     copy = check(location.storage, expected, location.name, on_progress)
     if not copy.is_good:

@@ -1,5 +1,7 @@
 """A storage location besides BACKUP_DIR: its settings, its storage, and the backups in it."""
 
+import contextlib
+import datetime as dt
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,7 +15,7 @@ from msgspec import Meta, Struct
 from ops.backups.encryption import AgeKeys
 from ops.backups.locations.encrypted_storage import EncryptedStorage
 from ops.backups.manifest import Manifest
-from ops.backups.repository import LOCAL, BackupRepository
+from ops.backups.repository import LOCAL, MANIFEST, BackupRepository
 from ops.backups.retention import Policy
 from ops.backups.signing import Keys
 from ops.backups.storage.local import PrivateFileSystemStorage
@@ -134,6 +136,18 @@ class Location:
         if self.encrypted:
             return EncryptedRepository(EncryptedStorage(self.storage, self.age_keys), self._keys, self._prefix)
         return BackupRepository(self.storage, self._keys, self._prefix)
+
+    def is_locked(self, name: str, now: dt.datetime) -> bool:
+        """Whether the storage refuses to delete a file of this backup, by an object lock.
+
+        That of the manifest may end later: each change of the manifest writes a new object.
+        """
+        for file in (name, name + MANIFEST):
+            with contextlib.suppress(FileNotFoundError):
+                until: dt.datetime | None = self.repository.storage.locked_until(file)  # type: ignore[attr-defined]
+                if until is not None and until > now:
+                    return True
+        return False
 
     def contents(self, manifest: Manifest) -> Iterator[None]:  # noqa: ARG002  # of locations with versions
         """Once for each content that the data file may have: from then on `repository` reads that one."""

@@ -1,10 +1,12 @@
 """Keep manifests and history in another storage location up to date, and learn of backups that are only there."""
 
+import datetime as dt
 import hashlib
 from collections.abc import Collection
 
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
+from ops.backups.locations.ownership import is_of_another
 from ops.backups.repository import EVENTS, MANIFEST, REPORTS, run_and_event
 from ops.backups.signing import Trust
 from ops.utils.formatting import pluralize
@@ -55,13 +57,14 @@ def write_missing(catalog: BackupCatalog, location: Location, folder: str, names
     return len(missing)
 
 
-def finish_deletions(catalog: BackupCatalog, location: Location) -> None:
-    """Delete manifests without data files, which a deletion leaves that was interrupted."""
+def finish_deletions(catalog: BackupCatalog, location: Location, *, now: dt.datetime) -> None:
+    """Delete manifests without data files, which a deletion leaves that was interrupted; not those of others."""
     copies = catalog.states.read(location.name).copies
     files = location.repository.files.entries()
     for name in location.repository.names(files):
-        if name not in files and name not in copies:
-            location.repository.delete(name)
+        if name not in files and name not in copies and not is_of_another(location, name):
+            if not location.is_locked(name, now):
+                location.repository.delete(name)
 
 
 def learn(catalog: BackupCatalog, location: Location) -> list[str]:

@@ -78,6 +78,10 @@ class LocationState(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         )
 
 
+class StatesLocked(PreconditionFailed):
+    """Another process, which may be suspended, holds the lock of the states. Nothing was changed."""
+
+
 class LocationStates:
     """The documents ``locations/NAME.json`` in `storage`. A document that was changed by others counts as none."""
 
@@ -117,7 +121,7 @@ class LocationStates:
     def locked(self) -> Iterator[None]:
         """Between the reading of a state and what is decided from it, no other process changes one.
 
-        Not reentrant. Raises PreconditionFailed after `LOCK_TIMEOUT` seconds.
+        Not reentrant. Raises StatesLocked after `LOCK_TIMEOUT` seconds.
         """
         with self.storage.folder(LOCK_FILE, create=True) as (folder, last):
             descriptor = os.open(last, NEW_OR_OLD_FILE, 0o600, dir_fd=folder)
@@ -135,7 +139,7 @@ def wait_for(descriptor: int, path: str) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             if time.monotonic() > deadline:
-                raise PreconditionFailed(
+                raise StatesLocked(
                     f"Another process has held {path} for {LOCK_TIMEOUT:.0f} seconds.",
                     "Continue or stop the process that is suspended (fuser -v shows it), and try again.",
                 ) from error
