@@ -62,9 +62,9 @@ def finish_deletions(catalog: BackupCatalog, location: Location, *, now: dt.date
     copies = catalog.states.read(location.name).copies
     files = location.repository.files.entries()
     for name in location.repository.names(files):
-        if name not in files and name not in copies and not is_of_another(location, name):
-            if not location.is_locked(name, now):
-                location.repository.delete(name)
+        is_left = name not in files and name not in copies
+        if is_left and not is_of_another(location, name) and not location.is_locked(name, now):
+            location.repository.delete(name)
 
 
 def learn(catalog: BackupCatalog, location: Location) -> list[str]:
