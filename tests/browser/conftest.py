@@ -96,13 +96,19 @@ def browser() -> Iterator[Browser]:
 def site(
     request: pytest.FixtureRequest, browser: Browser, migrated: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
-    """With the demo lab, an administrator called Ada and a viewer called Vera."""
-    folder = tmp_path_factory.mktemp(request.param)
-    changes = {"BACKUP_DIR": str(folder / "backups"), "DJANGO_SETTINGS_MODULE": "homerack.settings"}
-    changes["BACKUP_SIGNING_KEY"] = "signs-the-backups-of-this-site-" * 2
+    with open_site(request.param, tmp_path_factory.mktemp(request.param), browser, migrated) as site:
+        yield site
+
+
+@contextlib.contextmanager
+def open_site(kind: str, folder: Path, browser: Browser, migrated: Path, **settings: str) -> Iterator[Site]:
+    """HomeRack in `folder`, with the demo lab, an administrator called Ada and a viewer called Vera."""
+    own = {"BACKUP_DIR": str(folder / "backups"), "DJANGO_SETTINGS_MODULE": "homerack.settings"}
+    own["BACKUP_SIGNING_KEY"] = "signs-the-backups-of-this-site-" * 2
+    changes = own | settings
     name = "homerack"
     with contextlib.ExitStack() as stack:
-        if request.param == "postgresql":
+        if kind == "postgresql":
             name, changes["DATABASE_URL"] = stack.enter_context(database_on_the_server())
 
         def run(*command: str) -> str:
@@ -113,7 +119,7 @@ def site(
         def shell(code: str) -> str:
             return run("shell", "--no-imports", "--command", code)
 
-        if request.param == "postgresql":
+        if kind == "postgresql":
             run("migrate")
         else:
             shutil.copy(migrated / "homerack.db", folder)

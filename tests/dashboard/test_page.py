@@ -121,7 +121,8 @@ def measured(seconds: float, age: float | None) -> dict[str, Any]:
 def test_dashboard_shows_the_two_numbers_of_restore_tests_over_time(superuser: Client, make_run: MakeRun) -> None:
     assert "Restore tests</h2>" not in page(superuser)
     for weeks, seconds in ((2, 60.0), (1, 90.0), (0, 240.0)):
-        make_run(hours=24 * 7 * weeks + 1, kind=Run.Kind.RESTORE_TEST, result=measured(seconds, 36_000.0))
+        make_run(hours=24 * 7 * weeks + 1, kind=Run.Kind.RESTORE_TEST, backup="one", result=measured(seconds, 36_000.0))
+    assert '<p class="dash-value">4 min 0 s</p>' in page(superuser)
     make_run(hours=0.5, kind=Run.Kind.RESTORE_TEST, status=Run.Status.FAILED, result=measured(1.0, 1.0))
     make_run(hours=0.4, kind=Run.Kind.RESTORE_TEST)
 

@@ -98,6 +98,7 @@ PAGES = {
     "admin:ops_backup_prove_recovery_kit": Page(NOBODY, ADMINISTRATORS),
     "admin:ops_backup_withdraw_recovery_kit": Page(ADMINISTRATORS, ADMINISTRATORS),
     "admin:ops_run_download_sqlite_file": Page(NOBODY, ADMINISTRATORS),
+    "admin:ops_run_report": Page(NOBODY, NOBODY),  # the run has none; tests/admin/test_restore_tests.py
     "admin:ops_run_cancel": Page(NOBODY, OPERATE),  # a backup; what one may start, one may cancel
     "ops-notifications": Page(ADMINISTRATORS, ADMINISTRATORS),
     "ops-run-status": Page(EVERYBODY, NOBODY),  # its address is signed

@@ -184,7 +184,9 @@ def restore_figure(data: DashboardData) -> Figure:
         return Figure(title=title, icon=icon, value="Not measured", notes=("Known after the first restore test",))
     when = format_past_day(run.finished_at or data.status.now, data.status.now)
     notes = (f"Measured {when} in a {run.get_kind_display()}", run.backup)
-    return Figure(title=title, icon=icon, value=format_duration(duration_of(run)), notes=notes)
+    measured: float | None = getattr(run, "recovery_time", None)
+    seconds = duration_of(run) if measured is None else measured
+    return Figure(title=title, icon=icon, value=format_duration(seconds), notes=notes)
 
 
 # --- Rows of each model -------------------------------------------------------------------------------------------

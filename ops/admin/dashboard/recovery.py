@@ -17,6 +17,8 @@ from ops.utils.formatting import format_duration, format_timespan
 
 TESTS = 26
 """Half a year of weekly tests."""
+RECOVERY_TIME = Cast(KT("result__tests__0__recovery_time"), FloatField())
+"""Of a run; NULL unless it is a restore test."""
 TIME, LOSS = "Time to restore (RTO)", "Possible data loss (RPO)"
 
 
@@ -42,13 +44,12 @@ class Trend:
 
 def read_measured() -> list[Measured]:
     """The last restore tests that passed, the newest first. One query."""
-    test = "result__tests__0__"
     rows: Any = (
         Run.objects.filter(kind=Run.Kind.RESTORE_TEST, status=Run.Status.SUCCEEDED, finished_at__isnull=False)
         .annotate(
-            location=KT(f"{test}location"),
-            recovery_time=Cast(KT(f"{test}recovery_time"), FloatField()),
-            recovery_point_age=Cast(KT(f"{test}recovery_point_age"), FloatField()),
+            location=KT("result__tests__0__location"),
+            recovery_time=RECOVERY_TIME,
+            recovery_point_age=Cast(KT("result__tests__0__recovery_point_age"), FloatField()),
         )
         .exclude(recovery_time=None)
         .order_by("-requested_at")

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from ops.admin.dashboard.backup_calendar import first_day
 from ops.admin.dashboard.history import History, read_history
+from ops.admin.dashboard.recovery import RECOVERY_TIME
 from ops.admin.dashboard.summary import BackupStatus, SchedulerState
 from ops.backups.recovery_kit import Concern
 from ops.backups.repository import LOCAL
@@ -189,7 +190,8 @@ def describe_database() -> Database:
 
 
 def last_restore() -> Run | None:
-    """The newest restore or restore test that succeeded."""
+    """The newest restore or restore test that succeeded, with the `recovery_time` of a test."""
     kinds = (Run.Kind.RESTORE_TEST, Run.Kind.RESTORE)
     done = Run.objects.filter(kind__in=kinds, status=Run.Status.SUCCEEDED, started_at__isnull=False)
+    done = done.annotate(recovery_time=RECOVERY_TIME)
     return done.exclude(backup="").order_by("-requested_at").defer("log", "result", "arguments", "stages").first()
