@@ -11,8 +11,8 @@ suspicious. It is compared with the last good backup and with the median of the 
 
 Growth is no loss. Tables that rise and fall, such as logs that are cleared, have a spread: the losses that they are
 known for. A loss is usual if a similar one is known from a week, a month, a quarter or a year before, or from about as
-many rows, to which the table has grown again; or if three as deep are known. Each manifest hands the known losses on to
-the next, so that they are remembered for longer than backups are kept.
+many rows, to which the table has grown again; or if three as deep are known from the last 60 days. Each manifest hands
+the known losses on to the next, so that they are remembered for longer than backups are kept.
 """
 
 import datetime as dt
@@ -48,8 +48,8 @@ TOLERANCE = 0.1
 """By how much, as a share of the rows before, what a similar loss leaves may differ."""
 GROWN_AGAIN = (0.9, 2)
 """How high a table stands before a usual loss, in heights before a known one."""
-OFTEN = 3
-"""So many known losses of a table are a habit."""
+OFTEN, LATELY = 3, 60 * DAY
+"""So many known losses of a table, within this time before a loss, are a habit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +207,8 @@ def is_usual(loss: Loss, known: Iterable[Loss]) -> bool:
     same = [other for other in known if (other.of, other.name) == (loss.of, loss.name)]
     as_deep = [other for other in same if share(other) <= share(loss) + TOLERANCE]
     similar = [other for other in as_deep if share(other) >= share(loss) - TOLERANCE]
-    return len(as_deep) >= OFTEN or any(in_rhythm(loss, other) or grown_again(loss, other) for other in similar)
+    lately = [other for other in as_deep if loss.at - other.at <= LATELY]
+    return len(lately) >= OFTEN or any(in_rhythm(loss, other) or grown_again(loss, other) for other in similar)
 
 
 def share(loss: Loss) -> float:

@@ -1,8 +1,9 @@
 """What a suspicious backup has lost, and what a user decided. It is part of the manifest."""
 
 from enum import StrEnum
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ops.utils import schema
 from ops.utils.formatting import format_size, pluralize
@@ -76,7 +77,7 @@ class Suspicion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `losses` are the largest of all, whose number is `number`.
     """
 
-    losses: tuple[Loss, ...]
+    losses: Annotated[tuple[Loss, ...], Meta(min_length=1)]
     number: Count
     compared_with: Text
     decision: Decision | None = None

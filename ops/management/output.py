@@ -89,7 +89,8 @@ def show_backup(console: Console, result: BackupResult, *, where: str, location:
     console.print(f"\nBacked up {escape(where)} as [bold]{escape(result.backup)}[/bold]", soft_wrap=True)
     show_result(console, result)
     console.print(f"  Stored in {location}", soft_wrap=True, markup=False)
-    console.print(f"Restore it with: manage.py restore_database {result.backup}", soft_wrap=True, markup=False)
+    if not result.suspicion:
+        console.print(f"Restore it with: manage.py restore_database {result.backup}", soft_wrap=True, markup=False)
 
 
 def show_records(

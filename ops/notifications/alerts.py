@@ -238,14 +238,17 @@ def alert_of_location(location: KnownLocation) -> Alert:
 
 
 def check_suspicion(alias: str) -> None:
-    """One alert while the newest backup is suspicious and undecided, however many are."""
+    """One alert while the newest backup is suspicious and undecided, however many are; another for a larger loss."""
     newest = Backup.objects.using(alias).filter(trust="signed").exclude(origin="upload").order_by("-taken_at").first()
-    alerts = {}
+    alerts: dict[str, Alert] = {}
     if newest and newest.suspicion == Verdict.UNDECIDED:
         manifest = Manifest.from_json(newest.manifest)
         if manifest.suspicion:
-            alerts["suspicious"] = alert_of_suspicion(manifest.name, manifest.suspicion)
-    sync_alerts(alerts, in_scope="suspicious".__eq__)
+            largest = manifest.suspicion.losses[0]
+            sent = (key for key in load_state() if has_prefix("suspicious ", key))
+            alert = alert_of_suspicion(manifest.name, manifest.suspicion)
+            alerts = dict.fromkeys([*sent, f"suspicious {largest.of} {largest.name}"], alert)
+    sync_alerts(alerts, in_scope=partial(has_prefix, "suspicious "))
 
 
 def alert_of_suspicion(name: str, suspicion: Suspicion) -> Alert:

@@ -199,6 +199,7 @@ def test_fourth_loss_at_odd_times_is_usual() -> None:
     assert [manifest.verdict for manifest in kept if manifest.tables["log"].rows == 50] == [Verdict.RIGHT] * 3
     again = [night(40, {"log": 250}, known_losses=kept[0].known_losses), *kept]
     assert judge({"log": 60}, again, number=41).suspicion is None
+    assert judge({"log": 60}, again, number=81).suspicion is not None
 
 
 def test_loss_is_known_for_more_than_a_year() -> None:

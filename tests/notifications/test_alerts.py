@@ -124,6 +124,17 @@ def test_suspicious_backup_is_notified_once_and_resolved_when_it_is_decided(rece
     ]
 
 
+def test_larger_loss_is_notified_although_the_first_is_undecided(receiver: Receiver, host: None) -> None:
+    add_suspicious_backup(taken_at=timezone.now() - dt.timedelta(days=1))
+    alerts.check_suspicion("default")
+    worse = add_suspicious_backup(taken_at=timezone.now(), name="homerack_20261124_120000.sql.gz")
+    worse.manifest["suspicion"]["losses"][0]["name"] = "devices"
+    worse.save()
+    alerts.check_suspicion("default")
+    alerts.check_suspicion("default")
+    assert titles(receiver) == ["A backup is suspicious on attic."] * 2
+
+
 def test_suspicion_is_resolved_when_the_rows_are_back(receiver: Receiver, host: None) -> None:
     add_suspicious_backup(taken_at=timezone.now() - dt.timedelta(days=1))
     alerts.check_suspicion("default")
