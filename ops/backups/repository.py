@@ -344,6 +344,10 @@ class BackupRepository:
     def event_names(self) -> list[str]:
         return sorted(filter(EVENT.fullmatch, self.files.names(EVENTS)))
 
+    def report_names(self) -> list[str]:
+        """The reports of restore tests, without unfinished files."""
+        return sorted(name for name in self.files.names(REPORTS) if name.endswith(MANIFEST))
+
     def read_events(self, names: list[str]) -> list[dict[str, Any]]:
         events = []
         for name in names:

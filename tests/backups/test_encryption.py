@@ -72,6 +72,16 @@ def test_encrypt_is_opened_by_each_recipient_and_by_no_other_key():
         assert "recipients that are unknown here" in refused.value.hint
 
 
+def test_key_that_opens_a_file_is_known_by_its_beginning():
+    first, second, other = new_identity(), new_identity(), new_identity()
+    ciphertext = AgeKeys((), (recipient_of(second), recipient_of(PERSON))).encrypt(NOISE)
+    head = ciphertext[: 64 * 1024]
+    assert AgeKeys((first, second), (recipient_of(first),)).opened_by(head) == recipient_of(second)
+    assert AgeKeys((second, PERSON), (recipient_of(first),)).opened_by(head) == recipient_of(second)
+    assert AgeKeys((other,), (recipient_of(other),)).opened_by(head) == ""
+    assert AgeKeys((second,), (recipient_of(second),)).opened_by(ciphertext) == recipient_of(second)
+
+
 def test_earlier_identity_decrypts_and_the_first_one_is_encrypted_to():
     old, new = new_identity(), new_identity()
     ciphertext = AgeKeys.of_machine([old], []).encrypt(b"rows")

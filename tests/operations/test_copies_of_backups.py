@@ -18,6 +18,7 @@ MACHINE, PERSON = new_identity(), new_identity()
 CHANGE = "UPDATE racks SET name = 'Changed'"
 DIFFERS, GONE = "Its SHA-256 is not that of the backup.", "Its data file is missing."
 WRONG = "is not the file that its manifest describes: its SHA-256 differs"
+CHOOSE = "It was damaged or replaced. Choose another backup: manage.py list_backups"
 SCHEDULED = "from ops import tasks; tasks.restore_test()"
 
 
@@ -234,6 +235,19 @@ def test_last_copy_that_turns_out_damaged_makes_the_backup_fail(copies: Copies) 
 
 
 @sqlite_first
+def test_damaged_backup_without_other_locations_fails_when_it_is_restored(lab: Lab) -> None:
+    name = lab.back_up()
+    damage(lab.backups / name)
+    refused = lab.manage("restore_database", name, "--yes")
+    assert refused.code == 3
+    assert refused.error == f"CommandError: {name} {WRONG}.\n{CHOOSE}\n"
+    assert lab.rows(f"SELECT verification_error, copy_count FROM ops_backup WHERE name = '{name}'") == [
+        (f"{name} {WRONG}", 1)
+    ]
+    assert lab.manage("restore_database", "--latest", "--yes").code == 1
+
+
+@sqlite_first
 def test_location_that_is_not_known_or_has_no_copy_is_refused(copies: Copies) -> None:
     error = copies.manage("restore_database", copies.name, "--yes", "--location", "nase").error
     assert "There is no storage location 'nase' besides" in error
@@ -350,7 +364,9 @@ def test_copy_that_no_key_opens_says_nothing_about_the_backup(over_sftp: Copies)
 @sqlite_first
 def test_reports_travel_to_other_locations_and_survive_a_restore(copies: Copies) -> None:
     copies.run("verify_backup", copies.name, "--restore")
+    (report,) = [path.name for path in (copies.lab.backups / "reports").iterdir()]
+    (copies.lab.backups / "reports" / f"{report}.partial").write_text("{")
     copies.run("restore_database", copies.name, "--yes")
     copies.run("copy_backups")
-    (report,) = [path.name for path in (copies.lab.backups / "reports").iterdir()]
+    assert [path.name for path in (copies.nas / "reports").iterdir()] == [report]
     assert (copies.nas / "reports" / report).read_bytes() == (copies.lab.backups / "reports" / report).read_bytes()

@@ -45,7 +45,7 @@ def write_history(catalog: BackupCatalog, location: Location, *, run: str) -> in
     events = [name for name in catalog.event_names() if run_and_event(name)[0] != run]
     return sum(
         write_missing(catalog, location, folder, names)
-        for folder, names in ((EVENTS, events), (REPORTS, catalog.files.names(REPORTS)))
+        for folder, names in ((EVENTS, events), (REPORTS, catalog.report_names()))
     )
 
 
