@@ -15,6 +15,7 @@ from rich.console import Console
 from ops.backups.encryption import NoKeyOpens, recipient_of
 from ops.backups.locations.location import (
     EXAMPLES,
+    S3,
     SFTP,
     UNNAMED,
     Location,
@@ -35,7 +36,7 @@ OPTIONS = {
     "HOST_KEY": "--host-key",
     "IDENTITY_FILE": "--ssh-identity-file",
     "PASSWORD": "the password that was typed",
-    "…": "--endpoint and --region, and the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "…": "--endpoint, --region, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY",
 }
 """What its options are called, by the end of the name of the variable that a configured location has."""
 SECRET_KEY = re.compile(r"AGE-SECRET-KEY-1[0-9A-Z]+")
@@ -151,7 +152,12 @@ def absolute(address: str) -> str:
 
 
 def with_credentials(console: Console, settings: LocationSettings) -> LocationSettings:
-    """Ask for what an SFTP server needs and was not given: its host key is confirmed, a password is typed."""
+    """Ask for what a server needs and was not given: a host key is confirmed; a password or keys are typed."""
+    if settings.type == S3 and is_terminal() and not (settings.access_key or has_bucket_keys()):
+        console.print(f"There are no keys for {settings.url}.", soft_wrap=True, markup=False)
+        access_key = ask_secret("Access key (not shown): ")
+        secret_key = ask_secret("Secret key (not shown): ")
+        return msgspec.structs.replace(settings, access_key=access_key, secret_key=secret_key)
     if settings.type != SFTP:
         return settings
     from ops.backups.storage import ssh  # noqa: PLC0415  # a large library
@@ -162,6 +168,13 @@ def with_credentials(console: Console, settings: LocationSettings) -> LocationSe
     if not has_key and not settings.password and is_terminal():
         settings = msgspec.structs.replace(settings, password=ask_secret(f"Password for {settings.url}: "))
     return settings
+
+
+def has_bucket_keys() -> bool:
+    """Whether the environment of this command, or the account, has keys for S3."""
+    import boto3  # noqa: PLC0415  # a large library
+
+    return boto3.Session().get_credentials() is not None
 
 
 def confirm_host_key(console: Console, settings: LocationSettings) -> str:
@@ -263,6 +276,18 @@ def ask_secret_key(console: Console, location: Location, kit: Kit, attempt: int)
 def needs_signing_key(found: Iterable[FoundBackup]) -> bool:
     trusts = {backup.record.trust for backup in found}
     return Trust.FOREIGN in trusts and Trust.SIGNED not in trusts
+
+
+def require_signing_key(location: Location, found: Iterable[FoundBackup]) -> None:
+    """Raises PreconditionFailed where no backup has the signature of a known key."""
+    if needs_signing_key(found):
+        raise PreconditionFailed(
+            f"No key here has signed the backups in {location.where}: whether they are yours is not known. Nothing was"
+            " changed.",
+            "Take the signing key of the recovery kit: run the command in a terminal, which asks for it, or write the"
+            " line BACKUP_SIGNING_KEY=… into the file of --identity-file. Without it, --backup NAME --untrusted"
+            " recovers only the rows of the tables.",
+        )
 
 
 def is_terminal() -> bool:

@@ -146,6 +146,11 @@ def test_recover_brings_back_rows_history_and_backups(lab: Lab, tmp_path: Path) 
     brings_all_back(Site(lab, directory(tmp_path)))
 
 
+@pytest.mark.slow
+def test_recover_works_without_the_right_to_create_databases(make_lab: Callable[[str], Lab], tmp_path: Path) -> None:
+    brings_all_back(Site(make_lab("schema"), directory(tmp_path)))
+
+
 @sqlite_first
 def test_recover_works_from_servers(lab: Lab, place: Place) -> None:
     brings_all_back(Site(lab, place))
@@ -328,7 +333,7 @@ def test_wrong_signing_key_is_refused_and_rows_alone_can_be_recovered(site: Site
     site.lose()
     kit = site.kit(signing_key="another")
 
-    refused(site.recover("--yes", kit=kit), site, "it is signed with an unknown key")
+    refused(site.recover("--yes", kit=kit), site, "No key here has signed the backups", "BACKUP_SIGNING_KEY=…")
     refused(site.recover("--yes", "--backup", name, kit=kit), site, "its origin is unknown", "--untrusted", code=3)
 
     site.recovered("--backup", name, "--untrusted", kit=kit)
@@ -379,8 +384,10 @@ def test_unreachable_location_is_refused(site: Site) -> None:
 
 
 @pytest.mark.slow
-@sqlite_first
-def test_backups_of_several_databases_need_a_choice(make_lab: Callable[[str], Lab], lab: Lab, tmp_path: Path) -> None:
+def test_backups_of_several_databases_need_a_choice(
+    make_lab: Callable[[str], Lab], sqlite_lab: Lab, tmp_path: Path
+) -> None:
+    lab = sqlite_lab
     site, other = Site(lab, directory(tmp_path)), Site(make_lab("postgresql"), directory(tmp_path))
     site.back_up()
     before = lab.content()
@@ -476,6 +483,26 @@ def test_person_types_the_keys_and_confirms(site: Site) -> None:
     for secret in (KIT[20:40], SIGNING_KEY):
         assert secret not in outcome.output
         assert secret not in json.dumps(site.lab.events())
+
+
+@pytest.mark.slow
+@sqlite_first
+def test_person_types_the_keys_of_a_bucket(lab: Lab, s3: S3) -> None:
+    site = Site(lab, bucket(s3, s3.make_bucket()))
+    site.back_up()
+    before = lab.content()
+    site.lose()
+    site.place.new_variables = {"AWS_EC2_METADATA_DISABLED": "true"}
+    arguments = ["recover", "--from", site.place.address, *site.place.options, "--identity-file", site.kit(), "--yes"]
+
+    with lab.typing(*arguments, **site.new_machine()) as (command, keyboard):
+        for question, name in (("Access key", "aws_access_key_id"), ("Secret key", "aws_secret_access_key")):
+            command.until(lambda q=question: q in shown(command))
+            os.write(keyboard, f"{KEYS[name]}\n".encode())
+        outcome = command.wait()
+
+    assert outcome.code == 0, outcome
+    assert lab.content() == before
 
 
 def shown(command: Any) -> str:

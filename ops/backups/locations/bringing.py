@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
-from ops.backups.compression import HashingCounter, IteratorFile
+from ops.backups.compression import HashingCounter, IteratorFile, pool
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
 from ops.backups.locations.selection import FoundBackup
@@ -16,6 +17,8 @@ from ops.errors import ArtifactInvalid
 from ops.utils.progress import Progress, ProgressCallback, Stage
 from ops.utils.streams import blocks_of
 
+READERS = 8
+"""Threads that read small files: a bucket takes many requests at a time."""
 REPORT = re.compile(r"[0-9A-Za-z_-]+\.json", re.ASCII)
 
 
@@ -32,28 +35,42 @@ def bring_history(catalog: BackupCatalog, location: Location, on_progress: Progr
 
     Returns a sentence for each that cannot be read; the others count.
     """
-    missing = {
-        folder: location.repository.files.names(folder) - catalog.files.names(folder) for folder in (EVENTS, REPORTS)
-    }
-    files = [*filter(EVENT.fullmatch, missing[EVENTS]), *filter(REPORT.fullmatch, missing[REPORTS])]
-    paths = sorted(f"{EVENTS if name in missing[EVENTS] else REPORTS}/{name}" for name in files)
+    paths = [
+        f"{folder}/{name}"
+        for folder, pattern in ((EVENTS, EVENT), (REPORTS, REPORT))
+        for name in sorted(location.repository.files.names(folder) - catalog.files.names(folder))
+        if pattern.fullmatch(name)
+    ]
     unreadable = []
-    for done, path in enumerate(paths, start=1):
-        try:
-            with location.repository.storage.open(path, "rb") as file:
-                content = file.read(MAX_EVENT + 1)
-            require_size(content)
-            catalog.files.rewrite(path, content)
-        except (ArtifactInvalid, FileNotFoundError) as error:
-            unreadable.append(f"{path} cannot be read. {error}")
-        on_progress(Progress(stage=Stage.HISTORY, item="events", done=done, total=len(paths)))
+    done = 0
+    with pool(READERS) as executor:
+        # A batch at a time, so that the memory for large ones has a limit.
+        for batch in batched(paths, READERS):
+            for path, content in zip(batch, executor.map(partial(read, location), batch), strict=True):
+                if isinstance(content, bytes):
+                    catalog.files.rewrite(path, content)
+                else:
+                    unreadable.append(f"{path} cannot be read. {content}")
+                done += 1
+                on_progress(Progress(stage=Stage.HISTORY, item="events", done=done, total=len(paths)))
     return unreadable
 
 
-def require_size(content: bytes) -> None:
-    """Raises ArtifactInvalid for what no run writes. Events are not signed: anybody with the location's key can."""
-    if len(content) > MAX_EVENT:
-        raise ArtifactInvalid(f"It is larger than {MAX_EVENT:,} bytes.")
+def batched(paths: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (paths[start : start + size] for start in range(0, len(paths), size))
+
+
+def read(location: Location, path: str) -> bytes | str:
+    """The content of a file, or what is wrong with it. Raises other errors of the storage.
+
+    Events are not signed: anybody with the location's key can write large ones.
+    """
+    try:
+        with location.repository.storage.open(path, "rb") as file:
+            content = bytes(file.read(MAX_EVENT + 1))
+    except (ArtifactInvalid, FileNotFoundError) as error:
+        return str(error)
+    return content if len(content) <= MAX_EVENT else f"It is larger than {MAX_EVENT:,} bytes."
 
 
 def bring_manifests(catalog: BackupCatalog, found: Iterable[FoundBackup], location: Location) -> None:

@@ -103,6 +103,7 @@ def choose(
     """The backups to try, the best first. Raises PreconditionFailed."""
     if options["backup"]:
         return [named(found, options["backup"])]
+    recovery.require_signing_key(location, found)
     good = require_good(found, location)
     databases = list(dict.fromkeys(backup.database for backup in good))
     labels = {f"{name} ({ENGINES.get(engine, engine)})": (engine, name) for engine, name in databases}
