@@ -255,9 +255,13 @@ def rebuild_index(context: OpsContext) -> tuple[str, ...]:
 
 
 def _fail_lost() -> list[Run]:
-    """The caller has the lock: no run is running, and none was lately, for which others might still wait."""
+    """No run is running, and none was lately, for which others might still wait.
+
+    The caller has the lock of the database. Copying has another one, and may take the only free worker for hours.
+    """
     since = clock.now() - LONGEST_WAIT
     queued = list(Run.objects.filter(status=Run.Status.QUEUED, requested_at__lt=since).values_list("pk", flat=True))
-    if not queued or Run.objects.filter(started_at__isnull=False, finished_at__gt=since).exists():
+    lately = Q(status=Run.Status.RUNNING) | Q(started_at__isnull=False, finished_at__gt=since)
+    if not queued or Run.objects.filter(lately).exists():
         return []
     return [run for key in queued for run in fail_queued(key, QUEUE_LOST)]

@@ -166,6 +166,14 @@ class TestLostMessage:
         run.refresh_from_db()
         assert run.status == "queued"
 
+    def test_queued_run_stays_queued_while_backups_are_copied(self) -> None:
+        """Copying has a lock of its own, and the worker may have no other process."""
+        run = self.enqueue_at(120)
+        add_run(kind=Run.Kind.COPY, status=Run.Status.RUNNING, finished_at=None)
+        tasks.reconcile()
+        run.refresh_from_db()
+        assert run.status == "queued"
+
     def test_queued_run_gets_fifteen_minutes_after_the_other_ended(self) -> None:
         run = self.enqueue_at(120)
         before = add_run(finished_at=timezone.now() - dt.timedelta(minutes=14))
