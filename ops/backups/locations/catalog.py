@@ -126,11 +126,19 @@ class BackupCatalog(BackupRepository):
         return self.get(name)
 
     def delete(self, name: str) -> None:
-        """Delete the backup here, and record for each other location that its files there are to be deleted."""
+        """As `delete_decided`, for callers that have decided without looking at other backups."""
         with self.states.locked():
-            for location in self.others:
-                self.states.update(location, lambda state: state.with_deletion(name))
-            super().delete(name)
+            self.delete_decided(name)
+
+    def delete_decided(self, name: str) -> None:
+        """Delete the backup here, and record for each other location that its files there are to be deleted.
+
+        The caller holds `states.locked` since it looked for other good backups: pruning another location must not
+        delete those meanwhile.
+        """
+        for location in self.others:
+            self.states.update(location, lambda state: state.with_deletion(name))
+        super().delete(name)
 
     def delete_copy(self, name: str, location: str) -> None:
         """Record that the copy is about to be deleted, so that no other deletion relies on it. In the first location
