@@ -161,7 +161,8 @@ def brings_all_back(site: Site) -> None:
     older = site.back_up()
     lab.rows(CHANGE)
     before, newer = lab.content(), site.back_up()
-    runs = len(lab.runs())
+    # Without the run that copied, which had not ended.
+    runs = lab.runs()[:-1]
     site.lose()
 
     outcome = site.recovered("--json")
@@ -173,10 +174,7 @@ def brings_all_back(site: Site) -> None:
     assert lab.listed() == [newer, older]
     listed = lab.run_json("list_backups", **site.new_machine())["backups"]
     assert [(each["trust"], each["name"]) for each in listed] == [("signed", newer), ("signed", older)]
-    assert len(lab.runs()) == runs + 1
-    assert lab.runs()[-1] == ("restore", "succeeded")
-    assert ("backup", "succeeded") in lab.runs()
-    assert not [run for run in lab.runs() if run[1] == "running"]
+    assert lab.runs() == [*runs, ("restore", "succeeded")]
     assert lab.run_json("list_backups", **site.new_machine())["previous"] is None
 
 
@@ -410,7 +408,7 @@ def test_recover_reads_earlier_versions_of_what_a_thief_deleted_or_overwrote(lab
     site = Site(lab, bucket(s3, name))
     site.back_up()
     lab.rows(CHANGE)
-    newest, before, runs = site.back_up(), lab.content(), len(lab.runs())
+    newest, before, runs = site.back_up(), lab.content(), lab.runs()[:-1]
     for item in s3.client.list_objects_v2(Bucket=name)["Contents"]:
         if attack == "delete":
             s3.client.delete_object(Bucket=name, Key=item["Key"])
@@ -424,7 +422,7 @@ def test_recover_reads_earlier_versions_of_what_a_thief_deleted_or_overwrote(lab
     assert f"Note: it was {word} in the bucket; an earlier version is read." in outcome.out
     assert f"Recovered {newest}" in outcome.out
     assert lab.content() == before
-    assert len(lab.runs()) == runs + 1
+    assert lab.runs() == [*runs, ("restore", "succeeded")]
 
 
 # --- Killed, and with a person at the terminal ------------------------------------------------------------------------
