@@ -74,10 +74,11 @@ class CopiesFilter(admin.SimpleListFilter):
 @admin.display(description="locations", ordering="copy_count")
 def locations(backup: Backup) -> SafeString:
     """The locations of the backup; those whose copies do not count with the reason."""
-    marks = ((copy.state, ICONS[copy.state], copy.location, meaning(copy)) for copy in read_copies(backup.copies))
+    copies = read_copies(backup.copies)
+    marks = ((copy.state, copy.state, ICONS[copy.state], copy.location, meaning(copy)) for copy in copies)
+    icon = '<span class="material-symbols-outlined" aria-hidden="true">{}</span>'
     mark = (
-        '<span class="ops-copy ops-copy-{}"><span class="material-symbols-outlined" aria-hidden="true">{}</span>{}'
-        '<span class="ops-copy-state">{}</span></span>'
+        f'<span class="ops-copy ops-copy-{{}}" title="{{}}">{icon}{{}}<span class="ops-copy-state">{{}}</span></span>'
     )
     return format_html('<span class="ops-copies">{}</span>', format_html_join("", mark, marks) or "none")
 

@@ -56,7 +56,7 @@ def test_list_shows_where_each_backup_is_and_what_does_not_count(viewer: Client)
     page = text(viewer.get(LIST))
 
     assert COLUMN in page
-    assert '<span class="ops-copy ops-copy-good">' in page
+    assert '<span class="ops-copy ops-copy-good" title="good">' in page
     for name, state in (("nas", "damaged"), ("cloud", "unreachable")):
         assert f'</span>{name}<span class="ops-copy-state"> {state}</span>' in page
     assert "Copy now" not in page
@@ -121,7 +121,7 @@ def test_invalid_locations_do_not_break_the_list(admin_client: Client, settings:
     backup = add_backup(**row_copies("nas"))
 
     assert COLUMN not in text(admin_client.get(LIST))
-    assert "not in the settings" in text(admin_client.get(page_of(backup)))
+    assert "Not in the settings" in text(admin_client.get(page_of(backup)))
 
 
 # --- The page -----------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_page_has_a_row_for_each_location(operator: Client, settings: Any) -> No
     local, nas, cloud, usb = rows.split("<tr>")[2:]
     for row, words in (
         (local, ("BACKUP_DIR", "Good", ">never<")),
-        (nas, ("directory, not encrypted", "Damaged", "Its SHA-256 is not that of the backup.")),
+        (nas, ("Directory, not encrypted", "Damaged", "Its SHA-256 is not that of the backup.")),
         (cloud, ("S3, encrypted, off-site", "Unreachable", "Did not answer the last run")),
         (usb, ("No copy",)),
     ):

@@ -166,10 +166,10 @@ def test_gap_names_each_location_with_its_reason() -> None:
         backup(3, "disk", "tape", "bucket", damaged="disk"),
     )
 
-    assert describe_gap(found) == "no copy in nas, usb; damaged in disk; tape fails"
+    assert describe_gap(found) == "no copy in nas, usb; damaged in disk; unreachable in tape"
     assert describe_shortfall(found, when="since Sunday") == (
         "The newest backup has 2 good copies instead of 6 since Sunday:"
-        " no copy in nas, usb; damaged in disk; tape fails."
+        " no copy in nas, usb; damaged in disk; unreachable in tape."
     )
     assert describe_failure(failing, since="Sunday") == "tape has failed since Sunday: It is off."
 

@@ -329,7 +329,7 @@ def test_dashboard_says_which_location_fails(superuser: Client, make_backup: Mak
     shown = page(superuser)
 
     assert "The newest backup has 2 good copies instead of 3 since" in shown
-    assert ": usb fails. usb has failed since" in shown
+    assert ": unreachable in usb. usb has failed since" in shown
     assert "&lt;b&gt;Input/output error&lt;/b&gt;" in shown
     assert "3 copies" not in shown
     assert '<li class="is-failing"> <h3>usb</h3>' in shown

@@ -84,7 +84,8 @@ OLD = {"verified": hours(24 * 4 + 1)}
             Severity.WARNING,
             (
                 "Backed up 3 hours ago, restore tested on Sunday. The newest backup has 1 good copy instead of 2"
-                " so far: nas fails. nas has failed since yesterday at 12:00: It is off. Next backup tonight at 02:00."
+                " so far: unreachable in nas. nas has failed since yesterday at 12:00: It is off."
+                " Next backup tonight at 02:00."
             ),
         ),
         (

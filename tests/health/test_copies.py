@@ -78,7 +78,10 @@ def test_failing_location_and_missing_copies_are_reported_together(settings: Any
 
     assert result.error == "CopiesMissing"
     since = format_datetime(ago(5))
-    assert f"has 1 good copy instead of 2 since {since}: nas fails. nas has failed since {since}:" in result.detail
+    assert (
+        f"has 1 good copy instead of 2 since {since}: unreachable in nas. nas has failed since {since}:"
+        in result.detail
+    )
 
 
 def test_min_copies_allows_a_location_to_lack_a_backup(settings: Any, make_backup: MakeBackup) -> None:

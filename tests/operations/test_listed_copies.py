@@ -60,7 +60,7 @@ def test_list_names_a_location_that_fails_without_its_password(lab: Lab, places:
 
     listed = lab.run("list_backups", **places).out
 
-    assert "instead of 3 so far: far fails." in listed
+    assert "instead of 3 so far: no copy in far." in listed
     assert "far has failed since" in listed
     assert places["BACKUP_LOCATION_FAR_PASSWORD"] not in listed
 
@@ -80,7 +80,7 @@ def test_damaged_and_unreachable_copies_do_not_count(lab: Lab, places: dict[str,
     shutil.rmtree(lab.folder / "disk")
     assert lab.manage("copy_backups", **places).code == 1
     assert " · in local, disk (unreachable) · " in (listed := lab.run("list_backups", **places).out)
-    assert "The newest backup has 1 good copy instead of 2 so far: disk fails." in listed
+    assert "The newest backup has 1 good copy instead of 2 so far: unreachable in disk." in listed
 
 
 @sqlite_first

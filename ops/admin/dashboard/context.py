@@ -103,6 +103,7 @@ def _backup_context(request: HttpRequest, data: DashboardData) -> dict[str, Any]
             restore_figure(data),
         ],
         "ops_locations": location_cards(data, with_commands=is_administrator(request.user)),
+        "ops_location_commands": is_administrator(request.user),
         "ops_copy_url": reverse("admin:ops_backup_copy") if may_copy(request.user) else "",
         "ops_calendar": SafeString(backup_calendar.draw(data.history.days, today=today)),
         "ops_legend": legend(),

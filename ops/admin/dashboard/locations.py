@@ -12,7 +12,7 @@ from ops.utils.formatting import format_age, format_local, format_size, pluraliz
 
 @dataclass(frozen=True, kw_only=True)
 class LocationCard:
-    """What is shown of a storage location. `problem` is a sentence, `commands` are what an administrator may type."""
+    """What is shown of a storage location. `problem` is a sentence, and `commands` are what to type then."""
 
     name: str
     address: str
@@ -21,6 +21,8 @@ class LocationCard:
     free: str
     answered: str
     problem: str = ""
+    is_damaged: bool = False
+    """It has damaged copies."""
     commands: tuple[str, ...] = ()
 
 
@@ -38,6 +40,7 @@ def location_cards(data: DashboardData, *, with_commands: bool) -> list[Location
         copies=describe_number(data.local.number - damaged, data.local.size, damaged),
         free="" if data.free is None else f"{format_size(data.free)} free",
         answered="" if data.storage_answers else "It does not answer",
+        is_damaged=damaged > 0,
     )
     return [local, *(card_of(location, data.status.now, with_commands=with_commands) for location in others)]
 
@@ -55,6 +58,7 @@ def card_of(location: KnownLocation, now: dt.datetime, *, with_commands: bool) -
         free="" if state.free is None else f"{format_size(state.free)} free",
         answered=f"Answered {format_age(state.answered_at, now)}" if state.answered_at else "Never used so far",
         problem=problem,
+        is_damaged=damaged > 0,
         commands=commands_for(location, damaged) if with_commands else (),
     )
 
@@ -70,6 +74,7 @@ def describe_number(good: int, size: int, damaged: int) -> str:
 
 
 def commands_for(location: KnownLocation, damaged: int) -> tuple[str, ...]:
-    """To find out what is wrong, and to repair it."""
-    copy = f"manage.py copy_backups --location {location.name}"
-    return (f"manage.py verify_backup --all --location {location.name}", copy) if damaged else (copy,)
+    """What repairs it."""
+    check = [f"manage.py verify_backup --all --location {location.name}"] if damaged else []
+    copy = [f"manage.py copy_backups --location {location.name}"] if damaged or location.state.error else []
+    return (*check, *copy)

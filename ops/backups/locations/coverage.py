@@ -255,18 +255,17 @@ def describe_locations(copies: Iterable[KnownCopy]) -> str:
 
 
 def describe_gap(coverage: Coverage) -> str:
-    """``no copy in nas, usb; bucket fails``: the locations that have no good copy of the newest backup in reach."""
+    """``no copy in nas, usb; unreachable in far``: the locations without a good copy of the newest backup in reach."""
     if coverage.newest is None:
         return ""
     holders = {location.name for location in coverage.holders}
     damaged = {copy.location for copy in coverage.newest.copies if copy.error}
+    held = good(coverage.newest, coverage.locations)
     reasons: dict[str, list[str]] = {}
-    for location in coverage.locations:
-        if location.name not in holders:
-            reason = "{} fails" if location.state.error else "no copy in {}"
-            reason = "damaged in {}" if location.name in damaged and location.answers else reason
-            reasons.setdefault(reason, []).append(location.name)
-    return "; ".join(reason.format(join_names(names)) for reason, names in reasons.items())
+    for name in (location.name for location in coverage.locations if location.name not in holders):
+        reason = "damaged" if name in damaged else "unreachable" if name in held else "no copy"
+        reasons.setdefault(reason, []).append(name)
+    return "; ".join(f"{reason} in {join_names(names)}" for reason, names in reasons.items())
 
 
 def describe_shortfall(coverage: Coverage, *, when: str = "so far") -> str:
