@@ -100,6 +100,8 @@ class CopyRow:
     error: str = ""
     size: str = "–"
     read: str = "–"
+    """When it was last read back in full, and how long ago that is."""
+    age: str = ""
     buttons: tuple[tuple[str, str], ...] = ()
     restore: str = ""
     """The URL of the page that restores this copy."""
@@ -118,14 +120,14 @@ def copy_rows(user: User, backup: Backup) -> list[CopyRow]:
 def copy_row(name: str, about: str, copy: KnownCopy | None, user: User, backup: Backup) -> CopyRow:
     if copy is None:
         return CopyRow(location=name, about=about, state="no copy")
-    when = f"{format_local(copy.verified_at)} ({format_age(copy.verified_at)})" if copy.verified_at else "never"
     return CopyRow(
         location=name,
         about=about,
         state=str(copy.state),
         error=copy.error or MEANINGS.get(copy.state, ""),
         size=format_size(copy.size),
-        read=when,
+        read=format_local(copy.verified_at) if copy.verified_at else "never",
+        age=format_age(copy.verified_at) if copy.verified_at else "",
         buttons=tuple(verify_buttons(user, backup)),
         restore=restore_url(user, backup, name),
     )

@@ -137,7 +137,7 @@ def test_page_has_a_row_for_each_location(operator: Client, settings: Any) -> No
     rows = page[page.index('aria-label="Copies"') : page.index("</table>", page.index('aria-label="Copies"'))]
     local, nas, cloud, usb = rows.split("<tr>")[2:]
     for row, words in (
-        (local, ("BACKUP_DIR", "Good", ">never<")),
+        (local, ("BACKUP_DIR", "Good", ">never</span>")),
         (nas, ("Directory, not encrypted", "Damaged", "Its SHA-256 is not that of the backup.")),
         (cloud, ("S3, encrypted, off-site", "Unreachable", "Did not answer the last run")),
         (usb, ("No copy",)),
