@@ -21,26 +21,23 @@ from ops.backups.locations.coverage import (
 from ops.backups.manifest import Manifest, Verification
 from ops.backups.preview import RestorePreview, TableDiff, describe_emptied, describe_pending
 from ops.backups.repository import BackupRecord
-from ops.backups.retention import RetentionDecision, recommend
+from ops.backups.retention import RetentionDecision
 from ops.backups.rights.changes import RightsChange, sections
 from ops.backups.signing import Trust
 from ops.backups.sources import UNKNOWN_ORIGIN, RestoreSource
 from ops.backups.suspicion import Verdict
 from ops.databases.migration_state import migration_skew
-from ops.runs.context import OpsContext
 from ops.runs.descriptions import (
     ENGINES,
     LEVELS,
     describe,
     describe_location,
     describe_replacement,
-    describe_suspicion,
     describe_test,
     describe_unread,
     describe_verification,
 )
 from ops.runs.results import UNDO, BackupResult, CopyResult, PruneResult, RestoreResult, UndoResult, VerificationResult
-from ops.utils import clock
 from ops.utils.formatting import (
     describe_unknown_keys,
     format_age,
@@ -131,27 +128,6 @@ def show_coverage(console: Console, coverage: Coverage) -> None:
     for location in coverage.failing:
         failure = describe_failure(location, since=format_datetime(location.failing_since))
         console.print(f"[red]{escape(failure)}[/red]", soft_wrap=True)
-
-
-def show_suspicion(console: Console, records: Iterable[BackupRecord]) -> None:
-    """What the first suspicious backup that is undecided has lost."""
-    undecided = [
-        record.manifest for record in records if record.manifest and record.manifest.verdict is Verdict.UNDECIDED
-    ]
-    for first in undecided[-1:]:
-        if first.suspicion:
-            console.print(f"\n[bold red]{escape(first.name)}[/bold red]", soft_wrap=True)
-            for sentence in describe_suspicion(first.name, first.suspicion):
-                console.print(f"  {sentence}", soft_wrap=True, markup=False)
-
-
-def show_advice(console: Console, context: OpsContext, records: Iterable[BackupRecord]) -> None:
-    """What it would cost to keep weekly and monthly backups, where none are kept."""
-    records = list(records)
-    newest = next((record.manifest.size for record in records if record.good and record.manifest), 0)
-    used = sum(record.manifest.size for record in records if record.manifest)
-    if advice := recommend(context.policy, now=clock.now(), used=used, newest=newest):
-        console.print(f"\n{advice}", soft_wrap=True, markup=False)
 
 
 def figures(record: BackupRecord, width: int) -> str:

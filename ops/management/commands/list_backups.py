@@ -13,7 +13,7 @@ from ops.backups.repository import BackupRecord
 from ops.conf import conf
 from ops.health.backups import max_age
 from ops.health.copies import read_locations
-from ops.management import output
+from ops.management import advice, output
 from ops.management.base import OperationCommand, add_backup_dir
 from ops.runs.context import get_context
 from ops.utils import clock
@@ -43,11 +43,11 @@ class Command(OperationCommand):
         if records:
             others = context.repository.others
             output.show_records(console, records, decisions, with_locations=bool(others))
-            output.show_suspicion(console, records)
+            advice.show_suspicion(console, records)
             output.show_unknown_keys(console, records)
             if others:
                 output.show_coverage(console, coverage_of(records))
-            output.show_advice(console, context, records)
+            advice.show_advice(console, context, records)
         else:
             console.print(f"There is no backup in {escape(context.repository.location)} yet.", soft_wrap=True)
             console.print("Make one: manage.py backup_database")

@@ -6,7 +6,7 @@ from django.core.management.base import CommandParser
 from rich.console import Console
 
 from ops import operations
-from ops.management import output
+from ops.management import advice, output
 from ops.management.base import OperationCommand, add_backup_dir, document_of, execute, new_run
 from ops.models import Run
 from ops.runs.context import get_context
@@ -42,7 +42,7 @@ class Command(OperationCommand):
                 kept={decision.name: decision.reason for decision in decisions if decision.keep},
             )
             output.show_pruned(console, preview, dry_run=True)
-            output.show_advice(console, context, records)
+            advice.show_advice(console, context, records)
             return to_json(preview), 0
         run = new_run(Run.Kind.PRUNE)
         result = execute(console, operations.prune, context, run)
