@@ -30,6 +30,8 @@ from ops.utils.redaction import redact
 
 CLOCK_TOLERANCE = dt.timedelta(hours=1)
 """Between this machine's clock and that of a storage."""
+ROOM = 16 * 2**20
+"""Bytes for manifests, history and the overhead of encryption."""
 LONGEST_PAUSE = dt.timedelta(hours=20)
 """After which a location is looked at although it should lack nothing."""
 
@@ -80,6 +82,7 @@ def update_location(context: OpsContext, run: RunRecorder, location: Location) -
             run.log(f"{location.name}: {sentence}")
         delete_requested(catalog, location)
         transfer.adopt()
+        transfer.make_room()
         transfer.copy_missing()
         update_manifests(catalog, location, [record.name for record in catalog.records() if is_copyable(record)])
         write_history(catalog, location, run=run.id)
@@ -164,6 +167,13 @@ class Transfer:
             self.location.name, lambda state: state.with_copy(name, copy).with_manifests({name: digest})
         )
         return True
+
+    def make_room(self) -> None:
+        """Prune before copying where the newest backup has no room: a full location would stay full for ever."""
+        missing = missing_in(self.context, self.catalog.records(), self.location)
+        free = self.location.repository.free_bytes() if missing else None
+        if free is not None and free < missing[0].require_manifest().size + ROOM:
+            self.prune()
 
     def copy_missing(self) -> None:
         """Copy what the location should have, the newest first, until there is nothing that was not tried.
@@ -263,8 +273,8 @@ def forget_vanished(catalog: BackupCatalog, location: Location) -> list[str]:
     present = location.repository.files.entries()
     state = catalog.states.read(location.name)
     gone = [name for name, copy in state.copies.items() if name not in present or present[name].size != copy.size]
-    for name in gone:
-        catalog.update_state(location.name, lambda state, name=name: state.with_copy(name, None))  # type: ignore[misc]
+    if gone:
+        catalog.update_state(location.name, lambda state: state.without_copies(gone))
     return [f"The copy of {name} is missing or has another size." for name in gone]
 
 

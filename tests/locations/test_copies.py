@@ -10,6 +10,7 @@ from ops.backups.encryption import AgeKeys
 from ops.backups.locations import copying, state
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.retention import Policy
+from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from ops.models import Run
 from ops.runs.lock import copies_lock, database_lock
@@ -276,6 +277,29 @@ def test_last_verified_backup_goes_nowhere(tmp_path):
     assert lab.prune() == []
     assert lab.copy().locations["disk"].deleted == {}
     assert lab.catalog.get(only).locations == ("local", "disk")
+
+
+def test_full_location_is_pruned_before_it_is_copied_to(tmp_path, monkeypatch):
+    lab = Installation(tmp_path, PLAIN, policy=Policy(days=90))
+    expired, kept = lab.back_up(NOW - 20 * DAY), lab.back_up(NOW - DAY)
+    lab.copy()
+    lab.policy = Policy(days=7)
+    new = lab.back_up()
+    save = PrivateFileSystemStorage._save
+
+    def is_full(self: PrivateFileSystemStorage) -> bool:
+        return self.location.name == "disk" and (self.location / expired).exists()
+
+    def save_where_there_is_room(self: PrivateFileSystemStorage, name: str, content: object) -> str:
+        if is_full(self) and name == new:
+            raise PreconditionFailed("No space left on device.")
+        return save(self, name, content)
+
+    monkeypatch.setattr(PrivateFileSystemStorage, "free_bytes", lambda self: 0 if is_full(self) else 10**12)
+    monkeypatch.setattr(PrivateFileSystemStorage, "_save", save_where_there_is_room)
+    result = lab.copy().locations["disk"]
+    assert (result.error, result.copied, list(result.deleted)) == ("", (new,), [expired])
+    assert {kept, new} < set(lab.files("disk"))
 
 
 def test_last_backup_within_reach_is_not_deleted(tmp_path):

@@ -57,6 +57,10 @@ class LocationState(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         others = {other: known for other, known in self.copies.items() if other != name}
         return msgspec.structs.replace(self, copies={**others, name: copy} if copy else others)
 
+    def without_copies(self, names: Collection[str]) -> Self:
+        others = {name: copy for name, copy in self.copies.items() if name not in names}
+        return msgspec.structs.replace(self, copies=others)
+
     def with_manifests(self, written: Mapping[str, str]) -> Self:
         """With the SHA-256 of manifests that were written there; only those of copies are kept."""
         manifests = {name: digest for name, digest in {**self.manifests, **written}.items() if name in self.copies}
