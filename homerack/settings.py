@@ -28,6 +28,7 @@ if not SECRET_KEY:
         "SECRET_KEY is not set. Generate one with: "
         "python -c 'import secrets; print(secrets.token_urlsafe(50))' and set SECRET_KEY or SECRET_KEY_FILE.",
     )
+DEFAULT_EXCEPTION_REPORTER_FILTER = "homerack.web.error_pages.SecretsFilter"
 # Earlier keys: what they signed stays valid.
 SECRET_KEY_FALLBACKS = env.get_secrets("SECRET_KEY_FALLBACKS")
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
