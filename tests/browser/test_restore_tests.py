@@ -53,6 +53,9 @@ def test_restore_test_of_a_location_leaves_a_report_and_the_copy_restores(site: 
         back_up(page)
         before = devices(page)
         address = open_backup(page)
+        page.set_viewport_size({"width": 390, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        page.set_viewport_size({"width": 1440, "height": 900})
         page.get_by_role("button", name="Restore test the copy in nas").click()
         page.wait_for_url("**/admin/ops/run/**")
         wait_until_finished(page)

@@ -12,6 +12,7 @@ import pytest
 from ops.backups.encryption import new_identity, recipient_of
 from ops.backups.signing import Keys
 from tests.operations.harness import Lab, Outcome, postgresql_first, sqlite_first
+from tests.support.bucket import S3
 from tests.support.sshd import Sshd
 
 MACHINE, PERSON = new_identity(), new_identity()
@@ -338,6 +339,33 @@ def test_schedule_tests_the_farthest_location_that_answers(over_sftp: Copies, ss
     assert (test["location"], test["error"], test["key"]) == ("disk", "", recipient_of(MACHINE))
     assert test["note"].startswith("nas was not tested: sftp://")
     assert copies.last_run("restore_test") == ("succeeded", "", "")
+
+
+@pytest.mark.slow
+@sqlite_first
+def test_schedule_gives_up_a_silent_location(over_sftp: Copies, sshd: Sshd) -> None:
+    """It accepts connections and never answers."""
+    sshd.freeze()
+    try:
+        over_sftp.run("shell", "-c", SCHEDULED)
+    finally:
+        sshd.thaw()
+    test = over_sftp.reports()[-1]["test"]
+    assert (test["location"], test["error"]) == ("local", "")
+    assert "is unreachable" in test["note"]
+
+
+@sqlite_first
+def test_copy_in_a_bucket_is_tested_and_restored(lab: Lab, s3: S3) -> None:
+    keys = {"BACKUP_AGE_IDENTITY": MACHINE, "BACKUP_AGE_RECIPIENTS": recipient_of(PERSON)}
+    copies = Copies(lab, **s3.variables() | keys | {"BACKUP_LOCATION_BUCKET_ENCRYPTED": "true"})
+    before = lab.content()
+    lab.rows(CHANGE)
+    (test,) = copies.run_json("verify_backup", "--latest", "--restore", "--location", "bucket")["tests"]
+    assert (test["location"], test["error"], test["key"]) == ("bucket", "", recipient_of(MACHINE))
+    copies.file("local").unlink()
+    assert copies.run_json("restore_database", copies.name, "--yes")["location"] == "bucket"
+    assert lab.content() == before
 
 
 @sqlite_first
