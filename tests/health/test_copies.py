@@ -113,6 +113,17 @@ def test_state_that_others_have_changed_counts_as_none(settings: Any, make_backu
     assert check_copies("default").error == "CopiesMissing"
 
 
+def test_state_is_read_again_when_it_has_changed(settings: Any, make_backup: MakeBackup) -> None:
+    add_location(settings, "nas")
+    make_backup(hours=3, **row_copies("nas"))
+    found = []
+    for record in (answered, failed, answered):
+        record("nas", hours=1)
+        found.append(check_copies("default").error)
+
+    assert found == ["", "LocationFailed", ""]
+
+
 @pytest.mark.parametrize("number", [5, 50])
 def test_number_of_queries_does_not_depend_on_the_number_of_backups(
     settings: Any, make_backup: MakeBackup, number: int
