@@ -204,6 +204,8 @@ class Transfer:
         return self.catalog.storage.exists(name + MANIFEST)
 
     def copy(self, manifest: Manifest) -> None:
+        # Each time: a directory that is no longer mounted must not fill the local disk with the rest.
+        require_marker(self.catalog, self.location)
         copy = copying.copy_to(self.catalog, self.location, manifest, self.report)
         if self.record(manifest.name, copy):
             self.copied.append(manifest.name)

@@ -13,6 +13,7 @@ from ops.backups.retention import Policy
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from ops.models import Run
+from ops.operations import copies
 from ops.runs.lock import copies_lock, database_lock
 from tests.locations.support import DAY, MACHINE, NOW, Installation
 
@@ -178,6 +179,24 @@ def test_unmounted_directory_is_noticed_and_not_filled(tmp_path):
     (tmp_path / "the disk").rename(tmp_path / "disk")
     assert lab.copy().locations["disk"].error == ""
     assert lab.state("disk").failing_since is None
+
+
+def test_directory_that_is_unmounted_in_the_middle_is_not_filled(tmp_path, monkeypatch):
+    lab = Installation(tmp_path, PLAIN)
+    first, *others = [lab.back_up(NOW - days * DAY) for days in range(4)]
+    write_manifest = copies.write_manifest
+
+    def write_and_unmount(catalog, location, name):
+        digest = write_manifest(catalog, location, name)
+        (tmp_path / "disk").rename(tmp_path / "unplugged")
+        (tmp_path / "disk").mkdir()
+        return digest
+
+    monkeypatch.setattr(copies, "write_manifest", write_and_unmount)
+    assert "has no marker (location.json), and it had one before" in lab.copy().locations["disk"].error
+    assert not list((tmp_path / "disk").iterdir())
+    assert set(lab.files("unplugged")) == {first, f"{first}.json"}
+    assert {lab.catalog.get(name).reachable for name in (first, *others)} == {("local",)}
 
 
 def test_location_that_is_backup_dir_is_refused(tmp_path):
