@@ -181,6 +181,23 @@ def test_unmounted_directory_is_noticed_and_not_filled(tmp_path):
     assert lab.state("disk").failing_since is None
 
 
+@pytest.mark.parametrize("document", [b"", b"{}", b'{"id": "x", "signature": {"key": "x", "hmac": "x"}}'])
+def test_unmounted_directory_is_not_filled_when_its_state_is_lost(tmp_path, document):
+    lab = Installation(tmp_path, PLAIN)
+    name = lab.back_up()
+    lab.copy()
+    (tmp_path / "backups" / "locations" / "disk.json").write_bytes(document)
+    (tmp_path / "disk").rename(tmp_path / "unplugged")
+    (tmp_path / "disk").mkdir()
+    for _run in range(2):
+        assert "has no marker (location.json), and it had one before" in lab.copy().locations["disk"].error
+    assert not list((tmp_path / "disk").iterdir())
+    (tmp_path / "disk").rmdir()
+    (tmp_path / "unplugged").rename(tmp_path / "disk")
+    assert lab.copy().locations["disk"].error == ""
+    assert lab.catalog.get(name).reachable == ("local", "disk")
+
+
 def test_directory_that_is_unmounted_in_the_middle_is_not_filled(tmp_path, monkeypatch):
     lab = Installation(tmp_path, PLAIN)
     first, *others = [lab.back_up(NOW - days * DAY) for days in range(4)]

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
+from ops.backups.locations.state import LOST
 from ops.backups.manifest import UUID
 from ops.backups.repository import LOCAL
 from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
@@ -32,7 +33,8 @@ def require_marker(catalog: BackupCatalog, location: Location) -> None:
     """
     known = catalog.states.read(location.name).id
     found = read_marker(location.storage, location.where)
-    if known and found != known:
+    is_right = bool(found) if known == LOST else found == known
+    if known and not is_right:
         what = "another location's" if found else "no"
         raise PreconditionFailed(
             f"{location.where} has {what} marker ({FILE}), and it had one before. Nothing was written there.",
@@ -41,7 +43,7 @@ def require_marker(catalog: BackupCatalog, location: Location) -> None:
         )
     id_ = found or write_marker(location)
     require_own_place(catalog, location, id_)
-    if not known:
+    if known != id_:
         catalog.update_state(location.name, lambda state: msgspec.structs.replace(state, id=id_))
 
 

@@ -24,6 +24,8 @@ from ops.utils.schema import Count, Line, Moment, Text
 logger = logging.getLogger(__name__)
 
 FOLDER = "locations"
+LOST = "lost"
+"""The id of a location that was used before, when its document cannot be read: any marker will do, but not none."""
 LOCK_FILE = f"{FOLDER}/lock"
 LOCK_TIMEOUT = 30.0
 """Seconds. The lock is held for one decision and the local deletions that follow it, never during a transfer."""
@@ -109,7 +111,7 @@ class LocationStates:
 
     def ignored(self, name: str, why: str) -> LocationState:
         logger.warning("%s is ignored: the copies in this location do not count. %s", file_name(name), why)
-        return LocationState()
+        return LocationState(id=LOST)
 
     def read_all(self, names: Iterable[str]) -> dict[str, LocationState]:
         return {name: self.read(name) for name in names}
