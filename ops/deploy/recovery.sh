@@ -19,17 +19,27 @@ recover_database() {
         fail "PostgreSQL is not empty: only an empty database is recovered." \
             "To replace its data by a backup: ops/deploy/restore_postgres.sh --help"
     fi
-    local options=(--rm --no-deps "${own_database[@]}") failed=no
-    # A directory of this machine is read where it is.
-    if [[ $recover_from == /* ]]; then options+=(--volume "$recover_from:$recover_from:ro"); fi
+    local options=(--rm --no-deps "${own_database[@]}") command=(python manage.py recover --from "$recover_from") failed=no
+    if [[ $recover_from == /* ]]; then read_directory; fi
     if [[ $kit ]]; then
-        HOMERACK_IMAGE=$candidate_image compose run -T "${options[@]}" web \
-            python manage.py recover --from "$recover_from" --identity-file - --yes <"$kit" 2>&1 | tee --append "$log" || failed=yes
+        HOMERACK_IMAGE=$candidate_image compose run -T "${options[@]}" web "${command[@]}" --identity-file - --yes \
+            <"$kit" 2>&1 | tee --append "$log" || failed=yes
     else
-        HOMERACK_IMAGE=$candidate_image compose run "${options[@]}" web python manage.py recover --from "$recover_from" || failed=yes
+        HOMERACK_IMAGE=$candidate_image compose run "${options[@]}" web "${command[@]}" || failed=yes
     fi
+    more_files=()
     # The report of a failure does not repeat what is on the screen.
     log_begins=$(($(wc -l <"$log") + 1))
     [[ $failed == no ]] || fail "Nothing was recovered." "Read the lines above, and run the same command again."
     changed "the database was recovered from $recover_from"
+}
+
+# A directory of this machine is mounted where it is, and only for reading. Its files belong to other users, and only they
+# can read them: the command gets the right to read all files, and no other right of root.
+read_directory() {
+    printf 'services:\n  web:\n    user: "0:0"\n    cap_add: [DAC_READ_SEARCH, SETGID, SETUID]\n' >"$work/recovery.yml"
+    more_files=(--file "$work/recovery.yml")
+    options+=(--volume "$recover_from:$recover_from:ro")
+    command=(setpriv --reuid=10001 --regid=10001 --clear-groups --inh-caps=+dac_read_search
+        --ambient-caps=+dac_read_search "${command[@]}")
 }

@@ -11,6 +11,7 @@ front_image=homerack-front
 own_database=(-e POSTGRES_URL= -e POSTGRES_URL_FILE=)
 runner=$candidate_image # runs what needs Python, but not the site
 first=yes swapped=no applied=0 safety=''
+more_files=() # further options of Compose
 
 # The value of a variable in .env.production, or a default.
 setting() {
@@ -27,6 +28,7 @@ has_front() { [[ $(setting FRONT caddy) == caddy ]]; }
 compose() {
     local files=(--file "$root/docker-compose.prod.yml")
     has_front || files+=(--file "$root/docker-compose.own-proxy.yml")
+    files+=("${more_files[@]}")
     "${compose_program[@]}" --project-name homerack --project-directory "$root" \
         "${files[@]}" --env-file "$settings_file" "$@"
 }

@@ -97,8 +97,11 @@ class Site:
             support.server().rows(f'DROP DATABASE "{self.lab.name}" WITH (FORCE)')
             support.server().rows(f'CREATE DATABASE "{self.lab.name}" OWNER "{ROLES[self.lab.kind]}"')
         else:
-            for file in self.lab.folder.glob("lab.db*"):
-                file.unlink()
+            for path in self.lab.folder.glob("lab.db*"):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
     def kit(self, *, secret_key: str = KIT, signing_key: str = SIGNING_KEY) -> str:
         """A file as a person writes it from the paper."""
@@ -176,6 +179,26 @@ def brings_all_back(site: Site) -> None:
     assert [(each["trust"], each["name"]) for each in listed] == [("signed", newer), ("signed", older)]
     assert lab.runs() == [*runs, ("restore", "succeeded")]
     assert lab.run_json("list_backups", **site.new_machine())["previous"] is None
+
+
+@sqlite_first
+def test_recover_closes_runs_of_the_lost_machine_and_brings_reports(site: Site) -> None:
+    lab = site.lab
+    site.back_up()
+    lab.run("verify_backup", "--latest", "--restore", **site.variables)
+    reports = files_in(lab.backups / "reports")
+    under_way = lab.start("backup_database", stop_at="dump", **site.variables).until_stopped()
+    lab.run("copy_backups", **site.variables)
+    under_way.kill()
+    site.lose()
+
+    site.recovered()
+
+    assert files_in(lab.backups / "reports") == reports != {}
+    assert lab.rows("SELECT kind, error FROM ops_run WHERE status = 'interrupted'") == [
+        ("backup", "Its end was not copied to the storage location before the machine was lost.")
+    ]
+    assert lab.rows("SELECT status FROM ops_run WHERE status = 'running'") == []
 
 
 @sqlite_first
