@@ -453,6 +453,24 @@ def test_age_files_wait_for_a_failing_location_only_while_no_other_has_them(tmp_
     }
 
 
+def test_age_file_that_is_damaged_while_it_waits_is_made_again(tmp_path, monkeypatch):
+    lab = Installation(tmp_path, SECRET)
+    name = lab.back_up()
+
+    def refuse(*_arguments: object) -> None:
+        raise PreconditionFailed("It does not answer.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(copying, "send", refuse)
+        lab.copy()
+    waiting = tmp_path / "backups" / "outgoing" / f"{name}.age"
+    write(waiting, waiting.read_bytes()[:-1] + b"?")
+    error = lab.copy().locations["nas"].error
+    assert error == f"{name}.age was not copied: its SHA-256 is not the one in the manifest."
+    assert lab.copy().locations["nas"].error == ""
+    assert lab.catalog.get(name).reachable == ("local", "nas")
+
+
 def test_encrypted_location_without_a_persons_key_is_refused(tmp_path):
     lab = Installation(tmp_path, SECRET, PLAIN)
     lab.age_keys = AgeKeys.of_machine([str(MACHINE)], [])

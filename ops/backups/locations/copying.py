@@ -56,7 +56,12 @@ def copy_to(catalog: BackupCatalog, location: Location, manifest: Manifest, on_p
     expected, opener = source_for(catalog, location, manifest)
     if location.storage.exists(expected.name):
         require_own(location, manifest)
-    send(location, expected, opener, on_progress)
+    try:
+        send(location, expected, opener, on_progress)
+    except ArtifactInvalid:
+        # If the age file in BACKUP_DIR was damaged, each run would read it again.
+        catalog.storage.delete(waiting_file(manifest))
+        raise
     copy = check(location.storage, expected, location.name, on_progress)
     if not copy.is_good:
         raise VerificationFailed(
@@ -83,7 +88,7 @@ def source_for(catalog: BackupCatalog, location: Location, manifest: Manifest) -
     expected = stored_file(location, manifest)
     if expected and not location.encrypted:
         return expected, lambda: catalog.open_file(manifest)
-    waiting = f"{OUTGOING}/{manifest.name}{SUFFIX}"
+    waiting = waiting_file(manifest)
     if expected and catalog.storage.exists(waiting) and catalog.storage.size(waiting) == expected.size:
         return expected, lambda: catalog.storage.open(waiting)
     holders = [other for other in catalog.others.values() if other is not location and other.encrypted]
@@ -99,6 +104,11 @@ def source_for(catalog: BackupCatalog, location: Location, manifest: Manifest) -
     encryption = encrypt(catalog, location, manifest, waiting)
     made = StoredFile(name=manifest.name + SUFFIX, size=encryption.size, sha256=encryption.sha256)
     return made, lambda: catalog.storage.open(waiting)
+
+
+def waiting_file(manifest: Manifest) -> str:
+    """The name of the age file in BACKUP_DIR."""
+    return f"{OUTGOING}/{manifest.name}{SUFFIX}"
 
 
 def has_copy(catalog: BackupCatalog, location: Location, manifest: Manifest) -> bool:
