@@ -11,7 +11,14 @@ from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
 from ops.backups.locations.marker import require_marker
 from ops.backups.locations.ownership import is_of_another
-from ops.backups.locations.records import finish_deletions, learn, update_manifests, write_history, write_manifest
+from ops.backups.locations.records import (
+    find_unencrypted,
+    finish_deletions,
+    learn,
+    update_manifests,
+    write_history,
+    write_manifest,
+)
 from ops.backups.manifest import Manifest
 from ops.backups.repository import EVENTS, MANIFEST, BackupRecord, Copy
 from ops.backups.retention import RetentionDecision
@@ -78,7 +85,8 @@ def update_location(context: OpsContext, run: RunRecorder, location: Location) -
         transfer.expect(0)
         require_marker(catalog, location)
         finish_deletions(catalog, location, now=clock.now())
-        for sentence in (*learn(catalog, location), *forget_vanished(catalog, location)):
+        found = (*learn(catalog, location), *forget_vanished(catalog, location), *find_unencrypted(location))
+        for sentence in found:
             run.log(f"{location.name}: {sentence}")
         delete_requested(catalog, location)
         transfer.adopt()

@@ -57,6 +57,16 @@ def test_encrypted_locations_have_one_ciphertext_and_nothing_else(tmp_path):
         assert path.name == "location.json" or path.read_bytes().startswith(b"age-encryption.org/v1\n"), path
 
 
+def test_backups_that_a_location_had_before_it_was_encrypted_are_named(tmp_path):
+    lab = Installation(tmp_path, {**SECRET, "encrypted": False})
+    name = lab.back_up()
+    lab.copy()
+    lab = Installation(tmp_path, SECRET)
+    assert lab.copy().locations["nas"].copied == (name,)
+    log = Run.objects.latest("started_at").log
+    assert f"nas: It is encrypted, and has 1 file of backups from before. Delete them there: {name}." in log
+
+
 def test_second_run_writes_nothing_to_the_location(tmp_path):
     lab = Installation(tmp_path, SECRET)
     lab.back_up()

@@ -9,7 +9,8 @@ from ops.backups.locations.location import Location
 from ops.backups.locations.ownership import is_of_another
 from ops.backups.repository import EVENTS, MANIFEST, REPORTS, run_and_event
 from ops.backups.signing import Trust
-from ops.utils.formatting import pluralize
+from ops.backups.storage.atomic_files import AtomicFiles
+from ops.utils.formatting import join_names, pluralize
 
 
 def write_manifest(catalog: BackupCatalog, location: Location, name: str) -> str:
@@ -84,3 +85,13 @@ def learn(catalog: BackupCatalog, location: Location) -> list[str]:
     if not found:
         return []
     return [f"BACKUP_DIR did not know {pluralize(len(found), 'backup')} that it has."]
+
+
+def find_unencrypted(location: Location) -> list[str]:
+    """A sentence if an encrypted location has plain files from before it was encrypted, which no run deletes."""
+    names = AtomicFiles(location.storage).names() if location.encrypted else set()
+    plain = sorted(filter(location.repository.pattern.fullmatch, names))
+    if not plain:
+        return []
+    files = pluralize(len(plain), "file")
+    return [f"It is encrypted, and has {files} of backups from before. Delete them there: {join_names(plain, 3)}."]
