@@ -3,6 +3,8 @@
 
 least_free=$((5 << 20)) # KiB: an image, and a backup of a home lab
 problems=()
+# Values with blanks that every version of Compose reads as they are: lists of keys and names.
+lists="^(BACKUP_LOCATIONS|BACKUP_LOCATION_[A-Z0-9_]+_HOST_KEY|BACKUP_AGE_[A-Z]+|BACKUP_SIGNING_KEY_FALLBACKS)=[^\"'\$#[:space:]]+( [^\"'\$#[:space:]]+)*$"
 compose_program=()
 
 problem() { problems+=("$1"); }
@@ -64,7 +66,7 @@ check_settings_file() {
     while read -r line; do problem "${line%%=*} in .env.production is still a placeholder."; done \
         < <(grep -E '^[A-Z0-9_]+=.*(CHANGE_ME|change-me|example\.org)' "$settings_file")
     while read -r line; do problem "${line%%=*} in .env.production: write the value without quotes, \$, blanks or comment."; done \
-        < <(grep -E "^[A-Z0-9_]+=.*[\"'\$[:space:]]" "$settings_file")
+        < <(grep -E "^[A-Z0-9_]+=.*[\"'\$[:space:]]" "$settings_file" | grep -vE "$lists")
     check_secrets
     check_front
 }

@@ -120,6 +120,16 @@ class TestRefusals:
         assert [problem for problem in problems if problem not in ended.text] == []
         assert "Nothing was changed." in ended.text
 
+    def test_lists_of_names_and_keys_may_have_blanks(self, machine: Machine) -> None:
+        machine.configure(
+            BACKUP_LOCATIONS="disk nas",
+            BACKUP_LOCATION_NAS_HOST_KEY="nas.lan ssh-ed25519 AAAAC3NzaC1lZDI1NTE5",
+            BACKUP_AGE_RECIPIENTS="age1one age1two",
+            BACKUP_LOCATION_DISK_HOST_KEY='"quoted ssh-ed25519"',
+        )
+        problems = re.findall(r"✗ (.*): write the value", machine.run(SCRIPT).text)
+        assert problems == ["BACKUP_LOCATION_DISK_HOST_KEY in .env.production"]
+
     def test_deployment_with_readable_environment_file_is_refused(self, machine: Machine) -> None:
         machine.configure()
         machine.environment_file.chmod(0o640)
