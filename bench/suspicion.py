@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from ops.backups.losses import SMALL_TABLE, Baseline, baseline_of, rows_of
 from ops.backups.manifest import Kind, Level, Manifest, Origin, TableDigest, Verification
-from ops.backups.repository import BackupRecord
+from ops.backups.record import BackupRecord
 from ops.backups.signing import Trust
 from ops.backups.suspicion import Decision, LossOf, Verdict
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from homerack.accounts.models import User
 from ops.admin.dashboard.context import Card
-from ops.notifications.alerts import Alert
+from ops.notifications.sent_alerts import Alert
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from ops.admin.base import (
     show_error,
 )
 from ops.admin.copies import deletion_note, requested_location
-from ops.backups.repository import LOCAL
+from ops.backups.record import LOCAL
 from ops.errors import OpsError
 from ops.models import Backup, Run
 from ops.runs.authorization import User, may_start

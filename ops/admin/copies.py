@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from ops.admin.base import BACKUP_LIST, IndexAdmin, enqueue_run, require_start
 from ops.backups.locations.coverage import CopyState, KnownCopy, read_copies
 from ops.backups.locations.location import DIRECTORY, S3, SFTP, LocationSettings, read_settings
-from ops.backups.repository import LOCAL
+from ops.backups.record import LOCAL
 from ops.conf import conf
 from ops.errors import OpsError
 from ops.models import Backup, BackupQuerySet, Run

@@ -9,8 +9,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from ops.admin.base import IndexAdmin
+from ops.backups.event_files import REPORTS
 from ops.backups.reports import Check, ReadReport, read_report
-from ops.backups.repository import REPORTS
 from ops.backups.signing import Trust
 from ops.errors import OpsError
 from ops.models import Run

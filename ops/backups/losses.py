@@ -24,7 +24,7 @@ from fractions import Fraction
 from msgspec.structs import replace
 
 from ops.backups.manifest import Kind, Manifest
-from ops.backups.repository import BackupRecord, newest_first
+from ops.backups.record import BackupRecord, newest_first
 from ops.backups.suspicion import Loss, LossOf, Suspicion, Verdict
 
 DAY = dt.timedelta(days=1)

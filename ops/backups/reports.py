@@ -7,9 +7,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from ops.backups.event_files import REPORTS
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.manifest import Manifest, Sha256
-from ops.backups.repository import MANIFEST, REPORTS
+from ops.backups.repository import MANIFEST
 from ops.backups.signing import SIGNATURE, Trust, unsigned
 from ops.backups.storage.atomic_files import json_bytes
 from ops.databases.postgres.differences import NotKept

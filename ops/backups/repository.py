@@ -5,43 +5,31 @@ import dataclasses
 import datetime as dt
 import difflib
 import itertools
-import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import IO, Any
+from dataclasses import dataclass
+from typing import IO
 
 import msgspec
 from django.core.files.storage import Storage
 
 from ops.backups.compression import HashingCounter, compressed, reader
-from ops.backups.manifest import Encryption, Kind, Manifest, Origin, Sha256, Verification
+from ops.backups.event_files import EventFiles
+from ops.backups.manifest import Encryption, Kind, Manifest, Verification
+from ops.backups.record import LIST_THEM, MISSING, BackupRecord, newest_first
 from ops.backups.signing import Keys, Trust, unsigned
-from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
+from ops.backups.storage.atomic_files import AtomicFiles, json_bytes, sentence
 from ops.backups.storage.entries import Entry
 from ops.backups.storage.local import PARTIAL
 from ops.backups.suspicion import Decision
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
 from ops.utils.formatting import join_names
-from ops.utils.schema import Count, Moment, Text
 from ops.utils.streams import blocks_of
 
-logger = logging.getLogger(__name__)
-
-LOCAL = "local"
-"""The name of the first storage location, the directory BACKUP_DIR."""
 MANIFEST = ".json"
-EVENTS = "events"
-REPORTS = "reports"
-"""The folder of the reports of restore tests."""
-MAX_EVENT = 16 * 2**20
-"""Bytes. A log is most of it."""
-EVENT = re.compile(r"\d{8}_\d{6}_\d{6}_[0-9A-Za-z-]+_[a-z]+\.json", re.ASCII)
-MISSING = "Its data file is missing."
 Files = Mapping[str, Entry]
 """By name."""
 KINDS = "|".join(re.escape(kind) for kind in Kind)
-LIST_THEM = "`manage.py list_backups` shows all of them."
 UNCHANGEABLE = {
     Trust.UNSIGNED: "it is not signed",
     Trust.FOREIGN: "it is signed with an unknown key",
@@ -58,78 +46,7 @@ class StoredFile:
     uncompressed_size: int
 
 
-class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A data file in a storage location, as it was when it was last read in full: at `verified_at`, with this SHA-256.
-
-    `size` is bytes. `error` says what was wrong with it then; such a copy does not count.
-    """
-
-    sha256: Sha256
-    size: Count
-    verified_at: Moment
-    error: Text = ""
-
-    @property
-    def is_good(self) -> bool:
-        return not self.error
-
-
-@dataclass(frozen=True, kw_only=True)
-class BackupRecord:
-    """A backup as the repository finds it. `fault` says why it cannot be restored, and is '' for a good one."""
-
-    name: str
-    manifest: Manifest | None
-    """None where its file is damaged; `fault` says how."""
-    trust: Trust
-    file_missing: bool = False
-    fault: str = ""
-    local_fault: str = ""
-    """What is wrong with the data file in this location; other locations may have good copies."""
-    copies: Mapping[str, Copy] = field(default_factory=dict)
-    """The copies in other locations, by name of the location, the nearest first."""
-    unreachable: frozenset[str] = frozenset()
-    """Locations that did not answer the last run."""
-
-    @property
-    def locations(self) -> tuple[str, ...]:
-        """The locations that have a good copy and answered, the nearest first; then the others that have one."""
-        here = () if self.local_fault else (LOCAL,)
-        good = [name for name, copy in self.copies.items() if copy.is_good]
-        return (*here, *sorted(good, key=self.unreachable.__contains__))
-
-    @property
-    def reachable(self) -> tuple[str, ...]:
-        """The locations that have a good copy and answered. Only these count."""
-        return tuple(name for name in self.locations if name not in self.unreachable)
-
-    @property
-    def verified(self) -> bool:
-        """Made here, its data file is there, and its newest verification passed."""
-        if self.manifest is None or self.manifest.untrusted or self.manifest.origin is Origin.UPLOAD:
-            return False
-        verification = self.manifest.verification
-        return bool(self.trust is Trust.SIGNED and not self.fault and verification and verification.passed)
-
-    @property
-    def good(self) -> bool:
-        """Verified, and not suspicious, or decided to be right."""
-        return self.verified and self.manifest is not None and not self.manifest.may_be_wrong
-
-    def require_manifest(self) -> Manifest:
-        if self.manifest is None:
-            raise ArtifactInvalid(f"{self.name} has no readable manifest. {self.fault}", LIST_THEM)
-        return self.manifest
-
-    def require_file(self) -> Manifest:
-        """The manifest of a backup whose data file is there. Raises ArtifactInvalid."""
-        manifest = self.require_manifest()
-        if self.fault:
-            raise ArtifactInvalid(f"{self.name} cannot be read. {self.fault}", LIST_THEM)
-        return manifest
-
-
-class BackupRepository:
+class BackupRepository(EventFiles):
     """The backups in a storage whose names begin with `prefix`. Callers hold the lock of the database.
 
     A backup exists when its manifest does, which is written last. `keys` sign manifests.
@@ -311,55 +228,6 @@ class BackupRepository:
         free: int | None = self.storage.free_bytes()  # type: ignore[attr-defined]
         return free
 
-    # --- History ------------------------------------------------------------------------------------------------
-
-    def add_event(self, event: Mapping[str, Any]) -> str:
-        """Store `event`, a mapping of JSON values, for good. Returns the name of its file.
-
-        It needs ``when`` (an ISO 8601 time), ``run`` (the run's id) and ``event`` (a word such as ``started``).
-        """
-        when = dt.datetime.fromisoformat(event["when"]).astimezone(dt.UTC)
-        name = f"{when:%Y%m%d_%H%M%S_%f}_{event['run']}_{event['event']}{MANIFEST}"
-        if not EVENT.fullmatch(name):
-            raise ValueError(f"An event cannot be named {name!r}.")
-        self.files.create(f"{EVENTS}/{name}", iter([json_bytes(event)]))
-        return name
-
-    def events(self, run: str = "") -> list[dict[str, Any]]:
-        """The history in its order, of one `run` or of all. Files that cannot be read are logged and skipped."""
-        return self.read_events([name for name in self.event_names() if not run or run_and_event(name)[0] == run])
-
-    def unended_events(self) -> list[dict[str, Any]]:
-        """Events of the runs that have none called ``ended``, or one called ``left`` and none called ``swept``.
-
-        The others, of which there may be many, are not read.
-        """
-        names = self.event_names()
-        runs: dict[str, set[str]] = {word: set() for word in ("ended", "left", "swept")}
-        for run, event in map(run_and_event, names):
-            runs.setdefault(event, set()).add(run)
-        closed = runs["ended"] - (runs["left"] - runs["swept"])
-        return self.read_events([name for name in names if run_and_event(name)[0] not in closed])
-
-    def event_names(self) -> list[str]:
-        return sorted(filter(EVENT.fullmatch, self.files.names(EVENTS)))
-
-    def report_names(self) -> list[str]:
-        """The reports of restore tests, without unfinished files."""
-        return sorted(name for name in self.files.names(REPORTS) if name.endswith(MANIFEST))
-
-    def read_events(self, names: list[str]) -> list[dict[str, Any]]:
-        events = []
-        for name in names:
-            try:
-                event = self.files.document(f"{EVENTS}/{name}", largest=MAX_EVENT)
-                if [event.get("run"), event.get("event")] != run_and_event(name):
-                    raise ArtifactInvalid("Its name is that of another event.")
-                events.append(event)
-            except (OpsError, FileNotFoundError) as error:
-                logger.warning("%s/%s cannot be read. %s", EVENTS, name, sentence(error))
-        return events
-
     # --- Files --------------------------------------------------------------------------------------------------
 
     def names(self, files: Iterable[str]) -> list[str]:
@@ -410,19 +278,3 @@ class BackupRepository:
         document = manifest.as_json()
         Manifest.from_json(document)
         return json_bytes(self.keys.sign(document))
-
-
-def run_and_event(name: str) -> list[str]:
-    """The id of the run and the word for what happened, from the name of an event's file."""
-    return name.removesuffix(MANIFEST).split("_")[3:]
-
-
-def sentence(error: OpsError | FileNotFoundError) -> str:
-    return error.message if isinstance(error, OpsError) else "The file is gone."
-
-
-def newest_first(record: BackupRecord) -> tuple[bool, float, str]:
-    """A sort key: the time of the snapshot, descending; without a manifest last."""
-    if record.manifest is None:
-        return True, 0, record.name
-    return False, -record.manifest.taken_at.timestamp(), record.name

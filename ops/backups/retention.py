@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ops.backups.manifest import Manifest
-from ops.backups.repository import BackupRecord, newest_first
+from ops.backups.record import BackupRecord, newest_first
 from ops.backups.signing import Trust
 from ops.backups.suspicion import Verdict
 from ops.utils.formatting import format_size, pluralize

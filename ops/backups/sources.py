@@ -14,7 +14,7 @@ from ops.backups.compression import decompressed, reader
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
 from ops.backups.manifest import Kind, Manifest
-from ops.backups.repository import LIST_THEM, BackupRecord
+from ops.backups.record import LIST_THEM, BackupRecord
 from ops.backups.signing import Trust
 from ops.databases.postgres.properties import DatabaseProperties
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from ops.backups.engines.base import Engine, LeftOut, Scratch, Tables
 from ops.backups.manifest import Level, Manifest, Verification
+from ops.backups.record import LOCAL
 from ops.backups.reports import CONTENTS, MIGRATIONS, ROWS, SHA256, Check, RestoreTest
-from ops.backups.repository import LOCAL
 from ops.backups.sources import Reading, RestoreSource
 from ops.backups.untrusted.schema import build_schema
 from ops.databases.leftovers import NO_CLAIMS, Claims

@@ -21,7 +21,7 @@ from ops.backups.locations.coverage import (
 )
 from ops.backups.locations.location import DIRECTORY, read_settings
 from ops.backups.locations.state import LocationState, LocationStates, file_name
-from ops.backups.repository import LOCAL
+from ops.backups.record import LOCAL
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.conf import conf
 from ops.health.backups import max_age

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.markup import escape
 
-from ops.backups.repository import BackupRecord
+from ops.backups.record import BackupRecord
 from ops.backups.retention import recommend
 from ops.backups.suspicion import Verdict
 from ops.runs.context import OpsContext

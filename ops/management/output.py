@@ -20,7 +20,7 @@ from ops.backups.locations.coverage import (
 )
 from ops.backups.manifest import Manifest, Verification
 from ops.backups.preview import RestorePreview, TableDiff, describe_emptied, describe_pending
-from ops.backups.repository import BackupRecord
+from ops.backups.record import BackupRecord
 from ops.backups.retention import RetentionDecision
 from ops.backups.rights.changes import RightsChange, sections
 from ops.backups.signing import Trust

@@ -1,25 +1,17 @@
-"""Alerts: one notification when something breaks, another when it is resolved; and the heartbeat pings.
+"""What alerts there are: of runs that have ended, and of conditions without a run; and the heartbeat pings."""
 
-The alerts that were sent are kept next to the backups, in ``alerts.json``, where no restore rolls them back. A
-notification that cannot be sent is logged, and sent again with the next check.
-"""
-
-import contextlib
 import datetime as dt
 import logging
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from django.db import Error, connections
 from django.utils.module_loading import import_string
-from msgspec import Struct
 
 from ops.backups.locations.coverage import GRACE, KnownLocation, describe_failure, describe_shortfall
 from ops.backups.manifest import Manifest
 from ops.backups.recovery_kit import Concern
-from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.backups.suspicion import Suspicion, Verdict
 from ops.conf import conf
@@ -31,15 +23,14 @@ from ops.health.dependencies import LEAST_FREE
 from ops.health.recovery import read_concerns
 from ops.models import Backup, Run
 from ops.notifications.channels import Delivery, Message, ping_heartbeat, send_to_all
+from ops.notifications.sent_alerts import Alert, load_state, log, sync_alerts
 from ops.schedules import timetable
 from ops.utils import clock, schema
-from ops.utils.formatting import format_age, format_datetime, format_size, pluralize
+from ops.utils.formatting import format_datetime, format_size, pluralize
 from ops.utils.redaction import redact
-from ops.utils.schema import Moment, Text
 
 logger = logging.getLogger(__name__)
 
-STATE_FILE = "alerts.json"
 BACKUPS_TO_COME = 3
 """There is an alert below the space for so many more backups, and below `LEAST_FREE`."""
 NAMED_NOT_KEPT = 10
@@ -55,22 +46,6 @@ JUDGING = frozenset({Run.Kind.BACKUP, Run.Kind.RESTORE, Run.Kind.UNDO, Run.Kind.
 """Runs after which another backup may be suspicious, or none."""
 HYSTERESIS = 1.25
 """The alert is resolved with so many times as much free space, so that it does not flap around the limit."""
-
-
-class AlertState(Struct, frozen=True):
-    """What is kept of an alert that was sent: when, and the title of the notification that it is resolved."""
-
-    since: Moment
-    resolved_title: Text
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alert:
-    """Something that an administrator should know; all three are sentences."""
-
-    title: str
-    text: str
-    resolved_title: str
 
 
 def is_configured() -> bool:
@@ -304,70 +279,6 @@ def check_project(alias: str) -> None:
 
 def has_prefix(prefix: str, key: str) -> bool:
     return key.startswith(prefix)
-
-
-# --- Once for each change -------------------------------------------------------------------------------------------
-
-
-def sync_alerts(alerts: Mapping[str, Alert], *, in_scope: Callable[[str], bool]) -> None:
-    """Send the alerts that are new, and that those are resolved whose keys are `in_scope` and not in `alerts`."""
-    before = load_state()
-    after = dict(before)
-    for key, alert in alerts.items():
-        if key not in before and send(Message(title=alert.title, text=alert.text)):
-            after[key] = AlertState(since=clock.now(), resolved_title=alert.resolved_title)
-    for key in [key for key in before if in_scope(key) and key not in alerts]:
-        if send(resolved_message(before[key])):
-            del after[key]
-    if after != before:
-        save_state(after)
-
-
-def resolved_message(state: AlertState) -> Message:
-    text = f"The problem was reported {format_age(state.since)}, at {format_datetime(state.since)}."
-    return Message(title=state.resolved_title, text=text, is_bad=False)
-
-
-def send(message: Message) -> bool:
-    """Whether a target accepted it, or there is none."""
-    deliveries = send_to_all(conf.NOTIFY_URLS, message)
-    log(deliveries)
-    return not deliveries or any(delivery.accepted for delivery in deliveries)
-
-
-def log(deliveries: Iterable[Delivery]) -> None:
-    for delivery in deliveries:
-        if not delivery.accepted:
-            logger.warning("A notification to %s failed: %s", delivery.target, delivery.response)
-
-
-def files() -> AtomicFiles:
-    """The first storage location."""
-    return AtomicFiles(PrivateFileSystemStorage(conf.BACKUP_DIR))
-
-
-def load_state() -> dict[str, AlertState]:
-    """The alerts that were sent, by key. Empty where they cannot be read: a repeated alert is better than none."""
-    try:
-        document = files().document(STATE_FILE)
-    except FileNotFoundError:
-        return {}
-    except (OpsError, OSError) as error:
-        logger.warning("The alerts that were sent before cannot be read: %s", redact(str(error)))
-        return {}
-    states = {}
-    for key, state in document.items():
-        # The file is not signed, and other programs may write it.
-        with contextlib.suppress(OpsError, OverflowError):
-            states[key] = schema.read_document(state, AlertState, what="An alert")
-    return states
-
-
-def save_state(states: Mapping[str, AlertState]) -> None:
-    try:
-        files().rewrite(STATE_FILE, json_bytes(schema.to_json(states)))
-    except (OpsError, OSError) as error:
-        logger.warning("The alerts that were sent cannot be recorded: %s", redact(str(error)))
 
 
 # --- Test ------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from ops.backups.create import BackupSpec, create_backup
 from ops.backups.locations.state import StatesLocked
 from ops.backups.losses import Baseline, baseline_of
 from ops.backups.manifest import Kind, Manifest, Origin
-from ops.backups.repository import BackupRecord
+from ops.backups.record import BackupRecord
 from ops.backups.table_policy import HISTORY, LOCKOUTS, SESSIONS, app_labels, exclusions
 from ops.models import Run
 from ops.operations.prune import apply_retention

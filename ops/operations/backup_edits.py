@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ops.backups.repository import BackupRecord
+from ops.backups.record import BackupRecord
 from ops.errors import PreconditionFailed
 from ops.models import Run
 from ops.runs.context import OpsContext

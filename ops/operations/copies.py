@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from ops.backups.event_files import EVENTS
 from ops.backups.locations import copying
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
@@ -20,7 +21,8 @@ from ops.backups.locations.records import (
     write_manifest,
 )
 from ops.backups.manifest import Manifest
-from ops.backups.repository import EVENTS, MANIFEST, BackupRecord, Copy
+from ops.backups.record import BackupRecord, Copy
+from ops.backups.repository import MANIFEST
 from ops.backups.retention import RetentionDecision
 from ops.backups.signing import Trust
 from ops.backups.storage.entries import Entry

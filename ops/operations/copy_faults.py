@@ -9,7 +9,7 @@ from django.db import DatabaseError
 from ops.backups.locations import copying
 from ops.backups.locations.survey import require_present
 from ops.backups.manifest import Level, Verification
-from ops.backups.repository import LOCAL, BackupRecord
+from ops.backups.record import LOCAL, BackupRecord
 from ops.backups.signing import Trust
 from ops.backups.sources import Reading, RestoreSource
 from ops.backups.verify import new_verification

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ops.backups import sources
 from ops.backups.manifest import Manifest
-from ops.backups.repository import BackupRecord
+from ops.backups.record import BackupRecord
 from ops.backups.sources import RestoreSource
 from ops.errors import OpsError
 from ops.models import Run

@@ -8,7 +8,7 @@ import psycopg2
 from ops.backups import retention
 from ops.backups.locations.protection import protect, records_in
 from ops.backups.manifest import Manifest, Origin
-from ops.backups.repository import LOCAL, BackupRecord
+from ops.backups.record import LOCAL, BackupRecord
 from ops.backups.retention import RetentionDecision
 from ops.backups.signing import Trust
 from ops.errors import OpsError

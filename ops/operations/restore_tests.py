@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from ops.backups import verify
 from ops.backups.locations.survey import Survey, fault_of_manifest, key_of, survey
 from ops.backups.manifest import Level, Verification
+from ops.backups.record import BackupRecord
 from ops.backups.reports import Report, RestoreTest, facts_of, report_name, write_report
-from ops.backups.repository import BackupRecord
 from ops.backups.sources import Reading
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
 from ops.models import Run

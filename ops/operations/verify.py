@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from ops.backups import sources
 from ops.backups.locations.survey import require_present
 from ops.backups.manifest import Level, Verification
-from ops.backups.repository import LOCAL, BackupRecord
+from ops.backups.record import LOCAL, BackupRecord
 from ops.backups.restore_checks import require_engine
 from ops.backups.signing import Trust
 from ops.backups.sources import Reading, RestoreSource

@@ -8,10 +8,11 @@ from django.utils import timezone
 from msgspec import Struct
 
 from ops.backups.engines.base import PreviousDatabase, describe_left_out
+from ops.backups.event_files import REPORTS
 from ops.backups.manifest import Level, Verification
+from ops.backups.record import LOCAL
 from ops.backups.recovery_kit import NAME_LENGTH
 from ops.backups.reports import Check, RestoreTest
-from ops.backups.repository import LOCAL, REPORTS
 from ops.backups.suspicion import Suspicion
 from ops.engine_migration.result import MigrationResult
 from ops.runs.results import (

@@ -18,8 +18,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from ops.backups.event_files import run_and_event
 from ops.backups.locations.catalog import BackupCatalog
-from ops.backups.repository import run_and_event
 from ops.errors import ArtifactInvalid
 from ops.models import Run
 from ops.runs import results

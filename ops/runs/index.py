@@ -12,7 +12,7 @@ from django.utils import timezone
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.coverage import copies_of
 from ops.backups.manifest import Manifest
-from ops.backups.repository import BackupRecord
+from ops.backups.record import BackupRecord
 from ops.backups.signing import Trust
 from ops.models import Backup, Run
 from ops.runs.event_log import EVENT_FIELDS, read_runs

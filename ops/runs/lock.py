@@ -12,8 +12,8 @@ from functools import partial
 from typing import TypeVar
 
 from ops.backups.engines.base import Engine
+from ops.backups.event_files import EVENTS
 from ops.backups.locations.catalog import BackupCatalog
-from ops.backups.repository import EVENTS
 from ops.backups.storage.local import NEW_OR_OLD_FILE
 from ops.conf import conf
 from ops.databases.sqlite.lock import held

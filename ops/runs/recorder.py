@@ -11,7 +11,7 @@ from django.db import transaction
 from msgspec import Struct
 
 from ops.backups.locations.catalog import BackupCatalog
-from ops.backups.repository import BackupRecord
+from ops.backups.record import BackupRecord
 from ops.databases.leftovers import Claims
 from ops.errors import Cancelled, OpsError, PreconditionFailed
 from ops.models import Run

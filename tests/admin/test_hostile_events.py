@@ -22,7 +22,7 @@ from ops.backups.suspicion import Decision, Loss, LossOf, Suspicion
 from ops.engine_migration.plan import Skipped
 from ops.engine_migration.result import MigratedTable, MigrationResult
 from ops.models import Backup, Run
-from ops.notifications.alerts import AlertState, load_state
+from ops.notifications.sent_alerts import AlertState, load_state
 from ops.runs import event_log, results
 from ops.runs.context import repository_from_settings
 from ops.runs.descriptions import describe

@@ -10,7 +10,8 @@ from ops.backups.create import BackupSpec, create_backup
 from ops.backups.engines.base import Engine
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.manifest import Kind, Level, Manifest, Origin, TableDigest, Verification
-from ops.backups.repository import BackupRecord, BackupRepository
+from ops.backups.record import BackupRecord
+from ops.backups.repository import BackupRepository
 from ops.backups.signing import Keys
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.utils.progress import no_progress

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bench import suspicion as simulation
 from ops.backups.losses import Baseline, baseline_of
 from ops.backups.manifest import ExcludedTable, Kind, Manifest, Origin, TableDigest
-from ops.backups.repository import BackupRecord
+from ops.backups.record import BackupRecord
 from ops.backups.signing import Trust
 from ops.backups.suspicion import Decision, Verdict
 from tests.backups import factories

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.backups.repository import BackupRecord
+from ops.backups.record import BackupRecord
 from ops.backups.retention import Policy, RetentionDecision, evaluate, expected_number, recommend
 from ops.backups.signing import Trust
 from ops.backups.suspicion import Decision, Loss, LossOf, Suspicion

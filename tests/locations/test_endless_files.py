@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ops.backups.compression import IteratorFile
+from ops.backups.event_files import EVENTS, MAX_EVENT
 from ops.backups.locations import copying
 from ops.backups.locations.bringing import bring_history
-from ops.backups.repository import EVENTS, MAX_EVENT
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.errors import ArtifactInvalid
 from ops.utils.progress import no_progress

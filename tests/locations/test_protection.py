@@ -3,7 +3,7 @@
 import datetime as dt
 
 from ops.backups.locations.protection import protect
-from ops.backups.repository import BackupRecord
+from ops.backups.record import BackupRecord
 from ops.backups.retention import RetentionDecision
 from ops.backups.signing import Trust
 from ops.backups.suspicion import Loss, LossOf, Suspicion

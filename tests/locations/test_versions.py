@@ -8,7 +8,8 @@ from ops.backups.encryption import AgeKeys
 from ops.backups.locations.location import LocationSettings
 from ops.backups.locations.selection import find_backups
 from ops.backups.locations.versions import VersionedLocation
-from ops.backups.repository import MANIFEST, BackupRecord
+from ops.backups.record import BackupRecord
+from ops.backups.repository import MANIFEST
 from ops.backups.retention import Policy
 from ops.backups.storage.s3 import S3BackupStorage
 from tests.backups.factories import KEYS, backup

@@ -18,7 +18,7 @@ from ops.backups.recovery_kit import PROOF_INTERVAL, RecoveryKit
 from ops.databases.postgres.differences import NotKept
 from ops.keys import recovery_kits_from_settings
 from ops.models import Backup, Run
-from ops.notifications import alerts
+from ops.notifications import alerts, sent_alerts
 from ops.runs.results import CopyResult, LocationResult, VerificationResult
 from ops.schedules import timetable
 from ops.utils.schema import to_json
@@ -231,8 +231,8 @@ def test_alert_of_the_project_is_notified_once(receiver: Receiver, host: None, s
     assert titles(receiver)[2:] == ["Password guessing for ada@example.com on attic has stopped."]
 
 
-def leaking_roof(_alias: str) -> dict[str, alerts.Alert]:
-    return {"roof": alerts.Alert(title="It drips.", text="On the racks.", resolved_title="It is dry again.")}
+def leaking_roof(_alias: str) -> dict[str, sent_alerts.Alert]:
+    return {"roof": sent_alerts.Alert(title="It drips.", text="On the racks.", resolved_title="It is dry again.")}
 
 
 def test_old_backup_is_notified_once(receiver: Receiver, host: None, make_backup: MakeBackup) -> None:

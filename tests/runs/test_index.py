@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.manifest import Level, Verification
-from ops.backups.repository import BackupRecord
+from ops.backups.record import BackupRecord
 from ops.backups.signing import Trust
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.models import Backup, Run

@@ -6,7 +6,7 @@ from typing import Any
 from django.utils import timezone
 
 from ops.backups.locations.state import LocationState, LocationStates
-from ops.backups.repository import Copy
+from ops.backups.record import Copy
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.conf import conf
 from ops.keys import keys_from_settings

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ops.admin.copies import describe_kind
 from ops.admin.dashboard.status import DashboardData
 from ops.backups.locations.coverage import KnownLocation
-from ops.backups.repository import LOCAL
+from ops.backups.record import LOCAL
 from ops.utils.formatting import format_age, format_local, format_size, pluralize
 
 

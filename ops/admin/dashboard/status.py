@@ -18,8 +18,8 @@ from ops.admin.dashboard.backup_calendar import first_day
 from ops.admin.dashboard.history import History, read_history
 from ops.admin.dashboard.recovery import RECOVERY_TIME
 from ops.admin.dashboard.summary import BackupStatus, SchedulerState
+from ops.backups.record import LOCAL
 from ops.backups.recovery_kit import Concern
-from ops.backups.repository import LOCAL
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.conf import conf
 from ops.errors import OpsError

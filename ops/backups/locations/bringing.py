@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from ops.backups.compression import HashingCounter, IteratorFile, pool
+from ops.backups.event_files import EVENT, EVENTS, MAX_EVENT, REPORTS
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
 from ops.backups.locations.selection import FoundBackup
 from ops.backups.manifest import Manifest
-from ops.backups.repository import EVENT, EVENTS, MANIFEST, MAX_EVENT, REPORTS
+from ops.backups.repository import MANIFEST
 from ops.backups.signing import Trust
 from ops.backups.storage.atomic_files import MAX_DOCUMENT
 from ops.backups.storage.local import PARTIAL

@@ -7,16 +7,8 @@ from typing import IO
 from ops.backups.locations.location import Location
 from ops.backups.locations.state import LocationState, LocationStates
 from ops.backups.manifest import Encryption, Manifest, Verification
-from ops.backups.repository import (
-    LIST_THEM,
-    LOCAL,
-    MANIFEST,
-    MISSING,
-    BackupRecord,
-    BackupRepository,
-    Copy,
-    Files,
-)
+from ops.backups.record import LIST_THEM, LOCAL, MISSING, BackupRecord, Copy
+from ops.backups.repository import MANIFEST, BackupRepository, Files
 from ops.backups.signing import Keys, Trust
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.backups.suspicion import Decision

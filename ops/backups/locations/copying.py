@@ -18,7 +18,7 @@ from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
 from ops.backups.locations.ownership import require_own
 from ops.backups.manifest import Encryption, Manifest
-from ops.backups.repository import MISSING, Copy
+from ops.backups.record import MISSING, Copy
 from ops.backups.storage.local import DISK_FULL, PARTIAL
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed, VerificationFailed
 from ops.utils.formatting import join_names

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from ops.backups.locations.location import LocationSettings
 from ops.backups.locations.state import LocationState
-from ops.backups.repository import LOCAL, MISSING, BackupRecord
+from ops.backups.record import LOCAL, MISSING, BackupRecord
 from ops.utils import schema
 from ops.utils.formatting import join_names, pluralize
 from ops.utils.schema import Count, Line, Moment, Text

@@ -15,7 +15,8 @@ from msgspec import Meta, Struct
 from ops.backups.encryption import AgeKeys
 from ops.backups.locations.encrypted_storage import EncryptedStorage
 from ops.backups.manifest import Manifest
-from ops.backups.repository import LOCAL, MANIFEST, BackupRepository
+from ops.backups.record import LOCAL
+from ops.backups.repository import MANIFEST, BackupRepository
 from ops.backups.retention import Policy
 from ops.backups.signing import Keys
 from ops.backups.storage.local import PrivateFileSystemStorage

@@ -12,7 +12,7 @@ from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
 from ops.backups.locations.state import LOST
 from ops.backups.manifest import UUID
-from ops.backups.repository import LOCAL
+from ops.backups.record import LOCAL
 from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
 from ops.errors import PreconditionFailed
 from ops.utils import schema

@@ -4,7 +4,7 @@ import dataclasses
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping
 
-from ops.backups.repository import LOCAL, MISSING, BackupRecord
+from ops.backups.record import LOCAL, MISSING, BackupRecord
 from ops.backups.retention import RetentionDecision
 
 NOT_SUSPICIOUS, VERIFIED = "backup of all locations that is not suspicious", "verified backup of all locations"

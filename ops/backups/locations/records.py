@@ -4,10 +4,11 @@ import datetime as dt
 import hashlib
 from collections.abc import Collection
 
+from ops.backups.event_files import EVENTS, REPORTS, run_and_event
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
 from ops.backups.locations.ownership import is_of_another
-from ops.backups.repository import EVENTS, MANIFEST, REPORTS, run_and_event
+from ops.backups.repository import MANIFEST
 from ops.backups.signing import Trust
 from ops.backups.storage.atomic_files import AtomicFiles
 from ops.utils.formatting import join_names, pluralize

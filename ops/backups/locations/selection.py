@@ -5,9 +5,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ops.backups.event_files import EVENTS, REPORTS
 from ops.backups.locations.location import Location
 from ops.backups.manifest import Origin
-from ops.backups.repository import EVENTS, KINDS, REPORTS, UNCHANGEABLE, BackupRecord, newest_first
+from ops.backups.record import BackupRecord, newest_first
+from ops.backups.repository import KINDS, UNCHANGEABLE
 from ops.backups.signing import Trust
 from ops.backups.storage.entries import Entry
 from ops.errors import PreconditionFailed

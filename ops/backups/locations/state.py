@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from ops.backups.manifest import Sha256
-from ops.backups.repository import Copy
+from ops.backups.record import Copy
 from ops.backups.signing import Keys, Trust, unsigned
 from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
 from ops.backups.storage.local import NEW_OR_OLD_FILE, PrivateFileSystemStorage

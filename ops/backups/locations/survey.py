@@ -10,7 +10,8 @@ from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.marker import require_marker
 from ops.backups.locations.selection import judge
 from ops.backups.manifest import Kind, Manifest
-from ops.backups.repository import LOCAL, MANIFEST, BackupRecord, Files
+from ops.backups.record import LOCAL, BackupRecord
+from ops.backups.repository import MANIFEST, Files
 from ops.backups.signing import Trust
 
 HEAD = 64 * 1024

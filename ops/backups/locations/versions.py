@@ -8,9 +8,10 @@ from django.core.files.base import File
 from django.core.files.storage import Storage
 
 from ops.backups.encryption import SUFFIX
+from ops.backups.event_files import EVENTS, REPORTS
 from ops.backups.locations.location import Location
 from ops.backups.manifest import Manifest
-from ops.backups.repository import EVENTS, MANIFEST, REPORTS
+from ops.backups.repository import MANIFEST
 from ops.backups.signing import Trust
 from ops.backups.storage.entries import Entry, Version
 

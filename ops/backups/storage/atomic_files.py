@@ -11,7 +11,7 @@ from django.core.files.storage import Storage
 
 from ops.backups.compression import IteratorFile
 from ops.backups.storage.entries import Entry
-from ops.errors import ArtifactInvalid, PreconditionFailed
+from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
 
 MAX_DOCUMENT = 64 * 2**20
 """Bytes. A manifest has about 100 for each table."""
@@ -65,3 +65,7 @@ class AtomicFiles:
 def json_bytes(document: Mapping[str, Any]) -> bytes:
     """Indented JSON."""
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def sentence(error: OpsError | FileNotFoundError) -> str:
+    return error.message if isinstance(error, OpsError) else "The file is gone."

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from ops import operations
 from ops.backups.locations.coverage import Coverage, find_coverage, known_backups
-from ops.backups.repository import BackupRecord
+from ops.backups.record import BackupRecord
 from ops.conf import conf
 from ops.health.backups import max_age
 from ops.health.copies import read_locations

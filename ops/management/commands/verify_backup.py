@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ops import operations
-from ops.backups.repository import LOCAL
+from ops.backups.record import LOCAL
 from ops.errors import PreconditionFailed
 from ops.management import output
 from ops.management.base import NOT_VERIFIED, OperationCommand, add_backup_dir, document_of, execute, new_run
