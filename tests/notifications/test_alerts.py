@@ -166,7 +166,7 @@ def test_rejected_notification_is_sent_again(
     alerts.notify_runs([finished()])
 
     assert titles(receiver) == ["The backup failed on attic."] * 2
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "ops.notifications.alerts"]
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "ops.notifications.sent_alerts"]
     assert line.startswith("A notification to json at 127.0.0.1 failed:")
 
 
