@@ -70,6 +70,8 @@ class AgeKeys:
         except (pyrage.EncryptError, OSError) as error:
             guard.raise_failure()
             raise OpsError(f"A backup could not be encrypted: {error}.", "Nothing was changed.") from error
+        # pyrage buffers, and ignores an error of its last write.
+        guard.raise_failure()
 
     def encrypt(self, data: bytes) -> bytes:
         target = io.BytesIO()
@@ -89,6 +91,7 @@ class AgeKeys:
         except (pyrage.DecryptError, OSError) as error:
             guard.raise_failure()
             raise unreadable(name, str(error)) from error
+        guard.raise_failure()
 
     def decrypt(self, data: bytes, name: str) -> bytes:
         """The whole plaintext. Raises ArtifactInvalid as `decrypt_file` does."""

@@ -10,7 +10,7 @@ from ops.backups.event_files import EVENTS
 from ops.backups.locations import copying
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import Location
-from ops.backups.locations.marker import require_marker
+from ops.backups.locations.marker import require_marker, require_owner
 from ops.backups.locations.ownership import is_of_another
 from ops.backups.locations.records import (
     find_unencrypted,
@@ -46,13 +46,20 @@ LONGEST_PAUSE = dt.timedelta(hours=20)
 
 
 @operation(Run.Kind.COPY)
-def copy_backups(context: OpsContext, run: RunRecorder, *, locations: Sequence[str] = ()) -> CopyResult:
+def copy_backups(
+    context: OpsContext, run: RunRecorder, *, locations: Sequence[str] = (), take_over: bool = False
+) -> CopyResult:
     """Bring `locations`, or all, up to date: each gets what its policy keeps, and is pruned by it.
 
-    A location that fails does not stop the others; the run fails at its end.
+    A location that fails does not stop the others; the run fails at its end. With `take_over`, a location that another
+    installation has used is this one's from now on.
     """
     chosen = [context.repository.other(name) for name in locations] or list(context.repository.others.values())
-    results = {location.name: update_location(context, run, location) for location in chosen}
+    results = {location.name: update_location(context, run, location, take_over=take_over) for location in chosen}
+    for location in chosen:
+        # A backup may have been made while the locations after it were brought up to date.
+        if not results[location.name].error and missing_in(context, context.repository.records(), location):
+            results[location.name] = results[location.name].followed_by(update_location(context, run, location))
     remove_waiting(context)
     run.refresh_rows()
     failed = [f"{name}: {result.error.rstrip('.')}." for name, result in results.items() if result.error]
@@ -79,13 +86,16 @@ def is_due(context: OpsContext) -> bool:
 # --- One location -----------------------------------------------------------------------------------------------------
 
 
-def update_location(context: OpsContext, run: RunRecorder, location: Location) -> LocationResult:
+def update_location(
+    context: OpsContext, run: RunRecorder, location: Location, *, take_over: bool = False
+) -> LocationResult:
     """Copy, record and prune. An error of the location is recorded in its state and returned, not raised."""
     catalog = context.repository
     transfer = Transfer(context, run, location)
     try:
         transfer.expect(0)
         require_marker(catalog, location)
+        require_owner(catalog, location, take_over=take_over)
         finish_deletions(catalog, location, now=clock.now())
         found = (*learn(catalog, location), *forget_vanished(catalog, location), *find_unencrypted(location))
         for sentence in found:
@@ -205,7 +215,7 @@ class Transfer:
                 except OpsError as error:
                     # A backup that was deleted meanwhile is not missing.
                     if self.is_known(record.name):
-                        if not isinstance(error, ArtifactInvalid | VerificationFailed):
+                        if not isinstance(error, ArtifactInvalid | VerificationFailed | copying.NotEncrypted):
                             raise
                         self.note(redact(error.message))
 

@@ -8,6 +8,7 @@ from ops.backups import sources
 from ops.backups.engines.base import Engine
 from ops.backups.locations.bringing import bring_data, bring_history, bring_manifests, remove_unfinished
 from ops.backups.locations.location import Location
+from ops.backups.locations.marker import continue_installation
 from ops.backups.locations.selection import FoundBackup
 from ops.backups.recovery_kit import RecoveryKit
 from ops.backups.restore_checks import require_restorable
@@ -72,6 +73,7 @@ def recover(
     require_restorable(source, engine=context.engine, untrusted=untrusted)
     if kit:
         keep_kit(run, kit)
+    continue_installation(catalog, location)
     with context.engine.swap_strategy(claims=run).scratch(for_swap=True, recorded=source.properties) as staging:
         loaded = load_and_migrate(context.engine, staging, source=source, on_progress=run.report)
         with maintenance_mode(reason=f"The database is being recovered ({source.name})."):

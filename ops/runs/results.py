@@ -1,8 +1,9 @@
 """The results of runs, by kind. A run stores its result as JSON, which `read_result` reads."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Self
 
+import msgspec
 from msgspec import Struct
 
 from ops.backups.engines.base import LeftOut, PreviousDatabase
@@ -118,6 +119,15 @@ class LocationResult(Struct, frozen=True, kw_only=True):
     size: Count = 0
     deleted: dict[Line, Text] = {}
     error: Text = ""
+
+    def followed_by(self, other: Self) -> Self:
+        """Both, as one."""
+        return msgspec.structs.replace(
+            other,
+            copied=(*self.copied, *other.copied),
+            size=self.size + other.size,
+            deleted={**self.deleted, **other.deleted},
+        )
 
 
 class CopyResult(Struct, frozen=True, kw_only=True):

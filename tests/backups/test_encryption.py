@@ -1,5 +1,6 @@
 """Age files hold what was encrypted, for exactly the recipients, and a changed one is refused by name."""
 
+import errno
 import io
 import itertools
 import random
@@ -9,7 +10,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -178,6 +179,32 @@ def test_encrypt_file_passes_errors_of_both_streams_on():
         with pytest.raises(OSError, match="No space left") as raised:
             KEYS.encrypt_file(source, target)
         assert raised.value is lost
+
+
+@pytest.mark.parametrize("size", [0, 1, 65536, 65537, 200_000])
+def test_error_of_any_write_is_raised(size):
+    """Of the last one, too, in which pyrage writes what it has buffered."""
+    writes = Counting()
+    KEYS.encrypt_file(io.BytesIO(bytes(size)), writes)
+    for number in range(1, writes.number + 1):
+        with pytest.raises(OSError, match="No space"):
+            KEYS.encrypt_file(io.BytesIO(bytes(size)), Counting(fails_at=number))
+
+
+class Counting(io.RawIOBase):
+    """Counts the writes, of which one fails."""
+
+    def __init__(self, *, fails_at: int = 0) -> None:
+        self.number, self.fails_at = 0, fails_at
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.number += 1
+        if self.number == self.fails_at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return len(data)
 
 
 def test_encrypt_without_recipients_is_refused():

@@ -77,9 +77,10 @@ class Installation:
         values = {"engine": engine.kind, "database": engine.database} | values
         return factories.backup(self.catalog, content=content, taken_at=taken_at, **values).name
 
-    def copy(self, *names: str) -> CopyResult:
+    def copy(self, *names: str, take_over: bool = False) -> CopyResult:
         """Run `copy_backups`."""
-        run = Run(kind=Run.Kind.COPY, requested_by="ada", arguments={"locations": list(names)})
+        arguments = {"locations": list(names), "take_over": take_over}
+        run = Run(kind=Run.Kind.COPY, requested_by="ada", arguments=arguments)
         result: CopyResult = operations.copy_backups(self.context, run)
         return result
 

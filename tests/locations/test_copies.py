@@ -1,5 +1,7 @@
 """Backups are copied to other storage locations, read back, compared, and pruned there."""
 
+import errno
+import json
 import os
 from pathlib import Path
 
@@ -297,12 +299,12 @@ def test_deleted_backup_is_deleted_everywhere_and_does_not_come_back(tmp_path):
     assert not [name for folder in ("disk", "nas", "backups") for name in lab.files(folder) if name.startswith(first)]
 
 
-def test_new_backup_directory_learns_what_a_location_has(tmp_path):
+def test_new_backup_directory_that_takes_over_learns_what_a_location_has(tmp_path):
     lab = Installation(tmp_path, SECRET)
     name = lab.back_up()
     lab.copy()
     (tmp_path / "backups").rename(tmp_path / "lost")
-    lab.copy()
+    lab.copy(take_over=True)
     assert lab.catalog.get(name).locations == ("nas",)
     assert lab.files("nas")[f"{name}.age"]
 
@@ -361,3 +363,51 @@ def test_encrypted_location_without_a_persons_key_is_refused(tmp_path):
     assert result.locations["nas"].error.startswith("Encrypted backups need two keys that open them")
     assert result.locations["disk"].copied == (name,)
     assert not lab.files("nas")
+
+
+def test_copy_of_an_installation_leaves_the_copies_of_the_original_alone(tmp_path):
+    """A test system with the environment of the original: the same keys and addresses, another BACKUP_DIR."""
+    original, test = tmp_path / "original", tmp_path / "test"
+    shared = {"name": "nas", "url": str(tmp_path / "nas"), "retention_days": 1}
+    labs = []
+    for folder in (original, test):
+        folder.mkdir()
+        labs.append(Installation(folder, shared, policy=Policy(days=1)))
+    old = labs[0].back_up(NOW - 5 * DAY)
+    labs[0].copy()
+    labs[1].back_up(NOW)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "nas").glob("*") if path.is_file()}
+    error = labs[1].copy().locations["nas"].error
+    assert error.startswith(f"nas ({tmp_path}/nas) is used by another installation, which has another BACKUP_DIR.")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "nas").glob("*") if path.is_file()} == before
+    assert labs[1].copy(take_over=True).locations["nas"].error == ""
+    assert labs[0].copy().locations["nas"].error == error
+    assert old not in labs[0].catalog.get(old).reachable
+
+
+def test_installations_with_prefixes_of_their_own_share_a_location(tmp_path):
+    marker = tmp_path / "disk" / "location.json"
+    marker.parent.mkdir()
+    id_ = "0d7e56c0-6c39-4c9a-9f0e-2a9a3c0b6f11"
+    marker.write_text(f'{{"id": "{id_}", "owners": {{"attic": "{id_}"}}}}')
+    lab = Installation(tmp_path, PLAIN)
+    lab.back_up()
+    assert lab.copy().locations["disk"].error == ""
+    owners = json.loads(marker.read_text())["owners"]
+    assert owners == {"attic": id_, "homerack": lab.catalog.installation_id()}
+
+
+def test_backup_that_cannot_be_encrypted_for_lack_of_space_is_no_fault_of_the_location(tmp_path, monkeypatch):
+    lab = Installation(tmp_path, SECRET)
+    first = lab.back_up(NOW - DAY)
+    lab.copy()
+    second = lab.back_up()
+
+    def full(_writer, _data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(copying.CountingWriter, "write", full)
+    error = lab.copy().locations["nas"].error
+    assert error == f"{second} could not be encrypted: No space left on device."
+    assert lab.state("nas").answers
+    assert lab.catalog.get(first).reachable == ("local", "nas")

@@ -1,11 +1,14 @@
 """The backups of a database, wherever their copies are: the first storage location, and what it knows of the others."""
 
 import dataclasses
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import IO
 
+import msgspec
+
 from ops.backups.locations.location import Location
-from ops.backups.locations.state import LocationState, LocationStates
+from ops.backups.locations.state import LOST, LocationState, LocationStates
 from ops.backups.manifest import Encryption, Manifest, Verification
 from ops.backups.record import LIST_THEM, LOCAL, MISSING, BackupRecord, Copy
 from ops.backups.repository import MANIFEST, BackupRepository, Files
@@ -52,6 +55,15 @@ class BackupCatalog(BackupRepository):
     def farthest_first(self) -> tuple[str, ...]:
         """The names of all locations: those off-site, the others, and this one."""
         return (*reversed(self.others), LOCAL)
+
+    def installation_id(self) -> str:
+        """The id of this BACKUP_DIR, made when it is first needed. A copied installation has the same keys."""
+        known = self.states.read(LOCAL).id
+        if known and known != LOST:
+            return known
+        made = str(uuid.uuid4())
+        self.update_state(LOCAL, lambda state: msgspec.structs.replace(state, id=made))
+        return made
 
     # --- Reading ------------------------------------------------------------------------------------------------
 

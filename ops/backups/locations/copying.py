@@ -41,6 +41,10 @@ class StoredFile:
 Opener = Callable[[], contextlib.AbstractContextManager[IO[bytes]]]
 
 
+class NotEncrypted(PreconditionFailed):
+    """No age file could be made. The location has no part in it, and the copies that it has still count."""
+
+
 def copy_to(catalog: BackupCatalog, location: Location, manifest: Manifest, on_progress: ProgressCallback) -> Copy:
     """Write the data file to the location unless it is there, read it back, and compare. Returns the copy.
 
@@ -118,7 +122,10 @@ def has_copy(catalog: BackupCatalog, location: Location, manifest: Manifest) -> 
 
 def encrypt(catalog: BackupCatalog, location: Location, manifest: Manifest, waiting: str) -> Encryption:
     """Make the age file `waiting` in BACKUP_DIR, and record it in the manifest."""
-    require_two(location.age_keys.recipients)
+    try:
+        require_two(location.age_keys.recipients)
+    except PreconditionFailed as error:
+        raise NotEncrypted(error.message, error.hint) from error
     target = Path(catalog.storage.path(waiting))
     unfinished = target.with_name(target.name + PARTIAL)
     with catalog.directory.folder(waiting, create=True):
@@ -135,7 +142,7 @@ def encrypt(catalog: BackupCatalog, location: Location, manifest: Manifest, wait
         unfinished.unlink(missing_ok=True)
         if error.errno not in DISK_FULL:
             raise
-        raise PreconditionFailed(
+        raise NotEncrypted(
             f"{manifest.name} could not be encrypted: {os.strerror(error.errno or 0)}.",
             f"Free some space in {catalog.location}: an age file is as large as the backup.",
         ) from error

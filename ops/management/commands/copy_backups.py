@@ -28,6 +28,11 @@ class Command(OperationCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
+        parser.add_argument(
+            "--take-over",
+            action="store_true",
+            help="this installation continues another one, which has used the locations with another BACKUP_DIR",
+        )
         parser.add_argument("--location", action="append", default=[], metavar="NAME", help="only to this one")
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
@@ -37,7 +42,7 @@ class Command(OperationCommand):
                 f"There is no storage location besides {context.repository.location}. Nothing was copied.",
                 "Add one: BACKUP_LOCATIONS, see docs/backups.md.",
             )
-        run = new_run(Run.Kind.COPY, locations=options["location"])
+        run = new_run(Run.Kind.COPY, locations=options["location"], take_over=options["take_over"])
         result = execute(console, operations.copy_backups, context, run)
         output.show_copies(console, result)
         return document_of(run, result), FAILED if any(each.error for each in result.locations.values()) else 0
