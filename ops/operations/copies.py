@@ -101,9 +101,10 @@ def update_location(
         for sentence in found:
             run.log(f"{location.name}: {sentence}")
         delete_requested(catalog, location)
-        transfer.adopt()
         transfer.make_room()
         transfer.copy_missing()
+        # Last: after a lost state, reading all that is there must not delay the newest backup.
+        transfer.adopt()
         update_manifests(catalog, location, [record.name for record in catalog.records() if is_copyable(record)])
         write_history(catalog, location, run=run.id)
         transfer.prune()

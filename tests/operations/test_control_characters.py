@@ -100,6 +100,12 @@ def everything_a_person_can_type(lab: Lab) -> list[tuple[str, ...]]:
         # Errors.
         ("list_backups", "--backup-dir", str(lab.file)),
         ("copy_backups",),
+        ("create_recovery_kit", "--output", str(lab.folder / "kit.html")),
+        ("list_recovery_kits",),
+        ("prove_recovery_kit", HOSTILE),
+        ("withdraw_recovery_kit", HOSTILE, "--yes"),
+        ("decide_backup", HOSTILE, "--right"),
+        ("recover", "--from", str(lab.folder), "--list", "--identity-file", f"{foreign}.missing"),
         ("verify_backup", HOSTILE),
         ("restore_database", "--backup-file", f"{foreign}.missing", "--yes"),
         ("migrate_to_postgres", "--sqlite-path", f"{foreign}.missing", "--postgres-url", target, "--dry-run"),
