@@ -1,4 +1,4 @@
-"""Two installations at one place, whose nightly backups have the same names."""
+"""A place that was taken over from another installation, whose nightly backups have the same names."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def test_backup_of_another_installation_is_not_replaced(labs, tmp_path):
     before = stored(tmp_path)
     _theirs, ours = labs
     name = ours.back_up(content=b"ours, and longer" * 1000)
-    result = ours.copy().locations["nas"]
+    result = ours.copy(take_over=True).locations["nas"]
     assert result.error == (
         f"{name} was not copied to nas ({tmp_path}/nas): another installation has a backup of this name there."
     )
@@ -47,7 +47,7 @@ def test_backup_of_another_installation_is_not_deleted(labs, tmp_path):
     before = stored(tmp_path)
     _theirs, ours = labs
     ours.catalog.delete(ours.back_up())
-    ours.copy()
+    ours.copy(take_over=True)
     assert stored(tmp_path) == before
     assert ours.state("nas").deletions == ()
 
