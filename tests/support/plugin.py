@@ -38,6 +38,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Point Django at a fresh server. Workers of pytest-xdist inherit the address of the one that started them."""
     heed_signals()
     os.environ["SECRET_KEY"] = "only-for-tests-" + "0123456789" * 5
+    # What `make run` has written into a .env of this checkout would be there as well.
+    os.environ |= dict.fromkeys(("BACKUP_SIGNING_KEY", "BACKUP_AGE_IDENTITY", "BACKUP_AGE_RECIPIENTS"), "")
     os.environ["DEBUG"] = "false"
     os.environ["HTTPS"] = "false"
     if "PYTEST_XDIST_WORKER" in os.environ:
