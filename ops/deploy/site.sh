@@ -112,11 +112,11 @@ is_healthy_except() {
     ! grep --quiet --extended-regexp '"status": "(degraded|maintenance|unhealthy)"' <<<"$answer"
 }
 
-# A recovery kit can be made, and proven, only when the site runs.
-is_healthy() { is_healthy_except backup_keys; }
+# A deployment has verified its own backup. What rows have lost, copies and recovery kits do not depend on the image.
+is_healthy() { is_healthy_except 'backups|copies|backup_keys'; }
 
-# The first backup is made later, and schedules do not depend on the image.
-is_running_well() { is_healthy_except 'backups|schedules|backup_keys'; }
+# Schedules do not depend on the image either.
+is_running_well() { is_healthy_except 'backups|copies|backup_keys|schedules'; }
 
 # Repeat a check for so many seconds. Fails early when Docker has restarted the web server three times.
 wait_within() {

@@ -111,7 +111,7 @@ def update_location(
         # Once more, for what was lost meanwhile: a server may have been replaced by an empty one.
         require_marker(catalog, location)
         for sentence in forget_vanished(catalog, location):
-            transfer.note(sentence)
+            transfer.note(OpsError(sentence))
         free = location.repository.free_bytes()
         shares_disk = location.shares_disk(catalog.directory.location)
         catalog.update_state(location.name, lambda state: state.answered(clock.now(), free, shares_disk=shares_disk))
@@ -149,13 +149,15 @@ class Transfer:
 
     def fail(self, error: OpsError | OSError) -> None:
         """The location cannot be used now: its copies do not count until it answers again."""
-        message = redact(f"{error.message} {error.hint}".strip() if isinstance(error, OpsError) else str(error))
-        self.note(message)
+        message = self.note(error)
         self.catalog.update_state(self.location.name, lambda state: state.failed(message, clock.now()))
 
-    def note(self, message: str) -> None:
+    def note(self, error: OpsError | OSError) -> str:
+        """Add its message, and the hint, to the errors of the run."""
+        message = redact(f"{error.message} {error.hint}".strip() if isinstance(error, OpsError) else str(error))
         self.errors.append(message)
         self.run.log(f"{self.location.name}: {message}")
+        return message
 
     def adopt(self) -> None:
         """Read files that are there in full although this installation does not know it: from before it was recovered,
@@ -220,7 +222,7 @@ class Transfer:
                     if self.is_known(record.name):
                         if not isinstance(error, ArtifactInvalid | VerificationFailed | copying.NotEncrypted):
                             raise
-                        self.note(redact(error.message))
+                        self.note(error)
 
     def is_known(self, name: str) -> bool:
         """Whether the backup was not deleted here meanwhile."""

@@ -26,6 +26,8 @@ COPIED = (
     ),
 )
 FILLED_IN = {
+    "BACKUP_SIGNING_KEY": "signing-key-of-the-deployment-tests-0123456789",
+    "BACKUP_AGE_IDENTITY": "AGE-SECRET-KEY-12Z5CCGYE8ZNT0M4MW3JHXLQX3KU3ZXHN3YKTR3YNJA8DQ77PSUCQVPAJZ6",
     "SECRET_KEY": "0123456789abcdef" * 4,
     "POSTGRES_PASSWORD": "database-password-of-a-test",
     "POSTGRES_SUPERUSER_PASSWORD": "superuser-password-of-a-test",

@@ -140,6 +140,7 @@ def test_location_that_returns_other_bytes_does_not_count(tmp_path, monkeypatch)
     assert result.locations["disk"].error == (
         f"{name} was copied to disk ({tmp_path}/disk), but reading it back showed:"
         " Its SHA-256 is not that of the backup."
+        " The copy does not count. Check that location; the next run copies the file again."
     )
     assert lab.catalog.get(name).locations == ("local",)
     assert Run.objects.get(kind="copy").status == Run.Status.FAILED
@@ -408,6 +409,9 @@ def test_backup_that_cannot_be_encrypted_for_lack_of_space_is_no_fault_of_the_lo
 
     monkeypatch.setattr(copying.CountingWriter, "write", full)
     error = lab.copy().locations["nas"].error
-    assert error == f"{second} could not be encrypted: No space left on device."
+    assert error == (
+        f"{second} could not be encrypted: No space left on device."
+        f" Free some space in {tmp_path}/backups: an age file is as large as the backup."
+    )
     assert lab.state("nas").answers
     assert lab.catalog.get(first).reachable == ("local", "nas")

@@ -412,6 +412,9 @@ def test_backups_of_several_databases_need_a_choice(
     site, other = Site(lab, directory(tmp_path)), Site(make_lab("postgresql"), directory(tmp_path))
     site.back_up()
     before = lab.content()
+    # The same installation, whose database was another one before.
+    (other.lab.backups / "locations").mkdir(parents=True, mode=0o700)
+    shutil.copy(lab.backups / "locations" / "local.json", other.lab.backups / "locations")
     other.back_up()
     site.lose()
 

@@ -14,7 +14,7 @@ from ops.backups.locations.state import LOST
 from ops.backups.manifest import UUID
 from ops.backups.record import LOCAL
 from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
-from ops.errors import PreconditionFailed
+from ops.errors import ArtifactInvalid, PreconditionFailed
 from ops.utils import schema
 from ops.utils.schema import Line
 
@@ -90,8 +90,14 @@ def require_owner(catalog: BackupCatalog, location: Location, *, take_over: bool
 
 
 def continue_installation(catalog: BackupCatalog, location: Location) -> None:
-    """Become the installation that the location belongs to: its machine is lost, and this one was recovered from it."""
-    marker = read_marker(location.storage, location.where)
+    """Become the installation that the location belongs to: its machine is lost, and this one was recovered from it.
+
+    A damaged marker is ignored: what was recovered is there, and copying asks for `--take-over`.
+    """
+    try:
+        marker = read_marker(location.storage, location.where)
+    except ArtifactInvalid:
+        return
     if marker and (owner := marker.owners.get(catalog.prefix)):
         catalog.update_state(LOCAL, lambda state: msgspec.structs.replace(state, id=owner))
 
