@@ -298,6 +298,17 @@ class TestBackups:
         assert machine.query("SELECT count(*) FROM connections") == "120"
         assert "dump.sql" not in machine.docker("exec", "homerack-web", "sh", "-c", 'ls "$TMPDIR"')
 
+    def test_loss_that_a_restore_has_undone_is_decided(self, machine: Machine) -> None:
+        """The backups before these restores have no connections, which health reports until a user decides."""
+        manage = ("exec", "homerack-web", "python", "manage.py")
+        assert health(machine)["status"] == "degraded"
+        listed = machine.docker(*manage, "list_backups").splitlines()
+        suspicious = [line.split()[0] for line in listed if "suspicious" in line and line.startswith("homerack_")]
+        assert suspicious
+        for name in suspicious:
+            machine.docker(*manage, "decide_backup", name, "--wrong")
+        assert health(machine) == HEALTHY
+
     def test_restore_without_terminal_and_force_is_refused(self, machine: Machine) -> None:
         (copy,) = machine.folder.glob("copies/*.sql.gz")
         ended = machine.run("ops/deploy/restore_postgres.sh", "--backup-file", str(copy))

@@ -38,6 +38,7 @@ def test_backup_of_another_installation_is_not_replaced(labs, tmp_path):
     result = ours.copy(take_over=True).locations["nas"]
     assert result.error == (
         f"{name} was not copied to nas ({tmp_path}/nas): another installation has a backup of this name there."
+        " Give each installation a directory or a prefix of its own."
     )
     assert stored(tmp_path) == before
     assert ours.catalog.get(name).reachable == ("local",)
