@@ -38,7 +38,8 @@ def test_new_deployment_recovers_rows_and_history(machine: Machine, tmp_path: Pa
     signing_key = machine.value_of("BACKUP_SIGNING_KEY")
     kit.write_text(f"{secret_key}\nBACKUP_SIGNING_KEY={signing_key}\n")
     machine.clean()
-    machine.configure()
+    keys = {"BACKUP_SIGNING_KEY": "signing-key-of-the-new-machine-0123456789", "BACKUP_AGE_IDENTITY": new_identity()}
+    machine.configure(**keys)
 
     ended = machine.run(SCRIPT, "--recover-from", str(folder), "--identity-file", str(kit))
 
