@@ -179,25 +179,30 @@ class BackupRepository(EventFiles):
 
         Raises ArtifactInvalid for a manifest that is not signed here: signing would turn it into a trusted one.
         """
-        record = self.get(name)
-        manifest = record.require_manifest()
-        if record.trust is not Trust.SIGNED:
-            raise ArtifactInvalid(
-                f"The manifest of {record.name} was not changed: {UNCHANGEABLE[record.trust]}.",
-                "If the key was changed, add the old one to BACKUP_SIGNING_KEY_FALLBACKS.",
+        with self.changing():
+            record = self.get(name)
+            manifest = record.require_manifest()
+            if record.trust is not Trust.SIGNED:
+                raise ArtifactInvalid(
+                    f"The manifest of {record.name} was not changed: {UNCHANGEABLE[record.trust]}.",
+                    "If the key was changed, add the old one to BACKUP_SIGNING_KEY_FALLBACKS.",
+                )
+            if verification is not None:
+                manifest = manifest.with_verification(verification)
+            if decision is not None:
+                manifest = manifest.with_decision(decision)
+            manifest = msgspec.structs.replace(
+                manifest,
+                pinned=manifest.pinned if pinned is None else pinned,
+                note=manifest.note if note is None else note,
+                encryption=encryption or manifest.encryption,
             )
-        if verification is not None:
-            manifest = manifest.with_verification(verification)
-        if decision is not None:
-            manifest = manifest.with_decision(decision)
-        manifest = msgspec.structs.replace(
-            manifest,
-            pinned=manifest.pinned if pinned is None else pinned,
-            note=manifest.note if note is None else note,
-            encryption=encryption or manifest.encryption,
-        )
-        self.files.rewrite(record.name + MANIFEST, self.signed(manifest))
-        return dataclasses.replace(record, manifest=manifest)
+            self.files.rewrite(record.name + MANIFEST, self.signed(manifest))
+            return dataclasses.replace(record, manifest=manifest)
+
+    def changing(self) -> contextlib.AbstractContextManager[None]:
+        """Entered while a manifest is read and written again."""
+        return contextlib.nullcontext()
 
     def delete(self, name: str) -> None:
         """Delete the backup with this full name. Raises PreconditionFailed for what is no name of a backup."""

@@ -7,6 +7,7 @@ from functools import partial
 from ops.backups.compression import HashingCounter, IteratorFile, pool
 from ops.backups.event_files import EVENT, EVENTS, MAX_EVENT, REPORTS
 from ops.backups.locations.catalog import BackupCatalog
+from ops.backups.locations.copying import reported
 from ops.backups.locations.location import Location
 from ops.backups.locations.selection import FoundBackup
 from ops.backups.manifest import Manifest
@@ -125,21 +126,14 @@ def copy_data(catalog: BackupCatalog, location: Location, manifest: Manifest, on
     for _content in location.contents(manifest):
         try:
             with location.repository.open_file(manifest) as file:
-                content = IteratorFile(reported(blocks_of(file), manifest, on_progress), manifest.name)
+                blocks = reported(blocks_of(file), manifest.name, on_progress, total=manifest.size)
+                content = IteratorFile(blocks, manifest.name)
                 catalog.directory.replace(manifest.name, content)
         except ArtifactInvalid as error:
             fault = error
         else:
             return
     raise fault
-
-
-def reported(blocks: Iterator[bytes], manifest: Manifest, on_progress: ProgressCallback) -> Iterator[bytes]:
-    done = 0
-    for block in blocks:
-        yield block
-        done += len(block)
-        on_progress(Progress(stage=Stage.COPY, item=manifest.name, done=done, total=manifest.size))
 
 
 def is_here(catalog: BackupCatalog, manifest: Manifest) -> bool:

@@ -3,18 +3,18 @@
 import dataclasses
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import IO
 
 import msgspec
 
 from ops.backups.locations.location import Location
 from ops.backups.locations.state import LOST, LocationState, LocationStates
-from ops.backups.manifest import Encryption, Manifest, Verification
+from ops.backups.manifest import Manifest
 from ops.backups.record import LIST_THEM, LOCAL, MISSING, BackupRecord, Copy
 from ops.backups.repository import MANIFEST, BackupRepository, Files
 from ops.backups.signing import Keys, Trust
 from ops.backups.storage.local import PrivateFileSystemStorage
-from ops.backups.suspicion import Decision
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from ops.utils.formatting import join_names
 
@@ -104,21 +104,9 @@ class BackupCatalog(BackupRepository):
 
     # --- Writing: what is decided from a state is done before another process changes it ---------------------------
 
-    def change(
-        self,
-        name: str,
-        *,
-        pinned: bool | None = None,
-        note: str | None = None,
-        verification: Verification | None = None,
-        encryption: Encryption | None = None,
-        decision: Decision | None = None,
-    ) -> BackupRecord:
-        """See `BackupRepository.change`. Two changes at the same time are made one after the other."""
-        with self.states.locked():
-            return super().change(
-                name, pinned=pinned, note=note, verification=verification, encryption=encryption, decision=decision
-            )
+    def changing(self) -> AbstractContextManager[None]:
+        """Two changes at the same time are made one after the other."""
+        return self.states.locked()
 
     def update_state(self, location: str, change: Callable[[LocationState], LocationState]) -> None:
         with self.states.locked():

@@ -255,10 +255,10 @@ def difference(counter: HashingCounter, stored: StoredFile) -> str:
     return "" if counter.sha256 == stored.sha256 else "Its SHA-256 is not that of the backup."
 
 
-def reported(blocks: Iterator[bytes], item: str, on_progress: ProgressCallback) -> Iterator[bytes]:
+def reported(blocks: Iterator[bytes], item: str, on_progress: ProgressCallback, *, total: int = 0) -> Iterator[bytes]:
     """The blocks, whose bytes are reported. A callback that raises ends the transfer."""
     done = 0
     for block in blocks:
         yield block
         done += len(block)
-        on_progress(Progress(stage=Stage.COPY, item=item, done=done))
+        on_progress(Progress(stage=Stage.COPY, item=item, done=done, total=total))
