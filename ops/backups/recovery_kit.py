@@ -82,7 +82,7 @@ class RecoveryKits:
     def read(self) -> tuple[RecoveryKit, ...]:
         """The kits in the order in which they were made.
 
-        Raises ArtifactInvalid unless the document is signed here: whoever could add a kit could read later backups.
+        Raises ArtifactInvalid unless the document is signed here: anyone who could add a kit could read later backups.
         """
         try:
             document = self.files.document(FILE)

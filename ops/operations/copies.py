@@ -259,7 +259,7 @@ class Transfer:
 def storage_clock(location: Location) -> dt.datetime:
     """The newest time that the storage gave to an event; each run writes those of the runs before it.
 
-    Whoever sets this machine's clock to a later year must not make its copies expire.
+    A clock of this machine that is set to a later year must not make its copies expire.
     """
     times = [entry.modified for entry in location.repository.files.entries(EVENTS).values()]
     return max(times, default=clock.now())

@@ -115,8 +115,8 @@ def require_own_signing_key() -> None:
     """Raises PreconditionFailed if backups have no signing key of their own: SECRET_KEY is never printed."""
     if conf.BACKUP_SIGNING_KEY in keys_of_the_site():
         raise PreconditionFailed(
-            "SECRET_KEY signs backups. It is in no recovery kit, because whoever has it can sign in as any user. No kit"
-            " was made.",
+            "SECRET_KEY signs backups. It is in no recovery kit, because anyone who has it can sign in as any user."
+            " No kit was made.",
             "Set BACKUP_SIGNING_KEY to a new secret (python -c 'import secrets; print(secrets.token_urlsafe(50))'), and"
             " restart the site. Backups that SECRET_KEY has signed stay trusted here.",
         )

@@ -68,7 +68,7 @@ def judge(record: BackupRecord, files: Mapping[str, Entry]) -> FoundBackup:
 def objection_to(record: BackupRecord, stored_at: dt.datetime | None) -> str:
     """Why the backup is not good, as a clause; '' if it is.
 
-    Whoever has the machine can sign a backup with any date. The location's clock shows when it came.
+    Anyone who has the machine can sign a backup with any date. The location's clock shows when it came.
     """
     manifest = record.manifest
     if manifest is None or stored_at is None:

@@ -15,7 +15,7 @@ from ops.runs.context import get_context
 class Command(OperationCommand):
     help = (
         "Withdraw a recovery kit that is lost: new backups are not encrypted to it. Existing backups are not encrypted"
-        " again, so whoever finds the kit can still open those that it opened."
+        " again, so anyone who finds the kit can still open those that it opened."
     )
     examples = """
   The paper is lost:
