@@ -2,17 +2,17 @@
 
 import contextlib
 import os
-import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg2
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.browser.faults import Faults
 from tests.celery.support import manage, served
 from tests.support.web import SESSION_KEY
 
@@ -29,7 +29,7 @@ CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 
 @dataclass
 class Site:
-    """HomeRack at `address` with the database `database`; `errors` are errors that browsers reported.
+    """HomeRack at `address` with the database `database`.
 
     `shell` runs Python on it, and returns what that prints.
     """
@@ -38,34 +38,27 @@ class Site:
     database: str
     browser: Browser
     shell: Callable[[str], str]
-    errors: list[str] = field(default_factory=list)
 
     @contextlib.contextmanager
-    def page(self, *, width: int = 1440, height: int = 900, scheme: str = "light") -> Iterator[Page]:
-        """A page of a new browser context, signed out."""
+    def page(
+        self, *, width: int = 1440, height: int = 900, scheme: str = "light", allowed: Iterable[str] = ()
+    ) -> Iterator[Page]:
+        """A page of a new browser context, signed out.
+
+        The browser may report no fault on it, and on pages that it opens, but those that match patterns of `allowed`.
+        """
         context = self.browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if scheme == "dark" else "light",
             base_url=self.address,
         )
-        page = context.new_page()
-        page.on(
-            "console",
-            lambda message: (
-                self.add_error(page, f"{message.text} {message.location}") if message.type == "error" else None
-            ),
-        )
-        page.on("pageerror", lambda error: self.add_error(page, str(error)))
-        yield page
-        context.close()
-
-    def add_error(self, page: Page, text: str) -> None:
-        self.errors.append(f"{page.url}: {text}")
-
-    def ops_errors(self) -> list[str]:
-        """Those of the pages of `ops`. unfold's scripts report errors when a page is left while it loads."""
-        ours = re.compile(r"^\S+/(admin/ops|runs)/")
-        return [message for message in self.errors if ours.match(message)]
+        faults = Faults(allowed)
+        faults.watch(context)
+        try:
+            yield context.new_page()
+        finally:
+            context.close()
+        assert not faults.found, "\n".join(faults.found)
 
     def sign_in(self, page: Page, email: str = "ada@example.com") -> None:
         """Open the list of backups with a session that has begun elsewhere, which is cheaper than with a password."""

@@ -78,4 +78,3 @@ def test_restore_test_of_a_location_leaves_a_report_and_the_copy_restores(site: 
         expect(results).to_contain_text(f"Read from nas ({folder}/nas).")
         site.sign_in(page)
         assert devices(page) == before
-    assert site.ops_errors() == []
