@@ -291,6 +291,7 @@ UNFOLD = {
         lambda _request: static("ops/dashboard.css"),
         lambda _request: static("ops/pages.css"),
     ],
+    "SCRIPTS": [lambda _request: static("ops/copy-command.js")],
     "DASHBOARD_CALLBACK": "ops.admin.dashboard.context.add_dashboard",
     "SIDEBAR": {"show_search": True, "navigation": navigation.SECTIONS},
 }

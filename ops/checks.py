@@ -10,7 +10,7 @@ ops.E006   ``DATABASES["default"]`` is neither PostgreSQL nor a SQLite file
 ops.E008   ``BACKUP_DIR`` is not an absolute path
 ops.E009   ``BACKUP_LOCATIONS`` has an entry that is not valid
 ops.E010   the URLs of ops are not included
-ops.W011   ``UNFOLD["STYLES"]`` is not set
+ops.W011   ``UNFOLD["STYLES"]`` or ``UNFOLD["SCRIPTS"]`` is not set
 ops.E012   a setting that a worker needs is missing or wrong
 ops.W013   ``REDIS_URL`` is set, ``OPS_CELERY_APP`` is not
 ops.W014   the database cannot be written
@@ -45,7 +45,8 @@ APPS = ("unfold", ADMIN)
 MAINTENANCE = "ops.maintenance.maintenance_middleware"
 SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
 BEAT = "ops.schedules.beat:Scheduler"
-STYLESHEETS = ("ops/dashboard.css", "ops/pages.css")
+STATIC_FILES = {"STYLES": ("ops/dashboard.css", "ops/pages.css"), "SCRIPTS": ("ops/copy-command.js",)}
+"""By the key of UNFOLD that lists them."""
 Fault = tuple[str, str, str]
 """The id of a message, its sentence and its hint."""
 QUALIFIED = "SELECT schemaname || '.' || tablename FROM pg_tables"
@@ -174,10 +175,11 @@ def faults_of_app() -> Iterator[Fault]:
     except NoReverseMatch:
         sentence = "The URLs of ops are not included: health, and the progress of a restore."
         yield "ops.E010", sentence, 'urlpatterns = [path("", include("ops.urls")), …]'
-    if not getattr(settings, "UNFOLD", {}).get("STYLES"):
-        styles = ", ".join(f'lambda request: static("{sheet}")' for sheet in STYLESHEETS)
-        sentence = 'UNFOLD["STYLES"] is not set: the pages of ops are shown without their stylesheets.'
-        yield "ops.W011", sentence, f'UNFOLD = {{"STYLES": [{styles}]}}'
+    for key, files in STATIC_FILES.items():
+        if not getattr(settings, "UNFOLD", {}).get(key):
+            listed = ", ".join(f'lambda request: static("{file}")' for file in files)
+            sentence = f'UNFOLD["{key}"] is not set: the pages of ops are shown without {", ".join(files)}.'
+            yield "ops.W011", sentence, f'UNFOLD = {{"{key}": [{listed}]}}'
 
 
 def faults_of_data() -> Iterator[Fault]:

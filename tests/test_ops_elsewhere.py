@@ -143,6 +143,7 @@ REQUIRED = {
     "BACKUP_DIR": "ops.E008",
     "UNFOLD": "ops.W011",
     "UNFOLD STYLES": "ops.W011",
+    "UNFOLD SCRIPTS": "ops.W011",
     "BACKUP_SIGNING_KEY": "ops.W016",
     "REDIS_URL": "ops.E012",
     "OPS_CELERY_APP": "ops.W013",

@@ -9,6 +9,7 @@ from django.db import connection, models, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 
 from ops import tasks
@@ -17,6 +18,7 @@ from ops.errors import OpsError, PreconditionFailed
 from ops.models import Run
 from ops.runs import authorization, executor
 from ops.utils.formatting import time_zone_name
+from ops.utils.shell_commands import show_commands
 
 Row = TypeVar("Row", bound=models.Model)
 
@@ -99,7 +101,7 @@ def enqueue_run(request: HttpRequest, kind: Run.Kind, *, back_to: str, **argumen
     """
     if not has_worker():
         command = equivalent_command(kind, arguments)
-        messages.error(request, f"{missing_worker()}, or run: {command}")
+        messages.error(request, show_commands(f"{missing_worker()}, or run: {command}"))
         return HttpResponseRedirect(back_to)
     try:
         tasks.require_redis()
@@ -159,4 +161,5 @@ def preflight_command() -> str:
 
 def show_error(request: HttpRequest, error: OpsError) -> None:
     """Show the error and its hint as a message on the next page."""
-    messages.error(request, f"{error.message} {error.hint}".strip())
+    text = format_html("{} {}", error.message, show_commands(error.hint)) if error.hint else error.message
+    messages.error(request, text)

@@ -3,12 +3,14 @@
 import datetime as dt
 import html
 import itertools
+import re
 import uuid
 from typing import Any
 
 from django.contrib.messages import get_messages
 from django.http import HttpResponse
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from homerack.inventory.models import Device
 from ops.backups.suspicion import Loss, LossOf, Suspicion
@@ -76,5 +78,6 @@ def text(response: HttpResponse, *, status: int = 200) -> str:
 
 
 def messages_of(response: HttpResponse) -> list[str]:
-    """The messages that the next page shows."""
-    return [str(message) for message in get_messages(response.wsgi_request)]  # type: ignore[attr-defined]
+    """The messages that the next page shows, as text."""
+    shown = (str(message) for message in get_messages(response.wsgi_request))  # type: ignore[attr-defined]
+    return [html.unescape(strip_tags(re.sub("<button.*?</button>", "", message))) for message in shown]
