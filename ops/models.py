@@ -81,6 +81,7 @@ class Run(models.Model):
         help_text="Set in the staging database before the swap: a live database with it proves that the swap succeeded",
     )
     cancel_requested = models.BooleanField(default=False)
+    cancelled_by = models.CharField(blank=True, help_text="The user who requested the cancellation.")
 
     recovered: tuple[str, ...] = ()
     """What was cleaned up after killed runs, in sentences. The executor sets it; there is no column."""

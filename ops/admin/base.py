@@ -129,9 +129,7 @@ def missing_worker() -> str:
 
 def queued_already(run: Run) -> str:
     about = f" of {run.backup}" if run.backup else ""
-    kind = run.get_kind_display()
-    article = "An" if kind[0] in "aeiou" else "A"
-    return f"{article} {kind}{about} (by {run.requested_by}) is already queued. Wait until it starts, or cancel it."
+    return f"Already queued by {run.requested_by}: {run.get_kind_display()}{about}. Nothing else was queued."
 
 
 def equivalent_command(kind: Run.Kind, arguments: dict[str, Any]) -> str:

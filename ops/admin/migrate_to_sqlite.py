@@ -126,14 +126,13 @@ def duration(shown: RunPresenter | None) -> str:
 def context_of_run(request: HttpRequest, shown: RunPresenter) -> dict[str, Any]:
     """What the page of a run adds for administrators: findings, the file, and the way to the page of the migration.
 
-    It is not in the part of the page that is polled, whose address needs no session, so the page is loaded again at the
-    end of the run.
+    It is not in the part of the page that is polled, whose address needs no session. run-status.js fetches the whole
+    page when the run ends.
     """
     if not (may_start(request.user, RUNS) and shown.run.kind in {RUNS, Run.Kind.PREFLIGHT}):
         return {}
     name = "Migrate to SQLite" if connection.vendor == "postgresql" else "Migrate to PostgreSQL"
     return {
-        "reloads": True,
         "found": shown.findings,
         "skip_tables": skip_options(shown.findings.unknown_tables if shown.findings else ()),
         "made": FilePresenter(shown.run) if name_of_file(shown.run) else None,

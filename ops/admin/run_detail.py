@@ -8,9 +8,7 @@ from ops.models import Run
 from ops.runs.descriptions import describe
 from ops.runs.results import (
     PreflightResult,
-    RestoreResult,
     SqliteMigrationResult,
-    UndoResult,
     VerificationResult,
     read_result,
 )
@@ -26,6 +24,7 @@ BADGES = {
     Run.Status.INTERRUPTED: "warning",
     Run.Status.CANCELLED: "default",
 }
+TONES = {Run.Status.FAILED: "ops-danger", Run.Status.CANCELLED: "ops-neutral"}
 NOT_CANCELLABLE = {Stage.HISTORY, Stage.CUT_OVER}
 LONG_WAIT = dt.timedelta(seconds=15)
 """Time in the queue after which the page suggests to start a worker."""
@@ -100,9 +99,9 @@ class RunPresenter:
         return isinstance(self.result, VerificationResult) and any(test.report for test in self.result.tests)
 
     @property
-    def may_be_undone(self) -> bool:
-        """Whether it kept a previous database. The page of the undo checks whether that still exists."""
-        return self.replaced and isinstance(self.result, RestoreResult | UndoResult) and bool(self.result.previous)
+    def tone(self) -> str:
+        """The class of the card with the error: a cancellation is none, and an interruption may be harmless."""
+        return TONES.get(Run.Status(self.run.status), "ops-warning")
 
     @property
     def replaced(self) -> bool:

@@ -18,6 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from ops.admin.run_detail import RunPresenter
+from ops.admin.run_outcome import outcome_context
 from ops.health.database import with_health_deadline
 from ops.models import Run
 from ops.runs import event_log
@@ -69,10 +70,9 @@ def run_status_fragment(request: HttpRequest, token: str) -> HttpResponse:
 def _context(link: Link, token: str) -> dict[str, Any]:
     run = find_run(link.run)
     page = RunPresenter(run) if run else None
-    undo = reverse("admin:ops_backup_undo") if link.may_undo and page and page.may_be_undone else ""
     return {
         "run": page,
-        "undo_url": undo,
+        **(outcome_context(page, may_undo=link.may_undo) if page else {}),
         "admin_url": reverse("admin:ops_run_change", args=[link.run]),
         "token": token,
     }

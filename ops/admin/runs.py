@@ -18,9 +18,10 @@ from ops.admin.base import IndexAdmin
 from ops.admin.migrate_to_sqlite import context_of_run, download
 from ops.admin.restore_report import show_reports
 from ops.admin.run_detail import BADGES, RunPresenter, duration_of
+from ops.admin.run_outcome import outcome_context
 from ops.admin.run_status import status_link
 from ops.maintenance import maintenance_exempt
-from ops.models import Backup, Run
+from ops.models import Run
 from ops.runs import executor
 from ops.runs.authorization import may_start
 from ops.utils.formatting import format_duration, format_local, time_zone_name
@@ -90,10 +91,9 @@ class RunAdmin(IndexAdmin[Run]):
             title=capfirst(run.get_kind_display()),
             run=shown,
             token=(token := status_link(run, may_undo=may_undo)),
-            undo_url=reverse("admin:ops_backup_undo") if may_undo and shown.may_be_undone else "",
             may_cancel=may_cancel(request, run) and shown.may_be_cancelled,
             public_url=reverse("ops-run-status", args=[token]),
-            backup=Backup.objects.filter(name=run.backup).first() if run.backup else None,
+            **outcome_context(shown, may_undo=may_undo),
             **context_of_run(request, shown),
         )
 
@@ -111,7 +111,7 @@ class RunAdmin(IndexAdmin[Run]):
         run = self.get_row(request, key)
         if not may_cancel(request, run):
             raise PermissionDenied
-        if not RunPresenter(run).may_be_cancelled or not executor.cancel(run):
+        if not RunPresenter(run).may_be_cancelled or not executor.cancel(run, by=request.user.get_username()):
             messages.warning(request, "This run can no longer be cancelled.")
         return HttpResponseRedirect(reverse("admin:ops_run_change", args=[run.pk]))
 

@@ -50,7 +50,7 @@ class OperationCommand(BaseCommand):
     requires_system_checks = ()
     examples = ""
     exit_codes = EXIT_CODES
-    interrupted = "Interrupted. The operation was rolled back."
+    interrupted = "Interrupted. The live database was not changed."
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         epilog = f"examples:\n{self.examples.strip(chr(10))}\n{self.exit_codes}"
@@ -85,9 +85,9 @@ class OperationCommand(BaseCommand):
             code = self.exit_code(error)
             self.print_json(options, {"status": "failed", "error": error.message, "hint": error.hint})
             raise CommandError(printable(str(error)), returncode=code) from error
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             self.print_json(options, {"status": "interrupted"})
-            raise CommandError(self.interrupted, returncode=INTERRUPTED) from None
+            raise CommandError(str(interrupt) or self.interrupted, returncode=INTERRUPTED) from None
         self.print_json(options, {"status": "done" if code == 0 else "failed", **document})
         if code:
             sys.exit(code)
@@ -104,8 +104,13 @@ def add_backup_dir(parser: CommandParser, purpose: str) -> None:
 
 def execute(console: Console, operation: Operation[Outcome], context: OpsContext, run: Run, **objects: Any) -> Outcome:
     """Call the operation with a display of its progress, and show what was cleaned up after killed runs."""
-    with get_reporter(console) as on_progress:
-        result = operation(context, run, on_progress, **objects)
+    try:
+        with get_reporter(console) as on_progress:
+            result = operation(context, run, on_progress, **objects)
+    except KeyboardInterrupt:
+        if run.status == Run.Status.SUCCEEDED:
+            raise KeyboardInterrupt(f"Interrupted after the {run.get_kind_display()}, which is complete.") from None
+        raise
     show_recovered(console, run.recovered)
     return result
 

@@ -78,6 +78,7 @@ class Migration(migrations.Migration):
                 ('log', models.TextField(blank=True)),
                 ('applied', models.BooleanField(default=False, help_text='Set in the staging database before the swap: a live database with it proves that the swap succeeded')),
                 ('cancel_requested', models.BooleanField(default=False)),
+                ('cancelled_by', models.CharField(blank=True, help_text='The user who requested the cancellation.')),
             ],
             options={
                 'ordering': ('-requested_at',),

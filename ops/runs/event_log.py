@@ -31,8 +31,9 @@ logger = logging.getLogger(__name__)
 Event = Mapping[str, Any]
 STARTED, CLAIMED, LEFT, ENDED, SWEPT = "started", "claimed", "left", "ended", "swept"
 REPLACING = frozenset({Run.Kind.RESTORE, Run.Kind.UNDO, Run.Kind.MIGRATION})
-EVENT_FIELDS = tuple({field.attname for field in Run._meta.concrete_fields} - {"id", "applied", "cancel_requested"})
-"""`applied` is about one database, and `cancel_requested` is written by others."""
+NOT_RECORDED = {"id", "applied", "cancel_requested", "cancelled_by"}
+EVENT_FIELDS = tuple({field.attname for field in Run._meta.concrete_fields} - NOT_RECORDED)
+"""`applied` is about one database, and those on a cancellation are written by others."""
 DEPTH, PARTS = 12, 100_000
 """Limits for the arguments of a run: nesting of lists and objects, and number of values."""
 

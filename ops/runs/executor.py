@@ -19,7 +19,7 @@ from django.db.models import Q, QuerySet
 from msgspec import Struct
 
 from ops.backups.engines.base import Engine
-from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
+from ops.errors import AlreadyRunning, Cancelled, OpsError, PreconditionFailed
 from ops.models import Run
 from ops.notifications import alerts
 from ops.runs import event_log, index
@@ -31,7 +31,6 @@ from ops.utils.posix_signals import ignore_interrupts
 from ops.utils.progress import ProgressCallback, no_progress
 
 Outcome = TypeVar("Outcome", bound=Struct)
-CANCELLED_WHILE_QUEUED = "Cancelled while queued."
 LONGEST_WAIT = dt.timedelta(minutes=15)
 """In the queue, while no other run is running."""
 MAX_ATTEMPTS = 3
@@ -76,7 +75,7 @@ def recorded(
             yield recorder
         except BaseException as error:
             with ignore_interrupts():
-                finished.append(recorder.end(error))
+                finished.append(recorder.end(with_name(run, error)))
             raise
         with ignore_interrupts():
             finished.append(recorder.end(None))
@@ -157,12 +156,25 @@ def find_queued(key: UUID | str) -> Run | None:
     return Run.objects.filter(pk=key, status=Run.Status.QUEUED).first()
 
 
-def cancel(run: Run) -> bool:
-    """Request the cancellation of a run; a queued one ends at once. False if the run has ended."""
+def cancel(run: Run, *, by: str) -> bool:
+    """Request the cancellation of a run for the user `by`; a queued one ends at once. False if the run has ended."""
     queued = Run.objects.filter(pk=run.pk, status=Run.Status.QUEUED)
-    if queued.update(status=Run.Status.CANCELLED, finished_at=clock.now(), error=CANCELLED_WHILE_QUEUED):
+    message = f"Cancelled by {by} while it was queued. Nothing was changed."
+    if queued.update(status=Run.Status.CANCELLED, finished_at=clock.now(), error=message, cancelled_by=by):
         return True
-    return bool(Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(cancel_requested=True))
+    running = Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING)
+    return bool(running.update(cancel_requested=True, cancelled_by=by))
+
+
+def with_name(run: Run, error: BaseException) -> BaseException:
+    """The error for the record: a cancellation says whose request it was."""
+    if not isinstance(error, Cancelled):
+        return error
+    name = query_with_timeout(lambda: Run.objects.values_list("cancelled_by", flat=True).get(pk=run.pk))
+    if not name or isinstance(name, BaseException):
+        return error
+    # Copies that were complete by then stay, and so do verifications.
+    return Cancelled(f"Cancelled by {name} while it was running. The database was not changed.")
 
 
 def fail_queued(key: UUID, error: OpsError) -> list[Run]:

@@ -7,7 +7,7 @@ import contextlib
 import datetime as dt
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -28,6 +28,14 @@ from ops.utils import clock
 from ops.utils.single_flight import SingleFlight
 
 Answer = TypeVar("Answer")
+PARTLY: Mapping[str, str] = {
+    Run.Kind.COPY: "; copies that were complete by then stay",
+    Run.Kind.PRUNE: "; some backups may have been deleted",
+    Run.Kind.DELETION: "; the backup may have been deleted",
+    Run.Kind.DROP_PREVIOUS: "; the previous database may have been dropped",
+    Run.Kind.SQLITE_DELETION: "; the file may have been deleted",
+}
+"""What else is known of a killed run, by its kind."""
 COPYING = "locations/copying.lock"
 """The lock of runs that copy backups, in BACKUP_DIR."""
 
@@ -131,7 +139,7 @@ def _closed(run: Run, row: Run | None) -> Run:
     run = row or run
     run.finished_at = clock.now()
     run.status, run.error = Run.Status.INTERRUPTED, f"The process {run.pid} on {run.host} was killed."
-    run.hint = "The database is unchanged. Start the run again."
+    run.hint = f"The database is unchanged{PARTLY.get(run.kind, '')}. Start the run again."
     if run.applied:
         run.status, run.hint = Run.Status.SUCCEEDED, "The restored database was already live."
     return run

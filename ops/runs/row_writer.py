@@ -93,15 +93,21 @@ class RunRowWriter(threading.Thread):
 
     def _write(self) -> None:
         run = self._state()
+        try:
+            # First: who sees the end of a run sees the backup that it made.
+            while self._changes:
+                self._changes[0]()
+                self._changes.popleft()
+        finally:
+            self._write_run(run)
+        if Run.objects.filter(pk=run.pk, cancel_requested=True).exists():
+            self.cancel_requested.set()
+
+    def _write_run(self, run: Run) -> None:
         values = values_of(run)
         if values != self._written:
             index.write_run(run)
             self._written = values
-        while self._changes:
-            self._changes[0]()
-            self._changes.popleft()
-        if Run.objects.filter(pk=run.pk, cancel_requested=True).exists():
-            self.cancel_requested.set()
 
     def _is_outdated(self) -> bool:
         return bool(self._changes) or self._written != values_of(self._state())

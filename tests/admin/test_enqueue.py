@@ -160,7 +160,7 @@ class TestRedisRestarts:
     def test_click_queues_a_run_after_redis_was_restarted(self, broker: Any, click: Any, server: RedisServer) -> None:
         broker(server.url())
         click()
-        executor.cancel(Run.objects.get())
+        executor.cancel(Run.objects.get(), by="ada@example.com")
         server.halt()
         assert messages_of(click()) == [NO_REDIS]
         server.launch()
@@ -178,7 +178,7 @@ class TestOneQueuedRun:
         run = Run.objects.get()
         assert first.headers["Location"] == second.headers["Location"] == f"/admin/ops/run/{run.pk}/change/"
         (message,) = messages_of(second)
-        assert message == (f"A backup (by {run.requested_by}) is already queued. Wait until it starts, or cancel it.")
+        assert message == f"Already queued by {run.requested_by}: backup. Nothing else was queued."
         assert queue == [str(run.pk)]
 
     @pytest.mark.usefixtures("queue")
@@ -186,7 +186,7 @@ class TestOneQueuedRun:
         one, other = add_backup(), add_backup()
         click(f"{one.pk}/verify/")
         (message,) = messages_of(click(f"{other.pk}/verify/"))
-        assert f"A verification of {one.name} (by " in message
+        assert f": verification of {one.name}. " in message
         assert Run.objects.get().backup == one.name
 
     def test_runs_of_other_kinds_are_queued_too(self, queue: list[str], click: Any) -> None:

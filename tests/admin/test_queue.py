@@ -119,7 +119,7 @@ class TestClaim:
         run = enqueue()
         request = executor.find_queued(run.pk)
         assert request
-        assert executor.cancel(run)
+        assert executor.cancel(run, by=ADA)
         with pytest.raises(executor.NoLongerQueued, match="The run is no longer queued"):
             self.recorded(request)
         run.refresh_from_db()

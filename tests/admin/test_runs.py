@@ -2,6 +2,7 @@
 
 import datetime as dt
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,10 +11,11 @@ from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
-from ops.admin import run_status
+from ops.admin import run_outcome, run_status
+from ops.backups.engines.base import PreviousDatabase
 from ops.maintenance import maintenance_mode
 from ops.models import Run
-from ops.runs import event_log
+from ops.runs import event_log, executor
 from ops.runs.context import repository_from_settings
 from tests.admin.support import add_run, messages_of, text
 
@@ -48,6 +50,19 @@ def link(run: Run, *, may_undo: bool = False) -> str:
     return f"/runs/{run_status.status_link(run, may_undo=may_undo)}/"
 
 
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> Callable[[Run], None]:
+    """Makes the previous database that is kept that of a run."""
+
+    def keep(run: Run) -> None:
+        previous = PreviousDatabase(
+            name="homerack_ops_undo", replaced_at=timezone.now(), run=str(run.pk), backup="", size=12_000_000
+        )
+        monkeypatch.setattr(run_outcome, "find_previous", lambda: previous)
+
+    return keep
+
+
 class TestPage:
     def test_run_page_shows_stages_with_durations_and_progress(self, viewer: Client) -> None:
         stages = [
@@ -63,8 +78,10 @@ class TestPage:
         assert "Dump: 25%" in page
         assert 'max="100" value="25"' in page
 
-    def test_run_page_of_restore_shows_result_and_undo(self, restorer: Client) -> None:
-        page = text(restorer.get(path_of(add_run(kind="restore", result=RESTORED))))
+    def test_run_page_of_restore_shows_result_and_undo(self, restorer: Client, kept: Callable[[Run], None]) -> None:
+        run = add_run(kind="restore", result=RESTORED)
+        kept(run)
+        page = text(restorer.get(path_of(run)))
         for sentence in (
             "430 rows in 12 tables; contents match the manifest.",
             "Before the restore, the database was backed up as homerack_20261123_101500.sql.gz.",
@@ -75,10 +92,36 @@ class TestPage:
             assert sentence in page
         assert 'href="/admin/ops/backup/undo/">Undo…</a>' in page
 
-    def test_run_page_shows_no_undo_to_viewers(self, viewer: Client) -> None:
-        page = text(viewer.get(path_of(add_run(kind="restore", result=RESTORED))))
+    def test_run_page_shows_no_undo_to_viewers(self, viewer: Client, kept: Callable[[Run], None]) -> None:
+        run = add_run(kind="restore", result=RESTORED)
+        kept(run)
+        page = text(viewer.get(path_of(run)))
         assert "430 rows" in page
         assert "Undo…" not in page
+
+    def test_run_page_shows_no_undo_after_another_restore(self, restorer: Client, kept: Callable[[Run], None]) -> None:
+        undone, later = (add_run(kind="restore", result=RESTORED) for _ in range(2))
+        kept(later)
+        page = text(restorer.get(path_of(undone)))
+        assert "Undo…" not in page
+        assert "is kept as" not in page
+        assert run_outcome.NO_PREVIOUS in page
+        assert "Undo…" in text(restorer.get(path_of(later)))
+
+    def test_run_page_shows_no_undo_without_a_previous_database(self, restorer: Client) -> None:
+        page = text(restorer.get(path_of(add_run(kind="restore", result=RESTORED))))
+        assert "Undo…" not in page
+        assert run_outcome.NO_PREVIOUS in page
+
+    def test_cancelled_run_does_not_look_like_a_failed_one(self, viewer: Client) -> None:
+        run = add_run(status="queued", started_at=None, finished_at=None)
+        executor.cancel(run, by="ada@example.com")
+        page = text(viewer.get(path_of(run)))
+        sentence = "Cancelled by ada@example.com while it was queued. Nothing was changed."
+        assert f'<section class="ops-card ops-neutral"><p><b>{sentence}</b></p></section>' in page
+        for status, tone in (("failed", "ops-danger"), ("interrupted", "ops-warning")):
+            page = text(viewer.get(path_of(add_run(status=status, error="It ended."))))
+            assert f'<section class="ops-card {tone}"><p><b>It ended.' in page
 
     def test_run_page_shows_error_with_hint_and_log(self, viewer: Client) -> None:
         run = add_run(
@@ -99,17 +142,19 @@ class TestPage:
 
 
 class TestLink:
-    def test_status_page_needs_no_session_and_one_query(self, client: Client, django_assert_num_queries: Any) -> None:
+    def test_status_page_needs_no_session_and_two_queries(self, client: Client, django_assert_num_queries: Any) -> None:
+        """That of the run, and that of the backups that it names."""
         run = add_run(kind="restore", result=RESTORED)
         for address in (link(run), f"{link(run)}state/"):
-            with django_assert_num_queries(1):
+            with django_assert_num_queries(2):
                 page = text(client.get(address))
             assert "430 rows in 12 tables" in page
             assert "Undo…" not in page
         assert client.cookies == {}
 
-    def test_status_page_offers_undo_when_the_link_allows_it(self, client: Client) -> None:
+    def test_status_page_offers_undo_when_the_link_allows_it(self, client: Client, kept: Callable[[Run], None]) -> None:
         run = add_run(kind="restore", result=RESTORED)
+        kept(run)
         assert 'href="/admin/ops/backup/undo/"' in text(client.get(link(run, may_undo=True)))
 
     def test_status_page_reads_events_when_rows_are_missing(self, client: Client) -> None:
@@ -154,7 +199,10 @@ class TestCancelling:
         run = add_run(status="queued", started_at=None, finished_at=None)
         operator.post(f"/admin/ops/run/{run.pk}/cancel/")
         run.refresh_from_db()
-        assert (run.status, run.error) == ("cancelled", "Cancelled while queued.")
+        assert (run.status, run.error) == (
+            "cancelled",
+            "Cancelled by Backup operators@example.com while it was queued. Nothing was changed.",
+        )
 
     def test_cancel_requests_the_end_of_a_running_run(self, operator: Client) -> None:
         run = add_run(status="running", finished_at=None, stage="dump")

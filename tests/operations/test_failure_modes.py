@@ -78,7 +78,7 @@ def test_terminated_backup_leaves_nothing(lab: Lab) -> None:
     backup = lab.start("backup_database", stop_at="verify").until_stopped()
     os.kill(backup.pid, signal.SIGTERM)
     outcome = backup.resume().wait()
-    assert (outcome.code, outcome.error) == (130, "CommandError: Interrupted. The operation was rolled back.\n")
+    assert (outcome.code, outcome.error) == (130, "CommandError: Interrupted. The live database was not changed.\n")
     assert_no_new_backup(lab, old, status="interrupted")
 
 

@@ -195,14 +195,18 @@ def test_cancelled_run_ends_within_a_second(engine: Engine, repository: BackupCa
         pytest.raises(Cancelled, match=r"^The backup was cancelled on request\. Nothing was changed\.$"),
         recorded(requested, engine=engine, repository=repository) as recorder,
     ):
-        eventually(lambda: Run.objects.filter(status="running").update(cancel_requested=True), within=3)
+        eventually(
+            lambda: Run.objects.filter(status="running").update(cancel_requested=True, cancelled_by="ada"), within=3
+        )
         start = time.monotonic()
         try:
             report_forever(recorder)
         finally:
             assert time.monotonic() - start < 1
-    assert Run.objects.get().status == "cancelled"
-    assert repository.events()[-1]["status"] == "cancelled"
+    run = Run.objects.get()
+    sentence = "Cancelled by ada while it was running. The database was not changed."
+    assert (run.status, run.error) == ("cancelled", sentence)
+    assert repository.events()[-1]["error"] == sentence
 
 
 def test_cancel_after_the_point_of_no_return_is_ignored(engine: Engine, repository: BackupCatalog) -> None:

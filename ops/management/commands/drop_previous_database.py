@@ -21,6 +21,7 @@ class Command(OperationCommand):
   Free the space:
     manage.py drop_previous_database --yes
 """
+    interrupted = "Interrupted. The live database was not changed; the previous database may have been dropped."
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

@@ -24,6 +24,7 @@ class Command(OperationCommand):
   Show what would be deleted, and why:
     manage.py prune_backups --dry-run
 """
+    interrupted = "Interrupted. The live database was not changed; some backups may have been deleted."
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

@@ -4,6 +4,7 @@
 (() => {
   const INTERVAL = 1000; // milliseconds
   const TIMEOUT = 8000;
+  const PAGE = "[data-run-page]";
 
   // The standalone page follows the admin's choice of light and dark, which unfold keeps here.
   const theme = (localStorage.getItem("adminTheme") || '"auto"').replaceAll('"', "");
@@ -24,19 +25,46 @@
     return false;
   };
 
+  const get = (url) => fetch(url, { signal: AbortSignal.timeout(TIMEOUT), cache: "no-store" });
+
+  // Replaces the status without taking the reader away from the log.
+  let last = "";
+  const show = (html) => {
+    if (html === last) return;
+    last = html;
+    const log = status.querySelector(".ops-log");
+    const [top, focused] = [log?.scrollTop, log === document.activeElement];
+    status.innerHTML = html;
+    const next = status.querySelector(".ops-log");
+    if (log && next) next.scrollTop = top;
+    if (log && focused) next?.focus({ preventScroll: true });
+  };
+
   const poll = async () => {
     try {
-      const response = await fetch(run.dataset.statusUrl, { signal: AbortSignal.timeout(TIMEOUT), cache: "no-store" });
+      const response = await get(run.dataset.statusUrl);
       if (!response.ok) throw new Error(response.status);
-      const html = await response.text();
-      if (html.trim() !== status.innerHTML.trim()) status.innerHTML = html;
+      show(await response.text());
       unreachable.hidden = true;
     } catch {
       unreachable.hidden = false;
     }
     if (update()) setTimeout(poll, INTERVAL);
-    // The page of this run has more to show at its end than the status that was polled.
-    else if ("reloads" in run.dataset) location.reload();
+    else showEnd();
+  };
+
+  // The page of the admin shows more than the status that was polled. After a restore the user is signed out.
+  const showEnd = async () => {
+    const shown = document.querySelector(PAGE);
+    if (!shown) return;
+    try {
+      const response = await get(location.href);
+      if (!response.ok || response.redirected) return;
+      const page = new DOMParser().parseFromString(await response.text(), "text/html").querySelector(PAGE);
+      if (page) shown.replaceWith(document.adoptNode(page));
+    } catch {
+      // What was polled stays.
+    }
   };
 
   if (update()) setTimeout(poll, INTERVAL);
