@@ -28,12 +28,13 @@ if not SECRET_KEY:
         "SECRET_KEY is not set. Generate one with: "
         "python -c 'import secrets; print(secrets.token_urlsafe(50))' and set SECRET_KEY or SECRET_KEY_FILE.",
     )
-DEFAULT_EXCEPTION_REPORTER_FILTER = "homerack.web.error_pages.SecretsFilter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "homerack.web.debug_pages.SecretsFilter"
 # Earlier keys: what they signed stays valid.
 SECRET_KEY_FALLBACKS = env.get_secrets("SECRET_KEY_FALLBACKS")
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 # Health probes use these names inside the container.
 ALLOWED_HOSTS = [*env.get_list("ALLOWED_HOSTS"), *LOOPBACK_HOSTS]
+CSRF_FAILURE_VIEW = "homerack.web.error_pages.csrf_failure"
 CSRF_TRUSTED_ORIGINS = env.get_list("CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
@@ -68,6 +69,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "homerack.web.error_pages.explain_refused_methods",
 ]
 
 ROOT_URLCONF = "homerack.urls"
@@ -305,10 +307,13 @@ LOGGING = {
             "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
         },
     },
+    # A user who reports an error names its id.
+    "filters": {"error_id": {"()": "homerack.web.error_pages.ErrorId"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
         # Without a handler, Django only mails errors outside DEBUG.
         "django": {"handlers": ["console"], "level": "INFO"},
+        "django.request": {"filters": ["error_id"]},
         "celery": {"handlers": ["console"], "level": "INFO"},
         "homerack": {"handlers": ["console"], "level": LOG_LEVEL},
         "ops": {"handlers": ["console"], "level": LOG_LEVEL},

@@ -10,3 +10,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
 # The redirect would reveal an admin that was moved to another path.
 if settings.ADMIN_PATH == "admin/":
     urlpatterns.append(path("", RedirectView.as_view(pattern_name="admin:index")))
+
+handler400 = "homerack.web.error_pages.bad_request"
+handler403 = "homerack.web.error_pages.permission_denied"
+handler404 = "homerack.web.error_pages.not_found"
+handler500 = "homerack.web.error_pages.server_error"

@@ -74,6 +74,11 @@ class ProbeAwareWorker(ThreadWorker):
         super().load_wsgi()
         application: Application = self.wsgi
         self.wsgi: Application = partial(self.serve, application)
+        # gunicorn imports this module before Django is set up.
+        from homerack.web import error_pages, error_texts  # noqa: PLC0415
+
+        shown = error_texts.TOO_LARGE, error_texts.BUSY
+        self.refusals = {page.status: error_pages.render(page) for page in shown}
         self.upload_path = reverse("admin:ops_backup_upload")
 
     # --- Reading requests ----------------------------------------------------------------------------------------
@@ -241,9 +246,11 @@ class ProbeAwareWorker(ThreadWorker):
         if conn in self.reading:
             self.release(conn)
         retry = f"Retry-After: {RETRY_SECONDS}\r\n" if status is HTTPStatus.SERVICE_UNAVAILABLE else ""
-        body = f"{status.value} {status.phrase}\n"
-        head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain\r\n{retry}Connection: close\r\n"
-        self.send(conn, f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        page = self.refusals.get(status, "")
+        body = (page or f"{status.value} {status.phrase}\n").encode()
+        kind = "text/html; charset=utf-8" if page else "text/plain"
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {kind}\r\n{retry}Connection: close\r\n"
+        self.send(conn, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         self.linger(conn)
 
     def send(self, conn: TConn, data: bytes) -> None:
