@@ -201,6 +201,7 @@ AXES_VERBOSE = False
 # The format of SQLite files of HomeRack 1.0.1, for `migrate_to_postgres`.
 OPS_LEGACY_FORMAT = "homerack.inventory.legacy.FORMAT"
 OPS_VERSION = "0.1.0"
+OPS_SITE_NAME = "HomeRack"
 # Messages of ops name the environment variables that operators set.
 OPS_SETTING_NAMES = {
     "DATABASES": "DATABASE_URL",
@@ -242,6 +243,26 @@ NOTIFY_URLS = env.get_urls("NOTIFY_URLS")
 HEARTBEAT_URL = env.get_secret("HEARTBEAT_URL")
 if HEARTBEAT_URL and not HEARTBEAT_URL.startswith(("https://", "http://")):
     raise env.refuse("HEARTBEAT_URL", "is not an http(s) URL", "https://hc-ping.com/<id of a check>")
+# Where each of these is set. The admin can change some of the others, and shows all.
+OPS_SETTING_SOURCES = env.sources(
+    (
+        "BACKUP_AGE_IDENTITY",
+        "BACKUP_AGE_RECIPIENTS",
+        "BACKUP_DIR",
+        "BACKUP_KEEP_DAILY",
+        "BACKUP_KEEP_MONTHLY",
+        "BACKUP_KEEP_WEEKLY",
+        "BACKUP_KEEP_YEARLY",
+        "BACKUP_LOCATIONS",
+        "BACKUP_MAX_AGE_HOURS",
+        "BACKUP_MIN_COPIES",
+        "BACKUP_RETENTION_DAYS",
+        "BACKUP_SIGNING_KEY",
+        "HEARTBEAT_URL",
+        "NOTIFY_URLS",
+        "UNDO_KEEP_DAYS",
+    )
+)
 OPS_ALERT_SOURCES = ["homerack.accounts.reporting.password_guessing_alerts"]
 OPS_DASHBOARD_CARDS = ["homerack.accounts.reporting.password_guessing_card", "homerack.web.dashboard.lab_card"]
 

@@ -1,7 +1,11 @@
+import contextlib
 from typing import Any
 
 from django.apps import AppConfig, apps
+from django.apps.registry import Apps
+from django.db import router
 from django.db.backends.signals import connection_created
+from django.db.models.signals import post_migrate
 
 
 class OpsConfig(AppConfig):
@@ -11,8 +15,18 @@ class OpsConfig(AppConfig):
     def ready(self) -> None:
         from ops import checks  # noqa: F401, PLC0415  # importing registers them; they need the models
 
+        post_migrate.connect(make_schedules, sender=self)
         if apps.is_installed("django.contrib.postgres"):
             connection_created.connect(forget_types)
+
+
+def make_schedules(*, using: str, apps: Apps, **_kwargs: Any) -> None:
+    """The rows of the schedules, in a database that has their tables; `apps` are the migrated ones."""
+    from ops.runs.schedule_rows import apply_schedules  # noqa: PLC0415  # needs the models
+
+    with contextlib.suppress(LookupError):
+        if router.allow_migrate_model(using, apps.get_model("django_celery_beat", "PeriodicTask")):
+            apply_schedules(using)
 
 
 def forget_types(**_kwargs: Any) -> None:

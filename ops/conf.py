@@ -60,6 +60,13 @@ class Conf:
     OPS_RIGHTS_FIELDS = Setting[Sequence[str]](())
     OPS_SETTING_NAMES = Setting[Mapping[str, str]]({})
     """What messages call a setting that operators know by another name, such as that of an environment variable."""
+    OPS_SETTING_SOURCES = Setting[Mapping[str, str] | None](None)
+    """Where the project takes settings from, by name; those that it leaves out have their default.
+
+    None: what the settings module sets is set there.
+    """
+    OPS_SITE_NAME = Setting("")
+    """What notifications and printed recovery kits call the site."""
     OPS_STALLED_AFTER = Setting(60)
     OPS_UNTRUSTED_EXCLUDED_TABLES = Setting[Sequence[str]](())
     OPS_UPLOAD_LIMIT = Setting(10_000_000_000, int)

@@ -41,6 +41,7 @@ class Run(models.Model):
         RECOVERY_KIT = "recovery_kit", "creation of a recovery kit"
         KIT_PROOF = "kit_proof", "proof of a recovery kit"
         KIT_WITHDRAWAL = "kit_withdrawal", "withdrawal of a recovery kit"
+        SETTINGS = "settings", "change of settings"
 
     class Status(models.TextChoices):
         QUEUED = "queued", "queued"

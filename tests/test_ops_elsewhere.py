@@ -9,12 +9,12 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ops import tasks
 from ops.backups import table_policy
+from ops.schedules.builtin import BUILT_IN, describe
 from tests.backups.postgresql import support
 
 ROOT = Path(__file__).parent.parent
@@ -268,22 +268,11 @@ def test_tables_of_the_policy_are_listed() -> None:
         )
 
 
-def described(*schedule: Any) -> str:
-    """A schedule of HomeRack's migration, in the words of the document."""
-    if len(schedule) == 2:
-        return {(1, "hours"): "hourly", (5, "minutes"): "every 5 minutes"}[schedule]
-    minute, hour, day = schedule
-    return f"{'daily' if day == '*' else 'Sundays'}, {hour:0>2}:{minute:0>2}"
-
-
 def test_tasks_are_listed_with_their_schedules() -> None:
-    from homerack.migrations import __path__ as folder  # noqa: PLC0415
-
-    schedules = (Path(folder[0]) / "0001_release.py").read_text()
-    for name, when in re.findall(r"\| `ops\.tasks\.(\w+)` \|[^|]*\| ([^|]*) \|", TEXT):
-        assert hasattr(tasks, name)
-        (found,) = re.findall(rf'"ops\.tasks\.{name}"[^(]*(\([^)]*\))', schedules)
-        assert when == described(*ast.literal_eval(found))
+    listed = dict(re.findall(r"\| `(ops\.tasks\.\w+)` \|[^|]*\| ([^|]*) \|", TEXT))
+    defaults = {each.task: describe(each.default) if each.default else "every 5 minutes" for each in BUILT_IN}
+    assert listed == defaults
+    assert all(hasattr(tasks, name.rpartition(".")[2]) for name in listed)
 
 
 def test_settings_of_the_table_are_read() -> None:

@@ -6,6 +6,7 @@ manage.py. A secret ``NAME`` may also come from the file that ``NAME_FILE`` name
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import environ
@@ -15,10 +16,35 @@ TRUE_WORDS = frozenset({"1", "on", "true", "yes"})
 FALSE_WORDS = frozenset({"0", "off", "false", "no"})
 
 
+class Dotenv(environ.Env):  # type: ignore[misc]  # django-environ has no types
+    """The ``.env`` file, apart from the environment."""
+
+    ENVIRON: dict[str, str] = {}  # noqa: RUF012  # as django-environ has it
+
+
 def load_dotenv(path: Path) -> None:
     """Add the variables of the ``.env`` file at `path` to the environment. Variables that are set take precedence."""
     if path.is_file():
-        environ.Env.read_env(path)
+        Dotenv.read_env(path)
+        for name, value in Dotenv.ENVIRON.items():
+            os.environ.setdefault(name, value)
+
+
+def source_of(name: str) -> str:
+    """Where the variable is set: ``environment``, or the name of a file; '' where it is not.
+
+    Processes that `serve` starts inherit the variables of the ``.env`` file.
+    """
+    if path := get_text(f"{name}_FILE"):
+        return f"file {path}"
+    if not (value := get_text(name)):
+        return ""
+    return "file .env" if Dotenv.ENVIRON.get(name, "").strip() == value else "environment"
+
+
+def sources(names: Iterable[str]) -> dict[str, str]:
+    """The source of each variable that is set."""
+    return {name: source for name in names if (source := source_of(name))}
 
 
 def refuse(name: str, fault: str, example: str) -> ImproperlyConfigured:

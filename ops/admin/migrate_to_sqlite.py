@@ -11,7 +11,7 @@ from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseRed
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 
-from ops import operations
+from ops import operations, stored_settings
 from ops.admin.base import (
     BACKUP_LIST,
     IndexAdmin,
@@ -25,7 +25,7 @@ from ops.admin.base import (
 )
 from ops.admin.migrate import last_preflight, skip_options
 from ops.admin.run_detail import RunPresenter
-from ops.conf import conf, setting_name
+from ops.conf import setting_name
 from ops.errors import OpsError, PreconditionFailed
 from ops.models import Backup, Run
 from ops.operations.sqlite_files import SqliteFile, find_file, kept_until, name_of_file, would_be_seen
@@ -68,7 +68,7 @@ def migrate(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
         skip_tables=skip_options(found.unknown_tables if found else ()),
         made=FilePresenter(made) if made else None,
         seconds=duration(shown),
-        days=conf.UNDO_KEEP_DAYS,
+        days=stored_settings.undo_keep_days(),
         database_setting=setting_name("DATABASES"),
         command="" if has_worker() else equivalent_command(RUNS, {}),
     )

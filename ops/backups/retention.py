@@ -24,6 +24,8 @@ class Policy:
     weekly: int = 0
     monthly: int = 0
     yearly: int = 0
+    unknown: bool = False
+    """The policy cannot be read: age and periods decide nothing, and all backups are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,8 @@ def evaluate(
             until = manifest.taken_at + dt.timedelta(days=policy.days)
             return decision(keep=True, reason=f"kept until {until:%Y-%m-%d}: less than {age} old", until=until)
         reason = permanent or periods.get(record.name, "")
+        if not reason and policy.unknown:
+            reason = "kept because the retention policy cannot be read"
         if not reason and last_run_failed:
             reason = "kept because nothing is deleted after a failed backup"
         if reason:

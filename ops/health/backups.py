@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.db import connections
 from django.db.models import Count, Max, Min, Q, Sum
 
-from ops.conf import conf
+from ops import stored_settings
 from ops.health.database import with_health_deadline
 from ops.health.results import CheckResult, Status
 from ops.models import IS_RESTORE_TESTED, IS_VERIFIED, Backup, Run
@@ -46,7 +46,7 @@ class Backups:
 
 def max_age() -> dt.timedelta:
     """How old the last verified backup may be: BACKUP_MAX_AGE_HOURS."""
-    return dt.timedelta(hours=conf.BACKUP_MAX_AGE_HOURS)
+    return dt.timedelta(hours=stored_settings.max_age_hours())
 
 
 def read_backups(alias: str = "default") -> Backups:

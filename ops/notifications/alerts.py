@@ -9,6 +9,7 @@ from functools import partial
 from django.db import Error, connections
 from django.utils.module_loading import import_string
 
+from ops import stored_settings
 from ops.backups.locations.coverage import GRACE, KnownLocation, describe_failure, describe_shortfall
 from ops.backups.manifest import Manifest
 from ops.backups.recovery_kit import Concern
@@ -50,7 +51,7 @@ HYSTERESIS = 1.25
 
 def is_configured() -> bool:
     """Whether there is a target for notifications or for heartbeat pings."""
-    return bool(conf.NOTIFY_URLS or conf.HEARTBEAT_URL)
+    return bool(stored_settings.notify_urls() or stored_settings.heartbeat_url())
 
 
 # --- Runs ---------------------------------------------------------------------------------------------------------
@@ -127,8 +128,9 @@ def alert_of_not_kept(run: Run, not_kept: Sequence[NotKept]) -> Alert:
 
 
 def send_heartbeat(*, success: bool) -> None:
-    if conf.HEARTBEAT_URL:
-        log([ping_heartbeat(conf.HEARTBEAT_URL, success=success)])
+    url = stored_settings.heartbeat_url()
+    if url:
+        log([ping_heartbeat(url, success=success)])
 
 
 # --- Conditions without a run ---------------------------------------------------------------------------------------
@@ -284,11 +286,14 @@ def has_prefix(prefix: str, key: str) -> bool:
 # --- Test ------------------------------------------------------------------------------------------------------------
 
 
-def send_test(requested_by: str) -> list[Delivery]:
-    """Send a message to every target, and a heartbeat ping. It is not recorded."""
+def send_test(requested_by: str, *, url: str = "") -> list[Delivery]:
+    """Send a message to every target and a heartbeat ping, or to the one at `url`. It is not recorded."""
+    urls, heartbeat = stored_settings.notify_urls(), stored_settings.heartbeat_url()
+    if url:
+        urls, heartbeat = [each for each in urls if each == url], heartbeat if heartbeat == url else ""
     title = f"Test notification from {socket.gethostname()}"
     message = Message(title=title, text=f"Requested by {requested_by}. No action is needed.", is_bad=False)
-    deliveries = send_to_all(conf.NOTIFY_URLS, message)
-    if conf.HEARTBEAT_URL:
-        deliveries.append(ping_heartbeat(conf.HEARTBEAT_URL, success=True))
+    deliveries = send_to_all(urls, message)
+    if heartbeat:
+        deliveries.append(ping_heartbeat(heartbeat, success=True))
     return deliveries

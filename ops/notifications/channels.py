@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from ops.conf import conf
 from ops.utils.redaction import redact
 from ops.utils.single_flight import SingleFlight
 
@@ -38,6 +39,11 @@ class Message:
     title: str
     text: str
     is_bad: bool = True
+
+    @property
+    def heading(self) -> str:
+        """The title after the name of the site: a target may get messages of many programs."""
+        return f"{conf.OPS_SITE_NAME}: {self.title}" if conf.OPS_SITE_NAME else self.title
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +79,7 @@ def send(url: str, message: Message) -> Delivery:
         if service is None:
             return Delivery(target=target, accepted=False, response="Not a URL that apprise supports.")
         kind = apprise.NotifyType.FAILURE if message.is_bad else apprise.NotifyType.SUCCESS
-        accepted = bool(service.notify(body=message.text, title=message.title, notify_type=kind))
+        accepted = bool(service.notify(body=message.text, title=message.heading, notify_type=kind))
     response = redact_url(summarize_log(lines), url) or ("Accepted." if accepted else "Rejected, without a reason.")
     return Delivery(target=target, accepted=accepted, response=response)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
+from ops import stored_settings
 from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.conf import conf
@@ -63,7 +64,7 @@ def resolved_message(state: AlertState) -> Message:
 
 def send(message: Message) -> bool:
     """Whether a target accepted it, or there is none."""
-    deliveries = send_to_all(conf.NOTIFY_URLS, message)
+    deliveries = send_to_all(stored_settings.notify_urls(), message)
     log(deliveries)
     return not deliveries or any(delivery.accepted for delivery in deliveries)
 

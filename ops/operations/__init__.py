@@ -25,6 +25,7 @@ from ops.operations.restore import (
 )
 from ops.operations.restore_rights import rights_of_undo
 from ops.operations.restore_tests import restore_test
+from ops.operations.settings import change_numbers, change_schedules, change_targets
 from ops.operations.sqlite_files import delete_sqlite_files, files_expired, record_file_download
 from ops.operations.upload import upload
 from ops.operations.verify import newest_verified, verify
@@ -33,6 +34,9 @@ __all__ = [
     "PreBackupFailed",
     "back_up",
     "change_backup",
+    "change_numbers",
+    "change_schedules",
+    "change_targets",
     "copy_backups",
     "create_recovery_kit",
     "decide_backup",

@@ -130,7 +130,7 @@ def new_sheet(context: OpsContext, secret_key: str, *, made_by: str) -> Sheet:
         signing_key=conf.BACKUP_SIGNING_KEY,
         earlier_signing_keys=tuple(key for key in conf.BACKUP_SIGNING_KEY_FALLBACKS if key not in keys_of_the_site()),
         recipient=recipient_of(secret_key),
-        site=getattr(settings, "UNFOLD", {}).get("SITE_TITLE") or "this site",
+        site=conf.OPS_SITE_NAME or "this site",
         database=context.engine.database,
         host=socket.gethostname(),
         made_at=clock.now(),

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from django.conf import settings
 from django.core.files.base import File
 
+from ops import stored_settings
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.conf import conf
 from ops.databases.sqlite.files import JOURNALS, parse_name, sibling
@@ -97,7 +98,7 @@ def would_be_seen(path: str) -> bool:
 
 def kept_until(made_at: dt.datetime) -> dt.datetime:
     """When a file that was made then is deleted by age: after UNDO_KEEP_DAYS."""
-    return made_at + dt.timedelta(days=conf.UNDO_KEEP_DAYS)
+    return made_at + dt.timedelta(days=stored_settings.undo_keep_days())
 
 
 def files_expired() -> bool:

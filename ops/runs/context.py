@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from django.db import connections
 
+from ops import stored_settings
 from ops.backups.encryption import SUFFIX, AgeKeys
 from ops.backups.engines.base import Engine
 from ops.backups.engines.postgresql.engine import PostgresEngine
@@ -61,7 +62,7 @@ def get_context(
         engine=engine_of(alias),
         repository=repository_from_settings(directory),
         policy=policy_from_settings(retention_days),
-        previous_days=conf.UNDO_KEEP_DAYS,
+        previous_days=stored_settings.undo_keep_days(),
         app_version=conf.OPS_VERSION,
     )
 
@@ -135,10 +136,4 @@ def with_encryption(settings: LocationSettings, names: Iterable[str]) -> Locatio
 
 def policy_from_settings(days: int | None = None) -> Policy:
     """`days` or BACKUP_RETENTION_DAYS, and BACKUP_KEEP_DAILY to BACKUP_KEEP_YEARLY."""
-    return Policy(
-        days=conf.BACKUP_RETENTION_DAYS if days is None else days,
-        daily=conf.BACKUP_KEEP_DAILY,
-        weekly=conf.BACKUP_KEEP_WEEKLY,
-        monthly=conf.BACKUP_KEEP_MONTHLY,
-        yearly=conf.BACKUP_KEEP_YEARLY,
-    )
+    return stored_settings.policy(days=days)

@@ -30,6 +30,7 @@ from ops.runs.results import (
     PruneResult,
     RecoveryKitResult,
     RestoreResult,
+    SettingsResult,
     SqliteMigrationResult,
     UndoResult,
     UploadResult,
@@ -189,6 +190,17 @@ def _(result: EditResult) -> list[str]:
         "The backup is pinned." if result.pinned else "The retention policy applies to the backup.",
         f"Its note is “{result.note}”." if result.note else "It has no note.",
     ]
+
+
+@describe.register
+def _(result: SettingsResult) -> list[str]:
+    changed = [
+        f"{change.name}: {change.after}, before {change.before}."
+        if change.after != change.before
+        else f"{change.name}: replaced ({change.after})."
+        for change in result.changes
+    ]
+    return changed or ["The settings were written again."]
 
 
 @describe.register

@@ -16,6 +16,7 @@ from ops.backups.record import BackupRecord
 from ops.backups.signing import Trust
 from ops.models import Backup, Run
 from ops.runs.event_log import EVENT_FIELDS, read_runs
+from ops.runs.schedule_rows import apply_schedules
 from ops.utils import clock
 from ops.utils.schema import to_json
 
@@ -34,7 +35,8 @@ def rebuild_index(repository: BackupCatalog, *, restored: bool = False) -> None:
     """Rebuild the rows of backups and runs in "default" from the repository, in one transaction.
 
     Rows of running runs are left to those runs. In a `restored` database, which is that of an earlier moment, queued
-    runs are cancelled, sessions are ended (their users may have signed out since), and schedules count from now.
+    runs are cancelled, sessions are ended (their users may have signed out since), and schedules count from now. All
+    schedules get the times that are stored next to the backups.
 
     Raises Django's database errors.
     """
@@ -51,6 +53,7 @@ def rebuild_index(repository: BackupCatalog, *, restored: bool = False) -> None:
             _close(set(queued), Run.Status.CANCELLED, QUEUED_BEFORE)
             _end_sessions()
             _skip_missed_schedules()
+        apply_schedules()
 
 
 def index_backups(records: Iterable[BackupRecord], kept: Mapping[str, tuple[dt.datetime | None, str]]) -> None:

@@ -257,6 +257,20 @@ class RecoveryKitResult(Struct, frozen=True, kw_only=True):
     recipient: Line
 
 
+class SettingChange(Struct, frozen=True, kw_only=True):
+    """The values of a setting as users read them. A secret that was replaced may have the same label."""
+
+    name: Line
+    before: Text
+    after: Text
+
+
+class SettingsResult(Struct, frozen=True, kw_only=True):
+    """Settings that were changed in the admin."""
+
+    changes: tuple[SettingChange, ...]
+
+
 RESULTS: Mapping[str, type[Struct]] = {
     Run.Kind.BACKUP: BackupResult,
     Run.Kind.VERIFICATION: VerificationResult,
@@ -278,6 +292,7 @@ RESULTS: Mapping[str, type[Struct]] = {
     Run.Kind.RECOVERY_KIT: RecoveryKitResult,
     Run.Kind.KIT_PROOF: RecoveryKitResult,
     Run.Kind.KIT_WITHDRAWAL: RecoveryKitResult,
+    Run.Kind.SETTINGS: SettingsResult,
 }
 
 

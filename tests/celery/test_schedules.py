@@ -86,8 +86,9 @@ def test_find_missed_returns_name_and_due_time(task: Callable[..., PeriodicTask]
 
 
 # --- What HomeRack begins with ------------------------------------------------------------------------------------
-def test_default_schedules_are_created_once(transactional_db: None) -> None:
-    call_command("migrate", "homerack", "zero", verbosity=0)
+def test_migrate_makes_the_schedules_and_keeps_others(
+    task: Callable[..., PeriodicTask], transactional_db: None
+) -> None:
     PeriodicTask.objects.all().delete()
     call_command("migrate", verbosity=0)
     found = {task.name: str(task.crontab or task.interval) for task in PeriodicTask.objects.all()}
@@ -97,13 +98,21 @@ def test_default_schedules_are_created_once(transactional_db: None) -> None:
         "Restore test": "30 3 * * 0 (m/h/dM/MY/d) UTC",
         "Drop expired previous databases": "0 4 * * * (m/h/dM/MY/d) UTC",
         "Reconcile": "every 5 minutes",
-        "Copy backups": "every hour",
+        "Copy backups": "45 * * * * (m/h/dM/MY/d) UTC",
     }
     PeriodicTask.objects.get(name="Prune backups").delete()
-    PeriodicTask.objects.filter(name="Back up").update(enabled=False)
+    mine = task(enabled=False)
     call_command("migrate", verbosity=0)
-    assert not PeriodicTask.objects.filter(name="Prune backups").exists()
-    assert not PeriodicTask.objects.get(name="Back up").enabled
+    assert PeriodicTask.objects.filter(name="Prune backups").exists()
+    mine.refresh_from_db()
+    assert not mine.enabled
+
+
+def test_migration_of_the_schedules_can_be_taken_back(transactional_db: None) -> None:
+    """Without their tables there are no rows to make."""
+    call_command("migrate", "django_celery_beat", "zero", verbosity=0)
+    call_command("migrate", verbosity=0)
+    assert PeriodicTask.objects.count() == 6
 
 
 def test_celery_settings_deliver_once_and_accept_only_json() -> None:

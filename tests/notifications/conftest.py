@@ -60,6 +60,12 @@ def receiver() -> Iterator[Receiver]:
     thread.join()
 
 
+@pytest.fixture(autouse=True)
+def titles_without_the_site(settings: Any) -> None:
+    """The tests read titles as ops writes them; test_channels.py has the name of the site."""
+    settings.OPS_SITE_NAME = ""
+
+
 @pytest.fixture
 def storage(settings: Any, tmp_path: Path) -> Path:
     """The directory with the backups of this test."""

@@ -87,7 +87,9 @@ def test_second_rebuild_writes_nothing(
     run_once(tmp_path)
     index.rebuild_index(repository)
     before = rows()
-    with django_assert_num_queries(6):  # two queries before the files are read, BEGIN, two queries for the rows, COMMIT
+    with django_assert_num_queries(
+        7
+    ):  # two queries before the files are read, BEGIN, two queries for the rows, one for schedules, COMMIT, schedules
         index.rebuild_index(repository)
     assert rows() == before
 

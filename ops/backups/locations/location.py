@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import functools
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -76,9 +77,8 @@ class LocationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def policy(self, general: Policy) -> Policy:
         """The retention policy of this location: the `general` one with the changes that are set."""
-        changes = {word: getattr(self, field) for word, field in POLICY_FIELDS.items()}
-        fields = {word: value if value is not None else getattr(general, word) for word, value in changes.items()}
-        return Policy(**fields)
+        fields = {word: getattr(self, field) for word, field in POLICY_FIELDS.items()}
+        return replace(general, **{word: value for word, value in fields.items() if value is not None})
 
 
 class EncryptedRepository(BackupRepository):

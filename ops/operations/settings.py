@@ -1,0 +1,130 @@
+"""Change the settings that are stored next to the backups: retention, schedules, targets of notifications."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from ops import stored_settings
+from ops.conf import conf, setting_name
+from ops.errors import OpsError, PreconditionFailed
+from ops.models import Run
+from ops.notifications.channels import safe_label
+from ops.runs import executor
+from ops.runs.context import OpsContext
+from ops.runs.results import SettingChange, SettingsResult
+from ops.runs.schedule_rows import apply_schedules
+from ops.schedules.builtin import BUILT_IN, BY_TASK, Timing, describe
+from ops.stored_settings import StoredSettings, StoredSettingsIgnored
+from ops.utils.schema import to_json
+
+Change = Callable[[StoredSettings], StoredSettings]
+
+
+def change_numbers(context: OpsContext, run: Run, numbers: Mapping[str, int | None]) -> SettingsResult:
+    """Set these of `stored_settings.NUMBERS`; None goes back to the default. Raises PreconditionFailed and OSError."""
+    for name, value in numbers.items():
+        require_changeable(name)
+        least, most = stored_settings.NUMBERS[name]
+        if value is not None and not least <= value <= most:
+            raise PreconditionFailed(f"{name} is from {least:,} to {most:,}. Nothing was changed.")
+
+    def changed(stored: StoredSettings) -> StoredSettings:
+        merged: dict[str, int | None] = {**stored.numbers, **numbers}
+        kept = {name: value for name, value in merged.items() if value is not None}
+        return msgspec.structs.replace(stored, numbers=kept)
+
+    return store(context, run, changed)
+
+
+def change_schedules(context: OpsContext, run: Run, timings: Mapping[str, Timing]) -> SettingsResult:
+    """Set when these tasks start. Raises PreconditionFailed, OSError and Django's database errors."""
+    for task in timings:
+        if task not in BY_TASK or BY_TASK[task].default is None:
+            raise PreconditionFailed(f"The times of {task} cannot be changed. Nothing was changed.")
+
+    def changed(stored: StoredSettings) -> StoredSettings:
+        merged = {**stored.schedules, **timings}
+        kept = {task: timing for task, timing in merged.items() if timing != BY_TASK[task].default}
+        return msgspec.structs.replace(stored, schedules=kept)
+
+    result = store(context, run, changed)
+    apply_schedules()
+    return result
+
+
+def change_targets(
+    context: OpsContext, run: Run, *, urls: Sequence[str] | None = None, heartbeat: str | None = None
+) -> SettingsResult:
+    """Set the targets of notifications; None keeps them. Raises PreconditionFailed, also without a key, and OSError."""
+    given = {"NOTIFY_URLS": None if urls is None else list(urls), "HEARTBEAT_URL": heartbeat}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    for name in chosen:
+        require_changeable(name)
+
+    def changed(stored: StoredSettings) -> StoredSettings:
+        return stored_settings.with_secrets(stored, {**readable_secrets(stored), **chosen})
+
+    return store(context, run, changed)
+
+
+def require_changeable(name: str) -> None:
+    """Raises PreconditionFailed for a setting that the project sets."""
+    source = stored_settings.source_of(name)
+    if source:
+        message = f"{setting_name(name)} is set in the {source}. Nothing was changed."
+        raise PreconditionFailed(message, "Change it there, or remove it there and change it here.")
+
+
+def store(context: OpsContext, run: Run, change: Change) -> SettingsResult:
+    """Change the file, and record what has changed; nothing is recorded if nothing has.
+
+    A file that is ignored is replaced.
+    """
+    with context.repository.states.locked():
+        before, is_ignored = StoredSettings(), False
+        try:
+            before = stored_settings.read()
+        except StoredSettingsIgnored:
+            is_ignored = True
+        after = change(before)
+        result = SettingsResult(changes=tuple(changes_between(before, after)))
+        if result.changes or is_ignored:
+            stored_settings.write(after)
+            run.result = to_json(result)
+            executor.log_instant(context, run)
+    return result
+
+
+def changes_between(before: StoredSettings, after: StoredSettings) -> list[SettingChange]:
+    old, new = described(before), described(after)
+    old_secrets, new_secrets = readable_secrets(before), readable_secrets(after)
+    # Two targets may have the same label, and one target another token.
+    replaced = {name for name in stored_settings.SECRETS if old_secrets.get(name) != new_secrets.get(name)}
+    return [
+        SettingChange(name=name, before=old[name], after=new[name])
+        for name in old
+        if old[name] != new[name] or name in replaced
+    ]
+
+
+def described(stored: StoredSettings) -> dict[str, str]:
+    """What the history says of the settings: no secret."""
+    secrets = readable_secrets(stored)
+    urls = secrets.get("NOTIFY_URLS", conf.NOTIFY_URLS)
+    heartbeat = secrets.get("HEARTBEAT_URL", conf.HEARTBEAT_URL)
+    schedules = {each.task: stored.schedules.get(each.task, each.default) for each in BUILT_IN}
+    return {
+        **{name: str(stored_settings.number(name, stored).value) for name in stored_settings.NUMBERS},
+        **{BY_TASK[task].name: describe(timing) for task, timing in schedules.items() if timing},
+        "NOTIFY_URLS": ", ".join(map(safe_label, urls)) or "none",
+        "HEARTBEAT_URL": safe_label(heartbeat) if heartbeat else "none",
+    }
+
+
+def readable_secrets(stored: StoredSettings) -> dict[str, Any]:
+    """Nothing where no key of this machine opens them."""
+    try:
+        return stored_settings.decrypted(stored)
+    except OpsError:
+        return {}

@@ -1,0 +1,163 @@
+"""Changes of the settings that are stored next to the backups: the history, the schedules, and restores."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyrage
+import pytest
+from django_celery_beat.models import PeriodicTask, PeriodicTasks
+
+from ops import operations, stored_settings
+from ops.errors import PreconditionFailed
+from ops.models import Run
+from ops.runs import index
+from ops.runs.context import get_context
+from ops.runs.descriptions import describe
+from ops.runs.results import SettingsResult, read_result
+from ops.runs.schedule_rows import apply_schedules
+from ops.schedules.builtin import Timing
+
+TOKEN = "json://lab.example.org/very-secret-token"
+BACK_UP = "ops.tasks.back_up"
+
+
+@pytest.fixture(autouse=True)
+def directory(settings: Any, tmp_path: Path, db: None) -> Path:
+    settings.BACKUP_DIR = tmp_path / "backups"
+    settings.BACKUP_AGE_IDENTITY = str(pyrage.x25519.Identity.generate())
+    apply_schedules()
+    return tmp_path / "backups"
+
+
+def run() -> Run:
+    return Run(kind=Run.Kind.SETTINGS, requested_by="ada@example.com", origin=Run.Origin.ADMIN)
+
+
+def crontab_of(name: str) -> str:
+    task = PeriodicTask.objects.get(name=name)
+    return f"{task.crontab.minute} {task.crontab.hour} {task.crontab.day_of_week}" if task.enabled else "off"
+
+
+def test_change_of_numbers_counts_at_once_and_is_recorded_without_a_lock() -> None:
+    context = get_context()
+    with context.engine.locked("a long backup"):
+        operations.change_numbers(context, run(), {"BACKUP_RETENTION_DAYS": 30, "UNDO_KEEP_DAYS": 7})
+    assert (get_context().policy.days, get_context().previous_days) == (30, 7)
+    recorded = Run.objects.get()
+    assert (recorded.status, recorded.requested_by) == (Run.Status.SUCCEEDED, "ada@example.com")
+    result = read_result(recorded.kind, recorded.result)
+    assert result
+    assert describe(result) == ["BACKUP_RETENTION_DAYS: 30, before 7.", "UNDO_KEEP_DAYS: 7, before 3."]
+
+
+def test_number_goes_back_to_its_default() -> None:
+    operations.change_numbers(get_context(), run(), {"BACKUP_RETENTION_DAYS": 30})
+    operations.change_numbers(get_context(), run(), {"BACKUP_RETENTION_DAYS": None})
+    assert stored_settings.number("BACKUP_RETENTION_DAYS", stored_settings.read()).source == "default"
+
+
+def test_change_of_nothing_is_not_recorded() -> None:
+    operations.change_numbers(get_context(), run(), {"BACKUP_RETENTION_DAYS": 7})
+    operations.change_schedules(get_context(), run(), {BACK_UP: Timing(hour=2)})
+    assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"BACKUP_RETENTION_DAYS": 0}, r"BACKUP_RETENTION_DAYS is from 1 to 36,500\. Nothing was changed\."),
+        ({"BACKUP_KEEP_DAILY": 4}, r"BACKUP_KEEP_DAILY is set in the file \.env\. Nothing was changed\."),
+    ],
+)
+def test_number_that_is_fixed_or_out_of_range_is_refused(settings: Any, numbers: Any, message: str) -> None:
+    settings.OPS_SETTING_SOURCES = {"BACKUP_KEEP_DAILY": "file .env"}
+    with pytest.raises(PreconditionFailed, match=message):
+        operations.change_numbers(get_context(), run(), numbers)
+    assert stored_settings.read() == stored_settings.StoredSettings()
+
+
+def test_schedule_that_is_changed_counts_from_now_and_beat_hears_of_it() -> None:
+    PeriodicTask.objects.filter(task=BACK_UP).update(last_run_at="2026-01-01T02:00:00Z")
+    before = PeriodicTasks.last_change()
+    timing = Timing(hour=14, minute=30, every_hours=12, days=(1, 7))
+    result = operations.change_schedules(get_context(), run(), {BACK_UP: timing})
+    assert crontab_of("Back up") == "30 2,14 0,1"
+    assert PeriodicTask.objects.get(task=BACK_UP).last_run_at is None
+    assert PeriodicTasks.last_change() != before
+    assert describe(result) == [
+        "Back up: every 12 hours (02:30, 14:30), on Monday and Sunday, before every day at 02:00."
+    ]
+
+
+def test_schedule_can_be_switched_off_and_on() -> None:
+    operations.change_schedules(get_context(), run(), {BACK_UP: Timing(hour=2, enabled=False)})
+    assert crontab_of("Back up") == "off"
+    operations.change_schedules(get_context(), run(), {BACK_UP: Timing(hour=2)})
+    assert crontab_of("Back up") == "0 2 *"
+    assert stored_settings.read().schedules == {}
+
+
+@pytest.mark.parametrize("task", ["ops.tasks.reconcile", "os.system"])
+def test_other_schedules_cannot_be_changed(task: str) -> None:
+    with pytest.raises(PreconditionFailed, match="cannot be changed"):
+        operations.change_schedules(get_context(), run(), {task: Timing(hour=2)})
+
+
+def test_restored_rows_get_the_stored_times() -> None:
+    operations.change_schedules(get_context(), run(), {BACK_UP: Timing(hour=5)})
+    # What a restore of an older backup leaves, and what was deleted or changed by hand.
+    PeriodicTask.objects.filter(name="Prune backups").delete()
+    task = PeriodicTask.objects.get(name="Back up")
+    task.crontab = PeriodicTask.objects.get(name="Restore test").crontab
+    task.save()
+    index.rebuild_index(get_context().repository, restored=True)
+    assert (crontab_of("Back up"), crontab_of("Prune backups")) == ("0 5 *", "0 3 *")
+
+
+def test_times_stay_while_the_stored_settings_are_ignored(directory: Path) -> None:
+    operations.change_schedules(get_context(), run(), {BACK_UP: Timing(hour=5)})
+    (directory / "settings.json").write_text("{}")
+    PeriodicTask.objects.filter(name="Prune backups").delete()
+    apply_schedules()
+    assert (crontab_of("Back up"), crontab_of("Prune backups")) == ("0 5 *", "0 3 *")
+
+
+def recorded_text(directory: Path) -> str:
+    return "".join(path.read_text() for path in directory.rglob("*.json")) + str(Run.objects.values_list())
+
+
+def test_targets_are_recorded_without_their_secrets(directory: Path) -> None:
+    operations.change_targets(get_context(), run(), urls=[TOKEN], heartbeat="https://hc.example.org/also-secret-token")
+    assert stored_settings.notify_urls() == (TOKEN,)
+    assert "secret-token" not in recorded_text(directory)
+    result = read_result(Run.Kind.SETTINGS, Run.objects.get().result)
+    assert result
+    assert describe(result) == [
+        "NOTIFY_URLS: json at lab.example.org, before none.",
+        "HEARTBEAT_URL: https at hc.example.org, before none.",
+    ]
+
+
+def test_targets_keep_the_others_and_another_token_is_a_change() -> None:
+    operations.change_targets(get_context(), run(), urls=[TOKEN], heartbeat="https://hc.example.org/1")
+    result = operations.change_targets(get_context(), run(), urls=[f"{TOKEN}-2"])
+    assert stored_settings.heartbeat_url() == "https://hc.example.org/1"
+    assert describe(result) == ["NOTIFY_URLS: replaced (json at lab.example.org)."]
+
+
+def test_targets_replace_those_that_no_key_opens(settings: Any) -> None:
+    operations.change_targets(get_context(), run(), urls=[TOKEN])
+    settings.BACKUP_AGE_IDENTITY = str(pyrage.x25519.Identity.generate())
+    operations.change_targets(get_context(), run(), urls=["json://new.example.org"])
+    assert stored_settings.notify_urls() == ("json://new.example.org",)
+
+
+@pytest.mark.parametrize("change", [operations.change_numbers, operations.change_schedules])
+def test_file_that_is_ignored_is_replaced(directory: Path, change: Callable[..., SettingsResult]) -> None:
+    directory.mkdir(exist_ok=True)
+    (directory / "settings.json").write_text("{}")
+    assert get_context().policy.unknown
+    change(get_context(), run(), {})
+    assert not get_context().policy.unknown
+    assert Run.objects.count() == 1
