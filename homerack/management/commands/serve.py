@@ -23,7 +23,7 @@ COLOURS = {"web": "36", "worker": "32", "beat": "35", "redis": "34"}
 class Command(BaseCommand):
     help = (
         "Run the site, the worker and the scheduler until Ctrl-C, with an embedded Redis unless REDIS_URL is set. "
-        "When one of them ends, all are stopped, with exit code 1."
+        "A service that ends is started again. When one ends at its first start, all are stopped, with exit code 1."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
