@@ -19,13 +19,14 @@ from ops.admin import backup_actions, copies, decide, migrate, migrate_to_sqlite
 from ops.admin.backup_actions import Button, buttons_for, is_administrator, may
 from ops.admin.backup_detail import BackupPresenter
 from ops.admin.base import IndexAdmin, missing_worker
+from ops.admin.kept import Retention
 from ops.backups.retention import recommend
 from ops.backups.sources import UNKNOWN_ORIGIN
 from ops.models import Backup, Run
 from ops.runs.authorization import may_start
 from ops.runs.context import policy_from_settings
 from ops.utils import clock
-from ops.utils.formatting import format_age, format_duration, format_local, format_size, strip_kept, time_zone_name
+from ops.utils.formatting import format_age, format_duration, format_local, format_size, time_zone_name
 
 View = Callable[..., HttpResponseBase]
 POST, BOTH = ("POST",), ("GET", "HEAD", "POST")
@@ -114,10 +115,9 @@ class BackupAdmin(IndexAdmin[Backup]):
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Buttons depend on the user, and one instance of the admin class serves all requests."""
         where = [copies.locations] if copies.other_locations() else []
-        columns: list[Any] = ["backup", "state_badge", "taken", "data", *where, "kept"]
-        buttons = partial(self.buttons, request, Backup.objects.undeletable_names())
-        buttons.short_description = "actions"  # type: ignore[attr-defined]
-        buttons.__name__ = "buttons"  # type: ignore[attr-defined]
+        kept = column(partial(self.kept, Retention()), "kept")
+        columns: list[Any] = ["backup", "state_badge", "taken", "data", *where, kept]
+        buttons = column(partial(self.buttons, request, Backup.objects.undeletable_names()), "actions")
         has_buttons = any(may(request.user, name) for name in ("pin", "delete"))
         may_run = any(may_start(request.user, kind) for kind in (Run.Kind.VERIFICATION, Run.Kind.RESTORE))
         return [*columns, buttons] if has_buttons or may_run else columns
@@ -159,9 +159,9 @@ class BackupAdmin(IndexAdmin[Backup]):
         taken = f" in {format_duration(backup.duration)}" if backup.duration else ""  # not for uploads
         return two_lines(format_size(backup.size), f"{backup.rows:,} rows{taken}")
 
-    @admin.display(description="kept", ordering="retained_until")
-    def kept(self, backup: Backup) -> SafeString:
-        how_long, _, reason = describe_retention(backup).partition(": ")
+    def kept(self, retention: Retention, backup: Backup) -> SafeString:
+        # The command after the semicolon has a button of its own on the page of the backup.
+        how_long, _, reason = retention.describe(backup.name).partition(";")[0].partition(": ")
         kept = '<span class="ops-reason">{}<span class="ops-quiet">{}</span></span>'
         return format_html(kept, how_long, reason)
 
@@ -181,7 +181,7 @@ class BackupAdmin(IndexAdmin[Backup]):
             "ops/admin/backup.html",
             title=backup.name,
             backup=backup,
-            shown=BackupPresenter(backup, kept=describe_retention(backup)),
+            shown=BackupPresenter(backup, kept=Retention().describe(backup.name)),
             badge=BADGES[Backup.State(backup.state)],
             unknown_origin=UNKNOWN_ORIGIN,
             copies=copies.copy_rows(request.user, backup),
@@ -204,11 +204,11 @@ def two_lines(first: str, second: str) -> SafeString:
     return format_html('<span class="ops-nowrap">{}</span><span class="ops-quiet ops-nowrap">{}</span>', first, second)
 
 
-def describe_retention(backup: Backup) -> str:
-    """Until when the backup is kept, and why; "until the next pruning" before retention was evaluated."""
-    if backup.pinned:
-        return "because it is pinned"
-    return strip_kept(backup.retention_reason) or "until the next pruning"
+def column(show: partial[SafeString], title: str) -> partial[SafeString]:
+    """A column of the list that depends on the request."""
+    show.short_description = title  # type: ignore[attr-defined]
+    show.__name__ = title  # type: ignore[attr-defined]
+    return show
 
 
 def row_button(button: Button) -> SafeString:

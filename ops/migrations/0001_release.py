@@ -40,8 +40,6 @@ class Migration(migrations.Migration):
                 ('file_missing', models.BooleanField(default=False, help_text='The manifest exists, but no location has its file.')),
                 ('copies', models.JSONField(default=list, help_text='A list of location, size, verified_at, error and answers.')),
                 ('copy_count', models.PositiveSmallIntegerField(default=0, help_text='Good copies in locations that answer.')),
-                ('retained_until', models.DateTimeField(blank=True, null=True)),
-                ('retention_reason', models.CharField(blank=True)),
                 ('run', models.CharField(blank=True, help_text='The id of the run that made it.')),
                 ('manifest', models.JSONField(default=dict)),
             ],

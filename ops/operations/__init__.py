@@ -11,7 +11,7 @@ from ops.operations.download import start_download
 from ops.operations.findings import is_live
 from ops.operations.migrate import migrate, preflight, rehearse
 from ops.operations.migrate_to_sqlite import make_sqlite_file, migrate_to_sqlite, rehearse_to_sqlite
-from ops.operations.prune import evaluate_retention, prune
+from ops.operations.prune import evaluate_index, evaluate_retention, prune
 from ops.operations.recovery import recover, require_empty
 from ops.operations.recovery_kit import create_recovery_kit, prove_recovery_kit, withdraw_recovery_kit
 from ops.operations.restore import (
@@ -43,6 +43,7 @@ __all__ = [
     "delete_backup",
     "delete_sqlite_files",
     "drop_previous_database",
+    "evaluate_index",
     "evaluate_retention",
     "files_expired",
     "find_source",

@@ -9,7 +9,7 @@ from ops.backups.suspicion import Decision, Verdict
 from ops.errors import PreconditionFailed
 from ops.models import Run
 from ops.operations.backup import find_baseline
-from ops.operations.prune import evaluate_retention, ours
+from ops.operations.prune import ours
 from ops.runs.context import OpsContext
 from ops.runs.executor import operation
 from ops.runs.recorder import RunRecorder
@@ -37,7 +37,6 @@ def decide_backup(context: OpsContext, run: RunRecorder, *, name: str, right: bo
     same = [manifest for manifest in others if manifest not in later]
     decided = [decide(context, run, manifest, right=right) for manifest in (*same, chosen)]
     decided += [decide(context, run, manifest, right=True) for manifest in later if is_explained(context, manifest)]
-    index_retention(context, run)
     last_good = (manifest.name for manifest in good_backups(context) if manifest.taken_at < chosen.taken_at)
     return DecisionResult(
         backup=chosen.name,
@@ -70,14 +69,6 @@ def is_explained(context: OpsContext, manifest: Manifest) -> bool:
     """Whether a suspicious backup is not suspicious any more, compared with what is right now."""
     baseline = find_baseline(context, context.repository.records(), until=manifest.taken_at)
     return baseline.judge(replace(manifest, suspicion=None)).suspicion is None
-
-
-def index_retention(context: OpsContext, run: RunRecorder) -> None:
-    """Bring until when each backup is kept, and why, up to date."""
-    records = context.repository.records()
-    decisions = evaluate_retention(context, records)
-    kept = {decision.name: (decision.until, decision.reason) for decision in decisions if decision.keep}
-    run.index_all(records, kept)
 
 
 def undecided(context: OpsContext) -> list[Manifest]:

@@ -13,7 +13,7 @@ from ops.backups.retention import RetentionDecision
 from ops.backups.signing import Trust
 from ops.errors import OpsError
 from ops.models import Run
-from ops.runs import event_log
+from ops.runs import event_log, index
 from ops.runs.context import OpsContext
 from ops.runs.executor import operation
 from ops.runs.recorder import RunRecorder
@@ -43,9 +43,8 @@ def apply_retention(
         deleted = {decision.name: decision.reason for decision in decisions if not decision.keep}
         for name in deleted:
             catalog.delete_copy(name, LOCAL)
-    retained = {decision.name: (decision.until, decision.reason) for decision in decisions if decision.keep}
-    run.index_all(catalog.records(), retained)
-    return deleted, {name: reason for name, (_until, reason) in retained.items()}
+    run.refresh_rows()
+    return deleted, {decision.name: decision.reason for decision in decisions if decision.keep}
 
 
 def evaluate_retention(
@@ -53,6 +52,22 @@ def evaluate_retention(
 ) -> list[RetentionDecision]:
     """What `prune` would do in BACKUP_DIR with `records` now. `last_run_failed`: None looks it up."""
     return evaluate_location(context, records, LOCAL, last_run_failed=last_run_failed)
+
+
+def evaluate_index(context: OpsContext) -> dict[str, RetentionDecision]:
+    """What `prune` would do now with each backup that has a row, by name, as `evaluate_retention` decides it.
+
+    A backup without a data file in BACKUP_DIR has the decision of the first location that has a copy.
+    """
+    records = index.read_records()
+    last_run_failed = last_backup_failed(context)
+    found: dict[str, RetentionDecision] = {}
+    for location in (LOCAL, *context.repository.others):
+        if len(found) == len(records):
+            break
+        decisions = evaluate_location(context, records, location, last_run_failed=last_run_failed)
+        found = {decision.name: decision for decision in decisions} | found
+    return found
 
 
 def evaluate_location(

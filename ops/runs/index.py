@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.apps import apps
@@ -10,22 +10,20 @@ from django.db import transaction
 from django.utils import timezone
 
 from ops.backups.locations.catalog import BackupCatalog
-from ops.backups.locations.coverage import copies_of
-from ops.backups.manifest import Manifest
-from ops.backups.record import BackupRecord
+from ops.backups.locations.coverage import copies_of, read_copies
+from ops.backups.manifest import Kind, Level, Manifest, Origin, Verification
+from ops.backups.record import LOCAL, MISSING, BackupRecord, Copy
 from ops.backups.signing import Trust
+from ops.backups.suspicion import Decision, Suspicion, Verdict
 from ops.models import Backup, Run
 from ops.runs.event_log import EVENT_FIELDS, read_runs
 from ops.runs.schedule_rows import apply_schedules
 from ops.utils import clock
 from ops.utils.schema import to_json
 
-MANIFEST_FIELDS = tuple(
-    field.attname
-    for field in Backup._meta.concrete_fields
-    if field.attname not in {"id", "retained_until", "retention_reason"}
-)
+MANIFEST_FIELDS = tuple(field.attname for field in Backup._meta.concrete_fields if field.attname != "id")
 QUEUED_BEFORE = "Queued before a restore, which has replaced the database of the run."
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 BATCH = 500
 """Rows in a statement."""
 Row = TypeVar("Row", Run, Backup)
@@ -54,19 +52,6 @@ def rebuild_index(repository: BackupCatalog, *, restored: bool = False) -> None:
             _end_sessions()
             _skip_missed_schedules()
         apply_schedules()
-
-
-def index_backups(records: Iterable[BackupRecord], kept: Mapping[str, tuple[dt.datetime | None, str]]) -> None:
-    """Make the rows of backups match `records`, which are all. `kept`: until when and why, by name."""
-    with transaction.atomic():
-        _write_backups(records, set(Backup.objects.values_list("pk", flat=True)))
-        changed = []
-        for backup in Backup.objects.only("name", "retained_until", "retention_reason"):
-            until, because = kept.get(backup.name, (None, ""))
-            if (backup.retained_until, backup.retention_reason) != (until, because):
-                backup.retained_until, backup.retention_reason = until, because
-                changed.append(backup)
-        Backup.objects.bulk_update(changed, ["retained_until", "retention_reason"], batch_size=BATCH)
 
 
 def refresh_backups(repository: BackupCatalog) -> None:
@@ -191,3 +176,75 @@ def _backup_of(manifest: Manifest, record: BackupRecord) -> Backup:
         run=manifest.run,
         manifest=manifest.as_json(),
     )
+
+
+# --- From rows to records ---------------------------------------------------------------------------------------------
+READ_FIELDS = (
+    *("id", "name", "kind", "origin", "engine", "database", "created_by", "taken_at", "size", "run", "pinned"),
+    *("verified_level", "verified_at", "verification_error", "suspicion", "trust", "file_missing", "copies"),
+)
+
+
+def read_records() -> list[BackupRecord]:
+    """The backups as their rows have them, with the values that the retention policy depends on, and no tables.
+
+    Reading the rows of 10,000 backups takes 0.3 s, reading their manifests about 10 s.
+    """
+    return [_record_of(dict(zip(READ_FIELDS, row, strict=True))) for row in Backup.objects.values_list(*READ_FIELDS)]
+
+
+def _record_of(row: Mapping[str, Any]) -> BackupRecord:
+    copies = {copy.location: copy for copy in read_copies(row["copies"])}
+    local = copies.pop(LOCAL, None)
+    local_fault = local.error if local else MISSING
+    is_good = not local_fault or any(not copy.error for copy in copies.values())
+    return BackupRecord(
+        name=row["name"],
+        manifest=_manifest_of(row),
+        trust=Trust(row["trust"]),
+        file_missing=row["file_missing"],
+        fault="" if is_good else local_fault,
+        local_fault=local_fault,
+        copies={
+            name: Copy(sha256="0" * 64, size=copy.size, verified_at=copy.verified_at or EPOCH, error=copy.error)
+            for name, copy in copies.items()
+        },
+        unreachable=frozenset(name for name, copy in copies.items() if not copy.answers),
+    )
+
+
+def _manifest_of(row: Mapping[str, Any]) -> Manifest:
+    taken_at = row["taken_at"].astimezone(dt.UTC)
+    return Manifest(
+        **{name: row[name] for name in ("name", "engine", "database", "created_by", "size", "run", "pinned")},
+        id=str(row["id"]),
+        kind=Kind(row["kind"]),
+        origin=Origin(row["origin"]),
+        taken_at=taken_at,
+        duration=0,
+        server_version="",
+        tool_version="",
+        app_version="",
+        migrations=(),
+        tables={},
+        uncompressed_size=0,
+        sha256="",
+        verifications=_verifications_of(row),
+        untrusted=row["origin"] == Origin.UPLOAD,
+        suspicion=_suspicion_of(row["suspicion"], taken_at),
+    )
+
+
+def _verifications_of(row: Mapping[str, Any]) -> tuple[Verification, ...]:
+    if row["verified_at"] is None:
+        return ()
+    level, at = Level(row["verified_level"]), row["verified_at"].astimezone(dt.UTC)
+    return (Verification(level=level, verified_at=at, duration=0, error=row["verification_error"]),)
+
+
+def _suspicion_of(verdict: str, at: dt.datetime) -> Suspicion | None:
+    """One with this verdict; what was lost is not in the columns."""
+    if not verdict:
+        return None
+    decision = Decision(right=verdict == Verdict.RIGHT, decided_by="", decided_at=at)
+    return Suspicion(losses=(), number=0, compared_with="", decision=None if verdict == Verdict.UNDECIDED else decision)

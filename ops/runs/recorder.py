@@ -1,10 +1,9 @@
 """The record of a run while it is running: progress, log, claims and result."""
 
 import copy
-import datetime as dt
 import logging
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from functools import partial
 
 from django.db import transaction
@@ -76,12 +75,6 @@ class RunRecorder(Claims):
     def index(self, record: BackupRecord) -> None:
         """Write the row of a backup that is new or has changed."""
         self._writer.enqueue(partial(index.write_backup, record))
-
-    def index_all(
-        self, records: Sequence[BackupRecord], retained: Mapping[str, tuple[dt.datetime | None, str]]
-    ) -> None:
-        """Write the rows of all backups; see `ops.runs.index.index_backups`."""
-        self._writer.enqueue(partial(index.index_backups, records, retained))
 
     def refresh_rows(self) -> None:
         """Make the rows of backups match the storage; see `ops.runs.index.refresh_backups`."""

@@ -1,15 +1,19 @@
 """The lists of backups and runs: badges, filters, and as many queries for many rows as for few."""
 
+import datetime as dt
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from homerack.inventory.models import Device
 from ops.models import Backup
+from ops.runs.context import get_context
 from tests.admin.support import add_backup, add_run, add_suspicious_backup, text
 from tests.otherproject.models import Tag
 
@@ -109,24 +113,46 @@ def test_list_shows_origin_and_escaped_note_below_the_name(viewer: Client) -> No
     assert '<span class="ops-quiet ops-remark">manual: before &lt;the&gt; move</span>' in page
 
 
+def days_ago(number: int) -> dt.datetime:
+    return timezone.now() - dt.timedelta(days=number)
+
+
 @pytest.mark.parametrize(
     ("changes", "shown"),
     [
+        ({"taken_at": days_ago(1)}, (f"until {days_ago(-6):%Y-%m-%d}", "less than 7 days old")),
+        ({"taken_at": days_ago(8)}, ("until the next pruning", "older than 7 days")),
         (
-            {"retention_reason": "kept until 2026-11-30: less than 7 days old"},
-            ("until 2026-11-30", "less than 7 days old"),
+            {"taken_at": days_ago(8), "verification_error": "x"},
+            ("until the next pruning", "older than 7 days, and its"),
         ),
-        ({"retention_reason": "kept as the last verified backup"}, ("as the last verified backup", "")),
-        ({"pinned": True}, ("because it is pinned", "")),
-        ({}, ("until the next pruning", "")),
+        ({"taken_at": days_ago(8), "pinned": True}, ("because it is pinned", "")),
+        ({"taken_at": days_ago(8), "origin": "upload"}, ("because only users delete uploads", "")),
     ],
 )
 def test_kept_column_shows_date_and_reason_without_the_word_kept(
     viewer: Client, changes: dict[str, Any], shown: tuple[str, str]
 ) -> None:
-    add_backup(**changes)
+    live = get_context().engine
+    where = {"engine": live.kind, "database": live.database, "copies": [{"location": "local"}]}
+    add_backup(**where, taken_at=timezone.now())
+    backup = add_backup(**where, **changes)
     how_long, because = shown
-    assert f'"ops-reason">{how_long}<span class="ops-quiet">{because}</span>' in text(viewer.get(BACKUPS))
+    assert f'"ops-reason">{how_long}<span class="ops-quiet">{because}' in text(viewer.get(BACKUPS))
+    page = text(viewer.get(f"{BACKUPS}{backup.pk}/change/"))
+    assert f"<dt>Kept</dt><dd>{how_long}{': ' if because else ''}{because}" in page
+
+
+def test_backup_without_a_file_is_kept_all_the_same(viewer: Client) -> None:
+    backup = add_backup(copies=[], file_missing=True)
+    assert "<dd>although no storage location has its file</dd>" in text(viewer.get(f"{BACKUPS}{backup.pk}/change/"))
+
+
+def test_kept_is_unknown_while_the_history_cannot_be_read(viewer: Client, storage: Path) -> None:
+    backup = add_backup()
+    storage.mkdir()
+    (storage / "events").write_text("this is no directory")
+    assert "unknown: BACKUP_DIR cannot be read" in text(viewer.get(f"{BACKUPS}{backup.pk}/change/"))
 
 
 def test_last_verified_backup_has_no_delete_button(admin_client: Client) -> None:

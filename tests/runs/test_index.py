@@ -62,14 +62,12 @@ def test_row_of_a_backup_has_the_values_of_its_manifest(repository: BackupCatalo
 def test_rebuild_follows_changed_and_deleted_files(repository: BackupCatalog) -> None:
     first, second, third = (add_backup(repository, number) for number in (1, 2, 3))
     index.rebuild_index(repository)
-    Backup.objects.update(retention_reason="less than 7 days old")
     repository.change(first.name, verification=Verification(level=Level.RESTORED, verified_at=NOON, duration=3))
     repository.storage.delete(second.name)
     repository.delete(third.name)
     index.rebuild_index(repository)
     found = {backup.name: (backup.verified_level, backup.file_missing) for backup in Backup.objects.all()}
     assert found == {first.name: ("restored", False), second.name: ("read", True)}
-    assert set(Backup.objects.values_list("retention_reason", flat=True)) == {"less than 7 days old"}
 
 
 def test_backup_with_the_name_of_another_replaces_its_row(repository: BackupCatalog) -> None:
