@@ -124,7 +124,8 @@ exit codes: 0 migrated and verified (or the dry run found nothing) · 1 error, n
                 return {"run": str(run.pk), **migration_report.plan_as_json(ready, route)}, FINDINGS
             except KeyboardInterrupt:
                 if run.status == Run.Status.SUCCEEDED:
-                    self.interrupted = f"Interrupted after the end of the migration: all rows are in {route.done}."
+                    done = f"Interrupted after the end of the migration: all rows are in {route.done}."
+                    raise KeyboardInterrupt(done) from None
                 raise
             # The migration is done: Ctrl-C must not report from here on that nothing was changed.
             with ignore_interrupts(), ignore_report_errors():
