@@ -1,4 +1,4 @@
-"""The admin site: unfold's, with a password form that counts wrong passwords, and lists in one order."""
+"""The admin site: unfold's, with ordered lists, explained mistakes, and a password form that counts wrong passwords."""
 
 from typing import Any
 
@@ -12,13 +12,14 @@ from unfold.sites import UnfoldAdminSite
 
 class HomeRackAdminSite(UnfoldAdminSite):
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        """Also the lists of `ops` and of other packages have the order of `homerack.web.ordered_lists`."""
+        """Also the pages of `ops` and of other packages order their lists, and explain why nothing was saved."""
         # Forms and admin classes can be imported once all models are.
+        from homerack.web.failed_saves import ExplainingAdmin  # noqa: PLC0415
         from homerack.web.ordered_lists import OrderedAdmin  # noqa: PLC0415
 
         own = admin_class or ModelAdmin
-        ordered = type(own.__name__, (OrderedAdmin, own), {"__module__": own.__module__})
-        super().register(model_or_iterable, ordered, **options)
+        ours = type(own.__name__, (OrderedAdmin, ExplainingAdmin, own), {"__module__": own.__module__})
+        super().register(model_or_iterable, ours, **options)
 
     def password_change(  # type: ignore[override]  # a redirect after a POST, as Django's own
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -26,7 +26,8 @@ class RackAdmin(InventoryAdmin[Rack]):
     list_filter = ("location", "width_inches")
     search_fields = ("name", "location")
     inlines = (RackPositionInline,)
-    change_form_outer_before_template = "admin/inventory/rack/elevation.html"
+    change_form_outer_before_template = "admin/inventory/rack/above_form.html"
+    change_form_outer_after_template = "admin/inventory/rack/below_form.html"
     fieldsets = (
         (None, {"fields": (("name", "location"), ("total_height_u", "width_inches"), "depth_mm")}),
         ("Limits", {"fields": (("max_weight_kg", "max_power_watts"),)}),
