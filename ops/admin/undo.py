@@ -16,7 +16,11 @@ from ops.errors import OpsError
 from ops.models import Backup, Run
 from ops.runs.context import get_context
 from ops.runs.results import UNDO
-from ops.utils.formatting import format_size
+from ops.utils import clock
+from ops.utils.formatting import format_local, format_size
+
+LONGEST_CHAIN = 100
+"""Undos after one restore."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,24 +31,54 @@ class PreviousPresenter:
     run: Run | None
     until: dt.datetime
     """When it is dropped automatically."""
+    restore: Run | None = None
+    """The restore before the undo that replaced it; None if a restore replaced it, and if its row is missing."""
+    undos: int = 0
+    """How many undos followed that restore."""
 
     @property
     def size(self) -> str:
         return format_size(self.database.size)
 
     @property
+    def replaced_at(self) -> str:
+        return format_local(self.database.replaced_at)
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether it is the database that a restore has made, so that an undo repeats the restore."""
+        return self.undos % 2 == 1
+
+    @property
     def undone(self) -> str:
-        """What an undo undoes."""
-        return "the last undo" if self.database.backup == UNDO else "the restore"
+        """What an undo undoes now."""
+        return "the undo" if self.database.backup == UNDO else "the restore"
 
     @property
     def cause(self) -> str:
         """``ada@example.com restored …``: a clause that follows the time."""
-        name = "a restore" if self.database.backup == UNDO else self.database.backup
-        done = "undid" if self.database.backup == UNDO else "restored"
+        if self.database.backup != UNDO:
+            name, done = self.database.backup, "restored"
+        else:
+            restored = f"the restore of {self.restore.backup}" if self.restore else "a restore"
+            name, done = restored if self.is_restored or not self.restore else "an undo", "undid"
         if self.run:
             return f"{self.run.requested_by} {done} {name}"
         return f"{name} was {'undone' if done == 'undid' else done}"
+
+    @property
+    def content(self) -> str:
+        """What an undo brings back: ``the database as it was before … was restored``."""
+        if self.database.backup != UNDO:
+            return f"the database as it was before {self.database.backup} was restored"
+        if self.restore is None:
+            return f"the database as it was until {self.replaced_at}"
+        backup, when = self.restore.backup, format_local(self.restore.finished_at or self.restore.requested_at)
+        if self.is_restored:
+            return f"the database that was restored from {backup} on {when}, as it was until {self.replaced_at}"
+        return (
+            f"the database as it was before {backup} was restored on {when}, with its changes until {self.replaced_at}"
+        )
 
 
 def find_previous() -> PreviousPresenter | None:
@@ -57,7 +91,9 @@ def find_previous() -> PreviousPresenter | None:
     if previous is None:
         return None
     until = previous.replaced_at + dt.timedelta(days=context.previous_days)
-    return PreviousPresenter(database=previous, run=_find_run(previous), until=until)
+    run = _find_run(previous)
+    restore, undos = _find_restore(run) if run and previous.backup == UNDO else (None, 0)
+    return PreviousPresenter(database=previous, run=run, until=until, restore=restore, undos=undos)
 
 
 def _find_run(previous: PreviousDatabase) -> Run | None:
@@ -65,7 +101,18 @@ def _find_run(previous: PreviousDatabase) -> Run | None:
         key = UUID(previous.run)
     except ValueError:
         return None
-    return Run.objects.filter(pk=key).only("requested_by").first()
+    return Run.objects.filter(pk=key).only("requested_by", "finished_at").first()
+
+
+def _find_restore(undo: Run) -> tuple[Run | None, int]:
+    """The last restore before this undo, and the number of undos after it, this one included."""
+    replacing = Run.objects.filter(kind__in=(Run.Kind.RESTORE, Run.Kind.UNDO), status=Run.Status.SUCCEEDED)
+    before = replacing.exclude(pk=undo.pk).filter(finished_at__lte=undo.finished_at or clock.now())
+    swaps = before.order_by("-finished_at").defer("log", "result")[:LONGEST_CHAIN]
+    for undos, run in enumerate((run for run in swaps if not run.arguments.get("to")), start=1):
+        if run.kind == Run.Kind.RESTORE:
+            return run, undos
+    return None, 0
 
 
 def undo(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:

@@ -255,7 +255,7 @@ def show_loaded(console: Console, result: RestoreResult) -> None:
 
 def show_undo(console: Console, previous: PreviousDatabase, *, where: str) -> None:
     """The database that an undo returns to, and what becomes of the live one."""
-    undone = "the last undo" if previous.backup == UNDO else "the restore"
+    undone = "the undo" if previous.backup == UNDO else "the restore"
     console.print(
         f"Undoing {undone}: [bold]{escape(previous.name)}[/bold] ({format_size(previous.size)}) will become the live"
         f" database again, [bold]{escape(where)}[/bold].",

@@ -311,8 +311,8 @@ def describe_previous(previous: PreviousDatabase) -> str:
 
 
 def describe_replacement(previous: PreviousDatabase) -> str:
-    """What replaced it: ``the restore of …`` or ``the last undo``."""
-    return "the last undo" if previous.backup == UNDO else f"the restore of {previous.backup}"
+    """What replaced it: ``the restore of …`` or ``the undo``."""
+    return "the undo" if previous.backup == UNDO else f"the restore of {previous.backup}"
 
 
 def describe_suspicion(name: str, suspicion: Suspicion) -> list[str]:

@@ -19,9 +19,7 @@ from django.utils import timezone
 from homerack.accounts.models import User
 from homerack.inventory.models import Brand
 from ops import operations, tasks
-from ops.admin import undo
 from ops.admin.base import PAGE_LOAD
-from ops.backups.engines.base import PreviousDatabase
 from ops.backups.sources import UNKNOWN_ORIGIN
 from ops.conf import conf
 from ops.models import Backup, Run
@@ -344,24 +342,6 @@ class TestRestoring:
     @pytest.mark.parametrize("name", ["undo", "drop-previous-database"])
     def test_undo_page_redirects_when_no_previous_database_is_kept(self, admin: Client, name: str) -> None:
         assert messages_of(admin.get(f"{LIST}{name}/")) == ["No previous database is kept."]
-
-    @pytest.mark.parametrize(
-        ("backup", "done", "undone"),
-        [("lab_1.sql.gz", "restored lab_1.sql.gz", "the restore"), ("undo", "undid a restore", "the last undo")],
-    )
-    @pytest.mark.parametrize("name", ["undo", "drop-previous-database"])
-    def test_undo_page_names_what_replaced_the_previous_database(
-        self, admin: Client, monkeypatch: pytest.MonkeyPatch, name: str, backup: str, done: str, undone: str
-    ) -> None:
-        run = Run(requested_by="rita@example.com")
-        now = timezone.now()
-        database = PreviousDatabase(name="lab_undo", replaced_at=now, run="", backup=backup, size=1000)
-        previous = undo.PreviousPresenter(database=database, run=run, until=now)
-        monkeypatch.setattr(undo, "find_previous", lambda: previous)
-        monkeypatch.setattr(operations, "rights_of_undo", lambda _engine: None)
-        page = text(admin.get(f"{LIST}{name}/"))
-        assert f", rita@example.com {done}. This was the live database until then." in page
-        assert f"Undo {undone}</" in page if name == "undo" else f"Then you can no longer undo {undone}." in page
 
 
 def test_migration_page_redirects_on_postgresql(admin: Client) -> None:

@@ -93,7 +93,7 @@ def test_backup_restore_and_undo_bring_back_a_deleted_device(site: Site) -> None
         site.sign_in(page)
         assert devices(page) == before
         page.goto(LIST)
-        page.get_by_role("link", name="Undo…").click()
+        page.get_by_role("link", name="Undo the restore…").click()
         expect(page.locator(".ops-results")).to_contain_text("ada@example.com restored homerack_")
         confirm(page, site, "Undo the restore")
         page.wait_for_url("**/admin/ops/run/**")

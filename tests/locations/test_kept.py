@@ -61,9 +61,9 @@ class RunsAndDays(RuleBasedStateMachine):
             operation(self.lab.context, Run(kind=kind, requested_by="ada", arguments=arguments), **more)
 
     def name(self, number: int) -> str:
-        """The name of one of the newest backups."""
-        records = self.lab.catalog.records()
-        return records[min(number, len(records) - 1)].name
+        """The name of one of the newest backups; that of none after all were deleted."""
+        names = [record.name for record in self.lab.catalog.records()]
+        return names[min(number, len(names) - 1)] if names else "none"
 
     @rule()
     def backup(self) -> None:

@@ -1,0 +1,99 @@
+"""The undo in the admin: its buttons and pages name what it brings back now."""
+
+import datetime as dt
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from ops import operations
+from ops.admin import undo
+from ops.backups.engines.base import PreviousDatabase
+from ops.models import Run
+from ops.runs.results import UNDO
+from ops.utils.formatting import format_local
+from tests.admin.support import add_run, text
+
+pytestmark = pytest.mark.django_db
+LIST, PAGE, DROP = (f"/admin/ops/backup/{name}" for name in ("", "undo/", "drop-previous-database/"))
+NOW = timezone.now()
+BACKUP = "lab_1.sql.gz"
+
+
+def minutes_ago(number: int) -> dt.datetime:
+    return NOW - dt.timedelta(minutes=number)
+
+
+@pytest.fixture
+def keep(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Callable[..., None]:
+    """Pretend that this previous database is kept."""
+    settings.OPS_CELERY_APP = "homerack.celery.app"
+
+    def pretend(*, run: Run | None, backup: str) -> None:
+        previous = PreviousDatabase(
+            name="lab_undo", replaced_at=minutes_ago(1), run=str(run.pk) if run else "", backup=backup, size=1000
+        )
+        strategy = SimpleNamespace(previous_database=lambda: previous)
+        engine: Any = SimpleNamespace(swap_strategy=lambda: strategy, database="lab", where="the database lab")
+        monkeypatch.setattr(undo, "get_context", lambda: SimpleNamespace(engine=engine, previous_days=3))
+        monkeypatch.setattr(operations, "rights_of_undo", lambda _engine: None)
+
+    return pretend
+
+
+def swap(kind: str, minutes: int, **values: Any) -> Run:
+    return add_run(kind=kind, finished_at=minutes_ago(minutes), requested_by="rita@example.com", **values)
+
+
+@pytest.mark.parametrize(
+    ("undos", "undone", "cause", "content"),
+    [
+        (0, "the restore", f"restored {BACKUP}", f"the database as it was before {BACKUP} was restored."),
+        (
+            1,
+            "the undo",
+            f"undid the restore of {BACKUP}",
+            f"the database that was restored from {BACKUP} on {{when}}, as",
+        ),
+        (2, "the undo", "undid an undo", f"the database as it was before {BACKUP} was restored on {{when}}, with its"),
+        (
+            3,
+            "the undo",
+            f"undid the restore of {BACKUP}",
+            f"the database that was restored from {BACKUP} on {{when}}, as",
+        ),
+    ],
+)
+def test_pages_name_what_an_undo_brings_back(
+    admin_client: Client, keep: Callable[..., None], undos: int, undone: str, cause: str, content: str
+) -> None:
+    swap("restore", 30, backup="earlier.sql.gz")
+    swap("restore", 20, backup="copy.sql.gz", arguments={"to": "another"})
+    runs = [swap("restore", 10, backup=BACKUP), *(swap("undo", 9 - number) for number in range(undos))]
+    swap("undo", 0, status="failed")
+    keep(run=runs[-1], backup=UNDO if undos else BACKUP)
+    content = content.format(when=format_local(minutes_ago(10)))
+
+    page = text(admin_client.get(PAGE))
+    assert f'<h2 class="ops-title">Undo {undone}</h2>' in page
+    assert f">Undo {undone}</button>" in page
+    assert f", rita@example.com {cause}. This was the live database until then." in page
+    assert f"This brings back {content}" in page
+    listed = text(admin_client.get(LIST))
+    assert f">Undo {undone}…</a>" in listed
+    assert f", rita@example.com {cause}. An undo brings back {content}" in listed
+    assert f"Then you can no longer undo {undone}." in text(admin_client.get(DROP))
+
+
+def test_pages_without_the_rows_of_runs_name_the_time(admin_client: Client, keep: Callable[..., None]) -> None:
+    keep(run=None, backup=UNDO)
+    page = text(admin_client.get(PAGE))
+    assert ", a restore was undone. This was the live database until then." in page
+    assert f"This brings back the database as it was until {format_local(minutes_ago(1))}." in page
+
+
+def test_list_without_a_previous_database_offers_no_undo(admin_client: Client) -> None:
+    assert PAGE not in text(admin_client.get(LIST))
