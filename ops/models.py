@@ -82,6 +82,7 @@ class Run(models.Model):
         help_text="Set in the staging database before the swap: a live database with it proves that the swap succeeded",
     )
     cancel_requested = models.BooleanField(default=False)
+    reported_at = MomentField(null=True, blank=True, help_text="When its process last wrote this row.")
     cancelled_by = models.CharField(blank=True, help_text="The user who requested the cancellation.")
 
     recovered: tuple[str, ...] = ()

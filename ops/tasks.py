@@ -14,7 +14,7 @@ from celery.signals import worker_ready
 
 from ops import operations
 from ops.conf import conf
-from ops.errors import OpsError, PreconditionFailed
+from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
 from ops.health.dependencies import ping_redis
 from ops.models import Run
 from ops.notifications import alerts
@@ -32,6 +32,8 @@ PUBLISH_TIMEOUT = 1.5
 
 A message that is sent later does no harm: its row has failed by then, and the worker ignores it.
 """
+WAIT_FOR_LOCK = 5
+"""Seconds until a worker looks again whether a queued run can start."""
 RETRY_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 """For a connection that was open when Redis restarted. More retries would take longer than a request may."""
 MAKES_BACKUPS = frozenset({Run.Kind.BACKUP, Run.Kind.RESTORE, Run.Kind.UPLOAD})
@@ -41,7 +43,7 @@ MAKES_BACKUPS = frozenset({Run.Kind.BACKUP, Run.Kind.RESTORE, Run.Kind.UPLOAD})
 # --- Queued runs ----------------------------------------------------------------------------------------------
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def execute_run(key: str) -> None:
-    """Execute the queued run; do nothing if it is no longer queued."""
+    """Execute the queued run, once no other run holds the database; do nothing if it is no longer queued."""
     run = executor.find_queued(key)
     if run is None:
         logger.info("The run %s is no longer queued.", key)
@@ -49,6 +51,10 @@ def execute_run(key: str) -> None:
     try:
         authorize(run)
         executor.OPERATIONS[run.kind](get_context(), run)
+    except AlreadyRunning:
+        # It stays in the queue, and its page says what it waits for.
+        resend(key, delay=WAIT_FOR_LOCK)
+        return
     except OpsError as error:
         logger.error("The %s requested by %s failed: %s", run.get_kind_display(), run.requested_by, error)  # noqa: TRY400
         # A run that was refused before its start is still queued.
@@ -108,6 +114,14 @@ def enqueue(key: UUID, *, delay: float = 0) -> None:
     SingleFlight().run("notification", partial(alerts.notify_runs, failed))
 
 
+def resend(key: UUID | str, *, delay: float = 0) -> None:
+    """Send a queued run again, whose message Redis may have lost. Never raises; a second message does no harm."""
+    publish = partial(execute_run.apply_async, (str(key),), countdown=delay, retry_policy=RETRY_ONCE)
+    outcome = SingleFlight().run("publish", publish).result(within=PUBLISH_TIMEOUT)
+    if isinstance(outcome, BaseException):
+        logger.warning("The run %s could not be sent again.", key, exc_info=outcome)
+
+
 # --- Scheduled runs --------------------------------------------------------------------------------------------
 
 
@@ -157,17 +171,26 @@ def drop_expired_previous() -> None:
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def reconcile() -> None:
-    """Mark killed runs as interrupted, clean up after them, and check for alerts that belong to no run."""
+    """Mark killed runs as interrupted, clean up after them, send queued runs again that may have been lost, and check
+    for alerts that belong to no run.
+    """
     for sentence in executor.reconcile(get_context()):
         logger.warning("%s", sentence)
+    resend_waiting()
     alerts.check()
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def rebuild_index() -> None:
-    """Clean up after killed runs, and rebuild the rows of backups and runs from the storage."""
+    """Clean up after killed runs, rebuild the rows of backups and runs from the storage, and send queued runs again."""
     for sentence in executor.rebuild_index(get_context()):
         logger.warning("%s", sentence)
+    resend_waiting()
+
+
+def resend_waiting() -> None:
+    for key in executor.find_waiting():
+        resend(key)
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

@@ -13,10 +13,13 @@ from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 
 from ops import tasks
+from ops.admin.waiting import describe_running, is_silent
 from ops.conf import conf, setting_name
 from ops.errors import OpsError, PreconditionFailed
+from ops.health.queue_watch import Fault, queue_watch
 from ops.models import Run
 from ops.runs import authorization, executor
+from ops.runs.context import get_context
 from ops.utils.formatting import time_zone_name
 from ops.utils.shell_commands import show_commands
 
@@ -108,13 +111,31 @@ def enqueue_run(request: HttpRequest, kind: Run.Kind, *, back_to: str, **argumen
     except PreconditionFailed as error:
         show_error(request, error)
         return HttpResponseRedirect(back_to)
-    run, is_new = executor.queue(new_run(request, kind, **arguments))
+    new = new_run(request, kind, **arguments)
+    same = executor.find_same(new, database=get_context().engine.database)
+    if same and is_awaited(same):
+        messages.warning(request, f"Already running: {describe_running(same)}. Nothing else was queued.")
+        return HttpResponseRedirect(reverse("admin:ops_run_change", args=[same.pk]))
+    run, is_new = executor.queue(new)
     if is_new:
         delay = PAGE_LOAD if kind in {Run.Kind.RESTORE, Run.Kind.UNDO} else 0
         transaction.on_commit(lambda: tasks.enqueue(run.pk, delay=delay))
     else:
+        # Redis may have lost the message of the first time. A second one does no harm.
+        transaction.on_commit(lambda: tasks.resend(run.pk))
         messages.warning(request, queued_already(run))
     return HttpResponseRedirect(reverse("admin:ops_run_change", args=[run.pk]))
+
+
+def is_awaited(running: Run) -> bool:
+    """Whether it makes no sense to queue the same as `running`.
+
+    It does where that one does not report although a worker answers, who will close it if it was killed.
+    """
+    if not is_silent(running):
+        return True
+    state = queue_watch.read()
+    return state is None or state.fault is not Fault.NONE
 
 
 def has_worker() -> bool:

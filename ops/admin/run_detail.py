@@ -2,8 +2,13 @@
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import cached_property
 
-from ops.conf import conf
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from ops.admin.waiting import Waiting, explain_wait, format_moment, silent_since
+from ops.health.database import with_health_deadline
 from ops.models import Run
 from ops.runs.descriptions import describe
 from ops.runs.results import (
@@ -26,8 +31,6 @@ BADGES = {
 }
 TONES = {Run.Status.FAILED: "ops-danger", Run.Status.CANCELLED: "ops-neutral"}
 NOT_CANCELLABLE = {Stage.HISTORY, Stage.CUT_OVER}
-LONG_WAIT = dt.timedelta(seconds=15)
-"""Time in the queue after which the page suggests to start a worker."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +76,23 @@ class RunPresenter:
             return None
         return min(100, max(0, 100 * self.run.done // self.run.total))
 
-    @property
-    def waits_long(self) -> bool:
-        return self.run.status == Run.Status.QUEUED and clock.now() - self.run.requested_at > LONG_WAIT
+    @cached_property
+    def waiting(self) -> Waiting | None:
+        """Why it is still queued. Asks Redis and the worker. None if the database does not answer."""
+        if self.run.status != Run.Status.QUEUED:
+            return None
+        try:
+            with with_health_deadline(connection):
+                return explain_wait(self.run)
+        except DatabaseError:
+            connection.close()
+            return None
 
     @property
-    def worker_command(self) -> str:
-        return f"celery -A {conf.OPS_CELERY_APP} worker"
+    def silent_since(self) -> str:
+        """When its process has last reported, if that is too long ago."""
+        since = silent_since(self.run)
+        return format_moment(since) if since else ""
 
     @property
     def may_be_cancelled(self) -> bool:

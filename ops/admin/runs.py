@@ -20,6 +20,7 @@ from ops.admin.restore_report import show_reports
 from ops.admin.run_detail import BADGES, RunPresenter, duration_of
 from ops.admin.run_outcome import outcome_context
 from ops.admin.run_status import status_link
+from ops.admin.waiting import describe_silence
 from ops.maintenance import maintenance_exempt
 from ops.models import Run
 from ops.runs import executor
@@ -58,8 +59,11 @@ class RunAdmin(IndexAdmin[Run]):
         return super().changelist_view(request, {"zone": time_zone_name(), **(extra_context or {})})
 
     @admin.display(description="operation", ordering="kind")
-    def operation(self, run: Run) -> str:
-        return str(capfirst(run.get_kind_display()))
+    def operation(self, run: Run) -> SafeString | str:
+        name = str(capfirst(run.get_kind_display()))
+        if not (silence := describe_silence(run)):
+            return name
+        return format_html('{}<span class="ops-quiet">{}</span>', name, silence)
 
     @display(description="result", ordering="status", label={status.label: badge for status, badge in BADGES.items()})
     def outcome(self, run: Run) -> str:

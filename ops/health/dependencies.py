@@ -58,6 +58,22 @@ def ping_worker(app_path: str, redis_url: str) -> CheckResult:
     return CheckResult(status=Status.DEGRADED, error="NoWorker", detail=detail)
 
 
+def count_connected_nodes(redis_url: str) -> int | None:
+    """How many connections wait for control commands: one or two for each worker, and one for beat.
+
+    A frozen worker is still connected, a dead one is not. None where Redis keeps its list of clients to itself. Raises
+    other errors of Redis.
+    """
+    from redis import ResponseError  # noqa: PLC0415
+
+    with redis_client(redis_url, timeout=SOCKET_TIMEOUT) as client:
+        try:
+            clients = client.client_list()
+        except ResponseError:
+            return None
+    return sum(int(each.get("psub", 0)) > 0 for each in clients)
+
+
 def ping_beat(app_path: str, redis_url: str) -> CheckResult:
     """Whether Celery's beat answers, which it does while it ticks. Raises what the broker raises.
 

@@ -76,6 +76,7 @@ class Migration(migrations.Migration):
                 ('log', models.TextField(blank=True)),
                 ('applied', models.BooleanField(default=False, help_text='Set in the staging database before the swap: a live database with it proves that the swap succeeded')),
                 ('cancel_requested', models.BooleanField(default=False)),
+                ('reported_at', models.DateTimeField(blank=True, help_text='When its process last wrote this row.', null=True)),
                 ('cancelled_by', models.CharField(blank=True, help_text='The user who requested the cancellation.')),
             ],
             options={

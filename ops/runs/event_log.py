@@ -31,9 +31,10 @@ logger = logging.getLogger(__name__)
 Event = Mapping[str, Any]
 STARTED, CLAIMED, LEFT, ENDED, SWEPT = "started", "claimed", "left", "ended", "swept"
 REPLACING = frozenset({Run.Kind.RESTORE, Run.Kind.UNDO, Run.Kind.MIGRATION})
-NOT_RECORDED = {"id", "applied", "cancel_requested", "cancelled_by"}
+NOT_RECORDED = {"id", "applied", "cancel_requested", "cancelled_by", "reported_at"}
 EVENT_FIELDS = tuple({field.attname for field in Run._meta.concrete_fields} - NOT_RECORDED)
-"""`applied` is about one database, and those on a cancellation are written by others."""
+"""`applied` is about one database, those on a cancellation are written by others, and `reported_at` is
+about the row."""
 DEPTH, PARTS = 12, 100_000
 """Limits for the arguments of a run: nesting of lists and objects, and number of values."""
 

@@ -33,6 +33,7 @@ from ops.utils.progress import ProgressCallback, no_progress
 Outcome = TypeVar("Outcome", bound=Struct)
 LONGEST_WAIT = dt.timedelta(minutes=15)
 """In the queue, while no other run is running."""
+SENT_AGAIN_AFTER = dt.timedelta(minutes=1)
 MAX_ATTEMPTS = 3
 """At finding the queued run of a kind, or becoming it."""
 QUEUE_LOST = PreconditionFailed(
@@ -56,8 +57,8 @@ def recorded(
 
     Copying has a lock of its own: it may take hours, and reads only files.
 
-    Raises AlreadyRunning while another run holds the lock, and PreconditionFailed if the storage does not take the
-    record; a queued row is closed then. What the block raises is recorded and raised again.
+    Raises AlreadyRunning while another run holds the lock: a queued row stays queued then. Raises PreconditionFailed if
+    the storage does not take the record, which closes a queued row. What the block raises is recorded and raised again.
     """
     finished: list[Run] = []
     with contextlib.ExitStack() as stack:
@@ -145,6 +146,28 @@ def queue(run: Run) -> tuple[Run, bool]:
     return find_or_make()
 
 
+def find_same(run: Run, *, database: str) -> Run | None:
+    """A running run on `database` that does what the new `run` would do, which makes no sense a second time.
+
+    Another backup is the same whatever its arguments, which only commands give.
+    """
+    running = Run.objects.filter(kind=run.kind, status=Run.Status.RUNNING, database=database).order_by("-started_at")
+    arguments = event_log.sanitize(run.arguments)
+    is_same = (lambda _other: True) if run.kind == Run.Kind.BACKUP else (lambda other: other.arguments == arguments)
+    return next(filter(is_same, running), None)
+
+
+def find_waiting() -> list[UUID]:
+    """Queued runs whose message the queue may have lost, because no run keeps them from being started.
+
+    A run whose process holds the lock does; copying has another one.
+    """
+    if Run.objects.filter(status=Run.Status.RUNNING).exclude(kind=Run.Kind.COPY).exists():
+        return []
+    old = Run.objects.filter(status=Run.Status.QUEUED, requested_at__lt=clock.now() - SENT_AGAIN_AFTER)
+    return list(old.values_list("pk", flat=True))
+
+
 def backup_of(run: Run) -> str:
     """The name of the backup that a queued run is about, or ''."""
     names = run.arguments.get("names") or [run.arguments.get("name", "")]
@@ -222,16 +245,16 @@ def _take(run: Run) -> None:
 
 
 def _refuse(run: Run, engine: Engine, error: PreconditionFailed) -> list[Run]:
-    """Close the queued row, or the one that this process has just taken out of the queue.
+    """Close the queued row, or the one that this process has just taken out of the queue; not if the lock was taken.
 
-    Returns the run that did not start, for the notification; none if the lock was taken.
+    Returns the run that did not start, for the notification.
     """
+    if isinstance(error, AlreadyRunning):
+        return []
     if not isinstance(error, NoLongerQueued):
         own = Q(status=Run.Status.RUNNING, host=socket.gethostname(), pid=os.getpid())
         rows = Run.objects.filter(Q(status=Run.Status.QUEUED) | own, pk=run.pk)
         query_with_timeout(partial(_fail, rows, error))
-    if isinstance(error, AlreadyRunning):
-        return []
     _start(run, engine)
     run.status, run.finished_at, run.error, run.hint = Run.Status.FAILED, clock.now(), error.message, error.hint
     return [run]

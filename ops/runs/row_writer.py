@@ -13,11 +13,14 @@ from ops.health.database import with_health_deadline
 from ops.models import Run
 from ops.runs import index
 from ops.runs.event_log import EVENT_FIELDS
+from ops.utils import clock
 
 logger = logging.getLogger(__name__)
 
 INTERVAL = 0.5
 """Seconds between two writes of the row, which also read whether the run is to be cancelled."""
+REPORT_INTERVAL = 5.0
+"""Seconds between two reports in the row that this process runs, when nothing else is new."""
 RETRY = 0.2
 """Seconds between attempts at the last write."""
 
@@ -39,7 +42,7 @@ class RunRowWriter(threading.Thread):
         self._changes: deque[Callable[[], None]] = deque()
         self._wake, self._paused = threading.Event(), threading.Event()
         self._pausing = self._ending = self._warned = False
-        self._deadline = 0.0
+        self._deadline = self._reported = 0.0
 
     def enqueue(self, change: Callable[[], None]) -> None:
         """Make another change to the rows with the next write; it is repeated after a failure."""
@@ -105,9 +108,13 @@ class RunRowWriter(threading.Thread):
 
     def _write_run(self, run: Run) -> None:
         values = values_of(run)
-        if values != self._written:
+        is_new = values != self._written
+        if is_new:
             index.write_run(run)
             self._written = values
+        if is_new or time.monotonic() - self._reported > REPORT_INTERVAL:
+            Run.objects.filter(pk=run.pk).update(reported_at=clock.now())
+            self._reported = time.monotonic()
 
     def _is_outdated(self) -> bool:
         return bool(self._changes) or self._written != values_of(self._state())

@@ -126,13 +126,16 @@ class TestClaim:
         assert run.status == "cancelled"
         assert repository_from_settings().events() == []
 
-    def test_run_fails_with_holder_of_the_lock_when_it_is_taken(self) -> None:
+    def test_run_stays_queued_while_the_lock_is_taken(self, queue: list[str]) -> None:
         run = enqueue()
         with get_context().engine.locked("restore by ada"):
             tasks.execute_run(str(run.pk))
         run.refresh_from_db()
-        assert run.status == "failed"
-        assert "restore by ada" in run.error
+        assert (run.status, run.error) == ("queued", "")
+        assert queue == [str(run.pk)]
+        tasks.execute_run(str(run.pk))
+        run.refresh_from_db()
+        assert run.status == "succeeded"
 
 
 @pytest.mark.django_db(transaction=True)

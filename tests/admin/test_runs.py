@@ -1,6 +1,5 @@
 """The page of a run, its status page by a signed link, and cancelling."""
 
-import datetime as dt
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -133,12 +132,6 @@ class TestPage:
         page = text(viewer.get(path_of(run)))
         assert "<b>The disk is full. Nothing was changed.</b></p><p>Free some space.</p>" in page
         assert "10:00:00 dump" in page
-
-    def test_run_page_asks_for_a_worker_after_a_long_wait(self, viewer: Client) -> None:
-        waiting = add_run(status="queued", started_at=None, finished_at=None)
-        assert "Waiting for a worker.</p>" in text(viewer.get(path_of(waiting)))
-        Run.objects.update(requested_at=timezone.now() - dt.timedelta(minutes=1))
-        assert "No worker has picked up this run yet." in text(viewer.get(path_of(waiting)))
 
 
 class TestLink:

@@ -133,7 +133,7 @@ def test_second_run_is_refused_with_the_holder_of_the_lock(
     assert refusal.value.message == f"Running: backup by jane@example.org on {HOST} since {minute(since)}."
     assert event_kinds(repository) == ["started", "claimed"]
     queued.refresh_from_db()
-    assert (queued.status, queued.error, queued.hint) == ("failed", refusal.value.message, "Wait until it has ended.")
+    assert (queued.status, queued.error) == ("queued", "")
 
 
 def test_next_run_cleans_up_after_a_killed_run(tmp_path: Path, engine: Engine, repository: BackupCatalog) -> None:
