@@ -12,6 +12,9 @@ from enum import StrEnum
 MAX_HEIGHT_U = 100
 """The tallest rack that is accepted; the tallest on the market have about 60 units."""
 
+MAX_NAMES = 2
+"""Devices that a message names."""
+
 WIDTH_ORDER = ('11"', '18"', '19"', '23"')
 """Width classes, narrowest first: a device fits into racks of its own class and of wider ones."""
 
@@ -78,17 +81,15 @@ class PlacementError:
 def find_placement_errors(
     placement: Placement, space: Space, others: Iterable[Placement] = ()
 ) -> Iterator[PlacementError]:
-    """All rules that `placement` breaks in the rack `space`, which also holds `others`."""
+    """The rules that `placement` breaks in the rack `space`, which also holds `others`; at most one about its units."""
     if message := exceeds_height(placement, space):
         yield PlacementError(dimension=Dimension.HEIGHT, message=message)
+    elif message := overlaps(placement, others):
+        yield PlacementError(dimension=Dimension.OVERLAP, message=message)
     if message := exceeds_width(placement, space):
         yield PlacementError(dimension=Dimension.WIDTH, message=message)
     if message := exceeds_depth(placement, space):
         yield PlacementError(dimension=Dimension.DEPTH, message=message)
-    for other in others:
-        if set(placement.units) & set(other.units):
-            message = f"{placement.name} needs {placement.label}, but {other.name} is at {other.label}."
-            yield PlacementError(dimension=Dimension.OVERLAP, message=message)
 
 
 def exceeds_height(placement: Placement, space: Space) -> str:
@@ -97,6 +98,18 @@ def exceeds_height(placement: Placement, space: Space) -> str:
     if space.height_u is not None and placement.top_u > space.height_u:
         return f"{placement.name} would reach up to U{placement.top_u}; {space.name} ends at U{space.height_u}."
     return ""
+
+
+def overlaps(placement: Placement, others: Iterable[Placement]) -> str:
+    """Names the first devices in its units, from the bottom up."""
+    taking = [other for other in others if set(placement.units) & set(other.units)]
+    there = [f"{other.name} is at {other.label}" for other in sorted(taking, key=lambda other: other.start_u)]
+    if not there:
+        return ""
+    more = len(there) - MAX_NAMES
+    named = [*there[:MAX_NAMES], *([f"{more} more device{'s are' if more > 1 else ' is'} there"] if more > 0 else [])]
+    listed = " and ".join(filter(None, [", ".join(named[:-1]), named[-1]]))
+    return f"{placement.name} needs {placement.label}, but {listed}."
 
 
 def exceeds_width(placement: Placement, space: Space) -> str:

@@ -211,7 +211,7 @@ class TestRackPositions:
         rack = make_rack()
         rows = [{"device": make_device(name).pk, "start_u": 5} for name in ("a", "b")]
         assert self.errors(self.save(editor_client, rack, *rows)) == [
-            {"start_u": ["a needs U5, but b is at U5."]},
+            {},
             {"start_u": ["b needs U5, but a is at U5."]},
         ]
 
@@ -239,9 +239,9 @@ class TestRackPositions:
         ]
         assert self.errors(self.save(editor_client, rack, *rows)) == [
             {"start_u": ["locked is locked at U1. Unlock it, save, and then move it."]},
-            {"start_u": ["twice is listed twice."]},
-            {"start_u": ["twice is listed twice."]},
-            {"start_u": ["elsewhere is in Other at U7 already."]},
+            {},
+            {"device": ["twice is listed twice."]},
+            {"device": ["elsewhere is in Other at U7 already."]},
         ]
 
     def test_unchanged_invalid_row_does_not_prevent_a_save(self, editor_client: Client) -> None:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from django import forms
 from django.contrib import messages
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.paginator import Page, Paginator
 from django.core.validators import URLValidator
 from django.db import models
@@ -53,6 +53,13 @@ class InventoryForm(forms.ModelForm[ModelT]):
             if isinstance(stored, str) and stored and self[name].data == stored:
                 del self._errors[name]  # type: ignore[attr-defined]
                 self.cleaned_data[name] = stored
+
+    def _update_errors(self, errors: ValidationError) -> None:
+        """Take errors of the model for fields that have none so far: of an invalid value, it knows the old one."""
+        if hasattr(errors, "error_dict"):
+            said = {*self._errors} - {NON_FIELD_ERRORS}  # type: ignore[attr-defined]
+            errors = ValidationError({field: found for field, found in errors.error_dict.items() if field not in said})
+        super()._update_errors(errors)  # type: ignore[misc]
 
     def _post_clean(self) -> None:
         """Do not validate unchanged rows of an inline, which are not saved either."""

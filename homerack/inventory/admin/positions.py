@@ -3,16 +3,17 @@
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 from unfold.forms import PaginationInlineFormSet
 
-from homerack.inventory.admin.base import InventoryInline, number
+from homerack.inventory.admin.base import InventoryForm, InventoryInline, number
 from homerack.inventory.models import Device, Rack, RackPosition
 from homerack.inventory.models.base import lock
-from homerack.inventory.models.positions import with_sizes
+from homerack.inventory.models.positions import FIELDS, with_sizes
 from homerack.inventory.placement import find_placement_errors
 
 if TYPE_CHECKING:
@@ -36,10 +37,12 @@ class RackLayoutFormSet(FormSet):
         if self.instance.pk is not None and transaction.get_connection().in_atomic_block:
             lock(Rack.objects.filter(pk=self.instance.pk))
         kept = [form for form in self.forms if self.is_kept(form)]
-        for form in kept:
-            if not {"device", "start_u"}.isdisjoint(form.changed_data):
-                for message in self.find_errors(form.instance, [other.instance for other in kept if other is not form]):
-                    form.add_error("start_u", message)
+        moved = [form for form in kept if not {"device", "start_u"}.isdisjoint(form.changed_data)]
+        for index, form in enumerate(moved):
+            # Of two rows that do not go together, the lower one says so.
+            others = [other.instance for other in kept if other not in moved[index:]]
+            for field, message in self.find_errors(form.instance, others):
+                form.add_error(field, message)
 
     def is_kept(self, form: "ModelForm[RackPosition]") -> bool:
         """Whether `form` is complete, has no errors so far, and is not marked for deletion."""
@@ -47,18 +50,21 @@ class RackLayoutFormSet(FormSet):
             return False
         return not self._should_delete_form(form)  # type: ignore[attr-defined]
 
-    def find_errors(self, position: RackPosition, others: list[RackPosition]) -> list[str]:
-        """The rules that `position` breaks next to `others`, the positions of this page as they will be saved."""
+    def find_errors(self, position: RackPosition, others: list[RackPosition]) -> list[tuple[str, str]]:
+        """The fields and messages of the rules that `position` breaks next to `others`, as they will be saved."""
         stored = position.stored_values()
         if stored.get("locked") and position.locked:
-            return [f"{position.device} is locked at U{stored['start_u']}. Unlock it, save, and then move it."]
+            return [
+                ("start_u", f"{position.device} is locked at U{stored['start_u']}. Unlock it, save, and then move it.")
+            ]
         if any(other.device == position.device for other in others):
-            return [f"{position.device} is listed twice."]
+            return [("device", f"{position.device} is listed twice.")]
         in_other_racks = RackPosition.objects.filter(device=position.device).exclude(rack=self.instance.pk)
         if other := in_other_racks.select_related("rack").first():
-            return [f"{position.device} is in {other.rack} at U{other.start_u} already."]
+            return [("device", f"{position.device} is in {other.rack} at U{other.start_u} already.")]
         placements = [other.placement for other in others]
-        return [error.message for error in find_placement_errors(position.placement, self.instance.space, placements)]
+        errors = find_placement_errors(position.placement, self.instance.space, placements)
+        return [(FIELDS[error.dimension], error.message) for error in errors]
 
 
 class RackPositionInline(InventoryInline[RackPosition, Rack]):
@@ -85,10 +91,20 @@ class RackPositionInline(InventoryInline[RackPosition, Rack]):
         return position.device.kind if position.pk else "–"
 
 
+class DevicePositionForm(InventoryForm[RackPosition]):
+    """Of the device's page, which has no field for the device: what is wrong with it is said at the rack."""
+
+    def _update_errors(self, errors: ValidationError) -> None:
+        if hasattr(errors, "error_dict") and (about_device := errors.error_dict.pop("device", None)):
+            errors.error_dict.setdefault("rack", []).extend(about_device)
+        super()._update_errors(errors)
+
+
 class DevicePositionInline(InventoryInline[RackPosition, Device]):
     """On a device's page: its rack and unit."""
 
     model = RackPosition
+    form = DevicePositionForm
     fields = ("rack", "start_u", "locked")
     autocomplete_fields = ("rack",)
     max_num = 1

@@ -214,7 +214,7 @@ class Migration(migrations.Migration):
             name='RackPosition',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('start_u', models.IntegerField(help_text='Units are numbered from 1 at the bottom.', validators=[django.core.validators.MinValueValidator(1, 'The lowest unit is 1.')], verbose_name='lowest unit')),
+                ('start_u', models.IntegerField(help_text='Units are numbered from 1 at the bottom.', validators=[django.core.validators.MinValueValidator(1, 'The lowest unit is U1.')], verbose_name='lowest unit')),
                 ('locked', models.BooleanField(default=False, help_text='A locked device cannot be moved until it is unlocked.', null=True, verbose_name='locked')),
                 ('device', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='positions', to='inventory.device', verbose_name='device')),
                 ('rack', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='positions', to='inventory.rack', verbose_name='rack')),

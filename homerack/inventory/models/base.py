@@ -55,6 +55,9 @@ class ValidatedModel(models.Model):
     validated_by_formset = False
     """Set on an instance by a form set that has validated all its rows together, as for a swap of two devices."""
 
+    invalid_fields: frozenset[str] = frozenset()
+    """The fields whose new values were refused one by one. Rules about several fields say nothing about these."""
+
     objects = ValidatedManager()
 
     class Meta:
@@ -90,7 +93,12 @@ class ValidatedModel(models.Model):
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:
         """Validate changed values only: unchanged values of a legacy file stay as they are."""
         unchanged = {field.name for field in self._meta.concrete_fields} - self.changed_fields()
-        super().clean_fields(exclude={*(exclude or ()), *unchanged})
+        self.invalid_fields = frozenset()
+        try:
+            super().clean_fields(exclude={*(exclude or ()), *unchanged})
+        except ValidationError as error:
+            self.invalid_fields = frozenset(error.error_dict)
+            raise
 
     def lock_rows(self) -> None:
         """Called in the transaction of `save()`, before the rules: lock the rows that the rules read."""

@@ -112,7 +112,8 @@ class Hardware(ValidatedModel):
     def clean(self) -> None:
         """Raise ValidationError if devices in racks do not fit with the new size."""
         super().clean()
-        validate_placements(self, device_field=self.device_field, fields=SIZE_FIELDS)
+        fields = {found: field for found, field in SIZE_FIELDS.items() if field not in self.invalid_fields}
+        validate_placements(self, device_field=self.device_field, fields=fields)
 
 
 class DeviceModel(Hardware):

@@ -4,7 +4,7 @@ Devices, models and racks call these rules when their sizes change, so this modu
 `Device` and `Rack` as Django does for models that are defined later.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.apps import apps
@@ -33,7 +33,7 @@ class RackPosition(ValidatedModel):
     rack = models.ForeignKey("inventory.Rack", on_delete=models.CASCADE, related_name="positions", verbose_name="rack")
     start_u = models.IntegerField(
         "lowest unit",
-        validators=[MinValueValidator(1, "The lowest unit is 1.")],
+        validators=[MinValueValidator(1, "The lowest unit is U1.")],
         help_text="Units are numbered from 1 at the bottom.",
     )
     locked = models.BooleanField(
@@ -50,14 +50,15 @@ class RackPosition(ValidatedModel):
 
     @property
     def placement(self) -> Placement:
-        return Placement(name=self.device.custom_name, size=self.device.size, start_u=self.start_u)
+        name = self.device.custom_name or "The device"  # an empty name has an error of its own
+        return Placement(name=name, size=self.device.size, start_u=self.start_u)
 
     def clean(self) -> None:
         super().clean()
         if self.validated_by_formset or not self.changed_fields() & {"device", "rack", "start_u"}:
             return
-        if not self.is_complete():
-            return  # the empty field has an error of its own
+        if not self.is_complete() or self.invalid_fields:
+            return  # the empty or invalid field has an error of its own
         self.refuse_if_locked()
         self.refuse_second_position()
         raise_placement_errors(find_violations([self]), FIELDS)
@@ -116,12 +117,18 @@ def validate_placements(hardware: ValidatedModel, *, device_field: str, fields: 
 
 
 def raise_placement_errors(errors: Iterable[PlacementError], fields: Mapping[Dimension, str]) -> None:
-    """Raise ValidationError with the message of each error at its field; nothing when there are no errors."""
-    messages: dict[str, list[str]] = {}
+    """Raise ValidationError with one message for each field; nothing when there are no errors."""
+    messages: dict[str, dict[str, None]] = {}
     for error in errors:
-        messages.setdefault(fields[error.dimension], []).append(error.message)
+        messages.setdefault(fields[error.dimension], {})[error.message] = None
     if messages:
-        raise ValidationError({field: list(dict.fromkeys(texts)) for field, texts in messages.items()})
+        raise ValidationError({field: summarize([*texts]) for field, texts in messages.items()})
+
+
+def summarize(messages: Sequence[str]) -> str:
+    """The first message, and how many there are: one change of a size may be wrong for dozens of devices."""
+    more = len(messages) - 1
+    return f"{messages[0]} {more} more device{'s do' if more > 1 else ' does'} not fit." if more else messages[0]
 
 
 def find_violations(

@@ -71,7 +71,9 @@ class Rack(ValidatedModel):
 
     @property
     def space(self) -> Space:
-        return Space(name=self.name, height_u=self.total_height_u, width=self.width_inches, depth_mm=self.depth_mm)
+        return Space(
+            name=self.name or "the rack", height_u=self.total_height_u, width=self.width_inches, depth_mm=self.depth_mm
+        )
 
     def placed(self) -> list[RackPosition]:
         """Its positions from the top down, with their devices and sizes, in one query."""
@@ -98,7 +100,7 @@ class Rack(ValidatedModel):
     def clean(self) -> None:
         """Raise ValidationError if the devices in the rack do not fit into its new size."""
         super().clean()
-        dimensions = changed_dimensions(self, FIELDS)
+        dimensions = {found for found in changed_dimensions(self, FIELDS) if FIELDS[found] not in self.invalid_fields}
         if not dimensions:
             return
         positions = self.placed()
