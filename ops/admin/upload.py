@@ -76,8 +76,8 @@ def import_file(request: HttpRequest, file: Any, handler: LimitedUpload) -> Back
             f"The file is larger than {format_size(handler.limit)}. Nothing was kept.",
             "Copy it to the server, then run: manage.py restore_database --backup-file FILE --untrusted",
         )
-    if not isinstance(file, UploadedFile) or not file.size:
-        raise ArtifactInvalid("Choose a file that is not empty.")
+    if not isinstance(file, UploadedFile):
+        raise ArtifactInvalid("Choose a file.")
     run = new_run(request, Run.Kind.UPLOAD, named=file.name or "")
     result = operations.upload(get_context(), run, file=file.file)
     return Backup.objects.get(name=result.backup)

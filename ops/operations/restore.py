@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from ops.backups import sources
 from ops.backups.engines.base import Scratch
+from ops.backups.file_content import require_backup
 from ops.backups.manifest import Origin
 from ops.backups.preview import RestorePreview, preview_restore
 from ops.backups.repository import MANIFEST
@@ -47,6 +48,8 @@ def find_source(context: OpsContext, *, name: str = "", file: str = "", location
     if path.with_name(path.name + MANIFEST).is_file():
         repository = repository_from_settings(path.parent)
         return dataclasses.replace(sources.from_record(repository, repository.get(path.name)), location="", where="")
+    if path.is_file():
+        require_backup(path.name, lambda: path.open("rb"), outcome="Nothing was changed.")
     return sources.from_file(path)
 
 

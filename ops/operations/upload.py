@@ -4,8 +4,9 @@ import datetime as dt
 import uuid
 from typing import IO
 
+from ops.backups.file_content import COPY_AGAIN, require_backup
 from ops.backups.manifest import Kind, Manifest, Origin, TableDigest
-from ops.backups.sources import from_open_file
+from ops.backups.sources import from_open_file, from_start
 from ops.backups.verify import count_rows
 from ops.errors import ArtifactInvalid
 from ops.models import Run
@@ -16,6 +17,8 @@ from ops.runs.results import UploadResult
 from ops.utils.progress import Progress, Stage
 from ops.utils.streams import blocks_of
 
+NOTHING = "Nothing was kept."
+
 
 @operation(Run.Kind.UPLOAD)
 def upload(context: OpsContext, run: RunRecorder, *, file: IO[bytes], named: str) -> UploadResult:
@@ -23,11 +26,16 @@ def upload(context: OpsContext, run: RunRecorder, *, file: IO[bytes], named: str
 
     Raises ArtifactInvalid for a file that cannot be restored.
     """
+    require_backup(named, lambda: from_start(file), outcome=NOTHING)
     source = from_open_file(file, named)
     kind = source.kind
     require_same_engine(context, kind, named)
     run.report(Progress(stage=Stage.VERIFY))
-    rows = count_rows(context.engine, source, on_progress=run.report)
+    try:
+        rows = count_rows(context.engine, source, on_progress=run.report)
+    except ArtifactInvalid as error:
+        hint = error.hint or COPY_AGAIN
+        raise ArtifactInvalid(f"{named} cannot be restored. {error.message} {NOTHING}", hint) from error
     now = dt.datetime.now(dt.UTC)
     name = context.repository.next_name(kind, now)
     run.reserve_file(name)
@@ -68,10 +76,10 @@ def require_same_engine(context: OpsContext, kind: Kind, named: str) -> None:
         return
     if kind in {Kind.SQLITE, Kind.SQLITE_GZIP}:
         raise ArtifactInvalid(
-            f"{named} is a SQLite file, but the live database is PostgreSQL. Nothing was kept.",
+            f"{named} is a SQLite file, but the live database is PostgreSQL. {NOTHING}",
             "Migrate a SQLite file to PostgreSQL with: manage.py migrate_to_postgres --sqlite-path FILE",
         )
     raise ArtifactInvalid(
-        f"{named} is not a SQLite file, but the live database is SQLite. Nothing was kept.",
+        f"{named} is a dump of PostgreSQL, but the live database is SQLite. {NOTHING}",
         "Dumps of PostgreSQL can be restored on a site that runs on PostgreSQL.",
     )

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 LIST = "/admin/ops/backup/"
 PASSWORD = "a-password-of-the-tests"
 
-HALF_A_DUMP = gzip.compress(b"-- half a dump\n", mtime=0)
+HALF_A_DUMP = gzip.compress(b"--\n-- PostgreSQL database dump\n--\n", mtime=0)
 
 
 def back_up(**arguments: Any) -> Backup:
@@ -224,12 +224,23 @@ class TestUploading:
         assert message.endswith(f"or run: manage.py restore_database {upload.name} --untrusted")
 
     @pytest.mark.parametrize(
-        "content", [b"no dump at all", gzip.compress(b"-- half a dump\n", mtime=0), b"\x1f\x8bbroken"]
+        ("content", "message"),
+        [
+            (b"no dump at all", "is a text file, neither a dump of PostgreSQL nor a SQLite file. Nothing was kept."),
+            (HALF_A_DUMP, "cannot be restored. The dump is truncated: its end is missing. Nothing was kept. "),
+            (HALF_A_DUMP[:-9], "is truncated: it ends within its compressed data. Nothing was kept. Copy it again"),
+            (b"\x1f\x8bbroken" * 9, "is damaged: "),
+            (b"", "is empty. Nothing was kept."),
+        ],
+        ids=["text", "half a dump", "half a gzip file", "damaged", "empty"],
     )
-    def test_upload_of_other_content_is_refused_and_removed(self, admin: Client, storage: Path, content: bytes) -> None:
-        answer = self.send(admin, content)
+    def test_upload_of_other_content_is_refused_and_removed(
+        self, admin: Client, storage: Path, content: bytes, message: str
+    ) -> None:
+        answer = self.send(admin, content, "notes.txt")
         assert answer.status_code == 200
-        assert len(messages_of(answer)) == 1
+        (shown,) = messages_of(answer)
+        assert shown.startswith(f"notes.txt {message}")
         assert not Backup.objects.exists()
         assert not list(storage.glob("homerack_*"))
 
@@ -265,7 +276,7 @@ class TestUploading:
         assert Backup.objects.filter(origin="upload").count() == 1
 
     def test_upload_without_a_file_shows_error(self, admin: Client) -> None:
-        assert messages_of(admin.post(f"{LIST}upload/")) == ["Choose a file that is not empty."]
+        assert messages_of(admin.post(f"{LIST}upload/")) == ["Choose a file."]
 
 
 class TestRestoring:

@@ -162,7 +162,7 @@ def test_decompression_bomb_is_refused(make_lab: Callable[[str], Lab], kind: str
     lab = make_lab(kind)
     before = lab.content()
     file = lab.folder / "bomb.gz"
-    head = b"SQLite format 3\0" if kind == "sqlite" else b"SELECT '"
+    head = b"SQLite format 3\0" if kind == "sqlite" else b"-- PostgreSQL database dump\n\nSELECT '"
     file.write_bytes(gzip.compress(head + bytes(100_000_000)))
     refusal = lab.manage("restore_database", "--backup-file", str(file), "--untrusted", "--yes")
     assert refusal.code == 3
