@@ -310,11 +310,15 @@ UNFOLD = {
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("inventory/favicon.svg")}
     ],
     "STYLES": [
+        lambda _request: static("homerack/frame.css"),
         lambda _request: static("inventory/admin.css"),
         lambda _request: static("ops/dashboard.css"),
         lambda _request: static("ops/pages.css"),
     ],
-    "SCRIPTS": [lambda _request: static("ops/copy-command.js")],
+    "SCRIPTS": [
+        lambda _request: static("homerack/frame.js"),
+        lambda _request: static("ops/copy-command.js"),
+    ],
     "DASHBOARD_CALLBACK": "ops.admin.dashboard.context.add_dashboard",
     "SIDEBAR": {"show_search": True, "navigation": navigation.SECTIONS},
 }

@@ -1,0 +1,223 @@
+// Makes what unfold lets a mouse click usable with a keyboard and with a screen reader.
+//
+// unfold puts Alpine's click handlers on elements that cannot have the focus. This script finds them by their handlers,
+// not by their place, so that it also finds those of a later version and of pages to come:
+// - Each gets the role of a button, a stop of the Tab key, Enter and Space, and a name if it shows only an icon.
+// - A handler such as "open = !open" belongs to a pop-up: aria-expanded says whether it is open. The keyboard moves into
+//   it when it opens, arrow keys move within, Escape closes it and returns to where it was opened from.
+"use strict";
+(() => {
+  const HANDLED = "[x-on\\:click], [\\@click], [onclick], .cursor-pointer";
+  const FOCUSABLE =
+    'a[href], button:not([disabled]), input:not([type="hidden"]):not([disabled]), select:not([disabled]), ' +
+    'textarea:not([disabled]), summary, [tabindex]:not([tabindex="-1"])';
+  const TOGGLES = /^\s*(\w+)\s*=\s*(?:!\s*\1|true)\s*;?\s*$/;
+  const CHOOSES = /^\s*(?:(\w+)\s*=\s*|switchTheme\()'([^']*)'\)?\s*$/;
+  const CLOSES = /^\s*(\w+)\s*=\s*false\s*$/;
+  const NAMES = {
+    close: "Close", delete: "Remove", dns: "Dashboard", more_horiz: "More actions", more_vert: "More actions", undo: "Undo",
+    visibility: "Show what is typed", visibility_off: "Hide what is typed",
+  };
+  // Parts of the page that stay as they are when the focus leaves them.
+  const STAYS_OPEN = new Set(["sidebarDesktopOpen", "rowOpen", "navigationOpen"]);
+  const popups = []; // {toggle, name, isOpen(), open(), close(), panel()}
+
+  const isShown = (element) => element.getClientRects().length > 0 && getComputedStyle(element).visibility !== "hidden";
+  const handlerOf = (element) => element.getAttribute("x-on:click") ?? element.getAttribute("@click") ?? "";
+  const stopsOf = (element) => [...element.querySelectorAll(FOCUSABLE)].filter(isShown);
+
+  function upgrade(element) {
+    if (element.matches("a[href], button, input, select, textarea, summary, option")) return;
+    if (element.dataset.frame || element.hasAttribute("contenteditable")) return;
+    const isHandled = element.matches("[x-on\\:click], [\\@click], [onclick]");
+    if (element.matches("label") && element.control && isShown(element.control)) return;
+    if (CLOSES.test(handlerOf(element)) && !element.textContent.trim()) return; // the backdrop of a sheet: Escape
+    if (!isHandled && !element.matches("label")) {
+      // It looks as if it could be clicked because of what it contains, or is contained in.
+      if (element.querySelector(`${FOCUSABLE}, ${HANDLED}, label`) || element.closest(`${FOCUSABLE}, label`)) return;
+      if (element.closest('[data-frame], nav:not([x-show])') || !element.classList.contains("delete-template")) return;
+    }
+    element.dataset.frame = "button";
+    if (!element.hasAttribute("role")) element.setAttribute("role", "button");
+    if (!element.hasAttribute("tabindex")) element.tabIndex = 0;
+    nameIcon(element);
+  }
+
+  function nameIcon(element) {
+    if (element.hasAttribute("aria-label")) return;
+    const icon = element.matches(".material-symbols-outlined") ? element : element.querySelector(".material-symbols-outlined");
+    if (!icon) return;
+    const words = element === icon ? "" : element.textContent.replace(icon.textContent, "").trim();
+    if (words) return;
+    const name = element.title || NAMES[icon.textContent.trim()] || icon.textContent.trim().replaceAll("_", " ");
+    const row = element.closest("tr")?.querySelector("th a, td a")?.textContent.trim();
+    const field = element.closest(".form-row, .field-row, [class*='field-']")?.querySelector("label")?.textContent.trim();
+    const about = row || field?.replace(/[*:\s]+$/, "");
+    element.setAttribute("aria-label", about ? `${name}: ${about}` : name);
+  }
+
+  // Icons are words of a font, which a screen reader would read.
+  function hideIcons(root) {
+    for (const icon of root.querySelectorAll(".material-symbols-outlined:not([data-frame]):not([aria-hidden])")) {
+      const control = icon.closest("a, button");
+      if (control) nameIcon(control);
+      icon.setAttribute("aria-hidden", "true");
+    }
+  }
+
+  // --- Pop-ups ---------------------------------------------------------------------------------------------------
+  function connect(element) {
+    if (element.dataset.connected || !element.isConnected) return;
+    const handler = handlerOf(element);
+    const toggles = TOGGLES.exec(handler);
+    const chooses = CHOOSES.exec(handler);
+    if (toggles && toggles[1] in Alpine.$data(element)) {
+      connectToggle(element, toggles[1]);
+    } else if (chooses) {
+      const name = chooses[1] || "adminTheme";
+      Alpine.effect(() => element.setAttribute("aria-pressed", String(Alpine.$data(element)[name] === chooses[2])));
+    } else {
+      return;
+    }
+    element.dataset.connected = "yes";
+  }
+
+  function connectToggle(toggle, name) {
+    const data = Alpine.$data(toggle);
+    const popup = {
+      toggle, name,
+      isOpen: () => Boolean(data[name]),
+      open: () => { data[name] = true; setTimeout(() => enter(popup), 60); }, // Alpine shows it in the next frames
+      close: () => { data[name] = false; },
+      panel: () => panelOf(toggle, name),
+    };
+    popups.push(popup);
+    Alpine.effect(() => toggle.setAttribute("aria-expanded", String(Boolean(data[name]))));
+    toggle.addEventListener("click", (event) => {
+      // Enter or Space on a real button.
+      if (event.detail === 0) setTimeout(() => enter(popup), 60);
+    });
+  }
+
+  function panelOf(toggle, name) {
+    if (name.startsWith("sidebar")) return document.getElementById("nav-sidebar");
+    const scope = scopeOf(toggle, name);
+    const shows = (panel) => new RegExp(`\\b${name}\\b`).test(panel.getAttribute("x-show")) && scopeOf(panel, name) === scope;
+    return [...document.querySelectorAll("[x-show]")].find(shows);
+  }
+
+  const scopeOf = (element, name) => Alpine.closestDataStack(element).find((data) => name in data);
+
+  function enter(popup) {
+    if (!popup.isOpen() || STAYS_OPEN.has(popup.name)) return;
+    const panel = popup.panel();
+    if (panel) stopsOf(panel)[0]?.focus();
+  }
+
+  function leave(popup) {
+    popup.close();
+    const toggle = isShown(popup.toggle) ? popup.toggle : popups.find((other) => other.name === popup.name && isShown(other.toggle))?.toggle;
+    toggle?.focus();
+  }
+
+  // The pop-up that was opened last comes last.
+  const openPopups = () => popups.filter((popup) => popup.toggle.isConnected && popup.isOpen() && !STAYS_OPEN.has(popup.name));
+  const around = (element) => openPopups().reverse().find((popup) => popup.panel()?.contains(element) || popup.toggle === element);
+
+  function onKey(event) {
+    const element = event.target;
+    if (event.defaultPrevented || event.isComposing || !(element instanceof Element)) return;
+    if ((event.key === "Enter" || event.key === " ") && element.dataset.frame === "button") {
+      event.preventDefault();
+      press(element);
+    } else if (event.key === "Escape") {
+      const popup = around(element) ?? openPopups().at(-1);
+      if (popup) { event.preventDefault(); leave(popup); }
+    } else if (["ArrowDown", "ArrowUp", "Home", "End"].includes(event.key)) {
+      move(event, element);
+    } else if (event.key === "Tab") {
+      tab(event, element);
+    }
+  }
+
+  // A click would also be one outside of a pop-up that is still fading away, which closes it again.
+  function press(element) {
+    const popup = popups.find((other) => other.toggle === element);
+    if (popup) {
+      popup.isOpen() ? popup.close() : popup.open();
+    } else {
+      element.click();
+    }
+  }
+
+  function move(event, element) {
+    const own = popups.find((popup) => popup.toggle === element && !STAYS_OPEN.has(popup.name));
+    if (own && !own.isOpen() && event.key === "ArrowDown") {
+      event.preventDefault();
+      press(element);
+      return;
+    }
+    const popup = around(element);
+    if (!popup || element.matches("input, select, textarea")) return;
+    const stops = stopsOf(popup.panel() ?? element);
+    if (!stops.length) return;
+    event.preventDefault();
+    const here = stops.indexOf(element);
+    const there = { ArrowDown: here + 1, ArrowUp: here < 0 ? -1 : here - 1, Home: 0, End: -1 }[event.key];
+    stops.at(there % stops.length).focus();
+  }
+
+  // Beyond the last stop of a pop-up the page goes on behind its button; a menu may be elsewhere in the document.
+  function tab(event, element) {
+    const popup = around(element);
+    if (!popup || popup.toggle === element) return;
+    const stops = stopsOf(popup.panel());
+    if (element === (event.shiftKey ? stops[0] : stops.at(-1))) leave(popup);
+  }
+
+  // The sidebar covers the page of a phone.
+  function onClick(event) {
+    const sidebar = popups.find((popup) => popup.name === "sidebarMobileOpen" && popup.isOpen());
+    if (!sidebar || !(event.target instanceof Element)) return;
+    const isToggle = popups.some((popup) => popup.name === sidebar.name && popup.toggle.contains(event.target));
+    const isInside = sidebar.panel()?.contains(event.target);
+    if (!isToggle && (!isInside || event.target.closest("a[href]"))) sidebar.close();
+  }
+
+  // --- Start -----------------------------------------------------------------------------------------------------
+  function prepare(root) {
+    const found = [...root.querySelectorAll(HANDLED)];
+    if (root instanceof Element && root.matches(HANDLED)) found.push(root);
+    found.forEach(upgrade);
+    hideIcons(root);
+    if (document.documentElement.dataset.alpine) found.filter((element) => handlerOf(element)).forEach(connect);
+  }
+
+  // unfold's search in the sidebar looks for list items, which its results are not: the arrow keys do nothing, and Enter
+  // fails.
+  document.addEventListener("alpine:init", () => {
+    const original = window.searchDropdown;
+    if (!original) return;
+    const results = () => document.querySelectorAll("#search-results a");
+    window.searchDropdown = () => ({
+      ...original(),
+      maxItem: () => results().length,
+      selectItem() { results()[Math.max(0, this.currentIndex - 1)]?.click(); },
+    });
+  });
+  document.addEventListener("alpine:initialized", () => {
+    document.documentElement.dataset.alpine = "ready";
+    prepare(document);
+  });
+  document.addEventListener("DOMContentLoaded", () => {
+    prepare(document);
+    new MutationObserver((changes) => {
+      for (const { addedNodes } of changes) for (const node of addedNodes) if (node instanceof Element) prepare(node);
+    }).observe(document.body, { childList: true, subtree: true });
+  });
+  // Before the handlers of a panel: one that closes it does not know where the focus belongs.
+  document.addEventListener("keydown", onKey, true);
+  document.addEventListener("click", onClick);
+  // A browser that goes back shows the page as it was left.
+  window.addEventListener("pageshow", (event) => { if (event.persisted) openPopups().forEach((popup) => popup.close()); });
+})();

@@ -1,0 +1,36 @@
+"""What the templates of the frame around all pages need."""
+
+from typing import Any
+
+from django import template
+from django.utils.safestring import SafeString
+
+from homerack.web.headings import Heading, heading_of
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def heading(context: template.Context) -> Heading:
+    """The heading of the page."""
+    values: Any = context.flatten()
+    return heading_of(values)
+
+
+@register.filter
+def with_landmarks(page: SafeString) -> SafeString:
+    """unfold's page with a main landmark, and with the place that the skip link leads to.
+
+    unfold has plain ``div`` elements, and no block in which a template could replace them alone.
+    """
+    changed = str(page)
+    for before, after in LANDMARKS:
+        changed = changed.replace(before, after, 1)
+    return SafeString(changed)  # rendered by a template, and changed by constants only
+
+
+LANDMARKS = (
+    ('<div id="main"', '<div id="main" role="main"'),
+    ('<div id="content"', '<div id="content" tabindex="-1"'),
+    ('<nav id="nav-sidebar-inner"', '<nav id="nav-sidebar-inner" aria-label="HomeRack"'),
+)
