@@ -1,15 +1,14 @@
-"""Health, notifications, and the status of a run by a signed link.
+"""Health, and the status of a run by a signed link.
 
 Probes may leave out the trailing slash.
 """
 
 from django.urls import path, re_path
 
-from ops.admin import notifications, run_status
+from ops.admin import run_status
 from ops.health import views
 
 urlpatterns = [
-    re_path(r"^notifications/$", notifications.page, name="ops-notifications"),
     re_path(r"^health/?$", views.health, name="health"),
     re_path(r"^health/live/?$", views.live, name="health-live"),
     re_path(r"^health/ready/?$", views.ready, name="health-ready"),

@@ -18,8 +18,9 @@ def viewers_of(model: str) -> Callable[[HttpRequest], bool]:
 
 
 def is_page_of_backups(request: HttpRequest) -> bool:
-    """Not of recovery kits, whose pages are below the list of backups but have an entry of their own."""
-    return request.path.startswith(reverse("admin:ops_backup_changelist")) and "recovery-kit" not in request.path
+    """Not of pages below the list of backups that have an entry of their own."""
+    path, backups = request.path, reverse("admin:ops_backup_changelist")
+    return path.startswith(backups) and not any(word in path for word in ("recovery-kit", "notifications"))
 
 
 def entry(title: str, icon: str, model: str) -> dict[str, Any]:
@@ -64,7 +65,7 @@ SECTIONS: list[dict[str, Any]] = [
             {
                 "title": "Notifications",
                 "icon": "notifications",
-                "link": reverse_lazy("ops-notifications"),
+                "link": reverse_lazy("admin:ops_notifications"),
                 "permission": lambda request: request.user.is_superuser,
             },
         ],

@@ -15,7 +15,18 @@ from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_exempt
 from unfold.decorators import display
 
-from ops.admin import backup_actions, copies, decide, migrate, migrate_to_sqlite, recovery_kits, restore, undo, upload
+from ops.admin import (
+    backup_actions,
+    copies,
+    decide,
+    migrate,
+    migrate_to_sqlite,
+    notifications,
+    recovery_kits,
+    restore,
+    undo,
+    upload,
+)
 from ops.admin.backup_actions import Button, buttons_for, is_administrator, may
 from ops.admin.backup_detail import BackupPresenter
 from ops.admin.base import IndexAdmin, missing_worker
@@ -95,13 +106,17 @@ class BackupAdmin(IndexAdmin[Backup]):
             "make-sqlite-file": (migrate_to_sqlite.make, POST),
             "delete-sqlite-file": (migrate_to_sqlite.delete, POST),
         }
+        about_all = {"notifications": notifications.page}
         return [
+            *(self._url(f"{name}/", name, view, BOTH, kind="ops") for name, view in about_all.items()),
             *(self._url(f"{name}/", name, *view) for name, view in all_backups.items()),
             *(self._url(f"<uuid:key>/{name}/", name, *view) for name, view in one.items()),
             *super().get_urls(),
         ]
 
-    def _url(self, route: str, name: str, view: View, methods: tuple[str, ...]) -> URLPattern:
+    def _url(
+        self, route: str, name: str, view: View, methods: tuple[str, ...], *, kind: str = "ops_backup"
+    ) -> URLPattern:
         def checked(request: HttpRequest, **captured: Any) -> HttpResponseBase:
             if request.method not in methods:
                 return HttpResponseNotAllowed(methods)
@@ -109,7 +124,7 @@ class BackupAdmin(IndexAdmin[Backup]):
 
         # An upload checks the token itself, after it has limited what is read.
         guarded = csrf_exempt(checked) if view is upload.upload else checked
-        return path(route, self.admin_site.admin_view(guarded), name=f"ops_backup_{name.replace('-', '_')}")
+        return path(route, self.admin_site.admin_view(guarded), name=f"{kind}_{name.replace('-', '_')}")
 
     # --- The list ----------------------------------------------------------------------------------------------
     def get_list_display(self, request: HttpRequest) -> list[Any]:

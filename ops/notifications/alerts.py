@@ -286,14 +286,14 @@ def has_prefix(prefix: str, key: str) -> bool:
 # --- Test ------------------------------------------------------------------------------------------------------------
 
 
-def send_test(requested_by: str, *, url: str = "") -> list[Delivery]:
-    """Send a message to every target and a heartbeat ping, or to the one at `url`. It is not recorded."""
-    urls, heartbeat = stored_settings.notify_urls(), stored_settings.heartbeat_url()
-    if url:
-        urls, heartbeat = [each for each in urls if each == url], heartbeat if heartbeat == url else ""
-    title = f"Test notification from {socket.gethostname()}"
-    message = Message(title=title, text=f"Requested by {requested_by}. No action is needed.", is_bad=False)
-    deliveries = send_to_all(urls, message)
-    if heartbeat:
-        deliveries.append(ping_heartbeat(heartbeat, success=True))
+def send_test(requested_by: str, *, urls: Sequence[str] | None = None, heartbeat: str | None = None) -> list[Delivery]:
+    """Send a message to `urls` and a ping to `heartbeat`; None: to those that are configured. It is not recorded."""
+    message = Message(
+        title=f"Test notification from {socket.gethostname()}",
+        text=f"Requested by {requested_by}. No action is needed.",
+        is_bad=False,
+    )
+    deliveries = send_to_all(stored_settings.notify_urls() if urls is None else urls, message)
+    if ping := stored_settings.heartbeat_url() if heartbeat is None else heartbeat:
+        deliveries.append(ping_heartbeat(ping, success=True))
     return deliveries

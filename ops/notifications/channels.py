@@ -4,18 +4,19 @@ The URLs hold passwords and tokens: a label names the service and the host only,
 without any part of the URL.
 """
 
+import contextlib
 import logging
 import re
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ops.conf import conf
+from ops.errors import PreconditionFailed
 from ops.utils.redaction import redact
 from ops.utils.single_flight import SingleFlight
 
@@ -27,6 +28,8 @@ LONGEST_RESPONSE = 600
 """Characters."""
 HOSTNAME = re.compile(r"\A(?:localhost|\d+(?:\.\d+){3}|[\w-]+(?:\.[\w-]+)+)\Z")
 """Services without a host have a token in its place."""
+SCHEME = re.compile(r"\A[a-z][\w+.-]*://\S+\Z", re.IGNORECASE)
+"""What NOTIFY_URLS takes as one address."""
 
 # Apprise logs whole URLs; what matters of it is returned in a Delivery.
 apprise_log = logging.getLogger("apprise")
@@ -104,6 +107,30 @@ def ping_heartbeat(url: str, *, success: bool) -> Delivery:
 # --- URLs -------------------------------------------------------------------------------------------------------------
 
 
+def require_target(url: str) -> None:
+    """Raises PreconditionFailed for what apprise cannot send to; nothing is sent."""
+    import apprise  # noqa: PLC0415  # takes a while
+
+    with captured_log():
+        is_known = bool(SCHEME.match(url)) and apprise.Apprise.instantiate(url, suppress_exceptions=True) is not None
+    if not is_known:
+        raise PreconditionFailed(
+            "This is not the address of a service that apprise knows. Nothing was saved.",
+            "It begins with the name of the service, as in ntfy://ntfy.sh/my-lab.",
+        )
+
+
+def require_heartbeat(url: str) -> None:
+    """Raises PreconditionFailed for what is not the address of a web page."""
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(url)
+        if SCHEME.match(url) and parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return
+    raise PreconditionFailed(
+        "This is not a web address. Nothing was saved.", "It begins with https://, as in https://hc-ping.com/…"
+    )
+
+
 def safe_label(url: str) -> str:
     """``json at lab.example.org``: the service, and its host where that is one."""
     parts = urlsplit(url)
@@ -124,7 +151,7 @@ def with_timeouts(url: str) -> str:
 
 def redact_url(text: str, url: str) -> str:
     """`text` in one line, without the secrets of the settings and without the parts of `url` that may be secret."""
-    text = " ".join(redact(text).split())
+    text = redact(" ".join(text.split()))
     rest = url.partition("://")[2]
     host = host_of(url)
     parts = {rest, *re.split(r"[/:@?&=#,]+", rest)}
@@ -152,7 +179,7 @@ class ThreadLogHandler(logging.Handler):
             self.lines.append((record.levelno, record.getMessage()))
 
 
-@contextmanager
+@contextlib.contextmanager
 def captured_log() -> Iterator[list[tuple[int, str]]]:
     """What apprise logs in this thread within the block."""
     handler = ThreadLogHandler()

@@ -25,18 +25,25 @@ from ops.operations.restore import (
 )
 from ops.operations.restore_rights import rights_of_undo
 from ops.operations.restore_tests import restore_test
-from ops.operations.settings import change_numbers, change_schedules, change_targets
+from ops.operations.settings import (
+    add_target,
+    change_heartbeat,
+    change_numbers,
+    change_schedules,
+    remove_target,
+)
 from ops.operations.sqlite_files import delete_sqlite_files, files_expired, record_file_download
 from ops.operations.upload import upload
 from ops.operations.verify import newest_verified, verify
 
 __all__ = [
     "PreBackupFailed",
+    "add_target",
     "back_up",
     "change_backup",
+    "change_heartbeat",
     "change_numbers",
     "change_schedules",
-    "change_targets",
     "copy_backups",
     "create_recovery_kit",
     "decide_backup",
@@ -62,6 +69,7 @@ __all__ = [
     "recover",
     "rehearse",
     "rehearse_to_sqlite",
+    "remove_target",
     "require_empty",
     "restore",
     "restore_test",

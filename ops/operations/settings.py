@@ -9,7 +9,7 @@ from ops import stored_settings
 from ops.conf import conf, setting_name
 from ops.errors import OpsError, PreconditionFailed
 from ops.models import Run
-from ops.notifications.channels import safe_label
+from ops.notifications.channels import require_heartbeat, require_target, safe_label
 from ops.runs import executor
 from ops.runs.context import OpsContext
 from ops.runs.results import SettingChange, SettingsResult
@@ -53,19 +53,40 @@ def change_schedules(context: OpsContext, run: Run, timings: Mapping[str, Timing
     return result
 
 
-def change_targets(
-    context: OpsContext, run: Run, *, urls: Sequence[str] | None = None, heartbeat: str | None = None
-) -> SettingsResult:
-    """Set the targets of notifications; None keeps them. Raises PreconditionFailed, also without a key, and OSError."""
-    given = {"NOTIFY_URLS": None if urls is None else list(urls), "HEARTBEAT_URL": heartbeat}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    for name in chosen:
-        require_changeable(name)
+def add_target(context: OpsContext, run: Run, url: str) -> SettingsResult:
+    """Send notifications to the apprise URL `url` too. Raises PreconditionFailed, also without a key, and OSError."""
+    require_target(url)
+    return change_targets(context, run, lambda urls: [*(each for each in urls if each != url), url])
+
+
+def remove_target(context: OpsContext, run: Run, url: str) -> SettingsResult:
+    """Send no notifications to `url` any more. Raises PreconditionFailed and OSError."""
+    return change_targets(context, run, lambda urls: [each for each in urls if each != url])
+
+
+def change_targets(context: OpsContext, run: Run, change: Callable[[Sequence[str]], Sequence[str]]) -> SettingsResult:
+    """`change` gets the targets of this moment, which another user may just have changed."""
+    require_changeable("NOTIFY_URLS")
 
     def changed(stored: StoredSettings) -> StoredSettings:
-        return stored_settings.with_secrets(stored, {**readable_secrets(stored), **chosen})
+        secrets = readable_secrets(stored)
+        return with_secrets(stored, {**secrets, "NOTIFY_URLS": change(secrets.get("NOTIFY_URLS", conf.NOTIFY_URLS))})
 
     return store(context, run, changed)
+
+
+def change_heartbeat(context: OpsContext, run: Run, url: str) -> SettingsResult:
+    """Ping `url` after each backup; '': none. Raises PreconditionFailed, also without a key, and OSError."""
+    require_changeable("HEARTBEAT_URL")
+    if url:
+        require_heartbeat(url)
+    return store(context, run, lambda stored: with_secrets(stored, {**readable_secrets(stored), "HEARTBEAT_URL": url}))
+
+
+def with_secrets(stored: StoredSettings, secrets: Mapping[str, Any]) -> StoredSettings:
+    """With those that are not empty. Raises PreconditionFailed without a key."""
+    kept = {name: value for name, value in secrets.items() if value}
+    return stored_settings.with_secrets(stored, kept) if kept else msgspec.structs.replace(stored, secrets="")
 
 
 def require_changeable(name: str) -> None:

@@ -11,6 +11,7 @@ from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from ops import operations, stored_settings
 from ops.errors import PreconditionFailed
 from ops.models import Run
+from ops.operations.settings import change_targets
 from ops.runs import index
 from ops.runs.context import get_context
 from ops.runs.descriptions import describe
@@ -128,28 +129,65 @@ def recorded_text(directory: Path) -> str:
 
 
 def test_targets_are_recorded_without_their_secrets(directory: Path) -> None:
-    operations.change_targets(get_context(), run(), urls=[TOKEN], heartbeat="https://hc.example.org/also-secret-token")
+    operations.add_target(get_context(), run(), TOKEN)
+    operations.change_heartbeat(get_context(), run(), "https://hc.example.org/also-secret-token")
     assert stored_settings.notify_urls() == (TOKEN,)
+    assert stored_settings.heartbeat_url() == "https://hc.example.org/also-secret-token"
     assert "secret-token" not in recorded_text(directory)
-    result = read_result(Run.Kind.SETTINGS, Run.objects.get().result)
-    assert result
-    assert describe(result) == [
-        "NOTIFY_URLS: json at lab.example.org, before none.",
-        "HEARTBEAT_URL: https at hc.example.org, before none.",
+    results = [read_result(Run.Kind.SETTINGS, each.result) for each in Run.objects.order_by("requested_at")]
+    assert [describe(result) for result in results if result] == [
+        ["NOTIFY_URLS: json at lab.example.org, before none."],
+        ["HEARTBEAT_URL: https at hc.example.org, before none."],
     ]
 
 
 def test_targets_keep_the_others_and_another_token_is_a_change() -> None:
-    operations.change_targets(get_context(), run(), urls=[TOKEN], heartbeat="https://hc.example.org/1")
-    result = operations.change_targets(get_context(), run(), urls=[f"{TOKEN}-2"])
+    operations.change_heartbeat(get_context(), run(), "https://hc.example.org/1")
+    operations.add_target(get_context(), run(), TOKEN)
+    result = change_targets(get_context(), run(), lambda _urls: [f"{TOKEN}-2"])
     assert stored_settings.heartbeat_url() == "https://hc.example.org/1"
     assert describe(result) == ["NOTIFY_URLS: replaced (json at lab.example.org)."]
 
 
+def test_target_is_added_to_those_that_others_have_added_meanwhile_and_only_once() -> None:
+    for url in (TOKEN, "json://other.example.org", TOKEN):
+        operations.add_target(get_context(), run(), url)
+    assert stored_settings.notify_urls() == ("json://other.example.org", TOKEN)
+    operations.remove_target(get_context(), run(), "json://other.example.org")
+    assert stored_settings.notify_urls() == (TOKEN,)
+
+
+def test_last_target_leaves_no_secrets() -> None:
+    operations.add_target(get_context(), run(), TOKEN)
+    operations.remove_target(get_context(), run(), TOKEN)
+    assert stored_settings.read().secrets == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "url"),
+    [
+        (operations.add_target, "very-secret-token"),
+        (operations.add_target, "nosuchservice://very-secret-token"),
+        (operations.add_target, "json://a.example.org/ json://b.example.org/very-secret-token"),
+        (operations.change_heartbeat, "ftp://hc.example.org/very-secret-token"),
+        (operations.change_heartbeat, "https:///very-secret-token"),
+        (operations.change_heartbeat, "https://[very-secret-token"),
+    ],
+)
+def test_address_that_is_none_is_refused_without_showing_it(
+    change: Callable[..., SettingsResult], url: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(PreconditionFailed, match="Nothing was saved") as refused:
+        change(get_context(), run(), url)
+    shown = f"{refused.value} {refused.value.hint} {caplog.text} {capfd.readouterr()}"
+    assert "very-secret-token" not in shown
+    assert not Run.objects.exists()
+
+
 def test_targets_replace_those_that_no_key_opens(settings: Any) -> None:
-    operations.change_targets(get_context(), run(), urls=[TOKEN])
+    operations.add_target(get_context(), run(), TOKEN)
     settings.BACKUP_AGE_IDENTITY = str(pyrage.x25519.Identity.generate())
-    operations.change_targets(get_context(), run(), urls=["json://new.example.org"])
+    operations.add_target(get_context(), run(), "json://new.example.org")
     assert stored_settings.notify_urls() == ("json://new.example.org",)
 
 

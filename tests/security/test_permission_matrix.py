@@ -100,7 +100,7 @@ PAGES = {
     "admin:ops_run_download_sqlite_file": Page(NOBODY, ADMINISTRATORS),
     "admin:ops_run_report": Page(NOBODY, NOBODY),  # the run has none; tests/admin/test_restore_tests.py
     "admin:ops_run_cancel": Page(NOBODY, OPERATE),  # a backup; what one may start, one may cancel
-    "ops-notifications": Page(ADMINISTRATORS, ADMINISTRATORS),
+    "admin:ops_notifications": Page(ADMINISTRATORS, ADMINISTRATORS),
     "ops-run-status": Page(EVERYBODY, NOBODY),  # its address is signed
     "ops-run-status-fragment": Page(EVERYBODY, NOBODY),
     "health": Page(EVERYBODY, NOBODY),

@@ -130,7 +130,7 @@ class TestCsrf:
         assert DASHBOARD in text
 
     def test_stranger_at_another_path_is_not_shown_the_admin(self, visitor: Client) -> None:
-        text = shown(visitor.post("/notifications/", headers={"referer": "http://testserver/runs/x/"}), 403)
+        text = shown(visitor.post("/runs/x/", headers={"referer": "http://testserver/runs/x/"}), 403)
         assert "admin/" not in text
 
     def test_referrer_of_another_site_is_no_link(self, visitor: Client) -> None:
