@@ -37,8 +37,11 @@ class BackupLink:
     note: str = ""
 
 
-def outcome_context(shown: RunPresenter, *, may_undo: bool) -> dict[str, Any]:
-    """The variables of ``_run_status.html`` that need more than the row of the run. Never raises for a fault."""
+def outcome_context(shown: RunPresenter, *, may_undo: bool, answers: bool = True) -> dict[str, Any]:
+    """The variables of ``_run_status.html`` that need more than the row of the run. Never raises for a fault.
+
+    `answers`: whether the database did just now. A frozen one is asked nothing.
+    """
     results, is_kept = shown.results, False
     if shown.replaced and isinstance(shown.result, RestoreResult | UndoResult) and shown.result.previous:
         kept = find_previous()
@@ -49,7 +52,7 @@ def outcome_context(shown: RunPresenter, *, may_undo: bool) -> dict[str, Any]:
     return {
         "results": results,
         "undo_url": reverse("admin:ops_backup_undo") if is_kept and may_undo else "",
-        "backups": link_backups(shown),
+        "backups": link_backups(shown, answers=answers),
     }
 
 
@@ -59,10 +62,10 @@ def find_previous() -> PreviousDatabase | BaseException | None:
     return call.result(within=PREVIOUS_WITHIN)
 
 
-def link_backups(shown: RunPresenter) -> list[BackupLink]:
+def link_backups(shown: RunPresenter, *, answers: bool) -> list[BackupLink]:
     names = list(dict.fromkeys(names_of(shown)))[:LONGEST_LIST]
-    if not names:
-        return []
+    if not names or not answers:
+        return [BackupLink(name=name) for name in names]
     try:
         with with_health_deadline(connection):
             keys = dict(Backup.objects.filter(name__in=names).values_list("name", "pk"))

@@ -19,11 +19,13 @@ from django.views.decorators.http import require_safe
 
 from ops.admin.run_detail import RunPresenter
 from ops.admin.run_outcome import outcome_context
-from ops.health.database import with_health_deadline
+from ops.health.database import database_answers, with_health_deadline
 from ops.models import Run
 from ops.runs import event_log
 from ops.runs.context import repository_from_settings
 
+DATABASE_WITHIN = 1.0
+"""Seconds. A frozen server answers no query, and keeps no timeout either."""
 SALT = "ops.admin.run_status"
 LINK_MAX_AGE = 24 * 3600
 """Seconds."""
@@ -68,28 +70,32 @@ def run_status_fragment(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _context(link: Link, token: str) -> dict[str, Any]:
-    run = find_run(link.run)
+    answers = database_answers(within=DATABASE_WITHIN)
+    run = find_run(link.run, answers=answers)
     page = RunPresenter(run) if run else None
     return {
         "run": page,
-        **(outcome_context(page, may_undo=link.may_undo) if page else {}),
+        **(outcome_context(page, may_undo=link.may_undo, answers=answers) if page else {}),
         "admin_url": reverse("admin:ops_run_change", args=[link.run]),
         "token": token,
     }
 
 
-def find_run(key: UUID) -> Run | None:
+def find_run(key: UUID, *, answers: bool) -> Run | None:
     """The run from its row, or from the event of its end next to the backups.
 
-    None while the database is unreachable or has no row of the run yet.
+    None while the database is unreachable or has no row of the run yet. `answers`: whether it did just now.
     """
-    try:
-        with with_health_deadline(connection):
-            row = Run.objects.filter(pk=key).first()
-    except DatabaseError:
-        connection.close()
-        row = None
-    if row:
+    if answers and (row := read_row(key)):
         return row
     recorded = event_log.read_runs(repository_from_settings().events(str(key))).get(key)
     return recorded if recorded and recorded.is_finished else None
+
+
+def read_row(key: UUID) -> Run | None:
+    try:
+        with with_health_deadline(connection):
+            return Run.objects.filter(pk=key).first()
+    except DatabaseError:
+        connection.close()
+        return None

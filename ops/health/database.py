@@ -24,6 +24,8 @@ from ops.databases.postgres import writable
 from ops.databases.postgres.connection import from_settings
 from ops.databases.sqlite import files
 from ops.errors import PreconditionFailed
+from ops.health.results import CheckResult
+from ops.utils.single_flight import shared_calls
 
 READ_ONLY = "ReadOnlyDatabase"
 """The error of a database that cannot be written."""
@@ -83,6 +85,19 @@ def naming_read_only_files(connection: BaseDatabaseWrapper) -> Iterator[None]:
         if not reason:
             raise
         raise OperationalError(f"{error}: {reason}. {hint}") from error
+
+
+def ping_database(alias: str = "default") -> CheckResult:
+    """Send the smallest query. Blocks while the server is silent. Raises Django's database errors."""
+    connection = connections[alias]
+    with with_health_deadline(connection):
+        time_query(connection)
+    return CheckResult()
+
+
+def database_answers(*, within: float) -> bool:
+    """Whether the default database answers, for pages that must not wait for a frozen server."""
+    return isinstance(shared_calls.run("database ping", ping_database).result(within=within), CheckResult)
 
 
 def with_health_deadline(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:

@@ -4,9 +4,9 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
-import kombu.pools
 import pytest
 import redis
 from django.db import connection, transaction
@@ -14,13 +14,13 @@ from django.http import HttpResponse
 from django.test import Client
 from django_celery_beat.models import PeriodicTask
 
-from homerack.celery import app
 from ops import tasks
 from ops.models import Run
 from ops.runs import executor
 from ops.utils.single_flight import shared_calls
 from tests.admin.support import add_backup, add_run, messages_of
 from tests.support.backend import eventually
+from tests.support.broker import forgetting_broker, use_broker
 from tests.support.postgres import free_port
 from tests.support.redis import RedisServer
 
@@ -43,20 +43,8 @@ def server() -> Iterator[RedisServer]:
 @pytest.fixture
 def broker(settings: Any) -> Iterator[Callable[[str], None]]:
     """Makes this process send its tasks to the Redis at a URL, with the timeouts of the settings."""
-
-    def use(url: str | None) -> None:
-        app.conf.broker_url = app.conf.result_backend = url
-        app._pool = app.amqp._producer_pool = None
-        vars(app._local).pop("backend", None)
-
-    def switch(url: str) -> None:
-        settings.REDIS_URL, settings.OPS_CELERY_APP = url, "homerack.celery.app"
-        use(url)
-
-    yield switch
-    eventually(lambda: not shared_calls._calls)
-    kombu.pools.reset()
-    use(None)
+    with forgetting_broker():
+        yield partial(use_broker, settings)
 
 
 @pytest.fixture
