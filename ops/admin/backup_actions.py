@@ -5,7 +5,7 @@ in the request. The views of a restore and of an upload have modules of their ow
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +26,8 @@ from ops.admin.base import (
     require_start,
     show_error,
 )
-from ops.admin.copies import deletion_note, requested_location
+from ops.admin.copies import deletion_note, may_restore, requested_location
+from ops.admin.return_to import return_path, with_return
 from ops.backups.record import LOCAL
 from ops.errors import OpsError
 from ops.models import Backup, Run
@@ -34,6 +35,7 @@ from ops.runs.authorization import User, may_start
 from ops.runs.context import get_context
 
 MAX_NOTE_LENGTH = 1000
+DELETE = "Delete"
 
 
 # --- Buttons ------------------------------------------------------------------------------------------------------
@@ -49,8 +51,19 @@ class Button:
     value: str = ""
 
 
-def buttons_for(user: User, backup: Backup, *, undeletable: Collection[str]) -> Iterator[Button]:
-    """The buttons for what `user` may do and what is possible with `backup`. `undeletable` are names of backups."""
+def buttons_for(
+    user: User, backup: Backup, *, undeletable: Collection[str], back_to: str = "", deleted_to: str = ""
+) -> Iterator[Button]:
+    """The buttons for what `user` may do and what is possible with `backup`. `undeletable` are names of backups.
+
+    They lead back to the path `back_to`, or to the page of the backup; the deletion to `deleted_to`, or to the list.
+    """
+    for button in _buttons_for(user, backup, undeletable):
+        page = deleted_to if button.short == DELETE else back_to
+        yield replace(button, url=with_return(button.url, page)) if page else button
+
+
+def _buttons_for(user: User, backup: Backup, undeletable: Collection[str]) -> Iterator[Button]:
     if may(user, "pin") and backup.suspicion == "undecided":
         yield _button(backup, "decide", "Decide", "Decide whether it is right", "rule", posts=False)
     if backup.state != Backup.State.FILE_MISSING:
@@ -64,11 +77,11 @@ def buttons_for(user: User, backup: Backup, *, undeletable: Collection[str]) -> 
             yield _button(backup, "pin", "Pin", label, "bookmark_add", value="yes")
         yield _button(backup, "note", "Note", "Note", "edit_note", posts=False)
     if may(user, "delete") and backup.name not in undeletable:
-        yield _button(backup, "delete", "Delete", "Delete", "delete", posts=False)
+        yield _button(backup, "delete", DELETE, DELETE, "delete", posts=False)
 
 
 def _buttons_for_file(user: User, backup: Backup) -> Iterator[Button]:
-    if may_start(user, Run.Kind.RESTORE) and backup.state != Backup.State.TAMPERED:
+    if may_restore(user, backup):
         yield _button(backup, "restore", "Restore", "Restore", "settings_backup_restore", posts=False)
     if may_start(user, Run.Kind.VERIFICATION):
         yield _button(backup, "verify", "Verify", "Verify: read it back and count its rows", "task_alt")
@@ -98,7 +111,7 @@ def is_administrator(user: User) -> bool:
 # --- Views --------------------------------------------------------------------------------------------------------
 def back_up(_admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
     require_start(request, Run.Kind.BACKUP)
-    return enqueue_run(request, Run.Kind.BACKUP, back_to=reverse(BACKUP_LIST))
+    return enqueue_run(request, Run.Kind.BACKUP, back_to=return_path(request, reverse(BACKUP_LIST)))
 
 
 def verify(
@@ -106,9 +119,10 @@ def verify(
 ) -> HttpResponse:
     """Read the backup back, or restore it in a run of the kind RESTORE_TEST; ``set`` names the location of the copy."""
     require_start(request, kind)
-    name = admin.get_row(request, str(key)).name
+    backup = admin.get_row(request, str(key))
     location = requested_location(request)
-    return enqueue_run(request, kind, back_to=reverse(BACKUP_LIST), names=[name], **location)
+    back_to = return_path(request, page_of(backup))
+    return enqueue_run(request, kind, back_to=back_to, names=[backup.name], **location)
 
 
 def download(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponseBase:
@@ -122,7 +136,7 @@ def download(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> Http
         found = operations.start_download(get_context(), new_run(request, Run.Kind.DOWNLOAD, name=backup.name))
     except OpsError as error:
         show_error(request, error)
-        return redirect_to(backup)
+        return HttpResponseRedirect(return_path(request, page_of(backup)))
     if found.location != LOCAL:
         messages.info(request, f"The download of {found.name} was read from {found.where}.")
     headers = {
@@ -138,17 +152,24 @@ def pin(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpRespo
     pinned = request.POST.get("set") == "yes"
     done = f"{backup.name} is pinned." if pinned else f"{backup.name} was unpinned. The retention policy applies again."
     edit(request, backup, done, pinned=pinned)
-    return HttpResponseRedirect(reverse(BACKUP_LIST))
+    return HttpResponseRedirect(return_path(request, page_of(backup)))
 
 
 def note(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
     require(request, "ops.pin_backup")
     backup = admin.get_row(request, str(key))
+    back = return_path(request, page_of(backup))
     if request.method != "POST":
-        title = f"Note on {backup.name}"
-        return admin.render(request, "ops/admin/note.html", title=title, backup=backup, max_length=MAX_NOTE_LENGTH)
+        return admin.render(
+            request,
+            "ops/admin/note.html",
+            title=f"Note on {backup.name}",
+            backup=backup,
+            max_length=MAX_NOTE_LENGTH,
+            back=back,
+        )
     edit(request, backup, "The note was saved.", note=request.POST.get("note", "").strip()[:MAX_NOTE_LENGTH])
-    return redirect_to(backup)
+    return HttpResponseRedirect(back)
 
 
 def delete(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpResponse:
@@ -165,14 +186,15 @@ def delete(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpRe
             is_last=is_last,
             suspicion=Backup.objects.filter(suspicion__in=("undecided", "wrong")).exists(),
             elsewhere=deletion_note(backup),
+            back=page_of(backup),
         )
     try:
         operations.delete_backup(get_context(), new_run(request, Run.Kind.DELETION, name=backup.name))
     except OpsError as error:
         show_error(request, error)
-        return redirect_to(backup)
+        return HttpResponseRedirect(page_of(backup))
     messages.success(request, f"{backup.name} was deleted.")
-    return HttpResponseRedirect(reverse(BACKUP_LIST))
+    return HttpResponseRedirect(return_path(request, reverse(BACKUP_LIST)))
 
 
 def edit(request: HttpRequest, backup: Backup, done: str, **values: Any) -> None:
@@ -185,5 +207,5 @@ def edit(request: HttpRequest, backup: Backup, done: str, **values: Any) -> None
         messages.success(request, done)
 
 
-def redirect_to(backup: Backup) -> HttpResponse:
-    return HttpResponseRedirect(reverse("admin:ops_backup_change", args=[backup.pk]))
+def page_of(backup: Backup) -> str:
+    return reverse("admin:ops_backup_change", args=[backup.pk])

@@ -7,9 +7,9 @@ from typing import Any
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet, Sum
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, QueryDict
 from django.http.response import HttpResponseBase
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_exempt
@@ -29,7 +29,7 @@ from ops.admin import (
 )
 from ops.admin.backup_actions import Button, buttons_for, is_administrator, may
 from ops.admin.backup_detail import BackupPresenter
-from ops.admin.base import IndexAdmin, missing_worker
+from ops.admin.base import BACKUP_LIST, IndexAdmin, missing_worker
 from ops.admin.kept import Retention
 from ops.backups.retention import recommend
 from ops.backups.sources import UNKNOWN_ORIGIN
@@ -73,6 +73,7 @@ class BackupAdmin(IndexAdmin[Backup]):
     search_fields = ("name", "note", "created_by")
     ordering = ("-taken_at",)
     list_before_template = "ops/admin/_backups_header.html"
+    change_list_template = "ops/admin/backups.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Backup]:
         """With their states, and without manifests, which name every table."""
@@ -140,6 +141,7 @@ class BackupAdmin(IndexAdmin[Backup]):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         shown = {
             "zone": time_zone_name(),
+            "has_backups": Backup.objects.exists(),
             "previous": undo.find_previous(),
             "may_make": may_start(request.user, Run.Kind.BACKUP),
             "may_copy": copies.may_copy(request.user),
@@ -181,8 +183,15 @@ class BackupAdmin(IndexAdmin[Backup]):
         return format_html(kept, how_long, reason)
 
     def buttons(self, request: HttpRequest, undeletable: Collection[str], backup: Backup) -> SafeString:
-        found = ((row_button(button),) for button in buttons_for(request.user, backup, undeletable=undeletable))
+        here = request.get_full_path()
+        shown = buttons_for(request.user, backup, undeletable=undeletable, back_to=here, deleted_to=here)
+        found = ((row_button(button),) for button in shown)
         return format_html('<span class="ops-row-buttons">{}</span>', format_html_join("", "{}", found))
+
+    def filtered_list(self, request: HttpRequest) -> str:
+        """The list from which the page was opened, with its filters; '' for the whole list."""
+        filters = QueryDict(self.get_preserved_filters(request)).get("_changelist_filters", "")
+        return f"{reverse(BACKUP_LIST)}?{filters}" if filters else ""
 
     # --- The page ----------------------------------------------------------------------------------------------
     def change_view(self, request: HttpRequest, object_id: str, *_args: Any, **_options: Any) -> HttpResponse:
@@ -203,7 +212,14 @@ class BackupAdmin(IndexAdmin[Backup]):
             suspicion=decide.SuspicionPresenter.of(backup),
             may_decide=may(request.user, "pin"),
             may_restore=may_start(request.user, Run.Kind.RESTORE),
-            buttons=list(buttons_for(request.user, backup, undeletable=Backup.objects.undeletable_names())),
+            buttons=list(
+                buttons_for(
+                    request.user,
+                    backup,
+                    undeletable=Backup.objects.undeletable_names(),
+                    deleted_to=self.filtered_list(request),
+                )
+            ),
             runs=Run.objects.filter(backup=backup.name).defer("log", "arguments")[:50] if may_see_runs else [],
         )
 

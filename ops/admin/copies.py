@@ -13,8 +13,10 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from ops.admin.base import BACKUP_LIST, IndexAdmin, enqueue_run, require_start
+from ops.admin.return_to import return_path
 from ops.backups.locations.coverage import CopyState, KnownCopy, read_copies
 from ops.backups.locations.location import DIRECTORY, S3, SFTP, LocationSettings, read_settings
+from ops.backups.manifest import Origin
 from ops.backups.record import LOCAL
 from ops.conf import conf
 from ops.errors import OpsError
@@ -142,9 +144,16 @@ def verify_buttons(user: User, backup: Backup) -> Iterator[tuple[str, str]]:
             yield label, reverse(f"admin:ops_backup_{name}", args=[backup.pk])
 
 
+def may_restore(user: User, backup: Backup) -> bool:
+    """Whether the page of its restore is for this user: only administrators restore uploads."""
+    if backup.state == Backup.State.TAMPERED:
+        return False
+    return may_start(user, Run.Kind.RESTORE, {"untrusted": backup.origin == Origin.UPLOAD})
+
+
 def restore_url(user: User, backup: Backup, location: str) -> str:
     """'' for users who may not restore it."""
-    if not may_start(user, Run.Kind.RESTORE) or backup.state == Backup.State.TAMPERED:
+    if not may_restore(user, backup):
         return ""
     return f"{reverse('admin:ops_backup_restore', args=[backup.pk])}?{urlencode({'location': location})}"
 
@@ -173,7 +182,7 @@ def deletion_note(backup: Backup) -> str:
 
 def copy_now(_admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
     require_start(request, Run.Kind.COPY)
-    return enqueue_run(request, Run.Kind.COPY, back_to=reverse(BACKUP_LIST))
+    return enqueue_run(request, Run.Kind.COPY, back_to=return_path(request, reverse(BACKUP_LIST)))
 
 
 def requested_location(request: HttpRequest) -> dict[str, str]:

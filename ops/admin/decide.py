@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from ops import operations
 from ops.admin.base import IndexAdmin, new_run, require, show_error
+from ops.admin.return_to import return_path
 from ops.backups.manifest import Manifest
 from ops.backups.suspicion import Decision, Suspicion, Verdict
 from ops.errors import ArtifactInvalid, OpsError
@@ -79,12 +80,14 @@ def decide(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpRe
     shown = SuspicionPresenter.of(backup)
     if shown is None:
         raise Http404(f"{backup.name} is not suspicious.")
+    back = return_path(request, reverse("admin:ops_backup_change", args=[backup.pk]))
     if request.method != "POST":
         return admin.render(
             request,
             "ops/admin/decide.html",
             title="Is this right?",
             shown=shown,
+            back=back,
             may_restore=may_start(request.user, Run.Kind.RESTORE),
         )
     run = new_run(request, Run.Kind.DECISION, name=backup.name, right=request.POST.get("set") == "right")
@@ -94,4 +97,4 @@ def decide(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpRe
         show_error(request, error)
     else:
         messages.success(request, describe(result)[0])
-    return HttpResponseRedirect(reverse("admin:ops_backup_change", args=[backup.pk]))
+    return HttpResponseRedirect(back)

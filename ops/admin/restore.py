@@ -15,6 +15,7 @@ from django.utils.text import capfirst
 from ops import operations
 from ops.admin.base import IndexAdmin, enqueue_run, equivalent_command, has_worker, require_start
 from ops.admin.forms import RestoreConfirmation, require_confirmable, rights_context
+from ops.admin.return_to import return_path
 from ops.backups.engines.base import describe_left_out
 from ops.backups.manifest import Level
 from ops.backups.preview import RestorePreview, TableDiff, describe_emptied, describe_pending
@@ -65,17 +66,18 @@ def restore(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpR
     rights = preview.rights if preview else None
     require_confirmable(request, rights)
     form = RestoreConfirmation(request, context.engine.database)
+    back = return_path(request, reverse("admin:ops_backup_change", args=[backup.pk]))
     chosen = {"location": location} if location else {}
     command = equivalent_command(Run.Kind.RESTORE, {"name": backup.name, "untrusted": untrusted, **chosen})
     if request.method == "POST" and form.is_valid() and "refusal" not in shown:
         arguments = {"name": backup.name, "untrusted": untrusted, "pre_backup": not form.cleaned_data["no_pre_backup"]}
-        back_to = reverse("admin:ops_backup_change", args=[backup.pk])
-        return enqueue_run(request, Run.Kind.RESTORE, back_to=back_to, **arguments, **chosen)
+        return enqueue_run(request, Run.Kind.RESTORE, back_to=back, **arguments, **chosen)
     return admin.render(
         request,
         "ops/admin/restore.html",
         title="Restore",
         backup=backup,
+        back=back,
         live=context.engine.where,
         previous_days=context.previous_days,
         untrusted=untrusted,

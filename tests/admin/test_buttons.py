@@ -1,5 +1,7 @@
 """Which requests actions accept, and who sees their buttons. tests/security/test_permission_matrix.py has the rest."""
 
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test import Client
@@ -83,3 +85,41 @@ def test_download_and_upload_are_shown_to_administrators_only(restorer: Client, 
         assert "/download/" in text(admin_client.get(path))
     assert f"{LIST}upload/" not in text(restorer.get(LIST))
     assert f"{LIST}upload/" in text(admin_client.get(LIST))
+
+
+# --- The empty list -------------------------------------------------------------------------------------------------
+def test_empty_list_offers_a_backup(operator: Client, queue: list[str]) -> None:
+    page = text(operator.get(LIST))
+    assert "No backups yet" in page
+    assert f'formaction="{LIST}make/">Back up now</button>' in page
+    assert "No results found" not in page
+
+
+def test_empty_list_without_a_worker_names_the_command(operator: Client, settings: Any) -> None:
+    settings.OPS_CELERY_APP = ""
+    page = text(operator.get(LIST))
+    assert 'aria-label="Copy manage.py backup_database"' in page
+    assert f'formaction="{LIST}make/"' not in page
+
+
+def test_empty_list_offers_viewers_nothing(viewer: Client, queue: list[str]) -> None:
+    page = text(viewer.get(LIST))
+    assert "No backups yet" in page
+    assert "Back up now" not in page
+
+
+def test_list_without_results_of_a_search_does_not_say_that_there_are_none(viewer: Client) -> None:
+    add_backup()
+    page = text(viewer.get(f"{LIST}?q=nothing"))
+    assert "No backups yet" not in page
+    assert "No results found" in page
+
+
+# --- Buttons that lead to 403 ---------------------------------------------------------------------------------------
+def test_restore_of_an_upload_is_offered_to_administrators_only(restorer: Client, admin_client: Client) -> None:
+    upload = add_backup(origin="upload", manifest={"untrusted": True, "tables": {}, "migrations": []})
+    url = f"{LIST}{upload.pk}/restore/"
+    for page in (LIST, f"{LIST}{upload.pk}/change/"):
+        assert url not in text(restorer.get(page))
+        assert url in text(admin_client.get(page))
+    assert restorer.get(url).status_code == 403

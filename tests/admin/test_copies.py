@@ -233,7 +233,7 @@ def test_copies_are_requested_once(operator: Client, workers: None) -> None:
     answer = operator.post(f"{LIST}copy/")
 
     assert Run.objects.count() == 1
-    assert messages_of(answer)[0].startswith("A copying of backups (by ")
+    assert messages_of(answer)[0].startswith("Already queued by ")
 
 
 @pytest.mark.usefixtures("locations")

@@ -155,6 +155,15 @@ def test_kept_is_unknown_while_the_history_cannot_be_read(viewer: Client, storag
     assert "unknown: BACKUP_DIR cannot be read" in text(viewer.get(f"{BACKUPS}{backup.pk}/change/"))
 
 
+def test_history_of_a_backup_is_newest_first(admin_client: Client) -> None:
+    backup = add_backup()
+    for kind, days in (("backup", 3), ("verification", 1), ("restore_test", 2)):
+        add_run(kind=kind, backup=backup.name, requested_at=days_ago(days))
+    page = text(admin_client.get(f"{BACKUPS}{backup.pk}/change/"))
+    shown = [page.index(f">{words}</a></th>") for words in ("Verification", "Restore test", "Backup")]
+    assert shown == sorted(shown)
+
+
 def test_last_verified_backup_has_no_delete_button(admin_client: Client) -> None:
     newest, older = add_backup(), add_backup()
     page = text(admin_client.get(BACKUPS))

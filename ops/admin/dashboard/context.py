@@ -26,6 +26,7 @@ from ops.admin.dashboard.locations import location_cards
 from ops.admin.dashboard.status import DashboardData, read_dashboard_data
 from ops.admin.dashboard.summary import Severity, summarize
 from ops.admin.decide import first_undecided
+from ops.admin.return_to import with_return
 from ops.admin.run_detail import duration_of
 from ops.backups.preview import is_content
 from ops.conf import conf
@@ -91,6 +92,7 @@ def _backup_context(request: HttpRequest, data: DashboardData) -> dict[str, Any]
     today = timezone.localdate(data.status.now)
     summary = summarize(data.status)
     may_make = may_start(request.user, Run.Kind.BACKUP) and not data.status.is_running
+    home = reverse("admin:index")
     # The drawings escape what they are given.
     chart = SafeString(charts.draw_sizes(data.history.sizes)) if data.history.sizes else ""
     return {
@@ -104,12 +106,12 @@ def _backup_context(request: HttpRequest, data: DashboardData) -> dict[str, Any]
         ],
         "ops_locations": location_cards(data, with_commands=is_administrator(request.user)),
         "ops_location_commands": is_administrator(request.user),
-        "ops_copy_url": reverse("admin:ops_backup_copy") if may_copy(request.user) else "",
+        "ops_copy_url": with_return(reverse("admin:ops_backup_copy"), home) if may_copy(request.user) else "",
         "ops_calendar": SafeString(backup_calendar.draw(data.history.days, today=today)),
         "ops_legend": legend(),
         "ops_sizes": chart,
         "ops_trends": recovery.trends(recovery.read_measured()),
-        "ops_make_url": reverse("admin:ops_backup_make") if may_make else "",
+        "ops_make_url": with_return(reverse("admin:ops_backup_make"), home) if may_make else "",
         "ops_backups_url": reverse(BACKUP_LIST),
         "ops_suspicion": first_undecided() if data.status.suspicious else None,
         "ops_may_decide": may(request.user, "pin"),
