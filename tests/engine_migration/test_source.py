@@ -112,7 +112,7 @@ def test_file_without_sqlite_header_is_refused(tmp_path: Path, database: Databas
 
 def test_a_header_without_a_database_is_refused(tmp_path: Path, database: Database) -> None:
     path = tmp_path / "header.db"
-    path.write_bytes(source.HEADER + os.urandom(8176))
+    path.write_bytes(files.HEADER + os.urandom(8176))
     assert refusal(path, database) == (
         f"{path} is damaged: file is not a database.\n"
         f"Save what can be read with: sqlite3 {path} .recover | sqlite3 recovered.db"

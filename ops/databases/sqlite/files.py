@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from ops.errors import ArtifactInvalid, PreconditionFailed
 
 JOURNALS = ("-wal", "-shm", "-journal")
+HEADER = b"SQLite format 3\x00"
 BUILT_IN = frozenset({"BINARY", "NOCASE", "RTRIM"})
 """The collations of SQLite. ``PRAGMA collation_list`` also has those that are missing, once the schema was read."""
 LOCK_TIMEOUT = 10.0
@@ -85,7 +86,20 @@ def open_source(path: Path) -> sqlite3.Connection:
             raise locked(path) from error
         return open_unwritable(path, error)
     except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            check_header(path)
         raise damaged(path, str(error)) from error
+
+
+def check_header(path: Path) -> None:
+    """Raises ArtifactInvalid for a file that never was a database. Only for files in which SQLite can hold no lock."""
+    with path.open("rb") as file:
+        header = file.read(len(HEADER))
+    if header != HEADER:
+        raise ArtifactInvalid(
+            f"{path} is not a SQLite file, or it is encrypted.",
+            "Decrypt an encrypted file first, with the program that wrote it.",
+        )
 
 
 def readable(connection: sqlite3.Connection) -> sqlite3.Connection:

@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import IO
 
-from ops.databases.sqlite.files import remove
+from ops.databases.sqlite.files import HEADER, remove
 from ops.databases.sqlite.snapshot import FREE_SPACE, create_private, faults_of
 from ops.errors import ArtifactInvalid, PreconditionFailed
 from ops.utils.progress import Progress, ProgressCallback
 from ops.utils.streams import blocks_of
 
-HEADER = b"SQLite format 3\x00"
 HEADER_SIZE = 100
 CHOOSE_ANOTHER = "Choose another backup: manage.py list_backups"
 

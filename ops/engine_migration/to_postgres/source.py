@@ -8,9 +8,8 @@ from pathlib import Path
 from ops.databases.sqlite import snapshot
 from ops.databases.sqlite.files import check_exists
 from ops.databases.sqlite.snapshot import Source
-from ops.errors import ArtifactInvalid, PreconditionFailed
+from ops.errors import PreconditionFailed
 
-HEADER = b"SQLite format 3\x00"
 SPECIFY_FILE = "Specify the SQLite file with --sqlite-path FILE."
 IF_FULL = "Free some space there, or set BACKUP_DIR to another disk."
 
@@ -19,20 +18,9 @@ IF_FULL = "Free some space there, or set BACKUP_DIR to another disk."
 def open_source(path: Path) -> Iterator[Source]:
     """The checked live file, watched for changes until the end of the block."""
     check_exists(path, SPECIFY_FILE)
-    check_header(path)
     with snapshot.opened(path, hint=SPECIFY_FILE) as source:
         check_encoding(path, source.connection)
         yield source
-
-
-def check_header(path: Path) -> None:
-    with path.open("rb") as file:
-        header = file.read(len(HEADER))
-    if header != HEADER:
-        raise ArtifactInvalid(
-            f"{path} is not a SQLite file, or it is encrypted.",
-            "Decrypt an encrypted file first, with the program that wrote it.",
-        )
 
 
 def check_encoding(path: Path, connection: sqlite3.Connection) -> None:
