@@ -1,4 +1,5 @@
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.contrib import admin
 from django.contrib.admin import apps as django_admin
 from django_celery_beat.apps import BeatConfig
 
@@ -14,10 +15,18 @@ class HomeRackConfig(AppConfig):
 
 
 class HomeRackAdminConfig(django_admin.AdminConfig):
-    """Django's admin, on the site of `homerack.web.admin_site`."""
+    """Django's admin, on the site of `homerack.web.admin_site`, without the pages of django-celery-beat.
+
+    Nobody schedules arbitrary tasks there: `ops` has a page for its schedules.
+    """
 
     default = False
     default_site = "homerack.web.admin_site.HomeRackAdminSite"
+
+    def ready(self) -> None:
+        super().ready()
+        models = apps.get_app_config("django_celery_beat").get_models()
+        admin.site.unregister([model for model in models if admin.site.is_registered(model)])
 
 
 class SchedulesConfig(BeatConfig):

@@ -23,6 +23,11 @@ def is_page_of_backups(request: HttpRequest) -> bool:
     return path.startswith(backups) and not any(word in path for word in ("recovery-kit", "notifications"))
 
 
+def is_page_of_runs(request: HttpRequest) -> bool:
+    """Not of schedules, whose page is below the list of runs."""
+    return request.path.startswith(reverse("admin:ops_run_changelist")) and "/schedules/" not in request.path
+
+
 def entry(title: str, icon: str, model: str) -> dict[str, Any]:
     """The link to the list of a model: `icon` is a Material Symbol, `model` is ``app.model``."""
     link = reverse_lazy(f"admin:{model.replace('.', '_')}_changelist")
@@ -54,8 +59,8 @@ SECTIONS: list[dict[str, Any]] = [
         "separator": True,
         "items": [
             {**entry("Backups", "backup", "ops.backup"), "active": is_page_of_backups},
-            entry("Runs", "history", "ops.run"),
-            entry("Schedules", "schedule", "django_celery_beat.periodictask"),
+            {**entry("Runs", "history", "ops.run"), "active": is_page_of_runs},
+            {**entry("Schedules", "schedule", "ops.run"), "link": reverse_lazy("admin:ops_schedules")},
             {
                 "title": "Recovery kits",
                 "icon": "key",

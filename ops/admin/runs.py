@@ -1,5 +1,7 @@
 """Runs in the admin: a read-only list, and a page that shows the status and can cancel the run."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +14,10 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
+from django.views.decorators.http import require_http_methods
 from unfold.decorators import display
 
+from ops.admin import schedules
 from ops.admin.base import IndexAdmin
 from ops.admin.migrate_to_sqlite import context_of_run, download
 from ops.admin.restore_report import show_reports
@@ -51,8 +55,14 @@ class RunAdmin(IndexAdmin[Run]):
                 self.admin_site.admin_view(self.download_view),
                 name="ops_run_download_sqlite_file",
             ),
+            path("schedules/", self._page(schedules.overview, "GET", "HEAD", "POST"), name="ops_schedules"),
+            path("schedules/run-now/", self._page(schedules.run_now, "POST"), name="ops_schedules_run_now"),
             *super().get_urls(),
         ]
+
+    def _page(self, view: Callable[..., HttpResponse], *methods: str) -> Callable[..., Any]:
+        """A page that shows no single run."""
+        return self.admin_site.admin_view(require_http_methods(methods)(partial(view, self)))
 
     # --- The list ----------------------------------------------------------------------------------------------
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

@@ -2,8 +2,10 @@
 time is written in words and as a crontab.
 """
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -59,6 +61,12 @@ class Timing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "month_of_year": "*",
         }
 
+    def longest_gap(self) -> dt.timedelta:
+        """The longest time between two starts that follow each other, week after week."""
+        starts = sorted(24 * day + hour for day in set(self.days) for hour in self.hours)
+        gaps = [later - earlier for earlier, later in pairwise([*starts, starts[0] + 24 * len(WEEKDAYS)])]
+        return dt.timedelta(hours=max(gaps))
+
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltIn:
@@ -71,10 +79,22 @@ class BuiltIn:
     task: str
     description: str
     expire_seconds: int
-    kind: Run.Kind | None = None
-    """Of the runs that it starts, if they are always recorded."""
+    kinds: tuple[Run.Kind, ...] = ()
+    """Of the runs that it starts."""
+    unrecorded: str = ""
+    """Which of its starts leave no run, in a sentence."""
     default: Timing | None = None
     every_minutes: int = 0
+
+    @property
+    def short_name(self) -> str:
+        """``back_up``: that of the task without its module."""
+        return self.task.rpartition(".")[2]
+
+    @property
+    def times(self) -> str:
+        """Those of the default, in words."""
+        return describe(self.default) if self.default else f"every {self.every_minutes} minutes"
 
 
 BUILT_IN = (
@@ -82,7 +102,7 @@ BUILT_IN = (
         name="Back up",
         task="ops.tasks.back_up",
         description="Makes a backup and verifies it by reading it back.",
-        kind=Run.Kind.BACKUP,
+        kinds=(Run.Kind.BACKUP,),
         default=Timing(hour=2),
         expire_seconds=12 * HOUR,
     ),
@@ -90,7 +110,8 @@ BUILT_IN = (
         name="Restore test",
         task="ops.tasks.restore_test",
         description="Restores the newest verified backup into a scratch database, and compares.",
-        kind=Run.Kind.RESTORE_TEST,
+        kinds=(Run.Kind.RESTORE_TEST,),
+        unrecorded="Without a verified backup nothing starts.",
         default=Timing(hour=3, minute=30, days=(7,)),
         expire_seconds=48 * HOUR,
     ),
@@ -98,7 +119,8 @@ BUILT_IN = (
         name="Copy backups",
         task="ops.tasks.copy_backups",
         description="Copies to the other storage locations what they lack. Each new backup is copied at once.",
-        kind=Run.Kind.COPY,
+        kinds=(Run.Kind.COPY,),
+        unrecorded="It is recorded only when there is something to copy.",
         default=Timing(hour=0, minute=45, every_hours=1),
         expire_seconds=HOUR,
     ),
@@ -106,7 +128,7 @@ BUILT_IN = (
         name="Prune backups",
         task="ops.tasks.prune",
         description="Deletes the backups that the retention policy does not keep.",
-        kind=Run.Kind.PRUNE,
+        kinds=(Run.Kind.PRUNE,),
         default=Timing(hour=3),
         expire_seconds=12 * HOUR,
     ),
@@ -114,6 +136,8 @@ BUILT_IN = (
         name="Drop expired previous databases",
         task="ops.tasks.drop_expired_previous",
         description="Drops the database that a restore replaced, and deletes SQLite files of migrations.",
+        kinds=(Run.Kind.DROP_PREVIOUS, Run.Kind.SQLITE_DELETION),
+        unrecorded="It is recorded only when something has expired.",
         default=Timing(hour=4),
         expire_seconds=12 * HOUR,
     ),

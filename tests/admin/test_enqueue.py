@@ -12,9 +12,8 @@ import redis
 from django.db import connection, transaction
 from django.http import HttpResponse
 from django.test import Client
-from django_celery_beat.models import PeriodicTask
 
-from ops import tasks
+from ops import operations, tasks
 from ops.models import Run
 from ops.runs import executor
 from ops.utils.single_flight import shared_calls
@@ -229,36 +228,34 @@ def test_one_of_many_simultaneous_requests_is_queued(queue: list[str]) -> None:
     assert Run.objects.count() == 1
 
 
-class TestSchedules:
-    """*Run selected tasks* in the list of schedules."""
-
-    SCHEDULES = "/admin/django_celery_beat/periodictask/"
+class TestRunNow:
+    """*Run now* of the schedule whose task is sent itself."""
 
     @pytest.fixture
-    def run_now(self, admin_client: Client) -> Callable[[], list[str]]:
-        key = PeriodicTask.objects.get(name="Prune backups").pk
+    def run_now(self, admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+        monkeypatch.setattr(operations, "files_expired", lambda: True)
 
         def post() -> list[str]:
             start = time.monotonic()
-            answer = admin_client.post(self.SCHEDULES, {"action": "run_tasks", "_selected_action": [key]})
+            answer = admin_client.post("/admin/ops/run/schedules/run-now/", {"task": "ops.tasks.drop_expired_previous"})
             assert time.monotonic() - start < MAX_SECONDS
             assert answer.status_code == 302
             return messages_of(answer)
 
         return post
 
-    def test_run_tasks_action_sends_the_task(self, broker: Any, run_now: Any, server: RedisServer) -> None:
+    def test_task_is_sent(self, broker: Any, run_now: Any, server: RedisServer) -> None:
         broker(server.url())
-        assert run_now() == ["1 task was successfully run"]
+        assert run_now() == ["A worker drops what has expired. The list of runs shows it in a few seconds."]
         assert queued_messages(server) == 1
 
-    def test_run_tasks_action_shows_error_without_redis(self, broker: Any, run_now: Any) -> None:
+    def test_error_is_shown_without_redis(self, broker: Any, run_now: Any) -> None:
         broker(f"redis://127.0.0.1:{free_port()}/0")
         assert run_now() == [NO_REDIS]
 
-    def test_run_tasks_action_shows_error_when_redis_stops(
+    def test_error_is_shown_when_redis_stops(
         self, broker: Any, run_now: Any, server: RedisServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         broker(server.url())
-        monkeypatch.setattr("homerack.admin.require_redis", server.halt)
-        assert run_now() == ["Not all tasks were started: Redis no longer answers."]
+        monkeypatch.setattr(tasks, "require_redis", server.halt)
+        assert run_now() == ["Redis no longer answers. Nothing was started. Start Redis (REDIS_URL) and try again."]

@@ -21,8 +21,6 @@ from django.http import HttpResponse
 from django.template.response import SimpleTemplateResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, path
-from django.utils import timezone
-from django_celery_beat.models import ClockedSchedule, SolarSchedule
 
 from homerack.accounts.models import User
 from homerack.inventory.models import DcimConnection, DeviceSpecification
@@ -101,6 +99,8 @@ PAGES = {
     "admin:ops_run_report": Page(NOBODY, NOBODY),  # the run has none; tests/admin/test_restore_tests.py
     "admin:ops_run_cancel": Page(NOBODY, OPERATE),  # a backup; what one may start, one may cancel
     "admin:ops_notifications": Page(ADMINISTRATORS, ADMINISTRATORS),
+    "admin:ops_schedules": Page(WATCH, ADMINISTRATORS),
+    "admin:ops_schedules_run_now": Page(NOBODY, OPERATE),  # Back up; what one may start there, one may start here
     "ops-run-status": Page(EVERYBODY, NOBODY),  # its address is signed
     "ops-run-status-fragment": Page(EVERYBODY, NOBODY),
     "health": Page(EVERYBODY, NOBODY),
@@ -148,16 +148,11 @@ MODELS = {
     "accounts_user": FOR_ADMINISTRATORS,
     "auth_group": FOR_ADMINISTRATORS,
     "axes_accessattempt": Rights(view=ADMINISTRATORS, delete=ADMINISTRATORS),
-    "django_celery_beat_clockedschedule": FOR_ADMINISTRATORS,
-    "django_celery_beat_crontabschedule": FOR_ADMINISTRATORS,
-    "django_celery_beat_intervalschedule": FOR_ADMINISTRATORS,
-    "django_celery_beat_periodictask": FOR_ADMINISTRATORS,
-    "django_celery_beat_solarschedule": FOR_ADMINISTRATORS,
 }
 """By app and model, as in the names of the console's pages."""
 QUERIES = {"admin:autocomplete": "?app_label=accounts&model_name=user&field_name=groups"}
-POSTED = {"post": "yes", "action": "delete_selected"}
-"""Confirms a deletion; it is undone after the request."""
+POSTED = {"post": "yes", "action": "delete_selected", "task": "ops.tasks.back_up"}
+"""Confirms a deletion, which is undone after the request; `task` is the schedule to run now."""
 
 
 # --- Which pages there are ----------------------------------------------------------------------------------------
@@ -246,8 +241,6 @@ def make_rows() -> dict[str, str]:
     place(device, make_rack())
     DcimConnection.objects.create(name="dcim", type="netbox", base_url="https://dcim.example.org")
     DeviceSpecification.objects.create(brand="Acme", model="One")
-    SolarSchedule.objects.create(event="sunrise", latitude=52, longitude=13)
-    ClockedSchedule.objects.create(clocked_time=timezone.now())
     User.objects.create_user("target@example.com")
     AccessAttempt.objects.create(username="name:somebody", ip_address="192.0.2.1", failures_since_start=1)
     add_suspicious_backup()

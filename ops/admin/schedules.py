@@ -1,0 +1,211 @@
+"""The page of schedules: when backups and other runs start, their last runs, and a button that starts each now."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from ops import operations, stored_settings, tasks
+from ops.admin.base import (
+    IndexAdmin,
+    enqueue_run,
+    has_worker,
+    missing_worker,
+    new_run,
+    require_administrator,
+    show_error,
+)
+from ops.admin.schedule_card import COMMANDS, OtherSchedule, ScheduleCard, last_runs, warnings_about
+from ops.admin.schedule_form import TimingForm, focus_first_mistake
+from ops.conf import conf
+from ops.errors import OpsError, PreconditionFailed
+from ops.models import Run
+from ops.runs import descriptions
+from ops.runs.authorization import User, may_start
+from ops.runs.context import get_context
+from ops.runs.schedule_rows import rows_by_name
+from ops.schedules import timetable
+from ops.schedules.builtin import BUILT_IN, BY_TASK, BuiltIn, Timing
+from ops.stored_settings import StoredSettings, StoredSettingsIgnored
+from ops.utils import clock
+from ops.utils.formatting import format_local
+from ops.utils.single_flight import SingleFlight
+
+PAGE = "admin:ops_schedules"
+DROP_EXPIRED = "ops.tasks.drop_expired_previous"
+
+
+# --- The page -----------------------------------------------------------------------------------------------------
+def overview(admin: IndexAdmin[Run], request: HttpRequest) -> HttpResponse:
+    """For users who may view runs. A POST saves the times, and is for superusers."""
+    require_viewer(admin, request)
+    data = None
+    if request.method == "POST":
+        require_administrator(request)
+        data = request.POST
+    stored, fault = read_stored()
+    forms = make_forms(stored, data) if request.user.is_superuser else {}
+    if data is not None and all(form.is_valid() for form in forms.values() if form.is_bound):
+        if save(request, forms, data, is_ignored=fault is not None):
+            return HttpResponseRedirect(reverse(PAGE))
+    else:
+        focus_first_mistake(iter(forms.values()))
+    return render(admin, request, stored, fault, forms)
+
+
+def require_viewer(admin: IndexAdmin[Run], request: HttpRequest) -> None:
+    if not admin.has_view_permission(request):
+        raise PermissionDenied
+
+
+def read_stored() -> tuple[StoredSettings, StoredSettingsIgnored | None]:
+    """The stored settings, or the defaults and why they are ignored."""
+    try:
+        return stored_settings.read(), None
+    except StoredSettingsIgnored as error:
+        return StoredSettings(), error
+
+
+def timing_of(schedule: BuiltIn, stored: StoredSettings) -> Timing | None:
+    return stored.schedules.get(schedule.task, schedule.default)
+
+
+def make_forms(stored: StoredSettings, data: Mapping[str, Any] | None) -> dict[str, TimingForm]:
+    """A form for each schedule that can be changed, by its task.
+
+    The one for which ``default`` was posted shows the default, whatever was entered.
+    """
+    back = data.get("default", "") if data else ""
+    forms = {}
+    for schedule in BUILT_IN:
+        if schedule.default is None:
+            continue
+        if schedule.task == back:
+            forms[schedule.task] = TimingForm(schedule, schedule.default)
+        else:
+            forms[schedule.task] = TimingForm(schedule, timing_of(schedule, stored) or schedule.default, data)
+    return forms
+
+
+def render(
+    admin: IndexAdmin[Run],
+    request: HttpRequest,
+    stored: StoredSettings,
+    fault: StoredSettingsIgnored | None,
+    forms: Mapping[str, TimingForm],
+) -> HttpResponse:
+    rows, last = (rows_by_name("default") if timetable.is_installed() else {}), last_runs()
+    cards = [
+        ScheduleCard(
+            schedule=schedule,
+            timing=timing_of(schedule, stored),
+            row=rows.pop(schedule.name, None),
+            last=last.get(schedule.task),
+            form=forms.get(schedule.task),
+            may_run=may_run(request.user, schedule),
+            is_known=fault is None,
+        )
+        for schedule in BUILT_IN
+    ]
+    others = [OtherSchedule(row=row) for row in rows.values()]
+    back_up = cards[0].timing
+    return admin.render(
+        request,
+        "ops/admin/schedules.html",
+        title="Schedules",
+        show_back_button=False,
+        cards=cards,
+        others=others,
+        may_change=bool(forms),
+        mistakes=[mistake for form in forms.values() for mistake in form.mistakes()],
+        fault=fault,
+        warnings=list(warnings_about(back_up, others, stored_settings.max_age_hours())) if back_up else [],
+        is_installed=timetable.is_installed(),
+        now=format_local(clock.now())[-5:],
+    )
+
+
+def save(request: HttpRequest, forms: Mapping[str, TimingForm], data: Mapping[str, Any], *, is_ignored: bool) -> bool:
+    """Store what was changed, and show what it was before; or show the error, and return False.
+
+    `is_ignored`: the file cannot be read, and is replaced also without a change.
+    """
+    timings = {task: form.timing() for task, form in forms.items() if form.is_bound and form.has_changed()}
+    back = BY_TASK.get(data.get("default", ""))
+    if back and back.default:
+        timings[back.task] = back.default
+    try:
+        result = operations.change_schedules(get_context(), new_run(request, Run.Kind.SETTINGS), timings)
+    except OpsError as error:
+        show_error(request, error)
+        return False
+    except OSError as error:
+        messages.error(request, f"The times were not saved: {error.strerror or type(error).__name__} (BACKUP_DIR).")
+        return False
+    if result.changes or is_ignored:
+        for sentence in descriptions.describe(result):
+            messages.success(request, f"Saved. {sentence}")
+    else:
+        messages.info(request, "Nothing was changed.")
+    return True
+
+
+# --- Run now ------------------------------------------------------------------------------------------------------
+def may_run(user: User, schedule: BuiltIn) -> bool:
+    """Whether the user may start all kinds of runs that the schedule starts."""
+    return bool(schedule.kinds) and all(may_start(user, kind) for kind in schedule.kinds)
+
+
+def run_now(admin: IndexAdmin[Run], request: HttpRequest) -> HttpResponse:
+    """Do what the schedule does, and go to the page of the run, if there is one from the beginning."""
+    require_viewer(admin, request)
+    schedule = BY_TASK.get(request.POST.get("task", ""))
+    if schedule is None:
+        raise Http404("There is no such schedule.")
+    if not may_run(request.user, schedule):
+        raise PermissionDenied
+    try:
+        require_something_to_do(schedule)
+        if schedule.task != DROP_EXPIRED:
+            arguments = {"farthest": True} if Run.Kind.RESTORE_TEST in schedule.kinds else {}
+            return enqueue_run(request, schedule.kinds[0], back_to=reverse(PAGE), **arguments)
+        send_drop_expired(schedule)
+        messages.success(request, "A worker drops what has expired. The list of runs shows it in a few seconds.")
+    except OpsError as error:
+        show_error(request, error)
+    return HttpResponseRedirect(reverse(PAGE))
+
+
+def require_something_to_do(schedule: BuiltIn) -> None:
+    """Raises PreconditionFailed if a start would do nothing."""
+    if not has_worker():
+        command = COMMANDS.get(schedule.task)
+        hint = f"Or run: {command}" if command else ""
+        raise PreconditionFailed(f"{missing_worker()}. Nothing was started.", hint)
+    if Run.Kind.RESTORE_TEST in schedule.kinds and operations.newest_verified(get_context()) is None:
+        raise PreconditionFailed(
+            "There is no verified backup to test. Nothing was started.", "Make one first: Back up."
+        )
+    if Run.Kind.COPY in schedule.kinds and not conf.BACKUP_LOCATIONS:
+        raise PreconditionFailed("There is no other storage location to copy to. Nothing was started.")
+    if schedule.task == DROP_EXPIRED and not (operations.previous_expired(get_context()) or operations.files_expired()):
+        raise PreconditionFailed("No previous database and no SQLite file has expired. Nothing was started.")
+
+
+def send_drop_expired(schedule: BuiltIn) -> None:
+    """Send the task itself: it looks again at what has expired when it starts, and drops nothing else.
+
+    Raises PreconditionFailed if Redis does not answer.
+    """
+    tasks.require_redis()
+    send = partial(
+        tasks.drop_expired_previous.apply_async, expires=schedule.expire_seconds, retry_policy=tasks.RETRY_ONCE
+    )
+    if isinstance(SingleFlight().run("drop expired", send).result(within=tasks.PUBLISH_TIMEOUT), BaseException):
+        raise PreconditionFailed(
+            "Redis no longer answers. Nothing was started.", "Start Redis (REDIS_URL) and try again."
+        )
