@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 
 from ops.models import Backup, Run
+from ops.runs.results import read_result
 
 MakeBackup = Callable[..., Backup]
 MakeRun = Callable[..., Run]
@@ -44,6 +45,8 @@ def make_run(db: None) -> MakeRun:
             "requested_at": asked,
             "started_at": asked, "finished_at": asked + dt.timedelta(seconds=9),
         }  # fmt: skip
-        return Run.objects.create(**{**values, **fields})
+        run = Run.objects.create(**{**values, **fields})
+        assert not run.result or read_result(run.kind, run.result), "no run of this kind has such a result"
+        return run
 
     return make

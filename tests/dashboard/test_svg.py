@@ -43,22 +43,22 @@ def test_calendar_begins_on_monday_and_ends_in_the_current_week() -> None:
 )
 def test_day_has_state_and_label(day: Day, state: State, label: str) -> None:
     assert day.state(TODAY) is state
-    assert backup_calendar.describe_day(day, today=TODAY) == f"Tuesday 24 November: {label}"
+    assert backup_calendar.describe_day(day, today=TODAY) == f"Tuesday 2026-11-24: {label}"
 
 
 def test_day_is_missed_when_it_is_over() -> None:
     yesterday = Day(date=TODAY - dt.timedelta(days=1), expected=True)
 
     assert yesterday.state(TODAY) is State.MISSED
-    assert backup_calendar.describe_day(yesterday, today=TODAY) == "Monday 23 November: no backup, though one was due"
+    assert backup_calendar.describe_day(yesterday, today=TODAY) == "Monday 2026-11-23: no backup, though one was due"
 
 
 def test_calendar_has_a_labelled_square_for_each_day_until_today() -> None:
     drawn = squares(weeks(d1122=Day(date=dt.date(2026, 11, 22), made=1, restore_tested=1)))
 
     assert len(drawn) == 79
-    assert drawn["Sunday 22 November: 1 backup, 1 restore tested"] == "dash-day is-restore_tested"
-    assert drawn["Tuesday 24 November: no backup yet"] == "dash-day is-none is-today"
+    assert drawn["Sunday 2026-11-22: 1 backup, 1 restore tested"] == "dash-day is-restore_tested"
+    assert drawn["Tuesday 2026-11-24: no backup yet"] == "dash-day is-none is-today"
 
 
 def test_states_differ_by_mark_not_only_by_colour() -> None:
@@ -92,14 +92,14 @@ def test_size_chart_has_a_dot_for_each_day() -> None:
 
     drawing = ET.fromstring(charts.draw_sizes(points))
 
-    assert drawing.attrib["aria-label"] == "Size of backups: 2.0 MB on 23 Nov 2026, 4.1 MB on 24 Nov 2026"
-    assert [title.text for title in drawing.iter(f"{SVG}title")] == ["23 Nov 2026: 2.0 MB", "24 Nov 2026: 4.1 MB"]
+    assert drawing.attrib["aria-label"] == "Size of backups: 2.0 MB on 2026-11-23, 4.1 MB on 2026-11-24"
+    assert [title.text for title in drawing.iter(f"{SVG}title")] == ["2026-11-23: 2.0 MB", "2026-11-24: 4.1 MB"]
 
 
 def test_size_chart_of_one_backup_has_no_line() -> None:
     drawing = ET.fromstring(charts.draw_sizes([Point(date=TODAY, value=0)]))
 
-    assert drawing.attrib["aria-label"] == "Size of the backup of 24 Nov 2026: 0 B"
+    assert drawing.attrib["aria-label"] == "Size of the backup of 2026-11-24: 0 B"
     assert [path.attrib["class"] for path in drawing.iter(f"{SVG}path")] == ["dash-grid"] * 4
 
 

@@ -116,7 +116,7 @@ def draw_key(state: State) -> str:
 
 
 def describe_day(day: Day, *, today: dt.date) -> str:
-    """``Sunday 22 November: 2 backups, 1 restore tested; 1 attempt failed``."""
+    """``Sunday 2026-11-22: 2 backups, 1 restore tested; 1 attempt failed``."""
     parts = []
     if day.made:
         parts.append(
@@ -124,7 +124,7 @@ def describe_day(day: Day, *, today: dt.date) -> str:
         )
     if day.failed:
         parts.append(f"{pluralize(day.failed, 'attempt')} failed")
-    return f"{day.date:%A} {day.date.day} {day.date:%B}: {'; '.join(parts) or _describe_none(day, today)}"
+    return f"{day.date:%A %Y-%m-%d}: {'; '.join(parts) or _describe_none(day, today)}"
 
 
 def _describe_none(day: Day, today: dt.date) -> str:

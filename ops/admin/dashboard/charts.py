@@ -134,4 +134,4 @@ def _dates(points: Sequence[Point], scale: Scale) -> Iterator[str]:
 
 
 def _day(date: dt.date) -> str:
-    return f"{date.day} {date:%b %Y}"
+    return f"{date:%Y-%m-%d}"
