@@ -8,8 +8,8 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.forms import ReadOnlyPasswordHashWidget
 from django.contrib.auth.models import Group
-from django.db import models
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -17,10 +17,10 @@ from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from homerack.accounts.login_protection import wait_until
 from homerack.accounts.models import User
+from homerack.accounts.permission_choices import PermissionsField, offered
 from homerack.accounts.reporting import with_email
 from homerack.accounts.rights import grantable_groups, grantable_permissions, may_manage
 from homerack.ordering import alphabetical_key
@@ -28,6 +28,14 @@ from homerack.ordering import alphabetical_key
 ROLE_COLORS = {"Administrator": "danger", "Editors": "success", "Viewers": "info", "No permissions yet": "warning"}
 
 admin.site.unregister(Group)
+
+
+LABELS = {"is_staff": "May sign in", "is_superuser": "Administrator"}
+HELP_TEXTS = {
+    "is_staff": "Users without this cannot sign in.",
+    "is_superuser": "Has all permissions, with or without groups.",
+    "groups": "The user has the permissions of all these groups.",
+}
 
 
 class EmailUserCreationForm(UserCreationForm):  # type: ignore[misc]
@@ -38,16 +46,29 @@ class EmailUserCreationForm(UserCreationForm):  # type: ignore[misc]
     class Meta:
         model = User
         fields = ("email",)
+        labels, help_texts = LABELS, HELP_TEXTS
         field_classes: ClassVar[dict[str, type[forms.Field]]] = {}
 
     def clean_email(self) -> str:
         return User.objects.normalize_email(self.cleaned_data["email"])
 
 
+class PasswordLink(ReadOnlyPasswordHashWidget):
+    """The link to the form of the password, instead of a hash, which tells users nothing."""
+
+    template_name = "accounts/password_link.html"
+
+
 class EmailUserChangeForm(UserChangeForm):  # type: ignore[misc]
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["password"].widget = PasswordLink()
+        self.fields["password"].help_text = ""
+
     class Meta:
         model = User
         fields = "__all__"
+        labels, help_texts = LABELS, HELP_TEXTS
         field_classes: ClassVar[dict[str, type[forms.Field]]] = {}
 
 
@@ -55,6 +76,8 @@ class EmailUserChangeForm(UserChangeForm):  # type: ignore[misc]
 class UserAdmin(DjangoUserAdmin[User], ModelAdmin[User]):  # type: ignore[type-var]
     form = EmailUserChangeForm
     add_form = EmailUserCreationForm
+    # The template of Django adds that more can be edited later; this form has everything.
+    add_form_template = None
     change_password_form = AdminPasswordChangeForm
     list_display = ("email", "full_name", "roles", "is_active", "last_login")
     list_filter = ("is_active", "is_superuser", "groups")
@@ -77,6 +100,16 @@ class UserAdmin(DjangoUserAdmin[User], ModelAdmin[User]):  # type: ignore[type-v
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Without the password, which is a link to its form, for users who may not change it."""
+        found = super().get_fieldsets(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return found
+        return [
+            (name, {**options, "fields": [field for field in options["fields"] if field != "password"]})
+            for name, options in found
+        ]
 
     # --- Users give no more permissions than they have -------------------------------------------------------------
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
@@ -117,7 +150,6 @@ class UserAdmin(DjangoUserAdmin[User], ModelAdmin[User]):  # type: ignore[type-v
 class GroupAdmin(DjangoGroupAdmin, ModelAdmin[Group]):
     list_display = ("name", "users_count")
     filter_horizontal = ()
-    formfield_overrides: ClassVar = {models.ManyToManyField: {"widget": UnfoldAdminCheckboxSelectMultipleWidget}}
     search_fields = ("name",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
@@ -134,7 +166,10 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin[Group]):
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
         if db_field.name == "permissions":
-            options["queryset"] = grantable_permissions(request.user)
+            match = request.resolver_match
+            key = str(match.kwargs.get("object_id")) if match else ""
+            permissions = offered(grantable_permissions(request.user), int(key) if key.isdecimal() else None)
+            return PermissionsField(queryset=permissions, required=False)
         return super().formfield_for_manytomany(db_field, request, **options)
 
     def get_search_results(

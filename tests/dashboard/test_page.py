@@ -185,7 +185,7 @@ def test_dashboard_has_no_buttons_for_backup_viewers(backup_viewer: Client, make
 
 
 def test_dashboard_without_any_permission_says_so(stranger_client: Client) -> None:
-    assert "You do not have permission to view anything here." in page(stranger_client)
+    assert "Your account has no permissions yet" in page(stranger_client)
 
 
 def test_lab_card_shows_space_and_power_of_racks(superuser: Client) -> None:
