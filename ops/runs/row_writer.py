@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from django.db import Error, connection, connections
+from django.db import Error, connection, connections, transaction
 
 from ops.health.database import with_health_deadline
 from ops.models import Run
@@ -109,12 +109,13 @@ class RunRowWriter(threading.Thread):
     def _write_run(self, run: Run) -> None:
         values = values_of(run)
         is_new = values != self._written
-        if is_new:
-            index.write_run(run)
-            self._written = values
-        if is_new or time.monotonic() - self._reported > REPORT_INTERVAL:
+        if not is_new and time.monotonic() - self._reported < REPORT_INTERVAL:
+            return
+        with transaction.atomic():
+            if is_new:
+                index.write_run(run)
             Run.objects.filter(pk=run.pk).update(reported_at=clock.now())
-            self._reported = time.monotonic()
+        self._written, self._reported = values, time.monotonic()
 
     def _is_outdated(self) -> bool:
         return bool(self._changes) or self._written != values_of(self._state())

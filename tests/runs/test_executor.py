@@ -19,6 +19,7 @@ from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.errors import AlreadyRunning, Cancelled, OpsError, PreconditionFailed
 from ops.models import Backup, Run
+from ops.runs import row_writer
 from ops.runs.recorder import RunRecorder
 from ops.runs.results import DeletionResult
 from ops.utils.progress import Progress
@@ -207,6 +208,17 @@ def test_cancelled_run_ends_within_a_second(engine: Engine, repository: BackupCa
     sentence = "Cancelled by ada while it was running. The database was not changed."
     assert (run.status, run.error) == ("cancelled", sentence)
     assert repository.events()[-1]["error"] == sentence
+
+
+def test_running_run_reports_although_nothing_is_new(
+    engine: Engine, repository: BackupCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_writer, "REPORT_INTERVAL", 0.1)
+    with recorded(request(), engine=engine, repository=repository):
+        eventually(Run.objects.exists, within=3)
+        first = Run.objects.get().reported_at
+        assert first
+        eventually(lambda: Run.objects.filter(reported_at__gt=first).exists(), within=3)
 
 
 def test_cancel_after_the_point_of_no_return_is_ignored(engine: Engine, repository: BackupCatalog) -> None:
