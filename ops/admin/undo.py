@@ -73,12 +73,10 @@ class PreviousPresenter:
             return f"the database as it was before {self.database.backup} was restored"
         if self.restore is None:
             return f"the database as it was until {self.replaced_at}"
-        backup, when = self.restore.backup, format_local(self.restore.finished_at or self.restore.requested_at)
+        backup = self.restore.backup
         if self.is_restored:
-            return f"the database that was restored from {backup} on {when}, as it was until {self.replaced_at}"
-        return (
-            f"the database as it was before {backup} was restored on {when}, with its changes until {self.replaced_at}"
-        )
+            return f"the database that was restored from {backup}, as it was until {self.replaced_at}"
+        return f"the database as it was before {backup} was restored, with its changes until {self.replaced_at}"
 
 
 def find_previous() -> PreviousPresenter | None:
