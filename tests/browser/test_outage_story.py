@@ -1,11 +1,16 @@
 """A frozen worker, a dead one, a dead Redis and a frozen database: what the page of a run says, and how it goes on."""
 
 import contextlib
+import json
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -14,11 +19,13 @@ from tests.browser.conftest import Site, open_site
 from tests.celery.support import command_of, is_stopped, running
 from tests.support.backend import eventually
 from tests.support.forked import ROOT
-from tests.support.postgres import children_of
+from tests.support.postgres import PostgresServer, children_of
 
 pytestmark = pytest.mark.browser
 
 LIST = "/admin/ops/backup/"
+PROMISED = 2.5
+"""Seconds in which the health page answers, on a busy machine."""
 SECONDS = 1000
 """In milliseconds."""
 FREEZES_ITSELF = """
@@ -52,6 +59,25 @@ def page(site: Site) -> Iterator[Page]:
     with site.page() as page:
         site.sign_in(page)
         yield page
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """A server of this test's own, to freeze."""
+    server = PostgresServer.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def postgres_site(
+    browser: Browser, migrated: Path, server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("frozen-database")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATABASE_URL", server.url("postgres"))
+        with open_site("postgresql", folder, browser, migrated) as site:
+            yield site
 
 
 # --- Processes ------------------------------------------------------------------------------------------------------
@@ -183,3 +209,44 @@ def test_run_that_is_frozen_keeps_others_waiting_and_goes_on(site: Site, page: P
     succeeds(page)
     page.goto(address)
     succeeds(page)
+
+
+@pytest.mark.slow
+def test_page_of_a_run_says_that_the_database_is_frozen_and_goes_on(
+    postgres_site: Site, server: PostgresServer
+) -> None:
+    site = postgres_site
+    with site.page(allowed=["status 503", "status of 503"]) as page:
+        site.sign_in(page)
+        with frozen(service(site, "worker")):
+            back_up(page)
+            waits(page, "silent-worker", "The worker does not answer")
+            server.freeze()
+            try:
+                silent = page.get_by_text("The database does not answer: it is frozen or stopped")
+                expect(silent).to_be_visible(timeout=15 * SECONDS)
+                health, seconds = ask(f"{site.address}/health/")
+                assert health["checks"]["database"] == {"status": "unhealthy", "error": "TimeoutError"}
+                assert seconds < PROMISED
+                address = page.locator("[data-status-url]").get_attribute("data-status-url")
+                with pytest.raises(HTTPError, match="503"):
+                    ask(f"{site.address}{address}")
+                assert ask(f"{site.address}/health/live/")[0] == {"status": "healthy"}
+            finally:
+                server.thaw()
+            expect(silent).to_be_hidden(timeout=15 * SECONDS)
+        succeeds(page)
+
+
+def ask(url: str) -> tuple[Any, float]:
+    """The JSON of a page, and the seconds that it took. A status of 503 of the health page is an answer."""
+    start = time.monotonic()
+    try:
+        with urlopen(url, timeout=30) as answer:
+            text = answer.read()
+    except HTTPError as error:
+        if "/health/" not in url:
+            raise
+        with error:
+            text = error.read()
+    return json.loads(text), time.monotonic() - start

@@ -4,6 +4,7 @@
 (() => {
   const INTERVAL = 1000; // milliseconds
   const TIMEOUT = 8000;
+  const UNAVAILABLE = 503; // the site answers, but not its database
   const PAGE = "[data-run-page]";
 
   // The standalone page follows the admin's choice of light and dark, which unfold keeps here.
@@ -15,6 +16,7 @@
   if (!run) return;
   const status = run.querySelector("[data-status]");
   const unreachable = run.querySelector("[data-unreachable]");
+  const noDatabase = run.querySelector("[data-no-database]");
   const hide = (selector) => document.querySelectorAll(selector).forEach((element) => { element.hidden = true; });
 
   // Hides what a finished run does not offer. Returns whether to go on polling.
@@ -41,14 +43,16 @@
   };
 
   const poll = async () => {
+    let answer = 0;
     try {
       const response = await get(run.dataset.statusUrl);
-      if (!response.ok) throw new Error(response.status);
-      show(await response.text());
-      unreachable.hidden = true;
+      answer = response.status;
+      if (response.ok) show(await response.text());
     } catch {
-      unreachable.hidden = false;
+      // Nothing answers.
     }
+    unreachable.hidden = answer === 200 || answer === UNAVAILABLE;
+    noDatabase.hidden = answer !== UNAVAILABLE;
     if (update()) setTimeout(poll, INTERVAL);
     else showEnd();
   };
