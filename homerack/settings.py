@@ -260,8 +260,12 @@ OPS_SETTING_SOURCES = env.sources(
         "BACKUP_SIGNING_KEY",
         "HEARTBEAT_URL",
         "NOTIFY_URLS",
+        "OPS_CELERY_APP",
+        "OPS_UPLOAD_LIMIT",
+        "TIME_ZONE",
         "UNDO_KEEP_DAYS",
-    )
+    ),
+    OPS_SETTING_NAMES,
 )
 OPS_ALERT_SOURCES = ["homerack.accounts.reporting.password_guessing_alerts"]
 OPS_DASHBOARD_CARDS = ["homerack.accounts.reporting.password_guessing_card", "homerack.web.dashboard.lab_card"]

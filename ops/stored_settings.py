@@ -9,7 +9,7 @@ import binascii
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -21,7 +21,7 @@ from ops.backups.retention import Policy
 from ops.backups.signing import Trust, unsigned
 from ops.backups.storage.atomic_files import AtomicFiles, json_bytes
 from ops.backups.storage.local import PrivateFileSystemStorage
-from ops.conf import conf
+from ops.conf import conf, setting_name
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
 from ops.keys import keys_from_settings
 from ops.schedules.builtin import Timing
@@ -47,6 +47,7 @@ NUMBERS: Mapping[str, tuple[int, int]] = {
     "BACKUP_MAX_AGE_HOURS": (1, 24 * 366),
 }
 """The least and the largest value of each number that can be changed."""
+WHERE = {"default": "default", "admin": "set here"}
 
 
 class StoredSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,6 +75,11 @@ class Effective:
     value: Any
     source: str
     is_fixed: bool
+
+    @property
+    def where(self) -> str:
+        """``default``, ``set here``, or ``environment: UNDO_KEEP_DAYS``, for pages of the admin."""
+        return WHERE.get(self.source) or f"{self.source}: {setting_name(self.name)}"
 
 
 # --- The file -------------------------------------------------------------------------------------------------------
@@ -139,16 +145,14 @@ def policy(*, days: int | None = None) -> Policy:
     except StoredSettingsIgnored as error:
         logger.warning("%s", error.message)
         stored, unknown = StoredSettings(), True
-    in_force, *periods = (int(number(name, stored).value) for name in RETENTION)
-    daily, weekly, monthly, yearly = periods
-    return Policy(
-        days=in_force if days is None else days,
-        daily=daily,
-        weekly=weekly,
-        monthly=monthly,
-        yearly=yearly,
-        unknown=unknown,
-    )
+    found = replace(policy_of(stored), unknown=unknown)
+    return found if days is None else replace(found, days=days)
+
+
+def policy_of(stored: StoredSettings) -> Policy:
+    """The retention policy while these settings are stored."""
+    days, daily, weekly, monthly, yearly = (int(number(name, stored).value) for name in RETENTION)
+    return Policy(days=days, daily=daily, weekly=weekly, monthly=monthly, yearly=yearly)
 
 
 def undo_keep_days() -> int:

@@ -173,3 +173,22 @@ def test_unknown_time_zone_is_refused(tmp_path):
         "TIME_ZONE is 'Mars/Base', which is not the name of a time zone. Example: TIME_ZONE=Europe/Berlin"
         in ended.stderr
     )
+
+
+def test_source_of_a_variable_is_the_environment_the_file_or_nothing(monkeypatch, tmp_path):
+    """The file is read into the environment, which processes that this one starts inherit."""
+    (tmp_path / ".env").write_text("IN_FILE=1\nIN_BOTH=1\n")
+    monkeypatch.setattr(env.Dotenv, "ENVIRON", {})
+    monkeypatch.setenv("IN_FILE", "")
+    monkeypatch.delenv("IN_FILE")
+    monkeypatch.setenv("IN_BOTH", "2")
+    monkeypatch.setenv("SECRET_FILE", "/run/secrets/key")
+    monkeypatch.setenv("BACKUP_UPLOAD_LIMIT_MB", "5")
+    env.load_dotenv(tmp_path / ".env")
+    names = ("IN_FILE", "IN_BOTH", "SECRET", "OPS_UPLOAD_LIMIT", "IN_NEITHER")
+    assert env.sources(names, {"OPS_UPLOAD_LIMIT": "BACKUP_UPLOAD_LIMIT_MB"}) == {
+        "IN_FILE": "file .env",
+        "IN_BOTH": "environment",
+        "SECRET": "file /run/secrets/key",
+        "OPS_UPLOAD_LIMIT": "environment",
+    }

@@ -6,7 +6,7 @@ manage.py. A secret ``NAME`` may also come from the file that ``NAME_FILE`` name
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import environ
@@ -42,9 +42,9 @@ def source_of(name: str) -> str:
     return "file .env" if Dotenv.ENVIRON.get(name, "").strip() == value else "environment"
 
 
-def sources(names: Iterable[str]) -> dict[str, str]:
-    """The source of each variable that is set."""
-    return {name: source for name in names if (source := source_of(name))}
+def sources(names: Iterable[str], variables: Mapping[str, str]) -> dict[str, str]:
+    """The source of each setting whose variable is set; `variables` are those that have another name."""
+    return {name: source for name in names if (source := source_of(variables.get(name, name)))}
 
 
 def refuse(name: str, fault: str, example: str) -> ImproperlyConfigured:

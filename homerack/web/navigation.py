@@ -20,7 +20,7 @@ def viewers_of(model: str) -> Callable[[HttpRequest], bool]:
 def is_page_of_backups(request: HttpRequest) -> bool:
     """Not of pages below the list of backups that have an entry of their own."""
     path, backups = request.path, reverse("admin:ops_backup_changelist")
-    return path.startswith(backups) and not any(word in path for word in ("recovery-kit", "notifications"))
+    return path.startswith(backups) and not any(word in path for word in ("recovery-kit", "notifications", "settings"))
 
 
 def is_page_of_runs(request: HttpRequest) -> bool:
@@ -71,6 +71,12 @@ SECTIONS: list[dict[str, Any]] = [
                 "title": "Notifications",
                 "icon": "notifications",
                 "link": reverse_lazy("admin:ops_notifications"),
+                "permission": lambda request: request.user.is_superuser,
+            },
+            {
+                "title": "Settings",
+                "icon": "settings",
+                "link": reverse_lazy("admin:ops_settings"),
                 "permission": lambda request: request.user.is_superuser,
             },
         ],

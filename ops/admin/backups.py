@@ -24,6 +24,7 @@ from ops.admin import (
     notifications,
     recovery_kits,
     restore,
+    settings,
     undo,
     upload,
 )
@@ -107,7 +108,7 @@ class BackupAdmin(IndexAdmin[Backup]):
             "make-sqlite-file": (migrate_to_sqlite.make, POST),
             "delete-sqlite-file": (migrate_to_sqlite.delete, POST),
         }
-        about_all = {"notifications": notifications.page}
+        about_all = {"notifications": notifications.page, "settings": settings.page}
         return [
             *(self._url(f"{name}/", name, view, BOTH, kind="ops") for name, view in about_all.items()),
             *(self._url(f"{name}/", name, *view) for name, view in all_backups.items()),

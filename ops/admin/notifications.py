@@ -26,7 +26,6 @@ from ops.models import Backup, Run
 from ops.notifications import alerts
 from ops.notifications.channels import Delivery, require_heartbeat, require_target, safe_label
 from ops.runs.context import get_context
-from ops.stored_settings import Effective
 
 PAGE = "admin:ops_notifications"
 SALT = "ops.admin.notifications"
@@ -143,10 +142,10 @@ def show(
         "ops/admin/notifications.html",
         title="Notifications",
         targets=shown,
-        targets_source=describe_source(targets),
+        targets_source=targets.where,
         targets_fixed=targets.is_fixed,
         heartbeat=next(iter(present([heartbeat.value] if heartbeat.value else [], answers or {})), None),
-        heartbeat_source=describe_source(heartbeat),
+        heartbeat_source=heartbeat.where,
         heartbeat_fixed=heartbeat.is_fixed,
         target_form=forms_by_kind[TARGET],
         heartbeat_form=forms_by_kind[HEARTBEAT],
@@ -177,11 +176,6 @@ def labels(urls: Sequence[str]) -> list[str]:
 def id_of(url: str) -> str:
     """Names a target in a form: without the site's key, nobody finds the address that belongs to it."""
     return salted_hmac(SALT, url, algorithm="sha256").hexdigest()[:32]
-
-
-def describe_source(setting: Effective) -> str:
-    """``default``, ``set here``, or where the project sets it, with the name under which it is known there."""
-    return {"default": "default", "admin": "set here"}.get(setting.source) or f"{setting.source}: {setting.name}"
 
 
 def find_problem() -> OpsError | None:

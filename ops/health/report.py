@@ -24,6 +24,7 @@ from ops.health.dependencies import (
 )
 from ops.health.recovery import check_recovery
 from ops.health.results import CheckResult, HealthReport, Status
+from ops.health.settings import check_settings
 from ops.schedules import timetable
 from ops.utils.redaction import redact
 from ops.utils.single_flight import Call, shared_calls
@@ -80,7 +81,7 @@ def _dependency_checks(alias: str) -> Checks:
             checks["worker"] = partial(ping_worker, app, redis)
             if timetable.is_installed():
                 checks["beat"] = partial(ping_beat, app, redis)
-    return {**checks, "backup_disk": partial(check_disk, conf.BACKUP_DIR)}
+    return {**checks, "backup_disk": partial(check_disk, conf.BACKUP_DIR), "settings": check_settings}
 
 
 def _row_checks(database: DatabaseAnswer | BaseException, alias: str, *, with_sequences: bool) -> Checks:

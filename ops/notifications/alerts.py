@@ -22,6 +22,7 @@ from ops.health.backups import check_backups
 from ops.health.copies import COPY_THEM, read_coverage, read_locations
 from ops.health.dependencies import LEAST_FREE
 from ops.health.recovery import read_concerns
+from ops.health.settings import check_settings
 from ops.models import Backup, Run
 from ops.notifications.channels import Delivery, Message, ping_heartbeat, send_to_all
 from ops.notifications.sent_alerts import Alert, load_state, log, sync_alerts
@@ -137,7 +138,8 @@ def send_heartbeat(*, success: bool) -> None:
 
 
 def check(alias: str = "default") -> None:
-    """Check schedules, backups and their copies, disk space, keys and the project's own alerts.
+    """Check schedules, backups and their copies, disk space, keys, stored settings and the project's own
+    alerts.
 
     For a task every few minutes.
     """
@@ -150,6 +152,7 @@ def check(alias: str = "default") -> None:
         check_copies,
         check_disk_space,
         check_recovery_kits,
+        check_stored_settings,
         check_project,
     ):
         attempt(check_one, alias)
@@ -269,6 +272,17 @@ def alert_of_keys(concern: Concern) -> Alert:
         text=f"{concern.text} {concern.hint}",
         resolved_title=f"{resolved_title} on {host}.",
     )
+
+
+def check_stored_settings(_alias: str) -> None:
+    """Whether they are in use. If not, only targets that the project sets get the alert."""
+    result, host = check_settings(), socket.gethostname()
+    alert = Alert(
+        title=f"Settings that were made in the admin are ignored on {host}.",
+        text=result.detail,
+        resolved_title=f"Settings that are made in the admin are in use again on {host}.",
+    )
+    sync_alerts({"settings": alert} if result.error else {}, in_scope="settings".__eq__)
 
 
 def check_project(alias: str) -> None:

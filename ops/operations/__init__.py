@@ -25,6 +25,7 @@ from ops.operations.restore import (
 )
 from ops.operations.restore_rights import rights_of_undo
 from ops.operations.restore_tests import restore_test
+from ops.operations.retention_preview import preview_numbers
 from ops.operations.settings import (
     add_target,
     change_heartbeat,
@@ -62,6 +63,7 @@ __all__ = [
     "newest_verified",
     "preflight",
     "preview",
+    "preview_numbers",
     "previous_expired",
     "prove_recovery_kit",
     "prune",

@@ -29,12 +29,13 @@ def change_numbers(context: OpsContext, run: Run, numbers: Mapping[str, int | No
         if value is not None and not least <= value <= most:
             raise PreconditionFailed(f"{name} is from {least:,} to {most:,}. Nothing was changed.")
 
-    def changed(stored: StoredSettings) -> StoredSettings:
-        merged: dict[str, int | None] = {**stored.numbers, **numbers}
-        kept = {name: value for name, value in merged.items() if value is not None}
-        return msgspec.structs.replace(stored, numbers=kept)
+    return store(context, run, lambda stored: with_numbers(stored, numbers))
 
-    return store(context, run, changed)
+
+def with_numbers(stored: StoredSettings, numbers: Mapping[str, int | None]) -> StoredSettings:
+    merged: dict[str, int | None] = {**stored.numbers, **numbers}
+    kept = {name: value for name, value in merged.items() if value is not None}
+    return msgspec.structs.replace(stored, numbers=kept)
 
 
 def change_schedules(context: OpsContext, run: Run, timings: Mapping[str, Timing]) -> SettingsResult:

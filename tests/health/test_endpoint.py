@@ -38,6 +38,7 @@ def test_health_of_a_healthy_site_has_all_keys(client: Client, path: str) -> Non
         "database": {"status": "healthy"},
         "migrations": {"status": "healthy"},
         "backup_disk": {"status": "healthy"},
+        "settings": {"status": "healthy"},
         "maintenance": {"status": "healthy"},
         "backups": {"status": "healthy"},
         "copies": {"status": "healthy"},

@@ -12,6 +12,7 @@ from axes.models import AccessAttempt
 from django.utils import timezone
 
 from homerack.accounts.models import User
+from ops import stored_settings
 from ops.backups.encryption import new_identity, recipient_of
 from ops.backups.manifest import Level, Verification
 from ops.backups.recovery_kit import PROOF_INTERVAL, RecoveryKit
@@ -21,6 +22,7 @@ from ops.models import Backup, Run
 from ops.notifications import alerts, sent_alerts
 from ops.runs.results import CopyResult, LocationResult, VerificationResult
 from ops.schedules import timetable
+from ops.stored_settings import StoredSettings
 from ops.utils.schema import to_json
 from tests.admin.support import add_backup, add_suspicious_backup
 from tests.dashboard.conftest import MakeBackup, make_backup
@@ -370,3 +372,16 @@ def test_encrypted_location_without_a_recovery_kit_is_notified(
     (storage / "recovery_kits.json").unlink()
     alerts.check_recovery_kits("default")
     assert titles(receiver)[2:] == ["The keys of backups can be used again on attic."]
+
+
+def test_ignored_settings_are_notified_once_and_their_end_once(receiver: Receiver, host: None, storage: Path) -> None:
+    storage.mkdir()
+    (storage / "settings.json").write_text("{}")
+    for _ in range(2):
+        alerts.check()
+    assert titles(receiver) == ["Settings that were made in the admin are ignored on attic."]
+    assert "Nothing is pruned until they are saved again on the page of settings." in receiver.requests[0][2]
+    stored_settings.write(StoredSettings())
+    for _ in range(2):
+        alerts.check()
+    assert titles(receiver)[1:] == ["Settings that are made in the admin are in use again on attic."]

@@ -101,6 +101,7 @@ PAGES = {
     "admin:ops_notifications": Page(ADMINISTRATORS, ADMINISTRATORS),
     "admin:ops_schedules": Page(WATCH, ADMINISTRATORS),
     "admin:ops_schedules_run_now": Page(NOBODY, OPERATE),  # Back up; what one may start there, one may start here
+    "admin:ops_settings": Page(ADMINISTRATORS, ADMINISTRATORS),
     "ops-run-status": Page(EVERYBODY, NOBODY),  # its address is signed
     "ops-run-status-fragment": Page(EVERYBODY, NOBODY),
     "health": Page(EVERYBODY, NOBODY),

@@ -1,0 +1,100 @@
+"""What the retention policy would delete if other numbers were set: the functions that prune, with another policy."""
+
+import copy
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ops import stored_settings
+from ops.backups.engines.base import PreviousDatabase
+from ops.backups.manifest import Manifest
+from ops.backups.record import LOCAL, BackupRecord
+from ops.backups.retention import Policy
+from ops.operations.prune import evaluate_location
+from ops.operations.settings import with_numbers
+from ops.runs import index
+from ops.runs.context import OpsContext
+from ops.utils import clock
+
+
+@dataclass(frozen=True, kw_only=True)
+class LostBackups:
+    """The backups in a storage location that the change lets the next pruning delete, the newest first."""
+
+    location: str
+    manifests: Sequence[Manifest]
+
+    @property
+    def size(self) -> int:
+        return sum(manifest.size for manifest in self.manifests)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetentionPreview:
+    """What a change of numbers would let the next pruning delete, and would not be deleted without it."""
+
+    policy: Policy
+    """That of BACKUP_DIR after the change."""
+    lost: Sequence[LostBackups]
+    previous: PreviousDatabase | None = None
+    """The previous database, if it would be dropped."""
+
+    @property
+    def keeps_all(self) -> bool:
+        return not self.lost and self.previous is None
+
+
+def preview_numbers(context: OpsContext, numbers: Mapping[str, int | None]) -> RetentionPreview:
+    """As `change_numbers` would set them. Evaluates the rows of backups, as the list of backups does.
+
+    Raises OpsError, OSError and Django's database errors.
+    """
+    after = with_numbers(stored_settings.read_or_default(), numbers)
+    policy = stored_settings.policy_of(after)
+    days = int(stored_settings.number("UNDO_KEEP_DAYS", after).value)
+    records = index.read_records()
+    then = with_policy(context, policy)
+    return RetentionPreview(
+        policy=policy,
+        lost=tuple(filter(None, (find_lost(context, then, records, name) for name in locations_of(context)))),
+        previous=find_dropped(context, days),
+    )
+
+
+def with_policy(context: OpsContext, policy: Policy) -> OpsContext:
+    """The same with another general policy, from which those of other locations follow."""
+    catalog = copy.copy(context.repository)
+    catalog.others = {}
+    for name, location in context.repository.others.items():
+        catalog.others[name] = copy.copy(location)
+        catalog.others[name].policy = location.settings.policy(policy)
+    return replace(context, policy=policy, repository=catalog)
+
+
+def locations_of(context: OpsContext) -> tuple[str, ...]:
+    return (LOCAL, *context.repository.others)
+
+
+def find_lost(now: OpsContext, then: OpsContext, records: Sequence[BackupRecord], location: str) -> LostBackups | None:
+    """None if the change deletes nothing in `location`."""
+    # A backup that failed only delays the pruning until the next one.
+    before, after = (
+        {
+            decision.name
+            for decision in evaluate_location(context, records, location, last_run_failed=False)
+            if not decision.keep
+        }
+        for context in (now, then)
+    )
+    manifests = [record.manifest for record in records if record.manifest and record.name in after - before]
+    manifests.sort(key=lambda manifest: manifest.taken_at, reverse=True)
+    return LostBackups(location=location, manifests=manifests) if manifests else None
+
+
+def find_dropped(context: OpsContext, days: int) -> PreviousDatabase | None:
+    """The previous database, if it expires with `days` and not without them."""
+    if days >= context.previous_days:
+        return None
+    previous = context.engine.swap_strategy().previous_database()
+    age = clock.now() - previous.replaced_at if previous else dt.timedelta()
+    return previous if dt.timedelta(days=days) < age <= dt.timedelta(days=context.previous_days) else None
