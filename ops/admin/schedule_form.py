@@ -102,7 +102,7 @@ def focus_id(field: BoundField) -> str:
 
 
 def focus_first_mistake(found: Iterator[TimingForm]) -> None:
-    """Let browsers focus the first field with a mistake, also without JavaScript."""
+    """Let ``focus-mistake.js`` focus the first field with a mistake."""
     for form in found:
         for name in form.errors:
             form.fields[name].widget.attrs["autofocus"] = True

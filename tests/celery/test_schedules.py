@@ -1,7 +1,10 @@
 """When schedules are due, and the default schedules."""
 
+import contextlib
 import datetime as dt
+import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,9 @@ from ops.health.dependencies import check_schedules
 from ops.health.results import CheckResult, Status
 from ops.schedules import timetable
 from ops.schedules.builtin import Timing
+from tests.celery.support import manage, running, wait_for
+from tests.celery.test_beat import BEAT, WORKER
+from tests.celery.test_tasks import shell
 
 
 @pytest.fixture
@@ -130,3 +136,75 @@ def test_celery_settings_deliver_once_and_accept_only_json() -> None:
     assert app.conf.accept_content == ["json"]
     assert app.conf.broker_transport_options["visibility_timeout"] > app.conf.task_time_limit
     assert app.conf.task_time_limit > app.conf.task_soft_time_limit > 0
+
+
+# --- In the console, with real processes --------------------------------------------------------------------------
+POST = """
+from django.db import transaction
+from django.test import Client
+from homerack.accounts.models import User
+from ops.admin.schedule_form import initial_of
+from ops.schedules.builtin import BUILT_IN
+ada = User.objects.filter(is_superuser=True).first() or User.objects.create_superuser("ada@example.com", "a passphrase")
+client = Client(headers={"host": "localhost"})
+client.force_login(ada)
+def post(**changes):
+    form = {
+        f"{each.short_name}-{name}": value
+        for each in BUILT_IN if each.default
+        for name, value in initial_of(each.default).items() if value is not False
+    }
+    form |= {name.replace("__", "-"): value for name, value in changes.items()}
+    sent = {name: value for name, value in form.items() if value is not None}
+    answer = client.post("/admin/ops/run/schedules/", sent)
+    assert answer.status_code == 302, answer.content.decode()
+"""
+SWITCH_OFF = POST + "post(prune__enabled=None)\nanswer = PeriodicTask.objects.get(name='Prune backups').enabled"
+SWITCH_ON = (
+    POST
+    + """
+import datetime as dt
+from django.utils import timezone
+with transaction.atomic():
+    post(prune__time="04:00")  # there is a crontab of it, so beat hears of the change of the schedule alone
+    # Due since yesterday, so that the test need not wait for the time that was chosen. Beat does not hear of it.
+    long_ago = timezone.now() - dt.timedelta(days=2)
+    PeriodicTask.objects.filter(name="Prune backups").update(last_run_at=long_ago)
+answer = 0
+"""
+)
+SHOWN = (
+    POST
+    + """
+page = client.get("/admin/ops/run/schedules/").content.decode()
+answer = [page, str(PeriodicTask.objects.get(name="Back up").crontab)]
+"""
+)
+
+
+def pruned(home: Path) -> int:
+    with contextlib.closing(sqlite3.connect(home / "homerack.db")) as connection:
+        found = connection.execute("SELECT count(*) FROM ops_run WHERE kind = 'prune' AND origin = 'schedule'")
+        return int(found.fetchone()[0])
+
+
+def test_running_beat_and_worker_follow_a_change_on_the_page(home: Path, redis_url: str) -> None:
+    settings = {"REDIS_URL": redis_url, "BACKUP_DIR": str(home / "backups")}
+    assert shell(home, SWITCH_OFF, **settings) is False
+    with running(home, "worker", *WORKER, **settings) as worker, running(home, "beat", *BEAT, **settings) as beat:
+        wait_for(lambda: "Acquired the scheduler lock." in beat.output, beat)
+        wait_for(lambda: " ready." in worker.output, worker)
+        assert pruned(home) == 0
+        shell(home, SWITCH_ON, **settings)
+        wait_for(lambda: pruned(home) == 1, beat)
+
+
+def test_restore_of_an_older_backup_keeps_the_chosen_times(home: Path) -> None:
+    settings = {"BACKUP_DIR": str(home / "backups")}
+    assert manage(home, "backup_database", **settings).returncode == 0
+    shell(home, POST + "post(back_up__time='23:15', back_up__days=['1', '5'])\nanswer = 0", **settings)
+    restored = manage(home, "restore_database", "--latest", "--yes", **settings)
+    assert restored.returncode == 0, restored.stderr
+    page, crontab = shell(home, SHOWN, **settings)
+    assert "On Monday and Friday at 23:15" in page
+    assert crontab == "15 23 * * 1,5 (m/h/dM/MY/d) UTC"
