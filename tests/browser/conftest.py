@@ -94,7 +94,9 @@ def site(
 
 
 @contextlib.contextmanager
-def open_site(kind: str, folder: Path, browser: Browser, migrated: Path, **settings: str) -> Iterator[Site]:
+def open_site(
+    kind: str, folder: Path, browser: Browser, migrated: Path, *, has_lab: bool = True, **settings: str
+) -> Iterator[Site]:
     """HomeRack in `folder`, with the demo lab, an administrator called Ada and a viewer called Vera."""
     own = {"BACKUP_DIR": str(folder / "backups"), "DJANGO_SETTINGS_MODULE": "homerack.settings"}
     own["BACKUP_SIGNING_KEY"] = "signs-the-backups-of-this-site-" * 2
@@ -116,7 +118,8 @@ def open_site(kind: str, folder: Path, browser: Browser, migrated: Path, **setti
             run("migrate")
         else:
             shutil.copy(migrated / "homerack.db", folder)
-        run("load_demo")
+        if has_lab:
+            run("load_demo")
         shell(USERS)
         _, port = stack.enter_context(served(Path(folder), **changes))
         yield Site(f"http://127.0.0.1:{port}", name, browser, shell)

@@ -78,5 +78,5 @@ def test_allowed_fault_and_an_unfinished_request_pass(site: Site) -> None:
 
 
 def test_failure_of_the_test_itself_is_not_hidden(site: Site) -> None:
-    with pytest.raises(Error, match="ERR_CONNECTION_REFUSED"), site.page() as page:
+    with pytest.raises(Error, match="ERR_UNSAFE_PORT"), site.page() as page:
         page.goto("http://127.0.0.1:1/")
