@@ -20,6 +20,8 @@ MARGIN = 10
 WIDTH = 2 * MARGIN + 2 * RAIL + FRONT
 CHARACTER = 6.9
 """Width of an average character of a device's name; wide ones (Chinese, emoji) count twice."""
+NARROW_CHARACTER = 8.1
+"""The same on phones, where names are larger and stand without the model (admin.css)."""
 DEFAULT_COLOR = "#64748B"
 DARK_TEXT, LIGHT_TEXT = "#0F172A", "#FFFFFF"
 PADLOCK = "M2 5V3.5a3 3 0 0 1 6 0V5h.5A1.5 1.5 0 0 1 10 6.5v4A1.5 1.5 0 0 1 8.5 12h-7A1.5 1.5 0 0 1 0 10.5v-4A1.5 1.5 0 0 1 1.5 5zm1.5 0h3V3.5a1.5 1.5 0 0 0-3 0z"  # noqa: E501
@@ -145,7 +147,10 @@ def draw_labels(device: MountedDevice, *, x: float, middle: float) -> str:
     name = shorten(device.name, room / CHARACTER)
     left = room - width_of(name) * CHARACTER - 14
     kind = shorten(device.kind, left / (CHARACTER * 0.86)) if left > 60 else ""
-    parts = [f'<text class="rack-name" x="{x + 14:g}" y="{middle:g}" fill="{ink}">{escape(name)}</text>']
+    parts = [
+        f'<text class="rack-name{look}" x="{x + 14:g}" y="{middle:g}" fill="{ink}">{escape(text)}</text>'
+        for look, text in looks_of(name, shorten(device.name, room / NARROW_CHARACTER))
+    ]
     end = x + FRONT - 16
     if device.locked:
         parts.append(
@@ -155,6 +160,11 @@ def draw_labels(device: MountedDevice, *, x: float, middle: float) -> str:
     if kind:
         parts.append(f'<text class="rack-kind" x="{end:g}" y="{middle:g}" fill="{ink}">{escape(kind)}</text>')
     return "".join(parts)
+
+
+def looks_of(wide: str, narrow: str) -> list[tuple[str, str]]:
+    """Classes and texts: one text for all windows, or one for wide and one for narrow windows."""
+    return [("", wide)] if wide == narrow else [(" is-wide", wide), (" is-narrow", narrow)]
 
 
 def top_of(start_u: float, height_u: float, elevation: Elevation) -> float:

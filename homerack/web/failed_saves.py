@@ -82,5 +82,6 @@ def label_of(field: BoundField, place: str) -> str:
 
 
 def target_of(field: BoundField) -> str:
-    """The id of the widget, or of its first part: dates with a time and groups of checkboxes have several."""
-    return field.id_for_label or f"{field.auto_id}_0"
+    """The id of the widget, of its first part (dates with a time), or of its errors (groups of checkboxes)."""
+    first = f"{field.auto_id}_0" if isinstance(field.field.widget, forms.MultiWidget) else f"{field.auto_id}_error"
+    return field.id_for_label or first

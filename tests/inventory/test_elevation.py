@@ -72,9 +72,10 @@ def test_names_are_escaped() -> None:
 def test_long_name_is_shortened_and_complete_in_the_title() -> None:
     name = "long " * 40
     device = MountedDevice(name=name.strip(), start_u=1, height_u=1)
-    (shown,) = texts(rack(device), "rack-name")
-    assert shown.endswith("…")
-    assert len(shown) < 60
+    wide, narrow = texts(rack(device), "rack-name is-wide"), texts(rack(device), "rack-name is-narrow")
+    for (shown,), length in ((wide, 60), (narrow, 45)):
+        assert shown.endswith("…")
+        assert len(shown) < length
     assert f"<title>{name.strip()}, U1</title>" in draw(rack(device))
 
 

@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.widgets import UnfoldBooleanSwitchWidget
 
@@ -82,7 +83,11 @@ def null_boolean_switch(db_field: "models.Field[Any, Any]", options: dict[str, A
     options.pop("request", None)
     switch = UnfoldBooleanSwitchWidget()
     return forms.BooleanField(
-        required=False, label=db_field.verbose_name, help_text=db_field.help_text, widget=switch, initial=False
+        required=False,
+        label=capfirst(str(db_field.verbose_name)),
+        help_text=db_field.help_text,
+        widget=switch,
+        initial=False,
     )
 
 

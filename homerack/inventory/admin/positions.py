@@ -82,11 +82,11 @@ class RackPositionInline(InventoryInline[RackPosition, Rack]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[RackPosition]:
         return with_sizes(super().get_queryset(request))
 
-    @admin.display(description="height")
+    @admin.display(description="Height")
     def height(self, position: RackPosition) -> str:
         return number(position.placement.size.height_u, "U") if position.pk else "–"
 
-    @admin.display(description="model")
+    @admin.display(description="Model")
     def kind(self, position: RackPosition) -> str:
         return position.device.kind if position.pk else "–"
 

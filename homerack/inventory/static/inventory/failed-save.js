@@ -8,6 +8,11 @@
   const shown = (field) =>
     field.nextElementSibling?.classList.contains("select2") ? field.nextElementSibling.querySelector(".select2-selection") : field;
 
+  // Groups of checkboxes have no id; their links lead to their errors.
+  const CONTROLS = "input:not([type=hidden]), select, textarea";
+  const fieldOf = (element) =>
+    element.matches(CONTROLS) ? element : element.closest(`div:has(${CONTROLS})`)?.querySelector(CONTROLS) || element;
+
   // Open the folded parts and the tab that the element is in.
   const reveal = (element) => {
     for (let part = element.closest("details"); part; part = part.parentElement.closest("details")) part.open = true;
@@ -20,7 +25,7 @@
     reveal(element);
     // Alpine shows a tab in the next frame.
     requestAnimationFrame(() => {
-      const target = shown(element);
+      const target = shown(fieldOf(element));
       target.focus({ preventScroll: true });
       const { top, bottom } = target.getBoundingClientRect();
       // With its message, and not behind the buttons at the end of the window.
