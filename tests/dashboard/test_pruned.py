@@ -15,9 +15,6 @@ from ops.runs.context import get_context
 from ops.utils.formatting import format_size
 
 pytestmark = pytest.mark.django_db(transaction=True)
-NOW = dt.datetime.now(dt.UTC)
-LATER = NOW + dt.timedelta(days=8)
-"""PostgreSQL's clock, which dates the snapshots, does not travel."""
 
 
 def start(operation: Any, kind: Run.Kind, **arguments: Any) -> Any:
@@ -32,14 +29,20 @@ def storage(settings: Any, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("storage")
 def test_dashboard_shows_sizes_and_tests_of_pruned_backups(admin_client: Client) -> None:
+    # PostgreSQL's clock, which dates the snapshots, does not travel.
+    now = dt.datetime.now(dt.UTC)
+    later = now + dt.timedelta(days=8)
     old = start(operations.back_up, Run.Kind.BACKUP)
     start(operations.restore_test, Run.Kind.RESTORE_TEST, names=[old.backup])
-    with time_machine.travel(LATER):
+    with time_machine.travel(later):
         new = start(operations.back_up, Run.Kind.BACKUP)
         assert set(new.deleted) == {old.backup}
-        Backup.objects.all().delete()  # only the history of runs is left
+    # The sentence does not contradict the calendar and the list of runs, which have the restore test.
+    assert ", restore tested today." in admin_client.get("/admin/").content.decode()
+    Backup.objects.all().delete()  # only the history of runs is left
+    with time_machine.travel(later):
         admin_client.force_login(User.objects.get())
         page = admin_client.get("/admin/").content.decode()
-    assert f"<title>{NOW:%Y-%m-%d}: {format_size(old.size)}</title>" in page
-    assert f"<title>{LATER:%Y-%m-%d}: {format_size(new.size)}</title>" in page
-    assert f"<title>{NOW:%A %Y-%m-%d}: 1 backup, 1 restore tested</title>" in page
+    assert f"<title>{now:%Y-%m-%d}: {format_size(old.size)}</title>" in page
+    assert f"<title>{later:%Y-%m-%d}: {format_size(new.size)}</title>" in page
+    assert f"<title>{now:%A %Y-%m-%d}: 1 backup, 1 restore tested</title>" in page

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, Sum
+from django.db.models import Count, Max, Sum
 from django.utils import timezone
 
 from ops.admin.dashboard.backup_calendar import first_day
@@ -74,7 +74,7 @@ class DashboardData:
 
 
 def read_dashboard_data() -> DashboardData:
-    """Eight queries, two more on PostgreSQL for its version and size, and three at most where there are other storage
+    """Nine queries, two more on PostgreSQL for its version and size, and three at most where there are other storage
     locations. Raises Django's database errors.
     """
     checks = _start_checks()
@@ -93,7 +93,7 @@ def read_dashboard_data() -> DashboardData:
     status = BackupStatus(
         now=now,
         max_age=max_age(),
-        **vars(backups),
+        **vars(backups) | {"restored": last_restore_test(backups.restored)},
         is_running=is_running,
         due=due,
         is_missed=timetable.is_missed(due, now),
@@ -187,6 +187,13 @@ def describe_database() -> Database:
             kind, version, (size,) = "SQLite", sqlite3.sqlite_version, cursor.fetchone()
     name = str(connection.settings_dict["NAME"]).rpartition("/")[2]
     return Database(kind=kind, name=name, version=version, size=size, pool=pool_status(connection))
+
+
+def last_restore_test(of_backups: dt.datetime | None) -> dt.datetime | None:
+    """When a restore test last passed. `of_backups`: of those that still exist; others may have been pruned since."""
+    passed = Run.objects.filter(kind=Run.Kind.RESTORE_TEST, status=Run.Status.SUCCEEDED)
+    last = passed.aggregate(last=Max("finished_at"))["last"]
+    return max(filter(None, (of_backups, last)), default=None)
 
 
 def last_restore() -> Run | None:
