@@ -121,6 +121,7 @@ def page(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
 
 def show(admin: IndexAdmin[Backup], request: HttpRequest, form: NumbersForm, error: str = "") -> HttpResponse:
     """The page, with an `error` that is of no single field."""
+    # ``focus-mistake.js`` focuses the first.
     for position, name in enumerate(form.errors):
         form.fields[name].widget.attrs |= {"aria-describedby": f"id_{name}_about id_{name}_error"}
         if not position:

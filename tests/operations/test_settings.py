@@ -18,6 +18,7 @@ from ops.runs.descriptions import describe
 from ops.runs.results import SettingsResult, read_result
 from ops.runs.schedule_rows import apply_schedules
 from ops.schedules.builtin import Timing
+from tests.operations.harness import Lab
 
 TOKEN = "json://lab.example.org/very-secret-token"
 BACK_UP = "ops.tasks.back_up"
@@ -199,3 +200,46 @@ def test_file_that_is_ignored_is_replaced(directory: Path, change: Callable[...,
     change(get_context(), run(), {})
     assert not get_context().policy.unknown
     assert Run.objects.count() == 1
+
+
+# --- Other processes ----------------------------------------------------------------------------------------------
+
+CHANGE = """
+from ops import operations
+from ops.models import Run
+from ops.runs.context import get_context
+def run():
+    return Run(kind=Run.Kind.SETTINGS, requested_by="ada@example.com", origin=Run.Origin.ADMIN)
+operations.change_numbers(get_context(), run(), {"BACKUP_RETENTION_DAYS": 1})
+operations.change_heartbeat(get_context(), run(), "http://localhost:1/very-secret-token")
+"""
+AN_OLD_BACKUP = """
+import datetime as dt
+from ops.runs import index
+from ops.runs.context import get_context
+from ops.utils import clock
+from tests.backups import factories
+context = get_context()
+about = {"engine": context.engine.kind, "database": context.engine.database}
+for days in (0, 2):
+    print(factories.backup(context.repository, taken_at=clock.now() - dt.timedelta(days=days), **about).name)
+index.rebuild_index(context.repository)
+"""
+
+
+def test_other_processes_see_a_change_at_once_and_options_of_commands_win(sqlite_lab: Lab) -> None:
+    key = {"BACKUP_AGE_IDENTITY": str(pyrage.x25519.Identity.generate())}
+    _new, old = sqlite_lab.run("shell", "--no-imports", "-c", AN_OLD_BACKUP).out.split()
+    assert sqlite_lab.run_json("prune_backups", "--dry-run")["deleted"] == {}
+    sqlite_lab.run("shell", "--no-imports", "-c", CHANGE, **key)
+    assert list(sqlite_lab.run_json("prune_backups", "--dry-run")["deleted"]) == [old]
+    assert sqlite_lab.run_json("prune_backups", "--dry-run", "--retention-days", "7")["deleted"] == {}
+    assert sqlite_lab.run_json("prune_backups", "--dry-run", BACKUP_RETENTION_DAYS="7")["deleted"] == {}
+    tested = sqlite_lab.manage("send_test_notification", **key)
+    assert tested.code == 1
+    assert "✗ http at localhost: " in tested.out
+    assert "very-secret-token" not in tested.output
+    (sqlite_lab.backups / "settings.json").write_text("{}")
+    assert sqlite_lab.run_json("prune_backups", "--dry-run")["deleted"] == {}
+    checked = sqlite_lab.manage("check_database", "--json").json["checks"]["settings"]
+    assert checked["error"] == "StoredSettingsIgnored"
