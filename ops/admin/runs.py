@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.views.decorators.http import require_http_methods
@@ -84,12 +84,18 @@ class RunAdmin(IndexAdmin[Run]):
         return format_html('<span class="ops-nowrap">{}</span>', format_local(run.requested_at))
 
     @admin.display(description="duration")
-    def duration(self, run: Run) -> str:
-        return format_duration(duration_of(run)) if run.started_at else "–"
+    def duration(self, run: Run) -> SafeString | str:
+        if not run.started_at:
+            return "–"
+        return format_html('<span class="ops-nowrap">{}</span>', format_duration(duration_of(run)))
 
     @admin.display(description="backup", ordering="backup")
     def backup_name(self, run: Run) -> SafeString | str:
-        return format_html('<span class="ops-name">{}</span>', run.backup) if run.backup else "–"
+        if not run.backup:
+            return "–"
+        # A narrow screen may break the name after its parts.
+        parts = format_html_join(SafeString("_<wbr>"), "{}", ((part,) for part in run.backup.split("_")))
+        return format_html('<span class="ops-name">{}</span>', parts)
 
     # --- The page ----------------------------------------------------------------------------------------------
     def change_view(self, request: HttpRequest, object_id: str, *_args: Any, **_options: Any) -> HttpResponse:

@@ -76,16 +76,16 @@ def explain_fault(state: QueueState, other: Run | None) -> Waiting:
     if state.fault is Fault.REDIS:
         return Waiting(
             reason=Reason.REDIS,
-            text=f"Redis does not answer since {since}, so no worker gets this run.{known}",
+            text=f"Redis has not answered since {since}, so no worker gets this run.{known}",
             hint=f"Start Redis ({setting_name('REDIS_URL')}). If it has lost its queue, the run is sent again.",
         )
     start = f"celery -A {conf.OPS_CELERY_APP} worker"
     if state.fault is Fault.NO_WORKER:
-        text = f"No worker is running: none is connected to Redis since {since}.{known}"
+        text = f"No worker is running: none has been connected to Redis since {since}.{known}"
         return Waiting(reason=Reason.NO_WORKER, text=text, hint="Start one:", command=start)
     return Waiting(
         reason=Reason.SILENT_WORKER,
-        text=f"The worker does not answer since {since}: it is frozen or overloaded.{known}",
+        text=f"The worker has not answered since {since}: it is frozen or overloaded.{known}",
         hint="The run starts when the worker goes on. If it does not, end its process and start another:",
         command=start,
     )

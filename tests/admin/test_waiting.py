@@ -60,9 +60,9 @@ class TestReason:
     @pytest.mark.parametrize(
         ("kind", "expected"),
         [
-            (Fault.REDIS, "Redis does not answer since "),
-            (Fault.NO_WORKER, "No worker is running: none is connected to Redis since "),
-            (Fault.SILENT_WORKER, "The worker does not answer since "),
+            (Fault.REDIS, "Redis has not answered since "),
+            (Fault.NO_WORKER, "No worker is running: none has been connected to Redis since "),
+            (Fault.SILENT_WORKER, "The worker has not answered since "),
         ],
     )
     def test_page_and_polled_status_name_the_fault(
@@ -76,7 +76,7 @@ class TestReason:
 
     def test_fault_that_was_seen_once_is_not_named(self, viewer: Client, fault: Any) -> None:
         fault(Fault.SILENT_WORKER, seconds=1)
-        assert "The worker does not answer" not in text(viewer.get(path_of(queued())))
+        assert "The worker has not answered" not in text(viewer.get(path_of(queued())))
 
     def test_run_waits_for_the_end_of_another(self, viewer: Client, fault: Any) -> None:
         fault(Fault.NONE)
