@@ -323,6 +323,8 @@ UNFOLD = {
         lambda _request: static("homerack/frame.js"),
         lambda _request: static("ops/copy-command.js"),
     ],
+    # The site has no pages but the admin's.
+    "SITE_URL": None,
     "DASHBOARD_CALLBACK": "ops.admin.dashboard.context.add_dashboard",
     "SIDEBAR": {"show_search": True, "navigation": navigation.SECTIONS},
 }

@@ -1,12 +1,21 @@
-"""The form with which users change their own passwords."""
+"""The forms with which users sign in and change their own passwords."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.http import HttpRequest
-from unfold.forms import AdminOwnPasswordChangeForm
+from unfold.forms import AdminOwnPasswordChangeForm, AuthenticationForm
 
 from ops.admin.forms import reauthenticate
+
+
+class SignInForm(AuthenticationForm):  # type: ignore[misc]
+    """Says the same for a wrong address, a wrong password, and an account that may not sign in."""
+
+    error_messages: ClassVar = {
+        **AuthenticationForm.error_messages,
+        "invalid_login": "No account that may sign in has this e-mail address and this password.",
+    }
 
 
 class OwnPasswordChangeForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]

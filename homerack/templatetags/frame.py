@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django import template
+from django import forms, template
 from django.utils.safestring import SafeString
 
 from homerack.web.headings import Heading, heading_of
@@ -15,6 +15,15 @@ def heading(context: template.Context) -> Heading:
     """The heading of the page."""
     values: Any = context.flatten()
     return heading_of(values)
+
+
+@register.simple_tag
+def mistakes_of_form(form: forms.BaseForm) -> list[Any]:
+    """For pages of a single form that is not one of an admin class."""
+    # unfold loads this library while its own admin classes are imported.
+    from homerack.web.failed_saves import mistakes_of  # noqa: PLC0415
+
+    return list(mistakes_of(form))
 
 
 @register.filter

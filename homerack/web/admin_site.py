@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.contrib.auth.views import PasswordChangeView
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from unfold.sites import UnfoldAdminSite
@@ -21,10 +22,17 @@ class HomeRackAdminSite(UnfoldAdminSite):
         ours = type(own.__name__, (OrderedAdmin, ExplainingAdmin, own), {"__module__": own.__module__})
         super().register(model_or_iterable, ours, **options)
 
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        # Forms can be imported once all models are.
+        from homerack.accounts.forms import SignInForm  # noqa: PLC0415
+
+        self.login_form = SignInForm
+        return super().login(request, extra_context)
+
     def password_change(  # type: ignore[override]  # a redirect after a POST, as Django's own
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponseBase:
-        """Like unfold's view, with `OwnPasswordChangeForm`."""
+        """Like unfold's view, with `OwnPasswordChangeForm`, and back to the dashboard."""
         # Forms can be imported once all models are.
         from homerack.accounts.forms import OwnPasswordChangeForm  # noqa: PLC0415
 
@@ -34,7 +42,11 @@ class HomeRackAdminSite(UnfoldAdminSite):
             def get_form_kwargs(self) -> dict[str, Any]:
                 return {**super().get_form_kwargs(), "request": self.request}
 
+            def form_valid(self, form: Any) -> HttpResponse:
+                messages.success(self.request, "Your password was changed. Other sessions of your account have ended.")
+                return super().form_valid(form)
+
         request.current_app = self.name
-        url = reverse(f"{self.name}:password_change_done", current_app=self.name)
+        url = reverse(f"{self.name}:index", current_app=self.name)
         context = {**self.each_context(request), **(extra_context or {})}
         return View.as_view(success_url=url, extra_context=context)(request)

@@ -16,10 +16,12 @@
   const CLOSES = /^\s*(\w+)\s*=\s*false\s*$/;
   const NAMES = {
     close: "Close", delete: "Remove", dns: "Dashboard", more_horiz: "More actions", more_vert: "More actions", undo: "Undo",
+    computer: "Theme", dark_mode: "Theme", light_mode: "Theme",
     visibility: "Show what is typed", visibility_off: "Hide what is typed",
   };
   // Parts of the page that stay as they are when the focus leaves them.
   const STAYS_OPEN = new Set(["sidebarDesktopOpen", "rowOpen", "navigationOpen"]);
+  let opened = 0;
   const popups = []; // {toggle, name, isOpen(), open(), close(), panel()}
 
   const isShown = (element) => element.getClientRects().length > 0 && getComputedStyle(element).visibility !== "hidden";
@@ -85,14 +87,17 @@
   function connectToggle(toggle, name) {
     const data = Alpine.$data(toggle);
     const popup = {
-      toggle, name,
+      toggle, name, order: 0,
       isOpen: () => Boolean(data[name]),
       open: () => { data[name] = true; setTimeout(() => enter(popup), 60); }, // Alpine shows it in the next frames
       close: () => { data[name] = false; },
       panel: () => panelOf(toggle, name),
     };
     popups.push(popup);
-    Alpine.effect(() => toggle.setAttribute("aria-expanded", String(Boolean(data[name]))));
+    Alpine.effect(() => {
+      toggle.setAttribute("aria-expanded", String(Boolean(data[name])));
+      if (data[name]) popup.order = ++opened;
+    });
     toggle.addEventListener("click", (event) => {
       // Enter or Space on a real button.
       if (event.detail === 0) setTimeout(() => enter(popup), 60);
@@ -120,8 +125,11 @@
     toggle?.focus();
   }
 
-  // The pop-up that was opened last comes last.
-  const openPopups = () => popups.filter((popup) => popup.toggle.isConnected && popup.isOpen() && !STAYS_OPEN.has(popup.name));
+  // The pop-up that was opened last comes last: the account's menu in the sidebar of a phone.
+  const openPopups = () =>
+    popups
+      .filter((popup) => popup.toggle.isConnected && popup.isOpen() && !STAYS_OPEN.has(popup.name))
+      .sort((one, other) => one.order - other.order);
   const around = (element) => openPopups().reverse().find((popup) => popup.panel()?.contains(element) || popup.toggle === element);
 
   function onKey(event) {
@@ -184,6 +192,15 @@
     if (!isToggle && (!isInside || event.target.closest("a[href]"))) sidebar.close();
   }
 
+  // Until Alpine has started the page is hidden, and a hidden field cannot have the focus that it asks for.
+  function begin() {
+    const field = document.querySelector('[aria-invalid="true"]') ?? document.querySelector("[autofocus]");
+    if (!field || document.activeElement !== document.body) return;
+    // After a wrong password the address is there already.
+    const password = field.type !== "password" && field.value && field.form?.querySelector('[type="password"]');
+    (password || field).focus();
+  }
+
   // --- Start -----------------------------------------------------------------------------------------------------
   function prepare(root) {
     const found = [...root.querySelectorAll(HANDLED)];
@@ -208,6 +225,7 @@
   document.addEventListener("alpine:initialized", () => {
     document.documentElement.dataset.alpine = "ready";
     prepare(document);
+    setTimeout(begin); // Alpine shows the page in its next step
   });
   document.addEventListener("DOMContentLoaded", () => {
     prepare(document);
