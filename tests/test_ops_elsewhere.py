@@ -81,7 +81,8 @@ Item.objects.create(name="later")
 newest = Backup.objects.first()
 backup = f"/admin/ops/backup/{newest.pk}/"
 pages = {}
-for url in ("/admin/", "/admin/ops/backup/", f"{backup}change/", f"{backup}restore/", "/health/ready/"):
+schedules = "/admin/ops/run/schedules/"
+for url in ("/admin/", "/admin/ops/backup/", f"{backup}change/", f"{backup}restore/", schedules, "/health/ready/"):
     answer = client.get(url, follow=True)
     assert answer.status_code == 200, (url, answer.status_code)
     pages[url] = answer.content.decode()
@@ -103,6 +104,7 @@ result = {
     "carts": carts,
     "dashboard": "Backed up" in pages["/admin/"],
     "preview": pages[f"{backup}restore/"],
+    "schedules": pages[schedules],
     "refusal": refusal,
 }
 """
@@ -194,6 +196,7 @@ def test_project_with_required_blocks_backs_up_restores_and_undoes(tmp_path: Pat
     assert (result["restored"], result["carts"], result["undone"]) == (["kept"], 1, ["kept", "later"])
     assert result["runs"] == ["backup", "backup", "restore", "undo"]
     assert "The site has no worker. Set OPS_CELERY_APP, or run: " in str(result["preview"])
+    assert "Nothing starts by schedule: django-celery-beat is not installed." in str(result["schedules"])
     assert result["refusal"] == (
         'No PostgreSQL database: DATABASES["default"] is SQLite, and POSTGRES_URL is not set.\n'
         "Set POSTGRES_URL, for example to postgres://user:password@127.0.0.1:5432/mydatabase"
@@ -206,6 +209,7 @@ def test_project_with_all_blocks_works_and_reports_each_missing_setting(tmp_path
     assert (result["restored"], result["carts"], result["undone"]) == (["kept"], 0, ["kept", "later"])
     assert result["dashboard"]
     assert "All carts will be removed (1 row now), because backups do not include them." in str(result["preview"])
+    assert "every day at 02:00" in str(result["schedules"]).lower()
     assert "W003" not in output
     assert result["nothing"] == []
     without = result["without"]

@@ -19,6 +19,7 @@ from ops.admin.base import (
     require_administrator,
     show_error,
 )
+from ops.admin.dashboard.status import Checks, scheduler_state, start_scheduler_checks
 from ops.admin.schedule_card import COMMANDS, OtherSchedule, ScheduleCard, last_runs, warnings_about
 from ops.admin.schedule_form import TimingForm, focus_first_mistake
 from ops.conf import conf
@@ -98,6 +99,7 @@ def render(
     fault: StoredSettingsIgnored | None,
     forms: Mapping[str, TimingForm],
 ) -> HttpResponse:
+    checks = start_scheduler_checks()
     rows, last = (rows_by_name("default") if timetable.is_installed() else {}), last_runs()
     cards = [
         ScheduleCard(
@@ -124,9 +126,16 @@ def render(
         mistakes=[mistake for form in forms.values() for mistake in form.mistakes()],
         fault=fault,
         warnings=list(warnings_about(back_up, others, stored_settings.max_age_hours())) if back_up else [],
-        is_installed=timetable.is_installed(),
+        obstacle=obstacle(checks),
         now=format_local(clock.now())[-5:],
     )
+
+
+def obstacle(checks: Checks) -> str:
+    """Why nothing starts by schedule, or ''."""
+    if not timetable.is_installed():
+        return "django-celery-beat is not installed"
+    return str(scheduler_state(checks))
 
 
 def save(request: HttpRequest, forms: Mapping[str, TimingForm], data: Mapping[str, Any], *, is_ignored: bool) -> bool:

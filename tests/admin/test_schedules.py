@@ -19,13 +19,17 @@ from pytest_django import DjangoAssertNumQueries
 
 from homerack.accounts.models import User
 from ops import operations, stored_settings
+from ops.admin import schedules
+from ops.admin.dashboard.summary import SchedulerState
 from ops.errors import OpsError
 from ops.models import Run
 from ops.runs.context import get_context
 from ops.runs.schedule_rows import apply_schedules
+from ops.schedules import timetable
 from ops.schedules.builtin import BUILT_IN, Timing
 from ops.stored_settings import StoredSettings
 from tests.admin.support import add_run, messages_of
+from tests.support.postgres import free_port
 
 pytestmark = pytest.mark.django_db
 PAGE, RUN_NOW = "/admin/ops/run/schedules/", "/admin/ops/run/schedules/run-now/"
@@ -196,6 +200,35 @@ def test_page_warns_of_a_limit_that_the_times_exceed(ada: Client, settings: Any,
     change(BACK_UP, Timing(hour=2, days=(7,)))
     warning = f"Up to 168 hours pass between two backups, and the limit for their age (BACKUP_MAX_AGE_HOURS) is {hours}"
     assert (warning in words(ada.get(PAGE))) is warns
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        (SchedulerState.BEAT_DOWN, "Nothing starts by schedule: the scheduler does not answer."),
+        (SchedulerState.NOT_CONFIGURED, "Nothing starts by schedule: no worker is set up."),
+        (SchedulerState.RUNNING, ""),
+    ],
+)
+def test_page_says_why_nothing_starts(
+    ada: Client, monkeypatch: pytest.MonkeyPatch, state: SchedulerState, sentence: str
+) -> None:
+    monkeypatch.setattr(schedules, "scheduler_state", lambda _checks: state)
+    shown = words(ada.get(PAGE))
+    assert sentence in shown
+    assert ("Nothing starts" in shown) is bool(sentence)
+
+
+def test_page_says_that_there_is_no_scheduler(ada: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timetable, "is_installed", lambda: False)
+    page = ada.get(PAGE)
+    assert "Nothing starts by schedule: django-celery-beat is not installed." in words(page)
+    assert "Next start not planned" in card(page, "Back up")
+
+
+def test_page_names_redis_that_does_not_answer_in_time(ada: Client, settings: Any) -> None:
+    settings.REDIS_URL, settings.OPS_CELERY_APP = f"redis://127.0.0.1:{free_port()}/0", "homerack.celery.app"
+    assert "Nothing starts by schedule: Redis does not answer." in words(ada.get(PAGE))
 
 
 def test_default_times_are_within_the_default_limit(ada: Client) -> None:

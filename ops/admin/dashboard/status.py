@@ -97,7 +97,7 @@ def read_dashboard_data() -> DashboardData:
         is_running=is_running,
         due=due,
         is_missed=timetable.is_missed(due, now),
-        scheduler=_scheduler_state(checks),
+        scheduler=scheduler_state(checks),
         keys=tuple(concern.text for concern in _concerns(checks)),
         coverage=coverage,
     )
@@ -125,11 +125,21 @@ def _backup_schedules() -> list[Any]:
 
 def _start_checks() -> Checks:
     checks: dict[str, Callable[[], Any]] = {"storage": free_bytes, "kits": read_kits, "locations": read_locations}
+    return {**_start(checks), **start_scheduler_checks()}
+
+
+def start_scheduler_checks() -> Checks:
+    """Those that `scheduler_state` waits for."""
+    checks: dict[str, Callable[[], Any]] = {}
     redis, app = conf.REDIS_URL, conf.OPS_CELERY_APP
     if redis and app:
         checks |= {"redis": partial(ping_redis, redis), "worker": partial(ping_worker, app, redis)}
         if timetable.is_installed():
             checks["beat"] = partial(ping_beat, app, redis)
+    return _start(checks)
+
+
+def _start(checks: Mapping[str, Callable[[], Any]]) -> Checks:
     return {name: shared_calls.run(name, check) for name, check in checks.items()}
 
 
@@ -144,7 +154,8 @@ def read_local() -> LocalCopies:
     return LocalCopies(number=totals["number"], size=totals["bytes"] or 0)
 
 
-def _scheduler_state(checks: Checks) -> SchedulerState:
+def scheduler_state(checks: Checks) -> SchedulerState:
+    """Whether what starts by schedule will start."""
     if "redis" not in checks:
         return SchedulerState.NOT_CONFIGURED
     for name, state in (
